@@ -1,0 +1,202 @@
+//! A declaration as it is written: names are not resolved and nothing is known to make sense.
+//!
+//! Where the parser had to skip something there is a `Broken` node, on which the later phases stay silent.
+
+use std::fmt;
+
+use gradloom_runtime::network::BinaryOp;
+use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
+use syn::{Attribute, Visibility};
+
+/// Everything inside one `network! { .. }`.
+#[derive(Default)]
+pub struct Program {
+    pub consts: Vec<Const>,
+    pub nets: Vec<Net>,
+}
+
+/// `const NAME = value;`
+pub struct Const {
+    pub name: Ident,
+    pub value: Expr,
+}
+
+/// A network with its loss and its metrics.
+pub struct Net {
+    pub attrs: Vec<Attribute>,
+    pub vis: Visibility,
+    pub name: Ident,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub body: Vec<Stage>,
+    /// From the opening to the closing brace.
+    pub body_site: Site,
+    pub losses: Vec<Loss>,
+    pub metrics: Vec<Metric>,
+}
+
+/// `name: [dtype; dims]`
+pub struct Port {
+    pub name: Option<Ident>,
+    pub dtype: Option<Ident>,
+    pub dims: Vec<Expr>,
+    /// The brackets.
+    pub site: Site,
+}
+
+/// A stage of a body. Blocks, lambdas, `residual`, `repeat` and `concat` will be variants of their own.
+pub enum Stage {
+    Layer(Layer),
+    Broken,
+}
+
+/// `Name(args) as alias`
+pub struct Layer {
+    pub name: Ident,
+    pub args: Vec<Argument>,
+    pub alias: Option<Ident>,
+    /// Without the alias.
+    pub site: Site,
+}
+
+/// `value` or `name = value`
+pub struct Argument {
+    pub name: Option<Ident>,
+    pub value: Expr,
+}
+
+/// `loss(targets) = expr;`
+pub struct Loss {
+    pub keyword: Ident,
+    pub targets: Vec<Port>,
+    pub expr: Expr,
+}
+
+/// `metric name = expr;`
+pub struct Metric {
+    pub name: Ident,
+    pub expr: Expr,
+}
+
+/// An expression and where it stands.
+pub struct Expr {
+    pub kind: ExprKind,
+    pub site: Site,
+    /// Levels of nesting, bounded by the parser so that everything after it may recurse.
+    pub depth: usize,
+}
+
+pub enum ExprKind {
+    /// The value and the digits as written.
+    Int(i64, String),
+    /// The value and the digits as written.
+    Float(f64, String),
+    Flag(bool),
+    /// A string or character literal, which the language has no use for; as written, and its content.
+    Text(String, String),
+    Name(Ident),
+    /// `dense1.weight`
+    Member(Vec<Ident>),
+    Paren(Box<Expr>),
+    Neg(Box<Expr>),
+    Binary(Operator, Site, Box<Expr>, Box<Expr>),
+    Call(Ident, Vec<Argument>),
+    Broken,
+}
+
+/// An infix operator; `%` calculates sizes only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    Of(BinaryOp),
+    Rem,
+}
+
+impl Operator {
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Operator::Of(op) => op.symbol(),
+            Operator::Rem => "%",
+        }
+    }
+}
+
+/// From one token to another. Stable Rust cannot join spans, so both are kept and rustc underlines what is between.
+#[derive(Clone, Copy)]
+pub struct Site {
+    pub start: Span,
+    pub end: Span,
+}
+
+impl Site {
+    pub fn to(self, end: impl Into<Site>) -> Site {
+        Site { start: self.start, end: end.into().end }
+    }
+}
+
+impl From<Span> for Site {
+    fn from(span: Span) -> Site {
+        Site { start: span, end: span }
+    }
+}
+
+impl From<&Ident> for Site {
+    fn from(ident: &Ident) -> Site {
+        ident.span().into()
+    }
+}
+
+/// The name without `r#`.
+pub fn text(ident: &Ident) -> String {
+    ident.unraw().to_string()
+}
+
+impl Expr {
+    /// What stands where the parser could not go on.
+    pub fn broken(site: impl Into<Site>) -> Expr {
+        Expr { kind: ExprKind::Broken, site: site.into(), depth: 1 }
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ExprKind::Int(_, digits) | ExprKind::Float(_, digits) => f.write_str(digits),
+            ExprKind::Flag(value) => write!(f, "{value}"),
+            ExprKind::Text(literal, _) => f.write_str(literal),
+            ExprKind::Name(name) => f.write_str(&text(name)),
+            ExprKind::Member(names) => {
+                let names: Vec<String> = names.iter().map(text).collect();
+                f.write_str(&names.join("."))
+            }
+            ExprKind::Paren(inner) => write!(f, "({inner})"),
+            ExprKind::Neg(x) => write!(f, "-{x}"),
+            ExprKind::Binary(op, _, x, y) => write!(f, "{x} {} {y}", op.symbol()),
+            ExprKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
+            ExprKind::Broken => f.write_str("?"),
+        }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} = {}", text(name), self.value),
+            None => write!(f, "{}", self.value),
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.args[..] {
+            [] => f.write_str(&text(&self.name)),
+            args => write!(f, "{}({})", text(&self.name), list(args)),
+        }
+    }
+}
+
+fn list(args: &[Argument]) -> String {
+    let args: Vec<String> = args.iter().map(Argument::to_string).collect();
+    args.join(", ")
+}

@@ -1,0 +1,444 @@
+//! From tokens to the declaration as written.
+//!
+//! In: the macro's input. Out: a [`Program`], and a mistake for everything that is no part of the grammar. After one the
+//! parser resumes at the next `,` or `;`; the names it passed over are remembered, so that nobody calls them unknown.
+
+mod expr;
+
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use syn::parse::{ParseBuffer, ParseStream, Parser as _};
+use syn::{Attribute, Token, Visibility, token};
+
+use crate::ast::{Argument, Const, Expr, Layer, Loss, Metric, Net, Port, Program, Site, Stage};
+use crate::diagnostics::Errors;
+
+/// Parses the macro's input, whatever it is.
+pub fn program(tokens: TokenStream, errors: &mut Errors) -> Program {
+    let mut program = Program::default();
+    let parse = |input: ParseStream<'_>| {
+        Parser { errors, owner: Owner::Nobody, depth: 0 }.program(input, &mut program);
+        Ok(())
+    };
+    let result = parse.parse2(tokens);
+    // Everything is read to its end, except what syn itself gave up on, which is reported already.
+    if let Err(error) = result
+        && errors.is_empty()
+    {
+        errors.syntax(&error);
+    }
+    program
+}
+
+/// The mistake is reported; whoever reads a list goes on after it.
+struct Reported;
+
+type Parsed<T> = Result<T, Reported>;
+
+struct Parser<'e> {
+    errors: &'e mut Errors,
+    owner: Owner,
+    depth: usize,
+}
+
+/// What a `loss` or `metric` belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    LastNet,
+    /// An item that was not understood.
+    Lost,
+}
+
+/// The element types that a port may name.
+pub const DTYPES: [&str; 4] = ["f32", "u8", "u16", "u32"];
+
+impl Parser<'_> {
+    fn program(&mut self, input: ParseStream<'_>, program: &mut Program) {
+        while !input.is_empty() {
+            if self.item(input, program).is_err() {
+                self.owner = Owner::Lost;
+                self.skip_item(input);
+            }
+        }
+    }
+
+    fn item(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+        if input.peek(Token![;]) {
+            return self.expected("a network, `const`, `loss` or `metric`", input);
+        }
+        if at_clause(input) {
+            return self.clause(input, program);
+        }
+        let attrs = self.ask(Attribute::parse_outer(input))?;
+        let vis: Visibility = self.ask(input.parse())?;
+        if input.peek(Token![const]) {
+            return self.constant(input, program);
+        }
+        for word in ["block", "act"] {
+            if peek_word(input, word) && input.peek2(syn::Ident) {
+                self.errors.not_yet(input.span(), &format!("`{word}`"));
+                return Err(Reported);
+            }
+        }
+        if !input.peek(syn::Ident) {
+            return self.expected("a network, `const`, `loss` or `metric`", input);
+        }
+        let name: Ident = self.ask(input.parse())?;
+        if !input.peek(Token![<]) {
+            return self.expected(&format!("`<` and the signature of `{name}`"), input);
+        }
+        self.net(input, attrs, vis, name, program);
+        Ok(())
+    }
+
+    /// `const NAME = value;`
+    fn constant(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+        let keyword: Token![const] = self.ask(input.parse())?;
+        let name = self.name(input, "a name")?;
+        let value = self.definition(input, keyword.span);
+        program.consts.push(Const { name, value });
+        Ok(())
+    }
+
+    /// `= expr ;`, or a broken expression.
+    fn definition(&mut self, input: ParseStream<'_>, before: Span) -> Expr {
+        let value = self.eat::<Token![=]>(input, "`=`").and_then(|()| self.expr(input)).and_then(|value| {
+            // A forgotten `;` does not make the expression worse.
+            if self.eat::<Token![;]>(input, "`;`").is_err() {
+                self.skip_to_clause(input);
+            }
+            Ok(value)
+        });
+        value.unwrap_or_else(|Reported| {
+            self.skip_to_clause(input);
+            Expr::broken(before)
+        })
+    }
+
+    /// The signature, the body and what follows it. A broken signature is passed over; the body is read all the same.
+    fn net(
+        &mut self,
+        input: ParseStream<'_>,
+        attrs: Vec<Attribute>,
+        vis: Visibility,
+        name: Ident,
+        program: &mut Program,
+    ) {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        if self.signature(input, &mut inputs, &mut outputs).is_err() {
+            self.skip(input, |input| input.peek(token::Brace) || input.peek(Token![;]) || at_clause(input));
+        }
+        let body_site = Site::from(input.cursor().span());
+        let body = if input.peek(token::Brace) {
+            self.group(input, |parser, content| Ok(parser.body(content))).unwrap_or_default()
+        } else {
+            if !outputs.is_empty() {
+                let _: Parsed<()> = self.expected(&format!("`{{` and the body of `{name}`"), input);
+            }
+            self.skip_to_clause(input);
+            vec![Stage::Broken]
+        };
+        self.owner = Owner::LastNet;
+        let (losses, metrics) = (Vec::new(), Vec::new());
+        program.nets.push(Net { attrs, vis, name, inputs, outputs, body, body_site, losses, metrics });
+    }
+
+    /// `<inputs -> outputs>`
+    fn signature(&mut self, input: ParseStream<'_>, inputs: &mut Vec<Port>, outputs: &mut Vec<Port>) -> Parsed<()> {
+        self.eat::<Token![<]>(input, "`<`")?;
+        self.ports(input, inputs)?;
+        if input.peek(Token![->]) {
+            self.eat::<Token![->]>(input, "`->`")?;
+        } else {
+            let missing: Parsed<()> = self.expected("`->`", input);
+            let goes_on = input.peek(token::Bracket) || input.peek(syn::Ident) && input.peek2(Token![:]);
+            if !goes_on {
+                return missing;
+            }
+        }
+        self.ports(input, outputs)?;
+        self.eat::<Token![>]>(input, "`>`")
+    }
+
+    /// One port, or several in parentheses.
+    fn ports(&mut self, input: ParseStream<'_>, ports: &mut Vec<Port>) -> Parsed<()> {
+        if input.peek(token::Paren) {
+            *ports = self.group(input, |parser, content| Ok(parser.list(content, |_| None, Parser::port)))?;
+            return Ok(());
+        }
+        ports.push(self.port(input)?);
+        Ok(())
+    }
+
+    /// `name: [dtype; dims]`
+    fn port(&mut self, input: ParseStream<'_>) -> Parsed<Port> {
+        let mut name = None;
+        if input.peek(syn::Ident) {
+            let ident: Ident = self.ask(input.parse())?;
+            if !input.peek(Token![:]) || !input.peek2(token::Bracket) {
+                self.errors.port_without_shape(&ident);
+                return Err(Reported);
+            }
+            self.eat::<Token![:]>(input, "`:`")?;
+            name = Some(ident);
+        }
+        if !input.peek(token::Bracket) {
+            return self.expected("a port like `x: [B, 8]`", input);
+        }
+        let site = Site::from(input.cursor().span());
+        let (mut dtype, mut dims) = (None, Vec::new());
+        self.group(input, |parser, content| {
+            let names_type = DTYPES.iter().any(|known| peek_word(content, known));
+            if content.peek(syn::Ident) && (names_type || content.peek2(Token![;])) {
+                dtype = Some(parser.ask(content.parse())?);
+                parser.eat::<Token![;]>(content, "`;`")?;
+            }
+            dims = parser.list(content, |at| Some(Expr::broken(at)), Parser::expr);
+            Ok(())
+        })?;
+        Ok(Port { name, dtype, dims, site })
+    }
+
+    /// `stage, stage, ..`
+    fn body(&mut self, content: ParseStream<'_>) -> Vec<Stage> {
+        self.list(content, |_| Some(Stage::Broken), |parser, content| parser.stage(content).map(Stage::Layer))
+    }
+
+    fn stage(&mut self, input: ParseStream<'_>) -> Parsed<Layer> {
+        self.refuse_structure(input)?;
+        let name = self.name(input, "a layer or an activation")?;
+        let mut site = Site::from(&name);
+        if input.peek(Token![=]) || input.peek(Token![->]) {
+            return self.flows(input, &name);
+        }
+        let mut args = Vec::new();
+        if input.peek(token::Paren) {
+            site.end = input.cursor().span();
+            args = self.arguments(input)?;
+        }
+        if ["residual", "repeat", "concat"].iter().any(|word| name == word) || input.peek(token::Brace) {
+            self.errors.not_yet(&name, &format!("`{name} {{ .. }}`"));
+            return Err(Reported);
+        }
+        let mut alias = None;
+        if input.peek(Token![as]) {
+            self.eat::<Token![as]>(input, "`as`")?;
+            alias = Some(self.name(input, "a name after `as`")?);
+        }
+        Ok(Layer { name, args, alias, site })
+    }
+
+    /// Stages that are no layers.
+    fn refuse_structure(&mut self, input: ParseStream<'_>) -> Parsed<()> {
+        let what = if input.peek(Token![|]) {
+            "a function of its own (`|x| ..`)"
+        } else if input.peek(token::Brace) {
+            "a body within a body"
+        } else if input.peek(Token![let]) || input.peek(token::Paren) {
+            return self.flows(input, input.span());
+        } else {
+            return Ok(());
+        };
+        self.errors.not_yet(input.span(), what);
+        if input.parse::<Token![|]>().is_ok() {
+            self.skip(input, |input| input.peek(Token![|]));
+        }
+        Err(Reported)
+    }
+
+    /// `u = x -> ..;`: the whole body is of this form, so this is said once.
+    fn flows<T>(&mut self, input: ParseStream<'_>, site: impl Into<Site>) -> Parsed<T> {
+        self.errors.not_yet(site, "a body of named flows");
+        self.skip(input, |_| false);
+        Err(Reported)
+    }
+
+    /// `(value, name = value, ..)`
+    fn arguments(&mut self, input: ParseStream<'_>) -> Parsed<Vec<Argument>> {
+        let broken = |at: Span| Some(Argument { name: None, value: Expr::broken(at) });
+        self.group(input, |parser, content| Ok(parser.list(content, broken, Parser::argument)))
+    }
+
+    fn argument(&mut self, input: ParseStream<'_>) -> Parsed<Argument> {
+        let mut name = None;
+        if input.peek(syn::Ident) && input.peek2(Token![=]) && !input.peek2(Token![==]) {
+            name = Some(self.ask(input.parse::<Ident>())?);
+            self.eat::<Token![=]>(input, "`=`")?;
+        }
+        Ok(Argument { name, value: self.expr(input)? })
+    }
+
+    /// `loss(targets) = expr;` or `metric name = expr;`
+    fn clause(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+        let keyword: Ident = self.ask(input.parse())?;
+        if self.owner == Owner::Nobody {
+            self.errors.clause_without_network(&keyword);
+            self.owner = Owner::Lost;
+        }
+        let net = if self.owner == Owner::LastNet { program.nets.last_mut() } else { None };
+        if keyword == "loss" {
+            let mut targets = Vec::new();
+            if input.peek(token::Paren) {
+                let _: Parsed<()> = self.ports(input, &mut targets);
+            }
+            let expr = self.definition(input, keyword.span());
+            if let Some(net) = net {
+                net.losses.push(Loss { keyword, targets, expr });
+            }
+        } else {
+            let Ok(name) = self.name(input, "a name after `metric`") else {
+                self.skip_to_clause(input);
+                return Ok(());
+            };
+            let expr = self.definition(input, name.span());
+            if let Some(net) = net {
+                net.metrics.push(Metric { name, expr });
+            }
+        }
+        Ok(())
+    }
+
+    /// Elements with commas between them, to the end of the group; `broken` in place of what had to be passed over.
+    fn list<T>(
+        &mut self,
+        content: ParseStream<'_>,
+        broken: impl Fn(Span) -> Option<T>,
+        mut element: impl FnMut(&mut Self, ParseStream<'_>) -> Parsed<T>,
+    ) -> Vec<T> {
+        let mut elements = Vec::new();
+        while !content.is_empty() {
+            let start = content.span();
+            let stop = |input: ParseStream<'_>| input.peek(Token![,]) || input.peek(Token![;]);
+            match element(self, content) {
+                Ok(element) => elements.push(element),
+                Err(Reported) => {
+                    self.skip(content, stop);
+                    elements.extend(broken(start));
+                }
+            }
+            if !content.is_empty() && !content.peek(Token![,]) && !content.peek(Token![;]) {
+                let start = content.span();
+                let _: Parsed<()> = self.expected("`,`", content);
+                self.skip(content, stop);
+                elements.extend(broken(start));
+            } else if content.peek(Token![;]) {
+                let _: Parsed<()> = self.expected("`,`", content);
+            }
+            let _: Option<TokenTree> = next(content);
+        }
+        elements
+    }
+
+    /// Reads what is inside the next group, to its end.
+    fn group<T>(
+        &mut self,
+        input: ParseStream<'_>,
+        read: impl FnOnce(&mut Self, ParseStream<'_>) -> Parsed<T>,
+    ) -> Parsed<T> {
+        let content = self.ask(open(input))?;
+        let result = read(self, &content);
+        self.skip(&content, |_| false);
+        result
+    }
+
+    fn name(&mut self, input: ParseStream<'_>, wanted: &str) -> Parsed<Ident> {
+        if !input.peek(syn::Ident) {
+            return self.expected(wanted, input);
+        }
+        self.ask(input.parse())
+    }
+
+    fn eat<T: syn::parse::Parse>(&mut self, input: ParseStream<'_>, wanted: &str) -> Parsed<()> {
+        match input.parse::<T>() {
+            Ok(_) => Ok(()),
+            Err(_) => self.expected(wanted, input),
+        }
+    }
+
+    /// What syn says is wrong, where its grammar is Rust's.
+    fn ask<T>(&mut self, result: syn::Result<T>) -> Parsed<T> {
+        result.map_err(|error| {
+            self.errors.syntax(&error);
+            Reported
+        })
+    }
+
+    fn expected<T>(&mut self, wanted: &str, input: ParseStream<'_>) -> Parsed<T> {
+        // At the very end there is no token to point at but the last one.
+        let site = if input.is_empty() { input.cursor().prev_span() } else { input.span() };
+        self.errors.expected_at(site, wanted, &describe(input));
+        Err(Reported)
+    }
+
+    /// Passes over tokens until `stop` or the end, and remembers the names among them.
+    fn skip(&mut self, input: ParseStream<'_>, stop: impl Fn(ParseStream<'_>) -> bool) {
+        while !input.is_empty() && !stop(input) {
+            let Some(tree) = next(input) else { break };
+            self.errors.lose(tree);
+        }
+    }
+
+    /// To behind the next `;`, or to the next clause or item that is certain to be one.
+    fn skip_to_clause(&mut self, input: ParseStream<'_>) {
+        self.skip(input, |input| input.peek(Token![;]) || at_clause(input) || at_item(input));
+        let _: syn::Result<Token![;]> = input.parse();
+    }
+
+    /// To behind the next `;` or `{ .. }`.
+    fn skip_item(&mut self, input: ParseStream<'_>) {
+        self.skip(input, |input| input.peek(Token![;]) || input.peek(token::Brace));
+        let _: Option<TokenTree> = next(input);
+    }
+}
+
+/// Whether a `loss` or `metric` begins here.
+fn at_clause(input: ParseStream<'_>) -> bool {
+    peek_word(input, "loss") && !input.peek2(Token![<]) || peek_word(input, "metric") && !input.peek2(Token![<])
+}
+
+/// Whether an item begins here that cannot be anything else.
+fn at_item(input: ParseStream<'_>) -> bool {
+    input.peek(Token![const]) || input.peek(Token![pub]) || input.peek(Token![#])
+}
+
+fn peek_word(input: ParseStream<'_>, word: &str) -> bool {
+    input.cursor().ident().is_some_and(|(ident, _)| ident == word)
+}
+
+/// Takes the next token or group.
+fn next(input: ParseStream<'_>) -> Option<TokenTree> {
+    input.parse().ok()
+}
+
+/// The inside of the next group, whatever its delimiters.
+fn open<'a>(input: ParseStream<'a>) -> syn::Result<ParseBuffer<'a>> {
+    let content;
+    if input.peek(token::Paren) {
+        syn::parenthesized!(content in input);
+    } else if input.peek(token::Bracket) {
+        syn::bracketed!(content in input);
+    } else {
+        syn::braced!(content in input);
+    }
+    Ok(content)
+}
+
+/// The next token, in words.
+fn describe(input: ParseStream<'_>) -> String {
+    let Some((tree, rest)) = input.cursor().token_tree() else { return "the end".to_string() };
+    match tree {
+        TokenTree::Group(group) => match group.delimiter() {
+            Delimiter::Parenthesis => "`(`".to_string(),
+            Delimiter::Brace => "`{`".to_string(),
+            Delimiter::Bracket => "`[`".to_string(),
+            Delimiter::None => format!("`{group}`"),
+        },
+        TokenTree::Punct(first) if first.spacing() == proc_macro2::Spacing::Joint => match rest.punct() {
+            Some((second, _)) if matches!(second.as_char(), '=' | '>' | ':' | '&' | '|') => {
+                format!("`{}{}`", first.as_char(), second.as_char())
+            }
+            _ => format!("`{}`", first.as_char()),
+        },
+        other => format!("`{other}`"),
+    }
+}

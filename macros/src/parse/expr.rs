@@ -1,0 +1,265 @@
+//! Expressions: of sizes, of arguments, of losses and metrics. No casts, closures or methods.
+//!
+//! Loosest first: comparisons (at most one), `+ -`, `* / %`, `-x`, and what stands alone.
+
+use gradloom_runtime::network::BinaryOp;
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use syn::parse::{ParseStream, Parser as _};
+use syn::{Lit, LitFloat, LitInt, Token, token};
+
+use super::{Parsed, Parser, Reported};
+use crate::ast::{Expr, ExprKind, Operator, Site};
+
+/// Deeper than anyone writes, and shallow enough that the phases may recurse.
+const DEEPEST: usize = 64;
+
+impl Parser<'_> {
+    pub(super) fn expr(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let x = self.sum(input)?;
+        let Some((op, site)) = self.operator(input, comparison)? else { return Ok(x) };
+        let y = self.sum(input)?;
+        if comparison(input).is_some() {
+            self.errors.comparison_chain(input.span());
+            return Err(Reported);
+        }
+        self.binary(op, site, x, y)
+    }
+
+    fn sum(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        self.chain(input, sign, Parser::product)
+    }
+
+    fn product(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        self.chain(input, factor, Parser::prefix)
+    }
+
+    /// Operands of the tighter level, grouped from the left.
+    fn chain(
+        &mut self,
+        input: ParseStream<'_>,
+        peek: fn(ParseStream<'_>) -> Option<Operator>,
+        tighter: impl Fn(&mut Self, ParseStream<'_>) -> Parsed<Expr>,
+    ) -> Parsed<Expr> {
+        let mut x = tighter(self, input)?;
+        while let Some((op, site)) = self.operator(input, peek)? {
+            let y = tighter(self, input)?;
+            x = self.binary(op, site, x, y)?;
+        }
+        Ok(x)
+    }
+
+    /// `-x`
+    fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        if !input.peek(Token![-]) || input.peek(Token![->]) {
+            return self.operand(input);
+        }
+        let minus: Token![-] = self.ask(input.parse())?;
+        let x = self.deeper(input, Parser::prefix)?;
+        let site = Site::from(minus.span).to(x.site);
+        self.node(ExprKind::Neg(Box::new(x)), site)
+    }
+
+    /// A literal, a name, a call, or an expression in parentheses.
+    fn operand(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        if let Some((TokenTree::Group(group), _)) = input.cursor().token_tree()
+            && group.delimiter() == Delimiter::None
+        {
+            let _: TokenTree = self.ask(input.parse())?;
+            return self.substituted(group.stream());
+        }
+        if input.peek(Lit) {
+            return self.literal(input);
+        }
+        if input.peek(token::Paren) {
+            let site = Site::from(input.cursor().span());
+            let inner = self.deeper(input, |parser, input| {
+                parser.group(input, |parser, content| {
+                    let inner = parser.expr(content)?;
+                    if content.is_empty() { Ok(inner) } else { parser.expected("an operator or `)`", content) }
+                })
+            })?;
+            return self.node(ExprKind::Paren(Box::new(inner)), site);
+        }
+        if input.peek(Token![if]) {
+            self.errors.not_yet(input.span(), "`if` in an expression");
+            return Err(Reported);
+        }
+        let path_starts = input.peek(Token![crate]) || input.peek(Token![super]) || input.peek(Token![self]);
+        if path_starts || input.peek(Token![::]) || input.peek(syn::Ident) && input.peek2(Token![::]) {
+            self.errors.not_yet(input.span(), "a size from a Rust constant");
+            return Err(Reported);
+        }
+        let name = self.name(input, "an expression")?;
+        self.named(input, name)
+    }
+
+    /// What begins with a name: a call, a parameter, or the name itself.
+    fn named(&mut self, input: ParseStream<'_>, name: Ident) -> Parsed<Expr> {
+        let site = Site::from(&name);
+        if input.peek(token::Paren) {
+            let site = site.to(input.cursor().span());
+            let args = self.deeper(input, Parser::arguments)?;
+            return self.node(ExprKind::Call(name, args), site);
+        }
+        let mut path = vec![name];
+        while input.peek(Token![.]) {
+            self.eat::<Token![.]>(input, "`.`")?;
+            path.push(self.name(input, "a name after `.`")?);
+        }
+        let [.., last] = &path[..] else { unreachable!("the path begins with a name") };
+        if path.len() > 1 && input.peek(token::Paren) {
+            self.errors.method(last);
+            return Err(Reported);
+        }
+        let site = site.to(last);
+        match path.len() {
+            1 => self.node(ExprKind::Name(path.remove(0)), site),
+            _ => self.node(ExprKind::Member(path), site),
+        }
+    }
+
+    fn literal(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let lit: Lit = self.ask(input.parse())?;
+        let site = Site::from(lit.span());
+        let kind = match lit {
+            Lit::Int(digits) => self.int(&digits)?,
+            Lit::Float(digits) => self.float(&digits)?,
+            Lit::Bool(flag) => ExprKind::Flag(flag.value),
+            Lit::Str(text) => ExprKind::Text(text.token().to_string(), text.value()),
+            other => {
+                let literal = quote::quote!(#other).to_string();
+                ExprKind::Text(literal.clone(), literal)
+            }
+        };
+        self.node(kind, site)
+    }
+
+    fn int(&mut self, digits: &LitInt) -> Parsed<ExprKind> {
+        if !digits.suffix().is_empty() {
+            self.errors.number_suffix(digits.span(), digits.suffix(), digits.base10_digits());
+            return Err(Reported);
+        }
+        match digits.base10_parse() {
+            Ok(value) => Ok(ExprKind::Int(value, digits.to_string())),
+            Err(_) => {
+                self.errors.number_too_large(digits.span(), &digits.to_string());
+                Err(Reported)
+            }
+        }
+    }
+
+    fn float(&mut self, digits: &LitFloat) -> Parsed<ExprKind> {
+        if !digits.suffix().is_empty() {
+            self.errors.number_suffix(digits.span(), digits.suffix(), digits.base10_digits());
+            return Err(Reported);
+        }
+        match digits.base10_parse() {
+            Ok(value) if f64::is_finite(value) => Ok(ExprKind::Float(value, digits.to_string())),
+            _ => {
+                self.errors.number_too_large(digits.span(), &digits.to_string());
+                Err(Reported)
+            }
+        }
+    }
+
+    /// What another macro put in as one expression, which counts as if in parentheses.
+    fn substituted(&mut self, tokens: TokenStream) -> Parsed<Expr> {
+        let mut result = Err(Reported);
+        let inner = |content: ParseStream<'_>| {
+            result = self.deeper(content, |parser, content| {
+                let inner = parser.expr(content)?;
+                if content.is_empty() { Ok(inner) } else { parser.expected("an operator", content) }
+            });
+            self.skip(content, |_| false);
+            Ok(())
+        };
+        let parsed = inner.parse2(tokens);
+        let inner = result?;
+        self.ask(parsed)?;
+        let site = inner.site;
+        match inner.kind {
+            ExprKind::Binary(..) => self.node(ExprKind::Paren(Box::new(inner)), site),
+            _ => Ok(inner),
+        }
+    }
+
+    fn operator(
+        &mut self,
+        input: ParseStream<'_>,
+        peek: fn(ParseStream<'_>) -> Option<Operator>,
+    ) -> Parsed<Option<(Operator, Site)>> {
+        let Some(op) = peek(input) else { return Ok(None) };
+        let start = input.span();
+        for _ in 1..op.symbol().len() {
+            self.ask(input.parse::<proc_macro2::Punct>())?;
+        }
+        let end: proc_macro2::Punct = self.ask(input.parse())?;
+        Ok(Some((op, Site::from(start).to(end.span()))))
+    }
+
+    fn binary(&mut self, op: Operator, site: Site, x: Expr, y: Expr) -> Parsed<Expr> {
+        let whole = x.site.to(y.site);
+        self.node(ExprKind::Binary(op, site, Box::new(x), Box::new(y)), whole)
+    }
+
+    /// An expression, unless it nests too deeply.
+    fn node(&mut self, kind: ExprKind, site: Site) -> Parsed<Expr> {
+        let below = match &kind {
+            ExprKind::Paren(x) | ExprKind::Neg(x) => x.depth,
+            ExprKind::Binary(_, _, x, y) => x.depth.max(y.depth),
+            ExprKind::Call(_, args) => args.iter().map(|arg| arg.value.depth).max().unwrap_or(0),
+            _ => 0,
+        };
+        if below >= DEEPEST {
+            self.errors.too_deep(site);
+            return Err(Reported);
+        }
+        Ok(Expr { kind, site, depth: below + 1 })
+    }
+
+    /// Reads with one more level of recursion, unless there are too many.
+    fn deeper<T>(
+        &mut self,
+        input: ParseStream<'_>,
+        read: impl FnOnce(&mut Self, ParseStream<'_>) -> Parsed<T>,
+    ) -> Parsed<T> {
+        if self.depth >= DEEPEST {
+            self.errors.too_deep(input.span());
+            return Err(Reported);
+        }
+        self.depth += 1;
+        let result = read(self, input);
+        self.depth -= 1;
+        result
+    }
+}
+
+fn comparison(input: ParseStream<'_>) -> Option<Operator> {
+    Some(Operator::Of(match () {
+        () if input.peek(Token![==]) => BinaryOp::Eq,
+        () if input.peek(Token![!=]) => BinaryOp::Ne,
+        () if input.peek(Token![<=]) => BinaryOp::Le,
+        () if input.peek(Token![>=]) => BinaryOp::Ge,
+        () if input.peek(Token![<]) => BinaryOp::Lt,
+        () if input.peek(Token![>]) => BinaryOp::Gt,
+        () => return None,
+    }))
+}
+
+fn sign(input: ParseStream<'_>) -> Option<Operator> {
+    match () {
+        () if input.peek(Token![+]) => Some(Operator::Of(BinaryOp::Add)),
+        () if input.peek(Token![->]) => None,
+        () if input.peek(Token![-]) => Some(Operator::Of(BinaryOp::Sub)),
+        () => None,
+    }
+}
+
+fn factor(input: ParseStream<'_>) -> Option<Operator> {
+    match () {
+        () if input.peek(Token![*]) => Some(Operator::Of(BinaryOp::Mul)),
+        () if input.peek(Token![/]) => Some(Operator::Of(BinaryOp::Div)),
+        () if input.peek(Token![%]) => Some(Operator::Rem),
+        () => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! Arguments: which there are, and what they may be.
+
+use insta::assert_snapshot;
+
+use super::body;
+
+#[test]
+fn unknown_argument() {
+    assert_snapshot!(body("Dense(16), BatchNorm(momentm = 0.9), Dense(4, units = 3)"), @"
+    1:52: unknown argument `momentm` of `BatchNorm`; did you mean `momentum`?
+    1:77: unknown argument `units` of `Dense`; there are `n`, `bias` and `init`
+    ");
+}
+
+#[test]
+fn missing_argument() {
+    assert_snapshot!(body("Dense, relu, Dense(bias = false)"), @"
+    1:31: `Dense` needs the argument `n` (number of outputs)
+    1:44: `Dense` needs the argument `n` (number of outputs)
+    ");
+}
+
+#[test]
+fn misspelled_argument_is_not_missing_as_well() {
+    assert_snapshot!(body("Dense(m = 4)"), @"1:37: unknown argument `m` of `Dense`; there are `n`, `bias` and `init`");
+}
+
+#[test]
+fn too_many_arguments() {
+    assert_snapshot!(body("Dense(16, true, zeros, 3, 4), relu(2), leaky_relu(0.1, 0.2), Dense(4)"), @"
+    1:54: `Dense` takes at most 3 arguments: `n`, `bias` and `init`
+    1:66: `relu` takes no arguments
+    1:86: `leaky_relu` takes one argument, `slope`
+    ");
+}
+
+#[test]
+fn duplicate_argument() {
+    assert_snapshot!(body("Dense(16, n = 4), BatchNorm(every = 1, every = 2), Dense(4)"), @"
+    1:41: `n` of `Dense` is given twice
+    1:70: `every` of `BatchNorm` is given twice
+    ");
+}
+
+#[test]
+fn positional_after_named() {
+    assert_snapshot!(body("Dense(bias = false, 4)"), @"1:51: an argument without a name comes before those with one");
+}
+
+#[test]
+fn string_instead_of_a_word() {
+    assert_snapshot!(body(r#"Dense(16, init = "he_normal"), gelu(approx = "fast"), Dense("4")"#), @"
+    1:48: options are never strings; write `init = he_normal`
+    1:76: options are never strings; `approx` of `gelu` must be `none` or `tanh`
+    1:91: options are never strings; `n` of `Dense` must be an integer of at least 1
+    ");
+}
+
+#[test]
+fn wrong_kind() {
+    assert_snapshot!(body("Dense(16.5, bias = 0, init = he), BatchNorm(momentum = true), Dense(4)"), @"
+    1:37: `n` of `Dense` must be an integer of at least 1, found `16.5`
+    1:50: `bias` of `Dense` must be `true` or `false`, found `0`
+    1:60: `init` of `Dense` must be `auto` or `he_normal` or `xavier_uniform` or `zeros`, found `he`
+    1:86: `momentum` of `BatchNorm` must be a number between 0 and 1, found `true`
+    ");
+}
+
+#[test]
+fn out_of_range() {
+    assert_snapshot!(body("Dense(16), BatchNorm(momentum = 1.5, eps = -1e-5, every = 0), Dense(2 - 2)"), @"
+    1:63: `momentum` of `BatchNorm` must be a number between 0 and 1, found `1.5`
+    1:74: `eps` of `BatchNorm` must be a number between 1e-12 and 1, found `-1e-5`
+    1:89: `every` of `BatchNorm` must be an integer of at least 1, found `0`
+    1:99: `n` of `Dense` must be an integer of at least 1, found `2 - 2` = 0
+    ");
+}

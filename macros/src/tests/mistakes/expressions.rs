@@ -1,0 +1,120 @@
+//! Losses and metrics.
+
+use insta::assert_snapshot;
+
+use super::clauses;
+
+#[test]
+fn unknown_name() {
+    assert_snapshot!(clauses("loss(label: [u8; B]) = cross_entropy(y, lable);"), @"2:41: unknown name `lable`; did you mean `label`?");
+}
+
+#[test]
+fn batch_in_an_expression() {
+    assert_snapshot!(clauses("loss = sum(y) / B;"), @"2:17: `B` is known only at run time, so nothing can be calculated from it here");
+}
+
+#[test]
+fn unknown_function() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = crossentropy(y, t) + avg(z);"), @"
+    2:20: unknown function `crossentropy`; did you mean `cross_entropy`?
+    2:41: unknown function `avg`
+    2:45: unknown name `z`
+    ");
+}
+
+#[test]
+fn layer_as_a_function() {
+    assert_snapshot!(clauses("loss = mean(Dense(y));"), @"2:13: `Dense` is a stage of a body, not a function for `loss` and `metric`");
+}
+
+#[test]
+fn unknown_parameter() {
+    assert_snapshot!(clauses("loss = mean(h.weight * h.weight) + mean(dense2.wieght);"), @"2:41: unknown parameter `dense2.wieght`; did you mean `dense2.weight`?");
+}
+
+#[test]
+fn missing_operand() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = cross_entropy(y); metric m = mean();"), @"
+    2:20: `cross_entropy` needs the argument `target`
+    2:49: `mean` needs the argument `x`
+    ");
+}
+
+#[test]
+fn target_of_the_wrong_type() {
+    assert_snapshot!(clauses("loss(t: [B]) = cross_entropy(y, t);"), @"2:16: `cross_entropy` needs a target of class ids [B] (u8, u16 or u32), found [B] of f32");
+}
+
+#[test]
+fn operands_of_different_shapes() {
+    assert_snapshot!(clauses("loss(t: [B, 5]) = mean((y - t) * (y - t));"), @"
+    2:27: `-` needs operands of one shape, found [B, 4] and [B, 5]
+    2:37: `-` needs operands of one shape, found [B, 4] and [B, 5]
+    ");
+}
+
+#[test]
+fn operands_of_different_types() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = mean(argmax(y) - t);"), @"2:35: `-` does not apply to u32 and u8");
+}
+
+#[test]
+fn minus_of_class_ids() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = mean(-t);"), @"2:25: `-` does not apply to u8");
+}
+
+#[test]
+fn activation_of_class_ids() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = mean(sigmoid(t));"), @"2:25: `sigmoid` needs f32, found u8");
+}
+
+#[test]
+fn loss_that_is_no_number() {
+    assert_snapshot!(clauses("loss(t: [B, 4]) = (y - t) * (y - t);"), @"2:19: the loss must be a single number, found [B, 4] of f32; wrap it in `mean(..)`");
+}
+
+#[test]
+fn metric_that_is_no_number() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = cross_entropy(y, t);\nmetric accuracy = argmax(y) == t;"), @"3:19: the metric `accuracy` must be a single number, found [B] of bool; wrap it in `mean(..)`");
+}
+
+#[test]
+fn comparison_chain() {
+    assert_snapshot!(clauses("metric m = mean(0 < y < 1);"), @"2:23: comparisons cannot be chained; compare two values at a time");
+}
+
+#[test]
+fn remainder_of_tensors() {
+    assert_snapshot!(clauses("metric m = mean(y % 2);"), @"2:19: `%` calculates sizes only");
+}
+
+#[test]
+fn string_in_an_expression() {
+    assert_snapshot!(clauses(r#"metric m = mean("y");"#), @r#"2:17: expected a number or a name, found `"y"`"#);
+}
+
+#[test]
+fn method() {
+    assert_snapshot!(clauses("metric m = y.mean();"), @"2:14: expressions have no methods; write `mean(x)`");
+}
+
+#[test]
+fn metric_named_loss() {
+    assert_snapshot!(clauses("metric loss = mean(y);"), @"2:8: `loss` is the loss of the network; choose another name for the metric");
+}
+
+#[test]
+fn duplicate_metric() {
+    assert_snapshot!(clauses("metric m = mean(y); metric m = sum(y);"), @"2:28: there are two metrics `m`");
+}
+
+#[test]
+fn second_loss() {
+    assert_snapshot!(clauses("loss = mean(y);\nloss = mean(h);"), @"3:1: a network has one `loss`; add the terms up in one expression");
+}
+
+#[test]
+fn nesting_too_deep() {
+    assert_snapshot!(clauses(&format!("loss = mean({}y);", "-".repeat(100))), @"2:77: this expression nests too deeply");
+}

@@ -1,0 +1,13 @@
+//! Arguments: unknown, missing, out of range, strings.
+
+use gradloom::network;
+
+network! {
+    Net<[B, 8] -> [B, 4]> {
+        Dense(16, bais = false), BatchNorm(momentum = 1.5), gelu(approx = "tanh"),
+        Dense(bias = false),
+        Dense(4),
+    }
+}
+
+fn main() {}

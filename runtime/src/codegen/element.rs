@@ -1,0 +1,281 @@
+//! What happens at every element of a phase: loads, bodies, stores, and the beginnings of reductions.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
+
+use super::lanes::{Lanes, Width};
+use super::row::combine;
+use super::{Emit, Slot, View};
+use crate::ir::ops::{Body, Reduction};
+use crate::ir::{NodeId, Op};
+use crate::kernel::{Class, Step, Way, resolve, way};
+use crate::scalar::{Reg, Scalar};
+
+impl Emit<'_, '_> {
+    /// The columns of a phase.
+    pub(super) fn elements(&mut self, phase: usize) {
+        let steps: Vec<Step> = self
+            .kernel
+            .steps
+            .iter()
+            .copied()
+            .filter(|step| step.phase == phase && step.class == Class::Element)
+            .filter(|step| !self.from_moments(step.node))
+            .collect();
+        let copies = self.copies(phase);
+        if steps.is_empty() && copies.is_empty() {
+            return;
+        }
+        let trip = self.trip();
+        let unroll = if steps.iter().any(|step| is_long(&self.graph[step.node].op)) { 2 } else { 4 };
+        self.columns(trip, unroll, |emit, width, at| {
+            let mut body = ElementBody::new(emit, &steps, width, phase, at);
+            for step in &steps {
+                body.step(step);
+            }
+            for &(id, slot) in &copies {
+                body.copy(id, slot);
+            }
+        });
+    }
+
+    /// Values that are stored without being computed here: views, constants, inputs.
+    fn copies(&self, phase: usize) -> Vec<(NodeId, Slot)> {
+        let computed = |id: NodeId| self.kernel.product == Some(id) || self.kernel.steps.iter().any(|step| step.node == id);
+        let copied = self.kernel.stores.iter().filter(|store| phase == 0 && !computed(store.node));
+        copied.filter_map(|store| self.slot_written(store).map(|slot| (store.node, slot))).collect()
+    }
+
+    /// Computes one value of the elements at `at`, with all it needs and nothing else.
+    pub(super) fn element_alone(
+        &mut self,
+        id: NodeId,
+        width: Width,
+        at: Value,
+        then: impl FnOnce(&mut Lanes<'_, '_>, Reg),
+    ) {
+        let mut needed = vec![resolve(self.graph, id, self.kernel.domain).0];
+        let mut index = 0;
+        while index < needed.len() {
+            for &operand in &self.graph[needed[index]].operands {
+                let (base, class) = resolve(self.graph, operand, self.kernel.domain);
+                if class == Class::Element && !needed.contains(&base) {
+                    needed.push(base);
+                }
+            }
+            index += 1;
+        }
+        let steps: Vec<Step> =
+            self.kernel.steps.iter().copied().filter(|step| step.phase == 0 && needed.contains(&step.node)).collect();
+        let mut body = ElementBody::new(self, &steps, width, 0, at);
+        for step in &steps {
+            body.compute(step.node);
+        }
+        let value = body.operand(id, false);
+        then(&mut body.lanes, value);
+    }
+}
+
+/// Whether the body of an operation is a polynomial, which leaves registers for two vectors at a time.
+fn is_long(op: &Op) -> bool {
+    matches!(op, Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Softplus | Op::Erf)
+}
+
+/// Whether the body of an operation reads each operand once, so that a load can fold into it.
+fn reads_once(op: &Op) -> bool {
+    matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::MulAdd)
+}
+
+/// The code for one position.
+struct ElementBody<'a, 'f> {
+    lanes: Lanes<'a, 'f>,
+    view: View<'a>,
+    row: Value,
+    rows: &'a HashMap<NodeId, Value>,
+    singles: &'a HashMap<NodeId, Value>,
+    bases: &'a HashMap<Slot, Value>,
+    row_bases: &'a HashMap<Slot, Value>,
+    /// What has been computed or loaded for this position.
+    known: HashMap<NodeId, Reg>,
+    /// How often each value is read in this body.
+    uses: HashMap<NodeId, usize>,
+    addresses: HashMap<Slot, Value>,
+    width: Width,
+    phase: usize,
+    at: Value,
+}
+
+impl<'a, 'f> ElementBody<'a, 'f> {
+    fn new(emit: &'a mut Emit<'_, 'f>, steps: &[Step], width: Width, phase: usize, at: Value) -> Self {
+        let view = emit.view();
+        let mut uses = HashMap::new();
+        for &operand in steps.iter().flat_map(|step| &view.graph[step.node].operands) {
+            *uses.entry(resolve(view.graph, operand, view.kernel.domain).0).or_insert(0) += 1;
+        }
+        let lanes = Lanes::new(&mut emit.fb, emit.constants, emit.table, emit.fma, width);
+        ElementBody {
+            lanes,
+            view,
+            row: emit.row,
+            rows: &emit.rows,
+            singles: &emit.singles,
+            bases: &emit.bases,
+            row_bases: &emit.row_bases,
+            known: HashMap::new(),
+            uses,
+            addresses: HashMap::new(),
+            width,
+            phase,
+            at,
+        }
+    }
+
+    /// A map or the beginning of a reduction.
+    fn step(&mut self, step: &Step) {
+        match way(self.view.graph, step.node) {
+            None => {
+                let value = self.compute(step.node);
+                self.keep(step.node, value);
+            }
+            Some((reduction, way)) => {
+                let value = self.operand(self.view.graph[step.node].operands[0], false);
+                self.reduce(step.node, reduction, way, value);
+            }
+        }
+    }
+
+    fn compute(&mut self, id: NodeId) -> Reg {
+        let node = &self.view.graph[id];
+        let Body::Map(body) = node.op.def().body else { unreachable!("only maps are computed element by element") };
+        let lazy = reads_once(&node.op);
+        let operands: Vec<Reg> = node.operands.iter().map(|&operand| self.operand(operand, lazy)).collect();
+        let value = body(&mut self.lanes, &node.op, &operands);
+        self.known.insert(id, value);
+        value
+    }
+
+    /// Writes a value to its places, and to scratch if a later phase reads it.
+    fn keep(&mut self, id: NodeId, value: Reg) {
+        let view = self.view;
+        for slot in view.kernel.stores.iter().filter(|store| store.node == id).filter_map(|store| view.slot_written(store)) {
+            self.write(slot, value);
+        }
+        if let Some(&at) = view.memory.spills.get(&id) {
+            self.write(Slot::Scratch(at), value);
+        }
+    }
+
+    fn copy(&mut self, id: NodeId, slot: Slot) {
+        let value = self.operand(id, false);
+        self.write(slot, value);
+    }
+
+    fn write(&mut self, slot: Slot, value: Reg) {
+        let address = self.address(slot);
+        self.lanes.store(value, address, 0);
+    }
+
+    fn address(&mut self, slot: Slot) -> Value {
+        if let Some(&address) = self.addresses.get(&slot) {
+            return address;
+        }
+        let start = self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
+        let address = self.lanes.fb.ins().iadd(*start, self.at);
+        self.addresses.insert(slot, address);
+        address
+    }
+
+    /// The value of an operand here. A load is left to the operation that reads it if nobody else does.
+    fn operand(&mut self, id: NodeId, lazy: bool) -> Reg {
+        let (base, class) = resolve(self.view.graph, id, self.view.kernel.domain);
+        let node = &self.view.graph[base];
+        match (&node.op, class) {
+            (Op::Const(value), _) => return self.lanes.float(*value),
+            (Op::Iota(axis), _) => return self.iota(*axis + 1 == node.ty.shape.rank() && !node.ty.shape.0[*axis].is_batch()),
+            (_, Class::Row | Class::Single) => return self.repeated(base),
+            _ => {}
+        }
+        if let Some(&reg) = self.known.get(&base) {
+            return reg;
+        }
+        if let Some(&value) = self.singles.get(&base) {
+            return self.lanes.splat(value);
+        }
+        let slot = self.view.slot_read(id, self.phase).expect("what is not computed here is in memory");
+        let address = match class {
+            Class::Column => self.lanes.fb.ins().iadd(self.bases[&slot], self.at),
+            _ => self.address(slot),
+        };
+        let lazy = lazy && self.uses.get(&base) == Some(&1);
+        let reg = self.lanes.load(address, 0, node.ty.dtype.is_index(), lazy);
+        if !lazy {
+            self.known.insert(base, reg);
+        }
+        reg
+    }
+
+    /// A number of the row, or one in all, in every lane.
+    fn repeated(&mut self, base: NodeId) -> Reg {
+        if let Some(&reg) = self.known.get(&base) {
+            return reg;
+        }
+        let mut value = *self.rows.get(&base).or_else(|| self.singles.get(&base)).expect("the row's values come first");
+        if self.width != Width::One && self.lanes.fb.func.dfg.value_type(value) == types::I8 {
+            value = self.lanes.fb.ins().bmask(types::I32, value);
+        }
+        let reg = self.lanes.splat(value);
+        self.known.insert(base, reg);
+        reg
+    }
+
+    /// The number of the column, or of the row.
+    fn iota(&mut self, column: bool) -> Reg {
+        if !column {
+            let row = self.lanes.fb.ins().ireduce(types::I32, self.row);
+            return self.lanes.splat(row);
+        }
+        let position = self.lanes.fb.ins().ushr_imm_u(self.at, 2);
+        let first = self.lanes.fb.ins().ireduce(types::I32, position);
+        if self.width == Width::One {
+            return self.lanes.spread(first);
+        }
+        let first = self.lanes.fb.ins().splat(types::I32X4, first);
+        self.lanes.parts(|fb, part| {
+            let lanes = (0..4).flat_map(|lane| (4 * part as u32 + lane).to_le_bytes());
+            let constant = fb.func.dfg.constants.insert(ConstantData::from(lanes.collect::<Vec<u8>>().as_slice()));
+            let steps = fb.ins().vconst(types::I32X4, constant);
+            fb.ins().iadd(first, steps)
+        })
+    }
+
+    /// Adds the elements here to what a reduction has so far.
+    fn reduce(&mut self, id: NodeId, reduction: Reduction, way: Way, value: Reg) {
+        let address = match way {
+            Way::AlongRow | Way::Everything => self.bases[&Slot::Scratch(self.view.memory.lanes[&id])],
+            Way::DownColumns => {
+                let (at, len) = self.view.memory.partials[&id];
+                if reduction == Reduction::Variance {
+                    return self.moments(Slot::Partial(at, len), (4 * len / 3) as i32, value);
+                }
+                self.address(Slot::Partial(at, len))
+            }
+        };
+        let total = self.lanes.load(address, 0, false, reduction != Reduction::Max);
+        let total = combine(&mut self.lanes, reduction, value, total);
+        self.lanes.store(total, address, 0);
+    }
+
+    /// Adds the deviations from the shift, and their squares.
+    fn moments(&mut self, slot: Slot, stride: i32, value: Reg) {
+        let address = self.address(slot);
+        let shift = self.lanes.load(address, 0, false, true);
+        let deviation = self.lanes.sub(value, shift);
+        let sum = self.lanes.load(address, stride, false, true);
+        let sum = self.lanes.add(sum, deviation);
+        self.lanes.store(sum, address, stride);
+        let squares = self.lanes.load(address, 2 * stride, false, true);
+        let squares = self.lanes.mul_add(deviation, deviation, squares);
+        self.lanes.store(squares, address, 2 * stride);
+    }
+}

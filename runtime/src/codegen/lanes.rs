@@ -1,0 +1,379 @@
+//! The scalar instruction set as CLIF: a register is up to four vectors of four lanes, or one number.
+//!
+//! Four vectors are worked on operation by operation, so that the latency of one hides behind the others; Cranelift keeps
+//! that order at `opt_level = none`. Constants lie in a table, four times each, and are read right where they are used:
+//! there a read folds into the operation.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_frontend::FunctionBuilder;
+
+use crate::scalar::{Cmp, Reg, Scalar};
+
+/// How many elements a register stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// One number.
+    One,
+    /// This many vectors of four lanes, at most four.
+    Vectors(usize),
+}
+
+impl Width {
+    /// Elements in a register.
+    pub fn elements(self) -> usize {
+        match self {
+            Width::One => 1,
+            Width::Vectors(count) => 4 * count,
+        }
+    }
+
+    fn parts(self) -> usize {
+        match self {
+            Width::One => 1,
+            Width::Vectors(count) => count,
+        }
+    }
+}
+
+/// The constants of a program, each four times, in the order of first use.
+#[derive(Clone, Debug, Default)]
+pub struct Constants {
+    /// The bit patterns.
+    pub words: Vec<u32>,
+    known: HashMap<u32, i32>,
+}
+
+impl Constants {
+    /// The byte offset of a constant in the table.
+    pub fn offset(&mut self, bits: u32) -> i32 {
+        let words = &mut self.words;
+        *self.known.entry(bits).or_insert_with(|| {
+            words.extend([bits; 4]);
+            (words.len() * 4 - 16) as i32
+        })
+    }
+}
+
+/// What a register holds.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    Values([Value; 4]),
+    /// A constant, by its place in the table; an integer if the flag is set.
+    Constant {
+        bits: u32,
+        integer: bool,
+    },
+    /// Memory that is read where it is used: address, byte offset of the first vector.
+    Memory {
+        address: Value,
+        offset: i32,
+        integer: bool,
+    },
+}
+
+/// The emitter of one straight piece of code.
+pub struct Lanes<'a, 'f> {
+    /// Where instructions go.
+    pub fb: &'a mut FunctionBuilder<'f>,
+    /// The program's constants.
+    pub constants: &'a mut Constants,
+    /// The address of the table of constants.
+    pub table: Value,
+    /// Whether the machine has fused multiply-add.
+    pub fma: bool,
+    width: Width,
+    held: Vec<Held>,
+}
+
+/// Memory of the program: always there, aligned to four bytes.
+pub fn memory() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
+}
+
+/// Memory that nobody writes while the program runs.
+pub fn constant_memory() -> MemFlagsData {
+    MemFlagsData::new().with_notrap().with_readonly().with_can_move().with_aligned()
+}
+
+impl<'a, 'f> Lanes<'a, 'f> {
+    /// Starts a piece of code.
+    pub fn new(fb: &'a mut FunctionBuilder<'f>, constants: &'a mut Constants, table: Value, fma: bool, width: Width) -> Self {
+        Lanes { fb, constants, table, fma, width, held: Vec::new() }
+    }
+
+    /// The CLIF type of one part of a float or integer.
+    fn ty(&self, integer: bool) -> Type {
+        match (self.width, integer) {
+            (Width::One, false) => types::F32,
+            (Width::One, true) => types::I32,
+            (Width::Vectors(_), false) => types::F32X4,
+            (Width::Vectors(_), true) => types::I32X4,
+        }
+    }
+
+    fn hold(&mut self, held: Held) -> Reg {
+        self.held.push(held);
+        Reg(self.held.len() as u32 - 1)
+    }
+
+    /// A register that holds the same value in every part and lane.
+    pub fn splat(&mut self, value: Value) -> Reg {
+        let value = match self.width {
+            Width::One => value,
+            Width::Vectors(_) => {
+                let ty = self.fb.func.dfg.value_type(value).by(4).expect("a vector of four lanes exists");
+                self.fb.ins().splat(ty, value)
+            }
+        };
+        self.spread(value)
+    }
+
+    /// A register of which every part is this value, which has the width of a part.
+    pub fn spread(&mut self, part: Value) -> Reg {
+        self.hold(Held::Values([part; 4]))
+    }
+
+    /// A register with these parts.
+    pub fn parts(&mut self, part: impl Fn(&mut FunctionBuilder<'f>, usize) -> Value) -> Reg {
+        let mut values = None;
+        for index in 0..self.width.parts() {
+            let value = part(self.fb, index);
+            values.get_or_insert([value; 4])[index] = value;
+        }
+        self.hold(Held::Values(values.expect("a register has parts")))
+    }
+
+    /// A register in memory, read where it is used: at once unless `lazy`.
+    pub fn load(&mut self, address: Value, offset: i32, integer: bool, lazy: bool) -> Reg {
+        let held = Held::Memory { address, offset, integer };
+        if lazy {
+            return self.hold(held);
+        }
+        let values = self.all(held);
+        self.hold(Held::Values(values))
+    }
+
+    /// Writes a register to memory.
+    pub fn store(&mut self, reg: Reg, address: Value, offset: i32) {
+        for part in 0..self.width.parts() {
+            let value = self.part(reg, part);
+            self.fb.ins().store(memory(), value, address, offset + 16 * part as i32);
+        }
+    }
+
+    fn all(&mut self, held: Held) -> [Value; 4] {
+        let first = self.fetch(held, 0);
+        let mut values = [first; 4];
+        for (part, value) in values.iter_mut().enumerate().take(self.width.parts()).skip(1) {
+            *value = self.fetch(held, part);
+        }
+        values
+    }
+
+    fn fetch(&mut self, held: Held, part: usize) -> Value {
+        match held {
+            Held::Values(values) => values[part],
+            Held::Constant { bits, integer } => {
+                let offset = self.constants.offset(bits);
+                let ty = self.ty(integer);
+                self.fb.ins().load(ty, constant_memory(), self.table, offset)
+            }
+            Held::Memory { address, offset, integer } => {
+                let ty = self.ty(integer);
+                self.fb.ins().load(ty, memory(), address, offset + 16 * part as i32)
+            }
+        }
+    }
+
+    /// One part of a register.
+    pub fn part(&mut self, reg: Reg, part: usize) -> Value {
+        self.fetch(self.held[reg.0 as usize], part)
+    }
+
+    fn map<const N: usize>(
+        &mut self,
+        operands: [Reg; N],
+        emit: impl Fn(&mut FunctionBuilder<'f>, [Value; N]) -> Value,
+    ) -> Reg {
+        let mut values: Option<[Value; 4]> = None;
+        for part in 0..self.width.parts() {
+            let operands = operands.map(|operand| self.part(operand, part));
+            let value = emit(self.fb, operands);
+            values.get_or_insert([value; 4])[part] = value;
+        }
+        self.hold(Held::Values(values.expect("a register has parts")))
+    }
+
+    fn vector(&self) -> bool {
+        self.width != Width::One
+    }
+
+    fn constant_float(&self, reg: Reg) -> Option<f32> {
+        match self.held[reg.0 as usize] {
+            Held::Constant { bits, integer: false } => Some(f32::from_bits(bits)),
+            _ => None,
+        }
+    }
+
+    fn bitcast(&mut self, x: Reg, integer: bool) -> Reg {
+        if let Held::Constant { bits, .. } = self.held[x.0 as usize] {
+            return self.hold(Held::Constant { bits, integer });
+        }
+        let ty = self.ty(integer);
+        self.map([x], |fb, [x]| cast(fb, ty, x))
+    }
+}
+
+fn cast(fb: &mut FunctionBuilder<'_>, ty: Type, x: Value) -> Value {
+    if fb.func.dfg.value_type(x) == ty {
+        return x;
+    }
+    let flags = match ty.is_vector() {
+        true => MemFlagsData::new().with_endianness(Endianness::Little),
+        false => MemFlagsData::new(),
+    };
+    fb.ins().bitcast(ty, flags, x)
+}
+
+fn choose(fb: &mut FunctionBuilder<'_>, vector: bool, mask: Value, x: Value, y: Value) -> Value {
+    match vector {
+        false => fb.ins().select(mask, x, y),
+        true => {
+            let ty = fb.func.dfg.value_type(x);
+            let mask = cast(fb, ty, mask);
+            fb.ins().bitselect(mask, x, y)
+        }
+    }
+}
+
+macro_rules! float_ops {
+    ($($method:ident($($x:ident),*) $instruction:ident;)*) => {$(
+        fn $method(&mut self, $($x: Reg),*) -> Reg {
+            self.map([$($x),*], |fb, [$($x),*]| fb.ins().$instruction($($x),*))
+        }
+    )*};
+}
+
+impl Scalar for Lanes<'_, '_> {
+    fn float(&mut self, c: f64) -> Reg {
+        self.hold(Held::Constant { bits: (c as f32).to_bits(), integer: false })
+    }
+
+    fn int(&mut self, c: i32) -> Reg {
+        self.hold(Held::Constant { bits: c as u32, integer: true })
+    }
+
+    float_ops! {
+        add(x, y) fadd;
+        sub(x, y) fsub;
+        mul(x, y) fmul;
+        div(x, y) fdiv;
+        neg(x) fneg;
+        abs(x) fabs;
+        sqrt(x) sqrt;
+        round(x) nearest;
+        and(p, q) band;
+        or(p, q) bor;
+        int_add(x, y) iadd;
+        int_sub(x, y) isub;
+        int_and(x, y) band;
+        int_or(x, y) bor;
+    }
+
+    fn mul_add(&mut self, x: Reg, y: Reg, z: Reg) -> Reg {
+        if self.fma {
+            return self.map([x, y, z], |fb, [x, y, z]| fb.ins().fma(x, y, z));
+        }
+        let product = self.mul(x, y);
+        self.add(product, z)
+    }
+
+    fn cmp(&mut self, op: Cmp, x: Reg, y: Reg) -> Reg {
+        let condition = match op {
+            Cmp::Eq => FloatCC::Equal,
+            Cmp::Ne => FloatCC::NotEqual,
+            Cmp::Lt => FloatCC::LessThan,
+            Cmp::Le => FloatCC::LessThanOrEqual,
+            Cmp::Gt => FloatCC::GreaterThan,
+            Cmp::Ge => FloatCC::GreaterThanOrEqual,
+        };
+        self.map([x, y], |fb, [x, y]| fb.ins().fcmp(condition, x, y))
+    }
+
+    fn int_eq(&mut self, x: Reg, y: Reg) -> Reg {
+        self.map([x, y], |fb, [x, y]| fb.ins().icmp(IntCC::Equal, x, y))
+    }
+
+    fn not(&mut self, p: Reg) -> Reg {
+        let vector = self.vector();
+        self.map([p], |fb, [p]| match vector {
+            true => fb.ins().bnot(p),
+            false => {
+                let zero = fb.ins().iconst(types::I8, 0);
+                fb.ins().icmp(IntCC::Equal, p, zero)
+            }
+        })
+    }
+
+    fn select(&mut self, mask: Reg, x: Reg, y: Reg) -> Reg {
+        let vector = self.vector();
+        self.map([mask, x, y], |fb, [mask, x, y]| choose(fb, vector, mask, x, y))
+    }
+
+    fn max(&mut self, x: Reg, y: Reg) -> Reg {
+        let vector = self.vector();
+        // Where the first can't be NaN, one comparison does: false for NaN, so that the second is taken.
+        if self.constant_float(x).is_some_and(|c| !c.is_nan()) {
+            return self.map([x, y], |fb, [x, y]| {
+                let less = fb.ins().fcmp(FloatCC::LessThan, y, x);
+                choose(fb, vector, less, x, y)
+            });
+        }
+        let greater = self.cmp(Cmp::Gt, x, y);
+        let nan = self.cmp(Cmp::Ne, x, x);
+        let take = self.or(greater, nan);
+        self.select(take, x, y)
+    }
+
+    fn to_int(&mut self, x: Reg) -> Reg {
+        let ty = self.ty(true);
+        self.map([x], |fb, [x]| fb.ins().fcvt_to_sint_sat(ty, x))
+    }
+
+    fn to_float(&mut self, x: Reg) -> Reg {
+        let ty = self.ty(false);
+        self.map([x], |fb, [x]| fb.ins().fcvt_from_sint(ty, x))
+    }
+
+    fn bits(&mut self, x: Reg) -> Reg {
+        self.bitcast(x, true)
+    }
+
+    fn from_bits(&mut self, x: Reg) -> Reg {
+        self.bitcast(x, false)
+    }
+
+    fn shl(&mut self, x: Reg, bits: u32) -> Reg {
+        self.map([x], |fb, [x]| {
+            let bits = fb.ins().iconst(types::I32, i64::from(bits));
+            fb.ins().ishl(x, bits)
+        })
+    }
+
+    fn sar(&mut self, x: Reg, bits: u32) -> Reg {
+        self.map([x], |fb, [x]| {
+            let bits = fb.ins().iconst(types::I32, i64::from(bits));
+            fb.ins().sshr(x, bits)
+        })
+    }
+
+    fn shr(&mut self, x: Reg, bits: u32) -> Reg {
+        self.map([x], |fb, [x]| {
+            let bits = fb.ins().iconst(types::I32, i64::from(bits));
+            fb.ins().ushr(x, bits)
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! Loops: bottom-tested, so that an iteration has one branch.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+use super::Emit;
+use super::lanes::Width;
+
+/// How far a loop over columns goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trip {
+    /// So many elements.
+    Known(usize),
+    /// So many bytes, known at run time.
+    Bytes(Value),
+}
+
+impl Emit<'_, '_> {
+    /// Emits `body` for every value from `from` on in steps of `step` below `to`; at least once unless `guarded`.
+    pub(super) fn counted(
+        &mut self,
+        from: Value,
+        to: Value,
+        step: i64,
+        guarded: bool,
+        mut body: impl FnMut(&mut Self, Value),
+    ) {
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let at = self.fb.append_block_param(head, types::I64);
+        if guarded {
+            let enter = self.fb.ins().icmp(IntCC::SignedLessThan, from, to);
+            self.fb.ins().brif(enter, head, &[from.into()], exit, &[]);
+        } else {
+            self.fb.ins().jump(head, &[from.into()]);
+        }
+        self.fb.switch_to_block(head);
+        body(self, at);
+        let next = self.fb.ins().iadd_imm_u(at, step);
+        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        self.fb.ins().brif(again, head, &[next.into()], exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// Emits `body` for all columns, as wide as they allow: `unroll` vectors, then fewer, then one number at a time. The
+    /// position is a byte offset.
+    pub(super) fn columns(&mut self, trip: Trip, unroll: usize, mut body: impl FnMut(&mut Self, Width, Value)) {
+        match trip {
+            Trip::Known(count) => self.known_columns(count, unroll, &mut body),
+            Trip::Bytes(end) => {
+                let zero = self.fb.ins().iconst(types::I64, 0);
+                let wide = 16 * unroll as i64;
+                let main = self.fb.ins().band_imm_s(end, -wide);
+                self.counted(zero, main, wide, true, |emit, at| body(emit, Width::Vectors(unroll), at));
+                let vectors = self.fb.ins().band_imm_s(end, -16);
+                self.counted(main, vectors, 16, true, |emit, at| body(emit, Width::Vectors(1), at));
+                self.counted(vectors, end, 4, true, |emit, at| body(emit, Width::One, at));
+            }
+        }
+    }
+
+    fn known_columns(&mut self, count: usize, unroll: usize, body: &mut impl FnMut(&mut Self, Width, Value)) {
+        let vectors = count / 4;
+        let unroll = unroll.min(vectors.max(1));
+        let main = vectors / unroll * unroll;
+        let bytes = |elements: usize| 4 * elements as i64;
+        if main > 0 {
+            self.known(0, bytes(4 * main), bytes(4 * unroll), &mut |emit, at| body(emit, Width::Vectors(unroll), at));
+        }
+        if main < vectors {
+            let at = self.fb.ins().iconst(types::I64, bytes(4 * main));
+            body(self, Width::Vectors(vectors - main), at);
+        }
+        self.known(bytes(4 * vectors), bytes(count), 4, &mut |emit, at| body(emit, Width::One, at));
+    }
+
+    /// A loop between known bounds; no loop at all for one iteration or none.
+    fn known(&mut self, from: i64, to: i64, step: i64, body: &mut impl FnMut(&mut Self, Value)) {
+        if from >= to {
+            return;
+        }
+        let start = self.fb.ins().iconst(types::I64, from);
+        if from + step >= to {
+            return body(self, start);
+        }
+        let end = self.fb.ins().iconst(types::I64, to);
+        self.counted(start, end, step, false, body);
+    }
+}

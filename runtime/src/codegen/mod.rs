@@ -1,0 +1,315 @@
+//! From kernels to CLIF: one function a kernel, which works on one block of rows, and one that runs them all.
+//!
+//! In: kernels and where everything lies. Out: functions that Cranelift compiles. Every value of an element is computed
+//! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.
+
+mod element;
+mod entry;
+mod lanes;
+mod loops;
+mod row;
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+use crate::fuse::Fused;
+use crate::ir::{Graph, NodeId, Op};
+use crate::kernel::{Class, Kernel, Store, Way, resolve, way};
+use crate::types::Dim;
+use crate::plan::{KernelPlan, Place, Plan};
+
+pub use entry::{Import, entry, entry_signature};
+pub use lanes::Constants;
+use lanes::{Lanes, Width, constant_memory};
+use loops::Trip;
+
+/// What compiled code gets to see of a session, by address.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Context {
+    /// Values of the step.
+    pub arena: *mut f32,
+    /// Parameters, running statistics, optimiser state.
+    pub params: *mut f32,
+    /// Run-time scalars.
+    pub scalars: *const f32,
+    /// The constants of the program.
+    pub table: *const u32,
+    /// Where each input lies.
+    pub inputs: *const *const u8,
+    /// The batch size.
+    pub batch: i64,
+}
+
+impl Context {
+    const ARENA: i32 = 0;
+    const PARAMS: i32 = 8;
+    const SCALARS: i32 = 16;
+    const TABLE: i32 = 24;
+    const INPUTS: i32 = 32;
+    const BATCH: i32 = 40;
+}
+
+/// The machine that code is generated for.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// How functions are called.
+    pub call_conv: CallConv,
+    /// Pointer width and the like.
+    pub config: TargetFrontendConfig,
+    /// Whether it has fused multiply-add.
+    pub fma: bool,
+}
+
+/// The parts of a program that code generation reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// Kernels and their graph.
+    pub fused: &'a Fused,
+    /// Where everything lies.
+    pub plan: &'a Plan,
+}
+
+/// The signature of a kernel: context, first row, row behind the last, number of the block.
+pub fn kernel_signature(target: Target) -> Signature {
+    let mut signature = Signature::new(target.call_conv);
+    signature.params.extend([AbiParam::new(types::I64); 4]);
+    signature
+}
+
+/// Emits the function of a kernel.
+pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> Function {
+    let mut function = Function::with_name_signature(UserFuncName::user(0, index as u32), kernel_signature(target));
+    let mut context = FunctionBuilderContext::new();
+    let mut fb = FunctionBuilder::new(&mut function, &mut context);
+    let block = fb.create_block();
+    fb.append_block_params_for_function_params(block);
+    fb.switch_to_block(block);
+    let params = fb.block_params(block).to_vec();
+    let [ctx, lo, hi, number] = params[..] else { unreachable!("a kernel has four parameters") };
+    let load = |fb: &mut FunctionBuilder<'_>, offset| fb.ins().load(types::I64, constant_memory(), ctx, offset);
+    let arena = load(&mut fb, Context::ARENA);
+    let table = load(&mut fb, Context::TABLE);
+    let kernel = &program.fused.kernels[index];
+    let mut emit = Emit {
+        fb,
+        constants,
+        fma: target.fma,
+        graph: &program.fused.graph,
+        kernel,
+        plan: program.plan,
+        memory: &program.plan.kernels[index],
+        flat: kernel.is_flat(&program.fused.graph),
+        ctx,
+        lo,
+        hi,
+        number,
+        arena,
+        table,
+        bases: HashMap::new(),
+        singles: HashMap::new(),
+        rows: HashMap::new(),
+        row_bases: HashMap::new(),
+        row: lo,
+        row_offset: lo,
+    };
+    emit.run();
+    emit.fb.ins().return_(&[]);
+    emit.fb.seal_all_blocks();
+    emit.fb.finalize(target.config);
+    function
+}
+
+/// A kernel's function while it is being emitted.
+struct Emit<'a, 'f> {
+    fb: FunctionBuilder<'f>,
+    constants: &'a mut Constants,
+    fma: bool,
+    graph: &'a Graph,
+    kernel: &'a Kernel,
+    plan: &'a Plan,
+    memory: &'a KernelPlan,
+    /// Whether a block is one run of elements.
+    flat: bool,
+    ctx: Value,
+    lo: Value,
+    hi: Value,
+    number: Value,
+    arena: Value,
+    table: Value,
+    /// The address of the first element of what is read or written.
+    bases: HashMap<Slot, Value>,
+    /// Values that are one in all.
+    singles: HashMap<NodeId, Value>,
+    /// Values of the present row.
+    rows: HashMap<NodeId, Value>,
+    /// The addresses of the present row in matrices.
+    row_bases: HashMap<Slot, Value>,
+    row: Value,
+    row_offset: Value,
+}
+
+/// Memory that a kernel reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Slot {
+    /// A value with a place of its own.
+    Place(Place),
+    /// The block of the product.
+    Product,
+    /// One row of scratch, at this offset in the arena.
+    Scratch(usize),
+    /// The block's part of the partial sums at this offset in the arena, so many floats a block.
+    Partial(usize, usize),
+}
+
+impl<'a, 'f> Emit<'a, 'f> {
+    fn run(&mut self) {
+        self.open_slots();
+        self.open_singles();
+        self.start_partials();
+        if self.flat {
+            self.fill_rows(self.lo);
+            self.phases();
+        } else {
+            let (lo, hi) = (self.lo, self.hi);
+            self.counted(lo, hi, 1, false, |emit, row| {
+                emit.fill_rows(row);
+                emit.phases();
+            });
+        }
+        self.finish_moments();
+    }
+
+    /// Computes the addresses of everything the kernel touches, once.
+    fn open_slots(&mut self) {
+        let mut slots = Vec::new();
+        for step in &self.kernel.steps {
+            for &operand in &self.graph[step.node].operands {
+                slots.extend(self.slot_read(operand, step.phase));
+            }
+        }
+        for store in &self.kernel.stores {
+            slots.extend(self.slot_read(store.node, 0));
+            slots.extend(self.slot_written(store));
+        }
+        slots.extend(self.memory.spills.values().chain(self.memory.lanes.values()).map(|&at| Slot::Scratch(at)));
+        slots.extend(self.memory.partials.values().map(|&(at, len)| Slot::Partial(at, len)));
+        for slot in slots {
+            if !self.bases.contains_key(&slot) {
+                let base = self.open_slot(slot);
+                self.bases.insert(slot, base);
+            }
+        }
+    }
+
+    fn open_slot(&mut self, slot: Slot) -> Value {
+        let arena_at = |emit: &mut Self, at: usize| {
+            let arena = emit.arena;
+            emit.fb.ins().iadd_imm_u(arena, 4 * at as i64)
+        };
+        match slot {
+            Slot::Place(Place::Arena(at)) | Slot::Scratch(at) => arena_at(self, at),
+            Slot::Place(Place::Param(index)) => {
+                let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
+                self.fb.ins().iadd_imm_u(params, 4 * self.plan.params[index] as i64)
+            }
+            Slot::Place(Place::Input(index)) => {
+                let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
+                self.fb.ins().load(types::I64, constant_memory(), inputs, 8 * index as i32)
+            }
+            // The block begins with the row `lo`; rows are counted from the first of the matrix.
+            Slot::Product => {
+                let at = self.memory.product.expect("a product that is not kept has a block of scratch");
+                let base = arena_at(self, at);
+                let before = self.fb.ins().imul_imm_u(self.lo, 4 * self.kernel.domain.cols as i64);
+                self.fb.ins().isub(base, before)
+            }
+            Slot::Partial(at, len) => {
+                let base = arena_at(self, at);
+                let before = self.fb.ins().imul_imm_u(self.number, 4 * len as i64);
+                self.fb.ins().iadd(base, before)
+            }
+        }
+    }
+
+    /// Where an operand is read from in a phase, if it is read from memory.
+    fn slot_read(&self, operand: NodeId, phase: usize) -> Option<Slot> {
+        self.view().slot_read(operand, phase)
+    }
+
+    fn slot_written(&self, store: &Store) -> Option<Slot> {
+        self.view().slot_written(store)
+    }
+
+    fn view(&self) -> View<'a> {
+        View { graph: self.graph, kernel: self.kernel, plan: self.plan, memory: self.memory }
+    }
+
+    fn lanes(&mut self, width: Width) -> Lanes<'_, 'f> {
+        Lanes::new(&mut self.fb, self.constants, self.table, self.fma, width)
+    }
+
+    /// The columns of a row, or the elements of a flat block.
+    fn trip(&mut self) -> Trip {
+        let cols = self.kernel.domain.cols;
+        if !self.flat {
+            return Trip::Known(cols);
+        }
+        match self.kernel.domain.rows {
+            Dim::Fixed(rows) if rows <= self.kernel.block => Trip::Known(rows * cols),
+            _ => {
+                let rows = self.fb.ins().isub(self.hi, self.lo);
+                Trip::Bytes(self.fb.ins().imul_imm_u(rows, 4 * cols as i64))
+            }
+        }
+    }
+}
+
+/// What is known of a kernel before any code is emitted.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    graph: &'a Graph,
+    kernel: &'a Kernel,
+    plan: &'a Plan,
+    memory: &'a KernelPlan,
+}
+
+impl View<'_> {
+    /// Where an operand is read from in a phase, if it is read from memory.
+    fn slot_read(self, operand: NodeId, phase: usize) -> Option<Slot> {
+        let (base, class) = resolve(self.graph, operand, self.kernel.domain);
+        if self.kernel.product == Some(base) && !self.plan.places.contains_key(&base) {
+            return Some(Slot::Product);
+        }
+        if matches!(self.graph[base].op, Op::Const(_) | Op::Iota(_) | Op::Count(_) | Op::Scalar(_)) {
+            return None;
+        }
+        let computed_here = self.kernel.steps.iter().find(|step| step.node == base);
+        if let Some(step) = computed_here.filter(|_| class == Class::Element) {
+            if step.phase >= phase {
+                return None;
+            }
+            if let Some(&at) = self.memory.spills.get(&base) {
+                return Some(Slot::Scratch(at));
+            }
+        } else if computed_here.is_some() {
+            return None;
+        }
+        self.plan.places.get(&base).map(|&place| Slot::Place(place))
+    }
+
+    /// Where a stored value goes. Sums that end after the kernel are written by what ends them, a product by itself.
+    fn slot_written(self, store: &Store) -> Option<Slot> {
+        let ends_later = matches!(way(self.graph, store.node), Some((_, Way::DownColumns | Way::Everything)));
+        if ends_later || self.kernel.product == Some(store.node) && store.param.is_none() {
+            return None;
+        }
+        match store.param {
+            Some(param) => Some(Slot::Place(Place::Param(param))),
+            None => self.plan.places.get(&store.node).map(|&place| Slot::Place(place)),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The pipeline: from a declared network to a program, and the text of every stage on the way.
+//!
+//! In: a definition and what to compile it for. Out: a [`Program`] that a session runs. The stages follow one another in
+//! [`graph_for`] and [`Program::new`], top to bottom, checked in between in debug builds.
+
+use crate::autodiff::differentiate;
+use crate::error::BuildError;
+use crate::fuse::{Fused, fuse};
+use crate::ir::{Graph, NodeId, Op, Role, Slots, verify};
+use crate::jit::{self, Code, Text};
+use crate::lower::{Mode, lower, trainable};
+use crate::microkernels::gemm::Isa;
+use crate::network::Definition;
+use crate::optim::{Optimiser, attach};
+use crate::plan::{self, Place, Plan};
+use crate::simplify::simplify;
+
+/// A stage of the compiler, as [`Trainer::ir`](crate::session::Trainer::ir) and the like print it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The declaration, with the shape after every layer.
+    Static,
+    /// The graph of primitive operations.
+    Forward,
+    /// The same with the gradients behind it, as differentiation leaves it.
+    Backward,
+    /// The graph that is compiled: with the optimiser's update, after all rewrites.
+    Simplified,
+    /// The kernels: what is computed together.
+    Fused,
+    /// Where everything lies in memory.
+    Plan,
+    /// The kernels in Cranelift's intermediate language, for x86-64 with AVX2 and FMA.
+    Clif,
+    /// The kernels as machine code, for x86-64 with AVX2 and FMA.
+    Asm,
+}
+
+/// What a network is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose<'a> {
+    /// A step: loss, metrics, gradients and update in one.
+    Train(&'a dyn Optimiser),
+    /// Loss and gradients, in training mode, without an update.
+    Gradients,
+    /// Loss and metrics in inference mode.
+    Evaluate,
+    /// Outputs in inference mode.
+    Predict,
+}
+
+/// A compiled program and what is needed to run it.
+#[derive(Debug)]
+pub struct Program {
+    /// The machine code.
+    pub code: Code,
+    /// Inputs, parameters, scalars.
+    pub slots: Slots,
+    /// Length of the arena.
+    pub arena: usize,
+    /// Length of the parameter block.
+    pub params_len: usize,
+    /// Offset of each parameter in its block.
+    pub params: Vec<usize>,
+    /// Where each result is after a run.
+    results: Vec<(Role, Place)>,
+}
+
+impl Program {
+    /// Compiles a network for batches of up to `max_batch` rows.
+    pub fn new(definition: &'static Definition, purpose: Purpose<'_>, max_batch: usize) -> Result<Program, BuildError> {
+        Program::of_graph(&simplified(definition, purpose)?, max_batch)
+    }
+
+    /// Compiles a graph that has been simplified.
+    pub fn of_graph(graph: &Graph, max_batch: usize) -> Result<Program, BuildError> {
+        let fused = fuse(graph);
+        let plan = plan::plan(&fused, max_batch, Isa::detect())?;
+        let code = jit::compile(&fused, &plan)?;
+        let results = results(&fused, &plan);
+        let Plan { arena, params, params_len, .. } = plan;
+        Ok(Program { code, slots: fused.graph.slots, arena, params, params_len, results })
+    }
+
+    /// Where a result is after a run.
+    pub fn result(&self, role: &Role) -> Option<Place> {
+        self.results.iter().find(|(known, _)| known == role).map(|(_, place)| *place)
+    }
+}
+
+fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
+    let graph = &fused.graph;
+    let memory = |mut id: NodeId| {
+        while graph[id].op == Op::Reshape {
+            id = graph[id].operands[0];
+        }
+        id
+    };
+    let outputs = graph.outputs.iter();
+    let placed = outputs.filter_map(|output| Some((output.role.clone(), *plan.places.get(&memory(output.node))?)));
+    placed.collect()
+}
+
+/// The graph for a purpose, before any rewrite.
+fn graph_for(definition: &'static Definition, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    let mode = match purpose {
+        Purpose::Train(_) | Purpose::Gradients => Mode::Train,
+        Purpose::Evaluate | Purpose::Predict => Mode::Infer,
+    };
+    let mut graph = checked(lower(definition, mode)?);
+    graph.outputs.retain(|output| match output.role {
+        Role::Output(_) => matches!(purpose, Purpose::Predict),
+        Role::Loss => !matches!(purpose, Purpose::Predict),
+        Role::Metric(_) => matches!(purpose, Purpose::Train(_) | Purpose::Evaluate),
+        Role::Update(_) | Role::Gradient(_) => matches!(purpose, Purpose::Train(_)),
+    });
+    if matches!(purpose, Purpose::Predict) {
+        graph.slots.inputs.retain(|slot| !slot.target);
+        return Ok(graph);
+    }
+    if matches!(purpose, Purpose::Evaluate) {
+        return Ok(graph);
+    }
+    if definition.loss.is_none() {
+        return Err(BuildError::NoLoss { network: definition.name });
+    }
+    let wanted: Vec<usize> = trainable(&graph).collect();
+    let joint = checked(differentiate(&graph, &wanted));
+    Ok(match purpose {
+        Purpose::Train(optimiser) => checked(attach(&joint, optimiser)),
+        _ => joint,
+    })
+}
+
+/// The graph that is compiled for a purpose.
+pub fn simplified(definition: &'static Definition, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    Ok(checked(simplify(&graph_for(definition, purpose)?)))
+}
+
+/// The text of a stage.
+pub fn text(
+    definition: &'static Definition,
+    stage: Stage,
+    purpose: Purpose<'_>,
+    max_batch: usize,
+) -> Result<String, BuildError> {
+    let infer = matches!(purpose, Purpose::Evaluate | Purpose::Predict);
+    let mode = if infer { Mode::Infer } else { Mode::Train };
+    Ok(match stage {
+        Stage::Static => definition.to_string(),
+        Stage::Forward => lower(definition, mode)?.to_string(),
+        Stage::Backward if infer => lower(definition, mode)?.to_string(),
+        Stage::Backward => graph_for(definition, Purpose::Gradients)?.to_string(),
+        Stage::Simplified => simplified(definition, purpose)?.to_string(),
+        Stage::Fused => fuse(&simplified(definition, purpose)?).to_string(),
+        Stage::Plan => {
+            let fused = fuse(&simplified(definition, purpose)?);
+            plan::text(&plan::plan(&fused, max_batch, Isa::Avx2)?, &fused)
+        }
+        Stage::Clif => jit::text(&fuse(&simplified(definition, purpose)?), max_batch, Text::Clif)?,
+        Stage::Asm => jit::text(&fuse(&simplified(definition, purpose)?), max_batch, Text::Asm)?,
+    })
+}
+
+/// Stops at a graph that is none, in debug builds: a fault of the stage before.
+fn checked(graph: Graph) -> Graph {
+    if cfg!(debug_assertions) {
+        verify(&graph).expect("every stage leaves a graph that verifies");
+    }
+    graph
+}

@@ -1,0 +1,121 @@
+//! Samples with their targets, in batches.
+
+use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis};
+
+use crate::init::Random;
+
+/// Inputs and targets of the same number of rows, shuffled anew for every pass.
+#[derive(Clone, Debug)]
+pub struct Dataset<T, I: Dimension, D: Dimension> {
+    inputs: Array<f32, I>,
+    targets: Array<T, D>,
+    random: Random,
+}
+
+/// Why a dataset could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum DatasetError {
+    /// Inputs and targets disagree about the number of rows.
+    #[error("{inputs} rows of inputs, but {targets} of targets")]
+    Rows {
+        /// Rows of the inputs.
+        inputs: usize,
+        /// Rows of the targets.
+        targets: usize,
+    },
+    /// No rows at all, or a side of a split without rows.
+    #[error("a dataset needs at least one row")]
+    Empty,
+    /// A share that is none.
+    #[error("a share must lie between 0 and 1, got {0}")]
+    Share(f64),
+}
+
+impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
+    /// Pairs inputs with targets, row by row.
+    ///
+    /// # Errors
+    /// No rows, or numbers of rows that differ.
+    pub fn new(inputs: Array<f32, I>, targets: Array<T, D>) -> Result<Dataset<T, I, D>, DatasetError> {
+        let rows = (inputs.len_of(Axis(0)), targets.len_of(Axis(0)));
+        if rows.0 != rows.1 {
+            return Err(DatasetError::Rows { inputs: rows.0, targets: rows.1 });
+        }
+        if rows.0 == 0 {
+            return Err(DatasetError::Empty);
+        }
+        // Batches are read in place where rows lie one after the other.
+        let (inputs, targets) = (inputs.as_standard_layout().into_owned(), targets.as_standard_layout().into_owned());
+        Ok(Dataset { inputs, targets, random: Random::new(0, 0) })
+    }
+
+    /// The seed of the shuffling. The same seed gives the same order.
+    pub fn seed(mut self, seed: u64) -> Dataset<T, I, D> {
+        self.random = Random::new(seed, 0);
+        self
+    }
+
+    /// Number of rows.
+    #[expect(clippy::len_without_is_empty, reason = "a dataset is never empty")]
+    pub fn len(&self) -> usize {
+        self.inputs.len_of(Axis(0))
+    }
+
+    /// All inputs, in the present order.
+    pub fn inputs(&self) -> ArrayView<'_, f32, I> {
+        self.inputs.view()
+    }
+
+    /// All targets, in the present order.
+    pub fn targets(&self) -> ArrayView<'_, T, D> {
+        self.targets.view()
+    }
+
+    /// Shuffles, then cuts off this share as a second dataset: `split(0.2)` keeps 80 %.
+    ///
+    /// # Errors
+    /// A share that is not between 0 and 1, or that leaves a side without rows.
+    pub fn split(mut self, share: f64) -> Result<(Dataset<T, I, D>, Dataset<T, I, D>), DatasetError> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(DatasetError::Share(share));
+        }
+        self.shuffle();
+        let second = (self.len() as f64 * share).round() as usize;
+        let first = self.len() - second;
+        if first == 0 || second == 0 {
+            return Err(DatasetError::Empty);
+        }
+        let part = |from: usize, to: usize| Dataset {
+            inputs: self.inputs.slice_axis(Axis(0), (from..to).into()).to_owned(),
+            targets: self.targets.slice_axis(Axis(0), (from..to).into()).to_owned(),
+            random: self.random.clone(),
+        };
+        Ok((part(0, first), part(first, self.len())))
+    }
+
+    /// Shuffles, then gives batches of `size` rows as views, the last one of what is left. A size of 0 counts as 1.
+    pub fn batches(&mut self, size: usize) -> impl Iterator<Item = (ArrayView<'_, f32, I>, ArrayView<'_, T, D>)> {
+        self.shuffle();
+        let size = size.max(1);
+        self.inputs.axis_chunks_iter(Axis(0), size).zip(self.targets.axis_chunks_iter(Axis(0), size))
+    }
+
+    /// Exchanges rows in place (Fisher & Yates), so that every batch lies in memory as it is read.
+    fn shuffle(&mut self) {
+        for last in (1..self.len()).rev() {
+            let other = self.random.below(last as u64 + 1) as usize;
+            swap_rows(&mut self.inputs, last, other);
+            swap_rows(&mut self.targets, last, other);
+        }
+    }
+}
+
+fn swap_rows<T, D: RemoveAxis>(array: &mut Array<T, D>, x: usize, y: usize) {
+    let (low, high) = (x.min(y), x.max(y));
+    if low == high {
+        return;
+    }
+    let (mut head, mut tail) = array.view_mut().split_at(Axis(0), high);
+    let (mut low, mut high) = (head.index_axis_mut(Axis(0), low), tail.index_axis_mut(Axis(0), 0));
+    low.iter_mut().zip(high.iter_mut()).for_each(|(a, b)| std::mem::swap(a, b));
+}

@@ -1,0 +1,122 @@
+//! What can go wrong at run time, in words for the user.
+
+use crate::network::Place;
+
+/// Why a network could not be built.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BuildError {
+    /// A layer does not fit the shape it gets.
+    #[error("`{layer}` needs {needs}, found {found} ({}:{}:{})", place.file, place.line, place.column)]
+    Misfit {
+        /// As declared.
+        layer: &'static str,
+        /// The shape it needs.
+        needs: String,
+        /// The shape it got.
+        found: String,
+        /// Where it is declared.
+        place: Place,
+    },
+    /// Training without a loss.
+    #[error("`{network}` declares no loss, so it can't be trained; add `loss(...) = ...;`")]
+    NoLoss {
+        /// The network.
+        network: &'static str,
+    },
+    /// A setting outside its range.
+    #[error("{name} must be {wanted}, got {actual}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// The range, in words.
+        wanted: &'static str,
+        /// The value.
+        actual: String,
+    },
+    /// The tensors of a step do not fit the address space.
+    #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB")]
+    TooLarge {
+        /// The batch size asked for.
+        max_batch: usize,
+        /// The bound in GiB.
+        limit: usize,
+    },
+    /// This machine has no code generator.
+    #[error("no code generator for this machine: {0}")]
+    Machine(String),
+}
+
+/// Why a run was refused. The session is as it was before.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RunError {
+    /// A tensor of the wrong shape.
+    #[error("`{name}` wants {expected}, got [{}]", .actual.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The declared type.
+        expected: String,
+        /// The extents passed.
+        actual: Vec<usize>,
+    },
+    /// A batch size that the session was not built for.
+    #[error("a batch has 1 to {max} rows here, got {actual}; `max_batch` sets the limit")]
+    Batch {
+        /// The batch size passed.
+        actual: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Inputs and targets that disagree about the batch size.
+    #[error("`{name}` has {actual} rows where `{first}` has {expected}")]
+    Rows {
+        /// The tensor that set the batch size.
+        first: &'static str,
+        /// Its rows.
+        expected: usize,
+        /// The tensor that disagrees.
+        name: &'static str,
+        /// Its rows.
+        actual: usize,
+    },
+    /// A class id that is no class.
+    #[error("`{name}` has class id {id} in row {row}, but there are {classes} classes (0 to {})", classes - 1)]
+    Class {
+        /// The tensor.
+        name: &'static str,
+        /// The id.
+        id: u32,
+        /// Its position.
+        row: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// Training with batch norm on one row, whose variance is zero by definition.
+    #[error("`{layer}` normalises by the variance of the batch, and one row has none; train with at least 2 rows")]
+    OneRow {
+        /// The batch norm.
+        layer: String,
+    },
+    /// A loss that is not a finite number; nothing was updated.
+    #[error("the loss of step {step} is {loss}; parameters and statistics are as before the step")]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f32,
+    },
+    /// A parameter that the network does not have.
+    #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    Name {
+        /// The name asked for.
+        name: String,
+        /// The nearest name that exists.
+        closest: Option<String>,
+    },
+    /// A network without a loss was asked for one.
+    #[error("`{network}` declares no loss")]
+    NoLoss {
+        /// The network.
+        network: &'static str,
+    },
+}

@@ -1,0 +1,95 @@
+//! Kernels as text: what each reads, computes and writes, with the layer that every line came from.
+//!
+//! `.row` marks a value that is one a row, `.col` one a column, `.one` one in all; parameters and inputs go by their
+//! names. A kernel's lines run for every element of its domain; after `along the row` a sum over the row is known.
+
+use std::fmt;
+
+use super::Fused;
+use crate::ir::print::{Names, constant, line_with_layer, operation, scalar};
+use crate::ir::{NodeId, Op};
+use crate::kernel::{Class, Kernel, Way, resolve, way};
+
+impl fmt::Display for Fused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Names::new(&self.graph);
+        for (index, kernel) in self.kernels.iter().enumerate() {
+            if self.check == Some(index) {
+                writeln!(f, "check that the loss is finite")?;
+            }
+            Text { fused: self, kernel, names: &names }.write(f, index)?;
+        }
+        if self.check == Some(self.kernels.len()) {
+            writeln!(f, "check that the loss is finite")?;
+        }
+        Ok(())
+    }
+}
+
+struct Text<'a> {
+    fused: &'a Fused,
+    kernel: &'a Kernel,
+    names: &'a Names,
+}
+
+impl Text<'_> {
+    fn write(&self, f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {
+        let graph = &self.fused.graph;
+        let domain = self.kernel.domain;
+        writeln!(f, "kernel {index}: {} x {}", domain.rows, domain.cols)?;
+        if let Some(product) = self.kernel.product {
+            self.line(f, product, &self.operands(product))?;
+        }
+        let last = self.kernel.steps.iter().map(|step| step.phase).max().unwrap_or(0);
+        for phase in 0..=last {
+            if phase > 0 {
+                writeln!(f, "  along the row")?;
+            }
+            for step in self.kernel.steps.iter().filter(|step| step.phase == phase) {
+                self.line(f, step.node, &self.operands(step.node))?;
+            }
+        }
+        for store in &self.kernel.stores {
+            let ends_later = matches!(way(graph, store.node), Some((_, Way::DownColumns | Way::Everything)));
+            let value = self.name(store.node);
+            match store.param {
+                Some(param) => writeln!(f, "  {} <- {value}", graph.slots.params[param].name)?,
+                None if !ends_later => writeln!(f, "  keep {value}")?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&self, f: &mut fmt::Formatter<'_>, id: NodeId, operands: &str) -> fmt::Result {
+        let graph = &self.fused.graph;
+        let expression = operation(graph, id, operands);
+        line_with_layer(f, &format!("  {} = {expression}", self.names.name(graph, id)), &graph[id].layer)
+    }
+
+    fn operands(&self, id: NodeId) -> String {
+        let operands = self.fused.graph[id].operands.iter().map(|&operand| self.name(operand));
+        operands.collect::<Vec<_>>().join(", ")
+    }
+
+    fn name(&self, id: NodeId) -> String {
+        let graph = &self.fused.graph;
+        let (base, class) = resolve(graph, id, self.kernel.domain);
+        let name = match &graph[base].op {
+            Op::Const(value) => return constant(*value),
+            Op::Input(index) => graph.slots.inputs[*index].name.to_string(),
+            Op::Param(index) => graph.slots.params[*index].name.clone(),
+            Op::Scalar(index) => return scalar(&graph.slots.scalars[*index]),
+            Op::Count(factor) => return crate::types::Dim::Batch(*factor).to_string(),
+            Op::Iota(axis) => return if *axis == 0 && graph[base].ty.shape.0[0].is_batch() { "row" } else { "column" }.to_string(),
+            _ => self.names.name(graph, base),
+        };
+        let mark = match class {
+            Class::Element => "",
+            Class::Row => ".row",
+            Class::Column => ".col",
+            Class::Single => ".one",
+        };
+        format!("{name}{mark}")
+    }
+}

@@ -1,0 +1,464 @@
+//! The reference interpreter: what a graph means, computed slowly and obviously.
+//!
+//! In: a graph, a batch size and a value for every slot. Out: one tensor for every node, in f64 or as if in f32. It is
+//! the oracle of every later stage: f64 says what is right, and the distance from f32 to it says how much rounding costs.
+//! Absent on purpose: speed, fusion, reuse of memory. Every node is one loop over its elements.
+
+use std::iter::zip;
+use std::ops::Index;
+
+use crate::ir::ops::{Body, MapBody, Reduction};
+use crate::ir::{Graph, Node, NodeId, Op, Role};
+use crate::scalar::{Host32, Host64, Reg, Scalar};
+use crate::types::DType;
+
+/// How floats are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// To f32 after every operation. Element-wise bodies are the polynomials of compiled code, with FMA.
+    F32,
+    /// To f64, with the transcendental functions of `libm`.
+    F64,
+}
+
+impl Precision {
+    /// The nearest number of this precision. An f32 sum, product or quotient computed in f64 and rounded here is the
+    /// correctly rounded one: 53 bits are more than twice 24 (Figueroa 1995, "When is double rounding innocuous?").
+    fn round(self, x: f64) -> f64 {
+        match self {
+            Precision::F32 => f64::from(x as f32),
+            Precision::F64 => x,
+        }
+    }
+}
+
+/// A value: extents and elements in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// The extents, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements, as many as the product of the extents.
+    pub data: Data,
+}
+
+/// The elements of a tensor, by what they are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Numbers. In f32 precision each is an f32.
+    Float(Vec<f64>),
+    /// Class ids and positions, of any integer type.
+    Index(Vec<u32>),
+    /// Truth values.
+    Mask(Vec<bool>),
+}
+
+impl Tensor {
+    /// A tensor of numbers.
+    pub fn floats(shape: &[usize], values: impl Into<Vec<f64>>) -> Tensor {
+        Tensor::new(shape, Data::Float(values.into()))
+    }
+
+    /// A tensor of class ids.
+    pub fn indices(shape: &[usize], values: impl Into<Vec<u32>>) -> Tensor {
+        Tensor::new(shape, Data::Index(values.into()))
+    }
+
+    fn new(shape: &[usize], data: Data) -> Tensor {
+        assert_eq!(data.len(), shape.iter().product::<usize>(), "a tensor {shape:?} has as many elements as it says");
+        Tensor { shape: shape.to_vec(), data }
+    }
+
+    /// The numbers. Panics if these are indices or truth values.
+    pub fn as_floats(&self) -> &[f64] {
+        match &self.data {
+            Data::Float(values) => values,
+            other => panic!("asked for numbers, found {other:?}"),
+        }
+    }
+
+    /// The class ids or positions. Panics if these are numbers or truth values.
+    pub fn as_indices(&self) -> &[u32] {
+        match &self.data {
+            Data::Index(values) => values,
+            other => panic!("asked for indices, found {other:?}"),
+        }
+    }
+
+    /// The only number. Panics if there are several.
+    pub fn number(&self) -> f64 {
+        match *self.as_floats() {
+            [value] => value,
+            _ => panic!("asked for one number, found {:?}", self.shape),
+        }
+    }
+
+    fn rounded(&self, precision: Precision) -> Tensor {
+        match &self.data {
+            Data::Float(values) => {
+                let values: Vec<f64> = values.iter().map(|&x| precision.round(x)).collect();
+                Tensor::floats(&self.shape, values)
+            }
+            Data::Index(_) | Data::Mask(_) => self.clone(),
+        }
+    }
+}
+
+impl Data {
+    fn empty(dtype: DType) -> Data {
+        match dtype {
+            DType::F32 => Data::Float(Vec::new()),
+            DType::U8 | DType::U16 | DType::U32 => Data::Index(Vec::new()),
+            DType::Bool => Data::Mask(Vec::new()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Data::Float(values) => values.len(),
+            Data::Index(values) => values.len(),
+            Data::Mask(values) => values.len(),
+        }
+    }
+
+    /// The elements at these positions.
+    fn pick(&self, positions: impl Iterator<Item = usize>) -> Data {
+        match self {
+            Data::Float(values) => Data::Float(positions.map(|at| values[at]).collect()),
+            Data::Index(values) => Data::Index(positions.map(|at| values[at]).collect()),
+            Data::Mask(values) => Data::Mask(positions.map(|at| values[at]).collect()),
+        }
+    }
+}
+
+/// A value for every slot of a graph, in the order of its slots. Floats are rounded to the precision of the evaluation.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    /// Inputs, then targets.
+    pub inputs: Vec<Tensor>,
+    /// Parameters, running statistics, optimiser state.
+    pub params: Vec<Tensor>,
+    /// Run-time scalars.
+    pub scalars: Vec<f64>,
+}
+
+/// The value of every node, dead or alive.
+#[derive(Clone, Debug)]
+pub struct Evaluation<'a> {
+    graph: &'a Graph,
+    nodes: Vec<Tensor>,
+}
+
+impl Evaluation<'_> {
+    /// The result with this role. Panics if the graph has none.
+    pub fn output(&self, role: &Role) -> &Tensor {
+        let node = self.graph.output(role).unwrap_or_else(|| panic!("the graph has no {role:?}"));
+        &self[node]
+    }
+
+    /// The loss. Panics if the graph has none.
+    pub fn loss(&self) -> f64 {
+        self.output(&Role::Loss).number()
+    }
+
+    /// Every result with its role, in the order of the graph's outputs.
+    pub fn outputs(&self) -> impl Iterator<Item = (&Role, &Tensor)> {
+        self.graph.outputs.iter().map(|output| (&output.role, &self[output.node]))
+    }
+}
+
+impl Index<NodeId> for Evaluation<'_> {
+    type Output = Tensor;
+
+    fn index(&self, id: NodeId) -> &Tensor {
+        &self.nodes[id.index()]
+    }
+}
+
+/// Computes every node. Panics if `values` do not fit the slots: only tests and tools get here.
+pub fn evaluate<'a>(graph: &'a Graph, precision: Precision, batch: usize, values: &Values) -> Evaluation<'a> {
+    let mut run = Run { precision, batch, values, nodes: Vec::with_capacity(graph.nodes.len()) };
+    for node in &graph.nodes {
+        let shape = node.ty.shape.at(batch);
+        let tensor = Tensor::new(&shape, run.node(node, &shape));
+        run.nodes.push(tensor);
+    }
+    Evaluation { graph, nodes: run.nodes }
+}
+
+struct Run<'a> {
+    precision: Precision,
+    batch: usize,
+    values: &'a Values,
+    nodes: Vec<Tensor>,
+}
+
+impl Run<'_> {
+    fn node(&self, node: &Node, shape: &[usize]) -> Data {
+        let x: Vec<&Tensor> = node.operands.iter().map(|operand| &self.nodes[operand.index()]).collect();
+        match node.op.def().body {
+            Body::Leaf => self.leaf(node, shape),
+            Body::Map(body) => match self.precision {
+                Precision::F32 => map(&mut Host32::new(), body, node, &x),
+                Precision::F64 => map(&mut Host64::new(), body, node, &x),
+            },
+            Body::View => view(node, x[0], shape),
+            Body::Reduce(reduction) => {
+                let axes = node.op.axes().expect("a reduction has axes");
+                let groups = groups(x[0], axes, shape);
+                Data::Float(groups.iter().map(|group| self.reduce(reduction, group)).collect())
+            }
+            Body::Contract => self.dot(node, x[0], x[1], shape),
+        }
+    }
+
+    fn leaf(&self, node: &Node, shape: &[usize]) -> Data {
+        let len = shape.iter().product();
+        match node.op {
+            Op::Input(index) => self.slot(&self.values.inputs[index], shape),
+            Op::Param(index) => self.slot(&self.values.params[index], shape),
+            Op::Scalar(index) => Data::Float(vec![self.precision.round(self.values.scalars[index])]),
+            Op::Const(value) => Data::Float(vec![self.precision.round(value); len]),
+            Op::Count(factor) => Data::Float(vec![self.precision.round((factor * self.batch) as f64)]),
+            Op::Iota(axis) => {
+                let mut strides = vec![0; shape.len()];
+                strides[axis] = 1;
+                Data::Index(offsets(shape, &strides).map(|position| position as u32).collect())
+            }
+            ref other => unreachable!("{other:?} is no leaf"),
+        }
+    }
+
+    fn slot(&self, value: &Tensor, shape: &[usize]) -> Data {
+        assert_eq!(value.shape, shape, "a value fits its slot");
+        value.rounded(self.precision).data
+    }
+
+    fn reduce(&self, reduction: Reduction, group: &[f64]) -> f64 {
+        match reduction {
+            Reduction::Sum => self.sum(group),
+            Reduction::Max => {
+                group.iter().fold(f64::NEG_INFINITY, |top, &x| if x > top || x.is_nan() { x } else { top })
+            }
+            Reduction::Variance => {
+                let mean = self.mean(group);
+                let deviations = group.iter().map(|&x| self.precision.round(x - mean));
+                let squares: Vec<f64> =
+                    deviations.map(|deviation| self.precision.round(deviation * deviation)).collect();
+                self.mean(&squares)
+            }
+        }
+    }
+
+    fn mean(&self, values: &[f64]) -> f64 {
+        self.precision.round(self.sum(values) / values.len() as f64)
+    }
+
+    /// Blocks of 32 one after the other, then the blocks as a tree: as many roundings as a lane of compiled code makes, so
+    /// that the error in f32 is a fair measure of what to expect there.
+    fn sum(&self, values: &[f64]) -> f64 {
+        let add = |x: f64, y: f64| self.precision.round(x + y);
+        let mut sums: Vec<f64> = values.chunks(32).map(|block| block.iter().fold(0.0, |sum, &x| add(sum, x))).collect();
+        while sums.len() > 1 {
+            sums = sums.chunks(2).map(|pair| pair.iter().copied().reduce(add).expect("no chunk is empty")).collect();
+        }
+        sums.first().copied().unwrap_or(0.0)
+    }
+
+    fn dot(&self, node: &Node, a: &Tensor, b: &Tensor, shape: &[usize]) -> Data {
+        let Op::Dot { ta, tb } = node.op else { unreachable!("{:?} is no product", node.op) };
+        let (m, n) = (shape[0], shape[1]);
+        let k = if ta { a.shape[0] } else { a.shape[1] };
+        let (a, b) = (a.as_floats(), b.as_floats());
+        let mut product = Vec::with_capacity(m * n);
+        for row in 0..m {
+            for column in 0..n {
+                let mut sum = 0.0;
+                for inner in 0..k {
+                    let x = if ta { a[inner * m + row] } else { a[row * k + inner] };
+                    let y = if tb { b[column * k + inner] } else { b[inner * n + column] };
+                    sum = self.precision.round(sum + self.precision.round(x * y));
+                }
+                product.push(sum);
+            }
+        }
+        Data::Float(product)
+    }
+}
+
+/// One call of the body for each element.
+fn map(host: &mut impl Host, body: MapBody, node: &Node, x: &[&Tensor]) -> Data {
+    let mut result = Data::empty(node.ty.dtype);
+    for at in 0..x[0].data.len() {
+        host.clear();
+        let regs: Vec<Reg> = x.iter().map(|operand| host.load(&operand.data, at)).collect();
+        let y = body(host, &node.op, &regs);
+        host.store(y, &mut result);
+    }
+    result
+}
+
+/// Elements in and out of a host.
+trait Host: Scalar {
+    fn clear(&mut self);
+    fn load(&mut self, data: &Data, at: usize) -> Reg;
+    fn store(&self, reg: Reg, data: &mut Data);
+}
+
+macro_rules! host {
+    ($host:ident, $float:ident) => {
+        impl Host for $host {
+            fn clear(&mut self) {
+                $host::clear(self);
+            }
+
+            fn load(&mut self, data: &Data, at: usize) -> Reg {
+                match data {
+                    Data::Float(values) => self.push_float(values[at] as $float),
+                    Data::Index(values) => self.push_int(values[at] as i32),
+                    Data::Mask(values) => self.push_mask(values[at]),
+                }
+            }
+
+            fn store(&self, reg: Reg, data: &mut Data) {
+                match data {
+                    Data::Float(values) => values.push(f64::from(self.get_float(reg))),
+                    Data::Index(values) => values.push(self.get_int(reg) as u32),
+                    Data::Mask(values) => values.push(self.get_mask(reg)),
+                }
+            }
+        }
+    };
+}
+
+host!(Host32, f32);
+host!(Host64, f64);
+
+fn view(node: &Node, x: &Tensor, shape: &[usize]) -> Data {
+    match &node.op {
+        Op::Reshape => x.data.clone(),
+        Op::Broadcast(axes) => {
+            // An axis that repeats has stride 0.
+            let mut strides = vec![0; shape.len()];
+            for (&axis, stride) in zip(axes, row_major(&x.shape)) {
+                strides[axis] = stride;
+            }
+            x.data.pick(offsets(shape, &strides))
+        }
+        other => unreachable!("{other:?} is no view"),
+    }
+}
+
+/// For every element of the result of a reduction, the elements that become it, in row-major order.
+fn groups(x: &Tensor, axes: &[usize], result: &[usize]) -> Vec<Vec<f64>> {
+    let mut kept = row_major(result).into_iter();
+    let strides: Vec<usize> = (0..x.shape.len())
+        .map(|axis| if axes.contains(&axis) { 0 } else { kept.next().expect("the result has the axes that are kept") })
+        .collect();
+    let mut groups = vec![Vec::new(); result.iter().product()];
+    for (&value, group) in zip(x.as_floats(), offsets(&x.shape, &strides)) {
+        groups[group].push(value);
+    }
+    groups
+}
+
+/// The distance between neighbours along each axis.
+fn row_major(shape: &[usize]) -> Vec<usize> {
+    (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
+}
+
+/// For every position within `shape`, in row-major order, the sum of coordinate times stride.
+fn offsets(shape: &[usize], strides: &[usize]) -> impl Iterator<Item = usize> {
+    let axes: Vec<(usize, usize, usize)> =
+        zip(zip(row_major(shape), shape), strides).map(|((step, &extent), &stride)| (step, extent, stride)).collect();
+    let len = shape.iter().product();
+    (0..len).map(move |at: usize| axes.iter().map(|(step, extent, stride)| at / step % extent * stride).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Builder;
+    use crate::types::{Dim, Shape};
+
+    fn evaluated(precision: Precision, batch: usize, build: fn(&mut Builder) -> NodeId) -> Tensor {
+        let mut b = Builder::new(Graph::default());
+        let result = build(&mut b);
+        let graph = b.finish();
+        evaluate(&graph, precision, batch, &Values::default())[result].clone()
+    }
+
+    #[test]
+    fn iota_counts_along_its_axis() {
+        let middle = evaluated(Precision::F64, 3, |b| b.iota(1, &Shape(vec![Dim::Fixed(1), Dim::B, Dim::Fixed(2)])));
+        assert_eq!(middle, Tensor::indices(&[1, 3, 2], [0, 0, 1, 1, 2, 2]));
+    }
+
+    #[test]
+    fn broadcast_repeats_along_the_axes_it_adds() {
+        let columns = evaluated(Precision::F64, 2, |b| {
+            let row = b.iota(0, &Shape::fixed(&[3]));
+            b.broadcast(row, &Shape(vec![Dim::B, Dim::Fixed(3)]), &[1])
+        });
+        assert_eq!(columns, Tensor::indices(&[2, 3], [0, 1, 2, 0, 1, 2]));
+        let rows = evaluated(Precision::F64, 2, |b| {
+            let column = b.iota(0, &Shape(vec![Dim::B]));
+            b.broadcast(column, &Shape(vec![Dim::B, Dim::Fixed(3)]), &[0])
+        });
+        assert_eq!(rows, Tensor::indices(&[2, 3], [0, 0, 0, 1, 1, 1]));
+    }
+
+    #[test]
+    fn sums_over_outer_and_inner_axes_keep_the_others() {
+        fn position(b: &mut Builder) -> NodeId {
+            let row = b.iota(0, &Shape::fixed(&[6]));
+            let row = b.to_float(row);
+            b.reshape(row, Shape::fixed(&[2, 3]))
+        }
+        let outer = evaluated(Precision::F64, 1, |b| {
+            let x = position(b);
+            b.sum(x, &[0])
+        });
+        assert_eq!(outer, Tensor::floats(&[3], [3.0, 5.0, 7.0]));
+        let inner = evaluated(Precision::F64, 1, |b| {
+            let x = position(b);
+            b.sum(x, &[1])
+        });
+        assert_eq!(inner, Tensor::floats(&[2], [3.0, 12.0]));
+        let both = evaluated(Precision::F64, 1, |b| {
+            let x = position(b);
+            b.sum(x, &[0, 1])
+        });
+        assert_eq!(both, Tensor::floats(&[], [15.0]));
+    }
+
+    #[test]
+    fn f32_rounds_constants_and_every_sum() {
+        let tenth = |b: &mut Builder| b.constant(0.1, &Shape::scalar());
+        assert_eq!(evaluated(Precision::F32, 1, tenth).number(), f64::from(0.1_f32));
+        assert_eq!(evaluated(Precision::F64, 1, tenth).number(), 0.1);
+        let lost = |b: &mut Builder| {
+            let large = b.constant(16_777_216.0, &Shape::scalar());
+            b.offset(large, 1.0)
+        };
+        assert_eq!(evaluated(Precision::F32, 1, lost).number(), 16_777_216.0);
+        assert_eq!(evaluated(Precision::F64, 1, lost).number(), 16_777_217.0);
+    }
+
+    #[test]
+    fn max_over_passes_nan_wherever_it_stands() {
+        let run = Run { precision: Precision::F64, batch: 1, values: &Values::default(), nodes: Vec::new() };
+        for group in [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]] {
+            assert!(run.reduce(Reduction::Max, &group).is_nan());
+        }
+        assert_eq!(run.reduce(Reduction::Max, &[-2.0, -1.0, -3.0]), -1.0);
+    }
+
+    #[test]
+    fn count_is_the_batch_times_its_factor() {
+        let shape = Shape(vec![Dim::B, Dim::Fixed(5)]);
+        let mut b = Builder::new(Graph::default());
+        let count = b.count(&shape, &[0, 1]);
+        let graph = b.finish();
+        assert_eq!(evaluate(&graph, Precision::F32, 7, &Values::default())[count].number(), 35.0);
+    }
+}

@@ -1,0 +1,227 @@
+//! Adding nodes to a graph: one method per operation, types inferred by the operation's own shape rule.
+//!
+//! In: operands that fit; a misfit is a fault of the compiler, since the macro and `lower` have checked the user's input.
+
+use std::rc::Rc;
+
+use super::{Graph, Node, NodeId, Op};
+use crate::scalar::Cmp;
+use crate::types::{DType, Dim, Shape, TensorType};
+
+/// A graph under construction.
+#[derive(Debug)]
+pub struct Builder {
+    graph: Graph,
+    layer: Rc<str>,
+}
+
+impl Builder {
+    /// Continues a graph.
+    pub fn new(graph: Graph) -> Builder {
+        Builder { graph, layer: Rc::from("") }
+    }
+
+    /// What has been built.
+    pub fn finish(self) -> Graph {
+        self.graph
+    }
+
+    /// The graph so far.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The graph so far, for its slots and outputs.
+    pub fn graph_mut(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
+    /// From here on, nodes come from this layer.
+    pub fn enter(&mut self, layer: Rc<str>) {
+        self.layer = layer;
+    }
+
+    /// The type of a node.
+    pub fn ty(&self, id: NodeId) -> &TensorType {
+        &self.graph[id].ty
+    }
+
+    /// The shape of a node.
+    pub fn shape(&self, id: NodeId) -> Shape {
+        self.graph[id].ty.shape.clone()
+    }
+
+    /// Adds a node of a known type.
+    pub fn push(&mut self, op: Op, operands: &[NodeId], ty: TensorType) -> NodeId {
+        let id = NodeId(self.graph.nodes.len() as u32);
+        self.graph.nodes.push(Node { op, operands: operands.to_vec(), ty, layer: self.layer.clone() });
+        id
+    }
+
+    /// Adds a node whose type its operation infers.
+    pub fn apply(&mut self, op: Op, operands: &[NodeId]) -> NodeId {
+        let types: Vec<&TensorType> = operands.iter().map(|&id| self.ty(id)).collect();
+        let ty = (op.def().ty)(&op, &types).expect("operands that were checked before fit the operation");
+        self.push(op, operands, ty)
+    }
+
+    /// An input or target.
+    pub fn input(&mut self, index: usize) -> NodeId {
+        let ty = self.graph.slots.inputs[index].ty.clone();
+        self.push(Op::Input(index), &[], ty)
+    }
+
+    /// A parameter, running statistic or optimiser state.
+    pub fn param(&mut self, index: usize) -> NodeId {
+        let shape = Shape::fixed(&self.graph.slots.params[index].shape);
+        self.push(Op::Param(index), &[], TensorType::f32(shape))
+    }
+
+    /// A run-time scalar.
+    pub fn scalar(&mut self, index: usize) -> NodeId {
+        self.push(Op::Scalar(index), &[], TensorType::scalar())
+    }
+
+    /// A constant in every element of `shape`.
+    pub fn constant(&mut self, value: f64, shape: &Shape) -> NodeId {
+        self.push(Op::Const(value), &[], TensorType::f32(shape.clone()))
+    }
+
+    /// A constant of the shape of `like`.
+    pub fn constant_like(&mut self, value: f64, like: NodeId) -> NodeId {
+        let shape = self.shape(like);
+        self.constant(value, &shape)
+    }
+
+    /// The position along `axis` in every element of `shape`.
+    pub fn iota(&mut self, axis: usize, shape: &Shape) -> NodeId {
+        self.push(Op::Iota(axis), &[], TensorType { dtype: DType::U32, shape: shape.clone() })
+    }
+
+    /// The number of elements along `axes` of `shape`, as an f32: a constant, or the batch size times one.
+    pub fn count(&mut self, shape: &Shape, axes: &[usize]) -> NodeId {
+        let over = Shape(axes.iter().map(|&axis| shape.0[axis]).collect());
+        match over.len().expect("extents were checked when the network was lowered") {
+            Dim::Fixed(n) => self.constant(n as f64, &Shape::scalar()),
+            Dim::Batch(n) => self.push(Op::Count(n), &[], TensorType::scalar()),
+        }
+    }
+
+    /// The same elements under another shape.
+    pub fn reshape(&mut self, x: NodeId, shape: Shape) -> NodeId {
+        let ty = TensorType { dtype: self.ty(x).dtype, shape };
+        self.push(Op::Reshape, &[x], ty)
+    }
+
+    /// Repeats `x` over `shape`; axis `i` of `x` becomes axis `axes[i]`.
+    pub fn broadcast(&mut self, x: NodeId, shape: &Shape, axes: &[usize]) -> NodeId {
+        let ty = TensorType { dtype: self.ty(x).dtype, shape: shape.clone() };
+        self.push(Op::Broadcast(axes.to_vec()), &[x], ty)
+    }
+
+    /// Repeats the result of a reduction over `axes` along them again.
+    pub fn broadcast_over(&mut self, x: NodeId, shape: &Shape, axes: &[usize]) -> NodeId {
+        let kept: Vec<usize> = (0..shape.rank()).filter(|axis| !axes.contains(axis)).collect();
+        self.broadcast(x, shape, &kept)
+    }
+
+    /// A scalar as a tensor of `shape`; anything else as it is.
+    pub fn spread(&mut self, x: NodeId, shape: &Shape) -> NodeId {
+        if self.ty(x).shape == *shape {
+            x
+        } else if let Op::Const(c) = self.graph[x].op {
+            self.constant(c, shape)
+        } else {
+            self.broadcast(x, shape, &[])
+        }
+    }
+
+    /// The sum over `axes`.
+    pub fn sum(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
+        self.apply(Op::Sum(axes.to_vec()), &[x])
+    }
+
+    /// The largest element over `axes`.
+    pub fn max_over(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
+        self.apply(Op::MaxOver(axes.to_vec()), &[x])
+    }
+
+    /// The biased variance over `axes`.
+    pub fn variance(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
+        self.apply(Op::Variance(axes.to_vec()), &[x])
+    }
+
+    /// The mean over `axes`: a sum divided by a count.
+    pub fn mean(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
+        let shape = self.shape(x);
+        let sum = self.sum(x, axes);
+        let count = self.count(&shape, axes);
+        let kept = self.shape(sum);
+        let count = self.spread(count, &kept);
+        self.div(sum, count)
+    }
+
+    /// The matrix product of rank-2 operands.
+    pub fn dot(&mut self, a: NodeId, b: NodeId, ta: bool, tb: bool) -> NodeId {
+        self.apply(Op::Dot { ta, tb }, &[a, b])
+    }
+
+    /// A comparison of floats.
+    pub fn compare(&mut self, cmp: Cmp, x: NodeId, y: NodeId) -> NodeId {
+        self.apply(Op::Compare(cmp), &[x, y])
+    }
+
+    /// `x` where `mask` holds, `y` elsewhere.
+    pub fn select(&mut self, mask: NodeId, x: NodeId, y: NodeId) -> NodeId {
+        self.apply(Op::Select, &[mask, x, y])
+    }
+
+    /// `x` where `mask` holds, zero elsewhere.
+    pub fn keep(&mut self, mask: NodeId, x: NodeId) -> NodeId {
+        let zero = self.constant_like(0.0, x);
+        self.select(mask, x, zero)
+    }
+
+    /// `x` times a constant.
+    pub fn scale(&mut self, x: NodeId, factor: f64) -> NodeId {
+        let factor = self.constant_like(factor, x);
+        self.mul(x, factor)
+    }
+
+    /// `x` plus a constant.
+    pub fn offset(&mut self, x: NodeId, term: f64) -> NodeId {
+        let term = self.constant_like(term, x);
+        self.add(x, term)
+    }
+}
+
+macro_rules! unary {
+    ($($method:ident $op:ident)*) => {
+        impl Builder {$(
+            #[doc = concat!("Adds `", stringify!($method), "`.")]
+            pub fn $method(&mut self, x: NodeId) -> NodeId {
+                self.apply(Op::$op, &[x])
+            }
+        )*}
+    };
+}
+
+macro_rules! binary {
+    ($($method:ident $op:ident)*) => {
+        impl Builder {$(
+            #[doc = concat!("Adds `", stringify!($method), "`.")]
+            pub fn $method(&mut self, x: NodeId, y: NodeId) -> NodeId {
+                self.apply(Op::$op, &[x, y])
+            }
+        )*}
+    };
+}
+
+unary! {
+    neg Neg  abs Abs  exp Exp  expm1 Expm1  ln Ln  log1p Log1p  sigmoid Sigmoid  tanh Tanh  softplus Softplus  erf Erf
+    sqrt Sqrt  rsqrt Rsqrt  to_float ToFloat  to_index ToIndex  not Not  detach Detach
+}
+
+binary! {
+    add Add  sub Sub  mul Mul  div Div  max Max  min Min  index_eq IndexEq
+}

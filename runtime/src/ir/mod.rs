@@ -1,0 +1,251 @@
+//! The tensor IR: one graph of primitive operations in static single assignment, in topological order.
+//!
+//! In: nodes added through [`Builder`], which infers every type. Out: a [`Graph`] that each later stage borrows. A node
+//! refers to earlier nodes only, so every sweep is a loop over indices. The graph carries its slots (inputs, parameters,
+//! run-time scalars) along, and each node the path of the layer it came from.
+
+mod build;
+pub mod ops;
+pub(crate) mod print;
+mod verify;
+
+use std::rc::Rc;
+
+use crate::init::Init;
+use crate::scalar::Cmp;
+use crate::types::TensorType;
+
+pub use build::Builder;
+pub use verify::verify;
+
+/// The index of a node in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// As an index into [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A primitive operation. What it means stands in [`ops`], one definition each.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The input or target of this index.
+    Input(usize),
+    /// The parameter, running statistic or optimiser state of this index.
+    Param(usize),
+    /// The run-time scalar of this index, such as the learning rate.
+    Scalar(usize),
+    /// A constant in every element.
+    Const(f64),
+    /// The position along an axis.
+    Iota(usize),
+    /// A constant times the batch size, as a number.
+    Count(usize),
+    Neg,
+    Abs,
+    Exp,
+    Expm1,
+    Ln,
+    Log1p,
+    Sigmoid,
+    Tanh,
+    Softplus,
+    Erf,
+    Sqrt,
+    Rsqrt,
+    ToFloat,
+    ToIndex,
+    Not,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+    Compare(Cmp),
+    IndexEq,
+    MulAdd,
+    Select,
+    /// The identity, through which no gradient flows.
+    Detach,
+    /// The same elements in the same order under another shape: the node's type.
+    Reshape,
+    /// The operand's axis `i` becomes the result's axis `axes[i]`; along the others the operand repeats.
+    Broadcast(Vec<usize>),
+    /// The sum over these axes.
+    Sum(Vec<usize>),
+    /// The largest element over these axes.
+    MaxOver(Vec<usize>),
+    /// The mean squared deviation from the mean over these axes (divided by the count).
+    Variance(Vec<usize>),
+    /// The matrix product; an operand marked as transposed is stored that way.
+    Dot {
+        /// The left operand is stored `[K,M]`.
+        ta: bool,
+        /// The right operand is stored `[N,K]`.
+        tb: bool,
+    },
+}
+
+/// One operation applied to earlier nodes.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From what; all of them earlier.
+    pub operands: Vec<NodeId>,
+    /// The type of the result.
+    pub ty: TensorType,
+    /// The path of the layer it came from, or the name of a loss, metric or optimiser.
+    pub layer: Rc<str>,
+}
+
+/// What a slot of the session holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Trained, and one of the `weights` of the language: of a dense layer, not a bias or a norm's.
+    Weight,
+    /// Trained.
+    Parameter,
+    /// A running statistic.
+    Running,
+    /// What an optimiser remembers of the parameter with this index.
+    Optimiser(usize),
+}
+
+/// A tensor that outlives a step: a parameter, a running statistic or a part of the optimiser's state.
+#[derive(Clone, Debug)]
+pub struct ParamSlot {
+    /// The path: `dense1.weight`, `batch_norm2.running_mean`, `dense1.weight.m`.
+    pub name: String,
+    /// The extents.
+    pub shape: Vec<usize>,
+    /// The first value.
+    pub init: Init,
+    /// What it is for.
+    pub kind: SlotKind,
+}
+
+/// A tensor that a caller passes in.
+#[derive(Clone, Debug)]
+pub struct InputSlot {
+    /// The name of the port.
+    pub name: &'static str,
+    /// The type.
+    pub ty: TensorType,
+    /// Whether it is a target of the loss rather than an input of the network.
+    pub target: bool,
+    /// For class ids: how many classes there are.
+    pub classes: Option<usize>,
+}
+
+/// A number that may change from step to step without recompiling.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ScalarSlot {
+    /// A number of the optimiser's, by its name: `rate`.
+    Optimiser(&'static str),
+    /// Whether the running statistics of a layer are due: 1 on steps 1, `every` + 1, ..., otherwise 0.
+    Due {
+        /// The path of the layer.
+        layer: String,
+        /// The period in steps.
+        every: u64,
+    },
+}
+
+/// What a result of the graph is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Role {
+    /// The loss, a scalar.
+    Loss,
+    /// The metric of this index.
+    Metric(usize),
+    /// The output port of this index.
+    Output(usize),
+    /// The gradient of the loss with respect to the parameter of this index.
+    Gradient(usize),
+    /// The next value of the parameter, statistic or state of this index.
+    Update(usize),
+}
+
+/// A result of the graph.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// What it is for.
+    pub role: Role,
+    /// Which node.
+    pub node: NodeId,
+}
+
+/// What stands outside the graph and is named inside it by index.
+#[derive(Clone, Debug, Default)]
+pub struct Slots {
+    /// Inputs of the network, then targets.
+    pub inputs: Vec<InputSlot>,
+    /// Parameters, running statistics, optimiser state.
+    pub params: Vec<ParamSlot>,
+    /// Run-time scalars.
+    pub scalars: Vec<ScalarSlot>,
+    /// Names of the output ports.
+    pub outputs: Vec<&'static str>,
+    /// Names of the metrics.
+    pub metrics: Vec<&'static str>,
+}
+
+/// A computation: nodes in topological order and the results that matter.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The operations.
+    pub nodes: Vec<Node>,
+    /// The results; whatever they do not need is dead.
+    pub outputs: Vec<Output>,
+    /// Inputs, parameters and scalars.
+    pub slots: Slots,
+}
+
+impl Graph {
+    /// All node ids in order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    /// The result with this role, if there is one.
+    pub fn output(&self, role: &Role) -> Option<NodeId> {
+        self.outputs.iter().find(|output| output.role == *role).map(|output| output.node)
+    }
+
+    /// The constant that fills this node, if it is one.
+    pub fn constant(&self, id: NodeId) -> Option<f64> {
+        match self[id].op {
+            Op::Const(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    /// For every node, whether a result needs it.
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        for output in &self.outputs {
+            live[output.node.index()] = true;
+        }
+        for id in self.ids().rev() {
+            if live[id.index()] {
+                for operand in &self[id].operands {
+                    live[operand.index()] = true;
+                }
+            }
+        }
+        live
+    }
+}
+
+impl std::ops::Index<NodeId> for Graph {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+}

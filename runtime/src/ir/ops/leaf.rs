@@ -1,0 +1,40 @@
+//! Values that come from outside the graph, or from nowhere. Nothing flows back through them.
+
+use super::{Body, OpDef};
+
+macro_rules! leaf {
+    ($(#[$doc:meta])* $name:ident $text:literal) => {
+        $(#[$doc])*
+        pub const $name: OpDef = OpDef {
+            name: $text,
+            ty: |_, _| Err(concat!("the type of `", $text, "` is given, not inferred").to_string()),
+            vjp: |_, _| Vec::new(),
+            body: Body::Leaf,
+        };
+    };
+}
+
+leaf! {
+    /// An input or a target of the network.
+    INPUT "input"
+}
+leaf! {
+    /// A parameter, a running statistic or a part of the optimiser's state.
+    PARAM "param"
+}
+leaf! {
+    /// A number given at each run: `-> f32[]`.
+    SCALAR "scalar"
+}
+leaf! {
+    /// One number in every element.
+    CONST "const"
+}
+leaf! {
+    /// The position along an axis, from 0: `-> u32[S]`.
+    IOTA "iota"
+}
+leaf! {
+    /// A constant times the batch size: `-> f32[]`. Exact up to 2^24.
+    COUNT "count"
+}

@@ -1,0 +1,142 @@
+//! A graph as text: one line per operation, values renumbered from zero, constants written where they are used.
+//!
+//! The text depends on structure only: what is dead is left out, and no line says where in a file a layer stands.
+
+use std::fmt;
+
+use super::{Graph, NodeId, Op, Role, ScalarSlot};
+use crate::scalar::Cmp;
+use crate::types::{Dim, TensorType};
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Names::new(self);
+        for id in self.ids().filter(|id| names.number[id.index()].is_some()) {
+            let line = format!("{} = {}", names.name(self, id), names.expression(self, id));
+            line_with_layer(f, &line, &self[id].layer)?;
+        }
+        for output in &self.outputs {
+            writeln!(f, "{} {}", self.role(&output.role), names.name(self, output.node))?;
+        }
+        Ok(())
+    }
+}
+
+/// A line of text with the layer it came from, in a column of its own.
+pub(crate) fn line_with_layer(f: &mut impl fmt::Write, line: &str, layer: &str) -> fmt::Result {
+    match layer {
+        "" => writeln!(f, "{line}"),
+        layer => writeln!(f, "{line:<52} # {layer}"),
+    }
+}
+
+impl Graph {
+    /// What a result is for, as the left side of its line.
+    pub(crate) fn role(&self, role: &Role) -> String {
+        match *role {
+            Role::Loss => "loss =".to_string(),
+            Role::Metric(index) => format!("metric {} =", self.slots.metrics[index]),
+            Role::Output(index) => format!("output {} =", self.slots.outputs[index]),
+            Role::Gradient(index) => format!("d {} =", self.slots.params[index].name),
+            Role::Update(index) => format!("{} <-", self.slots.params[index].name),
+        }
+    }
+}
+
+/// The numbers of the values that are printed.
+pub(crate) struct Names {
+    pub(crate) number: Vec<Option<usize>>,
+}
+
+impl Names {
+    /// Numbers what is live, except constants.
+    pub(crate) fn new(graph: &Graph) -> Names {
+        let mut next = 0..;
+        let live = graph.live();
+        let number = graph.ids().map(|id| (live[id.index()] && graph.constant(id).is_none()).then(|| next.next()).flatten());
+        Names { number: number.collect() }
+    }
+
+    /// `%7`, or the constant.
+    pub(crate) fn name(&self, graph: &Graph, id: NodeId) -> String {
+        match (graph.constant(id), self.number[id.index()]) {
+            (Some(value), _) => constant(value),
+            (None, Some(number)) => format!("%{number}"),
+            (None, None) => "%dead".to_string(),
+        }
+    }
+
+    /// The right side of a node's line, with its type.
+    pub(crate) fn expression(&self, graph: &Graph, id: NodeId) -> String {
+        let operands = |name: fn(usize, String) -> String| -> String {
+            let names = graph[id].operands.iter().enumerate();
+            let names: Vec<String> = names.map(|(position, &x)| name(position, self.name(graph, x))).collect();
+            names.join(", ")
+        };
+        operation(graph, id, &operands(|_, name| name))
+    }
+}
+
+/// An operation with its operands, already named, and its type.
+pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
+    let node = &graph[id];
+    let name = node.op.def().name;
+    let text = match &node.op {
+        Op::Input(index) => {
+            let slot = &graph.slots.inputs[*index];
+            format!("{} {}", if slot.target { "target" } else { "input" }, slot.name)
+        }
+        Op::Param(index) => format!("param {}", graph.slots.params[*index].name),
+        Op::Scalar(index) => format!("scalar {}", scalar(&graph.slots.scalars[*index])),
+        Op::Const(value) => format!("const {}", constant(*value)),
+        Op::Iota(axis) => format!("iota axis {axis}"),
+        Op::Count(factor) => format!("count {}", Dim::Batch(*factor)),
+        Op::Compare(cmp) => format!("{} {operands}", compare(*cmp)),
+        Op::Broadcast(axes) => match axes[..] {
+            [] => format!("{name} {operands}"),
+            _ => format!("{name} {operands} to {}", list(axes)),
+        },
+        Op::Sum(axes) | Op::MaxOver(axes) | Op::Variance(axes) => format!("{name} {operands} over {}", list(axes)),
+        Op::Dot { ta, tb } => {
+            let mut parts = operands.splitn(2, ", ");
+            let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let mark = |transposed: bool| if transposed { ".T" } else { "" };
+            format!("{name} {a}{}, {b}{}", mark(*ta), mark(*tb))
+        }
+        _ => format!("{name} {operands}"),
+    };
+    format!("{text} : {}", TensorType::to_string(&node.ty))
+}
+
+/// A number as short as it can be and still be itself.
+pub(crate) fn constant(value: f64) -> String {
+    if value.is_finite() && value != 0.0 && !(1e-4..1e7).contains(&value.abs()) {
+        format!("{value:e}")
+    } else {
+        format!("{value}")
+    }
+}
+
+/// A run-time scalar by its name.
+pub(crate) fn scalar(slot: &ScalarSlot) -> String {
+    match slot {
+        ScalarSlot::Optimiser(name) => (*name).to_string(),
+        ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
+    }
+}
+
+fn compare(cmp: Cmp) -> &'static str {
+    match cmp {
+        Cmp::Eq => "eq",
+        Cmp::Ne => "ne",
+        Cmp::Lt => "lt",
+        Cmp::Le => "le",
+        Cmp::Gt => "gt",
+        Cmp::Ge => "ge",
+    }
+}
+
+fn list(axes: &[usize]) -> String {
+    let axes: Vec<String> = axes.iter().map(usize::to_string).collect();
+    axes.join(",")
+}

@@ -1,0 +1,378 @@
+//! From CLIF to machine code in memory, and its life.
+//!
+//! In: functions. Out: one entry point, valid as long as the [`Code`] that owns it. All functions of a program are defined,
+//! then made executable at once; pages are never writable and executable at the same time.
+
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context as CodegenContext, ir::Function};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+
+use crate::codegen::{Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature};
+use crate::error::BuildError;
+use crate::fuse::Fused;
+use crate::microkernels::{finish, gemm};
+use crate::plan::{Plan, plan};
+use crate::types::TensorType;
+
+/// A compiled program.
+pub struct Code {
+    module: Option<JITModule>,
+    entry: extern "C" fn(*const Context) -> i32,
+    /// The constants that the code reads, each four times, aligned to 16 bytes.
+    table: Vec<Aligned>,
+    needs: Needs,
+}
+
+/// Four copies of a constant.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug)]
+struct Aligned([u32; 4]);
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Code").field("constants", &self.table.len()).finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the module is only kept to be freed; the code it holds is immutable and has no state of its own.
+unsafe impl Sync for Code {}
+
+impl Code {
+    /// Runs the program. Says whether the loss is finite; without a loss that is so.
+    ///
+    /// # Panics
+    /// If the memory is not as large as the program's plan says: a fault of the session, never of its user.
+    pub fn run(&self, memory: Memory<'_>) -> bool {
+        let Memory { arena, params, scalars, inputs, batch } = memory;
+        assert!(arena.len() >= self.needs.arena && params.len() >= self.needs.params, "the plan's memory is there");
+        assert!(scalars.len() >= self.needs.scalars && (1..=self.needs.max_batch).contains(&batch), "as planned");
+        assert_eq!(inputs.len(), self.needs.inputs.len(), "every input is passed");
+        let mut addresses = [std::ptr::null(); MAX_INPUTS];
+        for ((input, slot), address) in inputs.iter().zip(&self.needs.inputs).zip(&mut addresses) {
+            let len = slot.shape.len_at(batch);
+            *address = match input {
+                Input::Float(values) if values.len() == len && !slot.dtype.is_index() => values.as_ptr().cast::<u8>(),
+                Input::Index(ids) if ids.len() == len && slot.dtype.is_index() => ids.as_ptr().cast(),
+                _ => panic!("an input of {len} elements for {slot}"),
+            };
+        }
+        let context = Context {
+            arena: arena.as_mut_ptr(),
+            params: params.as_mut_ptr(),
+            scalars: scalars.as_ptr(),
+            table: self.table.as_ptr().cast(),
+            inputs: addresses.as_ptr(),
+            batch: batch as i64,
+        };
+        // The code touches what the context names, within the lengths checked above, and nothing else.
+        (self.entry)(&context) == 0
+    }
+}
+
+/// Inputs and targets together.
+pub const MAX_INPUTS: usize = 16;
+
+/// The memory of one run.
+#[derive(Debug)]
+pub struct Memory<'a> {
+    /// Values of the step.
+    pub arena: &'a mut [f32],
+    /// Parameters, running statistics, optimiser state.
+    pub params: &'a mut [f32],
+    /// Run-time scalars.
+    pub scalars: &'a [f32],
+    /// Inputs, then targets.
+    pub inputs: &'a [Input<'a>],
+    /// The batch size.
+    pub batch: usize,
+}
+
+/// An input as compiled code reads it.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Numbers.
+    Float(&'a [f32]),
+    /// Class ids.
+    Index(&'a [u32]),
+}
+
+/// What a program needs to run.
+#[derive(Clone, Debug)]
+struct Needs {
+    arena: usize,
+    params: usize,
+    scalars: usize,
+    max_batch: usize,
+    inputs: Vec<TensorType>,
+}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: the entry point is private to this value and dies with it.
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+/// The instruction set of this machine, with the flags that generated code wants.
+pub fn native_isa() -> Result<OwnedTargetIsa, BuildError> {
+    let builder = cranelift_native::builder().map_err(|message| BuildError::Machine(message.to_string()))?;
+    finish_isa(builder)
+}
+
+/// Sets the flags: no optimiser, because the order of instructions is chosen by code generation; no verifier in release.
+pub fn finish_isa(builder: cranelift_codegen::isa::Builder) -> Result<OwnedTargetIsa, BuildError> {
+    let mut flags = settings::builder();
+    let checked = if cfg!(debug_assertions) { "true" } else { "false" };
+    let wanted = [
+        ("opt_level", "none"),
+        ("enable_verifier", checked),
+        ("is_pic", "false"),
+        ("use_colocated_libcalls", "false"),
+        ("unwind_info", "false"),
+    ];
+    for (name, value) in wanted {
+        flags.set(name, value).expect("the flags exist in this version of Cranelift");
+    }
+    builder.finish(settings::Flags::new(flags)).map_err(|error| BuildError::Machine(error.to_string()))
+}
+
+/// What code generation has to know of a machine.
+pub fn target(isa: &dyn TargetIsa) -> Target {
+    let fma = match isa.triple().architecture {
+        target_lexicon::Architecture::X86_64 => {
+            isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
+        }
+        _ => true,
+    };
+    Target { call_conv: isa.default_call_conv(), config: isa.frontend_config(), fma }
+}
+
+/// All functions of a program: its kernels, then the entry.
+pub fn functions(program: Program<'_>, target: Target, isa: gemm::Isa) -> (Vec<Function>, Constants) {
+    let mut constants = Constants::default();
+    let kernels = 0..program.fused.kernels.len();
+    let mut functions: Vec<Function> =
+        kernels.map(|index| kernel(program, index, target, &mut constants)).collect();
+    functions.push(entry(program, target, isa));
+    (functions, constants)
+}
+
+/// Which text of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Cranelift's intermediate language.
+    Clif,
+    /// Machine code.
+    Asm,
+}
+
+/// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is.
+pub fn text(fused: &Fused, max_batch: usize, text: Text) -> Result<String, BuildError> {
+    let mut builder = isa_by_name("x86_64-unknown-linux-gnu")?;
+    for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
+        builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
+    }
+    text_for(fused, max_batch, text, builder)
+}
+
+/// The instruction set of this name, without extensions; an error if this build of Cranelift has no code for it.
+pub fn isa_by_name(triple: &str) -> Result<cranelift_codegen::isa::Builder, BuildError> {
+    let triple = triple.parse().map_err(|_| BuildError::Machine(format!("no machine is called {triple}")))?;
+    cranelift_codegen::isa::lookup(triple).map_err(|error| BuildError::Machine(error.to_string()))
+}
+
+/// The code of a program as text, for a given machine.
+pub fn text_for(
+    fused: &Fused,
+    max_batch: usize,
+    text: Text,
+    builder: cranelift_codegen::isa::Builder,
+) -> Result<String, BuildError> {
+    let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
+    let isa = finish_isa(builder)?;
+    let (functions, _) = functions(Program { fused, plan: &plan }, target(&*isa), gemm::Isa::Avx2);
+    let mut result = String::new();
+    let last = functions.len() - 1;
+    for (index, function) in functions.into_iter().enumerate() {
+        let name = if index == last { "entry".to_string() } else { format!("kernel {index}") };
+        result.push_str(&format!("; {name}\n"));
+        match text {
+            Text::Clif => result.push_str(&function.display().to_string()),
+            Text::Asm => {
+                let mut context = CodegenContext::for_function(function);
+                context.set_disasm(true);
+                let code = context.compile(&*isa, &mut Default::default());
+                let code = code.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
+                result.push_str(code.vcode.as_deref().unwrap_or_default());
+            }
+        }
+        result.push('\n');
+    }
+    Ok(result)
+}
+
+/// Compiles a program for this machine.
+pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
+    let program = Program { fused, plan };
+    let slots = &fused.graph.slots;
+    if slots.inputs.len() > MAX_INPUTS {
+        let (name, wanted) = ("the number of inputs and targets", "at most 16");
+        return Err(BuildError::Setting { name, wanted, actual: slots.inputs.len().to_string() });
+    }
+    let isa = native_isa()?;
+    let target = target(&*isa);
+    let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
+    for import in Import::ALL {
+        builder.symbol(import.symbol(), address(import));
+    }
+    let mut module = JITModule::new(builder);
+    let (functions, constants) = functions(program, target, gemm::Isa::detect());
+    let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
+    let ids = declare(&mut module, functions.len() - 1, target).map_err(failed)?;
+    let mut context = CodegenContext::new();
+    for (function, &id) in functions.into_iter().zip(&ids) {
+        context.clear();
+        context.func = function;
+        module.define_function(id, &mut context).map_err(failed)?;
+    }
+    module.finalize_definitions().map_err(failed)?;
+    let entry = module.get_finalized_function(ids[ids.len() - 1]);
+    // SAFETY: the entry was declared with this signature, one address to one 32-bit status, in the C convention.
+    let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const Context) -> i32>(entry) };
+    let table = constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
+    let needs = Needs {
+        arena: plan.arena,
+        params: plan.params_len,
+        scalars: slots.scalars.len(),
+        max_batch: plan.max_batch,
+        inputs: slots.inputs.iter().map(|slot| slot.ty.clone()).collect(),
+    };
+    Ok(Code { module: Some(module), entry, table, needs })
+}
+
+/// Declares kernels, entry and imports, so that their numbers are those that code generation uses.
+fn declare(module: &mut JITModule, kernels: usize, target: Target) -> Result<Vec<FuncId>, cranelift_module::ModuleError> {
+    let mut ids = Vec::new();
+    for index in 0..kernels {
+        let signature = kernel_signature(target);
+        ids.push(module.declare_function(&format!("kernel{index}"), Linkage::Local, &signature)?);
+    }
+    ids.push(module.declare_function("entry", Linkage::Export, &entry_signature(target))?);
+    for import in Import::ALL {
+        module.declare_function(import.symbol(), Linkage::Import, &import.signature(target))?;
+    }
+    Ok(ids)
+}
+
+fn address(import: Import) -> *const u8 {
+    match import {
+        Import::Product => product as *const u8,
+        Import::PackRight => pack_right as *const u8,
+        Import::PackedProduct => packed_product as *const u8,
+        Import::SumColumns => sum_columns as *const u8,
+        Import::SumEverything => sum_everything as *const u8,
+        Import::MaxColumns => max_columns as *const u8,
+        Import::MaxEverything => max_everything as *const u8,
+        Import::MergeMoments => merge_moments as *const u8,
+    }
+}
+
+/// The instruction set of this number, as code generation wrote it.
+fn isa(number: usize) -> gemm::Isa {
+    match number {
+        0 => gemm::Isa::Avx512,
+        1 => gemm::Isa::Avx2,
+        _ => gemm::Isa::Portable,
+    }
+}
+
+extern "C" fn product(
+    number: usize,
+    rows: usize,
+    cols: usize,
+    inner: usize,
+    a: *const f32,
+    a_row: usize,
+    a_col: usize,
+    b: *const f32,
+    b_row: usize,
+    b_col: usize,
+    c: *mut f32,
+    ldc: usize,
+    workspace: *mut f32,
+) {
+    let a = gemm::Operand { ptr: a, row: a_row, col: a_col };
+    let b = gemm::Operand { ptr: b, row: b_row, col: b_col };
+    // SAFETY: code generation passes operands, result and workspace as the plan laid them out, and an instruction set
+    // that was detected when the program was compiled.
+    unsafe { gemm::gemm(isa(number), rows, cols, inner, a, b, c, ldc, workspace) }
+}
+
+extern "C" fn pack_right(
+    number: usize,
+    cols: usize,
+    inner: usize,
+    b: *const f32,
+    row: usize,
+    col: usize,
+    packed: *mut f32,
+) {
+    // SAFETY: as for `product`; the plan has room for the packed operand.
+    unsafe { gemm::pack_b(isa(number), cols, inner, gemm::Operand { ptr: b, row, col }, packed) }
+}
+
+extern "C" fn packed_product(
+    number: usize,
+    rows: usize,
+    cols: usize,
+    inner: usize,
+    a: *const f32,
+    a_row: usize,
+    a_col: usize,
+    packed: *const f32,
+    c: *mut f32,
+    ldc: usize,
+    workspace: *mut f32,
+) {
+    let a = gemm::Operand { ptr: a, row: a_row, col: a_col };
+    // SAFETY: as for `product`; `pack_right` has run for the same extents.
+    unsafe { gemm::gemm_packed(isa(number), rows, cols, inner, a, packed, c, ldc, workspace) }
+}
+
+extern "C" fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+    // SAFETY: the plan laid out partial results and result.
+    unsafe { finish::sum_columns(partials, blocks, stride, count, out) }
+}
+
+extern "C" fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
+    // SAFETY: the plan laid out partial results and result.
+    unsafe { finish::sum_everything(partials, count, out) }
+}
+
+extern "C" fn max_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+    // SAFETY: the plan laid out partial results and result.
+    unsafe { finish::max_columns(partials, blocks, stride, count, out) }
+}
+
+extern "C" fn max_everything(partials: *const f32, count: usize, out: *mut f32) {
+    // SAFETY: the plan laid out partial results and result.
+    unsafe { finish::max_everything(partials, count, out) }
+}
+
+extern "C" fn merge_moments(
+    partials: *const f32,
+    stride: usize,
+    columns: usize,
+    block: usize,
+    rows: usize,
+    sum: *mut f32,
+    variance: *mut f32,
+) {
+    let moments = finish::Moments { partials, stride, columns, block, rows };
+    // SAFETY: the plan laid out partial results and results; a null sum is not wanted.
+    unsafe { finish::merge_moments(&moments, sum, variance) }
+}

@@ -1,0 +1,162 @@
+//! What a kernel is: one pass over a matrix of elements, in row blocks, computing everything that can be computed there.
+//!
+//! A kernel has a domain of `rows x cols`: `cols` is the last axis, `rows` all others. Each value in it is of a class: one
+//! per element, per row, per column, or one in all. A kernel may begin with a matrix product, whose rows arrive block by
+//! block and are worked on while they are in the cache. Sums along a row are ready in the same row's next phase; sums down
+//! the columns or over everything are ready when the kernel is done.
+
+use crate::ir::ops::{Body, Reduction};
+use crate::ir::{Graph, NodeId, Op};
+use crate::types::{Dim, Shape};
+
+/// The extents of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Domain {
+    /// All axes but the last.
+    pub rows: Dim,
+    /// The last axis.
+    pub cols: usize,
+}
+
+impl Domain {
+    /// Of a single value.
+    pub const SCALAR: Domain = Domain { rows: Dim::Fixed(1), cols: 1 };
+
+    /// How a shape lies in memory: a vector that follows the batch is one column, any other one row.
+    pub fn of(shape: &Shape) -> Domain {
+        match shape.0[..] {
+            [] => Domain::SCALAR,
+            [batch @ Dim::Batch(_)] => Domain { rows: batch, cols: 1 },
+            [Dim::Fixed(cols)] => Domain { rows: Dim::Fixed(1), cols },
+            [ref leading @ .., last] => {
+                let rows = Shape(leading.to_vec()).len().expect("extents were checked when the network was lowered");
+                Domain { rows, cols: last.factor() }
+            }
+        }
+    }
+
+    /// The class of a value of shape `shape` that is computed in a kernel over this domain, if it can be.
+    pub fn class_of(self, shape: &Shape) -> Option<Class> {
+        let own = Domain::of(shape);
+        if own == self {
+            Some(Class::Element)
+        } else if own == Domain::SCALAR {
+            Some(Class::Single)
+        } else if own == (Domain { rows: self.rows, cols: 1 }) {
+            Some(Class::Row)
+        } else {
+            None
+        }
+    }
+}
+
+/// How often a value occurs in its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// One for each element.
+    Element,
+    /// One for each row.
+    Row,
+    /// One for each column; read, never computed.
+    Column,
+    /// One in all.
+    Single,
+}
+
+/// Which way a reduction goes in its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Along each row: ready in the row's next phase.
+    AlongRow,
+    /// Down each column: ready after the kernel.
+    DownColumns,
+    /// Over everything: ready after the kernel.
+    Everything,
+}
+
+/// A fused loop nest.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The extents.
+    pub domain: Domain,
+    /// The matrix product whose elements arrive block by block.
+    pub product: Option<NodeId>,
+    /// What is computed, in topological order: maps and reductions.
+    pub steps: Vec<Step>,
+    /// What is written to memory for later kernels, or as a result.
+    pub stores: Vec<Store>,
+    /// How many rows are worked on at a time.
+    pub block: usize,
+}
+
+/// A map or a reduction in a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The operation.
+    pub node: NodeId,
+    /// Of its result, if a map; of its operand, if a reduction.
+    pub class: Class,
+    /// The phase of the row in which it is computed.
+    pub phase: usize,
+}
+
+/// A value that a kernel writes to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The value.
+    pub node: NodeId,
+    /// The parameter that it overwrites; `None` for a buffer of its own.
+    pub param: Option<usize>,
+}
+
+/// The node that a value is read from, through views, and its class in a kernel over `domain`.
+pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
+    let mut current = id;
+    let mut class = domain.class_of(&graph[id].ty.shape).unwrap_or(Class::Element);
+    loop {
+        let node = &graph[current];
+        match &node.op {
+            Op::Reshape => {}
+            Op::Broadcast(axes) => {
+                let rank = node.ty.shape.rank();
+                class = match (axes.len(), class) {
+                    (0, _) => Class::Single,
+                    (_, Class::Element) if axes[..] == [rank - 1] => Class::Column,
+                    (_, Class::Element) if axes.iter().copied().eq(0..rank - 1) => Class::Row,
+                    _ => unreachable!("fusion is given broadcasts along rows, columns or both only"),
+                };
+            }
+            _ => break,
+        }
+        current = node.operands[0];
+    }
+    (current, normal(class, domain))
+}
+
+/// In a domain of one column the rows are the elements, in one of a single row the columns are.
+fn normal(class: Class, domain: Domain) -> Class {
+    match class {
+        Class::Row if domain.cols == 1 => Class::Element,
+        Class::Column if domain.rows == Dim::Fixed(1) => Class::Element,
+        class => class,
+    }
+}
+
+/// Which way the reduction `id` goes, in a kernel over the domain of its operand.
+pub fn way(graph: &Graph, id: NodeId) -> Option<(Reduction, Way)> {
+    let node = &graph[id];
+    let Body::Reduce(reduction) = node.op.def().body else { return None };
+    let axes = node.op.axes().expect("a reduction has axes");
+    let shape = &graph[node.operands[0]].ty.shape;
+    let rank = shape.rank();
+    let way = if axes.len() == rank && (rank > 1 || shape.0[0].is_batch()) {
+        Way::Everything
+    } else if axes == [rank - 1] {
+        Way::AlongRow
+    } else if axes.iter().copied().eq(0..rank - 1) {
+        Way::DownColumns
+    } else {
+        unreachable!("fusion is given reductions along rows, columns or both only")
+    };
+    Some((reduction, way))
+}

@@ -1,0 +1,135 @@
+//! `BatchNorm`: each feature of a batch with mean 0 and variance 1, then scaled and shifted (Ioffe & Szegedy 2015).
+
+use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, float, int};
+use crate::init::Init;
+use crate::ir::{NodeId, SlotKind};
+use crate::lower::{Mode, Scope};
+use crate::scalar::Cmp;
+
+/// Batch normalisation, Algorithm 1 of Ioffe & Szegedy (2015) in training, Algorithm 2 in inference.
+pub const BATCH_NORM: LayerDef = LayerDef {
+    name: "BatchNorm",
+    item: "BATCH_NORM",
+    stem: "batch_norm",
+    doc: "`y = gamma (x - mean) / sqrt(var + eps) + beta`: `f32[B, n] -> f32[B, n]`, per feature.\n\n\
+          Training takes mean and biased variance of the batch (at least two rows); inference takes the running statistics, as one \
+          scale and shift. Parameters: `gamma [n]` (one at first), `beta [n]` (zero). Statistics: `running_mean [n]` (zero), \
+          `running_var [n]` (one), `running = momentum running + (1 - momentum) batch` on steps 1, every + 1, 2 every + 1, ..., the \
+          running variance from the unbiased one. Source: Ioffe & Szegedy 2015, algorithms 1 and 2.",
+    args: &[
+        ArgDef {
+            name: "momentum",
+            kind: ArgKind::Number { least: 0.0, most: 1.0, range: "between 0 and 1" },
+            default: Some(Arg::Float(0.9)),
+            doc: "how much of the running statistics an update keeps",
+        },
+        ArgDef {
+            name: "eps",
+            kind: ArgKind::Number { least: 1e-12, most: 1.0, range: "between 1e-12 and 1" },
+            default: Some(Arg::Float(1e-5)),
+            doc: "added to the variance",
+        },
+        ArgDef {
+            name: "every",
+            kind: ArgKind::Size,
+            default: Some(Arg::Int(1)),
+            doc: "steps from one update of the running statistics to the next",
+        },
+    ],
+    shape: |x, _| features(x).map(|_| x.clone()),
+    params: |x, _, _| {
+        let param = |name, value, kind| ParamDef {
+            name,
+            shape: vec![x.0[1].factor()],
+            init: Init::Constant(value),
+            kind,
+        };
+        vec![
+            param("gamma", 1.0, SlotKind::Parameter),
+            param("beta", 0.0, SlotKind::Parameter),
+            param("running_mean", 0.0, SlotKind::Running),
+            param("running_var", 1.0, SlotKind::Running),
+        ]
+    },
+    lower: |scope, x| match scope.mode {
+        Mode::Train => train(scope, x),
+        Mode::Infer => infer(scope, x),
+    },
+    least_rows: 2,
+    gain: None,
+    function: None,
+};
+
+/// Normalises by the statistics of the batch and brings the running ones up to date.
+fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
+    let shape = scope.b.shape(x);
+    let mean = scope.b.mean(x, &[0]);
+    let variance = scope.b.variance(x, &[0]);
+    let inverse = inverse_deviation(scope, variance);
+
+    let gamma = scope.param("gamma");
+    let beta = scope.param("beta");
+    let b = &mut *scope.b;
+    let column = [1];
+    let mean_of_column = b.broadcast(mean, &shape, &column);
+    let inverse = b.broadcast(inverse, &shape, &column);
+    let gamma = b.broadcast(gamma, &shape, &column);
+    let beta = b.broadcast(beta, &shape, &column);
+    let deviation = b.sub(x, mean_of_column);
+    let normalised = b.mul(deviation, inverse);
+    let scaled = b.mul(normalised, gamma);
+    let y = b.add(scaled, beta);
+
+    // n / (n - 1) makes the variance of a sample an unbiased estimate of that of its population.
+    let count = b.count(&shape, &[0]);
+    let less = b.offset(count, -1.0);
+    let correction = b.div(count, less);
+    let kept = b.shape(variance);
+    let correction = b.spread(correction, &kept);
+    let unbiased = b.mul(variance, correction);
+    let due = scope.due(int(scope.args, 2) as u64);
+    update(scope, "running_mean", mean, due);
+    update(scope, "running_var", unbiased, due);
+    y
+}
+
+/// `running = momentum running + (1 - momentum) batch`, if this step is due.
+fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: NodeId) {
+    let momentum = float(scope.args, 0);
+    let running = scope.param(name);
+    let b = &mut *scope.b;
+    let shape = b.shape(running);
+    let old = b.scale(running, momentum);
+    let new = b.scale(batch, 1.0 - momentum);
+    let next = b.add(old, new);
+    let due = b.spread(due, &shape);
+    let zero = b.constant(0.0, &shape);
+    let due = b.compare(Cmp::Ne, due, zero);
+    let next = b.select(due, next, running);
+    scope.update(name, next);
+}
+
+/// One scale and one shift per feature, from the running statistics.
+fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
+    let shape = scope.b.shape(x);
+    let variance = scope.param("running_var");
+    let inverse = inverse_deviation(scope, variance);
+    let mean = scope.param("running_mean");
+    let gamma = scope.param("gamma");
+    let beta = scope.param("beta");
+    let b = &mut *scope.b;
+    let scale = b.mul(gamma, inverse);
+    let moved = b.mul(mean, scale);
+    let shift = b.sub(beta, moved);
+    let scale = b.broadcast(scale, &shape, &[1]);
+    let shift = b.broadcast(shift, &shape, &[1]);
+    let scaled = b.mul(x, scale);
+    b.add(scaled, shift)
+}
+
+/// `1 / sqrt(var + eps)`.
+fn inverse_deviation(scope: &mut Scope<'_>, variance: NodeId) -> NodeId {
+    let eps = float(scope.args, 1);
+    let padded = scope.b.offset(variance, eps);
+    scope.b.rsqrt(padded)
+}

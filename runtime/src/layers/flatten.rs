@@ -1,0 +1,31 @@
+//! `flatten`: each sample as one row.
+
+use super::{LayerDef, Misfit};
+use crate::types::{Dim, Shape};
+
+/// All axes but the batch as one.
+pub const FLATTEN: LayerDef = LayerDef {
+    name: "flatten",
+    item: "FLATTEN",
+    stem: "flatten",
+    doc: "The elements of each sample in one row: `f32[B, d1, d2, ...] -> f32[B, d1 d2 ...]`. Moves nothing.",
+    args: &[],
+    shape: |x, _| {
+        flat(x).ok_or_else(|| Misfit { needs: "[B, ...] of a size that can be counted".to_string(), hint: None })
+    },
+    params: |_, _, _| Vec::new(),
+    lower: |scope, x| {
+        let shape = flat(&scope.b.shape(x)).expect("the shape was checked when the network was lowered");
+        scope.b.reshape(x, shape)
+    },
+    least_rows: 1,
+    gain: None,
+    function: None,
+};
+
+/// The flattened shape, or `None` where the size overflows or there is no batch.
+pub(super) fn flat(shape: &Shape) -> Option<Shape> {
+    let (&batch, rest) = shape.0.split_first()?;
+    let features = Shape(rest.to_vec()).len()?;
+    batch.is_batch().then(|| Shape(vec![batch, Dim::Fixed(features.factor())]))
+}

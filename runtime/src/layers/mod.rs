@@ -1,0 +1,215 @@
+//! Every layer and activation of the language: one `const` each, with name, arguments, documentation, shape rule,
+//! parameters and its composition of primitive operations.
+//!
+//! The macro reads [`ALL`], so that a layer's arguments, ranges and shape rule exist once.
+
+mod activations;
+mod batch_norm;
+mod dense;
+mod flatten;
+
+use crate::init::Init;
+use crate::ir::{Builder, NodeId, SlotKind};
+use crate::lower::Scope;
+use crate::types::Shape;
+
+pub use activations::{
+    ELU, GELU, LEAKY_RELU, LOG_SOFTMAX, RELU, SELU, SIGMOID, SILU, SOFTMAX, SOFTPLUS, STEP, TANH, log_softmax, softmax,
+};
+pub use batch_norm::BATCH_NORM;
+pub use dense::DENSE;
+pub use flatten::FLATTEN;
+
+/// All layers, in the order of their documentation.
+pub const ALL: &[&LayerDef] = &[
+    &DENSE,
+    &BATCH_NORM,
+    &FLATTEN,
+    &STEP,
+    &SIGMOID,
+    &TANH,
+    &RELU,
+    &LEAKY_RELU,
+    &ELU,
+    &SELU,
+    &GELU,
+    &SILU,
+    &SOFTPLUS,
+    &SOFTMAX,
+    &LOG_SOFTMAX,
+];
+
+/// The definition of a layer.
+#[derive(Debug)]
+pub struct LayerDef {
+    /// As it is written: `UpperCamel` if it owns parameters or state, `snake_case` if it is a pure function.
+    pub name: &'static str,
+    /// The path of its `const` under [`crate::layers`], for the macro's expansion.
+    pub item: &'static str,
+    /// The stem of its path in names and in the IR: `dense` in `dense1.weight`.
+    pub stem: &'static str,
+    /// Formula, shapes and source, for hover and README.
+    pub doc: &'static str,
+    /// The arguments, in positional order.
+    pub args: &'static [ArgDef],
+    /// From the shape that comes in, the shape that goes out.
+    pub shape: fn(&Shape, &[Arg]) -> Result<Shape, Misfit>,
+    /// What it owns, given the shape that comes in.
+    pub params: fn(&Shape, &[Arg], Gain) -> Vec<ParamDef>,
+    /// The composition of primitive operations, in the graph of `Scope`.
+    pub lower: fn(&mut Scope<'_>, NodeId) -> NodeId,
+    /// The fewest rows that a training batch may have: 2 where a batch's own variance is divided by.
+    pub least_rows: usize,
+    /// For an activation: what it asks of the weights before it.
+    pub gain: Option<Gain>,
+    /// For a pure function: the composition, also usable in expressions.
+    pub function: Option<fn(&mut Builder, &[Arg], NodeId) -> NodeId>,
+}
+
+/// Which default initialisation suits the activation that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gain {
+    /// He normal: the activation drops half of its input.
+    He,
+    /// Xavier uniform: the activation is close to the identity around 0.
+    Xavier,
+}
+
+/// A parameter or running statistic of a layer.
+#[derive(Clone, Debug)]
+pub struct ParamDef {
+    /// The last part of its path.
+    pub name: &'static str,
+    /// The extents.
+    pub shape: Vec<usize>,
+    /// The first value.
+    pub init: Init,
+    /// Weight, other parameter or running statistic.
+    pub kind: SlotKind,
+}
+
+/// The value of an argument.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arg {
+    /// A size or a count.
+    Int(u64),
+    /// A number.
+    Float(f64),
+    /// `true` or `false`.
+    Flag(bool),
+    /// One of the words that the argument allows; never a string in the language.
+    Word(&'static str),
+}
+
+/// The declaration of an argument.
+#[derive(Debug)]
+pub struct ArgDef {
+    /// The name in `name = value`.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: ArgKind,
+    /// The value if it is left out; `None` if it may not be.
+    pub default: Option<Arg>,
+    /// What it means, for documentation.
+    pub doc: &'static str,
+}
+
+/// What an argument may be.
+#[derive(Clone, Copy, Debug)]
+pub enum ArgKind {
+    /// An integer of at least 1.
+    Size,
+    /// A number within these bounds.
+    Number {
+        /// The least value.
+        least: f64,
+        /// The greatest value.
+        most: f64,
+        /// The bounds in words: "between 0 and 1".
+        range: &'static str,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+impl ArgKind {
+    /// Takes an argument in the form that the layer reads, or says in words what is wanted.
+    pub fn accept(self, arg: Arg) -> Result<Arg, String> {
+        match (self, arg) {
+            (ArgKind::Size, Arg::Int(n)) if n >= 1 => Ok(arg),
+            (ArgKind::Number { least, most, .. }, Arg::Float(x)) if least <= x && x <= most => Ok(arg),
+            (ArgKind::Number { .. }, Arg::Int(n)) => self.accept(Arg::Float(n as f64)),
+            (ArgKind::Flag, Arg::Flag(_)) => Ok(arg),
+            (ArgKind::Word(words), Arg::Word(word)) => match words.iter().find(|known| **known == word) {
+                Some(&known) => Ok(Arg::Word(known)),
+                None => Err(self.wanted()),
+            },
+            _ => Err(self.wanted()),
+        }
+    }
+
+    /// What is wanted, in words.
+    pub fn wanted(self) -> String {
+        match self {
+            ArgKind::Size => "an integer of at least 1".to_string(),
+            ArgKind::Number { range, .. } => format!("a number {range}"),
+            ArgKind::Flag => "`true` or `false`".to_string(),
+            ArgKind::Word(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                quoted.join(" or ")
+            }
+        }
+    }
+}
+
+/// Why a shape does not fit a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// What the layer needs: `[B, features]`.
+    pub needs: String,
+    /// What may help: "insert `flatten` before it (gives [B, 400])".
+    pub hint: Option<String>,
+}
+
+/// The integer argument of this position; the macro has checked it.
+pub(crate) fn int(args: &[Arg], position: usize) -> usize {
+    match args[position] {
+        Arg::Int(n) => usize::try_from(n).expect("sizes were checked when the network was declared"),
+        ref other => unreachable!("argument {position} was checked to be an integer, found {other:?}"),
+    }
+}
+
+/// The number of this position; the macro has checked it.
+pub(crate) fn float(args: &[Arg], position: usize) -> f64 {
+    match args[position] {
+        Arg::Float(x) => x,
+        ref other => unreachable!("argument {position} was checked to be a number, found {other:?}"),
+    }
+}
+
+/// The truth value of this position; the macro has checked it.
+pub(crate) fn flag(args: &[Arg], position: usize) -> bool {
+    args[position] == Arg::Flag(true)
+}
+
+/// The word of this position; the macro has checked it.
+pub(crate) fn word(args: &[Arg], position: usize) -> &'static str {
+    match args[position] {
+        Arg::Word(word) => word,
+        ref other => unreachable!("argument {position} was checked to be a word, found {other:?}"),
+    }
+}
+
+/// Checks for `[B, features]`; a higher rank is told of `flatten`.
+pub(crate) fn features(shape: &Shape) -> Result<usize, Misfit> {
+    match shape.0[..] {
+        [rows, columns] if rows.is_batch() => Ok(columns.factor()),
+        _ => {
+            let flat = flatten::flat(shape).filter(|_| shape.rank() > 2);
+            let hint = flat.map(|flat| format!("insert `flatten` before it (gives {})", flat.declared()));
+            Err(Misfit { needs: "[B, features]".to_string(), hint })
+        }
+    }
+}

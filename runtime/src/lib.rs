@@ -1,0 +1,30 @@
+//! The compiler and runtime of gradloom. The modules stand in the order of the pipeline.
+
+pub mod types;
+pub mod scalar;
+pub mod init;
+pub mod ir;
+pub mod layers;
+pub mod functions;
+pub mod network;
+pub mod error;
+pub mod lower;
+pub mod autodiff;
+pub mod interp;
+pub mod optim;
+pub mod simplify;
+pub mod kernel;
+pub mod fuse;
+pub mod microkernels;
+pub mod plan;
+#[cfg(feature = "jit")]
+pub mod codegen;
+#[cfg_attr(not(feature = "jit"), path = "no_jit.rs")]
+pub mod jit;
+pub mod compile;
+#[cfg(feature = "ndarray")]
+pub mod tensor;
+#[cfg(feature = "ndarray")]
+pub mod session;
+#[cfg(feature = "ndarray")]
+pub mod dataset;

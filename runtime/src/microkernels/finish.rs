@@ -1,0 +1,104 @@
+//! The last stage of reductions: the partial results of all blocks become one, in the order of the blocks, in f64.
+
+/// Adds up `count` columns over `blocks` rows of partial sums, `stride` floats apart.
+///
+/// # Safety
+/// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`.
+pub unsafe fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+    for column in 0..count {
+        // SAFETY: `column < count <= stride` and `block < blocks`.
+        let parts = (0..blocks).map(|block| f64::from(unsafe { *partials.add(block * stride + column) }));
+        let total: f64 = parts.sum();
+        // SAFETY: `column < count`.
+        unsafe { *out.add(column) = total as f32 };
+    }
+}
+
+/// Adds up everything.
+///
+/// # Safety
+/// `partials` is valid for reads of `count` floats, `out` for writes of one.
+pub unsafe fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
+    // SAFETY: the caller's promise.
+    let partials = unsafe { std::slice::from_raw_parts(partials, count) };
+    let total: f64 = partials.iter().map(|&part| f64::from(part)).sum();
+    // SAFETY: the caller's promise.
+    unsafe { *out = total as f32 };
+}
+
+/// The largest of each column; NaN if any is NaN.
+///
+/// # Safety
+/// As for [`sum_columns`].
+pub unsafe fn max_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+    for column in 0..count {
+        // SAFETY: `column < count <= stride` and `block < blocks`.
+        let parts = (0..blocks).map(|block| unsafe { *partials.add(block * stride + column) });
+        // SAFETY: `column < count`.
+        unsafe { *out.add(column) = parts.fold(f32::NEG_INFINITY, larger) };
+    }
+}
+
+/// The largest of all; NaN if any is NaN.
+///
+/// # Safety
+/// As for [`sum_everything`].
+pub unsafe fn max_everything(partials: *const f32, count: usize, out: *mut f32) {
+    // SAFETY: the caller's promise.
+    let partials = unsafe { std::slice::from_raw_parts(partials, count) };
+    // SAFETY: the caller's promise.
+    unsafe { *out = partials.iter().copied().fold(f32::NEG_INFINITY, larger) };
+}
+
+fn larger(x: f32, y: f32) -> f32 {
+    if x > y || x.is_nan() { x } else { y }
+}
+
+/// Where the moments of all blocks lie, and how many rows each has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// A block's means, then, `stride / 3` floats on, its sums of squared deviations.
+    pub partials: *const f32,
+    /// Floats from one block to the next.
+    pub stride: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// Rows of every block but the last.
+    pub block: usize,
+    /// Rows in all.
+    pub rows: usize,
+}
+
+/// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes the biased variance and,
+/// unless `sum` is null, the sum.
+///
+/// # Safety
+/// The partial results are valid for reads as their fields say, `variance` and a `sum` that is not null for writes of
+/// `columns` floats.
+pub unsafe fn merge_moments(moments: &Moments, sum: *mut f32, variance: *mut f32) {
+    let blocks = moments.rows.div_ceil(moments.block);
+    for column in 0..moments.columns {
+        let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+        for block in 0..blocks {
+            let rows = (moments.rows - block * moments.block).min(moments.block) as f64;
+            // SAFETY: the place lies in the block's part of the partial results.
+            let (block_mean, block_squares) = unsafe {
+                let part = moments.partials.add(block * moments.stride + column);
+                (f64::from(*part), f64::from(*part.add(moments.stride / 3)))
+            };
+            let total = count + rows;
+            let delta: f64 = block_mean - mean;
+            mean += delta * rows / total;
+            squares += block_squares + delta * delta * count * rows / total;
+            count = total;
+        }
+        // SAFETY: `column < columns`.
+        unsafe {
+            *variance.add(column) = (squares / count) as f32;
+            if !sum.is_null() {
+                *sum.add(column) = (mean * count) as f32;
+            }
+        }
+    }
+}

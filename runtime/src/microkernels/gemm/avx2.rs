@@ -1,0 +1,179 @@
+//! The AVX2 microkernel: up to 6 rows x 16 columns of C in 12 registers, two loads of B and six broadcasts of A for 12
+//! multiply-adds. Few rows take up to 64 columns instead. B comes in whole registers; a C narrower than its registers
+//! goes through a small tile on the stack, because masked stores are slow on many machines with AVX2.
+
+use core::arch::x86_64::*;
+
+use super::{Kernel, Operand, Tile, pack};
+
+pub(super) struct Avx2;
+
+impl Kernel for Avx2 {
+    const LANES: usize = 8;
+    const ROWS: usize = 6;
+    const PANEL: usize = 16;
+    const EXACT: bool = false;
+    const PACKS_PAGES_OF_A: bool = true;
+
+    fn widest(rows: usize) -> usize {
+        match rows {
+            0..=1 => 64,
+            2..=3 => 32,
+            _ => 16,
+        }
+    }
+
+    unsafe fn tile(t: &Tile) {
+        macro_rules! shapes {
+            ($($rows:literal: $($vectors:literal)+;)+) => {
+                match (t.rows, t.cols.div_ceil(8)) {
+                    // SAFETY: the caller's promises, for a shape known at compile time.
+                    $($(($rows, $vectors) => unsafe { tile::<$rows, $vectors>(t) },)+)+
+                    (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
+                }
+            };
+        }
+        shapes! { 1: 1 2 4 8; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; }
+    }
+
+    unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+        // SAFETY: the caller's promises, for the strides in question.
+        unsafe {
+            match src {
+                Operand { row: 1, .. } => copy(panel, width, count, depth, src),
+                Operand { col: 1, .. } => transpose(panel, width, count, depth, src),
+                _ => pack::plain(panel, width, count, src, 0..width, 0..depth),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
+#[target_feature(enable = "avx2,fma")]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
+    let mut acc = [[_mm256_setzero_ps(); VECTORS]; ROWS];
+    // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes.
+    let mut a = [t.a.ptr, t.a.ptr.wrapping_add(3 * t.a.row)];
+    let mut b = t.b;
+    for _ in 0..t.depth {
+        // SAFETY: row and column are inside the tile, whose columns of B are whole registers.
+        let b_at = |v: usize| unsafe { _mm256_loadu_ps(b.add(v * 8)) };
+        // SAFETY: as above.
+        let a_at = |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add(i % 3 * t.a.row)) };
+        if ROWS <= VECTORS {
+            let mut rows = [_mm256_setzero_ps(); ROWS];
+            for i in 0..ROWS {
+                rows[i] = a_at(i);
+            }
+            for v in 0..VECTORS {
+                let column = b_at(v);
+                for i in 0..ROWS {
+                    acc[i][v] = _mm256_fmadd_ps(rows[i], column, acc[i][v]);
+                }
+            }
+        } else {
+            let mut columns = [_mm256_setzero_ps(); VECTORS];
+            for v in 0..VECTORS {
+                columns[v] = b_at(v);
+            }
+            for i in 0..ROWS {
+                let row = a_at(i);
+                for v in 0..VECTORS {
+                    acc[i][v] = _mm256_fmadd_ps(row, columns[v], acc[i][v]);
+                }
+            }
+        }
+        for a in &mut a {
+            *a = a.wrapping_add(t.a.col);
+        }
+        b = b.wrapping_add(t.b_row);
+    }
+    for i in 0..ROWS {
+        for v in 0..VECTORS {
+            let cols = t.cols - v * 8;
+            // SAFETY: row `i` of C has these columns; the last ones, if fewer than a register, go through `edge`.
+            unsafe {
+                let c = t.c.add(i * t.ldc + v * 8);
+                if cols >= 8 {
+                    if t.accumulate {
+                        acc[i][v] = _mm256_add_ps(_mm256_loadu_ps(c), acc[i][v]);
+                    }
+                    _mm256_storeu_ps(c, acc[i][v]);
+                } else {
+                    let mut edge = [0.0; 8];
+                    if t.accumulate {
+                        c.copy_to_nonoverlapping(edge.as_mut_ptr(), cols);
+                        acc[i][v] = _mm256_add_ps(_mm256_loadu_ps(edge.as_ptr()), acc[i][v]);
+                    }
+                    _mm256_storeu_ps(edge.as_mut_ptr(), acc[i][v]);
+                    c.copy_from_nonoverlapping(edge.as_ptr(), cols);
+                }
+            }
+        }
+    }
+}
+
+/// Packs when the elements of a row of the panel are adjacent in the source.
+/// # Safety
+/// That of [`Kernel::pack`].
+#[target_feature(enable = "avx2")]
+unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+    let whole = count / 8 * 8;
+    for i in (0..whole).step_by(8) {
+        for p in 0..depth {
+            // SAFETY: eight elements from `i` on are inside `count`, hence inside `width`.
+            unsafe { _mm256_storeu_ps(panel.add(p * width + i), _mm256_loadu_ps(src.at(i, p).ptr)) };
+        }
+    }
+    // SAFETY: the rest of the same panel.
+    unsafe { pack::plain(panel, width, count, src, whole..width, 0..depth) };
+}
+
+/// Packs when the elements of a column of the panel are adjacent in the source: transposes blocks of 8 x 8.
+/// # Safety
+/// That of [`Kernel::pack`].
+#[target_feature(enable = "avx2")]
+unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+    let (whole, deep) = (count / 8 * 8, depth / 8 * 8);
+    for i in (0..whole).step_by(8) {
+        for p in (0..deep).step_by(8) {
+            let mut block = [_mm256_setzero_ps(); 8];
+            for (r, row) in block.iter_mut().enumerate() {
+                // SAFETY: eight elements from `p` on are inside `depth`.
+                *row = unsafe { _mm256_loadu_ps(src.at(i + r, p).ptr) };
+            }
+            for (s, column) in transposed(block).into_iter().enumerate() {
+                // SAFETY: eight elements from `i` on are inside `count`, hence inside `width`.
+                unsafe { _mm256_storeu_ps(panel.add((p + s) * width + i), column) };
+            }
+        }
+        // SAFETY: the last lines of these eight columns.
+        unsafe { pack::plain(panel, width, count, src, i..i + 8, deep..depth) };
+    }
+    // SAFETY: the columns that are left.
+    unsafe { pack::plain(panel, width, count, src, whole..width, 0..depth) };
+}
+
+/// The transpose of 8 x 8 floats: 4 x 4 inside the halves of a register, then the halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+    let mut quads = rows;
+    for q in [0, 4] {
+        let pairs = |x, y| (_mm256_castps_pd(_mm256_unpacklo_ps(x, y)), _mm256_castps_pd(_mm256_unpackhi_ps(x, y)));
+        let (low01, high01) = pairs(rows[q], rows[q + 1]);
+        let (low23, high23) = pairs(rows[q + 2], rows[q + 3]);
+        quads[q] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
+        quads[q + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
+        quads[q + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
+        quads[q + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
+    }
+    let mut columns = quads;
+    for s in 0..4 {
+        columns[s] = _mm256_permute2f128_ps::<0x20>(quads[s], quads[4 + s]);
+        columns[4 + s] = _mm256_permute2f128_ps::<0x31>(quads[s], quads[4 + s]);
+    }
+    columns
+}

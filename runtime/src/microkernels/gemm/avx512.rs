@@ -1,0 +1,206 @@
+//! The AVX-512 microkernel: up to 12 rows x 32 columns of C in 24 registers, two loads of B and twelve broadcasts of A
+//! for 24 multiply-adds. Few rows take up to 128 columns instead. Edges are masked, so nothing is read outside an
+//! operand.
+
+use core::arch::x86_64::*;
+
+use super::{Kernel, Operand, Tile, pack};
+
+/// How many rows ahead of the one it copies [`copy`] fetches: rows of a large matrix are pages apart, where the
+/// machine's own prefetcher does not look.
+const AHEAD: usize = 16;
+
+pub(super) struct Avx512;
+
+impl Kernel for Avx512 {
+    const LANES: usize = 16;
+    const ROWS: usize = 12;
+    const PANEL: usize = 32;
+    const EXACT: bool = true;
+    const PACKS_PAGES_OF_A: bool = false;
+
+    fn widest(rows: usize) -> usize {
+        match rows {
+            0..=3 => 128,
+            4..=6 => 64,
+            _ => 32,
+        }
+    }
+
+    unsafe fn tile(t: &Tile) {
+        macro_rules! shapes {
+            ($($rows:literal: $($vectors:literal)+;)+) => {
+                match (t.rows, t.cols.div_ceil(16)) {
+                    // SAFETY: the caller's promises, for a shape known at compile time.
+                    $($(($rows, $vectors) => unsafe { tile::<$rows, $vectors>(t) },)+)+
+                    (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
+                }
+            };
+        }
+        shapes! {
+            1: 1 2 4 8; 2: 1 2 4 8; 3: 1 2 4 8; 4: 1 2 4; 5: 1 2 4; 6: 1 2 4;
+            7: 1 2; 8: 1 2; 9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;
+        }
+    }
+
+    unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+        // SAFETY: the caller's promises, for the strides in question.
+        unsafe {
+            match src {
+                Operand { row: 1, .. } => copy(panel, width, count, depth, src),
+                Operand { col: 1, .. } => transpose(panel, width, count, depth, src),
+                _ => pack::plain(panel, width, count, src, 0..width, 0..depth),
+            }
+        }
+    }
+}
+
+/// The first `n` lanes, all sixteen if there are more.
+fn lanes(n: usize) -> __mmask16 {
+    if n >= 16 { !0 } else { (1 << n) - 1 }
+}
+
+/// # Safety
+/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
+#[target_feature(enable = "avx512f")]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
+    let last = lanes(t.cols - (VECTORS - 1) * 16);
+    let mask = |v: usize| if v + 1 == VECTORS { last } else { !0 };
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes, twelve pointers would not fit.
+    let mut a = [t.a.ptr; 4];
+    for (g, a) in a.iter_mut().enumerate() {
+        *a = a.wrapping_add(3 * g * t.a.row);
+    }
+    let mut b = t.b;
+    if t.accumulate {
+        // Rows of a large C are far apart and were last seen a whole pass ago; now they arrive while the sums are
+        // formed.
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(i * t.ldc + v * 16).cast());
+            }
+        }
+    }
+    for _ in 0..t.depth {
+        // SAFETY: row and column are inside the tile, and masked lanes are not read.
+        let b_at = |v: usize| unsafe { _mm512_maskz_loadu_ps(mask(v), b.add(v * 16)) };
+        // SAFETY: as above.
+        let a_at = |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add(i % 3 * t.a.row)) };
+        if ROWS <= VECTORS {
+            let mut rows = [_mm512_setzero_ps(); ROWS];
+            for i in 0..ROWS {
+                rows[i] = a_at(i);
+            }
+            for v in 0..VECTORS {
+                let column = b_at(v);
+                for i in 0..ROWS {
+                    acc[i][v] = _mm512_fmadd_ps(rows[i], column, acc[i][v]);
+                }
+            }
+        } else {
+            let mut columns = [_mm512_setzero_ps(); VECTORS];
+            for v in 0..VECTORS {
+                columns[v] = b_at(v);
+            }
+            for i in 0..ROWS {
+                let row = a_at(i);
+                for v in 0..VECTORS {
+                    acc[i][v] = _mm512_fmadd_ps(row, columns[v], acc[i][v]);
+                }
+            }
+        }
+        for a in &mut a {
+            *a = a.wrapping_add(t.a.col);
+        }
+        b = b.wrapping_add(t.b_row);
+    }
+    for i in 0..ROWS {
+        for v in 0..VECTORS {
+            // SAFETY: row `i` of C has these columns, and masked lanes are neither read nor written.
+            unsafe {
+                let c = t.c.add(i * t.ldc + v * 16);
+                if t.accumulate {
+                    acc[i][v] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask(v), c), acc[i][v]);
+                }
+                _mm512_mask_storeu_ps(c, mask(v), acc[i][v]);
+            }
+        }
+    }
+}
+
+/// Packs when the elements of a row of the panel are adjacent in the source.
+/// # Safety
+/// That of [`Kernel::pack`].
+#[target_feature(enable = "avx512f")]
+unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+    for i in (0..width).step_by(16) {
+        let (read, write) = (lanes(count.saturating_sub(i)), lanes(width - i));
+        for p in 0..depth {
+            // SAFETY: masks keep the read inside `count`, the write inside `width`; a prefetch may name any address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(src.at(i, p + AHEAD).ptr.cast());
+                let row = _mm512_maskz_loadu_ps(read, src.at(i, p).ptr);
+                _mm512_mask_storeu_ps(panel.add(p * width + i), write, row);
+            }
+        }
+    }
+}
+
+/// Packs when the elements of a column of the panel are adjacent in the source: transposes blocks of 16 x 16.
+/// # Safety
+/// That of [`Kernel::pack`].
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+    for i in (0..width).step_by(16) {
+        let write = lanes(width - i);
+        for p in (0..depth).step_by(16) {
+            let read = lanes(depth - p);
+            let mut block = [_mm512_setzero_ps(); 16];
+            for (r, row) in block.iter_mut().enumerate() {
+                if i + r < count {
+                    // SAFETY: row `i + r` exists, and the mask keeps the read inside `depth`.
+                    *row = unsafe { _mm512_maskz_loadu_ps(read, src.at(i + r, p).ptr) };
+                }
+            }
+            for (s, column) in transposed(block).into_iter().enumerate() {
+                if p + s < depth {
+                    // SAFETY: line `p + s` of the panel exists, and the mask keeps the write inside `width`.
+                    unsafe { _mm512_mask_storeu_ps(panel.add((p + s) * width + i), write, column) };
+                }
+            }
+        }
+    }
+}
+
+/// The transpose of 16 x 16 floats: 4 x 4 inside the quarters of a register, then the quarters.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
+    let mut quads = rows;
+    for q in (0..16).step_by(4) {
+        let pairs = |x, y| (_mm512_castps_pd(_mm512_unpacklo_ps(x, y)), _mm512_castps_pd(_mm512_unpackhi_ps(x, y)));
+        let (low01, high01) = pairs(rows[q], rows[q + 1]);
+        let (low23, high23) = pairs(rows[q + 2], rows[q + 3]);
+        quads[q] = _mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23));
+        quads[q + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23));
+        quads[q + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23));
+        quads[q + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23));
+    }
+    // Quarter `l` of `quads[4 q + s]` now holds rows `4 q ..` of column `4 l + s`.
+    const EVEN: i32 = 0b10_00_10_00;
+    const ODD: i32 = 0b11_01_11_01;
+    let mut columns = quads;
+    for s in 0..4 {
+        let even_low = _mm512_shuffle_f32x4::<EVEN>(quads[s], quads[4 + s]);
+        let odd_low = _mm512_shuffle_f32x4::<ODD>(quads[s], quads[4 + s]);
+        let even_high = _mm512_shuffle_f32x4::<EVEN>(quads[8 + s], quads[12 + s]);
+        let odd_high = _mm512_shuffle_f32x4::<ODD>(quads[8 + s], quads[12 + s]);
+        columns[s] = _mm512_shuffle_f32x4::<EVEN>(even_low, even_high);
+        columns[4 + s] = _mm512_shuffle_f32x4::<EVEN>(odd_low, odd_high);
+        columns[8 + s] = _mm512_shuffle_f32x4::<ODD>(even_low, even_high);
+        columns[12 + s] = _mm512_shuffle_f32x4::<ODD>(odd_low, odd_high);
+    }
+    columns
+}

@@ -1,0 +1,149 @@
+//! The loops around a tile: row blocks, pieces of `k`, panels of B, row tiles.
+//!
+//! In: a product, or a block of its rows. Out: calls of a microkernel. Absent: arithmetic.
+
+use super::{Kernel, Operand, Tile, pack};
+
+/// Most terms summed in one piece. A packed panel of B, 32 columns, then takes 32 KiB: the first cache, or nearly.
+pub(super) const MAX_DEPTH: usize = 256;
+/// Most rows computed against a panel of B before the next one: their piece of A stays in the second cache.
+pub(super) const MAX_ROWS: usize = 384;
+/// Columns of the widest packed panel, whatever the instruction set.
+pub(super) const MAX_PANEL: usize = 32;
+
+/// A block of rows of the product.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub rows: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: Operand,
+    pub c: *mut f32,
+    pub ldc: usize,
+}
+
+/// B as a block of rows finds it.
+#[derive(Clone, Copy)]
+pub(super) enum Columns {
+    /// Packed by [`super::pack_b`].
+    Packed(*const f32),
+    /// Read where it lies. Its columns are adjacent.
+    InPlace(Operand),
+    /// Packed panel by panel, each just before its use.
+    Strided(Operand),
+}
+
+/// The whole product, in blocks of rows that suit the cache.
+/// # Safety
+/// That of [`super::gemm`].
+pub(super) unsafe fn product<K: Kernel>(whole: Block, b: Operand, workspace: *mut f32) {
+    let Block { rows: m, n, k, a, c, ldc } = whole;
+    let in_place = pack::reads_b_in_place::<K>(m, k, b.row, b.col);
+    let columns = if in_place { Columns::InPlace(b) } else { Columns::Strided(b) };
+    let panel = n.next_multiple_of(K::LANES).min(K::PANEL) * k.min(MAX_DEPTH);
+    for (i, rows) in even_parts(m, MAX_ROWS) {
+        let block = Block { rows, a: a.at(i, 0), c: c.wrapping_add(i * ldc), ..whole };
+        // SAFETY: the block lies inside A and C; the workspace holds one panel of B and one block of A.
+        unsafe { run::<K>(block, columns, workspace.add(panel), workspace) }
+    }
+}
+
+/// One block of rows against all of B.
+/// # Safety
+/// That of [`super::gemm_packed`]; `for_a` has `packed_a_len(rows, k)` floats and, unless B is packed, `for_b` room for
+/// a panel.
+pub(super) unsafe fn run<K: Kernel>(block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
+    let Block { rows, n, k, a, c, ldc } = block;
+    if k == 0 {
+        for i in 0..rows {
+            // SAFETY: row `i` of C has `n` columns.
+            unsafe { c.add(i * ldc).write_bytes(0, n) };
+        }
+        return;
+    }
+    let packs_a = pack::packs_a::<K>(n, a);
+    for (start, depth) in depths(k) {
+        let a = a.at(0, start);
+        if packs_a {
+            for (i, count) in tiles::<K>(rows) {
+                // SAFETY: tiles stand one after the other in `for_a`, `count * depth` floats each.
+                unsafe { K::pack(for_a.add(i * depth), count, count, depth, a.at(i, 0)) };
+            }
+        }
+        let mut j = 0;
+        while j < n {
+            // SAFETY: column `j` exists; `for_b` and packed columns are as the caller promised.
+            let (panel, b_row, cols) = unsafe { columns::<K>(b, n, start, depth, j, rows, for_b) };
+            for (i, count) in tiles::<K>(rows) {
+                let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
+                let a = if packs_a { packed } else { a.at(i, 0) };
+                let c = c.wrapping_add(i * ldc + j);
+                let tile = Tile { rows: count, cols, depth, a, b: panel, b_row, c, ldc, accumulate: start > 0 };
+                // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
+                unsafe { K::tile(&tile) };
+            }
+            j += cols;
+        }
+    }
+}
+
+/// Where the next columns of B, from `j` on, are to be read: pointer, distance between rows, number of columns.
+/// # Safety
+/// `b` is valid for this piece and `n` columns; `for_b` holds a panel if one may have to be packed.
+unsafe fn columns<K: Kernel>(
+    b: Columns,
+    n: usize,
+    start: usize,
+    depth: usize,
+    j: usize,
+    rows: usize,
+    for_b: *mut f32,
+) -> (*const f32, usize, usize) {
+    let cols = (n - j).min(K::PANEL);
+    let width = cols.next_multiple_of(K::LANES);
+    match b {
+        Columns::Packed(packed) => {
+            let piece = start * n.next_multiple_of(K::LANES);
+            (packed.wrapping_add(piece + j * depth), width, cols)
+        }
+        Columns::InPlace(b) if K::EXACT || cols == width => {
+            let mut wide = K::widest(rows.min(K::ROWS));
+            while wide > n - j && wide > K::PANEL {
+                wide /= 2;
+            }
+            (b.at(start, j).ptr, b.row, wide.min(n - j))
+        }
+        Columns::InPlace(b) | Columns::Strided(b) => {
+            // SAFETY: the panel of `cols` columns lies inside B, and `for_b` has `width * depth` floats.
+            unsafe { K::pack(for_b, width, cols, depth, b.at(start, j).transposed()) };
+            (for_b, width, cols)
+        }
+    }
+}
+
+/// The pieces of `k`, as `(start, depth)`. Part of what a product means: it fixes the order of summation.
+pub(super) fn depths(k: usize) -> impl Iterator<Item = (usize, usize)> {
+    even_parts(k, MAX_DEPTH)
+}
+
+/// Cuts `0..len` into as few parts of at most `most` as possible, equal to within one, as `(start, length)`.
+fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let parts = len.div_ceil(most);
+    (0..parts).map(move |i| (i * (len / parts) + i.min(len % parts), len / parts + usize::from(i < len % parts)))
+}
+
+/// The row tiles of a block, as `(first, rows)`: whole ones, and the last two alike, since a tile of one or two rows
+/// keeps the multipliers waiting.
+fn tiles<K: Kernel>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    core::iter::from_fn(move || {
+        let count = match rows - first {
+            0 => return None,
+            left if left <= K::ROWS => left,
+            left if left < 2 * K::ROWS => left.div_ceil(2),
+            _ => K::ROWS,
+        };
+        first += count;
+        Some((first - count, count))
+    })
+}

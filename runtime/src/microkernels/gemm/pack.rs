@@ -1,0 +1,72 @@
+//! Packing: an operand rearranged so that a microkernel reads it in one forward run, and when that pays.
+//!
+//! In: a strided operand. Out: panels. Absent: the vector code that moves the elements, which each kernel brings; and
+//! any choice that matters to the result, since packed or not, the same numbers meet in the same order.
+
+use core::ops::Range;
+
+use super::loops::depths;
+use super::{Kernel, Operand};
+
+/// Rows of a row-major B that are read in one go. Few enough that their pages stay mapped, measured up to 4096 columns.
+const ROWS_AT_A_TIME: usize = 16;
+/// Floats of a stride, or its divisor, at which all lines of a column compete for the same few places of a cache: 4
+/// KiB.
+const CONFLICT: usize = 1024;
+/// Floats that stay in the second and third cache while blocks of rows pass over them: 4 MiB.
+pub(super) const CACHED: usize = 1 << 20;
+
+/// Packs B: for each piece of `k`, panels of columns one after the other, each row by row, the last padded with zeros.
+/// # Safety
+/// That of [`super::pack_b`].
+pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, b: Operand, packed: *mut f32) {
+    for (start, depth) in depths(k) {
+        let piece = packed.wrapping_add(start * n.next_multiple_of(K::LANES));
+        // A row-major B is read along a few rows at a time: whole panels would open a new page with every row.
+        let step = if b.col == 1 { ROWS_AT_A_TIME } else { depth };
+        for p in (0..depth).step_by(step) {
+            for j in (0..n).step_by(K::PANEL) {
+                let cols = (n - j).min(K::PANEL);
+                let width = cols.next_multiple_of(K::LANES);
+                let panel = piece.wrapping_add(j * depth + p * width);
+                let rows = step.min(depth - p);
+                // SAFETY: these rows of the panel lie inside B; all panels have `packed_b_len(n, k)` floats or fewer.
+                unsafe { K::pack(panel, width, cols, rows, b.at(start + p, j).transposed()) };
+            }
+        }
+    }
+}
+
+/// Whether `m` rows should read B where it lies. They can if its columns are adjacent. Packing costs as much as a few
+/// passes over a panel, so few rows never repay it; many do if B spans much memory, or if its rows compete for places
+/// in a cache.
+pub(super) fn reads_b_in_place<K: Kernel>(m: usize, k: usize, b_row: usize, b_col: usize) -> bool {
+    b_col == 1 && (m <= 2 * K::ROWS || (k * b_row <= CACHED && !b_row.is_multiple_of(CONFLICT)))
+}
+
+/// Whether a block of A should be packed. As a rule not: broadcasts come from anywhere. But a tile that meets a new
+/// cache line at every step repays it when it comes round often enough.
+pub(super) fn packs_a<K: Kernel>(n: usize, a: Operand) -> bool {
+    let scattered = a.row != 1 && a.col != 1;
+    let conflicting = K::PACKS_PAGES_OF_A && a.row == 1 && a.col.is_multiple_of(CONFLICT);
+    n > 2 * K::PANEL && (scattered || conflicting)
+}
+
+/// The plain form of [`Kernel::pack`] for any strides, or the part of it that vectors left: elements `i`, lines `p`.
+/// # Safety
+/// That of [`Kernel::pack`]; `i` ends at `width` or before, `p` at the depth or before.
+pub(super) unsafe fn plain(
+    panel: *mut f32,
+    width: usize,
+    count: usize,
+    src: Operand,
+    i: Range<usize>,
+    p: Range<usize>,
+) {
+    for p in p {
+        for i in i.clone() {
+            // SAFETY: `(i, p)` is read inside `count x depth` only, and `p * width + i < width * depth`.
+            unsafe { *panel.add(p * width + i) = if i < count { *src.at(i, p).ptr } else { 0.0 } };
+        }
+    }
+}

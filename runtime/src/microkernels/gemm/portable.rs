@@ -1,0 +1,74 @@
+//! The microkernel in plain Rust, for every architecture: up to 4 rows x 8 columns of C (8 x 8 with the 32 registers of
+//! aarch64), in arrays that the compiler keeps in vector registers. Few rows take up to 32 columns instead.
+
+use super::{Kernel, Operand, Tile, pack};
+
+pub(super) struct Portable;
+
+/// Where the target has fused multiply-add for certain; elsewhere `mul_add` would be a call into the C library.
+const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+impl Kernel for Portable {
+    const LANES: usize = 8;
+    const ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+    const PANEL: usize = 8;
+    const EXACT: bool = false;
+    const PACKS_PAGES_OF_A: bool = true;
+
+    fn widest(rows: usize) -> usize {
+        match rows {
+            0..=1 => 32,
+            2 => 16,
+            _ => 8,
+        }
+    }
+
+    unsafe fn tile(t: &Tile) {
+        // SAFETY: the caller's promises, for a shape known at compile time.
+        unsafe {
+            match (t.rows, t.cols.next_multiple_of(8)) {
+                (1, 8) => tile::<1, 8>(t),
+                (1, 16) => tile::<1, 16>(t),
+                (1, 32) => tile::<1, 32>(t),
+                (2, 8) => tile::<2, 8>(t),
+                (2, 16) => tile::<2, 16>(t),
+                (3, 8) => tile::<3, 8>(t),
+                (4, 8) => tile::<4, 8>(t),
+                (5, 8) => tile::<5, 8>(t),
+                (6, 8) => tile::<6, 8>(t),
+                (7, 8) => tile::<7, 8>(t),
+                (8, 8) => tile::<8, 8>(t),
+                (rows, cols) => unreachable!("no tile of {rows} x {cols}"),
+            }
+        }
+    }
+
+    unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
+        // SAFETY: the caller's promises.
+        unsafe { pack::plain(panel, width, count, src, 0..width, 0..depth) };
+    }
+}
+
+/// # Safety
+/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `t.cols` columns rounded up to `COLS`.
+unsafe fn tile<const ROWS: usize, const COLS: usize>(t: &Tile) {
+    let mut acc = [[0.0f32; COLS]; ROWS];
+    for p in 0..t.depth {
+        // SAFETY: row `p` of B has `COLS` columns, the last ones perhaps padding.
+        let b = unsafe { *t.b.add(p * t.b_row).cast::<[f32; COLS]>() };
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: row `i`, column `p` of A is inside the tile.
+            let a = unsafe { *t.a.at(i, p).ptr };
+            for (acc, b) in acc.iter_mut().zip(b) {
+                *acc = if FUSED { a.mul_add(b, *acc) } else { a * b + *acc };
+            }
+        }
+    }
+    for (i, acc) in acc.iter().enumerate() {
+        // SAFETY: row `i` of C has `t.cols` columns, and nobody else holds it.
+        let c = unsafe { core::slice::from_raw_parts_mut(t.c.add(i * t.ldc), t.cols) };
+        for (c, acc) in c.iter_mut().zip(acc) {
+            *c = if t.accumulate { *c + acc } else { *acc };
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Against a reference in f64, bit for bit against itself in other cuts, and next to pages that may not be touched.
+
+use super::*;
+
+/// Numbers in [-1, 1), the same ones for the same seed.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    core::iter::repeat_with(next).take(len).collect()
+}
+
+/// A matrix with its storage: `rows x cols`, row-major or transposed, with `pad` unused elements after each line.
+struct Matrix {
+    data: Vec<f32>,
+    rows: usize,
+    cols: usize,
+    row: usize,
+    col: usize,
+}
+
+impl Matrix {
+    fn new(rows: usize, cols: usize, transposed: bool, pad: usize, seed: u64) -> Matrix {
+        let (row, col) = if transposed { (1, rows + pad) } else { (cols + pad, 1) };
+        let mut matrix = Matrix { data: vec![f32::NAN; (rows + pad) * (cols + pad)], rows, cols, row, col };
+        for (index, x) in numbers(rows * cols, seed).into_iter().enumerate() {
+            matrix.data[index / cols * row + index % cols * col] = x;
+        }
+        matrix
+    }
+
+    fn at(&self, i: usize, j: usize) -> f32 {
+        self.data[i * self.row + j * self.col]
+    }
+
+    fn operand(&self) -> Operand {
+        Operand { ptr: self.data.as_ptr(), row: self.row, col: self.col }
+    }
+}
+
+/// By which entry point, in which cut.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Whole,
+    Blocks(usize),
+    Packed(usize),
+}
+
+/// `A B` in rows of `ldc`, the gaps and a margin of one row keeping the value they had, which is checked.
+fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Way) -> Vec<f32> {
+    const UNTOUCHED: f32 = 12345.0;
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let mut c = vec![UNTOUCHED; (m + 1) * ldc];
+    let mut packed = vec![f32::NAN; packed_b_len(n, k) + 1];
+    let (step, needed) = match way {
+        Way::Whole => (m.max(1), workspace_len(m, n, k)),
+        Way::Blocks(step) => (step, workspace_len(step.min(m), n, k)),
+        Way::Packed(step) => (step, packed_a_len(step.min(m), k)),
+    };
+    let mut workspace = vec![f32::NAN; needed + 1];
+    if let Way::Packed(_) = way {
+        // SAFETY: the buffer has the length asked for.
+        unsafe { pack_b(isa, n, k, b.operand(), packed.as_mut_ptr()) };
+    }
+    for i in (0..m).step_by(step) {
+        let (rows, a, c) = (step.min(m - i), a.operand().at(i, 0), c[i * ldc..].as_mut_ptr());
+        let workspace = workspace.as_mut_ptr();
+        match way {
+            // SAFETY: C has these rows, and the buffers have the lengths asked for.
+            Way::Packed(_) => unsafe { gemm_packed(isa, rows, n, k, a, packed.as_ptr(), c, ldc, workspace) },
+            // SAFETY: as above.
+            _ => unsafe { gemm(isa, rows, n, k, a, b.operand(), c, ldc, workspace) },
+        }
+    }
+    assert!(
+        packed.pop().is_some_and(f32::is_nan) && workspace.pop().is_some_and(f32::is_nan),
+        "a workspace overflowed"
+    );
+    assert!(c[m * ldc..].iter().all(|&x| x == UNTOUCHED), "wrote below C");
+    for line in c[..m * ldc].chunks(ldc) {
+        assert!(line[n..].iter().all(|&x| x == UNTOUCHED), "wrote beside C");
+    }
+    (0..m * n).map(|index| c[index / n * ldc + index % n]).collect()
+}
+
+fn bits(c: &[f32]) -> Vec<u32> {
+    c.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Compares with f64; the bound is the one of any summation with at most `k` roundings an element.
+fn check(isa: Isa, m: usize, n: usize, k: usize, transposed: (bool, bool), pad: usize, way: Way) {
+    let a = Matrix::new(m, k, transposed.0, pad, 1);
+    let b = Matrix::new(k, n, transposed.1, pad, 2);
+    let c = multiply(isa, &a, &b, n + pad, way);
+    for i in 0..m {
+        for j in 0..n {
+            let terms = (0..k).map(|p| f64::from(a.at(i, p)) * f64::from(b.at(p, j)));
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + f64::abs(x)));
+            let bound = (k + 1) as f64 * f64::from(f32::EPSILON) / 2.0 * size;
+            let error = (f64::from(c[i * n + j]) - sum).abs();
+            assert!(error <= bound, "{isa:?} {m}x{n}x{k} {transposed:?} {way:?} at ({i}, {j}): {error} > {bound}");
+        }
+    }
+}
+
+const TRANSPOSITIONS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+
+#[test]
+fn small_products_of_every_shape() {
+    for isa in Isa::available() {
+        let extents = [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 24, 31, 33, 47, 64, 67];
+        for (x, &m) in extents.iter().enumerate() {
+            for (y, &n) in extents.iter().enumerate() {
+                let k = extents[(5 * x + 7 * y) % extents.len()];
+                check(isa, m, n, k, TRANSPOSITIONS[(x + 2 * y) % 4], (x + y) % 3, Way::Whole);
+                check(isa, m, n, k, TRANSPOSITIONS[(2 * x + y) % 4], (x + y) % 2, Way::Packed(1 + (x * y) % 20));
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_around_the_cuts() {
+    for isa in Isa::available() {
+        for transposed in TRANSPOSITIONS {
+            for (m, n, k) in
+                [(13, 33, 255), (5, 130, 257), (2, 259, 513), (25, 65, 512), (MAX_ROWS + 1, 17, 9), (1, 300, 770)]
+            {
+                check(isa, m, n, k, transposed, 1, Way::Whole);
+                check(isa, m, n, k, transposed, 0, Way::Packed(16));
+            }
+        }
+        // Strides of whole pages, at which A may be packed and B is not read in place by many rows.
+        check(isa, 1024, 70, 5, (true, false), 0, Way::Packed(100));
+        check(isa, 30, 1024, 5, (false, false), 0, Way::Blocks(30));
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_cut_the_strides_or_the_entry_point() {
+    for isa in Isa::available() {
+        for (m, n, k) in [(150, 70, 300), (130, 10, 128), (3, 200, 520), (26, 33, 7)] {
+            let rows = (Matrix::new(m, k, false, 0, 3), Matrix::new(k, n, false, 0, 4));
+            let columns = (Matrix::new(m, k, true, 3, 3), Matrix::new(k, n, true, 5, 4));
+            let expected = bits(&multiply(isa, &rows.0, &rows.1, n, Way::Whole));
+            for (a, b) in [(&rows.0, &rows.1), (&columns.0, &rows.1), (&rows.0, &columns.1), (&columns.0, &columns.1)] {
+                for way in [1, 7, 128].into_iter().flat_map(|step| [Way::Blocks(step), Way::Packed(step)]) {
+                    assert_eq!(bits(&multiply(isa, a, b, n + 1, way)), expected, "{isa:?} {m}x{n}x{k} {way:?}");
+                }
+            }
+            // Every other element of a wider matrix: neither rows nor columns are adjacent.
+            let spread = |matrix: &Matrix| {
+                let data = vec![f32::NAN; matrix.data.len() * 2];
+                let mut wide = Matrix { data, row: 2 * matrix.cols, col: 2, ..*matrix };
+                wide.data.iter_mut().step_by(2).zip(&matrix.data).for_each(|(to, &from)| *to = from);
+                wide
+            };
+            let wide = (spread(&rows.0), spread(&rows.1));
+            for way in [Way::Whole, Way::Packed(50)] {
+                assert_eq!(
+                    bits(&multiply(isa, &wide.0, &wide.1, n, way)),
+                    expected,
+                    "{isa:?} {m}x{n}x{k} {way:?}, spread"
+                );
+            }
+            // A product of some of the columns.
+            for first in [0, n / 2] {
+                let b = Matrix { data: rows.1.data[first..].to_vec(), cols: n - n / 2, ..rows.1 };
+                for way in [Way::Whole, Way::Packed(50)] {
+                    for (i, line) in multiply(isa, &rows.0, &b, n, way).chunks(b.cols).enumerate() {
+                        assert_eq!(bits(line), expected[i * n + first..][..b.cols], "{isa:?} {m}x{n}x{k} from {first}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn both_vector_widths_give_the_same_bits() {
+    let (a, b) = (Matrix::new(40, 600, false, 0, 5), Matrix::new(600, 50, true, 0, 6));
+    let vectors = Isa::available().into_iter().filter(|&isa| isa != Isa::Portable);
+    let results: Vec<_> = vectors.map(|isa| bits(&multiply(isa, &a, &b, 50, Way::Whole))).collect();
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+fn check_packing<K: Kernel>() {
+    for (width, count, depth) in
+        [(1, 1, 1), (12, 12, 5), (5, 5, 16), (16, 9, 33), (32, 17, 20), (32, 9, 18), (32, 32, 40), (8, 8, 15)]
+    {
+        let src = Matrix::new(count, depth, false, 2, 9);
+        let other = Matrix::new(count, depth, true, 1, 9);
+        for src in [src, other] {
+            let mut panel = vec![f32::NAN; width * depth + 1];
+            // SAFETY: the panel has one float more than it needs, and `available` named the kernel.
+            unsafe { K::pack(panel.as_mut_ptr(), width, count, depth, src.operand()) };
+            assert!(panel.pop().is_some_and(f32::is_nan));
+            for (index, x) in panel.into_iter().enumerate() {
+                let (i, p) = (index % width, index / width);
+                assert_eq!(x, if i < count { src.at(i, p) } else { 0.0 }, "{width} {count} {depth} at ({i}, {p})");
+            }
+        }
+    }
+}
+
+#[test]
+fn packing_moves_every_element_and_pads_with_zeros() {
+    for isa in Isa::available() {
+        on!(isa, check_packing,);
+    }
+}
+
+#[test]
+fn no_terms_give_zeros() {
+    for isa in Isa::available() {
+        let (a, b) = (Matrix::new(14, 0, false, 1, 1), Matrix::new(0, 35, false, 1, 1));
+        for way in [Way::Whole, Way::Packed(5)] {
+            assert_eq!(multiply(isa, &a, &b, 36, way), [0.0; 14 * 35]);
+        }
+        let (a, b) = (Matrix::new(0, 3, false, 1, 1), Matrix::new(3, 0, false, 1, 1));
+        assert_eq!(multiply(isa, &a, &b, 1, Way::Whole), []);
+    }
+}
+
+#[test]
+fn nan_and_infinity_reach_their_row_and_column_and_no_other() {
+    for isa in Isa::available() {
+        for way in [Way::Whole, Way::Packed(9)] {
+            let (mut a, mut b) = (Matrix::new(17, 40, false, 0, 7), Matrix::new(40, 37, true, 0, 8));
+            a.data[13 * 40 + 39] = f32::NAN;
+            b.data[36 * 40] = f32::INFINITY;
+            for (index, x) in multiply(isa, &a, &b, 37, way).into_iter().enumerate() {
+                let (i, j) = (index / 37, index % 37);
+                assert_eq!(x.is_nan(), i == 13, "{isa:?} {way:?} ({i}, {j})");
+                assert_eq!(x.is_infinite(), i != 13 && j == 36, "{isa:?} {way:?} ({i}, {j})");
+            }
+        }
+    }
+}
+
+/// A buffer that ends, or begins, at a page without access.
+#[cfg(target_os = "linux")]
+mod guarded {
+    use super::*;
+
+    struct Guarded {
+        pages: *mut u8,
+        mapped: usize,
+        data: *mut f32,
+    }
+
+    impl Guarded {
+        fn new(values: &[f32], guard_after: bool) -> Guarded {
+            const PAGE: usize = 4096;
+            let bytes = size_of_val(values);
+            let inner = bytes.next_multiple_of(PAGE);
+            let mapped = inner + 2 * PAGE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            // SAFETY: fresh pages, of which only the inner ones are opened and written.
+            unsafe {
+                let pages = libc::mmap(core::ptr::null_mut(), mapped, libc::PROT_NONE, flags, -1, 0).cast::<u8>();
+                assert_ne!(pages.cast(), libc::MAP_FAILED);
+                assert_eq!(libc::mprotect(pages.add(PAGE).cast(), inner, libc::PROT_READ | libc::PROT_WRITE), 0);
+                let data = pages.add(PAGE + if guard_after { inner - bytes } else { 0 }).cast::<f32>();
+                data.copy_from_nonoverlapping(values.as_ptr(), values.len());
+                Guarded { pages, mapped, data }
+            }
+        }
+    }
+
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            // SAFETY: mapped by `new`, and nobody keeps a pointer longer than the buffer.
+            unsafe { libc::munmap(self.pages.cast(), self.mapped) };
+        }
+    }
+
+    #[test]
+    fn nothing_outside_the_buffers_is_touched() {
+        for isa in Isa::available() {
+            for (m, n, k) in
+                [(1, 1, 1), (4, 8, 2), (13, 35, 19), (3, 131, 5), (1, 250, 33), (30, 45, 260), (128, 10, 17)]
+            {
+                for ((ta, tb), after) in TRANSPOSITIONS.into_iter().flat_map(|t| [(t, true), (t, false)]) {
+                    let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 0, 2));
+                    let expected = bits(&multiply(isa, &a, &b, n, Way::Whole));
+                    let guard = |values: &[f32]| Guarded::new(values, after);
+                    let (a_pages, b_pages, c) = (guard(&a.data), guard(&b.data), guard(&vec![0.0; m * n]));
+                    let packed = guard(&vec![0.0; packed_b_len(n, k)]);
+                    let workspace = guard(&vec![0.0; workspace_len(m, n, k)]);
+                    let for_a = guard(&vec![0.0; packed_a_len(m, k)]);
+                    let (a, b) =
+                        (Operand { ptr: a_pages.data, ..a.operand() }, Operand { ptr: b_pages.data, ..b.operand() });
+                    // SAFETY: C has `m * n` floats.
+                    let result = || bits(unsafe { core::slice::from_raw_parts(c.data, m * n) });
+                    // SAFETY: every buffer has the length asked for, to the byte.
+                    unsafe { gemm(isa, m, n, k, a, b, c.data, n, workspace.data) };
+                    assert_eq!(result(), expected);
+                    // SAFETY: as above.
+                    unsafe {
+                        c.data.write_bytes(0, m * n);
+                        pack_b(isa, n, k, b, packed.data);
+                        gemm_packed(isa, m, n, k, a, packed.data, c.data, n, for_a.data);
+                    }
+                    assert_eq!(result(), expected);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Machine code that is compiled ahead of time: the matrix product, and the last stage of reductions.
+//!
+//! In: addresses and extents, from compiled kernels. Out: numbers in memory. Absent on purpose: anything that depends on
+//! the network, which is compiled at run time.
+
+pub mod finish;
+pub mod gemm;

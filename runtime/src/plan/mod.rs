@@ -1,0 +1,296 @@
+//! Where everything lies in memory.
+//!
+//! In: kernels, and the largest batch. Out: an offset for every value that is kept, for partial sums and for scratch, so
+//! that values whose lives do not overlap share their place. Parameters, statistics and optimiser state lie in a block of
+//! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
+
+mod print;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::error::BuildError;
+use crate::fuse::Fused;
+use crate::ir::ops::Reduction;
+use crate::ir::{Graph, NodeId, Op, Role, Slots};
+use crate::kernel::{Class, Kernel, Way, resolve, way};
+use crate::microkernels::gemm::{self, Isa};
+use crate::types::{DType, Dim};
+
+pub use print::text;
+
+/// Lanes of a sum over everything.
+pub const LANES: usize = 16;
+/// Larger steps are refused rather than attempted.
+const LIMIT_GIB: usize = 64;
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the arena, at this offset.
+    Arena(usize),
+    /// The parameter of this index.
+    Param(usize),
+    /// The input of this index.
+    Input(usize),
+}
+
+/// The memory of a program.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where each kept value lies.
+    pub places: HashMap<NodeId, Place>,
+    /// The memory that each kernel uses while it runs.
+    pub kernels: Vec<KernelPlan>,
+    /// Length of the arena.
+    pub arena: usize,
+    /// Sum of the lengths of all kept values: what an arena without sharing would need.
+    pub unshared: usize,
+    /// Offset of each parameter in the parameter block.
+    pub params: Vec<usize>,
+    /// Length of the parameter block.
+    pub params_len: usize,
+    /// The batch size that it is made for.
+    pub max_batch: usize,
+}
+
+/// The memory that a kernel uses while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct KernelPlan {
+    /// Partial results of reductions, block by block: offset and floats in a block.
+    pub partials: BTreeMap<NodeId, (usize, usize)>,
+    /// Lanes of sums along a row.
+    pub lanes: BTreeMap<NodeId, usize>,
+    /// Rows of values that a later phase reads.
+    pub spills: BTreeMap<NodeId, usize>,
+    /// The block of the product, if it is not kept.
+    pub product: Option<usize>,
+    /// Room for the product to rearrange pieces of its operands.
+    pub workspace: usize,
+    /// The right operand of the product, rearranged once for all blocks, where that pays.
+    pub packed: Option<usize>,
+}
+
+/// Plans the memory of a program.
+pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
+    let mut arena = Arena::default();
+    let mut places = leaves(&fused.graph);
+    let last_use = last_uses(fused);
+    let mut unshared = 0;
+    let mut kernels = Vec::new();
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        arena.release(index);
+        for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
+            let len = padded(fused.graph[store.node].ty.shape.len_at(max_batch));
+            unshared += len;
+            places.insert(store.node, Place::Arena(arena.take(len, last_use[&store.node])));
+        }
+        for step in &kernel.steps {
+            // What a reduction leaves after its kernel is written there by its last stage.
+            if let Some(last) = last_use.get(&step.node).filter(|_| !places.contains_key(&step.node)) {
+                let len = padded(fused.graph[step.node].ty.shape.len_at(max_batch));
+                let out = matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)));
+                if out {
+                    unshared += len;
+                    places.insert(step.node, Place::Arena(arena.take(len, *last)));
+                }
+            }
+        }
+        kernels.push(kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena));
+    }
+    let (params, params_len) = parameters(&fused.graph.slots);
+    let bytes = (arena.len.saturating_add(params_len)).saturating_mul(4);
+    if bytes > LIMIT_GIB << 30 {
+        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+    }
+    Ok(Plan { places, kernels, arena: arena.len, unshared, params, params_len, max_batch })
+}
+
+/// Offsets of the parameters in their block, and its length. The same for every program of a network.
+pub fn parameters(slots: &Slots) -> (Vec<usize>, usize) {
+    let mut offset = 0;
+    let offsets = slots.params.iter().map(|slot| {
+        let at = offset;
+        offset += padded(slot.shape.iter().product());
+        at
+    });
+    let offsets = offsets.collect();
+    (offsets, offset)
+}
+
+/// A length rounded up to whole lanes.
+pub fn padded(len: usize) -> usize {
+    len.next_multiple_of(LANES)
+}
+
+fn leaves(graph: &Graph) -> HashMap<NodeId, Place> {
+    let place = |id: NodeId| match graph[id].op {
+        Op::Input(index) => Some((id, Place::Input(index))),
+        Op::Param(index) => Some((id, Place::Param(index))),
+        _ => None,
+    };
+    graph.ids().filter_map(place).collect()
+}
+
+/// For each value in the arena, the last kernel that reads it; results live to the end.
+fn last_uses(fused: &Fused) -> HashMap<NodeId, usize> {
+    let graph = &fused.graph;
+    let base = |mut id: NodeId| {
+        while graph[id].op.is_view() {
+            id = graph[id].operands[0];
+        }
+        id
+    };
+    let mut last: HashMap<NodeId, usize> = HashMap::new();
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        let computed = kernel.steps.iter().map(|step| step.node).chain(kernel.product);
+        let written = kernel.stores.iter().map(|store| store.node);
+        for id in computed.flat_map(|id| graph[id].operands.clone()).chain(written) {
+            // A stored view keeps its own elements; what it is a view of is read as well.
+            last.insert(id, index);
+            let mut view = id;
+            while graph[view].op.is_view() {
+                view = graph[view].operands[0];
+                last.insert(view, index);
+            }
+            last.insert(base(id), index);
+        }
+        for step in &kernel.steps {
+            last.entry(step.node).or_insert(index);
+        }
+    }
+    for output in graph.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))) {
+        let mut id = output.node;
+        last.insert(id, usize::MAX);
+        while graph[id].op == Op::Reshape {
+            id = graph[id].operands[0];
+            last.insert(id, usize::MAX);
+        }
+    }
+    last
+}
+
+/// For which kernel, batch and machine memory is planned.
+struct Setting {
+    index: usize,
+    max_batch: usize,
+    isa: Isa,
+}
+
+fn kernel_plan(
+    fused: &Fused,
+    kernel: &Kernel,
+    setting: &Setting,
+    places: &HashMap<NodeId, Place>,
+    arena: &mut Arena,
+) -> KernelPlan {
+    let &Setting { index, max_batch, isa } = setting;
+    let graph = &fused.graph;
+    let blocks = kernel.domain.rows.at(max_batch).div_ceil(kernel.block).max(1);
+    let cols = padded(kernel.domain.cols);
+    let mut result = KernelPlan::default();
+    for step in &kernel.steps {
+        match way(graph, step.node) {
+            Some((Reduction::Variance, _)) => {
+                result.partials.insert(step.node, (arena.take(blocks * 3 * cols, index), 3 * cols));
+            }
+            Some((_, Way::DownColumns)) if moments(graph, kernel, step.node).is_none() => {
+                result.partials.insert(step.node, (arena.take(blocks * cols, index), cols));
+            }
+            Some((_, Way::Everything)) => {
+                result.partials.insert(step.node, (arena.take(blocks * LANES, index), LANES));
+                if step.class == Class::Element {
+                    result.lanes.insert(step.node, arena.take(LANES, index));
+                }
+            }
+            Some((_, Way::AlongRow)) => {
+                result.lanes.insert(step.node, arena.take(LANES, index));
+            }
+            _ => {}
+        }
+    }
+    for id in spilled(graph, kernel).into_iter().filter(|id| !places.contains_key(id)) {
+        result.spills.insert(id, arena.take(cols, index));
+    }
+    if let Some(product) = kernel.product {
+        if !places.contains_key(&product) {
+            let rows = kernel.domain.rows.at(max_batch).min(kernel.block);
+            result.product = Some(arena.take(padded(rows * kernel.domain.cols), index));
+        }
+        let inner = inner_extent(graph, product).at(max_batch);
+        let room = gemm::workspace_len(kernel.block, kernel.domain.cols, inner);
+        result.workspace = arena.take(padded(room), index);
+        let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
+        let cols = kernel.domain.cols;
+        let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
+        let rows = kernel.domain.rows.at(max_batch);
+        // The bits do not depend on the choice, so it may depend on the machine.
+        if gemm::packs_b(isa, rows, kernel.block, cols, inner, b_row, b_col) {
+            result.packed = Some(arena.take(padded(gemm::packed_b_len(cols, inner)), index));
+        }
+    }
+    result
+}
+
+/// The extent that a product sums over.
+pub fn inner_extent(graph: &Graph, product: NodeId) -> Dim {
+    let Op::Dot { ta, .. } = graph[product].op else { unreachable!("a product") };
+    graph[graph[product].operands[0]].ty.shape.0[usize::from(!ta)]
+}
+
+/// The variance in this kernel whose moments also give the sum `id`, if there is one.
+pub fn moments(graph: &Graph, kernel: &Kernel, id: NodeId) -> Option<NodeId> {
+    let same = |step: &&crate::kernel::Step| {
+        matches!(graph[step.node].op, Op::Variance(_))
+            && graph[step.node].operands == graph[id].operands
+            && graph[step.node].op.axes() == graph[id].op.axes()
+    };
+    let sum = matches!(graph[id].op, Op::Sum(_));
+    kernel.steps.iter().filter(|_| sum).find(same).map(|step| step.node)
+}
+
+/// Element values that a later phase of the same row reads.
+fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
+    let mut result = Vec::new();
+    for step in &kernel.steps {
+        for &operand in &graph[step.node].operands {
+            let (base, class) = resolve(graph, operand, kernel.domain);
+            let earlier = kernel.steps.iter().any(|other| {
+                other.node == base && other.phase < step.phase && graph[base].op.is_map() && other.class == Class::Element
+            });
+            // Truth values and indices are not kept: codegen computes them again from what is.
+            if earlier && class == Class::Element && graph[base].ty.dtype == DType::F32 && !result.contains(&base) {
+                result.push(base);
+            }
+        }
+    }
+    result
+}
+
+/// First fit over time: what is taken by one kernel is free again after its last use.
+#[derive(Default)]
+struct Arena {
+    len: usize,
+    /// Offset to (length, last kernel).
+    taken: BTreeMap<usize, (usize, usize)>,
+}
+
+impl Arena {
+    /// Frees what no kernel from `now` on reads.
+    fn release(&mut self, now: usize) {
+        self.taken.retain(|_, (_, last)| *last >= now);
+    }
+
+    fn take(&mut self, len: usize, last: usize) -> usize {
+        let len = padded(len.max(1));
+        let mut offset = 0;
+        for (&start, &(length, _)) in &self.taken {
+            if start - offset >= len {
+                break;
+            }
+            offset = start + length;
+        }
+        self.taken.insert(offset, (len, last));
+        self.len = self.len.max(offset + len);
+        offset
+    }
+}

@@ -1,0 +1,130 @@
+//! From the user's arrays to what compiled code reads.
+//!
+//! Everything is checked first. Numbers that are contiguous are read where they lie, others are copied; class ids are
+//! widened to 32 bits on the way.
+
+use crate::error::RunError;
+use crate::ir::{InputSlot, Slots};
+use crate::jit::{Input, MAX_INPUTS};
+use crate::tensor::Tensor;
+use crate::types::Dim;
+
+use super::Network;
+
+/// Room for what has to be copied, one buffer an input.
+#[derive(Debug)]
+pub(super) struct Feed {
+    floats: Vec<Vec<f32>>,
+    ids: Vec<Vec<u32>>,
+}
+
+/// The tensors of a call: inputs, then targets. A handful, so the vector is the one allocation of a call.
+pub(super) fn gather<'a, N: Network>(inputs: N::Inputs<'a>, targets: Option<N::Targets<'a>>) -> Vec<Tensor<'a>> {
+    let mut tensors = Vec::new();
+    N::inputs(inputs, &mut |tensor| tensors.push(tensor));
+    if let Some(targets) = targets {
+        N::targets(targets, &mut |tensor| tensors.push(tensor));
+    }
+    tensors
+}
+
+/// The same rows of every tensor.
+pub(super) fn rows<'a>(tensors: &[Tensor<'a>], from: usize, to: usize) -> Vec<Tensor<'a>> {
+    tensors.iter().map(|tensor| tensor.rows(from, to)).collect()
+}
+
+impl Feed {
+    pub(super) fn new(slots: &Slots, max_batch: usize) -> Feed {
+        let len = |slot: &InputSlot| slot.ty.shape.len_at(max_batch);
+        let floats = |slot: &InputSlot| if slot.ty.dtype.is_index() { 0 } else { len(slot) };
+        let ids = |slot: &InputSlot| if slot.ty.dtype.is_index() { len(slot) } else { 0 };
+        Feed {
+            floats: slots.inputs.iter().map(|slot| Vec::with_capacity(floats(slot))).collect(),
+            ids: slots.inputs.iter().map(|slot| Vec::with_capacity(ids(slot))).collect(),
+        }
+    }
+
+    /// What was copied of an input.
+    pub(super) fn floats(&self, index: usize, len: usize) -> &[f32] {
+        &self.floats[index][..len]
+    }
+
+    /// Checks shapes, batch size and class ids; gives the batch size.
+    pub(super) fn check(&self, slots: &Slots, tensors: &[Tensor<'_>], max: usize) -> Result<usize, RunError> {
+        let rows = tensors.first().map_or(0, |tensor| tensor.shape().first().copied().unwrap_or(0));
+        for (slot, tensor) in slots.inputs.iter().zip(tensors) {
+            check_shape(slot, tensor.shape())?;
+        }
+        if rows == 0 || rows > max {
+            return Err(RunError::Batch { actual: rows, max });
+        }
+        for (slot, tensor) in slots.inputs.iter().zip(tensors) {
+            let actual = tensor.shape()[0];
+            if actual != rows {
+                let (first, name) = (slots.inputs[0].name, slot.name);
+                return Err(RunError::Rows { first, expected: rows, name, actual });
+            }
+        }
+        for (slot, tensor) in slots.inputs.iter().zip(tensors) {
+            check_ids(slot, tensor)?;
+        }
+        Ok(rows)
+    }
+
+    /// Calls `run` with every tensor as compiled code reads it.
+    pub(super) fn with<R>(
+        &mut self,
+        tensors: &[Tensor<'_>],
+        run: impl FnOnce(&[Input<'_>]) -> R,
+    ) -> R {
+        for ((tensor, floats), ids) in tensors.iter().zip(&mut self.floats).zip(&mut self.ids) {
+            floats.clear();
+            ids.clear();
+            match tensor {
+                Tensor::F32(view) if view.as_slice().is_none() => floats.extend(view.iter().copied()),
+                Tensor::F32(_) => {}
+                ids_of => ids_of.for_each_id(|id| ids.push(id)),
+            }
+        }
+        let mut inputs = [Input::Float(&[]); MAX_INPUTS];
+        for (index, (tensor, input)) in tensors.iter().zip(&mut inputs).enumerate() {
+            *input = match tensor {
+                Tensor::F32(view) => Input::Float(view.as_slice().unwrap_or(&self.floats[index])),
+                _ => Input::Index(&self.ids[index]),
+            };
+        }
+        run(&inputs[..tensors.len()])
+    }
+}
+
+fn check_shape(slot: &InputSlot, actual: &[usize]) -> Result<(), RunError> {
+    let expected = &slot.ty.shape.0;
+    let fits = expected.len() == actual.len()
+        && expected.iter().zip(actual).all(|(dim, &actual)| match dim {
+            Dim::Fixed(n) => *n == actual,
+            Dim::Batch(_) => true,
+        });
+    match fits {
+        true => Ok(()),
+        false => {
+            let (name, expected) = (slot.name.to_string(), slot.ty.shape.declared());
+            Err(RunError::Shape { name, expected, actual: actual.to_vec() })
+        }
+    }
+}
+
+fn check_ids(slot: &InputSlot, tensor: &Tensor<'_>) -> Result<(), RunError> {
+    let Some(classes) = slot.classes else { return Ok(()) };
+    let mut wrong = None;
+    let mut row = 0;
+    tensor.for_each_id(|id| {
+        if id as usize >= classes && wrong.is_none() {
+            wrong = Some((id, row));
+        }
+        row += 1;
+    });
+    match wrong {
+        Some((id, row)) => Err(RunError::Class { name: slot.name, id, row, classes }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,324 @@
+//! A network in use: parameters, programs and the calls that run them.
+//!
+//! In: arrays of the user's. Out: losses, predictions, gradients. Everything is checked before anything is written, so that
+//! a refused call leaves the session as it was. After `build`, and the first use of a further program, nothing allocates
+//! but results that outgrow `max_batch`.
+
+mod buffer;
+mod feed;
+mod params;
+mod trainer;
+
+use std::marker::PhantomData;
+
+use ndarray::{ArrayViewD, IxDyn};
+
+use crate::compile::{Program, Purpose};
+use crate::error::{BuildError, RunError};
+use crate::ir::{Role, ScalarSlot, SlotKind};
+use crate::jit::Memory;
+use crate::network::Definition;
+use crate::optim::{Optimiser, check_rate};
+use crate::plan::Place;
+use crate::tensor::Tensor;
+use buffer::Buffer;
+use feed::Feed;
+
+pub use params::Gradients;
+pub use trainer::{PredictorBuilder, Trainer, ir};
+
+/// What `network!` implements for a declared network.
+pub trait Network: 'static {
+    /// The inputs, as views: one, or a tuple.
+    type Inputs<'a>;
+    /// The targets of the loss, as views: none, one, or a tuple.
+    type Targets<'a>;
+    /// The outputs, as views into the session.
+    type Outputs<'a>;
+    /// What a step reports: the loss and the metrics, by name.
+    type Step;
+    /// The declaration.
+    const DEFINITION: &'static Definition;
+
+    /// Passes on each input.
+    fn inputs<'a>(inputs: Self::Inputs<'a>, visit: &mut dyn FnMut(Tensor<'a>));
+    /// Passes on each target.
+    fn targets<'a>(targets: Self::Targets<'a>, visit: &mut dyn FnMut(Tensor<'a>));
+    /// Takes each output.
+    fn outputs<'a>(next: &mut dyn FnMut() -> ArrayViewD<'a, f32>) -> Self::Outputs<'a>;
+    /// Gives the numbers of a step their names.
+    fn step(report: &Report<'_>) -> Self::Step;
+}
+
+/// The numbers of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The loss; NaN if the network declares none.
+    pub loss: f32,
+    /// The metrics, in the order of the declaration.
+    pub metrics: &'a [f32],
+}
+
+/// A network that is trained and asked.
+#[derive(Debug)]
+pub struct Session<N> {
+    optimiser: Box<dyn Optimiser>,
+    max_batch: usize,
+    rate: f64,
+    steps: u64,
+    train: Program,
+    gradients: Option<Program>,
+    evaluate: Option<Program>,
+    predict: Option<Program>,
+    params: Buffer,
+    arena: Buffer,
+    scalars: Vec<f32>,
+    feed: Feed,
+    metrics: Vec<f32>,
+    outputs: Vec<Vec<f32>>,
+    network: PhantomData<fn() -> N>,
+}
+
+impl<N: Network> Session<N> {
+    /// Compiles the training step and fills the parameters.
+    fn new(optimiser: Box<dyn Optimiser>, max_batch: usize, seed: u64) -> Result<Session<N>, BuildError> {
+        optimiser.check()?;
+        let train = Program::new(N::DEFINITION, Purpose::Train(&*optimiser), max_batch)?;
+        let mut params = Buffer::new(train.params_len);
+        for (index, (slot, &at)) in train.slots.params.iter().zip(&train.params).enumerate() {
+            let len = slot.shape.iter().product::<usize>();
+            slot.init.fill(&mut params.floats_mut()[at..at + len], seed, index as u64);
+        }
+        Ok(Session {
+            rate: optimiser.rate(),
+            optimiser,
+            max_batch,
+            steps: 0,
+            params,
+            arena: Buffer::new(train.arena),
+            scalars: vec![0.0; train.slots.scalars.len()],
+            feed: Feed::new(&train.slots, max_batch),
+            metrics: vec![0.0; train.slots.metrics.len()],
+            outputs: vec![Vec::new(); train.slots.outputs.len()],
+            train,
+            gradients: None,
+            evaluate: None,
+            predict: None,
+            network: PhantomData,
+        })
+    }
+
+    /// One training step on a batch: forward, backward and update.
+    ///
+    /// Any batch size from 1 to `max_batch` (from 2 with batch norm) runs without recompiling. Views that are contiguous
+    /// are read in place.
+    ///
+    /// # Errors
+    /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite. The session is then
+    /// as it was before.
+    pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
+        let tensors = feed::gather::<N>(inputs, Some(targets));
+        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        self.check_rows(rows)?;
+        self.fill_scalars();
+        let loss = self.run(Kind::Train, &tensors, rows);
+        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        self.steps += 1;
+        Ok(N::step(&Report { loss, metrics: &self.metrics }))
+    }
+
+    /// The gradients of the loss on a batch, in training mode; nothing is updated. The first call compiles a program of its
+    /// own.
+    ///
+    /// # Errors
+    /// As for [`Session::step`].
+    pub fn gradients<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradients<'_>, Error> {
+        let tensors = feed::gather::<N>(inputs, Some(targets));
+        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        self.check_rows(rows)?;
+        self.compile(Kind::Gradients)?;
+        let loss = self.run(Kind::Gradients, &tensors, rows);
+        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        let program = self.gradients.as_ref().expect("the program was compiled above");
+        Ok(Gradients { loss, program, arena: self.arena.floats() })
+    }
+
+    /// Loss and metrics in inference mode, on any number of rows. The rows are taken `max_batch` at a time; what comes out is
+    /// the mean over these pieces, each with the weight of its rows. The first call compiles a program of its own.
+    ///
+    /// # Errors
+    /// Wrong shapes, class ids out of range, no rows.
+    pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
+        let tensors = feed::gather::<N>(inputs, Some(targets));
+        let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
+        self.compile(Kind::Evaluate)?;
+        let mut totals = vec![0.0; 1 + self.metrics.len()];
+        for from in (0..rows).step_by(self.max_batch) {
+            let to = (from + self.max_batch).min(rows);
+            let piece = feed::rows(&tensors, from, to);
+            let loss = self.run(Kind::Evaluate, &piece, to - from).unwrap_or_else(|loss| loss);
+            let weight = (to - from) as f64 / rows as f64;
+            for (total, &part) in totals.iter_mut().zip(std::iter::once(&loss).chain(&self.metrics)) {
+                *total += weight * f64::from(part);
+            }
+        }
+        for (metric, &total) in self.metrics.iter_mut().zip(&totals[1..]) {
+            *metric = total as f32;
+        }
+        Ok(N::step(&Report { loss: totals[0] as f32, metrics: &self.metrics }))
+    }
+
+    /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the session. The first
+    /// call compiles a program of its own.
+    ///
+    /// # Errors
+    /// Wrong shapes, no rows.
+    pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
+        let tensors = feed::gather::<N>(inputs, None);
+        let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
+        self.compile(Kind::Predict)?;
+        self.outputs.iter_mut().for_each(Vec::clear);
+        for from in (0..rows).step_by(self.max_batch) {
+            let to = (from + self.max_batch).min(rows);
+            let piece = feed::rows(&tensors, from, to);
+            let _ = self.run(Kind::Predict, &piece, to - from);
+            self.take_outputs(to - from);
+        }
+        let ports = N::DEFINITION.outputs;
+        let mut views = self.outputs.iter().zip(ports).map(|(values, port)| {
+            let shape = IxDyn(&port.ty().shape.at(rows));
+            ArrayViewD::from_shape(shape, values).expect("an output has the elements of its shape")
+        });
+        Ok(N::outputs(&mut || views.next().expect("there is a value for every output port")))
+    }
+
+    /// Appends the outputs of a run to what is there.
+    fn take_outputs(&mut self, rows: usize) {
+        let program = self.predict.as_ref().expect("the program was compiled before it ran");
+        for (index, port) in N::DEFINITION.outputs.iter().enumerate() {
+            let len = port.ty().shape.len_at(rows);
+            let values = match program.result(&Role::Output(index)) {
+                Some(Place::Arena(at)) => &self.arena.floats()[at..at + len],
+                Some(Place::Param(param)) => &self.params.floats()[program.params[param]..][..len],
+                Some(Place::Input(_)) | None => self.feed.floats(index, len),
+            };
+            self.outputs[index].extend_from_slice(values);
+        }
+    }
+
+    /// The learning rate.
+    pub fn learning_rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Changes the learning rate from the next step on. Nothing is recompiled.
+    ///
+    /// # Errors
+    /// A rate that is negative or not finite.
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), BuildError> {
+        check_rate(rate)?;
+        self.rate = rate;
+        Ok(())
+    }
+
+    /// How many steps have been made.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The largest batch of a step.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// A batch norm in training needs the variance of several rows.
+    fn check_rows(&self, rows: usize) -> Result<(), RunError> {
+        let short = N::DEFINITION.body.iter().find(|stage| stage.layer.least_rows > rows);
+        match short {
+            Some(stage) => Err(RunError::OneRow { layer: stage.path.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    fn fill_scalars(&mut self) {
+        let step = self.steps + 1;
+        let own = self.scalars.len() - self.optimiser.scalars().len();
+        self.optimiser.values(self.rate, step, &mut self.scalars[own..]);
+        for (value, slot) in self.scalars.iter_mut().zip(&self.train.slots.scalars) {
+            if let ScalarSlot::Due { every, .. } = slot {
+                *value = if (step - 1) % every == 0 { 1.0 } else { 0.0 };
+            }
+        }
+    }
+
+    fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
+        let (place, purpose) = match kind {
+            Kind::Train => return Ok(()),
+            Kind::Gradients => (&mut self.gradients, Purpose::Gradients),
+            Kind::Evaluate => (&mut self.evaluate, Purpose::Evaluate),
+            Kind::Predict => (&mut self.predict, Purpose::Predict),
+        };
+        if place.is_none() {
+            let program = Program::new(N::DEFINITION, purpose, self.max_batch)?;
+            self.arena.grow(program.arena);
+            *place = Some(program);
+        }
+        Ok(())
+    }
+
+    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss that is not finite.
+    fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
+        let program = match kind {
+            Kind::Train => Some(&self.train),
+            Kind::Gradients => self.gradients.as_ref(),
+            Kind::Evaluate => self.evaluate.as_ref(),
+            Kind::Predict => self.predict.as_ref(),
+        };
+        let program = program.expect("a program is compiled before it runs");
+        let arena = self.arena.floats_mut();
+        let finite = self.feed.with(tensors, |inputs| {
+            let (params, scalars) = (self.params.floats_mut(), &self.scalars[..]);
+            program.code.run(Memory { arena, params, scalars, inputs, batch: rows })
+        });
+        let number = |role: Role| match program.result(&role) {
+            Some(Place::Arena(at)) => self.arena.floats()[at],
+            Some(Place::Param(param)) => self.params.floats()[program.params[param]],
+            Some(Place::Input(_)) | None => f32::NAN,
+        };
+        let loss = number(Role::Loss);
+        if kind != Kind::Predict {
+            for (index, metric) in self.metrics.iter_mut().enumerate() {
+                *metric = number(Role::Metric(index));
+            }
+        }
+        match finite && (loss.is_finite() || matches!(kind, Kind::Predict)) {
+            true => Ok(loss),
+            false => Err(loss),
+        }
+    }
+}
+
+/// The programs of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Train,
+    Gradients,
+    Evaluate,
+    Predict,
+}
+
+/// Why a call failed: the program could not be compiled, or the run was refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A program for the call could not be compiled.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The run was refused.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Whether a slot belongs to the network rather than to an optimiser.
+fn is_own(kind: SlotKind) -> bool {
+    !matches!(kind, SlotKind::Optimiser(_))
+}

@@ -1,0 +1,113 @@
+//! Parameters, running statistics, optimiser state and gradients, by name.
+
+use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
+
+use super::{Network, Session, is_own};
+use crate::compile::Program;
+use crate::error::RunError;
+use crate::ir::{ParamSlot, Role, Slots};
+use crate::plan::Place;
+use crate::types::Shape;
+
+impl<N: Network> Session<N> {
+    /// The names of all parameters and running statistics, then those of the optimiser's state: `dense1.weight`,
+    /// `batch_norm1.running_mean`, `dense1.weight.m`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.train.slots.params.iter().map(|slot| slot.name.as_str())
+    }
+
+    /// A parameter, running statistic or optimiser state.
+    ///
+    /// # Errors
+    /// A name that the network does not have; the message suggests the closest.
+    pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
+        let index = find(&self.train.slots, name)?;
+        let slot = &self.train.slots.params[index];
+        Ok(tensor(slot, &self.params.floats()[self.train.params[index]..]))
+    }
+
+    /// Overwrites a parameter, running statistic or optimiser state.
+    ///
+    /// # Errors
+    /// A name that the network does not have, or another shape than the parameter's.
+    pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
+        let index = find(&self.train.slots, name)?;
+        let slot = &self.train.slots.params[index];
+        if slot.shape != value.shape() {
+            let expected = Shape::fixed(&slot.shape).declared();
+            return Err(RunError::Shape { name: name.to_string(), expected, actual: value.shape().to_vec() });
+        }
+        let floats = &mut self.params.floats_mut()[self.train.params[index]..];
+        floats.iter_mut().zip(value.iter()).for_each(|(float, &new)| *float = new);
+        Ok(())
+    }
+
+    /// How many numbers training changes.
+    pub fn param_count(&self) -> usize {
+        let own = self.train.slots.params.iter().filter(|slot| is_own(slot.kind));
+        own.filter(|slot| slot.kind != crate::ir::SlotKind::Running).map(|slot| slot.shape.iter().product::<usize>()).sum()
+    }
+}
+
+/// The gradients of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradients<'a> {
+    /// The loss of the batch.
+    pub loss: f32,
+    pub(super) program: &'a Program,
+    pub(super) arena: &'a [f32],
+}
+
+impl<'a> Gradients<'a> {
+    /// The gradient of the loss with respect to a parameter.
+    ///
+    /// # Errors
+    /// A name that the network does not have, or that of a running statistic.
+    pub fn get(&self, name: &str) -> Result<ArrayViewD<'a, f32>, RunError> {
+        let index = find(&self.program.slots, name)?;
+        match self.program.result(&Role::Gradient(index)) {
+            Some(Place::Arena(at)) => Ok(tensor(&self.program.slots.params[index], &self.arena[at..])),
+            _ => Err(RunError::Name { name: name.to_string(), closest: None }),
+        }
+    }
+
+    /// All gradients, with the names of their parameters.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, ArrayViewD<'a, f32>)> + use<'a> {
+        let (program, arena) = (self.program, self.arena);
+        program.slots.params.iter().enumerate().filter_map(move |(index, slot)| {
+            match program.result(&Role::Gradient(index)) {
+                Some(Place::Arena(at)) => Some((slot.name.as_str(), tensor(slot, &arena[at..]))),
+                _ => None,
+            }
+        })
+    }
+}
+
+fn tensor<'a>(slot: &ParamSlot, floats: &'a [f32]) -> ArrayViewD<'a, f32> {
+    let len = slot.shape.iter().product::<usize>();
+    ArrayViewD::from_shape(IxDyn(&slot.shape), &floats[..len]).expect("a parameter has the elements of its shape")
+}
+
+fn find(slots: &Slots, name: &str) -> Result<usize, RunError> {
+    let names = || slots.params.iter().map(|slot| slot.name.as_str());
+    names().position(|known| known == name).ok_or_else(|| RunError::Name {
+        name: name.to_string(),
+        closest: names().min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) < 5).map(str::to_string),
+    })
+}
+
+/// How many letters have to be changed, added or removed (Levenshtein 1966).
+fn distance(x: &str, y: &str) -> usize {
+    let y: Vec<char> = y.chars().collect();
+    let mut row: Vec<usize> = (0..=y.len()).collect();
+    for (i, a) in x.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, &b) in y.iter().enumerate() {
+            let change = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[y.len()]
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+pub use gradloom_macros::network;
+pub use gradloom_runtime::compile::Stage;
+pub use gradloom_runtime::dataset::{Dataset, DatasetError};
+pub use gradloom_runtime::error::{BuildError, RunError};
+pub use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
+pub use gradloom_runtime::session::{Error, Gradients, Network, PredictorBuilder, Session, Trainer};
+pub use ndarray;
+
+/// What the expansion of [`network!`] names; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use gradloom_runtime::layers::Arg;
+    pub use gradloom_runtime::network::{BinaryOp, Definition, Expr, Metric, Place, Port, Stage as DeclaredStage};
+    pub use gradloom_runtime::session::{Report, ir};
+    pub use gradloom_runtime::tensor::{Tensor, view};
+    pub use gradloom_runtime::types::{DType, Dim};
+    pub use gradloom_runtime::{functions, layers};
+}

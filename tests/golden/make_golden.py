@@ -1,0 +1,349 @@
+"""Golden values: what gradloom's kernels, losses, layers and optimisers are compared with.
+
+    python3 -m venv golden-venv
+    golden-venv/bin/pip install torch==2.15.0 numpy==2.4.6 mpmath==1.3.0
+    golden-venv/bin/python make_golden.py          # rewrites the *.txt next to this script, about 5 seconds
+
+Python 3.11.  Everything is computed in float64 on one thread.  Every initial value (inputs, parameters, upstream
+gradients, targets) is exactly representable in float32; most are small dyadic fractions, which print short.
+Hyperparameters (`lr`, `eps`, ..) are the decimal constants, in float64.
+
+Format: `#` lines are comments; `case <name>` opens a block; every other line is `<key> <shape> <values..>`,
+shape `scalar`, `6` or `3x4` (row-major), values printed with %.17g (also `inf`, `-inf`, `nan`, `-0`).
+A key named `d` + another is that value's gradient; `dy` is the upstream gradient, `dx` the result.
+
+Each file has its own seed, so that a change to one leaves the others alone.
+"""
+import pathlib
+
+import mpmath
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+HERE = pathlib.Path(__file__).parent
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
+mpmath.mp.dps = 60
+VERSIONS = dict(torch="2.15.0", numpy="2.4.6", mpmath="1.3.0")
+for module in (torch, np, mpmath):
+    if module.__version__.split("+")[0] != VERSIONS[module.__name__]:
+        print(f"note: {module.__name__} {module.__version__}, the checked-in files were made with {VERSIONS[module.__name__]}")
+
+
+# ---- values and the file format --------------------------------------------------------------------------------
+
+def f32(values):
+    """Rounds to float32, returns float64."""
+    return np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
+
+
+def normal(rng, *shape, scale=1.0, bits=10):
+    """Normal numbers rounded to multiples of 2^-bits."""
+    v = np.round(rng.standard_normal(shape) * scale * 2.0**bits) / 2.0**bits + 0.0   # + 0.0 turns -0 into 0
+    assert np.array_equal(v, f32(v))
+    return v
+
+
+def leaf(a):
+    return torch.tensor(np.asarray(a, np.float64)).requires_grad_(True)
+
+
+class Golden:
+    """One output file."""
+
+    def __init__(self, name, comment):
+        self.name, self.lines = name, ["# " + line for line in comment.strip().splitlines()]
+
+    def case(self, name, **entries):
+        self.lines.append(f"case {name}")
+        for key, value in entries.items():
+            self.put(key, value)
+
+    def put(self, key, value):
+        a = value.detach().numpy() if torch.is_tensor(value) else np.asarray(value)
+        a = a.astype(np.float64)
+        shape = "x".join(map(str, a.shape)) or "scalar"
+        self.lines.append(" ".join([key, shape] + ["%.17g" % v for v in a.ravel()]))
+
+    def write(self):
+        (HERE / f"{self.name}.txt").write_text("\n".join(self.lines) + "\n")
+
+
+# ---- activations -----------------------------------------------------------------------------------------------
+
+def activations():
+    rng = np.random.default_rng(1)
+    out = Golden("activations", """
+y = f(x), dx = dy * f'(x); softmax and log_softmax over the last axis. Parameters: leaky_relu 0.01, elu alpha = 1.
+At x = 0 the derivative is: step 0, relu 0, leaky_relu 0.01, elu 1, selu 1.7580993408473766 (its left branch, scale * alpha).
+step(0) = 0. Compare with an absolute tolerance too: gelu, tanh and sigmoid cancel in their tails even in float64.""")
+    x0 = f32([[0.0, 1e-6, -1e-6, 0.5, -0.5],
+              [1.0, -1.0, 2.5, -2.5, 0.1],
+              [20.0, -20.0, 3.75, -3.75, -0.01],
+              [90.0, -90.0, 6.0, -6.0, 0.0]])
+    dy = normal(rng, 4, 5)
+    dy[dy == 0] = 0.5
+    functions = dict(
+        sigmoid=torch.sigmoid, tanh=torch.tanh, relu=F.relu, leaky_relu=lambda x: F.leaky_relu(x, 0.01), elu=F.elu, selu=F.selu,
+        gelu=F.gelu, gelu_tanh=lambda x: F.gelu(x, approximate="tanh"), silu=F.silu, softplus=F.softplus,
+        softmax=lambda x: F.softmax(x, -1), log_softmax=lambda x: F.log_softmax(x, -1))
+    y = np.heaviside(x0, 0.0)
+    assert y[0, 0] == 0 and y[3, 4] == 0
+    out.case("step", x=x0, y=y, dy=dy, dx=np.zeros_like(x0))
+    at_zero = dict(relu=0.0, leaky_relu=0.01, elu=1.0, selu=1.7580993408473766)
+    m = mpmath.mpf
+    exact = dict(   # (f, f') in the reals: what torch's float64 is held against
+        sigmoid=(lambda x: 1 / (1 + mpmath.exp(-x)), lambda x: mpmath.exp(-x) / (1 + mpmath.exp(-x)) ** 2),
+        tanh=(mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
+        gelu=(lambda x: x * mpmath.ncdf(x), lambda x: mpmath.ncdf(x) + x * mpmath.npdf(x)),
+        gelu_tanh=(gelu_tanh, lambda x: mpmath.diff(gelu_tanh, x)),
+        silu=(lambda x: x / (1 + mpmath.exp(-x)), lambda x: mpmath.diff(lambda t: t / (1 + mpmath.exp(-t)), x)),
+        softplus=(lambda x: mpmath.log1p(mpmath.exp(x)), lambda x: 1 / (1 + mpmath.exp(-x))))
+    for name, f in functions.items():
+        x = leaf(x0)
+        y = f(x)
+        y.backward(torch.tensor(dy))
+        out.case(name, x=x0, y=y, dy=dy, dx=x.grad)
+        slope = x.grad.numpy() / dy
+        if name in at_zero:
+            assert np.allclose(slope[x0 == 0], at_zero[name], rtol=1e-15, atol=0), name
+        if name in exact:
+            for i, v in enumerate(x0.ravel()):
+                assert abs(y.detach().numpy().ravel()[i] - exact[name][0](m(v))) < 1e-14 * (1 + abs(v)), (name, v)
+                assert abs(slope.ravel()[i] - exact[name][1](m(v))) < 1e-14 * (1 + abs(v)), (name, v)
+    out.write()
+
+
+def gelu_tanh(x):
+    return x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------
+
+def losses():
+    rng = np.random.default_rng(2)
+    out = Golden("losses", """
+Mean losses and their gradients with respect to the prediction. cross_entropy: logits 5x4, class ids in `labels`, mean over rows;
+bce_with_logits and mse: mean over all elements. cross_entropy_large has logits of magnitude 1e4.""")
+    labels = np.array([3, 0, 2, 1, 3])
+    large = np.array([[1e4, -1e4, 0, 5e3], [-1e4, 1e4, 1e4, 9999], [1e4, 1e4, 1e4, 1e4],
+                      [-1e4, -9998, -9999.5, -1e4], [0, 0, -1e4, 1.5]])
+    for name, logits in (("cross_entropy", normal(rng, 5, 4, scale=2)), ("cross_entropy_large", f32(large))):
+        z = leaf(logits)
+        loss = F.cross_entropy(z, torch.tensor(labels))
+        loss.backward()
+        out.case(name, logits=logits, labels=labels, loss=loss, dlogits=z.grad)
+    for name, logits, target in (
+            ("bce_with_logits", normal(rng, 6, 1, scale=2), np.array([[1.0], [0], [0], [1], [1], [0]])),
+            ("bce_with_logits_large", np.array([[0.0], [20], [-20], [90], [-90], [1e4]]),
+             np.array([[1.0], [0], [1], [1], [1], [0.25]]))):
+        z = leaf(logits)
+        loss = F.binary_cross_entropy_with_logits(z, torch.tensor(target))
+        loss.backward()
+        out.case(name, logits=logits, target=target, loss=loss, dlogits=z.grad)
+    prediction, target = normal(rng, 4, 3), normal(rng, 4, 3)
+    p = leaf(prediction)
+    loss = F.mse_loss(p, torch.tensor(target))
+    loss.backward()
+    out.case("mse", prediction=prediction, target=target, loss=loss, dprediction=p.grad)
+    out.write()
+
+
+# ---- batch norm ------------------------------------------------------------------------------------------------
+
+MOMENTUM, EPS = 0.9, 1e-5   # running = 0.9 * running + 0.1 * batch; torch writes it momentum = 0.1
+
+
+def batch_norm():
+    rng = np.random.default_rng(3)
+    out = Golden("batch_norm", """
+momentum = 0.9 (running = momentum * running + (1 - momentum) * batch), eps = 1e-5. Normalisation uses the biased batch variance
+(`var`), the running variance the unbiased one (`var_unbiased`). Running statistics start at mean 0, variance 1.
+running: x1..x5 are the batches of steps 1..5; every1_mean1.. are the running statistics after each step with every = 1,
+every3_mean1.. with every = 3 (updates on steps 1 and 4). inference uses the statistics of every = 1 after step 5.
+large_mean: the mean is 10,000 standard deviations; gamma = 1, beta = 0. In float32 a mean rounded to float32 alone costs up to 5e-4 in y.""")
+    x0, dy = normal(rng, 8, 3, scale=2) + np.array([0.5, -3.0, 10.0]), normal(rng, 8, 3)
+    gamma0, beta0 = 1 + normal(rng, 3, scale=0.25), normal(rng, 3, scale=0.5)
+    x, gamma, beta = leaf(x0), leaf(gamma0), leaf(beta0)
+    y = F.batch_norm(x, None, None, gamma, beta, training=True, eps=EPS)
+    y.backward(torch.tensor(dy))
+    out.case("train", x=x0, gamma=gamma0, beta=beta0, eps=EPS, mean=x0.mean(0), var=x0.var(0), var_unbiased=x0.var(0, ddof=1),
+             y=y, dy=dy, dx=x.grad, dgamma=gamma.grad, dbeta=beta.grad)
+
+    batches = [normal(rng, 8, 3, scale=1 + i / 2) + np.array([0.5, -3.0, i]) for i in range(5)]
+    out.case("running", momentum=MOMENTUM)
+    for i, b in enumerate(batches):
+        out.put(f"x{i + 1}", b)
+    layer = torch.nn.BatchNorm1d(3, eps=EPS, momentum=1 - MOMENTUM).train()
+    for every in (1, 3):
+        mean, var = np.zeros(3), np.ones(3)
+        for i, b in enumerate(batches):
+            if i % every == 0:
+                mean = MOMENTUM * mean + (1 - MOMENTUM) * b.mean(0)
+                var = MOMENTUM * var + (1 - MOMENTUM) * b.var(0, ddof=1)
+            out.put(f"every{every}_mean{i + 1}", mean)
+            out.put(f"every{every}_var{i + 1}", var)
+            if every == 1:
+                layer(torch.tensor(b))
+                assert np.allclose(layer.running_mean.numpy(), mean, rtol=1e-14) and np.allclose(layer.running_var.numpy(), var, rtol=1e-14)
+    mean, var = layer.running_mean.clone(), layer.running_var.clone()
+    y = F.batch_norm(torch.tensor(x0), mean, var, torch.tensor(gamma0), torch.tensor(beta0), training=False, eps=EPS)
+    out.case("inference", x=x0, gamma=gamma0, beta=beta0, eps=EPS, running_mean=mean, running_var=var, y=y)
+
+    x0 = f32(10000 + rng.standard_normal((64, 3)))
+    y = F.batch_norm(torch.tensor(x0), None, None, training=True, eps=EPS)
+    assert np.allclose(y.numpy(), (x0 - x0.mean(0)) / np.sqrt(x0.var(0) + EPS), rtol=0, atol=1e-10)
+    out.case("large_mean", x=x0, eps=EPS, mean=x0.mean(0), var=x0.var(0), var_unbiased=x0.var(0, ddof=1), y=y)
+    out.write()
+
+
+# ---- optimisers ------------------------------------------------------------------------------------------------
+
+def optimisers():
+    rng = np.random.default_rng(4)
+    out = Golden("optimisers", """
+p0 and the gradients g1..g5 are given; p1..p5 are the parameters after each step; then the state after step 5.
+momentum: velocity = momentum * velocity + g; p -= lr * velocity. adam and adamw: m, v without bias correction; adamw first does
+p *= 1 - lr * weight_decay.""")
+    p0, gs = normal(rng, 6), [normal(rng, 6, scale=s) for s in (1, 1, 0.5, 2, 0.25)]
+    for g in gs:
+        g[4] /= 1024        # a small gradient: Adam's steps do not shrink with it
+    gs[0][5] = 0.0          # no gradient on the first step
+    adam, moments = dict(beta1=0.9, beta2=0.999, eps=1e-8), dict(m="exp_avg", v="exp_avg_sq")
+    for name, make, settings, state in (
+            ("sgd", lambda p: torch.optim.SGD(p, lr=0.1), dict(lr=0.1), {}),
+            ("momentum", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), dict(lr=0.1, momentum=0.9), dict(velocity="momentum_buffer")),
+            ("adam", lambda p: torch.optim.Adam(p, lr=1e-2), dict(lr=1e-2, **adam), moments),
+            ("adamw", lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.01), dict(lr=1e-2, weight_decay=0.01, **adam), moments)):
+        out.case(name, **settings, p0=p0)
+        p = leaf(p0)
+        opt = make([p])
+        steps = []
+        for g in gs:
+            assert np.array_equal(g, f32(g))
+            p.grad = torch.tensor(g)
+            opt.step()
+            steps.append(p.detach().numpy().copy())
+        for i, g in enumerate(gs):
+            out.put(f"g{i + 1}", g)
+        for i, s in enumerate(steps):
+            out.put(f"p{i + 1}", s)
+        for key, name_in_torch in state.items():
+            out.put(key, opt.state[p][name_in_torch])
+    out.write()
+
+
+# ---- elementary functions --------------------------------------------------------------------------------------
+
+def elementary():
+    out = Golden("elementary", """
+y = f(x) by mpmath with 60 digits, rounded to float64; the points of <f> give finite normal float32 results (erf, tanh, .. round to 1).
+<f>_special: signed zeros, infinities, nan, overflow and underflow, with y as a correctly rounded float32 function gives it.""")
+    mp = mpmath
+    sigmoid = lambda x: 1 / (1 + mp.exp(-x))
+    softplus = lambda x: mp.log1p(mp.exp(x))
+    small = [1e-30, 1e-10, 1e-7, 1e-6, 1e-4, 0.001, 0.01, 0.1]
+    both = lambda v: sorted({-a for a in v} | set(v))
+    inf, nan = float("inf"), float("nan")
+    near_one = [1 - 2.0**-24, 1 + 2.0**-23, 1 - 2.0**-12, 1 + 2.0**-12, 0.99, 1.01]
+    middle = [0.25, 0.3465, 0.5, 0.6931472, 0.75, 1.0, 1.5, 2.0, 2.75, 3.5, 5.0, 8.0]
+    functions = dict(
+        exp=(mp.exp, [0.0] + both([1e-7, 1e-4, 0.01, 0.1] + middle) + [20, -20, 50, -50, 87.0, -87.0, 88.7, -87.3],
+             [(-0.0, 1), (inf, inf), (-inf, 0), (nan, nan), (88.73, inf), (1000, inf), (-104, 0), (-1000, 0)]),
+        expm1=(mp.expm1, [0.0] + both(small + middle)[1:-1] + [20, -20, 50, 88.7],
+               [(-0.0, -0.0), (inf, inf), (-inf, -1), (nan, nan), (88.73, inf), (-90, -1)]),
+        ln=(mp.log, [1.0, 1.1754944e-38, 1e-30, 1e-20, 1e-10, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.25, 1 / 3, 0.5, 2**-0.5,
+                     0.6931472, 0.75, 0.9] + near_one + [1.25, 2**0.5, 1.5, 2, 2.7182817, 3, 5, 10, 100, 1e3, 1e4, 65504, 1e7, 1e10, 1e20, 1e30, 3.4028235e38],
+            [(0.0, -inf), (-0.0, -inf), (-1, nan), (inf, inf), (-inf, nan), (nan, nan)]),
+        log1p=(mp.log1p, [0.0] + both(small) + [-0.25, -0.5, -0.75, -0.9, -0.99, -1 + 2.0**-12, -1 + 2.0**-24, 0.25, 0.4142135, 0.5, 0.75,
+                       1, 1.5, 2, 3, 5, 10, 100, 1e3, 1e4, 1e7, 1e10, 1e30, 3.4028235e38],
+               [(-0.0, -0.0), (-1, -inf), (-2, nan), (inf, inf), (nan, nan)]),
+        tanh=(mp.tanh, [0.0] + both(small[2:] + middle + [4.0, 9.0]),
+              [(-0.0, -0.0), (inf, 1), (-inf, -1), (nan, nan), (20, 1), (-90, -1)]),
+        sigmoid=(sigmoid, [0.0] + both(small[3:] + middle + [16.0, 20.0, 87.0]),
+                 [(-0.0, 0.5), (inf, 1), (-inf, 0), (nan, nan), (100, 1), (-104, 0)]),
+        softplus=(softplus, [0.0] + both(small[4:] + middle + [16.0, 20.0, 40.0, 87.0]),
+                  [(inf, inf), (-inf, 0), (nan, nan), (1e4, 1e4), (-104, 0), (-1e4, 0)]),
+        erf=(mp.erf, [0.0] + both(small[2:] + middle[:11] + [0.84375, 3.0, 3.9]),
+             [(-0.0, -0.0), (inf, 1), (-inf, -1), (nan, nan), (20, 1), (-90, -1)]))
+    for name, (f, points, special) in functions.items():
+        x = f32(points)
+        y = np.array([float(f(mp.mpf(float(v)))) for v in x])
+        assert len(set(x)) == len(x) and 35 <= len(x) <= 45, (name, len(x))
+        with np.errstate(all="raise"):   # finite, normal or zero in float32
+            assert np.array_equal(f32(y) == 0, y == 0)
+        out.case(name, x=x, y=y)
+        out.case(f"{name}_special", x=f32([a for a, _ in special]), y=[b for _, b in special])
+        for a, b in special:             # the finite ones, held against mpmath
+            if np.isfinite(a) and np.isfinite(b) and a != 0:
+                assert np.float32(float(f(mp.mpf(float(np.float32(a)))))) == np.float32(b), (name, a, b)
+    out.write()
+
+
+# ---- a whole network -------------------------------------------------------------------------------------------
+
+def network():
+    rng = np.random.default_rng(36)   # chosen for the assertion below
+    out = Golden("network", """
+x: [6, 5] -> Dense(7), BatchNorm, relu, Dense(4), tanh, Dense(3); cross_entropy(logits, labels). Weights are [in, out].
+initial: parameters, running statistics and data. gradients: logits and loss of step 1 and the gradient of every parameter, under the
+parameter's name. after_adam: loss1..loss3 of three steps of Adam (lr = 1e-2) on that batch (each before its update), then
+parameters and running statistics after them, and `predict`: the logits for x in inference mode. dense1.bias stands right before the
+batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's rounding noise is removed, as Adam would magnify it).""")
+    n = torch.nn
+    model = n.Sequential(n.Linear(5, 7), n.BatchNorm1d(7), n.ReLU(), n.Linear(7, 4), n.Tanh(), n.Linear(4, 3)).train()
+    dense1, norm, _, dense2, _, dense3 = model
+    names = {}   # ours -> (tensor, stored transposed)
+    for i, d in enumerate((dense1, dense2, dense3), 1):
+        names[f"dense{i}.weight"], names[f"dense{i}.bias"] = (d.weight, True), (d.bias, False)
+        if i == 1:
+            names["batch_norm1.gamma"], names["batch_norm1.beta"] = (norm.weight, False), (norm.bias, False)
+    running = {"batch_norm1.running_mean": norm.running_mean, "batch_norm1.running_var": norm.running_var}
+    ours = lambda t, transposed: t.detach().numpy().T.copy() if transposed else t.detach().numpy().copy()
+    for name, (t, _) in names.items():
+        v = normal(rng, *t.shape, scale=t.shape[-1] ** -0.5 if name.endswith("weight") else 0.25)
+        t.data.copy_(torch.tensor(1 + v if name.endswith("gamma") else v))
+    x0, labels = normal(rng, 6, 5), np.array([0, 2, 1, 1, 0, 2])
+    out.case("initial", x=x0, labels=labels, lr=1e-2)
+    for name, p in names.items():
+        out.put(name, ours(*p))
+    for name, t in running.items():
+        out.put(name, t.numpy().copy())
+
+    opt = torch.optim.Adam(model.parameters(), lr=1e-2)
+    x, target = torch.tensor(x0), torch.tensor(labels)
+    step_losses, smallest, kink = [], np.inf, np.inf
+    for step in (1, 2, 3):
+        opt.zero_grad()
+        hidden = norm(dense1(x))          # the running statistics move once: the rest of the model continues from here
+        logits = model[2:](hidden)
+        loss = F.cross_entropy(logits, target)
+        loss.backward()
+        assert dense1.bias.grad.abs().max() < 1e-14
+        dense1.bias.grad.zero_()
+        kink = min(kink, hidden.abs().min().item())
+        smallest = min(smallest, *(t.grad.abs().min().item() for k, (t, _) in names.items() if k != "dense1.bias"))
+        if step == 1:
+            out.case("gradients", logits=logits, loss=loss)
+            for name, (t, transposed) in names.items():
+                out.put(name, ours(t.grad, transposed))
+        opt.step()
+        step_losses.append(loss)
+    # A float32 run can follow this one: no activation within rounding of relu's kink, and no gradient so small that rounding turns
+    # the sign of Adam's first steps.
+    assert kink > 1e-2 and smallest > 1e-3, (kink, smallest)
+    out.case("after_adam", **{f"loss{i + 1}": v for i, v in enumerate(step_losses)})
+    for name, p in names.items():
+        out.put(name, ours(*p))
+    for name, t in running.items():
+        out.put(name, t.numpy().copy())
+    model.eval()
+    out.put("predict", model(x))
+    out.write()
+    return kink, smallest
+
+
+if __name__ == "__main__":
+    for make in (activations, losses, batch_norm, optimisers, elementary, network):
+        make()

@@ -1,0 +1,48 @@
+//! Random values for every slot of a graph: the same for the same seed.
+
+use gradloom_runtime::init::Random;
+use gradloom_runtime::interp::{Tensor, Values};
+use gradloom_runtime::ir::{Graph, InputSlot, ParamSlot, SlotKind};
+use gradloom_runtime::types::DType;
+
+/// The number of classes where no loss limits it.
+const CLASSES: usize = 4;
+
+/// Standard normal inputs and parameters, positive running statistics, class ids in range, scalars of 1.
+pub fn values(graph: &Graph, batch: usize, seed: u64) -> Values {
+    let mut random = Random::new(seed, 0);
+    Values {
+        inputs: graph.slots.inputs.iter().map(|slot| input(slot, batch, &mut random)).collect(),
+        params: graph.slots.params.iter().map(|slot| param(slot, &mut random)).collect(),
+        scalars: vec![1.0; graph.slots.scalars.len()],
+    }
+}
+
+fn input(slot: &InputSlot, batch: usize, random: &mut Random) -> Tensor {
+    let shape = slot.ty.shape.at(batch);
+    match slot.ty.dtype {
+        DType::F32 => normal(&shape, random),
+        _ => {
+            let classes = slot.classes.unwrap_or(CLASSES) as u64;
+            let ids: Vec<u32> = (0..shape.iter().product()).map(|_| random.below(classes) as u32).collect();
+            Tensor::indices(&shape, ids)
+        }
+    }
+}
+
+fn param(slot: &ParamSlot, random: &mut Random) -> Tensor {
+    match slot.kind {
+        SlotKind::Running => {
+            let len = slot.shape.iter().product();
+            Tensor::floats(&slot.shape, (0..len).map(|_| 0.5 + random.uniform()).collect::<Vec<f64>>())
+        }
+        _ => normal(&slot.shape, random),
+    }
+}
+
+/// Standard normal numbers, but none within 0.05 of zero: most kinks are there.
+pub fn normal(shape: &[usize], random: &mut Random) -> Tensor {
+    let away_from_zero = |x: f64| x + 0.05_f64.copysign(x);
+    let len = shape.iter().product();
+    Tensor::floats(shape, (0..len).map(|_| away_from_zero(random.normal())).collect::<Vec<f64>>())
+}

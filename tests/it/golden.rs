@@ -1,0 +1,348 @@
+//! The interpreter against values of PyTorch and mpmath: elementary functions, activations, losses, batch norm, a network.
+//!
+//! f64 must agree to nearly every digit; f32 to what its rounding allows, which each test states.
+
+use std::iter::zip;
+
+use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::functions;
+use gradloom_runtime::interp::{Evaluation, Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, ParamSlot, Role, ScalarSlot, verify};
+use gradloom_runtime::layers::{self, Arg, LayerDef};
+use gradloom_runtime::lower::{Mode, lower, trainable};
+use gradloom_runtime::network::{Definition, Expr, Port};
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
+
+use crate::bound::Bound;
+use crate::golden_file::{Case, GoldenFile};
+use crate::handmade;
+
+/// f64 everywhere, unless a test says otherwise. The absolute part is for tails, where both sides cancel.
+const F64: Bound = Bound { relative: 1e-12, absolute: 1e-15 };
+
+/// The two precisions, each with its bound.
+fn precisions(f32: Bound) -> [(Precision, Bound); 2] {
+    [(Precision::F64, F64), (Precision::F32, f32)]
+}
+
+/// The element-wise operation of this name.
+fn elementary(name: &str) -> Op {
+    match name {
+        "exp" => Op::Exp,
+        "expm1" => Op::Expm1,
+        "ln" => Op::Ln,
+        "log1p" => Op::Log1p,
+        "tanh" => Op::Tanh,
+        "sigmoid" => Op::Sigmoid,
+        "softplus" => Op::Softplus,
+        "erf" => Op::Erf,
+        other => panic!("no elementary function `{other}`"),
+    }
+}
+
+/// An elementary function of the values `x` of a block.
+fn apply(op: Op, case: &Case, precision: Precision) -> Vec<f64> {
+    let x = case.get("x");
+    let mut b = Builder::new(Graph::default());
+    let param = handmade::parameter(&mut b, "x", &x.shape);
+    let y = b.apply(op, &[param]);
+    let graph = b.finish();
+    evaluate(&graph, precision, 1, &Values { params: vec![x.clone()], ..Values::default() })[y].as_floats().to_vec()
+}
+
+#[test]
+fn elementary_functions_are_within_2_ulp_in_f32_and_4_in_f64() {
+    let file = GoldenFile::read("elementary");
+    for case in file.cases().iter().filter(|case| !case.name.ends_with("_special")) {
+        let op = elementary(&case.name);
+        let ulp32 = if case.name == "softplus" { 4.0 } else { 2.0 };
+        let ulps = |actual: &[f64], ulp: fn(f64) -> f64| {
+            let errors =
+                zip(actual, case.floats("y")).map(|(actual, &expected)| (actual - expected).abs() / ulp(expected));
+            errors.fold(0.0, f64::max)
+        };
+        let single = ulps(&apply(op.clone(), case, Precision::F32), |y| {
+            let y = (y as f32).abs();
+            f64::from(y.next_up()) - f64::from(y)
+        });
+        let double = ulps(&apply(op, case, Precision::F64), |y| y.abs().next_up() - y.abs());
+        assert!(single <= ulp32, "{} in f32 is {single:.3} ulp off", case.name);
+        assert!(double <= 4.0, "{} in f64 is {double:.3} ulp off", case.name);
+    }
+}
+
+#[test]
+fn elementary_functions_of_special_values_are_exact() {
+    let file = GoldenFile::read("elementary");
+    for case in file.cases() {
+        let Some(name) = case.name.strip_suffix("_special") else { continue };
+        for precision in [Precision::F32, Precision::F64] {
+            let actual = apply(elementary(name), case, precision);
+            for ((x, expected), actual) in zip(zip(case.floats("x"), case.floats("y")), actual) {
+                // What overflows or underflows in f32 need not in f64.
+                let (expected, actual) = (*expected as f32, actual as f32);
+                let same = actual.to_bits() == expected.to_bits() || actual.is_nan() && expected.is_nan();
+                assert!(same, "{name}({x}) in {precision:?} is {actual:e}, not {expected:e}");
+            }
+        }
+    }
+}
+
+/// The layer of a block of `activations.txt`, with its arguments.
+fn activation(name: &str) -> (&'static LayerDef, Vec<Arg>) {
+    let (name, word) = match name {
+        "gelu_tanh" => ("gelu", Some(Arg::Word("tanh"))),
+        name => (name, None),
+    };
+    let layer = layers::ALL.iter().find(|layer| layer.name == name).expect("the block is named after a layer");
+    (layer, layer.args.iter().map(|arg| word.or(arg.default).expect("an activation has defaults")).collect())
+}
+
+#[test]
+fn activations_and_their_gradients_are_those_of_pytorch() {
+    // gelu and log_softmax subtract numbers near 1: an error of a few units in the last place of 1 remains.
+    let f32 = Bound { relative: 1e-6, absolute: 2e-7 };
+    for case in GoldenFile::read("activations").cases() {
+        let (layer, args) = activation(&case.name);
+        let function = layer.function.expect("an activation is a pure function");
+        let mut b = Builder::new(Graph::default());
+        let x = handmade::parameter(&mut b, "x", &case.get("x").shape);
+        let y = function(&mut b, &args, x);
+        handmade::weighted_loss(&mut b, y);
+        let graph = differentiate(&b.finish(), &[0]);
+        let values =
+            Values { inputs: vec![case.get("dy").clone()], params: vec![case.get("x").clone()], scalars: vec![] };
+        for (precision, bound) in precisions(f32) {
+            let what = |part| format!("{} in {precision:?}: {part}", case.name);
+            let evaluation = evaluate(&graph, precision, 1, &values);
+            bound.check(&what("y"), evaluation[y].as_floats(), case.floats("y"));
+            bound.check(&what("dx"), evaluation.output(&Role::Gradient(0)).as_floats(), case.floats("dx"));
+        }
+    }
+}
+
+#[test]
+fn every_activation_has_golden_values() {
+    let file = GoldenFile::read("activations");
+    let covered: Vec<&str> = file.cases().iter().map(|case| activation(&case.name).0.name).collect();
+    for layer in layers::ALL.iter().filter(|layer| layer.function.is_some()) {
+        assert!(covered.contains(&layer.name), "`{}` has no golden values", layer.name);
+    }
+}
+
+#[test]
+fn losses_and_their_gradients_are_those_of_pytorch() {
+    let f32 = Bound { relative: 1e-6, absolute: 1e-7 };
+    for case in GoldenFile::read("losses").cases() {
+        let name = case.name.trim_end_matches("_large");
+        let loss = functions::ALL.iter().find(|loss| loss.name == name).expect("the block is named after a loss");
+        let prediction = loss.operands[0];
+        let (graph, target) = loss_graph(case, prediction, |b, operands| (loss.lower)(b, operands));
+        let values = Values { inputs: vec![target], params: vec![case.get(prediction).clone()], scalars: vec![] };
+        for (precision, bound) in precisions(f32) {
+            let what = |part| format!("{} in {precision:?}: {part}", case.name);
+            let evaluation = evaluate(&graph, precision, 1, &values);
+            bound.check(&what("loss"), &[evaluation.loss()], case.floats("loss"));
+            let gradient = evaluation.output(&Role::Gradient(0));
+            bound.check(&what("gradient"), gradient.as_floats(), case.floats(&format!("d{prediction}")));
+        }
+    }
+}
+
+/// The loss of a parameter against the block's target, with its gradient; and the target.
+fn loss_graph(case: &Case, prediction: &str, lower: impl Fn(&mut Builder, &[NodeId]) -> NodeId) -> (Graph, Tensor) {
+    let (dtype, target) = match case.find("target") {
+        Some(target) => (DType::F32, target.clone()),
+        None => (DType::U8, case.indices("labels")),
+    };
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::parameter(&mut b, prediction, &case.get(prediction).shape);
+    let shape = Shape::fixed(&target.shape);
+    let y = handmade::input(&mut b, "target", TensorType { dtype, shape });
+    let loss = lower(&mut b, &[x, y]);
+    handmade::output(&mut b, Role::Loss, loss);
+    (differentiate(&b.finish(), &[0]), target)
+}
+
+/// One batch norm of three features.
+fn batch_norm(every: u64) -> &'static Definition {
+    let args = [Arg::Float(0.9), Arg::Float(1e-5), Arg::Int(every)];
+    handmade::single_layer(&layers::BATCH_NORM, &args, handmade::port("x", &[Dim::B, Dim::Fixed(3)]))
+}
+
+/// The index of the parameter whose name ends in this.
+fn slot(graph: &Graph, name: &str) -> usize {
+    graph.slots.params.iter().position(|slot| slot.name.ends_with(name)).unwrap_or_else(|| panic!("no `{name}`"))
+}
+
+/// The first value of every parameter, from the block where it has one under the last part of the name.
+fn params(graph: &Graph, case: &Case) -> Vec<Tensor> {
+    let value = |slot: &ParamSlot| {
+        let key = slot.name.rsplit('.').next().expect("a split has a last part");
+        case.find(&slot.name).or(case.find(key)).cloned().unwrap_or_else(|| {
+            let mut first = vec![0.0_f32; slot.shape.iter().product()];
+            slot.init.fill(&mut first, 0, 0);
+            Tensor::floats(&slot.shape, first.into_iter().map(f64::from).collect::<Vec<f64>>())
+        })
+    };
+    graph.slots.params.iter().map(value).collect()
+}
+
+#[test]
+fn batch_norm_in_training_is_that_of_pytorch_forward_and_backward() {
+    let f32 = Bound { relative: 1e-6, absolute: 5e-7 };
+    let file = GoldenFile::read("batch_norm");
+    let case = file.case("train");
+    let batch = case.get("x").shape[0];
+    let mut graph = lower(batch_norm(1), Mode::Train).expect("the layer fits");
+    verify(&graph).expect("the graph is well formed");
+    let x = handmade::input_as_parameter(&mut graph, 0, batch);
+    let (gamma, beta) = (slot(&graph, "gamma"), slot(&graph, "beta"));
+    let graph = differentiate(&graph, &[x, gamma, beta]);
+    let inputs = vec![case.get("x").clone(), case.get("dy").clone()];
+    let values = Values { inputs, params: params(&graph, case), scalars: vec![1.0] };
+    for (precision, bound) in precisions(f32) {
+        let evaluation = evaluate(&graph, precision, batch, &values);
+        let roles = [Role::Output(0), Role::Gradient(x), Role::Gradient(gamma), Role::Gradient(beta)];
+        for (role, key) in zip(roles, ["y", "dx", "dgamma", "dbeta"]) {
+            bound.check(&format!("{key} in {precision:?}"), evaluation.output(&role).as_floats(), case.floats(key));
+        }
+    }
+}
+
+#[test]
+fn running_statistics_follow_the_batches_on_the_steps_that_are_due() {
+    let f32 = Bound { relative: 1e-6, absolute: 5e-7 };
+    let file = GoldenFile::read("batch_norm");
+    let case = file.case("running");
+    for every in [1, 3] {
+        let graph = lower(batch_norm(every), Mode::Train).expect("the layer fits");
+        for (precision, bound) in precisions(f32) {
+            let mut params = params(&graph, case);
+            for step in 1..=5 {
+                let x = case.get(&format!("x{step}"));
+                let values = Values { inputs: vec![x.clone(), x.clone()], params, scalars: due(&graph, step) };
+                let evaluation = evaluate(&graph, precision, x.shape[0], &values);
+                params = updated(&graph, &evaluation, &values.params);
+                for (name, key) in [("running_mean", "mean"), ("running_var", "var")] {
+                    let key = format!("every{every}_{key}{step}");
+                    let actual = &params[slot(&graph, name)];
+                    bound.check(&format!("{key} in {precision:?}"), actual.as_floats(), case.floats(&key));
+                }
+            }
+        }
+    }
+}
+
+/// The scalars of a step, counted from 1.
+fn due(graph: &Graph, step: u64) -> Vec<f64> {
+    let due = |slot: &ScalarSlot| match slot {
+        ScalarSlot::Due { every, .. } => f64::from(u8::from((step - 1).is_multiple_of(*every))),
+        other => panic!("no value for {other:?}"),
+    };
+    graph.slots.scalars.iter().map(due).collect()
+}
+
+/// The parameters after a step: updated where the graph has an update.
+fn updated(graph: &Graph, evaluation: &Evaluation<'_>, params: &[Tensor]) -> Vec<Tensor> {
+    let next = |(index, old): (usize, &Tensor)| match graph.output(&Role::Update(index)) {
+        Some(node) => evaluation[node].clone(),
+        None => old.clone(),
+    };
+    params.iter().enumerate().map(next).collect()
+}
+
+#[test]
+fn batch_norm_in_inference_uses_the_running_statistics() {
+    let f32 = Bound { relative: 1e-6, absolute: 5e-7 };
+    let file = GoldenFile::read("batch_norm");
+    let case = file.case("inference");
+    let graph = lower(batch_norm(1), Mode::Infer).expect("the layer fits");
+    let x = case.get("x");
+    let values = Values { inputs: vec![x.clone(), x.clone()], params: params(&graph, case), scalars: vec![] };
+    for (precision, bound) in precisions(f32) {
+        let evaluation = evaluate(&graph, precision, x.shape[0], &values);
+        bound.check(&format!("y in {precision:?}"), evaluation.output(&Role::Output(0)).as_floats(), case.floats("y"));
+    }
+}
+
+#[test]
+fn batch_norm_does_not_cancel_where_the_mean_is_10_000_deviations() {
+    let file = GoldenFile::read("batch_norm");
+    let case = file.case("large_mean");
+    let x = case.get("x");
+    let graph = lower(batch_norm(1), Mode::Train).expect("the layer fits");
+    let values = Values { inputs: vec![x.clone(), x.clone()], params: params(&graph, case), scalars: vec![1.0] };
+    // A mean of 10,000 is off by up to 5e-4 as an f32, and by a few times that as a sum of f32; so is y, in deviations. The
+    // variance is off by the square.
+    let bounds = [
+        (Precision::F64, Bound { relative: 1e-12, absolute: 1e-11 }, Bound { relative: 1e-12, absolute: 0.0 }),
+        (Precision::F32, Bound { relative: 1e-5, absolute: 3e-3 }, Bound { relative: 2e-5, absolute: 0.0 }),
+    ];
+    for (precision, y, variance) in bounds {
+        let evaluation = evaluate(&graph, precision, x.shape[0], &values);
+        y.check(&format!("y in {precision:?}"), evaluation.output(&Role::Output(0)).as_floats(), case.floats("y"));
+        let update = evaluation.output(&Role::Update(slot(&graph, "running_var"))).as_floats();
+        let unbiased: Vec<f64> = update.iter().map(|next| (next - 0.9) / 0.1).collect();
+        variance.check(&format!("variance in {precision:?}"), &unbiased, case.floats("var_unbiased"));
+    }
+}
+
+/// `x: [B, 5] -> Dense(7), BatchNorm, relu, Dense(4), tanh, Dense(3)` with `cross_entropy(logits, labels)`.
+pub fn network() -> &'static Definition {
+    let dense = |n, path| handmade::stage(&layers::DENSE, &[Arg::Int(n), Arg::Flag(true), Arg::Word("auto")], path);
+    let norm = [Arg::Float(0.9), Arg::Float(1e-5), Arg::Int(1)];
+    handmade::leak(Definition {
+        name: "Network",
+        inputs: handmade::leak([handmade::port("x", &[Dim::B, Dim::Fixed(5)])]),
+        outputs: handmade::leak([handmade::port("logits", &[Dim::B, Dim::Fixed(3)])]),
+        targets: handmade::leak([Port { name: "labels", dtype: DType::U8, dims: &[Dim::B] }]),
+        body: handmade::leak([
+            dense(7, "dense1"),
+            handmade::stage(&layers::BATCH_NORM, &norm, "batch_norm1"),
+            handmade::stage(&layers::RELU, &[], "relu1"),
+            dense(4, "dense2"),
+            handmade::stage(&layers::TANH, &[], "tanh1"),
+            dense(3, "dense3"),
+        ]),
+        loss: Some(Expr::Call(&functions::CROSS_ENTROPY, handmade::leak([Expr::Name("logits"), Expr::Name("labels")]))),
+        metrics: &[],
+    })
+}
+
+#[test]
+fn the_loss_and_gradients_of_a_network_are_those_of_pytorch() {
+    let f32 = Bound { relative: 3e-6, absolute: 3e-7 };
+    let file = GoldenFile::read("network");
+    let (initial, expected) = (file.case("initial"), file.case("gradients"));
+    let forward = lower(network(), Mode::Train).expect("the layers fit");
+    let wanted: Vec<usize> = trainable(&forward).collect();
+    let graph = differentiate(&forward, &wanted);
+    verify(&graph).expect("the joint graph is well formed");
+    let inputs = vec![initial.get("x").clone(), initial.indices("labels")];
+    let values = Values { inputs, params: params(&graph, initial), scalars: due(&graph, 1) };
+    for (precision, bound) in precisions(f32) {
+        let evaluation = evaluate(&graph, precision, 6, &values);
+        bound.check("loss", &[evaluation.loss()], expected.floats("loss"));
+        bound.check("logits", evaluation.output(&Role::Output(0)).as_floats(), expected.floats("logits"));
+        for &param in &wanted {
+            let name = &graph.slots.params[param].name;
+            let gradient = evaluation.output(&Role::Gradient(param));
+            bound.check(&format!("d {name} in {precision:?}"), gradient.as_floats(), expected.floats(name));
+        }
+    }
+}
+
+#[test]
+fn a_trained_network_predicts_what_pytorch_predicts() {
+    let f32 = Bound { relative: 3e-6, absolute: 3e-7 };
+    let file = GoldenFile::read("network");
+    let (initial, trained) = (file.case("initial"), file.case("after_adam"));
+    let graph = lower(network(), Mode::Infer).expect("the layers fit");
+    let inputs = vec![initial.get("x").clone(), initial.indices("labels")];
+    let values = Values { inputs, params: params(&graph, trained), scalars: vec![] };
+    for (precision, bound) in precisions(f32) {
+        let evaluation = evaluate(&graph, precision, 6, &values);
+        bound.check("predict", evaluation.output(&Role::Output(0)).as_floats(), trained.floats("predict"));
+    }
+}

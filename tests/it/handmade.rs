@@ -1,0 +1,93 @@
+//! Graphs and definitions written by hand, where `network!` would hide what a test is about.
+
+use gradloom_runtime::functions;
+use gradloom_runtime::init::Init;
+use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, ParamSlot, Role, SlotKind};
+use gradloom_runtime::layers::{Arg, LayerDef};
+use gradloom_runtime::network::{BinaryOp, Definition, Expr, Place, Port, Stage};
+use gradloom_runtime::types::{DType, Dim, TensorType};
+
+/// Adds a parameter of this shape to a graph.
+pub fn parameter(b: &mut Builder, name: &str, shape: &[usize]) -> NodeId {
+    let slots = &mut b.graph_mut().slots;
+    let slot = ParamSlot {
+        name: name.to_string(),
+        shape: shape.to_vec(),
+        init: Init::Constant(0.0),
+        kind: SlotKind::Parameter,
+    };
+    slots.params.push(slot);
+    let index = slots.params.len() - 1;
+    b.param(index)
+}
+
+/// Adds an input of this type to a graph.
+pub fn input(b: &mut Builder, name: &'static str, ty: TensorType) -> NodeId {
+    let slots = &mut b.graph_mut().slots;
+    slots.inputs.push(InputSlot { name, ty, target: false, classes: None });
+    let index = slots.inputs.len() - 1;
+    b.input(index)
+}
+
+/// Makes `sum(y * weights)` the loss, the weights being a further input: the cotangent of `y` is then whatever is passed in.
+pub fn weighted_loss(b: &mut Builder, y: NodeId) {
+    let ty = b.ty(y).clone();
+    let axes: Vec<usize> = (0..ty.shape.rank()).collect();
+    let weights = input(b, "weights", ty);
+    let product = b.mul(y, weights);
+    let loss = if axes.is_empty() { product } else { b.sum(product, &axes) };
+    output(b, Role::Loss, loss);
+}
+
+/// Names a result.
+pub fn output(b: &mut Builder, role: Role, node: NodeId) {
+    b.graph_mut().outputs.push(Output { role, node });
+}
+
+/// Turns an input of a lowered network into its last parameter, so that the gradient by it can be asked for. The index of
+/// the parameter; the graph is then good for this batch size only.
+pub fn input_as_parameter(graph: &mut Graph, input: usize, batch: usize) -> usize {
+    let index = graph.slots.params.len();
+    let slot = &graph.slots.inputs[input];
+    graph.slots.params.push(ParamSlot {
+        name: slot.name.to_string(),
+        shape: slot.ty.shape.at(batch),
+        init: Init::Constant(0.0),
+        kind: SlotKind::Parameter,
+    });
+    for node in graph.nodes.iter_mut().filter(|node| node.op == Op::Input(input)) {
+        node.op = Op::Param(index);
+    }
+    index
+}
+
+/// A definition is static, and a test ends soon enough.
+pub fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+/// A port of f32.
+pub fn port(name: &'static str, dims: &[Dim]) -> Port {
+    Port { name, dtype: DType::F32, dims: leak(dims.to_vec()) }
+}
+
+/// One stage, under this path.
+pub fn stage(layer: &'static LayerDef, args: &[Arg], path: &'static str) -> Stage {
+    let place = Place { file: file!(), line: line!(), column: column!() };
+    Stage { layer, args: leak(args.to_vec()), path, name: None, text: layer.name, place }
+}
+
+/// A network of one layer with the loss `sum(out * weights)`.
+pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port) -> &'static Definition {
+    let shape = (layer.shape)(&input.ty().shape, args).expect("the input suits the layer");
+    let product = Expr::Binary(BinaryOp::Mul, leak(Expr::Name("out")), leak(Expr::Name("weights")));
+    leak(Definition {
+        name: "SingleLayer",
+        inputs: leak([input]),
+        outputs: leak([port("out", &shape.0)]),
+        targets: leak([port("weights", &shape.0)]),
+        body: leak([stage(layer, args, layer.stem)]),
+        loss: Some(Expr::Call(&functions::SUM, leak([product]))),
+        metrics: &[],
+    })
+}

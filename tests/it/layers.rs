@@ -1,0 +1,223 @@
+//! Every layer, activation and function of expressions: its gradient against central differences, and its conventions.
+
+use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::init::Random;
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role, verify};
+use gradloom_runtime::layers::{self, Arg, ArgKind, LayerDef};
+use gradloom_runtime::lower::{Mode, lower, trainable};
+use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
+
+use crate::finite_difference::{self, STEP};
+use crate::{draw, handmade};
+
+const BATCH: usize = 5;
+
+#[test]
+fn every_layer_has_the_gradient_that_central_differences_show() {
+    for layer in layers::ALL {
+        for args in variants(layer) {
+            for mode in [Mode::Train, Mode::Infer] {
+                check_layer(layer, &args, mode);
+            }
+        }
+    }
+}
+
+/// By its input and by its parameters.
+fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
+    let what = format!("{} {args:?} {mode:?}", layer.name);
+    let input = match layer.name {
+        "flatten" => handmade::port("x", &[Dim::B, Dim::Fixed(2), Dim::Fixed(3)]),
+        _ => handmade::port("x", &[Dim::B, Dim::Fixed(4)]),
+    };
+    let mut graph = lower(handmade::single_layer(layer, args, input), mode).expect("the layer fits its input");
+    verify(&graph).expect(&what);
+    let mut wanted: Vec<usize> = trainable(&graph).collect();
+    verify(&differentiate(&graph, &wanted)).expect(&what);
+    wanted.push(handmade::input_as_parameter(&mut graph, 0, BATCH));
+    let values = draw::values(&graph, BATCH, 11);
+    finite_difference::check(&what, &graph, BATCH, &values, &wanted, STEP);
+}
+
+/// The default arguments; then, one at a time, every word, the other flag and half of every number.
+fn variants(layer: &LayerDef) -> Vec<Vec<Arg>> {
+    let default: Vec<Arg> = layer.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(3))).collect();
+    let mut variants = vec![default.clone()];
+    for (position, arg) in layer.args.iter().enumerate() {
+        let others: Vec<Arg> = match (arg.kind, default[position]) {
+            (ArgKind::Flag, Arg::Flag(flag)) => vec![Arg::Flag(!flag)],
+            (ArgKind::Number { .. }, Arg::Float(value)) => vec![Arg::Float(value / 2.0)],
+            (ArgKind::Word(words), _) => words.iter().map(|word| Arg::Word(word)).collect(),
+            _ => Vec::new(),
+        };
+        for other in others {
+            let mut variant = default.clone();
+            variant[position] = other;
+            variants.push(variant);
+        }
+    }
+    variants
+}
+
+#[test]
+fn every_function_has_the_gradient_that_central_differences_show() {
+    for function in functions::ALL {
+        let graph = function_graph(function);
+        let wanted: Vec<usize> = (0..graph.slots.params.len()).collect();
+        verify(&differentiate(&graph, &wanted)).expect(function.name);
+        let mut values = draw::values(&graph, BATCH, 13);
+        if matches!(function.name, "ln" | "sqrt") {
+            let positive: Vec<f64> = values.params[0].as_floats().iter().map(|x| x.abs()).collect();
+            values.params[0] = Tensor::floats(&values.params[0].shape.clone(), positive);
+        }
+        finite_difference::check(function.name, &graph, BATCH, &values, &wanted, STEP);
+    }
+}
+
+/// The function of parameters, or of a parameter and class ids, as part of a loss.
+fn function_graph(function: &FunctionDef) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let mut operands = vec![handmade::parameter(&mut b, "x", &[5, 4])];
+    if function.operands.len() > 1 {
+        let matrix = b.ty(operands[0]).clone();
+        operands.push(match (function.ty)(&[&matrix, &matrix]) {
+            Ok(_) => handmade::parameter(&mut b, "y", &[5, 4]),
+            Err(_) => handmade::input(&mut b, "y", TensorType { dtype: DType::U8, shape: Shape::fixed(&[5]) }),
+        });
+    }
+    let y = (function.lower)(&mut b, &operands);
+    let types: Vec<&TensorType> = operands.iter().map(|&operand| b.ty(operand)).collect();
+    assert_eq!((function.ty)(&types).as_ref(), Ok(b.ty(y)), "`{}` has the type it says", function.name);
+    let y = if b.ty(y).dtype.is_index() { b.to_float(y) } else { y };
+    handmade::weighted_loss(&mut b, y);
+    b.finish()
+}
+
+/// The values of a pure layer at `x` and the gradient of their sum.
+fn at(layer: &LayerDef, args: &[Arg], x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let function = layer.function.expect("the layer is a pure function");
+    let given = |position: usize| args.get(position).copied().or(layer.args[position].default);
+    let args: Vec<Arg> = (0..layer.args.len()).map(|position| given(position).expect("it has a default")).collect();
+    let mut b = Builder::new(Graph::default());
+    let param = handmade::parameter(&mut b, "x", &[x.len()]);
+    let y = function(&mut b, &args, param);
+    handmade::weighted_loss(&mut b, y);
+    let graph = differentiate(&b.finish(), &[0]);
+    let ones = Tensor::floats(&[x.len()], vec![1.0; x.len()]);
+    let values = Values { inputs: vec![ones], params: vec![Tensor::floats(&[x.len()], x)], scalars: Vec::new() };
+    let evaluation = evaluate(&graph, Precision::F64, 1, &values);
+    (evaluation[y].as_floats().to_vec(), evaluation.output(&Role::Gradient(0)).as_floats().to_vec())
+}
+
+#[test]
+fn smooth_activations_have_their_gradient_at_zero() {
+    let smooth = [
+        (&layers::SIGMOID, 0.25),
+        (&layers::TANH, 1.0),
+        (&layers::GELU, 0.5),
+        (&layers::SILU, 0.5),
+        (&layers::SOFTPLUS, 0.5),
+    ];
+    for (layer, slope) in smooth {
+        assert_eq!(at(layer, &[], &[0.0, -0.0]).1, [slope, slope], "{}", layer.name);
+    }
+    assert_eq!(at(&layers::GELU, &[Arg::Word("tanh")], &[0.0, -0.0]).1, [0.5, 0.5]);
+}
+
+#[test]
+fn kinked_activations_take_the_left_slope_at_zero() {
+    let selu = 1.673_263_242_354_377_2 * 1.050_700_987_355_480_5;
+    let kinked = [
+        (&layers::RELU, 0.0),
+        (&layers::LEAKY_RELU, 0.01),
+        (&layers::ELU, 1.0),
+        (&layers::SELU, selu),
+        (&layers::STEP, 0.0),
+    ];
+    for (layer, slope) in kinked {
+        let (y, dx) = at(layer, &[], &[0.0, -0.0]);
+        assert_eq!((y, dx), (vec![0.0, 0.0], vec![slope, slope]), "{}", layer.name);
+    }
+}
+
+#[test]
+fn step_is_flat_everywhere() {
+    let (y, dx) = at(&layers::STEP, &[], &[-3.0, -1e-300, 1e-300, 3.0]);
+    assert_eq!(y, [0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(dx, [0.0; 4]);
+}
+
+#[test]
+fn nan_passes_through_every_activation_but_step() {
+    for layer in layers::ALL.iter().filter(|layer| layer.function.is_some() && layer.name != "step") {
+        assert!(at(layer, &[], &[f64::NAN]).0[0].is_nan(), "{}", layer.name);
+    }
+}
+
+#[test]
+fn no_activation_has_a_nan_gradient_far_from_zero() {
+    let far = [-1e4, -1000.0, -100.0, 100.0, 1000.0, 1e4];
+    for layer in layers::ALL.iter().filter(|layer| layer.function.is_some()) {
+        for x in far {
+            let (y, dx) = at(layer, &[], &[x, 0.5 * x]);
+            assert!(y.iter().chain(&dx).all(|value| value.is_finite()), "{} at {x}: {y:?}, {dx:?}", layer.name);
+        }
+    }
+    assert_eq!(at(&layers::ELU, &[], &[100.0, 1000.0]).1, [1.0, 1.0]);
+}
+
+/// The value of an expression of inputs.
+fn value(inputs: Vec<Tensor>, types: &[TensorType], build: fn(&mut Builder, &[NodeId]) -> NodeId) -> Tensor {
+    let mut b = Builder::new(Graph::default());
+    let x: Vec<NodeId> = types.iter().map(|ty| handmade::input(&mut b, "x", ty.clone())).collect();
+    let y = build(&mut b, &x);
+    let graph = b.finish();
+    evaluate(&graph, Precision::F32, 1, &Values { inputs, ..Values::default() })[y].clone()
+}
+
+#[test]
+fn argmax_takes_the_first_of_equals_and_0_for_a_row_with_nan() {
+    let x = Tensor::floats(&[3, 3], [1.0, 4.0, 4.0, 5.0, 5.0, 2.0, 1.0, f64::NAN, 3.0]);
+    let ty = TensorType::f32(Shape::fixed(&[3, 3]));
+    let positions = value(vec![x], &[ty], |b, x| (functions::ARGMAX.lower)(b, x));
+    assert_eq!(positions.as_indices(), [1, 0, 0]);
+}
+
+#[test]
+fn the_mean_of_truth_values_is_a_share_and_their_sum_a_number() {
+    let x = Tensor::floats(&[4], [1.0, -2.0, 3.0, 4.0]);
+    let ty = TensorType::f32(Shape::fixed(&[4]));
+    let share = value(vec![x.clone()], std::slice::from_ref(&ty), |b, x| {
+        let zero = b.constant_like(0.0, x[0]);
+        let positive = b.compare(Cmp::Gt, x[0], zero);
+        (functions::MEAN.lower)(b, &[positive])
+    });
+    assert_eq!(share.number(), 0.75);
+    let number = value(vec![x], &[ty], |b, x| {
+        let zero = b.constant_like(0.0, x[0]);
+        let positive = b.compare(Cmp::Gt, x[0], zero);
+        (functions::SUM.lower)(b, &[positive])
+    });
+    assert_eq!(number.number(), 3.0);
+}
+
+#[test]
+fn the_gradient_of_max_goes_to_the_first_of_equals_across_axes() {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::parameter(&mut b, "x", &[2, 2]);
+    let top = (functions::MAX.lower)(&mut b, &[x]);
+    handmade::output(&mut b, Role::Loss, top);
+    let graph = differentiate(&b.finish(), &[0]);
+    let values = Values { params: vec![Tensor::floats(&[2, 2], [1.0, 7.0, 7.0, 7.0])], ..Values::default() };
+    let evaluation = evaluate(&graph, Precision::F64, 1, &values);
+    assert_eq!(evaluation.output(&Role::Gradient(0)).as_floats(), [0.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn random_operands_stay_away_from_kinks() {
+    let drawn = draw::normal(&[1000], &mut Random::new(1, 2));
+    assert!(drawn.as_floats().iter().all(|x| x.abs() > 0.049));
+}

@@ -1,0 +1,10 @@
+//! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
+
+mod bound;
+mod draw;
+mod finite_difference;
+mod golden;
+mod golden_file;
+mod handmade;
+mod layers;
+mod ops;
