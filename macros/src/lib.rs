@@ -3,7 +3,6 @@
 //! In: the declaration. Out: the network's type, its report and its `Definition` in constants. No graph is built here and
 //! nothing is computed but sizes: layers, their arguments and shape rules are read from `gradloom_runtime`.
 
-mod ast;
 // What every phase speaks of.
 mod ast;
 mod diagnostics;

@@ -52,6 +52,12 @@ enum Owner {
 /// The element types that a port may name.
 pub const DTYPES: [&str; 4] = ["f32", "u8", "u16", "u32"];
 
+/// What a signature is made of, for messages.
+const PORT: &str = "a port like `x: [B, 8]`";
+
+/// What may stand beside others in a `network! { .. }`, for messages.
+const ITEM: &str = "a network, `const`, `loss` or `metric`";
+
 impl Parser<'_> {
     fn program(&mut self, input: ParseStream<'_>, program: &mut Program) {
         while !input.is_empty() {
@@ -64,7 +70,7 @@ impl Parser<'_> {
 
     fn item(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
         if input.peek(Token![;]) {
-            return self.expected("a network, `const`, `loss` or `metric`", input);
+            return self.expected(ITEM, input);
         }
         if at_clause(input) {
             return self.clause(input, program);
@@ -81,7 +87,7 @@ impl Parser<'_> {
             }
         }
         if !input.peek(syn::Ident) {
-            return self.expected("a network, `const`, `loss` or `metric`", input);
+            return self.expected(ITEM, input);
         }
         let name: Ident = self.ask(input.parse())?;
         if !input.peek(Token![<]) {
@@ -102,17 +108,13 @@ impl Parser<'_> {
 
     /// `= expr ;`, or a broken expression.
     fn definition(&mut self, input: ParseStream<'_>, before: Span) -> Expr {
-        let value = self.eat::<Token![=]>(input, "`=`").and_then(|()| self.expr(input)).and_then(|value| {
-            // A forgotten `;` does not make the expression worse.
-            if self.eat::<Token![;]>(input, "`;`").is_err() {
-                self.skip_to_clause(input);
-            }
-            Ok(value)
-        });
-        value.unwrap_or_else(|Reported| {
+        let value = self.eat::<Token![=]>(input, "`=`").and_then(|()| self.expr(input));
+        let complete = value.is_ok() && self.eat::<Token![;]>(input, "`;`").is_ok();
+        if !complete {
             self.skip_to_clause(input);
-            Expr::broken(before)
-        })
+        }
+        // A forgotten `;` does not make the expression worse.
+        value.unwrap_or_else(|Reported| Expr::broken(before))
     }
 
     /// The signature, the body and what follows it. A broken signature is passed over; the body is read all the same.
@@ -125,14 +127,15 @@ impl Parser<'_> {
         program: &mut Program,
     ) {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        if self.signature(input, &mut inputs, &mut outputs).is_err() {
+        let signed = self.signature(input, &mut inputs, &mut outputs).is_ok();
+        if !signed {
             self.skip(input, |input| input.peek(token::Brace) || input.peek(Token![;]) || at_clause(input));
         }
         let body_site = Site::from(input.cursor().span());
         let body = if input.peek(token::Brace) {
             self.group(input, |parser, content| Ok(parser.body(content))).unwrap_or_default()
         } else {
-            if !outputs.is_empty() {
+            if signed {
                 let _: Parsed<()> = self.expected(&format!("`{{` and the body of `{name}`"), input);
             }
             self.skip_to_clause(input);
@@ -162,11 +165,16 @@ impl Parser<'_> {
 
     /// One port, or several in parentheses.
     fn ports(&mut self, input: ParseStream<'_>, ports: &mut Vec<Port>) -> Parsed<()> {
-        if input.peek(token::Paren) {
-            *ports = self.group(input, |parser, content| Ok(parser.list(content, |_| None, Parser::port)))?;
+        if !input.peek(token::Paren) {
+            ports.push(self.port(input)?);
             return Ok(());
         }
-        ports.push(self.port(input)?);
+        *ports = self.group(input, |parser, content| {
+            if content.is_empty() {
+                return parser.expected(PORT, content);
+            }
+            Ok(parser.list(content, |_| None, Parser::port))
+        })?;
         Ok(())
     }
 
@@ -183,7 +191,7 @@ impl Parser<'_> {
             name = Some(ident);
         }
         if !input.peek(token::Bracket) {
-            return self.expected("a port like `x: [B, 8]`", input);
+            return self.expected(PORT, input);
         }
         let site = Site::from(input.cursor().span());
         let (mut dtype, mut dims) = (None, Vec::new());

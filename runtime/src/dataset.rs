@@ -75,7 +75,7 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     ///
     /// # Errors
     /// A share that is not between 0 and 1, or that leaves a side without rows.
-    pub fn split(mut self, share: f64) -> Result<(Dataset<T, I, D>, Dataset<T, I, D>), DatasetError> {
+    pub fn split(mut self, share: f64) -> Result<(Self, Self), DatasetError> {
         if !(0.0..=1.0).contains(&share) {
             return Err(DatasetError::Share(share));
         }

@@ -56,7 +56,7 @@ impl Dim {
     pub fn at(self, batch: usize) -> usize {
         match self {
             Dim::Fixed(n) => n,
-            Dim::Batch(n) => n * batch,
+            Dim::Batch(n) => n.saturating_mul(batch),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Random values for every slot of a graph: the same for the same seed.
 
 use gradloom_runtime::init::Random;
-use gradloom_runtime::interp::{Tensor, Values};
+use gradloom_runtime::interp::{Data, Tensor, Values};
 use gradloom_runtime::ir::{Graph, InputSlot, ParamSlot, SlotKind};
 use gradloom_runtime::types::DType;
 
@@ -45,4 +45,19 @@ pub fn normal(shape: &[usize], random: &mut Random) -> Tensor {
     let away_from_zero = |x: f64| x + 0.05_f64.copysign(x);
     let len = shape.iter().product();
     Tensor::floats(shape, (0..len).map(|_| away_from_zero(random.normal())).collect::<Vec<f64>>())
+}
+
+/// The same values, each the nearest f32: what compiled code gets to see.
+pub fn singles(values: &Values) -> Values {
+    let single = |tensor: &Tensor| match &tensor.data {
+        Data::Float(floats) => {
+            Tensor::floats(&tensor.shape, floats.iter().map(|&x| f64::from(x as f32)).collect::<Vec<f64>>())
+        }
+        _ => tensor.clone(),
+    };
+    Values {
+        inputs: values.inputs.iter().map(single).collect(),
+        params: values.params.iter().map(single).collect(),
+        scalars: values.scalars.iter().map(|&x| f64::from(x as f32)).collect(),
+    }
 }

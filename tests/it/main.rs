@@ -1,6 +1,8 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
 mod bound;
+mod compiled;
+mod compiled_ops;
 mod draw;
 mod finite_difference;
 mod golden;
@@ -8,3 +10,4 @@ mod golden_file;
 mod handmade;
 mod layers;
 mod ops;
+mod readme;

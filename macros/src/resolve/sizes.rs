@@ -3,6 +3,7 @@
 //! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use gradloom_runtime::network::BinaryOp;
 use proc_macro2::Ident;
@@ -50,15 +51,12 @@ enum State {
 impl<'a> Consts<'a> {
     /// Calculates all consts, used or not.
     pub fn new(items: &'a [Const], errors: &mut Errors) -> Consts<'a> {
-        let mut known = HashMap::new();
+        let mut known: HashMap<String, (&'a Const, State)> = HashMap::new();
         for item in items {
-            let name = text(&item.name);
-            if name == "B" {
-                errors.name_is_batch(&item.name);
-            } else if known.contains_key(&name) {
-                errors.duplicate_const(&item.name);
-            } else {
-                known.insert(name, (item, State::Unknown));
+            match known.entry(text(&item.name)) {
+                _ if item.name == "B" => errors.name_is_batch(&item.name),
+                Entry::Occupied(_) => errors.duplicate_const(&item.name),
+                Entry::Vacant(entry) => drop(entry.insert((item, State::Unknown))),
             }
         }
         let mut consts = Consts { known, chain: 0 };

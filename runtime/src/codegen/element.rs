@@ -21,7 +21,7 @@ impl Emit<'_, '_> {
             .iter()
             .copied()
             .filter(|step| step.phase == phase && step.class == Class::Element)
-            .filter(|step| !self.from_moments(step.node))
+            .filter(|step| !self.comes_with_moments(step.node))
             .collect();
         let copies = self.copies(phase);
         if steps.is_empty() && copies.is_empty() {
@@ -42,7 +42,8 @@ impl Emit<'_, '_> {
 
     /// Values that are stored without being computed here: views, constants, inputs.
     fn copies(&self, phase: usize) -> Vec<(NodeId, Slot)> {
-        let computed = |id: NodeId| self.kernel.product == Some(id) || self.kernel.steps.iter().any(|step| step.node == id);
+        let computed =
+            |id: NodeId| self.kernel.product == Some(id) || self.kernel.steps.iter().any(|step| step.node == id);
         let copied = self.kernel.stores.iter().filter(|store| phase == 0 && !computed(store.node));
         copied.filter_map(|store| self.slot_written(store).map(|slot| (store.node, slot))).collect()
     }
@@ -158,7 +159,9 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     /// Writes a value to its places, and to scratch if a later phase reads it.
     fn keep(&mut self, id: NodeId, value: Reg) {
         let view = self.view;
-        for slot in view.kernel.stores.iter().filter(|store| store.node == id).filter_map(|store| view.slot_written(store)) {
+        for slot in
+            view.kernel.stores.iter().filter(|store| store.node == id).filter_map(|store| view.slot_written(store))
+        {
             self.write(slot, value);
         }
         if let Some(&at) = view.memory.spills.get(&id) {
@@ -192,7 +195,9 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let node = &self.view.graph[base];
         match (&node.op, class) {
             (Op::Const(value), _) => return self.lanes.float(*value),
-            (Op::Iota(axis), _) => return self.iota(*axis + 1 == node.ty.shape.rank() && !node.ty.shape.0[*axis].is_batch()),
+            (Op::Iota(axis), _) => {
+                return self.iota(*axis + 1 == node.ty.shape.rank() && !node.ty.shape.0[*axis].is_batch());
+            }
             (_, Class::Row | Class::Single) => return self.repeated(base),
             _ => {}
         }

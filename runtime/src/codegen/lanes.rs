@@ -22,14 +22,6 @@ pub enum Width {
 }
 
 impl Width {
-    /// Elements in a register.
-    pub fn elements(self) -> usize {
-        match self {
-            Width::One => 1,
-            Width::Vectors(count) => 4 * count,
-        }
-    }
-
     fn parts(self) -> usize {
         match self {
             Width::One => 1,
@@ -100,7 +92,13 @@ pub fn constant_memory() -> MemFlagsData {
 
 impl<'a, 'f> Lanes<'a, 'f> {
     /// Starts a piece of code.
-    pub fn new(fb: &'a mut FunctionBuilder<'f>, constants: &'a mut Constants, table: Value, fma: bool, width: Width) -> Self {
+    pub fn new(
+        fb: &'a mut FunctionBuilder<'f>,
+        constants: &'a mut Constants,
+        table: Value,
+        fma: bool,
+        width: Width,
+    ) -> Self {
         Lanes { fb, constants, table, fma, width, held: Vec::new() }
     }
 

@@ -18,8 +18,8 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Class, Kernel, Store, Way, resolve, way};
-use crate::types::Dim;
 use crate::plan::{KernelPlan, Place, Plan};
+use crate::types::Dim;
 
 pub use entry::{Import, entry, entry_signature};
 pub use lanes::Constants;

@@ -20,10 +20,9 @@ impl Emit<'_, '_> {
             let (base, class) = resolve(self.graph, id, self.kernel.domain);
             let here = self.kernel.steps.iter().any(|step| step.node == base && !self.flat_element(step));
             let leaf = matches!(self.graph[base].op, Op::Scalar(_) | Op::Count(_));
-            if (class == Class::Single || leaf) && !here && !self.singles.contains_key(&base) {
-                if let Some(value) = self.single(base) {
-                    self.singles.insert(base, value);
-                }
+            let wanted = (class == Class::Single || leaf) && !here && !self.singles.contains_key(&base);
+            if let Some(value) = Some(base).filter(|_| wanted).and_then(|base| self.single(base)) {
+                self.singles.insert(base, value);
             }
         }
         let steps: Vec<Step> = self.kernel.steps.clone();
@@ -81,11 +80,10 @@ impl Emit<'_, '_> {
         for step in &self.kernel.steps {
             for &operand in &self.graph[step.node].operands {
                 let (base, class) = resolve(self.graph, operand, self.kernel.domain);
-                if class == Class::Row && !self.rows.contains_key(&base) {
-                    if let Some(slot) = self.slot_read(operand, 0) {
-                        let value = self.row_load(slot, base);
-                        self.rows.insert(base, value);
-                    }
+                let wanted = class == Class::Row && !self.rows.contains_key(&base);
+                if let Some(slot) = Some(operand).filter(|_| wanted).and_then(|operand| self.slot_read(operand, 0)) {
+                    let value = self.row_load(slot, base);
+                    self.rows.insert(base, value);
                 }
             }
         }
@@ -148,7 +146,8 @@ impl Emit<'_, '_> {
     fn scalar_map(&mut self, id: NodeId) -> Value {
         let node = &self.graph[id];
         let Body::Map(body) = node.op.def().body else { unreachable!("only maps are computed row by row") };
-        let operands: Vec<Result<Value, f64>> = node.operands.iter().map(|&operand| self.scalar_operand(operand)).collect();
+        let operands: Vec<Result<Value, f64>> =
+            node.operands.iter().map(|&operand| self.scalar_operand(operand)).collect();
         let mut lanes = self.lanes(Width::One);
         let operands: Vec<Reg> = operands
             .into_iter()
@@ -201,7 +200,8 @@ impl Emit<'_, '_> {
     /// Reductions of elements that gather in lanes, in this phase.
     fn lane_reductions(&self, phase: usize) -> Vec<(NodeId, Reduction, Way)> {
         let steps = self.kernel.steps.iter().filter(|step| step.phase == phase && step.class == Class::Element);
-        let gathered = steps.filter_map(|step| way(self.graph, step.node).map(|(reduction, way)| (step.node, reduction, way)));
+        let gathered =
+            steps.filter_map(|step| way(self.graph, step.node).map(|(reduction, way)| (step.node, reduction, way)));
         gathered.filter(|(id, _, _)| self.memory.lanes.contains_key(id)).collect()
     }
 
@@ -324,7 +324,7 @@ impl Emit<'_, '_> {
     }
 
     /// Whether the moments of a variance in this kernel give this sum too.
-    pub(super) fn from_moments(&self, id: NodeId) -> bool {
+    pub(super) fn comes_with_moments(&self, id: NodeId) -> bool {
         moments(self.graph, self.kernel, id).is_some()
     }
 }

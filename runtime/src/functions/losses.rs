@@ -2,7 +2,7 @@
 
 use super::FunctionDef;
 use crate::ir::{Builder, NodeId, Op};
-use crate::layers::log_softmax;
+use crate::layers::shift;
 use crate::types::{DType, TensorType};
 
 /// Mean cross-entropy of logits against class ids, in nats.
@@ -32,14 +32,17 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
         let shape = b.shape(x[0]);
         let last = shape.rank() - 1;
         limit_classes(b, x[1], shape.0[last].factor());
-        let log = log_softmax(b, x[0]);
+        let shifted = shift(b, x[0]);
+        let exp = b.exp(shifted);
+        let sum = b.sum(exp, &[last]);
+        let partition = b.ln(sum);
         let position = b.iota(last, &shape);
         let target = b.broadcast_over(x[1], &shape, &[last]);
         // The target is compared with every position: cheaper than a gather, and no one-hot rows are ever stored.
         let is_target = b.index_eq(position, target);
-        let kept = b.keep(is_target, log);
+        let kept = b.keep(is_target, shifted);
         let picked = b.sum(kept, &[last]);
-        let loss = b.neg(picked);
+        let loss = b.sub(partition, picked);
         let axes: Vec<usize> = (0..last).collect();
         b.mean(loss, &axes)
     },

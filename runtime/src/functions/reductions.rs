@@ -62,9 +62,7 @@ pub const ARGMAX: FunctionDef = FunctionDef {
           no gradient.",
     operands: &["x"],
     ty: |x| match (x[0].dtype, x[0].shape.rank()) {
-        (DType::F32, 1..) => {
-            Ok(TensorType { dtype: DType::U32, shape: x[0].shape.without(&[x[0].shape.rank() - 1]) })
-        }
+        (DType::F32, 1..) => Ok(TensorType { dtype: DType::U32, shape: x[0].shape.without(&[x[0].shape.rank() - 1]) }),
         _ => Err(format!("needs f32 with at least one axis, found {}", x[0])),
     },
     lower: |b, x| {

@@ -5,18 +5,19 @@
 //! maps are computed where they are wanted. A value wanted by a second kernel is kept in memory or computed again,
 //! whichever moves fewer bytes.
 
+mod legalise;
+mod phases;
 mod print;
+mod updates;
+mod verify;
 
 use crate::ir::ops::{Body, Reduction};
-use crate::ir::{Graph, NodeId, Op, Role, SlotKind};
-use crate::kernel::{Class, Domain, Kernel, Step, Store, Way, resolve, way};
+use crate::ir::{Graph, NodeId, Op, Role};
+use crate::kernel::{Class, Domain, Kernel, Store, Way, resolve, way};
 use crate::types::{DType, Dim};
 
-/// Rows that a kernel works on at a time: enough to keep a product efficient, few enough to stay in the second-level
-/// cache, and few enough for a sum in single precision.
-const BLOCK: usize = 128;
-/// Elements of a block without rows of its own.
-const FLAT_BLOCK: usize = 8192;
+pub use verify::verify;
+
 /// Operations that may be repeated to save a transfer to memory and back.
 const CHEAP: usize = 8;
 
@@ -33,48 +34,15 @@ pub struct Fused {
 
 /// Cuts a graph into kernels.
 pub fn fuse(graph: &Graph) -> Fused {
-    let graph = legalise(graph);
+    let graph = legalise::legalise(graph);
     let mut ctx = Ctx::new(&graph);
     ctx.place_all();
-    let kernels = ctx.finish();
-    let check = kernels.1;
-    Fused { kernels: kernels.0, check, graph }
-}
-
-/// Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first.
-fn legalise(graph: &Graph) -> Graph {
-    let wide = |id: NodeId| match way(graph, id) {
-        Some((Reduction::Variance, way)) => way != Way::DownColumns,
-        _ => false,
-    };
-    if !graph.ids().any(wide) {
-        return graph.clone();
+    let (kernels, check) = ctx.finish();
+    let fused = Fused { graph, kernels, check };
+    if cfg!(debug_assertions) {
+        verify(&fused).expect("fusion keeps the order of the graph");
     }
-    let empty = Graph { slots: graph.slots.clone(), ..Graph::default() };
-    let mut b = crate::ir::Builder::new(empty);
-    let mut map: Vec<NodeId> = Vec::new();
-    for id in graph.ids() {
-        let node = &graph[id];
-        b.enter(node.layer.clone());
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        map.push(match node.op.axes().filter(|_| wide(id)) {
-            None => b.push(node.op.clone(), &operands, node.ty.clone()),
-            Some(axes) => {
-                let shape = b.shape(operands[0]);
-                let mean = b.mean(operands[0], axes);
-                let mean = b.broadcast_over(mean, &shape, axes);
-                let deviation = b.sub(operands[0], mean);
-                let square = b.mul(deviation, deviation);
-                b.mean(square, axes)
-            }
-        });
-    }
-    let moved = graph.outputs.iter().map(|output| crate::ir::Output {
-        role: output.role.clone(),
-        node: map[output.node.index()],
-    });
-    b.graph_mut().outputs = moved.collect();
-    b.finish()
+    fused
 }
 
 /// A kernel while it is being filled.
@@ -112,6 +80,7 @@ impl<'a> Ctx<'a> {
 
     fn place_all(&mut self) {
         let live = self.g.live();
+        self.place_prepared(&live);
         let mut results: Vec<(NodeId, &Role)> = self.g.outputs.iter().map(|out| (out.node, &out.role)).collect();
         results.retain(|(_, role)| !matches!(role, Role::Update(_)));
         results.sort_by_key(|(id, _)| *id);
@@ -132,71 +101,23 @@ impl<'a> Ctx<'a> {
         self.place_updates();
     }
 
-    /// Updates come last: each behind every reader of the value it overwrites, and all behind the check of the loss.
-    fn place_updates(&mut self) {
-        let updates: Vec<(NodeId, usize)> = self.g.outputs.iter().filter_map(|out| match out.role {
-            Role::Update(param) => Some((out.node, param)),
-            _ => None,
-        }).collect();
-        if updates.is_empty() {
-            return;
+    /// What depends on parameters alone and is wanted once a column comes first, so that the products behind it can use it
+    /// in their epilogues: scale and shift of a batch norm in inference.
+    fn place_prepared(&mut self, live: &[bool]) {
+        let mut varies = vec![false; self.g.nodes.len()];
+        for id in self.g.ids() {
+            let node = &self.g[id];
+            let computed = !node.op.is_map() && !node.op.is_leaf() && !node.op.is_view();
+            let input = matches!(node.op, Op::Input(_) | Op::Count(_));
+            varies[id.index()] = input || computed || node.operands.iter().any(|x| varies[x.index()]);
         }
-        let written: Vec<usize> = updates.iter().map(|&(_, param)| param).collect();
-        for &(node, param) in &updates {
-            self.keep_foreign_reads(node, param, &written);
-        }
-        let first = self.check.unwrap_or(0);
-        for (node, param) in updates {
-            let after_readers = self.after_readers(param, Domain::of(&self.g[node].ty.shape));
-            self.place_update(node, param, first.max(after_readers));
-        }
-    }
-
-    /// A map of this update that reads another parameter that is updated too is computed before any update is.
-    fn keep_foreign_reads(&mut self, node: NodeId, own: usize, written: &[usize]) {
-        let family = |param: usize| match self.g.slots.params[param].kind {
-            SlotKind::Optimiser(of) => of,
-            _ => param,
-        };
-        let mut open = vec![node];
-        let mut foreign = Vec::new();
-        while let Some(id) = open.pop() {
-            if self.home[id.index()].is_some() {
-                continue;
-            }
-            for &operand in &self.g[id].operands {
-                let base = self.base(operand);
-                match self.g[base].op {
-                    Op::Param(other) if written.contains(&other) && family(other) != family(own) => foreign.push(id),
-                    _ => open.push(base),
-                }
+        for id in self.g.ids().filter(|id| live[id.index()]) {
+            let base = self.base(id);
+            let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
+            if column && self.g[base].op.is_map() && !varies[base.index()] {
+                self.keep(base);
             }
         }
-        foreign.sort();
-        foreign.dedup();
-        for id in foreign.into_iter().filter(|&id| self.g[id].op.is_map()) {
-            self.keep(id);
-        }
-    }
-
-    /// The first kernel in which a parameter may be overwritten: behind those that read it, or the last of them if it
-    /// reads exactly the element that it then writes.
-    fn after_readers(&self, param: usize, domain: Domain) -> usize {
-        let mut first = 0;
-        for (index, draft) in self.drafts.iter().enumerate() {
-            let reads = |id: &NodeId| {
-                self.g[*id].operands.iter().any(|&x| self.g[self.base(x)].op == Op::Param(param))
-            };
-            if draft.product.as_ref().is_some_and(reads) {
-                first = first.max(index + 1);
-            }
-            let aligned = draft.domain == domain;
-            let views = draft.stores.iter().any(|store| self.g[self.base(store.node)].op == Op::Param(param));
-            if views || draft.nodes.iter().any(reads) {
-                first = first.max(if aligned && draft.product.is_none_or(|id| !reads(&id)) { index } else { index + 1 });
-            }
-        }
-        first
     }
 
     /// The node behind all views.
@@ -369,14 +290,25 @@ impl<'a> Ctx<'a> {
                 || demand.maps.iter().any(|map| draft.nodes.contains(map))
         };
         let wanted = self.elements_read(id, domain, demand);
-        let shares = |draft: &Draft| {
-            draft.product.is_none() && wanted.iter().any(|base| self.reads_element(draft, *base))
-        };
+        let shares =
+            |draft: &Draft| draft.product.is_none() && wanted.iter().any(|base| self.reads_element(draft, *base));
         // A variance is shifted by its first row, so that row has to be at hand without any sum along rows.
         let suits = |draft: &Draft| draft.domain == domain && !(moments && self.has_row_sums(draft));
         let candidates = || (first..self.drafts.len()).filter(|&kernel| suits(&self.drafts[kernel]));
         let found = candidates().find(|&kernel| computes(&self.drafts[kernel]));
-        if let Some(kernel) = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel]))) {
+        let found = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel])));
+        // Numbers that are one a row are computed beside the elements of that row.
+        let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
+        let beside = || {
+            let wider = |draft: &Draft| !along_row && joins(draft.domain, domain) && computes(draft);
+            (first..self.drafts.len()).find(|&kernel| wider(&self.drafts[kernel]))
+        };
+        // A kernel of one row costs its call more than its work: those of one width share it.
+        let short = || {
+            let single_row = domain.rows == Dim::Fixed(1);
+            candidates().find(|&kernel| single_row && self.drafts[kernel].product.is_none())
+        };
+        if let Some(kernel) = found.or_else(beside).or_else(short) {
             return kernel;
         }
         self.drafts.push(Draft { domain, product: None, nodes: Vec::new(), stores: Vec::new() });
@@ -386,7 +318,7 @@ impl<'a> Ctx<'a> {
     /// Whether a value computed in kernel `home` can be read in the same kernel, if that is over `domain`.
     fn in_reach(&self, source: NodeId, home: usize, domain: Domain) -> bool {
         let along = way(self.g, source).is_none_or(|(_, way)| way == Way::AlongRow);
-        along && self.drafts[home].domain == domain
+        along && joins(self.drafts[home].domain, domain)
     }
 
     fn has_row_sums(&self, draft: &Draft) -> bool {
@@ -404,93 +336,41 @@ impl<'a> Ctx<'a> {
 
     fn reads_element(&self, draft: &Draft, base: NodeId) -> bool {
         draft.domain != Domain::SCALAR
-            && draft.nodes.iter().flat_map(|&id| &self.g[id].operands).any(|&operand| {
-                resolve(self.g, operand, draft.domain) == (base, Class::Element)
-            })
+            && draft
+                .nodes
+                .iter()
+                .flat_map(|&id| &self.g[id].operands)
+                .any(|&operand| resolve(self.g, operand, draft.domain) == (base, Class::Element))
     }
 
     fn finish(self) -> (Vec<Kernel>, Option<usize>) {
-        let kernels = self.drafts.into_iter().map(|draft| finish(self.g, draft)).collect();
+        let kernels = self.drafts.into_iter().map(|draft| phases::finish(self.g, draft)).collect();
         (kernels, self.check)
     }
+}
+
+/// Whether what is computed over `inner` can be computed in a kernel over `outer`: the same, or one number a row of it.
+fn joins(outer: Domain, inner: Domain) -> bool {
+    outer == inner || (inner.cols == 1 && outer.rows == inner.rows && inner != Domain::SCALAR)
 }
 
 /// Whether a map costs about as much as an addition.
 fn is_cheap(op: &Op) -> bool {
     matches!(
         op,
-        Op::Neg | Op::Abs | Op::Add | Op::Sub | Op::Mul | Op::MulAdd | Op::Max | Op::Min | Op::Compare(_) | Op::Select
-            | Op::Not | Op::IndexEq | Op::ToFloat | Op::Detach
+        Op::Neg
+            | Op::Abs
+            | Op::Add
+            | Op::Sub
+            | Op::Mul
+            | Op::MulAdd
+            | Op::Max
+            | Op::Min
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Not
+            | Op::IndexEq
+            | Op::ToFloat
+            | Op::Detach
     )
-}
-
-/// Orders the steps of a kernel, finds their phases and sets the block.
-fn finish(g: &Graph, mut draft: Draft) -> Kernel {
-    draft.nodes.sort();
-    let domain = draft.domain;
-    let steps = phased(g, &draft);
-    let mut kernel = Kernel { domain, product: draft.product, steps, stores: draft.stores, block: BLOCK };
-    if kernel.is_flat(g) {
-        kernel.block = (FLAT_BLOCK / domain.cols).max(1);
-    }
-    if let Dim::Fixed(rows) = domain.rows {
-        kernel.block = kernel.block.min(rows.max(1));
-    }
-    kernel
-}
-
-/// The steps of a kernel, each in the phase in which all it needs is ready.
-fn phased(g: &Graph, draft: &Draft) -> Vec<Step> {
-    let domain = draft.domain;
-    let mut steps: Vec<Step> = Vec::new();
-    for &node in &draft.nodes {
-        let mut phase = 0;
-        for &operand in &g[node].operands {
-            let (base, _) = resolve(g, operand, domain);
-            if let Some(step) = steps.iter().find(|step| step.node == base) {
-                let along_row = matches!(way(g, base), Some((_, Way::AlongRow)));
-                phase = phase.max(step.phase + usize::from(along_row));
-            }
-        }
-        let shape = if g[node].op.is_map() { &g[node].ty.shape } else { &g[g[node].operands[0]].ty.shape };
-        let class = domain.class_of(shape).expect("a node is placed in a kernel that can compute it");
-        steps.push(Step { node, class, phase });
-    }
-    // Truth values and indices are not kept from phase to phase: they are computed again.
-    let mut index = steps.len();
-    while index > 0 {
-        index -= 1;
-        let Step { node, class, phase } = steps[index];
-        for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
-            let (base, _) = resolve(g, operand, domain);
-            let fleeting = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
-            let known = |step: &Step| step.node == base && (step.phase == phase || step.class != Class::Element);
-            if fleeting && draft.nodes.contains(&base) && !steps.iter().any(known) {
-                steps.push(Step { node: base, class: Class::Element, phase });
-                index = steps.len();
-            }
-        }
-    }
-    steps.sort_by_key(|step| step.node);
-    steps
-}
-
-impl Kernel {
-    /// Whether rows do not matter, so that a block is one run of elements.
-    pub fn is_flat(&self, g: &Graph) -> bool {
-        let element = |class: Class| matches!(class, Class::Element | Class::Single);
-        let plain = |step: &Step| {
-            let reads = g[step.node].operands.iter().all(|&operand| {
-                let (base, class) = resolve(g, operand, self.domain);
-                element(class) && !matches!(g[base].op, Op::Iota(_))
-            });
-            let reduces = way(g, step.node).is_none_or(|(_, way)| way == Way::Everything);
-            step.phase == 0 && element(step.class) && reads && reduces
-        };
-        let stores = self.stores.iter().all(|store| {
-            let (base, class) = resolve(g, store.node, self.domain);
-            element(class) && !matches!(g[base].op, Op::Iota(_))
-        });
-        self.product.is_none() && self.steps.iter().all(plain) && stores
-    }
 }

@@ -81,7 +81,9 @@ impl Text<'_> {
             Op::Param(index) => graph.slots.params[*index].name.clone(),
             Op::Scalar(index) => return scalar(&graph.slots.scalars[*index]),
             Op::Count(factor) => return crate::types::Dim::Batch(*factor).to_string(),
-            Op::Iota(axis) => return if *axis == 0 && graph[base].ty.shape.0[0].is_batch() { "row" } else { "column" }.to_string(),
+            Op::Iota(axis) => {
+                return if *axis == 0 && graph[base].ty.shape.0[0].is_batch() { "row" } else { "column" }.to_string();
+            }
             _ => self.names.name(graph, base),
         };
         let mark = match class {

@@ -44,30 +44,55 @@ pub enum Op {
     Iota(usize),
     /// A constant times the batch size, as a number.
     Count(usize),
+    /// `-x`.
     Neg,
+    /// `|x|`.
     Abs,
+    /// `e^x`.
     Exp,
+    /// `e^x - 1`.
     Expm1,
+    /// The natural logarithm.
     Ln,
+    /// `ln(1 + x)`.
     Log1p,
+    /// `1 / (1 + e^-x)`.
     Sigmoid,
+    /// The hyperbolic tangent.
     Tanh,
+    /// `ln(1 + e^x)`.
     Softplus,
+    /// The error function.
     Erf,
+    /// The square root.
     Sqrt,
+    /// `1 / sqrt(x)`.
     Rsqrt,
+    /// A position as a number.
     ToFloat,
+    /// An integral number as a position.
     ToIndex,
+    /// The negation of a truth value.
     Not,
+    /// `a + b`.
     Add,
+    /// `a - b`.
     Sub,
+    /// `a b`.
     Mul,
+    /// `a / b`.
     Div,
+    /// The larger of two.
     Max,
+    /// The smaller of two.
     Min,
+    /// An IEEE-754 comparison.
     Compare(Cmp),
+    /// Whether two positions are the same.
     IndexEq,
+    /// `a b + c`, rounded once.
     MulAdd,
+    /// The second where the first holds, else the third.
     Select,
     /// The identity, through which no gradient flows.
     Detach,

@@ -26,7 +26,7 @@ impl fmt::Display for Graph {
 pub(crate) fn line_with_layer(f: &mut impl fmt::Write, line: &str, layer: &str) -> fmt::Result {
     match layer {
         "" => writeln!(f, "{line}"),
-        layer => writeln!(f, "{line:<52} # {layer}"),
+        layer => writeln!(f, "{line:<64} # {layer}"),
     }
 }
 
@@ -53,7 +53,8 @@ impl Names {
     pub(crate) fn new(graph: &Graph) -> Names {
         let mut next = 0..;
         let live = graph.live();
-        let number = graph.ids().map(|id| (live[id.index()] && graph.constant(id).is_none()).then(|| next.next()).flatten());
+        let number =
+            graph.ids().map(|id| (live[id.index()] && graph.constant(id).is_none()).then(|| next.next()).flatten());
         Names { number: number.collect() }
     }
 
@@ -108,9 +109,10 @@ pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
     format!("{text} : {}", TensorType::to_string(&node.ty))
 }
 
-/// A number as short as it can be and still be itself.
+/// A number as compiled code has it: as short as it can be and still be the same f32.
 pub(crate) fn constant(value: f64) -> String {
-    if value.is_finite() && value != 0.0 && !(1e-4..1e7).contains(&value.abs()) {
+    let value = value as f32;
+    if value.is_finite() && value != 0.0 && !(1e-4..1e7f32).contains(&value.abs()) {
         format!("{value:e}")
     } else {
         format!("{value}")

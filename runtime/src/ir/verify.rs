@@ -42,7 +42,8 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
             let target = &node.ty.shape.0;
             let increasing = axes.windows(2).all(|pair| pair[0] < pair[1]);
             let source = &types[0].shape.0;
-            let fits = axes.len() == source.len() && axes.iter().zip(source).all(|(&axis, dim)| target.get(axis) == Some(dim));
+            let fits =
+                axes.len() == source.len() && axes.iter().zip(source).all(|(&axis, dim)| target.get(axis) == Some(dim));
             match increasing && fits && types[0].dtype == node.ty.dtype {
                 true => Ok(()),
                 false => Err(format!("{} does not broadcast to {} along {axes:?}", types[0], node.ty)),

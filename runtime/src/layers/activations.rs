@@ -1,14 +1,18 @@
 //! Activations: pure functions of one value, or of one row of values, each a composition of primitive operations.
 
-use super::{Arg, ArgDef, ArgKind, Gain, LayerDef, float, word};
+use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Misfit, float, word};
 use crate::ir::{Builder, NodeId};
 use crate::lower::Scope;
 use crate::scalar::Cmp;
+use crate::types::Shape;
 
 const ANY: ArgKind = ArgKind::Number { least: -1e6, most: 1e6, range: "between -1e6 and 1e6" };
 
 macro_rules! activation {
     ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $doc:literal $function:expr) => {
+        activation! { $(#[$meta])* $item $name $gain [$($arg),*] $doc $function, |x, _| Ok(x.clone()) }
+    };
+    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $doc:literal $function:expr, $shape:expr) => {
         $(#[$meta])*
         pub const $item: LayerDef = LayerDef {
             name: $name,
@@ -16,10 +20,10 @@ macro_rules! activation {
             stem: $name,
             doc: $doc,
             args: &[$($arg),*],
-            shape: |x, _| Ok(x.clone()),
+            shape: $shape,
             params: |_, _, _| Vec::new(),
             lower: |scope: &mut Scope<'_>, x| {
-                let function: fn(&mut Builder, &[Arg], NodeId) -> NodeId = $function;
+                let function: Function = $function;
                 function(scope.b, scope.args, x)
             },
             least_rows: 1,
@@ -148,14 +152,22 @@ activation! {
     SOFTMAX "softmax" Xavier []
     "`e^x / sum(e^x)` along the last axis, shifted by the largest so that nothing overflows. Before `cross_entropy` leave it out: that \
      takes logits."
-    |b, _, x| softmax(b, x)
+    |b, _, x| softmax(b, x), |x, _| of_rows(x)
 }
 
 activation! {
     /// The logarithm of softmax.
     LOG_SOFTMAX "log_softmax" Xavier []
     "`x - ln(sum(e^x))` along the last axis, shifted by the largest so that nothing overflows."
-    |b, _, x| log_softmax(b, x)
+    |b, _, x| log_softmax(b, x), |x, _| of_rows(x)
+}
+
+/// A row for each sample, along which something is normalised.
+fn of_rows(x: &Shape) -> Result<Shape, Misfit> {
+    match x.rank() {
+        2.. => Ok(x.clone()),
+        _ => Err(Misfit { needs: "[B, ..., classes]".to_string(), hint: None }),
+    }
 }
 
 /// `x` above 0, else `alpha (e^x - 1)`. The exponential sees no positive number, so that nothing infinite meets a zero
@@ -170,7 +182,7 @@ fn elu(b: &mut Builder, x: NodeId, alpha: f64) -> NodeId {
 }
 
 /// Softmax along the last axis.
-pub fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
+fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
     let (shape, axes) = rows(b, x);
     let shifted = shift(b, x);
     let exp = b.exp(shifted);
@@ -180,7 +192,7 @@ pub fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
 }
 
 /// Log-softmax along the last axis.
-pub fn log_softmax(b: &mut Builder, x: NodeId) -> NodeId {
+fn log_softmax(b: &mut Builder, x: NodeId) -> NodeId {
     let (shape, axes) = rows(b, x);
     let shifted = shift(b, x);
     let exp = b.exp(shifted);
@@ -191,7 +203,7 @@ pub fn log_softmax(b: &mut Builder, x: NodeId) -> NodeId {
 }
 
 /// `x` minus the largest of its row. Both functions are invariant under the shift, so no gradient has to flow through it.
-fn shift(b: &mut Builder, x: NodeId) -> NodeId {
+pub(crate) fn shift(b: &mut Builder, x: NodeId) -> NodeId {
     let (shape, axes) = rows(b, x);
     let fixed = b.detach(x);
     let top = b.max_over(fixed, &axes);
@@ -199,7 +211,7 @@ fn shift(b: &mut Builder, x: NodeId) -> NodeId {
     b.sub(x, top)
 }
 
-fn rows(b: &Builder, x: NodeId) -> (crate::types::Shape, [usize; 1]) {
+fn rows(b: &Builder, x: NodeId) -> (Shape, [usize; 1]) {
     let shape = b.shape(x);
     let last = shape.rank() - 1;
     (shape, [last])

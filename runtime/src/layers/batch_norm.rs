@@ -38,12 +38,8 @@ pub const BATCH_NORM: LayerDef = LayerDef {
     ],
     shape: |x, _| features(x).map(|_| x.clone()),
     params: |x, _, _| {
-        let param = |name, value, kind| ParamDef {
-            name,
-            shape: vec![x.0[1].factor()],
-            init: Init::Constant(value),
-            kind,
-        };
+        let param =
+            |name, value, kind| ParamDef { name, shape: vec![x.0[1].factor()], init: Init::Constant(value), kind };
         vec![
             param("gamma", 1.0, SlotKind::Parameter),
             param("beta", 0.0, SlotKind::Parameter),

@@ -36,8 +36,7 @@ pub const DENSE: LayerDef = LayerDef {
             ("he_normal", _) | ("auto", Gain::He) => Init::HeNormal { fan_in },
             _ => Init::XavierUniform { fan_in, fan_out },
         };
-        let mut params =
-            vec![ParamDef { name: "weight", shape: vec![fan_in, fan_out], init, kind: SlotKind::Weight }];
+        let mut params = vec![ParamDef { name: "weight", shape: vec![fan_in, fan_out], init, kind: SlotKind::Weight }];
         if flag(args, 1) {
             let (init, kind) = (Init::Constant(0.0), SlotKind::Parameter);
             params.push(ParamDef { name: "bias", shape: vec![fan_out], init, kind });

@@ -13,9 +13,8 @@ use crate::ir::{Builder, NodeId, SlotKind};
 use crate::lower::Scope;
 use crate::types::Shape;
 
-pub use activations::{
-    ELU, GELU, LEAKY_RELU, LOG_SOFTMAX, RELU, SELU, SIGMOID, SILU, SOFTMAX, SOFTPLUS, STEP, TANH, log_softmax, softmax,
-};
+pub(crate) use activations::shift;
+pub use activations::{ELU, GELU, LEAKY_RELU, LOG_SOFTMAX, RELU, SELU, SIGMOID, SILU, SOFTMAX, SOFTPLUS, STEP, TANH};
 pub use batch_norm::BATCH_NORM;
 pub use dense::DENSE;
 pub use flatten::FLATTEN;
@@ -63,8 +62,11 @@ pub struct LayerDef {
     /// For an activation: what it asks of the weights before it.
     pub gain: Option<Gain>,
     /// For a pure function: the composition, also usable in expressions.
-    pub function: Option<fn(&mut Builder, &[Arg], NodeId) -> NodeId>,
+    pub function: Option<Function>,
 }
+
+/// The composition of a pure function: from a value, a value.
+pub type Function = fn(&mut Builder, &[Arg], NodeId) -> NodeId;
 
 /// Which default initialisation suits the activation that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,6 +72,7 @@ pub struct KernelPlan {
 
 /// Plans the memory of a program.
 pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
+    check_sizes(&fused.graph, max_batch)?;
     let mut arena = Arena::default();
     let mut places = leaves(&fused.graph);
     let last_use = last_uses(fused);
@@ -103,6 +104,23 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
     }
     Ok(Plan { places, kernels, arena: arena.len, unshared, params, params_len, max_batch })
+}
+
+/// Every value fits the address space, and so does their sum, before any length is computed.
+fn check_sizes(graph: &Graph, max_batch: usize) -> Result<(), BuildError> {
+    let limit = LIMIT_GIB << 30 >> 2;
+    let values = graph.nodes.iter().map(|node| node.ty.shape.at(max_batch));
+    let params = graph.slots.params.iter().map(|slot| slot.shape.clone());
+    let mut total = 0usize;
+    for shape in params.chain(values) {
+        let len = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent)).filter(|len| *len <= limit);
+        let fits = len.is_some_and(|len| total.checked_add(len).is_some());
+        total = total.saturating_add(len.unwrap_or(0));
+        if !fits {
+            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+        }
+    }
+    Ok(())
 }
 
 /// Offsets of the parameters in their block, and its length. The same for every program of a network.
@@ -255,7 +273,10 @@ fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
         for &operand in &graph[step.node].operands {
             let (base, class) = resolve(graph, operand, kernel.domain);
             let earlier = kernel.steps.iter().any(|other| {
-                other.node == base && other.phase < step.phase && graph[base].op.is_map() && other.class == Class::Element
+                other.node == base
+                    && other.phase < step.phase
+                    && graph[base].op.is_map()
+                    && other.class == Class::Element
             });
             // Truth values and indices are not kept: codegen computes them again from what is.
             if earlier && class == Class::Element && graph[base].ty.dtype == DType::F32 && !result.contains(&base) {

@@ -17,7 +17,10 @@ pub fn text(plan: &Plan, fused: &Fused) -> String {
     line(format!("parameters {:.1} KiB", kib(plan.params_len)));
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let memory = &plan.kernels[index];
-        line(format!("kernel {index}: {} x {}, {} rows at a time", kernel.domain.rows, kernel.domain.cols, kernel.block));
+        line(format!(
+            "kernel {index}: {} x {}, {} rows at a time",
+            kernel.domain.rows, kernel.domain.cols, kernel.block
+        ));
         let mut entry = |what: &str, at: usize| line(format!("  {what:<24} at {at}"));
         for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
             if let Some(Place::Arena(at)) = plan.places.get(&store.node) {

@@ -16,11 +16,17 @@ pub struct Reg(pub u32);
 /// The six IEEE-754 comparisons. Every one but `Ne` is false when an operand is NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cmp {
+    /// Equal.
     Eq,
+    /// Not equal.
     Ne,
+    /// Less.
     Lt,
+    /// Less or equal.
     Le,
+    /// Greater.
     Gt,
+    /// Greater or equal.
     Ge,
 }
 
@@ -28,20 +34,28 @@ pub enum Cmp {
 ///
 /// The transcendental functions have a default body: a polynomial in the operations above them, at most 2 ulp from the
 /// exact value in f32 (`softplus`, a composition, 4). The f64 interpreter overrides them with those of `libm`.
+#[allow(clippy::wrong_self_convention, reason = "the receiver is the code being built, not the value")]
 pub trait Scalar {
     /// The float constant `c`.
     fn float(&mut self, c: f64) -> Reg;
     /// The 32-bit integer constant `c`.
     fn int(&mut self, c: i32) -> Reg;
 
+    /// `x + y`.
     fn add(&mut self, x: Reg, y: Reg) -> Reg;
+    /// `x - y`.
     fn sub(&mut self, x: Reg, y: Reg) -> Reg;
+    /// `x y`.
     fn mul(&mut self, x: Reg, y: Reg) -> Reg;
+    /// `x / y`.
     fn div(&mut self, x: Reg, y: Reg) -> Reg;
     /// `x * y + z`, rounded once where the machine has FMA and twice where it has not.
     fn mul_add(&mut self, x: Reg, y: Reg, z: Reg) -> Reg;
+    /// `-x`: the sign bit inverted, of NaN too.
     fn neg(&mut self, x: Reg) -> Reg;
+    /// `|x|`: the sign bit cleared.
     fn abs(&mut self, x: Reg) -> Reg;
+    /// The square root, correctly rounded; NaN below 0.
     fn sqrt(&mut self, x: Reg) -> Reg;
     /// To the nearest integer, ties to even.
     fn round(&mut self, x: Reg) -> Reg;
@@ -50,8 +64,11 @@ pub trait Scalar {
     fn cmp(&mut self, op: Cmp, x: Reg, y: Reg) -> Reg;
     /// A comparison of integers for equality.
     fn int_eq(&mut self, x: Reg, y: Reg) -> Reg;
+    /// Both masks.
     fn and(&mut self, p: Reg, q: Reg) -> Reg;
+    /// Either mask.
     fn or(&mut self, p: Reg, q: Reg) -> Reg;
+    /// Where the mask does not hold.
     fn not(&mut self, p: Reg) -> Reg;
     /// `x` where the mask holds, `y` elsewhere; floats or integers.
     fn select(&mut self, mask: Reg, x: Reg, y: Reg) -> Reg;
@@ -64,9 +81,13 @@ pub trait Scalar {
     fn bits(&mut self, x: Reg) -> Reg;
     /// The f32 with this bit pattern.
     fn from_bits(&mut self, x: Reg) -> Reg;
+    /// `x + y`, wrapping.
     fn int_add(&mut self, x: Reg, y: Reg) -> Reg;
+    /// `x - y`, wrapping.
     fn int_sub(&mut self, x: Reg, y: Reg) -> Reg;
+    /// The bits in both.
     fn int_and(&mut self, x: Reg, y: Reg) -> Reg;
+    /// The bits in either.
     fn int_or(&mut self, x: Reg, y: Reg) -> Reg;
     /// Left shift by a constant.
     fn shl(&mut self, x: Reg, bits: u32) -> Reg;
@@ -90,6 +111,7 @@ pub trait Scalar {
         self.select(take, x, y)
     }
 
+    /// `e^x`.
     fn exp(&mut self, x: Reg) -> Reg {
         elementary::exp(self, x)
     }
@@ -97,6 +119,7 @@ pub trait Scalar {
     fn expm1(&mut self, x: Reg) -> Reg {
         elementary::expm1(self, x)
     }
+    /// The natural logarithm; NaN below 0, `-inf` at 0.
     fn ln(&mut self, x: Reg) -> Reg {
         elementary::ln(self, x)
     }
@@ -104,6 +127,7 @@ pub trait Scalar {
     fn log1p(&mut self, x: Reg) -> Reg {
         elementary::log1p(self, x)
     }
+    /// The hyperbolic tangent.
     fn tanh(&mut self, x: Reg) -> Reg {
         elementary::tanh(self, x)
     }
@@ -115,6 +139,7 @@ pub trait Scalar {
     fn softplus(&mut self, x: Reg) -> Reg {
         elementary::softplus(self, x)
     }
+    /// The error function.
     fn erf(&mut self, x: Reg) -> Reg {
         elementary::erf(self, x)
     }

@@ -72,11 +72,7 @@ impl Feed {
     }
 
     /// Calls `run` with every tensor as compiled code reads it.
-    pub(super) fn with<R>(
-        &mut self,
-        tensors: &[Tensor<'_>],
-        run: impl FnOnce(&[Input<'_>]) -> R,
-    ) -> R {
+    pub(super) fn with<R>(&mut self, tensors: &[Tensor<'_>], run: impl FnOnce(&[Input<'_>]) -> R) -> R {
         for ((tensor, floats), ids) in tensors.iter().zip(&mut self.floats).zip(&mut self.ids) {
             floats.clear();
             ids.clear();

@@ -246,7 +246,7 @@ impl<N: Network> Session<N> {
         self.optimiser.values(self.rate, step, &mut self.scalars[own..]);
         for (value, slot) in self.scalars.iter_mut().zip(&self.train.slots.scalars) {
             if let ScalarSlot::Due { every, .. } = slot {
-                *value = if (step - 1) % every == 0 { 1.0 } else { 0.0 };
+                *value = if (step - 1).is_multiple_of(*every) { 1.0 } else { 0.0 };
             }
         }
     }

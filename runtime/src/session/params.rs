@@ -45,7 +45,9 @@ impl<N: Network> Session<N> {
     /// How many numbers training changes.
     pub fn param_count(&self) -> usize {
         let own = self.train.slots.params.iter().filter(|slot| is_own(slot.kind));
-        own.filter(|slot| slot.kind != crate::ir::SlotKind::Running).map(|slot| slot.shape.iter().product::<usize>()).sum()
+        own.filter(|slot| slot.kind != crate::ir::SlotKind::Running)
+            .map(|slot| slot.shape.iter().product::<usize>())
+            .sum()
     }
 }
 
@@ -92,7 +94,10 @@ fn find(slots: &Slots, name: &str) -> Result<usize, RunError> {
     let names = || slots.params.iter().map(|slot| slot.name.as_str());
     names().position(|known| known == name).ok_or_else(|| RunError::Name {
         name: name.to_string(),
-        closest: names().min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) < 5).map(str::to_string),
+        closest: names()
+            .min_by_key(|known| distance(known, name))
+            .filter(|known| distance(known, name) < 5)
+            .map(str::to_string),
     })
 }
 

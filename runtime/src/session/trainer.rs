@@ -73,7 +73,8 @@ impl<N: Network> PredictorBuilder<N> {
 
     /// The text of a stage of inference; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let text = check_batch(self.max_batch).and_then(|()| text(N::DEFINITION, stage, Purpose::Predict, self.max_batch));
+        let text =
+            check_batch(self.max_batch).and_then(|()| text(N::DEFINITION, stage, Purpose::Predict, self.max_batch));
         text.unwrap_or_else(|error| error.to_string())
     }
 }

@@ -138,7 +138,10 @@ pub const ALGEBRA: &[Rule] = &[
 ];
 
 /// Rules for the end, when products have found their places.
-pub const CONTRACTION: &[Rule] = &[Rule { name: "mul-add", apply: mul_add }];
+pub const CONTRACTION: &[Rule] = &[
+    Rule { name: "mul-add", apply: mul_add },
+    Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
+];
 
 /// The operand of a unary operation.
 fn unary(b: &Builder, id: NodeId, op: &Op) -> Option<NodeId> {
@@ -267,7 +270,13 @@ fn mul_add(b: &mut Builder, id: NodeId, single: &[bool]) -> Option<NodeId> {
         }
         Op::Sub => {
             if let Some((x, y)) = product(b, 1) {
-                let minus = b.neg(x);
+                // The sign goes to the factor that is computed less often.
+                let (x, y) = if broadcast(b, y).is_some() || b.graph().constant(y).is_some() { (y, x) } else { (x, y) };
+                let minus = b.graph().constant(x);
+                let minus = match minus {
+                    Some(value) => b.constant_like(-value, x),
+                    None => b.neg(x),
+                };
                 return Some(b.apply(Op::MulAdd, &[minus, y, operands(0)]));
             }
             let (x, y) = product(b, 0)?;

@@ -24,6 +24,11 @@ fn missing_output() {
 }
 
 #[test]
+fn no_ports() {
+    assert_snapshot!(signature("() -> ()"), @"1:5: expected a port like `x: [B, 8]`, found the end");
+}
+
+#[test]
 fn missing_semicolon() {
     assert_snapshot!(clauses("loss = mean(y)\nmetric m = mean(x)"), @"
     3:1: expected `;`, found `metric`
@@ -54,8 +59,8 @@ fn names_that_were_passed_over_are_not_unknown() {
          loss = mean(h) + mean(zzz);"
     ), @"
     1:9: expected `=`, found `16`
-    2:53: expected `,`, found `is`
-    3:36: unknown name `zzz`
+    2:49: expected `,`, found `is`
+    3:32: unknown name `zzz`
     ");
 }
 
@@ -84,10 +89,10 @@ fn every_mistake_at_once() {
          loss(label: [u8; B]) = cros_entropy(logits, label);
          metric accuracy = mean(argmax(logits) == lable);"
     ), @"
-    2:29: unknown argument `bais` of `Dense`; did you mean `bias`?
-    2:65: `momentum` of `BatchNorm` must be a number between 0 and 1, found `1.5`
-    3:29: expected `,`, found `relu`
-    6:37: unknown function `cros_entropy`; did you mean `cross_entropy`?
-    7:55: unknown name `lable`; did you mean `label`?
+    2:25: unknown argument `bais` of `Dense`; did you mean `bias`?
+    2:61: `momentum` of `BatchNorm` must be a number between 0 and 1, found `1.5`
+    3:25: expected `,`, found `relu`
+    6:33: unknown function `cros_entropy`; did you mean `cross_entropy`?
+    7:51: unknown name `lable`; did you mean `label`?
     ");
 }

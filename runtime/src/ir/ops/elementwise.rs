@@ -31,12 +31,8 @@ fn no_gradient(_: &mut Builder, at: &At) -> Vec<Option<NodeId>> {
 }
 
 /// Negation: `y = -x`. `f32[S] -> f32[S]`.
-pub const NEG: OpDef = OpDef {
-    name: "neg",
-    ty: same,
-    vjp: |b, at| vec![Some(b.neg(at.dy))],
-    body: Body::Map(|s, _, x| s.neg(x[0])),
-};
+pub const NEG: OpDef =
+    OpDef { name: "neg", ty: same, vjp: |b, at| vec![Some(b.neg(at.dy))], body: Body::Map(|s, _, x| s.neg(x[0])) };
 
 /// Absolute value: `y = |x|`. `f32[S] -> f32[S]`. The gradient at 0 is 0.
 pub const ABS: OpDef = OpDef {
@@ -311,9 +307,5 @@ pub const SELECT: OpDef = OpDef {
 };
 
 /// The identity, through which no gradient flows. `f32[S] -> f32[S]`.
-pub const DETACH: OpDef = OpDef {
-    name: "detach",
-    ty: |_, x| Ok(x[0].clone()),
-    vjp: no_gradient,
-    body: Body::Map(|_, _, x| x[0]),
-};
+pub const DETACH: OpDef =
+    OpDef { name: "detach", ty: |_, x| Ok(x[0].clone()), vjp: no_gradient, body: Body::Map(|_, _, x| x[0]) };

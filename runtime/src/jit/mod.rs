@@ -3,6 +3,9 @@
 //! In: functions. Out: one entry point, valid as long as the [`Code`] that owns it. All functions of a program are defined,
 //! then made executable at once; pages are never writable and executable at the same time.
 
+mod imports;
+mod text;
+
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context as CodegenContext, ir::Function};
@@ -12,9 +15,11 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use crate::codegen::{Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature};
 use crate::error::BuildError;
 use crate::fuse::Fused;
-use crate::microkernels::{finish, gemm};
-use crate::plan::{Plan, plan};
+use crate::microkernels::gemm;
+use crate::plan::Plan;
 use crate::types::TensorType;
+
+pub use text::{Text, isa_by_name, text, text_for};
 
 /// A compiled program.
 pub struct Code {
@@ -155,64 +160,9 @@ pub fn target(isa: &dyn TargetIsa) -> Target {
 pub fn functions(program: Program<'_>, target: Target, isa: gemm::Isa) -> (Vec<Function>, Constants) {
     let mut constants = Constants::default();
     let kernels = 0..program.fused.kernels.len();
-    let mut functions: Vec<Function> =
-        kernels.map(|index| kernel(program, index, target, &mut constants)).collect();
+    let mut functions: Vec<Function> = kernels.map(|index| kernel(program, index, target, &mut constants)).collect();
     functions.push(entry(program, target, isa));
     (functions, constants)
-}
-
-/// Which text of the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text {
-    /// Cranelift's intermediate language.
-    Clif,
-    /// Machine code.
-    Asm,
-}
-
-/// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is.
-pub fn text(fused: &Fused, max_batch: usize, text: Text) -> Result<String, BuildError> {
-    let mut builder = isa_by_name("x86_64-unknown-linux-gnu")?;
-    for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
-        builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
-    }
-    text_for(fused, max_batch, text, builder)
-}
-
-/// The instruction set of this name, without extensions; an error if this build of Cranelift has no code for it.
-pub fn isa_by_name(triple: &str) -> Result<cranelift_codegen::isa::Builder, BuildError> {
-    let triple = triple.parse().map_err(|_| BuildError::Machine(format!("no machine is called {triple}")))?;
-    cranelift_codegen::isa::lookup(triple).map_err(|error| BuildError::Machine(error.to_string()))
-}
-
-/// The code of a program as text, for a given machine.
-pub fn text_for(
-    fused: &Fused,
-    max_batch: usize,
-    text: Text,
-    builder: cranelift_codegen::isa::Builder,
-) -> Result<String, BuildError> {
-    let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
-    let isa = finish_isa(builder)?;
-    let (functions, _) = functions(Program { fused, plan: &plan }, target(&*isa), gemm::Isa::Avx2);
-    let mut result = String::new();
-    let last = functions.len() - 1;
-    for (index, function) in functions.into_iter().enumerate() {
-        let name = if index == last { "entry".to_string() } else { format!("kernel {index}") };
-        result.push_str(&format!("; {name}\n"));
-        match text {
-            Text::Clif => result.push_str(&function.display().to_string()),
-            Text::Asm => {
-                let mut context = CodegenContext::for_function(function);
-                context.set_disasm(true);
-                let code = context.compile(&*isa, &mut Default::default());
-                let code = code.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
-                result.push_str(code.vcode.as_deref().unwrap_or_default());
-            }
-        }
-        result.push('\n');
-    }
-    Ok(result)
 }
 
 /// Compiles a program for this machine.
@@ -227,12 +177,12 @@ pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
     let target = target(&*isa);
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     for import in Import::ALL {
-        builder.symbol(import.symbol(), address(import));
+        builder.symbol(import.symbol(), imports::address(import));
     }
     let mut module = JITModule::new(builder);
     let (functions, constants) = functions(program, target, gemm::Isa::detect());
     let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
-    let ids = declare(&mut module, functions.len() - 1, target).map_err(failed)?;
+    let ids = declare(&mut module, functions.len() - 1, target)?;
     let mut context = CodegenContext::new();
     for (function, &id) in functions.into_iter().zip(&ids) {
         context.clear();
@@ -255,124 +205,16 @@ pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
 }
 
 /// Declares kernels, entry and imports, so that their numbers are those that code generation uses.
-fn declare(module: &mut JITModule, kernels: usize, target: Target) -> Result<Vec<FuncId>, cranelift_module::ModuleError> {
+fn declare(module: &mut JITModule, kernels: usize, target: Target) -> Result<Vec<FuncId>, BuildError> {
+    let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
     let mut ids = Vec::new();
     for index in 0..kernels {
         let signature = kernel_signature(target);
-        ids.push(module.declare_function(&format!("kernel{index}"), Linkage::Local, &signature)?);
+        ids.push(module.declare_function(&format!("kernel{index}"), Linkage::Local, &signature).map_err(failed)?);
     }
-    ids.push(module.declare_function("entry", Linkage::Export, &entry_signature(target))?);
+    ids.push(module.declare_function("entry", Linkage::Export, &entry_signature(target)).map_err(failed)?);
     for import in Import::ALL {
-        module.declare_function(import.symbol(), Linkage::Import, &import.signature(target))?;
+        module.declare_function(import.symbol(), Linkage::Import, &import.signature(target)).map_err(failed)?;
     }
     Ok(ids)
-}
-
-fn address(import: Import) -> *const u8 {
-    match import {
-        Import::Product => product as *const u8,
-        Import::PackRight => pack_right as *const u8,
-        Import::PackedProduct => packed_product as *const u8,
-        Import::SumColumns => sum_columns as *const u8,
-        Import::SumEverything => sum_everything as *const u8,
-        Import::MaxColumns => max_columns as *const u8,
-        Import::MaxEverything => max_everything as *const u8,
-        Import::MergeMoments => merge_moments as *const u8,
-    }
-}
-
-/// The instruction set of this number, as code generation wrote it.
-fn isa(number: usize) -> gemm::Isa {
-    match number {
-        0 => gemm::Isa::Avx512,
-        1 => gemm::Isa::Avx2,
-        _ => gemm::Isa::Portable,
-    }
-}
-
-extern "C" fn product(
-    number: usize,
-    rows: usize,
-    cols: usize,
-    inner: usize,
-    a: *const f32,
-    a_row: usize,
-    a_col: usize,
-    b: *const f32,
-    b_row: usize,
-    b_col: usize,
-    c: *mut f32,
-    ldc: usize,
-    workspace: *mut f32,
-) {
-    let a = gemm::Operand { ptr: a, row: a_row, col: a_col };
-    let b = gemm::Operand { ptr: b, row: b_row, col: b_col };
-    // SAFETY: code generation passes operands, result and workspace as the plan laid them out, and an instruction set
-    // that was detected when the program was compiled.
-    unsafe { gemm::gemm(isa(number), rows, cols, inner, a, b, c, ldc, workspace) }
-}
-
-extern "C" fn pack_right(
-    number: usize,
-    cols: usize,
-    inner: usize,
-    b: *const f32,
-    row: usize,
-    col: usize,
-    packed: *mut f32,
-) {
-    // SAFETY: as for `product`; the plan has room for the packed operand.
-    unsafe { gemm::pack_b(isa(number), cols, inner, gemm::Operand { ptr: b, row, col }, packed) }
-}
-
-extern "C" fn packed_product(
-    number: usize,
-    rows: usize,
-    cols: usize,
-    inner: usize,
-    a: *const f32,
-    a_row: usize,
-    a_col: usize,
-    packed: *const f32,
-    c: *mut f32,
-    ldc: usize,
-    workspace: *mut f32,
-) {
-    let a = gemm::Operand { ptr: a, row: a_row, col: a_col };
-    // SAFETY: as for `product`; `pack_right` has run for the same extents.
-    unsafe { gemm::gemm_packed(isa(number), rows, cols, inner, a, packed, c, ldc, workspace) }
-}
-
-extern "C" fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
-    // SAFETY: the plan laid out partial results and result.
-    unsafe { finish::sum_columns(partials, blocks, stride, count, out) }
-}
-
-extern "C" fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
-    // SAFETY: the plan laid out partial results and result.
-    unsafe { finish::sum_everything(partials, count, out) }
-}
-
-extern "C" fn max_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
-    // SAFETY: the plan laid out partial results and result.
-    unsafe { finish::max_columns(partials, blocks, stride, count, out) }
-}
-
-extern "C" fn max_everything(partials: *const f32, count: usize, out: *mut f32) {
-    // SAFETY: the plan laid out partial results and result.
-    unsafe { finish::max_everything(partials, count, out) }
-}
-
-extern "C" fn merge_moments(
-    partials: *const f32,
-    stride: usize,
-    columns: usize,
-    block: usize,
-    rows: usize,
-    sum: *mut f32,
-    variance: *mut f32,
-) {
-    let moments = finish::Moments { partials, stride, columns, block, rows };
-    // SAFETY: the plan laid out partial results and results; a null sum is not wanted.
-    unsafe { finish::merge_moments(&moments, sum, variance) }
 }

@@ -1,0 +1,70 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::workloads::Workload;
+
+pub const USAGE: &str = "\
+usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--mode default]
+                                   [--seconds S] [--warmup S] [--out FILE]
+
+Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE.";
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arguments {
+    /// All of them if none.
+    pub workload: Option<Workload>,
+    /// How many threads were asked for.
+    pub threads: usize,
+    /// How long training steps are measured.
+    pub seconds: f64,
+    /// How long they run before that.
+    pub warmup: f64,
+    /// Where to append the line.
+    pub out: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Nothing if help was asked for.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+        let (mut workload, mut threads, mut seconds, mut warmup, mut out) = (None, 1, None, None, None);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                // What cargo adds.
+                "--bench" => {}
+                "--help" | "-h" => return Ok(None),
+                "--workload" => workload = Some(number::<Workload>(&word, &value()?)?),
+                "--threads" => threads = number(&word, &value()?)?,
+                "--seconds" => seconds = Some(duration(&word, &value()?)?),
+                "--warmup" => warmup = Some(duration(&word, &value()?)?),
+                "--out" => out = Some(value()?).filter(|path| path != "-").map(PathBuf::from),
+                "--mode" => match value()?.as_str() {
+                    "default" => {}
+                    other => return Err(format!("unknown mode `{other}`; the one mode is `default`")),
+                },
+                _ => return Err(format!("unknown argument `{word}`")),
+            }
+        }
+        if threads == 0 {
+            return Err("--threads must be at least 1".to_string());
+        }
+        let brief = workload.is_none();
+        let seconds = seconds.unwrap_or(if brief { 0.5 } else { 3.0 });
+        let warmup = warmup.unwrap_or(if brief { 0.1 } else { 0.5 });
+        Ok(Some(Arguments { workload, threads, seconds, warmup, out }))
+    }
+}
+
+fn number<T: FromStr<Err: Display>>(name: &str, word: &str) -> Result<T, String> {
+    word.parse().map_err(|error| format!("{name} {word}: {error}"))
+}
+
+fn duration(name: &str, word: &str) -> Result<f64, String> {
+    match number(name, word)? {
+        seconds if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
+        seconds => Err(format!("{name} must lie between 0 and 3600 seconds, got {seconds}")),
+    }
+}

@@ -1,0 +1,90 @@
+//! How long a training step takes, on the workloads that other frameworks are measured on. `../README.md` says more.
+//!
+//! ```text
+//! cargo bench --bench step                                   # all workloads, briefly, as a table
+//! cargo bench --bench step -- --workload mlp --seconds 3     # one of them, as a line of JSON
+//! ```
+
+mod arguments;
+mod record;
+mod timing;
+mod workloads;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use arguments::{Arguments, USAGE};
+use record::Record;
+use workloads::Workload;
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("error: {message}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.threads > 1 {
+        eprintln!("note: gradloom computes on one thread so far; `threads` is recorded as {}", arguments.threads);
+    }
+    let result = match arguments.workload {
+        Some(workload) => one(workload, &arguments, start),
+        None => all(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Measures one workload and writes its line.
+fn one(workload: Workload, arguments: &Arguments, start: Instant) -> Result<()> {
+    let record = workload.measure(arguments, start)?;
+    match &arguments.out {
+        None => println!("{}", record.json()),
+        Some(path) => {
+            record.append(path)?;
+            println!("{}", record.summary());
+        }
+    }
+    Ok(())
+}
+
+/// Measures every workload for a moment.
+fn all(arguments: &Arguments) -> Result<()> {
+    println!("workload    step median       min   forward 1 row     batch   compile     loss");
+    for workload in Workload::ALL {
+        let record = workload.measure(arguments, Instant::now())?;
+        if let Some(path) = &arguments.out {
+            record.append(path)?;
+        }
+        println!("{}", row(&record));
+    }
+    Ok(())
+}
+
+fn row(record: &Record) -> String {
+    let (step, one, batch) = (&record.step, &record.infer_one, &record.infer_batch);
+    format!(
+        "{:<8} {:>11.1} us {:>9.1} {:>12.1} us {:>9.1} {:>6.1} ms   {:.3} -> {:.3}",
+        record.workload.name(),
+        step.median(),
+        step.min(),
+        one.median(),
+        batch.median(),
+        1e3 * record.build_s,
+        record.loss_first,
+        record.loss_last,
+    )
+}

@@ -1,0 +1,198 @@
+//! The workloads: networks, data and optimisers as the other frameworks have them, and how one is measured.
+
+use std::hint::black_box;
+use std::str::FromStr;
+use std::time::Instant;
+
+use gradloom::ndarray::{Array, Array1, Array2, ArrayView, ArrayView2, Axis, Dimension, array};
+use gradloom::{Adam, AdamW, Network, Sgd, Trainer, network};
+
+use crate::Result;
+use crate::arguments::Arguments;
+use crate::record::{Record, involuntary_switches, peak_rss_mib};
+use crate::timing::Samples;
+
+network! {
+    Xor<x: [B, 2] -> y: [B, 1]> { Dense(8), tanh, Dense(1), sigmoid }
+    loss(target: [B, 1]) = mse(y, target);
+}
+
+network! {
+    Mlp<x: [B, 784] -> logits: [B, 10]> {
+        Dense(256), BatchNorm, relu,
+        Dense(128), BatchNorm, relu,
+        Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+network! {
+    Wide<x: [B, 1024] -> logits: [B, 10]> {
+        Dense(1024), BatchNorm, gelu(approx = tanh),
+        Dense(1024), BatchNorm, gelu(approx = tanh),
+        Dense(1024), BatchNorm, gelu(approx = tanh),
+        Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+/// Declares the network with the layers given four times.
+macro_rules! deep_bn {
+    ($($layers:tt)*) => {
+        network! {
+            DeepBn<x: [B, 256] -> logits: [B, 10]> { $($layers)* $($layers)* $($layers)* $($layers)* Dense(10) }
+            loss(label: [u8; B]) = cross_entropy(logits, label);
+        }
+    };
+}
+
+deep_bn! {
+    Dense(256, bias = false), BatchNorm, tanh,
+    Dense(256, bias = false), BatchNorm, tanh,
+    Dense(256, bias = false), BatchNorm, tanh,
+    Dense(256, bias = false), BatchNorm, tanh,
+    Dense(256, bias = false), BatchNorm, tanh,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    Xor,
+    Mlp,
+    Wide,
+    DeepBn,
+}
+
+impl Workload {
+    pub const ALL: [Workload; 4] = [Workload::Xor, Workload::Mlp, Workload::Wide, Workload::DeepBn];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::Xor => "xor",
+            Workload::Mlp => "mlp",
+            Workload::Wide => "wide",
+            Workload::DeepBn => "deepbn",
+        }
+    }
+
+    /// Measures training and inference. `start` is when the process, or the workload, began.
+    pub fn measure(self, arguments: &Arguments, start: Instant) -> Result<Record> {
+        let run = Run { workload: self, arguments, start };
+        match self {
+            Workload::Xor => {
+                let x = array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
+                let target = array![[0.0f32], [1.0], [1.0], [0.0]];
+                run.measure(Xor::trainer(Sgd::new(0.1)), x, target, |step| step.loss)
+            }
+            Workload::Mlp => {
+                let (x, label) = classes(128, 784);
+                run.measure(Mlp::trainer(Adam::new(1e-3)), x, label, |step| step.loss)
+            }
+            Workload::Wide => {
+                let (x, label) = classes(256, 1024);
+                run.measure(Wide::trainer(AdamW::new(1e-3).decay(0.01)), x, label, |step| step.loss)
+            }
+            Workload::DeepBn => {
+                let (x, label) = classes(1024, 256);
+                run.measure(DeepBn::trainer(Sgd::new(0.01).momentum(0.9)), x, label, |step| step.loss)
+            }
+        }
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Workload, String> {
+        let found = Workload::ALL.into_iter().find(|workload| workload.name() == name);
+        found.ok_or_else(|| "the workloads are xor, mlp, wide and deepbn".to_string())
+    }
+}
+
+/// One measurement.
+struct Run<'a> {
+    workload: Workload,
+    arguments: &'a Arguments,
+    start: Instant,
+}
+
+impl Run<'_> {
+    fn measure<N, T, D>(
+        &self,
+        trainer: Trainer<N>,
+        x: Array2<f32>,
+        target: Array<T, D>,
+        loss: fn(N::Step) -> f32,
+    ) -> Result<Record>
+    where
+        N: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView<'a, T, D>>,
+        T: 'static,
+        D: Dimension,
+    {
+        let batch = x.len_of(Axis(0));
+        let before_build = Instant::now();
+        let mut net = trainer.max_batch(batch).seed(1).build()?;
+        let built = Instant::now();
+        let loss_first = loss(net.step(x.view(), target.view())?);
+        let first = Instant::now();
+
+        let (seconds, warmup) = (self.arguments.seconds, self.arguments.warmup);
+        let mut loss_last = loss_first;
+        let switches = involuntary_switches();
+        let step =
+            Samples::of(seconds, warmup, || net.step(x.view(), target.view()).map(|step| loss_last = loss(step)))?;
+        let switches = involuntary_switches().zip(switches).map(|(after, before)| after - before);
+        let peak_rss_mib = peak_rss_mib();
+
+        let (seconds, warmup) = ((seconds / 3.0).max(0.5f64.min(seconds)), warmup.min(0.3));
+        let row = x.slice_axis(Axis(0), (0..1).into());
+        let infer_one = Samples::of(seconds, warmup, || net.predict(row).map(|outputs| drop(black_box(outputs))))?;
+        let infer_batch =
+            Samples::of(seconds, warmup, || net.predict(x.view()).map(|outputs| drop(black_box(outputs))))?;
+        Ok(Record {
+            workload: self.workload,
+            threads: self.arguments.threads,
+            batch,
+            step,
+            infer_one,
+            infer_batch,
+            first_step_s: (first - self.start).as_secs_f64(),
+            build_s: (built - before_build).as_secs_f64(),
+            compile_s: (first - built).as_secs_f64(),
+            peak_rss_mib,
+            switches,
+            loss_first,
+            loss_last,
+        })
+    }
+}
+
+/// Standard normal inputs, and labels of ten classes.
+fn classes(rows: usize, cols: usize) -> (Array2<f32>, Array1<u8>) {
+    let mut random = Random(1);
+    let x = Array2::from_shape_simple_fn((rows, cols), || random.normal());
+    let label = Array1::from_shape_simple_fn(rows, || (random.next() % 10) as u8);
+    (x, label)
+}
+
+/// SplitMix64 (Steele, Lea & Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From above 0 up to 1.
+    fn uniform(&mut self) -> f64 {
+        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Box & Muller 1958.
+    fn normal(&mut self) -> f32 {
+        let (radius, turn) = ((-2.0 * self.uniform().ln()).sqrt(), std::f64::consts::TAU * self.uniform());
+        (radius * turn.cos()) as f32
+    }
+}

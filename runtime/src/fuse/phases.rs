@@ -1,0 +1,103 @@
+//! The order inside a kernel: steps, the phases of a row, and the size of a block.
+
+use super::Draft;
+use crate::ir::{Graph, Op};
+use crate::kernel::{Class, Kernel, Step, Way, resolve, way};
+use crate::types::{DType, Dim};
+
+/// Rows that a kernel works on at a time: enough to keep a product efficient, few enough to stay in the second-level
+/// cache, and few enough for a sum in single precision.
+const BLOCK: usize = 128;
+/// Elements of a block without rows of its own.
+const FLAT_BLOCK: usize = 8192;
+
+/// Orders the steps of a kernel, finds their phases and sets the block.
+pub(super) fn finish(g: &Graph, mut draft: Draft) -> Kernel {
+    draft.nodes.sort();
+    let domain = draft.domain;
+    let steps = phased(g, &draft);
+    let mut kernel = Kernel { domain, product: draft.product, steps, stores: draft.stores, block: BLOCK };
+    if kernel.is_flat(g) {
+        kernel.block = (FLAT_BLOCK / domain.cols).max(1);
+    }
+    if let Dim::Fixed(rows) = domain.rows {
+        kernel.block = kernel.block.min(rows.max(1));
+    }
+    kernel
+}
+
+/// The steps of a kernel, each in the phase in which all it needs is ready.
+fn phased(g: &Graph, draft: &Draft) -> Vec<Step> {
+    let domain = draft.domain;
+    let mut steps: Vec<Step> = Vec::new();
+    for &node in &draft.nodes {
+        let mut phase = 0;
+        for &operand in &g[node].operands {
+            let (base, _) = resolve(g, operand, domain);
+            if let Some(step) = steps.iter().find(|step| step.node == base) {
+                let along_row = matches!(way(g, base), Some((_, Way::AlongRow)));
+                phase = phase.max(step.phase + usize::from(along_row));
+            }
+        }
+        let shape = if g[node].op.is_map() { &g[node].ty.shape } else { &g[g[node].operands[0]].ty.shape };
+        let class = domain.class_of(shape).expect("a node is placed in a kernel that can compute it");
+        steps.push(Step { node, class, phase });
+    }
+    sink(g, draft, &mut steps);
+    repeat_fleeting(g, draft, &mut steps);
+    steps.sort_by_key(|step| step.node);
+    steps
+}
+
+/// Moves maps to the phase that reads them first, so that nothing has to be kept of them until then.
+fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
+    for index in (0..steps.len()).rev() {
+        let Step { node, class, phase } = steps[index];
+        if class != Class::Element || !g[node].op.is_map() {
+            continue;
+        }
+        let reads =
+            |step: &&Step| g[step.node].operands.iter().any(|&operand| resolve(g, operand, draft.domain).0 == node);
+        let first = steps[index + 1..].iter().filter(reads).map(|step| step.phase).min();
+        steps[index].phase = first.unwrap_or(phase);
+    }
+}
+
+/// Truth values and indices are not kept from phase to phase: they are computed again.
+fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
+    let domain = draft.domain;
+    let mut index = steps.len();
+    while index > 0 {
+        index -= 1;
+        let Step { node, class, phase } = steps[index];
+        for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
+            let (base, _) = resolve(g, operand, domain);
+            let fleeting = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
+            let known = |step: &Step| step.node == base && (step.phase == phase || step.class != Class::Element);
+            if fleeting && draft.nodes.contains(&base) && !steps.iter().any(known) {
+                steps.push(Step { node: base, class: Class::Element, phase });
+                index = steps.len();
+            }
+        }
+    }
+}
+
+impl Kernel {
+    /// Whether rows do not matter, so that a block is one run of elements.
+    pub fn is_flat(&self, g: &Graph) -> bool {
+        let element = |class: Class| matches!(class, Class::Element | Class::Single);
+        let plain = |step: &Step| {
+            let reads = g[step.node].operands.iter().all(|&operand| {
+                let (base, class) = resolve(g, operand, self.domain);
+                element(class) && !matches!(g[base].op, Op::Iota(_))
+            });
+            let reduces = way(g, step.node).is_none_or(|(_, way)| way == Way::Everything);
+            step.phase == 0 && element(step.class) && reads && reduces
+        };
+        let stores = self.stores.iter().all(|store| {
+            let (base, class) = resolve(g, store.node, self.domain);
+            element(class) && !matches!(g[base].op, Op::Iota(_))
+        });
+        self.product.is_none() && self.steps.iter().all(plain) && stores
+    }
+}

@@ -1,0 +1,78 @@
+//! Where updates are written: behind every reader of the old value, and behind the check of the loss.
+
+use super::Ctx;
+use crate::ir::{NodeId, Op, Role, SlotKind};
+use crate::kernel::Domain;
+
+impl Ctx<'_> {
+    /// Updates come last: each behind every reader of the value it overwrites, and all behind the check of the loss.
+    pub(super) fn place_updates(&mut self) {
+        let updates: Vec<(NodeId, usize)> = self
+            .g
+            .outputs
+            .iter()
+            .filter_map(|out| match out.role {
+                Role::Update(param) => Some((out.node, param)),
+                _ => None,
+            })
+            .collect();
+        if updates.is_empty() {
+            return;
+        }
+        let written: Vec<usize> = updates.iter().map(|&(_, param)| param).collect();
+        for &(node, param) in &updates {
+            self.keep_foreign_reads(node, param, &written);
+        }
+        let first = self.check.unwrap_or(0);
+        for (node, param) in updates {
+            let after_readers = self.after_readers(param, Domain::of(&self.g[node].ty.shape));
+            self.place_update(node, param, first.max(after_readers));
+        }
+    }
+
+    /// A map of this update that reads another parameter that is updated too is computed before any update is.
+    fn keep_foreign_reads(&mut self, node: NodeId, own: usize, written: &[usize]) {
+        let family = |param: usize| match self.g.slots.params[param].kind {
+            SlotKind::Optimiser(of) => of,
+            _ => param,
+        };
+        let mut open = vec![node];
+        let mut foreign = Vec::new();
+        while let Some(id) = open.pop() {
+            if self.home[id.index()].is_some() {
+                continue;
+            }
+            for &operand in &self.g[id].operands {
+                let base = self.base(operand);
+                match self.g[base].op {
+                    Op::Param(other) if written.contains(&other) && family(other) != family(own) => foreign.push(id),
+                    _ => open.push(base),
+                }
+            }
+        }
+        foreign.sort();
+        foreign.dedup();
+        for id in foreign.into_iter().filter(|&id| self.g[id].op.is_map()) {
+            self.keep(id);
+        }
+    }
+
+    /// The first kernel in which a parameter may be overwritten: behind those that read it, or the last of them if it
+    /// reads exactly the element that it then writes.
+    fn after_readers(&self, param: usize, domain: Domain) -> usize {
+        let mut first = 0;
+        for (index, draft) in self.drafts.iter().enumerate() {
+            let reads = |id: &NodeId| self.g[*id].operands.iter().any(|&x| self.g[self.base(x)].op == Op::Param(param));
+            if draft.product.as_ref().is_some_and(reads) {
+                first = first.max(index + 1);
+            }
+            let aligned = draft.domain == domain;
+            let views = draft.stores.iter().any(|store| self.g[self.base(store.node)].op == Op::Param(param));
+            if views || draft.nodes.iter().any(reads) {
+                first =
+                    first.max(if aligned && draft.product.is_none_or(|id| !reads(&id)) { index } else { index + 1 });
+            }
+        }
+        first
+    }
+}

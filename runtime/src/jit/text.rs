@@ -1,0 +1,65 @@
+//! The code of a program as text, for a fixed machine, so that it reads the same everywhere.
+
+use cranelift_codegen::Context;
+use cranelift_codegen::settings::Configurable;
+
+use super::{finish_isa, functions, target};
+use crate::codegen::Program;
+use crate::error::BuildError;
+use crate::fuse::Fused;
+use crate::microkernels::gemm;
+use crate::plan::plan;
+
+/// Which text of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Cranelift's intermediate language.
+    Clif,
+    /// Machine code.
+    Asm,
+}
+
+/// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is.
+pub fn text(fused: &Fused, max_batch: usize, text: Text) -> Result<String, BuildError> {
+    let mut builder = isa_by_name("x86_64-unknown-linux-gnu")?;
+    for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
+        builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
+    }
+    text_for(fused, max_batch, text, builder)
+}
+
+/// The instruction set of this name, without extensions; an error if this build of Cranelift has no code for it.
+pub fn isa_by_name(triple: &str) -> Result<cranelift_codegen::isa::Builder, BuildError> {
+    let triple = triple.parse().map_err(|_| BuildError::Machine(format!("no machine is called {triple}")))?;
+    cranelift_codegen::isa::lookup(triple).map_err(|error| BuildError::Machine(error.to_string()))
+}
+
+/// The code of a program as text, for a given machine.
+pub fn text_for(
+    fused: &Fused,
+    max_batch: usize,
+    text: Text,
+    builder: cranelift_codegen::isa::Builder,
+) -> Result<String, BuildError> {
+    let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
+    let isa = finish_isa(builder)?;
+    let (functions, _) = functions(Program { fused, plan: &plan }, target(&*isa), gemm::Isa::Avx2);
+    let mut result = String::new();
+    let last = functions.len() - 1;
+    for (index, function) in functions.into_iter().enumerate() {
+        let name = if index == last { "entry".to_string() } else { format!("kernel {index}") };
+        result.push_str(&format!("; {name}\n"));
+        match text {
+            Text::Clif => result.push_str(&function.display().to_string()),
+            Text::Asm => {
+                let mut context = Context::for_function(function);
+                context.set_disasm(true);
+                let code = context.compile(&*isa, &mut Default::default());
+                let code = code.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
+                result.push_str(code.vcode.as_deref().unwrap_or_default());
+            }
+        }
+        result.push('\n');
+    }
+    Ok(result)
+}

@@ -1,0 +1,385 @@
+//! Every operation as machine code against the interpreter, over sizes that meet vector bodies, remainders and the ends of
+//! blocks; and the special values of IEEE-754.
+
+use gradloom_runtime::init::Random;
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::ops::{self, Body};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, ScalarSlot};
+use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
+
+use crate::compiled::{Compiled, Reference};
+use crate::{draw, handmade};
+
+const COLS: [usize; 9] = [1, 3, 4, 5, 7, 16, 17, 33, 64];
+const ROWS: [usize; 6] = [1, 2, 5, 128, 129, 130];
+const MAX_ROWS: usize = 130;
+
+/// From operands of one shape, a float of that shape.
+type Build = fn(&mut Builder, &Op, &[NodeId]) -> NodeId;
+
+/// Element-wise operations, with their number of operands and what makes a float of the result.
+fn elementwise() -> Vec<(Op, usize, Build)> {
+    let itself: Build = |b, op, x| b.apply(op.clone(), x);
+    let chosen: Build = |b, op, x| {
+        let mask = b.apply(op.clone(), &x[..2]);
+        b.select(mask, x[2], x[0])
+    };
+    let of_positive: Build = |b, op, x| {
+        let size = b.abs(x[0]);
+        b.apply(op.clone(), &[size])
+    };
+    let mut cases: Vec<(Op, usize, Build)> = Vec::new();
+    for op in [Op::Neg, Op::Abs, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::Detach] {
+        cases.push((op, 1, itself));
+    }
+    for op in [Op::Ln, Op::Log1p, Op::Sqrt, Op::Rsqrt] {
+        cases.push((op, 1, of_positive));
+    }
+    for op in [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Max, Op::Min] {
+        cases.push((op, 2, itself));
+    }
+    for cmp in [Cmp::Eq, Cmp::Ne, Cmp::Lt, Cmp::Le, Cmp::Gt, Cmp::Ge] {
+        cases.push((Op::Compare(cmp), 3, chosen));
+    }
+    cases.push((Op::Not, 3, |b, op, x| {
+        let less = b.compare(Cmp::Lt, x[0], x[1]);
+        let mask = b.apply(op.clone(), &[less]);
+        b.select(mask, x[2], x[0])
+    }));
+    cases.push((Op::Select, 3, |b, op, x| {
+        let zero = b.constant_like(0.0, x[0]);
+        let mask = b.compare(Cmp::Gt, x[0], zero);
+        b.apply(op.clone(), &[mask, x[1], x[2]])
+    }));
+    cases.push((Op::MulAdd, 3, itself));
+    cases.push((Op::ToFloat, 1, |b, op, x| {
+        let position = position(b, x[0]);
+        b.apply(op.clone(), &[position])
+    }));
+    cases.push((Op::ToIndex, 2, |b, op, x| {
+        let position = position(b, x[0]);
+        let number = b.to_float(position);
+        let back = b.apply(op.clone(), &[number]);
+        let same = b.index_eq(back, position);
+        b.select(same, x[0], x[1])
+    }));
+    cases.push((Op::IndexEq, 2, |b, op, x| {
+        let shape = b.shape(x[0]);
+        let row = b.iota(0, &shape);
+        let column = position(b, x[0]);
+        let diagonal = b.apply(op.clone(), &[row, column]);
+        b.select(diagonal, x[0], x[1])
+    }));
+    cases
+}
+
+/// The position along the last axis.
+fn position(b: &mut Builder, like: NodeId) -> NodeId {
+    let shape = b.shape(like);
+    b.iota(shape.rank() - 1, &shape)
+}
+
+/// Whether IEEE-754 leaves one result, so that compiled code has the interpreter's bits.
+fn is_exact(op: &Op) -> bool {
+    use Op::{Abs, Add, Compare, Detach, Div, IndexEq, Max, Min, Mul, Neg, Not, Select, Sqrt, Sub, ToFloat, ToIndex};
+    matches!(
+        op,
+        Neg | Abs
+            | Add
+            | Sub
+            | Mul
+            | Div
+            | Max
+            | Min
+            | Compare(_)
+            | Not
+            | Select
+            | Sqrt
+            | Detach
+            | ToFloat
+            | ToIndex
+            | IndexEq
+    )
+}
+
+fn matrix(cols: usize) -> TensorType {
+    TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(cols)]))
+}
+
+/// A graph whose results are those of `build`, applied to inputs of these types.
+fn graph(types: &[TensorType], build: impl Fn(&mut Builder, &[NodeId]) -> Vec<NodeId>) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let x: Vec<NodeId> = types.iter().map(|ty| handmade::input(&mut b, "x", ty.clone())).collect();
+    for (index, node) in build(&mut b, &x).into_iter().enumerate() {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+/// Compiles once and checks every batch size.
+#[track_caller]
+fn check(what: &str, graph: &Graph, batches: &[usize], exact: bool) {
+    let mut compiled = Compiled::new(graph, *batches.iter().max().expect("there are batches"));
+    for &batch in batches {
+        let values = draw::singles(&draw::values(graph, batch, batch as u64));
+        let results = compiled.run(batch, &values);
+        Reference::new(graph, batch, &values).check(&format!("{what}, {batch} rows"), &results);
+        let rounded = evaluate(graph, Precision::F32, batch, &values);
+        for output in graph.outputs.iter().filter(|_| exact) {
+            let (actual, wanted) = (results.get(&output.role), rounded[output.node].as_floats());
+            assert!(actual == wanted, "{what}, {batch} rows, {:?}: other bits than the interpreter's", output.role);
+        }
+    }
+}
+
+#[test]
+fn every_element_wise_operation_agrees_with_the_interpreter() {
+    for (op, count, build) in elementwise() {
+        for cols in COLS {
+            let graph = graph(&vec![matrix(cols); count], |b, x| vec![build(b, &op, x)]);
+            check(&format!("{op:?} on {cols} columns"), &graph, &ROWS, is_exact(&op));
+        }
+    }
+}
+
+#[test]
+fn every_element_wise_operation_works_on_numbers_and_vectors_too() {
+    let shapes = [Shape::scalar(), Shape::fixed(&[1]), Shape::fixed(&[37]), Shape(vec![Dim::B]), Shape::fixed(&[3, 5])];
+    for (op, count, build) in
+        elementwise().into_iter().filter(|(op, ..)| !matches!(op, Op::IndexEq | Op::ToFloat | Op::ToIndex))
+    {
+        for shape in &shapes {
+            let graph = graph(&vec![TensorType::f32(shape.clone()); count], |b, x| vec![build(b, &op, x)]);
+            check(&format!("{op:?} on {shape}"), &graph, &[1, 5, 130], is_exact(&op));
+        }
+    }
+}
+
+#[test]
+fn every_operation_that_becomes_code_is_covered() {
+    let cases = elementwise();
+    for def in ops::ALL.iter().filter(|def| matches!(def.body, Body::Map(_))) {
+        assert!(cases.iter().any(|(op, ..)| op.def().name == def.name), "`{}` has no case", def.name);
+    }
+}
+
+#[test]
+fn operands_may_repeat_along_rows_columns_or_both() {
+    let kinds = [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Max];
+    for cols in COLS {
+        let types = [
+            matrix(cols),
+            TensorType::f32(Shape(vec![Dim::B])),
+            TensorType::f32(Shape::fixed(&[cols])),
+            TensorType::scalar(),
+        ];
+        for op in &kinds {
+            let graph = graph(&types, |b, x| {
+                let shape = b.shape(x[0]);
+                let row = b.broadcast(x[1], &shape, &[0]);
+                let column = b.broadcast(x[2], &shape, &[1]);
+                let single = b.broadcast(x[3], &shape, &[]);
+                let constant = b.constant_like(-1.25, x[0]);
+                let operands = [x[0], row, column, single, constant];
+                let pairs = operands.iter().flat_map(|&y| operands.iter().map(move |&z| (y, z)));
+                pairs.filter(|(y, z)| y != z).map(|(y, z)| b.apply(op.clone(), &[y, z])).collect()
+            });
+            check(&format!("{op:?} on {cols} columns"), &graph, &[1, 5, MAX_ROWS], true);
+        }
+    }
+}
+
+#[test]
+fn leaves_and_views_are_results() {
+    for cols in COLS {
+        let mut b = Builder::new(Graph::default());
+        b.graph_mut().slots.scalars.push(ScalarSlot::Optimiser("rate"));
+        let x = handmade::input(&mut b, "x", matrix(cols));
+        let w = handmade::parameter(&mut b, "w", &[3, cols]);
+        let v = handmade::parameter(&mut b, "v", &[cols]);
+        let shape = b.shape(x);
+        let rate = b.scalar(0);
+        let count = b.count(&shape, &[0]);
+        let three = b.constant(3.0, &shape);
+        let column = b.iota(1, &shape);
+        let column = b.to_float(column);
+        let row = b.iota(0, &shape);
+        let row = b.to_float(row);
+        let long = b.reshape(x, Shape(vec![Dim::Batch(cols)]));
+        let sample = b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(1), Dim::Fixed(cols)]));
+        let rows = b.broadcast(v, &shape, &[1]);
+        let spread = b.spread(rate, &shape);
+        let results = [x, w, v, rate, count, three, column, row, long, sample, rows, spread];
+        for (index, node) in results.into_iter().enumerate() {
+            handmade::output(&mut b, Role::Output(index), node);
+        }
+        check(&format!("{cols} columns"), &b.finish(), &ROWS, true);
+    }
+}
+
+#[test]
+fn reductions_along_rows_down_columns_and_over_everything_agree_with_the_interpreter() {
+    for cols in COLS {
+        for axes in [vec![0], vec![1], vec![0, 1]] {
+            for kind in [Op::Sum, Op::MaxOver, Op::Variance] {
+                let op = kind(axes.clone());
+                let graph = graph(&[matrix(cols)], |b, x| vec![b.apply(op.clone(), x)]);
+                let exact = matches!(op, Op::MaxOver(_));
+                check(&format!("{op:?} of {cols} columns"), &graph, &[1, 2, 5, 128, 129, 130, 257, 1000], exact);
+            }
+        }
+    }
+}
+
+#[test]
+fn reductions_of_vectors_blocks_and_parameters_agree_with_the_interpreter() {
+    let fixed = |extents: &[usize]| Shape::fixed(extents);
+    let batches = |extents: &[usize]| {
+        Shape([Dim::B].into_iter().chain(extents.iter().map(|&extent| Dim::Fixed(extent))).collect())
+    };
+    let shapes = [batches(&[]), fixed(&[1]), fixed(&[1000]), fixed(&[300, 7]), batches(&[2, 5]), batches(&[3, 2, 9])];
+    for shape in shapes {
+        let rank = shape.rank();
+        let mut ways = vec![(0..rank).collect::<Vec<usize>>(), vec![rank - 1], (0..rank - 1).collect()];
+        ways.retain(|axes| !axes.is_empty());
+        ways.dedup();
+        for axes in ways {
+            for kind in [Op::Sum, Op::MaxOver, Op::Variance] {
+                let op = kind(axes.clone());
+                let graph = graph(&[TensorType::f32(shape.clone())], |b, x| vec![b.apply(op.clone(), x)]);
+                check(&format!("{op:?} of {shape}"), &graph, &[1, 5, 129, 300], matches!(op, Op::MaxOver(_)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_reduced_may_be_computed_on_the_way_and_used_behind() {
+    for cols in COLS {
+        let graph = graph(&[matrix(cols), matrix(cols)], |b, x| {
+            let product = b.mul(x[0], x[1]);
+            let shape = b.shape(product);
+            let along = b.sum(product, &[1]);
+            let repeated = b.broadcast(along, &shape, &[0]);
+            let share = b.sub(product, repeated);
+            let top = b.max_over(share, &[0]);
+            let spread = b.variance(share, &[0]);
+            let column = b.broadcast(top, &shape, &[1]);
+            let late = b.add(share, column);
+            let total = b.sum(late, &[0, 1]);
+            let rows = b.max_over(late, &[1]);
+            vec![along, share, top, spread, late, total, rows]
+        });
+        check(&format!("{cols} columns"), &graph, &[1, 5, 128, 129, 300], false);
+    }
+}
+
+#[test]
+fn products_agree_with_the_interpreter_whichever_operand_is_transposed() {
+    for (m, k, n) in
+        [(1, 1, 1), (3, 4, 5), (7, 16, 17), (33, 5, 1), (1, 33, 7), (64, 64, 64), (129, 40, 33), (5, 300, 3)]
+    {
+        for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+            let fixed = |x, y, swapped| TensorType::f32(Shape::fixed(&if swapped { [y, x] } else { [x, y] }));
+            let graph = graph(&[fixed(m, k, ta), fixed(k, n, tb)], |b, x| vec![b.dot(x[0], x[1], ta, tb)]);
+            check(&format!("{m}x{k} times {k}x{n}, transposed {ta} {tb}"), &graph, &[1], false);
+        }
+    }
+}
+
+#[test]
+fn products_follow_the_batch_in_rows_and_in_what_is_summed() {
+    for (k, n) in [(1, 1), (4, 5), (17, 33), (33, 7), (64, 16)] {
+        let weight = |x: usize, y: usize| TensorType::f32(Shape::fixed(&[x, y]));
+        let types = [matrix(k), weight(k, n), weight(n, k), matrix(n)];
+        let graph = graph(&types, |b, x| {
+            vec![b.dot(x[0], x[1], false, false), b.dot(x[0], x[2], false, true), b.dot(x[0], x[3], true, false)]
+        });
+        check(&format!("{k} to {n}"), &graph, &[1, 2, 5, 33, 128, 129, 130, 300], false);
+    }
+}
+
+#[test]
+fn class_ids_are_compared_and_counted() {
+    for cols in COLS {
+        let ids = TensorType { dtype: DType::U8, shape: Shape(vec![Dim::B]) };
+        let graph = graph(&[matrix(cols), ids], |b, x| {
+            let shape = b.shape(x[0]);
+            let position = b.iota(1, &shape);
+            let id = b.broadcast(x[1], &shape, &[0]);
+            let same = b.index_eq(position, id);
+            let picked = b.keep(same, x[0]);
+            let number = b.to_float(x[1]);
+            vec![b.sum(picked, &[1]), number]
+        });
+        check(&format!("{cols} columns"), &graph, &ROWS, false);
+    }
+}
+
+/// Numbers at the edges of IEEE-754, each with every other.
+fn special() -> Vec<f64> {
+    let least = f64::from(f32::from_bits(1));
+    let subnormal = f64::from(f32::MIN_POSITIVE / 8.0);
+    let positive = [0.0, least, subnormal, f64::from(f32::MIN_POSITIVE), 1e-30, 0.5, 1.0, 3.0, 88.0, 89.0, 104.0, 1e30];
+    let top = [f64::from(f32::MAX), f64::INFINITY];
+    let positive: Vec<f64> = positive.into_iter().chain(top).collect();
+    positive.iter().copied().chain(positive.iter().map(|x| -x)).chain([f64::NAN]).collect()
+}
+
+#[test]
+fn special_values_come_out_in_the_right_class() {
+    let values = special();
+    let count = values.len();
+    let pick = |at: fn(usize, usize) -> usize| -> Tensor {
+        let picked: Vec<f64> = (0..count * count).map(|index| values[at(index, count) % count]).collect();
+        Tensor::floats(&[count, count], picked)
+    };
+    let inputs = [
+        pick(|index, count| index / count),
+        pick(|index, count| index % count),
+        pick(|index, count| index / count * 7 + index % count * 3),
+    ];
+    for (op, operands, build) in elementwise() {
+        let graph = graph(&vec![matrix(count); operands], |b, x| vec![build(b, &op, x)]);
+        let values = Values { inputs: inputs[..operands].to_vec(), ..Values::default() };
+        let results = Compiled::new(&graph, count).run(count, &values);
+        let wanted = evaluate(&graph, Precision::F32, count, &values);
+        let (actual, wanted) = (results.get(&Role::Output(0)), wanted.output(&Role::Output(0)).as_floats());
+        for (at, (&actual, &wanted)) in actual.iter().zip(wanted).enumerate() {
+            let operands: Vec<f64> = inputs[..operands].iter().map(|input| input.as_floats()[at]).collect();
+            let class = |x: f64| (x.is_nan(), x.is_infinite(), x == 0.0, !x.is_nan() && x.is_sign_negative());
+            let subnormal = |x: f64| (x as f32).is_subnormal();
+            assert_eq!(class(actual), class(wanted), "{op:?} of {operands:e?} is {actual:e} instead of {wanted:e}");
+            assert_eq!(
+                subnormal(actual),
+                subnormal(wanted),
+                "{op:?} of {operands:e?} is {actual:e} instead of {wanted:e}"
+            );
+            let same = actual == wanted || actual.is_nan();
+            assert!(same || !is_exact(&op), "{op:?} of {operands:e?} is {actual:e} instead of {wanted:e}");
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinities_pass_through_reductions() {
+    let mut random = Random::new(3, 0);
+    for (special, cols, rows) in
+        [(f64::NAN, 7, 130), (f64::INFINITY, 7, 130), (f64::NEG_INFINITY, 33, 5), (f64::NAN, 1, 1)]
+    {
+        let graph = graph(&[matrix(cols)], |b, x| {
+            let ways: [&[usize]; 3] = [&[0], &[1], &[0, 1]];
+            ways.into_iter()
+                .flat_map(|axes| [b.sum(x[0], axes), b.max_over(x[0], axes), b.variance(x[0], axes)])
+                .collect()
+        });
+        let mut numbers = draw::normal(&[rows, cols], &mut random).as_floats().to_vec();
+        let at = random.below(numbers.len() as u64) as usize;
+        numbers[at] = special;
+        let values =
+            draw::singles(&Values { inputs: vec![Tensor::floats(&[rows, cols], numbers)], ..Values::default() });
+        let results = Compiled::new(&graph, rows).run(rows, &values);
+        Reference::new(&graph, rows, &values).check(&format!("{special} among {rows}x{cols}"), &results);
+    }
+}

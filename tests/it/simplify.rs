@@ -1,0 +1,343 @@
+//! Every rewrite of the simplifier: the smallest graph that shows it, before and after, and a numeric check of both.
+//!
+//! The checks run in the interpreter: in f64 to 1e-12, and in f32 to the bit wherever the rule promises that.
+
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
+use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
+use gradloom_runtime::types::{Dim, Shape, TensorType};
+use insta::assert_snapshot;
+
+use crate::draw;
+use crate::handmade::{input, output, parameter};
+
+/// What the inputs are made of where a rule is exact: every class of number.
+const SPECIAL: [f64; 8] = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-40, f32::MAX as f64, -1.5];
+const BATCH: usize = 4;
+
+/// A matrix of activations: `[B, n]`.
+fn x(b: &mut Builder, name: &'static str, columns: usize) -> NodeId {
+    input(b, name, TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(columns)])))
+}
+
+/// Graph before, graph after one sweep with this rule alone; checks that both compute the same.
+fn rewritten(name: &str, build: fn(&mut Builder) -> NodeId) -> String {
+    let rule = rule(name);
+    let mut b = Builder::new(Graph::default());
+    b.graph_mut().slots.outputs.push("y");
+    let result = build(&mut b);
+    output(&mut b, Role::Output(0), result);
+    let before = b.finish();
+    verify(&before).expect("the graph is one");
+    let (after, changed) = sweep(&before, &[rule]);
+    verify(&after).expect("the rewritten graph is one");
+    assert!(changed, "{name} applies");
+    let (rest, _) = sweep(&after, &[]);
+    same_numbers(name, &before, &rest);
+    format!("{before}=>\n{rest}")
+}
+
+fn rule(name: &str) -> Rule {
+    let mut rules = ALGEBRA.iter().chain(CONTRACTION);
+    *rules.find(|rule| rule.name == name).unwrap_or_else(|| panic!("no rule is called {name}"))
+}
+
+fn same_numbers(name: &str, before: &Graph, after: &Graph) {
+    let values = draw::values(before, BATCH, 7);
+    for (x, y) in outputs(before, after, Precision::F64, &values) {
+        assert!((x - y).abs() <= 1e-12 * x.abs().max(1.0), "{name} in f64: {x} becomes {y}");
+    }
+    // These round less often than what they replace.
+    if name.starts_with("fast-") || ["mul-add", "fold"].contains(&name) {
+        return;
+    }
+    for values in [special(values.clone()), values] {
+        for (x, y) in outputs(before, after, Precision::F32, &values) {
+            assert!(x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()), "{name} in f32: {x} becomes {y}");
+        }
+    }
+}
+
+/// Every input and parameter filled with zeros of both signs, infinities, NaN, a subnormal and the largest number.
+fn special(mut values: Values) -> Values {
+    for (slot, tensor) in values.inputs.iter_mut().chain(&mut values.params).enumerate() {
+        let len = tensor.as_floats().len();
+        let numbers: Vec<f64> = (0..len).map(|at| SPECIAL[(at + 3 * slot) % SPECIAL.len()]).collect();
+        *tensor = Tensor::floats(&tensor.shape, numbers);
+    }
+    values
+}
+
+fn outputs(before: &Graph, after: &Graph, precision: Precision, values: &Values) -> Vec<(f64, f64)> {
+    let role = Role::Output(0);
+    let (before, after) = (evaluate(before, precision, BATCH, values), evaluate(after, precision, BATCH, values));
+    let (x, y) = (before.output(&role), after.output(&role));
+    assert_eq!(x.shape, y.shape);
+    x.as_floats().iter().copied().zip(y.as_floats().iter().copied()).collect()
+}
+
+#[test]
+fn every_rule_is_shown_here() {
+    let here = include_str!("simplify.rs");
+    let rules = ALGEBRA.iter().chain(CONTRACTION);
+    let missing: Vec<&str> = rules.map(|rule| rule.name).filter(|name| !here.contains(&format!("rewritten(\"{name}\""))).collect();
+    assert!(missing.is_empty(), "no test shows {missing:?}");
+}
+
+#[test]
+fn what_depends_on_constants_alone_is_computed_now() {
+    assert_snapshot!(rewritten("fold", |b| {
+        let x = x(b, "x", 2);
+        let two = b.constant_like(2.0, x);
+        let root = b.sqrt(two);
+        b.mul(x, root)
+    }), @"");
+}
+
+#[test]
+fn a_constant_passes_through_a_view() {
+    assert_snapshot!(rewritten("fold", |b| {
+        let x = x(b, "x", 2);
+        let shape = b.shape(x);
+        let two = b.constant(2.0, &Shape::scalar());
+        let two = b.broadcast(two, &shape, &[]);
+        b.add(x, two)
+    }), @"");
+}
+
+#[test]
+fn detach_means_nothing_once_gradients_are_there() {
+    assert_snapshot!(rewritten("undetach", |b| {
+        let x = x(b, "x", 2);
+        let still = b.detach(x);
+        b.exp(still)
+    }), @"");
+}
+
+#[test]
+fn times_one_is_nothing() {
+    assert_snapshot!(rewritten("mul-one", |b| {
+        let x = x(b, "x", 2);
+        b.scale(x, 1.0)
+    }), @"");
+}
+
+#[test]
+fn divided_by_one_is_nothing() {
+    assert_snapshot!(rewritten("div-one", |b| {
+        let x = x(b, "x", 2);
+        let one = b.constant_like(1.0, x);
+        b.div(x, one)
+    }), @"");
+}
+
+#[test]
+fn minus_zero_is_nothing() {
+    assert_snapshot!(rewritten("sub-zero", |b| {
+        let x = x(b, "x", 2);
+        let zero = b.constant_like(0.0, x);
+        b.sub(x, zero)
+    }), @"");
+}
+
+#[test]
+fn plus_zero_stays_because_it_changes_minus_zero() {
+    let mut b = Builder::new(Graph::default());
+    let x = x(&mut b, "x", 2);
+    let y = b.offset(x, 0.0);
+    output(&mut b, Role::Output(0), y);
+    let (_, changed) = sweep(&b.finish(), ALGEBRA);
+    assert!(!changed);
+}
+
+#[test]
+fn two_signs_cancel() {
+    assert_snapshot!(rewritten("neg-neg", |b| {
+        let x = x(b, "x", 2);
+        let minus = b.neg(x);
+        b.neg(minus)
+    }), @"");
+}
+
+#[test]
+fn a_sign_moves_into_a_constant_factor() {
+    assert_snapshot!(rewritten("neg-mul", |b| {
+        let x = x(b, "x", 2);
+        let scaled = b.scale(x, 3.0);
+        b.neg(scaled)
+    }), @"");
+}
+
+#[test]
+fn adding_the_negative_is_subtracting() {
+    assert_snapshot!(rewritten("add-neg", |b| {
+        let (x, y) = (x(b, "x", 2), x(b, "y", 2));
+        let minus = b.neg(y);
+        b.add(x, minus)
+    }), @"");
+}
+
+#[test]
+fn adding_to_the_negative_is_subtracting() {
+    assert_snapshot!(rewritten("add-neg", |b| {
+        let (x, y) = (x(b, "x", 2), x(b, "y", 2));
+        let minus = b.neg(x);
+        b.add(minus, y)
+    }), @"");
+}
+
+#[test]
+fn subtracting_the_negative_is_adding() {
+    assert_snapshot!(rewritten("sub-neg", |b| {
+        let (x, y) = (x(b, "x", 2), x(b, "y", 2));
+        let minus = b.neg(y);
+        b.sub(x, minus)
+    }), @"");
+}
+
+#[test]
+fn a_division_by_a_power_of_two_is_a_product() {
+    assert_snapshot!(rewritten("div-power-of-two", |b| {
+        let x = x(b, "x", 2);
+        let eight = b.constant_like(8.0, x);
+        b.div(x, eight)
+    }), @"");
+}
+
+#[test]
+fn a_choice_between_equals_is_none() {
+    assert_snapshot!(rewritten("select-same", |b| {
+        let (x, y) = (x(b, "x", 2), x(b, "y", 2));
+        let mask = b.compare(Cmp::Lt, x, y);
+        b.select(mask, x, x)
+    }), @"");
+}
+
+#[test]
+fn only_the_last_shape_counts() {
+    assert_snapshot!(rewritten("reshape-reshape", |b| {
+        let w = parameter(b, "w", &[2, 6]);
+        let flat = b.reshape(w, Shape::fixed(&[12]));
+        b.reshape(flat, Shape::fixed(&[3, 4]))
+    }), @"");
+}
+
+#[test]
+fn a_reshape_to_the_same_shape_is_nothing() {
+    assert_snapshot!(rewritten("reshape-same", |b| {
+        let w = parameter(b, "w", &[2, 3]);
+        b.reshape(w, Shape::fixed(&[2, 3]))
+    }), @"");
+}
+
+#[test]
+fn a_broadcast_that_repeats_nothing_is_nothing() {
+    assert_snapshot!(rewritten("broadcast-same", |b| {
+        let w = parameter(b, "w", &[2, 3]);
+        b.broadcast(w, &Shape::fixed(&[2, 3]), &[0, 1])
+    }), @"");
+}
+
+#[test]
+fn two_broadcasts_are_one() {
+    assert_snapshot!(rewritten("broadcast-broadcast", |b| {
+        let w = parameter(b, "w", &[]);
+        let row = b.broadcast(w, &Shape::fixed(&[3]), &[]);
+        b.broadcast(row, &Shape::fixed(&[2, 3]), &[1])
+    }), @"");
+}
+
+#[test]
+fn a_map_runs_before_its_operands_are_repeated() {
+    assert_snapshot!(rewritten("map-before-broadcast", |b| {
+        let shape = Shape(vec![Dim::B, Dim::Fixed(3)]);
+        let (v, w) = (parameter(b, "v", &[3]), parameter(b, "w", &[3]));
+        let (v, w) = (b.broadcast(v, &shape, &[1]), b.broadcast(w, &shape, &[1]));
+        b.mul(v, w)
+    }), @"");
+}
+
+#[test]
+fn a_sign_leaves_a_sum() {
+    assert_snapshot!(rewritten("neg-after-sum", |b| {
+        let x = x(b, "x", 2);
+        let minus = b.neg(x);
+        b.sum(minus, &[0])
+    }), @"");
+}
+
+#[test]
+fn a_factor_that_does_not_vary_leaves_a_sum() {
+    assert_snapshot!(rewritten("fast-factor-out-of-sum", |b| {
+        let x = x(b, "x", 2);
+        let shape = b.shape(x);
+        let gamma = parameter(b, "gamma", &[2]);
+        let gamma = b.broadcast(gamma, &shape, &[1]);
+        let scaled = b.mul(x, gamma);
+        b.sum(scaled, &[0])
+    }), @"");
+}
+
+#[test]
+fn a_constant_leaves_a_sum() {
+    assert_snapshot!(rewritten("fast-factor-out-of-sum", |b| {
+        let x = x(b, "x", 2);
+        let scaled = b.scale(x, 3.0);
+        b.sum(scaled, &[0, 1])
+    }), @"");
+}
+
+#[test]
+fn a_product_and_a_sum_round_once() {
+    assert_snapshot!(rewritten("mul-add", |b| {
+        let (x, y, z) = (x(b, "x", 2), x(b, "y", 2), x(b, "z", 2));
+        let product = b.mul(x, y);
+        b.add(product, z)
+    }), @"");
+}
+
+#[test]
+fn taking_a_product_away_rounds_once() {
+    assert_snapshot!(rewritten("mul-add", |b| {
+        let (x, z) = (x(b, "x", 2), x(b, "z", 2));
+        let product = b.scale(x, 3.0);
+        b.sub(z, product)
+    }), @"");
+}
+
+#[test]
+fn a_product_with_another_reader_is_rounded_by_itself() {
+    let mut b = Builder::new(Graph::default());
+    let x = x(&mut b, "x", 2);
+    let square = b.mul(x, x);
+    let sum = b.add(square, x);
+    let both = b.apply(Op::Max, &[square, sum]);
+    output(&mut b, Role::Output(0), both);
+    let (_, changed) = sweep(&b.finish(), CONTRACTION);
+    assert!(!changed);
+}
+
+#[test]
+fn equal_operations_are_done_once() {
+    let mut b = Builder::new(Graph::default());
+    b.graph_mut().slots.outputs.push("y");
+    let x = x(&mut b, "x", 2);
+    let (first, second) = (b.exp(x), b.exp(x));
+    let sum = b.add(first, second);
+    output(&mut b, Role::Output(0), sum);
+    let (once, _) = sweep(&b.finish(), &[]);
+    assert_snapshot!(once, @"");
+}
+
+#[test]
+fn zeros_of_both_signs_are_different_constants() {
+    let mut b = Builder::new(Graph::default());
+    let x = x(&mut b, "x", 2);
+    let (plus, minus) = (b.offset(x, 0.0), b.offset(x, -0.0));
+    let quotient = b.div(plus, minus);
+    output(&mut b, Role::Output(0), quotient);
+    let before = b.finish();
+    let (after, _) = sweep(&before, &[]);
+    assert_eq!(after.nodes.len(), before.nodes.len());
+}

@@ -1,0 +1,211 @@
+//! The rooms are in order: what STYLE.md asks of the tree, read off the tree.
+//!
+//! Every test prints all offences at once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of the project: its path from the root, with `/`, and its text.
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// Its lines without what stands behind `//`, numbered from 1.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All text files; what builds and version control leave behind is passed over.
+fn files() -> Vec<File> {
+    let mut files = Vec::new();
+    let mut open = vec![root().to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the project can be read") {
+            let path: PathBuf = entry.expect("a folder of the project can be read").path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if path.is_dir() {
+                if !["target", ".git"].contains(&&*name) {
+                    open.push(path);
+                }
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                let path = path.strip_prefix(root()).expect("the walk starts at the root");
+                let path = path.to_string_lossy().replace('\\', "/");
+                files.push(File { path, text });
+            }
+        }
+    }
+    files.sort_by(|x, y| x.path.cmp(&y.path));
+    assert!(files.iter().any(|file| file.path == "runtime/src/lib.rs"), "the walk finds the compiler");
+    files
+}
+
+fn none(offences: &[String]) {
+    assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
+}
+
+/// The rooms of the compiler in the order of `lib.rs`: each module, and the files that may hold it.
+fn rooms() -> Vec<(String, Vec<String>)> {
+    let text = fs::read_to_string(root().join("runtime/src/lib.rs")).expect("the compiler has a lib.rs");
+    let mut rooms = Vec::new();
+    let mut other_file = None;
+    for line in text.lines() {
+        if let Some((_, path)) = line.split_once("path = \"") {
+            other_file = path.split('"').next().map(str::to_string);
+        }
+        let declared = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "));
+        if let Some(name) = declared.and_then(|rest| rest.strip_suffix(';')) {
+            let files = [Some(format!("{name}.rs")), Some(format!("{name}/")), other_file.take()];
+            rooms.push((name.to_string(), files.into_iter().flatten().collect()));
+        }
+    }
+    assert!(rooms.len() > 10, "the rooms are declared in lib.rs");
+    rooms
+}
+
+/// The modules that a line names: `crate::ir::Op` and each of `crate::{ir, types::Dim}`.
+fn named<'a>(line: &'a str) -> impl Iterator<Item = &'a str> {
+    let word = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+    let after = line.match_indices("crate::").filter(|(at, _)| !line[..*at].ends_with('$'));
+    after.flat_map(move |(at, found)| {
+        let rest = &line[at + found.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => list.split(',').map(|item| word(item.trim())).collect::<Vec<_>>(),
+            None => vec![word(rest)],
+        }
+    })
+}
+
+#[test]
+fn a_room_uses_itself_and_earlier_rooms_only() {
+    let rooms = rooms();
+    let mut offences = Vec::new();
+    for file in files() {
+        let Some(inside) = file.path.strip_prefix("runtime/src/") else { continue };
+        let home = rooms.iter().position(|(_, files)| {
+            files.iter().any(|own| inside == own || (own.ends_with('/') && inside.starts_with(own.as_str())))
+        });
+        let Some(home) = home else {
+            if inside != "lib.rs" {
+                offences.push(format!("{}: belongs to no module of lib.rs", file.path));
+            }
+            continue;
+        };
+        for (number, line) in file.code() {
+            for name in named(line) {
+                let other = rooms.iter().position(|(room, _)| room == name);
+                if other.is_some_and(|other| other > home) {
+                    offences.push(format!("{}:{number}: `{}` uses the later `{name}`", file.path, rooms[home].0));
+                }
+            }
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn every_file_says_first_what_it_is() {
+    let mut offences = Vec::new();
+    for file in files().into_iter().filter(File::is_rust) {
+        let documented = file.text.starts_with("//!") || file.text.starts_with("#![doc = include_str!");
+        if !documented && !file.path.starts_with("macros/tests/ui/") {
+            offences.push(format!("{}: does not begin with //!", file.path));
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn unsafe_code_lives_in_three_rooms_and_says_why_it_is_sound() {
+    let allowed = ["jit", "pool", "microkernels"];
+    let mut offences = Vec::new();
+    for file in files().into_iter().filter(File::is_rust) {
+        let room = file.path.strip_prefix("runtime/src/").and_then(|inside| inside.split(['/', '.']).next());
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (number, line) in file.code() {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            // A string that speaks of it is not it.
+            let quoted = line.contains('"') && !line.contains("extern \"C\"");
+            if quoted || !words.any(|word| word == "unsafe") {
+                continue;
+            }
+            if !room.is_some_and(|room| allowed.contains(&room)) {
+                offences.push(format!("{}:{number}: unsafe outside {}", file.path, allowed.join(", ")));
+            }
+            let before = lines[..number - 1].iter().rev().map(|line| line.trim_start());
+            let mut comment = before.take_while(|line| line.starts_with("//"));
+            if line.contains("unsafe {") && !comment.any(|line| line.starts_with("// SAFETY:")) {
+                offences.push(format!("{}:{number}: an unsafe block without // SAFETY: above it", file.path));
+            }
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn no_file_is_a_drawer_for_odds_and_ends() {
+    let drawers = ["utils", "util", "common", "helpers", "prelude", "misc"];
+    let is_drawer = |file: &File| {
+        let parts = file.path.split('/').map(|part| part.trim_end_matches(".rs"));
+        parts.into_iter().any(|part| drawers.contains(&part))
+    };
+    let drawers = files().into_iter().filter(|file| file.is_rust() && is_drawer(file));
+    none(&drawers.map(|file| format!("{}: name the idea", file.path)).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_left_to_do_later() {
+    // Put together here, so that this file does not accuse itself.
+    let marks = [concat!("to", "do!"), concat!("unimpl", "emented!"), concat!("db", "g!"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    let mut offences = Vec::new();
+    for file in files().into_iter().filter(File::is_rust) {
+        for (index, line) in file.text.lines().enumerate() {
+            offences.extend(
+                marks.iter().filter(|mark| line.contains(**mark)).map(|mark| format!("{}:{}: {mark}", file.path, index + 1)),
+            );
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn no_text_knows_where_it_was_written() {
+    let homes = [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/")];
+    let mut offences = Vec::new();
+    for file in files() {
+        for (index, line) in file.text.lines().enumerate() {
+            for home in homes {
+                // The middle of a relative path or of a URL is no place on a machine.
+                let absolute = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-".contains(c));
+                if line.match_indices(home).any(|(at, _)| absolute(at)) {
+                    offences.push(format!("{}:{}: names {home}", file.path, index + 1));
+                }
+            }
+        }
+    }
+    none(&offences);
+}
+
+#[test]
+fn a_file_is_one_idea() {
+    const LIMIT: usize = 500;
+    let mut offences = Vec::new();
+    for file in files().into_iter().filter(File::is_rust) {
+        let lines = file.text.lines().count();
+        let ours = file.path.starts_with("runtime/") || file.path.starts_with("macros/");
+        if ours && lines > LIMIT {
+            offences.push(format!("{}: {lines} lines, look for the second idea past {LIMIT}", file.path));
+        }
+    }
+    none(&offences);
+}
