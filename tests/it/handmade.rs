@@ -41,6 +41,10 @@ pub fn weighted_loss(b: &mut Builder, y: NodeId) {
 
 /// Names a result.
 pub fn output(b: &mut Builder, role: Role, node: NodeId) {
+    if let Role::Output(index) = role {
+        let names = &mut b.graph_mut().slots.outputs;
+        names.resize(names.len().max(index + 1), "y");
+    }
     b.graph_mut().outputs.push(Output { role, node });
 }
 

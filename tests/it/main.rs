@@ -2,12 +2,17 @@
 
 mod bound;
 mod compiled;
+mod compiled_edges;
 mod compiled_ops;
 mod draw;
 mod finite_difference;
+mod fusion;
 mod golden;
 mod golden_file;
 mod handmade;
 mod layers;
 mod ops;
 mod readme;
+mod simplify;
+mod stages;
+mod tidy;

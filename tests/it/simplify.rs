@@ -81,7 +81,8 @@ fn outputs(before: &Graph, after: &Graph, precision: Precision, values: &Values)
 fn every_rule_is_shown_here() {
     let here = include_str!("simplify.rs");
     let rules = ALGEBRA.iter().chain(CONTRACTION);
-    let missing: Vec<&str> = rules.map(|rule| rule.name).filter(|name| !here.contains(&format!("rewritten(\"{name}\""))).collect();
+    let missing: Vec<&str> =
+        rules.map(|rule| rule.name).filter(|name| !here.contains(&format!("rewritten(\"{name}\""))).collect();
     assert!(missing.is_empty(), "no test shows {missing:?}");
 }
 
@@ -92,7 +93,16 @@ fn what_depends_on_constants_alone_is_computed_now() {
         let two = b.constant_like(2.0, x);
         let root = b.sqrt(two);
         b.mul(x, root)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = sqrt 2 : f32[B,2]
+    %2 = mul %0, %1 : f32[B,2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    %1 = mul %0, 1.4142135 : f32[B,2]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -103,7 +113,16 @@ fn a_constant_passes_through_a_view() {
         let two = b.constant(2.0, &Shape::scalar());
         let two = b.broadcast(two, &shape, &[]);
         b.add(x, two)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = broadcast 2 : f32[B,2]
+    %2 = add %0, %1 : f32[B,2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    %1 = add %0, 2 : f32[B,2]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -112,7 +131,16 @@ fn detach_means_nothing_once_gradients_are_there() {
         let x = x(b, "x", 2);
         let still = b.detach(x);
         b.exp(still)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = detach %0 : f32[B,2]
+    %2 = exp %1 : f32[B,2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    %1 = exp %0 : f32[B,2]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -120,7 +148,14 @@ fn times_one_is_nothing() {
     assert_snapshot!(rewritten("mul-one", |b| {
         let x = x(b, "x", 2);
         b.scale(x, 1.0)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = mul %0, 1 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -129,7 +164,14 @@ fn divided_by_one_is_nothing() {
         let x = x(b, "x", 2);
         let one = b.constant_like(1.0, x);
         b.div(x, one)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = div %0, 1 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -138,7 +180,14 @@ fn minus_zero_is_nothing() {
         let x = x(b, "x", 2);
         let zero = b.constant_like(0.0, x);
         b.sub(x, zero)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = sub %0, 0 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -157,7 +206,15 @@ fn two_signs_cancel() {
         let x = x(b, "x", 2);
         let minus = b.neg(x);
         b.neg(minus)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = neg %0 : f32[B,2]
+    %2 = neg %1 : f32[B,2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -166,7 +223,16 @@ fn a_sign_moves_into_a_constant_factor() {
         let x = x(b, "x", 2);
         let scaled = b.scale(x, 3.0);
         b.neg(scaled)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = mul %0, 3 : f32[B,2]
+    %2 = neg %1 : f32[B,2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    %1 = mul %0, -3 : f32[B,2]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -175,7 +241,18 @@ fn adding_the_negative_is_subtracting() {
         let (x, y) = (x(b, "x", 2), x(b, "y", 2));
         let minus = b.neg(y);
         b.add(x, minus)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = neg %1 : f32[B,2]
+    %3 = add %0, %2 : f32[B,2]
+    output y = %3
+    =>
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = sub %0, %1 : f32[B,2]
+    output y = %2
+    ");
 }
 
 #[test]
@@ -184,7 +261,18 @@ fn adding_to_the_negative_is_subtracting() {
         let (x, y) = (x(b, "x", 2), x(b, "y", 2));
         let minus = b.neg(x);
         b.add(minus, y)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = neg %0 : f32[B,2]
+    %3 = add %2, %1 : f32[B,2]
+    output y = %3
+    =>
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = sub %1, %0 : f32[B,2]
+    output y = %2
+    ");
 }
 
 #[test]
@@ -193,7 +281,18 @@ fn subtracting_the_negative_is_adding() {
         let (x, y) = (x(b, "x", 2), x(b, "y", 2));
         let minus = b.neg(y);
         b.sub(x, minus)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = neg %1 : f32[B,2]
+    %3 = sub %0, %2 : f32[B,2]
+    output y = %3
+    =>
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = add %0, %1 : f32[B,2]
+    output y = %2
+    ");
 }
 
 #[test]
@@ -202,7 +301,15 @@ fn a_division_by_a_power_of_two_is_a_product() {
         let x = x(b, "x", 2);
         let eight = b.constant_like(8.0, x);
         b.div(x, eight)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = div %0, 8 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    %1 = mul %0, 0.125 : f32[B,2]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -211,7 +318,16 @@ fn a_choice_between_equals_is_none() {
         let (x, y) = (x(b, "x", 2), x(b, "y", 2));
         let mask = b.compare(Cmp::Lt, x, y);
         b.select(mask, x, x)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = lt %0, %1 : bool[B,2]
+    %3 = select %2, %0, %0 : f32[B,2]
+    output y = %3
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -220,7 +336,16 @@ fn only_the_last_shape_counts() {
         let w = parameter(b, "w", &[2, 6]);
         let flat = b.reshape(w, Shape::fixed(&[12]));
         b.reshape(flat, Shape::fixed(&[3, 4]))
-    }), @"");
+    }), @"
+    %0 = param w : f32[2,6]
+    %1 = reshape %0 : f32[12]
+    %2 = reshape %1 : f32[3,4]
+    output y = %2
+    =>
+    %0 = param w : f32[2,6]
+    %1 = reshape %0 : f32[3,4]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -228,7 +353,14 @@ fn a_reshape_to_the_same_shape_is_nothing() {
     assert_snapshot!(rewritten("reshape-same", |b| {
         let w = parameter(b, "w", &[2, 3]);
         b.reshape(w, Shape::fixed(&[2, 3]))
-    }), @"");
+    }), @"
+    %0 = param w : f32[2,3]
+    %1 = reshape %0 : f32[2,3]
+    output y = %1
+    =>
+    %0 = param w : f32[2,3]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -236,7 +368,14 @@ fn a_broadcast_that_repeats_nothing_is_nothing() {
     assert_snapshot!(rewritten("broadcast-same", |b| {
         let w = parameter(b, "w", &[2, 3]);
         b.broadcast(w, &Shape::fixed(&[2, 3]), &[0, 1])
-    }), @"");
+    }), @"
+    %0 = param w : f32[2,3]
+    %1 = broadcast %0 to 0,1 : f32[2,3]
+    output y = %1
+    =>
+    %0 = param w : f32[2,3]
+    output y = %0
+    ");
 }
 
 #[test]
@@ -245,7 +384,16 @@ fn two_broadcasts_are_one() {
         let w = parameter(b, "w", &[]);
         let row = b.broadcast(w, &Shape::fixed(&[3]), &[]);
         b.broadcast(row, &Shape::fixed(&[2, 3]), &[1])
-    }), @"");
+    }), @"
+    %0 = param w : f32[]
+    %1 = broadcast %0 : f32[3]
+    %2 = broadcast %1 to 1 : f32[2,3]
+    output y = %2
+    =>
+    %0 = param w : f32[]
+    %1 = broadcast %0 : f32[2,3]
+    output y = %1
+    ");
 }
 
 #[test]
@@ -255,7 +403,20 @@ fn a_map_runs_before_its_operands_are_repeated() {
         let (v, w) = (parameter(b, "v", &[3]), parameter(b, "w", &[3]));
         let (v, w) = (b.broadcast(v, &shape, &[1]), b.broadcast(w, &shape, &[1]));
         b.mul(v, w)
-    }), @"");
+    }), @"
+    %0 = param v : f32[3]
+    %1 = param w : f32[3]
+    %2 = broadcast %0 to 1 : f32[B,3]
+    %3 = broadcast %1 to 1 : f32[B,3]
+    %4 = mul %2, %3 : f32[B,3]
+    output y = %4
+    =>
+    %0 = param v : f32[3]
+    %1 = param w : f32[3]
+    %2 = mul %0, %1 : f32[3]
+    %3 = broadcast %2 to 1 : f32[B,3]
+    output y = %3
+    ");
 }
 
 #[test]
@@ -264,7 +425,17 @@ fn a_sign_leaves_a_sum() {
         let x = x(b, "x", 2);
         let minus = b.neg(x);
         b.sum(minus, &[0])
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = neg %0 : f32[B,2]
+    %2 = sum %1 over 0 : f32[2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    %1 = sum %0 over 0 : f32[2]
+    %2 = neg %1 : f32[2]
+    output y = %2
+    ");
 }
 
 #[test]
@@ -276,7 +447,20 @@ fn a_factor_that_does_not_vary_leaves_a_sum() {
         let gamma = b.broadcast(gamma, &shape, &[1]);
         let scaled = b.mul(x, gamma);
         b.sum(scaled, &[0])
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = param gamma : f32[2]
+    %2 = broadcast %1 to 1 : f32[B,2]
+    %3 = mul %0, %2 : f32[B,2]
+    %4 = sum %3 over 0 : f32[2]
+    output y = %4
+    =>
+    %0 = input x : f32[B,2]
+    %1 = param gamma : f32[2]
+    %2 = sum %0 over 0 : f32[2]
+    %3 = mul %2, %1 : f32[2]
+    output y = %3
+    ");
 }
 
 #[test]
@@ -285,7 +469,17 @@ fn a_constant_leaves_a_sum() {
         let x = x(b, "x", 2);
         let scaled = b.scale(x, 3.0);
         b.sum(scaled, &[0, 1])
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = mul %0, 3 : f32[B,2]
+    %2 = sum %1 over 0,1 : f32[]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2]
+    %1 = sum %0 over 0,1 : f32[]
+    %2 = mul %1, 3 : f32[]
+    output y = %2
+    ");
 }
 
 #[test]
@@ -294,7 +488,20 @@ fn a_product_and_a_sum_round_once() {
         let (x, y, z) = (x(b, "x", 2), x(b, "y", 2), x(b, "z", 2));
         let product = b.mul(x, y);
         b.add(product, z)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = input z : f32[B,2]
+    %3 = mul %0, %1 : f32[B,2]
+    %4 = add %3, %2 : f32[B,2]
+    output y = %4
+    =>
+    %0 = input x : f32[B,2]
+    %1 = input y : f32[B,2]
+    %2 = input z : f32[B,2]
+    %3 = mul_add %0, %1, %2 : f32[B,2]
+    output y = %3
+    ");
 }
 
 #[test]
@@ -303,7 +510,18 @@ fn taking_a_product_away_rounds_once() {
         let (x, z) = (x(b, "x", 2), x(b, "z", 2));
         let product = b.scale(x, 3.0);
         b.sub(z, product)
-    }), @"");
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = input z : f32[B,2]
+    %2 = mul %0, 3 : f32[B,2]
+    %3 = sub %1, %2 : f32[B,2]
+    output y = %3
+    =>
+    %0 = input x : f32[B,2]
+    %1 = input z : f32[B,2]
+    %2 = mul_add -3, %0, %1 : f32[B,2]
+    output y = %2
+    ");
 }
 
 #[test]
@@ -327,7 +545,12 @@ fn equal_operations_are_done_once() {
     let sum = b.add(first, second);
     output(&mut b, Role::Output(0), sum);
     let (once, _) = sweep(&b.finish(), &[]);
-    assert_snapshot!(once, @"");
+    assert_snapshot!(once, @"
+    %0 = input x : f32[B,2]
+    %1 = exp %0 : f32[B,2]
+    %2 = add %1, %1 : f32[B,2]
+    output y = %2
+    ");
 }
 
 #[test]

@@ -166,12 +166,21 @@ fn no_file_is_a_drawer_for_odds_and_ends() {
 #[test]
 fn nothing_is_left_to_do_later() {
     // Put together here, so that this file does not accuse itself.
-    let marks = [concat!("to", "do!"), concat!("unimpl", "emented!"), concat!("db", "g!"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    let marks = [
+        concat!("to", "do!"),
+        concat!("unimpl", "emented!"),
+        concat!("db", "g!"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+    ];
     let mut offences = Vec::new();
     for file in files().into_iter().filter(File::is_rust) {
         for (index, line) in file.text.lines().enumerate() {
             offences.extend(
-                marks.iter().filter(|mark| line.contains(**mark)).map(|mark| format!("{}:{}: {mark}", file.path, index + 1)),
+                marks
+                    .iter()
+                    .filter(|mark| line.contains(**mark))
+                    .map(|mark| format!("{}:{}: {mark}", file.path, index + 1)),
             );
         }
     }

@@ -41,9 +41,6 @@ impl std::fmt::Debug for Code {
     }
 }
 
-// SAFETY: the module is only kept to be freed; the code it holds is immutable and has no state of its own.
-unsafe impl Sync for Code {}
-
 impl Code {
     /// Runs the program. Says whether the loss is finite; without a loss that is so.
     ///

@@ -5,6 +5,7 @@
 //! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
 
 mod print;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,6 +18,7 @@ use crate::microkernels::gemm::{self, Isa};
 use crate::types::{DType, Dim};
 
 pub use print::text;
+pub use verify::verify;
 
 /// Lanes of a sum over everything.
 pub const LANES: usize = 16;
@@ -103,7 +105,11 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
     if bytes > LIMIT_GIB << 30 {
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
     }
-    Ok(Plan { places, kernels, arena: arena.len, unshared, params, params_len, max_batch })
+    let plan = Plan { places, kernels, arena: arena.len, unshared, params, params_len, max_batch };
+    if cfg!(debug_assertions) {
+        verify(&plan, fused).expect("values that live at the same time lie apart");
+    }
+    Ok(plan)
 }
 
 /// Every value fits the address space, and so does their sum, before any length is computed.

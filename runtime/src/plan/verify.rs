@@ -1,0 +1,100 @@
+//! Checks a plan by playing it: every line of the arena remembers who wrote it last, and every reader must find what it
+//! expects.
+
+use super::{Place, Plan, padded};
+use crate::fuse::Fused;
+use crate::ir::{NodeId, Op, Role};
+use crate::kernel::resolve;
+
+/// What a line of the arena holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    Value(NodeId),
+    /// Scratch of the present kernel, by number.
+    Scratch(usize),
+}
+
+/// A stretch of the arena and what is in it.
+type Stretch = (usize, usize, Owner);
+
+/// Says which value is overwritten before its last reader, if one is. Runs in debug builds and tests.
+pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
+    let mut lines = vec![Owner::Nobody; plan.arena / 16];
+    for index in 0..fused.kernels.len() {
+        let read = reads(plan, fused, index);
+        let written = writes(plan, fused, index);
+        holds(&lines, &read).map_err(|fault| format!("before kernel {index}: {fault}"))?;
+        for &(at, len, owner) in &written {
+            lines[at / 16..(at + len) / 16].fill(owner);
+        }
+        holds(&lines, &read).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
+        holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;
+    }
+    let results = fused.graph.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_)));
+    let kept: Vec<Stretch> = results.filter_map(|output| stretch(plan, fused, memory(fused, output.node))).collect();
+    holds(&lines, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
+}
+
+fn holds(lines: &[Owner], expected: &[Stretch]) -> Result<(), String> {
+    for &(at, len, owner) in expected {
+        let other = lines[at / 16..(at + len) / 16].iter().find(|line| **line != owner);
+        if let Some(other) = other {
+            return Err(format!("{other:?} lies at {at}, where {owner:?} should be"));
+        }
+    }
+    Ok(())
+}
+
+/// Where a value of the arena lies.
+fn stretch(plan: &Plan, fused: &Fused, id: NodeId) -> Option<Stretch> {
+    match plan.places.get(&id) {
+        Some(&Place::Arena(at)) => {
+            Some((at, padded(fused.graph[id].ty.shape.len_at(plan.max_batch)), Owner::Value(id)))
+        }
+        _ => None,
+    }
+}
+
+/// The node whose elements lie in memory as those of `id` do.
+fn memory(fused: &Fused, mut id: NodeId) -> NodeId {
+    while fused.graph[id].op == Op::Reshape {
+        id = fused.graph[id].operands[0];
+    }
+    id
+}
+
+/// What a kernel reads that an earlier one wrote.
+fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Stretch> {
+    let kernel = &fused.kernels[index];
+    let graph = &fused.graph;
+    let here = |id: NodeId| kernel.product == Some(id) || kernel.steps.iter().any(|step| step.node == id);
+    let of_steps = kernel.steps.iter().flat_map(|step| &graph[step.node].operands);
+    let bases = of_steps.map(|&operand| resolve(graph, operand, kernel.domain).0);
+    let of_product = kernel.product.iter().flat_map(|&id| &graph[id].operands);
+    let memories = of_product.map(|&operand| memory(fused, operand));
+    bases.chain(memories).filter(|&id| !here(id)).filter_map(|id| stretch(plan, fused, id)).collect()
+}
+
+/// What a kernel writes: values that are kept, and scratch.
+fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Stretch> {
+    let kernel = &fused.kernels[index];
+    let memory = &plan.kernels[index];
+    let stored = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
+    let mut ids: Vec<NodeId> = stored.chain(kernel.steps.iter().map(|step| step.node)).collect();
+    ids.sort();
+    ids.dedup();
+    let mut result: Vec<Stretch> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
+    let lanes = memory.lanes.values().map(|&at| (at, 16));
+    let spills = memory.spills.values().map(|&at| (at, padded(kernel.domain.cols)));
+    let blocks = kernel.domain.rows.at(plan.max_batch).div_ceil(kernel.block);
+    let partials = memory.partials.values().map(|&(at, len)| (at, blocks * len));
+    let block = memory.product.map(|at| {
+        let rows = kernel.domain.rows.at(plan.max_batch).min(kernel.block);
+        (at, padded(rows * kernel.domain.cols))
+    });
+    for (number, (at, len)) in lanes.chain(spills).chain(partials).chain(block).enumerate() {
+        result.push((at, len, Owner::Scratch(number)));
+    }
+    result
+}

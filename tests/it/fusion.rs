@@ -1,0 +1,328 @@
+//! Every decision of fusion, on the smallest graph or network that shows it.
+
+use gradloom::{Network, Sgd, network};
+use gradloom_runtime::compile::{Purpose, simplified};
+use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::types::{Dim, Shape, TensorType};
+use insta::assert_snapshot;
+
+use crate::handmade::{input, output, parameter};
+
+network! {
+    pub Relu<x: [B, 2] -> y: [B, 3]> { Dense(3), relu }
+    loss(target: [B, 3]) = mse(y, target);
+}
+
+network! {
+    pub Classes<x: [B, 2] -> logits: [B, 3]> { Dense(3) }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+network! {
+    pub Deep<x: [B, 2] -> y: [B, 3]> { Dense(3), relu, Dense(3) }
+    loss(target: [B, 3]) = mse(y, target);
+}
+
+network! {
+    pub Norm<x: [B, 2] -> y: [B, 1]> { Dense(4, bias = false), BatchNorm, relu, Dense(1) }
+    loss(target: [B, 1]) = mse(y, target);
+}
+
+fn trained<N: Network>() -> Fused {
+    fuse(&simplified(N::DEFINITION, Purpose::Train(&Sgd::new(0.1))).expect("the network is sound"))
+}
+
+fn inferred<N: Network>() -> Fused {
+    fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"))
+}
+
+/// A graph with one output, fused as it is.
+fn fused(build: fn(&mut Builder) -> NodeId) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    b.graph_mut().slots.outputs.push("y");
+    let result = build(&mut b);
+    output(&mut b, Role::Output(0), result);
+    fuse(&b.finish())
+}
+
+/// A matrix of activations: `[B, n]`.
+fn x(b: &mut Builder, name: &'static str, columns: usize) -> NodeId {
+    input(b, name, TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(columns)])))
+}
+
+/// The text of one kernel.
+fn kernel(fused: &Fused, number: usize) -> String {
+    let text = fused.to_string();
+    let lines = text.lines().skip_while(|line| !line.starts_with(&format!("kernel {number}:")));
+    let mut lines = lines.map(str::to_string);
+    let head = lines.next().into_iter();
+    head.chain(lines.take_while(|line| line.starts_with(' '))).collect::<Vec<_>>().join("\n")
+}
+
+/// The only kernel that has this line.
+fn kernel_with(fused: &Fused, line: &str) -> usize {
+    let found: Vec<usize> = (0..fused.kernels.len()).filter(|&number| kernel(fused, number).contains(line)).collect();
+    assert_eq!(found.len(), 1, "`{line}` in kernels {found:?} of\n{fused}");
+    found[0]
+}
+
+#[test]
+fn bias_and_activation_go_into_the_epilogue_of_the_product() {
+    assert_snapshot!(inferred::<Relu>(), @"
+    kernel 0: B x 3
+      %2 = dot x, dense1.weight : f32[B,3]                           # dense1
+      %5 = add %2, dense1.bias.col : f32[B,3]                        # dense1
+      %6 = max 0, %5 : f32[B,3]                                      # relu1
+      keep %6
+    ");
+}
+
+#[test]
+fn the_moments_of_a_batch_norm_go_into_the_epilogue_of_the_product() {
+    assert_snapshot!(kernel(&trained::<Norm>(), 0), @"
+    kernel 0: B x 4
+      %2 = dot x, dense1.weight : f32[B,4]                           # dense1
+      %3 = sum %2 over 0 : f32[4]                                    # batch_norm1
+      %7 = variance %2 over 0 : f32[4]                               # batch_norm1
+      keep %2
+    ");
+}
+
+#[test]
+fn softmax_cross_entropy_and_its_gradient_go_into_the_epilogue_of_the_last_product() {
+    assert_snapshot!(kernel(&trained::<Classes>(), 0), @"
+    kernel 0: B x 3
+      %2 = dot x, dense1.weight : f32[B,3]                           # dense1
+      %5 = add %2, dense1.bias.col : f32[B,3]                        # dense1
+      %7 = max %5 over 1 : f32[B]                                    # loss
+      %22 = div 1, B : f32[]                                         # loss
+      %24 = neg %22.one : f32[]                                      # loss
+      along the row
+      %9 = sub %5, %7.row : f32[B,3]                                 # loss
+      %10 = exp %9 : f32[B,3]                                        # loss
+      %11 = sum %10 over 1 : f32[B]                                  # loss
+      %15 = index_eq column, label.row : bool[B,3]                   # loss
+      %16 = select %15, %9, 0 : f32[B,3]                             # loss
+      %17 = sum %16 over 1 : f32[B]                                  # loss
+      along the row
+      %12 = ln %11.row : f32[B]                                      # loss
+      %15 = index_eq column, label.row : bool[B,3]                   # loss
+      %18 = sub %12.row, %17.row : f32[B]                            # loss
+      %19 = sum %18.row over 0 : f32[]                               # loss
+      %26 = select %15, %24.one, 0 : f32[B,3]                        # loss
+      %27 = div %22.one, %11.row : f32[B]                            # loss
+      %29 = mul_add %27.row, %10, %26 : f32[B,3]                     # loss
+      %30 = sum %29 over 0 : f32[3]                                  # dense1
+      keep %29
+    ");
+}
+
+#[test]
+fn the_update_goes_into_the_epilogue_of_the_gradient_which_is_never_kept() {
+    let fused = trained::<Relu>();
+    assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense1.weight <-")), @"
+    kernel 2: 2 x 3
+      %20 = dot x.T, %18 : f32[2,3]                                  # dense1
+      %22 = neg rate : f32[]                                         # dense1.weight
+      %24 = mul_add %22.one, %20, dense1.weight : f32[2,3]           # dense1.weight
+      dense1.weight <- %24
+    ");
+}
+
+#[test]
+fn a_cheap_map_is_computed_again_rather_than_kept() {
+    // x - mean, in the sum and behind it.
+    assert_snapshot!(fused(|b| {
+        let (x, mean) = (x(b, "x", 3), parameter(b, "mean", &[3]));
+        let shape = b.shape(x);
+        let mean = b.broadcast(mean, &shape, &[1]);
+        let deviation = b.sub(x, mean);
+        let sum = b.sum(deviation, &[0]);
+        let sum = b.broadcast(sum, &shape, &[1]);
+        b.mul(deviation, sum)
+    }), @"
+    kernel 0: B x 3
+      %3 = sub x, mean.col : f32[B,3]
+      %4 = sum %3 over 0 : f32[3]
+    kernel 1: B x 3
+      %3 = sub x, mean.col : f32[B,3]
+      %6 = mul %3, %4.col : f32[B,3]
+      keep %6
+    ");
+}
+
+#[test]
+fn an_expensive_map_is_kept_rather_than_computed_again() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x", 3);
+        let shape = b.shape(x);
+        let power = b.exp(x);
+        let sum = b.sum(power, &[0]);
+        let sum = b.broadcast(sum, &shape, &[1]);
+        b.mul(power, sum)
+    }), @"
+    kernel 0: B x 3
+      %1 = exp x : f32[B,3]
+      %2 = sum %1 over 0 : f32[3]
+      keep %1
+    kernel 1: B x 3
+      %4 = mul %1, %2.col : f32[B,3]
+      keep %4
+    ");
+}
+
+#[test]
+fn a_map_that_would_need_another_value_kept_is_kept_itself() {
+    // The gradient behind a relu: computing it again would need the product before it in memory.
+    let fused = trained::<Norm>();
+    let sums = kernel_with(&fused, "%2.T");
+    let _ = sums;
+    assert_snapshot!(fused, @"");
+}
+
+#[test]
+fn a_map_of_two_values_in_memory_is_kept() {
+    assert_snapshot!(fused(|b| {
+        let (x, y) = (x(b, "x", 3), x(b, "y", 3));
+        let shape = b.shape(x);
+        let product = b.mul(x, y);
+        let sum = b.sum(product, &[0]);
+        let sum = b.broadcast(sum, &shape, &[1]);
+        b.mul(product, sum)
+    }), @"
+    kernel 0: B x 3
+      %2 = mul x, y : f32[B,3]
+      %3 = sum %2 over 0 : f32[3]
+      keep %2
+    kernel 1: B x 3
+      %5 = mul %2, %3.col : f32[B,3]
+      keep %5
+    ");
+}
+
+#[test]
+fn an_update_waits_for_every_reader_of_the_old_value() {
+    let fused = trained::<Deep>();
+    let reader = kernel_with(&fused, "dense2.weight.T");
+    let writer = kernel_with(&fused, "dense2.weight <-");
+    assert!(reader < writer, "read in kernel {reader}, overwritten in kernel {writer} of\n{fused}");
+}
+
+#[test]
+fn updates_wait_for_the_check_of_the_loss() {
+    for fused in [trained::<Relu>(), trained::<Classes>(), trained::<Deep>(), trained::<Norm>()] {
+        let text = fused.to_string();
+        let (before, after) = text.split_once("check that the loss is finite").expect("the loss is checked");
+        assert!(!before.contains("<-") && after.contains("<-"), "{text}");
+    }
+}
+
+#[test]
+fn columns_that_depend_on_parameters_alone_come_first() {
+    assert_snapshot!(inferred::<Norm>(), @"
+    kernel 0: 1 x 4
+      %4 = add batch_norm1.running_var, 1e-5 : f32[4]                # batch_norm1
+      %5 = rsqrt %4 : f32[4]                                         # batch_norm1
+      %9 = mul batch_norm1.gamma, %5 : f32[4]                        # batch_norm1
+      %10 = neg batch_norm1.running_mean : f32[4]                    # batch_norm1
+      %11 = mul_add %10, %9, batch_norm1.beta : f32[4]               # batch_norm1
+      keep %9
+      keep %11
+    kernel 1: B x 4
+      %2 = dot x, dense1.weight : f32[B,4]                           # dense1
+      %14 = mul_add %2, %9.col, %11.col : f32[B,4]                   # batch_norm1
+      %15 = max 0, %14 : f32[B,4]                                    # relu1
+      keep %15
+    kernel 2: B x 1
+      %17 = dot %15, dense2.weight : f32[B,1]                        # dense2
+      %20 = add %17, dense2.bias.col : f32[B,1]                      # dense2
+      keep %20
+    ");
+}
+
+#[test]
+fn numbers_that_are_one_a_row_are_computed_in_the_kernel_of_the_row() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x", 3);
+        let sum = b.sum(x, &[1]);
+        b.ln(sum)
+    }), @"
+    kernel 0: B x 3
+      %1 = sum x over 1 : f32[B]
+      along the row
+      %2 = ln %1.row : f32[B]
+      keep %2.row
+    ");
+}
+
+#[test]
+fn what_a_sum_along_the_row_was_made_of_is_not_computed_again_behind_it() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x", 3);
+        let shape = b.shape(x);
+        let power = b.exp(x);
+        let sum = b.sum(power, &[1]);
+        let sum = b.broadcast(sum, &shape, &[0]);
+        b.div(power, sum)
+    }), @"
+    kernel 0: B x 3
+      %1 = exp x : f32[B,3]
+      %2 = sum %1 over 1 : f32[B]
+      along the row
+      %4 = div %1, %2.row : f32[B,3]
+      keep %4
+    ");
+}
+
+#[test]
+fn updates_of_one_width_share_a_kernel() {
+    let fused = trained::<Deep>();
+    let shared = kernel_with(&fused, "dense1.bias <-");
+    assert_eq!(shared, kernel_with(&fused, "dense2.bias <-"), "{fused}");
+    assert_snapshot!(kernel(&fused, shared), @"
+    kernel 6: 1 x 3
+      %30 = neg rate : f32[]                                         # dense1.weight
+      %34 = mul_add %30.one, %27, dense1.bias : f32[3]               # dense1.bias
+      %37 = mul_add %30.one, %22, dense2.bias : f32[3]               # dense2.bias
+      dense1.bias <- %34
+      dense2.bias <- %37
+    ");
+}
+
+#[test]
+fn a_variance_along_the_row_takes_two_passes_over_the_row() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x", 3);
+        b.variance(x, &[1])
+    }), @"
+    kernel 0: B x 3
+      %1 = sum x over 1 : f32[B]
+      along the row
+      %2 = div %1.row, 3 : f32[B]
+      %4 = sub x, %2.row : f32[B,3]
+      %5 = mul %4, %4 : f32[B,3]
+      %6 = sum %5 over 1 : f32[B]
+      along the row
+      %7 = div %6.row, 3 : f32[B]
+      keep %7.row
+    ");
+}
+
+#[test]
+fn a_variance_down_the_columns_is_one_pass_with_its_sum() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x", 3);
+        let mean = b.mean(x, &[0]);
+        let variance = b.variance(x, &[0]);
+        b.div(variance, mean)
+    }), @"
+    kernel 0: B x 3
+      %1 = sum x over 0 : f32[3]
+      %5 = variance x over 0 : f32[3]
+    kernel 1: 1 x 3
+      %4 = div %1, B : f32[3]
+      %6 = div %5, %4 : f32[3]
+      keep %6
+    ");
+}
