@@ -38,6 +38,7 @@ impl Compiled {
     pub fn new(graph: &Graph, max_batch: usize) -> Compiled {
         let graph = simplify(graph);
         verify(&graph).expect("a simplified graph is a graph");
+        if std::env::var("DBG").is_ok() { println!("{}\n{}", graph, gradloom_runtime::fuse::fuse(&graph)); }
         let program = Program::of_graph(&graph, max_batch).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         Compiled { program, graph, arena }
@@ -260,6 +261,25 @@ fn terms(graph: &Graph, batch: usize, values: &Values) -> Vec<f64> {
             (Op::Select, &[_, x, y]) => b.select(node.operands[0], x, y),
             (Op::Add | Op::Mul | Op::MulAdd | Op::Sum(_) | Op::Dot { .. } | Op::Reshape | Op::Broadcast(_), x) => {
                 b.push(node.op.clone(), x, node.ty.clone())
+            }
+            // Compiled code gathers squares of deviations from a row of the data, and takes off what is too much.
+            (Op::Variance(axes), _) => {
+                let x = node.operands[0];
+                let shape = b.shape(x);
+                let mean = b.mean(x, axes);
+                let mean = b.broadcast_over(mean, &shape, axes);
+                let deviation = b.sub(x, mean);
+                let square = b.mul(deviation, deviation);
+                let most = b.max_over(square, axes);
+                b.add(id, most)
+            }
+            // Passes on the relative error of what it is the root of.
+            (Op::Sqrt | Op::Rsqrt, &[x]) => {
+                let root = b.abs(id);
+                let size = b.abs(node.operands[0]);
+                let size = b.offset(size, f64::MIN_POSITIVE);
+                let relative = b.div(x, size);
+                b.mul(root, relative)
             }
             _ => b.abs(id),
         });

@@ -237,7 +237,16 @@ fn reductions_of_vectors_blocks_and_parameters_agree_with_the_interpreter() {
     let batches = |extents: &[usize]| {
         Shape([Dim::B].into_iter().chain(extents.iter().map(|&extent| Dim::Fixed(extent))).collect())
     };
-    let shapes = [batches(&[]), fixed(&[1]), fixed(&[1000]), fixed(&[300, 7]), batches(&[2, 5]), batches(&[3, 2, 9])];
+    let shapes = [
+        batches(&[]),
+        fixed(&[1]),
+        fixed(&[1000]),
+        fixed(&[300, 7]),
+        fixed(&[1, 7]),
+        fixed(&[9, 1]),
+        batches(&[2, 5]),
+        batches(&[3, 2, 9]),
+    ];
     for shape in shapes {
         let rank = shape.rank();
         let mut ways = vec![(0..rank).collect::<Vec<usize>>(), vec![rank - 1], (0..rank - 1).collect()];

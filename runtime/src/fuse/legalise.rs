@@ -1,18 +1,43 @@
-//! What kernels cannot do in one go is written as what they can.
+//! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
+//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
 
 use crate::ir::ops::Reduction;
-use crate::ir::{Builder, Graph, NodeId, Output};
+use crate::ir::{Builder, Graph, Node, NodeId, Output};
 use crate::kernel::{Way, way};
+use crate::types::Dim;
 
-/// Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first.
+/// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
-    let wide = |id: NodeId| match way(graph, id) {
-        Some((Reduction::Variance, way)) => way != Way::DownColumns,
-        _ => false,
-    };
-    if !graph.ids().any(wide) {
-        return graph.clone();
+    let graph = rewrite(graph, |id| variance_in_two_passes(graph, id));
+    rewrite(&graph, |id| row_of_one(&graph, id))
+}
+
+/// What takes the place of a node, given its operands in the new graph.
+type Replacement = fn(&mut Builder, &Node, &[NodeId]) -> NodeId;
+
+fn variance_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    match way(graph, id) {
+        Some((Reduction::Variance, Way::AlongRow | Way::Everything)) => Some(|b, node, operands| {
+            let axes = node.op.axes().expect("a variance has axes");
+            let shape = b.shape(operands[0]);
+            let mean = b.mean(operands[0], axes);
+            let mean = b.broadcast_over(mean, &shape, axes);
+            let deviation = b.sub(operands[0], mean);
+            let square = b.mul(deviation, deviation);
+            b.mean(square, axes)
+        }),
+        _ => None,
     }
+}
+
+fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
+    let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
+    one.then_some(|b, node, operands| b.reshape(operands[0], node.ty.shape.clone()))
+}
+
+/// A copy of the graph in which some nodes are replaced.
+fn rewrite(graph: &Graph, replacement: impl Fn(NodeId) -> Option<Replacement>) -> Graph {
     let empty = Graph { slots: graph.slots.clone(), ..Graph::default() };
     let mut b = Builder::new(empty);
     let mut map: Vec<NodeId> = Vec::new();
@@ -20,16 +45,9 @@ pub(super) fn legalise(graph: &Graph) -> Graph {
         let node = &graph[id];
         b.enter(node.layer.clone());
         let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        map.push(match node.op.axes().filter(|_| wide(id)) {
+        map.push(match replacement(id) {
             None => b.push(node.op.clone(), &operands, node.ty.clone()),
-            Some(axes) => {
-                let shape = b.shape(operands[0]);
-                let mean = b.mean(operands[0], axes);
-                let mean = b.broadcast_over(mean, &shape, axes);
-                let deviation = b.sub(operands[0], mean);
-                let square = b.mul(deviation, deviation);
-                b.mean(square, axes)
-            }
+            Some(replace) => replace(&mut b, node, &operands),
         });
     }
     let moved = graph.outputs.iter().map(|output| Output { role: output.role.clone(), node: map[output.node.index()] });

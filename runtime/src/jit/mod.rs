@@ -3,6 +3,7 @@
 //! In: functions. Out: one entry point, valid as long as the [`Code`] that owns it. All functions of a program are defined,
 //! then made executable at once; pages are never writable and executable at the same time.
 
+mod ieee;
 mod imports;
 mod text;
 
@@ -68,6 +69,7 @@ impl Code {
             inputs: addresses.as_ptr(),
             batch: batch as i64,
         };
+        let _mode = ieee::IeeeMode::enter();
         // The code touches what the context names, within the lengths checked above, and nothing else.
         (self.entry)(&context) == 0
     }

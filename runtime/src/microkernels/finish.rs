@@ -102,3 +102,48 @@ pub unsafe fn merge_moments(moments: &Moments, sum: *mut f32, variance: *mut f32
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Moments, max_columns, merge_moments, sum_columns, sum_everything};
+
+    #[test]
+    fn columns_are_added_over_blocks_and_padding_is_left_out() {
+        let partials = [1.0, 2.0, f32::NAN, 10.0, 20.0, f32::NAN];
+        let mut out = [0.0; 2];
+        // SAFETY: two blocks of three floats, of which two columns are wanted.
+        unsafe { sum_columns(partials.as_ptr(), 2, 3, 2, out.as_mut_ptr()) };
+        assert_eq!(out, [11.0, 22.0]);
+    }
+
+    #[test]
+    fn a_sum_of_large_and_small_parts_keeps_the_small_ones() {
+        let partials = [1e8, 1.0, 1.0, 1.0, 1.0, -1e8];
+        let mut out = 0.0;
+        // SAFETY: six floats and one result.
+        unsafe { sum_everything(partials.as_ptr(), 6, &mut out) };
+        assert_eq!(out, 4.0);
+    }
+
+    #[test]
+    fn nan_in_any_block_is_the_largest() {
+        let partials = [1.0, f32::NAN, 3.0, 2.0];
+        let mut out = [0.0; 2];
+        // SAFETY: two blocks of two floats.
+        unsafe { max_columns(partials.as_ptr(), 2, 2, 2, out.as_mut_ptr()) };
+        assert_eq!(out[0], 3.0);
+        assert!(out[1].is_nan());
+    }
+
+    #[test]
+    fn moments_of_blocks_merge_to_those_of_all_rows() {
+        // Rows 1, 2, 3 and 7, 9: means 2 and 8, squared deviations 2 and 2.
+        let partials = [2.0, 2.0, 0.0, 8.0, 2.0, 0.0];
+        let moments = Moments { partials: partials.as_ptr(), stride: 3, columns: 1, block: 3, rows: 5 };
+        let (mut sum, mut variance) = (0.0, 0.0);
+        // SAFETY: two blocks of three floats, one column.
+        unsafe { merge_moments(&moments, &mut sum, &mut variance) };
+        assert_eq!(sum, 22.0);
+        assert!((variance - 9.44).abs() < 1e-6, "{variance}");
+    }
+}

@@ -31,3 +31,17 @@ impl Buffer {
         &mut self.floats[self.start..self.start + self.len]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Buffer;
+
+    #[test]
+    fn floats_start_on_a_cache_line_and_end_where_they_should() {
+        for len in [0, 1, 15, 16, 17, 1000] {
+            let mut buffer = Buffer::new(len);
+            assert_eq!(buffer.floats().len(), len);
+            assert_eq!(buffer.floats_mut().as_ptr() as usize % 64, 0);
+        }
+    }
+}
