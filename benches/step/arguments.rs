@@ -31,13 +31,16 @@ impl Arguments {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
         let (mut workload, mut threads, mut seconds, mut warmup, mut out) = (None, 1, None, None, None);
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            let mut value = || {
+                let value = words.next().filter(|value| !value.starts_with("--"));
+                value.ok_or_else(|| format!("{word} needs a value"))
+            };
             match word.as_str() {
                 // What cargo adds.
                 "--bench" => {}
                 "--help" | "-h" => return Ok(None),
-                "--workload" => workload = Some(number::<Workload>(&word, &value()?)?),
-                "--threads" => threads = number(&word, &value()?)?,
+                "--workload" => workload = Some(parsed::<Workload>(&word, &value()?)?),
+                "--threads" => threads = parsed(&word, &value()?)?,
                 "--seconds" => seconds = Some(duration(&word, &value()?)?),
                 "--warmup" => warmup = Some(duration(&word, &value()?)?),
                 "--out" => out = Some(value()?).filter(|path| path != "-").map(PathBuf::from),
@@ -58,12 +61,12 @@ impl Arguments {
     }
 }
 
-fn number<T: FromStr<Err: Display>>(name: &str, word: &str) -> Result<T, String> {
-    word.parse().map_err(|error| format!("{name} {word}: {error}"))
+fn parsed<T: FromStr<Err: Display>>(name: &str, word: &str) -> Result<T, String> {
+    word.parse().map_err(|error| format!("{name} `{word}`: {error}"))
 }
 
 fn duration(name: &str, word: &str) -> Result<f64, String> {
-    match number(name, word)? {
+    match parsed(name, word)? {
         seconds if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
         seconds => Err(format!("{name} must lie between 0 and 3600 seconds, got {seconds}")),
     }

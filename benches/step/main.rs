@@ -63,7 +63,7 @@ fn one(workload: Workload, arguments: &Arguments, start: Instant) -> Result<()> 
 
 /// Measures every workload for a moment.
 fn all(arguments: &Arguments) -> Result<()> {
-    println!("workload    step median       min   forward 1 row     batch   compile     loss");
+    println!("workload  batch   step, us       min   predict 1       batch   compile, ms   loss");
     for workload in Workload::ALL {
         let record = workload.measure(arguments, Instant::now())?;
         if let Some(path) = &arguments.out {
@@ -77,8 +77,9 @@ fn all(arguments: &Arguments) -> Result<()> {
 fn row(record: &Record) -> String {
     let (step, one, batch) = (&record.step, &record.infer_one, &record.infer_batch);
     format!(
-        "{:<8} {:>11.1} us {:>9.1} {:>12.1} us {:>9.1} {:>6.1} ms   {:.3} -> {:.3}",
+        "{:<8} {:>6} {:>10.2} {:>9.2} {:>11.2} {:>11.2} {:>13.1}   {:.3} -> {:.3}",
         record.workload.name(),
+        record.batch,
         step.median(),
         step.min(),
         one.median(),

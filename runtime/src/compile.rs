@@ -1,14 +1,15 @@
 //! The pipeline: from a declared network to a program, and the text of every stage on the way.
 //!
 //! In: a definition and what to compile it for. Out: a [`Program`] that a session runs. The stages follow one another in
-//! [`graph_for`] and [`Program::new`], top to bottom, checked in between in debug builds.
+//! `graph_for` and [`Program::new`], top to bottom, checked in between in debug builds.
 
 use crate::autodiff::differentiate;
 use crate::error::BuildError;
 use crate::fuse::{Fused, fuse};
 use crate::ir::{Graph, NodeId, Op, Role, Slots, verify};
 use crate::jit::{self, Code, Text};
-use crate::lower::{Mode, lower, trainable};
+use crate::layers::Mode;
+use crate::lower::{lower, trainable};
 use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
 use crate::optim::{Optimiser, attach};

@@ -7,60 +7,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::BuildError;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind, Slots};
-use crate::layers::{Arg, Gain};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Slots};
+use crate::layers::{Gain, Mode, Scope};
 use crate::network::{BinaryOp, Definition, Expr, Port, Stage};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
-
-/// What the graph is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Statistics of the batch; loss, metrics and next running statistics.
-    Train,
-    /// Running statistics; outputs, and loss and metrics if there are targets.
-    Infer,
-}
-
-/// What a layer sees while it adds its operations.
-#[derive(Debug)]
-pub struct Scope<'a> {
-    /// The graph under construction.
-    pub b: &'a mut Builder,
-    /// The layer's arguments.
-    pub args: &'a [Arg],
-    /// Training or inference.
-    pub mode: Mode,
-    path: &'a str,
-}
-
-impl Scope<'_> {
-    /// The layer's own parameter or running statistic of this name.
-    pub fn param(&mut self, name: &str) -> NodeId {
-        let index = self.slot(name);
-        self.b.param(index)
-    }
-
-    /// The next value of a running statistic.
-    pub fn update(&mut self, name: &str, value: NodeId) {
-        let role = Role::Update(self.slot(name));
-        self.b.graph_mut().outputs.push(Output { role, node: value });
-    }
-
-    /// A run-time scalar: 1 if the running statistics of this layer are due on this step, else 0.
-    pub fn due(&mut self, every: u64) -> NodeId {
-        let slots = &mut self.b.graph_mut().slots;
-        slots.scalars.push(ScalarSlot::Due { layer: self.path.to_string(), every });
-        let index = slots.scalars.len() - 1;
-        self.b.scalar(index)
-    }
-
-    fn slot(&self, name: &str) -> usize {
-        let path = format!("{}.{name}", self.path);
-        let params = &self.b.graph().slots.params;
-        params.iter().position(|slot| slot.name == path).expect("a layer asks for the parameters it declared")
-    }
-}
 
 /// Lowers a network.
 pub fn lower(definition: &'static Definition, mode: Mode) -> Result<Graph, BuildError> {
@@ -123,7 +74,7 @@ impl Lowering {
             self.b.graph_mut().slots.params.push(slot);
         }
         self.b.enter(Rc::from(stage.path));
-        let mut scope = Scope { b: &mut self.b, args: stage.args, mode: self.mode, path: stage.path };
+        let mut scope = Scope::new(&mut self.b, stage.args, self.mode, stage.path);
         let y = (stage.layer.lower)(&mut scope, x);
         debug_assert_eq!(self.b.shape(y), expected, "{} keeps its shape rule", stage.layer.name);
         Ok(y)

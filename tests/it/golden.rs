@@ -8,8 +8,8 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::functions;
 use gradloom_runtime::interp::{Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, ParamSlot, Role, ScalarSlot, verify};
-use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::lower::{Mode, lower, trainable};
+use gradloom_runtime::layers::{self, Arg, LayerDef, Mode};
+use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::{Definition, Expr, Port};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
@@ -165,18 +165,18 @@ fn loss_graph(case: &Case, prediction: &str, lower: impl Fn(&mut Builder, &[Node
 }
 
 /// One batch norm of three features.
-fn batch_norm(every: u64) -> &'static Definition {
+pub fn batch_norm(every: u64) -> &'static Definition {
     let args = [Arg::Float(0.9), Arg::Float(1e-5), Arg::Int(every)];
     handmade::single_layer(&layers::BATCH_NORM, &args, handmade::port("x", &[Dim::B, Dim::Fixed(3)]))
 }
 
 /// The index of the parameter whose name ends in this.
-fn slot(graph: &Graph, name: &str) -> usize {
+pub fn slot(graph: &Graph, name: &str) -> usize {
     graph.slots.params.iter().position(|slot| slot.name.ends_with(name)).unwrap_or_else(|| panic!("no `{name}`"))
 }
 
 /// The first value of every parameter, from the block where it has one under the last part of the name.
-fn params(graph: &Graph, case: &Case) -> Vec<Tensor> {
+pub fn params(graph: &Graph, case: &Case) -> Vec<Tensor> {
     let value = |slot: &ParamSlot| {
         let key = slot.name.rsplit('.').next().expect("a split has a last part");
         case.find(&slot.name).or(case.find(key)).cloned().unwrap_or_else(|| {
@@ -235,7 +235,7 @@ fn running_statistics_follow_the_batches_on_the_steps_that_are_due() {
 }
 
 /// The scalars of a step, counted from 1.
-fn due(graph: &Graph, step: u64) -> Vec<f64> {
+pub fn due(graph: &Graph, step: u64) -> Vec<f64> {
     let due = |slot: &ScalarSlot| match slot {
         ScalarSlot::Due { every, .. } => f64::from(u8::from((step - 1).is_multiple_of(*every))),
         other => panic!("no value for {other:?}"),

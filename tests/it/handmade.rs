@@ -5,7 +5,7 @@ use gradloom_runtime::init::Init;
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, ParamSlot, Role, SlotKind};
 use gradloom_runtime::layers::{Arg, LayerDef};
 use gradloom_runtime::network::{BinaryOp, Definition, Expr, Place, Port, Stage};
-use gradloom_runtime::types::{DType, Dim, TensorType};
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 /// Adds a parameter of this shape to a graph.
 pub fn parameter(b: &mut Builder, name: &str, shape: &[usize]) -> NodeId {
@@ -63,6 +63,20 @@ pub fn input_as_parameter(graph: &mut Graph, input: usize, batch: usize) -> usiz
         node.op = Op::Param(index);
     }
     index
+}
+
+/// The same graph for one batch size only, as a constant.
+pub fn with_batch(graph: &Graph, batch: usize) -> Graph {
+    let fixed = |shape: &Shape| Shape::fixed(&shape.at(batch));
+    let mut graph = graph.clone();
+    graph.slots.inputs.iter_mut().for_each(|slot| slot.ty.shape = fixed(&slot.ty.shape));
+    for node in &mut graph.nodes {
+        node.ty.shape = fixed(&node.ty.shape);
+        if let Op::Count(factor) = node.op {
+            node.op = Op::Const((factor * batch) as f64);
+        }
+    }
+    graph
 }
 
 /// A definition is static, and a test ends soon enough.

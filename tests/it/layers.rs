@@ -5,8 +5,8 @@ use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role, verify};
-use gradloom_runtime::layers::{self, Arg, ArgKind, LayerDef};
-use gradloom_runtime::lower::{Mode, lower, trainable};
+use gradloom_runtime::layers::{self, Arg, ArgKind, LayerDef, Mode};
+use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 

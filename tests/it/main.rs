@@ -3,6 +3,7 @@
 mod bound;
 mod compiled;
 mod compiled_edges;
+mod compiled_golden;
 mod compiled_ops;
 mod draw;
 mod finite_difference;
@@ -12,6 +13,9 @@ mod golden_file;
 mod handmade;
 mod layers;
 mod ops;
+mod passes;
+mod random;
+mod random_network;
 mod readme;
 mod simplify;
 mod stages;

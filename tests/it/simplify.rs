@@ -421,7 +421,7 @@ fn a_map_runs_before_its_operands_are_repeated() {
 
 #[test]
 fn a_sign_leaves_a_sum() {
-    assert_snapshot!(rewritten("neg-after-sum", |b| {
+    assert_snapshot!(rewritten("fast-neg-after-sum", |b| {
         let x = x(b, "x", 2);
         let minus = b.neg(x);
         b.sum(minus, &[0])

@@ -73,17 +73,43 @@ fn rooms() -> Vec<(String, Vec<String>)> {
     rooms
 }
 
-/// The modules that a line names: `crate::ir::Op` and each of `crate::{ir, types::Dim}`.
-fn named<'a>(line: &'a str) -> impl Iterator<Item = &'a str> {
-    let word = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
-    let after = line.match_indices("crate::").filter(|(at, _)| !line[..*at].ends_with('$'));
-    after.flat_map(move |(at, found)| {
-        let rest = &line[at + found.len()..];
-        match rest.strip_prefix('{') {
-            Some(list) => list.split(',').map(|item| word(item.trim())).collect::<Vec<_>>(),
-            None => vec![word(rest)],
+/// The modules that code names, each with where: `crate::ir::Op` and each of `crate::{ir, types::Dim}`.
+fn named(code: &str) -> Vec<(usize, &str)> {
+    let word = |at: usize| {
+        let rest = &code[at..];
+        (at, &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())])
+    };
+    let mut names = Vec::new();
+    for (at, found) in code.match_indices("crate::").filter(|(at, _)| !code[..*at].ends_with('$')) {
+        let at = at + found.len();
+        if !code[at..].starts_with('{') {
+            names.push(word(at));
+            continue;
         }
-    })
+        // Of a list, what stands at its own depth, behind the brace or a comma.
+        let (mut depth, mut fresh) = (0, false);
+        for (offset, c) in code[at..].char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ if fresh && depth == 1 && c.is_alphanumeric() => names.push(word(at + offset)),
+                _ => {}
+            }
+            fresh = matches!(c, '{' | ',') || (fresh && c.is_whitespace());
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn names_are_found_in_lists_too() {
+    let names = |code| named(code).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    assert_eq!(names("use crate::ir::Op;"), ["ir"]);
+    assert_eq!(names("use crate::{fuse, ir::{Graph, Op},\n    jit};"), ["fuse", "ir", "jit"]);
+    assert_eq!(names("let x = crate::plan::plan(crate::types::Dim::B, $crate::lower);"), ["plan", "types"]);
 }
 
 #[test]
@@ -101,12 +127,13 @@ fn a_room_uses_itself_and_earlier_rooms_only() {
             }
             continue;
         };
-        for (number, line) in file.code() {
-            for name in named(line) {
-                let other = rooms.iter().position(|(room, _)| room == name);
-                if other.is_some_and(|other| other > home) {
-                    offences.push(format!("{}:{number}: `{}` uses the later `{name}`", file.path, rooms[home].0));
-                }
+        let lines: Vec<&str> = file.code().map(|(_, line)| line).collect();
+        let code = lines.join("\n");
+        for (at, name) in named(&code) {
+            let other = rooms.iter().position(|(room, _)| room == name);
+            if other.is_some_and(|other| other > home) {
+                let line = code[..at].matches('\n').count() + 1;
+                offences.push(format!("{}:{line}: `{}` uses the later `{name}`", file.path, rooms[home].0));
             }
         }
     }

@@ -16,6 +16,15 @@ pub(super) enum Trip {
 }
 
 impl Emit<'_, '_> {
+    /// A value times a constant, in the cheapest way: at `opt_level = none` nobody improves on it later.
+    pub(super) fn times(&mut self, value: Value, factor: i64) -> Value {
+        match factor {
+            1 => value,
+            power if power.count_ones() == 1 => self.fb.ins().ishl_imm_u(value, i64::from(power.trailing_zeros())),
+            _ => self.fb.ins().imul_imm_u(value, factor),
+        }
+    }
+
     /// Emits `body` for every value from `from` on in steps of `step` below `to`; at least once unless `guarded`.
     pub(super) fn counted(
         &mut self,

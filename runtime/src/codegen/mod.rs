@@ -208,13 +208,16 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn open_slot(&mut self, slot: Slot) -> Value {
         let arena_at = |emit: &mut Self, at: usize| {
             let arena = emit.arena;
-            emit.fb.ins().iadd_imm_u(arena, 4 * at as i64)
+            if at == 0 { arena } else { emit.fb.ins().iadd_imm_u(arena, 4 * at as i64) }
         };
         match slot {
             Slot::Place(Place::Arena(at)) | Slot::Scratch(at) => arena_at(self, at),
             Slot::Place(Place::Param(index)) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
-                self.fb.ins().iadd_imm_u(params, 4 * self.plan.params[index] as i64)
+                match self.plan.params[index] {
+                    0 => params,
+                    at => self.fb.ins().iadd_imm_u(params, 4 * at as i64),
+                }
             }
             Slot::Place(Place::Input(index)) => {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
@@ -224,12 +227,12 @@ impl<'a, 'f> Emit<'a, 'f> {
             Slot::Product => {
                 let at = self.memory.product.expect("a product that is not kept has a block of scratch");
                 let base = arena_at(self, at);
-                let before = self.fb.ins().imul_imm_u(self.lo, 4 * self.kernel.domain.cols as i64);
+                let before = self.times(self.lo, 4 * self.kernel.domain.cols as i64);
                 self.fb.ins().isub(base, before)
             }
             Slot::Partial(at, len) => {
                 let base = arena_at(self, at);
-                let before = self.fb.ins().imul_imm_u(self.number, 4 * len as i64);
+                let before = self.times(self.number, 4 * len as i64);
                 self.fb.ins().iadd(base, before)
             }
         }
@@ -262,7 +265,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             Dim::Fixed(rows) if rows <= self.kernel.block => Trip::Known(rows * cols),
             _ => {
                 let rows = self.fb.ins().isub(self.hi, self.lo);
-                Trip::Bytes(self.fb.ins().imul_imm_u(rows, 4 * cols as i64))
+                Trip::Bytes(self.times(rows, 4 * cols as i64))
             }
         }
     }

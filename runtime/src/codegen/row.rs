@@ -48,7 +48,7 @@ impl Emit<'_, '_> {
             }
             Op::Count(factor) => {
                 let batch = self.fb.ins().load(types::I64, memory(), self.ctx, Context::BATCH);
-                let count = self.fb.ins().imul_imm_u(batch, factor as i64);
+                let count = self.times(batch, factor as i64);
                 Some(self.fb.ins().fcvt_from_sint(types::F32, count))
             }
             _ => {
@@ -66,7 +66,7 @@ impl Emit<'_, '_> {
     /// Moves on to a row: its addresses, and what is read of it once.
     pub(super) fn fill_rows(&mut self, row: Value) {
         self.row = row;
-        self.row_offset = self.fb.ins().imul_imm_u(row, 4 * self.kernel.domain.cols as i64);
+        self.row_offset = self.times(row, 4 * self.kernel.domain.cols as i64);
         self.rows.clear();
         self.row_bases.clear();
         let mut slots: Vec<(Slot, Value)> = self.bases.iter().map(|(&slot, &base)| (slot, base)).collect();
@@ -106,7 +106,7 @@ impl Emit<'_, '_> {
 
     fn row_load(&mut self, slot: Slot, base: NodeId) -> Value {
         let start = self.bases[&slot];
-        let offset = self.fb.ins().imul_imm_u(self.row, 4);
+        let offset = self.times(self.row, 4);
         let address = self.fb.ins().iadd(start, offset);
         let ty = self.part_type(base);
         self.fb.ins().load(ty, memory(), address, 0)
@@ -176,7 +176,7 @@ impl Emit<'_, '_> {
         for store in self.kernel.stores.iter().filter(|store| store.node == id) {
             let slot = self.slot_written(store).expect("what is stored has a place");
             let start = self.bases[&slot];
-            let offset = self.fb.ins().imul_imm_u(self.row, 4);
+            let offset = self.times(self.row, 4);
             let address = self.fb.ins().iadd(start, offset);
             self.fb.ins().store(memory(), value, address, 0);
         }

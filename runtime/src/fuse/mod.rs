@@ -293,14 +293,15 @@ impl<'a> Ctx<'a> {
         let shares =
             |draft: &Draft| draft.product.is_none() && wanted.iter().any(|base| self.reads_element(draft, *base));
         // A variance is shifted by its first row, so that row has to be at hand without any sum along rows.
-        let suits = |draft: &Draft| draft.domain == domain && !(moments && self.has_row_sums(draft));
+        let ready = |draft: &Draft| !(moments && self.has_row_sums(draft));
+        let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let candidates = || (first..self.drafts.len()).filter(|&kernel| suits(&self.drafts[kernel]));
         let found = candidates().find(|&kernel| computes(&self.drafts[kernel]));
         let found = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel])));
         // Numbers that are one a row are computed beside the elements of that row.
         let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
         let beside = || {
-            let wider = |draft: &Draft| !along_row && joins(draft.domain, domain) && computes(draft);
+            let wider = |draft: &Draft| !along_row && ready(draft) && joins(draft.domain, domain) && computes(draft);
             (first..self.drafts.len()).find(|&kernel| wider(&self.drafts[kernel]))
         };
         // A kernel of one row costs its call more than its work: those of one width share it.

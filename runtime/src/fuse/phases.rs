@@ -14,6 +14,7 @@ const FLAT_BLOCK: usize = 8192;
 /// Orders the steps of a kernel, finds their phases and sets the block.
 pub(super) fn finish(g: &Graph, mut draft: Draft) -> Kernel {
     draft.nodes.sort();
+    draft.stores.sort_by_key(|store| (store.param, store.node));
     let domain = draft.domain;
     let steps = phased(g, &draft);
     let mut kernel = Kernel { domain, product: draft.product, steps, stores: draft.stores, block: BLOCK };

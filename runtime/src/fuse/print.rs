@@ -8,7 +8,7 @@ use std::fmt;
 use super::Fused;
 use crate::ir::print::{Names, constant, line_with_layer, operation, scalar};
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Class, Kernel, Way, resolve, way};
+use crate::kernel::{Class, Domain, Kernel, Way, resolve, way};
 
 impl fmt::Display for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,8 @@ impl Text<'_> {
         let domain = self.kernel.domain;
         writeln!(f, "kernel {index}: {} x {}", domain.rows, domain.cols)?;
         if let Some(product) = self.kernel.product {
-            self.line(f, product, &self.operands(product))?;
+            let operands = graph[product].operands.iter().map(|&operand| self.bare_name(operand));
+            self.line(f, product, &operands.collect::<Vec<_>>().join(", "))?;
         }
         let last = self.kernel.steps.iter().map(|step| step.phase).max().unwrap_or(0);
         for phase in 0..=last {
@@ -72,26 +73,32 @@ impl Text<'_> {
         operands.collect::<Vec<_>>().join(", ")
     }
 
+    /// A value by its name, with its class if that is not one per element.
     fn name(&self, id: NodeId) -> String {
-        let graph = &self.fused.graph;
-        let (base, class) = resolve(graph, id, self.kernel.domain);
-        let name = match &graph[base].op {
-            Op::Const(value) => return constant(*value),
-            Op::Input(index) => graph.slots.inputs[*index].name.to_string(),
-            Op::Param(index) => graph.slots.params[*index].name.clone(),
-            Op::Scalar(index) => return scalar(&graph.slots.scalars[*index]),
-            Op::Count(factor) => return crate::types::Dim::Batch(*factor).to_string(),
-            Op::Iota(axis) => {
-                return if *axis == 0 && graph[base].ty.shape.0[0].is_batch() { "row" } else { "column" }.to_string();
-            }
-            _ => self.names.name(graph, base),
-        };
+        let (base, class) = resolve(&self.fused.graph, id, self.kernel.domain);
+        let unmarked = matches!(self.fused.graph[base].op, Op::Const(_) | Op::Scalar(_) | Op::Count(_) | Op::Iota(_));
         let mark = match class {
+            _ if unmarked => "",
             Class::Element => "",
             Class::Row => ".row",
             Class::Column => ".col",
             Class::Single => ".one",
         };
-        format!("{name}{mark}")
+        format!("{}{mark}", self.bare_name(id))
+    }
+
+    fn bare_name(&self, id: NodeId) -> String {
+        let graph = &self.fused.graph;
+        let (base, _) = resolve(graph, id, Domain::of(&graph[id].ty.shape));
+        match &graph[base].op {
+            Op::Const(value) => constant(*value),
+            Op::Input(index) => graph.slots.inputs[*index].name.to_string(),
+            Op::Param(index) => graph.slots.params[*index].name.clone(),
+            Op::Scalar(index) => scalar(&graph.slots.scalars[*index]),
+            Op::Count(factor) => crate::types::Dim::Batch(*factor).to_string(),
+            Op::Iota(0) if graph[base].ty.shape.0[0].is_batch() => "row".to_string(),
+            Op::Iota(_) => "column".to_string(),
+            _ => self.names.name(graph, base),
+        }
     }
 }

@@ -4,7 +4,7 @@ use cranelift_codegen::Context;
 use cranelift_codegen::settings::Configurable;
 
 use super::{finish_isa, functions, target};
-use crate::codegen::Program;
+use crate::codegen::{Import, Program};
 use crate::error::BuildError;
 use crate::fuse::Fused;
 use crate::microkernels::gemm;
@@ -47,8 +47,7 @@ pub fn text_for(
     let mut result = String::new();
     let last = functions.len() - 1;
     for (index, function) in functions.into_iter().enumerate() {
-        let name = if index == last { "entry".to_string() } else { format!("kernel {index}") };
-        result.push_str(&format!("; {name}\n"));
+        result.push_str(&if index == last { entry_heading(last) } else { kernel_heading(fused, index) });
         match text {
             Text::Clif => result.push_str(&function.display().to_string()),
             Text::Asm => {
@@ -62,4 +61,26 @@ pub fn text_for(
         result.push('\n');
     }
     Ok(result)
+}
+
+/// What a kernel is and whose work it does.
+fn kernel_heading(fused: &Fused, index: usize) -> String {
+    let kernel = &fused.kernels[index];
+    let mut layers: Vec<&str> = Vec::new();
+    for id in kernel.product.into_iter().chain(kernel.steps.iter().map(|step| step.node)) {
+        let layer = &*fused.graph[id].layer;
+        if !layer.is_empty() && !layers.contains(&layer) {
+            layers.push(layer);
+        }
+    }
+    format!("; kernel {index}: {} x {}  # {}\n", kernel.domain.rows, kernel.domain.cols, layers.join(" "))
+}
+
+/// What the numbers of called functions mean.
+fn entry_heading(kernels: usize) -> String {
+    let mut heading = "; entry, calls kernel n as u0:n and\n".to_string();
+    for import in Import::ALL {
+        heading.push_str(&format!(";   u0:{} {}\n", kernels + 1 + import as usize, import.symbol()));
+    }
+    heading
 }

@@ -1,8 +1,7 @@
 //! Activations: pure functions of one value, or of one row of values, each a composition of primitive operations.
 
-use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Misfit, float, word};
+use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Misfit, Scope, float, word};
 use crate::ir::{Builder, NodeId};
-use crate::lower::Scope;
 use crate::scalar::Cmp;
 use crate::types::Shape;
 

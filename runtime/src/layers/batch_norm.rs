@@ -1,9 +1,8 @@
 //! `BatchNorm`: each feature of a batch with mean 0 and variance 1, then scaled and shifted (Ioffe & Szegedy 2015).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, float, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Mode, ParamDef, Scope, features, float, int};
 use crate::init::Init;
 use crate::ir::{NodeId, SlotKind};
-use crate::lower::{Mode, Scope};
 use crate::scalar::Cmp;
 
 /// Batch normalisation, Algorithm 1 of Ioffe & Szegedy (2015) in training, Algorithm 2 in inference.
@@ -83,25 +82,28 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let kept = b.shape(variance);
     let correction = b.spread(correction, &kept);
     let unbiased = b.mul(variance, correction);
-    let due = scope.due(int(scope.args, 2) as u64);
+    let every = int(scope.args, 2) as u64;
+    let due = (every > 1).then(|| scope.due(every));
     update(scope, "running_mean", mean, due);
     update(scope, "running_var", unbiased, due);
     y
 }
 
-/// `running = momentum running + (1 - momentum) batch`, if this step is due.
-fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: NodeId) {
+/// `running = momentum running + (1 - momentum) batch`, where only some steps are due if this one is.
+fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>) {
     let momentum = float(scope.args, 0);
     let running = scope.param(name);
     let b = &mut *scope.b;
     let shape = b.shape(running);
     let old = b.scale(running, momentum);
     let new = b.scale(batch, 1.0 - momentum);
-    let next = b.add(old, new);
-    let due = b.spread(due, &shape);
-    let zero = b.constant(0.0, &shape);
-    let due = b.compare(Cmp::Ne, due, zero);
-    let next = b.select(due, next, running);
+    let mut next = b.add(old, new);
+    if let Some(due) = due {
+        let due = b.spread(due, &shape);
+        let zero = b.constant(0.0, &shape);
+        let due = b.compare(Cmp::Ne, due, zero);
+        next = b.select(due, next, running);
+    }
     scope.update(name, next);
 }
 

@@ -7,10 +7,10 @@ mod activations;
 mod batch_norm;
 mod dense;
 mod flatten;
+mod scope;
 
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
-use crate::lower::Scope;
 use crate::types::Shape;
 
 pub(crate) use activations::shift;
@@ -18,6 +18,7 @@ pub use activations::{ELU, GELU, LEAKY_RELU, LOG_SOFTMAX, RELU, SELU, SIGMOID, S
 pub use batch_norm::BATCH_NORM;
 pub use dense::DENSE;
 pub use flatten::FLATTEN;
+pub use scope::{Mode, Scope};
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[

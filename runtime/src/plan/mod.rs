@@ -43,9 +43,11 @@ pub struct Plan {
     pub places: HashMap<NodeId, Place>,
     /// The memory that each kernel uses while it runs.
     pub kernels: Vec<KernelPlan>,
+    /// All that lies in the arena, in the order in which it was placed.
+    pub stretches: Vec<Stretch>,
     /// Length of the arena.
     pub arena: usize,
-    /// Sum of the lengths of all kept values: what an arena without sharing would need.
+    /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
     pub unshared: usize,
     /// Offset of each parameter in the parameter block.
     pub params: Vec<usize>,
@@ -53,6 +55,40 @@ pub struct Plan {
     pub params_len: usize,
     /// The batch size that it is made for.
     pub max_batch: usize,
+}
+
+/// A part of the arena and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// What lies there.
+    pub content: Content,
+    /// Its offset.
+    pub at: usize,
+    /// Its length.
+    pub len: usize,
+    /// The kernel that writes it.
+    pub first: usize,
+    /// The last kernel that reads it; `usize::MAX` for a result.
+    pub last: usize,
+}
+
+/// What lies in a part of the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A value that later kernels read, or a result.
+    Value(NodeId),
+    /// Partial results of a reduction.
+    Partial(NodeId),
+    /// Lanes of a sum along a row.
+    Lanes(NodeId),
+    /// A row of a value that a later phase reads.
+    Row(NodeId),
+    /// A block of a product.
+    Block(NodeId),
+    /// Pieces of a product's operands.
+    Workspace(NodeId),
+    /// The right operand of a product, rearranged.
+    Packed(NodeId),
 }
 
 /// The memory that a kernel uses while it runs.
@@ -78,14 +114,12 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
     let mut arena = Arena::default();
     let mut places = leaves(&fused.graph);
     let last_use = last_uses(fused);
-    let mut unshared = 0;
     let mut kernels = Vec::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
         arena.release(index);
         for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
             let len = padded(fused.graph[store.node].ty.shape.len_at(max_batch));
-            unshared += len;
-            places.insert(store.node, Place::Arena(arena.take(len, last_use[&store.node])));
+            places.insert(store.node, Place::Arena(arena.take(Content::Value(store.node), len, last_use[&store.node])));
         }
         for step in &kernel.steps {
             // What a reduction leaves after its kernel is written there by its last stage.
@@ -93,8 +127,7 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
                 let len = padded(fused.graph[step.node].ty.shape.len_at(max_batch));
                 let out = matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)));
                 if out {
-                    unshared += len;
-                    places.insert(step.node, Place::Arena(arena.take(len, *last)));
+                    places.insert(step.node, Place::Arena(arena.take(Content::Value(step.node), len, *last)));
                 }
             }
         }
@@ -105,7 +138,8 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
     if bytes > LIMIT_GIB << 30 {
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
     }
-    let plan = Plan { places, kernels, arena: arena.len, unshared, params, params_len, max_batch };
+    let Arena { stretches, len: arena, total: unshared, .. } = arena;
+    let plan = Plan { places, kernels, stretches, arena, unshared, params, params_len, max_batch };
     if cfg!(debug_assertions) {
         verify(&plan, fused).expect("values that live at the same time lie apart");
     }
@@ -215,41 +249,47 @@ fn kernel_plan(
     for step in &kernel.steps {
         match way(graph, step.node) {
             Some((Reduction::Variance, _)) => {
-                result.partials.insert(step.node, (arena.take(blocks * 3 * cols, index), 3 * cols));
+                result
+                    .partials
+                    .insert(step.node, (arena.take(Content::Partial(step.node), blocks * 3 * cols, index), 3 * cols));
             }
             Some((_, Way::DownColumns)) if moments(graph, kernel, step.node).is_none() => {
-                result.partials.insert(step.node, (arena.take(blocks * cols, index), cols));
+                result
+                    .partials
+                    .insert(step.node, (arena.take(Content::Partial(step.node), blocks * cols, index), cols));
             }
             Some((_, Way::Everything)) => {
-                result.partials.insert(step.node, (arena.take(blocks * LANES, index), LANES));
+                result
+                    .partials
+                    .insert(step.node, (arena.take(Content::Partial(step.node), blocks * LANES, index), LANES));
                 if step.class == Class::Element {
-                    result.lanes.insert(step.node, arena.take(LANES, index));
+                    result.lanes.insert(step.node, arena.take(Content::Lanes(step.node), LANES, index));
                 }
             }
             Some((_, Way::AlongRow)) => {
-                result.lanes.insert(step.node, arena.take(LANES, index));
+                result.lanes.insert(step.node, arena.take(Content::Lanes(step.node), LANES, index));
             }
             _ => {}
         }
     }
     for id in spilled(graph, kernel).into_iter().filter(|id| !places.contains_key(id)) {
-        result.spills.insert(id, arena.take(cols, index));
+        result.spills.insert(id, arena.take(Content::Row(id), cols, index));
     }
     if let Some(product) = kernel.product {
         if !places.contains_key(&product) {
             let rows = kernel.domain.rows.at(max_batch).min(kernel.block);
-            result.product = Some(arena.take(padded(rows * kernel.domain.cols), index));
+            result.product = Some(arena.take(Content::Block(product), rows * kernel.domain.cols, index));
         }
         let inner = inner_extent(graph, product).at(max_batch);
         let room = gemm::workspace_len(kernel.block, kernel.domain.cols, inner);
-        result.workspace = arena.take(padded(room), index);
+        result.workspace = arena.take(Content::Workspace(product), room, index);
         let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
         let cols = kernel.domain.cols;
         let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
         let rows = kernel.domain.rows.at(max_batch);
         // The bits do not depend on the choice, so it may depend on the machine.
         if gemm::packs_b(isa, rows, kernel.block, cols, inner, b_row, b_col) {
-            result.packed = Some(arena.take(padded(gemm::packed_b_len(cols, inner)), index));
+            result.packed = Some(arena.take(Content::Packed(product), gemm::packed_b_len(cols, inner), index));
         }
     }
     result
@@ -296,28 +336,35 @@ fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
 /// First fit over time: what is taken by one kernel is free again after its last use.
 #[derive(Default)]
 struct Arena {
+    stretches: Vec<Stretch>,
     len: usize,
-    /// Offset to (length, last kernel).
+    /// The sum of all lengths taken.
+    total: usize,
+    now: usize,
+    /// Offset to (length, last kernel) of what is in use.
     taken: BTreeMap<usize, (usize, usize)>,
 }
 
 impl Arena {
-    /// Frees what no kernel from `now` on reads.
+    /// Moves on to kernel `now` and frees what neither it nor a later one reads.
     fn release(&mut self, now: usize) {
+        self.now = now;
         self.taken.retain(|_, (_, last)| *last >= now);
     }
 
-    fn take(&mut self, len: usize, last: usize) -> usize {
+    fn take(&mut self, content: Content, len: usize, last: usize) -> usize {
         let len = padded(len.max(1));
-        let mut offset = 0;
+        let mut at = 0;
         for (&start, &(length, _)) in &self.taken {
-            if start - offset >= len {
+            if start - at >= len {
                 break;
             }
-            offset = start + length;
+            at = start + length;
         }
-        self.taken.insert(offset, (len, last));
-        self.len = self.len.max(offset + len);
-        offset
+        self.taken.insert(at, (len, last));
+        self.stretches.push(Stretch { content, at, len, first: self.now, last });
+        self.len = self.len.max(at + len);
+        self.total += len;
+        at
     }
 }

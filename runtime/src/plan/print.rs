@@ -2,46 +2,48 @@
 
 use std::fmt::Write;
 
-use super::{Place, Plan};
+use super::{Content, Plan, Stretch};
 use crate::fuse::Fused;
-use crate::ir::print::Names;
+use crate::ir::print::{Names, line_with_layer};
 
-/// The memory of a program, a line a value.
+/// The memory of a program: under the kernel that writes it, each value with the floats it occupies and its last reader.
 pub fn text(plan: &Plan, fused: &Fused) -> String {
+    let mut text = String::new();
+    write(&mut text, plan, fused).expect("a string can be written to");
+    text
+}
+
+fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     let names = Names::new(&fused.graph);
     let kib = |floats: usize| floats as f64 * 4.0 / 1024.0;
-    let mut text = String::new();
-    let mut line = |line: String| writeln!(text, "{line}").expect("a string can be written to");
-    line(format!("max batch {}", plan.max_batch));
-    line(format!("arena {:.1} KiB, without sharing {:.1} KiB", kib(plan.arena), kib(plan.unshared)));
-    line(format!("parameters {:.1} KiB", kib(plan.params_len)));
+    writeln!(text, "batches of up to {} rows", plan.max_batch)?;
+    writeln!(text, "parameters {:.1} KiB", kib(plan.params_len))?;
+    writeln!(text, "arena {:.1} KiB, without sharing {:.1} KiB", kib(plan.arena), kib(plan.unshared))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        let memory = &plan.kernels[index];
-        line(format!(
-            "kernel {index}: {} x {}, {} rows at a time",
-            kernel.domain.rows, kernel.domain.cols, kernel.block
-        ));
-        let mut entry = |what: &str, at: usize| line(format!("  {what:<24} at {at}"));
-        for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
-            if let Some(Place::Arena(at)) = plan.places.get(&store.node) {
-                entry(&names.name(&fused.graph, store.node), *at);
-            }
-        }
-        for (id, (at, _)) in &memory.partials {
-            entry(&format!("partial {}", names.name(&fused.graph, *id)), *at);
-        }
-        for (id, at) in &memory.lanes {
-            entry(&format!("lanes {}", names.name(&fused.graph, *id)), *at);
-        }
-        for (id, at) in &memory.spills {
-            entry(&format!("row of {}", names.name(&fused.graph, *id)), *at);
-        }
-        let product = [("block of the product", memory.product), ("packed operand", memory.packed)];
-        for (what, at) in product {
-            if let Some(at) = at {
-                entry(what, at);
-            }
+        writeln!(text, "kernel {index}: {} x {}", kernel.domain.rows, kernel.domain.cols)?;
+        for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
+            entry(text, stretch, fused, &names)?;
         }
     }
-    text
+    Ok(())
+}
+
+fn entry(text: &mut String, stretch: &Stretch, fused: &Fused, names: &Names) -> std::fmt::Result {
+    let (what, id) = match stretch.content {
+        Content::Value(id) => ("", id),
+        Content::Partial(id) => ("partial ", id),
+        Content::Lanes(id) => ("lanes of ", id),
+        Content::Row(id) => ("row of ", id),
+        Content::Block(id) => ("block of ", id),
+        Content::Workspace(id) => ("workspace of ", id),
+        Content::Packed(id) => ("right operand of ", id),
+    };
+    let until = match stretch.last {
+        usize::MAX => ", a result".to_string(),
+        last if last == stretch.first => String::new(),
+        last => format!(", to kernel {last}"),
+    };
+    let value = format!("{what}{}", names.name(&fused.graph, id));
+    let range = format!("{}..{}", stretch.at, stretch.at + stretch.len);
+    line_with_layer(text, &format!("  {value:<22} {range}{until}"), &fused.graph[id].layer)
 }

@@ -16,7 +16,7 @@ enum Owner {
 }
 
 /// A stretch of the arena and what is in it.
-type Stretch = (usize, usize, Owner);
+type Part = (usize, usize, Owner);
 
 /// Says which value is overwritten before its last reader, if one is. Runs in debug builds and tests.
 pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
@@ -32,11 +32,11 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;
     }
     let results = fused.graph.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_)));
-    let kept: Vec<Stretch> = results.filter_map(|output| stretch(plan, fused, memory(fused, output.node))).collect();
+    let kept: Vec<Part> = results.filter_map(|output| stretch(plan, fused, memory(fused, output.node))).collect();
     holds(&lines, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
-fn holds(lines: &[Owner], expected: &[Stretch]) -> Result<(), String> {
+fn holds(lines: &[Owner], expected: &[Part]) -> Result<(), String> {
     for &(at, len, owner) in expected {
         let other = lines[at / 16..(at + len) / 16].iter().find(|line| **line != owner);
         if let Some(other) = other {
@@ -47,7 +47,7 @@ fn holds(lines: &[Owner], expected: &[Stretch]) -> Result<(), String> {
 }
 
 /// Where a value of the arena lies.
-fn stretch(plan: &Plan, fused: &Fused, id: NodeId) -> Option<Stretch> {
+fn stretch(plan: &Plan, fused: &Fused, id: NodeId) -> Option<Part> {
     match plan.places.get(&id) {
         Some(&Place::Arena(at)) => {
             Some((at, padded(fused.graph[id].ty.shape.len_at(plan.max_batch)), Owner::Value(id)))
@@ -65,26 +65,28 @@ fn memory(fused: &Fused, mut id: NodeId) -> NodeId {
 }
 
 /// What a kernel reads that an earlier one wrote.
-fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Stretch> {
+fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let kernel = &fused.kernels[index];
     let graph = &fused.graph;
     let here = |id: NodeId| kernel.product == Some(id) || kernel.steps.iter().any(|step| step.node == id);
     let of_steps = kernel.steps.iter().flat_map(|step| &graph[step.node].operands);
-    let bases = of_steps.map(|&operand| resolve(graph, operand, kernel.domain).0);
+    // Constants and positions are made on the spot, also where a product has them in memory.
+    let made = |id: NodeId| graph[id].op.is_leaf();
+    let bases = of_steps.map(|&operand| resolve(graph, operand, kernel.domain).0).filter(|&id| !made(id));
     let of_product = kernel.product.iter().flat_map(|&id| &graph[id].operands);
     let memories = of_product.map(|&operand| memory(fused, operand));
     bases.chain(memories).filter(|&id| !here(id)).filter_map(|id| stretch(plan, fused, id)).collect()
 }
 
 /// What a kernel writes: values that are kept, and scratch.
-fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Stretch> {
+fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let kernel = &fused.kernels[index];
     let memory = &plan.kernels[index];
     let stored = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
     let mut ids: Vec<NodeId> = stored.chain(kernel.steps.iter().map(|step| step.node)).collect();
     ids.sort();
     ids.dedup();
-    let mut result: Vec<Stretch> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
+    let mut result: Vec<Part> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
     let lanes = memory.lanes.values().map(|&at| (at, 16));
     let spills = memory.spills.values().map(|&at| (at, padded(kernel.domain.cols)));
     let blocks = kernel.domain.rows.at(plan.max_batch).div_ceil(kernel.block);

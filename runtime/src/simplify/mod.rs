@@ -87,10 +87,17 @@ fn compact(graph: &Graph) -> Graph {
         let mut node = graph[id].clone();
         node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
         let key = Key { op: node.op.clone(), operands: node.operands.clone(), ty: node.ty.clone() };
-        map.push(*known.entry(key).or_insert_with(|| {
+        let layer = node.layer.clone();
+        let kept = *known.entry(key).or_insert_with(|| {
             result.nodes.push(node);
             NodeId(result.nodes.len() as u32 - 1)
-        }));
+        });
+        map.push(kept);
+        // What several layers compute belongs to where its operand came from.
+        let first = result.nodes[kept.index()].operands.first().copied();
+        if let Some(first) = first.filter(|_| result.nodes[kept.index()].layer != layer) {
+            result.nodes[kept.index()].layer = result.nodes[first.index()].layer.clone();
+        }
     }
     let outputs = graph.outputs.iter();
     result.outputs =

@@ -80,7 +80,9 @@ pub const ALGEBRA: &[Rule] = &[
         apply: |b, id, _| {
             let (x, y) = binary(b, id, &Op::Div)?;
             let c = b.graph().constant(y)?;
-            let power = c.is_normal() && c.abs() <= 2f64.powi(126) && c.to_bits() << 12 == 0;
+            // Within these bounds the reciprocal is a normal f32, so that nothing is lost.
+            let normal = (2f64.powi(-126)..=2f64.powi(126)).contains(&c.abs());
+            let power = normal && c.to_bits() << 12 == 0;
             power.then(|| b.scale(x, 1.0 / c))
         },
     },
@@ -126,7 +128,7 @@ pub const ALGEBRA: &[Rule] = &[
     },
     Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
     Rule {
-        name: "neg-after-sum",
+        name: "fast-neg-after-sum",
         apply: |b, id, _| {
             let Op::Sum(axes) = b.graph()[id].op.clone() else { return None };
             let x = unary(b, b.graph()[id].operands[0], &Op::Neg)?;

@@ -1,0 +1,155 @@
+//! Random networks: what is compiled against what is interpreted. Forward in training and in inference, loss, metrics, all
+//! gradients, running statistics and one step of an optimiser, for the largest batch and a smaller one.
+
+use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::compile::{Purpose, simplified};
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::init::Random;
+use gradloom_runtime::interp::{Tensor, Values};
+use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind};
+use gradloom_runtime::layers::Mode;
+use gradloom_runtime::lower::{lower, trainable};
+use gradloom_runtime::network::Definition;
+use gradloom_runtime::optim::{Optimiser, attach};
+use gradloom_runtime::types::DType;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use crate::compiled::{Compiled, Reference};
+use crate::draw;
+use crate::random_network::{Spec, specs};
+
+/// The step that is taken: neither the first, where bias corrections are extreme, nor one where every statistic is due.
+const STEP: u64 = 3;
+
+/// Runs at least `cases` networks, the same every time; more if `PROPTEST_CASES` says so.
+fn run(cases: u32, most: usize, from_environment: bool) {
+    let asked = if from_environment { std::env::var("PROPTEST_CASES").ok() } else { None };
+    let cases = asked.and_then(|cases| cases.parse().ok()).unwrap_or(cases).max(cases);
+    let config = Config {
+        cases,
+        max_global_rejects: cases,
+        failure_persistence: None,
+        max_shrink_iters: 2000,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    match runner.run(&specs(most), |spec| check(&spec)) {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, spec)) => {
+            let definition = spec.definition();
+            let purpose = Purpose::Train(&*spec.optimiser());
+            let kernels = simplified(definition, purpose).map(|graph| fuse(&graph).to_string());
+            panic!("{reason}\n{spec:?}\n{definition}\n\n{}", kernels.unwrap_or_else(|error| error.to_string()));
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn random_networks_compute_what_the_interpreter_computes() {
+    run(300, 33, true);
+}
+
+#[test]
+fn random_networks_compute_the_same_over_several_blocks_of_rows() {
+    run(24, 300, false);
+}
+
+fn check(spec: &Spec) -> Result<(), TestCaseError> {
+    let definition = spec.definition();
+    let optimiser = spec.optimiser();
+    // The joint graph with everything that can be asked for is the reference of all programs of training.
+    let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
+    let joint = differentiate(&forward, &trainable(&forward).collect::<Vec<usize>>());
+    let mut training = attach(&joint, &*optimiser);
+    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
+    training.outputs.extend(gradients.cloned());
+    let inference = lower(definition, Mode::Infer).map_err(|error| TestCaseError::reject(error.to_string()))?;
+
+    let drawn: Vec<(usize, Values)> = spec
+        .batches()
+        .into_iter()
+        .map(|batch| (batch, values(&training, definition, &*optimiser, batch, spec.seed)))
+        .collect();
+    compare(&training, &[joint, update(&training)], &drawn)?;
+    let own = inference.slots.params.len();
+    let drawn: Vec<(usize, Values)> = drawn
+        .into_iter()
+        .map(|(batch, values)| (batch, Values { params: values.params[..own].to_vec(), scalars: vec![], ..values }))
+        .collect();
+    compare(&inference, &[inference.clone()], &drawn)
+}
+
+/// The graph of a training step: loss, metrics and updates.
+fn update(training: &Graph) -> Graph {
+    let mut graph = training.clone();
+    graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Gradient(_)));
+    graph
+}
+
+/// Every program against one reference that has the results of all.
+fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> Result<(), TestCaseError> {
+    let max_batch = drawn[0].0;
+    let mut compiled: Vec<(Compiled, usize)> = Vec::new();
+    for (batch, values) in drawn {
+        let wanted = Reference::new(reference, *batch, values);
+        if !wanted.is_finite() || wanted.near_kink() {
+            return Err(TestCaseError::reject("a result next to a kink, or none in f32"));
+        }
+        if compiled.is_empty() {
+            compiled =
+                programs.iter().map(|graph| (Compiled::new(graph, max_batch), graph.slots.params.len())).collect();
+        }
+        for (program, params) in &mut compiled {
+            let own = Values { params: values.params[..*params].to_vec(), ..values.clone() };
+            let results = program.run(*batch, &own);
+            let compared = wanted.compare(&results);
+            compared
+                .map_err(|message| TestCaseError::fail(format!("batch {batch} of at most {max_batch}: {message}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Values as they may occur in training: weights as initialised, other parameters near theirs, an optimiser with a history.
+fn values(graph: &Graph, definition: &Definition, optimiser: &dyn Optimiser, batch: usize, seed: u64) -> Values {
+    let mut random = Random::new(seed, 2);
+    let mut params: Vec<Tensor> = Vec::new();
+    for (index, slot) in graph.slots.params.iter().enumerate() {
+        params.push(param(slot, index, seed, &mut random));
+    }
+    let inputs = graph.slots.inputs.iter().map(|slot| {
+        let shape = slot.ty.shape.at(batch);
+        let len = shape.iter().product();
+        match slot.ty.dtype {
+            DType::F32 => Tensor::floats(&shape, (0..len).map(|_| random.normal()).collect::<Vec<f64>>()),
+            _ => {
+                let classes = slot.classes.unwrap_or(1) as u64;
+                Tensor::indices(&shape, (0..len).map(|_| random.below(classes) as u32).collect::<Vec<u32>>())
+            }
+        }
+    });
+    let inputs = inputs.collect();
+    let mut own = vec![0.0; optimiser.scalars().len()];
+    optimiser.values(optimiser.rate(), STEP, &mut own);
+    let due = graph.slots.scalars.iter().filter_map(|slot| match slot {
+        ScalarSlot::Due { every, .. } => Some(f64::from(u8::from((STEP - 1).is_multiple_of(*every)))),
+        ScalarSlot::Optimiser(_) => None,
+    });
+    let scalars = due.chain(own.into_iter().map(f64::from)).collect();
+    debug_assert_eq!(definition.inputs.len() + definition.targets.len(), graph.slots.inputs.len());
+    draw::singles(&Values { inputs, params, scalars })
+}
+
+fn param(slot: &ParamSlot, index: usize, seed: u64, random: &mut Random) -> Tensor {
+    let len = slot.shape.iter().product();
+    let mut start = vec![0.0f32; len];
+    slot.init.fill(&mut start, seed, index as u64);
+    let second_moment = slot.name.ends_with(".v") || slot.name.ends_with("running_var");
+    let around = |x: f32, random: &mut Random| match slot.kind {
+        SlotKind::Weight => f64::from(x),
+        _ if second_moment => 0.5 + random.uniform(),
+        _ => f64::from(x) + 0.3 * random.normal(),
+    };
+    Tensor::floats(&slot.shape, start.into_iter().map(|x| around(x, random)).collect::<Vec<f64>>())
+}

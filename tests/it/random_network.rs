@@ -1,0 +1,223 @@
+//! Networks drawn at random: a specification that proptest makes smaller, and the definition that it stands for.
+
+use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::layers::{self, Arg, LayerDef};
+use gradloom_runtime::network::{BinaryOp, Definition, Expr, Metric, Port, Stage};
+use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
+use gradloom_runtime::types::{DType, Dim, Shape};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::handmade::{self, leak};
+
+/// What a network is drawn as.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Extents of a sample; several are flattened first.
+    pub input: Vec<usize>,
+    /// What follows.
+    pub stages: Vec<Layer>,
+    /// Columns of the output, by one more `Dense`.
+    pub outputs: usize,
+    pub loss: Loss,
+    /// A further term of the loss: which function, and of which value.
+    pub term: Option<(usize, usize)>,
+    pub optimiser: usize,
+    pub max_batch: usize,
+    /// A smaller batch, as a share of the largest.
+    pub share: f64,
+    pub seed: u64,
+}
+
+/// A stage.
+#[derive(Clone, Debug)]
+pub enum Layer {
+    Dense { n: usize, bias: bool, init: &'static str },
+    BatchNorm { momentum: f64, every: u64 },
+    Activation { layer: &'static LayerDef, args: Vec<Arg> },
+}
+
+/// The main term of a loss.
+#[derive(Clone, Copy, Debug)]
+pub enum Loss {
+    CrossEntropy,
+    BceWithLogits,
+    Mse,
+    /// None: only the further term.
+    Value,
+}
+
+/// Networks with batches of up to `most` rows.
+pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
+    let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
+    let loss = prop_oneof![Just(Loss::CrossEntropy), Just(Loss::BceWithLogits), Just(Loss::Mse), Just(Loss::Value)];
+    let shape = (input, vec(layer(), 0..=6), 1..=40usize, loss);
+    let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
+    (shape, rest).prop_map(|((input, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
+        input,
+        stages,
+        outputs,
+        loss,
+        term,
+        optimiser,
+        max_batch,
+        share,
+        seed,
+    })
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let init = prop_oneof![3 => Just("auto"), 1 => Just("he_normal"), 1 => Just("xavier_uniform")];
+    let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
+    let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
+    let pure: Vec<&'static LayerDef> = layers::ALL.iter().copied().filter(|layer| layer.function.is_some()).collect();
+    let activation = (prop::sample::select(pure), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
+        layer,
+        args: layer.args.iter().map(|arg| variant(arg.default.expect("an activation has defaults"), other)).collect(),
+    });
+    prop_oneof![3 => dense, 2 => norm, 5 => activation]
+}
+
+fn variant(default: Arg, other: bool) -> Arg {
+    match default {
+        Arg::Word(_) if other => Arg::Word("tanh"),
+        Arg::Float(value) if other => Arg::Float(1.7 * value + 0.1),
+        default => default,
+    }
+}
+
+impl Spec {
+    /// The least number of rows of a training batch here: few rows make a variance that is next to nothing.
+    pub fn least_rows(&self) -> usize {
+        let norms = self.stages.iter().any(|layer| matches!(layer, Layer::BatchNorm { .. }));
+        if norms { 4 } else { 1 }
+    }
+
+    /// The largest batch, and a smaller one.
+    pub fn batches(&self) -> [usize; 2] {
+        let least = self.least_rows();
+        let most = self.max_batch.max(least);
+        [most, least + ((most - least) as f64 * self.share) as usize]
+    }
+
+    pub fn optimiser(&self) -> Box<dyn Optimiser> {
+        match self.optimiser {
+            0 => Box::new(Sgd::new(0.1)),
+            1 => Box::new(Sgd::new(0.05).momentum(0.9)),
+            2 => Box::new(Adam::new(1e-2)),
+            _ => Box::new(AdamW::new(1e-2).decay(0.1)),
+        }
+    }
+
+    /// As `network!` would declare it.
+    pub fn definition(&self) -> &'static Definition {
+        let sample: Vec<Dim> = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n))).collect();
+        let body = self.body();
+        let names: Vec<&'static str> = body.iter().filter_map(|stage| stage.name).chain(["x", "out"]).collect();
+        let output = Shape(vec![Dim::B, Dim::Fixed(self.outputs)]);
+        let (targets, loss) = self.main_term(&output);
+        let term = self.term.map(|(term, value)| (TERMS[term])(names[value % names.len()]));
+        let loss = match (loss, term) {
+            (Some(loss), Some(term)) => binary(BinaryOp::Add, loss, binary(BinaryOp::Mul, Expr::Number(0.3), term)),
+            (Some(loss), None) => loss,
+            (None, term) => term.unwrap_or_else(|| (TERMS[0])("out")),
+        };
+        leak(Definition {
+            name: "Random",
+            inputs: leak([handmade::port("x", &sample)]),
+            outputs: leak([handmade::port("out", &output.0)]),
+            targets: leak(targets),
+            body: leak(body),
+            loss: Some(loss),
+            metrics: leak(self.metrics(names[self.seed as usize % names.len()])),
+        })
+    }
+
+    fn body(&self) -> Vec<Stage> {
+        let mut body: Vec<Stage> = Vec::new();
+        if self.input.len() > 1 {
+            body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
+        }
+        let last = Layer::Dense { n: self.outputs, bias: true, init: "auto" };
+        for (index, layer) in self.stages.iter().chain([&last]).enumerate() {
+            let (definition, args): (&'static LayerDef, Vec<Arg>) = match layer {
+                Layer::Dense { n, bias, init } => {
+                    (&layers::DENSE, vec![Arg::Int(*n as u64), Arg::Flag(*bias), Arg::Word(init)])
+                }
+                Layer::BatchNorm { momentum, every } => {
+                    (&layers::BATCH_NORM, vec![Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)])
+                }
+                Layer::Activation { layer, args } => (layer, args.clone()),
+            };
+            let path = leak(format!("{}{index}", definition.stem));
+            let stage = handmade::stage(definition, &args, path);
+            body.push(Stage { name: (index < self.stages.len()).then_some(path), ..stage });
+        }
+        body
+    }
+
+    fn main_term(&self, output: &Shape) -> (Vec<Port>, Option<Expr>) {
+        let ids = Port { name: "target", dtype: DType::U8, dims: &[Dim::B] };
+        let floats = handmade::port("target", &output.0);
+        let call = |function| Some(call(function, vec![Expr::Name("out"), Expr::Name("target")]));
+        match self.loss {
+            Loss::CrossEntropy => (vec![ids], call(&functions::CROSS_ENTROPY)),
+            Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
+            Loss::Mse => (vec![floats], call(&functions::MSE)),
+            Loss::Value => (Vec::new(), None),
+        }
+    }
+
+    fn metrics(&self, value: &'static str) -> Vec<Metric> {
+        let size = mean(call(&functions::ABS, vec![Expr::Name(value)]));
+        let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
+        let mut metrics = vec![Metric { name: "size", expr: size }, Metric { name: "positive", expr: positive }];
+        if matches!(self.loss, Loss::CrossEntropy) {
+            let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
+            metrics.push(Metric { name: "accuracy", expr: mean(binary(BinaryOp::Eq, best, Expr::Name("target"))) });
+        }
+        metrics
+    }
+}
+
+fn call(function: &'static FunctionDef, operands: Vec<Expr>) -> Expr {
+    Expr::Call(function, leak(operands))
+}
+
+fn binary(op: BinaryOp, x: Expr, y: Expr) -> Expr {
+    Expr::Binary(op, leak(x), leak(y))
+}
+
+fn mean(x: Expr) -> Expr {
+    call(&functions::MEAN, vec![x])
+}
+
+fn square(name: &'static str) -> Expr {
+    binary(BinaryOp::Mul, Expr::Name(name), Expr::Name(name))
+}
+
+/// Terms of a loss, each of one value.
+const TERMS: [fn(&'static str) -> Expr; 8] = [
+    |name| mean(square(name)),
+    |name| mean(call(&functions::ABS, vec![Expr::Name(name)])),
+    |name| mean(call(&functions::SQRT, vec![binary(BinaryOp::Add, square(name), Expr::Number(1.0))])),
+    |name| mean(call(&functions::EXP, vec![Expr::Neg(leak(square(name)))])),
+    |name| call(&functions::MAX, vec![Expr::Name(name)]),
+    |name| {
+        let sum = call(&functions::SUM, vec![binary(BinaryOp::Sub, Expr::Name(name), Expr::Number(0.1))]);
+        binary(BinaryOp::Mul, sum, Expr::Number(1e-2))
+    },
+    |name| {
+        let padded = binary(BinaryOp::Add, square(name), Expr::Number(0.5));
+        mean(binary(
+            BinaryOp::Div,
+            Expr::Name(name),
+            call(&functions::LN, vec![binary(BinaryOp::Add, padded, Expr::Number(1.0))]),
+        ))
+    },
+    |name| {
+        let soft = Expr::Apply(&layers::SOFTMAX, &[], leak(Expr::Name(name)));
+        mean(binary(BinaryOp::Mul, soft, Expr::Name(name)))
+    },
+];
