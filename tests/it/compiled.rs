@@ -38,9 +38,6 @@ impl Compiled {
     pub fn new(graph: &Graph, max_batch: usize) -> Compiled {
         let graph = simplify(graph);
         verify(&graph).expect("a simplified graph is a graph");
-        if std::env::var("DBG").is_ok() {
-            println!("{}\n{}", graph, gradloom_runtime::fuse::fuse(&graph));
-        }
         let program = Program::of_graph(&graph, max_batch).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         Compiled { program, graph, arena }

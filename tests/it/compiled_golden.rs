@@ -203,8 +203,8 @@ fn a_session_trains_as_pytorch_does() {
     }
     let own: Vec<String> = net.names().filter(|name| expected.find(name).is_some()).map(str::to_string).collect();
     for name in &own {
-        bound.check(name, &numbers(&net.param(name).expect("the name exists")), expected.floats(name));
+        bound.check(name, &numbers(net.param(name).expect("the name exists")), expected.floats(name));
     }
     let predicted = net.predict(x.view()).expect("the batch fits");
-    bound.check("predict", &numbers(&predicted), expected.floats("predict"));
+    bound.check("predict", &numbers(predicted), expected.floats("predict"));
 }

@@ -16,6 +16,8 @@ use crate::handmade::{self, leak};
 pub struct Spec {
     /// Extents of a sample; several are flattened first.
     pub input: Vec<usize>,
+    /// An activation of such a sample.
+    pub first: Option<&'static LayerDef>,
     /// What follows.
     pub stages: Vec<Layer>,
     /// Columns of the output, by one more `Dense`.
@@ -52,10 +54,11 @@ pub enum Loss {
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
     let loss = prop_oneof![Just(Loss::CrossEntropy), Just(Loss::BceWithLogits), Just(Loss::Mse), Just(Loss::Value)];
-    let shape = (input, vec(layer(), 0..=6), 1..=40usize, loss);
+    let shape = (input, option::of(prop::sample::select(pure())), vec(layer(), 0..=6), 1..=40usize, loss);
     let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
-    (shape, rest).prop_map(|((input, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
+    (shape, rest).prop_map(|((input, first, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
         input,
+        first,
         stages,
         outputs,
         loss,
@@ -67,12 +70,16 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     })
 }
 
+/// All activations.
+fn pure() -> Vec<&'static LayerDef> {
+    layers::ALL.iter().copied().filter(|layer| layer.function.is_some()).collect()
+}
+
 fn layer() -> impl Strategy<Value = Layer> {
-    let init = prop_oneof![3 => Just("auto"), 1 => Just("he_normal"), 1 => Just("xavier_uniform")];
+    let init = prop_oneof![6 => Just("auto"), 1 => Just("zeros"), 1 => Just("he_normal"), 1 => Just("xavier_uniform")];
     let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
     let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
-    let pure: Vec<&'static LayerDef> = layers::ALL.iter().copied().filter(|layer| layer.function.is_some()).collect();
-    let activation = (prop::sample::select(pure), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
+    let activation = (prop::sample::select(pure()), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
         layer,
         args: layer.args.iter().map(|arg| variant(arg.default.expect("an activation has defaults"), other)).collect(),
     });
@@ -114,7 +121,8 @@ impl Spec {
     pub fn definition(&self) -> &'static Definition {
         let sample: Vec<Dim> = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n))).collect();
         let body = self.body();
-        let names: Vec<&'static str> = body.iter().filter_map(|stage| stage.name).chain(["x", "out"]).collect();
+        let weight: &'static str = leak(format!("{}.weight", body[body.len() - 1].path));
+        let names: Vec<&'static str> = body.iter().filter_map(|stage| stage.name).chain(["x", "out", weight]).collect();
         let output = Shape(vec![Dim::B, Dim::Fixed(self.outputs)]);
         let (targets, loss) = self.main_term(&output);
         let term = self.term.map(|(term, value)| (TERMS[term])(names[value % names.len()]));
@@ -137,6 +145,10 @@ impl Spec {
     fn body(&self) -> Vec<Stage> {
         let mut body: Vec<Stage> = Vec::new();
         if self.input.len() > 1 {
+            if let Some(layer) = self.first {
+                let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("it has defaults")).collect();
+                body.push(handmade::stage(layer, &args, "first"));
+            }
             body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
         }
         let last = Layer::Dense { n: self.outputs, bias: true, init: "auto" };

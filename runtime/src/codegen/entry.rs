@@ -129,6 +129,7 @@ struct Emit<'a, 'f> {
 }
 
 /// A product, ready to be called block by block.
+#[derive(Clone, Copy)]
 struct Product {
     /// Address and strides of the left operand.
     left: (Value, i64, i64),
@@ -157,12 +158,40 @@ impl<'a> Emit<'a, '_> {
         let function = self.function(index as u32, signature, true);
         let single = matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= kernel.block);
         let zero = self.fb.ins().iconst(types::I64, 0);
-        if single {
-            self.block(product.as_ref(), function, [zero, rows, zero]);
-        } else {
-            self.blocks(product.as_ref(), function, rows, kernel.block as i64);
+        match product {
+            product if single => self.block(product.as_ref(), function, [zero, rows, zero]),
+            Some(product) if product.packed.is_some() => {
+                self.packed_blocks(product, function, rows, kernel.block as i64)
+            }
+            product => self.blocks(product.as_ref(), function, rows, kernel.block as i64),
         }
         self.finish(index, kernel, rows);
+    }
+
+    /// A batch of one block is not worth rearranging the right operand for; the bits are the same.
+    fn packed_blocks(&mut self, product: Product, function: FuncRef, rows: Value, block: i64) {
+        let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
+        let one_block = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, block);
+        self.fb.ins().brif(one_block, few, &[], many, &[]);
+        self.fb.switch_to_block(few);
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let in_place = Product { packed: None, ..product };
+        self.block(Some(&in_place), function, [zero, rows, zero]);
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(many);
+        self.pack(&product);
+        self.blocks(Some(&product), function, rows, block);
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// Rearranges the right operand.
+    fn pack(&mut self, product: &Product) {
+        let Some(packed) = product.packed else { return };
+        let isa = self.isa_number();
+        let (right, row, col) = product.right;
+        let [row, col, n] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
+        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, packed]);
     }
 
     fn blocks(&mut self, product: Option<&Product>, function: FuncRef, rows: Value, block: i64) {
@@ -210,11 +239,6 @@ impl<'a> Emit<'a, '_> {
         let workspace = self.arena_at(plan.workspace);
         let packed = plan.packed.map(|at| self.arena_at(at));
         let right = (right, b_strides.0, b_strides.1);
-        if let Some(packed) = packed {
-            let isa = self.isa_number();
-            let [row, col, n] = [right.1, right.2, cols].map(|value| self.fb.ins().iconst(types::I64, value));
-            self.call(Import::PackRight, &[isa, n, inner, right.0, row, col, packed]);
-        }
         let left = (left, a_strides.0, a_strides.1);
         Product { left, right, packed, inner, cols, result, scratch, workspace }
     }

@@ -220,21 +220,33 @@ fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
 fn factor_out_of_sum(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     let Op::Sum(axes) = b.graph()[id].op.clone() else { return None };
     let product = b.graph()[id].operands[0];
-    let mut factors = Vec::new();
-    let mut open = vec![product];
-    while let Some(factor) = open.pop() {
-        match binary(b, factor, &Op::Mul) {
-            Some((x, y)) => open.extend([x, y]),
-            None => factors.push(factor),
-        }
-    }
-    factors.sort();
     let rank = b.ty(product).shape.rank();
     let kept: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).collect();
     let fixed = |b: &Builder, factor: NodeId| {
         b.graph().constant(factor).is_some()
             || broadcast(b, factor).is_some_and(|(_, to)| to == kept || (to.is_empty() && !kept.is_empty()))
     };
+    // A product of which nothing leaves the sum stays as it is: others may use it too.
+    let has_fixed = |b: &Builder, factor: NodeId| {
+        let mut open = vec![factor];
+        while let Some(factor) = open.pop() {
+            match binary(b, factor, &Op::Mul) {
+                Some((x, y)) => open.extend([x, y]),
+                None if fixed(b, factor) => return true,
+                None => {}
+            }
+        }
+        false
+    };
+    let mut factors = Vec::new();
+    let mut open = vec![product];
+    while let Some(factor) = open.pop() {
+        match binary(b, factor, &Op::Mul) {
+            Some((x, y)) if has_fixed(b, factor) => open.extend([x, y]),
+            _ => factors.push(factor),
+        }
+    }
+    factors.sort();
     let (out, inside): (Vec<NodeId>, Vec<NodeId>) = factors.into_iter().partition(|&factor| fixed(b, factor));
     if out.is_empty() || inside.is_empty() {
         return None;

@@ -1,0 +1,88 @@
+//! Datasets: every row once a pass, together with its target, in an order that the seed decides.
+
+use gradloom::ndarray::{Array1, Array2};
+use gradloom::{Dataset, DatasetError};
+
+/// Row `n` holds `n` and `10 n`, and has target `n`.
+fn numbered(rows: usize) -> (Array2<f32>, Array1<u32>) {
+    let inputs =
+        Array2::from_shape_fn((rows, 2), |(row, column)| if column == 0 { row as f32 } else { 10.0 * row as f32 });
+    (inputs, Array1::from_shape_fn(rows, |row| row as u32))
+}
+
+fn dataset(rows: usize, seed: u64) -> Dataset<u32, gradloom::ndarray::Ix2, gradloom::ndarray::Ix1> {
+    let (inputs, targets) = numbered(rows);
+    Dataset::new(inputs, targets).expect("rows agree").seed(seed)
+}
+
+/// The targets of a pass in order; panics if a row has lost its target or a batch its size.
+fn pass(data: &mut Dataset<u32, gradloom::ndarray::Ix2, gradloom::ndarray::Ix1>, size: usize) -> Vec<u32> {
+    let rows = data.len();
+    let mut seen = Vec::new();
+    for (inputs, targets) in data.batches(size) {
+        assert_eq!(inputs.nrows(), targets.len());
+        assert_eq!(targets.len(), size.min(rows - seen.len()), "every batch is full but the last");
+        assert!(inputs.is_standard_layout(), "batches are read in place");
+        for (row, &target) in inputs.rows().into_iter().zip(&targets) {
+            assert_eq!([row[0], row[1]], [target as f32, 10.0 * target as f32]);
+        }
+        seen.extend(targets.iter().copied());
+    }
+    seen
+}
+
+#[test]
+fn a_pass_covers_each_row_once_with_its_target() {
+    for (rows, size) in [(1, 1), (1, 5), (10, 3), (64, 64), (100, 7)] {
+        let mut data = dataset(rows, 1);
+        for _ in 0..3 {
+            let mut seen = pass(&mut data, size);
+            seen.sort_unstable();
+            assert_eq!(seen, (0..rows as u32).collect::<Vec<u32>>(), "{rows} rows in batches of {size}");
+        }
+    }
+}
+
+#[test]
+fn the_seed_decides_the_order_and_every_pass_has_its_own() {
+    let passes = |seed: u64| {
+        let mut data = dataset(50, seed);
+        [(); 3].map(|()| pass(&mut data, 8))
+    };
+    let first = passes(1);
+    assert_eq!(first, passes(1));
+    assert_ne!(first, passes(2));
+    assert_ne!(first[0], first[1]);
+    assert_ne!(first[1], first[2]);
+}
+
+#[test]
+fn every_row_comes_first_about_as_often() {
+    let mut data = dataset(4, 9);
+    let mut counts = [0; 4];
+    for _ in 0..4000 {
+        counts[pass(&mut data, 4)[0] as usize] += 1;
+    }
+    // Five standard deviations of a binomial count around 1000.
+    assert!(counts.iter().all(|count| (863..=1137).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn a_split_shares_the_rows_out() {
+    let (mut train, mut test) = dataset(10, 4).split(0.3).expect("both sides have rows");
+    assert_eq!((train.len(), test.len()), (7, 3));
+    let mut all = [pass(&mut train, 4), pass(&mut test, 4)].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..10).collect::<Vec<u32>>());
+    assert_eq!(dataset(10, 4).split(1.5).map(drop), Err(DatasetError::Share(1.5)));
+    assert_eq!(dataset(10, 4).split(0.01).map(drop), Err(DatasetError::Empty));
+}
+
+#[test]
+fn rows_that_disagree_are_refused() {
+    let (inputs, _) = numbered(3);
+    let (_, targets) = numbered(4);
+    assert_eq!(Dataset::new(inputs, targets).map(drop), Err(DatasetError::Rows { inputs: 3, targets: 4 }));
+    let (inputs, targets) = numbered(0);
+    assert_eq!(Dataset::new(inputs, targets).map(drop), Err(DatasetError::Empty));
+}
