@@ -6,7 +6,7 @@
 use crate::autodiff::differentiate;
 use crate::error::BuildError;
 use crate::fuse::{Fused, fuse};
-use crate::ir::{Graph, NodeId, Op, Role, Slots, verify};
+use crate::ir::{Graph, Role, Slots, verify};
 use crate::jit::{self, Code, Text};
 use crate::layers::Mode;
 use crate::lower::{lower, trainable};
@@ -91,14 +91,9 @@ impl Program {
 
 fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
     let graph = &fused.graph;
-    let memory = |mut id: NodeId| {
-        while graph[id].op == Op::Reshape {
-            id = graph[id].operands[0];
-        }
-        id
-    };
     let outputs = graph.outputs.iter();
-    let placed = outputs.filter_map(|output| Some((output.role.clone(), *plan.places.get(&memory(output.node))?)));
+    let placed = outputs
+        .filter_map(|output| Some((output.role.clone(), *plan.places.get(&graph.behind_reshapes(output.node))?)));
     placed.collect()
 }
 

@@ -321,7 +321,7 @@ impl<'a> Emit<'a, '_> {
     fn check(&mut self) {
         let graph = self.graph();
         let loss = graph.output(&Role::Loss).expect("a training step has a loss");
-        let Some(&place) = self.program.plan.places.get(&memory_of(graph, loss)) else { return };
+        let Some(&place) = self.program.plan.places.get(&graph.behind_reshapes(loss)) else { return };
         let address = self.address(place);
         let loss = self.fb.ins().load(types::F32, memory(), address, 0);
         let size = self.fb.ins().fabs(loss);
@@ -336,7 +336,7 @@ impl<'a> Emit<'a, '_> {
     }
 
     fn operand(&mut self, id: NodeId) -> Value {
-        let place = self.program.plan.places[&memory_of(self.graph(), id)];
+        let place = self.program.plan.places[&self.graph().behind_reshapes(id)];
         self.address(place)
     }
 
@@ -383,12 +383,4 @@ impl<'a> Emit<'a, '_> {
         let signature = self.fb.import_signature(signature);
         self.fb.import_function(ExtFuncData { name: ExternalName::user(name), signature, colocated, patchable: false })
     }
-}
-
-/// The node whose elements lie in memory as those of `id` do.
-fn memory_of(graph: &Graph, mut id: NodeId) -> NodeId {
-    while graph[id].op == Op::Reshape {
-        id = graph[id].operands[0];
-    }
-    id
 }

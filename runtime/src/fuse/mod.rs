@@ -94,7 +94,7 @@ impl<'a> Ctx<'a> {
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
                 self.keep(node);
                 if *role == Role::Loss {
-                    self.check = self.home[self.memory(node).index()].map(|kernel| kernel + 1);
+                    self.check = self.home[self.g.behind_reshapes(node).index()].map(|kernel| kernel + 1);
                 }
             }
         }
@@ -112,7 +112,7 @@ impl<'a> Ctx<'a> {
             varies[id.index()] = input || computed || node.operands.iter().any(|x| varies[x.index()]);
         }
         for id in self.g.ids().filter(|id| live[id.index()]) {
-            let base = self.base(id);
+            let base = self.g.behind_views(id);
             let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
             if column && self.g[base].op.is_map() && !varies[base.index()] {
                 self.keep(base);
@@ -120,25 +120,9 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// The node behind all views.
-    fn base(&self, mut id: NodeId) -> NodeId {
-        while self.g[id].op.is_view() {
-            id = self.g[id].operands[0];
-        }
-        id
-    }
-
-    /// The node whose elements lie in memory as those of `id` do: views that repeat nothing are passed.
-    fn memory(&self, mut id: NodeId) -> NodeId {
-        while self.g[id].op == Op::Reshape {
-            id = self.g[id].operands[0];
-        }
-        id
-    }
-
     /// Sees to it that a value is in memory.
     fn keep(&mut self, id: NodeId) {
-        let id = self.memory(id);
+        let id = self.g.behind_reshapes(id);
         if matches!(self.g[id].op, Op::Input(_) | Op::Param(_)) || self.stored[id.index()] {
             return;
         }

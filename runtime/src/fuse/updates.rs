@@ -43,7 +43,7 @@ impl Ctx<'_> {
                 continue;
             }
             for &operand in &self.g[id].operands {
-                let base = self.base(operand);
+                let base = self.g.behind_views(operand);
                 match self.g[base].op {
                     Op::Param(other) if written.contains(&other) && family(other) != family(own) => foreign.push(id),
                     _ => open.push(base),
@@ -62,12 +62,14 @@ impl Ctx<'_> {
     fn after_readers(&self, param: usize, domain: Domain) -> usize {
         let mut first = 0;
         for (index, draft) in self.drafts.iter().enumerate() {
-            let reads = |id: &NodeId| self.g[*id].operands.iter().any(|&x| self.g[self.base(x)].op == Op::Param(param));
+            let reads = |id: &NodeId| {
+                self.g[*id].operands.iter().any(|&x| self.g[self.g.behind_views(x)].op == Op::Param(param))
+            };
             if draft.product.as_ref().is_some_and(reads) {
                 first = first.max(index + 1);
             }
             let aligned = draft.domain == domain;
-            let views = draft.stores.iter().any(|store| self.g[self.base(store.node)].op == Op::Param(param));
+            let views = draft.stores.iter().any(|store| self.g[self.g.behind_views(store.node)].op == Op::Param(param));
             if views || draft.nodes.iter().any(reads) {
                 first =
                     first.max(if aligned && draft.product.is_none_or(|id| !reads(&id)) { index } else { index + 1 });

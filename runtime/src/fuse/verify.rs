@@ -40,10 +40,7 @@ fn ready(fused: &Fused, index: usize, reader: NodeId, operand: NodeId) -> Result
         })
     };
     if kernel.product == Some(reader) && operand != reader {
-        let mut memory = operand;
-        while graph[memory].op == Op::Reshape {
-            memory = graph[memory].operands[0];
-        }
+        let memory = graph.behind_reshapes(operand);
         return match matches!(graph[memory].op, Op::Input(_) | Op::Param(_)) || kept(memory) {
             true => Ok(()),
             false => Err(format!("the product %{} reads %{}, which is not kept", reader.0, memory.0)),

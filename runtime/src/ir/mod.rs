@@ -242,6 +242,22 @@ impl Graph {
         self.outputs.iter().find(|output| output.role == *role).map(|output| output.node)
     }
 
+    /// The node behind all views.
+    pub fn behind_views(&self, mut id: NodeId) -> NodeId {
+        while self[id].op.is_view() {
+            id = self[id].operands[0];
+        }
+        id
+    }
+
+    /// The node whose elements lie in memory as those of `id` do: views that repeat nothing are passed.
+    pub fn behind_reshapes(&self, mut id: NodeId) -> NodeId {
+        while self[id].op == Op::Reshape {
+            id = self[id].operands[0];
+        }
+        id
+    }
+
     /// The constant that fills this node, if it is one.
     pub fn constant(&self, id: NodeId) -> Option<f64> {
         match self[id].op {

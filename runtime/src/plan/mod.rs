@@ -192,12 +192,6 @@ fn leaves(graph: &Graph) -> HashMap<NodeId, Place> {
 /// For each value in the arena, the last kernel that reads it; results live to the end.
 fn last_uses(fused: &Fused) -> HashMap<NodeId, usize> {
     let graph = &fused.graph;
-    let base = |mut id: NodeId| {
-        while graph[id].op.is_view() {
-            id = graph[id].operands[0];
-        }
-        id
-    };
     let mut last: HashMap<NodeId, usize> = HashMap::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let computed = kernel.steps.iter().map(|step| step.node).chain(kernel.product);
@@ -210,7 +204,6 @@ fn last_uses(fused: &Fused) -> HashMap<NodeId, usize> {
                 view = graph[view].operands[0];
                 last.insert(view, index);
             }
-            last.insert(base(id), index);
         }
         for step in &kernel.steps {
             last.entry(step.node).or_insert(index);

@@ -3,7 +3,7 @@
 
 use super::{Place, Plan, padded};
 use crate::fuse::Fused;
-use crate::ir::{NodeId, Op, Role};
+use crate::ir::{NodeId, Role};
 use crate::kernel::resolve;
 
 /// What a line of the arena holds.
@@ -32,7 +32,8 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;
     }
     let results = fused.graph.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_)));
-    let kept: Vec<Part> = results.filter_map(|output| stretch(plan, fused, memory(fused, output.node))).collect();
+    let kept: Vec<Part> =
+        results.filter_map(|output| stretch(plan, fused, fused.graph.behind_reshapes(output.node))).collect();
     holds(&lines, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
@@ -56,14 +57,6 @@ fn stretch(plan: &Plan, fused: &Fused, id: NodeId) -> Option<Part> {
     }
 }
 
-/// The node whose elements lie in memory as those of `id` do.
-fn memory(fused: &Fused, mut id: NodeId) -> NodeId {
-    while fused.graph[id].op == Op::Reshape {
-        id = fused.graph[id].operands[0];
-    }
-    id
-}
-
 /// What a kernel reads that an earlier one wrote.
 fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let kernel = &fused.kernels[index];
@@ -74,7 +67,7 @@ fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let made = |id: NodeId| graph[id].op.is_leaf();
     let bases = of_steps.map(|&operand| resolve(graph, operand, kernel.domain).0).filter(|&id| !made(id));
     let of_product = kernel.product.iter().flat_map(|&id| &graph[id].operands);
-    let memories = of_product.map(|&operand| memory(fused, operand));
+    let memories = of_product.map(|&operand| graph.behind_reshapes(operand));
     bases.chain(memories).filter(|&id| !here(id)).filter_map(|id| stretch(plan, fused, id)).collect()
 }
 
