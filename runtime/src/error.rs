@@ -41,6 +41,12 @@ pub enum BuildError {
         /// The bound in GiB.
         limit: usize,
     },
+    /// There is not enough memory for the buffers of a step.
+    #[error("not enough memory for the buffers of a step with {max_batch} rows")]
+    NoMemory {
+        /// The batch size asked for.
+        max_batch: usize,
+    },
     /// This machine has no code generator.
     #[error("no code generator for this machine: {0}")]
     Machine(String),
@@ -58,6 +64,12 @@ pub enum RunError {
         expected: String,
         /// The extents passed.
         actual: Vec<usize>,
+    },
+    /// A tensor without rows.
+    #[error("`{name}` has no rows")]
+    Empty {
+        /// The tensor.
+        name: &'static str,
     },
     /// A batch size that the session was not built for.
     #[error("a batch has 1 to {max} rows here, got {actual}; `max_batch` sets the limit")]
@@ -112,11 +124,5 @@ pub enum RunError {
         name: String,
         /// The nearest name that exists.
         closest: Option<String>,
-    },
-    /// A network without a loss was asked for one.
-    #[error("`{network}` declares no loss")]
-    NoLoss {
-        /// The network.
-        network: &'static str,
     },
 }

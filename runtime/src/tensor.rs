@@ -62,6 +62,13 @@ impl Tensor<'_> {
         }
     }
 
+    /// Calls `each` with every number, in order; nothing for class ids.
+    pub(crate) fn for_each_number(&self, each: impl FnMut(f32)) {
+        if let Tensor::F32(view) = self {
+            view.iter().copied().for_each(each);
+        }
+    }
+
     /// Calls `each` with every class id, in order; nothing for numbers.
     pub(crate) fn for_each_id(&self, mut each: impl FnMut(u32)) {
         match self {

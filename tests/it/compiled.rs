@@ -191,6 +191,10 @@ impl<'a> Reference<'a> {
             Op::Compare(_) => {
                 let (x, y) = (self.graph[id].operands[0], self.graph[id].operands[1]);
                 let margin = self.tolerance(x) + self.tolerance(y);
+                // The gradient of a maximum compares with minus infinity, which nothing is near to.
+                if !margin.is_finite() {
+                    return false;
+                }
                 let tied = |at: usize| {
                     let equal = |run: &Evaluation<'_>| run[x].as_floats()[at] == run[y].as_floats()[at];
                     equal(&self.exact) && self.rounded.iter().all(equal)

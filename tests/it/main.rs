@@ -19,6 +19,7 @@ mod random;
 mod random_network;
 mod readme;
 mod refusal;
+mod regressions;
 mod simplify;
 mod stages;
 mod tidy;

@@ -52,10 +52,10 @@ fn batches_of_the_wrong_size_are_refused() {
     let batch = |actual| RunError::Batch { actual, max: MAX };
     refused_by_all("a batch above the maximum", &batch(MAX + 1), &x, &labels);
     let (none, no_labels) = samples(0);
-    refused_by_all("a batch of 0", &batch(0), &none, &no_labels);
-    let least = RunError::Batch { actual: 0, max: usize::MAX };
-    refused("an evaluation of 0 rows", &least, |net| net.evaluate(none.view(), no_labels.view()).map(drop));
-    refused("a prediction of 0 rows", &least, |net| net.predict(none.view()).map(drop));
+    let empty = RunError::Empty { name: "x" };
+    refused_by_all("a batch of 0", &empty, &none, &no_labels);
+    refused("an evaluation of 0 rows", &empty, |net| net.evaluate(none.view(), no_labels.view()).map(drop));
+    refused("a prediction of 0 rows", &empty, |net| net.predict(none.view()).map(drop));
 }
 
 #[test]

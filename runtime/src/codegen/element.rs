@@ -37,6 +37,7 @@ impl Emit<'_, '_> {
             for &(id, slot) in &copies {
                 body.copy(id, slot);
             }
+            body.overwrite();
         });
     }
 
@@ -102,6 +103,8 @@ struct ElementBody<'a, 'f> {
     /// How often each value is read in this body.
     uses: HashMap<NodeId, usize>,
     addresses: HashMap<Slot, Value>,
+    /// Next values of parameters, to be written last.
+    updates: Vec<(Slot, Reg)>,
     width: Width,
     phase: usize,
     at: Value,
@@ -126,6 +129,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             known: HashMap::new(),
             uses,
             addresses: HashMap::new(),
+            updates: Vec::new(),
             width,
             phase,
             at,
@@ -159,10 +163,12 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     /// Writes a value to its places, and to scratch if a later phase reads it.
     fn keep(&mut self, id: NodeId, value: Reg) {
         let view = self.view;
-        for slot in
-            view.kernel.stores.iter().filter(|store| store.node == id).filter_map(|store| view.slot_written(store))
-        {
-            self.write(slot, value);
+        for store in view.kernel.stores.iter().filter(|store| store.node == id) {
+            match view.slot_written(store) {
+                Some(slot) if store.param.is_some() => self.updates.push((slot, value)),
+                Some(slot) => self.write(slot, value),
+                None => {}
+            }
         }
         if let Some(&at) = view.memory.spills.get(&id) {
             self.write(Slot::Scratch(at), value);
@@ -171,7 +177,14 @@ impl<'a, 'f> ElementBody<'a, 'f> {
 
     fn copy(&mut self, id: NodeId, slot: Slot) {
         let value = self.operand(id, false);
-        self.write(slot, value);
+        self.updates.push((slot, value));
+    }
+
+    /// Writes the next values of parameters, when all that reads the present ones has been computed.
+    fn overwrite(&mut self) {
+        for (slot, value) in std::mem::take(&mut self.updates) {
+            self.write(slot, value);
+        }
     }
 
     fn write(&mut self, slot: Slot, value: Reg) {

@@ -321,7 +321,7 @@ impl<'a> Emit<'a, '_> {
     fn check(&mut self) {
         let graph = self.graph();
         let loss = graph.output(&Role::Loss).expect("a training step has a loss");
-        let Some(&place) = self.program.plan.places.get(&graph.behind_reshapes(loss)) else { return };
+        let place = self.program.plan.places[&graph.behind_reshapes(loss)];
         let address = self.address(place);
         let loss = self.fb.ins().load(types::F32, memory(), address, 0);
         let size = self.fb.ins().fabs(loss);

@@ -9,7 +9,7 @@ mod lanes;
 mod loops;
 mod row;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
@@ -17,7 +17,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Class, Kernel, Store, Way, resolve, way};
+use crate::kernel::{Class, Kernel, Step, Store, Way, resolve, way};
 use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
 
@@ -94,6 +94,8 @@ pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mu
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
     let kernel = &program.fused.kernels[index];
+    let mut first = HashMap::new();
+    kernel.steps.iter().for_each(|step| _ = first.entry(step.node).or_insert(*step));
     let mut emit = Emit {
         fb,
         constants,
@@ -102,6 +104,8 @@ pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mu
         kernel,
         plan: program.plan,
         memory: &program.plan.kernels[index],
+        first: &first,
+        element_slots: HashSet::new(),
         flat: kernel.is_flat(&program.fused.graph),
         ctx,
         lo,
@@ -132,6 +136,10 @@ struct Emit<'a, 'f> {
     kernel: &'a Kernel,
     plan: &'a Plan,
     memory: &'a KernelPlan,
+    /// The first step of each node that is computed here.
+    first: &'a HashMap<NodeId, Step>,
+    /// Memory of which a row is read or written element by element.
+    element_slots: HashSet<Slot>,
     /// Whether a block is one run of elements.
     flat: bool,
     ctx: Value,
@@ -186,15 +194,22 @@ impl<'a, 'f> Emit<'a, 'f> {
     /// Computes the addresses of everything the kernel touches, once.
     fn open_slots(&mut self) {
         let mut slots = Vec::new();
+        let element = |id: NodeId| resolve(self.graph, id, self.kernel.domain).1 == Class::Element;
+        let mut elements = HashSet::new();
         for step in &self.kernel.steps {
             for &operand in &self.graph[step.node].operands {
-                slots.extend(self.slot_read(operand, step.phase));
+                let slot = self.slot_read(operand, step.phase);
+                elements.extend(slot.filter(|_| element(operand)));
+                slots.extend(slot);
             }
         }
         for store in &self.kernel.stores {
-            slots.extend(self.slot_read(store.node, 0));
-            slots.extend(self.slot_written(store));
+            let (read, written) = (self.slot_read(store.node, 0), self.slot_written(store));
+            elements.extend(read.filter(|_| element(store.node)));
+            elements.extend(written.filter(|_| element(store.node) || !self.first.contains_key(&store.node)));
+            slots.extend(read.into_iter().chain(written));
         }
+        self.element_slots = elements;
         slots.extend(self.memory.spills.values().chain(self.memory.lanes.values()).map(|&at| Slot::Scratch(at)));
         slots.extend(self.memory.partials.values().map(|&(at, len)| Slot::Partial(at, len)));
         for slot in slots {
@@ -248,7 +263,7 @@ impl<'a, 'f> Emit<'a, 'f> {
     }
 
     fn view(&self) -> View<'a> {
-        View { graph: self.graph, kernel: self.kernel, plan: self.plan, memory: self.memory }
+        View { graph: self.graph, kernel: self.kernel, plan: self.plan, memory: self.memory, first: self.first }
     }
 
     fn lanes(&mut self, width: Width) -> Lanes<'_, 'f> {
@@ -278,6 +293,7 @@ struct View<'a> {
     kernel: &'a Kernel,
     plan: &'a Plan,
     memory: &'a KernelPlan,
+    first: &'a HashMap<NodeId, Step>,
 }
 
 impl View<'_> {
@@ -290,7 +306,7 @@ impl View<'_> {
         if matches!(self.graph[base].op, Op::Const(_) | Op::Iota(_) | Op::Count(_) | Op::Scalar(_)) {
             return None;
         }
-        let computed_here = self.kernel.steps.iter().find(|step| step.node == base);
+        let computed_here = self.first.get(&base);
         if let Some(step) = computed_here.filter(|_| class == Class::Element) {
             if step.phase >= phase {
                 return None;

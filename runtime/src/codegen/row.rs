@@ -19,7 +19,7 @@ impl Emit<'_, '_> {
         let stored = self.kernel.stores.iter().map(|store| store.node);
         for id in operands.chain(stored).collect::<Vec<_>>() {
             let (base, class) = resolve(self.graph, id, self.kernel.domain);
-            let here = self.kernel.steps.iter().any(|step| step.node == base && !self.flat_element(step));
+            let here = self.first.get(&base).is_some_and(|step| !self.flat_element(step));
             let leaf = matches!(self.graph[base].op, Op::Scalar(_) | Op::Count(_));
             let wanted = (class == Class::Single || leaf) && !here && !self.singles.contains_key(&base);
             if let Some(value) = Some(base).filter(|_| wanted).and_then(|base| self.single(base)) {
@@ -31,6 +31,7 @@ impl Emit<'_, '_> {
             if self.graph[step.node].op.is_map() {
                 let value = self.scalar_map(step.node);
                 self.singles.insert(step.node, value);
+                self.store_number(step, value);
             }
         }
     }
@@ -73,7 +74,7 @@ impl Emit<'_, '_> {
         let mut slots: Vec<(Slot, Value)> = self.bases.iter().map(|(&slot, &base)| (slot, base)).collect();
         slots.sort_by_key(|(_, base)| *base);
         for (slot, base) in slots {
-            if matches!(slot, Slot::Place(_) | Slot::Product) && self.reads_elements(slot) {
+            if matches!(slot, Slot::Place(_) | Slot::Product) && self.element_slots.contains(&slot) {
                 let address = self.fb.ins().iadd(base, self.row_offset);
                 self.row_bases.insert(slot, address);
             }
@@ -88,21 +89,6 @@ impl Emit<'_, '_> {
                 }
             }
         }
-    }
-
-    /// Whether some element of the row is read from or written to this slot.
-    fn reads_elements(&self, slot: Slot) -> bool {
-        let reads = |id: NodeId, phase: usize| {
-            resolve(self.graph, id, self.kernel.domain).1 == Class::Element && self.slot_read(id, phase) == Some(slot)
-        };
-        let stores = |store: &crate::kernel::Store| {
-            let (_, class) = resolve(self.graph, store.node, self.kernel.domain);
-            let element = class == Class::Element || !self.kernel.steps.iter().any(|step| step.node == store.node);
-            (element && self.slot_written(store) == Some(slot)) || reads(store.node, 0)
-        };
-        let steps = &self.kernel.steps;
-        steps.iter().any(|step| self.graph[step.node].operands.iter().any(|&id| reads(id, step.phase)))
-            || self.kernel.stores.iter().any(stores)
     }
 
     fn row_load(&mut self, slot: Slot, base: NodeId) -> Value {
@@ -136,7 +122,7 @@ impl Emit<'_, '_> {
                 None => {
                     let value = self.scalar_map(step.node);
                     self.rows.insert(step.node, value);
-                    self.store_row(step.node, value);
+                    self.store_number(&step, value);
                 }
                 Some((reduction, _)) => self.reduce_row_value(step.node, reduction),
             }
@@ -178,6 +164,18 @@ impl Emit<'_, '_> {
             // The only axis that one number a row can count is that of the rows.
             Op::Iota(_) => Ok(self.fb.ins().ireduce(types::I32, self.row)),
             _ => Ok(*self.rows.get(&base).or_else(|| self.singles.get(&base)).expect("operands are computed first")),
+        }
+    }
+
+    /// Writes a number that is one in all, or one of the row, to where it is kept.
+    fn store_number(&mut self, step: &Step, value: Value) {
+        if step.class != Class::Single {
+            return self.store_row(step.node, value);
+        }
+        for store in self.kernel.stores.iter().filter(|store| store.node == step.node) {
+            let slot = self.slot_written(store).expect("what is stored has a place");
+            let address = self.bases[&slot];
+            self.fb.ins().store(memory(), value, address, 0);
         }
     }
 

@@ -94,7 +94,9 @@ impl<'a> Ctx<'a> {
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
                 self.keep(node);
                 if *role == Role::Loss {
-                    self.check = self.home[self.g.behind_reshapes(node).index()].map(|kernel| kernel + 1);
+                    let loss = self.g.behind_reshapes(node);
+                    let keeps = |draft: &Draft| draft.stores.iter().any(|store| store.node == loss);
+                    self.check = self.drafts.iter().position(keeps).map(|kernel| kernel + 1);
                 }
             }
         }
@@ -156,7 +158,13 @@ impl<'a> Ctx<'a> {
     fn place_update(&mut self, id: NodeId, param: usize, first: usize) {
         let kernel = match self.home[id.index()] {
             Some(home) if home >= first => home,
-            _ => self.place_in(id, first),
+            home => {
+                // What was computed before is copied, not computed again from values that may be new by then.
+                if let Some(home) = home {
+                    self.store_in(home, id);
+                }
+                self.place_in(id, first)
+            }
         };
         self.drafts[kernel].stores.push(Store { node: id, param: Some(param) });
     }
@@ -170,11 +178,11 @@ impl<'a> Ctx<'a> {
     /// Chooses a kernel for `id`, from number `first` on, and puts it there with the maps it needs.
     fn place_in(&mut self, id: NodeId, first: usize) -> usize {
         let node = &self.g[id];
-        let leaf = node.operands.is_empty() || node.op.is_view();
+        let copied = node.operands.is_empty() || node.op.is_view() || self.stored[id.index()];
         let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
         let mut demand = Demand::default();
-        if leaf {
+        if copied {
             self.collect(id, domain, &mut demand);
         } else {
             for &operand in &node.operands {
@@ -182,7 +190,7 @@ impl<'a> Ctx<'a> {
             }
         }
         let kernel = self.choose(id, domain, &demand, first);
-        let own = if leaf { None } else { Some(id) };
+        let own = if copied { None } else { Some(id) };
         for node in demand.maps.into_iter().chain(own) {
             self.home[node.index()].get_or_insert(kernel);
             let nodes = &mut self.drafts[kernel].nodes;

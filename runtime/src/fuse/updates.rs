@@ -39,7 +39,9 @@ impl Ctx<'_> {
         let mut open = vec![node];
         let mut foreign = Vec::new();
         while let Some(id) = open.pop() {
-            if self.home[id.index()].is_some() {
+            // What is kept is read from memory; what is not may be computed again, behind an update.
+            let computed_once = self.home[id.index()].is_some() && !self.g[id].op.is_map();
+            if self.stored[id.index()] || computed_once {
                 continue;
             }
             for &operand in &self.g[id].operands {
@@ -68,7 +70,8 @@ impl Ctx<'_> {
             if draft.product.as_ref().is_some_and(reads) {
                 first = first.max(index + 1);
             }
-            let aligned = draft.domain == domain;
+            // A later phase of the same row would read what an earlier one has overwritten.
+            let aligned = draft.domain == domain && !self.has_row_sums(draft);
             let views = draft.stores.iter().any(|store| self.g[self.g.behind_views(store.node)].op == Op::Param(param));
             if views || draft.nodes.iter().any(reads) {
                 first =

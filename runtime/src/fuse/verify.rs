@@ -54,10 +54,15 @@ fn ready(fused: &Fused, index: usize, reader: NodeId, operand: NodeId) -> Result
     }
 }
 
-/// The kernel that overwrites a parameter reads of it at most the element that it writes, and no later one reads it.
+/// The kernel that overwrites a parameter reads of it at most the element that it writes, not in a later phase, and no
+/// later kernel reads it.
 fn last_reader(fused: &Fused, index: usize, param: usize, written: NodeId) -> Result<(), String> {
     let graph = &fused.graph;
     let name = &graph.slots.params[param].name;
+    let phase = |kernel: &Kernel, id: NodeId| {
+        let steps = kernel.steps.iter().filter(|step| step.node == id);
+        (steps.clone().map(|step| step.phase).min().unwrap_or(0), steps.map(|step| step.phase).max().unwrap_or(0))
+    };
     for (later, kernel) in fused.kernels.iter().enumerate().skip(index) {
         for (reader, operand) in reads(fused, kernel) {
             let (base, class) = resolve(graph, operand, kernel.domain);
@@ -67,7 +72,8 @@ fn last_reader(fused: &Fused, index: usize, param: usize, written: NodeId) -> Re
             if later > index {
                 return Err(format!("`{name}` is overwritten, but kernel {later} still reads it"));
             }
-            if class != Class::Element || kernel.product == Some(reader) || reader > written {
+            let too_late = phase(kernel, reader).1 > phase(kernel, written).0;
+            if class != Class::Element || kernel.product == Some(reader) || too_late {
                 return Err(format!("`{name}` is overwritten while %{} still reads it", reader.0));
             }
         }

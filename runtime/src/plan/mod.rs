@@ -151,8 +151,9 @@ fn check_sizes(graph: &Graph, max_batch: usize) -> Result<(), BuildError> {
     let limit = LIMIT_GIB << 30 >> 2;
     let values = graph.nodes.iter().map(|node| node.ty.shape.at(max_batch));
     let params = graph.slots.params.iter().map(|slot| slot.shape.clone());
+    let inputs = graph.slots.inputs.iter().map(|slot| slot.ty.shape.at(max_batch));
     let mut total = 0usize;
-    for shape in params.chain(values) {
+    for shape in params.chain(inputs).chain(values) {
         let len = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent)).filter(|len| *len <= limit);
         let fits = len.is_some_and(|len| total.checked_add(len).is_some());
         total = total.saturating_add(len.unwrap_or(0));

@@ -9,18 +9,27 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn new(len: usize) -> Buffer {
+    /// Zeros, or `None` if there is no memory for them.
+    pub(super) fn new(len: usize) -> Option<Buffer> {
+        // Asks before it takes: a vector of zeros would end the process.
+        Vec::<f32>::new().try_reserve_exact(len + 16).ok()?;
         let floats = vec![0.0; len + 16];
         let start = floats.as_ptr().align_offset(64);
         // A pointer that cannot be aligned is still a pointer to floats; only speed is lost.
-        Buffer { floats, start: if start <= 16 { start } else { 0 }, len }
+        Some(Buffer { floats, start: if start <= 16 { start } else { 0 }, len })
     }
 
-    /// Makes room for `len` floats. What was there is lost if it has to move.
-    pub(super) fn grow(&mut self, len: usize) {
-        if len > self.len {
-            *self = Buffer::new(len);
+    /// Scratch for `len` floats. In debug builds it is full of NaN, so that what is read before it is written shows.
+    pub(super) fn scratch(len: usize) -> Option<Buffer> {
+        let mut buffer = Buffer::new(len)?;
+        if cfg!(debug_assertions) {
+            buffer.floats_mut().fill(f32::NAN);
         }
+        Some(buffer)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     pub(super) fn floats(&self) -> &[f32] {
@@ -39,7 +48,7 @@ mod tests {
     #[test]
     fn floats_start_on_a_cache_line_and_end_where_they_should() {
         for len in [0, 1, 15, 16, 17, 1000] {
-            let mut buffer = Buffer::new(len);
+            let mut buffer = Buffer::new(len).expect("a few floats");
             assert_eq!(buffer.floats().len(), len);
             assert_eq!(buffer.floats_mut().as_ptr() as usize % 64, 0);
         }

@@ -34,19 +34,20 @@ pub(super) fn rows<'a>(tensors: &[Tensor<'a>], from: usize, to: usize) -> Vec<Te
 }
 
 impl Feed {
-    pub(super) fn new(slots: &Slots, max_batch: usize) -> Feed {
-        let len = |slot: &InputSlot| slot.ty.shape.len_at(max_batch);
-        let floats = |slot: &InputSlot| if slot.ty.dtype.is_index() { 0 } else { len(slot) };
-        let ids = |slot: &InputSlot| if slot.ty.dtype.is_index() { len(slot) } else { 0 };
-        Feed {
-            floats: slots.inputs.iter().map(|slot| Vec::with_capacity(floats(slot))).collect(),
-            ids: slots.inputs.iter().map(|slot| Vec::with_capacity(ids(slot))).collect(),
+    /// Room for the largest batch, or `None` if there is no memory for it.
+    pub(super) fn new(slots: &Slots, max_batch: usize) -> Option<Feed> {
+        let mut feed = Feed { floats: Vec::new(), ids: Vec::new() };
+        for slot in &slots.inputs {
+            let (mut floats, mut ids) = (Vec::new(), Vec::new());
+            let len = slot.ty.shape.len_at(max_batch);
+            match slot.ty.dtype.is_index() {
+                true => ids.try_reserve_exact(len).ok()?,
+                false => floats.try_reserve_exact(len).ok()?,
+            }
+            feed.floats.push(floats);
+            feed.ids.push(ids);
         }
-    }
-
-    /// What was copied of an input.
-    pub(super) fn floats(&self, index: usize, len: usize) -> &[f32] {
-        &self.floats[index][..len]
+        Some(feed)
     }
 
     /// Checks shapes, batch size and class ids; gives the batch size.
@@ -55,7 +56,10 @@ impl Feed {
         for (slot, tensor) in slots.inputs.iter().zip(tensors) {
             check_shape(slot, tensor.shape())?;
         }
-        if rows == 0 || rows > max {
+        if rows == 0 {
+            return Err(RunError::Empty { name: slots.inputs[0].name });
+        }
+        if rows > max {
             return Err(RunError::Batch { actual: rows, max });
         }
         for (slot, tensor) in slots.inputs.iter().zip(tensors) {

@@ -1,8 +1,8 @@
 //! A network in use: parameters, programs and the calls that run them.
 //!
 //! In: arrays of the user's. Out: losses, predictions, gradients. Everything is checked before anything is written, so that
-//! a refused call leaves the session as it was. After `build`, and the first use of a further program, nothing allocates
-//! but results that outgrow `max_batch`.
+//! a refused call leaves the session as it was. After `build`, and the first use of a further program, a call allocates no
+//! more than the list of its tensors, and results that outgrow `max_batch`.
 
 mod buffer;
 mod feed;
@@ -84,7 +84,10 @@ impl<N: Network> Session<N> {
     fn new(optimiser: Box<dyn Optimiser>, max_batch: usize, seed: u64) -> Result<Session<N>, BuildError> {
         optimiser.check()?;
         let train = Program::new(N::DEFINITION, Purpose::Train(&*optimiser), max_batch)?;
-        let mut params = Buffer::new(train.params_len);
+        let no_memory = || BuildError::NoMemory { max_batch };
+        let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
+        let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
+        let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         for (index, (slot, &at)) in train.slots.params.iter().zip(&train.params).enumerate() {
             let len = slot.shape.iter().product::<usize>();
             slot.init.fill(&mut params.floats_mut()[at..at + len], seed, index as u64);
@@ -95,9 +98,9 @@ impl<N: Network> Session<N> {
             max_batch,
             steps: 0,
             params,
-            arena: Buffer::new(train.arena),
+            arena,
             scalars: vec![0.0; train.slots.scalars.len()],
-            feed: Feed::new(&train.slots, max_batch),
+            feed,
             metrics: vec![0.0; train.slots.metrics.len()],
             outputs: vec![Vec::new(); train.slots.outputs.len()],
             train,
@@ -115,7 +118,7 @@ impl<N: Network> Session<N> {
     ///
     /// # Errors
     /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite. The session is then
-    /// as it was before.
+    /// as it was before. Only the loss is looked at: a finite loss with a gradient that is not (`sqrt` at 0) is not refused.
     pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
@@ -140,7 +143,7 @@ impl<N: Network> Session<N> {
         let loss = self.run(Kind::Gradients, &tensors, rows);
         let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
         let program = self.gradients.as_ref().expect("the program was compiled above");
-        Ok(Gradients { loss, program, arena: self.arena.floats() })
+        Ok(Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() })
     }
 
     /// Loss and metrics in inference mode, on any number of rows. The rows are taken `max_batch` at a time; what comes out is
@@ -182,7 +185,7 @@ impl<N: Network> Session<N> {
             let to = (from + self.max_batch).min(rows);
             let piece = feed::rows(&tensors, from, to);
             let _ = self.run(Kind::Predict, &piece, to - from);
-            self.take_outputs(to - from);
+            self.take_outputs(&piece, to - from);
         }
         let ports = N::DEFINITION.outputs;
         let mut views = self.outputs.iter().zip(ports).map(|(values, port)| {
@@ -193,16 +196,17 @@ impl<N: Network> Session<N> {
     }
 
     /// Appends the outputs of a run to what is there.
-    fn take_outputs(&mut self, rows: usize) {
+    fn take_outputs(&mut self, inputs: &[Tensor<'_>], rows: usize) {
         let program = self.predict.as_ref().expect("the program was compiled before it ran");
         for (index, port) in N::DEFINITION.outputs.iter().enumerate() {
             let len = port.ty().shape.len_at(rows);
-            let values = match program.result(&Role::Output(index)) {
-                Some(Place::Arena(at)) => &self.arena.floats()[at..at + len],
-                Some(Place::Param(param)) => &self.params.floats()[program.params[param]..][..len],
-                Some(Place::Input(_)) | None => self.feed.floats(index, len),
-            };
-            self.outputs[index].extend_from_slice(values);
+            let output = &mut self.outputs[index];
+            match program.result(&Role::Output(index)).expect("every output has a place") {
+                Place::Arena(at) => output.extend_from_slice(&self.arena.floats()[at..at + len]),
+                Place::Param(param) => output.extend_from_slice(&self.params.floats()[program.params[param]..][..len]),
+                // A body that only renames elements: its output is its input.
+                Place::Input(input) => inputs[input].for_each_number(|number| output.push(number)),
+            }
         }
     }
 
@@ -260,7 +264,10 @@ impl<N: Network> Session<N> {
         };
         if place.is_none() {
             let program = Program::new(N::DEFINITION, purpose, self.max_batch)?;
-            self.arena.grow(program.arena);
+            if program.arena > self.arena.len() {
+                let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
+                self.arena = Buffer::scratch(program.arena).ok_or_else(no_memory)?;
+            }
             *place = Some(program);
         }
         Ok(())
@@ -282,8 +289,8 @@ impl<N: Network> Session<N> {
         });
         let number = |role: Role| match program.result(&role) {
             Some(Place::Arena(at)) => self.arena.floats()[at],
-            Some(Place::Param(param)) => self.params.floats()[program.params[param]],
-            Some(Place::Input(_)) | None => f32::NAN,
+            // A network need not have a loss, and `predict` computes none.
+            _ => f32::NAN,
         };
         let loss = number(Role::Loss);
         if kind != Kind::Predict {

@@ -58,6 +58,7 @@ pub struct Gradients<'a> {
     pub loss: f32,
     pub(super) program: &'a Program,
     pub(super) arena: &'a [f32],
+    pub(super) params: &'a [f32],
 }
 
 impl<'a> Gradients<'a> {
@@ -67,21 +68,25 @@ impl<'a> Gradients<'a> {
     /// A name that the network does not have, or that of a running statistic.
     pub fn get(&self, name: &str) -> Result<ArrayViewD<'a, f32>, RunError> {
         let index = find(&self.program.slots, name)?;
-        match self.program.result(&Role::Gradient(index)) {
-            Some(Place::Arena(at)) => Ok(tensor(&self.program.slots.params[index], &self.arena[at..])),
-            _ => Err(RunError::Name { name: name.to_string(), closest: None }),
+        self.gradient(index).ok_or_else(|| RunError::Name { name: name.to_string(), closest: None })
+    }
+
+    /// The gradient of this parameter; none for a running statistic. It may be another parameter: that of `w` in
+    /// `sum(v * w)` is `v`.
+    fn gradient(&self, index: usize) -> Option<ArrayViewD<'a, f32>> {
+        let slot = &self.program.slots.params[index];
+        match self.program.result(&Role::Gradient(index))? {
+            Place::Arena(at) => Some(tensor(slot, &self.arena[at..])),
+            Place::Param(other) => Some(tensor(slot, &self.params[self.program.params[other]..])),
+            Place::Input(_) => unreachable!("an input follows the batch, a gradient does not"),
         }
     }
 
     /// All gradients, with the names of their parameters.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, ArrayViewD<'a, f32>)> + use<'a> {
-        let (program, arena) = (self.program, self.arena);
-        program.slots.params.iter().enumerate().filter_map(move |(index, slot)| {
-            match program.result(&Role::Gradient(index)) {
-                Some(Place::Arena(at)) => Some((slot.name.as_str(), tensor(slot, &arena[at..]))),
-                _ => None,
-            }
-        })
+        let all = *self;
+        let slots = all.program.slots.params.iter().enumerate();
+        slots.filter_map(move |(index, slot)| Some((slot.name.as_str(), all.gradient(index)?)))
     }
 }
 

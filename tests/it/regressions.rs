@@ -1,0 +1,121 @@
+//! Networks that were once computed wrongly, refused or lost, each with what it needs of the compiler.
+
+use gradloom::ndarray::{Array1, Array2, Array3};
+use gradloom::{AdamW, RunError, Sgd, network};
+
+fn values(rows: usize, cols: usize) -> Array2<f32> {
+    Array2::from_shape_fn((rows, cols), |(i, j)| ((i * 7 + j * 5) % 11) as f32 / 8.0 - 0.5)
+}
+
+network! {
+    Reused<x: [B, 4] -> y: [B, 4]> { tanh }
+    loss(t: [B, 4]) = mean(tanh(y * mean(t))) * mean(t);
+    metric product = sum(exp(mean(t)) * y);
+    metric shifted = exp(mean(t)) + 1.0;
+}
+
+#[test]
+fn a_number_computed_beside_elements_is_kept_for_later_kernels() {
+    let (x, t) = (values(4, 4), values(4, 4).mapv(|t| t + 0.75));
+    let mut net = Reused::trainer(Sgd::new(0.1)).max_batch(8).build().unwrap();
+    let y = x.mapv(f32::tanh);
+    let mean = t.mean().unwrap();
+    let loss = y.mapv(|y| (y * mean).tanh()).mean().unwrap() * mean;
+    for report in [net.evaluate(x.view(), t.view()).unwrap(), net.step(x.view(), t.view()).unwrap()] {
+        assert!((report.loss - loss).abs() < 1e-5, "{} instead of {loss}", report.loss);
+        assert!((report.product - mean.exp() * y.sum()).abs() < 1e-4, "{}", report.product);
+        assert!((report.shifted - mean.exp() - 1.0).abs() < 1e-5, "{}", report.shifted);
+    }
+}
+
+network! {
+    Tied<x: [B, 4] -> y: [B, 4]> { Dense(4, bias = false), Dense(4, bias = false) }
+    loss = sum(dense1.weight * dense2.weight);
+}
+
+#[test]
+fn the_gradient_of_one_parameter_may_be_another() {
+    let x = values(2, 4);
+    let mut net = Tied::trainer(Sgd::new(0.5)).max_batch(2).seed(3).build().unwrap();
+    let old = ["dense1.weight", "dense2.weight"].map(|name| net.param(name).unwrap().to_owned());
+    let gradients = net.gradients(x.view(), ()).unwrap();
+    assert_eq!(gradients.get("dense1.weight").unwrap(), old[1]);
+    assert_eq!(gradients.iter().count(), 2);
+    net.step(x.view(), ()).unwrap();
+    assert_eq!(net.param("dense1.weight").unwrap(), &old[0] - &(&old[1] * 0.5));
+    assert_eq!(net.param("dense2.weight").unwrap(), &old[1] - &(&old[0] * 0.5));
+}
+
+network! {
+    Statistic<x: [B, 4] -> y: [B, 3]> { Dense(3), BatchNorm as n, relu }
+    loss(t: [B, 3]) = mse(y, t) + mean(abs(n.running_var) * n.gamma);
+}
+
+#[test]
+fn an_update_reads_the_running_statistics_of_before_the_step() {
+    let (x, t) = (values(8, 4), values(8, 3));
+    let mut net = Statistic::trainer(Sgd::new(0.1)).max_batch(8).seed(1).build().unwrap();
+    let old = net.param("n.gamma").unwrap().to_owned();
+    let gradient = net.gradients(x.view(), t.view()).unwrap().get("n.gamma").unwrap().to_owned();
+    net.step(x.view(), t.view()).unwrap();
+    let new = net.param("n.gamma").unwrap();
+    for ((new, old), gradient) in new.iter().zip(&old).zip(&gradient) {
+        assert!((new - (old - 0.1 * gradient)).abs() < 1e-6, "{new} from {old} by {gradient}");
+    }
+}
+
+network! {
+    Flat<x: [B, 2, 3] -> y: [B, 6]> { flatten }
+    loss(t: [B, 6]) = mse(y, t);
+}
+
+#[test]
+fn a_body_that_only_renames_predicts_its_input() {
+    let x = Array3::from_shape_fn((5, 2, 3), |(i, j, k)| (i * 6 + j * 3 + k) as f32);
+    let mut net = Flat::trainer(Sgd::new(0.1)).max_batch(2).build().unwrap();
+    let expected = x.to_shape((5, 6)).unwrap().to_owned();
+    assert_eq!(net.predict(x.view()).unwrap(), expected);
+}
+
+network! {
+    Hopeless<x: [B, 4] -> y: [B, 4]> { Dense(4, bias = false), BatchNorm }
+    loss = 1.0 / 0.0;
+}
+
+#[test]
+fn a_loss_that_is_never_finite_changes_nothing() {
+    let x = values(4, 4);
+    let mut net = Hopeless::trainer(AdamW::new(0.1)).max_batch(4).seed(2).build().unwrap();
+    let names: Vec<String> = net.names().map(str::to_string).collect();
+    let before: Vec<_> = names.iter().map(|name| net.param(name).unwrap().to_owned()).collect();
+    assert!(matches!(net.step(x.view(), ()), Err(RunError::NotFinite { step: 1, .. })));
+    for (name, before) in names.iter().zip(before) {
+        assert_eq!(net.param(name).unwrap(), before, "{name}");
+    }
+}
+
+network! {
+    Idle<x: [B, 4] -> y: [B, 4]> { Dense(4) }
+    loss(t: [B, 4]) = sum(dense1.weight * dense1.weight);
+}
+
+#[test]
+fn a_batch_beyond_all_memory_is_refused_even_if_nothing_depends_on_it() {
+    assert!(Idle::trainer(Sgd::new(0.1)).max_batch(1 << 40).build().is_err());
+    assert!(Idle::trainer(Sgd::new(0.1)).max_batch(usize::MAX).build().is_err());
+}
+
+network! {
+    Labelled<x: [B, 4] -> y: [B, 3]> { Dense(3) }
+    loss(t: [u8; B]) = cross_entropy(y, t);
+}
+
+#[test]
+fn tensors_without_rows_are_refused_by_every_call() {
+    let (x, t) = (values(0, 4), Array1::<u8>::zeros(0));
+    let mut net = Labelled::trainer(Sgd::new(0.1)).max_batch(4).build().unwrap();
+    let empty = RunError::Empty { name: "x" };
+    assert_eq!(net.step(x.view(), t.view()).map(|_| ()), Err(empty.clone()));
+    assert_eq!(net.predict(x.view()).map(|_| ()), Err(empty.clone().into()));
+    assert_eq!(net.evaluate(x.view(), t.view()).map(|_| ()), Err(empty.into()));
+}
