@@ -90,12 +90,13 @@ fn elementary_functions_of_special_values_are_exact() {
 
 /// The layer of a block of `activations.txt`, with its arguments.
 fn activation(name: &str) -> (&'static LayerDef, Vec<Arg>) {
-    let (name, word) = match name {
+    let (name, given) = match name {
         "gelu_tanh" => ("gelu", Some(Arg::Word("tanh"))),
+        "celu_half" => ("celu", Some(Arg::Float(0.5))),
         name => (name, None),
     };
     let layer = layers::ALL.iter().find(|layer| layer.name == name).expect("the block is named after a layer");
-    (layer, layer.args.iter().map(|arg| word.or(arg.default).expect("an activation has defaults")).collect())
+    (layer, layer.args.iter().map(|arg| given.or(arg.default).expect("an activation has defaults")).collect())
 }
 
 #[test]
@@ -285,6 +286,54 @@ fn batch_norm_does_not_cancel_where_the_mean_is_10_000_deviations() {
         let update = evaluation.output(&Role::Update(slot(&graph, "running_var"))).as_floats();
         let unbiased: Vec<f64> = update.iter().map(|next| (next - 0.9) / 0.1).collect();
         variance.check(&format!("variance in {precision:?}"), &unbiased, case.floats("var_unbiased"));
+    }
+}
+
+/// The layer of a block of `layers.txt`, of five features, with its defaults; the blocks differ in what else they name.
+pub fn layer_with_parameters(name: &str) -> &'static Definition {
+    let stem = name.trim_end_matches("_large_mean");
+    let layer = layers::ALL.iter().find(|layer| layer.stem == stem).expect("the block is named after a layer");
+    let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("the layer has defaults")).collect();
+    handmade::single_layer(layer, &args, handmade::port("x", &[Dim::B, Dim::Fixed(5)]))
+}
+
+/// The graph of a block of `layers.txt` with the gradients by input and parameters; and its results under their keys.
+pub fn layer_graph(case: &Case, mode: Mode) -> (Graph, Vec<(Role, String)>) {
+    let mut graph = lower(layer_with_parameters(&case.name), mode).expect("the layer fits");
+    verify(&graph).expect("the graph is well formed");
+    let x = handmade::input_as_parameter(&mut graph, 0, case.get("x").shape[0]);
+    let wanted: Vec<usize> = (0..=x).collect();
+    let key = |index: &usize| graph.slots.params[*index].name.rsplit('.').next().map(|key| format!("d{key}"));
+    let gradients = wanted.iter().map(|index| (Role::Gradient(*index), key(index).expect("a split has a last part")));
+    let results = [(Role::Output(0), "y".to_string())].into_iter().chain(gradients).collect();
+    (differentiate(&graph, &wanted), results)
+}
+
+/// What f32 leaves of such a layer: of a mean of 1000 deviations, three digits fewer.
+pub fn layer_bound(case: &Case) -> Bound {
+    match case.name.ends_with("_large_mean") {
+        true => Bound { relative: 1e-4, absolute: 5e-4 },
+        false => Bound { relative: 1e-6, absolute: 1e-6 },
+    }
+}
+
+#[test]
+fn layers_with_parameters_are_those_of_pytorch_forward_and_backward() {
+    for case in GoldenFile::read("layers").cases() {
+        for mode in [Mode::Train, Mode::Infer] {
+            let (graph, results) = layer_graph(case, mode);
+            let inputs = vec![case.get("x").clone(), case.get("dy").clone()];
+            let values = Values { inputs, params: params(&graph, case), scalars: vec![] };
+            // The mean of the rows takes digits of f64 too.
+            let f64 = if case.name.ends_with("_large_mean") { Bound { relative: 1e-11, absolute: 1e-11 } } else { F64 };
+            for (precision, bound) in [(Precision::F64, f64), (Precision::F32, layer_bound(case))] {
+                let evaluation = evaluate(&graph, precision, case.get("x").shape[0], &values);
+                for (role, key) in &results {
+                    let what = format!("{} in {precision:?}: {key}", case.name);
+                    bound.check(&what, evaluation.output(role).as_floats(), case.floats(key));
+                }
+            }
+        }
     }
 }
 

@@ -120,11 +120,21 @@ fn smooth_activations_have_their_gradient_at_zero() {
         (&layers::GELU, 0.5),
         (&layers::SILU, 0.5),
         (&layers::SOFTPLUS, 0.5),
+        (&layers::CELU, 1.0),
+        (&layers::HARD_SIGMOID, 1.0 / 6.0),
+        (&layers::HARD_SWISH, 0.5),
+        (&layers::HARD_TANH, 1.0),
+        (&layers::SOFTSIGN, 1.0),
     ];
     for (layer, slope) in smooth {
         assert_eq!(at(layer, &[], &[0.0, -0.0]).1, [slope, slope], "{}", layer.name);
     }
     assert_eq!(at(&layers::GELU, &[Arg::Word("tanh")], &[0.0, -0.0]).1, [0.5, 0.5]);
+    // tanh(ln 2) is 3/5.
+    assert!(at(&layers::MISH, &[], &[0.0, -0.0]).1.iter().all(|dx| (dx - 0.6).abs() < 1e-15));
+    for alpha in [0.25, 2.0] {
+        assert_eq!(at(&layers::CELU, &[Arg::Float(alpha)], &[0.0, -0.0]).1, [1.0, 1.0], "celu({alpha})");
+    }
 }
 
 #[test]
@@ -141,6 +151,38 @@ fn kinked_activations_take_the_left_slope_at_zero() {
         let (y, dx) = at(layer, &[], &[0.0, -0.0]);
         assert_eq!((y, dx), (vec![0.0, 0.0], vec![slope, slope]), "{}", layer.name);
     }
+}
+
+#[test]
+fn activations_of_straight_lines_take_the_slope_of_the_outer_ones_at_their_kinks() {
+    let below = (-3.0_f64).next_up();
+    let above = 3.0_f64.next_up();
+    let at_three = [-4.0, -3.0, below, 3.0, above];
+    let (y, dx) = at(&layers::HARD_SIGMOID, &[], &at_three);
+    assert_eq!((y[0], y[1], y[3], y[4]), (0.0, 0.0, 1.0, 1.0));
+    assert_eq!(dx, [0.0, 0.0, 1.0 / 6.0, 0.0, 0.0]);
+    let (y, dx) = at(&layers::HARD_SWISH, &[], &at_three);
+    assert_eq!((y[0], y[1], y[3], y[4]), (0.0, 0.0, 3.0, above));
+    assert_eq!((dx[0], dx[1], dx[3], dx[4]), (0.0, 0.0, 1.0, 1.0));
+    let (y, dx) = at(&layers::HARD_TANH, &[], &[-2.0, -1.0, -0.5, 0.5, 1.0, 2.0]);
+    assert_eq!((y, dx), (vec![-1.0, -1.0, -0.5, 0.5, 1.0, 1.0], vec![0.0, 0.0, 1.0, 1.0, 0.0, 0.0]));
+}
+
+#[test]
+fn prelu_takes_its_slope_at_zero_and_passes_nan() {
+    let mut graph = lower(handmade::single_layer(&layers::PRELU, &[], handmade::port("x", &[Dim::B])), Mode::Train)
+        .expect("it fits");
+    let x = handmade::input_as_parameter(&mut graph, 0, 5);
+    let graph = differentiate(&graph, &[0, x]);
+    let given = Tensor::floats(&[5], [-2.0, 0.0, -0.0, 3.0, f64::NAN]);
+    let ones = Tensor::floats(&[5], [1.0; 5]);
+    let slope = |slope: f64| Tensor::floats(&[], [slope]);
+    let values = Values { inputs: vec![ones.clone(), ones], params: vec![slope(0.5), given], scalars: Vec::new() };
+    let evaluation = evaluate(&graph, Precision::F64, 5, &values);
+    let y = evaluation.output(&Role::Output(0)).as_floats();
+    assert_eq!(y[..4], [-1.0, 0.0, 0.0, 3.0]);
+    assert!(y[4].is_nan());
+    assert_eq!(evaluation.output(&Role::Gradient(x)).as_floats(), [0.5, 0.5, 0.5, 1.0, 0.5]);
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub struct Spec {
 pub enum Layer {
     Dense { n: usize, bias: bool, init: &'static str },
     BatchNorm { momentum: f64, every: u64 },
+    LayerNorm { eps: f64 },
     Activation { layer: &'static LayerDef, args: Vec<Arg> },
 }
 
@@ -54,7 +55,7 @@ pub enum Loss {
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
     let loss = prop_oneof![Just(Loss::CrossEntropy), Just(Loss::BceWithLogits), Just(Loss::Mse), Just(Loss::Value)];
-    let shape = (input, option::of(prop::sample::select(pure())), vec(layer(), 0..=6), 1..=40usize, loss);
+    let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
     let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|((input, first, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
         input,
@@ -70,20 +71,26 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     })
 }
 
-/// All activations.
-fn pure() -> Vec<&'static LayerDef> {
-    layers::ALL.iter().copied().filter(|layer| layer.function.is_some()).collect()
+/// All activations, the one with a parameter among them.
+fn activations() -> Vec<&'static LayerDef> {
+    layers::ALL.iter().copied().filter(|layer| layer.gain.is_some()).collect()
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
     let init = prop_oneof![6 => Just("auto"), 1 => Just("zeros"), 1 => Just("he_normal"), 1 => Just("xavier_uniform")];
     let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
     let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
-    let activation = (prop::sample::select(pure()), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
-        layer,
-        args: layer.args.iter().map(|arg| variant(arg.default.expect("an activation has defaults"), other)).collect(),
-    });
-    prop_oneof![3 => dense, 2 => norm, 5 => activation]
+    let activation =
+        (prop::sample::select(activations()), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
+            layer,
+            args: layer
+                .args
+                .iter()
+                .map(|arg| variant(arg.default.expect("an activation has defaults"), other))
+                .collect(),
+        });
+    let layer_norm = prop_oneof![Just(1e-5), Just(1e-2)].prop_map(|eps| Layer::LayerNorm { eps });
+    prop_oneof![3 => dense, 2 => norm, 1 => layer_norm, 6 => activation]
 }
 
 fn variant(default: Arg, other: bool) -> Arg {
@@ -160,6 +167,7 @@ impl Spec {
                 Layer::BatchNorm { momentum, every } => {
                     (&layers::BATCH_NORM, vec![Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)])
                 }
+                Layer::LayerNorm { eps } => (&layers::LAYER_NORM, vec![Arg::Float(*eps)]),
                 Layer::Activation { layer, args } => (layer, args.clone()),
             };
             let path = leak(format!("{}{index}", definition.stem));
