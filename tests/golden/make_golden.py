@@ -139,7 +139,9 @@ def losses():
     rng = np.random.default_rng(2)
     out = Golden("losses", """
 Mean losses and their gradients with respect to the prediction. cross_entropy: logits 5x4, class ids in `labels`, mean over rows;
-bce_with_logits and mse: mean over all elements. cross_entropy_large has logits of magnitude 1e4.""")
+bce_with_logits and mse: mean over all elements. cross_entropy_large has logits of magnitude 1e4;
+<loss>_option has another value of an option than its default. nll takes log-probabilities; kl_div is `batchmean` with the target `p`,
+kl_div_zero has zeros in p; hinge: mean(max(0, 1 - target scores)); r2 by columns, then their mean.""")
     labels = np.array([3, 0, 2, 1, 3])
     large = np.array([[1e4, -1e4, 0, 5e3], [-1e4, 1e4, 1e4, 9999], [1e4, 1e4, 1e4, 1e4],
                       [-1e4, -9998, -9999.5, -1e4], [0, 0, -1e4, 1.5]])
@@ -157,10 +159,38 @@ bce_with_logits and mse: mean over all elements. cross_entropy_large has logits 
         loss.backward()
         out.case(name, logits=logits, target=target, loss=loss, dlogits=z.grad)
     prediction, target = normal(rng, 4, 3), normal(rng, 4, 3)
-    p = leaf(prediction)
-    loss = F.mse_loss(p, torch.tensor(target))
+
+    def r2(p, y):
+        return (1 - ((p - y) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)).mean()
+
+    for name, f, options in (("mse", F.mse_loss, {}), ("mae", F.l1_loss, {}), ("mean_abs_error", F.l1_loss, {}),
+                             ("huber", F.huber_loss, {}), ("huber_option", F.huber_loss, dict(delta=0.25)), ("r2", r2, {})):
+        p = leaf(prediction)
+        loss = f(p, torch.tensor(target), **options)
+        loss.backward()
+        out.case(name, prediction=prediction, target=target, **options, loss=loss, dprediction=p.grad)
+    logits = normal(rng, 5, 4, scale=2)
+    z = leaf(logits)
+    loss = F.cross_entropy(z, torch.tensor(labels), label_smoothing=0.25)
     loss.backward()
-    out.case("mse", prediction=prediction, target=target, loss=loss, dprediction=p.grad)
+    out.case("cross_entropy_option", logits=logits, labels=labels, label_smoothing=0.25, loss=loss, dlogits=z.grad)
+    log_probabilities = f32(F.log_softmax(torch.tensor(logits), -1).numpy())
+    z = leaf(log_probabilities)
+    loss = F.nll_loss(z, torch.tensor(labels))
+    loss.backward()
+    out.case("nll", log_probabilities=log_probabilities, labels=labels, loss=loss, dlog_probabilities=z.grad)
+    p0 = f32(F.softmax(torch.tensor(normal(rng, 5, 4)), -1).numpy())
+    zeros = np.array([[0.5, 0.5, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0.25, 0.25, 0.25, 0.25], [0, 0.125, 0.875, 0]])
+    for name, p in (("kl_div", p0), ("kl_div_zero", zeros)):
+        z = leaf(log_probabilities)
+        loss = F.kl_div(z, torch.tensor(p), reduction="batchmean")
+        loss.backward()
+        out.case(name, log_q=log_probabilities, p=p, loss=loss, dlog_q=z.grad)
+    scores, target = normal(rng, 6, 1, scale=2), np.array([[1.0], [-1], [-1], [1], [1], [-1]])
+    z = leaf(scores)
+    loss = F.relu(1 - torch.tensor(target) * z).mean()
+    loss.backward()
+    out.case("hinge", scores=scores, target=target, loss=loss, dscores=z.grad)
     out.write()
 
 

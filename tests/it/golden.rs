@@ -5,10 +5,10 @@
 use std::iter::zip;
 
 use gradloom_runtime::autodiff::differentiate;
-use gradloom_runtime::functions;
+use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::interp::{Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, ParamSlot, Role, ScalarSlot, verify};
-use gradloom_runtime::layers::{self, Arg, LayerDef, Mode};
+use gradloom_runtime::layers::{self, Arg, ArgDef, LayerDef, Mode};
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::{Definition, Expr, Port};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
@@ -135,10 +135,9 @@ fn every_activation_has_golden_values() {
 fn losses_and_their_gradients_are_those_of_pytorch() {
     let f32 = Bound { relative: 1e-6, absolute: 1e-7 };
     for case in GoldenFile::read("losses").cases() {
-        let name = case.name.trim_end_matches("_large");
-        let loss = functions::ALL.iter().find(|loss| loss.name == name).expect("the block is named after a loss");
+        let (loss, args) = loss(case);
         let prediction = loss.operands[0];
-        let (graph, target) = loss_graph(case, prediction, |b, operands| (loss.lower)(b, operands));
+        let (graph, target) = loss_graph(case, prediction, |b, operands| (loss.lower)(b, &args, operands));
         let values = Values { inputs: vec![target], params: vec![case.get(prediction).clone()], scalars: vec![] };
         for (precision, bound) in precisions(f32) {
             let what = |part| format!("{} in {precision:?}: {part}", case.name);
@@ -150,9 +149,30 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
     }
 }
 
+/// The loss of a block of `losses.txt`, with its options: those that the block gives, else the defaults.
+fn loss(case: &Case) -> (&'static FunctionDef, Vec<Arg>) {
+    let named = |loss: &&&FunctionDef| case.name.strip_prefix(loss.name).is_some_and(|rest| VARIANTS.contains(&rest));
+    let loss = functions::ALL.iter().find(named).expect("the block is named after a loss");
+    let given = |arg: &ArgDef| case.find(arg.name).map(|value| Arg::Float(value.number())).or(arg.default);
+    (loss, loss.args.iter().map(|arg| given(arg).expect("a loss has defaults, or the block a value")).collect())
+}
+
+/// What may follow the name of a loss.
+const VARIANTS: [&str; 4] = ["", "_large", "_zero", "_option"];
+
+#[test]
+fn every_loss_has_golden_values() {
+    let file = GoldenFile::read("losses");
+    let covered: Vec<&str> = file.cases().iter().map(|case| loss(case).0.name).collect();
+    // `top_k` has no gradient; tests/it/layers.rs has its values.
+    for function in functions::ALL.iter().filter(|function| function.operands.len() == 2 && function.name != "top_k") {
+        assert!(covered.contains(&function.name), "`{}` has no golden values", function.name);
+    }
+}
+
 /// The loss of a parameter against the block's target, with its gradient; and the target.
 fn loss_graph(case: &Case, prediction: &str, lower: impl Fn(&mut Builder, &[NodeId]) -> NodeId) -> (Graph, Tensor) {
-    let (dtype, target) = match case.find("target") {
+    let (dtype, target) = match case.find("target").or(case.find("p")) {
         Some(target) => (DType::F32, target.clone()),
         None => (DType::U8, case.indices("labels")),
     };
@@ -354,7 +374,11 @@ pub fn network() -> &'static Definition {
             handmade::stage(&layers::TANH, &[], "tanh1"),
             dense(3, "dense3"),
         ]),
-        loss: Some(Expr::Call(&functions::CROSS_ENTROPY, handmade::leak([Expr::Name("logits"), Expr::Name("labels")]))),
+        loss: Some(Expr::Call(
+            &functions::CROSS_ENTROPY,
+            &[Arg::Float(0.0)],
+            handmade::leak([Expr::Name("logits"), Expr::Name("labels")]),
+        )),
         metrics: &[],
     })
 }

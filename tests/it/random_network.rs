@@ -45,8 +45,13 @@ pub enum Layer {
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
     CrossEntropy,
+    /// Of smoothed labels.
+    Smoothed,
     BceWithLogits,
     Mse,
+    Mae,
+    Huber,
+    Hinge,
     /// None: only the further term.
     Value,
 }
@@ -54,7 +59,9 @@ pub enum Loss {
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
-    let loss = prop_oneof![Just(Loss::CrossEntropy), Just(Loss::BceWithLogits), Just(Loss::Mse), Just(Loss::Value)];
+    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value};
+    let loss = [CrossEntropy, CrossEntropy, Smoothed, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
+    let loss = prop::sample::select(loss.to_vec());
     let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
     let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|((input, first, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
@@ -184,7 +191,14 @@ impl Spec {
         match self.loss {
             Loss::CrossEntropy => (vec![ids], call(&functions::CROSS_ENTROPY)),
             Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
+            Loss::Smoothed => {
+                let operands = leak([Expr::Name("out"), Expr::Name("target")]);
+                (vec![ids], Some(Expr::Call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1)], operands)))
+            }
             Loss::Mse => (vec![floats], call(&functions::MSE)),
+            Loss::Mae => (vec![floats], call(&functions::MAE)),
+            Loss::Huber => (vec![floats], call(&functions::HUBER)),
+            Loss::Hinge => (vec![floats], call(&functions::HINGE)),
             Loss::Value => (Vec::new(), None),
         }
     }
@@ -193,7 +207,12 @@ impl Spec {
         let size = mean(call(&functions::ABS, vec![Expr::Name(value)]));
         let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
         let mut metrics = vec![Metric { name: "size", expr: size }, Metric { name: "positive", expr: positive }];
-        if matches!(self.loss, Loss::CrossEntropy) {
+        let against = |function| call(function, vec![Expr::Name("out"), Expr::Name("target")]);
+        if matches!(self.loss, Loss::Mae) {
+            metrics.push(Metric { name: "error", expr: against(&functions::MEAN_ABS_ERROR) });
+        }
+        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed) {
+            metrics.push(Metric { name: "best", expr: against(&functions::TOP_K) });
             let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
             metrics.push(Metric { name: "accuracy", expr: mean(binary(BinaryOp::Eq, best, Expr::Name("target"))) });
         }
@@ -202,7 +221,8 @@ impl Spec {
 }
 
 fn call(function: &'static FunctionDef, operands: Vec<Expr>) -> Expr {
-    Expr::Call(function, leak(operands))
+    let args: Vec<Arg> = function.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(1))).collect();
+    Expr::Call(function, leak(args), leak(operands))
 }
 
 fn binary(op: BinaryOp, x: Expr, y: Expr) -> Expr {

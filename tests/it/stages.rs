@@ -48,8 +48,11 @@ network! {
         log_softmax as h, Dense(19),
     }
     loss(label: [u8; B], target: [B, 19]) = cross_entropy(logits, label) + bce_with_logits(h, target) + mse(h, target)
-        + sqrt(abs(max(h))) + ln(1.0 + exp(mean(h)));
+        + cross_entropy(logits, label, label_smoothing = 0.1) + nll(h, label) + kl_div(h, target * target) + hinge(h, target)
+        + mae(h, target) + huber(h, target, delta = 0.5) + sqrt(abs(max(h))) + ln(1.0 + exp(mean(h)));
     metric accuracy = mean(argmax(logits) == label);
+    metric best = top_k(logits, label, k = 3);
+    metric fit = r2(h, target) + mean_abs_error(h, target);
     metric above = mean(h > target) + mean(h >= 0.5) - mean(h < target) * mean(h <= 0.5) / sum(h != target);
 }
 
