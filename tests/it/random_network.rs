@@ -35,10 +35,23 @@ pub struct Spec {
 /// A stage.
 #[derive(Clone, Debug)]
 pub enum Layer {
-    Dense { n: usize, bias: bool, init: &'static str },
-    BatchNorm { momentum: f64, every: u64 },
-    LayerNorm { eps: f64 },
-    Activation { layer: &'static LayerDef, args: Vec<Arg> },
+    Dense {
+        n: usize,
+        bias: bool,
+        init: &'static str,
+    },
+    BatchNorm {
+        momentum: f64,
+        every: u64,
+    },
+    /// `LayerNorm`.
+    RowNorm {
+        eps: f64,
+    },
+    Activation {
+        layer: &'static LayerDef,
+        args: Vec<Arg>,
+    },
 }
 
 /// The main term of a loss.
@@ -96,7 +109,7 @@ fn layer() -> impl Strategy<Value = Layer> {
                 .map(|arg| variant(arg.default.expect("an activation has defaults"), other))
                 .collect(),
         });
-    let layer_norm = prop_oneof![Just(1e-5), Just(1e-2)].prop_map(|eps| Layer::LayerNorm { eps });
+    let layer_norm = prop_oneof![Just(1e-5), Just(1e-2)].prop_map(|eps| Layer::RowNorm { eps });
     prop_oneof![3 => dense, 2 => norm, 1 => layer_norm, 6 => activation]
 }
 
@@ -174,7 +187,7 @@ impl Spec {
                 Layer::BatchNorm { momentum, every } => {
                     (&layers::BATCH_NORM, vec![Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)])
                 }
-                Layer::LayerNorm { eps } => (&layers::LAYER_NORM, vec![Arg::Float(*eps)]),
+                Layer::RowNorm { eps } => (&layers::LAYER_NORM, vec![Arg::Float(*eps)]),
                 Layer::Activation { layer, args } => (layer, args.clone()),
             };
             let path = leak(format!("{}{index}", definition.stem));
