@@ -149,10 +149,10 @@ impl<'c> Checker<'c> {
                 let result = op.result(&x?, &y?);
                 result.map_err(|reason| self.errors.operator_misfit(*site, reason)).ok()
             }
-            Expr::Call(function, name, operands) => {
+            Expr::Call(function, name, args, operands) => {
                 let types: Vec<Option<TensorType>> = operands.iter().map(|operand| self.expr(operand)).collect();
                 let types: Vec<&TensorType> = types.iter().map(Option::as_ref).collect::<Option<_>>()?;
-                (function.ty)(&types).map_err(|reason| self.errors.function_misfit(name, &reason)).ok()
+                (function.ty)(&types, args).map_err(|reason| self.errors.function_misfit(name, &reason)).ok()
             }
             Expr::Apply(layer, name, args, x) => {
                 let x = self.expr(x)?;

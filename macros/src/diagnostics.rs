@@ -277,6 +277,10 @@ impl Errors {
         self.report(site, "an argument without a name comes before those with one".to_string());
     }
 
+    pub fn option_without_name(&mut self, site: Site, owner: &str, name: &str, written: &str) {
+        self.report(site, format!("options of `{owner}` have names; write `{name} = {written}`"));
+    }
+
     pub fn wrong_argument(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
         self.report(site, format!("`{}` of `{owner}` must be {}, found {found}", arg.name, arg.kind.wanted()));
     }

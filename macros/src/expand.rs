@@ -305,10 +305,10 @@ fn expr(tree: &Expr<'_>) -> TokenStream {
             let (op, x, y) = (operator(*op), expr(x), expr(y));
             quote!(Binary(::gradloom::__private::BinaryOp::#op, &#x, &#y))
         }
-        Expr::Call(function, name, operands) => {
+        Expr::Call(function, name, options, operands) => {
             let item = Ident::new(function.item, name.span());
-            let operands = operands.iter().map(expr);
-            quote!(Call(&::gradloom::__private::functions::#item, &[#(#operands),*]))
+            let (options, operands) = (args(options), operands.iter().map(expr));
+            quote!(Call(&::gradloom::__private::functions::#item, #options, &[#(#operands),*]))
         }
         Expr::Apply(def, name, options, x) => {
             let (layer, options, x) = (layer(def, name.span()), args(options), expr(x));

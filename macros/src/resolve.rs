@@ -89,7 +89,8 @@ pub enum Expr<'a> {
     Param(String, Site),
     Neg(Site, Box<Expr<'a>>),
     Binary(BinaryOp, Site, Box<Expr<'a>>, Box<Expr<'a>>),
-    Call(&'static FunctionDef, &'a Ident, Vec<Expr<'a>>),
+    /// A function, its options and its operands.
+    Call(&'static FunctionDef, &'a Ident, Vec<Arg>, Vec<Expr<'a>>),
     /// An activation as a function.
     Apply(&'static LayerDef, &'a Ident, Vec<Arg>, Box<Expr<'a>>),
 }
@@ -250,7 +251,7 @@ impl Scope<'_, '_> {
         let alias = written.alias.as_ref().map(text);
         let path = alias.clone().unwrap_or_else(|| format!("{}{number}", layer.stem));
         let names: Vec<&str> = layer.args.iter().map(|arg| arg.name).collect();
-        let given = assign(layer.name, &names, &written.args, self.errors);
+        let given = assign(layer.name, &names, names.len(), &written.args, self.errors);
         let args = values(layer.name, layer.args, &given, written.site, self.consts, self.errors);
         Some(Stage { layer, args, path, alias, text: written.to_string(), site: written.site })
     }
@@ -336,9 +337,14 @@ impl Scope<'_, '_> {
     fn call<'a>(&mut self, name: &'a Ident, args: &'a [ast::Argument], site: Site) -> Option<Expr<'a>> {
         let known = text(name);
         if let Some(&function) = functions::ALL.iter().find(|function| function.name == known) {
-            let given = assign(&known, function.operands, args, self.errors);
+            let options = function.args.iter().map(|arg| arg.name);
+            let names: Vec<&str> = function.operands.iter().copied().chain(options).collect();
+            let count = function.operands.len();
+            let mut given = assign(&known, &names, count, args, self.errors);
+            let options = arguments::Assigned { values: given.values.split_off(count), sound: given.sound };
             let operands = self.operands(&known, function.operands, &given, site);
-            return Some(Expr::Call(function, name, operands?));
+            let options = values(&known, function.args, &options, site, self.consts, self.errors);
+            return Some(Expr::Call(function, name, options?, operands?));
         }
         let Some(&layer) = layers::ALL.iter().find(|layer| layer.name == known) else {
             // The operands may have mistakes of their own.
@@ -355,7 +361,7 @@ impl Scope<'_, '_> {
             return None;
         }
         let names: Vec<&str> = std::iter::once("x").chain(layer.args.iter().map(|arg| arg.name)).collect();
-        let mut given = assign(&known, &names, args, self.errors);
+        let mut given = assign(&known, &names, names.len(), args, self.errors);
         let options = arguments::Assigned { values: given.values.split_off(1), sound: given.sound };
         let operand = self.operands(&known, &["x"], &given, site);
         let options = values(&known, layer.args, &options, site, self.consts, self.errors);

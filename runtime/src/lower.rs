@@ -115,9 +115,9 @@ impl Lowering {
                 let (x, y) = (self.expr(x), self.expr(y));
                 self.binary(*op, x, y)
             }
-            Expr::Call(function, operands) => {
+            Expr::Call(function, args, operands) => {
                 let operands: Vec<NodeId> = operands.iter().map(|operand| self.expr(operand)).collect();
-                (function.lower)(&mut self.b, &operands)
+                (function.lower)(&mut self.b, args, &operands)
             }
             Expr::Apply(layer, args, x) => {
                 let x = self.expr(x);

@@ -94,8 +94,8 @@ pub enum Expr {
     Neg(&'static Expr),
     /// `x + y` and the like; a scalar operand spreads over the other's shape.
     Binary(BinaryOp, &'static Expr, &'static Expr),
-    /// `mean(x)`: a function and its operands.
-    Call(&'static FunctionDef, &'static [Expr]),
+    /// `huber(x, y, delta = 2.0)`: a function, the values of all its options, and its operands.
+    Call(&'static FunctionDef, &'static [Arg], &'static [Expr]),
     /// `gelu(x)`: a layer without parameters, applied to a value, with its arguments.
     Apply(&'static LayerDef, &'static [Arg], &'static Expr),
 }

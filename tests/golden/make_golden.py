@@ -75,8 +75,8 @@ class Golden:
 def activations():
     rng = np.random.default_rng(1)
     out = Golden("activations", """
-y = f(x), dx = dy * f'(x); softmax and log_softmax over the last axis. Parameters: leaky_relu 0.01, elu alpha = 1.
-At x = 0 the derivative is: step 0, relu 0, leaky_relu 0.01, elu 1, selu 1.7580993408473766 (its left branch, scale * alpha).
+y = f(x), dx = dy * f'(x); softmax and log_softmax over the last axis. Parameters: leaky_relu 0.01, elu alpha = 1,
+celu alpha = 1, celu_half alpha = 0.5. At x = 0 the derivative is: step 0, relu 0, leaky_relu 0.01, elu 1, selu 1.7580993408473766 (its left branch, scale * alpha).
 step(0) = 0. Compare with an absolute tolerance too: gelu, tanh and sigmoid cancel in their tails even in float64.""")
     x0 = f32([[0.0, 1e-6, -1e-6, 0.5, -0.5],
               [1.0, -1.0, 2.5, -2.5, 0.1],
@@ -87,7 +87,10 @@ step(0) = 0. Compare with an absolute tolerance too: gelu, tanh and sigmoid canc
     functions = dict(
         sigmoid=torch.sigmoid, tanh=torch.tanh, relu=F.relu, leaky_relu=lambda x: F.leaky_relu(x, 0.01), elu=F.elu, selu=F.selu,
         gelu=F.gelu, gelu_tanh=lambda x: F.gelu(x, approximate="tanh"), silu=F.silu, softplus=F.softplus,
-        softmax=lambda x: F.softmax(x, -1), log_softmax=lambda x: F.log_softmax(x, -1))
+        softmax=lambda x: F.softmax(x, -1), log_softmax=lambda x: F.log_softmax(x, -1), celu=F.celu,
+        celu_half=lambda x: F.celu(x, 0.5), mish=F.mish, hard_sigmoid=lambda x: F.relu6(x + 3) / 6,
+        hard_swish=lambda x: x * (F.relu6(x + 3) / 6), hard_tanh=F.hardtanh,
+        softsign=F.softsign)
     y = np.heaviside(x0, 0.0)
     assert y[0, 0] == 0 and y[3, 4] == 0
     out.case("step", x=x0, y=y, dy=dy, dx=np.zeros_like(x0))
@@ -99,13 +102,20 @@ step(0) = 0. Compare with an absolute tolerance too: gelu, tanh and sigmoid canc
         gelu=(lambda x: x * mpmath.ncdf(x), lambda x: mpmath.ncdf(x) + x * mpmath.npdf(x)),
         gelu_tanh=(gelu_tanh, lambda x: mpmath.diff(gelu_tanh, x)),
         silu=(lambda x: x / (1 + mpmath.exp(-x)), lambda x: mpmath.diff(lambda t: t / (1 + mpmath.exp(-t)), x)),
-        softplus=(lambda x: mpmath.log1p(mpmath.exp(x)), lambda x: 1 / (1 + mpmath.exp(-x))))
+        softplus=(lambda x: mpmath.log1p(mpmath.exp(x)), lambda x: 1 / (1 + mpmath.exp(-x))),
+        mish=(mish, lambda x: mpmath.diff(mish, x)),
+        softsign=(lambda x: x / (1 + abs(x)), lambda x: 1 / (1 + abs(x)) ** 2))
+    own = dict(hard_sigmoid=F.hardsigmoid, hard_swish=F.hardswish)   # the slopes of these are of float32 even in float64
     for name, f in functions.items():
         x = leaf(x0)
         y = f(x)
         y.backward(torch.tensor(dy))
         out.case(name, x=x0, y=y, dy=dy, dx=x.grad)
         slope = x.grad.numpy() / dy
+        if name in own:
+            x = leaf(x0)
+            own[name](x).backward(torch.tensor(dy))
+            assert np.allclose(slope, x.grad.numpy() / dy, rtol=1e-7, atol=0), name
         if name in at_zero:
             assert np.allclose(slope[x0 == 0], at_zero[name], rtol=1e-15, atol=0), name
         if name in exact:
@@ -119,13 +129,19 @@ def gelu_tanh(x):
     return x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
 
 
+def mish(x):
+    return x * mpmath.tanh(mpmath.log1p(mpmath.exp(x)))
+
+
 # ---- losses ----------------------------------------------------------------------------------------------------
 
 def losses():
     rng = np.random.default_rng(2)
     out = Golden("losses", """
 Mean losses and their gradients with respect to the prediction. cross_entropy: logits 5x4, class ids in `labels`, mean over rows;
-bce_with_logits and mse: mean over all elements. cross_entropy_large has logits of magnitude 1e4.""")
+bce_with_logits and mse: mean over all elements. cross_entropy_large has logits of magnitude 1e4;
+<loss>_option has another value of an option than its default. nll takes log-probabilities; kl_div is `batchmean` with the target `p`,
+kl_div_zero has zeros in p; hinge: mean(max(0, 1 - target scores)); r2 by columns, then their mean.""")
     labels = np.array([3, 0, 2, 1, 3])
     large = np.array([[1e4, -1e4, 0, 5e3], [-1e4, 1e4, 1e4, 9999], [1e4, 1e4, 1e4, 1e4],
                       [-1e4, -9998, -9999.5, -1e4], [0, 0, -1e4, 1.5]])
@@ -143,10 +159,38 @@ bce_with_logits and mse: mean over all elements. cross_entropy_large has logits 
         loss.backward()
         out.case(name, logits=logits, target=target, loss=loss, dlogits=z.grad)
     prediction, target = normal(rng, 4, 3), normal(rng, 4, 3)
-    p = leaf(prediction)
-    loss = F.mse_loss(p, torch.tensor(target))
+
+    def r2(p, y):
+        return (1 - ((p - y) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)).mean()
+
+    for name, f, options in (("mse", F.mse_loss, {}), ("mae", F.l1_loss, {}), ("mean_abs_error", F.l1_loss, {}),
+                             ("huber", F.huber_loss, {}), ("huber_option", F.huber_loss, dict(delta=0.25)), ("r2", r2, {})):
+        p = leaf(prediction)
+        loss = f(p, torch.tensor(target), **options)
+        loss.backward()
+        out.case(name, prediction=prediction, target=target, **options, loss=loss, dprediction=p.grad)
+    logits = normal(rng, 5, 4, scale=2)
+    z = leaf(logits)
+    loss = F.cross_entropy(z, torch.tensor(labels), label_smoothing=0.25)
     loss.backward()
-    out.case("mse", prediction=prediction, target=target, loss=loss, dprediction=p.grad)
+    out.case("cross_entropy_option", logits=logits, labels=labels, label_smoothing=0.25, loss=loss, dlogits=z.grad)
+    log_probabilities = f32(F.log_softmax(torch.tensor(logits), -1).numpy())
+    z = leaf(log_probabilities)
+    loss = F.nll_loss(z, torch.tensor(labels))
+    loss.backward()
+    out.case("nll", log_probabilities=log_probabilities, labels=labels, loss=loss, dlog_probabilities=z.grad)
+    p0 = f32(F.softmax(torch.tensor(normal(rng, 5, 4)), -1).numpy())
+    zeros = np.array([[0.5, 0.5, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0.25, 0.25, 0.25, 0.25], [0, 0.125, 0.875, 0]])
+    for name, p in (("kl_div", p0), ("kl_div_zero", zeros)):
+        z = leaf(log_probabilities)
+        loss = F.kl_div(z, torch.tensor(p), reduction="batchmean")
+        loss.backward()
+        out.case(name, log_q=log_probabilities, p=p, loss=loss, dlog_q=z.grad)
+    scores, target = normal(rng, 6, 1, scale=2), np.array([[1.0], [-1], [-1], [1], [1], [-1]])
+    z = leaf(scores)
+    loss = F.relu(1 - torch.tensor(target) * z).mean()
+    loss.backward()
+    out.case("hinge", scores=scores, target=target, loss=loss, dscores=z.grad)
     out.write()
 
 
@@ -195,6 +239,30 @@ large_mean: the mean is 10,000 standard deviations; gamma = 1, beta = 0. In floa
     y = F.batch_norm(torch.tensor(x0), None, None, training=True, eps=EPS)
     assert np.allclose(y.numpy(), (x0 - x0.mean(0)) / np.sqrt(x0.var(0) + EPS), rtol=0, atol=1e-10)
     out.case("large_mean", x=x0, eps=EPS, mean=x0.mean(0), var=x0.var(0), var_unbiased=x0.var(0, ddof=1), y=y)
+    out.write()
+
+
+# ---- other layers with parameters ------------------------------------------------------------------------------
+
+def layers():
+    rng = np.random.default_rng(5)
+    out = Golden("layers", """
+Layers that own parameters: their results and the gradients by input and parameters. layer_norm: along the last axis, eps = 1e-5, biased
+variance; layer_norm_large_mean: a mean of 1000 deviations. prelu: one slope; at x = 0 its derivative is the slope.""")
+    x0, dy = normal(rng, 6, 5, scale=2) + np.array([0.5, -3.0, 10.0, 0.0, 1.0]), normal(rng, 6, 5)
+    gamma0, beta0 = 1 + normal(rng, 5, scale=0.25), normal(rng, 5, scale=0.5)
+    for name, x0 in (("layer_norm", x0), ("layer_norm_large_mean", f32(1000 + rng.standard_normal((6, 5))))):
+        x, gamma, beta = leaf(x0), leaf(gamma0), leaf(beta0)
+        y = F.layer_norm(x, (5,), gamma, beta, EPS)
+        y.backward(torch.tensor(dy))
+        out.case(name, x=x0, gamma=gamma0, beta=beta0, eps=EPS, y=y, dy=dy, dx=x.grad, dgamma=gamma.grad, dbeta=beta.grad)
+    x0 = normal(rng, 6, 5, scale=2)
+    x0[0, 0] = x0[3, 2] = 0.0
+    x, slope = leaf(x0), leaf(0.25)
+    y = F.prelu(x, slope)
+    y.backward(torch.tensor(dy))
+    assert np.all((x.grad.numpy() / dy)[x0 == 0] == 0.25)
+    out.case("prelu", x=x0, slope=slope, y=y, dy=dy, dx=x.grad, dslope=slope.grad)
     out.write()
 
 
@@ -345,5 +413,5 @@ batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's ro
 
 
 if __name__ == "__main__":
-    for make in (activations, losses, batch_norm, optimisers, elementary, network):
+    for make in (activations, losses, batch_norm, layers, optimisers, elementary, network):
         make()

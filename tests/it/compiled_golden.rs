@@ -11,7 +11,7 @@ use gradloom_runtime::optim::attach;
 
 use crate::bound::Bound;
 use crate::compiled::{Compiled, Results};
-use crate::golden::{batch_norm, due, params, slot};
+use crate::golden::{batch_norm, due, layer_bound, layer_graph, params, slot};
 use crate::golden_file::{Case, GoldenFile};
 use crate::handmade;
 
@@ -137,6 +137,22 @@ fn compiled_batch_norm_does_not_cancel_where_the_mean_is_10_000_deviations() {
     let update = results.get(&Role::Update(slot(&graph, "running_var")));
     let unbiased: Vec<f64> = update.iter().map(|next| (next - 0.9) / 0.1).collect();
     Bound { relative: 1e-5, absolute: 0.0 }.check("variance", &unbiased, case.floats("var_unbiased"));
+}
+
+#[test]
+fn compiled_layers_with_parameters_are_those_of_pytorch_forward_and_backward() {
+    for case in GoldenFile::read("layers").cases() {
+        let rows = case.get("x").shape[0];
+        let (graph, wanted) = layer_graph(case, Mode::Train);
+        // As a parameter the input has a fixed number of rows: so has all that follows.
+        let graph = handmade::with_batch(&graph, rows);
+        let inputs = vec![case.get("x").clone(), case.get("dy").clone()];
+        let values = Values { inputs, params: params(&graph, case), scalars: vec![] };
+        let results = Compiled::new(&graph, rows).run(rows, &values);
+        for (role, key) in &wanted {
+            layer_bound(case).check(&format!("{}: {key}", case.name), results.get(role), case.floats(key));
+        }
+    }
 }
 
 network! {

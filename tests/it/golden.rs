@@ -5,10 +5,10 @@
 use std::iter::zip;
 
 use gradloom_runtime::autodiff::differentiate;
-use gradloom_runtime::functions;
+use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::interp::{Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, ParamSlot, Role, ScalarSlot, verify};
-use gradloom_runtime::layers::{self, Arg, LayerDef, Mode};
+use gradloom_runtime::layers::{self, Arg, ArgDef, LayerDef, Mode};
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::{Definition, Expr, Port};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
@@ -90,12 +90,13 @@ fn elementary_functions_of_special_values_are_exact() {
 
 /// The layer of a block of `activations.txt`, with its arguments.
 fn activation(name: &str) -> (&'static LayerDef, Vec<Arg>) {
-    let (name, word) = match name {
+    let (name, given) = match name {
         "gelu_tanh" => ("gelu", Some(Arg::Word("tanh"))),
+        "celu_half" => ("celu", Some(Arg::Float(0.5))),
         name => (name, None),
     };
     let layer = layers::ALL.iter().find(|layer| layer.name == name).expect("the block is named after a layer");
-    (layer, layer.args.iter().map(|arg| word.or(arg.default).expect("an activation has defaults")).collect())
+    (layer, layer.args.iter().map(|arg| given.or(arg.default).expect("an activation has defaults")).collect())
 }
 
 #[test]
@@ -134,10 +135,9 @@ fn every_activation_has_golden_values() {
 fn losses_and_their_gradients_are_those_of_pytorch() {
     let f32 = Bound { relative: 1e-6, absolute: 1e-7 };
     for case in GoldenFile::read("losses").cases() {
-        let name = case.name.trim_end_matches("_large");
-        let loss = functions::ALL.iter().find(|loss| loss.name == name).expect("the block is named after a loss");
+        let (loss, args) = loss(case);
         let prediction = loss.operands[0];
-        let (graph, target) = loss_graph(case, prediction, |b, operands| (loss.lower)(b, operands));
+        let (graph, target) = loss_graph(case, prediction, |b, operands| (loss.lower)(b, &args, operands));
         let values = Values { inputs: vec![target], params: vec![case.get(prediction).clone()], scalars: vec![] };
         for (precision, bound) in precisions(f32) {
             let what = |part| format!("{} in {precision:?}: {part}", case.name);
@@ -149,9 +149,30 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
     }
 }
 
+/// The loss of a block of `losses.txt`, with its options: those that the block gives, else the defaults.
+fn loss(case: &Case) -> (&'static FunctionDef, Vec<Arg>) {
+    let named = |loss: &&&FunctionDef| case.name.strip_prefix(loss.name).is_some_and(|rest| VARIANTS.contains(&rest));
+    let loss = functions::ALL.iter().find(named).expect("the block is named after a loss");
+    let given = |arg: &ArgDef| case.find(arg.name).map(|value| Arg::Float(value.number())).or(arg.default);
+    (loss, loss.args.iter().map(|arg| given(arg).expect("a loss has defaults, or the block a value")).collect())
+}
+
+/// What may follow the name of a loss.
+const VARIANTS: [&str; 4] = ["", "_large", "_zero", "_option"];
+
+#[test]
+fn every_loss_has_golden_values() {
+    let file = GoldenFile::read("losses");
+    let covered: Vec<&str> = file.cases().iter().map(|case| loss(case).0.name).collect();
+    // `top_k` has no gradient; tests/it/layers.rs has its values.
+    for function in functions::ALL.iter().filter(|function| function.operands.len() == 2 && function.name != "top_k") {
+        assert!(covered.contains(&function.name), "`{}` has no golden values", function.name);
+    }
+}
+
 /// The loss of a parameter against the block's target, with its gradient; and the target.
 fn loss_graph(case: &Case, prediction: &str, lower: impl Fn(&mut Builder, &[NodeId]) -> NodeId) -> (Graph, Tensor) {
-    let (dtype, target) = match case.find("target") {
+    let (dtype, target) = match case.find("target").or(case.find("p")) {
         Some(target) => (DType::F32, target.clone()),
         None => (DType::U8, case.indices("labels")),
     };
@@ -288,6 +309,54 @@ fn batch_norm_does_not_cancel_where_the_mean_is_10_000_deviations() {
     }
 }
 
+/// The layer of a block of `layers.txt`, of five features, with its defaults; the blocks differ in what else they name.
+pub fn layer_with_parameters(name: &str) -> &'static Definition {
+    let stem = name.trim_end_matches("_large_mean");
+    let layer = layers::ALL.iter().find(|layer| layer.stem == stem).expect("the block is named after a layer");
+    let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("the layer has defaults")).collect();
+    handmade::single_layer(layer, &args, handmade::port("x", &[Dim::B, Dim::Fixed(5)]))
+}
+
+/// The graph of a block of `layers.txt` with the gradients by input and parameters; and its results under their keys.
+pub fn layer_graph(case: &Case, mode: Mode) -> (Graph, Vec<(Role, String)>) {
+    let mut graph = lower(layer_with_parameters(&case.name), mode).expect("the layer fits");
+    verify(&graph).expect("the graph is well formed");
+    let x = handmade::input_as_parameter(&mut graph, 0, case.get("x").shape[0]);
+    let wanted: Vec<usize> = (0..=x).collect();
+    let key = |index: &usize| graph.slots.params[*index].name.rsplit('.').next().map(|key| format!("d{key}"));
+    let gradients = wanted.iter().map(|index| (Role::Gradient(*index), key(index).expect("a split has a last part")));
+    let results = [(Role::Output(0), "y".to_string())].into_iter().chain(gradients).collect();
+    (differentiate(&graph, &wanted), results)
+}
+
+/// What f32 leaves of such a layer: of a mean of 1000 deviations, three digits fewer.
+pub fn layer_bound(case: &Case) -> Bound {
+    match case.name.ends_with("_large_mean") {
+        true => Bound { relative: 1e-4, absolute: 5e-4 },
+        false => Bound { relative: 1e-6, absolute: 1e-6 },
+    }
+}
+
+#[test]
+fn layers_with_parameters_are_those_of_pytorch_forward_and_backward() {
+    for case in GoldenFile::read("layers").cases() {
+        for mode in [Mode::Train, Mode::Infer] {
+            let (graph, results) = layer_graph(case, mode);
+            let inputs = vec![case.get("x").clone(), case.get("dy").clone()];
+            let values = Values { inputs, params: params(&graph, case), scalars: vec![] };
+            // The mean of the rows takes digits of f64 too.
+            let f64 = if case.name.ends_with("_large_mean") { Bound { relative: 1e-11, absolute: 1e-11 } } else { F64 };
+            for (precision, bound) in [(Precision::F64, f64), (Precision::F32, layer_bound(case))] {
+                let evaluation = evaluate(&graph, precision, case.get("x").shape[0], &values);
+                for (role, key) in &results {
+                    let what = format!("{} in {precision:?}: {key}", case.name);
+                    bound.check(&what, evaluation.output(role).as_floats(), case.floats(key));
+                }
+            }
+        }
+    }
+}
+
 /// `x: [B, 5] -> Dense(7), BatchNorm, relu, Dense(4), tanh, Dense(3)` with `cross_entropy(logits, labels)`.
 pub fn network() -> &'static Definition {
     let dense = |n, path| handmade::stage(&layers::DENSE, &[Arg::Int(n), Arg::Flag(true), Arg::Word("auto")], path);
@@ -305,7 +374,11 @@ pub fn network() -> &'static Definition {
             handmade::stage(&layers::TANH, &[], "tanh1"),
             dense(3, "dense3"),
         ]),
-        loss: Some(Expr::Call(&functions::CROSS_ENTROPY, handmade::leak([Expr::Name("logits"), Expr::Name("labels")]))),
+        loss: Some(Expr::Call(
+            &functions::CROSS_ENTROPY,
+            &[Arg::Float(0.0)],
+            handmade::leak([Expr::Name("logits"), Expr::Name("labels")]),
+        )),
         metrics: &[],
     })
 }

@@ -105,7 +105,7 @@ pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port) -> &'st
         outputs: leak([port("out", &shape.0)]),
         targets: leak([port("weights", &shape.0)]),
         body: leak([stage(layer, args, layer.stem)]),
-        loss: Some(Expr::Call(&functions::SUM, leak([product]))),
+        loss: Some(Expr::Call(&functions::SUM, &[], leak([product]))),
         metrics: &[],
     })
 }

@@ -35,17 +35,36 @@ pub struct Spec {
 /// A stage.
 #[derive(Clone, Debug)]
 pub enum Layer {
-    Dense { n: usize, bias: bool, init: &'static str },
-    BatchNorm { momentum: f64, every: u64 },
-    Activation { layer: &'static LayerDef, args: Vec<Arg> },
+    Dense {
+        n: usize,
+        bias: bool,
+        init: &'static str,
+    },
+    BatchNorm {
+        momentum: f64,
+        every: u64,
+    },
+    /// `LayerNorm`.
+    RowNorm {
+        eps: f64,
+    },
+    Activation {
+        layer: &'static LayerDef,
+        args: Vec<Arg>,
+    },
 }
 
 /// The main term of a loss.
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
     CrossEntropy,
+    /// Of smoothed labels.
+    Smoothed,
     BceWithLogits,
     Mse,
+    Mae,
+    Huber,
+    Hinge,
     /// None: only the further term.
     Value,
 }
@@ -53,8 +72,10 @@ pub enum Loss {
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
-    let loss = prop_oneof![Just(Loss::CrossEntropy), Just(Loss::BceWithLogits), Just(Loss::Mse), Just(Loss::Value)];
-    let shape = (input, option::of(prop::sample::select(pure())), vec(layer(), 0..=6), 1..=40usize, loss);
+    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value};
+    let loss = [CrossEntropy, CrossEntropy, Smoothed, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
+    let loss = prop::sample::select(loss.to_vec());
+    let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
     let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|((input, first, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
         input,
@@ -70,20 +91,26 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     })
 }
 
-/// All activations.
-fn pure() -> Vec<&'static LayerDef> {
-    layers::ALL.iter().copied().filter(|layer| layer.function.is_some()).collect()
+/// All activations, the one with a parameter among them.
+fn activations() -> Vec<&'static LayerDef> {
+    layers::ALL.iter().copied().filter(|layer| layer.gain.is_some()).collect()
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
     let init = prop_oneof![6 => Just("auto"), 1 => Just("zeros"), 1 => Just("he_normal"), 1 => Just("xavier_uniform")];
     let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
     let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
-    let activation = (prop::sample::select(pure()), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
-        layer,
-        args: layer.args.iter().map(|arg| variant(arg.default.expect("an activation has defaults"), other)).collect(),
-    });
-    prop_oneof![3 => dense, 2 => norm, 5 => activation]
+    let activation =
+        (prop::sample::select(activations()), any::<bool>()).prop_map(|(layer, other)| Layer::Activation {
+            layer,
+            args: layer
+                .args
+                .iter()
+                .map(|arg| variant(arg.default.expect("an activation has defaults"), other))
+                .collect(),
+        });
+    let layer_norm = prop_oneof![Just(1e-5), Just(1e-2)].prop_map(|eps| Layer::RowNorm { eps });
+    prop_oneof![3 => dense, 2 => norm, 1 => layer_norm, 6 => activation]
 }
 
 fn variant(default: Arg, other: bool) -> Arg {
@@ -160,6 +187,7 @@ impl Spec {
                 Layer::BatchNorm { momentum, every } => {
                     (&layers::BATCH_NORM, vec![Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)])
                 }
+                Layer::RowNorm { eps } => (&layers::LAYER_NORM, vec![Arg::Float(*eps)]),
                 Layer::Activation { layer, args } => (layer, args.clone()),
             };
             let path = leak(format!("{}{index}", definition.stem));
@@ -176,7 +204,14 @@ impl Spec {
         match self.loss {
             Loss::CrossEntropy => (vec![ids], call(&functions::CROSS_ENTROPY)),
             Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
+            Loss::Smoothed => {
+                let operands = leak([Expr::Name("out"), Expr::Name("target")]);
+                (vec![ids], Some(Expr::Call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1)], operands)))
+            }
             Loss::Mse => (vec![floats], call(&functions::MSE)),
+            Loss::Mae => (vec![floats], call(&functions::MAE)),
+            Loss::Huber => (vec![floats], call(&functions::HUBER)),
+            Loss::Hinge => (vec![floats], call(&functions::HINGE)),
             Loss::Value => (Vec::new(), None),
         }
     }
@@ -185,7 +220,12 @@ impl Spec {
         let size = mean(call(&functions::ABS, vec![Expr::Name(value)]));
         let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
         let mut metrics = vec![Metric { name: "size", expr: size }, Metric { name: "positive", expr: positive }];
-        if matches!(self.loss, Loss::CrossEntropy) {
+        let against = |function| call(function, vec![Expr::Name("out"), Expr::Name("target")]);
+        if matches!(self.loss, Loss::Mae) {
+            metrics.push(Metric { name: "error", expr: against(&functions::MEAN_ABS_ERROR) });
+        }
+        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed) {
+            metrics.push(Metric { name: "best", expr: against(&functions::TOP_K) });
             let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
             metrics.push(Metric { name: "accuracy", expr: mean(binary(BinaryOp::Eq, best, Expr::Name("target"))) });
         }
@@ -194,7 +234,8 @@ impl Spec {
 }
 
 fn call(function: &'static FunctionDef, operands: Vec<Expr>) -> Expr {
-    Expr::Call(function, leak(operands))
+    let args: Vec<Arg> = function.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(1))).collect();
+    Expr::Call(function, leak(args), leak(operands))
 }
 
 fn binary(op: BinaryOp, x: Expr, y: Expr) -> Expr {

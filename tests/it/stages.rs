@@ -35,15 +35,122 @@ network! {
 }
 
 network! {
+    /// A norm along rows, and a rectifier that learns its slope.
+    pub Rows<x: [B, 2] -> y: [B, 1]> { Dense(4), LayerNorm, prelu, Dense(1) }
+    loss(target: [B, 1]) = mse(y, target);
+}
+
+network! {
     /// Every activation, in vectors and in the rest of a row: not to be read, only to be compiled.
     pub Everything<x: [B, 3, 7] -> logits: [B, 19]> {
-        flatten, Dense(19), BatchNorm, step, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu, gelu(approx = tanh), silu,
-        softplus, softmax, log_softmax as h, Dense(19),
+        flatten, Dense(19), BatchNorm, LayerNorm, step, sigmoid, tanh, relu, leaky_relu, prelu, elu, celu, selu, gelu,
+        gelu(approx = tanh), silu, softplus, mish, hard_sigmoid, hard_swish, hard_tanh, softsign, softmax,
+        log_softmax as h, Dense(19),
     }
     loss(label: [u8; B], target: [B, 19]) = cross_entropy(logits, label) + bce_with_logits(h, target) + mse(h, target)
-        + sqrt(abs(max(h))) + ln(1.0 + exp(mean(h)));
+        + cross_entropy(logits, label, label_smoothing = 0.1) + nll(h, label) + kl_div(h, target * target) + hinge(h, target)
+        + mae(h, target) + huber(h, target, delta = 0.5) + sqrt(abs(max(h))) + ln(1.0 + exp(mean(h)));
     metric accuracy = mean(argmax(logits) == label);
+    metric best = top_k(logits, label, k = 3);
+    metric fit = r2(h, target) + mean_abs_error(h, target);
     metric above = mean(h > target) + mean(h >= 0.5) - mean(h < target) * mean(h <= 0.5) / sum(h != target);
+}
+
+// ---- Rows: a layer norm, and a parameter that is one number ---------------------------------------------------------
+
+#[test]
+fn rows_static() {
+    assert_snapshot!(Rows::ir(Stage::Static), @"
+    network Rows<x: f32[B,2] -> y: f32[B,1]>
+      dense1       Dense(4)   f32[B,4]  12 parameters
+      layer_norm1  LayerNorm  f32[B,4]   8 parameters
+      prelu1       prelu      f32[B,4]   1 parameters
+      dense2       Dense(1)   f32[B,1]   5 parameters
+      loss(target: f32[B,1]) = mse(y, target)
+      26 parameters
+    ");
+}
+
+#[test]
+fn rows_forward() {
+    assert_snapshot!(Rows::ir(Stage::Forward), @"
+    %0 = input x : f32[B,2]
+    %1 = param dense1.weight : f32[2,4]                              # dense1
+    %2 = dot %0, %1 : f32[B,4]                                       # dense1
+    %3 = param dense1.bias : f32[4]                                  # dense1
+    %4 = broadcast %3 to 1 : f32[B,4]                                # dense1
+    %5 = add %2, %4 : f32[B,4]                                       # dense1
+    %6 = param layer_norm1.gamma : f32[4]                            # layer_norm1
+    %7 = param layer_norm1.beta : f32[4]                             # layer_norm1
+    %8 = sum %5 over 1 : f32[B]                                      # layer_norm1
+    %9 = div %8, 4 : f32[B]                                          # layer_norm1
+    %10 = broadcast %9 to 0 : f32[B,4]                               # layer_norm1
+    %11 = sub %5, %10 : f32[B,4]                                     # layer_norm1
+    %12 = detach %10 : f32[B,4]                                      # layer_norm1
+    %13 = sub %5, %12 : f32[B,4]                                     # layer_norm1
+    %14 = mul %13, %13 : f32[B,4]                                    # layer_norm1
+    %15 = sum %14 over 1 : f32[B]                                    # layer_norm1
+    %16 = div %15, 4 : f32[B]                                        # layer_norm1
+    %17 = add %16, 1e-5 : f32[B]                                     # layer_norm1
+    %18 = rsqrt %17 : f32[B]                                         # layer_norm1
+    %19 = broadcast %18 to 0 : f32[B,4]                              # layer_norm1
+    %20 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
+    %21 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
+    %22 = mul %11, %19 : f32[B,4]                                    # layer_norm1
+    %23 = mul %22, %20 : f32[B,4]                                    # layer_norm1
+    %24 = add %23, %21 : f32[B,4]                                    # layer_norm1
+    %25 = param prelu1.slope : f32[]                                 # prelu1
+    %26 = broadcast %25 : f32[B,4]                                   # prelu1
+    %27 = gt %24, 0 : bool[B,4]                                      # prelu1
+    %28 = mul %24, %26 : f32[B,4]                                    # prelu1
+    %29 = select %27, %24, %28 : f32[B,4]                            # prelu1
+    %30 = param dense2.weight : f32[4,1]                             # dense2
+    %31 = dot %29, %30 : f32[B,1]                                    # dense2
+    %32 = param dense2.bias : f32[1]                                 # dense2
+    %33 = broadcast %32 to 1 : f32[B,1]                              # dense2
+    %34 = add %31, %33 : f32[B,1]                                    # dense2
+    %35 = target target : f32[B,1]
+    %36 = sub %34, %35 : f32[B,1]                                    # loss
+    %37 = mul %36, %36 : f32[B,1]                                    # loss
+    %38 = sum %37 over 0,1 : f32[]                                   # loss
+    %39 = count B : f32[]                                            # loss
+    %40 = div %38, %39 : f32[]                                       # loss
+    output y = %34
+    loss = %40
+    ");
+}
+
+#[test]
+fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
+    assert_snapshot!(Rows::predictor().ir(Stage::Fused), @"
+    kernel 0: B x 4
+      %2 = dot x, dense1.weight : f32[B,4]                           # dense1
+      %5 = add %2, dense1.bias.col : f32[B,4]                        # dense1
+      %8 = sum %5 over 1 : f32[B]                                    # layer_norm1
+      along the row
+      %9 = mul %8.row, 0.25 : f32[B]                                 # layer_norm1
+      %11 = sub %5, %9.row : f32[B,4]                                # layer_norm1
+      %12 = mul %11, %11 : f32[B,4]                                  # layer_norm1
+      %13 = sum %12 over 1 : f32[B]                                  # layer_norm1
+      along the row
+      %14 = mul_add %13.row, 0.25, 1e-5 : f32[B]                     # layer_norm1
+      %15 = rsqrt %14.row : f32[B]                                   # layer_norm1
+      %19 = mul %11, %15.row : f32[B,4]                              # layer_norm1
+      %20 = mul_add %19, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
+      %23 = gt %20, 0 : bool[B,4]                                    # prelu1
+      %24 = mul %20, prelu1.slope.one : f32[B,4]                     # prelu1
+      %25 = select %23, %20, %24 : f32[B,4]                          # prelu1
+      keep %25
+    kernel 1: B x 1
+      %27 = dot %25, dense2.weight : f32[B,1]                        # dense2
+      %30 = add %27, dense2.bias.col : f32[B,1]                      # dense2
+      keep %30
+    ");
+}
+
+#[test]
+fn rows_fused() {
+    assert_snapshot!(Rows::trainer(Sgd::new(0.1)).ir(Stage::Fused));
 }
 
 // ---- A line: what plain descent, momentum and Adam are --------------------------------------------------------------
@@ -255,8 +362,14 @@ fn line_asm_of_inference_on_aarch64() {
 
 #[test]
 fn every_network_compiles_for_aarch64() {
-    for definition in [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, Everything::DEFINITION]
-    {
+    for definition in [
+        Line::DEFINITION,
+        Mlp::DEFINITION,
+        Norm::DEFINITION,
+        Sparse::DEFINITION,
+        Rows::DEFINITION,
+        Everything::DEFINITION,
+    ] {
         for purpose in [Purpose::Train(&Adam::new(0.1)), Purpose::Evaluate, Purpose::Predict] {
             let graph = simplified(definition, purpose).expect("the network is sound");
             let isa = isa_by_name("aarch64-unknown-linux-gnu").expect("tests have Cranelift's aarch64");

@@ -34,10 +34,12 @@ fn files() -> Vec<File> {
         for entry in fs::read_dir(&folder).expect("a folder of the project can be read") {
             let path: PathBuf = entry.expect("a folder of the project can be read").path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            // In a worktree of its own, `.git` is a file.
+            if ["target", ".git"].contains(&&*name) {
+                continue;
+            }
             if path.is_dir() {
-                if !["target", ".git"].contains(&&*name) {
-                    open.push(path);
-                }
+                open.push(path);
             } else if let Ok(text) = fs::read_to_string(&path) {
                 let path = path.strip_prefix(root()).expect("the walk starts at the root");
                 let path = path.to_string_lossy().replace('\\', "/");

@@ -13,8 +13,14 @@ pub struct Assigned<'a> {
     pub sound: bool,
 }
 
-/// Finds the name that each value is meant for: its own, or the one at its position.
-pub fn assign<'a>(owner: &str, names: &[&str], given: &'a [Argument], errors: &mut Errors) -> Assigned<'a> {
+/// Finds the name that each value is meant for: its own, or the one at its position, if that is among the first few.
+pub fn assign<'a>(
+    owner: &str,
+    names: &[&str],
+    n_positional: usize,
+    given: &'a [Argument],
+    errors: &mut Errors,
+) -> Assigned<'a> {
     let mut assigned = Assigned { values: vec![None; names.len()], sound: true };
     let mut named = false;
     for (position, argument) in given.iter().enumerate() {
@@ -32,6 +38,11 @@ pub fn assign<'a>(owner: &str, names: &[&str], given: &'a [Argument], errors: &m
             }
             None if position >= names.len() => {
                 errors.too_many_arguments(value.site, owner, names);
+                assigned.sound = false;
+                return assigned;
+            }
+            None if position >= n_positional => {
+                errors.option_without_name(value.site, owner, names[position], &value.to_string());
                 assigned.sound = false;
                 return assigned;
             }

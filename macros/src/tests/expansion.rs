@@ -126,6 +126,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                     ::gradloom::__private::BinaryOp::Add,
                     &::gradloom::__private::Expr::Call(
                         &::gradloom::__private::functions::CROSS_ENTROPY,
+                        &[::gradloom::__private::Arg::Float(0f64)],
                         &[
                             ::gradloom::__private::Expr::Name("y"),
                             ::gradloom::__private::Expr::Name("label"),
@@ -136,6 +137,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                         &::gradloom::__private::Expr::Number(0.0001f64),
                         &::gradloom::__private::Expr::Call(
                             &::gradloom::__private::functions::MEAN,
+                            &[],
                             &[
                                 ::gradloom::__private::Expr::Apply(
                                     &::gradloom::__private::layers::SILU,
@@ -152,11 +154,13 @@ fn a_network_is_a_type_a_report_and_constants() {
                     name: "accuracy",
                     expr: ::gradloom::__private::Expr::Call(
                         &::gradloom::__private::functions::MEAN,
+                        &[],
                         &[
                             ::gradloom::__private::Expr::Binary(
                                 ::gradloom::__private::BinaryOp::Eq,
                                 &::gradloom::__private::Expr::Call(
                                     &::gradloom::__private::functions::ARGMAX,
+                                    &[],
                                     &[::gradloom::__private::Expr::Name("y")],
                                 ),
                                 &::gradloom::__private::Expr::Name("label"),

@@ -1,19 +1,41 @@
 //! The functions of loss and metric expressions, beside the activations: one `const` each.
 
-mod losses;
+mod classes;
+mod pairs;
 mod reductions;
 mod scalars;
 
 use crate::ir::{Builder, NodeId};
+use crate::layers::{Arg, ArgDef};
 use crate::types::TensorType;
 
-pub use losses::{BCE_WITH_LOGITS, CROSS_ENTROPY, MSE};
+pub use classes::{CROSS_ENTROPY, NLL, TOP_K};
+pub use pairs::{BCE_WITH_LOGITS, HINGE, HUBER, KL_DIV, MAE, MEAN_ABS_ERROR, MSE, R2};
 pub use reductions::{ARGMAX, MAX, MEAN, SUM};
 pub use scalars::{ABS, EXP, LN, SQRT};
 
 /// All functions, in the order of their documentation.
-pub const ALL: &[&FunctionDef] =
-    &[&MEAN, &SUM, &MAX, &ARGMAX, &EXP, &LN, &SQRT, &ABS, &CROSS_ENTROPY, &BCE_WITH_LOGITS, &MSE];
+pub const ALL: &[&FunctionDef] = &[
+    &MEAN,
+    &SUM,
+    &MAX,
+    &ARGMAX,
+    &EXP,
+    &LN,
+    &SQRT,
+    &ABS,
+    &CROSS_ENTROPY,
+    &NLL,
+    &BCE_WITH_LOGITS,
+    &KL_DIV,
+    &HINGE,
+    &MSE,
+    &MAE,
+    &HUBER,
+    &TOP_K,
+    &MEAN_ABS_ERROR,
+    &R2,
+];
 
 /// The definition of a function.
 #[derive(Debug)]
@@ -26,8 +48,10 @@ pub struct FunctionDef {
     pub doc: &'static str,
     /// The names of its operands.
     pub operands: &'static [&'static str],
+    /// The options, which follow the operands, always with their names.
+    pub args: &'static [ArgDef],
     /// The type of the result, or what does not fit, in words.
-    pub ty: fn(&[&TensorType]) -> Result<TensorType, String>,
+    pub ty: fn(&[&TensorType], &[Arg]) -> Result<TensorType, String>,
     /// The composition of primitive operations.
-    pub lower: fn(&mut Builder, &[NodeId]) -> NodeId,
+    pub lower: fn(&mut Builder, &[Arg], &[NodeId]) -> NodeId,
 }

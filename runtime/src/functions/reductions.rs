@@ -11,11 +11,12 @@ pub const MEAN: FunctionDef = FunctionDef {
     item: "MEAN",
     doc: "The mean of all elements; of truth values, the share of true ones.",
     operands: &["x"],
-    ty: |x| match x[0].dtype {
+    args: &[],
+    ty: |x, _| match x[0].dtype {
         DType::F32 | DType::Bool => Ok(TensorType::scalar()),
         other => Err(format!("needs f32 or bool, found {other}")),
     },
-    lower: |b, x| {
+    lower: |b, _, x| {
         let values = numbers(b, x[0]);
         match axes(b, values) {
             axes if axes.is_empty() => values,
@@ -30,8 +31,9 @@ pub const SUM: FunctionDef = FunctionDef {
     item: "SUM",
     doc: "The sum of all elements; of truth values, the number of true ones.",
     operands: &["x"],
-    ty: |x| (MEAN.ty)(x),
-    lower: |b, x| {
+    args: &[],
+    ty: |x, _| (MEAN.ty)(x, &[]),
+    lower: |b, _, x| {
         let values = numbers(b, x[0]);
         match axes(b, values) {
             axes if axes.is_empty() => values,
@@ -46,12 +48,13 @@ pub const MAX: FunctionDef = FunctionDef {
     item: "MAX",
     doc: "The largest of all elements; NaN passes; the gradient goes to the first of equals.",
     operands: &["x"],
-    ty: |x| match x[0].dtype {
+    args: &[],
+    ty: |x, _| match x[0].dtype {
         DType::F32 => Ok(TensorType::scalar()),
         other => Err(format!("needs f32, found {other}")),
     },
     // One axis at a time, innermost first, so that the gradient finds the first of equals.
-    lower: |b, x| axes(b, x[0]).into_iter().rev().fold(x[0], |x, axis| b.max_over(x, &[axis])),
+    lower: |b, _, x| axes(b, x[0]).into_iter().rev().fold(x[0], |x, axis| b.max_over(x, &[axis])),
 };
 
 /// The position of the largest element along the last axis.
@@ -61,11 +64,12 @@ pub const ARGMAX: FunctionDef = FunctionDef {
     doc: "The position of the largest element along the last axis, the first of equals: `f32[B, n] -> u32[B]`. 0 for a row with NaN. Has \
           no gradient.",
     operands: &["x"],
-    ty: |x| match (x[0].dtype, x[0].shape.rank()) {
+    args: &[],
+    ty: |x, _| match (x[0].dtype, x[0].shape.rank()) {
         (DType::F32, 1..) => Ok(TensorType { dtype: DType::U32, shape: x[0].shape.without(&[x[0].shape.rank() - 1]) }),
         _ => Err(format!("needs f32 with at least one axis, found {}", x[0])),
     },
-    lower: |b, x| {
+    lower: |b, _, x| {
         let shape = b.shape(x[0]);
         let last = shape.rank() - 1;
         let x = b.detach(x[0]);

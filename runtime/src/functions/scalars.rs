@@ -1,9 +1,10 @@
 //! Functions of one number, applied to every element.
 
 use super::FunctionDef;
+use crate::layers::Arg;
 use crate::types::{DType, TensorType};
 
-fn elementwise(x: &[&TensorType]) -> Result<TensorType, String> {
+fn elementwise(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
     match x[0].dtype {
         DType::F32 => Ok(x[0].clone()),
         other => Err(format!("needs f32, found {other}")),
@@ -16,8 +17,9 @@ pub const EXP: FunctionDef = FunctionDef {
     item: "EXP",
     doc: "`e^x` of every element.",
     operands: &["x"],
+    args: &[],
     ty: elementwise,
-    lower: |b, x| b.exp(x[0]),
+    lower: |b, _, x| b.exp(x[0]),
 };
 
 /// Natural logarithm.
@@ -26,8 +28,9 @@ pub const LN: FunctionDef = FunctionDef {
     item: "LN",
     doc: "The natural logarithm of every element; NaN below 0.",
     operands: &["x"],
+    args: &[],
     ty: elementwise,
-    lower: |b, x| b.ln(x[0]),
+    lower: |b, _, x| b.ln(x[0]),
 };
 
 /// Square root.
@@ -36,8 +39,9 @@ pub const SQRT: FunctionDef = FunctionDef {
     item: "SQRT",
     doc: "The square root of every element; NaN below 0, infinite gradient at 0.",
     operands: &["x"],
+    args: &[],
     ty: elementwise,
-    lower: |b, x| b.sqrt(x[0]),
+    lower: |b, _, x| b.sqrt(x[0]),
 };
 
 /// Absolute value.
@@ -46,6 +50,7 @@ pub const ABS: FunctionDef = FunctionDef {
     item: "ABS",
     doc: "`|x|` of every element; the gradient at 0 is 0.",
     operands: &["x"],
+    args: &[],
     ty: elementwise,
-    lower: |b, x| b.abs(x[0]),
+    lower: |b, _, x| b.abs(x[0]),
 };

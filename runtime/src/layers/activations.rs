@@ -7,6 +7,8 @@ use crate::types::Shape;
 
 const ANY: ArgKind = ArgKind::Number { least: -1e6, most: 1e6, range: "between -1e6 and 1e6" };
 
+const POSITIVE: ArgKind = ArgKind::Number { least: 1e-6, most: 1e6, range: "between 1e-6 and 1e6" };
+
 macro_rules! activation {
     ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $doc:literal $function:expr) => {
         activation! { $(#[$meta])* $item $name $gain [$($arg),*] $doc $function, |x, _| Ok(x.clone()) }
@@ -91,6 +93,24 @@ activation! {
 }
 
 activation! {
+    /// The exponential linear unit whose slope is 1 at 0 whatever `alpha` is.
+    CELU "celu" He
+    [ArgDef { name: "alpha", kind: POSITIVE, default: Some(Arg::Float(1.0)), doc: "minus the limit at minus infinity" }]
+    "`x` above 0, else `alpha (e^(x / alpha) - 1)`: `f32[S] -> f32[S]`. The gradient at 0 is 1, from both sides; NaN passes. \
+     Source: Barron 2017."
+    |b, args, x| {
+        let alpha = float(args, 0);
+        let zero = b.constant_like(0.0, x);
+        let above = b.compare(Cmp::Gt, x, zero);
+        let negative = b.min(x, zero);
+        let shrunk = b.scale(negative, 1.0 / alpha);
+        let below = b.expm1(shrunk);
+        let below = b.scale(below, alpha);
+        b.select(above, x, below)
+    }
+}
+
+activation! {
     /// The scaled exponential linear unit.
     SELU "selu" He []
     "`1.0507 elu(x, 1.6733)`: the fixed point of mean 0 and variance 1. Source: Klambauer et al. 2017."
@@ -147,6 +167,60 @@ activation! {
 }
 
 activation! {
+    /// The self-regularised non-monotonic rectifier.
+    MISH "mish" He []
+    "`x tanh(softplus(x))`: `f32[S] -> f32[S]`, smooth everywhere, at least -0.3088. Source: Misra 2019."
+    |b, _, x| {
+        let soft = b.softplus(x);
+        let gate = b.tanh(soft);
+        b.mul(x, gate)
+    }
+}
+
+activation! {
+    /// The sigmoid of three straight lines.
+    HARD_SIGMOID "hard_sigmoid" Xavier []
+    "`min(max(x + 3, 0), 6) / 6`: `f32[S] -> f32[S]`, in [0, 1]. The gradient at -3 and 3 is 0, as on the flat sides; NaN passes. \
+     Source: Howard et al. 2019, 5.2."
+    |b, _, x| hard_sigmoid(b, x)
+}
+
+activation! {
+    /// Swish with the sigmoid of three straight lines.
+    HARD_SWISH "hard_swish" He []
+    "`x hard_sigmoid(x)`: `f32[S] -> f32[S]`. The gradient is 0 at -3 and 1 at 3, as on the straight sides; NaN passes. \
+     Source: Howard et al. 2019, 5.2."
+    |b, _, x| {
+        let gate = hard_sigmoid(b, x);
+        b.mul(x, gate)
+    }
+}
+
+activation! {
+    /// The identity, cut off at -1 and 1.
+    HARD_TANH "hard_tanh" Xavier []
+    "`min(max(x, -1), 1)`: `f32[S] -> f32[S]`. The gradient at -1 and 1 is 0, as on the flat sides; NaN passes. Source: Collobert 2004."
+    |b, _, x| {
+        let least = b.constant_like(-1.0, x);
+        let most = b.constant_like(1.0, x);
+        let y = b.max(least, x);
+        b.min(most, y)
+    }
+}
+
+activation! {
+    /// The identity, bent towards -1 and 1.
+    SOFTSIGN "softsign" Xavier []
+    "`x / (1 + |x|)`: `f32[S] -> f32[S]`, in (-1, 1). The slope at 0 is 1, and falls with the square of the distance: slower than that \
+     of `tanh`. Source: Bergstra et al. 2009."
+    |b, _, x| {
+        let size = b.abs(x);
+        let size = b.offset(size, 1.0);
+        b.div(x, size)
+    }
+}
+
+activation! {
     /// Positive numbers that sum to 1 along the last axis.
     SOFTMAX "softmax" Xavier []
     "`e^x / sum(e^x)` along the last axis, shifted by the largest so that nothing overflows. Before `cross_entropy` leave it out: that \
@@ -178,6 +252,16 @@ fn elu(b: &mut Builder, x: NodeId, alpha: f64) -> NodeId {
     let below = b.expm1(negative);
     let below = b.scale(below, alpha);
     b.select(above, x, below)
+}
+
+/// `min(max(x + 3, 0), 6) / 6`. Constants stand first, so that the gradient at both kinks is theirs: none.
+fn hard_sigmoid(b: &mut Builder, x: NodeId) -> NodeId {
+    let zero = b.constant_like(0.0, x);
+    let six = b.constant_like(6.0, x);
+    let moved = b.offset(x, 3.0);
+    let above = b.max(zero, moved);
+    let within = b.min(six, above);
+    b.scale(within, 1.0 / 6.0)
 }
 
 /// Softmax along the last axis.

@@ -7,6 +7,8 @@ mod activations;
 mod batch_norm;
 mod dense;
 mod flatten;
+mod layer_norm;
+mod prelu;
 mod scope;
 
 use crate::init::Init;
@@ -14,27 +16,40 @@ use crate::ir::{Builder, NodeId, SlotKind};
 use crate::types::Shape;
 
 pub(crate) use activations::shift;
-pub use activations::{ELU, GELU, LEAKY_RELU, LOG_SOFTMAX, RELU, SELU, SIGMOID, SILU, SOFTMAX, SOFTPLUS, STEP, TANH};
+pub use activations::{
+    CELU, ELU, GELU, HARD_SIGMOID, HARD_SWISH, HARD_TANH, LEAKY_RELU, LOG_SOFTMAX, MISH, RELU, SELU, SIGMOID, SILU,
+    SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
+};
 pub use batch_norm::BATCH_NORM;
 pub use dense::DENSE;
 pub use flatten::FLATTEN;
+pub use layer_norm::LAYER_NORM;
+pub use prelu::PRELU;
 pub use scope::{Mode, Scope};
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[
     &DENSE,
     &BATCH_NORM,
+    &LAYER_NORM,
     &FLATTEN,
     &STEP,
     &SIGMOID,
     &TANH,
     &RELU,
     &LEAKY_RELU,
+    &PRELU,
     &ELU,
+    &CELU,
     &SELU,
     &GELU,
     &SILU,
     &SOFTPLUS,
+    &MISH,
+    &HARD_SIGMOID,
+    &HARD_SWISH,
+    &HARD_TANH,
+    &SOFTSIGN,
     &SOFTMAX,
     &LOG_SOFTMAX,
 ];
@@ -42,7 +57,8 @@ pub const ALL: &[&LayerDef] = &[
 /// The definition of a layer.
 #[derive(Debug)]
 pub struct LayerDef {
-    /// As it is written: `UpperCamel` if it owns parameters or state, `snake_case` if it is a pure function.
+    /// As it is written: `UpperCamel` if it owns parameters or state, `snake_case` if it is an activation, `prelu` among
+    /// them, or only moves what it is given.
     pub name: &'static str,
     /// The path of its `const` under [`crate::layers`], for the macro's expansion.
     pub item: &'static str,

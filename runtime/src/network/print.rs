@@ -105,19 +105,31 @@ fn layer(stage: &Stage) -> String {
     if args.is_empty() { stage.layer.name.to_string() } else { format!("{}({})", stage.layer.name, args.join(", ")) }
 }
 
+/// Those of a layer: what has to be given needs no name.
 fn options(declared: &[ArgDef], values: &[Arg]) -> Vec<String> {
-    let differing = declared.iter().zip(values).filter(|(arg, value)| arg.default != Some(**value));
-    differing
-        .map(|(arg, value)| {
-            let name = if arg.default.is_some() { format!("{} = ", arg.name) } else { String::new() };
-            match value {
-                Arg::Int(n) => format!("{name}{n}"),
-                Arg::Float(x) => format!("{name}{}", number(*x)),
-                Arg::Flag(flag) => format!("{name}{flag}"),
-                Arg::Word(word) => format!("{name}{word}"),
-            }
-        })
-        .collect()
+    let text = |(arg, value): (&ArgDef, &Arg)| match arg.default {
+        None => option(*value),
+        Some(_) => format!("{} = {}", arg.name, option(*value)),
+    };
+    differing(declared, values).map(text).collect()
+}
+
+/// Those of a function: they always have names.
+fn named_options(declared: &[ArgDef], values: &[Arg]) -> Vec<String> {
+    differing(declared, values).map(|(arg, value)| format!("{} = {}", arg.name, option(*value))).collect()
+}
+
+fn differing<'a>(declared: &'a [ArgDef], values: &'a [Arg]) -> impl Iterator<Item = (&'a ArgDef, &'a Arg)> {
+    declared.iter().zip(values).filter(|(arg, value)| arg.default != Some(**value))
+}
+
+fn option(value: Arg) -> String {
+    match value {
+        Arg::Int(n) => n.to_string(),
+        Arg::Float(x) => number(x),
+        Arg::Flag(flag) => flag.to_string(),
+        Arg::Word(word) => word.to_string(),
+    }
 }
 
 /// Whole numbers without a point, small ones with an exponent.
@@ -137,9 +149,9 @@ impl fmt::Display for Expr {
                 let left = if op.is_comparison() { level + 1 } else { level };
                 write!(f, "{} {} {}", Operand(x, left), op.symbol(), Operand(y, level + 1))
             }
-            Expr::Call(function, operands) => {
-                let operands: Vec<String> = operands.iter().map(Expr::to_string).collect();
-                write!(f, "{}({})", function.name, operands.join(", "))
+            Expr::Call(function, args, operands) => {
+                let operands = operands.iter().map(Expr::to_string).chain(named_options(function.args, args));
+                write!(f, "{}({})", function.name, operands.collect::<Vec<_>>().join(", "))
             }
             Expr::Apply(layer, args, x) => {
                 let operands = std::iter::once(x.to_string()).chain(options(layer.args, args));
@@ -215,14 +227,14 @@ mod tests {
         ],
         loss: Some(Expr::Binary(
             BinaryOp::Sub,
-            &Expr::Call(&CROSS_ENTROPY, &[Expr::Name("y"), Expr::Name("label")]),
+            &Expr::Call(&CROSS_ENTROPY, &[Arg::Float(0.1)], &[Expr::Name("y"), Expr::Name("label")]),
             &Expr::Binary(
                 BinaryOp::Sub,
                 &Expr::Number(2.0),
                 &Expr::Binary(
                     BinaryOp::Mul,
                     &Expr::Number(1e-9),
-                    &Expr::Call(&MEAN, &[Expr::Apply(&GELU, &[Arg::Word("tanh")], &Expr::Neg(&Expr::Name("h")))]),
+                    &Expr::Call(&MEAN, &[], &[Expr::Apply(&GELU, &[Arg::Word("tanh")], &Expr::Neg(&Expr::Name("h")))]),
                 ),
             ),
         )),
@@ -230,7 +242,8 @@ mod tests {
             name: "accuracy",
             expr: Expr::Call(
                 &MEAN,
-                &[Expr::Binary(BinaryOp::Eq, &Expr::Call(&ARGMAX, &[Expr::Name("y")]), &Expr::Name("label"))],
+                &[],
+                &[Expr::Binary(BinaryOp::Eq, &Expr::Call(&ARGMAX, &[], &[Expr::Name("y")]), &Expr::Name("label"))],
             ),
         }],
     };
@@ -243,7 +256,7 @@ network Net<x: f32[B,8] -> y: f32[B,3]>
   h       BatchNorm(eps = 1e-6, every = 2)  f32[B,16]   32 parameters
   gelu1   gelu                              f32[B,16]
   dense2  Dense(3)                          f32[B,3]    51 parameters
-  loss(label: u8[B]) = cross_entropy(y, label) - (2 - 1e-9 * mean(gelu(-h, approx = tanh)))
+  loss(label: u8[B]) = cross_entropy(y, label, label_smoothing = 0.1) - (2 - 1e-9 * mean(gelu(-h, approx = tanh)))
   metric accuracy = mean(argmax(y) == label)
   211 parameters";
         assert_eq!(NET.to_string(), expected);

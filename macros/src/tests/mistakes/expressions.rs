@@ -118,3 +118,42 @@ fn second_loss() {
 fn nesting_too_deep() {
     assert_snapshot!(clauses(&format!("loss = mean({}y);", "-".repeat(100))), @"2:77: this expression nests too deeply");
 }
+
+#[test]
+fn option_without_a_name() {
+    assert_snapshot!(clauses("loss(t: [B, 4]) = huber(y, t, 0.5); metric m = mae(y, t, 0.5);"), @"
+    2:31: options of `huber` have names; write `delta = 0.5`
+    2:58: `mae` takes at most 2 arguments: `prediction` and `target`
+    ");
+}
+
+#[test]
+fn option_out_of_range_or_unknown() {
+    assert_snapshot!(clauses("loss(t: [B, 4]) = huber(y, t, delta = 0) + huber(y, t, delt = 1) + huber(y, delta = 1);"), @"
+    2:39: `delta` of `huber` must be a number between 1e-6 and 1e6, found `0`
+    2:56: unknown argument `delt` of `huber`; did you mean `delta`?
+    2:68: `huber` needs the argument `target`
+    ");
+}
+
+#[test]
+fn option_that_has_to_be_given() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = cross_entropy(y, t, label_smoothing = 1.5);\nmetric m = top_k(y, t);"), @"
+    2:58: `label_smoothing` of `cross_entropy` must be a number between 0 and 1, found `1.5`
+    3:12: `top_k` needs the argument `k` (how many classes may be named)
+    ");
+}
+
+#[test]
+fn more_classes_than_there_are() {
+    assert_snapshot!(clauses("loss(t: [u8; B]) = nll(log_softmax(y), t);\nmetric m = top_k(y, t, k = 5);"), @"3:12: `top_k` needs `k` of at most 4, the number of classes, found 5");
+}
+
+#[test]
+fn operands_that_fit_each_other_but_not_the_function() {
+    assert_snapshot!(clauses("loss(t: [B]) = hinge(y, t) + kl_div(t, t) + nll(y, t);"), @"
+    2:16: `hinge` needs a target like its first operand ([B, 4] of f32), found [B] of f32
+    2:30: `kl_div` needs distributions [B, ..., classes], found [B]
+    2:45: `nll` needs a target of class ids [B] (u8, u16 or u32), found [B] of f32
+    ");
+}

@@ -1,0 +1,161 @@
+//! Losses and metrics against class ids: logits or log-probabilities in one row a sample, the right class as a number.
+
+use super::FunctionDef;
+use crate::ir::{Builder, NodeId, Op};
+use crate::layers::{Arg, ArgDef, ArgKind, float, int, shift};
+use crate::scalar::Cmp;
+use crate::types::{DType, TensorType};
+
+/// Mean cross-entropy of logits against class ids, in nats.
+pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
+    name: "cross_entropy",
+    item: "CROSS_ENTROPY",
+    doc: "`mean(-log_softmax(logits)[target])`, in nats: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below `C`). Takes \
+          logits, not probabilities; finite for |logits| <= 1e4. With `label_smoothing = s` the right class counts `1 - s + s / C` and \
+          every other `s / C`, instead of 1 and 0. Sources: Goodfellow et al. 2016, 6.2.2.3; Szegedy et al. 2016, 7.",
+    operands: &["logits", "target"],
+    args: &[ArgDef {
+        name: "label_smoothing",
+        kind: ArgKind::Number { least: 0.0, most: 1.0, range: "between 0 and 1" },
+        default: Some(Arg::Float(0.0)),
+        doc: "the share of a target that goes to all classes alike",
+    }],
+    ty: |x, _| against_classes(x, "logits"),
+    lower: |b, args, x| {
+        let shape = b.shape(x[0]);
+        let last = shape.rank() - 1;
+        limit_classes(b, x[1], shape.0[last].factor());
+        let shifted = shift(b, x[0]);
+        let exp = b.exp(shifted);
+        let sum = b.sum(exp, &[last]);
+        let partition = b.ln(sum);
+        let is_target = is_target(b, x[1], x[0]);
+        let mut picked = pick(b, is_target, shifted);
+        let smoothing = float(args, 0);
+        if smoothing > 0.0 {
+            let alike = b.mean(shifted, &[last]);
+            let alike = b.scale(alike, smoothing);
+            let own = b.scale(picked, 1.0 - smoothing);
+            picked = b.add(own, alike);
+        }
+        let loss = b.sub(partition, picked);
+        mean_of_rows(b, loss)
+    },
+};
+
+/// Mean negative log-likelihood of class ids.
+pub const NLL: FunctionDef = FunctionDef {
+    name: "nll",
+    item: "NLL",
+    doc: "`mean(-log_probabilities[target])`, in nats: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below `C`). After \
+          `log_softmax` it is `cross_entropy` of what came before. Source: Goodfellow et al. 2016, 6.2.1.1.",
+    operands: &["log_probabilities", "target"],
+    args: &[],
+    ty: |x, _| against_classes(x, "log-probabilities"),
+    lower: |b, _, x| {
+        let classes = b.shape(x[0]).0.last().expect("a row of classes has an axis").factor();
+        limit_classes(b, x[1], classes);
+        let is_target = is_target(b, x[1], x[0]);
+        let picked = pick(b, is_target, x[0]);
+        let loss = b.neg(picked);
+        mean_of_rows(b, loss)
+    },
+};
+
+/// The share of rows whose class is among the best few.
+pub const TOP_K: FunctionDef = FunctionDef {
+    name: "top_k",
+    item: "TOP_K",
+    doc: "The share of rows whose class is among the `k` largest logits: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below \
+          `C`). Of equals the first is the larger, as for `argmax`; a NaN is larger than any number. Has no gradient.",
+    operands: &["logits", "target"],
+    args: &[ArgDef { name: "k", kind: ArgKind::Size, default: None, doc: "how many classes may be named" }],
+    ty: |x, args| {
+        let ty = against_classes(x, "logits")?;
+        let classes = x[0].shape.0.last().expect("a row of classes has an axis").factor();
+        match int(args, 0) {
+            k if k > classes => Err(format!("needs `k` of at most {classes}, the number of classes, found {k}")),
+            _ => Ok(ty),
+        }
+    },
+    lower: |b, args, x| {
+        let shape = b.shape(x[0]);
+        let last = shape.rank() - 1;
+        limit_classes(b, x[1], shape.0[last].factor());
+        let logits = b.detach(x[0]);
+        let is_target = is_target(b, x[1], logits);
+        let own = pick(b, is_target, logits);
+        let own = b.broadcast_over(own, &shape, &[last]);
+        let position = b.iota(last, &shape);
+        let position = b.to_float(position);
+        let target = b.to_float(x[1]);
+        let target = b.broadcast_over(target, &shape, &[last]);
+
+        // How many stand before the target's class. Written as "not at most", so that NaN is never a hit.
+        let one = b.constant(1.0, &shape);
+        let zero = b.constant(0.0, &shape);
+        let at_most = b.compare(Cmp::Le, logits, own);
+        let equal = b.compare(Cmp::Eq, logits, own);
+        let earlier = b.compare(Cmp::Lt, position, target);
+        let earlier = b.select(earlier, one, zero);
+        let tied = b.select(equal, earlier, zero);
+        let before = b.select(at_most, tied, one);
+        let place = b.sum(before, &[last]);
+
+        let k = b.constant_like(int(args, 0) as f64, place);
+        let is_hit = b.compare(Cmp::Lt, place, k);
+        let one = b.constant_like(1.0, place);
+        let zero = b.constant_like(0.0, place);
+        let hit = b.select(is_hit, one, zero);
+        mean_of_rows(b, hit)
+    },
+};
+
+/// Rows of f32, and a class id for each.
+fn against_classes(x: &[&TensorType], what: &str) -> Result<TensorType, String> {
+    let rank = x[0].shape.rank();
+    if x[0].dtype != DType::F32 || rank < 2 {
+        return Err(format!("needs {what} [B, classes] of f32, found {} of {}", x[0].shape.declared(), x[0].dtype));
+    }
+    let expected = x[0].shape.without(&[rank - 1]);
+    if !x[1].dtype.is_index() || x[1].shape != expected {
+        let expected = expected.declared();
+        return Err(format!(
+            "needs a target of class ids {expected} (u8, u16 or u32), found {} of {}",
+            x[1].shape.declared(),
+            x[1].dtype
+        ));
+    }
+    Ok(TensorType::scalar())
+}
+
+/// If `target` is an input, its class ids must be below `classes`.
+fn limit_classes(b: &mut Builder, target: NodeId, classes: usize) {
+    if let Op::Input(index) = b.graph()[target].op {
+        let limit = &mut b.graph_mut().slots.inputs[index].classes;
+        *limit = Some(limit.map_or(classes, |other| other.min(classes)));
+    }
+}
+
+/// For each class of each row of `like`, whether it is the target: cheaper than a gather, and no one-hot rows are ever
+/// stored.
+fn is_target(b: &mut Builder, target: NodeId, like: NodeId) -> NodeId {
+    let shape = b.shape(like);
+    let last = shape.rank() - 1;
+    let position = b.iota(last, &shape);
+    let target = b.broadcast_over(target, &shape, &[last]);
+    b.index_eq(position, target)
+}
+
+/// The one value of each row that the mask holds for.
+fn pick(b: &mut Builder, mask: NodeId, x: NodeId) -> NodeId {
+    let last = b.shape(x).rank() - 1;
+    let kept = b.keep(mask, x);
+    b.sum(kept, &[last])
+}
+
+/// The mean of one value a row.
+fn mean_of_rows(b: &mut Builder, x: NodeId) -> NodeId {
+    let axes: Vec<usize> = (0..b.shape(x).rank()).collect();
+    b.mean(x, &axes)
+}

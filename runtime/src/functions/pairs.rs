@@ -1,0 +1,188 @@
+//! Losses and metrics against a target of the prediction's own shape.
+
+use super::{FunctionDef, MEAN};
+use crate::ir::{Builder, NodeId};
+use crate::layers::{Arg, ArgDef, ArgKind, float};
+use crate::scalar::Cmp;
+use crate::types::{DType, TensorType};
+
+/// Mean binary cross-entropy of logits against probabilities.
+pub const BCE_WITH_LOGITS: FunctionDef = FunctionDef {
+    name: "bce_with_logits",
+    item: "BCE_WITH_LOGITS",
+    doc: "`mean(softplus(x) - x y)`, which is `mean(-y ln p - (1 - y) ln(1 - p))` for `p = sigmoid(x)`, without overflow: \
+          `f32[S], f32[S] -> f32[]`. Source: Goodfellow et al. 2016, 6.2.2.2.",
+    operands: &["logits", "target"],
+    args: &[],
+    ty: |x, _| pair(x, "target"),
+    lower: |b, _, x| {
+        let partition = b.softplus(x[0]);
+        let product = b.mul(x[0], x[1]);
+        let loss = b.sub(partition, product);
+        mean(b, loss)
+    },
+};
+
+/// Kullback-Leibler divergence, in nats.
+pub const KL_DIV: FunctionDef = FunctionDef {
+    name: "kl_div",
+    item: "KL_DIV",
+    doc: "`KL(p || q)`, the mean over rows of `sum(p (ln p - log_q))` along the last axis, in nats: `f32[B, C], f32[B, C] -> f32[]`. As in \
+          PyTorch, with `batchmean` for rank 2, the first operand is the logarithm of the model's distribution, from `log_softmax`, and \
+          the second the target's probabilities. A class with `p = 0` counts for nothing, in the value and in both gradients; NaN below \
+          0. Source: Kullback & Leibler 1951.",
+    operands: &["log_q", "p"],
+    args: &[],
+    ty: |x, _| {
+        let ty = pair(x, "distribution `p`")?;
+        match x[0].shape.rank() {
+            2.. => Ok(ty),
+            _ => Err(format!("needs distributions [B, ..., classes], found {}", x[0].shape.declared())),
+        }
+    },
+    lower: |b, _, x| {
+        let zero = b.constant_like(0.0, x[1]);
+        let one = b.constant_like(1.0, x[1]);
+        // What p = 0 does not use is finite, so that neither 0 ln 0 nor its gradient is NaN.
+        let impossible = b.compare(Cmp::Eq, x[1], zero);
+        let p = b.select(impossible, one, x[1]);
+        let log_p = b.ln(p);
+        let log_q = b.select(impossible, zero, x[0]);
+        let difference = b.sub(log_p, log_q);
+        let product = b.mul(x[1], difference);
+        let last = b.shape(product).rank() - 1;
+        let divergence = b.sum(product, &[last]);
+        mean(b, divergence)
+    },
+};
+
+/// Mean hinge loss.
+pub const HINGE: FunctionDef = FunctionDef {
+    name: "hinge",
+    item: "HINGE",
+    doc: "`mean(max(0, 1 - target scores))`: `f32[S], f32[S] -> f32[]`, for targets of -1 and 1. The gradient where `target scores` is 1 \
+          is 0; NaN passes. Source: Cortes & Vapnik 1995.",
+    operands: &["scores", "target"],
+    args: &[],
+    ty: |x, _| pair(x, "target"),
+    lower: |b, _, x| {
+        let zero = b.constant_like(0.0, x[0]);
+        let one = b.constant_like(1.0, x[0]);
+        let margin = b.mul(x[0], x[1]);
+        let missing = b.sub(one, margin);
+        let loss = b.max(zero, missing);
+        mean(b, loss)
+    },
+};
+
+/// Mean squared error.
+pub const MSE: FunctionDef = FunctionDef {
+    name: "mse",
+    item: "MSE",
+    doc: "`mean((x - y)^2)`: `f32[S], f32[S] -> f32[]`.",
+    operands: &["prediction", "target"],
+    args: &[],
+    ty: |x, _| pair(x, "target"),
+    lower: |b, _, x| {
+        let difference = b.sub(x[0], x[1]);
+        let square = b.mul(difference, difference);
+        mean(b, square)
+    },
+};
+
+/// Mean absolute error.
+pub const MAE: FunctionDef = FunctionDef {
+    name: "mae",
+    item: "MAE",
+    doc: "`mean(|x - y|)`: `f32[S], f32[S] -> f32[]`. The gradient where both are equal is 0.",
+    operands: &["prediction", "target"],
+    args: &[],
+    ty: |x, _| pair(x, "target"),
+    lower: |b, _, x| {
+        let difference = b.sub(x[0], x[1]);
+        let size = b.abs(difference);
+        mean(b, size)
+    },
+};
+
+/// Mean absolute error, as a metric is called.
+pub const MEAN_ABS_ERROR: FunctionDef = FunctionDef {
+    name: "mean_abs_error",
+    item: "MEAN_ABS_ERROR",
+    doc: "`mean(|x - y|)`: `f32[S], f32[S] -> f32[]`. Another name of `mae`, for metrics.",
+    ..MAE
+};
+
+/// Squared error near the target, absolute error far from it.
+pub const HUBER: FunctionDef = FunctionDef {
+    name: "huber",
+    item: "HUBER",
+    doc: "The mean of `r^2 / 2` where `r = |x - y|` is at most `delta`, else `delta (r - delta / 2)`: `f32[S], f32[S] -> f32[]`. The gradient \
+          has no jump: it is `x - y`, cut off at `delta` on both sides. Source: Huber 1964.",
+    operands: &["prediction", "target"],
+    args: &[ArgDef {
+        name: "delta",
+        kind: ArgKind::Number { least: 1e-6, most: 1e6, range: "between 1e-6 and 1e6" },
+        default: Some(Arg::Float(1.0)),
+        doc: "where the square ends",
+    }],
+    ty: |x, _| pair(x, "target"),
+    lower: |b, args, x| {
+        let difference = b.sub(x[0], x[1]);
+        let size = b.abs(difference);
+        let delta = b.constant_like(float(args, 0), size);
+        // With c = min(r, delta), c (r - c / 2) is both branches.
+        let cut = b.min(size, delta);
+        let half = b.scale(cut, 0.5);
+        let rest = b.sub(size, half);
+        let loss = b.mul(cut, rest);
+        mean(b, loss)
+    },
+};
+
+/// The coefficient of determination.
+pub const R2: FunctionDef = FunctionDef {
+    name: "r2",
+    item: "R2",
+    doc: "`1 - mean((x - y)^2) / variance(y)` over the batch, for each column, and the mean over columns: `f32[B, ...], f32[B, ...] -> f32[]`. \
+          1 is perfect, 0 as good as the mean of the target. Not finite where a column of the target is constant, as in a batch of one \
+          row; not a mean over rows, so that `evaluate` over several pieces approximates it. Source: Wright 1921.",
+    operands: &["prediction", "target"],
+    args: &[],
+    ty: |x, _| {
+        let ty = pair(x, "target")?;
+        match x[0].shape.rank() {
+            1.. => Ok(ty),
+            _ => Err("needs at least one axis, found []".to_string()),
+        }
+    },
+    lower: |b, _, x| {
+        let difference = b.sub(x[0], x[1]);
+        let square = b.mul(difference, difference);
+        let unexplained = b.mean(square, &[0]);
+        let total = b.variance(x[1], &[0]);
+        let share = b.div(unexplained, total);
+        let share = mean(b, share);
+        let one = b.constant_like(1.0, share);
+        b.sub(one, share)
+    },
+};
+
+/// Two floats of one shape.
+fn pair(x: &[&TensorType], second: &str) -> Result<TensorType, String> {
+    match x[0].dtype == DType::F32 && x[0] == x[1] {
+        true => Ok(TensorType::scalar()),
+        false => Err(format!(
+            "needs a {second} like its first operand ({} of {}), found {} of {}",
+            x[0].shape.declared(),
+            x[0].dtype,
+            x[1].shape.declared(),
+            x[1].dtype
+        )),
+    }
+}
+
+/// The mean of all elements.
+fn mean(b: &mut Builder, x: NodeId) -> NodeId {
+    (MEAN.lower)(b, &[], &[x])
+}
