@@ -128,7 +128,7 @@ fn constructors(network: &Network<'_>) -> TokenStream {
     let (vis, name) = (&network.ast.vis, &network.ast.name);
     let [trainer, predictor, ir] = [
         format!(" Configures a training session for [`{name}`]; `build()` compiles it."),
-        format!(" Configures inference alone for [`{name}`]; `build()` compiles it."),
+        format!(" Inference alone of [`{name}`], to read its stages: `ir(stage)`."),
         format!(" The text of a stage of [`{name}`] that needs neither an optimiser nor a machine."),
     ];
     quote! {

@@ -205,7 +205,7 @@ fn a_network_is_a_type_a_report_and_constants() {
         ) -> ::gradloom::Trainer<Net> {
             ::gradloom::Trainer::new(optimiser)
         }
-        /// Configures inference alone for [`Net`]; `build()` compiles it.
+        /// Inference alone of [`Net`], to read its stages: `ir(stage)`.
         pub fn predictor() -> ::gradloom::PredictorBuilder<Net> {
             ::gradloom::PredictorBuilder::new()
         }
@@ -295,7 +295,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         ) -> ::gradloom::Trainer<Net> {
             ::gradloom::Trainer::new(optimiser)
         }
-        /// Configures inference alone for [`Net`]; `build()` compiles it.
+        /// Inference alone of [`Net`], to read its stages: `ir(stage)`.
         pub(crate) fn predictor() -> ::gradloom::PredictorBuilder<Net> {
             ::gradloom::PredictorBuilder::new()
         }
