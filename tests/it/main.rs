@@ -5,6 +5,7 @@ mod compiled;
 mod compiled_edges;
 mod compiled_golden;
 mod compiled_ops;
+mod corners;
 mod dataset;
 mod draw;
 mod finite_difference;

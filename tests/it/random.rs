@@ -9,6 +9,7 @@ use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
+use gradloom_runtime::network::Definition;
 use gradloom_runtime::optim::{Optimiser, attach};
 use gradloom_runtime::types::DType;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -55,8 +56,16 @@ fn random_networks_compute_the_same_over_several_blocks_of_rows() {
 }
 
 fn check(spec: &Spec) -> Result<(), TestCaseError> {
-    let definition = spec.definition();
-    let optimiser = spec.optimiser();
+    compare_programs(spec.definition(), spec.optimiser(), &spec.batches(), spec.seed)
+}
+
+/// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others.
+pub fn compare_programs(
+    definition: &'static Definition,
+    optimiser: Box<dyn Optimiser>,
+    batches: &[usize],
+    seed: u64,
+) -> Result<(), TestCaseError> {
     // The joint graph with everything that can be asked for is the reference of all programs of training.
     let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
     let joint = differentiate(&forward, &trainable(&forward).collect::<Vec<usize>>());
@@ -66,7 +75,7 @@ fn check(spec: &Spec) -> Result<(), TestCaseError> {
     let inference = lower(definition, Mode::Infer).map_err(|error| TestCaseError::reject(error.to_string()))?;
 
     let drawn: Vec<(usize, Values)> =
-        spec.batches().into_iter().map(|batch| (batch, values(&training, &*optimiser, batch, spec.seed))).collect();
+        batches.iter().map(|&batch| (batch, values(&training, &*optimiser, batch, seed))).collect();
     compare(&training, &[joint, update(&training)], &drawn)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
