@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod fuse;
 pub mod microkernels;
 pub mod plan;
+pub mod memory;
 #[cfg(feature = "jit")]
 pub mod codegen;
 #[cfg_attr(not(feature = "jit"), path = "no_jit.rs")]

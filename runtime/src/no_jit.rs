@@ -5,38 +5,12 @@ use std::convert::Infallible;
 
 use crate::error::BuildError;
 use crate::fuse::Fused;
+use crate::memory::Memory;
 use crate::plan::Plan;
 
 /// A compiled program; there is none without a code generator.
 #[derive(Debug)]
 pub struct Code(Infallible);
-
-/// The memory of one run.
-#[derive(Debug)]
-pub struct Memory<'a> {
-    /// Values of the step.
-    pub arena: &'a mut [f32],
-    /// Parameters, running statistics, optimiser state.
-    pub params: &'a mut [f32],
-    /// Run-time scalars.
-    pub scalars: &'a [f32],
-    /// Inputs, then targets.
-    pub inputs: &'a [Input<'a>],
-    /// The batch size.
-    pub batch: usize,
-}
-
-/// Inputs and targets together.
-pub const MAX_INPUTS: usize = 16;
-
-/// An input as compiled code reads it.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Numbers.
-    Float(&'a [f32]),
-    /// Class ids.
-    Index(&'a [u32]),
-}
 
 impl Code {
     /// Runs the program.

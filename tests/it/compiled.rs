@@ -9,7 +9,7 @@ use gradloom_runtime::compile::Program;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
-use gradloom_runtime::jit::{Input, Memory};
+use gradloom_runtime::memory::{Input, Memory};
 use gradloom_runtime::plan::Place;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::DType;

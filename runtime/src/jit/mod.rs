@@ -16,6 +16,7 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use crate::codegen::{Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature};
 use crate::error::BuildError;
 use crate::fuse::Fused;
+use crate::memory::{Input, MAX_INPUTS, Memory};
 use crate::microkernels::gemm;
 use crate::plan::Plan;
 use crate::types::TensorType;
@@ -73,33 +74,6 @@ impl Code {
         // The code touches what the context names, within the lengths checked above, and nothing else.
         (self.entry)(&context) == 0
     }
-}
-
-/// Inputs and targets together.
-pub const MAX_INPUTS: usize = 16;
-
-/// The memory of one run.
-#[derive(Debug)]
-pub struct Memory<'a> {
-    /// Values of the step.
-    pub arena: &'a mut [f32],
-    /// Parameters, running statistics, optimiser state.
-    pub params: &'a mut [f32],
-    /// Run-time scalars.
-    pub scalars: &'a [f32],
-    /// Inputs, then targets.
-    pub inputs: &'a [Input<'a>],
-    /// The batch size.
-    pub batch: usize,
-}
-
-/// An input as compiled code reads it.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Numbers.
-    Float(&'a [f32]),
-    /// Class ids.
-    Index(&'a [u32]),
 }
 
 /// What a program needs to run.

@@ -5,7 +5,7 @@
 
 use crate::error::RunError;
 use crate::ir::{InputSlot, Slots};
-use crate::jit::{Input, MAX_INPUTS};
+use crate::memory::{Input, MAX_INPUTS};
 use crate::tensor::Tensor;
 use crate::types::Dim;
 

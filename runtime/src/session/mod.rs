@@ -16,7 +16,7 @@ use ndarray::{ArrayViewD, IxDyn};
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind};
-use crate::jit::Memory;
+use crate::memory::Memory;
 use crate::network::Definition;
 use crate::optim::{Optimiser, check_rate};
 use crate::plan::Place;
