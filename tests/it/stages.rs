@@ -64,7 +64,7 @@ fn rows_static() {
     network Rows<x: f32[B,2] -> y: f32[B,1]>
       dense1       Dense(4)   f32[B,4]  12 parameters
       layer_norm1  LayerNorm  f32[B,4]   8 parameters
-      prelu1       prelu      f32[B,4]   1 parameters
+      prelu1       prelu      f32[B,4]   1 parameter
       dense2       Dense(1)   f32[B,1]   5 parameters
       loss(target: f32[B,1]) = mse(y, target)
       26 parameters

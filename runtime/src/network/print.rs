@@ -26,6 +26,7 @@ impl fmt::Display for Definition {
             let line = format!("  {:path$}  {:layer$}  {:result$}", row.path, row.layer, row.result);
             match row.params {
                 0 => writeln!(f, "{}", line.trim_end())?,
+                1 => writeln!(f, "{line}  {:>count$} parameter", row.count())?,
                 _ => writeln!(f, "{line}  {:>count$} parameters", row.count())?,
             }
         }
