@@ -252,9 +252,11 @@ fn an_update_reads_the_old_value_of_another_parameter() {
       %21 = add %20, dense2.weight : f32[2,2]                        # dense1
       %24 = neg rate : f32[]                                         # optimiser
       %26 = mul_add %24.one, %21, dense1.weight : f32[2,2]           # dense1.weight
-      %27 = mul_add %24.one, %22, dense2.weight : f32[2,2]           # dense2.weight
       keep %21
       dense1.weight <- %26
+    kernel 7: 2 x 2
+      %24 = neg rate : f32[]                                         # optimiser
+      %27 = mul_add %24.one, %22, dense2.weight : f32[2,2]           # dense2.weight
       dense2.weight <- %27
     ");
 }

@@ -21,6 +21,10 @@ pub use verify::verify;
 /// Operations that may be repeated to save a transfer to memory and back.
 const CHEAP: usize = 8;
 
+/// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
+/// than its share of time for longer ones.
+const LONG: usize = 64;
+
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]
 pub struct Fused {
@@ -277,9 +281,11 @@ impl<'a> Ctx<'a> {
             first = first.max(if self.in_reach(source, home, domain) { home } else { home + 1 });
         }
         let moments = matches!(way(self.g, id), Some((Reduction::Variance, _)));
+        // A number that is one in all is computed again at no cost.
+        let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
         let computes = |draft: &Draft| {
             demand.sources.iter().any(|source| draft.product == Some(*source) || draft.nodes.contains(source))
-                || demand.maps.iter().any(|map| draft.nodes.contains(map))
+                || demand.maps.iter().any(|map| substantial(map) && draft.nodes.contains(map))
         };
         let wanted = self.elements_read(id, domain, demand);
         let shares =
@@ -299,7 +305,8 @@ impl<'a> Ctx<'a> {
         // A kernel of one row costs its call more than its work: those of one width share it.
         let short = || {
             let single_row = domain.rows == Dim::Fixed(1);
-            candidates().find(|&kernel| single_row && self.drafts[kernel].product.is_none())
+            let open = |draft: &Draft| draft.product.is_none() && draft.nodes.len() < LONG;
+            candidates().find(|&kernel| single_row && open(&self.drafts[kernel]))
         };
         if let Some(kernel) = found.or_else(beside).or_else(short) {
             return kernel;
