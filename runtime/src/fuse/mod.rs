@@ -290,7 +290,7 @@ impl<'a> Ctx<'a> {
         let wanted = self.elements_read(id, domain, demand);
         let shares =
             |draft: &Draft| draft.product.is_none() && wanted.iter().any(|base| self.reads_element(draft, *base));
-        // A variance is shifted by its first row, so that row has to be at hand without any sum along rows.
+        // A variance is shifted by the mean of its first rows, so those have to be at hand without any sum along rows.
         let ready = |draft: &Draft| !(moments && self.has_row_sums(draft));
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let candidates = || (first..self.drafts.len()).filter(|&kernel| suits(&self.drafts[kernel]));
