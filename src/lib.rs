@@ -8,13 +8,25 @@ pub use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
 pub use gradloom_runtime::session::{Error, Gradients, Network, PredictorBuilder, Session, Trainer};
 pub use ndarray;
 
+/// The position of its invocation.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __place {
+    () => {
+        $crate::__private::Place { file: ::core::file!(), line: ::core::line!(), column: ::core::column!() }
+    };
+}
+
 /// What the expansion of [`network!`] names; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
     pub use gradloom_runtime::layers::Arg;
-    pub use gradloom_runtime::network::{BinaryOp, Definition, Expr, Metric, Place, Port, Stage as DeclaredStage};
+    pub use gradloom_runtime::network::{
+        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Place, Port,
+        Stage as DeclaredStage, Value,
+    };
     pub use gradloom_runtime::session::{Report, ir};
     pub use gradloom_runtime::tensor::{Tensor, view};
-    pub use gradloom_runtime::types::{DType, Dim};
+    pub use gradloom_runtime::types::DType;
     pub use gradloom_runtime::{functions, layers};
 }

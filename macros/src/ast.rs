@@ -5,7 +5,7 @@
 use std::fmt;
 
 use gradloom_runtime::network::BinaryOp;
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::{Attribute, Visibility};
 
@@ -13,7 +13,30 @@ use syn::{Attribute, Visibility};
 #[derive(Default)]
 pub struct Program {
     pub consts: Vec<Const>,
+    pub acts: Vec<Act>,
+    pub blocks: Vec<Block>,
     pub nets: Vec<Net>,
+}
+
+/// `act name = |x| ..;`
+pub struct Act {
+    pub name: Ident,
+    pub lambda: Lambda,
+}
+
+/// `|x, beta = 1.0| x * sigmoid(beta * x)`
+pub struct Lambda {
+    pub operand: Ident,
+    /// Trainable numbers and how they start.
+    pub extras: Vec<(Ident, Expr)>,
+    pub body: Expr,
+}
+
+/// `block Name(c, heads = 4) { .. }`
+pub struct Block {
+    pub name: Ident,
+    pub params: Vec<(Ident, Option<Expr>)>,
+    pub body: Body,
 }
 
 /// `const NAME = value;`
@@ -29,9 +52,7 @@ pub struct Net {
     pub name: Ident,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
-    pub body: Vec<Stage>,
-    /// From the opening to the closing brace.
-    pub body_site: Site,
+    pub body: Body,
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
 }
@@ -45,19 +66,31 @@ pub struct Port {
     pub site: Site,
 }
 
-/// A stage of a body. Blocks, lambdas, `residual`, `repeat` and `concat` will be variants of their own.
-pub enum Stage {
-    Layer(Layer),
-    Broken,
+/// `{ stage, stage, .. }`
+pub struct Body {
+    pub stages: Vec<Stage>,
+    /// From the opening to the closing brace.
+    pub site: Site,
 }
 
-/// `Name(args) as alias`
-pub struct Layer {
-    pub name: Ident,
-    pub args: Vec<Argument>,
+/// `.. as alias`
+pub struct Stage {
+    pub kind: StageKind,
     pub alias: Option<Ident>,
-    /// Without the alias.
+    /// Without the alias, and without bodies.
     pub site: Site,
+}
+
+/// What a stage does.
+pub enum StageKind {
+    /// `Name(args)`: a layer, an activation, an `act` or a block.
+    Call(Ident, Vec<Argument>),
+    Lambda(Lambda),
+    /// `residual { .. } skip { .. }`
+    Residual(Body, Option<Body>),
+    /// `repeat(count) { .. }`
+    Repeat(Vec<Argument>, Body),
+    Broken,
 }
 
 /// `value` or `name = value`
@@ -93,15 +126,21 @@ pub enum ExprKind {
     /// The value and the digits as written.
     Float(f64, String),
     Flag(bool),
+    /// `[1.0, 2.0]`
+    List(Vec<Expr>),
+    /// `crate::HIDDEN`, as written and as rustc is to read it.
+    Path(String, TokenStream),
     /// A string or character literal, which the language has no use for; as written, and its content.
     Text(String, String),
     Name(Ident),
-    /// `dense1.weight`
-    Member(Vec<Ident>),
+    /// `repeat1.2.dense1.weight`: as written, and the names in it.
+    Member(String, Vec<Ident>),
     Paren(Box<Expr>),
     Neg(Box<Expr>),
     Binary(Operator, Site, Box<Expr>, Box<Expr>),
     Call(Ident, Vec<Argument>),
+    /// `if p { x } else { y }`
+    If(Box<Expr>, Box<Expr>, Box<Expr>),
     Broken,
 }
 
@@ -165,14 +204,20 @@ impl fmt::Display for Expr {
             ExprKind::Flag(value) => write!(f, "{value}"),
             ExprKind::Text(literal, _) => f.write_str(literal),
             ExprKind::Name(name) => f.write_str(&text(name)),
-            ExprKind::Member(names) => {
-                let names: Vec<String> = names.iter().map(text).collect();
-                f.write_str(&names.join("."))
-            }
+            ExprKind::Member(path, _) => f.write_str(path),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
             ExprKind::Neg(x) => write!(f, "-{x}"),
             ExprKind::Binary(op, _, x, y) => write!(f, "{x} {} {y}", op.symbol()),
             ExprKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
+            ExprKind::List(elements) => {
+                let elements: Vec<String> = elements.iter().map(Expr::to_string).collect();
+                write!(f, "[{}]", elements.join(", "))
+            }
+            ExprKind::Path(path, _) => f.write_str(path),
+            ExprKind::If(condition, x, y) => match y.kind {
+                ExprKind::If(..) => write!(f, "if {condition} {{ {x} }} else {y}"),
+                _ => write!(f, "if {condition} {{ {x} }} else {{ {y} }}"),
+            },
             ExprKind::Broken => f.write_str("?"),
         }
     }
@@ -187,12 +232,25 @@ impl fmt::Display for Argument {
     }
 }
 
-impl fmt::Display for Layer {
+/// As messages and tables write it: without bodies.
+impl fmt::Display for StageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.args[..] {
-            [] => f.write_str(&text(&self.name)),
-            args => write!(f, "{}({})", text(&self.name), list(args)),
+        match self {
+            StageKind::Call(name, args) if args.is_empty() => f.write_str(&text(name)),
+            StageKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
+            StageKind::Lambda(lambda) => write!(f, "{lambda}"),
+            StageKind::Residual(..) => f.write_str("residual"),
+            StageKind::Repeat(args, _) => write!(f, "repeat({})", list(args)),
+            StageKind::Broken => f.write_str("?"),
         }
+    }
+}
+
+impl fmt::Display for Lambda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extras = self.extras.iter().map(|(name, value)| format!("{} = {value}", text(name)));
+        let names: Vec<String> = std::iter::once(text(&self.operand)).chain(extras).collect();
+        write!(f, "|{}| {}", names.join(", "), self.body)
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
-use gradloom_runtime::layers::{ArgDef, ArgKind, Misfit};
-use gradloom_runtime::types::{DType, Shape, TensorType};
+use gradloom_runtime::elaborate::MOST_STAGES;
+use gradloom_runtime::elaborate::words::{self, closest, did_you_mean};
+use gradloom_runtime::layers::{ArgDef, ArgKind};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
 
@@ -73,8 +74,14 @@ impl Errors {
         self.lost.contains(&text(name))
     }
 
+    /// A block is read for every use, but the user reads its mistakes once.
     fn report(&mut self, site: impl Into<Site>, message: String) {
-        self.mistakes.push(Mistake { site: site.into(), message });
+        let mistake = Mistake { site: site.into(), message };
+        let at = |mistake: &Mistake| (mistake.site.start.start(), mistake.site.end.end());
+        let known = |other: &Mistake| other.message == mistake.message && at(other) == at(&mistake);
+        if !self.mistakes.iter().any(known) {
+            self.mistakes.push(mistake);
+        }
     }
 }
 
@@ -112,6 +119,10 @@ impl Errors {
         self.report(keyword, format!("`{keyword}` comes after the network that it belongs to"));
     }
 
+    pub fn attribute_without_item(&mut self, site: impl Into<Site>, word: &str) {
+        self.report(site, format!("attributes and documentation belong to a network, not to `{word}`; write `//`"));
+    }
+
     pub fn comparison_chain(&mut self, site: impl Into<Site>) {
         self.report(site, "comparisons cannot be chained; compare two values at a time".to_string());
     }
@@ -125,7 +136,7 @@ impl Errors {
     }
 
     pub fn number_too_large(&mut self, site: impl Into<Site>, digits: &str) {
-        self.report(site, format!("`{digits}` is too large"));
+        self.report(site, words::number_too_large(digits));
     }
 
     pub fn too_deep(&mut self, site: impl Into<Site>) {
@@ -144,12 +155,13 @@ impl Errors {
         self.report(name, format!("unknown function `{name}`{}", did_you_mean(closest)));
     }
 
-    pub fn function_as_stage(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is a function for `loss` and `metric`, not a stage of a body"));
+    pub fn function_as_stage(&mut self, name: &Ident, elementwise: bool) {
+        let hint = if elementwise { format!("; write `|x| {name}(x)`") } else { String::new() };
+        self.report(name, format!("`{name}` is a function for expressions, not a stage of a body{hint}"));
     }
 
     pub fn layer_as_function(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is a stage of a body, not a function for `loss` and `metric`"));
+        self.report(name, format!("`{name}` is a stage of a body, not a function for expressions"));
     }
 
     pub fn unknown_name(&mut self, name: &Ident, closest: Option<&str>) {
@@ -158,10 +170,6 @@ impl Errors {
 
     pub fn unknown_size(&mut self, name: &Ident, closest: Option<&str>) {
         self.report(name, format!("unknown size `{name}`{}", did_you_mean(closest)));
-    }
-
-    pub fn unknown_parameter(&mut self, site: Site, path: &str, closest: Option<&str>) {
-        self.report(site, format!("unknown parameter `{path}`{}", did_you_mean(closest)));
     }
 
     pub fn unknown_dtype(&mut self, name: &Ident, known: &[&str]) {
@@ -186,6 +194,18 @@ impl Errors {
 
     pub fn duplicate_network(&mut self, name: &Ident) {
         self.report(name, format!("there are two networks `{name}`"));
+    }
+
+    pub fn duplicate_definition(&mut self, name: &Ident) {
+        self.report(name, format!("the name `{name}` is defined twice"));
+    }
+
+    pub fn name_of_the_language(&mut self, name: &Ident) {
+        self.report(name, format!("`{name}` is part of the language; choose another name"));
+    }
+
+    pub fn unused_name(&mut self, name: &Ident) {
+        self.report(name, format!("`{name}` is never used"));
     }
 
     pub fn recursive_const(&mut self, name: &Ident) {
@@ -224,23 +244,19 @@ impl Errors {
     }
 
     pub fn size_not_positive(&mut self, site: Site, found: &str) {
-        self.report(site, format!("a size is an integer of at least 1, found {found}"));
+        self.report(site, words::size_not_positive(found));
     }
 
     pub fn size_overflows(&mut self, site: Site, found: &str) {
-        self.report(site, format!("`{found}` overflows"));
+        self.report(site, words::overflows(found));
     }
 
     pub fn division_by_zero(&mut self, site: Site, found: &str) {
-        self.report(site, format!("`{found}` divides by zero"));
+        self.report(site, words::divides_by_zero(found));
     }
 
     pub fn remainder_of_float(&mut self, site: Site) {
         self.report(site, "`%` needs integers".to_string());
-    }
-
-    pub fn too_large(&mut self, site: Site, what: &str) {
-        self.report(site, format!("{what} has more than 2^40 elements"));
     }
 }
 
@@ -282,7 +298,7 @@ impl Errors {
     }
 
     pub fn wrong_argument(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
-        self.report(site, format!("`{}` of `{owner}` must be {}, found {found}", arg.name, arg.kind.wanted()));
+        self.report(site, words::wrong_argument(owner, arg, found));
     }
 
     pub fn string_argument(&mut self, site: Site, owner: &str, arg: &ArgDef, content: &str) {
@@ -294,48 +310,93 @@ impl Errors {
     }
 }
 
-/// Shapes and types.
+/// Bodies and expressions.
 impl Errors {
-    pub fn empty_body(&mut self, site: Site, network: &Ident) {
-        self.report(site, format!("`{network}` has an empty body; it needs at least one layer"));
+    /// What `elaborate` says of shapes and types.
+    pub fn elaborated(&mut self, site: Site, message: String) {
+        self.report(site, message);
     }
 
-    pub fn batch_missing(&mut self, site: Site, port: &str, shape: &Shape) {
-        let mut with_batch = shape.clone();
-        with_batch.0.insert(0, gradloom_runtime::types::Dim::B);
-        self.report(site, format!("`{port}` needs the batch as its first axis: {}", with_batch.declared()));
+    pub fn empty_body(&mut self, site: Site, owner: &str) {
+        self.report(site, format!("`{owner}` has an empty body; it needs at least one layer"));
     }
 
-    pub fn batch_not_first(&mut self, site: Site, port: &str) {
-        self.report(site, format!("`B`, the batch, is the first axis of `{port}` and no other"));
+    pub fn too_many_stages(&mut self, site: Site) {
+        self.report(site, format!("this network has more than {MOST_STAGES} stages"));
     }
 
-    pub fn too_many_axes(&mut self, site: Site, port: &str, found: usize, most: usize) {
-        self.report(site, format!("`{port}` has {found} axes; at most {most} are supported"));
+    pub fn bare_body(&mut self, site: impl Into<Site>) {
+        self.report(site, "a body stands behind `residual`, `skip` or `repeat(n)`".to_string());
     }
 
-    /// The second line says how the shape came about.
-    pub fn misfit(&mut self, site: Site, layer: &str, misfit: &Misfit, found: &Shape, trace: &str) {
-        let hint = misfit.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        let (needs, found) = (&misfit.needs, found.declared());
-        self.report(site, format!("`{layer}` needs {needs}, found {found}{hint}\n{trace}"));
+    pub fn body_of_a_layer(&mut self, name: &Ident) {
+        self.report(name, format!("`{name}` has no body; `residual {{ .. }}` and `repeat(n) {{ .. }}` have one"));
     }
 
-    pub fn layer_needs_floats(&mut self, site: Site, layer: &str, port: &str, found: DType) {
-        self.report(site, format!("`{layer}` needs f32, found {found}; declare `{port}` without `{found};`"));
+    pub fn skip_alone(&mut self, name: &Ident) {
+        self.report(name, "`skip { .. }` stands right behind `residual { .. }`, without a comma between".to_string());
     }
 
-    pub fn output_mismatch(&mut self, site: Site, network: &Ident, port: &str, layer: &str, types: [&TensorType; 2]) {
-        let [declared, found] = types.map(declared);
-        self.report(site, format!("`{network}` declares {port}{declared}, but its last layer `{layer}` gives {found}"));
+    pub fn residual_with_arguments(&mut self, site: Site) {
+        self.report(site, "`residual` takes no arguments".to_string());
     }
 
-    pub fn function_misfit(&mut self, name: &Ident, reason: &str) {
-        self.report(name, format!("`{name}` {reason}"));
+    pub fn recursive_block(&mut self, name: &Ident) {
+        self.report(name, format!("the block `{name}` contains itself"));
     }
 
-    pub fn operator_misfit(&mut self, site: Site, reason: String) {
-        self.report(site, reason);
+    pub fn recursive_act(&mut self, name: &Ident) {
+        self.report(name, format!("the function `{name}` is defined by itself"));
+    }
+
+    pub fn function_without_operand(&mut self, site: impl Into<Site>) {
+        self.report(site, "a function needs a name for what comes in: `|x| ..`".to_string());
+    }
+
+    pub fn operand_with_value(&mut self, name: &Ident) {
+        let message = format!(
+            "`{name}` is what comes in and has no value of its own; trainable numbers follow it: `|x, {name} = ..|`"
+        );
+        self.report(name, message);
+    }
+
+    pub fn extra_without_value(&mut self, name: &Ident) {
+        let message = format!(
+            "a function takes one value; `{name}` can be a trainable number, which needs a start: `{name} = 1.0`"
+        );
+        self.report(name, message);
+    }
+
+    pub fn extra_without_owner(&mut self, site: Site, act: &str, extra: &str) {
+        let message =
+            format!("`{extra}` is trained where `{act}` is a stage; in an expression give it a value: `{extra} = ..`");
+        self.report(site, message);
+    }
+
+    pub fn start_from_rust(&mut self, site: Site, found: &str) {
+        self.report(
+            site,
+            format!("a trainable number starts from a literal or a `const` of the network, found `{found}`"),
+        );
+    }
+
+    pub fn function_in_braces(&mut self, site: impl Into<Site>) {
+        self.report(site, "a function is one expression, without braces around it".to_string());
+    }
+
+    pub fn parameter_in_function(&mut self, site: Site, path: &str) {
+        self.report(site, format!("a function of your own knows its own names alone, not `{path}`"));
+    }
+
+    pub fn rust_function(&mut self, site: Site, path: &str) {
+        self.report(site, format!("`{path}` is called, but only constants of Rust can be used here"));
+    }
+
+    pub fn layer_as_value(&mut self, name: &Ident) {
+        let message = format!(
+            "`{name}` is a stage; write `as` and a name behind it to use its result, or name a parameter of it: `{name}.weight`"
+        );
+        self.report(name, message);
     }
 
     pub fn no_value(&mut self, site: Site, found: &str) {
@@ -345,37 +406,6 @@ impl Errors {
     pub fn remainder_in_expression(&mut self, site: Site) {
         self.report(site, "`%` calculates sizes only".to_string());
     }
-
-    /// `what` is the loss or a metric.
-    pub fn not_a_number(&mut self, site: Site, what: &str, found: &TensorType) {
-        let hint = match (found.dtype, found.shape.rank()) {
-            (DType::F32 | DType::Bool, 1..) => "; wrap it in `mean(..)`",
-            (DType::Bool, 0) => "; `mean(..)` makes it 0 or 1",
-            _ => "",
-        };
-        self.report(site, format!("{what} must be a single number, found {}{hint}", of(found)));
-    }
-}
-
-/// As a declaration writes it: `[u8; B]`, and `[B, 10]` for f32.
-pub fn declared(ty: &TensorType) -> String {
-    let shape = ty.shape.declared();
-    match ty.dtype {
-        DType::F32 => shape,
-        other => format!("[{other}; {}", &shape[1..]),
-    }
-}
-
-/// `[B, 10] of f32`, and `f32` for a single value.
-fn of(ty: &TensorType) -> String {
-    match ty.shape.rank() {
-        0 => format!("a single {}", ty.dtype),
-        _ => format!("{} of {}", ty.shape.declared(), ty.dtype),
-    }
-}
-
-fn did_you_mean(closest: Option<&str>) -> String {
-    closest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
 /// `a`, `b` and `c`
@@ -385,31 +415,4 @@ fn and(names: &[&str]) -> String {
         [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
         _ => quoted.join(""),
     }
-}
-
-/// The candidate that looks most like `name`, if one does: at most a third of it differs, whatever the case.
-pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
-    let distances = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));
-    let (nearest, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
-    (nearest <= limit && nearest < name.chars().count()).then_some(candidate)
-}
-
-/// Letters to insert, remove, replace or swap with their neighbour (Damerau & Levenshtein, optimal string alignment).
-fn distance(x: &str, y: &str) -> usize {
-    let [x, y]: [Vec<char>; 2] = [x, y].map(|word| word.to_lowercase().chars().collect());
-    let mut before = vec![0; y.len() + 1];
-    let mut last: Vec<usize> = (0..=y.len()).collect();
-    for i in 1..=x.len() {
-        let mut row = vec![i; y.len() + 1];
-        for j in 1..=y.len() {
-            let replaced = last[j - 1] + usize::from(x[i - 1] != y[j - 1]);
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && x[i - 1] == y[j - 2] && x[i - 2] == y[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[y.len()]
 }

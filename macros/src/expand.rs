@@ -1,30 +1,34 @@
 //! From a checked network to Rust: its type, its report, and its description in constants.
 //!
 //! In: the networks and the mistakes. Out: tokens. After a mistake each network still has its type, with the ports as far
-//! as they were understood and an empty description, so that nothing that uses it is wrong as well. No decision is made
-//! here, and every path is absolute, through the facade.
+//! as they were understood, so that nothing that uses it is wrong as well; and its description, in which the names of
+//! layers are the user's own tokens, so that an editor finds their documentation. No decision is made here, and every path
+//! is absolute, through the facade.
 
-use gradloom_runtime::layers::{Arg, LayerDef};
-use gradloom_runtime::network::BinaryOp;
-use gradloom_runtime::types::{DType, Dim};
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+mod definition;
+mod names;
 
-use crate::ast::{Site, text};
+use gradloom_runtime::elaborate::MOST_AXES;
+use gradloom_runtime::network::Port;
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::ast::{Metric, Program, text};
 use crate::diagnostics::Errors;
-use crate::resolve::{Clause, Expr, MOST_AXES, Network, Port, Stage};
+use crate::resolve::Network;
 
 /// Expands everything in a `network! { .. }`.
-pub fn program(networks: &[Network<'_>], errors: &Errors) -> TokenStream {
+pub fn program(program: &Program, networks: &[Network<'_>], errors: &Errors) -> TokenStream {
     let mistakes = errors.to_tokens();
-    let networks = networks.iter().map(|network| expand(network, errors.is_empty()));
-    quote!(#mistakes #(#networks)*)
+    let names = names::names(program);
+    let networks = networks.iter().map(expand);
+    quote!(#mistakes #(#networks)* #names)
 }
 
-fn expand(network: &Network<'_>, sound: bool) -> TokenStream {
+fn expand(network: &Network<'_>) -> TokenStream {
     let network_type = network_type(network);
     let report = report(network);
-    let definition = if sound { definition(network) } else { empty_definition(network) };
+    let definition = definition::definition(network);
     let implementation = implementation(network, &definition);
     let constructors = constructors(network);
     quote!(#network_type #report #implementation #constructors)
@@ -43,13 +47,13 @@ fn network_type(network: &Network<'_>) -> TokenStream {
 fn report(network: &Network<'_>) -> TokenStream {
     let (vis, name, step) = (&network.ast.vis, &network.ast.name, step_name(network));
     let doc = format!(" What one step of [`{name}`] reports.");
-    let loss_doc = match &network.loss {
-        Some(loss) => format!(" The loss, `{}`, before the step.", loss.written),
+    let loss_doc = match network.ast.losses.first() {
+        Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
         None => " No loss is declared.".to_string(),
     };
-    let fields = network.metrics.iter().map(|metric| {
-        let name = metric.name;
-        let doc = format!(" `{}`, before the step.", metric.written);
+    let fields = metrics(network).map(|metric| {
+        let name = &metric.name;
+        let doc = format!(" `{}`, before the step.", metric.expr);
         quote! {
             #[doc = #doc]
             #vis #name: f32
@@ -67,6 +71,12 @@ fn report(network: &Network<'_>) -> TokenStream {
     }
 }
 
+/// Those that became part of the description: of two with one name the first.
+fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
+    let kept = network.definition.metrics.iter();
+    kept.filter_map(|kept| network.ast.metrics.iter().find(|metric| text(&metric.name) == kept.name))
+}
+
 fn step_name(network: &Network<'_>) -> Ident {
     let name = &network.ast.name;
     format_ident!("{}Step", name, span = name.span())
@@ -74,14 +84,14 @@ fn step_name(network: &Network<'_>) -> Ident {
 
 fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStream {
     let (name, step) = (&network.ast.name, step_name(network));
-    let inputs = views(&network.inputs);
-    let targets = views(&network.targets);
-    let outputs = views(&network.outputs);
-    let visit_inputs = visits("inputs", &network.inputs);
-    let visit_targets = visits("targets", &network.targets);
-    let next_outputs = tuple(network.outputs.iter().map(|_| quote!(::gradloom::__private::view(next()))));
-    let metrics = network.metrics.iter().enumerate().map(|(index, metric)| {
-        let name = metric.name;
+    let inputs = views(network.definition.inputs);
+    let targets = views(network.definition.targets);
+    let outputs = views(network.definition.outputs);
+    let visit_inputs = visits("inputs", network.definition.inputs);
+    let visit_targets = visits("targets", network.definition.targets);
+    let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(::gradloom::__private::view(next()))));
+    let metrics = metrics(network).enumerate().map(|(index, metric)| {
+        let name = &metric.name;
         quote!(#name: report.metrics[#index])
     });
     quote! {
@@ -92,7 +102,7 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             type Outputs<'a> = #outputs;
             type Step = #step;
 
-            const DEFINITION: &'static ::gradloom::__private::Definition = &#definition;
+            const DEFINITION: &'static ::gradloom::__private::Definition<'static> = &#definition;
 
             #[allow(unused_variables)]
             fn inputs<'a>(
@@ -153,9 +163,9 @@ fn constructors(network: &Network<'_>) -> TokenStream {
 }
 
 /// The type of the tensors as the user passes them: one view, or a tuple of several.
-fn views(ports: &[Port]) -> TokenStream {
+fn views(ports: &[Port<'_>]) -> TokenStream {
     tuple(ports.iter().map(|port| {
-        let element = format_ident!("{}", port.dtype.unwrap_or(DType::F32).to_string());
+        let element = format_ident!("{}", port.dtype.to_string());
         match port.dims.len() {
             rank @ 1..=MOST_AXES => {
                 let view = format_ident!("ArrayView{rank}");
@@ -167,7 +177,7 @@ fn views(ports: &[Port]) -> TokenStream {
 }
 
 /// Hands out the tensors of a value of that type, one after the other.
-fn visits(variable: &str, ports: &[Port]) -> TokenStream {
+fn visits(variable: &str, ports: &[Port<'_>]) -> TokenStream {
     let variable = format_ident!("{variable}");
     match ports.len() {
         1 => quote!(visit(#variable.into());),
@@ -183,149 +193,5 @@ fn tuple(elements: impl ExactSizeIterator<Item = TokenStream>) -> TokenStream {
     match elements.len() {
         1 => quote!(#(#elements)*),
         _ => quote!((#(#elements),*)),
-    }
-}
-
-/// What stands in for the description after a mistake.
-fn empty_definition(network: &Network<'_>) -> TokenStream {
-    let name = text(&network.ast.name);
-    quote! {
-        ::gradloom::__private::Definition {
-            name: #name,
-            inputs: &[],
-            outputs: &[],
-            targets: &[],
-            body: &[],
-            loss: ::core::option::Option::None,
-            metrics: &[],
-        }
-    }
-}
-
-fn definition(network: &Network<'_>) -> TokenStream {
-    let name = text(&network.ast.name);
-    let [inputs, outputs, targets] = [&network.inputs, &network.outputs, &network.targets].map(|ports| {
-        let ports = ports.iter().map(port);
-        quote!(&[#(#ports),*])
-    });
-    let body = network.body.iter().flatten().map(stage);
-    let loss = option(network.loss.as_ref().map(clause));
-    let metrics = network.metrics.iter().map(|metric| {
-        let (name, expr) = (text(metric.name), clause(metric));
-        quote!(::gradloom::__private::Metric { name: #name, expr: #expr })
-    });
-    quote! {
-        ::gradloom::__private::Definition {
-            name: #name,
-            inputs: #inputs,
-            outputs: #outputs,
-            targets: #targets,
-            body: &[#(#body),*],
-            loss: #loss,
-            metrics: &[#(#metrics),*],
-        }
-    }
-}
-
-fn port(port: &Port) -> TokenStream {
-    let name = &port.name;
-    let ty = port.ty().expect("a network without mistakes has ports that make sense");
-    let dtype = format_ident!("{}", format!("{:?}", ty.dtype));
-    let dims = ty.shape.0.iter().map(|dim| match dim {
-        Dim::Fixed(n) => quote!(::gradloom::__private::Dim::Fixed(#n)),
-        Dim::Batch(n) => quote!(::gradloom::__private::Dim::Batch(#n)),
-    });
-    quote! {
-        ::gradloom::__private::Port {
-            name: #name,
-            dtype: ::gradloom::__private::DType::#dtype,
-            dims: &[#(#dims),*],
-        }
-    }
-}
-
-fn stage(stage: &Stage) -> TokenStream {
-    let layer = layer(stage.layer, stage.site.start);
-    let args = args(stage.args.as_ref().expect("a network without mistakes has arguments that make sense"));
-    let (path, text) = (&stage.path, &stage.text);
-    let name = option(stage.alias.as_ref().map(|alias| quote!(#alias)));
-    let place = place(stage.site);
-    quote! {
-        ::gradloom::__private::DeclaredStage {
-            layer: #layer,
-            args: #args,
-            path: #path,
-            name: #name,
-            text: #text,
-            place: #place,
-        }
-    }
-}
-
-/// The documented constant of a layer, under the user's token: that is where an editor looks it up.
-fn layer(layer: &'static LayerDef, span: Span) -> TokenStream {
-    let item = Ident::new(layer.item, span);
-    quote!(&::gradloom::__private::layers::#item)
-}
-
-fn args(args: &[Arg]) -> TokenStream {
-    let args = args.iter().map(|arg| match arg {
-        Arg::Int(n) => quote!(::gradloom::__private::Arg::Int(#n)),
-        Arg::Float(x) => quote!(::gradloom::__private::Arg::Float(#x)),
-        Arg::Flag(flag) => quote!(::gradloom::__private::Arg::Flag(#flag)),
-        Arg::Word(word) => quote!(::gradloom::__private::Arg::Word(#word)),
-    });
-    quote!(&[#(#args),*])
-}
-
-/// rustc fills in the position, because the macros carry the span of the user's token.
-fn place(site: Site) -> TokenStream {
-    quote_spanned! {site.start=>
-        ::gradloom::__private::Place {
-            file: ::core::file!(),
-            line: ::core::line!(),
-            column: ::core::column!(),
-        }
-    }
-}
-
-fn clause(clause: &Clause<'_>) -> TokenStream {
-    expr(clause.expr.as_ref().expect("a network without mistakes has expressions that make sense"))
-}
-
-fn expr(tree: &Expr<'_>) -> TokenStream {
-    let variant = match tree {
-        Expr::Number(value) => quote!(Number(#value)),
-        Expr::Name(name) | Expr::Param(name, _) => quote!(Name(#name)),
-        Expr::Neg(_, x) => {
-            let x = expr(x);
-            quote!(Neg(&#x))
-        }
-        Expr::Binary(op, _, x, y) => {
-            let (op, x, y) = (operator(*op), expr(x), expr(y));
-            quote!(Binary(::gradloom::__private::BinaryOp::#op, &#x, &#y))
-        }
-        Expr::Call(function, name, options, operands) => {
-            let item = Ident::new(function.item, name.span());
-            let (options, operands) = (args(options), operands.iter().map(expr));
-            quote!(Call(&::gradloom::__private::functions::#item, #options, &[#(#operands),*]))
-        }
-        Expr::Apply(def, name, options, x) => {
-            let (layer, options, x) = (layer(def, name.span()), args(options), expr(x));
-            quote!(Apply(#layer, #options, &#x))
-        }
-    };
-    quote!(::gradloom::__private::Expr::#variant)
-}
-
-/// The name of the variant.
-fn operator(op: BinaryOp) -> Ident {
-    format_ident!("{}", format!("{op:?}"))
-}
-
-fn option(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
     }
 }

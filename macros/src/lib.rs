@@ -34,7 +34,7 @@ mod tests;
 ///
 /// The angle brackets carry the signature; `B` is the batch. The body is a list of stages, each applied to the result of
 /// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
-/// `const NAME = 4 * 32;` names a size. Layers, activations and functions are documented in `gradloom_runtime::layers` and
+/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers, activations and functions are documented in `gradloom_runtime::layers` and
 /// `gradloom_runtime::functions`.
 ///
 /// A `Dense` bias right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.
@@ -48,9 +48,10 @@ pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 fn expand(tokens: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     let mut errors = diagnostics::Errors::default();
     let program = parse::program(tokens, &mut errors);
-    let networks = resolve::program(&program, &mut errors);
+    let bump = bumpalo::Bump::new();
+    let networks = resolve::program(&program, &bump, &mut errors);
     for network in &networks {
         check::network(network, &mut errors);
     }
-    expand::program(&networks, &errors)
+    expand::program(&program, &networks, &errors)
 }

@@ -3,13 +3,14 @@
 //! In: the macro's input. Out: a [`Program`], and a mistake for everything that is no part of the grammar. After one the
 //! parser resumes at the next `,` or `;`; the names it passed over are remembered, so that nobody calls them unknown.
 
+mod body;
 mod expr;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
 use syn::{Attribute, Token, Visibility, token};
 
-use crate::ast::{Argument, Const, Expr, Layer, Loss, Metric, Net, Port, Program, Site, Stage};
+use crate::ast::{Act, Argument, Block, Body, Const, Expr, Loss, Metric, Net, Port, Program, Site, Stage, StageKind};
 use crate::diagnostics::Errors;
 
 /// Parses the macro's input, whatever it is.
@@ -56,7 +57,7 @@ pub const DTYPES: [&str; 4] = ["f32", "u8", "u16", "u32"];
 const PORT: &str = "a port like `x: [B, 8]`";
 
 /// What may stand beside others in a `network! { .. }`, for messages.
-const ITEM: &str = "a network, `const`, `loss` or `metric`";
+const ITEM: &str = "a network, `const`, `act`, `block`, `loss` or `metric`";
 
 impl Parser<'_> {
     fn program(&mut self, input: ParseStream<'_>, program: &mut Program) {
@@ -80,10 +81,12 @@ impl Parser<'_> {
         if input.peek(Token![const]) {
             return self.constant(input, program);
         }
-        for word in ["block", "act"] {
-            if peek_word(input, word) && input.peek2(syn::Ident) {
-                self.errors.not_yet(input.span(), &format!("`{word}`"));
-                return Err(Reported);
+        for (word, item) in [("block", Parser::block as fn(&mut Self, _, _) -> _), ("act", Parser::act)] {
+            if peek_word(input, word) && !input.peek2(Token![<]) {
+                if let Some(first) = attrs.first() {
+                    self.errors.attribute_without_item(first.pound_token.span, word);
+                }
+                return item(self, input, program);
             }
         }
         if !input.peek(syn::Ident) {
@@ -104,6 +107,49 @@ impl Parser<'_> {
         let value = self.definition(input, keyword.span);
         program.consts.push(Const { name, value });
         Ok(())
+    }
+
+    /// `act name = |x| ..;`
+    fn act(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+        let _: Ident = self.ask(input.parse())?;
+        let name = self.name(input, "a name after `act`")?;
+        self.eat::<Token![=]>(input, "`=`")?;
+        if !input.peek(Token![|]) {
+            return self.expected("a function like `|x| x * sigmoid(x)`", input);
+        }
+        let lambda = self.lambda(input)?;
+        if self.eat::<Token![;]>(input, "`;`").is_err() {
+            self.skip_to_clause(input);
+        }
+        program.acts.push(Act { name, lambda });
+        Ok(())
+    }
+
+    /// `block Name(params) { .. }`
+    fn block(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+        let _: Ident = self.ask(input.parse())?;
+        let name = self.name(input, "a name after `block`")?;
+        let mut params = Vec::new();
+        if input.peek(token::Paren) {
+            params = self.group(input, |parser, content| Ok(parser.list(content, |_| None, Parser::block_param)))?;
+        }
+        if !input.peek(token::Brace) {
+            return self.expected(&format!("`{{` and the body of `{name}`"), input);
+        }
+        let body = self.body(input)?;
+        program.blocks.push(Block { name, params, body });
+        Ok(())
+    }
+
+    /// `name` or `name = default`
+    fn block_param(&mut self, input: ParseStream<'_>) -> Parsed<(Ident, Option<Expr>)> {
+        let name = self.name(input, "the name of an argument")?;
+        let mut default = None;
+        if input.peek(Token![=]) {
+            self.eat::<Token![=]>(input, "`=`")?;
+            default = Some(self.expr(input)?);
+        }
+        Ok((name, default))
     }
 
     /// `= expr ;`, or a broken expression.
@@ -131,19 +177,19 @@ impl Parser<'_> {
         if !signed {
             self.skip(input, |input| input.peek(token::Brace) || input.peek(Token![;]) || at_clause(input));
         }
-        let body_site = Site::from(input.cursor().span());
-        let body = if input.peek(token::Brace) {
-            self.group(input, |parser, content| Ok(parser.body(content))).unwrap_or_default()
-        } else {
-            if signed {
+        let site = Site::from(input.cursor().span());
+        let read = if input.peek(token::Brace) { self.body(input).ok() } else { None };
+        let body = read.unwrap_or_else(|| {
+            if signed && !input.peek(token::Brace) {
                 let _: Parsed<()> = self.expected(&format!("`{{` and the body of `{name}`"), input);
             }
             self.skip_to_clause(input);
-            vec![Stage::Broken]
-        };
+            let broken = Stage { kind: StageKind::Broken, alias: None, site };
+            Body { stages: vec![broken], site }
+        });
         self.owner = Owner::LastNet;
         let (losses, metrics) = (Vec::new(), Vec::new());
-        program.nets.push(Net { attrs, vis, name, inputs, outputs, body, body_site, losses, metrics });
+        program.nets.push(Net { attrs, vis, name, inputs, outputs, body, losses, metrics });
     }
 
     /// `<inputs -> outputs>`
@@ -205,60 +251,6 @@ impl Parser<'_> {
             Ok(())
         })?;
         Ok(Port { name, dtype, dims, site })
-    }
-
-    /// `stage, stage, ..`
-    fn body(&mut self, content: ParseStream<'_>) -> Vec<Stage> {
-        self.list(content, |_| Some(Stage::Broken), |parser, content| parser.stage(content).map(Stage::Layer))
-    }
-
-    fn stage(&mut self, input: ParseStream<'_>) -> Parsed<Layer> {
-        self.refuse_structure(input)?;
-        let name = self.name(input, "a layer or an activation")?;
-        let mut site = Site::from(&name);
-        if input.peek(Token![=]) || input.peek(Token![->]) {
-            return self.flows(input, &name);
-        }
-        let mut args = Vec::new();
-        if input.peek(token::Paren) {
-            site.end = input.cursor().span();
-            args = self.arguments(input)?;
-        }
-        if ["residual", "repeat", "concat"].iter().any(|word| name == word) || input.peek(token::Brace) {
-            self.errors.not_yet(&name, &format!("`{name} {{ .. }}`"));
-            return Err(Reported);
-        }
-        let mut alias = None;
-        if input.peek(Token![as]) {
-            self.eat::<Token![as]>(input, "`as`")?;
-            alias = Some(self.name(input, "a name after `as`")?);
-        }
-        Ok(Layer { name, args, alias, site })
-    }
-
-    /// Stages that are no layers.
-    fn refuse_structure(&mut self, input: ParseStream<'_>) -> Parsed<()> {
-        let what = if input.peek(Token![|]) {
-            "a function of its own (`|x| ..`)"
-        } else if input.peek(token::Brace) {
-            "a body within a body"
-        } else if input.peek(Token![let]) || input.peek(token::Paren) {
-            return self.flows(input, input.span());
-        } else {
-            return Ok(());
-        };
-        self.errors.not_yet(input.span(), what);
-        if input.parse::<Token![|]>().is_ok() {
-            self.skip(input, |input| input.peek(Token![|]));
-        }
-        Err(Reported)
-    }
-
-    /// `u = x -> ..;`: the whole body is of this form, so this is said once.
-    fn flows<T>(&mut self, input: ParseStream<'_>, site: impl Into<Site>) -> Parsed<T> {
-        self.errors.not_yet(site, "a body of named flows");
-        self.skip(input, |_| false);
-        Err(Reported)
     }
 
     /// `(value, name = value, ..)`

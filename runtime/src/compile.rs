@@ -9,7 +9,7 @@ use crate::fuse::{Fused, fuse};
 use crate::ir::{Graph, Role, Slots, verify};
 use crate::jit::{self, Code, Text};
 use crate::layers::Mode;
-use crate::lower::{lower, trainable};
+use crate::lower::{check, lower, trainable};
 use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
 use crate::optim::{Optimiser, attach};
@@ -69,7 +69,11 @@ pub struct Program {
 
 impl Program {
     /// Compiles a network for batches of up to `max_batch` rows.
-    pub fn new(definition: &'static Definition, purpose: Purpose<'_>, max_batch: usize) -> Result<Program, BuildError> {
+    pub fn new(
+        definition: &'static Definition<'static>,
+        purpose: Purpose<'_>,
+        max_batch: usize,
+    ) -> Result<Program, BuildError> {
         Program::of_graph(&simplified(definition, purpose)?, max_batch)
     }
 
@@ -98,7 +102,7 @@ fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
 }
 
 /// The graph for a purpose, before any rewrite.
-fn graph_for(definition: &'static Definition, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
         Purpose::Train(_) | Purpose::Gradients => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
@@ -129,13 +133,13 @@ fn graph_for(definition: &'static Definition, purpose: Purpose<'_>) -> Result<Gr
 }
 
 /// The graph that is compiled for a purpose.
-pub fn simplified(definition: &'static Definition, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+pub fn simplified(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     Ok(checked(simplify(&graph_for(definition, purpose)?)))
 }
 
 /// The text of a stage.
 pub fn text(
-    definition: &'static Definition,
+    definition: &'static Definition<'static>,
     stage: Stage,
     purpose: Purpose<'_>,
     max_batch: usize,
@@ -143,7 +147,7 @@ pub fn text(
     let infer = matches!(purpose, Purpose::Evaluate | Purpose::Predict);
     let mode = if infer { Mode::Infer } else { Mode::Train };
     Ok(match stage {
-        Stage::Static => definition.to_string(),
+        Stage::Static => check(definition)?.to_string(),
         Stage::Forward => lower(definition, mode)?.to_string(),
         Stage::Backward if infer => lower(definition, mode)?.to_string(),
         Stage::Backward => graph_for(definition, Purpose::Gradients)?.to_string(),

@@ -5,17 +5,12 @@ use crate::network::Place;
 /// Why a network could not be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BuildError {
-    /// A layer does not fit the shape it gets.
-    #[error("`{layer}` needs {needs}, found {found} ({}:{}:{})", place.file, place.line, place.column)]
-    Misfit {
-        /// As declared.
-        layer: &'static str,
-        /// The shape it needs.
-        needs: String,
-        /// The shape it got.
-        found: String,
-        /// Where it is declared.
-        place: Place,
+    /// A declaration that makes no sense, for a reason that lies in the value of a Rust constant: the macro does not see
+    /// those and reports everything else.
+    #[error("{}", mistakes.iter().map(|(place, message)| format!("{place}: {message}")).collect::<Vec<_>>().join("\n"))]
+    Declaration {
+        /// Where and what.
+        mistakes: Vec<(Place, String)>,
     },
     /// Training without a loss.
     #[error("`{network}` declares no loss, so it can't be trained; add `loss(...) = ...;`")]

@@ -7,6 +7,7 @@ pub mod ir;
 pub mod layers;
 pub mod functions;
 pub mod network;
+pub mod elaborate;
 pub mod error;
 pub mod lower;
 pub mod autodiff;

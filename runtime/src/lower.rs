@@ -1,37 +1,61 @@
-//! From the static description of a network to its forward graph.
+//! From a checked network to its forward graph.
 //!
-//! In: a [`Definition`] and a mode. Out: a graph with its outputs, loss, metrics and, in training, the next running
-//! statistics. Sizes are checked again, with the words of the macro, because a description may be written by hand.
+//! In: a [`Definition`], which is checked first, and a mode. Out: a graph with its outputs, loss, metrics and, in training,
+//! the next running statistics.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::elaborate::{Action, Elaborated, Step, elaborate, settled};
 use crate::error::BuildError;
+use crate::functions::FunctionDef;
+use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Slots};
-use crate::layers::{Gain, Mode, Scope};
-use crate::network::{BinaryOp, Definition, Expr, Port, Stage};
+use crate::layers::{Arg, Mode, Scope};
+use crate::network::{Act, BinaryOp, Definition, Expr, Port};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
 
+/// Checks a network, with the words of the macro: a size that comes from a Rust constant is known only now.
+pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'static>, BuildError> {
+    let (network, mistakes) = elaborate(definition);
+    match &mistakes[..] {
+        [] => Ok(network),
+        mistakes => Err(BuildError::Declaration {
+            mistakes: mistakes.iter().map(|mistake| (definition.place(mistake.at), mistake.message.clone())).collect(),
+        }),
+    }
+}
+
 /// Lowers a network.
-pub fn lower(definition: &'static Definition, mode: Mode) -> Result<Graph, BuildError> {
-    let mut lowering = Lowering { b: Builder::new(Graph::default()), mode, values: HashMap::new() };
-    lowering.slots(definition);
-    let result = lowering.body(definition)?;
-    lowering.outputs(definition, result);
-    lowering.expressions(definition);
+pub fn lower(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
+    let network = check(definition)?;
+    let b = Builder::new(Graph::default());
+    let mut lowering = Lowering { definition, b, mode, values: HashMap::new() };
+    lowering.slots();
+    let input = lowering.values[definition.inputs[0].name];
+    let result = lowering.steps(&network.body, input);
+    lowering.outputs(result);
+    lowering.expressions();
     Ok(lowering.b.finish())
 }
 
 struct Lowering {
+    definition: &'static Definition<'static>,
     b: Builder,
     mode: Mode,
-    values: HashMap<&'static str, NodeId>,
+    /// Ports, named values and parameters by path.
+    values: HashMap<Rc<str>, NodeId>,
 }
 
+/// What the names in an expression stand for: those of a function of the user's own, or those of the network.
+type Names<'n> = Option<&'n [(&'static str, NodeId)]>;
+
 impl Lowering {
-    fn slots(&mut self, definition: &'static Definition) {
-        let slot = |port: &Port, target| InputSlot { name: port.name, ty: port.ty(), target, classes: None };
+    fn slots(&mut self) {
+        let definition = self.definition;
+        let slot =
+            |port: &Port<'static>, target| InputSlot { name: port.name, ty: port.known(), target, classes: None };
         let inputs = definition.inputs.iter().map(|port| slot(port, false));
         let targets = definition.targets.iter().map(|port| slot(port, true));
         *self.b.graph_mut() = Graph {
@@ -45,96 +69,213 @@ impl Lowering {
         };
         for (index, port) in definition.inputs.iter().enumerate() {
             let node = self.b.input(index);
-            self.values.insert(port.name, node);
+            self.values.insert(Rc::from(port.name), node);
         }
     }
 
-    fn body(&mut self, definition: &'static Definition) -> Result<NodeId, BuildError> {
-        let mut x = self.values[definition.inputs[0].name];
-        for (index, stage) in definition.body.iter().enumerate() {
-            x = self.stage(stage, gain_of_next(&definition.body[index + 1..]), x)?;
-            if let Some(name) = stage.name {
-                self.values.insert(name, x);
+    fn steps(&mut self, steps: &[Step<'static>], x: NodeId) -> NodeId {
+        steps.iter().fold(x, |x, step| self.step(step, x))
+    }
+
+    fn step(&mut self, step: &Step<'static>, x: NodeId) -> NodeId {
+        let y = match &step.action {
+            Action::Layer(layer, args, next) => {
+                for param in (layer.params)(&self.b.shape(x), args, *next) {
+                    self.slot(&step.path, param.name, param.shape, param.init, param.kind);
+                }
+                self.b.enter(Rc::clone(&step.path));
+                let mut scope = Scope::new(&mut self.b, args, self.mode, &step.path);
+                (layer.lower)(&mut scope, x)
             }
+            Action::Act(index, starts) => {
+                let act = &self.definition.acts[*index];
+                self.b.enter(Rc::clone(&step.path));
+                let mut operands = vec![x];
+                for (&(name, _), &start) in act.extras.iter().zip(*starts) {
+                    let slot =
+                        self.slot(&step.path, name, Vec::new(), Init::Constant(start as f32), SlotKind::Parameter);
+                    operands.push(self.b.param(slot));
+                }
+                let shape = self.b.shape(x);
+                let y = self.function(act, &operands);
+                self.b.spread(y, &shape)
+            }
+            Action::Sequence(steps) => self.steps(steps, x),
+            Action::Residual(body, skip) => {
+                let long = self.steps(body, x);
+                let short = self.steps(skip, x);
+                self.b.enter(Rc::clone(&step.path));
+                self.b.add(long, short)
+            }
+        };
+        debug_assert_eq!(self.b.shape(y), step.shape, "`{}` keeps its shape rule", step.text);
+        if step.named {
+            self.values.insert(Rc::clone(&step.path), y);
         }
-        Ok(x)
+        y
     }
 
-    fn stage(&mut self, stage: &'static Stage, next: Gain, x: NodeId) -> Result<NodeId, BuildError> {
-        let shape = self.b.shape(x);
-        let expected = (stage.layer.shape)(&shape, stage.args).map_err(|misfit| BuildError::Misfit {
-            layer: stage.text,
-            needs: misfit.needs,
-            found: shape.declared(),
-            place: stage.place,
-        })?;
-        for param in (stage.layer.params)(&shape, stage.args, next) {
-            let name = format!("{}.{}", stage.path, param.name);
-            let slot = ParamSlot { name, shape: param.shape, init: param.init, kind: param.kind };
-            self.b.graph_mut().slots.params.push(slot);
-        }
-        self.b.enter(Rc::from(stage.path));
-        let mut scope = Scope::new(&mut self.b, stage.args, self.mode, stage.path);
-        let y = (stage.layer.lower)(&mut scope, x);
-        debug_assert_eq!(self.b.shape(y), expected, "{} keeps its shape rule", stage.layer.name);
-        Ok(y)
+    fn slot(&mut self, path: &str, name: &str, shape: Vec<usize>, init: Init, kind: SlotKind) -> usize {
+        let params = &mut self.b.graph_mut().slots.params;
+        params.push(ParamSlot { name: format!("{path}.{name}"), shape, init, kind });
+        params.len() - 1
     }
 
-    fn outputs(&mut self, definition: &'static Definition, result: NodeId) {
-        self.values.insert(definition.outputs[0].name, result);
+    fn outputs(&mut self, result: NodeId) {
+        self.values.insert(Rc::from(self.definition.outputs[0].name), result);
         self.b.graph_mut().outputs.push(Output { role: Role::Output(0), node: result });
     }
 
-    fn expressions(&mut self, definition: &'static Definition) {
+    fn expressions(&mut self) {
+        let definition = self.definition;
         self.b.enter(Rc::from(""));
         for (index, port) in definition.targets.iter().enumerate() {
             let node = self.b.input(definition.inputs.len() + index);
-            self.values.insert(port.name, node);
+            self.values.insert(Rc::from(port.name), node);
         }
-        if let Some(loss) = &definition.loss {
-            self.b.enter(Rc::from("loss"));
-            let node = self.expr(loss);
-            self.b.graph_mut().outputs.push(Output { role: Role::Loss, node });
-        }
-        for (index, metric) in definition.metrics.iter().enumerate() {
-            self.b.enter(Rc::from(metric.name));
-            let node = self.expr(&metric.expr);
-            self.b.graph_mut().outputs.push(Output { role: Role::Metric(index), node });
+        let metrics = definition.metrics.iter().enumerate().map(|(index, metric)| (Role::Metric(index), metric));
+        for (role, clause) in definition.loss.iter().map(|loss| (Role::Loss, loss)).chain(metrics) {
+            self.b.enter(Rc::from(clause.name));
+            let node = self.expr(&clause.expr, None);
+            self.b.graph_mut().outputs.push(Output { role, node });
         }
     }
 
-    fn expr(&mut self, expr: &'static Expr) -> NodeId {
-        match expr {
-            Expr::Number(value) => self.b.constant(*value, &Shape::scalar()),
-            Expr::Name(name) => self.name(name),
-            Expr::Neg(x) => {
-                let x = self.expr(x);
+    fn expr(&mut self, expr: &Expr<'static>, names: Names<'_>) -> NodeId {
+        match *expr {
+            Expr::Number(value) | Expr::Constant(value, _) => self.b.constant(value, &Shape::scalar()),
+            Expr::Name(name) => match names {
+                Some(names) => {
+                    let (_, node) =
+                        names.iter().find(|(known, _)| *known == name).expect("the macro resolved every name");
+                    *node
+                }
+                None => self.name(name),
+            },
+            Expr::Path(path, _) => self.name(path),
+            Expr::Neg(_, x) => {
+                let x = self.expr(x, names);
                 self.b.neg(x)
             }
-            Expr::Binary(op, x, y) => {
-                let (x, y) = (self.expr(x), self.expr(y));
-                self.binary(*op, x, y)
+            Expr::Binary(op, _, x, y) => {
+                let (x, y) = (self.expr(x, names), self.expr(y, names));
+                self.binary(op, x, y)
             }
-            Expr::Call(function, args, operands) => {
-                let operands: Vec<NodeId> = operands.iter().map(|operand| self.expr(operand)).collect();
-                (function.lower)(&mut self.b, args, &operands)
+            Expr::If(_, condition, x, y) => self.choice(condition, x, y, names),
+            Expr::Call(function, _, args, [Expr::Weights(_)]) => {
+                self.over_weights(function, &settled(function.args, args))
             }
-            Expr::Apply(layer, args, x) => {
-                let x = self.expr(x);
+            Expr::Call(function, _, args, operands) => {
+                let operands: Vec<NodeId> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+                (function.lower)(&mut self.b, &settled(function.args, args), &operands)
+            }
+            Expr::Apply(layer, _, args, x) => {
+                let x = self.expr(x, names);
                 let function = layer.function.expect("only pure functions are applied in expressions");
-                function(&mut self.b, args, x)
+                function(&mut self.b, &settled(layer.args, args), x)
+            }
+            Expr::Inline(index, _, operands) => {
+                let operands: Vec<NodeId> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+                self.function(&self.definition.acts[index], &operands)
+            }
+            Expr::Weights(_) | Expr::Broken => unreachable!("the network was checked"),
+        }
+    }
+
+    /// A function of the user's own, applied to a value and the values of its numbers.
+    fn function(&mut self, act: &'static Act<'static>, operands: &[NodeId]) -> NodeId {
+        let names = std::iter::once(act.operand).chain(act.extras.iter().map(|(name, _)| *name));
+        let names: Vec<(&str, NodeId)> = names.zip(operands.iter().copied()).collect();
+        self.expr(&act.expr, Some(&names))
+    }
+
+    /// The function of every weight, added up.
+    fn over_weights(&mut self, function: &'static FunctionDef, args: &[Arg]) -> NodeId {
+        let slots = self.b.graph().slots.params.iter().enumerate();
+        let weights: Vec<usize> =
+            slots.filter(|(_, slot)| slot.kind == SlotKind::Weight).map(|(index, _)| index).collect();
+        let terms: Vec<NodeId> = weights
+            .into_iter()
+            .map(|index| {
+                let weight = self.b.param(index);
+                (function.lower)(&mut self.b, args, &[weight])
+            })
+            .collect();
+        let sum = terms.into_iter().reduce(|sum, term| self.b.add(sum, term));
+        sum.expect("a network without weights was refused")
+    }
+
+    /// `if p { x } else { y }`. Both branches are computed and one is taken; so that the other has no influence on
+    /// gradients, not even with an infinite slope, what a branch reads passes a gate: its own value, of which only the
+    /// elements that take the branch have a gradient.
+    fn choice(&mut self, condition: &Expr<'static>, x: &Expr<'static>, y: &Expr<'static>, names: Names<'_>) -> NodeId {
+        let mask = self.expr(condition, names);
+        let open = self.branch(x, names, mask, true);
+        let shut = self.branch(y, names, mask, false);
+        let b = &mut self.b;
+        let [mask_shape, open_shape, shut_shape] = [mask, open, shut].map(|node| b.shape(node));
+        let shape = [mask_shape, open_shape, shut_shape].into_iter().max_by_key(Shape::rank).expect("three shapes");
+        let [mask, open, shut] = [mask, open, shut].map(|node| b.spread(node, &shape));
+        b.select(mask, open, shut)
+    }
+
+    fn branch(&mut self, branch: &Expr<'static>, names: Names<'_>, mask: NodeId, taken: bool) -> NodeId {
+        let mut used = Vec::new();
+        used_names(branch, &mut used);
+        match names {
+            Some(names) => {
+                let gated: Vec<(&str, NodeId)> = names
+                    .iter()
+                    .map(
+                        |&(name, node)| {
+                            if used.contains(&name) { (name, self.gate(mask, node, taken)) } else { (name, node) }
+                        },
+                    )
+                    .collect();
+                self.expr(branch, Some(&gated))
+            }
+            None => {
+                // The gates are in place of the values while the branch is read.
+                let kept: Vec<(Rc<str>, NodeId)> = used.iter().map(|&name| (Rc::from(name), self.name(name))).collect();
+                for (name, node) in &kept {
+                    let gated = self.gate(mask, *node, taken);
+                    self.values.insert(Rc::clone(name), gated);
+                }
+                let result = self.expr(branch, None);
+                self.values.extend(kept);
+                result
             }
         }
     }
 
-    fn name(&mut self, name: &'static str) -> NodeId {
+    /// The value itself; its gradient is zero where the branch is not taken.
+    fn gate(&mut self, mask: NodeId, x: NodeId, taken: bool) -> NodeId {
+        let b = &mut self.b;
+        if b.ty(x).dtype != DType::F32 {
+            return x;
+        }
+        let [mask_shape, shape] = [mask, x].map(|node| b.shape(node));
+        // A value of another shape cannot be told element by element which branch it serves.
+        let shape = match (mask_shape.rank(), shape.rank()) {
+            (0, _) => shape,
+            (_, 0) => mask_shape,
+            _ if mask_shape == shape => shape,
+            _ => return x,
+        };
+        let x = b.spread(x, &shape);
+        let mask = b.spread(mask, &shape);
+        let fixed = b.detach(x);
+        if taken { b.select(mask, x, fixed) } else { b.select(mask, fixed, x) }
+    }
+
+    fn name(&mut self, name: &str) -> NodeId {
         if let Some(&node) = self.values.get(name) {
             return node;
         }
         let params = &self.b.graph().slots.params;
         let index = params.iter().position(|slot| slot.name == name).expect("the macro resolved every name");
         let node = self.b.param(index);
-        self.values.insert(name, node);
+        self.values.insert(Rc::from(name), node);
         node
     }
 
@@ -164,18 +305,22 @@ impl Lowering {
     }
 }
 
-/// What the next activation asks of the weights before it; layers in between that keep the scale are passed over.
-fn gain_of_next(rest: &[Stage]) -> Gain {
-    for stage in rest {
-        if let Some(gain) = stage.layer.gain {
-            return gain;
+/// The names and paths that an expression reads.
+fn used_names(expr: &Expr<'static>, used: &mut Vec<&'static str>) {
+    match *expr {
+        Expr::Name(name) | Expr::Path(name, _) => {
+            if !used.contains(&name) {
+                used.push(name);
+            }
         }
-        let owns_weights = stage.layer.args.iter().any(|arg| arg.name == "init");
-        if owns_weights {
-            break;
+        Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => used_names(x, used),
+        Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| used_names(x, used)),
+        Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| used_names(x, used)),
+        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => {
+            operands.iter().for_each(|x| used_names(x, used));
         }
+        Expr::Number(_) | Expr::Constant(..) | Expr::Weights(_) | Expr::Broken => {}
     }
-    Gain::Xavier
 }
 
 /// The parameters that training changes.

@@ -1,70 +1,53 @@
 //! The static description of a declared network: what `network!` expands to, in constants.
 //!
-//! In: the declaration, parsed, resolved and checked by the macro. Out: what `lower` turns into a graph. Names are
-//! resolved (a stage points at its layer, a call at its function); sizes are numbers; nothing is computed here.
+//! In: the declaration, parsed and resolved by the macro. Out: what `elaborate` checks and unfolds, in the macro and again
+//! at run time. Names are resolved (a stage points at its layer, a call at its function) and blocks are written out;
+//! repeated bodies are not, and a size that comes from a Rust constant is known at run time alone. Nothing is computed here.
 
-mod print;
+pub mod number;
 
 use crate::functions::FunctionDef;
 use crate::layers::{Arg, LayerDef};
-use crate::types::{DType, Dim, Shape, TensorType};
+use crate::types::{DType, Shape, TensorType};
+
+pub use number::{Number, Outcome};
 
 /// A declared network.
 #[derive(Debug)]
-pub struct Definition {
+pub struct Definition<'a> {
     /// The name of the type.
-    pub name: &'static str,
+    pub name: &'a str,
     /// What flows in.
-    pub inputs: &'static [Port],
+    pub inputs: &'a [Port<'a>],
     /// What flows out.
-    pub outputs: &'static [Port],
+    pub outputs: &'a [Port<'a>],
     /// What the loss and the metrics compare with.
-    pub targets: &'static [Port],
+    pub targets: &'a [Port<'a>],
+    /// Functions of the user's own, named or not.
+    pub acts: &'a [Act<'a>],
     /// The stages, each applied to the result of the one before.
-    pub body: &'static [Stage],
+    pub body: &'a [Stage<'a>],
     /// What training makes small: an expression without axes.
-    pub loss: Option<Expr>,
+    pub loss: Option<Clause<'a>>,
     /// What is reported beside the loss.
-    pub metrics: &'static [Metric],
+    pub metrics: &'a [Clause<'a>],
+    /// Where each [`At`] is.
+    pub places: &'a [Place],
 }
 
-/// A named tensor at the edge of a network.
-#[derive(Clone, Copy, Debug)]
-pub struct Port {
-    /// The name in the declaration.
-    pub name: &'static str,
-    /// The element type.
-    pub dtype: DType,
-    /// The extents.
-    pub dims: &'static [Dim],
-}
-
-impl Port {
-    /// The type of the tensor.
-    pub fn ty(&self) -> TensorType {
-        TensorType { dtype: self.dtype, shape: Shape(self.dims.to_vec()) }
+impl Definition<'_> {
+    /// Where something is declared.
+    pub fn place(&self, at: At) -> Place {
+        self.places.get(at.0 as usize).copied().unwrap_or_default()
     }
 }
 
-/// One stage of a body: a layer and its arguments, all of them, defaults filled in.
-#[derive(Debug)]
-pub struct Stage {
-    /// The layer.
-    pub layer: &'static LayerDef,
-    /// One value for each of the layer's declared arguments, in their order.
-    pub args: &'static [Arg],
-    /// The path that names its parameters and its lines in the IR: `dense1`, or the name given with `as`.
-    pub path: &'static str,
-    /// The name under which losses and metrics know the result.
-    pub name: Option<&'static str>,
-    /// As the declaration writes it: `Dense(256)`.
-    pub text: &'static str,
-    /// Where the declaration writes it.
-    pub place: Place,
-}
+/// Something that a message may point at: an index into the places of the definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct At(pub u32);
 
 /// A position in the user's source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The file, as rustc names it.
     pub file: &'static str,
@@ -74,30 +57,140 @@ pub struct Place {
     pub column: u32,
 }
 
-/// A metric: its name and its expression.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A named tensor at the edge of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Port<'a> {
+    /// The name in the declaration, or the one it has by default.
+    pub name: &'a str,
+    /// Whether the declaration gives the name.
+    pub named: bool,
+    /// The element type.
+    pub dtype: DType,
+    /// The extents.
+    pub dims: &'a [Extent<'a>],
+    /// The brackets.
+    pub at: At,
+}
+
+/// An extent of a port.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent<'a> {
+    /// The batch.
+    Batch(At),
+    /// A size.
+    Size(Number<'a>),
+}
+
+/// One stage of a body.
 #[derive(Debug)]
-pub struct Metric {
+pub struct Stage<'a> {
+    /// What it does.
+    pub kind: Kind<'a>,
+    /// Its part of the path that names its parameters and its lines in the IR: `dense1`, or the name given with `as`.
+    pub segment: &'a str,
+    /// Whether the segment was given with `as`, so that losses and metrics know the result by it.
+    pub named: bool,
+    /// As the declaration writes it: `Dense(256)`.
+    pub text: &'a str,
+    /// Where the declaration writes it.
+    pub at: At,
+}
+
+/// What a stage does.
+#[derive(Debug)]
+pub enum Kind<'a> {
+    /// A layer and its arguments, all of them, defaults filled in.
+    Layer(&'static LayerDef, &'a [Value<'a>]),
+    /// The function of this index, and how its trainable numbers start.
+    Act(usize, &'a [f64]),
+    /// The stages of a block.
+    Block(&'a [Stage<'a>]),
+    /// The result of a body added to that of a shortcut, or to what came in.
+    Residual {
+        /// The body.
+        body: &'a [Stage<'a>],
+        /// The shortcut, if there is one.
+        skip: Option<&'a [Stage<'a>]>,
+    },
+    /// A body several times over, each copy with parameters of its own.
+    Repeat {
+        /// How often, at least once.
+        count: Number<'a>,
+        /// The body.
+        body: &'a [Stage<'a>],
+    },
+    /// A mistake that the macro has reported; never in a program that compiles.
+    Broken,
+}
+
+/// The value of an argument, as far as the macro knows it.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Known and checked.
+    Known(Arg),
+    /// Calculated from a Rust constant.
+    Calculated(Number<'a>),
+    /// A mistake that the macro has reported; never in a program that compiles.
+    Broken,
+}
+
+/// A function of the user's own: `|x, beta = 1.0| x * sigmoid(beta * x)`.
+#[derive(Debug)]
+pub struct Act<'a> {
+    /// The name, or none for a function written into a body.
+    pub name: Option<&'a str>,
+    /// The name of the value that it is applied to.
+    pub operand: &'a str,
+    /// The names of its trainable numbers, and how they start.
+    pub extras: &'a [(&'a str, f64)],
+    /// What it computes.
+    pub expr: Expr<'a>,
+}
+
+/// The loss or a metric.
+#[derive(Debug)]
+pub struct Clause<'a> {
     /// The name of the field in the step's report.
-    pub name: &'static str,
+    pub name: &'a str,
     /// The expression, without axes.
-    pub expr: Expr,
+    pub expr: Expr<'a>,
+    /// Where the expression stands.
+    pub at: At,
 }
 
 /// An expression over outputs, named values, targets and parameters.
-#[derive(Debug)]
-pub enum Expr {
+#[derive(Clone, Copy, Debug)]
+pub enum Expr<'a> {
     /// A literal.
     Number(f64),
-    /// An output, a value named with `as`, a target, an input, or a parameter by its path (`dense1.weight`).
-    Name(&'static str),
+    /// A Rust constant, whose value the macro does not see.
+    Constant(f64, At),
+    /// An output, a value named with `as`, a target or an input; in a function of the user's own, one of its names.
+    Name(&'a str),
+    /// `dense1.weight`: a parameter, or a value named inside a structure, by its path.
+    Path(&'a str, At),
+    /// The weights of all layers: only as the operand of a function that sums over them.
+    Weights(At),
     /// `-x`.
-    Neg(&'static Expr),
+    Neg(At, &'a Expr<'a>),
     /// `x + y` and the like; a scalar operand spreads over the other's shape.
-    Binary(BinaryOp, &'static Expr, &'static Expr),
+    Binary(BinaryOp, At, &'a Expr<'a>, &'a Expr<'a>),
+    /// `if p { x } else { y }`, element by element. A gradient flows through the branch taken alone.
+    If(At, &'a Expr<'a>, &'a Expr<'a>, &'a Expr<'a>),
     /// `huber(x, y, delta = 2.0)`: a function, the values of all its options, and its operands.
-    Call(&'static FunctionDef, &'static [Arg], &'static [Expr]),
+    Call(&'static FunctionDef, At, &'a [Value<'a>], &'a [Expr<'a>]),
     /// `gelu(x)`: a layer without parameters, applied to a value, with its arguments.
-    Apply(&'static LayerDef, &'static [Arg], &'static Expr),
+    Apply(&'static LayerDef, At, &'a [Value<'a>], &'a Expr<'a>),
+    /// The user's function of this index, applied to a value, with a value for each of its trainable numbers.
+    Inline(usize, At, &'a [Expr<'a>]),
+    /// A mistake that the macro has reported; never in a program that compiles.
+    Broken,
 }
 
 /// The infix operators of expressions.

@@ -10,7 +10,7 @@ use gradloom_runtime::interp::{Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, ParamSlot, Role, ScalarSlot, verify};
 use gradloom_runtime::layers::{self, Arg, ArgDef, LayerDef, Mode};
 use gradloom_runtime::lower::{lower, trainable};
-use gradloom_runtime::network::{Definition, Expr, Port};
+use gradloom_runtime::network::{Definition, Expr};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::bound::Bound;
@@ -186,7 +186,7 @@ fn loss_graph(case: &Case, prediction: &str, lower: impl Fn(&mut Builder, &[Node
 }
 
 /// One batch norm of three features.
-pub fn batch_norm(every: u64) -> &'static Definition {
+pub fn batch_norm(every: u64) -> &'static Definition<'static> {
     let args = [Arg::Float(0.9), Arg::Float(1e-5), Arg::Int(every)];
     handmade::single_layer(&layers::BATCH_NORM, &args, handmade::port("x", &[Dim::B, Dim::Fixed(3)]))
 }
@@ -310,7 +310,7 @@ fn batch_norm_does_not_cancel_where_the_mean_is_10_000_deviations() {
 }
 
 /// The layer of a block of `layers.txt`, of five features, with its defaults; the blocks differ in what else they name.
-pub fn layer_with_parameters(name: &str) -> &'static Definition {
+pub fn layer_with_parameters(name: &str) -> &'static Definition<'static> {
     let stem = name.trim_end_matches("_large_mean");
     let layer = layers::ALL.iter().find(|layer| layer.stem == stem).expect("the block is named after a layer");
     let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("the layer has defaults")).collect();
@@ -358,14 +358,14 @@ fn layers_with_parameters_are_those_of_pytorch_forward_and_backward() {
 }
 
 /// `x: [B, 5] -> Dense(7), BatchNorm, relu, Dense(4), tanh, Dense(3)` with `cross_entropy(logits, labels)`.
-pub fn network() -> &'static Definition {
+pub fn network() -> &'static Definition<'static> {
     let dense = |n, path| handmade::stage(&layers::DENSE, &[Arg::Int(n), Arg::Flag(true), Arg::Word("auto")], path);
     let norm = [Arg::Float(0.9), Arg::Float(1e-5), Arg::Int(1)];
     handmade::leak(Definition {
         name: "Network",
         inputs: handmade::leak([handmade::port("x", &[Dim::B, Dim::Fixed(5)])]),
         outputs: handmade::leak([handmade::port("logits", &[Dim::B, Dim::Fixed(3)])]),
-        targets: handmade::leak([Port { name: "labels", dtype: DType::U8, dims: &[Dim::B] }]),
+        targets: handmade::leak([handmade::port_of(DType::U8, "labels", &[Dim::B])]),
         body: handmade::leak([
             dense(7, "dense1"),
             handmade::stage(&layers::BATCH_NORM, &norm, "batch_norm1"),
@@ -374,11 +374,16 @@ pub fn network() -> &'static Definition {
             handmade::stage(&layers::TANH, &[], "tanh1"),
             dense(3, "dense3"),
         ]),
-        loss: Some(Expr::Call(
-            &functions::CROSS_ENTROPY,
-            &[Arg::Float(0.0)],
-            handmade::leak([Expr::Name("logits"), Expr::Name("labels")]),
+        loss: Some(handmade::clause(
+            "loss",
+            handmade::call(
+                &functions::CROSS_ENTROPY,
+                &[Arg::Float(0.0)],
+                vec![Expr::Name("logits"), Expr::Name("labels")],
+            ),
         )),
+        acts: &[],
+        places: &[],
         metrics: &[],
     })
 }

@@ -1,10 +1,12 @@
 //! Graphs and definitions written by hand, where `network!` would hide what a test is about.
 
-use gradloom_runtime::functions;
+use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::init::Init;
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, ParamSlot, Role, SlotKind};
 use gradloom_runtime::layers::{Arg, LayerDef};
-use gradloom_runtime::network::{BinaryOp, Definition, Expr, Place, Port, Stage};
+use gradloom_runtime::network::{
+    At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value,
+};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 /// Adds a parameter of this shape to a graph.
@@ -85,27 +87,63 @@ pub fn leak<T>(value: T) -> &'static T {
 }
 
 /// A port of f32.
-pub fn port(name: &'static str, dims: &[Dim]) -> Port {
-    Port { name, dtype: DType::F32, dims: leak(dims.to_vec()) }
+pub fn port(name: &'static str, dims: &[Dim]) -> Port<'static> {
+    port_of(DType::F32, name, dims)
+}
+
+/// A port of another type.
+pub fn port_of(dtype: DType, name: &'static str, dims: &[Dim]) -> Port<'static> {
+    let extent = |dim: &Dim| match *dim {
+        Dim::Batch(_) => Extent::Batch(At(0)),
+        Dim::Fixed(n) => Extent::Size(number(n)),
+    };
+    Port { name, named: true, dtype, dims: leak(dims.iter().map(extent).collect::<Vec<_>>()), at: At(0) }
+}
+
+/// A size that is known.
+pub fn number(n: usize) -> Number<'static> {
+    Number { value: Outcome::Int(n as i64), text: "n", at: At(0) }
 }
 
 /// One stage, under this path.
-pub fn stage(layer: &'static LayerDef, args: &[Arg], path: &'static str) -> Stage {
-    let place = Place { file: file!(), line: line!(), column: column!() };
-    Stage { layer, args: leak(args.to_vec()), path, name: None, text: layer.name, place }
+pub fn stage(layer: &'static LayerDef, args: &[Arg], segment: &'static str) -> Stage<'static> {
+    let kind = Kind::Layer(layer, leak(values(args)));
+    Stage { kind, segment, named: false, text: layer.name, at: At(0) }
+}
+
+/// Arguments that are known.
+pub fn values(args: &[Arg]) -> Vec<Value<'static>> {
+    args.iter().map(|arg| Value::Known(*arg)).collect()
+}
+
+/// The loss, or a metric.
+pub fn clause(name: &'static str, expr: Expr<'static>) -> Clause<'static> {
+    Clause { name, expr, at: At(0) }
+}
+
+/// `f(x, ..)` with these values of its options.
+pub fn call(function: &'static FunctionDef, args: &[Arg], operands: Vec<Expr<'static>>) -> Expr<'static> {
+    Expr::Call(function, At(0), leak(values(args)), leak(operands))
+}
+
+/// `x op y`
+pub fn binary(op: BinaryOp, x: Expr<'static>, y: Expr<'static>) -> Expr<'static> {
+    Expr::Binary(op, At(0), leak(x), leak(y))
 }
 
 /// A network of one layer with the loss `sum(out * weights)`.
-pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port) -> &'static Definition {
-    let shape = (layer.shape)(&input.ty().shape, args).expect("the input suits the layer");
-    let product = Expr::Binary(BinaryOp::Mul, leak(Expr::Name("out")), leak(Expr::Name("weights")));
+pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port<'static>) -> &'static Definition<'static> {
+    let shape = (layer.shape)(&input.known().shape, args).expect("the input suits the layer");
+    let product = binary(BinaryOp::Mul, Expr::Name("out"), Expr::Name("weights"));
     leak(Definition {
         name: "SingleLayer",
         inputs: leak([input]),
         outputs: leak([port("out", &shape.0)]),
         targets: leak([port("weights", &shape.0)]),
+        acts: &[],
         body: leak([stage(layer, args, layer.stem)]),
-        loss: Some(Expr::Call(&functions::SUM, &[], leak([product]))),
+        loss: Some(clause("loss", call(&functions::SUM, &[], vec![product]))),
         metrics: &[],
+        places: &[],
     })
 }

@@ -13,6 +13,7 @@ mod fusion;
 mod golden;
 mod golden_file;
 mod handmade;
+mod language;
 mod layers;
 mod ops;
 mod passes;

@@ -27,7 +27,7 @@ network! {
 }
 
 /// The kernels of a training step.
-fn trained(definition: &'static Definition, optimiser: &dyn Optimiser) -> Fused {
+fn trained(definition: &'static Definition<'static>, optimiser: &dyn Optimiser) -> Fused {
     fuse(&simplified(definition, Purpose::Train(optimiser)).expect("the network is sound"))
 }
 

@@ -39,7 +39,11 @@ fn run(cases: u32, most: usize, from_environment: bool) {
             let definition = spec.definition();
             let purpose = Purpose::Train(&*spec.optimiser());
             let kernels = simplified(definition, purpose).map(|graph| fuse(&graph).to_string());
-            panic!("{reason}\n{spec:?}\n{definition}\n\n{}", kernels.unwrap_or_else(|error| error.to_string()));
+            panic!(
+                "{reason}\n{spec:?}\n{}\n\n{}",
+                gradloom_runtime::elaborate::elaborate(definition).0,
+                kernels.unwrap_or_else(|error| error.to_string())
+            );
         }
         Err(error) => panic!("{error}"),
     }
@@ -61,7 +65,7 @@ fn check(spec: &Spec) -> Result<(), TestCaseError> {
 
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others.
 pub fn compare_programs(
-    definition: &'static Definition,
+    definition: &'static Definition<'static>,
     optimiser: Box<dyn Optimiser>,
     batches: &[usize],
     seed: u64,

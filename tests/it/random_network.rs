@@ -2,14 +2,14 @@
 
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::network::{BinaryOp, Definition, Expr, Metric, Port, Stage};
+use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Port, Stage};
 use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
 use gradloom_runtime::types::{DType, Dim, Shape};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::handmade::{self, leak};
+use crate::handmade::{self, binary, leak};
 
 /// What a network is drawn as.
 #[derive(Clone, Debug)]
@@ -145,11 +145,12 @@ impl Spec {
     }
 
     /// As `network!` would declare it.
-    pub fn definition(&self) -> &'static Definition {
+    pub fn definition(&self) -> &'static Definition<'static> {
         let sample: Vec<Dim> = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n))).collect();
         let body = self.body();
-        let weight: &'static str = leak(format!("{}.weight", body[body.len() - 1].path));
-        let names: Vec<&'static str> = body.iter().filter_map(|stage| stage.name).chain(["x", "out", weight]).collect();
+        let weight: &'static str = leak(format!("{}.weight", body[body.len() - 1].segment));
+        let named = body.iter().filter(|stage| stage.named).map(|stage| stage.segment);
+        let names: Vec<&'static str> = named.chain(["x", "out", weight]).collect();
         let output = Shape(vec![Dim::B, Dim::Fixed(self.outputs)]);
         let (targets, loss) = self.main_term(&output);
         let term = self.term.map(|(term, value)| (TERMS[term])(names[value % names.len()]));
@@ -164,13 +165,15 @@ impl Spec {
             outputs: leak([handmade::port("out", &output.0)]),
             targets: leak(targets),
             body: leak(body),
-            loss: Some(loss),
+            acts: &[],
+            loss: Some(handmade::clause("loss", loss)),
+            places: &[],
             metrics: leak(self.metrics(names[self.seed as usize % names.len()])),
         })
     }
 
-    fn body(&self) -> Vec<Stage> {
-        let mut body: Vec<Stage> = Vec::new();
+    fn body(&self) -> Vec<Stage<'static>> {
+        let mut body: Vec<Stage<'static>> = Vec::new();
         if self.input.len() > 1 {
             if let Some(layer) = self.first {
                 let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("it has defaults")).collect();
@@ -192,21 +195,21 @@ impl Spec {
             };
             let path = leak(format!("{}{index}", definition.stem));
             let stage = handmade::stage(definition, &args, path);
-            body.push(Stage { name: (index < self.stages.len()).then_some(path), ..stage });
+            body.push(Stage { named: index < self.stages.len(), ..stage });
         }
         body
     }
 
-    fn main_term(&self, output: &Shape) -> (Vec<Port>, Option<Expr>) {
-        let ids = Port { name: "target", dtype: DType::U8, dims: &[Dim::B] };
+    fn main_term(&self, output: &Shape) -> (Vec<Port<'static>>, Option<Expr<'static>>) {
+        let ids = handmade::port_of(DType::U8, "target", &[Dim::B]);
         let floats = handmade::port("target", &output.0);
         let call = |function| Some(call(function, vec![Expr::Name("out"), Expr::Name("target")]));
         match self.loss {
             Loss::CrossEntropy => (vec![ids], call(&functions::CROSS_ENTROPY)),
             Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
             Loss::Smoothed => {
-                let operands = leak([Expr::Name("out"), Expr::Name("target")]);
-                (vec![ids], Some(Expr::Call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1)], operands)))
+                let operands = vec![Expr::Name("out"), Expr::Name("target")];
+                (vec![ids], Some(handmade::call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1)], operands)))
             }
             Loss::Mse => (vec![floats], call(&functions::MSE)),
             Loss::Mae => (vec![floats], call(&functions::MAE)),
@@ -216,61 +219,62 @@ impl Spec {
         }
     }
 
-    fn metrics(&self, value: &'static str) -> Vec<Metric> {
-        let size = mean(call(&functions::ABS, vec![Expr::Name(value)]));
+    fn metrics(&self, value: &'static str) -> Vec<Clause<'static>> {
+        let size = mean(call(&functions::ABS, vec![value_of(value)]));
         let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
-        let mut metrics = vec![Metric { name: "size", expr: size }, Metric { name: "positive", expr: positive }];
+        let mut metrics = vec![handmade::clause("size", size), handmade::clause("positive", positive)];
         let against = |function| call(function, vec![Expr::Name("out"), Expr::Name("target")]);
         if matches!(self.loss, Loss::Mae) {
-            metrics.push(Metric { name: "error", expr: against(&functions::MEAN_ABS_ERROR) });
+            metrics.push(handmade::clause("error", against(&functions::MEAN_ABS_ERROR)));
         }
         if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed) {
-            metrics.push(Metric { name: "best", expr: against(&functions::TOP_K) });
+            metrics.push(handmade::clause("best", against(&functions::TOP_K)));
             let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
-            metrics.push(Metric { name: "accuracy", expr: mean(binary(BinaryOp::Eq, best, Expr::Name("target"))) });
+            metrics.push(handmade::clause("accuracy", mean(binary(BinaryOp::Eq, best, Expr::Name("target")))));
         }
         metrics
     }
 }
 
-fn call(function: &'static FunctionDef, operands: Vec<Expr>) -> Expr {
+fn call(function: &'static FunctionDef, operands: Vec<Expr<'static>>) -> Expr<'static> {
     let args: Vec<Arg> = function.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(1))).collect();
-    Expr::Call(function, leak(args), leak(operands))
+    handmade::call(function, &args, operands)
 }
 
-fn binary(op: BinaryOp, x: Expr, y: Expr) -> Expr {
-    Expr::Binary(op, leak(x), leak(y))
+/// A value or, with a point in it, a parameter.
+fn value_of(name: &'static str) -> Expr<'static> {
+    if name.contains('.') { Expr::Path(name, At(0)) } else { Expr::Name(name) }
 }
 
-fn mean(x: Expr) -> Expr {
+fn mean(x: Expr<'static>) -> Expr<'static> {
     call(&functions::MEAN, vec![x])
 }
 
-fn square(name: &'static str) -> Expr {
-    binary(BinaryOp::Mul, Expr::Name(name), Expr::Name(name))
+fn square(name: &'static str) -> Expr<'static> {
+    binary(BinaryOp::Mul, value_of(name), value_of(name))
 }
 
 /// Terms of a loss, each of one value.
-const TERMS: [fn(&'static str) -> Expr; 8] = [
+const TERMS: [fn(&'static str) -> Expr<'static>; 8] = [
     |name| mean(square(name)),
-    |name| mean(call(&functions::ABS, vec![Expr::Name(name)])),
+    |name| mean(call(&functions::ABS, vec![value_of(name)])),
     |name| mean(call(&functions::SQRT, vec![binary(BinaryOp::Add, square(name), Expr::Number(1.0))])),
-    |name| mean(call(&functions::EXP, vec![Expr::Neg(leak(square(name)))])),
-    |name| call(&functions::MAX, vec![Expr::Name(name)]),
+    |name| mean(call(&functions::EXP, vec![Expr::Neg(At(0), leak(square(name)))])),
+    |name| call(&functions::MAX, vec![value_of(name)]),
     |name| {
-        let sum = call(&functions::SUM, vec![binary(BinaryOp::Sub, Expr::Name(name), Expr::Number(0.1))]);
+        let sum = call(&functions::SUM, vec![binary(BinaryOp::Sub, value_of(name), Expr::Number(0.1))]);
         binary(BinaryOp::Mul, sum, Expr::Number(1e-2))
     },
     |name| {
         let padded = binary(BinaryOp::Add, square(name), Expr::Number(0.5));
         mean(binary(
             BinaryOp::Div,
-            Expr::Name(name),
+            value_of(name),
             call(&functions::LN, vec![binary(BinaryOp::Add, padded, Expr::Number(1.0))]),
         ))
     },
     |name| {
-        let soft = Expr::Apply(&layers::SOFTMAX, &[], leak(Expr::Name(name)));
-        mean(binary(BinaryOp::Mul, soft, Expr::Name(name)))
+        let soft = Expr::Apply(&layers::SOFTMAX, At(0), &[], leak(value_of(name)));
+        mean(binary(BinaryOp::Mul, soft, value_of(name)))
     },
 ];

@@ -1,14 +1,14 @@
-//! Expressions: of sizes, of arguments, of losses and metrics. No casts, closures or methods.
+//! Expressions: of sizes, of arguments, of losses, metrics and functions. No casts, closures or methods.
 //!
 //! Loosest first: comparisons (at most one), `+ -`, `* / %`, `-x`, and what stands alone.
 
 use gradloom_runtime::network::BinaryOp;
-use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Lit, LitFloat, LitInt, Token, token};
 
 use super::{Parsed, Parser, Reported};
-use crate::ast::{Expr, ExprKind, Operator, Site};
+use crate::ast::{self, Expr, ExprKind, Operator, Site};
 
 /// Deeper than anyone writes, and shallow enough that the phases may recurse.
 const DEEPEST: usize = 64;
@@ -25,7 +25,7 @@ impl Parser<'_> {
         self.binary(op, site, x, y)
     }
 
-    fn sum(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+    pub(super) fn sum(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
         self.chain(input, sign, Parser::product)
     }
 
@@ -81,13 +81,20 @@ impl Parser<'_> {
             return self.node(ExprKind::Paren(Box::new(inner)), site);
         }
         if input.peek(Token![if]) {
-            self.errors.not_yet(input.span(), "`if` in an expression");
-            return Err(Reported);
+            return self.deeper(input, Parser::choice);
+        }
+        if input.peek(token::Bracket) {
+            let site = Site::from(input.cursor().span());
+            let broken = |at: Span| Some(Expr::broken(at));
+            let read = |parser: &mut Self, input: ParseStream<'_>| {
+                parser.group(input, |parser, content| Ok(parser.list(content, broken, Parser::expr)))
+            };
+            let elements = self.deeper(input, read)?;
+            return self.node(ExprKind::List(elements), site);
         }
         let path_starts = input.peek(Token![crate]) || input.peek(Token![super]) || input.peek(Token![self]);
         if path_starts || input.peek(Token![::]) || input.peek(syn::Ident) && input.peek2(Token![::]) {
-            self.errors.not_yet(input.span(), "a size from a Rust constant");
-            return Err(Reported);
+            return self.path(input);
         }
         let name = self.name(input, "an expression")?;
         self.named(input, name)
@@ -101,21 +108,77 @@ impl Parser<'_> {
             let args = self.deeper(input, Parser::arguments)?;
             return self.node(ExprKind::Call(name, args), site);
         }
-        let mut path = vec![name];
+        let mut names = vec![name.clone()];
+        let mut path = ast::text(&name);
+        let mut end = Site::from(&name);
         while input.peek(Token![.]) {
             self.eat::<Token![.]>(input, "`.`")?;
-            path.push(self.name(input, "a name after `.`")?);
+            // The number of a copy: `repeat1.2.dense1`.
+            if input.peek(LitInt) {
+                let copy: LitInt = self.ask(input.parse())?;
+                end = copy.span().into();
+                path.push_str(&format!(".{copy}"));
+                continue;
+            }
+            let name = self.name(input, "a name after `.`")?;
+            end = Site::from(&name);
+            path.push_str(&format!(".{}", ast::text(&name)));
+            names.push(name);
+            if input.peek(token::Paren) {
+                self.errors.method(names.last().expect("a name was read"));
+                return Err(Reported);
+            }
         }
-        let [.., last] = &path[..] else { unreachable!("the path begins with a name") };
-        if path.len() > 1 && input.peek(token::Paren) {
-            self.errors.method(last);
+        let site = site.to(end);
+        match names.len() {
+            1 if path == ast::text(&name) => self.node(ExprKind::Name(name), site),
+            _ => self.node(ExprKind::Member(path, names), site),
+        }
+    }
+
+    /// `if p { x } else { y }`
+    fn choice(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let keyword: Token![if] = self.ask(input.parse())?;
+        let condition = self.expr(input)?;
+        let x = self.branch(input)?;
+        if !input.peek(Token![else]) {
+            return self.expected("`else { .. }`", input);
+        }
+        self.eat::<Token![else]>(input, "`else`")?;
+        let y = if input.peek(Token![if]) { self.deeper(input, Parser::choice)? } else { self.branch(input)? };
+        let site = Site::from(keyword.span).to(y.site);
+        self.node(ExprKind::If(Box::new(condition), Box::new(x), Box::new(y)), site)
+    }
+
+    /// `{ x }`
+    fn branch(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        if !input.peek(token::Brace) {
+            return self.expected("`{`", input);
+        }
+        let site = Site::from(input.cursor().span());
+        let inner = self.deeper(input, |parser, input| {
+            parser.group(input, |parser, content| {
+                let inner = parser.expr(content)?;
+                if content.is_empty() { Ok(inner) } else { parser.expected("an operator or `}`", content) }
+            })
+        })?;
+        Ok(Expr { site, ..inner })
+    }
+
+    /// `crate::HIDDEN`: a constant of Rust's.
+    fn path(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let path: syn::Path = self.ask(input.call(syn::Path::parse_mod_style))?;
+        let names = path.segments.iter().map(|segment| segment.ident.to_string());
+        let text = names.collect::<Vec<_>>().join("::");
+        let text = if path.leading_colon.is_some() { format!("::{text}") } else { text };
+        let ends = path.segments.first().zip(path.segments.last());
+        let Some((first, last)) = ends else { return Err(Reported) };
+        let site = Site::from(&first.ident).to(&last.ident);
+        if input.peek(token::Paren) {
+            self.errors.rust_function(site, &text);
             return Err(Reported);
         }
-        let site = site.to(last);
-        match path.len() {
-            1 => self.node(ExprKind::Name(path.remove(0)), site),
-            _ => self.node(ExprKind::Member(path), site),
-        }
+        self.node(ExprKind::Path(text, quote::quote!(#path)), site)
     }
 
     fn literal(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
@@ -207,6 +270,8 @@ impl Parser<'_> {
         let below = match &kind {
             ExprKind::Paren(x) | ExprKind::Neg(x) => x.depth,
             ExprKind::Binary(_, _, x, y) => x.depth.max(y.depth),
+            ExprKind::If(p, x, y) => p.depth.max(x.depth).max(y.depth),
+            ExprKind::List(elements) => elements.iter().map(|element| element.depth).max().unwrap_or(0),
             ExprKind::Call(_, args) => args.iter().map(|arg| arg.value.depth).max().unwrap_or(0),
             _ => 0,
         };
@@ -218,7 +283,7 @@ impl Parser<'_> {
     }
 
     /// Reads with one more level of recursion, unless there are too many.
-    fn deeper<T>(
+    pub(super) fn deeper<T>(
         &mut self,
         input: ParseStream<'_>,
         read: impl FnOnce(&mut Self, ParseStream<'_>) -> Parsed<T>,

@@ -1,8 +1,11 @@
 //! Arguments: which of the declared ones a value is meant for, and whether it may be that.
 
+use gradloom_runtime::elaborate::LARGEST;
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
+use gradloom_runtime::network::Value;
 
-use super::sizes::{Consts, LARGEST, Value, found};
+use super::Table;
+use super::sizes::{Consts, Value as Number, found};
 use crate::ast::{Argument, Expr, ExprKind, Site, text};
 use crate::diagnostics::Errors;
 
@@ -68,64 +71,80 @@ pub fn assign<'a>(
     assigned
 }
 
-/// One value for each declared argument, or `None` after a mistake. `site` is where a missing one is reported.
-pub fn values(
+/// One value for each declared argument, or `None` where nothing is known of them after a mistake in the list. `site` is
+/// where a missing one is reported.
+pub fn values<'a>(
     owner: &str,
     args: &'static [ArgDef],
     given: &Assigned<'_>,
     site: Site,
+    table: &mut Table<'a>,
     consts: &mut Consts<'_>,
     errors: &mut Errors,
-) -> Option<Vec<Arg>> {
+) -> &'a [Value<'a>] {
     let mut values = Vec::new();
-    let mut sound = given.sound;
     for (arg, expr) in args.iter().zip(&given.values) {
-        let value = match (expr, arg.default) {
-            (Some(expr), _) => value(owner, arg, expr, consts, errors),
+        values.push(match (expr, arg.default) {
+            (Some(expr), _) => value(owner, arg, expr, table, consts, errors),
+            (None, Some(default)) => Value::Known(default),
             (None, None) => {
                 if given.sound {
                     errors.missing_argument(site, owner, arg.name, arg.doc);
                 }
-                None
+                Value::Broken
             }
-            (None, default) => default,
-        };
-        sound &= value.is_some();
-        values.extend(value);
+        });
     }
-    sound.then_some(values)
+    if !given.sound {
+        values.fill(Value::Broken);
+    }
+    table.list(values)
 }
 
-fn value(owner: &str, arg: &'static ArgDef, expr: &Expr, consts: &mut Consts<'_>, errors: &mut Errors) -> Option<Arg> {
+fn value<'a>(
+    owner: &str,
+    arg: &'static ArgDef,
+    expr: &Expr,
+    table: &mut Table<'a>,
+    consts: &mut Consts<'_>,
+    errors: &mut Errors,
+) -> Value<'a> {
     let written = format!("`{expr}`");
     let (value, found) = match (&expr.kind, arg.kind) {
-        (ExprKind::Broken, _) => return None,
+        (ExprKind::Broken, _) => return Value::Broken,
         (ExprKind::Text(_, content), _) => {
             errors.string_argument(expr.site, owner, arg, content);
-            return None;
+            return Value::Broken;
         }
         (ExprKind::Flag(flag), _) => (Some(Arg::Flag(*flag)), written),
+        (ExprKind::Name(name), _) if consts.is_unknown(name) => return Value::Broken,
+        (ExprKind::Name(name), ArgKind::Flag) => (consts.flag(name).map(Arg::Flag), written),
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
         }
         (_, ArgKind::Flag | ArgKind::Word(_)) => (None, written),
         (_, ArgKind::Size | ArgKind::Number { .. }) => {
-            let value = consts.value(expr, errors)?;
-            let accepted = match value {
-                Value::Int(n) if matches!(arg.kind, ArgKind::Size) && n > LARGEST as i64 => {
+            let is_size = matches!(arg.kind, ArgKind::Size);
+            let value = if is_size { consts.value(expr, errors) } else { consts.number(expr, errors) };
+            let Some(value) = value else { return Value::Broken };
+            let accepted = match &value {
+                Number::Deferred(tokens) => return Value::Calculated(table.number(expr, tokens.clone())),
+                Number::Int(n) if is_size && *n > LARGEST as i64 => {
                     errors.number_too_large(expr.site, &expr.to_string());
-                    return None;
+                    return Value::Broken;
                 }
-                Value::Int(n) if matches!(arg.kind, ArgKind::Size) => u64::try_from(n).ok().map(Arg::Int),
-                Value::Float(x) => Some(Arg::Float(x)),
-                Value::Int(n) => Some(Arg::Float(n as f64)),
+                Number::Int(n) if is_size => u64::try_from(*n).ok().map(Arg::Int),
+                Number::Float(x) => Some(Arg::Float(*x)),
+                Number::Int(n) => Some(Arg::Float(*n as f64)),
             };
-            (accepted, found(expr, value))
+            (accepted, found(expr, &value))
         }
     };
-    let accepted = value.and_then(|value| arg.kind.accept(value).ok());
-    if accepted.is_none() {
-        errors.wrong_argument(expr.site, owner, arg, &found);
+    match value.and_then(|value| arg.kind.accept(value).ok()) {
+        Some(value) => Value::Known(value),
+        None => {
+            errors.wrong_argument(expr.site, owner, arg, &found);
+            Value::Broken
+        }
     }
-    accepted
 }

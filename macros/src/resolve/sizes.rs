@@ -1,51 +1,77 @@
-//! Numbers that are known when the network is declared: consts, sizes and the numbers among the arguments.
+//! Numbers of a declaration: consts, sizes, the arguments of blocks, and the numbers among the arguments of layers.
 //!
-//! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake.
+//! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake. What depends on a Rust
+//! constant is left to rustc: its value is the tokens that calculate it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use gradloom_runtime::network::BinaryOp;
-use proc_macro2::Ident;
+use gradloom_runtime::elaborate::LARGEST;
+use gradloom_runtime::elaborate::words::closest;
+use gradloom_runtime::network::{BinaryOp, Outcome};
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
 
 use crate::ast::{Const, Expr, ExprKind, Operator, text};
-use crate::diagnostics::{Errors, closest};
-
-/// No extent, and no product of extents, is larger than this.
-pub const LARGEST: u64 = 1 << 40;
+use crate::diagnostics::Errors;
 
 /// How many consts may stand between a const and the numbers it is made of.
 const LONGEST_CHAIN: usize = 64;
 
 /// What an expression of sizes comes to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Value {
     Int(i64),
     Float(f64),
+    /// An `Outcome` that rustc calculates.
+    Deferred(TokenStream),
 }
 
 impl Value {
-    pub fn to_f64(self) -> f64 {
+    /// The tokens of an `Outcome`.
+    fn to_tokens(&self) -> TokenStream {
         match self {
-            Value::Int(n) => n as f64,
-            Value::Float(x) => x,
+            Value::Int(n) => quote!(::gradloom::__private::Outcome::Int(#n)),
+            Value::Float(x) => quote!(::gradloom::__private::Outcome::Float(#x)),
+            Value::Deferred(tokens) => tokens.clone(),
+        }
+    }
+
+    /// What is known of it.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Value::Int(n) => Outcome::Int(*n),
+            Value::Float(x) => Outcome::Float(*x),
+            Value::Deferred(_) => Outcome::Unknown,
         }
     }
 }
 
-/// The consts of a `network! { .. }`, in any order, as in Rust.
+/// What a name inside a block stands for.
+#[derive(Clone, Debug)]
+pub enum Binding {
+    Number(Value),
+    Flag(bool),
+    /// Reported, or not known because the block is read on its own.
+    Unknown,
+}
+
+/// The consts of a `network! { .. }`, in any order, as in Rust, and the arguments of the block that is being read.
 pub struct Consts<'a> {
     known: HashMap<String, (&'a Const, State)>,
+    pub locals: HashMap<String, Binding>,
+    /// The locals that were looked up.
+    pub used: Vec<String>,
     chain: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum State {
     Unknown,
     /// Being calculated: whoever meets it now is part of a circle.
     Pending,
     /// `None` after a mistake.
-    Known(Option<i64>),
+    Known(Option<Value>),
 }
 
 impl<'a> Consts<'a> {
@@ -59,31 +85,63 @@ impl<'a> Consts<'a> {
                 Entry::Vacant(entry) => drop(entry.insert((item, State::Unknown))),
             }
         }
-        let mut consts = Consts { known, chain: 0 };
+        let mut consts = Consts { known, locals: HashMap::new(), used: Vec::new(), chain: 0 };
         for item in items.iter().filter(|item| item.name != "B") {
             consts.get(&item.name, errors);
         }
         consts
     }
 
-    /// Whether there is a const of this name, sound or not.
+    /// Whether there is a const or argument of this name, sound or not.
     pub fn contains(&self, name: &Ident) -> bool {
-        self.known.contains_key(&text(name))
+        let name = text(name);
+        self.locals.contains_key(&name) || self.known.contains_key(&name)
     }
 
-    /// The number that `expr` comes to. `None` if a mistake is reported.
+    /// The truth value that a name stands for, if it stands for one.
+    pub fn flag(&mut self, name: &Ident) -> Option<bool> {
+        let Some(Binding::Flag(flag)) = self.locals.get(&text(name)) else { return None };
+        let flag = *flag;
+        self.used.push(text(name));
+        Some(flag)
+    }
+
+    /// Whether a name stands for something that is not known.
+    pub fn is_unknown(&mut self, name: &Ident) -> bool {
+        let unknown = matches!(self.locals.get(&text(name)), Some(Binding::Unknown));
+        if unknown {
+            self.used.push(text(name));
+        }
+        unknown
+    }
+
+    /// The number that `expr` comes to; a Rust constant in it is a size. `None` if a mistake is reported.
     pub fn value(&mut self, expr: &Expr, errors: &mut Errors) -> Option<Value> {
+        self.calculate(expr, false, errors)
+    }
+
+    /// The same where numbers with fractions are wanted: a Rust constant is an `f64`.
+    pub fn number(&mut self, expr: &Expr, errors: &mut Errors) -> Option<Value> {
+        self.calculate(expr, true, errors)
+    }
+
+    fn calculate(&mut self, expr: &Expr, fractions: bool, errors: &mut Errors) -> Option<Value> {
         match &expr.kind {
             ExprKind::Int(n, _) => Some(Value::Int(*n)),
             ExprKind::Float(x, _) => Some(Value::Float(*x)),
-            ExprKind::Paren(inner) => self.value(inner, errors),
-            ExprKind::Name(name) => self.get(name, errors).map(Value::Int),
-            ExprKind::Neg(x) => match self.value(x, errors)? {
+            ExprKind::Paren(inner) => self.calculate(inner, fractions, errors),
+            ExprKind::Name(name) => self.get(name, errors),
+            ExprKind::Path(_, path) if fractions => {
+                Some(Value::Deferred(quote!(::gradloom::__private::Outcome::Float(#path))))
+            }
+            ExprKind::Path(_, path) => Some(Value::Deferred(quote!(::gradloom::__private::Outcome::size(#path)))),
+            ExprKind::Neg(x) => match self.calculate(x, fractions, errors)? {
                 Value::Float(x) => Some(Value::Float(-x)),
                 Value::Int(n) => in_range(expr, n.checked_neg().map(Value::Int), errors),
+                Value::Deferred(x) => Some(Value::Deferred(quote!(#x.neg()))),
             },
             ExprKind::Binary(op, site, x, y) => {
-                let (x, y) = (self.value(x, errors), self.value(y, errors));
+                let (x, y) = (self.calculate(x, fractions, errors), self.calculate(y, fractions, errors));
                 match (op, x?, y?) {
                     (Operator::Of(op), ..) if op.is_comparison() => {
                         errors.no_number(expr.site, &expr.to_string());
@@ -93,11 +151,19 @@ impl<'a> Consts<'a> {
                         errors.remainder_of_float(*site);
                         None
                     }
+                    (op, x @ Value::Deferred(_), y) | (op, x, y @ Value::Deferred(_)) => Some(deferred(*op, &x, &y)),
                     (_, Value::Int(x), Value::Int(y)) => ints(expr, *op, x, y, errors),
-                    (_, x, y) => floats(expr, *op, x.to_f64(), y.to_f64(), errors),
+                    (_, Value::Int(x), Value::Float(y)) => floats(expr, *op, x as f64, y, errors),
+                    (_, Value::Float(x), Value::Int(y)) => floats(expr, *op, x, y as f64, errors),
+                    (_, Value::Float(x), Value::Float(y)) => floats(expr, *op, x, y, errors),
                 }
             }
-            ExprKind::Flag(_) | ExprKind::Text(..) | ExprKind::Member(_) | ExprKind::Call(..) => {
+            ExprKind::Flag(_)
+            | ExprKind::Text(..)
+            | ExprKind::Member(..)
+            | ExprKind::Call(..)
+            | ExprKind::List(_)
+            | ExprKind::If(..) => {
                 errors.no_number(expr.site, &expr.to_string());
                 None
             }
@@ -106,33 +172,46 @@ impl<'a> Consts<'a> {
     }
 
     /// The extent that `expr` comes to.
-    pub fn size(&mut self, expr: &Expr, errors: &mut Errors) -> Option<u64> {
+    pub fn size(&mut self, expr: &Expr, errors: &mut Errors) -> Option<Value> {
         match self.value(expr, errors)? {
-            Value::Int(n) if n >= 1 && n as u64 <= LARGEST => Some(n as u64),
-            Value::Int(n) if n >= 1 => {
+            Value::Int(n) if n >= 1 && n as u64 > LARGEST => {
                 errors.number_too_large(expr.site, &expr.to_string());
                 None
             }
+            value @ (Value::Int(1..) | Value::Deferred(_)) => Some(value),
             value => {
-                errors.size_not_positive(expr.site, &found(expr, value));
+                errors.size_not_positive(expr.site, &found(expr, &value));
                 None
             }
         }
     }
 
-    fn get(&mut self, name: &Ident, errors: &mut Errors) -> Option<i64> {
+    fn get(&mut self, name: &Ident, errors: &mut Errors) -> Option<Value> {
         let key = text(name);
+        if let Some(binding) = self.locals.get(&key) {
+            let binding = binding.clone();
+            self.used.push(key);
+            return match binding {
+                Binding::Number(value) => Some(value),
+                Binding::Flag(flag) => {
+                    errors.no_number(name.into(), &format!("{name} = {flag}"));
+                    None
+                }
+                Binding::Unknown => None,
+            };
+        }
         let Some((item, state)) = self.known.get_mut(&key) else {
             if key == "B" {
                 errors.batch_in_size(name);
             } else if !errors.is_lost(name) {
-                errors.unknown_size(name, closest(&key, self.known.keys().map(String::as_str)));
+                let known = self.known.keys().chain(self.locals.keys()).map(String::as_str);
+                errors.unknown_size(name, closest(&key, known));
             }
             return None;
         };
         let item = *item;
         match state {
-            State::Known(value) => return *value,
+            State::Known(value) => return value.clone(),
             State::Pending => {
                 errors.recursive_const(name);
                 return None;
@@ -144,28 +223,42 @@ impl<'a> Consts<'a> {
             State::Unknown => *state = State::Pending,
         }
         self.chain += 1;
+        // A const knows nothing of the block that happens to ask for it first.
+        let locals = std::mem::take(&mut self.locals);
         let value = match self.value(&item.value, errors) {
-            Some(Value::Int(n)) => Some(n),
             Some(Value::Float(_)) => {
                 errors.const_not_integer(item.value.site, &item.name, &item.value.to_string());
                 None
             }
-            None => None,
+            value => value,
         };
+        self.locals = locals;
         self.chain -= 1;
-        self.known.insert(key, (item, State::Known(value)));
+        self.known.insert(key, (item, State::Known(value.clone())));
         value
     }
 }
 
 /// As written, and what it comes to where that is not plain to see.
-pub fn found(expr: &Expr, value: Value) -> String {
-    match (&expr.kind, value) {
-        (ExprKind::Int(..) | ExprKind::Float(..), _) => format!("`{expr}`"),
-        (ExprKind::Neg(x), _) if matches!(x.kind, ExprKind::Int(..) | ExprKind::Float(..)) => format!("`{expr}`"),
-        (_, Value::Int(n)) => format!("`{expr}` = {n}"),
-        (_, Value::Float(x)) => format!("`{expr}` = {x}"),
+pub fn found(expr: &Expr, value: &Value) -> String {
+    match &expr.kind {
+        ExprKind::Int(..) | ExprKind::Float(..) => format!("`{expr}`"),
+        ExprKind::Neg(x) if matches!(x.kind, ExprKind::Int(..) | ExprKind::Float(..)) => format!("`{expr}`"),
+        _ => gradloom_runtime::elaborate::words::found(&expr.to_string(), value.outcome()),
     }
+}
+
+fn deferred(op: Operator, x: &Value, y: &Value) -> Value {
+    let method = match op {
+        Operator::Of(BinaryOp::Add) => quote!(add),
+        Operator::Of(BinaryOp::Sub) => quote!(sub),
+        Operator::Of(BinaryOp::Mul) => quote!(mul),
+        Operator::Of(BinaryOp::Div) => quote!(div),
+        Operator::Rem => quote!(rem),
+        Operator::Of(_) => unreachable!("comparisons are no numbers"),
+    };
+    let (x, y) = (x.to_tokens(), y.to_tokens());
+    Value::Deferred(quote!(#x.#method(#y)))
 }
 
 fn ints(expr: &Expr, op: Operator, x: i64, y: i64, errors: &mut Errors) -> Option<Value> {

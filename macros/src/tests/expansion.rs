@@ -30,157 +30,186 @@ fn a_network_is_a_type_a_report_and_constants() {
         type Targets<'a> = ::gradloom::ndarray::ArrayView1<'a, u8>;
         type Outputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
         type Step = NetStep;
-        const DEFINITION: &'static ::gradloom::__private::Definition = &::gradloom::__private::Definition {
+        const DEFINITION: &'static Definition<'static> = &Definition {
             name: "Net",
             inputs: &[
-                ::gradloom::__private::Port {
+                Port {
                     name: "x",
-                    dtype: ::gradloom::__private::DType::F32,
+                    named: true,
+                    dtype: DType::F32,
                     dims: &[
-                        ::gradloom::__private::Dim::Batch(1usize),
-                        ::gradloom::__private::Dim::Fixed(8usize),
+                        Extent::Batch(At(0u32)),
+                        Extent::Size(Number {
+                            value: Outcome::Int(8i64),
+                            text: "8",
+                            at: At(1u32),
+                        }),
                     ],
+                    at: At(2u32),
                 },
             ],
             outputs: &[
-                ::gradloom::__private::Port {
+                Port {
                     name: "y",
-                    dtype: ::gradloom::__private::DType::F32,
+                    named: true,
+                    dtype: DType::F32,
                     dims: &[
-                        ::gradloom::__private::Dim::Batch(1usize),
-                        ::gradloom::__private::Dim::Fixed(3usize),
+                        Extent::Batch(At(3u32)),
+                        Extent::Size(Number {
+                            value: Outcome::Int(3i64),
+                            text: "3",
+                            at: At(4u32),
+                        }),
                     ],
+                    at: At(5u32),
                 },
             ],
             targets: &[
-                ::gradloom::__private::Port {
+                Port {
                     name: "label",
-                    dtype: ::gradloom::__private::DType::U8,
-                    dims: &[::gradloom::__private::Dim::Batch(1usize)],
+                    named: true,
+                    dtype: DType::U8,
+                    dims: &[Extent::Batch(At(10u32))],
+                    at: At(11u32),
                 },
             ],
+            acts: &[],
             body: &[
-                ::gradloom::__private::DeclaredStage {
-                    layer: &::gradloom::__private::layers::DENSE,
-                    args: &[
-                        ::gradloom::__private::Arg::Int(16u64),
-                        ::gradloom::__private::Arg::Flag(true),
-                        ::gradloom::__private::Arg::Word("auto"),
-                    ],
-                    path: "h",
-                    name: ::core::option::Option::Some("h"),
-                    text: "Dense(4 * 4)",
-                    place: ::gradloom::__private::Place {
-                        file: ::core::file!(),
-                        line: ::core::line!(),
-                        column: ::core::column!(),
-                    },
-                },
-                ::gradloom::__private::DeclaredStage {
-                    layer: &::gradloom::__private::layers::BATCH_NORM,
-                    args: &[
-                        ::gradloom::__private::Arg::Float(0.9f64),
-                        ::gradloom::__private::Arg::Float(0.00001f64),
-                        ::gradloom::__private::Arg::Int(2u64),
-                    ],
-                    path: "batch_norm1",
-                    name: ::core::option::Option::None,
-                    text: "BatchNorm(every = 2)",
-                    place: ::gradloom::__private::Place {
-                        file: ::core::file!(),
-                        line: ::core::line!(),
-                        column: ::core::column!(),
-                    },
-                },
-                ::gradloom::__private::DeclaredStage {
-                    layer: &::gradloom::__private::layers::GELU,
-                    args: &[::gradloom::__private::Arg::Word("tanh")],
-                    path: "gelu1",
-                    name: ::core::option::Option::None,
-                    text: "gelu(approx = tanh)",
-                    place: ::gradloom::__private::Place {
-                        file: ::core::file!(),
-                        line: ::core::line!(),
-                        column: ::core::column!(),
-                    },
-                },
-                ::gradloom::__private::DeclaredStage {
-                    layer: &::gradloom::__private::layers::DENSE,
-                    args: &[
-                        ::gradloom::__private::Arg::Int(3u64),
-                        ::gradloom::__private::Arg::Flag(true),
-                        ::gradloom::__private::Arg::Word("auto"),
-                    ],
-                    path: "dense2",
-                    name: ::core::option::Option::None,
-                    text: "Dense(3)",
-                    place: ::gradloom::__private::Place {
-                        file: ::core::file!(),
-                        line: ::core::line!(),
-                        column: ::core::column!(),
-                    },
-                },
-            ],
-            loss: ::core::option::Option::Some(
-                ::gradloom::__private::Expr::Binary(
-                    ::gradloom::__private::BinaryOp::Add,
-                    &::gradloom::__private::Expr::Call(
-                        &::gradloom::__private::functions::CROSS_ENTROPY,
-                        &[::gradloom::__private::Arg::Float(0f64)],
+                DeclaredStage {
+                    kind: Kind::Layer(
+                        &layers::DENSE,
                         &[
-                            ::gradloom::__private::Expr::Name("y"),
-                            ::gradloom::__private::Expr::Name("label"),
+                            Value::Known(Arg::Int(16u64)),
+                            Value::Known(Arg::Flag(true)),
+                            Value::Known(Arg::Word("auto")),
                         ],
                     ),
-                    &::gradloom::__private::Expr::Binary(
-                        ::gradloom::__private::BinaryOp::Mul,
-                        &::gradloom::__private::Expr::Number(0.0001f64),
-                        &::gradloom::__private::Expr::Call(
-                            &::gradloom::__private::functions::MEAN,
+                    segment: "h",
+                    named: true,
+                    text: "Dense(4 * 4)",
+                    at: At(6u32),
+                },
+                DeclaredStage {
+                    kind: Kind::Layer(
+                        &layers::BATCH_NORM,
+                        &[
+                            Value::Known(Arg::Float(0.9f64)),
+                            Value::Known(Arg::Float(0.00001f64)),
+                            Value::Known(Arg::Int(2u64)),
+                        ],
+                    ),
+                    segment: "batch_norm1",
+                    named: false,
+                    text: "BatchNorm(every = 2)",
+                    at: At(7u32),
+                },
+                DeclaredStage {
+                    kind: Kind::Layer(&layers::GELU, &[Value::Known(Arg::Word("tanh"))]),
+                    segment: "gelu1",
+                    named: false,
+                    text: "gelu(approx = tanh)",
+                    at: At(8u32),
+                },
+                DeclaredStage {
+                    kind: Kind::Layer(
+                        &layers::DENSE,
+                        &[
+                            Value::Known(Arg::Int(3u64)),
+                            Value::Known(Arg::Flag(true)),
+                            Value::Known(Arg::Word("auto")),
+                        ],
+                    ),
+                    segment: "dense2",
+                    named: false,
+                    text: "Dense(3)",
+                    at: At(9u32),
+                },
+            ],
+            loss: ::core::option::Option::Some(Clause {
+                name: "loss",
+                expr: Expr::Binary(
+                    BinaryOp::Add,
+                    At(16u32),
+                    &Expr::Call(
+                        &functions::CROSS_ENTROPY,
+                        At(12u32),
+                        &[Value::Known(Arg::Float(0f64))],
+                        &[Expr::Name("y"), Expr::Name("label")],
+                    ),
+                    &Expr::Binary(
+                        BinaryOp::Mul,
+                        At(15u32),
+                        &Expr::Number(0.0001f64),
+                        &Expr::Call(
+                            &functions::MEAN,
+                            At(14u32),
                             &[],
-                            &[
-                                ::gradloom::__private::Expr::Apply(
-                                    &::gradloom::__private::layers::SILU,
-                                    &[],
-                                    &::gradloom::__private::Expr::Name("h"),
-                                ),
-                            ],
+                            &[Expr::Apply(&layers::SILU, At(13u32), &[], &Expr::Name("h"))],
                         ),
                     ),
                 ),
-            ),
+                at: At(17u32),
+            }),
             metrics: &[
-                ::gradloom::__private::Metric {
+                Clause {
                     name: "accuracy",
-                    expr: ::gradloom::__private::Expr::Call(
-                        &::gradloom::__private::functions::MEAN,
+                    expr: Expr::Call(
+                        &functions::MEAN,
+                        At(20u32),
                         &[],
                         &[
-                            ::gradloom::__private::Expr::Binary(
-                                ::gradloom::__private::BinaryOp::Eq,
-                                &::gradloom::__private::Expr::Call(
-                                    &::gradloom::__private::functions::ARGMAX,
+                            Expr::Binary(
+                                BinaryOp::Eq,
+                                At(19u32),
+                                &Expr::Call(
+                                    &functions::ARGMAX,
+                                    At(18u32),
                                     &[],
-                                    &[::gradloom::__private::Expr::Name("y")],
+                                    &[Expr::Name("y")],
                                 ),
-                                &::gradloom::__private::Expr::Name("label"),
+                                &Expr::Name("label"),
                             ),
                         ],
                     ),
+                    at: At(21u32),
                 },
+            ],
+            places: &[
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
             ],
         };
         #[allow(unused_variables)]
         fn inputs<'a>(
             inputs: Self::Inputs<'a>,
-            visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+            visit: &mut dyn ::core::ops::FnMut(Tensor<'a>),
         ) {
             visit(inputs.into());
         }
         #[allow(unused_variables)]
         fn targets<'a>(
             targets: Self::Targets<'a>,
-            visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+            visit: &mut dyn ::core::ops::FnMut(Tensor<'a>),
         ) {
             visit(targets.into());
         }
@@ -188,9 +217,9 @@ fn a_network_is_a_type_a_report_and_constants() {
         fn outputs<'a>(
             next: &mut dyn ::core::ops::FnMut() -> ::gradloom::ndarray::ArrayViewD<'a, f32>,
         ) -> Self::Outputs<'a> {
-            ::gradloom::__private::view(next())
+            view(next())
         }
-        fn step(report: &::gradloom::__private::Report<'_>) -> Self::Step {
+        fn step(report: &Report<'_>) -> Self::Step {
             NetStep {
                 loss: report.loss,
                 accuracy: report.metrics[0usize],
@@ -211,9 +240,27 @@ fn a_network_is_a_type_a_report_and_constants() {
         }
         /// The text of a stage of [`Net`] that needs neither an optimiser nor a machine.
         pub fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
-            ::gradloom::__private::ir::<Net>(stage)
+            ir::<Net>(stage)
         }
     }
+    #[allow(non_snake_case, clippy::all)]
+    const _: () = {
+        {
+            #[allow(dead_code)]
+            fn x() {}
+            #[allow(dead_code)]
+            fn y() {}
+            #[allow(dead_code)]
+            fn label() {}
+            #[allow(dead_code)]
+            fn h() {}
+            let _ = y;
+            let _ = label;
+            let _ = h;
+            let _ = y;
+            let _ = label;
+        }
+    };
     "#);
 }
 
@@ -250,26 +297,118 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         );
         type Outputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
         type Step = NetStep;
-        const DEFINITION: &'static ::gradloom::__private::Definition = &::gradloom::__private::Definition {
+        const DEFINITION: &'static Definition<'static> = &Definition {
             name: "Net",
-            inputs: &[],
-            outputs: &[],
-            targets: &[],
-            body: &[],
-            loss: ::core::option::Option::None,
-            metrics: &[],
+            inputs: &[
+                Port {
+                    name: "x",
+                    named: false,
+                    dtype: DType::F32,
+                    dims: &[
+                        Extent::Batch(At(0u32)),
+                        Extent::Size(Number {
+                            value: Outcome::Int(8i64),
+                            text: "8",
+                            at: At(1u32),
+                        }),
+                        Extent::Size(Number {
+                            value: Outcome::Int(8i64),
+                            text: "8",
+                            at: At(2u32),
+                        }),
+                    ],
+                    at: At(3u32),
+                },
+            ],
+            outputs: &[
+                Port {
+                    name: "logits",
+                    named: true,
+                    dtype: DType::F32,
+                    dims: &[
+                        Extent::Batch(At(4u32)),
+                        Extent::Size(Number {
+                            value: Outcome::Int(3i64),
+                            text: "3",
+                            at: At(5u32),
+                        }),
+                    ],
+                    at: At(6u32),
+                },
+            ],
+            targets: &[
+                Port {
+                    name: "label",
+                    named: true,
+                    dtype: DType::U16,
+                    dims: &[Extent::Batch(At(8u32))],
+                    at: At(9u32),
+                },
+                Port {
+                    name: "weight",
+                    named: true,
+                    dtype: DType::F32,
+                    dims: &[Extent::Batch(At(10u32))],
+                    at: At(11u32),
+                },
+            ],
+            acts: &[],
+            body: &[
+                DeclaredStage {
+                    kind: Kind::Layer(
+                        &layers::DENSE,
+                        &[
+                            Value::Known(Arg::Int(3u64)),
+                            Value::Known(Arg::Flag(true)),
+                            Value::Known(Arg::Word("auto")),
+                        ],
+                    ),
+                    segment: "dense1",
+                    named: false,
+                    text: "Dense(3)",
+                    at: At(7u32),
+                },
+            ],
+            loss: ::core::option::Option::Some(Clause {
+                name: "loss",
+                expr: Expr::Broken,
+                at: At(12u32),
+            }),
+            metrics: &[
+                Clause {
+                    name: "accuracy",
+                    expr: Expr::Number(1f64),
+                    at: At(13u32),
+                },
+            ],
+            places: &[
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+                ::gradloom::__place!(),
+            ],
         };
         #[allow(unused_variables)]
         fn inputs<'a>(
             inputs: Self::Inputs<'a>,
-            visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+            visit: &mut dyn ::core::ops::FnMut(Tensor<'a>),
         ) {
             visit(inputs.into());
         }
         #[allow(unused_variables)]
         fn targets<'a>(
             targets: Self::Targets<'a>,
-            visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+            visit: &mut dyn ::core::ops::FnMut(Tensor<'a>),
         ) {
             visit(targets.0.into());
             visit(targets.1.into());
@@ -278,9 +417,9 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         fn outputs<'a>(
             next: &mut dyn ::core::ops::FnMut() -> ::gradloom::ndarray::ArrayViewD<'a, f32>,
         ) -> Self::Outputs<'a> {
-            ::gradloom::__private::view(next())
+            view(next())
         }
-        fn step(report: &::gradloom::__private::Report<'_>) -> Self::Step {
+        fn step(report: &Report<'_>) -> Self::Step {
             NetStep {
                 loss: report.loss,
                 accuracy: report.metrics[0usize],
@@ -301,8 +440,20 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         }
         /// The text of a stage of [`Net`] that needs neither an optimiser nor a machine.
         pub(crate) fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
-            ::gradloom::__private::ir::<Net>(stage)
+            ir::<Net>(stage)
         }
     }
+    #[allow(non_snake_case, clippy::all)]
+    const _: () = {
+        {
+            #[allow(dead_code)]
+            fn logits() {}
+            #[allow(dead_code)]
+            fn label() {}
+            #[allow(dead_code)]
+            fn weight() {}
+            let _ = logits;
+        }
+    };
     "#);
 }

@@ -7,6 +7,7 @@ mod layers;
 mod not_yet;
 mod ports;
 mod sizes;
+mod structure;
 
 use insta::assert_snapshot;
 

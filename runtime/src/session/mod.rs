@@ -16,6 +16,7 @@ use ndarray::{ArrayViewD, IxDyn};
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind};
+use crate::lower::check;
 use crate::memory::Memory;
 use crate::network::Definition;
 use crate::optim::{Optimiser, check_rate};
@@ -38,7 +39,7 @@ pub trait Network: 'static {
     /// What a step reports: the loss and the metrics, by name.
     type Step;
     /// The declaration.
-    const DEFINITION: &'static Definition;
+    const DEFINITION: &'static Definition<'static>;
 
     /// Passes on each input.
     fn inputs<'a>(inputs: Self::Inputs<'a>, visit: &mut dyn FnMut(Tensor<'a>));
@@ -76,6 +77,8 @@ pub struct Session<N> {
     feed: Feed,
     metrics: Vec<f32>,
     outputs: Vec<Vec<f32>>,
+    /// A layer whose training needs more than one row.
+    needs_rows: Option<String>,
     network: PhantomData<fn() -> N>,
 }
 
@@ -107,6 +110,7 @@ impl<N: Network> Session<N> {
             gradients: None,
             evaluate: None,
             predict: None,
+            needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
             network: PhantomData,
         })
     }
@@ -189,7 +193,7 @@ impl<N: Network> Session<N> {
         }
         let ports = N::DEFINITION.outputs;
         let mut views = self.outputs.iter().zip(ports).map(|(values, port)| {
-            let shape = IxDyn(&port.ty().shape.at(rows));
+            let shape = IxDyn(&port.known().shape.at(rows));
             ArrayViewD::from_shape(shape, values).expect("an output has the elements of its shape")
         });
         Ok(N::outputs(&mut || views.next().expect("there is a value for every output port")))
@@ -199,7 +203,7 @@ impl<N: Network> Session<N> {
     fn take_outputs(&mut self, inputs: &[Tensor<'_>], rows: usize) {
         let program = self.predict.as_ref().expect("the program was compiled before it ran");
         for (index, port) in N::DEFINITION.outputs.iter().enumerate() {
-            let len = port.ty().shape.len_at(rows);
+            let len = port.known().shape.len_at(rows);
             let output = &mut self.outputs[index];
             match program.result(&Role::Output(index)).expect("every output has a place") {
                 Place::Arena(at) => output.extend_from_slice(&self.arena.floats()[at..at + len]),
@@ -237,10 +241,9 @@ impl<N: Network> Session<N> {
 
     /// A batch norm in training needs the variance of several rows.
     fn check_rows(&self, rows: usize) -> Result<(), RunError> {
-        let short = N::DEFINITION.body.iter().find(|stage| stage.layer.least_rows > rows);
-        match short {
-            Some(stage) => Err(RunError::OneRow { layer: stage.path.to_string() }),
-            None => Ok(()),
+        match &self.needs_rows {
+            Some(layer) if rows == 1 => Err(RunError::OneRow { layer: layer.clone() }),
+            _ => Ok(()),
         }
     }
 

@@ -25,7 +25,7 @@ fn unknown_function() {
 
 #[test]
 fn layer_as_a_function() {
-    assert_snapshot!(clauses("loss = mean(Dense(y));"), @"2:13: `Dense` is a stage of a body, not a function for `loss` and `metric`");
+    assert_snapshot!(clauses("loss = mean(Dense(y));"), @"2:13: `Dense` is a stage of a body, not a function for expressions");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn unknown_layer_is_one_mistake() {
 
 #[test]
 fn function_as_a_stage() {
-    assert_snapshot!(body("Dense(4), mean"), @"1:41: `mean` is a function for `loss` and `metric`, not a stage of a body");
+    assert_snapshot!(body("Dense(4), mean"), @"1:41: `mean` is a function for expressions, not a stage of a body");
 }
 
 #[test]

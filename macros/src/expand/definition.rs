@@ -1,0 +1,248 @@
+//! The description of a network in constants.
+
+use gradloom_runtime::layers::{Arg, LayerDef};
+use gradloom_runtime::network::{Act, At, BinaryOp, Clause, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value};
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+
+use crate::ast::Site;
+use crate::resolve::Network;
+
+/// The tokens of a `Definition`.
+pub fn definition(network: &Network<'_>) -> TokenStream {
+    Writer { network }.definition()
+}
+
+struct Writer<'n> {
+    network: &'n Network<'n>,
+}
+
+impl Writer<'_> {
+    fn definition(&self) -> TokenStream {
+        let definition = &self.network.definition;
+        let name = definition.name;
+        let [inputs, outputs, targets] = [definition.inputs, definition.outputs, definition.targets].map(|ports| {
+            let ports = ports.iter().map(|port| self.port(port));
+            quote!(&[#(#ports),*])
+        });
+        let acts = definition.acts.iter().map(|act| self.act(act));
+        let body = self.stages(definition.body);
+        let loss = option(definition.loss.as_ref().map(|loss| self.clause(loss)));
+        let metrics = definition.metrics.iter().map(|metric| self.clause(metric));
+        let places = self.network.sites.iter().map(|site| place(*site));
+        quote! {
+            ::gradloom::__private::Definition {
+                name: #name,
+                inputs: #inputs,
+                outputs: #outputs,
+                targets: #targets,
+                acts: &[#(#acts),*],
+                body: #body,
+                loss: #loss,
+                metrics: &[#(#metrics),*],
+                places: &[#(#places),*],
+            }
+        }
+    }
+
+    fn port(&self, port: &Port<'_>) -> TokenStream {
+        let Port { name, named, dtype, dims, at } = port;
+        let dtype = format_ident!("{}", format!("{dtype:?}"));
+        let dims = dims.iter().map(|dim| match dim {
+            Extent::Batch(at) => {
+                let at = self::at(*at);
+                quote!(::gradloom::__private::Extent::Batch(#at))
+            }
+            Extent::Size(number) => {
+                let number = self.number(number);
+                quote!(::gradloom::__private::Extent::Size(#number))
+            }
+        });
+        let at = self::at(*at);
+        quote! {
+            ::gradloom::__private::Port {
+                name: #name,
+                named: #named,
+                dtype: ::gradloom::__private::DType::#dtype,
+                dims: &[#(#dims),*],
+                at: #at,
+            }
+        }
+    }
+
+    fn number(&self, number: &Number<'_>) -> TokenStream {
+        let Number { value, text, at } = number;
+        let value = match (self.network.deferred.get(at), value) {
+            (Some(tokens), _) => tokens.clone(),
+            (None, Outcome::Int(n)) => quote!(::gradloom::__private::Outcome::Int(#n)),
+            (None, Outcome::Float(x)) => quote!(::gradloom::__private::Outcome::Float(#x)),
+            (None, _) => quote!(::gradloom::__private::Outcome::Unknown),
+        };
+        let at = self::at(*at);
+        quote!(::gradloom::__private::Number { value: #value, text: #text, at: #at })
+    }
+
+    fn act(&self, act: &Act<'_>) -> TokenStream {
+        let Act { name, operand, extras, expr } = act;
+        let name = option(name.map(|name| quote!(#name)));
+        let extras = extras.iter().map(|(name, start)| quote!((#name, #start)));
+        let expr = self.expr(expr);
+        quote! {
+            ::gradloom::__private::Act { name: #name, operand: #operand, extras: &[#(#extras),*], expr: #expr }
+        }
+    }
+
+    fn stages(&self, stages: &[Stage<'_>]) -> TokenStream {
+        let stages = stages.iter().map(|stage| self.stage(stage));
+        quote!(&[#(#stages),*])
+    }
+
+    fn stage(&self, stage: &Stage<'_>) -> TokenStream {
+        let Stage { kind, segment, named, text, at } = stage;
+        let kind = match kind {
+            Kind::Layer(layer, args) => {
+                let (layer, args) = (self.layer(layer, *at), self.values(args));
+                quote!(Layer(#layer, #args))
+            }
+            Kind::Act(index, starts) => quote!(Act(#index, &[#(#starts),*])),
+            Kind::Block(body) => {
+                let body = self.stages(body);
+                quote!(Block(#body))
+            }
+            Kind::Residual { body, skip } => {
+                let (body, skip) = (self.stages(body), option(skip.map(|skip| self.stages(skip))));
+                quote!(Residual { body: #body, skip: #skip })
+            }
+            Kind::Repeat { count, body } => {
+                let (count, body) = (self.number(count), self.stages(body));
+                quote!(Repeat { count: #count, body: #body })
+            }
+            Kind::Broken => quote!(Broken),
+        };
+        let at = self::at(*at);
+        quote! {
+            ::gradloom::__private::DeclaredStage {
+                kind: ::gradloom::__private::Kind::#kind,
+                segment: #segment,
+                named: #named,
+                text: #text,
+                at: #at,
+            }
+        }
+    }
+
+    /// The documented constant of a layer, under the user's token: that is where an editor looks it up.
+    fn layer(&self, layer: &'static LayerDef, at: At) -> TokenStream {
+        let item = Ident::new(layer.item, self.site(at).start);
+        quote!(&::gradloom::__private::layers::#item)
+    }
+
+    fn site(&self, at: At) -> Site {
+        self.network.sites[at.0 as usize]
+    }
+
+    fn values(&self, values: &[Value<'_>]) -> TokenStream {
+        let values = values.iter().map(|value| match value {
+            Value::Known(arg) => {
+                let arg = self::arg(arg);
+                quote!(::gradloom::__private::Value::Known(::gradloom::__private::Arg::#arg))
+            }
+            Value::Calculated(number) => {
+                let number = self.number(number);
+                quote!(::gradloom::__private::Value::Calculated(#number))
+            }
+            Value::Broken => quote!(::gradloom::__private::Value::Broken),
+        });
+        quote!(&[#(#values),*])
+    }
+
+    fn clause(&self, clause: &Clause<'_>) -> TokenStream {
+        let Clause { name, expr, at } = clause;
+        let (expr, at) = (self.expr(expr), self::at(*at));
+        quote!(::gradloom::__private::Clause { name: #name, expr: #expr, at: #at })
+    }
+
+    fn exprs(&self, exprs: &[Expr<'_>]) -> TokenStream {
+        let exprs = exprs.iter().map(|expr| self.expr(expr));
+        quote!(&[#(#exprs),*])
+    }
+
+    fn expr(&self, expr: &Expr<'_>) -> TokenStream {
+        let variant = match *expr {
+            Expr::Number(value) => quote!(Number(#value)),
+            Expr::Constant(_, at) => {
+                let value = &self.network.deferred[&at];
+                let at = self::at(at);
+                quote!(Constant(#value, #at))
+            }
+            Expr::Name(name) => quote!(Name(#name)),
+            Expr::Path(path, at) => {
+                let at = self::at(at);
+                quote!(Path(#path, #at))
+            }
+            Expr::Weights(at) => {
+                let at = self::at(at);
+                quote!(Weights(#at))
+            }
+            Expr::Neg(at, x) => {
+                let (at, x) = (self::at(at), self.expr(x));
+                quote!(Neg(#at, &#x))
+            }
+            Expr::Binary(op, at, x, y) => {
+                let (op, at, x, y) = (operator(op), self::at(at), self.expr(x), self.expr(y));
+                quote!(Binary(::gradloom::__private::BinaryOp::#op, #at, &#x, &#y))
+            }
+            Expr::If(at, p, x, y) => {
+                let (at, p, x, y) = (self::at(at), self.expr(p), self.expr(x), self.expr(y));
+                quote!(If(#at, &#p, &#x, &#y))
+            }
+            Expr::Call(function, at, options, operands) => {
+                let item = Ident::new(function.item, self.site(at).start);
+                let (at, options, operands) = (self::at(at), self.values(options), self.exprs(operands));
+                quote!(Call(&::gradloom::__private::functions::#item, #at, #options, #operands))
+            }
+            Expr::Apply(layer, at, options, x) => {
+                let layer = self.layer(layer, at);
+                let (at, options, x) = (self::at(at), self.values(options), self.expr(x));
+                quote!(Apply(#layer, #at, #options, &#x))
+            }
+            Expr::Inline(index, at, operands) => {
+                let (at, operands) = (self::at(at), self.exprs(operands));
+                quote!(Inline(#index, #at, #operands))
+            }
+            Expr::Broken => quote!(Broken),
+        };
+        quote!(::gradloom::__private::Expr::#variant)
+    }
+}
+
+fn arg(arg: &Arg) -> TokenStream {
+    match arg {
+        Arg::Int(n) => quote!(Int(#n)),
+        Arg::Float(x) => quote!(Float(#x)),
+        Arg::Flag(flag) => quote!(Flag(#flag)),
+        Arg::Word(word) => quote!(Word(#word)),
+    }
+}
+
+fn at(at: At) -> TokenStream {
+    let index = at.0;
+    quote!(::gradloom::__private::At(#index))
+}
+
+/// rustc fills in the position, because the macro carries the span of the user's token.
+fn place(site: Site) -> TokenStream {
+    quote_spanned!(site.start=> ::gradloom::__place!())
+}
+
+/// The name of the variant.
+fn operator(op: BinaryOp) -> Ident {
+    format_ident!("{}", format!("{op:?}"))
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}

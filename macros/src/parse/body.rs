@@ -1,0 +1,151 @@
+//! Bodies: stages with commas between them, and the structures that have bodies of their own.
+
+use proc_macro2::{Ident, Span};
+use syn::parse::ParseStream;
+use syn::{Token, token};
+
+use super::{Parsed, Parser, Reported, peek_word};
+use crate::ast::{Argument, Body, Lambda, Site, Stage, StageKind};
+
+impl Parser<'_> {
+    /// `{ stage, stage, .. }`
+    pub(super) fn body(&mut self, input: ParseStream<'_>) -> Parsed<Body> {
+        let site = Site::from(input.cursor().span());
+        let broken = |at: Span| Some(Stage { kind: StageKind::Broken, alias: None, site: at.into() });
+        let stages = self.deeper(input, |parser, input| {
+            parser.group(input, |parser, content| Ok(parser.list(content, broken, Parser::stage)))
+        })?;
+        Ok(Body { stages, site })
+    }
+
+    fn stage(&mut self, input: ParseStream<'_>) -> Parsed<Stage> {
+        if input.peek(token::Brace) {
+            self.errors.bare_body(input.span());
+            return Err(Reported);
+        }
+        if input.peek(Token![let]) || input.peek(token::Paren) {
+            return self.flows(input, input.span());
+        }
+        let start = input.span();
+        let (kind, site) = if input.peek(Token![|]) || input.peek(Token![||]) {
+            let lambda = self.lambda(input)?;
+            let site = Site::from(start).to(lambda.body.site);
+            (StageKind::Lambda(lambda), site)
+        } else {
+            let name = self.name(input, "a layer or an activation")?;
+            if input.peek(Token![=]) || input.peek(Token![->]) {
+                return self.flows(input, &name);
+            }
+            self.named_stage(input, name)?
+        };
+        let mut alias = None;
+        if input.peek(Token![as]) {
+            self.eat::<Token![as]>(input, "`as`")?;
+            alias = Some(self.name(input, "a name after `as`")?);
+        }
+        Ok(Stage { kind, alias, site })
+    }
+
+    /// A stage that begins with a word.
+    fn named_stage(&mut self, input: ParseStream<'_>, name: Ident) -> Parsed<(StageKind, Site)> {
+        let mut site = Site::from(&name);
+        let mut args = Vec::new();
+        let has_args = input.peek(token::Paren);
+        if has_args {
+            site.end = input.cursor().span();
+            args = self.arguments(input)?;
+        }
+        let kind = if name == "residual" {
+            self.residual(input, has_args.then_some(site))?
+        } else if name == "repeat" {
+            StageKind::Repeat(args, self.needed_body(input, "repeat(n)")?)
+        } else if name == "skip" && input.peek(token::Brace) {
+            self.errors.skip_alone(&name);
+            return Err(Reported);
+        } else if name == "concat" {
+            self.errors.not_yet(&name, "`concat { .. }`");
+            return Err(Reported);
+        } else if input.peek(token::Brace) {
+            self.errors.body_of_a_layer(&name);
+            return Err(Reported);
+        } else {
+            StageKind::Call(name, args)
+        };
+        Ok((kind, site))
+    }
+
+    /// The branches, behind the word; `args` is where there are arguments.
+    fn residual(&mut self, input: ParseStream<'_>, args: Option<Site>) -> Parsed<StageKind> {
+        if let Some(site) = args {
+            self.errors.residual_with_arguments(site);
+        }
+        let body = self.needed_body(input, "residual")?;
+        let mut skip = None;
+        if peek_word(input, "skip") {
+            let _: Ident = self.ask(input.parse())?;
+            skip = Some(self.needed_body(input, "skip")?);
+        }
+        Ok(StageKind::Residual(body, skip))
+    }
+
+    fn needed_body(&mut self, input: ParseStream<'_>, owner: &str) -> Parsed<Body> {
+        if !input.peek(token::Brace) {
+            return self.expected(&format!("`{{` and the body of `{owner}`"), input);
+        }
+        self.body(input)
+    }
+
+    /// `|x, name = value, ..| expr`
+    pub(super) fn lambda(&mut self, input: ParseStream<'_>) -> Parsed<Lambda> {
+        if input.peek(Token![||]) {
+            self.errors.function_without_operand(input.span());
+            return Err(Reported);
+        }
+        self.eat::<Token![|]>(input, "`|`")?;
+        if input.peek(Token![|]) {
+            self.errors.function_without_operand(input.span());
+            return Err(Reported);
+        }
+        let operand = self.name(input, "a name for what comes in")?;
+        if input.peek(Token![=]) {
+            self.errors.operand_with_value(&operand);
+            return Err(Reported);
+        }
+        let mut extras = Vec::new();
+        while input.peek(Token![,]) {
+            self.eat::<Token![,]>(input, "`,`")?;
+            if input.peek(Token![|]) {
+                break;
+            }
+            let Argument { name, value } = self.extra(input)?;
+            extras.push((name.ok_or(Reported)?, value));
+        }
+        self.eat::<Token![|]>(input, "`|`")?;
+        if input.peek(token::Brace) {
+            self.errors.function_in_braces(input.span());
+            return Err(Reported);
+        }
+        let body = self.expr(input)?;
+        Ok(Lambda { operand, extras, body })
+    }
+
+    /// `name = value`
+    fn extra(&mut self, input: ParseStream<'_>) -> Parsed<Argument> {
+        let name = self.name(input, "a name")?;
+        if !input.peek(Token![=]) {
+            self.errors.extra_without_value(&name);
+            return Err(Reported);
+        }
+        self.eat::<Token![=]>(input, "`=`")?;
+        // Without comparisons and `|`, so that the next `|` ends the names.
+        let value = self.sum(input)?;
+        Ok(Argument { name: Some(name), value })
+    }
+
+    /// `u = x -> ..;`: the whole body is of this form, so this is said once.
+    fn flows<T>(&mut self, input: ParseStream<'_>, site: impl Into<Site>) -> Parsed<T> {
+        self.errors.not_yet(site, "a body of named flows");
+        self.skip(input, |_| false);
+        Err(Reported)
+    }
+}

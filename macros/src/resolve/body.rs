@@ -1,0 +1,277 @@
+//! Stages: layers and functions found, blocks written out, and a path for each.
+
+use std::collections::{HashMap, HashSet};
+
+use gradloom_runtime::elaborate::MOST_STAGES;
+use gradloom_runtime::elaborate::words::closest;
+use gradloom_runtime::functions;
+use gradloom_runtime::layers::{self, LayerDef};
+use gradloom_runtime::network::{Kind, Number, Outcome, Stage};
+use proc_macro2::Ident;
+
+use super::Scope;
+use super::arguments::{assign, values};
+use super::sizes::Binding;
+use crate::ast::{self, ExprKind, Site, StageKind, text};
+
+/// The names of one body: how many stages of a kind there are, and what is taken.
+#[derive(Default)]
+struct Names {
+    numbers: HashMap<String, usize>,
+    taken: HashSet<String>,
+}
+
+impl<'a> Scope<'_, 'a> {
+    /// The stages of a body that has some. Names of the outermost body share a space with ports, and expressions know them
+    /// as they are.
+    pub(super) fn body(&mut self, body: &'a ast::Body, outermost: bool) -> &'a [Stage<'a>] {
+        let mut names = Names::default();
+        let stages: Vec<Stage<'a>> = body.stages.iter().map(|stage| self.stage(stage, &mut names)).collect();
+        let unnamed = stages.iter().filter(|stage| !stage.named).map(|stage| stage.segment.to_string());
+        match outermost {
+            true => self.paths.extend(unnamed),
+            false => names.taken.extend(unnamed),
+        }
+        for alias in body.stages.iter().filter_map(|stage| stage.alias.as_ref()) {
+            if outermost {
+                self.take(alias);
+            } else if alias == "B" {
+                self.errors.name_is_batch(alias);
+            } else if alias == "skip" || !names.taken.insert(text(alias)) {
+                self.errors.duplicate_name(alias);
+            }
+        }
+        self.table.list(stages)
+    }
+
+    /// Numbers count all stages of a kind, so that naming one of them does not rename the others.
+    fn stage(&mut self, written: &'a ast::Stage, names: &mut Names) -> Stage<'a> {
+        self.n_stages += 1;
+        let (kind, stem) = match &written.kind {
+            _ if self.n_stages > MOST_STAGES => (self.too_many(written.site), String::new()),
+            StageKind::Call(name, args) => self.call_stage(name, args, written.site),
+            StageKind::Lambda(lambda) => {
+                let index = self.lambda(None, lambda);
+                let kind = index.map_or(Kind::Broken, |index| Kind::Act(index, self.starts(index)));
+                (kind, "lambda".to_string())
+            }
+            StageKind::Residual(body, skip) => {
+                let body = self.inner(body, "residual");
+                let skip = skip.as_ref().map(|skip| self.inner(skip, "skip"));
+                (Kind::Residual { body, skip }, "residual".to_string())
+            }
+            StageKind::Repeat(args, body) => {
+                let count = self.count(args, written.site);
+                (Kind::Repeat { count, body: self.inner(body, "repeat") }, "repeat".to_string())
+            }
+            StageKind::Broken => return self.broken_stage(written.site),
+        };
+        let number = names.numbers.entry(stem.clone()).or_default();
+        *number += 1;
+        let segment = written.alias.as_ref().map_or_else(|| format!("{stem}{number}"), text);
+        Stage {
+            kind,
+            segment: self.table.str(&segment),
+            named: written.alias.is_some(),
+            text: self.table.str(&written.kind.to_string()),
+            at: self.table.at(written.site),
+        }
+    }
+
+    pub(super) fn broken_stage(&mut self, site: Site) -> Stage<'a> {
+        Stage { kind: Kind::Broken, segment: "", named: false, text: "?", at: self.table.at(site) }
+    }
+
+    /// Said once; nested blocks can grow beyond all bounds.
+    fn too_many(&mut self, site: Site) -> Kind<'a> {
+        if self.n_stages == MOST_STAGES + 1 {
+            self.errors.too_many_stages(site);
+        }
+        Kind::Broken
+    }
+
+    /// The body of a structure.
+    fn inner(&mut self, body: &'a ast::Body, owner: &str) -> &'a [Stage<'a>] {
+        if body.stages.is_empty() {
+            self.errors.empty_body(body.site, owner);
+            return self.broken_body(body.site);
+        }
+        self.body(body, false)
+    }
+
+    /// The number in `repeat(n)`.
+    fn count(&mut self, args: &'a [ast::Argument], site: Site) -> Number<'a> {
+        let given = assign("repeat", &["n"], 1, args, self.errors);
+        match given.values[0] {
+            Some(expr) => self.size(expr),
+            None => {
+                if given.sound {
+                    self.errors.missing_argument(site, "repeat", "n", "how often");
+                }
+                Number { value: Outcome::Unknown, text: "?", at: self.table.at(site) }
+            }
+        }
+    }
+
+    /// A layer, an activation, a function of the user's own or a block, and the stem of its path.
+    fn call_stage(&mut self, name: &'a Ident, args: &'a [ast::Argument], site: Site) -> (Kind<'a>, String) {
+        let known = text(name);
+        if let Some(&layer) = layers::ALL.iter().find(|layer| layer.name == known) {
+            return (self.layer_stage(layer, args, site), layer.stem.to_string());
+        }
+        if let Some(block) = self.program.blocks.iter().find(|block| text(&block.name) == known) {
+            return (self.block_stage(block, name, args, site), snake_case(&known));
+        }
+        if self.program.acts.iter().any(|act| text(&act.name) == known) {
+            return (self.act_stage(name, args), known);
+        }
+        self.unknown_stage(name);
+        // What it was given may have mistakes of its own, but nobody knows what it should be.
+        (Kind::Broken, known)
+    }
+
+    fn layer_stage(&mut self, layer: &'static LayerDef, args: &'a [ast::Argument], site: Site) -> Kind<'a> {
+        let names: Vec<&str> = layer.args.iter().map(|arg| arg.name).collect();
+        let given = assign(layer.name, &names, names.len(), args, self.errors);
+        let args = values(layer.name, layer.args, &given, site, &mut self.table, self.consts, self.errors);
+        Kind::Layer(layer, args)
+    }
+
+    fn act_stage(&mut self, name: &'a Ident, args: &'a [ast::Argument]) -> Kind<'a> {
+        let Some(index) = self.named_act(name) else { return Kind::Broken };
+        let mut starts = self.starts(index).to_vec();
+        let names: Vec<&str> = self.acts.get(index).extras.iter().map(|(name, _)| *name).collect();
+        let given = assign(&text(name), &names, names.len(), args, self.errors);
+        for (start, expr) in starts.iter_mut().zip(&given.values) {
+            if let Some(expr) = expr {
+                match self.plain_number(expr) {
+                    Some(value) => *start = value,
+                    None => return Kind::Broken,
+                }
+            }
+        }
+        if given.sound { Kind::Act(index, self.table.list(starts)) } else { Kind::Broken }
+    }
+
+    /// A block, written out with what its arguments stand for here.
+    fn block_stage(
+        &mut self,
+        block: &'a ast::Block,
+        name: &'a Ident,
+        args: &'a [ast::Argument],
+        site: Site,
+    ) -> Kind<'a> {
+        if self.blocks.iter().any(|open| std::ptr::eq(*open, block)) {
+            self.errors.recursive_block(name);
+            return Kind::Broken;
+        }
+        let names: Vec<String> = block.params.iter().map(|(name, _)| text(name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let given = assign(&text(name), &names, names.len(), args, self.errors);
+        let bound: Vec<Option<Binding>> = given.values.iter().map(|expr| expr.map(|expr| self.binding(expr))).collect();
+        let outside = std::mem::take(&mut self.consts.locals);
+        for ((param, default), bound) in block.params.iter().zip(bound) {
+            let binding = match (bound, default) {
+                (Some(binding), _) => binding,
+                // A default may use the arguments before it.
+                (None, Some(default)) => self.binding(default),
+                (None, None) => {
+                    if given.sound {
+                        self.errors.missing_argument(site, &text(name), &text(param), "");
+                    }
+                    Binding::Unknown
+                }
+            };
+            self.consts.locals.insert(text(param), binding);
+        }
+        self.blocks.push(block);
+        let body = self.inner(&block.body, &text(&block.name));
+        self.blocks.pop();
+        self.consts.locals = outside;
+        if given.sound { Kind::Block(body) } else { Kind::Broken }
+    }
+
+    /// A block with arguments that are not known, for the mistakes that do not depend on them.
+    pub(super) fn block_alone(&mut self, block: &'a ast::Block) {
+        let mut names = HashSet::new();
+        for (param, default) in &block.params {
+            if param == "B" {
+                self.errors.name_is_batch(param);
+            } else if !names.insert(text(param)) {
+                self.errors.duplicate_name(param);
+            }
+            if let Some(default) = default {
+                self.binding(default);
+            }
+            self.consts.locals.insert(text(param), Binding::Unknown);
+        }
+        self.consts.used.clear();
+        self.n_stages = 0;
+        self.blocks.push(block);
+        self.inner(&block.body, &text(&block.name));
+        self.blocks.pop();
+        let broken = block.body.stages.iter().any(|stage| matches!(stage.kind, StageKind::Broken));
+        // A default that is calculated from an argument uses it, too.
+        let used = std::mem::take(&mut self.consts.used);
+        for (index, (param, _)) in block.params.iter().enumerate() {
+            let in_default = block.params[index + 1..]
+                .iter()
+                .any(|(_, default)| default.as_ref().is_some_and(|default| mentions(default, &text(param))));
+            if !broken && !in_default && !used.contains(&text(param)) && !self.errors.is_lost(param) {
+                self.errors.unused_name(param);
+            }
+        }
+        self.consts.locals.clear();
+    }
+
+    /// What an argument of a block stands for.
+    fn binding(&mut self, expr: &'a ast::Expr) -> Binding {
+        match &expr.kind {
+            ExprKind::Flag(flag) => Binding::Flag(*flag),
+            ExprKind::Name(name) if self.consts.is_unknown(name) => Binding::Unknown,
+            ExprKind::Name(name) => match self.consts.flag(name) {
+                Some(flag) => Binding::Flag(flag),
+                None => self.consts.value(expr, self.errors).map_or(Binding::Unknown, Binding::Number),
+            },
+            _ => self.consts.value(expr, self.errors).map_or(Binding::Unknown, Binding::Number),
+        }
+    }
+
+    fn unknown_stage(&mut self, name: &Ident) {
+        let known = text(name);
+        if let Some(function) = functions::ALL.iter().find(|function| function.name == known) {
+            self.errors.function_as_stage(name, super::expressions::elementwise(function));
+        } else if !self.errors.is_lost(name) {
+            let acts = self.program.acts.iter().map(|act| text(&act.name));
+            let own: Vec<String> = acts.chain(self.program.blocks.iter().map(|block| text(&block.name))).collect();
+            let structures = ["residual", "repeat"].into_iter();
+            let candidates = layers::ALL.iter().map(|layer| layer.name).chain(structures);
+            self.errors.unknown_layer(name, closest(&known, candidates.chain(own.iter().map(String::as_str))));
+        }
+    }
+}
+
+/// Whether an expression of sizes names this.
+fn mentions(expr: &ast::Expr, name: &str) -> bool {
+    match &expr.kind {
+        ExprKind::Name(found) => text(found) == name,
+        ExprKind::Paren(x) | ExprKind::Neg(x) => mentions(x, name),
+        ExprKind::Binary(_, _, x, y) => mentions(x, name) || mentions(y, name),
+        _ => false,
+    }
+}
+
+/// `ResNet2` as `res_net2`, the stem of its paths. A digit at the end would run into the number behind it.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for (index, letter) in name.chars().enumerate() {
+        if letter.is_uppercase() && index > 0 && !snake.ends_with('_') {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    if snake.ends_with(|last: char| last.is_ascii_digit()) {
+        snake.push('_');
+    }
+    snake
+}

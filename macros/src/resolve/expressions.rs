@@ -1,0 +1,384 @@
+//! Expressions of losses, metrics and functions: every name found.
+
+use std::collections::{HashMap, HashSet};
+
+use gradloom_runtime::elaborate::words::closest;
+use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::layers::{self, LayerDef};
+use gradloom_runtime::network::{Act, Expr, Value};
+use proc_macro2::Ident;
+
+use super::Scope;
+use super::arguments::{Assigned, assign, values};
+use super::sizes::Value as Number;
+use crate::ast::{self, ExprKind, Operator, Site, text};
+
+/// A function of the user's own may stand for this many operations in all, and nest this deeply.
+const MOST_OPERATIONS: usize = 10_000;
+const DEEPEST: usize = 256;
+
+/// The functions of the user's own that a network uses.
+#[derive(Default)]
+pub struct Acts<'a> {
+    found: Vec<Act<'a>>,
+    costs: Vec<Cost>,
+    by_name: HashMap<String, State>,
+}
+
+/// What a function stands for, with all that it is made of.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    operations: usize,
+    depth: usize,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// Being read: whoever meets it now is part of a circle.
+    Pending,
+    /// `None` after a mistake.
+    Known(Option<usize>),
+}
+
+impl<'a> Acts<'a> {
+    pub fn get(&self, index: usize) -> &Act<'a> {
+        &self.found[index]
+    }
+
+    pub fn finish(self) -> Vec<Act<'a>> {
+        self.found
+    }
+}
+
+/// The names inside a function of the user's own, and those of them that were read.
+pub struct Own<'o> {
+    names: &'o [String],
+    used: HashSet<String>,
+}
+
+impl<'a> Scope<'_, 'a> {
+    /// The function of this name, which the program declares.
+    pub fn named_act(&mut self, name: &Ident) -> Option<usize> {
+        let known = text(name);
+        match self.acts.by_name.get(&known) {
+            Some(State::Known(index)) => return *index,
+            Some(State::Pending) => {
+                self.errors.recursive_act(name);
+                return None;
+            }
+            None => {}
+        }
+        let program = self.program;
+        let act = program.acts.iter().find(|act| text(&act.name) == known)?;
+        self.acts.by_name.insert(known.clone(), State::Pending);
+        // A function knows nothing of the block that happens to use it first.
+        let locals = std::mem::take(&mut self.consts.locals);
+        let index = self.lambda(Some(&act.name), &act.lambda);
+        self.consts.locals = locals;
+        self.acts.by_name.insert(known, State::Known(index));
+        index
+    }
+
+    /// A function of the user's own.
+    pub fn lambda(&mut self, name: Option<&Ident>, lambda: &'a ast::Lambda) -> Option<usize> {
+        let idents = || std::iter::once(&lambda.operand).chain(lambda.extras.iter().map(|(name, _)| name));
+        let mut names: Vec<String> = Vec::new();
+        for ident in idents() {
+            if ident == "B" {
+                self.errors.name_is_batch(ident);
+            } else if names.contains(&text(ident)) {
+                self.errors.duplicate_name(ident);
+            }
+            names.push(text(ident));
+        }
+        let mut extras = Vec::new();
+        let mut sound = true;
+        for (extra, start) in &lambda.extras {
+            match self.plain_number(start) {
+                Some(start) => extras.push((self.table.str(&text(extra)), start)),
+                None => sound = false,
+            }
+        }
+        let mut own = Own { names: &names, used: HashSet::new() };
+        let expr = self.expr(&lambda.body, Some(&mut own));
+        let used = own.used;
+        let cost = self.cost(&expr);
+        if cost.operations > MOST_OPERATIONS || cost.depth > DEEPEST {
+            self.errors.too_deep(lambda.body.site);
+            return None;
+        }
+        let whole = !is_broken(&expr);
+        for ident in idents().filter(|ident| whole && !used.contains(&text(ident))) {
+            self.errors.unused_name(ident);
+        }
+        if !sound {
+            return None;
+        }
+        let name = name.map(|name| self.table.str(&text(name)));
+        let operand = self.table.str(&names[0]);
+        self.acts.found.push(Act { name, operand, extras: self.table.list(extras), expr });
+        self.acts.costs.push(cost);
+        Some(self.acts.found.len() - 1)
+    }
+
+    /// How the numbers of a function start unless a stage says otherwise.
+    pub fn starts(&self, index: usize) -> &'a [f64] {
+        let starts = self.acts.get(index).extras.iter().map(|(_, start)| *start).collect();
+        self.table.list(starts)
+    }
+
+    /// A number that is known here.
+    pub fn plain_number(&mut self, expr: &ast::Expr) -> Option<f64> {
+        match self.consts.number(expr, self.errors)? {
+            Number::Int(n) => Some(n as f64),
+            Number::Float(x) => Some(x),
+            Number::Deferred(_) => {
+                self.errors.start_from_rust(expr.site, &expr.to_string());
+                None
+            }
+        }
+    }
+
+    fn cost(&self, expr: &Expr<'_>) -> Cost {
+        let below = |operands: &[&Expr<'_>]| {
+            operands.iter().map(|x| self.cost(x)).fold(Cost::default(), |sum, cost| Cost {
+                operations: sum.operations.saturating_add(cost.operations),
+                depth: sum.depth.max(cost.depth),
+            })
+        };
+        let mut cost = match *expr {
+            Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => below(&[x]),
+            Expr::Binary(_, _, x, y) => below(&[x, y]),
+            Expr::If(_, p, x, y) => below(&[p, x, y]),
+            Expr::Call(_, _, _, operands) => below(&operands.iter().collect::<Vec<_>>()),
+            Expr::Inline(index, _, operands) => {
+                let own = self.acts.costs[index];
+                let operands = below(&operands.iter().collect::<Vec<_>>());
+                Cost {
+                    operations: own.operations.saturating_add(operands.operations),
+                    depth: own.depth + operands.depth,
+                }
+            }
+            _ => Cost::default(),
+        };
+        cost.operations = cost.operations.saturating_add(1);
+        cost.depth += 1;
+        cost
+    }
+
+    /// An expression; inside a function of the user's own there are its names alone.
+    pub fn expr(&mut self, expr: &'a ast::Expr, mut own: Option<&mut Own<'_>>) -> Expr<'a> {
+        match &expr.kind {
+            ExprKind::Int(n, _) => Expr::Number(*n as f64),
+            ExprKind::Float(x, _) => Expr::Number(*x),
+            ExprKind::Paren(inner) => self.expr(inner, own),
+            ExprKind::Name(name) => self.name(name, own),
+            ExprKind::Member(_, names) => {
+                if names.iter().any(|name| self.errors.is_lost(name)) {
+                    return Expr::Broken;
+                }
+                if own.is_some() {
+                    self.errors.parameter_in_function(expr.site, &expr.to_string());
+                    return Expr::Broken;
+                }
+                Expr::Path(self.table.str(&expr.to_string()), self.table.at(expr.site))
+            }
+            ExprKind::Path(_, tokens) => {
+                let at = self.table.at(expr.site);
+                self.table.deferred.insert(at, tokens.clone());
+                Expr::Constant(1.0, at)
+            }
+            ExprKind::Neg(x) => {
+                let x = self.expr(x, own);
+                Expr::Neg(self.table.at(expr.site), self.table.one(x))
+            }
+            ExprKind::Binary(op, site, x, y) => {
+                let x = self.expr(x, own.as_deref_mut());
+                let y = self.expr(y, own);
+                let Operator::Of(op) = op else {
+                    self.errors.remainder_in_expression(*site);
+                    return Expr::Broken;
+                };
+                Expr::Binary(*op, self.table.at(*site), self.table.one(x), self.table.one(y))
+            }
+            ExprKind::If(p, x, y) => {
+                let [p, x, y] = [p, x, y].map(|part| {
+                    let part = self.expr(part, own.as_deref_mut());
+                    self.table.one(part)
+                });
+                Expr::If(self.table.at(expr.site), p, x, y)
+            }
+            ExprKind::Call(name, args) => self.call(name, args, expr.site, own),
+            ExprKind::Flag(_) | ExprKind::Text(..) | ExprKind::List(_) => {
+                self.errors.no_value(expr.site, &expr.to_string());
+                Expr::Broken
+            }
+            ExprKind::Broken => Expr::Broken,
+        }
+    }
+
+    fn name(&mut self, name: &Ident, own: Option<&mut Own<'_>>) -> Expr<'a> {
+        let known = text(name);
+        let mut names: Vec<String> = match own {
+            Some(own) if own.names.contains(&known) => {
+                own.used.insert(known.clone());
+                return Expr::Name(self.table.str(&known));
+            }
+            Some(own) => own.names.to_vec(),
+            None if self.names.contains(&known) => return Expr::Name(self.table.str(&known)),
+            None if known == "weights" => return Expr::Weights(self.table.at(name)),
+            None => self.names.iter().cloned().collect(),
+        };
+        if self.consts.contains(name) {
+            return self.const_as_number(name);
+        }
+        if known == "B" {
+            self.errors.batch_in_size(name);
+        } else if self.paths.contains(&known) {
+            self.errors.layer_as_value(name);
+        } else if !self.errors.is_lost(name) {
+            names.sort_unstable();
+            self.errors.unknown_name(name, closest(&known, names.iter().map(String::as_str)));
+        }
+        Expr::Broken
+    }
+
+    fn const_as_number(&mut self, name: &Ident) -> Expr<'a> {
+        let size = ast::Expr { kind: ExprKind::Name(name.clone()), site: name.into(), depth: 1 };
+        match self.consts.value(&size, self.errors) {
+            Some(Number::Int(n)) => Expr::Number(n as f64),
+            Some(Number::Float(x)) => Expr::Number(x),
+            Some(Number::Deferred(tokens)) => {
+                let at = self.table.at(name);
+                self.table.deferred.insert(at, quote::quote!(#tokens.to_f64()));
+                Expr::Constant(1.0, at)
+            }
+            None => Expr::Broken,
+        }
+    }
+
+    /// A function, an activation as one, or one of the user's own.
+    fn call(
+        &mut self,
+        name: &'a Ident,
+        args: &'a [ast::Argument],
+        site: Site,
+        mut own: Option<&mut Own<'_>>,
+    ) -> Expr<'a> {
+        let known = text(name);
+        if let Some(&function) = functions::ALL.iter().find(|function| function.name == known) {
+            return self.function(function, name, args, site, own);
+        }
+        if let Some(&layer) = layers::ALL.iter().find(|layer| layer.name == known) {
+            return self.activation(layer, name, args, site, own);
+        }
+        if self.program.acts.iter().any(|act| text(&act.name) == known) {
+            return self.inline(name, args, site, own);
+        }
+        // The operands may have mistakes of their own.
+        for arg in args {
+            self.expr(&arg.value, own.as_deref_mut());
+        }
+        if self.program.blocks.iter().any(|block| text(&block.name) == known) {
+            self.errors.layer_as_function(name);
+        } else if !self.errors.is_lost(name) {
+            let pure = layers::ALL.iter().filter(|layer| layer.function.is_some()).map(|layer| layer.name);
+            let acts: Vec<String> = self.program.acts.iter().map(|act| text(&act.name)).collect();
+            let candidates = functions::ALL.iter().map(|function| function.name).chain(pure);
+            self.errors.unknown_function(name, closest(&known, candidates.chain(acts.iter().map(String::as_str))));
+        }
+        Expr::Broken
+    }
+
+    fn function(
+        &mut self,
+        function: &'static FunctionDef,
+        name: &Ident,
+        args: &'a [ast::Argument],
+        site: Site,
+        own: Option<&mut Own<'_>>,
+    ) -> Expr<'a> {
+        let options = function.args.iter().map(|arg| arg.name);
+        let names: Vec<&str> = function.operands.iter().copied().chain(options).collect();
+        let count = function.operands.len();
+        let mut given = assign(function.name, &names, count, args, self.errors);
+        let options = Assigned { values: given.values.split_off(count), sound: given.sound };
+        let operands = self.operands(function.name, function.operands, &given, site, own);
+        let at = self.table.at(name);
+        let options = values(function.name, function.args, &options, site, &mut self.table, self.consts, self.errors);
+        operands.map_or(Expr::Broken, |operands| Expr::Call(function, at, options, operands))
+    }
+
+    fn activation(
+        &mut self,
+        layer: &'static LayerDef,
+        name: &Ident,
+        args: &'a [ast::Argument],
+        site: Site,
+        own: Option<&mut Own<'_>>,
+    ) -> Expr<'a> {
+        if layer.function.is_none() {
+            self.errors.layer_as_function(name);
+            return Expr::Broken;
+        }
+        let names: Vec<&str> = std::iter::once("x").chain(layer.args.iter().map(|arg| arg.name)).collect();
+        let mut given = assign(layer.name, &names, names.len(), args, self.errors);
+        let options = Assigned { values: given.values.split_off(1), sound: given.sound };
+        let operands = self.operands(layer.name, &["x"], &given, site, own);
+        let at = self.table.at(name);
+        let options: &[Value<'a>] =
+            values(layer.name, layer.args, &options, site, &mut self.table, self.consts, self.errors);
+        operands.map_or(Expr::Broken, |operands| Expr::Apply(layer, at, options, &operands[0]))
+    }
+
+    fn inline(&mut self, name: &Ident, args: &'a [ast::Argument], site: Site, own: Option<&mut Own<'_>>) -> Expr<'a> {
+        let Some(index) = self.named_act(name) else { return Expr::Broken };
+        let act = self.acts.get(index);
+        let names: Vec<&str> = std::iter::once(act.operand).chain(act.extras.iter().map(|(name, _)| *name)).collect();
+        let given = assign(&text(name), &names, 1, args, self.errors);
+        let missing = names[1..].iter().zip(&given.values[1..]).find(|(_, value)| value.is_none());
+        if let (Some((extra, _)), Some(_), true) = (missing, given.values[0], given.sound) {
+            self.errors.extra_without_owner(site, &text(name), extra);
+            return Expr::Broken;
+        }
+        let operands = self.operands(&text(name), &names, &given, site, own);
+        let at = self.table.at(name);
+        operands.map_or(Expr::Broken, |operands| Expr::Inline(index, at, operands))
+    }
+
+    fn operands(
+        &mut self,
+        owner: &str,
+        names: &[&str],
+        given: &Assigned<'a>,
+        site: Site,
+        mut own: Option<&mut Own<'_>>,
+    ) -> Option<&'a [Expr<'a>]> {
+        let mut operands = Vec::new();
+        for (name, value) in names.iter().zip(&given.values) {
+            match value {
+                Some(value) => operands.push(self.expr(value, own.as_deref_mut())),
+                None if given.sound => self.errors.missing_argument(site, owner, name, ""),
+                None => {}
+            }
+        }
+        (given.sound && operands.len() == names.len()).then(|| self.table.list(operands))
+    }
+}
+
+/// Whether a function works element by element, so that one of the user's own may use it.
+pub fn elementwise(function: &FunctionDef) -> bool {
+    ["exp", "ln", "sqrt", "abs"].contains(&function.name)
+}
+
+/// Whether anything in an expression is broken.
+fn is_broken(expr: &Expr<'_>) -> bool {
+    match *expr {
+        Expr::Broken => true,
+        Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => is_broken(x),
+        Expr::Binary(_, _, x, y) => is_broken(x) || is_broken(y),
+        Expr::If(_, p, x, y) => is_broken(p) || is_broken(x) || is_broken(y),
+        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => operands.iter().any(is_broken),
+        Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) | Expr::Weights(_) => false,
+    }
+}

@@ -1,0 +1,484 @@
+//! From the static description of a network to its layers one by one, checked.
+//!
+//! In: a [`Definition`]. Out: its stages with their paths, arguments and shapes, repeated bodies written out, and every
+//! mistake in them. The macro runs this on what it has resolved, with Rust constants unknown, and `build` runs it again
+//! with all of them known: so there is one check, with the same words and places. What depends on something that is
+//! unknown, or reported already, is passed over in silence.
+
+mod expressions;
+mod numbers;
+mod print;
+pub mod words;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::ir::SlotKind;
+use crate::layers::{Arg, ArgDef, Gain, LayerDef};
+use crate::network::{At, Definition, Extent, Kind, Number, Port, Stage, Value};
+use crate::types::{DType, Dim, Shape, TensorType};
+use numbers::{argument, extent, size};
+use words::closest;
+
+pub(crate) use numbers::settled;
+
+/// No extent, and no product of extents, is larger than this.
+pub const LARGEST: u64 = 1 << 40;
+
+/// As many axes as `ndarray` has types for.
+pub const MOST_AXES: usize = 6;
+
+/// More stages than anyone writes, so that a slip in a `repeat` is no endless compilation.
+pub const MOST_STAGES: usize = 10_000;
+
+/// A checked network.
+#[derive(Debug)]
+pub struct Elaborated<'a> {
+    /// The declaration.
+    pub definition: &'a Definition<'a>,
+    /// The stages.
+    pub body: Vec<Step<'a>>,
+    /// Paths and kinds of all parameters, in order.
+    pub params: Vec<(String, Shape, SlotKind)>,
+}
+
+/// A stage with everything known of it.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// What it does.
+    pub action: Action<'a>,
+    /// `residual1.dense1`: names its parameters, its lines in the IR and, if it was given with `as`, its result.
+    pub path: Rc<str>,
+    /// Whether the declaration gives the last part of the path.
+    pub named: bool,
+    /// As declared.
+    pub text: &'a str,
+    /// The shape after it.
+    pub shape: Shape,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub enum Action<'a> {
+    /// A layer, its arguments, and what the next activation asks of its weights.
+    Layer(&'static LayerDef, Vec<Arg>, Gain),
+    /// The function of this index, with the first values of its trainable numbers.
+    Act(usize, &'a [f64]),
+    /// One step after the other.
+    Sequence(Vec<Step<'a>>),
+    /// Two branches from one value, and their sum.
+    Residual(Vec<Step<'a>>, Vec<Step<'a>>),
+}
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where.
+    pub at: At,
+    /// For the user.
+    pub message: String,
+}
+
+impl Port<'_> {
+    /// The type of the tensor, if all of it is known and makes sense.
+    pub fn ty(&self) -> Option<TensorType> {
+        let dims: Option<Vec<Dim>> = self.dims.iter().map(|dim| extent(dim).ok().flatten()).collect();
+        let shape = Shape(dims?);
+        let sound = shape.0.first() == Some(&Dim::B)
+            && !shape.0[1..].contains(&Dim::B)
+            && shape.rank() <= MOST_AXES
+            && !is_absurd(&shape);
+        sound.then_some(TensorType { dtype: self.dtype, shape })
+    }
+
+    /// The type of a port of a network without mistakes.
+    pub fn known(&self) -> TensorType {
+        self.ty().expect("a network without mistakes has ports that make sense")
+    }
+}
+
+impl Elaborated<'_> {
+    /// The path of a layer whose training needs more rows than these, if there is one.
+    pub fn needs_more_than(&self, rows: usize) -> Option<&str> {
+        fn find<'s>(steps: &'s [Step<'_>], rows: usize) -> Option<&'s str> {
+            steps.iter().find_map(|step| match &step.action {
+                Action::Layer(layer, ..) => (layer.least_rows > rows).then_some(&*step.path),
+                Action::Act(..) => None,
+                Action::Sequence(steps) => find(steps, rows),
+                Action::Residual(body, skip) => find(body, rows).or_else(|| find(skip, rows)),
+            })
+        }
+        find(&self.body, rows)
+    }
+}
+
+/// Checks a network and writes it out.
+pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mistake>) {
+    let mut context = Context {
+        definition,
+        types: HashMap::new(),
+        params: Vec::new(),
+        complete: true,
+        n_stages: 0,
+        trace: String::new(),
+        mistakes: Vec::new(),
+    };
+    context.ports(definition.inputs);
+    let input = match definition.inputs {
+        [input] => input.ty(),
+        _ => None,
+    };
+    if let ([port], Some(ty)) = (definition.inputs, &input) {
+        context.trace = format!("{} {}", port.name, words::compact(&words::declared(ty)));
+    }
+    let (mut body, result) = context.body(definition.body, "", input);
+    context.outputs(result);
+    context.ports(definition.targets);
+    context.clauses();
+    gains(&mut body, Gain::Xavier);
+    (Elaborated { definition, body, params: context.params }, context.mistakes)
+}
+
+struct Context<'a> {
+    definition: &'a Definition<'a>,
+    /// What is known of the names and paths in expressions.
+    types: HashMap<String, TensorType>,
+    params: Vec<(String, Shape, SlotKind)>,
+    /// Whether all stages are known, and with them all parameters and named values.
+    complete: bool,
+    n_stages: usize,
+    /// How the shape came about so far.
+    trace: String,
+    mistakes: Vec<Mistake>,
+}
+
+impl<'a> Context<'a> {
+    /// A function of the user's own is checked wherever it is used, but the user reads its mistakes once.
+    fn report(&mut self, at: At, message: String) {
+        let mistake = Mistake { at, message };
+        if !self.mistakes.contains(&mistake) {
+            self.mistakes.push(mistake);
+        }
+    }
+
+    fn ports(&mut self, ports: &[Port<'_>]) {
+        for port in ports {
+            self.axes(port);
+            if let Some(ty) = port.ty() {
+                self.types.insert(port.name.to_string(), ty);
+            }
+        }
+    }
+
+    /// `B` first and nowhere else, not too many axes, not too many elements.
+    fn axes(&mut self, port: &Port<'_>) {
+        let mut dims = Vec::new();
+        for dim in port.dims {
+            match extent(dim) {
+                Ok(dim) => dims.push(dim),
+                Err((at, message)) => {
+                    self.report(at, message);
+                    dims.push(None);
+                }
+            }
+        }
+        let later = port.dims.iter().skip(1).find_map(|dim| match dim {
+            Extent::Batch(at) => Some(*at),
+            Extent::Size(_) => None,
+        });
+        let known: Option<Shape> = dims.iter().copied().collect::<Option<Vec<Dim>>>().map(Shape);
+        if let Some(later) = later {
+            self.report(later, words::batch_not_first(port.name));
+        } else if dims.len() > MOST_AXES {
+            self.report(port.at, words::too_many_axes(port.name, dims.len(), MOST_AXES));
+        } else if let Some(shape) = known.as_ref().filter(|shape| shape.0.first() != Some(&Dim::B)) {
+            self.report(port.at, words::batch_missing(port.name, shape));
+        } else if known.is_some_and(|shape| is_absurd(&shape)) {
+            self.report(port.at, words::too_large(&format!("one row of `{}`", port.name)));
+        }
+    }
+
+    /// The steps of a body, and the type after the last.
+    fn body(
+        &mut self,
+        stages: &'a [Stage<'a>],
+        prefix: &str,
+        x: Option<TensorType>,
+    ) -> (Vec<Step<'a>>, Option<TensorType>) {
+        let mut steps = Vec::new();
+        let mut x = x;
+        for stage in stages {
+            let step = x.as_ref().and_then(|x| self.stage(stage, prefix, x));
+            x = step.as_ref().map(|step| TensorType::f32(step.shape.clone()));
+            match step {
+                Some(step) => {
+                    if let (true, Some(ty)) = (step.named, &x) {
+                        self.types.insert(step.path.to_string(), ty.clone());
+                    }
+                    steps.push(step);
+                }
+                None => self.complete = false,
+            }
+        }
+        (steps, x)
+    }
+
+    fn stage(&mut self, stage: &'a Stage<'a>, prefix: &str, x: &TensorType) -> Option<Step<'a>> {
+        self.n_stages += 1;
+        if self.n_stages > MOST_STAGES {
+            // Once is enough, and then there is nothing left to do.
+            if self.n_stages == MOST_STAGES + 1 {
+                self.report(stage.at, words::too_many_stages(self.definition.name));
+            }
+            return None;
+        }
+        let path = format!("{prefix}{}", stage.segment);
+        let (action, shape) = match &stage.kind {
+            Kind::Layer(layer, args) => self.layer(stage, layer, args, &path, x)?,
+            Kind::Act(index, starts) => self.act(stage, *index, starts, &path, x)?,
+            Kind::Block(body) => {
+                let (steps, result) = self.body(body, &format!("{path}."), Some(x.clone()));
+                (Action::Sequence(steps), result?.shape)
+            }
+            Kind::Residual { body, skip } => self.residual(stage, body, *skip, &path, x)?,
+            Kind::Repeat { count, body } => self.repeat(*count, body, &path, x)?,
+            Kind::Broken => return None,
+        };
+        Some(Step { action, path: Rc::from(path), named: stage.named, text: stage.text, shape })
+    }
+
+    fn layer(
+        &mut self,
+        stage: &'a Stage<'a>,
+        layer: &'static LayerDef,
+        args: &[Value<'a>],
+        path: &str,
+        x: &TensorType,
+    ) -> Option<(Action<'a>, Shape)> {
+        if x.dtype != DType::F32 {
+            let port = self.definition.inputs[0].name;
+            self.report(stage.at, words::layer_needs_floats(stage.text, port, x.dtype));
+            return None;
+        }
+        let args = self.args(layer.name, layer.args, args)?;
+        let shape = match (layer.shape)(&x.shape, &args) {
+            Ok(shape) => shape,
+            Err(misfit) => {
+                self.report(stage.at, words::misfit(stage.text, &misfit, &x.shape, &self.trace));
+                return None;
+            }
+        };
+        if is_absurd(&shape) {
+            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text)));
+            return None;
+        }
+        // How parameters start has no influence on their shapes.
+        for param in (layer.params)(&x.shape, &args, Gain::Xavier) {
+            let name = format!("{path}.{}", param.name);
+            let shape = Shape::fixed(&param.shape);
+            if is_absurd(&shape) {
+                self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared())));
+                return None;
+            }
+            self.params.push((name, shape, param.kind));
+        }
+        if shape != x.shape {
+            self.trace_to(stage.text, &shape);
+        }
+        Some((Action::Layer(layer, args, Gain::Xavier), shape))
+    }
+
+    fn trace_to(&mut self, text: &str, shape: &Shape) {
+        self.trace.push_str(&format!(" -> {} {}", words::compact(text), words::compact(&shape.declared())));
+    }
+
+    fn act(
+        &mut self,
+        stage: &'a Stage<'a>,
+        index: usize,
+        starts: &'a [f64],
+        path: &str,
+        x: &TensorType,
+    ) -> Option<(Action<'a>, Shape)> {
+        if x.dtype != DType::F32 {
+            let port = self.definition.inputs[0].name;
+            self.report(stage.at, words::layer_needs_floats(stage.text, port, x.dtype));
+            return None;
+        }
+        let act = &self.definition.acts[index];
+        let numbers = vec![TensorType::scalar(); act.extras.len()];
+        let found = self.function(act, x, &numbers)?;
+        if found != *x {
+            self.report(stage.at, words::act_changes_type(stage.text, x, &found));
+            return None;
+        }
+        for (name, _) in act.extras {
+            self.params.push((format!("{path}.{name}"), Shape::scalar(), SlotKind::Parameter));
+        }
+        Some((Action::Act(index, starts), found.shape))
+    }
+
+    fn residual(
+        &mut self,
+        stage: &'a Stage<'a>,
+        body: &'a [Stage<'a>],
+        skip: Option<&'a [Stage<'a>]>,
+        path: &str,
+        x: &TensorType,
+    ) -> Option<(Action<'a>, Shape)> {
+        let before = self.trace.clone();
+        let (body, long) = self.body(body, &format!("{path}."), Some(x.clone()));
+        let inside = std::mem::replace(&mut self.trace, before);
+        let outside = self.trace.clone();
+        let (short_steps, short) = match skip {
+            Some(skip) => self.body(skip, &format!("{path}.skip."), Some(x.clone())),
+            None => (Vec::new(), Some(x.clone())),
+        };
+        self.trace = outside;
+        let (long, short) = (long?, short?);
+        if long != short {
+            let message = words::branches_differ(skip.is_some(), &long.shape, &short.shape, &inside);
+            self.report(stage.at, message);
+            return None;
+        }
+        if long != *x {
+            self.trace_to(stage.text, &long.shape);
+        }
+        Some((Action::Residual(body, short_steps), long.shape))
+    }
+
+    fn repeat(
+        &mut self,
+        count: Number<'a>,
+        body: &'a [Stage<'a>],
+        path: &str,
+        x: &TensorType,
+    ) -> Option<(Action<'a>, Shape)> {
+        let count = match size(&count) {
+            Ok(count) => count?,
+            Err(message) => {
+                self.report(count.at, message);
+                return None;
+            }
+        };
+        let mut copies = Vec::new();
+        let mut x = x.clone();
+        for copy in 1..=count {
+            let path = format!("{path}.{copy}");
+            let (steps, result) = self.body(body, &format!("{path}."), Some(x));
+            x = result?;
+            let step = Step {
+                action: Action::Sequence(steps),
+                path: Rc::from(path),
+                named: false,
+                text: "",
+                shape: x.shape.clone(),
+            };
+            copies.push(step);
+        }
+        Some((Action::Sequence(copies), x.shape))
+    }
+
+    /// The values of arguments, all of them within their ranges.
+    fn args(&mut self, owner: &str, declared: &'static [ArgDef], values: &[Value<'a>]) -> Option<Vec<Arg>> {
+        let mut args = Vec::new();
+        for (arg, value) in declared.iter().zip(values) {
+            match value {
+                Value::Known(value) => args.push(*value),
+                Value::Calculated(number) => match argument(owner, arg, number) {
+                    Ok(value) => args.extend(value),
+                    Err(message) => self.report(number.at, message),
+                },
+                Value::Broken => {}
+            }
+        }
+        (args.len() == declared.len()).then_some(args)
+    }
+
+    fn outputs(&mut self, result: Option<TensorType>) {
+        let definition = self.definition;
+        self.ports(definition.outputs);
+        let [output] = definition.outputs else { return };
+        let Some(declared) = output.ty() else { return };
+        if let (Some(found), Some(last)) = (result, definition.body.last())
+            && found != declared
+        {
+            self.types.remove(output.name);
+            let prefix = if output.named { format!("{}: ", output.name) } else { String::new() };
+            let message = words::output_mismatch(definition.name, &prefix, last.text, [&declared, &found]);
+            self.report(output.at, message);
+        }
+    }
+
+    fn clauses(&mut self) {
+        let definition = self.definition;
+        for (clause, what) in definition
+            .loss
+            .iter()
+            .map(|loss| (loss, "the loss".to_string()))
+            .chain(definition.metrics.iter().map(|metric| (metric, format!("the metric `{}`", metric.name))))
+        {
+            let Some(ty) = self.expr(&clause.expr, None) else { continue };
+            if ty != TensorType::scalar() {
+                self.report(clause.at, words::not_a_number(&what, &ty));
+            }
+        }
+    }
+
+    /// Looks up a path that is neither a port nor a stage's name.
+    fn path(&mut self, path: &str, at: At) -> Option<TensorType> {
+        if let Some(ty) = self.types.get(path) {
+            return Some(ty.clone());
+        }
+        if let Some((_, shape, _)) = self.params.iter().find(|(name, ..)| name == path) {
+            return Some(TensorType::f32(shape.clone()));
+        }
+        if self.complete {
+            let known = self.types.keys().map(String::as_str).filter(|name| name.contains('.'));
+            let mut paths: Vec<&str> = self.params.iter().map(|(name, ..)| name.as_str()).chain(known).collect();
+            paths.sort_unstable();
+            let message = words::unknown_parameter(path, closest(path, paths));
+            self.report(at, message);
+        }
+        None
+    }
+}
+
+/// Whether a shape has more elements than any machine, per row if it has the batch.
+pub fn is_absurd(shape: &Shape) -> bool {
+    shape.len().is_none_or(|len| len.factor() as u64 > LARGEST)
+}
+
+/// Tells every layer what the next activation asks of its weights; layers in between that keep the scale are passed over.
+/// `after` is what follows these steps, and the result is what they ask of the layers before them.
+fn gains(steps: &mut [Step<'_>], after: Gain) -> Gain {
+    let mut next = after;
+    for step in steps.iter_mut().rev() {
+        match &mut step.action {
+            Action::Layer(layer, _, gain) => {
+                *gain = next;
+                let owns_weights = layer.args.iter().any(|arg| arg.name == "init");
+                next = match layer.gain {
+                    Some(gain) => gain,
+                    None if owns_weights => Gain::Xavier,
+                    None => next,
+                };
+            }
+            Action::Act(..) => next = Gain::Xavier,
+            Action::Sequence(steps) => next = gains(steps, next),
+            Action::Residual(body, skip) => {
+                gains(skip, next);
+                next = gains(body, next);
+            }
+        }
+    }
+    next
+}
+
+fn elementwise(name: &str) -> bool {
+    ["exp", "ln", "sqrt", "abs"].contains(&name)
+}
+
+fn over_weights(name: &str) -> bool {
+    ["l1", "l2"].contains(&name)
+}

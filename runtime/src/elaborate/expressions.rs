@@ -1,0 +1,156 @@
+//! The types of expressions.
+
+use super::{Context, words};
+use crate::functions::FunctionDef;
+use crate::ir::SlotKind;
+use crate::layers::LayerDef;
+use crate::network::{Act, At, BinaryOp, Expr, Value};
+use crate::types::{DType, Shape, TensorType};
+
+/// The names of a function of the user's own, and their types.
+pub(super) type Names<'n> = &'n [(&'n str, TensorType)];
+
+impl<'a> Context<'a> {
+    /// The type of an expression, if it is known and makes sense. Inside a function of the user's own there are its names
+    /// alone.
+    pub(super) fn expr(&mut self, expr: &Expr<'a>, names: Option<Names<'_>>) -> Option<TensorType> {
+        match *expr {
+            Expr::Number(_) => Some(TensorType::scalar()),
+            Expr::Constant(value, at) => {
+                if !value.is_finite() {
+                    self.report(at, words::not_finite(value));
+                    return None;
+                }
+                Some(TensorType::scalar())
+            }
+            Expr::Name(name) => match names {
+                Some(names) => names.iter().find(|(known, _)| *known == name).map(|(_, ty)| ty.clone()),
+                None => self.types.get(name).cloned(),
+            },
+            Expr::Path(path, at) => self.path(path, at),
+            Expr::Weights(at) => {
+                self.report(at, words::weights_alone());
+                None
+            }
+            Expr::Neg(at, x) => {
+                let ty = self.expr(x, names)?;
+                if ty.dtype != DType::F32 {
+                    self.report(at, format!("`-` does not apply to {}", ty.dtype));
+                    return None;
+                }
+                Some(ty)
+            }
+            Expr::Binary(op, at, x, y) => {
+                let (x, y) = (self.expr(x, names), self.expr(y, names));
+                let result = op.result(&x?, &y?);
+                result.map_err(|reason| self.report(at, reason)).ok()
+            }
+            Expr::If(at, condition, x, y) => {
+                let condition = self.expr(condition, names);
+                let (x, y) = (self.expr(x, names), self.expr(y, names));
+                let result = choice(&condition?, &x?, &y?);
+                result.map_err(|reason| self.report(at, reason)).ok()
+            }
+            Expr::Call(function, at, args, operands) => self.call(function, at, args, operands, names),
+            Expr::Apply(layer, at, args, x) => self.apply(layer, at, args, x, names),
+            Expr::Inline(index, at, operands) => {
+                let types: Vec<Option<TensorType>> = operands.iter().map(|x| self.expr(x, names)).collect();
+                let types = types.into_iter().collect::<Option<Vec<TensorType>>>()?;
+                let act = &self.definition.acts[index];
+                let (x, numbers) = types.split_first()?;
+                if x.dtype != DType::F32 {
+                    self.report(at, format!("`{}` needs f32, found {}", act.name.unwrap_or("|x| .."), x.dtype));
+                    return None;
+                }
+                self.function(act, x, numbers)
+            }
+            Expr::Broken => None,
+        }
+    }
+
+    /// The type that a function of the user's own gives.
+    pub(super) fn function(&mut self, act: &'a Act<'a>, x: &TensorType, numbers: &[TensorType]) -> Option<TensorType> {
+        let extras = act.extras.iter().map(|(name, _)| *name).zip(numbers.iter().cloned());
+        let names: Vec<(&str, TensorType)> = std::iter::once((act.operand, x.clone())).chain(extras).collect();
+        self.expr(&act.expr, Some(&names))
+    }
+
+    fn call(
+        &mut self,
+        function: &'static FunctionDef,
+        at: At,
+        args: &[Value<'a>],
+        operands: &[Expr<'a>],
+        names: Option<Names<'_>>,
+    ) -> Option<TensorType> {
+        let args = self.args(function.name, function.args, args);
+        if names.is_some() && !super::elementwise(function.name) {
+            self.report(at, words::not_elementwise(function.name));
+            return None;
+        }
+        if super::over_weights(function.name) && is_weights(operands) {
+            let mut weights = self.params.iter().filter(|(.., kind)| *kind == SlotKind::Weight);
+            if weights.next().is_none() && self.complete {
+                self.report(at, words::no_weights(self.definition.name));
+                return None;
+            }
+            return Some(TensorType::scalar());
+        }
+        let types: Vec<Option<TensorType>> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+        let types: Vec<&TensorType> = types.iter().map(Option::as_ref).collect::<Option<_>>()?;
+        let result = (function.ty)(&types, &args?);
+        result.map_err(|reason| self.report(at, format!("`{}` {reason}", function.name))).ok()
+    }
+
+    fn apply(
+        &mut self,
+        layer: &'static LayerDef,
+        at: At,
+        args: &[Value<'a>],
+        x: &Expr<'a>,
+        names: Option<Names<'_>>,
+    ) -> Option<TensorType> {
+        let args = self.args(layer.name, layer.args, args);
+        let x = self.expr(x, names)?;
+        if x.dtype != DType::F32 {
+            self.report(at, format!("`{}` needs f32, found {}", layer.name, x.dtype));
+            return None;
+        }
+        match (layer.shape)(&x.shape, &args?) {
+            Ok(shape) => Some(TensorType::f32(shape)),
+            Err(misfit) => {
+                let found = x.shape.declared();
+                self.report(at, format!("`{}` needs {}, found {found}", layer.name, misfit.needs));
+                None
+            }
+        }
+    }
+}
+
+/// The type of `if p { x } else { y }`, or what does not fit, in words.
+pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> Result<TensorType, String> {
+    if condition.dtype != DType::Bool {
+        return Err(format!("`if` needs a comparison, found {}", condition.dtype));
+    }
+    if let Some(other) = [x, y].into_iter().find(|ty| ty.dtype != DType::F32) {
+        return Err(format!("the branches of `if` must be f32, found {}", other.dtype));
+    }
+    let branches = BinaryOp::Add.result(x, y).map_err(|_| {
+        let [x, y] = [x, y].map(|ty| ty.shape.declared());
+        format!("the branches of `if` have different shapes, {x} and {y}")
+    })?;
+    match (branches.shape.rank(), condition.shape.rank()) {
+        (0, _) => Ok(TensorType::f32(condition.shape.clone())),
+        (_, 0) => Ok(branches),
+        _ if branches.shape == condition.shape => Ok(branches),
+        _ => {
+            let [x, y]: [&Shape; 2] = [&condition.shape, &branches.shape];
+            Err(format!("the condition of `if` is {} and its branches are {}", x.declared(), y.declared()))
+        }
+    }
+}
+
+/// Whether an expression names all weights at once.
+fn is_weights(operands: &[Expr<'_>]) -> bool {
+    matches!(operands, [Expr::Weights(_)])
+}

@@ -1,0 +1,55 @@
+//! What numbers stand for: extents, sizes and arguments, within their ranges.
+
+use super::{LARGEST, words};
+use crate::layers::{Arg, ArgDef, ArgKind};
+use crate::network::{At, Extent, Number, Outcome, Value};
+use crate::types::Dim;
+
+/// The extent of a port: `None` if it is not known, an error if it makes no sense.
+pub(super) fn extent(extent: &Extent<'_>) -> Result<Option<Dim>, (At, String)> {
+    match extent {
+        Extent::Batch(_) => Ok(Some(Dim::B)),
+        Extent::Size(number) => size(number).map(|n| n.map(Dim::Fixed)).map_err(|message| (number.at, message)),
+    }
+}
+
+/// The size that a number stands for: `None` if it is not known.
+pub(super) fn size(number: &Number<'_>) -> Result<Option<usize>, String> {
+    match number.value {
+        Outcome::Int(n) if n >= 1 && n as u64 <= LARGEST => Ok(Some(n as usize)),
+        Outcome::Int(n) if n >= 1 => Err(words::number_too_large(number.text)),
+        Outcome::Int(_) | Outcome::Float(_) => Err(words::size_not_positive(&words::found(number.text, number.value))),
+        Outcome::Overflow => Err(words::overflows(number.text)),
+        Outcome::DivisionByZero => Err(words::divides_by_zero(number.text)),
+        Outcome::Unknown => Ok(None),
+    }
+}
+
+/// The argument that a number stands for: `None` if it is not known.
+pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result<Option<Arg>, String> {
+    let value = match number.value {
+        Outcome::Int(n) if matches!(arg.kind, ArgKind::Size) && n > LARGEST as i64 => {
+            return Err(words::number_too_large(number.text));
+        }
+        Outcome::Int(n) if matches!(arg.kind, ArgKind::Size) => u64::try_from(n).ok().map(Arg::Int),
+        Outcome::Int(n) => Some(Arg::Float(n as f64)),
+        Outcome::Float(x) => Some(Arg::Float(x)),
+        Outcome::Overflow => return Err(words::overflows(number.text)),
+        Outcome::DivisionByZero => return Err(words::divides_by_zero(number.text)),
+        Outcome::Unknown => return Ok(None),
+    };
+    match value.and_then(|value| arg.kind.accept(value).ok()) {
+        Some(value) => Ok(Some(value)),
+        None => Err(words::wrong_argument(owner, arg, &words::found(number.text, number.value))),
+    }
+}
+
+/// The arguments of a function in a network that was found to be sound.
+pub(crate) fn settled(declared: &'static [ArgDef], values: &[Value<'_>]) -> Vec<Arg> {
+    let settle = |(arg, value): (&ArgDef, &Value<'_>)| match value {
+        Value::Known(value) => *value,
+        Value::Calculated(number) => argument("", arg, number).ok().flatten().expect("the network was checked"),
+        Value::Broken => unreachable!("the network was checked"),
+    };
+    declared.iter().zip(values).map(settle).collect()
+}

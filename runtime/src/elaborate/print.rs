@@ -1,0 +1,421 @@
+//! A checked network as text: signature, stages with their shapes and parameters, loss and metrics.
+//!
+//! The text is that of the stage `Static`. It depends on the declaration's meaning alone: arguments with their default
+//! values are left out however they were written, repeated bodies are written out, and expressions are put in their
+//! shortest form.
+
+use std::fmt;
+
+use super::{Action, Elaborated, Step, settled};
+use crate::ir::SlotKind;
+use crate::layers::{Arg, ArgDef};
+use crate::network::{Act, BinaryOp, Definition, Expr, Port};
+use crate::types::TensorType;
+
+impl fmt::Display for Elaborated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let definition = self.definition;
+        writeln!(f, "network {}<{} -> {}>", definition.name, ports(definition.inputs), ports(definition.outputs))?;
+        for act in definition.acts {
+            if let Some(name) = act.name {
+                writeln!(f, "  act {name} = {}", function(definition, act, None))?;
+            }
+        }
+        let rows = self.rows();
+        let width = |cell: fn(&Row) -> usize| rows.iter().map(cell).max().unwrap_or(0);
+        let widths = [
+            width(|row| row.path.len()),
+            width(|row| row.layer.chars().count()),
+            width(|row| row.result.len()),
+            width(|row| row.count().len()),
+        ];
+        for row in &rows {
+            let [path, layer, result, count] = widths;
+            let line = format!("  {:path$}  {:layer$}  {:result$}", row.path, row.layer, row.result);
+            match row.params {
+                0 => writeln!(f, "{}", line.trim_end())?,
+                1 => writeln!(f, "{line}  {:>count$} parameter", row.count())?,
+                _ => writeln!(f, "{line}  {:>count$} parameters", row.count())?,
+            }
+        }
+        if let Some(loss) = &definition.loss {
+            let loss = expression(definition, &loss.expr);
+            let targets: Vec<String> = definition.targets.iter().map(port).collect();
+            match &targets[..] {
+                [] => writeln!(f, "  loss = {loss}")?,
+                targets => writeln!(f, "  loss({}) = {loss}", targets.join(", "))?,
+            }
+        }
+        for metric in definition.metrics {
+            writeln!(f, "  metric {} = {}", metric.name, expression(definition, &metric.expr))?;
+        }
+        write!(f, "  {}", count_of(rows.iter().map(|row| row.params).sum::<usize>()))
+    }
+}
+
+/// "1 parameter", "210 parameters".
+fn count_of(n: usize) -> String {
+    if n == 1 { "1 parameter".to_string() } else { format!("{n} parameters") }
+}
+
+/// What is told of a stage.
+pub struct Row {
+    /// The path.
+    pub path: String,
+    /// The layer with its arguments.
+    pub layer: String,
+    /// The type of the result.
+    pub result: String,
+    /// How many numbers training changes in it.
+    pub params: usize,
+}
+
+impl Row {
+    /// The number of parameters, blank for none.
+    fn count(&self) -> String {
+        if self.params == 0 { String::new() } else { self.params.to_string() }
+    }
+}
+
+impl Elaborated<'_> {
+    /// One row a layer, in order; a `residual` has one for its sum, behind its branches.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.rows_of(&self.body, &mut rows);
+        rows
+    }
+
+    fn rows_of(&self, steps: &[Step<'_>], rows: &mut Vec<Row>) {
+        for step in steps {
+            let layer = match &step.action {
+                Action::Layer(layer, args, _) => with_arguments(layer.name, layer.args, args),
+                Action::Act(index, starts) => {
+                    let act = &self.definition.acts[*index];
+                    match act.name {
+                        Some(name) => with_starts(name, act, starts),
+                        None => function(self.definition, act, Some(starts)),
+                    }
+                }
+                Action::Sequence(steps) => {
+                    self.rows_of(steps, rows);
+                    continue;
+                }
+                Action::Residual(body, skip) => {
+                    self.rows_of(body, rows);
+                    self.rows_of(skip, rows);
+                    "residual".to_string()
+                }
+            };
+            let own = format!("{}.", step.path);
+            let is_own = |name: &str| name.strip_prefix(&own).is_some_and(|rest| !rest.contains('.'));
+            let trained = self.params.iter().filter(|(name, _, kind)| is_own(name) && *kind != SlotKind::Running);
+            let params = trained.map(|(_, shape, _)| shape.len_at(1)).sum();
+            let result = TensorType::f32(step.shape.clone()).to_string();
+            rows.push(Row { path: step.path.to_string(), layer, result, params });
+        }
+    }
+}
+
+fn ports(ports: &[Port<'_>]) -> String {
+    let all: Vec<String> = ports.iter().map(port).collect();
+    match &all[..] {
+        [one] => one.clone(),
+        several => format!("({})", several.join(", ")),
+    }
+}
+
+fn port(port: &Port<'_>) -> String {
+    format!("{}: {}", port.name, port.known())
+}
+
+/// A layer with the arguments that differ from their defaults.
+fn with_arguments(name: &str, declared: &[ArgDef], values: &[Arg]) -> String {
+    let args = options(declared, values);
+    if args.is_empty() { name.to_string() } else { format!("{name}({})", args.join(", ")) }
+}
+
+/// A function of the user's own as a stage, with the numbers that do not start as it says.
+fn with_starts(name: &str, act: &Act<'_>, starts: &[f64]) -> String {
+    let differing = act.extras.iter().zip(starts).filter(|((_, default), start)| default != *start);
+    let args: Vec<String> = differing.map(|((extra, _), start)| format!("{extra} = {}", number(*start))).collect();
+    if args.is_empty() { name.to_string() } else { format!("{name}({})", args.join(", ")) }
+}
+
+/// `|x, beta = 1| x * sigmoid(beta * x)`
+fn function(definition: &Definition<'_>, act: &Act<'_>, starts: Option<&[f64]>) -> String {
+    let extras = act.extras.iter().enumerate();
+    let extras = extras.map(|(index, (name, default))| {
+        let start = starts.map_or(*default, |starts| starts[index]);
+        format!("{name} = {}", number(start))
+    });
+    let names: Vec<String> = std::iter::once(act.operand.to_string()).chain(extras).collect();
+    format!("|{}| {}", names.join(", "), expression(definition, &act.expr))
+}
+
+/// Those of a layer: what has to be given needs no name.
+fn options(declared: &[ArgDef], values: &[Arg]) -> Vec<String> {
+    let text = |(arg, value): (&ArgDef, &Arg)| match arg.default {
+        None => option(*value),
+        Some(_) => format!("{} = {}", arg.name, option(*value)),
+    };
+    differing(declared, values).map(text).collect()
+}
+
+/// Those of a function: they always have names.
+fn named_options(declared: &[ArgDef], values: &[Arg]) -> Vec<String> {
+    differing(declared, values).map(|(arg, value)| format!("{} = {}", arg.name, option(*value))).collect()
+}
+
+fn differing<'a>(declared: &'a [ArgDef], values: &'a [Arg]) -> impl Iterator<Item = (&'a ArgDef, &'a Arg)> {
+    declared.iter().zip(values).filter(|(arg, value)| arg.default != Some(**value))
+}
+
+fn option(value: Arg) -> String {
+    match value {
+        Arg::Int(n) => n.to_string(),
+        Arg::Float(x) => number(x),
+        Arg::Flag(flag) => flag.to_string(),
+        Arg::Word(word) => word.to_string(),
+    }
+}
+
+/// Whole numbers without a point, small ones with an exponent.
+fn number(x: f64) -> String {
+    if x == x.trunc() && x.abs() < 1e15 { format!("{x}") } else { format!("{x:?}") }
+}
+
+fn expression<'e>(definition: &'e Definition<'e>, expr: &'e Expr<'e>) -> String {
+    Text { definition, expr, least: 0 }.to_string()
+}
+
+/// An expression where only operators that bind at least this tightly stand without parentheses.
+struct Text<'e> {
+    definition: &'e Definition<'e>,
+    expr: &'e Expr<'e>,
+    least: u8,
+}
+
+impl<'e> Text<'e> {
+    fn inner(&self, expr: &'e Expr<'e>, least: u8) -> Text<'e> {
+        Text { definition: self.definition, expr, least }
+    }
+
+    fn bare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |operands: &'e [Expr<'e>]| operands.iter().map(|operand| self.inner(operand, 0).to_string());
+        match *self.expr {
+            Expr::Number(value) | Expr::Constant(value, _) => f.write_str(&number(value)),
+            Expr::Name(name) | Expr::Path(name, _) => f.write_str(name),
+            Expr::Weights(_) => f.write_str("weights"),
+            Expr::Neg(_, x) => write!(f, "-{}", self.inner(x, 3)),
+            Expr::Binary(op, _, x, y) => {
+                let level = level(op);
+                // Comparisons do not chain; the others group from the left.
+                let left = if op.is_comparison() { level + 1 } else { level };
+                write!(f, "{} {} {}", self.inner(x, left), op.symbol(), self.inner(y, level + 1))
+            }
+            Expr::If(_, condition, x, y) => {
+                let [condition, x, y] = [condition, x, y].map(|part| self.inner(part, 0));
+                write!(f, "if {condition} {{ {x} }} else {{ {y} }}")
+            }
+            Expr::Call(function, _, args, operands) => {
+                let operands: Vec<String> =
+                    list(operands).chain(named_options(function.args, &settled(function.args, args))).collect();
+                write!(f, "{}({})", function.name, operands.join(", "))
+            }
+            Expr::Apply(layer, _, args, x) => {
+                let x = self.inner(x, 0).to_string();
+                let operands: Vec<String> =
+                    std::iter::once(x).chain(options(layer.args, &settled(layer.args, args))).collect();
+                write!(f, "{}({})", layer.name, operands.join(", "))
+            }
+            Expr::Inline(index, _, operands) => {
+                let act = &self.definition.acts[index];
+                let names = std::iter::once(None).chain(act.extras.iter().map(|(name, _)| Some(*name)));
+                let operands: Vec<String> = names
+                    .zip(list(operands))
+                    .map(|(name, operand)| name.map_or(operand.clone(), |name| format!("{name} = {operand}")))
+                    .collect();
+                write!(f, "{}({})", act.name.unwrap_or("function"), operands.join(", "))
+            }
+            Expr::Broken => f.write_str("?"),
+        }
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = match self.expr {
+            Expr::Binary(op, ..) => level(*op),
+            Expr::Neg(..) => 3,
+            Expr::If(..) => 0,
+            _ => 4,
+        };
+        if own < self.least {
+            f.write_str("(")?;
+            self.bare(f)?;
+            f.write_str(")")
+        } else {
+            self.bare(f)
+        }
+    }
+}
+
+/// How tightly an operator binds.
+fn level(op: BinaryOp) -> u8 {
+    match op {
+        BinaryOp::Add | BinaryOp::Sub => 1,
+        BinaryOp::Mul | BinaryOp::Div => 2,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::elaborate::elaborate;
+    use crate::functions::{ARGMAX, CROSS_ENTROPY, MEAN};
+    use crate::layers::{Arg, BATCH_NORM, DENSE, GELU, LayerDef};
+    use crate::network::{
+        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value,
+    };
+    use crate::types::DType;
+
+    const AT: At = At(0);
+    const BATCH: Extent<'static> = Extent::Batch(AT);
+
+    const fn extent(n: i64) -> Extent<'static> {
+        Extent::Size(Number { value: Outcome::Int(n), text: "", at: AT })
+    }
+
+    const fn stage(
+        layer: &'static LayerDef,
+        args: &'static [Value<'static>],
+        segment: &'static str,
+        named: bool,
+    ) -> Stage<'static> {
+        Stage { kind: Kind::Layer(layer, args), segment, named, text: "", at: AT }
+    }
+
+    const fn port(name: &'static str, dtype: DType, dims: &'static [Extent<'static>]) -> Port<'static> {
+        Port { name, named: true, dtype, dims, at: AT }
+    }
+
+    const WORD: Value<'static> = Value::Known(Arg::Word("auto"));
+    const NET: Definition<'static> = Definition {
+        name: "Net",
+        inputs: &[port("x", DType::F32, &[BATCH, extent(8)])],
+        outputs: &[port("y", DType::F32, &[BATCH, extent(3)])],
+        targets: &[port("label", DType::U8, &[BATCH])],
+        acts: &[Act { name: Some("double"), operand: "x", extras: &[("by", 2.0)], expr: Expr::Name("x") }],
+        body: &[
+            stage(&DENSE, &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(false)), WORD], "dense1", false),
+            stage(
+                &BATCH_NORM,
+                &[Value::Known(Arg::Float(0.9)), Value::Known(Arg::Float(1e-6)), Value::Known(Arg::Int(2))],
+                "h",
+                true,
+            ),
+            Stage {
+                kind: Kind::Repeat {
+                    count: Number { value: Outcome::Int(2), text: "2", at: AT },
+                    body: &[Stage {
+                        kind: Kind::Residual {
+                            body: &[
+                                stage(&GELU, &[Value::Known(Arg::Word("none"))], "gelu1", false),
+                                stage(
+                                    &DENSE,
+                                    &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(true)), WORD],
+                                    "dense1",
+                                    false,
+                                ),
+                            ],
+                            skip: None,
+                        },
+                        segment: "residual1",
+                        named: false,
+                        text: "residual",
+                        at: AT,
+                    }],
+                },
+                segment: "repeat1",
+                named: false,
+                text: "repeat(2)",
+                at: AT,
+            },
+            Stage { kind: Kind::Act(0, &[3.0]), segment: "double1", named: false, text: "double(by = 3)", at: AT },
+            stage(&DENSE, &[Value::Known(Arg::Int(3)), Value::Known(Arg::Flag(true)), WORD], "dense2", false),
+        ],
+        loss: Some(Clause {
+            name: "loss",
+            at: AT,
+            expr: Expr::Binary(
+                BinaryOp::Sub,
+                AT,
+                &Expr::Call(
+                    &CROSS_ENTROPY,
+                    AT,
+                    &[Value::Known(Arg::Float(0.1))],
+                    &[Expr::Name("y"), Expr::Name("label")],
+                ),
+                &Expr::Binary(
+                    BinaryOp::Sub,
+                    AT,
+                    &Expr::Number(2.0),
+                    &Expr::Binary(
+                        BinaryOp::Mul,
+                        AT,
+                        &Expr::Number(1e-9),
+                        &Expr::Call(
+                            &MEAN,
+                            AT,
+                            &[],
+                            &[Expr::Apply(
+                                &GELU,
+                                AT,
+                                &[Value::Known(Arg::Word("tanh"))],
+                                &Expr::Neg(AT, &Expr::Name("h")),
+                            )],
+                        ),
+                    ),
+                ),
+            ),
+        }),
+        metrics: &[Clause {
+            name: "accuracy",
+            at: AT,
+            expr: Expr::Call(
+                &MEAN,
+                AT,
+                &[],
+                &[Expr::Binary(
+                    BinaryOp::Eq,
+                    AT,
+                    &Expr::Call(&ARGMAX, AT, &[], &[Expr::Name("y")]),
+                    &Expr::Name("label"),
+                )],
+            ),
+        }],
+        places: &[],
+    };
+
+    #[test]
+    fn a_network_reads_like_its_declaration() {
+        let expected = "\
+network Net<x: f32[B,8] -> y: f32[B,3]>
+  act double = |x, by = 2| x
+  dense1                      Dense(16, bias = false)           f32[B,16]  128 parameters
+  h                           BatchNorm(eps = 1e-6, every = 2)  f32[B,16]   32 parameters
+  repeat1.1.residual1.gelu1   gelu                              f32[B,16]
+  repeat1.1.residual1.dense1  Dense(16)                         f32[B,16]  272 parameters
+  repeat1.1.residual1         residual                          f32[B,16]
+  repeat1.2.residual1.gelu1   gelu                              f32[B,16]
+  repeat1.2.residual1.dense1  Dense(16)                         f32[B,16]  272 parameters
+  repeat1.2.residual1         residual                          f32[B,16]
+  double1                     double(by = 3)                    f32[B,16]    1 parameter
+  dense2                      Dense(3)                          f32[B,3]    51 parameters
+  loss(label: u8[B]) = cross_entropy(y, label, label_smoothing = 0.1) - (2 - 1e-9 * mean(gelu(-h, approx = tanh)))
+  metric accuracy = mean(argmax(y) == label)
+  756 parameters";
+        let (network, mistakes) = elaborate(&NET);
+        assert_eq!((network.to_string().as_str(), &mistakes[..]), (expected, &[][..]));
+    }
+}

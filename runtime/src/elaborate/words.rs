@@ -1,0 +1,192 @@
+//! Every message about sizes, shapes and types, one function each: the macro and `build` say the same.
+
+use crate::layers::{ArgDef, Misfit};
+use crate::network::Outcome;
+use crate::types::{DType, Dim, Shape, TensorType};
+
+/// A number beyond every limit.
+pub fn number_too_large(digits: &str) -> String {
+    format!("`{digits}` is too large")
+}
+
+/// What is no size.
+pub fn size_not_positive(found: &str) -> String {
+    format!("a size is an integer of at least 1, found {found}")
+}
+
+/// A calculation that does not fit.
+pub fn overflows(text: &str) -> String {
+    format!("`{text}` overflows")
+}
+
+/// A calculation that divides by zero.
+pub fn divides_by_zero(text: &str) -> String {
+    format!("`{text}` divides by zero")
+}
+
+/// An argument outside its range.
+pub fn wrong_argument(owner: &str, arg: &ArgDef, found: &str) -> String {
+    format!("`{}` of `{owner}` must be {}, found {found}", arg.name, arg.kind.wanted())
+}
+
+/// A Rust constant that is no number to calculate with.
+pub fn not_finite(value: f64) -> String {
+    format!("a constant in an expression must be finite, found {value}")
+}
+
+/// A calculation as written, and what it comes to.
+pub fn found(text: &str, value: Outcome) -> String {
+    match value {
+        Outcome::Int(n) if text != n.to_string() => format!("`{text}` = {n}"),
+        Outcome::Float(x) => format!("`{text}` = {x}"),
+        _ => format!("`{text}`"),
+    }
+}
+
+/// A port without the batch.
+pub fn batch_missing(port: &str, shape: &Shape) -> String {
+    let mut with_batch = shape.clone();
+    with_batch.0.insert(0, Dim::B);
+    format!("`{port}` needs the batch as its first axis: {}", with_batch.declared())
+}
+
+/// The batch at another place.
+pub fn batch_not_first(port: &str) -> String {
+    format!("`B`, the batch, is the first axis of `{port}` and no other")
+}
+
+/// More axes than `ndarray` has types for.
+pub fn too_many_axes(port: &str, found: usize, most: usize) -> String {
+    format!("`{port}` has {found} axes; at most {most} are supported")
+}
+
+/// More elements than any machine.
+pub fn too_large(what: &str) -> String {
+    format!("{what} has more than 2^40 elements")
+}
+
+/// A body that never ends.
+pub fn too_many_stages(network: &str) -> String {
+    format!("`{network}` has more than {} stages", super::MOST_STAGES)
+}
+
+/// A shape that a layer cannot take. The second line says how the shape came about.
+pub fn misfit(layer: &str, misfit: &Misfit, found: &Shape, trace: &str) -> String {
+    let hint = misfit.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("`{layer}` needs {}, found {}{hint}\n{trace}", misfit.needs, found.declared())
+}
+
+/// Class ids where numbers to calculate with are wanted.
+pub fn layer_needs_floats(layer: &str, port: &str, found: DType) -> String {
+    format!("`{layer}` needs f32, found {found}; declare `{port}` without `{found};`")
+}
+
+/// A body that gives something else than the signature says.
+pub fn output_mismatch(network: &str, port: &str, layer: &str, types: [&TensorType; 2]) -> String {
+    let [declared, found] = types.map(self::declared);
+    format!("`{network}` declares {port}{declared}, but its last layer `{layer}` gives {found}")
+}
+
+/// Branches of a `residual` that cannot be added. The second line says how the body's shape came about.
+pub fn branches_differ(has_skip: bool, body: &Shape, other: &Shape, trace: &str) -> String {
+    let [body, other] = [body, other].map(Shape::declared);
+    match has_skip {
+        true => format!(
+            "the branches of `residual` must have one shape: its body gives {body}, its `skip` {other}\n{trace}"
+        ),
+        false => format!(
+            "`residual` adds its body to what comes in: the body gives {body}, but {other} comes in; a `skip {{ .. }}` behind \
+             it can bring that to {body}\n{trace}"
+        ),
+    }
+}
+
+/// A function of the user's own that gives something else than it takes.
+pub fn act_changes_type(text: &str, x: &TensorType, found: &TensorType) -> String {
+    format!("`{text}` must give what it takes, {}, but gives {}", of(x), of(found))
+}
+
+/// A reduction or a loss inside a function of the user's own.
+pub fn not_elementwise(function: &str) -> String {
+    format!("`{function}` looks at more than one element; a function of your own works element by element")
+}
+
+/// `weights` as a value.
+pub fn weights_alone() -> String {
+    "`weights` stands for the weights of all layers; it is the operand of `l1(weights)` or `l2(weights)`, and of nothing else"
+        .to_string()
+}
+
+/// `l2(weights)` of nothing.
+pub fn no_weights(network: &str) -> String {
+    format!("`{network}` has no weights: `weights` are those of dense layers, without biases and norms")
+}
+
+/// A path that leads nowhere.
+pub fn unknown_parameter(path: &str, closest: Option<&str>) -> String {
+    format!("unknown parameter `{path}`{}", did_you_mean(closest))
+}
+
+/// A loss or metric with axes; `what` is which.
+pub fn not_a_number(what: &str, found: &TensorType) -> String {
+    let hint = match (found.dtype, found.shape.rank()) {
+        (DType::F32 | DType::Bool, 1..) => "; wrap it in `mean(..)`",
+        (DType::Bool, 0) => "; `mean(..)` makes it 0 or 1",
+        _ => "",
+    };
+    format!("{what} must be a single number, found {}{hint}", of(found))
+}
+
+/// As a declaration writes it: `[u8; B]`, and `[B, 10]` for f32.
+pub fn declared(ty: &TensorType) -> String {
+    let shape = ty.shape.declared();
+    match ty.dtype {
+        DType::F32 => shape,
+        other => format!("[{other}; {}", &shape[1..]),
+    }
+}
+
+/// `[B, 10] of f32`, and `a single f32` for a single value.
+fn of(ty: &TensorType) -> String {
+    match ty.shape.rank() {
+        0 => format!("a single {}", ty.dtype),
+        _ => format!("{} of {}", ty.shape.declared(), ty.dtype),
+    }
+}
+
+/// As the trace of shapes writes it.
+pub(super) fn compact(text: &str) -> String {
+    text.replace(' ', "")
+}
+
+/// The end of a message about something unknown.
+pub fn did_you_mean(closest: Option<&str>) -> String {
+    closest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// The candidate that looks most like `name`, if one does: at most a third of it differs, whatever the case.
+pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    let distances = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));
+    let (nearest, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
+    (nearest <= limit && nearest < name.chars().count()).then_some(candidate)
+}
+
+/// Letters to insert, remove, replace or swap with their neighbour (Damerau & Levenshtein, optimal string alignment).
+fn distance(x: &str, y: &str) -> usize {
+    let [x, y]: [Vec<char>; 2] = [x, y].map(|word| word.to_lowercase().chars().collect());
+    let mut before = vec![0; y.len() + 1];
+    let mut last: Vec<usize> = (0..=y.len()).collect();
+    for i in 1..=x.len() {
+        let mut row = vec![i; y.len() + 1];
+        for j in 1..=y.len() {
+            let replaced = last[j - 1] + usize::from(x[i - 1] != y[j - 1]);
+            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && x[i - 1] == y[j - 2] && x[i - 2] == y[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[y.len()]
+}
