@@ -394,7 +394,7 @@ impl Errors {
 
     pub fn layer_as_value(&mut self, name: &Ident) {
         let message = format!(
-            "`{name}` is a stage; write `as` and a name behind it to use its result, or name a parameter of it: `{name}.weight`"
+            "`{name}` is a stage; write `as` and a name behind it to use its result, or name one of its parameters: `{name}. ..`"
         );
         self.report(name, message);
     }
