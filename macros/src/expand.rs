@@ -274,6 +274,7 @@ fn args(args: &[Arg]) -> TokenStream {
         Arg::Float(x) => quote!(::gradloom::__private::Arg::Float(#x)),
         Arg::Flag(flag) => quote!(::gradloom::__private::Arg::Flag(#flag)),
         Arg::Word(word) => quote!(::gradloom::__private::Arg::Word(#word)),
+        Arg::Numbers(list) => quote!(::gradloom::__private::Arg::Numbers(&[#(#list),*])),
     });
     quote!(&[#(#args),*])
 }

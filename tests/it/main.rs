@@ -14,6 +14,7 @@ mod golden;
 mod golden_file;
 mod handmade;
 mod layers;
+mod metrics;
 mod ops;
 mod passes;
 mod random;

@@ -60,6 +60,8 @@ pub enum Loss {
     CrossEntropy,
     /// Of smoothed labels.
     Smoothed,
+    /// With a weight for each class, none or some smoothing.
+    Weighted,
     BceWithLogits,
     Mse,
     Mae,
@@ -72,8 +74,8 @@ pub enum Loss {
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
-    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value};
-    let loss = [CrossEntropy, CrossEntropy, Smoothed, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
+    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value, Weighted};
+    let loss = [CrossEntropy, CrossEntropy, Smoothed, Weighted, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
     let loss = prop::sample::select(loss.to_vec());
     let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
     let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
@@ -206,7 +208,17 @@ impl Spec {
             Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
             Loss::Smoothed => {
                 let operands = leak([Expr::Name("out"), Expr::Name("target")]);
-                (vec![ids], Some(Expr::Call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1)], operands)))
+                (
+                    vec![ids],
+                    Some(Expr::Call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1), Arg::Numbers(&[])], operands)),
+                )
+            }
+            Loss::Weighted => {
+                let weights: Vec<f64> = (0..self.outputs).map(|class| 0.5 + (class % 4) as f64).collect();
+                let smoothing = if self.seed.is_multiple_of(2) { 0.0 } else { 0.1 };
+                let args = leak([Arg::Float(smoothing), Arg::Numbers(leak(weights))]);
+                let operands = leak([Expr::Name("out"), Expr::Name("target")]);
+                (vec![ids], Some(Expr::Call(&functions::CROSS_ENTROPY, args, operands)))
             }
             Loss::Mse => (vec![floats], call(&functions::MSE)),
             Loss::Mae => (vec![floats], call(&functions::MAE)),
@@ -224,7 +236,11 @@ impl Spec {
         if matches!(self.loss, Loss::Mae) {
             metrics.push(Metric { name: "error", expr: against(&functions::MEAN_ABS_ERROR) });
         }
-        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed) {
+        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed | Loss::Weighted) {
+            if self.outputs > 1 {
+                metrics.push(Metric { name: "precision", expr: against(&functions::PRECISION) });
+                metrics.push(Metric { name: "recall", expr: against(&functions::RECALL) });
+            }
             metrics.push(Metric { name: "best", expr: against(&functions::TOP_K) });
             let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
             metrics.push(Metric { name: "accuracy", expr: mean(binary(BinaryOp::Eq, best, Expr::Name("target"))) });
@@ -251,12 +267,14 @@ fn square(name: &'static str) -> Expr {
 }
 
 /// Terms of a loss, each of one value.
-const TERMS: [fn(&'static str) -> Expr; 8] = [
+const TERMS: [fn(&'static str) -> Expr; 10] = [
     |name| mean(square(name)),
     |name| mean(call(&functions::ABS, vec![Expr::Name(name)])),
     |name| mean(call(&functions::SQRT, vec![binary(BinaryOp::Add, square(name), Expr::Number(1.0))])),
     |name| mean(call(&functions::EXP, vec![Expr::Neg(leak(square(name)))])),
     |name| call(&functions::MAX, vec![Expr::Name(name)]),
+    |name| binary(BinaryOp::Mul, Expr::Number(1e-2), call(&functions::L1, vec![Expr::Name(name)])),
+    |name| binary(BinaryOp::Mul, Expr::Number(1e-2), call(&functions::L2, vec![Expr::Name(name)])),
     |name| {
         let sum = call(&functions::SUM, vec![binary(BinaryOp::Sub, Expr::Name(name), Expr::Number(0.1))]);
         binary(BinaryOp::Mul, sum, Expr::Number(1e-2))

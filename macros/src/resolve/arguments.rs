@@ -108,7 +108,7 @@ fn value(owner: &str, arg: &'static ArgDef, expr: &Expr, consts: &mut Consts<'_>
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
         }
-        (_, ArgKind::Flag | ArgKind::Word(_)) => (None, written),
+        (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
         (_, ArgKind::Size | ArgKind::Number { .. }) => {
             let value = consts.value(expr, errors)?;
             let accepted = match value {

@@ -126,7 +126,10 @@ fn a_network_is_a_type_a_report_and_constants() {
                     ::gradloom::__private::BinaryOp::Add,
                     &::gradloom::__private::Expr::Call(
                         &::gradloom::__private::functions::CROSS_ENTROPY,
-                        &[::gradloom::__private::Arg::Float(0f64)],
+                        &[
+                            ::gradloom::__private::Arg::Float(0f64),
+                            ::gradloom::__private::Arg::Numbers(&[]),
+                        ],
                         &[
                             ::gradloom::__private::Expr::Name("y"),
                             ::gradloom::__private::Expr::Name("label"),

@@ -130,6 +130,7 @@ fn option(value: Arg) -> String {
         Arg::Float(x) => number(x),
         Arg::Flag(flag) => flag.to_string(),
         Arg::Word(word) => word.to_string(),
+        Arg::Numbers(list) => format!("[{}]", list.iter().map(|&x| number(x)).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -228,7 +229,7 @@ mod tests {
         ],
         loss: Some(Expr::Binary(
             BinaryOp::Sub,
-            &Expr::Call(&CROSS_ENTROPY, &[Arg::Float(0.1)], &[Expr::Name("y"), Expr::Name("label")]),
+            &Expr::Call(&CROSS_ENTROPY, &[Arg::Float(0.1), Arg::Numbers(&[])], &[Expr::Name("y"), Expr::Name("label")]),
             &Expr::Binary(
                 BinaryOp::Sub,
                 &Expr::Number(2.0),

@@ -325,7 +325,7 @@ pub enum Error {
     Run(#[from] RunError),
 }
 
-/// Whether a slot belongs to the network rather than to an optimiser.
+/// Whether a slot belongs to the network rather than to an optimiser or to the declaration.
 fn is_own(kind: SlotKind) -> bool {
-    !matches!(kind, SlotKind::Optimiser(_))
+    !matches!(kind, SlotKind::Optimiser(_) | SlotKind::Fixed)
 }
