@@ -17,6 +17,7 @@ mod layers;
 mod metrics;
 mod ops;
 mod passes;
+mod pieces;
 mod random;
 mod random_network;
 mod readme;

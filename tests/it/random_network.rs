@@ -232,6 +232,14 @@ impl Spec {
         let size = mean(call(&functions::ABS, vec![Expr::Name(value)]));
         let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
         let mut metrics = vec![Metric { name: "size", expr: size }, Metric { name: "positive", expr: positive }];
+        // A quotient of means, and a mean that needs another mean first.
+        let least = binary(BinaryOp::Add, mean(square("out")), Expr::Number(1.0));
+        metrics.push(Metric { name: "ratio", expr: binary(BinaryOp::Div, mean(Expr::Name(value)), least) });
+        if !self.seed.is_multiple_of(3) {
+            let deviation = || binary(BinaryOp::Sub, Expr::Name("out"), mean(Expr::Name("out")));
+            let spread = mean(binary(BinaryOp::Mul, deviation(), deviation()));
+            metrics.push(Metric { name: "spread", expr: spread });
+        }
         let against = |function| call(function, vec![Expr::Name("out"), Expr::Name("target")]);
         if matches!(self.loss, Loss::Mae) {
             metrics.push(Metric { name: "error", expr: against(&functions::MEAN_ABS_ERROR) });

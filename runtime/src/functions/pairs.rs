@@ -152,7 +152,7 @@ pub const R2: FunctionDef = FunctionDef {
     item: "R2",
     doc: "`1 - mean((x - y)^2) / variance(y)` over the batch, for each column, and the mean over columns: `f32[B, ...], f32[B, ...] -> f32[]`. \
           1 is perfect, 0 as good as the mean of the target. Not finite where a column of the target is constant, as in a batch of one \
-          row; not a mean over rows, so that `evaluate` over several pieces approximates it. Source: Wright 1921.",
+          row. Source: Wright 1921.",
     operands: &["prediction", "target"],
     over_weights: false,
     args: &[],
