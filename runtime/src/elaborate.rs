@@ -474,11 +474,3 @@ fn gains(steps: &mut [Step<'_>], after: Gain) -> Gain {
     }
     next
 }
-
-fn elementwise(name: &str) -> bool {
-    ["exp", "ln", "sqrt", "abs"].contains(&name)
-}
-
-fn over_weights(name: &str) -> bool {
-    ["l1", "l2"].contains(&name)
-}

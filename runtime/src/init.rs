@@ -8,6 +8,8 @@
 pub enum Init {
     /// One number everywhere.
     Constant(f32),
+    /// These numbers, as many as there are elements.
+    Table(&'static [f64]),
     /// Normal with mean 0 and standard deviation `sqrt(2 / fan_in)` (He et al. 2015, section 2.2): for the relu family.
     HeNormal {
         /// Number of inputs that one output sums over.
@@ -28,6 +30,7 @@ impl Init {
         let mut random = Random::new(seed, index);
         match self {
             Init::Constant(value) => values.fill(value),
+            Init::Table(table) => values.iter_mut().zip(table).for_each(|(value, &entry)| *value = entry as f32),
             Init::HeNormal { fan_in } => {
                 let deviation = (2.0 / fan_in as f64).sqrt();
                 values.fill_with(|| (random.normal() * deviation) as f32);

@@ -14,6 +14,7 @@ pub mod autodiff;
 pub mod interp;
 pub mod optim;
 pub mod simplify;
+pub mod accumulate;
 pub mod kernel;
 pub mod fuse;
 pub mod microkernels;

@@ -1,7 +1,7 @@
 //! What a program is given for a run, with or without a code generator to run it.
 
-/// Inputs and targets together.
-pub const MAX_INPUTS: usize = 16;
+/// So many inputs take no allocation.
+pub const FEW_INPUTS: usize = 16;
 
 /// The memory of one run.
 #[derive(Debug)]

@@ -140,6 +140,7 @@ def losses():
     out = Golden("losses", """
 Mean losses and their gradients with respect to the prediction. cross_entropy: logits 5x4, class ids in `labels`, mean over rows;
 bce_with_logits and mse: mean over all elements. cross_entropy_large has logits of magnitude 1e4;
+cross_entropy_weighted has weights of classes, one of them zero in _weighted_zero, all of them 1 in _weighted_alike;
 <loss>_option has another value of an option than its default. nll takes log-probabilities; kl_div is `batchmean` with the target `p`,
 kl_div_zero has zeros in p; hinge: mean(max(0, 1 - target scores)); r2 by columns, then their mean.""")
     labels = np.array([3, 0, 2, 1, 3])
@@ -174,6 +175,14 @@ kl_div_zero has zeros in p; hinge: mean(max(0, 1 - target scores)); r2 by column
     loss = F.cross_entropy(z, torch.tensor(labels), label_smoothing=0.25)
     loss.backward()
     out.case("cross_entropy_option", logits=logits, labels=labels, label_smoothing=0.25, loss=loss, dlogits=z.grad)
+    weights = np.array([1.0, 0.5, 3.0, 0.25])
+    for name, weights, smoothing in (("weighted", weights, 0.0), ("weighted_option", weights, 0.25),
+                                     ("weighted_alike", np.ones(4), 0.25), ("weighted_zero", np.array([1.0, 0, 2, 0.5]), 0.0)):
+        z = leaf(logits)
+        loss = F.cross_entropy(z, torch.tensor(labels), weight=torch.tensor(weights), label_smoothing=smoothing)
+        loss.backward()
+        out.case(f"cross_entropy_{name}", logits=logits, labels=labels, label_smoothing=smoothing, class_weights=weights,
+                 loss=loss, dlogits=z.grad)
     log_probabilities = f32(F.log_softmax(torch.tensor(logits), -1).numpy())
     z = leaf(log_probabilities)
     loss = F.nll_loss(z, torch.tensor(labels))
@@ -191,6 +200,49 @@ kl_div_zero has zeros in p; hinge: mean(max(0, 1 - target scores)); r2 by column
     loss = F.relu(1 - torch.tensor(target) * z).mean()
     loss.backward()
     out.case("hinge", scores=scores, target=target, loss=loss, dscores=z.grad)
+    out.write()
+
+
+# ---- metrics and sizes -----------------------------------------------------------------------------------------
+
+def metrics():
+    rng = np.random.default_rng(41)
+    out = Golden("metrics", """
+l1 and l2 with their gradients (an element of x is 0), from torch. precision and recall, by scikit-learn's definitions with
+zero_division=0: of scores against 0 and 1, a score above `threshold` being a positive decision (_none: no positive decision and no
+positive), and of logits against class ids, average="macro" over labels=range(C) (_absent: of 5 classes the last never occurs and is
+never decided). Rows with equal logits are among them; the first of equals is the decision.""")
+    x = normal(rng, 3, 4, scale=2)
+    x[1, 2] = 0
+    for name, f in (("l1", lambda x: x.abs().sum()), ("l2", lambda x: (x * x).sum())):
+        z = leaf(x)
+        y = f(z)
+        y.backward()
+        out.case(name, x=x, y=y, dx=z.grad)
+
+    def share(hits, total):
+        return hits / total if total else 0.0
+
+    def case(name, decided, positive, **entries):
+        """`decided` and `positive`: a column of truth values for each class."""
+        hits = (decided & positive).sum(0)
+        out.case(name, **entries, precision=np.mean([share(h, n) for h, n in zip(hits, decided.sum(0))]),
+                 recall=np.mean([share(h, n) for h, n in zip(hits, positive.sum(0))]))
+
+    scores, target = normal(rng, 20), (rng.random(20) < 0.4).astype(float)
+    scores[3] = 0.0
+    for name, threshold in (("binary", 0.0), ("binary_threshold", 0.75), ("binary_none", 100.0)):
+        t = target * 0 if name == "binary_none" else target
+        case(name, (scores > threshold)[:, None], (t > 0.5)[:, None], scores=scores, target=t, threshold=threshold)
+    column = scores[:, None]
+    case("binary_column", column > 0, target[:, None] > 0.5, scores=column, target=target[:, None], threshold=0.0)
+    for name, classes, absent in (("classes", 4, 0), ("classes_absent", 5, 1)):
+        logits, labels = normal(rng, 30, classes), rng.integers(0, classes - absent, 30)
+        logits[4:8] = 0.5
+        if absent:
+            logits[:, -1] = -9
+        ids = np.arange(classes)
+        case(name, logits.argmax(1)[:, None] == ids, labels[:, None] == ids, scores=logits, labels=labels, threshold=0.0)
     out.write()
 
 
@@ -413,5 +465,5 @@ batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's ro
 
 
 if __name__ == "__main__":
-    for make in (activations, losses, batch_norm, layers, optimisers, elementary, network):
+    for make in (activations, losses, metrics, batch_norm, layers, optimisers, elementary, network):
         make()

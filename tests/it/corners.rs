@@ -48,8 +48,13 @@ network! {
 
 /// Compares a network with the interpreter; a draw that is near a kink is replaced by another.
 fn check<N: Network>(least_rows: usize) {
+    check_with::<N>(least_rows, &[[1, 1], [7, 5], [300, 129]]);
+}
+
+/// The same with these batch sizes, two a session.
+pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
     let name = N::DEFINITION.name;
-    for batches in [[1, 1], [7, 5], [300, 129]] {
+    for batches in batches {
         let batches = batches.map(|rows: usize| rows.max(least_rows));
         for momentum in [true, false] {
             let optimiser = || -> Box<dyn Optimiser> {
@@ -60,7 +65,7 @@ fn check<N: Network>(least_rows: usize) {
             match result {
                 Some(Ok(())) => {}
                 Some(Err(error)) => panic!("{name} with batches of {batches:?}: {error}"),
-                None => panic!("{name} with batches of {batches:?}: every draw is near a kink"),
+                None => panic!("{name} with batches of {batches:?}: every draw is near a kink or not finite"),
             }
         }
     }

@@ -36,8 +36,16 @@ fn param(slot: &ParamSlot, random: &mut Random) -> Tensor {
             let len = slot.shape.iter().product();
             Tensor::floats(&slot.shape, (0..len).map(|_| 0.5 + random.uniform()).collect::<Vec<f64>>())
         }
+        SlotKind::Fixed => table(slot),
         _ => normal(&slot.shape, random),
     }
+}
+
+/// A table of the declaration: it is what it says.
+pub fn table(slot: &ParamSlot) -> Tensor {
+    let mut numbers = vec![0.0f32; slot.shape.iter().product()];
+    slot.init.fill(&mut numbers, 0, 0);
+    Tensor::floats(&slot.shape, numbers.into_iter().map(f64::from).collect::<Vec<f64>>())
 }
 
 /// Standard normal numbers, but none within 0.05 of zero: most kinks are there.

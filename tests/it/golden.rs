@@ -8,14 +8,14 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::interp::{Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, ParamSlot, Role, ScalarSlot, verify};
-use gradloom_runtime::layers::{self, Arg, ArgDef, LayerDef, Mode};
+use gradloom_runtime::layers::{self, Arg, ArgDef, ArgKind, LayerDef, Mode};
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::{Definition, Expr};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::bound::Bound;
 use crate::golden_file::{Case, GoldenFile};
-use crate::handmade;
+use crate::{draw, handmade};
 
 /// f64 everywhere, unless a test says otherwise. The absolute part is for tails, where both sides cancel.
 const F64: Bound = Bound { relative: 1e-12, absolute: 1e-15 };
@@ -138,7 +138,9 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
         let (loss, args) = loss(case);
         let prediction = loss.operands[0];
         let (graph, target) = loss_graph(case, prediction, |b, operands| (loss.lower)(b, &args, operands));
-        let values = Values { inputs: vec![target], params: vec![case.get(prediction).clone()], scalars: vec![] };
+        let tables = graph.slots.params[1..].iter().map(draw::table);
+        let params = [case.get(prediction).clone()].into_iter().chain(tables).collect();
+        let values = Values { inputs: vec![target], params, scalars: vec![] };
         for (precision, bound) in precisions(f32) {
             let what = |part| format!("{} in {precision:?}: {part}", case.name);
             let evaluation = evaluate(&graph, precision, 1, &values);
@@ -153,19 +155,28 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
 fn loss(case: &Case) -> (&'static FunctionDef, Vec<Arg>) {
     let named = |loss: &&&FunctionDef| case.name.strip_prefix(loss.name).is_some_and(|rest| VARIANTS.contains(&rest));
     let loss = functions::ALL.iter().find(named).expect("the block is named after a loss");
-    let given = |arg: &ArgDef| case.find(arg.name).map(|value| Arg::Float(value.number())).or(arg.default);
+    let given = |arg: &ArgDef| {
+        let value = case.find(arg.name).map(|value| match arg.kind {
+            ArgKind::Numbers { .. } => Arg::Numbers(handmade::leak(value.as_floats().to_vec())),
+            _ => Arg::Float(value.number()),
+        });
+        value.or(arg.default)
+    };
     (loss, loss.args.iter().map(|arg| given(arg).expect("a loss has defaults, or the block a value")).collect())
 }
 
 /// What may follow the name of a loss.
-const VARIANTS: [&str; 4] = ["", "_large", "_zero", "_option"];
+const VARIANTS: [&str; 8] =
+    ["", "_large", "_zero", "_option", "_weighted", "_weighted_option", "_weighted_alike", "_weighted_zero"];
 
 #[test]
 fn every_loss_has_golden_values() {
     let file = GoldenFile::read("losses");
     let covered: Vec<&str> = file.cases().iter().map(|case| loss(case).0.name).collect();
-    // `top_k` has no gradient; tests/it/layers.rs has its values.
-    for function in functions::ALL.iter().filter(|function| function.operands.len() == 2 && function.name != "top_k") {
+    // Counts have no gradient: tests/it/layers.rs has the values of `top_k`, tests/it/metrics.rs those of the others.
+    let counts = ["top_k", "precision", "recall"];
+    let losses = functions::ALL.iter().filter(|function| function.operands.len() == 2);
+    for function in losses.filter(|function| !counts.contains(&function.name)) {
         assert!(covered.contains(&function.name), "`{}` has no golden values", function.name);
     }
 }
@@ -378,7 +389,7 @@ pub fn network() -> &'static Definition<'static> {
             "loss",
             handmade::call(
                 &functions::CROSS_ENTROPY,
-                &[Arg::Float(0.0)],
+                &[Arg::Float(0.0), Arg::Numbers(&[])],
                 vec![Expr::Name("logits"), Expr::Name("labels")],
             ),
         )),

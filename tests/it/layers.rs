@@ -51,6 +51,8 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
             (ArgKind::Flag, Arg::Flag(flag)) => vec![Arg::Flag(!flag)],
             (ArgKind::Number { .. }, Arg::Float(0.0)) => vec![Arg::Float(0.25)],
             (ArgKind::Number { .. }, Arg::Float(value)) => vec![Arg::Float(value / 2.0)],
+            // As many as the matrices below have classes.
+            (ArgKind::Numbers { .. }, _) => vec![Arg::Numbers(&[1.0, 0.5, 2.0, 0.25])],
             (ArgKind::Word(words), _) => words.iter().map(|word| Arg::Word(word)).collect(),
             _ => Vec::new(),
         };
@@ -86,17 +88,22 @@ fn every_function_has_the_gradient_that_central_differences_show() {
     }
 }
 
-/// The function of parameters, or of a parameter and class ids, as part of a loss.
+/// The function of parameters, or of a parameter and class ids, as part of a loss: of matrices where that fits, else of
+/// columns.
 fn function_graph(function: &FunctionDef, args: &[Arg]) -> Graph {
     let mut b = Builder::new(Graph::default());
-    let mut operands = vec![handmade::parameter(&mut b, "x", &[5, 4])];
-    if function.operands.len() > 1 {
-        let matrix = b.ty(operands[0]).clone();
-        operands.push(match (function.ty)(&[&matrix, &matrix], args) {
-            Ok(_) => handmade::parameter(&mut b, "y", &[5, 4]),
-            Err(_) => handmade::input(&mut b, "y", TensorType { dtype: DType::U8, shape: Shape::fixed(&[5]) }),
-        });
-    }
+    let (matrix, column) = ([5, 4], [5, 1]);
+    let ids = TensorType { dtype: DType::U8, shape: Shape::fixed(&[5]) };
+    let fits = |x: &[usize], y: &TensorType| (function.ty)(&[&TensorType::f32(Shape::fixed(x)), y], args).is_ok();
+    let like = |x: &[usize]| TensorType::f32(Shape::fixed(x));
+    let operands = if function.operands.len() == 1 {
+        vec![handmade::parameter(&mut b, "x", &matrix)]
+    } else if fits(&matrix, &ids) {
+        vec![handmade::parameter(&mut b, "x", &matrix), handmade::input(&mut b, "y", ids)]
+    } else {
+        let shape = if fits(&matrix, &like(&matrix)) { matrix } else { column };
+        vec![handmade::parameter(&mut b, "x", &shape), handmade::parameter(&mut b, "y", &shape)]
+    };
     let y = (function.lower)(&mut b, args, &operands);
     let types: Vec<&TensorType> = operands.iter().map(|&operand| b.ty(operand)).collect();
     assert_eq!((function.ty)(&types, args).as_ref(), Ok(b.ty(y)), "`{}` has the type it says", function.name);
@@ -302,7 +309,7 @@ fn a_class_without_probability_counts_for_nothing_in_kl_div() {
 #[test]
 fn nan_passes_through_every_loss_of_two_tensors() {
     for function in functions::ALL.iter().filter(|function| function.operands.len() == 2) {
-        if matches!(function.name, "cross_entropy" | "nll" | "top_k") {
+        if matches!(function.name, "cross_entropy" | "nll" | "top_k" | "precision" | "recall") {
             continue;
         }
         for (x, y) in [([f64::NAN, 1.0], [1.0, 0.5]), ([1.0, 0.5], [1.0, f64::NAN])] {

@@ -155,7 +155,7 @@ fn param(slot: &ParamSlot, index: usize, seed: u64, random: &mut Random) -> Tens
     slot.init.fill(&mut start, seed, index as u64);
     let second_moment = slot.name.ends_with(".v") || slot.name.ends_with("running_var");
     let around = |x: f32, random: &mut Random| match slot.kind {
-        SlotKind::Weight => f64::from(x),
+        SlotKind::Weight | SlotKind::Fixed => f64::from(x),
         _ if second_moment => 0.5 + random.uniform(),
         _ => f64::from(x) + 0.3 * random.normal(),
     };

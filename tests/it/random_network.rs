@@ -60,6 +60,8 @@ pub enum Loss {
     CrossEntropy,
     /// Of smoothed labels.
     Smoothed,
+    /// With a weight for each class, none or some smoothing.
+    Weighted,
     BceWithLogits,
     Mse,
     Mae,
@@ -72,8 +74,8 @@ pub enum Loss {
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
-    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value};
-    let loss = [CrossEntropy, CrossEntropy, Smoothed, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
+    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value, Weighted};
+    let loss = [CrossEntropy, CrossEntropy, Smoothed, Weighted, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
     let loss = prop::sample::select(loss.to_vec());
     let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
     let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
@@ -209,7 +211,17 @@ impl Spec {
             Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
             Loss::Smoothed => {
                 let operands = vec![Expr::Name("out"), Expr::Name("target")];
-                (vec![ids], Some(handmade::call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1)], operands)))
+                (
+                    vec![ids],
+                    Some(handmade::call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1), Arg::Numbers(&[])], operands)),
+                )
+            }
+            Loss::Weighted => {
+                let weights: Vec<f64> = (0..self.outputs).map(|class| 0.5 + (class % 4) as f64).collect();
+                let smoothing = if self.seed.is_multiple_of(2) { 0.0 } else { 0.1 };
+                let args = [Arg::Float(smoothing), Arg::Numbers(leak(weights))];
+                let operands = vec![Expr::Name("out"), Expr::Name("target")];
+                (vec![ids], Some(handmade::call(&functions::CROSS_ENTROPY, &args, operands)))
             }
             Loss::Mse => (vec![floats], call(&functions::MSE)),
             Loss::Mae => (vec![floats], call(&functions::MAE)),
@@ -223,11 +235,23 @@ impl Spec {
         let size = mean(call(&functions::ABS, vec![value_of(value)]));
         let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
         let mut metrics = vec![handmade::clause("size", size), handmade::clause("positive", positive)];
+        // A quotient of means, and a mean that needs another mean first.
+        let least = binary(BinaryOp::Add, mean(square("out")), Expr::Number(1.0));
+        metrics.push(handmade::clause("ratio", binary(BinaryOp::Div, mean(value_of(value)), least)));
+        if !self.seed.is_multiple_of(3) {
+            let deviation = || binary(BinaryOp::Sub, Expr::Name("out"), mean(Expr::Name("out")));
+            let spread = mean(binary(BinaryOp::Mul, deviation(), deviation()));
+            metrics.push(handmade::clause("spread", spread));
+        }
         let against = |function| call(function, vec![Expr::Name("out"), Expr::Name("target")]);
         if matches!(self.loss, Loss::Mae) {
             metrics.push(handmade::clause("error", against(&functions::MEAN_ABS_ERROR)));
         }
-        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed) {
+        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed | Loss::Weighted) {
+            if self.outputs > 1 {
+                metrics.push(handmade::clause("precision", against(&functions::PRECISION)));
+                metrics.push(handmade::clause("recall", against(&functions::RECALL)));
+            }
             metrics.push(handmade::clause("best", against(&functions::TOP_K)));
             let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
             metrics.push(handmade::clause("accuracy", mean(binary(BinaryOp::Eq, best, Expr::Name("target")))));
@@ -255,12 +279,14 @@ fn square(name: &'static str) -> Expr<'static> {
 }
 
 /// Terms of a loss, each of one value.
-const TERMS: [fn(&'static str) -> Expr<'static>; 8] = [
+const TERMS: [fn(&'static str) -> Expr<'static>; 10] = [
     |name| mean(square(name)),
     |name| mean(call(&functions::ABS, vec![value_of(name)])),
     |name| mean(call(&functions::SQRT, vec![binary(BinaryOp::Add, square(name), Expr::Number(1.0))])),
     |name| mean(call(&functions::EXP, vec![Expr::Neg(At(0), leak(square(name)))])),
     |name| call(&functions::MAX, vec![value_of(name)]),
+    |name| binary(BinaryOp::Mul, Expr::Number(1e-2), call(&functions::L1, vec![value_of(name)])),
+    |name| binary(BinaryOp::Mul, Expr::Number(1e-2), call(&functions::L2, vec![value_of(name)])),
     |name| {
         let sum = call(&functions::SUM, vec![binary(BinaryOp::Sub, value_of(name), Expr::Number(0.1))]);
         binary(BinaryOp::Mul, sum, Expr::Number(1e-2))

@@ -1,7 +1,7 @@
 //! Networks that were once computed wrongly, refused or lost, each with what it needs of the compiler.
 
-use gradloom::ndarray::{Array1, Array2, Array3};
-use gradloom::{AdamW, RunError, Sgd, network};
+use gradloom::ndarray::{Array1, Array2, Array3, s};
+use gradloom::{Adam, AdamW, RunError, Sgd, network};
 
 fn values(rows: usize, cols: usize) -> Array2<f32> {
     Array2::from_shape_fn((rows, cols), |(i, j)| ((i * 7 + j * 5) % 11) as f32 / 8.0 - 0.5)
@@ -118,4 +118,29 @@ fn tensors_without_rows_are_refused_by_every_call() {
     assert_eq!(net.step(x.view(), t.view()).map(|_| ()), Err(empty.clone()));
     assert_eq!(net.predict(x.view()).map(|_| ()), Err(empty.clone().into()));
     assert_eq!(net.evaluate(x.view(), t.view()).map(|_| ()), Err(empty.into()));
+}
+
+network! {
+    /// Metrics that are parameters, one of them the mean of its only element, and one that is a constant.
+    pub Bare<x: [B, 2] -> y: [B, 1]> { Dense(1), prelu }
+    loss(t: [B, 1]) = mse(y, t);
+    metric slope = prelu1.slope;
+    metric bias = mean(dense1.bias);
+    metric half = 0.5;
+}
+
+#[test]
+fn a_metric_may_be_a_parameter_or_a_constant() {
+    let (x, t) = (Array2::from_elem((5, 2), 1.0), Array2::from_elem((5, 1), 0.5));
+    for max_batch in [2, 5] {
+        let mut net = Bare::trainer(Adam::new(1e-2)).max_batch(max_batch).build().expect("the network compiles");
+        net.set_param("dense1.bias", Array1::from_elem(1, -2.0).view()).expect("it has one bias");
+        let report = net.evaluate(x.view(), t.view()).expect("any number of rows");
+        assert_eq!((report.slope, report.bias, report.half), (0.25, -2.0, 0.5), "pieces of {max_batch}");
+        // A step reports what was before its update.
+        let rows = s![..2, ..];
+        let report = net.step((-x.clone()).slice(rows), t.slice(rows)).expect("the batch fits");
+        assert_eq!((report.slope, report.bias, report.half), (0.25, -2.0, 0.5), "before the update");
+        assert_ne!(net.param("prelu1.slope").expect("it has a slope").sum(), 0.25, "the slope is trained");
+    }
 }

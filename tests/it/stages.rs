@@ -53,6 +53,8 @@ network! {
     metric accuracy = mean(argmax(logits) == label);
     metric best = top_k(logits, label, k = 3);
     metric fit = r2(h, target) + mean_abs_error(h, target);
+    metric found = precision(logits, label) + recall(logits, label);
+    metric size = l1(dense1.weight) + l2(dense2.weight);
     metric above = mean(h > target) + mean(h >= 0.5) - mean(h < target) * mean(h <= 0.5) / sum(h != target);
 }
 

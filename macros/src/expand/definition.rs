@@ -222,6 +222,7 @@ fn arg(arg: &Arg) -> TokenStream {
         Arg::Float(x) => quote!(Float(#x)),
         Arg::Flag(flag) => quote!(Flag(#flag)),
         Arg::Word(word) => quote!(Word(#word)),
+        Arg::Numbers(list) => quote!(Numbers(&[#(#list),*])),
     }
 }
 

@@ -122,7 +122,13 @@ fn value<'a>(
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
         }
-        (_, ArgKind::Flag | ArgKind::Word(_)) => (None, written),
+        (ExprKind::List(elements), ArgKind::Numbers { .. }) => {
+            let numbers: Option<Vec<f64>> = elements.iter().map(|element| plain(element, consts, errors)).collect();
+            let Some(numbers) = numbers else { return Value::Broken };
+            // A few numbers, which live as long as the definitions that name them do.
+            (Some(Arg::Numbers(Vec::leak(numbers))), written)
+        }
+        (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
         (_, ArgKind::Size | ArgKind::Number { .. }) => {
             let is_size = matches!(arg.kind, ArgKind::Size);
             let value = if is_size { consts.value(expr, errors) } else { consts.number(expr, errors) };
@@ -145,6 +151,18 @@ fn value<'a>(
         None => {
             errors.wrong_argument(expr.site, owner, arg, &found);
             Value::Broken
+        }
+    }
+}
+
+/// A number that is known here.
+fn plain(expr: &Expr, consts: &mut Consts<'_>, errors: &mut Errors) -> Option<f64> {
+    match consts.number(expr, errors)? {
+        Number::Int(n) => Some(n as f64),
+        Number::Float(x) => Some(x),
+        Number::Deferred(_) => {
+            errors.no_number(expr.site, &expr.to_string());
+            None
         }
     }
 }

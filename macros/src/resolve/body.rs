@@ -240,7 +240,7 @@ impl<'a> Scope<'_, 'a> {
     fn unknown_stage(&mut self, name: &Ident) {
         let known = text(name);
         if let Some(function) = functions::ALL.iter().find(|function| function.name == known) {
-            self.errors.function_as_stage(name, super::expressions::elementwise(function));
+            self.errors.function_as_stage(name, function.elementwise);
         } else if !self.errors.is_lost(name) {
             let acts = self.program.acts.iter().map(|act| text(&act.name));
             let own: Vec<String> = acts.chain(self.program.blocks.iter().map(|block| text(&block.name))).collect();

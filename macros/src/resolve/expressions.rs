@@ -366,11 +366,6 @@ impl<'a> Scope<'_, 'a> {
     }
 }
 
-/// Whether a function works element by element, so that one of the user's own may use it.
-pub fn elementwise(function: &FunctionDef) -> bool {
-    ["exp", "ln", "sqrt", "abs"].contains(&function.name)
-}
-
 /// Whether anything in an expression is broken.
 fn is_broken(expr: &Expr<'_>) -> bool {
     match *expr {

@@ -133,7 +133,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                     &Expr::Call(
                         &functions::CROSS_ENTROPY,
                         At(12u32),
-                        &[Value::Known(Arg::Float(0f64))],
+                        &[Value::Known(Arg::Float(0f64)), Value::Known(Arg::Numbers(&[]))],
                         &[Expr::Name("y"), Expr::Name("label")],
                     ),
                     &Expr::Binary(

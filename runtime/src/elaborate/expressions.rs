@@ -84,11 +84,11 @@ impl<'a> Context<'a> {
         names: Option<Names<'_>>,
     ) -> Option<TensorType> {
         let args = self.args(function.name, function.args, args);
-        if names.is_some() && !super::elementwise(function.name) {
+        if names.is_some() && !function.elementwise {
             self.report(at, words::not_elementwise(function.name));
             return None;
         }
-        if super::over_weights(function.name) && is_weights(operands) {
+        if function.over_weights && is_weights(operands) {
             let mut weights = self.params.iter().filter(|(.., kind)| *kind == SlotKind::Weight);
             if weights.next().is_none() && self.complete {
                 self.report(at, words::no_weights(self.definition.name));

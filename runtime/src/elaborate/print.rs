@@ -176,6 +176,7 @@ fn option(value: Arg) -> String {
         Arg::Float(x) => number(x),
         Arg::Flag(flag) => flag.to_string(),
         Arg::Word(word) => word.to_string(),
+        Arg::Numbers(list) => format!("[{}]", list.iter().map(|&x| number(x)).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -353,7 +354,7 @@ mod tests {
                 &Expr::Call(
                     &CROSS_ENTROPY,
                     AT,
-                    &[Value::Known(Arg::Float(0.1))],
+                    &[Value::Known(Arg::Float(0.1)), Value::Known(Arg::Numbers(&[]))],
                     &[Expr::Name("y"), Expr::Name("label")],
                 ),
                 &Expr::Binary(

@@ -2,7 +2,7 @@
 
 use super::FunctionDef;
 use crate::ir::{Builder, NodeId, Op};
-use crate::layers::{Arg, ArgDef, ArgKind, float, int, shift};
+use crate::layers::{Arg, ArgDef, ArgKind, float, int, numbers, shift};
 use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
@@ -12,15 +12,35 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
     item: "CROSS_ENTROPY",
     doc: "`mean(-log_softmax(logits)[target])`, in nats: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below `C`). Takes \
           logits, not probabilities; finite for |logits| <= 1e4. With `label_smoothing = s` the right class counts `1 - s + s / C` and \
-          every other `s / C`, instead of 1 and 0. Sources: Goodfellow et al. 2016, 6.2.2.3; Szegedy et al. 2016, 7.",
+          every other `s / C`, instead of 1 and 0. With `class_weights = [w0, w1, ..]` the term of each class counts by its weight, and the \
+          sum is divided by that of the weights of the targets, as in PyTorch; NaN if that is 0. Sources: Goodfellow et al. 2016, 6.2.2.3; \
+          Szegedy et al. 2016, 7.",
     operands: &["logits", "target"],
-    args: &[ArgDef {
-        name: "label_smoothing",
-        kind: ArgKind::Number { least: 0.0, most: 1.0, range: "between 0 and 1" },
-        default: Some(Arg::Float(0.0)),
-        doc: "the share of a target that goes to all classes alike",
-    }],
-    ty: |x, _| against_classes(x, "logits"),
+    over_weights: false,
+    elementwise: false,
+    args: &[
+        ArgDef {
+            name: "label_smoothing",
+            kind: ArgKind::Number { least: 0.0, most: 1.0, range: "between 0 and 1" },
+            default: Some(Arg::Float(0.0)),
+            doc: "the share of a target that goes to all classes alike",
+        },
+        ArgDef {
+            name: "class_weights",
+            kind: ArgKind::Numbers { least: 0.0, most: 1e6, range: "between 0 and 1e6" },
+            default: Some(Arg::Numbers(&[])),
+            doc: "how much each class counts, all of them alike if left out",
+        },
+    ],
+    ty: |x, args| {
+        let ty = against_classes(x, "logits")?;
+        let classes = classes(x[0]);
+        match numbers(args, 1).len() {
+            0 => Ok(ty),
+            given if given == classes => Ok(ty),
+            given => Err(format!("needs {classes} class weights, one for each class, found {given}")),
+        }
+    },
     lower: |b, args, x| {
         let shape = b.shape(x[0]);
         let last = shape.rank() - 1;
@@ -32,6 +52,10 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
         let is_target = is_target(b, x[1], x[0]);
         let mut picked = pick(b, is_target, shifted);
         let smoothing = float(args, 0);
+        if !numbers(args, 1).is_empty() {
+            let picked = (is_target, picked);
+            return weighted(b, numbers(args, 1), smoothing, shifted, partition, picked);
+        }
         if smoothing > 0.0 {
             let alike = b.mean(shifted, &[last]);
             let alike = b.scale(alike, smoothing);
@@ -50,6 +74,8 @@ pub const NLL: FunctionDef = FunctionDef {
     doc: "`mean(-log_probabilities[target])`, in nats: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below `C`). After \
           `log_softmax` it is `cross_entropy` of what came before. Source: Goodfellow et al. 2016, 6.2.1.1.",
     operands: &["log_probabilities", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| against_classes(x, "log-probabilities"),
     lower: |b, _, x| {
@@ -69,10 +95,12 @@ pub const TOP_K: FunctionDef = FunctionDef {
     doc: "The share of rows whose class is among the `k` largest logits: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below \
           `C`). Of equals the first is the larger, as for `argmax`; a NaN is larger than any number. Has no gradient.",
     operands: &["logits", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[ArgDef { name: "k", kind: ArgKind::Size, default: None, doc: "how many classes may be named" }],
     ty: |x, args| {
         let ty = against_classes(x, "logits")?;
-        let classes = x[0].shape.0.last().expect("a row of classes has an axis").factor();
+        let classes = classes(x[0]);
         match int(args, 0) {
             k if k > classes => Err(format!("needs `k` of at most {classes}, the number of classes, found {k}")),
             _ => Ok(ty),
@@ -112,7 +140,7 @@ pub const TOP_K: FunctionDef = FunctionDef {
 };
 
 /// Rows of f32, and a class id for each.
-fn against_classes(x: &[&TensorType], what: &str) -> Result<TensorType, String> {
+pub(super) fn against_classes(x: &[&TensorType], what: &str) -> Result<TensorType, String> {
     let rank = x[0].shape.rank();
     if x[0].dtype != DType::F32 || rank < 2 {
         return Err(format!("needs {what} [B, classes] of f32, found {} of {}", x[0].shape.declared(), x[0].dtype));
@@ -129,8 +157,45 @@ fn against_classes(x: &[&TensorType], what: &str) -> Result<TensorType, String> 
     Ok(TensorType::scalar())
 }
 
+/// The number of classes of a row.
+pub(super) fn classes(rows: &TensorType) -> usize {
+    rows.shape.0.last().expect("a row of classes has an axis").factor()
+}
+
+/// Cross-entropy by rows with weights, over the sum of the weights of the targets. `picked` is the mask of the targets, and
+/// what it holds for in `shifted`.
+fn weighted(
+    b: &mut Builder,
+    weights: &'static [f64],
+    smoothing: f64,
+    shifted: NodeId,
+    partition: NodeId,
+    (is_target, picked): (NodeId, NodeId),
+) -> NodeId {
+    let shape = b.shape(shifted);
+    let last = shape.rank() - 1;
+    let weights = b.table("class_weights", weights);
+    let weights = b.broadcast(weights, &shape, &[last]);
+    let own = pick(b, is_target, weights);
+    let loss = b.sub(partition, picked);
+    let mut loss = b.mul(own, loss);
+    if smoothing > 0.0 {
+        let partition = b.broadcast_over(partition, &shape, &[last]);
+        let losses = b.sub(partition, shifted);
+        let losses = b.mul(weights, losses);
+        let alike = b.sum(losses, &[last]);
+        let alike = b.scale(alike, smoothing / shape.0[last].factor() as f64);
+        let own = b.scale(loss, 1.0 - smoothing);
+        loss = b.add(own, alike);
+    }
+    let axes: Vec<usize> = (0..last).collect();
+    let total = b.sum(loss, &axes);
+    let count = b.sum(own, &axes);
+    b.div(total, count)
+}
+
 /// If `target` is an input, its class ids must be below `classes`.
-fn limit_classes(b: &mut Builder, target: NodeId, classes: usize) {
+pub(super) fn limit_classes(b: &mut Builder, target: NodeId, classes: usize) {
     if let Op::Input(index) = b.graph()[target].op {
         let limit = &mut b.graph_mut().slots.inputs[index].classes;
         *limit = Some(limit.map_or(classes, |other| other.min(classes)));
@@ -139,7 +204,7 @@ fn limit_classes(b: &mut Builder, target: NodeId, classes: usize) {
 
 /// For each class of each row of `like`, whether it is the target: cheaper than a gather, and no one-hot rows are ever
 /// stored.
-fn is_target(b: &mut Builder, target: NodeId, like: NodeId) -> NodeId {
+pub(super) fn is_target(b: &mut Builder, target: NodeId, like: NodeId) -> NodeId {
     let shape = b.shape(like);
     let last = shape.rank() - 1;
     let position = b.iota(last, &shape);

@@ -1,6 +1,8 @@
 //! The functions of loss and metric expressions, beside the activations: one `const` each.
 
 mod classes;
+mod decisions;
+mod norms;
 mod pairs;
 mod reductions;
 mod scalars;
@@ -10,6 +12,8 @@ use crate::layers::{Arg, ArgDef};
 use crate::types::TensorType;
 
 pub use classes::{CROSS_ENTROPY, NLL, TOP_K};
+pub use decisions::{PRECISION, RECALL};
+pub use norms::{L1, L2};
 pub use pairs::{BCE_WITH_LOGITS, HINGE, HUBER, KL_DIV, MAE, MEAN_ABS_ERROR, MSE, R2};
 pub use reductions::{ARGMAX, MAX, MEAN, SUM};
 pub use scalars::{ABS, EXP, LN, SQRT};
@@ -24,6 +28,8 @@ pub const ALL: &[&FunctionDef] = &[
     &LN,
     &SQRT,
     &ABS,
+    &L1,
+    &L2,
     &CROSS_ENTROPY,
     &NLL,
     &BCE_WITH_LOGITS,
@@ -33,6 +39,8 @@ pub const ALL: &[&FunctionDef] = &[
     &MAE,
     &HUBER,
     &TOP_K,
+    &PRECISION,
+    &RECALL,
     &MEAN_ABS_ERROR,
     &R2,
 ];
@@ -48,6 +56,11 @@ pub struct FunctionDef {
     pub doc: &'static str,
     /// The names of its operands.
     pub operands: &'static [&'static str],
+    /// Whether the operand may be `weights`: the function is then summed over all weight tensors of the network.
+    pub over_weights: bool,
+    /// Whether an element of the result depends on the same element of the operands alone: then a function of the user's own
+    /// may use it.
+    pub elementwise: bool,
     /// The options, which follow the operands, always with their names.
     pub args: &'static [ArgDef],
     /// The type of the result, or what does not fit, in words.

@@ -13,6 +13,8 @@ pub const BCE_WITH_LOGITS: FunctionDef = FunctionDef {
     doc: "`mean(softplus(x) - x y)`, which is `mean(-y ln p - (1 - y) ln(1 - p))` for `p = sigmoid(x)`, without overflow: \
           `f32[S], f32[S] -> f32[]`. Source: Goodfellow et al. 2016, 6.2.2.2.",
     operands: &["logits", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| pair(x, "target"),
     lower: |b, _, x| {
@@ -32,6 +34,8 @@ pub const KL_DIV: FunctionDef = FunctionDef {
           the second the target's probabilities. A class with `p = 0` counts for nothing, in the value and in both gradients; NaN below \
           0. Source: Kullback & Leibler 1951.",
     operands: &["log_q", "p"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| {
         let ty = pair(x, "distribution `p`")?;
@@ -63,6 +67,8 @@ pub const HINGE: FunctionDef = FunctionDef {
     doc: "`mean(max(0, 1 - target scores))`: `f32[S], f32[S] -> f32[]`, for targets of -1 and 1. The gradient where `target scores` is 1 \
           is 0; NaN passes. Source: Cortes & Vapnik 1995.",
     operands: &["scores", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| pair(x, "target"),
     lower: |b, _, x| {
@@ -81,6 +87,8 @@ pub const MSE: FunctionDef = FunctionDef {
     item: "MSE",
     doc: "`mean((x - y)^2)`: `f32[S], f32[S] -> f32[]`.",
     operands: &["prediction", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| pair(x, "target"),
     lower: |b, _, x| {
@@ -96,6 +104,8 @@ pub const MAE: FunctionDef = FunctionDef {
     item: "MAE",
     doc: "`mean(|x - y|)`: `f32[S], f32[S] -> f32[]`. The gradient where both are equal is 0.",
     operands: &["prediction", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| pair(x, "target"),
     lower: |b, _, x| {
@@ -120,6 +130,8 @@ pub const HUBER: FunctionDef = FunctionDef {
     doc: "The mean of `r^2 / 2` where `r = |x - y|` is at most `delta`, else `delta (r - delta / 2)`: `f32[S], f32[S] -> f32[]`. The gradient \
           has no jump: it is `x - y`, cut off at `delta` on both sides. Source: Huber 1964.",
     operands: &["prediction", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[ArgDef {
         name: "delta",
         kind: ArgKind::Number { least: 1e-6, most: 1e6, range: "between 1e-6 and 1e6" },
@@ -146,8 +158,10 @@ pub const R2: FunctionDef = FunctionDef {
     item: "R2",
     doc: "`1 - mean((x - y)^2) / variance(y)` over the batch, for each column, and the mean over columns: `f32[B, ...], f32[B, ...] -> f32[]`. \
           1 is perfect, 0 as good as the mean of the target. Not finite where a column of the target is constant, as in a batch of one \
-          row; not a mean over rows, so that `evaluate` over several pieces approximates it. Source: Wright 1921.",
+          row. Source: Wright 1921.",
     operands: &["prediction", "target"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| {
         let ty = pair(x, "target")?;

@@ -11,6 +11,8 @@ pub const MEAN: FunctionDef = FunctionDef {
     item: "MEAN",
     doc: "The mean of all elements; of truth values, the share of true ones.",
     operands: &["x"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| match x[0].dtype {
         DType::F32 | DType::Bool => Ok(TensorType::scalar()),
@@ -31,6 +33,8 @@ pub const SUM: FunctionDef = FunctionDef {
     item: "SUM",
     doc: "The sum of all elements; of truth values, the number of true ones.",
     operands: &["x"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| (MEAN.ty)(x, &[]),
     lower: |b, _, x| {
@@ -48,6 +52,8 @@ pub const MAX: FunctionDef = FunctionDef {
     item: "MAX",
     doc: "The largest of all elements; NaN passes; the gradient goes to the first of equals.",
     operands: &["x"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| match x[0].dtype {
         DType::F32 => Ok(TensorType::scalar()),
@@ -64,6 +70,8 @@ pub const ARGMAX: FunctionDef = FunctionDef {
     doc: "The position of the largest element along the last axis, the first of equals: `f32[B, n] -> u32[B]`. 0 for a row with NaN. Has \
           no gradient.",
     operands: &["x"],
+    over_weights: false,
+    elementwise: false,
     args: &[],
     ty: |x, _| match (x[0].dtype, x[0].shape.rank()) {
         (DType::F32, 1..) => Ok(TensorType { dtype: DType::U32, shape: x[0].shape.without(&[x[0].shape.rank() - 1]) }),

@@ -1,15 +1,33 @@
 //! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
-//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
+//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same. A loss
+//! or metric that is a parameter becomes a copy of it, because a step overwrites the parameter.
 
 use crate::ir::ops::Reduction;
-use crate::ir::{Builder, Graph, Node, NodeId, Output};
+use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
 use crate::kernel::{Way, way};
 use crate::types::Dim;
 
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
     let graph = rewrite(graph, |id| variance_in_two_passes(graph, id));
-    rewrite(&graph, |id| row_of_one(&graph, id))
+    copy_parameters(rewrite(&graph, |id| row_of_one(&graph, id)))
+}
+
+/// Adding -0 changes no number, not even -0.
+fn copy_parameters(graph: Graph) -> Graph {
+    let is_param = |output: &Output| matches!(graph[graph.behind_reshapes(output.node)].op, Op::Param(_));
+    let copied: Vec<bool> = graph
+        .outputs
+        .iter()
+        .map(|output| matches!(output.role, Role::Loss | Role::Metric(_)) && is_param(output))
+        .collect();
+    let mut b = Builder::new(graph);
+    for (index, _) in copied.into_iter().enumerate().filter(|(_, copied)| *copied) {
+        let node = b.graph().outputs[index].node;
+        b.enter(b.graph()[node].layer.clone());
+        b.graph_mut().outputs[index].node = b.offset(node, -0.0);
+    }
+    b.finish()
 }
 
 /// What takes the place of a node, given its operands in the new graph.

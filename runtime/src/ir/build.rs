@@ -4,7 +4,8 @@
 
 use std::rc::Rc;
 
-use super::{Graph, Node, NodeId, Op};
+use super::{Graph, Node, NodeId, Op, ParamSlot, SlotKind};
+use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -75,6 +76,21 @@ impl Builder {
     pub fn param(&mut self, index: usize) -> NodeId {
         let shape = Shape::fixed(&self.graph.slots.params[index].shape);
         self.push(Op::Param(index), &[], TensorType::f32(shape))
+    }
+
+    /// A table of numbers that never changes, as a vector. Equal tables are one; others of the same name are numbered.
+    pub fn table(&mut self, name: &str, numbers: &'static [f64]) -> NodeId {
+        let params = &mut self.graph.slots.params;
+        let known = params.iter().position(|slot| slot.kind == SlotKind::Fixed && slot.init == Init::Table(numbers));
+        let index = known.unwrap_or_else(|| {
+            let others =
+                params.iter().filter(|slot| slot.kind == SlotKind::Fixed && slot.name.starts_with(name)).count();
+            let name = if others == 0 { name.to_string() } else { format!("{name}{}", others + 1) };
+            let (shape, init) = (vec![numbers.len()], Init::Table(numbers));
+            params.push(ParamSlot { name, shape, init, kind: SlotKind::Fixed });
+            params.len() - 1
+        });
+        self.param(index)
     }
 
     /// A run-time scalar.

@@ -139,6 +139,8 @@ pub enum SlotKind {
     Running,
     /// What an optimiser remembers of the parameter with this index.
     Optimiser(usize),
+    /// A table that the declaration gives, such as the weights of classes: never trained, and no parameter of the user's.
+    Fixed,
 }
 
 /// A tensor that outlives a step: a parameter, a running statistic or a part of the optimiser's state.

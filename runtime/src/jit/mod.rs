@@ -16,7 +16,7 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use crate::codegen::{Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature};
 use crate::error::BuildError;
 use crate::fuse::Fused;
-use crate::memory::{Input, MAX_INPUTS, Memory};
+use crate::memory::{FEW_INPUTS, Input, Memory};
 use crate::microkernels::gemm;
 use crate::plan::Plan;
 use crate::types::TensorType;
@@ -53,8 +53,14 @@ impl Code {
         assert!(arena.len() >= self.needs.arena && params.len() >= self.needs.params, "the plan's memory is there");
         assert!(scalars.len() >= self.needs.scalars && (1..=self.needs.max_batch).contains(&batch), "as planned");
         assert_eq!(inputs.len(), self.needs.inputs.len(), "every input is passed");
-        let mut addresses = [std::ptr::null(); MAX_INPUTS];
-        for ((input, slot), address) in inputs.iter().zip(&self.needs.inputs).zip(&mut addresses) {
+        let (mut few, mut many) = ([std::ptr::null(); FEW_INPUTS], Vec::new());
+        let addresses = if inputs.len() <= FEW_INPUTS {
+            &mut few[..]
+        } else {
+            many.resize(inputs.len(), std::ptr::null());
+            &mut many
+        };
+        for ((input, slot), address) in inputs.iter().zip(&self.needs.inputs).zip(&mut *addresses) {
             let len = slot.shape.len_at(batch);
             *address = match input {
                 Input::Float(values) if values.len() == len && !slot.dtype.is_index() => values.as_ptr().cast::<u8>(),
@@ -142,10 +148,6 @@ pub fn functions(program: Program<'_>, target: Target, isa: gemm::Isa) -> (Vec<F
 pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
     let program = Program { fused, plan };
     let slots = &fused.graph.slots;
-    if slots.inputs.len() > MAX_INPUTS {
-        let (name, wanted) = ("the number of inputs and targets", "at most 16");
-        return Err(BuildError::Setting { name, wanted, actual: slots.inputs.len().to_string() });
-    }
     let isa = native_isa()?;
     let target = target(&*isa);
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());

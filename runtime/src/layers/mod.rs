@@ -118,6 +118,8 @@ pub enum Arg {
     Flag(bool),
     /// One of the words that the argument allows; never a string in the language.
     Word(&'static str),
+    /// A list of numbers, written `[1.0, 2.0]`; empty where it was left out.
+    Numbers(&'static [f64]),
 }
 
 /// The declaration of an argument.
@@ -151,6 +153,15 @@ pub enum ArgKind {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of numbers, each within these bounds. How many there have to be is for the shape rule to say.
+    Numbers {
+        /// The least value.
+        least: f64,
+        /// The greatest value.
+        most: f64,
+        /// The bounds in words: "between 0 and 1".
+        range: &'static str,
+    },
 }
 
 impl ArgKind {
@@ -165,6 +176,10 @@ impl ArgKind {
                 Some(&known) => Ok(Arg::Word(known)),
                 None => Err(self.wanted()),
             },
+            (ArgKind::Numbers { least, most, .. }, Arg::Numbers(list)) if !list.is_empty() => {
+                let within = list.iter().all(|&x| least <= x && x <= most);
+                if within { Ok(arg) } else { Err(self.wanted()) }
+            }
             _ => Err(self.wanted()),
         }
     }
@@ -179,6 +194,7 @@ impl ArgKind {
                 let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 quoted.join(" or ")
             }
+            ArgKind::Numbers { range, .. } => format!("a list of numbers {range}"),
         }
     }
 }
@@ -218,6 +234,14 @@ pub(crate) fn word(args: &[Arg], position: usize) -> &'static str {
     match args[position] {
         Arg::Word(word) => word,
         ref other => unreachable!("argument {position} was checked to be a word, found {other:?}"),
+    }
+}
+
+/// The list of this position; the macro has checked it.
+pub(crate) fn numbers(args: &[Arg], position: usize) -> &'static [f64] {
+    match args[position] {
+        Arg::Numbers(list) => list,
+        ref other => unreachable!("argument {position} was checked to be a list, found {other:?}"),
     }
 }
 

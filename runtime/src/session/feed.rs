@@ -5,14 +5,14 @@
 
 use crate::error::RunError;
 use crate::ir::{InputSlot, Slots};
-use crate::memory::{Input, MAX_INPUTS};
+use crate::memory::{FEW_INPUTS, Input};
 use crate::tensor::Tensor;
 use crate::types::Dim;
 
 use super::Network;
 
 /// Room for what has to be copied, one buffer an input.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Feed {
     floats: Vec<Vec<f32>>,
     ids: Vec<Vec<u32>>,
@@ -86,14 +86,20 @@ impl Feed {
                 ids_of => ids_of.for_each_id(|id| ids.push(id)),
             }
         }
-        let mut inputs = [Input::Float(&[]); MAX_INPUTS];
-        for (index, (tensor, input)) in tensors.iter().zip(&mut inputs).enumerate() {
+        let (mut few, mut many) = ([Input::Float(&[]); FEW_INPUTS], Vec::new());
+        let inputs = if tensors.len() <= FEW_INPUTS {
+            &mut few[..tensors.len()]
+        } else {
+            many.resize(tensors.len(), Input::Float(&[]));
+            &mut many
+        };
+        for (index, (tensor, input)) in tensors.iter().zip(&mut *inputs).enumerate() {
             *input = match tensor {
                 Tensor::F32(view) => Input::Float(view.as_slice().unwrap_or(&self.floats[index])),
                 _ => Input::Index(&self.ids[index]),
             };
         }
-        run(&inputs[..tensors.len()])
+        run(inputs)
     }
 }
 

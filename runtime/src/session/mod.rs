@@ -2,11 +2,12 @@
 //!
 //! In: arrays of the user's. Out: losses, predictions, gradients. Everything is checked before anything is written, so that
 //! a refused call leaves the session as it was. After `build`, and the first use of a further program, a call allocates no
-//! more than the list of its tensors, and results that outgrow `max_batch`.
+//! more than the list of its tensors, results that outgrow `max_batch`, and the totals of an evaluation in pieces.
 
 mod buffer;
 mod feed;
 mod params;
+mod pieces;
 mod trainer;
 
 use std::marker::PhantomData;
@@ -24,6 +25,7 @@ use crate::plan::Place;
 use crate::tensor::Tensor;
 use buffer::Buffer;
 use feed::Feed;
+use pieces::Pieces;
 
 pub use params::Gradients;
 pub use trainer::{PredictorBuilder, Trainer, ir};
@@ -71,6 +73,7 @@ pub struct Session<N> {
     gradients: Option<Program>,
     evaluate: Option<Program>,
     predict: Option<Program>,
+    pieces: Option<Pieces>,
     params: Buffer,
     arena: Buffer,
     scalars: Vec<f32>,
@@ -111,6 +114,7 @@ impl<N: Network> Session<N> {
             evaluate: None,
             predict: None,
             needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
+            pieces: None,
             network: PhantomData,
         })
     }
@@ -150,29 +154,22 @@ impl<N: Network> Session<N> {
         Ok(Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() })
     }
 
-    /// Loss and metrics in inference mode, on any number of rows. The rows are taken `max_batch` at a time; what comes out is
-    /// the mean over these pieces, each with the weight of its rows. The first call compiles a program of its own.
+    /// Loss and metrics in inference mode, on any number of rows. More than `max_batch` are taken in pieces whose sums, maxima
+    /// and variances are merged before anything is made of them: what comes out does not depend on `max_batch`, but for
+    /// rounding. The first call of either kind compiles programs of its own.
     ///
     /// # Errors
     /// Wrong shapes, class ids out of range, no rows.
     pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
-        self.compile(Kind::Evaluate)?;
-        let mut totals = vec![0.0; 1 + self.metrics.len()];
-        for from in (0..rows).step_by(self.max_batch) {
-            let to = (from + self.max_batch).min(rows);
-            let piece = feed::rows(&tensors, from, to);
-            let loss = self.run(Kind::Evaluate, &piece, to - from).unwrap_or_else(|loss| loss);
-            let weight = (to - from) as f64 / rows as f64;
-            for (total, &part) in totals.iter_mut().zip(std::iter::once(&loss).chain(&self.metrics)) {
-                *total += weight * f64::from(part);
-            }
-        }
-        for (metric, &total) in self.metrics.iter_mut().zip(&totals[1..]) {
-            *metric = total as f32;
-        }
-        Ok(N::step(&Report { loss: totals[0] as f32, metrics: &self.metrics }))
+        let loss = if rows > self.max_batch {
+            self.evaluate_in_pieces(&tensors, rows)?
+        } else {
+            self.compile(Kind::Evaluate)?;
+            self.run(Kind::Evaluate, &tensors, rows).unwrap_or_else(|loss| loss)
+        };
+        Ok(N::step(&Report { loss, metrics: &self.metrics }))
     }
 
     /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the session. The first
@@ -328,7 +325,7 @@ pub enum Error {
     Run(#[from] RunError),
 }
 
-/// Whether a slot belongs to the network rather than to an optimiser.
+/// Whether a slot belongs to the network rather than to an optimiser or to the declaration.
 fn is_own(kind: SlotKind) -> bool {
-    !matches!(kind, SlotKind::Optimiser(_))
+    !matches!(kind, SlotKind::Optimiser(_) | SlotKind::Fixed)
 }

@@ -5,7 +5,7 @@ use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
 use super::{Network, Session, is_own};
 use crate::compile::Program;
 use crate::error::RunError;
-use crate::ir::{ParamSlot, Role, Slots};
+use crate::ir::{ParamSlot, Role, SlotKind, Slots};
 use crate::plan::Place;
 use crate::types::Shape;
 
@@ -13,7 +13,7 @@ impl<N: Network> Session<N> {
     /// The names of all parameters and running statistics, then those of the optimiser's state: `dense1.weight`,
     /// `batch_norm1.running_mean`, `dense1.weight.m`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.train.slots.params.iter().map(|slot| slot.name.as_str())
+        named(&self.train.slots).map(|(_, slot)| slot.name.as_str())
     }
 
     /// A parameter, running statistic or optimiser state.
@@ -45,9 +45,7 @@ impl<N: Network> Session<N> {
     /// How many numbers training changes.
     pub fn param_count(&self) -> usize {
         let own = self.train.slots.params.iter().filter(|slot| is_own(slot.kind));
-        own.filter(|slot| slot.kind != crate::ir::SlotKind::Running)
-            .map(|slot| slot.shape.iter().product::<usize>())
-            .sum()
+        own.filter(|slot| slot.kind != SlotKind::Running).map(|slot| slot.shape.iter().product::<usize>()).sum()
     }
 }
 
@@ -95,9 +93,15 @@ fn tensor<'a>(slot: &ParamSlot, floats: &'a [f32]) -> ArrayViewD<'a, f32> {
     ArrayViewD::from_shape(IxDyn(&slot.shape), &floats[..len]).expect("a parameter has the elements of its shape")
 }
 
+/// The slots that a user can ask for: not the tables of the declaration.
+fn named(slots: &Slots) -> impl Iterator<Item = (usize, &ParamSlot)> {
+    slots.params.iter().enumerate().filter(|(_, slot)| slot.kind != SlotKind::Fixed)
+}
+
 fn find(slots: &Slots, name: &str) -> Result<usize, RunError> {
-    let names = || slots.params.iter().map(|slot| slot.name.as_str());
-    names().position(|known| known == name).ok_or_else(|| RunError::Name {
+    let names = || named(slots).map(|(_, slot)| slot.name.as_str());
+    let found = named(slots).find(|(_, slot)| slot.name == name);
+    found.map(|(index, _)| index).ok_or_else(|| RunError::Name {
         name: name.to_string(),
         closest: names()
             .min_by_key(|known| distance(known, name))

@@ -1,0 +1,265 @@
+//! Loss and metrics over more rows than fit one run: what adds up from piece to piece, and what is computed once.
+//!
+//! In: a graph whose results are numbers, the loss and the metrics over all rows. Out: [`Parts`]: graphs that are run for
+//! every piece of the rows and leave totals (sums, maxima, variances over the rows of the piece), and a graph that makes the
+//! results of the totals of all rows. Where work on rows needs a total of all rows itself, as the deviations from a mean do,
+//! the pieces are gone through again for the totals of the next level. Counts are known beforehand. Absent on purpose: who
+//! runs the graphs; [`Tally`] is the arithmetic in between.
+
+use crate::ir::ops::{Body, Reduction};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, Role, Slots};
+use crate::types::{Dim, Shape, TensorType};
+
+/// A graph taken apart. Every part has further inputs behind those it is given by the user: how many rows there are in all,
+/// how many lie before this piece, and the merged totals of the levels before, in order. The last part has these alone.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is run for every piece, level by level. Mostly one; none if no result depends on rows.
+    pub levels: Vec<Level>,
+    /// From the totals to the results, once.
+    pub finish: Graph,
+}
+
+/// One way through the pieces.
+#[derive(Debug)]
+pub struct Level {
+    /// Its outputs are the totals of a piece.
+    pub graph: Graph,
+    /// What is totalled.
+    pub totals: Vec<Total>,
+}
+
+/// What is reduced over the rows.
+#[derive(Clone, Debug)]
+pub struct Total {
+    /// How pieces become one.
+    pub merge: Merge,
+    /// The type, without the batch.
+    pub ty: TensorType,
+    /// Which output of the piece it is.
+    pub output: usize,
+    /// Which output the mean is that belongs to a variance.
+    pub mean: Option<usize>,
+}
+
+/// How the totals of two sets of rows become that of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// By addition.
+    Sum,
+    /// The larger, or NaN.
+    Max,
+    /// By Chan's formula, from counts, means and mean squared deviations.
+    Variance {
+        /// How many elements of a row are reduced.
+        per_row: usize,
+    },
+}
+
+/// Takes a graph apart. The results must be numbers that do not belong to a row.
+pub fn parts(graph: &Graph) -> Parts {
+    let split = Split::new(graph);
+    let depth = split.totals.iter().map(|&(id, _)| split.level[id.index()]).max().unwrap_or(0);
+    Parts { levels: (1..=depth).map(|level| split.level(level)).collect(), finish: split.finish(depth) }
+}
+
+struct Split<'a> {
+    graph: &'a Graph,
+    /// For every node, how many times the rows have to be gone through to have it.
+    level: Vec<usize>,
+    /// The reductions over rows that a result needs, by level, then in the order of the graph.
+    totals: Vec<(NodeId, Merge)>,
+}
+
+impl<'a> Split<'a> {
+    fn new(graph: &'a Graph) -> Split<'a> {
+        let live = graph.live();
+        let mut level = vec![0; graph.nodes.len()];
+        let mut totals = Vec::new();
+        for id in graph.ids() {
+            let below = graph[id].operands.iter().map(|operand| level[operand.index()]).max().unwrap_or(0);
+            let merge = over_rows(graph, id);
+            level[id.index()] = below + usize::from(merge.is_some());
+            totals.extend(merge.filter(|_| live[id.index()]).map(|merge| (id, merge)));
+        }
+        totals.sort_by_key(|(id, _)| level[id.index()]);
+        Split { graph, level, totals }
+    }
+
+    fn level(&self, level: usize) -> Level {
+        let own = || self.totals.iter().filter(|(id, _)| self.level[id.index()] == level);
+        let wanted: Vec<NodeId> = own().map(|&(id, _)| id).collect();
+        let inputs = &self.graph.slots.inputs;
+        let (mut b, map) = self.cut(level - 1, &wanted, inputs);
+        let (mut results, mut totals) = (Vec::new(), Vec::new());
+        for &(id, merge) in own() {
+            let node = map[id.index()].expect("what is wanted is copied");
+            let output = results.len();
+            results.push(node);
+            let mut mean = None;
+            if let Op::Variance(axes) = &self.graph[id].op {
+                let x = b.graph()[node].operands[0];
+                mean = Some(results.len());
+                results.push(b.mean(x, axes));
+            }
+            totals.push(Total { merge, ty: self.graph[id].ty.clone(), output, mean });
+        }
+        let mut graph = b.finish();
+        graph.slots.outputs = vec!["total"; results.len()];
+        let outputs = results.into_iter().enumerate();
+        graph.outputs = outputs.map(|(index, node)| Output { role: Role::Output(index), node }).collect();
+        Level { graph, totals }
+    }
+
+    fn finish(&self, depth: usize) -> Graph {
+        let wanted: Vec<NodeId> = self.graph.outputs.iter().map(|output| output.node).collect();
+        let (b, map) = self.cut(depth, &wanted, &[]);
+        let mut graph = b.finish();
+        let node = |id: NodeId| map[id.index()].expect("what is wanted is copied");
+        let outputs = self.graph.outputs.iter();
+        graph.outputs = outputs.map(|output| Output { role: output.role.clone(), node: node(output.node) }).collect();
+        graph
+    }
+
+    /// A copy of what these nodes need. Totals up to this level, and all that is known of the batch, come from outside.
+    fn cut(&self, known: usize, wanted: &[NodeId], inputs: &[InputSlot]) -> (Builder, Vec<Option<NodeId>>) {
+        let (slots, fed) = self.slots(known, inputs);
+        let mut needed = vec![false; self.graph.nodes.len()];
+        wanted.iter().for_each(|id| needed[id.index()] = true);
+        for id in self.graph.ids().rev().filter(|id| fed.totals[id.index()].is_none()) {
+            if needed[id.index()] {
+                self.graph[id].operands.iter().for_each(|operand| needed[operand.index()] = true);
+            }
+        }
+        let mut b = Builder::new(Graph { slots, ..Graph::default() });
+        let mut map: Vec<Option<NodeId>> = vec![None; self.graph.nodes.len()];
+        for id in self.graph.ids().filter(|id| needed[id.index()]) {
+            let node = &self.graph[id];
+            b.enter(node.layer.clone());
+            map[id.index()] = Some(match (fed.totals[id.index()], &node.op) {
+                (Some(total), _) => b.input(total),
+                (None, Op::Count(factor)) => {
+                    let rows = b.input(fed.rows);
+                    b.scale(rows, *factor as f64)
+                }
+                (None, &Op::Iota(axis)) if node.ty.shape.0[axis].is_batch() => {
+                    position(&mut b, axis, &node.ty.shape, fed.before)
+                }
+                _ => {
+                    let operands = node.operands.iter().map(|x| map[x.index()].expect("operands come before"));
+                    b.push(node.op.clone(), &operands.collect::<Vec<NodeId>>(), node.ty.clone())
+                }
+            });
+        }
+        (b, map)
+    }
+
+    /// The slots of a part, and where in them the further inputs are.
+    fn slots(&self, known: usize, inputs: &[InputSlot]) -> (Slots, Fed) {
+        let mut slots = Slots { inputs: inputs.to_vec(), ..self.graph.slots.clone() };
+        let mut further = |name, ty| {
+            slots.inputs.push(InputSlot { name, ty, target: false, classes: None });
+            slots.inputs.len() - 1
+        };
+        let rows = further("rows", TensorType::scalar());
+        let before = further("rows_before", TensorType::scalar());
+        let mut totals = vec![None; self.graph.nodes.len()];
+        for &(id, _) in self.totals.iter().filter(|(id, _)| self.level[id.index()] <= known) {
+            totals[id.index()] = Some(further("total", self.graph[id].ty.clone()));
+        }
+        (slots, Fed { rows, before, totals })
+    }
+}
+
+/// The further inputs of a part.
+struct Fed {
+    rows: usize,
+    before: usize,
+    /// For a node that is a total, its input.
+    totals: Vec<Option<usize>>,
+}
+
+/// The position along the batch, of all rows.
+fn position(b: &mut Builder, axis: usize, shape: &Shape, before: usize) -> NodeId {
+    let own = b.iota(axis, shape);
+    let own = b.to_float(own);
+    let before = b.input(before);
+    let before = b.scale(before, shape.0[axis].factor() as f64);
+    let before = b.spread(before, shape);
+    let position = b.add(own, before);
+    b.to_index(position)
+}
+
+/// How a node that reduces over the rows merges, if it is one.
+fn over_rows(graph: &Graph, id: NodeId) -> Option<Merge> {
+    let node = &graph[id];
+    let extents = |operand: usize| &graph[node.operands[operand]].ty.shape.0;
+    match (node.op.def().body, &node.op) {
+        (Body::Reduce(reduction), op) => {
+            let reduced = || op.axes().expect("a reduction has axes").iter().map(|&axis| extents(0)[axis]);
+            reduced().any(Dim::is_batch).then(|| match reduction {
+                Reduction::Sum => Merge::Sum,
+                Reduction::Max => Merge::Max,
+                Reduction::Variance => Merge::Variance { per_row: reduced().map(Dim::factor).product() },
+            })
+        }
+        (_, Op::Dot { ta, .. }) => extents(0)[usize::from(!ta)].is_batch().then_some(Merge::Sum),
+        _ => None,
+    }
+}
+
+/// A total in the making: that of the rows added so far, in f64.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    merge: Merge,
+    /// Sums, maxima or sums of squared deviations.
+    values: Vec<f64>,
+    /// Means, for a variance.
+    means: Vec<f64>,
+    rows: usize,
+}
+
+impl Tally {
+    /// Of no rows.
+    pub fn new(total: &Total) -> Tally {
+        let len = total.ty.shape.len_at(1);
+        let (first, means) = match total.merge {
+            Merge::Sum => (0.0, 0),
+            Merge::Max => (f64::NEG_INFINITY, 0),
+            Merge::Variance { .. } => (0.0, len),
+        };
+        Tally { merge: total.merge, values: vec![first; len], means: vec![0.0; means], rows: 0 }
+    }
+
+    /// Adds a piece of so many rows: its totals, and for a variance its means.
+    pub fn add<T: Copy + Into<f64>>(&mut self, rows: usize, part: &[T], means: &[T]) {
+        let values = self.values.iter_mut().zip(part.iter().map(|&part| part.into()));
+        match self.merge {
+            Merge::Sum => values.for_each(|(value, part)| *value += part),
+            Merge::Max => values.for_each(|(value, part)| {
+                if part > *value || part.is_nan() {
+                    *value = part;
+                }
+            }),
+            Merge::Variance { per_row } => {
+                // Chan, Golub & LeVeque 1983, equation 2.1, with means in place of sums.
+                let (old, new) = ((self.rows * per_row) as f64, (rows * per_row) as f64);
+                for (((value, part), mean), &own) in values.zip(&mut self.means).zip(means) {
+                    let delta = own.into() - *mean;
+                    *mean += delta * (new / (old + new));
+                    *value += part * new + delta * delta * (old * new / (old + new));
+                }
+            }
+        }
+        self.rows += rows;
+    }
+
+    /// The totals of all rows added.
+    pub fn totals(&self) -> Vec<f64> {
+        let count = match self.merge {
+            Merge::Variance { per_row } => (self.rows * per_row) as f64,
+            _ => 1.0,
+        };
+        self.values.iter().map(|value| value / count).collect()
+    }
+}

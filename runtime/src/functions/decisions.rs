@@ -1,0 +1,122 @@
+//! Metrics of decisions: how many of those that were made are right, and how many of the right ones were made.
+
+use super::classes::{against_classes, classes, is_target, limit_classes};
+use super::{ARGMAX, FunctionDef, MEAN};
+use crate::ir::{Builder, NodeId};
+use crate::layers::{Arg, ArgDef, ArgKind, float};
+use crate::scalar::Cmp;
+use crate::types::{DType, TensorType};
+
+/// The share of positive decisions that are right.
+pub const PRECISION: FunctionDef = FunctionDef {
+    name: "precision",
+    item: "PRECISION",
+    doc: "`TP / (TP + FP)`, the share of positive decisions that are right. Of scores against 0 and 1: `f32[B], f32[B] -> f32[]`, or \
+          `[B, 1]` both; a score above `threshold` decides for positive (0 is probability 0.5 of a logit), a target above 0.5 is \
+          positive, NaN is neither. Of logits against class ids (any integer type, below `C`): `f32[B, C], u8[B] -> f32[]`, each class \
+          against the rest by `argmax`, and the mean over all `C` classes. 0 where nothing is decided positive, as with \
+          `zero_division=0` and `average=\"macro\"` in scikit-learn. Has no gradient. Source: van Rijsbergen 1979, 7.",
+    operands: &["scores", "target"],
+    over_weights: false,
+    elementwise: false,
+    args: &[THRESHOLD],
+    ty: decided,
+    lower: |b, args, x| {
+        let Counts { hits, decided, .. } = count(b, args, x);
+        share(b, hits, decided)
+    },
+};
+
+/// The share of positives that are found.
+pub const RECALL: FunctionDef = FunctionDef {
+    name: "recall",
+    item: "RECALL",
+    doc: "`TP / (TP + FN)`, the share of positives that are decided positive; scores, logits, `threshold` and classes as for `precision`: \
+          `f32[B], f32[B] -> f32[]` or `f32[B, C], u8[B] -> f32[]`. 0 where there are no positives, also for a class that does not \
+          occur. Has no gradient. Source: van Rijsbergen 1979, 7.",
+    operands: &["scores", "target"],
+    over_weights: false,
+    elementwise: false,
+    args: &[THRESHOLD],
+    ty: decided,
+    lower: |b, args, x| {
+        let Counts { hits, positive, .. } = count(b, args, x);
+        share(b, hits, positive)
+    },
+};
+
+const THRESHOLD: ArgDef = ArgDef {
+    name: "threshold",
+    kind: ArgKind::Number { least: -1e6, most: 1e6, range: "between -1e6 and 1e6" },
+    default: Some(Arg::Float(0.0)),
+    doc: "what a score has to exceed",
+};
+
+/// Scores against 0 and 1, or rows of logits against class ids.
+fn decided(x: &[&TensorType], args: &[Arg]) -> Result<TensorType, String> {
+    if x[1].dtype.is_index() {
+        let ty = against_classes(x, "logits")?;
+        return match (classes(x[0]), float(args, 0) == 0.0) {
+            (2.., true) => Ok(ty),
+            (2.., false) => Err("takes no `threshold` with class ids: the largest logit decides".to_string()),
+            _ => Err(format!(
+                "needs logits of at least 2 classes with class ids, found {}; a score is compared with a target of f32",
+                x[0].shape.declared()
+            )),
+        };
+    }
+    let one_a_row = match x[0].shape.0[..] {
+        [_] => true,
+        [_, columns] => columns.factor() == 1,
+        _ => false,
+    };
+    match one_a_row && x[0].dtype == DType::F32 && x[0] == x[1] {
+        true => Ok(TensorType::scalar()),
+        false => Err(format!(
+            "needs scores [B] or [B, 1] and a target like them, or logits [B, classes] and class ids, found {} of {} and {} of {}",
+            x[0].shape.declared(),
+            x[0].dtype,
+            x[1].shape.declared(),
+            x[1].dtype
+        )),
+    }
+}
+
+/// How many, in all or of each class.
+struct Counts {
+    /// Decided positive, and positive.
+    hits: NodeId,
+    /// Decided positive.
+    decided: NodeId,
+    /// Positive.
+    positive: NodeId,
+}
+
+fn count(b: &mut Builder, args: &[Arg], x: &[NodeId]) -> Counts {
+    let (decided, positive) = if b.ty(x[1]).dtype.is_index() {
+        let classes = classes(b.ty(x[0]));
+        limit_classes(b, x[1], classes);
+        let best = (ARGMAX.lower)(b, &[], &x[..1]);
+        (is_target(b, best, x[0]), is_target(b, x[1], x[0]))
+    } else {
+        let threshold = b.constant_like(float(args, 0), x[0]);
+        let half = b.constant_like(0.5, x[1]);
+        (b.compare(Cmp::Gt, x[0], threshold), b.compare(Cmp::Gt, x[1], half))
+    };
+    let one = b.constant_like(1.0, x[0]);
+    let decided = b.keep(decided, one);
+    let hits = b.keep(positive, decided);
+    let positive = b.keep(positive, one);
+    // Of rows of classes this leaves one number for each class.
+    let axes: Vec<usize> = (0..b.shape(x[1]).rank()).collect();
+    let [hits, decided, positive] = [hits, decided, positive].map(|flags| b.sum(flags, &axes));
+    Counts { hits, decided, positive }
+}
+
+/// The mean over classes of `hits / all`. Where there are none at all there are no hits either, and 0 / 1 is 0.
+fn share(b: &mut Builder, hits: NodeId, all: NodeId) -> NodeId {
+    let one = b.constant_like(1.0, all);
+    let all = b.max(all, one);
+    let share = b.div(hits, all);
+    (MEAN.lower)(b, &[], &[share])
+}

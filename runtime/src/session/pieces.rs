@@ -1,0 +1,134 @@
+//! Evaluation of more rows than fit one run: pieces leave totals, which are merged here and finished once.
+//!
+//! In: checked tensors of any number of rows. Out: loss and metrics as one run over all rows would give them, up to
+//! rounding.
+
+use super::buffer::Buffer;
+use super::{Network, Session, feed};
+use crate::accumulate::{Parts, Tally, Total, parts};
+use crate::compile::{Program, Purpose, simplified};
+use crate::error::BuildError;
+use crate::ir::{Graph, Role};
+use crate::memory::{Input, Memory};
+use crate::network::Definition;
+use crate::plan::Place;
+use crate::simplify::simplify;
+use crate::tensor::Tensor;
+
+/// The programs that evaluate in pieces.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    /// Programs of a piece, and the totals that each leaves.
+    levels: Vec<(Program, Vec<Total>)>,
+    finish: Program,
+}
+
+impl Pieces {
+    fn new(definition: &'static Definition<'static>, max_batch: usize) -> Result<Pieces, BuildError> {
+        let Parts { levels, finish } = parts(&simplified(definition, Purpose::Evaluate)?);
+        let compile = |graph: &Graph, max_batch| Program::of_graph(&simplify(graph), max_batch);
+        let levels = levels.into_iter().map(|level| Ok((compile(&level.graph, max_batch)?, level.totals)));
+        Ok(Pieces { levels: levels.collect::<Result<_, BuildError>>()?, finish: compile(&finish, 1)? })
+    }
+
+    fn arena(&self) -> usize {
+        let programs = self.levels.iter().map(|(program, _)| program).chain([&self.finish]);
+        programs.map(|program| program.arena).max().unwrap_or(0)
+    }
+}
+
+impl<N: Network> Session<N> {
+    /// Leaves the metrics over all rows in their place; gives the loss. The first call compiles programs of its own.
+    pub(super) fn evaluate_in_pieces(&mut self, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, BuildError> {
+        // Taken out while it is used, so that the session's memory can be lent to its programs.
+        let pieces = match self.pieces.take() {
+            Some(pieces) => pieces,
+            None => Pieces::new(N::DEFINITION, self.max_batch)?,
+        };
+        if pieces.arena() > self.arena.len() {
+            let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
+            self.arena = Buffer::scratch(pieces.arena()).ok_or_else(no_memory)?;
+        }
+        let mut known = Known { batch: [[rows as f32], [0.0]], totals: Vec::new() };
+        for (program, totals) in &pieces.levels {
+            let tallies = self.level(program, totals, tensors, rows, &mut known);
+            known.totals.extend(tallies.iter().map(|tally| tally.totals().into_iter().map(|x| x as f32).collect()));
+        }
+        self.call(&pieces.finish, &known.inputs(), 1);
+        let number = |role: Role| match pieces.finish.result(&role) {
+            Some(place) => self.read(&pieces.finish, place, &known.inputs(), 1)[0],
+            // A network need not have a loss.
+            None => f32::NAN,
+        };
+        let loss = number(Role::Loss);
+        let metrics: Vec<f32> = (0..self.metrics.len()).map(|index| number(Role::Metric(index))).collect();
+        self.metrics = metrics;
+        self.pieces = Some(pieces);
+        Ok(loss)
+    }
+
+    /// Goes through the pieces once.
+    fn level(
+        &mut self,
+        program: &Program,
+        totals: &[Total],
+        tensors: &[Tensor<'_>],
+        rows: usize,
+        known: &mut Known,
+    ) -> Vec<Tally> {
+        let mut tallies: Vec<Tally> = totals.iter().map(Tally::new).collect();
+        let mut feed = std::mem::take(&mut self.feed);
+        for from in (0..rows).step_by(self.max_batch) {
+            let to = (from + self.max_batch).min(rows);
+            known.batch[1][0] = from as f32;
+            feed.with(&feed::rows(tensors, from, to), |inputs| {
+                let inputs = [inputs, &known.inputs()].concat();
+                self.call(program, &inputs, to - from);
+                for (total, tally) in totals.iter().zip(&mut tallies) {
+                    let result = |index| {
+                        let place = program.result(&Role::Output(index)).expect("every total has a place");
+                        self.read(program, place, &inputs, total.ty.shape.len_at(1))
+                    };
+                    let part = result(total.output);
+                    let means = total.mean.map_or(&[][..], result);
+                    tally.add(to - from, part, means);
+                }
+            });
+        }
+        self.feed = feed;
+        tallies
+    }
+
+    fn call(&mut self, program: &Program, inputs: &[Input<'_>], batch: usize) {
+        let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats_mut(), &self.scalars[..]);
+        program.code.run(Memory { arena, params, scalars, inputs, batch });
+    }
+
+    /// The numbers of a result.
+    fn read<'a>(&'a self, program: &Program, place: Place, inputs: &[Input<'a>], len: usize) -> &'a [f32] {
+        let floats = match place {
+            Place::Arena(at) => &self.arena.floats()[at..],
+            Place::Param(param) => &self.params.floats()[program.params[param]..],
+            Place::Input(input) => match inputs[input] {
+                Input::Float(values) => values,
+                Input::Index(_) => unreachable!("a result is a number, not a class id"),
+            },
+        };
+        &floats[..len]
+    }
+}
+
+/// What is known of all rows, in the order of the further inputs.
+struct Known {
+    /// How many there are, and how many lie before the piece.
+    batch: [[f32; 1]; 2],
+    /// The totals of the levels that are done.
+    totals: Vec<Vec<f32>>,
+}
+
+impl Known {
+    fn inputs(&self) -> Vec<Input<'_>> {
+        let batch = self.batch.iter().map(|value| Input::Float(value));
+        batch.chain(self.totals.iter().map(|values| Input::Float(values))).collect()
+    }
+}
