@@ -15,6 +15,7 @@ use crate::network::Definition;
 use crate::optim::{Optimiser, attach};
 use crate::plan::{self, Place, Plan};
 use crate::simplify::simplify;
+use crate::stabilise::stabilise;
 
 /// A stage of the compiler, as [`Trainer::ir`](crate::session::Trainer::ir) and the like print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,13 +102,18 @@ fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
     placed.collect()
 }
 
-/// The graph for a purpose, before any rewrite.
+/// The forward graph, in the form that keeps its digits.
+fn forward(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
+    Ok(checked(stabilise(&checked(lower(definition, mode)?))))
+}
+
+/// The graph for a purpose, before it is simplified.
 fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
         Purpose::Train(_) | Purpose::Gradients => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
     };
-    let mut graph = checked(lower(definition, mode)?);
+    let mut graph = forward(definition, mode)?;
     graph.outputs.retain(|output| match output.role {
         Role::Output(_) => matches!(purpose, Purpose::Predict),
         Role::Loss => !matches!(purpose, Purpose::Predict),
@@ -148,8 +154,8 @@ pub fn text(
     let mode = if infer { Mode::Infer } else { Mode::Train };
     Ok(match stage {
         Stage::Static => check(definition)?.to_string(),
-        Stage::Forward => lower(definition, mode)?.to_string(),
-        Stage::Backward if infer => lower(definition, mode)?.to_string(),
+        Stage::Forward => forward(definition, mode)?.to_string(),
+        Stage::Backward if infer => forward(definition, mode)?.to_string(),
         Stage::Backward => graph_for(definition, Purpose::Gradients)?.to_string(),
         Stage::Simplified => simplified(definition, purpose)?.to_string(),
         Stage::Fused => fuse(&simplified(definition, purpose)?).to_string(),

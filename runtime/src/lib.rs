@@ -10,6 +10,7 @@ pub mod network;
 pub mod elaborate;
 pub mod error;
 pub mod lower;
+pub mod stabilise;
 pub mod autodiff;
 pub mod interp;
 pub mod optim;

@@ -25,6 +25,7 @@ mod readme;
 mod refusal;
 mod regressions;
 mod simplify;
+mod stable;
 mod stages;
 mod tidy;
 mod train;

@@ -1,0 +1,144 @@
+//! Writes expressions that lose their digits, or overflow on the way, in the form that does not.
+//!
+//! In: a forward graph. Out: one that computes the same in real numbers. This comes before differentiation, because the
+//! gradient of the careless form is as careless. A rule leaves its name behind the layer's in the lines it makes. Nodes that
+//! others still read stay as they are.
+
+use std::rc::Rc;
+
+use crate::ir::{Builder, Graph, NodeId, Op, Output};
+
+/// A named rewrite of one node.
+#[derive(Debug)]
+pub struct Rule {
+    /// As the lines it makes show it.
+    pub name: &'static str,
+    /// The operations that take the place of this node, which is left alone without them.
+    pub apply: fn(&mut Builder, NodeId) -> Option<NodeId>,
+}
+
+/// All rules; of several that apply to a node the first is taken.
+pub const RULES: &[Rule] = &[
+    // ln(1 + e^x): e^x overflows above 88.7, and is lost beside 1 below -17.
+    Rule {
+        name: "stable-ln-one-plus-exp",
+        apply: |b, id| {
+            let sum = operand_of(b, id, &Op::Ln)?;
+            let exp = one_plus(b, sum)?;
+            let x = operand_of(b, exp, &Op::Exp)?;
+            Some(b.softplus(x))
+        },
+    },
+    // ln(1 - sigmoid(x)): the difference is 0 from x = 17 on.
+    Rule {
+        name: "stable-ln-one-minus-sigmoid",
+        apply: |b, id| {
+            let difference = operand_of(b, id, &Op::Ln)?;
+            let (one, sigmoid) = operands_of(b, difference, &Op::Sub)?;
+            let x = operand_of(b, sigmoid, &Op::Sigmoid).filter(|_| b.graph().constant(one) == Some(1.0))?;
+            let softplus = b.softplus(x);
+            Some(b.neg(softplus))
+        },
+    },
+    // ln(sigmoid(x)): the sigmoid is 0 below -104, and as coarse as 1 is above 17.
+    Rule {
+        name: "stable-ln-sigmoid",
+        apply: |b, id| {
+            let sigmoid = operand_of(b, id, &Op::Ln)?;
+            let x = operand_of(b, sigmoid, &Op::Sigmoid)?;
+            let mirrored = b.neg(x);
+            let softplus = b.softplus(mirrored);
+            Some(b.neg(softplus))
+        },
+    },
+    // ln(e^x / sum(e^x)): a probability of 0 has no logarithm.
+    Rule {
+        name: "stable-ln-softmax",
+        apply: |b, id| {
+            let softmax = operand_of(b, id, &Op::Ln)?;
+            let (exp, spread) = operands_of(b, softmax, &Op::Div)?;
+            let x = operand_of(b, exp, &Op::Exp)?;
+            let Op::Broadcast(axes) = b.graph()[spread].op.clone() else { return None };
+            let sum = b.graph()[spread].operands[0];
+            let is_partition = matches!(b.graph()[sum].op, Op::Sum(_)) && b.graph()[sum].operands[0] == exp;
+            let shape = b.shape(id);
+            is_partition.then(|| {
+                let partition = b.ln(sum);
+                let partition = b.broadcast(partition, &shape, &axes);
+                b.sub(x, partition)
+            })
+        },
+    },
+    // ln(1 + x): below 1e-8 nothing of x is left beside 1.
+    Rule {
+        name: "stable-ln-one-plus",
+        apply: |b, id| {
+            let sum = operand_of(b, id, &Op::Ln)?;
+            let x = one_plus(b, sum)?;
+            Some(b.log1p(x))
+        },
+    },
+    // e^x - 1: near 0 the difference has the digits of 1.
+    Rule {
+        name: "stable-exp-minus-one",
+        apply: |b, id| {
+            let (exp, one) = operands_of(b, id, &Op::Sub)?;
+            let x = operand_of(b, exp, &Op::Exp).filter(|_| b.graph().constant(one) == Some(1.0))?;
+            Some(b.expm1(x))
+        },
+    },
+    // 1 / (1 + e^-x): below -88.7 its gradient is infinity times zero.
+    Rule {
+        name: "stable-one-over-one-plus-exp",
+        apply: |b, id| {
+            let (one, sum) = operands_of(b, id, &Op::Div)?;
+            let exp = one_plus(b, sum).filter(|_| b.graph().constant(one) == Some(1.0))?;
+            let exponent = operand_of(b, exp, &Op::Exp)?;
+            let x = operand_of(b, exponent, &Op::Neg)?;
+            Some(b.sigmoid(x))
+        },
+    },
+];
+
+/// Applies the rules to every node, operands first.
+pub fn stabilise(graph: &Graph) -> Graph {
+    let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
+    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    for id in graph.ids() {
+        let node = &graph[id];
+        b.enter(node.layer.clone());
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
+        let copy = b.push(node.op.clone(), &operands, node.ty.clone());
+        let stable = RULES.iter().find_map(|rule| {
+            b.enter(Rc::from(format!("{} ({})", node.layer, rule.name).trim_start()));
+            (rule.apply)(&mut b, copy)
+        });
+        map.push(stable.unwrap_or(copy));
+    }
+    let outputs = graph.outputs.iter();
+    b.graph_mut().outputs =
+        outputs.map(|output| Output { role: output.role.clone(), node: map[output.node.index()] }).collect();
+    b.finish()
+}
+
+/// The operand of a node that is this operation.
+fn operand_of(b: &Builder, id: NodeId, op: &Op) -> Option<NodeId> {
+    let node = &b.graph()[id];
+    (node.op == *op).then(|| node.operands[0])
+}
+
+/// Both operands of a node that is this operation.
+fn operands_of(b: &Builder, id: NodeId, op: &Op) -> Option<(NodeId, NodeId)> {
+    let node = &b.graph()[id];
+    (node.op == *op).then(|| (node.operands[0], node.operands[1]))
+}
+
+/// `x` of `1 + x` or `x + 1`.
+fn one_plus(b: &Builder, id: NodeId) -> Option<NodeId> {
+    let (x, y) = operands_of(b, id, &Op::Add)?;
+    match [x, y].map(|side| b.graph().constant(side) == Some(1.0)) {
+        [true, _] => Some(y),
+        [_, true] => Some(x),
+        _ => None,
+    }
+}
