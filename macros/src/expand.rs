@@ -102,6 +102,8 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             type Outputs<'a> = #outputs;
             type Step = #step;
 
+            // A position has the span of the user's token, in which clippy reads a number that starts with 0.
+            #[allow(clippy::zero_prefixed_literal)]
             const DEFINITION: &'static ::gradloom::__private::Definition<'static> = &#definition;
 
             #[allow(unused_variables)]

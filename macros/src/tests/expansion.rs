@@ -30,6 +30,7 @@ fn a_network_is_a_type_a_report_and_constants() {
         type Targets<'a> = ::gradloom::ndarray::ArrayView1<'a, u8>;
         type Outputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
         type Step = NetStep;
+        #[allow(clippy::zero_prefixed_literal)]
         const DEFINITION: &'static Definition<'static> = &Definition {
             name: "Net",
             inputs: &[
@@ -297,6 +298,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         );
         type Outputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
         type Step = NetStep;
+        #[allow(clippy::zero_prefixed_literal)]
         const DEFINITION: &'static Definition<'static> = &Definition {
             name: "Net",
             inputs: &[
