@@ -133,6 +133,31 @@ def mish(x):
     return x * mpmath.tanh(mpmath.log1p(mpmath.exp(x)))
 
 
+# ---- element-wise functions of expressions ---------------------------------------------------------------------
+
+def scalars():
+    rng = np.random.default_rng(43)
+    out = Golden("scalars", """
+y = f(operands), d<operand> = dy * its partial derivative. minimum, maximum and clamp have no equal operands here.""")
+    small = f32([[1e-8, -1e-8, 0.25, -0.75], [1.0, 3.5, -0.5, 0.0]])
+    any_x, positive = normal(rng, 3, 4, scale=2), np.abs(normal(rng, 3, 4)) + 0.125
+    a, b = normal(rng, 3, 4), normal(rng, 3, 4)
+    for name, f, operands, options in (
+            ("exp", torch.exp, dict(x=any_x), {}), ("ln", torch.log, dict(x=positive), {}), ("sqrt", torch.sqrt, dict(x=positive), {}),
+            ("abs", torch.abs, dict(x=any_x), {}), ("expm1", torch.expm1, dict(x=small), {}), ("log1p", torch.log1p, dict(x=small), {}),
+            ("rsqrt", torch.rsqrt, dict(x=positive), {}), ("square", torch.square, dict(x=any_x), {}),
+            ("erf", torch.erf, dict(x=any_x), {}), ("sign", torch.sign, dict(x=any_x), {}),
+            ("pow", lambda x, n: x**n, dict(x=any_x), dict(n=5)),
+            ("minimum", torch.minimum, dict(a=a, b=b), {}), ("maximum", torch.maximum, dict(a=a, b=b), {}),
+            ("clamp", torch.clamp, dict(x=any_x, low=np.full((3, 4), -1.5), high=np.full((3, 4), 0.75)), {})):
+        leaves = {key: leaf(value) for key, value in operands.items()}
+        y = f(*leaves.values(), **options)
+        dy = normal(rng, *y.shape)
+        y.backward(torch.tensor(dy))
+        out.case(name, **operands, **options, y=y, dy=dy, **{f"d{key}": value.grad for key, value in leaves.items()})
+    out.write()
+
+
 # ---- losses ----------------------------------------------------------------------------------------------------
 
 def losses():
@@ -465,5 +490,5 @@ batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's ro
 
 
 if __name__ == "__main__":
-    for make in (activations, losses, metrics, batch_norm, layers, optimisers, elementary, network):
+    for make in (activations, scalars, losses, metrics, batch_norm, layers, optimisers, elementary, network):
         make()

@@ -131,6 +131,46 @@ fn every_activation_has_golden_values() {
     }
 }
 
+/// The options of a function: those that the block gives, else the defaults.
+fn options(function: &FunctionDef, case: &Case) -> Vec<Arg> {
+    let given = |arg: &ArgDef| {
+        let value = case.find(arg.name).map(|value| match arg.kind {
+            ArgKind::Numbers { .. } => Arg::Numbers(handmade::leak(value.as_floats().to_vec())),
+            ArgKind::Size => Arg::Int(value.number() as u64),
+            _ => Arg::Float(value.number()),
+        });
+        value.or(arg.default)
+    };
+    function.args.iter().map(|arg| given(arg).expect("a function has defaults, or the block a value")).collect()
+}
+
+#[test]
+fn element_wise_functions_and_their_gradients_are_those_of_pytorch() {
+    let f32 = Bound { relative: 1e-6, absolute: 1e-7 };
+    let file = GoldenFile::read("scalars");
+    for function in functions::ALL.iter().filter(|function| function.elementwise) {
+        let case = file.case(function.name);
+        let operands: Vec<&Tensor> = function.operands.iter().map(|name| case.get(name)).collect();
+        let mut b = Builder::new(Graph::default());
+        let x: Vec<NodeId> =
+            zip(function.operands, &operands).map(|(name, x)| handmade::parameter(&mut b, name, &x.shape)).collect();
+        let y = (function.lower)(&mut b, &options(function, case), &x);
+        handmade::weighted_loss(&mut b, y);
+        let graph = differentiate(&b.finish(), &Vec::from_iter(0..x.len()));
+        let params = operands.into_iter().cloned().collect();
+        let values = Values { inputs: vec![case.get("dy").clone()], params, scalars: vec![] };
+        for (precision, bound) in precisions(f32) {
+            let what = |part: &str| format!("{} in {precision:?}: {part}", case.name);
+            let evaluation = evaluate(&graph, precision, 1, &values);
+            bound.check(&what("y"), evaluation[y].as_floats(), case.floats("y"));
+            for (index, name) in function.operands.iter().enumerate() {
+                let gradient = evaluation.output(&Role::Gradient(index)).as_floats();
+                bound.check(&what(name), gradient, case.floats(&format!("d{name}")));
+            }
+        }
+    }
+}
+
 #[test]
 fn losses_and_their_gradients_are_those_of_pytorch() {
     let f32 = Bound { relative: 1e-6, absolute: 1e-7 };
@@ -155,14 +195,7 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
 fn loss(case: &Case) -> (&'static FunctionDef, Vec<Arg>) {
     let named = |loss: &&&FunctionDef| case.name.strip_prefix(loss.name).is_some_and(|rest| VARIANTS.contains(&rest));
     let loss = functions::ALL.iter().find(named).expect("the block is named after a loss");
-    let given = |arg: &ArgDef| {
-        let value = case.find(arg.name).map(|value| match arg.kind {
-            ArgKind::Numbers { .. } => Arg::Numbers(handmade::leak(value.as_floats().to_vec())),
-            _ => Arg::Float(value.number()),
-        });
-        value.or(arg.default)
-    };
-    (loss, loss.args.iter().map(|arg| given(arg).expect("a loss has defaults, or the block a value")).collect())
+    (loss, options(loss, case))
 }
 
 /// What may follow the name of a loss.
@@ -175,7 +208,7 @@ fn every_loss_has_golden_values() {
     let covered: Vec<&str> = file.cases().iter().map(|case| loss(case).0.name).collect();
     // Counts have no gradient: tests/it/layers.rs has the values of `top_k`, tests/it/metrics.rs those of the others.
     let counts = ["top_k", "precision", "recall"];
-    let losses = functions::ALL.iter().filter(|function| function.operands.len() == 2);
+    let losses = functions::ALL.iter().filter(|function| function.operands.len() == 2 && !function.elementwise);
     for function in losses.filter(|function| !counts.contains(&function.name)) {
         assert!(covered.contains(&function.name), "`{}` has no golden values", function.name);
     }

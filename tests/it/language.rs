@@ -82,6 +82,7 @@ fn batch() -> (Array2<f32>, Array2<f32>) {
 fn structures_compute_what_they_say() {
     // With many rows and many kinks, every draw has a value next to one of them.
     crate::corners::check_with::<Branches>(1, &[[1, 1], [7, 5], [20, 9]]);
+    crate::corners::check_with::<Scalars>(1, &[[1, 1], [7, 5], [20, 9]]);
     crate::corners::check_with::<Structured>(1, &[[1, 1], [7, 5], [40, 9]]);
     crate::corners::check_with::<Smooth>(4, &[[4, 4], [7, 5]]);
     crate::corners::check_with::<Penalised>(1, &[[1, 1], [7, 5], [300, 129]]);
@@ -124,9 +125,16 @@ fn weights_are_all_weights_and_no_biases() {
     }
 }
 
+network! {
+    act bump = |x, width = 1.0| exp(-square(x / width)) + 0.1 * pow(x, n = 3);
+    act bounded = |x, low = -0.5| maximum(low, minimum(x, 0.75)) + clamp(0.5 * x, -2, 2) - erf(x) * rsqrt(1 + square(x));
+    Scalars<x: [B, 3] -> y: [B, 2]> { Dense(4), bump, |x| log1p(abs(x)) * sign(x) + expm1(0.1 * x), Dense(4), bounded, Dense(2) }
+    loss(t: [B, 2]) = mse(y, t) + 0.1 * sqrt(1 + mean(square(y)));
+}
+
 #[test]
 fn functions_have_the_gradients_that_central_differences_show() {
-    for definition in [Structured::DEFINITION, Branches::DEFINITION] {
+    for definition in [Structured::DEFINITION, Branches::DEFINITION, Scalars::DEFINITION] {
         let graph = lower(definition, Mode::Train).expect("the network is sound");
         let wanted: Vec<usize> = trainable(&graph).collect();
         let values = crate::draw::values(&graph, 5, 7);

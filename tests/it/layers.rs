@@ -1,5 +1,7 @@
 //! Every layer, activation and function of expressions: its gradient against central differences, and its conventions.
 
+use std::iter::zip;
+
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::init::Random;
@@ -75,7 +77,7 @@ fn every_function_has_the_gradient_that_central_differences_show() {
         let wanted: Vec<usize> = (0..graph.slots.params.len()).collect();
         verify(&differentiate(&graph, &wanted)).expect(function.name);
         let mut values = draw::values(&graph, BATCH, 13);
-        if matches!(function.name, "ln" | "sqrt") {
+        if matches!(function.name, "ln" | "sqrt" | "rsqrt" | "log1p") {
             let positive: Vec<f64> = values.params[0].as_floats().iter().map(|x| x.abs()).collect();
             values.params[0] = Tensor::floats(&values.params[0].shape.clone(), positive);
         }
@@ -96,7 +98,9 @@ fn function_graph(function: &FunctionDef, args: &[Arg]) -> Graph {
     let ids = TensorType { dtype: DType::U8, shape: Shape::fixed(&[5]) };
     let fits = |x: &[usize], y: &TensorType| (function.ty)(&[&TensorType::f32(Shape::fixed(x)), y], args).is_ok();
     let like = |x: &[usize]| TensorType::f32(Shape::fixed(x));
-    let operands = if function.operands.len() == 1 {
+    let operands = if function.elementwise {
+        function.operands.iter().map(|name| handmade::parameter(&mut b, name, &matrix)).collect()
+    } else if function.operands.len() == 1 {
         vec![handmade::parameter(&mut b, "x", &matrix)]
     } else if fits(&matrix, &ids) {
         vec![handmade::parameter(&mut b, "x", &matrix), handmade::input(&mut b, "y", ids)]
@@ -227,6 +231,62 @@ fn no_activation_has_a_nan_gradient_far_from_zero() {
     assert_eq!(at(&layers::ELU, &[], &[100.0, 1000.0]).1, [1.0, 1.0]);
 }
 
+/// The values of an element-wise function and the gradient of their sum by its first operand.
+fn function_at(function: &FunctionDef, args: &[Arg], operands: &[&[f64]]) -> (Vec<f64>, Vec<f64>) {
+    let mut b = Builder::new(Graph::default());
+    let x: Vec<NodeId> =
+        zip(function.operands, operands).map(|(name, x)| handmade::parameter(&mut b, name, &[x.len()])).collect();
+    let y = (function.lower)(&mut b, args, &x);
+    let loss = b.sum(y, &[0]);
+    handmade::output(&mut b, Role::Loss, loss);
+    let graph = differentiate(&b.finish(), &[0]);
+    let params = operands.iter().map(|x| Tensor::floats(&[x.len()], *x)).collect();
+    let evaluation = evaluate(&graph, Precision::F64, 1, &Values { params, ..Values::default() });
+    (evaluation[y].as_floats().to_vec(), evaluation.output(&Role::Gradient(0)).as_floats().to_vec())
+}
+
+#[test]
+fn bounds_have_the_gradient_that_they_document_where_two_are_equal() {
+    let bound = [1.0; 3];
+    let at = |function| function_at(function, &[], &[&[0.0, 1.0, 2.0], &bound]);
+    assert_eq!(at(&functions::MAXIMUM), (vec![1.0, 1.0, 2.0], vec![0.0, 1.0, 1.0]));
+    assert_eq!(at(&functions::MINIMUM), (vec![0.0, 1.0, 1.0], vec![1.0, 1.0, 0.0]));
+    let clamp = function_at(&functions::CLAMP, &[], &[&[-2.0, -1.0, 0.0, 1.0, 2.0], &[-1.0; 5], &[1.0; 5]]);
+    assert_eq!(clamp, (vec![-1.0, -1.0, 0.0, 1.0, 1.0], vec![0.0, 1.0, 1.0, 1.0, 0.0]));
+}
+
+#[test]
+fn nan_passes_through_every_element_wise_function() {
+    for function in functions::ALL.iter().filter(|function| function.elementwise) {
+        for position in 0..function.operands.len() {
+            let mut operands = vec![[0.5]; function.operands.len()];
+            operands[position] = [f64::NAN];
+            let operands: Vec<&[f64]> = operands.iter().map(|x| x.as_slice()).collect();
+            let args = &variants(function.args)[0];
+            let (y, _) = function_at(function, args, &operands);
+            assert!(y[0].is_nan(), "{} with NaN as {}", function.name, function.operands[position]);
+        }
+    }
+}
+
+#[test]
+fn a_power_is_the_product_of_as_many() {
+    for n in 1..=13 {
+        let (y, dx) = function_at(&functions::POW, &[Arg::Int(n)], &[&[-3.0, 0.0, 2.0]]);
+        assert_eq!(y, [-3.0, 0.0, 2.0].map(|x: f64| x.powi(n as i32)), "{n}");
+        let slope = |x: f64| n as f64 * x.powi(n as i32 - 1);
+        assert_eq!(dx, [-3.0, 0.0, 2.0].map(slope), "{n}");
+    }
+}
+
+#[test]
+fn a_sign_keeps_zeros_and_has_no_slope() {
+    let (y, dx) = function_at(&functions::SIGN, &[], &[&[-3.0, -0.0, 0.0, 1e-300, f64::INFINITY]]);
+    assert_eq!(y, [-1.0, 0.0, 0.0, 1.0, 1.0]);
+    assert!(y[1].is_sign_negative() && y[2].is_sign_positive());
+    assert_eq!(dx, [0.0; 5]);
+}
+
 /// The value of an expression of inputs.
 fn value(inputs: Vec<Tensor>, types: &[TensorType], build: fn(&mut Builder, &[NodeId]) -> NodeId) -> Tensor {
     let mut b = Builder::new(Graph::default());
@@ -308,7 +368,7 @@ fn a_class_without_probability_counts_for_nothing_in_kl_div() {
 
 #[test]
 fn nan_passes_through_every_loss_of_two_tensors() {
-    for function in functions::ALL.iter().filter(|function| function.operands.len() == 2) {
+    for function in functions::ALL.iter().filter(|function| function.operands.len() == 2 && !function.elementwise) {
         if matches!(function.name, "cross_entropy" | "nll" | "top_k" | "precision" | "recall") {
             continue;
         }

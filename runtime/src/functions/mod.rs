@@ -16,7 +16,7 @@ pub use decisions::{PRECISION, RECALL};
 pub use norms::{L1, L2};
 pub use pairs::{BCE_WITH_LOGITS, HINGE, HUBER, KL_DIV, MAE, MEAN_ABS_ERROR, MSE, R2};
 pub use reductions::{ARGMAX, MAX, MEAN, SUM};
-pub use scalars::{ABS, EXP, LN, SQRT};
+pub use scalars::{ABS, CLAMP, ERF, EXP, EXPM1, LN, LOG1P, MAXIMUM, MINIMUM, POW, RSQRT, SIGN, SQRT, SQUARE};
 
 /// All functions, in the order of their documentation.
 pub const ALL: &[&FunctionDef] = &[
@@ -28,6 +28,16 @@ pub const ALL: &[&FunctionDef] = &[
     &LN,
     &SQRT,
     &ABS,
+    &EXPM1,
+    &LOG1P,
+    &RSQRT,
+    &SQUARE,
+    &POW,
+    &ERF,
+    &SIGN,
+    &MINIMUM,
+    &MAXIMUM,
+    &CLAMP,
     &L1,
     &L2,
     &CROSS_ENTROPY,

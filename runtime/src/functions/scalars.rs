@@ -1,14 +1,41 @@
-//! Functions of one number, applied to every element.
+//! Functions of numbers, applied to every element. Of several operands, each is of the shape of the others or one number.
 
 use super::FunctionDef;
-use crate::layers::Arg;
+use crate::ir::{Builder, NodeId};
+use crate::layers::{Arg, ArgDef, ArgKind, int};
+use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
+/// The largest power that is a product: ten of them, or fewer.
+const MOST: usize = 64;
+
+/// One operand; the result is like it.
 fn elementwise(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
     match x[0].dtype {
         DType::F32 => Ok(x[0].clone()),
         other => Err(format!("needs f32, found {other}")),
     }
+}
+
+/// Several operands; the result is like those that are not one number.
+fn alike(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
+    for ty in x {
+        elementwise(&[ty], &[])?;
+    }
+    let like = x.iter().copied().max_by_key(|ty| ty.shape.rank()).expect("a function has operands");
+    match x.iter().find(|ty| ty.shape.rank() > 0 && ty.shape != like.shape) {
+        None => Ok(like.clone()),
+        Some(other) => {
+            let (like, other) = (like.shape.declared(), other.shape.declared());
+            Err(format!("needs operands of one shape, or single numbers, found {like} and {other}"))
+        }
+    }
+}
+
+/// The operands, single numbers repeated.
+fn spread<const N: usize>(b: &mut Builder, x: &[NodeId]) -> [NodeId; N] {
+    let shape = x.iter().map(|&x| b.shape(x)).max_by_key(|shape| shape.rank()).expect("a function has operands");
+    std::array::from_fn(|at| b.spread(x[at], &shape))
 }
 
 /// Natural exponential.
@@ -61,4 +88,173 @@ pub const ABS: FunctionDef = FunctionDef {
     args: &[],
     ty: elementwise,
     lower: |b, _, x| b.abs(x[0]),
+};
+
+/// Exponential minus one.
+pub const EXPM1: FunctionDef = FunctionDef {
+    name: "expm1",
+    item: "EXPM1",
+    doc: "`e^x - 1` of every element, exact near 0.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: elementwise,
+    lower: |b, _, x| b.expm1(x[0]),
+};
+
+/// Logarithm of one more.
+pub const LOG1P: FunctionDef = FunctionDef {
+    name: "log1p",
+    item: "LOG1P",
+    doc: "`ln(1 + x)` of every element, exact near 0; NaN below -1, minus infinity at -1.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: elementwise,
+    lower: |b, _, x| b.log1p(x[0]),
+};
+
+/// Reciprocal square root.
+pub const RSQRT: FunctionDef = FunctionDef {
+    name: "rsqrt",
+    item: "RSQRT",
+    doc: "`1 / sqrt(x)` of every element, rounded twice; NaN below 0, infinite at 0.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: elementwise,
+    lower: |b, _, x| b.rsqrt(x[0]),
+};
+
+/// Square.
+pub const SQUARE: FunctionDef = FunctionDef {
+    name: "square",
+    item: "SQUARE",
+    doc: "`x x` of every element.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: elementwise,
+    lower: |b, _, x| b.mul(x[0], x[0]),
+};
+
+/// Error function.
+pub const ERF: FunctionDef = FunctionDef {
+    name: "erf",
+    item: "ERF",
+    doc: "The error function of every element: `2 / sqrt(pi)` times the integral of `e^(-t^2)` from 0 to `x`, in [-1, 1]. Source: Abramowitz & Stegun 1964, 7.1.1.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: elementwise,
+    lower: |b, _, x| b.erf(x[0]),
+};
+
+/// Sign.
+pub const SIGN: FunctionDef = FunctionDef {
+    name: "sign",
+    item: "SIGN",
+    doc: "1 above 0, -1 below, and a zero or NaN as it is. The gradient is 0 everywhere.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: elementwise,
+    lower: |b, _, x| {
+        let zero = b.constant_like(0.0, x[0]);
+        let one = b.constant_like(1.0, x[0]);
+        let minus_one = b.constant_like(-1.0, x[0]);
+        let fixed = b.detach(x[0]);
+        let above = b.compare(Cmp::Gt, x[0], zero);
+        let below = b.compare(Cmp::Lt, x[0], zero);
+        let rest = b.select(below, minus_one, fixed);
+        b.select(above, one, rest)
+    },
+};
+
+/// Whole power.
+pub const POW: FunctionDef = FunctionDef {
+    name: "pow",
+    item: "POW",
+    doc: "`x^n` of every element for a whole number `n` from 1 to 64, as products: `x^13 = x^8 x^4 x`. For other powers there are `sqrt`, \
+          `rsqrt`, `1 / pow(x, n = 2)` and `exp(p * ln(x))`. Source: Knuth 1997, 4.6.3.",
+    operands: &["x"],
+    over_weights: false,
+    elementwise: true,
+    args: &[ArgDef { name: "n", kind: ArgKind::Size, default: None, doc: "the exponent" }],
+    ty: |x, args| match int(args, 0) {
+        n if n > MOST => Err(format!("needs an exponent `n` of at most {MOST}, found {n}")),
+        _ => elementwise(x, args),
+    },
+    lower: |b, args, x| {
+        let (mut n, mut square, mut product) = (int(args, 0), x[0], None);
+        loop {
+            if n % 2 == 1 {
+                product = Some(product.map_or(square, |product| b.mul(product, square)));
+            }
+            n /= 2;
+            match product {
+                Some(product) if n == 0 => return product,
+                _ => square = b.mul(square, square),
+            }
+        }
+    },
+};
+
+/// The larger of two.
+pub const MAXIMUM: FunctionDef = FunctionDef {
+    name: "maximum",
+    item: "MAXIMUM",
+    doc: "The larger of two numbers, for every element: `f32[S], f32[S] -> f32[S]`, where either may be one number. NaN in either passes; \
+          where both are equal the gradient is that of `a`. The largest of one tensor is `max`.",
+    operands: &["a", "b"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: alike,
+    lower: |b, _, x| {
+        let [first, second] = spread(b, x);
+        b.max(first, second)
+    },
+};
+
+/// The smaller of two.
+pub const MINIMUM: FunctionDef = FunctionDef {
+    name: "minimum",
+    item: "MINIMUM",
+    doc: "The smaller of two numbers, for every element: `f32[S], f32[S] -> f32[S]`, where either may be one number. NaN in either passes; \
+          where both are equal the gradient is that of `a`.",
+    operands: &["a", "b"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: alike,
+    lower: |b, _, x| {
+        let [first, second] = spread(b, x);
+        b.min(first, second)
+    },
+};
+
+/// Limits on both sides.
+pub const CLAMP: FunctionDef = FunctionDef {
+    name: "clamp",
+    item: "CLAMP",
+    doc: "`min(max(x, low), high)` of every element: `f32[S], f32[S], f32[S] -> f32[S]`, where any may be one number. The gradient of `x` is \
+          1 between the bounds and at the bounds themselves, as in PyTorch, and 0 outside, where it goes to the bound. NaN passes; `high` \
+          where `low` is above it.",
+    operands: &["x", "low", "high"],
+    over_weights: false,
+    elementwise: true,
+    args: &[],
+    ty: alike,
+    lower: |b, _, x| {
+        let [x, low, high] = spread(b, x);
+        let y = b.max(x, low);
+        b.min(y, high)
+    },
 };

@@ -130,6 +130,17 @@ fn wrong_arity_of_a_function() {
 }
 
 #[test]
+fn options_and_shapes_of_element_wise_functions() {
+    assert_snapshot!(items("", "|x| pow(x), |x| pow(x, 3), |x| pow(x, n = 65), |x| pow(x, n = 0), |x| clamp(x, 1), Dense(4)"), @r"
+    2:35: `pow` needs the argument `n` (the exponent)
+    2:54: options of `pow` have names; write `n = 3`
+    2:93: `n` of `pow` must be an integer of at least 1, found `0`
+    2:101: `clamp` needs the argument `high`
+    ");
+    assert_snapshot!(clauses("loss = mean(maximum(y, x));"), @"2:13: `maximum` needs operands of one shape, or single numbers, found [B, 8] and [B, 4]");
+}
+
+#[test]
 fn a_function_that_is_none() {
     assert_snapshot!(items("act f = 3;\nact g = |x| f(x) * mean(x);", "g, |x| dense1.weight * x, |x| y + x, |x| x > 0, Dense(4)"), @r"
     1:9: expected a function like `|x| x * sigmoid(x)`, found `3`
