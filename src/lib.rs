@@ -8,6 +8,9 @@ pub use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
 pub use gradloom_runtime::session::{Error, Gradients, Network, PredictorBuilder, Session, Trainer};
 pub use ndarray;
 
+#[doc = include_str!("../REFERENCE.md")]
+pub mod reference {}
+
 /// The position of its invocation.
 #[doc(hidden)]
 #[macro_export]

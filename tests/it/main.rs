@@ -22,6 +22,7 @@ mod pieces;
 mod random;
 mod random_network;
 mod readme;
+mod reference;
 mod refusal;
 mod regressions;
 mod simplify;

@@ -7,14 +7,20 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 /// Mean cross-entropy of logits against class ids, in nats.
+///
+/// - Value: `mean(-log_softmax(logits)[target])`. Takes logits, not probabilities; finite for |logits| <= 1e4. With
+///   `label_smoothing = s` the right class counts `1 - s + s / C` and every other `s / C`, instead of 1 and 0. With
+///   `class_weights = [w0, w1, ..]` the term of each class counts by its weight, and the sum is divided by that of the
+///   weights of the targets, as in PyTorch; NaN if that is 0
+/// - Shapes: `f32[B, C], u8[B] -> f32[]`, class ids of any integer type, below `C`
+/// - Argument `label_smoothing = 0.0`: the share of a target that goes to all classes alike; a number between 0 and 1
+/// - Argument `class_weights = []`: how much each class counts, all of them alike if left out; numbers between 0 and
+///   1e6
+/// - Gradient: `(softmax(logits) - target) / B`, the target one-hot, or smoothed
+/// - Source: Goodfellow et al. 2016, 6.2.2.3; Szegedy et al. 2016, section 7
 pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
     name: "cross_entropy",
     item: "CROSS_ENTROPY",
-    doc: "`mean(-log_softmax(logits)[target])`, in nats: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below `C`). Takes \
-          logits, not probabilities; finite for |logits| <= 1e4. With `label_smoothing = s` the right class counts `1 - s + s / C` and \
-          every other `s / C`, instead of 1 and 0. With `class_weights = [w0, w1, ..]` the term of each class counts by its weight, and the \
-          sum is divided by that of the weights of the targets, as in PyTorch; NaN if that is 0. Sources: Goodfellow et al. 2016, 6.2.2.3; \
-          Szegedy et al. 2016, 7.",
     operands: &["logits", "target"],
     over_weights: false,
     elementwise: false,
@@ -67,12 +73,15 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
     },
 };
 
-/// Mean negative log-likelihood of class ids.
+/// Mean negative log-likelihood of class ids, in nats.
+///
+/// - Value: `mean(-log_probabilities[target])`. After `log_softmax` it is `cross_entropy` of what came before
+/// - Shapes: `f32[B, C], u8[B] -> f32[]`, class ids of any integer type, below `C`
+/// - Gradient: `-1 / B` at the class of the row, else 0
+/// - Source: Goodfellow et al. 2016, 6.2.1.1
 pub const NLL: FunctionDef = FunctionDef {
     name: "nll",
     item: "NLL",
-    doc: "`mean(-log_probabilities[target])`, in nats: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below `C`). After \
-          `log_softmax` it is `cross_entropy` of what came before. Source: Goodfellow et al. 2016, 6.2.1.1.",
     operands: &["log_probabilities", "target"],
     over_weights: false,
     elementwise: false,
@@ -88,12 +97,16 @@ pub const NLL: FunctionDef = FunctionDef {
     },
 };
 
-/// The share of rows whose class is among the best few.
+/// The share of rows whose class is among the `k` largest logits.
+///
+/// - Value: of equals the first is the larger, as for `argmax`; a NaN is larger than any number
+/// - Shapes: `f32[B, C], u8[B] -> f32[]`, class ids of any integer type, below `C`
+/// - Argument `k`: how many classes may be named; an integer of at least 1
+/// - Gradient: none
+/// - Source: Russakovsky et al. 2015
 pub const TOP_K: FunctionDef = FunctionDef {
     name: "top_k",
     item: "TOP_K",
-    doc: "The share of rows whose class is among the `k` largest logits: `f32[B, C], u8[B] -> f32[]` (class ids of any integer type, below \
-          `C`). Of equals the first is the larger, as for `argmax`; a NaN is larger than any number. Has no gradient.",
     operands: &["logits", "target"],
     over_weights: false,
     elementwise: false,

@@ -8,14 +8,19 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 /// The share of positive decisions that are right.
+///
+/// - Value: `TP / (TP + FP)`. Of scores against 0 and 1: a score above `threshold` decides for positive (0 is
+///   probability 0.5 of a logit), a target above 0.5 is positive, NaN is neither. Of logits against class ids: each
+///   class against the rest by `argmax`, and the mean over all `C` classes. 0 where nothing is decided positive, as
+///   with `zero_division=0` and `average="macro"` in scikit-learn
+/// - Shapes: `f32[B], f32[B] -> f32[]`, or `[B, 1]` both; `f32[B, C], u8[B] -> f32[]`, class ids of any integer type,
+///   below `C`
+/// - Argument `threshold = 0.0`: what a score has to exceed; a number between -1e6 and 1e6
+/// - Gradient: none
+/// - Source: van Rijsbergen 1979, chapter 7
 pub const PRECISION: FunctionDef = FunctionDef {
     name: "precision",
     item: "PRECISION",
-    doc: "`TP / (TP + FP)`, the share of positive decisions that are right. Of scores against 0 and 1: `f32[B], f32[B] -> f32[]`, or \
-          `[B, 1]` both; a score above `threshold` decides for positive (0 is probability 0.5 of a logit), a target above 0.5 is \
-          positive, NaN is neither. Of logits against class ids (any integer type, below `C`): `f32[B, C], u8[B] -> f32[]`, each class \
-          against the rest by `argmax`, and the mean over all `C` classes. 0 where nothing is decided positive, as with \
-          `zero_division=0` and `average=\"macro\"` in scikit-learn. Has no gradient. Source: van Rijsbergen 1979, 7.",
     operands: &["scores", "target"],
     over_weights: false,
     elementwise: false,
@@ -28,12 +33,17 @@ pub const PRECISION: FunctionDef = FunctionDef {
 };
 
 /// The share of positives that are found.
+///
+/// - Value: `TP / (TP + FN)`; scores, logits, `threshold` and classes as for `precision`. 0 where there are no
+///   positives, also for a class that does not occur
+/// - Shapes: `f32[B], f32[B] -> f32[]`, or `[B, 1]` both; `f32[B, C], u8[B] -> f32[]`, class ids of any integer type,
+///   below `C`
+/// - Argument `threshold = 0.0`: what a score has to exceed; a number between -1e6 and 1e6
+/// - Gradient: none
+/// - Source: van Rijsbergen 1979, chapter 7
 pub const RECALL: FunctionDef = FunctionDef {
     name: "recall",
     item: "RECALL",
-    doc: "`TP / (TP + FN)`, the share of positives that are decided positive; scores, logits, `threshold` and classes as for `precision`: \
-          `f32[B], f32[B] -> f32[]` or `f32[B, C], u8[B] -> f32[]`. 0 where there are no positives, also for a class that does not \
-          occur. Has no gradient. Source: van Rijsbergen 1979, 7.",
     operands: &["scores", "target"],
     over_weights: false,
     elementwise: false,

@@ -62,8 +62,6 @@ pub struct FunctionDef {
     pub name: &'static str,
     /// The path of its `const` under [`crate::functions`], for the macro's expansion.
     pub item: &'static str,
-    /// Formula, shapes and source, for hover and README.
-    pub doc: &'static str,
     /// The names of its operands.
     pub operands: &'static [&'static str],
     /// Whether the operand may be `weights`: the function is then summed over all weight tensors of the network.

@@ -4,12 +4,15 @@ use super::{FunctionDef, SUM};
 use crate::layers::Arg;
 use crate::types::{DType, TensorType};
 
-/// Sum of absolute values.
+/// The sum of absolute values.
+///
+/// - Value: `sum(|x|)`, a sum and no mean. Of `weights`, the sum over all weight tensors: `1e-5 * l1(weights)`
+/// - Shapes: `f32[S] -> f32[]`
+/// - Gradient: the sign of `x`; at 0 it is 0
+/// - Source: Tibshirani 1996
 pub const L1: FunctionDef = FunctionDef {
     name: "l1",
     item: "L1",
-    doc: "`sum(|x|)` over all elements, a sum and not a mean: `f32[S] -> f32[]`. Of `weights`, the sum over all weight tensors: \
-          `1e-5 * l1(weights)`. The gradient is the sign of `x`, and 0 at 0. Source: Tibshirani 1996.",
     operands: &["x"],
     over_weights: true,
     elementwise: false,
@@ -21,12 +24,16 @@ pub const L1: FunctionDef = FunctionDef {
     },
 };
 
-/// Sum of squares.
+/// The sum of squares.
+///
+/// - Value: `sum(x^2)`, neither halved nor a mean nor a root. Of `weights`, the sum over all weight tensors:
+///   `1e-4 * l2(weights)`
+/// - Shapes: `f32[S] -> f32[]`
+/// - Gradient: `2 x`
+/// - Source: Goodfellow et al. 2016, 7.1.1
 pub const L2: FunctionDef = FunctionDef {
     name: "l2",
     item: "L2",
-    doc: "`sum(x^2)` over all elements, neither halved nor a mean nor a root: `f32[S] -> f32[]`. Of `weights`, the sum over all weight \
-          tensors: `1e-4 * l2(weights)`. The gradient is `2 x`. Source: Goodfellow et al. 2016, 7.1.1.",
     operands: &["x"],
     over_weights: true,
     elementwise: false,

@@ -6,12 +6,16 @@ use crate::layers::{Arg, ArgDef, ArgKind, float};
 use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
-/// Mean binary cross-entropy of logits against probabilities.
+/// Mean binary cross-entropy of logits against probabilities, in nats.
+///
+/// - Value: `mean(softplus(x) - x y)`, which is `mean(-y ln p - (1 - y) ln(1 - p))` for `p = sigmoid(x)`, without
+///   overflow
+/// - Shapes: `f32[S], f32[S] -> f32[]`
+/// - Gradient: `(sigmoid(x) - y) / n`
+/// - Source: Goodfellow et al. 2016, 6.2.2.2
 pub const BCE_WITH_LOGITS: FunctionDef = FunctionDef {
     name: "bce_with_logits",
     item: "BCE_WITH_LOGITS",
-    doc: "`mean(softplus(x) - x y)`, which is `mean(-y ln p - (1 - y) ln(1 - p))` for `p = sigmoid(x)`, without overflow: \
-          `f32[S], f32[S] -> f32[]`. Source: Goodfellow et al. 2016, 6.2.2.2.",
     operands: &["logits", "target"],
     over_weights: false,
     elementwise: false,
@@ -25,14 +29,17 @@ pub const BCE_WITH_LOGITS: FunctionDef = FunctionDef {
     },
 };
 
-/// Kullback-Leibler divergence, in nats.
+/// The Kullback-Leibler divergence of a model's distribution from the target's, in nats.
+///
+/// - Value: `KL(p || q)`: the mean over rows of `sum(p (ln p - log_q))` along the last axis. As in PyTorch, with
+///   `batchmean` for rank 2, the first operand is the logarithm of the model's distribution, from `log_softmax`, and
+///   the second the target's probabilities. A class with `p = 0` counts for nothing; NaN below 0
+/// - Shapes: `f32[B, ..., C], f32[B, ..., C] -> f32[]`
+/// - Gradient: by `log_q`: `-p` over the number of rows; 0 where `p = 0`
+/// - Source: Kullback & Leibler 1951
 pub const KL_DIV: FunctionDef = FunctionDef {
     name: "kl_div",
     item: "KL_DIV",
-    doc: "`KL(p || q)`, the mean over rows of `sum(p (ln p - log_q))` along the last axis, in nats: `f32[B, C], f32[B, C] -> f32[]`. As in \
-          PyTorch, with `batchmean` for rank 2, the first operand is the logarithm of the model's distribution, from `log_softmax`, and \
-          the second the target's probabilities. A class with `p = 0` counts for nothing, in the value and in both gradients; NaN below \
-          0. Source: Kullback & Leibler 1951.",
     operands: &["log_q", "p"],
     over_weights: false,
     elementwise: false,
@@ -60,12 +67,15 @@ pub const KL_DIV: FunctionDef = FunctionDef {
     },
 };
 
-/// Mean hinge loss.
+/// Mean hinge loss, for targets of -1 and 1.
+///
+/// - Value: `mean(max(0, 1 - target scores))`; NaN passes
+/// - Shapes: `f32[S], f32[S] -> f32[]`
+/// - Gradient: `-target / n` where `target scores` is below 1, else 0; at 1 it is 0
+/// - Source: Cortes & Vapnik 1995
 pub const HINGE: FunctionDef = FunctionDef {
     name: "hinge",
     item: "HINGE",
-    doc: "`mean(max(0, 1 - target scores))`: `f32[S], f32[S] -> f32[]`, for targets of -1 and 1. The gradient where `target scores` is 1 \
-          is 0; NaN passes. Source: Cortes & Vapnik 1995.",
     operands: &["scores", "target"],
     over_weights: false,
     elementwise: false,
@@ -82,10 +92,14 @@ pub const HINGE: FunctionDef = FunctionDef {
 };
 
 /// Mean squared error.
+///
+/// - Value: `mean((x - y)^2)`
+/// - Shapes: `f32[S], f32[S] -> f32[]`
+/// - Gradient: `2 (x - y) / n`
+/// - Source: Goodfellow et al. 2016, 5.1.4
 pub const MSE: FunctionDef = FunctionDef {
     name: "mse",
     item: "MSE",
-    doc: "`mean((x - y)^2)`: `f32[S], f32[S] -> f32[]`.",
     operands: &["prediction", "target"],
     over_weights: false,
     elementwise: false,
@@ -99,10 +113,14 @@ pub const MSE: FunctionDef = FunctionDef {
 };
 
 /// Mean absolute error.
+///
+/// - Value: `mean(|x - y|)`
+/// - Shapes: `f32[S], f32[S] -> f32[]`
+/// - Gradient: the sign of `x - y` over `n`; where both are equal it is 0
+/// - Source: Willmott & Matsuura 2005
 pub const MAE: FunctionDef = FunctionDef {
     name: "mae",
     item: "MAE",
-    doc: "`mean(|x - y|)`: `f32[S], f32[S] -> f32[]`. The gradient where both are equal is 0.",
     operands: &["prediction", "target"],
     over_weights: false,
     elementwise: false,
@@ -115,20 +133,24 @@ pub const MAE: FunctionDef = FunctionDef {
     },
 };
 
-/// Mean absolute error, as a metric is called.
-pub const MEAN_ABS_ERROR: FunctionDef = FunctionDef {
-    name: "mean_abs_error",
-    item: "MEAN_ABS_ERROR",
-    doc: "`mean(|x - y|)`: `f32[S], f32[S] -> f32[]`. Another name of `mae`, for metrics.",
-    ..MAE
-};
+/// Mean absolute error, as a metric is called: another name of `mae`.
+///
+/// - Value: `mean(|x - y|)`
+/// - Shapes: `f32[S], f32[S] -> f32[]`
+/// - Gradient: as of `mae`
+/// - Source: Willmott & Matsuura 2005
+pub const MEAN_ABS_ERROR: FunctionDef = FunctionDef { name: "mean_abs_error", item: "MEAN_ABS_ERROR", ..MAE };
 
-/// Squared error near the target, absolute error far from it.
+/// Squares near the target, absolute values far from it.
+///
+/// - Value: the mean of `r^2 / 2` where `r = |x - y|` is at most `delta`, else `delta (r - delta / 2)`
+/// - Shapes: `f32[S], f32[S] -> f32[]`
+/// - Argument `delta = 1.0`: where the square ends; a number between 1e-6 and 1e6
+/// - Gradient: `(x - y) / n`, cut off at `delta / n` on both sides; it has no jump
+/// - Source: Huber 1964
 pub const HUBER: FunctionDef = FunctionDef {
     name: "huber",
     item: "HUBER",
-    doc: "The mean of `r^2 / 2` where `r = |x - y|` is at most `delta`, else `delta (r - delta / 2)`: `f32[S], f32[S] -> f32[]`. The gradient \
-          has no jump: it is `x - y`, cut off at `delta` on both sides. Source: Huber 1964.",
     operands: &["prediction", "target"],
     over_weights: false,
     elementwise: false,
@@ -152,13 +174,17 @@ pub const HUBER: FunctionDef = FunctionDef {
     },
 };
 
-/// The coefficient of determination.
+/// The coefficient of determination: the share of the target's variance that is explained.
+///
+/// - Value: `1 - mean((x - y)^2) / variance(y)` over the batch, for each column, and the mean over columns. 1 is
+///   perfect, 0 as good as the mean of the target. Not finite where a column of the target is constant, as in a batch
+///   of one row
+/// - Shapes: `f32[B, ...], f32[B, ...] -> f32[]`
+/// - Gradient: `-2 (x - y) / (B variance(y))` over the number of columns
+/// - Source: Wright 1921
 pub const R2: FunctionDef = FunctionDef {
     name: "r2",
     item: "R2",
-    doc: "`1 - mean((x - y)^2) / variance(y)` over the batch, for each column, and the mean over columns: `f32[B, ...], f32[B, ...] -> f32[]`. \
-          1 is perfect, 0 as good as the mean of the target. Not finite where a column of the target is constant, as in a batch of one \
-          row. Source: Wright 1921.",
     operands: &["prediction", "target"],
     over_weights: false,
     elementwise: false,

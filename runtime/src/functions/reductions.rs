@@ -5,11 +5,14 @@ use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape, TensorType};
 
-/// The mean of all elements; of truth values, the share of true ones.
+/// The mean of all elements.
+///
+/// - Value: `sum(x) / n`; of truth values, the share of true ones
+/// - Shapes: `f32[S] -> f32[]`, `bool[S] -> f32[]`
+/// - Gradient: `1 / n` to every element; none through truth values
 pub const MEAN: FunctionDef = FunctionDef {
     name: "mean",
     item: "MEAN",
-    doc: "The mean of all elements; of truth values, the share of true ones.",
     operands: &["x"],
     over_weights: false,
     elementwise: false,
@@ -27,11 +30,14 @@ pub const MEAN: FunctionDef = FunctionDef {
     },
 };
 
-/// The sum of all elements; of truth values, the number of true ones.
+/// The sum of all elements.
+///
+/// - Value: of truth values, the number of true ones
+/// - Shapes: `f32[S] -> f32[]`, `bool[S] -> f32[]`
+/// - Gradient: 1 to every element; none through truth values
 pub const SUM: FunctionDef = FunctionDef {
     name: "sum",
     item: "SUM",
-    doc: "The sum of all elements; of truth values, the number of true ones.",
     operands: &["x"],
     over_weights: false,
     elementwise: false,
@@ -46,11 +52,14 @@ pub const SUM: FunctionDef = FunctionDef {
     },
 };
 
-/// The largest of all elements.
+/// The largest of all elements. The larger of two tensors is `maximum`.
+///
+/// - Value: NaN passes
+/// - Shapes: `f32[S] -> f32[]`
+/// - Gradient: 1 to the first of the largest, 0 to all others
 pub const MAX: FunctionDef = FunctionDef {
     name: "max",
     item: "MAX",
-    doc: "The largest of all elements; NaN passes; the gradient goes to the first of equals.",
     operands: &["x"],
     over_weights: false,
     elementwise: false,
@@ -64,11 +73,13 @@ pub const MAX: FunctionDef = FunctionDef {
 };
 
 /// The position of the largest element along the last axis.
+///
+/// - Value: the first of equals; 0 for a row with NaN
+/// - Shapes: `f32[B, n] -> u32[B]`
+/// - Gradient: none
 pub const ARGMAX: FunctionDef = FunctionDef {
     name: "argmax",
     item: "ARGMAX",
-    doc: "The position of the largest element along the last axis, the first of equals: `f32[B, n] -> u32[B]`. 0 for a row with NaN. Has \
-          no gradient.",
     operands: &["x"],
     over_weights: false,
     elementwise: false,

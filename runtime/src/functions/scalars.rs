@@ -38,11 +38,14 @@ fn spread<const N: usize>(b: &mut Builder, x: &[NodeId]) -> [NodeId; N] {
     std::array::from_fn(|at| b.spread(x[at], &shape))
 }
 
-/// Natural exponential.
+/// The natural exponential.
+///
+/// - Value: `e^x` of every element; infinite above 88.7
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `e^x`
 pub const EXP: FunctionDef = FunctionDef {
     name: "exp",
     item: "EXP",
-    doc: "`e^x` of every element.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -51,11 +54,14 @@ pub const EXP: FunctionDef = FunctionDef {
     lower: |b, _, x| b.exp(x[0]),
 };
 
-/// Natural logarithm.
+/// The natural logarithm.
+///
+/// - Value: `ln x` of every element; minus infinity at 0, NaN below
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `1 / x`; infinite at 0
 pub const LN: FunctionDef = FunctionDef {
     name: "ln",
     item: "LN",
-    doc: "The natural logarithm of every element; NaN below 0.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -64,11 +70,14 @@ pub const LN: FunctionDef = FunctionDef {
     lower: |b, _, x| b.ln(x[0]),
 };
 
-/// Square root.
+/// The square root.
+///
+/// - Value: `sqrt(x)` of every element; NaN below 0
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `1 / (2 sqrt(x))`; infinite at 0
 pub const SQRT: FunctionDef = FunctionDef {
     name: "sqrt",
     item: "SQRT",
-    doc: "The square root of every element; NaN below 0, infinite gradient at 0.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -77,11 +86,14 @@ pub const SQRT: FunctionDef = FunctionDef {
     lower: |b, _, x| b.sqrt(x[0]),
 };
 
-/// Absolute value.
+/// The absolute value.
+///
+/// - Value: `|x|` of every element
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: the sign of `x`; at 0 it is 0
 pub const ABS: FunctionDef = FunctionDef {
     name: "abs",
     item: "ABS",
-    doc: "`|x|` of every element; the gradient at 0 is 0.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -90,11 +102,14 @@ pub const ABS: FunctionDef = FunctionDef {
     lower: |b, _, x| b.abs(x[0]),
 };
 
-/// Exponential minus one.
+/// The exponential minus one.
+///
+/// - Value: `e^x - 1` of every element, with all digits near 0
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `e^x`
 pub const EXPM1: FunctionDef = FunctionDef {
     name: "expm1",
     item: "EXPM1",
-    doc: "`e^x - 1` of every element, exact near 0.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -103,11 +118,14 @@ pub const EXPM1: FunctionDef = FunctionDef {
     lower: |b, _, x| b.expm1(x[0]),
 };
 
-/// Logarithm of one more.
+/// The logarithm of one more.
+///
+/// - Value: `ln(1 + x)` of every element, with all digits near 0; minus infinity at -1, NaN below
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `1 / (1 + x)`; infinite at -1
 pub const LOG1P: FunctionDef = FunctionDef {
     name: "log1p",
     item: "LOG1P",
-    doc: "`ln(1 + x)` of every element, exact near 0; NaN below -1, minus infinity at -1.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -116,11 +134,14 @@ pub const LOG1P: FunctionDef = FunctionDef {
     lower: |b, _, x| b.log1p(x[0]),
 };
 
-/// Reciprocal square root.
+/// The reciprocal square root.
+///
+/// - Value: `1 / sqrt(x)` of every element, rounded twice; infinite at 0, NaN below
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `-1 / (2 x sqrt(x))`; infinite at 0
 pub const RSQRT: FunctionDef = FunctionDef {
     name: "rsqrt",
     item: "RSQRT",
-    doc: "`1 / sqrt(x)` of every element, rounded twice; NaN below 0, infinite at 0.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -129,11 +150,14 @@ pub const RSQRT: FunctionDef = FunctionDef {
     lower: |b, _, x| b.rsqrt(x[0]),
 };
 
-/// Square.
+/// The square.
+///
+/// - Value: `x x` of every element
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `2 x`
 pub const SQUARE: FunctionDef = FunctionDef {
     name: "square",
     item: "SQUARE",
-    doc: "`x x` of every element.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -142,11 +166,15 @@ pub const SQUARE: FunctionDef = FunctionDef {
     lower: |b, _, x| b.mul(x[0], x[0]),
 };
 
-/// Error function.
+/// The error function.
+///
+/// - Value: `2 / sqrt(pi)` times the integral of `e^(-t^2)` from 0 to `x`, in [-1, 1]
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: `2 / sqrt(pi) e^(-x^2)`
+/// - Source: Abramowitz & Stegun 1964, 7.1.1
 pub const ERF: FunctionDef = FunctionDef {
     name: "erf",
     item: "ERF",
-    doc: "The error function of every element: `2 / sqrt(pi)` times the integral of `e^(-t^2)` from 0 to `x`, in [-1, 1]. Source: Abramowitz & Stegun 1964, 7.1.1.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -155,11 +183,14 @@ pub const ERF: FunctionDef = FunctionDef {
     lower: |b, _, x| b.erf(x[0]),
 };
 
-/// Sign.
+/// The sign.
+///
+/// - Value: 1 above 0, -1 below, and a zero or NaN as it is
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Gradient: 0 everywhere
 pub const SIGN: FunctionDef = FunctionDef {
     name: "sign",
     item: "SIGN",
-    doc: "1 above 0, -1 below, and a zero or NaN as it is. The gradient is 0 everywhere.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -177,12 +208,17 @@ pub const SIGN: FunctionDef = FunctionDef {
     },
 };
 
-/// Whole power.
+/// A whole power, as products: `x^13 = x^8 x^4 x`.
+///
+/// - Value: `x^n` of every element, `n` from 1 to 64. For other powers there are `sqrt`, `rsqrt`, `1 / pow(x, n = 2)`
+///   and `exp(p * ln(x))`
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Argument `n`: the exponent; an integer of at least 1
+/// - Gradient: `n x^(n - 1)`
+/// - Source: Knuth 1997, 4.6.3
 pub const POW: FunctionDef = FunctionDef {
     name: "pow",
     item: "POW",
-    doc: "`x^n` of every element for a whole number `n` from 1 to 64, as products: `x^13 = x^8 x^4 x`. For other powers there are `sqrt`, \
-          `rsqrt`, `1 / pow(x, n = 2)` and `exp(p * ln(x))`. Source: Knuth 1997, 4.6.3.",
     operands: &["x"],
     over_weights: false,
     elementwise: true,
@@ -206,12 +242,14 @@ pub const POW: FunctionDef = FunctionDef {
     },
 };
 
-/// The larger of two.
+/// The larger of two, for every element. The largest of one tensor is `max`.
+///
+/// - Value: `max(a, b)`; NaN in either passes
+/// - Shapes: `f32[S], f32[S] -> f32[S]`, where either may be one number
+/// - Gradient: 1 to the larger; where both are equal, to `a`
 pub const MAXIMUM: FunctionDef = FunctionDef {
     name: "maximum",
     item: "MAXIMUM",
-    doc: "The larger of two numbers, for every element: `f32[S], f32[S] -> f32[S]`, where either may be one number. NaN in either passes; \
-          where both are equal the gradient is that of `a`. The largest of one tensor is `max`.",
     operands: &["a", "b"],
     over_weights: false,
     elementwise: true,
@@ -223,12 +261,14 @@ pub const MAXIMUM: FunctionDef = FunctionDef {
     },
 };
 
-/// The smaller of two.
+/// The smaller of two, for every element.
+///
+/// - Value: `min(a, b)`; NaN in either passes
+/// - Shapes: `f32[S], f32[S] -> f32[S]`, where either may be one number
+/// - Gradient: 1 to the smaller; where both are equal, to `a`
 pub const MINIMUM: FunctionDef = FunctionDef {
     name: "minimum",
     item: "MINIMUM",
-    doc: "The smaller of two numbers, for every element: `f32[S], f32[S] -> f32[S]`, where either may be one number. NaN in either passes; \
-          where both are equal the gradient is that of `a`.",
     operands: &["a", "b"],
     over_weights: false,
     elementwise: true,
@@ -240,13 +280,15 @@ pub const MINIMUM: FunctionDef = FunctionDef {
     },
 };
 
-/// Limits on both sides.
+/// A number kept between two bounds, for every element.
+///
+/// - Value: `min(max(x, low), high)`; NaN passes; `high` where `low` is above it
+/// - Shapes: `f32[S], f32[S], f32[S] -> f32[S]`, where any may be one number
+/// - Gradient: by `x`: 1 between the bounds and at the bounds themselves, as in PyTorch, 0 outside, where it goes to
+///   the bound
 pub const CLAMP: FunctionDef = FunctionDef {
     name: "clamp",
     item: "CLAMP",
-    doc: "`min(max(x, low), high)` of every element: `f32[S], f32[S], f32[S] -> f32[S]`, where any may be one number. The gradient of `x` is \
-          1 between the bounds and at the bounds themselves, as in PyTorch, and 0 outside, where it goes to the bound. NaN passes; `high` \
-          where `low` is above it.",
     operands: &["x", "low", "high"],
     over_weights: false,
     elementwise: true,

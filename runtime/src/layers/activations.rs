@@ -10,16 +10,15 @@ const ANY: ArgKind = ArgKind::Number { least: -1e6, most: 1e6, range: "between -
 const POSITIVE: ArgKind = ArgKind::Number { least: 1e-6, most: 1e6, range: "between 1e-6 and 1e6" };
 
 macro_rules! activation {
-    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $doc:literal $function:expr) => {
-        activation! { $(#[$meta])* $item $name $gain [$($arg),*] $doc $function, |x, _| Ok(x.clone()) }
+    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $function:expr) => {
+        activation! { $(#[$meta])* $item $name $gain [$($arg),*] $function, |x, _| Ok(x.clone()) }
     };
-    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $doc:literal $function:expr, $shape:expr) => {
+    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $function:expr, $shape:expr) => {
         $(#[$meta])*
         pub const $item: LayerDef = LayerDef {
             name: $name,
             item: stringify!($item),
             stem: $name,
-            doc: $doc,
             args: &[$($arg),*],
             shape: $shape,
             params: |_, _, _| Vec::new(),
@@ -35,10 +34,13 @@ macro_rules! activation {
 }
 
 activation! {
-    /// Heaviside's step.
+    /// Heaviside's step: the perceptron's activation.
+    ///
+    /// - Value: 1 above 0, else 0, also for NaN
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: 0 everywhere, so that nothing before it is trained: the reason why others came after it
+    /// - Source: Rosenblatt 1958
     STEP "step" Xavier []
-    "1 above 0, else 0. Its gradient is 0 everywhere, so nothing before it is trained: the perceptron's activation, here to see why \
-     others came after it."
     |b, _, x| {
         let zero = b.constant_like(0.0, x);
         let one = b.constant_like(1.0, x);
@@ -49,22 +51,35 @@ activation! {
 
 activation! {
     /// The logistic function.
+    ///
+    /// - Value: `1 / (1 + e^-x)`, in (0, 1)
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: `y (1 - y)`, at most 1/4: why it vanishes through a deep stack of them
+    /// - Source: Rumelhart et al. 1986
     SIGMOID "sigmoid" Xavier []
-    "`1 / (1 + e^-x)`, in (0, 1). The slope is at most 1/4, which is why deep stacks of it have vanishing gradients."
     |b, _, x| b.sigmoid(x)
 }
 
 activation! {
     /// The hyperbolic tangent.
+    ///
+    /// - Value: `(e^x - e^-x) / (e^x + e^-x)`, in (-1, 1)
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: `1 - y^2`, at most 1, at 0
+    /// - Source: LeCun et al. 1998, 4.4
     TANH "tanh" Xavier []
-    "`tanh x`, in (-1, 1). The slope is at most 1, at 0."
     |b, _, x| b.tanh(x)
 }
 
 activation! {
     /// The rectified linear unit.
+    ///
+    /// - Value: `max(0, x)`; NaN passes
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: 1 above 0, else 0; at 0 it is 0. A unit whose input is below 0 for every sample is dead: nothing
+    ///   reaches its weights
+    /// - Source: Nair & Hinton 2010
     RELU "relu" He []
-    "`max(0, x)`. The gradient at 0 is 0; NaN passes. Source: Nair & Hinton 2010."
     |b, _, x| {
         let zero = b.constant_like(0.0, x);
         b.max(zero, x)
@@ -73,9 +88,14 @@ activation! {
 
 activation! {
     /// The rectifier with a slope below 0.
+    ///
+    /// - Value: `x` above 0, else `slope x`; NaN passes
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Argument `slope = 0.01`: the slope below 0; a number between -1e6 and 1e6
+    /// - Gradient: 1 above 0, else `slope`; at 0 it is `slope`
+    /// - Source: Maas et al. 2013
     LEAKY_RELU "leaky_relu" He
     [ArgDef { name: "slope", kind: ANY, default: Some(Arg::Float(0.01)), doc: "the slope below 0" }]
-    "`x` above 0, else `slope x`. The gradient at 0 is `slope`. Source: Maas et al. 2013."
     |b, args, x| {
         let zero = b.constant_like(0.0, x);
         let above = b.compare(Cmp::Gt, x, zero);
@@ -86,18 +106,27 @@ activation! {
 
 activation! {
     /// The exponential linear unit.
+    ///
+    /// - Value: `x` above 0, else `alpha (e^x - 1)`
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Argument `alpha = 1.0`: minus the limit at minus infinity; a number between -1e6 and 1e6
+    /// - Gradient: 1 above 0, else `alpha e^x`; at 0 it is `alpha`
+    /// - Source: Clevert et al. 2016
     ELU "elu" He
     [ArgDef { name: "alpha", kind: ANY, default: Some(Arg::Float(1.0)), doc: "minus the limit at minus infinity" }]
-    "`x` above 0, else `alpha (e^x - 1)`. Source: Clevert et al. 2016."
     |b, args, x| elu(b, x, float(args, 0))
 }
 
 activation! {
     /// The exponential linear unit whose slope is 1 at 0 whatever `alpha` is.
+    ///
+    /// - Value: `x` above 0, else `alpha (e^(x / alpha) - 1)`; NaN passes
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Argument `alpha = 1.0`: minus the limit at minus infinity; a number between 1e-6 and 1e6
+    /// - Gradient: 1 above 0, else `e^(x / alpha)`; at 0 it is 1
+    /// - Source: Barron 2017
     CELU "celu" He
     [ArgDef { name: "alpha", kind: POSITIVE, default: Some(Arg::Float(1.0)), doc: "minus the limit at minus infinity" }]
-    "`x` above 0, else `alpha (e^(x / alpha) - 1)`: `f32[S] -> f32[S]`. The gradient at 0 is 1, from both sides; NaN passes. \
-     Source: Barron 2017."
     |b, args, x| {
         let alpha = float(args, 0);
         let zero = b.constant_like(0.0, x);
@@ -111,9 +140,13 @@ activation! {
 }
 
 activation! {
-    /// The scaled exponential linear unit.
+    /// The scaled exponential linear unit, under which mean 0 and variance 1 are a fixed point.
+    ///
+    /// - Value: `1.0507 elu(x, 1.6733)`
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: 1.0507 above 0, else `1.7581 e^x`; at 0 it is 1.7581
+    /// - Source: Klambauer et al. 2017
     SELU "selu" He []
-    "`1.0507 elu(x, 1.6733)`: the fixed point of mean 0 and variance 1. Source: Klambauer et al. 2017."
     |b, _, x| {
         let y = elu(b, x, 1.673_263_242_354_377_2);
         b.scale(y, 1.050_700_987_355_480_5)
@@ -122,6 +155,13 @@ activation! {
 
 activation! {
     /// The Gaussian error linear unit.
+    ///
+    /// - Value: `x Phi(x)`, with the normal distribution function `Phi(x) = (1 + erf(x / sqrt 2)) / 2`, or with
+    ///   `approx = tanh` `(1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Argument `approx = none`: `tanh` for the approximation of the paper's section 2; `none` or `tanh`
+    /// - Gradient: `Phi(x) + x Phi'(x)`, of whichever is chosen; smooth, 1/2 at 0
+    /// - Source: Hendrycks & Gimpel 2016, section 2
     GELU "gelu" He
     [ArgDef {
         name: "approx",
@@ -129,8 +169,6 @@ activation! {
         default: Some(Arg::Word("none")),
         doc: "`tanh` for the approximation of the paper's section 2",
     }]
-    "`x Phi(x)`, with the normal distribution function `Phi(x) = (1 + erf(x / sqrt 2)) / 2`, or with `approx = tanh` \
-     `(1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2`. Source: Hendrycks & Gimpel 2016."
     |b, args, x| {
         let bend = if word(args, 0) == "tanh" {
             let square = b.mul(x, x);
@@ -150,9 +188,13 @@ activation! {
 }
 
 activation! {
-    /// The sigmoid linear unit.
+    /// The sigmoid linear unit, also called swish.
+    ///
+    /// - Value: `x sigmoid(x)`
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: `s + x s (1 - s)` with `s = sigmoid(x)`; smooth, 1/2 at 0
+    /// - Source: Elfwing et al. 2018; Ramachandran et al. 2017
     SILU "silu" He []
-    "`x sigmoid(x)`, also called swish. Source: Elfwing et al. 2018."
     |b, _, x| {
         let gate = b.sigmoid(x);
         b.mul(x, gate)
@@ -161,15 +203,23 @@ activation! {
 
 activation! {
     /// The smooth rectifier.
+    ///
+    /// - Value: `ln(1 + e^x)`, without overflow
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: `sigmoid(x)`
+    /// - Source: Dugas et al. 2001
     SOFTPLUS "softplus" He []
-    "`ln(1 + e^x)`. Source: Dugas et al. 2001."
     |b, _, x| b.softplus(x)
 }
 
 activation! {
     /// The self-regularised non-monotonic rectifier.
+    ///
+    /// - Value: `x tanh(softplus(x))`, at least -0.3088
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: smooth everywhere, 0.6 at 0
+    /// - Source: Misra 2019
     MISH "mish" He []
-    "`x tanh(softplus(x))`: `f32[S] -> f32[S]`, smooth everywhere, at least -0.3088. Source: Misra 2019."
     |b, _, x| {
         let soft = b.softplus(x);
         let gate = b.tanh(soft);
@@ -179,17 +229,23 @@ activation! {
 
 activation! {
     /// The sigmoid of three straight lines.
+    ///
+    /// - Value: `min(max(x + 3, 0), 6) / 6`, in [0, 1]; NaN passes
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: 1/6 between -3 and 3, else 0; at both ends it is 0
+    /// - Source: Howard et al. 2019, 5.2
     HARD_SIGMOID "hard_sigmoid" Xavier []
-    "`min(max(x + 3, 0), 6) / 6`: `f32[S] -> f32[S]`, in [0, 1]. The gradient at -3 and 3 is 0, as on the flat sides; NaN passes. \
-     Source: Howard et al. 2019, 5.2."
     |b, _, x| hard_sigmoid(b, x)
 }
 
 activation! {
     /// Swish with the sigmoid of three straight lines.
+    ///
+    /// - Value: `x hard_sigmoid(x)`; NaN passes
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: `(2 x + 3) / 6` between -3 and 3, 0 below, 1 above; at -3 it is 0, at 3 it is 1
+    /// - Source: Howard et al. 2019, 5.2
     HARD_SWISH "hard_swish" He []
-    "`x hard_sigmoid(x)`: `f32[S] -> f32[S]`. The gradient is 0 at -3 and 1 at 3, as on the straight sides; NaN passes. \
-     Source: Howard et al. 2019, 5.2."
     |b, _, x| {
         let gate = hard_sigmoid(b, x);
         b.mul(x, gate)
@@ -198,8 +254,12 @@ activation! {
 
 activation! {
     /// The identity, cut off at -1 and 1.
+    ///
+    /// - Value: `min(max(x, -1), 1)`; NaN passes
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: 1 between -1 and 1, else 0; at both ends it is 0
+    /// - Source: Collobert 2004
     HARD_TANH "hard_tanh" Xavier []
-    "`min(max(x, -1), 1)`: `f32[S] -> f32[S]`. The gradient at -1 and 1 is 0, as on the flat sides; NaN passes. Source: Collobert 2004."
     |b, _, x| {
         let least = b.constant_like(-1.0, x);
         let most = b.constant_like(1.0, x);
@@ -210,9 +270,12 @@ activation! {
 
 activation! {
     /// The identity, bent towards -1 and 1.
+    ///
+    /// - Value: `x / (1 + |x|)`, in (-1, 1)
+    /// - Shapes: `f32[S] -> f32[S]`
+    /// - Gradient: `1 / (1 + |x|)^2`, 1 at 0: it falls with the square of the distance, slower than that of `tanh`
+    /// - Source: Bergstra et al. 2009
     SOFTSIGN "softsign" Xavier []
-    "`x / (1 + |x|)`: `f32[S] -> f32[S]`, in (-1, 1). The slope at 0 is 1, and falls with the square of the distance: slower than that \
-     of `tanh`. Source: Bergstra et al. 2009."
     |b, _, x| {
         let size = b.abs(x);
         let size = b.offset(size, 1.0);
@@ -222,16 +285,24 @@ activation! {
 
 activation! {
     /// Positive numbers that sum to 1 along the last axis.
+    ///
+    /// - Value: `e^x / sum(e^x)`, shifted by the largest so that nothing overflows. Before `cross_entropy` leave it
+    ///   out: that takes logits
+    /// - Shapes: `f32[B, ..., C] -> f32[B, ..., C]`
+    /// - Gradient: `y (dy - sum(dy y))`
+    /// - Source: Bridle 1990
     SOFTMAX "softmax" Xavier []
-    "`e^x / sum(e^x)` along the last axis, shifted by the largest so that nothing overflows. Before `cross_entropy` leave it out: that \
-     takes logits."
     |b, _, x| softmax(b, x), |x, _| of_rows(x)
 }
 
 activation! {
     /// The logarithm of softmax.
+    ///
+    /// - Value: `x - ln(sum(e^x))` along the last axis, shifted by the largest so that nothing overflows
+    /// - Shapes: `f32[B, ..., C] -> f32[B, ..., C]`
+    /// - Gradient: `dy - softmax(x) sum(dy)`
+    /// - Source: Goodfellow et al. 2016, 6.2.2.3
     LOG_SOFTMAX "log_softmax" Xavier []
-    "`x - ln(sum(e^x))` along the last axis, shifted by the largest so that nothing overflows."
     |b, _, x| log_softmax(b, x), |x, _| of_rows(x)
 }
 

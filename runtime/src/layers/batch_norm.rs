@@ -5,16 +5,23 @@ use crate::init::Init;
 use crate::ir::{NodeId, SlotKind};
 use crate::scalar::Cmp;
 
-/// Batch normalisation, Algorithm 1 of Ioffe & Szegedy (2015) in training, Algorithm 2 in inference.
+/// Every feature at mean 0 and variance 1 over the batch, then at a learnt scale and shift.
+///
+/// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, for each feature. Training takes mean and biased variance
+///   of the batch, of two rows or more; inference takes the running statistics, as one scale and shift
+/// - Shapes: `f32[B, n] -> f32[B, n]`
+/// - Argument `momentum = 0.9`: how much of the running statistics an update keeps; a number between 0 and 1
+/// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
+/// - Argument `every = 1`: steps from one update of the running statistics to the next; an integer of at least 1
+/// - Parameters: `gamma [n]`, one, and `beta [n]`, zero. Statistics: `running_mean [n]`, zero, and `running_var [n]`,
+///   one; on steps 1, `every` + 1, 2 `every` + 1, ... `running = momentum running + (1 - momentum) batch`, the variance
+///   by the unbiased one of the batch
+/// - Gradient: flows through mean and variance too; none flows into the running statistics
+/// - Source: Ioffe & Szegedy 2015, algorithms 1 and 2
 pub const BATCH_NORM: LayerDef = LayerDef {
     name: "BatchNorm",
     item: "BATCH_NORM",
     stem: "batch_norm",
-    doc: "`y = gamma (x - mean) / sqrt(var + eps) + beta`: `f32[B, n] -> f32[B, n]`, per feature.\n\n\
-          Training takes mean and biased variance of the batch (at least two rows); inference takes the running statistics, as one \
-          scale and shift. Parameters: `gamma [n]` (one at first), `beta [n]` (zero). Statistics: `running_mean [n]` (zero), \
-          `running_var [n]` (one), `running = momentum running + (1 - momentum) batch` on steps 1, every + 1, 2 every + 1, ..., the \
-          running variance from the unbiased one. Source: Ioffe & Szegedy 2015, algorithms 1 and 2.",
     args: &[
         ArgDef {
             name: "momentum",

@@ -5,15 +5,22 @@ use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
 
-/// The affine layer `y = x W + b`.
+/// Every output is a weighted sum of every input.
+///
+/// - Value: `y = x W + b`
+/// - Shapes: `f32[B, in] -> f32[B, n]`
+/// - Argument `n`: number of outputs; an integer of at least 1
+/// - Argument `bias = true`: whether to add a bias; `true` or `false`
+/// - Argument `init = auto`: how the weights start; `auto`, `he_normal`, `xavier_uniform` or `zeros`
+/// - Parameters: `weight [in, n]`, by default He normal before the relu family and Xavier uniform otherwise;
+///   `bias [n]`, zero, unless `bias = false`
+/// - Gradient: `dW = x^T dy`, `db` the sum of `dy` over the batch, `dx = dy W^T`. Right before `BatchNorm` that of the
+///   bias is zero but for rounding: write `bias = false` there
+/// - Source: Goodfellow et al. 2016, 6.1; He et al. 2015, 2.2; Glorot & Bengio 2010, equation 16
 pub const DENSE: LayerDef = LayerDef {
     name: "Dense",
     item: "DENSE",
     stem: "dense",
-    doc: "`y = x W + b`: `f32[B, in] -> f32[B, n]`.\n\n\
-          Parameters: `weight [in, n]` and, unless `bias = false`, `bias [n]` (zero at first). `init` is `he_normal`, \
-          `xavier_uniform` or `zeros`; by default He normal before the relu family and Xavier (Glorot) uniform otherwise. A bias \
-          right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.",
     args: &[
         ArgDef { name: "n", kind: ArgKind::Size, default: None, doc: "number of outputs" },
         ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add a bias" },

@@ -3,12 +3,15 @@
 use super::{LayerDef, Misfit};
 use crate::types::{Dim, Shape};
 
-/// All axes but the batch as one.
+/// The elements of each sample in one row.
+///
+/// - Value: the same elements in the same order; nothing moves
+/// - Shapes: `f32[B, d1, d2, ...] -> f32[B, d1 d2 ...]`
+/// - Gradient: the same elements in the shape of the input
 pub const FLATTEN: LayerDef = LayerDef {
     name: "flatten",
     item: "FLATTEN",
     stem: "flatten",
-    doc: "The elements of each sample in one row: `f32[B, d1, d2, ...] -> f32[B, d1 d2 ...]`. Moves nothing.",
     args: &[],
     shape: |x, _| {
         flat(x).ok_or_else(|| Misfit { needs: "[B, ...] of a size that can be counted".to_string(), hint: None })

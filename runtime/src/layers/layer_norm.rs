@@ -4,14 +4,19 @@ use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, float};
 use crate::init::Init;
 use crate::ir::SlotKind;
 
-/// Layer normalisation along the last axis, the same in training and in inference.
+/// Every row at mean 0 and variance 1, then at a learnt scale and shift; the same in training and in inference.
+///
+/// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, with mean and biased variance along each row. A row of
+///   equal numbers, as every row of one number is, becomes `beta`
+/// - Shapes: `f32[B, n] -> f32[B, n]`
+/// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
+/// - Parameters: `gamma [n]`, one, and `beta [n]`, zero
+/// - Gradient: flows through mean and variance too
+/// - Source: Ba et al. 2016, section 3
 pub const LAYER_NORM: LayerDef = LayerDef {
     name: "LayerNorm",
     item: "LAYER_NORM",
     stem: "layer_norm",
-    doc: "`y = gamma (x - mean) / sqrt(var + eps) + beta`: `f32[B, n] -> f32[B, n]`, mean and biased variance along each row.\n\n\
-          Rows do not depend on each other, so training and inference are the same. Parameters: `gamma [n]` (one at first), `beta [n]` \
-          (zero). A row of equal numbers, as every row of one number is, becomes `beta`. Source: Ba et al. 2016.",
     args: &[ArgDef {
         name: "eps",
         kind: ArgKind::Number { least: 1e-12, most: 1.0, range: "between 1e-12 and 1" },

@@ -64,8 +64,6 @@ pub struct LayerDef {
     pub item: &'static str,
     /// The stem of its path in names and in the IR: `dense` in `dense1.weight`.
     pub stem: &'static str,
-    /// Formula, shapes and source, for hover and README.
-    pub doc: &'static str,
     /// The arguments, in positional order.
     pub args: &'static [ArgDef],
     /// From the shape that comes in, the shape that goes out.

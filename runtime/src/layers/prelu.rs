@@ -5,15 +5,19 @@ use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::scalar::Cmp;
 
-/// The parametric rectified linear unit. An activation, and named like one, though it owns a parameter.
+/// The rectifier with a learnt slope below 0. An activation, and named like one, though it owns a parameter.
+///
+/// - Value: `x` above 0, else `slope x`; NaN passes
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Parameters: `slope []`, one number for the whole layer, 0.25 at first; it is no weight, so `AdamW` leaves it out
+///   of the decay
+/// - Gradient: by `x`: 1 above 0, else `slope`; by `slope`: the sum of `x` where it is not above 0
+/// - A stage only, no function of expressions, since it owns a parameter
+/// - Source: He et al. 2015, equation 1
 pub const PRELU: LayerDef = LayerDef {
     name: "prelu",
     item: "PRELU",
     stem: "prelu",
-    doc: "`x` above 0, else `slope x`: `f32[S] -> f32[S]`.\n\n\
-          Parameter: `slope []`, one number for the whole layer, 0.25 at first; it is no weight, so that `AdamW` leaves it out of the \
-          decay. The gradient at 0 is `slope`; NaN passes. Owns a parameter, so it is a stage only and no function of expressions. \
-          Source: He et al. 2015.",
     args: &[],
     shape: |x, _| Ok(x.clone()),
     params: |_, _, _| {

@@ -1,0 +1,176 @@
+//! What an editor shows of a layer or function is complete, and REFERENCE.md is made of it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::layers::{self, Arg, ArgDef, ArgKind, Gain, LayerDef};
+use gradloom_runtime::types::{Dim, Shape};
+
+const HEAD: &str = "# Layers and functions of `network!`
+
+What `B` and `S` stand for: `B` is the batch, `[S]` any shape. `x`, `y`, `dx` and `dy` are operand, result and the gradients of the
+loss by them; `n` without further words is the number of elements. Where the gradient has a kink or jump, the entry says what it is
+there. An argument without a value after `=` has to be given; the arguments of a layer may stand in the order below, without
+their names.
+";
+
+/// The documentation of every `const` of these rooms, by its name.
+fn docs() -> HashMap<String, String> {
+    let mut docs = HashMap::new();
+    for room in ["layers", "functions"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src").join(room);
+        for entry in fs::read_dir(folder).expect("the room exists") {
+            let text = fs::read_to_string(entry.expect("it can be read").path()).expect("it is a text");
+            let mut doc = String::new();
+            for line in text.lines().map(str::trim) {
+                if let Some(line) = line.strip_prefix("///") {
+                    doc.push_str(line.strip_prefix(' ').unwrap_or(line));
+                    doc.push('\n');
+                } else {
+                    let name: String = line
+                        .trim_start_matches("pub const ")
+                        .chars()
+                        .take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_')
+                        .collect();
+                    if !doc.is_empty() && !name.is_empty() {
+                        docs.insert(name, std::mem::take(&mut doc));
+                    }
+                    doc.clear();
+                }
+            }
+        }
+    }
+    docs
+}
+
+/// A default as it is written.
+fn default(arg: &ArgDef) -> Option<String> {
+    arg.default.map(|value| match value {
+        Arg::Int(value) => value.to_string(),
+        Arg::Float(value) => format!("{value:?}"),
+        Arg::Flag(value) => value.to_string(),
+        Arg::Word(value) => value.to_string(),
+        Arg::Numbers(values) => format!("{values:?}"),
+    })
+}
+
+/// The line of an argument.
+fn line(arg: &ArgDef) -> String {
+    let default = default(arg).map_or(String::new(), |value| format!(" = {value}"));
+    let kind = match arg.kind {
+        ArgKind::Size => "an integer of at least 1".to_string(),
+        ArgKind::Number { range, .. } => format!("a number {range}"),
+        ArgKind::Numbers { range, .. } => format!("numbers {range}"),
+        ArgKind::Flag => "`true` or `false`".to_string(),
+        ArgKind::Word(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            let (last, others) = words.split_last().expect("an argument has words");
+            format!("{} or {last}", others.join(", "))
+        }
+    };
+    format!("- Argument `{}{default}`: {}; {kind}", arg.name, arg.doc)
+}
+
+/// A documentation as one line per bullet.
+fn unwrapped(doc: &str) -> String {
+    doc.replace("\n  ", " ")
+}
+
+/// What is missing in the documentation of an item.
+fn missing(doc: &str, args: &[ArgDef], source: bool) -> Vec<String> {
+    let doc = unwrapped(doc);
+    let mut wanted: Vec<String> = args.iter().map(line).collect();
+    wanted.extend(["- Value: ", "- Shapes: ", "- Gradient: "].map(str::to_string));
+    wanted.extend(source.then(|| "- Source: ".to_string()));
+    wanted.retain(|wanted| !doc.lines().any(|line| line.starts_with(wanted.as_str())));
+    let arguments = doc.lines().filter(|line| line.starts_with("- Argument")).count();
+    if arguments > args.len() {
+        wanted.push(format!("no more than {} arguments", args.len()));
+    }
+    wanted
+}
+
+/// What a layer owns.
+fn parameters(layer: &LayerDef) -> Vec<&'static str> {
+    let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(3))).collect();
+    let x = Shape(vec![Dim::B, Dim::Fixed(4)]);
+    (layer.params)(&x, &args, Gain::He).iter().map(|param| param.name).collect()
+}
+
+#[test]
+fn every_layer_and_function_is_documented_in_full() {
+    let docs = docs();
+    let mut offences = Vec::new();
+    for layer in layers::ALL {
+        let Some(doc) = docs.get(layer.item) else { panic!("{} has no documentation", layer.item) };
+        // What only moves values has no source.
+        let source = layer.function.is_some() || !parameters(layer).is_empty();
+        let mut missing = missing(doc, layer.args, source);
+        missing.extend(parameters(layer).iter().map(|name| format!("`{name} [")).filter(|name| !doc.contains(name)));
+        offences.extend(missing.iter().map(|missing| format!("{}: {missing}", layer.name)));
+    }
+    for function in functions::ALL {
+        let Some(doc) = docs.get(function.item) else { panic!("{} has no documentation", function.item) };
+        let elementary = function.elementwise || ["mean", "sum", "max", "argmax"].contains(&function.name);
+        let missing = missing(doc, function.args, !elementary);
+        offences.extend(missing.iter().map(|missing| format!("{}: {missing}", function.name)));
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+/// How an item is written.
+fn call(name: &str, operands: &[&str], args: &[ArgDef]) -> String {
+    let args =
+        args.iter().map(|arg| default(arg).map_or(arg.name.to_string(), |value| format!("{} = {value}", arg.name)));
+    let list: Vec<String> = operands.iter().map(|operand| operand.to_string()).chain(args).collect();
+    if list.is_empty() { name.to_string() } else { format!("{name}({})", list.join(", ")) }
+}
+
+/// REFERENCE.md as it should be.
+fn reference() -> String {
+    let docs = docs();
+    let is_activation = |layer: &LayerDef| layer.gain.is_some() || layer.function.is_some();
+    let in_expressions = |function: &FunctionDef| {
+        function.elementwise || function.over_weights || ["mean", "sum", "max", "argmax"].contains(&function.name)
+    };
+    let layer = |layer: &&LayerDef| (call(layer.name, &[], layer.args), docs[layer.item].clone());
+    let function =
+        |function: &&FunctionDef| (call(function.name, function.operands, function.args), docs[function.item].clone());
+    let sections: [(&str, Vec<(String, String)>); 4] = [
+        ("Layers", layers::ALL.iter().copied().filter(|def| !is_activation(def)).map(|def| layer(&def)).collect()),
+        (
+            "Activations, as stages and in expressions",
+            layers::ALL.iter().copied().filter(|def| is_activation(def)).map(|def| layer(&def)).collect(),
+        ),
+        (
+            "Functions of expressions",
+            functions::ALL.iter().copied().filter(|def| in_expressions(def)).map(|def| function(&def)).collect(),
+        ),
+        (
+            "Losses and metrics",
+            functions::ALL.iter().copied().filter(|def| !in_expressions(def)).map(|def| function(&def)).collect(),
+        ),
+    ];
+    let mut text = HEAD.to_string();
+    for (title, entries) in sections {
+        text.push_str(&format!("\n## {title}\n"));
+        for (call, doc) in entries {
+            text.push_str(&format!("\n### `{call}`\n\n{doc}"));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_reference_is_made_of_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("REFERENCE.md");
+    let wanted = reference();
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    if found != wanted {
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("REFERENCE.md");
+        fs::write(&made, &wanted).expect("the target folder can be written to");
+        panic!("REFERENCE.md is not what the documentation says; the new one is {}", made.display());
+    }
+}
