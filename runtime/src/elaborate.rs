@@ -307,15 +307,14 @@ impl<'a> Context<'a> {
         }
         let act = &self.definition.acts[index];
         let numbers = vec![TensorType::scalar(); act.extras.len()];
-        let found = self.function(act, x, &numbers)?;
-        if found != *x {
+        // After a mistake inside, what follows is checked as if there were none: a function changes no shape.
+        if let Some(found) = self.function(act, x, &numbers).filter(|found| found != x) {
             self.report(stage.at, words::act_changes_type(stage.text, x, &found));
-            return None;
         }
         for (name, _) in act.extras {
             self.params.push((format!("{path}.{name}"), Shape::scalar(), SlotKind::Parameter));
         }
-        Some((Action::Act(index, starts), found.shape))
+        Some((Action::Act(index, starts), x.shape.clone()))
     }
 
     fn residual(

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use gradloom_runtime::elaborate::LARGEST;
 use gradloom_runtime::elaborate::words::closest;
 use gradloom_runtime::network::{BinaryOp, Outcome};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use crate::ast::{Const, Expr, ExprKind, Operator, text};
@@ -45,6 +45,13 @@ impl Value {
             Value::Deferred(_) => Outcome::Unknown,
         }
     }
+}
+
+/// An `Outcome` of a Rust constant, which is to have this type: `rustc` says so at the user's own token.
+fn typed(outcome: &str, ty: &str, path: &TokenStream) -> TokenStream {
+    let span = path.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
+    let (outcome, ty) = (Ident::new(outcome, span), Ident::new(ty, span));
+    quote!(::gradloom::__private::Outcome::#outcome({ let number: #ty = #path; number }))
 }
 
 /// What a name inside a block stands for.
@@ -131,10 +138,8 @@ impl<'a> Consts<'a> {
             ExprKind::Float(x, _) => Some(Value::Float(*x)),
             ExprKind::Paren(inner) => self.calculate(inner, fractions, errors),
             ExprKind::Name(name) => self.get(name, errors),
-            ExprKind::Path(_, path) if fractions => {
-                Some(Value::Deferred(quote!(::gradloom::__private::Outcome::Float(#path))))
-            }
-            ExprKind::Path(_, path) => Some(Value::Deferred(quote!(::gradloom::__private::Outcome::size(#path)))),
+            ExprKind::Path(_, path) if fractions => Some(Value::Deferred(typed("Float", "f64", path))),
+            ExprKind::Path(_, path) => Some(Value::Deferred(typed("size", "usize", path))),
             ExprKind::Neg(x) => match self.calculate(x, fractions, errors)? {
                 Value::Float(x) => Some(Value::Float(-x)),
                 Value::Int(n) => in_range(expr, n.checked_neg().map(Value::Int), errors),

@@ -134,6 +134,7 @@ fn options_and_shapes_of_element_wise_functions() {
     assert_snapshot!(items("", "|x| pow(x), |x| pow(x, 3), |x| pow(x, n = 65), |x| pow(x, n = 0), |x| clamp(x, 1), Dense(4)"), @r"
     2:35: `pow` needs the argument `n` (the exponent)
     2:54: options of `pow` have names; write `n = 3`
+    2:62: `pow` needs an exponent `n` of at most 64, found 65
     2:93: `n` of `pow` must be an integer of at least 1, found `0`
     2:101: `clamp` needs the argument `high`
     ");
@@ -148,6 +149,7 @@ fn a_function_that_is_none() {
     2:20: `mean` looks at more than one element; a function of your own works element by element
     3:38: a function of your own knows its own names alone, not `dense1.weight`
     3:61: unknown name `y`
+    3:68: `|x| x > 0` must give what it takes, [B, 8] of f32, but gives [B, 8] of bool
     ");
 }
 
