@@ -140,7 +140,7 @@ fn constructors(network: &Network<'_>) -> TokenStream {
     let (vis, name) = (&network.ast.vis, &network.ast.name);
     let [trainer, predictor, ir] = [
         format!(" Configures a training session for [`{name}`]; `build()` compiles it."),
-        format!(" Inference alone of [`{name}`], to read its stages: `ir(stage)`."),
+        format!(" Configures inference alone of [`{name}`]; `build()` compiles it, `ir(stage)` prints it."),
         format!(" The text of a stage of [`{name}`] that needs neither an optimiser nor a machine."),
     ];
     quote! {

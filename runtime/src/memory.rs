@@ -9,13 +9,33 @@ pub struct Memory<'a> {
     /// Values of the step.
     pub arena: &'a mut [f32],
     /// Parameters, running statistics, optimiser state.
-    pub params: &'a mut [f32],
+    pub params: Params<'a>,
     /// Run-time scalars.
     pub scalars: &'a [f32],
     /// Inputs, then targets.
     pub inputs: &'a [Input<'a>],
     /// The batch size.
     pub batch: usize,
+}
+
+/// Parameters, running statistics, optimiser state, as far as a program knows them.
+#[derive(Debug)]
+pub enum Params<'a> {
+    /// Of one session: a training step writes them.
+    Own(&'a mut [f32]),
+    /// Read by several threads at once: for programs that write none.
+    Shared(&'a [f32]),
+}
+
+impl Params<'_> {
+    /// How many numbers there are.
+    #[expect(clippy::len_without_is_empty, reason = "a network without parameters is no special case")]
+    pub fn len(&self) -> usize {
+        match self {
+            Params::Own(floats) => floats.len(),
+            Params::Shared(floats) => floats.len(),
+        }
+    }
 }
 
 /// An input as compiled code reads it.

@@ -9,7 +9,7 @@ use gradloom_runtime::compile::Program;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
-use gradloom_runtime::memory::{Input, Memory};
+use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::Place;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::DType;
@@ -54,8 +54,13 @@ impl Compiled {
             params[at..at + numbers.len()].iter_mut().zip(numbers).for_each(|(to, &from)| *to = from as f32);
         }
         self.arena.fill(f32::NAN);
-        let memory = Memory { arena: &mut self.arena, params: &mut params, scalars: &scalars, inputs: &inputs, batch };
-        let finite = self.program.code.run(memory);
+        let finite = self.program.code.run(Memory {
+            arena: &mut self.arena,
+            params: Params::Own(&mut params),
+            scalars: &scalars,
+            inputs: &inputs,
+            batch,
+        });
         let value = |role: &Role, node: NodeId| {
             let len = self.graph[node].ty.shape.len_at(batch);
             let place = match *role {

@@ -1,5 +1,6 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
+mod allocation;
 mod bound;
 mod compiled;
 mod compiled_edges;
@@ -19,6 +20,7 @@ mod metrics;
 mod ops;
 mod passes;
 mod pieces;
+mod predictor;
 mod random;
 mod random_network;
 mod readme;

@@ -235,7 +235,7 @@ fn a_network_is_a_type_a_report_and_constants() {
         ) -> ::gradloom::Trainer<Net> {
             ::gradloom::Trainer::new(optimiser)
         }
-        /// Inference alone of [`Net`], to read its stages: `ir(stage)`.
+        /// Configures inference alone of [`Net`]; `build()` compiles it, `ir(stage)` prints it.
         pub fn predictor() -> ::gradloom::PredictorBuilder<Net> {
             ::gradloom::PredictorBuilder::new()
         }
@@ -436,7 +436,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         ) -> ::gradloom::Trainer<Net> {
             ::gradloom::Trainer::new(optimiser)
         }
-        /// Inference alone of [`Net`], to read its stages: `ir(stage)`.
+        /// Configures inference alone of [`Net`]; `build()` compiles it, `ir(stage)` prints it.
         pub(crate) fn predictor() -> ::gradloom::PredictorBuilder<Net> {
             ::gradloom::PredictorBuilder::new()
         }

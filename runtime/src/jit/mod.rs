@@ -16,16 +16,17 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use crate::codegen::{Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature};
 use crate::error::BuildError;
 use crate::fuse::Fused;
-use crate::memory::{FEW_INPUTS, Input, Memory};
+use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
 use crate::plan::Plan;
 use crate::types::TensorType;
 
 pub use text::{Text, isa_by_name, text, text_for};
 
-/// A compiled program.
+/// A compiled program. It may run in several threads at once, each with an arena of its own.
 pub struct Code {
-    module: Option<JITModule>,
+    /// Never read, but its pages hold the entry.
+    _pages: Pages,
     entry: extern "C" fn(*const Context) -> i32,
     /// The constants that the code reads, each four times, aligned to 16 bytes.
     table: Vec<Aligned>,
@@ -51,6 +52,13 @@ impl Code {
     pub fn run(&self, memory: Memory<'_>) -> bool {
         let Memory { arena, params, scalars, inputs, batch } = memory;
         assert!(arena.len() >= self.needs.arena && params.len() >= self.needs.params, "the plan's memory is there");
+        let params = match params {
+            Params::Own(floats) => floats.as_mut_ptr(),
+            Params::Shared(floats) => {
+                assert!(!self.needs.writes, "a program that writes parameters has them for itself");
+                floats.as_ptr().cast_mut()
+            }
+        };
         assert!(scalars.len() >= self.needs.scalars && (1..=self.needs.max_batch).contains(&batch), "as planned");
         assert_eq!(inputs.len(), self.needs.inputs.len(), "every input is passed");
         let (mut few, mut many) = ([std::ptr::null(); FEW_INPUTS], Vec::new());
@@ -70,7 +78,7 @@ impl Code {
         }
         let context = Context {
             arena: arena.as_mut_ptr(),
-            params: params.as_mut_ptr(),
+            params,
             scalars: scalars.as_ptr(),
             table: self.table.as_ptr().cast(),
             inputs: addresses.as_ptr(),
@@ -90,12 +98,21 @@ struct Needs {
     scalars: usize,
     max_batch: usize,
     inputs: Vec<TensorType>,
+    /// Whether it writes parameters.
+    writes: bool,
 }
 
-impl Drop for Code {
+/// The executable pages of a program, freed when it is dropped.
+struct Pages(Option<JITModule>);
+
+// SAFETY: a shared reference gives no way to the module: nothing but `drop`, which has the value for itself, reads it. The
+// pages it owns are executable and read-only since before it came here.
+unsafe impl Sync for Pages {}
+
+impl Drop for Pages {
     fn drop(&mut self) {
-        if let Some(module) = self.module.take() {
-            // SAFETY: the entry point is private to this value and dies with it.
+        if let Some(module) = self.0.take() {
+            // SAFETY: the entry point is private to the program that owns the pages and dies with it.
             unsafe { module.free_memory() };
         }
     }
@@ -175,8 +192,9 @@ pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
         scalars: slots.scalars.len(),
         max_batch: plan.max_batch,
         inputs: slots.inputs.iter().map(|slot| slot.ty.clone()).collect(),
+        writes: fused.kernels.iter().flat_map(|kernel| &kernel.stores).any(|store| store.param.is_some()),
     };
-    Ok(Code { module: Some(module), entry, table, needs })
+    Ok(Code { _pages: Pages(Some(module)), entry, table, needs })
 }
 
 /// Declares kernels, entry and imports, so that their numbers are those that code generation uses.

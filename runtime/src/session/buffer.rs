@@ -13,10 +13,15 @@ impl Buffer {
     pub(super) fn new(len: usize) -> Option<Buffer> {
         // Asks before it takes: a vector of zeros would end the process.
         Vec::<f32>::new().try_reserve_exact(len + 16).ok()?;
+        Some(Buffer::zeros(len))
+    }
+
+    /// Zeros. Ends the process if there is no memory for them, as every vector does.
+    pub(super) fn zeros(len: usize) -> Buffer {
         let floats = vec![0.0; len + 16];
         let start = floats.as_ptr().align_offset(64);
         // A pointer that cannot be aligned is still a pointer to floats; only speed is lost.
-        Some(Buffer { floats, start: if start <= 16 { start } else { 0 }, len })
+        Buffer { floats, start: if start <= 16 { start } else { 0 }, len }
     }
 
     /// Scratch for `len` floats. In debug builds it is full of NaN, so that what is read before it is written shows.
@@ -41,6 +46,14 @@ impl Buffer {
     }
 }
 
+impl Clone for Buffer {
+    fn clone(&self) -> Buffer {
+        let mut clone = Buffer::zeros(self.len);
+        clone.floats_mut().copy_from_slice(self.floats());
+        clone
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Buffer;
@@ -50,7 +63,12 @@ mod tests {
         for len in [0, 1, 15, 16, 17, 1000] {
             let mut buffer = Buffer::new(len).expect("a few floats");
             assert_eq!(buffer.floats().len(), len);
-            assert_eq!(buffer.floats_mut().as_ptr() as usize % 64, 0);
+            buffer.floats_mut().fill(0.5);
+            let clone = buffer.clone();
+            assert_eq!(clone.floats(), buffer.floats());
+            for buffer in [buffer, clone] {
+                assert_eq!(buffer.floats().as_ptr() as usize % 64, 0);
+            }
         }
     }
 }

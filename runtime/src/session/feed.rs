@@ -3,6 +3,8 @@
 //! Everything is checked first. Numbers that are contiguous are read where they lie, others are copied; class ids are
 //! widened to 32 bits on the way.
 
+use smallvec::SmallVec;
+
 use crate::error::RunError;
 use crate::ir::{InputSlot, Slots};
 use crate::memory::{FEW_INPUTS, Input};
@@ -11,6 +13,9 @@ use crate::types::Dim;
 
 use super::Network;
 
+/// The tensors of a call: inputs, then targets. A few of them take no allocation.
+pub(super) type Tensors<'a> = SmallVec<[Tensor<'a>; 4]>;
+
 /// Room for what has to be copied, one buffer an input.
 #[derive(Debug, Default)]
 pub(super) struct Feed {
@@ -18,9 +23,9 @@ pub(super) struct Feed {
     ids: Vec<Vec<u32>>,
 }
 
-/// The tensors of a call: inputs, then targets. A handful, so the vector is the one allocation of a call.
-pub(super) fn gather<'a, N: Network>(inputs: N::Inputs<'a>, targets: Option<N::Targets<'a>>) -> Vec<Tensor<'a>> {
-    let mut tensors = Vec::new();
+/// The tensors of a call.
+pub(super) fn gather<'a, N: Network>(inputs: N::Inputs<'a>, targets: Option<N::Targets<'a>>) -> Tensors<'a> {
+    let mut tensors = Tensors::new();
     N::inputs(inputs, &mut |tensor| tensors.push(tensor));
     if let Some(targets) = targets {
         N::targets(targets, &mut |tensor| tensors.push(tensor));
@@ -29,8 +34,17 @@ pub(super) fn gather<'a, N: Network>(inputs: N::Inputs<'a>, targets: Option<N::T
 }
 
 /// The same rows of every tensor.
-pub(super) fn rows<'a>(tensors: &[Tensor<'a>], from: usize, to: usize) -> Vec<Tensor<'a>> {
+pub(super) fn rows<'a>(tensors: &[Tensor<'a>], from: usize, to: usize) -> Tensors<'a> {
     tensors.iter().map(|tensor| tensor.rows(from, to)).collect()
+}
+
+impl Clone for Feed {
+    /// Room for as much.
+    fn clone(&self) -> Feed {
+        let floats = self.floats.iter().map(|room| Vec::with_capacity(room.capacity()));
+        let ids = self.ids.iter().map(|room| Vec::with_capacity(room.capacity()));
+        Feed { floats: floats.collect(), ids: ids.collect() }
+    }
 }
 
 impl Feed {

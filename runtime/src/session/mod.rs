@@ -1,34 +1,40 @@
 //! A network in use: parameters, programs and the calls that run them.
 //!
 //! In: arrays of the user's. Out: losses, predictions, gradients. Everything is checked before anything is written, so that
-//! a refused call leaves the session as it was. After `build`, and the first use of a further program, a call allocates no
-//! more than the list of its tensors, results that outgrow `max_batch`, and the totals of an evaluation in pieces.
+//! a refused call leaves the session as it was. After `build`, and the first use of a further program, a call allocates
+//! nothing: but for predictions of more than `max_batch` rows, the totals of an evaluation in pieces, and the extents of a
+//! tensor of more than four axes.
 
 mod buffer;
 mod feed;
+mod outputs;
 mod params;
 mod pieces;
+mod predictor;
 mod trainer;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use ndarray::{ArrayViewD, IxDyn};
+use ndarray::ArrayViewD;
 
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind};
 use crate::lower::check;
-use crate::memory::Memory;
+use crate::memory::{Memory, Params};
 use crate::network::Definition;
 use crate::optim::{Optimiser, check_rate};
 use crate::plan::Place;
 use crate::tensor::Tensor;
 use buffer::Buffer;
 use feed::Feed;
+use outputs::{Inference, Outputs};
 use pieces::Pieces;
 
 pub use params::Gradients;
-pub use trainer::{PredictorBuilder, Trainer, ir};
+pub use predictor::{Predictor, PredictorBuilder};
+pub use trainer::{Trainer, ir};
 
 /// What `network!` implements for a declared network.
 pub trait Network: 'static {
@@ -72,14 +78,13 @@ pub struct Session<N> {
     train: Program,
     gradients: Option<Program>,
     evaluate: Option<Program>,
-    predict: Option<Program>,
+    predict: Option<(Arc<Program>, Outputs)>,
     pieces: Option<Pieces>,
     params: Buffer,
     arena: Buffer,
     scalars: Vec<f32>,
     feed: Feed,
     metrics: Vec<f32>,
-    outputs: Vec<Vec<f32>>,
     /// A layer whose training needs more than one row.
     needs_rows: Option<String>,
     network: PhantomData<fn() -> N>,
@@ -94,10 +99,7 @@ impl<N: Network> Session<N> {
         let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
-        for (index, (slot, &at)) in train.slots.params.iter().zip(&train.params).enumerate() {
-            let len = slot.shape.iter().product::<usize>();
-            slot.init.fill(&mut params.floats_mut()[at..at + len], seed, index as u64);
-        }
+        fill(params.floats_mut(), &train, seed);
         Ok(Session {
             rate: optimiser.rate(),
             optimiser,
@@ -108,7 +110,6 @@ impl<N: Network> Session<N> {
             scalars: vec![0.0; train.slots.scalars.len()],
             feed,
             metrics: vec![0.0; train.slots.metrics.len()],
-            outputs: vec![Vec::new(); train.slots.outputs.len()],
             train,
             gradients: None,
             evaluate: None,
@@ -180,35 +181,23 @@ impl<N: Network> Session<N> {
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
-        self.compile(Kind::Predict)?;
-        self.outputs.iter_mut().for_each(Vec::clear);
-        for from in (0..rows).step_by(self.max_batch) {
-            let to = (from + self.max_batch).min(rows);
-            let piece = feed::rows(&tensors, from, to);
-            let _ = self.run(Kind::Predict, &piece, to - from);
-            self.take_outputs(&piece, to - from);
-        }
-        let ports = N::DEFINITION.outputs;
-        let mut views = self.outputs.iter().zip(ports).map(|(values, port)| {
-            let shape = IxDyn(&port.known().shape.at(rows));
-            ArrayViewD::from_shape(shape, values).expect("an output has the elements of its shape")
-        });
-        Ok(N::outputs(&mut || views.next().expect("there is a value for every output port")))
+        self.compile_inference()?;
+        let (program, outputs) = self.predict.as_mut().expect("the program was compiled above");
+        let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
+        Inference { program, arena, params, scalars, feed: &mut self.feed, max_batch: self.max_batch }
+            .run(outputs, &tensors, rows);
+        Ok(outputs.views::<N>(rows))
     }
 
-    /// Appends the outputs of a run to what is there.
-    fn take_outputs(&mut self, inputs: &[Tensor<'_>], rows: usize) {
-        let program = self.predict.as_ref().expect("the program was compiled before it ran");
-        for (index, port) in N::DEFINITION.outputs.iter().enumerate() {
-            let len = port.known().shape.len_at(rows);
-            let output = &mut self.outputs[index];
-            match program.result(&Role::Output(index)).expect("every output has a place") {
-                Place::Arena(at) => output.extend_from_slice(&self.arena.floats()[at..at + len]),
-                Place::Param(param) => output.extend_from_slice(&self.params.floats()[program.params[param]..][..len]),
-                // A body that only renames elements: its output is its input.
-                Place::Input(input) => inputs[input].for_each_number(|number| output.push(number)),
-            }
-        }
+    /// A predictor with the parameters as they are now, for use beside this session and in other threads; further training
+    /// does not change it. It shares the session's program, which the first call compiles.
+    ///
+    /// # Errors
+    /// Buffers for which there is no memory.
+    pub fn predictor(&mut self) -> Result<Predictor<N>, BuildError> {
+        self.compile_inference()?;
+        let (program, _) = self.predict.as_ref().expect("the program was compiled above");
+        Predictor::new(Arc::clone(program), self.params.floats(), self.max_batch)
     }
 
     /// The learning rate.
@@ -256,21 +245,31 @@ impl<N: Network> Session<N> {
     }
 
     fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
-        let (place, purpose) = match kind {
-            Kind::Train => return Ok(()),
-            Kind::Gradients => (&mut self.gradients, Purpose::Gradients),
-            Kind::Evaluate => (&mut self.evaluate, Purpose::Evaluate),
-            Kind::Predict => (&mut self.predict, Purpose::Predict),
-        };
-        if place.is_none() {
-            let program = Program::new(N::DEFINITION, purpose, self.max_batch)?;
-            if program.arena > self.arena.len() {
-                let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
-                self.arena = Buffer::scratch(program.arena).ok_or_else(no_memory)?;
-            }
-            *place = Some(program);
+        match kind {
+            Kind::Gradients if self.gradients.is_none() => self.gradients = Some(self.program(Purpose::Gradients)?),
+            Kind::Evaluate if self.evaluate.is_none() => self.evaluate = Some(self.program(Purpose::Evaluate)?),
+            _ => {}
         }
         Ok(())
+    }
+
+    fn compile_inference(&mut self) -> Result<(), BuildError> {
+        if self.predict.is_none() {
+            let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
+            let outputs = Outputs::new::<N>(self.max_batch).ok_or(no_memory)?;
+            self.predict = Some((Arc::new(self.program(Purpose::Predict)?), outputs));
+        }
+        Ok(())
+    }
+
+    /// A further program, and room for it in the arena.
+    fn program(&mut self, purpose: Purpose<'_>) -> Result<Program, BuildError> {
+        let program = Program::new(N::DEFINITION, purpose, self.max_batch)?;
+        if program.arena > self.arena.len() {
+            let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
+            self.arena = Buffer::scratch(program.arena).ok_or(no_memory)?;
+        }
+        Ok(program)
     }
 
     /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss that is not finite.
@@ -279,39 +278,35 @@ impl<N: Network> Session<N> {
             Kind::Train => Some(&self.train),
             Kind::Gradients => self.gradients.as_ref(),
             Kind::Evaluate => self.evaluate.as_ref(),
-            Kind::Predict => self.predict.as_ref(),
         };
         let program = program.expect("a program is compiled before it runs");
         let arena = self.arena.floats_mut();
         let finite = self.feed.with(tensors, |inputs| {
-            let (params, scalars) = (self.params.floats_mut(), &self.scalars[..]);
+            let (params, scalars) = (Params::Own(self.params.floats_mut()), &self.scalars[..]);
             program.code.run(Memory { arena, params, scalars, inputs, batch: rows })
         });
         let number = |role: Role| match program.result(&role) {
             Some(Place::Arena(at)) => self.arena.floats()[at],
-            // A network need not have a loss, and `predict` computes none.
+            // A network need not have a loss.
             _ => f32::NAN,
         };
         let loss = number(Role::Loss);
-        if kind != Kind::Predict {
-            for (index, metric) in self.metrics.iter_mut().enumerate() {
-                *metric = number(Role::Metric(index));
-            }
+        for (index, metric) in self.metrics.iter_mut().enumerate() {
+            *metric = number(Role::Metric(index));
         }
-        match finite && (loss.is_finite() || matches!(kind, Kind::Predict)) {
+        match finite && loss.is_finite() {
             true => Ok(loss),
             false => Err(loss),
         }
     }
 }
 
-/// The programs of a session.
+/// The programs of a session that compute a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Train,
     Gradients,
     Evaluate,
-    Predict,
 }
 
 /// Why a call failed: the program could not be compiled, or the run was refused.
@@ -323,6 +318,14 @@ pub enum Error {
     /// The run was refused.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+/// Gives the parameters of a program their first values.
+fn fill(params: &mut [f32], program: &Program, seed: u64) {
+    for (index, (slot, &at)) in program.slots.params.iter().zip(&program.params).enumerate() {
+        let len = slot.shape.iter().product::<usize>();
+        slot.init.fill(&mut params[at..at + len], seed, index as u64);
+    }
 }
 
 /// Whether a slot belongs to the network rather than to an optimiser or to the declaration.

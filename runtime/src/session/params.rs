@@ -21,9 +21,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have; the message suggests the closest.
     pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
-        let index = find(&self.train.slots, name)?;
-        let slot = &self.train.slots.params[index];
-        Ok(tensor(slot, &self.params.floats()[self.train.params[index]..]))
+        read(&self.train, self.params.floats(), name)
     }
 
     /// Overwrites a parameter, running statistic or optimiser state.
@@ -31,14 +29,8 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have, or another shape than the parameter's.
     pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
-        let index = find(&self.train.slots, name)?;
-        let slot = &self.train.slots.params[index];
-        if slot.shape != value.shape() {
-            let expected = Shape::fixed(&slot.shape).declared();
-            return Err(RunError::Shape { name: name.to_string(), expected, actual: value.shape().to_vec() });
-        }
-        let floats = &mut self.params.floats_mut()[self.train.params[index]..];
-        floats.iter_mut().zip(value.iter()).for_each(|(float, &new)| *float = new);
+        let at = place(&self.train, name, value.shape())?;
+        write(&mut self.params.floats_mut()[at..], value);
         Ok(())
     }
 
@@ -47,6 +39,29 @@ impl<N: Network> Session<N> {
         let own = self.train.slots.params.iter().filter(|slot| is_own(slot.kind));
         own.filter(|slot| slot.kind != SlotKind::Running).map(|slot| slot.shape.iter().product::<usize>()).sum()
     }
+}
+
+/// A parameter by its name.
+pub(super) fn read<'a>(program: &Program, params: &'a [f32], name: &str) -> Result<ArrayViewD<'a, f32>, RunError> {
+    let index = find(&program.slots, name)?;
+    Ok(tensor(&program.slots.params[index], &params[program.params[index]..]))
+}
+
+/// Where a parameter begins that is to be written, if it has this shape.
+pub(super) fn place(program: &Program, name: &str, shape: &[usize]) -> Result<usize, RunError> {
+    let index = find(&program.slots, name)?;
+    let slot = &program.slots.params[index];
+    match slot.shape == shape {
+        true => Ok(program.params[index]),
+        false => {
+            let expected = Shape::fixed(&slot.shape).declared();
+            Err(RunError::Shape { name: name.to_string(), expected, actual: shape.to_vec() })
+        }
+    }
+}
+
+pub(super) fn write<D: Dimension>(floats: &mut [f32], value: ArrayView<'_, f32, D>) {
+    floats.iter_mut().zip(value.iter()).for_each(|(float, &new)| *float = new);
 }
 
 /// The gradients of a batch.
@@ -94,7 +109,7 @@ fn tensor<'a>(slot: &ParamSlot, floats: &'a [f32]) -> ArrayViewD<'a, f32> {
 }
 
 /// The slots that a user can ask for: not the tables of the declaration.
-fn named(slots: &Slots) -> impl Iterator<Item = (usize, &ParamSlot)> {
+pub(super) fn named(slots: &Slots) -> impl Iterator<Item = (usize, &ParamSlot)> {
     slots.params.iter().enumerate().filter(|(_, slot)| slot.kind != SlotKind::Fixed)
 }
 

@@ -9,7 +9,7 @@ use crate::accumulate::{Parts, Tally, Total, parts};
 use crate::compile::{Program, Purpose, simplified};
 use crate::error::BuildError;
 use crate::ir::{Graph, Role};
-use crate::memory::{Input, Memory};
+use crate::memory::{Input, Memory, Params};
 use crate::network::Definition;
 use crate::plan::Place;
 use crate::simplify::simplify;
@@ -100,7 +100,8 @@ impl<N: Network> Session<N> {
     }
 
     fn call(&mut self, program: &Program, inputs: &[Input<'_>], batch: usize) {
-        let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats_mut(), &self.scalars[..]);
+        let (arena, params, scalars) =
+            (self.arena.floats_mut(), Params::Shared(self.params.floats()), &self.scalars[..]);
         program.code.run(Memory { arena, params, scalars, inputs, batch });
     }
 

@@ -17,7 +17,7 @@ pub struct Trainer<N> {
 }
 
 /// The largest batch unless the user says otherwise.
-const MAX_BATCH: usize = 128;
+pub(super) const MAX_BATCH: usize = 128;
 
 impl<N: Network> Trainer<N> {
     /// With this optimiser, `max_batch` 128 and seed 0.
@@ -52,33 +52,6 @@ impl<N: Network> Trainer<N> {
     }
 }
 
-/// The settings of inference.
-#[derive(Debug)]
-pub struct PredictorBuilder<N> {
-    max_batch: usize,
-    network: PhantomData<fn() -> N>,
-}
-
-impl<N: Network> PredictorBuilder<N> {
-    /// With `max_batch` 128.
-    #[expect(clippy::new_without_default, reason = "made by the expansion of `network!` alone")]
-    pub fn new() -> PredictorBuilder<N> {
-        PredictorBuilder { max_batch: MAX_BATCH, network: PhantomData }
-    }
-
-    /// How many rows are taken at a time. From 1 up.
-    pub fn max_batch(self, max_batch: usize) -> PredictorBuilder<N> {
-        PredictorBuilder { max_batch, ..self }
-    }
-
-    /// The text of a stage of inference; of the error if there is one.
-    pub fn ir(&self, stage: Stage) -> String {
-        let text =
-            check_batch(self.max_batch).and_then(|()| text(N::DEFINITION, stage, Purpose::Predict, self.max_batch));
-        text.unwrap_or_else(|error| error.to_string())
-    }
-}
-
 /// The text of a stage that knows of no optimiser and no machine.
 pub fn ir<N: Network>(stage: Stage) -> String {
     let purpose = match (stage, N::DEFINITION.loss.is_some()) {
@@ -95,7 +68,7 @@ pub fn ir<N: Network>(stage: Stage) -> String {
     text(N::DEFINITION, stage, purpose, MAX_BATCH).unwrap_or_else(|error| error.to_string())
 }
 
-fn check_batch(max_batch: usize) -> Result<(), BuildError> {
+pub(super) fn check_batch(max_batch: usize) -> Result<(), BuildError> {
     match max_batch {
         1.. => Ok(()),
         0 => Err(BuildError::Setting { name: "max_batch", wanted: "at least 1", actual: "0".to_string() }),

@@ -1,0 +1,95 @@
+//! Inference, piece by piece, and its outputs, which are kept until the next ones.
+
+use ndarray::{ArrayViewD, Dimension, IxDyn};
+
+use super::Network;
+use super::feed::{self, Feed};
+use crate::compile::Program;
+use crate::ir::Role;
+use crate::memory::{Memory, Params};
+use crate::plan::Place;
+use crate::tensor::Tensor;
+use crate::types::Shape;
+
+/// The outputs of a call, one block of rows a port.
+#[derive(Clone, Debug)]
+pub(super) struct Outputs {
+    ports: Vec<Port>,
+}
+
+#[derive(Debug)]
+struct Port {
+    shape: Shape,
+    values: Vec<f32>,
+}
+
+impl Clone for Port {
+    /// Room for as much.
+    fn clone(&self) -> Port {
+        Port { shape: self.shape.clone(), values: Vec::with_capacity(self.values.capacity()) }
+    }
+}
+
+impl Outputs {
+    /// Room for the outputs of `max_batch` rows, or `None` if there is no memory for it.
+    pub(super) fn new<N: Network>(max_batch: usize) -> Option<Outputs> {
+        let ports = N::DEFINITION.outputs.iter().map(|port| {
+            let (shape, mut values) = (port.known().shape, Vec::new());
+            values.try_reserve_exact(shape.len_at(max_batch)).ok()?;
+            Some(Port { shape, values })
+        });
+        Some(Outputs { ports: ports.collect::<Option<_>>()? })
+    }
+
+    /// Appends what a run left in the arena to what is there.
+    fn take(&mut self, program: &Program, arena: &[f32], params: &[f32], inputs: &[Tensor<'_>], rows: usize) {
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            let len = port.shape.len_at(rows);
+            match program.result(&Role::Output(index)).expect("every output has a place") {
+                Place::Arena(at) => port.values.extend_from_slice(&arena[at..at + len]),
+                Place::Param(param) => port.values.extend_from_slice(&params[program.params[param]..][..len]),
+                // A body that only renames elements: its output is its input.
+                Place::Input(input) => inputs[input].for_each_number(|number| port.values.push(number)),
+            }
+        }
+    }
+
+    /// The outputs as the user sees them, for a call of so many rows.
+    pub(super) fn views<N: Network>(&self, rows: usize) -> N::Outputs<'_> {
+        let mut views = self.ports.iter().map(|port| {
+            let mut extents = IxDyn::zeros(port.shape.rank());
+            for (extent, dim) in extents.slice_mut().iter_mut().zip(&port.shape.0) {
+                *extent = dim.at(rows);
+            }
+            ArrayViewD::from_shape(extents, &port.values).expect("an output has the elements of its shape")
+        });
+        N::outputs(&mut || views.next().expect("there is a value for every output port"))
+    }
+}
+
+/// What inference needs of its owner.
+pub(super) struct Inference<'a> {
+    pub(super) program: &'a Program,
+    pub(super) arena: &'a mut [f32],
+    pub(super) params: &'a [f32],
+    pub(super) scalars: &'a [f32],
+    pub(super) feed: &'a mut Feed,
+    pub(super) max_batch: usize,
+}
+
+impl Inference<'_> {
+    /// Takes checked rows `max_batch` at a time. What was in the outputs is gone.
+    pub(super) fn run(self, outputs: &mut Outputs, tensors: &[Tensor<'_>], rows: usize) {
+        let Inference { program, arena, params, scalars, feed, max_batch } = self;
+        outputs.ports.iter_mut().for_each(|port| port.values.clear());
+        for from in (0..rows).step_by(max_batch) {
+            let to = (from + max_batch).min(rows);
+            let piece = feed::rows(tensors, from, to);
+            feed.with(&piece, |inputs| {
+                let (arena, params) = (&mut *arena, Params::Shared(params));
+                program.code.run(Memory { arena, params, scalars, inputs, batch: to - from })
+            });
+            outputs.take(program, arena, params, &piece, to - from);
+        }
+    }
+}

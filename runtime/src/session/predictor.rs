@@ -1,0 +1,175 @@
+//! Inference apart from training: parameters that do not change under it, in as many threads as are wanted.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ndarray::{ArrayView, ArrayViewD, Dimension};
+
+use super::buffer::Buffer;
+use super::feed::{self, Feed};
+use super::outputs::{Inference, Outputs};
+use super::params::{named, place, read, write};
+use super::trainer::{MAX_BATCH, check_batch};
+use super::{Network, Session, fill};
+use crate::compile::{Program, Purpose, Stage, text};
+use crate::error::{BuildError, RunError};
+
+/// A network that is only asked.
+///
+/// A clone shares program and parameters and has memory of its own for what a call computes, so that each thread can have
+/// one; all of them give the same bits. A call allocates nothing, but for more than `max_batch` rows.
+#[derive(Debug)]
+pub struct Predictor<N> {
+    program: Arc<Program>,
+    params: Arc<Buffer>,
+    max_batch: usize,
+    arena: Buffer,
+    scalars: Vec<f32>,
+    feed: Feed,
+    outputs: Outputs,
+    network: PhantomData<fn() -> N>,
+}
+
+impl<N: Network> Predictor<N> {
+    /// With a copy of these parameters; those of the optimiser lie behind the network's own and stay there.
+    pub(super) fn new(program: Arc<Program>, params: &[f32], max_batch: usize) -> Result<Predictor<N>, BuildError> {
+        let no_memory = || BuildError::NoMemory { max_batch };
+        let mut own = Buffer::new(program.params_len).ok_or_else(no_memory)?;
+        own.floats_mut().copy_from_slice(&params[..program.params_len]);
+        Ok(Predictor {
+            arena: Buffer::scratch(program.arena).ok_or_else(no_memory)?,
+            scalars: vec![0.0; program.slots.scalars.len()],
+            feed: Feed::new(&program.slots, max_batch).ok_or_else(no_memory)?,
+            outputs: Outputs::new::<N>(max_batch).ok_or_else(no_memory)?,
+            params: Arc::new(own),
+            program,
+            max_batch,
+            network: PhantomData,
+        })
+    }
+
+    /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the predictor.
+    ///
+    /// # Errors
+    /// Wrong shapes, no rows.
+    pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, RunError> {
+        let tensors = feed::gather::<N>(inputs, None);
+        let rows = self.feed.check(&self.program.slots, &tensors, usize::MAX)?;
+        let (program, params, scalars) = (&*self.program, self.params.floats(), &self.scalars[..]);
+        Inference {
+            program,
+            arena: self.arena.floats_mut(),
+            params,
+            scalars,
+            feed: &mut self.feed,
+            max_batch: self.max_batch,
+        }
+        .run(&mut self.outputs, &tensors, rows);
+        Ok(self.outputs.views::<N>(rows))
+    }
+
+    /// The names of all parameters and running statistics: `dense1.weight`, `batch_norm1.running_mean`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        named(&self.program.slots).map(|(_, slot)| slot.name.as_str())
+    }
+
+    /// A parameter or running statistic.
+    ///
+    /// # Errors
+    /// A name that the network does not have; the message suggests the closest.
+    pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
+        read(&self.program, self.params.floats(), name)
+    }
+
+    /// Overwrites a parameter or running statistic, of this predictor and of those cloned from it from now on. Earlier clones
+    /// keep what they have: the parameters are copied if there are any.
+    ///
+    /// # Errors
+    /// A name that the network does not have, or another shape than the parameter's.
+    pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
+        let at = place(&self.program, name, value.shape())?;
+        write(&mut Arc::make_mut(&mut self.params).floats_mut()[at..], value);
+        Ok(())
+    }
+
+    /// How many rows are taken at a time.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+}
+
+impl<N> Clone for Predictor<N> {
+    fn clone(&self) -> Predictor<N> {
+        Predictor {
+            program: Arc::clone(&self.program),
+            params: Arc::clone(&self.params),
+            max_batch: self.max_batch,
+            // What it holds between calls means nothing.
+            arena: Buffer::zeros(self.arena.len()),
+            scalars: self.scalars.clone(),
+            feed: self.feed.clone(),
+            outputs: self.outputs.clone(),
+            network: PhantomData,
+        }
+    }
+}
+
+/// The settings of a predictor.
+#[derive(Debug)]
+pub struct PredictorBuilder<N> {
+    max_batch: usize,
+    seed: u64,
+    network: PhantomData<fn() -> N>,
+}
+
+impl<N: Network> PredictorBuilder<N> {
+    /// With `max_batch` 128 and seed 0.
+    #[expect(clippy::new_without_default, reason = "made by the expansion of `network!` alone")]
+    pub fn new() -> PredictorBuilder<N> {
+        PredictorBuilder { max_batch: MAX_BATCH, seed: 0, network: PhantomData }
+    }
+
+    /// How many rows are taken at a time. From 1 up.
+    pub fn max_batch(self, max_batch: usize) -> PredictorBuilder<N> {
+        PredictorBuilder { max_batch, ..self }
+    }
+
+    /// What the first values of the parameters are drawn from: as those of a trainer with this seed.
+    pub fn seed(self, seed: u64) -> PredictorBuilder<N> {
+        PredictorBuilder { seed, ..self }
+    }
+
+    /// Compiles inference. The parameters have their first values, to be replaced with [`Predictor::set_param`]. The network
+    /// need not have a loss.
+    ///
+    /// # Errors
+    /// Settings out of range, buffers that are too large.
+    pub fn build(self) -> Result<Predictor<N>, BuildError> {
+        let program = self.program()?;
+        let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
+        let mut params = Buffer::new(program.params_len).ok_or(no_memory)?;
+        fill(params.floats_mut(), &program, self.seed);
+        Predictor::new(program, params.floats(), self.max_batch)
+    }
+
+    /// Compiles inference with the parameters of a session as they are now. A session's own `max_batch` needs no program of
+    /// its own: see [`Session::predictor`].
+    ///
+    /// # Errors
+    /// As for [`PredictorBuilder::build`].
+    pub fn build_from(self, session: &Session<N>) -> Result<Predictor<N>, BuildError> {
+        Predictor::new(self.program()?, session.params.floats(), self.max_batch)
+    }
+
+    fn program(&self) -> Result<Arc<Program>, BuildError> {
+        check_batch(self.max_batch)?;
+        Ok(Arc::new(Program::new(N::DEFINITION, Purpose::Predict, self.max_batch)?))
+    }
+
+    /// The text of a stage of inference; of the error if there is one.
+    pub fn ir(&self, stage: Stage) -> String {
+        let text =
+            check_batch(self.max_batch).and_then(|()| text(N::DEFINITION, stage, Purpose::Predict, self.max_batch));
+        text.unwrap_or_else(|error| error.to_string())
+    }
+}
