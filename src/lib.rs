@@ -23,7 +23,7 @@ macro_rules! __place {
 /// What the expansion of [`network!`] names; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use gradloom_runtime::layers::Arg;
+    pub use gradloom_runtime::layers::{Arg, initialisers};
     pub use gradloom_runtime::network::{
         Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Place, Port,
         Stage as DeclaredStage, Value,

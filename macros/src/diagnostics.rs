@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use gradloom_runtime::elaborate::MOST_STAGES;
 use gradloom_runtime::elaborate::words::{self, closest, did_you_mean};
-use gradloom_runtime::layers::{ArgDef, ArgKind};
+use gradloom_runtime::layers::{ArgDef, ArgKind, initialisers};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
 
@@ -265,6 +265,7 @@ impl Errors {
     pub fn unknown_argument(&mut self, name: &Ident, owner: &str, known: &[&str]) {
         let message = match (closest(&text(name), known.iter().copied()), known) {
             (_, []) => format!("`{owner}` takes no arguments"),
+            (None, [one]) => format!("unknown argument `{name}` of `{owner}`; there is `{one}`"),
             (None, _) => format!("unknown argument `{name}` of `{owner}`; there are {}", and(known)),
             (closest, _) => format!("unknown argument `{name}` of `{owner}`{}", did_you_mean(closest)),
         };
@@ -301,9 +302,34 @@ impl Errors {
         self.report(site, words::wrong_argument(owner, arg, found));
     }
 
+    pub fn no_initialiser(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
+        let wanted = arg.kind.wanted();
+        self.report(
+            site,
+            format!("`{}` of `{owner}` must be {wanted}, found `{found}`; there are {}", arg.name, all_initialisers()),
+        );
+    }
+
+    /// Some are known by the first or by the last name of an author, and there are two of most.
+    pub fn unknown_initialiser(&mut self, name: &Ident) {
+        let usual = text(name).to_lowercase().replace("kaiming", "he").replace("glorot", "xavier");
+        let names = || initialisers::ALL.iter().map(|known| known.name);
+        let both: Vec<&str> =
+            names().filter(|known| known.strip_prefix(&usual).is_some_and(|rest| rest.starts_with('_'))).collect();
+        let hint = match (closest(&usual, names()), &both[..]) {
+            (_, [uniform, normal]) => format!("; did you mean `{uniform}` or `{normal}`?"),
+            (Some(closest), _) => did_you_mean(Some(closest)),
+            (None, _) => format!("; there are {}", all_initialisers()),
+        };
+        self.report(name, format!("unknown initialiser `{name}`{hint}"));
+    }
+
     pub fn string_argument(&mut self, site: Site, owner: &str, arg: &ArgDef, content: &str) {
         let hint = match arg.kind {
             ArgKind::Word(words) if words.contains(&content) => format!("write `{} = {content}`", arg.name),
+            ArgKind::Init if initialisers::ALL.iter().any(|known| known.name == content) => {
+                format!("write `{} = {content}`", arg.name)
+            }
             kind => format!("`{}` of `{owner}` must be {}", arg.name, kind.wanted()),
         };
         self.report(site, format!("options are never strings; {hint}"));
@@ -406,6 +432,16 @@ impl Errors {
     pub fn remainder_in_expression(&mut self, site: Site) {
         self.report(site, "`%` calculates sizes only".to_string());
     }
+}
+
+/// As they are written.
+fn all_initialisers() -> String {
+    let written = |known: &&initialisers::Initialiser| match &known.number {
+        Some(number) => format!("{}({})", known.name, number.name),
+        None => known.name.to_string(),
+    };
+    let all: Vec<String> = initialisers::ALL.iter().map(written).collect();
+    and(&all.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// `a`, `b` and `c`

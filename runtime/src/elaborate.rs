@@ -388,6 +388,10 @@ impl<'a> Context<'a> {
                     Ok(value) => args.extend(value),
                     Err(message) => self.report(number.at, message),
                 },
+                Value::Init(initialiser, _, values) => {
+                    let numbers = self.args(initialiser.name, initialiser.number.as_slice(), values);
+                    args.extend(numbers.map(|numbers| initialiser.with(&numbers)));
+                }
                 Value::Broken => {}
             }
         }

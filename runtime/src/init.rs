@@ -3,6 +3,8 @@
 //! In: a shape, a seed and the parameter's number. Out: values that depend on nothing else, so that a network built
 //! twice with one seed starts from the same bits.
 
+mod orthogonal;
+
 /// How a parameter is filled before training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
@@ -10,17 +12,22 @@ pub enum Init {
     Constant(f32),
     /// These numbers, as many as there are elements.
     Table(&'static [f64]),
-    /// Normal with mean 0 and standard deviation `sqrt(2 / fan_in)` (He et al. 2015, section 2.2): for the relu family.
-    HeNormal {
-        /// Number of inputs that one output sums over.
-        fan_in: usize,
+    /// Uniform around 0.
+    Uniform {
+        /// How far from 0 at most.
+        bound: f64,
     },
-    /// Uniform within `sqrt(6 / (fan_in + fan_out))` of 0 (Glorot & Bengio 2010, equation 16).
-    XavierUniform {
-        /// Number of inputs that one output sums over.
-        fan_in: usize,
-        /// Number of outputs that one input goes to.
-        fan_out: usize,
+    /// Normal with mean 0.
+    Normal {
+        /// The standard deviation.
+        deviation: f64,
+    },
+    /// A multiple of a matrix with orthonormal rows if there are fewer of them, else with orthonormal columns.
+    Orthogonal {
+        /// Number of rows; what follows the first axis is a row.
+        rows: usize,
+        /// The multiple.
+        gain: f64,
     },
 }
 
@@ -31,14 +38,9 @@ impl Init {
         match self {
             Init::Constant(value) => values.fill(value),
             Init::Table(table) => values.iter_mut().zip(table).for_each(|(value, &entry)| *value = entry as f32),
-            Init::HeNormal { fan_in } => {
-                let deviation = (2.0 / fan_in as f64).sqrt();
-                values.fill_with(|| (random.normal() * deviation) as f32);
-            }
-            Init::XavierUniform { fan_in, fan_out } => {
-                let bound = (6.0 / (fan_in + fan_out) as f64).sqrt();
-                values.fill_with(|| ((2.0 * random.uniform() - 1.0) * bound) as f32);
-            }
+            Init::Uniform { bound } => values.fill_with(|| ((2.0 * random.uniform() - 1.0) * bound) as f32),
+            Init::Normal { deviation } => values.fill_with(|| (random.normal() * deviation) as f32),
+            Init::Orthogonal { rows, gain } => orthogonal::fill(values, rows, gain, &mut random),
         }
     }
 }
@@ -127,26 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn the_deviation_of_he_normal_follows_the_fan_in() {
-        let mut values = vec![0.0; 50_000];
-        Init::HeNormal { fan_in: 8 }.fill(&mut values, 5, 6);
-        let variance = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len() as f64;
-        assert!((variance - 0.25).abs() < 0.01, "{variance}");
-    }
-
-    #[test]
-    fn xavier_uniform_stays_within_its_bound_and_uses_it() {
-        let mut values = vec![0.0; 10_000];
-        Init::XavierUniform { fan_in: 4, fan_out: 2 }.fill(&mut values, 7, 8);
-        let largest = values.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        assert!(largest <= 1.0 && largest > 0.99);
-    }
-
-    #[test]
     fn parameters_of_one_seed_differ_by_their_number() {
         let fill = |seed, index| {
             let mut values = [0.0; 4];
-            Init::HeNormal { fan_in: 2 }.fill(&mut values, seed, index);
+            Init::Normal { deviation: 1.0 }.fill(&mut values, seed, index);
             values
         };
         assert_eq!(fill(1, 0), fill(1, 0));

@@ -7,6 +7,7 @@
 pub mod number;
 
 use crate::functions::FunctionDef;
+use crate::layers::initialisers::Initialiser;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
@@ -136,6 +137,8 @@ pub enum Value<'a> {
     Known(Arg),
     /// Calculated from a Rust constant.
     Calculated(Number<'a>),
+    /// An initialiser, and the value of its number if it takes one.
+    Init(&'static Initialiser, At, &'a [Value<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }

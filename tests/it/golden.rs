@@ -403,7 +403,13 @@ fn layers_with_parameters_are_those_of_pytorch_forward_and_backward() {
 
 /// `x: [B, 5] -> Dense(7), BatchNorm, relu, Dense(4), tanh, Dense(3)` with `cross_entropy(logits, labels)`.
 pub fn network() -> &'static Definition<'static> {
-    let dense = |n, path| handmade::stage(&layers::DENSE, &[Arg::Int(n), Arg::Flag(true), Arg::Word("auto")], path);
+    let dense = |n, path| {
+        handmade::stage(
+            &layers::DENSE,
+            &[Arg::Int(n), Arg::Flag(true), Arg::Init(&layers::initialisers::AUTO, None)],
+            path,
+        )
+    };
     let norm = [Arg::Float(0.9), Arg::Float(1e-5), Arg::Int(1)];
     handmade::leak(Definition {
         name: "Network",

@@ -14,6 +14,7 @@ mod fusion;
 mod golden;
 mod golden_file;
 mod handmade;
+mod initialisers;
 mod language;
 mod layers;
 mod metrics;

@@ -1,6 +1,7 @@
 //! Networks drawn at random: a specification that proptest makes smaller, and the definition that it stands for.
 
 use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::layers::initialisers::{self, Initialiser};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Port, Stage};
 use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
@@ -38,7 +39,7 @@ pub enum Layer {
     Dense {
         n: usize,
         bias: bool,
-        init: &'static str,
+        init: Arg,
     },
     BatchNorm {
         momentum: f64,
@@ -99,7 +100,13 @@ fn activations() -> Vec<&'static LayerDef> {
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
-    let init = prop_oneof![6 => Just("auto"), 1 => Just("zeros"), 1 => Just("he_normal"), 1 => Just("xavier_uniform")];
+    let start = |known: &'static Initialiser| Just(Arg::Init(known, None));
+    let init = prop_oneof![
+        6 => start(&initialisers::AUTO),
+        1 => start(&initialisers::ZEROS),
+        1 => start(&initialisers::HE_NORMAL),
+        1 => start(&initialisers::XAVIER_UNIFORM),
+    ];
     let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
     let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
     let activation =
@@ -183,12 +190,10 @@ impl Spec {
             }
             body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
         }
-        let last = Layer::Dense { n: self.outputs, bias: true, init: "auto" };
+        let last = Layer::Dense { n: self.outputs, bias: true, init: Arg::Init(&initialisers::AUTO, None) };
         for (index, layer) in self.stages.iter().chain([&last]).enumerate() {
             let (definition, args): (&'static LayerDef, Vec<Arg>) = match layer {
-                Layer::Dense { n, bias, init } => {
-                    (&layers::DENSE, vec![Arg::Int(*n as u64), Arg::Flag(*bias), Arg::Word(init)])
-                }
+                Layer::Dense { n, bias, init } => (&layers::DENSE, vec![Arg::Int(*n as u64), Arg::Flag(*bias), *init]),
                 Layer::BatchNorm { momentum, every } => {
                     (&layers::BATCH_NORM, vec![Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)])
                 }

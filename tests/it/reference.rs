@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::layers::initialisers::{self, Initialiser};
 use gradloom_runtime::layers::{self, Arg, ArgDef, ArgKind, Gain, LayerDef};
 use gradloom_runtime::types::{Dim, Shape};
 
@@ -13,7 +14,7 @@ const HEAD: &str = "# Layers and functions of `network!`
 What `B` and `S` stand for: `B` is the batch, `[S]` any shape. `x`, `y`, `dx` and `dy` are operand, result and the gradients of the
 loss by them; `n` without further words is the number of elements. Where the gradient has a kink or jump, the entry says what it is
 there. An argument without a value after `=` has to be given; the arguments of a layer may stand in the order below, without
-their names.
+their names. `fan_in` is the number of inputs that one output sums over, `fan_out` the number of outputs that one input goes to.
 ";
 
 /// The documentation of every `const` of these rooms, by its name.
@@ -53,6 +54,7 @@ fn default(arg: &ArgDef) -> Option<String> {
         Arg::Flag(value) => value.to_string(),
         Arg::Word(value) => value.to_string(),
         Arg::Numbers(values) => format!("{values:?}"),
+        Arg::Init(initialiser, _) => initialiser.name.to_string(),
     })
 }
 
@@ -63,6 +65,7 @@ fn line(arg: &ArgDef) -> String {
         ArgKind::Size => "an integer of at least 1".to_string(),
         ArgKind::Number { range, .. } => format!("a number {range}"),
         ArgKind::Numbers { range, .. } => format!("numbers {range}"),
+        ArgKind::Init => "an initialiser".to_string(),
         ArgKind::Flag => "`true` or `false`".to_string(),
         ArgKind::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
@@ -78,12 +81,14 @@ fn unwrapped(doc: &str) -> String {
     doc.replace("\n  ", " ")
 }
 
+/// What the documentation of a layer or function says; what only moves values has no source.
+const BULLETS: [&str; 4] = ["Value", "Shapes", "Gradient", "Source"];
+
 /// What is missing in the documentation of an item.
-fn missing(doc: &str, args: &[ArgDef], source: bool) -> Vec<String> {
+fn missing(doc: &str, args: &[ArgDef], bullets: &[&str]) -> Vec<String> {
     let doc = unwrapped(doc);
     let mut wanted: Vec<String> = args.iter().map(line).collect();
-    wanted.extend(["- Value: ", "- Shapes: ", "- Gradient: "].map(str::to_string));
-    wanted.extend(source.then(|| "- Source: ".to_string()));
+    wanted.extend(bullets.iter().map(|bullet| format!("- {bullet}: ")));
     wanted.retain(|wanted| !doc.lines().any(|line| line.starts_with(wanted.as_str())));
     let arguments = doc.lines().filter(|line| line.starts_with("- Argument")).count();
     if arguments > args.len() {
@@ -107,15 +112,22 @@ fn every_layer_and_function_is_documented_in_full() {
         let Some(doc) = docs.get(layer.item) else { panic!("{} has no documentation", layer.item) };
         // What only moves values has no source.
         let source = layer.function.is_some() || !parameters(layer).is_empty();
-        let mut missing = missing(doc, layer.args, source);
+        let mut missing = missing(doc, layer.args, &BULLETS[..if source { 4 } else { 3 }]);
         missing.extend(parameters(layer).iter().map(|name| format!("`{name} [")).filter(|name| !doc.contains(name)));
         offences.extend(missing.iter().map(|missing| format!("{}: {missing}", layer.name)));
     }
     for function in functions::ALL {
         let Some(doc) = docs.get(function.item) else { panic!("{} has no documentation", function.item) };
         let elementary = function.elementwise || ["mean", "sum", "max", "argmax"].contains(&function.name);
-        let missing = missing(doc, function.args, !elementary);
+        let missing = missing(doc, function.args, &BULLETS[..if elementary { 3 } else { 4 }]);
         offences.extend(missing.iter().map(|missing| format!("{}: {missing}", function.name)));
+    }
+    for known in initialisers::ALL {
+        let Some(doc) = docs.get(known.item) else { panic!("{} has no documentation", known.item) };
+        let by_formula = known.name.contains('_') || known.name == "orthogonal";
+        let bullets = if by_formula { &["Value", "Source"][..] } else { &["Value"] };
+        let missing = missing(doc, known.number.as_slice(), bullets);
+        offences.extend(missing.iter().map(|missing| format!("{}: {missing}", known.name)));
     }
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 }
@@ -138,11 +150,16 @@ fn reference() -> String {
     let layer = |layer: &&LayerDef| (call(layer.name, &[], layer.args), docs[layer.item].clone());
     let function =
         |function: &&FunctionDef| (call(function.name, function.operands, function.args), docs[function.item].clone());
-    let sections: [(&str, Vec<(String, String)>); 4] = [
+    let initialiser = |known: &&Initialiser| (call(known.name, &[], known.number.as_slice()), docs[known.item].clone());
+    let sections: [(&str, Vec<(String, String)>); 5] = [
         ("Layers", layers::ALL.iter().copied().filter(|def| !is_activation(def)).map(|def| layer(&def)).collect()),
         (
             "Activations, as stages and in expressions",
             layers::ALL.iter().copied().filter(|def| is_activation(def)).map(|def| layer(&def)).collect(),
+        ),
+        (
+            "Initialisers, of an argument `init`",
+            initialisers::ALL.iter().copied().map(|def| initialiser(&def)).collect(),
         ),
         (
             "Functions of expressions",

@@ -151,6 +151,11 @@ impl Writer<'_> {
                 let number = self.number(number);
                 quote!(::gradloom::__private::Value::Calculated(#number))
             }
+            Value::Init(initialiser, at, values) => {
+                let item = Ident::new(initialiser.item, self.site(*at).start);
+                let (at, values) = (self::at(*at), self.values(values));
+                quote!(::gradloom::__private::Value::Init(&::gradloom::__private::initialisers::#item, #at, #values))
+            }
             Value::Broken => quote!(::gradloom::__private::Value::Broken),
         });
         quote!(&[#(#values),*])
@@ -222,6 +227,11 @@ fn arg(arg: &Arg) -> TokenStream {
         Arg::Float(x) => quote!(Float(#x)),
         Arg::Flag(flag) => quote!(Flag(#flag)),
         Arg::Word(word) => quote!(Word(#word)),
+        Arg::Init(initialiser, number) => {
+            let item = format_ident!("{}", initialiser.item);
+            let number = option(number.map(|number| quote!(#number)));
+            quote!(Init(&::gradloom::__private::initialisers::#item, #number))
+        }
         Arg::Numbers(list) => quote!(Numbers(&[#(#list),*])),
     }
 }

@@ -1,7 +1,7 @@
 //! Arguments: which of the declared ones a value is meant for, and whether it may be that.
 
 use gradloom_runtime::elaborate::LARGEST;
-use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
+use gradloom_runtime::layers::{Arg, ArgDef, ArgKind, initialisers};
 use gradloom_runtime::network::Value;
 
 use super::Table;
@@ -118,6 +118,7 @@ fn value<'a>(
         }
         (ExprKind::Flag(flag), _) => (Some(Arg::Flag(*flag)), written),
         (ExprKind::Name(name), _) if consts.is_unknown(name) => return Value::Broken,
+        (_, ArgKind::Init) => return initialiser(owner, arg, expr, table, consts, errors),
         (ExprKind::Name(name), ArgKind::Flag) => (consts.flag(name).map(Arg::Flag), written),
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
@@ -153,6 +154,34 @@ fn value<'a>(
             Value::Broken
         }
     }
+}
+
+/// `he_normal` or `normal(0.02)`: how weights start.
+fn initialiser<'a>(
+    owner: &str,
+    arg: &'static ArgDef,
+    expr: &Expr,
+    table: &mut Table<'a>,
+    consts: &mut Consts<'_>,
+    errors: &mut Errors,
+) -> Value<'a> {
+    let (name, given) = match &expr.kind {
+        ExprKind::Name(name) => (name, &[][..]),
+        ExprKind::Call(name, given) => (name, &given[..]),
+        _ => {
+            errors.no_initialiser(expr.site, owner, arg, &expr.to_string());
+            return Value::Broken;
+        }
+    };
+    let Some(&known) = initialisers::ALL.iter().find(|known| known.name == text(name)) else {
+        errors.unknown_initialiser(name);
+        return Value::Broken;
+    };
+    let declared = known.number.as_slice();
+    let names: Vec<&str> = declared.iter().map(|arg| arg.name).collect();
+    let given = assign(known.name, &names, names.len(), given, errors);
+    let at = table.at(expr.site);
+    Value::Init(known, at, values(known.name, declared, &given, expr.site, table, consts, errors))
 }
 
 /// A number that is known here.

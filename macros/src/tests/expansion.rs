@@ -82,7 +82,9 @@ fn a_network_is_a_type_a_report_and_constants() {
                         &[
                             Value::Known(Arg::Int(16u64)),
                             Value::Known(Arg::Flag(true)),
-                            Value::Known(Arg::Word("auto")),
+                            Value::Known(
+                                Arg::Init(&initialisers::AUTO, ::core::option::Option::None),
+                            ),
                         ],
                     ),
                     segment: "h",
@@ -117,7 +119,9 @@ fn a_network_is_a_type_a_report_and_constants() {
                         &[
                             Value::Known(Arg::Int(3u64)),
                             Value::Known(Arg::Flag(true)),
-                            Value::Known(Arg::Word("auto")),
+                            Value::Known(
+                                Arg::Init(&initialisers::AUTO, ::core::option::Option::None),
+                            ),
                         ],
                     ),
                     segment: "dense2",
@@ -362,7 +366,9 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                         &[
                             Value::Known(Arg::Int(3u64)),
                             Value::Known(Arg::Flag(true)),
-                            Value::Known(Arg::Word("auto")),
+                            Value::Known(
+                                Arg::Init(&initialisers::AUTO, ::core::option::Option::None),
+                            ),
                         ],
                     ),
                     segment: "dense1",

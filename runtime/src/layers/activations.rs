@@ -146,7 +146,7 @@ activation! {
     /// - Shapes: `f32[S] -> f32[S]`
     /// - Gradient: 1.0507 above 0, else `1.7581 e^x`; at 0 it is 1.7581
     /// - Source: Klambauer et al. 2017
-    SELU "selu" He []
+    SELU "selu" LeCun []
     |b, _, x| {
         let y = elu(b, x, 1.673_263_242_354_377_2);
         b.scale(y, 1.050_700_987_355_480_5)

@@ -1,6 +1,7 @@
 //! `Dense`: every output is a weighted sum of every input.
 
-use super::{Arg, ArgDef, ArgKind, Gain, LayerDef, ParamDef, features, flag, int, word};
+use super::initialisers::{AUTO, Weights};
+use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, flag, init, int};
 use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
@@ -11,12 +12,11 @@ use crate::types::{Dim, Shape};
 /// - Shapes: `f32[B, in] -> f32[B, n]`
 /// - Argument `n`: number of outputs; an integer of at least 1
 /// - Argument `bias = true`: whether to add a bias; `true` or `false`
-/// - Argument `init = auto`: how the weights start; `auto`, `he_normal`, `xavier_uniform` or `zeros`
-/// - Parameters: `weight [in, n]`, by default He normal before the relu family and Xavier uniform otherwise;
-///   `bias [n]`, zero, unless `bias = false`
+/// - Argument `init = auto`: how the weights start; an initialiser
+/// - Parameters: `weight [in, n]`, with `fan_in = in` and `fan_out = n`; `bias [n]`, zero, unless `bias = false`
 /// - Gradient: `dW = x^T dy`, `db` the sum of `dy` over the batch, `dx = dy W^T`. Right before `BatchNorm` that of the
 ///   bias is zero but for rounding: write `bias = false` there
-/// - Source: Goodfellow et al. 2016, 6.1; He et al. 2015, 2.2; Glorot & Bengio 2010, equation 16
+/// - Source: Goodfellow et al. 2016, 6.1
 pub const DENSE: LayerDef = LayerDef {
     name: "Dense",
     item: "DENSE",
@@ -26,8 +26,8 @@ pub const DENSE: LayerDef = LayerDef {
         ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add a bias" },
         ArgDef {
             name: "init",
-            kind: ArgKind::Word(&["auto", "he_normal", "xavier_uniform", "zeros"]),
-            default: Some(Arg::Word("auto")),
+            kind: ArgKind::Init,
+            default: Some(Arg::Init(&AUTO, None)),
             doc: "how the weights start",
         },
     ],
@@ -38,11 +38,7 @@ pub const DENSE: LayerDef = LayerDef {
     params: |x, args, next| {
         let fan_in = x.0[1].factor();
         let fan_out = int(args, 0);
-        let init = match (word(args, 2), next) {
-            ("zeros", _) => Init::Constant(0.0),
-            ("he_normal", _) | ("auto", Gain::He) => Init::HeNormal { fan_in },
-            _ => Init::XavierUniform { fan_in, fan_out },
-        };
+        let init = init(args, 2, &Weights { fan_in, fan_out, rows: fan_in, next });
         let mut params = vec![ParamDef { name: "weight", shape: vec![fan_in, fan_out], init, kind: SlotKind::Weight }];
         if flag(args, 1) {
             let (init, kind) = (Init::Constant(0.0), SlotKind::Parameter);

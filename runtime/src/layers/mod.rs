@@ -7,6 +7,7 @@ mod activations;
 mod batch_norm;
 mod dense;
 mod flatten;
+pub mod initialisers;
 mod layer_norm;
 mod prelu;
 mod scope;
@@ -14,6 +15,7 @@ mod scope;
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
 use crate::types::Shape;
+use initialisers::{Initialiser, Weights};
 
 pub(crate) use activations::shift;
 pub use activations::{
@@ -88,6 +90,8 @@ pub type Function = fn(&mut Builder, &[Arg], NodeId) -> NodeId;
 pub enum Gain {
     /// He normal: the activation drops half of its input.
     He,
+    /// LeCun normal: the activation keeps mean 0 and variance 1.
+    LeCun,
     /// Xavier uniform: the activation is close to the identity around 0.
     Xavier,
 }
@@ -118,6 +122,8 @@ pub enum Arg {
     Word(&'static str),
     /// A list of numbers, written `[1.0, 2.0]`; empty where it was left out.
     Numbers(&'static [f64]),
+    /// How weights start, with its number if it takes one.
+    Init(&'static Initialiser, Option<f64>),
 }
 
 /// The declaration of an argument.
@@ -160,6 +166,8 @@ pub enum ArgKind {
         /// The bounds in words: "between 0 and 1".
         range: &'static str,
     },
+    /// One of [`initialisers::ALL`], with its number if it takes one: `normal(0.02)`.
+    Init,
 }
 
 impl ArgKind {
@@ -178,6 +186,7 @@ impl ArgKind {
                 let within = list.iter().all(|&x| least <= x && x <= most);
                 if within { Ok(arg) } else { Err(self.wanted()) }
             }
+            (ArgKind::Init, Arg::Init(..)) => Ok(arg),
             _ => Err(self.wanted()),
         }
     }
@@ -193,6 +202,7 @@ impl ArgKind {
                 quoted.join(" or ")
             }
             ArgKind::Numbers { range, .. } => format!("a list of numbers {range}"),
+            ArgKind::Init => "an initialiser".to_string(),
         }
     }
 }
@@ -240,6 +250,14 @@ pub(crate) fn numbers(args: &[Arg], position: usize) -> &'static [f64] {
     match args[position] {
         Arg::Numbers(list) => list,
         ref other => unreachable!("argument {position} was checked to be a list, found {other:?}"),
+    }
+}
+
+/// How these weights start, by the initialiser of this position.
+pub(crate) fn init(args: &[Arg], position: usize, weights: &Weights) -> Init {
+    match args[position] {
+        Arg::Init(initialiser, number) => (initialiser.init)(weights, number.unwrap_or_default()),
+        ref other => unreachable!("argument {position} was checked to be an initialiser, found {other:?}"),
     }
 }
 

@@ -61,7 +61,7 @@ fn wrong_kind() {
     assert_snapshot!(body("Dense(16.5, bias = 0, init = he), BatchNorm(momentum = true), Dense(4)"), @"
     1:37: `n` of `Dense` must be an integer of at least 1, found `16.5`
     1:50: `bias` of `Dense` must be `true` or `false`, found `0`
-    1:60: `init` of `Dense` must be `auto` or `he_normal` or `xavier_uniform` or `zeros`, found `he`
+    1:60: unknown initialiser `he`; did you mean `he_uniform` or `he_normal`?
     1:86: `momentum` of `BatchNorm` must be a number between 0 and 1, found `true`
     ");
 }
@@ -73,5 +73,47 @@ fn out_of_range() {
     1:74: `eps` of `BatchNorm` must be a number between 1e-12 and 1, found `-1e-5`
     1:89: `every` of `BatchNorm` must be an integer of at least 1, found `0`
     1:99: `n` of `Dense` must be an integer of at least 1, found `2 - 2` = 0
+    ");
+}
+
+#[test]
+fn unknown_initialiser() {
+    assert_snapshot!(body("Dense(4, init = he_norml), Dense(4, init = kaiming_uniform), Dense(4, init = glorot)"), @"
+    1:47: unknown initialiser `he_norml`; did you mean `he_normal`?
+    1:74: unknown initialiser `kaiming_uniform`; did you mean `he_uniform`?
+    1:108: unknown initialiser `glorot`; did you mean `xavier_uniform` or `xavier_normal`?
+    ");
+    assert_snapshot!(body("Dense(4, init = sparse), Dense(4, init = Normal(0.02))"), @"
+    1:47: unknown initialiser `sparse`; there are `auto`, `zeros`, `constant(value)`, `uniform(bound)`, `normal(deviation)`, `xavier_uniform`, `xavier_normal`, `he_uniform`, `he_normal`, `lecun_uniform`, `lecun_normal` and `orthogonal(gain)`
+    1:72: unknown initialiser `Normal`; did you mean `normal`?
+    ");
+}
+
+#[test]
+fn no_initialiser() {
+    assert_snapshot!(body(r#"Dense(4, init = 0.02), Dense(4, init = "zeros"), Dense(4, init = "lots"), Dense(4, init = true)"#), @"
+    1:47: `init` of `Dense` must be an initialiser, found `0.02`; there are `auto`, `zeros`, `constant(value)`, `uniform(bound)`, `normal(deviation)`, `xavier_uniform`, `xavier_normal`, `he_uniform`, `he_normal`, `lecun_uniform`, `lecun_normal` and `orthogonal(gain)`
+    1:70: options are never strings; write `init = zeros`
+    1:96: options are never strings; `init` of `Dense` must be an initialiser
+    1:121: `init` of `Dense` must be an initialiser, found `true`
+    ");
+}
+
+#[test]
+fn numbers_of_initialisers() {
+    assert_snapshot!(body("Dense(4, init = normal), Dense(4, init = normal(-0.02)), Dense(4, init = normal(std = 0.02))"), @"
+    1:47: `normal` needs the argument `deviation` (the standard deviation)
+    1:79: `deviation` of `normal` must be a number between 0 and 1e6, found `-0.02`
+    1:111: unknown argument `std` of `normal`; there is `deviation`
+    ");
+    assert_snapshot!(body("Dense(4, init = uniform(0, 1)), Dense(4, init = constant(true)), Dense(4, init = zeros(1))"), @"
+    1:58: `uniform` takes one argument, `bound`
+    1:88: `value` of `constant` must be a number between -1e6 and 1e6, found `true`
+    1:118: `zeros` takes no arguments
+    ");
+    assert_snapshot!(body("Dense(4, init = orthogonal(gain = 1e9)), Dense(4, init = normal(1 / 0)), Dense(4, init = normal(x))"), @"
+    1:65: `gain` of `orthogonal` must be a number between 0 and 1e6, found `1e9`
+    1:95: `1 / 0` divides by zero
+    1:127: unknown size `x`
     ");
 }

@@ -166,7 +166,7 @@ fn numbers_of_a_function_in_an_expression() {
          loss = mean(swish(y)) + mean(swish(y, 3)) + mean(swish(y, beta = 3)) + mean(swish());"
     ), @r"
     2:56: an argument without a name comes before those with one
-    2:66: unknown argument `gamma` of `swish`; there are `beta`
+    2:66: unknown argument `gamma` of `swish`; there is `beta`
     3:22: `beta` is trained where `swish` is a stage; in an expression give it a value: `beta = ..`
     3:48: options of `swish` have names; write `beta = 3`
     3:86: `swish` needs the argument `x`
