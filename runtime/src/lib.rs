@@ -16,6 +16,7 @@ pub mod interp;
 pub mod optim;
 pub mod simplify;
 pub mod accumulate;
+pub mod flops;
 pub mod kernel;
 pub mod fuse;
 pub mod microkernels;
@@ -26,6 +27,7 @@ pub mod codegen;
 #[cfg_attr(not(feature = "jit"), path = "no_jit.rs")]
 pub mod jit;
 pub mod compile;
+pub mod summary;
 #[cfg(feature = "ndarray")]
 pub mod tensor;
 #[cfg(feature = "ndarray")]

@@ -31,5 +31,6 @@ mod regressions;
 mod simplify;
 mod stable;
 mod stages;
+mod summary;
 mod tidy;
 mod train;

@@ -31,3 +31,9 @@ fn the_readme_shows_the_fused_kernels_as_they_are() {
 fn the_readme_shows_inference_as_it_is() {
     assert_eq!(shown("inference"), Iris::predictor().ir(Stage::Fused), "copy the text on the right into the README");
 }
+
+#[test]
+fn the_readme_shows_the_table_as_it_is() {
+    let text = Iris::trainer(Adam::new(1e-2)).to_string();
+    assert_eq!(shown("table"), text, "copy the text on the right into the README");
+}

@@ -15,7 +15,7 @@ use crate::types::TensorType;
 impl fmt::Display for Elaborated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = self.definition;
-        writeln!(f, "network {}<{} -> {}>", definition.name, ports(definition.inputs), ports(definition.outputs))?;
+        writeln!(f, "{}", self.signature())?;
         for act in definition.acts {
             if let Some(name) = act.name {
                 writeln!(f, "  act {name} = {}", function(definition, act, None))?;
@@ -78,6 +78,12 @@ impl Row {
 }
 
 impl Elaborated<'_> {
+    /// `network Mlp<image: f32[B,784] -> logits: f32[B,10]>`
+    pub fn signature(&self) -> String {
+        let Definition { name, inputs, outputs, .. } = self.definition;
+        format!("network {name}<{} -> {}>", ports(inputs), ports(outputs))
+    }
+
     /// One row a layer, in order; a `residual` has one for its sum, behind its branches.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();

@@ -6,6 +6,7 @@
 //! tensor of more than four axes.
 
 mod buffer;
+mod display;
 mod feed;
 mod outputs;
 mod params;

@@ -1,11 +1,13 @@
 //! Settings, and the sessions they make.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use super::{Network, Session};
 use crate::compile::{Purpose, Stage, text};
 use crate::error::BuildError;
 use crate::optim::Optimiser;
+use crate::summary::Summary;
 
 /// The settings of a training session.
 #[derive(Debug)]
@@ -49,6 +51,16 @@ impl<N: Network> Trainer<N> {
         let checked = check_batch(self.max_batch).and_then(|()| self.optimiser.check());
         let text = checked.and_then(|()| text(N::DEFINITION, stage, Purpose::Train(&*self.optimiser), self.max_batch));
         text.unwrap_or_else(|error| error.to_string())
+    }
+}
+
+/// The table that the [`Session`] will print; the text of the error if there is one.
+impl<N: Network> fmt::Display for Trainer<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Summary::new(N::DEFINITION, Some(&*self.optimiser)) {
+            Ok(summary) => summary.fmt(f),
+            Err(error) => error.fmt(f),
+        }
     }
 }
 

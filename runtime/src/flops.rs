@@ -1,0 +1,74 @@
+//! How much arithmetic a graph is, layer by layer.
+//!
+//! In: a graph. Out: its floating-point operations. A product of `[m,k]` and `[k,n]` has `2 m n k` of them. An element-wise
+//! operation has one for each element, be it a sum, a comparison or a logarithm, and `mul_add` has two; a sum or a maximum
+//! has one for each element that goes in; a variance has three, for deviation, square and sum, since every user of one
+//! computes the mean as well. What only names, repeats or fixes numbers has none.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::ir::ops::{Body, Reduction};
+use crate::ir::{Graph, NodeId, Op};
+use crate::types::{Dim, Shape};
+
+/// A number of floating-point operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flops {
+    /// For each row of a batch.
+    pub each: u64,
+    /// On top of that, however many rows there are.
+    pub once: u64,
+}
+
+impl std::ops::AddAssign for Flops {
+    fn add_assign(&mut self, other: Flops) {
+        self.each = self.each.saturating_add(other.each);
+        self.once = self.once.saturating_add(other.once);
+    }
+}
+
+impl std::iter::Sum for Flops {
+    fn sum<I: Iterator<Item = Flops>>(parts: I) -> Flops {
+        parts.fold(Flops::default(), |mut sum, part| {
+            sum += part;
+            sum
+        })
+    }
+}
+
+/// What the results of a graph need, by the layer that its nodes name.
+pub fn by_layer(graph: &Graph) -> HashMap<Rc<str>, Flops> {
+    let live = graph.live();
+    let mut layers: HashMap<Rc<str>, Flops> = HashMap::new();
+    for id in graph.ids().filter(|id| live[id.index()]) {
+        *layers.entry(Rc::clone(&graph[id].layer)).or_default() += of_node(graph, id);
+    }
+    layers
+}
+
+fn of_node(graph: &Graph, id: NodeId) -> Flops {
+    let node = &graph[id];
+    let operand = |index: usize| &graph[node.operands[index]].ty.shape;
+    match (node.op.def().body, &node.op) {
+        (Body::Leaf | Body::View, _) | (_, Op::Detach) => Flops::default(),
+        (Body::Map(_), Op::MulAdd) => times(2, &node.ty.shape),
+        (Body::Map(_), _) => times(1, &node.ty.shape),
+        (Body::Reduce(Reduction::Sum | Reduction::Max), _) => times(1, operand(0)),
+        (Body::Reduce(Reduction::Variance), _) => times(3, operand(0)),
+        (Body::Contract, op) => {
+            let inner = operand(0).0[usize::from(!matches!(op, Op::Dot { ta: true, .. }))];
+            let extents = node.ty.shape.0.iter().copied().chain([inner]);
+            times(2, &Shape(extents.collect()))
+        }
+    }
+}
+
+/// As many for each element of this shape.
+fn times(factor: u64, shape: &Shape) -> Flops {
+    let elements = shape.0.iter().fold(factor, |product, dim| product.saturating_mul(dim.factor() as u64));
+    match shape.0.iter().copied().any(Dim::is_batch) {
+        true => Flops { each: elements, once: 0 },
+        false => Flops { each: 0, once: elements },
+    }
+}

@@ -1,0 +1,34 @@
+//! Sessions and predictors as text.
+
+use std::fmt;
+
+use super::{Network, Predictor, PredictorBuilder, Session};
+use crate::summary::Summary;
+
+/// A table: for each layer its path, the shape it gives, its parameters, and its floating-point operations for one row of a
+/// batch, in a prediction (`forward`) and in a whole training step; loss, metrics and the optimiser's update below. A product
+/// of `[m,k]` and `[k,n]` counts `2 m n k`, an element-wise operation one for each element, a multiplication with addition
+/// two. They are counted on the graphs that are compiled.
+impl<N: Network> fmt::Display for Session<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = Summary::new(N::DEFINITION, Some(&*self.optimiser));
+        summary.expect("a network that was built has a table").fmt(f)
+    }
+}
+
+/// The table that the [`Predictor`] will print; the text of the error if there is one.
+impl<N: Network> fmt::Display for PredictorBuilder<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Summary::new(N::DEFINITION, None) {
+            Ok(summary) => summary.fmt(f),
+            Err(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The table that a [`Session`] prints, without what training costs.
+impl<N: Network> fmt::Display for Predictor<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Summary::new(N::DEFINITION, None).expect("a network that was built has a table").fmt(f)
+    }
+}
