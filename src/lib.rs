@@ -4,6 +4,7 @@ pub use gradloom_macros::network;
 pub use gradloom_runtime::compile::Stage;
 pub use gradloom_runtime::dataset::{Dataset, DatasetError};
 pub use gradloom_runtime::error::{BuildError, RunError};
+pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
 pub use gradloom_runtime::session::{Error, Gradients, Network, Predictor, PredictorBuilder, Session, Trainer};
 pub use ndarray;
@@ -28,7 +29,7 @@ pub mod __private {
         Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Place, Port,
         Stage as DeclaredStage, Value,
     };
-    pub use gradloom_runtime::session::{Report, ir};
+    pub use gradloom_runtime::session::{Report, gradcheck, ir};
     pub use gradloom_runtime::tensor::{Tensor, view};
     pub use gradloom_runtime::types::DType;
     pub use gradloom_runtime::{functions, layers};

@@ -138,9 +138,12 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
 
 fn constructors(network: &Network<'_>) -> TokenStream {
     let (vis, name) = (&network.ast.vis, &network.ast.name);
-    let [trainer, predictor, ir] = [
+    let [trainer, predictor, gradcheck, ir] = [
         format!(" Configures a training session for [`{name}`]; `build()` compiles it."),
         format!(" Configures inference alone of [`{name}`]; `build()` compiles it, `ir(stage)` prints it."),
+        format!(
+            " Checks the gradients of [`{name}`] on a batch, symbolic and compiled, at parameters as training starts with."
+        ),
         format!(" The text of a stage of [`{name}`] that needs neither an optimiser nor a machine."),
     ];
     quote! {
@@ -154,6 +157,14 @@ fn constructors(network: &Network<'_>) -> TokenStream {
             #[doc = #predictor]
             #vis fn predictor() -> ::gradloom::PredictorBuilder<#name> {
                 ::gradloom::PredictorBuilder::new()
+            }
+
+            #[doc = #gradcheck]
+            #vis fn gradcheck<'a>(
+                inputs: <#name as ::gradloom::Network>::Inputs<'a>,
+                targets: <#name as ::gradloom::Network>::Targets<'a>,
+            ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
+                ::gradloom::__private::gradcheck::<#name>(inputs, targets)
             }
 
             #[doc = #ir]

@@ -103,7 +103,7 @@ fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
 }
 
 /// The forward graph, in the form that keeps its digits.
-fn forward(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
+pub(crate) fn forward(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
     Ok(checked(stabilise(&checked(lower(definition, mode)?))))
 }
 

@@ -350,15 +350,20 @@ fn view(node: &Node, x: &Tensor, shape: &[usize]) -> Data {
 
 /// For every element of the result of a reduction, the elements that become it, in row-major order.
 fn groups(x: &Tensor, axes: &[usize], result: &[usize]) -> Vec<Vec<f64>> {
-    let mut kept = row_major(result).into_iter();
-    let strides: Vec<usize> = (0..x.shape.len())
-        .map(|axis| if axes.contains(&axis) { 0 } else { kept.next().expect("the result has the axes that are kept") })
-        .collect();
     let mut groups = vec![Vec::new(); result.iter().product()];
-    for (&value, group) in zip(x.as_floats(), offsets(&x.shape, &strides)) {
+    for (&value, group) in zip(x.as_floats(), destinations(&x.shape, axes, result)) {
         groups[group].push(value);
     }
     groups
+}
+
+/// For every element of the operand of a reduction, in row-major order, the element of the result that it becomes part of.
+pub(crate) fn destinations(shape: &[usize], axes: &[usize], result: &[usize]) -> impl Iterator<Item = usize> + use<> {
+    let mut kept = row_major(result).into_iter();
+    let strides: Vec<usize> = (0..shape.len())
+        .map(|axis| if axes.contains(&axis) { 0 } else { kept.next().expect("the result has the axes that are kept") })
+        .collect();
+    offsets(shape, &strides)
 }
 
 /// The distance between neighbours along each axis.
@@ -367,7 +372,7 @@ fn row_major(shape: &[usize]) -> Vec<usize> {
 }
 
 /// For every position within `shape`, in row-major order, the sum of coordinate times stride.
-fn offsets(shape: &[usize], strides: &[usize]) -> impl Iterator<Item = usize> {
+fn offsets(shape: &[usize], strides: &[usize]) -> impl Iterator<Item = usize> + use<> {
     let axes: Vec<(usize, usize, usize)> =
         zip(zip(row_major(shape), shape), strides).map(|((step, &extent), &stride)| (step, extent, stride)).collect();
     let len = shape.iter().product();

@@ -17,6 +17,7 @@ pub mod optim;
 pub mod simplify;
 pub mod accumulate;
 pub mod flops;
+pub mod gradcheck;
 pub mod kernel;
 pub mod fuse;
 pub mod microkernels;

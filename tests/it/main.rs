@@ -13,6 +13,7 @@ mod finite_difference;
 mod fusion;
 mod golden;
 mod golden_file;
+mod gradcheck;
 mod handmade;
 mod initialisers;
 mod language;

@@ -47,6 +47,8 @@ fn what_the_layers_cost_is_all_that_a_row_costs() {
 #[test]
 fn a_predictor_prints_without_the_costs_of_training() {
     assert_snapshot!(Plain::predictor().to_string());
+    let predictor = Plain::predictor().build().expect("it builds");
+    assert_eq!(predictor.to_string(), Plain::predictor().to_string());
 }
 
 network! {

@@ -243,6 +243,13 @@ fn a_network_is_a_type_a_report_and_constants() {
         pub fn predictor() -> ::gradloom::PredictorBuilder<Net> {
             ::gradloom::PredictorBuilder::new()
         }
+        /// Checks the gradients of [`Net`] on a batch, symbolic and compiled, at parameters as training starts with.
+        pub fn gradcheck<'a>(
+            inputs: <Net as ::gradloom::Network>::Inputs<'a>,
+            targets: <Net as ::gradloom::Network>::Targets<'a>,
+        ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
+            gradcheck::<Net>(inputs, targets)
+        }
         /// The text of a stage of [`Net`] that needs neither an optimiser nor a machine.
         pub fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
             ir::<Net>(stage)
@@ -445,6 +452,13 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         /// Configures inference alone of [`Net`]; `build()` compiles it, `ir(stage)` prints it.
         pub(crate) fn predictor() -> ::gradloom::PredictorBuilder<Net> {
             ::gradloom::PredictorBuilder::new()
+        }
+        /// Checks the gradients of [`Net`] on a batch, symbolic and compiled, at parameters as training starts with.
+        pub(crate) fn gradcheck<'a>(
+            inputs: <Net as ::gradloom::Network>::Inputs<'a>,
+            targets: <Net as ::gradloom::Network>::Targets<'a>,
+        ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
+            gradcheck::<Net>(inputs, targets)
         }
         /// The text of a stage of [`Net`] that needs neither an optimiser nor a machine.
         pub(crate) fn ir(stage: ::gradloom::Stage) -> ::std::string::String {

@@ -8,6 +8,7 @@
 mod buffer;
 mod display;
 mod feed;
+mod gradcheck;
 mod outputs;
 mod params;
 mod pieces;
@@ -33,6 +34,7 @@ use feed::Feed;
 use outputs::{Inference, Outputs};
 use pieces::Pieces;
 
+pub use gradcheck::gradcheck;
 pub use params::Gradients;
 pub use predictor::{Predictor, PredictorBuilder};
 pub use trainer::{Trainer, ir};

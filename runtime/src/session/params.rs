@@ -86,7 +86,7 @@ impl<'a> Gradients<'a> {
 
     /// The gradient of this parameter; none for a running statistic. It may be another parameter: that of `w` in
     /// `sum(v * w)` is `v`.
-    fn gradient(&self, index: usize) -> Option<ArrayViewD<'a, f32>> {
+    pub(super) fn gradient(&self, index: usize) -> Option<ArrayViewD<'a, f32>> {
         let slot = &self.program.slots.params[index];
         match self.program.result(&Role::Gradient(index))? {
             Place::Arena(at) => Some(tensor(slot, &self.arena[at..])),

@@ -1,0 +1,96 @@
+//! The gradients of a session, checked on the user's own data.
+
+use super::{Error, Gradients, Kind, Network, Session, feed};
+use crate::autodiff::differentiate;
+use crate::compile::forward;
+use crate::error::RunError;
+use crate::gradcheck::{Gradcheck, check};
+use crate::init::{Init, Random};
+use crate::interp::{self, Values};
+use crate::ir::SlotKind;
+use crate::layers::Mode;
+use crate::lower::trainable;
+use crate::optim::Sgd;
+use crate::tensor::Tensor;
+
+/// How far what starts as a constant is moved before a check, in standard deviations.
+const SPREAD: f64 = 0.1;
+
+/// Checks the gradients of a network at parameters as training starts with, from seed 0; but what starts as a constant (a
+/// bias, a scale, a trained number of a function) is moved a little, since a zero would hide what is multiplied by it.
+pub fn gradcheck<'a, N: Network>(inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradcheck, Error> {
+    let tensors = feed::gather::<N>(inputs, Some(targets));
+    let rows = tensors.first().and_then(|tensor| tensor.shape().first().copied()).unwrap_or(0);
+    let mut session = Session::<N>::new(Box::new(Sgd::new(0.0)), rows.max(1), 0)?;
+    session.spread();
+    session.check_gradients(&tensors)
+}
+
+impl<N: Network> Session<N> {
+    /// Checks the gradients on a batch, at the parameters of this moment: the symbolic ones against the slopes of the loss,
+    /// both in f64, and the compiled ones against the symbolic ones. For a table of both print the result; its documentation
+    /// says what is measured. Nothing is updated. A handful of rows is enough, and quick: the network is interpreted several
+    /// times for every number that is moved.
+    ///
+    /// # Errors
+    /// As for [`Session::gradients`].
+    pub fn gradcheck<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradcheck, Error> {
+        self.check_gradients(&feed::gather::<N>(inputs, Some(targets)))
+    }
+
+    fn check_gradients(&mut self, tensors: &[Tensor<'_>]) -> Result<Gradcheck, Error> {
+        let rows = self.feed.check(&self.train.slots, tensors, self.max_batch)?;
+        self.check_rows(rows)?;
+        self.compile(Kind::Gradients)?;
+        self.fill_scalars();
+        let loss = self.run(Kind::Gradients, tensors, rows);
+        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+
+        let graph = forward(N::DEFINITION, Mode::Train)?;
+        let wanted: Vec<usize> = trainable(&graph).collect();
+        let joint = differentiate(&graph, &wanted);
+        let program = self.gradients.as_ref().expect("the program was compiled above");
+        let params = graph.slots.params.iter().zip(&program.params).map(|(slot, &at)| {
+            let len = slot.shape.iter().product::<usize>();
+            let floats = &self.params.floats()[at..at + len];
+            interp::Tensor::floats(&slot.shape, floats.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>())
+        });
+        let scalars = &self.scalars[..graph.slots.scalars.len()];
+        let values = Values {
+            inputs: tensors.iter().map(interpreted).collect(),
+            params: params.collect(),
+            scalars: scalars.iter().map(|&x| f64::from(x)).collect(),
+        };
+        let gradients = Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() };
+        let compiled = wanted.iter().map(|&param| {
+            let gradient = gradients.gradient(param).expect("every trained parameter has a gradient");
+            gradient.iter().map(|&x| f64::from(x)).collect()
+        });
+        let compiled: Vec<Vec<f64>> = compiled.collect();
+        Ok(check([&graph, &joint], rows, &values, &wanted, &compiled))
+    }
+
+    /// Moves what is trained and starts as a constant.
+    fn spread(&mut self) {
+        for (index, (slot, &at)) in self.train.slots.params.iter().zip(&self.train.params).enumerate() {
+            let trained = matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter);
+            if trained && matches!(slot.init, Init::Constant(_)) {
+                let mut random = Random::new(1, index as u64);
+                let len = slot.shape.iter().product::<usize>();
+                let floats = &mut self.params.floats_mut()[at..at + len];
+                floats.iter_mut().for_each(|float| *float += (SPREAD * random.normal()) as f32);
+            }
+        }
+    }
+}
+
+/// As the interpreter reads it.
+fn interpreted(tensor: &Tensor<'_>) -> interp::Tensor {
+    let (mut numbers, mut ids) = (Vec::new(), Vec::new());
+    tensor.for_each_number(|x| numbers.push(f64::from(x)));
+    tensor.for_each_id(|id| ids.push(id));
+    match tensor.dtype().is_index() {
+        true => interp::Tensor::indices(tensor.shape(), ids),
+        false => interp::Tensor::floats(tensor.shape(), numbers),
+    }
+}
