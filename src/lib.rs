@@ -5,6 +5,7 @@ pub use gradloom_runtime::compile::Stage;
 pub use gradloom_runtime::dataset::{Dataset, DatasetError};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
+pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
 pub use gradloom_runtime::session::{Error, Gradients, Network, Predictor, PredictorBuilder, Session, Trainer};
 pub use ndarray;

@@ -7,15 +7,30 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--mode default]
-                                   [--seconds S] [--warmup S] [--out FILE]
+usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--mode default|peak|scaling]
+                                   [--seconds S] [--warmup S] [--out FILE] [--turns]
 
-Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE.";
+Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
+workload is measured once for every line on standard input. The mode `peak` measures what a core can do at most, `scaling`
+how step and compile time grow with width, depth, batch and threads.";
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Workloads.
+    Default,
+    /// Arithmetic of one core.
+    Peak,
+    /// Networks of growing size.
+    Scaling,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arguments {
     /// All of them if none.
     pub workload: Option<Workload>,
+    /// What is measured.
+    pub mode: Mode,
     /// How many threads were asked for.
     pub threads: usize,
     /// How long training steps are measured.
@@ -24,12 +39,15 @@ pub struct Arguments {
     pub warmup: f64,
     /// Where to append the line.
     pub out: Option<PathBuf>,
+    /// Whether measurements wait for a line each.
+    pub turns: bool,
 }
 
 impl Arguments {
     /// Nothing if help was asked for.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
         let (mut workload, mut threads, mut seconds, mut warmup, mut out) = (None, 1, None, None, None);
+        let (mut mode, mut turns) = (Mode::Default, false);
         while let Some(word) = words.next() {
             let mut value = || {
                 let value = words.next().filter(|value| !value.starts_with("--"));
@@ -45,19 +63,25 @@ impl Arguments {
                 "--warmup" => warmup = Some(duration(&word, &value()?)?),
                 "--out" => out = Some(value()?).filter(|path| path != "-").map(PathBuf::from),
                 "--mode" => match value()?.as_str() {
-                    "default" => {}
-                    other => return Err(format!("unknown mode `{other}`; the one mode is `default`")),
+                    "default" => mode = Mode::Default,
+                    "peak" => mode = Mode::Peak,
+                    "scaling" => mode = Mode::Scaling,
+                    other => return Err(format!("unknown mode `{other}`; the modes are default, peak and scaling")),
                 },
+                "--turns" => turns = true,
                 _ => return Err(format!("unknown argument `{word}`")),
             }
         }
         if threads == 0 {
             return Err("--threads must be at least 1".to_string());
         }
+        if turns && workload.is_none() {
+            return Err("--turns needs --workload".to_string());
+        }
         let brief = workload.is_none();
         let seconds = seconds.unwrap_or(if brief { 0.5 } else { 3.0 });
         let warmup = warmup.unwrap_or(if brief { 0.1 } else { 0.5 });
-        Ok(Some(Arguments { workload, threads, seconds, warmup, out }))
+        Ok(Some(Arguments { workload, mode, threads, seconds, warmup, out, turns }))
     }
 }
 

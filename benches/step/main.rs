@@ -3,17 +3,20 @@
 //! ```text
 //! cargo bench --bench step                                   # all workloads, briefly, as a table
 //! cargo bench --bench step -- --workload mlp --seconds 3     # one of them, as a line of JSON
+//! cargo bench --bench step -- --mode scaling                 # networks of growing size, as a table
 //! ```
 
 mod arguments;
+mod peak;
 mod record;
+mod scaling;
 mod timing;
 mod workloads;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use arguments::{Arguments, USAGE};
+use arguments::{Arguments, Mode, USAGE};
 use record::Record;
 use workloads::Workload;
 
@@ -33,9 +36,11 @@ fn main() -> ExitCode {
     if arguments.threads > 1 {
         eprintln!("note: gradloom computes on one thread so far; `threads` is recorded as {}", arguments.threads);
     }
-    let result = match arguments.workload {
-        Some(workload) => one(workload, &arguments, start),
-        None => all(&arguments),
+    let result = match (arguments.mode, arguments.workload) {
+        (Mode::Peak, _) => peak::measure(&arguments),
+        (Mode::Scaling, _) => scaling::measure(&arguments),
+        (Mode::Default, Some(workload)) => one(workload, &arguments, start),
+        (Mode::Default, None) => all(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,28 +53,31 @@ fn main() -> ExitCode {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Measures one workload and writes its line.
+/// Measures one workload and writes its line; in turns, a line for every one that comes in.
 fn one(workload: Workload, arguments: &Arguments, start: Instant) -> Result<()> {
-    let record = workload.measure(arguments, start)?;
-    match &arguments.out {
-        None => println!("{}", record.json()),
-        Some(path) => {
-            record.append(path)?;
-            println!("{}", record.summary());
+    workload.measure(arguments, start, &mut |record| {
+        match &arguments.out {
+            None => println!("{}", record.json()),
+            Some(path) => {
+                record.append(path)?;
+                println!("{}", record.summary());
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Measures every workload for a moment.
 fn all(arguments: &Arguments) -> Result<()> {
     println!("workload  batch   step, us       min   predict 1       batch   compile, ms   loss");
     for workload in Workload::ALL {
-        let record = workload.measure(arguments, Instant::now())?;
-        if let Some(path) = &arguments.out {
-            record.append(path)?;
-        }
-        println!("{}", row(&record));
+        workload.measure(arguments, Instant::now(), &mut |record| {
+            if let Some(path) = &arguments.out {
+                record.append(path)?;
+            }
+            println!("{}", row(record));
+            Ok(())
+        })?;
     }
     Ok(())
 }

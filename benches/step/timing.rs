@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-const LEAST: usize = 10;
+const LEAST: usize = 3;
 const MOST: usize = 20_000;
 /// Slow calls are not waited for any longer, in seconds.
 const PATIENCE: f64 = 60.0;
@@ -12,7 +12,7 @@ const PATIENCE: f64 = 60.0;
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Measures for `seconds` and at least ten calls, after `warmup` seconds and at least three calls.
+    /// Measures for `seconds` and at least three calls, after `warmup` seconds and at least three calls.
     pub fn of<E>(seconds: f64, warmup: f64, mut call: impl FnMut() -> Result<(), E>) -> Result<Samples, E> {
         let (start, mut calls) = (Instant::now(), 0);
         while start.elapsed().as_secs_f64() < warmup || (calls < 3 && start.elapsed().as_secs_f64() < PATIENCE / 3.0) {

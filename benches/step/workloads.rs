@@ -1,6 +1,7 @@
 //! The workloads: networks, data and optimisers as the other frameworks have them, and how one is measured.
 
 use std::hint::black_box;
+use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -74,9 +75,10 @@ impl Workload {
         }
     }
 
-    /// Measures training and inference. `start` is when the process, or the workload, began.
-    pub fn measure(self, arguments: &Arguments, start: Instant) -> Result<Record> {
-        let run = Run { workload: self, arguments, start };
+    /// Measures training and inference, once or in turns, and passes on what it found. `start` is when the process, or the
+    /// workload, began.
+    pub fn measure(self, arguments: &Arguments, start: Instant, found: Found<'_>) -> Result<()> {
+        let run = Run { workload: self, arguments, start, found };
         match self {
             Workload::Xor => {
                 let x = array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
@@ -108,21 +110,25 @@ impl FromStr for Workload {
     }
 }
 
-/// One measurement.
+/// What happens with a record.
+type Found<'a> = &'a mut dyn FnMut(&Record) -> Result<()>;
+
+/// The measurement of a workload.
 struct Run<'a> {
     workload: Workload,
     arguments: &'a Arguments,
     start: Instant,
+    found: Found<'a>,
 }
 
 impl Run<'_> {
     fn measure<N, T, D>(
-        &self,
+        self,
         trainer: Trainer<N>,
         x: Array2<f32>,
         target: Array<T, D>,
         loss: fn(N::Step) -> f32,
-    ) -> Result<Record>
+    ) -> Result<()>
     where
         N: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView<'a, T, D>>,
         T: 'static,
@@ -135,39 +141,52 @@ impl Run<'_> {
         let loss_first = loss(net.step(x.view(), target.view())?);
         let first = Instant::now();
 
-        let (seconds, warmup) = (self.arguments.seconds, self.arguments.warmup);
-        let mut loss_last = loss_first;
-        let switches = involuntary_switches();
-        let step =
-            Samples::of(seconds, warmup, || net.step(x.view(), target.view()).map(|step| loss_last = loss(step)))?;
-        let switches = involuntary_switches().zip(switches).map(|(after, before)| after - before);
-        let peak_rss_mib = peak_rss_mib();
-
-        let (seconds, warmup) = ((seconds / 3.0).max(0.5f64.min(seconds)), warmup.min(0.3));
         let row = x.slice_axis(Axis(0), (0..1).into());
-        let infer_one = Samples::of(seconds, warmup, || net.predict(row).map(|outputs| drop(black_box(outputs))))?;
-        let infer_batch =
-            Samples::of(seconds, warmup, || net.predict(x.view()).map(|outputs| drop(black_box(outputs))))?;
-        Ok(Record {
-            workload: self.workload,
-            threads: self.arguments.threads,
-            batch,
-            step,
-            infer_one,
-            infer_batch,
-            first_step_s: (first - self.start).as_secs_f64(),
-            build_s: (built - before_build).as_secs_f64(),
-            compile_s: (first - built).as_secs_f64(),
-            peak_rss_mib,
-            switches,
-            loss_first,
-            loss_last,
-        })
+        let mut peak = None;
+        let mut measure = || -> Result<()> {
+            let (seconds, warmup) = (self.arguments.seconds, self.arguments.warmup);
+            let mut loss_last = loss_first;
+            let switches = involuntary_switches();
+            let step =
+                Samples::of(seconds, warmup, || net.step(x.view(), target.view()).map(|step| loss_last = loss(step)))?;
+            let switches = involuntary_switches().zip(switches).map(|(after, before)| after - before);
+            // The first time, nothing but training has touched memory.
+            let peak_rss_mib = *peak.get_or_insert_with(peak_rss_mib);
+
+            let (seconds, warmup) = (seconds / 3.0, warmup.min(0.3));
+            let infer_one = Samples::of(seconds, warmup, || net.predict(row).map(|outputs| drop(black_box(outputs))))?;
+            let infer_batch =
+                Samples::of(seconds, warmup, || net.predict(x.view()).map(|outputs| drop(black_box(outputs))))?;
+            (self.found)(&Record {
+                workload: self.workload,
+                threads: self.arguments.threads,
+                batch,
+                step,
+                infer_one,
+                infer_batch,
+                first_step_s: (first - self.start).as_secs_f64(),
+                build_s: (built - before_build).as_secs_f64(),
+                compile_s: (first - built).as_secs_f64(),
+                peak_rss_mib,
+                switches,
+                loss_first,
+                loss_last,
+            })
+        };
+        if !self.arguments.turns {
+            return measure();
+        }
+        println!("ready");
+        for line in std::io::stdin().lock().lines() {
+            line?;
+            measure()?;
+        }
+        Ok(())
     }
 }
 
 /// Standard normal inputs, and labels of ten classes.
-fn classes(rows: usize, cols: usize) -> (Array2<f32>, Array1<u8>) {
+pub fn classes(rows: usize, cols: usize) -> (Array2<f32>, Array1<u8>) {
     let mut random = Random(1);
     let x = Array2::from_shape_simple_fn((rows, cols), || random.normal());
     let label = Array1::from_shape_simple_fn(rows, || (random.next() % 10) as u8);

@@ -1,7 +1,9 @@
-//! Machine code that is compiled ahead of time: the matrix product, and the last stage of reductions.
+//! Machine code that is compiled ahead of time: the matrix product, the last stage of reductions, and what
+//! the machine can do at most.
 //!
 //! In: addresses and extents, from compiled kernels. Out: numbers in memory. Absent on purpose: anything that depends on
 //! the network, which is compiled at run time.
 
 pub mod finish;
 pub mod gemm;
+pub mod peak;

@@ -1,0 +1,87 @@
+"""PyTorch on the CPU: `eager`, modules with autograd and a fused optimiser; `compile`, everything through
+`torch.compile`, compiled anew each time."""
+
+import os
+import tempfile
+
+import measuring
+
+args = measuring.arguments(["eager", "compile"])
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+if args.threads > 1:  # A thread a core: two that spin on one core cost milliseconds.
+    os.environ |= {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}
+compiled = args.mode == "compile"
+if compiled:
+    cache = tempfile.TemporaryDirectory()
+    os.environ |= {
+        "TORCHINDUCTOR_CACHE_DIR": cache.name,
+        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
+        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
+    }
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.set_num_threads(args.threads)
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh")}
+
+
+def model(workload):
+    layers = []
+    for inputs, outputs in zip(workload.widths, workload.widths[1:-1]):
+        layers.append(nn.Linear(inputs, outputs, bias=workload.bias))
+        if workload.norm:
+            layers.append(nn.BatchNorm1d(outputs, eps=measuring.NORM_EPSILON, momentum=1 - measuring.NORM_MOMENTUM))
+        layers.append(ACTIVATIONS[workload.activation]())
+    layers.append(nn.Linear(*workload.widths[-2:]))
+    return nn.Sequential(*layers, *([] if workload.classes else [nn.Sigmoid()]))
+
+
+def optimiser(workload, parameters):
+    options = {"lr": workload.rate, "fused": not compiled}
+    betas = {"betas": (measuring.BETA1, measuring.BETA2), "eps": measuring.EPSILON}
+    return {
+        "sgd": lambda: torch.optim.SGD(parameters, **options),
+        "momentum": lambda: torch.optim.SGD(parameters, momentum=measuring.MOMENTUM, **options),
+        "adam": lambda: torch.optim.Adam(parameters, **betas, **options),
+        "adamw": lambda: torch.optim.AdamW(parameters, weight_decay=measuring.DECAY, **betas, **options),
+    }[workload.optimiser]()
+
+
+def build(workload):
+    torch.manual_seed(0)
+    net = model(workload)
+    x, y = (torch.from_numpy(array) for array in measuring.data(workload))
+    update = optimiser(workload, net.parameters())
+    criterion = F.cross_entropy if workload.classes else F.mse_loss
+    objective, apply, infer = lambda: criterion(net(x), y), update.step, net
+    if compiled:
+        objective = torch.compile(objective, dynamic=False)
+        apply = torch.compile(lambda: update.step())
+        infer = torch.compile(lambda rows: net(rows), dynamic=False)
+    last = None
+
+    def step():
+        nonlocal last
+        if not net.training:
+            net.train()
+        loss = objective()
+        loss.backward()
+        apply()
+        update.zero_grad(set_to_none=True)
+        last = loss.detach()
+
+    def predict(rows):
+        if net.training:
+            net.eval()
+        # Compiled code does not take tensors of the stricter inference mode.
+        with torch.no_grad() if compiled else torch.inference_mode():
+            return infer(rows)
+
+    row = x[:1]
+    return measuring.Network(step, lambda: float(last), lambda: predict(row), lambda: predict(x))
+
+
+measuring.measure(args, "pytorch", torch.__version__, build)

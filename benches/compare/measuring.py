@@ -1,0 +1,144 @@
+"""What the frameworks in Python share: the workloads, their data, and how a measurement goes.
+
+A process measures one framework in one mode on one workload. It builds the network, makes the first step, and says
+`ready`. For every line on standard input it then measures training and inference once and prints a line of JSON, so that
+a caller can let several processes take turns. Without `--turns` it measures once.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    batch: int
+    widths: tuple  # of the input, the hidden layers and the output
+    activation: str  # behind every hidden layer
+    norm: bool  # batch norm between a hidden layer and its activation
+    bias: bool  # of the hidden layers; the last one always has one
+    optimiser: str
+    rate: float
+    classes: bool = True  # cross-entropy; otherwise a sigmoid and the mean squared error
+
+
+WORKLOADS = {
+    "xor": Workload(4, (2, 8, 1), "tanh", False, True, "sgd", 0.1, classes=False),
+    "mlp": Workload(128, (784, 256, 128, 10), "relu", True, True, "adam", 1e-3),
+    "wide": Workload(256, (1024, 1024, 1024, 1024, 10), "gelu", True, True, "adamw", 1e-3),
+    "deepbn": Workload(1024, (256,) * 21 + (10,), "tanh", True, False, "momentum", 0.01),
+}
+MOMENTUM, BETA1, BETA2, EPSILON, DECAY = 0.9, 0.9, 0.999, 1e-8, 0.01
+NORM_MOMENTUM, NORM_EPSILON = 0.9, 1e-5
+
+LEAST, MOST, PATIENCE = 3, 20_000, 60.0
+
+
+def data(workload):
+    """Inputs, and targets: standard normal and uniform classes, or the truth table of exclusive or."""
+    if not workload.classes:
+        return np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([[0], [1], [1], [0]], np.float32)
+    random = np.random.default_rng(1)
+    x = random.standard_normal((workload.batch, workload.widths[0])).astype(np.float32)
+    return x, random.integers(0, workload.widths[-1], workload.batch).astype(np.int64)
+
+
+def arguments(modes):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workload", required=True, choices=list(WORKLOADS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--mode", default=modes[0], choices=modes)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of training in a measurement")
+    parser.add_argument("--warmup", type=float, default=0.5, help="seconds of training before it")
+    parser.add_argument("--turns", action="store_true", help="measure once for every line on standard input")
+    return parser.parse_args()
+
+
+def since_start():
+    """Seconds since this process was started; the system counts in hundredths."""
+    with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
+        ticks = int(stat.read().rsplit(")", 1)[1].split()[19])
+        return float(uptime.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def usage():
+    return resource.getrusage(resource.RUSAGE_SELF)
+
+
+def samples(call, seconds, warmup, steps=1):
+    """Microseconds a step, in ascending order. `call` makes `steps` steps and returns when they are done."""
+    clock = time.perf_counter
+    start, calls = clock(), 0
+    while clock() - start < warmup or (calls < LEAST and clock() - start < PATIENCE / 3):
+        call()
+        calls += 1
+    start, times = clock(), []
+    while clock() - start < seconds or (len(times) < LEAST and clock() - start < PATIENCE):
+        before = clock()
+        call()
+        times.append(1e6 * (clock() - before) / steps)
+        if len(times) == MOST:
+            break
+    return sorted(times)
+
+
+@dataclasses.dataclass
+class Network:
+    """A framework's network at work; every call returns when its result is there."""
+
+    step: callable
+    loss: callable
+    predict_one: callable
+    predict_batch: callable
+
+
+def measure(args, framework, version, build, steps=1):
+    """`build` takes a workload and gives its `Network`; `steps` are made in a call of `step`."""
+    import_s, rss_import = since_start(), usage().ru_maxrss / 1024
+    workload = WORKLOADS[args.workload]
+    before = time.perf_counter()
+    network = build(workload)
+    build_s = time.perf_counter() - before
+    network.step()
+    record = {
+        "framework": framework,
+        "version": version,
+        "workload": args.workload,
+        "threads": args.threads,
+        "mode": args.mode,
+        "batch": workload.batch,
+        "dtype": "f32",
+        "first_step_s": round(since_start(), 3),
+        "import_s": round(import_s, 3),
+        "build_s": round(build_s, 3),
+        "compile_s": round(time.perf_counter() - before - build_s, 3),
+        "rss_import_mib": round(rss_import, 1),
+        "loss_first": network.loss(),
+    }
+    print("ready", flush=True)
+    for _ in sys.stdin if args.turns else [None]:
+        switches = usage().ru_nivcsw
+        times = samples(network.step, args.seconds, args.warmup, steps)
+        # The first time, nothing but training has touched memory.
+        record.setdefault("peak_rss_mib", round(usage().ru_maxrss / 1024, 1))
+        record |= {
+            "step_us_median": round(statistics.median(times), 2),
+            "step_us_min": round(times[0], 2),
+            "step_us_p90": round(times[len(times) * 9 // 10], 2),
+            "step_n": len(times),
+            "nivcsw": usage().ru_nivcsw - switches,
+            "load1": round(os.getloadavg()[0], 2),
+            "loss_last": network.loss(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        for key, call in [("infer_b1_us", network.predict_one), ("infer_us", network.predict_batch)]:
+            times = samples(call, args.seconds / 3, min(args.warmup, 0.3))
+            record |= {key: round(statistics.median(times), 2), f"{key}_min": round(times[0], 2)}
+        print(json.dumps(record), flush=True)
