@@ -4,7 +4,7 @@
 use super::{Place, Plan, padded};
 use crate::fuse::Fused;
 use crate::ir::{NodeId, Role};
-use crate::kernel::resolve;
+use crate::kernel::{Way, resolve, way};
 
 /// What a line of the arena holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +73,12 @@ fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
 
 /// What a kernel writes: values that are kept, and scratch.
 fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
-    let kernel = &fused.kernels[index];
-    let memory = &plan.kernels[index];
+    let (graph, kernel, memory) = (&fused.graph, &fused.kernels[index], &plan.kernels[index]);
     let stored = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
-    let mut ids: Vec<NodeId> = stored.chain(kernel.steps.iter().map(|step| step.node)).collect();
+    // A map may be computed again where another kernel keeps it; a reduction always leaves its result.
+    let leaves = |id: &NodeId| matches!(way(graph, *id), Some((_, Way::DownColumns | Way::Everything)));
+    let reduced = kernel.steps.iter().map(|step| step.node).filter(leaves);
+    let mut ids: Vec<NodeId> = stored.chain(reduced).collect();
     ids.sort();
     ids.dedup();
     let mut result: Vec<Part> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
