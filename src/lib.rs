@@ -6,7 +6,8 @@ pub use gradloom_runtime::dataset::{Dataset, DatasetError};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
-pub use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
+pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimiser, RmsProp, Sgd};
+pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{Error, Gradients, Network, Predictor, PredictorBuilder, Session, Trainer};
 pub use ndarray;
 

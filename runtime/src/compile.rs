@@ -12,7 +12,7 @@ use crate::layers::Mode;
 use crate::lower::{check, lower, trainable};
 use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
-use crate::optim::{Optimiser, attach};
+use crate::optim::{Optimisation, attach};
 use crate::plan::{self, Place, Plan};
 use crate::simplify::simplify;
 use crate::stabilise::stabilise;
@@ -42,9 +42,9 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
     /// A step: loss, metrics, gradients and update in one.
-    Train(&'a dyn Optimiser),
-    /// Loss and gradients, in training mode, without an update.
-    Gradients,
+    Train(&'a Optimisation),
+    /// Loss and gradients, in training mode, without an update. The optimisation says what is frozen; without one nothing is.
+    Gradients(Option<&'a Optimisation>),
     /// Loss and metrics in inference mode.
     Evaluate,
     /// Outputs in inference mode.
@@ -110,7 +110,7 @@ pub(crate) fn forward(definition: &'static Definition<'static>, mode: Mode) -> R
 /// The graph for a purpose, before it is simplified.
 fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
-        Purpose::Train(_) | Purpose::Gradients => Mode::Train,
+        Purpose::Train(_) | Purpose::Gradients(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
     };
     let mut graph = forward(definition, mode)?;
@@ -130,10 +130,13 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     if definition.loss.is_none() {
         return Err(BuildError::NoLoss { network: definition.name });
     }
-    let wanted: Vec<usize> = trainable(&graph).collect();
+    let wanted = match purpose {
+        Purpose::Train(how) | Purpose::Gradients(Some(how)) => how.trained(&graph)?,
+        _ => trainable(&graph).collect(),
+    };
     let joint = checked(differentiate(&graph, &wanted));
     Ok(match purpose {
-        Purpose::Train(optimiser) => checked(attach(&joint, optimiser)),
+        Purpose::Train(how) => checked(attach(&joint, how)),
         _ => joint,
     })
 }
@@ -156,7 +159,10 @@ pub fn text(
         Stage::Static => check(definition)?.to_string(),
         Stage::Forward => forward(definition, mode)?.to_string(),
         Stage::Backward if infer => forward(definition, mode)?.to_string(),
-        Stage::Backward => graph_for(definition, Purpose::Gradients)?.to_string(),
+        Stage::Backward => {
+            let how = if let Purpose::Train(how) = purpose { Some(how) } else { None };
+            graph_for(definition, Purpose::Gradients(how))?.to_string()
+        }
         Stage::Simplified => simplified(definition, purpose)?.to_string(),
         Stage::Fused => fuse(&simplified(definition, purpose)?).to_string(),
         Stage::Plan => {

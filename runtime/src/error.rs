@@ -1,5 +1,6 @@
 //! What can go wrong at run time, in words for the user.
 
+use crate::elaborate::words::did_you_mean;
 use crate::network::Place;
 
 /// Why a network could not be built.
@@ -27,6 +28,14 @@ pub enum BuildError {
         wanted: &'static str,
         /// The value.
         actual: String,
+    },
+    /// A parameter group whose pattern names no parameter that is trained.
+    #[error("no trained parameter matches `{pattern}`{}", did_you_mean(closest.as_deref()))]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// A pattern or name that looks like it and names a parameter.
+        closest: Option<String>,
     },
     /// The tensors of a step do not fit the address space.
     #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB")]

@@ -13,6 +13,7 @@ pub mod lower;
 pub mod stabilise;
 pub mod autodiff;
 pub mod interp;
+pub mod schedule;
 pub mod optim;
 pub mod simplify;
 pub mod accumulate;

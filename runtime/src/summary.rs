@@ -13,7 +13,7 @@ use crate::flops::{Flops, by_layer};
 use crate::ir::{Graph, SlotKind};
 use crate::lower::check;
 use crate::network::Definition;
-use crate::optim::Optimiser;
+use crate::optim::Optimisation;
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +40,10 @@ struct Row {
 
 impl Summary {
     /// The table of a network, with the cost of a step if there is an optimiser.
-    pub fn new(
-        definition: &'static Definition<'static>,
-        optimiser: Option<&dyn Optimiser>,
-    ) -> Result<Summary, BuildError> {
+    pub fn new(definition: &'static Definition<'static>, how: Option<&Optimisation>) -> Result<Summary, BuildError> {
         let network = check(definition)?;
         let prediction = simplified(definition, Purpose::Predict)?;
-        let step = optimiser.map(|optimiser| simplified(definition, Purpose::Train(optimiser))).transpose()?;
+        let step = how.map(|how| simplified(definition, Purpose::Train(how))).transpose()?;
         let costs = [costs(&prediction), step.as_ref().map(costs).unwrap_or_default()];
         let of = |path: &str| costs.each_ref().map(|costs| costs.get(path).copied().unwrap_or_default());
         let total = costs.each_ref().map(|costs| costs.values().copied().sum());

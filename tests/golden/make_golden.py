@@ -349,18 +349,34 @@ def optimisers():
     rng = np.random.default_rng(4)
     out = Golden("optimisers", """
 p0 and the gradients g1..g5 are given; p1..p5 are the parameters after each step; then the state after step 5.
-momentum: velocity = momentum * velocity + g; p -= lr * velocity. adam and adamw: m, v without bias correction; adamw first does
-p *= 1 - lr * weight_decay.""")
+momentum: velocity = momentum * velocity + g; p -= lr * velocity. adam and adamw: m, v without bias correction. <name>_l2 has torch's
+coupled weight_decay = `l2` (g + l2 * p); <name>_decay and adamw first do p *= 1 - lr * decay: for other optimisers than AdamW by hand,
+as PyTorch has none. lion: by the formula of Chen et al. 2023, algorithm 2, as PyTorch has none.""")
     p0, gs = normal(rng, 6), [normal(rng, 6, scale=s) for s in (1, 1, 0.5, 2, 0.25)]
     for g in gs:
         g[4] /= 1024        # a small gradient: Adam's steps do not shrink with it
     gs[0][5] = 0.0          # no gradient on the first step
+    o = torch.optim
     adam, moments = dict(beta1=0.9, beta2=0.999, eps=1e-8), dict(m="exp_avg", v="exp_avg_sq")
-    for name, make, settings, state in (
-            ("sgd", lambda p: torch.optim.SGD(p, lr=0.1), dict(lr=0.1), {}),
-            ("momentum", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), dict(lr=0.1, momentum=0.9), dict(velocity="momentum_buffer")),
-            ("adam", lambda p: torch.optim.Adam(p, lr=1e-2), dict(lr=1e-2, **adam), moments),
-            ("adamw", lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.01), dict(lr=1e-2, weight_decay=0.01, **adam), moments)):
+    lion, buffer = dict(beta1=0.9, beta2=0.99), dict(velocity="momentum_buffer")
+    plain = (
+        ("sgd", lambda p, **w: o.SGD(p, lr=0.1, **w), dict(lr=0.1), {}),
+        ("momentum", lambda p, **w: o.SGD(p, lr=0.1, momentum=0.9, **w), dict(lr=0.1, momentum=0.9), buffer),
+        ("nesterov", lambda p, **w: o.SGD(p, lr=0.1, momentum=0.9, nesterov=True, **w), dict(lr=0.1, momentum=0.9), buffer),
+        ("adagrad", lambda p, **w: o.Adagrad(p, lr=1e-2, **w), dict(lr=1e-2, eps=1e-10), dict(sum="sum")),
+        ("rmsprop", lambda p, **w: o.RMSprop(p, lr=1e-2, **w), dict(lr=1e-2, alpha=0.99, eps=1e-8), dict(square="square_avg")),
+        ("rmsprop_centred", lambda p, **w: o.RMSprop(p, lr=1e-2, centered=True, **w), dict(lr=1e-2), dict(square="square_avg", mean="grad_avg")),
+        ("adadelta", lambda p, **w: o.Adadelta(p, lr=1.0, **w), dict(lr=1.0, rho=0.9, eps=1e-6), dict(square="square_avg", delta="acc_delta")),
+        ("adam", lambda p, **w: o.Adam(p, lr=1e-2, **w), dict(lr=1e-2, **adam), moments),
+        ("lion", lambda p, **w: Lion(p, lr=1e-2, **w), dict(lr=1e-2, **lion), dict(m="m")))
+    cases = list(plain) + [
+        ("rmsprop_momentum", lambda p: o.RMSprop(p, lr=1e-2, centered=True, momentum=0.9, eps=0.5), dict(lr=1e-2, momentum=0.9, eps=0.5),
+         dict(square="square_avg", mean="grad_avg", velocity="momentum_buffer")),
+        ("adamw", lambda p: o.AdamW(p, lr=1e-2, weight_decay=0.01), dict(lr=1e-2, decay=0.01, **adam), moments)]
+    for name, make, settings, state in plain:
+        cases.append((f"{name}_l2", lambda p, make=make: make(p, weight_decay=0.5), dict(l2=0.5, **settings), state))
+        cases.append((f"{name}_decay", make, dict(decay=0.5, **settings), state))
+    for name, make, settings, state in cases:
         out.case(name, **settings, p0=p0)
         p = leaf(p0)
         opt = make([p])
@@ -368,6 +384,8 @@ p *= 1 - lr * weight_decay.""")
         for g in gs:
             assert np.array_equal(g, f32(g))
             p.grad = torch.tensor(g)
+            if name.endswith("_decay"):
+                p.data.mul_(1 - settings["lr"] * settings["decay"])
             opt.step()
             steps.append(p.detach().numpy().copy())
         for i, g in enumerate(gs):
@@ -376,6 +394,59 @@ p *= 1 - lr * weight_decay.""")
             out.put(f"p{i + 1}", s)
         for key, name_in_torch in state.items():
             out.put(key, opt.state[p][name_in_torch])
+    out.write()
+
+
+class Lion(torch.optim.Optimizer):
+    def __init__(self, params, lr, weight_decay=0.0):
+        super().__init__(params, dict(lr=lr, l2=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                g = p.grad + group["l2"] * p
+                p -= group["lr"] * torch.sign(0.9 * m + 0.1 * g)
+                m.mul_(0.99).add_(g, alpha=0.01)
+
+
+# ---- schedules -------------------------------------------------------------------------------------------------
+
+def schedules():
+    out = Golden("schedules", """
+The rate of each step under torch's schedulers, moved on after every step. rates: the schedule alone. warm: after 5 steps of LinearLR with
+start_factor = 1 / 6, by SequentialLR (one_cycle: by hand, as SequentialLR spoils OneCycleLR's start). Rates 0.1; step: every 4, factor
+0.5; exponential: 0.9; polynomial: 10 steps, power 2; line: power 1; cosine: 10 steps; cosine_to: to 0.02; one_cycle: 20 steps.""")
+    s = torch.optim.lr_scheduler
+
+    def rates(make, count):
+        opt = torch.optim.SGD([leaf(0.0)], lr=0.1)
+        scheduler = make(opt)
+        found = []
+        for _ in range(count):
+            found.append(opt.param_groups[0]["lr"])
+            opt.step()
+            scheduler.step()
+        return found
+
+    for name, make, count in (
+            ("constant", lambda opt: s.LambdaLR(opt, lambda t: 1.0), 12),
+            ("step", lambda opt: s.StepLR(opt, 4, 0.5), 12),
+            ("exponential", lambda opt: s.ExponentialLR(opt, 0.9), 12),
+            ("polynomial", lambda opt: s.PolynomialLR(opt, 10, 2.0), 13),
+            ("line", lambda opt: s.PolynomialLR(opt, 10, 1.0), 13),
+            ("cosine", lambda opt: s.CosineAnnealingLR(opt, 10), 11),
+            ("cosine_to", lambda opt: s.CosineAnnealingLR(opt, 10, 0.02), 11),
+            ("one_cycle", lambda opt: s.OneCycleLR(opt, 0.1, total_steps=20, cycle_momentum=False), 19)):
+        alone = rates(make, count)
+        warm = [alone[0] * (t + 1) / 6 for t in range(5)] + alone
+        if name != "one_cycle":
+            start = lambda opt: s.LinearLR(opt, 1 / 6, total_iters=5)
+            torchs = rates(lambda opt: s.SequentialLR(opt, [start(opt), make(opt)], milestones=[5]), count + 5)
+            # SequentialLR starts the cosine by its recursive form, which is the closed one up to rounding.
+            assert np.allclose(warm, torchs, rtol=1e-12, atol=1e-17), (name, warm, torchs)
+        out.case(name, rates=alone, warm=warm)
     out.write()
 
 
@@ -490,5 +561,5 @@ batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's ro
 
 
 if __name__ == "__main__":
-    for make in (activations, scalars, losses, metrics, batch_norm, layers, optimisers, elementary, network):
+    for make in (activations, scalars, losses, metrics, batch_norm, layers, optimisers, schedules, elementary, network):
         make()

@@ -150,7 +150,23 @@ impl<'a> Reference<'a> {
 
     /// Whether every result of a run is within its bound; the first that is not, in words.
     pub fn compare(&self, results: &Results) -> Result<(), String> {
-        results.values.iter().try_for_each(|(role, actual)| {
+        self.compare_some(results, |_| true)
+    }
+
+    /// The same of the results that no comparison decides, which are as good next to a kink.
+    pub fn compare_undecided(&self, results: &Results) -> Result<(), String> {
+        let mut decided = vec![false; self.graph.nodes.len()];
+        for id in self.graph.ids() {
+            let node = &self.graph[id];
+            let compares = matches!(node.op, Op::Compare(_));
+            decided[id.index()] = compares || node.operands.iter().any(|x| decided[x.index()]);
+        }
+        let decides = |role: &Role| self.graph.output(role).is_some_and(|node| decided[node.index()]);
+        self.compare_some(results, |role| !decides(role))
+    }
+
+    fn compare_some(&self, results: &Results, wanted: impl Fn(&Role) -> bool) -> Result<(), String> {
+        results.values.iter().filter(|(role, _)| wanted(role)).try_for_each(|(role, actual)| {
             let node = self.graph.output(role).ok_or_else(|| format!("the reference has no {role:?}"))?;
             self.compare_one(role, node, actual)
         })

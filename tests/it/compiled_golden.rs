@@ -1,13 +1,13 @@
 //! Compiled code against values of PyTorch: optimisers, batch norm, and a network in training.
 
 use gradloom::ndarray::{Array1, Array2, ArrayD, IxDyn};
-use gradloom::{Adam, AdamW, Optimiser, Session, Sgd, network};
+use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Lion, RmsProp, Schedule, Session, Sgd, network};
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
-use gradloom_runtime::optim::attach;
+use gradloom_runtime::optim::{Optimisation, attach, fill};
 
 use crate::bound::Bound;
 use crate::compiled::{Compiled, Results};
@@ -27,16 +27,29 @@ fn updated(graph: &Graph, results: &Results, params: &[Tensor]) -> Vec<Tensor> {
     params.iter().enumerate().map(next).collect()
 }
 
-fn optimiser(case: &Case) -> Box<dyn Optimiser> {
+/// The optimiser of a block, whose name may end in `_l2` or `_decay`: then it has that weight decay.
+fn optimiser(case: &Case) -> Optimisation {
     let number = |key: &str| case.get(key).number();
-    match case.name.as_str() {
-        "sgd" => Box::new(Sgd::new(number("lr"))),
-        "momentum" => Box::new(Sgd::new(number("lr")).momentum(number("momentum"))),
-        "adam" => Box::new(Adam::new(number("lr")).betas(number("beta1"), number("beta2")).eps(number("eps"))),
-        "adamw" => {
-            let adam = AdamW::new(number("lr")).betas(number("beta1"), number("beta2")).eps(number("eps"));
-            Box::new(adam.decay(number("weight_decay")))
+    let setting = |key: &str| case.find(key).map_or(0.0, Tensor::number);
+    let (rate, l2, decay) = (number("lr"), setting("l2"), setting("decay"));
+    let stem = case.name.trim_end_matches("_l2").trim_end_matches("_decay");
+    match stem {
+        "sgd" => Sgd::new(rate).l2(l2).decay(decay).into(),
+        "momentum" => Sgd::new(rate).momentum(number("momentum")).l2(l2).decay(decay).into(),
+        "nesterov" => Sgd::new(rate).momentum(number("momentum")).nesterov().l2(l2).decay(decay).into(),
+        "adagrad" => AdaGrad::new(rate).eps(number("eps")).l2(l2).decay(decay).into(),
+        "rmsprop" => RmsProp::new(rate).alpha(number("alpha")).eps(number("eps")).l2(l2).decay(decay).into(),
+        "rmsprop_centred" => RmsProp::new(rate).centred().l2(l2).decay(decay).into(),
+        "rmsprop_momentum" => RmsProp::new(rate).centred().momentum(number("momentum")).eps(number("eps")).into(),
+        "adadelta" => AdaDelta::new(rate).rho(number("rho")).eps(number("eps")).l2(l2).decay(decay).into(),
+        "adam" | "adamw" => {
+            let (beta1, beta2, eps) = (number("beta1"), number("beta2"), number("eps"));
+            match stem {
+                "adam" => Adam::new(rate).betas(beta1, beta2).eps(eps).l2(l2).decay(decay).into(),
+                _ => AdamW::new(rate).betas(beta1, beta2).eps(eps).decay(decay).into(),
+            }
         }
+        "lion" => Lion::new(rate).betas(number("beta1"), number("beta2")).l2(l2).decay(decay).into(),
         other => panic!("no optimiser `{other}`"),
     }
 }
@@ -44,19 +57,20 @@ fn optimiser(case: &Case) -> Box<dyn Optimiser> {
 #[test]
 fn optimisers_make_the_steps_of_pytorch() {
     for case in GoldenFile::read("optimisers").cases() {
-        let optimiser = optimiser(case);
+        let how = optimiser(case);
         // The loss is sum(p * g), so the gradient is g.
         let mut b = Builder::new(Graph::default());
         let p = handmade::parameter(&mut b, "p", &case.get("p0").shape);
         handmade::weighted_loss(&mut b, p);
-        let graph = attach(&differentiate(&b.finish(), &[0]), &*optimiser);
+        let graph = attach(&differentiate(&b.finish(), &[0]), &how);
         let mut compiled = Compiled::new(&graph, 1);
         let mut params = vec![case.get("p0").clone()];
         let zero = Tensor::floats(&params[0].shape, vec![0.0; params[0].as_floats().len()]);
         params.resize(graph.slots.params.len(), zero);
         for step in 1..=5 {
-            let mut scalars = vec![0.0; optimiser.scalars().len()];
-            optimiser.values(optimiser.rate(), step, &mut scalars);
+            let mut scalars = vec![0.0; graph.slots.scalars.len()];
+            let rate = how.optimiser.settings().rate.rate(step - 1);
+            fill(&graph.slots.scalars, &*how.optimiser, rate, step, &mut scalars);
             let scalars = scalars.into_iter().map(f64::from).collect();
             let values = Values { inputs: vec![case.get(&format!("g{step}")).clone()], params, scalars };
             let results = compiled.run(1, &values);
@@ -68,6 +82,29 @@ fn optimisers_make_the_steps_of_pytorch() {
         for (slot, value) in graph.slots.params.iter().zip(&params).skip(1) {
             let key = slot.name.rsplit('.').next().expect("a split has a last part");
             ROUNDED.check(&format!("{} {key}", case.name), value.as_floats(), case.floats(key));
+        }
+    }
+}
+
+#[test]
+fn schedules_have_the_rates_of_pytorch() {
+    let file = GoldenFile::read("schedules");
+    let schedules = [
+        ("constant", Schedule::constant(0.1)),
+        ("step", Schedule::step(0.1, 4, 0.5)),
+        ("exponential", Schedule::exponential(0.1, 0.9)),
+        ("polynomial", Schedule::polynomial(0.1, 10, 2.0)),
+        ("line", Schedule::polynomial(0.1, 10, 1.0)),
+        ("cosine", Schedule::cosine(0.1, 10)),
+        ("cosine_to", Schedule::cosine(0.1, 10).to(0.02)),
+        ("one_cycle", Schedule::one_cycle(0.1, 20)),
+    ];
+    for (name, schedule) in schedules {
+        let case = file.case(name);
+        for (key, schedule) in [("rates", schedule), ("warm", schedule.warm_up(5))] {
+            let expected = case.floats(key);
+            let rates: Vec<f64> = (0..expected.len() as u64).map(|t| schedule.rate(t)).collect();
+            Bound { relative: 1e-12, absolute: 1e-17 }.check(&format!("{name}: {key}"), &rates, expected);
         }
     }
 }

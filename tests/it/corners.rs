@@ -4,7 +4,7 @@
 //! Each is compared with the interpreter like a random network, for batches of one row, of a block and of several.
 
 use gradloom::{AdamW, Network, Sgd, network};
-use gradloom_runtime::optim::Optimiser;
+use gradloom_runtime::optim::Optimisation;
 use proptest::test_runner::TestCaseError;
 
 use super::random::compare_programs;
@@ -57,8 +57,8 @@ pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
     for batches in batches {
         let batches = batches.map(|rows: usize| rows.max(least_rows));
         for momentum in [true, false] {
-            let optimiser = || -> Box<dyn Optimiser> {
-                if momentum { Box::new(Sgd::new(0.1).momentum(0.9)) } else { Box::new(AdamW::new(0.01).decay(0.1)) }
+            let optimiser = || -> Optimisation {
+                if momentum { Sgd::new(0.1).momentum(0.9).into() } else { AdamW::new(0.01).decay(0.1).into() }
             };
             let tried = (0..6).map(|seed| compare_programs(N::DEFINITION, optimiser(), &batches, seed));
             let result = tried.into_iter().find(|result| !matches!(result, Err(TestCaseError::Reject(_))));

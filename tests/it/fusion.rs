@@ -35,7 +35,7 @@ network! {
 }
 
 fn trained<N: Network>() -> Fused {
-    fuse(&simplified(N::DEFINITION, Purpose::Train(&Sgd::new(0.1))).expect("the network is sound"))
+    fuse(&simplified(N::DEFINITION, Purpose::Train(&Sgd::new(0.1).into())).expect("the network is sound"))
 }
 
 fn inferred<N: Network>() -> Fused {

@@ -8,7 +8,7 @@ use gradloom_runtime::kernel::Domain;
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::Optimiser;
+use gradloom_runtime::optim::Optimisation;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::Dim;
 use insta::assert_snapshot;
@@ -27,8 +27,8 @@ network! {
 }
 
 /// The kernels of a training step.
-fn trained(definition: &'static Definition<'static>, optimiser: &dyn Optimiser) -> Fused {
-    fuse(&simplified(definition, Purpose::Train(optimiser)).expect("the network is sound"))
+fn trained(definition: &'static Definition<'static>, how: impl Into<Optimisation>) -> Fused {
+    fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
 }
 
 /// Algorithm 1, line by line: mini-batch mean, mini-batch variance, normalise, scale and shift.
@@ -57,7 +57,7 @@ fn batch_norm_in_training_reads_like_algorithm_1() {
 /// Section 3: the sums over dy and over dy (x - mean), the numbers one a column, then dx. Beside it the running statistics.
 #[test]
 fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
-    let fused = trained(Norm::DEFINITION, &Sgd::new(0.1));
+    let fused = trained(Norm::DEFINITION, Sgd::new(0.1));
     let text = fused.to_string();
     let (_, backward) = text.split_once("check that the loss is finite\n").expect("a training step checks its loss");
     let of_layer = backward.lines().filter(|line| line.starts_with("kernel") || line.ends_with("# batch_norm1"));
@@ -122,7 +122,7 @@ fn passes(fused: &Fused, layer: &str, columns: usize) -> (usize, usize) {
 #[test]
 fn batch_norm_takes_two_passes_forward_and_two_backward() {
     for definition in [Norm::DEFINITION, TanhNorm::DEFINITION] {
-        let fused = trained(definition, &Adam::new(1e-3));
+        let fused = trained(definition, Adam::new(1e-3));
         assert_eq!(passes(&fused, "batch_norm1", 4), (2, 2), "{fused}");
     }
 }
@@ -130,7 +130,7 @@ fn batch_norm_takes_two_passes_forward_and_two_backward() {
 #[test]
 fn batch_norm_forward_keeps_its_input_and_the_activation_behind_it() {
     for definition in [Norm::DEFINITION, TanhNorm::DEFINITION] {
-        let fused = trained(definition, &Adam::new(1e-3));
+        let fused = trained(definition, Adam::new(1e-3));
         let check = fused.check.expect("a training step checks its loss");
         let domain = Domain { rows: Dim::B, cols: 4 };
         let kernels = fused.kernels[..check].iter().filter(|kernel| kernel.domain == domain);
@@ -161,10 +161,10 @@ fn kernels_at(fused: &Fused, slot: usize) -> Vec<usize> {
 
 #[test]
 fn an_optimiser_passes_once_over_its_state() {
-    let optimisers: [&dyn Optimiser; 2] = [&Adam::new(1e-3), &Sgd::new(0.1).momentum(0.9)];
+    let optimisers: [fn() -> Optimisation; 2] = [|| Adam::new(1e-3).into(), || Sgd::new(0.1).momentum(0.9).into()];
     let definitions = [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION];
     for (optimiser, definition) in optimisers.into_iter().flat_map(|one| definitions.map(|other| (one, other))) {
-        let fused = trained(definition, optimiser);
+        let fused = trained(definition, optimiser());
         for (slot, param) in fused.graph.slots.params.iter().enumerate() {
             let state = matches!(param.kind, SlotKind::Optimiser(_));
             let passes = kernels_at(&fused, slot);
@@ -176,7 +176,7 @@ fn an_optimiser_passes_once_over_its_state() {
 #[test]
 fn the_gradient_of_a_weight_is_never_in_memory() {
     for definition in [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION] {
-        let fused = trained(definition, &Adam::new(1e-3));
+        let fused = trained(definition, Adam::new(1e-3));
         for kernel in &fused.kernels {
             let weight = kernel.product.filter(|_| !kernel.domain.rows.is_batch());
             assert!(!kernel.stores.iter().any(|store| Some(store.node) == weight), "{fused}");

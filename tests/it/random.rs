@@ -6,11 +6,11 @@ use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Tensor, Values};
-use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind};
+use gradloom_runtime::ir::{Graph, ParamSlot, Role, SlotKind};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::{Optimiser, attach};
+use gradloom_runtime::optim::{Optimisation, attach, fill};
 use gradloom_runtime::types::DType;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -37,7 +37,7 @@ fn run(cases: u32, most: usize, from_environment: bool) {
         Ok(()) => {}
         Err(TestError::Fail(reason, spec)) => {
             let definition = spec.definition();
-            let purpose = Purpose::Train(&*spec.optimiser());
+            let purpose = Purpose::Train(&spec.optimiser());
             let kernels = simplified(definition, purpose).map(|graph| fuse(&graph).to_string());
             panic!(
                 "{reason}\n{spec:?}\n{}\n\n{}",
@@ -66,20 +66,20 @@ fn check(spec: &Spec) -> Result<(), TestCaseError> {
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others.
 pub fn compare_programs(
     definition: &'static Definition<'static>,
-    optimiser: Box<dyn Optimiser>,
+    optimiser: Optimisation,
     batches: &[usize],
     seed: u64,
 ) -> Result<(), TestCaseError> {
     // The joint graph with everything that can be asked for is the reference of all programs of training.
     let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
     let joint = differentiate(&forward, &trainable(&forward).collect::<Vec<usize>>());
-    let mut training = attach(&joint, &*optimiser);
+    let mut training = attach(&joint, &optimiser);
     let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
     training.outputs.extend(gradients.cloned());
     let inference = lower(definition, Mode::Infer).map_err(|error| TestCaseError::reject(error.to_string()))?;
 
     let drawn: Vec<(usize, Values)> =
-        batches.iter().map(|&batch| (batch, values(&training, &*optimiser, batch, seed))).collect();
+        batches.iter().map(|&batch| (batch, values(&training, &optimiser, batch, seed))).collect();
     compare(&training, &[joint, update(&training)], &drawn)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
@@ -121,7 +121,7 @@ fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> 
 }
 
 /// Values as they may occur in training: weights as initialised, other parameters near theirs, an optimiser with a history.
-fn values(graph: &Graph, optimiser: &dyn Optimiser, batch: usize, seed: u64) -> Values {
+fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 2);
     let mut params: Vec<Tensor> = Vec::new();
     for (index, slot) in graph.slots.params.iter().enumerate() {
@@ -139,13 +139,9 @@ fn values(graph: &Graph, optimiser: &dyn Optimiser, batch: usize, seed: u64) -> 
         }
     });
     let inputs = inputs.collect();
-    let mut own = vec![0.0; optimiser.scalars().len()];
-    optimiser.values(optimiser.rate(), STEP, &mut own);
-    let due = graph.slots.scalars.iter().filter_map(|slot| match slot {
-        ScalarSlot::Due { every, .. } => Some(f64::from(u8::from((STEP - 1).is_multiple_of(*every)))),
-        ScalarSlot::Optimiser(_) => None,
-    });
-    let scalars = due.chain(own.into_iter().map(f64::from)).collect();
+    let mut scalars = vec![0.0; graph.slots.scalars.len()];
+    fill(&graph.slots.scalars, &*how.optimiser, how.optimiser.settings().rate.rate(STEP - 1), STEP, &mut scalars);
+    let scalars = scalars.into_iter().map(f64::from).collect();
     draw::singles(&Values { inputs, params, scalars })
 }
 
@@ -153,7 +149,8 @@ fn param(slot: &ParamSlot, index: usize, seed: u64, random: &mut Random) -> Tens
     let len = slot.shape.iter().product();
     let mut start = vec![0.0f32; len];
     slot.init.fill(&mut start, seed, index as u64);
-    let second_moment = slot.name.ends_with(".v") || slot.name.ends_with("running_var");
+    let squares = [".v", ".sum", ".square", ".delta", "running_var"];
+    let second_moment = squares.iter().any(|end| slot.name.ends_with(end));
     let around = |x: f32, random: &mut Random| match slot.kind {
         SlotKind::Weight | SlotKind::Fixed => f64::from(x),
         _ if second_moment => 0.5 + random.uniform(),

@@ -4,7 +4,7 @@ use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::initialisers::{self, Initialiser};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Port, Stage};
-use gradloom_runtime::optim::{Adam, AdamW, Optimiser, Sgd};
+use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimisation, RmsProp, Sgd};
 use gradloom_runtime::types::{DType, Dim, Shape};
 use proptest::collection::vec;
 use proptest::option;
@@ -79,7 +79,7 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let loss = [CrossEntropy, CrossEntropy, Smoothed, Weighted, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
     let loss = prop::sample::select(loss.to_vec());
     let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
-    let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..4usize, 1..=most, 0.0..1.0, any::<u64>());
+    let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..12usize, 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|((input, first, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
         input,
         first,
@@ -144,12 +144,23 @@ impl Spec {
         [most, least + ((most - least) as f64 * self.share) as usize]
     }
 
-    pub fn optimiser(&self) -> Box<dyn Optimiser> {
+    pub fn optimiser(&self) -> Optimisation {
         match self.optimiser {
-            0 => Box::new(Sgd::new(0.1)),
-            1 => Box::new(Sgd::new(0.05).momentum(0.9)),
-            2 => Box::new(Adam::new(1e-2)),
-            _ => Box::new(AdamW::new(1e-2).decay(0.1)),
+            0 => Sgd::new(0.1).into(),
+            1 => Sgd::new(0.05).momentum(0.9).into(),
+            2 => Sgd::new(0.05).momentum(0.9).nesterov().l2(0.1).into(),
+            3 => AdaGrad::new(1e-2).into(),
+            4 => RmsProp::new(1e-2).into(),
+            5 => RmsProp::new(1e-2).centred().momentum(0.9).decay(0.1).into(),
+            6 => AdaDelta::new(1.0).into(),
+            7 => Adam::new(1e-2).into(),
+            8 => AdamW::new(1e-2).decay(0.1).into(),
+            9 => Lion::new(1e-2).decay(0.1).into(),
+            10 => Optimisation { clip_norm: Some(0.5), clip_value: Some(0.1), ..Adam::new(1e-2).l2(0.1).into() },
+            _ => {
+                let groups = vec![Group::new("*.weight").rate_factor(0.1).decay(0.2), Group::new("*").l2(0.1)];
+                Optimisation { clip_norm: Some(0.5), groups, ..Sgd::new(0.1).momentum(0.9).decay(0.1).into() }
+            }
         }
     }
 

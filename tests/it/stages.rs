@@ -372,7 +372,7 @@ fn every_network_compiles_for_aarch64() {
         Rows::DEFINITION,
         Everything::DEFINITION,
     ] {
-        for purpose in [Purpose::Train(&Adam::new(0.1)), Purpose::Evaluate, Purpose::Predict] {
+        for purpose in [Purpose::Train(&Adam::new(0.1).into()), Purpose::Evaluate, Purpose::Predict] {
             let graph = simplified(definition, purpose).expect("the network is sound");
             let isa = isa_by_name("aarch64-unknown-linux-gnu").expect("tests have Cranelift's aarch64");
             let text = text_for(&fuse(&graph), 32, Text::Asm, isa);

@@ -66,11 +66,11 @@ fn products_sums_and_functions_count_as_their_formulas_say() {
     let forward = |layer: &str| cost(Purpose::Predict, layer).each;
     let (first, second) = (2 * 5 * 7, 2 * 7 * 3);
     assert_eq!([forward("dense1"), forward("tanh1"), forward("dense2")], [first + 7, 7, second]);
-    let step = |layer: &str| cost(Purpose::Gradients, layer).each;
+    let step = |layer: &str| cost(Purpose::Gradients(None), layer).each;
     // Backwards the first layer has no gradient of its input, and sums that of its bias; tanh has 1 - y^2, one product of its
     // own and one rounding less where it is a `mul_add`.
     assert_eq!([step("dense1"), step("dense2")], [2 * first + 7 + 7, 3 * second]);
-    let sgd = Sgd::new(0.1);
+    let sgd = Sgd::new(0.1).into();
     let update = |param: &str| cost(Purpose::Train(&sgd), param);
     // One `mul_add` for each parameter, whatever the batch.
     assert_eq!((update("dense1.weight").each, update("dense1.weight").once), (0, 2 * 5 * 7));

@@ -170,10 +170,18 @@ pub struct InputSlot {
 }
 
 /// A number that may change from step to step without recompiling.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ScalarSlot {
-    /// A number of the optimiser's, by its name: `rate`.
-    Optimiser(&'static str),
+    /// A number of the optimiser's, by its name: `rate`, at so many times the learning rate. An optimiser's numbers follow
+    /// one another.
+    Optimiser(&'static str, f64),
+    /// What decoupled decay leaves of a parameter: `1 - rate factor decay`.
+    Keep {
+        /// The share taken off, times the rate.
+        decay: f64,
+        /// The multiple of the learning rate.
+        factor: f64,
+    },
     /// Whether the running statistics of a layer are due: 1 on steps 1, `every` + 1, ..., otherwise 0.
     Due {
         /// The path of the layer.

@@ -122,9 +122,15 @@ pub(crate) fn constant(value: f64) -> String {
 /// A run-time scalar by its name.
 pub(crate) fn scalar(slot: &ScalarSlot) -> String {
     match slot {
-        ScalarSlot::Optimiser(name) => (*name).to_string(),
+        ScalarSlot::Optimiser(name, factor) => format!("{name}{}", at(*factor)),
+        ScalarSlot::Keep { decay, factor } => format!("keep({decay}){}", at(*factor)),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
     }
+}
+
+/// At which multiple of the learning rate, if at another than 1.
+fn at(factor: f64) -> String {
+    if factor == 1.0 { String::new() } else { format!("@{factor}") }
 }
 
 fn compare(cmp: Cmp) -> &'static str {

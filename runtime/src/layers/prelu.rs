@@ -9,8 +9,8 @@ use crate::scalar::Cmp;
 ///
 /// - Value: `x` above 0, else `slope x`; NaN passes
 /// - Shapes: `f32[S] -> f32[S]`
-/// - Parameters: `slope []`, one number for the whole layer, 0.25 at first; it is no weight, so `AdamW` leaves it out
-///   of the decay
+/// - Parameters: `slope []`, one number for the whole layer, 0.25 at first; weight decay takes it along unless
+///   a group such as `*.slope` excludes it
 /// - Gradient: by `x`: 1 above 0, else `slope`; by `slope`: the sum of `x` where it is not above 0
 /// - A stage only, no function of expressions, since it owns a parameter
 /// - Source: He et al. 2015, equation 1

@@ -2,26 +2,42 @@
 //!
 //! In: a graph with gradients. Out: the graph with, for each gradient, the next parameter and the next state in its
 //! place. What varies from step to step (learning rate, bias corrections) enters as run-time scalars, computed on the host
-//! in f64, so that nothing recompiles.
+//! in f64, so that nothing recompiles. An optimiser is a file here; what all share (decay, clipping, groups) is outside of
+//! them, in [`attach`].
 
+mod ada_delta;
+mod ada_grad;
 mod adam;
+mod adam_w;
+mod attach;
+mod group;
+mod lion;
+mod optimisation;
+mod rms_prop;
 mod sgd;
 
 use std::fmt::Debug;
-use std::rc::Rc;
 
 use crate::error::BuildError;
-use crate::init::Init;
-use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::ir::{Builder, NodeId};
+use crate::schedule::Schedule;
 
-pub use adam::{Adam, AdamW};
+pub use ada_delta::AdaDelta;
+pub use ada_grad::AdaGrad;
+pub use adam::Adam;
+pub use adam_w::AdamW;
+pub use attach::{attach, fill};
+pub use group::Group;
+pub use lion::Lion;
+pub use optimisation::Optimisation;
+pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
 /// A rule that turns gradients into updates.
 pub trait Optimiser: Debug + Send {
-    /// The learning rate that training starts with.
-    fn rate(&self) -> f64;
-    /// Says which setting is out of range, if one is.
+    /// The learning rate and the weight decay.
+    fn settings(&self) -> &Settings;
+    /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
     /// What is remembered of each parameter, by name; zero at first.
     fn state(&self) -> &'static [&'static str];
@@ -29,16 +45,34 @@ pub trait Optimiser: Debug + Send {
     fn scalars(&self) -> &'static [&'static str];
     /// Their values at a step, counted from 1, in the order of `scalars`.
     fn values(&self, rate: f64, step: u64, values: &mut [f32]);
-    /// Adds the update of one parameter to the graph: its next value, then the next state.
+    /// Adds the update of one parameter to the graph: its next value, then the next state. Weight decay is done before.
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>);
+}
+
+/// What every optimiser has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The learning rate.
+    pub rate: Schedule,
+    /// Added to the gradient: so many times the parameter. Finite and at least 0.
+    pub l2: f64,
+    /// The share of a parameter, times the learning rate, that each step takes off it first. Finite and at least 0.
+    pub decay: f64,
+}
+
+impl Settings {
+    /// Without decay.
+    pub fn new(rate: impl Into<Schedule>) -> Settings {
+        Settings { rate: rate.into(), l2: 0.0, decay: 0.0 }
+    }
 }
 
 /// What an update is made from; all tensors have the parameter's shape.
 #[derive(Debug)]
 pub struct At<'a> {
-    /// The parameter.
+    /// The parameter, with decoupled decay taken off.
     pub param: NodeId,
-    /// The gradient of the loss.
+    /// The gradient of the loss, clipped and with L2 decay added.
     pub gradient: NodeId,
     /// The state, in the order of `Optimiser::state`.
     pub state: &'a [NodeId],
@@ -46,45 +80,33 @@ pub struct At<'a> {
     pub scalars: &'a [NodeId],
 }
 
-/// Replaces every gradient of the graph by the updates that follow from it.
-pub fn attach(graph: &Graph, optimiser: &dyn Optimiser) -> Graph {
-    let mut b = Builder::new(graph.clone());
-    let slots = &mut b.graph_mut().slots;
-    let first = slots.scalars.len();
-    slots.scalars.extend(optimiser.scalars().iter().map(|name| ScalarSlot::Optimiser(name)));
-    b.enter(Rc::from("optimiser"));
-    let scalars: Vec<NodeId> = (0..optimiser.scalars().len()).map(|index| b.scalar(first + index)).collect();
+/// The settings that every optimiser has, as methods.
+macro_rules! settings {
+    ($optimiser:ident) => {
+        impl $optimiser {
+            /// L2 regularisation, as `weight_decay` of most of PyTorch's optimisers: adds `l2 p` to the gradient, the
+            /// gradient of `l2 / 2` times the sum of squares, before the optimiser sees it. Finite and at least 0; on every
+            /// parameter that no [`Group`](crate::optim::Group) excludes.
+            pub fn l2(self, l2: f64) -> $optimiser {
+                $optimiser { settings: Settings { l2, ..self.settings }, ..self }
+            }
 
-    let outputs = std::mem::take(&mut b.graph_mut().outputs);
-    for output in outputs {
-        match output.role {
-            Role::Gradient(param) => update(&mut b, optimiser, param, output.node, &scalars),
-            _ => b.graph_mut().outputs.push(output),
+            /// Decoupled weight decay (Loshchilov & Hutter 2019): `p -= rate decay p` at the beginning of each step, of
+            /// which the optimiser's state sees nothing. Finite and at least 0; on every parameter that no
+            /// [`Group`](crate::optim::Group) excludes.
+            pub fn decay(self, decay: f64) -> $optimiser {
+                $optimiser { settings: Settings { decay, ..self.settings }, ..self }
+            }
         }
-    }
-    b.finish()
+    };
 }
+use settings;
 
-fn update(b: &mut Builder, optimiser: &dyn Optimiser, param: usize, gradient: NodeId, scalars: &[NodeId]) {
-    let slot = b.graph().slots.params[param].clone();
-    b.enter(Rc::from(slot.name.as_str()));
-    let mut indices = vec![param];
-    let mut state = Vec::new();
-    for name in optimiser.state() {
-        let name = format!("{}.{name}", slot.name);
-        let params = &mut b.graph_mut().slots.params;
-        let (init, kind) = (Init::Constant(0.0), SlotKind::Optimiser(param));
-        params.push(ParamSlot { name, shape: slot.shape.clone(), init, kind });
-        indices.push(params.len() - 1);
-        state.push(b.param(indices[indices.len() - 1]));
-    }
-    let param = b.param(param);
-    let shape = b.shape(param);
-    let scalars: Vec<NodeId> = scalars.iter().map(|&scalar| b.spread(scalar, &shape)).collect();
-    let (next, next_state) = optimiser.update(b, &At { param, gradient, state: &state, scalars: &scalars });
-    for (index, node) in indices.into_iter().zip(std::iter::once(next).chain(next_state)) {
-        b.graph_mut().outputs.push(Output { role: Role::Update(index), node });
-    }
+/// A running mean: `kept old + (1 - kept) new`.
+fn moment(b: &mut Builder, old: NodeId, new: NodeId, kept: f64) -> NodeId {
+    let old = b.scale(old, kept);
+    let new = b.scale(new, 1.0 - kept);
+    b.add(old, new)
 }
 
 /// A setting that must lie in `0 <= value < limit`.
@@ -93,9 +115,4 @@ fn within(name: &'static str, value: f64, limit: f64, wanted: &'static str) -> R
         true => Ok(()),
         false => Err(BuildError::Setting { name, wanted, actual: value.to_string() }),
     }
-}
-
-/// A learning rate: positive and finite, or zero to hold everything still.
-pub(crate) fn check_rate(rate: f64) -> Result<(), BuildError> {
-    within("learning rate", rate, f64::INFINITY, "a finite number of at least 0")
 }

@@ -1,37 +1,54 @@
 //! Gradient descent on batches, plain and with momentum.
 
-use super::{At, Optimiser, check_rate, within};
+use super::{At, Optimiser, Settings, settings, within};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
+use crate::schedule::Schedule;
 
-/// Stochastic gradient descent: `p -= rate g`. With momentum: `v = momentum v + g; p -= rate v`
-/// (Polyak 1964; Sutskever et al. 2013). State: `velocity`, only with momentum.
+/// Stochastic gradient descent: `p -= rate g` (Robbins & Monro 1951). With momentum: `v = momentum v + g; p -= rate v`
+/// (Polyak 1964); Nesterov's: `p -= rate (g + momentum v)` with the new `v` (Sutskever et al. 2013, section 2, in the form
+/// of PyTorch). State: `velocity`, only with momentum.
+///
+/// On a batch that is the whole set it is gradient descent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    rate: f64,
+    settings: Settings,
     momentum: f64,
+    nesterov: bool,
 }
 
 impl Sgd {
     /// Plain descent with this learning rate.
-    pub fn new(rate: f64) -> Sgd {
-        Sgd { rate, momentum: 0.0 }
+    pub fn new(rate: impl Into<Schedule>) -> Sgd {
+        Sgd { settings: Settings::new(rate), momentum: 0.0, nesterov: false }
     }
 
     /// How much of the last step's velocity is kept, from 0 up to but not including 1.
     pub fn momentum(self, momentum: f64) -> Sgd {
         Sgd { momentum, ..self }
     }
+
+    /// Looks ahead along the velocity; needs momentum above 0.
+    pub fn nesterov(self) -> Sgd {
+        Sgd { nesterov: true, ..self }
+    }
 }
 
+settings!(Sgd);
+
 impl Optimiser for Sgd {
-    fn rate(&self) -> f64 {
-        self.rate
+    fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        check_rate(self.rate)?;
-        within("momentum", self.momentum, 1.0, "at least 0 and below 1")
+        within("momentum", self.momentum, 1.0, "at least 0 and below 1")?;
+        match self.nesterov && self.momentum == 0.0 {
+            true => {
+                Err(BuildError::Setting { name: "Nesterov's momentum", wanted: "above 0", actual: "0".to_string() })
+            }
+            false => Ok(()),
+        }
     }
 
     fn state(&self) -> &'static [&'static str] {
@@ -51,8 +68,13 @@ impl Optimiser for Sgd {
         let mut direction = at.gradient;
         if let [velocity] = *at.state {
             let kept = b.scale(velocity, self.momentum);
-            direction = b.add(kept, at.gradient);
-            state.push(direction);
+            let velocity = b.add(kept, at.gradient);
+            direction = velocity;
+            if self.nesterov {
+                let ahead = b.scale(velocity, self.momentum);
+                direction = b.add(at.gradient, ahead);
+            }
+            state.push(velocity);
         }
         let step = b.mul(at.scalars[0], direction);
         (b.sub(at.param, step), state)

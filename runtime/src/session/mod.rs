@@ -22,12 +22,13 @@ use ndarray::ArrayViewD;
 
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
-use crate::ir::{Role, ScalarSlot, SlotKind};
+use crate::ir::{Role, SlotKind};
 use crate::lower::check;
 use crate::memory::{Memory, Params};
 use crate::network::Definition;
-use crate::optim::{Optimiser, check_rate};
+use crate::optim::{self, Optimisation};
 use crate::plan::Place;
+use crate::schedule::{Schedule, check_rate};
 use crate::tensor::Tensor;
 use buffer::Buffer;
 use feed::Feed;
@@ -74,9 +75,9 @@ pub struct Report<'a> {
 /// A network that is trained and asked.
 #[derive(Debug)]
 pub struct Session<N> {
-    optimiser: Box<dyn Optimiser>,
+    how: Optimisation,
     max_batch: usize,
-    rate: f64,
+    rate: Schedule,
     steps: u64,
     train: Program,
     gradients: Option<Program>,
@@ -95,17 +96,17 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(optimiser: Box<dyn Optimiser>, max_batch: usize, seed: u64) -> Result<Session<N>, BuildError> {
-        optimiser.check()?;
-        let train = Program::new(N::DEFINITION, Purpose::Train(&*optimiser), max_batch)?;
+    fn new(how: Optimisation, max_batch: usize, seed: u64) -> Result<Session<N>, BuildError> {
+        how.check()?;
+        let train = Program::new(N::DEFINITION, Purpose::Train(&how), max_batch)?;
         let no_memory = || BuildError::NoMemory { max_batch };
         let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         fill(params.floats_mut(), &train, seed);
         Ok(Session {
-            rate: optimiser.rate(),
-            optimiser,
+            rate: how.optimiser.settings().rate,
+            how,
             max_batch,
             steps: 0,
             params,
@@ -142,7 +143,7 @@ impl<N: Network> Session<N> {
         Ok(N::step(&Report { loss, metrics: &self.metrics }))
     }
 
-    /// The gradients of the loss on a batch, in training mode; nothing is updated. The first call compiles a program of its
+    /// The gradients of the loss on a batch, in training mode, neither clipped nor with decay; nothing is updated. The first call compiles a program of its
     /// own.
     ///
     /// # Errors
@@ -203,18 +204,19 @@ impl<N: Network> Session<N> {
         Predictor::new(Arc::clone(program), self.params.floats(), self.max_batch)
     }
 
-    /// The learning rate.
+    /// The learning rate of the next step: what the schedule says after [`Session::steps`] steps.
     pub fn learning_rate(&self) -> f64 {
-        self.rate
+        self.rate.rate(self.steps)
     }
 
-    /// Changes the learning rate from the next step on. Nothing is recompiled.
+    /// Changes the learning rate from the next step on, in place of any schedule. Groups keep their multiples of it. Nothing
+    /// is recompiled.
     ///
     /// # Errors
     /// A rate that is negative or not finite.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), BuildError> {
         check_rate(rate)?;
-        self.rate = rate;
+        self.rate = Schedule::constant(rate);
         Ok(())
     }
 
@@ -237,20 +239,19 @@ impl<N: Network> Session<N> {
     }
 
     fn fill_scalars(&mut self) {
-        let step = self.steps + 1;
-        let own = self.scalars.len() - self.optimiser.scalars().len();
-        self.optimiser.values(self.rate, step, &mut self.scalars[own..]);
-        for (value, slot) in self.scalars.iter_mut().zip(&self.train.slots.scalars) {
-            if let ScalarSlot::Due { every, .. } = slot {
-                *value = if (step - 1).is_multiple_of(*every) { 1.0 } else { 0.0 };
-            }
-        }
+        let (slots, optimiser, rate) = (&self.train.slots.scalars, &*self.how.optimiser, self.learning_rate());
+        optim::fill(slots, optimiser, rate, self.steps + 1, &mut self.scalars);
     }
 
     fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
         match kind {
-            Kind::Gradients if self.gradients.is_none() => self.gradients = Some(self.program(Purpose::Gradients)?),
-            Kind::Evaluate if self.evaluate.is_none() => self.evaluate = Some(self.program(Purpose::Evaluate)?),
+            Kind::Gradients if self.gradients.is_none() => {
+                let purpose = Purpose::Gradients(Some(&self.how));
+                self.gradients = Some(program::<N>(purpose, self.max_batch, &mut self.arena)?);
+            }
+            Kind::Evaluate if self.evaluate.is_none() => {
+                self.evaluate = Some(program::<N>(Purpose::Evaluate, self.max_batch, &mut self.arena)?);
+            }
             _ => {}
         }
         Ok(())
@@ -260,19 +261,10 @@ impl<N: Network> Session<N> {
         if self.predict.is_none() {
             let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
             let outputs = Outputs::new::<N>(self.max_batch).ok_or(no_memory)?;
-            self.predict = Some((Arc::new(self.program(Purpose::Predict)?), outputs));
+            let program = program::<N>(Purpose::Predict, self.max_batch, &mut self.arena)?;
+            self.predict = Some((Arc::new(program), outputs));
         }
         Ok(())
-    }
-
-    /// A further program, and room for it in the arena.
-    fn program(&mut self, purpose: Purpose<'_>) -> Result<Program, BuildError> {
-        let program = Program::new(N::DEFINITION, purpose, self.max_batch)?;
-        if program.arena > self.arena.len() {
-            let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
-            self.arena = Buffer::scratch(program.arena).ok_or(no_memory)?;
-        }
-        Ok(program)
     }
 
     /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss that is not finite.
@@ -329,6 +321,15 @@ fn fill(params: &mut [f32], program: &Program, seed: u64) {
         let len = slot.shape.iter().product::<usize>();
         slot.init.fill(&mut params[at..at + len], seed, index as u64);
     }
+}
+
+/// A further program, and room for it in the arena.
+fn program<N: Network>(purpose: Purpose<'_>, max_batch: usize, arena: &mut Buffer) -> Result<Program, BuildError> {
+    let program = Program::new(N::DEFINITION, purpose, max_batch)?;
+    if program.arena > arena.len() {
+        *arena = Buffer::scratch(program.arena).ok_or(BuildError::NoMemory { max_batch })?;
+    }
+    Ok(program)
 }
 
 /// Whether a slot belongs to the network rather than to an optimiser or to the declaration.

@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use super::{Network, Session};
 use crate::compile::{Purpose, Stage, text};
 use crate::error::BuildError;
-use crate::optim::Optimiser;
+use crate::optim::{Group, Optimisation, Optimiser};
 use crate::summary::Summary;
 
 /// The settings of a training session.
 #[derive(Debug)]
 pub struct Trainer<N> {
-    optimiser: Box<dyn Optimiser>,
+    how: Optimisation,
     max_batch: usize,
     seed: u64,
     network: PhantomData<fn() -> N>,
@@ -24,7 +24,35 @@ pub(super) const MAX_BATCH: usize = 128;
 impl<N: Network> Trainer<N> {
     /// With this optimiser, `max_batch` 128 and seed 0.
     pub fn new(optimiser: impl Optimiser + 'static) -> Trainer<N> {
-        Trainer { optimiser: Box::new(optimiser), max_batch: MAX_BATCH, seed: 0, network: PhantomData }
+        Trainer { how: optimiser.into(), max_batch: MAX_BATCH, seed: 0, network: PhantomData }
+    }
+
+    /// Clips every element of a gradient to `-limit..limit` before the optimiser sees it. Finite and above 0. Costs nothing:
+    /// it is done where the gradient is made.
+    pub fn clip_value(mut self, limit: f64) -> Trainer<N> {
+        self.how.clip_value = Some(limit);
+        self
+    }
+
+    /// Clips the norm of all gradients together: they are multiplied by `min(1, limit / (norm + 1e-6))` before the optimiser
+    /// sees them. Finite and above 0. No update can be made before all gradients are known, so they are kept in memory.
+    /// With [`Trainer::clip_value`] as well, that comes first. Source: Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_`
+    /// of PyTorch.
+    pub fn clip_norm(mut self, limit: f64) -> Trainer<N> {
+        self.how.clip_norm = Some(limit);
+        self
+    }
+
+    /// Trains the parameters that a pattern names differently. See [`Group`].
+    pub fn group(mut self, group: Group) -> Trainer<N> {
+        self.how.groups.push(group);
+        self
+    }
+
+    /// Does not train the parameters that this pattern names: their gradients are not computed at all, nor what only those
+    /// would need. Short for `group(Group::new(pattern).frozen())`.
+    pub fn freeze(self, pattern: impl Into<String>) -> Trainer<N> {
+        self.group(Group::new(pattern).frozen())
     }
 
     /// The largest batch of a step, and how many rows `predict` and `evaluate` take at a time. From 1 up.
@@ -40,16 +68,16 @@ impl<N: Network> Trainer<N> {
     /// Compiles the training step.
     ///
     /// # Errors
-    /// Settings out of range, a network without a loss, buffers that are too large.
+    /// Settings out of range, a group without parameters, a network without a loss, buffers that are too large.
     pub fn build(self) -> Result<Session<N>, BuildError> {
         check_batch(self.max_batch)?;
-        Session::new(self.optimiser, self.max_batch, self.seed)
+        Session::new(self.how, self.max_batch, self.seed)
     }
 
     /// The text of a stage of the training step; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let checked = check_batch(self.max_batch).and_then(|()| self.optimiser.check());
-        let text = checked.and_then(|()| text(N::DEFINITION, stage, Purpose::Train(&*self.optimiser), self.max_batch));
+        let checked = check_batch(self.max_batch).and_then(|()| self.how.check());
+        let text = checked.and_then(|()| text(N::DEFINITION, stage, Purpose::Train(&self.how), self.max_batch));
         text.unwrap_or_else(|error| error.to_string())
     }
 }
@@ -57,7 +85,7 @@ impl<N: Network> Trainer<N> {
 /// The table that the [`Session`] will print; the text of the error if there is one.
 impl<N: Network> fmt::Display for Trainer<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Summary::new(N::DEFINITION, Some(&*self.optimiser)) {
+        match Summary::new(N::DEFINITION, Some(&self.how)) {
             Ok(summary) => summary.fmt(f),
             Err(error) => error.fmt(f),
         }
@@ -67,7 +95,7 @@ impl<N: Network> fmt::Display for Trainer<N> {
 /// The text of a stage that knows of no optimiser and no machine.
 pub fn ir<N: Network>(stage: Stage) -> String {
     let purpose = match (stage, N::DEFINITION.loss.is_some()) {
-        (Stage::Static | Stage::Forward, _) | (Stage::Backward, true) => Purpose::Gradients,
+        (Stage::Static | Stage::Forward, _) | (Stage::Backward, true) => Purpose::Gradients(None),
         (Stage::Backward, false) => return BuildError::NoLoss { network: N::DEFINITION.name }.to_string(),
         _ => {
             let name = N::DEFINITION.name;

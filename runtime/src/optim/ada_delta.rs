@@ -1,0 +1,80 @@
+//! AdaDelta: steps in the unit of the parameter.
+
+use super::{At, Optimiser, Settings, moment, settings, within};
+use crate::error::BuildError;
+use crate::ir::{Builder, NodeId};
+use crate::schedule::Schedule;
+
+/// AdaDelta (Zeiler 2012, algorithm 1): `s = rho s + (1 - rho) g^2; d = g sqrt(u + eps) / sqrt(s + eps);
+/// u = rho u + (1 - rho) d^2; p -= rate d`. State: `square` is `s`, `delta` is `u`. The paper has no rate, which is a rate
+/// of 1. As in PyTorch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdaDelta {
+    settings: Settings,
+    rho: f64,
+    eps: f64,
+}
+
+impl AdaDelta {
+    /// With this learning rate, `rho = 0.9` and `eps = 1e-6`.
+    pub fn new(rate: impl Into<Schedule>) -> AdaDelta {
+        AdaDelta { settings: Settings::new(rate), rho: 0.9, eps: 1e-6 }
+    }
+
+    /// How much of the running mean squares is kept, from 0 up to but not including 1.
+    pub fn rho(self, rho: f64) -> AdaDelta {
+        AdaDelta { rho, ..self }
+    }
+
+    /// The number added under the roots, finite and above 0: with 0 nothing would ever move.
+    pub fn eps(self, eps: f64) -> AdaDelta {
+        AdaDelta { eps, ..self }
+    }
+}
+
+settings!(AdaDelta);
+
+impl Optimiser for AdaDelta {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        within("rho", self.rho, 1.0, "at least 0 and below 1")?;
+        match self.eps > 0.0 && self.eps.is_finite() {
+            true => Ok(()),
+            false => {
+                let (wanted, actual) = ("a finite number above 0", self.eps.to_string());
+                Err(BuildError::Setting { name: "eps", wanted, actual })
+            }
+        }
+    }
+
+    fn state(&self) -> &'static [&'static str] {
+        &["square", "delta"]
+    }
+
+    fn scalars(&self) -> &'static [&'static str] {
+        &["rate"]
+    }
+
+    fn values(&self, rate: f64, _: u64, values: &mut [f32]) {
+        values[0] = rate as f32;
+    }
+
+    fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {
+        let &[square, delta] = at.state else { unreachable!("AdaDelta has two mean squares") };
+        let new = b.mul(at.gradient, at.gradient);
+        let square = moment(b, square, new, self.rho);
+        let above = b.offset(delta, self.eps);
+        let above = b.sqrt(above);
+        let below = b.offset(square, self.eps);
+        let below = b.sqrt(below);
+        let ratio = b.div(above, below);
+        let step = b.mul(ratio, at.gradient);
+        let new = b.mul(step, step);
+        let delta = moment(b, delta, new, self.rho);
+        let amount = b.mul(at.scalars[0], step);
+        (b.sub(at.param, amount), vec![square, delta])
+    }
+}

@@ -1,0 +1,167 @@
+//! From gradients to updates, as IR: clipping, decay, then the optimiser's own rule.
+
+use std::rc::Rc;
+
+use super::group::Treatment;
+use super::{At, Optimisation, Optimiser};
+use crate::init::Init;
+use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::types::{Dim, Shape};
+
+/// What keeps a norm of zero from being divided by, as in PyTorch.
+const NORM_EPS: f64 = 1e-6;
+
+/// Replaces every gradient of the graph by the updates that follow from it.
+pub fn attach(graph: &Graph, how: &Optimisation) -> Graph {
+    let mut b = Builder::new(graph.clone());
+    let outputs = std::mem::take(&mut b.graph_mut().outputs);
+    let mut trained = Vec::new();
+    for output in outputs {
+        match output.role {
+            Role::Gradient(param) => trained.push(Trained::new(&mut b, how, param, output.node)),
+            _ => b.graph_mut().outputs.push(output),
+        }
+    }
+    b.enter(Rc::from("optimiser"));
+    let scalars = Scalars::new(&mut b, &*how.optimiser, &trained);
+    clip(&mut b, how, &mut trained);
+    for one in &trained {
+        update(&mut b, &*how.optimiser, one, &scalars);
+    }
+    b.finish()
+}
+
+/// The run-time scalars at a step, counted from 1, in the order of their slots.
+pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u64, values: &mut [f32]) {
+    let mut at = 0;
+    while at < slots.len() {
+        let mut len = 1;
+        match slots[at] {
+            ScalarSlot::Optimiser(_, factor) => {
+                len = optimiser.scalars().len();
+                optimiser.values(rate * factor, step, &mut values[at..at + len]);
+            }
+            ScalarSlot::Keep { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
+            ScalarSlot::Due { every, .. } => {
+                values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
+            }
+        }
+        at += len;
+    }
+}
+
+/// A parameter with its gradient.
+struct Trained {
+    param: usize,
+    gradient: NodeId,
+    state: Vec<usize>,
+    treatment: Treatment,
+}
+
+impl Trained {
+    /// Makes room for the optimiser's state.
+    fn new(b: &mut Builder, how: &Optimisation, param: usize, gradient: NodeId) -> Trained {
+        let params = &mut b.graph_mut().slots.params;
+        let slot = params[param].clone();
+        let first = params.len();
+        params.extend(how.optimiser.state().iter().map(|name| ParamSlot {
+            name: format!("{}.{name}", slot.name),
+            shape: slot.shape.clone(),
+            init: Init::Constant(0.0),
+            kind: SlotKind::Optimiser(param),
+        }));
+        let state = (first..params.len()).collect();
+        Trained { param, gradient, state, treatment: how.treatment(&slot.name) }
+    }
+}
+
+/// The run-time scalars as nodes: the optimiser's for every multiple of the rate, and what each decay keeps.
+struct Scalars {
+    own: Vec<(f64, Vec<NodeId>)>,
+    keep: Vec<((f64, f64), NodeId)>,
+}
+
+impl Scalars {
+    fn new(b: &mut Builder, optimiser: &dyn Optimiser, trained: &[Trained]) -> Scalars {
+        let mut scalars = Scalars { own: Vec::new(), keep: Vec::new() };
+        for &Trained { treatment: Treatment { factor, decay, .. }, .. } in trained {
+            if scalars.own.iter().all(|(known, _)| *known != factor) {
+                let names = optimiser.scalars().iter();
+                let nodes = names.map(|name| scalar(b, ScalarSlot::Optimiser(name, factor))).collect();
+                scalars.own.push((factor, nodes));
+            }
+            if decay != 0.0 && scalars.keep.iter().all(|(known, _)| *known != (decay, factor)) {
+                let node = scalar(b, ScalarSlot::Keep { decay, factor });
+                scalars.keep.push(((decay, factor), node));
+            }
+        }
+        scalars
+    }
+}
+
+fn scalar(b: &mut Builder, slot: ScalarSlot) -> NodeId {
+    let scalars = &mut b.graph_mut().slots.scalars;
+    scalars.push(slot);
+    let index = scalars.len() - 1;
+    b.scalar(index)
+}
+
+/// By value: every element to `-limit..limit`. By norm: all gradients times `min(1, limit / (norm + 1e-6))`, where the norm
+/// is that of all together (Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_` of PyTorch). If both, by value first.
+fn clip(b: &mut Builder, how: &Optimisation, trained: &mut [Trained]) {
+    if let Some(limit) = how.clip_value {
+        for Trained { gradient, .. } in trained.iter_mut() {
+            let low = b.constant_like(-limit, *gradient);
+            let high = b.constant_like(limit, *gradient);
+            let raised = b.max(*gradient, low);
+            *gradient = b.min(raised, high);
+        }
+    }
+    let Some(limit) = how.clip_norm.filter(|_| !trained.is_empty()) else { return };
+    let squares: Vec<NodeId> = trained.iter().map(|one| sum_of_squares(b, one.gradient)).collect();
+    let total = squares.into_iter().reduce(|sum, square| b.add(sum, square)).expect("there are gradients");
+    let norm = b.sqrt(total);
+    let norm = b.offset(norm, NORM_EPS);
+    let limit = b.constant_like(limit, norm);
+    let ratio = b.div(limit, norm);
+    let one = b.constant_like(1.0, ratio);
+    let factor = b.min(ratio, one);
+    for Trained { gradient, .. } in trained.iter_mut() {
+        let shape = b.shape(*gradient);
+        let factor = b.spread(factor, &shape);
+        *gradient = b.mul(*gradient, factor);
+    }
+}
+
+/// Over all elements; a vector is summed as a matrix of one row, so that no update has to wait for it in the same kernel.
+fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
+    let mut square = b.mul(x, x);
+    if let [cols] = b.shape(square).0[..] {
+        square = b.reshape(square, Shape(vec![Dim::Fixed(1), cols]));
+    }
+    let axes: Vec<usize> = (0..b.shape(square).rank()).collect();
+    if axes.is_empty() { square } else { b.sum(square, &axes) }
+}
+
+fn update(b: &mut Builder, optimiser: &dyn Optimiser, trained: &Trained, scalars: &Scalars) {
+    let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. } } = *trained;
+    b.enter(Rc::from(b.graph().slots.params[index].name.as_str()));
+    let nodes: Vec<NodeId> = state.iter().map(|&slot| b.param(slot)).collect();
+    let mut param = b.param(index);
+    let shape = b.shape(param);
+    let (_, own) = scalars.own.iter().find(|(known, _)| *known == factor).expect("there are scalars for every rate");
+    let own: Vec<NodeId> = own.iter().map(|&scalar| b.spread(scalar, &shape)).collect();
+    if l2 != 0.0 {
+        let pull = b.scale(param, l2);
+        gradient = b.add(gradient, pull);
+    }
+    if let Some((_, keep)) = scalars.keep.iter().find(|(known, _)| *known == (decay, factor)) {
+        let keep = b.spread(*keep, &shape);
+        param = b.mul(param, keep);
+    }
+    let (next, next_state) = optimiser.update(b, &At { param, gradient, state: &nodes, scalars: &own });
+    for (slot, node) in std::iter::once(index).chain(state.iter().copied()).zip(std::iter::once(next).chain(next_state))
+    {
+        b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });
+    }
+}
