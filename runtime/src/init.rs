@@ -67,6 +67,11 @@ impl Random {
         mix(self.key.wrapping_add(self.counter))
     }
 
+    /// Number `n` of the stream, counted from 0; which one is next stays as it was.
+    pub fn number(&self, n: u64) -> u64 {
+        mix(self.key.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
     /// Uniform in [0, 1).
     pub fn uniform(&mut self) -> f64 {
         (self.bits() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)

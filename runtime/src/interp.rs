@@ -137,7 +137,7 @@ pub struct Values {
     pub inputs: Vec<Tensor>,
     /// Parameters, running statistics, optimiser state.
     pub params: Vec<Tensor>,
-    /// Run-time scalars.
+    /// Run-time scalars, integers among them.
     pub scalars: Vec<f64>,
 }
 
@@ -216,6 +216,7 @@ impl Run<'_> {
         match node.op {
             Op::Input(index) => self.slot(&self.values.inputs[index], shape),
             Op::Param(index) => self.slot(&self.values.params[index], shape),
+            Op::Scalar(index) if node.ty.dtype.is_index() => Data::Index(vec![self.values.scalars[index] as u32]),
             Op::Scalar(index) => Data::Float(vec![self.precision.round(self.values.scalars[index])]),
             Op::Const(value) => Data::Float(vec![self.precision.round(value); len]),
             Op::Count(factor) => Data::Float(vec![self.precision.round((factor * self.batch) as f64)]),

@@ -1,5 +1,7 @@
 //! What a program is given for a run, with or without a code generator to run it.
 
+use crate::ir::ScalarSlot;
+
 /// So many inputs take no allocation.
 pub const FEW_INPUTS: usize = 16;
 
@@ -11,7 +13,7 @@ pub struct Memory<'a> {
     /// Parameters, running statistics, optimiser state.
     pub params: Params<'a>,
     /// Run-time scalars.
-    pub scalars: &'a [f32],
+    pub scalars: &'a [Word],
     /// Inputs, then targets.
     pub inputs: &'a [Input<'a>],
     /// The batch size.
@@ -35,6 +37,35 @@ impl Params<'_> {
             Params::Own(floats) => floats.len(),
             Params::Shared(floats) => floats.len(),
         }
+    }
+}
+
+/// A run-time scalar as compiled code reads it: the bits of an f32 or of a u32.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Word(u32);
+
+impl Word {
+    /// The scalar of this slot.
+    pub fn new(slot: &ScalarSlot, value: f64) -> Word {
+        if slot.ty().dtype.is_index() { Word::from(value as u32) } else { Word::from(value as f32) }
+    }
+
+    /// What the scalar of this slot is.
+    pub fn value(self, slot: &ScalarSlot) -> f64 {
+        if slot.ty().dtype.is_index() { f64::from(self.0) } else { f64::from(f32::from_bits(self.0)) }
+    }
+}
+
+impl From<f32> for Word {
+    fn from(number: f32) -> Word {
+        Word(number.to_bits())
+    }
+}
+
+impl From<u32> for Word {
+    fn from(integer: u32) -> Word {
+        Word(integer)
     }
 }
 

@@ -343,6 +343,57 @@ variance; layer_norm_large_mean: a mean of 1000 deviations. prelu: one slope; at
     out.write()
 
 
+# ---- dropout ---------------------------------------------------------------------------------------------------
+
+MASK32, MASK64 = 2**32 - 1, 2**64 - 1
+
+
+def splitmix64(z):
+    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK64
+    return z ^ z >> 31
+
+
+def dropout_key(seed, stream, forward):
+    """Two words: number `forward` of the stream 2^32 + `stream`."""
+    golden = 0x9E3779B97F4A7C15
+    bits = splitmix64(splitmix64(splitmix64(seed) ^ (2**32 + stream) * golden & MASK64) + (forward + 1) * golden & MASK64)
+    return bits & MASK32, bits >> 32
+
+
+def pcg4d(*v):
+    """Jarzynski & Olano 2020, "Hash functions for GPU rendering", listing of pcg4d."""
+    x, y, z, w = (word * 1664525 + 1013904223 & MASK32 for word in v)
+
+    def mixed(x, y, z, w):
+        x = x + y * w & MASK32
+        y = y + z * x & MASK32
+        z = z + x * y & MASK32
+        w = w + y * z & MASK32
+        return x, y, z, w
+
+    return mixed(*(word ^ word >> 16 for word in mixed(x, y, z, w)))
+
+
+def dropout():
+    rng = np.random.default_rng(6)
+    out = Golden("dropout", """
+The masks of dropout, in exact integers: seed, number of the layer, number of the forward pass -> `key` (two words; SplitMix64) -> `u`, one
+number for each row and column (pcg4d of column, row and key; the high 24 bits of its first word, divided by 2^24) -> y = x / (1 - p) where
+u >= p, else 0, and dx likewise.""")
+    for name, seed, stream, forward, p, rows, columns in (
+            ("first", 0, 0, 0, 0.5, 6, 5), ("second_pass", 0, 0, 1, 0.5, 6, 5), ("second_layer", 0, 1, 0, 0.5, 6, 5),
+            ("seed", 2**53 - 1, 0, 0, 0.5, 6, 5), ("wide", 7, 3, 123456789, 0.1, 3, 37), ("column", 1, 2, 2**40, 0.75, 21, 1),
+            ("few_kept", 3, 0, 5, 0.9375, 8, 8)):
+        key = dropout_key(seed, stream, forward)
+        u = np.array([[(pcg4d(column, row, *key)[0] >> 8) / 2**24 for column in range(columns)] for row in range(rows)])
+        x, dy = normal(rng, rows, columns), normal(rng, rows, columns)
+        factor = (u >= p) / (1 - p)
+        out.case(name, seed=seed, stream=stream, forward=forward, p=p, key=np.array(key), u=u, x=x, y=x * factor, dy=dy, dx=dy * factor)
+    out.write()
+
+
 # ---- optimisers ------------------------------------------------------------------------------------------------
 
 def optimisers():
@@ -561,5 +612,5 @@ batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's ro
 
 
 if __name__ == "__main__":
-    for make in (activations, scalars, losses, metrics, batch_norm, layers, optimisers, schedules, elementary, network):
+    for make in (activations, scalars, losses, metrics, batch_norm, layers, dropout, optimisers, schedules, elementary, network):
         make()

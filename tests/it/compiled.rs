@@ -9,7 +9,7 @@ use gradloom_runtime::compile::Program;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
-use gradloom_runtime::memory::{Input, Memory, Params};
+use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::plan::Place;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::DType;
@@ -47,7 +47,8 @@ impl Compiled {
     pub fn run(&mut self, batch: usize, values: &Values) -> Results {
         let inputs: Vec<Fed> = values.inputs.iter().map(Fed::new).collect();
         let inputs: Vec<Input<'_>> = inputs.iter().map(Fed::input).collect();
-        let scalars: Vec<f32> = values.scalars.iter().map(|&x| x as f32).collect();
+        let scalars = self.program.slots.scalars.iter().zip(&values.scalars);
+        let scalars: Vec<Word> = scalars.map(|(slot, &value)| Word::new(slot, value)).collect();
         let mut params = vec![f32::NAN; self.program.params_len];
         for (value, &at) in values.params.iter().zip(&self.program.params) {
             let numbers = value.as_floats();

@@ -70,6 +70,13 @@ pub fn elementwise() -> Vec<(Op, usize, Build)> {
         let diagonal = b.apply(op.clone(), &[row, column]);
         b.select(diagonal, x[0], x[1])
     }));
+    cases.push((Op::Uniform, 1, |b, op, x| {
+        let shape = b.shape(x[0]);
+        let row = b.iota(0, &shape);
+        let column = position(b, x[0]);
+        let number = b.apply(op.clone(), &[column, row, row, column]);
+        b.mul(number, x[0])
+    }));
     cases
 }
 
@@ -81,7 +88,9 @@ fn position(b: &mut Builder, like: NodeId) -> NodeId {
 
 /// Whether IEEE-754 leaves one result, so that compiled code has the interpreter's bits.
 pub fn is_exact(op: &Op) -> bool {
-    use Op::{Abs, Add, Compare, Detach, Div, IndexEq, Max, Min, Mul, Neg, Not, Select, Sqrt, Sub, ToFloat, ToIndex};
+    use Op::{
+        Abs, Add, Compare, Detach, Div, IndexEq, Max, Min, Mul, Neg, Not, Select, Sqrt, Sub, ToFloat, ToIndex, Uniform,
+    };
     matches!(
         op,
         Neg | Abs
@@ -99,6 +108,7 @@ pub fn is_exact(op: &Op) -> bool {
             | ToFloat
             | ToIndex
             | IndexEq
+            | Uniform
     )
 }
 
@@ -147,8 +157,9 @@ fn every_element_wise_operation_agrees_with_the_interpreter() {
 #[test]
 fn every_element_wise_operation_works_on_numbers_and_vectors_too() {
     let shapes = [Shape::scalar(), Shape::fixed(&[1]), Shape::fixed(&[37]), Shape(vec![Dim::B]), Shape::fixed(&[3, 5])];
-    for (op, count, build) in
-        elementwise().into_iter().filter(|(op, ..)| !matches!(op, Op::IndexEq | Op::ToFloat | Op::ToIndex))
+    for (op, count, build) in elementwise()
+        .into_iter()
+        .filter(|(op, ..)| !matches!(op, Op::IndexEq | Op::ToFloat | Op::ToIndex | Op::Uniform))
     {
         for shape in &shapes {
             let graph = graph(&vec![TensorType::f32(shape.clone()); count], |b, x| vec![build(b, &op, x)]);

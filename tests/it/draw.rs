@@ -66,6 +66,7 @@ pub fn singles(values: &Values) -> Values {
     Values {
         inputs: values.inputs.iter().map(single).collect(),
         params: values.params.iter().map(single).collect(),
-        scalars: values.scalars.iter().map(|&x| f64::from(x as f32)).collect(),
+        // These are f32 already, or integers, which a rounding would change.
+        scalars: values.scalars.clone(),
     }
 }

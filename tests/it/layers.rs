@@ -44,9 +44,14 @@ fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
     finite_difference::check(&what, &graph, BATCH, &values, &wanted, STEP);
 }
 
+/// Something for an argument without a default.
+fn some(kind: ArgKind) -> Arg {
+    if matches!(kind, ArgKind::Number { .. }) { Arg::Float(0.5) } else { Arg::Int(3) }
+}
+
 /// The default arguments; then, one at a time, every word, the other flag and half of every number, of 0 a quarter.
 fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
-    let default: Vec<Arg> = args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(3))).collect();
+    let default: Vec<Arg> = args.iter().map(|arg| arg.default.unwrap_or_else(|| some(arg.kind))).collect();
     let mut variants = vec![default.clone()];
     for (position, arg) in args.iter().enumerate() {
         let others: Vec<Arg> = match (arg.kind, default[position]) {

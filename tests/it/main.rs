@@ -9,6 +9,7 @@ mod compiled_ops;
 mod corners;
 mod dataset;
 mod draw;
+mod dropout;
 mod finite_difference;
 mod fusion;
 mod golden;

@@ -157,6 +157,12 @@ fn indices_and_masks() -> Vec<Case> {
             let not_less = b.not(less);
             b.keep(not_less, x[0])
         }),
+        case(Op::Uniform, |b, op, x| {
+            let shape = b.shape(x[0]);
+            let (row, column) = (b.iota(0, &shape), b.iota(1, &shape));
+            let number = b.apply(op, &[column, row, row, column]);
+            b.mul(x[0], number)
+        }),
         case(Op::Detach, |b, _, x| {
             let half = b.constant_like(0.5, x[0]);
             let half = b.detach(half);

@@ -6,7 +6,7 @@ use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Tensor, Values};
-use gradloom_runtime::ir::{Graph, ParamSlot, Role, SlotKind};
+use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::Definition;
@@ -141,7 +141,11 @@ fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Values 
     let inputs = inputs.collect();
     let mut scalars = vec![0.0; graph.slots.scalars.len()];
     fill(&graph.slots.scalars, &*how.optimiser, how.optimiser.settings().rate.rate(STEP - 1), STEP, &mut scalars);
-    let scalars = scalars.into_iter().map(f64::from).collect();
+    let scalars = graph.slots.scalars.iter().zip(scalars).map(|(slot, number)| match *slot {
+        ScalarSlot::Key { stream, half, .. } => f64::from(ops::key(seed, stream, STEP - 1)[half]),
+        _ => f64::from(number),
+    });
+    let scalars = scalars.collect();
     draw::singles(&Values { inputs, params, scalars })
 }
 

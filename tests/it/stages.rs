@@ -43,7 +43,7 @@ network! {
 network! {
     /// Every activation, in vectors and in the rest of a row: not to be read, only to be compiled.
     pub Everything<x: [B, 3, 7] -> logits: [B, 19]> {
-        flatten, Dense(19), BatchNorm, LayerNorm, step, sigmoid, tanh, relu, leaky_relu, prelu, elu, celu, selu, gelu,
+        flatten, Dense(19), BatchNorm, LayerNorm, Dropout(0.3), step, sigmoid, tanh, relu, leaky_relu, prelu, elu, celu, selu, gelu,
         gelu(approx = tanh), silu, softplus, mish, hard_sigmoid, hard_swish, hard_tanh, softsign, softmax,
         log_softmax as h, Dense(19),
     }

@@ -79,9 +79,11 @@ impl Emit<'_, '_> {
     }
 }
 
-/// Whether the body of an operation is a polynomial, which leaves registers for two vectors at a time.
+/// Whether the body of an operation is a polynomial or a hash, which leaves registers for two vectors at a time.
 fn is_long(op: &Op) -> bool {
-    matches!(op, Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Softplus | Op::Erf)
+    let polynomial =
+        matches!(op, Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Softplus | Op::Erf);
+    polynomial || *op == Op::Uniform
 }
 
 /// Whether the body of an operation reads each operand once, so that a load can fold into it.

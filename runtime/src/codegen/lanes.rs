@@ -277,8 +277,10 @@ impl Scalar for Lanes<'_, '_> {
         or(p, q) bor;
         int_add(x, y) iadd;
         int_sub(x, y) isub;
+        int_mul(x, y) imul;
         int_and(x, y) band;
         int_or(x, y) bor;
+        int_xor(x, y) bxor;
     }
 
     fn mul_add(&mut self, x: Reg, y: Reg, z: Reg) -> Reg {

@@ -18,6 +18,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Class, Kernel, Step, Store, Way, resolve, way};
+use crate::memory::Word;
 use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
 
@@ -35,7 +36,7 @@ pub struct Context {
     /// Parameters, running statistics, optimiser state.
     pub params: *mut f32,
     /// Run-time scalars.
-    pub scalars: *const f32,
+    pub scalars: *const Word,
     /// The constants of the program.
     pub table: *const u32,
     /// Where each input lies.

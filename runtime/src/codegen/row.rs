@@ -46,7 +46,8 @@ impl Emit<'_, '_> {
             Op::Const(_) | Op::Iota(_) => None,
             Op::Scalar(index) => {
                 let scalars = self.fb.ins().load(types::I64, memory(), self.ctx, Context::SCALARS);
-                Some(self.fb.ins().load(types::F32, memory(), scalars, 4 * index as i32))
+                let ty = self.part_type(base);
+                Some(self.fb.ins().load(ty, memory(), scalars, 4 * index as i32))
             }
             Op::Count(factor) => {
                 let batch = self.fb.ins().load(types::I64, memory(), self.ctx, Context::BATCH);

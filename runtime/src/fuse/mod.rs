@@ -21,6 +21,9 @@ pub use verify::verify;
 /// Operations that may be repeated to save a transfer to memory and back.
 const CHEAP: usize = 8;
 
+/// As how many of them a random number counts: to compute it takes about as long as to write and read it, and no memory.
+const HASH: usize = 5;
+
 /// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
 /// than its share of time for longer ones.
 const LONG: usize = 64;
@@ -262,8 +265,8 @@ impl<'a> Ctx<'a> {
             match op.def().body {
                 Body::Leaf => transfers += usize::from(matches!(op, Op::Input(_) | Op::Param(_))),
                 _ if self.stored[base.index()] => transfers += 1,
-                Body::Map(_) if is_cheap(op) => {
-                    operations += 1;
+                Body::Map(_) if is_cheap(op) || *op == Op::Uniform => {
+                    operations += if *op == Op::Uniform { HASH } else { 1 };
                     open.extend(&self.g[base].operands);
                 }
                 // It would have to be written first.

@@ -95,7 +95,8 @@ impl Builder {
 
     /// A run-time scalar.
     pub fn scalar(&mut self, index: usize) -> NodeId {
-        self.push(Op::Scalar(index), &[], TensorType::scalar())
+        let ty = self.graph.slots.scalars[index].ty();
+        self.push(Op::Scalar(index), &[], ty)
     }
 
     /// A constant in every element of `shape`.
@@ -185,6 +186,11 @@ impl Builder {
     /// A comparison of floats.
     pub fn compare(&mut self, cmp: Cmp, x: NodeId, y: NodeId) -> NodeId {
         self.apply(Op::Compare(cmp), &[x, y])
+    }
+
+    /// Random numbers in [0, 1), each decided by the two halves of a key and by its row and column.
+    pub fn uniform(&mut self, key: [NodeId; 2], row: NodeId, column: NodeId) -> NodeId {
+        self.apply(Op::Uniform, &[key[0], key[1], row, column])
     }
 
     /// `x` where `mask` holds, `y` elsewhere.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::init::Init;
 use crate::scalar::Cmp;
-use crate::types::TensorType;
+use crate::types::{DType, TensorType};
 
 pub use build::Builder;
 pub use verify::verify;
@@ -96,6 +96,8 @@ pub enum Op {
     Select,
     /// The identity, through which no gradient flows.
     Detach,
+    /// A random number in [0, 1), from a key and a position.
+    Uniform,
     /// The same elements in the same order under another shape: the node's type.
     Reshape,
     /// The operand's axis `i` becomes the result's axis `axes[i]`; along the others the operand repeats.
@@ -189,6 +191,25 @@ pub enum ScalarSlot {
         /// The period in steps.
         every: u64,
     },
+    /// Half of the key of a layer's random numbers, an integer: another for each forward pass in training.
+    Key {
+        /// The path of the layer.
+        layer: String,
+        /// The number of the layer among those that draw random numbers.
+        stream: u32,
+        /// The first half or the second.
+        half: usize,
+    },
+}
+
+impl ScalarSlot {
+    /// The type of the scalar.
+    pub fn ty(&self) -> TensorType {
+        match self {
+            ScalarSlot::Optimiser(..) | ScalarSlot::Keep { .. } | ScalarSlot::Due { .. } => TensorType::scalar(),
+            ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
+        }
+    }
 }
 
 /// What a result of the graph is for.

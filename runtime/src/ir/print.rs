@@ -125,6 +125,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
         ScalarSlot::Optimiser(name, factor) => format!("{name}{}", at(*factor)),
         ScalarSlot::Keep { decay, factor } => format!("keep({decay}){}", at(*factor)),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
+        ScalarSlot::Key { layer, half, .. } => format!("{layer}.key{half}"),
     }
 }
 

@@ -6,6 +6,7 @@
 mod activations;
 mod batch_norm;
 mod dense;
+mod dropout;
 mod flatten;
 pub mod initialisers;
 mod layer_norm;
@@ -24,6 +25,7 @@ pub use activations::{
 };
 pub use batch_norm::BATCH_NORM;
 pub use dense::DENSE;
+pub use dropout::DROPOUT;
 pub use flatten::FLATTEN;
 pub use layer_norm::LAYER_NORM;
 pub use prelu::PRELU;
@@ -34,6 +36,7 @@ pub const ALL: &[&LayerDef] = &[
     &DENSE,
     &BATCH_NORM,
     &LAYER_NORM,
+    &DROPOUT,
     &FLATTEN,
     &STEP,
     &SIGMOID,

@@ -2,6 +2,7 @@
 
 use super::Arg;
 use crate::ir::{Builder, NodeId, Output, Role, ScalarSlot};
+use crate::types::{Dim, Shape};
 
 /// What the graph is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,32 @@ impl<'a> Scope<'a> {
         slots.scalars.push(ScalarSlot::Due { layer: self.path.to_string(), every });
         let index = slots.scalars.len() - 1;
         self.b.scalar(index)
+    }
+
+    /// Random numbers in [0, 1) of this shape, others for each layer, each forward pass and each element. All but the last
+    /// axis are rows.
+    pub fn uniform(&mut self, shape: &Shape) -> NodeId {
+        let key = self.key();
+        let (columns, leading) = match shape.0[..] {
+            [ref leading @ .., last] if !leading.is_empty() => (last, leading),
+            _ => (Dim::Fixed(1), &shape.0[..]),
+        };
+        let rows = Shape(leading.to_vec()).len().expect("extents were checked when the network was declared");
+        let matrix = Shape(vec![rows, columns]);
+        let [row, column] = [0, 1].map(|axis| self.b.iota(axis, &matrix));
+        let key = key.map(|half| self.b.spread(half, &matrix));
+        let numbers = self.b.uniform(key, row, column);
+        if *shape == matrix { numbers } else { self.b.reshape(numbers, shape.clone()) }
+    }
+
+    /// The two halves of a key of this layer's own.
+    fn key(&mut self) -> [NodeId; 2] {
+        let scalars = &mut self.b.graph_mut().slots.scalars;
+        let keys = scalars.iter().filter(|slot| matches!(slot, ScalarSlot::Key { .. })).count();
+        let (first, layer) = (scalars.len(), self.path.to_string());
+        let slot = |half| ScalarSlot::Key { layer: layer.clone(), stream: keys as u32 / 2, half };
+        scalars.extend([0, 1].map(slot));
+        [first, first + 1].map(|index| self.b.scalar(index))
     }
 
     fn slot(&self, name: &str) -> usize {

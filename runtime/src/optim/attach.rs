@@ -31,7 +31,7 @@ pub fn attach(graph: &Graph, how: &Optimisation) -> Graph {
     b.finish()
 }
 
-/// The run-time scalars at a step, counted from 1, in the order of their slots.
+/// The run-time scalars at a step, counted from 1, in the order of their slots. Keys stay as they are.
 pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u64, values: &mut [f32]) {
     let mut at = 0;
     while at < slots.len() {
@@ -42,6 +42,8 @@ pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u6
                 optimiser.values(rate * factor, step, &mut values[at..at + len]);
             }
             ScalarSlot::Keep { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
+            // Integers, which whoever runs the graph draws.
+            ScalarSlot::Key { .. } => {}
             ScalarSlot::Due { every, .. } => {
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }

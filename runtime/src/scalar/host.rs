@@ -198,11 +198,17 @@ macro_rules! primitive_operations {
         fn int_sub(&mut self, x: Reg, y: Reg) -> Reg {
             self.push_int(self.get_int(x).wrapping_sub(self.get_int(y)))
         }
+        fn int_mul(&mut self, x: Reg, y: Reg) -> Reg {
+            self.push_int(self.get_int(x).wrapping_mul(self.get_int(y)))
+        }
         fn int_and(&mut self, x: Reg, y: Reg) -> Reg {
             self.push_int(self.get_int(x) & self.get_int(y))
         }
         fn int_or(&mut self, x: Reg, y: Reg) -> Reg {
             self.push_int(self.get_int(x) | self.get_int(y))
+        }
+        fn int_xor(&mut self, x: Reg, y: Reg) -> Reg {
+            self.push_int(self.get_int(x) ^ self.get_int(y))
         }
         fn shl(&mut self, x: Reg, bits: u32) -> Reg {
             self.push_int(self.get_int(x) << bits)

@@ -85,10 +85,14 @@ pub trait Scalar {
     fn int_add(&mut self, x: Reg, y: Reg) -> Reg;
     /// `x - y`, wrapping.
     fn int_sub(&mut self, x: Reg, y: Reg) -> Reg;
+    /// `x y`, wrapping.
+    fn int_mul(&mut self, x: Reg, y: Reg) -> Reg;
     /// The bits in both.
     fn int_and(&mut self, x: Reg, y: Reg) -> Reg;
     /// The bits in either.
     fn int_or(&mut self, x: Reg, y: Reg) -> Reg;
+    /// The bits in one and not the other.
+    fn int_xor(&mut self, x: Reg, y: Reg) -> Reg;
     /// Left shift by a constant.
     fn shl(&mut self, x: Reg, bits: u32) -> Reg;
     /// Arithmetic right shift by a constant.

@@ -59,7 +59,7 @@ impl<N: Network> Session<N> {
         let values = Values {
             inputs: tensors.iter().map(interpreted).collect(),
             params: params.collect(),
-            scalars: scalars.iter().map(|&x| f64::from(x)).collect(),
+            scalars: scalars.iter().zip(&graph.slots.scalars).map(|(word, slot)| word.value(slot)).collect(),
         };
         let gradients = Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() };
         let compiled = wanted.iter().map(|&param| {

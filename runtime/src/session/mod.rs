@@ -22,9 +22,9 @@ use ndarray::ArrayViewD;
 
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
-use crate::ir::{Role, SlotKind};
+use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::lower::check;
-use crate::memory::{Memory, Params};
+use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
 use crate::optim::{self, Optimisation};
 use crate::plan::Place;
@@ -79,6 +79,9 @@ pub struct Session<N> {
     max_batch: usize,
     rate: Schedule,
     steps: u64,
+    seed: u64,
+    /// The number of the next forward pass in training.
+    forward_count: u64,
     train: Program,
     gradients: Option<Program>,
     evaluate: Option<Program>,
@@ -86,7 +89,9 @@ pub struct Session<N> {
     pieces: Option<Pieces>,
     params: Buffer,
     arena: Buffer,
-    scalars: Vec<f32>,
+    scalars: Vec<Word>,
+    /// Those of the scalars that are numbers.
+    numbers: Vec<f32>,
     feed: Feed,
     metrics: Vec<f32>,
     /// A layer whose training needs more than one row.
@@ -106,12 +111,15 @@ impl<N: Network> Session<N> {
         fill(params.floats_mut(), &train, seed);
         Ok(Session {
             rate: how.optimiser.settings().rate,
+            numbers: vec![0.0; train.slots.scalars.len()],
             how,
             max_batch,
             steps: 0,
+            seed,
+            forward_count: 0,
             params,
             arena,
-            scalars: vec![0.0; train.slots.scalars.len()],
+            scalars: vec![Word::default(); train.slots.scalars.len()],
             feed,
             metrics: vec![0.0; train.slots.metrics.len()],
             train,
@@ -140,11 +148,16 @@ impl<N: Network> Session<N> {
         let loss = self.run(Kind::Train, &tensors, rows);
         let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
         self.steps += 1;
+        self.forward_count = self.forward_count.wrapping_add(1);
         Ok(N::step(&Report { loss, metrics: &self.metrics }))
     }
 
     /// The gradients of the loss on a batch, in training mode, neither clipped nor with decay; nothing is updated. The first call compiles a program of its
     /// own.
+    ///
+    /// These are the gradients that [`Session::step`] would follow on the same batch: `Dropout` drops what it will drop
+    /// there, however often this is called. To add up the gradients of several batches with a mask for each, move
+    /// [`Session::set_forward_count`] on in between.
     ///
     /// # Errors
     /// As for [`Session::step`].
@@ -153,6 +166,7 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile(Kind::Gradients)?;
+        self.fill_scalars();
         let loss = self.run(Kind::Gradients, &tensors, rows);
         let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
         let program = self.gradients.as_ref().expect("the program was compiled above");
@@ -225,6 +239,17 @@ impl<N: Network> Session<N> {
         self.steps
     }
 
+    /// The number of the next forward pass in training, which decides the masks of `Dropout` together with the seed. A
+    /// step moves it on by one, a refused step and everything else leaves it.
+    pub fn forward_count(&self) -> u64 {
+        self.forward_count
+    }
+
+    /// Makes this the number of the next forward pass in training: one that was before draws the same masks again.
+    pub fn set_forward_count(&mut self, count: u64) {
+        self.forward_count = count;
+    }
+
     /// The largest batch of a step.
     pub fn max_batch(&self) -> usize {
         self.max_batch
@@ -240,7 +265,15 @@ impl<N: Network> Session<N> {
 
     fn fill_scalars(&mut self) {
         let (slots, optimiser, rate) = (&self.train.slots.scalars, &*self.how.optimiser, self.learning_rate());
-        optim::fill(slots, optimiser, rate, self.steps + 1, &mut self.scalars);
+        optim::fill(slots, optimiser, rate, self.steps + 1, &mut self.numbers);
+        for ((word, &number), slot) in self.scalars.iter_mut().zip(&self.numbers).zip(slots) {
+            *word = match *slot {
+                ScalarSlot::Key { stream, half, .. } => {
+                    Word::from(ops::key(self.seed, stream, self.forward_count)[half])
+                }
+                _ => Word::from(number),
+            };
+        }
     }
 
     fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {

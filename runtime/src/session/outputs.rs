@@ -6,7 +6,7 @@ use super::Network;
 use super::feed::{self, Feed};
 use crate::compile::Program;
 use crate::ir::Role;
-use crate::memory::{Memory, Params};
+use crate::memory::{Memory, Params, Word};
 use crate::plan::Place;
 use crate::tensor::Tensor;
 use crate::types::Shape;
@@ -72,7 +72,7 @@ pub(super) struct Inference<'a> {
     pub(super) program: &'a Program,
     pub(super) arena: &'a mut [f32],
     pub(super) params: &'a [f32],
-    pub(super) scalars: &'a [f32],
+    pub(super) scalars: &'a [Word],
     pub(super) feed: &'a mut Feed,
     pub(super) max_batch: usize,
 }

@@ -13,6 +13,7 @@ use super::trainer::{MAX_BATCH, check_batch};
 use super::{Network, Session, fill};
 use crate::compile::{Program, Purpose, Stage, text};
 use crate::error::{BuildError, RunError};
+use crate::memory::Word;
 
 /// A network that is only asked.
 ///
@@ -24,7 +25,7 @@ pub struct Predictor<N> {
     params: Arc<Buffer>,
     max_batch: usize,
     arena: Buffer,
-    scalars: Vec<f32>,
+    scalars: Vec<Word>,
     feed: Feed,
     outputs: Outputs,
     network: PhantomData<fn() -> N>,
@@ -38,7 +39,7 @@ impl<N: Network> Predictor<N> {
         own.floats_mut().copy_from_slice(&params[..program.params_len]);
         Ok(Predictor {
             arena: Buffer::scratch(program.arena).ok_or_else(no_memory)?,
-            scalars: vec![0.0; program.slots.scalars.len()],
+            scalars: vec![Word::default(); program.slots.scalars.len()],
             feed: Feed::new(&program.slots, max_batch).ok_or_else(no_memory)?,
             outputs: Outputs::new::<N>(max_batch).ok_or_else(no_memory)?,
             params: Arc::new(own),

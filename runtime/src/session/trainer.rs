@@ -60,7 +60,7 @@ impl<N: Network> Trainer<N> {
         Trainer { max_batch, ..self }
     }
 
-    /// What the first values of the parameters are drawn from. The same seed gives the same bits.
+    /// What the first values of the parameters and the masks of `Dropout` are drawn from. The same seed gives the same bits.
     pub fn seed(self, seed: u64) -> Trainer<N> {
         Trainer { seed, ..self }
     }

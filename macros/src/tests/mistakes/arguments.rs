@@ -117,3 +117,21 @@ fn numbers_of_initialisers() {
     1:127: unknown size `x`
     ");
 }
+
+#[test]
+fn probabilities_and_momenta_out_of_range() {
+    assert_snapshot!(body("Dropout, Dropout(1), Dropout(p = -0.1), Dropout(1.5), Dropout(half), Dropout(rate = 0.5), Dense(4)"), @"
+    1:31: `Dropout` needs the argument `p` (the probability that an element is dropped)
+    1:48: `p` of `Dropout` must be a number of at least 0 and below 1, found `1`
+    1:64: `p` of `Dropout` must be a number of at least 0 and below 1, found `-0.1`
+    1:79: `p` of `Dropout` must be a number of at least 0 and below 1, found `1.5`
+    1:93: unknown size `half`
+    1:108: unknown argument `rate` of `Dropout`; there is `p`
+    ");
+    assert_snapshot!(body("Dropout(0), Dropout(0.99999), BatchNorm(momentum = 0), BatchNorm(momentum = 1), Dense(4)"), @"");
+    assert_snapshot!(body("BatchNorm(momentum = -0.5), BatchNorm(2), LayerNorm(eps = 0), Dense(4)"), @"
+    1:52: `momentum` of `BatchNorm` must be a number between 0 and 1, found `-0.5`
+    1:69: `momentum` of `BatchNorm` must be a number between 0 and 1, found `2`
+    1:89: `eps` of `LayerNorm` must be a number between 1e-12 and 1, found `0`
+    ");
+}

@@ -23,7 +23,7 @@ leaf! {
     PARAM "param"
 }
 leaf! {
-    /// A number given at each run: `-> f32[]`.
+    /// A number given at each run: `-> f32[]`, or `-> u32[]` for a half of a key.
     SCALAR "scalar"
 }
 leaf! {

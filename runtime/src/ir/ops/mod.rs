@@ -4,12 +4,14 @@ mod contract;
 mod elementwise;
 mod leaf;
 mod movement;
+mod random;
 mod reduce;
 
 use super::{Builder, NodeId, Op};
 use crate::scalar::{Reg, Scalar};
 use crate::types::TensorType;
 
+pub use random::key;
 pub use reduce::Reduction;
 
 /// The definition of an operation.
@@ -105,6 +107,7 @@ op_table! {
     Op::MulAdd => elementwise::MUL_ADD,
     Op::Select => elementwise::SELECT,
     Op::Detach => elementwise::DETACH,
+    Op::Uniform => random::UNIFORM,
     Op::Reshape => movement::RESHAPE,
     Op::Broadcast(_) => movement::BROADCAST,
     Op::Sum(_) => reduce::SUM,

@@ -1,0 +1,47 @@
+//! `Dropout`: in training, a random part of the elements is zero (Srivastava et al. 2014).
+
+use super::{ArgDef, ArgKind, LayerDef, Mode, float};
+use crate::scalar::Cmp;
+
+/// Each element zero with probability `p` in training; in inference nothing happens, and nothing is compiled.
+///
+/// - Value: training: `x / (1 - p)` where `u >= p`, else 0, also for NaN; the mean over all masks is `x`. `u` is uniform in
+///   [0, 1), in steps of 2^-24. Inference: `x`
+/// - Shapes: `f32[S] -> f32[S]`
+/// - Argument `p`: the probability that an element is dropped; a number of at least 0 and below 1
+/// - Gradient: `dy / (1 - p)` where the element was kept, else 0
+/// - Mask: decided by the trainer's `seed`, the number of the forward pass, the layer (copies made by `repeat` count as
+///   layers), row and column, and by nothing else: neither by the batch size nor by the values. The session's
+///   `forward_count` says which pass is next, and `set_forward_count` replays one
+/// - Source: Srivastava et al. 2014, section 4, scaled in training; for `u` Jarzynski & Olano 2020, `pcg4d`
+pub const DROPOUT: LayerDef = LayerDef {
+    name: "Dropout",
+    item: "DROPOUT",
+    stem: "dropout",
+    args: &[ArgDef {
+        name: "p",
+        kind: ArgKind::Number { least: 0.0, most: 1.0f64.next_down(), range: "of at least 0 and below 1" },
+        default: None,
+        doc: "the probability that an element is dropped",
+    }],
+    shape: |x, _| Ok(x.clone()),
+    params: |_, _, _| Vec::new(),
+    lower: |scope, x| {
+        let p = float(scope.args, 0);
+        if scope.mode == Mode::Infer || p == 0.0 {
+            return x;
+        }
+        let shape = scope.b.shape(x);
+        let numbers = scope.uniform(&shape);
+        let b = &mut *scope.b;
+        // The numbers are multiples of 2^-24: rounded up to one, the threshold says the same in every precision.
+        let threshold = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
+        let threshold = b.constant(threshold, &shape);
+        let kept = b.compare(Cmp::Ge, numbers, threshold);
+        let scaled = b.scale(x, 1.0 / (1.0 - p));
+        b.keep(kept, scaled)
+    },
+    least_rows: 1,
+    gain: None,
+    function: None,
+};
