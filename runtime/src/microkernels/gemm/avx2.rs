@@ -4,6 +4,7 @@
 
 use core::arch::x86_64::*;
 
+use super::steps::{STEPS, advance};
 use super::{Kernel, Operand, Tile, pack};
 
 pub(super) struct Avx2;
@@ -13,7 +14,6 @@ impl Kernel for Avx2 {
     const ROWS: usize = 6;
     const PANEL: usize = 16;
     const EXACT: bool = false;
-    const PACKS_PAGES_OF_A: bool = true;
 
     fn widest(rows: usize) -> usize {
         match rows {
@@ -51,17 +51,29 @@ impl Kernel for Avx2 {
 /// # Safety
 /// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
 #[target_feature(enable = "avx2,fma")]
-#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
+    // SAFETY: the caller's promises; A was packed if neither of its strides is 1.
+    unsafe {
+        match t.a {
+            Operand { row: 1, col, .. } => sums::<ROWS, VECTORS, true>(t, 1, col),
+            Operand { row, .. } => sums::<ROWS, VECTORS, false>(t, row, 1),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`tile`]; A has these strides, that from row to row being 1 if `UNIT_ROW`, else the other.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &Tile, row: usize, col: usize) {
+    let (row, col) = if UNIT_ROW { (1, col) } else { (row, 1) };
     let mut acc = [[_mm256_setzero_ps(); VECTORS]; ROWS];
-    // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes.
-    let mut a = [t.a.ptr, t.a.ptr.wrapping_add(3 * t.a.row)];
-    let mut b = t.b;
-    for _ in 0..t.depth {
+    let mut step = |a: [*const f32; 2], shift: usize, b: *const f32| {
         // SAFETY: row and column are inside the tile, whose columns of B are whole registers.
         let b_at = |v: usize| unsafe { _mm256_loadu_ps(b.add(v * 8)) };
         // SAFETY: as above.
-        let a_at = |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add(i % 3 * t.a.row)) };
+        let a_at = |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add(i % 3 * row + shift)) };
         if ROWS <= VECTORS {
             let mut rows = [_mm256_setzero_ps(); ROWS];
             for i in 0..ROWS {
@@ -85,9 +97,23 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
                 }
             }
         }
-        for a in &mut a {
-            *a = a.wrapping_add(t.a.col);
+    };
+    // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes.
+    let mut a = [t.a.ptr, t.a.ptr.wrapping_add(3 * row)];
+    let mut b = t.b;
+    let (mut ahead, apart) = t.ahead;
+    for _ in 0..t.depth / STEPS {
+        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+        ahead = ahead.wrapping_add(apart);
+        for s in 0..STEPS {
+            step(a, s * col, b.wrapping_add(s * t.b_row));
         }
+        advance(&mut a, STEPS * col);
+        b = b.wrapping_add(STEPS * t.b_row);
+    }
+    for _ in 0..t.depth % STEPS {
+        step(a, 0, b);
+        advance(&mut a, col);
         b = b.wrapping_add(t.b_row);
     }
     for i in 0..ROWS {

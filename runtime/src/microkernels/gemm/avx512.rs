@@ -4,6 +4,7 @@
 
 use core::arch::x86_64::*;
 
+use super::steps::{STEPS, advance};
 use super::{Kernel, Operand, Tile, pack};
 
 /// How many rows ahead of the one it copies [`copy`] fetches: rows of a large matrix are pages apart, where the
@@ -17,7 +18,6 @@ impl Kernel for Avx512 {
     const ROWS: usize = 12;
     const PANEL: usize = 32;
     const EXACT: bool = true;
-    const PACKS_PAGES_OF_A: bool = false;
 
     fn widest(rows: usize) -> usize {
         match rows {
@@ -63,17 +63,26 @@ fn lanes(n: usize) -> __mmask16 {
 /// # Safety
 /// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
 #[target_feature(enable = "avx512f")]
-#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
+    // SAFETY: the caller's promises; A was packed if neither of its strides is 1.
+    unsafe {
+        match t.a {
+            Operand { row: 1, col, .. } => sums::<ROWS, VECTORS, true>(t, 1, col),
+            Operand { row, .. } => sums::<ROWS, VECTORS, false>(t, row, 1),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`tile`]; A has these strides, that from row to row being 1 if `UNIT_ROW`, else the other.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &Tile, row: usize, col: usize) {
+    let (row, col) = if UNIT_ROW { (1, col) } else { (row, 1) };
     let last = lanes(t.cols - (VECTORS - 1) * 16);
     let mask = |v: usize| if v + 1 == VECTORS { last } else { !0 };
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes, twelve pointers would not fit.
-    let mut a = [t.a.ptr; 4];
-    for (g, a) in a.iter_mut().enumerate() {
-        *a = a.wrapping_add(3 * g * t.a.row);
-    }
-    let mut b = t.b;
     if t.accumulate {
         // Rows of a large C are far apart and were last seen a whole pass ago; now they arrive while the sums are
         // formed.
@@ -83,11 +92,11 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
             }
         }
     }
-    for _ in 0..t.depth {
+    let mut step = |a: [*const f32; 4], shift: usize, b: *const f32| {
         // SAFETY: row and column are inside the tile, and masked lanes are not read.
         let b_at = |v: usize| unsafe { _mm512_maskz_loadu_ps(mask(v), b.add(v * 16)) };
         // SAFETY: as above.
-        let a_at = |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add(i % 3 * t.a.row)) };
+        let a_at = |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add(i % 3 * row + shift)) };
         if ROWS <= VECTORS {
             let mut rows = [_mm512_setzero_ps(); ROWS];
             for i in 0..ROWS {
@@ -111,9 +120,26 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
                 }
             }
         }
-        for a in &mut a {
-            *a = a.wrapping_add(t.a.col);
+    };
+    // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes, twelve pointers would not fit.
+    let mut a = [t.a.ptr; 4];
+    for (g, a) in a.iter_mut().enumerate() {
+        *a = a.wrapping_add(3 * g * row);
+    }
+    let mut b = t.b;
+    let (mut ahead, apart) = t.ahead;
+    for _ in 0..t.depth / STEPS {
+        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+        ahead = ahead.wrapping_add(apart);
+        for s in 0..STEPS {
+            step(a, s * col, b.wrapping_add(s * t.b_row));
         }
+        advance(&mut a, STEPS * col);
+        b = b.wrapping_add(STEPS * t.b_row);
+    }
+    for _ in 0..t.depth % STEPS {
+        step(a, 0, b);
+        advance(&mut a, col);
         b = b.wrapping_add(t.b_row);
     }
     for i in 0..ROWS {

@@ -2,6 +2,7 @@
 //!
 //! In: a product, or a block of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
+use super::steps::STEPS;
 use super::{Kernel, Operand, Tile, pack};
 
 /// Most terms summed in one piece. A packed panel of B, 32 columns, then takes 32 KiB: the first cache, or nearly.
@@ -74,11 +75,12 @@ pub(super) unsafe fn run<K: Kernel>(block: Block, b: Columns, for_a: *mut f32, f
         while j < n {
             // SAFETY: column `j` exists; `for_b` and packed columns are as the caller promised.
             let (panel, b_row, cols) = unsafe { columns::<K>(b, n, start, depth, j, rows, for_b) };
-            for (i, count) in tiles::<K>(rows) {
+            for (t, (i, count)) in tiles::<K>(rows).enumerate() {
+                let ahead = ahead::<K>(b, n, start, depth, j + cols, t);
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed } else { a.at(i, 0) };
                 let c = c.wrapping_add(i * ldc + j);
-                let tile = Tile { rows: count, cols, depth, a, b: panel, b_row, c, ldc, accumulate: start > 0 };
+                let tile = Tile { rows: count, cols, depth, a, b: panel, b_row, c, ldc, accumulate: start > 0, ahead };
                 // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
                 unsafe { K::tile(&tile) };
             }
@@ -118,6 +120,23 @@ unsafe fn columns<K: Kernel>(
             unsafe { K::pack(for_b, width, cols, depth, b.at(start, j).transposed()) };
             (for_b, width, cols)
         }
+    }
+}
+
+/// What tile `t` of a panel fetches of the panel behind it, that from column `j` on: first line, and floats from each to
+/// the next. The machine's own prefetcher ends where a page ends, and a panel has a page for every row or column.
+fn ahead<K: Kernel>(b: Columns, n: usize, start: usize, depth: usize, j: usize, t: usize) -> (*const f32, usize) {
+    let lines = depth / STEPS;
+    match b {
+        Columns::Packed(packed) => {
+            let piece = start * n.next_multiple_of(K::LANES);
+            (packed.wrapping_add(piece + j * depth + t * lines * 16), 16)
+        }
+        // Two lines a row.
+        Columns::InPlace(b) | Columns::Strided(b) if b.col == 1 => {
+            (b.at(start + t / 2 * lines, j + t % 2 * 16).ptr, b.row)
+        }
+        Columns::InPlace(b) | Columns::Strided(b) => (b.at(start + 16 * t, j).ptr, b.col),
     }
 }
 

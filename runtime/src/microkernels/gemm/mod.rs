@@ -19,6 +19,7 @@ mod avx512;
 mod loops;
 mod pack;
 mod portable;
+mod steps;
 
 use loops::{Block, Columns, MAX_DEPTH, MAX_PANEL, MAX_ROWS};
 
@@ -110,17 +111,10 @@ pub fn workspace_len(m: usize, n: usize, k: usize) -> usize {
 
 /// Whether a product of `m` rows, computed in blocks of `block` rows, gains from [`pack_b`] and [`gemm_packed`]. If
 /// not, [`gemm`] is the faster call for each block: B is read where it lies, or the first block is the only one, or B
-/// is so large that a packed copy would only travel to memory and back ([`columns_at_once`]).
+/// is so large that a packed copy would travel to memory and back for a few blocks.
 pub fn packs_b(isa: Isa, m: usize, block: usize, n: usize, k: usize, b_row: usize, b_col: usize) -> bool {
-    m > block && n * k <= pack::CACHED && !on!(isa, pack::reads_b_in_place, m, k, b_row, b_col)
-}
-
-/// How many of `n` columns a product of several blocks should compute before the next ones, each such part a product of
-/// its own: all, or as many as keep a packed B in the cache. Only time depends on it.
-pub fn columns_at_once(n: usize, k: usize) -> usize {
-    let columns = pack::CACHED / 2 / k.max(1) / MAX_PANEL * MAX_PANEL;
-    // With fewer columns than this A would have to come from memory too often.
-    if columns >= 256 { n.min(columns) } else { n }
+    let cached = n * k <= pack::SECOND_CACHE || (m >= 4 * block && n * k <= pack::CACHED);
+    m > block && cached && !on!(isa, pack::reads_b_in_place, m, k, b_row, b_col)
 }
 
 /// `C[m, n] = A[m, k] * B[k, n]`, overwriting C: row-major, `ldc` from one row to the next. `k = 0` gives zeros.
@@ -190,6 +184,8 @@ struct Tile {
     ldc: usize,
     /// Add to C instead of overwriting it.
     accumulate: bool,
+    /// What to fetch into the second cache meanwhile: a line every [`steps::STEPS`] terms, so many floats apart.
+    ahead: (*const f32, usize),
 }
 
 /// What an instruction set brings: a tile in registers and a way to pack.
@@ -202,9 +198,6 @@ trait Kernel {
     const PANEL: usize;
     /// Whether a tile reads exactly `cols` columns of B, rather than `cols` rounded up to `LANES`.
     const EXACT: bool;
-    /// Whether packing pays for a transposed A whose lines stand whole pages apart. It does where tiles are so small
-    /// that every line is fetched again too soon: measured, 81 to 116 GFLOP/s with AVX2 and 250 to 243 with AVX-512.
-    const PACKS_PAGES_OF_A: bool;
 
     /// Most columns of a tile of so many rows: `PANEL` times a power of two. Few rows leave registers for more columns.
     fn widest(rows: usize) -> usize;

@@ -13,7 +13,6 @@ impl Kernel for Portable {
     const ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
     const PANEL: usize = 8;
     const EXACT: bool = false;
-    const PACKS_PAGES_OF_A: bool = true;
 
     fn widest(rows: usize) -> usize {
         match rows {
