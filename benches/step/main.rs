@@ -33,9 +33,6 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if arguments.threads > 1 {
-        eprintln!("note: gradloom computes on one thread so far; `threads` is recorded as {}", arguments.threads);
-    }
     let result = match (arguments.mode, arguments.workload) {
         (Mode::Peak, _) => peak::measure(&arguments),
         (Mode::Scaling, _) => scaling::measure(&arguments),

@@ -136,7 +136,7 @@ impl Run<'_> {
     {
         let batch = x.len_of(Axis(0));
         let before_build = Instant::now();
-        let mut net = trainer.max_batch(batch).seed(1).build()?;
+        let mut net = trainer.max_batch(batch).seed(1).threads(self.arguments.threads).build()?;
         let built = Instant::now();
         let loss_first = loss(net.step(x.view(), target.view())?);
         let first = Instant::now();

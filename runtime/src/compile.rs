@@ -7,9 +7,10 @@ use crate::autodiff::differentiate;
 use crate::error::BuildError;
 use crate::fuse::{Fused, fuse};
 use crate::ir::{Graph, Role, Slots, verify};
-use crate::jit::{self, Code, Text};
+use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
 use crate::lower::{check, lower, trainable};
+use crate::memory::Memory;
 use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
 use crate::optim::{Optimisation, attach};
@@ -58,7 +59,7 @@ pub struct Program {
     pub code: Code,
     /// Inputs, parameters, scalars.
     pub slots: Slots,
-    /// Length of the arena.
+    /// Length of the arena, with the scratch of all threads.
     pub arena: usize,
     /// Length of the parameter block.
     pub params_len: usize,
@@ -69,7 +70,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles a network for batches of up to `max_batch` rows.
+    /// Compiles a network for batches of up to `max_batch` rows, and one thread.
     pub fn new(
         definition: &'static Definition<'static>,
         purpose: Purpose<'_>,
@@ -78,14 +79,38 @@ impl Program {
         Program::of_graph(&simplified(definition, purpose)?, max_batch)
     }
 
-    /// Compiles a graph that has been simplified.
+    /// Compiles a network for so many threads.
+    pub fn for_threads(
+        definition: &'static Definition<'static>,
+        purpose: Purpose<'_>,
+        max_batch: usize,
+        threads: usize,
+    ) -> Result<Program, BuildError> {
+        Program::of_graph_for(&simplified(definition, purpose)?, max_batch, threads)
+    }
+
+    /// Compiles a graph that has been simplified, for one thread.
     pub fn of_graph(graph: &Graph, max_batch: usize) -> Result<Program, BuildError> {
+        Program::of_graph_for(graph, max_batch, 1)
+    }
+
+    /// Compiles a graph that has been simplified, for so many threads.
+    pub fn of_graph_for(graph: &Graph, max_batch: usize, threads: usize) -> Result<Program, BuildError> {
         let fused = fuse(graph);
         let plan = plan::plan(&fused, max_batch, Isa::detect())?;
-        let code = jit::compile(&fused, &plan)?;
+        let code = jit::compile(&fused, &plan, threads)?;
         let results = results(&fused, &plan);
-        let Plan { arena, params, params_len, .. } = plan;
+        let Plan { arena, scratch, params, params_len, .. } = plan;
+        let arena = arena + threads * scratch;
         Ok(Program { code, slots: fused.graph.slots, arena, params, params_len, results })
+    }
+
+    /// Runs the program, with a pool's threads where there is one and it pays. Says whether the loss is finite.
+    pub fn run(&self, pool: Option<&mut Pool>, memory: Memory<'_>) -> bool {
+        match pool {
+            Some(pool) => self.code.run_on(pool, memory),
+            None => self.code.run(memory),
+        }
     }
 
     /// Where a result is after a run.

@@ -51,6 +51,14 @@ pub enum BuildError {
         /// The batch size asked for.
         max_batch: usize,
     },
+    /// The system gave no further thread.
+    #[error("{threads} threads can't be had: {error}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system says.
+        error: String,
+    },
     /// This machine has no code generator.
     #[error("no code generator for this machine: {0}")]
     Machine(String),

@@ -74,6 +74,10 @@ pub enum Way {
     Everything,
 }
 
+/// Rows of a product that are computed in one go, one or more blocks of its kernel: enough to keep it efficient, few
+/// enough to stay in the second-level cache. A power of two, and a multiple of every block of several blocks.
+pub const PRODUCT_ROWS: usize = 128;
+
 /// A fused loop nest.
 #[derive(Clone, Debug)]
 pub struct Kernel {

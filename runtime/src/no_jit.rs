@@ -17,10 +17,36 @@ impl Code {
     pub fn run(&self, _: Memory<'_>) -> bool {
         match self.0 {}
     }
+
+    /// Runs the program.
+    pub fn run_on(&self, _: &mut Pool, _: Memory<'_>) -> bool {
+        match self.0 {}
+    }
+
+    /// Makes room in a pool.
+    pub fn reserve(&self, _: &mut Pool) {
+        match self.0 {}
+    }
+}
+
+/// Threads for compiled code; there are none without a code generator.
+#[derive(Debug)]
+pub struct Pool(Infallible);
+
+impl Pool {
+    /// Says that there is no code generator.
+    pub fn new(_: usize) -> Result<Pool, BuildError> {
+        Err(absent())
+    }
+
+    /// How many threads take part.
+    pub fn threads(&self) -> usize {
+        match self.0 {}
+    }
 }
 
 /// Says that there is no code generator.
-pub fn compile(_: &Fused, _: &Plan) -> Result<Code, BuildError> {
+pub fn compile(_: &Fused, _: &Plan, _: usize) -> Result<Code, BuildError> {
     Err(absent())
 }
 

@@ -36,5 +36,6 @@ mod stable;
 mod stages;
 mod steps;
 mod summary;
+mod threads;
 mod tidy;
 mod train;

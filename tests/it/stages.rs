@@ -326,21 +326,22 @@ fn line_plan_with_adam() {
     assert_snapshot!(Line::trainer(Adam::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.4 KiB
-    arena 2.6 KiB, without sharing 4.1 KiB
+    arena 0.4 KiB, without sharing 0.4 KiB
+    scratch 2.3 KiB a thread
     kernel 0: B x 1
       %9                     0..16, to kernel 1                      # loss
       %15                    16..48, to kernel 2                     # loss
       %16                    48..64, to kernel 3                     # dense1
       partial %9             64..80                                  # loss
-      lanes of %9            80..96                                  # loss
-      partial %16            96..112                                 # dense1
-      block of %2            112..144                                # dense1
-      workspace of %2        144..432                                # dense1
+      lanes of %9            scratch 0..16                           # loss
+      partial %16            80..96                                  # dense1
+      block of %2            scratch 16..48                          # dense1
+      workspace of %2        scratch 48..144                         # dense1
     kernel 1: 1 x 1
       %11                    64..80, a result                        # loss
     kernel 2: 2 x 1
-      block of %17           0..16                                   # dense1
-      workspace of %17       80..656                                 # dense1
+      block of %17           scratch 0..16                           # dense1
+      workspace of %17       scratch 16..592                         # dense1
     kernel 3: 1 x 1
     ");
 }
@@ -451,34 +452,35 @@ fn mlp_plan() {
     assert_snapshot!(Mlp::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 3.5 KiB, without sharing 10.4 KiB
+    arena 1.1 KiB, without sharing 1.3 KiB
+    scratch 2.4 KiB a thread
     kernel 0: B x 3
       %6                     0..96, to kernel 4                      # tanh1
-      block of %2            96..192                                 # dense1
-      workspace of %2        192..480                                # dense1
+      block of %2            scratch 0..96                           # dense1
+      workspace of %2        scratch 96..192                         # dense1
     kernel 1: B x 1
       %15                    96..112, to kernel 2                    # loss
       %21                    112..144, to kernel 4                   # loss
       %22                    144..160, to kernel 7                   # dense2
       partial %15            160..176                                # loss
-      lanes of %15           176..192                                # loss
-      partial %22            192..208                                # dense2
-      block of %8            208..240                                # dense2
-      workspace of %8        240..672                                # dense2
+      lanes of %15           scratch 0..16                           # loss
+      partial %22            176..192                                # dense2
+      block of %8            scratch 16..48                          # dense2
+      workspace of %8        scratch 48..192                         # dense2
     kernel 2: 1 x 1
       %17                    160..176, a result                      # loss
     kernel 3: B x 3
       %27                    176..272, to kernel 5                   # tanh1
       %28                    96..112, to kernel 6                    # dense1
       partial %28            272..288                                # dense1
-      block of %23           288..384                                # dense2
-      workspace of %23       384..528                                # dense2
+      block of %23           scratch 0..96                           # dense2
+      workspace of %23       scratch 96..144                         # dense2
     kernel 4: 3 x 1
-      block of %24           272..288                                # dense2
-      workspace of %24       288..896                                # dense2
+      block of %24           scratch 0..16                           # dense2
+      workspace of %24       scratch 16..624                         # dense2
     kernel 5: 2 x 3
-      block of %29           0..16                                   # dense1
-      workspace of %29       272..848                                # dense1
+      block of %29           scratch 0..16                           # dense1
+      workspace of %29       scratch 16..592                         # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");
@@ -601,18 +603,19 @@ fn norm_of_inference_plan() {
     assert_snapshot!(Norm::predictor().max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.4 KiB
-    arena 3.6 KiB, without sharing 5.2 KiB
+    arena 1.0 KiB, without sharing 1.0 KiB
+    scratch 1.1 KiB a thread
     kernel 0: 1 x 4
       %9                     0..16, to kernel 1                      # batch_norm1
       %11                    16..32, to kernel 1                     # batch_norm1
     kernel 1: B x 4
       %15                    32..160, to kernel 2                    # relu1
-      block of %2            160..288                                # dense1
-      workspace of %2        288..576                                # dense1
+      block of %2            scratch 0..128                          # dense1
+      workspace of %2        scratch 128..224                        # dense1
     kernel 2: B x 3
       %20                    160..256, a result                      # dense2
-      block of %17           256..352                                # dense2
-      workspace of %17       352..928                                # dense2
+      block of %17           scratch 0..96                           # dense2
+      workspace of %17       scratch 96..288                         # dense2
     ");
 }
 
@@ -665,38 +668,39 @@ fn sparse_plan() {
     assert_snapshot!(Sparse::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 3.9 KiB, without sharing 10.9 KiB
+    arena 1.5 KiB, without sharing 1.8 KiB
+    scratch 2.4 KiB a thread
     kernel 0: B x 3
       %5                     0..96, to kernel 3                      # dense1
       %6                     96..192, to kernel 4                    # h
       %19                    192..208, to kernel 2                   # loss
       partial %19            208..224                                # loss
-      lanes of %19           224..240                                # loss
-      block of %2            240..336                                # dense1
-      workspace of %2        336..624                                # dense1
+      lanes of %19           scratch 0..16                           # loss
+      block of %2            scratch 16..112                         # dense1
+      workspace of %2        scratch 112..208                        # dense1
     kernel 1: B x 1
       %15                    208..224, to kernel 2                   # loss
       %30                    224..256, to kernel 4                   # loss
       %31                    256..272, to kernel 7                   # dense2
       partial %15            272..288                                # loss
-      lanes of %15           288..304                                # loss
-      partial %31            304..320                                # dense2
-      block of %8            320..352                                # dense2
-      workspace of %8        352..784                                # dense2
+      lanes of %15           scratch 0..16                           # loss
+      partial %31            288..304                                # dense2
+      block of %8            scratch 16..48                          # dense2
+      workspace of %8        scratch 48..192                         # dense2
     kernel 2: 1 x 1
       %22                    272..288, a result                      # loss
     kernel 3: B x 3
       %36                    288..384, to kernel 5                   # h
       %37                    192..208, to kernel 6                   # dense1
       partial %37            208..224                                # dense1
-      block of %32           384..480                                # dense2
-      workspace of %32       480..624                                # dense2
+      block of %32           scratch 0..96                           # dense2
+      workspace of %32       scratch 96..144                         # dense2
     kernel 4: 3 x 1
-      block of %33           0..16                                   # dense2
-      workspace of %33       384..992                                # dense2
+      block of %33           scratch 0..16                           # dense2
+      workspace of %33       scratch 16..624                         # dense2
     kernel 5: 2 x 3
-      block of %38           0..16                                   # dense1
-      workspace of %38       384..960                                # dense1
+      block of %38           scratch 0..16                           # dense1
+      workspace of %38       scratch 16..592                         # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");

@@ -1,4 +1,5 @@
-//! The function that runs a program: every product, kernel and last stage in order, one call from outside.
+//! The functions that run a program: one from outside that runs everything on one thread; and for several threads a
+//! function for every task, which works on one unit of it, and one for the end of every phase.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
@@ -7,80 +8,17 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
+use super::imports::Import;
 use super::lanes::{constant_memory, memory};
 use super::{Context, Program, Target, kernel_signature};
 use crate::ir::ops::Reduction;
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Kernel, Way, way};
+use crate::kernel::{Kernel, PRODUCT_ROWS, Way, way};
 use crate::microkernels::gemm::Isa;
-use crate::plan::{LANES, Place, inner_extent, moments};
+use crate::plan::{LANES, Last, Phase, Place, Task, Work, inner_extent, moments};
 use crate::types::Dim;
 
-/// What compiled code calls in the runtime. The discriminants number the functions behind those of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Import {
-    /// Rows of a product, the right operand where it lies.
-    Product,
-    /// The right operand of a product, rearranged.
-    PackRight,
-    /// Rows of a product with a rearranged right operand.
-    PackedProduct,
-    /// The last stage of sums down columns.
-    SumColumns,
-    /// The last stage of a sum over everything.
-    SumEverything,
-    /// The last stage of maxima down columns.
-    MaxColumns,
-    /// The last stage of a maximum over everything.
-    MaxEverything,
-    /// The last stage of a variance.
-    MergeMoments,
-}
-
-impl Import {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 8] = [
-        Import::Product,
-        Import::PackRight,
-        Import::PackedProduct,
-        Import::SumColumns,
-        Import::SumEverything,
-        Import::MaxColumns,
-        Import::MaxEverything,
-        Import::MergeMoments,
-    ];
-
-    /// The name of the symbol.
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Import::Product => "gradloom_product",
-            Import::PackRight => "gradloom_pack_right",
-            Import::PackedProduct => "gradloom_packed_product",
-            Import::SumColumns => "gradloom_sum_columns",
-            Import::SumEverything => "gradloom_sum_everything",
-            Import::MaxColumns => "gradloom_max_columns",
-            Import::MaxEverything => "gradloom_max_everything",
-            Import::MergeMoments => "gradloom_merge_moments",
-        }
-    }
-
-    /// All arguments are 64-bit integers: extents, strides and addresses.
-    pub fn signature(self, target: Target) -> Signature {
-        let count = match self {
-            Import::Product => 13,
-            Import::PackRight => 7,
-            Import::PackedProduct => 11,
-            Import::SumColumns | Import::MaxColumns => 5,
-            Import::SumEverything | Import::MaxEverything => 3,
-            Import::MergeMoments => 7,
-        };
-        let mut signature = Signature::new(target.call_conv);
-        signature.params.extend(vec![AbiParam::new(types::I64); count]);
-        signature
-    }
-}
-
-/// The signature of the entry: a context to a status, 0 if the loss is finite.
+/// The signature of the entry and of the end of a phase: a context to a status, 0 if the loss is finite.
 pub fn entry_signature(target: Target) -> Signature {
     let mut signature = Signature::new(target.call_conv);
     signature.params.push(AbiParam::new(types::I64));
@@ -88,30 +26,78 @@ pub fn entry_signature(target: Target) -> Signature {
     signature
 }
 
+/// The signature of a task: context, number of the unit.
+pub fn task_signature(target: Target) -> Signature {
+    let mut signature = Signature::new(target.call_conv);
+    signature.params.extend([AbiParam::new(types::I64); 2]);
+    signature
+}
+
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
 pub fn entry(program: Program<'_>, target: Target, isa: Isa) -> Function {
-    let count = program.fused.kernels.len() as u32;
-    let mut function = Function::with_name_signature(UserFuncName::user(0, count), entry_signature(target));
+    let number = program.fused.kernels.len() as u32;
+    function(program, target, isa, number, entry_signature(target), |emit, _| {
+        for (index, kernel) in program.fused.kernels.iter().enumerate() {
+            if program.fused.check == Some(index) {
+                emit.check();
+            }
+            emit.kernel(index, kernel);
+        }
+        if program.fused.check == Some(program.fused.kernels.len()) {
+            emit.check();
+        }
+        emit.done();
+    })
+}
+
+/// Emits the function of this number that works on one unit of a task.
+pub fn task(program: Program<'_>, target: Target, isa: Isa, number: u32, task: Task) -> Function {
+    function(program, target, isa, number, task_signature(target), |emit, params| {
+        emit.unit(task, params[1]);
+        emit.fb.ins().return_(&[]);
+    })
+}
+
+/// Emits the function of this number that ends a phase.
+pub fn tail(program: Program<'_>, target: Target, isa: Isa, number: u32, phase: &Phase) -> Function {
+    function(program, target, isa, number, entry_signature(target), |emit, _| {
+        for last in &phase.tail {
+            match *last {
+                Last::Kernel(index) => emit.kernel(index, &program.fused.kernels[index]),
+                Last::Finish(index) => {
+                    let kernel = &program.fused.kernels[index];
+                    let rows = emit.extent(kernel.domain.rows);
+                    emit.finish(index, kernel, rows);
+                }
+            }
+        }
+        if phase.check {
+            emit.check();
+        }
+        emit.done();
+    })
+}
+
+fn function<'a>(
+    program: Program<'a>,
+    target: Target,
+    isa: Isa,
+    number: u32,
+    signature: Signature,
+    body: impl FnOnce(&mut Emit<'a, '_>, &[Value]),
+) -> Function {
+    let mut function = Function::with_name_signature(UserFuncName::user(0, number), signature);
     let mut context = FunctionBuilderContext::new();
     let mut fb = FunctionBuilder::new(&mut function, &mut context);
     let block = fb.create_block();
     fb.append_block_params_for_function_params(block);
     fb.switch_to_block(block);
-    let ctx = fb.block_params(block)[0];
+    let params = fb.block_params(block).to_vec();
+    let ctx = params[0];
     let arena = fb.ins().load(types::I64, constant_memory(), ctx, Context::ARENA);
     let batch = fb.ins().load(types::I64, constant_memory(), ctx, Context::BATCH);
     let mut emit = Emit { fb, program, target, isa, ctx, arena, batch, imports: [None; Import::ALL.len()] };
-    for (index, kernel) in program.fused.kernels.iter().enumerate() {
-        if program.fused.check == Some(index) {
-            emit.check();
-        }
-        emit.kernel(index, kernel);
-    }
-    if program.fused.check == Some(program.fused.kernels.len()) {
-        emit.check();
-    }
-    let done = emit.fb.ins().iconst(types::I32, 0);
-    emit.fb.ins().return_(&[done]);
+    body(&mut emit, &params);
     emit.fb.seal_all_blocks();
     emit.fb.finalize(target.config);
     function
@@ -128,7 +114,7 @@ struct Emit<'a, 'f> {
     imports: [Option<FuncRef>; Import::ALL.len()],
 }
 
-/// A product, ready to be called block by block.
+/// A product, ready to be called for some rows.
 #[derive(Clone, Copy)]
 struct Product {
     /// Address and strides of the left operand.
@@ -140,81 +126,155 @@ struct Product {
     inner: Value,
     cols: i64,
     result: Value,
-    /// Whether the result is one block that every block overwrites.
+    /// Whether the result is scratch for some rows, which others overwrite.
     scratch: bool,
     workspace: Value,
 }
+
+/// Rows of a kernel: the first, the one behind the last, the number of the first one's block.
+type Rows = [Value; 3];
 
 impl<'a> Emit<'a, '_> {
     fn graph(&self) -> &'a Graph {
         &self.program.fused.graph
     }
 
-    /// All blocks of a kernel, then the last stages of its reductions.
+    fn done(&mut self) {
+        let done = self.fb.ins().iconst(types::I32, 0);
+        self.fb.ins().return_(&[done]);
+    }
+
+    /// All of a kernel, then the last stages of its reductions.
     fn kernel(&mut self, index: usize, kernel: &Kernel) {
         let rows = self.extent(kernel.domain.rows);
-        let product = kernel.product.map(|id| self.product(index, kernel, id));
-        let signature = kernel_signature(self.target);
-        let function = self.function(index as u32, signature, true);
-        let single = matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= kernel.block);
         let zero = self.fb.ins().iconst(types::I64, 0);
-        match product {
-            product if single => self.block(product.as_ref(), function, [zero, rows, zero]),
-            Some(product) if product.packed.is_some() => {
-                self.packed_blocks(product, function, rows, kernel.block as i64)
+        match kernel.product.map(|id| self.product(index, kernel, id)) {
+            None => self.blocks(index, kernel, [zero, rows, zero]),
+            Some(product) if matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= PRODUCT_ROWS) => {
+                self.rows(index, kernel, Some(&product), [zero, rows, zero]);
             }
-            product => self.blocks(product.as_ref(), function, rows, kernel.block as i64),
+            Some(product) => self.packed_or_not(
+                rows,
+                product,
+                |emit, product| {
+                    if product.packed.is_none() {
+                        return emit.rows(index, kernel, Some(product), [zero, rows, zero]);
+                    }
+                    let cols = emit.fb.ins().iconst(types::I64, product.cols);
+                    emit.pack(product, zero, cols);
+                    emit.all_rows(index, kernel, product, rows);
+                },
+                |emit, product| emit.all_rows(index, kernel, product, rows),
+            ),
         }
         self.finish(index, kernel, rows);
     }
 
-    /// A batch of one block is not worth rearranging the right operand for; the bits are the same.
-    fn packed_blocks(&mut self, product: Product, function: FuncRef, rows: Value, block: i64) {
+    /// One unit of a task.
+    fn unit(&mut self, task: Task, unit: Value) {
+        let (index, kernel) = (task.kernel, &self.program.fused.kernels[task.kernel]);
+        let rows = self.extent(kernel.domain.rows);
+        let product = kernel.product.map(|id| self.product(index, kernel, id));
+        let first = self.fb.ins().imul_imm_u(unit, task.unit as i64);
+        let next = self.fb.ins().iadd_imm_u(first, task.unit as i64);
+        if task.work == Work::Pack {
+            let product = product.expect("what is packed belongs to a product");
+            let cols = self.fb.ins().iconst(types::I64, product.cols);
+            let end = self.least(next, cols);
+            return self.pack(&product, first, end);
+        }
+        let end = self.least(next, rows);
+        let number = self.fb.ins().imul_imm_u(unit, (task.unit / kernel.block) as i64);
+        let part = [first, end, number];
+        match product {
+            None => self.blocks(index, kernel, part),
+            Some(product) => {
+                let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, Some(product), part);
+                self.packed_or_not(rows, product, some_rows, some_rows);
+            }
+        }
+    }
+
+    /// A batch of few rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given the
+    /// product either way, `never` one whose right operand is read where it lies.
+    fn packed_or_not(
+        &mut self,
+        rows: Value,
+        product: Product,
+        may_pack: impl Fn(&mut Self, &Product),
+        never: impl Fn(&mut Self, &Product),
+    ) {
+        if product.packed.is_none() {
+            return never(self, &product);
+        }
         let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
-        let one_block = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, block);
-        self.fb.ins().brif(one_block, few, &[], many, &[]);
+        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, PRODUCT_ROWS as i64);
+        self.fb.ins().brif(enough, few, &[], many, &[]);
         self.fb.switch_to_block(few);
-        let zero = self.fb.ins().iconst(types::I64, 0);
-        let in_place = Product { packed: None, ..product };
-        self.block(Some(&in_place), function, [zero, rows, zero]);
+        may_pack(self, &Product { packed: None, ..product });
         self.fb.ins().jump(exit, &[]);
         self.fb.switch_to_block(many);
-        self.pack(&product);
-        self.blocks(Some(&product), function, rows, block);
+        may_pack(self, &product);
         self.fb.ins().jump(exit, &[]);
         self.fb.switch_to_block(exit);
     }
 
-    /// Rearranges the right operand.
-    fn pack(&mut self, product: &Product) {
-        let Some(packed) = product.packed else { return };
+    /// Rearranges some columns of the right operand.
+    fn pack(&mut self, product: &Product, from: Value, to: Value) {
+        let packed = product.packed.expect("there is room for what is packed");
         let isa = self.isa_number();
         let (right, row, col) = product.right;
         let [row, col, n] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
-        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, packed]);
+        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, from, to, packed]);
     }
 
-    fn blocks(&mut self, product: Option<&Product>, function: FuncRef, rows: Value, block: i64) {
+    /// All rows of a product, as many in one go as suit it.
+    fn all_rows(&mut self, index: usize, kernel: &Kernel, product: &Product, rows: Value) {
+        let blocks = (PRODUCT_ROWS / kernel.block) as i64;
+        self.cut(rows, PRODUCT_ROWS as i64, blocks, |emit, part| emit.rows(index, kernel, Some(product), part));
+    }
+
+    /// Some rows: their product, then their blocks while they are in the cache.
+    fn rows(&mut self, index: usize, kernel: &Kernel, product: Option<&Product>, part: Rows) {
+        if let Some(product) = product {
+            self.rows_of_product(product, part[0], part[1]);
+        }
+        self.blocks(index, kernel, part);
+    }
+
+    /// The blocks of some rows.
+    fn blocks(&mut self, index: usize, kernel: &Kernel, part: Rows) {
+        let signature = kernel_signature(self.target);
+        let function = self.function(index as u32, signature, true);
+        let block = |emit: &mut Self, [lo, hi, number]: Rows| {
+            emit.fb.ins().call(function, &[emit.ctx, lo, hi, number]);
+        };
+        match kernel.domain.rows {
+            Dim::Fixed(rows) if rows <= kernel.block => block(self, part),
+            _ => self.cut_from(part, kernel.block as i64, 1, block),
+        }
+    }
+
+    fn cut(&mut self, rows: Value, by: i64, blocks: i64, body: impl FnMut(&mut Self, Rows)) {
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        self.cut_from([zero, rows, zero], by, blocks, body);
+    }
+
+    /// A loop over rows in parts of `by` rows, `blocks` blocks each.
+    fn cut_from(&mut self, [from, to, number]: Rows, by: i64, blocks: i64, mut body: impl FnMut(&mut Self, Rows)) {
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let lo = self.fb.append_block_param(head, types::I64);
-        let number = self.fb.append_block_param(head, types::I64);
-        let zero = self.fb.ins().iconst(types::I64, 0);
-        self.fb.ins().jump(head, &[zero.into(), zero.into()]);
+        let block = self.fb.append_block_param(head, types::I64);
+        self.fb.ins().jump(head, &[from.into(), number.into()]);
         self.fb.switch_to_block(head);
-        let next = self.fb.ins().iadd_imm_u(lo, block);
-        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, rows);
-        let hi = self.fb.ins().select(more, next, rows);
-        self.block(product, function, [lo, hi, number]);
-        let next_number = self.fb.ins().iadd_imm_u(number, 1);
-        self.fb.ins().brif(more, head, &[next.into(), next_number.into()], exit, &[]);
+        let next = self.fb.ins().iadd_imm_u(lo, by);
+        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        let hi = self.fb.ins().select(more, next, to);
+        body(self, [lo, hi, block]);
+        let next_block = self.fb.ins().iadd_imm_u(block, blocks);
+        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        self.fb.ins().brif(again, head, &[next.into(), next_block.into()], exit, &[]);
         self.fb.switch_to_block(exit);
-    }
-
-    fn block(&mut self, product: Option<&Product>, function: FuncRef, [lo, hi, number]: [Value; 3]) {
-        if let Some(product) = product {
-            self.rows_of_product(product, lo, hi);
-        }
-        self.fb.ins().call(function, &[self.ctx, lo, hi, number]);
     }
 
     fn product(&mut self, index: usize, kernel: &Kernel, id: NodeId) -> Product {
@@ -233,10 +293,10 @@ impl<'a> Emit<'a, '_> {
         let inner = self.extent(inner_dim);
         let cols = kernel.domain.cols as i64;
         let (result, scratch) = match plan.product {
-            Some(at) => (self.arena_at(at), true),
+            Some(at) => (self.scratch_at(at), true),
             None => (self.address(self.program.plan.places[&id]), false),
         };
-        let workspace = self.arena_at(plan.workspace);
+        let workspace = self.scratch_at(plan.workspace);
         let packed = plan.packed.map(|at| self.arena_at(at));
         let right = (right, b_strides.0, b_strides.1);
         let left = (left, a_strides.0, a_strides.1);
@@ -247,12 +307,9 @@ impl<'a> Emit<'a, '_> {
         let rows = self.fb.ins().isub(hi, lo);
         let before = self.fb.ins().imul_imm_u(lo, 4 * product.left.1);
         let left = self.fb.ins().iadd(product.left.0, before);
-        let result = if product.scratch {
-            product.result
-        } else {
-            let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
-            self.fb.ins().iadd(product.result, before)
-        };
+        let before = if product.scratch { self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1) } else { lo };
+        let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
+        let result = self.fb.ins().iadd(product.result, before);
         let isa = self.isa_number();
         let numbers = [product.cols, product.left.1, product.left.2, product.right.1, product.right.2];
         let [cols, a_row, a_col, b_row, b_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
@@ -356,6 +413,17 @@ impl<'a> Emit<'a, '_> {
 
     fn arena_at(&mut self, at: usize) -> Value {
         self.fb.ins().iadd_imm_u(self.arena, 4 * at as i64)
+    }
+
+    fn least(&mut self, x: Value, y: Value) -> Value {
+        let less = self.fb.ins().icmp(IntCC::SignedLessThan, x, y);
+        self.fb.ins().select(less, x, y)
+    }
+
+    /// Scratch of the thread.
+    fn scratch_at(&mut self, at: usize) -> Value {
+        let scratch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH);
+        self.fb.ins().iadd_imm_u(scratch, 4 * at as i64)
     }
 
     fn extent(&mut self, dim: Dim) -> Value {

@@ -5,6 +5,7 @@
 
 mod element;
 mod entry;
+mod imports;
 mod lanes;
 mod loops;
 mod row;
@@ -17,19 +18,20 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Class, Kernel, Step, Store, Way, resolve, way};
+use crate::kernel::{Class, Kernel, PRODUCT_ROWS, Step, Store, Way, resolve, way};
 use crate::memory::Word;
 use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
 
-pub use entry::{Import, entry, entry_signature};
+pub use entry::{entry, entry_signature, tail, task, task_signature};
+pub use imports::Import;
 pub use lanes::Constants;
 use lanes::{Lanes, Width, constant_memory};
 use loops::Trip;
 
 /// What compiled code gets to see of a session, by address.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// Values of the step.
     pub arena: *mut f32,
@@ -43,6 +45,8 @@ pub struct Context {
     pub inputs: *const *const u8,
     /// The batch size.
     pub batch: i64,
+    /// Values that the thread has to itself.
+    pub scratch: *mut f32,
 }
 
 impl Context {
@@ -52,6 +56,7 @@ impl Context {
     const TABLE: i32 = 24;
     const INPUTS: i32 = 32;
     const BATCH: i32 = 40;
+    const SCRATCH: i32 = 48;
 }
 
 /// The machine that code is generated for.
@@ -166,7 +171,7 @@ struct Emit<'a, 'f> {
 enum Slot {
     /// A value with a place of its own.
     Place(Place),
-    /// The block of the product.
+    /// Rows of the product.
     Product,
     /// One row of scratch, at this offset in the arena.
     Scratch(usize),
@@ -227,7 +232,8 @@ impl<'a, 'f> Emit<'a, 'f> {
             if at == 0 { arena } else { emit.fb.ins().iadd_imm_u(arena, 4 * at as i64) }
         };
         match slot {
-            Slot::Place(Place::Arena(at)) | Slot::Scratch(at) => arena_at(self, at),
+            Slot::Place(Place::Arena(at)) => arena_at(self, at),
+            Slot::Scratch(at) => self.scratch_at(at),
             Slot::Place(Place::Param(index)) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
                 match self.plan.params[index] {
@@ -239,11 +245,12 @@ impl<'a, 'f> Emit<'a, 'f> {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
                 self.fb.ins().load(types::I64, constant_memory(), inputs, 8 * index as i32)
             }
-            // The block begins with the row `lo`; rows are counted from the first of the matrix.
+            // Rows are counted from the first of the matrix; scratch begins with the first that was computed in one go.
             Slot::Product => {
-                let at = self.memory.product.expect("a product that is not kept has a block of scratch");
-                let base = arena_at(self, at);
-                let before = self.times(self.lo, 4 * self.kernel.domain.cols as i64);
+                let at = self.memory.product.expect("a product that is not kept has rows of scratch");
+                let base = self.scratch_at(at);
+                let first = self.fb.ins().band_imm_s(self.lo, -(PRODUCT_ROWS as i64));
+                let before = self.times(first, 4 * self.kernel.domain.cols as i64);
                 self.fb.ins().isub(base, before)
             }
             Slot::Partial(at, len) => {
@@ -252,6 +259,11 @@ impl<'a, 'f> Emit<'a, 'f> {
                 self.fb.ins().iadd(base, before)
             }
         }
+    }
+
+    fn scratch_at(&mut self, at: usize) -> Value {
+        let scratch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH);
+        if at == 0 { scratch } else { self.fb.ins().iadd_imm_u(scratch, 4 * at as i64) }
     }
 
     /// Where an operand is read from in a phase, if it is read from memory.

@@ -5,9 +5,9 @@ use crate::ir::{Graph, Op};
 use crate::kernel::{Class, Kernel, Step, Way, resolve, way};
 use crate::types::{DType, Dim};
 
-/// Rows that a kernel works on at a time: enough to keep a product efficient, few enough to stay in the second-level
-/// cache, and few enough for a sum in single precision.
-const BLOCK: usize = 128;
+/// Rows that a kernel works on at a time: enough to keep the ends of a block cheap, few enough to stay in the cache, for a
+/// sum in single precision, and to share a batch of ordinary size between threads.
+const BLOCK: usize = 64;
 /// Elements of a block without rows of its own.
 const FLAT_BLOCK: usize = 8192;
 

@@ -57,10 +57,12 @@ extern "C" fn pack_right(
     b: *const f32,
     row: usize,
     col: usize,
+    from: usize,
+    to: usize,
     packed: *mut f32,
 ) {
-    // SAFETY: as for `product`; the plan has room for the packed operand.
-    unsafe { gemm::pack_b(isa(number), cols, inner, gemm::Operand { ptr: b, row, col }, packed) }
+    // SAFETY: as for `product`; the plan has room for the packed operand, and tasks pack whole panels.
+    unsafe { gemm::pack_columns(isa(number), cols, inner, from..to, gemm::Operand { ptr: b, row, col }, packed) }
 }
 
 extern "C" fn packed_product(

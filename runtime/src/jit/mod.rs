@@ -3,9 +3,13 @@
 //! In: functions. Out: one entry point, valid as long as the [`Code`] that owns it. All functions of a program are defined,
 //! then made executable at once; pages are never writable and executable at the same time.
 
+mod board;
 mod ieee;
 mod imports;
+mod pool;
 mod text;
+
+use std::sync::Arc;
 
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
@@ -13,14 +17,20 @@ use cranelift_codegen::{Context as CodegenContext, ir::Function};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
-use crate::codegen::{Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature};
+use crate::codegen::{
+    Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature, tail, task,
+    task_signature,
+};
 use crate::error::BuildError;
 use crate::fuse::Fused;
+use crate::kernel::Domain;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
-use crate::plan::Plan;
+use crate::plan::{self, Phase, Plan, Task};
 use crate::types::TensorType;
 
+use board::MOST_UNITS;
+pub use pool::Pool;
 pub use text::{Text, isa_by_name, text, text_for};
 
 /// A compiled program. It may run in several threads at once, each with an arena of its own.
@@ -31,6 +41,29 @@ pub struct Code {
     /// The constants that the code reads, each four times, aligned to 16 bytes.
     table: Vec<Aligned>,
     needs: Needs,
+    /// The program cut into phases, if it was compiled for several threads and some of it can be shared.
+    shared: Option<SharedCode>,
+}
+
+/// Code for several threads.
+struct SharedCode {
+    table: Arc<board::Table>,
+    /// The tasks in the order of the table, and the extents of their kernels.
+    tasks: Vec<(Task, Domain)>,
+    /// About how many nanoseconds all that is shared takes on one thread, with one row and with `max_batch`.
+    work: [f64; 2],
+}
+
+/// Work, in nanoseconds, below which one thread is done before others have come.
+const WORTH: f64 = 20_000.0;
+
+impl SharedCode {
+    fn pays(&self, batch: usize, max_batch: usize) -> bool {
+        let [one, most] = self.work;
+        let share = (batch - 1) as f64 / (max_batch.max(2) - 1) as f64;
+        let units = || self.tasks.iter().map(|(task, domain)| task.units(*domain, batch));
+        one + (most - one) * share > WORTH && units().any(|units| units > 1) && units().all(|units| units <= MOST_UNITS)
+    }
 }
 
 /// Four copies of a constant.
@@ -50,8 +83,42 @@ impl Code {
     /// # Panics
     /// If the memory is not as large as the program's plan says: a fault of the session, never of its user.
     pub fn run(&self, memory: Memory<'_>) -> bool {
+        self.with(memory, |context| {
+            let _mode = ieee::IeeeMode::enter();
+            // The code touches what the context names, within the lengths checked before, and nothing else.
+            (self.entry)(&context) == 0
+        })
+    }
+
+    /// As [`Code::run`], with the threads of a pool where that pays. The bits are the same.
+    ///
+    /// # Panics
+    /// As for [`Code::run`], and if the pool has more threads than the program was compiled for.
+    pub fn run_on(&self, pool: &mut Pool, memory: Memory<'_>) -> bool {
+        let shared = self.shared.as_ref().filter(|shared| shared.pays(memory.batch, self.needs.max_batch));
+        let Some(shared) = shared.filter(|_| !pool.rests()) else { return self.run(memory) };
+        assert!(pool.threads() <= self.needs.threads, "every thread has scratch of its own");
+        let (batch, scratch) = (memory.batch, self.needs.scratch);
+        self.with(memory, |context| {
+            let _mode = ieee::IeeeMode::enter();
+            let units = |task: usize| shared.tasks[task].0.units(shared.tasks[task].1, batch);
+            let contexts = |thread| Context { scratch: context.scratch.wrapping_add(thread * scratch), ..context };
+            // SAFETY: the code is that of this program, and two threads do at once what its schedule lets them.
+            unsafe { pool.run(&shared.table, units, contexts) }
+        })
+    }
+
+    /// Makes room in a pool for this program.
+    pub fn reserve(&self, pool: &mut Pool) {
+        if let Some(shared) = &self.shared {
+            pool.reserve(&shared.table);
+        }
+    }
+
+    /// Checks the memory of a run and gives its addresses away.
+    fn with(&self, memory: Memory<'_>, run: impl FnOnce(Context) -> bool) -> bool {
         let Memory { arena, params, scalars, inputs, batch } = memory;
-        assert!(arena.len() >= self.needs.arena && params.len() >= self.needs.params, "the plan's memory is there");
+        assert!(arena.len() >= self.needs.arena() && params.len() >= self.needs.params, "the plan's memory is there");
         let params = match params {
             Params::Own(floats) => floats.as_mut_ptr(),
             Params::Shared(floats) => {
@@ -76,30 +143,39 @@ impl Code {
                 _ => panic!("an input of {len} elements for {slot}"),
             };
         }
-        let context = Context {
-            arena: arena.as_mut_ptr(),
+        let arena = arena.as_mut_ptr();
+        run(Context {
+            arena,
             params,
             scalars: scalars.as_ptr(),
             table: self.table.as_ptr().cast(),
             inputs: addresses.as_ptr(),
             batch: batch as i64,
-        };
-        let _mode = ieee::IeeeMode::enter();
-        // The code touches what the context names, within the lengths checked above, and nothing else.
-        (self.entry)(&context) == 0
+            scratch: arena.wrapping_add(self.needs.values),
+        })
     }
 }
 
 /// What a program needs to run.
 #[derive(Clone, Debug)]
 struct Needs {
-    arena: usize,
+    /// Length of the arena without scratch.
+    values: usize,
+    /// Scratch of a thread.
+    scratch: usize,
+    threads: usize,
     params: usize,
     scalars: usize,
     max_batch: usize,
     inputs: Vec<TensorType>,
     /// Whether it writes parameters.
     writes: bool,
+}
+
+impl Needs {
+    fn arena(&self) -> usize {
+        self.values + self.threads * self.scratch
+    }
 }
 
 /// The executable pages of a program, freed when it is dropped.
@@ -161,8 +237,8 @@ pub fn functions(program: Program<'_>, target: Target, isa: gemm::Isa) -> (Vec<F
     (functions, constants)
 }
 
-/// Compiles a program for this machine.
-pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
+/// Compiles a program for this machine, for so many threads.
+pub fn compile(fused: &Fused, plan: &Plan, threads: usize) -> Result<Code, BuildError> {
     let program = Program { fused, plan };
     let slots = &fused.graph.slots;
     let isa = native_isa()?;
@@ -172,9 +248,16 @@ pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
         builder.symbol(import.symbol(), imports::address(import));
     }
     let mut module = JITModule::new(builder);
-    let (functions, constants) = functions(program, target, gemm::Isa::detect());
+    let (mut functions, constants) = functions(program, target, gemm::Isa::detect());
     let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
-    let ids = declare(&mut module, functions.len() - 1, target)?;
+    let mut ids = declare(&mut module, functions.len() - 1, target)?;
+    let entry = ids[ids.len() - 1];
+    let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
+    let phases = if phases.iter().all(|phase| phase.tasks.is_empty()) { Vec::new() } else { phases };
+    let numbered = ids.len() + Import::ALL.len();
+    let (more, shared_ids) = shared_functions(&mut module, program, target, &phases, numbered as u32)?;
+    functions.extend(more);
+    ids.extend(&shared_ids);
     let mut context = CodegenContext::new();
     for (function, &id) in functions.into_iter().zip(&ids) {
         context.clear();
@@ -182,19 +265,70 @@ pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
         module.define_function(id, &mut context).map_err(failed)?;
     }
     module.finalize_definitions().map_err(failed)?;
-    let entry = module.get_finalized_function(ids[ids.len() - 1]);
+    let entry = module.get_finalized_function(entry);
     // SAFETY: the entry was declared with this signature, one address to one 32-bit status, in the C convention.
     let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const Context) -> i32>(entry) };
     let table = constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
     let needs = Needs {
-        arena: plan.arena,
+        values: plan.arena,
+        scratch: plan.scratch,
+        threads,
         params: plan.params_len,
         scalars: slots.scalars.len(),
         max_batch: plan.max_batch,
         inputs: slots.inputs.iter().map(|slot| slot.ty.clone()).collect(),
         writes: fused.kernels.iter().flat_map(|kernel| &kernel.stores).any(|store| store.param.is_some()),
     };
-    Ok(Code { _pages: Pages(Some(module)), entry, table, needs })
+    let shared = (!phases.is_empty()).then(|| shared_code(&module, fused, plan, &phases, &shared_ids));
+    Ok(Code { _pages: Pages(Some(module)), entry, table, needs, shared })
+}
+
+/// Declares and emits the functions of all tasks, then those that end the phases.
+fn shared_functions(
+    module: &mut JITModule,
+    program: Program<'_>,
+    target: Target,
+    phases: &[Phase],
+    first: u32,
+) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
+    let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
+    let isa = gemm::Isa::detect();
+    let (mut functions, mut ids) = (Vec::new(), Vec::new());
+    for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
+        let declared = module.declare_function(&format!("task{index}"), Linkage::Local, &task_signature(target));
+        ids.push(declared.map_err(failed)?);
+        functions.push(task(program, target, isa, first + functions.len() as u32, each));
+    }
+    for (index, phase) in phases.iter().enumerate() {
+        let declared = module.declare_function(&format!("tail{index}"), Linkage::Local, &entry_signature(target));
+        ids.push(declared.map_err(failed)?);
+        functions.push(tail(program, target, isa, first + functions.len() as u32, phase));
+    }
+    Ok((functions, ids))
+}
+
+/// The finished code of tasks and phases.
+fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase], ids: &[FuncId]) -> SharedCode {
+    let tasks = || phases.iter().flat_map(|phase| &phase.tasks);
+    let (unit_ids, tail_ids) = ids.split_at(tasks().count());
+    let mut unit_ids = unit_ids.iter();
+    let phase_codes = phases.iter().zip(tail_ids).map(|(phase, &tail)| {
+        let unit = |&id| {
+            let code = module.get_finalized_function(id);
+            // SAFETY: tasks were declared with this signature, an address and a number, in the C convention.
+            unsafe { std::mem::transmute::<*const u8, board::UnitFn>(code) }
+        };
+        let tail = module.get_finalized_function(tail);
+        // SAFETY: ends of phases were declared with this signature, an address to a status, in the C convention.
+        let tail = unsafe { std::mem::transmute::<*const u8, board::TailFn>(tail) };
+        board::PhaseCode { tasks: unit_ids.by_ref().take(phase.tasks.len()).map(unit).collect(), tail }
+    });
+    let table = Arc::new(board::Table { phases: phase_codes.collect() });
+    let work = [1, plan.max_batch].map(|batch| {
+        let kernels = tasks().map(|task| &fused.kernels[task.kernel]);
+        kernels.map(|kernel| plan::nanoseconds(fused, kernel, batch)).sum()
+    });
+    SharedCode { table, tasks: tasks().map(|&task| (task, fused.kernels[task.kernel].domain)).collect(), work }
 }
 
 /// Declares kernels, entry and imports, so that their numbers are those that code generation uses.

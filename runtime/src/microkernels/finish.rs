@@ -1,16 +1,24 @@
 //! The last stage of reductions: the partial results of all blocks become one, in the order of the blocks, in f64.
 
+/// Columns that are finished side by side, so that their arithmetic is that of vectors.
+const STRIP: usize = 32;
+
 /// Adds up `count` columns over `blocks` rows of partial sums, `stride` floats apart.
 ///
 /// # Safety
 /// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`.
 pub unsafe fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
-    for column in 0..count {
-        // SAFETY: `column < count <= stride` and `block < blocks`.
-        let parts = (0..blocks).map(|block| f64::from(unsafe { *partials.add(block * stride + column) }));
-        let total: f64 = parts.sum();
-        // SAFETY: `column < count`.
-        unsafe { *out.add(column) = total as f32 };
+    for first in (0..count).step_by(STRIP) {
+        let strip = first..(first + STRIP).min(count);
+        let mut totals = [0.0f64; STRIP];
+        for block in 0..blocks {
+            // SAFETY: the strip ends at `count <= stride` or before, and `block < blocks`.
+            let parts = unsafe { std::slice::from_raw_parts(partials.add(block * stride + first), strip.len()) };
+            totals.iter_mut().zip(parts).for_each(|(total, &part)| *total += f64::from(part));
+        }
+        // SAFETY: the strip ends at `count` or before.
+        let out = unsafe { std::slice::from_raw_parts_mut(out.add(first), strip.len()) };
+        out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
     }
 }
 
@@ -78,26 +86,31 @@ pub struct Moments {
 /// `columns` floats.
 pub unsafe fn merge_moments(moments: &Moments, sum: *mut f32, variance: *mut f32) {
     let blocks = moments.rows.div_ceil(moments.block);
-    for column in 0..moments.columns {
-        let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for first in (0..moments.columns).step_by(STRIP) {
+        let len = STRIP.min(moments.columns - first);
+        let (mut count, mut means, mut squares) = (0.0, [0.0f64; STRIP], [0.0f64; STRIP]);
         for block in 0..blocks {
             let rows = (moments.rows - block * moments.block).min(moments.block) as f64;
-            // SAFETY: the place lies in the block's part of the partial results.
-            let (block_mean, block_squares) = unsafe {
-                let part = moments.partials.add(block * moments.stride + column);
-                (f64::from(*part), f64::from(*part.add(moments.stride / 3)))
+            let (share, weight) = (rows / (count + rows), count * rows / (count + rows));
+            // SAFETY: the places lie in the block's part of the partial results.
+            let (block_means, block_squares) = unsafe {
+                let part = moments.partials.add(block * moments.stride + first);
+                (std::slice::from_raw_parts(part, len), std::slice::from_raw_parts(part.add(moments.stride / 3), len))
             };
-            let total = count + rows;
-            let delta: f64 = block_mean - mean;
-            mean += delta * rows / total;
-            squares += block_squares + delta * delta * count * rows / total;
-            count = total;
+            for column in 0..len {
+                let delta = f64::from(block_means[column]) - means[column];
+                means[column] += delta * share;
+                squares[column] += f64::from(block_squares[column]) + delta * delta * weight;
+            }
+            count += rows;
         }
-        // SAFETY: `column < columns`.
-        unsafe {
-            *variance.add(column) = (squares / count) as f32;
-            if !sum.is_null() {
-                *sum.add(column) = (mean * count) as f32;
+        for column in 0..len {
+            // SAFETY: `first + column < columns`.
+            unsafe {
+                *variance.add(first + column) = (squares[column] / count) as f32;
+                if !sum.is_null() {
+                    *sum.add(first + column) = (means[column] * count) as f32;
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 //! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
 
 mod print;
+mod schedule;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,11 +14,12 @@ use crate::error::BuildError;
 use crate::fuse::Fused;
 use crate::ir::ops::Reduction;
 use crate::ir::{Graph, NodeId, Op, Role, Slots};
-use crate::kernel::{Class, Kernel, Way, resolve, way};
+use crate::kernel::{Class, Kernel, PRODUCT_ROWS, Way, resolve, way};
 use crate::microkernels::gemm::{self, Isa};
 use crate::types::{DType, Dim};
 
 pub use print::text;
+pub use schedule::{Last, Phase, Task, Work, nanoseconds, schedule};
 pub use verify::verify;
 
 /// Lanes of a sum over everything.
@@ -47,6 +49,8 @@ pub struct Plan {
     pub stretches: Vec<Stretch>,
     /// Length of the arena.
     pub arena: usize,
+    /// Length of the scratch that every thread has to itself: enough for any one kernel.
+    pub scratch: usize,
     /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
     pub unshared: usize,
     /// Offset of each parameter in the parameter block.
@@ -57,7 +61,7 @@ pub struct Plan {
     pub max_batch: usize,
 }
 
-/// A part of the arena and its time.
+/// A part of the arena, or of the scratch of a thread, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// What lies there.
@@ -72,7 +76,7 @@ pub struct Stretch {
     pub last: usize,
 }
 
-/// What lies in a part of the arena.
+/// What lies in a part of the arena or of scratch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A value that later kernels read, or a result.
@@ -91,18 +95,25 @@ pub enum Content {
     Packed(NodeId),
 }
 
-/// The memory that a kernel uses while it runs.
+impl Content {
+    /// Whether it lies in the scratch of the thread that computes it.
+    pub fn is_scratch(self) -> bool {
+        matches!(self, Content::Lanes(_) | Content::Row(_) | Content::Block(_) | Content::Workspace(_))
+    }
+}
+
+/// The memory that a kernel uses while it runs: offsets in the arena, or in the scratch of the thread.
 #[derive(Clone, Debug, Default)]
 pub struct KernelPlan {
     /// Partial results of reductions, block by block: offset and floats in a block.
     pub partials: BTreeMap<NodeId, (usize, usize)>,
-    /// Lanes of sums along a row.
+    /// Lanes of sums along a row, in scratch.
     pub lanes: BTreeMap<NodeId, usize>,
-    /// Rows of values that a later phase reads.
+    /// Rows of values that a later phase reads, in scratch.
     pub spills: BTreeMap<NodeId, usize>,
-    /// The block of the product, if it is not kept.
+    /// Some rows of the product, in scratch, if it is not kept.
     pub product: Option<usize>,
-    /// Room for the product to rearrange pieces of its operands.
+    /// Room for the product to rearrange pieces of its operands, in scratch.
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
     pub packed: Option<usize>,
@@ -134,12 +145,12 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
         kernels.push(kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena));
     }
     let (params, params_len) = parameters(&fused.graph.slots);
-    let bytes = (arena.len.saturating_add(params_len)).saturating_mul(4);
+    let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
     if bytes > LIMIT_GIB << 30 {
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
     }
-    let Arena { stretches, len: arena, total: unshared, .. } = arena;
-    let plan = Plan { places, kernels, stretches, arena, unshared, params, params_len, max_batch };
+    let Arena { stretches, len: arena, scratch, total: unshared, .. } = arena;
+    let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch };
     if cfg!(debug_assertions) {
         verify(&plan, fused).expect("values that live at the same time lie apart");
     }
@@ -270,19 +281,19 @@ fn kernel_plan(
         result.spills.insert(id, arena.take(Content::Row(id), cols, index));
     }
     if let Some(product) = kernel.product {
+        let at_once = kernel.domain.rows.at(max_batch).min(PRODUCT_ROWS);
         if !places.contains_key(&product) {
-            let rows = kernel.domain.rows.at(max_batch).min(kernel.block);
-            result.product = Some(arena.take(Content::Block(product), rows * kernel.domain.cols, index));
+            result.product = Some(arena.take(Content::Block(product), at_once * kernel.domain.cols, index));
         }
         let inner = inner_extent(graph, product).at(max_batch);
-        let room = gemm::workspace_len(kernel.block, kernel.domain.cols, inner);
+        let room = gemm::workspace_len(at_once, kernel.domain.cols, inner);
         result.workspace = arena.take(Content::Workspace(product), room, index);
         let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
         let cols = kernel.domain.cols;
         let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
         let rows = kernel.domain.rows.at(max_batch);
         // The bits do not depend on the choice, so it may depend on the machine.
-        if gemm::packs_b(isa, rows, kernel.block, cols, inner, b_row, b_col) {
+        if gemm::packs_b(isa, rows, PRODUCT_ROWS, cols, inner, b_row, b_col) {
             result.packed = Some(arena.take(Content::Packed(product), gemm::packed_b_len(cols, inner), index));
         }
     }
@@ -332,6 +343,10 @@ fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
 struct Arena {
     stretches: Vec<Stretch>,
     len: usize,
+    /// The most scratch that a kernel takes.
+    scratch: usize,
+    /// Scratch that the present kernel has taken.
+    scratch_taken: usize,
     /// The sum of all lengths taken.
     total: usize,
     now: usize,
@@ -343,11 +358,19 @@ impl Arena {
     /// Moves on to kernel `now` and frees what neither it nor a later one reads.
     fn release(&mut self, now: usize) {
         self.now = now;
+        self.scratch_taken = 0;
         self.taken.retain(|_, (_, last)| *last >= now);
     }
 
     fn take(&mut self, content: Content, len: usize, last: usize) -> usize {
         let len = padded(len.max(1));
+        if content.is_scratch() {
+            let at = self.scratch_taken;
+            self.scratch_taken += len;
+            self.scratch = self.scratch.max(self.scratch_taken);
+            self.stretches.push(Stretch { content, at, len, first: self.now, last });
+            return at;
+        }
         let mut at = 0;
         for (&start, &(length, _)) in &self.taken {
             if start - at >= len {

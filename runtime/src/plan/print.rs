@@ -19,6 +19,7 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "batches of up to {} rows", plan.max_batch)?;
     writeln!(text, "parameters {:.1} KiB", kib(plan.params_len))?;
     writeln!(text, "arena {:.1} KiB, without sharing {:.1} KiB", kib(plan.arena), kib(plan.unshared))?;
+    writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
         writeln!(text, "kernel {index}: {} x {}", kernel.domain.rows, kernel.domain.cols)?;
         for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
@@ -44,6 +45,7 @@ fn entry(text: &mut String, stretch: &Stretch, fused: &Fused, names: &Names) -> 
         last => format!(", to kernel {last}"),
     };
     let value = format!("{what}{}", names.name(&fused.graph, id));
-    let range = format!("{}..{}", stretch.at, stretch.at + stretch.len);
+    let whose = if stretch.content.is_scratch() { "scratch " } else { "" };
+    let range = format!("{whose}{}..{}", stretch.at, stretch.at + stretch.len);
     line_with_layer(text, &format!("  {value:<22} {range}{until}"), &fused.graph[id].layer)
 }

@@ -1,7 +1,7 @@
 //! Checks a plan by playing it: every line of the arena remembers who wrote it last, and every reader must find what it
 //! expects.
 
-use super::{Place, Plan, padded};
+use super::{Content, Place, Plan, Stretch, padded};
 use crate::fuse::Fused;
 use crate::ir::{NodeId, Role};
 use crate::kernel::{Way, resolve, way};
@@ -73,7 +73,7 @@ fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
 
 /// What a kernel writes: values that are kept, and scratch.
 fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
-    let (graph, kernel, memory) = (&fused.graph, &fused.kernels[index], &plan.kernels[index]);
+    let (graph, kernel) = (&fused.graph, &fused.kernels[index]);
     let stored = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
     // A map may be computed again where another kernel keeps it; a reduction always leaves its result.
     let leaves = |id: &NodeId| matches!(way(graph, *id), Some((_, Way::DownColumns | Way::Everything)));
@@ -82,15 +82,11 @@ fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     ids.sort();
     ids.dedup();
     let mut result: Vec<Part> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
-    let lanes = memory.lanes.values().map(|&at| (at, 16));
-    let spills = memory.spills.values().map(|&at| (at, padded(kernel.domain.cols)));
-    let blocks = kernel.domain.rows.at(plan.max_batch).div_ceil(kernel.block);
-    let partials = memory.partials.values().map(|&(at, len)| (at, blocks * len));
-    let block = memory.product.map(|at| {
-        let rows = kernel.domain.rows.at(plan.max_batch).min(kernel.block);
-        (at, padded(rows * kernel.domain.cols))
-    });
-    for (number, (at, len)) in lanes.chain(spills).chain(partials).chain(block).enumerate() {
+    let own = |stretch: &&Stretch| {
+        stretch.first == index && matches!(stretch.content, Content::Partial(_) | Content::Packed(_))
+    };
+    let scratch = plan.stretches.iter().filter(own).map(|stretch| (stretch.at, stretch.len));
+    for (number, (at, len)) in scratch.enumerate() {
         result.push((at, len, Owner::Scratch(number)));
     }
     result

@@ -23,6 +23,7 @@ use ndarray::ArrayViewD;
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
+use crate::jit::Pool;
 use crate::lower::check;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
@@ -96,14 +97,18 @@ pub struct Session<N> {
     metrics: Vec<f32>,
     /// A layer whose training needs more than one row.
     needs_rows: Option<String>,
+    /// None for one thread.
+    pool: Option<Pool>,
     network: PhantomData<fn() -> N>,
 }
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(how: Optimisation, max_batch: usize, seed: u64) -> Result<Session<N>, BuildError> {
+    fn new(how: Optimisation, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
-        let train = Program::new(N::DEFINITION, Purpose::Train(&how), max_batch)?;
+        let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
+        let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
+        pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let no_memory = || BuildError::NoMemory { max_batch };
         let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
@@ -128,6 +133,7 @@ impl<N: Network> Session<N> {
             predict: None,
             needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
             pieces: None,
+            pool,
             network: PhantomData,
         })
     }
@@ -202,8 +208,8 @@ impl<N: Network> Session<N> {
         self.compile_inference()?;
         let (program, outputs) = self.predict.as_mut().expect("the program was compiled above");
         let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
-        Inference { program, arena, params, scalars, feed: &mut self.feed, max_batch: self.max_batch }
-            .run(outputs, &tensors, rows);
+        let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
+        Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows);
         Ok(outputs.views::<N>(rows))
     }
 
@@ -280,10 +286,10 @@ impl<N: Network> Session<N> {
         match kind {
             Kind::Gradients if self.gradients.is_none() => {
                 let purpose = Purpose::Gradients(Some(&self.how));
-                self.gradients = Some(program::<N>(purpose, self.max_batch, &mut self.arena)?);
+                self.gradients = Some(program::<N>(purpose, self.max_batch, &mut self.arena, &mut self.pool)?);
             }
             Kind::Evaluate if self.evaluate.is_none() => {
-                self.evaluate = Some(program::<N>(Purpose::Evaluate, self.max_batch, &mut self.arena)?);
+                self.evaluate = Some(program::<N>(Purpose::Evaluate, self.max_batch, &mut self.arena, &mut self.pool)?);
             }
             _ => {}
         }
@@ -294,7 +300,7 @@ impl<N: Network> Session<N> {
         if self.predict.is_none() {
             let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
             let outputs = Outputs::new::<N>(self.max_batch).ok_or(no_memory)?;
-            let program = program::<N>(Purpose::Predict, self.max_batch, &mut self.arena)?;
+            let program = program::<N>(Purpose::Predict, self.max_batch, &mut self.arena, &mut self.pool)?;
             self.predict = Some((Arc::new(program), outputs));
         }
         Ok(())
@@ -311,7 +317,7 @@ impl<N: Network> Session<N> {
         let arena = self.arena.floats_mut();
         let finite = self.feed.with(tensors, |inputs| {
             let (params, scalars) = (Params::Own(self.params.floats_mut()), &self.scalars[..]);
-            program.code.run(Memory { arena, params, scalars, inputs, batch: rows })
+            program.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs, batch: rows })
         });
         let number = |role: Role| match program.result(&role) {
             Some(Place::Arena(at)) => self.arena.floats()[at],
@@ -357,12 +363,23 @@ fn fill(params: &mut [f32], program: &Program, seed: u64) {
 }
 
 /// A further program, and room for it in the arena.
-fn program<N: Network>(purpose: Purpose<'_>, max_batch: usize, arena: &mut Buffer) -> Result<Program, BuildError> {
-    let program = Program::new(N::DEFINITION, purpose, max_batch)?;
+fn program<N: Network>(
+    purpose: Purpose<'_>,
+    max_batch: usize,
+    arena: &mut Buffer,
+    pool: &mut Option<Pool>,
+) -> Result<Program, BuildError> {
+    let program = Program::for_threads(N::DEFINITION, purpose, max_batch, threads(pool))?;
+    pool.iter_mut().for_each(|pool| program.code.reserve(pool));
     if program.arena > arena.len() {
         *arena = Buffer::scratch(program.arena).ok_or(BuildError::NoMemory { max_batch })?;
     }
     Ok(program)
+}
+
+/// How many threads run a session's programs.
+fn threads(pool: &Option<Pool>) -> usize {
+    pool.as_ref().map_or(1, Pool::threads)
 }
 
 /// Whether a slot belongs to the network rather than to an optimiser or to the declaration.

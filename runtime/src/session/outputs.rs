@@ -6,6 +6,7 @@ use super::Network;
 use super::feed::{self, Feed};
 use crate::compile::Program;
 use crate::ir::Role;
+use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
 use crate::plan::Place;
 use crate::tensor::Tensor;
@@ -75,19 +76,20 @@ pub(super) struct Inference<'a> {
     pub(super) scalars: &'a [Word],
     pub(super) feed: &'a mut Feed,
     pub(super) max_batch: usize,
+    pub(super) pool: Option<&'a mut Pool>,
 }
 
 impl Inference<'_> {
     /// Takes checked rows `max_batch` at a time. What was in the outputs is gone.
     pub(super) fn run(self, outputs: &mut Outputs, tensors: &[Tensor<'_>], rows: usize) {
-        let Inference { program, arena, params, scalars, feed, max_batch } = self;
+        let Inference { program, arena, params, scalars, feed, max_batch, mut pool } = self;
         outputs.ports.iter_mut().for_each(|port| port.values.clear());
         for from in (0..rows).step_by(max_batch) {
             let to = (from + max_batch).min(rows);
             let piece = feed::rows(tensors, from, to);
             feed.with(&piece, |inputs| {
                 let (arena, params) = (&mut *arena, Params::Shared(params));
-                program.code.run(Memory { arena, params, scalars, inputs, batch: to - from })
+                program.run(pool.as_deref_mut(), Memory { arena, params, scalars, inputs, batch: to - from })
             });
             outputs.take(program, arena, params, &piece, to - from);
         }

@@ -4,7 +4,7 @@
 //! rounding.
 
 use super::buffer::Buffer;
-use super::{Network, Session, feed};
+use super::{Network, Session, feed, threads};
 use crate::accumulate::{Parts, Tally, Total, parts};
 use crate::compile::{Program, Purpose, simplified};
 use crate::error::BuildError;
@@ -24,9 +24,9 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    fn new(definition: &'static Definition<'static>, max_batch: usize) -> Result<Pieces, BuildError> {
+    fn new(definition: &'static Definition<'static>, max_batch: usize, threads: usize) -> Result<Pieces, BuildError> {
         let Parts { levels, finish } = parts(&simplified(definition, Purpose::Evaluate)?);
-        let compile = |graph: &Graph, max_batch| Program::of_graph(&simplify(graph), max_batch);
+        let compile = |graph: &Graph, max_batch| Program::of_graph_for(&simplify(graph), max_batch, threads);
         let levels = levels.into_iter().map(|level| Ok((compile(&level.graph, max_batch)?, level.totals)));
         Ok(Pieces { levels: levels.collect::<Result<_, BuildError>>()?, finish: compile(&finish, 1)? })
     }
@@ -43,7 +43,7 @@ impl<N: Network> Session<N> {
         // Taken out while it is used, so that the session's memory can be lent to its programs.
         let pieces = match self.pieces.take() {
             Some(pieces) => pieces,
-            None => Pieces::new(N::DEFINITION, self.max_batch)?,
+            None => Pieces::new(N::DEFINITION, self.max_batch, threads(&self.pool))?,
         };
         if pieces.arena() > self.arena.len() {
             let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
@@ -102,7 +102,7 @@ impl<N: Network> Session<N> {
     fn call(&mut self, program: &Program, inputs: &[Input<'_>], batch: usize) {
         let (arena, params, scalars) =
             (self.arena.floats_mut(), Params::Shared(self.params.floats()), &self.scalars[..]);
-        program.code.run(Memory { arena, params, scalars, inputs, batch });
+        program.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs, batch });
     }
 
     /// The numbers of a result.

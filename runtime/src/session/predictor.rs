@@ -64,6 +64,7 @@ impl<N: Network> Predictor<N> {
             scalars,
             feed: &mut self.feed,
             max_batch: self.max_batch,
+            pool: None,
         }
         .run(&mut self.outputs, &tensors, rows);
         Ok(self.outputs.views::<N>(rows))

@@ -15,6 +15,7 @@ pub struct Trainer<N> {
     how: Optimisation,
     max_batch: usize,
     seed: u64,
+    threads: usize,
     network: PhantomData<fn() -> N>,
 }
 
@@ -22,9 +23,9 @@ pub struct Trainer<N> {
 pub(super) const MAX_BATCH: usize = 128;
 
 impl<N: Network> Trainer<N> {
-    /// With this optimiser, `max_batch` 128 and seed 0.
+    /// With this optimiser, `max_batch` 128, seed 0 and one thread.
     pub fn new(optimiser: impl Optimiser + 'static) -> Trainer<N> {
-        Trainer { how: optimiser.into(), max_batch: MAX_BATCH, seed: 0, network: PhantomData }
+        Trainer { how: optimiser.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
     }
 
     /// Clips every element of a gradient to `-limit..limit` before the optimiser sees it. Finite and above 0. Costs nothing:
@@ -65,13 +66,21 @@ impl<N: Network> Trainer<N> {
         Trainer { seed, ..self }
     }
 
+    /// How many threads share the work, with the calling one; from 1 to 256. The bits do not depend on it. Threads are used
+    /// only where they pay: small networks and batches are done by the calling one, and so is everything for a while when
+    /// the machine is busy. With 1 no thread is made.
+    pub fn threads(self, threads: usize) -> Trainer<N> {
+        Trainer { threads, ..self }
+    }
+
     /// Compiles the training step.
     ///
     /// # Errors
     /// Settings out of range, a group without parameters, a network without a loss, buffers that are too large.
     pub fn build(self) -> Result<Session<N>, BuildError> {
         check_batch(self.max_batch)?;
-        Session::new(self.how, self.max_batch, self.seed)
+        check_threads(self.threads)?;
+        Session::new(self.how, self.max_batch, self.seed, self.threads)
     }
 
     /// The text of a stage of the training step; of the error if there is one.
@@ -112,5 +121,12 @@ pub(super) fn check_batch(max_batch: usize) -> Result<(), BuildError> {
     match max_batch {
         1.. => Ok(()),
         0 => Err(BuildError::Setting { name: "max_batch", wanted: "at least 1", actual: "0".to_string() }),
+    }
+}
+
+fn check_threads(threads: usize) -> Result<(), BuildError> {
+    match threads {
+        1..=256 => Ok(()),
+        _ => Err(BuildError::Setting { name: "threads", wanted: "from 1 to 256", actual: threads.to_string() }),
     }
 }

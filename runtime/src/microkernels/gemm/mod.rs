@@ -21,6 +21,8 @@ mod pack;
 mod portable;
 mod steps;
 
+use core::ops::Range;
+
 use loops::{Block, Columns, MAX_DEPTH, MAX_PANEL, MAX_ROWS};
 
 /// Which microkernel a product runs on. `Avx512` and `Avx2` give the same bits, `Portable` those of its own target.
@@ -145,8 +147,21 @@ pub unsafe fn gemm(
 /// The machine has `isa`. B is valid for reads, `packed` for writes of `packed_b_len(n, k)` floats; it should be
 /// aligned to 64 bytes for speed.
 pub unsafe fn pack_b(isa: Isa, n: usize, k: usize, b: Operand, packed: *mut f32) {
+    // SAFETY: the caller's promises are those of `pack_columns`.
+    unsafe { pack_columns(isa, n, k, 0..n, b, packed) }
+}
+
+/// As [`pack_b`], only some of the columns: from a multiple of [`MAX_PANEL`] to another, or to `n`. Several threads may
+/// pack different columns at once.
+///
+/// # Safety
+/// That of [`pack_b`]; nobody else writes these columns or reads them meanwhile.
+pub unsafe fn pack_columns(isa: Isa, n: usize, k: usize, columns: Range<usize>, b: Operand, packed: *mut f32) {
+    debug_assert!(
+        columns.start.is_multiple_of(MAX_PANEL) && (columns.end.is_multiple_of(MAX_PANEL) || columns.end == n)
+    );
     // SAFETY: the caller's promises are those of `panels`.
-    unsafe { on!(isa, pack::panels, n, k, b, packed) }
+    unsafe { on!(isa, pack::panels, n, k, columns, b, packed) }
 }
 
 /// `C[rows, n] = A[rows, k] * B[k, n]` with B from [`pack_b`], for one block of rows. Overwrites C as [`gemm`] does.

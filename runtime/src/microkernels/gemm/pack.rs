@@ -18,16 +18,16 @@ pub(super) const SECOND_CACHE: usize = 1 << 18;
 /// Floats that stay in the second and third cache: 4 MiB.
 pub(super) const CACHED: usize = 1 << 20;
 
-/// Packs B: for each piece of `k`, panels of columns one after the other, each row by row, the last padded with zeros.
+/// Packs some columns of B, whole panels or the last: for each piece of `k`, panels of columns one after the other, each row by row, the last padded with zeros.
 /// # Safety
 /// That of [`super::pack_b`].
-pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, b: Operand, packed: *mut f32) {
+pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, columns: Range<usize>, b: Operand, packed: *mut f32) {
     for (start, depth) in depths(k) {
         let piece = packed.wrapping_add(start * n.next_multiple_of(K::LANES));
         // A row-major B is read along a few rows at a time: whole panels would open a new page with every row.
         let step = if b.col == 1 { ROWS_AT_A_TIME } else { depth };
         for p in (0..depth).step_by(step) {
-            for j in (0..n).step_by(K::PANEL) {
+            for j in columns.clone().step_by(K::PANEL) {
                 let cols = (n - j).min(K::PANEL);
                 let width = cols.next_multiple_of(K::LANES);
                 let panel = piece.wrapping_add(j * depth + p * width);

@@ -9,6 +9,7 @@ pub(super) const STEPS: usize = 4;
 /// the others at every step.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through them there")]
 pub(super) fn advance<const N: usize>(pointers: &mut [*const f32; N], by: usize) {
     for pointer in pointers {
         *pointer = pointer.wrapping_add(by);

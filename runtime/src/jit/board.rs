@@ -1,0 +1,213 @@
+//! Where threads find work: units of the tasks of a phase, taken one by one, and the end of the phase.
+//!
+//! A run has a number, and every word of the board carries it. A thread that comes late, or sleeps through the end of a run,
+//! finds another number and leaves without having touched anything. Nobody waits for threads, only for units that were taken:
+//! the thread that calls does all the work if no other one comes.
+//!
+//! Each thread begins with a stretch of a task's units that is its own, run after run, because their rows are in its cache,
+//! and takes those of others when it is done.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::codegen::Context;
+
+/// Works on one unit of a task.
+pub(super) type UnitFn = extern "C" fn(*const Context, i64);
+/// Ends a phase; not 0 if the run is to end with it.
+pub(super) type TailFn = extern "C" fn(*const Context) -> i32;
+
+/// The code of the phases of a program. Valid as long as the program's code.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub phases: Vec<PhaseCode>,
+}
+
+/// The code of a phase.
+#[derive(Debug)]
+pub(super) struct PhaseCode {
+    pub tasks: Vec<UnitFn>,
+    pub tail: TailFn,
+}
+
+impl Table {
+    pub(super) fn tasks(&self) -> usize {
+        self.phases.iter().map(|phase| phase.tasks.len()).sum()
+    }
+}
+
+/// The most units of a task that one thread can begin with.
+pub(super) const MOST_UNITS: usize = u16::MAX as usize;
+
+/// Rounds of waiting before the core is offered to others.
+const ROUNDS: u32 = 2_000;
+
+/// The state of a run.
+pub(super) struct Board {
+    threads: usize,
+    /// For every task and every thread: number of the run, the end of its stretch, the next unit.
+    stretches: Vec<AtomicU64>,
+    /// For every phase: number of the run, units that are not done, and one for the thread that calls.
+    left: Vec<AtomicU64>,
+    /// Number of the run, and how many phases have ended.
+    ended: AtomicU64,
+    /// What every thread passes on to compiled code.
+    contexts: Vec<UnsafeCell<Context>>,
+}
+
+// SAFETY: a context is written by `begin` alone, which has the board to itself but for threads that hold no unit; it is
+// read by a thread that has taken a unit of this run, which it can only after `begin`. The addresses in it are used for
+// what the plan says two threads may do at once.
+unsafe impl Sync for Board {}
+// SAFETY: as above.
+unsafe impl Send for Board {}
+
+fn word(run: u32, end: usize, next: usize) -> u64 {
+    u64::from(run) << 32 | (end as u64) << 16 | next as u64
+}
+
+fn count(run: u32, count: u32) -> u64 {
+    u64::from(run) << 32 | u64::from(count)
+}
+
+impl Board {
+    pub(super) fn new(threads: usize, tasks: usize, phases: usize) -> Board {
+        let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+        let context = Context {
+            arena: std::ptr::null_mut(),
+            params: std::ptr::null_mut(),
+            scalars: std::ptr::null(),
+            table: std::ptr::null(),
+            inputs: std::ptr::null(),
+            batch: 0,
+            scratch: std::ptr::null_mut(),
+        };
+        let contexts = (0..threads).map(|_| UnsafeCell::new(context)).collect();
+        Board { threads, stretches: words(tasks * threads), left: words(phases), ended: AtomicU64::new(0), contexts }
+    }
+
+    /// Whether a program of so many tasks and phases fits.
+    pub(super) fn fits(&self, tasks: usize, phases: usize) -> bool {
+        tasks * self.threads <= self.stretches.len() && phases <= self.left.len()
+    }
+
+    /// Lays out the units of a run: for every task, in the order of the phases, how many there are.
+    ///
+    /// # Safety
+    /// No run is under way, and `run` was not the number of one that a thread may still look for.
+    pub(super) unsafe fn begin(
+        &self,
+        run: u32,
+        table: &Table,
+        units: impl Fn(usize) -> usize,
+        contexts: impl Fn(usize) -> Context,
+    ) {
+        for (thread, context) in self.contexts.iter().enumerate() {
+            // SAFETY: nobody holds a unit, so nobody reads a context.
+            unsafe { *context.get() = contexts(thread) };
+        }
+        let mut task = 0;
+        for (phase, left) in table.phases.iter().zip(&self.left) {
+            let mut total = 1;
+            for _ in &phase.tasks {
+                let units = units(task);
+                total += units as u32;
+                for thread in 0..self.threads {
+                    let bound = |thread: usize| units * thread / self.threads;
+                    let word = word(run, bound(thread + 1), bound(thread));
+                    self.stretches[task * self.threads + thread].store(word, Ordering::Release);
+                }
+                task += 1;
+            }
+            left.store(count(run, total), Ordering::Release);
+        }
+        self.ended.store(count(run, 0), Ordering::Release);
+    }
+
+    /// Takes part in a run until it ends; says how long the thread had nothing to do.
+    pub(super) fn work(&self, run: u32, thread: usize, table: &Table) -> Duration {
+        let mut idle = Duration::ZERO;
+        let mut first = 0;
+        for (phase, code) in table.phases.iter().enumerate() {
+            let tasks = first..first + code.tasks.len();
+            first = tasks.end;
+            match self.ended(run) {
+                None => return idle,
+                Some(ended) if ended > phase => continue,
+                Some(_) => {}
+            }
+            // The thread that calls stands for one unit, so that a phase without any ends too.
+            let mut done = u64::from(thread == 0);
+            for (task, unit_of) in tasks.zip(&code.tasks) {
+                while let Some(unit) = self.take(run, thread, task) {
+                    unit_of(self.contexts[thread].get(), unit as i64);
+                    done += 1;
+                }
+            }
+            if done > 0 {
+                let left = self.left[phase].fetch_sub(done, Ordering::AcqRel) & u64::from(u32::MAX);
+                if left == done {
+                    let status = (code.tail)(self.contexts[thread].get());
+                    let ended = if status == 0 { phase as u32 + 1 } else { u32::MAX };
+                    self.ended.store(count(run, ended), Ordering::Release);
+                    continue;
+                }
+            }
+            match self.wait(run, phase) {
+                None => return idle,
+                Some(waited) => idle += waited,
+            }
+        }
+        idle
+    }
+
+    /// Whether the run was ended by the tail of a phase before its last.
+    pub(super) fn stopped(&self) -> bool {
+        self.ended.load(Ordering::Acquire) as u32 == u32::MAX
+    }
+
+    /// How many phases of this run have ended; nothing if another run is under way.
+    fn ended(&self, run: u32) -> Option<usize> {
+        let ended = self.ended.load(Ordering::Acquire);
+        ((ended >> 32) as u32 == run).then_some(ended as u32 as usize)
+    }
+
+    /// Takes a unit of a task: of the thread's own stretch, then of the others'.
+    fn take(&self, run: u32, thread: usize, task: usize) -> Option<usize> {
+        for turn in 0..self.threads {
+            let owner = (thread + turn) % self.threads;
+            let stretch = &self.stretches[task * self.threads + owner];
+            let mut seen = stretch.load(Ordering::Acquire);
+            loop {
+                let (end, next) = (seen >> 16 & 0xffff, seen & 0xffff);
+                if (seen >> 32) as u32 != run {
+                    return None;
+                }
+                if next >= end {
+                    break;
+                }
+                match stretch.compare_exchange_weak(seen, seen + 1, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return Some(next as usize),
+                    Err(now) => seen = now,
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits until a phase has ended; says how long, if it was long.
+    fn wait(&self, run: u32, phase: usize) -> Option<Duration> {
+        for _ in 0..ROUNDS {
+            if self.ended(run)? > phase {
+                return Some(Duration::ZERO);
+            }
+            std::hint::spin_loop();
+        }
+        let start = Instant::now();
+        while self.ended(run)? <= phase {
+            std::thread::yield_now();
+        }
+        Some(start.elapsed())
+    }
+}

@@ -1,0 +1,182 @@
+//! Threads that wait for runs of compiled code.
+//!
+//! A run is handed over once: threads that wait are told of it, take units from its board and wait again, first awake,
+//! because the next step mostly comes at once, then asleep. A machine that is busy with other work may take a thread's core
+//! away in the middle of a unit; where that holds the calling thread up, the next runs are done without the pool.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::board::{Board, Table};
+use super::ieee::IeeeMode;
+use crate::codegen::Context;
+use crate::error::BuildError;
+
+/// How long a thread waits awake.
+const AWAKE: Duration = Duration::from_micros(60);
+/// The most runs in a row that are done without the pool.
+const MOST_RESTS: u32 = 255;
+
+/// Threads for the runs of one session.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    board: Arc<Board>,
+    run: u32,
+    /// Runs that are still to be done without the pool, and how many there were the last time.
+    rest: u32,
+    rested: u32,
+}
+
+struct Shared {
+    /// The run that was handed over last.
+    handed: Mutex<Option<Handed>>,
+    /// Changes with every run.
+    ticket: AtomicU32,
+    asleep: Vec<AtomicBool>,
+    closed: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Handed {
+    table: Arc<Table>,
+    board: Arc<Board>,
+    run: u32,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// So many threads, the calling one among them.
+    ///
+    /// # Errors
+    /// The system has no further thread.
+    pub fn new(threads: usize) -> Result<Pool, BuildError> {
+        let shared = Arc::new(Shared {
+            handed: Mutex::new(None),
+            ticket: AtomicU32::new(0),
+            asleep: (0..threads).map(|_| AtomicBool::new(false)).collect(),
+            closed: AtomicBool::new(false),
+        });
+        let board = Arc::new(Board::new(threads, 0, 0));
+        let mut pool = Pool { shared, workers: Vec::new(), board, run: 0, rest: 0, rested: 0 };
+        for thread in 1..threads {
+            let shared = pool.shared.clone();
+            let named = std::thread::Builder::new().name(format!("gradloom {thread}"));
+            let worker = named.spawn(move || shared.serve(thread));
+            pool.workers.push(worker.map_err(|error| BuildError::Threads { threads, error: error.to_string() })?);
+        }
+        Ok(pool)
+    }
+
+    /// How many threads take part, with the calling one.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Makes room for the runs of a program.
+    pub(super) fn reserve(&mut self, table: &Table) {
+        let (tasks, phases) = (table.tasks(), table.phases.len());
+        if !self.board.fits(tasks, phases) {
+            self.board = Arc::new(Board::new(self.threads(), tasks, phases));
+        }
+    }
+
+    /// Whether the next run should be done without the pool.
+    pub(super) fn rests(&mut self) -> bool {
+        self.rest = self.rest.saturating_sub(1);
+        self.rest > 0
+    }
+
+    /// Runs a program: for every task how many units there are, and what each thread passes to the code. Says whether it
+    /// went to its end.
+    ///
+    /// # Safety
+    /// The code of the table is valid, and so is all that the contexts name, for what the code does with it.
+    pub(super) unsafe fn run(
+        &mut self,
+        table: &Arc<Table>,
+        units: impl Fn(usize) -> usize,
+        contexts: impl Fn(usize) -> Context,
+    ) -> bool {
+        let start = Instant::now();
+        self.reserve(table);
+        self.run = self.run.wrapping_add(1);
+        // SAFETY: the run before has ended, since this has the pool to itself; its number comes round after 2^32 runs.
+        unsafe { self.board.begin(self.run, table, units, contexts) };
+        let handed = Handed { table: table.clone(), board: self.board.clone(), run: self.run };
+        *self.shared.handed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handed);
+        self.shared.ticket.fetch_add(1, Ordering::SeqCst);
+        for (worker, asleep) in self.workers.iter().zip(&self.shared.asleep[1..]) {
+            if asleep.swap(false, Ordering::SeqCst) {
+                worker.thread().unpark();
+            }
+        }
+        let idle = self.board.work(self.run, 0, table);
+        // A thread that is kept from its core holds up all others.
+        if 3 * idle > start.elapsed() {
+            self.rested = (2 * self.rested + 1).min(MOST_RESTS);
+            self.rest = self.rested + 1;
+        } else {
+            self.rested /= 2;
+        }
+        !self.board.stopped()
+    }
+}
+
+impl Shared {
+    /// The life of a thread.
+    fn serve(&self, thread: usize) {
+        let _mode = IeeeMode::enter();
+        let mut seen = 0;
+        while let Some(ticket) = self.next(thread, seen) {
+            seen = ticket;
+            let handed = self.handed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+            if let Some(Handed { table, board, run }) = handed {
+                board.work(run, thread, &table);
+            }
+        }
+    }
+
+    /// Waits for another ticket; none when the pool is closed.
+    fn next(&self, thread: usize, seen: u32) -> Option<u32> {
+        let mut start = Instant::now();
+        loop {
+            for _ in 0..64 {
+                if self.closed.load(Ordering::Acquire) {
+                    return None;
+                }
+                let ticket = self.ticket.load(Ordering::SeqCst);
+                if ticket != seen {
+                    return Some(ticket);
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > AWAKE {
+                self.asleep[thread].store(true, Ordering::SeqCst);
+                if self.ticket.load(Ordering::SeqCst) == seen && !self.closed.load(Ordering::SeqCst) {
+                    std::thread::park();
+                }
+                self.asleep[thread].store(false, Ordering::SeqCst);
+                start = Instant::now();
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A thread of the pool runs nothing that panics.
+            let _ = worker.join();
+        }
+    }
+}

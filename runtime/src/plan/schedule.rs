@@ -1,0 +1,252 @@
+//! What may run at the same time: a program cut into phases for several threads.
+//!
+//! In: kernels and where everything lies. Out: phases. The tasks of a phase are cut into units that any thread may take in
+//! any order; when all are done, one thread does what is left: last stages of reductions and kernels too small to share.
+//! The next phase begins only then. The cut follows the problem alone, never the number of threads, so that the bits do not
+//! depend on it. Two kernels share a phase where neither writes memory that the other touches.
+
+use super::{Content, Place, Plan, inner_extent, padded};
+use crate::fuse::Fused;
+use crate::ir::{NodeId, Op};
+use crate::kernel::{Domain, Kernel, PRODUCT_ROWS, Way, way};
+use crate::types::Dim;
+
+/// What runs between two points at which all threads meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Phase {
+    /// What is shared.
+    pub tasks: Vec<Task>,
+    /// What one thread does when all that is done, in order.
+    pub tail: Vec<Last>,
+    /// Whether the loss is known then, and looked at.
+    pub check: bool,
+}
+
+/// Work that is cut into units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Whose.
+    pub kernel: usize,
+    /// What.
+    pub work: Work,
+    /// How many rows, or columns of the right operand, a unit has.
+    pub unit: usize,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Rearranges so many columns of the right operand, where there are rows enough to repay it.
+    Pack,
+    /// Computes blocks of rows.
+    Rows,
+}
+
+/// What one thread does after the tasks of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// The last stages of a kernel's reductions.
+    Finish(usize),
+    /// A whole kernel.
+    Kernel(usize),
+}
+
+impl Task {
+    /// How many units there are for a batch.
+    pub fn units(self, domain: Domain, batch: usize) -> usize {
+        let rows = domain.rows.at(batch);
+        match self.work {
+            Work::Pack if rows <= PRODUCT_ROWS => 0,
+            Work::Pack => domain.cols.div_ceil(self.unit),
+            Work::Rows => rows.div_ceil(self.unit),
+        }
+    }
+}
+
+/// Columns of a right operand that are rearranged in one go: some panels of every instruction set.
+const PACKED_COLUMNS: usize = 128;
+/// Work, in nanoseconds, below which a kernel is not worth a meeting of threads.
+const WORTH: f64 = 4_000.0;
+/// Floats of a right operand that every unit may read again: half of a second-level cache.
+const REREAD: usize = 1 << 18;
+
+/// Cuts a program into phases.
+pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
+    let mut phases = Phases { phases: Vec::new(), accesses: Vec::new(), first: 0 };
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        if fused.check == Some(index) {
+            phases.check();
+        }
+        let access = Access::of(fused, plan, index);
+        if nanoseconds(fused, kernel, plan.max_batch) < WORTH || kernel.domain.rows.at(plan.max_batch) <= kernel.block {
+            phases.add_last(Last::Kernel(index), access);
+            continue;
+        }
+        if plan.kernels[index].packed.is_some() {
+            let task = Task { kernel: index, work: Work::Pack, unit: PACKED_COLUMNS };
+            phases.add_task(task, Access::of_packing(fused, plan, index));
+        }
+        let phase = phases.add_task(Task { kernel: index, work: Work::Rows, unit: unit(fused, kernel) }, access);
+        if !plan.kernels[index].partials.is_empty() {
+            phases.phases[phase].tail.push(Last::Finish(index));
+        }
+    }
+    if fused.check == Some(fused.kernels.len()) {
+        phases.check();
+    }
+    phases.phases
+}
+
+/// Rows of a unit: a block, or as many as repay going through a large right operand.
+fn unit(fused: &Fused, kernel: &Kernel) -> usize {
+    let large = |product| match inner_extent(&fused.graph, product) {
+        Dim::Fixed(inner) => inner * kernel.domain.cols > REREAD,
+        Dim::Batch(_) => false,
+    };
+    match kernel.product {
+        Some(product) if large(product) => PRODUCT_ROWS,
+        _ => kernel.block,
+    }
+}
+
+/// Roughly how long a kernel takes on one thread: a hundred operations a nanosecond in products, one element of an
+/// ordinary step in a tenth of one, eight bytes a nanosecond.
+pub fn nanoseconds(fused: &Fused, kernel: &Kernel, batch: usize) -> f64 {
+    let elements = (kernel.domain.rows.at(batch) * kernel.domain.cols) as f64;
+    let inner = kernel.product.map_or(0, |product| inner_extent(&fused.graph, product).at(batch));
+    let steps = kernel.steps.len() + kernel.stores.len();
+    elements * (2.0 * inner as f64 / 100.0 + 0.1 * steps as f64)
+}
+
+/// Memory that several kernels may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Region {
+    /// A part of the arena.
+    Arena(usize, usize),
+    /// A parameter.
+    Param(usize),
+}
+
+impl Region {
+    fn meets(self, other: Region) -> bool {
+        match (self, other) {
+            (Region::Arena(at, len), Region::Arena(other, other_len)) => at < other + other_len && other < at + len,
+            (Region::Param(index), Region::Param(other)) => index == other,
+            _ => false,
+        }
+    }
+}
+
+/// What a kernel reads and writes.
+#[derive(Clone, Debug, Default)]
+struct Access {
+    reads: Vec<Region>,
+    writes: Vec<Region>,
+}
+
+impl Access {
+    fn of(fused: &Fused, plan: &Plan, index: usize) -> Access {
+        let (graph, kernel) = (&fused.graph, &fused.kernels[index]);
+        let region = |id: NodeId| match plan.places.get(&id) {
+            Some(Place::Arena(at)) => Some(Region::Arena(*at, padded(graph[id].ty.shape.len_at(plan.max_batch)))),
+            Some(Place::Param(param)) => Some(Region::Param(*param)),
+            Some(Place::Input(_)) | None => None,
+        };
+        let steps = kernel.steps.iter().map(|step| step.node);
+        let stored = kernel.stores.iter().map(|store| store.node);
+        let computed = steps.clone().chain(kernel.product);
+        let operands = computed.flat_map(|id| graph[id].operands.iter().copied());
+        let mut access = Access::default();
+        for mut id in operands.chain(stored) {
+            access.reads.extend(region(id));
+            while graph[id].op.is_view() {
+                id = graph[id].operands[0];
+                access.reads.extend(region(id));
+            }
+        }
+        let kept = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
+        // A map may be computed again where another kernel keeps it; a reduction always leaves its result.
+        let reduced = steps.filter(|&id| matches!(way(graph, id), Some((_, Way::DownColumns | Way::Everything))));
+        access.writes.extend(kept.chain(reduced).chain(kernel.product).filter_map(region));
+        access.writes.extend(kernel.stores.iter().filter_map(|store| store.param.map(Region::Param)));
+        for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
+            match stretch.content {
+                Content::Partial(_) => access.writes.push(Region::Arena(stretch.at, stretch.len)),
+                Content::Packed(_) => access.reads.push(Region::Arena(stretch.at, stretch.len)),
+                _ => {}
+            }
+        }
+        access
+    }
+
+    /// Of rearranging the right operand.
+    fn of_packing(fused: &Fused, plan: &Plan, index: usize) -> Access {
+        let graph = &fused.graph;
+        let product = fused.kernels[index].product.expect("only products are packed");
+        let right = graph.behind_reshapes(graph[product].operands[1]);
+        let reads = match plan.places.get(&right) {
+            Some(Place::Arena(at)) => {
+                vec![Region::Arena(*at, padded(graph[right].ty.shape.len_at(plan.max_batch)))]
+            }
+            Some(Place::Param(param)) => vec![Region::Param(*param)],
+            Some(Place::Input(_)) | None => Vec::new(),
+        };
+        debug_assert!(!matches!(graph[right].op, Op::Broadcast(_)), "operands of products lie in memory as they are");
+        let packed = |stretch: &&super::Stretch| stretch.first == index && stretch.content == Content::Packed(product);
+        let writes = plan.stretches.iter().filter(packed).map(|stretch| Region::Arena(stretch.at, stretch.len));
+        Access { reads, writes: writes.collect() }
+    }
+
+    fn conflicts(&self, other: &Access) -> bool {
+        let meet = |x: &[Region], y: &[Region]| x.iter().any(|a| y.iter().any(|b| a.meets(*b)));
+        meet(&self.writes, &other.writes) || meet(&self.writes, &other.reads) || meet(&self.reads, &other.writes)
+    }
+}
+
+/// Phases while they are being filled.
+struct Phases {
+    phases: Vec<Phase>,
+    /// What the tasks of each phase touch, then what its tail touches.
+    accesses: Vec<[Vec<Access>; 2]>,
+    /// The first phase that is still open: those before end with the check of the loss.
+    first: usize,
+}
+
+impl Phases {
+    /// Closes all phases so far; the last of them looks at the loss.
+    fn check(&mut self) {
+        if self.phases.is_empty() {
+            self.open(0);
+        }
+        self.first = self.phases.len();
+        self.phases[self.first - 1].check = true;
+    }
+
+    fn open(&mut self, phase: usize) {
+        if phase == self.phases.len() {
+            self.phases.push(Phase::default());
+            self.accesses.push(Default::default());
+        }
+    }
+
+    /// Adds a task to the earliest phase behind all that it has to wait for.
+    fn add_task(&mut self, task: Task, access: Access) -> usize {
+        let waits = |[tasks, tail]: &[Vec<Access>; 2]| tasks.iter().chain(tail).any(|other| other.conflicts(&access));
+        let after = self.accesses.iter().rposition(waits).map_or(0, |phase| phase + 1);
+        let phase = after.max(self.first);
+        self.open(phase);
+        self.phases[phase].tasks.push(task);
+        self.accesses[phase][0].push(access);
+        phase
+    }
+
+    /// Adds work of one thread to the end of the earliest phase that has all it needs.
+    fn add_last(&mut self, last: Last, access: Access) {
+        let waits = |[tasks, tail]: &[Vec<Access>; 2]| tasks.iter().chain(tail).any(|other| other.conflicts(&access));
+        let with = self.accesses.iter().rposition(waits).unwrap_or(0);
+        let phase = with.max(self.first);
+        self.open(phase);
+        self.phases[phase].tail.push(last);
+        self.accesses[phase][1].push(access);
+    }
+}
