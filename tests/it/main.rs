@@ -26,6 +26,7 @@ mod passes;
 mod pieces;
 mod predictor;
 mod random;
+mod random_function;
 mod random_network;
 mod readme;
 mod reference;

@@ -1,6 +1,9 @@
 //! Random networks: what is compiled against what is interpreted. Forward in training and in inference, loss, metrics, all
 //! gradients, running statistics and one step of an optimiser, for the largest batch and a smaller one.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
@@ -16,7 +19,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 use crate::compiled::{Compiled, Reference};
 use crate::draw;
-use crate::random_network::{Spec, specs};
+use crate::random_network::{KINDS, Spec, specs};
 
 /// The step that is taken: neither the first, where bias corrections are extreme, nor one where every statistic is due.
 const STEP: u64 = 3;
@@ -27,14 +30,24 @@ fn run(cases: u32, most: usize, from_environment: bool) {
     let cases = asked.and_then(|cases| cases.parse().ok()).unwrap_or(cases).max(cases);
     let config = Config {
         cases,
-        max_global_rejects: cases,
+        max_global_rejects: 4 * cases,
         failure_persistence: None,
         max_shrink_iters: 2000,
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    match runner.run(&specs(most), |spec| check(&spec)) {
-        Ok(()) => {}
+    let compared: RefCell<BTreeMap<&str, u32>> = RefCell::default();
+    let result = runner.run(&specs(most), |spec| {
+        check(&spec)?;
+        spec.kinds().into_iter().for_each(|kind| *compared.borrow_mut().entry(kind).or_insert(0) += 1);
+        Ok(())
+    });
+    match result {
+        Ok(()) => {
+            let compared = compared.into_inner();
+            let rare: Vec<&str> = KINDS.into_iter().filter(|kind| compared.get(kind) < Some(&(cases / 24))).collect();
+            assert!(rare.is_empty(), "too few networks with {}: {compared:?}", rare.join(", "));
+        }
         Err(TestError::Fail(reason, spec)) => {
             let definition = spec.definition();
             let purpose = Purpose::Train(&spec.optimiser());

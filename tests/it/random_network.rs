@@ -3,7 +3,7 @@
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::initialisers::{self, Initialiser};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Port, Stage};
+use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Kind, Port, Stage};
 use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimisation, RmsProp, Sgd};
 use gradloom_runtime::types::{DType, Dim, Shape};
 use proptest::collection::vec;
@@ -11,6 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::handmade::{self, binary, leak};
+use crate::random_function::{Function, NUMBERS, function};
 
 /// What a network is drawn as.
 #[derive(Clone, Debug)]
@@ -21,10 +22,13 @@ pub struct Spec {
     pub first: Option<&'static LayerDef>,
     /// What follows.
     pub stages: Vec<Layer>,
+    /// Functions of the user's own.
+    pub functions: Vec<Function>,
     /// Columns of the output, by one more `Dense`.
     pub outputs: usize,
     pub loss: Loss,
-    /// A further term of the loss: which function, and of which value.
+    /// A further term of the loss: which one, and of which value; those behind the last of `TERMS` are functions of the
+    /// user's own.
     pub term: Option<(usize, usize)>,
     pub optimiser: usize,
     pub max_batch: usize,
@@ -49,11 +53,37 @@ pub enum Layer {
     RowNorm {
         eps: f64,
     },
+    Dropout {
+        p: f64,
+    },
     Activation {
         layer: &'static LayerDef,
         args: Vec<Arg>,
     },
+    /// One of the user's functions, and how its trainable numbers start.
+    Act {
+        index: usize,
+        starts: [f64; NUMBERS.len()],
+    },
+    Block(Vec<Layer>),
+    /// Without a shortcut the body ends as wide as it began; with one, both are brought to this width.
+    Residual {
+        body: Vec<Layer>,
+        skip: Option<(Vec<Layer>, usize)>,
+    },
+    /// The body ends as wide as it began.
+    Repeat {
+        count: usize,
+        body: Vec<Layer>,
+    },
 }
+
+/// What a network is asked for, so that a comparison of many knows that it has seen all.
+pub const KINDS: [&str; 9] =
+    ["norm", "dropout", "act", "branch", "block", "residual", "shortcut", "repeat", "act in the loss"];
+
+/// How many functions a network has.
+const FUNCTIONS: usize = 2;
 
 /// The main term of a loss.
 #[derive(Clone, Copy, Debug)]
@@ -78,19 +108,12 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value, Weighted};
     let loss = [CrossEntropy, CrossEntropy, Smoothed, Weighted, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
     let loss = prop::sample::select(loss.to_vec());
-    let shape = (input, option::of(prop::sample::select(activations())), vec(layer(), 0..=6), 1..=40usize, loss);
-    let rest = (option::weighted(0.6, (0..TERMS.len(), any::<usize>())), 0..12usize, 1..=most, 0.0..1.0, any::<u64>());
-    (shape, rest).prop_map(|((input, first, stages, outputs, loss), (term, optimiser, max_batch, share, seed))| Spec {
-        input,
-        first,
-        stages,
-        outputs,
-        loss,
-        term,
-        optimiser,
-        max_batch,
-        share,
-        seed,
+    let shape = (input, option::of(prop::sample::select(activations())), vec(stage(), 0..=6), 1..=40usize, loss);
+    let term = option::weighted(0.6, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
+    let rest = (vec(function(), FUNCTIONS), term, 0..12usize, 1..=most, 0.0..1.0, any::<u64>());
+    (shape, rest).prop_map(|(shape, (functions, term, optimiser, max_batch, share, seed))| {
+        let (input, first, stages, outputs, loss) = shape;
+        Spec { input, first, stages, functions, outputs, loss, term, optimiser, max_batch, share, seed }
     })
 }
 
@@ -119,7 +142,23 @@ fn layer() -> impl Strategy<Value = Layer> {
                 .collect(),
         });
     let layer_norm = prop_oneof![Just(1e-5), Just(1e-2)].prop_map(|eps| Layer::RowNorm { eps });
-    prop_oneof![3 => dense, 2 => norm, 1 => layer_norm, 6 => activation]
+    let dropout = prop::sample::select(vec![0.0, 0.1, 0.5, 0.8]).prop_map(|p| Layer::Dropout { p });
+    let start = || prop_oneof![Just(1.0), Just(0.25), Just(-0.5)];
+    let act = (0..FUNCTIONS, [start(), start()]).prop_map(|(index, starts)| Layer::Act { index, starts });
+    prop_oneof![3 => dense, 2 => norm, 1 => layer_norm, 2 => dropout, 6 => activation, 2 => act]
+}
+
+/// A layer, or a structure of some.
+fn stage() -> impl Strategy<Value = Layer> {
+    layer().prop_recursive(2, 12, 3, |inner| {
+        let body = vec(inner, 1..=3);
+        let skip = option::of((vec(layer(), 0..=2), 1..=24usize));
+        prop_oneof![
+            body.clone().prop_map(Layer::Block),
+            (body.clone(), skip).prop_map(|(body, skip)| Layer::Residual { body, skip }),
+            (1..=3usize, body).prop_map(|(count, body)| Layer::Repeat { count, body }),
+        ]
+    })
 }
 
 fn variant(default: Arg, other: bool) -> Arg {
@@ -133,8 +172,55 @@ fn variant(default: Arg, other: bool) -> Arg {
 impl Spec {
     /// The least number of rows of a training batch here: few rows make a variance that is next to nothing.
     pub fn least_rows(&self) -> usize {
-        let norms = self.stages.iter().any(|layer| matches!(layer, Layer::BatchNorm { .. }));
-        if norms { 4 } else { 1 }
+        fn norms(layers: &[Layer]) -> bool {
+            layers.iter().any(|layer| match layer {
+                Layer::BatchNorm { .. } => true,
+                Layer::Block(body) | Layer::Repeat { body, .. } => norms(body),
+                Layer::Residual { body, skip } => norms(body) || skip.as_ref().is_some_and(|(skip, _)| norms(skip)),
+                _ => false,
+            })
+        }
+        if norms(&self.stages) { 4 } else { 1 }
+    }
+
+    /// Which of `KINDS` it has.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let mut kinds = Vec::new();
+        self.add_kinds(&self.stages, &mut kinds);
+        kinds.extend(self.term.filter(|(term, _)| *term >= TERMS.len()).map(|_| "act in the loss"));
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    fn add_kinds(&self, layers: &[Layer], kinds: &mut Vec<&'static str>) {
+        for layer in layers {
+            match layer {
+                Layer::BatchNorm { .. } | Layer::RowNorm { .. } => kinds.push("norm"),
+                Layer::Dropout { p } => kinds.extend((*p > 0.0).then_some("dropout")),
+                Layer::Act { index, .. } => {
+                    kinds.push("act");
+                    kinds.extend(self.functions[*index].has_branches().then_some("branch"));
+                }
+                Layer::Block(body) => {
+                    kinds.push("block");
+                    self.add_kinds(body, kinds);
+                }
+                Layer::Residual { body, skip } => {
+                    kinds.push("residual");
+                    self.add_kinds(body, kinds);
+                    if let Some((skip, _)) = skip {
+                        kinds.push("shortcut");
+                        self.add_kinds(skip, kinds);
+                    }
+                }
+                Layer::Repeat { count, body } => {
+                    kinds.extend((*count > 1).then_some("repeat"));
+                    self.add_kinds(body, kinds);
+                }
+                Layer::Dense { .. } | Layer::Activation { .. } => {}
+            }
+        }
     }
 
     /// The largest batch, and a smaller one.
@@ -167,13 +253,14 @@ impl Spec {
     /// As `network!` would declare it.
     pub fn definition(&self) -> &'static Definition<'static> {
         let sample: Vec<Dim> = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n))).collect();
-        let body = self.body();
-        let weight: &'static str = leak(format!("{}.weight", body[body.len() - 1].segment));
-        let named = body.iter().filter(|stage| stage.named).map(|stage| stage.segment);
-        let names: Vec<&'static str> = named.chain(["x", "out", weight]).collect();
+        let (body, mut names) = self.body();
+        names.extend(["x", "out", "last.weight"]);
         let output = Shape(vec![Dim::B, Dim::Fixed(self.outputs)]);
         let (targets, loss) = self.main_term(&output);
-        let term = self.term.map(|(term, value)| (TERMS[term])(names[value % names.len()]));
+        let term = self.term.map(|(term, value)| {
+            let name = names[value % names.len()];
+            TERMS.get(term).map_or_else(|| mean(self.inlined(term - TERMS.len(), name)), |term| term(name))
+        });
         let loss = match (loss, term) {
             (Some(loss), Some(term)) => binary(BinaryOp::Add, loss, binary(BinaryOp::Mul, Expr::Number(0.3), term)),
             (Some(loss), None) => loss,
@@ -185,14 +272,15 @@ impl Spec {
             outputs: leak([handmade::port("out", &output.0)]),
             targets: leak(targets),
             body: leak(body),
-            acts: &[],
+            acts: leak(self.functions.iter().map(Function::act).collect::<Vec<_>>()),
             loss: Some(handmade::clause("loss", loss)),
             places: &[],
             metrics: leak(self.metrics(names[self.seed as usize % names.len()])),
         })
     }
 
-    fn body(&self) -> Vec<Stage<'static>> {
+    /// The stages, and the names of their values.
+    fn body(&self) -> (Vec<Stage<'static>>, Vec<&'static str>) {
         let mut body: Vec<Stage<'static>> = Vec::new();
         if self.input.len() > 1 {
             if let Some(layer) = self.first {
@@ -201,21 +289,18 @@ impl Spec {
             }
             body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
         }
-        let last = Layer::Dense { n: self.outputs, bias: true, init: Arg::Init(&initialisers::AUTO, None) };
-        for (index, layer) in self.stages.iter().chain([&last]).enumerate() {
-            let (definition, args): (&'static LayerDef, Vec<Arg>) = match layer {
-                Layer::Dense { n, bias, init } => (&layers::DENSE, vec![Arg::Int(*n as u64), Arg::Flag(*bias), *init]),
-                Layer::BatchNorm { momentum, every } => {
-                    (&layers::BATCH_NORM, vec![Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)])
-                }
-                Layer::RowNorm { eps } => (&layers::LAYER_NORM, vec![Arg::Float(*eps)]),
-                Layer::Activation { layer, args } => (layer, args.clone()),
-            };
-            let path = leak(format!("{}{index}", definition.stem));
-            let stage = handmade::stage(definition, &args, path);
-            body.push(Stage { named: index < self.stages.len(), ..stage });
-        }
-        body
+        let mut names = Vec::new();
+        body.extend(stages(&self.stages, self.input.iter().product(), "", &mut names).0);
+        let last = handmade::stage(&layers::DENSE, &dense(self.outputs), "last");
+        body.push(last);
+        (body, names)
+    }
+
+    /// One of the user's functions, of this value.
+    fn inlined(&self, index: usize, value: &'static str) -> Expr<'static> {
+        let numbers = [Expr::Number(0.5), Expr::Number(-0.25)].into_iter().take(self.functions[index].n_numbers());
+        let operands: Vec<Expr<'static>> = [value_of(value)].into_iter().chain(numbers).collect();
+        Expr::Inline(index, At(0), leak(operands))
     }
 
     fn main_term(&self, output: &Shape) -> (Vec<Port<'static>>, Option<Expr<'static>>) {
@@ -274,6 +359,81 @@ impl Spec {
         }
         metrics
     }
+}
+
+/// The stages of a body that is given `width` columns, and how many it gives. Adds the paths of their values to `names`.
+fn stages(layers: &[Layer], width: usize, prefix: &str, names: &mut Vec<&'static str>) -> (Vec<Stage<'static>>, usize) {
+    let mut body = Vec::new();
+    let mut width = width;
+    for (index, layer) in layers.iter().enumerate() {
+        let (stage, after) = stage_of(layer, index, width, prefix, names);
+        names.push(leak(format!("{prefix}{}", stage.segment)));
+        body.push(Stage { named: true, ..stage });
+        width = after;
+    }
+    (body, width)
+}
+
+/// The same, brought to `wanted` columns.
+fn stages_to(
+    layers: &[Layer],
+    width: usize,
+    wanted: usize,
+    prefix: &str,
+    names: &mut Vec<&'static str>,
+) -> &'static [Stage<'static>] {
+    let (mut body, found) = stages(layers, width, prefix, names);
+    if found != wanted {
+        body.push(handmade::stage(&layers::DENSE, &dense(wanted), "fit"));
+    }
+    leak(body)
+}
+
+fn stage_of(
+    layer: &Layer,
+    index: usize,
+    width: usize,
+    prefix: &str,
+    names: &mut Vec<&'static str>,
+) -> (Stage<'static>, usize) {
+    let of = |layer: &'static LayerDef, args: &[Arg]| {
+        handmade::stage(layer, args, leak(format!("{}{index}", layer.stem)).as_str())
+    };
+    let structure = |text: &'static str| -> &'static str { leak(format!("{text}{index}")) };
+    let stage = |kind, segment| Stage { kind, segment, named: false, text: segment, at: At(0) };
+    match layer {
+        Layer::Dense { n, bias, init } => (of(&layers::DENSE, &[Arg::Int(*n as u64), Arg::Flag(*bias), *init]), *n),
+        Layer::BatchNorm { momentum, every } => {
+            (of(&layers::BATCH_NORM, &[Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)]), width)
+        }
+        Layer::RowNorm { eps } => (of(&layers::LAYER_NORM, &[Arg::Float(*eps)]), width),
+        Layer::Dropout { p } => (of(&layers::DROPOUT, &[Arg::Float(*p)]), width),
+        Layer::Activation { layer, args } => (of(layer, args), width),
+        Layer::Act { index: function, starts } => (stage(Kind::Act(*function, leak(*starts)), structure("act")), width),
+        Layer::Block(layers) => {
+            let segment = structure("block");
+            let (body, after) = stages(layers, width, &format!("{prefix}{segment}."), names);
+            (stage(Kind::Block(leak(body)), segment), after)
+        }
+        Layer::Residual { body, skip } => {
+            let segment = structure("residual");
+            let inside = format!("{prefix}{segment}.");
+            let after = skip.as_ref().map_or(width, |(_, after)| *after);
+            let body = stages_to(body, width, after, &inside, names);
+            let skip = skip.as_ref().map(|(skip, _)| stages_to(skip, width, after, &format!("{inside}skip."), names));
+            (stage(Kind::Residual { body, skip }, segment), after)
+        }
+        Layer::Repeat { count, body } => {
+            let segment = structure("repeat");
+            let body = stages_to(body, width, width, &format!("{prefix}{segment}.{count}."), names);
+            (stage(Kind::Repeat { count: handmade::number(*count), body }, segment), width)
+        }
+    }
+}
+
+/// The arguments of a `Dense` of this width.
+fn dense(n: usize) -> [Arg; 3] {
+    [Arg::Int(n as u64), Arg::Flag(true), Arg::Init(&initialisers::AUTO, None)]
 }
 
 fn call(function: &'static FunctionDef, operands: Vec<Expr<'static>>) -> Expr<'static> {
