@@ -50,13 +50,11 @@ fn run(cases: u32, most: usize, from_environment: bool) {
         }
         Err(TestError::Fail(reason, spec)) => {
             let definition = spec.definition();
-            let purpose = Purpose::Train(&spec.optimiser());
-            let kernels = simplified(definition, purpose).map(|graph| fuse(&graph).to_string());
-            panic!(
-                "{reason}\n{spec:?}\n{}\n\n{}",
-                gradloom_runtime::elaborate::elaborate(definition).0,
-                kernels.unwrap_or_else(|error| error.to_string())
-            );
+            // Before the kernels are printed: what cannot be fused fails again there.
+            eprintln!("{reason}\n{spec:?}\n{}", gradloom_runtime::elaborate::elaborate(definition).0);
+            let kernels =
+                simplified(definition, Purpose::Train(&spec.optimiser())).map(|graph| fuse(&graph).to_string());
+            panic!("{reason}\n{}", kernels.unwrap_or_else(|error| error.to_string()));
         }
         Err(error) => panic!("{error}"),
     }

@@ -144,3 +144,19 @@ fn a_metric_may_be_a_parameter_or_a_constant() {
         assert_ne!(net.param("prelu1.slope").expect("it has a slope").sum(), 0.25, "the slope is trained");
     }
 }
+
+network! {
+    /// Matrices of two rows, one of them a column; the norm of all gradients holds their updates back together.
+    Outer<x: [B, 1] -> y: [B, 1]> {
+        residual { Dense(2) } skip { Dense(2) }, Dense(2, bias = false), prelu, Dense(1),
+    }
+    loss(target: [u8; B]) = cross_entropy(y, target);
+}
+
+#[test]
+fn a_clipped_update_of_a_column_stays_apart_from_that_of_a_matrix_of_as_many_rows() {
+    let trainer = Outer::trainer(Adam::new(1e-2).l2(0.1)).clip_norm(0.5).clip_value(0.1).max_batch(4);
+    let mut net = trainer.build().expect("it builds");
+    let x = Array2::from_shape_fn((4, 1), |(i, _)| i as f32 - 1.5);
+    net.step(x.view(), Array1::zeros(4).view()).expect("the loss is finite");
+}

@@ -301,8 +301,12 @@ impl<'a> Ctx<'a> {
         let found = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel])));
         // Numbers that are one a row are computed beside the elements of that row.
         let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
+        // What is written over a parameter is not: there its elements are read one by one.
+        let updates = self.g.outputs.iter().any(|out| out.node == id && matches!(out.role, Role::Update(_)));
         let beside = || {
-            let wider = |draft: &Draft| !along_row && ready(draft) && joins(draft.domain, domain) && computes(draft);
+            let wider = |draft: &Draft| {
+                !along_row && !updates && ready(draft) && joins(draft.domain, domain) && computes(draft)
+            };
             (first..self.drafts.len()).find(|&kernel| wider(&self.drafts[kernel]))
         };
         // A kernel of one row costs its call more than its work: those of one width share it.
