@@ -13,7 +13,7 @@ use crate::lower::{check, lower, trainable};
 use crate::memory::Memory;
 use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
-use crate::optim::{Optimisation, attach};
+use crate::optim::{Optimisation, accumulate, attach, update};
 use crate::plan::{self, Place, Plan};
 use crate::simplify::simplify;
 use crate::stabilise::stabilise;
@@ -46,6 +46,10 @@ pub enum Purpose<'a> {
     Train(&'a Optimisation),
     /// Loss and gradients, in training mode, without an update. The optimisation says what is frozen; without one nothing is.
     Gradients(Option<&'a Optimisation>),
+    /// Loss, metrics and gradients, which are added up.
+    Accumulate(&'a Optimisation),
+    /// The update from gradients that were added up.
+    Update(&'a Optimisation),
     /// Loss and metrics in inference mode.
     Evaluate,
     /// Outputs in inference mode.
@@ -135,15 +139,15 @@ pub(crate) fn forward(definition: &'static Definition<'static>, mode: Mode) -> R
 /// The graph for a purpose, before it is simplified.
 fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
-        Purpose::Train(_) | Purpose::Gradients(_) => Mode::Train,
+        Purpose::Train(_) | Purpose::Gradients(_) | Purpose::Accumulate(_) | Purpose::Update(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
     };
     let mut graph = forward(definition, mode)?;
     graph.outputs.retain(|output| match output.role {
         Role::Output(_) => matches!(purpose, Purpose::Predict),
         Role::Loss => !matches!(purpose, Purpose::Predict),
-        Role::Metric(_) => matches!(purpose, Purpose::Train(_) | Purpose::Evaluate),
-        Role::Update(_) | Role::Gradient(_) => matches!(purpose, Purpose::Train(_)),
+        Role::Metric(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Evaluate),
+        Role::Update(_) | Role::Gradient(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_)),
     });
     if matches!(purpose, Purpose::Predict) {
         graph.slots.inputs.retain(|slot| !slot.target);
@@ -156,12 +160,16 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
         return Err(BuildError::NoLoss { network: definition.name });
     }
     let wanted = match purpose {
-        Purpose::Train(how) | Purpose::Gradients(Some(how)) => how.trained(&graph)?,
+        Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
+            how.trained(&graph)?
+        }
         _ => trainable(&graph).collect(),
     };
     let joint = checked(differentiate(&graph, &wanted));
     Ok(match purpose {
         Purpose::Train(how) => checked(attach(&joint, how)),
+        Purpose::Accumulate(how) => checked(accumulate(&joint, how)),
+        Purpose::Update(how) => checked(update(&joint, how)),
         _ => joint,
     })
 }

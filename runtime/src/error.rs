@@ -129,6 +129,9 @@ pub enum RunError {
         /// The loss.
         loss: f32,
     },
+    /// An update before any gradient was accumulated.
+    #[error("no gradients were accumulated since the last update; call `accumulate` first")]
+    NothingAccumulated,
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Name {

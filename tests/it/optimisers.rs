@@ -1,10 +1,12 @@
 //! Optimisers as a user sees them: schedules, clipping, decay and groups in a session, and what each costs in kernels.
 
-use gradloom::ndarray::{Array1, Array2, ArrayD, IxDyn};
+use gradloom::ndarray::{Array1, Array2, ArrayD, IxDyn, s};
 use gradloom::{
-    AdaDelta, AdaGrad, Adam, AdamW, BuildError, Group, Lion, Network, RmsProp, Schedule, Session, Sgd, Stage, Trainer,
-    network,
+    AdaDelta, AdaGrad, Adam, AdamW, BuildError, Group, Lion, Network, RmsProp, RunError, Schedule, Session, Sgd, Stage,
+    Trainer, network,
 };
+use gradloom_runtime::compile::{Purpose, simplified};
+use gradloom_runtime::fuse::fuse;
 use insta::assert_snapshot;
 
 use crate::bound::Bound;
@@ -485,6 +487,7 @@ fn frozen_parameters_stay_and_have_neither_gradients_nor_state() {
     let gradients = net.gradients(x.view(), labels.view()).expect("the batch fits");
     assert!(gradients.iter().all(|(name, _)| !frozen(name)) && gradients.get("batch_norm2.beta").is_err());
     assert!(gradients.get("batch_norm1.beta").is_ok());
+    assert!(net.gradcheck(x.view(), labels.view()).is_ok(), "what is frozen is not checked");
 }
 
 #[test]
@@ -561,4 +564,92 @@ fn lion_moves_every_parameter_by_its_rate_or_not_at_all() {
     assert!(weights.iter().all(|w| [-0.25, 0.0, 0.25].contains(w)), "{weights}");
     let labels: Array1<u8> = labels.mapv(|_| 9);
     assert!(net.step(x.view(), labels.view()).is_err());
+}
+
+// ---- Accumulation ---------------------------------------------------------------------------------------------------
+
+network! {
+    /// Without batch norm; the penalty does not depend on the rows.
+    pub Rowwise<x: [B, 5] -> logits: [B, 3]> { Dense(7), LayerNorm, tanh, Dense(3) }
+    loss(label: [u8; B]) = cross_entropy(logits, label) + 1e-2 * l2(weights);
+    metric accuracy = mean(argmax(logits) == label);
+}
+
+/// Parameters and state, in f64.
+fn numbers<N: Network>(net: &Session<N>) -> Vec<f64> {
+    let numbers = |(_, bits): (String, Vec<u32>)| bits.into_iter().map(|bits| f64::from(f32::from_bits(bits)));
+    state(net).into_iter().flat_map(numbers).collect()
+}
+
+#[test]
+fn accumulated_batches_of_any_sizes_make_the_step_of_one_large_batch() {
+    let trainers: [fn() -> Trainer<Rowwise>; 4] = [
+        || Rowwise::trainer(Sgd::new(0.5).momentum(0.9)),
+        || Rowwise::trainer(Sgd::new(0.5).decay(0.1)).clip_norm(0.1),
+        || Rowwise::trainer(Adam::new(Schedule::cosine(0.01, 4)).eps(1e-2).l2(0.1)).clip_value(0.05),
+        || Rowwise::trainer(Sgd::new(0.5)).group(Group::new("*.bias").rate_factor(0.1)).freeze("dense1.weight"),
+    ];
+    for trainer in trainers {
+        let (x, labels) = samples(40);
+        let (mut whole, mut parts) =
+            (trainer().max_batch(40).build().expect("it builds"), trainer().max_batch(17).build().expect("it builds"));
+        for _ in 0..4 {
+            let loss = whole.step(x.view(), labels.view()).expect("the batch fits").loss;
+            let (mut from, mut mean) = (0, 0.0);
+            for rows in [17, 1, 9, 13] {
+                let (x, labels) = (x.slice(s![from..from + rows, ..]), labels.slice(s![from..from + rows]));
+                mean += rows as f32 / 40.0 * parts.accumulate(x, labels).expect("the batch fits").loss;
+                from += rows;
+            }
+            assert_eq!(parts.accumulated_rows(), 40);
+            parts.update().expect("there are gradients");
+            assert!((loss - mean).abs() < 1e-5, "{loss} and {mean}");
+            Bound { relative: 1e-4, absolute: 2e-6 }.check("parameters and state", &numbers(&parts), &numbers(&whole));
+            assert_eq!((parts.steps(), parts.learning_rate()), (whole.steps(), whole.learning_rate()));
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_is_refused_leaves_what_was_accumulated() {
+    let (x, labels) = samples(8);
+    let spoilt = x.mapv(|_| f32::NAN);
+    let (mut net, mut twin) = (build(Classifier::trainer(Adam::new(0.1))), build(Classifier::trainer(Adam::new(0.1))));
+    assert_eq!(net.update(), Err(RunError::NothingAccumulated));
+    for round in 0..2 {
+        for net in [&mut net, &mut twin] {
+            net.accumulate(x.view(), labels.view()).expect("the batch fits");
+        }
+        let before = state(&net);
+        assert!(net.accumulate(spoilt.view(), labels.view()).is_err());
+        assert!(net.accumulate(x.view(), labels.mapv(|_| 3).view()).is_err());
+        assert_eq!((state(&net), net.accumulated_rows()), (before, 8));
+        for net in [&mut net, &mut twin] {
+            net.update().expect("there are gradients");
+        }
+        assert_eq!(state(&net), state(&twin), "after update {round}");
+    }
+    assert_eq!(net.update(), Err(RunError::NothingAccumulated));
+}
+
+#[test]
+fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
+    let how = Sgd::new(0.1).into();
+    let fused = |purpose| fuse(&simplified(Bare::DEFINITION, purpose).expect("it is sound")).to_string();
+    let text = fused(Purpose::Accumulate(&how));
+    let (_, sums) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
+    assert_snapshot!(sums, @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %18 = mul %13, B : f32[2,1]                                    # accumulation
+      %19 = mul_add dense1.weight.accumulated, kept, %18 : f32[2,1]  # accumulation
+      dense1.weight.accumulated <- %19
+    ");
+    assert_snapshot!(fused(Purpose::Update(&how)), @"
+    kernel 0: 2 x 1
+      %3 = div dense1.weight.accumulated, rows : f32[2,1]            # accumulation
+      %6 = neg rate : f32[]                                          # dense1.weight
+      %8 = mul_add %6.one, %3, dense1.weight : f32[2,1]              # dense1.weight
+      dense1.weight <- %8
+    ");
 }

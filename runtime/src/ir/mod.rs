@@ -184,6 +184,10 @@ pub enum ScalarSlot {
         /// The multiple of the learning rate.
         factor: f64,
     },
+    /// What is kept of the sums of gradients: 0 for the first batch behind an update, otherwise 1.
+    Kept,
+    /// The rows whose gradients were added up.
+    Rows,
     /// Whether the running statistics of a layer are due: 1 on steps 1, `every` + 1, ..., otherwise 0.
     Due {
         /// The path of the layer.
@@ -206,7 +210,11 @@ impl ScalarSlot {
     /// The type of the scalar.
     pub fn ty(&self) -> TensorType {
         match self {
-            ScalarSlot::Optimiser(..) | ScalarSlot::Keep { .. } | ScalarSlot::Due { .. } => TensorType::scalar(),
+            ScalarSlot::Optimiser(..)
+            | ScalarSlot::Keep { .. }
+            | ScalarSlot::Kept
+            | ScalarSlot::Rows
+            | ScalarSlot::Due { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
         }
     }

@@ -14,14 +14,25 @@ const NORM_EPS: f64 = 1e-6;
 /// Replaces every gradient of the graph by the updates that follow from it.
 pub fn attach(graph: &Graph, how: &Optimisation) -> Graph {
     let mut b = Builder::new(graph.clone());
-    let outputs = std::mem::take(&mut b.graph_mut().outputs);
-    let mut trained = Vec::new();
-    for output in outputs {
+    let (trained, others) = split(&mut b, how);
+    b.graph_mut().outputs = others;
+    finish(b, how, trained)
+}
+
+/// Takes the outputs: the parameters with their gradients, for whose state room is made, and all others.
+pub(super) fn split(b: &mut Builder, how: &Optimisation) -> (Vec<Trained>, Vec<Output>) {
+    let (mut trained, mut others) = (Vec::new(), Vec::new());
+    for output in std::mem::take(&mut b.graph_mut().outputs) {
         match output.role {
-            Role::Gradient(param) => trained.push(Trained::new(&mut b, how, param, output.node)),
-            _ => b.graph_mut().outputs.push(output),
+            Role::Gradient(param) => trained.push(Trained::new(b, how, param, output.node)),
+            _ => others.push(output),
         }
     }
+    (trained, others)
+}
+
+/// Adds the updates.
+pub(super) fn finish(mut b: Builder, how: &Optimisation, mut trained: Vec<Trained>) -> Graph {
     b.enter(Rc::from("optimiser"));
     let scalars = Scalars::new(&mut b, &*how.optimiser, &trained);
     clip(&mut b, how, &mut trained);
@@ -47,15 +58,17 @@ pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u6
             ScalarSlot::Due { every, .. } => {
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }
+            // Known to whoever accumulates.
+            ScalarSlot::Kept | ScalarSlot::Rows => {}
         }
         at += len;
     }
 }
 
 /// A parameter with its gradient.
-struct Trained {
-    param: usize,
-    gradient: NodeId,
+pub(super) struct Trained {
+    pub(super) param: usize,
+    pub(super) gradient: NodeId,
     state: Vec<usize>,
     treatment: Treatment,
 }
@@ -101,7 +114,7 @@ impl Scalars {
     }
 }
 
-fn scalar(b: &mut Builder, slot: ScalarSlot) -> NodeId {
+pub(super) fn scalar(b: &mut Builder, slot: ScalarSlot) -> NodeId {
     let scalars = &mut b.graph_mut().slots.scalars;
     scalars.push(slot);
     let index = scalars.len() - 1;

@@ -5,6 +5,7 @@
 //! in f64, so that nothing recompiles. An optimiser is a file here; what all share (decay, clipping, groups) is outside of
 //! them, in [`attach`].
 
+mod accumulation;
 mod ada_delta;
 mod ada_grad;
 mod adam;
@@ -22,6 +23,7 @@ use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
+pub use accumulation::{accumulate, update};
 pub use ada_delta::AdaDelta;
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;

@@ -9,7 +9,8 @@ use crate::schedule::Schedule;
 /// (Polyak 1964); Nesterov's: `p -= rate (g + momentum v)` with the new `v` (Sutskever et al. 2013, section 2, in the form
 /// of PyTorch). State: `velocity`, only with momentum.
 ///
-/// On a batch that is the whole set it is gradient descent.
+/// On a batch that is the whole set it is gradient descent. The gradients of a set that is larger than a batch are added up
+/// first, by `Session::accumulate`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     settings: Settings,

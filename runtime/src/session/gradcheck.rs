@@ -9,7 +9,6 @@ use crate::init::{Init, Random};
 use crate::interp::{self, Values};
 use crate::ir::SlotKind;
 use crate::layers::Mode;
-use crate::lower::trainable;
 use crate::optim::Sgd;
 use crate::tensor::Tensor;
 
@@ -47,7 +46,7 @@ impl<N: Network> Session<N> {
         let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
 
         let graph = forward(N::DEFINITION, Mode::Train)?;
-        let wanted: Vec<usize> = trainable(&graph).collect();
+        let wanted = self.how.trained(&graph)?;
         let joint = differentiate(&graph, &wanted);
         let program = self.gradients.as_ref().expect("the program was compiled above");
         let params = graph.slots.params.iter().zip(&program.params).map(|(slot, &at)| {

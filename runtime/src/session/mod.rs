@@ -5,6 +5,7 @@
 //! nothing: but for predictions of more than `max_batch` rows, the totals of an evaluation in pieces, and the extents of a
 //! tensor of more than four axes.
 
+mod accumulation;
 mod buffer;
 mod display;
 mod feed;
@@ -31,6 +32,7 @@ use crate::optim::{self, Optimisation};
 use crate::plan::Place;
 use crate::schedule::{Schedule, check_rate};
 use crate::tensor::Tensor;
+use accumulation::Accumulation;
 use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
@@ -85,6 +87,7 @@ pub struct Session<N> {
     forward_count: u64,
     train: Program,
     gradients: Option<Program>,
+    accumulation: Option<Accumulation>,
     evaluate: Option<Program>,
     predict: Option<(Arc<Program>, Outputs)>,
     pieces: Option<Pieces>,
@@ -129,6 +132,7 @@ impl<N: Network> Session<N> {
             metrics: vec![0.0; train.slots.metrics.len()],
             train,
             gradients: None,
+            accumulation: None,
             evaluate: None,
             predict: None,
             needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
@@ -158,8 +162,8 @@ impl<N: Network> Session<N> {
         Ok(N::step(&Report { loss, metrics: &self.metrics }))
     }
 
-    /// The gradients of the loss on a batch, in training mode, neither clipped nor with decay; nothing is updated. The first call compiles a program of its
-    /// own.
+    /// The gradients of the loss on a batch, in training mode, neither clipped nor with decay; nothing is updated. The first
+    /// call compiles a program of its own.
     ///
     /// These are the gradients that [`Session::step`] would follow on the same batch: `Dropout` drops what it will drop
     /// there, however often this is called. To add up the gradients of several batches with a mask for each, move
@@ -246,7 +250,7 @@ impl<N: Network> Session<N> {
     }
 
     /// The number of the next forward pass in training, which decides the masks of `Dropout` together with the seed. A
-    /// step moves it on by one, a refused step and everything else leaves it.
+    /// step and an accumulated batch move it on by one, a refused one and everything else leaves it.
     pub fn forward_count(&self) -> u64 {
         self.forward_count
     }
@@ -272,14 +276,7 @@ impl<N: Network> Session<N> {
     fn fill_scalars(&mut self) {
         let (slots, optimiser, rate) = (&self.train.slots.scalars, &*self.how.optimiser, self.learning_rate());
         optim::fill(slots, optimiser, rate, self.steps + 1, &mut self.numbers);
-        for ((word, &number), slot) in self.scalars.iter_mut().zip(&self.numbers).zip(slots) {
-            *word = match *slot {
-                ScalarSlot::Key { stream, half, .. } => {
-                    Word::from(ops::key(self.seed, stream, self.forward_count)[half])
-                }
-                _ => Word::from(number),
-            };
-        }
+        words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
     }
 
     fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
@@ -308,15 +305,20 @@ impl<N: Network> Session<N> {
 
     /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss that is not finite.
     fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
+        let mut scalars = &self.scalars[..];
         let program = match kind {
             Kind::Train => Some(&self.train),
+            Kind::Accumulate => self.accumulation.as_ref().map(|accumulation| {
+                scalars = &accumulation.scalars;
+                &accumulation.accumulate
+            }),
             Kind::Gradients => self.gradients.as_ref(),
             Kind::Evaluate => self.evaluate.as_ref(),
         };
         let program = program.expect("a program is compiled before it runs");
         let arena = self.arena.floats_mut();
         let finite = self.feed.with(tensors, |inputs| {
-            let (params, scalars) = (Params::Own(self.params.floats_mut()), &self.scalars[..]);
+            let params = Params::Own(self.params.floats_mut());
             program.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs, batch: rows })
         });
         let number = |role: Role| match program.result(&role) {
@@ -340,6 +342,7 @@ impl<N: Network> Session<N> {
 enum Kind {
     Train,
     Gradients,
+    Accumulate,
     Evaluate,
 }
 
@@ -359,6 +362,16 @@ fn fill(params: &mut [f32], program: &Program, seed: u64) {
     for (index, (slot, &at)) in program.slots.params.iter().zip(&program.params).enumerate() {
         let len = slot.shape.iter().product::<usize>();
         slot.init.fill(&mut params[at..at + len], seed, index as u64);
+    }
+}
+
+/// Numbers and keys as compiled code reads them.
+fn words(slots: &[ScalarSlot], numbers: &[f32], seed: u64, forward_count: u64, words: &mut [Word]) {
+    for ((word, &number), slot) in words.iter_mut().zip(numbers).zip(slots) {
+        *word = match *slot {
+            ScalarSlot::Key { stream, half, .. } => Word::from(ops::key(seed, stream, forward_count)[half]),
+            _ => Word::from(number),
+        };
     }
 }
 

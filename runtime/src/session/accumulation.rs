@@ -1,0 +1,111 @@
+//! One update from the gradients of several batches.
+//!
+//! In: batches, one a call. Out: the update that one batch of all their rows would make.
+
+use super::buffer::Buffer;
+use super::{Error, Kind, Network, Session, feed, program, words};
+use crate::compile::{Program, Purpose};
+use crate::error::{BuildError, RunError};
+use crate::ir::ScalarSlot;
+use crate::memory::{Memory, Params, Word};
+use crate::optim;
+
+/// The two programs, and what has been added up.
+#[derive(Debug)]
+pub(super) struct Accumulation {
+    pub(super) accumulate: Program,
+    update: Program,
+    pub(super) scalars: Vec<Word>,
+    /// Those of the scalars that are numbers.
+    numbers: Vec<f32>,
+    rows: usize,
+}
+
+impl<N: Network> Session<N> {
+    /// Adds the gradients of a batch, weighted by its rows, to those since the last [`Session::update`]; nothing is updated
+    /// but running statistics. Loss and metrics are those of the batch.
+    ///
+    /// Batches of any sizes and one update give the step that one batch of all their rows would give, up to rounding, as long
+    /// as the loss is a mean over rows (with weights of classes it is not), beside terms that do not depend on them. Batch
+    /// norm is the other exception: each batch is normalised by its own statistics, and each moves the running ones. `Dropout`
+    /// draws anew for each. Clipping
+    /// and decay are part of the update. The first call compiles two programs and makes room for the sums.
+    ///
+    /// A whole set, however large, is one step of gradient descent so:
+    /// ```text
+    /// for (x, y) in data.batches(128) {
+    ///     net.accumulate(x, y)?;
+    /// }
+    /// net.update()?;
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Session::step`]; what was added up before is then as it was.
+    pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
+        let tensors = feed::gather::<N>(inputs, Some(targets));
+        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        self.check_rows(rows)?;
+        if self.accumulation.is_none() {
+            self.accumulation = Some(self.accumulation()?);
+        }
+        self.fill_accumulation(Kind::Accumulate);
+        let loss = self.run(Kind::Accumulate, &tensors, rows);
+        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        self.accumulation.as_mut().expect("it was made above").rows += rows;
+        self.forward_count = self.forward_count.wrapping_add(1);
+        Ok(N::step(&super::Report { loss, metrics: &self.metrics }))
+    }
+
+    /// Makes one step from all gradients that were accumulated since the last update, as if of one batch.
+    ///
+    /// # Errors
+    /// [`RunError::NothingAccumulated`].
+    pub fn update(&mut self) -> Result<(), RunError> {
+        if self.accumulated_rows() == 0 {
+            return Err(RunError::NothingAccumulated);
+        }
+        self.fill_accumulation(Kind::Train);
+        let accumulation = self.accumulation.as_mut().expect("something was accumulated");
+        let (arena, params) = (self.arena.floats_mut(), Params::Own(self.params.floats_mut()));
+        let scalars = &accumulation.scalars[..];
+        accumulation.update.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs: &[], batch: 1 });
+        accumulation.rows = 0;
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// The rows whose gradients have been accumulated since the last update.
+    pub fn accumulated_rows(&self) -> usize {
+        self.accumulation.as_ref().map_or(0, |accumulation| accumulation.rows)
+    }
+
+    /// Compiles, and makes room for the sums behind all other parameters.
+    fn accumulation(&mut self) -> Result<Accumulation, BuildError> {
+        let accumulate = program::<N>(Purpose::Accumulate(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
+        let update = program::<N>(Purpose::Update(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
+        let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
+        let mut params = Buffer::new(accumulate.params_len).ok_or(no_memory)?;
+        params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
+        self.params = params;
+        let len = accumulate.slots.scalars.len().max(update.slots.scalars.len());
+        let (scalars, numbers) = (vec![Word::default(); len], vec![0.0; len]);
+        Ok(Accumulation { accumulate, update, scalars, numbers, rows: 0 })
+    }
+
+    /// The scalars of the program that runs next: `Train` stands for the update.
+    fn fill_accumulation(&mut self, kind: Kind) {
+        let rate = self.learning_rate();
+        let accumulation = self.accumulation.as_mut().expect("it was made before");
+        let Accumulation { accumulate, update, scalars, numbers, rows } = accumulation;
+        let slots = if kind == Kind::Accumulate { &accumulate.slots.scalars } else { &update.slots.scalars };
+        optim::fill(slots, &*self.how.optimiser, rate, self.steps + 1, &mut numbers[..slots.len()]);
+        for (slot, value) in slots.iter().zip(&mut *numbers) {
+            match slot {
+                ScalarSlot::Rows => *value = *rows as f32,
+                ScalarSlot::Kept => *value = if *rows == 0 { 0.0 } else { 1.0 },
+                _ => {}
+            }
+        }
+        words(slots, numbers, self.seed, self.forward_count, scalars);
+    }
+}
