@@ -4,16 +4,15 @@
 //! cargo run --release --example digits
 //! ```
 //!
-//! Prints how long compiling took, the mean loss and accuracy of every epoch (as a progress bar in a terminal, as lines
-//! elsewhere), how fast it trained, and at last the share of test images that the network reads correctly. `data/README.md`
-//! says where the images come from.
+//! Prints how long compiling took, the mean loss and accuracy of every epoch, how fast it trained, and at last the share of
+//! test images that the network reads correctly. Ctrl-C ends the training early, and the test follows. `data/README.md` says
+//! where the images come from.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gradloom::ndarray::{Array1, Array2, Ix1, Ix2};
-use gradloom::{AdamW, Dataset, Session, network};
-use indicatif::{ProgressBar, ProgressStyle};
+use gradloom::{AdamW, Dataset, Schedule, network};
 
 network! {
     /// 64 pixels -> 10 digits. The layers before a batch norm need no bias: it would be subtracted again.
@@ -38,46 +37,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut train, test) = load(include_str!("data/digits.csv"))?.seed(1).split(0.2)?;
 
     let start = Instant::now();
-    let mut net = Digits::trainer(AdamW::new(RATE).decay(DECAY)).max_batch(BATCH).seed(1).build()?;
+    let steps = EPOCHS * train.len().div_ceil(BATCH);
+    let rate = Schedule::cosine(RATE, steps as u64);
+    let mut net = Digits::trainer(AdamW::new(rate).decay(DECAY)).max_batch(BATCH).seed(1).build()?;
     let compiling = start.elapsed();
     println!("{} images to learn from, {} to be tested on", train.len(), test.len());
     println!("{} parameters, compiled in {:.1} ms", net.param_count(), 1e3 * compiling.as_secs_f64());
 
-    let training = fit(&mut net, &mut train)?;
-    let speed = (EPOCHS * train.len()) as f64 / training.as_secs_f64();
-    println!("{EPOCHS} epochs in {:.2} s, {speed:.0} images per second", training.as_secs_f64());
+    let history = net.fit(&mut train).epochs(EPOCHS).run()?;
+    let seconds: f64 = history.epochs.iter().map(|epoch| epoch.seconds).sum();
+    let images = history.epochs.len() * train.len();
+    println!("{} epochs in {seconds:.2} s, {:.0} images per second", history.epochs.len(), images as f64 / seconds);
 
     let result = net.evaluate(test.inputs(), test.targets())?;
     println!("test accuracy: {:.3}", result.accuracy);
     Ok(())
-}
-
-/// Trains for all epochs, while the learning rate falls along half a cosine. Gives the time it took.
-fn fit(net: &mut Session<Digits>, train: &mut Digit) -> Result<Duration, Box<dyn Error>> {
-    let style = ProgressStyle::with_template("{bar:32}  {msg}")?;
-    let bar = ProgressBar::new(EPOCHS as u64).with_style(style);
-    let start = Instant::now();
-    for epoch in 0..EPOCHS {
-        let turn = std::f64::consts::PI * epoch as f64 / EPOCHS as f64;
-        net.set_learning_rate(RATE * 0.5 * (1.0 + turn.cos()))?;
-
-        let (rows, mut loss, mut accuracy) = (train.len() as f32, 0.0, 0.0);
-        for (images, labels) in train.batches(BATCH) {
-            let weight = labels.len() as f32 / rows;
-            let step = net.step(images, labels)?;
-            loss += weight * step.loss;
-            accuracy += weight * step.accuracy;
-        }
-
-        let report = format!("epoch {:>2}/{EPOCHS}  loss {loss:.4}  accuracy {accuracy:.3}", epoch + 1);
-        if bar.is_hidden() {
-            println!("{report}");
-        }
-        bar.set_message(report);
-        bar.inc(1);
-    }
-    bar.finish();
-    Ok(start.elapsed())
 }
 
 /// One image a line: 64 pixels from 0 to 16, then the label.

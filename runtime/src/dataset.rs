@@ -1,6 +1,8 @@
 //! Samples with their targets, in batches.
 
-use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis};
+use std::ops::Range;
+
+use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis, Slice};
 
 use crate::init::Random;
 
@@ -10,6 +12,8 @@ pub struct Dataset<T, I: Dimension, D: Dimension> {
     inputs: Array<f32, I>,
     targets: Array<T, D>,
     random: Random,
+    /// How many rows, the last ones, a training keeps out for validation.
+    kept_out: usize,
 }
 
 /// Why a dataset could not be made.
@@ -46,7 +50,7 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
         }
         // Batches are read in place where rows lie one after the other.
         let (inputs, targets) = (inputs.as_standard_layout().into_owned(), targets.as_standard_layout().into_owned());
-        Ok(Dataset { inputs, targets, random: Random::new(0, 0) })
+        Ok(Dataset { inputs, targets, random: Random::new(0, 0), kept_out: 0 })
     }
 
     /// The seed of the shuffling. The same seed gives the same order.
@@ -76,33 +80,55 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// # Errors
     /// A share that is not between 0 and 1, or that leaves a side without rows.
     pub fn split(mut self, share: f64) -> Result<(Self, Self), DatasetError> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(DatasetError::Share(share));
-        }
-        self.shuffle();
-        let second = (self.len() as f64 * share).round() as usize;
-        let first = self.len() - second;
-        if first == 0 || second == 0 {
-            return Err(DatasetError::Empty);
-        }
+        let first = self.rows_without(share)?;
+        self.shuffle_first(self.len());
         let part = |from: usize, to: usize| Dataset {
             inputs: self.inputs.slice_axis(Axis(0), (from..to).into()).to_owned(),
             targets: self.targets.slice_axis(Axis(0), (from..to).into()).to_owned(),
             random: self.random.clone(),
+            kept_out: 0,
         };
         Ok((part(0, first), part(first, self.len())))
     }
 
     /// Shuffles, then gives batches of `size` rows as views, the last one of what is left. A size of 0 counts as 1.
     pub fn batches(&mut self, size: usize) -> impl Iterator<Item = (ArrayView<'_, f32, I>, ArrayView<'_, T, D>)> {
-        self.shuffle();
+        self.keep_out(0);
+        self.shuffle_first(self.len());
         let size = size.max(1);
         self.inputs.axis_chunks_iter(Axis(0), size).zip(self.targets.axis_chunks_iter(Axis(0), size))
     }
 
-    /// Exchanges rows in place (Fisher & Yates), so that every batch lies in memory as it is read.
-    fn shuffle(&mut self) {
-        for last in (1..self.len()).rev() {
+    /// How many rows are left without this share of them; both sides have some.
+    pub(crate) fn rows_without(&self, share: f64) -> Result<usize, DatasetError> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(DatasetError::Share(share));
+        }
+        let second = (self.len() as f64 * share).round() as usize;
+        match self.len() - second {
+            0 => Err(DatasetError::Empty),
+            _ if second == 0 => Err(DatasetError::Empty),
+            first => Ok(first),
+        }
+    }
+
+    /// Says that the last `rows` rows are kept out of the training. They are drawn anew, unless as many are kept out already.
+    pub(crate) fn keep_out(&mut self, rows: usize) {
+        if rows != self.kept_out && rows > 0 {
+            self.shuffle_first(self.len());
+        }
+        self.kept_out = rows;
+    }
+
+    /// These rows, in the present order.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> (ArrayView<'_, f32, I>, ArrayView<'_, T, D>) {
+        let rows = Slice::from(rows);
+        (self.inputs.slice_axis(Axis(0), rows), self.targets.slice_axis(Axis(0), rows))
+    }
+
+    /// Exchanges the first rows in place (Fisher & Yates), so that every batch lies in memory as it is read.
+    pub(crate) fn shuffle_first(&mut self, rows: usize) {
+        for last in (1..rows).rev() {
             let other = self.random.below(last as u64 + 1) as usize;
             swap_rows(&mut self.inputs, last, other);
             swap_rows(&mut self.targets, last, other);

@@ -36,3 +36,5 @@ pub mod tensor;
 pub mod session;
 #[cfg(feature = "ndarray")]
 pub mod dataset;
+#[cfg(feature = "ndarray")]
+pub mod fit;

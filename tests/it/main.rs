@@ -11,6 +11,7 @@ mod dataset;
 mod draw;
 mod dropout;
 mod finite_difference;
+mod fit;
 mod fusion;
 mod golden;
 mod golden_file;

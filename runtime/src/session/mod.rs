@@ -14,8 +14,10 @@ mod outputs;
 mod params;
 mod pieces;
 mod predictor;
+mod snapshot;
 mod trainer;
 
+use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ use pieces::Pieces;
 pub use gradcheck::gradcheck;
 pub use params::Gradients;
 pub use predictor::{Predictor, PredictorBuilder};
+pub(crate) use snapshot::Snapshot;
 pub use trainer::{Trainer, ir};
 
 /// What `network!` implements for a declared network.
@@ -52,7 +55,7 @@ pub trait Network: 'static {
     /// The outputs, as views into the session.
     type Outputs<'a>;
     /// What a step reports: the loss and the metrics, by name.
-    type Step;
+    type Step: Copy + Debug;
     /// The declaration.
     const DEFINITION: &'static Definition<'static>;
 
@@ -151,6 +154,15 @@ impl<N: Network> Session<N> {
     /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite. The session is then
     /// as it was before. Only the loss is looked at: a finite loss with a gradient that is not (`sqrt` at 0) is not refused.
     pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
+        self.advance(inputs, targets).map(|report| N::step(&report))
+    }
+
+    /// A step, with its numbers in order instead of by name.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        inputs: N::Inputs<'a>,
+        targets: N::Targets<'a>,
+    ) -> Result<Report<'_>, RunError> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
@@ -159,7 +171,7 @@ impl<N: Network> Session<N> {
         let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
         self.steps += 1;
         self.forward_count = self.forward_count.wrapping_add(1);
-        Ok(N::step(&Report { loss, metrics: &self.metrics }))
+        Ok(Report { loss, metrics: &self.metrics })
     }
 
     /// The gradients of the loss on a batch, in training mode, neither clipped nor with decay; nothing is updated. The first
@@ -190,6 +202,11 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Wrong shapes, class ids out of range, no rows.
     pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
+        self.assess(inputs, targets).map(|report| N::step(&report))
+    }
+
+    /// An evaluation, with its numbers in order instead of by name.
+    pub(crate) fn assess<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Report<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
         let loss = if rows > self.max_batch {
@@ -198,7 +215,7 @@ impl<N: Network> Session<N> {
             self.compile(Kind::Evaluate)?;
             self.run(Kind::Evaluate, &tensors, rows).unwrap_or_else(|loss| loss)
         };
-        Ok(N::step(&Report { loss, metrics: &self.metrics }))
+        Ok(Report { loss, metrics: &self.metrics })
     }
 
     /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the session. The first
@@ -265,8 +282,19 @@ impl<N: Network> Session<N> {
         self.max_batch
     }
 
+    /// Says what is wrong with rows of which there may be any number.
+    pub(crate) fn check<'a>(&self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<(), RunError> {
+        let tensors = feed::gather::<N>(inputs, Some(targets));
+        self.feed.check(&self.train.slots, &tensors, usize::MAX).map(drop)
+    }
+
+    /// The fewest rows of a batch.
+    pub(crate) fn least_rows(&self) -> usize {
+        if self.needs_rows.is_some() { 2 } else { 1 }
+    }
+
     /// A batch norm in training needs the variance of several rows.
-    fn check_rows(&self, rows: usize) -> Result<(), RunError> {
+    pub(crate) fn check_rows(&self, rows: usize) -> Result<(), RunError> {
         match &self.needs_rows {
             Some(layer) if rows == 1 => Err(RunError::OneRow { layer: layer.clone() }),
             _ => Ok(()),

@@ -1,0 +1,62 @@
+//! A training that failed, with what it was until then.
+
+use std::error::Error;
+use std::fmt;
+
+use super::history::History;
+use crate::dataset::DatasetError;
+use crate::error::{BuildError, RunError};
+use crate::session::{self, Network};
+
+/// Why a training failed, and what it was until then. The session is usable, and as it was before the call that failed, or
+/// put back to the best epoch if that was asked for.
+#[derive(Debug)]
+pub struct FitError<N: Network> {
+    /// Why.
+    pub cause: FitCause,
+    /// The epochs before.
+    pub history: History<N>,
+}
+
+/// Why a training failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FitCause {
+    /// A setting out of range, a refused step or evaluation, or a program for the evaluation that could not be compiled.
+    #[error(transparent)]
+    Session(#[from] session::Error),
+    /// A validation split that leaves a side without rows.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+}
+
+impl From<BuildError> for FitCause {
+    fn from(error: BuildError) -> FitCause {
+        session::Error::from(error).into()
+    }
+}
+
+impl From<RunError> for FitCause {
+    fn from(error: RunError) -> FitCause {
+        session::Error::from(error).into()
+    }
+}
+
+impl<N: Network> fmt::Display for FitError<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FitError { cause, history } = self;
+        match history.epochs[..] {
+            [] => write!(f, "{cause}")?,
+            _ => write!(f, "in epoch {}: {cause}", history.failed_in())?,
+        }
+        match history.best {
+            Some(best) if history.restored => write!(f, "; then the session was put back to the best epoch, {best}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<N: Network + fmt::Debug> Error for FitError<N> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}

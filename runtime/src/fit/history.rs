@@ -1,0 +1,150 @@
+//! What a training was like: one entry an epoch, as a table for people and as CSV for programs.
+
+use std::fmt::{self, Display, Write};
+
+use super::numbers::Numbers;
+use crate::session::Network;
+
+/// What a training was like.
+#[derive(Clone, Debug)]
+pub struct History<N: Network> {
+    /// The epochs in order. The last is not complete if something ended the training in its middle.
+    pub epochs: Vec<Epoch<N>>,
+    /// Why the training ended.
+    pub end: Ending,
+    /// The epoch with the best value of what was monitored, from 1; none if no epoch was completed, or none with a number.
+    pub best: Option<usize>,
+    /// Whether the session was put back to where it was after the best epoch.
+    pub restored: bool,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs were made.
+    Completed,
+    /// What was monitored became no better for as many epochs as early stopping waits.
+    EarlyStopping,
+    /// A callback said so.
+    Callback,
+    /// Ctrl-C.
+    Interrupted,
+    /// An error.
+    Failed,
+}
+
+/// One pass over the data.
+#[derive(Clone, Debug)]
+pub struct Epoch<N: Network> {
+    /// Which, from 1.
+    pub epoch: usize,
+    /// How many steps were made in it.
+    pub steps: usize,
+    /// Loss and metrics as the steps reported them, before each update: their means, weighted by the rows of the batches.
+    pub train: N::Step,
+    /// Loss and metrics of the validation set after the epoch, in inference mode; none without such a set, and for an epoch
+    /// that is not complete.
+    pub validation: Option<N::Step>,
+    /// The learning rate of its first step.
+    pub rate: f64,
+    /// How long it took, validation included.
+    pub seconds: f64,
+    /// Whether every batch had its step.
+    pub complete: bool,
+    pub(super) train_numbers: Numbers,
+    pub(super) validation_numbers: Option<Numbers>,
+}
+
+impl<N: Network> History<N> {
+    pub(super) fn new() -> History<N> {
+        History { epochs: Vec::new(), end: Ending::Completed, best: None, restored: false }
+    }
+
+    /// The best epoch.
+    pub fn best_epoch(&self) -> Option<&Epoch<N>> {
+        self.epochs.iter().find(|epoch| Some(epoch.epoch) == self.best)
+    }
+
+    /// Comma-separated values (RFC 4180): a line of names, then one line an epoch. Numbers are as short as they can be without
+    /// losing digits; the columns of the validation are there if there was one, and empty for an epoch without.
+    pub fn to_csv(&self) -> String {
+        let mut text = self.columns().join(",");
+        text.push('\n');
+        for epoch in &self.epochs {
+            text.push_str(&self.cells(epoch, true).join(","));
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The epoch that was not completed.
+    pub(super) fn failed_in(&self) -> usize {
+        self.epochs.last().map_or(1, |last| last.epoch + usize::from(last.complete))
+    }
+
+    fn has_validation(&self) -> bool {
+        self.epochs.iter().any(|epoch| epoch.validation_numbers.is_some())
+    }
+
+    /// `epoch,steps,loss,accuracy,validation_loss,validation_accuracy,rate,seconds`
+    fn columns(&self) -> Vec<String> {
+        let names = || Numbers::names::<N>();
+        let mut columns: Vec<String> = ["epoch", "steps"].map(str::to_string).to_vec();
+        columns.extend(names().map(str::to_string));
+        if self.has_validation() {
+            columns.extend(names().map(|name| format!("validation_{name}")));
+        }
+        columns.extend(["rate", "seconds"].map(str::to_string));
+        columns
+    }
+
+    /// With all digits, or with a few.
+    fn cells(&self, epoch: &Epoch<N>, exact: bool) -> Vec<String> {
+        let number = |x: f32| if exact { x.to_string() } else { short(f64::from(x)) };
+        let mut cells = vec![epoch.epoch.to_string(), epoch.steps.to_string()];
+        cells.extend(epoch.train_numbers.iter().map(number));
+        if self.has_validation() {
+            match &epoch.validation_numbers {
+                Some(numbers) => cells.extend(numbers.iter().map(number)),
+                None => cells.extend(Numbers::names::<N>().map(|_| String::new())),
+            }
+        }
+        let Epoch { rate, seconds, .. } = epoch;
+        match exact {
+            true => cells.extend([rate.to_string(), seconds.to_string()]),
+            false => cells.extend([short(*rate), format!("{seconds:.2}")]),
+        }
+        cells
+    }
+}
+
+/// A table, one line an epoch.
+impl<N: Network> Display for History<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<String> = self.columns().into_iter().map(|name| name.replace('_', " ")).collect();
+        let rows: Vec<Vec<String>> = self.epochs.iter().map(|epoch| self.cells(epoch, false)).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].len());
+            cells.chain([columns[column].len()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+        for row in std::iter::once(&columns).chain(&rows) {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                let gap = if line.is_empty() { "" } else { "  " };
+                write!(line, "{gap}{cell:>width$}")?;
+            }
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Four digits behind the point where that says something, else an exponent.
+pub(super) fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".to_string(),
+        size if (1e-3..1e6).contains(&size) || !size.is_finite() => format!("{x:.4}"),
+        _ => format!("{x:.3e}"),
+    }
+}

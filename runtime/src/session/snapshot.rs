@@ -1,0 +1,25 @@
+//! The state of a session at one moment, to go back to.
+
+use super::{Network, Session};
+
+/// Parameters, running statistics, the optimiser's state, how many steps were made, and the count that dropout draws by.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    floats: Vec<f32>,
+    steps: u64,
+    forward_count: u64,
+}
+
+impl<N: Network> Session<N> {
+    /// The state now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot { floats: self.params.floats().to_vec(), steps: self.steps, forward_count: self.forward_count }
+    }
+
+    /// Back to a state of this session.
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
+        self.params.floats_mut().copy_from_slice(&snapshot.floats);
+        self.steps = snapshot.steps;
+        self.forward_count = snapshot.forward_count;
+    }
+}
