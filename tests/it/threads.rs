@@ -2,7 +2,8 @@
 //! it was.
 
 use gradloom::ndarray::{Array1, Array2};
-use gradloom::{Adam, Network, Session, Sgd, network};
+use gradloom::{Adam, Network, Session, Sgd, Stage, network};
+use insta::assert_snapshot;
 
 network! {
     /// Products of every kind, row and column sums, updates: all that is shared.
@@ -22,6 +23,11 @@ network! {
 network! {
     Tiny<x: [B, 3] -> y: [B, 1]> { Dense(4), tanh, Dense(1) }
     loss(t: [B, 1]) = mse(y, t);
+}
+
+network! {
+    Digits<image: [B, 784] -> logits: [B, 10]> { Dense(256, bias = false), BatchNorm, relu, Dense(10) }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
 }
 
 fn inputs(rows: usize, cols: usize) -> Array2<f32> {
@@ -130,4 +136,19 @@ fn a_number_of_threads_out_of_range_is_an_error() {
             Tiny::trainer(Sgd::new(0.1)).threads(threads).build().map(|_| ()).expect_err("the number is refused");
         assert_eq!(error.to_string(), format!("threads must be from 1 to 256, got {threads}"));
     }
+}
+
+#[test]
+fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
+    let text = Digits::trainer(Sgd::new(0.1)).max_batch(128).ir(Stage::Plan);
+    let phases: Vec<&str> = text.lines().filter(|line| line.starts_with("phase")).collect();
+    assert_snapshot!(phases.join("\n"), @"
+    phase 0: kernel 0 by 64 rows; then sums of kernel 0, kernel 1
+    phase 1: kernel 2 by 64 rows
+    phase 2: kernel 3 by 64 rows; then sums of kernel 3, kernel 4, check of the loss
+    phase 3: kernel 5 by 64 rows; then sums of kernel 5, kernel 11
+    phase 4: kernel 6 by 64 rows; then kernel 7
+    phase 5: kernel 8 by 64 rows; then kernel 10
+    phase 6: kernel 9 by 64 rows
+    ");
 }

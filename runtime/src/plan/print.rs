@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Content, Plan, Stretch};
+use super::{Content, Last, Phase, Plan, Stretch, Work, schedule};
 use crate::fuse::Fused;
 use crate::ir::print::{Names, line_with_layer};
 
@@ -26,7 +26,29 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
             entry(text, stretch, fused, &names)?;
         }
     }
-    Ok(())
+    let phases = schedule(fused, plan);
+    match phases.iter().any(|phase| !phase.tasks.is_empty()) {
+        true => phases.iter().enumerate().try_for_each(|(index, each)| phase(text, index, each)),
+        false => Ok(()),
+    }
+}
+
+/// What several threads share between two meetings, and what one of them does at the second.
+fn phase(text: &mut String, index: usize, phase: &Phase) -> std::fmt::Result {
+    let shared = phase.tasks.iter().map(|task| match task.work {
+        Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
+        Work::Rows => format!("kernel {} by {} rows", task.kernel, task.unit),
+    });
+    let alone = phase.tail.iter().map(|last| match last {
+        Last::Finish(kernel) => format!("sums of kernel {kernel}"),
+        Last::Kernel(kernel) => format!("kernel {kernel}"),
+    });
+    let mut line = format!("phase {index}: {}", shared.collect::<Vec<String>>().join(", "));
+    let alone: Vec<String> = alone.chain(phase.check.then(|| "check of the loss".to_string())).collect();
+    if !alone.is_empty() {
+        line.push_str(&format!("; then {}", alone.join(", ")));
+    }
+    writeln!(text, "{}", line.replace(": ; then", ": one thread does"))
 }
 
 fn entry(text: &mut String, stretch: &Stretch, fused: &Fused, names: &Names) -> std::fmt::Result {
