@@ -254,12 +254,11 @@ impl Run<'_> {
         self.precision.round(self.sum(values) / values.len() as f64)
     }
 
-    /// Blocks of 128 one after the other, then the blocks as a tree: as many roundings as down a column of compiled code, so
+    /// Blocks of 64 one after the other, then the blocks as a tree: as many roundings as down a column of compiled code, so
     /// that the error in f32 is a fair measure of what to expect there, also where numbers are alike and errors add up.
     fn sum(&self, values: &[f64]) -> f64 {
         let add = |x: f64, y: f64| self.precision.round(x + y);
-        let mut sums: Vec<f64> =
-            values.chunks(128).map(|block| block.iter().fold(0.0, |sum, &x| add(sum, x))).collect();
+        let mut sums: Vec<f64> = values.chunks(64).map(|block| block.iter().fold(0.0, |sum, &x| add(sum, x))).collect();
         while sums.len() > 1 {
             sums = sums.chunks(2).map(|pair| pair.iter().copied().reduce(add).expect("no chunk is empty")).collect();
         }

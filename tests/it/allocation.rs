@@ -75,3 +75,17 @@ fn copying_views_that_are_not_contiguous_allocates_nothing_either() {
     });
     assert_eq!(count, 0);
 }
+
+network! {
+    /// Large enough to be shared between threads.
+    Shared<x: [B, 128] -> y: [B, 128]> { Dense(256), BatchNorm, relu, Dense(128) }
+    loss(target: [B, 128]) = mse(y, target);
+}
+
+#[test]
+fn a_step_of_several_threads_allocates_nothing() {
+    let x = Array2::from_shape_fn((256, 128), |(i, j)| ((3 * i + 5 * j) % 7) as f32);
+    let mut net = Shared::trainer(Adam::new(1e-2)).max_batch(256).threads(3).build().expect("it builds");
+    let count = allocations(|| (0..5).for_each(|_| _ = net.step(x.view(), x.view()).expect("the batch fits")));
+    assert_eq!(count, 0);
+}
