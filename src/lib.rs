@@ -9,7 +9,10 @@ pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimiser, RmsProp, Sgd};
 pub use gradloom_runtime::schedule::Schedule;
-pub use gradloom_runtime::session::{Error, Gradients, Network, Predictor, PredictorBuilder, Session, Trainer};
+pub use gradloom_runtime::session::{
+    Error, Gradients, KernelProfile, LayerProfile, Network, Predictor, PredictorBuilder, Profile, Session, Trainer,
+    Work,
+};
 pub use ndarray;
 
 #[doc = include_str!("../REFERENCE.md")]

@@ -103,10 +103,26 @@ impl Program {
         let fused = fuse(graph);
         let plan = plan::plan(&fused, max_batch, Isa::detect())?;
         let code = jit::compile(&fused, &plan, threads)?;
-        let results = results(&fused, &plan);
+        Ok(Program::assemble(code, &fused, plan, threads))
+    }
+
+    /// The same network for one thread with kernels that can be timed, and those kernels.
+    pub fn timed(
+        definition: &'static Definition<'static>,
+        purpose: Purpose<'_>,
+        max_batch: usize,
+    ) -> Result<(Program, Fused), BuildError> {
+        let fused = fuse(&simplified(definition, purpose)?);
+        let plan = plan::plan(&fused, max_batch, Isa::detect())?;
+        let code = jit::compile_timed(&fused, &plan)?;
+        Ok((Program::assemble(code, &fused, plan, 1), fused))
+    }
+
+    fn assemble(code: Code, fused: &Fused, plan: Plan, threads: usize) -> Program {
+        let results = results(fused, &plan);
         let Plan { arena, scratch, params, params_len, .. } = plan;
         let arena = arena + threads * scratch;
-        Ok(Program { code, slots: fused.graph.slots, arena, params, params_len, results })
+        Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results }
     }
 
     /// Runs the program, with a pool's threads where there is one and it pays. Says whether the loss is finite.

@@ -47,7 +47,8 @@ pub fn by_layer(graph: &Graph) -> HashMap<Rc<str>, Flops> {
     layers
 }
 
-fn of_node(graph: &Graph, id: NodeId) -> Flops {
+/// What one operation needs.
+pub fn of_node(graph: &Graph, id: NodeId) -> Flops {
     let node = &graph[id];
     let operand = |index: usize| &graph[node.operands[index]].ty.shape;
     match (node.op.def().body, &node.op) {

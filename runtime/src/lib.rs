@@ -20,6 +20,7 @@ pub mod accumulate;
 pub mod flops;
 pub mod gradcheck;
 pub mod kernel;
+pub mod cost;
 pub mod fuse;
 pub mod microkernels;
 pub mod plan;

@@ -23,6 +23,11 @@ impl Code {
         match self.0 {}
     }
 
+    /// Runs the program with its kernels timed.
+    pub fn run_timed(&self, _: Memory<'_>, _: impl FnMut(usize, f64)) -> bool {
+        match self.0 {}
+    }
+
     /// Makes room in a pool.
     pub fn reserve(&self, _: &mut Pool) {
         match self.0 {}
@@ -43,6 +48,11 @@ impl Pool {
     pub fn threads(&self) -> usize {
         match self.0 {}
     }
+}
+
+/// Says that there is no code generator.
+pub fn compile_timed(_: &Fused, _: &Plan) -> Result<Code, BuildError> {
+    Err(absent())
 }
 
 /// Says that there is no code generator.

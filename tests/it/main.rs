@@ -26,6 +26,7 @@ mod optimisers;
 mod passes;
 mod pieces;
 mod predictor;
+mod profile;
 mod random;
 mod random_function;
 mod random_network;

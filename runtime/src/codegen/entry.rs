@@ -37,11 +37,13 @@ pub fn task_signature(target: Target) -> Signature {
 pub fn entry(program: Program<'_>, target: Target, isa: Isa) -> Function {
     let number = program.fused.kernels.len() as u32;
     function(program, target, isa, number, entry_signature(target), |emit, _| {
+        emit.tick();
         for (index, kernel) in program.fused.kernels.iter().enumerate() {
             if program.fused.check == Some(index) {
                 emit.check();
             }
             emit.kernel(index, kernel);
+            emit.tick();
         }
         if program.fused.check == Some(program.fused.kernels.len()) {
             emit.check();
@@ -142,6 +144,13 @@ impl<'a> Emit<'a, '_> {
     fn done(&mut self) {
         let done = self.fb.ins().iconst(types::I32, 0);
         self.fb.ins().return_(&[done]);
+    }
+
+    /// Takes the time, if that is wanted.
+    fn tick(&mut self) {
+        if self.program.timed {
+            self.call(Import::Tick, &[]);
+        }
     }
 
     /// All of a kernel, then the last stages of its reductions.

@@ -23,11 +23,13 @@ pub enum Import {
     MaxEverything,
     /// The last stage of a variance.
     MergeMoments,
+    /// A kernel has ended; only in a program that is timed.
+    Tick,
 }
 
 impl Import {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 8] = [
+    pub const ALL: [Import; 9] = [
         Import::Product,
         Import::PackRight,
         Import::PackedProduct,
@@ -36,6 +38,7 @@ impl Import {
         Import::MaxColumns,
         Import::MaxEverything,
         Import::MergeMoments,
+        Import::Tick,
     ];
 
     /// The name of the symbol.
@@ -49,6 +52,7 @@ impl Import {
             Import::MaxColumns => "gradloom_max_columns",
             Import::MaxEverything => "gradloom_max_everything",
             Import::MergeMoments => "gradloom_merge_moments",
+            Import::Tick => "gradloom_tick",
         }
     }
 
@@ -61,6 +65,7 @@ impl Import {
             Import::SumColumns | Import::MaxColumns => 5,
             Import::SumEverything | Import::MaxEverything => 3,
             Import::MergeMoments => 7,
+            Import::Tick => 0,
         };
         let mut signature = Signature::new(target.call_conv);
         signature.params.extend(vec![AbiParam::new(types::I64); count]);

@@ -77,6 +77,8 @@ pub struct Program<'a> {
     pub fused: &'a Fused,
     /// Where everything lies.
     pub plan: &'a Plan,
+    /// Whether the runtime is told when each kernel begins and ends.
+    pub timed: bool,
 }
 
 /// The signature of a kernel: context, first row, row behind the last, number of the block.

@@ -16,6 +16,7 @@ pub(super) fn address(import: Import) -> *const u8 {
         Import::MaxColumns => max_columns as *const u8,
         Import::MaxEverything => max_everything as *const u8,
         Import::MergeMoments => merge_moments as *const u8,
+        Import::Tick => super::ticks::tick as *const u8,
     }
 }
 

@@ -8,6 +8,7 @@ mod ieee;
 mod imports;
 mod pool;
 mod text;
+mod ticks;
 
 use std::sync::Arc;
 
@@ -239,7 +240,16 @@ pub fn functions(program: Program<'_>, target: Target, isa: gemm::Isa) -> (Vec<F
 
 /// Compiles a program for this machine, for so many threads.
 pub fn compile(fused: &Fused, plan: &Plan, threads: usize) -> Result<Code, BuildError> {
-    let program = Program { fused, plan };
+    assemble(Program { fused, plan, timed: false }, threads)
+}
+
+/// The same for one thread, with kernels that can be timed: see [`Code::run_timed`].
+pub fn compile_timed(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
+    assemble(Program { fused, plan, timed: true }, 1)
+}
+
+fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
+    let Program { fused, plan, .. } = program;
     let slots = &fused.graph.slots;
     let isa = native_isa()?;
     let target = target(&*isa);

@@ -43,7 +43,7 @@ pub fn text_for(
 ) -> Result<String, BuildError> {
     let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
     let isa = finish_isa(builder)?;
-    let (functions, _) = functions(Program { fused, plan: &plan }, target(&*isa), gemm::Isa::Avx2);
+    let (functions, _) = functions(Program { fused, plan: &plan, timed: false }, target(&*isa), gemm::Isa::Avx2);
     let mut result = String::new();
     let last = functions.len() - 1;
     for (index, function) in functions.into_iter().enumerate() {
@@ -79,7 +79,8 @@ fn kernel_heading(fused: &Fused, index: usize) -> String {
 /// What the numbers of called functions mean.
 fn entry_heading(kernels: usize) -> String {
     let mut heading = "; entry, calls kernel n as u0:n and\n".to_string();
-    for import in Import::ALL {
+    // What is printed is not timed.
+    for import in Import::ALL.into_iter().filter(|&import| import != Import::Tick) {
         heading.push_str(&format!(";   u0:{} {}\n", kernels + 1 + import as usize, import.symbol()));
     }
     heading

@@ -14,6 +14,7 @@ mod outputs;
 mod params;
 mod pieces;
 mod predictor;
+mod profile;
 mod snapshot;
 mod trainer;
 
@@ -43,6 +44,7 @@ use pieces::Pieces;
 pub use gradcheck::gradcheck;
 pub use params::Gradients;
 pub use predictor::{Predictor, PredictorBuilder};
+pub use profile::{KernelProfile, LayerProfile, Profile, Work};
 pub(crate) use snapshot::Snapshot;
 pub use trainer::{Trainer, ir};
 

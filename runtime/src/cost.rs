@@ -1,0 +1,134 @@
+//! What a kernel has to do at least: floating-point operations, and bytes that pass between it and memory.
+//!
+//! In: a kernel and its graph. Out: counts that grow with the batch, of floating-point operations as [`flops`](crate::flops)
+//! counts them. A value that is read or written counts once a kernel, 4 bytes an element: what is read again while it is
+//! in a cache, scratch and partial results are left out. So these are lower bounds, to hold measured times against.
+
+use std::fmt;
+use std::ops::{Add, AddAssign};
+
+use crate::flops::{self, Flops};
+use crate::ir::{Graph, NodeId, Op};
+use crate::kernel::{Kernel, resolve};
+use crate::types::{Dim, Shape};
+
+/// A count that grows with the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// What does not depend on the batch.
+    pub fixed: u64,
+    /// What comes with each row.
+    pub batch: u64,
+}
+
+impl Count {
+    /// The bytes of a tensor: an element takes four, class ids as well.
+    fn bytes(shape: &Shape) -> Count {
+        match shape.len().expect("extents were checked when the network was lowered") {
+            Dim::Fixed(n) => Count { fixed: 4 * n as u64, batch: 0 },
+            Dim::Batch(n) => Count { fixed: 0, batch: 4 * n as u64 },
+        }
+    }
+
+    /// The count for a given batch size.
+    pub fn at(self, batch: usize) -> u64 {
+        self.fixed + self.batch * batch as u64
+    }
+}
+
+impl From<Flops> for Count {
+    fn from(flops: Flops) -> Count {
+        Count { fixed: flops.once, batch: flops.each }
+    }
+}
+
+impl Add for Count {
+    type Output = Count;
+
+    fn add(self, other: Count) -> Count {
+        Count { fixed: self.fixed + other.fixed, batch: self.batch + other.batch }
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        *self = *self + other;
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.batch, self.fixed) {
+            (0, fixed) => write!(f, "{fixed}"),
+            (batch, 0) => write!(f, "{batch}*B"),
+            (batch, fixed) => write!(f, "{batch}*B + {fixed}"),
+        }
+    }
+}
+
+/// Operations and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations.
+    pub flops: Count,
+    /// Bytes read and written.
+    pub bytes: Count,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        self.flops += other.flops;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What a kernel has to do.
+pub fn cost(graph: &Graph, kernel: &Kernel) -> Cost {
+    let mut sum = Cost::default();
+    costs(graph, kernel).into_iter().for_each(|(_, cost)| sum += cost);
+    sum
+}
+
+/// The same, with the operation that each part of it belongs to: a value that several read to the first of them. An
+/// operation may occur more than once.
+pub fn costs(graph: &Graph, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
+    let steps = kernel.steps.iter().map(|step| step.node);
+    let computed: Vec<NodeId> = kernel.product.into_iter().chain(steps).collect();
+    let mut read: Vec<NodeId> = Vec::new();
+    let mut costs = Vec::new();
+    for &id in &computed {
+        let mut bytes = Count::default();
+        for &operand in &graph[id].operands {
+            let base = match kernel.product == Some(id) {
+                true => graph.behind_views(operand),
+                false => resolve(graph, operand, kernel.domain).0,
+            };
+            let in_memory = match &graph[base].op {
+                Op::Input(_) | Op::Param(_) => true,
+                op => !op.is_leaf() && !computed.contains(&base),
+            };
+            if in_memory && !read.contains(&base) {
+                read.push(base);
+                bytes += Count::bytes(&graph[base].ty.shape);
+            }
+        }
+        costs.push((id, Cost { flops: flops::of_node(graph, id).into(), bytes }));
+    }
+    for store in &kernel.stores {
+        let bytes = Count::bytes(&graph[store.node].ty.shape);
+        costs.push((store.node, Cost { flops: Count::default(), bytes }));
+    }
+    costs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn counts_read_as_extents_do() {
+        let texts = [(0, 0), (12, 0), (0, 3), (12, 3)].map(|(fixed, batch)| Count { fixed, batch }.to_string());
+        assert_eq!(texts, ["0", "12", "3*B", "3*B + 12"]);
+        assert_eq!(Count { fixed: 12, batch: 3 }.at(5), 27);
+    }
+}
