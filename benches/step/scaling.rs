@@ -89,7 +89,7 @@ impl Size {
         let Size { width, depth, batch, threads, seconds } = self;
         let (x, label): (Array2<f32>, Array1<u8>) = classes(batch, width);
         let before = Instant::now();
-        let mut net = trainer.max_batch(batch).seed(1).build()?;
+        let mut net = trainer.max_batch(batch).seed(1).threads(threads).build()?;
         let build = 1e3 * before.elapsed().as_secs_f64();
         let step = Samples::of(seconds, 0.05, || net.step(x.view(), label.view()).map(drop))?.min();
         println!(
