@@ -101,6 +101,7 @@ pub struct Argument {
 
 /// `loss(targets) = expr;`
 pub struct Loss {
+    pub docs: Vec<Attribute>,
     pub keyword: Ident,
     pub targets: Vec<Port>,
     pub expr: Expr,
@@ -108,6 +109,7 @@ pub struct Loss {
 
 /// `metric name = expr;`
 pub struct Metric {
+    pub docs: Vec<Attribute>,
     pub name: Ident,
     pub expr: Expr,
 }

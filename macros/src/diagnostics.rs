@@ -123,6 +123,10 @@ impl Errors {
         self.report(site, format!("attributes and documentation belong to a network, not to `{word}`; write `//`"));
     }
 
+    pub fn attribute_of_a_clause(&mut self, site: impl Into<Site>, keyword: &Ident) {
+        self.report(site, format!("`{keyword}` takes documentation, but no attributes"));
+    }
+
     pub fn comparison_chain(&mut self, site: impl Into<Site>) {
         self.report(site, "comparisons cannot be chained; compare two values at a time".to_string());
     }
@@ -416,13 +420,6 @@ impl Errors {
 
     pub fn rust_function(&mut self, site: Site, path: &str) {
         self.report(site, format!("`{path}` is called, but only constants of Rust can be used here"));
-    }
-
-    pub fn layer_as_value(&mut self, name: &Ident) {
-        let message = format!(
-            "`{name}` is a stage; write `as` and a name behind it to use its result, or name one of its parameters: `{name}. ..`"
-        );
-        self.report(name, message);
     }
 
     pub fn no_value(&mut self, site: Site, found: &str) {

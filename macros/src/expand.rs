@@ -11,7 +11,8 @@ mod names;
 use gradloom_runtime::elaborate::MOST_AXES;
 use gradloom_runtime::network::Port;
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Attribute, Meta, Path, Token, punctuated::Punctuated};
 
 use crate::ast::{Metric, Program, text};
 use crate::diagnostics::Errors;
@@ -36,34 +37,75 @@ fn expand(network: &Network<'_>) -> TokenStream {
 
 fn network_type(network: &Network<'_>) -> TokenStream {
     let (attrs, vis, name) = (&network.ast.attrs, &network.ast.vis, &network.ast.name);
+    let derived: Vec<Path> = attrs.iter().flat_map(derived).collect();
+    let is_derived =
+        |name: &str| derived.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == name));
+    let traits = ["Clone", "Copy", "Debug"].into_iter().filter(|name| !is_derived(name));
+    let traits = traits.map(|name| format_ident!("{name}"));
     quote! {
         #(#attrs)*
-        #[derive(Clone, Copy, Debug)]
+        #[derive(#(#traits),*)]
         #vis struct #name;
     }
+}
+
+/// The traits that an attribute derives.
+fn derived(attr: &Attribute) -> Vec<Path> {
+    match attr.path().is_ident("derive") {
+        true => attr
+            .parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated)
+            .map(|paths| paths.into_iter().collect())
+            .unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
+
+/// The attributes of the network that hold for everything it expands to: whether it is compiled at all, and which lints speak
+/// of it. A deprecated network does not warn of itself.
+fn shared(network: &Network<'_>) -> TokenStream {
+    let mut tokens = TokenStream::new();
+    for attr in &network.ast.attrs {
+        if ["cfg", "allow", "warn", "deny"].iter().any(|name| attr.path().is_ident(name)) {
+            attr.to_tokens(&mut tokens);
+        } else if attr.path().is_ident("deprecated") {
+            tokens.extend(quote!(#[allow(deprecated)]));
+        }
+    }
+    tokens
+}
+
+/// `#[deprecated]` and `#[doc(hidden)]` hold for the report, too.
+fn reported(attr: &&Attribute) -> bool {
+    attr.path().is_ident("deprecated") || attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_))
 }
 
 /// The struct with the loss and the metrics of a step.
 fn report(network: &Network<'_>) -> TokenStream {
     let (vis, name, step) = (&network.ast.vis, &network.ast.name, step_name(network));
+    let (shared, attrs) = (shared(network), network.ast.attrs.iter().filter(reported));
     let doc = format!(" What one step of [`{name}`] reports.");
     let loss_doc = match network.ast.losses.first() {
         Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
         None => " No loss is declared.".to_string(),
     };
+    let loss_docs = network.ast.losses.first().map_or(&[][..], |loss| &loss.docs);
     let fields = metrics(network).map(|metric| {
-        let name = &metric.name;
-        let doc = format!(" `{}`, before the step.", metric.expr);
+        let Metric { name, docs, expr } = metric;
+        let doc = format!(" `{expr}`, before the step.");
         quote! {
+            #(#docs)*
             #[doc = #doc]
             #vis #name: f32
         }
     });
     quote! {
+        #shared
+        #(#attrs)*
         #[doc = #doc]
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[allow(dead_code)]
         #vis struct #step {
+            #(#loss_docs)*
             #[doc = #loss_doc]
             #vis loss: f32,
             #(#fields),*
@@ -94,7 +136,9 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
         let name = &metric.name;
         quote!(#name: report.metrics[#index])
     });
+    let shared = shared(network);
     quote! {
+        #shared
         #[automatically_derived]
         impl ::gradloom::Network for #name {
             type Inputs<'a> = #inputs;
@@ -146,7 +190,9 @@ fn constructors(network: &Network<'_>) -> TokenStream {
         ),
         format!(" The text of a stage of [`{name}`] that needs neither an optimiser nor a machine."),
     ];
+    let shared = shared(network);
     quote! {
+        #shared
         #[allow(dead_code)]
         impl #name {
             #[doc = #trainer]

@@ -10,7 +10,9 @@ use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
 use syn::{Attribute, Token, Visibility, token};
 
-use crate::ast::{Act, Argument, Block, Body, Const, Expr, Loss, Metric, Net, Port, Program, Site, Stage, StageKind};
+use crate::ast::{
+    Act, Argument, Block, Body, Const, Expr, Loss, Metric, Net, Port, Program, Site, Stage, StageKind, text,
+};
 use crate::diagnostics::Errors;
 
 /// Parses the macro's input, whatever it is.
@@ -74,9 +76,12 @@ impl Parser<'_> {
             return self.expected(ITEM, input);
         }
         if at_clause(input) {
-            return self.clause(input, program);
+            return self.clause(input, Vec::new(), program);
         }
-        let attrs = self.ask(Attribute::parse_outer(input))?;
+        let attrs = self.attributes(input)?;
+        if at_clause(input) {
+            return self.clause(input, attrs, program);
+        }
         let vis: Visibility = self.ask(input.parse())?;
         if input.peek(Token![const]) {
             return self.constant(input, program);
@@ -94,10 +99,29 @@ impl Parser<'_> {
         }
         let name: Ident = self.ask(input.parse())?;
         if !input.peek(Token![<]) {
-            return self.expected(&format!("`<` and the signature of `{name}`"), input);
+            let missing = self.expected(&format!("`<` and the signature of `{name}`"), input);
+            // A capital begins a network that is being written, so that its type may be used already.
+            if !text(&name).starts_with(char::is_uppercase) {
+                return missing;
+            }
         }
         self.net(input, attrs, vis, name, program);
         Ok(())
+    }
+
+    /// `#[..]` and documentation. One that is broken is left out, and what it belongs to is read all the same.
+    fn attributes(&mut self, input: ParseStream<'_>) -> Parsed<Vec<Attribute>> {
+        let mut attrs = Vec::new();
+        while input.peek(Token![#]) && input.peek2(token::Bracket) {
+            let tokens: TokenStream = [next(input), next(input)].into_iter().flatten().collect();
+            if let Ok(attr) = self.ask(Attribute::parse_outer.parse2(tokens)) {
+                attrs.extend(attr);
+            }
+        }
+        match input.peek(Token![#]) {
+            true => self.expected("an attribute like `#[allow(..)]`", input),
+            false => Ok(attrs),
+        }
     }
 
     /// `const NAME = value;`
@@ -173,7 +197,7 @@ impl Parser<'_> {
         program: &mut Program,
     ) {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        let signed = self.signature(input, &mut inputs, &mut outputs).is_ok();
+        let signed = input.peek(Token![<]) && self.signature(input, &mut inputs, &mut outputs).is_ok();
         if !signed {
             self.skip(input, |input| input.peek(token::Brace) || input.peek(Token![;]) || at_clause(input));
         }
@@ -269,8 +293,11 @@ impl Parser<'_> {
     }
 
     /// `loss(targets) = expr;` or `metric name = expr;`
-    fn clause(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+    fn clause(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let keyword: Ident = self.ask(input.parse())?;
+        if let Some(other) = docs.iter().find(|attr| !attr.path().is_ident("doc")) {
+            self.errors.attribute_of_a_clause(other.pound_token.span, &keyword);
+        }
         if self.owner == Owner::Nobody {
             self.errors.clause_without_network(&keyword);
             self.owner = Owner::Lost;
@@ -283,7 +310,7 @@ impl Parser<'_> {
             }
             let expr = self.definition(input, keyword.span());
             if let Some(net) = net {
-                net.losses.push(Loss { keyword, targets, expr });
+                net.losses.push(Loss { docs, keyword, targets, expr });
             }
         } else {
             let Ok(name) = self.name(input, "a name after `metric`") else {
@@ -292,7 +319,7 @@ impl Parser<'_> {
             };
             let expr = self.definition(input, name.span());
             if let Some(net) = net {
-                net.metrics.push(Metric { name, expr });
+                net.metrics.push(Metric { docs, name, expr });
             }
         }
         Ok(())

@@ -23,6 +23,55 @@ network! {
     pub Plain<[B, 2] -> [B, 1]> { Dense(1) }
 }
 
+/// Networks whose attributes matter, seen from outside.
+mod inner {
+    use gradloom::network;
+
+    network! {
+        /// Never compiled.
+        #[cfg(any())]
+        pub Gone<[B, 2] -> [B, 1]> { Dense(1) }
+        loss = mean(out);
+
+        #[allow(missing_docs)]
+        #[derive(Hash, PartialEq, Debug)]
+        pub Undocumented<[B, 2] -> [B, 1]> { Dense(1) }
+
+        /// In the crate alone.
+        pub(crate) Near<[B, 2] -> [B, 1]> { Dense(1) }
+        /// Made small.
+        loss = mean(out);
+        /// How far out the output reaches.
+        ///
+        /// In all directions.
+        metric reach = max(abs(out));
+
+        /// Of yesterday.
+        #[deprecated(note = "use `Near`")]
+        #[derive(Clone)]
+        pub(super) Old<[B, 2] -> [B, 1]> { Dense(1) }
+        loss = mean(out);
+
+        /// For nobody.
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        pub in_hiding<[B, 2] -> [B, 1]> { Dense(1) }
+    }
+}
+
+#[test]
+fn attributes_and_visibility_hold_for_all_of_a_network() {
+    let ir = |stage: fn(Stage) -> String| stage(Stage::Static).lines().next().map(str::to_string);
+    assert_eq!(ir(inner::Near::ir), Some("network Near<x: f32[B,2] -> out: f32[B,1]>".to_string()));
+    assert_eq!(ir(inner::in_hiding::ir), Some("network in_hiding<x: f32[B,2] -> out: f32[B,1]>".to_string()));
+    assert_eq!(inner::Undocumented, inner::Undocumented);
+    let step = inner::NearStep { loss: 1.0, reach: 2.0 };
+    assert_eq!(step.loss + step.reach, 3.0);
+    #[allow(deprecated)]
+    let old = inner::Old::ir(Stage::Static);
+    assert!(old.starts_with("network Old"));
+}
+
 network! { Hidden<r#in: [B, 2] -> [B, 2]> { relu } loss(r#type: [B, 2]) = mse(out, r#type) + mean(r#in); }
 
 macro_rules! stack {

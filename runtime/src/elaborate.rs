@@ -436,7 +436,13 @@ impl<'a> Context<'a> {
         if let Some((_, shape, _)) = self.params.iter().find(|(name, ..)| name == path) {
             return Some(TensorType::f32(shape.clone()));
         }
-        if self.complete {
+        // The macro lets a path without a point through only if it is that of a stage.
+        let own = format!("{path}.");
+        let inside = self.params.iter().map(|(name, ..)| name.as_str()).find(|name| name.starts_with(&own));
+        if inside.is_some() || !path.contains('.') {
+            let message = words::stage_as_value(path, inside);
+            self.report(at, message);
+        } else if self.complete {
             let known = self.types.keys().map(String::as_str).filter(|name| name.contains('.'));
             let mut paths: Vec<&str> = self.params.iter().map(|(name, ..)| name.as_str()).chain(known).collect();
             paths.sort_unstable();

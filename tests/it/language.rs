@@ -157,6 +157,7 @@ fn a_branch_that_is_not_taken_has_no_gradient_even_where_its_slope_is_infinite()
     assert!((a - expected).abs() < 1e-4, "{a} {expected}");
 }
 
+const EMPTY: u32 = line!() + 3;
 network! {
     const DOUBLE = 2 * crate::language::NONE;
     Empty<x: [B, 3] -> y: [B, 2]> { Dense(DOUBLE - 1), relu, repeat(crate::language::HIDDEN / crate::language::NONE) { relu }, Dense(2) }
@@ -170,9 +171,10 @@ fn a_size_from_rust_is_checked_when_the_network_is_built() {
     let error = Empty::trainer(Sgd::new(0.1)).build().expect_err("it is no size").to_string();
     let lines: Vec<&str> = error.lines().map(|line| line.rsplit_once(": ").map_or(line, |(_, text)| text)).collect();
     assert_snapshot!(lines.join("\n"), @"`n` of `Dense` must be an integer of at least 1, found `DOUBLE - 1` = -1");
-    assert!(error.starts_with("tests/it/language.rs:"), "{error}");
+    assert!(error.starts_with(&format!("tests/it/language.rs:{EMPTY}:43: ")), "{error}");
 }
 
+const MISFIT: u32 = line!() + 2;
 network! {
     Misfit<x: [B, crate::language::HIDDEN] -> y: [B, 2]> { residual { Dense(4) }, Dense(2) }
     loss = mean(y) + mean(dense7.weight);
@@ -181,9 +183,27 @@ network! {
 #[test]
 fn what_depends_on_a_size_from_rust_has_the_words_of_the_macro() {
     let text = Misfit::ir(Stage::Static);
-    assert!(text.starts_with("tests/it/language.rs:"), "{text}");
+    assert!(text.starts_with(&format!("tests/it/language.rs:{MISFIT}:60: ")), "{text}");
     assert_snapshot!(text.split_once(": ").expect("a place and a message").1, @r"
     `residual` adds its body to what comes in: the body gives [B, 4], but [B, 6] comes in; a `skip { .. }` behind it can bring that to [B, 4]
     x [B,6] -> Dense(4) [B,4]
     ");
+}
+
+network! {
+    act own = |x| x * sigmoid(x);
+    /// An activation of the user's own between two products.
+    Own<x: [B, 3] -> y: [B, 2]> { Dense(4), own as a, Dense(2) }
+    loss(t: [B, 2]) = mse(y, t);
+
+    /// The same one of the language's.
+    BuiltIn<x: [B, 3] -> y: [B, 2]> { Dense(4), silu as a, Dense(2) }
+    loss(t: [B, 2]) = mse(y, t);
+}
+
+#[test]
+fn a_function_of_ones_own_becomes_the_code_of_a_built_in_one() {
+    for stage in [Stage::Backward, Stage::Fused, Stage::Plan] {
+        assert_eq!(Own::trainer(Adam::new(0.1)).ir(stage), BuiltIn::trainer(Adam::new(0.1)).ir(stage), "{stage:?}");
+    }
 }

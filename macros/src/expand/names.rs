@@ -1,19 +1,22 @@
 //! The user's own names once more, as Rust knows them: so that an editor goes from the use of a port, a named value, a
-//! function or a block to where it is declared, and rustc warns of functions and blocks that nobody uses.
+//! constant, a function or a block to where it is declared, and rustc warns of those of them that nobody uses.
+
+use std::collections::HashSet;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
-use crate::ast::{Argument, Body, Expr, ExprKind, Lambda, Net, Program, Stage, StageKind, text};
+use crate::ast::{Argument, Body, Const, Expr, ExprKind, Lambda, Net, Program, Stage, StageKind, text};
 
 /// A constant without a value that mentions every name where the user does.
 pub fn names(program: &Program) -> TokenStream {
-    let items: Vec<&Ident> =
-        program.acts.iter().map(|act| &act.name).chain(program.blocks.iter().map(|block| &block.name)).collect();
+    let own = program.acts.iter().map(|act| &act.name).chain(program.blocks.iter().map(|block| &block.name));
+    let own: Vec<&Ident> = own.collect();
+    let items: Vec<&Ident> = own.iter().copied().chain(program.consts.iter().map(|item| &item.name)).collect();
     let scopes = program.nets.iter().map(|net| network(net, &items));
     let inner = program.acts.iter().map(|act| lambda(&act.lambda, &items));
     let blocks = program.blocks.iter().map(|block| {
-        let mut names = Names { items: &items, tokens: TokenStream::new(), own: Vec::new() };
+        let mut names = Names::new(&items);
         for (param, default) in &block.params {
             default.iter().for_each(|default| names.expr(default));
             names.declare(param);
@@ -21,16 +24,23 @@ pub fn names(program: &Program) -> TokenStream {
         names.body(&block.body);
         names.scope()
     });
-    let mut declared: Vec<&Ident> = Vec::new();
-    for item in &items {
-        if !declared.iter().any(|known| text(known) == text(item)) {
-            declared.push(item);
-        }
+    // Of two with one name the first.
+    let mut declared = HashSet::new();
+    let mut tokens = TokenStream::new();
+    for name in own.into_iter().filter(|name| declared.insert(text(name))) {
+        tokens.extend(quote!(fn #name() {}));
+    }
+    for Const { name, value } in program.consts.iter().filter(|item| declared.insert(text(&item.name))) {
+        let mut names = Names::new(&items);
+        names.expr(value);
+        // Beside the constant: one that is defined by itself is reported already.
+        let uses = names.scope();
+        tokens.extend(quote!(const #name: () = (); #uses));
     }
     quote! {
-        #[allow(non_snake_case, clippy::all)]
+        #[allow(non_snake_case, non_upper_case_globals, clippy::all)]
         const _: () = {
-            #(fn #declared() {})*
+            #tokens
             #(#inner)*
             #(#blocks)*
             #(#scopes)*
@@ -39,10 +49,11 @@ pub fn names(program: &Program) -> TokenStream {
 }
 
 fn network(net: &Net, items: &[&Ident]) -> TokenStream {
-    let mut names = Names { items, tokens: TokenStream::new(), own: Vec::new() };
+    let mut names = Names::new(items);
     let targets = net.losses.iter().flat_map(|loss| &loss.targets);
-    for name in net.inputs.iter().chain(&net.outputs).chain(targets).filter_map(|port| port.name.as_ref()) {
-        names.declare(name);
+    for port in net.inputs.iter().chain(&net.outputs).chain(targets) {
+        port.dims.iter().for_each(|dim| names.expr(dim));
+        port.name.iter().for_each(|name| names.declare(name));
     }
     names.body(&net.body);
     net.losses.iter().for_each(|loss| names.expr(&loss.expr));
@@ -51,7 +62,7 @@ fn network(net: &Net, items: &[&Ident]) -> TokenStream {
 }
 
 fn lambda(lambda: &Lambda, items: &[&Ident]) -> TokenStream {
-    let mut names = Names { items, tokens: TokenStream::new(), own: Vec::new() };
+    let mut names = Names::new(items);
     names.declare(&lambda.operand);
     for (extra, start) in &lambda.extras {
         names.expr(start);
@@ -63,13 +74,17 @@ fn lambda(lambda: &Lambda, items: &[&Ident]) -> TokenStream {
 
 /// One scope of names.
 struct Names<'n> {
-    /// Functions and blocks.
+    /// Functions, blocks and constants.
     items: &'n [&'n Ident],
     tokens: TokenStream,
     own: Vec<String>,
 }
 
-impl Names<'_> {
+impl<'n> Names<'n> {
+    fn new(items: &'n [&'n Ident]) -> Names<'n> {
+        Names { items, tokens: TokenStream::new(), own: Vec::new() }
+    }
+
     fn scope(self) -> TokenStream {
         let tokens = self.tokens;
         quote!({ #tokens })
@@ -124,6 +139,8 @@ impl Names<'_> {
     fn expr(&mut self, expr: &Expr) {
         match &expr.kind {
             ExprKind::Name(name) => self.mention(name),
+            // The path of a parameter may begin with the name of a value.
+            ExprKind::Member(_, names) => names.first().iter().for_each(|name| self.mention(name)),
             ExprKind::Paren(x) | ExprKind::Neg(x) => self.expr(x),
             ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),

@@ -14,6 +14,9 @@ use super::arguments::{assign, values};
 use super::sizes::Binding;
 use crate::ast::{self, ExprKind, Site, StageKind, text};
 
+/// What the language has a name for and no layer yet.
+const NOT_YET: &[&str] = &["Conv2d", "Embedding", "Positional", "Attention", "max_pool", "avg_pool", "global_avg_pool"];
+
 /// The names of one body: how many stages of a kind there are, and what is taken.
 #[derive(Default)]
 struct Names {
@@ -241,6 +244,8 @@ impl<'a> Scope<'_, 'a> {
         let known = text(name);
         if let Some(function) = functions::ALL.iter().find(|function| function.name == known) {
             self.errors.function_as_stage(name, function.elementwise);
+        } else if NOT_YET.contains(&known.as_str()) {
+            self.errors.not_yet(name, &format!("`{known}`"));
         } else if !self.errors.is_lost(name) {
             let acts = self.program.acts.iter().map(|act| text(&act.name));
             let own: Vec<String> = acts.chain(self.program.blocks.iter().map(|block| text(&block.name))).collect();

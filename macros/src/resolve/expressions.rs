@@ -235,7 +235,8 @@ impl<'a> Scope<'_, 'a> {
         if known == "B" {
             self.errors.batch_in_size(name);
         } else if self.paths.contains(&known) {
-            self.errors.layer_as_value(name);
+            // What is wrong with it depends on the parameters it has.
+            return Expr::Path(self.table.str(&known), self.table.at(name));
         } else if !self.errors.is_lost(name) {
             names.sort_unstable();
             self.errors.unknown_name(name, closest(&known, names.iter().map(String::as_str)));

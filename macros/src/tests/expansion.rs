@@ -255,7 +255,7 @@ fn a_network_is_a_type_a_report_and_constants() {
             ir::<Net>(stage)
         }
     }
-    #[allow(non_snake_case, clippy::all)]
+    #[allow(non_snake_case, non_upper_case_globals, clippy::all)]
     const _: () = {
         {
             #[allow(dead_code)]
@@ -465,7 +465,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
             ir::<Net>(stage)
         }
     }
-    #[allow(non_snake_case, clippy::all)]
+    #[allow(non_snake_case, non_upper_case_globals, clippy::all)]
     const _: () = {
         {
             #[allow(dead_code)]

@@ -1,6 +1,7 @@
 //! Whatever it is given, the macro gives Rust back, and either constants or mistakes.
 
 use proc_macro2::{Delimiter, Group, Literal, TokenStream, TokenTree};
+use quote::ToTokens;
 
 const PROGRAMS: [&str; 4] = [
     "const H = 4 * (16 - 2) / 3 % 7;
@@ -125,4 +126,103 @@ fn no_depth_makes_it_panic() {
     survive(consts.parse().expect("tokens"));
     let stages = "residual { ".repeat(500) + &" }".repeat(500);
     survive(format!("Net<[B, 1] -> [B, 1]> {{ {stages} }}").parse().expect("tokens"));
+}
+
+/// The first `left` tokens, groups and what is in them. The group in which they end ends with them; `rest` is whether what
+/// stands behind it is there.
+fn cut(tokens: TokenStream, left: &mut usize, rest: bool) -> TokenStream {
+    let mut kept = Vec::new();
+    for tree in tokens {
+        if *left == 0 {
+            break;
+        }
+        *left -= 1;
+        kept.push(match tree {
+            TokenTree::Group(group) => {
+                let inner = cut(group.stream(), left, rest);
+                if *left == 0 && rest {
+                    *left = usize::MAX;
+                }
+                TokenTree::from(Group::new(group.delimiter(), inner))
+            }
+            tree => tree,
+        });
+    }
+    kept.into_iter().collect()
+}
+
+/// What other code may use of a network: the header of each item, and the types in the trait.
+fn surface(expanded: &str) -> Vec<String> {
+    let file = syn::parse_str::<syn::File>(expanded).expect("the expansion is Rust");
+    let mut surface = Vec::new();
+    let vis = |vis: &syn::Visibility| vis.to_token_stream().to_string();
+    for item in file.items {
+        match item {
+            syn::Item::Struct(item) => {
+                let fields = item.fields.iter().map(|field| field.ident.to_token_stream().to_string());
+                surface.push(format!("{} struct {} {:?}", vis(&item.vis), item.ident, fields.collect::<Vec<_>>()));
+            }
+            syn::Item::Impl(item) => {
+                let (of, name) = (&item.trait_, &item.self_ty);
+                let of = of.as_ref().map_or(String::new(), |(path, _)| path.to_token_stream().to_string());
+                for inner in &item.items {
+                    let header = match inner {
+                        syn::ImplItem::Fn(inner) => inner.sig.to_token_stream().to_string(),
+                        syn::ImplItem::Type(inner) => inner.to_token_stream().to_string(),
+                        syn::ImplItem::Const(inner) => inner.ident.to_string(),
+                        other => panic!("{other:?}"),
+                    };
+                    surface.push(format!("impl {of} for {}: {header}", name.to_token_stream()));
+                }
+            }
+            _ => {}
+        }
+    }
+    surface
+}
+
+#[test]
+fn a_half_written_body_leaves_all_that_other_code_uses() {
+    for program in &PROGRAMS[..2] {
+        let tokens: TokenStream = program.parse().expect("tokens");
+        let mut words = Vec::new();
+        vocabulary(tokens.clone(), &mut words);
+        let whole = surface(&crate::expand(tokens.clone()).to_string());
+        assert_eq!(whole.len(), 2 + 4 + 1 + 4 + 4, "a type, a report, and what they have");
+        let without_clauses = |surface: &[String]| -> Vec<String> {
+            surface.iter().filter(|line| !line.contains("Step") && !line.contains("Targets")).cloned().collect()
+        };
+        let (mut bodies, mut clauses) = (0, 0);
+        // From the brace of the network's body on.
+        let begun = |length: &usize| cut(tokens.clone(), &mut length.clone(), false).to_string().contains("> {");
+        let text = tokens.to_string();
+        let start = text.find("loss (").expect("there is a loss");
+        let end = start + text[start..].find(") =").expect("it has targets") + ") =".len();
+        let targets_of_loss = &text[start..end];
+        let first = (0..=words.len()).find(begun).expect("the network has a body");
+        for length in first..=words.len() {
+            for rest in [false, true] {
+                let text = cut(tokens.clone(), &mut length.clone(), rest).to_string();
+                let (_, after) = text.split_once("> {").expect("the body has begun");
+                let expanded = crate::expand(text.parse().expect("tokens")).to_string();
+                let found = surface(&expanded);
+                assert_eq!(without_clauses(&found), without_clauses(&whole), "{text}");
+                bodies += 1;
+                if after.contains(targets_of_loss) {
+                    let targets = |surface: &[String]| surface.iter().find(|line| line.contains("Targets")).cloned();
+                    assert_eq!(targets(&found), targets(&whole), "{text}");
+                    clauses += 1;
+                }
+            }
+        }
+        assert!(bodies > 50 && clauses > 5, "{bodies} {clauses}");
+    }
+}
+
+#[test]
+fn a_name_alone_is_a_type_already() {
+    for text in ["pub Net", "pub Net;", "pub Net<", "pub Net<x: [B, 3]", "pub Net<x: [B, 3] ->", "pub Net { relu }"] {
+        let surface = surface(&crate::expand(text.parse().expect("tokens")).to_string());
+        assert!(surface.contains(&"pub struct Net []".to_string()), "{text}: {surface:?}");
+    }
 }

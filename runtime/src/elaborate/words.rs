@@ -127,6 +127,12 @@ pub fn unknown_parameter(path: &str, closest: Option<&str>) -> String {
     format!("unknown parameter `{path}`{}", did_you_mean(closest))
 }
 
+/// The path of a stage in place of its result; `param` is the first of its parameters.
+pub fn stage_as_value(path: &str, param: Option<&str>) -> String {
+    let or = param.map(|param| format!(", or name a parameter of it, like `{param}`")).unwrap_or_default();
+    format!("`{path}` is a stage; write `as` and a name behind it to use its result{or}")
+}
+
 /// A loss or metric with axes; `what` is which.
 pub fn not_a_number(what: &str, found: &TensorType) -> String {
     let hint = match (found.dtype, found.shape.rank()) {
