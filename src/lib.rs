@@ -8,10 +8,11 @@ pub use gradloom_runtime::fit::{Ending, Epoch, Fit, FitCause, FitError, History,
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimiser, RmsProp, Sgd};
+pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
-    Error, Gradients, KernelProfile, LayerProfile, Network, Predictor, PredictorBuilder, Profile, Session, Trainer,
-    Work,
+    Error, Gradients, KernelProfile, LayerProfile, NameMap, Network, Predictor, PredictorBuilder, Profile, Session,
+    Trainer, Work,
 };
 pub use ndarray;
 

@@ -34,6 +34,8 @@ pub mod summary;
 #[cfg(feature = "ndarray")]
 pub mod tensor;
 #[cfg(feature = "ndarray")]
+pub mod safetensors;
+#[cfg(feature = "ndarray")]
 pub mod session;
 #[cfg(feature = "ndarray")]
 pub mod dataset;

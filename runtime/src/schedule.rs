@@ -45,6 +45,11 @@ impl Schedule {
         Schedule { rate, end: None, warm_up: 0, form }
     }
 
+    /// The rate, if it is the same at every step.
+    pub fn fixed(&self) -> Option<f64> {
+        (*self == Schedule::constant(self.rate)).then_some(self.rate)
+    }
+
     /// The same rate at every step.
     pub fn constant(rate: f64) -> Schedule {
         Schedule::new(rate, Form::Constant)

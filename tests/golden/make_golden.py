@@ -1,8 +1,8 @@
 """Golden values: what gradloom's kernels, losses, layers and optimisers are compared with.
 
     python3 -m venv golden-venv
-    golden-venv/bin/pip install torch==2.15.0 numpy==2.4.6 mpmath==1.3.0
-    golden-venv/bin/python make_golden.py          # rewrites the *.txt next to this script, about 5 seconds
+    golden-venv/bin/pip install torch==2.15.0 numpy==2.4.6 mpmath==1.3.0 safetensors==0.8.0
+    golden-venv/bin/python make_golden.py          # rewrites the files next to this script, about 5 seconds
 
 Python 3.11.  Everything is computed in float64 on one thread.  Every initial value (inputs, parameters, upstream
 gradients, targets) is exactly representable in float32; most are small dyadic fractions, which print short.
@@ -18,6 +18,8 @@ import pathlib
 
 import mpmath
 import numpy as np
+import safetensors
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 
@@ -25,8 +27,8 @@ HERE = pathlib.Path(__file__).parent
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 mpmath.mp.dps = 60
-VERSIONS = dict(torch="2.15.0", numpy="2.4.6", mpmath="1.3.0")
-for module in (torch, np, mpmath):
+VERSIONS = dict(torch="2.15.0", numpy="2.4.6", mpmath="1.3.0", safetensors="0.8.0")
+for module in (torch, np, mpmath, safetensors):
     if module.__version__.split("+")[0] != VERSIONS[module.__name__]:
         print(f"note: {module.__name__} {module.__version__}, the checked-in files were made with {VERSIONS[module.__name__]}")
 
@@ -611,6 +613,33 @@ batch norm: its gradient is exactly zero, so Adam leaves it alone (autograd's ro
     return kink, smallest
 
 
+# ---- a state dict as other programs keep it ----------------------------------------------------------------------
+
+def state_dict():
+    """Also writes state_dict.safetensors, with the library of that name."""
+    rng = np.random.default_rng(41)
+    out = Golden("state_dict", """
+x: [4, 6] -> Linear(5), BatchNorm1d, ReLU, Linear(4), Tanh, Linear(3) of PyTorch in inference mode gives y, with the parameters and
+statistics of state_dict.safetensors: float32, but 3.weight in float16, 5.weight in bfloat16 and 5.bias in float64; and an int64 beside
+them, 1.num_batches_tracked. y is computed in float64 from the stored numbers.""")
+    n = torch.nn
+    model = n.Sequential(n.Linear(6, 5), n.BatchNorm1d(5), n.ReLU(), n.Linear(5, 4), n.Tanh(), n.Linear(4, 3)).eval()
+    stored = {"3.weight": torch.float16, "5.weight": torch.bfloat16, "5.bias": torch.float64}
+    state = {}
+    for name, t in model.state_dict().items():
+        if t.dtype == torch.int64:
+            state[name] = torch.tensor(7)
+            continue
+        v = normal(rng, *t.shape, scale=0.5)
+        v = 0.25 + abs(v) if name == "1.running_var" else v
+        state[name] = torch.tensor(v).to(stored.get(name, torch.float32)).contiguous()
+    model.load_state_dict({name: t.to(torch.float64) if t.is_floating_point() else t for name, t in state.items()})
+    safetensors.torch.save_file(state, HERE / "state_dict.safetensors", metadata={"format": "pt"})
+    x0 = normal(rng, 4, 6)
+    out.case("inference", x=x0, y=model(torch.tensor(x0)))
+    out.write()
+
+
 if __name__ == "__main__":
-    for make in (activations, scalars, losses, metrics, batch_norm, layers, dropout, optimisers, schedules, elementary, network):
+    for make in (activations, scalars, losses, metrics, batch_norm, layers, dropout, optimisers, schedules, elementary, network, state_dict):
         make()

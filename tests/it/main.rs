@@ -2,6 +2,9 @@
 
 mod allocation;
 mod bound;
+mod checkpoint;
+mod checkpoint_damage;
+mod checkpoint_kill;
 mod compiled;
 mod compiled_edges;
 mod compiled_golden;
@@ -37,6 +40,7 @@ mod regressions;
 mod simplify;
 mod stable;
 mod stages;
+mod state_dict;
 mod steps;
 mod summary;
 mod threads;

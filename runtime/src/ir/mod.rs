@@ -158,6 +158,14 @@ pub struct ParamSlot {
     pub kind: SlotKind,
 }
 
+impl ParamSlot {
+    /// Number of elements.
+    #[expect(clippy::len_without_is_empty, reason = "a parameter is never empty")]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// A tensor that a caller passes in.
 #[derive(Clone, Debug)]
 pub struct InputSlot {

@@ -39,6 +39,11 @@ pub use sgd::Sgd;
 pub trait Optimiser: Debug + Send {
     /// The learning rate and the weight decay.
     fn settings(&self) -> &Settings;
+    /// What it is called in checkpoints: the name of the type.
+    fn name(&self) -> &'static str {
+        let path = std::any::type_name::<Self>();
+        path.rsplit("::").next().unwrap_or(path)
+    }
     /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
     /// What is remembered of each parameter, by name; zero at first.

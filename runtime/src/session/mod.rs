@@ -7,9 +7,11 @@
 
 mod accumulation;
 mod buffer;
+mod checkpoint;
 mod display;
 mod feed;
 mod gradcheck;
+mod name_map;
 mod outputs;
 mod params;
 mod pieces;
@@ -33,6 +35,7 @@ use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
 use crate::optim::{self, Optimisation};
 use crate::plan::Place;
+use crate::safetensors::CheckpointError;
 use crate::schedule::{Schedule, check_rate};
 use crate::tensor::Tensor;
 use accumulation::Accumulation;
@@ -42,6 +45,7 @@ use outputs::{Inference, Outputs};
 use pieces::Pieces;
 
 pub use gradcheck::gradcheck;
+pub use name_map::NameMap;
 pub use params::Gradients;
 pub use predictor::{Predictor, PredictorBuilder};
 pub use profile::{KernelProfile, LayerProfile, Profile, Work};
@@ -263,7 +267,7 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// How many steps have been made.
+    /// How many steps have been made, those before a checkpoint included.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -376,7 +380,7 @@ enum Kind {
     Evaluate,
 }
 
-/// Why a call failed: the program could not be compiled, or the run was refused.
+/// Why a call failed: the program could not be compiled, the run was refused, or a file could not be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A program for the call could not be compiled.
@@ -385,13 +389,21 @@ pub enum Error {
     /// The run was refused.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A checkpoint was not written or read.
+    #[error(transparent)]
+    Checkpoint(Box<CheckpointError>),
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Error {
+        Error::Checkpoint(Box::new(error))
+    }
 }
 
 /// Gives the parameters of a program their first values.
 fn fill(params: &mut [f32], program: &Program, seed: u64) {
     for (index, (slot, &at)) in program.slots.params.iter().zip(&program.params).enumerate() {
-        let len = slot.shape.iter().product::<usize>();
-        slot.init.fill(&mut params[at..at + len], seed, index as u64);
+        slot.init.fill(&mut params[at..at + slot.len()], seed, index as u64);
     }
 }
 

@@ -37,7 +37,7 @@ impl<N: Network> Session<N> {
     /// How many numbers training changes.
     pub fn param_count(&self) -> usize {
         let own = self.train.slots.params.iter().filter(|slot| is_own(slot.kind));
-        own.filter(|slot| slot.kind != SlotKind::Running).map(|slot| slot.shape.iter().product::<usize>()).sum()
+        own.filter(|slot| slot.kind != SlotKind::Running).map(ParamSlot::len).sum()
     }
 }
 
@@ -104,8 +104,8 @@ impl<'a> Gradients<'a> {
 }
 
 fn tensor<'a>(slot: &ParamSlot, floats: &'a [f32]) -> ArrayViewD<'a, f32> {
-    let len = slot.shape.iter().product::<usize>();
-    ArrayViewD::from_shape(IxDyn(&slot.shape), &floats[..len]).expect("a parameter has the elements of its shape")
+    ArrayViewD::from_shape(IxDyn(&slot.shape), &floats[..slot.len()])
+        .expect("a parameter has the elements of its shape")
 }
 
 /// The slots that a user can ask for: not the tables of the declaration.
@@ -114,15 +114,16 @@ pub(super) fn named(slots: &Slots) -> impl Iterator<Item = (usize, &ParamSlot)> 
 }
 
 fn find(slots: &Slots, name: &str) -> Result<usize, RunError> {
-    let names = || named(slots).map(|(_, slot)| slot.name.as_str());
     let found = named(slots).find(|(_, slot)| slot.name == name);
     found.map(|(index, _)| index).ok_or_else(|| RunError::Name {
         name: name.to_string(),
-        closest: names()
-            .min_by_key(|known| distance(known, name))
-            .filter(|known| distance(known, name) < 5)
-            .map(str::to_string),
+        closest: closest(name, named(slots).map(|(_, slot)| slot.name.as_str())).map(str::to_string),
     })
+}
+
+/// The known name that this one is probably meant to be.
+pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known.min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) < 5)
 }
 
 /// How many letters have to be changed, added or removed (Levenshtein 1966).

@@ -1,0 +1,78 @@
+//! What can go wrong with a file, in words for the user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a checkpoint was not written or read. A session that reads is as it was before.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file system refuses.
+    #[error("can't {action} `{}`: {message}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What kind of refusal it is.
+        kind: io::ErrorKind,
+        /// The refusal, in words.
+        message: String,
+    },
+    /// A file that is none of the safetensors format, or no longer: cut off, or damaged.
+    #[error("`{}` is damaged or no safetensors file: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, in words.
+        reason: String,
+    },
+    /// A file that is not as it was written.
+    #[error("`{}` is damaged: {part} does not have its checksum", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// The header, or a tensor.
+        part: String,
+    },
+    /// A file that is no checkpoint of a session, though it holds tensors.
+    #[error("`{}` is no checkpoint: {reason}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong, in words.
+        reason: String,
+    },
+    /// Tensors that are not those of the network.
+    #[error("`{}` does not fit `{network}`:{}", path.display(), listed(mistakes))]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// The network.
+        network: &'static str,
+        /// What is missing, superfluous or of another shape, in words.
+        mistakes: Vec<String>,
+    },
+    /// There is not enough memory to check the tensors before they are taken over.
+    #[error("not enough memory to read `{}`", path.display())]
+    NoMemory {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl CheckpointError {
+    pub(crate) fn io(action: &'static str, path: &Path, error: io::Error) -> CheckpointError {
+        let (kind, message) = (error.kind(), error.to_string());
+        CheckpointError::Io { path: path.to_path_buf(), action, kind, message }
+    }
+}
+
+/// The first few, a line each, and how many more there are.
+fn listed(mistakes: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut lines: Vec<String> = mistakes.iter().take(MOST).map(|mistake| format!("\n  {mistake}")).collect();
+    if mistakes.len() > MOST {
+        lines.push(format!("\n  and {} more", mistakes.len() - MOST));
+    }
+    lines.concat()
+}

@@ -1,0 +1,221 @@
+//! The header of a file: which tensors it holds, and where.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::element::Element;
+use super::json::{Misread, Reader};
+
+/// What a header says, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// Further words of whoever wrote the file, by name.
+    pub metadata: Vec<(String, String)>,
+    /// The tensors, in the order of their data.
+    pub tensors: Vec<Entry>,
+}
+
+/// What a header says of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The name; no two are the same.
+    pub name: String,
+    /// What its elements are.
+    pub element: Element,
+    /// The extents.
+    pub shape: Vec<usize>,
+    /// Its bytes, counted from the end of the header: as many as element and shape say.
+    pub(super) range: Range<u64>,
+}
+
+impl Header {
+    /// The word of this name.
+    pub fn word(&self, name: &str) -> Option<&str> {
+        self.metadata.iter().find(|(known, _)| known == name).map(|(_, word)| word.as_str())
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<&Entry> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// Reads a header in front of so many bytes of data; an error is what is wrong with it, in words.
+    pub(super) fn parse(text: &str, data: u64) -> Result<Header, String> {
+        let mut header = Header { metadata: Vec::new(), tensors: Vec::new() };
+        let mut names = HashSet::new();
+        let mut reader = Reader::new(text);
+        reader.object(|reader, name| {
+            if !names.insert(name.clone()) {
+                return Err(Fault(format!("it names `{name}` twice")));
+            }
+            match &*name {
+                "__metadata__" => header.metadata = metadata(reader)?,
+                _ => header.tensors.push(entry(reader, name)?),
+            }
+            Ok(())
+        })?;
+        reader.end().map_err(Fault::from)?;
+        header.tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+        header.check_ranges(data)?;
+        Ok(header)
+    }
+
+    /// The tensors lie one behind the other, without gaps, up to the end of the data.
+    fn check_ranges(&self, data: u64) -> Result<(), Fault> {
+        let mut end = 0;
+        for Entry { name, range, .. } in &self.tensors {
+            if range.end > data {
+                return Err(Fault(format!(
+                    "`{name}` ends at byte {} of the data, of which there are {data}",
+                    range.end
+                )));
+            }
+            if range.start != end {
+                let what = if range.start < end { "overlaps with the tensor before it" } else { "begins behind a gap" };
+                return Err(Fault(format!("`{name}` {what}")));
+            }
+            end = range.end;
+        }
+        match end == data {
+            true => Ok(()),
+            false => Err(Fault(format!("its last tensor ends at byte {end} of the data, of which there are {data}"))),
+        }
+    }
+}
+
+/// What is wrong, in words.
+struct Fault(String);
+
+impl From<Misread> for Fault {
+    fn from(misread: Misread) -> Fault {
+        Fault(misread.to_string())
+    }
+}
+
+impl From<Fault> for String {
+    fn from(fault: Fault) -> String {
+        fault.0
+    }
+}
+
+fn metadata(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Fault> {
+    let mut words: Vec<(String, String)> = Vec::new();
+    let mut names = HashSet::new();
+    reader.object(|reader, name| {
+        if !names.insert(name.clone()) {
+            return Err(Fault(format!("its metadata name `{name}` twice")));
+        }
+        words.push((name, reader.string()?));
+        Ok(())
+    })?;
+    Ok(words)
+}
+
+fn entry(reader: &mut Reader<'_>, name: String) -> Result<Entry, Fault> {
+    let (mut element, mut shape, mut offsets) = (None, None, None);
+    reader.object(|reader, field| {
+        let again = match &*field {
+            "dtype" => {
+                let word = reader.string()?;
+                let known = Element::named(&word);
+                element
+                    .replace(known.ok_or_else(|| Fault(format!("`{name}` has the unknown dtype `{word}`")))?)
+                    .is_some()
+            }
+            "shape" => shape.replace(reader.numbers()?).is_some(),
+            "data_offsets" => offsets.replace(reader.numbers()?).is_some(),
+            _ => return Err(Fault(format!("`{name}` has the unknown field `{field}`"))),
+        };
+        match again {
+            true => Err(Fault(format!("`{name}` has `{field}` twice"))),
+            false => Ok(()),
+        }
+    })?;
+    let missing = |field: &str| Fault(format!("`{name}` has no `{field}`"));
+    let element = element.ok_or_else(|| missing("dtype"))?;
+    let shape = shape.ok_or_else(|| missing("shape"))?;
+    let range = match offsets.as_deref() {
+        Some(&[start, end]) if start <= end => start..end,
+        Some(_) => return Err(Fault(format!("the `data_offsets` of `{name}` are not a start and an end"))),
+        None => return Err(missing("data_offsets")),
+    };
+    let bytes = element.bytes(&shape).ok_or_else(|| Fault(format!("`{name}` has the impossible shape {shape:?}")))?;
+    if bytes != range.end - range.start {
+        let found = range.end - range.start;
+        return Err(Fault(format!("`{name}` has {found} bytes, but {shape:?} of {element} are {bytes}")));
+    }
+    let fits = shape.iter().map(|&extent| usize::try_from(extent).ok()).collect::<Option<Vec<usize>>>();
+    let shape = fits.ok_or_else(|| Fault(format!("`{name}` has the impossible shape {shape:?}")))?;
+    Ok(Entry { name, element, shape, range })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Header;
+
+    fn fault(text: &str, data: u64) -> String {
+        Header::parse(text, data).expect_err("the header is wrong")
+    }
+
+    fn tensor(dtype: &str, shape: &str, offsets: &str) -> String {
+        format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
+    }
+
+    #[test]
+    fn tensors_come_in_the_order_of_their_data() {
+        let text = r#"{"b":{"dtype":"F32","shape":[],"data_offsets":[4,8]},
+            "__metadata__":{"format":"pt"},"a":{"data_offsets":[0,4],"shape":[2,1],"dtype":"BF16"}}  "#;
+        let header = Header::parse(text, 8).expect("the header is well-formed");
+        assert_eq!(header.tensors.iter().map(|tensor| &*tensor.name).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(header.tensor("a").map(|tensor| &tensor.shape[..]), Some(&[2, 1][..]));
+        assert_eq!((header.word("format"), header.word("x")), (Some("pt"), None));
+        assert!(header.tensor("c").is_none());
+        assert!(Header::parse("{}", 0).is_ok_and(|header| header.tensors.is_empty()));
+    }
+
+    #[test]
+    fn elements_and_bytes_have_to_agree() {
+        assert_eq!(fault(&tensor("F32", "[2]", "[0,7]"), 7), "`x` has 7 bytes, but [2] of F32 are 8");
+        assert_eq!(fault(&tensor("F4", "[3]", "[0,2]"), 2), "`x` has the impossible shape [3]");
+        let vast = tensor("F32", "[4294967296,4294967296]", "[0,8]");
+        assert_eq!(fault(&vast, 8), "`x` has the impossible shape [4294967296, 4294967296]");
+        assert_eq!(fault(&tensor("F31", "[2]", "[0,8]"), 8), "`x` has the unknown dtype `F31`");
+        assert_eq!(fault(&tensor("F32", "[2]", "[8,0]"), 8), "the `data_offsets` of `x` are not a start and an end");
+        assert_eq!(fault(&tensor("F32", "[2]", "[0,8,8]"), 8), "the `data_offsets` of `x` are not a start and an end");
+    }
+
+    #[test]
+    fn tensors_neither_overlap_nor_leave_gaps_nor_reach_out_of_the_file() {
+        let two = |x: &str, y: &str| {
+            format!(
+                r#"{{"x":{{"dtype":"U8","shape":[4],"data_offsets":{x}}},"y":{{"dtype":"U8","shape":[4],"data_offsets":{y}}}}}"#
+            )
+        };
+        assert_eq!(fault(&two("[0,4]", "[3,7]"), 8), "`y` overlaps with the tensor before it");
+        assert_eq!(fault(&two("[0,4]", "[0,4]"), 8), "`y` overlaps with the tensor before it");
+        assert_eq!(fault(&two("[5,9]", "[0,4]"), 9), "`x` begins behind a gap");
+        assert_eq!(fault(&two("[1,5]", "[5,9]"), 9), "`x` begins behind a gap");
+        assert_eq!(fault(&two("[0,4]", "[4,8]"), 6), "`y` ends at byte 8 of the data, of which there are 6");
+        assert_eq!(
+            fault(&two("[0,4]", "[4,8]"), 9),
+            "its last tensor ends at byte 8 of the data, of which there are 9"
+        );
+        let end = 1_u64 << 60;
+        assert_eq!(
+            fault(&tensor("U8", &format!("[{end}]"), &format!("[0,{end}]")), 8),
+            format!("`x` ends at byte {end} of the data, of which there are 8")
+        );
+    }
+
+    #[test]
+    fn names_and_fields_stand_once() {
+        let x = r#""x":{"dtype":"U8","shape":[],"data_offsets":[0,1]}"#;
+        assert_eq!(fault(&format!("{{{x},{x}}}"), 1), "it names `x` twice");
+        assert_eq!(fault(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "it names `__metadata__` twice");
+        assert_eq!(fault(r#"{"__metadata__":{"a":"","a":""}}"#, 0), "its metadata name `a` twice");
+        assert_eq!(fault(r#"{"x":{"shape":[],"shape":[]}}"#, 1), "`x` has `shape` twice");
+        assert_eq!(fault(r#"{"x":{"shape":[],"data_offsets":[0,1]}}"#, 1), "`x` has no `dtype`");
+        assert_eq!(fault(r#"{"x":{"strides":[]}}"#, 1), "`x` has the unknown field `strides`");
+        assert_eq!(fault(r#"{"x":7}"#, 1), "byte 5 of the header should be `{`");
+    }
+}

@@ -1,0 +1,167 @@
+//! Saving a session and going on from where it stood.
+//!
+//! In: a path. Out: a file with everything that decides the next step, or a session that stands where the saved one did.
+//! Everything is read and checked before anything is taken over.
+
+use std::path::Path;
+
+use super::params::named;
+use super::{Network, Session};
+use crate::safetensors::{CheckpointError, File, Tensor, write};
+use crate::schedule::{Schedule, check_rate};
+
+/// The names of the words that a checkpoint carries beside its tensors.
+const VERSION: &str = "gradloom";
+const NETWORK: &str = "network";
+const OPTIMISER: &str = "optimiser";
+const STEPS: &str = "steps";
+const SEED: &str = "seed";
+const PASSES: &str = "forward_count";
+const RATE: &str = "learning_rate";
+
+/// What the tensors and words of a checkpoint mean.
+const PRESENT: &str = "1";
+
+impl<N: Network> Session<N> {
+    /// Writes parameters, running statistics, the optimiser's state, the counts of steps and forward passes, the learning rate
+    /// unless it follows a schedule, and the seed to a file.
+    ///
+    /// The file is a safetensors file: every tensor is there under its name (see [`Session::names`]), in little-endian `F32`,
+    /// and other programs can read it. It carries checksums of its header and of every tensor. It is written beside `path`,
+    /// brought to the disk and renamed, so that whatever happens, the path holds the whole of the old or of the new file;
+    /// a process that is killed may leave a `.tmp` file beside it.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        let tensors: Vec<Tensor<'_>> = named(&self.train.slots)
+            .map(|(index, slot)| {
+                let floats = &self.params.floats()[self.train.params[index]..][..slot.len()];
+                Tensor { name: &slot.name, shape: &slot.shape, floats }
+            })
+            .collect();
+        let mut words = vec![
+            (VERSION, PRESENT.to_string()),
+            (NETWORK, N::DEFINITION.name.to_string()),
+            (OPTIMISER, self.how.optimiser.name().to_string()),
+            (STEPS, self.steps.to_string()),
+            (SEED, self.seed.to_string()),
+            (PASSES, self.forward_count.to_string()),
+        ];
+        // A schedule follows from the step.
+        words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
+        write(path.as_ref(), &words, &tensors)
+    }
+
+    /// Goes on from a file of [`Session::save`]: the next steps give the same bits as those of the session that was saved.
+    ///
+    /// That session has to have been of the same network and optimiser. The settings of the optimiser are those that this
+    /// session was built with, but for a learning rate without a schedule, which is the saved one. `max_batch` may be another.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, is no checkpoint, or one of another network or optimiser; the message names the
+    /// tensors. The session is then as it was before. For parameters alone, see [`Session::load_params`].
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        let path = path.as_ref();
+        let mut file = File::open(path)?;
+        let words = Words::of(&file, path)?;
+        self.check_tensors(&file, &words, path)?;
+
+        let mut params = self.copy(path)?;
+        for (index, slot) in named(&self.train.slots) {
+            let tensor = file.header.tensor(&slot.name).expect("the names were compared").clone();
+            file.read(&tensor, &mut params[self.train.params[index]..][..slot.len()])?;
+        }
+        self.params.floats_mut().copy_from_slice(&params);
+        self.steps = words.steps;
+        self.seed = words.seed;
+        self.forward_count = words.passes;
+        self.rate = words.rate.map_or(self.how.optimiser.settings().rate, Schedule::constant);
+        Ok(())
+    }
+
+    /// The tensors have to be exactly those of this session.
+    fn check_tensors(&self, file: &File, words: &Words, path: &Path) -> Result<(), CheckpointError> {
+        let mut mistakes = Vec::new();
+        let own = self.how.optimiser.name();
+        if words.optimiser != own {
+            mistakes.push(format!("it was trained with {}, this session trains with {own}", words.optimiser));
+        }
+        for (_, slot) in named(&self.train.slots) {
+            match file.header.tensor(&slot.name) {
+                Some(tensor) if tensor.shape == slot.shape => {}
+                Some(tensor) => {
+                    mistakes.push(format!("`{}` is {:?} there, and {:?} here", slot.name, tensor.shape, slot.shape));
+                }
+                None => mistakes.push(format!("`{}` is missing there", slot.name)),
+            }
+        }
+        let known: std::collections::HashSet<&str> = self.names().collect();
+        let unknown = file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name));
+        mistakes.extend(unknown.map(|tensor| format!("`{}` is unknown here", tensor.name)));
+        mismatch::<N>(path, mistakes)
+    }
+
+    /// All parameters, to be overwritten by what is read.
+    pub(super) fn copy(&self, path: &Path) -> Result<Vec<f32>, CheckpointError> {
+        let own = self.params.floats();
+        let mut params = Vec::new();
+        params.try_reserve_exact(own.len()).map_err(|_| CheckpointError::NoMemory { path: path.to_path_buf() })?;
+        params.extend_from_slice(own);
+        Ok(params)
+    }
+}
+
+/// An error with these mistakes, if there are any.
+pub(super) fn mismatch<N: Network>(path: &Path, mistakes: Vec<String>) -> Result<(), CheckpointError> {
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => {
+            let (path, network) = (path.to_path_buf(), N::DEFINITION.name);
+            Err(CheckpointError::Mismatch { path, network, mistakes })
+        }
+    }
+}
+
+/// The words of a checkpoint.
+struct Words {
+    optimiser: String,
+    steps: u64,
+    seed: u64,
+    passes: u64,
+    rate: Option<f64>,
+}
+
+impl Words {
+    fn of(file: &File, path: &Path) -> Result<Words, CheckpointError> {
+        let foreign = |reason| CheckpointError::Foreign { path: path.to_path_buf(), reason };
+        let word = |name: &str| {
+            let word = file.header.word(name);
+            word.ok_or_else(|| foreign(format!("it says nothing of `{name}`")))
+        };
+        if !file.is_sealed() {
+            let reason = "it does not begin as one; `load_params` and `load_mapped` read other files";
+            return Err(foreign(reason.to_string()));
+        }
+        let version = word(VERSION)?;
+        if version != PRESENT {
+            return Err(foreign(format!("it has version `{version}`, and this program reads version `{PRESENT}`")));
+        }
+        let number = |name: &str| {
+            let word = word(name)?;
+            word.parse().map_err(|_| foreign(format!("`{name}` is `{word}`, which is no number of the kind")))
+        };
+        let rate = match file.header.word(RATE).map(str::parse) {
+            None => None,
+            Some(Ok(rate)) if check_rate(rate).is_ok() => Some(rate),
+            Some(_) => return Err(foreign(format!("`{RATE}` is no learning rate"))),
+        };
+        Ok(Words {
+            optimiser: word(OPTIMISER)?.to_string(),
+            steps: number(STEPS)?,
+            seed: number(SEED)?,
+            passes: number(PASSES)?,
+            rate,
+        })
+    }
+}

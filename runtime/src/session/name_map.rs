@@ -1,0 +1,247 @@
+//! Parameters from the files of other programs, whose names and layouts differ.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::checkpoint::mismatch;
+use super::params::{closest, named};
+use super::{Network, Session, is_own};
+use crate::ir::ParamSlot;
+use crate::safetensors::{CheckpointError, Entry, File};
+
+/// Which tensor of a file becomes which parameter or running statistic of a network, for [`Session::load_mapped`].
+///
+/// What is not mentioned goes by its own name. A state dict of PyTorch, saved with `safetensors.torch.save_file`, stores the
+/// weight of `Linear` as `[out, in]`, the transpose of a `Dense` weight, and names the parts of a batch norm differently:
+///
+/// ```
+/// # use gradloom_runtime::session::NameMap;
+/// let names = NameMap::new()
+///     .transposed("0.weight", "dense1.weight")
+///     .renamed("1.weight", "batch_norm1.gamma")
+///     .renamed("1.bias", "batch_norm1.beta")
+///     .renamed("1.running_mean", "batch_norm1.running_mean")
+///     .renamed("1.running_var", "batch_norm1.running_var")
+///     .ignored("*.num_batches_tracked")
+///     .transposed("3.weight", "dense2.weight")
+///     .renamed("3.bias", "dense2.bias");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct NameMap {
+    rules: Vec<Rule>,
+    ignored: Vec<String>,
+    kept: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    from: String,
+    to: String,
+    transposed: bool,
+}
+
+impl NameMap {
+    /// Every tensor goes by its own name.
+    pub fn new() -> NameMap {
+        NameMap::default()
+    }
+
+    /// The tensor `from` of the file becomes the parameter `to`.
+    pub fn renamed(self, from: impl Into<String>, to: impl Into<String>) -> NameMap {
+        self.rule(from.into(), to.into(), false)
+    }
+
+    /// The transpose of the tensor `from` of the file, a matrix, becomes the parameter `to`.
+    pub fn transposed(self, from: impl Into<String>, to: impl Into<String>) -> NameMap {
+        self.rule(from.into(), to.into(), true)
+    }
+
+    /// The network has no use for this tensor of the file. `*` stands for any letters: `*.num_batches_tracked`.
+    pub fn ignored(mut self, tensor: impl Into<String>) -> NameMap {
+        self.ignored.push(tensor.into());
+        self
+    }
+
+    /// This parameter of the network stays as it is. `*` stands for any letters: `dense3.*`.
+    pub fn kept(mut self, param: impl Into<String>) -> NameMap {
+        self.kept.push(param.into());
+        self
+    }
+
+    fn rule(mut self, from: String, to: String, transposed: bool) -> NameMap {
+        self.rules.push(Rule { from, to, transposed });
+        self
+    }
+}
+
+impl<N: Network> Session<N> {
+    /// Takes parameters and running statistics from a file: a checkpoint, with whatever optimiser it was trained, or any other
+    /// safetensors file with the names of this network. As [`Session::load_mapped`] with an empty map.
+    ///
+    /// # Errors
+    /// As for [`Session::load_mapped`].
+    pub fn load_params(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        self.load_mapped(path, &NameMap::new())
+    }
+
+    /// Takes parameters and running statistics from a safetensors file of any program. The optimiser's state, the step count
+    /// and the learning rate stay as they are.
+    ///
+    /// Elements of `F32`, `F16` and `BF16` are taken over exactly, those of `F64` rounded to the nearest `f32`. Every parameter
+    /// and every tensor of the file has to be accounted for, by the map or by a name that both have; the optimiser's state
+    /// in a checkpoint need not be.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is damaged, names that the file or the network does not have, shapes that differ,
+    /// elements that are no floats; the message names the tensors. The session is then as it was before.
+    pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
+        let path = path.as_ref();
+        let mut file = File::open(path)?;
+        let own = named(&self.train.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
+        let matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
+        mismatch::<N>(path, matching.mistakes)?;
+
+        let mut params = self.copy(path)?;
+        for (slot, tensor, transposed) in matching.pairs {
+            let (index, slot) = own[slot];
+            let param = &mut params[self.train.params[index]..][..slot.len()];
+            match transposed {
+                false => file.read(&tensor, param)?,
+                true => {
+                    let mut stored = param.to_vec();
+                    file.read(&tensor, &mut stored)?;
+                    let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+                    for (at, float) in param.iter_mut().enumerate() {
+                        *float = stored[at % rows * columns + at / rows];
+                    }
+                }
+            }
+        }
+        self.params.floats_mut().copy_from_slice(&params);
+        Ok(())
+    }
+}
+
+/// Parameters and the tensors that become theirs.
+struct Matching {
+    /// The index of a slot, its tensor, and whether that is transposed.
+    pairs: Vec<(usize, Entry, bool)>,
+    /// What does not fit, in words.
+    mistakes: Vec<String>,
+}
+
+impl Matching {
+    fn new(slots: &[&ParamSlot], file: &File, names: &NameMap) -> Matching {
+        let mut matching = Matching { pairs: Vec::new(), mistakes: Vec::new() };
+        let tensors: HashMap<&str, &Entry> = file.header.tensors.iter().map(|entry| (&*entry.name, entry)).collect();
+        let params: HashMap<&str, usize> = slots.iter().enumerate().map(|(at, slot)| (&*slot.name, at)).collect();
+        let is_kept = |name: &str| names.kept.iter().any(|pattern| matches(pattern, name));
+        // Parameters and tensors that are spoken for.
+        let (mut filled, mut used) = (HashSet::new(), HashSet::new());
+
+        for pattern in names.kept.iter().filter(|pattern| !params.keys().any(|name| matches(pattern, name))) {
+            matching.mistakes.push(format!("no parameter is `{pattern}`, which the map keeps"));
+        }
+        for Rule { from, to, transposed } in &names.rules {
+            let (tensor, slot) = (tensors.get(&**from), params.get(&**to));
+            used.insert(&**from);
+            if tensor.is_none() {
+                matching.unknown(&format!("no tensor `{from}` in the file"), from, tensors.keys().copied());
+            }
+            if slot.is_none() {
+                matching.unknown(&format!("no parameter `{to}`"), to, params.keys().copied());
+            }
+            if !filled.insert(&**to) {
+                matching.mistakes.push(format!("the map names `{to}` twice"));
+            }
+            if let (Some(tensor), Some(&slot)) = (tensor, slot) {
+                matching.pair(slots, slot, tensor, *transposed);
+            }
+        }
+        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| !filled.contains(&*slot.name)) {
+            used.insert(&slot.name);
+            match tensors.get(&*slot.name) {
+                _ if is_kept(&slot.name) => {}
+                Some(tensor) => matching.pair(slots, at, tensor, false),
+                None => matching.mistakes.push(format!("nothing becomes `{}`", slot.name)),
+            }
+        }
+        for tensor in &file.header.tensors {
+            // `dense1.weight.m` is the optimiser's.
+            let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| params.contains_key(param));
+            let is_ignored = names.ignored.iter().any(|pattern| matches(pattern, &tensor.name));
+            let is_settled = used.contains(&*tensor.name) || is_ignored || (is_state && file.is_sealed());
+            if !is_settled {
+                matching.mistakes.push(format!("nothing is made of `{}`", tensor.name));
+            }
+        }
+        matching
+    }
+
+    fn pair(&mut self, slots: &[&ParamSlot], at: usize, tensor: &Entry, transposed: bool) {
+        let ParamSlot { name, shape, .. } = slots[at];
+        let turned: Vec<usize> = tensor.shape.iter().rev().copied().collect();
+        let found = format!("`{}` is {:?}", tensor.name, tensor.shape);
+        if !tensor.element.is_float() {
+            self.mistakes.push(format!("`{}` is of {}, which is no float", tensor.name, tensor.element));
+        } else if transposed && tensor.shape.len() != 2 {
+            self.mistakes.push(format!("{found}, which is no matrix to be transposed"));
+        } else if *shape == if transposed { turned.clone() } else { tensor.shape.clone() } {
+            self.pairs.push((at, tensor.clone(), transposed));
+        } else {
+            let of = if transposed { "the transpose of " } else { "" };
+            let hint = if !transposed && turned == *shape { "; its transpose would fit" } else { "" };
+            self.mistakes.push(format!("`{name}` is {shape:?}, and {of}{found}{hint}"));
+        }
+    }
+
+    fn unknown<'n>(&mut self, what: &str, name: &str, known: impl Iterator<Item = &'n str>) {
+        // Sorted, so that of two names as close the same is suggested every time.
+        let mut known: Vec<&str> = known.collect();
+        known.sort_unstable();
+        let hint = closest(name, known.into_iter()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        self.mistakes.push(format!("{what}{hint}"));
+    }
+}
+
+/// Whether a name is what a pattern says, in which `*` stands for any letters, also for none.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (first, rest) = match pattern.split_once('*') {
+        None => return pattern == name,
+        Some(parts) => parts,
+    };
+    let Some(mut name) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or("");
+    for part in parts {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_star_stands_for_any_letters() {
+        let fits = [
+            ("", ""),
+            ("a", "a"),
+            ("*", ""),
+            ("*", "a.b"),
+            ("a*", "a"),
+            ("*a", "ba"),
+            ("a*c", "abc"),
+            ("a*b*c", "abbc"),
+            ("**", "x"),
+        ];
+        assert!(fits.iter().all(|(pattern, name)| matches(pattern, name)));
+        let misfits =
+            [("", "a"), ("a", ""), ("a*", "ba"), ("*a", "ab"), ("a*a", "a"), ("a*b*c", "acb"), ("a*bb*c", "abc")];
+        assert!(!misfits.iter().any(|(pattern, name)| matches(pattern, name)));
+    }
+}
