@@ -378,10 +378,13 @@ fn a_history_is_a_table_for_people_and_csv_for_programs() {
     assert_snapshot!(csv.lines().last().expect("an epoch was begun"), @"2,1,4,6,,,0");
 }
 
-/// Runs one test of this file in a process of its own.
+/// Runs one test of this file in a process of its own. Where tests run in the background SIGINT may be ignored, which a child
+/// would inherit.
 fn child(test: &str, mode: &str) -> Output {
     let this = std::env::current_exe().expect("a test knows its binary");
-    let output = Command::new(this).args([test, "--exact", "--nocapture"]).env(CHILD, mode).output();
+    let mut command = Command::new("env");
+    command.args(cfg!(target_os = "linux").then_some("--default-signal=INT"));
+    let output = command.arg(this).args([test, "--exact", "--nocapture"]).env(CHILD, mode).output();
     output.expect("the binary runs")
 }
 

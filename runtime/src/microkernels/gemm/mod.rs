@@ -151,7 +151,7 @@ pub unsafe fn pack_b(isa: Isa, n: usize, k: usize, b: Operand, packed: *mut f32)
     unsafe { pack_columns(isa, n, k, 0..n, b, packed) }
 }
 
-/// As [`pack_b`], only some of the columns: from a multiple of [`MAX_PANEL`] to another, or to `n`. Several threads may
+/// As [`pack_b`], only some of the columns: from a multiple of 32, the widest panel, to another, or to `n`. Several threads may
 /// pack different columns at once.
 ///
 /// # Safety
