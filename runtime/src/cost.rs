@@ -1,6 +1,6 @@
 //! What a kernel has to do at least: floating-point operations, and bytes that pass between it and memory.
 //!
-//! In: a kernel and its graph. Out: counts that grow with the batch, of floating-point operations as [`flops`](crate::flops)
+//! In: a kernel and its graph. Out: counts that grow with the batch, of floating-point operations as [`flops`](mod@crate::flops)
 //! counts them. A value that is read or written counts once a kernel, 4 bytes an element: what is read again while it is
 //! in a cache, scratch and partial results are left out. So these are lower bounds, to hold measured times against.
 

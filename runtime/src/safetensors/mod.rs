@@ -1,7 +1,7 @@
 //! Files of named tensors in the safetensors format: 8 bytes with the length of a header in JSON, the header, the elements.
 //!
 //! In: a path. Out: a [`Header`], checked against the length of the file, and the elements of the tensors that are asked for;
-//! the other way round, [`write`] leaves the whole file or what was there before. Files written here carry checksums of
+//! the other way round, [`write()`] leaves the whole file or what was there before. Files written here carry checksums of
 //! header and tensors, in words of the header that other readers pass over; they are checked wherever they are found.
 //! Nothing is allocated that the file is not long enough for. Absent on purpose: what the tensors mean.
 //!
@@ -100,7 +100,7 @@ impl File {
         Ok(File { header, path: path.to_path_buf(), file, data, sealed })
     }
 
-    /// Whether the file was written by [`write`].
+    /// Whether the file was written by [`write()`].
     pub fn is_sealed(&self) -> bool {
         self.sealed
     }
