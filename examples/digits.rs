@@ -8,11 +8,12 @@
 //! test images that the network reads correctly. Ctrl-C ends the training early, and the test follows. `data/README.md` says
 //! where the images come from.
 
+mod data;
+
 use std::error::Error;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array1, Array2, Ix1, Ix2};
-use gradloom::{AdamW, Dataset, Schedule, network};
+use gradloom::{AdamW, Schedule, network};
 
 network! {
     /// 64 pixels -> 10 digits. The layers before a batch norm need no bias: it would be subtracted again.
@@ -30,11 +31,8 @@ const EPOCHS: usize = 20;
 const RATE: f64 = 5e-3;
 const DECAY: f64 = 1.0;
 
-/// Images and their labels.
-type Digit = Dataset<u8, Ix2, Ix1>;
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut train, test) = load(include_str!("data/digits.csv"))?.seed(1).split(0.2)?;
+    let (mut train, test) = data::digits()?.seed(1).split(0.2)?;
 
     let start = Instant::now();
     let steps = EPOCHS * train.len().div_ceil(BATCH);
@@ -52,18 +50,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     let result = net.evaluate(test.inputs(), test.targets())?;
     println!("test accuracy: {:.3}", result.accuracy);
     Ok(())
-}
-
-/// One image a line: 64 pixels from 0 to 16, then the label.
-fn load(csv: &str) -> Result<Digit, Box<dyn Error>> {
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for line in csv.lines() {
-        let (image, label) = line.rsplit_once(',').ok_or("a line of the data has no label")?;
-        for pixel in image.split(',') {
-            pixels.push(pixel.parse::<f32>()? / 16.0);
-        }
-        labels.push(label.parse()?);
-    }
-    let images = Array2::from_shape_vec((labels.len(), 64), pixels)?;
-    Ok(Dataset::new(images, Array1::from_vec(labels))?)
 }
