@@ -11,8 +11,8 @@ pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, O
 pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
-    Error, Gradients, KernelProfile, LayerProfile, NameMap, Network, Predictor, PredictorBuilder, Profile, Session,
-    Trainer, Work,
+    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Network, Predictor,
+    PredictorBuilder, Profile, Session, Trainer, Work,
 };
 pub use ndarray;
 

@@ -13,19 +13,63 @@ use crate::types::{DType, Shape};
 
 /// Adds the gradients of the loss by the parameters of these indices; zeros where the loss does not depend on one.
 pub fn differentiate(graph: &Graph, wanted: &[usize]) -> Graph {
+    differentiate_at(graph, wanted, &[]).0
+}
+
+/// The same, and the gradients by these nodes; none for a node on no way from a wanted parameter to the loss.
+pub fn differentiate_at(graph: &Graph, wanted: &[usize], nodes: &[NodeId]) -> (Graph, Vec<Option<NodeId>>) {
     let loss = graph.output(&Role::Loss).expect("only a graph with a loss is differentiated");
     let needed = depends_on(graph, wanted);
     let mut b = Builder::new(graph.clone());
-    let mut cotangents: Vec<Option<NodeId>> = vec![None; graph.nodes.len()];
     b.enter(graph[loss].layer.clone());
-    cotangents[loss.index()] = Some(b.constant(1.0, &Shape::scalar()));
+    let seed = b.constant(1.0, &Shape::scalar());
+    let cotangents = sweep(&mut b, loss, seed, &needed);
+    gradients(&mut b, graph, wanted, &cotangents);
+    let at = nodes.iter().map(|node| cotangents[node.index()].filter(|_| needed[node.index()]));
+    (b.finish(), at.collect())
+}
 
-    for id in graph.ids().rev() {
-        let node = &graph[id];
+/// The derivative of every element of `y` by the element of `x` that it is made from; `None` if `y` is `x`, or is made by
+/// anything but operations on single elements. Zero where nothing flows back.
+pub fn slope(b: &mut Builder, x: NodeId, y: NodeId) -> Option<NodeId> {
+    let between = between(b.graph(), x, y);
+    let maps = |(&inside, id): (&bool, NodeId)| !inside || id == x || b.graph()[id].op.is_map();
+    if x == y || !between[y.index()] || !between.iter().zip(b.graph().ids()).all(maps) {
+        return None;
+    }
+    let smooth = |id: NodeId| b.graph()[id].ty.dtype == DType::F32 && b.graph()[id].op != Op::Detach;
+    let needed: Vec<bool> = between.iter().zip(b.graph().ids()).map(|(&inside, id)| inside && smooth(id)).collect();
+    let seed = b.constant_like(1.0, y);
+    let cotangents = sweep(b, y, seed, &needed);
+    Some(cotangents[x.index()].unwrap_or_else(|| b.constant_like(0.0, x)))
+}
+
+/// For every node up to `y`, whether it lies on a way from `x` to `y`.
+fn between(graph: &Graph, x: NodeId, y: NodeId) -> Vec<bool> {
+    let mut depends = vec![false; y.index() + 1];
+    for id in (0..=y.0).map(NodeId) {
+        depends[id.index()] = id == x || graph[id].operands.iter().any(|operand| depends[operand.index()]);
+    }
+    let mut live = vec![false; y.index() + 1];
+    live[y.index()] = true;
+    for id in (0..=y.0).map(NodeId).rev().filter(|&id| id != x) {
+        if live[id.index()] {
+            graph[id].operands.iter().for_each(|operand| live[operand.index()] = true);
+        }
+    }
+    depends.iter().zip(live).map(|(&depends, live)| depends && live).collect()
+}
+
+/// From the cotangent of `last`, those of all nodes before it through which it is needed.
+fn sweep(b: &mut Builder, last: NodeId, seed: NodeId, needed: &[bool]) -> Vec<Option<NodeId>> {
+    let mut cotangents: Vec<Option<NodeId>> = vec![None; needed.len()];
+    cotangents[last.index()] = Some(seed);
+    for id in (0..=last.0).map(NodeId).rev() {
         let Some(dy) = cotangents[id.index()].filter(|_| needed[id.index()]) else { continue };
-        b.enter(node.layer.clone());
-        let at = At { op: node.op.clone(), x: node.operands.clone(), y: id, dy };
-        for (&x, dx) in node.operands.iter().zip((node.op.def().vjp)(&mut b, &at)) {
+        let node = b.graph()[id].clone();
+        b.enter(node.layer);
+        let at = At { op: node.op, x: node.operands, y: id, dy };
+        for (&x, dx) in at.x.iter().zip((at.op.def().vjp)(b, &at)) {
             let Some(dx) = dx.filter(|_| needed[x.index()]) else { continue };
             cotangents[x.index()] = Some(match cotangents[x.index()] {
                 None => dx,
@@ -33,8 +77,7 @@ pub fn differentiate(graph: &Graph, wanted: &[usize]) -> Graph {
             });
         }
     }
-    gradients(&mut b, graph, wanted, &cotangents);
-    b.finish()
+    cotangents
 }
 
 /// Names the gradients as outputs. A parameter may be read by several nodes; their cotangents add up.

@@ -3,13 +3,14 @@
 //! In: a definition and what to compile it for. Out: a [`Program`] that a session runs. The stages follow one another in
 //! `graph_for` and [`Program::new`], top to bottom, checked in between in debug builds.
 
-use crate::autodiff::differentiate;
+use crate::autodiff::{differentiate, differentiate_at};
+use crate::diagnose::{Measure, diagnose};
 use crate::error::BuildError;
 use crate::fuse::{Fused, fuse};
-use crate::ir::{Graph, Role, Slots, verify};
+use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
-use crate::lower::{check, lower, trainable};
+use crate::lower::{check, lower, lower_with_probes, trainable};
 use crate::memory::Memory;
 use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
@@ -164,6 +165,7 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
         Role::Loss => !matches!(purpose, Purpose::Predict),
         Role::Metric(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Evaluate),
         Role::Update(_) | Role::Gradient(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_)),
+        Role::Probe(_) => false,
     });
     if matches!(purpose, Purpose::Predict) {
         graph.slots.inputs.retain(|slot| !slot.target);
@@ -188,6 +190,46 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
         Purpose::Update(how) => checked(update(&joint, how)),
         _ => joint,
     })
+}
+
+/// The graph that measures a training step, and what it measures.
+pub fn diagnosed(
+    definition: &'static Definition<'static>,
+    how: &Optimisation,
+) -> Result<(Graph, Vec<Measure>), BuildError> {
+    let (graph, mut layers) = lower_with_probes(definition)?;
+    let mut graph = checked(stabilise(&checked(graph)));
+    graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
+    for (index, layer) in layers.iter_mut().enumerate() {
+        let probe = |end| graph.output(&Role::Probe(2 * index + end)).expect("every layer has two probes");
+        (layer.x, layer.y) = (probe(0), probe(1));
+    }
+    graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
+    let results: Vec<NodeId> = layers.iter().map(|layer| layer.y).collect();
+    let (joint, signals) = differentiate_at(&graph, &how.trained(&graph)?, &results);
+    let joint = checked(joint);
+    let gradients = joint.outputs.iter().filter_map(|output| match output.role {
+        Role::Gradient(param) => Some((param, output.node)),
+        _ => None,
+    });
+    let gradients: Vec<(usize, NodeId)> = gradients.collect();
+    let (graph, measures) = diagnose(&checked(attach(&joint, how)), &layers, &signals, &gradients);
+    Ok((checked(simplify(&checked(graph))), measures))
+}
+
+/// The graph whose outputs are the running statistics as they would be after all rows as one batch, and whose slots they are.
+pub fn calibrated(definition: &'static Definition<'static>) -> Result<(Graph, Vec<usize>), BuildError> {
+    let mut graph = forward(definition, Mode::Calibrate)?;
+    graph.slots.inputs.retain(|slot| !slot.target);
+    let updates = graph.outputs.iter().filter_map(|output| match output.role {
+        Role::Update(param) => Some((param, output.node)),
+        _ => None,
+    });
+    let (statistics, nodes): (Vec<usize>, Vec<_>) = updates.unzip();
+    graph.outputs =
+        nodes.into_iter().enumerate().map(|(index, node)| Output { role: Role::Output(index), node }).collect();
+    graph.slots.outputs = vec!["statistic"; statistics.len()];
+    Ok((checked(simplify(&checked(graph))), statistics))
 }
 
 /// The graph that is compiled for a purpose.

@@ -55,6 +55,8 @@ pub struct Step<'a> {
     pub text: &'a str,
     /// The shape after it.
     pub shape: Shape,
+    /// Where it is declared.
+    pub at: At,
 }
 
 /// What a step does.
@@ -244,7 +246,7 @@ impl<'a> Context<'a> {
             Kind::Repeat { count, body } => self.repeat(*count, body, &path, x)?,
             Kind::Broken => return None,
         };
-        Some(Step { action, path: Rc::from(path), named: stage.named, text: stage.text, shape })
+        Some(Step { action, path: Rc::from(path), named: stage.named, text: stage.text, shape, at: stage.at })
     }
 
     fn layer(
@@ -353,6 +355,7 @@ impl<'a> Context<'a> {
         path: &str,
         x: &TensorType,
     ) -> Option<(Action<'a>, Shape)> {
+        let at = count.at;
         let count = match size(&count) {
             Ok(count) => count?,
             Err(message) => {
@@ -372,6 +375,7 @@ impl<'a> Context<'a> {
                 named: false,
                 text: "",
                 shape: x.shape.clone(),
+                at,
             };
             copies.push(step);
         }

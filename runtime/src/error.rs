@@ -132,6 +132,12 @@ pub enum RunError {
     /// An update before any gradient was accumulated.
     #[error("no gradients were accumulated since the last update; call `accumulate` first")]
     NothingAccumulated,
+    /// A running statistic that would not be finite; nothing was changed.
+    #[error("`{name}` of these rows is not finite; the statistics are as before")]
+    Statistic {
+        /// The statistic.
+        name: String,
+    },
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Name {

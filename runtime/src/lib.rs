@@ -15,6 +15,7 @@ pub mod autodiff;
 pub mod interp;
 pub mod schedule;
 pub mod optim;
+pub mod diagnose;
 pub mod simplify;
 pub mod accumulate;
 pub mod flops;

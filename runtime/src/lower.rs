@@ -11,7 +11,7 @@ use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Slots};
-use crate::layers::{Arg, Mode, Scope};
+use crate::layers::{Arg, LayerDef, Mode, Scope};
 use crate::network::{Act, BinaryOp, Definition, Expr, Port};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
@@ -29,15 +29,43 @@ pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'sta
 
 /// Lowers a network.
 pub fn lower(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
+    Ok(lowered(definition, mode)?.b.finish())
+}
+
+/// Lowers a network for training, with what goes into and comes out of every layer among its results: of the layer of index
+/// `i`, those with the roles `Probe(2 i)` and `Probe(2 i + 1)`.
+pub fn lower_with_probes(definition: &'static Definition<'static>) -> Result<(Graph, Vec<Probed>), BuildError> {
+    let Lowering { mut b, layers, .. } = lowered(definition, Mode::Train)?;
+    for (index, layer) in layers.iter().enumerate() {
+        let ends = [(2 * index, layer.x), (2 * index + 1, layer.y)];
+        b.graph_mut().outputs.extend(ends.map(|(end, node)| Output { role: Role::Probe(end), node }));
+    }
+    Ok((b.finish(), layers))
+}
+
+/// A layer or function, between what goes in and what comes out.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// The path.
+    pub path: Rc<str>,
+    /// The layer and its arguments; none for a function of the user's own.
+    pub layer: Option<(&'static LayerDef, Vec<Arg>)>,
+    /// What goes in.
+    pub x: NodeId,
+    /// What comes out.
+    pub y: NodeId,
+}
+
+fn lowered(definition: &'static Definition<'static>, mode: Mode) -> Result<Lowering, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let mut lowering = Lowering { definition, b, mode, values: HashMap::new() };
+    let mut lowering = Lowering { definition, b, mode, values: HashMap::new(), layers: Vec::new() };
     lowering.slots();
     let input = lowering.values[definition.inputs[0].name];
     let result = lowering.steps(&network.body, input);
     lowering.outputs(result);
     lowering.expressions();
-    Ok(lowering.b.finish())
+    Ok(lowering)
 }
 
 struct Lowering {
@@ -46,6 +74,8 @@ struct Lowering {
     mode: Mode,
     /// Ports, named values and parameters by path.
     values: HashMap<Rc<str>, NodeId>,
+    /// Every layer so far.
+    layers: Vec<Probed>,
 }
 
 /// What the names in an expression stand for: those of a function of the user's own, or those of the network.
@@ -108,6 +138,12 @@ impl Lowering {
                 self.b.add(long, short)
             }
         };
+        let layer = match &step.action {
+            Action::Layer(layer, args, _) => Some(Some((*layer, args.clone()))),
+            Action::Act(..) => Some(None),
+            Action::Sequence(_) | Action::Residual(..) => None,
+        };
+        self.layers.extend(layer.map(|layer| Probed { path: Rc::clone(&step.path), layer, x, y }));
         debug_assert_eq!(self.b.shape(y), step.shape, "`{}` keeps its shape rule", step.text);
         if step.named {
             self.values.insert(Rc::clone(&step.path), y);

@@ -1,5 +1,6 @@
 //! The IR that the README shows is the IR that the compiler prints.
 
+use gradloom::ndarray::{Array1, Array2};
 use gradloom::{Adam, Stage, network};
 
 network! {
@@ -15,7 +16,7 @@ network! {
 /// The text block behind a marker.
 fn shown(marker: &str) -> String {
     let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once(&format!("<!-- ir: {marker} -->\n```text\n")).expect("the README has the marker");
+    let (_, rest) = readme.split_once(&format!("<!-- {marker} -->\n```text\n")).expect("the README has the marker");
     let (text, _) = rest.split_once("```").expect("a text block ends");
     text.to_string()
 }
@@ -24,16 +25,30 @@ fn shown(marker: &str) -> String {
 fn the_readme_shows_the_fused_kernels_as_they_are() {
     let text = Iris::trainer(Adam::new(1e-2)).ir(Stage::Fused);
     let end = text.find("check that").expect("a training step checks its loss");
-    assert_eq!(shown("fused"), text[..end], "copy the text on the right into the README");
+    assert_eq!(shown("ir: fused"), text[..end], "copy the text on the right into the README");
 }
 
 #[test]
 fn the_readme_shows_inference_as_it_is() {
-    assert_eq!(shown("inference"), Iris::predictor().ir(Stage::Fused), "copy the text on the right into the README");
+    assert_eq!(
+        shown("ir: inference"),
+        Iris::predictor().ir(Stage::Fused),
+        "copy the text on the right into the README"
+    );
 }
 
 #[test]
 fn the_readme_shows_the_table_as_it_is() {
     let text = Iris::trainer(Adam::new(1e-2)).to_string();
-    assert_eq!(shown("table"), text, "copy the text on the right into the README");
+    assert_eq!(shown("ir: table"), text, "copy the text on the right into the README");
+}
+
+#[test]
+fn the_readme_shows_diagnostics_as_they_are() {
+    let kinds = Array1::from_shape_fn(30, |i| (i % 3) as u8);
+    let flowers =
+        Array2::from_shape_fn((30, 4), |(i, j)| ((i % 3 + j) % 4) as f32 + ((7 * i + 3 * j) % 5) as f32 / 10.0);
+    let mut net = Iris::trainer(Adam::new(1e-2)).max_batch(32).seed(1).build().expect("it builds");
+    let text = net.diagnose(flowers.view(), kinds.view()).expect("the batch fits").to_string();
+    assert_eq!(shown("diagnostics"), text, "copy the text on the right into the README");
 }

@@ -1,6 +1,6 @@
 //! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
-//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same. A loss
-//! or metric that is a parameter becomes a copy of it, because a step overwrites the parameter.
+//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same. A loss,
+//! metric or probe that is a parameter becomes a copy of it, because a step overwrites the parameter.
 
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
@@ -19,7 +19,7 @@ fn copy_parameters(graph: Graph) -> Graph {
     let copied: Vec<bool> = graph
         .outputs
         .iter()
-        .map(|output| matches!(output.role, Role::Loss | Role::Metric(_)) && is_param(output))
+        .map(|output| matches!(output.role, Role::Loss | Role::Metric(_) | Role::Probe(_)) && is_param(output))
         .collect();
     let mut b = Builder::new(graph);
     for (index, _) in copied.into_iter().enumerate().filter(|(_, copied)| *copied) {

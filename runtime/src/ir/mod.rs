@@ -241,6 +241,8 @@ pub enum Role {
     Gradient(usize),
     /// The next value of the parameter, statistic or state of this index.
     Update(usize),
+    /// What diagnostics look at, or the number of this index that they make of it.
+    Probe(usize),
 }
 
 /// A result of the graph.

@@ -39,6 +39,7 @@ impl Graph {
             Role::Output(index) => format!("output {} =", self.slots.outputs[index]),
             Role::Gradient(index) => format!("d {} =", self.slots.params[index].name),
             Role::Update(index) => format!("{} <-", self.slots.params[index].name),
+            Role::Probe(index) => format!("probe {index} ="),
         }
     }
 }

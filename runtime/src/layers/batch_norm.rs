@@ -54,7 +54,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
         ]
     },
     lower: |scope, x| match scope.mode {
-        Mode::Train => train(scope, x),
+        Mode::Train | Mode::Calibrate => train(scope, x),
         Mode::Infer => infer(scope, x),
     },
     least_rows: 2,
@@ -90,7 +90,7 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let correction = b.spread(correction, &kept);
     let unbiased = b.mul(variance, correction);
     let every = int(scope.args, 2) as u64;
-    let due = (every > 1).then(|| scope.due(every));
+    let due = (every > 1 && scope.mode == Mode::Train).then(|| scope.due(every));
     update(scope, "running_mean", mean, due);
     update(scope, "running_var", unbiased, due);
     y
@@ -98,6 +98,10 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
 
 /// `running = momentum running + (1 - momentum) batch`, where only some steps are due if this one is.
 fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>) {
+    if scope.mode == Mode::Calibrate {
+        scope.update(name, batch);
+        return;
+    }
     let momentum = float(scope.args, 0);
     let running = scope.param(name);
     let b = &mut *scope.b;

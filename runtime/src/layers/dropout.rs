@@ -28,7 +28,7 @@ pub const DROPOUT: LayerDef = LayerDef {
     params: |_, _, _| Vec::new(),
     lower: |scope, x| {
         let p = float(scope.args, 0);
-        if scope.mode == Mode::Infer || p == 0.0 {
+        if scope.mode != Mode::Train || p == 0.0 {
             return x;
         }
         let shape = scope.b.shape(x);

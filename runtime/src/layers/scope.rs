@@ -11,6 +11,8 @@ pub enum Mode {
     Train,
     /// Running statistics; outputs, and loss and metrics if there are targets.
     Infer,
+    /// Statistics of the batch, which become the running ones as they are; everything else as in inference.
+    Calibrate,
 }
 
 /// What a layer sees while it adds its operations.

@@ -8,6 +8,7 @@
 mod accumulation;
 mod buffer;
 mod checkpoint;
+mod diagnostics;
 mod display;
 mod feed;
 mod gradcheck;
@@ -17,6 +18,7 @@ mod params;
 mod pieces;
 mod predictor;
 mod profile;
+mod recalibrate;
 mod snapshot;
 mod trainer;
 
@@ -26,7 +28,8 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use crate::compile::{Program, Purpose};
+use crate::compile::{Program, Purpose, diagnosed};
+use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
@@ -44,6 +47,7 @@ use feed::Feed;
 use outputs::{Inference, Outputs};
 use pieces::Pieces;
 
+pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use gradcheck::gradcheck;
 pub use name_map::NameMap;
 pub use params::Gradients;
@@ -100,6 +104,11 @@ pub struct Session<N> {
     evaluate: Option<Program>,
     predict: Option<(Arc<Program>, Outputs)>,
     pieces: Option<Pieces>,
+    /// The programs, and the slots of the statistics that they give.
+    recalibrate: Option<(Pieces, Vec<usize>)>,
+    diagnose: Option<Program>,
+    /// What the results of `diagnose` are.
+    measures: Vec<Measure>,
     params: Buffer,
     arena: Buffer,
     scalars: Vec<Word>,
@@ -147,6 +156,9 @@ impl<N: Network> Session<N> {
             needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
             pieces: None,
             pool,
+            recalibrate: None,
+            diagnose: None,
+            measures: Vec::new(),
             network: PhantomData,
         })
     }
@@ -322,6 +334,12 @@ impl<N: Network> Session<N> {
             Kind::Evaluate if self.evaluate.is_none() => {
                 self.evaluate = Some(program::<N>(Purpose::Evaluate, self.max_batch, &mut self.arena, &mut self.pool)?);
             }
+            Kind::Diagnose if self.diagnose.is_none() => {
+                let (graph, measures) = diagnosed(N::DEFINITION, &self.how)?;
+                let program = Program::of_graph_for(&graph, self.max_batch, threads(&self.pool))?;
+                self.diagnose = Some(with_room(program, self.max_batch, &mut self.arena, &mut self.pool)?);
+                self.measures = measures;
+            }
             _ => {}
         }
         Ok(())
@@ -348,6 +366,7 @@ impl<N: Network> Session<N> {
             }),
             Kind::Gradients => self.gradients.as_ref(),
             Kind::Evaluate => self.evaluate.as_ref(),
+            Kind::Diagnose => self.diagnose.as_ref(),
         };
         let program = program.expect("a program is compiled before it runs");
         let arena = self.arena.floats_mut();
@@ -378,6 +397,7 @@ enum Kind {
     Gradients,
     Accumulate,
     Evaluate,
+    Diagnose,
 }
 
 /// Why a call failed: the program could not be compiled, the run was refused, or a file could not be used.
@@ -424,7 +444,16 @@ fn program<N: Network>(
     arena: &mut Buffer,
     pool: &mut Option<Pool>,
 ) -> Result<Program, BuildError> {
-    let program = Program::for_threads(N::DEFINITION, purpose, max_batch, threads(pool))?;
+    with_room(Program::for_threads(N::DEFINITION, purpose, max_batch, threads(pool))?, max_batch, arena, pool)
+}
+
+/// The program, after room has been made for it in the arena.
+fn with_room(
+    program: Program,
+    max_batch: usize,
+    arena: &mut Buffer,
+    pool: &mut Option<Pool>,
+) -> Result<Program, BuildError> {
     pool.iter_mut().for_each(|pool| program.code.reserve(pool));
     if program.arena > arena.len() {
         *arena = Buffer::scratch(program.arena).ok_or(BuildError::NoMemory { max_batch })?;

@@ -10,7 +10,6 @@ use crate::compile::{Program, Purpose, simplified};
 use crate::error::BuildError;
 use crate::ir::{Graph, Role};
 use crate::memory::{Input, Memory, Params};
-use crate::network::Definition;
 use crate::plan::Place;
 use crate::simplify::simplify;
 use crate::tensor::Tensor;
@@ -24,8 +23,9 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    fn new(definition: &'static Definition<'static>, max_batch: usize, threads: usize) -> Result<Pieces, BuildError> {
-        let Parts { levels, finish } = parts(&simplified(definition, Purpose::Evaluate)?);
+    /// Compiles what computes the results of a graph, which are numbers that do not belong to a row.
+    pub(super) fn new(graph: &Graph, max_batch: usize, threads: usize) -> Result<Pieces, BuildError> {
+        let Parts { levels, finish } = parts(graph);
         let compile = |graph: &Graph, max_batch| Program::of_graph_for(&simplify(graph), max_batch, threads);
         let levels = levels.into_iter().map(|level| Ok((compile(&level.graph, max_batch)?, level.totals)));
         Ok(Pieces { levels: levels.collect::<Result<_, BuildError>>()?, finish: compile(&finish, 1)? })
@@ -43,8 +43,20 @@ impl<N: Network> Session<N> {
         // Taken out while it is used, so that the session's memory can be lent to its programs.
         let pieces = match self.pieces.take() {
             Some(pieces) => pieces,
-            None => Pieces::new(N::DEFINITION, self.max_batch, threads(&self.pool))?,
+            None => Pieces::new(&simplified(N::DEFINITION, Purpose::Evaluate)?, self.max_batch, threads(&self.pool))?,
         };
+        let known = self.finish(&pieces, tensors, rows)?;
+        // A network need not have a loss.
+        let number = |role: Role| self.result(&pieces, &known, &role, 1).map_or(f32::NAN, |numbers| numbers[0]);
+        let loss = number(Role::Loss);
+        let metrics: Vec<f32> = (0..self.metrics.len()).map(|index| number(Role::Metric(index))).collect();
+        self.metrics = metrics;
+        self.pieces = Some(pieces);
+        Ok(loss)
+    }
+
+    /// Goes through all rows, as often as that takes, and computes the results.
+    pub(super) fn finish(&mut self, pieces: &Pieces, tensors: &[Tensor<'_>], rows: usize) -> Result<Known, BuildError> {
         if pieces.arena() > self.arena.len() {
             let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
             self.arena = Buffer::scratch(pieces.arena()).ok_or_else(no_memory)?;
@@ -55,16 +67,19 @@ impl<N: Network> Session<N> {
             known.totals.extend(tallies.iter().map(|tally| tally.totals().into_iter().map(|x| x as f32).collect()));
         }
         self.call(&pieces.finish, &known.inputs(), 1);
-        let number = |role: Role| match pieces.finish.result(&role) {
-            Some(place) => self.read(&pieces.finish, place, &known.inputs(), 1)[0],
-            // A network need not have a loss.
-            None => f32::NAN,
-        };
-        let loss = number(Role::Loss);
-        let metrics: Vec<f32> = (0..self.metrics.len()).map(|index| number(Role::Metric(index))).collect();
-        self.metrics = metrics;
-        self.pieces = Some(pieces);
-        Ok(loss)
+        Ok(known)
+    }
+
+    /// The numbers of a result, as many as that, if the graph has it.
+    pub(super) fn result<'a>(
+        &'a self,
+        pieces: &Pieces,
+        known: &'a Known,
+        role: &Role,
+        len: usize,
+    ) -> Option<&'a [f32]> {
+        let place = pieces.finish.result(role)?;
+        Some(self.read(&pieces.finish, place, &known.inputs(), len))
     }
 
     /// Goes through the pieces once.
@@ -120,7 +135,7 @@ impl<N: Network> Session<N> {
 }
 
 /// What is known of all rows, in the order of the further inputs.
-struct Known {
+pub(super) struct Known {
     /// How many there are, and how many lie before the piece.
     batch: [[f32; 1]; 2],
     /// The totals of the levels that are done.

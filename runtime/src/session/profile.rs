@@ -224,7 +224,7 @@ fn passes(graph: &Graph) -> Vec<Pass> {
     let forward = graph.outputs.iter().filter(|output| match output.role {
         Role::Loss | Role::Metric(_) | Role::Output(_) => true,
         Role::Update(param) => graph.slots.params[param].kind == SlotKind::Running,
-        Role::Gradient(_) => false,
+        Role::Gradient(_) | Role::Probe(_) => false,
     });
     let mut passes = vec![Pass::Backward; graph.nodes.len()];
     forward.for_each(|output| passes[output.node.index()] = Pass::Forward);

@@ -1,0 +1,185 @@
+//! What diagnostics measure of a training step, as IR: compiled and fused like the step itself.
+//!
+//! In: the graph of a step, with its gradients, its updates and the values of its layers. Out: a graph whose results are a
+//! handful of sums, and what each of them says of which layer. Nothing is updated. Absent on purpose: the division by the
+//! number of elements, which is done where the sums are read.
+
+use std::rc::Rc;
+
+use crate::autodiff::slope;
+use crate::ir::{Builder, Graph, NodeId, Output, Role};
+use crate::layers::{Arg, LayerDef, float};
+use crate::lower::Probed;
+use crate::scalar::Cmp;
+use crate::types::{Dim, Shape};
+
+/// A sum, and what it says.
+#[derive(Clone, Debug)]
+pub struct Measure {
+    /// The path of the layer.
+    pub layer: Rc<str>,
+    /// What was added up.
+    pub quantity: Quantity,
+    /// Over how many elements.
+    pub count: Dim,
+}
+
+/// What is added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// The magnitudes of the gradient of a parameter.
+    Gradient,
+    /// The magnitudes of the gradient of what a layer gives.
+    Signal,
+    /// The squares of what the step would add to a parameter.
+    Update,
+    /// The squares of a parameter.
+    Parameter,
+    /// The units of an activation whose slope is 0 in every row.
+    Dead,
+    /// The values of an activation where its slope is next to nothing.
+    Saturated,
+    /// The distances of the batch's means from the running ones, in running deviations.
+    MeanDrift,
+    /// The magnitudes of the logarithm of batch variance by running variance.
+    VarianceDrift,
+}
+
+/// Replaces all results by measures: the one of index `i` has the role `Probe(i)`, and the loss is a probe behind the last,
+/// so that all are computed even if it is not finite. `signals` are the gradients of what the layers give, `gradients` those
+/// of the parameters with their indices; the updates are found by their roles.
+pub fn diagnose(
+    graph: &Graph,
+    layers: &[Probed],
+    signals: &[Option<NodeId>],
+    gradients: &[(usize, NodeId)],
+) -> (Graph, Vec<Measure>) {
+    let mut diagnosis = Diagnosis { b: Builder::new(graph.clone()), measures: Vec::new(), sums: Vec::new() };
+    for (layer, signal) in layers.iter().zip(signals) {
+        let owner = |param: usize| graph.slots.params[param].name.rsplit_once('.').map(|(owner, _)| owner);
+        for &(param, gradient) in gradients.iter().filter(|(param, _)| owner(*param) == Some(&*layer.path)) {
+            diagnosis.parameter(graph, &layer.path, param, gradient);
+        }
+        if let Some(signal) = *signal {
+            diagnosis.magnitudes(&layer.path, Quantity::Signal, signal);
+        }
+        diagnosis.activation(layer);
+        if let Some((batch_norm, args)) = layer.layer.as_ref().filter(|(layer, _)| layer.stem == "batch_norm") {
+            let eps = float(args, batch_norm.args.iter().position(|arg| arg.name == "eps").expect("it has one"));
+            diagnosis.drift(&layer.path, layer.x, eps);
+        }
+    }
+    let Diagnosis { b, measures, mut sums } = diagnosis;
+    sums.extend(graph.output(&Role::Loss));
+    let mut graph = b.finish();
+    let probes = sums.into_iter().enumerate().map(|(index, node)| Output { role: Role::Probe(index), node });
+    graph.outputs = probes.collect();
+    (graph, measures)
+}
+
+struct Diagnosis {
+    b: Builder,
+    measures: Vec<Measure>,
+    sums: Vec<NodeId>,
+}
+
+impl Diagnosis {
+    /// Adds up a tensor.
+    fn add(&mut self, layer: &Rc<str>, quantity: Quantity, x: NodeId) {
+        let shape = self.b.shape(x);
+        let axes: Vec<usize> = (0..shape.rank()).collect();
+        let sum = if axes.is_empty() { x } else { self.b.sum(x, &axes) };
+        let count = shape.len().expect("extents were checked when the network was lowered");
+        self.measures.push(Measure { layer: Rc::clone(layer), quantity, count });
+        self.sums.push(sum);
+    }
+
+    fn magnitudes(&mut self, layer: &Rc<str>, quantity: Quantity, x: NodeId) {
+        self.b.enter(Rc::clone(layer));
+        let magnitude = self.b.abs(x);
+        self.add(layer, quantity, magnitude);
+    }
+
+    fn parameter(&mut self, graph: &Graph, layer: &Rc<str>, param: usize, gradient: NodeId) {
+        self.magnitudes(layer, Quantity::Gradient, gradient);
+        let now = self.b.param(param);
+        let next = graph.output(&Role::Update(param)).expect("a parameter with a gradient is updated");
+        let update = self.b.sub(next, now);
+        for (quantity, x) in [(Quantity::Update, update), (Quantity::Parameter, now)] {
+            let square = self.b.mul(x, x);
+            self.add(layer, quantity, square);
+        }
+    }
+
+    fn activation(&mut self, probed: &Probed) {
+        let is_activation = |(layer, _): &(&LayerDef, Vec<Arg>)| layer.function.is_some() || layer.gain.is_some();
+        if !probed.layer.as_ref().is_none_or(is_activation) {
+            return;
+        }
+        let Some(slope) = slope(&mut self.b, probed.x, probed.y) else { return };
+        self.b.enter(Rc::clone(&probed.path));
+        let magnitude = self.b.abs(slope);
+        // Magnitudes that add up to 0 are all 0; NaN is not.
+        let over_rows = self.b.sum(magnitude, &[0]);
+        let zero = self.b.constant_like(0.0, over_rows);
+        let dead = self.b.compare(Cmp::Eq, over_rows, zero);
+        let greatest = probed.layer.as_ref().map_or(1.0, |(layer, _)| greatest_slope(layer.name));
+        let limit = self.b.constant_like(greatest / 100.0, magnitude);
+        let saturated = self.b.compare(Cmp::Lt, magnitude, limit);
+        for (quantity, mask) in [(Quantity::Dead, dead), (Quantity::Saturated, saturated)] {
+            let one = self.b.constant_like(1.0, mask);
+            let number = self.b.keep(mask, one);
+            self.add(&probed.path, quantity, number);
+        }
+    }
+
+    /// How far the statistics of the batch are from the running ones.
+    fn drift(&mut self, layer: &Rc<str>, x: NodeId, eps: f64) {
+        self.b.enter(Rc::clone(layer));
+        let [mean, variance] = ["running_mean", "running_var"].map(|name| {
+            let path = format!("{layer}.{name}");
+            let index = self.b.graph().slots.params.iter().position(|slot| slot.name == path);
+            self.b.param(index.expect("a batch norm has running statistics"))
+        });
+        let b = &mut self.b;
+        let deviation = {
+            let padded = b.offset(variance, eps);
+            b.sqrt(padded)
+        };
+        let shape = b.shape(x);
+        let of_batch = b.mean(x, &[0]);
+        let distance = b.sub(of_batch, mean);
+        let distance = b.abs(distance);
+        let distance = b.div(distance, deviation);
+
+        let biased = b.variance(x, &[0]);
+        let unbiased = unbiased(b, biased, &shape);
+        let [of_batch, running] = [unbiased, variance].map(|variance| {
+            let padded = b.offset(variance, eps);
+            b.ln(padded)
+        });
+        let ratio = b.sub(of_batch, running);
+        let ratio = b.abs(ratio);
+        self.add(layer, Quantity::MeanDrift, distance);
+        self.add(layer, Quantity::VarianceDrift, ratio);
+    }
+}
+
+/// Times `n / (n - 1)` for the batch size `n`.
+fn unbiased(b: &mut Builder, variance: NodeId, rows: &Shape) -> NodeId {
+    let count = b.count(rows, &[0]);
+    let less = b.offset(count, -1.0);
+    let correction = b.div(count, less);
+    let shape = b.shape(variance);
+    let correction = b.spread(correction, &shape);
+    b.mul(variance, correction)
+}
+
+/// The greatest slope of an activation, about.
+fn greatest_slope(name: &str) -> f64 {
+    match name {
+        "sigmoid" => 0.25,
+        "hard_sigmoid" => 1.0 / 6.0,
+        _ => 1.0,
+    }
+}

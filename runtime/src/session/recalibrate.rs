@@ -1,0 +1,51 @@
+//! Running statistics of a whole set of data.
+
+use super::pieces::Pieces;
+use super::{Error, Network, Session, feed, threads};
+use crate::compile::calibrated;
+use crate::error::RunError;
+use crate::ir::Role;
+
+impl<N: Network> Session<N> {
+    /// Recomputes the running statistics of every batch norm over these rows, of which there may be any number from 2 up:
+    /// mean and unbiased variance of all of them, as if they were one batch and the first ever seen, whatever momentum and
+    /// `every` say. Each batch norm sees what the ones before it make of all rows; nothing is dropped, as in inference.
+    /// Parameters, optimiser, counts and everything else stay as they are.
+    ///
+    /// More than `max_batch` rows are gone through in pieces, once for each batch norm, and merged by Chan's formula, so that
+    /// the result does not depend on `max_batch`, but for rounding. Of use after training with a large momentum or with large
+    /// steps, when inference is worse than training (Wu & Johnson 2021, section 3). Without batch norm nothing happens. The
+    /// first call compiles programs of its own.
+    ///
+    /// # Errors
+    /// Wrong shapes, fewer rows than 2, statistics that are not finite. The session is then as it was before.
+    pub fn recalibrate(&mut self, inputs: N::Inputs<'_>) -> Result<(), Error> {
+        let tensors = feed::gather::<N>(inputs, None);
+        let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
+        self.check_rows(rows)?;
+        // Taken out while it is used, so that the session's memory can be lent to its programs.
+        let (pieces, statistics) = match self.recalibrate.take() {
+            Some(compiled) => compiled,
+            None => {
+                let (graph, statistics) = calibrated(N::DEFINITION)?;
+                (Pieces::new(&graph, self.max_batch, threads(&self.pool))?, statistics)
+            }
+        };
+        let known = self.finish(&pieces, &tensors, rows)?;
+        let slots = &self.train.slots.params;
+        let value = |index: usize, slot: usize| {
+            let value = self.result(&pieces, &known, &Role::Output(index), slots[slot].len());
+            value.expect("every statistic is a result").to_vec()
+        };
+        let values: Vec<Vec<f32>> = statistics.iter().enumerate().map(|(index, &slot)| value(index, slot)).collect();
+        let wrong = values.iter().zip(&statistics).find(|(value, _)| value.iter().any(|x| !x.is_finite()));
+        let refusal = wrong.map(|(_, &slot)| RunError::Statistic { name: slots[slot].name.clone() });
+        if refusal.is_none() {
+            for (value, &slot) in values.iter().zip(&statistics) {
+                self.params.floats_mut()[self.train.params[slot]..][..value.len()].copy_from_slice(value);
+            }
+        }
+        self.recalibrate = Some((pieces, statistics));
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+}
