@@ -160,3 +160,27 @@ fn a_clipped_update_of_a_column_stays_apart_from_that_of_a_matrix_of_as_many_row
     let x = Array2::from_shape_fn((4, 1), |(i, _)| i as f32 - 1.5);
     net.step(x.view(), Array1::zeros(4).view()).expect("the loss is finite");
 }
+
+network! {
+    act gate = |x, a = 0.5| x + 0.8 * relu(a);
+    /// A branch that a parameter decides, and the norm of all gradients.
+    Gated<x: [B, 1] -> y: [B, 1]> { gate, Dense(1) }
+    loss(t: [B, 1]) = mse(y, t);
+}
+
+#[test]
+fn what_a_parameter_decides_is_known_behind_the_norm_of_all_gradients() {
+    let (x, t) = (values(4, 1), values(4, 1).mapv(|t| t + 0.75));
+    let mut net = Gated::trainer(Sgd::new(0.5)).clip_norm(0.1).build().expect("it builds");
+    let names = ["gate1.a", "dense1.weight", "dense1.bias"];
+    let read = |net: &gradloom::Session<Gated>| names.map(|name| net.param(name).expect("it is there").sum());
+    let before = read(&net);
+    let gradients = net.gradients(x.view(), t.view()).expect("the batch fits");
+    let gradients = names.map(|name| gradients.get(name).expect("it is there").sum());
+    let norm = gradients.iter().map(|g| g * g).sum::<f32>().sqrt();
+    assert!(norm > 0.1 && gradients[0] != 0.0, "the branch is taken, and the gradient clipped: {gradients:?}");
+    net.step(x.view(), t.view()).expect("the loss is finite");
+    for ((after, before), gradient) in read(&net).into_iter().zip(before).zip(gradients) {
+        assert!((after - (before - 0.05 * gradient / norm)).abs() < 1e-6, "{before} becomes {after}");
+    }
+}

@@ -3,6 +3,7 @@
 use super::Ctx;
 use crate::ir::{NodeId, Op, Role, SlotKind};
 use crate::kernel::Domain;
+use crate::types::DType;
 
 impl Ctx<'_> {
     /// Updates come last: each behind every reader of the value it overwrites, and all behind the check of the loss.
@@ -37,13 +38,14 @@ impl Ctx<'_> {
             _ => param,
         };
         let mut open = vec![node];
-        let mut foreign = Vec::new();
+        let (mut seen, mut foreign) = (Vec::new(), Vec::new());
         while let Some(id) = open.pop() {
             // What is kept is read from memory; what is not may be computed again, behind an update.
             let computed_once = self.home[id.index()].is_some() && !self.g[id].op.is_map();
             if self.stored[id.index()] || computed_once {
                 continue;
             }
+            seen.push(id);
             for &operand in &self.g[id].operands {
                 let base = self.g.behind_views(operand);
                 match self.g[base].op {
@@ -52,11 +54,16 @@ impl Ctx<'_> {
                 }
             }
         }
+        foreign.retain(|&id| self.g[id].op.is_map());
+        // Truth values are not kept: what is made of them is.
+        while let Some(at) = foreign.iter().position(|&id| self.g[id].ty.dtype != DType::F32) {
+            let fleeting = foreign.swap_remove(at);
+            let reads = |id: &&NodeId| self.g[**id].operands.iter().any(|&x| self.g.behind_views(x) == fleeting);
+            foreign.extend(seen.iter().filter(reads));
+        }
         foreign.sort();
         foreign.dedup();
-        for id in foreign.into_iter().filter(|&id| self.g[id].op.is_map()) {
-            self.keep(id);
-        }
+        foreign.into_iter().for_each(|id| self.keep(id));
     }
 
     /// The first kernel in which a parameter may be overwritten: behind those that read it, or the last of them if it
