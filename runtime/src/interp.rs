@@ -176,11 +176,26 @@ impl Index<NodeId> for Evaluation<'_> {
 
 /// Computes every node. Panics if `values` do not fit the slots: only tests and tools get here.
 pub fn evaluate<'a>(graph: &'a Graph, precision: Precision, batch: usize, values: &Values) -> Evaluation<'a> {
+    evaluate_with(graph, precision, batch, values, |_, _| ())
+}
+
+/// The same, where the floats of every node may be changed before another reads them: what an error there does to the rest.
+pub fn evaluate_with<'a>(
+    graph: &'a Graph,
+    precision: Precision,
+    batch: usize,
+    values: &Values,
+    mut change: impl FnMut(NodeId, &mut [f64]),
+) -> Evaluation<'a> {
     let mut run = Run { precision, batch, values, nodes: Vec::with_capacity(graph.nodes.len()) };
-    for node in &graph.nodes {
+    for id in graph.ids() {
+        let node = &graph[id];
         let shape = node.ty.shape.at(batch);
-        let tensor = Tensor::new(&shape, run.node(node, &shape));
-        run.nodes.push(tensor);
+        let mut data = run.node(node, &shape);
+        if let Data::Float(floats) = &mut data {
+            change(id, floats);
+        }
+        run.nodes.push(Tensor::new(&shape, data));
     }
     Evaluation { graph, nodes: run.nodes }
 }

@@ -1,23 +1,16 @@
 //! Runs graphs as machine code, without a session, and says how far a result may be from the interpreter's.
 //!
-//! The bound on a tensor is `8 d + 8 eps m`. `d` is the largest distance of the interpreter in f32 from the interpreter in
-//! f64, also when every input is moved by one unit in the last place: that measures how badly the computation is
-//! conditioned, and several samples keep it from being small by luck. `m` is what the value would be if all of its terms
-//! had the same sign: where terms cancel, compiled code may round each of them in another order.
+//! The bound on a tensor is that of `rounding`, or twice the largest distance of the interpreter in f32 from the interpreter in
+//! f64, where that is more: numbers near zero round coarser than all others.
 
 use gradloom_runtime::compile::Program;
-use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
+use gradloom_runtime::ir::{Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::plan::Place;
 use gradloom_runtime::simplify::simplify;
-use gradloom_runtime::types::DType;
 
-/// How often the measured distance, and how many roundings of all terms, are allowed.
-const FACTOR: f64 = 8.0;
-/// Half a unit in the last place of 1, as f32.
-const EPS: f64 = f32::EPSILON as f64 / 2.0;
+use crate::rounding::{allowances, largest};
 
 /// A graph as machine code, with memory to run in.
 pub struct Compiled {
@@ -120,22 +113,23 @@ impl Fed {
 pub struct Reference<'a> {
     graph: &'a Graph,
     exact: Evaluation<'a>,
-    rounded: Vec<Evaluation<'a>>,
-    /// For each node, its largest element if no terms cancelled.
-    terms: Vec<f64>,
+    rounded: Evaluation<'a>,
+    /// For each node, how far an element may be from the exact one.
+    allowed: Vec<f64>,
 }
 
 impl<'a> Reference<'a> {
     /// Interprets a graph. The values must be f32 numbers.
     pub fn new(graph: &'a Graph, batch: usize, values: &Values) -> Reference<'a> {
-        let moved = (1..=2).map(|seed| nudged(values, seed));
-        let rounded = std::iter::once(values.clone()).chain(moved);
-        Reference {
-            graph,
-            exact: evaluate(graph, Precision::F64, batch, values),
-            rounded: rounded.map(|values| evaluate(graph, Precision::F32, batch, &values)).collect(),
-            terms: terms(graph, batch, values),
+        let exact = evaluate(graph, Precision::F64, batch, values);
+        let rounded = evaluate(graph, Precision::F32, batch, values);
+        let mut allowed = allowances(graph, batch, values, &exact);
+        for (id, allowed) in graph.ids().zip(&mut allowed) {
+            if let (Data::Float(exact), Data::Float(rounded)) = (&exact[id].data, &rounded[id].data) {
+                *allowed = allowed.max(2.0 * largest(0.0, exact, rounded));
+            }
         }
+        Reference { graph, exact, rounded, allowed }
     }
 
     /// In f64.
@@ -145,17 +139,16 @@ impl<'a> Reference<'a> {
 
     /// How far from [`Reference::exact`] an element may be.
     fn tolerance(&self, id: NodeId) -> f64 {
-        let distance = |rounded: &Evaluation<'_>| largest(distances(rounded[id].as_floats(), self.exact(id)));
-        FACTOR * (largest(self.rounded.iter().map(distance)) + EPS * self.terms[id.index()])
+        self.allowed[id.index()]
     }
 
-    /// Whether every result of a run is within its bound; the first that is not, in words.
-    pub fn compare(&self, results: &Results) -> Result<(), String> {
+    /// The largest share of what is allowed that a result of a run takes; the first result that is out of bounds, in words.
+    pub fn compare(&self, results: &Results) -> Result<f64, String> {
         self.compare_some(results, |_| true)
     }
 
     /// The same of the results that no comparison decides, which are as good next to a kink.
-    pub fn compare_undecided(&self, results: &Results) -> Result<(), String> {
+    pub fn compare_undecided(&self, results: &Results) -> Result<f64, String> {
         let mut decided = vec![false; self.graph.nodes.len()];
         for id in self.graph.ids() {
             let node = &self.graph[id];
@@ -166,24 +159,28 @@ impl<'a> Reference<'a> {
         self.compare_some(results, |role| !decides(role))
     }
 
-    fn compare_some(&self, results: &Results, wanted: impl Fn(&Role) -> bool) -> Result<(), String> {
-        results.values.iter().filter(|(role, _)| wanted(role)).try_for_each(|(role, actual)| {
+    fn compare_some(&self, results: &Results, wanted: impl Fn(&Role) -> bool) -> Result<f64, String> {
+        let mut most = 0.0;
+        for (role, actual) in results.values.iter().filter(|(role, _)| wanted(role)) {
             let node = self.graph.output(role).ok_or_else(|| format!("the reference has no {role:?}"))?;
-            self.compare_one(role, node, actual)
-        })
+            most = f64::max(most, self.compare_one(role, node, actual)?);
+        }
+        Ok(most)
     }
 
-    fn compare_one(&self, role: &Role, id: NodeId, actual: &[f64]) -> Result<(), String> {
-        let (exact, rounded) = (self.exact(id), self.rounded[0][id].as_floats());
+    fn compare_one(&self, role: &Role, id: NodeId, actual: &[f64]) -> Result<f64, String> {
+        let (exact, rounded) = (self.exact(id), self.rounded[id].as_floats());
         if actual.len() != exact.len() {
             return Err(format!("{role:?} has {} elements, not {}", actual.len(), exact.len()));
         }
         let tolerance = self.tolerance(id);
+        let mut most = 0.0;
         for (at, &actual) in actual.iter().enumerate() {
             // What overflows in f32 does so in the interpreter too.
             let wanted = if rounded[at].is_finite() { exact[at] } else { rounded[at] };
             let same = actual == wanted || actual.is_nan() && wanted.is_nan();
-            let close = wanted.is_finite() && (actual - wanted).abs() <= tolerance;
+            let distance = (actual - wanted).abs();
+            let close = wanted.is_finite() && distance <= tolerance;
             if !same && !close {
                 let name = match *role {
                     Role::Gradient(param) | Role::Update(param) => &self.graph.slots.params[param].name,
@@ -196,14 +193,19 @@ impl<'a> Reference<'a> {
                     rounded[at],
                 ));
             }
+            if !same {
+                most = f64::max(most, distance / tolerance);
+            }
         }
-        Ok(())
+        Ok(most)
     }
 
     /// Panics if a result is out of bounds.
     #[track_caller]
     pub fn check(&self, what: &str, results: &Results) {
-        self.compare(results).unwrap_or_else(|message| panic!("{what}: {message}\n{}", self.graph));
+        if let Err(message) = self.compare(results) {
+            panic!("{what}: {message}\n{}", self.graph);
+        }
     }
 
     /// Whether a comparison that matters could go either way within the bounds of what is compared.
@@ -219,10 +221,10 @@ impl<'a> Reference<'a> {
                 }
                 let tied = |at: usize| {
                     let equal = |run: &Evaluation<'_>| run[x].as_floats()[at] == run[y].as_floats()[at];
-                    equal(&self.exact) && self.rounded.iter().all(equal)
+                    equal(&self.exact) && equal(&self.rounded)
                 };
-                let near = |(at, distance): (usize, f64)| !(distance > margin || tied(at));
-                distances(self.exact(x), self.exact(y)).enumerate().any(near)
+                let distances = self.exact(x).iter().zip(self.exact(y)).map(|(x, y)| (x - y).abs());
+                distances.enumerate().any(|(at, distance)| !(distance > margin || tied(at)))
             }
             _ => false,
         })
@@ -231,89 +233,9 @@ impl<'a> Reference<'a> {
     /// Whether every number that matters is finite in f32 as well, so that there is something to compare.
     pub fn is_finite(&self) -> bool {
         self.graph.outputs.iter().all(|output| {
-            let mut runs = self.rounded.iter().chain([&self.exact]);
+            let mut runs = [&self.exact, &self.rounded].into_iter();
             runs.all(|run| run[output.node].as_floats().iter().all(|x| x.is_finite()))
                 && self.tolerance(output.node).is_finite()
         })
     }
-}
-
-/// Distances of elements; none where both are the same infinity or NaN.
-fn distances<'v>(x: &'v [f64], y: &'v [f64]) -> impl Iterator<Item = f64> + 'v {
-    x.iter().zip(y).map(|(&x, &y)| if x == y || x.is_nan() && y.is_nan() { 0.0 } else { (x - y).abs() })
-}
-
-fn largest(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |top, x| if x > top || x.is_nan() { x } else { top })
-}
-
-/// Every number but zero moved up or down to its neighbour, at random.
-fn nudged(values: &Values, seed: u64) -> Values {
-    let mut random = Random::new(seed, 1);
-    let mut moved = |tensor: &Tensor| match &tensor.data {
-        Data::Float(values) => {
-            let mut nudge = |x: f32| match random.below(2) {
-                _ if x == 0.0 => x,
-                0 => x.next_up(),
-                _ => x.next_down(),
-            };
-            Tensor::floats(&tensor.shape, values.iter().map(|&x| f64::from(nudge(x as f32))).collect::<Vec<f64>>())
-        }
-        _ => tensor.clone(),
-    };
-    Values {
-        inputs: values.inputs.iter().map(&mut moved).collect(),
-        params: values.params.iter().map(&mut moved).collect(),
-        scalars: values.scalars.clone(),
-    }
-}
-
-/// For each node, its largest element if it were computed from the sizes of its terms.
-fn terms(graph: &Graph, batch: usize, values: &Values) -> Vec<f64> {
-    let mut b = Builder::new(graph.clone());
-    let mut sizes: Vec<NodeId> = Vec::new();
-    for id in graph.ids() {
-        let node = &graph[id];
-        let x: Vec<NodeId> = node.operands.iter().map(|operand| sizes[operand.index()]).collect();
-        sizes.push(match (&node.op, &x[..]) {
-            _ if node.ty.dtype != DType::F32 => id,
-            (Op::Neg | Op::Detach, &[x]) => x,
-            (Op::Sub, &[x, y]) => b.add(x, y),
-            (Op::Div, &[x, _]) => {
-                let divisor = b.abs(node.operands[1]);
-                b.div(x, divisor)
-            }
-            (Op::Select, &[_, x, y]) => b.select(node.operands[0], x, y),
-            (Op::Add | Op::Mul | Op::MulAdd | Op::Sum(_) | Op::Dot { .. } | Op::Reshape | Op::Broadcast(_), x) => {
-                b.push(node.op.clone(), x, node.ty.clone())
-            }
-            // Compiled code gathers squares of deviations from a row of the data, and takes off what is too much.
-            (Op::Variance(axes), _) => {
-                let x = node.operands[0];
-                let shape = b.shape(x);
-                let mean = b.mean(x, axes);
-                let mean = b.broadcast_over(mean, &shape, axes);
-                let deviation = b.sub(x, mean);
-                let square = b.mul(deviation, deviation);
-                let most = b.max_over(square, axes);
-                b.add(id, most)
-            }
-            // Passes on the relative error of what it is the root of.
-            (Op::Sqrt | Op::Rsqrt, &[x]) => {
-                let root = b.abs(id);
-                let size = b.abs(node.operands[0]);
-                let size = b.offset(size, f64::MIN_POSITIVE);
-                let relative = b.div(x, size);
-                b.mul(root, relative)
-            }
-            _ => b.abs(id),
-        });
-    }
-    let sizes_graph = b.finish();
-    let evaluation = evaluate(&sizes_graph, Precision::F64, batch, values);
-    let size = |id: NodeId| match &evaluation[id].data {
-        Data::Float(values) => largest(values.iter().copied().filter(|x| !x.is_nan())),
-        _ => 0.0,
-    };
-    sizes.into_iter().map(size).collect()
 }

@@ -63,7 +63,7 @@ pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
             let tried = (0..6).map(|seed| compare_programs(N::DEFINITION, optimiser(), &batches, seed));
             let result = tried.into_iter().find(|result| !matches!(result, Err(TestCaseError::Reject(_))));
             match result {
-                Some(Ok(())) => {}
+                Some(Ok(_)) => {}
                 Some(Err(error)) => panic!("{name} with batches of {batches:?}: {error}"),
                 None => panic!("{name} with batches of {batches:?}: every draw is near a kink or not finite"),
             }

@@ -1,7 +1,7 @@
 //! Random networks: what is compiled against what is interpreted. Forward in training and in inference, loss, metrics, all
 //! gradients, running statistics and one step of an optimiser, for the largest batch and a smaller one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use gradloom_runtime::autodiff::differentiate;
@@ -19,7 +19,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 use crate::compiled::{Compiled, Reference};
 use crate::draw;
-use crate::random_network::{KINDS, Spec, specs};
+use crate::optimisations;
+use crate::random_network::{Spec, specs};
+use crate::vocabulary::{self, STRUCTURES};
 
 /// The step that is taken: neither the first, where bias corrections are extreme, nor one where every statistic is due.
 const STEP: u64 = 3;
@@ -36,17 +38,28 @@ fn run(cases: u32, most: usize, from_environment: bool) {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let most_used = Cell::new(0.0_f64);
     let compared: RefCell<BTreeMap<&str, u32>> = RefCell::default();
     let result = runner.run(&specs(most), |spec| {
-        check(&spec)?;
-        spec.kinds().into_iter().for_each(|kind| *compared.borrow_mut().entry(kind).or_insert(0) += 1);
+        let share = check(&spec)?;
+        most_used.set(most_used.get().max(share));
+        vocabulary::of(spec.definition())
+            .into_iter()
+            .for_each(|word| *compared.borrow_mut().entry(word).or_insert(0) += 1);
+        let optimiser = optimisations::all()[spec.optimiser].0;
+        *compared.borrow_mut().entry(optimiser).or_insert(0) += 1;
         Ok(())
     });
     match result {
         Ok(()) => {
             let compared = compared.into_inner();
-            let rare: Vec<&str> = KINDS.into_iter().filter(|kind| compared.get(kind) < Some(&(cases / 24))).collect();
+            let least = |word: &&str| if STRUCTURES.contains(word) { cases / 24 } else { cases / 100 };
+            let words = vocabulary::all().into_iter().chain(optimisations::all().into_iter().map(|(name, _)| name));
+            let seen = |word: &&str| compared.get(word).copied().unwrap_or(0);
+            let rare: Vec<&str> = words.filter(|word| seen(word) < least(word)).collect();
             assert!(rare.is_empty(), "too few networks with {}: {compared:?}", rare.join(", "));
+            // A bound that nothing comes near shows nothing.
+            assert!(most_used.get() > 0.2, "no result takes more than {} of its bound", most_used.get());
         }
         Err(TestError::Fail(reason, spec)) => {
             let definition = spec.definition();
@@ -70,17 +83,18 @@ fn random_networks_compute_the_same_over_several_blocks_of_rows() {
     run(24, 300, false);
 }
 
-fn check(spec: &Spec) -> Result<(), TestCaseError> {
+fn check(spec: &Spec) -> Result<f64, TestCaseError> {
     compare_programs(spec.definition(), spec.optimiser(), &spec.batches(), spec.seed)
 }
 
-/// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others.
+/// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others. Says
+/// how much of its bound a result takes at most.
 pub fn compare_programs(
     definition: &'static Definition<'static>,
     optimiser: Optimisation,
     batches: &[usize],
     seed: u64,
-) -> Result<(), TestCaseError> {
+) -> Result<f64, TestCaseError> {
     // The joint graph with everything that can be asked for is the reference of all programs of training.
     let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
     let joint = differentiate(&forward, &trainable(&forward).collect::<Vec<usize>>());
@@ -91,13 +105,13 @@ pub fn compare_programs(
 
     let drawn: Vec<(usize, Values)> =
         batches.iter().map(|&batch| (batch, values(&training, &optimiser, batch, seed))).collect();
-    compare(&training, &[joint, update(&training)], &drawn)?;
+    let share = compare(&training, &[joint, update(&training)], &drawn)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
         .into_iter()
         .map(|(batch, values)| (batch, Values { params: values.params[..own].to_vec(), scalars: vec![], ..values }))
         .collect();
-    compare(&inference, std::slice::from_ref(&inference), &drawn)
+    compare(&inference, std::slice::from_ref(&inference), &drawn).map(|other| share.max(other))
 }
 
 /// The graph of a training step: loss, metrics and updates.
@@ -108,9 +122,10 @@ fn update(training: &Graph) -> Graph {
 }
 
 /// Every program against one reference that has the results of all.
-fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> Result<(), TestCaseError> {
+fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> Result<f64, TestCaseError> {
     let max_batch = drawn[0].0;
     let mut compiled: Vec<(Compiled, usize)> = Vec::new();
+    let mut most = 0.0;
     for (batch, values) in drawn {
         let wanted = Reference::new(reference, *batch, values);
         if !wanted.is_finite() || wanted.near_kink() {
@@ -124,11 +139,12 @@ fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> 
             let own = Values { params: values.params[..*params].to_vec(), ..values.clone() };
             let results = program.run(*batch, &own);
             let compared = wanted.compare(&results);
-            compared
+            let share = compared
                 .map_err(|message| TestCaseError::fail(format!("batch {batch} of at most {max_batch}: {message}")))?;
+            most = f64::max(most, share);
         }
     }
-    Ok(())
+    Ok(most)
 }
 
 /// Values as they may occur in training: weights as initialised, other parameters near theirs, an optimiser with a history.
@@ -142,7 +158,7 @@ fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Values 
         let shape = slot.ty.shape.at(batch);
         let len = shape.iter().product();
         match slot.ty.dtype {
-            DType::F32 => Tensor::floats(&shape, (0..len).map(|_| random.normal()).collect::<Vec<f64>>()),
+            DType::F32 => draw::floats(slot, &shape, &mut random, Random::normal),
             _ => {
                 let classes = slot.classes.unwrap_or(1) as u64;
                 Tensor::indices(&shape, (0..len).map(|_| random.below(classes) as u32).collect::<Vec<u32>>())

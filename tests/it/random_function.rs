@@ -27,15 +27,10 @@ pub enum Function {
     /// `f / (1 + g^2)`
     Quotient(Box<Function>, Box<Function>),
     Apply(&'static LayerDef, Box<Function>),
-    Call(&'static FunctionDef, Box<Function>),
-    /// `ln(f^2 + 0.5)`
-    Ln(Box<Function>),
-    /// `exp(-f^2)`
-    Bell(Box<Function>),
-    /// The smaller or the larger of two.
-    Least(&'static FunctionDef, Box<Function>, Box<Function>),
-    /// `if p > q { f } else { g }`
-    If(Box<[Function; 4]>),
+    /// A function of one or more operands, which are kept to where it is defined and flat enough.
+    Call(&'static FunctionDef, Vec<Function>),
+    /// `if p > q { f } else { g }`, or another comparison.
+    If(BinaryOp, Box<[Function; 4]>),
 }
 
 /// Any of them.
@@ -46,24 +41,36 @@ pub fn function() -> impl Strategy<Value = Function> {
     leaf.prop_recursive(4, 16, 4, |inner| {
         let pair = || (inner.clone().prop_map(Box::new), inner.clone().prop_map(Box::new));
         let one = || inner.clone().prop_map(Box::new);
-        let smooth = [&layers::SIGMOID, &layers::TANH, &layers::SOFTPLUS, &layers::GELU, &layers::RELU];
-        let elementwise = [&functions::ABS, &functions::ERF, &functions::SIGN];
-        let least = [&functions::MINIMUM, &functions::MAXIMUM];
+        let operands = |f: Function, g: Function, h: Function, function: &'static FunctionDef| {
+            Function::Call(function, [f, g, h].into_iter().take(function.operands.len()).collect())
+        };
+        let compare = prop::sample::select(COMPARISONS.to_vec());
         prop_oneof![
             1 => one().prop_map(Function::Neg),
             1 => pair().prop_map(|(f, g)| Function::Sum(f, g)),
             1 => pair().prop_map(|(f, g)| Function::Difference(f, g)),
             2 => pair().prop_map(|(f, g)| Function::Product(f, g)),
             1 => pair().prop_map(|(f, g)| Function::Quotient(f, g)),
-            1 => (prop::sample::select(smooth.to_vec()), one()).prop_map(|(layer, f)| Function::Apply(layer, f)),
-            1 => (prop::sample::select(elementwise.to_vec()), one()).prop_map(|(call, f)| Function::Call(call, f)),
-            1 => one().prop_map(Function::Ln),
-            1 => one().prop_map(Function::Bell),
-            1 => (prop::sample::select(least.to_vec()), pair()).prop_map(|(call, (f, g))| Function::Least(call, f, g)),
-            2 => (inner.clone(), inner.clone(), inner.clone(), inner)
-                .prop_map(|(p, q, f, g)| Function::If(Box::new([p, q, f, g]))),
+            1 => (prop::sample::select(activations()), one()).prop_map(|(layer, f)| Function::Apply(layer, f)),
+            4 => (inner.clone(), inner.clone(), inner.clone(), prop::sample::select(elementwise()))
+                .prop_map(move |(f, g, h, function)| operands(f, g, h, function)),
+            2 => (compare, inner.clone(), inner.clone(), inner.clone(), inner)
+                .prop_map(|(compare, p, q, f, g)| Function::If(compare, Box::new([p, q, f, g]))),
         ]
     })
+}
+
+const COMPARISONS: [BinaryOp; 6] = [BinaryOp::Gt, BinaryOp::Ge, BinaryOp::Lt, BinaryOp::Le, BinaryOp::Eq, BinaryOp::Ne];
+
+/// The activations that look at one element at a time.
+fn activations() -> Vec<&'static LayerDef> {
+    let pure = layers::ALL.iter().copied().filter(|layer| layer.function.is_some());
+    pure.filter(|layer| !layer.name.ends_with("softmax")).collect()
+}
+
+/// The functions that do.
+fn elementwise() -> Vec<&'static FunctionDef> {
+    functions::ALL.iter().copied().filter(|function| function.elementwise).collect()
 }
 
 impl Function {
@@ -71,15 +78,12 @@ impl Function {
     fn parts(&self) -> Vec<&Function> {
         match self {
             Function::Value | Function::Number(_) | Function::Trained(_) => Vec::new(),
-            Function::Neg(f) | Function::Apply(_, f) | Function::Call(_, f) | Function::Ln(f) | Function::Bell(f) => {
-                vec![f]
+            Function::Neg(f) | Function::Apply(_, f) => vec![f],
+            Function::Sum(f, g) | Function::Difference(f, g) | Function::Product(f, g) | Function::Quotient(f, g) => {
+                vec![f, g]
             }
-            Function::Sum(f, g)
-            | Function::Difference(f, g)
-            | Function::Product(f, g)
-            | Function::Quotient(f, g)
-            | Function::Least(_, f, g) => vec![f, g],
-            Function::If(parts) => parts.iter().collect(),
+            Function::Call(_, operands) => operands.iter().collect(),
+            Function::If(_, parts) => parts.iter().collect(),
         }
     }
 
@@ -89,11 +93,6 @@ impl Function {
             Function::Trained(index) => index + 1,
             _ => self.parts().into_iter().map(Function::n_numbers).max().unwrap_or(0),
         }
-    }
-
-    /// Whether there is an `if` in it.
-    pub fn has_branches(&self) -> bool {
-        matches!(self, Function::If(_)) || self.parts().into_iter().any(Function::has_branches)
     }
 
     /// The declaration of `|x, a = 1.0, b = 1.0| x + 0.8 * f`, which depends on its value whatever `f` is: the sum of numbers
@@ -107,7 +106,7 @@ impl Function {
 
     fn expr(&self) -> Expr<'static> {
         let call = |function: &'static FunctionDef, operands| {
-            let args: Vec<Arg> = function.args.iter().map(|arg| arg.default.expect("it has defaults")).collect();
+            let args: Vec<Arg> = function.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(3))).collect();
             handmade::call(function, &args, operands)
         };
         let square = |f: &Function| binary(BinaryOp::Mul, f.expr(), f.expr());
@@ -127,13 +126,22 @@ impl Function {
                 binary(BinaryOp::Div, f.expr(), binary(BinaryOp::Add, Expr::Number(1.0), square(g)))
             }
             Function::Apply(layer, f) => apply(layer, f),
-            Function::Call(function, f) => call(function, vec![f.expr()]),
-            Function::Ln(f) => call(&functions::LN, vec![binary(BinaryOp::Add, square(f), Expr::Number(0.5))]),
-            Function::Bell(f) => call(&functions::EXP, vec![Expr::Neg(At(0), leak(square(f)))]),
-            Function::Least(function, f, g) => call(function, vec![f.expr(), g.expr()]),
-            Function::If(parts) => {
+            Function::Call(function, operands) => {
+                let first = &operands[0];
+                let shifted = || binary(BinaryOp::Add, square(first), Expr::Number(0.5));
+                let operand = match function.name {
+                    "abs" | "erf" | "sign" | "minimum" | "maximum" | "clamp" => first.expr(),
+                    "ln" | "sqrt" | "rsqrt" => shifted(),
+                    "log1p" => square(first),
+                    "exp" | "expm1" => Expr::Neg(At(0), leak(square(first))),
+                    "square" | "pow" => apply(&layers::TANH, first),
+                    other => panic!("say where {other} is defined and flat enough"),
+                };
+                call(function, [operand].into_iter().chain(operands[1..].iter().map(Function::expr)).collect())
+            }
+            Function::If(compare, parts) => {
                 let [p, q, f, g] = &**parts;
-                let condition = binary(BinaryOp::Gt, p.expr(), q.expr());
+                let condition = binary(*compare, p.expr(), q.expr());
                 Expr::If(At(0), leak(condition), leak(f.expr()), leak(g.expr()))
             }
         }

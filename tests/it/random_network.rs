@@ -1,17 +1,19 @@
 //! Networks drawn at random: a specification that proptest makes smaller, and the definition that it stands for.
 
-use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::initialisers::{self, Initialiser};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Kind, Port, Stage};
-use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimisation, RmsProp, Sgd};
-use gradloom_runtime::types::{DType, Dim, Shape};
+use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Kind, Stage};
+use gradloom_runtime::optim::Optimisation;
+use gradloom_runtime::types::{Dim, Shape};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::draw::Target;
 use crate::handmade::{self, binary, leak};
+use crate::optimisations;
 use crate::random_function::{Function, NUMBERS, function};
+use crate::random_loss::{self, Criterion, TERMS, mean, value_of};
 
 /// What a network is drawn as.
 #[derive(Clone, Debug)]
@@ -26,10 +28,13 @@ pub struct Spec {
     pub functions: Vec<Function>,
     /// Columns of the output, by one more `Dense`.
     pub outputs: usize,
-    pub loss: Loss,
+    /// The main term of the loss, if there is one.
+    pub loss: Option<Criterion>,
     /// A further term of the loss: which one, and of which value; those behind the last of `TERMS` are functions of the
     /// user's own.
     pub term: Option<(usize, usize)>,
+    /// Beside those that need no target.
+    pub metrics: Vec<Criterion>,
     pub optimiser: usize,
     pub max_batch: usize,
     /// A smaller batch, as a share of the largest.
@@ -78,42 +83,20 @@ pub enum Layer {
     },
 }
 
-/// What a network is asked for, so that a comparison of many knows that it has seen all.
-pub const KINDS: [&str; 9] =
-    ["norm", "dropout", "act", "branch", "block", "residual", "shortcut", "repeat", "act in the loss"];
-
 /// How many functions a network has.
 const FUNCTIONS: usize = 2;
-
-/// The main term of a loss.
-#[derive(Clone, Copy, Debug)]
-pub enum Loss {
-    CrossEntropy,
-    /// Of smoothed labels.
-    Smoothed,
-    /// With a weight for each class, none or some smoothing.
-    Weighted,
-    BceWithLogits,
-    Mse,
-    Mae,
-    Huber,
-    Hinge,
-    /// None: only the further term.
-    Value,
-}
 
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
-    use Loss::{BceWithLogits, CrossEntropy, Hinge, Huber, Mae, Mse, Smoothed, Value, Weighted};
-    let loss = [CrossEntropy, CrossEntropy, Smoothed, Weighted, BceWithLogits, Mse, Mae, Huber, Hinge, Value];
-    let loss = prop::sample::select(loss.to_vec());
+    let loss = option::weighted(0.9, random_loss::loss());
     let shape = (input, option::of(prop::sample::select(activations())), vec(stage(), 0..=6), 1..=40usize, loss);
     let term = option::weighted(0.6, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
-    let rest = (vec(function(), FUNCTIONS), term, 0..12usize, 1..=most, 0.0..1.0, any::<u64>());
-    (shape, rest).prop_map(|(shape, (functions, term, optimiser, max_batch, share, seed))| {
+    let judged = (term, vec(random_loss::metric(), 0..=3));
+    let rest = (vec(function(), FUNCTIONS), judged, 0..optimisations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
+    (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimiser, max_batch, share, seed))| {
         let (input, first, stages, outputs, loss) = shape;
-        Spec { input, first, stages, functions, outputs, loss, term, optimiser, max_batch, share, seed }
+        Spec { input, first, stages, functions, outputs, loss, term, metrics, optimiser, max_batch, share, seed }
     })
 }
 
@@ -123,12 +106,9 @@ fn activations() -> Vec<&'static LayerDef> {
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
-    let start = |known: &'static Initialiser| Just(Arg::Init(known, None));
     let init = prop_oneof![
-        6 => start(&initialisers::AUTO),
-        1 => start(&initialisers::ZEROS),
-        1 => start(&initialisers::HE_NORMAL),
-        1 => start(&initialisers::XAVIER_UNIFORM),
+        1 => Just(start(&initialisers::AUTO)),
+        1 => prop::sample::select(initialisers::ALL.to_vec()).prop_map(start),
     ];
     let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
     let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
@@ -161,6 +141,14 @@ fn stage() -> impl Strategy<Value = Layer> {
     })
 }
 
+/// An initialiser, with a number that suits it if it takes one.
+fn start(initialiser: &'static Initialiser) -> Arg {
+    Arg::Init(
+        initialiser,
+        initialiser.number.as_ref().map(|_| if initialiser.name == "orthogonal" { 1.5 } else { 0.2 }),
+    )
+}
+
 fn variant(default: Arg, other: bool) -> Arg {
     match default {
         Arg::Word(_) if other => Arg::Word("tanh"),
@@ -183,46 +171,6 @@ impl Spec {
         if norms(&self.stages) { 4 } else { 1 }
     }
 
-    /// Which of `KINDS` it has.
-    pub fn kinds(&self) -> Vec<&'static str> {
-        let mut kinds = Vec::new();
-        self.add_kinds(&self.stages, &mut kinds);
-        kinds.extend(self.term.filter(|(term, _)| *term >= TERMS.len()).map(|_| "act in the loss"));
-        kinds.sort_unstable();
-        kinds.dedup();
-        kinds
-    }
-
-    fn add_kinds(&self, layers: &[Layer], kinds: &mut Vec<&'static str>) {
-        for layer in layers {
-            match layer {
-                Layer::BatchNorm { .. } | Layer::RowNorm { .. } => kinds.push("norm"),
-                Layer::Dropout { p } => kinds.extend((*p > 0.0).then_some("dropout")),
-                Layer::Act { index, .. } => {
-                    kinds.push("act");
-                    kinds.extend(self.functions[*index].has_branches().then_some("branch"));
-                }
-                Layer::Block(body) => {
-                    kinds.push("block");
-                    self.add_kinds(body, kinds);
-                }
-                Layer::Residual { body, skip } => {
-                    kinds.push("residual");
-                    self.add_kinds(body, kinds);
-                    if let Some((skip, _)) = skip {
-                        kinds.push("shortcut");
-                        self.add_kinds(skip, kinds);
-                    }
-                }
-                Layer::Repeat { count, body } => {
-                    kinds.extend((*count > 1).then_some("repeat"));
-                    self.add_kinds(body, kinds);
-                }
-                Layer::Dense { .. } | Layer::Activation { .. } => {}
-            }
-        }
-    }
-
     /// The largest batch, and a smaller one.
     pub fn batches(&self) -> [usize; 2] {
         let least = self.least_rows();
@@ -231,23 +179,7 @@ impl Spec {
     }
 
     pub fn optimiser(&self) -> Optimisation {
-        match self.optimiser {
-            0 => Sgd::new(0.1).into(),
-            1 => Sgd::new(0.05).momentum(0.9).into(),
-            2 => Sgd::new(0.05).momentum(0.9).nesterov().l2(0.1).into(),
-            3 => AdaGrad::new(1e-2).into(),
-            4 => RmsProp::new(1e-2).into(),
-            5 => RmsProp::new(1e-2).centred().momentum(0.9).decay(0.1).into(),
-            6 => AdaDelta::new(1.0).into(),
-            7 => Adam::new(1e-2).into(),
-            8 => AdamW::new(1e-2).decay(0.1).into(),
-            9 => Lion::new(1e-2).decay(0.1).into(),
-            10 => Optimisation { clip_norm: Some(0.5), clip_value: Some(0.1), ..Adam::new(1e-2).l2(0.1).into() },
-            _ => {
-                let groups = vec![Group::new("*.weight").rate_factor(0.1).decay(0.2), Group::new("*").l2(0.1)];
-                Optimisation { clip_norm: Some(0.5), groups, ..Sgd::new(0.1).momentum(0.9).decay(0.1).into() }
-            }
-        }
+        optimisations::all().swap_remove(self.optimiser).1
     }
 
     /// As `network!` would declare it.
@@ -256,7 +188,7 @@ impl Spec {
         let (body, mut names) = self.body();
         names.extend(["x", "out", "last.weight"]);
         let output = Shape(vec![Dim::B, Dim::Fixed(self.outputs)]);
-        let (targets, loss) = self.main_term(&output);
+        let loss = self.loss.map(|loss| loss.expr(self.outputs));
         let term = self.term.map(|(term, value)| {
             let name = names[value % names.len()];
             TERMS.get(term).map_or_else(|| mean(self.inlined(term - TERMS.len(), name)), |term| term(name))
@@ -266,16 +198,17 @@ impl Spec {
             (Some(loss), None) => loss,
             (None, term) => term.unwrap_or_else(|| (TERMS[0])("out")),
         };
+        let targets = self.targets();
         leak(Definition {
             name: "Random",
             inputs: leak([handmade::port("x", &sample)]),
             outputs: leak([handmade::port("out", &output.0)]),
-            targets: leak(targets),
+            targets: leak(targets.iter().map(|&target| random_loss::port(target, self.outputs)).collect::<Vec<_>>()),
             body: leak(body),
             acts: leak(self.functions.iter().map(Function::act).collect::<Vec<_>>()),
             loss: Some(handmade::clause("loss", loss)),
             places: &[],
-            metrics: leak(self.metrics(names[self.seed as usize % names.len()])),
+            metrics: leak(self.metrics(names[self.seed as usize % names.len()], targets.contains(&Target::Classes))),
         })
     }
 
@@ -303,60 +236,25 @@ impl Spec {
         Expr::Inline(index, At(0), leak(operands))
     }
 
-    fn main_term(&self, output: &Shape) -> (Vec<Port<'static>>, Option<Expr<'static>>) {
-        let ids = handmade::port_of(DType::U8, "target", &[Dim::B]);
-        let floats = handmade::port("target", &output.0);
-        let call = |function| Some(call(function, vec![Expr::Name("out"), Expr::Name("target")]));
-        match self.loss {
-            Loss::CrossEntropy => (vec![ids], call(&functions::CROSS_ENTROPY)),
-            Loss::BceWithLogits => (vec![floats], call(&functions::BCE_WITH_LOGITS)),
-            Loss::Smoothed => {
-                let operands = vec![Expr::Name("out"), Expr::Name("target")];
-                (
-                    vec![ids],
-                    Some(handmade::call(&functions::CROSS_ENTROPY, &[Arg::Float(0.1), Arg::Numbers(&[])], operands)),
-                )
-            }
-            Loss::Weighted => {
-                let weights: Vec<f64> = (0..self.outputs).map(|class| 0.5 + (class % 4) as f64).collect();
-                let smoothing = if self.seed.is_multiple_of(2) { 0.0 } else { 0.1 };
-                let args = [Arg::Float(smoothing), Arg::Numbers(leak(weights))];
-                let operands = vec![Expr::Name("out"), Expr::Name("target")];
-                (vec![ids], Some(handmade::call(&functions::CROSS_ENTROPY, &args, operands)))
-            }
-            Loss::Mse => (vec![floats], call(&functions::MSE)),
-            Loss::Mae => (vec![floats], call(&functions::MAE)),
-            Loss::Huber => (vec![floats], call(&functions::HUBER)),
-            Loss::Hinge => (vec![floats], call(&functions::HINGE)),
-            Loss::Value => (Vec::new(), None),
+    /// What the loss and the metrics compare the output with, each once.
+    fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for criterion in self.loss.iter().chain(&self.metrics) {
+            let target = criterion.target(self.outputs);
+            targets.extend((!targets.contains(&target)).then_some(target));
         }
+        targets
     }
 
-    fn metrics(&self, value: &'static str) -> Vec<Clause<'static>> {
-        let size = mean(call(&functions::ABS, vec![value_of(value)]));
-        let positive = mean(binary(BinaryOp::Gt, Expr::Name("out"), Expr::Number(0.0)));
-        let mut metrics = vec![handmade::clause("size", size), handmade::clause("positive", positive)];
-        // A quotient of means, and a mean that needs another mean first.
-        let least = binary(BinaryOp::Add, mean(square("out")), Expr::Number(1.0));
-        metrics.push(handmade::clause("ratio", binary(BinaryOp::Div, mean(value_of(value)), least)));
-        if !self.seed.is_multiple_of(3) {
-            let deviation = || binary(BinaryOp::Sub, Expr::Name("out"), mean(Expr::Name("out")));
-            let spread = mean(binary(BinaryOp::Mul, deviation(), deviation()));
-            metrics.push(handmade::clause("spread", spread));
-        }
-        let against = |function| call(function, vec![Expr::Name("out"), Expr::Name("target")]);
-        if matches!(self.loss, Loss::Mae) {
-            metrics.push(handmade::clause("error", against(&functions::MEAN_ABS_ERROR)));
-        }
-        if matches!(self.loss, Loss::CrossEntropy | Loss::Smoothed | Loss::Weighted) {
-            if self.outputs > 1 {
-                metrics.push(handmade::clause("precision", against(&functions::PRECISION)));
-                metrics.push(handmade::clause("recall", against(&functions::RECALL)));
-            }
-            metrics.push(handmade::clause("best", against(&functions::TOP_K)));
-            let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
-            metrics.push(handmade::clause("accuracy", mean(binary(BinaryOp::Eq, best, Expr::Name("target")))));
-        }
+    fn metrics(&self, value: &'static str, has_classes: bool) -> Vec<Clause<'static>> {
+        let mut metrics = random_loss::measures(value, !self.seed.is_multiple_of(3));
+        metrics.extend(has_classes.then(random_loss::accuracy));
+        let criteria = self.metrics.iter().enumerate();
+        metrics.extend(
+            criteria.map(|(index, criterion)| {
+                handmade::clause(leak(format!("metric{index}")), criterion.expr(self.outputs))
+            }),
+        );
         metrics
     }
 }
@@ -435,48 +333,3 @@ fn stage_of(
 fn dense(n: usize) -> [Arg; 3] {
     [Arg::Int(n as u64), Arg::Flag(true), Arg::Init(&initialisers::AUTO, None)]
 }
-
-fn call(function: &'static FunctionDef, operands: Vec<Expr<'static>>) -> Expr<'static> {
-    let args: Vec<Arg> = function.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(1))).collect();
-    handmade::call(function, &args, operands)
-}
-
-/// A value or, with a point in it, a parameter.
-fn value_of(name: &'static str) -> Expr<'static> {
-    if name.contains('.') { Expr::Path(name, At(0)) } else { Expr::Name(name) }
-}
-
-fn mean(x: Expr<'static>) -> Expr<'static> {
-    call(&functions::MEAN, vec![x])
-}
-
-fn square(name: &'static str) -> Expr<'static> {
-    binary(BinaryOp::Mul, value_of(name), value_of(name))
-}
-
-/// Terms of a loss, each of one value.
-const TERMS: [fn(&'static str) -> Expr<'static>; 10] = [
-    |name| mean(square(name)),
-    |name| mean(call(&functions::ABS, vec![value_of(name)])),
-    |name| mean(call(&functions::SQRT, vec![binary(BinaryOp::Add, square(name), Expr::Number(1.0))])),
-    |name| mean(call(&functions::EXP, vec![Expr::Neg(At(0), leak(square(name)))])),
-    |name| call(&functions::MAX, vec![value_of(name)]),
-    |name| binary(BinaryOp::Mul, Expr::Number(1e-2), call(&functions::L1, vec![value_of(name)])),
-    |name| binary(BinaryOp::Mul, Expr::Number(1e-2), call(&functions::L2, vec![value_of(name)])),
-    |name| {
-        let sum = call(&functions::SUM, vec![binary(BinaryOp::Sub, value_of(name), Expr::Number(0.1))]);
-        binary(BinaryOp::Mul, sum, Expr::Number(1e-2))
-    },
-    |name| {
-        let padded = binary(BinaryOp::Add, square(name), Expr::Number(0.5));
-        mean(binary(
-            BinaryOp::Div,
-            value_of(name),
-            call(&functions::LN, vec![binary(BinaryOp::Add, padded, Expr::Number(1.0))]),
-        ))
-    },
-    |name| {
-        let soft = Expr::Apply(&layers::SOFTMAX, At(0), &[], leak(value_of(name)));
-        mean(binary(BinaryOp::Mul, soft, value_of(name)))
-    },
-];

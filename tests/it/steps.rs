@@ -1,7 +1,7 @@
 //! Ten networks in training under every optimiser, step by step against the interpreter in f64.
 
 use gradloom::ndarray::{Array1, Array2};
-use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Network, RmsProp, Session, Sgd, network};
+use gradloom::{Adam, Network, Session, Sgd, network};
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
@@ -13,6 +13,7 @@ use gradloom_runtime::types::DType;
 
 use crate::compiled::{Compiled, Reference, Results};
 use crate::draw;
+use crate::optimisations;
 
 network! {
     Line<x: [B, 2] -> y: [B, 1]> { Dense(1) }
@@ -49,30 +50,6 @@ network! {
 
 const STEPS: u64 = 100;
 const ROWS: usize = 12;
-
-/// Every optimiser, some with decay, clipping and groups.
-fn optimisers() -> Vec<(&'static str, Optimisation)> {
-    vec![
-        ("Sgd", Sgd::new(0.05).into()),
-        ("momentum", Sgd::new(0.02).momentum(0.9).l2(0.01).into()),
-        ("Nesterov", Sgd::new(0.02).momentum(0.9).nesterov().into()),
-        ("AdaGrad", AdaGrad::new(0.05).into()),
-        ("RmsProp", RmsProp::new(0.01).into()),
-        ("RmsProp centred", RmsProp::new(0.01).centred().momentum(0.5).into()),
-        ("AdaDelta", AdaDelta::new(1.0).into()),
-        ("Adam", Adam::new(0.01).into()),
-        ("AdamW", AdamW::new(0.01).into()),
-        ("Lion", Lion::new(0.003).decay(0.1).into()),
-        ("clipped", Optimisation { clip_norm: Some(0.5), clip_value: Some(0.2), ..Adam::new(0.01).into() }),
-        (
-            "groups",
-            Optimisation {
-                groups: vec![Group::new("*.weight").decay(0.1), Group::new("dense1.*").rate_factor(0.5)],
-                ..Sgd::new(0.05).momentum(0.9).into()
-            },
-        ),
-    ]
-}
 
 /// The graph of a training step: loss and updates.
 fn training(definition: &'static gradloom_runtime::network::Definition<'static>, how: &Optimisation) -> Graph {
@@ -130,7 +107,7 @@ fn next(graph: &Graph, params: &[Tensor], value: impl Fn(&Role) -> Option<Vec<f6
 /// f32 may decide a comparison otherwise (Lion's sign of a moment near zero, above all), nine in ten of what comparisons
 /// decide have to agree, and all of the rest.
 fn check<N: Network>() {
-    for (name, how) in optimisers() {
+    for (name, how) in optimisations::all() {
         let graph = training(N::DEFINITION, &how);
         let mut compiled = Compiled::new(&graph, ROWS);
         let mut params = initial(&graph);

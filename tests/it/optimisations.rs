@@ -1,0 +1,47 @@
+//! Every optimiser, some with decay, clipping and groups: what random networks and whole trainings are drawn from.
+
+use std::fs;
+use std::path::Path;
+
+use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd};
+use gradloom_runtime::optim::Optimisation;
+
+/// Each with a name.
+pub fn all() -> Vec<(&'static str, Optimisation)> {
+    vec![
+        ("Sgd", Sgd::new(0.05).into()),
+        ("momentum", Sgd::new(0.02).momentum(0.9).l2(0.01).into()),
+        ("Nesterov", Sgd::new(0.02).momentum(0.9).nesterov().into()),
+        ("AdaGrad", AdaGrad::new(0.05).into()),
+        ("RmsProp", RmsProp::new(0.01).into()),
+        ("RmsProp centred", RmsProp::new(0.01).centred().momentum(0.5).into()),
+        ("AdaDelta", AdaDelta::new(1.0).into()),
+        ("Adam", Adam::new(0.01).into()),
+        ("AdamW", AdamW::new(0.01).into()),
+        ("Lion", Lion::new(0.003).decay(0.1).into()),
+        ("clipped", Optimisation { clip_norm: Some(0.5), clip_value: Some(0.2), ..Adam::new(0.01).into() }),
+        (
+            "groups",
+            Optimisation {
+                groups: vec![Group::new("*.weight").decay(0.1), Group::new("dense1.*").rate_factor(0.5)],
+                ..Sgd::new(0.05).momentum(0.9).into()
+            },
+        ),
+    ]
+}
+
+#[test]
+fn no_optimiser_is_left_out() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/optim");
+    let mut offered = Vec::new();
+    for entry in fs::read_dir(folder).expect("the room exists") {
+        let text = fs::read_to_string(entry.expect("it can be read").path()).expect("it is a text");
+        let names = text.lines().filter_map(|line| line.strip_prefix("impl Optimiser for ")?.strip_suffix(" {"));
+        offered.extend(names.map(str::to_string));
+    }
+    let mut known: Vec<String> = all().iter().map(|(_, how)| how.optimiser.name().to_string()).collect();
+    known.sort_unstable();
+    known.dedup();
+    offered.sort_unstable();
+    assert_eq!(known, offered);
+}

@@ -1,0 +1,113 @@
+//! Which words of the language a declaration uses.
+
+use std::collections::BTreeSet;
+
+use gradloom_runtime::functions;
+use gradloom_runtime::layers::{self, Arg, initialisers};
+use gradloom_runtime::network::{BinaryOp, Definition, Expr, Kind, Stage, Value};
+
+/// Structures of a body and of expressions.
+pub const STRUCTURES: [&str; 8] = ["act", "act in an expression", "block", "if", "minus", "repeat", "residual", "skip"];
+
+const OPERATORS: [BinaryOp; 10] = [
+    BinaryOp::Add,
+    BinaryOp::Sub,
+    BinaryOp::Mul,
+    BinaryOp::Div,
+    BinaryOp::Eq,
+    BinaryOp::Ne,
+    BinaryOp::Lt,
+    BinaryOp::Le,
+    BinaryOp::Gt,
+    BinaryOp::Ge,
+];
+
+/// All there are: layers, activations, initialisers, functions, losses, metrics, structures and operators.
+pub fn all() -> BTreeSet<&'static str> {
+    let mut words: BTreeSet<&str> = STRUCTURES.into_iter().collect();
+    words.extend(layers::ALL.iter().map(|layer| layer.name));
+    words.extend(initialisers::ALL.iter().map(|initialiser| initialiser.name));
+    words.extend(functions::ALL.iter().map(|function| function.name));
+    words.extend(OPERATORS.iter().map(|operator| operator.symbol()));
+    words
+}
+
+/// Those in a declaration. What changes nothing does not count: a dropout of probability 0, a repetition of one copy.
+pub fn of(definition: &Definition<'static>) -> BTreeSet<&'static str> {
+    let mut words = BTreeSet::new();
+    body(definition.body, &mut words);
+    definition.acts.iter().for_each(|act| expression(&act.expr, &mut words));
+    let clauses = definition.loss.iter().chain(definition.metrics);
+    clauses.for_each(|clause| expression(&clause.expr, &mut words));
+    words
+}
+
+fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
+    for stage in stages {
+        match &stage.kind {
+            Kind::Layer(layer, args) => {
+                words.extend((!matches!(args, [Value::Known(Arg::Float(0.0))])).then_some(layer.name));
+                values(args, words);
+            }
+            Kind::Act(..) => _ = words.insert("act"),
+            Kind::Block(stages) => {
+                words.insert("block");
+                body(stages, words);
+            }
+            Kind::Residual { body: stages, skip } => {
+                words.insert("residual");
+                body(stages, words);
+                if let Some(skip) = skip {
+                    words.insert("skip");
+                    body(skip, words);
+                }
+            }
+            Kind::Repeat { count, body: stages } => {
+                words.extend((count.value != gradloom_runtime::network::Outcome::Int(1)).then_some("repeat"));
+                body(stages, words);
+            }
+            Kind::Broken => {}
+        }
+    }
+}
+
+fn values(args: &[Value<'static>], words: &mut BTreeSet<&'static str>) {
+    for arg in args {
+        match arg {
+            Value::Known(Arg::Init(initialiser, _)) | Value::Init(initialiser, ..) => {
+                _ = words.insert(initialiser.name)
+            }
+            Value::Known(_) | Value::Calculated(_) | Value::Broken => {}
+        }
+    }
+}
+
+fn expression(expr: &Expr<'static>, words: &mut BTreeSet<&'static str>) {
+    match *expr {
+        Expr::Neg(_, x) => {
+            words.insert("minus");
+            expression(x, words);
+        }
+        Expr::Binary(operator, _, x, y) => {
+            words.insert(operator.symbol());
+            [x, y].into_iter().for_each(|x| expression(x, words));
+        }
+        Expr::If(_, p, x, y) => {
+            words.insert("if");
+            [p, x, y].into_iter().for_each(|x| expression(x, words));
+        }
+        Expr::Call(function, _, _, operands) => {
+            words.insert(function.name);
+            operands.iter().for_each(|x| expression(x, words));
+        }
+        Expr::Apply(layer, _, _, x) => {
+            words.insert(layer.name);
+            expression(x, words);
+        }
+        Expr::Inline(_, _, operands) => {
+            words.insert("act in an expression");
+            operands.iter().for_each(|x| expression(x, words));
+        }
+        Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) | Expr::Weights(_) | Expr::Broken => {}
+    }
+}
