@@ -55,7 +55,7 @@ impl<N: Network> fmt::Display for FitError<N> {
     }
 }
 
-impl<N: Network + fmt::Debug> Error for FitError<N> {
+impl<N: Network> Error for FitError<N> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.cause)
     }

@@ -57,7 +57,7 @@ pub(crate) use snapshot::Snapshot;
 pub use trainer::{Trainer, ir};
 
 /// What `network!` implements for a declared network.
-pub trait Network: 'static {
+pub trait Network: Copy + Debug + 'static {
     /// The inputs, as views: one, or a tuple.
     type Inputs<'a>;
     /// The targets of the loss, as views: none, one, or a tuple.
