@@ -16,7 +16,7 @@ use std::iter::successors;
 
 use gradloom::ndarray::{Array2, ArrayView2, arr0, s};
 use gradloom::{
-    AdaDelta, AdaGrad, Adam, AdamW, History, Lion, Network, Progress, RmsProp, Session, Sgd, Trainer, network,
+    AdaDelta, AdaGrad, Adam, AdamW, Epoch, History, Lion, Network, Progress, RmsProp, Session, Sgd, Trainer, network,
 };
 use plot::{Axis, Curve, Panel, Picture, Style, Surface};
 use plotters::style::RGBColor;
@@ -116,21 +116,10 @@ fn valley() -> Result<(), Box<dyn Error>> {
         panels.push(panel(&method, &best, panels.len()));
     }
 
-    let rows: Result<Vec<Vec<f64>>, _> = (0..=80)
-        .map(|row| {
-            (0..=100)
-                .map(|column| {
-                    let (u, v) = (-1.75 + 3.5 * f64::from(column) / 100.0, -0.5 + 3.7 * f64::from(row) / 80.0);
-                    Ok::<f64, Box<dyn Error>>(height(&mut map, shifts.view(), u, v)? - floor)
-                })
-                .collect()
-        })
-        .collect();
-    let rows = rows?;
-    for panel in &mut panels {
-        let levels = successors(Some(0.1), |level| (*level < 100.0).then_some(level * 2.5)).collect();
-        panel.surface = Some(Surface { x: -1.75..=1.75, y: -0.5..=3.2, rows: rows.clone(), levels });
-    }
+    let levels = successors(Some(0.1), |level| (*level < 100.0).then_some(level * 2.5)).collect();
+    let above = |u, v| Ok::<_, Box<dyn Error>>(height(&mut map, shifts.view(), u, v)? - floor);
+    let surface = Surface::measure(-1.75..=1.75, -0.5..=3.2, levels, above)?;
+    panels.iter_mut().for_each(|panel| panel.surface = Some(surface.clone()));
     let title =
         format!("{STEPS} steps down Rosenbrock's valley from (-1.2, 1) to the cross, each optimiser at its best rate");
     Picture { title, columns: 5, panels }.save("optimizers_valley")
@@ -215,20 +204,13 @@ fn digits() -> Result<(), Box<dyn Error>> {
         let own = history.epochs[EPOCHS - 1].train.loss;
         println!("{name:<16} {rate:>8}  {:>5}  {own:.3}  {loss:>8.3}  {accuracy:>13.3}  {seconds:>7.2}", net.steps());
 
-        let points = |value: fn(&gradloom::Epoch<Digits>) -> f32| {
-            history.epochs.iter().map(|epoch| (epoch.epoch as f64, f64::from(value(epoch)))).collect()
-        };
-        let curve = |points| Curve { name: name.to_string(), colour, style, points };
-        losses.push(curve(points(|epoch| epoch.train.loss)));
-        held_out.push(curve(points(|epoch| epoch.validation.map_or(f32::NAN, |step| step.loss))));
+        let curve =
+            |value: fn(&Epoch<Digits>) -> f32| Curve::series(name, colour, style, 1, history.epochs.iter().map(value));
+        losses.push(curve(|epoch| epoch.train.loss));
+        held_out.push(curve(|epoch| epoch.validation.map_or(f32::NAN, |step| step.loss)));
     }
-    let panel = |title: &str, curves| Panel {
-        title: title.to_string(),
-        x: Axis::linear("epoch"),
-        y: Axis::logarithmic("mean cross-entropy, nats"),
-        surface: None,
-        curves,
-    };
+    let panel =
+        |title, curves| Panel::new(title, Axis::linear("epoch"), Axis::logarithmic("mean cross-entropy, nats"), curves);
     let panels = vec![panel("images it learns from", losses), panel("images held out", held_out)];
     let title = "handwritten digits, each optimiser at its best rate".to_string();
     Picture { title, columns: 2, panels }.save("optimizers_digits")

@@ -4,22 +4,41 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 /// Heights over a rectangle.
+#[derive(Clone)]
 pub struct Surface {
-    pub x: RangeInclusive<f64>,
-    pub y: RangeInclusive<f64>,
-    /// The heights in rows from low to high `y`, each from low to high `x`, in equal distances; at least two by two.
-    pub rows: Vec<Vec<f64>>,
+    x: RangeInclusive<f64>,
+    y: RangeInclusive<f64>,
+    /// The heights in rows from low to high `y`, each from low to high `x`, in equal distances.
+    rows: Vec<Vec<f64>>,
     /// The heights to draw a line at, rising.
-    pub levels: Vec<f64>,
+    levels: Vec<f64>,
 }
+
+/// How many distances each side of a surface is cut into.
+const CELLS: usize = 90;
 
 /// An edge between two neighbours of the grid: column and row of the first, and whether the other is above.
 type Edge = (usize, usize, bool);
 
 impl Surface {
+    /// Measures the height all over a rectangle; lines are drawn at these levels, which rise.
+    pub fn measure<E>(
+        x: RangeInclusive<f64>,
+        y: RangeInclusive<f64>,
+        levels: Vec<f64>,
+        mut height: impl FnMut(f64, f64) -> Result<f64, E>,
+    ) -> Result<Surface, E> {
+        let mut rows = Vec::new();
+        for row in 0..=CELLS {
+            let places = (0..=CELLS).map(|column| (place(&x, column as f64), place(&y, row as f64)));
+            rows.push(places.map(|(x, y)| height(x, y)).collect::<Result<_, E>>()?);
+        }
+        Ok(Surface { x, y, rows, levels })
+    }
+
     /// Lines with the rank of their level, from 0 for the lowest to 1.
     pub(super) fn lines(&self) -> Vec<(f64, Vec<(f64, f64)>)> {
-        let last = (self.levels.len() - 1).max(1) as f64;
+        let last = (self.levels.len().max(2) - 1) as f64;
         let ranked = self.levels.iter().enumerate();
         ranked.flat_map(|(i, level)| self.at(*level).into_iter().map(move |line| (i as f64 / last, line))).collect()
     }
@@ -28,8 +47,8 @@ impl Surface {
     /// edge are one line.
     fn at(&self, level: f64) -> Vec<Vec<(f64, f64)>> {
         let mut pieces: Vec<(Edge, Edge)> = Vec::new();
-        for row in 0..self.rows.len() - 1 {
-            for column in 0..self.rows[0].len() - 1 {
+        for row in 0..CELLS {
+            for column in 0..CELLS {
                 let below = |x: usize, y: usize| self.rows[row + y][column + x] < level;
                 // Against the clock, so that the edges that are crossed follow each other.
                 let edges = [
@@ -76,10 +95,12 @@ impl Surface {
         let (other_column, other_row) = if up { (column, row + 1) } else { (column + 1, row) };
         let (from, to) = (self.rows[row][column], self.rows[other_row][other_column]);
         let share = (level - from) / (to - from);
-        let place = |range: &RangeInclusive<f64>, index: usize, count: usize, move_by: f64| {
-            range.start() + (range.end() - range.start()) * (index as f64 + move_by) / (count - 1) as f64
-        };
         let (right, above) = if up { (0.0, share) } else { (share, 0.0) };
-        (place(&self.x, column, self.rows[0].len(), right), place(&self.y, row, self.rows.len(), above))
+        (place(&self.x, column as f64 + right), place(&self.y, row as f64 + above))
     }
+}
+
+/// The number so many cells into a range.
+fn place(range: &RangeInclusive<f64>, cells: f64) -> f64 {
+    range.start() + (range.end() - range.start()) * cells / CELLS as f64
 }

@@ -28,6 +28,7 @@ pub const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
 
 pub const INK: RGBColor = RGBColor(60, 60, 60);
+pub const GREY: RGBColor = RGBColor(150, 150, 150);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
 /// The size of every picture, in pixels.
@@ -71,8 +72,6 @@ pub struct Curve {
 pub enum Style {
     Line,
     Dashes,
-    /// A line with a dot at every point.
-    Dotted,
     /// Dots without a line.
     Dots,
     /// A cross at every point, for single places.
@@ -82,6 +81,20 @@ pub enum Style {
 impl Style {
     fn joined(self) -> bool {
         !matches!(self, Style::Dots | Style::Crosses)
+    }
+}
+
+impl Curve {
+    /// Values at `first`, `first + 1` and so on.
+    pub fn series(
+        name: &str,
+        colour: RGBColor,
+        style: Style,
+        first: u32,
+        values: impl IntoIterator<Item = f32>,
+    ) -> Curve {
+        let points = (first..).map(f64::from).zip(values.into_iter().map(f64::from)).collect();
+        Curve { name: name.to_string(), colour, style, points }
     }
 }
 
@@ -130,6 +143,11 @@ impl Picture {
 }
 
 impl Panel {
+    /// Without a surface.
+    pub fn new(title: &str, x: Axis, y: Axis, curves: Vec<Curve>) -> Panel {
+        Panel { title: title.to_string(), x, y, surface: None, curves }
+    }
+
     fn draw(&self, area: &Canvas<'_>) -> Drawn {
         let all = || self.curves.iter().flat_map(|curve| &curve.points);
         let (x, y) = (self.x.over(all().map(|point| point.0)), self.y.over(all().map(|point| point.1)));
@@ -176,15 +194,13 @@ impl Panel {
 /// A curve as the backend draws it, of points in any coordinates.
 fn strokes<'b, C: Clone + 'static>(curve: &Curve, points: &[C]) -> Vec<DynElement<'static, SVGBackend<'b>, C>> {
     let (points, ink) = (points.to_vec(), curve.colour.stroke_width(3 * FINE / 2));
-    let dot = |size| move |point| Circle::new(point, size * FINE, curve.colour.filled()).into_dyn();
     match curve.style {
         Style::Line => vec![PathElement::new(points, ink).into_dyn()],
         Style::Dashes => vec![DashedPathElement::new(points.into_iter(), 7 * FINE, 4 * FINE, ink).into_dyn()],
-        Style::Dotted => {
-            let line = PathElement::new(points.clone(), ink).into_dyn();
-            [line].into_iter().chain(points.into_iter().map(dot(3))).collect()
+        Style::Dots => {
+            let dot = |point| Circle::new(point, 2 * FINE, curve.colour.filled()).into_dyn();
+            points.into_iter().map(dot).collect()
         }
-        Style::Dots => points.into_iter().map(dot(2)).collect(),
         Style::Crosses => points.into_iter().map(|point| Cross::new(point, 5 * FINE, ink).into_dyn()).collect(),
     }
 }

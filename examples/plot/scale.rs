@@ -85,7 +85,7 @@ impl Ranged for Scale {
         let marks = hint.bold_points().max(1);
         if self.logarithmic {
             let (first, last) = (self.low.log10().ceil() as i32, self.high.log10().floor() as i32);
-            let skip = ((last - first) as usize / marks) + 1;
+            let skip = (last - first).max(0) as usize / marks + 1;
             // Within less than two powers of ten there are marks in between.
             let factors: &[f64] = if last - first < 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
             let powers = (first - 1..=last).rev().step_by(skip).map(|power| 10f64.powi(power));
