@@ -6,6 +6,7 @@
 use crate::autodiff::{differentiate, differentiate_at};
 use crate::diagnose::{Measure, diagnose};
 use crate::error::BuildError;
+use crate::fault::Pass;
 use crate::fuse::{Fused, fuse};
 use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
@@ -16,6 +17,7 @@ use crate::microkernels::gemm::Isa;
 use crate::network::Definition;
 use crate::optim::{Optimisation, accumulate, attach, update};
 use crate::plan::{self, Place, Plan};
+use crate::sentinel::Replay;
 use crate::simplify::simplify;
 use crate::stabilise::stabilise;
 
@@ -230,6 +232,27 @@ pub fn calibrated(definition: &'static Definition<'static>) -> Result<(Graph, Ve
         nodes.into_iter().enumerate().map(|(index, node)| Output { role: Role::Output(index), node }).collect();
     graph.slots.outputs = vec!["statistic"; statistics.len()];
     Ok((checked(simplify(&checked(graph))), statistics))
+}
+
+/// The graph for a purpose as it was before all rewrites that only save work, to be replayed.
+pub fn replay(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Replay, BuildError> {
+    let graph = graph_for(definition, purpose)?;
+    let [forward, joint] = match purpose {
+        Purpose::Evaluate | Purpose::Predict => [graph.nodes.len(); 2],
+        Purpose::Update(_) => [0; 2],
+        Purpose::Train(how) | Purpose::Accumulate(how) => {
+            let joint = graph_for(definition, Purpose::Gradients(Some(how)))?;
+            [forward(definition, Mode::Train)?.nodes.len(), joint.nodes.len()]
+        }
+        Purpose::Gradients(_) => [forward(definition, Mode::Train)?.nodes.len(), graph.nodes.len()],
+    };
+    // Each stage adds its operations behind those of the one before.
+    let passes = graph.ids().map(|id| match id.index() {
+        index if index < forward => Pass::Forward,
+        index if index < joint => Pass::Backward,
+        _ => Pass::Update,
+    });
+    Ok(Replay { passes: passes.collect(), graph })
 }
 
 /// The graph that is compiled for a purpose.

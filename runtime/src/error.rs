@@ -1,6 +1,7 @@
 //! What can go wrong at run time, in words for the user.
 
 use crate::elaborate::words::did_you_mean;
+use crate::fault::Fault;
 use crate::network::Place;
 
 /// Why a network could not be built.
@@ -122,12 +123,30 @@ pub enum RunError {
         layer: String,
     },
     /// A loss that is not a finite number; nothing was updated.
-    #[error("the loss of step {step} is {loss}; parameters and statistics are as before the step")]
+    #[error("the loss of step {step} is {loss}{}; parameters and statistics are as before the step", because(fault))]
     NotFinite {
         /// The step, from 1.
         step: u64,
         /// The loss.
         loss: f32,
+        /// Where that came from: what the step does was replayed, one operation after the other. None where the replay, which
+        /// rounds in another order, overflows nowhere, or would take more than 2 GiB.
+        fault: Option<Box<Fault>>,
+    },
+    /// In a session with a sentinel, an update that is not finite though the loss is; it was taken back.
+    #[error(
+        "step {step} would make `{name}` {value}{}; parameters and statistics are as before the step",
+        because(fault)
+    )]
+    Update {
+        /// The step, from 1.
+        step: u64,
+        /// The parameter, statistic or part of the optimiser's state, the first of those that are not finite.
+        name: String,
+        /// What it would become.
+        value: f32,
+        /// Where that came from, as for a loss.
+        fault: Option<Box<Fault>>,
     },
     /// An update before any gradient was accumulated.
     #[error("no gradients were accumulated since the last update; call `accumulate` first")]
@@ -146,4 +165,9 @@ pub enum RunError {
         /// The nearest name that exists.
         closest: Option<String>,
     },
+}
+
+/// The reason, behind a colon.
+fn because(fault: &Option<Box<Fault>>) -> String {
+    fault.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default()
 }

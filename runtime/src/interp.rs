@@ -383,7 +383,7 @@ pub(crate) fn destinations(shape: &[usize], axes: &[usize], result: &[usize]) ->
 }
 
 /// The distance between neighbours along each axis.
-fn row_major(shape: &[usize]) -> Vec<usize> {
+pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
     (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
 }
 

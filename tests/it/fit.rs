@@ -343,10 +343,10 @@ fn a_loss_that_is_not_finite_ends_the_training_and_loses_nothing() {
         (error.to_string(), steps, state(&net) == first.into_inner())
     };
     let (message, steps, restored) = fit(false);
-    assert_snapshot!(message, @"in epoch 2: the loss of step 7 is NaN; parameters and statistics are as before the step");
+    assert_snapshot!(message, @"in epoch 2: the loss of step 7 is NaN: element [0] of `dense3.bias` was inf before the step (a trainer's `sentinel(true)` refuses the update that makes it so); parameters and statistics are as before the step");
     assert_eq!((steps, restored), (6, false));
     let (message, steps, restored) = fit(true);
-    assert_snapshot!(message, @"in epoch 2: the loss of step 7 is NaN; parameters and statistics are as before the step; then the session was put back to the best epoch, 1");
+    assert_snapshot!(message, @"in epoch 2: the loss of step 7 is NaN: element [0] of `dense3.bias` was inf before the step (a trainer's `sentinel(true)` refuses the update that makes it so); parameters and statistics are as before the step; then the session was put back to the best epoch, 1");
     assert_eq!((steps, restored), (4, true));
 }
 

@@ -641,13 +641,13 @@ fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
     assert_snapshot!(sums, @"
     kernel 2: 2 x 1
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %18 = mul %13, B : f32[2,1]                                    # accumulation
-      %19 = mul_add dense1.weight.accumulated, kept, %18 : f32[2,1]  # accumulation
+      %18 = mul %13, B : f32[2,1]                                    # dense1.weight
+      %19 = mul_add dense1.weight.accumulated, kept, %18 : f32[2,1]  # dense1.weight
       dense1.weight.accumulated <- %19
     ");
     assert_snapshot!(fused(Purpose::Update(&how)), @"
     kernel 0: 2 x 1
-      %3 = div dense1.weight.accumulated, rows : f32[2,1]            # accumulation
+      %3 = div dense1.weight.accumulated, rows : f32[2,1]            # dense1.weight
       %6 = neg rate : f32[]                                          # dense1.weight
       %8 = mul_add %6.one, %3, dense1.weight : f32[2,1]              # dense1.weight
       dense1.weight <- %8

@@ -107,5 +107,5 @@ fn what_a_step_refuses_a_profile_refuses() {
     assert!(class.starts_with("`label` has class id 3 in row 1"), "{class}");
     let lost = array![[f32::NAN; 5], [0.0; 5]];
     let lost = refused(net.profile(lost.view(), labels.slice(s![..2])));
-    assert_eq!(lost, "the loss of step 1 is NaN; parameters and statistics are as before the step");
+    assert!(lost.starts_with("the loss of step 1 is NaN: element [0, 0] of the input `x` is NaN; "), "{lost}");
 }

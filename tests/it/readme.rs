@@ -1,6 +1,6 @@
 //! The IR that the README shows is the IR that the compiler prints.
 
-use gradloom::ndarray::{Array1, Array2};
+use gradloom::ndarray::{Array1, Array2, array};
 use gradloom::{Adam, Stage, network};
 
 network! {
@@ -51,4 +51,20 @@ fn the_readme_shows_diagnostics_as_they_are() {
     let mut net = Iris::trainer(Adam::new(1e-2)).max_batch(32).seed(1).build().expect("it builds");
     let text = net.diagnose(flowers.view(), kinds.view()).expect("the batch fits").to_string();
     assert_eq!(shown("diagnostics"), text, "copy the text on the right into the README");
+}
+
+network! {
+    Logs<x: [B, 2] -> y: [B, 1]> { Dense(3, init = constant(0.25)), |x| ln(x) as logs, Dense(1) }
+    loss(t: [B, 1]) = mse(y, t);
+}
+
+#[test]
+fn the_readme_shows_the_error_as_it_is() {
+    let mut net = Logs::trainer(Adam::new(1e-2)).max_batch(32).build().expect("it builds");
+    let (x, t) = (array![[1.0, 1.0], [2.0, -3.0]], Array2::zeros((2, 1)));
+    let text = net.step(x.view(), t.view()).expect_err("a logarithm is not finite").to_string();
+    let (before, rest) = text.split_once('(').expect("it names a place");
+    let (_, after) = rest.split_once(')').expect("a place ends");
+    let text = format!("{before}(src/main.rs:12:19){after}");
+    assert_eq!(shown("sentinel").trim().replace('\n', " "), text, "copy the text on the right into the README");
 }

@@ -1,7 +1,7 @@
 //! What is refused, and that whoever is refused finds everything as it was.
 
 use gradloom::ndarray::{Array1, Array2, s};
-use gradloom::{Adam, AdamW, BuildError, Error, RunError, Session, Sgd, network};
+use gradloom::{Adam, AdamW, BuildError, Error, Fault, Given, RunError, Session, Sgd, network};
 
 use crate::train::{Classifier, classifier, samples, state};
 
@@ -97,7 +97,8 @@ fn a_loss_that_is_not_finite_changes_nothing() {
     for wrong in [f32::NAN, f32::INFINITY] {
         let mut spoilt = x.clone();
         spoilt[[7, 2]] = wrong;
-        let finite = RunError::NotFinite { step: 2, loss: f32::NAN };
+        let origin = Fault::Given { with: Given::Input, name: "x".to_string(), element: vec![7, 2], value: wrong };
+        let finite = RunError::NotFinite { step: 2, loss: f32::NAN, fault: Some(Box::new(origin)) };
         refused_by_all(&format!("{wrong} in the input"), &finite, &spoilt, &labels);
     }
 }
@@ -112,7 +113,10 @@ fn a_loss_that_overflows_changes_neither_statistics_nor_moments() {
         net.step(x.view(), target.view()).expect("the batch fits");
         let before = state(&net);
         let error = net.step(x.view(), target.mapv(|_| 1e30).view()).map(drop);
-        assert_eq!(error, Err(RunError::NotFinite { step: 2, loss: f32::INFINITY }));
+        let Err(RunError::NotFinite { step: 2, loss: f32::INFINITY, fault: Some(fault) }) = error else {
+            panic!("{error:?}")
+        };
+        assert!(fault.to_string().starts_with("in the forward pass of `loss` (tests/it/refusal.rs:11:28)"), "{fault}");
         assert_eq!(state(&net), before);
         net.step(x.view(), target.view()).expect("the session goes on");
         assert_ne!(state(&net), before);

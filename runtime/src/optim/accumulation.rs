@@ -22,6 +22,7 @@ pub fn accumulate(graph: &Graph, how: &Optimisation) -> Graph {
     let kept = scalar(&mut b, ScalarSlot::Kept);
     let rows = b.count(&Shape(vec![Dim::B]), &[0]);
     for (one, sum) in trained.iter().zip(sums) {
+        enter(&mut b, one);
         let shape = b.shape(one.gradient);
         let old = b.param(sum);
         let [kept, rows] = [kept, rows].map(|scalar| b.spread(scalar, &shape));
@@ -46,12 +47,19 @@ pub fn update(graph: &Graph, how: &Optimisation) -> Graph {
     b.enter(Rc::from("accumulation"));
     let rows = scalar(&mut b, ScalarSlot::Rows);
     for (one, sum) in trained.iter_mut().zip(sums) {
+        enter(&mut b, one);
         let sum = b.param(sum);
         let shape = b.shape(sum);
         let rows = b.spread(rows, &shape);
         one.gradient = b.div(sum, rows);
     }
     finish(b, how, trained)
+}
+
+/// From here on, nodes are part of the update of this parameter.
+fn enter(b: &mut Builder, trained: &Trained) {
+    let name = Rc::from(b.graph().slots.params[trained.param].name.as_str());
+    b.enter(name);
 }
 
 /// Room for the sums, behind the optimiser's state.

@@ -3,6 +3,7 @@
 //! In: batches, one a call. Out: the update that one batch of all their rows would make.
 
 use super::buffer::Buffer;
+use super::sentinel::Ran;
 use super::{Error, Kind, Network, Session, feed, program, words};
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
@@ -14,7 +15,7 @@ use crate::optim;
 #[derive(Debug)]
 pub(super) struct Accumulation {
     pub(super) accumulate: Program,
-    update: Program,
+    pub(super) update: Program,
     pub(super) scalars: Vec<Word>,
     /// Those of the scalars that are numbers.
     numbers: Vec<f32>,
@@ -49,8 +50,9 @@ impl<N: Network> Session<N> {
             self.accumulation = Some(self.accumulation()?);
         }
         self.fill_accumulation(Kind::Accumulate);
+        self.keep();
         let loss = self.run(Kind::Accumulate, &tensors, rows);
-        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        let loss = self.sound(Ran::Accumulation, loss, &tensors, rows)?;
         self.accumulation.as_mut().expect("it was made above").rows += rows;
         self.forward_count = self.forward_count.wrapping_add(1);
         Ok(N::step(&super::Report { loss, metrics: &self.metrics }))
@@ -59,16 +61,20 @@ impl<N: Network> Session<N> {
     /// Makes one step from all gradients that were accumulated since the last update, as if of one batch.
     ///
     /// # Errors
-    /// [`RunError::NothingAccumulated`].
+    /// [`RunError::NothingAccumulated`]; with [`Trainer::sentinel`](super::Trainer::sentinel), an update that is not finite. The
+    /// session is then as it was before, and so are the gradients.
     pub fn update(&mut self) -> Result<(), RunError> {
         if self.accumulated_rows() == 0 {
             return Err(RunError::NothingAccumulated);
         }
         self.fill_accumulation(Kind::Train);
+        self.keep();
         let accumulation = self.accumulation.as_mut().expect("something was accumulated");
         let (arena, params) = (self.arena.floats_mut(), Params::Own(self.params.floats_mut()));
         let scalars = &accumulation.scalars[..];
         accumulation.update.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs: &[], batch: 1 });
+        self.check_state(Ran::Update, &[], 1)?;
+        let accumulation = self.accumulation.as_mut().expect("something was accumulated");
         accumulation.rows = 0;
         self.steps += 1;
         Ok(())
@@ -87,6 +93,9 @@ impl<N: Network> Session<N> {
         let mut params = Buffer::new(accumulate.params_len).ok_or(no_memory)?;
         params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
         self.params = params;
+        if self.kept.is_some() {
+            self.kept = Some(Buffer::new(self.params.len()).ok_or(BuildError::NoMemory { max_batch: self.max_batch })?);
+        }
         let len = accumulate.slots.scalars.len().max(update.slots.scalars.len());
         let (scalars, numbers) = (vec![Word::default(); len], vec![0.0; len]);
         Ok(Accumulation { accumulate, update, scalars, numbers, rows: 0 })

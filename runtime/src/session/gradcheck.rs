@@ -1,12 +1,11 @@
 //! The gradients of a session, checked on the user's own data.
 
+use super::sentinel::Ran;
 use super::{Error, Gradients, Kind, Network, Session, feed};
 use crate::autodiff::differentiate;
 use crate::compile::forward;
-use crate::error::RunError;
 use crate::gradcheck::{Gradcheck, check};
 use crate::init::{Init, Random};
-use crate::interp::{self, Values};
 use crate::ir::SlotKind;
 use crate::layers::Mode;
 use crate::optim::Sgd;
@@ -20,7 +19,7 @@ const SPREAD: f64 = 0.1;
 pub fn gradcheck<'a, N: Network>(inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradcheck, Error> {
     let tensors = feed::gather::<N>(inputs, Some(targets));
     let rows = tensors.first().and_then(|tensor| tensor.shape().first().copied()).unwrap_or(0);
-    let mut session = Session::<N>::new(Sgd::new(0.0).into(), rows.max(1), 0, 1)?;
+    let mut session = Session::<N>::new(Sgd::new(0.0).into(), rows.max(1), 0, 1, false)?;
     session.spread();
     session.check_gradients(&tensors)
 }
@@ -43,23 +42,13 @@ impl<N: Network> Session<N> {
         self.compile(Kind::Gradients)?;
         self.fill_scalars();
         let loss = self.run(Kind::Gradients, tensors, rows);
-        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        let loss = self.sound(Ran::Gradients, loss, tensors, rows)?;
 
         let graph = forward(N::DEFINITION, Mode::Train)?;
         let wanted = self.how.trained(&graph)?;
         let joint = differentiate(&graph, &wanted);
         let program = self.gradients.as_ref().expect("the program was compiled above");
-        let params = graph.slots.params.iter().zip(&program.params).map(|(slot, &at)| {
-            let len = slot.shape.iter().product::<usize>();
-            let floats = &self.params.floats()[at..at + len];
-            interp::Tensor::floats(&slot.shape, floats.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>())
-        });
-        let scalars = &self.scalars[..graph.slots.scalars.len()];
-        let values = Values {
-            inputs: tensors.iter().map(interpreted).collect(),
-            params: params.collect(),
-            scalars: scalars.iter().zip(&graph.slots.scalars).map(|(word, slot)| word.value(slot)).collect(),
-        };
+        let values = self.values(&graph, &program.params, &self.scalars, tensors);
         let gradients = Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() };
         let compiled = wanted.iter().map(|&param| {
             let gradient = gradients.gradient(param).expect("every trained parameter has a gradient");
@@ -80,16 +69,5 @@ impl<N: Network> Session<N> {
                 floats.iter_mut().for_each(|float| *float += (SPREAD * random.normal()) as f32);
             }
         }
-    }
-}
-
-/// As the interpreter reads it.
-fn interpreted(tensor: &Tensor<'_>) -> interp::Tensor {
-    let (mut numbers, mut ids) = (Vec::new(), Vec::new());
-    tensor.for_each_number(|x| numbers.push(f64::from(x)));
-    tensor.for_each_id(|id| ids.push(id));
-    match tensor.dtype().is_index() {
-        true => interp::Tensor::indices(tensor.shape(), ids),
-        false => interp::Tensor::floats(tensor.shape(), numbers),
     }
 }

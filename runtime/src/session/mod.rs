@@ -19,6 +19,7 @@ mod pieces;
 mod predictor;
 mod profile;
 mod recalibrate;
+mod sentinel;
 mod snapshot;
 mod trainer;
 
@@ -46,6 +47,7 @@ use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
 use pieces::Pieces;
+use sentinel::Ran;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use gradcheck::gradcheck;
@@ -110,6 +112,8 @@ pub struct Session<N> {
     /// What the results of `diagnose` are.
     measures: Vec<Measure>,
     params: Buffer,
+    /// The parameters before the step that runs, if a sentinel watches over it.
+    kept: Option<Buffer>,
     arena: Buffer,
     scalars: Vec<Word>,
     /// Those of the scalars that are numbers.
@@ -125,13 +129,20 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(how: Optimisation, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
+    fn new(
+        how: Optimisation,
+        max_batch: usize,
+        seed: u64,
+        threads: usize,
+        sentinel: bool,
+    ) -> Result<Session<N>, BuildError> {
         how.check()?;
         let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let no_memory = || BuildError::NoMemory { max_batch };
         let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
+        let kept = if sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         fill(params.floats_mut(), &train, seed);
@@ -144,6 +155,7 @@ impl<N: Network> Session<N> {
             seed,
             forward_count: 0,
             params,
+            kept,
             arena,
             scalars: vec![Word::default(); train.slots.scalars.len()],
             feed,
@@ -170,7 +182,9 @@ impl<N: Network> Session<N> {
     ///
     /// # Errors
     /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite. The session is then
-    /// as it was before. Only the loss is looked at: a finite loss with a gradient that is not (`sqrt` at 0) is not refused.
+    /// as it was before. For a loss the error says where in the network the first number came from that was not finite: the
+    /// step is replayed for that, in the time of some hundred steps. A finite loss with a gradient that is not (`sqrt`
+    /// at 0) is refused with [`Trainer::sentinel`] alone.
     pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
         self.advance(inputs, targets).map(|report| N::step(&report))
     }
@@ -185,8 +199,9 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
+        self.keep();
         let loss = self.run(Kind::Train, &tensors, rows);
-        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        let loss = self.sound(Ran::Step, loss, &tensors, rows)?;
         self.steps += 1;
         self.forward_count = self.forward_count.wrapping_add(1);
         Ok(Report { loss, metrics: &self.metrics })
@@ -208,7 +223,7 @@ impl<N: Network> Session<N> {
         self.compile(Kind::Gradients)?;
         self.fill_scalars();
         let loss = self.run(Kind::Gradients, &tensors, rows);
-        let loss = loss.map_err(|loss| RunError::NotFinite { step: self.steps + 1, loss })?;
+        let loss = self.sound(Ran::Gradients, loss, &tensors, rows)?;
         let program = self.gradients.as_ref().expect("the program was compiled above");
         Ok(Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() })
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{Error, Network, Session, feed};
 use crate::compile::{Program, Purpose};
 use crate::cost::{Cost, costs};
-use crate::error::RunError;
+use crate::fault::Pass;
 use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Role, SlotKind};
 use crate::memory::{Memory, Params};
@@ -133,7 +133,7 @@ impl<N: Network> Session<N> {
                     Some(Place::Arena(at)) => arena.floats()[at],
                     _ => f32::NAN,
                 };
-                return Err(RunError::NotFinite { step: self.steps + 1, loss }.into());
+                return Err(self.not_finite(loss, &tensors, rows).into());
             }
             // Repeated on one batch, training may well diverge: what was measured until then stands.
             if !finite {
@@ -146,14 +146,6 @@ impl<N: Network> Session<N> {
         profile.share(&fused, &seconds);
         Ok(profile)
     }
-}
-
-/// What a node is computed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pass {
-    Forward,
-    Backward,
-    Update,
 }
 
 impl Profile {

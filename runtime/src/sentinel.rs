@@ -1,0 +1,215 @@
+//! From a number that is not finite back to where it came from.
+//!
+//! In: the graph of a step without rewrites, the pass of each of its nodes, and the values that the step began with. Out: the
+//! first number that is not finite, with all that it was made from. The step is replayed in the interpreter as if in f32,
+//! and the search goes backwards: from an element to one that it was made from and that is not finite either, NaN before
+//! infinities, until there is none. What is infinite on purpose, as in the branch of a choice that is not taken, is not on
+//! that way. Absent on purpose: speed. This runs once something has gone wrong.
+
+use crate::elaborate::{Action, Step};
+use crate::fault::{Fault, Given, Operand, Pass, position};
+use crate::interp::{Data, Evaluation, Precision, Tensor, Values, destinations, evaluate, row_major};
+use crate::ir::ops::{Body, Reduction};
+use crate::ir::print::scalar;
+use crate::ir::{Graph, NodeId, Op, Output, Role};
+use crate::lower::check;
+use crate::network::{Definition, Place};
+
+/// No replay takes more numbers than these, 2 GiB.
+const MOST_NUMBERS: usize = 1 << 28;
+
+/// A graph to replay, and what each node of it is for.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The operations.
+    pub graph: Graph,
+    /// The pass of each.
+    pub passes: Vec<Pass>,
+}
+
+impl Replay {
+    /// With these results alone, and what they need.
+    pub fn of(&self, wanted: impl Fn(&Role) -> bool) -> Replay {
+        let mut graph = self.graph.clone();
+        graph.outputs.retain(|output| wanted(&output.role));
+        let live = graph.live();
+        let mut map = vec![NodeId(0); graph.nodes.len()];
+        let (mut nodes, mut passes) = (Vec::new(), Vec::new());
+        for id in graph.ids().filter(|id| live[id.index()]) {
+            let mut node = graph[id].clone();
+            node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
+            map[id.index()] = NodeId(nodes.len() as u32);
+            nodes.push(node);
+            passes.push(self.passes[id.index()]);
+        }
+        let moved =
+            graph.outputs.iter().map(|output| Output { role: output.role.clone(), node: map[output.node.index()] });
+        let outputs = moved.collect();
+        Replay { graph: Graph { nodes, outputs, slots: graph.slots }, passes }
+    }
+
+    /// Replays the step on a batch of so many rows, and looks for the origin of what is not finite among the results: the one
+    /// that was computed first. None if all are finite, or if the replay would take too much memory.
+    pub fn search(&self, definition: &'static Definition<'static>, rows: usize, values: &Values) -> Option<Fault> {
+        let lens = self.graph.nodes.iter().map(|node| node.ty.shape.len_at(rows));
+        if lens.fold(0, usize::saturating_add) > MOST_NUMBERS {
+            return None;
+        }
+        let evaluation = evaluate(&self.graph, Precision::F32, rows, values);
+        let search = Search { graph: &self.graph, values: &evaluation };
+        let origins = self.graph.outputs.iter().filter_map(|output| {
+            let at = evaluation[output.node].as_floats().iter().position(|x| !x.is_finite())?;
+            Some(search.origin(output.node, at))
+        });
+        let (id, at) = origins.min()?;
+        Some(search.describe(definition, id, at, self.passes[id.index()]))
+    }
+}
+
+struct Search<'a> {
+    graph: &'a Graph,
+    values: &'a Evaluation<'a>,
+}
+
+impl Search<'_> {
+    /// The first element behind this one that is not finite.
+    fn origin(&self, mut id: NodeId, mut at: usize) -> (NodeId, usize) {
+        loop {
+            let elements = self.elements(id, at);
+            let worst = |is: fn(f64) -> bool| elements.iter().find(|&&(x, at)| is(self.values[x].as_floats()[at]));
+            match worst(f64::is_nan).or_else(|| worst(f64::is_infinite)) {
+                Some(&earlier) => (id, at) = earlier,
+                None => return (id, at),
+            }
+        }
+    }
+
+    /// The numbers that an element is made from.
+    fn elements(&self, id: NodeId, at: usize) -> Vec<(NodeId, usize)> {
+        let node = &self.graph[id];
+        let is_number = |x: &NodeId| matches!(self.values[*x].data, Data::Float(_));
+        match (node.op.def().body, &node.op) {
+            (Body::Leaf, _) => Vec::new(),
+            (Body::Map(_), Op::Select) => match &self.values[node.operands[0]].data {
+                Data::Mask(mask) => vec![(node.operands[if mask[at] { 1 } else { 2 }], at)],
+                _ => unreachable!("a choice has a mask"),
+            },
+            (Body::Map(_), _) => node.operands.iter().copied().filter(is_number).map(|x| (x, at)).collect(),
+            (Body::View, _) => vec![self.behind(id, at)].into_iter().filter(|(x, _)| is_number(x)).collect(),
+            (Body::Reduce(_), op) => {
+                let (x, axes) = (node.operands[0], op.axes().expect("a reduction has axes"));
+                let to = destinations(&self.values[x].shape, axes, &self.values[id].shape);
+                to.enumerate().filter(|(_, to)| *to == at).map(|(from, _)| (x, from)).collect()
+            }
+            (Body::Contract, op) => {
+                let Op::Dot { ta, tb } = *op else { unreachable!("{op:?} is no product") };
+                let [a, b] = [node.operands[0], node.operands[1]];
+                let (row, column) = (at / self.values[id].shape[1], at % self.values[id].shape[1]);
+                let inner = self.values[a].shape[if ta { 0 } else { 1 }];
+                let left = |k| if ta { k * self.values[a].shape[1] + row } else { row * inner + k };
+                let right = |k| if tb { column * inner + k } else { k * self.values[b].shape[1] + column };
+                (0..inner).flat_map(|k| [(a, left(k)), (b, right(k))]).collect()
+            }
+        }
+    }
+
+    /// The element that a view shows at this position.
+    fn behind(&self, id: NodeId, at: usize) -> (NodeId, usize) {
+        let node = &self.graph[id];
+        let x = node.operands[0];
+        let Op::Broadcast(axes) = &node.op else { return (x, at) };
+        let place = element(&self.values[id], at);
+        let strides = row_major(&self.values[x].shape);
+        (x, axes.iter().zip(strides).map(|(&axis, stride)| place[axis] * stride).sum())
+    }
+
+    fn describe(&self, definition: &'static Definition<'static>, id: NodeId, at: usize, pass: Pass) -> Fault {
+        let node = &self.graph[id];
+        let (element, value) = (element(&self.values[id], at), self.number(id, at));
+        if let Some((with, name)) = self.given(id) {
+            return Fault::Given { with, name, element, value };
+        }
+        let elements = self.elements(id, at);
+        let size = |&(x, at): &(NodeId, usize)| self.values[x].as_floats()[at].abs();
+        let (terms, operands) = match node.op.def().body {
+            Body::Reduce(Reduction::Sum | Reduction::Max | Reduction::Variance) => {
+                let largest = elements.iter().copied().max_by(|x, y| size(x).total_cmp(&size(y)));
+                (elements.len(), largest.into_iter().collect())
+            }
+            Body::Contract => {
+                let terms = elements.chunks(2);
+                let product = |pair: &[(NodeId, usize)]| pair.iter().map(size).product::<f64>();
+                let largest = terms.clone().max_by(|x, y| product(x).total_cmp(&product(y)));
+                (terms.len(), largest.unwrap_or_default().to_vec())
+            }
+            _ => (1, elements),
+        };
+        let operand = |&(x, at): &(NodeId, usize)| Operand { value: self.number(x, at), source: self.source(x, at) };
+        // A rule that made the node stands behind the name of the layer.
+        let layer = node.layer.split(" (").next().unwrap_or_default().to_string();
+        Fault::Made {
+            place: place(definition, &layer, pass),
+            layer,
+            pass,
+            operation: node.op.def().name,
+            operands: operands.iter().map(operand).collect(),
+            terms,
+            element,
+            value,
+        }
+    }
+
+    fn number(&self, id: NodeId, at: usize) -> f32 {
+        self.values[id].as_floats()[at] as f32
+    }
+
+    /// What comes in, and its name.
+    fn given(&self, id: NodeId) -> Option<(Given, String)> {
+        let slots = &self.graph.slots;
+        match self.graph[id].op {
+            Op::Input(index) => {
+                let slot = &slots.inputs[index];
+                Some((if slot.target { Given::Target } else { Given::Input }, slot.name.to_string()))
+            }
+            Op::Param(index) => Some((Given::Parameter, slots.params[index].name.clone())),
+            Op::Scalar(index) => Some((Given::Setting, scalar(&slots.scalars[index]))),
+            _ => None,
+        }
+    }
+
+    /// The name and position of an element that comes in as it is.
+    fn source(&self, mut id: NodeId, mut at: usize) -> Option<String> {
+        while self.graph[id].op.is_view() {
+            (id, at) = self.behind(id, at);
+        }
+        let (_, name) = self.given(id)?;
+        Some(format!("{name}{}", position(&element(&self.values[id], at))))
+    }
+}
+
+/// The position of an element along each axis.
+fn element(tensor: &Tensor, at: usize) -> Vec<usize> {
+    row_major(&tensor.shape).iter().zip(&tensor.shape).map(|(stride, extent)| at / stride % extent).collect()
+}
+
+/// Where a layer, a loss or a metric is declared; in an update, the layer of the parameter.
+fn place(definition: &'static Definition<'static>, name: &str, pass: Pass) -> Option<Place> {
+    fn find<'s>(steps: &'s [Step<'static>], path: &str) -> Option<&'s Step<'static>> {
+        steps.iter().find_map(|step| match &step.action {
+            Action::Sequence(steps) => find(steps, path),
+            Action::Residual(body, skip) => {
+                (*step.path == *path).then_some(step).or_else(|| find(body, path)).or_else(|| find(skip, path))
+            }
+            Action::Layer(..) | Action::Act(..) => (*step.path == *path).then_some(step),
+        })
+    }
+    let path = match pass {
+        Pass::Update => name.rsplit_once('.')?.0,
+        Pass::Forward | Pass::Backward => name,
+    };
+    let network = check(definition).ok()?;
+    let clauses = definition.loss.iter().chain(definition.metrics);
+    let at = find(&network.body, path).map(|step| step.at);
+    at.or_else(|| clauses.into_iter().find(|clause| clause.name == path).map(|clause| clause.at))
+        .map(|at| definition.place(at))
+}
