@@ -20,6 +20,7 @@ pub struct Program {
 
 /// `act name = |x| ..;`
 pub struct Act {
+    pub docs: Vec<Attribute>,
     pub name: Ident,
     pub lambda: Lambda,
 }
@@ -34,6 +35,7 @@ pub struct Lambda {
 
 /// `block Name(c, heads = 4) { .. }`
 pub struct Block {
+    pub docs: Vec<Attribute>,
     pub name: Ident,
     pub params: Vec<(Ident, Option<Expr>)>,
     pub body: Body,
@@ -41,6 +43,7 @@ pub struct Block {
 
 /// `const NAME = value;`
 pub struct Const {
+    pub docs: Vec<Attribute>,
     pub name: Ident,
     pub value: Expr,
 }

@@ -119,12 +119,8 @@ impl Errors {
         self.report(keyword, format!("`{keyword}` comes after the network that it belongs to"));
     }
 
-    pub fn attribute_without_item(&mut self, site: impl Into<Site>, word: &str) {
-        self.report(site, format!("attributes and documentation belong to a network, not to `{word}`; write `//`"));
-    }
-
-    pub fn attribute_of_a_clause(&mut self, site: impl Into<Site>, keyword: &Ident) {
-        self.report(site, format!("`{keyword}` takes documentation, but no attributes"));
+    pub fn attribute_beside_docs(&mut self, site: impl Into<Site>, word: &str) {
+        self.report(site, format!("`{word}` takes documentation, but no attributes"));
     }
 
     pub fn comparison_chain(&mut self, site: impl Into<Site>) {

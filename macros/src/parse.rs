@@ -83,15 +83,16 @@ impl Parser<'_> {
             return self.clause(input, attrs, program);
         }
         let vis: Visibility = self.ask(input.parse())?;
-        if input.peek(Token![const]) {
-            return self.constant(input, program);
-        }
-        for (word, item) in [("block", Parser::block as fn(&mut Self, _, _) -> _), ("act", Parser::act)] {
-            if peek_word(input, word) && !input.peek2(Token![<]) {
-                if let Some(first) = attrs.first() {
-                    self.errors.attribute_without_item(first.pound_token.span, word);
-                }
-                return item(self, input, program);
+        let items = [
+            ("const", Parser::constant as fn(&mut Self, _, _, _) -> _),
+            ("block", Parser::block),
+            ("act", Parser::act),
+        ];
+        for (word, item) in items {
+            let begins = if word == "const" { input.peek(Token![const]) } else { peek_word(input, word) };
+            if begins && !input.peek2(Token![<]) {
+                self.only_docs(&attrs, word);
+                return item(self, input, attrs, program);
             }
         }
         if !input.peek(syn::Ident) {
@@ -124,17 +125,24 @@ impl Parser<'_> {
         }
     }
 
+    /// Reports the first attribute that is no documentation.
+    fn only_docs(&mut self, attrs: &[Attribute], word: &str) {
+        if let Some(other) = attrs.iter().find(|attr| !attr.path().is_ident("doc")) {
+            self.errors.attribute_beside_docs(other.pound_token.span, word);
+        }
+    }
+
     /// `const NAME = value;`
-    fn constant(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+    fn constant(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let keyword: Token![const] = self.ask(input.parse())?;
         let name = self.name(input, "a name")?;
         let value = self.definition(input, keyword.span);
-        program.consts.push(Const { name, value });
+        program.consts.push(Const { docs, name, value });
         Ok(())
     }
 
     /// `act name = |x| ..;`
-    fn act(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+    fn act(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let _: Ident = self.ask(input.parse())?;
         let name = self.name(input, "a name after `act`")?;
         self.eat::<Token![=]>(input, "`=`")?;
@@ -145,12 +153,12 @@ impl Parser<'_> {
         if self.eat::<Token![;]>(input, "`;`").is_err() {
             self.skip_to_clause(input);
         }
-        program.acts.push(Act { name, lambda });
+        program.acts.push(Act { docs, name, lambda });
         Ok(())
     }
 
     /// `block Name(params) { .. }`
-    fn block(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
+    fn block(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let _: Ident = self.ask(input.parse())?;
         let name = self.name(input, "a name after `block`")?;
         let mut params = Vec::new();
@@ -161,7 +169,7 @@ impl Parser<'_> {
             return self.expected(&format!("`{{` and the body of `{name}`"), input);
         }
         let body = self.body(input)?;
-        program.blocks.push(Block { name, params, body });
+        program.blocks.push(Block { docs, name, params, body });
         Ok(())
     }
 
@@ -295,9 +303,7 @@ impl Parser<'_> {
     /// `loss(targets) = expr;` or `metric name = expr;`
     fn clause(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let keyword: Ident = self.ask(input.parse())?;
-        if let Some(other) = docs.iter().find(|attr| !attr.path().is_ident("doc")) {
-            self.errors.attribute_of_a_clause(other.pound_token.span, &keyword);
-        }
+        self.only_docs(&docs, &text(&keyword));
         if self.owner == Owner::Nobody {
             self.errors.clause_without_network(&keyword);
             self.owner = Owner::Lost;

@@ -1,6 +1,7 @@
 //! What the macro makes of declarations, good, bad and meaningless.
 
 mod expansion;
+mod hover;
 mod mistakes;
 mod robustness;
 

@@ -112,14 +112,27 @@ pub enum Kind<'a> {
     Act(usize, &'a [f64]),
     /// The stages of a block.
     Block(&'a [Stage<'a>]),
-    /// The result of a body added to that of a shortcut, or to what came in.
+    /// The result of a body added to what came in, or to what a shortcut makes of it.
+    ///
+    /// - Value: `y = body(x) + x`, or `body(x) + skip(x)`
+    /// - Shapes: `f32[S] -> f32[S]` without a shortcut; with one, `f32[S] -> f32[T]`, which body and shortcut both give
+    /// - Parameters: those of the layers inside, as `residual1.dense1.weight` and `residual1.skip.dense1.weight`
+    /// - Gradient: `dx` is `dy` plus the gradient through the body: it reaches the first layer of a deep stack whatever
+    ///   the layers in between do to it
+    /// - Source: He et al. 2016, equation 1
     Residual {
         /// The body.
         body: &'a [Stage<'a>],
         /// The shortcut, if there is one.
         skip: Option<&'a [Stage<'a>]>,
     },
-    /// A body several times over, each copy with parameters of its own.
+    /// A body `n` times, one copy behind the other, each with parameters of its own.
+    ///
+    /// - Value: `y = body(.. body(x) ..)`
+    /// - Shapes: those of the copies one after the other; each takes what the one before it gives
+    /// - Argument `n`: how many copies; an integer of at least 1
+    /// - Parameters: those of the layers inside, for every copy: `repeat1.1.dense1.weight`, `repeat1.2.dense1.weight`
+    /// - Gradient: through every copy; no parameter is shared
     Repeat {
         /// How often, at least once.
         count: Number<'a>,

@@ -140,6 +140,20 @@ fn call(name: &str, operands: &[&str], args: &[ArgDef]) -> String {
     if list.is_empty() { name.to_string() } else { format!("{name}({})", list.join(", ")) }
 }
 
+/// Structures, and the documentation of each, which stands at its variant.
+fn structures() -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/network.rs");
+    let text = fs::read_to_string(path).expect("it is a text");
+    let doc = |variant: &str| {
+        let (before, _) = text.split_once(&format!("\n    {variant} {{")).expect("the variant is there");
+        let lines: Vec<&str> = before.lines().rev().map_while(|line| line.trim().strip_prefix("///")).collect();
+        lines.into_iter().rev().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect::<String>()
+    };
+    [("residual { .. } skip { .. }", "Residual"), ("repeat(n) { .. }", "Repeat")]
+        .map(|(written, variant)| (written.to_string(), doc(variant)))
+        .into()
+}
+
 /// REFERENCE.md as it should be.
 fn reference() -> String {
     let docs = docs();
@@ -151,8 +165,9 @@ fn reference() -> String {
     let function =
         |function: &&FunctionDef| (call(function.name, function.operands, function.args), docs[function.item].clone());
     let initialiser = |known: &&Initialiser| (call(known.name, &[], known.number.as_slice()), docs[known.item].clone());
-    let sections: [(&str, Vec<(String, String)>); 5] = [
+    let sections: [(&str, Vec<(String, String)>); 6] = [
         ("Layers", layers::ALL.iter().copied().filter(|def| !is_activation(def)).map(|def| layer(&def)).collect()),
+        ("Structures", structures()),
         (
             "Activations, as stages and in expressions",
             layers::ALL.iter().copied().filter(|def| is_activation(def)).map(|def| layer(&def)).collect(),

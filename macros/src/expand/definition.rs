@@ -111,11 +111,13 @@ impl Writer<'_> {
             }
             Kind::Residual { body, skip } => {
                 let (body, skip) = (self.stages(body), option(skip.map(|skip| self.stages(skip))));
-                quote!(Residual { body: #body, skip: #skip })
+                let residual = self.structure("Residual", *at);
+                quote!(#residual { body: #body, skip: #skip })
             }
             Kind::Repeat { count, body } => {
                 let (count, body) = (self.number(count), self.stages(body));
-                quote!(Repeat { count: #count, body: #body })
+                let repeat = self.structure("Repeat", *at);
+                quote!(#repeat { count: #count, body: #body })
             }
             Kind::Broken => quote!(Broken),
         };
@@ -135,6 +137,11 @@ impl Writer<'_> {
     fn layer(&self, layer: &'static LayerDef, at: At) -> TokenStream {
         let item = Ident::new(layer.item, self.site(at).start);
         quote!(&::gradloom::__private::layers::#item)
+    }
+
+    /// The documented variant of a structure, likewise.
+    fn structure(&self, variant: &str, at: At) -> Ident {
+        Ident::new(variant, self.site(at).start)
     }
 
     fn site(&self, at: At) -> Site {

@@ -1,18 +1,21 @@
 //! The user's own names once more, as Rust knows them: so that an editor goes from the use of a port, a named value, a
-//! constant, a function or a block to where it is declared, and rustc warns of those of them that nobody uses.
+//! constant, a function or a block to where it is declared and shows its documentation, and rustc warns of those of them that nobody uses.
 
 use std::collections::HashSet;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
+use syn::Attribute;
 
 use crate::ast::{Argument, Body, Const, Expr, ExprKind, Lambda, Net, Program, Stage, StageKind, text};
 
 /// A constant without a value that mentions every name where the user does.
 pub fn names(program: &Program) -> TokenStream {
-    let own = program.acts.iter().map(|act| &act.name).chain(program.blocks.iter().map(|block| &block.name));
-    let own: Vec<&Ident> = own.collect();
-    let items: Vec<&Ident> = own.iter().copied().chain(program.consts.iter().map(|item| &item.name)).collect();
+    let acts = program.acts.iter().map(|act| (&act.name, &act.docs));
+    let own: Vec<(&Ident, &Vec<Attribute>)> =
+        acts.chain(program.blocks.iter().map(|block| (&block.name, &block.docs))).collect();
+    let items: Vec<&Ident> =
+        own.iter().map(|(name, _)| *name).chain(program.consts.iter().map(|item| &item.name)).collect();
     let scopes = program.nets.iter().map(|net| network(net, &items));
     let inner = program.acts.iter().map(|act| lambda(&act.lambda, &items));
     let blocks = program.blocks.iter().map(|block| {
@@ -27,15 +30,15 @@ pub fn names(program: &Program) -> TokenStream {
     // Of two with one name the first.
     let mut declared = HashSet::new();
     let mut tokens = TokenStream::new();
-    for name in own.into_iter().filter(|name| declared.insert(text(name))) {
-        tokens.extend(quote!(fn #name() {}));
+    for (name, docs) in own.into_iter().filter(|(name, _)| declared.insert(text(name))) {
+        tokens.extend(quote!(#(#docs)* fn #name() {}));
     }
-    for Const { name, value } in program.consts.iter().filter(|item| declared.insert(text(&item.name))) {
+    for Const { docs, name, value } in program.consts.iter().filter(|item| declared.insert(text(&item.name))) {
         let mut names = Names::new(&items);
         names.expr(value);
         // Beside the constant: one that is defined by itself is reported already.
         let uses = names.scope();
-        tokens.extend(quote!(const #name: () = (); #uses));
+        tokens.extend(quote!(#(#docs)* const #name: () = (); #uses));
     }
     quote! {
         #[allow(non_snake_case, non_upper_case_globals, clippy::all)]

@@ -177,14 +177,14 @@ fn numbers_of_a_function_in_an_expression() {
 #[test]
 fn names_that_are_taken() {
     assert_snapshot!(items(
-        "act relu = |x| x; block Dense(c) { relu } act f = |x| x; block f(c) { Dense(c) }\n/// Docs.\nact g = |x| x;",
+        "act relu = |x| x; block Dense(c) { relu } act f = |x| x; block f(c) { Dense(c) }\n#[inline]\nact g = |x| x;",
         "residual { Dense(8) as a, relu as a } as x, Dense(4)"
     ), @r"
     1:5: `relu` is part of the language; choose another name
     1:25: `Dense` is part of the language; choose another name
     1:31: `c` is never used
     1:64: the name `f` is defined twice
-    2:1: attributes and documentation belong to a network, not to `act`; write `//`
+    2:1: `act` takes documentation, but no attributes
     4:65: the name `a` is already taken in this network
     4:72: the name `x` is already taken in this network
     ");
