@@ -1,5 +1,6 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
+mod accumulation;
 mod allocation;
 mod bound;
 mod checkpoint;
@@ -27,6 +28,7 @@ mod layers;
 mod metrics;
 mod ops;
 mod optimisations;
+mod optimiser_kernels;
 mod optimisers;
 mod passes;
 mod pieces;

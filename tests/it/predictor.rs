@@ -1,10 +1,15 @@
 //! Inference apart from training: the same bits in any number of threads, of parameters that nobody else changes.
 
+use std::fs;
+use std::path::Path;
 use std::thread;
 
 use gradloom::ndarray::{Array2, ArrayView2, array, s};
 use gradloom::{Predictor, Sgd, network};
+use insta::assert_snapshot;
 
+use crate::checkpoint::folder;
+use crate::state_dict;
 use crate::train::{Classifier, classifier, samples};
 
 network! {
@@ -131,4 +136,120 @@ fn a_refused_call_leaves_the_predictor_as_it_was() {
     let message = Asked::predictor().max_batch(0).build().expect_err("no rows at a time").to_string();
     assert_eq!(message, "max_batch must be at least 1, got 0");
     assert_eq!(predicted(&mut predictor, x.view()), before);
+}
+
+// ---- From a file ----------------------------------------------------------------------------------------------------
+
+network! {
+    /// As `Asked`, with a loss.
+    pub Taught<x: [B, 2] -> y: [B, 1]> { Dense(2), relu, Dense(1) }
+    loss(t: [B, 1]) = mse(y, t);
+}
+
+#[test]
+fn a_file_is_all_that_a_prediction_needs() {
+    let path = folder("deployed").join("net.safetensors");
+    let (mut net, x) = trained();
+    let expected: Vec<u32> = net.predict(x.view()).expect("the batch fits").iter().map(|y| y.to_bits()).collect();
+    // Adam's moments, and sums of gradients, are in the file and passed over.
+    let (x16, labels) = samples(16);
+    net.accumulate(x16.view(), labels.view()).expect("the batch fits");
+    let mut net_again = net.predictor().expect("it builds");
+    net.save(&path).expect("the folder can be written");
+    drop(net);
+    for max_batch in [1, 7, 150] {
+        let mut deployed =
+            Classifier::predictor().max_batch(max_batch).load(&path).expect("the file is of this network");
+        assert_eq!(deployed.max_batch(), max_batch);
+        assert_eq!(predicted(&mut deployed, x.view()), predicted(&mut net_again, x.view()), "pieces of {max_batch}");
+        assert!(deployed.names().all(|name| !name.ends_with(".m")), "no state of an optimiser");
+    }
+    let statistics = ["batch_norm1.running_mean", "batch_norm1.running_var"];
+    let deployed = Classifier::predictor().load(&path).expect("the file is of this network");
+    assert!(statistics.iter().all(|name| deployed.param(name) == net_again.param(name)));
+    assert_ne!(expected, predicted(&mut net_again, x.view()), "a batch that is accumulated moves the statistics");
+}
+
+#[test]
+fn a_network_without_a_loss_takes_the_file_of_one_that_was_trained() {
+    let path = folder("without_a_loss").join("net.safetensors");
+    let x = array![[1.0, 2.0], [-1.0, -0.5]];
+    let mut net = Taught::trainer(Sgd::new(0.1)).max_batch(2).seed(3).build().expect("it builds");
+    net.step(x.view(), array![[1.0], [0.0]].view()).expect("the batch fits");
+    net.save(&path).expect("the folder can be written");
+    let mut asked = Asked::predictor().load(&path).expect("the names are the same");
+    assert_eq!(asked.predict(x.view()).expect("two rows"), net.predict(x.view()).expect("two rows"));
+}
+
+#[test]
+fn a_file_that_does_not_fit_leaves_a_predictor_as_it_was_and_says_what_it_says_to_a_session() {
+    let folder = folder("undeployed");
+    let path = folder.join("net.safetensors");
+    let (mut net, x) = trained();
+    net.save(&path).expect("the folder can be written");
+    let mut predictor = net.predictor().expect("it builds");
+    let before = predicted(&mut predictor, x.view());
+    let mut refused = |what: &str, path: &Path| {
+        let error = predictor.load(path).expect_err(what);
+        assert_eq!(error, net.load_params(path).expect_err(what), "{what}");
+        let built = Classifier::predictor().load(path).expect_err(what);
+        assert_eq!(built.to_string(), error.to_string(), "{what}");
+        assert_eq!(predicted(&mut predictor, x.view()), before, "{what}");
+        error.to_string().replace(&format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR), "")
+    };
+    let bytes = fs::read(&path).expect("it was written");
+    let [cut, altered, other] = ["cut", "altered", "other"].map(|name| folder.join(format!("{name}.safetensors")));
+    fs::write(&cut, &bytes[..bytes.len() - 1]).expect("the folder can be written");
+    // Of the first tensor, the weight of the first layer.
+    let mut flipped = bytes.clone();
+    flipped[8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize] ^= 1;
+    fs::write(&altered, &flipped).expect("the folder can be written");
+    let taught = Taught::trainer(Sgd::new(0.1)).build().expect("it builds");
+    taught.save(&other).expect("the folder can be written");
+    let told = [
+        refused("cut off", &cut),
+        refused("altered", &altered),
+        refused("of another network", &other),
+        refused("missing", &folder.join("none")),
+    ];
+    assert_snapshot!(told.join("\n"), @"
+    `cut.safetensors` is damaged or no safetensors file: `dense3.bias.v` ends at byte 1568 of the data, of which there are 1567
+    `altered.safetensors` is damaged: `dense1.weight` does not have its checksum
+    `other.safetensors` does not fit `Classifier`:
+      `dense1.weight` is [5, 9], and `dense1.weight` is [2, 2]
+      nothing becomes `batch_norm1.gamma`
+      nothing becomes `batch_norm1.beta`
+      nothing becomes `batch_norm1.running_mean`
+      nothing becomes `batch_norm1.running_var`
+      `dense2.weight` is [9, 4], and `dense2.weight` is [2, 1]
+      nothing becomes `batch_norm2.gamma`
+      nothing becomes `batch_norm2.beta`
+      and 6 more
+    can't read `none`: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn a_clone_keeps_its_parameters_when_another_is_loaded() {
+    let path = folder("clones").join("net.safetensors");
+    let (mut net, x) = trained();
+    net.save(&path).expect("the folder can be written");
+    let expected = predicted(&mut net.predictor().expect("it builds"), x.view());
+    let mut first = Classifier::predictor().max_batch(150).build().expect("it builds");
+    let mut second = first.clone();
+    let untrained = predicted(&mut first, x.view());
+    first.load(&path).expect("the file is of this network");
+    assert_eq!(predicted(&mut first, x.view()), expected);
+    assert_eq!(predicted(&mut first.clone(), x.view()), expected);
+    assert_eq!(predicted(&mut second, x.view()), untrained);
+}
+
+#[test]
+fn a_state_dict_of_pytorch_may_be_deployed() {
+    let x = Array2::from_shape_fn((4, 6), |(i, j)| ((7 * i + 5 * j) % 11) as f32 / 5.0 - 1.0);
+    let mut net = state_dict::known();
+    net.load_mapped(state_dict::file(), &state_dict::names()).expect("the map accounts for everything");
+    let mut predictor = state_dict::Known::predictor().max_batch(4).build().expect("it builds");
+    predictor.load_mapped(state_dict::file(), &state_dict::names()).expect("the map accounts for everything");
+    assert_eq!(predictor.predict(x.view()).expect("four rows"), net.predict(x.view()).expect("four rows"));
 }

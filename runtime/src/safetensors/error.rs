@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::BuildError;
+
 /// Why a checkpoint was not written or read. A session that reads is as it was before.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CheckpointError {
@@ -51,6 +53,14 @@ pub enum CheckpointError {
         network: &'static str,
         /// What is missing, superfluous or of another shape, in words.
         mistakes: Vec<String>,
+    },
+    /// The checkpoint was saved between accumulated batches, and what goes on from there could not be compiled.
+    #[error("`{}` holds accumulated gradients, for which no program could be compiled: {error}", path.display())]
+    Build {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: Box<BuildError>,
     },
     /// There is not enough memory to check the tensors before they are taken over.
     #[error("not enough memory to read `{}`", path.display())]

@@ -19,7 +19,7 @@ pub(super) struct Accumulation {
     pub(super) scalars: Vec<Word>,
     /// Those of the scalars that are numbers.
     numbers: Vec<f32>,
-    rows: usize,
+    pub(super) rows: usize,
 }
 
 impl<N: Network> Session<N> {
@@ -28,9 +28,12 @@ impl<N: Network> Session<N> {
     ///
     /// Batches of any sizes and one update give the step that one batch of all their rows would give, up to rounding, as long
     /// as the loss is a mean over rows (with weights of classes it is not), beside terms that do not depend on them. Batch
-    /// norm is the other exception: each batch is normalised by its own statistics, and each moves the running ones. `Dropout`
-    /// draws anew for each. Clipping
-    /// and decay are part of the update. The first call compiles two programs and makes room for the sums.
+    /// norm is the other exception: each batch is normalised by its own statistics, and each moves the running ones, on
+    /// a step on which they are due. `Dropout` draws anew for each: every batch is a forward pass of its own, whose masks are
+    /// those that [`Session::gradients`] shows at its [`Session::forward_count`], and not those of rows of a large batch.
+    /// Clipping and decay are part of the update. The first call compiles two programs and makes room for the sums.
+    ///
+    /// [`Session::save`] keeps what has been accumulated, so that a session may stop between two batches.
     ///
     /// A whole set, however large, is one step of gradient descent so:
     /// ```text
@@ -46,9 +49,7 @@ impl<N: Network> Session<N> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
-        if self.accumulation.is_none() {
-            self.accumulation = Some(self.accumulation()?);
-        }
+        self.compile_accumulation()?;
         self.fill_accumulation(Kind::Accumulate);
         self.keep();
         let loss = self.run(Kind::Accumulate, &tensors, rows);
@@ -85,8 +86,11 @@ impl<N: Network> Session<N> {
         self.accumulation.as_ref().map_or(0, |accumulation| accumulation.rows)
     }
 
-    /// Compiles, and makes room for the sums behind all other parameters.
-    fn accumulation(&mut self) -> Result<Accumulation, BuildError> {
+    /// Compiles, the first time, and makes room for the sums behind all other parameters.
+    pub(super) fn compile_accumulation(&mut self) -> Result<(), BuildError> {
+        if self.accumulation.is_some() {
+            return Ok(());
+        }
         let accumulate = program::<N>(Purpose::Accumulate(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
         let update = program::<N>(Purpose::Update(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
         let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
@@ -98,7 +102,8 @@ impl<N: Network> Session<N> {
         }
         let len = accumulate.slots.scalars.len().max(update.slots.scalars.len());
         let (scalars, numbers) = (vec![Word::default(); len], vec![0.0; len]);
-        Ok(Accumulation { accumulate, update, scalars, numbers, rows: 0 })
+        self.accumulation = Some(Accumulation { accumulate, update, scalars, numbers, rows: 0 });
+        Ok(())
     }
 
     /// The scalars of the program that runs next: `Train` stands for the update.

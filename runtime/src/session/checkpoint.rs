@@ -3,10 +3,12 @@
 //! In: a path. Out: a file with everything that decides the next step, or a session that stands where the saved one did.
 //! Everything is read and checked before anything is taken over.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::params::named;
 use super::{Network, Session};
+use crate::compile::Program;
 use crate::safetensors::{CheckpointError, File, Tensor, write};
 use crate::schedule::{Schedule, check_rate};
 
@@ -18,13 +20,15 @@ const STEPS: &str = "steps";
 const SEED: &str = "seed";
 const PASSES: &str = "forward_count";
 const RATE: &str = "learning_rate";
+const ROWS: &str = "accumulated_rows";
 
 /// What the tensors and words of a checkpoint mean.
 const PRESENT: &str = "1";
 
 impl<N: Network> Session<N> {
     /// Writes parameters, running statistics, the optimiser's state, the counts of steps and forward passes, the learning rate
-    /// unless it follows a schedule, and the seed to a file.
+    /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the sums of the
+    /// gradients and the rows that they are of as well.
     ///
     /// The file is a safetensors file: every tensor is there under its name (see [`Session::names`]), in little-endian `F32`,
     /// and other programs can read it. It carries checksums of its header and of every tensor. It is written beside `path`,
@@ -34,9 +38,10 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A file that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        let tensors: Vec<Tensor<'_>> = named(&self.train.slots)
+        let (program, rows) = (self.state(self.accumulated_rows() > 0), self.accumulated_rows());
+        let tensors: Vec<Tensor<'_>> = named(&program.slots)
             .map(|(index, slot)| {
-                let floats = &self.params.floats()[self.train.params[index]..][..slot.len()];
+                let floats = &self.params.floats()[program.params[index]..][..slot.len()];
                 Tensor { name: &slot.name, shape: &slot.shape, floats }
             })
             .collect();
@@ -48,12 +53,14 @@ impl<N: Network> Session<N> {
             (SEED, self.seed.to_string()),
             (PASSES, self.forward_count.to_string()),
         ];
+        words.extend((rows > 0).then(|| (ROWS, rows.to_string())));
         // A schedule follows from the step.
         words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
         write(path.as_ref(), &words, &tensors)
     }
 
-    /// Goes on from a file of [`Session::save`]: the next steps give the same bits as those of the session that was saved.
+    /// Goes on from a file of [`Session::save`]: the next steps give the same bits as those of the session that was saved. What
+    /// was accumulated here is replaced by what was there, mostly nothing.
     ///
     /// That session has to have been of the same network and optimiser. The settings of the optimiser are those that this
     /// session was built with, but for a learning rate without a schedule, which is the saved one. `max_batch` may be another.
@@ -65,19 +72,35 @@ impl<N: Network> Session<N> {
         let path = path.as_ref();
         let mut file = File::open(path)?;
         let words = Words::of(&file, path)?;
+        if words.rows > 0 {
+            let build = |error| CheckpointError::Build { path: path.to_path_buf(), error: Box::new(error) };
+            self.compile_accumulation().map_err(build)?;
+        }
         self.check_tensors(&file, &words, path)?;
 
-        let mut params = self.copy(path)?;
-        for (index, slot) in named(&self.train.slots) {
+        let mut params = copy(self.params.floats(), path)?;
+        let program = self.state(words.rows > 0);
+        for (index, slot) in named(&program.slots) {
             let tensor = file.header.tensor(&slot.name).expect("the names were compared").clone();
-            file.read(&tensor, &mut params[self.train.params[index]..][..slot.len()])?;
+            file.read(&tensor, &mut params[program.params[index]..][..slot.len()])?;
         }
         self.params.floats_mut().copy_from_slice(&params);
         self.steps = words.steps;
         self.seed = words.seed;
         self.forward_count = words.passes;
         self.rate = words.rate.map_or(self.how.optimiser.settings().rate, Schedule::constant);
+        if let Some(accumulation) = &mut self.accumulation {
+            accumulation.rows = words.rows;
+        }
         Ok(())
+    }
+
+    /// The program whose parameters are all that is to be saved: with sums of gradients where there are any.
+    fn state(&self, accumulated: bool) -> &Program {
+        match &self.accumulation {
+            Some(accumulation) if accumulated => &accumulation.accumulate,
+            _ => &self.train,
+        }
     }
 
     /// The tensors have to be exactly those of this session.
@@ -87,7 +110,8 @@ impl<N: Network> Session<N> {
         if words.optimiser != own {
             mistakes.push(format!("it was trained with {}, this session trains with {own}", words.optimiser));
         }
-        for (_, slot) in named(&self.train.slots) {
+        let slots = &self.state(words.rows > 0).slots;
+        for (_, slot) in named(slots) {
             match file.header.tensor(&slot.name) {
                 Some(tensor) if tensor.shape == slot.shape => {}
                 Some(tensor) => {
@@ -96,20 +120,19 @@ impl<N: Network> Session<N> {
                 None => mistakes.push(format!("`{}` is missing there", slot.name)),
             }
         }
-        let known: std::collections::HashSet<&str> = self.names().collect();
+        let known: HashSet<&str> = named(slots).map(|(_, slot)| slot.name.as_str()).collect();
         let unknown = file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name));
         mistakes.extend(unknown.map(|tensor| format!("`{}` is unknown here", tensor.name)));
         mismatch::<N>(path, mistakes)
     }
+}
 
-    /// All parameters, to be overwritten by what is read.
-    pub(super) fn copy(&self, path: &Path) -> Result<Vec<f32>, CheckpointError> {
-        let own = self.params.floats();
-        let mut params = Vec::new();
-        params.try_reserve_exact(own.len()).map_err(|_| CheckpointError::NoMemory { path: path.to_path_buf() })?;
-        params.extend_from_slice(own);
-        Ok(params)
-    }
+/// All parameters, to be overwritten by what is read.
+pub(super) fn copy(own: &[f32], path: &Path) -> Result<Vec<f32>, CheckpointError> {
+    let mut params = Vec::new();
+    params.try_reserve_exact(own.len()).map_err(|_| CheckpointError::NoMemory { path: path.to_path_buf() })?;
+    params.extend_from_slice(own);
+    Ok(params)
 }
 
 /// An error with these mistakes, if there are any.
@@ -130,6 +153,7 @@ struct Words {
     seed: u64,
     passes: u64,
     rate: Option<f64>,
+    rows: usize,
 }
 
 impl Words {
@@ -147,10 +171,11 @@ impl Words {
         if version != PRESENT {
             return Err(foreign(format!("it has version `{version}`, and this program reads version `{PRESENT}`")));
         }
-        let number = |name: &str| {
-            let word = word(name)?;
-            word.parse().map_err(|_| foreign(format!("`{name}` is `{word}`, which is no number of the kind")))
+        let parsed = |name: &str, word: &str| {
+            word.parse::<u64>().map_err(|_| foreign(format!("`{name}` is `{word}`, which is no number of the kind")))
         };
+        let number = |name: &str| parsed(name, word(name)?);
+        let rows = file.header.word(ROWS).map_or(Ok(0), |word| parsed(ROWS, word))?;
         let rate = match file.header.word(RATE).map(str::parse) {
             None => None,
             Some(Ok(rate)) if check_rate(rate).is_ok() => Some(rate),
@@ -162,6 +187,7 @@ impl Words {
             seed: number(SEED)?,
             passes: number(PASSES)?,
             rate,
+            rows: usize::try_from(rows).map_err(|_| foreign(format!("`{ROWS}` is more than there can be")))?,
         })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::checkpoint::mismatch;
+use super::checkpoint::{copy, mismatch};
 use super::params::{closest, named};
-use super::{Network, Session, is_own};
+use super::{Network, Predictor, Session, is_own};
+use crate::compile::Program;
 use crate::ir::ParamSlot;
 use crate::safetensors::{CheckpointError, Entry, File};
 
@@ -84,8 +86,8 @@ impl<N: Network> Session<N> {
         self.load_mapped(path, &NameMap::new())
     }
 
-    /// Takes parameters and running statistics from a safetensors file of any program. The optimiser's state, the step count
-    /// and the learning rate stay as they are.
+    /// Takes parameters and running statistics from a safetensors file of any program. The optimiser's state, what
+    /// was accumulated, the step count and the learning rate stay as they are.
     ///
     /// Elements of `F32`, `F16` and `BF16` are taken over exactly, those of `F64` rounded to the nearest `f32`. Every parameter
     /// and every tensor of the file has to be accounted for, by the map or by a name that both have; the optimiser's state
@@ -95,31 +97,64 @@ impl<N: Network> Session<N> {
     /// A file that cannot be read or is damaged, names that the file or the network does not have, shapes that differ,
     /// elements that are no floats; the message names the tensors. The session is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let path = path.as_ref();
-        let mut file = File::open(path)?;
-        let own = named(&self.train.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
-        let matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
-        mismatch::<N>(path, matching.mistakes)?;
-
-        let mut params = self.copy(path)?;
-        for (slot, tensor, transposed) in matching.pairs {
-            let (index, slot) = own[slot];
-            let param = &mut params[self.train.params[index]..][..slot.len()];
-            match transposed {
-                false => file.read(&tensor, param)?,
-                true => {
-                    let mut stored = param.to_vec();
-                    file.read(&tensor, &mut stored)?;
-                    let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
-                    for (at, float) in param.iter_mut().enumerate() {
-                        *float = stored[at % rows * columns + at / rows];
-                    }
-                }
-            }
-        }
+        let params = mapped::<N>(path.as_ref(), names, &self.train, self.params.floats())?;
         self.params.floats_mut().copy_from_slice(&params);
         Ok(())
     }
+}
+
+impl<N: Network> Predictor<N> {
+    /// Takes parameters and running statistics from a file: a checkpoint of a trainer, of whatever optimiser, whose state is
+    /// passed over, or any other safetensors file with the names of this network. As [`Predictor::load_mapped`] with an empty
+    /// map.
+    ///
+    /// # Errors
+    /// As for [`Predictor::load_mapped`].
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        self.load_mapped(path, &NameMap::new())
+    }
+
+    /// Takes parameters and running statistics from a safetensors file of any program, as [`Session::load_mapped`] does, for
+    /// this predictor and those cloned from it from now on. Earlier clones keep what they have.
+    ///
+    /// # Errors
+    /// As for [`Session::load_mapped`]. The predictor is then as it was before.
+    pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
+        let params = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
+        Arc::make_mut(&mut self.params).floats_mut().copy_from_slice(&params);
+        Ok(())
+    }
+}
+
+/// All parameters of a program, those of the network from a file and the others as they are.
+fn mapped<N: Network>(
+    path: &Path,
+    names: &NameMap,
+    program: &Program,
+    present: &[f32],
+) -> Result<Vec<f32>, CheckpointError> {
+    let mut file = File::open(path)?;
+    let own = named(&program.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
+    let matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
+    mismatch::<N>(path, matching.mistakes)?;
+
+    let mut params = copy(present, path)?;
+    for (slot, tensor, transposed) in matching.pairs {
+        let (index, slot) = own[slot];
+        let param = &mut params[program.params[index]..][..slot.len()];
+        match transposed {
+            false => file.read(&tensor, param)?,
+            true => {
+                let mut stored = param.to_vec();
+                file.read(&tensor, &mut stored)?;
+                let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+                for (at, float) in param.iter_mut().enumerate() {
+                    *float = stored[at % rows * columns + at / rows];
+                }
+            }
+        }
+    }
+    Ok(params)
 }
 
 /// Parameters and the tensors that become theirs.

@@ -1,6 +1,7 @@
 //! Inference apart from training: parameters that do not change under it, in as many threads as are wanted.
 
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{ArrayView, ArrayViewD, Dimension};
@@ -10,7 +11,7 @@ use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
 use super::trainer::{MAX_BATCH, check_batch};
-use super::{Network, Session, fill};
+use super::{Error, Network, Session, fill};
 use crate::compile::{Program, Purpose, Stage, text};
 use crate::error::{BuildError, RunError};
 use crate::memory::Word;
@@ -21,8 +22,8 @@ use crate::memory::Word;
 /// one; all of them give the same bits. A call allocates nothing, but for more than `max_batch` rows.
 #[derive(Debug)]
 pub struct Predictor<N> {
-    program: Arc<Program>,
-    params: Arc<Buffer>,
+    pub(super) program: Arc<Program>,
+    pub(super) params: Arc<Buffer>,
     max_batch: usize,
     arena: Buffer,
     scalars: Vec<Word>,
@@ -141,8 +142,19 @@ impl<N: Network> PredictorBuilder<N> {
         PredictorBuilder { seed, ..self }
     }
 
-    /// Compiles inference. The parameters have their first values, to be replaced with [`Predictor::set_param`]. The network
-    /// need not have a loss.
+    /// Compiles inference with the parameters and running statistics of a file: what a program needs that is deployed beside a
+    /// checkpoint. Neither optimiser nor trainer takes part; the bits are those that the session predicts which saved it.
+    ///
+    /// # Errors
+    /// As for [`PredictorBuilder::build`] and [`Predictor::load_mapped`].
+    pub fn load(self, path: impl AsRef<Path>) -> Result<Predictor<N>, Error> {
+        let mut predictor = self.build()?;
+        predictor.load(path)?;
+        Ok(predictor)
+    }
+
+    /// Compiles inference. The parameters have their first values, to be replaced with [`Predictor::load`] or
+    /// [`Predictor::set_param`]. The network need not have a loss.
     ///
     /// # Errors
     /// Settings out of range, buffers that are too large.

@@ -18,7 +18,8 @@ impl<N: Network> Session<N> {
 
     /// Back to a state of this session.
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
-        self.params.floats_mut().copy_from_slice(&snapshot.floats);
+        // Behind them there may be room for sums of gradients by now.
+        self.params.floats_mut()[..snapshot.floats.len()].copy_from_slice(&snapshot.floats);
         self.steps = snapshot.steps;
         self.forward_count = snapshot.forward_count;
     }

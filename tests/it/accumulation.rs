@@ -1,0 +1,319 @@
+//! One update from the gradients of several batches: what it equals, in which bits, and what a checkpoint keeps of it.
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use gradloom::ndarray::{Array2, s};
+use gradloom::{
+    Adam, CheckpointError, Dataset, Group, Network, Progress, RunError, Schedule, Session, Sgd, Trainer, network,
+};
+use gradloom_runtime::compile::{Purpose, simplified};
+use gradloom_runtime::fuse::fuse;
+use insta::assert_snapshot;
+
+use crate::bound::Bound;
+use crate::checkpoint::folder;
+use crate::train::{Classifier, samples, state};
+
+network! {
+    /// One product and nothing else.
+    Bare<x: [B, 2] -> y: [B, 1]> { Dense(1, bias = false) }
+    loss(target: [B, 1]) = mse(y, target);
+
+    /// Every batch has other masks.
+    Masked<x: [B, 5] -> logits: [B, 3]> { Dense(32), relu, Dropout(0.5), Dense(3) }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+
+    /// Large enough for several threads, with all that depends on the batch and its number.
+    Shared<x: [B, 5] -> logits: [B, 3]> { Dense(256, bias = false), BatchNorm, relu, Dropout(0.25), Dense(128), tanh, Dense(3) }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+
+    /// The statistics of the input itself.
+    Normed<x: [B, 3] -> y: [B, 3]> { BatchNorm(momentum = 0.75, every = 2) }
+    loss(t: [B, 3]) = mse(y, t);
+}
+
+fn build(trainer: Trainer<Classifier>) -> Session<Classifier> {
+    trainer.max_batch(16).seed(3).build().expect("it builds")
+}
+
+network! {
+    /// Without batch norm; the penalty does not depend on the rows.
+    pub Rowwise<x: [B, 5] -> logits: [B, 3]> { Dense(7), LayerNorm, tanh, Dense(3) }
+    loss(label: [u8; B]) = cross_entropy(logits, label) + 1e-2 * l2(weights);
+    metric accuracy = mean(argmax(logits) == label);
+}
+
+/// Parameters and state, in f64.
+fn numbers<N: Network>(net: &Session<N>) -> Vec<f64> {
+    let numbers = |(_, bits): (String, Vec<u32>)| bits.into_iter().map(|bits| f64::from(f32::from_bits(bits)));
+    state(net).into_iter().flat_map(numbers).collect()
+}
+
+#[test]
+fn accumulated_batches_of_any_sizes_make_the_step_of_one_large_batch() {
+    let trainers: [fn() -> Trainer<Rowwise>; 4] = [
+        || Rowwise::trainer(Sgd::new(0.5).momentum(0.9)),
+        || Rowwise::trainer(Sgd::new(0.5).decay(0.1)).clip_norm(0.1),
+        || Rowwise::trainer(Adam::new(Schedule::cosine(0.01, 4)).eps(1e-2).l2(0.1)).clip_value(0.05),
+        || Rowwise::trainer(Sgd::new(0.5)).group(Group::new("*.bias").rate_factor(0.1)).freeze("dense1.weight"),
+    ];
+    for trainer in trainers {
+        let (x, labels) = samples(40);
+        let (mut whole, mut parts) =
+            (trainer().max_batch(40).build().expect("it builds"), trainer().max_batch(17).build().expect("it builds"));
+        for _ in 0..4 {
+            let loss = whole.step(x.view(), labels.view()).expect("the batch fits").loss;
+            let (mut from, mut mean) = (0, 0.0);
+            for rows in [17, 1, 9, 13] {
+                let (x, labels) = (x.slice(s![from..from + rows, ..]), labels.slice(s![from..from + rows]));
+                mean += rows as f32 / 40.0 * parts.accumulate(x, labels).expect("the batch fits").loss;
+                from += rows;
+            }
+            assert_eq!(parts.accumulated_rows(), 40);
+            parts.update().expect("there are gradients");
+            assert!((loss - mean).abs() < 1e-5, "{loss} and {mean}");
+            Bound { relative: 1e-4, absolute: 2e-6 }.check("parameters and state", &numbers(&parts), &numbers(&whole));
+            assert_eq!((parts.steps(), parts.learning_rate()), (whole.steps(), whole.learning_rate()));
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_is_refused_leaves_what_was_accumulated() {
+    let (x, labels) = samples(8);
+    let spoilt = x.mapv(|_| f32::NAN);
+    let (mut net, mut twin) = (build(Classifier::trainer(Adam::new(0.1))), build(Classifier::trainer(Adam::new(0.1))));
+    assert_eq!(net.update(), Err(RunError::NothingAccumulated));
+    for round in 0..2 {
+        for net in [&mut net, &mut twin] {
+            net.accumulate(x.view(), labels.view()).expect("the batch fits");
+        }
+        let before = state(&net);
+        assert!(net.accumulate(spoilt.view(), labels.view()).is_err());
+        assert!(net.accumulate(x.view(), labels.mapv(|_| 3).view()).is_err());
+        assert_eq!((state(&net), net.accumulated_rows()), (before, 8));
+        for net in [&mut net, &mut twin] {
+            net.update().expect("there are gradients");
+        }
+        assert_eq!(state(&net), state(&twin), "after update {round}");
+    }
+    assert_eq!(net.update(), Err(RunError::NothingAccumulated));
+}
+
+#[test]
+fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
+    let how = Sgd::new(0.1).into();
+    let fused = |purpose| fuse(&simplified(Bare::DEFINITION, purpose).expect("it is sound")).to_string();
+    let text = fused(Purpose::Accumulate(&how));
+    let (_, sums) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
+    assert_snapshot!(sums, @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %18 = mul %13, B : f32[2,1]                                    # dense1.weight
+      %19 = mul_add dense1.weight.accumulated, kept, %18 : f32[2,1]  # dense1.weight
+      dense1.weight.accumulated <- %19
+    ");
+    assert_snapshot!(fused(Purpose::Update(&how)), @"
+    kernel 0: 2 x 1
+      %3 = div dense1.weight.accumulated, rows : f32[2,1]            # dense1.weight
+      %6 = neg rate : f32[]                                          # dense1.weight
+      %8 = mul_add %6.one, %3, dense1.weight : f32[2,1]              # dense1.weight
+      dense1.weight <- %8
+    ");
+}
+
+/// Half a unit in the last place of 1.
+const EPS: f64 = f32::EPSILON as f64 / 2.0;
+
+#[test]
+fn every_accumulated_batch_is_a_pass_of_its_own_for_dropout() {
+    const RATE: f64 = 0.5;
+    const PARTS: [usize; 4] = [17, 1, 9, 13];
+    let (x, labels) = samples(40);
+    let build = || Masked::trainer(Sgd::new(RATE)).max_batch(17).seed(4).build().expect("it builds");
+    let (mut net, mut twin) = (build(), build());
+    let before = numbers(&twin);
+    let (mut sums, mut sizes) = (vec![0.0; before.len()], vec![0.0; before.len()]);
+    let mut from = 0;
+    for (pass, rows) in PARTS.into_iter().enumerate() {
+        let (x, labels) = (x.slice(s![from..from + rows, ..]), labels.slice(s![from..from + rows]));
+        assert_eq!(net.forward_count(), pass as u64);
+        net.accumulate(x, labels).expect("the batch fits");
+        // The masks of this pass, and no others, whatever was drawn before.
+        twin.set_forward_count(pass as u64);
+        let gradients = twin.gradients(x, labels).expect("the batch fits");
+        let gradients = gradients.iter().flat_map(|(_, gradient)| gradient.iter().copied().collect::<Vec<f32>>());
+        for ((sum, size), gradient) in sums.iter_mut().zip(&mut sizes).zip(gradients) {
+            let share = f64::from(gradient) * rows as f64 / 40.0;
+            *sum += share;
+            *size += share.abs();
+        }
+        from += rows;
+    }
+    net.update().expect("there are gradients");
+    // Each term is rounded when it is multiplied by its rows, at most once for each of the four when it is added, once when the
+    // sum is divided and once when it is multiplied by the rate; the parameter once more, and each operation by half a unit.
+    let allowed = |p: f64, size: f64| EPS * (7.0 * RATE * size + p.abs());
+    for (((p, sum), size), after) in before.iter().zip(&sums).zip(&sizes).zip(numbers(&net)) {
+        let wanted = p - RATE * sum;
+        assert!((after - wanted).abs() <= allowed(wanted, *size), "{p} becomes {after} instead of {wanted}");
+    }
+    assert!(sizes.iter().filter(|size| **size > 1e-4).count() > sizes.len() / 2, "most gradients are not zero");
+}
+
+#[test]
+fn any_number_of_threads_accumulates_the_same_bits() {
+    let (x, labels) = samples(600);
+    let run = |threads| {
+        let trainer = Shared::trainer(Adam::new(1e-2)).clip_norm(0.5);
+        let mut net = trainer.max_batch(600).seed(5).threads(threads).build().expect("it builds");
+        for sizes in [&[600, 129][..], &[2, 511, 64]] {
+            for &rows in sizes {
+                net.accumulate(x.slice(s![..rows, ..]), labels.slice(s![..rows])).expect("the batch fits");
+            }
+            net.update().expect("there are gradients");
+        }
+        state(&net)
+    };
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert!(run(threads) == one, "{threads} threads accumulate other bits than one");
+    }
+}
+
+#[test]
+fn every_accumulated_batch_moves_the_running_statistics_of_a_step_that_is_due() {
+    let mut net = Normed::trainer(Sgd::new(0.1)).max_batch(8).build().expect("it builds");
+    let mut expected = [[0.0, 1.0]; 3];
+    for step in 0..3 {
+        for batch in 0..3 {
+            let rows = 4 + 2 * (batch % 2);
+            let value =
+                |(i, j): (usize, usize)| (((5 * i + 3 * j + 7 * step + batch) % 11) as f32 - 4.0) * (j + 1) as f32;
+            let x = Array2::from_shape_fn((rows, 3), value);
+            net.accumulate(x.view(), x.view()).expect("the batch fits");
+            for (column, [mean, variance]) in x.columns().into_iter().zip(&mut expected) {
+                let n = rows as f64;
+                let own = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+                let unbiased = column.iter().map(|&x| (f64::from(x) - own).powi(2)).sum::<f64>() / (n - 1.0);
+                if step % 2 == 0 {
+                    *mean = 0.75 * *mean + 0.25 * own;
+                    *variance = 0.75 * *variance + 0.25 * unbiased;
+                }
+            }
+        }
+        net.update().expect("there are gradients");
+        let read =
+            |name: &str| net.param(name).expect("the name exists").iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let bound = Bound { relative: 1e-6, absolute: 1e-6 };
+        bound.check("mean", &read("batch_norm1.running_mean"), &expected.map(|[mean, _]| mean));
+        bound.check("variance", &read("batch_norm1.running_var"), &expected.map(|[_, variance]| variance));
+    }
+}
+
+// ---- Checkpoints in between -----------------------------------------------------------------------------------------
+
+/// Accumulates these rows.
+fn accumulate(net: &mut Session<Masked>, rows: std::ops::Range<usize>) -> u32 {
+    let (x, labels) = samples(40);
+    let report = net.accumulate(x.slice(s![rows.clone(), ..]), labels.slice(s![rows]));
+    report.expect("the batch fits").loss.to_bits()
+}
+
+fn masked(seed: u64) -> Session<Masked> {
+    let trainer = Masked::trainer(Adam::new(1e-2)).clip_norm(0.5).freeze("dense1.bias");
+    trainer.max_batch(20).seed(seed).build().expect("it builds")
+}
+
+#[test]
+fn a_session_that_stops_between_two_batches_goes_on_with_the_bits_of_one_that_does_not() {
+    let path = folder("accumulated").join("net.safetensors");
+    let mut whole = masked(1);
+    accumulate(&mut whole, 0..9);
+    whole.update().expect("there are gradients");
+    accumulate(&mut whole, 0..20);
+    accumulate(&mut whole, 20..27);
+    whole.save(&path).expect("the folder can be written");
+
+    // One that has accumulated nothing, and one whose own sums are given up.
+    let (fresh, mut other) = (masked(2), masked(3));
+    accumulate(&mut other, 3..10);
+    for mut resumed in [fresh, other] {
+        resumed.load(&path).expect("the checkpoint is of this network");
+        assert_eq!((resumed.accumulated_rows(), resumed.forward_count()), (27, 3));
+        let again = path.with_file_name("again.safetensors");
+        resumed.save(&again).expect("the folder can be written");
+        assert_eq!(fs::read(again).expect("it was written"), fs::read(&path).expect("it was written"));
+        let mut whole = masked(1);
+        whole.load(&path).expect("the checkpoint is of this network");
+        for net in [&mut whole, &mut resumed] {
+            accumulate(net, 27..40);
+            net.update().expect("there are gradients");
+        }
+        assert_eq!(state(&resumed), state(&whole));
+    }
+    accumulate(&mut whole, 27..40);
+    whole.update().expect("there are gradients");
+    let mut resumed = masked(9);
+    resumed.load(&path).expect("the checkpoint is of this network");
+    accumulate(&mut resumed, 27..40);
+    resumed.update().expect("there are gradients");
+    assert_eq!(state(&resumed), state(&whole), "that of the session that was never stopped");
+}
+
+#[test]
+fn a_checkpoint_from_behind_an_update_ends_what_was_accumulated() {
+    let path = folder("behind_an_update").join("net.safetensors");
+    let mut net = masked(1);
+    accumulate(&mut net, 0..9);
+    net.update().expect("there are gradients");
+    net.save(&path).expect("the folder can be written");
+    let bytes = fs::read(&path).expect("it was written");
+    assert!(!String::from_utf8_lossy(&bytes).contains("accumulated"), "there is nothing to keep");
+    let after = state(&net);
+    accumulate(&mut net, 9..20);
+    net.load(&path).expect("the checkpoint is of this network");
+    assert_eq!((net.accumulated_rows(), state(&net)), (0, after));
+    assert_eq!(net.update(), Err(RunError::NothingAccumulated));
+}
+
+#[test]
+fn sums_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
+    let path = folder("sums").join("net.safetensors");
+    let mut saved = masked(1);
+    accumulate(&mut saved, 0..9);
+    saved.save(&path).expect("the folder can be written");
+    let trainer = Masked::trainer(Adam::new(1e-2)).freeze("dense2.weight");
+    let mut net = trainer.max_batch(20).build().expect("it builds");
+    accumulate(&mut net, 3..10);
+    let before = (state(&net), net.accumulated_rows());
+    let Err(CheckpointError::Mismatch { mistakes, .. }) = net.load(&path) else { panic!("another layer is frozen") };
+    assert_snapshot!(mistakes.join("\n"), @"
+    `dense1.bias.m` is missing there
+    `dense1.bias.v` is missing there
+    `dense1.bias.accumulated` is missing there
+    `dense2.weight.m` is unknown here
+    `dense2.weight.v` is unknown here
+    `dense2.weight.accumulated` is unknown here
+    ");
+    assert_eq!((state(&net), net.accumulated_rows()), before);
+    // Parameters alone are in the file as in any other.
+    net.load_params(&path).expect("the parameters fit");
+    assert_eq!(net.param("dense1.weight"), saved.param("dense1.weight"));
+    assert_eq!(net.accumulated_rows(), 7);
+}
+
+#[test]
+fn gradients_may_be_accumulated_between_the_epochs_of_a_fit() {
+    let (x, labels) = samples(20);
+    let mut data = Dataset::new(x.clone(), labels.clone()).expect("as many labels as rows").seed(1);
+    let mut net = masked(1);
+    let fit = net.fit(&mut data).epochs(3).batch(10).restore_best(true).progress(Progress::Quiet);
+    let history = fit.on_epoch(|net, _| {
+        net.accumulate(x.view(), labels.view()).expect("the batch fits");
+        ControlFlow::Continue(())
+    });
+    assert!(history.run().expect("every loss is finite").restored);
+    assert_eq!(net.accumulated_rows(), 60);
+}

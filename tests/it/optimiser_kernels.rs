@@ -1,0 +1,338 @@
+//! What each choice of an optimiser costs: the kernels of its update, for one product.
+
+use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Network, RmsProp, Sgd, Stage, Trainer, network};
+use insta::assert_snapshot;
+
+network! {
+    /// One product and nothing else.
+    pub Bare<x: [B, 2] -> y: [B, 1]> { Dense(1, bias = false) }
+    loss(target: [B, 1]) = mse(y, target);
+
+    /// Two, to freeze the first, the second or both.
+    pub Pair<x: [B, 2] -> y: [B, 1]> { Dense(3), tanh, Dense(1) }
+    loss(target: [B, 1]) = mse(y, target);
+}
+
+/// What runs once the loss is known to be finite.
+fn updates<N: Network>(trainer: &Trainer<N>) -> String {
+    let text = trainer.ir(Stage::Fused);
+    let (_, updates) = text.split_once("check that the loss is finite\n").expect("a training step checks its loss");
+    updates.to_string()
+}
+
+#[test]
+fn plain_descent_subtracts_the_gradient_from_the_weight_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %15 = neg rate : f32[]                                         # dense1.weight
+      %17 = mul_add %15.one, %13, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %17
+    ");
+}
+
+#[test]
+fn clipping_by_value_costs_two_operations_in_the_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_value(1.0)), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %15 = max %13, -1 : f32[2,1]                                   # optimiser
+      %16 = min %15, 1 : f32[2,1]                                    # optimiser
+      %17 = neg rate : f32[]                                         # dense1.weight
+      %19 = mul_add %17.one, %16, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %19
+    ");
+}
+
+#[test]
+fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_norm(1.0)), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %15 = mul %13, %13 : f32[2,1]                                  # optimiser
+      %16 = sum %15 over 0,1 : f32[]                                 # optimiser
+      keep %13
+    kernel 3: 2 x 1
+      %17 = sqrt %16.one : f32[]                                     # optimiser
+      %18 = add %17.one, 1e-6 : f32[]                                # optimiser
+      %19 = div 1, %18.one : f32[]                                   # optimiser
+      %20 = min %19.one, 1 : f32[]                                   # optimiser
+      %22 = mul %13, %20.one : f32[2,1]                              # optimiser
+      %23 = neg rate : f32[]                                         # dense1.weight
+      %25 = mul_add %23.one, %22, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %25
+    ");
+}
+
+#[test]
+fn l2_decay_costs_one_operation_in_the_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).l2(0.5))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %15 = mul_add dense1.weight, 0.5, %13 : f32[2,1]               # dense1.weight
+      %16 = neg rate : f32[]                                         # dense1.weight
+      %18 = mul_add %16.one, %15, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %18
+    ");
+}
+
+#[test]
+fn decoupled_decay_costs_one_operation_in_the_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).decay(0.5))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %17 = mul dense1.weight, keep(0.5) : f32[2,1]                  # dense1.weight
+      %18 = neg rate : f32[]                                         # dense1.weight
+      %20 = mul_add %18.one, %13, %17 : f32[2,1]                     # dense1.weight
+      dense1.weight <- %20
+    ");
+}
+
+#[test]
+fn momentum_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).momentum(0.9))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %16 = mul_add dense1.weight.velocity, 0.9, %13 : f32[2,1]      # dense1.weight
+      %17 = neg rate : f32[]                                         # dense1.weight
+      %19 = mul_add %17.one, %16, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %19
+      dense1.weight.velocity <- %16
+    ");
+}
+
+#[test]
+fn nesterov_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).momentum(0.9).nesterov())), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %16 = mul_add dense1.weight.velocity, 0.9, %13 : f32[2,1]      # dense1.weight
+      %17 = mul_add %16, 0.9, %13 : f32[2,1]                         # dense1.weight
+      %18 = neg rate : f32[]                                         # dense1.weight
+      %20 = mul_add %18.one, %17, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %20
+      dense1.weight.velocity <- %16
+    ");
+}
+
+#[test]
+fn ada_grad_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(AdaGrad::new(0.1))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %16 = mul_add %13, %13, dense1.weight.sum : f32[2,1]           # dense1.weight
+      %17 = sqrt %16 : f32[2,1]                                      # dense1.weight
+      %18 = add %17, 1e-10 : f32[2,1]                                # dense1.weight
+      %19 = div %13, %18 : f32[2,1]                                  # dense1.weight
+      %20 = neg rate : f32[]                                         # dense1.weight
+      %22 = mul_add %20.one, %19, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %22
+      dense1.weight.sum <- %16
+    ");
+}
+
+#[test]
+fn rms_prop_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %16 = mul %13, %13 : f32[2,1]                                  # dense1.weight
+      %17 = mul %16, 0.01 : f32[2,1]                                 # dense1.weight
+      %18 = mul_add dense1.weight.square, 0.99, %17 : f32[2,1]       # dense1.weight
+      %19 = sqrt %18 : f32[2,1]                                      # dense1.weight
+      %20 = add %19, 1e-8 : f32[2,1]                                 # dense1.weight
+      %21 = div %13, %20 : f32[2,1]                                  # dense1.weight
+      %22 = neg rate : f32[]                                         # dense1.weight
+      %24 = mul_add %22.one, %21, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %24
+      dense1.weight.square <- %18
+    ");
+}
+
+#[test]
+fn centred_rms_prop_with_momentum_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1).centred().momentum(0.9))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %18 = mul %13, %13 : f32[2,1]                                  # dense1.weight
+      %19 = mul %18, 0.01 : f32[2,1]                                 # dense1.weight
+      %20 = mul_add dense1.weight.square, 0.99, %19 : f32[2,1]       # dense1.weight
+      %21 = mul %13, 0.01 : f32[2,1]                                 # dense1.weight
+      %22 = mul_add dense1.weight.mean, 0.99, %21 : f32[2,1]         # dense1.weight
+      %23 = neg %22 : f32[2,1]                                       # dense1.weight
+      %24 = mul_add %23, %22, %20 : f32[2,1]                         # dense1.weight
+      %25 = max %24, 0 : f32[2,1]                                    # dense1.weight
+      %26 = sqrt %25 : f32[2,1]                                      # dense1.weight
+      %27 = add %26, 1e-8 : f32[2,1]                                 # dense1.weight
+      %28 = div %13, %27 : f32[2,1]                                  # dense1.weight
+      %29 = mul_add dense1.weight.velocity, 0.9, %28 : f32[2,1]      # dense1.weight
+      %30 = neg rate : f32[]                                         # dense1.weight
+      %32 = mul_add %30.one, %29, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %32
+      dense1.weight.square <- %20
+      dense1.weight.mean <- %22
+      dense1.weight.velocity <- %29
+    ");
+}
+
+#[test]
+fn ada_delta_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(AdaDelta::new(1.0))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %17 = mul %13, %13 : f32[2,1]                                  # dense1.weight
+      %18 = mul %17, 0.1 : f32[2,1]                                  # dense1.weight
+      %19 = mul_add dense1.weight.square, 0.9, %18 : f32[2,1]        # dense1.weight
+      %20 = add dense1.weight.delta, 1e-6 : f32[2,1]                 # dense1.weight
+      %21 = sqrt %20 : f32[2,1]                                      # dense1.weight
+      %22 = add %19, 1e-6 : f32[2,1]                                 # dense1.weight
+      %23 = sqrt %22 : f32[2,1]                                      # dense1.weight
+      %24 = div %21, %23 : f32[2,1]                                  # dense1.weight
+      %25 = mul %24, %13 : f32[2,1]                                  # dense1.weight
+      %26 = mul %25, %25 : f32[2,1]                                  # dense1.weight
+      %27 = mul %26, 0.1 : f32[2,1]                                  # dense1.weight
+      %28 = mul_add dense1.weight.delta, 0.9, %27 : f32[2,1]         # dense1.weight
+      %29 = neg rate : f32[]                                         # dense1.weight
+      %31 = mul_add %29.one, %25, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %31
+      dense1.weight.square <- %19
+      dense1.weight.delta <- %28
+    ");
+}
+
+#[test]
+fn adam_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Adam::new(0.1))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %19 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
+      %20 = mul_add dense1.weight.m, 0.9, %19 : f32[2,1]             # dense1.weight
+      %21 = mul %13, %13 : f32[2,1]                                  # dense1.weight
+      %22 = mul %21, 0.001 : f32[2,1]                                # dense1.weight
+      %23 = mul_add dense1.weight.v, 0.999, %22 : f32[2,1]           # dense1.weight
+      %24 = sqrt %23 : f32[2,1]                                      # dense1.weight
+      %25 = mul_add %24, root_correction, 1e-8 : f32[2,1]            # dense1.weight
+      %26 = div %20, %25 : f32[2,1]                                  # dense1.weight
+      %27 = neg step_size : f32[]                                    # dense1.weight
+      %29 = mul_add %27.one, %26, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %29
+      dense1.weight.m <- %20
+      dense1.weight.v <- %23
+    ");
+}
+
+#[test]
+fn adam_w_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(AdamW::new(0.1))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %21 = mul dense1.weight, keep(0.01) : f32[2,1]                 # dense1.weight
+      %22 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
+      %23 = mul_add dense1.weight.m, 0.9, %22 : f32[2,1]             # dense1.weight
+      %24 = mul %13, %13 : f32[2,1]                                  # dense1.weight
+      %25 = mul %24, 0.001 : f32[2,1]                                # dense1.weight
+      %26 = mul_add dense1.weight.v, 0.999, %25 : f32[2,1]           # dense1.weight
+      %27 = sqrt %26 : f32[2,1]                                      # dense1.weight
+      %28 = mul_add %27, root_correction, 1e-8 : f32[2,1]            # dense1.weight
+      %29 = div %23, %28 : f32[2,1]                                  # dense1.weight
+      %30 = neg step_size : f32[]                                    # dense1.weight
+      %32 = mul_add %30.one, %29, %21 : f32[2,1]                     # dense1.weight
+      dense1.weight <- %32
+      dense1.weight.m <- %23
+      dense1.weight.v <- %26
+    ");
+}
+
+#[test]
+fn lion_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(Lion::new(0.1))), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %17 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
+      %18 = mul_add dense1.weight.m, 0.9, %17 : f32[2,1]             # dense1.weight
+      %19 = neg rate : f32[]                                         # dense1.weight
+      %21 = gt %18, 0 : bool[2,1]                                    # dense1.weight
+      %22 = lt %18, 0 : bool[2,1]                                    # dense1.weight
+      %23 = select %22, rate, %18 : f32[2,1]                         # dense1.weight
+      %24 = select %21, %19.one, %23 : f32[2,1]                      # dense1.weight
+      %25 = mul %13, 0.01 : f32[2,1]                                 # dense1.weight
+      %26 = mul_add dense1.weight.m, 0.99, %25 : f32[2,1]            # dense1.weight
+      %27 = add dense1.weight, %24 : f32[2,1]                        # dense1.weight
+      dense1.weight <- %27
+      dense1.weight.m <- %26
+    ");
+}
+
+#[test]
+fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
+    let trainer = Bare::trainer(Sgd::new(0.1).decay(0.5)).group(Group::new("dense1.*").rate_factor(0.25));
+    assert_snapshot!(updates(&trainer), @"
+    kernel 2: 2 x 1
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %17 = mul dense1.weight, keep(0.5)@0.25 : f32[2,1]             # dense1.weight
+      %18 = neg rate@0.25 : f32[]                                    # dense1.weight
+      %20 = mul_add %18.one, %13, %17 : f32[2,1]                     # dense1.weight
+      dense1.weight <- %20
+    ");
+}
+
+#[test]
+fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
+    let trainer = Pair::trainer(Sgd::new(0.1)).freeze("dense1.*");
+    assert_snapshot!(updates(&trainer), @"
+    kernel 3: 3 x 1
+      %23 = dot %6.T, %21 : f32[3,1]                                 # dense2
+      %25 = neg rate : f32[]                                         # optimiser
+      %27 = mul_add %25.one, %23, dense2.weight : f32[3,1]           # dense2.weight
+      dense2.weight <- %27
+    kernel 4: 1 x 1
+      %25 = neg rate : f32[]                                         # optimiser
+      %29 = mul_add %25.one, %22, dense2.bias : f32[1]               # dense2.bias
+      dense2.bias <- %29
+    ");
+    let text = trainer.ir(Stage::Backward);
+    let (_, backwards) = text.split_once("# loss\n").expect("there is a loss");
+    assert_snapshot!(backwards, @"
+    %14 = mul %13, %13 : f32[B,1]                                    # loss
+    %15 = sum %14 over 0,1 : f32[]                                   # loss
+    %16 = count B : f32[]                                            # loss
+    %17 = div %15, %16 : f32[]                                       # loss
+    %18 = div 1, %16 : f32[]                                         # loss
+    %19 = broadcast %18 : f32[B,1]                                   # loss
+    %20 = mul %19, %13 : f32[B,1]                                    # loss
+    %21 = mul %19, %13 : f32[B,1]                                    # loss
+    %22 = add %20, %21 : f32[B,1]                                    # loss
+    %23 = sum %22 over 0 : f32[1]                                    # dense2
+    %24 = dot %6.T, %22 : f32[3,1]                                   # dense2
+    loss = %17
+    d dense2.weight = %24
+    d dense2.bias = %23
+    ");
+}
+
+#[test]
+fn a_frozen_layer_has_no_product_for_its_gradient() {
+    let trainer = Pair::trainer(Sgd::new(0.1)).freeze("dense2.weight");
+    assert_snapshot!(updates(&trainer), @"
+    kernel 3: B x 3
+      %23 = dot %21, dense2.weight.T : f32[B,3]                      # dense2
+      %24 = neg %6 : f32[B,3]                                        # tanh1
+      %25 = mul_add %24, %6, 1 : f32[B,3]                            # tanh1
+      %26 = mul %23, %25 : f32[B,3]                                  # tanh1
+      %27 = sum %26 over 0 : f32[3]                                  # dense1
+      keep %26
+    kernel 4: 2 x 3
+      %28 = dot x.T, %26 : f32[2,3]                                  # dense1
+      %30 = neg rate : f32[]                                         # optimiser
+      %32 = mul_add %30.one, %28, dense1.weight : f32[2,3]           # dense1.weight
+      dense1.weight <- %32
+    kernel 5: 1 x 3
+      %30 = neg rate : f32[]                                         # optimiser
+      %34 = mul_add %30.one, %27, dense1.bias : f32[3]               # dense1.bias
+      dense1.bias <- %34
+    kernel 6: 1 x 1
+      %30 = neg rate : f32[]                                         # optimiser
+      %36 = mul_add %30.one, %22, dense2.bias : f32[1]               # dense2.bias
+      dense2.bias <- %36
+    ");
+}
