@@ -118,6 +118,7 @@ impl Diagnosis {
         }
         let Some(slope) = slope(&mut self.b, probed.x, probed.y) else { return };
         self.b.enter(Rc::clone(&probed.path));
+        let slope = self.by_row(slope);
         let magnitude = self.b.abs(slope);
         // Magnitudes that add up to 0 are all 0; NaN is not.
         let over_rows = self.b.sum(magnitude, &[0]);
@@ -131,6 +132,13 @@ impl Diagnosis {
             let number = self.b.keep(mask, one);
             self.add(&probed.path, quantity, number);
         }
+    }
+
+    /// The units of a row side by side, however many axes there are: kernels sum along rows and columns.
+    fn by_row(&mut self, x: NodeId) -> NodeId {
+        let shape = self.b.shape(x);
+        let units = shape.0[1..].iter().map(|dim| dim.factor()).product();
+        self.b.reshape(x, Shape(vec![Dim::B, Dim::Fixed(units)]))
     }
 
     /// How far the statistics of the batch are from the running ones.

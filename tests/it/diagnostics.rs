@@ -22,6 +22,9 @@ network! {
     Bounded<x: [B, 4] -> y: [B, 4]> { sigmoid, hard_sigmoid, tanh, softsign, hard_tanh }
     loss(target: [B, 4]) = mse(y, target);
 
+    Images<x: [B, 2, 3] -> y: [B, 1]> { relu, flatten, Dense(1) }
+    loss(target: [B, 1]) = mse(y, target);
+
     OfTanh<x: [B, 4] -> y: [B, 4]> { tanh, Dense(4) }
     loss(target: [B, 4]) = mse(y, target);
 
@@ -231,6 +234,15 @@ fn a_unit_is_dead_whose_slope_is_zero_in_every_row() {
     assert_eq!(of(&diagnostics, "units").dead, None);
     // A large negative bias, as after a step that was too large.
     assert_eq!(of(&units([1.0; 4], [-100.0; 4]), "relus").dead, Some(1.0));
+}
+
+#[test]
+fn units_may_lie_along_several_axes() {
+    let mut net = Images::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
+    let x = array![[[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0]], [[-2.0, 1.0, 1.0], [-1.0, -1.0, 1.0]]];
+    let said = net.diagnose(x.view(), Array2::zeros((2, 1)).view()).expect("the batch fits");
+    assert_eq!(of(&said, "relu1").dead, Some(2.0 / 6.0));
+    assert_eq!(of(&said, "relu1").saturated, Some(5.0 / 12.0));
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod planted;
 mod predictor;
 mod profile;
 mod random;
+mod random_diagnosis;
 mod random_function;
 mod random_loss;
 mod random_network;

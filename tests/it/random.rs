@@ -148,7 +148,7 @@ fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> 
 }
 
 /// Values as they may occur in training: weights as initialised, other parameters near theirs, an optimiser with a history.
-fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Values {
+pub fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 2);
     let mut params: Vec<Tensor> = Vec::new();
     for (index, slot) in graph.slots.params.iter().enumerate() {
