@@ -327,7 +327,7 @@ fn line_plan_with_adam() {
     batches of up to 32 rows
     parameters 0.4 KiB
     arena 0.4 KiB, without sharing 0.4 KiB
-    scratch 2.3 KiB a thread
+    scratch 0.2 KiB a thread
     kernel 0: B x 1
       %9                     0..16, to kernel 1                      # loss
       %15                    16..48, to kernel 2                     # loss
@@ -336,12 +336,10 @@ fn line_plan_with_adam() {
       lanes of %9            scratch 0..16                           # loss
       partial %16            80..96                                  # dense1
       block of %2            scratch 16..48                          # dense1
-      workspace of %2        scratch 48..144                         # dense1
     kernel 1: 1 x 1
       %11                    64..80, a result                        # loss
     kernel 2: 2 x 1
       block of %17           scratch 0..16                           # dense1
-      workspace of %17       scratch 16..592                         # dense1
     kernel 3: 1 x 1
     ");
 }
@@ -453,11 +451,10 @@ fn mlp_plan() {
     batches of up to 32 rows
     parameters 0.2 KiB
     arena 1.1 KiB, without sharing 1.3 KiB
-    scratch 2.4 KiB a thread
+    scratch 0.4 KiB a thread
     kernel 0: B x 3
       %6                     0..96, to kernel 4                      # tanh1
       block of %2            scratch 0..96                           # dense1
-      workspace of %2        scratch 96..192                         # dense1
     kernel 1: B x 1
       %15                    96..112, to kernel 2                    # loss
       %21                    112..144, to kernel 4                   # loss
@@ -466,7 +463,6 @@ fn mlp_plan() {
       lanes of %15           scratch 0..16                           # loss
       partial %22            176..192                                # dense2
       block of %8            scratch 16..48                          # dense2
-      workspace of %8        scratch 48..192                         # dense2
     kernel 2: 1 x 1
       %17                    160..176, a result                      # loss
     kernel 3: B x 3
@@ -474,13 +470,10 @@ fn mlp_plan() {
       %28                    96..112, to kernel 6                    # dense1
       partial %28            272..288                                # dense1
       block of %23           scratch 0..96                           # dense2
-      workspace of %23       scratch 96..144                         # dense2
     kernel 4: 3 x 1
       block of %24           scratch 0..16                           # dense2
-      workspace of %24       scratch 16..624                         # dense2
     kernel 5: 2 x 3
       block of %29           scratch 0..16                           # dense1
-      workspace of %29       scratch 16..592                         # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");
@@ -604,18 +597,16 @@ fn norm_of_inference_plan() {
     batches of up to 32 rows
     parameters 0.4 KiB
     arena 1.0 KiB, without sharing 1.0 KiB
-    scratch 1.1 KiB a thread
+    scratch 0.5 KiB a thread
     kernel 0: 1 x 4
       %9                     0..16, to kernel 1                      # batch_norm1
       %11                    16..32, to kernel 1                     # batch_norm1
     kernel 1: B x 4
       %15                    32..160, to kernel 2                    # relu1
       block of %2            scratch 0..128                          # dense1
-      workspace of %2        scratch 128..224                        # dense1
     kernel 2: B x 3
       %20                    160..256, a result                      # dense2
       block of %17           scratch 0..96                           # dense2
-      workspace of %17       scratch 96..288                         # dense2
     ");
 }
 
@@ -669,7 +660,7 @@ fn sparse_plan() {
     batches of up to 32 rows
     parameters 0.2 KiB
     arena 1.5 KiB, without sharing 1.8 KiB
-    scratch 2.4 KiB a thread
+    scratch 0.4 KiB a thread
     kernel 0: B x 3
       %5                     0..96, to kernel 3                      # dense1
       %6                     96..192, to kernel 4                    # h
@@ -677,7 +668,6 @@ fn sparse_plan() {
       partial %19            208..224                                # loss
       lanes of %19           scratch 0..16                           # loss
       block of %2            scratch 16..112                         # dense1
-      workspace of %2        scratch 112..208                        # dense1
     kernel 1: B x 1
       %15                    208..224, to kernel 2                   # loss
       %30                    224..256, to kernel 4                   # loss
@@ -686,7 +676,6 @@ fn sparse_plan() {
       lanes of %15           scratch 0..16                           # loss
       partial %31            288..304                                # dense2
       block of %8            scratch 16..48                          # dense2
-      workspace of %8        scratch 48..192                         # dense2
     kernel 2: 1 x 1
       %22                    272..288, a result                      # loss
     kernel 3: B x 3
@@ -694,13 +683,10 @@ fn sparse_plan() {
       %37                    192..208, to kernel 6                   # dense1
       partial %37            208..224                                # dense1
       block of %32           scratch 0..96                           # dense2
-      workspace of %32       scratch 96..144                         # dense2
     kernel 4: 3 x 1
       block of %33           scratch 0..16                           # dense2
-      workspace of %33       scratch 16..624                         # dense2
     kernel 5: 2 x 3
       block of %38           scratch 0..16                           # dense1
-      workspace of %38       scratch 16..592                         # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");

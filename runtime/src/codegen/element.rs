@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 use super::lanes::{Lanes, Width};
 use super::row::combine;
 use super::{Emit, Slot, View};
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::{Body, Reduction, function};
 use crate::ir::{NodeId, Op};
 use crate::kernel::{Class, Step, Way, resolve, way};
 use crate::scalar::{Reg, Scalar};
@@ -28,6 +28,9 @@ impl Emit<'_, '_> {
             return;
         }
         let trip = self.trip();
+        if let Some(strips) = self.strips(&steps, trip) {
+            return self.in_strips(&strips, &copies, phase, trip);
+        }
         let unroll = if steps.iter().any(|step| is_long(&self.graph[step.node].op)) { 2 } else { 4 };
         self.columns(trip, unroll, |emit, width, at| {
             let mut body = ElementBody::new(emit, &steps, width, phase, at);
@@ -80,10 +83,8 @@ impl Emit<'_, '_> {
 }
 
 /// Whether the body of an operation is a polynomial or a hash, which leaves registers for two vectors at a time.
-fn is_long(op: &Op) -> bool {
-    let polynomial =
-        matches!(op, Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Softplus | Op::Erf);
-    polynomial || *op == Op::Uniform
+pub(super) fn is_long(op: &Op) -> bool {
+    function(op).is_some() || *op == Op::Uniform
 }
 
 /// Whether the body of an operation reads each operand once, so that a load can fold into it.
@@ -92,7 +93,7 @@ fn reads_once(op: &Op) -> bool {
 }
 
 /// The code for one position.
-struct ElementBody<'a, 'f> {
+pub(super) struct ElementBody<'a, 'f> {
     lanes: Lanes<'a, 'f>,
     view: View<'a>,
     row: Value,
@@ -102,6 +103,8 @@ struct ElementBody<'a, 'f> {
     row_bases: &'a HashMap<Slot, Value>,
     /// What has been computed or loaded for this position.
     known: HashMap<NodeId, Reg>,
+    /// Where values lie that were computed for these columns before.
+    pub(super) held: HashMap<NodeId, Slot>,
     /// How often each value is read in this body.
     uses: HashMap<NodeId, usize>,
     addresses: HashMap<Slot, Value>,
@@ -113,13 +116,13 @@ struct ElementBody<'a, 'f> {
 }
 
 impl<'a, 'f> ElementBody<'a, 'f> {
-    fn new(emit: &'a mut Emit<'_, 'f>, steps: &[Step], width: Width, phase: usize, at: Value) -> Self {
+    pub(super) fn new(emit: &'a mut Emit<'_, 'f>, steps: &[Step], width: Width, phase: usize, at: Value) -> Self {
         let view = emit.view();
         let mut uses = HashMap::new();
         for &operand in steps.iter().flat_map(|step| &view.graph[step.node].operands) {
             *uses.entry(resolve(view.graph, operand, view.kernel.domain).0).or_insert(0) += 1;
         }
-        let lanes = Lanes::new(&mut emit.fb, emit.constants, emit.table, emit.fma, width);
+        let lanes = Lanes::new(&mut emit.fb, emit.constants, emit.table, emit.target.fma, width);
         ElementBody {
             lanes,
             view,
@@ -129,6 +132,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             bases: &emit.bases,
             row_bases: &emit.row_bases,
             known: HashMap::new(),
+            held: HashMap::new(),
             uses,
             addresses: HashMap::new(),
             updates: Vec::new(),
@@ -139,11 +143,11 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// A map or the beginning of a reduction.
-    fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         match way(self.view.graph, step.node) {
             None => {
                 let value = self.compute(step.node);
-                self.keep(step.node, value);
+                self.keep(step.node, value, None);
             }
             Some((reduction, way)) => {
                 let value = self.operand(self.view.graph[step.node].operands[0], false);
@@ -162,34 +166,30 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         value
     }
 
-    /// Writes a value to its places, and to scratch if a later phase reads it.
-    fn keep(&mut self, id: NodeId, value: Reg) {
+    /// Writes a value to its places but one, and to scratch if a later phase reads it.
+    pub(super) fn keep(&mut self, id: NodeId, value: Reg, but: Option<Slot>) {
         let view = self.view;
-        for store in view.kernel.stores.iter().filter(|store| store.node == id) {
-            match view.slot_written(store) {
-                Some(slot) if store.param.is_some() => self.updates.push((slot, value)),
-                Some(slot) => self.write(slot, value),
-                None => {}
+        for (slot, overwrites) in view.targets(id).into_iter().filter(|(slot, _)| Some(*slot) != but) {
+            match overwrites {
+                true => self.updates.push((slot, value)),
+                false => self.write(slot, value),
             }
-        }
-        if let Some(&at) = view.memory.spills.get(&id) {
-            self.write(Slot::Scratch(at), value);
         }
     }
 
-    fn copy(&mut self, id: NodeId, slot: Slot) {
+    pub(super) fn copy(&mut self, id: NodeId, slot: Slot) {
         let value = self.operand(id, false);
         self.updates.push((slot, value));
     }
 
     /// Writes the next values of parameters, when all that reads the present ones has been computed.
-    fn overwrite(&mut self) {
+    pub(super) fn overwrite(&mut self) {
         for (slot, value) in std::mem::take(&mut self.updates) {
             self.write(slot, value);
         }
     }
 
-    fn write(&mut self, slot: Slot, value: Reg) {
+    pub(super) fn write(&mut self, slot: Slot, value: Reg) {
         let address = self.address(slot);
         self.lanes.store(value, address, 0);
     }
@@ -205,7 +205,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// The value of an operand here. A load is left to the operation that reads it if nobody else does.
-    fn operand(&mut self, id: NodeId, lazy: bool) -> Reg {
+    pub(super) fn operand(&mut self, id: NodeId, lazy: bool) -> Reg {
         let (base, class) = resolve(self.view.graph, id, self.view.kernel.domain);
         let node = &self.view.graph[base];
         match (&node.op, class) {
@@ -222,7 +222,9 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         if let Some(&value) = self.singles.get(&base) {
             return self.lanes.splat(value);
         }
-        let slot = self.view.slot_read(id, self.phase).expect("what is not computed here is in memory");
+        let held = self.held.get(&base).copied();
+        let slot =
+            held.or_else(|| self.view.slot_read(id, self.phase)).expect("what is not computed here is in memory");
         let address = match class {
             Class::Column => self.lanes.fb.ins().iadd(self.bases[&slot], self.at),
             _ => self.address(slot),

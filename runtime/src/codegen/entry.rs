@@ -2,15 +2,12 @@
 //! function for every task, which works on one unit of it, and one for the end of every phase.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, Signature, UserExternalName, UserFuncName,
-    Value, types,
-};
+use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use super::imports::Import;
+use super::imports::{Import, Imports, declared};
 use super::lanes::{constant_memory, memory};
-use super::{Context, Program, Target, kernel_signature};
+use super::{Context, Kernels, Program, Target, kernel_signature};
 use crate::ir::ops::Reduction;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{Kernel, PRODUCT_ROWS, Way, way};
@@ -34,9 +31,9 @@ pub fn task_signature(target: Target) -> Signature {
 }
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
-pub fn entry(program: Program<'_>, target: Target, isa: Isa) -> Function {
+pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa) -> Function {
     let number = program.fused.kernels.len() as u32;
-    function(program, target, isa, number, entry_signature(target), |emit, _| {
+    function(program, kernels, target, isa, number, entry_signature(target), |emit, _| {
         emit.tick();
         for (index, kernel) in program.fused.kernels.iter().enumerate() {
             if program.fused.check == Some(index) {
@@ -53,16 +50,16 @@ pub fn entry(program: Program<'_>, target: Target, isa: Isa) -> Function {
 }
 
 /// Emits the function of this number that works on one unit of a task.
-pub fn task(program: Program<'_>, target: Target, isa: Isa, number: u32, task: Task) -> Function {
-    function(program, target, isa, number, task_signature(target), |emit, params| {
+pub fn task(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa, number: u32, task: Task) -> Function {
+    function(program, kernels, target, isa, number, task_signature(target), |emit, params| {
         emit.unit(task, params[1]);
         emit.fb.ins().return_(&[]);
     })
 }
 
 /// Emits the function of this number that ends a phase.
-pub fn tail(program: Program<'_>, target: Target, isa: Isa, number: u32, phase: &Phase) -> Function {
-    function(program, target, isa, number, entry_signature(target), |emit, _| {
+pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa, number: u32, phase: &Phase) -> Function {
+    function(program, kernels, target, isa, number, entry_signature(target), |emit, _| {
         for last in &phase.tail {
             match *last {
                 Last::Kernel(index) => emit.kernel(index, &program.fused.kernels[index]),
@@ -82,6 +79,7 @@ pub fn tail(program: Program<'_>, target: Target, isa: Isa, number: u32, phase: 
 
 fn function<'a>(
     program: Program<'a>,
+    kernels: &'a Kernels,
     target: Target,
     isa: Isa,
     number: u32,
@@ -98,7 +96,7 @@ fn function<'a>(
     let ctx = params[0];
     let arena = fb.ins().load(types::I64, constant_memory(), ctx, Context::ARENA);
     let batch = fb.ins().load(types::I64, constant_memory(), ctx, Context::BATCH);
-    let mut emit = Emit { fb, program, target, isa, ctx, arena, batch, imports: [None; Import::ALL.len()] };
+    let mut emit = Emit { fb, program, kernels, target, isa, ctx, arena, batch, imports: Imports::default() };
     body(&mut emit, &params);
     emit.fb.seal_all_blocks();
     emit.fb.finalize(target.config);
@@ -108,12 +106,13 @@ fn function<'a>(
 struct Emit<'a, 'f> {
     fb: FunctionBuilder<'f>,
     program: Program<'a>,
+    kernels: &'a Kernels,
     target: Target,
     isa: Isa,
     ctx: Value,
     arena: Value,
     batch: Value,
-    imports: [Option<FuncRef>; Import::ALL.len()],
+    imports: Imports,
 }
 
 /// A product, ready to be called for some rows.
@@ -157,7 +156,7 @@ impl<'a> Emit<'a, '_> {
     fn kernel(&mut self, index: usize, kernel: &Kernel) {
         let rows = self.extent(kernel.domain.rows);
         let zero = self.fb.ins().iconst(types::I64, 0);
-        match kernel.product.map(|id| self.product(index, kernel, id)) {
+        match self.called_product(index, kernel) {
             None => self.blocks(index, kernel, [zero, rows, zero]),
             Some(product) if matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= PRODUCT_ROWS) => {
                 self.rows(index, kernel, Some(&product), [zero, rows, zero]);
@@ -183,7 +182,7 @@ impl<'a> Emit<'a, '_> {
     fn unit(&mut self, task: Task, unit: Value) {
         let (index, kernel) = (task.kernel, &self.program.fused.kernels[task.kernel]);
         let rows = self.extent(kernel.domain.rows);
-        let product = kernel.product.map(|id| self.product(index, kernel, id));
+        let product = self.called_product(index, kernel);
         let first = self.fb.ins().imul_imm_u(unit, task.unit as i64);
         let next = self.fb.ins().iadd_imm_u(first, task.unit as i64);
         if task.work == Work::Pack {
@@ -254,9 +253,12 @@ impl<'a> Emit<'a, '_> {
     /// The blocks of some rows.
     fn blocks(&mut self, index: usize, kernel: &Kernel, part: Rows) {
         let signature = kernel_signature(self.target);
-        let function = self.function(index as u32, signature, true);
+        let (code, list) = self.kernels.calls[index];
+        let function = declared(&mut self.fb, code as u32, signature, true);
+        let table = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::TABLE);
+        let list = self.fb.ins().iadd_imm_u(table, i64::from(list));
         let block = |emit: &mut Self, [lo, hi, number]: Rows| {
-            emit.fb.ins().call(function, &[emit.ctx, lo, hi, number]);
+            emit.fb.ins().call(function, &[emit.ctx, lo, hi, number, list]);
         };
         match kernel.domain.rows {
             Dim::Fixed(rows) if rows <= kernel.block => block(self, part),
@@ -284,6 +286,12 @@ impl<'a> Emit<'a, '_> {
         let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
         self.fb.ins().brif(again, head, &[next.into(), next_block.into()], exit, &[]);
         self.fb.switch_to_block(exit);
+    }
+
+    /// The product ahead of a kernel's blocks, unless they compute it themselves.
+    fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
+        let id = kernel.product.filter(|_| !self.program.plan.kernels[index].inline)?;
+        Some(self.product(index, kernel, id))
     }
 
     fn product(&mut self, index: usize, kernel: &Kernel, id: NodeId) -> Product {
@@ -443,21 +451,8 @@ impl<'a> Emit<'a, '_> {
     }
 
     fn call(&mut self, import: Import, arguments: &[Value]) {
-        let function = match self.imports[import as usize] {
-            Some(function) => function,
-            None => {
-                let number = self.program.fused.kernels.len() as u32 + 1 + import as u32;
-                let signature = import.signature(self.target);
-                self.function(number, signature, false)
-            }
-        };
-        self.imports[import as usize] = Some(function);
+        let kernels = self.program.fused.kernels.len();
+        let function = self.imports.function(&mut self.fb, self.target, kernels, import);
         self.fb.ins().call(function, arguments);
-    }
-
-    fn function(&mut self, number: u32, signature: Signature, colocated: bool) -> FuncRef {
-        let name = self.fb.func.declare_imported_user_function(UserExternalName::new(0, number));
-        let signature = self.fb.import_signature(signature);
-        self.fb.import_function(ExtFuncData { name: ExternalName::user(name), signature, colocated, patchable: false })
     }
 }

@@ -1,10 +1,12 @@
 //! What compiled code calls in the runtime, by number and signature.
 
-use cranelift_codegen::ir::{AbiParam, Signature, types};
+use cranelift_codegen::ir::{AbiParam, ExtFuncData, ExternalName, FuncRef, Signature, UserExternalName, types};
+use cranelift_frontend::FunctionBuilder;
 
 use super::Target;
+use crate::scalar::Function;
 
-/// What compiled code calls in the runtime. The discriminants number the functions behind those of the program.
+/// What compiled code calls in the runtime. They are numbered behind the functions of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Import {
     /// Rows of a product, the right operand where it lies.
@@ -25,11 +27,13 @@ pub enum Import {
     MergeMoments,
     /// A kernel has ended; only in a program that is timed.
     Tick,
+    /// A function of a strip of elements.
+    Strip(Function),
 }
 
 impl Import {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 9] = [
+    pub const ALL: [Import; 17] = [
         Import::Product,
         Import::PackRight,
         Import::PackedProduct,
@@ -39,7 +43,20 @@ impl Import {
         Import::MaxEverything,
         Import::MergeMoments,
         Import::Tick,
+        Import::Strip(Function::Exp),
+        Import::Strip(Function::Expm1),
+        Import::Strip(Function::Ln),
+        Import::Strip(Function::Log1p),
+        Import::Strip(Function::Sigmoid),
+        Import::Strip(Function::Tanh),
+        Import::Strip(Function::Softplus),
+        Import::Strip(Function::Erf),
     ];
+
+    /// Its place among all.
+    pub fn number(self) -> usize {
+        Import::ALL.iter().position(|&other| other == self).expect("all imports are listed")
+    }
 
     /// The name of the symbol.
     pub fn symbol(self) -> &'static str {
@@ -53,6 +70,14 @@ impl Import {
             Import::MaxEverything => "gradloom_max_everything",
             Import::MergeMoments => "gradloom_merge_moments",
             Import::Tick => "gradloom_tick",
+            Import::Strip(Function::Exp) => "gradloom_exp",
+            Import::Strip(Function::Expm1) => "gradloom_expm1",
+            Import::Strip(Function::Ln) => "gradloom_ln",
+            Import::Strip(Function::Log1p) => "gradloom_log1p",
+            Import::Strip(Function::Sigmoid) => "gradloom_sigmoid",
+            Import::Strip(Function::Tanh) => "gradloom_tanh",
+            Import::Strip(Function::Softplus) => "gradloom_softplus",
+            Import::Strip(Function::Erf) => "gradloom_erf",
         }
     }
 
@@ -63,7 +88,7 @@ impl Import {
             Import::PackRight => 9,
             Import::PackedProduct => 11,
             Import::SumColumns | Import::MaxColumns => 5,
-            Import::SumEverything | Import::MaxEverything => 3,
+            Import::SumEverything | Import::MaxEverything | Import::Strip(_) => 3,
             Import::MergeMoments => 7,
             Import::Tick => 0,
         };
@@ -71,4 +96,30 @@ impl Import {
         signature.params.extend(vec![AbiParam::new(types::I64); count]);
         signature
     }
+}
+
+/// The imports that a function has declared so far.
+#[derive(Debug, Default)]
+pub(super) struct Imports([Option<FuncRef>; Import::ALL.len()]);
+
+impl Imports {
+    /// An import, in a program of so many kernels.
+    pub(super) fn function(
+        &mut self,
+        fb: &mut FunctionBuilder<'_>,
+        target: Target,
+        kernels: usize,
+        import: Import,
+    ) -> FuncRef {
+        // Behind the kernels stands the entry.
+        let number = kernels + 1 + import.number();
+        *self.0[import.number()].get_or_insert_with(|| declared(fb, number as u32, import.signature(target), false))
+    }
+}
+
+/// The function of this number, to be called.
+pub(super) fn declared(fb: &mut FunctionBuilder<'_>, number: u32, signature: Signature, colocated: bool) -> FuncRef {
+    let name = fb.func.declare_imported_user_function(UserExternalName::new(0, number));
+    let signature = fb.import_signature(signature);
+    fb.import_function(ExtFuncData { name: ExternalName::user(name), signature, colocated, patchable: false })
 }

@@ -22,7 +22,7 @@ pub enum Width {
 }
 
 impl Width {
-    fn parts(self) -> usize {
+    pub(super) fn parts(self) -> usize {
         match self {
             Width::One => 1,
             Width::Vectors(count) => count,
@@ -30,7 +30,7 @@ impl Width {
     }
 }
 
-/// The constants of a program, each four times, in the order of first use.
+/// The constants of a program, each four times, in the order of first use, and lists of numbers among them.
 #[derive(Clone, Debug, Default)]
 pub struct Constants {
     /// The bit patterns.
@@ -46,6 +46,14 @@ impl Constants {
             words.extend([bits; 4]);
             (words.len() * 4 - 16) as i32
         })
+    }
+
+    /// Appends a list of 64-bit numbers, and gives its byte offset.
+    pub fn list(&mut self, numbers: &[i64]) -> i32 {
+        let at = 4 * self.words.len() as i32;
+        self.words.extend(numbers.iter().flat_map(|&number| [number as u32, (number >> 32) as u32]));
+        self.words.resize(self.words.len().next_multiple_of(4), 0);
+        at
     }
 }
 

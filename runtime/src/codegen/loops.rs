@@ -67,6 +67,30 @@ impl Emit<'_, '_> {
         }
     }
 
+    /// Emits `body` for parts of at most so many elements: where a part begins, in bytes, and how long it is.
+    pub(super) fn chunks(&mut self, trip: Trip, most: usize, mut body: impl FnMut(&mut Self, Value, Trip)) {
+        let bytes = |elements: usize| 4 * elements as i64;
+        match trip {
+            Trip::Known(count) => {
+                let main = count / most * most;
+                self.known(0, bytes(main), bytes(most), &mut |emit, at| body(emit, at, Trip::Known(most)));
+                if main < count {
+                    let at = self.fb.ins().iconst(types::I64, bytes(main));
+                    body(self, at, Trip::Known(count - main));
+                }
+            }
+            Trip::Bytes(end) => {
+                let zero = self.fb.ins().iconst(types::I64, 0);
+                let main = self.fb.ins().band_imm_s(end, -bytes(most));
+                self.counted(zero, main, bytes(most), true, |emit, at| body(emit, at, Trip::Known(most)));
+                self.counted(main, end, bytes(most), true, |emit, at| {
+                    let rest = emit.fb.ins().isub(end, at);
+                    body(emit, at, Trip::Bytes(rest));
+                });
+            }
+        }
+    }
+
     fn known_columns(&mut self, count: usize, unroll: usize, body: &mut impl FnMut(&mut Self, Width, Value)) {
         let vectors = count / 4;
         let unroll = unroll.min(vectors.max(1));
@@ -83,7 +107,7 @@ impl Emit<'_, '_> {
     }
 
     /// A loop between known bounds; no loop at all for one iteration or none.
-    fn known(&mut self, from: i64, to: i64, step: i64, body: &mut impl FnMut(&mut Self, Value)) {
+    pub(super) fn known(&mut self, from: i64, to: i64, step: i64, body: &mut impl FnMut(&mut Self, Value)) {
         if from >= to {
             return;
         }

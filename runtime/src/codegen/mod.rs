@@ -6,9 +6,12 @@
 mod element;
 mod entry;
 mod imports;
+mod inline;
+mod kernels;
 mod lanes;
 mod loops;
 mod row;
+mod strips;
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,6 +28,8 @@ use crate::types::Dim;
 
 pub use entry::{entry, entry_signature, tail, task, task_signature};
 pub use imports::Import;
+use imports::Imports;
+pub use kernels::{Kernels, kernels};
 pub use lanes::Constants;
 use lanes::{Lanes, Width, constant_memory};
 use loops::Trip;
@@ -68,6 +73,8 @@ pub struct Target {
     pub config: TargetFrontendConfig,
     /// Whether it has fused multiply-add.
     pub fma: bool,
+    /// Whether functions of many elements are called rather than written out: the machine has wider vectors than Cranelift.
+    pub strips: bool,
 }
 
 /// The parts of a program that code generation reads.
@@ -81,15 +88,16 @@ pub struct Program<'a> {
     pub timed: bool,
 }
 
-/// The signature of a kernel: context, first row, row behind the last, number of the block.
+/// The signature of a kernel: context, first row, row behind the last, number of the block, where its offsets stand.
 pub fn kernel_signature(target: Target) -> Signature {
     let mut signature = Signature::new(target.call_conv);
-    signature.params.extend([AbiParam::new(types::I64); 4]);
+    signature.params.extend([AbiParam::new(types::I64); 5]);
     signature
 }
 
-/// Emits the function of a kernel.
-pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> Function {
+/// Emits the function of a kernel. The offsets of what it reads and writes are not part of it: they are read from a list,
+/// which is returned beside it.
+fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> (Function, Vec<i64>) {
     let mut function = Function::with_name_signature(UserFuncName::user(0, index as u32), kernel_signature(target));
     let mut context = FunctionBuilderContext::new();
     let mut fb = FunctionBuilder::new(&mut function, &mut context);
@@ -97,7 +105,7 @@ pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mu
     fb.append_block_params_for_function_params(block);
     fb.switch_to_block(block);
     let params = fb.block_params(block).to_vec();
-    let [ctx, lo, hi, number] = params[..] else { unreachable!("a kernel has four parameters") };
+    let [ctx, lo, hi, number, list] = params[..] else { unreachable!("a kernel has five parameters") };
     let load = |fb: &mut FunctionBuilder<'_>, offset| fb.ins().load(types::I64, constant_memory(), ctx, offset);
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
@@ -107,7 +115,9 @@ pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mu
     let mut emit = Emit {
         fb,
         constants,
-        fma: target.fma,
+        target,
+        imports: Imports::default(),
+        kernels: program.fused.kernels.len(),
         graph: &program.fused.graph,
         kernel,
         plan: program.plan,
@@ -119,6 +129,8 @@ pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mu
         lo,
         hi,
         number,
+        list,
+        offsets: Vec::new(),
         arena,
         table,
         bases: HashMap::new(),
@@ -131,15 +143,18 @@ pub fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mu
     emit.run();
     emit.fb.ins().return_(&[]);
     emit.fb.seal_all_blocks();
+    let offsets = emit.offsets;
     emit.fb.finalize(target.config);
-    function
+    (function, offsets)
 }
 
 /// A kernel's function while it is being emitted.
 struct Emit<'a, 'f> {
     fb: FunctionBuilder<'f>,
     constants: &'a mut Constants,
-    fma: bool,
+    target: Target,
+    imports: Imports,
+    kernels: usize,
     graph: &'a Graph,
     kernel: &'a Kernel,
     plan: &'a Plan,
@@ -154,6 +169,9 @@ struct Emit<'a, 'f> {
     lo: Value,
     hi: Value,
     number: Value,
+    /// Where the offsets stand that differ between kernels of one code.
+    list: Value,
+    offsets: Vec<i64>,
     arena: Value,
     table: Value,
     /// The address of the first element of what is read or written.
@@ -179,12 +197,15 @@ enum Slot {
     Scratch(usize),
     /// The block's part of the partial sums at this offset in the arena, so many floats a block.
     Partial(usize, usize),
+    /// A strip of elements on the stack.
+    Strip(usize),
 }
 
 impl<'a, 'f> Emit<'a, 'f> {
     fn run(&mut self) {
         self.open_slots();
         self.open_singles();
+        self.inline_product();
         self.start_partials();
         if self.flat {
             self.fill_rows(self.lo);
@@ -218,6 +239,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             slots.extend(read.into_iter().chain(written));
         }
         self.element_slots = elements;
+        slots.extend(self.inline_slots());
         slots.extend(self.memory.spills.values().chain(self.memory.lanes.values()).map(|&at| Slot::Scratch(at)));
         slots.extend(self.memory.partials.values().map(|&(at, len)| Slot::Partial(at, len)));
         for slot in slots {
@@ -229,24 +251,20 @@ impl<'a, 'f> Emit<'a, 'f> {
     }
 
     fn open_slot(&mut self, slot: Slot) -> Value {
-        let arena_at = |emit: &mut Self, at: usize| {
-            let arena = emit.arena;
-            if at == 0 { arena } else { emit.fb.ins().iadd_imm_u(arena, 4 * at as i64) }
-        };
+        let floats = |at: usize| 4 * at as i64;
         match slot {
-            Slot::Place(Place::Arena(at)) => arena_at(self, at),
-            Slot::Scratch(at) => self.scratch_at(at),
+            Slot::Place(Place::Arena(at)) => self.behind(self.arena, floats(at)),
             Slot::Place(Place::Param(index)) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
-                match self.plan.params[index] {
-                    0 => params,
-                    at => self.fb.ins().iadd_imm_u(params, 4 * at as i64),
-                }
+                self.behind(params, floats(self.plan.params[index]))
             }
             Slot::Place(Place::Input(index)) => {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
-                self.fb.ins().load(types::I64, constant_memory(), inputs, 8 * index as i32)
+                let address = self.behind(inputs, 8 * index as i64);
+                self.fb.ins().load(types::I64, constant_memory(), address, 0)
             }
+            Slot::Scratch(at) => self.scratch_at(at),
+            Slot::Strip(_) => unreachable!("strips are opened where they are used"),
             // Rows are counted from the first of the matrix; scratch begins with the first that was computed in one go.
             Slot::Product => {
                 let at = self.memory.product.expect("a product that is not kept has rows of scratch");
@@ -256,7 +274,7 @@ impl<'a, 'f> Emit<'a, 'f> {
                 self.fb.ins().isub(base, before)
             }
             Slot::Partial(at, len) => {
-                let base = arena_at(self, at);
+                let base = self.behind(self.arena, floats(at));
                 let before = self.times(self.number, 4 * len as i64);
                 self.fb.ins().iadd(base, before)
             }
@@ -265,7 +283,15 @@ impl<'a, 'f> Emit<'a, 'f> {
 
     fn scratch_at(&mut self, at: usize) -> Value {
         let scratch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH);
-        if at == 0 { scratch } else { self.fb.ins().iadd_imm_u(scratch, 4 * at as i64) }
+        self.behind(scratch, 4 * at as i64)
+    }
+
+    /// The address so many bytes behind another, by the next of the offsets.
+    fn behind(&mut self, base: Value, bytes: i64) -> Value {
+        let place = 8 * self.offsets.len() as i32;
+        self.offsets.push(bytes);
+        let offset = self.fb.ins().load(types::I64, constant_memory(), self.list, place);
+        self.fb.ins().iadd(base, offset)
     }
 
     /// Where an operand is read from in a phase, if it is read from memory.
@@ -282,7 +308,7 @@ impl<'a, 'f> Emit<'a, 'f> {
     }
 
     fn lanes(&mut self, width: Width) -> Lanes<'_, 'f> {
-        Lanes::new(&mut self.fb, self.constants, self.table, self.fma, width)
+        Lanes::new(&mut self.fb, self.constants, self.table, self.target.fma, width)
     }
 
     /// The columns of a row, or the elements of a flat block.
@@ -345,5 +371,13 @@ impl View<'_> {
             Some(param) => Some(Slot::Place(Place::Param(param))),
             None => self.plan.places.get(&store.node).map(|&place| Slot::Place(place)),
         }
+    }
+
+    /// Where an element is written that was computed here, and whether it overwrites a parameter.
+    fn targets(self, id: NodeId) -> Vec<(Slot, bool)> {
+        let stores = self.kernel.stores.iter().filter(|store| store.node == id);
+        let placed = stores.filter_map(|store| self.slot_written(store).map(|slot| (slot, store.param.is_some())));
+        let spilled = self.memory.spills.get(&id).map(|&at| (Slot::Scratch(at), false));
+        placed.chain(spilled).collect()
     }
 }

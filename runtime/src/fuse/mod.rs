@@ -77,6 +77,8 @@ struct Demand {
     maps: Vec<NodeId>,
     /// Values computed elsewhere, or placed before.
     sources: Vec<NodeId>,
+    /// Values that the kernel reads in any case.
+    read: Vec<NodeId>,
 }
 
 impl<'a> Ctx<'a> {
@@ -189,12 +191,11 @@ impl<'a> Ctx<'a> {
         let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
         let mut demand = Demand::default();
-        if copied {
-            self.collect(id, domain, &mut demand);
-        } else {
-            for &operand in &node.operands {
-                self.collect(operand, domain, &mut demand);
-            }
+        // Twice: what is read in any case decides what is cheaper to compute again.
+        for _ in 0..2 {
+            demand = Demand { read: demand.sources, ..Demand::default() };
+            let wanted = if copied { &[id][..] } else { &node.operands[..] };
+            wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
         let kernel = self.choose(id, domain, &demand, first);
         let own = if copied { None } else { Some(id) };
@@ -233,7 +234,9 @@ impl<'a> Ctx<'a> {
             demand.sources.push(base);
             return;
         }
-        if self.stored[base.index()] || (self.home[base.index()].is_some() && !self.cheaper_again(base, class)) {
+        if self.stored[base.index()]
+            || (self.home[base.index()].is_some() && !self.cheaper_again(base, class, &demand.read))
+        {
             demand.sources.push(base);
             return;
         }
@@ -245,12 +248,14 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Whether to compute a map again rather than write it in one kernel and read it in another.
-    fn cheaper_again(&self, id: NodeId, class: Class) -> bool {
+    /// Whether to compute a map again rather than write it in one kernel and read it in another, which reads some values
+    /// anyway.
+    fn cheaper_again(&self, id: NodeId, class: Class, read: &[NodeId]) -> bool {
         if self.g[id].ty.dtype != DType::F32 || class == Class::Single {
             return true;
         }
         let domain = Domain::of(&self.g[id].ty.shape);
+        let start = id;
         let mut operations = 0;
         let mut transfers = 0;
         let mut open = vec![id];
@@ -264,6 +269,7 @@ impl<'a> Ctx<'a> {
             let op = &self.g[base].op;
             match op.def().body {
                 Body::Leaf => transfers += usize::from(matches!(op, Op::Input(_) | Op::Param(_))),
+                _ if base != start && read.contains(&base) => {}
                 _ if self.stored[base.index()] => transfers += 1,
                 Body::Map(_) if is_cheap(op) || *op == Op::Uniform => {
                     operations += if *op == Op::Uniform { HASH } else { 1 };

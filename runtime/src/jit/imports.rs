@@ -3,7 +3,7 @@
 //! Extents, strides and addresses come as 64-bit integers, as code generation wrote them; nothing is checked here.
 
 use crate::codegen::Import;
-use crate::microkernels::{finish, gemm};
+use crate::microkernels::{finish, gemm, strips};
 
 /// The address of a function that compiled code calls.
 pub(super) fn address(import: Import) -> *const u8 {
@@ -17,6 +17,7 @@ pub(super) fn address(import: Import) -> *const u8 {
         Import::MaxEverything => max_everything as *const u8,
         Import::MergeMoments => merge_moments as *const u8,
         Import::Tick => super::ticks::tick as *const u8,
+        Import::Strip(function) => strips::strip(gemm::Isa::detect(), function) as *const u8,
     }
 }
 

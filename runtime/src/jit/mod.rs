@@ -19,7 +19,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
 use crate::codegen::{
-    Constants, Context, Import, Program, Target, entry, entry_signature, kernel, kernel_signature, tail, task,
+    Context, Import, Kernels, Program, Target, entry, entry_signature, kernel_signature, kernels, tail, task,
     task_signature,
 };
 use crate::error::BuildError;
@@ -39,7 +39,7 @@ pub struct Code {
     /// Never read, but its pages hold the entry.
     _pages: Pages,
     entry: extern "C" fn(*const Context) -> i32,
-    /// The constants that the code reads, each four times, aligned to 16 bytes.
+    /// The constants that the code reads, each four times, and the offsets of its kernels, aligned to 16 bytes.
     table: Vec<Aligned>,
     needs: Needs,
     /// The program cut into phases, if it was compiled for several threads and some of it can be shared.
@@ -220,22 +220,11 @@ pub fn finish_isa(builder: cranelift_codegen::isa::Builder) -> Result<OwnedTarge
 
 /// What code generation has to know of a machine.
 pub fn target(isa: &dyn TargetIsa) -> Target {
-    let fma = match isa.triple().architecture {
-        target_lexicon::Architecture::X86_64 => {
-            isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
-        }
-        _ => true,
-    };
-    Target { call_conv: isa.default_call_conv(), config: isa.frontend_config(), fma }
-}
-
-/// All functions of a program: its kernels, then the entry.
-pub fn functions(program: Program<'_>, target: Target, isa: gemm::Isa) -> (Vec<Function>, Constants) {
-    let mut constants = Constants::default();
-    let kernels = 0..program.fused.kernels.len();
-    let mut functions: Vec<Function> = kernels.map(|index| kernel(program, index, target, &mut constants)).collect();
-    functions.push(entry(program, target, isa));
-    (functions, constants)
+    let x86 = matches!(isa.triple().architecture, target_lexicon::Architecture::X86_64);
+    let has = |name: &str| isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true));
+    let fma = !x86 || has("has_fma");
+    let strips = x86 && has("has_avx2") && fma;
+    Target { call_conv: isa.default_call_conv(), config: isa.frontend_config(), fma, strips }
 }
 
 /// Compiles a program for this machine, for so many threads.
@@ -258,18 +247,21 @@ fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
         builder.symbol(import.symbol(), imports::address(import));
     }
     let mut module = JITModule::new(builder);
-    let (mut functions, constants) = functions(program, target, gemm::Isa::detect());
+    let mut kernels = kernels(program, target);
     let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
-    let mut ids = declare(&mut module, functions.len() - 1, target)?;
+    let ids = declare(&mut module, fused.kernels.len(), target)?;
     let entry = ids[ids.len() - 1];
     let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
     let phases = if phases.iter().all(|phase| phase.tasks.is_empty()) { Vec::new() } else { phases };
     let numbered = ids.len() + Import::ALL.len();
-    let (more, shared_ids) = shared_functions(&mut module, program, target, &phases, numbered as u32)?;
-    functions.extend(more);
-    ids.extend(&shared_ids);
+    let entry_function = self::entry(program, &kernels, target, gemm::Isa::detect());
+    let (shared, shared_ids) = shared_functions(&mut module, program, &kernels, target, &phases, numbered as u32)?;
+    let mut defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
+    defined.push(entry);
+    defined.extend(&shared_ids);
+    let functions = std::mem::take(&mut kernels.functions).into_iter().chain([entry_function]).chain(shared);
     let mut context = CodegenContext::new();
-    for (function, &id) in functions.into_iter().zip(&ids) {
+    for (function, id) in functions.zip(defined) {
         context.clear();
         context.func = function;
         module.define_function(id, &mut context).map_err(failed)?;
@@ -278,7 +270,8 @@ fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
     let entry = module.get_finalized_function(entry);
     // SAFETY: the entry was declared with this signature, one address to one 32-bit status, in the C convention.
     let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const Context) -> i32>(entry) };
-    let table = constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
+    let table =
+        kernels.constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
     let needs = Needs {
         values: plan.arena,
         scratch: plan.scratch,
@@ -297,6 +290,7 @@ fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
 fn shared_functions(
     module: &mut JITModule,
     program: Program<'_>,
+    kernels: &Kernels,
     target: Target,
     phases: &[Phase],
     first: u32,
@@ -307,12 +301,12 @@ fn shared_functions(
     for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
         let declared = module.declare_function(&format!("task{index}"), Linkage::Local, &task_signature(target));
         ids.push(declared.map_err(failed)?);
-        functions.push(task(program, target, isa, first + functions.len() as u32, each));
+        functions.push(task(program, kernels, target, isa, first + functions.len() as u32, each));
     }
     for (index, phase) in phases.iter().enumerate() {
         let declared = module.declare_function(&format!("tail{index}"), Linkage::Local, &entry_signature(target));
         ids.push(declared.map_err(failed)?);
-        functions.push(tail(program, target, isa, first + functions.len() as u32, phase));
+        functions.push(tail(program, kernels, target, isa, first + functions.len() as u32, phase));
     }
     Ok((functions, ids))
 }

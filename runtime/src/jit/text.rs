@@ -1,10 +1,11 @@
 //! The code of a program as text, for a fixed machine, so that it reads the same everywhere.
 
 use cranelift_codegen::Context;
+use cranelift_codegen::ir::Function;
 use cranelift_codegen::settings::Configurable;
 
-use super::{finish_isa, functions, target};
-use crate::codegen::{Import, Program};
+use super::{finish_isa, target};
+use crate::codegen::{Import, Program, entry, kernels};
 use crate::error::BuildError;
 use crate::fuse::Fused;
 use crate::microkernels::gemm;
@@ -43,23 +44,35 @@ pub fn text_for(
 ) -> Result<String, BuildError> {
     let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
     let isa = finish_isa(builder)?;
-    let (functions, _) = functions(Program { fused, plan: &plan, timed: false }, target(&*isa), gemm::Isa::Avx2);
-    let mut result = String::new();
-    let last = functions.len() - 1;
-    for (index, function) in functions.into_iter().enumerate() {
-        result.push_str(&if index == last { entry_heading(last) } else { kernel_heading(fused, index) });
+    let program = Program { fused, plan: &plan, timed: false };
+    let mut kernels = kernels(program, target(&*isa));
+    let entry = entry(program, &kernels, target(&*isa), gemm::Isa::Avx2);
+    let mut functions = std::mem::take(&mut kernels.functions).into_iter();
+    let print = |function: Function| -> Result<String, BuildError> {
         match text {
-            Text::Clif => result.push_str(&function.display().to_string()),
+            Text::Clif => Ok(function.display().to_string()),
             Text::Asm => {
                 let mut context = Context::for_function(function);
                 context.set_disasm(true);
                 let code = context.compile(&*isa, &mut Default::default());
                 let code = code.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
-                result.push_str(code.vcode.as_deref().unwrap_or_default());
+                Ok(code.vcode.clone().unwrap_or_default())
             }
+        }
+    };
+    let mut result = String::new();
+    for (index, &(code, list)) in kernels.calls.iter().enumerate() {
+        result.push_str(&kernel_heading(fused, index));
+        if code == index {
+            result.push_str(&print(functions.next().expect("every kind of code has a function"))?);
+        } else {
+            result.push_str(&format!("; the code of kernel {code}, its offsets at byte {list} of the table\n"));
         }
         result.push('\n');
     }
+    result.push_str(&entry_heading(fused.kernels.len(), &entry));
+    result.push_str(&print(entry)?);
+    result.push('\n');
     Ok(result)
 }
 
@@ -77,11 +90,15 @@ fn kernel_heading(fused: &Fused, index: usize) -> String {
 }
 
 /// What the numbers of called functions mean.
-fn entry_heading(kernels: usize) -> String {
+fn entry_heading(kernels: usize, entry: &Function) -> String {
     let mut heading = "; entry, calls kernel n as u0:n and\n".to_string();
-    // What is printed is not timed.
-    for import in Import::ALL.into_iter().filter(|&import| import != Import::Tick) {
-        heading.push_str(&format!(";   u0:{} {}\n", kernels + 1 + import as usize, import.symbol()));
+    let mut called: Vec<u32> = entry.params.user_named_funcs().values().map(|name| name.index).collect();
+    called.sort_unstable();
+    for import in Import::ALL {
+        let number = kernels + 1 + import.number();
+        if called.contains(&(number as u32)) {
+            heading.push_str(&format!(";   u0:{number} {}\n", import.symbol()));
+        }
     }
     heading
 }

@@ -6,4 +6,6 @@
 
 pub mod finish;
 pub mod gemm;
+pub mod pages;
 pub mod peak;
+pub mod strips;

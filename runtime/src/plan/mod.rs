@@ -117,7 +117,12 @@ pub struct KernelPlan {
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
     pub packed: Option<usize>,
+    /// Whether the kernel computes its product by itself: one so small that a call would take longer.
+    pub inline: bool,
 }
+
+/// Most multiplications of a product that is written out in its kernel.
+const INLINE: usize = 1024;
 
 /// Plans the memory of a program.
 pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
@@ -286,12 +291,16 @@ fn kernel_plan(
             result.product = Some(arena.take(Content::Block(product), at_once * kernel.domain.cols, index));
         }
         let inner = inner_extent(graph, product).at(max_batch);
+        let rows = kernel.domain.rows.at(max_batch);
+        result.inline = rows.saturating_mul(kernel.domain.cols).saturating_mul(inner) <= INLINE;
+        if result.inline {
+            return result;
+        }
         let room = gemm::workspace_len(at_once, kernel.domain.cols, inner);
         result.workspace = arena.take(Content::Workspace(product), room, index);
         let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
         let cols = kernel.domain.cols;
         let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
-        let rows = kernel.domain.rows.at(max_batch);
         // The bits do not depend on the choice, so it may depend on the machine.
         if gemm::packs_b(isa, rows, PRODUCT_ROWS, cols, inner, b_row, b_col) {
             result.packed = Some(arena.take(Content::Packed(product), gemm::packed_b_len(cols, inner), index));

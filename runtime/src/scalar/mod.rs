@@ -6,8 +6,10 @@
 
 mod elementary;
 mod host;
+mod lane;
 
 pub use host::{Host32, Host64};
+pub use lane::Lane;
 
 /// A value of the body being built: a float, an integer or a mask, as the implementor numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,27 @@ pub enum Cmp {
     Gt,
     /// Greater or equal.
     Ge,
+}
+
+/// The transcendental functions: each a polynomial of some length, and so worth a call for a strip of elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `e^x`.
+    Exp,
+    /// `e^x - 1`.
+    Expm1,
+    /// The natural logarithm.
+    Ln,
+    /// `ln(1 + x)`.
+    Log1p,
+    /// The logistic function.
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `ln(1 + e^x)`.
+    Softplus,
+    /// The error function.
+    Erf,
 }
 
 /// One lane of arithmetic. Floats are f32 in compiled code; integers are 32 bits and wrap; masks come from comparisons.

@@ -1,6 +1,8 @@
-//! Floats that start on a cache line.
+//! Floats that start on a cache line, and large ones on a large page.
 
-/// A block of zeros at first, aligned to 64 bytes.
+use crate::microkernels::pages;
+
+/// A block of zeros at first, aligned to 64 bytes, or to a large page if it fills one.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     floats: Vec<f32>,
@@ -12,16 +14,20 @@ impl Buffer {
     /// Zeros, or `None` if there is no memory for them.
     pub(super) fn new(len: usize) -> Option<Buffer> {
         // Asks before it takes: a vector of zeros would end the process.
-        Vec::<f32>::new().try_reserve_exact(len + 16).ok()?;
+        Vec::<f32>::new().try_reserve_exact(len + alignment(len)).ok()?;
         Some(Buffer::zeros(len))
     }
 
     /// Zeros. Ends the process if there is no memory for them, as every vector does.
     pub(super) fn zeros(len: usize) -> Buffer {
-        let floats = vec![0.0; len + 16];
-        let start = floats.as_ptr().align_offset(64);
+        let alignment = alignment(len);
+        // What is left in front of the first float is never touched, so it takes no memory.
+        let floats = vec![0.0; len + alignment];
+        let start = floats.as_ptr().align_offset(4 * alignment);
         // A pointer that cannot be aligned is still a pointer to floats; only speed is lost.
-        Buffer { floats, start: if start <= 16 { start } else { 0 }, len }
+        let mut buffer = Buffer { floats, start: if start <= alignment { start } else { 0 }, len };
+        pages::prefer_large(buffer.floats_mut());
+        buffer
     }
 
     /// Scratch for `len` floats. In debug builds it is full of NaN, so that what is read before it is written shows.
@@ -46,6 +52,11 @@ impl Buffer {
     }
 }
 
+/// In floats.
+fn alignment(len: usize) -> usize {
+    if len >= pages::LARGE { pages::LARGE } else { 16 }
+}
+
 impl Clone for Buffer {
     fn clone(&self) -> Buffer {
         let mut clone = Buffer::zeros(self.len);
@@ -57,6 +68,7 @@ impl Clone for Buffer {
 #[cfg(test)]
 mod tests {
     use super::Buffer;
+    use crate::microkernels::pages::LARGE;
 
     #[test]
     fn floats_start_on_a_cache_line_and_end_where_they_should() {
@@ -69,6 +81,17 @@ mod tests {
             for buffer in [buffer, clone] {
                 assert_eq!(buffer.floats().as_ptr() as usize % 64, 0);
             }
+        }
+    }
+
+    #[test]
+    fn what_fills_a_large_page_starts_on_one() {
+        for len in [LARGE, 2 * LARGE + 5] {
+            let mut buffer = Buffer::new(len).expect("a few megabytes");
+            assert_eq!((buffer.floats().len(), buffer.floats().as_ptr() as usize % (4 * LARGE)), (len, 0));
+            assert!(buffer.floats().iter().all(|float| *float == 0.0));
+            buffer.floats_mut().fill(0.5);
+            assert_eq!(buffer.clone().floats(), buffer.floats());
         }
     }
 }

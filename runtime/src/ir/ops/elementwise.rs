@@ -2,7 +2,7 @@
 
 use super::{At, Body, OpDef};
 use crate::ir::{Builder, NodeId, Op};
-use crate::scalar::Cmp;
+use crate::scalar::{Cmp, Function};
 use crate::types::{DType, TensorType};
 
 /// Operands of one shape and type; the result is like them.
@@ -309,3 +309,18 @@ pub const SELECT: OpDef = OpDef {
 /// The identity, through which no gradient flows. `f32[S] -> f32[S]`.
 pub const DETACH: OpDef =
     OpDef { name: "detach", ty: |_, x| Ok(x[0].clone()), vjp: no_gradient, body: Body::Map(|_, _, x| x[0]) };
+
+/// The transcendental function that an operation is, if it is one.
+pub fn function(op: &Op) -> Option<Function> {
+    Some(match op {
+        Op::Exp => Function::Exp,
+        Op::Expm1 => Function::Expm1,
+        Op::Ln => Function::Ln,
+        Op::Log1p => Function::Log1p,
+        Op::Sigmoid => Function::Sigmoid,
+        Op::Tanh => Function::Tanh,
+        Op::Softplus => Function::Softplus,
+        Op::Erf => Function::Erf,
+        _ => return None,
+    })
+}

@@ -11,6 +11,7 @@ use super::{Builder, NodeId, Op};
 use crate::scalar::{Reg, Scalar};
 use crate::types::TensorType;
 
+pub use elementwise::function;
 pub use random::key;
 pub use reduce::Reduction;
 

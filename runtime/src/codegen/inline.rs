@@ -1,0 +1,132 @@
+//! Products so small that a call would take longer: written out in their kernel, ahead of everything else it does.
+//!
+//! An element is the sum over ascending terms from zero, as the microkernels have it, so the bits are theirs.
+
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
+
+use super::lanes::{Lanes, Width, constant_memory, memory};
+use super::loops::Trip;
+use super::{Context, Emit, Slot};
+use crate::ir::{NodeId, Op};
+use crate::plan::{Place, inner_extent};
+use crate::scalar::{Reg, Scalar};
+use crate::types::Dim;
+
+/// Most terms that are written out one after the other.
+const UNROLLED: usize = 16;
+
+/// An operand for one row of the result or one column: where its terms begin, and bytes from each to the next.
+#[derive(Clone, Copy)]
+struct Terms {
+    first: Value,
+    apart: i64,
+}
+
+impl Emit<'_, '_> {
+    /// The product that this kernel computes by itself: left and right operand, and whether they are transposed.
+    fn written_out(&self) -> Option<(NodeId, [(NodeId, bool); 2])> {
+        let id = self.kernel.product.filter(|_| self.memory.inline)?;
+        let Op::Dot { ta, tb } = self.graph[id].op else { unreachable!("a product") };
+        let [a, b] = self.graph[id].operands[..] else { unreachable!("a product has two operands") };
+        Some((id, [(a, ta), (b, tb)]))
+    }
+
+    fn operand_slot(&self, operand: NodeId) -> Slot {
+        Slot::Place(self.plan.places[&self.graph.behind_reshapes(operand)])
+    }
+
+    fn product_slot(&self, id: NodeId) -> Slot {
+        self.plan.places.get(&id).map_or(Slot::Product, |&place: &Place| Slot::Place(place))
+    }
+
+    /// What a product that is written out reads and writes.
+    pub(super) fn inline_slots(&self) -> Vec<Slot> {
+        let Some((id, [(a, _), (b, _)])) = self.written_out() else { return Vec::new() };
+        vec![self.operand_slot(a), self.operand_slot(b), self.product_slot(id)]
+    }
+
+    /// The rows of the block's product, if it is written out.
+    pub(super) fn inline_product(&mut self) {
+        let Some((id, [(a, ta), (b, tb)])) = self.written_out() else { return };
+        let extent = |id: NodeId| 4 * self.graph[id].ty.shape.0[1].factor() as i64;
+        let (a_row, b_row) = (extent(a), extent(b));
+        let [left, right, result] =
+            [self.operand_slot(a), self.operand_slot(b), self.product_slot(id)].map(|slot| self.bases[&slot]);
+        let inner = inner_extent(self.graph, id);
+        let cols = self.kernel.domain.cols;
+        let (lo, hi) = (self.lo, self.hi);
+        self.counted(lo, hi, 1, false, |emit, row| {
+            let before = emit.times(row, if ta { 4 } else { a_row });
+            let left = Terms { first: emit.fb.ins().iadd(left, before), apart: if ta { a_row } else { 4 } };
+            let before = emit.times(row, 4 * cols as i64);
+            let result = emit.fb.ins().iadd(result, before);
+            if tb {
+                // The columns of the result are rows of the operand, so they are computed one by one.
+                emit.known(0, 4 * cols as i64, 4, &mut |emit, at| {
+                    let before = emit.times(at, b_row / 4);
+                    let right = Terms { first: emit.fb.ins().iadd(right, before), apart: 4 };
+                    emit.sum_of_terms(Width::One, inner, left, right, result, at);
+                });
+            } else {
+                emit.columns(Trip::Known(cols), 4, |emit, width, at| {
+                    let right = Terms { first: emit.fb.ins().iadd(right, at), apart: b_row };
+                    emit.sum_of_terms(width, inner, left, right, result, at);
+                });
+            }
+        });
+    }
+
+    /// Writes the sum of the products of some terms, for as many columns as `width` has.
+    fn sum_of_terms(&mut self, width: Width, inner: Dim, left: Terms, right: Terms, result: Value, at: Value) {
+        let result = self.fb.ins().iadd(result, at);
+        if let Dim::Fixed(terms) = inner
+            && terms <= UNROLLED
+        {
+            let mut lanes = self.lanes(width);
+            let mut sum = lanes.float(0.0);
+            for term in 0..terms as i64 {
+                sum = next_term(&mut lanes, sum, left, right, term);
+            }
+            return lanes.store(sum, result, 0);
+        }
+        let count = match inner {
+            Dim::Fixed(terms) => self.fb.ins().iconst(types::I64, terms as i64),
+            Dim::Batch(factor) => {
+                let batch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::BATCH);
+                self.times(batch, factor as i64)
+            }
+        };
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let mut lanes = self.lanes(width);
+        let zero = lanes.float(0.0);
+        let zeros: Vec<Value> = (0..width.parts()).map(|part| lanes.part(zero, part)).collect();
+        let ty = self.fb.func.dfg.value_type(zeros[0]);
+        let sums: Vec<Value> = zeros.iter().map(|_| self.fb.append_block_param(head, ty)).collect();
+        let [left_at, right_at, rest] = [(); 3].map(|()| self.fb.append_block_param(head, types::I64));
+        let start = zeros.iter().copied().chain([left.first, right.first, count]);
+        let start: Vec<BlockArg> = start.map(BlockArg::from).collect();
+        self.fb.ins().jump(head, &start);
+        self.fb.switch_to_block(head);
+        let mut lanes = self.lanes(width);
+        let sum = lanes.parts(|_, part| sums[part]);
+        let sum = next_term(&mut lanes, sum, Terms { first: left_at, ..left }, Terms { first: right_at, ..right }, 0);
+        let sums: Vec<Value> = (0..width.parts()).map(|part| lanes.part(sum, part)).collect();
+        let left_at = self.fb.ins().iadd_imm_u(left_at, left.apart);
+        let right_at = self.fb.ins().iadd_imm_u(right_at, right.apart);
+        let rest = self.fb.ins().iadd_imm_s(rest, -1);
+        let next = sums.iter().copied().chain([left_at, right_at, rest]);
+        let next: Vec<BlockArg> = next.map(BlockArg::from).collect();
+        self.fb.ins().brif(rest, head, &next, exit, &[]);
+        self.fb.switch_to_block(exit);
+        let mut lanes = self.lanes(width);
+        let sum = lanes.parts(|_, part| sums[part]);
+        lanes.store(sum, result, 0);
+    }
+}
+
+fn next_term(lanes: &mut Lanes<'_, '_>, sum: Reg, left: Terms, right: Terms, term: i64) -> Reg {
+    let x = lanes.fb.ins().load(types::F32, memory(), left.first, (term * left.apart) as i32);
+    let x = lanes.splat(x);
+    let y = lanes.load(right.first, (term * right.apart) as i32, false, false);
+    lanes.mul_add(x, y, sum)
+}

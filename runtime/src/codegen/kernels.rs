@@ -1,0 +1,58 @@
+//! The kernels of a program, with the code of each kind once: layers that are alike differ in their offsets alone.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cranelift_codegen::ir::{Function, UserExternalName};
+
+use super::lanes::Constants;
+use super::{Program, Target, kernel};
+
+/// The kernels of a program as code and offsets.
+#[derive(Debug)]
+pub struct Kernels {
+    /// The functions that differ, in the order of the kernels that they were emitted for.
+    pub functions: Vec<Function>,
+    /// For each kernel, the first one of the same code, and where its own offsets stand in the table of constants, in
+    /// bytes.
+    pub calls: Vec<(usize, i32)>,
+    /// The table of constants.
+    pub constants: Constants,
+}
+
+impl Kernels {
+    /// The kernels that functions were emitted for, in the order of the functions.
+    pub fn emitted(&self) -> impl Iterator<Item = usize> {
+        self.calls.iter().enumerate().filter(|(index, (first, _))| index == first).map(|(index, _)| index)
+    }
+}
+
+/// Emits the kernels of a program.
+pub fn kernels(program: Program<'_>, target: Target) -> Kernels {
+    let mut constants = Constants::default();
+    let mut functions: Vec<Function> = Vec::new();
+    let mut firsts: Vec<usize> = Vec::new();
+    let mut known: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut calls = Vec::new();
+    for index in 0..program.fused.kernels.len() {
+        let (function, offsets) = kernel(program, index, target, &mut constants);
+        let mut hasher = DefaultHasher::new();
+        function.stencil.hash(&mut hasher);
+        let alike = known.entry(hasher.finish()).or_default();
+        let found = alike.iter().copied().find(|&other| same_code(&functions[other], &function));
+        let place = found.unwrap_or_else(|| {
+            alike.push(functions.len());
+            functions.push(function);
+            firsts.push(index);
+            functions.len() - 1
+        });
+        calls.push((firsts[place], constants.list(&offsets)));
+    }
+    Kernels { functions, calls, constants }
+}
+
+/// Whether two functions do the same and call the same.
+fn same_code(f: &Function, g: &Function) -> bool {
+    let called = |f: &Function| f.params.user_named_funcs().values().cloned().collect::<Vec<UserExternalName>>();
+    f.stencil == g.stencil && called(f) == called(g)
+}
