@@ -83,6 +83,14 @@ network! {
 }
 
 #[test]
+fn a_step_under_a_sentinel_allocates_nothing() {
+    let (x, labels) = samples(150);
+    let mut net = Classifier::trainer(Adam::new(1e-2)).max_batch(150).sentinel(true).build().expect("it builds");
+    let count = allocations(|| (0..5).for_each(|_| _ = net.step(x.view(), labels.view()).expect("the batch fits")));
+    assert_eq!(count, 0);
+}
+
+#[test]
 fn a_step_of_several_threads_allocates_nothing() {
     let x = Array2::from_shape_fn((256, 128), |(i, j)| ((3 * i + 5 * j) % 7) as f32);
     let mut net = Shared::trainer(Adam::new(1e-2)).max_batch(256).threads(3).build().expect("it builds");

@@ -93,13 +93,10 @@ impl<N: Network> Session<N> {
         }
         let accumulate = program::<N>(Purpose::Accumulate(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
         let update = program::<N>(Purpose::Update(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
-        let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
-        let mut params = Buffer::new(accumulate.params_len).ok_or(no_memory)?;
+        let room = || Buffer::new(accumulate.params_len).ok_or(BuildError::NoMemory { max_batch: self.max_batch });
+        let (mut params, kept) = (room()?, self.kept.as_ref().map(|_| room()).transpose()?);
         params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
-        self.params = params;
-        if self.kept.is_some() {
-            self.kept = Some(Buffer::new(self.params.len()).ok_or(BuildError::NoMemory { max_batch: self.max_batch })?);
-        }
+        (self.params, self.kept) = (params, kept);
         let len = accumulate.slots.scalars.len().max(update.slots.scalars.len());
         let (scalars, numbers) = (vec![Word::default(); len], vec![0.0; len]);
         self.accumulation = Some(Accumulation { accumulate, update, scalars, numbers, rows: 0 });
