@@ -103,9 +103,14 @@ impl Program {
 
     /// Compiles a graph that has been simplified, for so many threads.
     pub fn of_graph_for(graph: &Graph, max_batch: usize, threads: usize) -> Result<Program, BuildError> {
+        Program::of_graph_on(graph, max_batch, threads, Isa::detect())
+    }
+
+    /// The same for one of the instruction sets that this machine has, rather than the best of them.
+    pub fn of_graph_on(graph: &Graph, max_batch: usize, threads: usize, isa: Isa) -> Result<Program, BuildError> {
         let fused = fuse(graph);
-        let plan = plan::plan(&fused, max_batch, Isa::detect())?;
-        let code = jit::compile(&fused, &plan, threads)?;
+        let plan = plan::plan(&fused, max_batch, isa)?;
+        let code = jit::compile(&fused, &plan, threads, isa)?;
         Ok(Program::assemble(code, &fused, plan, threads))
     }
 

@@ -3,14 +3,30 @@
 //! The bound on a tensor is that of `rounding`, or twice the largest distance of the interpreter in f32 from the interpreter in
 //! f64, where that is more: numbers near zero round coarser than all others.
 
+use std::cell::Cell;
+
 use gradloom_runtime::compile::Program;
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
+use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::Place;
 use gradloom_runtime::simplify::simplify;
 
 use crate::rounding::{allowances, largest};
+
+thread_local! {
+    /// What this thread compiles for, if not for the best that the machine has.
+    static ISA: Cell<Option<Isa>> = const { Cell::new(None) };
+}
+
+/// Does something with graphs compiled for this instruction set.
+pub fn with_isa<T>(isa: Isa, work: impl FnOnce() -> T) -> T {
+    let before = ISA.replace(Some(isa));
+    let result = work();
+    ISA.set(before);
+    result
+}
 
 /// A graph as machine code, with memory to run in.
 pub struct Compiled {
@@ -31,7 +47,8 @@ impl Compiled {
     pub fn new(graph: &Graph, max_batch: usize) -> Compiled {
         let graph = simplify(graph);
         verify(&graph).expect("a simplified graph is a graph");
-        let program = Program::of_graph(&graph, max_batch).expect("the graph compiles");
+        let isa = ISA.get().unwrap_or_else(Isa::detect);
+        let program = Program::of_graph_on(&graph, max_batch, 1, isa).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         Compiled { program, graph, arena }
     }

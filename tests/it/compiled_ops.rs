@@ -146,8 +146,13 @@ fn check(what: &str, graph: &Graph, batches: &[usize], exact: bool) {
 
 #[test]
 fn every_element_wise_operation_agrees_with_the_interpreter() {
+    agree(&COLS);
+}
+
+/// Compares every element-wise operation with the interpreter, on so many columns.
+pub fn agree(cols: &[usize]) {
     for (op, count, build) in elementwise() {
-        for cols in COLS {
+        for &cols in cols {
             let graph = graph(&vec![matrix(cols); count], |b, x| vec![build(b, &op, x)]);
             check(&format!("{op:?} on {cols} columns"), &graph, &ROWS, is_exact(&op));
         }

@@ -27,7 +27,7 @@ use crate::vocabulary::{self, STRUCTURES};
 const STEP: u64 = 3;
 
 /// Runs at least `cases` networks, the same every time; more if `PROPTEST_CASES` says so.
-fn run(cases: u32, most: usize, from_environment: bool) {
+pub fn run(cases: u32, most: usize, from_environment: bool) {
     let asked = if from_environment { std::env::var("PROPTEST_CASES").ok() } else { None };
     let cases = asked.and_then(|cases| cases.parse().ok()).unwrap_or(cases).max(cases);
     let config = Config {

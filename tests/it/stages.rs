@@ -337,7 +337,7 @@ fn line_plan_with_adam() {
       partial %16            80..96                                  # dense1
       block of %2            scratch 16..48                          # dense1
     kernel 1: 1 x 1
-      %11                    64..80, a result                        # loss
+      %11                    0..16, a result, over %9                # loss
     kernel 2: 2 x 1
       block of %17           scratch 0..16                           # dense1
     kernel 3: 1 x 1
@@ -464,10 +464,10 @@ fn mlp_plan() {
       partial %22            176..192                                # dense2
       block of %8            scratch 16..48                          # dense2
     kernel 2: 1 x 1
-      %17                    160..176, a result                      # loss
+      %17                    96..112, a result, over %15             # loss
     kernel 3: B x 3
-      %27                    176..272, to kernel 5                   # tanh1
-      %28                    96..112, to kernel 6                    # dense1
+      %27                    160..256, to kernel 5                   # tanh1
+      %28                    256..272, to kernel 6                   # dense1
       partial %28            272..288                                # dense1
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1
@@ -659,7 +659,7 @@ fn sparse_plan() {
     assert_snapshot!(Sparse::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 1.5 KiB, without sharing 1.8 KiB
+    arena 1.2 KiB, without sharing 1.8 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
       %5                     0..96, to kernel 3                      # dense1
@@ -677,11 +677,11 @@ fn sparse_plan() {
       partial %31            288..304                                # dense2
       block of %8            scratch 16..48                          # dense2
     kernel 2: 1 x 1
-      %22                    272..288, a result                      # loss
+      %22                    208..224, a result, over %15            # loss
     kernel 3: B x 3
-      %36                    288..384, to kernel 5                   # h
+      %36                    0..96, to kernel 5, over %5             # h
       %37                    192..208, to kernel 6                   # dense1
-      partial %37            208..224                                # dense1
+      partial %37            272..288                                # dense1
       block of %32           scratch 0..96                           # dense2
     kernel 4: 3 x 1
       block of %33           scratch 0..16                           # dense2

@@ -54,7 +54,7 @@ fn values_may_be_wanted_on_both_sides_of_a_call() {
 }
 
 #[test]
-fn calls_may_follow_each_other_and_share_what_they_read() {
+pub fn calls_may_follow_each_other_and_share_what_they_read() {
     check(|b, x, column, row| {
         let moved = b.add(x, column);
         let (tanh, sigmoid) = (b.tanh(moved), b.sigmoid(moved));

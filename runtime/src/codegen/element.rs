@@ -108,7 +108,7 @@ pub(super) struct ElementBody<'a, 'f> {
     /// How often each value is read in this body.
     uses: HashMap<NodeId, usize>,
     addresses: HashMap<Slot, Value>,
-    /// Next values of parameters, to be written last.
+    /// What overwrites parameters or operands, to be written last.
     updates: Vec<(Slot, Reg)>,
     width: Width,
     phase: usize,
@@ -182,7 +182,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         self.updates.push((slot, value));
     }
 
-    /// Writes the next values of parameters, when all that reads the present ones has been computed.
+    /// Writes over parameters and operands, when all that reads them has been computed.
     pub(super) fn overwrite(&mut self) {
         for (slot, value) in std::mem::take(&mut self.updates) {
             self.write(slot, value);

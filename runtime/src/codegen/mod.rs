@@ -373,10 +373,11 @@ impl View<'_> {
         }
     }
 
-    /// Where an element is written that was computed here, and whether it overwrites a parameter.
+    /// Where an element is written that was computed here, and whether that overwrites what is read here.
     fn targets(self, id: NodeId) -> Vec<(Slot, bool)> {
         let stores = self.kernel.stores.iter().filter(|store| store.node == id);
-        let placed = stores.filter_map(|store| self.slot_written(store).map(|slot| (slot, store.param.is_some())));
+        let overwrites = |store: &Store| store.param.is_some() || self.memory.in_place.contains_key(&store.node);
+        let placed = stores.filter_map(|store| self.slot_written(store).map(|slot| (slot, overwrites(store))));
         let spilled = self.memory.spills.get(&id).map(|&at| (Slot::Scratch(at), false));
         placed.chain(spilled).collect()
     }

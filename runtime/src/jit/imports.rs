@@ -5,8 +5,8 @@
 use crate::codegen::Import;
 use crate::microkernels::{finish, gemm, strips};
 
-/// The address of a function that compiled code calls.
-pub(super) fn address(import: Import) -> *const u8 {
+/// The address of a function that compiled code calls, for an instruction set that the machine has.
+pub(super) fn address(import: Import, isa: gemm::Isa) -> *const u8 {
     match import {
         Import::Product => product as *const u8,
         Import::PackRight => pack_right as *const u8,
@@ -17,7 +17,7 @@ pub(super) fn address(import: Import) -> *const u8 {
         Import::MaxEverything => max_everything as *const u8,
         Import::MergeMoments => merge_moments as *const u8,
         Import::Tick => super::ticks::tick as *const u8,
-        Import::Strip(function) => strips::strip(gemm::Isa::detect(), function) as *const u8,
+        Import::Strip(function) => strips::strip(isa, function) as *const u8,
     }
 }
 

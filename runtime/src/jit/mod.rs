@@ -195,9 +195,24 @@ impl Drop for Pages {
     }
 }
 
-/// The instruction set of this machine, with the flags that generated code wants.
-pub fn native_isa() -> Result<OwnedTargetIsa, BuildError> {
-    let builder = cranelift_native::builder().map_err(|message| BuildError::Machine(message.to_string()))?;
+/// The instruction set of this machine, with the flags that generated code wants: all that it has, or for portable
+/// microkernels what x86-64 had before AVX.
+pub fn native_isa(microkernels: gemm::Isa) -> Result<OwnedTargetIsa, BuildError> {
+    let older = cfg!(target_arch = "x86_64") && microkernels == gemm::Isa::Portable;
+    let builder = cranelift_native::builder_with_options(!older);
+    let mut builder = builder.map_err(|message| BuildError::Machine(message.to_string()))?;
+    #[cfg(target_arch = "x86_64")]
+    if older {
+        let has = [
+            ("has_sse3", is_x86_feature_detected!("sse3")),
+            ("has_ssse3", is_x86_feature_detected!("ssse3")),
+            ("has_sse41", is_x86_feature_detected!("sse4.1")),
+            ("has_sse42", is_x86_feature_detected!("sse4.2")),
+        ];
+        for (flag, _) in has.into_iter().filter(|(_, has)| *has) {
+            builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
+        }
+    }
     finish_isa(builder)
 }
 
@@ -227,24 +242,24 @@ pub fn target(isa: &dyn TargetIsa) -> Target {
     Target { call_conv: isa.default_call_conv(), config: isa.frontend_config(), fma, strips }
 }
 
-/// Compiles a program for this machine, for so many threads.
-pub fn compile(fused: &Fused, plan: &Plan, threads: usize) -> Result<Code, BuildError> {
-    assemble(Program { fused, plan, timed: false }, threads)
+/// Compiles a program for this machine, for so many threads, with microkernels for an instruction set that it has.
+pub fn compile(fused: &Fused, plan: &Plan, threads: usize, isa: gemm::Isa) -> Result<Code, BuildError> {
+    assemble(Program { fused, plan, timed: false }, threads, isa)
 }
 
 /// The same for one thread, with kernels that can be timed: see [`Code::run_timed`].
 pub fn compile_timed(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
-    assemble(Program { fused, plan, timed: true }, 1)
+    assemble(Program { fused, plan, timed: true }, 1, gemm::Isa::detect())
 }
 
-fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
+fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Result<Code, BuildError> {
     let Program { fused, plan, .. } = program;
     let slots = &fused.graph.slots;
-    let isa = native_isa()?;
+    let isa = native_isa(microkernels)?;
     let target = target(&*isa);
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     for import in Import::ALL {
-        builder.symbol(import.symbol(), imports::address(import));
+        builder.symbol(import.symbol(), imports::address(import, microkernels));
     }
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);
@@ -254,8 +269,9 @@ fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
     let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
     let phases = if phases.iter().all(|phase| phase.tasks.is_empty()) { Vec::new() } else { phases };
     let numbered = ids.len() + Import::ALL.len();
-    let entry_function = self::entry(program, &kernels, target, gemm::Isa::detect());
-    let (shared, shared_ids) = shared_functions(&mut module, program, &kernels, target, &phases, numbered as u32)?;
+    let entry_function = self::entry(program, &kernels, target, microkernels);
+    let (shared, shared_ids) =
+        shared_functions(&mut module, (program, &kernels), target, microkernels, &phases, numbered as u32)?;
     let mut defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
     defined.push(entry);
     defined.extend(&shared_ids);
@@ -289,14 +305,13 @@ fn assemble(program: Program<'_>, threads: usize) -> Result<Code, BuildError> {
 /// Declares and emits the functions of all tasks, then those that end the phases.
 fn shared_functions(
     module: &mut JITModule,
-    program: Program<'_>,
-    kernels: &Kernels,
+    (program, kernels): (Program<'_>, &Kernels),
     target: Target,
+    isa: gemm::Isa,
     phases: &[Phase],
     first: u32,
 ) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
     let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
-    let isa = gemm::Isa::detect();
     let (mut functions, mut ids) = (Vec::new(), Vec::new());
     for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
         let declared = module.declare_function(&format!("task{index}"), Linkage::Local, &task_signature(target));

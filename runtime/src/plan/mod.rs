@@ -4,6 +4,7 @@
 //! that values whose lives do not overlap share their place. Parameters, statistics and optimiser state lie in a block of
 //! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
 
+mod in_place;
 mod print;
 mod schedule;
 mod verify;
@@ -117,6 +118,8 @@ pub struct KernelPlan {
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
     pub packed: Option<usize>,
+    /// Values that are written over an operand, element by element, and that operand, which nothing reads later.
+    pub in_place: BTreeMap<NodeId, NodeId>,
     /// Whether the kernel computes its product by itself: one so small that a call would take longer.
     pub inline: bool,
 }
@@ -133,9 +136,27 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
     let mut kernels = Vec::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
         arena.release(index);
+        let mut in_place = BTreeMap::new();
         for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
             let len = padded(fused.graph[store.node].ty.shape.len_at(max_batch));
-            places.insert(store.node, Place::Arena(arena.take(Content::Value(store.node), len, last_use[&store.node])));
+            let (content, last) = (Content::Value(store.node), last_use[&store.node]);
+            let replaced = in_place::replaced(fused, kernel, store.node, |id| {
+                let at = match places.get(&id) {
+                    Some(&Place::Arena(at)) if last_use.get(&id) == Some(&index) => at,
+                    _ => return None,
+                };
+                let free = !in_place.values().any(|other| *other == id);
+                Some(at).filter(|_| free && padded(fused.graph[id].ty.shape.len_at(max_batch)) == len)
+            });
+            let at = match replaced {
+                Some((operand, at)) => {
+                    in_place.insert(store.node, operand);
+                    arena.take_over(content, at, len, last);
+                    at
+                }
+                None => arena.take(content, len, last),
+            };
+            places.insert(store.node, Place::Arena(at));
         }
         for step in &kernel.steps {
             // What a reduction leaves after its kernel is written there by its last stage.
@@ -147,7 +168,8 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
                 }
             }
         }
-        kernels.push(kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena));
+        let own = kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena);
+        kernels.push(KernelPlan { in_place, ..own });
     }
     let (params, params_len) = parameters(&fused.graph.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
@@ -369,6 +391,14 @@ impl Arena {
         self.now = now;
         self.scratch_taken = 0;
         self.taken.retain(|_, (_, last)| *last >= now);
+    }
+
+    /// Puts a value where another is that the present kernel reads for the last time.
+    fn take_over(&mut self, content: Content, at: usize, len: usize, last: usize) {
+        let len = padded(len.max(1));
+        self.taken.insert(at, (len, last));
+        self.stretches.push(Stretch { content, at, len, first: self.now, last });
+        self.total += len;
     }
 
     fn take(&mut self, content: Content, len: usize, last: usize) -> usize {

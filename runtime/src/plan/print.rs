@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Content, Last, Phase, Plan, Stretch, Work, schedule};
 use crate::fuse::Fused;
+use crate::ir::NodeId;
 use crate::ir::print::{Names, line_with_layer};
 
 /// The memory of a program: under the kernel that writes it, each value with the floats it occupies and its last reader.
@@ -23,7 +24,11 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         writeln!(text, "kernel {index}: {} x {}", kernel.domain.rows, kernel.domain.cols)?;
         for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
-            entry(text, stretch, fused, &names)?;
+            let replaced = match stretch.content {
+                Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),
+                _ => None,
+            };
+            entry(text, stretch, replaced, fused, &names)?;
         }
     }
     let phases = schedule(fused, plan);
@@ -51,7 +56,13 @@ fn phase(text: &mut String, index: usize, phase: &Phase) -> std::fmt::Result {
     writeln!(text, "{}", line.replace(": ; then", ": one thread does"))
 }
 
-fn entry(text: &mut String, stretch: &Stretch, fused: &Fused, names: &Names) -> std::fmt::Result {
+fn entry(
+    text: &mut String,
+    stretch: &Stretch,
+    replaced: Option<NodeId>,
+    fused: &Fused,
+    names: &Names,
+) -> std::fmt::Result {
     let (what, id) = match stretch.content {
         Content::Value(id) => ("", id),
         Content::Partial(id) => ("partial ", id),
@@ -69,5 +80,6 @@ fn entry(text: &mut String, stretch: &Stretch, fused: &Fused, names: &Names) -> 
     let value = format!("{what}{}", names.name(&fused.graph, id));
     let whose = if stretch.content.is_scratch() { "scratch " } else { "" };
     let range = format!("{whose}{}..{}", stretch.at, stretch.at + stretch.len);
-    line_with_layer(text, &format!("  {value:<22} {range}{until}"), &fused.graph[id].layer)
+    let over = replaced.map_or(String::new(), |id| format!(", over {}", names.name(&fused.graph, id)));
+    line_with_layer(text, &format!("  {value:<22} {range}{until}{over}"), &fused.graph[id].layer)
 }

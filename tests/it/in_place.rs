@@ -1,0 +1,66 @@
+//! Values that are written over an operand, and what keeps one from being.
+
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::microkernels::gemm::Isa;
+use gradloom_runtime::plan::{plan, text};
+use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::types::{Dim, Shape, TensorType};
+
+use crate::compiled::{Compiled, Reference};
+use crate::compiled_ops::matrix;
+use crate::{draw, handmade};
+
+/// The hyperbolic tangent of the input, moved by its mean down each column, then multiplied by a matrix: what is moved
+/// has to be kept, and what it is moved from as well. `build` makes of both what comes out.
+fn graph(build: impl Fn(&mut Builder, NodeId, NodeId) -> Vec<NodeId>) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(&mut b, "x", matrix(37));
+    let w = handmade::input(&mut b, "w", TensorType::f32(Shape::fixed(&[37, 40])));
+    let bent = b.tanh(x);
+    let mean = b.mean(bent, &[0]);
+    let shape = b.shape(bent);
+    let mean = b.broadcast(mean, &shape, &[1]);
+    let moved = b.sub(bent, mean);
+    let product = b.dot(moved, w, false, false);
+    let results = build(&mut b, bent, product);
+    for (index, node) in results.into_iter().enumerate() {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+/// How many matrices are written over others; and the results are right.
+#[track_caller]
+fn overwritten(graph: &Graph) -> usize {
+    let mut compiled = Compiled::new(graph, 200);
+    for batch in [1, 66, 200] {
+        let values = draw::singles(&draw::values(graph, batch, batch as u64));
+        let results = compiled.run(batch, &values);
+        Reference::new(graph, batch, &values).check(&format!("{batch} rows"), &results);
+    }
+    let fused = fuse(&simplify(graph));
+    let plan = plan(&fused, 200, Isa::detect()).expect("it fits");
+    let all = || plan.kernels.iter().flat_map(|kernel| kernel.in_place.keys());
+    assert_eq!(text(&plan, &fused).matches(", over %").count(), all().count());
+    all().filter(|id| fused.graph[**id].ty.shape == Shape(vec![Dim::B, Dim::Fixed(37)])).count()
+}
+
+#[test]
+fn a_value_takes_the_place_of_an_operand_that_nobody_reads_later() {
+    assert_eq!(overwritten(&graph(|_, _, product| vec![product])), 1);
+}
+
+#[test]
+fn what_is_read_later_stays() {
+    let later = graph(|b, bent, product| {
+        let other = b.dot(bent, product, true, false);
+        vec![product, other]
+    });
+    assert_eq!(overwritten(&later), 0);
+}
+
+#[test]
+fn a_result_stays() {
+    assert_eq!(overwritten(&graph(|_, bent, product| vec![product, bent])), 0);
+}

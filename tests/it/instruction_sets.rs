@@ -1,0 +1,89 @@
+//! Whole programs under every instruction set that the machine has, not only the best one: operations, products around the
+//! ends of tiles and blocks, strips, and random networks.
+
+use gradloom_runtime::ir::{Builder, Graph, Role};
+use gradloom_runtime::microkernels::gemm::Isa;
+use gradloom_runtime::types::{Dim, Shape, TensorType};
+
+use crate::compiled::{Compiled, Reference, with_isa};
+use crate::{compiled_ops, draw, handmade, random, strips};
+
+/// A product of `B x terms` and `terms x cols` with an epilogue, and the sum of what comes of it over the batch.
+fn product(terms: usize, cols: usize, (ta, tb): (bool, bool)) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let fixed = Dim::Fixed;
+    let left = vec![Dim::B, fixed(terms)];
+    let right = match (ta, tb) {
+        // The terms of a transposed left operand are those of the batch.
+        (true, _) => vec![Dim::B, fixed(cols)],
+        (false, true) => vec![fixed(cols), fixed(terms)],
+        (false, false) => vec![fixed(terms), fixed(cols)],
+    };
+    let x = handmade::input(&mut b, "x", TensorType::f32(Shape(left)));
+    let y = handmade::input(&mut b, "y", TensorType::f32(Shape(right)));
+    let z = b.dot(x, y, ta, tb);
+    let bent = b.tanh(z);
+    let sum = b.sum(bent, &[0]);
+    for (index, node) in [z, bent, sum].into_iter().enumerate() {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+/// Extents around the ends of tiles, vectors, pieces and blocks.
+const EXTENTS: [usize; 9] = [1, 5, 13, 16, 33, 47, 64, 67, 130];
+
+#[test]
+fn products_agree_with_the_interpreter_under_every_instruction_set() {
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            for (index, &terms) in EXTENTS.iter().enumerate() {
+                for (other, &cols) in EXTENTS.iter().enumerate() {
+                    for transposed in [(false, false), (false, true), (true, false)] {
+                        let graph = product(terms, cols, transposed);
+                        // Every extent is a batch with some others.
+                        let batch = EXTENTS[(index + 2 * other) % EXTENTS.len()];
+                        let values = draw::singles(&draw::values(&graph, batch, (terms + cols) as u64));
+                        let results = Compiled::new(&graph, batch).run(batch, &values);
+                        let what = format!("{isa:?}: {batch} rows, {terms} terms, {cols} columns, {transposed:?}");
+                        Reference::new(&graph, batch, &values).check(&what, &results);
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn avx2_and_avx_512_give_the_same_bits() {
+    let wide: Vec<Isa> = Isa::available().into_iter().filter(|isa| *isa != Isa::Portable).collect();
+    for (terms, cols) in [(300, 70), (1030, 33), (17, 512)] {
+        let graph = product(terms, cols, (false, false));
+        let values = draw::singles(&draw::values(&graph, 67, 5));
+        let runs = wide.iter().map(|&isa| with_isa(isa, || Compiled::new(&graph, 67).run(67, &values)));
+        let runs: Vec<_> = runs.collect();
+        for pair in runs.windows(2) {
+            for index in 0..3 {
+                assert_eq!(pair[0].get(&Role::Output(index)), pair[1].get(&Role::Output(index)), "{terms} x {cols}");
+            }
+        }
+    }
+}
+
+#[test]
+fn operations_and_strips_agree_with_the_interpreter_under_every_instruction_set() {
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            compiled_ops::agree(&[3, 37]);
+            strips::calls_may_follow_each_other_and_share_what_they_read();
+        });
+    }
+}
+
+#[test]
+fn random_networks_agree_with_the_interpreter_under_every_instruction_set() {
+    // The best one has many more elsewhere.
+    for isa in Isa::available().into_iter().skip(1) {
+        with_isa(isa, || random::run(47, 33, false));
+    }
+}
