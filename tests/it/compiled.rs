@@ -8,6 +8,7 @@ use std::cell::Cell;
 use gradloom_runtime::compile::Program;
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, NodeId, Op, Role, verify};
+use gradloom_runtime::jit::Pool;
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::Place;
@@ -33,6 +34,8 @@ pub struct Compiled {
     program: Program,
     graph: Graph,
     arena: Vec<f32>,
+    /// None for one thread.
+    pool: Option<Pool>,
 }
 
 /// The results of a run, by role.
@@ -45,12 +48,19 @@ pub struct Results {
 impl Compiled {
     /// Simplifies and compiles.
     pub fn new(graph: &Graph, max_batch: usize) -> Compiled {
+        Compiled::for_threads(graph, max_batch, 1)
+    }
+
+    /// The same, to be run by so many threads.
+    pub fn for_threads(graph: &Graph, max_batch: usize, threads: usize) -> Compiled {
         let graph = simplify(graph);
         verify(&graph).expect("a simplified graph is a graph");
         let isa = ISA.get().unwrap_or_else(Isa::detect);
-        let program = Program::of_graph_on(&graph, max_batch, 1, isa).expect("the graph compiles");
+        let program = Program::of_graph_on(&graph, max_batch, threads, isa).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
-        Compiled { program, graph, arena }
+        let mut pool = (threads > 1).then(|| Pool::new(threads).expect("threads can be had"));
+        pool.iter_mut().for_each(|pool| program.code.reserve(pool));
+        Compiled { program, graph, arena, pool }
     }
 
     /// Runs on these values. Whatever the code does not write is NaN, between the parameters as well.
@@ -65,13 +75,14 @@ impl Compiled {
             params[at..at + numbers.len()].iter_mut().zip(numbers).for_each(|(to, &from)| *to = from as f32);
         }
         self.arena.fill(f32::NAN);
-        let finite = self.program.code.run(Memory {
+        let memory = Memory {
             arena: &mut self.arena,
             params: Params::Own(&mut params),
             scalars: &scalars,
             inputs: &inputs,
             batch,
-        });
+        };
+        let finite = self.program.run(self.pool.as_mut(), memory);
         let value = |role: &Role, node: NodeId| {
             let len = self.graph[node].ty.shape.len_at(batch);
             let place = match *role {
@@ -100,6 +111,11 @@ impl Results {
     pub fn get(&self, role: &Role) -> &[f64] {
         let found = self.values.iter().find(|(known, _)| known == role);
         &found.unwrap_or_else(|| panic!("no {role:?}")).1
+    }
+
+    /// All bits.
+    pub fn bits(&self) -> Vec<u64> {
+        self.values.iter().flat_map(|(_, values)| values.iter().map(|x| x.to_bits())).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Random networks: what is compiled against what is interpreted. Forward in training and in inference, loss, metrics, all
-//! gradients, running statistics and one step of an optimiser, for the largest batch and a smaller one.
+//! gradients, running statistics and one step of an optimiser, for the largest batch and a smaller one; with the same bits on
+//! three threads as on one, where there are rows enough to share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::optim::{Optimisation, attach, fill};
+use gradloom_runtime::stabilise::stabilise;
 use gradloom_runtime::types::DType;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -97,21 +99,28 @@ pub fn compare_programs(
 ) -> Result<f64, TestCaseError> {
     // The joint graph with everything that can be asked for is the reference of all programs of training.
     let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
-    let joint = differentiate(&forward, &trainable(&forward).collect::<Vec<usize>>());
-    let mut training = attach(&joint, &optimiser);
-    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
-    training.outputs.extend(gradients.cloned());
+    let joint = |forward: &Graph| differentiate(forward, &trainable(forward).collect::<Vec<usize>>());
+    let training = |joint: &Graph| {
+        let mut training = attach(joint, &optimiser);
+        let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
+        training.outputs.extend(gradients.cloned());
+        training
+    };
+    // What is compiled is the form that keeps its digits, what it is held against is what was declared.
+    let stable = joint(&stabilise(&forward));
+    let programs = [update(&training(&stable)), stable];
+    let training = training(&joint(&forward));
     let inference = lower(definition, Mode::Infer).map_err(|error| TestCaseError::reject(error.to_string()))?;
 
     let drawn: Vec<(usize, Values)> =
         batches.iter().map(|&batch| (batch, values(&training, &optimiser, batch, seed))).collect();
-    let share = compare(&training, &[joint, update(&training)], &drawn)?;
+    let share = compare(&training, &programs, &drawn)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
         .into_iter()
         .map(|(batch, values)| (batch, Values { params: values.params[..own].to_vec(), scalars: vec![], ..values }))
         .collect();
-    compare(&inference, std::slice::from_ref(&inference), &drawn).map(|other| share.max(other))
+    compare(&inference, &[stabilise(&inference)], &drawn).map(|other| share.max(other))
 }
 
 /// The graph of a training step: loss, metrics and updates.
@@ -124,7 +133,7 @@ fn update(training: &Graph) -> Graph {
 /// Every program against one reference that has the results of all.
 fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> Result<f64, TestCaseError> {
     let max_batch = drawn[0].0;
-    let mut compiled: Vec<(Compiled, usize)> = Vec::new();
+    let mut compiled: Vec<(Compiled, Option<Compiled>, usize)> = Vec::new();
     let mut most = 0.0;
     for (batch, values) in drawn {
         let wanted = Reference::new(reference, *batch, values);
@@ -132,12 +141,18 @@ fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> 
             return Err(TestCaseError::reject("a result next to a kink, or none in f32"));
         }
         if compiled.is_empty() {
-            compiled =
-                programs.iter().map(|graph| (Compiled::new(graph, max_batch), graph.slots.params.len())).collect();
+            // Fewer rows are not shared.
+            let shared = |graph| (max_batch > 64).then(|| Compiled::for_threads(graph, max_batch, 3));
+            let compile = |graph| (Compiled::new(graph, max_batch), shared(graph), graph.slots.params.len());
+            compiled = programs.iter().map(compile).collect();
         }
-        for (program, params) in &mut compiled {
+        for (program, shared, params) in &mut compiled {
             let own = Values { params: values.params[..*params].to_vec(), ..values.clone() };
             let results = program.run(*batch, &own);
+            let other = shared.as_mut().map(|shared| shared.run(*batch, &own).bits());
+            if other.is_some_and(|other| other != results.bits()) {
+                return Err(TestCaseError::fail(format!("batch {batch}: three threads give other bits than one")));
+            }
             let compared = wanted.compare(&results);
             let share = compared
                 .map_err(|message| TestCaseError::fail(format!("batch {batch} of at most {max_batch}: {message}")))?;
