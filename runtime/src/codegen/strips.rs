@@ -11,7 +11,7 @@ use super::loops::Trip;
 use super::{Emit, Slot};
 use crate::ir::ops::function;
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Class, Step, resolve, way};
+use crate::kernel::{Class, Step, resolve};
 use crate::scalar::Function;
 use crate::types::DType;
 
@@ -63,8 +63,9 @@ impl Emit<'_, '_> {
         if calls.iter().all(Option::is_none) {
             return None;
         }
-        let levels = self.levels(steps, &calls);
-        self.stages(steps, &calls, &levels)
+        let operands: Vec<Vec<usize>> = steps.iter().map(|step| self.operands(steps, step)).collect();
+        let levels = self.levels(steps, &calls, &operands);
+        self.stages(steps, &calls, &operands, &levels)
     }
 
     /// The function to call for a step.
@@ -76,30 +77,26 @@ impl Emit<'_, '_> {
         elements.then_some(function)
     }
 
-    /// The elements among these steps that a step reads, by their place.
+    /// The elements that a step reads of those that these steps compute, by the place of their step.
     fn operands(&self, steps: &[Step], step: &Step) -> Vec<usize> {
         let bases = self.graph[step.node].operands.iter().map(|&id| resolve(self.graph, id, self.kernel.domain));
-        let elements = bases.filter(|(_, class)| *class == Class::Element);
-        elements
-            .filter_map(|(base, _)| steps.iter().position(|other| other.node == base && way_none(self, other)))
-            .collect()
+        let elements = bases.filter(|(base, class)| *class == Class::Element && self.graph[*base].op.is_map());
+        elements.filter_map(|(base, _)| steps.iter().position(|other| other.node == base)).collect()
     }
 
     /// The stage in which each step is computed; a call ends the stage of its operand.
-    fn levels(&self, steps: &[Step], calls: &[Option<Function>]) -> Vec<usize> {
-        let operands: Vec<Vec<usize>> = steps.iter().map(|step| self.operands(steps, step)).collect();
+    fn levels(&self, steps: &[Step], calls: &[Option<Function>], operands: &[Vec<usize>]) -> Vec<usize> {
         let mut levels = vec![0; steps.len()];
         for index in 0..steps.len() {
             let ready = |&operand: &usize| levels[operand] + usize::from(calls[operand].is_some());
             levels[index] = operands[index].iter().map(ready).max().unwrap_or(0);
         }
         // A map moves to the stage that first reads it if what it reads is at hand there: nothing is kept of it till then.
+        let readers = |of: usize| (of + 1..steps.len()).filter(move |&reader| operands[reader].contains(&of));
         for index in (0..steps.len()).rev() {
             if calls[index].is_some() || !self.graph[steps[index].node].op.is_map() {
                 continue;
             }
-            let operands = &operands;
-            let readers = |of: usize| (of + 1..steps.len()).filter(move |&reader| operands[reader].contains(&of));
             let Some(first) = readers(index).map(|reader| levels[reader]).min() else { continue };
             let at_hand = |&operand: &usize| {
                 calls[operand].is_some() || readers(operand).any(|reader| reader != index && levels[reader] >= first)
@@ -111,66 +108,67 @@ impl Emit<'_, '_> {
         levels
     }
 
-    fn stages(&self, steps: &[Step], calls: &[Option<Function>], levels: &[usize]) -> Option<Strips> {
-        let last = levels.iter().zip(calls).map(|(level, call)| level + usize::from(call.is_some())).max().unwrap_or(0);
-        let mut stages: Vec<Stage> = (0..=last).map(|_| Stage::default()).collect();
+    fn stages(
+        &self,
+        steps: &[Step],
+        calls: &[Option<Function>],
+        operands: &[Vec<usize>],
+        levels: &[usize],
+    ) -> Option<Strips> {
+        // The stages of a step's readers, as far as they find it in memory: those behind its own, and calls, which come
+        // at the end of a stage.
+        let later = |index: usize| {
+            let readers = (index + 1..steps.len()).filter(move |&reader| operands[reader].contains(&index));
+            readers.filter(move |&reader| levels[reader] > levels[index] || calls[reader].is_some())
+        };
+        // Where such a value lies: in its own place, or in a strip.
         let mut buffers = 0;
+        let mut homes: Vec<Option<Slot>> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
-            let (id, level) = (step.node, levels[index]);
-            let readers =
-                (index + 1..steps.len()).filter(|&reader| self.operands(steps, &steps[reader]).contains(&index));
-            // A call reads at the end of its stage, everything else in it.
-            let later: Vec<usize> = readers
-                .filter(|&reader| levels[reader] > level || calls[reader].is_some())
-                .map(|reader| levels[reader])
-                .collect();
-            let targets = self.view().targets(id);
-            let written = targets.first().map(|&(slot, _)| slot);
-            let slot = match written {
-                Some(slot) => slot,
-                None if calls[index].is_none() && later.is_empty() => {
-                    stages[level].steps.push(*step);
-                    continue;
-                }
-                None => {
+            let read = later(index).next().is_some();
+            // Truth values and positions have no place in a strip.
+            if read && self.graph[step.node].ty.dtype != DType::F32 {
+                return None;
+            }
+            let placed = self.view().targets(step.node).first().map(|&(slot, _)| slot);
+            homes.push(placed.or_else(|| {
+                (read || calls[index].is_some()).then(|| {
                     buffers += 1;
                     Slot::Strip(buffers - 1)
+                })
+            }));
+        }
+        if buffers > MOST {
+            return None;
+        }
+        let last = levels.iter().zip(calls).map(|(level, call)| level + usize::from(call.is_some())).max().unwrap_or(0);
+        let mut stages: Vec<Stage> = (0..=last).map(|_| Stage::default()).collect();
+        for (index, step) in steps.iter().enumerate() {
+            let (id, level) = (step.node, levels[index]);
+            match (calls[index], homes[index]) {
+                (Some(function), Some(to)) => {
+                    let from = match operands[index].first() {
+                        Some(&operand) => homes[operand]?,
+                        None => self.slot_read(self.graph[id].operands[0], step.phase)?,
+                    };
+                    stages[level].calls.push(Call { function, from, to });
+                    if self.view().targets(id).len() > 1 {
+                        stages[level + 1].arrived.push((id, to));
+                        stages[level + 1].held.insert(id, to);
+                    }
                 }
-            };
-            let Some(function) = calls[index] else {
-                // Truth values and positions have no place in a strip.
-                if !later.is_empty() && self.graph[id].ty.dtype != DType::F32 {
-                    return None;
+                (_, home) => {
+                    stages[level].steps.push(*step);
+                    stages[level]
+                        .kept
+                        .extend(home.filter(|slot| matches!(slot, Slot::Strip(_))).map(|slot| (id, slot)));
                 }
-                stages[level].steps.push(*step);
-                if written.is_none() {
-                    stages[level].kept.push((id, slot));
-                }
-                for at in later.into_iter().filter(|&at| at > level) {
-                    stages[at].held.insert(id, slot);
-                }
-                continue;
-            };
-            let operand = resolve(self.graph, self.graph[id].operands[0], self.kernel.domain).0;
-            let kept = |stage: &Stage| stage.kept.iter().find(|(kept, _)| *kept == operand).map(|&(_, slot)| slot);
-            let from = stages[..=level].iter().find_map(kept).or_else(|| stages[level].held.get(&operand).copied());
-            let computed =
-                self.operands(steps, step).first().and_then(|&at| self.view().targets(steps[at].node).first().copied());
-            let from = from
-                .or(computed.map(|(slot, _)| slot))
-                .or_else(|| self.slot_read(self.graph[id].operands[0], step.phase))?;
-            stages[level].calls.push(Call { function, from, to: slot });
-            if targets.len() > 1 {
-                stages[level + 1].arrived.push((id, slot));
             }
-            for at in later {
-                stages[at].held.insert(id, slot);
-            }
-            if targets.len() > 1 {
-                stages[level + 1].held.insert(id, slot);
+            for reader in later(index).filter(|&reader| levels[reader] > level) {
+                stages[levels[reader]].held.extend(homes[index].map(|slot| (id, slot)));
             }
         }
-        (buffers <= MOST).then_some(Strips { stages, buffers })
+        Some(Strips { stages, buffers })
     }
 
     /// Emits the steps of a phase strip by strip.
@@ -233,8 +231,4 @@ impl Emit<'_, '_> {
         let function = self.imports.function(&mut self.fb, self.target, self.kernels, import);
         self.fb.ins().call(function, &[from, to, count]);
     }
-}
-
-fn way_none(emit: &Emit<'_, '_>, step: &Step) -> bool {
-    way(emit.graph, step.node).is_none()
 }
