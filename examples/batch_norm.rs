@@ -70,7 +70,7 @@ struct Course {
 fn main() -> Result<(), Box<dyn Error>> {
     let training = Small::trainer(Adam::new(RATE)).ir(Stage::Fused);
     // As far as the output; loss, gradients and updates follow.
-    let forward = training.lines().take_while(|line| !line.ends_with("# loss"));
+    let forward = training.lines().take_while(|line| !line.contains("# loss"));
     let inference = Small::predictor().ir(Stage::Fused);
     beside(("training, as far as the output", forward.collect()), ("inference", inference.lines().collect()));
 

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--mode default|peak|scaling]
-                                   [--seconds S] [--warmup S] [--out FILE] [--turns]
+usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--mode default|peak|scaling|bytes]
+                                   [--seconds S] [--warmup S] [--out FILE] [--turns] [--steps N]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
-workload is measured once for every line on standard input. The mode `peak` measures what a core can do at most, `scaling`
-how step and compile time grow with width, depth, batch and threads.";
+workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
+is timed or printed, for a tool around the process that counts. The mode `peak` measures what a core can do at most, `scaling`
+how step and compile time grow with width, depth, batch and threads; `bytes` counts what the steps move, fused and not.";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Mode {
     Peak,
     /// Networks of growing size.
     Scaling,
+    /// What steps move; nothing is timed.
+    Bytes,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -41,13 +44,15 @@ pub struct Arguments {
     pub out: Option<PathBuf>,
     /// Whether measurements wait for a line each.
     pub turns: bool,
+    /// How many steps to make instead of measuring.
+    pub steps: Option<usize>,
 }
 
 impl Arguments {
     /// Nothing if help was asked for.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
         let (mut workload, mut threads, mut seconds, mut warmup, mut out) = (None, 1, None, None, None);
-        let (mut mode, mut turns) = (Mode::Default, false);
+        let (mut mode, mut turns, mut steps) = (Mode::Default, false, None);
         while let Some(word) = words.next() {
             let mut value = || {
                 let value = words.next().filter(|value| !value.starts_with("--"));
@@ -66,9 +71,13 @@ impl Arguments {
                     "default" => mode = Mode::Default,
                     "peak" => mode = Mode::Peak,
                     "scaling" => mode = Mode::Scaling,
-                    other => return Err(format!("unknown mode `{other}`; the modes are default, peak and scaling")),
+                    "bytes" => mode = Mode::Bytes,
+                    other => {
+                        return Err(format!("unknown mode `{other}`; the modes are default, peak, scaling and bytes"));
+                    }
                 },
                 "--turns" => turns = true,
+                "--steps" => steps = Some(parsed(&word, &value()?)?),
                 _ => return Err(format!("unknown argument `{word}`")),
             }
         }
@@ -78,10 +87,13 @@ impl Arguments {
         if turns && workload.is_none() {
             return Err("--turns needs --workload".to_string());
         }
+        if steps.is_some() && workload.is_none() {
+            return Err("--steps needs --workload".to_string());
+        }
         let brief = workload.is_none();
         let seconds = seconds.unwrap_or(if brief { 0.5 } else { 3.0 });
         let warmup = warmup.unwrap_or(if brief { 0.1 } else { 0.5 });
-        Ok(Some(Arguments { workload, mode, threads, seconds, warmup, out, turns }))
+        Ok(Some(Arguments { workload, mode, threads, seconds, warmup, out, turns, steps }))
     }
 }
 

@@ -4,9 +4,11 @@
 //! cargo bench --bench step                                   # all workloads, briefly, as a table
 //! cargo bench --bench step -- --workload mlp --seconds 3     # one of them, as a line of JSON
 //! cargo bench --bench step -- --mode scaling                 # networks of growing size, as a table
+//! cargo bench --bench step -- --mode bytes                   # what a step moves, fused and not, as a table
 //! ```
 
 mod arguments;
+mod bytes;
 mod peak;
 mod record;
 mod scaling;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let result = match (arguments.mode, arguments.workload) {
         (Mode::Peak, _) => peak::measure(&arguments),
         (Mode::Scaling, _) => scaling::measure(&arguments),
+        (Mode::Bytes, _) => bytes::count(),
         (Mode::Default, Some(workload)) => one(workload, &arguments, start),
         (Mode::Default, None) => all(&arguments),
     };

@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use gradloom::ndarray::{Array, Array1, Array2, ArrayView, ArrayView2, Axis, Dimension, array};
 use gradloom::{Adam, AdamW, Network, Sgd, Trainer, network};
+use gradloom_runtime::compile::{Purpose, simplified};
+use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::optim::Optimisation;
 
 use crate::Result;
 use crate::arguments::Arguments;
@@ -55,6 +58,22 @@ deep_bn! {
     Dense(256, bias = false), BatchNorm, tanh,
 }
 
+fn xor_optimiser() -> Sgd {
+    Sgd::new(0.1)
+}
+
+fn mlp_optimiser() -> Adam {
+    Adam::new(1e-3)
+}
+
+fn wide_optimiser() -> AdamW {
+    AdamW::new(1e-3).decay(0.01)
+}
+
+fn deep_bn_optimiser() -> Sgd {
+    Sgd::new(0.01).momentum(0.9)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     Xor,
@@ -75,6 +94,27 @@ impl Workload {
         }
     }
 
+    /// Rows of its batch.
+    pub fn batch(self) -> usize {
+        match self {
+            Workload::Xor => 4,
+            Workload::Mlp => 128,
+            Workload::Wide => 256,
+            Workload::DeepBn => 1024,
+        }
+    }
+
+    /// The kernels of its step.
+    pub fn kernels(self) -> Result<Fused> {
+        let (definition, how): (_, Optimisation) = match self {
+            Workload::Xor => (Xor::DEFINITION, xor_optimiser().into()),
+            Workload::Mlp => (Mlp::DEFINITION, mlp_optimiser().into()),
+            Workload::Wide => (Wide::DEFINITION, wide_optimiser().into()),
+            Workload::DeepBn => (DeepBn::DEFINITION, deep_bn_optimiser().into()),
+        };
+        Ok(fuse(&simplified(definition, Purpose::Train(&how))?))
+    }
+
     /// Measures training and inference, once or in turns, and passes on what it found. `start` is when the process, or the
     /// workload, began.
     pub fn measure(self, arguments: &Arguments, start: Instant, found: Found<'_>) -> Result<()> {
@@ -83,19 +123,19 @@ impl Workload {
             Workload::Xor => {
                 let x = array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
                 let target = array![[0.0f32], [1.0], [1.0], [0.0]];
-                run.measure(Xor::trainer(Sgd::new(0.1)), x, target, |step| step.loss)
+                run.measure(Xor::trainer(xor_optimiser()), x, target, |step| step.loss)
             }
             Workload::Mlp => {
-                let (x, label) = classes(128, 784);
-                run.measure(Mlp::trainer(Adam::new(1e-3)), x, label, |step| step.loss)
+                let (x, label) = classes(self.batch(), 784);
+                run.measure(Mlp::trainer(mlp_optimiser()), x, label, |step| step.loss)
             }
             Workload::Wide => {
-                let (x, label) = classes(256, 1024);
-                run.measure(Wide::trainer(AdamW::new(1e-3).decay(0.01)), x, label, |step| step.loss)
+                let (x, label) = classes(self.batch(), 1024);
+                run.measure(Wide::trainer(wide_optimiser()), x, label, |step| step.loss)
             }
             Workload::DeepBn => {
-                let (x, label) = classes(1024, 256);
-                run.measure(DeepBn::trainer(Sgd::new(0.01).momentum(0.9)), x, label, |step| step.loss)
+                let (x, label) = classes(self.batch(), 256);
+                run.measure(DeepBn::trainer(deep_bn_optimiser()), x, label, |step| step.loss)
             }
         }
     }
@@ -141,6 +181,12 @@ impl Run<'_> {
         let loss_first = loss(net.step(x.view(), target.view())?);
         let first = Instant::now();
 
+        if let Some(steps) = self.arguments.steps {
+            for _ in 0..steps {
+                net.step(x.view(), target.view())?;
+            }
+            return Ok(());
+        }
         let row = x.slice_axis(Axis(0), (0..1).into());
         let mut peak = None;
         let mut measure = || -> Result<()> {

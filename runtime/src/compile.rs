@@ -32,7 +32,11 @@ pub enum Stage {
     Backward,
     /// The graph that is compiled: with the optimiser's update, after all rewrites.
     Simplified,
-    /// The kernels: what is computed together.
+    /// The kernels: what is computed together. Each begins with its extents, its floating-point operations and the bytes
+    /// that it reads and writes, four an element and each value once, and why it is not part of an earlier kernel. `keep`
+    /// says who reads a value from memory and why it is not computed again there, `again` what it takes to compute once
+    /// more what another kernel has, instead of a write and a read. The last lines have the sums, and what they would be if
+    /// every operation were a kernel of its own.
     Fused,
     /// Where everything lies in memory.
     Plan,

@@ -59,11 +59,24 @@ impl AddAssign for Count {
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.batch, self.fixed) {
-            (0, fixed) => write!(f, "{fixed}"),
-            (batch, 0) => write!(f, "{batch}*B"),
-            (batch, fixed) => write!(f, "{batch}*B + {fixed}"),
+            (0, fixed) => f.write_str(&grouped(fixed)),
+            (batch, 0) => write!(f, "{}*B", grouped(batch)),
+            (batch, fixed) => write!(f, "{}*B + {}", grouped(batch), grouped(fixed)),
         }
     }
+}
+
+/// With a comma before every three digits: 1,234,567.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// Operations and bytes.
@@ -89,7 +102,27 @@ pub fn cost(graph: &Graph, kernel: &Kernel) -> Cost {
     sum
 }
 
-/// The same, with the operation that each part of it belongs to: a value that several read to the first of them. An
+/// What the graph would have to do if every operation were a kernel of its own, which reads its operands from memory and
+/// writes its result there.
+pub fn unfused(graph: &Graph) -> Cost {
+    let live = graph.live();
+    let mut sum = Cost::default();
+    for id in graph.ids().filter(|id| live[id.index()]) {
+        let node = &graph[id];
+        if node.op.is_leaf() || node.op.is_view() {
+            continue;
+        }
+        let mut read: Vec<NodeId> = node.operands.iter().map(|&operand| graph.behind_views(operand)).collect();
+        read.sort();
+        read.dedup();
+        read.retain(|&base| !graph[base].op.is_leaf() || matches!(graph[base].op, Op::Input(_) | Op::Param(_)));
+        sum.flops += flops::of_node(graph, id).into();
+        read.iter().chain([&id]).for_each(|&id| sum.bytes += Count::bytes(&graph[id].ty.shape));
+    }
+    sum
+}
+
+/// The cost of a kernel, with the operation that each part of it belongs to: a value that several read to the first of them. An
 /// operation may occur more than once.
 pub fn costs(graph: &Graph, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
     let steps = kernel.steps.iter().map(|step| step.node);
@@ -123,12 +156,18 @@ pub fn costs(graph: &Graph, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
 
 #[cfg(test)]
 mod tests {
-    use super::Count;
+    use super::{Count, grouped};
 
     #[test]
     fn counts_read_as_extents_do() {
-        let texts = [(0, 0), (12, 0), (0, 3), (12, 3)].map(|(fixed, batch)| Count { fixed, batch }.to_string());
-        assert_eq!(texts, ["0", "12", "3*B", "3*B + 12"]);
+        let texts = [(0, 0), (12, 0), (0, 3), (1200, 3000)].map(|(fixed, batch)| Count { fixed, batch }.to_string());
+        assert_eq!(texts, ["0", "12", "3*B", "3,000*B + 1,200"]);
         assert_eq!(Count { fixed: 12, batch: 3 }.at(5), 27);
+    }
+
+    #[test]
+    fn a_comma_stands_before_every_three_digits() {
+        let texts = [0, 999, 1000, 65_536, 123_456_789, u64::MAX].map(grouped);
+        assert_eq!(texts, ["0", "999", "1,000", "65,536", "123,456,789", "18,446,744,073,709,551,615"]);
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Graph, NodeId, Op};
+use crate::reason::{Again, Begin, Kept};
 use crate::types::{Dim, Shape};
 
 /// The extents of a kernel.
@@ -91,6 +92,8 @@ pub struct Kernel {
     pub stores: Vec<Store>,
     /// How many rows are worked on at a time.
     pub block: usize,
+    /// Why it is a kernel of its own.
+    pub begin: Begin,
 }
 
 /// A map or a reduction in a kernel.
@@ -102,6 +105,8 @@ pub struct Step {
     pub class: Class,
     /// The phase of the row in which it is computed.
     pub phase: usize,
+    /// Why it is computed here, if it was computed before.
+    pub again: Option<Again>,
 }
 
 /// A value that a kernel writes to memory.
@@ -111,6 +116,8 @@ pub struct Store {
     pub node: NodeId,
     /// The parameter that it overwrites; `None` for a buffer of its own.
     pub param: Option<usize>,
+    /// Why it is written to a buffer; `None` where it overwrites a parameter.
+    pub kept: Option<Kept>,
 }
 
 /// The node that a value is read from, through views, and its class in a kernel over `domain`.

@@ -22,6 +22,7 @@ pub mod accumulate;
 pub mod flops;
 pub mod gradcheck;
 pub mod sentinel;
+pub mod reason;
 pub mod kernel;
 pub mod cost;
 pub mod fuse;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::compile::{Purpose, simplified};
+use crate::cost::grouped;
 use crate::error::BuildError;
 use crate::flops::{Flops, by_layer};
 use crate::ir::{Graph, SlotKind};
@@ -125,27 +126,5 @@ impl fmt::Display for Summary {
             (0, _) => writeln!(f, "  {remembered} numbers of the optimiser"),
             _ => writeln!(f, "  {running} running statistics, {remembered} numbers of the optimiser"),
         }
-    }
-}
-
-/// With a comma before every three digits: 1,234,567.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_comma_stands_before_every_three_digits() {
-        let texts = [0, 999, 1000, 65_536, 123_456_789, u64::MAX].map(super::grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "65,536", "123,456,789", "18,446,744,073,709,551,615"]);
     }
 }

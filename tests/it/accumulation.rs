@@ -108,18 +108,22 @@ fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
     let text = fused(Purpose::Accumulate(&how));
     let (_, sums) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
     assert_snapshot!(sums, @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 6 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %18 = mul %13, B : f32[2,1]                                    # dense1.weight
       %19 = mul_add dense1.weight.accumulated, kept, %18 : f32[2,1]  # dense1.weight
       dense1.weight.accumulated <- %19
+    in all: 3 kernels, 13*B + 8 FLOP, 28*B + 36 bytes
+    unfused: 13*B + 8 FLOP, 64*B + 76 bytes
     ");
     assert_snapshot!(fused(Purpose::Update(&how)), @"
-    kernel 0: 2 x 1
+    kernel 0: 2 x 1, 7 FLOP, 24 bytes
       %3 = div dense1.weight.accumulated, rows : f32[2,1]            # dense1.weight
       %6 = neg rate : f32[]                                          # dense1.weight
       %8 = mul_add %6.one, %3, dense1.weight : f32[2,1]              # dense1.weight
       dense1.weight <- %8
+    in all: 1 kernel, 7 FLOP, 24 bytes
+    unfused: 7 FLOP, 48 bytes
     ");
 }
 

@@ -44,6 +44,7 @@ mod random_function;
 mod random_loss;
 mod random_network;
 mod readme;
+mod reasons;
 mod recalibrate;
 mod reference;
 mod refusal;

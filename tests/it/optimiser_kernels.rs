@@ -23,36 +23,40 @@ fn updates<N: Network>(trainer: &Trainer<N>) -> String {
 #[test]
 fn plain_descent_subtracts_the_gradient_from_the_weight_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = neg rate : f32[]                                         # dense1.weight
       %17 = mul_add %15.one, %13, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %17
+    in all: 3 kernels, 13*B + 7 FLOP, 28*B + 36 bytes
+    unfused: 13*B + 7 FLOP, 64*B + 68 bytes
     ");
 }
 
 #[test]
 fn clipping_by_value_costs_two_operations_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_value(1.0)), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = max %13, -1 : f32[2,1]                                   # optimiser
       %16 = min %15, 1 : f32[2,1]                                    # optimiser
       %17 = neg rate : f32[]                                         # dense1.weight
       %19 = mul_add %17.one, %16, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %19
+    in all: 3 kernels, 13*B + 11 FLOP, 28*B + 36 bytes
+    unfused: 13*B + 11 FLOP, 64*B + 100 bytes
     ");
 }
 
 #[test]
 fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_norm(1.0)), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 4 FLOP, 12*B + 12 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = mul %13, %13 : f32[2,1]                                  # optimiser
       %16 = sum %15 over 0,1 : f32[]                                 # optimiser
-      keep %13
-    kernel 3: 2 x 1
+      keep %13                                                       # for kernel 3: dot is not done again
+    kernel 3: 2 x 1, 11 FLOP, 28 bytes                               # %16 is known when kernel 2 is done
       %17 = sqrt %16.one : f32[]                                     # optimiser
       %18 = add %17.one, 1e-6 : f32[]                                # optimiser
       %19 = div 1, %18.one : f32[]                                   # optimiser
@@ -61,50 +65,58 @@ fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
       %23 = neg rate : f32[]                                         # dense1.weight
       %25 = mul_add %23.one, %22, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %25
+    in all: 4 kernels, 13*B + 17 FLOP, 28*B + 60 bytes
+    unfused: 13*B + 17 FLOP, 64*B + 148 bytes
     ");
 }
 
 #[test]
 fn l2_decay_costs_one_operation_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).l2(0.5))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = mul_add dense1.weight, 0.5, %13 : f32[2,1]               # dense1.weight
       %16 = neg rate : f32[]                                         # dense1.weight
       %18 = mul_add %16.one, %15, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %18
+    in all: 3 kernels, 13*B + 11 FLOP, 28*B + 36 bytes
+    unfused: 13*B + 11 FLOP, 64*B + 92 bytes
     ");
 }
 
 #[test]
 fn decoupled_decay_costs_one_operation_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).decay(0.5))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul dense1.weight, keep(0.5) : f32[2,1]                  # dense1.weight
       %18 = neg rate : f32[]                                         # dense1.weight
       %20 = mul_add %18.one, %13, %17 : f32[2,1]                     # dense1.weight
       dense1.weight <- %20
+    in all: 3 kernels, 13*B + 9 FLOP, 28*B + 36 bytes
+    unfused: 13*B + 9 FLOP, 64*B + 84 bytes
     ");
 }
 
 #[test]
 fn momentum_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).momentum(0.9))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 32 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = mul_add dense1.weight.velocity, 0.9, %13 : f32[2,1]      # dense1.weight
       %17 = neg rate : f32[]                                         # dense1.weight
       %19 = mul_add %17.one, %16, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %19
       dense1.weight.velocity <- %16
+    in all: 3 kernels, 13*B + 11 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 11 FLOP, 64*B + 92 bytes
     ");
 }
 
 #[test]
 fn nesterov_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).momentum(0.9).nesterov())), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 13 FLOP, 12*B + 32 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = mul_add dense1.weight.velocity, 0.9, %13 : f32[2,1]      # dense1.weight
       %17 = mul_add %16, 0.9, %13 : f32[2,1]                         # dense1.weight
@@ -112,13 +124,15 @@ fn nesterov_in_its_tile() {
       %20 = mul_add %18.one, %17, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %20
       dense1.weight.velocity <- %16
+    in all: 3 kernels, 13*B + 15 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 15 FLOP, 64*B + 116 bytes
     ");
 }
 
 #[test]
 fn ada_grad_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdaGrad::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 15 FLOP, 12*B + 32 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = mul_add %13, %13, dense1.weight.sum : f32[2,1]           # dense1.weight
       %17 = sqrt %16 : f32[2,1]                                      # dense1.weight
@@ -128,13 +142,15 @@ fn ada_grad_in_its_tile() {
       %22 = mul_add %20.one, %19, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %22
       dense1.weight.sum <- %16
+    in all: 3 kernels, 13*B + 17 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 17 FLOP, 64*B + 148 bytes
     ");
 }
 
 #[test]
 fn rms_prop_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 19 FLOP, 12*B + 32 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = mul %13, %13 : f32[2,1]                                  # dense1.weight
       %17 = mul %16, 0.01 : f32[2,1]                                 # dense1.weight
@@ -146,13 +162,15 @@ fn rms_prop_in_its_tile() {
       %24 = mul_add %22.one, %21, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %24
       dense1.weight.square <- %18
+    in all: 3 kernels, 13*B + 21 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 21 FLOP, 64*B + 180 bytes
     ");
 }
 
 #[test]
 fn centred_rms_prop_with_momentum_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1).centred().momentum(0.9))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 37 FLOP, 12*B + 64 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %18 = mul %13, %13 : f32[2,1]                                  # dense1.weight
       %19 = mul %18, 0.01 : f32[2,1]                                 # dense1.weight
@@ -172,13 +190,15 @@ fn centred_rms_prop_with_momentum_in_its_tile() {
       dense1.weight.square <- %20
       dense1.weight.mean <- %22
       dense1.weight.velocity <- %29
+    in all: 3 kernels, 13*B + 39 FLOP, 28*B + 84 bytes
+    unfused: 13*B + 39 FLOP, 64*B + 308 bytes
     ");
 }
 
 #[test]
 fn ada_delta_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdaDelta::new(1.0))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 33 FLOP, 12*B + 48 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul %13, %13 : f32[2,1]                                  # dense1.weight
       %18 = mul %17, 0.1 : f32[2,1]                                  # dense1.weight
@@ -197,13 +217,15 @@ fn ada_delta_in_its_tile() {
       dense1.weight <- %31
       dense1.weight.square <- %19
       dense1.weight.delta <- %28
+    in all: 3 kernels, 13*B + 35 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 35 FLOP, 64*B + 292 bytes
     ");
 }
 
 #[test]
 fn adam_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Adam::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 27 FLOP, 12*B + 48 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %19 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
       %20 = mul_add dense1.weight.m, 0.9, %19 : f32[2,1]             # dense1.weight
@@ -218,13 +240,15 @@ fn adam_in_its_tile() {
       dense1.weight <- %29
       dense1.weight.m <- %20
       dense1.weight.v <- %23
+    in all: 3 kernels, 13*B + 29 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 29 FLOP, 64*B + 220 bytes
     ");
 }
 
 #[test]
 fn adam_w_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdamW::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 29 FLOP, 12*B + 48 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %21 = mul dense1.weight, keep(0.01) : f32[2,1]                 # dense1.weight
       %22 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
@@ -240,13 +264,15 @@ fn adam_w_in_its_tile() {
       dense1.weight <- %32
       dense1.weight.m <- %23
       dense1.weight.v <- %26
+    in all: 3 kernels, 13*B + 31 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 31 FLOP, 64*B + 236 bytes
     ");
 }
 
 #[test]
 fn lion_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Lion::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 23 FLOP, 12*B + 32 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
       %18 = mul_add dense1.weight.m, 0.9, %17 : f32[2,1]             # dense1.weight
@@ -260,6 +286,8 @@ fn lion_in_its_tile() {
       %27 = add dense1.weight, %24 : f32[2,1]                        # dense1.weight
       dense1.weight <- %27
       dense1.weight.m <- %26
+    in all: 3 kernels, 13*B + 25 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 25 FLOP, 64*B + 228 bytes
     ");
 }
 
@@ -267,12 +295,14 @@ fn lion_in_its_tile() {
 fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
     let trainer = Bare::trainer(Sgd::new(0.1).decay(0.5)).group(Group::new("dense1.*").rate_factor(0.25));
     assert_snapshot!(updates(&trainer), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul dense1.weight, keep(0.5)@0.25 : f32[2,1]             # dense1.weight
       %18 = neg rate@0.25 : f32[]                                    # dense1.weight
       %20 = mul_add %18.one, %13, %17 : f32[2,1]                     # dense1.weight
       dense1.weight <- %20
+    in all: 3 kernels, 13*B + 9 FLOP, 28*B + 36 bytes
+    unfused: 13*B + 9 FLOP, 64*B + 84 bytes
     ");
 }
 
@@ -280,15 +310,17 @@ fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
 fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
     let trainer = Pair::trainer(Sgd::new(0.1)).freeze("dense1.*");
     assert_snapshot!(updates(&trainer), @"
-    kernel 3: 3 x 1
+    kernel 3: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a product
       %23 = dot %6.T, %21 : f32[3,1]                                 # dense2
       %25 = neg rate : f32[]                                         # optimiser
       %27 = mul_add %25.one, %23, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %27
-    kernel 4: 1 x 1
-      %25 = neg rate : f32[]                                         # optimiser
+    kernel 4: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
+      %25 = neg rate : f32[]                                         # optimiser, again: one number
       %29 = mul_add %25.one, %22, dense2.bias : f32[1]               # dense2.bias
       dense2.bias <- %29
+    in all: 5 kernels, 37*B + 12 FLOP, 56*B + 104 bytes
+    unfused: 37*B + 11 FLOP, 152*B + 148 bytes
     ");
     let text = trainer.ir(Stage::Backward);
     let (_, backwards) = text.split_once("# loss\n").expect("there is a loss");
@@ -314,25 +346,27 @@ fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
 fn a_frozen_layer_has_no_product_for_its_gradient() {
     let trainer = Pair::trainer(Sgd::new(0.1)).freeze("dense2.weight");
     assert_snapshot!(updates(&trainer), @"
-    kernel 3: B x 3
+    kernel 3: B x 3, 21*B FLOP, 28*B + 24 bytes                      # a product
       %23 = dot %21, dense2.weight.T : f32[B,3]                      # dense2
       %24 = neg %6 : f32[B,3]                                        # tanh1
       %25 = mul_add %24, %6, 1 : f32[B,3]                            # tanh1
       %26 = mul %23, %25 : f32[B,3]                                  # tanh1
       %27 = sum %26 over 0 : f32[3]                                  # dense1
-      keep %26
-    kernel 4: 2 x 3
+      keep %26                                                       # for kernel 4: a product reads memory
+    kernel 4: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
       %28 = dot x.T, %26 : f32[2,3]                                  # dense1
       %30 = neg rate : f32[]                                         # optimiser
       %32 = mul_add %30.one, %28, dense1.weight : f32[2,3]           # dense1.weight
       dense1.weight <- %32
-    kernel 5: 1 x 3
-      %30 = neg rate : f32[]                                         # optimiser
+    kernel 5: 1 x 3, 7 FLOP, 36 bytes                                # %27 is known when kernel 3 is done
+      %30 = neg rate : f32[]                                         # optimiser, again: one number
       %34 = mul_add %30.one, %27, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %34
-    kernel 6: 1 x 1
-      %30 = neg rate : f32[]                                         # optimiser
+    kernel 6: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
+      %30 = neg rate : f32[]                                         # optimiser, again: one number
       %36 = mul_add %30.one, %22, dense2.bias : f32[1]               # dense2.bias
       dense2.bias <- %36
+    in all: 7 kernels, 64*B + 25 FLOP, 88*B + 188 bytes
+    unfused: 64*B + 23 FLOP, 280*B + 260 bytes
     ");
 }

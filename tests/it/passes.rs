@@ -37,20 +37,22 @@ fn batch_norm_in_training_reads_like_algorithm_1() {
     let mut graph = lower(JustNorm::DEFINITION, Mode::Train).expect("the network is sound");
     graph.outputs.retain(|output| output.role == Role::Output(0));
     assert_snapshot!(fuse(&simplify(&graph)), @"
-    kernel 0: B x 3
+    kernel 0: B x 3, 12*B FLOP, 12*B + 24 bytes
       %1 = sum x over 0 : f32[3]                                     # batch_norm1
       %5 = variance x over 0 : f32[3]                                # batch_norm1
-    kernel 1: 1 x 3
+    kernel 1: 1 x 3, 9 FLOP, 48 bytes                                # %1 is known when kernel 0 is done
       %4 = div %1, B : f32[3]                                        # batch_norm1
       %6 = add %5, 1e-5 : f32[3]                                     # batch_norm1
       %7 = rsqrt %6 : f32[3]                                         # batch_norm1
-      keep %4
-      keep %7
-    kernel 2: B x 3
+      keep %4                                                        # for kernel 2: used as a column
+      keep %7                                                        # for kernel 2: used as a column
+    kernel 2: B x 3, 12*B FLOP, 24*B + 48 bytes                      # %4 comes from kernel 1, over 1 x 3
       %14 = sub x, %4.col : f32[B,3]                                 # batch_norm1
       %15 = mul %14, %7.col : f32[B,3]                               # batch_norm1
       %16 = mul_add %15, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,3] # batch_norm1
-      keep %16
+      keep %16                                                       # output y
+    in all: 3 kernels, 24*B + 9 FLOP, 36*B + 120 bytes
+    unfused: 24*B + 9 FLOP, 96*B + 144 bytes
     ");
 }
 
@@ -66,14 +68,11 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
         |at: usize| lines[at].starts_with("kernel") && lines.get(at + 1).is_none_or(|next| next.starts_with("kernel"));
     let lines: Vec<&str> = (0..lines.len()).filter(|&at| !empty(at)).map(|at| lines[at]).collect();
     assert_snapshot!(lines.join("\n"), @"
-    kernel 5: B x 4
-      %16 = sub %2, %6.col : f32[B,4]                                # batch_norm1
-      %17 = mul %16, %9.col : f32[B,4]                               # batch_norm1
-      %18 = mul_add %17, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,4] # batch_norm1
+    kernel 5: B x 4, 60*B FLOP, 44*B + 144 bytes                     # a product
       %80 = sum %78 over 0 : f32[4]                                  # batch_norm1
       %81 = mul %16, %78 : f32[B,4]                                  # batch_norm1
       %82 = sum %81 over 0 : f32[4]                                  # batch_norm1
-    kernel 7: 1 x 4
+    kernel 7: 1 x 4, 92 FLOP, 224 bytes                              # %82 is known when kernel 5 is done
       %19 = add B, -1 : f32[]                                        # batch_norm1
       %20 = div B, %19.one : f32[]                                   # batch_norm1
       %22 = mul %7, %20.one : f32[4]                                 # batch_norm1
@@ -95,13 +94,12 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
       %92 = mul %91, 2 : f32[4]                                      # batch_norm1
       %93 = div %92, B : f32[4]                                      # batch_norm1
       %97 = div %87, B : f32[4]                                      # batch_norm1
-    kernel 8: B x 4
-      %16 = sub %2, %6.col : f32[B,4]                                # batch_norm1
+    kernel 8: B x 4, 24*B FLOP, 48*B + 80 bytes                      # %93 comes from kernel 7, over 1 x 4
       %79 = mul %78, batch_norm1.gamma.col : f32[B,4]                # batch_norm1
       %95 = mul %93.col, %16 : f32[B,4]                              # batch_norm1
       %96 = mul_add %79, %9.col, %95 : f32[B,4]                      # batch_norm1
       %99 = add %96, %97.col : f32[B,4]                              # batch_norm1
-    kernel 10: 1 x 4
+    kernel 10: 1 x 4, 13 FLOP, 64 bytes                              # waits for the readers of batch_norm1.gamma
       %83 = mul %82, %9 : f32[4]                                     # batch_norm1
     ");
 }

@@ -125,7 +125,7 @@ fn rows_forward() {
 #[test]
 fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
     assert_snapshot!(Rows::predictor().ir(Stage::Fused), @"
-    kernel 0: B x 4
+    kernel 0: B x 4, 64*B FLOP, 24*B + 84 bytes
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,4]                        # dense1
       %8 = sum %5 over 1 : f32[B]                                    # layer_norm1
@@ -142,11 +142,13 @@ fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
       %23 = gt %20, 0 : bool[B,4]                                    # prelu1
       %24 = mul %20, prelu1.slope.one : f32[B,4]                     # prelu1
       %25 = select %23, %20, %24 : f32[B,4]                          # prelu1
-      keep %25
-    kernel 1: B x 1
+      keep %25                                                       # for kernel 1: a product reads memory
+    kernel 1: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a product
       %27 = dot %25, dense2.weight : f32[B,1]                        # dense2
       %30 = add %27, dense2.bias.col : f32[B,1]                      # dense2
-      keep %30
+      keep %30                                                       # output y
+    in all: 2 kernels, 73*B FLOP, 44*B + 104 bytes
+    unfused: 73*B FLOP, 412*B + 104 bytes
     ");
 }
 
@@ -223,7 +225,7 @@ fn line_simplified_with_momentum() {
 #[test]
 fn line_fused_with_descent() {
     assert_snapshot!(Line::trainer(Sgd::new(0.1)).ir(Stage::Fused), @"
-    kernel 0: B x 1
+    kernel 0: B x 1, 11*B + 1 FLOP, 16*B + 20 bytes
       %2 = dot x, dense1.weight : f32[B,1]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,1]                        # dense1
       %7 = sub %5, target : f32[B,1]                                 # loss
@@ -233,46 +235,50 @@ fn line_fused_with_descent() {
       %14 = mul %12.one, %7 : f32[B,1]                               # loss
       %15 = add %14, %14 : f32[B,1]                                  # loss
       %16 = sum %15 over 0 : f32[1]                                  # dense1
-      keep %15
-    kernel 1: 1 x 1
+      keep %15                                                       # for kernel 2: a product reads memory
+    kernel 1: 1 x 1, 1 FLOP, 8 bytes                                 # %9 is known when kernel 0 is done
       %11 = div %9, B : f32[]                                        # loss
-      keep %11
+      keep %11                                                       # the loss
     check that the loss is finite
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a product
       %17 = dot x.T, %15 : f32[2,1]                                  # dense1
       %19 = neg rate : f32[]                                         # optimiser
       %21 = mul_add %19.one, %17, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %21
-    kernel 3: 1 x 1
-      %19 = neg rate : f32[]                                         # optimiser
+    kernel 3: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
+      %19 = neg rate : f32[]                                         # optimiser, again: one number
       %23 = mul_add %19.one, %16, dense1.bias : f32[1]               # dense1.bias
       dense1.bias <- %23
+    in all: 4 kernels, 15*B + 10 FLOP, 28*B + 56 bytes
+    unfused: 15*B + 9 FLOP, 76*B + 92 bytes
     ");
 }
 
 #[test]
 fn momentum_reads_and_writes_its_velocity_where_the_gradient_is_made() {
     assert_snapshot!(updates(&Line::trainer(Sgd::new(0.1).momentum(0.9))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 32 bytes                   # a product
       %17 = dot x.T, %15 : f32[2,1]                                  # dense1
       %20 = mul_add dense1.weight.velocity, 0.9, %17 : f32[2,1]      # dense1.weight
       %21 = neg rate : f32[]                                         # optimiser
       %23 = mul_add %21.one, %20, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %23
       dense1.weight.velocity <- %20
-    kernel 3: 1 x 1
-      %21 = neg rate : f32[]                                         # optimiser
+    kernel 3: 1 x 1, 5 FLOP, 20 bytes                                # updates wait for the check of the loss
+      %21 = neg rate : f32[]                                         # optimiser, again: one number
       %25 = mul_add dense1.bias.velocity, 0.9, %16 : f32[1]          # dense1.bias
       %27 = mul_add %21.one, %25, dense1.bias : f32[1]               # dense1.bias
       dense1.bias <- %27
       dense1.bias.velocity <- %25
+    in all: 4 kernels, 15*B + 16 FLOP, 28*B + 80 bytes
+    unfused: 15*B + 15 FLOP, 76*B + 128 bytes
     ");
 }
 
 #[test]
 fn adam_reads_and_writes_its_moments_where_the_gradient_is_made() {
     assert_snapshot!(updates(&Line::trainer(Adam::new(0.1))), @"
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, 4*B + 27 FLOP, 12*B + 48 bytes                  # a product
       %17 = dot x.T, %15 : f32[2,1]                                  # dense1
       %23 = mul %17, 0.1 : f32[2,1]                                  # dense1.weight
       %24 = mul_add dense1.weight.m, 0.9, %23 : f32[2,1]             # dense1.weight
@@ -287,8 +293,8 @@ fn adam_reads_and_writes_its_moments_where_the_gradient_is_made() {
       dense1.weight <- %33
       dense1.weight.m <- %24
       dense1.weight.v <- %27
-    kernel 3: 1 x 1
-      %31 = neg step_size : f32[]                                    # optimiser
+    kernel 3: 1 x 1, 14 FLOP, 28 bytes                               # updates wait for the check of the loss
+      %31 = neg step_size : f32[]                                    # optimiser, again: one number
       %37 = mul %16, 0.1 : f32[1]                                    # dense1.bias
       %38 = mul_add dense1.bias.m, 0.9, %37 : f32[1]                 # dense1.bias
       %39 = mul %16, %16 : f32[1]                                    # dense1.bias
@@ -301,6 +307,8 @@ fn adam_reads_and_writes_its_moments_where_the_gradient_is_made() {
       dense1.bias <- %46
       dense1.bias.m <- %38
       dense1.bias.v <- %41
+    in all: 4 kernels, 15*B + 43 FLOP, 28*B + 104 bytes
+    unfused: 15*B + 42 FLOP, 76*B + 320 bytes
     ");
 }
 
@@ -571,23 +579,25 @@ fn norm_of_inference_simplified() {
 #[test]
 fn norm_of_inference_is_a_scale_and_a_shift_in_the_epilogue_of_the_product() {
     assert_snapshot!(Norm::predictor().ir(Stage::Fused), @"
-    kernel 0: 1 x 4
+    kernel 0: 1 x 4, 24 FLOP, 96 bytes
       %4 = add batch_norm1.running_var, 1e-5 : f32[4]                # batch_norm1
       %5 = rsqrt %4 : f32[4]                                         # batch_norm1
       %9 = mul batch_norm1.gamma, %5 : f32[4]                        # batch_norm1
       %10 = neg batch_norm1.running_mean : f32[4]                    # batch_norm1
       %11 = mul_add %10, %9, batch_norm1.beta : f32[4]               # batch_norm1
-      keep %9
-      keep %11
-    kernel 1: B x 4
+      keep %9                                                        # for kernel 1: of parameters alone
+      keep %11                                                       # for kernel 1: of parameters alone
+    kernel 1: B x 4, 28*B FLOP, 24*B + 64 bytes                      # a product
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %14 = mul_add %2, %9.col, %11.col : f32[B,4]                   # batch_norm1
       %15 = max 0, %14 : f32[B,4]                                    # relu1
-      keep %15
-    kernel 2: B x 3
+      keep %15                                                       # for kernel 2: a product reads memory
+    kernel 2: B x 3, 27*B FLOP, 28*B + 60 bytes                      # a product
       %17 = dot %15, dense2.weight : f32[B,3]                        # dense2
       %20 = add %17, dense2.bias.col : f32[B,3]                      # dense2
-      keep %20
+      keep %20                                                       # output logits
+    in all: 3 kernels, 55*B + 24 FLOP, 52*B + 220 bytes
+    unfused: 55*B + 24 FLOP, 140*B + 332 bytes
     ");
 }
 

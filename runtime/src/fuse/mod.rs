@@ -3,30 +3,23 @@
 //! In: a simplified graph. Out: kernels in the order in which they run. Work is demand-driven: matrix products,
 //! reductions and results are placed in topological order, each in the earliest kernel that already holds what it needs;
 //! maps are computed where they are wanted. A value wanted by a second kernel is kept in memory or computed again,
-//! whichever moves fewer bytes.
+//! whichever moves fewer bytes. Every decision leaves its reason behind, in the kernel that it made.
 
+mod again;
+mod choose;
 mod legalise;
 mod phases;
 mod print;
 mod updates;
 mod verify;
+mod why;
 
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Class, Domain, Kernel, Store, Way, resolve, way};
-use crate::types::{DType, Dim};
+use crate::kernel::{Class, Domain, Kernel, Store, resolve, way};
+use crate::reason::{Again, Begin, Kept};
 
 pub use verify::verify;
-
-/// Operations that may be repeated to save a transfer to memory and back.
-const CHEAP: usize = 8;
-
-/// As how many of them a random number counts: to compute it takes about as long as to write and read it, and no memory.
-const HASH: usize = 5;
-
-/// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
-/// than its share of time for longer ones.
-const LONG: usize = 64;
 
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]
@@ -58,6 +51,15 @@ struct Draft {
     product: Option<NodeId>,
     nodes: Vec<NodeId>,
     stores: Vec<Store>,
+    begin: Begin,
+    /// Which of the nodes an earlier kernel has computed, and why they are here as well.
+    again: Vec<(NodeId, Again)>,
+}
+
+impl Draft {
+    fn new(domain: Domain, product: Option<NodeId>, begin: Begin) -> Draft {
+        Draft { domain, product, nodes: Vec::new(), stores: Vec::new(), begin, again: Vec::new() }
+    }
 }
 
 struct Ctx<'a> {
@@ -77,8 +79,27 @@ struct Demand {
     maps: Vec<NodeId>,
     /// Values computed elsewhere, or placed before.
     sources: Vec<NodeId>,
+    /// Which of the sources have to be kept if they are in another kernel, and why.
+    kept: Vec<(NodeId, Kept)>,
+    /// Which of the maps have been computed before, and why that is not kept.
+    again: Vec<(NodeId, Again)>,
     /// Values that the kernel reads in any case.
     read: Vec<NodeId>,
+}
+
+/// The first kernel in which an operation may be placed, and why not before.
+#[derive(Clone, Copy, Default)]
+struct Bound {
+    first: usize,
+    why: Option<Begin>,
+}
+
+impl Bound {
+    fn raise(&mut self, first: usize, why: Begin) {
+        if first > self.first {
+            *self = Bound { first, why: Some(why) };
+        }
+    }
 }
 
 impl<'a> Ctx<'a> {
@@ -96,12 +117,12 @@ impl<'a> Ctx<'a> {
         let mut results = results.into_iter().peekable();
         for id in self.g.ids() {
             match self.g[id].op.def().body {
-                Body::Reduce(_) if live[id.index()] => self.place(id, 0),
+                Body::Reduce(_) if live[id.index()] => self.place(id),
                 Body::Contract if live[id.index()] => self.place_product(id),
                 _ => {}
             }
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
-                self.keep(node);
+                self.keep(node, Kept::Result);
                 if *role == Role::Loss {
                     let loss = self.g.behind_reshapes(node);
                     let keeps = |draft: &Draft| draft.stores.iter().any(|store| store.node == loss);
@@ -126,66 +147,66 @@ impl<'a> Ctx<'a> {
             let base = self.g.behind_views(id);
             let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
             if column && self.g[base].op.is_map() && !varies[base.index()] {
-                self.keep(base);
+                self.keep(base, Kept::Prepared);
             }
         }
     }
 
     /// Sees to it that a value is in memory.
-    fn keep(&mut self, id: NodeId) {
+    fn keep(&mut self, id: NodeId, why: Kept) {
         let id = self.g.behind_reshapes(id);
         if matches!(self.g[id].op, Op::Input(_) | Op::Param(_)) || self.stored[id.index()] {
             return;
         }
         match self.home[id.index()] {
-            Some(home) => self.store_in(home, id),
+            Some(home) => self.store_in(home, id, why),
             None => {
-                let kernel = self.place_in(id, 0);
-                self.store_in(kernel, id);
+                let kernel = self.place_in(id, Bound::default());
+                self.store_in(kernel, id, why);
             }
         }
     }
 
-    fn store_in(&mut self, kernel: usize, id: NodeId) {
+    fn store_in(&mut self, kernel: usize, id: NodeId, why: Kept) {
         if !self.stored[id.index()] {
             self.stored[id.index()] = true;
-            self.drafts[kernel].stores.push(Store { node: id, param: None });
+            self.drafts[kernel].stores.push(Store { node: id, param: None, kept: Some(why) });
         }
     }
 
     /// A product begins a kernel of its own, behind everything placed so far.
     fn place_product(&mut self, id: NodeId) {
         for operand in self.g[id].operands.clone() {
-            self.keep(operand);
+            self.keep(operand, Kept::Operand);
         }
         self.home[id.index()] = Some(self.drafts.len());
         let domain = Domain::of(&self.g[id].ty.shape);
-        self.drafts.push(Draft { domain, product: Some(id), nodes: Vec::new(), stores: Vec::new() });
+        self.drafts.push(Draft::new(domain, Some(id), Begin::Product));
     }
 
-    /// Writes the next value of a parameter, in kernel `first` or later.
-    fn place_update(&mut self, id: NodeId, param: usize, first: usize) {
+    /// Writes the next value of a parameter.
+    fn place_update(&mut self, id: NodeId, param: usize, bound: Bound) {
         let kernel = match self.home[id.index()] {
-            Some(home) if home >= first => home,
+            Some(home) if home >= bound.first => home,
             home => {
                 // What was computed before is copied, not computed again from values that may be new by then.
                 if let Some(home) = home {
-                    self.store_in(home, id);
+                    self.store_in(home, id, Kept::Update(param));
                 }
-                self.place_in(id, first)
+                self.place_in(id, bound)
             }
         };
-        self.drafts[kernel].stores.push(Store { node: id, param: Some(param) });
+        self.drafts[kernel].stores.push(Store { node: id, param: Some(param), kept: None });
     }
 
-    fn place(&mut self, id: NodeId, first: usize) {
+    fn place(&mut self, id: NodeId) {
         if self.home[id.index()].is_none() {
-            self.place_in(id, first);
+            self.place_in(id, Bound::default());
         }
     }
 
-    /// Chooses a kernel for `id`, from number `first` on, and puts it there with the maps it needs.
-    fn place_in(&mut self, id: NodeId, first: usize) -> usize {
+    /// Chooses a kernel for `id` and puts it there with the maps it needs.
+    fn place_in(&mut self, id: NodeId, bound: Bound) -> usize {
         let node = &self.g[id];
         let copied = node.operands.is_empty() || node.op.is_view() || self.stored[id.index()];
         let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
@@ -197,19 +218,20 @@ impl<'a> Ctx<'a> {
             let wanted = if copied { &[id][..] } else { &node.operands[..] };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
-        let kernel = self.choose(id, domain, &demand, first);
+        let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
         for node in demand.maps.into_iter().chain(own) {
             self.home[node.index()].get_or_insert(kernel);
-            let nodes = &mut self.drafts[kernel].nodes;
-            if !nodes.contains(&node) {
-                nodes.push(node);
+            let draft = &mut self.drafts[kernel];
+            if !draft.nodes.contains(&node) {
+                draft.nodes.push(node);
+                draft.again.extend(demand.again.iter().find(|(id, _)| *id == node));
             }
         }
-        for source in demand.sources {
+        for (source, why) in demand.kept {
             match self.home[source.index()] {
-                Some(home) if home != kernel => self.store_in(home, source),
-                Some(home) if !self.in_reach(source, home, domain) => self.store_in(home, source),
+                Some(home) if home != kernel => self.store_in(home, source, why),
+                Some(home) if !self.in_reach(source, home, domain) => self.store_in(home, source, why),
                 _ => {}
             }
         }
@@ -229,16 +251,26 @@ impl<'a> Ctx<'a> {
             && (class != Class::Element || Domain::of(&node.ty.shape) == domain);
         if !computable {
             if node.op.is_map() {
-                self.keep(base);
+                self.keep(base, if class == Class::Column { Kept::Column } else { Kept::Reshaped });
+            } else {
+                demand.kept.push((base, Kept::Once));
             }
             demand.sources.push(base);
             return;
         }
-        if self.stored[base.index()]
-            || (self.home[base.index()].is_some() && !self.cheaper_again(base, class, &demand.read))
-        {
+        if self.stored[base.index()] {
             demand.sources.push(base);
             return;
+        }
+        if self.home[base.index()].is_some() {
+            match self.again(base, class, &demand.read) {
+                Ok(why) => demand.again.push((base, why)),
+                Err(why) => {
+                    demand.kept.push((base, why));
+                    demand.sources.push(base);
+                    return;
+                }
+            }
         }
         for operand in node.operands.clone() {
             self.collect(operand, domain, demand);
@@ -248,142 +280,22 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Whether to compute a map again rather than write it in one kernel and read it in another, which reads some values
-    /// anyway.
-    fn cheaper_again(&self, id: NodeId, class: Class, read: &[NodeId]) -> bool {
-        if self.g[id].ty.dtype != DType::F32 || class == Class::Single {
-            return true;
-        }
-        let domain = Domain::of(&self.g[id].ty.shape);
-        let start = id;
-        let mut operations = 0;
-        let mut transfers = 0;
-        let mut open = vec![id];
-        let mut seen = Vec::new();
-        while let Some(id) = open.pop() {
-            let (base, class) = resolve(self.g, id, domain);
-            if seen.contains(&base) || class != Class::Element {
-                continue;
-            }
-            seen.push(base);
-            let op = &self.g[base].op;
-            match op.def().body {
-                Body::Leaf => transfers += usize::from(matches!(op, Op::Input(_) | Op::Param(_))),
-                _ if base != start && read.contains(&base) => {}
-                _ if self.stored[base.index()] => transfers += 1,
-                Body::Map(_) if is_cheap(op) || *op == Op::Uniform => {
-                    operations += if *op == Op::Uniform { HASH } else { 1 };
-                    open.extend(&self.g[base].operands);
-                }
-                // It would have to be written first.
-                _ => transfers += 2,
+    /// What was placed first in a later kernel, and then in an earlier one too, is computed again in the later one.
+    fn order_reasons(&mut self) {
+        for id in self.g.ids() {
+            let Some(home) = self.home[id.index()] else { continue };
+            let earlier = self.drafts[..home].iter_mut().find(|draft| draft.nodes.contains(&id));
+            if let Some(draft) = earlier {
+                let at = draft.again.iter().position(|(node, _)| *node == id);
+                let moved = draft.again.swap_remove(at.expect("every kernel but the home has a reason"));
+                self.drafts[home].again.push(moved);
             }
         }
-        operations <= CHEAP && transfers < 2
     }
 
-    /// The kernel for a root: the first that computes one of its sources, else one that reads the same elements, else new.
-    fn choose(&mut self, id: NodeId, domain: Domain, demand: &Demand, first: usize) -> usize {
-        let mut first = first;
-        for &source in &demand.sources {
-            let Some(home) = self.home[source.index()] else { continue };
-            first = first.max(if self.in_reach(source, home, domain) { home } else { home + 1 });
-        }
-        let moments = matches!(way(self.g, id), Some((Reduction::Variance, _)));
-        // A number that is one in all is computed again at no cost.
-        let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
-        let computes = |draft: &Draft| {
-            demand.sources.iter().any(|source| draft.product == Some(*source) || draft.nodes.contains(source))
-                || demand.maps.iter().any(|map| substantial(map) && draft.nodes.contains(map))
-        };
-        let wanted = self.elements_read(id, domain, demand);
-        let shares =
-            |draft: &Draft| draft.product.is_none() && wanted.iter().any(|base| self.reads_element(draft, *base));
-        // A variance is shifted by the mean of its first rows, so those have to be at hand without any sum along rows.
-        let ready = |draft: &Draft| !(moments && self.has_row_sums(draft));
-        let suits = |draft: &Draft| draft.domain == domain && ready(draft);
-        let candidates = || (first..self.drafts.len()).filter(|&kernel| suits(&self.drafts[kernel]));
-        let found = candidates().find(|&kernel| computes(&self.drafts[kernel]));
-        let found = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel])));
-        // Numbers that are one a row are computed beside the elements of that row.
-        let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
-        // What is written over a parameter is not: there its elements are read one by one.
-        let updates = self.g.outputs.iter().any(|out| out.node == id && matches!(out.role, Role::Update(_)));
-        let beside = || {
-            let wider = |draft: &Draft| {
-                !along_row && !updates && ready(draft) && joins(draft.domain, domain) && computes(draft)
-            };
-            (first..self.drafts.len()).find(|&kernel| wider(&self.drafts[kernel]))
-        };
-        // A kernel of one row costs its call more than its work: those of one width share it.
-        let short = || {
-            let single_row = domain.rows == Dim::Fixed(1);
-            let open = |draft: &Draft| draft.product.is_none() && draft.nodes.len() < LONG;
-            candidates().find(|&kernel| single_row && open(&self.drafts[kernel]))
-        };
-        if let Some(kernel) = found.or_else(beside).or_else(short) {
-            return kernel;
-        }
-        self.drafts.push(Draft { domain, product: None, nodes: Vec::new(), stores: Vec::new() });
-        self.drafts.len() - 1
-    }
-
-    /// Whether a value computed in kernel `home` can be read in the same kernel, if that is over `domain`.
-    fn in_reach(&self, source: NodeId, home: usize, domain: Domain) -> bool {
-        let along = way(self.g, source).is_none_or(|(_, way)| way == Way::AlongRow);
-        along && joins(self.drafts[home].domain, domain)
-    }
-
-    fn has_row_sums(&self, draft: &Draft) -> bool {
-        draft.nodes.iter().any(|&id| matches!(way(self.g, id), Some((_, Way::AlongRow))))
-    }
-
-    /// What a root reads from memory, one number per element.
-    fn elements_read(&self, id: NodeId, domain: Domain, demand: &Demand) -> Vec<NodeId> {
-        let computed = demand.maps.iter().chain([&id]);
-        let operands = computed.flat_map(|&id| &self.g[id].operands);
-        let read = operands.map(|&operand| resolve(self.g, operand, domain));
-        let elements = read.filter(|&(base, class)| class == Class::Element && !demand.maps.contains(&base));
-        elements.map(|(base, _)| base).filter(|&base| !matches!(self.g[base].op, Op::Const(_) | Op::Iota(_))).collect()
-    }
-
-    fn reads_element(&self, draft: &Draft, base: NodeId) -> bool {
-        draft.domain != Domain::SCALAR
-            && draft
-                .nodes
-                .iter()
-                .flat_map(|&id| &self.g[id].operands)
-                .any(|&operand| resolve(self.g, operand, draft.domain) == (base, Class::Element))
-    }
-
-    fn finish(self) -> (Vec<Kernel>, Option<usize>) {
+    fn finish(mut self) -> (Vec<Kernel>, Option<usize>) {
+        self.order_reasons();
         let kernels = self.drafts.into_iter().map(|draft| phases::finish(self.g, draft)).collect();
         (kernels, self.check)
     }
-}
-
-/// Whether what is computed over `inner` can be computed in a kernel over `outer`: the same, or one number a row of it.
-fn joins(outer: Domain, inner: Domain) -> bool {
-    outer == inner || (inner.cols == 1 && outer.rows == inner.rows && inner != Domain::SCALAR)
-}
-
-/// Whether a map costs about as much as an addition.
-fn is_cheap(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Neg
-            | Op::Abs
-            | Op::Add
-            | Op::Sub
-            | Op::Mul
-            | Op::MulAdd
-            | Op::Max
-            | Op::Min
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Not
-            | Op::IndexEq
-            | Op::ToFloat
-            | Op::Detach
-    )
 }

@@ -3,6 +3,7 @@
 use super::Draft;
 use crate::ir::{Graph, Op};
 use crate::kernel::{Class, Kernel, Step, Way, resolve, way};
+use crate::reason::Again;
 use crate::types::{DType, Dim};
 
 /// Rows that a kernel works on at a time: enough to keep the ends of a block cheap, few enough to stay in the cache, for a
@@ -17,7 +18,8 @@ pub(super) fn finish(g: &Graph, mut draft: Draft) -> Kernel {
     draft.stores.sort_by_key(|store| (store.param, store.node));
     let domain = draft.domain;
     let steps = phased(g, &draft);
-    let mut kernel = Kernel { domain, product: draft.product, steps, stores: draft.stores, block: BLOCK };
+    let mut kernel =
+        Kernel { domain, product: draft.product, steps, stores: draft.stores, block: BLOCK, begin: draft.begin };
     if kernel.is_flat(g) {
         kernel.block = (FLAT_BLOCK / domain.cols).max(1);
     }
@@ -42,7 +44,8 @@ fn phased(g: &Graph, draft: &Draft) -> Vec<Step> {
         }
         let shape = if g[node].op.is_map() { &g[node].ty.shape } else { &g[g[node].operands[0]].ty.shape };
         let class = domain.class_of(shape).expect("a node is placed in a kernel that can compute it");
-        steps.push(Step { node, class, phase });
+        let again = draft.again.iter().find(|(id, _)| *id == node).map(|(_, again)| *again);
+        steps.push(Step { node, class, phase, again });
     }
     sink(g, draft, &mut steps);
     repeat_fleeting(g, draft, &mut steps);
@@ -53,7 +56,7 @@ fn phased(g: &Graph, draft: &Draft) -> Vec<Step> {
 /// Moves maps to the phase that reads them first, so that nothing has to be kept of them until then.
 fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
     for index in (0..steps.len()).rev() {
-        let Step { node, class, phase } = steps[index];
+        let Step { node, class, phase, .. } = steps[index];
         if class != Class::Element || !g[node].op.is_map() {
             continue;
         }
@@ -70,13 +73,13 @@ fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     let mut index = steps.len();
     while index > 0 {
         index -= 1;
-        let Step { node, class, phase } = steps[index];
+        let Step { node, class, phase, .. } = steps[index];
         for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
             let (base, _) = resolve(g, operand, domain);
             let fleeting = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
             let known = |step: &Step| step.node == base && (step.phase == phase || step.class != Class::Element);
             if fleeting && draft.nodes.contains(&base) && !steps.iter().any(known) {
-                steps.push(Step { node: base, class: Class::Element, phase });
+                steps.push(Step { node: base, class: Class::Element, phase, again: Some(Again::Fleeting) });
                 index = steps.len();
             }
         }

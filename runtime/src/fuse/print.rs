@@ -1,4 +1,8 @@
-//! Kernels as text: what each reads, computes and writes, with the layer that every line came from.
+//! Kernels as text: what each reads, computes and writes, with the layer that every line came from, and why.
+//!
+//! A kernel begins with its extents, its floating-point operations and the bytes that it reads and writes, as
+//! [`cost`](mod@crate::cost) counts them. The last line has the sums, and what they would be if every operation were a
+//! kernel of its own.
 //!
 //! `.row` marks a value that is one a row, `.col` one a column, `.one` one in all; parameters and inputs go by their
 //! names. A kernel's lines run for every element of its domain; after `along the row` a sum over the row is known.
@@ -6,9 +10,12 @@
 use std::fmt;
 
 use super::Fused;
+use super::why::again_text;
+use crate::cost::{Cost, cost, unfused};
 use crate::ir::print::{Names, constant, line_with_layer, operation, scalar};
 use crate::ir::{NodeId, Op};
 use crate::kernel::{Class, Domain, Kernel, Way, resolve, way};
+use crate::reason::Again;
 
 impl fmt::Display for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,13 +29,25 @@ impl fmt::Display for Fused {
         if self.check == Some(self.kernels.len()) {
             writeln!(f, "check that the loss is finite")?;
         }
-        Ok(())
+        self.write_total(f)
     }
 }
 
-struct Text<'a> {
-    fused: &'a Fused,
-    kernel: &'a Kernel,
+impl Fused {
+    fn write_total(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sum = Cost::default();
+        self.kernels.iter().for_each(|kernel| sum += cost(&self.graph, kernel));
+        let apart = unfused(&self.graph);
+        let kernels = if self.kernels.len() == 1 { "kernel" } else { "kernels" };
+        writeln!(f, "in all: {} {kernels}, {} FLOP, {} bytes", self.kernels.len(), sum.flops, sum.bytes)?;
+        writeln!(f, "unfused: {} FLOP, {} bytes", apart.flops, apart.bytes)
+    }
+}
+
+/// The text of a kernel.
+pub(super) struct Text<'a> {
+    pub(super) fused: &'a Fused,
+    pub(super) kernel: &'a Kernel,
     names: &'a Names,
 }
 
@@ -36,10 +55,13 @@ impl Text<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {
         let graph = &self.fused.graph;
         let domain = self.kernel.domain;
-        writeln!(f, "kernel {index}: {} x {}", domain.rows, domain.cols)?;
+        let Cost { flops, bytes } = cost(graph, self.kernel);
+        let head = format!("kernel {index}: {} x {}, {flops} FLOP, {bytes} bytes", domain.rows, domain.cols);
+        // The first has no earlier one to be part of.
+        line_with_layer(f, &head, &if index > 0 { self.begin() } else { String::new() })?;
         if let Some(product) = self.kernel.product {
             let operands = graph[product].operands.iter().map(|&operand| self.bare_name(operand));
-            self.line(f, product, &operands.collect::<Vec<_>>().join(", "))?;
+            self.line(f, product, &operands.collect::<Vec<_>>().join(", "), None)?;
         }
         let last = self.kernel.steps.iter().map(|step| step.phase).max().unwrap_or(0);
         for phase in 0..=last {
@@ -47,7 +69,7 @@ impl Text<'_> {
                 writeln!(f, "  along the row")?;
             }
             for step in self.kernel.steps.iter().filter(|step| step.phase == phase) {
-                self.line(f, step.node, &self.operands(step.node))?;
+                self.line(f, step.node, &self.operands(step.node), step.again)?;
             }
         }
         for store in &self.kernel.stores {
@@ -55,17 +77,19 @@ impl Text<'_> {
             let value = self.name(store.node);
             match store.param {
                 Some(param) => writeln!(f, "  {} <- {value}", graph.slots.params[param].name)?,
-                None if !ends_later => writeln!(f, "  keep {value}")?,
+                None if !ends_later => line_with_layer(f, &format!("  keep {value}"), &self.kept(index, store))?,
                 None => {}
             }
         }
         Ok(())
     }
 
-    fn line(&self, f: &mut fmt::Formatter<'_>, id: NodeId, operands: &str) -> fmt::Result {
+    fn line(&self, f: &mut fmt::Formatter<'_>, id: NodeId, operands: &str, again: Option<Again>) -> fmt::Result {
         let graph = &self.fused.graph;
         let expression = operation(graph, id, operands);
-        line_with_layer(f, &format!("  {} = {expression}", self.names.name(graph, id)), &graph[id].layer)
+        let notes = [graph[id].layer.to_string(), again.map(again_text).unwrap_or_default()];
+        let notes: Vec<String> = notes.into_iter().filter(|note| !note.is_empty()).collect();
+        line_with_layer(f, &format!("  {} = {expression}", self.names.name(graph, id)), &notes.join(", "))
     }
 
     fn operands(&self, id: NodeId) -> String {
@@ -87,7 +111,7 @@ impl Text<'_> {
         format!("{}{mark}", self.bare_name(id))
     }
 
-    fn bare_name(&self, id: NodeId) -> String {
+    pub(super) fn bare_name(&self, id: NodeId) -> String {
         let graph = &self.fused.graph;
         let (base, _) = resolve(graph, id, Domain::of(&graph[id].ty.shape));
         match &graph[base].op {

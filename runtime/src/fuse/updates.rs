@@ -1,8 +1,9 @@
 //! Where updates are written: behind every reader of the old value, and behind the check of the loss.
 
-use super::Ctx;
+use super::{Bound, Ctx};
 use crate::ir::{NodeId, Op, Role, SlotKind};
 use crate::kernel::Domain;
+use crate::reason::{Begin, Kept};
 use crate::types::DType;
 
 impl Ctx<'_> {
@@ -24,10 +25,11 @@ impl Ctx<'_> {
         for &(node, param) in &updates {
             self.keep_foreign_reads(node, param, &written);
         }
-        let first = self.check.unwrap_or(0);
         for (node, param) in updates {
-            let after_readers = self.after_readers(param, Domain::of(&self.g[node].ty.shape));
-            self.place_update(node, param, first.max(after_readers));
+            let mut bound = Bound::default();
+            bound.raise(self.check.unwrap_or(0), Begin::Check);
+            bound.raise(self.after_readers(param, Domain::of(&self.g[node].ty.shape)), Begin::Readers(param));
+            self.place_update(node, param, bound);
         }
     }
 
@@ -63,7 +65,7 @@ impl Ctx<'_> {
         }
         foreign.sort();
         foreign.dedup();
-        foreign.into_iter().for_each(|id| self.keep(id));
+        foreign.into_iter().for_each(|id| self.keep(id, Kept::Overwritten));
     }
 
     /// The first kernel in which a parameter may be overwritten: behind those that read it, or the last of them if it

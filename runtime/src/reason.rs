@@ -1,0 +1,78 @@
+//! Why kernels are as they are: the decisions of fusion, each recorded where it was made and printed from there.
+//!
+//! Out: what a kernel, a value that it keeps and a step that it repeats carry along. Nothing is compiled from it.
+
+use crate::ir::NodeId;
+
+/// Why an operation began a kernel instead of joining an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// It is a matrix product, whose rows arrive from the beginning of a kernel on.
+    Product,
+    /// It is made of this sum, down the columns or over everything, which is known when its own kernel is done.
+    Sum(NodeId),
+    /// It is made of this value of a kernel of other extents.
+    Extents(NodeId),
+    /// It is a variance, and the kernel that has what it is made of sums along rows.
+    Variance,
+    /// It is written over a parameter, so it waits until the loss is known to be finite.
+    Check,
+    /// It is written over this parameter, so it waits for the last kernel that reads the old value.
+    Readers(usize),
+    /// The kernel that would have taken it is long already.
+    Long,
+    /// No earlier kernel of its extents computes what it is made of; nor does one without a product read it.
+    Apart,
+}
+
+/// Why a value is written to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is a result.
+    Result,
+    /// It goes into a matrix product, which reads memory.
+    Operand,
+    /// Its operation is never repeated.
+    Once,
+    /// It is wanted again, and this is more than to write and read it.
+    Costly(Effort),
+    /// A later kernel uses it as a column.
+    Column,
+    /// A later kernel uses it in another shape.
+    Reshaped,
+    /// It depends on parameters alone, and products use it as a column: it is computed ahead of them.
+    Prepared,
+    /// It becomes the next value of this parameter, which may not be written yet.
+    Update(usize),
+    /// It is made of a parameter that may be overwritten before it is wanted.
+    Overwritten,
+}
+
+/// Why a value that an earlier kernel, or an earlier phase of the row, has computed is computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// This is less than to write and read it.
+    Cheap(Effort),
+    /// It is one number.
+    Single,
+    /// Truth values and indices are not kept.
+    Fleeting,
+}
+
+/// What it takes to compute an element again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Operations.
+    pub operations: usize,
+    /// Elements that would be read on top of what is read anyway.
+    pub reads: usize,
+    /// Elements that would have to be written first.
+    pub writes: usize,
+}
+
+impl Effort {
+    /// Elements that pass between kernel and memory.
+    pub fn transfers(self) -> usize {
+        self.reads + self.writes
+    }
+}

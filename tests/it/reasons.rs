@@ -1,0 +1,325 @@
+//! Every kernel says what it costs and every decision of fusion why it was taken: that they are true, and how they read.
+
+use gradloom::{Adam, Network, Sgd, Stage};
+use gradloom_runtime::compile::{Purpose, simplified};
+use gradloom_runtime::cost::{Cost, Count, cost, unfused};
+use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
+use gradloom_runtime::kernel::{Kernel, Way, resolve, way};
+use gradloom_runtime::reason::{Again, Begin, Kept};
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
+use insta::assert_snapshot;
+
+use crate::fusion::{Classes, Deep, Norm, Relu, Tied};
+use crate::handmade::{input, output, parameter};
+use crate::passes::TanhNorm;
+use crate::stages::{Line, Mlp, Rows, Sparse};
+
+/// Training steps and predictions of all kinds.
+fn programs() -> Vec<Fused> {
+    let definitions = [
+        Line::DEFINITION,
+        Mlp::DEFINITION,
+        Sparse::DEFINITION,
+        Rows::DEFINITION,
+        Relu::DEFINITION,
+        Classes::DEFINITION,
+        Deep::DEFINITION,
+        Tied::DEFINITION,
+        Norm::DEFINITION,
+        TanhNorm::DEFINITION,
+    ];
+    let (adam, momentum) = (Adam::new(1e-3).into(), Sgd::new(0.1).momentum(0.9).into());
+    let purposes = [Purpose::Train(&adam), Purpose::Train(&momentum), Purpose::Gradients(None), Purpose::Predict];
+    let graphs = definitions.iter().flat_map(|&one| purposes.map(|purpose| simplified(one, purpose)));
+    graphs.map(|graph| fuse(&graph.expect("the network is sound"))).collect()
+}
+
+/// A graph with one output, fused as it is.
+fn fused(build: fn(&mut Builder) -> NodeId) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    let result = build(&mut b);
+    output(&mut b, Role::Output(0), result);
+    fuse(&b.finish())
+}
+
+/// A matrix of activations: `[B, 3]`.
+fn x(b: &mut Builder, name: &'static str) -> NodeId {
+    input(b, name, TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(3)])))
+}
+
+/// `1,234*B + 56`, read again.
+fn count(text: &str) -> Count {
+    let mut count = Count::default();
+    for part in text.split(" + ") {
+        let part = part.replace(',', "");
+        match part.strip_suffix("*B") {
+            Some(batch) => count.batch = batch.parse().expect("a number"),
+            None => count.fixed = part.parse().expect("a number"),
+        }
+    }
+    count
+}
+
+/// The operations and bytes on a line that ends with them, up to a reason.
+fn printed(line: &str) -> Cost {
+    let (text, _) = line.split_once(" bytes").expect("the line has bytes");
+    let (text, bytes) = text.rsplit_once(" FLOP, ").expect("the line has operations");
+    // Behind the last `: ` or `, `; commas between digits have no blank behind them.
+    let start = [": ", ", "].iter().filter_map(|mark| text.rfind(mark)).max().expect("the line has a heading") + 2;
+    Cost { flops: count(&text[start..]), bytes: count(bytes) }
+}
+
+#[test]
+fn a_kernel_prints_what_it_costs_and_the_last_lines_the_sums() {
+    for fused in programs() {
+        let text = fused.to_string();
+        let heads: Vec<Cost> = text.lines().filter(|line| line.starts_with("kernel ")).map(printed).collect();
+        let costs: Vec<Cost> = fused.kernels.iter().map(|kernel| cost(&fused.graph, kernel)).collect();
+        assert_eq!(heads, costs, "{text}");
+
+        let mut sum = Cost::default();
+        costs.iter().for_each(|&cost| sum += cost);
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).map(printed);
+        assert_eq!(line("in all: "), Some(sum), "{text}");
+        assert_eq!(line("unfused: "), Some(unfused(&fused.graph)), "{text}");
+    }
+}
+
+#[test]
+fn fusion_never_moves_more_bytes_than_operations_on_their_own_would() {
+    for fused in programs() {
+        let bytes: Vec<Count> = fused.kernels.iter().map(|kernel| cost(&fused.graph, kernel).bytes).collect();
+        for batch in [1, 7, 1000] {
+            let moved: u64 = bytes.iter().map(|bytes| bytes.at(batch)).sum();
+            assert!(moved <= unfused(&fused.graph).bytes.at(batch), "{moved} bytes for {batch} rows of\n{fused}");
+        }
+    }
+}
+
+#[test]
+fn operations_on_their_own_read_what_they_use_and_write_what_they_make() {
+    // exp reads 12 bytes a row and writes 12, mul reads them and the 12 of `scale` and writes 12.
+    assert_snapshot!(fused(|b| {
+        let (x, scale) = (x(b, "x"), parameter(b, "scale", &[3]));
+        let shape = b.shape(x);
+        let scale = b.broadcast(scale, &shape, &[1]);
+        let power = b.exp(x);
+        b.mul(power, scale)
+    }), @"
+    kernel 0: B x 3, 6*B FLOP, 24*B + 12 bytes
+      %3 = exp x : f32[B,3]
+      %4 = mul %3, scale.col : f32[B,3]
+      keep %4                                                        # output y
+    in all: 1 kernel, 6*B FLOP, 24*B + 12 bytes
+    unfused: 6*B FLOP, 48*B + 12 bytes
+    ");
+}
+
+/// The kernels that compute a value.
+fn computing(fused: &Fused, id: NodeId) -> Vec<usize> {
+    let computes = |kernel: &Kernel| kernel.product == Some(id) || kernel.steps.iter().any(|step| step.node == id);
+    (0..fused.kernels.len()).filter(|&index| computes(&fused.kernels[index])).collect()
+}
+
+/// Whether a kernel uses a value that it does not compute.
+fn reads(fused: &Fused, index: usize, id: NodeId) -> bool {
+    let kernel = &fused.kernels[index];
+    let graph = &fused.graph;
+    let readers = kernel.steps.iter().map(|step| step.node).chain(kernel.product);
+    let mut operands = readers.flat_map(|reader| &graph[reader].operands);
+    let used = operands.any(|&operand| graph.behind_views(operand) == id);
+    let copied = kernel.stores.iter().any(|store| resolve(graph, store.node, kernel.domain).0 == id);
+    (used || copied) && !computing(fused, id).contains(&index)
+}
+
+#[test]
+fn every_kernel_begins_for_a_reason_that_is_true_of_it() {
+    let mut seen = [0; 4];
+    for fused in programs() {
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            let graph = &fused.graph;
+            assert_eq!(kernel.begin == Begin::Product, kernel.product.is_some(), "kernel {index} of\n{fused}");
+            let holds = match kernel.begin {
+                Begin::Product => true,
+                Begin::Sum(sum) => {
+                    seen[0] += 1;
+                    let later = matches!(way(graph, sum), Some((_, Way::DownColumns | Way::Everything)));
+                    later && computing(&fused, sum).iter().all(|&home| home < index) && reads(&fused, index, sum)
+                }
+                Begin::Extents(value) => {
+                    seen[1] += 1;
+                    let other = |&home: &usize| home < index && fused.kernels[home].domain != kernel.domain;
+                    computing(&fused, value).iter().any(other) && reads(&fused, index, value)
+                }
+                Begin::Check => {
+                    seen[2] += 1;
+                    let written = kernel.stores.iter().any(|store| store.param.is_some());
+                    written && fused.check.is_some_and(|check| index >= check)
+                }
+                Begin::Readers(param) => {
+                    seen[3] += 1;
+                    let slot = graph.ids().find(|&id| graph[id].op == Op::Param(param)).expect("it is read");
+                    let written = kernel.stores.iter().any(|store| store.param == Some(param));
+                    written && (0..index).any(|earlier| reads(&fused, earlier, slot))
+                }
+                Begin::Variance | Begin::Long | Begin::Apart => true,
+            };
+            assert!(holds, "kernel {index}: {:?} in\n{fused}", kernel.begin);
+        }
+    }
+    assert!(seen.iter().all(|&times| times > 0), "every reason occurs: {seen:?}");
+}
+
+#[test]
+fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
+    for fused in programs() {
+        let graph = &fused.graph;
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            for store in &kernel.stores {
+                assert_eq!(store.kept.is_none(), store.param.is_some(), "{:?} in\n{fused}", store.node);
+                let readers: Vec<usize> =
+                    (index + 1..fused.kernels.len()).filter(|&later| reads(&fused, later, store.node)).collect();
+                let by_product = |&later: &usize| {
+                    let product = fused.kernels[later].product;
+                    product.is_some_and(|id| graph[id].operands.iter().any(|&x| graph.behind_views(x) == store.node))
+                };
+                let holds = match store.kept {
+                    None => true,
+                    Some(Kept::Result) => graph.outputs.iter().any(|out| graph.behind_reshapes(out.node) == store.node),
+                    Some(Kept::Operand) => readers.iter().any(by_product),
+                    Some(Kept::Once) => !readers.is_empty() && computing(&fused, store.node) == [index],
+                    Some(Kept::Costly(effort)) => {
+                        !readers.is_empty() && (effort.operations > 8 || effort.transfers() >= 2)
+                    }
+                    Some(Kept::Column | Kept::Reshaped | Kept::Prepared) => !readers.is_empty(),
+                    Some(Kept::Overwritten) => graph[store.node].operands.iter().any(|&operand| {
+                        let written = |param| graph.output(&Role::Update(param)).is_some();
+                        matches!(graph[graph.behind_views(operand)].op, Op::Param(param) if written(param))
+                    }),
+                    Some(Kept::Update(param)) => {
+                        let writes =
+                            |&later: &usize| fused.kernels[later].stores.iter().any(|store| store.param == Some(param));
+                        readers.iter().any(writes)
+                    }
+                };
+                assert!(holds, "kernel {index}: {:?} of {:?} in\n{fused}", store.kept, store.node);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_computed_again_costs_less_than_a_write_and_a_read() {
+    for fused in programs() {
+        let graph = &fused.graph;
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            for step in &kernel.steps {
+                let first = computing(&fused, step.node)[0] == index;
+                let phases = kernel.steps.iter().filter(|other| other.node == step.node).map(|other| other.phase);
+                let first = first && phases.min() == Some(step.phase);
+                assert_eq!(step.again.is_none(), first, "{step:?} of kernel {index} in\n{fused}");
+                let ty = &graph[step.node].ty;
+                let holds = match step.again {
+                    None => true,
+                    Some(Again::Cheap(effort)) => effort.operations <= 8 && effort.transfers() < 2,
+                    Some(Again::Single) => ty.shape.len() == Some(Dim::Fixed(1)),
+                    Some(Again::Fleeting) => ty.dtype != DType::F32,
+                };
+                assert!(holds, "{step:?} of kernel {index} in\n{fused}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_variance_is_not_taken_in_a_kernel_that_sums_along_rows() {
+    assert_snapshot!(fused(|b| {
+        let x = x(b, "x");
+        let shape = b.shape(x);
+        let along = b.sum(x, &[1]);
+        let variance = b.variance(x, &[0]);
+        let along = b.broadcast(along, &shape, &[0]);
+        let variance = b.broadcast(variance, &shape, &[1]);
+        b.mul(along, variance)
+    }), @"
+    kernel 0: B x 3, 3*B FLOP, 16*B bytes
+      %1 = sum x over 1 : f32[B]
+      keep %1.row                                                    # for kernel 2: sum is not done again
+    kernel 1: B x 3, 9*B FLOP, 12*B + 12 bytes                       # no variance behind sums along rows
+      %2 = variance x over 0 : f32[3]
+    kernel 2: B x 3, 3*B FLOP, 16*B + 12 bytes                       # %2 is known when kernel 1 is done
+      %5 = mul %1.row, %2.col : f32[B,3]
+      keep %5                                                        # output y
+    in all: 3 kernels, 15*B FLOP, 44*B + 24 bytes
+    unfused: 15*B FLOP, 44*B + 24 bytes
+    ");
+}
+
+#[test]
+fn a_kernel_shares_nothing_with_one_that_reads_other_values() {
+    assert_snapshot!(fused(|b| {
+        let (x, y) = (x(b, "x"), x(b, "y"));
+        let (x, y) = (b.sum(x, &[0]), b.sum(y, &[0]));
+        b.mul(x, y)
+    }), @"
+    kernel 0: B x 3, 3*B FLOP, 12*B + 12 bytes
+      %2 = sum x over 0 : f32[3]
+    kernel 1: B x 3, 3*B FLOP, 12*B + 12 bytes                       # no kernel over B x 3 has its operands
+      %3 = sum y over 0 : f32[3]
+    kernel 2: 1 x 3, 3 FLOP, 36 bytes                                # %3 is known when kernel 1 is done
+      %4 = mul %2, %3 : f32[3]
+      keep %4                                                        # output y
+    in all: 3 kernels, 6*B + 3 FLOP, 24*B + 60 bytes
+    unfused: 6*B + 3 FLOP, 24*B + 60 bytes
+    ");
+}
+
+#[test]
+fn a_long_kernel_takes_no_more_updates() {
+    let fused = updates(7);
+    let long: Vec<usize> = (0..fused.kernels.len()).filter(|&at| fused.kernels[at].begin == Begin::Long).collect();
+    assert_eq!(long, [1], "{fused}");
+    assert!(fused.kernels[0].steps.len() >= 64, "{fused}");
+    assert!(fused.to_string().contains("# the kernel before is long\n"), "{fused}");
+}
+
+/// So many parameters of one width, each the exponential of the exponential of itself and so on after an update.
+fn updates(count: usize) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    for index in 0..count {
+        let mut value = parameter(&mut b, &format!("w{index}"), &[3]);
+        for _ in 0..12 {
+            value = b.exp(value);
+        }
+        output(&mut b, Role::Update(index), value);
+    }
+    fuse(&b.finish())
+}
+
+/// The operations of a training step, each with the kernels that compute it, and then those kernels.
+#[test]
+fn mlp_before_and_after_fusion() {
+    let after = Mlp::trainer(Sgd::new(0.1)).ir(Stage::Fused);
+    let mut kernel = "";
+    let mut computed = Vec::new();
+    for line in after.lines() {
+        if let Some((head, _)) = line.strip_prefix("kernel ").and_then(|rest| rest.split_once(':')) {
+            kernel = head;
+        } else if let Some((name, _)) = line.trim_start().split_once(" = ") {
+            computed.push((name, kernel));
+        }
+    }
+    let before = Mlp::trainer(Sgd::new(0.1)).ir(Stage::Simplified);
+    let lines = before.lines().map(|line| {
+        let name = line.split_once(" = ").map_or("", |(name, _)| name);
+        let kernels: Vec<&str> = computed.iter().filter(|(other, _)| *other == name).map(|(_, at)| *at).collect();
+        match kernels.len() {
+            0 => line.to_string(),
+            1 => format!("{line:<90}kernel {}", kernels[0]),
+            _ => format!("{line:<90}kernels {}", kernels.join(", ")),
+        }
+    });
+    let lines: Vec<String> = lines.collect();
+    assert_snapshot!(format!("BEFORE\n{}\n\nAFTER\n{after}", lines.join("\n")));
+}
