@@ -26,6 +26,7 @@ fn isa(number: usize) -> gemm::Isa {
     match number {
         0 => gemm::Isa::Avx512,
         1 => gemm::Isa::Avx2,
+        2 => gemm::Isa::Neon,
         _ => gemm::Isa::Portable,
     }
 }

@@ -23,6 +23,7 @@ const fn shape(isa: Isa) -> (usize, usize) {
         Isa::Avx512 | Isa::Portable => (16, 16),
         // There are 16 registers, and two hold the operands.
         Isa::Avx2 => (12, 8),
+        Isa::Neon => (24, 4),
     }
 }
 
@@ -60,6 +61,9 @@ fn multiply_adds(isa: Isa, rounds: usize) -> f32 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the instruction set was detected.
         Isa::Avx2 => unsafe { x86::avx2(rounds) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the instruction set was detected.
+        Isa::Neon => unsafe { arm::neon(rounds) },
         _ => portable(rounds),
     }
 }
@@ -71,7 +75,7 @@ fn portable(rounds: usize) -> f32 {
     let mut sums = [[0.0f32; SHAPE.1]; SHAPE.0];
     for _ in 0..rounds {
         for lane in sums.iter_mut().flatten() {
-            *lane = if cfg!(target_feature = "neon") { lane.mul_add(x, y) } else { *lane * x + y };
+            *lane = if const { Isa::Portable.fuses() } { lane.mul_add(x, y) } else { *lane * x + y };
         }
     }
     sums.iter().flatten().sum()
@@ -110,6 +114,26 @@ mod x86 {
         }
         // All lanes are alike.
         sums.into_iter().map(|sum| 8.0 * _mm256_cvtss_f32(sum)).sum()
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::{vaddvq_f32, vdupq_n_f32, vfmaq_f32};
+    use std::hint::black_box;
+
+    use super::{Isa, shape};
+
+    #[target_feature(enable = "neon")]
+    pub(super) fn neon(rounds: usize) -> f32 {
+        let (x, y) = (vdupq_n_f32(black_box(0.5)), vdupq_n_f32(black_box(1.0)));
+        let mut sums = [vdupq_n_f32(0.0); shape(Isa::Neon).0];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = vfmaq_f32(y, *sum, x);
+            }
+        }
+        sums.into_iter().map(|sum| vaddvq_f32(sum)).sum()
     }
 }
 

@@ -42,7 +42,7 @@ unsafe fn each(x: *const f32, y: *mut f32, count: usize, f: impl Fn(Reg) -> Reg)
 }
 
 macro_rules! strips {
-    ($module:ident, $fused:literal, $feature:meta: $($variant:ident $name:ident,)*) => {
+    ($module:ident, $fused:expr, $feature:meta: $($variant:ident $name:ident,)*) => {
         mod $module {
             use super::*;
 
@@ -56,7 +56,7 @@ macro_rules! strips {
                 #[$feature]
                 unsafe fn wide(x: *const f32, y: *mut f32, count: usize) {
                     // SAFETY: the caller's promise.
-                    unsafe { each(x, y, count, |x| Lane::<$fused>.$name(x)) }
+                    unsafe { each(x, y, count, |x| Lane::<{ $fused }>.$name(x)) }
                 }
                 // SAFETY: code generation passes strips of this length, and `strip` is asked for an instruction set that
                 // the machine has.
@@ -64,7 +64,7 @@ macro_rules! strips {
             })*
         }
     };
-    ($($module:ident, $fused:literal, $feature:meta;)*) => {$(
+    ($($module:ident, $fused:expr, $feature:meta;)*) => {$(
         strips! {
             $module, $fused, $feature:
             Exp exp, Expm1 expm1, Ln ln, Log1p log1p, Sigmoid sigmoid, Tanh tanh, Softplus softplus, Erf erf,
@@ -77,10 +77,10 @@ strips! {
     avx512, true, target_feature(enable = "avx512f,fma");
     avx2, true, target_feature(enable = "avx2,fma");
 }
-strips! { portable, false, inline; }
+strips! { portable, Isa::Portable.fuses(), inline; }
 
-/// The strip of a function, for an instruction set that the machine has. Those of AVX2 and AVX-512 give the same bits;
-/// `Portable` rounds `mul_add` twice.
+/// The strip of a function, for an instruction set that the machine has. All that [fuse](Isa::fuses) give the same bits.
+/// `Neon` runs plain Rust, which aarch64 turns into vectors of four lanes.
 pub fn strip(isa: Isa, function: Function) -> Strip {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -111,7 +111,7 @@ mod tests {
     ];
 
     fn host(isa: Isa) -> Host32 {
-        if isa == Isa::Portable { Host32::without_fma() } else { Host32::new() }
+        if isa.fuses() { Host32::new() } else { Host32::without_fma() }
     }
 
     fn one_by_one(host: &mut Host32, body: Body, x: f32) -> f32 {

@@ -17,6 +17,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod loops;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod portable;
 mod steps;
@@ -25,13 +27,15 @@ use core::ops::Range;
 
 use loops::{Block, Columns, MAX_DEPTH, MAX_PANEL, MAX_ROWS};
 
-/// Which microkernel a product runs on. `Avx512` and `Avx2` give the same bits, `Portable` those of its own target.
+/// Which microkernel a product runs on. All that [fuse](Isa::fuses) give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// 12 rows x 32 columns in 24 registers of 16 lanes.
     Avx512,
     /// 6 rows x 16 columns in 12 registers of 8 lanes, with FMA.
     Avx2,
+    /// 6 rows x 16 columns in 24 registers of 4 lanes. Every aarch64 has it.
+    Neon,
     /// 4 rows x 8 columns in plain Rust.
     Portable,
 }
@@ -39,12 +43,21 @@ pub enum Isa {
 impl Isa {
     /// The fastest one this machine has.
     pub fn detect() -> Isa {
-        [Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_present()).unwrap_or(Isa::Portable)
+        [Isa::Avx512, Isa::Avx2, Isa::Neon].into_iter().find(|isa| isa.is_present()).unwrap_or(Isa::Portable)
     }
 
     /// All that this machine has, fastest first.
     pub fn available() -> Vec<Isa> {
-        [Isa::Avx512, Isa::Avx2, Isa::Portable].into_iter().filter(|isa| isa.is_present()).collect()
+        [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable].into_iter().filter(|isa| isa.is_present()).collect()
+    }
+
+    /// Whether its multiply-adds round once. Those in plain Rust do where the target has such an instruction for
+    /// certain; elsewhere `mul_add` would be a call into the C library.
+    pub const fn fuses(self) -> bool {
+        match self {
+            Isa::Avx512 | Isa::Avx2 | Isa::Neon => true,
+            Isa::Portable => cfg!(any(target_arch = "aarch64", target_feature = "fma")),
+        }
     }
 
     fn is_present(self) -> bool {
@@ -53,9 +66,10 @@ impl Isa {
             Isa::Avx512 => is_x86_feature_detected!("avx512f"),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx512 | Isa::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             Isa::Portable => true,
+            _ => false,
         }
     }
 }
@@ -69,6 +83,8 @@ macro_rules! on {
             Isa::Avx512 => function::<avx512::Avx512>($($argument),*),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => function::<avx2::Avx2>($($argument),*),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => function::<neon::Neon>($($argument),*),
             _ => function::<portable::Portable>($($argument),*),
         }
     }};

@@ -1,12 +1,9 @@
 //! The microkernel in plain Rust, for every architecture: up to 4 rows x 8 columns of C (8 x 8 with the 32 registers of
 //! aarch64), in arrays that the compiler keeps in vector registers. Few rows take up to 32 columns instead.
 
-use super::{Kernel, Operand, Tile, pack};
+use super::{Isa, Kernel, Operand, Tile, pack};
 
 pub(super) struct Portable;
-
-/// Where the target has fused multiply-add for certain; elsewhere `mul_add` would be a call into the C library.
-const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 impl Kernel for Portable {
     const LANES: usize = 8;
@@ -59,7 +56,7 @@ unsafe fn tile<const ROWS: usize, const COLS: usize>(t: &Tile) {
             // SAFETY: row `i`, column `p` of A is inside the tile.
             let a = unsafe { *t.a.at(i, p).ptr };
             for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = if FUSED { a.mul_add(b, *acc) } else { a * b + *acc };
+                *acc = if const { Isa::Portable.fuses() } { a.mul_add(b, *acc) } else { a * b + *acc };
             }
         }
     }

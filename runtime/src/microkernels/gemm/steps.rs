@@ -7,7 +7,7 @@ pub(super) const STEPS: usize = 4;
 
 /// Moves all pointers on. The compiler must not see that they keep their distance: it would keep one of them and add up
 /// the others at every step.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 #[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through them there")]
 pub(super) fn advance<const N: usize>(pointers: &mut [*const f32; N], by: usize) {
