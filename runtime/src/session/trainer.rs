@@ -84,7 +84,7 @@ impl<N: Network> Trainer<N> {
     /// Watches over every update: one that would make a parameter, a statistic or the optimiser's state NaN or infinite,
     /// though the loss is finite, is refused and taken back, with an error that says where that came from. For this every
     /// step copies the state and looks through it, which costs time in proportion to the parameters, not to the batch: with
-    /// Adam a 784-256-128-10 network took a quarter more for 64 rows. Without, nothing is copied or looked through; what
+    /// Adam a 784-256-128-10 network took a quarter to a half more for 64 rows. Without, nothing is copied or looked through; what
     /// such an update did shows as a loss that is not finite in a later step. False unless said otherwise.
     pub fn sentinel(self, sentinel: bool) -> Trainer<N> {
         Trainer { sentinel, ..self }
