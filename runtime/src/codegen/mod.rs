@@ -1,4 +1,5 @@
-//! From kernels to CLIF: one function a kernel, which works on one block of rows, and one that runs them all.
+//! From kernels to CLIF: a function for all kernels that are alike, which works on one block of rows, and one that runs
+//! them all.
 //!
 //! In: kernels and where everything lies. Out: functions that Cranelift compiles. Every value of an element is computed
 //! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.

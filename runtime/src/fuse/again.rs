@@ -34,7 +34,7 @@ impl Ctx<'_> {
     }
 
     /// What it takes to compute a map again where some values are read anyway.
-    fn effort(&self, id: NodeId, read: &[NodeId]) -> Effort {
+    pub(super) fn effort(&self, id: NodeId, read: &[NodeId]) -> Effort {
         let domain = Domain::of(&self.g[id].ty.shape);
         let start = id;
         let mut effort = Effort::default();

@@ -221,12 +221,15 @@ impl<'a> Ctx<'a> {
         let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
         for node in demand.maps.into_iter().chain(own) {
-            self.home[node.index()].get_or_insert(kernel);
-            let draft = &mut self.drafts[kernel];
-            if !draft.nodes.contains(&node) {
-                draft.nodes.push(node);
-                draft.again.extend(demand.again.iter().find(|(id, _)| *id == node));
+            let repeated = *self.home[node.index()].get_or_insert(kernel) != kernel;
+            if self.drafts[kernel].nodes.contains(&node) {
+                continue;
             }
+            let known = demand.again.iter().find(|(id, _)| *id == node).map(|(_, why)| *why);
+            // Keeping another operand may have placed it meanwhile.
+            let why = known.or_else(|| repeated.then(|| Again::Cheap(self.effort(node, &demand.read))));
+            self.drafts[kernel].nodes.push(node);
+            self.drafts[kernel].again.extend(why.map(|why| (node, why)));
         }
         for (source, why) in demand.kept {
             match self.home[source.index()] {

@@ -1,5 +1,5 @@
-//! Machine code that is compiled ahead of time: the matrix product, the last stage of reductions, and what
-//! the machine can do at most.
+//! Machine code that is compiled ahead of time: the matrix product, transcendental functions of many elements, the last
+//! stage of reductions, and what the machine can do at most; and the wish for large pages.
 //!
 //! In: addresses and extents, from compiled kernels. Out: numbers in memory. Absent on purpose: anything that depends on
 //! the network, which is compiled at run time.

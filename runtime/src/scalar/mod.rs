@@ -1,7 +1,8 @@
 //! The scalar instruction set in which every element-wise body is written, once.
 //!
-//! In: nothing but the trait. Out: bodies that the interpreter runs in f32 and f64 and that the code generator emits as
-//! CLIF, four lanes at a time. A register is a handle, so that a body is an ordinary function that fits in a `const`.
+//! In: nothing but the trait. Out: bodies that the interpreter runs in f32 and f64, that the code generator emits as CLIF,
+//! four lanes at a time, and that are compiled ahead of time for strips of many elements. A register is a handle, or the
+//! value itself, so that a body is an ordinary function that fits in a `const`.
 //! Absent on purpose: memory, loops, reductions and anything that names Cranelift.
 
 mod elementary;
