@@ -31,6 +31,7 @@ mod layers;
 mod metrics;
 mod ops;
 mod optimisations;
+mod norm_stages;
 mod optimiser_kernels;
 mod optimisers;
 mod passes;
