@@ -6,6 +6,7 @@
 mod board;
 mod ieee;
 mod imports;
+mod pages;
 mod pool;
 mod text;
 mod ticks;
@@ -16,7 +17,7 @@ use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context as CodegenContext, ir::Function};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 
 use crate::codegen::{
     Context, Import, Kernels, Program, Target, entry, entry_signature, kernel_signature, kernels, tail, task,
@@ -31,12 +32,13 @@ use crate::plan::{self, Phase, Plan, Task};
 use crate::types::TensorType;
 
 use board::MOST_UNITS;
+use pages::Pages;
 pub use pool::Pool;
 pub use text::{Text, isa_by_name, text, text_for};
 
 /// A compiled program. It may run in several threads at once, each with an arena of its own.
 pub struct Code {
-    /// Never read, but its pages hold the entry.
+    /// Never read, but they hold the entry.
     _pages: Pages,
     entry: extern "C" fn(*const Context) -> i32,
     /// The constants that the code reads, each four times, and the offsets of its kernels, aligned to 16 bytes.
@@ -179,25 +181,9 @@ impl Needs {
     }
 }
 
-/// The executable pages of a program, freed when it is dropped.
-struct Pages(Option<JITModule>);
-
-// SAFETY: a shared reference gives no way to the module: nothing but `drop`, which has the value for itself, reads it. The
-// pages it owns are executable and read-only since before it came here.
-unsafe impl Sync for Pages {}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        if let Some(module) = self.0.take() {
-            // SAFETY: the entry point is private to the program that owns the pages and dies with it.
-            unsafe { module.free_memory() };
-        }
-    }
-}
-
 /// The instruction set of this machine, with the flags that generated code wants: all that it has, or for portable
 /// microkernels what x86-64 had before AVX.
-pub fn native_isa(microkernels: gemm::Isa) -> Result<OwnedTargetIsa, BuildError> {
+fn native_isa(microkernels: gemm::Isa, registers: Registers) -> Result<OwnedTargetIsa, BuildError> {
     let older = cfg!(target_arch = "x86_64") && microkernels == gemm::Isa::Portable;
     let builder = cranelift_native::builder_with_options(!older);
     let mut builder = builder.map_err(|message| BuildError::Machine(message.to_string()))?;
@@ -213,11 +199,23 @@ pub fn native_isa(microkernels: gemm::Isa) -> Result<OwnedTargetIsa, BuildError>
             builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
         }
     }
-    finish_isa(builder)
+    finish_isa(builder, registers)
+}
+
+/// How registers are given to values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registers {
+    /// So that loops have what they need.
+    Well,
+    /// In one pass. It takes a third of the time; more goes to the stack and back.
+    Quickly,
 }
 
 /// Sets the flags: no optimiser, because the order of instructions is chosen by code generation; no verifier in release.
-pub fn finish_isa(builder: cranelift_codegen::isa::Builder) -> Result<OwnedTargetIsa, BuildError> {
+pub fn finish_isa(
+    builder: cranelift_codegen::isa::Builder,
+    registers: Registers,
+) -> Result<OwnedTargetIsa, BuildError> {
     let mut flags = settings::builder();
     let checked = if cfg!(debug_assertions) { "true" } else { "false" };
     let wanted = [
@@ -226,6 +224,7 @@ pub fn finish_isa(builder: cranelift_codegen::isa::Builder) -> Result<OwnedTarge
         ("is_pic", "false"),
         ("use_colocated_libcalls", "false"),
         ("unwind_info", "false"),
+        ("regalloc_algorithm", if registers == Registers::Quickly { "single_pass" } else { "backtracking" }),
     ];
     for (name, value) in wanted {
         flags.set(name, value).expect("the flags exist in this version of Cranelift");
@@ -255,9 +254,11 @@ pub fn compile_timed(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
 fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Result<Code, BuildError> {
     let Program { fused, plan, .. } = program;
     let slots = &fused.graph.slots;
-    let isa = native_isa(microkernels)?;
+    let isa = native_isa(microkernels, Registers::Well)?;
     let target = target(&*isa);
+    let pages = Pages::default();
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
+    builder.memory_provider(pages.provider());
     for import in Import::ALL {
         builder.symbol(import.symbol(), imports::address(import, microkernels));
     }
@@ -272,15 +273,25 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     let entry_function = self::entry(program, &kernels, target, microkernels);
     let (shared, shared_ids) =
         shared_functions(&mut module, (program, &kernels), target, microkernels, &phases, numbered as u32)?;
-    let mut defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
-    defined.push(entry);
-    defined.extend(&shared_ids);
-    let functions = std::mem::take(&mut kernels.functions).into_iter().chain([entry_function]).chain(shared);
+    let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
+    let functions = std::mem::take(&mut kernels.functions);
     let mut context = CodegenContext::new();
-    for (function, id) in functions.zip(defined) {
+    for (function, id) in functions.into_iter().zip(defined) {
         context.clear();
         context.func = function;
         module.define_function(id, &mut context).map_err(failed)?;
+    }
+    let quick = native_isa(microkernels, Registers::Quickly)?;
+    for (function, id) in
+        [(entry_function, entry)].into_iter().chain(shared.into_iter().zip(shared_ids.iter().copied()))
+    {
+        context.clear();
+        context.func = function;
+        if context.func.dfg.num_insts() < LONG {
+            module.define_function(id, &mut context).map_err(failed)?;
+        } else {
+            define_quickly(&mut module, &*quick, id, &mut context)?;
+        }
     }
     module.finalize_definitions().map_err(failed)?;
     let entry = module.get_finalized_function(entry);
@@ -299,7 +310,27 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
         writes: fused.kernels.iter().flat_map(|kernel| &kernel.stores).any(|store| store.param.is_some()),
     };
     let shared = (!phases.is_empty()).then(|| shared_code(&module, fused, plan, &phases, &shared_ids));
-    Ok(Code { _pages: Pages(Some(module)), entry, table, needs, shared })
+    Ok(Code { _pages: pages, entry, table, needs, shared })
+}
+
+/// Instructions from which on a function that only calls others gets its registers quickly. A network of twenty layers has
+/// six thousand, a quarter of all the time that compiling took, and runs them once a step.
+const LONG: usize = 300;
+
+/// Defines a function whose instructions run too seldom to be worth more than one pass.
+fn define_quickly(
+    module: &mut JITModule,
+    quick: &dyn TargetIsa,
+    id: FuncId,
+    context: &mut CodegenContext,
+) -> Result<(), BuildError> {
+    let compiled = context.compile(quick, &mut Default::default());
+    compiled.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
+    let code = context.compiled_code().expect("the function was compiled above");
+    let relocs = code.buffer.relocs().iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id));
+    let (alignment, relocs) = (u64::from(code.buffer.alignment), relocs.collect::<Vec<_>>());
+    let defined = module.define_function_bytes(id, alignment, code.code_buffer(), &relocs);
+    defined.map_err(|error| BuildError::Machine(error.to_string()))
 }
 
 /// Declares and emits the functions of all tasks, then those that end the phases.

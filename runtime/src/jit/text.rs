@@ -4,7 +4,7 @@ use cranelift_codegen::Context;
 use cranelift_codegen::ir::Function;
 use cranelift_codegen::settings::Configurable;
 
-use super::{finish_isa, target};
+use super::{Registers, finish_isa, target};
 use crate::codegen::{Import, Program, entry, kernels};
 use crate::error::BuildError;
 use crate::fuse::Fused;
@@ -43,7 +43,7 @@ pub fn text_for(
     builder: cranelift_codegen::isa::Builder,
 ) -> Result<String, BuildError> {
     let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
-    let isa = finish_isa(builder)?;
+    let isa = finish_isa(builder, Registers::Well)?;
     let program = Program { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));
     let entry = entry(program, &kernels, target(&*isa), gemm::Isa::Avx2);
