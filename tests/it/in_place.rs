@@ -1,8 +1,11 @@
 //! Values that are written over an operand, and what keeps one from being.
 
+use gradloom::{Network as _, Sgd, network};
+use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::microkernels::gemm::Isa;
+use gradloom_runtime::network::Definition;
 use gradloom_runtime::plan::{plan, text};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
@@ -63,4 +66,30 @@ fn what_is_read_later_stays() {
 #[test]
 fn a_result_stays() {
     assert_eq!(overwritten(&graph(|_, bent, product| vec![product, bent])), 0);
+}
+
+network! {
+    /// The last matrix is narrow.
+    Narrow<x: [B, 20] -> y: [B, 16]> { Dense(256), tanh, Dense(16) }
+    loss(target: [B, 16]) = mse(y, target);
+
+    /// The last matrix is a column too wide for that.
+    Wider<x: [B, 20] -> y: [B, 17]> { Dense(256), tanh, Dense(17) }
+    loss(target: [B, 17]) = mse(y, target);
+}
+
+/// How many hidden activations are overwritten in a step, and the length of its arena.
+fn hidden(definition: &'static Definition<'static>) -> (usize, usize) {
+    let graph = simplified(definition, Purpose::Train(&Sgd::new(0.1).into())).expect("the network is sound");
+    let fused = fuse(&graph);
+    let plan = plan(&fused, 1000, Isa::detect()).expect("it fits");
+    let all = plan.kernels.iter().flat_map(|kernel| kernel.in_place.keys());
+    (all.filter(|id| fused.graph[**id].ty.shape == Shape(vec![Dim::B, Dim::Fixed(256)])).count(), plan.arena)
+}
+
+#[test]
+fn the_gradient_takes_the_place_of_what_a_narrow_matrix_has_been_multiplied_by() {
+    let ((narrow, short), (wider, long)) = (hidden(Narrow::DEFINITION), hidden(Wider::DEFINITION));
+    assert_eq!((narrow, wider), (1, 0));
+    assert!(long - short > 250_000, "{short} and {long} floats");
 }
