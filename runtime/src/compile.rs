@@ -13,7 +13,7 @@ use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
 use crate::lower::{check, lower, lower_with_probes, trainable};
 use crate::memory::Memory;
-use crate::microkernels::gemm::Isa;
+use crate::microkernels::{gemm::Isa, pages};
 use crate::network::Definition;
 use crate::optim::{Optimisation, accumulate, attach, update};
 use crate::plan::{self, Place, Plan};
@@ -81,23 +81,31 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles a network for batches of up to `max_batch` rows, and one thread.
+    /// Compiles a network for batches of up to `max_batch` rows, and one thread. What that took for a while is given back.
     pub fn new(
         definition: &'static Definition<'static>,
         purpose: Purpose<'_>,
         max_batch: usize,
     ) -> Result<Program, BuildError> {
-        Program::of_graph(&simplified(definition, purpose)?, max_batch)
+        Program::for_threads(definition, purpose, max_batch, 1)
     }
 
-    /// Compiles a network for so many threads.
+    /// The same for so many threads.
     pub fn for_threads(
         definition: &'static Definition<'static>,
         purpose: Purpose<'_>,
         max_batch: usize,
         threads: usize,
     ) -> Result<Program, BuildError> {
-        Program::of_graph_for(&simplified(definition, purpose)?, max_batch, threads)
+        let program = Program::of_graph_for(&simplified(definition, purpose)?, max_batch, threads)?.moved();
+        pages::give_back();
+        Ok(program)
+    }
+
+    /// The same program in other places: its own lay between all that compiling needed, a few bytes to a page.
+    fn moved(self) -> Program {
+        let Program { code, slots, arena, params_len, params, results } = self;
+        Program { code, slots: slots.clone(), arena, params_len, params: params.clone(), results: results.clone() }
     }
 
     /// Compiles a graph that has been simplified, for one thread.

@@ -28,6 +28,7 @@ mod initialisers;
 mod instruction_sets;
 mod language;
 mod layers;
+mod memory;
 mod metrics;
 mod ops;
 mod optimisations;
