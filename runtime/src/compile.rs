@@ -140,8 +140,8 @@ impl Program {
 
     fn assemble(code: Code, fused: &Fused, plan: Plan, threads: usize) -> Program {
         let results = results(fused, &plan);
-        let Plan { arena, scratch, params, params_len, .. } = plan;
-        let arena = arena + threads * scratch;
+        let arena = plan.with_scratch(threads);
+        let Plan { params, params_len, .. } = plan;
         Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results }
     }
 

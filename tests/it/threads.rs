@@ -3,7 +3,16 @@
 
 use gradloom::ndarray::{Array1, Array2};
 use gradloom::{Adam, Network, Session, Sgd, Stage, network};
+use gradloom_runtime::compile::{Program, Purpose, simplified};
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::microkernels::gemm::Isa;
+use gradloom_runtime::plan::{Work, plan, schedule};
+use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
+
+use crate::compiled::Compiled;
+use crate::{draw, handmade};
 
 network! {
     /// Products of every kind, row and column sums, updates: all that is shared.
@@ -28,6 +37,14 @@ network! {
 network! {
     Digits<image: [B, 784] -> logits: [B, 10]> { Dense(256, bias = false), BatchNorm, relu, Dense(10) }
     loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+network! {
+    /// Widths that are no multiple of what a thread takes, products that are kept and that are not, transposed in training.
+    Few<x: [B, 600] -> y: [B, 333]> {
+        Dense(1000, bias = false), gelu, LayerNorm, Dense(513), tanh, residual { Dense(513) }, Dense(333, bias = false),
+    }
+    loss(t: [B, 333]) = mse(y, t);
 }
 
 fn inputs(rows: usize, cols: usize) -> Array2<f32> {
@@ -143,7 +160,7 @@ fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
     let text = Digits::trainer(Sgd::new(0.1)).max_batch(128).ir(Stage::Plan);
     let phases: Vec<&str> = text.lines().filter(|line| line.starts_with("phase")).collect();
     assert_snapshot!(phases.join("\n"), @"
-    phase 0: kernel 0 by 64 rows; then sums of kernel 0, kernel 1
+    phase 0: kernel 0 by 64 rows, up to 64 rows of kernel 0 by 64 columns; then what follows the product of up to 64 rows, sums of kernel 0, kernel 1
     phase 1: kernel 2 by 64 rows
     phase 2: kernel 3 by 64 rows; then sums of kernel 3, kernel 4, check of the loss
     phase 3: kernel 5 by 64 rows; then kernel 12
@@ -151,4 +168,100 @@ fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
     phase 5: kernel 8 by 64 rows; then kernel 10
     phase 6: kernel 9 by 64 rows
     ");
+}
+
+/// How many units the kernels of a prediction have that are cut by columns, and that are cut by rows.
+fn units<N: Network>(max_batch: usize, batch: usize) -> [Vec<usize>; 2] {
+    let fused = fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"));
+    let plan = plan(&fused, max_batch, Isa::detect()).expect("it fits");
+    let tasks: Vec<_> = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks).collect();
+    [Work::Columns, Work::Rows].map(|work| {
+        let tasks = tasks.iter().filter(|task| task.work == work);
+        tasks.map(|task| task.units(fused.kernels[task.kernel].domain, batch)).filter(|&units| units > 0).collect()
+    })
+}
+
+#[test]
+fn few_rows_are_cut_by_columns_and_many_by_rows() {
+    let by_columns = vec![16, 9, 9, 6];
+    assert_eq!(units::<Few>(200, 1), [by_columns.clone(), vec![]]);
+    assert_eq!(units::<Few>(200, 64), [by_columns.clone(), vec![]]);
+    assert_eq!(
+        units::<Few>(200, 65),
+        [by_columns[..3].to_vec(), vec![2]],
+        "where all units read much, they are larger"
+    );
+    assert_eq!(units::<Few>(200, 129), [vec![], vec![2, 2, 2, 3]]);
+    assert_eq!(units::<Few>(1, 1), [by_columns, vec![]]);
+}
+
+#[test]
+fn one_row_runs_on_several_threads_where_reading_the_parameters_takes_long() {
+    let shares = |definition| {
+        let program = Program::for_threads(definition, Purpose::Predict, 128, 2).expect("it compiles");
+        program.code.shares(1)
+    };
+    assert!(shares(Few::DEFINITION));
+    assert!(!shares(Digits::DEFINITION));
+}
+
+#[test]
+fn few_rows_have_the_same_bits_on_any_number_of_threads() {
+    let run = |max_batch: usize, threads: usize| {
+        let trainer = Few::trainer(Sgd::new(0.1).momentum(0.9)).max_batch(max_batch).threads(threads);
+        let mut net = trainer.build().expect("it builds");
+        let mut seen = Vec::new();
+        for rows in [1, 2, 7, 64, 65, 128, 129].into_iter().filter(|&rows| rows <= max_batch) {
+            let (x, y) = (inputs(rows, 600), inputs(rows, 333));
+            net.step(x.view(), y.view()).expect("the step is taken");
+            seen.extend(net.predict(x.view()).expect("it predicts").iter().map(|x| x.to_bits()));
+        }
+        seen.extend(bits(&net));
+        seen
+    };
+    for max_batch in [7, 200] {
+        let one = run(max_batch, 1);
+        for threads in [2, 3] {
+            assert!(
+                run(max_batch, threads) == one,
+                "{threads} threads give other bits than one, up to {max_batch} rows"
+            );
+        }
+    }
+}
+
+/// Products side by side: a narrow one that one thread computes, one that is kept, one that is not; and another behind it
+/// whose right operand is transposed.
+fn side_by_side() -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(600)])));
+    let bent = |b: &mut Builder, x: NodeId, name: &str, shape: [usize; 2], transposed: bool| {
+        let w = handmade::parameter(b, name, &shape);
+        let product = b.dot(x, w, false, transposed);
+        (product, b.tanh(product))
+    };
+    let (_, narrow) = bent(&mut b, x, "narrow", [600, 1], false);
+    let (_, wide) = bent(&mut b, x, "wide", [600, 1000], false);
+    let (kept, of_kept) = bent(&mut b, x, "kept", [600, 700], false);
+    let (_, behind) = bent(&mut b, wide, "behind", [300, 1000], true);
+    for (index, node) in [narrow, wide, kept, of_kept, behind].into_iter().enumerate() {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+#[test]
+fn few_rows_of_products_side_by_side_do_not_get_in_each_others_way() {
+    let graph = side_by_side();
+    let fused = fuse(&graph);
+    let phases = schedule(&fused, &plan(&fused, 200, Isa::detect()).expect("it fits"));
+    let by_columns = phases.iter().map(|phase| phase.tasks.iter().filter(|task| task.work == Work::Columns).count());
+    assert_eq!(by_columns.collect::<Vec<usize>>(), [1, 1], "there is room for one product in a phase");
+    assert!(phases[0].tail.len() > 1, "the narrow product is computed after the wide one");
+    let mut compiled = [1, 2, 3].map(|threads| Compiled::for_threads(&graph, 200, threads));
+    for batch in [1, 5, 64, 65, 128, 200] {
+        let values = draw::singles(&draw::values(&graph, batch, batch as u64));
+        let [one, two, three] = compiled.each_mut().map(|compiled| compiled.run(batch, &values).bits());
+        assert!(one == two && one == three, "{batch} rows");
+    }
 }

@@ -62,6 +62,7 @@ pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa, n
     function(program, kernels, target, isa, number, entry_signature(target), |emit, _| {
         for last in &phase.tail {
             match *last {
+                Last::Few(task) => emit.few(task),
                 Last::Kernel(index) => emit.kernel(index, &program.fused.kernels[index]),
                 Last::Finish(index) => {
                     let kernel = &program.fused.kernels[index];
@@ -103,9 +104,9 @@ fn function<'a>(
     function
 }
 
-struct Emit<'a, 'f> {
-    fb: FunctionBuilder<'f>,
-    program: Program<'a>,
+pub(super) struct Emit<'a, 'f> {
+    pub(super) fb: FunctionBuilder<'f>,
+    pub(super) program: Program<'a>,
     kernels: &'a Kernels,
     target: Target,
     isa: Isa,
@@ -117,16 +118,16 @@ struct Emit<'a, 'f> {
 
 /// A product, ready to be called for some rows.
 #[derive(Clone, Copy)]
-struct Product {
+pub(super) struct Product {
     /// Address and strides of the left operand.
-    left: (Value, i64, i64),
+    pub(super) left: (Value, i64, i64),
     /// Address and strides of the right operand.
-    right: (Value, i64, i64),
+    pub(super) right: (Value, i64, i64),
     /// Whether the right operand is rearranged first.
     packed: Option<Value>,
     inner: Value,
-    cols: i64,
-    result: Value,
+    pub(super) cols: i64,
+    pub(super) result: Value,
     /// Whether the result is scratch for some rows, which others overwrite.
     scratch: bool,
     workspace: Value,
@@ -191,6 +192,9 @@ impl<'a> Emit<'a, '_> {
             let end = self.least(next, cols);
             return self.pack(&product, first, end);
         }
+        if task.work == Work::Columns {
+            return self.columns(index, kernel, first, next);
+        }
         let end = self.least(next, rows);
         let number = self.fb.ins().imul_imm_u(unit, (task.unit / kernel.block) as i64);
         let part = [first, end, number];
@@ -251,7 +255,7 @@ impl<'a> Emit<'a, '_> {
     }
 
     /// The blocks of some rows.
-    fn blocks(&mut self, index: usize, kernel: &Kernel, part: Rows) {
+    pub(super) fn blocks(&mut self, index: usize, kernel: &Kernel, part: Rows) {
         let signature = kernel_signature(self.target);
         let (code, list) = self.kernels.calls[index];
         let function = declared(&mut self.fb, code as u32, signature, true);
@@ -289,7 +293,7 @@ impl<'a> Emit<'a, '_> {
     }
 
     /// The product ahead of a kernel's blocks, unless they compute it themselves.
-    fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
+    pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
         let id = kernel.product.filter(|_| !self.program.plan.kernels[index].inline)?;
         Some(self.product(index, kernel, id))
     }
@@ -327,21 +331,35 @@ impl<'a> Emit<'a, '_> {
         let before = if product.scratch { self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1) } else { lo };
         let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
         let result = self.fb.ins().iadd(product.result, before);
-        let isa = self.isa_number();
-        let numbers = [product.cols, product.left.1, product.left.2, product.right.1, product.right.2];
-        let [cols, a_row, a_col, b_row, b_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-        let (inner, workspace) = (product.inner, product.workspace);
         match product.packed {
             Some(packed) => {
+                let isa = self.isa_number();
+                let numbers = [product.cols, product.left.1, product.left.2];
+                let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+                let (inner, workspace) = (product.inner, product.workspace);
                 let arguments = [isa, rows, cols, inner, left, a_row, a_col, packed, result, cols, workspace];
                 self.call(Import::PackedProduct, &arguments);
             }
             None => {
-                let b = product.right.0;
-                let arguments = [isa, rows, cols, inner, left, a_row, a_col, b, b_row, b_col, result, cols, workspace];
-                self.call(Import::Product, &arguments);
+                let cols = self.fb.ins().iconst(types::I64, product.cols);
+                self.call_product(product, [rows, cols], [left, product.right.0, result]);
             }
         }
+    }
+
+    /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
+    pub(super) fn call_product(
+        &mut self,
+        product: &Product,
+        [rows, cols]: [Value; 2],
+        [left, right, result]: [Value; 3],
+    ) {
+        let isa = self.isa_number();
+        let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
+        let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+        let (inner, workspace) = (product.inner, product.workspace);
+        let arguments = [isa, rows, cols, inner, left, a_row, a_col, right, b_row, b_col, result, ldc, workspace];
+        self.call(Import::Product, &arguments);
     }
 
     fn isa_number(&mut self) -> Value {
@@ -428,11 +446,11 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
-    fn arena_at(&mut self, at: usize) -> Value {
+    pub(super) fn arena_at(&mut self, at: usize) -> Value {
         self.fb.ins().iadd_imm_u(self.arena, 4 * at as i64)
     }
 
-    fn least(&mut self, x: Value, y: Value) -> Value {
+    pub(super) fn least(&mut self, x: Value, y: Value) -> Value {
         let less = self.fb.ins().icmp(IntCC::SignedLessThan, x, y);
         self.fb.ins().select(less, x, y)
     }
@@ -443,7 +461,7 @@ impl<'a> Emit<'a, '_> {
         self.fb.ins().iadd_imm_u(scratch, 4 * at as i64)
     }
 
-    fn extent(&mut self, dim: Dim) -> Value {
+    pub(super) fn extent(&mut self, dim: Dim) -> Value {
         match dim {
             Dim::Fixed(n) => self.fb.ins().iconst(types::I64, n as i64),
             Dim::Batch(n) => self.fb.ins().imul_imm_u(self.batch, n as i64),

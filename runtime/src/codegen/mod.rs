@@ -6,6 +6,7 @@
 
 mod element;
 mod entry;
+mod few;
 mod imports;
 mod inline;
 mod kernels;

@@ -52,13 +52,15 @@ pub(super) struct Board {
     left: Vec<AtomicU64>,
     /// Number of the run, and how many phases have ended.
     ended: AtomicU64,
-    /// What every thread passes on to compiled code.
+    /// What is passed on to compiled code: at the end of a phase, and by every thread.
     contexts: Vec<UnsafeCell<Context>>,
 }
 
 // SAFETY: a context is written by `begin` alone, which has the board to itself but for threads that hold no unit; it is
-// read by a thread that has taken a unit of this run, which it can only after `begin`. The addresses in it are used for
-// what the plan says two threads may do at once.
+// read by a thread that has taken a unit of this run, or calls, which it can only after `begin`. The addresses in it are
+// used for what the plan says two threads may do at once. The end of a phase has a context of its own, which only the
+// thread uses that gave back the last unit: it sees what all units wrote, and the next unit is taken by threads that have
+// seen the phase end.
 unsafe impl Sync for Board {}
 // SAFETY: as above.
 unsafe impl Send for Board {}
@@ -83,7 +85,7 @@ impl Board {
             batch: 0,
             scratch: std::ptr::null_mut(),
         };
-        let contexts = (0..threads).map(|_| UnsafeCell::new(context)).collect();
+        let contexts = (0..1 + threads).map(|_| UnsafeCell::new(context)).collect();
         Board { threads, stretches: words(tasks * threads), left: words(phases), ended: AtomicU64::new(0), contexts }
     }
 
@@ -92,7 +94,8 @@ impl Board {
         tasks * self.threads <= self.stretches.len() && phases <= self.left.len()
     }
 
-    /// Lays out the units of a run: for every task, in the order of the phases, how many there are.
+    /// Lays out the units of a run: for every task, in the order of the phases, how many there are. The first context is
+    /// that of the ends of phases, the others are those of the threads.
     ///
     /// # Safety
     /// No run is under way, and `run` was not the number of one that a thread may still look for.
@@ -103,9 +106,9 @@ impl Board {
         units: impl Fn(usize) -> usize,
         contexts: impl Fn(usize) -> Context,
     ) {
-        for (thread, context) in self.contexts.iter().enumerate() {
+        for (index, context) in self.contexts.iter().enumerate() {
             // SAFETY: nobody holds a unit, so nobody reads a context.
-            unsafe { *context.get() = contexts(thread) };
+            unsafe { *context.get() = contexts(index) };
         }
         let mut task = 0;
         for (phase, left) in table.phases.iter().zip(&self.left) {
@@ -141,14 +144,14 @@ impl Board {
             let mut done = u64::from(thread == 0);
             for (task, unit_of) in tasks.zip(&code.tasks) {
                 while let Some(unit) = self.take(run, thread, task) {
-                    unit_of(self.contexts[thread].get(), unit as i64);
+                    unit_of(self.contexts[1 + thread].get(), unit as i64);
                     done += 1;
                 }
             }
             if done > 0 {
                 let left = self.left[phase].fetch_sub(done, Ordering::AcqRel) & u64::from(u32::MAX);
                 if left == done {
-                    let status = (code.tail)(self.contexts[thread].get());
+                    let status = (code.tail)(self.contexts[0].get());
                     let ended = if status == 0 { phase as u32 + 1 } else { u32::MAX };
                     self.ended.store(count(run, ended), Ordering::Release);
                     continue;

@@ -28,7 +28,7 @@ use crate::fuse::Fused;
 use crate::kernel::Domain;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
-use crate::plan::{self, Phase, Plan, Task};
+use crate::plan::{self, Phase, Plan, Task, Work};
 use crate::types::TensorType;
 
 use board::MOST_UNITS;
@@ -51,21 +51,35 @@ pub struct Code {
 /// Code for several threads.
 struct SharedCode {
     table: Arc<board::Table>,
-    /// The tasks in the order of the table, and the extents of their kernels.
-    tasks: Vec<(Task, Domain)>,
-    /// About how many nanoseconds all that is shared takes on one thread, with one row and with `max_batch`.
+    /// The tasks in the order of the table.
+    tasks: Vec<SharedTask>,
+}
+
+/// What is shared, and how much work that is.
+struct SharedTask {
+    task: Task,
+    /// The extents of its kernel.
+    domain: Domain,
+    /// About how many nanoseconds it takes on one thread, with one row and with `max_batch`.
     work: [f64; 2],
+}
+
+impl SharedTask {
+    fn units(&self, batch: usize) -> usize {
+        self.task.units(self.domain, batch)
+    }
 }
 
 /// Work, in nanoseconds, below which one thread is done before others have come.
 const WORTH: f64 = 20_000.0;
 
 impl SharedCode {
+    /// Whether what is cut for such a batch is worth handing over.
     fn pays(&self, batch: usize, max_batch: usize) -> bool {
-        let [one, most] = self.work;
         let share = (batch - 1) as f64 / (max_batch.max(2) - 1) as f64;
-        let units = || self.tasks.iter().map(|(task, domain)| task.units(*domain, batch));
-        one + (most - one) * share > WORTH && units().any(|units| units > 1) && units().all(|units| units <= MOST_UNITS)
+        let shared = self.tasks.iter().filter(|task| task.units(batch) > 1);
+        let work = shared.map(|SharedTask { work: [one, most], .. }| one + (most - one) * share);
+        work.sum::<f64>() > WORTH && self.tasks.iter().all(|task| task.units(batch) <= MOST_UNITS)
     }
 }
 
@@ -98,17 +112,26 @@ impl Code {
     /// # Panics
     /// As for [`Code::run`], and if the pool has more threads than the program was compiled for.
     pub fn run_on(&self, pool: &mut Pool, memory: Memory<'_>) -> bool {
-        let shared = self.shared.as_ref().filter(|shared| shared.pays(memory.batch, self.needs.max_batch));
+        let shared = self.shared_for(memory.batch);
         let Some(shared) = shared.filter(|_| !pool.rests()) else { return self.run(memory) };
         assert!(pool.threads() <= self.needs.threads, "every thread has scratch of its own");
         let (batch, scratch) = (memory.batch, self.needs.scratch);
         self.with(memory, |context| {
             let _mode = ieee::IeeeMode::enter();
-            let units = |task: usize| shared.tasks[task].0.units(shared.tasks[task].1, batch);
-            let contexts = |thread| Context { scratch: context.scratch.wrapping_add(thread * scratch), ..context };
+            let units = |task: usize| shared.tasks[task].units(batch);
+            let contexts = |index| Context { scratch: context.scratch.wrapping_add(index * scratch), ..context };
             // SAFETY: the code is that of this program, and two threads do at once what its schedule lets them.
             unsafe { pool.run(&shared.table, units, contexts) }
         })
+    }
+
+    /// Whether threads pay for such a batch.
+    pub fn shares(&self, batch: usize) -> bool {
+        self.shared_for(batch).is_some()
+    }
+
+    fn shared_for(&self, batch: usize) -> Option<&SharedCode> {
+        self.shared.as_ref().filter(|shared| shared.pays(batch, self.needs.max_batch))
     }
 
     /// Makes room in a pool for this program.
@@ -121,7 +144,7 @@ impl Code {
     /// Checks the memory of a run and gives its addresses away.
     fn with(&self, memory: Memory<'_>, run: impl FnOnce(Context) -> bool) -> bool {
         let Memory { arena, params, scalars, inputs, batch } = memory;
-        assert!(arena.len() >= self.needs.arena() && params.len() >= self.needs.params, "the plan's memory is there");
+        assert!(arena.len() >= self.needs.arena && params.len() >= self.needs.params, "the plan's memory is there");
         let params = match params {
             Params::Own(floats) => floats.as_mut_ptr(),
             Params::Shared(floats) => {
@@ -162,7 +185,8 @@ impl Code {
 /// What a program needs to run.
 #[derive(Clone, Debug)]
 struct Needs {
-    /// Length of the arena without scratch.
+    /// Length of the arena, with scratch and without.
+    arena: usize,
     values: usize,
     /// Scratch of a thread.
     scratch: usize,
@@ -173,12 +197,6 @@ struct Needs {
     inputs: Vec<TensorType>,
     /// Whether it writes parameters.
     writes: bool,
-}
-
-impl Needs {
-    fn arena(&self) -> usize {
-        self.values + self.threads * self.scratch
-    }
 }
 
 /// The instruction set of this machine, with the flags that generated code wants: all that it has, or for portable
@@ -300,6 +318,7 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     let table =
         kernels.constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
     let needs = Needs {
+        arena: plan.with_scratch(threads),
         values: plan.arena,
         scratch: plan.scratch,
         threads,
@@ -374,11 +393,17 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
         board::PhaseCode { tasks: unit_ids.by_ref().take(phase.tasks.len()).map(unit).collect(), tail }
     });
     let table = Arc::new(board::Table { phases: phase_codes.collect() });
-    let work = [1, plan.max_batch].map(|batch| {
-        let kernels = tasks().map(|task| &fused.kernels[task.kernel]);
-        kernels.map(|kernel| plan::nanoseconds(fused, kernel, batch)).sum()
+    let shared = tasks().map(|&task| {
+        let work = match task.work {
+            // Part of what the rows of the kernel take.
+            Work::Pack => [0.0; 2],
+            Work::Columns | Work::Rows => {
+                [1, plan.max_batch].map(|batch| plan::nanoseconds(fused, plan, task.kernel, batch))
+            }
+        };
+        SharedTask { task, domain: fused.kernels[task.kernel].domain, work }
     });
-    SharedCode { table, tasks: tasks().map(|&task| (task, fused.kernels[task.kernel].domain)).collect(), work }
+    SharedCode { table, tasks: shared.collect() }
 }
 
 /// Declares kernels, entry and imports, so that their numbers are those that code generation uses.

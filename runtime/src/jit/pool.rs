@@ -94,8 +94,8 @@ impl Pool {
         self.rest > 0
     }
 
-    /// Runs a program: for every task how many units there are, and what each thread passes to the code. Says whether it
-    /// went to its end.
+    /// Runs a program: for every task how many units there are, and what is passed to the code: at the ends of phases, then
+    /// by each thread. Says whether it went to its end.
     ///
     /// # Safety
     /// The code of the table is valid, and so is all that the contexts name, for what the code does with it.

@@ -50,7 +50,7 @@ pub struct Plan {
     pub stretches: Vec<Stretch>,
     /// Length of the arena.
     pub arena: usize,
-    /// Length of the scratch that every thread has to itself: enough for any one kernel.
+    /// Length of the scratch that every thread has to itself, and the end of a phase too: enough for any one kernel.
     pub scratch: usize,
     /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
     pub unshared: usize,
@@ -60,6 +60,13 @@ pub struct Plan {
     pub params_len: usize,
     /// The batch size that it is made for.
     pub max_batch: usize,
+}
+
+impl Plan {
+    /// Length of the arena with scratch behind it: for one thread, or for the ends of phases and then for each of several.
+    pub fn with_scratch(&self, threads: usize) -> usize {
+        self.arena + self.scratch * if threads > 1 { 1 + threads } else { 1 }
+    }
 }
 
 /// A part of the arena, or of the scratch of a thread, and its time.

@@ -42,9 +42,11 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
 fn phase(text: &mut String, index: usize, phase: &Phase) -> std::fmt::Result {
     let shared = phase.tasks.iter().map(|task| match task.work {
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
+        Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.few, task.kernel, task.unit),
         Work::Rows => format!("kernel {} by {} rows", task.kernel, task.unit),
     });
     let alone = phase.tail.iter().map(|last| match last {
+        Last::Few(task) => format!("what follows the product of up to {} rows", task.few),
         Last::Finish(kernel) => format!("sums of kernel {kernel}"),
         Last::Kernel(kernel) => format!("kernel {kernel}"),
     });
