@@ -7,10 +7,6 @@ use core::arch::x86_64::*;
 use super::steps::{STEPS, advance};
 use super::{Kernel, Operand, Tile, pack};
 
-/// How many rows ahead of the one it copies [`copy`] fetches: rows of a large matrix are pages apart, where the
-/// machine's own prefetcher does not look.
-const AHEAD: usize = 16;
-
 pub(super) struct Avx512;
 
 impl Kernel for Avx512 {
@@ -164,9 +160,8 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
     for i in (0..width).step_by(16) {
         let (read, write) = (lanes(count.saturating_sub(i)), lanes(width - i));
         for p in 0..depth {
-            // SAFETY: masks keep the read inside `count`, the write inside `width`; a prefetch may name any address.
+            // SAFETY: masks keep the read inside `count`, the write inside `width`.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(src.at(i, p + AHEAD).ptr.cast());
                 let row = _mm512_maskz_loadu_ps(read, src.at(i, p).ptr);
                 _mm512_mask_storeu_ps(panel.add(p * width + i), write, row);
             }

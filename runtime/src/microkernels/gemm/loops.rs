@@ -12,6 +12,9 @@ pub(super) const MAX_ROWS: usize = 384;
 /// Columns of the widest packed panel, whatever the instruction set.
 pub(super) const MAX_PANEL: usize = 32;
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// A block of rows of the product.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
@@ -66,9 +69,15 @@ pub(super) unsafe fn run<K: Kernel>(block: Block, b: Columns, for_a: *mut f32, f
     for (start, depth) in depths(k) {
         let a = a.at(0, start);
         if packs_a {
-            for (i, count) in tiles::<K>(rows) {
-                // SAFETY: tiles stand one after the other in `for_a`, `count * depth` floats each.
-                unsafe { K::pack(for_a.add(i * depth), count, count, depth, a.at(i, 0)) };
+            // Where the rows of a tile are adjacent, so are those of the next tile: a few terms of all tiles at a time
+            // read whole lines in one go.
+            let terms = if a.row == 1 { pack::ROWS_AT_A_TIME } else { depth };
+            for p in (0..depth).step_by(terms) {
+                for (i, count) in tiles::<K>(rows) {
+                    let (tile, terms) = (for_a.wrapping_add(i * depth + p * count), terms.min(depth - p));
+                    // SAFETY: tiles stand one after the other in `for_a`, `count * depth` floats each.
+                    unsafe { K::pack(tile, count, count, terms, a.at(i, p)) };
+                }
             }
         }
         let mut j = 0;
@@ -76,7 +85,7 @@ pub(super) unsafe fn run<K: Kernel>(block: Block, b: Columns, for_a: *mut f32, f
             // SAFETY: column `j` exists; `for_b` and packed columns are as the caller promised.
             let (panel, b_row, cols) = unsafe { columns::<K>(b, n, start, depth, j, rows, for_b) };
             for (t, (i, count)) in tiles::<K>(rows).enumerate() {
-                let ahead = ahead::<K>(b, n, start, depth, j + cols, t);
+                let ahead = ahead::<K>(b, (n, k), (start, depth), j + cols, t, panel);
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed } else { a.at(i, 0) };
                 let c = c.wrapping_add(i * ldc + j);
@@ -123,20 +132,39 @@ unsafe fn columns<K: Kernel>(
     }
 }
 
-/// What tile `t` of a panel fetches of the panel behind it, that from column `j` on: first line, and floats from each to
-/// the next. The machine's own prefetcher ends where a page ends, and a panel has a page for every row or column.
-fn ahead<K: Kernel>(b: Columns, n: usize, start: usize, depth: usize, j: usize, t: usize) -> (*const f32, usize) {
+/// What tile `t` of a panel fetches of the panel behind it, that from column `j` on, or of the first one of the next
+/// piece: first line, and floats from each to the next. The machine's own prefetcher ends where a page ends, and a panel
+/// has a page for every row or column. Once the whole panel is on its way the tiles that are left fetch nothing: lines
+/// that nobody wants yet drive out those that are wanted. (They name the line at `idle`, which is there.)
+fn ahead<K: Kernel>(
+    b: Columns,
+    (n, k): (usize, usize),
+    (start, depth): (usize, usize),
+    j: usize,
+    t: usize,
+    idle: *const f32,
+) -> (*const f32, usize) {
+    let next = start + depth;
+    let (start, depth, j) = match j < n {
+        true => (start, depth, j),
+        false if next < k => (next, depth.min(k - next), 0),
+        false => return (idle, 0),
+    };
     let lines = depth / STEPS;
+    let across = (K::PANEL / LINE).max(1);
+    let all = t >= across * STEPS;
     match b {
-        Columns::Packed(packed) => {
+        Columns::Packed(packed) if !all => {
             let piece = start * n.next_multiple_of(K::LANES);
-            (packed.wrapping_add(piece + j * depth + t * lines * 16), 16)
+            (packed.wrapping_add(piece + j * depth + t * lines * LINE), LINE)
         }
-        // Two lines a row.
-        Columns::InPlace(b) | Columns::Strided(b) if b.col == 1 => {
-            (b.at(start + t / 2 * lines, j + t % 2 * 16).ptr, b.row)
+        Columns::InPlace(b) | Columns::Strided(b) if b.col == 1 && !all => {
+            (b.at(start + t / across * lines, j + t % across * LINE).ptr, b.row)
         }
-        Columns::InPlace(b) | Columns::Strided(b) => (b.at(start + 16 * t, j).ptr, b.col),
+        Columns::InPlace(b) | Columns::Strided(b) if b.col != 1 && LINE * t < depth => {
+            (b.at(start + LINE * t, j).ptr, b.col)
+        }
+        _ => (idle, 0),
     }
 }
 

@@ -8,8 +8,9 @@ use core::ops::Range;
 use super::loops::depths;
 use super::{Kernel, Operand};
 
-/// Rows of a row-major B that are read in one go. Few enough that their pages stay mapped, measured up to 4096 columns.
-const ROWS_AT_A_TIME: usize = 16;
+/// Rows of a row-major operand that are read in one go. Few enough that their pages stay mapped, measured up to 4096
+/// columns.
+pub(super) const ROWS_AT_A_TIME: usize = 16;
 /// Floats of a stride, or its divisor, at which all lines of a column compete for the same few places of a cache: 4
 /// KiB.
 const CONFLICT: usize = 1024;
