@@ -17,6 +17,7 @@ mod diagnostics;
 mod draw;
 mod dropout;
 mod finite_difference;
+mod fetch;
 mod fit;
 mod fusion;
 mod golden;

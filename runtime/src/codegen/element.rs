@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
+use super::ahead::AHEAD;
 use super::lanes::{Lanes, Width};
 use super::row::combine;
 use super::{Emit, Slot, View};
@@ -32,16 +33,28 @@ impl Emit<'_, '_> {
             return self.in_strips(&strips, &copies, phase, trip);
         }
         let unroll = if steps.iter().any(|step| is_long(&self.graph[step.node].op)) { 2 } else { 4 };
-        self.columns(trip, unroll, |emit, width, at| {
-            let mut body = ElementBody::new(emit, &steps, width, phase, at);
-            for step in &steps {
-                body.step(step);
-            }
-            for &(id, slot) in &copies {
-                body.copy(id, slot);
-            }
-            body.overwrite();
+        if !self.fetches(phase) {
+            return self.columns(trip, unroll, |emit, width, at| emit.element(&steps, &copies, width, phase, at));
+        }
+        self.chunks(trip, AHEAD, |emit, start, part| {
+            emit.fetch_ahead(start, part, AHEAD);
+            emit.columns(part, unroll, |emit, width, at| {
+                let at = emit.fb.ins().iadd(start, at);
+                emit.element(&steps, &copies, width, phase, at);
+            });
         });
+    }
+
+    /// All steps of a phase for some columns.
+    fn element(&mut self, steps: &[Step], copies: &[(NodeId, Slot)], width: Width, phase: usize, at: Value) {
+        let mut body = ElementBody::new(self, steps, width, phase, at);
+        for step in steps {
+            body.step(step);
+        }
+        for &(id, slot) in copies {
+            body.copy(id, slot);
+        }
+        body.overwrite();
     }
 
     /// Values that are stored without being computed here: views, constants, inputs.

@@ -29,11 +29,13 @@ pub enum Import {
     Tick,
     /// A function of a strip of elements.
     Strip(Function),
+    /// Some bytes will be wanted soon.
+    Fetch,
 }
 
 impl Import {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 17] = [
+    pub const ALL: [Import; 18] = [
         Import::Product,
         Import::PackRight,
         Import::PackedProduct,
@@ -51,6 +53,7 @@ impl Import {
         Import::Strip(Function::Tanh),
         Import::Strip(Function::Softplus),
         Import::Strip(Function::Erf),
+        Import::Fetch,
     ];
 
     /// Its place among all.
@@ -78,6 +81,7 @@ impl Import {
             Import::Strip(Function::Tanh) => "gradloom_tanh",
             Import::Strip(Function::Softplus) => "gradloom_softplus",
             Import::Strip(Function::Erf) => "gradloom_erf",
+            Import::Fetch => "gradloom_fetch",
         }
     }
 
@@ -90,6 +94,7 @@ impl Import {
             Import::SumColumns | Import::MaxColumns => 5,
             Import::SumEverything | Import::MaxEverything | Import::Strip(_) => 3,
             Import::MergeMoments => 7,
+            Import::Fetch => 2,
             Import::Tick => 0,
         };
         let mut signature = Signature::new(target.call_conv);

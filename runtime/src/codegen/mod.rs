@@ -4,6 +4,7 @@
 //! In: kernels and where everything lies. Out: functions that Cranelift compiles. Every value of an element is computed
 //! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.
 
+mod ahead;
 mod element;
 mod entry;
 mod few;

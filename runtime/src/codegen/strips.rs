@@ -175,7 +175,11 @@ impl Emit<'_, '_> {
     pub(super) fn in_strips(&mut self, strips: &Strips, copies: &[(NodeId, Slot)], phase: usize, trip: Trip) {
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 4 * STRIP as u32, 6);
         let stack: Vec<_> = (0..strips.buffers).map(|_| self.fb.create_sized_stack_slot(data.clone())).collect();
+        let fetches = self.fetches(phase);
         self.chunks(trip, STRIP, |emit, start, part| {
+            if fetches {
+                emit.fetch_ahead(start, part, STRIP);
+            }
             for (index, &slot) in stack.iter().enumerate() {
                 let address = emit.fb.ins().stack_addr(types::I64, slot, 0);
                 let base = emit.fb.ins().isub(address, start);

@@ -3,7 +3,7 @@
 //! Extents, strides and addresses come as 64-bit integers, as code generation wrote them; nothing is checked here.
 
 use crate::codegen::Import;
-use crate::microkernels::{finish, gemm, strips};
+use crate::microkernels::{fetch, finish, gemm, strips};
 
 /// The address of a function that compiled code calls, for an instruction set that the machine has.
 pub(super) fn address(import: Import, isa: gemm::Isa) -> *const u8 {
@@ -18,6 +18,7 @@ pub(super) fn address(import: Import, isa: gemm::Isa) -> *const u8 {
         Import::MergeMoments => merge_moments as *const u8,
         Import::Tick => super::ticks::tick as *const u8,
         Import::Strip(function) => strips::strip(isa, function) as *const u8,
+        Import::Fetch => fetch as *const u8,
     }
 }
 
@@ -118,4 +119,8 @@ extern "C" fn merge_moments(
     let moments = finish::Moments { partials, stride, columns, block, rows };
     // SAFETY: the plan laid out partial results and results; a null sum is not wanted.
     unsafe { finish::merge_moments(&moments, sum, variance) }
+}
+
+extern "C" fn fetch(address: *const u8, bytes: usize) {
+    fetch::fetch(address, bytes);
 }

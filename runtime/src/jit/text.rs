@@ -47,6 +47,7 @@ pub fn text_for(
     let program = Program { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));
     let entry = entry(program, &kernels, target(&*isa), gemm::Isa::Avx2);
+    let heading = entry_heading(fused.kernels.len(), kernels.functions.iter().chain([&entry]));
     let mut functions = std::mem::take(&mut kernels.functions).into_iter();
     let print = |function: Function| -> Result<String, BuildError> {
         match text {
@@ -70,7 +71,7 @@ pub fn text_for(
         }
         result.push('\n');
     }
-    result.push_str(&entry_heading(fused.kernels.len(), &entry));
+    result.push_str(&heading);
     result.push_str(&print(entry)?);
     result.push('\n');
     Ok(result)
@@ -89,11 +90,11 @@ fn kernel_heading(fused: &Fused, index: usize) -> String {
     format!("; kernel {index}: {} x {}  # {}\n", kernel.domain.rows, kernel.domain.cols, layers.join(" "))
 }
 
-/// What the numbers of called functions mean.
-fn entry_heading(kernels: usize, entry: &Function) -> String {
+/// What the numbers of called functions mean, those that kernels call among them.
+fn entry_heading<'a>(kernels: usize, functions: impl Iterator<Item = &'a Function>) -> String {
     let mut heading = "; entry, calls kernel n as u0:n and\n".to_string();
-    let mut called: Vec<u32> = entry.params.user_named_funcs().values().map(|name| name.index).collect();
-    called.sort_unstable();
+    let names = functions.flat_map(|function| function.params.user_named_funcs().values());
+    let called: Vec<u32> = names.map(|name| name.index).collect();
     for import in Import::ALL {
         let number = kernels + 1 + import.number();
         if called.contains(&(number as u32)) {

@@ -1,0 +1,47 @@
+//! The elements that come next, fetched into the cache while the present ones are worked on.
+
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+use super::imports::Import;
+use super::loops::Trip;
+use super::{Emit, Slot};
+
+/// Elements that are asked for in one go, and how far ahead: more at once would wait for one another.
+pub(super) const AHEAD: usize = 256;
+/// Shorter rows are not worth a call for each matrix.
+const LEAST: usize = 128;
+/// Floats that a kernel goes through from which on they do not stay in the second cache.
+const CACHED: usize = 1 << 18;
+
+impl Emit<'_, '_> {
+    /// Whether the rows of what a kernel reads and writes are worth fetching: matrices that together exceed the cache.
+    pub(super) fn fetches(&self, phase: usize) -> bool {
+        let cols = self.kernel.domain.cols;
+        let floats = self.kernel.domain.rows.at(self.plan.max_batch).saturating_mul(cols);
+        let far = floats.saturating_mul(self.matrices().len()) >= CACHED;
+        phase == 0 && !self.flat && cols >= LEAST && far
+    }
+
+    /// The addresses of the present row in the matrices that are read or written.
+    fn matrices(&self) -> Vec<Value> {
+        let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Place(_)));
+        let mut addresses: Vec<Value> = matrices.map(|(_, &address)| address).collect();
+        addresses.sort();
+        addresses
+    }
+
+    /// Asks for what lies `distance` elements behind these ones, those from `start` bytes on, in every matrix. Behind the
+    /// last row that is asked in vain and does no harm.
+    pub(super) fn fetch_ahead(&mut self, start: Value, part: Trip, distance: usize) {
+        let bytes = match part {
+            Trip::Known(count) => self.fb.ins().iconst(types::I64, 4 * count as i64),
+            Trip::Bytes(bytes) => bytes,
+        };
+        let function = self.imports.function(&mut self.fb, self.target, self.kernels, Import::Fetch);
+        for matrix in self.matrices() {
+            let here = self.fb.ins().iadd(matrix, start);
+            let next = self.fb.ins().iadd_imm_u(here, 4 * distance as i64);
+            self.fb.ins().call(function, &[next, bytes]);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Kernels over matrices that exceed the cache ask for what comes next: the results are those of kernels that don't, also
+//! where they ask behind the last row.
+
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::ir::{Builder, Graph, Role};
+use gradloom_runtime::jit::{Text, text};
+use gradloom_runtime::types::{Shape, TensorType};
+
+use crate::compiled::{Compiled, Reference};
+use crate::compiled_ops::matrix;
+use crate::{draw, handmade};
+
+/// Sums down the columns, and a matrix: with a function that is called for strips, or without one.
+fn graph(cols: usize, function: bool) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let (x, y) = (handmade::input(&mut b, "x", matrix(cols)), handmade::input(&mut b, "y", matrix(cols)));
+    let shape = b.shape(x);
+    let column = handmade::input(&mut b, "column", TensorType::f32(Shape::fixed(&[cols])));
+    let column = b.broadcast(column, &shape, &[1]);
+    let product = b.mul(x, y);
+    let moved = b.add(product, column);
+    let value = if function { b.tanh(moved) } else { b.abs(moved) };
+    let sum = b.sum(value, &[0]);
+    handmade::output(&mut b, Role::Output(0), value);
+    handmade::output(&mut b, Role::Output(1), sum);
+    b.finish()
+}
+
+fn asks(graph: &Graph, max_batch: usize) -> bool {
+    let clif = text(&fuse(graph), max_batch, Text::Clif).expect("the graph compiles");
+    clif.contains("gradloom_fetch")
+}
+
+#[test]
+fn rows_of_large_matrices_are_asked_for_and_others_are_not() {
+    for function in [false, true] {
+        assert!(asks(&graph(256, function), 1024), "three matrices of a MiB");
+        assert!(!asks(&graph(256, function), 64), "three matrices of 64 KiB");
+        assert!(!asks(&graph(100, function), 1 << 14), "short rows");
+    }
+}
+
+#[test]
+fn what_is_asked_for_changes_no_bit() {
+    for (cols, function) in [(128, false), (130, true), (255, false), (257, true), (700, false), (1030, true)] {
+        let graph = graph(cols, function);
+        let (few, many) = (70, (1 << 18) / cols + 1);
+        assert!(!asks(&graph, few) && asks(&graph, many), "{cols} columns");
+        let (mut small, mut large) = (Compiled::new(&graph, few), Compiled::new(&graph, many));
+        for batch in [1, 2, 70] {
+            let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
+            let (small, large) = (small.run(batch, &values), large.run(batch, &values));
+            for role in [Role::Output(0), Role::Output(1)] {
+                assert_eq!(small.get(&role), large.get(&role), "{cols} columns, {batch} rows");
+            }
+        }
+        // The last row of all that there is room for.
+        let values = draw::singles(&draw::values(&graph, many, cols as u64));
+        let results = large.run(many, &values);
+        Reference::new(&graph, many, &values).check(&format!("{cols} columns"), &results);
+    }
+}
