@@ -10,7 +10,7 @@ use super::lanes::{constant_memory, memory};
 use super::{Context, Kernels, Program, Target, kernel_signature};
 use crate::ir::ops::Reduction;
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Kernel, PRODUCT_ROWS, Way, way};
+use crate::kernel::{ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Way, way};
 use crate::microkernels::gemm::Isa;
 use crate::plan::{LANES, Last, Phase, Place, Task, Work, inner_extent, moments};
 use crate::types::Dim;
@@ -159,7 +159,7 @@ impl<'a> Emit<'a, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         match self.called_product(index, kernel) {
             None => self.blocks(index, kernel, [zero, rows, zero]),
-            Some(product) if matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= PRODUCT_ROWS) => {
+            Some(product) if matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= ENOUGH_ROWS) => {
                 self.rows(index, kernel, Some(&product), [zero, rows, zero]);
             }
             Some(product) => self.packed_or_not(
@@ -220,7 +220,7 @@ impl<'a> Emit<'a, '_> {
             return never(self, &product);
         }
         let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
-        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, PRODUCT_ROWS as i64);
+        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, ENOUGH_ROWS as i64);
         self.fb.ins().brif(enough, few, &[], many, &[]);
         self.fb.switch_to_block(few);
         may_pack(self, &Product { packed: None, ..product });

@@ -15,7 +15,7 @@ use crate::error::BuildError;
 use crate::fuse::Fused;
 use crate::ir::ops::Reduction;
 use crate::ir::{Graph, NodeId, Op, Role, Slots};
-use crate::kernel::{Class, Kernel, PRODUCT_ROWS, Way, resolve, way};
+use crate::kernel::{Class, ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Way, resolve, way};
 use crate::microkernels::gemm::{self, Isa};
 use crate::types::{DType, Dim};
 
@@ -331,7 +331,7 @@ fn kernel_plan(
         let cols = kernel.domain.cols;
         let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
         // The bits do not depend on the choice, so it may depend on the machine.
-        if gemm::packs_b(isa, rows, PRODUCT_ROWS, cols, inner, b_row, b_col) {
+        if gemm::packs_b(isa, rows, ENOUGH_ROWS, cols, inner, b_row, b_col) {
             result.packed = Some(arena.take(Content::Packed(product), gemm::packed_b_len(cols, inner), index));
         }
     }

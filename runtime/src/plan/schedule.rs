@@ -9,7 +9,7 @@
 use super::{Content, Place, Plan, inner_extent, padded};
 use crate::fuse::Fused;
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Domain, Kernel, PRODUCT_ROWS, Way, way};
+use crate::kernel::{Domain, ENOUGH_ROWS, Kernel, Way, way};
 use crate::types::Dim;
 
 /// What runs between two points at which all threads meet.
@@ -63,7 +63,7 @@ impl Task {
     pub fn units(self, domain: Domain, batch: usize) -> usize {
         let rows = domain.rows.at(batch);
         match self.work {
-            Work::Pack if rows <= PRODUCT_ROWS => 0,
+            Work::Pack if rows <= ENOUGH_ROWS => 0,
             Work::Columns if rows > self.few => 0,
             Work::Pack | Work::Columns => domain.cols.div_ceil(self.unit),
             Work::Rows if rows <= self.few => 0,
@@ -131,7 +131,7 @@ fn unit(fused: &Fused, kernel: &Kernel) -> usize {
         Dim::Batch(_) => false,
     };
     match kernel.product {
-        Some(product) if large(product) => PRODUCT_ROWS,
+        Some(product) if large(product) => ENOUGH_ROWS,
         _ => kernel.block,
     }
 }
