@@ -303,9 +303,9 @@ fn what_is_reduced_may_be_computed_on_the_way_and_used_behind() {
 
 #[test]
 fn products_agree_with_the_interpreter_whichever_operand_is_transposed() {
-    for (m, k, n) in
-        [(1, 1, 1), (3, 4, 5), (7, 16, 17), (33, 5, 1), (1, 33, 7), (64, 64, 64), (129, 40, 33), (5, 300, 3)]
-    {
+    let small = [(1, 1, 1), (3, 4, 5), (7, 16, 17), (33, 5, 1), (1, 33, 7), (64, 64, 64), (5, 300, 3)];
+    let large = [(128, 9, 20), (129, 40, 33), (256, 33, 40), (257, 40, 33), (520, 7, 18)];
+    for (m, k, n) in small.into_iter().chain(large) {
         for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
             let fixed = |x, y, swapped| TensorType::f32(Shape::fixed(&if swapped { [y, x] } else { [x, y] }));
             let graph = graph(&[fixed(m, k, ta), fixed(k, n, tb)], |b, x| vec![b.dot(x[0], x[1], ta, tb)]);
@@ -322,7 +322,7 @@ fn products_follow_the_batch_in_rows_and_in_what_is_summed() {
         let graph = graph(&types, |b, x| {
             vec![b.dot(x[0], x[1], false, false), b.dot(x[0], x[2], false, true), b.dot(x[0], x[3], true, false)]
         });
-        check(&format!("{k} to {n}"), &graph, &[1, 2, 5, 33, 128, 129, 130, 300], false);
+        check(&format!("{k} to {n}"), &graph, &[1, 2, 5, 33, 128, 129, 130, 255, 256, 257, 300, 520], false);
     }
 }
 
@@ -330,7 +330,7 @@ fn products_follow_the_batch_in_rows_and_in_what_is_summed() {
 fn products_too_large_for_the_cache_agree_with_the_interpreter() {
     let types = [matrix(1030), TensorType::f32(Shape::fixed(&[1030, 1033]))];
     let graph = graph(&types, |b, x| vec![b.dot(x[0], x[1], false, false)]);
-    check("1030 to 1033", &graph, &[130], false);
+    check("1030 to 1033", &graph, &[130, 257], false);
 }
 
 #[test]
