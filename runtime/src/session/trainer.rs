@@ -75,8 +75,8 @@ impl<N: Network> Trainer<N> {
     }
 
     /// How many threads share the work, with the calling one; from 1 to 256. The bits do not depend on it. Threads are used
-    /// only where they pay: small networks and batches are done by the calling one, and so is everything for a while when
-    /// the machine is busy. With 1 no thread is made.
+    /// only where they pay: what takes less than some 20 microseconds is done by the calling one, and so is everything for a
+    /// while when the machine is busy. One row can be shared too. With 1 no thread is made.
     pub fn threads(self, threads: usize) -> Trainer<N> {
         Trainer { threads, ..self }
     }
