@@ -52,11 +52,16 @@ impl Builder {
         self.graph[id].ty.shape.clone()
     }
 
+    /// Adds a node that exists already; its operands are nodes of this graph.
+    pub fn add_node(&mut self, node: Node) -> NodeId {
+        let id = NodeId(self.graph.nodes.len() as u32);
+        self.graph.nodes.push(node);
+        id
+    }
+
     /// Adds a node of a known type.
     pub fn push(&mut self, op: Op, operands: &[NodeId], ty: TensorType) -> NodeId {
-        let id = NodeId(self.graph.nodes.len() as u32);
-        self.graph.nodes.push(Node { op, operands: operands.to_vec(), ty, layer: self.layer.clone() });
-        id
+        self.add_node(Node { op, operands: operands.to_vec(), ty, layer: self.layer.clone() })
     }
 
     /// Adds a node whose type its operation infers.

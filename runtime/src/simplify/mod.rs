@@ -7,11 +7,7 @@
 
 mod rules;
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-
-use crate::ir::{Builder, Graph, NodeId, Op, Output};
-use crate::types::TensorType;
+use crate::ir::{Builder, Graph, Node, NodeId, Op, Output};
 
 pub use rules::{ALGEBRA, CONTRACTION, Rule};
 
@@ -24,7 +20,7 @@ pub fn simplify(graph: &Graph) -> Graph {
 fn to_fixed_point(mut graph: Graph, rules: &[Rule]) -> Graph {
     // Every rule lowers the amount of work or the depth of a product, so the loop ends; the bound is for a faulty rule.
     for _ in 0..32 {
-        let (next, changed) = sweep(&graph, rules);
+        let (next, changed) = swept(graph, rules);
         graph = next;
         if !changed {
             break;
@@ -35,32 +31,42 @@ fn to_fixed_point(mut graph: Graph, rules: &[Rule]) -> Graph {
 
 /// One sweep: rules, common subexpressions, then dead code. Says whether anything changed.
 pub fn sweep(graph: &Graph, rules: &[Rule]) -> (Graph, bool) {
+    swept(graph.clone(), rules)
+}
+
+/// Nodes move from one graph to the next: most of them stay as they are.
+fn swept(graph: Graph, rules: &[Rule]) -> (Graph, bool) {
+    let before = graph.nodes.len();
     let (rewritten, changed) = rewrite(graph, rules);
-    let compact = compact(&rewritten);
-    let shrunk = compact.nodes.len() != graph.nodes.len();
+    let compact = compact(rewritten);
+    let shrunk = compact.nodes.len() != before;
     (compact, changed || shrunk)
 }
 
-fn rewrite(graph: &Graph, rules: &[Rule]) -> (Graph, bool) {
-    let empty = Graph { slots: graph.slots.clone(), ..Graph::default() };
-    let mut b = Builder::new(empty);
-    let uses = uses(graph);
+fn rewrite(graph: Graph, rules: &[Rule]) -> (Graph, bool) {
+    let uses = uses(&graph);
+    let Graph { nodes, slots, outputs } = graph;
+    let mut b = Builder::new(Graph { slots, ..Graph::default() });
     let mut changed = false;
-    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for id in graph.ids() {
-        let node = &graph[id];
+    let mut map: Vec<NodeId> = Vec::with_capacity(nodes.len());
+    let mut single: Vec<bool> = Vec::new();
+    for mut node in nodes {
+        single.clear();
+        single.extend(node.operands.iter().map(|operand| uses[operand.index()] == 1));
+        node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
         b.enter(node.layer.clone());
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        let copy = b.push(node.op.clone(), &operands, node.ty.clone());
-        let single: Vec<bool> = node.operands.iter().map(|operand| uses[operand.index()] == 1).collect();
+        let copy = b.add_node(node);
         let replaced = rules.iter().find_map(|rule| (rule.apply)(&mut b, copy, &single));
         changed |= replaced.is_some();
         map.push(replaced.unwrap_or(copy));
     }
-    let outputs = graph.outputs.iter();
-    b.graph_mut().outputs =
-        outputs.map(|output| Output { role: output.role.clone(), node: map[output.node.index()] }).collect();
+    b.graph_mut().outputs = moved(outputs, &map);
     (b.finish(), changed)
+}
+
+/// The outputs where the nodes are now.
+fn moved(outputs: Vec<Output>, map: &[NodeId]) -> Vec<Output> {
+    outputs.into_iter().map(|Output { role, node }| Output { role, node: map[node.index()] }).collect()
 }
 
 /// How often each node is read.
@@ -74,24 +80,20 @@ fn uses(graph: &Graph) -> Vec<usize> {
 }
 
 /// Keeps one of equal nodes, and only what a result needs.
-fn compact(graph: &Graph) -> Graph {
+fn compact(graph: Graph) -> Graph {
     let live = graph.live();
-    let mut known: HashMap<Key, NodeId> = HashMap::new();
-    let mut result = Graph { slots: graph.slots.clone(), ..Graph::default() };
-    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for id in graph.ids() {
-        if !live[id.index()] {
+    let Graph { nodes, slots, outputs } = graph;
+    let mut known = Known::new(nodes.len());
+    let mut result = Graph { slots, ..Graph::default() };
+    let mut map: Vec<NodeId> = Vec::with_capacity(nodes.len());
+    for (mut node, live) in nodes.into_iter().zip(live) {
+        if !live {
             map.push(NodeId(u32::MAX));
             continue;
         }
-        let mut node = graph[id].clone();
         node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-        let key = Key { op: node.op.clone(), operands: node.operands.clone(), ty: node.ty.clone() };
         let layer = node.layer.clone();
-        let kept = *known.entry(key).or_insert_with(|| {
-            result.nodes.push(node);
-            NodeId(result.nodes.len() as u32 - 1)
-        });
+        let kept = known.find_or_add(&mut result.nodes, node);
         map.push(kept);
         // What several layers compute belongs to where its operand came from.
         let first = result.nodes[kept.index()].operands.first().copied();
@@ -99,40 +101,58 @@ fn compact(graph: &Graph) -> Graph {
             result.nodes[kept.index()].layer = result.nodes[first.index()].layer.clone();
         }
     }
-    let outputs = graph.outputs.iter();
-    result.outputs =
-        outputs.map(|output| Output { role: output.role.clone(), node: map[output.node.index()] }).collect();
+    result.outputs = moved(outputs, &map);
     // A merge can leave a node without readers; one more pass over the live ones removes it with the next sweep.
     result
 }
 
-/// What makes two nodes the same.
-struct Key {
-    op: Op,
-    operands: Vec<NodeId>,
-    ty: TensorType,
+/// Nodes by what they compute, in buckets; the nodes themselves stay in their graph.
+struct Known {
+    /// The last node of each bucket. There are twice as many buckets as nodes, and a power of two.
+    last: Vec<Option<NodeId>>,
+    /// The one before it in the bucket, for every node.
+    before: Vec<Option<NodeId>>,
 }
 
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        // Constants are compared by their bits: 0 and -0 are different numbers.
-        let same_op = match (&self.op, &other.op) {
-            (Op::Const(x), Op::Const(y)) => x.to_bits() == y.to_bits(),
-            (x, y) => x == y,
-        };
-        same_op && self.operands == other.operands && self.ty == other.ty
+impl Known {
+    fn new(nodes: usize) -> Known {
+        Known { last: vec![None; (2 * nodes).next_power_of_two()], before: Vec::with_capacity(nodes) }
     }
-}
 
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        std::mem::discriminant(&self.op).hash(state);
-        if let Op::Const(value) = self.op {
-            value.to_bits().hash(state);
+    /// The node that computes the same, or this one at the end of `nodes`.
+    fn find_or_add(&mut self, nodes: &mut Vec<Node>, node: Node) -> NodeId {
+        let bucket = self.bucket(&node);
+        let mut other = self.last[bucket];
+        while let Some(id) = other {
+            if same(&nodes[id.index()], &node) {
+                return id;
+            }
+            other = self.before[id.index()];
         }
-        self.operands.hash(state);
-        self.ty.hash(state);
+        let id = NodeId(nodes.len() as u32);
+        nodes.push(node);
+        self.before.push(self.last[bucket].replace(id));
+        id
     }
+
+    /// Equal nodes have one bucket. Types and axes, which seldom tell nodes apart, take no part.
+    fn bucket(&self, node: &Node) -> usize {
+        let op = match node.op {
+            Op::Const(value) => value.to_bits(),
+            _ => std::ptr::from_ref(node.op.def()).addr() as u64,
+        };
+        let numbers = node.operands.iter().map(|operand| u64::from(operand.0) + 1);
+        let mixed =
+            numbers.fold(op, |hash, number| (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.last.len() - 1)
+    }
+}
+
+/// Whether two nodes compute the same. Constants are compared by their bits: 0 and -0 are different numbers.
+fn same(x: &Node, y: &Node) -> bool {
+    let same_op = match (&x.op, &y.op) {
+        (Op::Const(x), Op::Const(y)) => x.to_bits() == y.to_bits(),
+        (x, y) => x == y,
+    };
+    same_op && x.operands == y.operands && x.ty == y.ty
 }

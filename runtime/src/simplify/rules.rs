@@ -130,8 +130,9 @@ pub const ALGEBRA: &[Rule] = &[
     Rule {
         name: "fast-neg-after-sum",
         apply: |b, id, _| {
-            let Op::Sum(axes) = b.graph()[id].op.clone() else { return None };
+            let Op::Sum(axes) = &b.graph()[id].op else { return None };
             let x = unary(b, b.graph()[id].operands[0], &Op::Neg)?;
+            let axes = axes.clone();
             let sum = b.sum(x, &axes);
             Some(b.neg(sum))
         },
@@ -158,9 +159,9 @@ fn binary(b: &Builder, id: NodeId, op: &Op) -> Option<(NodeId, NodeId)> {
 }
 
 /// The operand and axes of a broadcast.
-fn broadcast(b: &Builder, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
+fn broadcast(b: &Builder, id: NodeId) -> Option<(NodeId, &[usize])> {
     match &b.graph()[id].op {
-        Op::Broadcast(axes) => Some((b.graph()[id].operands[0], axes.clone())),
+        Op::Broadcast(axes) => Some((b.graph()[id].operands[0], axes)),
         _ => None,
     }
 }
@@ -173,8 +174,9 @@ fn is(b: &Builder, id: NodeId, value: f64) -> bool {
 /// Computes what depends on constants alone, and moves constants through views.
 fn fold(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     let node = &b.graph()[id];
+    b.graph().constant(*node.operands.first()?).filter(|_| node.ty.dtype == DType::F32)?;
     let values: Option<Vec<f64>> = node.operands.iter().map(|&x| b.graph().constant(x)).collect();
-    let values = values.filter(|values| !values.is_empty() && node.ty.dtype == DType::F32)?;
+    let values = values?;
     let value = match node.op.def().body {
         Body::View => values[0],
         Body::Map(body) => {
@@ -191,16 +193,17 @@ fn fold(b: &mut Builder, id: NodeId) -> Option<NodeId> {
 
 /// `f(broadcast x, broadcast y)` is `broadcast f(x, y)` when both go the same way: fewer elements to compute.
 fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
-    let node = b.graph()[id].clone();
-    let mut way: Option<(Vec<usize>, NodeId)> = None;
+    let node = &b.graph()[id];
+    let mut way: Option<(&[usize], NodeId)> = None;
     for &operand in node.operands.iter().filter(|_| node.op.is_map()) {
         match broadcast(b, operand) {
-            Some((x, axes)) if way.as_ref().is_none_or(|(other, _)| *other == axes) => way = Some((axes, x)),
+            Some((x, axes)) if way.is_none_or(|(other, _)| other == axes) => way = Some((axes, x)),
             _ if b.graph().constant(operand).is_some() => {}
             _ => return None,
         }
     }
     let (axes, like) = way?;
+    let (axes, node) = (axes.to_vec(), node.clone());
     let small = b.shape(like);
     let operands: Vec<NodeId> = node
         .operands
@@ -218,7 +221,8 @@ fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
 /// `sum(x c)` is `c sum(x)` where `c` does not vary along the sum. The factors that stay are ordered by age, so that
 /// equal products meet.
 fn factor_out_of_sum(b: &mut Builder, id: NodeId) -> Option<NodeId> {
-    let Op::Sum(axes) = b.graph()[id].op.clone() else { return None };
+    let Op::Sum(axes) = &b.graph()[id].op else { return None };
+    let axes = axes.clone();
     let product = b.graph()[id].operands[0];
     let rank = b.ty(product).shape.rank();
     let kept: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).collect();
@@ -272,6 +276,9 @@ fn mul_add(b: &mut Builder, id: NodeId, single: &[bool]) -> Option<NodeId> {
         let operand = b.graph()[id].operands[position];
         binary(b, operand, &Op::Mul).filter(|_| single[position])
     };
+    if !matches!(b.graph()[id].op, Op::Add | Op::Sub) {
+        return None;
+    }
     let node = b.graph()[id].clone();
     let operands = |position: usize| node.operands[position];
     match node.op {
