@@ -109,11 +109,13 @@ pub fn stabilise(graph: &Graph) -> Graph {
         b.enter(node.layer.clone());
         let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
         let copy = b.push(node.op.clone(), &operands, node.ty.clone());
-        let stable = RULES.iter().find_map(|rule| {
-            b.enter(Rc::from(format!("{} ({})", node.layer, rule.name).trim_start()));
-            (rule.apply)(&mut b, copy)
-        });
-        map.push(stable.unwrap_or(copy));
+        let first = b.graph().nodes.len();
+        let stable = RULES.iter().find_map(|rule| Some((rule, (rule.apply)(&mut b, copy)?)));
+        if let Some((rule, _)) = stable {
+            let layer: Rc<str> = Rc::from(format!("{} ({})", node.layer, rule.name).trim_start());
+            b.graph_mut().nodes[first..].iter_mut().for_each(|node| node.layer = layer.clone());
+        }
+        map.push(stable.map_or(copy, |(_, node)| node));
     }
     let outputs = graph.outputs.iter();
     b.graph_mut().outputs =

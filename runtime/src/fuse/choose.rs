@@ -40,11 +40,12 @@ impl Ctx<'_> {
         // Numbers that are one a row are computed beside the elements of that row.
         let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
         // What is written over a parameter is not: there its elements are read one by one.
-        let updates = self.g.outputs.iter().any(|out| out.node == id && matches!(out.role, Role::Update(_)));
+        let updates = || self.g.outputs.iter().any(|out| out.node == id && matches!(out.role, Role::Update(_)));
         let beside = || {
-            let wider = |draft: &Draft| {
-                !along_row && !updates && ready(draft) && joins(draft.domain, domain) && computes(draft)
-            };
+            if along_row || updates() {
+                return None;
+            }
+            let wider = |draft: &Draft| joins(draft.domain, domain) && ready(draft) && computes(draft);
             (first..self.drafts.len()).find(|&kernel| wider(&self.drafts[kernel]))
         };
         // A kernel of one row costs its call more than its work: those of one width share it.

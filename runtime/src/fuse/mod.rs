@@ -69,6 +69,8 @@ struct Ctx<'a> {
     home: Vec<Option<usize>>,
     /// Whether a node is kept in memory.
     stored: Vec<bool>,
+    /// The operations that read each parameter, through views or not.
+    readers: Vec<Vec<NodeId>>,
     check: Option<usize>,
 }
 
@@ -105,7 +107,15 @@ impl Bound {
 impl<'a> Ctx<'a> {
     fn new(g: &'a Graph) -> Ctx<'a> {
         let count = g.nodes.len();
-        Ctx { g, drafts: Vec::new(), home: vec![None; count], stored: vec![false; count], check: None }
+        let mut readers = vec![Vec::new(); g.slots.params.len()];
+        for id in g.ids() {
+            for &operand in &g[id].operands {
+                if let Op::Param(param) = g[g.behind_views(operand)].op {
+                    readers[param].push(id);
+                }
+            }
+        }
+        Ctx { g, drafts: Vec::new(), home: vec![None; count], stored: vec![false; count], readers, check: None }
     }
 
     fn place_all(&mut self) {
@@ -285,14 +295,18 @@ impl<'a> Ctx<'a> {
 
     /// What was placed first in a later kernel, and then in an earlier one too, is computed again in the later one.
     fn order_reasons(&mut self) {
-        for id in self.g.ids() {
-            let Some(home) = self.home[id.index()] else { continue };
-            let earlier = self.drafts[..home].iter_mut().find(|draft| draft.nodes.contains(&id));
-            if let Some(draft) = earlier {
-                let at = draft.again.iter().position(|(node, _)| *node == id);
-                let moved = draft.again.swap_remove(at.expect("every kernel but the home has a reason"));
-                self.drafts[home].again.push(moved);
-            }
+        let nodes = self.drafts.iter().enumerate().flat_map(|(at, draft)| draft.nodes.iter().map(move |&id| (id, at)));
+        let before_home =
+            nodes.filter_map(|(id, at)| Some((id, at, self.home[id.index()]?))).filter(|(_, at, home)| at < home);
+        let mut earlier: Vec<(NodeId, usize, usize)> = before_home.collect();
+        // The first of several is the one that has no reason to be there.
+        earlier.sort();
+        earlier.dedup_by_key(|(id, ..)| *id);
+        for (id, first, home) in earlier {
+            let again = &mut self.drafts[first].again;
+            let at = again.iter().position(|(node, _)| *node == id);
+            let moved = again.swap_remove(at.expect("every kernel but the home has a reason"));
+            self.drafts[home].again.push(moved);
         }
     }
 

@@ -72,17 +72,15 @@ impl Ctx<'_> {
     /// reads exactly the element that it then writes.
     fn after_readers(&self, param: usize, domain: Domain) -> usize {
         let mut first = 0;
+        let reads = |id: &NodeId| self.readers[param].contains(id);
         for (index, draft) in self.drafts.iter().enumerate() {
-            let reads = |id: &NodeId| {
-                self.g[*id].operands.iter().any(|&x| self.g[self.g.behind_views(x)].op == Op::Param(param))
-            };
-            if draft.product.as_ref().is_some_and(reads) {
+            if draft.product.as_ref().is_some_and(&reads) {
                 first = first.max(index + 1);
             }
             // A later phase of the same row would read what an earlier one has overwritten.
             let aligned = draft.domain == domain && !self.has_row_sums(draft);
             let views = draft.stores.iter().any(|store| self.g[self.g.behind_views(store.node)].op == Op::Param(param));
-            if views || draft.nodes.iter().any(reads) {
+            if views || draft.nodes.iter().any(&reads) {
                 first =
                     first.max(if aligned && draft.product.is_none_or(|id| !reads(&id)) { index } else { index + 1 });
             }
