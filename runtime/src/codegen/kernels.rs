@@ -1,9 +1,8 @@
 //! The kernels of a program, with the code of each kind once: layers that are alike differ in their offsets alone.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cranelift_codegen::ir::{Function, UserExternalName};
+use cranelift_codegen::ir::{Function, Inst, Opcode, UserExternalName};
 
 use super::lanes::Constants;
 use super::{Program, Target, kernel};
@@ -32,13 +31,11 @@ pub fn kernels(program: Program<'_>, target: Target) -> Kernels {
     let mut constants = Constants::default();
     let mut functions: Vec<Function> = Vec::new();
     let mut firsts: Vec<usize> = Vec::new();
-    let mut known: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut known: HashMap<Vec<Opcode>, Vec<usize>> = HashMap::new();
     let mut calls = Vec::new();
     for index in 0..program.fused.kernels.len() {
         let (function, offsets) = kernel(program, index, target, &mut constants);
-        let mut hasher = DefaultHasher::new();
-        function.stencil.hash(&mut hasher);
-        let alike = known.entry(hasher.finish()).or_default();
+        let alike = known.entry(operations(&function)).or_default();
         let found = alike.iter().copied().find(|&other| same_code(&functions[other], &function));
         let place = found.unwrap_or_else(|| {
             alike.push(functions.len());
@@ -49,6 +46,12 @@ pub fn kernels(program: Program<'_>, target: Target) -> Kernels {
         calls.push((firsts[place], constants.list(&offsets)));
     }
     Kernels { functions, calls, constants }
+}
+
+/// What a function does, but for what it does it to: functions that are alike have it in common, and few others do.
+fn operations(function: &Function) -> Vec<Opcode> {
+    let all = (0..function.dfg.num_insts() as u32).map(Inst::from_u32);
+    all.map(|inst| function.dfg.insts[inst].opcode()).collect()
 }
 
 /// Whether two functions do the same and call the same.
