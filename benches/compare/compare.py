@@ -198,7 +198,8 @@ def main():
     ours = commands["gradloom/default"]
     peak = json.loads(bench(ours, "peak", 1))
     scaling = bench(ours, "scaling", max(map(int, options.threads.split(","))))
-    text = figures.text(lines, peak, scaling, time.time() - start)
+    profile = bench(ours, "profile", 1)
+    text = figures.text(lines, peak, profile, scaling, time.time() - start)
     print(text)
     if not options.no_write:
         figures.write(HERE.parent / "README.md", text)

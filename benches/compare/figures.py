@@ -115,7 +115,7 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
 
 
-def text(lines, peak, scaling, seconds):
+def text(lines, peak, profile, scaling, seconds):
     results = Results(lines)
     date = datetime.datetime.now(datetime.timezone.utc).date()
     versions = ", ".join(sorted({results.versions[framework] for framework in results.names}))
@@ -135,6 +135,12 @@ def text(lines, peak, scaling, seconds):
         "as its work:\n"
     )
     parts.append(shares(results, peak))
+    parts.append(
+        "Where the time goes, kernel by kernel, each at its best: what the products of a step would take at the arithmetic peak; "
+        "what their kernels take beyond that, for operands that travel from memory and between caches, their rearrangement, "
+        "and all that is fused behind a product; kernels without one.\n"
+    )
+    parts.append(profile)
     parts.append(scaling)
     return "\n".join(parts)
 

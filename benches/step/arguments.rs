@@ -7,13 +7,14 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--mode default|peak|scaling|bytes]
-                                   [--seconds S] [--warmup S] [--out FILE] [--turns] [--steps N]
+usage: cargo bench --bench step -- [--workload xor|mlp|wide|deepbn] [--threads N] [--seconds S]
+                                   [--mode default|peak|scaling|bytes|profile] [--warmup S] [--out FILE] [--turns] [--steps N]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
 is timed or printed, for a tool around the process that counts. The mode `peak` measures what a core can do at most, `scaling`
-how step and compile time grow with width, depth, batch and threads; `bytes` counts what the steps move, fused and not.";
+how step and compile time grow with width, depth, batch and threads; `bytes` counts what the steps move, fused and not;
+`profile` says where the time of the steps goes.";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Mode {
     Scaling,
     /// What steps move; nothing is timed.
     Bytes,
+    /// Where the time of steps goes.
+    Profile,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,8 +75,10 @@ impl Arguments {
                     "peak" => mode = Mode::Peak,
                     "scaling" => mode = Mode::Scaling,
                     "bytes" => mode = Mode::Bytes,
+                    "profile" => mode = Mode::Profile,
                     other => {
-                        return Err(format!("unknown mode `{other}`; the modes are default, peak, scaling and bytes"));
+                        let known = "default, peak, scaling, bytes and profile";
+                        return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },
                 "--turns" => turns = true,

@@ -5,11 +5,13 @@
 //! cargo bench --bench step -- --workload mlp --seconds 3     # one of them, as a line of JSON
 //! cargo bench --bench step -- --mode scaling                 # networks of growing size, as a table
 //! cargo bench --bench step -- --mode bytes                   # what a step moves, fused and not, as a table
+//! cargo bench --bench step -- --mode profile                 # where the time of a step goes, as a table
 //! ```
 
 mod arguments;
 mod bytes;
 mod peak;
+mod profile;
 mod record;
 mod scaling;
 mod timing;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         (Mode::Peak, _) => peak::measure(&arguments),
         (Mode::Scaling, _) => scaling::measure(&arguments),
         (Mode::Bytes, _) => bytes::count(),
+        (Mode::Profile, _) => profile::measure(),
         (Mode::Default, Some(workload)) => one(workload, &arguments, start),
         (Mode::Default, None) => all(&arguments),
     };

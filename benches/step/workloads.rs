@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use gradloom::ndarray::{Array, Array1, Array2, ArrayView, ArrayView2, Axis, Dimension, array};
-use gradloom::{Adam, AdamW, Network, Sgd, Trainer, network};
+use gradloom::{Adam, AdamW, Network, Profile, Sgd, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Fused, fuse};
 use gradloom_runtime::optim::Optimisation;
@@ -115,14 +115,36 @@ impl Workload {
         Ok(fuse(&simplified(definition, Purpose::Train(&how))?))
     }
 
+    /// Where the time of its step goes, on one thread.
+    pub fn profile(self) -> Result<Profile> {
+        let batch = self.batch();
+        Ok(match self {
+            Workload::Xor => {
+                let (x, target) = xor_data();
+                Xor::trainer(xor_optimiser()).max_batch(batch).build()?.profile(x.view(), target.view())?
+            }
+            Workload::Mlp => {
+                let (x, label) = classes(batch, 784);
+                Mlp::trainer(mlp_optimiser()).max_batch(batch).build()?.profile(x.view(), label.view())?
+            }
+            Workload::Wide => {
+                let (x, label) = classes(batch, 1024);
+                Wide::trainer(wide_optimiser()).max_batch(batch).build()?.profile(x.view(), label.view())?
+            }
+            Workload::DeepBn => {
+                let (x, label) = classes(batch, 256);
+                DeepBn::trainer(deep_bn_optimiser()).max_batch(batch).build()?.profile(x.view(), label.view())?
+            }
+        })
+    }
+
     /// Measures training and inference, once or in turns, and passes on what it found. `start` is when the process, or the
     /// workload, began.
     pub fn measure(self, arguments: &Arguments, start: Instant, found: Found<'_>) -> Result<()> {
         let run = Run { workload: self, arguments, start, found };
         match self {
             Workload::Xor => {
-                let x = array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
-                let target = array![[0.0f32], [1.0], [1.0], [0.0]];
+                let (x, target) = xor_data();
                 run.measure(Xor::trainer(xor_optimiser()), x, target, |step| step.loss)
             }
             Workload::Mlp => {
@@ -229,6 +251,12 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// All inputs of the exclusive or, and its values.
+fn xor_data() -> (Array2<f32>, Array2<f32>) {
+    let x = array![[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
+    (x, array![[0.0], [1.0], [1.0], [0.0]])
 }
 
 /// Standard normal inputs, and labels of ten classes.

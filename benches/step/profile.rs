@@ -1,0 +1,64 @@
+//! Where the time of a step goes: what its products would take at the arithmetic peak, what their kernels take beyond that,
+//! what other kernels take.
+
+use gradloom::Profile;
+use gradloom_runtime::fuse::Fused;
+use gradloom_runtime::ir::Op;
+use gradloom_runtime::plan::inner_extent;
+
+use crate::Result;
+use crate::workloads::Workload;
+
+/// Time and multiply-adds of some kernels with products.
+#[derive(Clone, Copy, Default)]
+struct Products {
+    seconds: f64,
+    flops: f64,
+}
+
+/// Prints two tables.
+pub fn measure() -> Result<()> {
+    println!(
+        "| a step on one thread, % of its time | us | products at the peak | their kernels beyond | other kernels | \
+         between kernels |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    let mut rates = Vec::new();
+    for workload in Workload::ALL {
+        let (fused, profile) = (workload.kernels()?, workload.profile()?);
+        let kinds = products(&fused, &profile, workload.batch());
+        let total = |of: fn(&Products) -> f64| kinds.iter().map(of).sum::<f64>();
+        let all: f64 = profile.kernels.iter().map(|kernel| kernel.work.seconds).sum();
+        // Kernels are timed one by one, each at its best.
+        let step = profile.step.max(all);
+        let (at_peak, with_products) = (total(|kind| kind.flops) / profile.peak.flops, total(|kind| kind.seconds));
+        let parts = [at_peak, with_products - at_peak, all - with_products, step - all];
+        let parts = parts.map(|part| format!("{:.1}", 100.0 * part / step));
+        println!("| {} | {:.1} | {} |", workload.name(), 1e6 * step, parts.join(" | "));
+        rates.push((workload, kinds, profile.peak.flops));
+    }
+    println!();
+    println!(
+        "| kernels with products, % of the arithmetic peak | forward | gradient of an input | gradient of a weight, update |"
+    );
+    println!("| --- | ---: | ---: | ---: |");
+    for (workload, kinds, peak) in rates {
+        let rates = kinds.map(|kind| format!("{:.1}", 100.0 * kind.flops / kind.seconds / peak));
+        println!("| {} | {} |", workload.name(), rates.join(" | "));
+    }
+    Ok(())
+}
+
+/// The kernels with products: forward, gradients of inputs, gradients of weights.
+fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
+    let mut kinds = [Products::default(); 3];
+    for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
+        let Some(product) = kernel.product else { continue };
+        let Op::Dot { ta, tb } = fused.graph[product].op else { continue };
+        let kind = &mut kinds[if ta { 2 } else { usize::from(tb) }];
+        let inner = inner_extent(&fused.graph, product).at(batch);
+        kind.seconds += timed.work.seconds;
+        kind.flops += (2 * kernel.domain.rows.at(batch) * kernel.domain.cols * inner) as f64;
+    }
+    kinds
+}
