@@ -51,6 +51,7 @@ pub fn measure() -> Result<()> {
 
 /// The kernels with products: forward, gradients of inputs, gradients of weights.
 fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
+    assert_eq!(fused.kernels.len(), profile.kernels.len(), "what is profiled has been fused the same way");
     let mut kinds = [Products::default(); 3];
     for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
         let Some(product) = kernel.product else { continue };

@@ -102,7 +102,7 @@ impl Program {
         Ok(program)
     }
 
-    /// The same program in other places: its own lay between all that compiling needed, a few bytes to a page.
+    /// The same program with its lists in other places: theirs lay between all that compiling needed, a few bytes to a page.
     fn moved(self) -> Program {
         let Program { code, slots, arena, params_len, params, results } = self;
         Program { code, slots: slots.clone(), arena, params_len, params: params.clone(), results: results.clone() }

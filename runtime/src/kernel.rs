@@ -76,11 +76,11 @@ pub enum Way {
 }
 
 /// Rows of a product that are computed in one go, one or more blocks of its kernel: enough to keep it efficient, few
-/// enough to stay in the second-level cache. A power of two, and a multiple of every block of several blocks.
+/// enough that what follows finds most of them in the second-level cache. A power of two, and a multiple of every block of several blocks.
 pub const PRODUCT_ROWS: usize = 256;
 
-/// Rows that repay rearranging a right operand, or going through a large one: fewer are not worth it, and no thread takes
-/// fewer. A divisor of [`PRODUCT_ROWS`].
+/// Rows that repay rearranging a right operand for several threads, or that a thread takes at least of a product with a
+/// large one. A divisor of [`PRODUCT_ROWS`].
 pub const ENOUGH_ROWS: usize = 128;
 
 /// A fused loop nest.

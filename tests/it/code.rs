@@ -1,10 +1,13 @@
 //! How much code a program becomes, and that its bits do not depend on that.
 
 use gradloom::{Sgd, Stage, network};
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, Role};
+use gradloom_runtime::jit::{Text, text};
+use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
-use crate::compiled::Compiled;
+use crate::compiled::{Compiled, Reference, with_isa};
 use crate::{draw, handmade};
 
 network! {
@@ -97,4 +100,33 @@ network! {
     /// Few enough multiplications to be written out.
     pub Line<x: [B, 3] -> y: [B, 1]> { Dense(8), relu, Dense(1) }
     loss(target: [B, 1]) = mse(y, target);
+}
+
+#[test]
+fn an_entry_whose_registers_are_given_in_one_pass_computes_the_same() {
+    let mut b = Builder::new(Graph::default());
+    let weights = TensorType::f32(Shape::fixed(&[16, 16]));
+    let mut x = handmade::input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(16)])));
+    let weights = handmade::input(&mut b, "weights", weights);
+    for _ in 0..30 {
+        let product = b.dot(x, weights, false, false);
+        x = b.tanh(product);
+    }
+    handmade::output(&mut b, Role::Output(0), x);
+    let graph = b.finish();
+    let clif = text(&fuse(&graph), 130, Text::Clif).expect("the graph compiles");
+    let entry = clif.split("; entry").nth(1).expect("there is an entry");
+    assert!(entry.lines().count() > 400, "long enough: {} lines", entry.lines().count());
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            for threads in [1, 2] {
+                let mut compiled = Compiled::for_threads(&graph, 130, threads);
+                for batch in [1, 5, 130] {
+                    let values = draw::singles(&draw::values(&graph, batch, 7));
+                    let results = compiled.run(batch, &values);
+                    Reference::new(&graph, batch, &values).check(&format!("{isa:?}, {threads} threads"), &results);
+                }
+            }
+        });
+    }
 }

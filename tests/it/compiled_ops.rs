@@ -327,6 +327,18 @@ fn products_follow_the_batch_in_rows_and_in_what_is_summed() {
 }
 
 #[test]
+fn products_that_are_not_kept_agree_with_the_interpreter() {
+    for (k, n, tb) in [(5, 130, false), (33, 7, true), (64, 140, true)] {
+        let weight = TensorType::f32(Shape::fixed(&if tb { [n, k] } else { [k, n] }));
+        let graph = graph(&[matrix(k), weight], |b, x| {
+            let product = b.dot(x[0], x[1], false, tb);
+            vec![b.tanh(product)]
+        });
+        check(&format!("{k} to {n}"), &graph, &[1, 64, 65, 128, 129, 200, 255, 256, 257, 300, 520], false);
+    }
+}
+
+#[test]
 fn products_too_large_for_the_cache_agree_with_the_interpreter() {
     let types = [matrix(1030), TensorType::f32(Shape::fixed(&[1030, 1033]))];
     let graph = graph(&types, |b, x| vec![b.dot(x[0], x[1], false, false)]);

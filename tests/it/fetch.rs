@@ -10,7 +10,8 @@ use crate::compiled::{Compiled, Reference};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
 
-/// Sums down the columns, and a matrix: with a function that is called for strips, or without one.
+/// A matrix, one in which every column counts, and sums of all directions: with a function that is called for strips, or
+/// without one.
 fn graph(cols: usize, function: bool) -> Graph {
     let mut b = Builder::new(Graph::default());
     let (x, y) = (handmade::input(&mut b, "x", matrix(cols)), handmade::input(&mut b, "y", matrix(cols)));
@@ -20,9 +21,14 @@ fn graph(cols: usize, function: bool) -> Graph {
     let product = b.mul(x, y);
     let moved = b.add(product, column);
     let value = if function { b.tanh(moved) } else { b.abs(moved) };
-    let sum = b.sum(value, &[0]);
-    handmade::output(&mut b, Role::Output(0), value);
-    handmade::output(&mut b, Role::Output(1), sum);
+    let position = b.iota(1, &shape);
+    let position = b.to_float(position);
+    let placed = b.mul(value, position);
+    for (index, node) in
+        [value, placed, b.sum(value, &[0]), b.sum(value, &[1]), b.sum(value, &[0, 1])].into_iter().enumerate()
+    {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
     b.finish()
 }
 
@@ -32,7 +38,7 @@ fn asks(graph: &Graph, max_batch: usize) -> bool {
 }
 
 #[test]
-fn rows_of_large_matrices_are_asked_for_and_others_are_not() {
+fn what_large_matrices_hold_is_asked_for_and_others_are_not() {
     for function in [false, true] {
         assert!(asks(&graph(256, function), 1024), "three matrices of a MiB");
         assert!(!asks(&graph(256, function), 64), "three matrices of 64 KiB");
@@ -44,14 +50,14 @@ fn rows_of_large_matrices_are_asked_for_and_others_are_not() {
 fn what_is_asked_for_changes_no_bit() {
     for (cols, function) in [(128, false), (130, true), (255, false), (257, true), (700, false), (1030, true)] {
         let graph = graph(cols, function);
-        let (few, many) = (70, (1 << 18) / cols + 1);
+        let (few, many) = (60, (1 << 18) / cols + 1);
         assert!(!asks(&graph, few) && asks(&graph, many), "{cols} columns");
         let (mut small, mut large) = (Compiled::new(&graph, few), Compiled::new(&graph, many));
-        for batch in [1, 2, 70] {
+        for batch in [1, 2, 60] {
             let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
             let (small, large) = (small.run(batch, &values), large.run(batch, &values));
-            for role in [Role::Output(0), Role::Output(1)] {
-                assert_eq!(small.get(&role), large.get(&role), "{cols} columns, {batch} rows");
+            for role in (0..5).map(Role::Output) {
+                assert_eq!(small.get(&role), large.get(&role), "{role:?} of {cols} columns, {batch} rows");
             }
         }
         // The last row of all that there is room for.

@@ -164,6 +164,7 @@ impl<'a> Emit<'a, '_> {
             }
             Some(product) => self.packed_or_not(
                 rows,
+                PRODUCT_ROWS,
                 product,
                 |emit, product| {
                     if product.packed.is_none() {
@@ -202,16 +203,17 @@ impl<'a> Emit<'a, '_> {
             None => self.blocks(index, kernel, part),
             Some(product) => {
                 let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, Some(product), part);
-                self.packed_or_not(rows, product, some_rows, some_rows);
+                self.packed_or_not(rows, ENOUGH_ROWS, product, some_rows, some_rows);
             }
         }
     }
 
-    /// A batch of few rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given the
-    /// product either way, `never` one whose right operand is read where it lies.
+    /// A batch of up to `most` rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given
+    /// the product either way, `never` one whose right operand is read where it lies.
     fn packed_or_not(
         &mut self,
         rows: Value,
+        most: usize,
         product: Product,
         may_pack: impl Fn(&mut Self, &Product),
         never: impl Fn(&mut Self, &Product),
@@ -220,7 +222,7 @@ impl<'a> Emit<'a, '_> {
             return never(self, &product);
         }
         let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
-        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, ENOUGH_ROWS as i64);
+        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, most as i64);
         self.fb.ins().brif(enough, few, &[], many, &[]);
         self.fb.switch_to_block(few);
         may_pack(self, &Product { packed: None, ..product });

@@ -20,7 +20,8 @@ pub enum Text {
     Asm,
 }
 
-/// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is.
+/// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is. A long entry runs with registers
+/// that were given in one pass, and is shown as it would be otherwise.
 pub fn text(fused: &Fused, max_batch: usize, text: Text) -> Result<String, BuildError> {
     let mut builder = isa_by_name("x86_64-unknown-linux-gnu")?;
     for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {

@@ -1,5 +1,6 @@
-//! What is asked of the system's memory. Large pages: an address is found in one step less, and a few hundred addresses that are pages apart, such as the rows
-//! of a panel, all stay known. Products with a million weights took 7 to 10 % less time on a virtual machine.
+//! What is asked of the system's memory. Large pages: an address is found in one step less, and a few hundred addresses
+//! that are pages apart, such as the rows of a panel, all stay known. Products with a million weights took 7 to 10 % less
+//! time on a virtual machine.
 
 /// Floats of a large page: 2 MiB.
 pub const LARGE: usize = 1 << 19;

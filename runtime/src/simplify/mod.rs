@@ -7,6 +7,8 @@
 
 mod rules;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output};
 
 pub use rules::{ALGEBRA, CONTRACTION, Rule};
@@ -139,7 +141,11 @@ impl Known {
     fn bucket(&self, node: &Node) -> usize {
         let op = match node.op {
             Op::Const(value) => value.to_bits(),
-            _ => std::ptr::from_ref(node.op.def()).addr() as u64,
+            ref op => {
+                let mut hasher = DefaultHasher::new();
+                std::mem::discriminant(op).hash(&mut hasher);
+                hasher.finish()
+            }
         };
         let numbers = node.operands.iter().map(|operand| u64::from(operand.0) + 1);
         let mixed =

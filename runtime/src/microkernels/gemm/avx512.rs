@@ -80,8 +80,8 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
     let mask = |v: usize| if v + 1 == VECTORS { last } else { !0 };
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     if t.accumulate || UNIT_ROW {
-        // Rows of a large C are far apart and were last seen a whole pass ago, or lines of A that are met once have
-        // driven them out. Now they arrive while the sums are formed.
+        // Rows of a large C are far apart and were last seen a whole pass ago, or A, which lies term by term, has driven
+        // them out. Now they arrive while the sums are formed.
         for i in 0..ROWS {
             for v in 0..VECTORS {
                 _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(i * t.ldc + v * 16).cast());

@@ -127,9 +127,9 @@ pub fn workspace_len(m: usize, n: usize, k: usize) -> usize {
     n.next_multiple_of(16).min(MAX_PANEL) * k.min(MAX_DEPTH) + packed_a_len(m.min(MAX_ROWS), k)
 }
 
-/// Whether a product of `m` rows, computed in blocks of `block` rows, gains from [`pack_b`] and [`gemm_packed`]. If
-/// not, [`gemm`] is the faster call for each block: B is read where it lies, or the first block is the only one, or B
-/// is so large that a packed copy would travel to memory and back for a few blocks.
+/// Whether a product of `m` rows, of which `block` or more are computed in one go, gains from [`pack_b`] and
+/// [`gemm_packed`]. If not, [`gemm`] is the faster call for each part: B is read where it lies, or the first part is the
+/// only one, or B is so large that a packed copy would travel to memory and back for a few parts.
 pub fn packs_b(isa: Isa, m: usize, block: usize, n: usize, k: usize, b_row: usize, b_col: usize) -> bool {
     let cached = n * k <= pack::SECOND_CACHE || (m >= 4 * block && n * k <= pack::CACHED);
     m > block && cached && !on!(isa, pack::reads_b_in_place, m, k, b_row, b_col)

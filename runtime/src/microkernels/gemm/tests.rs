@@ -134,6 +134,11 @@ fn sizes_around_the_cuts() {
         }
         // Strides of whole pages, at which A may be packed and B is not read in place by many rows.
         check(isa, 1024, 70, 5, (true, false), 0, Way::Packed(100));
+        // More terms than are packed at a time, and than a piece has.
+        for k in [40, 300] {
+            check(isa, 1024, 70, k, (true, false), 0, Way::Packed(100));
+            check(isa, 1024, 70, k, (true, false), 0, Way::Blocks(300));
+        }
         check(isa, 30, 1024, 5, (false, false), 0, Way::Blocks(30));
     }
 }
