@@ -196,6 +196,25 @@ fn few_rows_are_cut_by_columns_and_many_by_rows() {
 }
 
 #[test]
+fn many_rows_of_a_product_with_a_large_right_operand_are_cut_into_larger_units() {
+    let units = |rows: usize, max_batch: usize| {
+        let mut b = Builder::new(Graph::default());
+        let matrix = |cols| TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(cols)]));
+        let (x, dy) = (handmade::input(&mut b, "x", matrix(rows)), handmade::input(&mut b, "dy", matrix(1024)));
+        let product = b.dot(x, dy, true, false);
+        handmade::output(&mut b, Role::Output(0), product);
+        let fused = fuse(&b.finish());
+        let plan = plan(&fused, max_batch, Isa::Portable).expect("it fits");
+        let tasks = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks);
+        let rows = tasks.filter(|task| task.work == Work::Rows);
+        rows.map(|task| task.units(fused.kernels[task.kernel].domain, max_batch)).collect::<Vec<usize>>()
+    };
+    assert_eq!(units(1024, 256), [8]);
+    assert_eq!(units(1024, 255), [16], "the right operand is smaller");
+    assert_eq!(units(1000, 256), [16], "the rows are fewer");
+}
+
+#[test]
 fn one_row_runs_on_several_threads_where_reading_the_parameters_takes_long() {
     let shares = |definition| {
         let program = Program::for_threads(definition, Purpose::Predict, 128, 2).expect("it compiles");

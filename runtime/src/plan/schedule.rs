@@ -84,6 +84,8 @@ const READ_ALONE: usize = 1 << 14;
 const WORTH: f64 = 4_000.0;
 /// Floats of a right operand that every unit may read again: half of a second-level cache.
 const REREAD: usize = 1 << 18;
+/// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
+const MANY: usize = 8;
 /// Floats of parameters that stay in a second-level cache from one run to the next.
 const CACHED: usize = 1 << 19;
 
@@ -95,7 +97,7 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
             phases.check();
         }
         let access = Access::of(fused, plan, index);
-        let (rows, unit) = (kernel.domain.rows.at(plan.max_batch), unit(fused, kernel));
+        let (rows, unit) = (kernel.domain.rows.at(plan.max_batch), unit(fused, kernel, plan.max_batch));
         let by_columns = |phases: &Phases| has_columns(fused, plan, index) && !phases.has_columns(&access);
         if nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !by_columns(&phases)) {
             phases.add_last(Last::Kernel(index), access);
@@ -124,11 +126,14 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
     phases.phases
 }
 
-/// Rows of a unit: a block, or as many as repay going through a large right operand.
-fn unit(fused: &Fused, kernel: &Kernel) -> usize {
-    let large = |product| match inner_extent(&fused.graph, product) {
-        Dim::Fixed(inner) => inner * kernel.domain.cols > REREAD,
-        Dim::Batch(_) => false,
+/// Rows of a unit: a block, or as many as repay going through a right operand that is large, or half a cache where the rows
+/// are many, as in gradients of wide weights.
+fn unit(fused: &Fused, kernel: &Kernel, max_batch: usize) -> usize {
+    let many = kernel.domain.rows.at(max_batch) >= MANY * ENOUGH_ROWS;
+    let large = |product| {
+        let inner = inner_extent(&fused.graph, product);
+        let floats = inner.at(max_batch) * kernel.domain.cols;
+        if inner.is_batch() { many && floats >= REREAD } else { floats > REREAD }
     };
     match kernel.product {
         Some(product) if large(product) => ENOUGH_ROWS,
