@@ -299,7 +299,7 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
         context.func = function;
         module.define_function(id, &mut context).map_err(failed)?;
     }
-    let quick = native_isa(microkernels, Registers::Quickly)?;
+    let mut quick = None;
     for (function, id) in
         [(entry_function, entry)].into_iter().chain(shared.into_iter().zip(shared_ids.iter().copied()))
     {
@@ -308,7 +308,12 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
         if context.func.dfg.num_insts() < LONG {
             module.define_function(id, &mut context).map_err(failed)?;
         } else {
-            define_quickly(&mut module, &*quick, id, &mut context)?;
+            let isa = match quick.take() {
+                Some(isa) => isa,
+                None => native_isa(microkernels, Registers::Quickly)?,
+            };
+            define_quickly(&mut module, &*isa, id, &mut context)?;
+            quick = Some(isa);
         }
     }
     module.finalize_definitions().map_err(failed)?;
