@@ -32,9 +32,15 @@ fn graph(cols: usize, function: bool) -> Graph {
     b.finish()
 }
 
-fn asks(graph: &Graph, max_batch: usize) -> bool {
+/// Whether the code asks for some of a matrix to read it, and to write it.
+fn requests(graph: &Graph, max_batch: usize) -> [bool; 2] {
     let clif = text(&fuse(graph), max_batch, Text::Clif).expect("the graph compiles");
-    clif.contains("gradloom_fetch")
+    ["gradloom_fetch", "gradloom_fetch_to_write"]
+        .map(|name| clif.lines().any(|line| line.ends_with(&format!(" {name}"))))
+}
+
+fn asks(graph: &Graph, max_batch: usize) -> bool {
+    requests(graph, max_batch) != [false, false]
 }
 
 #[test]
@@ -43,6 +49,17 @@ fn what_large_matrices_hold_is_asked_for_and_others_are_not() {
         assert!(asks(&graph(256, function), 1024), "three matrices of a MiB");
         assert!(!asks(&graph(256, function), 64), "three matrices of 64 KiB");
         assert!(!asks(&graph(100, function), 1 << 14), "short rows");
+    }
+}
+
+#[test]
+fn what_is_written_is_asked_for_to_write_it() {
+    for function in [false, true] {
+        let mut graph = graph(256, function);
+        assert_eq!(requests(&graph, 1024), [true, true]);
+        // The sums alone: matrices are read only.
+        graph.outputs.drain(..2);
+        assert_eq!(requests(&graph, 1024), [true, false]);
     }
 }
 

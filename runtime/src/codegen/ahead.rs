@@ -22,10 +22,11 @@ impl Emit<'_, '_> {
         phase == 0 && !self.flat && cols >= LEAST && far
     }
 
-    /// The addresses of the present row in the matrices that are read or written.
-    fn matrices(&self) -> Vec<Value> {
+    /// The addresses of the present row in the matrices that are read or written, and whether they are written.
+    fn matrices(&self) -> Vec<(Value, bool)> {
+        let written: Vec<Slot> = self.kernel.stores.iter().filter_map(|store| self.slot_written(store)).collect();
         let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Place(_)));
-        let mut addresses: Vec<Value> = matrices.map(|(_, &address)| address).collect();
+        let mut addresses: Vec<_> = matrices.map(|(slot, &address)| (address, written.contains(slot))).collect();
         addresses.sort();
         addresses
     }
@@ -37,8 +38,9 @@ impl Emit<'_, '_> {
             Trip::Known(count) => self.fb.ins().iconst(types::I64, 4 * count as i64),
             Trip::Bytes(bytes) => bytes,
         };
-        let function = self.imports.function(&mut self.fb, self.target, self.kernels, Import::Fetch);
-        for matrix in self.matrices() {
+        for (matrix, written) in self.matrices() {
+            let import = if written { Import::FetchToWrite } else { Import::Fetch };
+            let function = self.imports.function(&mut self.fb, self.target, self.kernels, import);
             let here = self.fb.ins().iadd(matrix, start);
             let next = self.fb.ins().iadd_imm_u(here, 4 * distance as i64);
             self.fb.ins().call(function, &[next, bytes]);

@@ -29,13 +29,15 @@ pub enum Import {
     Tick,
     /// A function of a strip of elements.
     Strip(Function),
-    /// Some bytes will be wanted soon.
+    /// Some bytes will be read soon.
     Fetch,
+    /// Some bytes will be written soon.
+    FetchToWrite,
 }
 
 impl Import {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 18] = [
+    pub const ALL: [Import; 19] = [
         Import::Product,
         Import::PackRight,
         Import::PackedProduct,
@@ -54,6 +56,7 @@ impl Import {
         Import::Strip(Function::Softplus),
         Import::Strip(Function::Erf),
         Import::Fetch,
+        Import::FetchToWrite,
     ];
 
     /// Its place among all.
@@ -82,6 +85,7 @@ impl Import {
             Import::Strip(Function::Softplus) => "gradloom_softplus",
             Import::Strip(Function::Erf) => "gradloom_erf",
             Import::Fetch => "gradloom_fetch",
+            Import::FetchToWrite => "gradloom_fetch_to_write",
         }
     }
 
@@ -94,7 +98,7 @@ impl Import {
             Import::SumColumns | Import::MaxColumns => 5,
             Import::SumEverything | Import::MaxEverything | Import::Strip(_) => 3,
             Import::MergeMoments => 7,
-            Import::Fetch => 2,
+            Import::Fetch | Import::FetchToWrite => 2,
             Import::Tick => 0,
         };
         let mut signature = Signature::new(target.call_conv);

@@ -278,7 +278,7 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     builder.memory_provider(pages.provider());
     for import in Import::ALL {
-        builder.symbol(import.symbol(), imports::address(import, microkernels));
+        builder.symbol(import.symbol(), imports::address(import, microkernels, threads));
     }
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);
