@@ -39,6 +39,7 @@ mod optimisers;
 mod passes;
 mod pieces;
 mod planted;
+mod prologue;
 mod predictor;
 mod profile;
 mod random;

@@ -153,14 +153,22 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
+    /// The prologue of a kernel, unless its time is taken, for which it runs by itself.
+    fn prologue(&self, index: usize) -> Option<usize> {
+        self.program.plan.prologue(index).filter(|_| !self.program.timed)
+    }
+
     /// All of a kernel, then the last stages of its reductions.
     fn kernel(&mut self, index: usize, kernel: &Kernel) {
+        if self.program.plan.is_prologue(index) && !self.program.timed {
+            return;
+        }
         let rows = self.extent(kernel.domain.rows);
         let zero = self.fb.ins().iconst(types::I64, 0);
         match self.called_product(index, kernel) {
             None => self.blocks(index, kernel, [zero, rows, zero]),
             Some(product) if matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= ENOUGH_ROWS) => {
-                self.rows(index, kernel, Some(&product), [zero, rows, zero]);
+                self.rows(index, kernel, &product, [zero, rows, zero]);
             }
             Some(product) => self.packed_or_not(
                 rows,
@@ -168,7 +176,7 @@ impl<'a> Emit<'a, '_> {
                 product,
                 |emit, product| {
                     if product.packed.is_none() {
-                        return emit.rows(index, kernel, Some(product), [zero, rows, zero]);
+                        return emit.rows(index, kernel, product, [zero, rows, zero]);
                     }
                     let cols = emit.fb.ins().iconst(types::I64, product.cols);
                     emit.pack(product, zero, cols);
@@ -202,7 +210,7 @@ impl<'a> Emit<'a, '_> {
         match product {
             None => self.blocks(index, kernel, part),
             Some(product) => {
-                let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, Some(product), part);
+                let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, product, part);
                 self.packed_or_not(rows, ENOUGH_ROWS, product, some_rows, some_rows);
             }
         }
@@ -245,14 +253,15 @@ impl<'a> Emit<'a, '_> {
     /// All rows of a product, as many in one go as suit it.
     fn all_rows(&mut self, index: usize, kernel: &Kernel, product: &Product, rows: Value) {
         let blocks = (PRODUCT_ROWS / kernel.block) as i64;
-        self.cut(rows, PRODUCT_ROWS as i64, blocks, |emit, part| emit.rows(index, kernel, Some(product), part));
+        self.cut(rows, PRODUCT_ROWS as i64, blocks, |emit, part| emit.rows(index, kernel, product, part));
     }
 
-    /// Some rows: their product, then their blocks while they are in the cache.
-    fn rows(&mut self, index: usize, kernel: &Kernel, product: Option<&Product>, part: Rows) {
-        if let Some(product) = product {
-            self.rows_of_product(product, part[0], part[1]);
+    /// Some rows: their prologue, their product, then their blocks while they are in the cache.
+    fn rows(&mut self, index: usize, kernel: &Kernel, product: &Product, part: Rows) {
+        if let Some(prologue) = self.prologue(index) {
+            self.blocks(prologue, &self.program.fused.kernels[prologue], part);
         }
+        self.rows_of_product(product, part[0], part[1]);
         self.blocks(index, kernel, part);
     }
 

@@ -1,5 +1,5 @@
-//! Which operand of a kernel a kept value may overwrite: one whose last reader it is, if every element is read before the
-//! element of the same place is written, and never after.
+//! Which operand of a kernel, or of its prologue, a kept value may overwrite: one whose last reader that is, if every element
+//! is read before the element of the same place is written, and never after.
 
 use crate::fuse::Fused;
 use crate::ir::NodeId;
@@ -38,6 +38,31 @@ pub(super) fn replaced(
         let everywhere = reads.iter().filter(|(base, _)| *base == operand).all(|(_, class)| *class == Class::Element);
         let float = graph[operand].ty.dtype == DType::F32;
         everywhere && float && !computed(operand) && !by_product(operand) && !copied(operand)
+    };
+    reads.iter().map(|&(base, _)| base).filter(|&base| fits(base)).find_map(|base| Some((base, dying(base)?)))
+}
+
+/// The operand of the prologue `ahead` that `id`, an element of the kernel behind it, may overwrite, and where it lies: one that
+/// the kernel itself does not read. Rows of the prologue are done before the same rows of the kernel begin.
+pub(super) fn replaced_row_by_row(
+    fused: &Fused,
+    ahead: &Kernel,
+    kernel: &Kernel,
+    id: NodeId,
+    dying: impl Fn(NodeId) -> Option<usize>,
+) -> Option<(NodeId, usize)> {
+    let graph = &fused.graph;
+    let (_, class) = resolve(graph, id, kernel.domain);
+    if class != Class::Element || kernel.domain != ahead.domain || graph[id].ty.dtype != DType::F32 {
+        return None;
+    }
+    let operands = ahead.steps.iter().flat_map(|step| &graph[step.node].operands);
+    let reads: Vec<(NodeId, Class)> = operands.map(|&operand| resolve(graph, operand, ahead.domain)).collect();
+    let fits = |operand: NodeId| {
+        let everywhere = reads.iter().filter(|(base, _)| *base == operand).all(|(_, class)| *class == Class::Element);
+        let computed = ahead.steps.iter().any(|step| step.node == operand);
+        let copied = ahead.stores.iter().any(|store| graph.behind_views(store.node) == operand);
+        everywhere && graph[operand].ty.dtype == DType::F32 && !computed && !copied
     };
     reads.iter().map(|&(base, _)| base).filter(|&base| fits(base)).find_map(|base| Some((base, dying(base)?)))
 }

@@ -6,6 +6,7 @@
 
 mod in_place;
 mod print;
+mod prologue;
 mod schedule;
 mod verify;
 
@@ -63,6 +64,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The prologue of a kernel.
+    pub fn prologue(&self, kernel: usize) -> Option<usize> {
+        self.kernels[kernel].prologue.then(|| kernel - 1)
+    }
+
+    /// Whether a kernel is the prologue of the next one, and so does not run by itself.
+    pub fn is_prologue(&self, kernel: usize) -> bool {
+        self.kernels.get(kernel + 1).is_some_and(|next| next.prologue)
+    }
+
     /// Length of the arena with scratch behind it: for one thread, or for the ends of phases and then for each of several.
     pub fn with_scratch(&self, threads: usize) -> usize {
         self.arena + self.scratch * if threads > 1 { 1 + threads } else { 1 }
@@ -129,6 +140,8 @@ pub struct KernelPlan {
     pub in_place: BTreeMap<NodeId, NodeId>,
     /// Whether the kernel computes its product by itself: one so small that a call would take longer.
     pub inline: bool,
+    /// Whether the kernel before is its prologue: computes rows of the left operand just before they are multiplied.
+    pub prologue: bool,
 }
 
 /// Most multiplications of a product that is written out in its kernel.
@@ -139,21 +152,30 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
     check_sizes(&fused.graph, max_batch)?;
     let mut arena = Arena::default();
     let mut places = leaves(&fused.graph);
-    let last_use = last_uses(fused);
-    let mut kernels = Vec::new();
+    let prologues = prologue::prologues(fused, max_batch);
+    let last_read = last_uses(fused);
+    // What a prologue reads it reads until the last row of the product.
+    let lives_on = |last: usize| last + usize::from(prologues.get(last.saturating_add(1)) == Some(&true));
+    let last_use: HashMap<NodeId, usize> = last_read.iter().map(|(&id, &last)| (id, lives_on(last))).collect();
+    let mut kernels: Vec<KernelPlan> = Vec::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
         arena.release(index);
         let mut in_place = BTreeMap::new();
         for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
             let len = padded(fused.graph[store.node].ty.shape.len_at(max_batch));
             let (content, last) = (Content::Value(store.node), last_use[&store.node]);
-            let replaced = in_place::replaced(fused, kernel, store.node, |id| {
+            let dying = |id: NodeId, reader: usize| {
                 let at = match places.get(&id) {
-                    Some(&Place::Arena(at)) if last_use.get(&id) == Some(&index) => at,
+                    Some(&Place::Arena(at)) if last_read.get(&id) == Some(&reader) => at,
                     _ => return None,
                 };
-                let free = !in_place.values().any(|other| *other == id);
+                let overwritten = |by: &BTreeMap<NodeId, NodeId>| by.values().any(|other| *other == id);
+                let free = !overwritten(&in_place) && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
                 Some(at).filter(|_| free && padded(fused.graph[id].ty.shape.len_at(max_batch)) == len)
+            };
+            let replaced = in_place::replaced(fused, kernel, store.node, |id| dying(id, index)).or_else(|| {
+                let ahead = prologues[index].then(|| &fused.kernels[index - 1])?;
+                in_place::replaced_row_by_row(fused, ahead, kernel, store.node, |id| dying(id, index - 1))
             });
             let at = match replaced {
                 Some((operand, at)) => {
@@ -176,7 +198,7 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
             }
         }
         let own = kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena);
-        kernels.push(KernelPlan { in_place, ..own });
+        kernels.push(KernelPlan { in_place, prologue: prologues[index], ..own });
     }
     let (params, params_len) = parameters(&fused.graph.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
@@ -319,12 +341,12 @@ fn kernel_plan(
         if !places.contains_key(&product) {
             result.product = Some(arena.take(Content::Block(product), at_once * kernel.domain.cols, index));
         }
-        let inner = inner_extent(graph, product).at(max_batch);
-        let rows = kernel.domain.rows.at(max_batch);
-        result.inline = rows.saturating_mul(kernel.domain.cols).saturating_mul(inner) <= INLINE;
+        result.inline = is_inline(graph, kernel, max_batch);
         if result.inline {
             return result;
         }
+        let inner = inner_extent(graph, product).at(max_batch);
+        let rows = kernel.domain.rows.at(max_batch);
         let room = gemm::workspace_len(at_once, kernel.domain.cols, inner);
         result.workspace = arena.take(Content::Workspace(product), room, index);
         let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
@@ -336,6 +358,14 @@ fn kernel_plan(
         }
     }
     result
+}
+
+/// Whether a kernel has a product, and one so small that it is written out in the kernel.
+fn is_inline(graph: &Graph, kernel: &Kernel, max_batch: usize) -> bool {
+    kernel.product.is_some_and(|product| {
+        let inner = inner_extent(graph, product).at(max_batch);
+        kernel.domain.rows.at(max_batch).saturating_mul(kernel.domain.cols).saturating_mul(inner) <= INLINE
+    })
 }
 
 /// The extent that a product sums over.

@@ -22,7 +22,8 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "arena {:.1} KiB, without sharing {:.1} KiB", kib(plan.arena), kib(plan.unshared))?;
     writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        writeln!(text, "kernel {index}: {} x {}", kernel.domain.rows, kernel.domain.cols)?;
+        let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
+        writeln!(text, "kernel {index}: {} x {}{prologue}", kernel.domain.rows, kernel.domain.cols)?;
         for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
             let replaced = match stretch.content {
                 Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),
@@ -33,19 +34,22 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     }
     let phases = schedule(fused, plan);
     match phases.iter().any(|phase| !phase.tasks.is_empty()) {
-        true => phases.iter().enumerate().try_for_each(|(index, each)| phase(text, index, each)),
+        true => phases.iter().enumerate().try_for_each(|(index, each)| phase(text, index, each, fused)),
         false => Ok(()),
     }
 }
 
 /// What several threads share between two meetings, and what one of them does at the second.
-fn phase(text: &mut String, index: usize, phase: &Phase) -> std::fmt::Result {
+fn phase(text: &mut String, index: usize, phase: &Phase, fused: &Fused) -> std::fmt::Result {
     let shared = phase.tasks.iter().map(|task| match task.work {
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
         Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.few, task.kernel, task.unit),
         Work::Rows => format!("kernel {} by {} rows", task.kernel, task.unit),
     });
     let alone = phase.tail.iter().map(|last| match last {
+        Last::Few(task) if fused.kernels[task.kernel].product.is_none() => {
+            format!("up to {} rows of kernel {}", task.few, task.kernel)
+        }
         Last::Few(task) => format!("what follows the product of up to {} rows", task.few),
         Last::Finish(kernel) => format!("sums of kernel {kernel}"),
         Last::Kernel(kernel) => format!("kernel {kernel}"),

@@ -50,7 +50,8 @@ pub enum Work {
 /// What one thread does after the tasks of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// What follows a kernel's product, where the tasks have computed that of few rows by columns.
+    /// The blocks of a kernel if the rows are few: what follows its product, which the tasks have computed by columns; or all of
+    /// it, if it is the prologue of such a product.
     Few(Task),
     /// The last stages of a kernel's reductions.
     Finish(usize),
@@ -96,7 +97,12 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         if fused.check == Some(index) {
             phases.check();
         }
-        let access = Access::of(fused, plan, index);
+        if plan.is_prologue(index) {
+            continue;
+        }
+        let mut access = Access::of(fused, plan, index);
+        let ahead = plan.prologue(index).map(|prologue| (prologue, Access::of(fused, plan, prologue)));
+        access.extend(ahead.iter().map(|(_, access)| access));
         let (rows, unit) = (kernel.domain.rows.at(plan.max_batch), unit(fused, kernel, plan.max_batch));
         let by_columns = |phases: &Phases| has_columns(fused, plan, index) && !phases.has_columns(&access);
         if nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !by_columns(&phases)) {
@@ -108,6 +114,9 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
             phases.add_tasks([task], Access::of_packing(fused, plan, index));
         }
         let few = if by_columns(&phases) { unit } else { 0 };
+        if let Some((prologue, access)) = ahead.filter(|_| few > 0) {
+            phases.add_last(Last::Few(Task { kernel: prologue, work: Work::Rows, unit, few }), access);
+        }
         let columns = Task { kernel: index, work: Work::Columns, unit: PRODUCT_COLUMNS, few };
         let whole = Task { kernel: index, work: Work::Rows, unit, few };
         let tasks = [(rows > few).then_some(whole), (few > 0).then_some(columns)];
@@ -151,7 +160,7 @@ fn has_columns(fused: &Fused, plan: &Plan, index: usize) -> bool {
 
 /// Roughly how long a kernel takes on one thread: a hundred operations a nanosecond in products, or for few rows as long
 /// as their right operand takes to be read, 150 bytes a nanosecond from a cache and 30 from behind it; one element of an
-/// ordinary step in a tenth of one.
+/// ordinary step in a tenth of one. That of a prologue comes on top.
 pub fn nanoseconds(fused: &Fused, plan: &Plan, index: usize, batch: usize) -> f64 {
     let kernel = &fused.kernels[index];
     let (rows, cols) = (kernel.domain.rows.at(batch) as f64, kernel.domain.cols as f64);
@@ -159,7 +168,8 @@ pub fn nanoseconds(fused: &Fused, plan: &Plan, index: usize, batch: usize) -> f6
     let rate = if plan.params_len <= CACHED { 150.0 } else { 30.0 };
     let product = (2.0 * inner * rows * cols / 100.0).max(4.0 * inner * cols / rate);
     let steps = kernel.steps.len() + kernel.stores.len();
-    product + 0.1 * rows * cols * steps as f64
+    let ahead = plan.prologue(index).map_or(0.0, |prologue| nanoseconds(fused, plan, prologue, batch));
+    ahead + product + 0.1 * rows * cols * steps as f64
 }
 
 /// Memory that several kernels may touch.
@@ -221,6 +231,14 @@ impl Access {
             }
         }
         access
+    }
+
+    /// Of other work as well.
+    fn extend<'a>(&mut self, others: impl Iterator<Item = &'a Access>) {
+        for other in others {
+            self.reads.extend(&other.reads);
+            self.writes.extend(&other.writes);
+        }
     }
 
     /// Of rearranging the right operand.

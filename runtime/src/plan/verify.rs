@@ -30,7 +30,15 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         }
         // But for what it overwrites element by element.
         let replaced = |part: &&Part| plan.kernels[index].in_place.values().any(|&id| part.2 == Owner::Value(id));
-        let kept: Vec<Part> = read.iter().filter(|part| !replaced(part)).copied().collect();
+        let mut kept: Vec<Part> = read.iter().filter(|part| !replaced(part)).copied().collect();
+        if let Some(prologue) = plan.prologue(index) {
+            // It reads its later rows when this kernel has written its first ones.
+            let by_both = |part: &&Part| {
+                let overwritten = plan.kernels[prologue].in_place.values().any(|&id| part.2 == Owner::Value(id));
+                !overwritten && !replaced(part)
+            };
+            kept.extend(reads(plan, fused, prologue).iter().filter(by_both));
+        }
         holds(&lines, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
         holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;
     }

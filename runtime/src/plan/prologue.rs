@@ -1,0 +1,45 @@
+//! Which kernels are prologues: what a product's left operand is made of is computed for some rows, and multiplied while those
+//! rows are in the cache.
+//!
+//! A prologue is a kernel of its own that does not run by itself. Whoever computes some rows of the product, all of them or the
+//! unit of a thread, has it compute the same rows first. What it reads therefore lives until the product is done. The value is
+//! written to memory all the same: in a training step the gradient of the weight reads it again.
+
+use crate::fuse::Fused;
+use crate::ir::Op;
+use crate::kernel::{Kernel, PRODUCT_ROWS, Way, way};
+
+use super::is_inline;
+
+/// For each kernel, whether the one before is its prologue.
+pub(super) fn prologues(fused: &Fused, max_batch: usize) -> Vec<bool> {
+    (0..fused.kernels.len()).map(|index| index > 0 && has_prologue(fused, index, max_batch)).collect()
+}
+
+/// Batches that are computed in one go gain nothing, nor do products too small to be called.
+fn has_prologue(fused: &Fused, index: usize, max_batch: usize) -> bool {
+    let (ahead, kernel) = (&fused.kernels[index - 1], &fused.kernels[index]);
+    let rows = kernel.domain.rows;
+    let several = rows.at(max_batch) > PRODUCT_ROWS && !is_inline(&fused.graph, kernel, max_batch);
+    // The check of the loss comes before both or behind both.
+    let together = ahead.domain.rows == rows && fused.check != Some(index);
+    several && together && is_left_operand(fused, ahead, kernel) && leaves_rows_alone(fused, ahead, kernel)
+}
+
+/// Whether rows of `ahead` are rows of what `kernel` multiplies from the left.
+fn is_left_operand(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
+    let graph = &fused.graph;
+    let Some(product) = kernel.product.filter(|_| ahead.product.is_none()) else { return false };
+    let left = graph.behind_reshapes(graph[product].operands[0]);
+    let upright = matches!(graph[product].op, Op::Dot { ta: false, .. });
+    upright && ahead.stores.iter().any(|store| store.node == left && store.param.is_none())
+}
+
+/// Whether no row of either kernel touches what belongs to another row of both.
+fn leaves_rows_alone(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
+    let sums = |step: &crate::kernel::Step| {
+        matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)))
+    };
+    let updates = |kernel: &Kernel| kernel.stores.iter().any(|store| store.param.is_some());
+    !ahead.steps.iter().any(sums) && !updates(ahead) && !updates(kernel)
+}
