@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds the bytes that a step is predicted to move against those that a simulated cache counts.
 
-    cargo bench --bench step --no-run
+    cargo bench -p gradloom-benches --no-run
     benches/bytes.py target/release/deps/step-... [WORKLOAD...]
 
 Needs valgrind. Its tool cachegrind counts the lines of 64 bytes that are fetched into a cache for reading and for writing; two

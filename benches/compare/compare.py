@@ -38,7 +38,7 @@ def run(*command, **settings):
 
 def build_gradloom():
     """The path of the bench."""
-    command = ["cargo", "bench", "--locked", "--bench", "step", "--no-run", "--message-format=json-render-diagnostics"]
+    command = ["cargo", "bench", "--locked", "-p", "gradloom-benches", "--no-run", "--message-format=json-render-diagnostics"]
     print("+", *command, flush=True)
     lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     paths = [json.loads(line).get("executable") for line in lines if '"bench"' in line]

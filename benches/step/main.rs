@@ -1,11 +1,11 @@
 //! How long a training step takes, on the workloads that other frameworks are measured on. `../README.md` says more.
 //!
 //! ```text
-//! cargo bench --bench step                                   # all workloads, briefly, as a table
-//! cargo bench --bench step -- --workload mlp --seconds 3     # one of them, as a line of JSON
-//! cargo bench --bench step -- --mode scaling                 # networks of growing size, as a table
-//! cargo bench --bench step -- --mode bytes                   # what a step moves, fused and not, as a table
-//! cargo bench --bench step -- --mode profile                 # where the time of a step goes, as a table
+//! cargo bench -p gradloom-benches                                   # all workloads, briefly, as a table
+//! cargo bench -p gradloom-benches -- --workload mlp --seconds 3     # one of them, as a line of JSON
+//! cargo bench -p gradloom-benches -- --mode scaling                 # networks of growing size, as a table
+//! cargo bench -p gradloom-benches -- --mode bytes                   # what a step moves, fused and not, as a table
+//! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
 //! ```
 
 mod arguments;

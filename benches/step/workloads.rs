@@ -9,6 +9,7 @@ use gradloom::ndarray::{Array, Array1, Array2, ArrayView, ArrayView2, Axis, Dime
 use gradloom::{Adam, AdamW, Network, Profile, Sgd, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::init::Random;
 use gradloom_runtime::optim::Optimisation;
 
 use crate::Result;
@@ -261,31 +262,8 @@ fn xor_data() -> (Array2<f32>, Array2<f32>) {
 
 /// Standard normal inputs, and labels of ten classes.
 pub fn classes(rows: usize, cols: usize) -> (Array2<f32>, Array1<u8>) {
-    let mut random = Random(1);
-    let x = Array2::from_shape_simple_fn((rows, cols), || random.normal());
-    let label = Array1::from_shape_simple_fn(rows, || (random.next() % 10) as u8);
+    let mut random = Random::new(1, 0);
+    let x = Array2::from_shape_simple_fn((rows, cols), || random.normal() as f32);
+    let label = Array1::from_shape_simple_fn(rows, || random.below(10) as u8);
     (x, label)
-}
-
-/// SplitMix64 (Steele, Lea & Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From above 0 up to 1.
-    fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Box & Muller 1958.
-    fn normal(&mut self) -> f32 {
-        let (radius, turn) = ((-2.0 * self.uniform().ln()).sqrt(), std::f64::consts::TAU * self.uniform());
-        (radius * turn.cos()) as f32
-    }
 }

@@ -86,7 +86,7 @@ impl Random {
             let (x, y) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
             let square = x * x + y * y;
             if square > 0.0 && square < 1.0 {
-                let factor = (-2.0 * square.ln() / square).sqrt();
+                let factor = (-2.0 * libm::log(square) / square).sqrt();
                 self.spare = Some(y * factor);
                 return x * factor;
             }

@@ -111,9 +111,9 @@ impl Schedule {
         let passed = |steps: u64| t.min(steps) as f64 / steps as f64;
         match self.form {
             Form::Constant => rate.max(end.unwrap_or(0.0)),
-            Form::Step { every, factor } => (rate * factor.powf((t / every) as f64)).max(end.unwrap_or(0.0)),
-            Form::Exponential { factor } => (rate * factor.powf(t as f64)).max(end.unwrap_or(0.0)),
-            Form::Polynomial { steps, power } => fall((1.0 - passed(steps)).powf(power)),
+            Form::Step { every, factor } => (rate * libm::pow(factor, (t / every) as f64)).max(end.unwrap_or(0.0)),
+            Form::Exponential { factor } => (rate * libm::pow(factor, t as f64)).max(end.unwrap_or(0.0)),
+            Form::Polynomial { steps, power } => fall(libm::pow(1.0 - passed(steps), power)),
             Form::Cosine { steps } => fall(half_wave(passed(steps))),
             Form::OneCycle { steps } => {
                 let start = rate / CYCLE.0;
@@ -168,7 +168,7 @@ impl From<f64> for Schedule {
 
 /// From 1 down to 0, while `x` goes from 0 to 1.
 fn half_wave(x: f64) -> f64 {
-    (1.0 + (std::f64::consts::PI * x).cos()) / 2.0
+    (1.0 + libm::cos(std::f64::consts::PI * x)) / 2.0
 }
 
 /// A learning rate: positive and finite, or zero to hold everything still.

@@ -182,6 +182,23 @@ fn unsafe_code_lives_in_three_rooms_and_says_why_it_is_sound() {
 }
 
 #[test]
+fn no_number_depends_on_the_mathematics_of_the_system() {
+    // Those of the crate `libm` give the same bits everywhere, and no program has to load the library of that name.
+    let borrowed =
+        [".ln()", ".log2()", ".log10()", ".exp()", ".exp2()", ".powf(", ".sin()", ".cos()", ".tan()", ".tanh()"];
+    let mut offences = Vec::new();
+    for file in files().into_iter().filter(|file| file.is_rust() && file.path.starts_with("runtime/src/")) {
+        let text = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = File { path: file.path.clone(), text: text.to_string() };
+        for (line, text) in code.code() {
+            let found = borrowed.iter().find(|name| text.contains(**name));
+            offences.extend(found.map(|name| format!("{}:{line}: {name}", file.path)));
+        }
+    }
+    none(&offences);
+}
+
+#[test]
 fn no_file_is_a_drawer_for_odds_and_ends() {
     let drawers = ["utils", "util", "common", "helpers", "prelude", "misc"];
     let is_drawer = |file: &File| {

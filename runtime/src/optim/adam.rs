@@ -55,7 +55,7 @@ impl Optimiser for Adam {
 
     /// `rate / (1 - b1^t)` and `1 / sqrt(1 - b2^t)`.
     fn values(&self, rate: f64, step: u64, values: &mut [f32]) {
-        let power = |beta: f64| beta.powf(step as f64);
+        let power = |beta: f64| libm::pow(beta, step as f64);
         values[0] = (rate / (1.0 - power(self.beta1))) as f32;
         values[1] = (1.0 / (1.0 - power(self.beta2)).sqrt()) as f32;
     }
