@@ -55,7 +55,7 @@ impl Emit<'_, '_> {
             Trip::Known(count) => count >= LEAST,
             Trip::Bytes(_) => true,
         };
-        let updates = self.kernel.stores.iter().any(|store| store.param.is_some()) || !self.memory.in_place.is_empty();
+        let updates = self.kernel.stores.iter().any(|store| store.param.is_some());
         if !self.target.strips || !enough || updates {
             return None;
         }
