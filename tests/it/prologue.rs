@@ -8,7 +8,7 @@ use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{Shape, TensorType};
 use insta::assert_snapshot;
 
-use crate::compiled::{Compiled, Reference};
+use crate::compiled::{Compiled, Reference, with_isa};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
 
@@ -82,11 +82,12 @@ fn a_prologue_touches_its_own_rows_only() {
     assert_eq!(prologues(&second), 1, "a product is not part of another one's prologue");
 }
 
-/// Left operands that others read as well or nobody else does, results that take the place of what the prologue reads or are
-/// too wide for that, and one that is read through a second product.
+/// Left operands that others read as well or nobody else does; results that take the place of what the prologue reads, with a
+/// function that is called for strips and without, or are too wide or too narrow for that.
 fn graphs() -> Vec<Graph> {
     vec![
         graph(37, |b, _, product| vec![b.abs(product)]),
+        graph(37, |b, _, product| vec![b.tanh(product)]),
         graph(37, |_, left, product| vec![product, left]),
         graph(130, |b, left, product| vec![b.tanh(product), b.sum(product, &[0]), b.dot(left, product, true, false)]),
         graph(700, |b, left, product| vec![b.sum(product, &[1]), b.sum(left, &[1])]),
@@ -101,14 +102,29 @@ fn a_prologue_changes_no_bit() {
         let (mut without, mut with) = (Compiled::new(graph, 256), Compiled::new(graph, 700));
         let mut shared = [2, 3].map(|threads| Compiled::for_threads(graph, 700, threads));
         for batch in [1, 2, 63, 64, 65, 128, 255, 256, 257, 321, 512, 513, 700] {
+            let what = format!("graph {index}, {batch} rows");
             let values = draw::singles(&draw::values(graph, batch, (index + batch) as u64));
             let results = with.run(batch, &values);
-            Reference::new(graph, batch, &values).check(&format!("graph {index}, {batch} rows"), &results);
+            Reference::new(graph, batch, &values).check(&what, &results);
             if batch <= 256 {
-                assert!(without.run(batch, &values).bits() == results.bits(), "graph {index}, {batch} rows");
+                assert!(without.run(batch, &values).bits() == results.bits(), "{what}");
             }
             for shared in &mut shared {
-                assert!(shared.run(batch, &values).bits() == results.bits(), "graph {index}, {batch} rows, threads");
+                assert!(shared.run(batch, &values).bits() == results.bits(), "{what}, several threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prologue_runs_on_every_instruction_set() {
+    for isa in Isa::available() {
+        for (index, graph) in graphs().iter().enumerate() {
+            let mut compiled = with_isa(isa, || Compiled::new(graph, 600));
+            for batch in [255, 257, 600] {
+                let values = draw::singles(&draw::values(graph, batch, (index + batch) as u64));
+                let results = compiled.run(batch, &values);
+                Reference::new(graph, batch, &values).check(&format!("graph {index}, {batch} rows, {isa:?}"), &results);
             }
         }
     }
