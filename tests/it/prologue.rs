@@ -1,9 +1,12 @@
 //! Kernels that compute rows of a product's left operand just before those are multiplied.
 
 use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::jit::compile_timed;
+use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::microkernels::gemm::Isa;
-use gradloom_runtime::plan::{Plan, Work, plan, schedule, text};
+use gradloom_runtime::plan::{Content, Place, Plan, Work, plan, schedule, text};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{Shape, TensorType};
 use insta::assert_snapshot;
@@ -51,11 +54,11 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
     let from = text.find("kernel 3").expect("kernels 0 to 2 are about the means");
     assert_snapshot!(text[from..], @"
     kernel 3: B x 37
-      %15                    0..11104, to kernel 4, over %3
     kernel 4: B x 37, prologue: kernel 3
-      %17                    11152..22256, a result, over %4
-      block of %16           scratch 0..9472
-      workspace of %16       scratch 9472..20128
+      rows of %15            scratch 0..9472
+      %17                    0..11104, a result, over %3
+      block of %16           scratch 9472..18944
+      workspace of %16       scratch 18944..29600
     phase 0: kernel 0 by 64 rows; then sums of kernel 0
     phase 1: kernel 1 by 64 rows; then sums of kernel 1, kernel 2
     phase 2: kernel 4 by 64 rows
@@ -82,23 +85,44 @@ fn a_prologue_touches_its_own_rows_only() {
     assert_eq!(prologues(&second), 1, "a product is not part of another one's prologue");
 }
 
+/// Two products side by side, of few rows cut by columns both, and their sum; each has a prologue of its own.
+fn side_by_side() -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let products = [("x", "v"), ("y", "w")].map(|(x, w)| {
+        let x = handmade::input(&mut b, x, matrix(130));
+        let w = handmade::input(&mut b, w, TensorType::f32(Shape::fixed(&[130, 140])));
+        let bent = b.tanh(x);
+        let (mean, shape) = (b.mean(bent, &[1]), b.shape(bent));
+        let mean = b.broadcast(mean, &shape, &[0]);
+        let moved = b.sub(bent, mean);
+        b.dot(moved, w, false, false)
+    });
+    let sum = b.add(products[0], products[1]);
+    handmade::output(&mut b, Role::Output(0), sum);
+    b.finish()
+}
+
 /// Left operands that others read as well or nobody else does; results that take the place of what the prologue reads, with a
-/// function that is called for strips and without, or are too wide or too narrow for that.
+/// function that is called for strips and without, or are too wide or too narrow for that, or so wide that few rows of them are
+/// cut by columns.
 fn graphs() -> Vec<Graph> {
     vec![
         graph(37, |b, _, product| vec![b.abs(product)]),
         graph(37, |b, _, product| vec![b.tanh(product)]),
         graph(37, |_, left, product| vec![product, left]),
+        graph(37, |b, left, product| vec![b.mul(product, left)]),
         graph(130, |b, left, product| vec![b.tanh(product), b.sum(product, &[0]), b.dot(left, product, true, false)]),
-        graph(700, |b, left, product| vec![b.sum(product, &[1]), b.sum(left, &[1])]),
+        graph(700, |b, left, product| vec![b.abs(product), b.sum(left, &[1])]),
+        graph(700, |b, left, product| vec![b.sum(product, &[1]), b.abs(left)]),
         graph(1, |b, _, product| vec![b.exp(product)]),
+        side_by_side(),
     ]
 }
 
 #[test]
 fn a_prologue_changes_no_bit() {
     for (index, graph) in graphs().iter().enumerate() {
-        assert_eq!(prologues(graph), 1, "graph {index}");
+        assert_ne!(prologues(graph), 0, "graph {index}");
         let (mut without, mut with) = (Compiled::new(graph, 256), Compiled::new(graph, 700));
         let mut shared = [2, 3].map(|threads| Compiled::for_threads(graph, 700, threads));
         for batch in [1, 2, 63, 64, 65, 128, 255, 256, 257, 321, 512, 513, 700] {
@@ -128,6 +152,59 @@ fn a_prologue_runs_on_every_instruction_set() {
             }
         }
     }
+}
+
+#[test]
+fn what_nobody_else_reads_never_has_more_rows_than_are_multiplied_in_one_go() {
+    let in_scratch = |graph: &Graph| {
+        let (_, plan) = planned(graph, 5000);
+        plan.stretches.iter().filter(|stretch| matches!(stretch.content, Content::Operand(_))).count()
+    };
+    assert_eq!(in_scratch(&graph(700, |b, _, product| vec![b.abs(product)])), 1);
+    assert_eq!(in_scratch(&graph(700, |b, left, product| vec![b.abs(product), b.sum(left, &[1])])), 1, "its own rows");
+    assert_eq!(in_scratch(&side_by_side()), 2);
+    assert_eq!(in_scratch(&graph(37, |b, left, product| vec![b.mul(product, left)])), 0, "the kernel reads it");
+    assert_eq!(in_scratch(&graph(37, |_, left, product| vec![product, left])), 0, "a result");
+    let later = graph(130, |b, left, product| vec![b.dot(left, product, true, false)]);
+    assert_eq!(in_scratch(&later), 0, "a later kernel reads it");
+}
+
+#[test]
+fn a_program_that_is_timed_has_the_same_bits() {
+    for graph in
+        [graph(37, |b, _, product| vec![b.abs(product)]), graph(37, |b, left, product| vec![b.mul(product, left)])]
+    {
+        let (rows, role) = (600, Role::Output(0));
+        let values = draw::singles(&draw::values(&graph, rows, 5));
+        let wanted = Compiled::new(&graph, rows).run(rows, &values);
+        let (fused, plan) = planned(&graph, rows);
+        let code = compile_timed(&fused, &plan).expect("it compiles");
+        let floats = |tensor: &Tensor| tensor.as_floats().iter().map(|&x| x as f32).collect::<Vec<f32>>();
+        let inputs: Vec<Vec<f32>> = values.inputs.iter().map(floats).collect();
+        let inputs: Vec<Input<'_>> = inputs.iter().map(|floats| Input::Float(floats)).collect();
+        let mut arena = vec![f32::NAN; plan.with_scratch(1)];
+        let memory =
+            Memory { arena: &mut arena, params: Params::Own(&mut []), scalars: &[], inputs: &inputs, batch: rows };
+        let mut timed = Vec::new();
+        assert!(code.run_timed(memory, |kernel, _| timed.push(kernel)));
+        assert_eq!(timed, (0..fused.kernels.len()).collect::<Vec<usize>>());
+        let result = fused.graph.output(&role).expect("it has a result");
+        let Place::Arena(at) = plan.places[&result] else { panic!("a result of the arena") };
+        let seen: Vec<f64> = arena[at..at + rows * 37].iter().map(|&x| f64::from(x)).collect();
+        assert_eq!(seen, wanted.get(&role));
+    }
+}
+
+#[test]
+fn few_rows_of_a_prologue_are_computed_ahead_of_their_phase() {
+    let (fused, plan) = planned(&side_by_side(), 300);
+    let text = text(&plan, &fused);
+    let phases: Vec<&str> = text.lines().filter(|line| line.starts_with("phase")).collect();
+    assert_snapshot!(phases.join("\n"), @"
+    phase 0: one thread does up to 64 rows of kernel 0
+    phase 1: kernel 1 by 64 rows, up to 64 rows of kernel 1 by 64 columns; then what follows the product of up to 64 rows, up to 64 rows of kernel 2
+    phase 2: kernel 3 by 64 rows, up to 64 rows of kernel 3 by 64 columns; then what follows the product of up to 64 rows
+    ");
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub(super) struct Emit<'a, 'f> {
 pub(super) struct Product {
     /// Address and strides of the left operand.
     pub(super) left: (Value, i64, i64),
+    /// Whether the left operand is scratch for some rows, which others overwrite.
+    left_scratch: bool,
     /// Address and strides of the right operand.
     pub(super) right: (Value, i64, i64),
     /// Whether the right operand is rearranged first.
@@ -153,14 +155,15 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
-    /// The prologue of a kernel, unless its time is taken, for which it runs by itself.
+    /// The prologue of a kernel, unless its time is taken, for which it runs by itself if it can.
     fn prologue(&self, index: usize) -> Option<usize> {
-        self.program.plan.prologue(index).filter(|_| !self.program.timed)
+        let plan = self.program.plan;
+        plan.prologue(index).filter(|_| !self.program.timed || plan.kernels[index].left.is_some())
     }
 
     /// All of a kernel, then the last stages of its reductions.
     fn kernel(&mut self, index: usize, kernel: &Kernel) {
-        if self.program.plan.is_prologue(index) && !self.program.timed {
+        if self.program.plan.is_prologue(index) && self.prologue(index + 1).is_some() {
             return;
         }
         let rows = self.extent(kernel.domain.rows);
@@ -318,9 +321,12 @@ impl<'a> Emit<'a, '_> {
             if transposed { (1, row) } else { (row, 1) }
         };
         let (a_strides, b_strides) = (strides(a, ta), strides(b, tb));
-        let left = self.operand(a);
-        let right = self.operand(b);
         let plan = &self.program.plan.kernels[index];
+        let left = match plan.left {
+            Some((_, at)) => self.scratch_at(at),
+            None => self.operand(a),
+        };
+        let right = self.operand(b);
         let inner_dim = inner_extent(graph, id);
         let inner = self.extent(inner_dim);
         let cols = kernel.domain.cols as i64;
@@ -332,14 +338,16 @@ impl<'a> Emit<'a, '_> {
         let packed = plan.packed.map(|at| self.arena_at(at));
         let right = (right, b_strides.0, b_strides.1);
         let left = (left, a_strides.0, a_strides.1);
-        Product { left, right, packed, inner, cols, result, scratch, workspace }
+        Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace }
     }
 
     fn rows_of_product(&mut self, product: &Product, lo: Value, hi: Value) {
         let rows = self.fb.ins().isub(hi, lo);
-        let before = self.fb.ins().imul_imm_u(lo, 4 * product.left.1);
+        let in_scratch = self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1);
+        let before = if product.left_scratch { in_scratch } else { lo };
+        let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
         let left = self.fb.ins().iadd(product.left.0, before);
-        let before = if product.scratch { self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1) } else { lo };
+        let before = if product.scratch { in_scratch } else { lo };
         let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
         let result = self.fb.ins().iadd(product.result, before);
         match product.packed {

@@ -1,9 +1,9 @@
 //! Products of few rows, which several threads cut by columns: one block of rows would keep one thread busy with reading all
 //! of the right operand.
 //!
-//! The tasks of a phase compute the product alone, and its end does what follows. What is not kept lies meanwhile in the
-//! scratch of the ends of phases, the first behind the arena, which no task has for its own. An element depends on its row
-//! and column alone, so the bits are those of any other cut.
+//! The tasks of a phase compute the product alone, and its end does what follows; the end of the phase before does what its
+//! prologue computes. What is not kept lies meanwhile in the scratch of the ends of phases, the first behind the arena, which
+//! no task has for its own. An element depends on its row and column alone, so the bits are those of any other cut.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -21,6 +21,10 @@ impl Emit<'_, '_> {
             Some(at) => self.arena_at(plan.arena + at),
             None => product.result,
         };
+        let left = match plan.kernels[index].left {
+            Some((_, at)) => self.arena_at(plan.arena + at),
+            None => product.left.0,
+        };
         let rows = self.extent(kernel.domain.rows);
         let all = self.fb.ins().iconst(types::I64, product.cols);
         let to = self.least(to, all);
@@ -29,7 +33,7 @@ impl Emit<'_, '_> {
         let right = self.fb.ins().iadd(product.right.0, before);
         let before = self.fb.ins().imul_imm_u(from, 4);
         let result = self.fb.ins().iadd(result, before);
-        self.call_product(&product, [rows, cols], [product.left.0, right, result]);
+        self.call_product(&product, [rows, cols], [left, right, result]);
     }
 
     /// What follows the product of few rows, if that is what the tasks of the phase have computed.

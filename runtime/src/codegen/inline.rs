@@ -8,7 +8,7 @@ use super::lanes::{Lanes, Width, constant_memory, memory};
 use super::loops::Trip;
 use super::{Context, Emit, Slot};
 use crate::ir::{NodeId, Op};
-use crate::plan::{Place, inner_extent};
+use crate::plan::inner_extent;
 use crate::scalar::{Reg, Scalar};
 use crate::types::Dim;
 
@@ -36,7 +36,7 @@ impl Emit<'_, '_> {
     }
 
     fn product_slot(&self, id: NodeId) -> Slot {
-        self.plan.places.get(&id).map_or(Slot::Product, |&place: &Place| Slot::Place(place))
+        self.memory.product.map_or_else(|| Slot::Place(self.plan.places[&id]), Slot::Rows)
     }
 
     /// What a product that is written out reads and writes.

@@ -194,8 +194,8 @@ struct Emit<'a, 'f> {
 enum Slot {
     /// A value with a place of its own.
     Place(Place),
-    /// Rows of the product.
-    Product,
+    /// Rows of a matrix in scratch, at this offset: those that are multiplied in one go.
+    Rows(usize),
     /// One row of scratch, at this offset in the arena.
     Scratch(usize),
     /// The block's part of the partial sums at this offset in the arena, so many floats a block.
@@ -269,8 +269,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             Slot::Scratch(at) => self.scratch_at(at),
             Slot::Strip(_) => unreachable!("strips are opened where they are used"),
             // Rows are counted from the first of the matrix; scratch begins with the first that was computed in one go.
-            Slot::Product => {
-                let at = self.memory.product.expect("a product that is not kept has rows of scratch");
+            Slot::Rows(at) => {
                 let base = self.scratch_at(at);
                 let first = self.fb.ins().band_imm_s(self.lo, -(PRODUCT_ROWS as i64));
                 let before = self.times(first, 4 * self.kernel.domain.cols as i64);
@@ -344,8 +343,8 @@ impl View<'_> {
     /// Where an operand is read from in a phase, if it is read from memory.
     fn slot_read(self, operand: NodeId, phase: usize) -> Option<Slot> {
         let (base, class) = resolve(self.graph, operand, self.kernel.domain);
-        if self.kernel.product == Some(base) && !self.plan.places.contains_key(&base) {
-            return Some(Slot::Product);
+        if let Some(at) = self.memory.product.filter(|_| self.kernel.product == Some(base)) {
+            return Some(Slot::Rows(at));
         }
         if matches!(self.graph[base].op, Op::Const(_) | Op::Iota(_) | Op::Count(_) | Op::Scalar(_)) {
             return None;
@@ -370,9 +369,10 @@ impl View<'_> {
         if ends_later || self.kernel.product == Some(store.node) && store.param.is_none() {
             return None;
         }
-        match store.param {
-            Some(param) => Some(Slot::Place(Place::Param(param))),
-            None => self.plan.places.get(&store.node).map(|&place| Slot::Place(place)),
+        match (store.param, self.memory.left) {
+            (Some(param), _) => Some(Slot::Place(Place::Param(param))),
+            (None, Some((left, at))) if store.node == left => Some(Slot::Rows(at)),
+            _ => self.plan.places.get(&store.node).map(|&place| Slot::Place(place)),
         }
     }
 

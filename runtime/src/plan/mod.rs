@@ -16,7 +16,7 @@ use crate::error::BuildError;
 use crate::fuse::Fused;
 use crate::ir::ops::Reduction;
 use crate::ir::{Graph, NodeId, Op, Role, Slots};
-use crate::kernel::{Class, ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Way, resolve, way};
+use crate::kernel::{Class, ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Store, Way, resolve, way};
 use crate::microkernels::gemm::{self, Isa};
 use crate::types::{DType, Dim};
 
@@ -108,6 +108,8 @@ pub enum Content {
     Row(NodeId),
     /// A block of a product.
     Block(NodeId),
+    /// Some rows of a product's left operand.
+    Operand(NodeId),
     /// Pieces of a product's operands.
     Workspace(NodeId),
     /// The right operand of a product, rearranged.
@@ -117,7 +119,7 @@ pub enum Content {
 impl Content {
     /// Whether it lies in the scratch of the thread that computes it.
     pub fn is_scratch(self) -> bool {
-        matches!(self, Content::Lanes(_) | Content::Row(_) | Content::Block(_) | Content::Workspace(_))
+        !matches!(self, Content::Value(_) | Content::Partial(_) | Content::Packed(_))
     }
 }
 
@@ -142,6 +144,9 @@ pub struct KernelPlan {
     pub inline: bool,
     /// Whether the kernel before is its prologue: computes rows of the left operand just before they are multiplied.
     pub prologue: bool,
+    /// In a prologue and in the kernel that it belongs to: the left operand and where some rows of it lie in scratch, if nobody
+    /// else reads it.
+    pub left: Option<(NodeId, usize)>,
 }
 
 /// Most multiplications of a product that is written out in its kernel.
@@ -157,11 +162,23 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
     // What a prologue reads it reads until the last row of the product.
     let lives_on = |last: usize| last + usize::from(prologues.get(last.saturating_add(1)) == Some(&true));
     let last_use: HashMap<NodeId, usize> = last_read.iter().map(|(&id, &last)| (id, lives_on(last))).collect();
+    let own_operand =
+        |index: usize| prologues[index].then(|| prologue::own_operand(fused, index, &last_read)).flatten();
+    let passed_on: Vec<Option<NodeId>> = (0..prologues.len()).map(own_operand).collect();
     let mut kernels: Vec<KernelPlan> = Vec::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        arena.release(index);
+        arena.release(index, prologues[index]);
+        let left = passed_on[index].map(|node| {
+            let rows = PRODUCT_ROWS * fused.kernels[index - 1].domain.cols;
+            (node, arena.take(Content::Operand(node), rows, index))
+        });
+        if prologues[index] {
+            kernels[index - 1].left = left;
+        }
         let mut in_place = BTreeMap::new();
-        for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
+        let next = passed_on.get(index + 1).copied().flatten();
+        let kept = |store: &&Store| store.param.is_none() && Some(store.node) != next;
+        for store in kernel.stores.iter().filter(kept) {
             let len = padded(fused.graph[store.node].ty.shape.len_at(max_batch));
             let (content, last) = (Content::Value(store.node), last_use[&store.node]);
             let dying = |id: NodeId, reader: usize| {
@@ -198,7 +215,7 @@ pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildErro
             }
         }
         let own = kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena);
-        kernels.push(KernelPlan { in_place, prologue: prologues[index], ..own });
+        kernels.push(KernelPlan { in_place, prologue: prologues[index], left, ..own });
     }
     let (params, params_len) = parameters(&fused.graph.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
@@ -423,10 +440,12 @@ struct Arena {
 }
 
 impl Arena {
-    /// Moves on to kernel `now` and frees what neither it nor a later one reads.
-    fn release(&mut self, now: usize) {
+    /// Moves on to kernel `now` and frees what neither it nor a later one reads. Scratch of its prologue stays.
+    fn release(&mut self, now: usize, prologue: bool) {
         self.now = now;
-        self.scratch_taken = 0;
+        if !prologue {
+            self.scratch_taken = 0;
+        }
         self.taken.retain(|_, (_, last)| *last >= now);
     }
 

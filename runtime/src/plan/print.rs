@@ -75,6 +75,7 @@ fn entry(
         Content::Lanes(id) => ("lanes of ", id),
         Content::Row(id) => ("row of ", id),
         Content::Block(id) => ("block of ", id),
+        Content::Operand(id) => ("rows of ", id),
         Content::Workspace(id) => ("workspace of ", id),
         Content::Packed(id) => ("right operand of ", id),
     };

@@ -2,12 +2,15 @@
 //! rows are in the cache.
 //!
 //! A prologue is a kernel of its own that does not run by itself. Whoever computes some rows of the product, all of them or the
-//! unit of a thread, has it compute the same rows first. What it reads therefore lives until the product is done. The value is
-//! written to memory all the same: in a training step the gradient of the weight reads it again.
+//! unit of a thread, has it compute the same rows first. What it reads therefore lives until the product is done. A left operand
+//! that nobody else reads, as in inference, never has more than those rows; in a training step the gradient of the weight
+//! reads it again, so there all of it is kept.
+
+use std::collections::HashMap;
 
 use crate::fuse::Fused;
-use crate::ir::Op;
-use crate::kernel::{Kernel, PRODUCT_ROWS, Way, way};
+use crate::ir::{NodeId, Op};
+use crate::kernel::{Kernel, PRODUCT_ROWS, Way, resolve, way};
 
 use super::is_inline;
 
@@ -42,4 +45,18 @@ fn leaves_rows_alone(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
     };
     let updates = |kernel: &Kernel| kernel.stores.iter().any(|store| store.param.is_some());
     !ahead.steps.iter().any(sums) && !updates(ahead) && !updates(kernel)
+}
+
+/// The left operand of a product with a prologue, if nothing but the product reads it.
+pub(super) fn own_operand(fused: &Fused, index: usize, last_read: &HashMap<NodeId, usize>) -> Option<NodeId> {
+    let (graph, ahead, kernel) = (&fused.graph, &fused.kernels[index - 1], &fused.kernels[index]);
+    let operands = &graph[kernel.product?].operands;
+    let left = graph.behind_reshapes(operands[0]);
+    let in_steps = kernel.steps.iter().flat_map(|step| &graph[step.node].operands);
+    let by_steps = in_steps.map(|&operand| resolve(graph, operand, kernel.domain).0).any(|base| base == left);
+    let copied = |kernel: &Kernel| {
+        kernel.stores.iter().any(|store| store.node != left && graph.behind_views(store.node) == left)
+    };
+    let by_others = by_steps || graph.behind_views(operands[1]) == left || copied(ahead) || copied(kernel);
+    (!by_others && last_read.get(&left) == Some(&index)).then_some(left)
 }

@@ -92,7 +92,7 @@ const CACHED: usize = 1 << 19;
 
 /// Cuts a program into phases.
 pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
-    let mut phases = Phases { phases: Vec::new(), accesses: Vec::new(), first: 0 };
+    let mut phases = Phases { phases: Vec::new(), accesses: Vec::new(), first: 0, sealed: Vec::new() };
     for (index, kernel) in fused.kernels.iter().enumerate() {
         if fused.check == Some(index) {
             phases.check();
@@ -104,23 +104,31 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         let ahead = plan.prologue(index).map(|prologue| (prologue, Access::of(fused, plan, prologue)));
         access.extend(ahead.iter().map(|(_, access)| access));
         let (rows, unit) = (kernel.domain.rows.at(plan.max_batch), unit(fused, kernel, plan.max_batch));
-        let by_columns = |phases: &Phases| has_columns(fused, plan, index) && !phases.has_columns(&access);
-        if nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !by_columns(&phases)) {
+        let columned = |phases: &Phases| {
+            let phase = phases.earliest_for_columns(&access, ahead.is_some());
+            has_columns(fused, plan, index) && !phases.has_columns(phase)
+        };
+        if nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !columned(&phases)) {
             phases.add_last(Last::Kernel(index), access);
             continue;
         }
         if plan.kernels[index].packed.is_some() {
             let task = Task { kernel: index, work: Work::Pack, unit: PACKED_COLUMNS, few: 0 };
-            phases.add_tasks([task], Access::of_packing(fused, plan, index));
+            let access = Access::of_packing(fused, plan, index);
+            phases.add_tasks(phases.earliest(&access), [task], access);
         }
-        let few = if by_columns(&phases) { unit } else { 0 };
-        if let Some((prologue, access)) = ahead.filter(|_| few > 0) {
-            phases.add_last(Last::Few(Task { kernel: prologue, work: Work::Rows, unit, few }), access);
-        }
+        let few = if columned(&phases) { unit } else { 0 };
         let columns = Task { kernel: index, work: Work::Columns, unit: PRODUCT_COLUMNS, few };
         let whole = Task { kernel: index, work: Work::Rows, unit, few };
+        let phase = match few > 0 {
+            true => phases.earliest_for_columns(&access, ahead.is_some()),
+            false => phases.earliest(&access),
+        };
+        if let Some((prologue, access)) = ahead.filter(|_| few > 0) {
+            phases.add_prologue(phase - 1, Task { kernel: prologue, ..whole }, access);
+        }
         let tasks = [(rows > few).then_some(whole), (few > 0).then_some(columns)];
-        let phase = phases.add_tasks(tasks.into_iter().flatten(), access);
+        phases.add_tasks(phase, tasks.into_iter().flatten(), access);
         if few > 0 {
             // Ahead of all else that one thread does then, which may need the scratch where the product lies.
             phases.phases[phase].tail.insert(0, Last::Few(columns));
@@ -272,6 +280,8 @@ struct Phases {
     accesses: Vec<[Vec<Access>; 2]>,
     /// The first phase that is still open: those before end with the check of the loss.
     first: usize,
+    /// Phases with an end that nothing may be added to.
+    sealed: Vec<usize>,
 }
 
 impl Phases {
@@ -285,7 +295,7 @@ impl Phases {
     }
 
     fn open(&mut self, phase: usize) {
-        if phase == self.phases.len() {
+        while phase >= self.phases.len() {
             self.phases.push(Phase::default());
             self.accesses.push(Default::default());
         }
@@ -298,26 +308,48 @@ impl Phases {
         after.max(self.first)
     }
 
-    /// Whether the phase of such a task has a product that is cut by columns: there is room for one.
-    fn has_columns(&self, access: &Access) -> bool {
-        let phase = self.phases.get(self.earliest(access));
-        phase.is_some_and(|phase| phase.tasks.iter().any(|task| task.work == Work::Columns))
+    /// Whether a phase has a product that is cut by columns: there is room for one.
+    fn has_columns(&self, phase: usize) -> bool {
+        self.phases.get(phase).is_some_and(|phase| phase.tasks.iter().any(|task| task.work == Work::Columns))
     }
 
-    /// Adds the tasks of a kernel to the earliest phase behind all that they have to wait for.
-    fn add_tasks(&mut self, tasks: impl IntoIterator<Item = Task>, access: Access) -> usize {
-        let phase = self.earliest(&access);
+    /// Adds tasks to a phase behind all that they have to wait for.
+    fn add_tasks(&mut self, phase: usize, tasks: impl IntoIterator<Item = Task>, access: Access) {
         self.open(phase);
         self.phases[phase].tasks.extend(tasks);
         self.accesses[phase][0].push(access);
+    }
+
+    /// The earliest phase for a product that is cut by columns; its prologue, if there is one, is run by one thread at the end of
+    /// the phase before.
+    fn earliest_for_columns(&self, access: &Access, prologue: bool) -> usize {
+        let mut phase = self.earliest(access);
+        if prologue {
+            phase = phase.max(self.first + 1);
+            while self.sealed.contains(&(phase - 1)) {
+                phase += 1;
+            }
+        }
         phase
+    }
+
+    /// Adds a prologue that one thread runs at the end of a phase. It may leave its rows in scratch for the next one, so nothing
+    /// is added behind it.
+    fn add_prologue(&mut self, phase: usize, task: Task, access: Access) {
+        self.open(phase);
+        self.phases[phase].tail.push(Last::Few(task));
+        self.accesses[phase][1].push(access);
+        self.sealed.push(phase);
     }
 
     /// Adds work of one thread to the end of the earliest phase that has all it needs.
     fn add_last(&mut self, last: Last, access: Access) {
         let waits = |[tasks, tail]: &[Vec<Access>; 2]| tasks.iter().chain(tail).any(|other| other.conflicts(&access));
         let with = self.accesses.iter().rposition(waits).unwrap_or(0);
-        let phase = with.max(self.first);
+        let mut phase = with.max(self.first);
+        while self.sealed.contains(&phase) {
+            phase += 1;
+        }
         self.open(phase);
         self.phases[phase].tail.push(last);
         self.accesses[phase][1].push(access);
