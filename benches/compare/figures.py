@@ -13,6 +13,7 @@ WIDTHS = {
     "wide": (256, [1024] * 4 + [10]),
     "deepbn": (1024, [256] * 21 + [10]),
 }
+SECOND_CACHE = 2 << 20  # bytes of a core of the machine of the figures
 OURS = "gradloom/default"
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
@@ -101,6 +102,27 @@ def shares(results, peak):
     return table(head, rows)
 
 
+def limits(results, peak):
+    """How many times faster than the fastest other framework anything could be, since the work takes its time on this machine."""
+    head = ["fastest other / the least time", *results.workloads]
+    columns = [("step", "step_us_min"), ("predict 1 row", "infer_b1_us_min"), ("predict the batch", "infer_us_min")]
+    rows = []
+    for title, key in columns:
+        for threads in results.threads:
+            cells = []
+            for workload in results.workloads:
+                batch, widths = WIDTHS[workload]
+                rows_computed = 1 if key == "infer_b1_us_min" else batch
+                work = flops(workload, key == "step_us_min") * rows_computed / batch
+                weights = 4 * sum(inputs * outputs for inputs, outputs in zip(widths, widths[1:]))
+                arithmetic = work / (1e3 * peak["fma_gflops"] * threads)
+                reading = weights / (1e3 * peak["memory_gbytes"] * threads) if weights > SECOND_CACHE * threads else 0
+                best = results.best_peer(workload, threads, key)
+                cells.append(number(best / max(arithmetic, reading)) if best and workload != "xor" else "-")
+            rows.append([f"{title}, {threads} thread{'s' if threads > 1 else ''}", *cells])
+    return table(head, rows)
+
+
 def machine():
     facts = {}
     try:
@@ -135,6 +157,12 @@ def text(lines, peak, profile, scaling, seconds):
         "as its work:\n"
     )
     parts.append(shares(results, peak))
+    parts.append(
+        "How many times faster than the fastest other framework anything could be on this machine: the least time is that of the "
+        "products at the arithmetic peak or, where the weights exceed the second caches, of reading them once at the "
+        f"{peak['memory_gbytes']:.0f} GB/s that a core reaches, whichever is longer.\n"
+    )
+    parts.append(limits(results, peak))
     parts.append(
         "Where the time goes, kernel by kernel, each at its best: what the products of a step would take at the arithmetic peak; "
         "what their kernels take beyond that, for operands that travel from memory and between caches, their rearrangement, "
