@@ -361,3 +361,22 @@ fn class_ids_are_compared_and_counted() {
         check(&format!("{cols} columns"), &graph, &ROWS, false);
     }
 }
+
+#[test]
+fn a_column_of_numbers_that_are_one_a_row_is_reduced_as_a_column() {
+    let reductions: [(&str, fn(&mut Builder, NodeId) -> NodeId); 3] =
+        [("sum", |b, x| b.sum(x, &[0])), ("mean", |b, x| b.mean(x, &[0])), ("variance", |b, x| b.variance(x, &[0]))];
+    for (what, reduce) in reductions {
+        let mut b = Builder::new(Graph::default());
+        let x = handmade::input(&mut b, "x", matrix(40));
+        let bent = b.tanh(x);
+        let along = b.mean(bent, &[1]);
+        let column = b.reshape(along, matrix(1).shape);
+        let column = b.exp(column);
+        let (reduced, later) = (reduce(&mut b, column), b.tanh(column));
+        for (index, node) in [reduced, later, column].into_iter().enumerate() {
+            handmade::output(&mut b, Role::Output(index), node);
+        }
+        check(what, &b.finish(), &[1, 10, 130], false);
+    }
+}

@@ -39,10 +39,12 @@ impl Ctx<'_> {
         let found = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel])));
         // Numbers that are one a row are computed beside the elements of that row.
         let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
-        // What is written over a parameter is not: there its elements are read one by one.
+        // What is written over a parameter is not: there its elements are read one by one. Nor are sums down that column, which
+        // would be sums of all columns in the wider kernel.
+        let down = matches!(way(self.g, id), Some((_, Way::DownColumns)));
         let updates = || self.g.outputs.iter().any(|out| out.node == id && matches!(out.role, Role::Update(_)));
         let beside = || {
-            if along_row || updates() {
+            if along_row || down || updates() {
                 return None;
             }
             let wider = |draft: &Draft| joins(draft.domain, domain) && ready(draft) && computes(draft);
