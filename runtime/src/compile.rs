@@ -133,7 +133,7 @@ impl Program {
         max_batch: usize,
     ) -> Result<(Program, Fused), BuildError> {
         let fused = fuse(&simplified(definition, purpose)?);
-        let plan = plan::plan(&fused, max_batch, Isa::detect())?;
+        let plan = plan::plan_apart(&fused, max_batch, Isa::detect())?;
         let code = jit::compile_timed(&fused, &plan)?;
         Ok((Program::assemble(code, &fused, plan, 1), fused))
     }

@@ -1,7 +1,7 @@
 //! Where the time of a step goes: every layer with what it has to do, and a session that is none the worse for it.
 
-use gradloom::ndarray::{Array1, array, s};
-use gradloom::{Profile, Sgd, network};
+use gradloom::ndarray::{Array1, Array2, array, s};
+use gradloom::{Network as _, Profile, Sgd, Stage, network};
 
 use crate::train::{Classifier, classifier, samples, state};
 
@@ -108,4 +108,24 @@ fn what_a_step_refuses_a_profile_refuses() {
     let lost = array![[f32::NAN; 5], [0.0; 5]];
     let lost = refused(net.profile(lost.view(), labels.slice(s![..2])));
     assert!(lost.starts_with("the loss of step 1 is NaN: element [0, 0] of the input `x` is NaN; "), "{lost}");
+}
+
+network! {
+    /// With a layer in the middle whose input nobody reads twice, if its weight does not learn.
+    Frozen<x: [B, 20] -> y: [B, 37]> { Dense(40), BatchNorm, tanh, Dense(40), BatchNorm, tanh, Dense(37) }
+    loss(target: [B, 37]) = mse(y, target);
+}
+
+#[test]
+fn kernels_that_a_step_runs_row_by_row_with_a_product_are_timed_for_themselves() {
+    let trainer = Frozen::trainer(Sgd::new(0.1)).max_batch(600).freeze("dense2.*");
+    let plan = trainer.ir(Stage::Plan);
+    assert!(plan.contains("prologue") && plan.contains("rows of %"), "{plan}");
+    let mut net = trainer.build().expect("it builds");
+    let (x, y) = (Array2::from_elem((600, 20), 0.5), Array2::from_elem((600, 37), 0.25));
+    let profile = net.profile(x.view(), y.view()).expect("the batch fits");
+    for kernel in &profile.kernels {
+        // Nothing is a hundred times as fast as the machine is.
+        assert!(kernel.work.of_roofline(&profile.peak) < 100.0, "{kernel:?}");
+    }
 }

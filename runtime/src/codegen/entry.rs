@@ -155,15 +155,9 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
-    /// The prologue of a kernel, unless its time is taken, for which it runs by itself if it can.
-    fn prologue(&self, index: usize) -> Option<usize> {
-        let plan = self.program.plan;
-        plan.prologue(index).filter(|_| !self.program.timed || plan.kernels[index].left.is_some())
-    }
-
     /// All of a kernel, then the last stages of its reductions.
     fn kernel(&mut self, index: usize, kernel: &Kernel) {
-        if self.program.plan.is_prologue(index) && self.prologue(index + 1).is_some() {
+        if self.program.plan.is_prologue(index) {
             return;
         }
         let rows = self.extent(kernel.domain.rows);
@@ -261,7 +255,7 @@ impl<'a> Emit<'a, '_> {
 
     /// Some rows: their prologue, their product, then their blocks while they are in the cache.
     fn rows(&mut self, index: usize, kernel: &Kernel, product: &Product, part: Rows) {
-        if let Some(prologue) = self.prologue(index) {
+        if let Some(prologue) = self.program.plan.prologue(index) {
             self.blocks(prologue, &self.program.fused.kernels[prologue], part);
         }
         self.rows_of_product(product, part[0], part[1]);

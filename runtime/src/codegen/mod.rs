@@ -376,7 +376,7 @@ impl View<'_> {
         }
     }
 
-    /// Where an element is written that was computed here, and whether that overwrites what is read here.
+    /// Where an element is written that was computed here, and whether that may overwrite what is read here.
     fn targets(self, id: NodeId) -> Vec<(Slot, bool)> {
         let stores = self.kernel.stores.iter().filter(|store| store.node == id);
         let overwrites = |store: &Store| store.param.is_some() || self.memory.in_place.contains_key(&store.node);

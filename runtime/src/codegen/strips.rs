@@ -55,6 +55,7 @@ impl Emit<'_, '_> {
             Trip::Known(count) => count >= LEAST,
             Trip::Bytes(_) => true,
         };
+        // A kernel with functions writes over no operand of its own, as the plan sees to, but for parameters.
         let updates = self.kernel.stores.iter().any(|store| store.param.is_some());
         if !self.target.strips || !enough || updates {
             return None;

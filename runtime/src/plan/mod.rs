@@ -51,7 +51,7 @@ pub struct Plan {
     pub stretches: Vec<Stretch>,
     /// Length of the arena.
     pub arena: usize,
-    /// Length of the scratch that every thread has to itself, and the end of a phase too: enough for any one kernel.
+    /// Length of the scratch that every thread has to itself, and the end of a phase too: enough for any one kernel and its prologue.
     pub scratch: usize,
     /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
     pub unshared: usize,
@@ -138,7 +138,8 @@ pub struct KernelPlan {
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
     pub packed: Option<usize>,
-    /// Values that are written over an operand, element by element, and that operand, which nothing reads later.
+    /// Values that are written over an operand of the kernel or its prologue, element by element, and that operand, which nothing
+    /// reads later.
     pub in_place: BTreeMap<NodeId, NodeId>,
     /// Whether the kernel computes its product by itself: one so small that a call would take longer.
     pub inline: bool,
@@ -154,10 +155,18 @@ const INLINE: usize = 1024;
 
 /// Plans the memory of a program.
 pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
+    planned(fused, max_batch, isa, prologue::prologues(fused, max_batch))
+}
+
+/// The same for kernels that run one after the other, so that each can be timed: none is a prologue.
+pub fn plan_apart(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
+    planned(fused, max_batch, isa, vec![false; fused.kernels.len()])
+}
+
+fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> Result<Plan, BuildError> {
     check_sizes(&fused.graph, max_batch)?;
     let mut arena = Arena::default();
     let mut places = leaves(&fused.graph);
-    let prologues = prologue::prologues(fused, max_batch);
     let last_read = last_uses(fused);
     // What a prologue reads it reads until the last row of the product.
     let lives_on = |last: usize| last + usize::from(prologues.get(last.saturating_add(1)) == Some(&true));
@@ -428,9 +437,9 @@ fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
 struct Arena {
     stretches: Vec<Stretch>,
     len: usize,
-    /// The most scratch that a kernel takes.
+    /// The most scratch that a kernel takes, with its prologue.
     scratch: usize,
-    /// Scratch that the present kernel has taken.
+    /// Scratch that the present kernel has taken, with its prologue.
     scratch_taken: usize,
     /// The sum of all lengths taken.
     total: usize,
@@ -449,7 +458,7 @@ impl Arena {
         self.taken.retain(|_, (_, last)| *last >= now);
     }
 
-    /// Puts a value where another is that the present kernel reads for the last time.
+    /// Puts a value where another is that the present kernel or its prologue reads for the last time.
     fn take_over(&mut self, content: Content, at: usize, len: usize, last: usize) {
         let len = padded(len.max(1));
         self.taken.insert(at, (len, last));

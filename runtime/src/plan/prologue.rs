@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::fuse::Fused;
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Kernel, PRODUCT_ROWS, Way, resolve, way};
+use crate::kernel::{Domain, Kernel, PRODUCT_ROWS, Step, Way, resolve, way};
 
 use super::is_inline;
 
@@ -19,30 +19,31 @@ pub(super) fn prologues(fused: &Fused, max_batch: usize) -> Vec<bool> {
     (0..fused.kernels.len()).map(|index| index > 0 && has_prologue(fused, index, max_batch)).collect()
 }
 
-/// Batches that are computed in one go gain nothing, nor do products too small to be called.
+/// Batches that are computed in one go gain nothing, nor do products too small to be called. Other rows than a batch's may be
+/// columns elsewhere: of the right operand, or of what the kernel reads besides.
 fn has_prologue(fused: &Fused, index: usize, max_batch: usize) -> bool {
     let (ahead, kernel) = (&fused.kernels[index - 1], &fused.kernels[index]);
     let rows = kernel.domain.rows;
-    let several = rows.at(max_batch) > PRODUCT_ROWS && !is_inline(&fused.graph, kernel, max_batch);
+    let batch = rows.is_batch() && rows.at(max_batch) > PRODUCT_ROWS;
+    let several = batch && !is_inline(&fused.graph, kernel, max_batch);
     // The check of the loss comes before both or behind both.
     let together = ahead.domain.rows == rows && fused.check != Some(index);
     several && together && is_left_operand(fused, ahead, kernel) && leaves_rows_alone(fused, ahead, kernel)
 }
 
-/// Whether rows of `ahead` are rows of what `kernel` multiplies from the left.
+/// Whether rows of `ahead` are rows of what `kernel` multiplies from the left, element by element.
 fn is_left_operand(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
     let graph = &fused.graph;
     let Some(product) = kernel.product.filter(|_| ahead.product.is_none()) else { return false };
     let left = graph.behind_reshapes(graph[product].operands[0]);
     let upright = matches!(graph[product].op, Op::Dot { ta: false, .. });
-    upright && ahead.stores.iter().any(|store| store.node == left && store.param.is_none())
+    let elements = Domain::of(&graph[left].ty.shape) == ahead.domain;
+    upright && elements && ahead.stores.iter().any(|store| store.node == left && store.param.is_none())
 }
 
-/// Whether no row of either kernel touches what belongs to another row of both.
+/// Whether no row of a batch in either kernel touches what belongs to another row of both.
 fn leaves_rows_alone(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
-    let sums = |step: &crate::kernel::Step| {
-        matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)))
-    };
+    let sums = |step: &Step| matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)));
     let updates = |kernel: &Kernel| kernel.stores.iter().any(|store| store.param.is_some());
     !ahead.steps.iter().any(sums) && !updates(ahead) && !updates(kernel)
 }

@@ -6,9 +6,11 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::buffer::Buffer;
 use super::{Error, Network, Session, feed};
 use crate::compile::{Program, Purpose};
 use crate::cost::{Cost, costs};
+use crate::error::BuildError;
 use crate::fault::Pass;
 use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Role, SlotKind};
@@ -101,7 +103,8 @@ impl LayerProfile {
 
 impl<N: Network> Session<N> {
     /// Runs training steps on a batch and one thread, with every kernel timed, and says where the time goes. It works on a copy of the
-    /// training state: the session is as it was. The program is compiled for this call; `step` itself is never timed.
+    /// training state: the session is as it was. The program is compiled for this call; `step` itself is never timed. Kernels run
+    /// one after the other here, where a step has some of them compute rows just before those are multiplied.
     ///
     /// # Errors
     /// As for [`Session::step`].
@@ -114,7 +117,10 @@ impl<N: Network> Session<N> {
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
         let mut params = self.params.clone();
-        let (arena, scalars) = (&mut self.arena, &self.scalars[..]);
+        let more = program.arena > self.arena.floats().len();
+        let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
+        let mut larger = more.then(|| Buffer::scratch(program.arena).ok_or_else(no_memory)).transpose()?;
+        let (arena, scalars) = (larger.as_mut().unwrap_or(&mut self.arena), &self.scalars[..]);
         let start = Instant::now();
         let mut runs = 0;
         while runs < LEAST || start.elapsed().as_secs_f64() < SECONDS {
