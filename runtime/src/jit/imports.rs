@@ -19,7 +19,7 @@ pub(super) fn address(import: Import, isa: gemm::Isa, threads: usize) -> *const 
         Import::Tick => super::ticks::tick as *const u8,
         Import::Strip(function) => strips::strip(isa, function) as *const u8,
         Import::Fetch => fetch as *const u8,
-        // One thread has the memory to itself, and then to ask for reading is 1 % faster.
+        // One thread is mostly alone with what it writes, and then to ask for reading is 1 % faster.
         Import::FetchToWrite if threads == 1 => fetch as *const u8,
         Import::FetchToWrite => fetch_to_write as *const u8,
     }
