@@ -364,7 +364,8 @@ fn class_ids_are_compared_and_counted() {
 
 #[test]
 fn a_column_of_numbers_that_are_one_a_row_is_reduced_as_a_column() {
-    let reductions: [(&str, fn(&mut Builder, NodeId) -> NodeId); 3] =
+    type Reduce = fn(&mut Builder, NodeId) -> NodeId;
+    let reductions: [(&str, Reduce); 3] =
         [("sum", |b, x| b.sum(x, &[0])), ("mean", |b, x| b.mean(x, &[0])), ("variance", |b, x| b.variance(x, &[0]))];
     for (what, reduce) in reductions {
         let mut b = Builder::new(Graph::default());

@@ -1,7 +1,7 @@
 //! Where the time of a step goes: every layer with what it has to do, and a session that is none the worse for it.
 
 use gradloom::ndarray::{Array1, Array2, array, s};
-use gradloom::{Network as _, Profile, Sgd, Stage, network};
+use gradloom::{Profile, Sgd, Stage, network};
 
 use crate::train::{Classifier, classifier, samples, state};
 
