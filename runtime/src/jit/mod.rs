@@ -4,6 +4,8 @@
 //! then made executable at once; pages are never writable and executable at the same time.
 
 mod board;
+#[cfg(all(test, target_os = "linux"))]
+mod guarded;
 mod ieee;
 mod imports;
 mod pages;

@@ -7,6 +7,8 @@
 pub mod fetch;
 pub mod finish;
 pub mod gemm;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod guarded;
 pub mod pages;
 pub mod peak;
 pub mod strips;

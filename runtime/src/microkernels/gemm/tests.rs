@@ -261,42 +261,10 @@ fn nan_and_infinity_reach_their_row_and_column_and_no_other() {
     }
 }
 
-/// A buffer that ends, or begins, at a page without access.
 #[cfg(target_os = "linux")]
 mod guarded {
     use super::*;
-
-    struct Guarded {
-        pages: *mut u8,
-        mapped: usize,
-        data: *mut f32,
-    }
-
-    impl Guarded {
-        fn new(values: &[f32], guard_after: bool) -> Guarded {
-            const PAGE: usize = 4096;
-            let bytes = size_of_val(values);
-            let inner = bytes.next_multiple_of(PAGE);
-            let mapped = inner + 2 * PAGE;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: fresh pages, of which only the inner ones are opened and written.
-            unsafe {
-                let pages = libc::mmap(core::ptr::null_mut(), mapped, libc::PROT_NONE, flags, -1, 0).cast::<u8>();
-                assert_ne!(pages.cast(), libc::MAP_FAILED);
-                assert_eq!(libc::mprotect(pages.add(PAGE).cast(), inner, libc::PROT_READ | libc::PROT_WRITE), 0);
-                let data = pages.add(PAGE + if guard_after { inner - bytes } else { 0 }).cast::<f32>();
-                data.copy_from_nonoverlapping(values.as_ptr(), values.len());
-                Guarded { pages, mapped, data }
-            }
-        }
-    }
-
-    impl Drop for Guarded {
-        fn drop(&mut self) {
-            // SAFETY: mapped by `new`, and nobody keeps a pointer longer than the buffer.
-            unsafe { libc::munmap(self.pages.cast(), self.mapped) };
-        }
-    }
+    use crate::microkernels::guarded::Guarded;
 
     #[test]
     fn nothing_outside_the_buffers_is_touched() {

@@ -1,0 +1,123 @@
+//! Compiled programs in memory next to pages that may not be touched: what lies before the first value and behind the last
+//! one, of the arena with its scratch, of the parameters and of every input, is neither read nor written.
+
+use super::{Pool, compile};
+use crate::fuse::fuse;
+use crate::init::{Init, Random};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind};
+use crate::memory::{Input, Memory, Params};
+use crate::microkernels::gemm::Isa;
+use crate::microkernels::guarded::Guarded;
+use crate::plan::{Place, plan};
+use crate::simplify::simplify;
+use crate::types::{Dim, Shape, TensorType};
+
+fn input(b: &mut Builder, cols: usize) -> NodeId {
+    let slots = &mut b.graph_mut().slots;
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(cols)]));
+    slots.inputs.push(InputSlot { name: "x", ty, target: false, classes: None });
+    let index = slots.inputs.len() - 1;
+    b.input(index)
+}
+
+fn parameter(b: &mut Builder, rows: usize, cols: usize) -> NodeId {
+    let slots = &mut b.graph_mut().slots;
+    let (name, kind) = ("w".to_string(), SlotKind::Parameter);
+    slots.params.push(ParamSlot { name, shape: vec![rows, cols], init: Init::Constant(0.0), kind });
+    let index = slots.params.len() - 1;
+    b.param(index)
+}
+
+/// A step of training a matrix: an input moved by its mean down the columns, the product, its moments, a function of it along
+/// the rows, a loss, the gradient and an update of the matrix.
+fn step([inner, cols]: [usize; 2]) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let (x, w) = (input(&mut b, inner), parameter(&mut b, inner, cols));
+    let repeated = |b: &mut Builder, x: NodeId, like: NodeId, axis: usize| {
+        let shape = b.shape(like);
+        b.broadcast(x, &shape, &[axis])
+    };
+    let mean = b.mean(x, &[0]);
+    let mean = repeated(&mut b, mean, x, 1);
+    let moved = b.sub(x, mean);
+    let product = b.dot(moved, w, false, false);
+    let variance = b.variance(product, &[0]);
+    let variance = repeated(&mut b, variance, product, 1);
+    let bent = b.tanh(product);
+    let along = b.sum(bent, &[1]);
+    let along = repeated(&mut b, along, product, 0);
+    let shared = b.mul(bent, along);
+    let result = b.add(shared, variance);
+    let loss = b.sum(result, &[0, 1]);
+    let gradient = b.dot(moved, result, true, false);
+    let change = b.scale(gradient, 1e-3);
+    let update = b.sub(w, change);
+    let back = b.dot(result, w, false, true);
+    let outputs = [(Role::Loss, loss), (Role::Output(0), result), (Role::Output(1), back), (Role::Update(0), update)];
+    b.graph_mut().slots.outputs = vec!["y", "z"];
+    b.graph_mut().outputs = outputs.into_iter().map(|(role, node)| Output { role, node }).collect();
+    b.finish()
+}
+
+/// The bits of all results, with guards behind all memory or ahead of it.
+fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
+    let fused = fuse(&simplify(graph));
+    let plan = plan(&fused, max_batch, isa).expect("it fits");
+    let code = compile(&fused, &plan, threads, isa).expect("it compiles");
+    let mut random = Random::new(3, batch as u64);
+    let mut numbers = |len: usize| (0..len).map(|_| random.normal() as f32).collect::<Vec<f32>>();
+    let mut params = Guarded::new(&numbers(plan.params_len), after);
+    let lens = fused.graph.slots.inputs.iter().map(|slot| slot.ty.shape.len_at(batch));
+    let inputs: Vec<Guarded> = lens.map(|len| Guarded::new(&numbers(len), after)).collect();
+    let mut arena = Guarded::new(&vec![f32::NAN; plan.with_scratch(threads)], after);
+    let inputs: Vec<Input<'_>> = inputs.iter().map(|input| Input::Float(input.floats())).collect();
+    let memory = Memory {
+        arena: arena.floats_mut(),
+        params: Params::Own(params.floats_mut()),
+        scalars: &[],
+        inputs: &inputs,
+        batch,
+    };
+    let finite = match threads {
+        1 => code.run(memory),
+        _ => {
+            let mut pool = Pool::new(threads).expect("threads can be had");
+            code.reserve(&mut pool);
+            code.run_on(&mut pool, memory)
+        }
+    };
+    assert!(finite);
+    let outputs = fused.graph.outputs.iter().flat_map(|output| {
+        let len = fused.graph[output.node].ty.shape.len_at(batch);
+        let floats = match (&output.role, plan.places.get(&output.node)) {
+            (Role::Update(param), _) => &params.floats()[plan.params[*param]..],
+            (_, Some(&Place::Arena(at))) => &arena.floats()[at..],
+            (role, place) => panic!("{role:?} lies at {place:?}"),
+        };
+        floats[..len].iter().map(|x| x.to_bits())
+    });
+    outputs.collect()
+}
+
+#[test]
+fn programs_touch_nothing_outside_their_memory() {
+    // Products that are written out and called, packed or not; few rows by columns; prologues; ends of blocks and of units.
+    for (extents, max_batch, batches) in [
+        ([3, 2], 67, vec![1, 2, 67]),
+        ([37, 41], 67, vec![1, 63, 64, 65, 67]),
+        ([130, 140], 300, vec![1, 64, 65, 255, 256, 257, 300]),
+        ([20, 700], 130, vec![1, 127, 128, 129, 130]),
+    ] {
+        let graph = step(extents);
+        for (isa, batch) in Isa::available().into_iter().flat_map(|isa| batches.iter().map(move |&batch| (isa, batch)))
+        {
+            let what = format!("{extents:?}, {batch} rows, {isa:?}");
+            let expected = run(&graph, isa, [max_batch, batch, 1], true);
+            assert!(expected.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{what}");
+            assert_eq!(run(&graph, isa, [max_batch, batch, 1], false), expected, "{what}");
+            for after in [true, false] {
+                assert_eq!(run(&graph, isa, [max_batch, batch, 2], after), expected, "{what}, two threads");
+            }
+        }
+    }
+}
