@@ -137,7 +137,9 @@ pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
                 class = match (axes.len(), class) {
                     (0, _) => Class::Single,
                     (_, Class::Element) if axes[..] == [rank - 1] => Class::Column,
-                    (_, Class::Element) if axes.iter().copied().eq(0..rank - 1) => Class::Row,
+                    (_, Class::Element | Class::Row) if axes.iter().copied().eq(0..rank - 1) => Class::Row,
+                    // The only number of the only column.
+                    (_, Class::Row) if axes[..] == [rank - 1] => Class::Single,
                     _ => unreachable!("fusion is given broadcasts along rows, columns or both only"),
                 };
             }

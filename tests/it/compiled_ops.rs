@@ -381,3 +381,20 @@ fn a_column_of_numbers_that_are_one_a_row_is_reduced_as_a_column() {
         check(what, &b.finish(), &[1, 10, 130], false);
     }
 }
+
+#[test]
+fn a_column_may_be_moved_by_its_mean_where_every_row_is_multiplied_by_it() {
+    let graph = graph(&[matrix(37), matrix(1)], |b, x| {
+        let column = b.shape(x[1]);
+        let mean = b.mean(x[1], &[0]);
+        let mean = b.broadcast(mean, &column, &[1]);
+        let moved = b.sub(x[1], mean);
+        let gate = b.sigmoid(moved);
+        let gate = b.reshape(gate, Shape(vec![Dim::B]));
+        let shape = b.shape(x[0]);
+        let gate = b.broadcast(gate, &shape, &[0]);
+        let result = b.mul(x[0], gate);
+        vec![result, b.sum(result, &[1])]
+    });
+    check("a gate", &graph, &[1, 64, 129], false);
+}
