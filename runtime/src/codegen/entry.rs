@@ -7,12 +7,13 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::imports::{Import, Imports, declared};
 use super::lanes::{constant_memory, memory};
+use super::product::Product;
 use super::{Context, Kernels, Program, Target, kernel_signature};
 use crate::ir::ops::Reduction;
-use crate::ir::{Graph, NodeId, Op, Role};
+use crate::ir::{Graph, NodeId, Role};
 use crate::kernel::{ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Way, way};
 use crate::microkernels::gemm::Isa;
-use crate::plan::{LANES, Last, Phase, Place, Task, Work, inner_extent, moments};
+use crate::plan::{LANES, Last, Phase, Place, Task, Work, moments};
 use crate::types::Dim;
 
 /// The signature of the entry and of the end of a phase: a context to a status, 0 if the loss is finite.
@@ -109,37 +110,18 @@ pub(super) struct Emit<'a, 'f> {
     pub(super) program: Program<'a>,
     kernels: &'a Kernels,
     target: Target,
-    isa: Isa,
+    pub(super) isa: Isa,
     ctx: Value,
     arena: Value,
     batch: Value,
     imports: Imports,
 }
 
-/// A product, ready to be called for some rows.
-#[derive(Clone, Copy)]
-pub(super) struct Product {
-    /// Address and strides of the left operand.
-    pub(super) left: (Value, i64, i64),
-    /// Whether the left operand is scratch for some rows, which others overwrite.
-    left_scratch: bool,
-    /// Address and strides of the right operand.
-    pub(super) right: (Value, i64, i64),
-    /// Whether the right operand is rearranged first.
-    packed: Option<Value>,
-    inner: Value,
-    pub(super) cols: i64,
-    pub(super) result: Value,
-    /// Whether the result is scratch for some rows, which others overwrite.
-    scratch: bool,
-    workspace: Value,
-}
-
 /// Rows of a kernel: the first, the one behind the last, the number of the first one's block.
 type Rows = [Value; 3];
 
 impl<'a> Emit<'a, '_> {
-    fn graph(&self) -> &'a Graph {
+    pub(super) fn graph(&self) -> &'a Graph {
         &self.program.fused.graph
     }
 
@@ -213,40 +195,6 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
-    /// A batch of up to `most` rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given
-    /// the product either way, `never` one whose right operand is read where it lies.
-    fn packed_or_not(
-        &mut self,
-        rows: Value,
-        most: usize,
-        product: Product,
-        may_pack: impl Fn(&mut Self, &Product),
-        never: impl Fn(&mut Self, &Product),
-    ) {
-        if product.packed.is_none() {
-            return never(self, &product);
-        }
-        let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
-        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, most as i64);
-        self.fb.ins().brif(enough, few, &[], many, &[]);
-        self.fb.switch_to_block(few);
-        may_pack(self, &Product { packed: None, ..product });
-        self.fb.ins().jump(exit, &[]);
-        self.fb.switch_to_block(many);
-        may_pack(self, &product);
-        self.fb.ins().jump(exit, &[]);
-        self.fb.switch_to_block(exit);
-    }
-
-    /// Rearranges some columns of the right operand.
-    fn pack(&mut self, product: &Product, from: Value, to: Value) {
-        let packed = product.packed.expect("there is room for what is packed");
-        let isa = self.isa_number();
-        let (right, row, col) = product.right;
-        let [row, col, n] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
-        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, from, to, packed]);
-    }
-
     /// All rows of a product, as many in one go as suit it.
     fn all_rows(&mut self, index: usize, kernel: &Kernel, product: &Product, rows: Value) {
         let blocks = (PRODUCT_ROWS / kernel.block) as i64;
@@ -298,85 +246,6 @@ impl<'a> Emit<'a, '_> {
         let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
         self.fb.ins().brif(again, head, &[next.into(), next_block.into()], exit, &[]);
         self.fb.switch_to_block(exit);
-    }
-
-    /// The product ahead of a kernel's blocks, unless they compute it themselves.
-    pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
-        let id = kernel.product.filter(|_| !self.program.plan.kernels[index].inline)?;
-        Some(self.product(index, kernel, id))
-    }
-
-    fn product(&mut self, index: usize, kernel: &Kernel, id: NodeId) -> Product {
-        let graph = self.graph();
-        let Op::Dot { ta, tb } = graph[id].op else { unreachable!("a product") };
-        let [a, b] = graph[id].operands[..] else { unreachable!("a product has two operands") };
-        let strides = |operand: NodeId, transposed: bool| {
-            let row = graph[operand].ty.shape.0[1].factor() as i64;
-            if transposed { (1, row) } else { (row, 1) }
-        };
-        let (a_strides, b_strides) = (strides(a, ta), strides(b, tb));
-        let plan = &self.program.plan.kernels[index];
-        let left = match plan.left {
-            Some((_, at)) => self.scratch_at(at),
-            None => self.operand(a),
-        };
-        let right = self.operand(b);
-        let inner_dim = inner_extent(graph, id);
-        let inner = self.extent(inner_dim);
-        let cols = kernel.domain.cols as i64;
-        let (result, scratch) = match plan.product {
-            Some(at) => (self.scratch_at(at), true),
-            None => (self.address(self.program.plan.places[&id]), false),
-        };
-        let workspace = self.scratch_at(plan.workspace);
-        let packed = plan.packed.map(|at| self.arena_at(at));
-        let right = (right, b_strides.0, b_strides.1);
-        let left = (left, a_strides.0, a_strides.1);
-        Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace }
-    }
-
-    fn rows_of_product(&mut self, product: &Product, lo: Value, hi: Value) {
-        let rows = self.fb.ins().isub(hi, lo);
-        let in_scratch = self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1);
-        let before = if product.left_scratch { in_scratch } else { lo };
-        let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
-        let left = self.fb.ins().iadd(product.left.0, before);
-        let before = if product.scratch { in_scratch } else { lo };
-        let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
-        let result = self.fb.ins().iadd(product.result, before);
-        match product.packed {
-            Some(packed) => {
-                let isa = self.isa_number();
-                let numbers = [product.cols, product.left.1, product.left.2];
-                let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-                let (inner, workspace) = (product.inner, product.workspace);
-                let arguments = [isa, rows, cols, inner, left, a_row, a_col, packed, result, cols, workspace];
-                self.call(Import::PackedProduct, &arguments);
-            }
-            None => {
-                let cols = self.fb.ins().iconst(types::I64, product.cols);
-                self.call_product(product, [rows, cols], [left, product.right.0, result]);
-            }
-        }
-    }
-
-    /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
-    pub(super) fn call_product(
-        &mut self,
-        product: &Product,
-        [rows, cols]: [Value; 2],
-        [left, right, result]: [Value; 3],
-    ) {
-        let isa = self.isa_number();
-        let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
-        let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-        let (inner, workspace) = (product.inner, product.workspace);
-        let arguments = [isa, rows, cols, inner, left, a_row, a_col, right, b_row, b_col, result, ldc, workspace];
-        self.call(Import::Product, &arguments);
-    }
-
-    fn isa_number(&mut self) -> Value {
-        self.fb.ins().iconst(types::I64, self.isa as i64)
     }
 
     /// The last stages of the kernel's reductions.
@@ -440,12 +309,12 @@ impl<'a> Emit<'a, '_> {
         self.fb.switch_to_block(go_on);
     }
 
-    fn operand(&mut self, id: NodeId) -> Value {
+    pub(super) fn operand(&mut self, id: NodeId) -> Value {
         let place = self.program.plan.places[&self.graph().behind_reshapes(id)];
         self.address(place)
     }
 
-    fn address(&mut self, place: Place) -> Value {
+    pub(super) fn address(&mut self, place: Place) -> Value {
         match place {
             Place::Arena(at) => self.arena_at(at),
             Place::Param(index) => {
@@ -469,7 +338,7 @@ impl<'a> Emit<'a, '_> {
     }
 
     /// Scratch of the thread.
-    fn scratch_at(&mut self, at: usize) -> Value {
+    pub(super) fn scratch_at(&mut self, at: usize) -> Value {
         let scratch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH);
         self.fb.ins().iadd_imm_u(scratch, 4 * at as i64)
     }
@@ -481,7 +350,7 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
-    fn call(&mut self, import: Import, arguments: &[Value]) {
+    pub(super) fn call(&mut self, import: Import, arguments: &[Value]) {
         let kernels = self.program.fused.kernels.len();
         let function = self.imports.function(&mut self.fb, self.target, kernels, import);
         self.fb.ins().call(function, arguments);

@@ -13,6 +13,7 @@ mod inline;
 mod kernels;
 mod lanes;
 mod loops;
+mod product;
 mod row;
 mod strips;
 

@@ -4,6 +4,7 @@
 //! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it. Parameters, statistics and optimiser state lie in a block of
 //! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
 
+mod arena;
 mod in_place;
 mod print;
 mod prologue;
@@ -20,6 +21,7 @@ use crate::kernel::{Class, ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Store, Way, resolv
 use crate::microkernels::gemm::{self, Isa};
 use crate::types::{DType, Dim};
 
+use arena::Arena;
 pub use print::text;
 pub use schedule::{Last, Phase, Task, Work, nanoseconds, schedule};
 pub use verify::verify;
@@ -430,62 +432,4 @@ fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
         }
     }
     result
-}
-
-/// First fit over time: what is taken by one kernel is free again after its last use.
-#[derive(Default)]
-struct Arena {
-    stretches: Vec<Stretch>,
-    len: usize,
-    /// The most scratch that a kernel takes, with its prologue.
-    scratch: usize,
-    /// Scratch that the present kernel has taken, with its prologue.
-    scratch_taken: usize,
-    /// The sum of all lengths taken.
-    total: usize,
-    now: usize,
-    /// Offset to (length, last kernel) of what is in use.
-    taken: BTreeMap<usize, (usize, usize)>,
-}
-
-impl Arena {
-    /// Moves on to kernel `now` and frees what neither it nor a later one reads. Scratch of its prologue stays.
-    fn release(&mut self, now: usize, prologue: bool) {
-        self.now = now;
-        if !prologue {
-            self.scratch_taken = 0;
-        }
-        self.taken.retain(|_, (_, last)| *last >= now);
-    }
-
-    /// Puts a value where another is that the present kernel or its prologue reads for the last time.
-    fn take_over(&mut self, content: Content, at: usize, len: usize, last: usize) {
-        let len = padded(len.max(1));
-        self.taken.insert(at, (len, last));
-        self.stretches.push(Stretch { content, at, len, first: self.now, last });
-        self.total += len;
-    }
-
-    fn take(&mut self, content: Content, len: usize, last: usize) -> usize {
-        let len = padded(len.max(1));
-        if content.is_scratch() {
-            let at = self.scratch_taken;
-            self.scratch_taken += len;
-            self.scratch = self.scratch.max(self.scratch_taken);
-            self.stretches.push(Stretch { content, at, len, first: self.now, last });
-            return at;
-        }
-        let mut at = 0;
-        for (&start, &(length, _)) in &self.taken {
-            if start - at >= len {
-                break;
-            }
-            at = start + length;
-        }
-        self.taken.insert(at, (len, last));
-        self.stretches.push(Stretch { content, at, len, first: self.now, last });
-        self.len = self.len.max(at + len);
-        self.total += len;
-        at
-    }
 }

@@ -1,0 +1,144 @@
+//! The products of kernels as calls of the microkernels: operands, what is rearranged ahead, and the rows or columns of a part.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+use super::entry::Emit;
+use super::imports::Import;
+use crate::ir::{NodeId, Op};
+use crate::kernel::{Kernel, PRODUCT_ROWS};
+use crate::plan::inner_extent;
+
+/// A product, ready to be called for some rows.
+#[derive(Clone, Copy)]
+pub(super) struct Product {
+    /// Address and strides of the left operand.
+    pub(super) left: (Value, i64, i64),
+    /// Whether the left operand is scratch for some rows, which others overwrite.
+    left_scratch: bool,
+    /// Address and strides of the right operand.
+    pub(super) right: (Value, i64, i64),
+    /// Whether the right operand is rearranged first.
+    pub(super) packed: Option<Value>,
+    inner: Value,
+    pub(super) cols: i64,
+    pub(super) result: Value,
+    /// Whether the result is scratch for some rows, which others overwrite.
+    scratch: bool,
+    workspace: Value,
+}
+
+impl Emit<'_, '_> {
+    /// The product ahead of a kernel's blocks, unless they compute it themselves.
+    pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
+        let id = kernel.product.filter(|_| !self.program.plan.kernels[index].inline)?;
+        Some(self.product(index, kernel, id))
+    }
+
+    fn product(&mut self, index: usize, kernel: &Kernel, id: NodeId) -> Product {
+        let graph = self.graph();
+        let Op::Dot { ta, tb } = graph[id].op else { unreachable!("a product") };
+        let [a, b] = graph[id].operands[..] else { unreachable!("a product has two operands") };
+        let strides = |operand: NodeId, transposed: bool| {
+            let row = graph[operand].ty.shape.0[1].factor() as i64;
+            if transposed { (1, row) } else { (row, 1) }
+        };
+        let (a_strides, b_strides) = (strides(a, ta), strides(b, tb));
+        let plan = &self.program.plan.kernels[index];
+        let left = match plan.left {
+            Some((_, at)) => self.scratch_at(at),
+            None => self.operand(a),
+        };
+        let right = self.operand(b);
+        let inner_dim = inner_extent(graph, id);
+        let inner = self.extent(inner_dim);
+        let cols = kernel.domain.cols as i64;
+        let (result, scratch) = match plan.product {
+            Some(at) => (self.scratch_at(at), true),
+            None => (self.address(self.program.plan.places[&id]), false),
+        };
+        let workspace = self.scratch_at(plan.workspace);
+        let packed = plan.packed.map(|at| self.arena_at(at));
+        let right = (right, b_strides.0, b_strides.1);
+        let left = (left, a_strides.0, a_strides.1);
+        Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace }
+    }
+
+    pub(super) fn rows_of_product(&mut self, product: &Product, lo: Value, hi: Value) {
+        let rows = self.fb.ins().isub(hi, lo);
+        let in_scratch = self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1);
+        let before = if product.left_scratch { in_scratch } else { lo };
+        let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
+        let left = self.fb.ins().iadd(product.left.0, before);
+        let before = if product.scratch { in_scratch } else { lo };
+        let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
+        let result = self.fb.ins().iadd(product.result, before);
+        match product.packed {
+            Some(packed) => {
+                let isa = self.isa_number();
+                let numbers = [product.cols, product.left.1, product.left.2];
+                let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+                let (inner, workspace) = (product.inner, product.workspace);
+                let arguments = [isa, rows, cols, inner, left, a_row, a_col, packed, result, cols, workspace];
+                self.call(Import::PackedProduct, &arguments);
+            }
+            None => {
+                let cols = self.fb.ins().iconst(types::I64, product.cols);
+                self.call_product(product, [rows, cols], [left, product.right.0, result]);
+            }
+        }
+    }
+
+    /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
+    pub(super) fn call_product(
+        &mut self,
+        product: &Product,
+        [rows, cols]: [Value; 2],
+        [left, right, result]: [Value; 3],
+    ) {
+        let isa = self.isa_number();
+        let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
+        let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+        let (inner, workspace) = (product.inner, product.workspace);
+        let arguments = [isa, rows, cols, inner, left, a_row, a_col, right, b_row, b_col, result, ldc, workspace];
+        self.call(Import::Product, &arguments);
+    }
+
+    /// A batch of up to `most` rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given
+    /// the product either way, `never` one whose right operand is read where it lies.
+    pub(super) fn packed_or_not(
+        &mut self,
+        rows: Value,
+        most: usize,
+        product: Product,
+        may_pack: impl Fn(&mut Self, &Product),
+        never: impl Fn(&mut Self, &Product),
+    ) {
+        if product.packed.is_none() {
+            return never(self, &product);
+        }
+        let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
+        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, most as i64);
+        self.fb.ins().brif(enough, few, &[], many, &[]);
+        self.fb.switch_to_block(few);
+        may_pack(self, &Product { packed: None, ..product });
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(many);
+        may_pack(self, &product);
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// Rearranges some columns of the right operand.
+    pub(super) fn pack(&mut self, product: &Product, from: Value, to: Value) {
+        let packed = product.packed.expect("there is room for what is packed");
+        let isa = self.isa_number();
+        let (right, row, col) = product.right;
+        let [row, col, n] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
+        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, from, to, packed]);
+    }
+
+    fn isa_number(&mut self) -> Value {
+        self.fb.ins().iconst(types::I64, self.isa as i64)
+    }
+}
