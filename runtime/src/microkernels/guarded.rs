@@ -6,8 +6,8 @@ pub(crate) struct Guarded {
     mapped: usize,
     /// Its first float.
     pub data: *mut f32,
-    /// How many there are.
-    pub len: usize,
+    /// How many floats there are.
+    len: usize,
 }
 
 impl Guarded {

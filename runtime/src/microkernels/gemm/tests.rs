@@ -276,24 +276,22 @@ mod guarded {
                     let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 0, 2));
                     let expected = bits(&multiply(isa, &a, &b, n, Way::Whole));
                     let guard = |values: &[f32]| Guarded::new(values, after);
-                    let (a_pages, b_pages, c) = (guard(&a.data), guard(&b.data), guard(&vec![0.0; m * n]));
+                    let (a_pages, b_pages, mut c) = (guard(&a.data), guard(&b.data), guard(&vec![0.0; m * n]));
                     let packed = guard(&vec![0.0; packed_b_len(n, k)]);
                     let workspace = guard(&vec![0.0; workspace_len(m, n, k)]);
                     let for_a = guard(&vec![0.0; packed_a_len(m, k)]);
                     let (a, b) =
                         (Operand { ptr: a_pages.data, ..a.operand() }, Operand { ptr: b_pages.data, ..b.operand() });
-                    // SAFETY: C has `m * n` floats.
-                    let result = || bits(unsafe { core::slice::from_raw_parts(c.data, m * n) });
                     // SAFETY: every buffer has the length asked for, to the byte.
                     unsafe { gemm(isa, m, n, k, a, b, c.data, n, workspace.data) };
-                    assert_eq!(result(), expected);
+                    assert_eq!(bits(c.floats()), expected);
+                    c.floats_mut().fill(0.0);
                     // SAFETY: as above.
                     unsafe {
-                        c.data.write_bytes(0, m * n);
                         pack_b(isa, n, k, b, packed.data);
                         gemm_packed(isa, m, n, k, a, packed.data, c.data, n, for_a.data);
                     }
-                    assert_eq!(result(), expected);
+                    assert_eq!(bits(c.floats()), expected);
                 }
             }
         }
