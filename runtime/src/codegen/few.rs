@@ -36,7 +36,8 @@ impl Emit<'_, '_> {
         self.call_product(&product, [rows, cols], [left, right, result]);
     }
 
-    /// What follows the product of few rows, if that is what the tasks of the phase have computed.
+    /// The blocks of a kernel if the rows are few: behind its product, which the tasks of the phase have computed, or ahead of
+    /// the tasks of a product whose prologue it is.
     pub(super) fn few(&mut self, task: Task) {
         let kernel = &self.program.fused.kernels[task.kernel];
         let rows = self.extent(kernel.domain.rows);

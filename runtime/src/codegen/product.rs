@@ -66,11 +66,10 @@ impl Emit<'_, '_> {
 
     pub(super) fn rows_of_product(&mut self, product: &Product, lo: Value, hi: Value) {
         let rows = self.fb.ins().isub(hi, lo);
-        let in_scratch = self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1);
-        let before = if product.left_scratch { in_scratch } else { lo };
+        let before = self.rows_before(lo, product.left_scratch);
         let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
         let left = self.fb.ins().iadd(product.left.0, before);
-        let before = if product.scratch { in_scratch } else { lo };
+        let before = self.rows_before(lo, product.scratch);
         let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
         let result = self.fb.ins().iadd(product.result, before);
         match product.packed {
@@ -87,6 +86,11 @@ impl Emit<'_, '_> {
                 self.call_product(product, [rows, cols], [left, product.right.0, result]);
             }
         }
+    }
+
+    /// How many rows lie ahead of row `lo`: all, or in scratch those that are computed in one go with it.
+    fn rows_before(&mut self, lo: Value, scratch: bool) -> Value {
+        if scratch { self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1) } else { lo }
     }
 
     /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.

@@ -53,7 +53,8 @@ pub struct Plan {
     pub stretches: Vec<Stretch>,
     /// Length of the arena.
     pub arena: usize,
-    /// Length of the scratch that every thread has to itself, and the end of a phase too: enough for any one kernel and its prologue.
+    /// Length of the scratch that every thread has to itself, and the end of a phase too: enough for any one kernel with its
+    /// prologue.
     pub scratch: usize,
     /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
     pub unshared: usize,

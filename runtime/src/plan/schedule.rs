@@ -102,7 +102,9 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         }
         let mut access = Access::of(fused, plan, index);
         let ahead = plan.prologue(index).map(|prologue| (prologue, Access::of(fused, plan, prologue)));
-        access.extend(ahead.iter().map(|(_, access)| access));
+        if let Some((_, ahead)) = &ahead {
+            access.extend(ahead);
+        }
         let (rows, unit) = (kernel.domain.rows.at(plan.max_batch), unit(fused, kernel, plan.max_batch));
         let columned = |phases: &Phases| {
             let phase = phases.earliest_for_columns(&access, ahead.is_some());
@@ -242,11 +244,9 @@ impl Access {
     }
 
     /// Of other work as well.
-    fn extend<'a>(&mut self, others: impl Iterator<Item = &'a Access>) {
-        for other in others {
-            self.reads.extend(&other.reads);
-            self.writes.extend(&other.writes);
-        }
+    fn extend(&mut self, other: &Access) {
+        self.reads.extend(&other.reads);
+        self.writes.extend(&other.writes);
     }
 
     /// Of rearranging the right operand.
