@@ -3,6 +3,8 @@
 //! In: a [`Definition`], which is checked first, and a mode. Out: a graph with its outputs, loss, metrics and, in training,
 //! the next running statistics.
 
+mod branches;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -59,7 +61,7 @@ pub struct Probed {
 fn lowered(definition: &'static Definition<'static>, mode: Mode) -> Result<Lowering, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let mut lowering = Lowering { definition, b, mode, values: HashMap::new(), layers: Vec::new() };
+    let mut lowering = Lowering { definition, b, mode, values: HashMap::new(), layers: Vec::new(), choices: Vec::new() };
     lowering.slots();
     let input = lowering.values[definition.inputs[0].name];
     let result = lowering.steps(&network.body, input);
@@ -76,6 +78,8 @@ struct Lowering {
     values: HashMap<Rc<str>, NodeId>,
     /// Every layer so far.
     layers: Vec<Probed>,
+    /// The `select`s of `if` in the expression that is being lowered.
+    choices: Vec<NodeId>,
 }
 
 /// What the names in an expression stand for: those of a function of the user's own, or those of the network.
@@ -127,7 +131,7 @@ impl Lowering {
                     operands.push(self.b.param(slot));
                 }
                 let shape = self.b.shape(x);
-                let y = self.function(act, &operands);
+                let y = self.whole(|lowering| lowering.function(act, &operands));
                 self.b.spread(y, &shape)
             }
             Action::Sequence(steps) => self.steps(steps, x),
@@ -172,7 +176,7 @@ impl Lowering {
         let metrics = definition.metrics.iter().enumerate().map(|(index, metric)| (Role::Metric(index), metric));
         for (role, clause) in definition.loss.iter().map(|loss| (Role::Loss, loss)).chain(metrics) {
             self.b.enter(Rc::from(clause.name));
-            let node = self.expr(&clause.expr, None);
+            let node = self.whole(|lowering| lowering.expr(&clause.expr, None));
             self.b.graph_mut().outputs.push(Output { role, node });
         }
     }
@@ -241,67 +245,36 @@ impl Lowering {
         sum.expect("a network without weights was refused")
     }
 
-    /// `if p { x } else { y }`. Both branches are computed and one is taken; so that the other has no influence on
-    /// gradients, not even with an infinite slope, what a branch reads passes a gate: its own value, of which only the
-    /// elements that take the branch have a gradient.
-    fn choice(&mut self, condition: &Expr<'static>, x: &Expr<'static>, y: &Expr<'static>, names: Names<'_>) -> NodeId {
-        let mask = self.expr(condition, names);
-        let open = self.branch(x, names, mask, true);
-        let shut = self.branch(y, names, mask, false);
+    /// `if p { x } else { y }`: both branches are computed, and one is taken.
+    fn choice(
+        &mut self,
+        condition: &Expr<'static>,
+        x: &Expr<'static>,
+        y: &Expr<'static>,
+        names: Names<'_>,
+    ) -> NodeId {
+        let [mask, x, y] = [condition, x, y].map(|expr| self.expr(expr, names));
         let b = &mut self.b;
-        let [mask_shape, open_shape, shut_shape] = [mask, open, shut].map(|node| b.shape(node));
-        let shape = [mask_shape, open_shape, shut_shape].into_iter().max_by_key(Shape::rank).expect("three shapes");
-        let [mask, open, shut] = [mask, open, shut].map(|node| b.spread(node, &shape));
-        b.select(mask, open, shut)
+        let shape = [mask, x, y].map(|node| b.shape(node)).into_iter().max_by_key(Shape::rank).expect("three shapes");
+        let [mask, x, y] = [mask, x, y].map(|node| b.spread(node, &shape));
+        let choice = b.select(mask, x, y);
+        self.choices.push(choice);
+        choice
     }
 
-    fn branch(&mut self, branch: &Expr<'static>, names: Names<'_>, mask: NodeId, taken: bool) -> NodeId {
-        let mut used = Vec::new();
-        used_names(branch, &mut used);
-        match names {
-            Some(names) => {
-                let gated: Vec<(&str, NodeId)> = names
-                    .iter()
-                    .map(
-                        |&(name, node)| {
-                            if used.contains(&name) { (name, self.gate(mask, node, taken)) } else { (name, node) }
-                        },
-                    )
-                    .collect();
-                self.expr(branch, Some(&gated))
-            }
-            None => {
-                // The gates are in place of the values while the branch is read.
-                let kept: Vec<(Rc<str>, NodeId)> = used.iter().map(|&name| (Rc::from(name), self.name(name))).collect();
-                for (name, node) in &kept {
-                    let gated = self.gate(mask, *node, taken);
-                    self.values.insert(Rc::clone(name), gated);
-                }
-                let result = self.expr(branch, None);
-                self.values.extend(kept);
-                result
-            }
+    /// An expression that is no part of another, so that its branches are known as a whole.
+    fn whole(&mut self, expression: impl FnOnce(&mut Self) -> NodeId) -> NodeId {
+        let start = self.b.graph().nodes.len();
+        let result = expression(self);
+        let choices = std::mem::take(&mut self.choices);
+        if choices.is_empty() {
+            return result;
         }
-    }
-
-    /// The value itself; its gradient is zero where the branch is not taken.
-    fn gate(&mut self, mask: NodeId, x: NodeId, taken: bool) -> NodeId {
-        let b = &mut self.b;
-        if b.ty(x).dtype != DType::F32 {
-            return x;
-        }
-        let [mask_shape, shape] = [mask, x].map(|node| b.shape(node));
-        // A value of another shape cannot be told element by element which branch it serves.
-        let shape = match (mask_shape.rank(), shape.rank()) {
-            (0, _) => shape,
-            (_, 0) => mask_shape,
-            _ if mask_shape == shape => shape,
-            _ => return x,
-        };
-        let x = b.spread(x, &shape);
-        let mask = b.spread(mask, &shape);
-        let fixed = b.detach(x);
-        if taken { b.select(mask, x, fixed) } else { b.select(mask, fixed, x) }
+        let copies = branches::gate(&mut self.b, start, &choices);
+        let copy = |node: NodeId| node.index().checked_sub(start).map_or(node, |index| copies[index]);
+        // Parameters that the expression was the first to read.
+        self.values.values_mut().for_each(|node| *node = copy(*node));
+        copy(result)
     }
 
     fn name(&mut self, name: &str) -> NodeId {
@@ -338,24 +311,6 @@ impl Lowering {
             BinaryOp::Gt => b.compare(Cmp::Gt, x, y),
             BinaryOp::Ge => b.compare(Cmp::Ge, x, y),
         }
-    }
-}
-
-/// The names and paths that an expression reads.
-fn used_names(expr: &Expr<'static>, used: &mut Vec<&'static str>) {
-    match *expr {
-        Expr::Name(name) | Expr::Path(name, _) => {
-            if !used.contains(&name) {
-                used.push(name);
-            }
-        }
-        Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => used_names(x, used),
-        Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| used_names(x, used)),
-        Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| used_names(x, used)),
-        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => {
-            operands.iter().for_each(|x| used_names(x, used));
-        }
-        Expr::Number(_) | Expr::Constant(..) | Expr::Weights(_) | Expr::Broken => {}
     }
 }
 

@@ -3,6 +3,7 @@
 mod accumulation;
 mod allocation;
 mod bound;
+mod branches;
 mod checkpoint;
 mod checkpoint_damage;
 mod checkpoint_kill;

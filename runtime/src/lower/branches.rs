@@ -1,0 +1,313 @@
+//! What keeps a branch of `if` that is not taken from having any influence on gradients.
+//!
+//! In: the nodes of one expression, in which both branches of every `if` are computed in full and a `select` takes one,
+//! element by element. Out: the same nodes with gates. Backwards through a `select`, an element that is not taken has a
+//! cotangent of exactly zero; but zero times an infinite slope is NaN, which must not get out of the branch. So for every
+//! node it is worked out which of its elements an element that is taken depends on: those of an operand of an element-wise
+//! operation are those of its result, a reduction needs a whole group for one, and what was repeated is needed where any of
+//! its copies is. Where a value enters a branch, is repeated in it, or is used elsewhere with other elements, it passes a
+//! gate: its own value, of which only the elements that are needed have a gradient. Values never change.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::ir::ops::Body;
+use crate::ir::{Builder, Node, NodeId, Op};
+use crate::scalar::Cmp;
+use crate::types::{DType, Shape};
+
+/// Puts gates into the nodes from `start` on, of which `choices` are the `select`s of `if`, in order. They are replaced by copies;
+/// gives for each of them its copy.
+pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> Vec<NodeId> {
+    let plan = Plan::new(b, start, choices);
+    let old = b.graph_mut().nodes.split_off(start);
+    let mut copy = Copy { b, start, map: Vec::with_capacity(old.len()), gates: HashMap::new(), masks: HashMap::new() };
+    for (node, gated) in old.iter().zip(&plan.gated) {
+        let operands: Vec<NodeId> = node.operands.iter().map(|&x| copy.at(x)).collect();
+        let operands = operands.iter().zip(gated).map(|(&x, demand)| match demand {
+            Some(demand) => copy.gated(x, demand),
+            None => x,
+        });
+        let node = Node { operands: operands.collect(), ..node.clone() };
+        let id = copy.b.add_node(node);
+        copy.map.push(id);
+    }
+    copy.map
+}
+
+/// Which elements of a node those that are taken depend on, or more. Masks are named by the nodes of the original graph.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Demand {
+    /// Perhaps all of them.
+    All,
+    /// Of those outside the `if`, the ones for which its condition has this value.
+    If { outer: Rc<Demand>, mask: NodeId, taken: bool },
+    /// Those of which any copy is needed: of axes of this shape, the ones that are kept.
+    Any { of: Rc<Demand>, kept: Vec<usize> },
+    /// Groups of which the result of a reduction is needed: its axes stand for these axes of this shape.
+    Groups { of: Rc<Demand>, shape: Shape, kept: Vec<usize> },
+    /// The same elements under another shape.
+    Reshape { of: Rc<Demand>, shape: Shape },
+}
+
+use Demand::{All, Any, Groups, If, Reshape};
+
+impl Demand {
+    /// Around the elements of this demand, where a wider one is wanted: those outside its innermost `if`.
+    fn outside(&self) -> Demand {
+        match self {
+            All => All,
+            If { outer, .. } => (**outer).clone(),
+            Any { of, kept } => any(of.outside(), kept.clone()),
+            Groups { of, shape, kept } => groups(of.outside(), shape.clone(), kept.clone()),
+            Reshape { of, shape } => reshape(of.outside(), shape.clone()),
+        }
+    }
+
+    /// How many conditions it is made of.
+    fn depth(&self) -> usize {
+        match self {
+            All => 0,
+            If { outer, .. } => 1 + outer.depth(),
+            Any { of, .. } | Groups { of, .. } | Reshape { of, .. } => of.depth(),
+        }
+    }
+
+    /// The node with the last of its masks.
+    fn last(&self) -> Option<NodeId> {
+        match self {
+            All => None,
+            If { outer, mask, .. } => outer.last().max(Some(*mask)),
+            Any { of, .. } | Groups { of, .. } | Reshape { of, .. } => of.last(),
+        }
+    }
+
+    /// The demand as far as it is decided before this node: a value that a condition is made of does not wait for it.
+    fn before(mut self, id: NodeId) -> Demand {
+        while self.last().is_some_and(|mask| mask >= id) {
+            self = self.outside();
+        }
+        self
+    }
+
+    /// The elements of both, or more.
+    fn or(self, other: Demand) -> Demand {
+        match (self, other) {
+            (x, y) if x == y => x,
+            (All, _) | (_, All) => All,
+            (Any { of: x, kept }, Any { of: y, kept: same }) if kept == same => {
+                any((*x).clone().or((*y).clone()), kept)
+            }
+            (Reshape { of: x, shape }, Reshape { of: y, .. }) => reshape((*x).clone().or((*y).clone()), shape),
+            (Groups { of: x, shape, kept }, Groups { of: y, kept: same, .. }) if kept == same => {
+                groups((*x).clone().or((*y).clone()), shape, kept)
+            }
+            // Every element is in its own group.
+            (Groups { of, shape, kept }, other) | (other, Groups { of, shape, kept }) if matches!(*of, Any { .. }) => {
+                groups((*of).clone().or(any(other, kept.clone())), shape, kept)
+            }
+            (x, y) if x.depth() >= y.depth() => x.outside().or(y),
+            (x, y) => x.or(y.outside()),
+        }
+    }
+}
+
+fn any(of: Demand, kept: Vec<usize>) -> Demand {
+    if of == All { All } else { Any { of: Rc::new(of), kept } }
+}
+
+fn groups(of: Demand, shape: Shape, kept: Vec<usize>) -> Demand {
+    if of == All { All } else { Groups { of: Rc::new(of), shape, kept } }
+}
+
+fn reshape(of: Demand, shape: Shape) -> Demand {
+    if of == All { All } else { Reshape { of: Rc::new(of), shape } }
+}
+
+/// Where gates are: for every node from the first on, for each of its operands.
+struct Plan {
+    gated: Vec<Vec<Option<Demand>>>,
+}
+
+/// What a node takes from an operand.
+struct Use {
+    user: NodeId,
+    position: usize,
+    demand: Demand,
+    /// Whether elements that are not needed may get anything but zero through it.
+    unclean: bool,
+}
+
+impl Plan {
+    fn new(b: &Builder, start: usize, choices: &[NodeId]) -> Plan {
+        let graph = b.graph();
+        let own = start as u32..graph.nodes.len() as u32;
+        let nodes = graph.nodes[start..].iter();
+        let mut plan = Plan { gated: nodes.map(|node| vec![None; node.operands.len()]).collect() };
+        let mut uses: HashMap<NodeId, Vec<Use>> = HashMap::new();
+        for id in own.map(NodeId).rev() {
+            let node = &graph[id];
+            let found = uses.remove(&id).unwrap_or_default();
+            let demand = found.iter().map(|found| found.demand.clone()).reduce(Demand::or).unwrap_or(All).before(id);
+            // What was repeated is needed where any of its copies is; a parameter may have other readers.
+            let passed = if matches!(node.op, Op::Broadcast(_)) || node.op.is_leaf() { &All } else { &demand };
+            let unclean = plan.gate(start, found, passed);
+            if !carries(node) {
+                continue;
+            }
+            for (position, &x) in node.operands.iter().enumerate().filter(|(_, x)| differentiable(&graph[**x])) {
+                let demand = match &node.op {
+                    Op::Select if choices.binary_search(&id).is_ok() => {
+                        If { outer: Rc::new(demand.clone()), mask: node.operands[0], taken: position == 1 }
+                    }
+                    op => demanded(op, &demand, &graph[x].ty.shape),
+                };
+                let steep = !(node.op.is_view() || matches!(node.op, Op::Select | Op::Sum(_)));
+                let unclean = demand != All && (steep || unclean);
+                uses.entry(x).or_default().push(Use { user: id, position, demand, unclean });
+            }
+        }
+        // What comes from outside is needed in more ways than are seen here.
+        uses.into_values().for_each(|found| {
+            plan.gate(start, found, &All);
+        });
+        plan
+    }
+
+    /// Puts gates before those uses of a node that need less than all of what passes, where that matters; gives whether
+    /// what does not pass may still get anything but zero.
+    fn gate(&mut self, start: usize, uses: Vec<Use>, passed: &Demand) -> bool {
+        let mut unclean = false;
+        for Use { user, position, demand, .. } in uses.into_iter().filter(|found| found.unclean) {
+            if demand == *passed {
+                unclean = true;
+            } else {
+                self.gated[user.index() - start][position] = Some(demand);
+            }
+        }
+        unclean
+    }
+}
+
+/// What an operation needs of an operand of this shape.
+fn demanded(op: &Op, demand: &Demand, shape: &Shape) -> Demand {
+    match (op, op.axes()) {
+        (Op::Broadcast(axes), _) => any(demand.clone(), axes.clone()),
+        (Op::Reshape, _) => reshape(demand.clone(), shape.clone()),
+        (_, Some(axes)) => {
+            let kept = (0..shape.rank()).filter(|axis| !axes.contains(axis)).collect();
+            groups(demand.clone(), shape.clone(), kept)
+        }
+        _ => demand.clone(),
+    }
+}
+
+/// Whether a gradient goes through a node.
+fn carries(node: &Node) -> bool {
+    differentiable(node) && node.op != Op::Detach && !matches!(node.op.def().body, Body::Leaf)
+}
+
+/// Whether a gradient may be wanted of a node.
+fn differentiable(node: &Node) -> bool {
+    node.ty.dtype == DType::F32 && !matches!(node.op, Op::Const(_) | Op::Count(_) | Op::Iota(_) | Op::Input(_))
+}
+
+/// The nodes so far, on the way to those with gates.
+struct Copy<'b> {
+    b: &'b mut Builder,
+    start: usize,
+    /// For every node from the first on, its copy.
+    map: Vec<NodeId>,
+    /// The gates so far: one serves everything that needs the same elements of a node.
+    gates: HashMap<(NodeId, Demand), NodeId>,
+    /// The masks so far.
+    masks: HashMap<Demand, Mask>,
+}
+
+/// A mask, and which of its values stands for what is needed.
+type Mask = (NodeId, bool);
+
+impl Copy<'_> {
+    fn at(&self, id: NodeId) -> NodeId {
+        id.index().checked_sub(self.start).map_or(id, |index| self.map[index])
+    }
+
+    fn gated(&mut self, x: NodeId, demand: &Demand) -> NodeId {
+        if let Some(&gate) = self.gates.get(&(x, demand.clone())) {
+            return gate;
+        }
+        let (mask, taken) = self.mask(demand);
+        let fixed = self.b.detach(x);
+        let gate = if taken { self.b.select(mask, x, fixed) } else { self.b.select(mask, fixed, x) };
+        self.gates.insert((x, demand.clone()), gate);
+        gate
+    }
+
+    fn mask(&mut self, demand: &Demand) -> Mask {
+        if let Some(&mask) = self.masks.get(demand) {
+            return mask;
+        }
+        let mask = match demand {
+            All => unreachable!("what may be needed everywhere passes no gate"),
+            If { outer, mask, taken } => {
+                let mask = (self.at(*mask), *taken);
+                match &**outer {
+                    All => mask,
+                    outer => {
+                        let outer = self.mask(outer);
+                        self.both(outer, mask)
+                    }
+                }
+            }
+            Any { of, kept } => {
+                let of = self.mask(of);
+                self.any(of, kept)
+            }
+            Groups { of, shape, kept } => {
+                let (mask, taken) = self.mask(of);
+                (self.b.broadcast(mask, shape, kept), taken)
+            }
+            Reshape { of, shape } => {
+                let (mask, taken) = self.mask(of);
+                (self.b.reshape(mask, shape.clone()), taken)
+            }
+        };
+        self.masks.insert(demand.clone(), mask);
+        mask
+    }
+
+    /// 1 where a mask stands for what is needed, else 0.
+    fn number(&mut self, (mask, taken): Mask) -> NodeId {
+        let shape = self.b.shape(mask);
+        let [needed, other] = if taken { [1.0, 0.0] } else { [0.0, 1.0] }.map(|value| self.b.constant(value, &shape));
+        self.b.select(mask, needed, other)
+    }
+
+    fn both(&mut self, outer: Mask, inner: Mask) -> Mask {
+        let inner = self.number(inner);
+        let zero = self.b.constant_like(0.0, inner);
+        let (mask, taken) = outer;
+        let both = if taken { self.b.select(mask, inner, zero) } else { self.b.select(mask, zero, inner) };
+        self.above_zero(both)
+    }
+
+    /// Along all axes but those that are kept, whether anything is needed.
+    fn any(&mut self, mask: Mask, kept: &[usize]) -> Mask {
+        // A condition that was repeated along the same axes says so itself.
+        let node = &self.b.graph()[mask.0];
+        if matches!(&node.op, Op::Broadcast(axes) if axes == kept) {
+            return (node.operands[0], mask.1);
+        }
+        let mut number = self.number(mask);
+        // One axis after the other, as the fusion knows them.
+        for axis in (0..self.b.shape(number).rank()).rev().filter(|axis| !kept.contains(axis)) {
+            number = self.b.max_over(number, &[axis]);
+        }
+        self.above_zero(number)
+    }
+
+    fn above_zero(&mut self, number: NodeId) -> Mask {
+        let zero = self.b.constant_like(0.0, number);
+        (self.b.compare(Cmp::Gt, number, zero), true)
+    }
+}
