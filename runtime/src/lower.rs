@@ -61,7 +61,8 @@ pub struct Probed {
 fn lowered(definition: &'static Definition<'static>, mode: Mode) -> Result<Lowering, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let mut lowering = Lowering { definition, b, mode, values: HashMap::new(), layers: Vec::new(), choices: Vec::new() };
+    let mut lowering =
+        Lowering { definition, b, mode, values: HashMap::new(), layers: Vec::new(), choices: Vec::new() };
     lowering.slots();
     let input = lowering.values[definition.inputs[0].name];
     let result = lowering.steps(&network.body, input);
@@ -246,13 +247,7 @@ impl Lowering {
     }
 
     /// `if p { x } else { y }`: both branches are computed, and one is taken.
-    fn choice(
-        &mut self,
-        condition: &Expr<'static>,
-        x: &Expr<'static>,
-        y: &Expr<'static>,
-        names: Names<'_>,
-    ) -> NodeId {
+    fn choice(&mut self, condition: &Expr<'static>, x: &Expr<'static>, y: &Expr<'static>, names: Names<'_>) -> NodeId {
         let [mask, x, y] = [condition, x, y].map(|expr| self.expr(expr, names));
         let b = &mut self.b;
         let shape = [mask, x, y].map(|node| b.shape(node)).into_iter().max_by_key(Shape::rank).expect("three shapes");

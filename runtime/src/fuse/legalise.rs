@@ -1,16 +1,18 @@
 //! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
-//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same. A loss,
-//! metric or probe that is a parameter becomes a copy of it, because a step overwrites the parameter.
+//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
+//! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
+//! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter.
 
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
 use crate::kernel::{Way, way};
-use crate::types::Dim;
+use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
     let graph = rewrite(graph, |id| variance_in_two_passes(graph, id));
-    copy_parameters(rewrite(&graph, |id| row_of_one(&graph, id)))
+    let graph = rewrite(&graph, |id| row_of_one(&graph, id));
+    copy_parameters(rewrite(&graph, |id| truth_of_another_shape(&graph, id)))
 }
 
 /// Adding -0 changes no number, not even -0.
@@ -52,6 +54,28 @@ fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
     let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
     one.then_some(|b, node, operands| b.reshape(operands[0], node.ty.shape.clone()))
+}
+
+/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory.
+fn truth_of_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let (node, view) = (&graph[id], graph[id].op.is_view());
+    let far =
+        view && node.ty.dtype == DType::Bool && node.ty.shape.rank().max(graph[node.operands[0]].ty.shape.rank()) > 2;
+    far.then_some(|b, node, operands| view_of_truth(b, &node.op, operands[0], &node.ty.shape))
+}
+
+/// A view of truth values, as truth values made of views.
+fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape) -> NodeId {
+    let node = b.graph()[x].clone();
+    let ty = TensorType { dtype: node.ty.dtype, shape: shape.clone() };
+    match node.op {
+        Op::Const(value) => b.constant(value, shape),
+        _ if node.ty.dtype != DType::Bool || !node.op.is_map() => b.push(view.clone(), &[x], ty),
+        op => {
+            let operands: Vec<NodeId> = node.operands.iter().map(|&x| view_of_truth(b, view, x, shape)).collect();
+            b.push(op, &operands, ty)
+        }
+    }
 }
 
 /// A copy of the graph in which some nodes are replaced.

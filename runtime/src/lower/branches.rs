@@ -149,8 +149,10 @@ impl Plan {
             let node = &graph[id];
             let found = uses.remove(&id).unwrap_or_default();
             let demand = found.iter().map(|found| found.demand.clone()).reduce(Demand::or).unwrap_or(All).before(id);
-            // What was repeated is needed where any of its copies is; a parameter may have other readers.
-            let passed = if matches!(node.op, Op::Broadcast(_)) || node.op.is_leaf() { &All } else { &demand };
+            // What was repeated is needed where any of its copies is, a parameter may have other readers, and after a
+            // reduction a gate has the fewest elements to look at.
+            let all_pass = matches!(node.op, Op::Broadcast(_)) || node.op.is_leaf() || node.op.axes().is_some();
+            let passed = if all_pass { &All } else { &demand };
             let unclean = plan.gate(start, found, passed);
             if !carries(node) {
                 continue;
@@ -224,8 +226,14 @@ struct Copy<'b> {
     masks: HashMap<Demand, Mask>,
 }
 
-/// A mask, and which of its values stands for what is needed.
-type Mask = (NodeId, bool);
+/// How it is known which elements are needed.
+#[derive(Clone, Copy)]
+enum Mask {
+    /// By a truth value that is this for them.
+    Truth(NodeId, bool),
+    /// By a number that is above 0 for them: unlike truth values, numbers can be kept in memory and repeated from there.
+    Number(NodeId),
+}
 
 impl Copy<'_> {
     fn at(&self, id: NodeId) -> NodeId {
@@ -236,7 +244,13 @@ impl Copy<'_> {
         if let Some(&gate) = self.gates.get(&(x, demand.clone())) {
             return gate;
         }
-        let (mask, taken) = self.mask(demand);
+        let (mask, taken) = match self.mask(demand) {
+            Mask::Truth(mask, taken) => (mask, taken),
+            Mask::Number(number) => {
+                let zero = self.b.constant_like(0.0, number);
+                (self.b.compare(Cmp::Gt, number, zero), true)
+            }
+        };
         let fixed = self.b.detach(x);
         let gate = if taken { self.b.select(mask, x, fixed) } else { self.b.select(mask, fixed, x) };
         self.gates.insert((x, demand.clone()), gate);
@@ -249,65 +263,57 @@ impl Copy<'_> {
         }
         let mask = match demand {
             All => unreachable!("what may be needed everywhere passes no gate"),
-            If { outer, mask, taken } => {
-                let mask = (self.at(*mask), *taken);
-                match &**outer {
-                    All => mask,
-                    outer => {
-                        let outer = self.mask(outer);
-                        self.both(outer, mask)
-                    }
-                }
-            }
-            Any { of, kept } => {
-                let of = self.mask(of);
-                self.any(of, kept)
-            }
+            If { outer, mask, taken } => match &**outer {
+                All => Mask::Truth(self.at(*mask), *taken),
+                outer => self.both(outer, self.at(*mask), *taken),
+            },
+            Any { of, kept } => self.any(of, kept),
             Groups { of, shape, kept } => {
-                let (mask, taken) = self.mask(of);
-                (self.b.broadcast(mask, shape, kept), taken)
+                let number = self.number(of);
+                Mask::Number(self.b.broadcast(number, shape, kept))
             }
             Reshape { of, shape } => {
-                let (mask, taken) = self.mask(of);
-                (self.b.reshape(mask, shape.clone()), taken)
+                let number = self.number(of);
+                Mask::Number(self.b.reshape(number, shape.clone()))
             }
         };
         self.masks.insert(demand.clone(), mask);
         mask
     }
 
-    /// 1 where a mask stands for what is needed, else 0.
-    fn number(&mut self, (mask, taken): Mask) -> NodeId {
-        let shape = self.b.shape(mask);
-        let [needed, other] = if taken { [1.0, 0.0] } else { [0.0, 1.0] }.map(|value| self.b.constant(value, &shape));
-        self.b.select(mask, needed, other)
+    /// 1 where something is needed, else 0.
+    fn number(&mut self, demand: &Demand) -> NodeId {
+        match self.mask(demand) {
+            Mask::Number(number) => number,
+            Mask::Truth(mask, taken) => {
+                let shape = self.b.shape(mask);
+                let [one, zero] = [1.0, 0.0].map(|value| self.b.constant(value, &shape));
+                if taken { self.b.select(mask, one, zero) } else { self.b.select(mask, zero, one) }
+            }
+        }
     }
 
-    fn both(&mut self, outer: Mask, inner: Mask) -> Mask {
-        let inner = self.number(inner);
-        let zero = self.b.constant_like(0.0, inner);
-        let (mask, taken) = outer;
-        let both = if taken { self.b.select(mask, inner, zero) } else { self.b.select(mask, zero, inner) };
-        self.above_zero(both)
+    /// What is needed from outside, as far as the mask has this value.
+    fn both(&mut self, outer: &Demand, mask: NodeId, taken: bool) -> Mask {
+        let number = self.number(outer);
+        let zero = self.b.constant_like(0.0, number);
+        Mask::Number(if taken { self.b.select(mask, number, zero) } else { self.b.select(mask, zero, number) })
     }
 
     /// Along all axes but those that are kept, whether anything is needed.
-    fn any(&mut self, mask: Mask, kept: &[usize]) -> Mask {
+    fn any(&mut self, of: &Demand, kept: &[usize]) -> Mask {
         // A condition that was repeated along the same axes says so itself.
-        let node = &self.b.graph()[mask.0];
-        if matches!(&node.op, Op::Broadcast(axes) if axes == kept) {
-            return (node.operands[0], mask.1);
+        if let Mask::Truth(mask, taken) = self.mask(of) {
+            let node = &self.b.graph()[mask];
+            if matches!(&node.op, Op::Broadcast(axes) if axes == kept) {
+                return Mask::Truth(node.operands[0], taken);
+            }
         }
-        let mut number = self.number(mask);
+        let mut number = self.number(of);
         // One axis after the other, as the fusion knows them.
         for axis in (0..self.b.shape(number).rank()).rev().filter(|axis| !kept.contains(axis)) {
             number = self.b.max_over(number, &[axis]);
         }
-        self.above_zero(number)
-    }
-
-    fn above_zero(&mut self, number: NodeId) -> Mask {
-        let zero = self.b.constant_like(0.0, number);
-        (self.b.compare(Cmp::Gt, number, zero), true)
+        Mask::Number(number)
     }
 }
