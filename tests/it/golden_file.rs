@@ -17,11 +17,12 @@ pub struct Case {
 impl GoldenFile {
     /// The file of this name, without `.txt`. Panics if there is none or a line is not in the format.
     pub fn read(name: &str) -> GoldenFile {
-        let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let path = crate::project().join("tests/golden").join(format!("{name}.txt"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut cases = Vec::new();
         for (number, line) in text.lines().enumerate() {
-            add(&mut cases, line).unwrap_or_else(|| panic!("{path}:{}: not in the format: {line:.60}", number + 1));
+            add(&mut cases, line)
+                .unwrap_or_else(|| panic!("{}:{}: not in the format: {line:.60}", path.display(), number + 1));
         }
         GoldenFile { cases }
     }

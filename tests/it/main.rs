@@ -1,5 +1,7 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
+#[cfg(feature = "arm64")]
+mod aarch64;
 mod accumulation;
 mod allocation;
 mod bound;
@@ -67,3 +69,8 @@ mod threads;
 mod tidy;
 mod train;
 mod vocabulary;
+
+/// The folder of the project.
+fn project() -> &'static std::path::Path {
+    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

@@ -1,7 +1,6 @@
 //! Every optimiser, some with decay, clipping and groups, under every schedule: what random networks and whole trainings are drawn from.
 
 use std::fs;
-use std::path::Path;
 
 use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Schedule, Sgd};
 use gradloom_runtime::optim::Optimisation;
@@ -32,7 +31,7 @@ pub fn all() -> Vec<(&'static str, Optimisation)> {
 
 #[test]
 fn no_optimiser_is_left_out() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/optim");
+    let folder = crate::project().join("runtime/src/optim");
     let mut offered = Vec::new();
     for entry in fs::read_dir(folder).expect("the room exists") {
         let text = fs::read_to_string(entry.expect("it can be read").path()).expect("it is a text");
@@ -48,13 +47,13 @@ fn no_optimiser_is_left_out() {
 
 #[test]
 fn no_schedule_is_left_out() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/schedule.rs"));
+    let text = fs::read_to_string(crate::project().join("runtime/src/schedule.rs"));
     let text = text.expect("the room exists");
     let constructors = text.lines().filter(|line| line.ends_with("-> Schedule {") && !line.contains("(self"));
     let offered: Vec<&str> =
         constructors.filter_map(|line| Some(line.trim().strip_prefix("pub fn ")?.split_once('(')?.0)).collect();
     assert_eq!(offered, ["constant", "step", "exponential", "polynomial", "cosine", "one_cycle"]);
-    let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/optimisations.rs"));
+    let own = fs::read_to_string(crate::project().join("tests/it/optimisations.rs"));
     let own = own.expect("this file exists");
     let missing: Vec<&str> = offered.into_iter().filter(|name| !own.contains(&format!("Schedule::{name}("))).collect();
     assert!(missing.is_empty() && own.contains(".warm_up("), "{missing:?}");

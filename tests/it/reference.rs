@@ -21,7 +21,7 @@ their names. `fan_in` is the number of inputs that one output sums over, `fan_ou
 fn docs() -> HashMap<String, String> {
     let mut docs = HashMap::new();
     for room in ["layers", "functions"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src").join(room);
+        let folder = crate::project().join("runtime/src").join(room);
         for entry in fs::read_dir(folder).expect("the room exists") {
             let text = fs::read_to_string(entry.expect("it can be read").path()).expect("it is a text");
             let mut doc = String::new();
@@ -142,7 +142,7 @@ fn call(name: &str, operands: &[&str], args: &[ArgDef]) -> String {
 
 /// Structures, and the documentation of each, which stands at its variant.
 fn structures() -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/network.rs");
+    let path = crate::project().join("runtime/src/network.rs");
     let text = fs::read_to_string(path).expect("it is a text");
     let doc = |variant: &str| {
         let (before, _) = text.split_once(&format!("\n    {variant} {{")).expect("the variant is there");
@@ -197,7 +197,7 @@ fn reference() -> String {
 
 #[test]
 fn the_reference_is_made_of_the_documentation() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("REFERENCE.md");
+    let path = crate::project().join("REFERENCE.md");
     let wanted = reference();
     let found = fs::read_to_string(&path).unwrap_or_default();
     if found != wanted {

@@ -1,12 +1,9 @@
 //! What every stage prints, for networks that each show something.
 //!
 //! Short texts stand here, long ones in `snapshots/`. CLIF and machine code are those of a fixed machine, x86-64 with AVX2
-//! and FMA, whatever machine the tests run on; one network is also compiled for aarch64.
+//! and FMA, whatever machine the tests run on.
 
-use gradloom::{Adam, Network, Sgd, Stage, network};
-use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::fuse;
-use gradloom_runtime::jit::{Text, isa_by_name, text_for};
+use gradloom::{Adam, Sgd, Stage, network};
 use insta::assert_snapshot;
 
 network! {
@@ -295,32 +292,6 @@ fn line_clif_with_adam() {
 #[test]
 fn line_asm_of_inference() {
     assert_snapshot!(Line::predictor().max_batch(32).ir(Stage::Asm));
-}
-
-#[test]
-fn line_asm_of_inference_on_aarch64() {
-    let graph = simplified(Line::DEFINITION, Purpose::Predict).expect("the network is sound");
-    let isa = isa_by_name("aarch64-unknown-linux-gnu").expect("tests have Cranelift's aarch64");
-    assert_snapshot!(text_for(&fuse(&graph), 32, Text::Asm, isa).expect("it compiles"));
-}
-
-#[test]
-fn every_network_compiles_for_aarch64() {
-    for definition in [
-        Line::DEFINITION,
-        Mlp::DEFINITION,
-        Norm::DEFINITION,
-        Sparse::DEFINITION,
-        Rows::DEFINITION,
-        Everything::DEFINITION,
-    ] {
-        for purpose in [Purpose::Train(&Adam::new(0.1).into()), Purpose::Evaluate, Purpose::Predict] {
-            let graph = simplified(definition, purpose).expect("the network is sound");
-            let isa = isa_by_name("aarch64-unknown-linux-gnu").expect("tests have Cranelift's aarch64");
-            let text = text_for(&fuse(&graph), 32, Text::Asm, isa);
-            assert!(text.is_ok_and(|text| text.contains("ret")), "{} for {purpose:?}", definition.name);
-        }
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Parameters from files of PyTorch, by a map of names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gradloom::ndarray::Array2;
 use gradloom::{Adam, AdamW, CheckpointError, NameMap, Session, Sgd, network};
@@ -18,7 +18,7 @@ network! {
 }
 
 pub fn file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/state_dict.safetensors")
+    crate::project().join("tests/golden/state_dict.safetensors")
 }
 
 pub fn known() -> Session<Known> {

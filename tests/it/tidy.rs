@@ -23,7 +23,7 @@ impl File {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    crate::project()
 }
 
 /// All text files; what builds and version control leave behind is passed over.
