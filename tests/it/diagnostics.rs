@@ -301,20 +301,20 @@ fn layers_come_in_the_order_of_the_declaration_as_a_table() {
     let target = Array2::from_shape_fn((8, 3), |(row, column)| f32::from(u8::from(row % 3 == column)));
     let diagnostics = net.diagnose(x.view(), target.view()).expect("the batch fits");
     assert_snapshot!(diagnostics, @"
-    loss 0.21274388
+    loss 0.22260363
     layer                  |gradient|  of outputs      update    dead  saturated  mean drift   var drift
-    repeat1.1.dense1          2.97e-2     2.34e-2     2.62e-3
-    repeat1.1.batch_norm1     1.71e-2     9.92e-3     1.41e-3                        1.33e-1      1.10e0
-    repeat1.1.tanh1                       1.46e-2               0.0 %      0.0 %
-    repeat1.2.dense1          1.80e-2     1.49e-2     2.60e-3
-    repeat1.2.batch_norm1     9.88e-3     5.56e-3     1.41e-3                        4.89e-2      1.74e0
-    repeat1.2.tanh1                       1.09e-2               0.0 %      0.0 %
-    residual1.dense1          1.07e-2     3.40e-3     1.99e-3
-    residual1.relu1                       8.46e-3               0.0 %     58.3 %
-    layer_norm1               1.21e-2     5.20e-3     1.41e-3
-    gelu1                                 8.30e-3               0.0 %      2.1 %
-    dense1                    1.61e-2     1.17e-2     2.33e-3
-    softmax1                              3.54e-2
+    repeat1.1.dense1          4.54e-2     2.44e-2     2.62e-3
+    repeat1.1.batch_norm1     1.52e-2     9.61e-3     1.41e-3                        3.32e-1      1.51e0
+    repeat1.1.tanh1                       1.66e-2               0.0 %      0.0 %
+    repeat1.2.dense1          4.09e-2     2.03e-2     2.60e-3
+    repeat1.2.batch_norm1     2.16e-2     6.78e-3     1.41e-3                        8.53e-2      1.66e0
+    repeat1.2.tanh1                       9.97e-3               0.0 %      0.0 %
+    residual1.dense1          8.87e-3     3.30e-3     1.96e-3
+    residual1.relu1                       6.30e-3               0.0 %     50.0 %
+    layer_norm1               9.92e-3     3.78e-3     1.41e-3
+    gelu1                                 7.57e-3               0.0 %      2.1 %
+    dense1                    1.43e-2     1.04e-2     2.33e-3
+    softmax1                              3.41e-2
     ");
 }
 
