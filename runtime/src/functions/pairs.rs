@@ -4,7 +4,7 @@ use super::{FunctionDef, MEAN};
 use crate::ir::{Builder, NodeId};
 use crate::layers::{Arg, ArgDef, ArgKind, float};
 use crate::scalar::Cmp;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 /// Mean binary cross-entropy of logits against probabilities, in nats.
 ///
@@ -197,10 +197,11 @@ pub const R2: FunctionDef = FunctionDef {
         }
     },
     lower: |b, _, x| {
-        let difference = b.sub(x[0], x[1]);
+        let [prediction, target] = [x[0], x[1]].map(|x| columns(b, x));
+        let difference = b.sub(prediction, target);
         let square = b.mul(difference, difference);
         let unexplained = b.mean(square, &[0]);
-        let total = b.variance(x[1], &[0]);
+        let total = b.variance(target, &[0]);
         let share = b.div(unexplained, total);
         let share = mean(b, share);
         let one = b.constant_like(1.0, share);
@@ -219,6 +220,18 @@ fn pair(x: &[&TensorType], second: &str) -> Result<TensorType, String> {
             x[1].shape.declared(),
             x[1].dtype
         )),
+    }
+}
+
+/// What follows the first axis as one: the rows of a matrix.
+fn columns(b: &mut Builder, x: NodeId) -> NodeId {
+    let shape = b.shape(x);
+    match &shape.0[..] {
+        [rows, inner @ .., _] if !inner.is_empty() => {
+            let row = Shape(shape.0[1..].to_vec()).len().expect("extents were checked when the network was declared");
+            b.reshape(x, Shape(vec![*rows, row]))
+        }
+        _ => x,
     }
 }
 
