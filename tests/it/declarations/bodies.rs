@@ -5,7 +5,7 @@ use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, Expr, Kind, Stage};
 use gradloom_runtime::types::{Dim, Shape};
 
-use super::expressions::DrawnAct;
+use super::expressions::{DrawnAct, SCALE};
 use super::tape::Tape;
 use crate::handmade::{self, leak};
 
@@ -26,26 +26,22 @@ impl<'t, 'n> Body<'t, 'n> {
         Body { tape, acts, known: Vec::new(), output: Shape::scalar(), has_norm: false, has_dense: false, count: 0 }
     }
 
-    /// The stages of a network.
-    pub fn outermost(&mut self, x: &Shape) -> Vec<Stage<'static>> {
-        let (stages, output) = self.stages(x, &[String::new()], 2);
+    /// The stages of a network: at least one with parameters, and others if there are to be `several`.
+    pub fn outermost(&mut self, x: &Shape, several: bool) -> Vec<Stage<'static>> {
+        let prefixes = [String::new()];
+        let dense = x.rank() == 2 && !self.tape.chance(30);
+        let (first, y) = if dense { self.dense(x, &prefixes) } else { self.act_of(SCALE, x, &prefixes) };
+        let (rest, output) = if several { self.stages(&y, &prefixes, 2) } else { (Vec::new(), y) };
         self.output = output;
-        stages
-    }
-
-    /// A trained number at least, and a layer of the shape's own if there is one.
-    pub fn simple(&mut self, x: &Shape) -> Vec<Stage<'static>> {
-        let layer = if x.rank() == 2 { self.dense(x, &[String::new()]) } else { self.own(&layers::PRELU, x, &[String::new()]) };
-        let (stage, output) = layer;
-        self.output = output;
-        vec![stage]
+        std::iter::once(first).chain(rest).collect()
     }
 
     /// Stages that stand at these paths, one for each copy.
     fn stages(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Vec<Stage<'static>>, Shape) {
         let mut x = x.clone();
         let mut stages = Vec::new();
-        for _ in 0..1 + self.tape.below(if depth == 2 { 5 } else { 3 }) {
+        let most = if depth == 2 { 6 } else { 3 };
+        while stages.is_empty() || stages.len() < most && self.tape.chance(65) {
             let (stage, y) = self.stage(&x, prefixes, depth);
             let named = self.tape.chance(30);
             if named {
@@ -83,7 +79,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let p = self.tape.pick(&[0.0, 0.25, 0.5]);
                 self.layer(&layers::DROPOUT, &[Arg::Float(p)], x, prefixes)
             }
-            (58..72, _) if !self.acts.is_empty() => self.act(x, prefixes),
+            (58..72, _) => self.act(x, prefixes),
             (72..84, _) if depth > 0 => self.structure(x, prefixes, depth - 1),
             (84..90, _) => self.own(&layers::PRELU, x, prefixes),
             _ => {
@@ -136,10 +132,11 @@ impl<'t, 'n> Body<'t, 'n> {
     fn act(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         let fitting = (0..self.acts.len()).filter(|&at| x.rank() >= 2 || !self.acts[at].needs_rows);
         let fitting: Vec<usize> = fitting.collect();
-        if fitting.is_empty() {
-            return self.own(&layers::PRELU, x, prefixes);
-        }
         let index = self.tape.pick(&fitting);
+        self.act_of(index, x, prefixes)
+    }
+
+    fn act_of(&mut self, index: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         let segment = self.segment("own");
         let extras = self.acts[index].act.extras;
         let starts: Vec<f64> = extras.iter().map(|_| self.tape.pick(&[1.0, 0.5, -0.5])).collect();

@@ -41,10 +41,19 @@ pub struct Context<'t, 'n> {
     normalizes: bool,
 }
 
-/// Up to three functions of the user's own; each may use those before it.
+/// The index of the function that is always there: `|x, a = 1.0| a * x`.
+pub const SCALE: usize = 0;
+
+/// The one that is always there.
+pub fn scale() -> DrawnAct {
+    let expr = binary(BinaryOp::Mul, Expr::Name("a"), Expr::Name("x"));
+    DrawnAct { act: Act { name: None, operand: "x", extras: &[("a", 1.0)], expr }, needs_rows: false }
+}
+
+/// Up to three more functions of the user's own; each may use those before it.
 pub fn acts(tape: &mut Tape<'_>, branches: bool) -> Vec<DrawnAct> {
-    let mut acts: Vec<DrawnAct> = Vec::new();
-    for index in 0..1 + tape.below(3) {
+    let mut acts = vec![scale()];
+    while acts.len() < 2 || acts.len() < 4 && tape.chance(60) {
         let numbers = ["a", "b"];
         let shape = if tape.chance(50) { Shape(vec![Dim::B, Dim::Fixed(3)]) } else { Shape(vec![Dim::B]) };
         let mut context = Context::new(tape, &acts, branches);
@@ -54,7 +63,7 @@ pub fn acts(tape: &mut Tape<'_>, branches: bool) -> Vec<DrawnAct> {
         let count = numbers.iter().rposition(|name| context.used.contains(name)).map_or(0, |at| at + 1);
         let needs_rows = context.normalizes;
         let extras: Vec<(&str, f64)> = numbers.into_iter().take(count).map(|name| (name, 1.0)).collect();
-        let name = if tape.chance(30) { None } else { Some(leak(format!("act{index}")).as_str()) };
+        let name = if tape.chance(30) { None } else { Some(leak(format!("act{}", acts.len())).as_str()) };
         let act = Act { name, operand: "x", extras: leak(extras), expr };
         acts.push(DrawnAct { act, needs_rows });
     }
@@ -82,22 +91,26 @@ impl<'t, 'n> Context<'t, 'n> {
             return self.leaf(shape);
         }
         let depth = depth - 1;
+        let reduces = shape.rank() == 0 && self.reduces;
         match self.tape.below(100) {
-            20..25 => Expr::Neg(At(0), leak(self.float(shape, depth))),
-            25..35 => {
+            0..12 => self.leaf(shape),
+            12..16 => Expr::Neg(At(0), leak(self.float(shape, depth))),
+            16..26 => {
                 let op = self.tape.pick(&[BinaryOp::Add, BinaryOp::Sub]);
                 let (x, y) = self.two(shape, depth);
                 binary(op, x, y)
             }
-            35..45 => {
+            26..34 => {
                 let (x, y) = self.two(shape, depth);
                 binary(BinaryOp::Mul, x, apply(&layers::TANH, &[], y))
             }
-            45..50 => {
+            34..38 => {
                 let (x, y) = self.two(shape, depth);
                 binary(BinaryOp::Div, x, binary(BinaryOp::Add, Expr::Number(1.0), square(y)))
             }
-            50..58 => {
+            38..62 if self.branches => self.choice(shape, depth),
+            62..90 if reduces => self.reduction(depth),
+            62..68 => {
                 let rows = shape.rank() >= 2;
                 let all = layers::ALL.iter().copied().filter(|layer| layer.function.is_some());
                 let fitting: Vec<&LayerDef> = all.filter(|layer| rows || !layer.name.ends_with("softmax")).collect();
@@ -106,16 +119,13 @@ impl<'t, 'n> Context<'t, 'n> {
                 let args = arguments(layer, self.tape);
                 apply(layer, &args, self.float(shape, depth))
             }
-            58..66 => self.elementwise(shape, depth),
-            66..72 if shape.rank() >= 2 => {
+            68..76 if shape.rank() >= 2 => {
                 self.normalizes = true;
                 let layer = self.tape.pick(&[&layers::SOFTMAX, &layers::LOG_SOFTMAX]);
                 apply(layer, &[], self.float(shape, depth))
             }
-            72..80 => self.inlined(shape, depth),
-            80..100 if self.branches => self.choice(shape, depth),
-            _ if shape.rank() == 0 && self.reduces => self.reduction(depth),
-            _ => self.leaf(shape),
+            76..86 => self.inlined(shape, depth),
+            _ => self.elementwise(shape, depth),
         }
     }
 
@@ -126,7 +136,7 @@ impl<'t, 'n> Context<'t, 'n> {
 
     /// Of this shape, or a single number.
     pub fn either(&mut self, shape: &Shape, depth: usize) -> Expr<'static> {
-        if self.tape.chance(30) { self.scalar(depth) } else { self.float(shape, depth) }
+        if self.tape.chance(35) { self.scalar(depth) } else { self.float(shape, depth) }
     }
 
     /// Two operands, at least one of this shape.

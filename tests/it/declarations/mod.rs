@@ -8,7 +8,7 @@ mod reductions;
 mod sweep;
 mod tape;
 
-use gradloom_runtime::network::{Act, Clause, Definition, Expr, Port};
+use gradloom_runtime::network::{Act, Definition, Expr, Port};
 use gradloom_runtime::types::{DType, Dim, Shape};
 
 use crate::draw::Target;
@@ -43,10 +43,10 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     let seed = tape.below(1 << 20) as u64;
     let rows = tape.pick(&[3, 2, 5, 1, 4, 7, 70]);
     let input = input(&mut tape);
-    let acts = family.acts.map_or(Vec::new(), |branches| expressions::acts(&mut tape, branches));
+    let acts = family.acts.map_or_else(|| vec![expressions::scale()], |branches| expressions::acts(&mut tape, branches));
 
     let mut body = Body::new(&mut tape, &acts);
-    let stages = if family.criterion { body.simple(&input) } else { body.outermost(&input) };
+    let stages = body.outermost(&input, !family.criterion);
     let Body { known, output, has_norm, has_dense, .. } = body;
 
     let mut context = Context::new(&mut tape, &acts, family.branches);
@@ -64,9 +64,12 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         }
     }
     let loss = if family.criterion { context.criterion(1) } else { context.loss() };
-    let metrics = (0..context.tape.below(3)).map(|_| context.scalar(3)).collect::<Vec<_>>();
-    let names = ["first", "second"];
-    let metrics = names.into_iter().zip(metrics).map(|(name, metric)| handmade::clause(name, metric));
+    let mut metrics = Vec::new();
+    for name in ["first", "second"] {
+        if context.tape.chance(50) {
+            metrics.push(handmade::clause(name, context.scalar(3)));
+        }
+    }
     let used = context.used.clone();
     let definition = Definition {
         name: "Random",
@@ -76,7 +79,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         acts: leak(acts.into_iter().map(|act| act.act).collect::<Vec<Act<'_>>>()),
         body: leak(stages),
         loss: Some(handmade::clause("loss", loss)),
-        metrics: leak(metrics.collect::<Vec<Clause<'_>>>()),
+        metrics: leak(metrics),
         places: &[],
     };
     Declared { definition: leak(definition), rows: if has_norm { rows.max(3) } else { rows }, seed }

@@ -9,9 +9,12 @@ use crate::handmade::{binary, call};
 impl Context<'_, '_> {
     /// A loss: several terms, or one expression.
     pub fn loss(&mut self) -> Expr<'static> {
-        let terms = (0..1 + self.tape.below(2)).map(|_| self.reduction(3)).collect::<Vec<_>>();
-        let sum = terms.into_iter().reduce(|sum, term| binary(BinaryOp::Add, sum, term)).expect("there is a term");
-        if self.tape.chance(20) { binary(BinaryOp::Add, sum, self.scalar(3)) } else { sum }
+        let mut loss = self.reduction(4);
+        while self.tape.chance(30) {
+            let term = if self.tape.chance(70) { self.reduction(3) } else { self.scalar(4) };
+            loss = binary(BinaryOp::Add, loss, term);
+        }
+        loss
     }
 
     /// One number of values of any shape.

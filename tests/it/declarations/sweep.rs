@@ -16,7 +16,7 @@ const LENGTH: usize = 300;
 pub fn sweep(family: Family, cases: u64) {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let cases = asked.unwrap_or(cases).max(cases);
-    let (mut agreed, mut run, mut refused, mut known, mut open) = (0, 0, Vec::new(), 0, 0);
+    let (mut agreed, mut run, mut refused, mut unclear, mut known, mut open) = (0, 0, Vec::new(), Vec::new(), 0, 0);
     let mut wrong: Vec<(u64, String)> = Vec::new();
     for seed in 0..cases {
         match judge(family, &tape(seed)) {
@@ -27,7 +27,7 @@ pub fn sweep(family: Family, cases: u64) {
                 open += unknown;
             }
             Ok(Verdict::Refused(message)) => refused.push((seed, message)),
-            Ok(Verdict::Unclear(_)) => {}
+            Ok(Verdict::Unclear(why)) => unclear.push(why),
             Err(message) => wrong.push((seed, message)),
         }
     }
@@ -44,11 +44,11 @@ pub fn sweep(family: Family, cases: u64) {
             others.join("\n")
         );
     }
-    eprintln!("{agreed} of {cases} agree, {run} compiled, {} refused, {known} slopes, {open} unknown", refused.len());
     // What is refused or shows nothing tests nothing.
-    assert!(agreed * 2 > cases && run * 3 > cases, "{agreed} of {cases} agree, {run} as machine code");
+    assert!(agreed * 2 > cases && run * 2 > cases, "{agreed} of {cases} agree, {run} as machine code; {unclear:?}");
+    eprintln!("{agreed} of {cases} agree, {run} as machine code, {} refused, {known} slopes, {open} not", refused.len());
     assert!(refused.len() as u64 * 20 <= cases, "{refused:?}");
-    assert!(known > 5 * open, "{known} slopes were compared, {open} not known");
+    assert!(known > 10 * open, "{known} slopes were compared, {open} not known");
 }
 
 fn tape(seed: u64) -> Vec<u32> {
