@@ -42,7 +42,9 @@ pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decision
         }
         ("r2", target) => {
             let columns = first.columns().zip(target.floats().columns());
-            mean(&columns.map(|(x, y)| 1.0 - squares(&x, &y) / squares(&y, &vec![mean(&y); y.len()])).collect::<Vec<_>>())
+            let shares = columns.map(|(x, y)| 1.0 - squares(&x, &y) / squares(&y, &vec![mean(&y); y.len()]));
+            // Of a constant column it has no value.
+            decisions.finite(mean(&shares.collect::<Vec<f64>>()))
         }
         ("top_k", target) => {
             let Arg::Int(k) = args[0] else { panic!("a count is an integer") };

@@ -64,6 +64,14 @@ impl Decisions {
         best
     }
 
+    /// A number that should be finite: nothing is clear about what follows from another one.
+    pub fn finite(&mut self, x: f64) -> f64 {
+        if !x.is_finite() {
+            self.nearest = 0.0;
+        }
+        x
+    }
+
     /// One of several.
     fn choose(&mut self, which: u64) {
         self.hash = (self.hash ^ which).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
