@@ -102,7 +102,9 @@ impl Emit<'_, '_> {
 
     /// The phases of a row, one after the other.
     pub(super) fn phases(&mut self) {
-        let last = self.kernel.steps.iter().map(|step| step.phase).max().unwrap_or(0);
+        let stores = self.kernel.stores.iter().map(|store| store.node).filter(|id| !self.first.contains_key(id));
+        let copied = stores.map(|id| self.copy_phase(id));
+        let last = self.kernel.steps.iter().map(|step| step.phase).chain(copied).max().unwrap_or(0);
         for phase in 0..=last {
             self.row_steps(phase);
             self.start_lanes(phase);

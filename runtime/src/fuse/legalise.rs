@@ -56,11 +56,15 @@ fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     one.then_some(|b, node, operands| b.reshape(operands[0], node.ty.shape.clone()))
 }
 
-/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory.
+/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory; so has a column, and
+/// what is one a row without being one a row of the batch, which lies in memory as one row.
 fn truth_of_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let (node, view) = (&graph[id], graph[id].op.is_view());
-    let far =
-        view && node.ty.dtype == DType::Bool && node.ty.shape.rank().max(graph[node.operands[0]].ty.shape.rank()) > 2;
+    if !view || node.ty.dtype != DType::Bool {
+        return None;
+    }
+    let operand = &graph[node.operands[0]].ty.shape;
+    let far = node.ty.shape.rank().max(operand.rank()) > 2 || matches!(operand.0[..], [Dim::Fixed(_)]);
     far.then_some(|b, node, operands| view_of_truth(b, &node.op, operands[0], &node.ty.shape))
 }
 
