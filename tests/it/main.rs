@@ -53,6 +53,7 @@ mod recalibrate;
 mod reference;
 mod refusal;
 mod regressions;
+mod resume;
 mod rounding;
 mod sentinel;
 mod simplify;
