@@ -111,7 +111,7 @@ pub enum RunError {
         name: &'static str,
         /// The id.
         id: u32,
-        /// Its position.
+        /// The row in which it is, the first of those with such an id.
         row: usize,
         /// The number of classes.
         classes: usize,

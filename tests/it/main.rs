@@ -57,6 +57,7 @@ mod recalibrate;
 mod reference;
 mod refusal;
 mod regressions;
+mod resume;
 mod rounding;
 mod sentinel;
 mod simplify;

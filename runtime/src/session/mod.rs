@@ -16,6 +16,7 @@ mod name_map;
 mod outputs;
 mod params;
 mod pieces;
+mod position;
 mod predictor;
 mod profile;
 mod recalibrate;
@@ -47,12 +48,14 @@ use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
 use pieces::Pieces;
+use position::Position;
 use sentinel::Ran;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use gradcheck::gradcheck;
 pub use name_map::NameMap;
 pub use params::Gradients;
+pub(crate) use position::{Pass, Shuffling};
 pub use predictor::{Predictor, PredictorBuilder};
 pub use profile::{KernelProfile, LayerProfile, Profile, Work};
 pub(crate) use snapshot::Snapshot;
@@ -100,6 +103,8 @@ pub struct Session<N> {
     seed: u64,
     /// The number of the next forward pass in training.
     forward_count: u64,
+    /// How far `fit` has come.
+    position: Position,
     train: Program,
     gradients: Option<Program>,
     accumulation: Option<Accumulation>,
@@ -154,6 +159,7 @@ impl<N: Network> Session<N> {
             steps: 0,
             seed,
             forward_count: 0,
+            position: Position::default(),
             params,
             kept,
             arena,
