@@ -1,18 +1,21 @@
 //! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
 //! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
+//! What is repeated in one shape and read in another is computed in between.
 //! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
 //! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter.
 
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
-use crate::kernel::{Way, way};
+use crate::kernel::{Domain, Way, way};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
     let graph = rewrite(graph, |id| variance_in_two_passes(graph, id));
+    let graph = rewrite(&graph, |id| position_of_one(&graph, id));
     let graph = rewrite(&graph, |id| row_of_one(&graph, id));
-    copy_parameters(rewrite(&graph, |id| truth_of_another_shape(&graph, id)))
+    let graph = rewrite(&graph, |id| truth_of_another_shape(&graph, id));
+    copy_parameters(rewrite(&graph, |id| repeated_in_another_shape(&graph, id)))
 }
 
 /// Adding -0 changes no number, not even -0.
@@ -54,6 +57,32 @@ fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
     let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
     one.then_some(|b, node, operands| b.reshape(operands[0], node.ty.shape.clone()))
+}
+
+/// The position along an axis of one element is 0; as a position it would be taken for that of the row.
+fn position_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let node = &graph[id];
+    let one = matches!(node.op, Op::Iota(axis) if node.ty.shape.0[axis] == Dim::Fixed(1));
+    one.then_some(|b, node, _| {
+        let zero = b.constant(0.0, &node.ty.shape);
+        b.to_index(zero)
+    })
+}
+
+/// What is repeated along rows or columns is so in its own shape alone: under another one it is read as the numbers that it
+/// comes to. Adding -0 changes none of them.
+fn repeated_in_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let node = &graph[id];
+    if node.op != Op::Reshape || node.ty.dtype != DType::F32 {
+        return None;
+    }
+    let inner = &graph[graph.behind_reshapes(id)];
+    let repeats = matches!(&inner.op, Op::Broadcast(axes) if !axes.is_empty());
+    let moves = repeats && Domain::of(&inner.ty.shape) != Domain::of(&node.ty.shape);
+    moves.then_some(|b, node, operands| {
+        let numbers = b.offset(operands[0], -0.0);
+        b.reshape(numbers, node.ty.shape.clone())
+    })
 }
 
 /// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory; so has a column, and
