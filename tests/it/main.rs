@@ -60,6 +60,7 @@ mod regressions;
 mod resume;
 mod rounding;
 mod sentinel;
+mod shapes;
 mod simplify;
 mod stable;
 mod stages;

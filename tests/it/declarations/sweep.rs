@@ -31,16 +31,12 @@ pub fn sweep(family: Family, cases: u64) {
             Err(message) => wrong.push((seed, message)),
         }
     }
-    if let Some((seed, _)) = wrong.first() {
-        let numbers = smaller(&tape(*seed), |numbers| judge(family, numbers).is_err());
-        let message = judge(family, &numbers).expect_err("the smaller tape is wrong as well");
-        let found = declared(family, &numbers);
+    if let Some((seed, message)) = wrong.first() {
         let others: Vec<String> = wrong.iter().take(20).map(|(seed, message)| format!("{seed}: {message}")).collect();
         panic!(
-            "{} of {cases} are wrong, the first made smaller ({} rows): {message}\n{}\n\n{}",
+            "{} of {cases} are wrong, the first made smaller: {}\n\n{}",
             wrong.len(),
-            found.rows,
-            elaborate(found.definition).0,
+            minimal(family, *seed, message),
             others.join("\n")
         );
     }
@@ -49,6 +45,20 @@ pub fn sweep(family: Family, cases: u64) {
     eprintln!("{agreed} of {cases} agree, {run} as machine code, {} refused, {known} slopes, {open} not", refused.len());
     assert!(refused.len() as u64 * 20 <= cases, "{refused:?}");
     assert!(known > 10 * open, "{known} slopes were compared, {open} not known");
+}
+
+/// The smallest declaration found that is wrong in the same way, and how.
+fn minimal(family: Family, seed: u64, message: &str) -> String {
+    // What panics may do so for many reasons.
+    let kind = |message: &str| (message.chars().take(30).collect::<String>(), message.contains("NaN"));
+    let (start, is_nan) = kind(message);
+    let is_panic = start.starts_with("panic");
+    let alike = |message: &String| kind(message).1 == is_nan && (!is_panic || kind(message).0 == start);
+    let is_wrong = |numbers: &[u32]| judge(family, numbers).is_err_and(|message| alike(&message));
+    let numbers = smaller(&tape(seed), is_wrong);
+    let message = judge(family, &numbers).expect_err("the smaller tape is wrong as well");
+    let found = declared(family, &numbers);
+    format!("{message}, for {} rows, of seed {}\n{}", found.rows, found.seed, elaborate(found.definition).0)
 }
 
 fn tape(seed: u64) -> Vec<u32> {
@@ -67,4 +77,11 @@ fn judge(family: Family, numbers: &[u32]) -> Result<Verdict, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
         Err(format!("panic: {}", text.unwrap_or_default()))
     })
+}
+
+pub fn sweep_minimal(family: Family, seed: u64) -> String {
+    match judge(family, &tape(seed)) {
+        Err(message) => minimal(family, seed, &message),
+        other => format!("{other:?}"),
+    }
 }
