@@ -145,7 +145,8 @@ impl Program {
         Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results }
     }
 
-    /// Runs the program, with a pool's threads where there is one and it pays. Says whether the loss is finite.
+    /// Runs the program, with a pool's threads where there is one and it pays. Says whether loss and
+    /// statistics are finite, if it updates anything.
     pub fn run(&self, pool: Option<&mut Pool>, memory: Memory<'_>) -> bool {
         match pool {
             Some(pool) => self.code.run_on(pool, memory),

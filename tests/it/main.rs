@@ -29,6 +29,7 @@ mod initialisers;
 mod instruction_sets;
 mod language;
 mod layers;
+mod large_numbers;
 mod memory;
 mod metrics;
 mod ops;

@@ -106,6 +106,8 @@ pub enum Op {
     Sum(Vec<usize>),
     /// The largest element over these axes.
     MaxOver(Vec<usize>),
+    /// The mean over these axes, which of equal numbers is that number.
+    Mean(Vec<usize>),
     /// The mean squared deviation from the mean over these axes (divided by the count).
     Variance(Vec<usize>),
     /// The matrix product; an operand marked as transposed is stored that way.

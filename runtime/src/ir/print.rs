@@ -98,7 +98,9 @@ pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
             [] => format!("{name} {operands}"),
             _ => format!("{name} {operands} to {}", list(axes)),
         },
-        Op::Sum(axes) | Op::MaxOver(axes) | Op::Variance(axes) => format!("{name} {operands} over {}", list(axes)),
+        Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
+            format!("{name} {operands} over {}", list(axes))
+        }
         Op::Dot { ta, tb } => {
             let mut parts = operands.splitn(2, ", ");
             let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

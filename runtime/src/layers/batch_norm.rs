@@ -8,7 +8,7 @@ use crate::scalar::Cmp;
 /// Every feature at mean 0 and variance 1 over the batch, then at a learnt scale and shift.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, for each feature. Training takes mean and biased variance
-///   of the batch, of two rows or more; inference takes the running statistics, as one scale and shift
+///   of the batch, of two rows or more; inference takes the running statistics, `gamma / sqrt(var + eps)` as one factor
 /// - Shapes: `f32[B, n] -> f32[B, n]`
 /// - Argument `momentum = 0.9`: how much of the running statistics an update keeps; a number between 0 and 1
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
@@ -65,7 +65,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
 /// Normalises by the statistics of the batch and brings the running ones up to date.
 fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
-    let mean = scope.b.mean(x, &[0]);
+    let mean = scope.b.center(x, &[0]);
     let variance = scope.b.variance(x, &[0]);
     let inverse = inverse_deviation(scope, variance);
 
@@ -118,7 +118,7 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>)
     scope.update(name, next);
 }
 
-/// One scale and one shift per feature, from the running statistics.
+/// The distance from the running mean, by one scale and one shift per feature.
 fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
     let variance = scope.param("running_var");
@@ -128,12 +128,11 @@ fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let beta = scope.param("beta");
     let b = &mut *scope.b;
     let scale = b.mul(gamma, inverse);
-    let moved = b.mul(mean, scale);
-    let shift = b.sub(beta, moved);
-    let scale = b.broadcast(scale, &shape, &[1]);
-    let shift = b.broadcast(shift, &shape, &[1]);
-    let scaled = b.mul(x, scale);
-    b.add(scaled, shift)
+    let [mean, scale, beta] = [mean, scale, beta].map(|column| b.broadcast(column, &shape, &[1]));
+    // The mean comes first: `beta - mean scale` would cancel against `x scale` where the mean is large.
+    let deviation = b.sub(x, mean);
+    let scaled = b.mul(deviation, scale);
+    b.add(scaled, beta)
 }
 
 /// `1 / sqrt(var + eps)`.

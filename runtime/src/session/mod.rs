@@ -181,10 +181,11 @@ impl<N: Network> Session<N> {
     /// are read in place.
     ///
     /// # Errors
-    /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite. The session is then
-    /// as it was before. For a loss the error says where in the network the first number came from that was not finite: the
-    /// step is replayed for that, in the time of some hundred steps. A finite loss with a gradient that is not (`sqrt`
-    /// at 0) is refused with [`Trainer::sentinel`] alone.
+    /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite, or a running variance
+    /// that would not be: of numbers some 1e18 apart and more. The session is then as it was before. For a loss the error
+    /// says where in the network the first number came from that was not finite: the step is replayed for that, in the time
+    /// of some hundred steps. A finite loss with a gradient that is not (`sqrt` at 0) is refused with
+    /// [`Trainer::sentinel`] alone.
     pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
         self.advance(inputs, targets).map(|report| N::step(&report))
     }
@@ -370,7 +371,8 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss that is not finite.
+    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss of a run that is refused, because
+    /// it is not finite or a statistic is not.
     fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
         let mut scalars = &self.scalars[..];
         let program = match kind {
