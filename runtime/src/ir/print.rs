@@ -130,6 +130,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
         ScalarSlot::Kept => "kept".to_string(),
         ScalarSlot::Rows => "rows".to_string(),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
+        ScalarSlot::Frozen { after } => format!("frozen_after({after})"),
         ScalarSlot::Key { layer, half, .. } => format!("{layer}.key{half}"),
     }
 }

@@ -19,6 +19,7 @@ mod pieces;
 mod predictor;
 mod profile;
 mod recalibrate;
+mod rows;
 mod sentinel;
 mod snapshot;
 mod trainer;
@@ -34,7 +35,6 @@ use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
-use crate::lower::check;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
 use crate::optim::{self, Optimisation};
@@ -120,7 +120,7 @@ pub struct Session<N> {
     numbers: Vec<f32>,
     feed: Feed,
     metrics: Vec<f32>,
-    /// A layer whose training needs more than one row.
+    /// A layer whose training needs more than one row: the first whose statistics are not frozen from the beginning.
     needs_rows: Option<String>,
     /// None for one thread.
     pool: Option<Pool>,
@@ -146,6 +146,7 @@ impl<N: Network> Session<N> {
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         fill(params.floats_mut(), &train, seed);
+        let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &how)?;
         Ok(Session {
             rate: how.optimiser.settings().rate,
             numbers: vec![0.0; train.slots.scalars.len()],
@@ -165,7 +166,7 @@ impl<N: Network> Session<N> {
             accumulation: None,
             evaluate: None,
             predict: None,
-            needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
+            needs_rows,
             pieces: None,
             pool,
             recalibrate: None,
@@ -320,19 +321,6 @@ impl<N: Network> Session<N> {
     pub(crate) fn check<'a>(&self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<(), RunError> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         self.feed.check(&self.train.slots, &tensors, usize::MAX).map(drop)
-    }
-
-    /// The fewest rows of a batch.
-    pub(crate) fn least_rows(&self) -> usize {
-        if self.needs_rows.is_some() { 2 } else { 1 }
-    }
-
-    /// A batch norm in training needs the variance of several rows.
-    pub(crate) fn check_rows(&self, rows: usize) -> Result<(), RunError> {
-        match &self.needs_rows {
-            Some(layer) if rows == 1 => Err(RunError::OneRow { layer: layer.clone() }),
-            _ => Ok(()),
-        }
     }
 
     fn fill_scalars(&mut self) {
