@@ -239,7 +239,7 @@ fn leaves_and_views_are_results() {
 fn reductions_along_rows_down_columns_and_over_everything_agree_with_the_interpreter() {
     for cols in COLS {
         for axes in [vec![0], vec![1], vec![0, 1]] {
-            for kind in [Op::Sum, Op::MaxOver, Op::Variance] {
+            for kind in [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance] {
                 let op = kind(axes.clone());
                 let graph = graph(&[matrix(cols)], |b, x| vec![b.apply(op.clone(), x)]);
                 let exact = matches!(op, Op::MaxOver(_));
@@ -271,7 +271,7 @@ fn reductions_of_vectors_blocks_and_parameters_agree_with_the_interpreter() {
         ways.retain(|axes| !axes.is_empty());
         ways.dedup();
         for axes in ways {
-            for kind in [Op::Sum, Op::MaxOver, Op::Variance] {
+            for kind in [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance] {
                 let op = kind(axes.clone());
                 let graph = graph(&[TensorType::f32(shape.clone())], |b, x| vec![b.apply(op.clone(), x)]);
                 check(&format!("{op:?} of {shape}"), &graph, &[1, 5, 129, 300], matches!(op, Op::MaxOver(_)));

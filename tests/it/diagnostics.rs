@@ -301,7 +301,7 @@ fn layers_come_in_the_order_of_the_declaration_as_a_table() {
     let target = Array2::from_shape_fn((8, 3), |(row, column)| f32::from(u8::from(row % 3 == column)));
     let diagnostics = net.diagnose(x.view(), target.view()).expect("the batch fits");
     assert_snapshot!(diagnostics, @"
-    loss 0.21274388
+    loss 0.21274392
     layer                  |gradient|  of outputs      update    dead  saturated  mean drift   var drift
     repeat1.1.dense1          2.97e-2     2.34e-2     2.62e-3
     repeat1.1.batch_norm1     1.71e-2     9.92e-3     1.41e-3                        1.33e-1      1.10e0

@@ -213,7 +213,7 @@ fn movement() -> Vec<Case> {
 }
 
 fn reductions() -> Vec<Case> {
-    let kinds: [fn(Vec<usize>) -> Op; 3] = [Op::Sum, Op::MaxOver, Op::Variance];
+    let kinds: [fn(Vec<usize>) -> Op; 4] = [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance];
     let mut cases = Vec::new();
     for kind in kinds {
         for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![0, 1, 2]] {

@@ -298,7 +298,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             Way::AlongRow | Way::Everything => self.bases[&Slot::Scratch(self.view.memory.lanes[&id])],
             Way::DownColumns => {
                 let (at, len) = self.view.memory.partials[&id];
-                if reduction == Reduction::Variance {
+                if matches!(reduction, Reduction::Mean | Reduction::Variance) {
                     return self.moments(Slot::Partial(at, len), (4 * len / 3) as i32, value);
                 }
                 self.address(Slot::Partial(at, len))

@@ -97,7 +97,7 @@ impl Import {
             Import::PackedProduct => 11,
             Import::SumColumns | Import::MaxColumns => 5,
             Import::SumEverything | Import::MaxEverything | Import::Strip(_) => 3,
-            Import::MergeMoments => 7,
+            Import::MergeMoments => 8,
             Import::Fetch | Import::FetchToWrite => 2,
             Import::Tick => 0,
         };

@@ -1,4 +1,4 @@
-//! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
+//! Rewrites what kernels cannot do in one go: moments along rows, or over everything, take two passes, mean first. And
 //! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
 //! What is repeated in one shape and read in another is computed in between.
 //! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
@@ -11,7 +11,7 @@ use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
-    let graph = rewrite(graph, |id| variance_in_two_passes(graph, id));
+    let graph = rewrite(graph, |id| moments_in_two_passes(graph, id));
     let graph = rewrite(&graph, |id| position_of_one(&graph, id));
     let graph = rewrite(&graph, |id| row_of_one(&graph, id));
     let graph = rewrite(&graph, |id| truth_of_another_shape(&graph, id));
@@ -38,19 +38,41 @@ fn copy_parameters(graph: Graph) -> Graph {
 /// What takes the place of a node, given its operands in the new graph.
 type Replacement = fn(&mut Builder, &Node, &[NodeId]) -> NodeId;
 
-fn variance_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
+fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
     match way(graph, id) {
+        Some((Reduction::Mean, Way::AlongRow | Way::Everything)) => {
+            Some(|b, node, operands| center(b, operands[0], node.op.axes().expect("a mean has axes")))
+        }
         Some((Reduction::Variance, Way::AlongRow | Way::Everything)) => Some(|b, node, operands| {
             let axes = node.op.axes().expect("a variance has axes");
             let shape = b.shape(operands[0]);
-            let mean = b.mean(operands[0], axes);
-            let mean = b.broadcast_over(mean, &shape, axes);
-            let deviation = b.sub(operands[0], mean);
-            let square = b.mul(deviation, deviation);
-            b.mean(square, axes)
+            let center = center(b, operands[0], axes);
+            let center = b.broadcast_over(center, &shape, axes);
+            let near = b.sub(operands[0], center);
+            let square = b.mul(near, near);
+            let square = b.mean(square, axes);
+            // The center is rounded: what is left of the mean is taken off.
+            let rest = b.mean(near, axes);
+            let excess = b.mul(rest, rest);
+            let variance = b.sub(square, excess);
+            let zero = b.constant_like(0.0, variance);
+            let variance = b.max(zero, variance);
+            // NaN for infinity.
+            b.apply(Op::MulAdd, &[variance, zero, variance])
         }),
         _ => None,
     }
+}
+
+/// The mean, which rounding takes nowhere beyond the smallest and the largest number: of equal ones it is that number.
+fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
+    let mean = b.mean(x, axes);
+    let largest = b.max_over(x, axes);
+    let mirrored = b.neg(x);
+    let smallest = b.max_over(mirrored, axes);
+    let smallest = b.neg(smallest);
+    let mean = b.max(smallest, mean);
+    b.min(mean, largest)
 }
 
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {

@@ -168,12 +168,17 @@ impl Builder {
         self.apply(Op::MaxOver(axes.to_vec()), &[x])
     }
 
+    /// The mean over `axes`, which of equal numbers is that number.
+    pub fn center(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
+        self.apply(Op::Mean(axes.to_vec()), &[x])
+    }
+
     /// The biased variance over `axes`.
     pub fn variance(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         self.apply(Op::Variance(axes.to_vec()), &[x])
     }
 
-    /// The mean over `axes`: a sum divided by a count.
+    /// The mean over `axes`: a sum divided by a count. Of equal numbers it need not be that number: see [`Builder::center`].
     pub fn mean(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         let shape = self.shape(x);
         let sum = self.sum(x, axes);

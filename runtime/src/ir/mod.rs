@@ -106,6 +106,8 @@ pub enum Op {
     Sum(Vec<usize>),
     /// The largest element over these axes.
     MaxOver(Vec<usize>),
+    /// The mean over these axes, which of equal numbers is that number.
+    Mean(Vec<usize>),
     /// The mean squared deviation from the mean over these axes (divided by the count).
     Variance(Vec<usize>),
     /// The matrix product; an operand marked as transposed is stored that way.
@@ -203,6 +205,11 @@ pub enum ScalarSlot {
         /// The period in steps.
         every: u64,
     },
+    /// Whether running statistics are frozen: 0 for so many steps, then 1.
+    Frozen {
+        /// The number of steps.
+        after: u64,
+    },
     /// Half of the key of a layer's random numbers, an integer: another for each forward pass in training.
     Key {
         /// The path of the layer.
@@ -222,7 +229,8 @@ impl ScalarSlot {
             | ScalarSlot::Keep { .. }
             | ScalarSlot::Kept
             | ScalarSlot::Rows
-            | ScalarSlot::Due { .. } => TensorType::scalar(),
+            | ScalarSlot::Due { .. }
+            | ScalarSlot::Frozen { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
         }
     }

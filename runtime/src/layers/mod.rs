@@ -29,7 +29,7 @@ pub use dropout::DROPOUT;
 pub use flatten::FLATTEN;
 pub use layer_norm::LAYER_NORM;
 pub use prelu::PRELU;
-pub use scope::{Mode, Scope};
+pub use scope::{Frozen, Mode, Scope};
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[

@@ -113,6 +113,7 @@ op_table! {
     Op::Broadcast(_) => movement::BROADCAST,
     Op::Sum(_) => reduce::SUM,
     Op::MaxOver(_) => reduce::MAX_OVER,
+    Op::Mean(_) => reduce::MEAN,
     Op::Variance(_) => reduce::VARIANCE,
     Op::Dot { .. } => contract::DOT,
 }
