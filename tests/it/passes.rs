@@ -31,28 +31,28 @@ fn trained(definition: &'static Definition<'static>, how: impl Into<Optimisation
     fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
 }
 
-/// Algorithm 1, line by line: mini-batch mean, mini-batch variance, normalise, scale and shift.
+/// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalising and of gamma, and the shift.
 #[test]
 fn batch_norm_in_training_reads_like_algorithm_1() {
     let mut graph = lower(JustNorm::DEFINITION, Mode::Train).expect("the network is sound");
     graph.outputs.retain(|output| output.role == Role::Output(0));
     assert_snapshot!(fuse(&simplify(&graph)), @"
     kernel 0: B x 3, 12*B FLOP, 12*B + 24 bytes
-      %1 = sum x over 0 : f32[3]                                     # batch_norm1
-      %5 = variance x over 0 : f32[3]                                # batch_norm1
-    kernel 1: 1 x 3, 9 FLOP, 48 bytes                                # %1 is known when kernel 0 is done
-      %4 = div %1, B : f32[3]                                        # batch_norm1
-      %6 = add %5, 1e-5 : f32[3]                                     # batch_norm1
+      %1 = variance x over 0 : f32[3]                                # batch_norm1
+      %2 = sum x over 0 : f32[3]                                     # batch_norm1
+    kernel 1: 1 x 3, 12 FLOP, 60 bytes                               # %2 is known when kernel 0 is done
+      %5 = div %2, B : f32[3]                                        # batch_norm1
+      %6 = add %1, 1e-5 : f32[3]                                     # batch_norm1
       %7 = rsqrt %6 : f32[3]                                         # batch_norm1
-      keep %4                                                        # for kernel 2: used as a column
-      keep %7                                                        # for kernel 2: used as a column
-    kernel 2: B x 3, 12*B FLOP, 24*B + 48 bytes                      # %4 comes from kernel 1, over 1 x 3
-      %14 = sub x, %4.col : f32[B,3]                                 # batch_norm1
-      %15 = mul %14, %7.col : f32[B,3]                               # batch_norm1
-      %16 = mul_add %15, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,3] # batch_norm1
-      keep %16                                                       # output y
-    in all: 3 kernels, 24*B + 9 FLOP, 36*B + 120 bytes
-    unfused: 24*B + 9 FLOP, 96*B + 144 bytes
+      %10 = mul batch_norm1.gamma, %7 : f32[3]                       # batch_norm1
+      keep %5                                                        # for kernel 2: used as a column
+      keep %10                                                       # for kernel 2: used as a column
+    kernel 2: B x 3, 9*B FLOP, 24*B + 36 bytes                       # %5 comes from kernel 1, over 1 x 3
+      %14 = sub x, %5.col : f32[B,3]                                 # batch_norm1
+      %15 = mul_add %14, %10.col, batch_norm1.beta.col : f32[B,3]    # batch_norm1
+      keep %15                                                       # output y
+    in all: 3 kernels, 21*B + 12 FLOP, 36*B + 120 bytes
+    unfused: 21*B + 12 FLOP, 72*B + 168 bytes
     ");
 }
 
@@ -68,39 +68,35 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
         |at: usize| lines[at].starts_with("kernel") && lines.get(at + 1).is_none_or(|next| next.starts_with("kernel"));
     let lines: Vec<&str> = (0..lines.len()).filter(|&at| !empty(at)).map(|at| lines[at]).collect();
     assert_snapshot!(lines.join("\n"), @"
-    kernel 5: B x 4, 60*B FLOP, 44*B + 144 bytes                     # a product
-      %80 = sum %78 over 0 : f32[4]                                  # batch_norm1
-      %81 = mul %16, %78 : f32[B,4]                                  # batch_norm1
-      %82 = sum %81 over 0 : f32[4]                                  # batch_norm1
-    kernel 7: 1 x 4, 92 FLOP, 224 bytes                              # %82 is known when kernel 5 is done
+    kernel 5: B x 4, 56*B FLOP, 44*B + 128 bytes                     # a product
+      %88 = mul %87, %17 : f32[B,4]                                  # batch_norm1
+      %89 = sum %87 over 0 : f32[4]                                  # batch_norm1
+      %90 = sum %88 over 0 : f32[4]                                  # batch_norm1
+    kernel 7: 1 x 4, 100 FLOP, 256 bytes                             # %90 is known when kernel 5 is done
+      %13 = neg %12 : f32[4]                                         # batch_norm1
       %19 = add B, -1 : f32[]                                        # batch_norm1
       %20 = div B, %19.one : f32[]                                   # batch_norm1
-      %22 = mul %7, %20.one : f32[4]                                 # batch_norm1
-      %25 = mul %6, 0.1 : f32[4]                                     # batch_norm1
+      %22 = mul %3, %20.one : f32[4]                                 # batch_norm1
+      %25 = mul %7, 0.1 : f32[4]                                     # batch_norm1
       %26 = mul_add batch_norm1.running_mean, 0.9, %25 : f32[4]      # batch_norm1
       %27 = ne batch_norm1.due, 0 : bool[]                           # batch_norm1
       %29 = select %27.one, %26, batch_norm1.running_mean : f32[4]   # batch_norm1
       %31 = mul %22, 0.1 : f32[4]                                    # batch_norm1
       %32 = mul_add batch_norm1.running_var, 0.9, %31 : f32[4]       # batch_norm1
       %33 = select %27.one, %32, batch_norm1.running_var : f32[4]    # batch_norm1
-      %84 = mul %82, batch_norm1.gamma : f32[4]                      # batch_norm1
-      %85 = mul %9, batch_norm1.gamma : f32[4]                       # batch_norm1
-      %86 = mul %80, %85 : f32[4]                                    # batch_norm1
-      %87 = neg %86 : f32[4]                                         # batch_norm1
-      %88 = mul %9, %9 : f32[4]                                      # batch_norm1
-      %89 = mul %88, %9 : f32[4]                                     # batch_norm1
-      %90 = mul %89, -0.5 : f32[4]                                   # batch_norm1
-      %91 = mul %84, %90 : f32[4]                                    # batch_norm1
-      %92 = mul %91, 2 : f32[4]                                      # batch_norm1
-      %93 = div %92, B : f32[4]                                      # batch_norm1
-      %97 = div %87, B : f32[4]                                      # batch_norm1
-    kernel 8: B x 4, 24*B FLOP, 48*B + 80 bytes                      # %93 comes from kernel 7, over 1 x 4
-      %79 = mul %78, batch_norm1.gamma.col : f32[B,4]                # batch_norm1
-      %95 = mul %93.col, %16 : f32[B,4]                              # batch_norm1
-      %96 = mul_add %79, %9.col, %95 : f32[B,4]                      # batch_norm1
-      %99 = add %96, %97.col : f32[B,4]                              # batch_norm1
-    kernel 10: 1 x 4, 13 FLOP, 64 bytes                              # waits for the readers of batch_norm1.gamma
-      %83 = mul %82, %9 : f32[4]                                     # batch_norm1
+      %91 = mul %89, %13 : f32[4]                                    # batch_norm1
+      %92 = mul %90, %9 : f32[4]                                     # batch_norm1
+      %93 = mul %90, batch_norm1.gamma : f32[4]                      # batch_norm1
+      %94 = mul %9, %9 : f32[4]                                      # batch_norm1
+      %95 = mul %9, -0.5 : f32[4]                                    # batch_norm1
+      %96 = mul %95, %94 : f32[4]                                    # batch_norm1
+      %97 = mul %93, %96 : f32[4]                                    # batch_norm1
+      %98 = div %91, B : f32[4]                                      # batch_norm1
+      %101 = mul %97, 2 : f32[4]                                     # batch_norm1
+      %102 = div %101, B : f32[4]                                    # batch_norm1
+    kernel 8: B x 4, 20*B FLOP, 48*B + 64 bytes                      # %102 comes from kernel 7, over 1 x 4
+      %100 = mul_add %87, %12.col, %98.col : f32[B,4]                # batch_norm1
+      %104 = mul_add %102.col, %17, %100 : f32[B,4]                  # batch_norm1
     ");
 }
 
