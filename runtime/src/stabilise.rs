@@ -61,13 +61,21 @@ pub const RULES: &[Rule] = &[
             let x = operand_of(b, exp, &Op::Exp)?;
             let Op::Broadcast(axes) = b.graph()[spread].op.clone() else { return None };
             let sum = b.graph()[spread].operands[0];
-            let is_partition = matches!(b.graph()[sum].op, Op::Sum(_)) && b.graph()[sum].operands[0] == exp;
+            let is_sum = |b: &Builder, sum: NodeId| matches!(b.graph()[sum].op, Op::Sum(_));
+            let partition = if is_sum(b, sum) && b.graph()[sum].operands[0] == exp {
+                b.ln(sum)
+            } else {
+                // That of `softmax`, where the largest is 1, and stands outside of the sum.
+                let others = one_plus(b, sum).filter(|&others| is_sum(b, others))?;
+                let all_but_one = &b.graph()[b.graph()[others].operands[0]];
+                if all_but_one.op != Op::Select || all_but_one.operands[2] != exp {
+                    return None;
+                }
+                b.log1p(others)
+            };
             let shape = b.shape(id);
-            is_partition.then(|| {
-                let partition = b.ln(sum);
-                let partition = b.broadcast(partition, &shape, &axes);
-                b.sub(x, partition)
-            })
+            let partition = b.broadcast(partition, &shape, &axes);
+            Some(b.sub(x, partition))
         },
     },
     // ln(1 + x): below 1e-8 nothing of x is left beside 1.

@@ -29,7 +29,9 @@ pub fn elementwise() -> Vec<(Op, usize, Build)> {
         b.apply(op.clone(), &[size])
     };
     let mut cases: Vec<(Op, usize, Build)> = Vec::new();
-    for op in [Op::Neg, Op::Abs, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::Detach] {
+    for op in
+        [Op::Neg, Op::Abs, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::NormalCdf, Op::Detach]
+    {
         cases.push((op, 1, itself));
     }
     for op in [Op::Ln, Op::Log1p, Op::Sqrt, Op::Rsqrt] {
@@ -52,6 +54,7 @@ pub fn elementwise() -> Vec<(Op, usize, Build)> {
         b.apply(op.clone(), &[mask, x[1], x[2]])
     }));
     cases.push((Op::MulAdd, 3, itself));
+    cases.push((Op::WithSlope, 3, itself));
     cases.push((Op::ToFloat, 1, |b, op, x| {
         let position = position(b, x[0]);
         b.apply(op.clone(), &[position])
@@ -90,6 +93,7 @@ fn position(b: &mut Builder, like: NodeId) -> NodeId {
 pub fn is_exact(op: &Op) -> bool {
     use Op::{
         Abs, Add, Compare, Detach, Div, IndexEq, Max, Min, Mul, Neg, Not, Select, Sqrt, Sub, ToFloat, ToIndex, Uniform,
+        WithSlope,
     };
     matches!(
         op,
@@ -109,6 +113,7 @@ pub fn is_exact(op: &Op) -> bool {
             | ToIndex
             | IndexEq
             | Uniform
+            | WithSlope
     )
 }
 

@@ -31,7 +31,7 @@ fn trained(definition: &'static Definition<'static>, how: impl Into<Optimisation
     fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
 }
 
-/// Algorithm 1, line by line: mini-batch mean, mini-batch variance, normalise, scale and shift.
+/// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalising and of gamma, and the shift.
 #[test]
 fn batch_norm_in_training_reads_like_algorithm_1() {
     let mut graph = lower(JustNorm::DEFINITION, Mode::Train).expect("the network is sound");

@@ -150,7 +150,7 @@ impl Sizes {
             Op::Const(_) | Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt => Sizes::Own(1.0),
             // Two units in the last place, and four.
             Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Erf | Op::Rsqrt => Sizes::Own(2.0),
-            Op::Softplus => Sizes::Own(4.0),
+            Op::Softplus | Op::NormalCdf => Sizes::Own(4.0),
             Op::MulAdd => {
                 let product = b.mul(operands[0], operands[1]);
                 Sizes::Product(b.abs(product))

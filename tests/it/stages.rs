@@ -415,30 +415,31 @@ fn mlp_plan() {
     assert_snapshot!(Mlp::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 1.1 KiB, without sharing 1.3 KiB
+    arena 1.5 KiB, without sharing 1.7 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
-      %6                     0..96, to kernel 4                      # tanh1
+      %5                     0..96, to kernel 3                      # dense1
+      %6                     96..192, to kernel 4                    # tanh1
       block of %2            scratch 0..96                           # dense1
     kernel 1: B x 1
-      %15                    96..112, to kernel 2                    # loss
-      %21                    112..144, to kernel 4                   # loss
-      %22                    144..160, to kernel 7                   # dense2
-      partial %15            160..176                                # loss
+      %15                    192..208, to kernel 2                   # loss
+      %21                    208..240, to kernel 4                   # loss
+      %22                    240..256, to kernel 7                   # dense2
+      partial %15            256..272                                # loss
       lanes of %15           scratch 0..16                           # loss
-      partial %22            176..192                                # dense2
+      partial %22            272..288                                # dense2
       block of %8            scratch 16..48                          # dense2
     kernel 2: 1 x 1
-      %17                    96..112, a result, over %15             # loss
+      %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
-      %27                    160..256, to kernel 5                   # tanh1
-      %28                    256..272, to kernel 6                   # dense1
-      partial %28            272..288                                # dense1
+      %30                    256..352, to kernel 5                   # tanh1
+      %31                    352..368, to kernel 6                   # dense1
+      partial %31            368..384                                # dense1
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1
       block of %24           scratch 0..16                           # dense2
     kernel 5: 2 x 3
-      block of %29           scratch 0..16                           # dense1
+      block of %32           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");
@@ -504,23 +505,23 @@ fn sparse_plan() {
       block of %2            scratch 16..112                         # dense1
     kernel 1: B x 1
       %15                    208..224, to kernel 2                   # loss
-      %30                    224..256, to kernel 4                   # loss
-      %31                    256..272, to kernel 7                   # dense2
+      %31                    224..256, to kernel 4                   # loss
+      %32                    256..272, to kernel 7                   # dense2
       partial %15            272..288                                # loss
       lanes of %15           scratch 0..16                           # loss
-      partial %31            288..304                                # dense2
+      partial %32            288..304                                # dense2
       block of %8            scratch 16..48                          # dense2
     kernel 2: 1 x 1
-      %22                    208..224, a result, over %15            # loss
+      %23                    208..224, a result, over %15            # loss
     kernel 3: B x 3
-      %36                    0..96, to kernel 5, over %5             # h
-      %37                    192..208, to kernel 6                   # dense1
-      partial %37            272..288                                # dense1
-      block of %32           scratch 0..96                           # dense2
+      %37                    0..96, to kernel 5, over %5             # h
+      %38                    192..208, to kernel 6                   # dense1
+      partial %38            272..288                                # dense1
+      block of %33           scratch 0..96                           # dense2
     kernel 4: 3 x 1
-      block of %33           scratch 0..16                           # dense2
+      block of %34           scratch 0..16                           # dense2
     kernel 5: 2 x 3
-      block of %38           scratch 0..16                           # dense1
+      block of %39           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");

@@ -78,7 +78,11 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
     let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
-    one.then_some(|b, node, operands| b.reshape(operands[0], node.ty.shape.clone()))
+    one.then_some(|b, node, operands| {
+        let only = b.reshape(operands[0], node.ty.shape.clone());
+        // A sum is never -0.
+        if matches!(node.op, Op::Sum(_)) { b.offset(only, 0.0) } else { only }
+    })
 }
 
 /// The position along an axis of one element is 0; as a position it would be taken for that of the row.

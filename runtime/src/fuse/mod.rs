@@ -18,6 +18,7 @@ use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{Class, Domain, Kernel, Store, resolve, way};
 use crate::reason::{Again, Begin, Kept};
+use crate::types::DType;
 
 pub use verify::verify;
 
@@ -152,7 +153,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// What depends on parameters alone and is wanted once a column comes first, so that the products behind it can use it
-    /// in their epilogues: the factor of a batch norm in inference.
+    /// in their epilogues: the factor of a batch norm in inference. A mask has no place in memory.
     fn place_prepared(&mut self, live: &[bool]) {
         let mut varies = vec![false; self.g.nodes.len()];
         for id in self.g.ids() {
@@ -164,7 +165,8 @@ impl<'a> Ctx<'a> {
         for id in self.g.ids().filter(|id| live[id.index()]) {
             let base = self.g.behind_views(id);
             let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
-            if column && self.g[base].op.is_map() && !varies[base.index()] {
+            let float = self.g[base].ty.dtype == DType::F32;
+            if column && float && self.g[base].op.is_map() && !varies[base.index()] {
                 self.keep(base, Kept::Prepared);
             }
         }

@@ -64,6 +64,8 @@ pub enum Op {
     Softplus,
     /// The error function.
     Erf,
+    /// The distribution function of the normal distribution.
+    NormalCdf,
     /// The square root.
     Sqrt,
     /// `1 / sqrt(x)`.
@@ -96,6 +98,8 @@ pub enum Op {
     Select,
     /// The identity, through which no gradient flows.
     Detach,
+    /// The first, to which the second contributes a gradient by the slope that is the third.
+    WithSlope,
     /// A random number in [0, 1), from a key and a position.
     Uniform,
     /// The same elements in the same order under another shape: the node's type.

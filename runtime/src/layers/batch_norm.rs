@@ -84,14 +84,15 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let gamma = scope.param("gamma");
     let beta = scope.param("beta");
     let b = &mut *scope.b;
-    let column = [1];
-    let mean_of_column = b.broadcast(by_mean, &shape, &column);
-    let inverse = b.broadcast(inverse, &shape, &column);
-    let gamma = b.broadcast(gamma, &shape, &column);
-    let beta = b.broadcast(beta, &shape, &column);
-    let deviation = b.sub(x, mean_of_column);
-    let normalised = b.mul(deviation, inverse);
-    let scaled = b.mul(normalised, gamma);
+    let scale = b.mul(gamma, inverse);
+    // What the mean contributes to the gradient is -scale times that of beta: said here, so that no further sum over the batch
+    // is needed.
+    let slope = b.neg(scale);
+    let beta = b.with_slope(beta, by_mean, slope);
+    let fixed = b.detach(by_mean);
+    let [fixed, scale, beta] = [fixed, scale, beta].map(|column| b.broadcast(column, &shape, &[1]));
+    let deviation = b.sub(x, fixed);
+    let scaled = b.mul(deviation, scale);
     let y = b.add(scaled, beta);
 
     // n / (n - 1) makes the variance of a sample an unbiased estimate of that of its population.
@@ -119,9 +120,9 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>,
     let running = scope.param(name);
     let b = &mut *scope.b;
     let shape = b.shape(running);
-    let old = b.scale(running, momentum);
     let new = b.scale(batch, 1.0 - momentum);
-    let mut next = b.add(old, new);
+    let kept = b.constant(momentum, &shape);
+    let mut next = b.mul_add(running, kept, new);
     if let Some(due) = due {
         let due = b.spread(due, &shape);
         let zero = b.constant(0.0, &shape);

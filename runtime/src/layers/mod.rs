@@ -8,9 +8,11 @@ mod batch_norm;
 mod dense;
 mod dropout;
 mod flatten;
+mod gates;
 pub mod initialisers;
 mod layer_norm;
 mod prelu;
+mod rows;
 mod scope;
 
 use crate::init::Init;
@@ -18,7 +20,6 @@ use crate::ir::{Builder, NodeId, SlotKind};
 use crate::types::Shape;
 use initialisers::{Initialiser, Weights};
 
-pub(crate) use activations::shift;
 pub use activations::{
     CELU, ELU, GELU, HARD_SIGMOID, HARD_SWISH, HARD_TANH, LEAKY_RELU, LOG_SOFTMAX, MISH, RELU, SELU, SIGMOID, SILU,
     SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
