@@ -8,7 +8,7 @@
 //! Prints, for a training step with Adam: the declaration (`static`), the graph (`forward`), the graph with gradients
 //! (`backward`), what is compiled of it (`simplified`), the kernels (`fused`), where everything lies in memory (`plan`),
 //! Cranelift's intermediate language (`clif`) and the machine code (`asm`); then the kernels of inference (`inference`), where
-//! batch norm is a scale and a shift.
+//! batch norm is a difference, a scale and a shift.
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! Loss and metrics over more rows than fit one run: what adds up from piece to piece, and what is computed once.
 //!
 //! In: a graph whose results are numbers, the loss and the metrics over all rows. Out: [`Parts`]: graphs that are run for
-//! every piece of the rows and leave totals (sums, maxima, variances over the rows of the piece), and a graph that makes the
+//! every piece of the rows and leave totals (sums, maxima, means and variances over the rows of the piece), and a graph that makes the
 //! results of the totals of all rows. Where work on rows needs a total of all rows itself, as the deviations from a mean do,
 //! the pieces are gone through again for the totals of the next level. Counts are known beforehand. Absent on purpose: who
 //! runs the graphs; [`Tally`] is the arithmetic in between.
@@ -38,8 +38,9 @@ pub struct Total {
     pub ty: TensorType,
     /// Which output of the piece it is.
     pub output: usize,
-    /// Which output the mean is that belongs to a variance.
-    pub mean: Option<usize>,
+    /// For a mean or a variance, which outputs add up to the mean: one alone would be rounded as coarsely as large numbers
+    /// are, beside which the distances between pieces are small.
+    pub mean: Option<[usize; 2]>,
 }
 
 /// How the totals of two sets of rows become that of both.
@@ -49,6 +50,8 @@ pub enum Merge {
     Sum,
     /// The larger, or NaN.
     Max,
+    /// By the number of elements.
+    Mean,
     /// By Chan's formula, from counts, means and mean squared deviations.
     Variance {
         /// How many elements of a row are reduced.
@@ -96,12 +99,17 @@ impl<'a> Split<'a> {
             let node = map[id.index()].expect("what is wanted is copied");
             let output = results.len();
             results.push(node);
-            let mut mean = None;
-            if let Op::Variance(axes) = &self.graph[id].op {
+            let mean = matches!(merge, Merge::Mean | Merge::Variance { .. }).then(|| {
+                let axes = self.graph[id].op.axes().expect("a reduction has axes");
                 let x = b.graph()[node].operands[0];
-                mean = Some(results.len());
-                results.push(b.mean(x, axes));
-            }
+                let center = b.center(x, axes);
+                let shape = b.shape(x);
+                let spread = b.broadcast_over(center, &shape, axes);
+                let near = b.sub(x, spread);
+                let rest = b.mean(near, axes);
+                results.extend([center, rest]);
+                [results.len() - 2, results.len() - 1]
+            });
             totals.push(Total { merge, ty: self.graph[id].ty.clone(), output, mean });
         }
         let mut graph = b.finish();
@@ -200,6 +208,7 @@ fn over_rows(graph: &Graph, id: NodeId) -> Option<Merge> {
             reduced().any(Dim::is_batch).then(|| match reduction {
                 Reduction::Sum => Merge::Sum,
                 Reduction::Max => Merge::Max,
+                Reduction::Mean => Merge::Mean,
                 Reduction::Variance => Merge::Variance { per_row: reduced().map(Dim::factor).product() },
             })
         }
@@ -214,7 +223,7 @@ pub struct Tally {
     merge: Merge,
     /// Sums, maxima or sums of squared deviations.
     values: Vec<f64>,
-    /// Means, for a variance.
+    /// Means, for themselves or for a variance.
     means: Vec<f64>,
     rows: usize,
 }
@@ -226,13 +235,14 @@ impl Tally {
         let (first, means) = match total.merge {
             Merge::Sum => (0.0, 0),
             Merge::Max => (f64::NEG_INFINITY, 0),
-            Merge::Variance { .. } => (0.0, len),
+            Merge::Mean | Merge::Variance { .. } => (0.0, len),
         };
         Tally { merge: total.merge, values: vec![first; len], means: vec![0.0; means], rows: 0 }
     }
 
-    /// Adds a piece of so many rows: its totals, and for a variance its means.
-    pub fn add<T: Copy + Into<f64>>(&mut self, rows: usize, part: &[T], means: &[T]) {
+    /// Adds a piece of so many rows: its totals, and for a mean or a variance the two parts of its means.
+    pub fn add<T: Copy + Into<f64>>(&mut self, rows: usize, part: &[T], means: [&[T]; 2]) {
+        let own = means[0].iter().zip(means[1]).map(|(&center, &rest)| center.into() + rest.into());
         let values = self.values.iter_mut().zip(part.iter().map(|&part| part.into()));
         match self.merge {
             Merge::Sum => values.for_each(|(value, part)| *value += part),
@@ -241,11 +251,15 @@ impl Tally {
                     *value = part;
                 }
             }),
+            Merge::Mean => {
+                let share = rows as f64 / (self.rows + rows) as f64;
+                self.means.iter_mut().zip(own).for_each(|(mean, own)| *mean += (own - *mean) * share);
+            }
             Merge::Variance { per_row } => {
                 // Chan, Golub & LeVeque 1983, equation 2.1, with means in place of sums.
                 let (old, new) = ((self.rows * per_row) as f64, (rows * per_row) as f64);
-                for (((value, part), mean), &own) in values.zip(&mut self.means).zip(means) {
-                    let delta = own.into() - *mean;
+                for (((value, part), mean), own) in values.zip(&mut self.means).zip(own) {
+                    let delta = own - *mean;
                     *mean += delta * (new / (old + new));
                     *value += part * new + delta * delta * (old * new / (old + new));
                 }
@@ -256,10 +270,15 @@ impl Tally {
 
     /// The totals of all rows added.
     pub fn totals(&self) -> Vec<f64> {
-        let count = match self.merge {
-            Merge::Variance { per_row } => (self.rows * per_row) as f64,
-            _ => 1.0,
-        };
-        self.values.iter().map(|value| value / count).collect()
+        match self.merge {
+            Merge::Sum | Merge::Max => self.values.clone(),
+            Merge::Mean => self.means.clone(),
+            Merge::Variance { per_row } => {
+                let count = (self.rows * per_row) as f64;
+                // NaN where no f32 can hold it, as of one run.
+                let held = |variance: f64| if variance <= f64::from(f32::MAX) { variance } else { f64::NAN };
+                self.values.iter().map(|squares| held(squares / count)).collect()
+            }
+        }
     }
 }

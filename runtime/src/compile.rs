@@ -11,7 +11,7 @@ use crate::fuse::{Fused, fuse};
 use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
-use crate::lower::{check, lower, lower_with_probes, trainable};
+use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
 use crate::microkernels::{gemm::Isa, pages};
 use crate::network::Definition;
@@ -61,6 +61,17 @@ pub enum Purpose<'a> {
     Evaluate,
     /// Outputs in inference mode.
     Predict,
+}
+
+impl<'a> Purpose<'a> {
+    /// How the network is trained, where that is said.
+    fn how(self) -> Option<&'a Optimisation> {
+        match self {
+            Purpose::Train(how) | Purpose::Accumulate(how) | Purpose::Update(how) => Some(how),
+            Purpose::Gradients(how) => how,
+            Purpose::Evaluate | Purpose::Predict => None,
+        }
+    }
 }
 
 /// A compiled program and what is needed to run it.
@@ -145,7 +156,8 @@ impl Program {
         Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results }
     }
 
-    /// Runs the program, with a pool's threads where there is one and it pays. Says whether the loss is finite.
+    /// Runs the program, with a pool's threads where there is one and it pays. Says whether loss and
+    /// statistics are finite, if it updates anything.
     pub fn run(&self, pool: Option<&mut Pool>, memory: Memory<'_>) -> bool {
         match pool {
             Some(pool) => self.code.run_on(pool, memory),
@@ -168,8 +180,16 @@ fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
 }
 
 /// The forward graph, in the form that keeps its digits.
-pub(crate) fn forward(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
-    Ok(checked(stabilise(&checked(lower(definition, mode)?))))
+pub(crate) fn forward(
+    definition: &'static Definition<'static>,
+    mode: Mode,
+    how: Option<&Optimisation>,
+) -> Result<Graph, BuildError> {
+    let graph = match how {
+        Some(how) => lower_frozen(definition, mode, how.frozen(&|name| how.freezes(name)))?,
+        None => lower(definition, mode)?,
+    };
+    Ok(checked(stabilise(&checked(graph))))
 }
 
 /// The graph for a purpose, before it is simplified.
@@ -178,7 +198,7 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
         Purpose::Train(_) | Purpose::Gradients(_) | Purpose::Accumulate(_) | Purpose::Update(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
     };
-    let mut graph = forward(definition, mode)?;
+    let mut graph = forward(definition, mode, purpose.how())?;
     graph.outputs.retain(|output| match output.role {
         Role::Output(_) => matches!(purpose, Purpose::Predict),
         Role::Loss => !matches!(purpose, Purpose::Predict),
@@ -216,7 +236,7 @@ pub fn diagnosed(
     definition: &'static Definition<'static>,
     how: &Optimisation,
 ) -> Result<(Graph, Vec<Measure>), BuildError> {
-    let (graph, mut layers) = lower_with_probes(definition)?;
+    let (graph, mut layers) = lower_with_probes(definition, how.frozen(&|name| how.freezes(name)))?;
     let mut graph = checked(stabilise(&checked(graph)));
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
     for (index, layer) in layers.iter_mut().enumerate() {
@@ -237,8 +257,11 @@ pub fn diagnosed(
 }
 
 /// The graph whose outputs are the running statistics as they would be after all rows as one batch, and whose slots they are.
-pub fn calibrated(definition: &'static Definition<'static>) -> Result<(Graph, Vec<usize>), BuildError> {
-    let mut graph = forward(definition, Mode::Calibrate)?;
+pub fn calibrated(
+    definition: &'static Definition<'static>,
+    how: &Optimisation,
+) -> Result<(Graph, Vec<usize>), BuildError> {
+    let mut graph = forward(definition, Mode::Calibrate, Some(how))?;
     graph.slots.inputs.retain(|slot| !slot.target);
     let updates = graph.outputs.iter().filter_map(|output| match output.role {
         Role::Update(param) => Some((param, output.node)),
@@ -259,9 +282,9 @@ pub fn replay(definition: &'static Definition<'static>, purpose: Purpose<'_>) ->
         Purpose::Update(_) => [0; 2],
         Purpose::Train(how) | Purpose::Accumulate(how) => {
             let joint = graph_for(definition, Purpose::Gradients(Some(how)))?;
-            [forward(definition, Mode::Train)?.nodes.len(), joint.nodes.len()]
+            [forward(definition, Mode::Train, Some(how))?.nodes.len(), joint.nodes.len()]
         }
-        Purpose::Gradients(_) => [forward(definition, Mode::Train)?.nodes.len(), graph.nodes.len()],
+        Purpose::Gradients(how) => [forward(definition, Mode::Train, how)?.nodes.len(), graph.nodes.len()],
     };
     // Each stage adds its operations behind those of the one before.
     let passes = graph.ids().map(|id| match id.index() {
@@ -288,8 +311,8 @@ pub fn text(
     let mode = if infer { Mode::Infer } else { Mode::Train };
     Ok(match stage {
         Stage::Static => check(definition)?.to_string(),
-        Stage::Forward => forward(definition, mode)?.to_string(),
-        Stage::Backward if infer => forward(definition, mode)?.to_string(),
+        Stage::Forward => forward(definition, mode, purpose.how())?.to_string(),
+        Stage::Backward if infer => forward(definition, mode, None)?.to_string(),
         Stage::Backward => {
             let how = if let Purpose::Train(how) = purpose { Some(how) } else { None };
             graph_for(definition, Purpose::Gradients(how))?.to_string()

@@ -1,19 +1,23 @@
 //! Samples with their targets, in batches.
 
+mod order;
+
 use std::ops::Range;
 
 use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis, Slice};
 
-use crate::init::Random;
+use crate::session::Shuffling;
+use order::Order;
 
-/// Inputs and targets of the same number of rows, shuffled anew for every pass.
+/// Inputs and targets of the same number of rows, shuffled anew for every pass: the seed and the number of a pass decide the order.
 #[derive(Clone, Debug)]
 pub struct Dataset<T, I: Dimension, D: Dimension> {
     inputs: Array<f32, I>,
     targets: Array<T, D>,
-    random: Random,
-    /// How many rows, the last ones, a training keeps out for validation.
-    kept_out: usize,
+    order: Order,
+    seed: u64,
+    /// How often `batches` has gone through it.
+    passes: u64,
 }
 
 /// Why a dataset could not be made.
@@ -27,12 +31,28 @@ pub enum DatasetError {
         /// Rows of the targets.
         targets: usize,
     },
-    /// No rows at all, or a side of a split without rows.
+    /// No rows at all.
     #[error("a dataset needs at least one row")]
     Empty,
     /// A share that is none.
     #[error("a share must lie between 0 and 1, got {0}")]
     Share(f64),
+    /// A share that leaves a side without rows.
+    #[error("a share of {share} of {rows} rows leaves none for {side}")]
+    Side {
+        /// The share.
+        share: f64,
+        /// All rows.
+        rows: usize,
+        /// What has none, in words.
+        side: &'static str,
+    },
+    /// There is not enough memory for the numbers of the rows.
+    #[error("not enough memory for a dataset of {rows} rows")]
+    NoMemory {
+        /// All rows.
+        rows: usize,
+    },
 }
 
 impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
@@ -41,7 +61,8 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// # Errors
     /// No rows, or numbers of rows that differ.
     pub fn new(inputs: Array<f32, I>, targets: Array<T, D>) -> Result<Dataset<T, I, D>, DatasetError> {
-        let rows = (inputs.len_of(Axis(0)), targets.len_of(Axis(0)));
+        // An array of a dimension known at run time alone may have no axis.
+        let rows = (inputs.shape().first().map_or(0, |rows| *rows), targets.shape().first().map_or(0, |rows| *rows));
         if rows.0 != rows.1 {
             return Err(DatasetError::Rows { inputs: rows.0, targets: rows.1 });
         }
@@ -50,13 +71,13 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
         }
         // Batches are read in place where rows lie one after the other.
         let (inputs, targets) = (inputs.as_standard_layout().into_owned(), targets.as_standard_layout().into_owned());
-        Ok(Dataset { inputs, targets, random: Random::new(0, 0), kept_out: 0 })
+        let order = Order::new(rows.0).ok_or(DatasetError::NoMemory { rows: rows.0 })?;
+        Ok(Dataset { inputs, targets, order, seed: 0, passes: 0 })
     }
 
-    /// The seed of the shuffling. The same seed gives the same order.
-    pub fn seed(mut self, seed: u64) -> Dataset<T, I, D> {
-        self.random = Random::new(seed, 0);
-        self
+    /// The seed of the shuffling. The same seed gives the same order, from the first pass on.
+    pub fn seed(self, seed: u64) -> Dataset<T, I, D> {
+        Dataset { seed, passes: 0, ..self }
     }
 
     /// Number of rows.
@@ -75,49 +96,55 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
         self.targets.view()
     }
 
-    /// Shuffles, then cuts off this share as a second dataset: `split(0.2)` keeps 80 %.
+    /// Shuffles, then cuts off this share as a second dataset: `split(0.2)` keeps 80 %. The seed decides which rows those are,
+    /// whatever was done with the data before: those that [`Fit::validation_split`](crate::fit::Fit::validation_split) keeps out.
     ///
     /// # Errors
     /// A share that is not between 0 and 1, or that leaves a side without rows.
     pub fn split(mut self, share: f64) -> Result<(Self, Self), DatasetError> {
-        let first = self.rows_without(share)?;
-        self.shuffle_first(self.len());
-        let part = |from: usize, to: usize| Dataset {
-            inputs: self.inputs.slice_axis(Axis(0), (from..to).into()).to_owned(),
-            targets: self.targets.slice_axis(Axis(0), (from..to).into()).to_owned(),
-            random: self.random.clone(),
-            kept_out: 0,
+        let first = self.rows_without(share, ["the first part", "the second part"])?;
+        if first == self.len() {
+            return Err(DatasetError::Side { share, rows: first, side: "the second part" });
+        }
+        let Dataset { inputs, targets, order, seed, .. } = &mut self;
+        order.share(*seed, |x, y| swap(inputs, targets, x, y));
+        let part = |from: usize, to: usize| {
+            let (inputs, targets) = self.rows(from..to);
+            let order = Order::new(to - from).ok_or(DatasetError::NoMemory { rows: to - from })?;
+            Ok(Dataset { inputs: inputs.to_owned(), targets: targets.to_owned(), order, seed: self.seed, passes: 0 })
         };
-        Ok((part(0, first), part(first, self.len())))
+        Ok((part(0, first)?, part(first, self.len())?))
     }
 
     /// Shuffles, then gives batches of `size` rows as views, the last one of what is left. A size of 0 counts as 1.
+    ///
+    /// The seed decides the order together with how often this was called: the first call gives the order of the first epoch of
+    /// a [`fit`](crate::session::Session::fit), the second that of the second. A `fit` counts its own epochs: neither changes
+    /// the order of the other.
     pub fn batches(&mut self, size: usize) -> impl Iterator<Item = (ArrayView<'_, f32, I>, ArrayView<'_, T, D>)> {
-        self.keep_out(0);
-        self.shuffle_first(self.len());
+        self.passes = self.passes.wrapping_add(1);
+        self.shuffle(self.passes, 0);
         let size = size.max(1);
         self.inputs.axis_chunks_iter(Axis(0), size).zip(self.targets.axis_chunks_iter(Axis(0), size))
     }
 
-    /// How many rows are left without this share of them; both sides have some.
-    pub(crate) fn rows_without(&self, share: f64) -> Result<usize, DatasetError> {
+    /// How many rows are left without this share of them. The first side has some, and so has the second unless the share is 0.
+    pub(crate) fn rows_without(&self, share: f64, sides: [&'static str; 2]) -> Result<usize, DatasetError> {
         if !(0.0..=1.0).contains(&share) {
             return Err(DatasetError::Share(share));
         }
-        let second = (self.len() as f64 * share).round() as usize;
-        match self.len() - second {
-            0 => Err(DatasetError::Empty),
-            _ if second == 0 => Err(DatasetError::Empty),
-            first => Ok(first),
+        let rows = self.len();
+        let second = (rows as f64 * share).round() as usize;
+        match (rows - second, second) {
+            (0, _) => Err(DatasetError::Side { share, rows, side: sides[0] }),
+            (_, 0) if share > 0.0 => Err(DatasetError::Side { share, rows, side: sides[1] }),
+            (first, _) => Ok(first),
         }
     }
 
-    /// Says that the last `rows` rows are kept out of the training. They are drawn anew, unless as many are kept out already.
-    pub(crate) fn keep_out(&mut self, rows: usize) {
-        if rows != self.kept_out && rows > 0 {
-            self.shuffle_first(self.len());
-        }
-        self.kept_out = rows;
+    /// What decides the order of an epoch beside its number, if so many rows are kept out.
+    pub(crate) fn shuffling(&self, kept_out: usize) -> Shuffling {
+        Shuffling { seed: self.seed, rows: self.len(), kept_out }
     }
 
     /// These rows, in the present order.
@@ -126,14 +153,18 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
         (self.inputs.slice_axis(Axis(0), rows), self.targets.slice_axis(Axis(0), rows))
     }
 
-    /// Exchanges the first rows in place (Fisher & Yates), so that every batch lies in memory as it is read.
-    pub(crate) fn shuffle_first(&mut self, rows: usize) {
-        for last in (1..rows).rev() {
-            let other = self.random.below(last as u64 + 1) as usize;
-            swap_rows(&mut self.inputs, last, other);
-            swap_rows(&mut self.targets, last, other);
-        }
+    /// Brings the rows into the order of a pass, counted from 1, in place, so that every batch lies in memory as it is read. The
+    /// last `kept_out` are the same in every pass.
+    pub(crate) fn shuffle(&mut self, pass: u64, kept_out: usize) {
+        let Dataset { inputs, targets, order, seed, .. } = self;
+        order.pass(*seed, pass, kept_out, |x, y| swap(inputs, targets, x, y));
     }
+}
+
+/// Exchanges two rows and their targets.
+fn swap<T, I: RemoveAxis, D: RemoveAxis>(inputs: &mut Array<f32, I>, targets: &mut Array<T, D>, x: usize, y: usize) {
+    swap_rows(inputs, x, y);
+    swap_rows(targets, x, y);
 }
 
 fn swap_rows<T, D: RemoveAxis>(array: &mut Array<T, D>, x: usize, y: usize) {

@@ -155,7 +155,7 @@ impl Diagnosis {
             b.sqrt(padded)
         };
         let shape = b.shape(x);
-        let of_batch = b.mean(x, &[0]);
+        let of_batch = b.center(x, &[0]);
         let distance = b.sub(of_batch, mean);
         let distance = b.abs(distance);
         let distance = b.div(distance, deviation);

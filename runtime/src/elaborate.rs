@@ -100,17 +100,24 @@ impl Port<'_> {
 }
 
 impl Elaborated<'_> {
-    /// The path of a layer whose training needs more rows than these, if there is one.
-    pub fn needs_more_than(&self, rows: usize) -> Option<&str> {
-        fn find<'s>(steps: &'s [Step<'_>], rows: usize) -> Option<&'s str> {
-            steps.iter().find_map(|step| match &step.action {
-                Action::Layer(layer, ..) => (layer.least_rows > rows).then_some(&*step.path),
-                Action::Act(..) => None,
-                Action::Sequence(steps) => find(steps, rows),
-                Action::Residual(body, skip) => find(body, rows).or_else(|| find(skip, rows)),
-            })
+    /// The paths of the layers whose training needs more rows than these.
+    pub fn needs_more_than(&self, rows: usize) -> Vec<&str> {
+        fn find<'s>(steps: &'s [Step<'_>], rows: usize, found: &mut Vec<&'s str>) {
+            for step in steps {
+                match &step.action {
+                    Action::Layer(layer, ..) => found.extend((layer.least_rows > rows).then_some(&*step.path)),
+                    Action::Act(..) => {}
+                    Action::Sequence(steps) => find(steps, rows, found),
+                    Action::Residual(body, skip) => {
+                        find(body, rows, found);
+                        find(skip, rows, found);
+                    }
+                }
+            }
         }
-        find(&self.body, rows)
+        let mut found = Vec::new();
+        find(&self.body, rows, &mut found);
+        found
     }
 }
 

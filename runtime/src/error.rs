@@ -111,7 +111,7 @@ pub enum RunError {
         name: &'static str,
         /// The id.
         id: u32,
-        /// Its position.
+        /// The row in which it is, the first of those with such an id.
         row: usize,
         /// The number of classes.
         classes: usize,
@@ -133,7 +133,8 @@ pub enum RunError {
         /// rounds in another order, overflows nowhere, or would take more than 2 GiB.
         fault: Option<Box<Fault>>,
     },
-    /// In a session with a sentinel, an update that is not finite though the loss is; it was taken back.
+    /// An update that is not finite though the loss is: of a running statistic, which no session writes, or of anything in one
+    /// with a sentinel, which takes it back.
     #[error(
         "step {step} would make `{name}` {value}{}; parameters and statistics are as before the step",
         because(fault)

@@ -255,14 +255,22 @@ impl Run<'_> {
             Reduction::Max => {
                 group.iter().fold(f64::NEG_INFINITY, |top, &x| if x > top || x.is_nan() { x } else { top })
             }
+            Reduction::Mean => {
+                let deviations = self.deviations(group, group[0]);
+                self.precision.round(group[0] + self.mean(&deviations))
+            }
             Reduction::Variance => {
-                let mean = self.mean(group);
-                let deviations = group.iter().map(|&x| self.precision.round(x - mean));
-                let squares: Vec<f64> =
-                    deviations.map(|deviation| self.precision.round(deviation * deviation)).collect();
-                self.mean(&squares)
+                let deviations = self.deviations(group, group[0]);
+                let deviations = self.deviations(&deviations, self.mean(&deviations));
+                let squares: Vec<f64> = deviations.iter().map(|&x| self.precision.round(x * x)).collect();
+                let variance = self.mean(&squares);
+                if variance == f64::INFINITY { f64::NAN } else { variance }
             }
         }
+    }
+
+    fn deviations(&self, values: &[f64], from: f64) -> Vec<f64> {
+        values.iter().map(|&x| self.precision.round(x - from)).collect()
     }
 
     fn mean(&self, values: &[f64]) -> f64 {

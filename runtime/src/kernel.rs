@@ -150,9 +150,11 @@ pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
     (current, normal(class, domain))
 }
 
-/// In a domain of one column the rows are the elements, in one of a single row the columns are.
+/// In a domain of one column the rows are the elements, in one of a single row the columns are; where there is one element,
+/// what is one in all is that.
 fn normal(class: Class, domain: Domain) -> Class {
     match class {
+        Class::Single if domain == Domain::SCALAR => Class::Element,
         Class::Row if domain.cols == 1 => Class::Element,
         Class::Column if domain.rows == Dim::Fixed(1) => Class::Element,
         class => class,

@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Slots};
-use crate::layers::{Arg, LayerDef, Mode, Scope};
+use crate::layers::{Arg, Frozen, LayerDef, Mode, Scope};
 use crate::network::{Act, BinaryOp, Definition, Expr, Port};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
@@ -31,13 +31,25 @@ pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'sta
 
 /// Lowers a network.
 pub fn lower(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
-    Ok(lowered(definition, mode)?.b.finish())
+    lower_frozen(definition, mode, Frozen::NONE)
+}
+
+/// The same, where some running statistics are frozen: a layer all or some of whose own are is lowered as for inference.
+pub fn lower_frozen(
+    definition: &'static Definition<'static>,
+    mode: Mode,
+    frozen: Frozen<'_>,
+) -> Result<Graph, BuildError> {
+    Ok(lowered(definition, mode, frozen)?.b.finish())
 }
 
 /// Lowers a network for training, with what goes into and comes out of every layer among its results: of the layer of index
 /// `i`, those with the roles `Probe(2 i)` and `Probe(2 i + 1)`.
-pub fn lower_with_probes(definition: &'static Definition<'static>) -> Result<(Graph, Vec<Probed>), BuildError> {
-    let Lowering { mut b, layers, .. } = lowered(definition, Mode::Train)?;
+pub fn lower_with_probes(
+    definition: &'static Definition<'static>,
+    frozen: Frozen<'_>,
+) -> Result<(Graph, Vec<Probed>), BuildError> {
+    let Lowering { mut b, layers, .. } = lowered(definition, Mode::Train, frozen)?;
     for (index, layer) in layers.iter().enumerate() {
         let ends = [(2 * index, layer.x), (2 * index + 1, layer.y)];
         b.graph_mut().outputs.extend(ends.map(|(end, node)| Output { role: Role::Probe(end), node }));
@@ -58,11 +70,15 @@ pub struct Probed {
     pub y: NodeId,
 }
 
-fn lowered(definition: &'static Definition<'static>, mode: Mode) -> Result<Lowering, BuildError> {
+fn lowered<'f>(
+    definition: &'static Definition<'static>,
+    mode: Mode,
+    frozen: Frozen<'f>,
+) -> Result<Lowering<'f>, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let mut lowering =
-        Lowering { definition, b, mode, values: HashMap::new(), layers: Vec::new(), choices: Vec::new() };
+    let (values, layers, choices) = (HashMap::new(), Vec::new(), Vec::new());
+    let mut lowering = Lowering { definition, b, mode, frozen, values, layers, choices };
     lowering.slots();
     let input = lowering.values[definition.inputs[0].name];
     let result = lowering.steps(&network.body, input);
@@ -71,10 +87,11 @@ fn lowered(definition: &'static Definition<'static>, mode: Mode) -> Result<Lower
     Ok(lowering)
 }
 
-struct Lowering {
+struct Lowering<'f> {
     definition: &'static Definition<'static>,
     b: Builder,
     mode: Mode,
+    frozen: Frozen<'f>,
     /// Ports, named values and parameters by path.
     values: HashMap<Rc<str>, NodeId>,
     /// Every layer so far.
@@ -86,7 +103,7 @@ struct Lowering {
 /// What the names in an expression stand for: those of a function of the user's own, or those of the network.
 type Names<'n> = Option<&'n [(&'static str, NodeId)]>;
 
-impl Lowering {
+impl Lowering<'_> {
     fn slots(&mut self) {
         let definition = self.definition;
         let slot =
@@ -115,11 +132,17 @@ impl Lowering {
     fn step(&mut self, step: &Step<'static>, x: NodeId) -> NodeId {
         let y = match &step.action {
             Action::Layer(layer, args, next) => {
+                let mut mode = self.mode;
                 for param in (layer.params)(&self.b.shape(x), args, *next) {
+                    if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.path, param.name))
+                    {
+                        mode = Mode::Infer;
+                    }
                     self.slot(&step.path, param.name, param.shape, param.init, param.kind);
                 }
                 self.b.enter(Rc::clone(&step.path));
-                let mut scope = Scope::new(&mut self.b, args, self.mode, &step.path);
+                let mut scope = Scope::new(&mut self.b, args, mode, &step.path);
+                scope.frozen_after = self.frozen.after;
                 (layer.lower)(&mut scope, x)
             }
             Action::Act(index, starts) => {

@@ -9,7 +9,7 @@
 use crate::elaborate::{Action, Step};
 use crate::fault::{Fault, Given, Operand, Pass, position};
 use crate::interp::{Data, Evaluation, Precision, Tensor, Values, destinations, evaluate, row_major};
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::Body;
 use crate::ir::print::scalar;
 use crate::ir::{Graph, NodeId, Op, Output, Role};
 use crate::lower::check;
@@ -132,7 +132,7 @@ impl Search<'_> {
         let elements = self.elements(id, at);
         let size = |&(x, at): &(NodeId, usize)| self.values[x].as_floats()[at].abs();
         let (terms, operands) = match node.op.def().body {
-            Body::Reduce(Reduction::Sum | Reduction::Max | Reduction::Variance) => {
+            Body::Reduce(_) => {
                 let largest = elements.iter().copied().max_by(|x, y| size(x).total_cmp(&size(y)));
                 (elements.len(), largest.into_iter().collect())
             }

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use crate::ir::{Builder, Graph, NodeId, Op, Output};
+use crate::types::{Dim, Shape};
 
 /// A named rewrite of one node.
 #[derive(Debug)]
@@ -60,13 +61,21 @@ pub const RULES: &[Rule] = &[
             let x = operand_of(b, exp, &Op::Exp)?;
             let Op::Broadcast(axes) = b.graph()[spread].op.clone() else { return None };
             let sum = b.graph()[spread].operands[0];
-            let is_partition = matches!(b.graph()[sum].op, Op::Sum(_)) && b.graph()[sum].operands[0] == exp;
+            let is_sum = |b: &Builder, sum: NodeId| matches!(b.graph()[sum].op, Op::Sum(_));
+            let partition = if is_sum(b, sum) && b.graph()[sum].operands[0] == exp {
+                b.ln(sum)
+            } else {
+                // That of `softmax`, where the largest is 1, and stands outside of the sum.
+                let others = one_plus(b, sum).filter(|&others| is_sum(b, others))?;
+                let all_but_one = &b.graph()[b.graph()[others].operands[0]];
+                if all_but_one.op != Op::Select || all_but_one.operands[2] != exp {
+                    return None;
+                }
+                b.log1p(others)
+            };
             let shape = b.shape(id);
-            is_partition.then(|| {
-                let partition = b.ln(sum);
-                let partition = b.broadcast(partition, &shape, &axes);
-                b.sub(x, partition)
-            })
+            let partition = b.broadcast(partition, &shape, &axes);
+            Some(b.sub(x, partition))
         },
     },
     // ln(1 + x): below 1e-8 nothing of x is left beside 1.
@@ -85,6 +94,23 @@ pub const RULES: &[Rule] = &[
             let (exp, one) = operands_of(b, id, &Op::Sub)?;
             let x = operand_of(b, exp, &Op::Exp).filter(|_| b.graph().constant(one) == Some(1.0))?;
             Some(b.expm1(x))
+        },
+    },
+    // x - mean(x): the mean of large numbers is rounded by as much as they may be apart.
+    Rule {
+        name: "stable-deviation",
+        apply: |b, id| {
+            let (x, spread) = operands_of(b, id, &Op::Sub)?;
+            let Op::Broadcast(kept) = b.graph()[spread].op.clone() else { return None };
+            let mean = b.graph()[spread].operands[0];
+            let axes = axes_of_mean(b, mean, x).filter(|_| !is_near(b, x))?;
+            let shape = b.shape(x);
+            let fixed = b.detach(mean);
+            let fixed = b.broadcast(fixed, &shape, &kept);
+            let near = b.sub(x, fixed);
+            let rest = b.mean(near, &axes);
+            let rest = b.broadcast(rest, &shape, &kept);
+            Some(b.sub(near, rest))
         },
     },
     // 1 / (1 + e^-x): below -88.7 its gradient is infinity times zero.
@@ -133,6 +159,24 @@ fn operand_of(b: &Builder, id: NodeId, op: &Op) -> Option<NodeId> {
 fn operands_of(b: &Builder, id: NodeId, op: &Op) -> Option<(NodeId, NodeId)> {
     let node = &b.graph()[id];
     (node.op == *op).then(|| (node.operands[0], node.operands[1]))
+}
+
+/// The axes of a mean of `x`, if this is one: a sum divided by how many there are.
+fn axes_of_mean(b: &Builder, id: NodeId, x: NodeId) -> Option<Vec<usize>> {
+    let (sum, divisor) = operands_of(b, id, &Op::Div)?;
+    let Op::Sum(axes) = b.graph()[sum].op.clone() else { return None };
+    let over = Shape(axes.iter().map(|&axis| b.ty(x).shape.0[axis]).collect()).len()?;
+    let counted = match (&b.graph()[b.graph().behind_views(divisor)].op, over) {
+        (Op::Const(c), Dim::Fixed(n)) => *c == n as f64,
+        (Op::Count(factor), Dim::Batch(n)) => *factor == n,
+        _ => false,
+    };
+    (counted && b.graph()[sum].operands[0] == x).then_some(axes)
+}
+
+/// Whether this is a distance from a fixed number near it already.
+fn is_near(b: &Builder, id: NodeId) -> bool {
+    operands_of(b, id, &Op::Sub).is_some_and(|(_, from)| b.graph()[b.graph().behind_views(from)].op == Op::Detach)
 }
 
 /// `x` of `1 + x` or `x + 1`.

@@ -1,7 +1,7 @@
 //! A network as a table: layers, the shapes they give, parameters, and what they cost.
 //!
 //! In: a declaration, and an optimiser if the network is trained. Out: the table. The costs are counted on the graphs that
-//! are compiled, after all rewrites: a batch norm in a prediction is the scale and the shift that remain of it, and a step
+//! are compiled, after all rewrites: a batch norm in a prediction is a difference, a scale and a shift, and a step
 //! is forward pass, backward pass and update. What two layers have in common counts for the one that computes it.
 
 use std::collections::HashMap;

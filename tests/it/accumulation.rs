@@ -110,11 +110,12 @@ fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
     assert_snapshot!(sums, @"
     kernel 2: 2 x 1, 4*B + 6 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %18 = mul %13, B : f32[2,1]                                    # dense1.weight
-      %19 = mul_add dense1.weight.accumulated, kept, %18 : f32[2,1]  # dense1.weight
-      dense1.weight.accumulated <- %19
+      %18 = mul dense1.weight.accumulated, kept : f32[2,1]           # dense1.weight
+      %19 = mul %13, B : f32[2,1]                                    # dense1.weight
+      %20 = add %18, %19 : f32[2,1]                                  # dense1.weight
+      dense1.weight.accumulated <- %20
     in all: 3 kernels, 13*B + 8 FLOP, 28*B + 36 bytes
-    unfused: 13*B + 8 FLOP, 64*B + 76 bytes
+    unfused: 13*B + 8 FLOP, 64*B + 92 bytes
     ");
     assert_snapshot!(fused(Purpose::Update(&how)), @"
     kernel 0: 2 x 1, 7 FLOP, 24 bytes

@@ -171,7 +171,7 @@ impl<'a> Reference<'a> {
     }
 
     /// How far from [`Reference::exact`] an element may be.
-    fn tolerance(&self, id: NodeId) -> f64 {
+    pub fn tolerance(&self, id: NodeId) -> f64 {
         self.allowed[id.index()]
     }
 

@@ -29,7 +29,9 @@ pub fn elementwise() -> Vec<(Op, usize, Build)> {
         b.apply(op.clone(), &[size])
     };
     let mut cases: Vec<(Op, usize, Build)> = Vec::new();
-    for op in [Op::Neg, Op::Abs, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::Detach] {
+    for op in
+        [Op::Neg, Op::Abs, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::NormalCdf, Op::Detach]
+    {
         cases.push((op, 1, itself));
     }
     for op in [Op::Ln, Op::Log1p, Op::Sqrt, Op::Rsqrt] {
@@ -52,6 +54,7 @@ pub fn elementwise() -> Vec<(Op, usize, Build)> {
         b.apply(op.clone(), &[mask, x[1], x[2]])
     }));
     cases.push((Op::MulAdd, 3, itself));
+    cases.push((Op::WithSlope, 3, itself));
     cases.push((Op::ToFloat, 1, |b, op, x| {
         let position = position(b, x[0]);
         b.apply(op.clone(), &[position])
@@ -90,6 +93,7 @@ fn position(b: &mut Builder, like: NodeId) -> NodeId {
 pub fn is_exact(op: &Op) -> bool {
     use Op::{
         Abs, Add, Compare, Detach, Div, IndexEq, Max, Min, Mul, Neg, Not, Select, Sqrt, Sub, ToFloat, ToIndex, Uniform,
+        WithSlope,
     };
     matches!(
         op,
@@ -109,6 +113,7 @@ pub fn is_exact(op: &Op) -> bool {
             | ToIndex
             | IndexEq
             | Uniform
+            | WithSlope
     )
 }
 
@@ -239,7 +244,7 @@ fn leaves_and_views_are_results() {
 fn reductions_along_rows_down_columns_and_over_everything_agree_with_the_interpreter() {
     for cols in COLS {
         for axes in [vec![0], vec![1], vec![0, 1]] {
-            for kind in [Op::Sum, Op::MaxOver, Op::Variance] {
+            for kind in [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance] {
                 let op = kind(axes.clone());
                 let graph = graph(&[matrix(cols)], |b, x| vec![b.apply(op.clone(), x)]);
                 let exact = matches!(op, Op::MaxOver(_));
@@ -271,7 +276,7 @@ fn reductions_of_vectors_blocks_and_parameters_agree_with_the_interpreter() {
         ways.retain(|axes| !axes.is_empty());
         ways.dedup();
         for axes in ways {
-            for kind in [Op::Sum, Op::MaxOver, Op::Variance] {
+            for kind in [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance] {
                 let op = kind(axes.clone());
                 let graph = graph(&[TensorType::f32(shape.clone())], |b, x| vec![b.apply(op.clone(), x)]);
                 check(&format!("{op:?} of {shape}"), &graph, &[1, 5, 129, 300], matches!(op, Op::MaxOver(_)));

@@ -75,7 +75,10 @@ fn a_split_shares_the_rows_out() {
     all.sort_unstable();
     assert_eq!(all, (0..10).collect::<Vec<u32>>());
     assert_eq!(dataset(10, 4).split(1.5).map(drop), Err(DatasetError::Share(1.5)));
-    assert_eq!(dataset(10, 4).split(0.01).map(drop), Err(DatasetError::Empty));
+    let error = |share: f64| dataset(10, 4).split(share).map(drop).expect_err("a side has no rows").to_string();
+    assert_eq!(error(0.01), "a share of 0.01 of 10 rows leaves none for the second part");
+    assert_eq!(error(0.0), "a share of 0 of 10 rows leaves none for the second part");
+    assert_eq!(error(0.99), "a share of 0.99 of 10 rows leaves none for the first part");
 }
 
 #[test]
@@ -85,4 +88,6 @@ fn rows_that_disagree_are_refused() {
     assert_eq!(Dataset::new(inputs, targets).map(drop), Err(DatasetError::Rows { inputs: 3, targets: 4 }));
     let (inputs, targets) = numbered(0);
     assert_eq!(Dataset::new(inputs, targets).map(drop), Err(DatasetError::Empty));
+    let number = gradloom::ndarray::arr0(1.0f32).into_dyn();
+    assert_eq!(Dataset::new(number.clone(), number).map(drop), Err(DatasetError::Empty), "without an axis");
 }

@@ -262,11 +262,11 @@ fn a_value_is_saturated_where_the_slope_is_a_hundredth_of_the_greatest() {
     }
     let mut net = Each::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
     // sigmoid'(x) is 0.0025 at x = 5.98650; hard_sigmoid is constant from 3 on.
-    net.set_param("dense1.bias", array![5.98, -5.99, 0.0, 100.0].view()).expect("it fits");
+    net.set_param("dense1.bias", array![5.98, -5.99, 0.0, 110.0].view()).expect("it fits");
     net.set_param("second.bias", array![2.99, -3.01, 0.0, 3.01].view()).expect("it fits");
     let diagnostics = net.diagnose(Array2::zeros((2, 4)).view(), Array2::zeros((2, 4)).view()).expect("it fits");
     assert_eq!(of(&diagnostics, "sigmoid1").saturated, Some(0.5));
-    assert_eq!(of(&diagnostics, "sigmoid1").dead, Some(0.25), "rounded, the slope at 100 is 0");
+    assert_eq!(of(&diagnostics, "sigmoid1").dead, Some(0.25), "rounded, the slope at 110 is 0");
     assert_eq!(of(&diagnostics, "hard_sigmoid1").saturated, Some(0.5));
     assert_eq!(of(&diagnostics, "hard_sigmoid1").dead, Some(0.5));
 }

@@ -125,7 +125,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_touched() {
     assert_snapshot!(refused(&mut data, 9, None, None, 0.0), @"batch must be from 1 to `max_batch`, got 9");
     assert_snapshot!(refused(&mut data, 8, None, None, f64::NAN), @"min_delta must be a finite number of at least 0, got NaN");
     assert_snapshot!(refused(&mut data, 8, Some(1.5), None, 0.0), @"a share must lie between 0 and 1, got 1.5");
-    assert_snapshot!(refused(&mut data, 8, Some(0.0), None, 0.0), @"a dataset needs at least one row");
+    assert_snapshot!(refused(&mut data, 8, Some(0.95), None, 0.0), @"a share of 0.95 of 9 rows leaves none for the training");
+    assert_snapshot!(refused(&mut data, 8, Some(0.05), None, 0.0), @"a share of 0.05 of 9 rows leaves none for the validation");
     assert_snapshot!(refused(&mut data, 1, None, None, 0.0), @"`batch_norm1` normalises by the variance of the batch, and one row has none; train with at least 2 rows");
     let (x, labels) = samples(9);
     let mut narrow = Dataset::new(x.slice(s![.., ..4]).to_owned(), labels.clone()).expect("rows agree");
@@ -142,16 +143,48 @@ fn errors_can_be_matched() {
     let error = net.fit(&mut dataset(9, 1)).batch(0).run().map_err(cause).expect_err("there is no such batch");
     assert!(matches!(error, FitCause::Session(Error::Build(BuildError::Setting { name: "batch", .. }))));
     let error = net.fit(&mut dataset(9, 1)).validation_split(1.0).run().map_err(cause).expect_err("nothing is left");
-    assert_eq!(error, FitCause::Dataset(DatasetError::Empty));
+    assert_eq!(error, FitCause::Dataset(DatasetError::Side { share: 1.0, rows: 9, side: "the training" }));
 }
 
 #[test]
-fn no_epochs_are_a_training_too() {
-    let mut net = classifier(8);
-    let history = net.fit(&mut dataset(9, 1)).epochs(0).restore_best(true).run().expect("there is nothing to do");
-    assert!(history.epochs.is_empty() && history.best.is_none() && !history.restored);
-    assert_eq!((net.steps(), history.end), (0, Ending::Completed));
-    assert_snapshot!(history.to_csv(), @"epoch,steps,loss,accuracy,rate,seconds");
+fn no_epochs_and_no_patience_are_refused() {
+    let (mut net, mut data) = (classifier(8), dataset(9, 1));
+    let fits = [net.fit(&mut data).epochs(0).run(), net.fit(&mut data).early_stopping(0).run()];
+    let [epochs, patience] = fits.map(|fit| fit.expect_err("it is refused").to_string());
+    assert_snapshot!(epochs, @"epochs must be at least 1, got 0");
+    assert_snapshot!(patience, @"early_stopping must be at least 1, got 0");
+    assert_eq!((net.steps(), state(&net)), (0, state(&classifier(8))));
+}
+
+#[test]
+fn a_share_of_0_is_no_validation() {
+    let fit = |share: Option<f64>| {
+        let (mut net, mut data) = (classifier(8), dataset(30, 1));
+        let fit = net.fit(&mut data).epochs(2).progress(Progress::Quiet);
+        let fit = if let Some(share) = share { fit.validation_split(share) } else { fit };
+        (timeless(&fit.run().expect("it trains").to_csv()), state(&net))
+    };
+    assert_eq!(fit(Some(0.0)), fit(None));
+    assert_eq!(fit(Some(-0.0)), fit(None));
+}
+
+#[test]
+fn there_is_no_way_back_to_a_best_epoch_if_what_is_monitored_is_always_nan() {
+    let fit = |values: &'static [f32]| {
+        let (mut net, mut data) = (classifier(8), dataset(16, 1));
+        let fit = net.fit(&mut data).epochs(values.len()).restore_best(true).minimise(scripted(values));
+        let result = fit.progress(Progress::Quiet).run();
+        (result, net.steps())
+    };
+    let (result, steps) = fit(&[f32::NAN, f32::NAN, f32::NAN]);
+    let error = result.expect_err("no epoch is the best");
+    assert_eq!((&error.cause, steps), (&FitCause::NoBest { epochs: 3 }, 6));
+    assert_eq!((error.history.epochs.len(), error.history.end, error.history.restored), (3, Ending::Completed, false));
+    assert_snapshot!(error.to_string(), @"no epoch is the best, so `restore_best` has none to go back to: what is monitored was NaN after each of 3; the session is as the last one left it");
+    let (result, steps) = fit(&[f32::NAN, 2.0, f32::NAN]);
+    assert_eq!((result.expect("there is a best epoch").best, steps), (Some(2), 4));
+    let (result, _) = fit(&[f32::INFINITY, f32::NAN]);
+    assert_eq!(result.expect("infinity is a number to compare").best, Some(1));
 }
 
 #[test]
@@ -199,7 +232,7 @@ fn a_split_keeps_the_same_rows_out_of_every_epoch() {
     assert_eq!(split(&mut data, 0.5).count_ones(), 8, "another share is drawn anew");
     let eight = split(&mut data, 0.5);
     assert_eq!(data.batches(16).count(), 1);
-    assert_ne!(split(&mut data, 0.5), eight, "a pass over all rows mixes them");
+    assert_eq!(split(&mut data, 0.5), eight, "a pass over all rows changes nothing");
 }
 
 /// What is monitored, epoch by epoch.
@@ -224,7 +257,6 @@ fn training_stops_after_as_many_epochs_without_progress() {
     assert_eq!(fit(&[3.0, 2.0, 2.0, 2.5, 1.0, 1.0], 2, 0.0), (4, Some(2), EarlyStopping));
     assert_eq!(fit(&[3.0, 2.0, 2.0, 1.0, 2.0], 2, 0.0), (5, Some(4), Completed));
     assert_eq!(fit(&[3.0, 3.0, 2.0], 1, 0.0), (2, Some(1), EarlyStopping));
-    assert_eq!(fit(&[3.0, 3.0, 2.0], 0, 0.0), (2, Some(1), EarlyStopping));
     // The best is the best by whatever margin, but progress needs one, from where it was last made.
     assert_eq!(fit(&[3.0, 2.75, 2.625, 0.0], 2, 0.5), (3, Some(3), EarlyStopping));
     assert_eq!(fit(&[3.0, 2.75, 2.25, 2.0, 2.0], 2, 0.5), (5, Some(4), EarlyStopping));
@@ -312,8 +344,9 @@ fn callbacks_end_the_training_and_see_every_step() {
         .progress(Progress::Quiet)
         .run()
         .expect("it trains");
-    assert_eq!(told, [(1, 10), (2, 14), (3, 18)]);
-    assert_eq!((history.epochs.len(), history.end), (3, Ending::Callback));
+    // The second epoch lacked two steps.
+    assert_eq!(told, [(2, 8), (3, 12)]);
+    assert_eq!((history.epochs.len(), history.end), (2, Ending::Callback));
 }
 
 #[test]
@@ -375,7 +408,7 @@ fn a_history_is_a_table_for_people_and_csv_for_programs() {
         _ => ControlFlow::Continue(()),
     });
     let csv = timeless(&history.run().expect("it trains").to_csv());
-    assert_snapshot!(csv.lines().last().expect("an epoch was begun"), @"2,1,4,6,,,0");
+    assert_snapshot!(csv.lines().last().expect("an epoch was begun"), @"4,1,4,3,,,0");
 }
 
 /// Runs one test of this file in a process of its own. Where tests run in the background SIGINT may be ignored, which a child

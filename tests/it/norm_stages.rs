@@ -69,11 +69,11 @@ fn norm_of_inference_simplified() {
     %7 = param batch_norm1.gamma : f32[4]                            # batch_norm1
     %8 = param batch_norm1.beta : f32[4]                             # batch_norm1
     %9 = mul %7, %5 : f32[4]                                         # batch_norm1
-    %10 = neg %6 : f32[4]                                            # batch_norm1
-    %11 = mul_add %10, %9, %8 : f32[4]                               # batch_norm1
-    %12 = broadcast %9 to 1 : f32[B,4]                               # batch_norm1
-    %13 = broadcast %11 to 1 : f32[B,4]                              # batch_norm1
-    %14 = mul_add %2, %12, %13 : f32[B,4]                            # batch_norm1
+    %10 = broadcast %6 to 1 : f32[B,4]                               # batch_norm1
+    %11 = broadcast %9 to 1 : f32[B,4]                               # batch_norm1
+    %12 = broadcast %8 to 1 : f32[B,4]                               # batch_norm1
+    %13 = sub %2, %10 : f32[B,4]                                     # batch_norm1
+    %14 = mul_add %13, %11, %12 : f32[B,4]                           # batch_norm1
     %15 = max 0, %14 : f32[B,4]                                      # relu1
     %16 = param dense2.weight : f32[4,3]                             # dense2
     %17 = dot %15, %16 : f32[B,3]                                    # dense2
@@ -85,27 +85,25 @@ fn norm_of_inference_simplified() {
 }
 
 #[test]
-fn norm_of_inference_is_a_scale_and_a_shift_in_the_epilogue_of_the_product() {
+fn norm_of_inference_is_in_the_epilogue_of_the_product() {
     assert_snapshot!(Norm::predictor().ir(Stage::Fused), @"
-    kernel 0: 1 x 4, 24 FLOP, 96 bytes
+    kernel 0: 1 x 4, 12 FLOP, 48 bytes
       %4 = add batch_norm1.running_var, 1e-5 : f32[4]                # batch_norm1
       %5 = rsqrt %4 : f32[4]                                         # batch_norm1
       %9 = mul batch_norm1.gamma, %5 : f32[4]                        # batch_norm1
-      %10 = neg batch_norm1.running_mean : f32[4]                    # batch_norm1
-      %11 = mul_add %10, %9, batch_norm1.beta : f32[4]               # batch_norm1
       keep %9                                                        # for kernel 1: of parameters alone
-      keep %11                                                       # for kernel 1: of parameters alone
-    kernel 1: B x 4, 28*B FLOP, 24*B + 64 bytes                      # a product
+    kernel 1: B x 4, 32*B FLOP, 24*B + 80 bytes                      # a product
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
-      %14 = mul_add %2, %9.col, %11.col : f32[B,4]                   # batch_norm1
+      %13 = sub %2, batch_norm1.running_mean.col : f32[B,4]          # batch_norm1
+      %14 = mul_add %13, %9.col, batch_norm1.beta.col : f32[B,4]     # batch_norm1
       %15 = max 0, %14 : f32[B,4]                                    # relu1
       keep %15                                                       # for kernel 2: a product reads memory
     kernel 2: B x 3, 27*B FLOP, 28*B + 60 bytes                      # a product
       %17 = dot %15, dense2.weight : f32[B,3]                        # dense2
       %20 = add %17, dense2.bias.col : f32[B,3]                      # dense2
       keep %20                                                       # output logits
-    in all: 3 kernels, 55*B + 24 FLOP, 52*B + 220 bytes
-    unfused: 55*B + 24 FLOP, 140*B + 332 bytes
+    in all: 3 kernels, 59*B + 12 FLOP, 52*B + 188 bytes
+    unfused: 59*B + 12 FLOP, 172*B + 252 bytes
     ");
 }
 
@@ -114,16 +112,15 @@ fn norm_of_inference_plan() {
     assert_snapshot!(Norm::predictor().max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.4 KiB
-    arena 1.0 KiB, without sharing 1.0 KiB
+    arena 0.9 KiB, without sharing 0.9 KiB
     scratch 0.5 KiB a thread
     kernel 0: 1 x 4
       %9                     0..16, to kernel 1                      # batch_norm1
-      %11                    16..32, to kernel 1                     # batch_norm1
     kernel 1: B x 4
-      %15                    32..160, to kernel 2                    # relu1
+      %15                    16..144, to kernel 2                    # relu1
       block of %2            scratch 0..128                          # dense1
     kernel 2: B x 3
-      %20                    160..256, a result                      # dense2
+      %20                    144..240, a result                      # dense2
       block of %17           scratch 0..96                           # dense2
     ");
 }

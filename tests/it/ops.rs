@@ -123,7 +123,8 @@ fn unary() -> Vec<Case> {
     const AWAY_FROM_ZERO: &[f64] = &[0.3, -0.7, 1.5, -2.5, -1e-3];
     const POSITIVE: &[f64] = &[0.2, 0.9, 1.0, 1.7, 40.0];
     const ABOVE_MINUS_ONE: &[f64] = &[0.0, 0.3, -0.7, 1.5, 30.0, 1e-6];
-    let smooth = [Op::Neg, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf].map(|op| (op, SMOOTH));
+    let smooth = [Op::Neg, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::NormalCdf]
+        .map(|op| (op, SMOOTH));
     let positive = [Op::Ln, Op::Sqrt, Op::Rsqrt].map(|op| (op, POSITIVE));
     let others = [(Op::Abs, AWAY_FROM_ZERO), (Op::Log1p, ABOVE_MINUS_ONE)];
     let all = smooth.into_iter().chain(positive).chain(others);
@@ -162,6 +163,13 @@ fn indices_and_masks() -> Vec<Case> {
             let (row, column) = (b.iota(0, &shape), b.iota(1, &shape));
             let number = b.apply(op, &[column, row, row, column]);
             b.mul(x[0], number)
+        }),
+        // A value without a gradient of its own, and the slope that it has.
+        case(Op::WithSlope, |b, op, x| {
+            let square = b.mul(x[0], x[0]);
+            let square = b.detach(square);
+            let slope = b.scale(x[0], 2.0);
+            b.apply(op, &[square, x[0], slope])
         }),
         case(Op::Detach, |b, _, x| {
             let half = b.constant_like(0.5, x[0]);
@@ -213,7 +221,7 @@ fn movement() -> Vec<Case> {
 }
 
 fn reductions() -> Vec<Case> {
-    let kinds: [fn(Vec<usize>) -> Op; 3] = [Op::Sum, Op::MaxOver, Op::Variance];
+    let kinds: [fn(Vec<usize>) -> Op; 4] = [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance];
     let mut cases = Vec::new();
     for kind in kinds {
         for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![0, 1, 2]] {

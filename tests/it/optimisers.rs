@@ -194,11 +194,14 @@ fn everything_may_be_frozen() {
 
 #[test]
 fn a_pattern_without_parameters_is_refused_with_a_suggestion() {
-    let refusal = |pattern: &str| match Classifier::trainer(Sgd::new(0.1)).freeze(pattern).build() {
+    let refused = |group: Group| match Classifier::trainer(Sgd::new(0.1)).group(group).build() {
         Err(error @ BuildError::Pattern { .. }) => error.to_string(),
         other => panic!("{:?}", other.map(drop)),
     };
-    assert_snapshot!([refusal("batchnorm*"), refusal("dense1"), refusal("batch_norm1.running_mean"), refusal("head.*")].join("\n"), @"
+    let refusal = |pattern: &str| refused(Group::new(pattern).frozen());
+    // A statistic can be frozen, and nothing else.
+    let statistic = refused(Group::new("batch_norm1.running_mean").no_decay());
+    assert_snapshot!([refusal("batchnorm*"), refusal("dense1"), statistic, refusal("head.*")].join("\n"), @"
     no trained parameter matches `batchnorm*`; did you mean `batch_norm*`?
     no trained parameter matches `dense1`; did you mean `dense1.*`?
     no trained parameter matches `batch_norm1.running_mean`

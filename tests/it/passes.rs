@@ -31,28 +31,26 @@ fn trained(definition: &'static Definition<'static>, how: impl Into<Optimisation
     fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
 }
 
-/// Algorithm 1, line by line: mini-batch mean, mini-batch variance, normalise, scale and shift.
+/// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalising and of gamma, and the shift.
 #[test]
 fn batch_norm_in_training_reads_like_algorithm_1() {
     let mut graph = lower(JustNorm::DEFINITION, Mode::Train).expect("the network is sound");
     graph.outputs.retain(|output| output.role == Role::Output(0));
     assert_snapshot!(fuse(&simplify(&graph)), @"
     kernel 0: B x 3, 12*B FLOP, 12*B + 24 bytes
-      %1 = sum x over 0 : f32[3]                                     # batch_norm1
-      %5 = variance x over 0 : f32[3]                                # batch_norm1
-    kernel 1: 1 x 3, 9 FLOP, 48 bytes                                # %1 is known when kernel 0 is done
-      %4 = div %1, B : f32[3]                                        # batch_norm1
-      %6 = add %5, 1e-5 : f32[3]                                     # batch_norm1
-      %7 = rsqrt %6 : f32[3]                                         # batch_norm1
+      %1 = mean x over 0 : f32[3]                                    # batch_norm1
+      %2 = variance x over 0 : f32[3]                                # batch_norm1
+    kernel 1: 1 x 3, 6 FLOP, 24 bytes                                # %2 is known when kernel 0 is done
+      %3 = add %2, 1e-5 : f32[3]                                     # batch_norm1
+      %4 = rsqrt %3 : f32[3]                                         # batch_norm1
       keep %4                                                        # for kernel 2: used as a column
-      keep %7                                                        # for kernel 2: used as a column
     kernel 2: B x 3, 12*B FLOP, 24*B + 48 bytes                      # %4 comes from kernel 1, over 1 x 3
-      %14 = sub x, %4.col : f32[B,3]                                 # batch_norm1
-      %15 = mul %14, %7.col : f32[B,3]                               # batch_norm1
-      %16 = mul_add %15, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,3] # batch_norm1
-      keep %16                                                       # output y
-    in all: 3 kernels, 24*B + 9 FLOP, 36*B + 120 bytes
-    unfused: 24*B + 9 FLOP, 96*B + 144 bytes
+      %11 = sub x, %1.col : f32[B,3]                                 # batch_norm1
+      %12 = mul %11, %4.col : f32[B,3]                               # batch_norm1
+      %13 = mul_add %12, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,3] # batch_norm1
+      keep %13                                                       # output y
+    in all: 3 kernels, 24*B + 6 FLOP, 36*B + 96 bytes
+    unfused: 24*B + 6 FLOP, 96*B + 120 bytes
     ");
 }
 
@@ -69,38 +67,38 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
     let lines: Vec<&str> = (0..lines.len()).filter(|&at| !empty(at)).map(|at| lines[at]).collect();
     assert_snapshot!(lines.join("\n"), @"
     kernel 5: B x 4, 60*B FLOP, 44*B + 144 bytes                     # a product
-      %80 = sum %78 over 0 : f32[4]                                  # batch_norm1
-      %81 = mul %16, %78 : f32[B,4]                                  # batch_norm1
-      %82 = sum %81 over 0 : f32[4]                                  # batch_norm1
-    kernel 7: 1 x 4, 92 FLOP, 224 bytes                              # %82 is known when kernel 5 is done
-      %19 = add B, -1 : f32[]                                        # batch_norm1
-      %20 = div B, %19.one : f32[]                                   # batch_norm1
-      %22 = mul %7, %20.one : f32[4]                                 # batch_norm1
-      %25 = mul %6, 0.1 : f32[4]                                     # batch_norm1
-      %26 = mul_add batch_norm1.running_mean, 0.9, %25 : f32[4]      # batch_norm1
-      %27 = ne batch_norm1.due, 0 : bool[]                           # batch_norm1
-      %29 = select %27.one, %26, batch_norm1.running_mean : f32[4]   # batch_norm1
-      %31 = mul %22, 0.1 : f32[4]                                    # batch_norm1
-      %32 = mul_add batch_norm1.running_var, 0.9, %31 : f32[4]       # batch_norm1
-      %33 = select %27.one, %32, batch_norm1.running_var : f32[4]    # batch_norm1
-      %84 = mul %82, batch_norm1.gamma : f32[4]                      # batch_norm1
-      %85 = mul %9, batch_norm1.gamma : f32[4]                       # batch_norm1
-      %86 = mul %80, %85 : f32[4]                                    # batch_norm1
-      %87 = neg %86 : f32[4]                                         # batch_norm1
-      %88 = mul %9, %9 : f32[4]                                      # batch_norm1
-      %89 = mul %88, %9 : f32[4]                                     # batch_norm1
-      %90 = mul %89, -0.5 : f32[4]                                   # batch_norm1
-      %91 = mul %84, %90 : f32[4]                                    # batch_norm1
-      %92 = mul %91, 2 : f32[4]                                      # batch_norm1
-      %93 = div %92, B : f32[4]                                      # batch_norm1
-      %97 = div %87, B : f32[4]                                      # batch_norm1
-    kernel 8: B x 4, 24*B FLOP, 48*B + 80 bytes                      # %93 comes from kernel 7, over 1 x 4
-      %79 = mul %78, batch_norm1.gamma.col : f32[B,4]                # batch_norm1
-      %95 = mul %93.col, %16 : f32[B,4]                              # batch_norm1
-      %96 = mul_add %79, %9.col, %95 : f32[B,4]                      # batch_norm1
-      %99 = add %96, %97.col : f32[B,4]                              # batch_norm1
+      %78 = sum %76 over 0 : f32[4]                                  # batch_norm1
+      %79 = mul %13, %76 : f32[B,4]                                  # batch_norm1
+      %80 = sum %79 over 0 : f32[4]                                  # batch_norm1
+    kernel 7: 1 x 4, 92 FLOP, 224 bytes                              # %80 is known when kernel 5 is done
+      %17 = add B, -1 : f32[]                                        # batch_norm1
+      %18 = div B, %17.one : f32[]                                   # batch_norm1
+      %20 = mul %4, %18.one : f32[4]                                 # batch_norm1
+      %23 = mul %3, 0.1 : f32[4]                                     # batch_norm1
+      %24 = mul_add batch_norm1.running_mean, 0.9, %23 : f32[4]      # batch_norm1
+      %25 = ne batch_norm1.due, 0 : bool[]                           # batch_norm1
+      %27 = select %25.one, %24, batch_norm1.running_mean : f32[4]   # batch_norm1
+      %29 = mul %20, 0.1 : f32[4]                                    # batch_norm1
+      %30 = mul_add batch_norm1.running_var, 0.9, %29 : f32[4]       # batch_norm1
+      %31 = select %25.one, %30, batch_norm1.running_var : f32[4]    # batch_norm1
+      %82 = mul %80, batch_norm1.gamma : f32[4]                      # batch_norm1
+      %83 = mul %6, batch_norm1.gamma : f32[4]                       # batch_norm1
+      %84 = mul %78, %83 : f32[4]                                    # batch_norm1
+      %85 = neg %84 : f32[4]                                         # batch_norm1
+      %86 = mul %6, %6 : f32[4]                                      # batch_norm1
+      %87 = mul %86, %6 : f32[4]                                     # batch_norm1
+      %88 = mul %87, -0.5 : f32[4]                                   # batch_norm1
+      %89 = mul %82, %88 : f32[4]                                    # batch_norm1
+      %90 = mul %89, 2 : f32[4]                                      # batch_norm1
+      %92 = div %90, B : f32[4]                                      # batch_norm1
+      %96 = div %85, B : f32[4]                                      # batch_norm1
+    kernel 8: B x 4, 24*B FLOP, 48*B + 80 bytes                      # %92 comes from kernel 7, over 1 x 4
+      %77 = mul %76, batch_norm1.gamma.col : f32[B,4]                # batch_norm1
+      %94 = mul %92.col, %13 : f32[B,4]                              # batch_norm1
+      %95 = mul_add %77, %6.col, %94 : f32[B,4]                      # batch_norm1
+      %98 = add %95, %96.col : f32[B,4]                              # batch_norm1
     kernel 10: 1 x 4, 13 FLOP, 64 bytes                              # waits for the readers of batch_norm1.gamma
-      %83 = mul %82, %9 : f32[4]                                     # batch_norm1
+      %81 = mul %80, %6 : f32[4]                                     # batch_norm1
     ");
 }
 

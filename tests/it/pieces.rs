@@ -50,7 +50,8 @@ fn totals(
             let outputs =
                 run(index, to - from, &Values { inputs: own.chain(known.clone()).collect(), ..values.clone() });
             for (total, tally) in level.totals.iter().zip(&mut tallies) {
-                tally.add(to - from, &outputs[total.output], total.mean.map_or(&[][..], |mean| &outputs[mean]));
+                let means = total.mean.map_or([&[][..]; 2], |parts| parts.map(|part| &outputs[part][..]));
+                tally.add(to - from, &outputs[total.output], means);
             }
         }
         let merged = level.totals.iter().zip(&tallies);
@@ -228,7 +229,7 @@ fn a_maximum_passes_nan_and_a_tally_of_nothing_is_below_everything() {
     let mut tally = Tally::new(&total(Merge::Max));
     assert_eq!(tally.totals(), [f64::NEG_INFINITY; 2]);
     for part in [[1.0, f64::NAN], [3.0, 9.0], [2.0, 1.0]] {
-        tally.add(1, &part, &[]);
+        tally.add(1, &part, [&[], &[]]);
     }
     let top = tally.totals();
     assert!(top[0] == 3.0 && top[1].is_nan());

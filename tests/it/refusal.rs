@@ -1,6 +1,6 @@
 //! What is refused, and that whoever is refused finds everything as it was.
 
-use gradloom::ndarray::{Array1, Array2, s};
+use gradloom::ndarray::{Array1, Array2, Array3, s};
 use gradloom::{Adam, AdamW, BuildError, Error, Fault, Given, RunError, Session, Sgd, network};
 
 use crate::train::{Classifier, classifier, samples, state};
@@ -9,6 +9,10 @@ network! {
     /// Losses that overflow where the target does.
     Line<x: [B, 5] -> y: [B, 1]> { BatchNorm, Dense(1) }
     loss(target: [B, 1]) = mse(y, target);
+
+    /// A class for each of three columns.
+    Columns<x: [B, 3, 4] -> y: [B, 3, 4]> { tanh }
+    loss(label: [u8; B, 3]) = cross_entropy(y, label);
 
     /// No loss.
     Lossless<x: [B, 5] -> y: [B, 1]> { Dense(1) }
@@ -89,6 +93,22 @@ fn class_ids_out_of_range_are_refused() {
     let class = RunError::Class { name: "label", id: 3, row: 5, classes: 3 };
     refused_by_all("a class that is none", &class, &x, &labels);
     refused("a class that is none", &class, |net| net.evaluate(x.view(), labels.view()).map(drop));
+}
+
+#[test]
+fn a_class_id_that_is_none_is_in_a_row_whatever_the_rank() {
+    let mut net = Columns::trainer(Sgd::new(0.1)).max_batch(4).build().expect("it builds");
+    let x = Array3::<f32>::zeros((6, 3, 4));
+    for (row, column) in [(0, 2), (1, 0), (5, 1)] {
+        let mut labels = Array2::<u8>::zeros((6, 3));
+        labels[[row, column]] = 9;
+        let class = RunError::Class { name: "label", id: 9, row, classes: 4 };
+        assert_eq!(net.evaluate(x.view(), labels.view()).map(drop), Err(Error::Run(class.clone())));
+        // However the ids lie in memory.
+        let mut columns = Array2::<u8>::zeros((3, 6));
+        columns[[column, row]] = 9;
+        assert_eq!(net.evaluate(x.view(), columns.t()).map(drop), Err(Error::Run(class)));
+    }
 }
 
 #[test]

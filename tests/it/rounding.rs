@@ -94,6 +94,11 @@ fn bounds(graph: &Graph, batch: usize, values: &Values) -> Vec<Vec<f64>> {
                     |(size, terms): (&f64, &f64)| number(additions.min(terms - 1.0).max(0.0) / 2.0 * EPS * size);
                 value(sizes).iter().zip(value(terms)).map(bound).collect()
             }
+            Sizes::Mean { size, most, additions } => {
+                let sizes = value(size).iter().zip(value(most));
+                let bound = |(size, most): (&f64, &f64)| (additions / 2.0 + 1.0) * size + 4.0 * most;
+                sizes.map(|sizes| number(EPS * bound(sizes))).collect()
+            }
             Sizes::Deviations { most, additions } => {
                 let factor = additions / 2.0 + 2.0;
                 let bound = |(y, most): (&f64, &f64)| number(EPS * (factor * y + 4.0 * most));
@@ -123,6 +128,12 @@ enum Sizes {
         sizes: NodeId,
         additions: f64,
     },
+    /// The mean size, and the largest deviation.
+    Mean {
+        size: NodeId,
+        most: NodeId,
+        additions: f64,
+    },
     /// The largest square of a deviation.
     Deviations {
         most: NodeId,
@@ -139,7 +150,7 @@ impl Sizes {
             Op::Const(_) | Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt => Sizes::Own(1.0),
             // Two units in the last place, and four.
             Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Erf | Op::Rsqrt => Sizes::Own(2.0),
-            Op::Softplus => Sizes::Own(4.0),
+            Op::Softplus | Op::NormalCdf => Sizes::Own(4.0),
             Op::MulAdd => {
                 let product = b.mul(operands[0], operands[1]);
                 Sizes::Product(b.abs(product))
@@ -156,6 +167,17 @@ impl Sizes {
                 // Every product is rounded as well, on a machine without fused operations.
                 let additions = b.shape(operands[0]).at(batch)[usize::from(!ta)] as f64 + 2.0;
                 Sizes::Products { sizes: b.dot(sizes[0], sizes[1], ta, tb), additions }
+            }
+            // Around a sample down columns; otherwise a sum that is divided.
+            Op::Mean(axes) => {
+                let (operand, shape) = (operands[0], b.shape(operands[0]));
+                let size = b.abs(operand);
+                let mean = b.mean(operand, &axes);
+                let mean = b.broadcast_over(mean, &shape, &axes);
+                let deviation = b.sub(operand, mean);
+                let distance = b.abs(deviation);
+                let (size, most) = (b.mean(size, &axes), b.max_over(distance, &axes));
+                Sizes::Mean { size, most, additions: chain(&shape, &axes, batch) }
             }
             // Squares are of deviations from some of the data, and what is too much is taken off again.
             Op::Variance(axes) => {

@@ -12,7 +12,9 @@ network! {
     LnOnePlus<x: [B, 1] -> y: [B, 1]> { Dense(1, bias = false) as h, |x| ln(x + 1) } loss = sum(y);
     ExpMinusOne<x: [B, 1] -> y: [B, 1]> { Dense(1, bias = false) as h, |x| exp(x) - 1 } loss = sum(y);
     Logistic<x: [B, 1] -> y: [B, 1]> { Dense(1, bias = false) as h, |x| 1 / (1 + exp(-x)) } loss = sum(y);
+    Apart<x: [B, 1] -> y: [B, 1]> { Dense(1, bias = false) as h } loss = sum((y - mean(x)) * (y - sum(y) / 3));
     LnSoftmax<x: [B, 2] -> y: [B, 2]> { Dense(2, bias = false) as h } loss = mean(ln(softmax(y)));
+    Deviation<x: [B, 1] -> y: [B, 1]> { Dense(1, bias = false) as h } loss = mean((y - mean(y)) * (y - mean(y)));
     Left<x: [B, 1] -> y: [B, 1]> { |x| ln(2 + exp(x)) + (exp(x) - 2) + ln(1 + 2 / x) + 2 / (1 + exp(-x)) + ln(x - 1) } loss = sum(y);
 }
 
@@ -81,6 +83,7 @@ fn every_rule_is_shown_here() {
         ExpMinusOne::ir(Stage::Forward),
         Logistic::ir(Stage::Forward),
         LnSoftmax::ir(Stage::Forward),
+        Deviation::ir(Stage::Forward),
     ]
     .concat();
     let shown = |rule: &&gradloom_runtime::stabilise::Rule| texts.matches(&format!("({})", rule.name)).count() > 0;
@@ -92,4 +95,6 @@ fn what_only_looks_alike_is_left_alone() {
     let text = Left::ir(Stage::Forward);
     assert_eq!(text.matches("(stable-").count(), 1, "{text}");
     assert!(text.contains("(stable-ln-one-plus)"), "{text}");
+    // Neither the mean of something else nor something else than a mean.
+    assert!(!Apart::ir(Stage::Forward).contains("(stable-"), "{}", Apart::ir(Stage::Forward));
 }

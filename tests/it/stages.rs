@@ -81,71 +81,93 @@ fn rows_forward() {
     %5 = add %2, %4 : f32[B,4]                                       # dense1
     %6 = param layer_norm1.gamma : f32[4]                            # layer_norm1
     %7 = param layer_norm1.beta : f32[4]                             # layer_norm1
-    %8 = sum %5 over 1 : f32[B]                                      # layer_norm1
-    %9 = div %8, 4 : f32[B]                                          # layer_norm1
+    %8 = mean %5 over 1 : f32[B]                                     # layer_norm1
+    %9 = detach %8 : f32[B]                                          # layer_norm1
     %10 = broadcast %9 to 0 : f32[B,4]                               # layer_norm1
     %11 = sub %5, %10 : f32[B,4]                                     # layer_norm1
-    %12 = detach %10 : f32[B,4]                                      # layer_norm1
-    %13 = sub %5, %12 : f32[B,4]                                     # layer_norm1
-    %14 = mul %13, %13 : f32[B,4]                                    # layer_norm1
+    %12 = sum %11 over 1 : f32[B]                                    # layer_norm1
+    %13 = div %12, 4 : f32[B]                                        # layer_norm1
+    %14 = mul %11, %11 : f32[B,4]                                    # layer_norm1
     %15 = sum %14 over 1 : f32[B]                                    # layer_norm1
     %16 = div %15, 4 : f32[B]                                        # layer_norm1
-    %17 = add %16, 1e-5 : f32[B]                                     # layer_norm1
-    %18 = rsqrt %17 : f32[B]                                         # layer_norm1
-    %19 = broadcast %18 to 0 : f32[B,4]                              # layer_norm1
-    %20 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
-    %21 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
-    %22 = mul %11, %19 : f32[B,4]                                    # layer_norm1
-    %23 = mul %22, %20 : f32[B,4]                                    # layer_norm1
-    %24 = add %23, %21 : f32[B,4]                                    # layer_norm1
-    %25 = param prelu1.slope : f32[]                                 # prelu1
-    %26 = broadcast %25 : f32[B,4]                                   # prelu1
-    %27 = gt %24, 0 : bool[B,4]                                      # prelu1
-    %28 = mul %24, %26 : f32[B,4]                                    # prelu1
-    %29 = select %27, %24, %28 : f32[B,4]                            # prelu1
-    %30 = param dense2.weight : f32[4,1]                             # dense2
-    %31 = dot %29, %30 : f32[B,1]                                    # dense2
-    %32 = param dense2.bias : f32[1]                                 # dense2
-    %33 = broadcast %32 to 1 : f32[B,1]                              # dense2
-    %34 = add %31, %33 : f32[B,1]                                    # dense2
-    %35 = target target : f32[B,1]
-    %36 = sub %34, %35 : f32[B,1]                                    # loss
-    %37 = mul %36, %36 : f32[B,1]                                    # loss
-    %38 = sum %37 over 0,1 : f32[]                                   # loss
-    %39 = count B : f32[]                                            # loss
-    %40 = div %38, %39 : f32[]                                       # loss
-    output y = %34
-    loss = %40
+    %17 = mul %13, %13 : f32[B]                                      # layer_norm1
+    %18 = sub %16, %17 : f32[B]                                      # layer_norm1
+    %19 = max 0, %18 : f32[B]                                        # layer_norm1
+    %20 = mul %19, 0 : f32[B]                                        # layer_norm1
+    %21 = detach %20 : f32[B]                                        # layer_norm1
+    %22 = add %19, %21 : f32[B]                                      # layer_norm1
+    %23 = broadcast %13 to 0 : f32[B,4]                              # layer_norm1
+    %24 = sub %11, %23 : f32[B,4]                                    # layer_norm1
+    %25 = add %22, 1e-5 : f32[B]                                     # layer_norm1
+    %26 = rsqrt %25 : f32[B]                                         # layer_norm1
+    %27 = broadcast %26 to 0 : f32[B,4]                              # layer_norm1
+    %28 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
+    %29 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
+    %30 = mul %24, %27 : f32[B,4]                                    # layer_norm1
+    %31 = mul %30, %28 : f32[B,4]                                    # layer_norm1
+    %32 = add %31, %29 : f32[B,4]                                    # layer_norm1
+    %33 = param prelu1.slope : f32[]                                 # prelu1
+    %34 = broadcast %33 : f32[B,4]                                   # prelu1
+    %35 = gt %32, 0 : bool[B,4]                                      # prelu1
+    %36 = mul %32, %34 : f32[B,4]                                    # prelu1
+    %37 = select %35, %32, %36 : f32[B,4]                            # prelu1
+    %38 = param dense2.weight : f32[4,1]                             # dense2
+    %39 = dot %37, %38 : f32[B,1]                                    # dense2
+    %40 = param dense2.bias : f32[1]                                 # dense2
+    %41 = broadcast %40 to 1 : f32[B,1]                              # dense2
+    %42 = add %39, %41 : f32[B,1]                                    # dense2
+    %43 = target target : f32[B,1]
+    %44 = sub %42, %43 : f32[B,1]                                    # loss
+    %45 = mul %44, %44 : f32[B,1]                                    # loss
+    %46 = sum %45 over 0,1 : f32[]                                   # loss
+    %47 = count B : f32[]                                            # loss
+    %48 = div %46, %47 : f32[]                                       # loss
+    output y = %42
+    loss = %48
     ");
 }
 
 #[test]
 fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
     assert_snapshot!(Rows::predictor().ir(Stage::Fused), @"
-    kernel 0: B x 4, 64*B FLOP, 24*B + 84 bytes
+    kernel 0: B x 4, 94*B FLOP, 24*B + 84 bytes
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,4]                        # dense1
       %8 = sum %5 over 1 : f32[B]                                    # layer_norm1
+      %10 = max %5 over 1 : f32[B]                                   # layer_norm1
+      %11 = neg %5 : f32[B,4]                                        # layer_norm1
+      %12 = max %11 over 1 : f32[B]                                  # layer_norm1
       along the row
-      %9 = mul %8.row, 0.25 : f32[B]                                 # layer_norm1
-      %11 = sub %5, %9.row : f32[B,4]                                # layer_norm1
-      %12 = mul %11, %11 : f32[B,4]                                  # layer_norm1
-      %13 = sum %12 over 1 : f32[B]                                  # layer_norm1
+      %9 = div %8.row, 4 : f32[B]                                    # layer_norm1
+      %13 = neg %12.row : f32[B]                                     # layer_norm1
+      %14 = max %13.row, %9.row : f32[B]                             # layer_norm1
+      %15 = min %14.row, %10.row : f32[B]                            # layer_norm1
+      %17 = sub %5, %15.row : f32[B,4]                               # layer_norm1
+      %18 = sum %17 over 1 : f32[B]                                  # layer_norm1
+      %20 = mul %17, %17 : f32[B,4]                                  # layer_norm1
+      %21 = sum %20 over 1 : f32[B]                                  # layer_norm1
       along the row
-      %14 = mul_add %13.row, 0.25, 1e-5 : f32[B]                     # layer_norm1
-      %15 = rsqrt %14.row : f32[B]                                   # layer_norm1
-      %19 = mul %11, %15.row : f32[B,4]                              # layer_norm1
-      %20 = mul_add %19, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
-      %23 = gt %20, 0 : bool[B,4]                                    # prelu1
-      %24 = mul %20, prelu1.slope.one : f32[B,4]                     # prelu1
-      %25 = select %23, %20, %24 : f32[B,4]                          # prelu1
-      keep %25                                                       # for kernel 1: a product reads memory
+      %19 = mul %18.row, 0.25 : f32[B]                               # layer_norm1
+      %22 = mul %21.row, 0.25 : f32[B]                               # layer_norm1
+      %23 = neg %19.row : f32[B]                                     # layer_norm1
+      %24 = mul_add %23.row, %19.row, %22.row : f32[B]               # layer_norm1
+      %25 = max 0, %24.row : f32[B]                                  # layer_norm1
+      %26 = mul_add %25.row, 0, %25.row : f32[B]                     # layer_norm1
+      %28 = sub %17, %19.row : f32[B,4]                              # layer_norm1
+      %29 = add %26.row, 1e-5 : f32[B]                               # layer_norm1
+      %30 = rsqrt %29.row : f32[B]                                   # layer_norm1
+      %34 = mul %28, %30.row : f32[B,4]                              # layer_norm1
+      %35 = mul_add %34, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
+      %38 = gt %35, 0 : bool[B,4]                                    # prelu1
+      %39 = mul %35, prelu1.slope.one : f32[B,4]                     # prelu1
+      %40 = select %38, %35, %39 : f32[B,4]                          # prelu1
+      keep %40                                                       # for kernel 1: a product reads memory
     kernel 1: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a product
-      %27 = dot %25, dense2.weight : f32[B,1]                        # dense2
-      %30 = add %27, dense2.bias.col : f32[B,1]                      # dense2
-      keep %30                                                       # output y
-    in all: 2 kernels, 73*B FLOP, 44*B + 104 bytes
-    unfused: 73*B FLOP, 412*B + 104 bytes
+      %42 = dot %40, dense2.weight : f32[B,1]                        # dense2
+      %45 = add %42, dense2.bias.col : f32[B,1]                      # dense2
+      keep %45                                                       # output y
+    in all: 2 kernels, 103*B FLOP, 44*B + 104 bytes
+    unfused: 103*B FLOP, 628*B + 104 bytes
     ");
 }
 
@@ -364,30 +386,31 @@ fn mlp_plan() {
     assert_snapshot!(Mlp::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 1.1 KiB, without sharing 1.3 KiB
+    arena 1.5 KiB, without sharing 1.7 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
-      %6                     0..96, to kernel 4                      # tanh1
+      %5                     0..96, to kernel 3                      # dense1
+      %6                     96..192, to kernel 4                    # tanh1
       block of %2            scratch 0..96                           # dense1
     kernel 1: B x 1
-      %15                    96..112, to kernel 2                    # loss
-      %21                    112..144, to kernel 4                   # loss
-      %22                    144..160, to kernel 7                   # dense2
-      partial %15            160..176                                # loss
+      %15                    192..208, to kernel 2                   # loss
+      %21                    208..240, to kernel 4                   # loss
+      %22                    240..256, to kernel 7                   # dense2
+      partial %15            256..272                                # loss
       lanes of %15           scratch 0..16                           # loss
-      partial %22            176..192                                # dense2
+      partial %22            272..288                                # dense2
       block of %8            scratch 16..48                          # dense2
     kernel 2: 1 x 1
-      %17                    96..112, a result, over %15             # loss
+      %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
-      %27                    160..256, to kernel 5                   # tanh1
-      %28                    256..272, to kernel 6                   # dense1
-      partial %28            272..288                                # dense1
+      %30                    256..352, to kernel 5                   # tanh1
+      %31                    352..368, to kernel 6                   # dense1
+      partial %31            368..384                                # dense1
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1
       block of %24           scratch 0..16                           # dense2
     kernel 5: 2 x 3
-      block of %29           scratch 0..16                           # dense1
+      block of %32           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");
@@ -453,23 +476,23 @@ fn sparse_plan() {
       block of %2            scratch 16..112                         # dense1
     kernel 1: B x 1
       %15                    208..224, to kernel 2                   # loss
-      %30                    224..256, to kernel 4                   # loss
-      %31                    256..272, to kernel 7                   # dense2
+      %31                    224..256, to kernel 4                   # loss
+      %32                    256..272, to kernel 7                   # dense2
       partial %15            272..288                                # loss
       lanes of %15           scratch 0..16                           # loss
-      partial %31            288..304                                # dense2
+      partial %32            288..304                                # dense2
       block of %8            scratch 16..48                          # dense2
     kernel 2: 1 x 1
-      %22                    208..224, a result, over %15            # loss
+      %23                    208..224, a result, over %15            # loss
     kernel 3: B x 3
-      %36                    0..96, to kernel 5, over %5             # h
-      %37                    192..208, to kernel 6                   # dense1
-      partial %37            272..288                                # dense1
-      block of %32           scratch 0..96                           # dense2
+      %37                    0..96, to kernel 5, over %5             # h
+      %38                    192..208, to kernel 6                   # dense1
+      partial %38            272..288                                # dense1
+      block of %33           scratch 0..96                           # dense2
     kernel 4: 3 x 1
-      block of %33           scratch 0..16                           # dense2
+      block of %34           scratch 0..16                           # dense2
     kernel 5: 2 x 3
-      block of %38           scratch 0..16                           # dense1
+      block of %39           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");

@@ -61,8 +61,16 @@ impl Emit<'_, '_> {
     fn copies(&self, phase: usize) -> Vec<(NodeId, Slot)> {
         let computed =
             |id: NodeId| self.kernel.product == Some(id) || self.kernel.steps.iter().any(|step| step.node == id);
-        let copied = self.kernel.stores.iter().filter(|store| phase == 0 && !computed(store.node));
-        copied.filter_map(|store| self.slot_written(store).map(|slot| (store.node, slot))).collect()
+        let copied = self.kernel.stores.iter().filter(|store| !computed(store.node));
+        let now = copied.filter(|store| self.copy_phase(store.node) == phase);
+        now.filter_map(|store| self.slot_written(store).map(|slot| (store.node, slot))).collect()
+    }
+
+    /// The first phase in which what a view repeats is known.
+    pub(super) fn copy_phase(&self, view: NodeId) -> usize {
+        let (base, _) = resolve(self.graph, view, self.kernel.domain);
+        let along_row = matches!(way(self.graph, base), Some((_, Way::AlongRow)));
+        self.first.get(&base).map_or(0, |step| step.phase + usize::from(along_row))
     }
 
     /// Computes one value of the elements at `at`, with all it needs and nothing else.
@@ -290,7 +298,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             Way::AlongRow | Way::Everything => self.bases[&Slot::Scratch(self.view.memory.lanes[&id])],
             Way::DownColumns => {
                 let (at, len) = self.view.memory.partials[&id];
-                if reduction == Reduction::Variance {
+                if matches!(reduction, Reduction::Mean | Reduction::Variance) {
                     return self.moments(Slot::Partial(at, len), (4 * len / 3) as i32, value);
                 }
                 self.address(Slot::Partial(at, len))

@@ -261,10 +261,18 @@ impl<'a> Emit<'a, '_> {
             let constant = |emit: &mut Self, value: usize| emit.fb.ins().iconst(types::I64, value as i64);
             let columns = constant(self, kernel.domain.cols);
             match (reduction, way) {
-                (Reduction::Variance, _) => {
+                (Reduction::Mean | Reduction::Variance, _) => {
                     let (stride, block) = (constant(self, len), constant(self, kernel.block));
-                    let sum = self.sum_of_moments(kernel, id);
-                    self.call(Import::MergeMoments, &[partials, stride, columns, block, rows, sum, out]);
+                    let [mean, variance] = match reduction {
+                        Reduction::Variance => [self.mean_of_moments(kernel, id), out],
+                        _ => [out, constant(self, 0)],
+                    };
+                    let overflow = match self.program.fused.statistics.contains(&id) {
+                        true => self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::OVERFLOW),
+                        false => constant(self, 0),
+                    };
+                    let arguments = [partials, stride, columns, block, rows, mean, variance, overflow];
+                    self.call(Import::MergeMoments, &arguments);
                 }
                 (_, Way::Everything) => {
                     let count = self.fb.ins().imul_imm_u(blocks, LANES as i64);
@@ -281,17 +289,17 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
-    /// Where the sum goes that comes with a variance, or null.
-    fn sum_of_moments(&mut self, kernel: &Kernel, variance: NodeId) -> Value {
+    /// Where the mean goes that comes with a variance, or null.
+    fn mean_of_moments(&mut self, kernel: &Kernel, variance: NodeId) -> Value {
         let graph = self.graph();
-        let sum = kernel.steps.iter().find(|step| moments(graph, kernel, step.node) == Some(variance));
-        match sum {
+        let mean = kernel.steps.iter().find(|step| moments(graph, kernel, step.node) == Some(variance));
+        match mean {
             Some(step) => self.address(self.program.plan.places[&step.node]),
             None => self.fb.ins().iconst(types::I64, 0),
         }
     }
 
-    /// Leaves with status 1 if the loss is not a finite number.
+    /// Leaves with status 1 if the loss is not a finite number, or a statistic that is to be kept.
     fn check(&mut self) {
         let graph = self.graph();
         let loss = graph.output(&Role::Loss).expect("a training step has a loss");
@@ -300,7 +308,13 @@ impl<'a> Emit<'a, '_> {
         let loss = self.fb.ins().load(types::F32, memory(), address, 0);
         let size = self.fb.ins().fabs(loss);
         let infinity = self.fb.ins().f32const(f32::INFINITY);
-        let finite = self.fb.ins().fcmp(FloatCC::LessThan, size, infinity);
+        let mut finite = self.fb.ins().fcmp(FloatCC::LessThan, size, infinity);
+        if !self.program.fused.statistics.is_empty() {
+            let overflow = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::OVERFLOW);
+            let overflow = self.fb.ins().load(types::I32, memory(), overflow, 0);
+            let none = self.fb.ins().icmp_imm_u(IntCC::Equal, overflow, 0);
+            finite = self.fb.ins().band(finite, none);
+        }
         let (go_on, stop) = (self.fb.create_block(), self.fb.create_block());
         self.fb.ins().brif(finite, go_on, &[], stop, &[]);
         self.fb.switch_to_block(stop);

@@ -37,7 +37,7 @@ pub enum Import {
 
 impl Import {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 19] = [
+    pub const ALL: [Import; 20] = [
         Import::Product,
         Import::PackRight,
         Import::PackedProduct,
@@ -55,6 +55,7 @@ impl Import {
         Import::Strip(Function::Tanh),
         Import::Strip(Function::Softplus),
         Import::Strip(Function::Erf),
+        Import::Strip(Function::NormalCdf),
         Import::Fetch,
         Import::FetchToWrite,
     ];
@@ -84,6 +85,7 @@ impl Import {
             Import::Strip(Function::Tanh) => "gradloom_tanh",
             Import::Strip(Function::Softplus) => "gradloom_softplus",
             Import::Strip(Function::Erf) => "gradloom_erf",
+            Import::Strip(Function::NormalCdf) => "gradloom_normal_cdf",
             Import::Fetch => "gradloom_fetch",
             Import::FetchToWrite => "gradloom_fetch_to_write",
         }
@@ -97,7 +99,7 @@ impl Import {
             Import::PackedProduct => 11,
             Import::SumColumns | Import::MaxColumns => 5,
             Import::SumEverything | Import::MaxEverything | Import::Strip(_) => 3,
-            Import::MergeMoments => 7,
+            Import::MergeMoments => 8,
             Import::Fetch | Import::FetchToWrite => 2,
             Import::Tick => 0,
         };

@@ -346,6 +346,20 @@ impl Scalar for Lanes<'_, '_> {
         self.select(take, x, y)
     }
 
+    fn min(&mut self, x: Reg, y: Reg) -> Reg {
+        let vector = self.vector();
+        if self.constant_float(x).is_some_and(|c| !c.is_nan()) {
+            return self.map([x, y], |fb, [x, y]| {
+                let greater = fb.ins().fcmp(FloatCC::GreaterThan, y, x);
+                choose(fb, vector, greater, x, y)
+            });
+        }
+        let less = self.cmp(Cmp::Lt, x, y);
+        let nan = self.cmp(Cmp::Ne, x, x);
+        let take = self.or(less, nan);
+        self.select(take, x, y)
+    }
+
     fn to_int(&mut self, x: Reg) -> Reg {
         let ty = self.ty(true);
         self.map([x], |fb, [x]| fb.ins().fcvt_to_sint_sat(ty, x))

@@ -56,6 +56,8 @@ pub struct Context {
     pub batch: i64,
     /// Values that the thread has to itself.
     pub scratch: *mut f32,
+    /// Not 0 once the variance of a batch that is kept as a running statistic is beyond the largest f32.
+    pub overflow: *mut u32,
 }
 
 impl Context {
@@ -66,6 +68,7 @@ impl Context {
     const INPUTS: i32 = 32;
     const BATCH: i32 = 40;
     const SCRATCH: i32 = 48;
+    const OVERFLOW: i32 = 56;
 }
 
 /// The machine that code is generated for.

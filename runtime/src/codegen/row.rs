@@ -102,7 +102,9 @@ impl Emit<'_, '_> {
 
     /// The phases of a row, one after the other.
     pub(super) fn phases(&mut self) {
-        let last = self.kernel.steps.iter().map(|step| step.phase).max().unwrap_or(0);
+        let stores = self.kernel.stores.iter().map(|store| store.node).filter(|id| !self.first.contains_key(id));
+        let copied = stores.map(|id| self.copy_phase(id));
+        let last = self.kernel.steps.iter().map(|step| step.phase).chain(copied).max().unwrap_or(0);
         for phase in 0..=last {
             self.row_steps(phase);
             self.start_lanes(phase);
@@ -270,7 +272,7 @@ impl Emit<'_, '_> {
                 Way::Everything => LANES,
                 _ => self.kernel.domain.cols,
             };
-            if reduction == Reduction::Variance {
+            if matches!(reduction, Reduction::Mean | Reduction::Variance) {
                 self.start_moments(id, address, len);
                 continue;
             }
@@ -285,7 +287,8 @@ impl Emit<'_, '_> {
 
     /// The deviations of a block are taken from the mean of its first eight rows, or from its first row if it has fewer:
     /// a number of the column's own size, so that nothing cancels. No mean of some of `n` rows is further than `sqrt(n)`
-    /// standard deviations from the mean of all, which bounds the error; that of eight is seldom further than one.
+    /// standard deviations from the mean of all, which bounds the error; that of eight is seldom further than one. A row
+    /// moves the mean of those before it by its share of the distance, so that the mean of equal numbers is that number.
     fn start_moments(&mut self, id: NodeId, address: Value, len: usize) {
         let columns = Trip::Known(self.kernel.domain.cols);
         let stride = (4 * len / 3) as i32;
@@ -300,31 +303,35 @@ impl Emit<'_, '_> {
         let choose = |emit: &mut Self, many: Value, one: Value| emit.fb.ins().select(enough, many, one);
         let (eight, one) = (self.fb.ins().iconst(types::I64, 8), self.fb.ins().iconst(types::I64, 1));
         let count = choose(self, eight, one);
-        let (eighth, whole) = (self.fb.ins().f32const(0.125), self.fb.ins().f32const(1.0));
-        let share = choose(self, eighth, whole);
         let (lo, end) = (self.lo, self.fb.ins().iadd(self.lo, count));
         let operand = self.graph[id].operands[0];
         self.counted(lo, end, 1, false, |emit, row| {
             emit.fill_rows(row);
             emit.row_maps();
+            let before = emit.fb.ins().isub(row, lo);
+            let count = emit.fb.ins().iadd_imm_u(before, 1);
+            let (one, count) = (emit.fb.ins().f32const(1.0), emit.fb.ins().fcvt_from_sint(types::F32, count));
+            let share = emit.fb.ins().fdiv(one, count);
             emit.columns(columns, 4, |emit, width, at| {
                 let shift = emit.fb.ins().iadd(address, at);
                 emit.element_alone(operand, width, at, |lanes, value| {
                     let share = lanes.splat(share);
-                    let sum = lanes.load(shift, 0, false, true);
-                    let sum = lanes.mul_add(value, share, sum);
-                    lanes.store(sum, shift, 0);
+                    let mean = lanes.load(shift, 0, false, false);
+                    let distance = lanes.sub(value, mean);
+                    let mean = lanes.mul_add(distance, share, mean);
+                    lanes.store(mean, shift, 0);
                 });
             });
         });
     }
 
-    /// From shifted sums, the block's mean and sum of squared deviations, in the places of shift and sum.
+    /// From shifted sums, the sum of squared deviations and the distance of the block's mean from the shift, in the places of
+    /// the two. The mean is left in two parts: of a large number the distance would be rounded away.
     pub(super) fn finish_moments(&mut self) {
         let partials: Vec<(NodeId, usize, usize)> =
             self.memory.partials.iter().map(|(&id, &(at, len))| (id, at, len)).collect();
         for (id, at, len) in partials {
-            if !matches!(self.graph[id].op, Op::Variance(_)) {
+            if !matches!(self.graph[id].op, Op::Mean(_) | Op::Variance(_)) {
                 continue;
             }
             let address = self.bases[&Slot::Partial(at, len)];
@@ -335,22 +342,20 @@ impl Emit<'_, '_> {
                 let address = emit.fb.ins().iadd(address, at);
                 let mut lanes = emit.lanes(width);
                 let count = lanes.splat(count);
-                let shift = lanes.load(address, 0, false, false);
                 let sum = lanes.load(address, stride, false, false);
                 let squares = lanes.load(address, 2 * stride, false, false);
                 let offset = lanes.div(sum, count);
-                let mean = lanes.add(shift, offset);
                 let excess = lanes.mul(sum, offset);
                 let rest = lanes.sub(squares, excess);
                 let zero = lanes.float(0.0);
                 let rest = lanes.max(zero, rest);
-                lanes.store(mean, address, 0);
                 lanes.store(rest, address, stride);
+                lanes.store(offset, address, 2 * stride);
             });
         }
     }
 
-    /// Whether the moments of a variance in this kernel give this sum too.
+    /// Whether the moments of a variance in this kernel give this mean too.
     pub(super) fn comes_with_moments(&self, id: NodeId) -> bool {
         moments(self.graph, self.kernel, id).is_some()
     }
@@ -359,7 +364,7 @@ impl Emit<'_, '_> {
 /// The number that changes nothing.
 pub(super) fn identity(reduction: Reduction) -> f64 {
     match reduction {
-        Reduction::Sum | Reduction::Variance => 0.0,
+        Reduction::Sum | Reduction::Mean | Reduction::Variance => 0.0,
         Reduction::Max => f64::NEG_INFINITY,
     }
 }
@@ -368,6 +373,6 @@ pub(super) fn identity(reduction: Reduction) -> f64 {
 pub(super) fn combine(s: &mut impl Scalar, reduction: Reduction, x: Reg, total: Reg) -> Reg {
     match reduction {
         Reduction::Max => s.max(x, total),
-        Reduction::Sum | Reduction::Variance => s.add(total, x),
+        Reduction::Sum | Reduction::Mean | Reduction::Variance => s.add(total, x),
     }
 }

@@ -5,21 +5,22 @@
 
 use std::ops::Range;
 
-/// Batches of `size` rows, the last one of what is left. If that is fewer than `least`, it joins the batch before; where that
-/// would be more than `most`, the batch before gives it the rows that it lacks.
-pub(super) fn batches(rows: usize, size: usize, least: usize, most: usize) -> Vec<Range<usize>> {
-    let size = size.max(1);
-    let mut starts: Vec<usize> = (0..rows).step_by(size).collect();
-    let rest = starts.last().map_or(0, |start| rows - start);
+/// Batches of `size` of these rows, the last one of what is left. If that is fewer than `least`, it joins the batch before; where
+/// that would be more than `most`, the batch before gives it the rows that it lacks. What begins with a later batch is cut as it
+/// is with those before.
+pub(super) fn batches(rows: Range<usize>, size: usize, least: usize, most: usize) -> Vec<Range<usize>> {
+    let (size, end) = (size.max(1), rows.end);
+    let mut starts: Vec<usize> = rows.step_by(size).collect();
+    let rest = starts.last().map_or(0, |start| end - start);
     if rest < least && starts.len() > 1 {
         let last = starts.len() - 1;
         if size + rest <= most {
             starts.pop();
         } else if size + rest >= 2 * least {
-            starts[last] = rows - least;
+            starts[last] = end - least;
         }
     }
-    let ends = starts.iter().skip(1).copied().chain([rows]).collect::<Vec<usize>>();
+    let ends = starts.iter().skip(1).copied().chain([end]).collect::<Vec<usize>>();
     starts.into_iter().zip(ends).map(|(start, end)| start..end).collect()
 }
 
@@ -28,7 +29,7 @@ mod tests {
     use super::batches;
 
     fn sizes(rows: usize, size: usize, least: usize, most: usize) -> Vec<usize> {
-        batches(rows, size, least, most).into_iter().map(|batch| batch.len()).collect()
+        batches(0..rows, size, least, most).into_iter().map(|batch| batch.len()).collect()
     }
 
     #[test]
@@ -53,8 +54,12 @@ mod tests {
         for rows in 0..40 {
             for (size, most) in [(1, 1), (2, 2), (2, 3), (3, 3), (7, 7), (7, 16), (50, 50)] {
                 for least in [1, 2] {
-                    let covered: Vec<usize> = batches(rows, size, least, most).into_iter().flatten().collect();
+                    let cut = batches(0..rows, size, least, most);
+                    let covered: Vec<usize> = cut.iter().cloned().flatten().collect();
                     assert_eq!(covered, (0..rows).collect::<Vec<usize>>(), "{rows} rows in batches of {size}");
+                    for (index, batch) in cut.iter().enumerate() {
+                        assert_eq!(batches(batch.start..rows, size, least, most), cut[index..], "from {batch:?} on");
+                    }
                 }
             }
         }

@@ -27,6 +27,15 @@ pub enum FitCause {
     /// A validation split that leaves a side without rows.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// There is no best epoch to go back to; the session is as the last one left it.
+    #[error(
+        "no epoch is the best, so `restore_best` has none to go back to: what is monitored was NaN after each of \
+         {epochs}; the session is as the last one left it"
+    )]
+    NoBest {
+        /// How many epochs were completed.
+        epochs: usize,
+    },
 }
 
 impl From<BuildError> for FitCause {
@@ -44,8 +53,8 @@ impl From<RunError> for FitCause {
 impl<N: Network> fmt::Display for FitError<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FitError { cause, history } = self;
-        match history.epochs[..] {
-            [] => write!(f, "{cause}")?,
+        match (cause, &history.epochs[..]) {
+            (FitCause::NoBest { .. }, _) | (_, []) => write!(f, "{cause}")?,
             _ => write!(f, "in epoch {}: {cause}", history.failed_in())?,
         }
         match history.best {

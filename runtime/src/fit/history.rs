@@ -12,10 +12,12 @@ pub struct History<N: Network> {
     pub epochs: Vec<Epoch<N>>,
     /// Why the training ended.
     pub end: Ending,
-    /// The epoch with the best value of what was monitored, from 1; none if no epoch was completed, or none with a number.
+    /// The number of the epoch with the best value of what was monitored; none if no epoch was completed, or none with a number.
     pub best: Option<usize>,
     /// Whether the session was put back to where it was after the best epoch.
     pub restored: bool,
+    /// How many epochs there were before.
+    before: usize,
 }
 
 /// Why a training ended.
@@ -36,9 +38,9 @@ pub enum Ending {
 /// One pass over the data.
 #[derive(Clone, Debug)]
 pub struct Epoch<N: Network> {
-    /// Which, from 1.
+    /// Which, from 1, counted through all trainings of the session: see [`Session::epochs`](crate::session::Session::epochs).
     pub epoch: usize,
-    /// How many steps were made in it.
+    /// How many steps were made in it, those before an interruption included.
     pub steps: usize,
     /// Loss and metrics as the steps reported them, before each update: their means, weighted by the rows of the batches.
     pub train: N::Step,
@@ -47,7 +49,7 @@ pub struct Epoch<N: Network> {
     pub validation: Option<N::Step>,
     /// The learning rate of its first step.
     pub rate: f64,
-    /// How long it took, validation included.
+    /// How long it took in this training, validation included.
     pub seconds: f64,
     /// Whether every batch had its step.
     pub complete: bool,
@@ -56,8 +58,9 @@ pub struct Epoch<N: Network> {
 }
 
 impl<N: Network> History<N> {
-    pub(super) fn new() -> History<N> {
-        History { epochs: Vec::new(), end: Ending::Completed, best: None, restored: false }
+    /// None yet, after so many of earlier trainings.
+    pub(super) fn after(before: usize) -> History<N> {
+        History { epochs: Vec::new(), end: Ending::Completed, best: None, restored: false, before }
     }
 
     /// The best epoch.
@@ -79,7 +82,8 @@ impl<N: Network> History<N> {
 
     /// The epoch that was not completed.
     pub(super) fn failed_in(&self) -> usize {
-        self.epochs.last().map_or(1, |last| last.epoch + usize::from(last.complete))
+        let next = |epoch: usize| epoch.saturating_add(1);
+        self.epochs.last().map_or(next(self.before), |last| if last.complete { next(last.epoch) } else { last.epoch })
     }
 
     fn has_validation(&self) -> bool {

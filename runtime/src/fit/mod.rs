@@ -20,10 +20,10 @@ use ndarray::{ArrayView, Dimension, RemoveAxis};
 
 use crate::dataset::Dataset;
 use crate::error::BuildError;
-use crate::session::{Network, Session};
+use crate::session::{Network, Pass, Session, Shuffling};
 use batches::batches;
 use best::Best;
-use numbers::{Means, Numbers};
+use numbers::Numbers;
 use progress::Display;
 use terminal::Interrupt;
 
@@ -99,6 +99,14 @@ impl<N: Network> Session<N> {
     /// Each epoch shuffles the data, as [`Dataset::batches`] does, and makes a step on every batch: with the same seeds the
     /// same bits as that loop. With batch norm, a last batch of one row, which has no variance, joins the batch before if
     /// `max_batch` allows; else that gives it one of its rows.
+    ///
+    /// The order of the rows follows from the seed of the data and the number of the epoch, and so do the rows that a
+    /// [`Fit::validation_split`] keeps out from the seed alone. The session counts the epochs, also through [`Session::save`]
+    /// and [`Session::load`]: two trainings of two epochs are one of four, to the bit, whoever makes them. One that was ended in
+    /// the middle of an epoch, by Ctrl-C, a callback or an error, is gone on with where it stood: the next `fit` on data of the
+    /// same seed and number of rows, with as many of them kept out, first makes the steps that the epoch lacks, with whatever
+    /// `batch`, and reports all of it; that counts as one of its epochs. On other data the epoch begins anew. What is monitored
+    /// for [`Fit::early_stopping`] and [`Fit::restore_best`] each `fit` compares among its own epochs.
     pub fn fit<'f, T, I, D>(&'f mut self, data: &'f mut Dataset<T, I, D>) -> Fit<'f, N, T, I, D>
     where
         T: Clone,
@@ -128,7 +136,8 @@ where
     D: RemoveAxis,
     N: for<'a> Network<Inputs<'a> = ArrayView<'a, f32, I>, Targets<'a> = ArrayView<'a, T, D>>,
 {
-    /// How many passes over the data; 1 unless said otherwise.
+    /// How many passes over the data, from 1, those before not counted; 1 unless said otherwise. To have so many in all, however
+    /// often the training was interrupted: `epochs(all - net.epochs())`.
     pub fn epochs(self, epochs: usize) -> Self {
         Fit { epochs, ..self }
     }
@@ -143,13 +152,13 @@ where
         Fit { validation: Validation::Set(set), ..self }
     }
 
-    /// Keeps this share of the data, between 0 and 1, out of the training, and evaluates it after every epoch. The data are
-    /// shuffled first, unless an earlier training kept the same rows out: then it is those again.
+    /// Keeps this share of the data, between 0 and 1, out of the training, and evaluates it after every epoch. The seed of the
+    /// data decides which rows those are, the same in every training. A share of 0 is no validation.
     pub fn validation_split(self, share: f64) -> Self {
         Fit { validation: Validation::Split(share), ..self }
     }
 
-    /// Ends the training once this many epochs in a row, at least 1, brought no progress in what is monitored: the loss,
+    /// Ends the training once this many epochs in a row, from 1, brought no progress in what is monitored: the loss,
     /// unless [`Fit::minimise`] or [`Fit::maximise`] says otherwise, of the validation if there is one, else of the training.
     pub fn early_stopping(mut self, patience: usize) -> Self {
         self.best.patience = Some(patience);
@@ -174,7 +183,8 @@ where
     }
 
     /// Puts the session back, in the end, to where it was after the best epoch: parameters, statistics, the state of the
-    /// optimiser and the count of steps. However the training ends, also by an error.
+    /// optimiser and the counts of steps and epochs. However the training ends, also by an error. If what is monitored was NaN in
+    /// every epoch there is no such epoch, and that is an error in the end; the session is then as the last one left it.
     pub fn restore_best(mut self, restore: bool) -> Self {
         self.best.keep = restore;
         self
@@ -205,16 +215,18 @@ where
     /// Trains.
     ///
     /// # Errors
-    /// Settings out of range; data that the network does not fit, before anything is trained; a loss that is not finite. The
-    /// error carries the history so far.
+    /// Settings out of range; data that the network does not fit, before anything is trained; a loss that is not finite; no best
+    /// epoch to go back to. The error carries the history so far.
     pub fn run(self) -> Result<History<N>, FitError<N>> {
-        let mut history = History::new();
+        let mut history = History::after(self.session.epochs());
         match self.checked() {
             Ok(mut run) => {
                 let result = run.epochs(&mut history);
                 let (end, cause) = result.map_or_else(|cause| (Ending::Failed, Some(cause)), |end| (end, None));
                 run.finish(&mut history, end);
-                match cause {
+                let complete = history.epochs.iter().filter(|epoch| epoch.complete).count();
+                let lacks_best = run.best.keep && history.best.is_none() && complete > 0;
+                match cause.or_else(|| lacks_best.then_some(FitCause::NoBest { epochs: complete })) {
                     Some(cause) => Err(FitError { cause, history }),
                     None => Ok(history),
                 }
@@ -233,6 +245,11 @@ where
         if batch == 0 || batch > session.max_batch() {
             return Err(setting("batch", "from 1 to `max_batch`", batch.to_string()).into());
         }
+        for (name, count) in [("epochs", Some(self.epochs)), ("early_stopping", best.patience)] {
+            if count == Some(0) {
+                return Err(setting(name, "at least 1", "0".to_string()).into());
+            }
+        }
         if !(0.0..f64::INFINITY).contains(&best.min_delta) {
             return Err(setting("min_delta", "a finite number of at least 0", best.min_delta.to_string()).into());
         }
@@ -241,22 +258,27 @@ where
             session.check(set.inputs(), set.targets())?;
         }
         let train = match validation {
-            Validation::Split(share) => data.rows_without(share)?,
+            Validation::Split(share) => data.rows_without(share, ["the training", "the validation"])?,
             _ => data.len(),
         };
-        let least = session.least_rows();
-        let batches = batches(train, batch, least, session.max_batch());
-        for rows in &batches {
+        let validation = if train == data.len() { validation.without_split() } else { validation };
+        let shuffling = data.shuffling(data.len() - train);
+        let begun = session.position().pass.clone().filter(|pass| pass.shuffling == shuffling && pass.rows <= train);
+        let (least, most) = (session.least_rows(), session.max_batch());
+        let whole = batches(0..train, batch, least, most);
+        let rest = begun.as_ref().map(|pass| batches(pass.rows..train, batch, least, most));
+        for rows in whole.iter().chain(rest.iter().flatten()) {
             session.check_rows(rows.len())?;
         }
-        data.keep_out(data.len() - train);
         Ok(Run {
             interrupt: self.interruptible.then(Interrupt::listen),
-            display: Display::new(self.progress, self.epochs, train),
+            display: Display::new(self.progress, session.epochs(), self.epochs, train),
             session,
             data,
             epochs: self.epochs,
-            batches,
+            batches: whole,
+            begun: begun.zip(rest),
+            shuffling,
             train,
             validation,
             best,
@@ -266,12 +288,25 @@ where
     }
 }
 
+impl<T, I: Dimension, D: Dimension> Validation<'_, T, I, D> {
+    /// The same, but for a split that keeps nothing out.
+    fn without_split(self) -> Self {
+        match self {
+            Validation::Split(_) => Validation::None,
+            other => other,
+        }
+    }
+}
+
 /// A training under way.
 struct Run<'f, N: Network, T, I: Dimension, D: Dimension> {
     session: &'f mut Session<N>,
     data: &'f mut Dataset<T, I, D>,
     epochs: usize,
     batches: Vec<Range<usize>>,
+    /// The epoch that an earlier training did not complete, and the batches that it lacks.
+    begun: Option<(Pass, Vec<Range<usize>>)>,
+    shuffling: Shuffling,
     /// How many rows, the first ones, are for training.
     train: usize,
     validation: Validation<'f, T, I, D>,
@@ -290,8 +325,9 @@ where
     N: for<'a> Network<Inputs<'a> = ArrayView<'a, f32, I>, Targets<'a> = ArrayView<'a, T, D>>,
 {
     fn epochs(&mut self, history: &mut History<N>) -> Result<Ending, FitCause> {
+        let before = self.session.epochs();
         for epoch in 1..=self.epochs {
-            if let Some(end) = self.epoch(epoch, history)? {
+            if let Some(end) = self.epoch(before.saturating_add(epoch), history)? {
                 return Ok(end);
             }
         }
@@ -300,22 +336,28 @@ where
 
     /// One epoch, and whether it is the last.
     fn epoch(&mut self, epoch: usize, history: &mut History<N>) -> Result<Option<Ending>, FitCause> {
-        let (start, rate) = (Instant::now(), self.session.learning_rate());
-        let mut means = Means::new::<N>();
-        let passed = self.pass(epoch, &mut means);
+        let start = Instant::now();
+        let (mut pass, rest) = match self.begun.take() {
+            Some((pass, rest)) => (pass, Some(rest)),
+            None => (Pass::new::<N>(self.shuffling, self.session.learning_rate()), None),
+        };
+        let passed = self.pass(epoch, &mut pass, rest);
         let validated = match passed {
             Ok(None) => self.validate(),
             _ => Ok(None),
         };
         let complete = matches!((&passed, &validated), (Ok(None), Ok(_)));
-        if means.steps > 0 {
-            let (train, validation) = (means.numbers(), validated.clone().ok().flatten());
+        if complete {
+            self.session.complete(epoch);
+        }
+        if pass.steps > 0 {
+            let (train, validation) = (Numbers::means(&pass), validated.clone().ok().flatten());
             history.epochs.push(Epoch {
                 epoch,
-                steps: means.steps,
+                steps: pass.steps,
                 train: train.step::<N>(),
                 validation: validation.as_ref().map(Numbers::step::<N>),
-                rate,
+                rate: pass.rate,
                 seconds: start.elapsed().as_secs_f64(),
                 complete,
                 train_numbers: train,
@@ -329,23 +371,29 @@ where
         }
     }
 
-    /// A step on every batch, unless something ends it.
-    fn pass(&mut self, epoch: usize, means: &mut Means) -> Result<Option<Ending>, FitCause> {
-        self.data.shuffle_first(self.train);
-        for rows in &self.batches {
+    /// A step on every batch, or on those that an epoch lacks, unless something ends it.
+    fn pass(
+        &mut self,
+        epoch: usize,
+        pass: &mut Pass,
+        rest: Option<Vec<Range<usize>>>,
+    ) -> Result<Option<Ending>, FitCause> {
+        self.data.shuffle(epoch as u64, self.shuffling.kept_out);
+        for rows in rest.as_ref().unwrap_or(&self.batches) {
             let (inputs, targets) = self.data.rows(rows.clone());
             let report = self.session.advance(inputs, targets)?;
-            means.add(rows.len(), &report);
-            if let Some(callback) = &mut self.on_step {
-                let step = N::step(&report);
-                if callback(self.session, &step).is_break() {
-                    return Ok(Some(Ending::Callback));
-                }
+            pass.add(rows.len(), &report);
+            let step = self.on_step.as_ref().map(|_| N::step(&report));
+            self.session.stand(epoch.saturating_sub(1), pass);
+            if let (Some(callback), Some(step)) = (&mut self.on_step, step)
+                && callback(self.session, &step).is_break()
+            {
+                return Ok(Some(Ending::Callback));
             }
             if self.interrupt.as_ref().is_some_and(Interrupt::requested) {
                 return Ok(Some(Ending::Interrupted));
             }
-            self.display.step::<N>(epoch, || (means.rows, means.numbers()));
+            self.display.step::<N>(epoch, || (pass.rows, Numbers::means(pass)));
         }
         Ok(None)
     }

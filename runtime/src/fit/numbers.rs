@@ -1,6 +1,6 @@
 //! The numbers that a training reports, and their means over an epoch.
 
-use crate::session::{Network, Report};
+use crate::session::{Network, Pass, Report};
 
 /// A loss and the metrics, in the order of the declaration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +13,12 @@ impl Numbers {
     /// Of one report.
     pub(super) fn of(report: &Report<'_>) -> Numbers {
         Numbers { loss: report.loss, metrics: report.metrics.to_vec() }
+    }
+
+    /// The means over the rows of an epoch so far.
+    pub(super) fn means(pass: &Pass) -> Numbers {
+        let mean = |sum: f64| (sum / pass.rows as f64) as f32;
+        Numbers { loss: mean(pass.loss), metrics: pass.metrics.iter().map(|&sum| mean(sum)).collect() }
     }
 
     /// By name.
@@ -32,34 +38,5 @@ impl Numbers {
     /// Their names.
     pub(super) fn names<N: Network>() -> impl Iterator<Item = &'static str> {
         std::iter::once("loss").chain(N::DEFINITION.metrics.iter().map(|metric| metric.name))
-    }
-}
-
-/// Sums over the steps of an epoch, each weighted by its rows.
-#[derive(Debug, Default)]
-pub(super) struct Means {
-    pub(super) steps: usize,
-    pub(super) rows: usize,
-    loss: f64,
-    metrics: Vec<f64>,
-}
-
-impl Means {
-    pub(super) fn new<N: Network>() -> Means {
-        Means { metrics: vec![0.0; N::DEFINITION.metrics.len()], ..Means::default() }
-    }
-
-    pub(super) fn add(&mut self, rows: usize, report: &Report<'_>) {
-        self.steps += 1;
-        self.rows += rows;
-        let weight = rows as f64;
-        self.loss += weight * f64::from(report.loss);
-        self.metrics.iter_mut().zip(report.metrics).for_each(|(sum, &x)| *sum += weight * f64::from(x));
-    }
-
-    /// The means so far.
-    pub(super) fn numbers(&self) -> Numbers {
-        let mean = |sum: f64| (sum / self.rows as f64) as f32;
-        Numbers { loss: mean(self.loss), metrics: self.metrics.iter().map(|&sum| mean(sum)).collect() }
     }
 }

@@ -10,14 +10,18 @@ use crate::session::Network;
 pub(super) struct Display {
     bar: Option<Bar>,
     lines: bool,
-    epochs: usize,
+    /// Epochs of earlier trainings.
+    before: usize,
+    /// The number of the last epoch.
+    last: usize,
 }
 
 impl Display {
-    /// For so many epochs of so many rows.
-    pub(super) fn new(progress: Progress, epochs: usize, rows: usize) -> Display {
+    /// For so many epochs of so many rows, after some of earlier trainings.
+    pub(super) fn new(progress: Progress, before: usize, epochs: usize, rows: usize) -> Display {
         let bar = if progress == Progress::Auto { Bar::on_terminal(epochs, rows) } else { None };
-        Display { lines: progress != Progress::Quiet && bar.is_none(), bar, epochs }
+        let last = before.saturating_add(epochs);
+        Display { lines: progress != Progress::Quiet && bar.is_none(), bar, before, last }
     }
 
     /// Called after every step, and cheap. `seen` is asked only if something is to be shown: the rows of this epoch so far and
@@ -27,7 +31,7 @@ impl Display {
             && bar.is_due()
         {
             let (rows, numbers) = seen();
-            bar.show(&title(epoch, self.epochs), epoch, rows, &named::<N>(&numbers, ""));
+            bar.show(&title(epoch, self.last), epoch - self.before, rows, &named::<N>(&numbers, ""));
         }
     }
 
@@ -37,7 +41,7 @@ impl Display {
             let validation = epoch.validation_numbers.as_ref();
             let validation =
                 validation.map(|numbers| format!("  {}", named::<N>(numbers, "validation "))).unwrap_or_default();
-            let (title, train) = (title(epoch.epoch, self.epochs), named::<N>(&epoch.train_numbers, ""));
+            let (title, train) = (title(epoch.epoch, self.last), named::<N>(&epoch.train_numbers, ""));
             format!("{title}  {train}{validation}  {:.2} s", epoch.seconds)
         });
     }

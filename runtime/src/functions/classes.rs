@@ -2,7 +2,7 @@
 
 use super::FunctionDef;
 use crate::ir::{Builder, NodeId, Op};
-use crate::layers::{Arg, ArgDef, ArgKind, float, int, numbers, shift};
+use crate::layers::{Arg, ArgDef, ArgKind, float, int, numbers};
 use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
@@ -51,24 +51,19 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
         let shape = b.shape(x[0]);
         let last = shape.rank() - 1;
         limit_classes(b, x[1], shape.0[last].factor());
-        let shifted = shift(b, x[0]);
-        let exp = b.exp(shifted);
-        let sum = b.sum(exp, &[last]);
-        let partition = b.ln(sum);
+        let shifted = shifted(b, x[0]);
         let is_target = is_target(b, x[1], x[0]);
-        let mut picked = pick(b, is_target, shifted);
+        let own = own_loss(b, x[0], shifted, is_target);
         let smoothing = float(args, 0);
         if !numbers(args, 1).is_empty() {
-            let picked = (is_target, picked);
-            return weighted(b, numbers(args, 1), smoothing, shifted, partition, picked);
+            return weighted(b, numbers(args, 1), smoothing, (x[0], shifted), (is_target, own));
         }
-        if smoothing > 0.0 {
-            let alike = b.mean(shifted, &[last]);
-            let alike = b.scale(alike, smoothing);
-            let own = b.scale(picked, 1.0 - smoothing);
-            picked = b.add(own, alike);
+        if smoothing == 0.0 {
+            return mean_of_rows(b, own);
         }
-        let loss = b.sub(partition, picked);
+        let losses = losses(b, x[0], shifted);
+        let alike = b.mean(losses, &[last]);
+        let loss = smoothed(b, own, alike, smoothing);
         mean_of_rows(b, loss)
     },
 };
@@ -175,31 +170,101 @@ pub(super) fn classes(rows: &TensorType) -> usize {
     rows.shape.0.last().expect("a row of classes has an axis").factor()
 }
 
-/// Cross-entropy by rows with weights, over the sum of the weights of the targets. `picked` is the mask of the targets, and
-/// what it holds for in `shifted`.
+/// Logits less the largest of their row. No gradient flows through them. Infinity less itself is nothing.
+fn shifted(b: &mut Builder, logits: NodeId) -> NodeId {
+    let (shape, fixed) = (b.shape(logits), b.detach(logits));
+    let last = shape.rank() - 1;
+    let [zero, endless] = [0.0, f64::INFINITY].map(|number| b.constant(number, &shape));
+    let top = b.max_over(fixed, &[last]);
+    let top = b.broadcast_over(top, &shape, &[last]);
+    let shifted = b.sub(fixed, top);
+    let is_endless = b.compare(Cmp::Eq, fixed, endless);
+    b.select(is_endless, zero, shifted)
+}
+
+/// For each row, minus the logarithm of the softmax of its target: `ln(1 + o)` if that is the largest, where `o` are the powers
+/// of the others. As the logarithm of their sum it would be 0 for a confident answer, and its gradient, `-o / (1 + o)` by the
+/// target's logit, a difference of ones.
+fn own_loss(b: &mut Builder, logits: NodeId, shifted: NodeId, is_target: NodeId) -> NodeId {
+    let shape = b.shape(logits);
+    let last = shape.rank() - 1;
+    let zero = b.constant(0.0, &shape);
+    let power = b.exp(shifted);
+    let other = b.select(is_target, zero, power);
+    let others = b.sum(other, &[last]);
+    let own = pick(b, is_target, power);
+    let one = b.constant_like(1.0, own);
+    let rest = b.sub(own, one);
+    let rest = b.add(others, rest);
+    let partition = b.log1p(rest);
+    let picked = pick(b, is_target, shifted);
+    let loss = b.sub(partition, picked);
+
+    let minus = b.neg(others);
+    let minus = b.broadcast_over(minus, &shape, &[last]);
+    let slope = b.select(is_target, minus, power);
+    let change = b.with_slope(zero, logits, slope);
+    let change = b.sum(change, &[last]);
+    let sum = b.add(own, others);
+    let slope = b.div(one, sum);
+    b.with_slope(loss, change, slope)
+}
+
+/// For each class of each row, what the loss would be if it were the target.
+fn losses(b: &mut Builder, logits: NodeId, shifted: NodeId) -> NodeId {
+    let shape = b.shape(logits);
+    let last = shape.rank() - 1;
+    let one = b.constant(1.0, &shape);
+    let shifted = b.with_slope(shifted, logits, one);
+    let power = b.exp(shifted);
+    let sum = b.sum(power, &[last]);
+    let partition = b.ln(sum);
+    let partition = b.broadcast_over(partition, &shape, &[last]);
+    b.sub(partition, shifted)
+}
+
+/// The loss of the target and that of all classes alike, of which this share counts.
+fn smoothed(b: &mut Builder, own: NodeId, alike: NodeId, share: f64) -> NodeId {
+    let alike = b.scale(alike, share);
+    if share == 1.0 {
+        // Not 0 times infinity.
+        return alike;
+    }
+    let own = b.scale(own, 1.0 - share);
+    b.add(own, alike)
+}
+
+/// Cross-entropy by rows with weights, over the sum of the weights of the targets. `logits` with their shifted values;
+/// `target` is the mask of the targets, and the loss of each row.
 fn weighted(
     b: &mut Builder,
     weights: &'static [f64],
     smoothing: f64,
-    shifted: NodeId,
-    partition: NodeId,
-    (is_target, picked): (NodeId, NodeId),
+    logits: (NodeId, NodeId),
+    (is_target, loss): (NodeId, NodeId),
 ) -> NodeId {
-    let shape = b.shape(shifted);
+    let shape = b.shape(logits.0);
     let last = shape.rank() - 1;
+    let some_are_zero = weights.contains(&0.0);
     let weights = b.table("class_weights", weights);
     let weights = b.broadcast(weights, &shape, &[last]);
     let own = pick(b, is_target, weights);
-    let loss = b.sub(partition, picked);
-    let mut loss = b.mul(own, loss);
+    // What has no weight costs nothing, not 0 times infinity.
+    let weighed = |b: &mut Builder, weight: NodeId, loss: NodeId| {
+        let mut loss = loss;
+        if some_are_zero {
+            let zero = b.constant_like(0.0, weight);
+            let counts = b.compare(Cmp::Ne, weight, zero);
+            loss = b.keep(counts, loss);
+        }
+        b.mul(weight, loss)
+    };
+    let mut loss = weighed(b, own, loss);
     if smoothing > 0.0 {
-        let partition = b.broadcast_over(partition, &shape, &[last]);
-        let losses = b.sub(partition, shifted);
-        let losses = b.mul(weights, losses);
-        let alike = b.sum(losses, &[last]);
-        let alike = b.scale(alike, smoothing / shape.0[last].factor() as f64);
-        let own = b.scale(loss, 1.0 - smoothing);
-        loss = b.add(own, alike);
+        let losses = losses(b, logits.0, logits.1);
+        let losses = weighed(b, weights, losses);
+        let alike = b.mean(losses, &[last]);
+        loss = smoothed(b, loss, alike, smoothing);
     }
     let axes: Vec<usize> = (0..last).collect();
     let total = b.sum(loss, &axes);

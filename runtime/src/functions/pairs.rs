@@ -4,12 +4,13 @@ use super::{FunctionDef, MEAN};
 use crate::ir::{Builder, NodeId};
 use crate::layers::{Arg, ArgDef, ArgKind, float};
 use crate::scalar::Cmp;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 /// Mean binary cross-entropy of logits against probabilities, in nats.
 ///
-/// - Value: `mean(softplus(x) - x y)`, which is `mean(-y ln p - (1 - y) ln(1 - p))` for `p = sigmoid(x)`, without
-///   overflow
+/// - Value: `mean(ln(1 + e^-|x|) + |x| m)`, where `m` is `1 - y` above 0, else `y`; which is
+///   `mean(-y ln p - (1 - y) ln(1 - p))` for `p = sigmoid(x)`, without overflow, and with all digits of what a confident,
+///   right answer costs: nothing at infinity
 /// - Shapes: `f32[S], f32[S] -> f32[]`
 /// - Gradient: `(sigmoid(x) - y) / n`
 /// - Source: Goodfellow et al. 2016, 6.2.2.2
@@ -22,9 +23,29 @@ pub const BCE_WITH_LOGITS: FunctionDef = FunctionDef {
     args: &[],
     ty: |x, _| pair(x, "target"),
     lower: |b, _, x| {
-        let partition = b.softplus(x[0]);
-        let product = b.mul(x[0], x[1]);
-        let loss = b.sub(partition, product);
+        let [logits, target] = [x[0], x[1]];
+        let [zero, one, most] = [0.0, 1.0, f64::from(f32::MAX)].map(|number| b.constant_like(number, logits));
+        let above = b.compare(Cmp::Gt, logits, zero);
+        let minus = b.neg(logits);
+        let size = b.select(above, logits, minus);
+        let below = b.neg(size);
+        let rest = b.sub(one, target);
+        let missed = b.select(above, rest, target);
+        // Infinity times nothing missed is nothing.
+        let is_right = b.compare(Cmp::Eq, missed, zero);
+        let finite = b.min(most, size);
+        let size = b.select(is_right, finite, size);
+        let cost = b.mul(size, missed);
+        let partition = b.softplus(below);
+        let loss = b.add(partition, cost);
+
+        // `sigmoid(x) - y`, where either side may be 1.
+        let half = b.sigmoid(below);
+        let [right, left] = [b.sub(missed, half), b.sub(half, missed)];
+        let slope = b.select(above, right, left);
+        let loss = b.detach(loss);
+        let loss = b.with_slope(loss, logits, slope);
+        let loss = b.with_slope(loss, target, minus);
         mean(b, loss)
     },
 };
@@ -197,10 +218,11 @@ pub const R2: FunctionDef = FunctionDef {
         }
     },
     lower: |b, _, x| {
-        let difference = b.sub(x[0], x[1]);
+        let [prediction, target] = [x[0], x[1]].map(|x| columns(b, x));
+        let difference = b.sub(prediction, target);
         let square = b.mul(difference, difference);
         let unexplained = b.mean(square, &[0]);
-        let total = b.variance(x[1], &[0]);
+        let total = b.variance(target, &[0]);
         let share = b.div(unexplained, total);
         let share = mean(b, share);
         let one = b.constant_like(1.0, share);
@@ -219,6 +241,18 @@ fn pair(x: &[&TensorType], second: &str) -> Result<TensorType, String> {
             x[1].shape.declared(),
             x[1].dtype
         )),
+    }
+}
+
+/// What follows the first axis as one: the rows of a matrix.
+fn columns(b: &mut Builder, x: NodeId) -> NodeId {
+    let shape = b.shape(x);
+    match &shape.0[..] {
+        [rows, inner @ .., _] if !inner.is_empty() => {
+            let row = Shape(shape.0[1..].to_vec()).len().expect("extents were checked when the network was declared");
+            b.reshape(x, Shape(vec![*rows, row]))
+        }
+        _ => x,
     }
 }
 

@@ -83,6 +83,7 @@ fn is_cheap(op: &Op) -> bool {
             | Op::IndexEq
             | Op::ToFloat
             | Op::Detach
+            | Op::WithSlope
             | Op::Uniform
     )
 }

@@ -21,7 +21,7 @@ impl Ctx<'_> {
             bound.raise(first, if sum { Begin::Sum(source) } else { Begin::Extents(source) });
         }
         let first = bound.first;
-        let moments = matches!(way(self.g, id), Some((Reduction::Variance, _)));
+        let moments = matches!(way(self.g, id), Some((Reduction::Mean | Reduction::Variance, _)));
         // A number that is one in all is computed again at no cost.
         let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
         let computes = |draft: &Draft| {

@@ -1,18 +1,21 @@
-//! Rewrites what kernels cannot do in one go: a variance along rows, or over everything, takes two passes, mean first. And
+//! Rewrites what kernels cannot do in one go: moments along rows, or over everything, take two passes, mean first. And
 //! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
+//! What is repeated in one shape and read in another is computed in between.
 //! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
 //! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter.
 
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
-use crate::kernel::{Way, way};
+use crate::kernel::{Domain, Way, way};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
-    let graph = rewrite(graph, |id| variance_in_two_passes(graph, id));
+    let graph = rewrite(graph, |id| moments_in_two_passes(graph, id));
+    let graph = rewrite(&graph, |id| position_of_one(&graph, id));
     let graph = rewrite(&graph, |id| row_of_one(&graph, id));
-    copy_parameters(rewrite(&graph, |id| truth_of_another_shape(&graph, id)))
+    let graph = rewrite(&graph, |id| truth_of_another_shape(&graph, id));
+    copy_parameters(rewrite(&graph, |id| repeated_in_another_shape(&graph, id)))
 }
 
 /// Adding -0 changes no number, not even -0.
@@ -35,32 +38,88 @@ fn copy_parameters(graph: Graph) -> Graph {
 /// What takes the place of a node, given its operands in the new graph.
 type Replacement = fn(&mut Builder, &Node, &[NodeId]) -> NodeId;
 
-fn variance_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
+fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
     match way(graph, id) {
+        Some((Reduction::Mean, Way::AlongRow | Way::Everything)) => {
+            Some(|b, node, operands| center(b, operands[0], node.op.axes().expect("a mean has axes")))
+        }
         Some((Reduction::Variance, Way::AlongRow | Way::Everything)) => Some(|b, node, operands| {
             let axes = node.op.axes().expect("a variance has axes");
             let shape = b.shape(operands[0]);
-            let mean = b.mean(operands[0], axes);
-            let mean = b.broadcast_over(mean, &shape, axes);
-            let deviation = b.sub(operands[0], mean);
-            let square = b.mul(deviation, deviation);
-            b.mean(square, axes)
+            let center = center(b, operands[0], axes);
+            let center = b.broadcast_over(center, &shape, axes);
+            let near = b.sub(operands[0], center);
+            let square = b.mul(near, near);
+            let square = b.mean(square, axes);
+            // The center is rounded: what is left of the mean is taken off.
+            let rest = b.mean(near, axes);
+            let excess = b.mul(rest, rest);
+            let variance = b.sub(square, excess);
+            let zero = b.constant_like(0.0, variance);
+            let variance = b.max(zero, variance);
+            // NaN for infinity.
+            b.apply(Op::MulAdd, &[variance, zero, variance])
         }),
         _ => None,
     }
 }
 
+/// The mean, which rounding takes nowhere beyond the smallest and the largest number: of equal ones it is that number.
+fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
+    let mean = b.mean(x, axes);
+    let largest = b.max_over(x, axes);
+    let mirrored = b.neg(x);
+    let smallest = b.max_over(mirrored, axes);
+    let smallest = b.neg(smallest);
+    let mean = b.max(smallest, mean);
+    b.min(mean, largest)
+}
+
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
     let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
-    one.then_some(|b, node, operands| b.reshape(operands[0], node.ty.shape.clone()))
+    one.then_some(|b, node, operands| {
+        let only = b.reshape(operands[0], node.ty.shape.clone());
+        // A sum is never -0.
+        if matches!(node.op, Op::Sum(_)) { b.offset(only, 0.0) } else { only }
+    })
 }
 
-/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory.
+/// The position along an axis of one element is 0; as a position it would be taken for that of the row.
+fn position_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let node = &graph[id];
+    let one = matches!(node.op, Op::Iota(axis) if node.ty.shape.0[axis] == Dim::Fixed(1));
+    one.then_some(|b, node, _| {
+        let zero = b.constant(0.0, &node.ty.shape);
+        b.to_index(zero)
+    })
+}
+
+/// What is repeated along rows or columns is so in its own shape alone: under another one it is read as the numbers that it
+/// comes to. Adding -0 changes none of them.
+fn repeated_in_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let node = &graph[id];
+    if node.op != Op::Reshape || node.ty.dtype != DType::F32 {
+        return None;
+    }
+    let inner = &graph[graph.behind_reshapes(id)];
+    let repeats = matches!(&inner.op, Op::Broadcast(axes) if !axes.is_empty());
+    let moves = repeats && Domain::of(&inner.ty.shape) != Domain::of(&node.ty.shape);
+    moves.then_some(|b, node, operands| {
+        let numbers = b.offset(operands[0], -0.0);
+        b.reshape(numbers, node.ty.shape.clone())
+    })
+}
+
+/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory; so has a column, and
+/// what is one a row without being one a row of the batch, which lies in memory as one row.
 fn truth_of_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let (node, view) = (&graph[id], graph[id].op.is_view());
-    let far =
-        view && node.ty.dtype == DType::Bool && node.ty.shape.rank().max(graph[node.operands[0]].ty.shape.rank()) > 2;
+    if !view || node.ty.dtype != DType::Bool {
+        return None;
+    }
+    let operand = &graph[node.operands[0]].ty.shape;
+    let far = node.ty.shape.rank().max(operand.rank()) > 2 || matches!(operand.0[..], [Dim::Fixed(_)]);
     far.then_some(|b, node, operands| view_of_truth(b, &node.op, operands[0], &node.ty.shape))
 }
 

@@ -18,6 +18,7 @@ use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{Class, Domain, Kernel, Store, resolve, way};
 use crate::reason::{Again, Begin, Kept};
+use crate::types::DType;
 
 pub use verify::verify;
 
@@ -28,8 +29,10 @@ pub struct Fused {
     pub graph: Graph,
     /// In the order in which they run.
     pub kernels: Vec<Kernel>,
-    /// In a training step: this many kernels run before the loss is known and the first update may be written.
+    /// Where something is updated: this many kernels run before the loss is known and the first update may be written.
     pub check: Option<usize>,
+    /// The variances of the batch that running ones are made of: no update is written if one of them is not finite.
+    pub statistics: Vec<NodeId>,
 }
 
 /// Cuts a graph into kernels.
@@ -37,8 +40,9 @@ pub fn fuse(graph: &Graph) -> Fused {
     let graph = legalise::legalise(graph);
     let mut ctx = Ctx::new(&graph);
     ctx.place_all();
+    let statistics = ctx.statistics();
     let (kernels, check) = ctx.finish();
-    let fused = Fused { graph, kernels, check };
+    let fused = Fused { graph, kernels, check, statistics };
     if cfg!(debug_assertions) {
         verify(&fused).expect("fusion keeps the order of the graph");
     }
@@ -125,6 +129,8 @@ impl<'a> Ctx<'a> {
         results.retain(|(_, role)| !matches!(role, Role::Update(_)));
         results.sort_by_key(|(id, _)| *id);
         let mut results = results.into_iter().peekable();
+        // Without updates nothing has to be kept from being written, and all else is computed whatever the loss is.
+        let updated = self.g.outputs.iter().any(|out| matches!(out.role, Role::Update(_)));
         for id in self.g.ids() {
             match self.g[id].op.def().body {
                 Body::Reduce(_) if live[id.index()] => self.place(id),
@@ -133,18 +139,21 @@ impl<'a> Ctx<'a> {
             }
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
                 self.keep(node, Kept::Result);
-                if *role == Role::Loss {
+                if *role == Role::Loss && updated {
                     let loss = self.g.behind_reshapes(node);
                     let keeps = |draft: &Draft| draft.stores.iter().any(|store| store.node == loss);
                     self.check = self.drafts.iter().position(keeps).map(|kernel| kernel + 1);
                 }
             }
         }
+        // Their kernels come first as well.
+        let homes = self.statistics().into_iter().filter_map(|id| self.home[id.index()]);
+        self.check = self.check.into_iter().chain(homes.map(|home| home + 1)).max().filter(|_| self.check.is_some());
         self.place_updates();
     }
 
     /// What depends on parameters alone and is wanted once a column comes first, so that the products behind it can use it
-    /// in their epilogues: scale and shift of a batch norm in inference.
+    /// in their epilogues: the factor of a batch norm in inference. A mask has no place in memory.
     fn place_prepared(&mut self, live: &[bool]) {
         let mut varies = vec![false; self.g.nodes.len()];
         for id in self.g.ids() {
@@ -156,7 +165,8 @@ impl<'a> Ctx<'a> {
         for id in self.g.ids().filter(|id| live[id.index()]) {
             let base = self.g.behind_views(id);
             let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
-            if column && self.g[base].op.is_map() && !varies[base.index()] {
+            let float = self.g[base].ty.dtype == DType::F32;
+            if column && float && self.g[base].op.is_map() && !varies[base.index()] {
                 self.keep(base, Kept::Prepared);
             }
         }

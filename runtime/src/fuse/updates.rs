@@ -7,6 +7,23 @@ use crate::reason::{Begin, Kept};
 use crate::types::DType;
 
 impl Ctx<'_> {
+    /// The variances that running statistics are made of.
+    pub(super) fn statistics(&self) -> Vec<NodeId> {
+        let running = |param: usize| self.g.slots.params[param].kind == SlotKind::Running;
+        let updates = self.g.outputs.iter().filter(|out| matches!(out.role, Role::Update(param) if running(param)));
+        let mut open: Vec<NodeId> = updates.map(|out| out.node).collect();
+        let mut statistics = Vec::new();
+        while let Some(id) = open.pop() {
+            let node = &self.g[id];
+            match node.op {
+                Op::Variance(_) => statistics.push(id),
+                _ if node.op.is_map() || node.op.is_view() => open.extend(&node.operands),
+                _ => {}
+            }
+        }
+        statistics
+    }
+
     /// Updates come last: each behind every reader of the value it overwrites, and all behind the check of the loss.
     pub(super) fn place_updates(&mut self) {
         let updates: Vec<(NodeId, usize)> = self

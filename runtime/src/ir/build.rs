@@ -168,12 +168,17 @@ impl Builder {
         self.apply(Op::MaxOver(axes.to_vec()), &[x])
     }
 
+    /// The mean over `axes`, which of equal numbers is that number.
+    pub fn center(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
+        self.apply(Op::Mean(axes.to_vec()), &[x])
+    }
+
     /// The biased variance over `axes`.
     pub fn variance(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         self.apply(Op::Variance(axes.to_vec()), &[x])
     }
 
-    /// The mean over `axes`: a sum divided by a count.
+    /// The mean over `axes`: a sum divided by a count. Of equal numbers it need not be that number: see [`Builder::center`].
     pub fn mean(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         let shape = self.shape(x);
         let sum = self.sum(x, axes);
@@ -215,6 +220,32 @@ impl Builder {
         self.mul(x, factor)
     }
 
+    /// `x y + z`, rounded once.
+    pub fn mul_add(&mut self, x: NodeId, y: NodeId, z: NodeId) -> NodeId {
+        self.apply(Op::MulAdd, &[x, y, z])
+    }
+
+    /// `value`, to whose gradient `x` contributes as if `value` grew with it by `slope`. Of a detached value this is the
+    /// whole gradient, in a form of its own.
+    pub fn with_slope(&mut self, value: NodeId, x: NodeId, slope: NodeId) -> NodeId {
+        self.apply(Op::WithSlope, &[value, x, slope])
+    }
+
+    /// `e^(-c x^2)`, `c` being a power of two of at least 1/2. What is lost of the square counts for large `x`, where it makes a
+    /// hundredfold difference; a product and a sum that are rounded once have it.
+    pub fn bell(&mut self, x: NodeId, c: f64) -> NodeId {
+        // From 15 on it is 0, and infinity minus infinity is none.
+        let (size, limit) = (self.abs(x), self.constant_like(15.0, x));
+        let size = self.min(size, limit);
+        let square = self.mul(size, size);
+        let minus = self.neg(square);
+        let lost = self.mul_add(size, size, minus);
+        let exponent = self.scale(square, -c);
+        let power = self.exp(exponent);
+        let lost = self.scale(lost, -c);
+        self.mul_add(power, lost, power)
+    }
+
     /// `x` plus a constant.
     pub fn offset(&mut self, x: NodeId, term: f64) -> NodeId {
         let term = self.constant_like(term, x);
@@ -246,6 +277,7 @@ macro_rules! binary {
 
 unary! {
     neg Neg  abs Abs  exp Exp  expm1 Expm1  ln Ln  log1p Log1p  sigmoid Sigmoid  tanh Tanh  softplus Softplus  erf Erf
+    normal_cdf NormalCdf
     sqrt Sqrt  rsqrt Rsqrt  to_float ToFloat  to_index ToIndex  not Not  detach Detach
 }
 

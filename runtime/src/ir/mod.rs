@@ -64,6 +64,8 @@ pub enum Op {
     Softplus,
     /// The error function.
     Erf,
+    /// The distribution function of the normal distribution.
+    NormalCdf,
     /// The square root.
     Sqrt,
     /// `1 / sqrt(x)`.
@@ -96,6 +98,8 @@ pub enum Op {
     Select,
     /// The identity, through which no gradient flows.
     Detach,
+    /// The first, to which the second contributes a gradient by the slope that is the third.
+    WithSlope,
     /// A random number in [0, 1), from a key and a position.
     Uniform,
     /// The same elements in the same order under another shape: the node's type.
@@ -106,6 +110,8 @@ pub enum Op {
     Sum(Vec<usize>),
     /// The largest element over these axes.
     MaxOver(Vec<usize>),
+    /// The mean over these axes, which of equal numbers is that number.
+    Mean(Vec<usize>),
     /// The mean squared deviation from the mean over these axes (divided by the count).
     Variance(Vec<usize>),
     /// The matrix product; an operand marked as transposed is stored that way.
@@ -203,6 +209,11 @@ pub enum ScalarSlot {
         /// The period in steps.
         every: u64,
     },
+    /// Whether running statistics are frozen: 0 for so many steps, then 1.
+    Frozen {
+        /// The number of steps.
+        after: u64,
+    },
     /// Half of the key of a layer's random numbers, an integer: another for each forward pass in training.
     Key {
         /// The path of the layer.
@@ -222,7 +233,8 @@ impl ScalarSlot {
             | ScalarSlot::Keep { .. }
             | ScalarSlot::Kept
             | ScalarSlot::Rows
-            | ScalarSlot::Due { .. } => TensorType::scalar(),
+            | ScalarSlot::Due { .. }
+            | ScalarSlot::Frozen { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
         }
     }

@@ -98,7 +98,9 @@ pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
             [] => format!("{name} {operands}"),
             _ => format!("{name} {operands} to {}", list(axes)),
         },
-        Op::Sum(axes) | Op::MaxOver(axes) | Op::Variance(axes) => format!("{name} {operands} over {}", list(axes)),
+        Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
+            format!("{name} {operands} over {}", list(axes))
+        }
         Op::Dot { ta, tb } => {
             let mut parts = operands.splitn(2, ", ");
             let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -128,6 +130,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
         ScalarSlot::Kept => "kept".to_string(),
         ScalarSlot::Rows => "rows".to_string(),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
+        ScalarSlot::Frozen { after } => format!("frozen_after({after})"),
         ScalarSlot::Key { layer, half, .. } => format!("{layer}.key{half}"),
     }
 }

@@ -84,6 +84,7 @@ impl Board {
             inputs: std::ptr::null(),
             batch: 0,
             scratch: std::ptr::null_mut(),
+            overflow: std::ptr::null_mut(),
         };
         let contexts = (0..1 + threads).map(|_| UnsafeCell::new(context)).collect();
         Board { threads, stretches: words(tasks * threads), left: words(phases), ended: AtomicU64::new(0), contexts }

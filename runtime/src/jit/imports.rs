@@ -116,12 +116,13 @@ extern "C" fn merge_moments(
     columns: usize,
     block: usize,
     rows: usize,
-    sum: *mut f32,
+    mean: *mut f32,
     variance: *mut f32,
+    overflow: *mut u32,
 ) {
     let moments = finish::Moments { partials, stride, columns, block, rows };
-    // SAFETY: the plan laid out partial results and results; a null sum is not wanted.
-    unsafe { finish::merge_moments(&moments, sum, variance) }
+    // SAFETY: the plan laid out partial results and results; what is null is not wanted.
+    unsafe { finish::merge_moments(&moments, mean, variance, overflow) }
 }
 
 extern "C" fn fetch_to_write(address: *const u8, bytes: usize) {

@@ -97,7 +97,7 @@ impl std::fmt::Debug for Code {
 }
 
 impl Code {
-    /// Runs the program. Says whether the loss is finite; without a loss that is so.
+    /// Runs the program. Says whether loss and statistics are finite; where nothing is updated that is not looked at.
     ///
     /// # Panics
     /// If the memory is not as large as the program's plan says: a fault of the session, never of its user.
@@ -172,6 +172,7 @@ impl Code {
             };
         }
         let arena = arena.as_mut_ptr();
+        let mut overflow = 0;
         run(Context {
             arena,
             params,
@@ -180,6 +181,7 @@ impl Code {
             inputs: addresses.as_ptr(),
             batch: batch as i64,
             scratch: arena.wrapping_add(self.needs.values),
+            overflow: &raw mut overflow,
         })
     }
 }

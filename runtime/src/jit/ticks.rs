@@ -17,7 +17,7 @@ pub(super) extern "C" fn tick() {
 
 impl Code {
     /// Runs a program that was compiled to be timed, and passes on the number of each kernel with how long it took, in
-    /// seconds. Says whether the loss is finite; if not, the last kernels did not run.
+    /// seconds. Says whether loss and statistics are finite; if not, the last kernels did not run.
     ///
     /// # Panics
     /// As [`Code::run`].

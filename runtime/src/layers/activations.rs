@@ -1,9 +1,10 @@
 //! Activations: pure functions of one value, or of one row of values, each a composition of primitive operations.
 
-use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Misfit, Scope, float, word};
+use super::gates::{Halves, gated, gelu, gelu_of_tanh, not_endless};
+use super::rows::{log_softmax, of_rows, softmax};
+use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Scope, float, word};
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
-use crate::types::Shape;
 
 const ANY: ArgKind = ArgKind::Number { least: -1e6, most: 1e6, range: "between -1e6 and 1e6" };
 
@@ -54,7 +55,8 @@ activation! {
     ///
     /// - Value: `1 / (1 + e^-x)`, in (0, 1)
     /// - Shapes: `f32[S] -> f32[S]`
-    /// - Gradient: `y (1 - y)`, at most 1/4: why it vanishes through a deep stack of them
+    /// - Gradient: `y (1 - y)`, at most 1/4: why it vanishes through a deep stack of them. With all its digits also where
+    ///   `y` is 1, above 17
     /// - Source: Rumelhart et al. 1986
     SIGMOID "sigmoid" Xavier []
     |b, _, x| b.sigmoid(x)
@@ -65,7 +67,7 @@ activation! {
     ///
     /// - Value: `(e^x - e^-x) / (e^x + e^-x)`, in (-1, 1)
     /// - Shapes: `f32[S] -> f32[S]`
-    /// - Gradient: `1 - y^2`, at most 1, at 0
+    /// - Gradient: `1 - y^2`, at most 1, at 0. With all its digits also where `y` is 1 or -1, beyond 9
     /// - Source: LeCun et al. 1998, 4.4
     TANH "tanh" Xavier []
     |b, _, x| b.tanh(x)
@@ -98,6 +100,10 @@ activation! {
     [ArgDef { name: "slope", kind: ANY, default: Some(Arg::Float(0.01)), doc: "the slope below 0" }]
     |b, args, x| {
         let zero = b.constant_like(0.0, x);
+        if float(args, 0) == 0.0 {
+            // Not 0 times infinity.
+            return b.max(zero, x);
+        }
         let above = b.compare(Cmp::Gt, x, zero);
         let below = b.scale(x, float(args, 0));
         b.select(above, x, below)
@@ -129,12 +135,27 @@ activation! {
     [ArgDef { name: "alpha", kind: POSITIVE, default: Some(Arg::Float(1.0)), doc: "minus the limit at minus infinity" }]
     |b, args, x| {
         let alpha = float(args, 0);
+        if alpha == 1.0 {
+            return elu(b, x, alpha);
+        }
         let zero = b.constant_like(0.0, x);
         let above = b.compare(Cmp::Gt, x, zero);
         let negative = b.min(x, zero);
-        let shrunk = b.scale(negative, 1.0 / alpha);
-        let below = b.expm1(shrunk);
+        // From here on the slope is 0, and no infinity less infinity.
+        let limit = b.constant_like(-1e3 * alpha, x);
+        let negative = b.max(limit, negative);
+        // The quotient is the slope's exponent: what rounding takes from it makes a difference there.
+        let divisor = b.constant_like(alpha, x);
+        let quotient = b.div(negative, divisor);
+        let minus = b.neg(quotient);
+        let lost = b.mul_add(minus, divisor, negative);
+        let lost = b.scale(lost, 1.0 / alpha);
+        let slope = b.exp(quotient);
+        let slope = b.mul_add(slope, lost, slope);
+        let below = b.expm1(quotient);
         let below = b.scale(below, alpha);
+        let below = b.detach(below);
+        let below = b.with_slope(below, negative, slope);
         b.select(above, x, below)
     }
 }
@@ -170,20 +191,7 @@ activation! {
         doc: "`tanh` for the approximation of the paper's section 2",
     }]
     |b, args, x| {
-        let bend = if word(args, 0) == "tanh" {
-            let square = b.mul(x, x);
-            let cubic = b.scale(square, 0.044715);
-            let cubic = b.offset(cubic, 1.0);
-            let inner = b.mul(x, cubic);
-            let inner = b.scale(inner, (2.0 / std::f64::consts::PI).sqrt());
-            b.tanh(inner)
-        } else {
-            let inner = b.scale(x, std::f64::consts::FRAC_1_SQRT_2);
-            b.erf(inner)
-        };
-        let sum = b.offset(bend, 1.0);
-        let half = b.scale(x, 0.5);
-        b.mul(half, sum)
+        if word(args, 0) == "tanh" { gelu_of_tanh(b, x) } else { gelu(b, x) }
     }
 }
 
@@ -196,8 +204,9 @@ activation! {
     /// - Source: Elfwing et al. 2018; Ramachandran et al. 2017
     SILU "silu" He []
     |b, _, x| {
-        let gate = b.sigmoid(x);
-        b.mul(x, gate)
+        let halves = Halves::of(b, x);
+        let slope = halves.slope(b);
+        gated(b, x, halves.y, slope)
     }
 }
 
@@ -221,9 +230,29 @@ activation! {
     /// - Source: Misra 2019
     MISH "mish" He []
     |b, _, x| {
-        let soft = b.softplus(x);
-        let gate = b.tanh(soft);
-        b.mul(x, gate)
+        // tanh(ln(1 + E)) = (E^2 + 2 E) / (E^2 + 2 E + 2) of E = e^x; above 0, both over E^2.
+        let [zero, one, two] = [0.0, 1.0, 2.0].map(|number| b.constant_like(number, x));
+        let above = b.compare(Cmp::Gt, x, zero);
+        let size = b.abs(x);
+        let minus = b.neg(size);
+        let power = b.exp(minus);
+        let square = b.mul(power, power);
+        let right = b.mul_add(two, power, one);
+        let left = b.mul_add(two, power, square);
+        let numerator = b.select(above, right, left);
+        let twice = b.add(square, square);
+        let gap = b.select(above, twice, two);
+        let denominator = b.add(numerator, gap);
+        let gate = b.div(numerator, denominator);
+
+        // Its slope: 4 E (E + 1) / (E^2 + 2 E + 2)^2.
+        let most = b.select(above, square, power);
+        let sum = b.add(power, one);
+        let product = b.mul(most, sum);
+        let product = b.scale(product, 4.0);
+        let squared = b.mul(denominator, denominator);
+        let slope = b.div(product, squared);
+        gated(b, x, gate, slope)
     }
 }
 
@@ -248,6 +277,7 @@ activation! {
     HARD_SWISH "hard_swish" He []
     |b, _, x| {
         let gate = hard_sigmoid(b, x);
+        let x = not_endless(b, x);
         b.mul(x, gate)
     }
 }
@@ -277,9 +307,19 @@ activation! {
     /// - Source: Bergstra et al. 2009
     SOFTSIGN "softsign" Xavier []
     |b, _, x| {
-        let size = b.abs(x);
+        // Infinity over infinity is none.
+        let [least, most] = [f64::from(f32::MIN), f64::from(f32::MAX)].map(|limit| b.constant_like(limit, x));
+        let within = b.max(least, x);
+        let within = b.min(most, within);
+        let size = b.abs(within);
         let size = b.offset(size, 1.0);
-        b.div(x, size)
+        let y = b.div(within, size);
+        let y = b.detach(y);
+        // As the gradient of a quotient it would be a difference of numbers that are nearly equal.
+        let one = b.constant_like(1.0, x);
+        let inverse = b.div(one, size);
+        let slope = b.mul(inverse, inverse);
+        b.with_slope(y, x, slope)
     }
 }
 
@@ -306,14 +346,6 @@ activation! {
     |b, _, x| log_softmax(b, x), |x, _| of_rows(x)
 }
 
-/// A row for each sample, along which something is normalised.
-fn of_rows(x: &Shape) -> Result<Shape, Misfit> {
-    match x.rank() {
-        2.. => Ok(x.clone()),
-        _ => Err(Misfit { needs: "[B, ..., classes]".to_string(), hint: None }),
-    }
-}
-
 /// `x` above 0, else `alpha (e^x - 1)`. The exponential sees no positive number, so that nothing infinite meets a zero
 /// cotangent.
 fn elu(b: &mut Builder, x: NodeId, alpha: f64) -> NodeId {
@@ -325,48 +357,12 @@ fn elu(b: &mut Builder, x: NodeId, alpha: f64) -> NodeId {
     b.select(above, x, below)
 }
 
-/// `min(max(x + 3, 0), 6) / 6`. Constants stand first, so that the gradient at both kinks is theirs: none.
+/// `(min(max(x, -3), 3) + 3) / 6`: the sum may round to a kink that `x` is not at. Constants stand first, so that the gradient at
+/// both kinks is theirs: none.
 fn hard_sigmoid(b: &mut Builder, x: NodeId) -> NodeId {
-    let zero = b.constant_like(0.0, x);
-    let six = b.constant_like(6.0, x);
-    let moved = b.offset(x, 3.0);
-    let above = b.max(zero, moved);
-    let within = b.min(six, above);
-    b.scale(within, 1.0 / 6.0)
-}
-
-/// Softmax along the last axis.
-fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
-    let (shape, axes) = rows(b, x);
-    let shifted = shift(b, x);
-    let exp = b.exp(shifted);
-    let sum = b.sum(exp, &axes);
-    let sum = b.broadcast_over(sum, &shape, &axes);
-    b.div(exp, sum)
-}
-
-/// Log-softmax along the last axis.
-fn log_softmax(b: &mut Builder, x: NodeId) -> NodeId {
-    let (shape, axes) = rows(b, x);
-    let shifted = shift(b, x);
-    let exp = b.exp(shifted);
-    let sum = b.sum(exp, &axes);
-    let log = b.ln(sum);
-    let log = b.broadcast_over(log, &shape, &axes);
-    b.sub(shifted, log)
-}
-
-/// `x` minus the largest of its row. Both functions are invariant under the shift, so no gradient has to flow through it.
-pub(crate) fn shift(b: &mut Builder, x: NodeId) -> NodeId {
-    let (shape, axes) = rows(b, x);
-    let fixed = b.detach(x);
-    let top = b.max_over(fixed, &axes);
-    let top = b.broadcast_over(top, &shape, &axes);
-    b.sub(x, top)
-}
-
-fn rows(b: &Builder, x: NodeId) -> (Shape, [usize; 1]) {
-    let shape = b.shape(x);
-    let last = shape.rank() - 1;
-    (shape, [last])
+    let [least, most] = [-3.0, 3.0].map(|kink| b.constant_like(kink, x));
+    let above = b.max(least, x);
+    let within = b.min(most, above);
+    let moved = b.offset(within, 3.0);
+    b.scale(moved, 1.0 / 6.0)
 }

@@ -8,14 +8,15 @@ use crate::scalar::Cmp;
 /// Every feature at mean 0 and variance 1 over the batch, then at a learnt scale and shift.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, for each feature. Training takes mean and biased variance
-///   of the batch, of two rows or more; inference takes the running statistics, as one scale and shift
+///   of the batch, of two rows or more; inference takes the running statistics, `gamma / sqrt(var + eps)` as one factor
 /// - Shapes: `f32[B, n] -> f32[B, n]`
 /// - Argument `momentum = 0.9`: how much of the running statistics an update keeps; a number between 0 and 1
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
 /// - Argument `every = 1`: steps from one update of the running statistics to the next; an integer of at least 1
 /// - Parameters: `gamma [n]`, one, and `beta [n]`, zero. Statistics: `running_mean [n]`, zero, and `running_var [n]`,
 ///   one; on steps 1, `every` + 1, 2 `every` + 1, ... `running = momentum running + (1 - momentum) batch`, the variance
-///   by the unbiased one of the batch
+///   by the unbiased one of the batch. `freeze("batch_norm1.running_*")` on the trainer holds them, and training then
+///   takes them in place of those of the batch, as inference does; `freeze_statistics_after` does so from a step on
 /// - Gradient: flows through mean and variance too; none flows into the running statistics
 /// - Source: Ioffe & Szegedy 2015, algorithms 1 and 2
 pub const BATCH_NORM: LayerDef = LayerDef {
@@ -65,21 +66,33 @@ pub const BATCH_NORM: LayerDef = LayerDef {
 /// Normalises by the statistics of the batch and brings the running ones up to date.
 fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
-    let mean = scope.b.mean(x, &[0]);
+    let mean = scope.b.center(x, &[0]);
     let variance = scope.b.variance(x, &[0]);
-    let inverse = inverse_deviation(scope, variance);
+    let frozen = scope.frozen();
+    let [by_mean, by_variance] =
+        [("running_mean", mean), ("running_var", variance)].map(|(name, batch)| match frozen {
+            Some(frozen) => {
+                let running = scope.param(name);
+                let shape = scope.b.shape(running);
+                let frozen = scope.b.spread(frozen, &shape);
+                scope.b.select(frozen, running, batch)
+            }
+            None => batch,
+        });
+    let inverse = inverse_deviation(scope, by_variance);
 
     let gamma = scope.param("gamma");
     let beta = scope.param("beta");
     let b = &mut *scope.b;
-    let column = [1];
-    let mean_of_column = b.broadcast(mean, &shape, &column);
-    let inverse = b.broadcast(inverse, &shape, &column);
-    let gamma = b.broadcast(gamma, &shape, &column);
-    let beta = b.broadcast(beta, &shape, &column);
-    let deviation = b.sub(x, mean_of_column);
-    let normalised = b.mul(deviation, inverse);
-    let scaled = b.mul(normalised, gamma);
+    let scale = b.mul(gamma, inverse);
+    // What the mean contributes to the gradient is -scale times that of beta: said here, so that no further sum over the batch
+    // is needed.
+    let slope = b.neg(scale);
+    let beta = b.with_slope(beta, by_mean, slope);
+    let fixed = b.detach(by_mean);
+    let [fixed, scale, beta] = [fixed, scale, beta].map(|column| b.broadcast(column, &shape, &[1]));
+    let deviation = b.sub(x, fixed);
+    let scaled = b.mul(deviation, scale);
     let y = b.add(scaled, beta);
 
     // n / (n - 1) makes the variance of a sample an unbiased estimate of that of its population.
@@ -91,13 +104,14 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let unbiased = b.mul(variance, correction);
     let every = int(scope.args, 2) as u64;
     let due = (every > 1 && scope.mode == Mode::Train).then(|| scope.due(every));
-    update(scope, "running_mean", mean, due);
-    update(scope, "running_var", unbiased, due);
+    update(scope, "running_mean", mean, due, frozen);
+    update(scope, "running_var", unbiased, due, frozen);
     y
 }
 
-/// `running = momentum running + (1 - momentum) batch`, where only some steps are due if this one is.
-fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>) {
+/// `running = momentum running + (1 - momentum) batch`, where only some steps are due if this one is, and where frozen not at
+/// all.
+fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>, frozen: Option<NodeId>) {
     if scope.mode == Mode::Calibrate {
         scope.update(name, batch);
         return;
@@ -106,19 +120,23 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>)
     let running = scope.param(name);
     let b = &mut *scope.b;
     let shape = b.shape(running);
-    let old = b.scale(running, momentum);
     let new = b.scale(batch, 1.0 - momentum);
-    let mut next = b.add(old, new);
+    let kept = b.constant(momentum, &shape);
+    let mut next = b.mul_add(running, kept, new);
     if let Some(due) = due {
         let due = b.spread(due, &shape);
         let zero = b.constant(0.0, &shape);
         let due = b.compare(Cmp::Ne, due, zero);
         next = b.select(due, next, running);
     }
+    if let Some(frozen) = frozen {
+        let frozen = b.spread(frozen, &shape);
+        next = b.select(frozen, running, next);
+    }
     scope.update(name, next);
 }
 
-/// One scale and one shift per feature, from the running statistics.
+/// The distance from the running mean, by one scale and one shift per feature.
 fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
     let variance = scope.param("running_var");
@@ -128,12 +146,11 @@ fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let beta = scope.param("beta");
     let b = &mut *scope.b;
     let scale = b.mul(gamma, inverse);
-    let moved = b.mul(mean, scale);
-    let shift = b.sub(beta, moved);
-    let scale = b.broadcast(scale, &shape, &[1]);
-    let shift = b.broadcast(shift, &shape, &[1]);
-    let scaled = b.mul(x, scale);
-    b.add(scaled, shift)
+    let [mean, scale, beta] = [mean, scale, beta].map(|column| b.broadcast(column, &shape, &[1]));
+    // The mean comes first: `beta - mean scale` would cancel against `x scale` where the mean is large.
+    let deviation = b.sub(x, mean);
+    let scaled = b.mul(deviation, scale);
+    b.add(scaled, beta)
 }
 
 /// `1 / sqrt(var + eps)`.

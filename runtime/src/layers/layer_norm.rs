@@ -7,7 +7,7 @@ use crate::ir::SlotKind;
 /// Every row at mean 0 and variance 1, then at a learnt scale and shift; the same in training and in inference.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, with mean and biased variance along each row. A row of
-///   equal numbers, as every row of one number is, becomes `beta`
+///   equal numbers, as every row of one number is, becomes `beta`; one of a variance beyond the largest number becomes NaN
 /// - Shapes: `f32[B, n] -> f32[B, n]`
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
 /// - Parameters: `gamma [n]`, one, and `beta [n]`, zero
@@ -39,15 +39,25 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let beta = scope.param("beta");
         let b = &mut *scope.b;
         let shape = b.shape(x);
-        let mean = b.mean(x, &[1]);
-        let mean = b.broadcast(mean, &shape, &[0]);
-        let deviation = b.sub(x, mean);
-        // The deviations of a row sum to zero: through its mean no gradient reaches the variance. Said here, so that
-        // neither the mean nor its gradient is computed twice.
-        let fixed = b.detach(mean);
-        let around = b.sub(x, fixed);
-        let square = b.mul(around, around);
-        let variance = b.mean(square, &[1]);
+        // Deviations are taken from a number near the mean, then from what is left of the mean there: none of their digits are
+        // lost to a mean that is large beside them. Where that number lies has no influence, so no gradient flows to it.
+        let center = b.center(x, &[1]);
+        let center = b.detach(center);
+        let center = b.broadcast(center, &shape, &[0]);
+        let near = b.sub(x, center);
+        let rest = b.mean(near, &[1]);
+        let square = b.mul(near, near);
+        let square = b.mean(square, &[1]);
+        let excess = b.mul(rest, rest);
+        let variance = b.sub(square, excess);
+        let zero = b.constant_like(0.0, variance);
+        let variance = b.max(zero, variance);
+        // NaN for infinity, by which all would become zero in silence.
+        let overflow = b.scale(variance, 0.0);
+        let overflow = b.detach(overflow);
+        let variance = b.add(variance, overflow);
+        let rest = b.broadcast(rest, &shape, &[0]);
+        let deviation = b.sub(near, rest);
         let padded = b.offset(variance, eps);
         let inverse = b.rsqrt(padded);
 

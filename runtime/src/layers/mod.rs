@@ -8,9 +8,11 @@ mod batch_norm;
 mod dense;
 mod dropout;
 mod flatten;
+mod gates;
 pub mod initialisers;
 mod layer_norm;
 mod prelu;
+mod rows;
 mod scope;
 
 use crate::init::Init;
@@ -18,7 +20,6 @@ use crate::ir::{Builder, NodeId, SlotKind};
 use crate::types::Shape;
 use initialisers::{Initialiser, Weights};
 
-pub(crate) use activations::shift;
 pub use activations::{
     CELU, ELU, GELU, HARD_SIGMOID, HARD_SWISH, HARD_TANH, LEAKY_RELU, LOG_SOFTMAX, MISH, RELU, SELU, SIGMOID, SILU,
     SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
@@ -29,7 +30,7 @@ pub use dropout::DROPOUT;
 pub use flatten::FLATTEN;
 pub use layer_norm::LAYER_NORM;
 pub use prelu::PRELU;
-pub use scope::{Mode, Scope};
+pub use scope::{Frozen, Mode, Scope};
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[

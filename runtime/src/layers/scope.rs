@@ -2,6 +2,7 @@
 
 use super::Arg;
 use crate::ir::{Builder, NodeId, Output, Role, ScalarSlot};
+use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
 /// What the graph is for.
@@ -15,6 +16,20 @@ pub enum Mode {
     Calibrate,
 }
 
+/// Which running statistics training normalises by, and holds as they are, instead of those of the batch.
+#[derive(Clone, Copy)]
+pub struct Frozen<'a> {
+    /// Whether this one is, by its name.
+    pub named: &'a dyn Fn(&str) -> bool,
+    /// After so many steps all of them are.
+    pub after: Option<u64>,
+}
+
+impl Frozen<'_> {
+    /// None of them.
+    pub const NONE: Frozen<'static> = Frozen { named: &|_| false, after: None };
+}
+
 /// What a layer sees while it adds its operations.
 #[derive(Debug)]
 pub struct Scope<'a> {
@@ -24,13 +39,15 @@ pub struct Scope<'a> {
     pub args: &'a [Arg],
     /// Training or inference.
     pub mode: Mode,
+    /// The steps after which running statistics are frozen, if they ever are.
+    pub frozen_after: Option<u64>,
     path: &'a str,
 }
 
 impl<'a> Scope<'a> {
     /// For the layer with this path.
     pub(crate) fn new(b: &'a mut Builder, args: &'a [Arg], mode: Mode, path: &'a str) -> Scope<'a> {
-        Scope { b, args, mode, path }
+        Scope { b, args, mode, frozen_after: None, path }
     }
 
     /// The layer's own parameter or running statistic of this name.
@@ -51,6 +68,19 @@ impl<'a> Scope<'a> {
         slots.scalars.push(ScalarSlot::Due { layer: self.path.to_string(), every });
         let index = slots.scalars.len() - 1;
         self.b.scalar(index)
+    }
+
+    /// A truth value: whether running statistics are frozen on this step. None where they never are.
+    pub fn frozen(&mut self) -> Option<NodeId> {
+        let slot = ScalarSlot::Frozen { after: self.frozen_after.filter(|_| self.mode == Mode::Train)? };
+        let scalars = &mut self.b.graph_mut().slots.scalars;
+        let index = scalars.iter().position(|known| *known == slot).unwrap_or(scalars.len());
+        if index == scalars.len() {
+            scalars.push(slot);
+        }
+        let frozen = self.b.scalar(index);
+        let zero = self.b.constant_like(0.0, frozen);
+        Some(self.b.compare(Cmp::Ne, frozen, zero))
     }
 
     /// Random numbers in [0, 1) of this shape, others for each layer, each forward pass and each element. All but the last

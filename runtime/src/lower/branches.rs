@@ -40,8 +40,9 @@ pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> Vec<Nod
 enum Demand {
     /// Perhaps all of them.
     All,
-    /// Of those outside the `if`, the ones for which its condition has this value.
-    If { outer: Rc<Demand>, mask: NodeId, taken: bool },
+    /// Of those outside the `if`, which are of this shape, the ones for which its condition has this value. The condition may be
+    /// a single truth value.
+    If { outer: Rc<Demand>, mask: NodeId, shape: Shape, taken: bool },
     /// Those of which any copy is needed: of axes of this shape, the ones that are kept.
     Any { of: Rc<Demand>, kept: Vec<usize> },
     /// Groups of which the result of a reduction is needed: its axes stand for these axes of this shape.
@@ -160,7 +161,10 @@ impl Plan {
             for (position, &x) in node.operands.iter().enumerate().filter(|(_, x)| differentiable(&graph[**x])) {
                 let demand = match &node.op {
                     Op::Select if choices.binary_search(&id).is_ok() => {
-                        If { outer: Rc::new(demand.clone()), mask: node.operands[0], taken: position == 1 }
+                        // A single condition is spread behind the branches, and known before them.
+                        let mask = graph.behind_views(node.operands[0]);
+                        let shape = node.ty.shape.clone();
+                        If { outer: Rc::new(demand.clone()), mask, shape, taken: position == 1 }
                     }
                     op => demanded(op, &demand, &graph[x].ty.shape),
                 };
@@ -263,10 +267,14 @@ impl Copy<'_> {
         }
         let mask = match demand {
             All => unreachable!("what may be needed everywhere passes no gate"),
-            If { outer, mask, taken } => match &**outer {
-                All => Mask::Truth(self.at(*mask), *taken),
-                outer => self.both(outer, self.at(*mask), *taken),
-            },
+            If { outer, mask, shape, taken } => {
+                let mask = self.at(*mask);
+                let mask = self.b.spread(mask, shape);
+                match &**outer {
+                    All => Mask::Truth(mask, *taken),
+                    outer => self.both(outer, mask, *taken),
+                }
+            }
             Any { of, kept } => self.any(of, kept),
             Groups { of, shape, kept } => {
                 let number = self.number(of);

@@ -66,7 +66,8 @@ fn larger(x: f32, y: f32) -> f32 {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// A block's means, then, `stride / 3` floats on, its sums of squared deviations.
+    /// A block's shifts; `stride / 3` floats on, its sums of squared deviations; as many on, the distances of its means from
+    /// the shifts.
     pub partials: *const f32,
     /// Floats from one block to the next.
     pub stride: usize,
@@ -78,13 +79,14 @@ pub struct Moments {
     pub rows: usize,
 }
 
-/// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes the biased variance and,
-/// unless `sum` is null, the sum.
+/// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes mean and biased variance,
+/// each unless it is null. The variance is NaN where it, or the unbiased one, is beyond the largest f32: an infinite one would
+/// make zeros of what is divided by its root. `overflow` becomes 1 then, unless it is null.
 ///
 /// # Safety
-/// The partial results are valid for reads as their fields say, `variance` and a `sum` that is not null for writes of
-/// `columns` floats.
-pub unsafe fn merge_moments(moments: &Moments, sum: *mut f32, variance: *mut f32) {
+/// The partial results are valid for reads as their fields say; where they are not null, `mean` and `variance` are valid for
+/// writes of `columns` floats, `overflow` of one number.
+pub unsafe fn merge_moments(moments: &Moments, mean: *mut f32, variance: *mut f32, overflow: *mut u32) {
     let blocks = moments.rows.div_ceil(moments.block);
     for first in (0..moments.columns).step_by(STRIP) {
         let len = STRIP.min(moments.columns - first);
@@ -93,24 +95,36 @@ pub unsafe fn merge_moments(moments: &Moments, sum: *mut f32, variance: *mut f32
             let rows = (moments.rows - block * moments.block).min(moments.block) as f64;
             let (share, weight) = (rows / (count + rows), count * rows / (count + rows));
             // SAFETY: the places lie in the block's part of the partial results.
-            let (block_means, block_squares) = unsafe {
-                let part = moments.partials.add(block * moments.stride + first);
-                (std::slice::from_raw_parts(part, len), std::slice::from_raw_parts(part.add(moments.stride / 3), len))
-            };
+            let [shifts, block_squares, offsets] = [0, 1, 2].map(|part| unsafe {
+                let at = block * moments.stride + part * (moments.stride / 3) + first;
+                std::slice::from_raw_parts(moments.partials.add(at), len)
+            });
             for column in 0..len {
-                let delta = f64::from(block_means[column]) - means[column];
+                let delta = f64::from(shifts[column]) + f64::from(offsets[column]) - means[column];
                 means[column] += delta * share;
                 squares[column] += f64::from(block_squares[column]) + delta * delta * weight;
             }
             count += rows;
         }
-        for column in 0..len {
-            // SAFETY: `first + column < columns`.
-            unsafe {
-                *variance.add(first + column) = (squares[column] / count) as f32;
-                if !sum.is_null() {
-                    *sum.add(first + column) = (means[column] * count) as f32;
-                }
+        if !mean.is_null() {
+            // SAFETY: the strip ends at `columns` or before.
+            let out = unsafe { std::slice::from_raw_parts_mut(mean.add(first), len) };
+            out.iter_mut().zip(means).for_each(|(out, mean)| *out = mean as f32);
+        }
+        if !variance.is_null() {
+            // A little less than the largest, since the factor of the unbiased variance is rounded.
+            let most = f64::from(f32::MAX) * (1.0 - 1e-6) * (1.0 - 1.0 / count.max(2.0));
+            // SAFETY: the strip ends at `columns` or before.
+            let out = unsafe { std::slice::from_raw_parts_mut(variance.add(first), len) };
+            let mut finite = true;
+            out.iter_mut().zip(squares).for_each(|(out, squares)| {
+                let variance = squares / count;
+                finite &= variance <= most;
+                *out = if variance <= most { variance as f32 } else { f32::NAN };
+            });
+            if !finite && !overflow.is_null() {
+                // SAFETY: the caller's promise.
+                unsafe { *overflow = 1 };
             }
         }
     }
@@ -151,12 +165,12 @@ mod tests {
     #[test]
     fn moments_of_blocks_merge_to_those_of_all_rows() {
         // Rows 1, 2, 3 and 7, 9: means 2 and 8, squared deviations 2 and 2.
-        let partials = [2.0, 2.0, 0.0, 8.0, 2.0, 0.0];
+        let partials = [1.0, 2.0, 1.0, 9.0, 2.0, -1.0];
         let moments = Moments { partials: partials.as_ptr(), stride: 3, columns: 1, block: 3, rows: 5 };
-        let (mut sum, mut variance) = (0.0, 0.0);
+        let (mut mean, mut variance) = (0.0, 0.0);
         // SAFETY: two blocks of three floats, one column.
-        unsafe { merge_moments(&moments, &mut sum, &mut variance) };
-        assert_eq!(sum, 22.0);
+        unsafe { merge_moments(&moments, &mut mean, &mut variance, std::ptr::null_mut()) };
+        assert_eq!(mean, 4.4);
         assert!((variance - 9.44).abs() < 1e-6, "{variance}");
     }
 }

@@ -68,6 +68,7 @@ macro_rules! strips {
         strips! {
             $module, $fused, $feature:
             Exp exp, Expm1 expm1, Ln ln, Log1p log1p, Sigmoid sigmoid, Tanh tanh, Softplus softplus, Erf erf,
+            NormalCdf normal_cdf,
         }
     )*};
 }
@@ -99,7 +100,7 @@ mod tests {
 
     type Body = fn(&mut Host32, Reg) -> Reg;
 
-    const FUNCTIONS: [(Function, Body); 8] = [
+    const FUNCTIONS: [(Function, Body); 9] = [
         (Function::Exp, |s, x| s.exp(x)),
         (Function::Expm1, |s, x| s.expm1(x)),
         (Function::Ln, |s, x| s.ln(x)),
@@ -108,6 +109,7 @@ mod tests {
         (Function::Tanh, |s, x| s.tanh(x)),
         (Function::Softplus, |s, x| s.softplus(x)),
         (Function::Erf, |s, x| s.erf(x)),
+        (Function::NormalCdf, |s, x| s.normal_cdf(x)),
     ];
 
     fn host(isa: Isa) -> Host32 {

@@ -1,6 +1,6 @@
 //! AdaDelta: steps in the unit of the parameter.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, descend, moment, settings, within};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -74,7 +74,6 @@ impl Optimiser for AdaDelta {
         let step = b.mul(ratio, at.gradient);
         let new = b.mul(step, step);
         let delta = moment(b, delta, new, self.rho);
-        let amount = b.mul(at.scalars[0], step);
-        (b.sub(at.param, amount), vec![square, delta])
+        (descend(b, at.param, at.scalars[0], step), vec![square, delta])
     }
 }

@@ -1,6 +1,6 @@
 //! AdaGrad: steps that shrink with all that a parameter has been moved by.
 
-use super::{At, Optimiser, Settings, settings, within};
+use super::{At, Optimiser, Settings, descend, settings, within};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -54,7 +54,6 @@ impl Optimiser for AdaGrad {
         let root = b.sqrt(sum);
         let denominator = b.offset(root, self.eps);
         let direction = b.div(at.gradient, denominator);
-        let step = b.mul(at.scalars[0], direction);
-        (b.sub(at.param, step), vec![sum])
+        (descend(b, at.param, at.scalars[0], direction), vec![sum])
     }
 }

@@ -1,6 +1,6 @@
 //! Adam: steps scaled by running moments of the gradient.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, descend, moment, settings, within};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -69,7 +69,6 @@ impl Optimiser for Adam {
         let root = b.mul(root, at.scalars[1]);
         let denominator = b.offset(root, self.eps);
         let direction = b.div(m, denominator);
-        let amount = b.mul(at.scalars[0], direction);
-        (b.sub(at.param, amount), vec![m, v])
+        (descend(b, at.param, at.scalars[0], direction), vec![m, v])
     }
 }

@@ -58,6 +58,7 @@ pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u6
             ScalarSlot::Due { every, .. } => {
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }
+            ScalarSlot::Frozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
             // Known to whoever accumulates.
             ScalarSlot::Kept | ScalarSlot::Rows => {}
         }
@@ -167,8 +168,8 @@ fn update(b: &mut Builder, optimiser: &dyn Optimiser, trained: &Trained, scalars
     let (_, own) = scalars.own.iter().find(|(known, _)| *known == factor).expect("there are scalars for every rate");
     let own: Vec<NodeId> = own.iter().map(|&scalar| b.spread(scalar, &shape)).collect();
     if l2 != 0.0 {
-        let pull = b.scale(param, l2);
-        gradient = b.add(gradient, pull);
+        let l2 = b.constant_like(l2, param);
+        gradient = b.mul_add(param, l2, gradient);
     }
     if let Some((_, keep)) = scalars.keep.iter().find(|(known, _)| *known == (decay, factor)) {
         let keep = b.spread(*keep, &shape);

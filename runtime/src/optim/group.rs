@@ -58,7 +58,9 @@ impl Group {
         self.l2(0.0).decay(0.0)
     }
 
-    /// Not trained: neither gradient nor update is computed. Running statistics are no parameters; they go on.
+    /// Not trained: neither gradient nor update is computed. A pattern that names a running statistic too, as
+    /// `batch_norm1.*` does, holds both of its batch norm, and training normalises by them as inference does. One that names
+    /// `batch_norm1.gamma` alone leaves them: they are those of the batch, and move on.
     pub fn frozen(self) -> Group {
         Group { frozen: true, ..self }
     }
@@ -105,9 +107,12 @@ impl Group {
     }
 }
 
-/// Says which group names no parameter, if one does.
-pub(super) fn check_names(groups: &[Group], names: &[&str]) -> Result<(), BuildError> {
-    groups.iter().try_for_each(|group| group.names_one_of(names))
+/// Says which group names no parameter, if one does. One that is frozen may name running statistics alone.
+pub(super) fn check_names(groups: &[Group], names: &[&str], running: &[&str]) -> Result<(), BuildError> {
+    groups.iter().try_for_each(|group| match group.frozen {
+        true => group.names_one_of(&[names, running].concat()),
+        false => group.names_one_of(names),
+    })
 }
 
 /// How a parameter of this name is trained.

@@ -20,7 +20,7 @@ mod sgd;
 use std::fmt::Debug;
 
 use crate::error::BuildError;
-use crate::ir::{Builder, NodeId};
+use crate::ir::{Builder, NodeId, Op};
 use crate::schedule::Schedule;
 
 pub use accumulation::{accumulate, update};
@@ -111,9 +111,20 @@ use settings;
 
 /// A running mean: `kept old + (1 - kept) new`.
 fn moment(b: &mut Builder, old: NodeId, new: NodeId, kept: f64) -> NodeId {
-    let old = b.scale(old, kept);
     let new = b.scale(new, 1.0 - kept);
-    b.add(old, new)
+    let kept = b.constant_like(kept, old);
+    b.mul_add(old, kept, new)
+}
+
+/// A step down: `param - rate direction`.
+fn descend(b: &mut Builder, param: NodeId, rate: NodeId, direction: NodeId) -> NodeId {
+    // What decays is a product; beside one no other is contracted unless it says so.
+    if b.graph()[param].op == Op::Mul {
+        let back = b.neg(rate);
+        return b.mul_add(back, direction, param);
+    }
+    let step = b.mul(rate, direction);
+    b.sub(param, step)
 }
 
 /// A setting that must lie in `0 <= value < limit`.

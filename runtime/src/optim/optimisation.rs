@@ -4,6 +4,7 @@ use super::group::{self, Treatment};
 use super::{Group, Optimiser, within};
 use crate::error::BuildError;
 use crate::ir::{Graph, SlotKind};
+use crate::layers::Frozen;
 
 /// How a network is trained: the optimiser, which gradients it sees, and which parameters are treated differently.
 #[derive(Debug)]
@@ -16,12 +17,14 @@ pub struct Optimisation {
     pub clip_norm: Option<f64>,
     /// In the order of their declaration.
     pub groups: Vec<Group>,
+    /// After how many steps all running statistics are frozen.
+    pub statistics_after: Option<u64>,
 }
 
 impl Optimisation {
     /// With this optimiser and nothing else.
     pub fn new(optimiser: Box<dyn Optimiser>) -> Optimisation {
-        Optimisation { optimiser, clip_value: None, clip_norm: None, groups: Vec::new() }
+        Optimisation { optimiser, clip_value: None, clip_norm: None, groups: Vec::new(), statistics_after: None }
     }
 
     /// Says which setting is out of range, if one is.
@@ -47,7 +50,7 @@ impl Optimisation {
     /// The parameters that are trained: those that no group freezes.
     ///
     /// # Errors
-    /// [`BuildError::Pattern`] for a group without parameters.
+    /// [`BuildError::Pattern`] for a group without parameters; one that is frozen may have running statistics instead.
     pub fn trained(&self, graph: &Graph) -> Result<Vec<usize>, BuildError> {
         let slots = graph.slots.params.iter().enumerate();
         let trainable: Vec<(usize, &str)> = slots
@@ -55,9 +58,21 @@ impl Optimisation {
             .map(|(index, slot)| (index, slot.name.as_str()))
             .collect();
         let names: Vec<&str> = trainable.iter().map(|(_, name)| *name).collect();
-        group::check_names(&self.groups, &names)?;
+        let running = graph.slots.params.iter().filter(|slot| slot.kind == SlotKind::Running);
+        let running: Vec<&str> = running.map(|slot| slot.name.as_str()).collect();
+        group::check_names(&self.groups, &names, &running)?;
         let trained = trainable.into_iter().filter(|(_, name)| !self.treatment(name).frozen);
         Ok(trained.map(|(index, _)| index).collect())
+    }
+
+    /// Whether a group freezes what has this name, a parameter or a running statistic.
+    pub fn freezes(&self, name: &str) -> bool {
+        self.treatment(name).frozen
+    }
+
+    /// The running statistics that are frozen: those that `named` says, and from some step on all.
+    pub fn frozen<'f>(&self, named: &'f dyn Fn(&str) -> bool) -> Frozen<'f> {
+        Frozen { named, after: self.statistics_after }
     }
 
     pub(super) fn treatment(&self, name: &str) -> Treatment {

@@ -1,6 +1,6 @@
 //! RMSProp: steps scaled by a running root mean square of the gradient.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, descend, moment, settings, within};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -97,7 +97,6 @@ impl Optimiser for RmsProp {
             direction = b.add(kept, direction);
             state.push(direction);
         }
-        let step = b.mul(at.scalars[0], direction);
-        (b.sub(at.param, step), state)
+        (descend(b, at.param, at.scalars[0], direction), state)
     }
 }

@@ -1,6 +1,6 @@
 //! Gradient descent on batches, plain and with momentum.
 
-use super::{At, Optimiser, Settings, settings, within};
+use super::{At, Optimiser, Settings, descend, settings, within};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -68,16 +68,14 @@ impl Optimiser for Sgd {
         let mut state = Vec::new();
         let mut direction = at.gradient;
         if let [velocity] = *at.state {
-            let kept = b.scale(velocity, self.momentum);
-            let velocity = b.add(kept, at.gradient);
+            let momentum = b.constant_like(self.momentum, velocity);
+            let velocity = b.mul_add(velocity, momentum, at.gradient);
             direction = velocity;
             if self.nesterov {
-                let ahead = b.scale(velocity, self.momentum);
-                direction = b.add(at.gradient, ahead);
+                direction = b.mul_add(velocity, momentum, at.gradient);
             }
             state.push(velocity);
         }
-        let step = b.mul(at.scalars[0], direction);
-        (b.sub(at.param, step), state)
+        (descend(b, at.param, at.scalars[0], direction), state)
     }
 }

@@ -338,12 +338,12 @@ fn kernel_plan(
     let mut result = KernelPlan::default();
     for step in &kernel.steps {
         match way(graph, step.node) {
-            Some((Reduction::Variance, _)) => {
+            Some((Reduction::Mean | Reduction::Variance, _)) if moments(graph, kernel, step.node).is_none() => {
                 result
                     .partials
                     .insert(step.node, (arena.take(Content::Partial(step.node), blocks * 3 * cols, index), 3 * cols));
             }
-            Some((_, Way::DownColumns)) if moments(graph, kernel, step.node).is_none() => {
+            Some((Reduction::Sum | Reduction::Max, Way::DownColumns)) => {
                 result
                     .partials
                     .insert(step.node, (arena.take(Content::Partial(step.node), blocks * cols, index), cols));
@@ -403,15 +403,15 @@ pub fn inner_extent(graph: &Graph, product: NodeId) -> Dim {
     graph[graph[product].operands[0]].ty.shape.0[usize::from(!ta)]
 }
 
-/// The variance in this kernel whose moments also give the sum `id`, if there is one.
+/// The variance in this kernel whose moments also give the mean `id`, if there is one.
 pub fn moments(graph: &Graph, kernel: &Kernel, id: NodeId) -> Option<NodeId> {
     let same = |step: &&crate::kernel::Step| {
         matches!(graph[step.node].op, Op::Variance(_))
             && graph[step.node].operands == graph[id].operands
             && graph[step.node].op.axes() == graph[id].op.axes()
     };
-    let sum = matches!(graph[id].op, Op::Sum(_));
-    kernel.steps.iter().filter(|_| sum).find(same).map(|step| step.node)
+    let mean = matches!(graph[id].op, Op::Mean(_));
+    kernel.steps.iter().filter(|_| mean).find(same).map(|step| step.node)
 }
 
 /// Element values that a later phase of the same row reads.

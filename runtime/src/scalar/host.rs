@@ -290,6 +290,9 @@ impl Scalar for Host64 {
     fn erf(&mut self, x: Reg) -> Reg {
         self.push_float(libm::erf(self.get_float(x)))
     }
+    fn normal_cdf(&mut self, x: Reg) -> Reg {
+        self.push_float(0.5 * libm::erfc(-self.get_float(x) * std::f64::consts::FRAC_1_SQRT_2))
+    }
 }
 
 #[cfg(test)]

@@ -52,12 +52,14 @@ pub enum Function {
     Softplus,
     /// The error function.
     Erf,
+    /// The distribution function of the normal distribution.
+    NormalCdf,
 }
 
 /// One lane of arithmetic. Floats are f32 in compiled code; integers are 32 bits and wrap; masks come from comparisons.
 ///
 /// The transcendental functions have a default body: a polynomial in the operations above them, at most 2 ulp from the
-/// exact value in f32 (`softplus`, a composition, 4). The f64 interpreter overrides them with those of `libm`.
+/// exact value in f32 (`softplus` and `normal_cdf`, compositions, 4). The f64 interpreter overrides them with those of `libm`.
 #[allow(clippy::wrong_self_convention, reason = "the receiver is the code being built, not the value")]
 pub trait Scalar {
     /// The float constant `c`.
@@ -170,5 +172,9 @@ pub trait Scalar {
     /// The error function.
     fn erf(&mut self, x: Reg) -> Reg {
         elementary::erf(self, x)
+    }
+    /// The distribution function of the normal distribution, with all digits of its lower tail.
+    fn normal_cdf(&mut self, x: Reg) -> Reg {
+        elementary::normal_cdf(self, x)
     }
 }

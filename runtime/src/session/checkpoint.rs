@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::params::named;
+use super::position::{Pass, Position};
 use super::{Network, Session};
 use crate::compile::Program;
 use crate::safetensors::{CheckpointError, File, Tensor, write};
@@ -21,6 +22,8 @@ const SEED: &str = "seed";
 const PASSES: &str = "forward_count";
 const RATE: &str = "learning_rate";
 const ROWS: &str = "accumulated_rows";
+const EPOCHS: &str = "epochs";
+const EPOCH: &str = "epoch";
 
 /// What the tensors and words of a checkpoint mean.
 const PRESENT: &str = "1";
@@ -28,7 +31,8 @@ const PRESENT: &str = "1";
 impl<N: Network> Session<N> {
     /// Writes parameters, running statistics, the optimiser's state, the counts of steps and forward passes, the learning rate
     /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the sums of the
-    /// gradients and the rows that they are of as well.
+    /// gradients and the rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
+    /// one, where it stands: the next `fit` goes on there.
     ///
     /// The file is a safetensors file: every tensor is there under its name (see [`Session::names`]), in little-endian `F32`,
     /// and other programs can read it. It carries checksums of its header and of every tensor. It is written beside `path`,
@@ -52,7 +56,9 @@ impl<N: Network> Session<N> {
             (STEPS, self.steps.to_string()),
             (SEED, self.seed.to_string()),
             (PASSES, self.forward_count.to_string()),
+            (EPOCHS, self.position.epochs.to_string()),
         ];
+        words.extend(self.position.pass.as_ref().map(|pass| (EPOCH, pass.word())));
         words.extend((rows > 0).then(|| (ROWS, rows.to_string())));
         // A schedule follows from the step.
         words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
@@ -71,7 +77,7 @@ impl<N: Network> Session<N> {
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         let path = path.as_ref();
         let mut file = File::open(path)?;
-        let words = Words::of(&file, path)?;
+        let words = Words::of::<N>(&file, path)?;
         if words.rows > 0 {
             let build = |error| CheckpointError::Build { path: path.to_path_buf(), error: Box::new(error) };
             self.compile_accumulation().map_err(build)?;
@@ -88,6 +94,7 @@ impl<N: Network> Session<N> {
         self.steps = words.steps;
         self.seed = words.seed;
         self.forward_count = words.passes;
+        self.position = words.position;
         self.rate = words.rate.map_or(self.how.optimiser.settings().rate, Schedule::constant);
         if let Some(accumulation) = &mut self.accumulation {
             accumulation.rows = words.rows;
@@ -152,12 +159,13 @@ struct Words {
     steps: u64,
     seed: u64,
     passes: u64,
+    position: Position,
     rate: Option<f64>,
     rows: usize,
 }
 
 impl Words {
-    fn of(file: &File, path: &Path) -> Result<Words, CheckpointError> {
+    fn of<N: Network>(file: &File, path: &Path) -> Result<Words, CheckpointError> {
         let foreign = |reason| CheckpointError::Foreign { path: path.to_path_buf(), reason };
         let word = |name: &str| {
             let word = file.header.word(name);
@@ -181,13 +189,24 @@ impl Words {
             Some(Ok(rate)) if check_rate(rate).is_ok() => Some(rate),
             Some(_) => return Err(foreign(format!("`{RATE}` is no learning rate"))),
         };
+        // There are none in a file of before they were counted.
+        let epochs = file.header.word(EPOCHS).map_or(Ok(0), |word| parsed(EPOCHS, word))?;
+        let pass = match file.header.word(EPOCH).map(|word| Pass::of_word(word, N::DEFINITION.metrics.len())) {
+            None => None,
+            Some(Some(pass)) => Some(pass),
+            Some(None) => return Err(foreign(format!("`{EPOCH}` says nothing of an epoch of this network"))),
+        };
+        let count = |name: &str, count: u64| {
+            usize::try_from(count).map_err(|_| foreign(format!("`{name}` is more than there can be")))
+        };
         Ok(Words {
             optimiser: word(OPTIMISER)?.to_string(),
             steps: number(STEPS)?,
             seed: number(SEED)?,
             passes: number(PASSES)?,
             rate,
-            rows: usize::try_from(rows).map_err(|_| foreign(format!("`{ROWS}` is more than there can be")))?,
+            position: Position { epochs: count(EPOCHS, epochs)?, pass },
+            rows: count(ROWS, rows)?,
         })
     }
 }

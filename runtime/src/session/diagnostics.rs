@@ -41,7 +41,7 @@ pub struct LayerDiagnostics {
     /// 0.01 for all others (`tanh`: its input beyond 2.99), those of the user's own included. Of `relu` that are the values
     /// at most 0, about half of them after initialisation. Source: Glorot & Bengio 2010, section 3.
     pub saturated: Option<f32>,
-    /// Of a batch norm, how far the statistics of the batch are from the running ones.
+    /// Of a batch norm, how far the statistics of the batch are from the running ones; none for one row.
     pub drift: Option<Drift>,
 }
 
@@ -116,7 +116,8 @@ fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<
             update_ratio: ratio.map(|(update, norm)| (update / norm) as f32),
             dead: mean(Quantity::Dead),
             saturated: mean(Quantity::Saturated),
-            drift: drift.map(|(mean, variance)| Drift { mean, variance }),
+            // One row has no variance.
+            drift: drift.filter(|_| rows > 1).map(|(mean, variance)| Drift { mean, variance }),
         }
     };
     paths.into_iter().map(layer).collect()

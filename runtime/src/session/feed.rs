@@ -136,15 +136,18 @@ fn check_shape(slot: &InputSlot, actual: &[usize]) -> Result<(), RunError> {
 fn check_ids(slot: &InputSlot, tensor: &Tensor<'_>) -> Result<(), RunError> {
     let Some(classes) = slot.classes else { return Ok(()) };
     let mut wrong = None;
-    let mut row = 0;
+    let mut place = 0;
     tensor.for_each_id(|id| {
         if id as usize >= classes && wrong.is_none() {
-            wrong = Some((id, row));
+            wrong = Some((id, place));
         }
-        row += 1;
+        place += 1;
     });
     match wrong {
-        Some((id, row)) => Err(RunError::Class { name: slot.name, id, row, classes }),
+        Some((id, place)) => {
+            let row = place / tensor.shape()[1..].iter().product::<usize>().max(1);
+            Err(RunError::Class { name: slot.name, id, row, classes })
+        }
         None => Ok(()),
     }
 }

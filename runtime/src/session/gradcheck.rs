@@ -44,7 +44,7 @@ impl<N: Network> Session<N> {
         let loss = self.run(Kind::Gradients, tensors, rows);
         let loss = self.sound(Ran::Gradients, loss, tensors, rows)?;
 
-        let graph = forward(N::DEFINITION, Mode::Train)?;
+        let graph = forward(N::DEFINITION, Mode::Train, Some(&self.how))?;
         let wanted = self.how.trained(&graph)?;
         let joint = differentiate(&graph, &wanted);
         let program = self.gradients.as_ref().expect("the program was compiled above");

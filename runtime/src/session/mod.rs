@@ -16,9 +16,11 @@ mod name_map;
 mod outputs;
 mod params;
 mod pieces;
+mod position;
 mod predictor;
 mod profile;
 mod recalibrate;
+mod rows;
 mod sentinel;
 mod snapshot;
 mod trainer;
@@ -34,7 +36,6 @@ use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
-use crate::lower::check;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
 use crate::optim::{self, Optimisation};
@@ -47,12 +48,14 @@ use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
 use pieces::Pieces;
+use position::Position;
 use sentinel::Ran;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use gradcheck::gradcheck;
 pub use name_map::NameMap;
 pub use params::Gradients;
+pub(crate) use position::{Pass, Shuffling};
 pub use predictor::{Predictor, PredictorBuilder};
 pub use profile::{KernelProfile, LayerProfile, Profile, Work};
 pub(crate) use snapshot::Snapshot;
@@ -100,6 +103,8 @@ pub struct Session<N> {
     seed: u64,
     /// The number of the next forward pass in training.
     forward_count: u64,
+    /// How far `fit` has come.
+    position: Position,
     train: Program,
     gradients: Option<Program>,
     accumulation: Option<Accumulation>,
@@ -120,7 +125,7 @@ pub struct Session<N> {
     numbers: Vec<f32>,
     feed: Feed,
     metrics: Vec<f32>,
-    /// A layer whose training needs more than one row.
+    /// A layer whose training needs more than one row: the first whose statistics are not frozen from the beginning.
     needs_rows: Option<String>,
     /// None for one thread.
     pool: Option<Pool>,
@@ -146,6 +151,7 @@ impl<N: Network> Session<N> {
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         fill(params.floats_mut(), &train, seed);
+        let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &how)?;
         Ok(Session {
             rate: how.optimiser.settings().rate,
             numbers: vec![0.0; train.slots.scalars.len()],
@@ -154,6 +160,7 @@ impl<N: Network> Session<N> {
             steps: 0,
             seed,
             forward_count: 0,
+            position: Position::default(),
             params,
             kept,
             arena,
@@ -165,7 +172,7 @@ impl<N: Network> Session<N> {
             accumulation: None,
             evaluate: None,
             predict: None,
-            needs_rows: check(N::DEFINITION)?.needs_more_than(1).map(str::to_string),
+            needs_rows,
             pieces: None,
             pool,
             recalibrate: None,
@@ -181,10 +188,11 @@ impl<N: Network> Session<N> {
     /// are read in place.
     ///
     /// # Errors
-    /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite. The session is then
-    /// as it was before. For a loss the error says where in the network the first number came from that was not finite: the
-    /// step is replayed for that, in the time of some hundred steps. A finite loss with a gradient that is not (`sqrt`
-    /// at 0) is refused with [`Trainer::sentinel`] alone.
+    /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite, or a running variance
+    /// that would not be: of numbers some 1e18 apart and more. The session is then as it was before. For a loss the error
+    /// says where in the network the first number came from that was not finite: the step is replayed for that, in the time
+    /// of some hundred steps. A finite loss with a gradient that is not (`sqrt` at 0) is refused with
+    /// [`Trainer::sentinel`] alone.
     pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
         self.advance(inputs, targets).map(|report| N::step(&report))
     }
@@ -321,19 +329,6 @@ impl<N: Network> Session<N> {
         self.feed.check(&self.train.slots, &tensors, usize::MAX).map(drop)
     }
 
-    /// The fewest rows of a batch.
-    pub(crate) fn least_rows(&self) -> usize {
-        if self.needs_rows.is_some() { 2 } else { 1 }
-    }
-
-    /// A batch norm in training needs the variance of several rows.
-    pub(crate) fn check_rows(&self, rows: usize) -> Result<(), RunError> {
-        match &self.needs_rows {
-            Some(layer) if rows == 1 => Err(RunError::OneRow { layer: layer.clone() }),
-            _ => Ok(()),
-        }
-    }
-
     fn fill_scalars(&mut self) {
         let (slots, optimiser, rate) = (&self.train.slots.scalars, &*self.how.optimiser, self.learning_rate());
         optim::fill(slots, optimiser, rate, self.steps + 1, &mut self.numbers);
@@ -370,7 +365,8 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss that is not finite.
+    /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss of a run that is refused, because
+    /// it is not finite or a statistic is not.
     fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
         let mut scalars = &self.scalars[..];
         let program = match kind {

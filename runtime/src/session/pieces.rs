@@ -105,7 +105,7 @@ impl<N: Network> Session<N> {
                         self.read(program, place, &inputs, total.ty.shape.len_at(1))
                     };
                     let part = result(total.output);
-                    let means = total.mean.map_or(&[][..], result);
+                    let means = total.mean.map_or([&[][..]; 2], |parts| parts.map(result));
                     tally.add(to - from, part, means);
                 }
             });

@@ -1,6 +1,7 @@
 //! Running statistics of a whole set of data.
 
 use super::pieces::Pieces;
+use super::rows::enough;
 use super::{Error, Network, Session, feed, threads};
 use crate::compile::calibrated;
 use crate::error::RunError;
@@ -10,7 +11,7 @@ impl<N: Network> Session<N> {
     /// Recomputes the running statistics of every batch norm over these rows, of which there may be any number from 2 up:
     /// mean and unbiased variance of all of them, as if they were one batch and the first ever seen, whatever momentum and
     /// `every` say. Each batch norm sees what the ones before it make of all rows; nothing is dropped, as in inference.
-    /// Parameters, optimiser, counts and everything else stay as they are.
+    /// Parameters, optimiser, counts, frozen statistics and everything else stay as they are.
     ///
     /// More than `max_batch` rows are gone through in pieces, once for each batch norm, and merged by Chan's formula, so that
     /// the result does not depend on `max_batch`, but for rounding. Of use after training with a large momentum or with large
@@ -22,12 +23,12 @@ impl<N: Network> Session<N> {
     pub fn recalibrate(&mut self, inputs: N::Inputs<'_>) -> Result<(), Error> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
-        self.check_rows(rows)?;
+        enough(rows, self.needs_rows.as_deref())?;
         // Taken out while it is used, so that the session's memory can be lent to its programs.
         let (pieces, statistics) = match self.recalibrate.take() {
             Some(compiled) => compiled,
             None => {
-                let (graph, statistics) = calibrated(N::DEFINITION)?;
+                let (graph, statistics) = calibrated(N::DEFINITION, &self.how)?;
                 (Pieces::new(&graph, self.max_batch, threads(&self.pool))?, statistics)
             }
         };

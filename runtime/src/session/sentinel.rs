@@ -5,7 +5,7 @@ use crate::compile::{Purpose, replay};
 use crate::error::RunError;
 use crate::fault::Pass;
 use crate::interp::{self, Values};
-use crate::ir::{Graph, ParamSlot, Role};
+use crate::ir::{Graph, ParamSlot, Role, SlotKind};
 use crate::memory::Word;
 use crate::sentinel::Replay;
 use crate::simplify::simplify;
@@ -46,9 +46,12 @@ impl<N: Network> Session<N> {
         Ok(loss)
     }
 
-    /// The error for a loss that is not finite.
+    /// The error for a loss that is not finite, or a running statistic.
     pub(super) fn not_finite(&mut self, loss: f32, tensors: &[Tensor<'_>], rows: usize) -> RunError {
         self.fill_scalars();
+        if loss.is_finite() {
+            return self.statistic_not_finite(tensors, rows);
+        }
         let fault = replay(N::DEFINITION, Purpose::Gradients(Some(&self.how))).ok().and_then(|replay| {
             let forward = replay.of(|role| *role == Role::Loss);
             let values = self.values(&forward.graph, &self.train.params, &self.scalars, tensors);
@@ -60,6 +63,22 @@ impl<N: Network> Session<N> {
             })
         });
         RunError::NotFinite { step: self.steps + 1, loss, fault: fault.map(Box::new) }
+    }
+
+    fn statistic_not_finite(&self, tensors: &[Tensor<'_>], rows: usize) -> RunError {
+        let slots = self.train.slots.params.iter().enumerate();
+        let running = slots.filter(|(_, slot)| slot.kind == SlotKind::Running);
+        let replay = replay(N::DEFINITION, Purpose::Train(&self.how)).ok();
+        let search = |index: usize| {
+            let update = replay.as_ref()?.of(|role| *role == Role::Update(index));
+            let values = self.values(&update.graph, &self.train.params, &self.scalars, tensors);
+            update.search(N::DEFINITION, rows, &values).map(Box::new)
+        };
+        // What overflows in the order of the compiled step alone has no origin: the first may be another's.
+        let found = running.clone().find_map(|(index, slot)| Some((slot, Some(search(index)?))));
+        let first = || running.clone().find(|(_, slot)| slot.name.ends_with("_var")).map(|(_, slot)| (slot, None));
+        let (slot, fault) = found.or_else(first).expect("the variance of a batch norm was refused");
+        RunError::Update { step: self.steps + 1, name: slot.name.clone(), value: f32::NAN, fault }
     }
 
     /// If the session watches over its state, what a run has written has to be finite; else it is put back.

@@ -1,19 +1,23 @@
 //! The state of a session at one moment, to go back to.
 
+use super::position::Position;
 use super::{Network, Session};
 
-/// Parameters, running statistics, the optimiser's state, how many steps were made, and the count that dropout draws by.
+/// Parameters, running statistics, the optimiser's state, how many steps and epochs were made, and the count that dropout draws
+/// by.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     floats: Vec<f32>,
     steps: u64,
     forward_count: u64,
+    position: Position,
 }
 
 impl<N: Network> Session<N> {
     /// The state now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot { floats: self.params.floats().to_vec(), steps: self.steps, forward_count: self.forward_count }
+        let (steps, forward_count, position) = (self.steps, self.forward_count, self.position.clone());
+        Snapshot { floats: self.params.floats().to_vec(), steps, forward_count, position }
     }
 
     /// Back to a state of this session.
@@ -22,5 +26,6 @@ impl<N: Network> Session<N> {
         self.params.floats_mut()[..snapshot.floats.len()].copy_from_slice(&snapshot.floats);
         self.steps = snapshot.steps;
         self.forward_count = snapshot.forward_count;
+        self.position = snapshot.position.clone();
     }
 }

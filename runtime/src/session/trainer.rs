@@ -60,8 +60,20 @@ impl<N: Network> Trainer<N> {
 
     /// Does not train the parameters that this pattern names: their gradients are not computed at all, nor what only those
     /// would need. Short for `group(Group::new(pattern).frozen())`.
+    ///
+    /// Running statistics that it names are held, and training normalises by them as inference does, one row at a time if that
+    /// is the batch: `freeze("batch_norm1.*")` makes of a batch norm what it is in inference, `freeze("*.running_*")` lets only
+    /// gamma and beta of all of them go on. A pattern that names one of the two statistics of a batch norm holds both.
     pub fn freeze(self, pattern: impl Into<String>) -> Trainer<N> {
         self.group(Group::new(pattern).frozen())
+    }
+
+    /// After so many steps all running statistics are held, and training normalises by them, as with `freeze("*.running_*")`;
+    /// until then they are those of the batch, and move. What is counted is [`Session::steps`], those before a checkpoint
+    /// included. Nothing is recompiled. Source: Krishnamoorthi 2018, section 3.2.3.
+    pub fn freeze_statistics_after(mut self, steps: u64) -> Trainer<N> {
+        self.how.statistics_after = Some(steps);
+        self
     }
 
     /// The largest batch of a step, and how many rows `predict` and `evaluate` take at a time. From 1 up.

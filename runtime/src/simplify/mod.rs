@@ -1,9 +1,9 @@
 //! Removes work that cannot change a result.
 //!
-//! In: a graph. Out: a smaller one with the same results. Rules are named, point one way and never make more work; a rule
-//! whose result may differ in rounding has a name that starts with `fast-`. Constants are real numbers until code is
-//! generated, so folding them rounds less, not more. After the algebra comes contraction: `mul-add`, the one place where
-//! two roundings become one.
+//! In: a graph. Out: a smaller one with the same results, to the bit, at both ends of the range, for zeros of either sign,
+//! infinities and NaN (one NaN is as good as another). Rules are named, point one way and never make more work. Two are not
+//! exact, and their names start with `fast-`: constants are real numbers until code is generated, so folding them may round
+//! less; and after the algebra comes contraction, the one place where two roundings become one. Neither rounds more.
 
 mod rules;
 

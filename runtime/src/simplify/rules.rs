@@ -2,7 +2,7 @@
 
 use crate::ir::ops::Body;
 use crate::ir::{Builder, NodeId, Op};
-use crate::scalar::{Host64, Scalar};
+use crate::scalar::{Host32, Host64, Scalar};
 use crate::types::DType;
 
 /// A rewrite of one node: the node that takes its place, if the rule applies. The slice says which operands have no other
@@ -17,8 +17,9 @@ pub struct Rule {
 
 /// Rules that make less work.
 pub const ALGEBRA: &[Rule] = &[
-    Rule { name: "fold", apply: |b, id, _| fold(b, id) },
+    Rule { name: "fold", apply: |b, id, _| folded(b, id, |exact, rounded| same(exact as f32, rounded)) },
     Rule { name: "undetach", apply: |b, id, _| unary(b, id, &Op::Detach) },
+    Rule { name: "without-slope", apply: |b, id, _| unary(b, id, &Op::WithSlope) },
     Rule {
         name: "mul-one",
         apply: |b, id, _| {
@@ -128,21 +129,23 @@ pub const ALGEBRA: &[Rule] = &[
     },
     Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
     Rule {
-        name: "fast-neg-after-sum",
+        name: "neg-after-sum",
         apply: |b, id, _| {
             let Op::Sum(axes) = &b.graph()[id].op else { return None };
             let x = unary(b, b.graph()[id].operands[0], &Op::Neg)?;
             let axes = axes.clone();
             let sum = b.sum(x, &axes);
-            Some(b.neg(sum))
+            // A sum is never -0, and of no numbers 0: so is this, which a negation would turn into -0.
+            let zero = b.constant_like(0.0, sum);
+            Some(b.sub(zero, sum))
         },
     },
-    Rule { name: "fast-factor-out-of-sum", apply: |b, id, _| factor_out_of_sum(b, id) },
+    Rule { name: "fast-fold", apply: |b, id, _| folded(b, id, |_, _| true) },
 ];
 
 /// Rules for the end, when products have found their places.
 pub const CONTRACTION: &[Rule] = &[
-    Rule { name: "mul-add", apply: mul_add },
+    Rule { name: "fast-mul-add", apply: mul_add },
     Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
 ];
 
@@ -171,8 +174,9 @@ fn is(b: &Builder, id: NodeId, value: f64) -> bool {
     b.graph().constant(id).is_some_and(|c| c.to_bits() == value.to_bits())
 }
 
-/// Computes what depends on constants alone, and moves constants through views.
-fn fold(b: &mut Builder, id: NodeId) -> Option<NodeId> {
+/// Computes what depends on constants alone, and moves constants through views: as real numbers, if `accept` takes that for
+/// the result in f32.
+fn folded(b: &mut Builder, id: NodeId, accept: fn(f64, f32) -> bool) -> Option<NodeId> {
     let node = &b.graph()[id];
     b.graph().constant(*node.operands.first()?).filter(|_| node.ty.dtype == DType::F32)?;
     let values: Option<Vec<f64>> = node.operands.iter().map(|&x| b.graph().constant(x)).collect();
@@ -180,15 +184,23 @@ fn fold(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     let value = match node.op.def().body {
         Body::View => values[0],
         Body::Map(body) => {
-            let mut host = Host64::new();
-            let operands: Vec<_> = values.iter().map(|&value| host.float(value)).collect();
-            let result = body(&mut host, &node.op, &operands);
-            host.get_float(result)
+            let (mut exact, mut rounded) = (Host64::new(), Host32::new());
+            let operands: Vec<_> = values.iter().map(|&value| exact.float(value)).collect();
+            let value = body(&mut exact, &node.op, &operands);
+            let value = exact.get_float(value);
+            let operands: Vec<_> = values.iter().map(|&value| rounded.float(value)).collect();
+            let result = body(&mut rounded, &node.op, &operands);
+            Some(value).filter(|&value| accept(value, rounded.get_float(result)))?
         }
         _ => return None,
     };
     let shape = node.ty.shape.clone();
     Some(b.constant(value, &shape))
+}
+
+/// Whether two numbers are the same to the bit, or both NaN.
+fn same(x: f32, y: f32) -> bool {
+    x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan()
 }
 
 /// `f(broadcast x, broadcast y)` is `broadcast f(x, y)` when both go the same way: fewer elements to compute.
@@ -218,92 +230,59 @@ fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     Some(b.broadcast(result, &node.ty.shape, &axes))
 }
 
-/// `sum(x c)` is `c sum(x)` where `c` does not vary along the sum. The factors that stay are ordered by age, so that
-/// equal products meet.
-fn factor_out_of_sum(b: &mut Builder, id: NodeId) -> Option<NodeId> {
-    let Op::Sum(axes) = &b.graph()[id].op else { return None };
-    let axes = axes.clone();
-    let product = b.graph()[id].operands[0];
-    let rank = b.ty(product).shape.rank();
-    let kept: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).collect();
-    let fixed = |b: &Builder, factor: NodeId| {
-        b.graph().constant(factor).is_some()
-            || broadcast(b, factor).is_some_and(|(_, to)| to == kept || (to.is_empty() && !kept.is_empty()))
-    };
-    // A product of which nothing leaves the sum stays as it is: others may use it too.
-    let has_fixed = |b: &Builder, factor: NodeId| {
-        let mut open = vec![factor];
-        while let Some(factor) = open.pop() {
-            match binary(b, factor, &Op::Mul) {
-                Some((x, y)) => open.extend([x, y]),
-                None if fixed(b, factor) => return true,
-                None => {}
-            }
+/// A sum of a product that nobody else reads becomes one operation, rounded once. Not so where what is added is made of a
+/// product too: with one of two products rounded, `y y - t t` would not be 0 for equal numbers, nor
+/// `mean(y y) - mean(y) mean(y)` for numbers that are all alike.
+fn mul_add(b: &mut Builder, id: NodeId, single: &[bool]) -> Option<NodeId> {
+    let node = &b.graph()[id];
+    let (Op::Add | Op::Sub, &[x, y]) = (&node.op, &node.operands[..]) else { return None };
+    let minus = node.op == Op::Sub;
+    let factors =
+        |product, other, single: bool| binary(b, product, &Op::Mul).filter(|_| single && !made_of_product(b, other));
+    // Of a difference the second is looked at first: its sign goes to a factor.
+    let [first, second] = [factors(x, y, single[0]), factors(y, x, single[1])];
+    match (first, second) {
+        (Some((p, q)), _) if !minus => Some(b.mul_add(p, q, y)),
+        (None, Some((p, q))) if !minus => Some(b.mul_add(p, q, x)),
+        (_, Some((p, q))) => {
+            // To the one that is computed less often.
+            let (p, q) = if broadcast(b, q).is_some() || b.graph().constant(q).is_some() { (q, p) } else { (p, q) };
+            let p = match b.graph().constant(p) {
+                Some(value) => b.constant_like(-value, p),
+                None => b.neg(p),
+            };
+            Some(b.mul_add(p, q, x))
         }
-        false
-    };
-    let mut factors = Vec::new();
-    let mut open = vec![product];
-    while let Some(factor) = open.pop() {
-        match binary(b, factor, &Op::Mul) {
-            Some((x, y)) if has_fixed(b, factor) => open.extend([x, y]),
-            _ => factors.push(factor),
+        (Some((p, q)), None) => {
+            let z = b.neg(y);
+            Some(b.mul_add(p, q, z))
         }
+        (None, None) => None,
     }
-    factors.sort();
-    let (out, inside): (Vec<NodeId>, Vec<NodeId>) = factors.into_iter().partition(|&factor| fixed(b, factor));
-    if out.is_empty() || inside.is_empty() {
-        return None;
-    }
-    let inner = inside.into_iter().reduce(|x, y| b.mul(x, y))?;
-    let sum = b.sum(inner, &axes);
-    let shape = b.shape(sum);
-    let outer: Vec<NodeId> = out
-        .into_iter()
-        .map(|factor| match (b.graph().constant(factor), broadcast(b, factor)) {
-            (Some(value), _) => b.constant(value, &shape),
-            (None, Some((x, _))) => b.spread(x, &shape),
-            (None, None) => unreachable!("a factor that leaves the sum is a constant or a broadcast"),
-        })
-        .collect();
-    let factor = outer.into_iter().reduce(|x, y| b.mul(x, y))?;
-    Some(b.mul(sum, factor))
 }
 
-/// A sum of a product that nobody else reads becomes one operation, rounded once.
-fn mul_add(b: &mut Builder, id: NodeId, single: &[bool]) -> Option<NodeId> {
-    let product = |b: &Builder, position: usize| {
-        let operand = b.graph()[id].operands[position];
-        binary(b, operand, &Op::Mul).filter(|_| single[position])
-    };
-    if !matches!(b.graph()[id].op, Op::Add | Op::Sub) {
-        return None;
-    }
-    let node = b.graph()[id].clone();
-    let operands = |position: usize| node.operands[position];
-    match node.op {
-        Op::Add => {
-            if let Some((x, y)) = product(b, 0) {
-                return Some(b.apply(Op::MulAdd, &[x, y, operands(1)]));
+/// How many nodes `made_of_product` looks at, so that it takes no longer in a larger graph.
+const NEAR: usize = 32;
+
+/// Whether a value is a rounded product, one of several, or a sum or mean of them.
+fn made_of_product(b: &Builder, id: NodeId) -> bool {
+    let g = b.graph();
+    let mut open = vec![id];
+    let mut seen = 0;
+    while let Some(id) = open.pop() {
+        seen += 1;
+        let node = &g[id];
+        match node.op {
+            Op::Mul => return true,
+            _ if seen > NEAR => return true,
+            Op::Reshape | Op::Broadcast(_) | Op::Neg | Op::Abs | Op::Sum(_) | Op::MaxOver(_) => {
+                open.push(node.operands[0]);
             }
-            let (x, y) = product(b, 1)?;
-            Some(b.apply(Op::MulAdd, &[x, y, operands(0)]))
+            Op::Div if matches!(g[g.behind_views(node.operands[0])].op, Op::Sum(_)) => open.push(node.operands[0]),
+            Op::Max | Op::Min => open.extend(&node.operands),
+            Op::Select => open.extend(&node.operands[1..]),
+            _ => {}
         }
-        Op::Sub => {
-            if let Some((x, y)) = product(b, 1) {
-                // The sign goes to the factor that is computed less often.
-                let (x, y) = if broadcast(b, y).is_some() || b.graph().constant(y).is_some() { (y, x) } else { (x, y) };
-                let minus = b.graph().constant(x);
-                let minus = match minus {
-                    Some(value) => b.constant_like(-value, x),
-                    None => b.neg(x),
-                };
-                return Some(b.apply(Op::MulAdd, &[minus, y, operands(0)]));
-            }
-            let (x, y) = product(b, 0)?;
-            let minus = b.neg(operands(1));
-            Some(b.apply(Op::MulAdd, &[x, y, minus]))
-        }
-        _ => None,
     }
+    false
 }

@@ -24,7 +24,8 @@ impl Bar {
     fn drawn_on(target: ProgressDrawTarget, epochs: usize, rows: usize) -> Bar {
         let style =
             ProgressStyle::with_template("{prefix}  {bar:24}  {wide_msg}").expect("the template has known parts");
-        let bar = ProgressBar::with_draw_target(Some(epochs as u64 * rows as u64), target).with_style(style);
+        let bar =
+            ProgressBar::with_draw_target(Some((epochs as u64).saturating_mul(rows as u64)), target).with_style(style);
         Bar { bar, epochs, rows, start: Instant::now(), pace: Pace::new() }
     }
 
@@ -35,8 +36,8 @@ impl Bar {
 
     /// Shows what an epoch has come to after so many of its rows.
     pub(in crate::fit) fn show(&self, title: &str, epoch: usize, rows: usize, numbers: &str) {
-        let done = (epoch - 1) * self.rows + rows;
-        let speed = speed(done, self.epochs * self.rows, self.start.elapsed());
+        let done = epoch.saturating_sub(1) * self.rows + rows;
+        let speed = speed(done, self.epochs.saturating_mul(self.rows), self.start.elapsed());
         self.bar.set_prefix(title.to_string());
         self.bar.set_message(format!("{numbers}  {speed}"));
         self.bar.set_position(done as u64);

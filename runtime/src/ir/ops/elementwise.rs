@@ -57,12 +57,13 @@ pub const EXP: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.exp(x[0])),
 };
 
-/// `y = e^x - 1`, exact near 0. `f32[S] -> f32[S]`.
+/// `y = e^x - 1`, exact near 0. `f32[S] -> f32[S]`. `dx = dy e^x`.
 pub const EXPM1: OpDef = OpDef {
     name: "expm1",
     ty: same,
     vjp: |b, at| {
-        let exp = b.offset(at.y, 1.0);
+        // Not y + 1: from -17 on, y is -1.
+        let exp = b.exp(at.x[0]);
         vec![Some(b.mul(at.dy, exp))]
     },
     body: Body::Map(|s, _, x| s.expm1(x[0])),
@@ -87,27 +88,29 @@ pub const LOG1P: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.log1p(x[0])),
 };
 
-/// Logistic function: `y = 1 / (1 + e^-x)`. `f32[S] -> f32[S]`, in [0, 1]. `dx = dy y (1 - y)`.
+/// Logistic function: `y = 1 / (1 + e^-x)`. `f32[S] -> f32[S]`, in [0, 1]. `dx = dy z (1 - z)` with `z = sigmoid(-|x|)`, which
+/// is `y` or `1 - y`, whichever has all its digits: above 17, y is 1.
 pub const SIGMOID: OpDef = OpDef {
     name: "sigmoid",
     ty: same,
     vjp: |b, at| {
-        let one = b.constant_like(1.0, at.y);
-        let rest = b.sub(one, at.y);
-        let slope = b.mul(at.y, rest);
+        let size = b.abs(at.x[0]);
+        let below = b.neg(size);
+        let slope = logistic_slope(b, below, 1.0);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.sigmoid(x[0])),
 };
 
-/// Hyperbolic tangent. `f32[S] -> f32[S]`, in [-1, 1]. `dx = dy (1 - y^2)`.
+/// Hyperbolic tangent. `f32[S] -> f32[S]`, in [-1, 1]. `dx = dy (1 - y^2)`, computed as `4 z (1 - z)` with `z = sigmoid(-2 |x|)`:
+/// beyond 9, y is 1.
 pub const TANH: OpDef = OpDef {
     name: "tanh",
     ty: same,
     vjp: |b, at| {
-        let one = b.constant_like(1.0, at.y);
-        let square = b.mul(at.y, at.y);
-        let slope = b.sub(one, square);
+        let size = b.abs(at.x[0]);
+        let below = b.scale(size, -2.0);
+        let slope = logistic_slope(b, below, 4.0);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.tanh(x[0])),
@@ -129,22 +132,34 @@ pub const ERF: OpDef = OpDef {
     name: "erf",
     ty: same,
     vjp: |b, at| {
-        let square = b.mul(at.x[0], at.x[0]);
-        let minus = b.neg(square);
-        let bell = b.exp(minus);
+        let bell = b.bell(at.x[0], 1.0);
         let slope = b.scale(bell, std::f64::consts::FRAC_2_SQRT_PI);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.erf(x[0])),
 };
 
-/// Square root. `f32[S] -> f32[S]`. NaN below 0; the gradient at 0 is infinite.
+/// The normal distribution's function: the share of it below `x`, `y = (1 + erf(x / sqrt 2)) / 2`. `f32[S] -> f32[S]`, in
+/// [0, 1]. `dx = dy e^(-x^2 / 2) / sqrt(2 pi)`. The lower tail is no difference, and has all its digits.
+pub const NORMAL_CDF: OpDef = OpDef {
+    name: "normal_cdf",
+    ty: same,
+    vjp: |b, at| {
+        let bell = b.bell(at.x[0], 0.5);
+        let slope = b.scale(bell, (0.5 * std::f64::consts::FRAC_1_PI).sqrt());
+        vec![Some(b.mul(at.dy, slope))]
+    },
+    body: Body::Map(|s, _, x| s.normal_cdf(x[0])),
+};
+
+/// Square root. `f32[S] -> f32[S]`. NaN below 0; the gradient at 0 is infinite, at -0 as well.
 pub const SQRT: OpDef = OpDef {
     name: "sqrt",
     ty: same,
     vjp: |b, at| {
         let half = b.scale(at.dy, 0.5);
-        vec![Some(b.div(half, at.y))]
+        let root = b.abs(at.y);
+        vec![Some(b.div(half, root))]
     },
     body: Body::Map(|s, _, x| s.sqrt(x[0])),
 };
@@ -154,9 +169,10 @@ pub const RSQRT: OpDef = OpDef {
     name: "rsqrt",
     ty: same,
     vjp: |b, at| {
+        // The half first: half a cube may be finite where the cube is not.
         let square = b.mul(at.y, at.y);
-        let cube = b.mul(square, at.y);
-        let slope = b.scale(cube, -0.5);
+        let half = b.scale(at.y, -0.5);
+        let slope = b.mul(half, square);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| {
@@ -310,6 +326,25 @@ pub const SELECT: OpDef = OpDef {
 pub const DETACH: OpDef =
     OpDef { name: "detach", ty: |_, x| Ok(x[0].clone()), vjp: no_gradient, body: Body::Map(|_, _, x| x[0]) };
 
+/// `value`, to which `x` contributes a gradient: `dvalue = dy`, `dx = dy slope`. `f32[S], f32[S], f32[S] -> f32[S]`. For a slope
+/// that would lose its digits, or overflow, in the form that follows from the value; the value is then detached. Whatever the
+/// slope is made of does not count once gradients are there.
+pub const WITH_SLOPE: OpDef = OpDef {
+    name: "with_slope",
+    ty: same,
+    vjp: |b, at| vec![Some(at.dy), Some(b.mul(at.dy, at.x[2])), None],
+    body: Body::Map(|_, _, x| x[0]),
+};
+
+/// So many times the slope of the logistic function at `x`, which is at most 0: `y (1 - y)`.
+fn logistic_slope(b: &mut Builder, x: NodeId, times: f64) -> NodeId {
+    let y = b.sigmoid(x);
+    let most = b.constant_like(times, y);
+    let scaled = if times == 1.0 { y } else { b.scale(y, times) };
+    let rest = b.sub(most, scaled);
+    b.mul(y, rest)
+}
+
 /// The transcendental function that an operation is, if it is one.
 pub fn function(op: &Op) -> Option<Function> {
     Some(match op {
@@ -321,6 +356,7 @@ pub fn function(op: &Op) -> Option<Function> {
         Op::Tanh => Function::Tanh,
         Op::Softplus => Function::Softplus,
         Op::Erf => Function::Erf,
+        Op::NormalCdf => Function::NormalCdf,
         _ => return None,
     })
 }

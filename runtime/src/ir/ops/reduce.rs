@@ -12,6 +12,8 @@ pub enum Reduction {
     Sum,
     /// The largest; NaN if any is NaN.
     Max,
+    /// Their mean, which of equal numbers is that number.
+    Mean,
     /// Their mean squared deviation from their mean.
     Variance,
 }
@@ -20,7 +22,7 @@ impl Op {
     /// The axes of a reduction.
     pub fn axes(&self) -> Option<&[usize]> {
         match self {
-            Op::Sum(axes) | Op::MaxOver(axes) | Op::Variance(axes) => Some(axes),
+            Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => Some(axes),
             _ => None,
         }
     }
@@ -71,16 +73,36 @@ pub const MAX_OVER: OpDef = OpDef {
     body: Body::Reduce(Reduction::Max),
 };
 
+/// Mean over axes. `f32[S] -> f32[S without axes]`. `dx = dy / n`. Computed around a sample, as a variance is and together with
+/// it: of equal numbers it is that number to the bit, and no sum overflows. Where neither matters, [`Builder::mean`] is less work.
+///
+/// [`Builder::mean`]: crate::ir::Builder::mean
+pub const MEAN: OpDef = OpDef {
+    name: "mean",
+    ty: dropped,
+    vjp: |b, at| {
+        let axes = at.op.axes().expect("a reduction has axes");
+        let shape = b.shape(at.x[0]);
+        let count = b.count(&shape, axes);
+        let kept = b.shape(at.dy);
+        let count = b.spread(count, &kept);
+        let share = b.div(at.dy, count);
+        vec![Some(b.broadcast_over(share, &shape, axes))]
+    },
+    body: Body::Reduce(Reduction::Mean),
+};
+
 /// Biased variance over axes: the mean squared deviation from the mean. `f32[S] -> f32[S without axes]`.
 /// `dx = dy 2 (x - mean) / n`. Computed without cancellation: shifted by a sample, merged by Chan's formula
-/// (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance").
+/// (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance"). NaN where it is beyond the largest f32, from
+/// about 1e37 on: an infinite one would make zeros of what is divided by its root.
 pub const VARIANCE: OpDef = OpDef {
     name: "variance",
     ty: dropped,
     vjp: |b, at| {
         let axes = at.op.axes().expect("a reduction has axes");
         let shape = b.shape(at.x[0]);
-        let mean = b.mean(at.x[0], axes);
+        let mean = b.center(at.x[0], axes);
         let mean = b.broadcast_over(mean, &shape, axes);
         let deviation = b.sub(at.x[0], mean);
         let two = b.scale(at.dy, 2.0);

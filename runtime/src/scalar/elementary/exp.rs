@@ -19,6 +19,8 @@ const ROUNDER: f64 = 12_582_912.0;
 const EXPM1: [f64; 5] = [0.49999997, 0.16666545, 0.0416674428, 0.0083664488, 0.00138702057];
 /// The exponent field of 1.0.
 pub(super) const BIAS: i32 = 127;
+/// By how many powers of two others scale exponentials, that those of 104 and -104 be normal numbers.
+pub(super) const HEADROOM: i32 = 24;
 
 /// What is left of `x = n ln 2 + r`.
 pub(super) struct Reduced {
@@ -33,10 +35,21 @@ pub(super) struct Reduced {
 /// Reduces an `x` of magnitude at most 105. With NaN for `x`, `q` is NaN and `n` is anything.
 pub(super) fn reduce<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reduced {
     let (r, n) = split(s, x, x, 1.0);
+    let Remainder { q, square } = reduced(s, r);
+    Reduced { q, square, n }
+}
+
+/// `e^r - 1` and `r^2`.
+pub(super) struct Remainder {
+    pub q: Reg,
+    pub square: Reg,
+}
+
+/// `e^r - 1`, for an `r` of magnitude at most 0.3475.
+pub(super) fn reduced<S: Scalar + ?Sized>(s: &mut S, r: Reg) -> Remainder {
     let square = s.mul(r, r);
     let p = polynomial(s, r, &EXPM1);
-    let q = s.mul_add(square, p, r);
-    Reduced { q, square, n }
+    Remainder { q: s.mul_add(square, p, r), square }
 }
 
 /// `r` and `n` of `x = (n ln 2) / parts + r`, `parts` being a power of two and `n` the integer that is best for

@@ -4,15 +4,13 @@
 //! Absent on purpose: a call of `exp` followed by a division, which would overflow or cancel where these do not.
 
 use super::super::{Cmp, Reg, Scalar};
-use super::exp::{BIAS, Reduced, power_of_two, reduce, split};
+use super::exp::{BIAS, HEADROOM, Reduced, power_of_two, reduce, split};
 use super::{SIGN, at_least, at_most, polynomial, with_sign_of};
 
 /// `(tanh(r) / r - 1) / r^2` in `r^2`. Error 0.07 * 2^-24 relative to `tanh(r)`, for |r| <= 0.261.
 const TANH: [f64; 3] = [-0.333332121, 0.133225158, -0.0512036495];
 /// A quarter of the width `ln(2) / 2` of the range of `r`.
 const TANH_SHIFT: f64 = 0.0866;
-/// By how many powers of two the exponentials here are scaled, that those of 104 and -104 be normal numbers.
-const HEADROOM: i32 = 24;
 /// `(ln(1 + z) / v - 1) / v^2` in `v^2`, where `v = z / (1 + z / 2)`. Error 0.08 * 2^-24 relative to `ln(1 + z)`, for
 /// z in [0, 1].
 const LOG1P_OF_FRACTION: [f64; 4] = [0.0833330154, 0.012506797, 0.00218736031, 0.000547449803];

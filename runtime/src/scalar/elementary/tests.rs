@@ -116,6 +116,11 @@ fn softplus_is_within_four_ulp() {
 }
 
 #[test]
+fn normal_cdf_is_within_four_ulp() {
+    check("normal_cdf", 4.0, Scalar::normal_cdf, Scalar::normal_cdf);
+}
+
+#[test]
 fn erf_is_within_two_ulp() {
     check("erf", 2.0, Scalar::erf, Scalar::erf);
 }

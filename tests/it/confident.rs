@@ -1,0 +1,342 @@
+//! Every loss, and what is normalised along rows, for confident answers, right and wrong: value and gradient in f32 against formulas
+//! in f64, at a few units in the last place of the result itself, and at infinity, where a finite limit is the value.
+
+use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::layers::{self, Arg};
+use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::types::{DType, Shape, TensorType};
+
+use crate::compiled::Compiled;
+use crate::digits::within;
+use crate::handmade::{input, output, parameter};
+
+const INF: f64 = f64::INFINITY;
+
+/// A loss of one row, with the gradient by what is predicted.
+struct Loss {
+    graph: Graph,
+    compiled: Compiled,
+}
+
+impl Loss {
+    fn new(cols: usize, target: TensorType, build: impl FnOnce(&mut Builder, NodeId, NodeId) -> NodeId) -> Loss {
+        let mut b = Builder::new(Graph::default());
+        let x = parameter(&mut b, "x", &[1, cols]);
+        let target = input(&mut b, "target", target);
+        let loss = build(&mut b, x, target);
+        output(&mut b, Role::Loss, loss);
+        let graph = simplify(&differentiate(&b.finish(), &[0]));
+        let compiled = Compiled::new(&graph, 1);
+        Loss { graph, compiled }
+    }
+
+    /// Against a target like what is predicted.
+    fn of_pair(function: &'static FunctionDef, args: &[Arg], cols: usize) -> Loss {
+        let target = TensorType::f32(Shape::fixed(&[1, cols]));
+        Loss::new(cols, target, |b, x, target| (function.lower)(b, args, &[x, target]))
+    }
+
+    /// Against a class id.
+    fn of_class(cols: usize, build: impl FnOnce(&mut Builder, NodeId, NodeId) -> NodeId) -> Loss {
+        Loss::new(cols, TensorType { dtype: DType::U32, shape: Shape::fixed(&[1]) }, build)
+    }
+
+    /// Loss and gradient, interpreted and compiled, within so many units in the last place.
+    #[track_caller]
+    fn check(&mut self, ulps: f64, x: &[f64], target: Tensor, (loss, slopes): (f64, Vec<f64>), what: &str) {
+        let values = Values {
+            params: vec![Tensor::floats(&[1, x.len()], x)],
+            inputs: vec![target.clone()],
+            ..Values::default()
+        };
+        let run = evaluate(&self.graph, Precision::F32, 1, &values);
+        let results = self.compiled.run(1, &values);
+        let interpreted = (run.loss(), run.output(&Role::Gradient(0)).as_floats());
+        let compiled = (results.get(&Role::Loss)[0], results.get(&Role::Gradient(0)));
+        for (how, (found, gradient)) in [("interpreted", interpreted), ("compiled", compiled)] {
+            let at = |name: &str| format!("{name} of {what} of {x:?} against {:?}, {how}", target.data);
+            within(ulps, loss, found, loss, || at("value"));
+            for (&found, &wanted) in gradient.iter().zip(&slopes) {
+                within(ulps, wanted, found, wanted, || at("slope"));
+            }
+        }
+    }
+}
+
+fn float(target: f64) -> Tensor {
+    Tensor::floats(&[1, 1], [target])
+}
+
+fn class(id: u32) -> Tensor {
+    Tensor::indices(&[1], [id])
+}
+
+/// From -100 to 100, small numbers, zeros of both signs.
+fn logits() -> Vec<f64> {
+    let dense = (1..=200).map(|step| f64::from(step) * 0.5);
+    let up: Vec<f64> = dense.chain([1e-30, 1e-7, 0.01, 0.3, 12.3, 17.1, 88.8]).collect();
+    let all = up.iter().flat_map(|&x| [x, -x]).chain([0.0, -0.0]);
+    all.map(|x| f64::from(x as f32)).collect()
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[test]
+fn what_a_right_answer_costs_has_its_digits() {
+    let mut loss = Loss::of_pair(&functions::BCE_WITH_LOGITS, &[], 1);
+    for x in logits() {
+        let gap = (-x.abs()).exp().ln_1p();
+        for target in [0.0, 1.0] {
+            let missed = if x > 0.0 { 1.0 - target } else { target };
+            let slope = if target == 1.0 { -sigmoid(-x) } else { sigmoid(x) };
+            loss.check(5.0, &[x], float(target), (gap + x.abs() * missed, vec![slope]), "bce_with_logits");
+        }
+    }
+    for (x, target, wanted, slope) in
+        [(INF, 1.0, 0.0, 0.0), (-INF, 0.0, 0.0, 0.0), (INF, 0.0, INF, 1.0), (-INF, 1.0, INF, -1.0)]
+    {
+        loss.check(0.0, &[x], float(target), (wanted, vec![slope]), "bce_with_logits");
+    }
+}
+
+#[test]
+fn a_target_between_costs_on_both_sides() {
+    let mut loss = Loss::of_pair(&functions::BCE_WITH_LOGITS, &[], 1);
+    // Exact in f32, so that 1 less it is too.
+    let target = 0.3125;
+    for x in logits() {
+        let gap = (-x.abs()).exp().ln_1p();
+        let missed = if x > 0.0 { 1.0 - target } else { target };
+        loss.check(5.0, &[x], float(target), (gap + x.abs() * missed, vec![sigmoid(x) - target]), "bce_with_logits");
+    }
+}
+
+/// Cross-entropy of a row and its gradient, no term of which cancels.
+fn cross_entropy(x: &[f64], target: usize) -> (f64, Vec<f64>) {
+    let power = |j: usize, i: usize| (x[j] - x[i]).exp();
+    let sum = |i: usize| (0..x.len()).filter(|&j| j != i).map(|j| power(j, i)).sum::<f64>();
+    let loss = match sum(target) {
+        others if others.is_finite() => others.ln_1p(),
+        _ => INF,
+    };
+    let share = |j: usize| if x[j] == -INF { 0.0 } else { 1.0 / (1.0 + sum(j)) };
+    let slope = |j: usize| match j == target {
+        true => -(0..x.len()).filter(|&i| i != j).map(share).sum::<f64>(),
+        false => share(j),
+    };
+    (loss, (0..x.len()).map(slope).collect())
+}
+
+fn rows() -> Vec<Vec<f64>> {
+    let mut rows = Vec::new();
+    for x in logits() {
+        rows.extend([vec![x, 0.0], vec![0.0, x], vec![x, 0.0, -1.0], vec![1.0, x, -3.0], vec![0.0, 0.0, x]]);
+    }
+    rows
+}
+
+#[test]
+fn cross_entropy_has_the_digits_of_what_a_confident_answer_leaves() {
+    let args = [Arg::Float(0.0), Arg::Numbers(&[])];
+    let losses = [2, 3]
+        .map(|cols| Loss::of_class(cols, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target])));
+    let [mut two, mut three] = losses;
+    for row in rows() {
+        for target in 0..row.len() {
+            let loss = if row.len() == 2 { &mut two } else { &mut three };
+            loss.check(9.0, &row, class(target as u32), cross_entropy(&row, target), "cross_entropy");
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_of_infinite_logits_is_its_limit() {
+    let args = [Arg::Float(0.0), Arg::Numbers(&[])];
+    let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
+    for (row, target, value, slopes) in [
+        ([INF, 0.0, 5.0], 0, 0.0, [0.0, 0.0, 0.0]),
+        ([INF, 0.0, 5.0], 1, INF, [1.0, -1.0, 0.0]),
+        ([-INF, 0.0, 0.0], 1, 2f64.ln(), [0.0, -0.5, 0.5]),
+        ([0.0, -INF, -INF], 0, 0.0, [0.0, 0.0, 0.0]),
+        ([0.0, -INF, -INF], 2, INF, [1.0, 0.0, -1.0]),
+    ] {
+        loss.check(2.0, &row, class(target), (value, slopes.to_vec()), "cross_entropy");
+    }
+}
+
+#[test]
+fn a_class_of_weight_zero_costs_nothing_however_wrong_the_answer_is() {
+    let mut b = Builder::new(Graph::default());
+    let x = parameter(&mut b, "x", &[2, 2]);
+    let target = input(&mut b, "target", TensorType { dtype: DType::U32, shape: Shape::fixed(&[2]) });
+    let args = [Arg::Float(0.0), Arg::Numbers(&[0.0, 1.0])];
+    let loss = (functions::CROSS_ENTROPY.lower)(&mut b, &args, &[x, target]);
+    output(&mut b, Role::Loss, loss);
+    let graph = simplify(&differentiate(&b.finish(), &[0]));
+    let values = Values {
+        params: vec![Tensor::floats(&[2, 2], [-INF, 0.0, 3.0, 0.0]), Tensor::floats(&[2], [0.0, 1.0])],
+        inputs: vec![Tensor::indices(&[2], [0, 1])],
+        ..Values::default()
+    };
+    let run = evaluate(&graph, Precision::F32, 2, &values);
+    let wanted = 3f64.exp().ln_1p();
+    within(4.0, wanted, run.loss(), wanted, || "the loss of the row that counts".to_string());
+    assert_eq!(run.output(&Role::Gradient(0)).as_floats()[..2], [0.0, 0.0]);
+}
+
+#[test]
+fn a_smoothed_target_costs_nothing_in_a_class_of_weight_zero() {
+    let args = [Arg::Float(0.25), Arg::Numbers(&[0.0, 1.0, 0.5])];
+    let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
+    let row = [-INF, 0.5, 0.0];
+    let values = Values {
+        params: vec![Tensor::floats(&[1, 3], row), Tensor::floats(&[3], [0.0, 1.0, 0.5])],
+        inputs: vec![class(1)],
+        ..Values::default()
+    };
+    let [second, third] = [1, 2].map(|class| cross_entropy(&row, class).0);
+    let wanted = 0.75 * second + 0.25 / 3.0 * (second + 0.5 * third);
+    let run = evaluate(&loss.graph, Precision::F32, 1, &values);
+    for found in [run.loss(), loss.compiled.run(1, &values).get(&Role::Loss)[0]] {
+        within(9.0, wanted, found, wanted, || "the weighted loss".to_string());
+    }
+}
+
+#[test]
+fn a_target_that_is_smoothed_away_costs_nothing() {
+    let args = [Arg::Float(1.0), Arg::Numbers(&[])];
+    let mut loss = Loss::of_class(2, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
+    for target in [0, 1] {
+        let wanted = 3f64.exp().ln_1p() - 1.5;
+        let slope = sigmoid(3.0) - 0.5;
+        loss.check(6.0, &[3.0, 0.0], class(target), (wanted, vec![slope, -slope]), "smoothed cross_entropy");
+    }
+}
+
+#[test]
+fn smoothed_cross_entropy_counts_every_class() {
+    let args = [Arg::Float(0.25), Arg::Numbers(&[])];
+    let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
+    for row in rows().into_iter().filter(|row| row.len() == 3) {
+        for target in 0..3 {
+            let all: Vec<(f64, Vec<f64>)> = (0..3).map(|class| cross_entropy(&row, class)).collect();
+            let share = |class: usize| 0.25 / 3.0 + if class == target { 0.75 } else { 0.0 };
+            let value = (0..3).map(|class| share(class) * all[class].0).sum();
+            let slopes = (0..3).map(|j| (0..3).map(|class| share(class) * all[class].1[j]).sum()).collect::<Vec<f64>>();
+            // Slopes pass zero where the target's share is met: there they are differences of numbers up to 1.
+            let x = &row;
+            let values = Values {
+                params: vec![Tensor::floats(&[1, 3], x.clone())],
+                inputs: vec![class(target as u32)],
+                ..Values::default()
+            };
+            let run = evaluate(&loss.graph, Precision::F32, 1, &values);
+            within(9.0, value, run.loss(), value, || format!("smoothed loss of {x:?}"));
+            for (&found, &wanted) in run.output(&Role::Gradient(0)).as_floats().iter().zip(&slopes) {
+                within(9.0, 1.0, found, wanted, || format!("smoothed slope of {x:?}"));
+            }
+        }
+    }
+    loss.check(9.0, &[0.0, 0.0, 0.0], class(1), (3f64.ln(), vec![0.25, -0.5, 0.25]), "smoothed cross_entropy");
+}
+
+#[test]
+fn log_softmax_and_nll_have_the_digits_of_cross_entropy() {
+    for cols in [2, 3] {
+        let mut loss = Loss::of_class(cols, |b, x, target| {
+            let y = layers::LOG_SOFTMAX.function.expect("it is a function")(b, &[], x);
+            (functions::NLL.lower)(b, &[], &[y, target])
+        });
+        for row in rows().into_iter().filter(|row| row.len() == cols) {
+            for target in 0..cols {
+                loss.check(9.0, &row, class(target as u32), cross_entropy(&row, target), "nll of log_softmax");
+            }
+        }
+        let mut limit = vec![0.0; cols];
+        limit[0] = INF;
+        loss.check(0.0, &limit, class(0), (0.0, vec![0.0; cols]), "nll of log_softmax");
+    }
+}
+
+#[test]
+fn softmax_has_the_digits_of_what_a_large_share_lacks_of_one() {
+    for cols in [2, 3] {
+        // The share of a class, as a loss.
+        let mut loss = Loss::of_pair(&SHARE, &[], cols);
+        for row in rows().into_iter().filter(|row| row.len() == cols) {
+            for picked in 0..cols {
+                let mut target = vec![0.0; cols];
+                target[picked] = 1.0;
+                let share = |j: usize| cross_entropy(&row, j).0;
+                let value = (-share(picked)).exp();
+                let slope = |j: usize| -value * cross_entropy(&row, picked).1[j];
+                let slopes = (0..cols).map(slope).collect();
+                loss.check(12.0, &row, Tensor::floats(&[1, cols], target), (value, slopes), "softmax");
+            }
+        }
+        let mut limit = vec![0.0; cols];
+        limit[0] = INF;
+        let mut target = vec![0.0; cols];
+        target[0] = 1.0;
+        loss.check(0.0, &limit, Tensor::floats(&[1, cols], target), (1.0, vec![0.0; cols]), "softmax");
+    }
+}
+
+/// `sum(softmax(x) * target)`.
+const SHARE: FunctionDef = FunctionDef {
+    name: "share",
+    lower: |b, _, x| {
+        let y = layers::SOFTMAX.function.expect("it is a function")(b, &[], x[0]);
+        let product = b.mul(y, x[1]);
+        (functions::SUM.lower)(b, &[], &[product])
+    },
+    ..functions::MSE
+};
+
+#[test]
+fn losses_of_differences_are_as_exact_as_the_difference() {
+    let mut mse = Loss::of_pair(&functions::MSE, &[], 1);
+    let mut mae = Loss::of_pair(&functions::MAE, &[], 1);
+    let mut huber = Loss::of_pair(&functions::HUBER, &[Arg::Float(1.0)], 1);
+    let mut hinge = Loss::of_pair(&functions::HINGE, &[], 1);
+    for x in logits().into_iter().chain([INF, -INF]) {
+        for target in [0.0, 1.0, -1.0] {
+            let r: f64 = x - target;
+            let sign = if r == 0.0 { 0.0 } else { r.signum() };
+            mse.check(3.0, &[x], float(target), (r * r, vec![2.0 * r]), "mse");
+            mae.check(1.0, &[x], float(target), (r.abs(), vec![sign]), "mae");
+            let squared = r.abs() <= 1.0;
+            let value = if squared { 0.5 * r * r } else { r.abs() - 0.5 };
+            huber.check(3.0, &[x], float(target), (value, vec![if squared { r } else { sign }]), "huber");
+            if target != 0.0 {
+                let missing = 1.0 - x * target;
+                let slope = if missing > 0.0 { -target } else { 0.0 };
+                hinge.check(2.0, &[x], float(target), (missing.max(0.0), vec![slope]), "hinge");
+            }
+        }
+    }
+}
+
+#[test]
+fn kl_div_counts_no_class_that_never_occurs() {
+    let mut loss = Loss::of_pair(&functions::KL_DIV, &[], 2);
+    for x in logits().into_iter().filter(|x| *x < 0.0).chain([-INF]) {
+        // All on the first class; the second may be as improbable as it likes.
+        let wanted = (1e-9, vec![-1.0, 0.0]);
+        let target = Tensor::floats(&[1, 2], [1.0, 0.0]);
+        loss.check(2.0, &[-1e-9, x], target, wanted, "kl_div");
+        let target = Tensor::floats(&[1, 2], [0.25, 0.75]);
+        let value = 0.25 * (0.25f64.ln() - x) + 0.75 * (0.75f64.ln() + 0.5);
+        let size = 0.25 * (0.25f64.ln().abs() + x.abs()) + 0.75 * (0.75f64.ln().abs() + 0.5);
+        let values =
+            Values { params: vec![Tensor::floats(&[1, 2], [x, -0.5])], inputs: vec![target], ..Values::default() };
+        let run = evaluate(&loss.graph, Precision::F32, 1, &values);
+        within(6.0, size, run.loss(), value, || format!("kl_div at {x}"));
+        assert_eq!(run.output(&Role::Gradient(0)).as_floats(), [-0.25, -0.75]);
+    }
+}

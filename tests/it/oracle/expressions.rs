@@ -1,0 +1,119 @@
+//! Expressions: losses, metrics and functions of the user's own.
+
+use std::cmp::Ordering;
+
+use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
+use gradloom_runtime::network::{self, BinaryOp, Expr, Outcome};
+
+use super::activations::activation;
+use super::array::{Array, Value};
+use super::criteria::criterion;
+use super::functions::function;
+use super::Evaluator;
+
+/// The names of a function of the user's own and their values; none outside of one.
+type Names<'n> = Option<&'n [(&'static str, Value)]>;
+
+impl Evaluator<'_> {
+    /// What an expression comes to.
+    pub(super) fn expr(&mut self, expr: &Expr<'static>, names: Names<'_>) -> Value {
+        match *expr {
+            Expr::Number(number) | Expr::Constant(number, _) => Value::number(number),
+            Expr::Name(name) => match names {
+                Some(names) => names.iter().find(|(known, _)| *known == name).expect("the name is known").1.clone(),
+                None => self.value(name),
+            },
+            Expr::Path(path, _) => self.value(path),
+            Expr::Neg(_, x) => Value::Floats(self.expr(x, names).floats().map(|x| -x)),
+            Expr::Binary(op, _, x, y) => {
+                let (x, y) = (self.expr(x, names), self.expr(y, names));
+                self.binary(op, &x, &y)
+            }
+            Expr::If(_, condition, x, y) => {
+                let condition = self.expr(condition, names);
+                let (x, y) = (self.expr(x, names), self.expr(y, names));
+                let Value::Truths(condition) = condition else { panic!("a condition is a truth value") };
+                choice(&condition, x.floats(), y.floats())
+            }
+            Expr::Call(def, _, args, [Expr::Weights(_)]) => {
+                let args = settle(def.args, args);
+                let weights: Vec<Value> = self.weights().into_iter().map(Value::Floats).collect();
+                let terms = weights.iter().map(|weight| {
+                    let term = function(def.name, &args, std::slice::from_ref(weight), &mut self.decisions);
+                    term.expect("a sum over weights").floats().data[0]
+                });
+                Value::number(terms.sum())
+            }
+            Expr::Call(def, _, args, operands) => {
+                let args = settle(def.args, args);
+                let operands: Vec<Value> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+                let found = function(def.name, &args, &operands, &mut self.decisions);
+                found.unwrap_or_else(|| Value::number(criterion(def.name, &args, &operands, &mut self.decisions)))
+            }
+            Expr::Apply(layer, _, args, x) => {
+                let x = self.expr(x, names);
+                Value::Floats(activation(layer.name, &settle(layer.args, args), x.floats(), &mut self.decisions))
+            }
+            Expr::Inline(index, _, operands) => {
+                let operands: Vec<Value> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+                self.act(index, operands)
+            }
+            Expr::Weights(_) | Expr::Broken => panic!("no network that compiles has this: {expr:?}"),
+        }
+    }
+
+    /// The user's function of this index.
+    pub(super) fn act(&mut self, index: usize, operands: Vec<Value>) -> Value {
+        let act = &self.definition.acts[index];
+        let names = std::iter::once(act.operand).chain(act.extras.iter().map(|(name, _)| *name));
+        let names: Vec<(&'static str, Value)> = names.zip(operands).collect();
+        self.expr(&act.expr, Some(&names))
+    }
+
+    fn binary(&mut self, op: BinaryOp, x: &Value, y: &Value) -> Value {
+        if let (Value::Ids(x), Value::Ids(y)) = (x, y) {
+            return Value::Truths(x.with(y, |x, y| (x == y) == (op == BinaryOp::Eq)));
+        }
+        let (x, y) = (x.floats(), y.floats());
+        let mut truths = |holds: &dyn Fn(Option<Ordering>) -> bool| {
+            Value::Truths(x.with(y, |x, y| holds(self.decisions.compare(x, y))))
+        };
+        match op {
+            BinaryOp::Add => Value::Floats(x.with(y, |x, y| x + y)),
+            BinaryOp::Sub => Value::Floats(x.with(y, |x, y| x - y)),
+            BinaryOp::Mul => Value::Floats(x.with(y, |x, y| x * y)),
+            BinaryOp::Div => Value::Floats(x.with(y, |x, y| x / y)),
+            BinaryOp::Eq => truths(&|order| order == Some(Ordering::Equal)),
+            BinaryOp::Ne => truths(&|order| order != Some(Ordering::Equal)),
+            BinaryOp::Lt => truths(&|order| order == Some(Ordering::Less)),
+            BinaryOp::Le => truths(&|order| matches!(order, Some(Ordering::Less | Ordering::Equal))),
+            BinaryOp::Gt => truths(&|order| order == Some(Ordering::Greater)),
+            BinaryOp::Ge => truths(&|order| matches!(order, Some(Ordering::Greater | Ordering::Equal))),
+        }
+    }
+}
+
+/// Element by element; what is a single value is the same for all.
+fn choice(condition: &Array<bool>, x: &Array<f64>, y: &Array<f64>) -> Value {
+    let shapes = [&condition.shape, &x.shape, &y.shape];
+    let shape = shapes.into_iter().max_by_key(|shape| shape.len()).expect("there are three").clone();
+    let (condition, x, y) = (condition.spread(&shape), x.spread(&shape), y.spread(&shape));
+    let branches = x.data.iter().zip(&y.data);
+    let taken = condition.data.iter().zip(branches).map(|(&condition, (&x, &y))| if condition { x } else { y });
+    Value::Floats(Array::new(&shape, taken.collect()))
+}
+
+/// The values of arguments.
+pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) -> Vec<Arg> {
+    let settle = |(arg, value): (&ArgDef, &network::Value<'static>)| match (value, arg.kind) {
+        (network::Value::Known(arg), _) => *arg,
+        (network::Value::Calculated(number), ArgKind::Size) => match number.value {
+            Outcome::Int(n) => Arg::Int(n as u64),
+            other => panic!("a size is an integer, found {other:?}"),
+        },
+        (network::Value::Calculated(number), _) => Arg::Float(number.value.to_f64()),
+        (network::Value::Init(initialiser, ..), _) => Arg::Init(initialiser, None),
+        (network::Value::Broken, _) => panic!("no network that compiles has this"),
+    };
+    declared.iter().zip(values).map(settle).collect()
+}

@@ -1,0 +1,160 @@
+//! Stages: layers, structures and functions of the user's own, one after the other.
+
+use gradloom_runtime::layers::{Arg, LayerDef, Mode};
+use gradloom_runtime::network::{Kind, Outcome, Stage};
+
+use super::activations::activation;
+use super::array::{Array, Value};
+use super::expressions::settle;
+use super::Evaluator;
+
+impl Evaluator<'_> {
+    /// What a body makes of a value.
+    pub(super) fn body(&mut self, stages: &[Stage<'static>], prefix: &str, x: Array<f64>) -> Array<f64> {
+        stages.iter().fold(x, |x, stage| self.stage(stage, prefix, x))
+    }
+
+    fn stage(&mut self, stage: &Stage<'static>, prefix: &str, x: Array<f64>) -> Array<f64> {
+        let path = format!("{prefix}{}", stage.segment);
+        let inside = format!("{path}.");
+        let y = match &stage.kind {
+            Kind::Layer(layer, args) => self.layer(layer, &settle(layer.args, args), &path, x),
+            Kind::Act(index, _) => {
+                let shape = x.shape.clone();
+                let extras = self.definition.acts[*index].extras;
+                let numbers = extras.iter().map(|(name, _)| Value::Floats(self.param(&path, name)));
+                let operands = std::iter::once(Value::Floats(x)).chain(numbers).collect();
+                self.act(*index, operands).floats().spread(&shape)
+            }
+            Kind::Block(body) => self.body(body, &inside, x),
+            Kind::Residual { body, skip } => {
+                let long = self.body(body, &inside, x.clone());
+                let short = match skip {
+                    Some(skip) => self.body(skip, &format!("{inside}skip."), x),
+                    None => x,
+                };
+                long.with(&short, |long, short| long + short)
+            }
+            Kind::Repeat { count, body } => {
+                let Outcome::Int(count) = count.value else { panic!("a count is an integer") };
+                (1..=count).fold(x, |x, copy| self.body(body, &format!("{inside}{copy}."), x))
+            }
+            Kind::Broken => panic!("no network that compiles has this"),
+        };
+        if stage.named {
+            self.names.insert(path, Value::Floats(y.clone()));
+        }
+        y
+    }
+
+    fn layer(&mut self, layer: &'static LayerDef, args: &[Arg], path: &str, x: Array<f64>) -> Array<f64> {
+        match (layer.name, args) {
+            ("Dense", [_, bias, _]) => self.dense(path, *bias == Arg::Flag(true), &x),
+            ("BatchNorm", &[Arg::Float(momentum), Arg::Float(eps), Arg::Int(every)]) => {
+                self.batch_norm(path, momentum, eps, every, &x)
+            }
+            ("LayerNorm", &[Arg::Float(eps)]) => {
+                let rows = x.rows().flat_map(|row| {
+                    let (mean, variance) = moments(row);
+                    row.iter().map(|x| (x - mean) / (variance + eps).sqrt()).collect::<Vec<f64>>()
+                });
+                let normalised = Array::new(&x.shape, rows.collect());
+                self.scaled(path, normalised)
+            }
+            ("Dropout", &[Arg::Float(p)]) => self.dropout(path, p, x),
+            ("flatten", _) => {
+                let width = x.shape[1..].iter().product();
+                Array::new(&[x.shape[0], width], x.data)
+            }
+            ("prelu", _) => {
+                let slope = self.param(path, "slope").data[0];
+                x.map(|x| if self.decisions.above(x, 0.0) { x } else { slope * x })
+            }
+            (name, args) => activation(name, args, &x, &mut self.decisions),
+        }
+    }
+
+    fn dense(&mut self, path: &str, has_bias: bool, x: &Array<f64>) -> Array<f64> {
+        let weight = self.param(path, "weight");
+        let n = weight.shape[1];
+        let bias = if has_bias { self.param(path, "bias").data } else { vec![0.0; n] };
+        let mut y = Vec::new();
+        for row in x.rows() {
+            for column in 0..n {
+                let products = row.iter().enumerate().map(|(at, x)| x * weight.data[at * n + column]);
+                y.push(products.sum::<f64>() + bias[column]);
+            }
+        }
+        Array::new(&[x.shape[0], n], y)
+    }
+
+    fn batch_norm(&mut self, path: &str, momentum: f64, eps: f64, every: u64, x: &Array<f64>) -> Array<f64> {
+        let mut mean = self.param(path, "running_mean").data;
+        let mut variance = self.param(path, "running_var").data;
+        if self.mode == Mode::Train {
+            let (rows, is_due) = (x.shape[0] as f64, (self.step - 1).is_multiple_of(every));
+            for (at, column) in x.columns().enumerate() {
+                let (batch_mean, batch_variance) = moments(&column);
+                let unbiased = batch_variance * rows / (rows - 1.0);
+                let next = |running: f64, batch: f64| {
+                    if is_due { momentum * running + (1.0 - momentum) * batch } else { running }
+                };
+                let updates = [("running_mean", next(mean[at], batch_mean)), ("running_var", next(variance[at], unbiased))];
+                for (name, next) in updates {
+                    self.updates.entry(format!("{path}.{name}")).or_default().push(next);
+                }
+                (mean[at], variance[at]) = (batch_mean, batch_variance);
+            }
+        }
+        let width = mean.len();
+        let normalised = x.data.iter().enumerate().map(|(at, x)| {
+            let column = at % width;
+            (x - mean[column]) / (variance[column] + eps).sqrt()
+        });
+        let normalised = Array::new(&x.shape, normalised.collect());
+        self.scaled(path, normalised)
+    }
+
+    /// `gamma x + beta`
+    fn scaled(&mut self, path: &str, x: Array<f64>) -> Array<f64> {
+        let (gamma, beta) = (self.param(path, "gamma").data, self.param(path, "beta").data);
+        let numbers = x.data.iter().enumerate().map(|(at, x)| gamma[at % gamma.len()] * x + beta[at % beta.len()]);
+        Array::new(&x.shape, numbers.collect())
+    }
+
+    fn dropout(&mut self, path: &str, p: f64, x: Array<f64>) -> Array<f64> {
+        if self.mode != Mode::Train || p == 0.0 {
+            return x;
+        }
+        let key = self.values.keys[path];
+        let width = if x.shape.len() == 1 { 1 } else { x.shape[x.shape.len() - 1] };
+        let numbers = x.data.iter().enumerate().map(|(at, x)| {
+            let (row, column) = ((at / width) as u32, (at % width) as u32);
+            let uniform = f64::from(pcg4d([column, row, key[0], key[1]]) >> 8) / f64::from(1 << 24);
+            if uniform >= p { x / (1.0 - p) } else { 0.0 }
+        });
+        Array::new(&x.shape, numbers.collect())
+    }
+}
+
+/// Mean, and biased variance.
+fn moments(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    (mean, x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n)
+}
+
+/// The first of the four words that Jarzynski & Olano 2020 make of four.
+fn pcg4d(words: [u32; 4]) -> u32 {
+    let [mut x, mut y, mut z, mut w] = words.map(|word| word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    for round in 0..2 {
+        x = x.wrapping_add(y.wrapping_mul(w));
+        y = y.wrapping_add(z.wrapping_mul(x));
+        z = z.wrapping_add(x.wrapping_mul(y));
+        w = w.wrapping_add(y.wrapping_mul(z));
+        if round == 0 {
+            [x, y, z, w] = [x, y, z, w].map(|word| word ^ word >> 16);
+        }
+    }
+    x
+}

@@ -1,0 +1,430 @@
+//! Every rewrite, tried on operands at both ends of the range, on zeros of either sign, infinities and NaN, alone and where all that
+//! it looks at has a second reader, on one row and on several.
+//!
+//! What is exact leaves the same bits. The two rules that are called `fast-` come at least as near to the real number.
+
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
+use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
+use gradloom_runtime::stabilise::{self, stabilise};
+use gradloom_runtime::types::{Dim, Shape, TensorType};
+
+use crate::compiled::Compiled;
+use crate::digits::within;
+use crate::handmade::{input, output, parameter};
+
+/// Both ends of the range, and all that is no ordinary number.
+const SPECIAL: [f64; 20] = [
+    0.0,
+    -0.0,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    1.5e-45,
+    -1.5e-45,
+    1e-40,
+    -1.2e-38,
+    1e-38,
+    1e-30,
+    -1e-19,
+    1.0,
+    -1.0,
+    1.000_000_119_209_289_6,
+    -0.1,
+    1e19,
+    -1e38,
+    2e38,
+    f32::MAX as f64,
+];
+
+/// Pairs of them lie beside each other in a row.
+const COLUMNS: usize = SPECIAL.len() * SPECIAL.len();
+
+/// What a rule is tried on: from inputs `[B, n]` and parameters `[n]`, something to which it applies.
+type Build = fn(&mut Builder, &[NodeId; 3], &[NodeId; 2]) -> NodeId;
+
+/// At least one for every rule.
+const TRIALS: &[(&str, Build)] = &[
+    ("fold", |b, x, _| {
+        let two = b.constant_like(2.0, x[0]);
+        let root = b.sqrt(two);
+        b.mul(x[0], root)
+    }),
+    ("fold", |b, x, _| {
+        let shape = b.shape(x[0]);
+        let small = b.constant(1e-30, &Shape::scalar());
+        let none = b.scale(small, 1e-30);
+        let none = b.broadcast(none, &shape, &[]);
+        b.add(x[0], none)
+    }),
+    ("fold", |b, x, _| {
+        let minus_zero = b.constant_like(-0.0, x[0]);
+        let zero = b.neg(minus_zero);
+        b.mul(x[0], zero)
+    }),
+    ("fast-fold", |b, x, _| {
+        let small = b.constant_like(1e-30, x[0]);
+        let none = b.scale(small, 1e-30);
+        let small = b.scale(none, 1e30);
+        b.mul(x[0], small)
+    }),
+    ("fast-fold", |b, x, _| {
+        let third = b.constant_like(1.0 / 3.0, x[0]);
+        let power = b.exp(third);
+        b.add(x[0], power)
+    }),
+    ("undetach", |b, x, _| b.detach(x[0])),
+    ("without-slope", |b, x, _| b.with_slope(x[0], x[1], x[2])),
+    ("mul-one", |b, x, _| b.scale(x[0], 1.0)),
+    ("mul-one", |b, x, _| {
+        let one = b.constant_like(1.0, x[0]);
+        b.mul(one, x[0])
+    }),
+    ("div-one", |b, x, _| {
+        let one = b.constant_like(1.0, x[0]);
+        b.div(x[0], one)
+    }),
+    ("sub-zero", |b, x, _| {
+        let zero = b.constant_like(0.0, x[0]);
+        b.sub(x[0], zero)
+    }),
+    ("neg-neg", |b, x, _| {
+        let minus = b.neg(x[0]);
+        b.neg(minus)
+    }),
+    ("neg-mul", |b, x, _| {
+        let scaled = b.scale(x[0], 1e-30);
+        b.neg(scaled)
+    }),
+    ("neg-mul", |b, x, _| {
+        let scaled = b.scale(x[0], 0.0);
+        b.neg(scaled)
+    }),
+    ("add-neg", |b, x, _| {
+        let minus = b.neg(x[1]);
+        b.add(x[0], minus)
+    }),
+    ("add-neg", |b, x, _| {
+        let minus = b.neg(x[0]);
+        b.add(minus, x[1])
+    }),
+    ("sub-neg", |b, x, _| {
+        let minus = b.neg(x[1]);
+        b.sub(x[0], minus)
+    }),
+    ("div-power-of-two", |b, x, _| {
+        let least = b.constant_like(2f64.powi(-126), x[0]);
+        b.div(x[0], least)
+    }),
+    ("div-power-of-two", |b, x, _| {
+        let most = b.constant_like(-2f64.powi(126), x[0]);
+        b.div(x[0], most)
+    }),
+    ("select-same", |b, x, _| {
+        let mask = b.compare(Cmp::Lt, x[0], x[1]);
+        b.select(mask, x[2], x[2])
+    }),
+    ("reshape-reshape", |b, _, w| {
+        let cols = b.reshape(w[0], Shape::fixed(&[SPECIAL.len(), SPECIAL.len()]));
+        b.reshape(cols, Shape::fixed(&[1, COLUMNS]))
+    }),
+    ("reshape-same", |b, _, w| b.reshape(w[0], Shape::fixed(&[COLUMNS]))),
+    ("broadcast-same", |b, _, w| b.broadcast(w[0], &Shape::fixed(&[COLUMNS]), &[0])),
+    ("broadcast-broadcast", |b, x, w| {
+        let shape = b.shape(x[0]);
+        let rows = b.broadcast(w[0], &Shape::fixed(&[2, COLUMNS]), &[1]);
+        b.broadcast(rows, &Shape(vec![shape.0[0], Dim::Fixed(2), shape.0[1]]), &[1, 2])
+    }),
+    ("map-before-broadcast", |b, x, w| {
+        let shape = b.shape(x[0]);
+        let [v, w] = [w[0], w[1]].map(|w| b.broadcast(w, &shape, &[1]));
+        let product = b.mul(v, w);
+        b.offset(product, 1e-40)
+    }),
+    ("neg-after-sum", |b, x, _| {
+        let minus = b.neg(x[0]);
+        b.sum(minus, &[0])
+    }),
+    ("neg-after-sum", |b, x, _| {
+        let minus = b.neg(x[0]);
+        b.sum(minus, &[1])
+    }),
+    ("fast-mul-add", |b, x, _| {
+        let product = b.mul(x[0], x[1]);
+        b.add(product, x[2])
+    }),
+    ("fast-mul-add", |b, x, _| {
+        let product = b.mul(x[0], x[1]);
+        b.add(x[2], product)
+    }),
+    ("fast-mul-add", |b, x, _| {
+        let product = b.mul(x[0], x[1]);
+        b.sub(product, x[2])
+    }),
+    ("fast-mul-add", |b, x, _| {
+        let product = b.mul(x[0], x[1]);
+        b.sub(x[2], product)
+    }),
+    ("fast-mul-add", |b, x, _| {
+        let product = b.scale(x[0], 3.0);
+        b.sub(x[2], product)
+    }),
+];
+
+fn rules() -> impl Iterator<Item = &'static Rule> {
+    ALGEBRA.iter().chain(CONTRACTION)
+}
+
+#[test]
+fn every_rule_is_tried() {
+    for rule in rules() {
+        assert!(TRIALS.iter().any(|(name, _)| *name == rule.name), "no trial of `{}`", rule.name);
+    }
+    for (name, _) in TRIALS {
+        assert!(rules().any(|rule| rule.name == *name), "no rule is called `{name}`");
+    }
+}
+
+/// The graph of a trial; with `twice` everything in it is a result too.
+fn graph(build: Build, twice: bool) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(COLUMNS)]));
+    let x = ["x", "y", "z"].map(|name| input(&mut b, name, ty.clone()));
+    let w = ["v", "w"].map(|name| parameter(&mut b, name, &[COLUMNS]));
+    let leaves = b.graph().nodes.len();
+    let result = build(&mut b, &x, &w);
+    let inner: Vec<NodeId> = b.graph().ids().skip(leaves).filter(|_| twice).collect();
+    let floats = |b: &Builder, id: &NodeId| b.ty(*id).dtype == b.ty(result).dtype;
+    let inner: Vec<NodeId> = inner.into_iter().filter(|id| floats(&b, id)).collect();
+    for (index, node) in [result].into_iter().chain(inner).enumerate() {
+        output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+/// All pairs of special numbers in the first two operands, and every number beside many pairs in the third.
+fn values(batch: usize) -> Values {
+    let n = SPECIAL.len();
+    let number = |index: usize| f64::from(SPECIAL[index % n] as f32);
+    let tensor = |pick: &dyn Fn(usize, usize) -> usize| {
+        let elements = (0..batch).flat_map(|row| (0..COLUMNS).map(move |column| (row, column)));
+        Tensor::floats(&[batch, COLUMNS], elements.map(|(row, column)| number(pick(row, column))).collect::<Vec<f64>>())
+    };
+    let inputs = vec![
+        tensor(&|row, column| column / n + 3 * row),
+        tensor(&|row, column| column % n + row),
+        tensor(&|row, column| 7 * (column / n) + 3 * (column % n) + 5 * row),
+    ];
+    let first: Vec<f64> = (0..COLUMNS).map(|column| number(column / n)).collect();
+    let second: Vec<f64> = (0..COLUMNS).map(|column| number(column % n)).collect();
+    let params = vec![Tensor::floats(&[COLUMNS], first), Tensor::floats(&[COLUMNS], second)];
+    Values { inputs, params, ..Values::default() }
+}
+
+fn results(graph: &Graph, precision: Precision, batch: usize, values: &Values) -> Vec<f64> {
+    evaluate(graph, precision, batch, values).outputs().flat_map(|(_, tensor)| tensor.as_floats().to_vec()).collect()
+}
+
+fn same(x: f64, y: f64) -> bool {
+    x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan()
+}
+
+#[test]
+fn what_is_exact_leaves_the_same_bits_and_what_is_fast_comes_nearer() {
+    for (name, build) in TRIALS {
+        let rule = *rules().find(|rule| rule.name == *name).expect("it is a rule");
+        for twice in [false, true] {
+            let before = graph(*build, twice);
+            verify(&before).expect("the trial is a graph");
+            let (after, changed) = sweep(&before, &[rule]);
+            verify(&after).expect("the rewritten trial is a graph");
+            assert!(changed || twice, "`{name}` applies");
+            for batch in [1, 2, 5] {
+                let values = values(batch);
+                let old = results(&before, Precision::F32, batch, &values);
+                let new = results(&after, Precision::F32, batch, &values);
+                let exact = results(&before, Precision::F64, batch, &values);
+                assert_eq!(old.len(), new.len());
+                for ((old, new), exact) in old.into_iter().zip(new).zip(exact) {
+                    // In f64 the products are exact, and the sums nearly so. An error that is none is NaN for infinities.
+                    let error = |x: f64| if x == exact { 0.0 } else { (x - exact).abs() };
+                    let nearer = name.starts_with("fast-")
+                        && (error(new) <= error(old) * (1.0 + 1e-9) || f64::from(exact as f32) == new);
+                    assert!(
+                        same(old, new) || nearer,
+                        "`{name}`, {batch} rows: {old:e} becomes {new:e}, exactly {exact:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_difference_of_equal_products_is_nothing() {
+    // Numbers whose squares are rounded, as half of all are up and half down.
+    let numbers: Vec<f64> = (0..COLUMNS).map(|at| f64::from(1.0 + 0.37 * at as f32)).collect();
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(COLUMNS)]));
+    let (y, t) = (input(&mut b, "y", ty.clone()), input(&mut b, "t", ty));
+    let squares = [y, t].map(|x| b.mul(x, x));
+    let difference = b.sub(squares[0], squares[1]);
+    let root = b.sqrt(difference);
+    output(&mut b, Role::Output(0), root);
+    // The variance of one number by the formula that cancels.
+    let flat = b.reshape(y, Shape(vec![Dim::Batch(COLUMNS), Dim::Fixed(1)]));
+    let square = b.mul(flat, flat);
+    let (of_squares, mean) = (b.mean(square, &[1]), b.mean(flat, &[1]));
+    let of_mean = b.mul(mean, mean);
+    let variance = b.sub(of_squares, of_mean);
+    output(&mut b, Role::Output(1), variance);
+    let tensor = Tensor::floats(&[1, COLUMNS], numbers);
+    let values = Values { inputs: vec![tensor.clone(), tensor], ..Values::default() };
+    let run = Compiled::new(&b.finish(), 1).run(1, &values);
+    for role in [Role::Output(0), Role::Output(1)] {
+        assert!(run.get(&role).iter().all(|&x| x == 0.0), "{role:?}: {:?}", run.get(&role));
+    }
+}
+
+#[test]
+fn what_kernels_cannot_do_in_one_go_is_rewritten_exactly() {
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(COLUMNS)]));
+    let x = input(&mut b, "x", ty);
+    let w = parameter(&mut b, "w", &[]);
+    let column = b.reshape(x, Shape(vec![Dim::Batch(COLUMNS), Dim::Fixed(1)]));
+    let results = [b.variance(x, &[1]), b.variance(x, &[0, 1]), b.sum(column, &[1]), b.max_over(column, &[1])];
+    for (index, node) in results.into_iter().enumerate() {
+        output(&mut b, Role::Output(index), node);
+    }
+    output(&mut b, Role::Metric(0), w);
+    b.graph_mut().slots.metrics.push("w");
+    let before = b.finish();
+    let after = fuse(&before).graph;
+    assert_ne!(before.to_string(), after.to_string());
+    for number in SPECIAL {
+        let values = Values {
+            inputs: vec![Tensor::floats(&[1, COLUMNS], vec![number; COLUMNS])],
+            params: vec![Tensor::floats(&[], [number])],
+            ..Values::default()
+        };
+        let [old, new] = [&before, &after].map(|graph| self::results(graph, Precision::F32, 1, &values));
+        for (old, new) in old.into_iter().zip(new) {
+            assert!(same(old, new), "of {number:e}: {old:e} becomes {new:e}");
+        }
+    }
+}
+
+/// What a stable form stands for: the careless one, and its value by a formula that neither overflows nor cancels.
+type Careless = (&'static str, fn(&mut Builder, NodeId) -> NodeId, fn(f64) -> f64);
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+const CARELESS: &[Careless] = &[
+    (
+        "stable-ln-one-plus-exp",
+        |b, x| {
+            let power = b.exp(x);
+            let sum = b.offset(power, 1.0);
+            b.ln(sum)
+        },
+        softplus,
+    ),
+    (
+        "stable-ln-one-minus-sigmoid",
+        |b, x| {
+            let y = b.sigmoid(x);
+            let one = b.constant_like(1.0, y);
+            let rest = b.sub(one, y);
+            b.ln(rest)
+        },
+        |x| -softplus(x),
+    ),
+    (
+        "stable-ln-sigmoid",
+        |b, x| {
+            let y = b.sigmoid(x);
+            b.ln(y)
+        },
+        |x| -softplus(-x),
+    ),
+    (
+        // Of a row of `x` and 0.
+        "stable-ln-softmax",
+        |b, x| {
+            let zero = b.constant_like(0.0, x);
+            let is_first = b.iota(1, &b.shape(x));
+            let is_first = b.to_float(is_first);
+            let is_first = b.compare(Cmp::Eq, is_first, zero);
+            let x = b.select(is_first, x, zero);
+            let y = gradloom_runtime::layers::SOFTMAX.function.expect("it is a function")(b, &[], x);
+            b.ln(y)
+        },
+        |x| -softplus(-x),
+    ),
+    (
+        "stable-ln-one-plus",
+        |b, x| {
+            let sum = b.offset(x, 1.0);
+            b.ln(sum)
+        },
+        f64::ln_1p,
+    ),
+    (
+        "stable-exp-minus-one",
+        |b, x| {
+            let power = b.exp(x);
+            let one = b.constant_like(1.0, power);
+            b.sub(power, one)
+        },
+        f64::exp_m1,
+    ),
+    (
+        "stable-one-over-one-plus-exp",
+        |b, x| {
+            let minus = b.neg(x);
+            let power = b.exp(minus);
+            let sum = b.offset(power, 1.0);
+            let one = b.constant_like(1.0, sum);
+            b.div(one, sum)
+        },
+        |x| 1.0 / (1.0 + (-x).exp()),
+    ),
+];
+
+#[test]
+fn stable_forms_have_the_digits_that_the_careless_ones_lose() {
+    assert_eq!(CARELESS.len(), stabilise::RULES.len());
+    for rule in stabilise::RULES {
+        let (name, build, exact) = CARELESS.iter().find(|(name, ..)| *name == rule.name).expect("every rule is tried");
+        let mut b = Builder::new(Graph::default());
+        let x = input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(2)])));
+        let y = build(&mut b, x);
+        output(&mut b, Role::Output(0), y);
+        let graph = stabilise(&b.finish());
+        assert!(graph.to_string().contains(name), "{name} applies");
+        for x in SPECIAL.into_iter().chain([-1e-4, -12.5, 12.5, 20.0, -20.0, -88.0, 88.0, -100.0, 100.0]) {
+            let x = f64::from(x as f32);
+            let values = Values { inputs: vec![Tensor::floats(&[1, 2], [x, x])], ..Values::default() };
+            let found = evaluate(&graph, Precision::F32, 1, &values).output(&Role::Output(0)).as_floats()[0];
+            within(5.0, exact(x), found, exact(x), || format!("{name} of {x:e}"));
+        }
+    }
+}
+
+#[test]
+fn copies_with_two_readers_are_counted_as_one() {
+    // The same product twice in one difference: rounded alike whatever is contracted.
+    let mut b = Builder::new(Graph::default());
+    let x = input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(COLUMNS)])));
+    let (first, second) = (b.mul(x, x), b.mul(x, x));
+    let difference = b.sub(first, second);
+    output(&mut b, Role::Output(0), difference);
+    let (after, _) = sweep(&b.finish(), &[]);
+    let (after, changed) = sweep(&after, CONTRACTION);
+    assert!(!changed && after.nodes.iter().filter(|node| node.op == Op::Mul).count() == 1, "{after}");
+}
