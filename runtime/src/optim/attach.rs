@@ -59,7 +59,7 @@ pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u6
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }
             // Known to whoever accumulates.
-            ScalarSlot::Kept | ScalarSlot::Rows => {}
+            ScalarSlot::First | ScalarSlot::Share => {}
         }
         at += len;
     }

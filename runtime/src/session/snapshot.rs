@@ -13,12 +13,13 @@ pub(crate) struct Snapshot {
 impl<N: Network> Session<N> {
     /// The state now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot { floats: self.params.floats().to_vec(), steps: self.steps, forward_count: self.forward_count }
+        // Gradients that are being accumulated are no part of it: they lie after the rest, and go on.
+        let floats = self.params.floats()[..self.train.params_len].to_vec();
+        Snapshot { floats, steps: self.steps, forward_count: self.forward_count }
     }
 
     /// Back to a state of this session.
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
-        // Behind them there may be room for sums of gradients by now.
         self.params.floats_mut()[..snapshot.floats.len()].copy_from_slice(&snapshot.floats);
         self.steps = snapshot.steps;
         self.forward_count = snapshot.forward_count;
