@@ -16,6 +16,7 @@ mod dataset;
 mod diagnostics;
 mod draw;
 mod dropout;
+mod extremes;
 mod fetch;
 mod finite_difference;
 mod fit;

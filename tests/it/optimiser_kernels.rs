@@ -51,22 +51,36 @@ fn clipping_by_value_costs_two_operations_in_the_tile() {
 #[test]
 fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_norm(1.0)), @"
-    kernel 2: 2 x 1, 4*B + 4 FLOP, 12*B + 12 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 12 FLOP, 12*B + 16 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = mul %13, %13 : f32[2,1]                                  # optimiser
       %16 = sum %15 over 0,1 : f32[]                                 # optimiser
+      %17 = mul %13, 8.271806e-25 : f32[2,1]                         # optimiser
+      %18 = abs %17 : f32[2,1]                                       # optimiser
+      %19 = mul %18, %18 : f32[2,1]                                  # optimiser
+      %20 = sum %19 over 0,1 : f32[]                                 # optimiser
       keep %13                                                       # for kernel 3: dot is not done again
-    kernel 3: 2 x 1, 11 FLOP, 28 bytes                               # %16 is known when kernel 2 is done
-      %17 = sqrt %16.one : f32[]                                     # optimiser
-      %18 = add %17.one, 1e-6 : f32[]                                # optimiser
-      %19 = div 1, %18.one : f32[]                                   # optimiser
-      %20 = min %19.one, 1 : f32[]                                   # optimiser
-      %22 = mul %13, %20.one : f32[2,1]                              # optimiser
-      %23 = neg rate : f32[]                                         # dense1.weight
-      %25 = mul_add %23.one, %22, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %25
-    in all: 4 kernels, 13*B + 17 FLOP, 28*B + 60 bytes
-    unfused: 13*B + 17 FLOP, 64*B + 148 bytes
+    kernel 3: 2 x 1, 22 FLOP, 32 bytes                               # %16 is known when kernel 2 is done
+      %21 = le %16.one, 3.4028235e38 : bool[]                        # optimiser
+      %22 = sqrt %16.one : f32[]                                     # optimiser
+      %23 = add %22.one, 1e-6 : f32[]                                # optimiser
+      %24 = sqrt %20.one : f32[]                                     # optimiser
+      %25 = select %21.one, %23.one, %24.one : f32[]                 # optimiser
+      %26 = div 1, %25.one : f32[]                                   # optimiser
+      %27 = min %26.one, 1 : f32[]                                   # optimiser
+      %28 = ge %26.one, 1.2089258e24 : bool[]                        # optimiser
+      %29 = mul %26.one, 3.5527137e-15 : f32[]                       # optimiser
+      %30 = select %28.one, 1, %29.one : f32[]                       # optimiser
+      %31 = select %28.one, 1, 2.3283064e-10 : f32[]                 # optimiser
+      %32 = select %21.one, %27.one, %30.one : f32[]                 # optimiser
+      %33 = select %21.one, 1, %31.one : f32[]                       # optimiser
+      %36 = mul %13, %33.one : f32[2,1]                              # optimiser
+      %37 = mul %36, %32.one : f32[2,1]                              # optimiser
+      %38 = neg rate : f32[]                                         # dense1.weight
+      %40 = mul_add %38.one, %37, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %40
+    in all: 4 kernels, 13*B + 36 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 36 FLOP, 64*B + 324 bytes
     ");
 }
 
