@@ -249,6 +249,9 @@ fn a_sentinel_changes_no_bit_and_none_is_there_unless_asked_for() {
 #[test]
 fn a_setting_too_large_for_a_float_is_named() {
     let (x, t) = (array![[1.0, 1.0]], array![[9.0]]);
-    let mut net = with(Line::trainer(Sgd::new(1e300)).sentinel(true), "dense1.weight", 0.25);
-    assert_snapshot!(refusal(&mut net, |net| net.step(x.view(), t.view())), @"step 1 would make `dense1.weight` inf: `rate` is inf; parameters and statistics are as before the step");
+    let error = Line::trainer(Sgd::new(1e300)).sentinel(true).build().map(drop).expect_err("no f32 holds it");
+    assert_snapshot!(error, @"learning rate must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e300");
+    let mut net = with(Line::trainer(Sgd::new(0.1)).sentinel(true), "dense1.weight", 0.25);
+    assert_eq!(net.set_learning_rate(1e300), Err(error));
+    net.step(x.view(), t.view()).expect("the rate is as it was");
 }

@@ -1,6 +1,6 @@
 //! AdaDelta: steps in the unit of the parameter.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, moment, positive, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -40,14 +40,8 @@ impl Optimiser for AdaDelta {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        within("rho", self.rho, 1.0, "at least 0 and below 1")?;
-        match self.eps > 0.0 && self.eps.is_finite() {
-            true => Ok(()),
-            false => {
-                let (wanted, actual) = ("a finite number above 0", self.eps.to_string());
-                Err(BuildError::Setting { name: "eps", wanted, actual })
-            }
-        }
+        share("rho", self.rho)?;
+        positive("eps", self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {

@@ -1,6 +1,6 @@
 //! AdaGrad: steps that shrink with all that a parameter has been moved by.
 
-use super::{At, Optimiser, Settings, settings, within};
+use super::{At, Optimiser, Settings, root_eps, settings};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -19,7 +19,7 @@ impl AdaGrad {
         AdaGrad { settings: Settings::new(rate), eps: 1e-10 }
     }
 
-    /// The number added to the root of the sum: finite and at least 0.
+    /// The number added to the root of the sum: from 1e-18.
     pub fn eps(self, eps: f64) -> AdaGrad {
         AdaGrad { eps, ..self }
     }
@@ -33,7 +33,7 @@ impl Optimiser for AdaGrad {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
+        root_eps(self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {

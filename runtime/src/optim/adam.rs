@@ -1,6 +1,6 @@
 //! Adam: steps scaled by running moments of the gradient.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -26,7 +26,7 @@ impl Adam {
         Adam { beta1, beta2, ..self }
     }
 
-    /// The number added to the root of the second moment: finite and at least 0.
+    /// The number added to the root of the second moment: from 1e-18.
     pub fn eps(self, eps: f64) -> Adam {
         Adam { eps, ..self }
     }
@@ -40,9 +40,9 @@ impl Optimiser for Adam {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        within("beta1", self.beta1, 1.0, "at least 0 and below 1")?;
-        within("beta2", self.beta2, 1.0, "at least 0 and below 1")?;
-        within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
+        share("beta1", self.beta1)?;
+        share("beta2", self.beta2)?;
+        root_eps(self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {

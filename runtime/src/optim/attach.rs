@@ -44,7 +44,7 @@ pub(super) fn finish(mut b: Builder, how: &Optimisation, mut trained: Vec<Traine
     let scalars = Scalars::new(&mut b, &*how.optimiser, &trained);
     clip(&mut b, how, &mut trained);
     for one in &trained {
-        update(&mut b, &*how.optimiser, one, &scalars);
+        update(&mut b, how, one, &scalars);
     }
     b.finish()
 }
@@ -196,7 +196,8 @@ fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
     if axes.is_empty() { square } else { b.sum(square, &axes) }
 }
 
-fn update(b: &mut Builder, optimiser: &dyn Optimiser, trained: &Trained, scalars: &Scalars) {
+/// Adds the update of one parameter. With a rate factor of 0 only its state goes on: it is not moved, by 0 times anything.
+fn update(b: &mut Builder, how: &Optimisation, trained: &Trained, scalars: &Scalars) {
     let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. } } = *trained;
     b.enter(Rc::from(b.graph().slots.params[index].name.as_str()));
     let nodes: Vec<NodeId> = state.iter().map(|&slot| b.param(slot)).collect();
@@ -212,9 +213,10 @@ fn update(b: &mut Builder, optimiser: &dyn Optimiser, trained: &Trained, scalars
         let keep = b.spread(*keep, &shape);
         param = b.mul(param, keep);
     }
-    let (next, next_state) = optimiser.update(b, &At { param, gradient, state: &nodes, scalars: &own });
-    for (slot, node) in std::iter::once(index).chain(state.iter().copied()).zip(std::iter::once(next).chain(next_state))
-    {
+    let at = At { param, gradient, state: &nodes, scalars: &own };
+    let (next, next_state) = how.optimiser.update(b, &at);
+    let next = (factor != 0.0).then_some((index, next));
+    for (slot, node) in next.into_iter().chain(state.iter().copied().zip(next_state)) {
         b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });
     }
 }

@@ -22,7 +22,7 @@ use std::fmt::Debug;
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Shown, fits_f32, setting};
 
 pub use accumulation::{accumulate, once, update};
 pub use ada_delta::AdaDelta;
@@ -111,17 +111,38 @@ macro_rules! settings {
 }
 use settings;
 
-/// A running mean: `kept old + (1 - kept) new`.
+/// The least number that may be added to the root of squares: those of gradients below 1e-19 lose their digits, and a number
+/// that is smaller would not keep the step from being divided by what is left of them, which may be 0.
+const LEAST_EPS: f64 = 1e-18;
+
+/// A running mean: `kept old + (1 - kept) new`, and `new` alone, whatever the old one was, if nothing is kept.
 fn moment(b: &mut Builder, old: NodeId, new: NodeId, kept: f64) -> NodeId {
-    let old = b.scale(old, kept);
     let new = b.scale(new, 1.0 - kept);
+    decayed(b, old, kept, new)
+}
+
+/// `kept old + new`.
+fn decayed(b: &mut Builder, old: NodeId, kept: f64, new: NodeId) -> NodeId {
+    if kept as f32 == 0.0 {
+        return new;
+    }
+    let old = b.scale(old, kept);
     b.add(old, new)
 }
 
-/// A setting that must lie in `0 <= value < limit`.
-fn within(name: &'static str, value: f64, limit: f64, wanted: &'static str) -> Result<(), BuildError> {
-    match (0.0..limit).contains(&value) {
-        true => Ok(()),
-        false => Err(BuildError::Setting { name, wanted, actual: value.to_string() }),
-    }
+/// A setting above 0, in the range of an f32.
+fn positive(name: &'static str, value: f64) -> Result<(), BuildError> {
+    setting(name, Shown(value), value > 0.0 && value.is_finite(), "a finite number above 0")?;
+    setting(name, Shown(value), fits_f32(value), "from 1.2e-38 to 3.4e38, the range of an f32")
+}
+
+/// How much of something is kept: `0 <= value < 1`, as an f32 too.
+fn share(name: &'static str, value: f64) -> Result<(), BuildError> {
+    setting(name, Shown(value), (0.0..1.0).contains(&value), "at least 0 and below 1")?;
+    setting(name, Shown(value), (value as f32) < 1.0, "at most 0.99999994, the last f32 before 1")
+}
+
+/// What is added to the root of squares.
+fn root_eps(value: f64) -> Result<(), BuildError> {
+    setting("eps", Shown(value), value >= LEAST_EPS && fits_f32(value), "from 1e-18 to 3.4e38")
 }

@@ -1,6 +1,6 @@
 //! RMSProp: steps scaled by a running root mean square of the gradient.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, decayed, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -29,7 +29,7 @@ impl RmsProp {
         RmsProp { alpha, ..self }
     }
 
-    /// The number added to the root: finite and at least 0.
+    /// The number added to the root: from 1e-18.
     pub fn eps(self, eps: f64) -> RmsProp {
         RmsProp { eps, ..self }
     }
@@ -53,9 +53,9 @@ impl Optimiser for RmsProp {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        within("alpha", self.alpha, 1.0, "at least 0 and below 1")?;
-        within("momentum", self.momentum, 1.0, "at least 0 and below 1")?;
-        within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
+        share("alpha", self.alpha)?;
+        share("momentum", self.momentum)?;
+        root_eps(self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {
@@ -93,8 +93,7 @@ impl Optimiser for RmsProp {
         let denominator = b.offset(root, self.eps);
         let mut direction = b.div(at.gradient, denominator);
         if self.momentum > 0.0 {
-            let kept = b.scale(at.state[state.len()], self.momentum);
-            direction = b.add(kept, direction);
+            direction = decayed(b, at.state[state.len()], self.momentum, direction);
             state.push(direction);
         }
         let step = b.mul(at.scalars[0], direction);

@@ -40,7 +40,7 @@ use crate::network::Definition;
 use crate::optim::{self, Optimisation};
 use crate::plan::Place;
 use crate::safetensors::CheckpointError;
-use crate::schedule::{Schedule, check_rate};
+use crate::schedule::Schedule;
 use crate::tensor::Tensor;
 use accumulation::Accumulation;
 use buffer::Buffer;
@@ -289,7 +289,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A rate that is negative or not finite.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), BuildError> {
-        check_rate(rate)?;
+        self.how.check_rate(rate)?;
         self.rate = Schedule::constant(rate);
         Ok(())
     }
