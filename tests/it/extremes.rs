@@ -157,6 +157,60 @@ fn squaring() -> Vec<(Make, Rule)> {
     ]
 }
 
+#[test]
+fn gradients_whose_squares_overflow_make_the_steps_that_they_should() {
+    let gradient = [1e20f32, -3e38, 1.5e19, 1e-25];
+    for (trainer, rule) in squaring() {
+        let mut net = built(trainer());
+        for steps in 1..=6 {
+            follow(&mut net, gradient).expect("all of it is finite");
+            let wanted = gradient.map(|g| reference(f64::from(g), steps, rule));
+            close(&weight(&net), &wanted, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn a_parameter_goes_on_after_gradients_that_overflowed() {
+    for (trainer, _) in squaring() {
+        let mut net = built(trainer());
+        for _ in 0..20 {
+            follow(&mut net, [1e25, 1e38, -1e30, 1e20]).expect("all of it is finite");
+        }
+        let before = weight(&net);
+        follow(&mut net, [1e25, 1e38, -1e30, 1e20]).expect("all of it is finite");
+        assert!(before.iter().zip(weight(&net)).all(|(old, new)| (old - new).abs() > 1e-7), "{before:?}");
+        let sound = |name: &str| net.param(name).expect("it exists").iter().all(|x| x.is_finite());
+        assert!(net.names().all(sound));
+    }
+}
+
+#[test]
+fn a_sentinel_refuses_squares_that_overflow() {
+    for (trainer, _) in squaring() {
+        let mut net = built(trainer().sentinel(true));
+        let error = follow(&mut net, [1.0, 1e25, 0.0, 1.0]).expect_err("a square overflows");
+        assert!(error.to_string().contains("1e25 * 1e25 = inf"), "{error}");
+        assert!(weight(&net) == [0.0; 4]);
+    }
+}
+
+#[test]
+fn infinite_gradients_are_not_bounded_into_numbers() {
+    for (trainer, _) in squaring() {
+        // The overflow is in the sum over rows: x and g are finite.
+        let step = |net: &mut Session<Plain>| {
+            net.step(array![[3e38, 1.0, 1.0, 1.0], [3e38, 1.0, 1.0, 1.0]].view(), array![[2.0], [2.0]].view()).map(drop)
+        };
+        let mut net = built(trainer());
+        step(&mut net).expect("the loss is finite");
+        assert!(weight(&net)[0].is_nan() && weight(&net)[1] < 0.0);
+        let mut net = built(trainer().sentinel(true));
+        assert!(matches!(step(&mut net), Err(RunError::Update { .. })));
+        assert!(weight(&net) == [0.0; 4]);
+    }
+}
+
 // ---- What is multiplied by 0 ----------------------------------------------------------------------------------------
 
 #[test]

@@ -1,12 +1,13 @@
 //! Adam: steps scaled by running moments of the gradient.
 
-use super::{At, Optimiser, Settings, moment, root_eps, settings, share};
+use super::{At, LARGEST_SQUARED, Optimiser, Settings, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
 /// Adam (Kingma & Ba 2015, algorithm 1): `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 /// p -= rate m^ / (sqrt(v^) + eps)` with `m^ = m / (1 - b1^t)` and `v^ = v / (1 - b2^t)`. State: `m`, `v`.
+/// An element of a gradient beyond 1.8e19, whose square is no f32, counts as 1.8e19; a sentinel refuses it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     settings: Settings,
@@ -58,6 +59,10 @@ impl Optimiser for Adam {
         let power = |beta: f64| libm::pow(beta, step as f64);
         values[0] = (rate / (1.0 - power(self.beta1))) as f32;
         values[1] = (1.0 / (1.0 - power(self.beta2)).sqrt()) as f32;
+    }
+
+    fn largest(&self) -> Option<f64> {
+        Some(LARGEST_SQUARED)
     }
 
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {

@@ -54,6 +54,10 @@ impl Optimiser for AdamW {
         self.adam.values(rate, step, values);
     }
 
+    fn largest(&self) -> Option<f64> {
+        self.adam.largest()
+    }
+
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {
         self.adam.update(b, at)
     }

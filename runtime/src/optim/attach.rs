@@ -213,10 +213,22 @@ fn update(b: &mut Builder, how: &Optimisation, trained: &Trained, scalars: &Scal
         let keep = b.spread(*keep, &shape);
         param = b.mul(param, keep);
     }
-    let at = At { param, gradient, state: &nodes, scalars: &own };
+    if let Some(largest) = how.optimiser.largest().filter(|_| !how.sentinel) {
+        gradient = bounded(b, gradient, largest);
+    }
+    let at = At { param, gradient, state: &nodes, scalars: &own, saturates: !how.sentinel };
     let (next, next_state) = how.optimiser.update(b, &at);
     let next = (factor != 0.0).then_some((index, next));
     for (slot, node) in next.into_iter().chain(state.iter().copied().zip(next_state)) {
         b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });
     }
+}
+
+/// The gradient, of which no element counts more than this. Infinite ones become NaN, so that they are noticed.
+fn bounded(b: &mut Builder, gradient: NodeId, largest: f64) -> NodeId {
+    let [low, high] = [-largest, largest].map(|limit| b.constant_like(limit, gradient));
+    let raised = b.max(low, gradient);
+    let bounded = b.min(high, raised);
+    let nothing = b.scale(gradient, 0.0);
+    b.add(bounded, nothing)
 }

@@ -54,6 +54,10 @@ pub trait Optimiser: Debug + Send {
     fn scalars(&self) -> &'static [&'static str];
     /// Their values at a step, counted from 1, in the order of `scalars`.
     fn values(&self, rate: f64, step: u64, values: &mut [f32]);
+    /// The largest magnitude of a gradient whose squares its state can hold, if it holds any; a larger one counts as this.
+    fn largest(&self) -> Option<f64> {
+        None
+    }
     /// Adds the update of one parameter to the graph: its next value, then the next state. Weight decay is done before.
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>);
 }
@@ -87,6 +91,8 @@ pub struct At<'a> {
     pub state: &'a [NodeId],
     /// The run-time scalars, in the order of `Optimiser::scalars`.
     pub scalars: &'a [NodeId],
+    /// Whether sums of squares stay at the largest number rather than become infinite.
+    pub saturates: bool,
 }
 
 /// The settings that every optimiser has, as methods.
@@ -110,6 +116,9 @@ macro_rules! settings {
     };
 }
 use settings;
+
+/// The largest number whose square is an f32, the last before 2^64: 1.8e19.
+const LARGEST_SQUARED: f64 = (u64::MAX >> 40 << 40) as f64;
 
 /// The least number that may be added to the root of squares: those of gradients below 1e-19 lose their digits, and a number
 /// that is smaller would not keep the step from being divided by what is left of them, which may be 0.

@@ -17,12 +17,14 @@ pub struct Optimisation {
     pub clip_norm: Option<f64>,
     /// In the order of their declaration.
     pub groups: Vec<Group>,
+    /// Whether every update is looked through, so that what no f32 can hold is refused rather than bounded.
+    pub sentinel: bool,
 }
 
 impl Optimisation {
     /// With this optimiser and nothing else.
     pub fn new(optimiser: Box<dyn Optimiser>) -> Optimisation {
-        Optimisation { optimiser, clip_value: None, clip_norm: None, groups: Vec::new() }
+        Optimisation { optimiser, clip_value: None, clip_norm: None, groups: Vec::new(), sentinel: false }
     }
 
     /// Says which setting is out of range, if one is.

@@ -129,20 +129,14 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(
-        how: Optimisation,
-        max_batch: usize,
-        seed: u64,
-        threads: usize,
-        sentinel: bool,
-    ) -> Result<Session<N>, BuildError> {
+    fn new(how: Optimisation, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
         let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let no_memory = || BuildError::NoMemory { max_batch };
         let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
-        let kept = if sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
+        let kept = if how.sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         fill(params.floats_mut(), &train, seed);
