@@ -15,7 +15,7 @@ use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
 use crate::microkernels::{gemm::Isa, pages};
 use crate::network::Definition;
-use crate::optim::{Optimisation, accumulate, attach, update};
+use crate::optim::{Merging, Optimisation, accumulate, attach, merging, once, update};
 use crate::plan::{self, Place, Plan};
 use crate::sentinel::Replay;
 use crate::simplify::simplify;
@@ -216,19 +216,32 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     if definition.loss.is_none() {
         return Err(BuildError::NoLoss { network: definition.name });
     }
-    let wanted = match purpose {
-        Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
-            how.trained(&graph)?
-        }
-        _ => trainable(&graph).collect(),
-    };
-    let joint = checked(differentiate(&graph, &wanted));
+    let joint = joint(definition, &graph, purpose)?;
     Ok(match purpose {
         Purpose::Train(how) => checked(attach(&joint, how)),
-        Purpose::Accumulate(how) => checked(accumulate(&joint, how)),
+        Purpose::Accumulate(how) => checked(accumulate(&joint, how, merge(definition, &graph)?.merge)),
         Purpose::Update(how) => checked(update(&joint, how)),
         _ => joint,
     })
+}
+
+/// The forward graph with the gradients that a purpose wants.
+fn joint(definition: &'static Definition<'static>, forward: &Graph, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    let wanted = match purpose {
+        Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
+            how.trained(forward)?
+        }
+        _ => trainable(forward).collect(),
+    };
+    Ok(checked(match purpose {
+        Purpose::Accumulate(_) => differentiate(&checked(once(forward, &merge(definition, forward)?.once)), &wanted),
+        _ => differentiate(forward, &wanted),
+    }))
+}
+
+/// How the gradients of several batches become one.
+fn merge(definition: &'static Definition<'static>, forward: &Graph) -> Result<Merging, BuildError> {
+    merging(forward).map_err(|reason| BuildError::Accumulate { network: definition.name, reason })
 }
 
 /// The graph that measures a training step, and what it measures.
@@ -280,11 +293,14 @@ pub fn replay(definition: &'static Definition<'static>, purpose: Purpose<'_>) ->
     let [forward, joint] = match purpose {
         Purpose::Evaluate | Purpose::Predict => [graph.nodes.len(); 2],
         Purpose::Update(_) => [0; 2],
-        Purpose::Train(how) | Purpose::Accumulate(how) => {
-            let joint = graph_for(definition, Purpose::Gradients(Some(how)))?;
-            [forward(definition, Mode::Train, Some(how))?.nodes.len(), joint.nodes.len()]
+        Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Gradients(_) => {
+            let mut own = forward(definition, Mode::Train, purpose.how())?;
+            let all = joint(definition, &own, purpose)?.nodes.len();
+            if let Purpose::Accumulate(_) = purpose {
+                own = once(&own, &merge(definition, &own)?.once);
+            }
+            [own.nodes.len(), all]
         }
-        Purpose::Gradients(how) => [forward(definition, Mode::Train, how)?.nodes.len(), graph.nodes.len()],
     };
     // Each stage adds its operations behind those of the one before.
     let passes = graph.ids().map(|id| match id.index() {

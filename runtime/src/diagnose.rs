@@ -103,7 +103,8 @@ impl Diagnosis {
     fn parameter(&mut self, graph: &Graph, layer: &Rc<str>, param: usize, gradient: NodeId) {
         self.magnitudes(layer, Quantity::Gradient, gradient);
         let now = self.b.param(param);
-        let next = graph.output(&Role::Update(param)).expect("a parameter with a gradient is updated");
+        // With a rate factor of 0 it stays.
+        let next = graph.output(&Role::Update(param)).unwrap_or(now);
         let update = self.b.sub(next, now);
         for (quantity, x) in [(Quantity::Update, update), (Quantity::Parameter, now)] {
             let square = self.b.mul(x, x);

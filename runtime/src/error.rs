@@ -38,6 +38,19 @@ pub enum BuildError {
         /// A pattern or name that looks like it and names a parameter.
         closest: Option<String>,
     },
+    /// Groups that freeze every parameter there is.
+    #[error("every parameter is frozen, so there is nothing to train")]
+    Frozen,
+    /// Gradients of several batches that do not become those of one, be they averaged or added up.
+    #[error(
+        "the gradients of `{network}` can't be accumulated: its loss is neither a mean nor a sum over the rows, for {reason}"
+    )]
+    Accumulate {
+        /// The network.
+        network: &'static str,
+        /// Why, as a part of a sentence.
+        reason: String,
+    },
     /// The tensors of a step do not fit the address space.
     #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB")]
     TooLarge {

@@ -21,6 +21,7 @@ mod diagnostics;
 mod digits;
 mod draw;
 mod dropout;
+mod extremes;
 mod fetch;
 mod finite_difference;
 mod fit;

@@ -21,7 +21,9 @@ const STEPS: &str = "steps";
 const SEED: &str = "seed";
 const PASSES: &str = "forward_count";
 const RATE: &str = "learning_rate";
-const ROWS: &str = "accumulated_rows";
+const ROWS: &str = "rows_accumulated";
+/// What `ROWS` was called where gradients were summed up, times the rows of each batch, rather than averaged.
+const ROWS_OF_SUMS: &str = "accumulated_rows";
 const EPOCHS: &str = "epochs";
 const EPOCH: &str = "epoch";
 
@@ -30,8 +32,8 @@ const PRESENT: &str = "1";
 
 impl<N: Network> Session<N> {
     /// Writes parameters, running statistics, the optimiser's state, the counts of steps and forward passes, the learning rate
-    /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the sums of the
-    /// gradients and the rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
+    /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the gradients so far
+    /// and the number of rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
     /// one, where it stands: the next `fit` goes on there.
     ///
     /// The file is a safetensors file: every tensor is there under its name (see [`Session::names`]), in little-endian `F32`,
@@ -102,7 +104,7 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// The program whose parameters are all that is to be saved: with sums of gradients where there are any.
+    /// The program whose parameters are all that is to be saved: with accumulated gradients where there are any.
     fn state(&self, accumulated: bool) -> &Program {
         match &self.accumulation {
             Some(accumulation) if accumulated => &accumulation.accumulate,
@@ -178,6 +180,11 @@ impl Words {
         let version = word(VERSION)?;
         if version != PRESENT {
             return Err(foreign(format!("it has version `{version}`, and this program reads version `{PRESENT}`")));
+        }
+        if file.header.word(ROWS_OF_SUMS).is_some() {
+            let reason =
+                "it was saved between two accumulated batches by an earlier version, which weighted them otherwise";
+            return Err(foreign(reason.to_string()));
         }
         let parsed = |name: &str, word: &str| {
             word.parse::<u64>().map_err(|_| foreign(format!("`{name}` is `{word}`, which is no number of the kind")))

@@ -16,13 +16,14 @@ pub(crate) struct Snapshot {
 impl<N: Network> Session<N> {
     /// The state now.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        // Gradients that are being accumulated are no part of it: they lie after the rest, and go on.
+        let floats = self.params.floats()[..self.train.params_len].to_vec();
         let (steps, forward_count, position) = (self.steps, self.forward_count, self.position.clone());
-        Snapshot { floats: self.params.floats().to_vec(), steps, forward_count, position }
+        Snapshot { floats, steps, forward_count, position }
     }
 
     /// Back to a state of this session.
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
-        // Behind them there may be room for sums of gradients by now.
         self.params.floats_mut()[..snapshot.floats.len()].copy_from_slice(&snapshot.floats);
         self.steps = snapshot.steps;
         self.forward_count = snapshot.forward_count;
