@@ -17,7 +17,7 @@ use bodies::Body;
 use expressions::{Context, ShapedId};
 use tape::Tape;
 
-pub use sweep::{sweep, sweep_minimal};
+pub use sweep::{sweep, words};
 
 /// What declarations are drawn from.
 #[derive(Clone, Copy, Debug)]

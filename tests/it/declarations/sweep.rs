@@ -1,5 +1,6 @@
 //! Many declarations of a family, each held against its evaluator.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gradloom_runtime::elaborate::elaborate;
@@ -8,6 +9,7 @@ use gradloom_runtime::init::Random;
 use super::tape::smaller;
 use super::{Family, declared};
 use crate::oracle::agreement::{Verdict, agree};
+use crate::vocabulary;
 
 /// Numbers on a tape.
 const LENGTH: usize = 300;
@@ -47,6 +49,11 @@ pub fn sweep(family: Family, cases: u64) {
     assert!(known > 10 * open, "{known} slopes were compared, {open} not known");
 }
 
+/// The words of the language that so many declarations of a family use.
+pub fn words(family: Family, cases: u64) -> BTreeSet<&'static str> {
+    (0..cases).flat_map(|seed| vocabulary::of(declared(family, &tape(seed)).definition)).collect()
+}
+
 /// The smallest declaration found that is wrong in the same way, and how.
 fn minimal(family: Family, seed: u64, message: &str) -> String {
     // What panics may do so for many reasons.
@@ -77,11 +84,4 @@ fn judge(family: Family, numbers: &[u32]) -> Result<Verdict, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
         Err(format!("panic: {}", text.unwrap_or_default()))
     })
-}
-
-pub fn sweep_minimal(family: Family, seed: u64) -> String {
-    match judge(family, &tape(seed)) {
-        Err(message) => minimal(family, seed, &message),
-        other => format!("{other:?}"),
-    }
 }
