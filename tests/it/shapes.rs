@@ -184,3 +184,17 @@ fn the_only_number_of_a_parameter_is_one_in_all() {
     near(gradients.loss, x.iter().map(|&x| 1.0 - f64::from(x)).sum::<f64>() / 12.0);
     assert_eq!(gradients.get("dense2.weight").unwrap().sum(), 0.0);
 }
+
+network! {
+    Apart<x: [B, 2, 2] -> y: [B, 2, 2]> { |x, a = 2.0| a * x }
+    loss(t: [B]) = mean(square(t - mean(y)));
+}
+
+#[test]
+fn the_mean_of_something_with_more_axes_is_no_deviation() {
+    let x = Array3::from_shape_fn((3, 2, 2), |(i, j, k)| wave(4 * i + 2 * j + k));
+    let t = Array1::from_shape_fn(3, |i| wave(5 * i + 1));
+    let mean = 2.0 * x.mapv(f64::from).mean().unwrap();
+    let mut net = Apart::trainer(Sgd::new(0.1)).max_batch(4).build().unwrap();
+    near(net.evaluate(x.view(), t.view()).unwrap().loss, t.mapv(|t| (f64::from(t) - mean).powi(2)).mean().unwrap());
+}

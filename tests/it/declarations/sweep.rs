@@ -44,7 +44,10 @@ pub fn sweep(family: Family, cases: u64) {
     }
     // What is refused or shows nothing tests nothing.
     assert!(agreed * 2 > cases && run * 2 > cases, "{agreed} of {cases} agree, {run} as machine code; {unclear:?}");
-    eprintln!("{agreed} of {cases} agree, {run} as machine code, {} refused, {known} slopes, {open} not", refused.len());
+    eprintln!(
+        "{agreed} of {cases} agree, {run} as machine code, {} refused, {known} slopes, {open} not",
+        refused.len()
+    );
     assert!(refused.len() as u64 * 20 <= cases, "{refused:?}");
     assert!(known > 10 * open, "{known} slopes were compared, {open} not known");
 }
