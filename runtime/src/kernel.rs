@@ -135,7 +135,8 @@ pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
             Op::Broadcast(axes) => {
                 let rank = node.ty.shape.rank();
                 class = match (axes.len(), class) {
-                    (0, _) => Class::Single,
+                    // One number in all is so through every view of it.
+                    (0, _) | (_, Class::Single) => Class::Single,
                     (_, Class::Element) if axes[..] == [rank - 1] => Class::Column,
                     (_, Class::Element | Class::Row) if axes.iter().copied().eq(0..rank - 1) => Class::Row,
                     // The only number of the only column.

@@ -349,8 +349,8 @@ fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
       %27 = mul_add %25.one, %23, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %27
     kernel 4: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %25 = neg rate : f32[]                                         # optimiser, again: one number
-      %29 = mul_add %25.one, %22, dense2.bias : f32[1]               # dense2.bias
+      %25 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %29 = mul_add %25, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %29
     in all: 5 kernels, 37*B + 12 FLOP, 56*B + 104 bytes
     unfused: 37*B + 11 FLOP, 152*B + 148 bytes
@@ -399,8 +399,8 @@ fn a_frozen_layer_has_no_product_for_its_gradient() {
       %37 = mul_add %33.one, %30, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %37
     kernel 6: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %33 = neg rate : f32[]                                         # optimiser, again: one number
-      %39 = mul_add %33.one, %22, dense2.bias : f32[1]               # dense2.bias
+      %33 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %39 = mul_add %33, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %39
     in all: 7 kernels, 73*B + 25 FLOP, 100*B + 188 bytes
     unfused: 73*B + 23 FLOP, 352*B + 260 bytes

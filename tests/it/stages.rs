@@ -291,8 +291,8 @@ fn line_fused_with_descent() {
       %21 = mul_add %19.one, %17, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %21
     kernel 3: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %19 = neg rate : f32[]                                         # optimiser, again: one number
-      %23 = mul_add %19.one, %16, dense1.bias : f32[1]               # dense1.bias
+      %19 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %23 = mul_add %19, %16, dense1.bias : f32[1]                   # dense1.bias
       dense1.bias <- %23
     in all: 4 kernels, 15*B + 10 FLOP, 28*B + 56 bytes
     unfused: 15*B + 9 FLOP, 76*B + 92 bytes
