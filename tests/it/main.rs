@@ -30,6 +30,7 @@ mod instruction_sets;
 mod language;
 mod layers;
 mod memory;
+mod macro_rules;
 mod metrics;
 mod ops;
 mod optimisations;
