@@ -22,6 +22,7 @@ use words::closest;
 
 pub(crate) use numbers::settled;
 
+pub(crate) use expressions::class_id;
 /// No extent, and no product of extents, is larger than this.
 pub const LARGEST: u64 = 1 << 40;
 

@@ -264,7 +264,9 @@ impl BinaryOp {
         })?;
         let fits = match (x.dtype, y.dtype) {
             (DType::F32, DType::F32) => true,
-            (x, y) => x.is_index() && y.is_index() && matches!(self, BinaryOp::Eq | BinaryOp::Ne),
+            (DType::Bool, DType::Bool) => tells_apart,
+            (x, y) => x.is_index() && y.is_index() && tells_apart,
+        let tells_apart = matches!(self, BinaryOp::Eq | BinaryOp::Ne);
         };
         if !fits {
             return Err(format!("`{symbol}` does not apply to {} and {}", x.dtype, y.dtype));

@@ -41,8 +41,12 @@ impl<'a> Context<'a> {
                 Some(ty)
             }
             Expr::Binary(op, at, x, y) => {
-                let (x, y) = (self.expr(x, names), self.expr(y, names));
-                let result = op.result(&x?, &y?);
+                let (left, right) = (self.expr(x, names), self.expr(y, names));
+                let (left, right) = (left?, right?);
+                let result = match class_id((&left, &right), (x, y)) {
+                    Some((index, id)) if op.is_comparison() => is_class_id(op, index, id),
+                    _ => op.result(&left, &right),
+                };
                 result.map_err(|reason| self.report(at, reason)).ok()
             }
             Expr::If(at, condition, x, y) => {
@@ -154,3 +158,29 @@ pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> 
 fn is_weights(operands: &[Expr<'_>]) -> bool {
     matches!(operands, [Expr::Weights(_)])
 }
+/// Of two operands, the type of the one that is class ids, and the number that the other is, if they are so.
+pub(crate) fn class_id<'t>(
+    (x, y): (&'t TensorType, &'t TensorType),
+    operands: (&Expr<'_>, &Expr<'_>),
+) -> Option<(&'t TensorType, f64)> {
+    match (x.dtype.is_index(), y.dtype.is_index(), operands) {
+        (true, false, (_, &(Expr::Number(id) | Expr::Constant(id, _)))) => Some((x, id)),
+        (false, true, (&(Expr::Number(id) | Expr::Constant(id, _)), _)) => Some((y, id)),
+        _ => None,
+    }
+}
+
+/// The type of a comparison of class ids with a number.
+fn is_class_id(op: BinaryOp, index: &TensorType, id: f64) -> Result<TensorType, String> {
+    let most = match index.dtype {
+        DType::U8 => 1 << 8,
+        DType::U16 => 1 << 16,
+        // From there on, not all integers are numbers of f32.
+        _ => 1 << 24,
+    } - 1;
+    match id.fract() == 0.0 && (0.0..=most as f64).contains(&id) {
+        true => Ok(TensorType { dtype: DType::Bool, shape: index.shape.clone() }),
+        false => Err(words::no_class_id(op.symbol(), index.dtype, most, id)),
+    }
+}
+

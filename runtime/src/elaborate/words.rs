@@ -34,6 +34,27 @@ pub fn not_finite(value: f64) -> String {
     format!("a constant in an expression must be finite, found {value}")
 }
 
+/// A number that is none in f32.
+pub fn beyond_f32(text: &str, value: f64) -> String {
+    match value.abs() < 1.0 {
+        true => format!("`{text}` is 0 in f32, whose least number above 0 is 1.4e-45"),
+        false => format!("`{text}` is beyond f32, whose largest number is 3.4e38"),
+    }
+}
+
+/// A class id that is compared with what no id can be.
+pub fn no_class_id(symbol: &str, dtype: DType, most: u64, found: f64) -> String {
+    format!("`{symbol}` compares {dtype} with an integer from 0 to {most}, found {found}")
+}
+
+/// A loss that training cannot change.
+pub fn no_gradient(network: &str) -> String {
+    format!(
+        "the loss of `{network}` has no gradient by any parameter that is trained: comparisons, `argmax`, `sign` and `step` \
+         pass none on"
+    )
+}
+
 /// A calculation as written, and what it comes to.
 pub fn found(text: &str, value: Outcome) -> String {
     match value {
