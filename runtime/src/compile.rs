@@ -7,6 +7,7 @@ use crate::autodiff::{differentiate, differentiate_at};
 use crate::diagnose::{Measure, diagnose};
 use crate::error::BuildError;
 use crate::fault::Pass;
+use crate::elaborate::words;
 use crate::fuse::{Fused, fuse};
 use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
@@ -193,7 +194,7 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     if matches!(purpose, Purpose::Evaluate) {
         return Ok(graph);
     }
-    if definition.loss.is_none() {
+    let Some(loss) = &definition.loss else {
         return Err(BuildError::NoLoss { network: definition.name });
     }
     let wanted = match purpose {
@@ -221,6 +222,10 @@ pub fn diagnosed(
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
     for (index, layer) in layers.iter_mut().enumerate() {
         let probe = |end| graph.output(&Role::Probe(2 * index + end)).expect("every layer has two probes");
+    if matches!(purpose, Purpose::Train(_)) && !wanted.is_empty() && !has_gradient(&joint) {
+        let mistakes = vec![(definition.place(loss.at), words::no_gradient(definition.name))];
+        return Err(BuildError::Declaration { mistakes });
+    }
         (layer.x, layer.y) = (probe(0), probe(1));
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
@@ -229,6 +234,12 @@ pub fn diagnosed(
     let joint = checked(joint);
     let gradients = joint.outputs.iter().filter_map(|output| match output.role {
         Role::Gradient(param) => Some((param, output.node)),
+/// Whether any gradient is more than the zero that stands for none.
+fn has_gradient(joint: &Graph) -> bool {
+    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
+    gradients.into_iter().any(|output| joint.constant(output.node) != Some(0.0))
+}
+
         _ => None,
     });
     let gradients: Vec<(usize, NodeId)> = gradients.collect();
