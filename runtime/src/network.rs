@@ -11,7 +11,10 @@ use crate::layers::initialisers::Initialiser;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
-pub use number::{Number, Outcome};
+pub use number::{Number, Outcome, fits_f32};
+
+/// The columns of a history beside the loss and the metrics, which therefore have other names.
+pub const COLUMNS: [&str; 4] = ["epoch", "steps", "rate", "seconds"];
 
 /// A declared network.
 #[derive(Debug)]

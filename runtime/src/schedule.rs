@@ -4,6 +4,7 @@
 //! a number, so that no schedule recompiles anything.
 
 use crate::error::BuildError;
+use crate::network::fits_f32;
 
 /// The learning rate of every step. A plain number is a constant one: wherever an optimiser takes a rate, it takes a
 /// schedule too.
@@ -141,6 +142,7 @@ impl Schedule {
                 (0.0..f64::INFINITY).contains(&end),
                 "a finite number of at least 0",
             )?;
+            check_f32("the end of a schedule", end)?;
         }
         let factor = |factor: f64| {
             setting("the factor of a schedule", factor, factor > 0.0 && factor <= 1.0, "above 0 and at most 1")
@@ -173,7 +175,8 @@ fn half_wave(x: f64) -> f64 {
 
 /// A learning rate: positive and finite, or zero to hold everything still.
 pub fn check_rate(rate: f64) -> Result<(), BuildError> {
-    setting("learning rate", rate, (0.0..f64::INFINITY).contains(&rate), "a finite number of at least 0")
+    setting("learning rate", rate, (0.0..f64::INFINITY).contains(&rate), "a finite number of at least 0")?;
+    check_f32("learning rate", rate)
 }
 
 /// A setting that fits or not.
@@ -181,5 +184,16 @@ fn setting(name: &'static str, actual: impl ToString, fits: bool, wanted: &'stat
     match fits {
         true => Ok(()),
         false => Err(BuildError::Setting { name, wanted, actual: actual.to_string() }),
+    }
+}
+
+/// A number with which steps are made: one of f32, and 0 there only if it is 0.
+pub(crate) fn check_f32(name: &'static str, value: f64) -> Result<(), BuildError> {
+    match fits_f32(value) {
+        true => Ok(()),
+        false => {
+            let wanted = "a number that f32 can hold, from 1.4e-45 to 3.4e38 unless it is 0";
+            Err(BuildError::Setting { name, wanted, actual: format!("{value:?}") })
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use gradloom_runtime::elaborate::words::closest;
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::{self, LayerDef};
-use gradloom_runtime::network::{Act, Expr, Value};
+use gradloom_runtime::network::{Act, Expr, Value, fits_f32};
 use proc_macro2::Ident;
 
 use super::Scope;
@@ -131,7 +131,11 @@ impl<'a> Scope<'_, 'a> {
     pub fn plain_number(&mut self, expr: &ast::Expr) -> Option<f64> {
         match self.consts.number(expr, self.errors)? {
             Number::Int(n) => Some(n as f64),
-            Number::Float(x) => Some(x),
+            Number::Float(x) if fits_f32(x) => Some(x),
+            Number::Float(x) => {
+                self.errors.beyond_f32(expr.site, &expr.to_string(), x);
+                None
+            }
             Number::Deferred(_) => {
                 self.errors.start_from_rust(expr.site, &expr.to_string());
                 None
@@ -170,7 +174,11 @@ impl<'a> Scope<'_, 'a> {
     pub fn expr(&mut self, expr: &'a ast::Expr, mut own: Option<&mut Own<'_>>) -> Expr<'a> {
         match &expr.kind {
             ExprKind::Int(n, _) => Expr::Number(*n as f64),
-            ExprKind::Float(x, _) => Expr::Number(*x),
+            ExprKind::Float(x, _) if fits_f32(*x) => Expr::Number(*x),
+            ExprKind::Float(x, digits) => {
+                self.errors.beyond_f32(expr.site, digits, *x);
+                Expr::Broken
+            }
             ExprKind::Paren(inner) => self.expr(inner, own),
             ExprKind::Name(name) => self.name(name, own),
             ExprKind::Member(_, names) => {
@@ -248,7 +256,11 @@ impl<'a> Scope<'_, 'a> {
         let size = ast::Expr { kind: ExprKind::Name(name.clone()), site: name.into(), depth: 1 };
         match self.consts.value(&size, self.errors) {
             Some(Number::Int(n)) => Expr::Number(n as f64),
-            Some(Number::Float(x)) => Expr::Number(x),
+            Some(Number::Float(x)) if fits_f32(x) => Expr::Number(x),
+            Some(Number::Float(x)) => {
+                self.errors.beyond_f32(name, &text(name), x);
+                Expr::Broken
+            }
             Some(Number::Deferred(tokens)) => {
                 let at = self.table.at(name);
                 self.table.deferred.insert(at, quote::quote!(#tokens.to_f64()));

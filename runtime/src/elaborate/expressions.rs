@@ -4,7 +4,7 @@ use super::{Context, words};
 use crate::functions::FunctionDef;
 use crate::ir::SlotKind;
 use crate::layers::LayerDef;
-use crate::network::{Act, At, BinaryOp, Expr, Value};
+use crate::network::{Act, At, BinaryOp, Expr, Value, fits_f32};
 use crate::types::{DType, Shape, TensorType};
 
 /// The names of a function of the user's own, and their types.
@@ -19,6 +19,10 @@ impl<'a> Context<'a> {
             Expr::Constant(value, at) => {
                 if !value.is_finite() {
                     self.report(at, words::not_finite(value));
+                    return None;
+                }
+                if !fits_f32(value) {
+                    self.report(at, words::beyond_f32(&format!("{value:?}"), value));
                     return None;
                 }
                 Some(TensorType::scalar())
@@ -154,10 +158,6 @@ pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> 
     }
 }
 
-/// Whether an expression names all weights at once.
-fn is_weights(operands: &[Expr<'_>]) -> bool {
-    matches!(operands, [Expr::Weights(_)])
-}
 /// Of two operands, the type of the one that is class ids, and the number that the other is, if they are so.
 pub(crate) fn class_id<'t>(
     (x, y): (&'t TensorType, &'t TensorType),
@@ -184,3 +184,7 @@ fn is_class_id(op: BinaryOp, index: &TensorType, id: f64) -> Result<TensorType, 
     }
 }
 
+/// Whether an expression names all weights at once.
+fn is_weights(operands: &[Expr<'_>]) -> bool {
+    matches!(operands, [Expr::Weights(_)])
+}

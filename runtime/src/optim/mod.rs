@@ -21,7 +21,7 @@ use std::fmt::Debug;
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, check_f32};
 
 pub use accumulation::{accumulate, update};
 pub use ada_delta::AdaDelta;
@@ -119,7 +119,7 @@ fn moment(b: &mut Builder, old: NodeId, new: NodeId, kept: f64) -> NodeId {
 /// A setting that must lie in `0 <= value < limit`.
 fn within(name: &'static str, value: f64, limit: f64, wanted: &'static str) -> Result<(), BuildError> {
     match (0.0..limit).contains(&value) {
-        true => Ok(()),
+        true => check_f32(name, value),
         false => Err(BuildError::Setting { name, wanted, actual: value.to_string() }),
     }
 }

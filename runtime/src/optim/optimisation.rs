@@ -4,6 +4,7 @@ use super::group::{self, Treatment};
 use super::{Group, Optimiser, within};
 use crate::error::BuildError;
 use crate::ir::{Graph, SlotKind};
+use crate::schedule::check_f32;
 
 /// How a network is trained: the optimiser, which gradients it sees, and which parameters are treated differently.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl Optimisation {
                 let (wanted, actual) = ("a finite number above 0", limit.to_string());
                 return Err(BuildError::Setting { name, wanted, actual });
             }
+            limit.map_or(Ok(()), |limit| check_f32(name, limit))?;
         }
         self.groups.iter().try_for_each(Group::check)
     }
