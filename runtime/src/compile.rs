@@ -3,13 +3,15 @@
 //! In: a definition and what to compile it for. Out: a [`Program`] that a session runs. The stages follow one another in
 //! `graph_for` and [`Program::new`], top to bottom, checked in between in debug builds.
 
+use std::collections::HashSet;
+
 use crate::autodiff::{differentiate, differentiate_at};
 use crate::diagnose::{Measure, diagnose};
+use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::fault::Pass;
-use crate::elaborate::words;
 use crate::fuse::{Fused, fuse};
-use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
+use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
 use crate::lower::{check, lower, lower_with_probes, trainable};
@@ -175,6 +177,22 @@ pub(crate) fn forward(definition: &'static Definition<'static>, mode: Mode) -> R
 
 /// The graph for a purpose, before it is simplified.
 fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    let graph = for_purpose(definition, purpose)?;
+    check_names(&graph.slots)?;
+    Ok(graph)
+}
+
+/// Every parameter and all of the optimiser's state can be told apart by name, so that what is saved can be loaded.
+fn check_names(slots: &Slots) -> Result<(), BuildError> {
+    let mut names = HashSet::new();
+    let own = slots.params.iter().filter(|slot| slot.kind != SlotKind::Fixed);
+    match own.map(|slot| slot.name.as_str()).find(|name| !names.insert(*name)) {
+        Some(name) => Err(BuildError::Name { name: name.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn for_purpose(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
         Purpose::Train(_) | Purpose::Gradients(_) | Purpose::Accumulate(_) | Purpose::Update(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
@@ -196,7 +214,7 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     }
     let Some(loss) = &definition.loss else {
         return Err(BuildError::NoLoss { network: definition.name });
-    }
+    };
     let wanted = match purpose {
         Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
             how.trained(&graph)?
@@ -204,12 +222,22 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
         _ => trainable(&graph).collect(),
     };
     let joint = checked(differentiate(&graph, &wanted));
+    if matches!(purpose, Purpose::Train(_)) && !wanted.is_empty() && !has_gradient(&joint) {
+        let mistakes = vec![(definition.place(loss.at), words::no_gradient(definition.name))];
+        return Err(BuildError::Declaration { mistakes });
+    }
     Ok(match purpose {
         Purpose::Train(how) => checked(attach(&joint, how)),
         Purpose::Accumulate(how) => checked(accumulate(&joint, how)),
         Purpose::Update(how) => checked(update(&joint, how)),
         _ => joint,
     })
+}
+
+/// Whether any gradient is more than the zero that stands for none.
+fn has_gradient(joint: &Graph) -> bool {
+    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
+    gradients.into_iter().any(|output| joint.constant(output.node) != Some(0.0))
 }
 
 /// The graph that measures a training step, and what it measures.
@@ -222,10 +250,6 @@ pub fn diagnosed(
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
     for (index, layer) in layers.iter_mut().enumerate() {
         let probe = |end| graph.output(&Role::Probe(2 * index + end)).expect("every layer has two probes");
-    if matches!(purpose, Purpose::Train(_)) && !wanted.is_empty() && !has_gradient(&joint) {
-        let mistakes = vec![(definition.place(loss.at), words::no_gradient(definition.name))];
-        return Err(BuildError::Declaration { mistakes });
-    }
         (layer.x, layer.y) = (probe(0), probe(1));
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
@@ -234,12 +258,6 @@ pub fn diagnosed(
     let joint = checked(joint);
     let gradients = joint.outputs.iter().filter_map(|output| match output.role {
         Role::Gradient(param) => Some((param, output.node)),
-/// Whether any gradient is more than the zero that stands for none.
-fn has_gradient(joint: &Graph) -> bool {
-    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
-    gradients.into_iter().any(|output| joint.constant(output.node) != Some(0.0))
-}
-
         _ => None,
     });
     let gradients: Vec<(usize, NodeId)> = gradients.collect();

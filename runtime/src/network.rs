@@ -265,11 +265,11 @@ impl BinaryOp {
         let shape = spread(x, y).ok_or_else(|| {
             format!("`{symbol}` needs operands of one shape, found {} and {}", x.shape.declared(), y.shape.declared())
         })?;
+        let tells_apart = matches!(self, BinaryOp::Eq | BinaryOp::Ne);
         let fits = match (x.dtype, y.dtype) {
             (DType::F32, DType::F32) => true,
             (DType::Bool, DType::Bool) => tells_apart,
             (x, y) => x.is_index() && y.is_index() && tells_apart,
-        let tells_apart = matches!(self, BinaryOp::Eq | BinaryOp::Ne);
         };
         if !fits {
             return Err(format!("`{symbol}` does not apply to {} and {}", x.dtype, y.dtype));
