@@ -87,8 +87,8 @@ pub fn too_large(what: &str) -> String {
 }
 
 /// A body that never ends.
-pub fn too_many_stages(network: &str) -> String {
-    format!("`{network}` has more than {} stages", super::MOST_STAGES)
+pub fn too_many_stages() -> String {
+    format!("this network has more than {} stages", super::MOST_STAGES)
 }
 
 /// A shape that a layer cannot take. The second line says how the shape came about.
@@ -193,10 +193,39 @@ pub fn did_you_mean(closest: Option<&str>) -> String {
 
 /// The candidate that looks most like `name`, if one does: at most a third of it differs, whatever the case.
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
-    let distances = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));
+    let length = name.chars().count();
+    let limit = (length / 3).max(1);
+    let near = |candidate: &&str| candidate.chars().count().abs_diff(length) <= limit;
+    let distances = candidates.into_iter().filter(near).map(|candidate| (distance(name, candidate), candidate));
     let (nearest, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
-    (nearest <= limit && nearest < name.chars().count()).then_some(candidate)
+    (nearest <= limit && nearest < length).then_some(candidate)
+}
+
+/// How many letters are compared in all, before no further name is looked for.
+const MOST_COMPARED: usize = 1 << 21;
+
+/// Looks for the names that were meant, for the first few mistakes: with very many it would take the square of their number.
+#[derive(Debug, Default)]
+pub struct Suggestions {
+    compared: usize,
+}
+
+impl Suggestions {
+    /// As [`closest`], while there is time.
+    pub fn closest<'a, I: IntoIterator<Item = &'a str>>(
+        &mut self,
+        name: &str,
+        candidates: impl FnOnce() -> I,
+    ) -> Option<&'a str> {
+        if self.compared > MOST_COMPARED {
+            return None;
+        }
+        let compared = &mut self.compared;
+        closest(
+            name,
+            candidates().into_iter().inspect(|candidate| *compared += (name.len() + 1) * (candidate.len() + 1)),
+        )
+    }
 }
 
 /// Letters to insert, remove, replace or swap with their neighbour (Damerau & Levenshtein, optimal string alignment).
