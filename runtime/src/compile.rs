@@ -3,12 +3,15 @@
 //! In: a definition and what to compile it for. Out: a [`Program`] that a session runs. The stages follow one another in
 //! `graph_for` and [`Program::new`], top to bottom, checked in between in debug builds.
 
+use std::collections::HashSet;
+
 use crate::autodiff::{differentiate, differentiate_at};
 use crate::diagnose::{Measure, diagnose};
+use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::fault::Pass;
 use crate::fuse::{Fused, fuse};
-use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
+use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
 use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
@@ -194,6 +197,22 @@ pub(crate) fn forward(
 
 /// The graph for a purpose, before it is simplified.
 fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    let graph = for_purpose(definition, purpose)?;
+    check_names(&graph.slots)?;
+    Ok(graph)
+}
+
+/// Every parameter and all of the optimiser's state can be told apart by name, so that what is saved can be loaded.
+fn check_names(slots: &Slots) -> Result<(), BuildError> {
+    let mut names = HashSet::new();
+    let own = slots.params.iter().filter(|slot| slot.kind != SlotKind::Fixed);
+    match own.map(|slot| slot.name.as_str()).find(|name| !names.insert(*name)) {
+        Some(name) => Err(BuildError::Name { name: name.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn for_purpose(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
         Purpose::Train(_) | Purpose::Gradients(_) | Purpose::Accumulate(_) | Purpose::Update(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
@@ -213,10 +232,14 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     if matches!(purpose, Purpose::Evaluate) {
         return Ok(graph);
     }
-    if definition.loss.is_none() {
+    let Some(loss) = &definition.loss else {
         return Err(BuildError::NoLoss { network: definition.name });
-    }
+    };
     let joint = joint(definition, &graph, purpose)?;
+    if matches!(purpose, Purpose::Train(_)) && !has_gradient(&joint) {
+        let mistakes = vec![(definition.place(loss.at), words::no_gradient(definition.name))];
+        return Err(BuildError::Declaration { mistakes });
+    }
     Ok(match purpose {
         Purpose::Train(how) => checked(attach(&joint, how)),
         Purpose::Accumulate(how) => checked(accumulate(&joint, how, merge(definition, &graph)?.merge)),
@@ -242,6 +265,13 @@ fn joint(definition: &'static Definition<'static>, forward: &Graph, purpose: Pur
 /// How the gradients of several batches become one.
 fn merge(definition: &'static Definition<'static>, forward: &Graph) -> Result<Merging, BuildError> {
     merging(forward).map_err(|reason| BuildError::Accumulate { network: definition.name, reason })
+}
+
+/// Whether any gradient is more than the zero that stands for none, or none is wanted.
+fn has_gradient(joint: &Graph) -> bool {
+    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
+    let mut gradients = gradients.map(|output| joint.constant(output.node)).peekable();
+    gradients.peek().is_none() || gradients.any(|constant| constant != Some(0.0))
 }
 
 /// The graph that measures a training step, and what it measures.

@@ -20,6 +20,12 @@ pub enum BuildError {
         /// The network.
         network: &'static str,
     },
+    /// Two parameters of one name, or two parts of an optimiser's state.
+    #[error("two parameters or parts of the optimiser's state are called `{name}`")]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// A setting outside its range.
     #[error("{name} must be {wanted}, got {actual}")]
     Setting {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::numbers::Numbers;
+use crate::network::COLUMNS;
 use crate::session::Network;
 
 /// What a training was like.
@@ -93,12 +94,14 @@ impl<N: Network> History<N> {
     /// `epoch,steps,loss,accuracy,validation_loss,validation_accuracy,rate,seconds`
     fn columns(&self) -> Vec<String> {
         let names = || Numbers::names::<N>();
-        let mut columns: Vec<String> = ["epoch", "steps"].map(str::to_string).to_vec();
+        // No metric has one of these names.
+        let [epoch, steps, rate, seconds] = COLUMNS.map(str::to_string);
+        let mut columns = vec![epoch, steps];
         columns.extend(names().map(str::to_string));
         if self.has_validation() {
             columns.extend(names().map(|name| format!("validation_{name}")));
         }
-        columns.extend(["rate", "seconds"].map(str::to_string));
+        columns.extend([rate, seconds]);
         columns
     }
 

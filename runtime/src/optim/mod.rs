@@ -22,7 +22,7 @@ use std::fmt::Debug;
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId, Op};
-use crate::schedule::{Schedule, Shown, fits_f32, setting};
+use crate::schedule::{Schedule, Shown, is_normal_f32, setting};
 
 pub use accumulation::{accumulate, once, update};
 pub use ada_delta::AdaDelta;
@@ -153,7 +153,7 @@ fn descend(b: &mut Builder, param: NodeId, rate: NodeId, direction: NodeId) -> N
 /// A setting above 0, in the range of an f32.
 fn positive(name: &'static str, value: f64) -> Result<(), BuildError> {
     setting(name, Shown(value), value > 0.0 && value.is_finite(), "a finite number above 0")?;
-    setting(name, Shown(value), fits_f32(value), "from 1.2e-38 to 3.4e38, the range of an f32")
+    setting(name, Shown(value), is_normal_f32(value), "from 1.2e-38 to 3.4e38, the range of an f32")
 }
 
 /// How much of something is kept: `0 <= value < 1`, as an f32 too.
@@ -164,5 +164,5 @@ fn share(name: &'static str, value: f64) -> Result<(), BuildError> {
 
 /// What is added to the root of squares.
 fn root_eps(value: f64) -> Result<(), BuildError> {
-    setting("eps", Shown(value), value >= LEAST_EPS && fits_f32(value), "from 1e-18 to 3.4e38")
+    setting("eps", Shown(value), value >= LEAST_EPS && is_normal_f32(value), "from 1e-18 to 3.4e38")
 }
