@@ -63,6 +63,10 @@ pub enum BuildError {
     /// This machine has no code generator.
     #[error("no code generator for this machine: {0}")]
     Machine(String),
+    /// The system gives no memory that code may run in: there is none left, or a policy (SELinux, seccomp, `PR_SET_MDWE`)
+    /// forbids it.
+    #[error("the system gives no memory for compiled code: {0}")]
+    CodeMemory(String),
 }
 
 /// Why a run was refused. The session is as it was before.
