@@ -12,6 +12,7 @@ mod element;
 mod error;
 mod header;
 mod json;
+mod replace;
 mod write;
 
 use std::fs;
@@ -70,12 +71,16 @@ impl File {
     pub fn open(path: &Path) -> Result<File, CheckpointError> {
         let unreadable = |error| CheckpointError::io("read", path, error);
         let format = |reason| CheckpointError::Format { path: path.to_path_buf(), reason };
-        let about = fs::metadata(path).map_err(unreadable)?;
-        // Something else, such as a pipe, might never end.
+        // Something else, such as a pipe, might never end, nor ever be open.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(format("it is no regular file".to_string()));
+        }
+        // From here on the path may come to name another file: a save replaces it. This one is asked for itself.
+        let mut file = fs::File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
         if !about.is_file() {
             return Err(format("it is no regular file".to_string()));
         }
-        let mut file = fs::File::open(path).map_err(unreadable)?;
         let size = about.len();
         if size < 8 {
             return Err(format(format!("it has {size} bytes, and 8 alone say how long the header is")));
