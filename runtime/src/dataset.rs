@@ -33,13 +33,16 @@ pub enum DatasetError {
     /// A share that is none.
     #[error("a share must lie between 0 and 1, got {0}")]
     Share(f64),
+    /// There is not enough memory for a copy of the rows.
+    #[error("not enough memory for a copy of the rows")]
+    NoMemory,
 }
 
 impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
-    /// Pairs inputs with targets, row by row.
+    /// Pairs inputs with targets, row by row. Arrays in the standard layout are taken over, others copied into it.
     ///
     /// # Errors
-    /// No rows, or numbers of rows that differ.
+    /// No rows, numbers of rows that differ, a copy for which there is no memory.
     pub fn new(inputs: Array<f32, I>, targets: Array<T, D>) -> Result<Dataset<T, I, D>, DatasetError> {
         let rows = (inputs.len_of(Axis(0)), targets.len_of(Axis(0)));
         if rows.0 != rows.1 {
@@ -49,7 +52,8 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
             return Err(DatasetError::Empty);
         }
         // Batches are read in place where rows lie one after the other.
-        let (inputs, targets) = (inputs.as_standard_layout().into_owned(), targets.as_standard_layout().into_owned());
+        let inputs = if inputs.is_standard_layout() { inputs } else { copy(inputs.view())? };
+        let targets = if targets.is_standard_layout() { targets } else { copy(targets.view())? };
         Ok(Dataset { inputs, targets, random: Random::new(0, 0), kept_out: 0 })
     }
 
@@ -78,17 +82,19 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// Shuffles, then cuts off this share as a second dataset: `split(0.2)` keeps 80 %.
     ///
     /// # Errors
-    /// A share that is not between 0 and 1, or that leaves a side without rows.
+    /// A share that is not between 0 and 1, or that leaves a side without rows; a copy of the second dataset for which there is
+    /// no memory.
     pub fn split(mut self, share: f64) -> Result<(Self, Self), DatasetError> {
         let first = self.rows_without(share)?;
         self.shuffle_first(self.len());
-        let part = |from: usize, to: usize| Dataset {
-            inputs: self.inputs.slice_axis(Axis(0), (from..to).into()).to_owned(),
-            targets: self.targets.slice_axis(Axis(0), (from..to).into()).to_owned(),
-            random: self.random.clone(),
-            kept_out: 0,
-        };
-        Ok((part(0, first), part(first, self.len())))
+        let (inputs, targets) = self.rows(first..self.len());
+        let second =
+            Dataset { inputs: copy(inputs)?, targets: copy(targets)?, random: self.random.clone(), kept_out: 0 };
+        // The first one stays where it is.
+        self.inputs.slice_axis_inplace(Axis(0), (..first).into());
+        self.targets.slice_axis_inplace(Axis(0), (..first).into());
+        self.kept_out = 0;
+        Ok((self, second))
     }
 
     /// Shuffles, then gives batches of `size` rows as views, the last one of what is left. A size of 0 counts as 1.
@@ -134,6 +140,14 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
             swap_rows(&mut self.targets, last, other);
         }
     }
+}
+
+/// In the standard layout.
+fn copy<T: Clone, D: Dimension>(array: ArrayView<'_, T, D>) -> Result<Array<T, D>, DatasetError> {
+    let mut elements = Vec::new();
+    elements.try_reserve_exact(array.len()).map_err(|_| DatasetError::NoMemory)?;
+    elements.extend(array.iter().cloned());
+    Ok(Array::from_shape_vec(array.raw_dim(), elements).expect("as many elements as before"))
 }
 
 fn swap_rows<T, D: RemoveAxis>(array: &mut Array<T, D>, x: usize, y: usize) {

@@ -161,6 +161,12 @@ pub enum RunError {
         /// The statistic.
         name: String,
     },
+    /// There is not enough memory. Nothing was changed.
+    #[error("not enough memory for {what}")]
+    NoMemory {
+        /// What it was wanted for.
+        what: &'static str,
+    },
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Name {

@@ -1,6 +1,7 @@
 //! The state of a session at one moment, to go back to.
 
 use super::{Network, Session};
+use crate::error::RunError;
 
 /// Parameters, running statistics, the optimiser's state, how many steps were made, and the count that dropout draws by.
 #[derive(Clone, Debug)]
@@ -11,9 +12,14 @@ pub(crate) struct Snapshot {
 }
 
 impl<N: Network> Session<N> {
-    /// The state now.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot { floats: self.params.floats().to_vec(), steps: self.steps, forward_count: self.forward_count }
+    /// The state now, in the place of an earlier one. None is left, and nothing else is lost, if there is no memory for it.
+    pub(crate) fn snapshot(&self, earlier: Option<Snapshot>) -> Result<Snapshot, RunError> {
+        let mut floats = earlier.map_or(Vec::new(), |earlier| earlier.floats);
+        floats.clear();
+        let room = floats.try_reserve_exact(self.params.len());
+        room.map_err(|_| RunError::NoMemory { what: "a copy of the best epoch" })?;
+        floats.extend_from_slice(self.params.floats());
+        Ok(Snapshot { floats, steps: self.steps, forward_count: self.forward_count })
     }
 
     /// Back to a state of this session.
