@@ -7,6 +7,7 @@
 
 mod expressions;
 mod numbers;
+mod identity;
 mod print;
 pub mod words;
 

@@ -5,6 +5,7 @@ mod allocation;
 mod bound;
 mod checkpoint;
 mod checkpoint_damage;
+mod checkpoint_identity;
 mod checkpoint_kill;
 mod code;
 mod compiled;

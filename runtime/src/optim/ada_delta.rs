@@ -39,6 +39,11 @@ impl Optimiser for AdaDelta {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdaDelta { settings: _, rho, eps } = self;
+        vec![("rho", *rho), ("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         within("rho", self.rho, 1.0, "at least 0 and below 1")?;
         match self.eps > 0.0 && self.eps.is_finite() {

@@ -32,6 +32,11 @@ impl Optimiser for AdaGrad {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdaGrad { settings: _, eps } = self;
+        vec![("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
     }

@@ -39,6 +39,11 @@ impl Optimiser for Adam {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Adam { settings: _, beta1, beta2, eps } = self;
+        vec![("beta1", *beta1), ("beta2", *beta2), ("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         within("beta1", self.beta1, 1.0, "at least 0 and below 1")?;
         within("beta2", self.beta2, 1.0, "at least 0 and below 1")?;

@@ -52,6 +52,11 @@ impl Optimiser for RmsProp {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let RmsProp { settings: _, alpha, eps, momentum, centred } = self;
+        vec![("alpha", *alpha), ("eps", *eps), ("momentum", *momentum), ("centred", f64::from(u8::from(*centred)))]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         within("alpha", self.alpha, 1.0, "at least 0 and below 1")?;
         within("momentum", self.momentum, 1.0, "at least 0 and below 1")?;

@@ -42,6 +42,11 @@ impl Optimiser for Sgd {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Sgd { settings: _, momentum, nesterov } = self;
+        vec![("momentum", *momentum), ("nesterov", f64::from(u8::from(*nesterov)))]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         within("momentum", self.momentum, 1.0, "at least 0 and below 1")?;
         match self.nesterov && self.momentum == 0.0 {

@@ -12,6 +12,7 @@ mod diagnostics;
 mod display;
 mod feed;
 mod gradcheck;
+mod identity;
 mod name_map;
 mod outputs;
 mod params;
