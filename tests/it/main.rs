@@ -63,6 +63,7 @@ mod state_dict;
 mod steps;
 mod strips;
 mod summary;
+mod surroundings;
 mod threads;
 mod tidy;
 mod train;
