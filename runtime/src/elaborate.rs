@@ -8,6 +8,7 @@
 mod expressions;
 mod gains;
 mod numbers;
+mod identity;
 mod print;
 pub mod words;
 

@@ -82,6 +82,10 @@ pub enum BuildError {
     /// This machine has no code generator.
     #[error("no code generator for this machine: {0}")]
     Machine(String),
+    /// The system gives no memory that code may run in: there is none left, or a policy (SELinux, seccomp, `PR_SET_MDWE`)
+    /// forbids it.
+    #[error("the system gives no memory for compiled code: {0}")]
+    CodeMemory(String),
 }
 
 /// Why a run was refused. The session is as it was before.
@@ -176,6 +180,12 @@ pub enum RunError {
     Statistic {
         /// The statistic.
         name: String,
+    },
+    /// There is not enough memory. Nothing was changed.
+    #[error("not enough memory for {what}")]
+    NoMemory {
+        /// What it was wanted for.
+        what: &'static str,
     },
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]

@@ -125,7 +125,7 @@ impl Elaborated<'_> {
     }
 }
 
-fn ports(ports: &[Port<'_>]) -> String {
+pub(super) fn ports(ports: &[Port<'_>]) -> String {
     let all: Vec<String> = ports.iter().map(port).collect();
     match &all[..] {
         [one] => one.clone(),
@@ -133,12 +133,12 @@ fn ports(ports: &[Port<'_>]) -> String {
     }
 }
 
-fn port(port: &Port<'_>) -> String {
+pub(super) fn port(port: &Port<'_>) -> String {
     format!("{}: {}", port.name, port.known())
 }
 
 /// A layer with the arguments that differ from their defaults.
-fn with_arguments(name: &str, declared: &[ArgDef], values: &[Arg]) -> String {
+pub(super) fn with_arguments(name: &str, declared: &[ArgDef], values: &[Arg]) -> String {
     let args = options(declared, values);
     if args.is_empty() { name.to_string() } else { format!("{name}({})", args.join(", ")) }
 }
@@ -199,7 +199,7 @@ fn number(x: f64) -> String {
     if x == x.trunc() && x.abs() < 1e15 { format!("{x}") } else { format!("{x:?}") }
 }
 
-fn expression<'e>(definition: &'e Definition<'e>, expr: &'e Expr<'e>) -> String {
+pub(super) fn expression<'e>(definition: &'e Definition<'e>, expr: &'e Expr<'e>) -> String {
     Text { definition, expr, least: 0 }.to_string()
 }
 

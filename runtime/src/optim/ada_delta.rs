@@ -39,6 +39,11 @@ impl Optimiser for AdaDelta {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdaDelta { settings: _, rho, eps } = self;
+        vec![("rho", *rho), ("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         share("rho", self.rho)?;
         positive("eps", self.eps)

@@ -37,6 +37,11 @@ impl Optimiser for AdaGrad {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdaGrad { settings: _, eps } = self;
+        vec![("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         root_eps(self.eps)
     }

@@ -40,6 +40,11 @@ impl Optimiser for Adam {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Adam { settings: _, beta1, beta2, eps } = self;
+        vec![("beta1", *beta1), ("beta2", *beta2), ("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         share("beta1", self.beta1)?;
         share("beta2", self.beta2)?;

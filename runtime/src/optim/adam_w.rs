@@ -38,6 +38,11 @@ impl Optimiser for AdamW {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdamW { settings: _, adam } = self;
+        adam.hyperparameters()
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         self.adam.check()
     }

@@ -34,6 +34,11 @@ impl Optimiser for Lion {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Lion { settings: _, beta1, beta2 } = self;
+        vec![("beta1", *beta1), ("beta2", *beta2)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         share("beta1", self.beta1)?;
         share("beta2", self.beta2)

@@ -12,6 +12,7 @@ mod adam;
 mod adam_w;
 mod attach;
 mod group;
+mod identity;
 mod lion;
 mod merge;
 mod optimisation;
@@ -46,6 +47,9 @@ pub trait Optimiser: Debug + Send {
         let path = std::any::type_name::<Self>();
         path.rsplit("::").next().unwrap_or(path)
     }
+    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state, the learning rate
+    /// and the decay. A checkpoint has them, so that no other optimiser goes on from it.
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
     /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
     /// What is remembered of each parameter, by name; zero at first.

@@ -53,6 +53,11 @@ impl Optimiser for RmsProp {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let RmsProp { settings: _, alpha, eps, momentum, centred } = self;
+        vec![("alpha", *alpha), ("eps", *eps), ("momentum", *momentum), ("centred", f64::from(u8::from(*centred)))]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         share("alpha", self.alpha)?;
         share("momentum", self.momentum)?;

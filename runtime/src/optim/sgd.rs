@@ -42,6 +42,11 @@ impl Optimiser for Sgd {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Sgd { settings: _, momentum, nesterov } = self;
+        vec![("momentum", *momentum), ("nesterov", f64::from(u8::from(*nesterov)))]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         share("momentum", self.momentum)?;
         match self.nesterov && self.momentum == 0.0 {

@@ -12,6 +12,7 @@ mod diagnostics;
 mod display;
 mod feed;
 mod gradcheck;
+mod identity;
 mod name_map;
 mod outputs;
 mod params;
@@ -257,7 +258,7 @@ impl<N: Network> Session<N> {
     /// call compiles a program of its own.
     ///
     /// # Errors
-    /// Wrong shapes, no rows.
+    /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
@@ -265,7 +266,7 @@ impl<N: Network> Session<N> {
         let (program, outputs) = self.predict.as_mut().expect("the program was compiled above");
         let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
         let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
-        Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows);
+        Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows)?;
         Ok(outputs.views::<N>(rows))
     }
 
