@@ -218,6 +218,9 @@ fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     Some(b.broadcast(result, &node.ty.shape, &axes))
 }
 
+/// Factors of a product that are looked at. A square of a square of a square has as many as its power.
+const MOST_FACTORS: usize = 64;
+
 /// `sum(x c)` is `c sum(x)` where `c` does not vary along the sum. The factors that stay are ordered by age, so that
 /// equal products meet.
 fn factor_out_of_sum(b: &mut Builder, id: NodeId) -> Option<NodeId> {
@@ -233,7 +236,8 @@ fn factor_out_of_sum(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     // A product of which nothing leaves the sum stays as it is: others may use it too.
     let has_fixed = |b: &Builder, factor: NodeId| {
         let mut open = vec![factor];
-        while let Some(factor) = open.pop() {
+        for _ in 0..MOST_FACTORS {
+            let Some(factor) = open.pop() else { break };
             match binary(b, factor, &Op::Mul) {
                 Some((x, y)) => open.extend([x, y]),
                 None if fixed(b, factor) => return true,
@@ -245,6 +249,9 @@ fn factor_out_of_sum(b: &mut Builder, id: NodeId) -> Option<NodeId> {
     let mut factors = Vec::new();
     let mut open = vec![product];
     while let Some(factor) = open.pop() {
+        if factors.len() + open.len() > MOST_FACTORS {
+            return None;
+        }
         match binary(b, factor, &Op::Mul) {
             Some((x, y)) if has_fixed(b, factor) => open.extend([x, y]),
             _ => factors.push(factor),
