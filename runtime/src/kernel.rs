@@ -30,7 +30,7 @@ impl Domain {
             [batch @ Dim::Batch(_)] => Domain { rows: batch, cols: 1 },
             [Dim::Fixed(cols)] => Domain { rows: Dim::Fixed(1), cols },
             [ref leading @ .., last] => {
-                let rows = Shape(leading.to_vec()).len().expect("extents were checked when the network was lowered");
+                let rows = Dim::product(leading).expect("extents were checked when the network was lowered");
                 Domain { rows, cols: last.factor() }
             }
         }

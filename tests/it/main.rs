@@ -32,6 +32,7 @@ mod fusion;
 mod golden;
 mod golden_file;
 mod gradcheck;
+mod growth;
 mod handmade;
 mod in_place;
 mod initialisers;

@@ -17,8 +17,8 @@ pub struct History<N: Network> {
     pub best: Option<usize>,
     /// Whether the session was put back to where it was after the best epoch.
     pub restored: bool,
-    /// How many epochs there were before.
-    before: usize,
+    /// How many epochs there were before, in few bits: an error carries a history.
+    before: u32,
 }
 
 /// Why a training ended.
@@ -61,6 +61,7 @@ pub struct Epoch<N: Network> {
 impl<N: Network> History<N> {
     /// None yet, after so many of earlier trainings.
     pub(super) fn after(before: usize) -> History<N> {
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
         History { epochs: Vec::new(), end: Ending::Completed, best: None, restored: false, before }
     }
 
@@ -84,7 +85,9 @@ impl<N: Network> History<N> {
     /// The epoch that was not completed.
     pub(super) fn failed_in(&self) -> usize {
         let next = |epoch: usize| epoch.saturating_add(1);
-        self.epochs.last().map_or(next(self.before), |last| if last.complete { next(last.epoch) } else { last.epoch })
+        self.epochs
+            .last()
+            .map_or(next(self.before as usize), |last| if last.complete { next(last.epoch) } else { last.epoch })
     }
 
     fn has_validation(&self) -> bool {
