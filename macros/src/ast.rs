@@ -163,10 +163,19 @@ impl Operator {
             Operator::Rem => "%",
         }
     }
+
+    /// How tightly it binds.
+    fn level(self) -> u8 {
+        match self {
+            Operator::Of(op) if op.is_comparison() => 1,
+            Operator::Of(BinaryOp::Add | BinaryOp::Sub) => 2,
+            _ => 3,
+        }
+    }
 }
 
 /// From one token to another. Stable Rust cannot join spans, so both are kept and rustc underlines what is between.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Site {
     pub start: Span,
     pub end: Span,
@@ -211,8 +220,13 @@ impl fmt::Display for Expr {
             ExprKind::Name(name) => f.write_str(&text(name)),
             ExprKind::Member(path, _) => f.write_str(path),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
-            ExprKind::Neg(x) => write!(f, "-{x}"),
-            ExprKind::Binary(op, _, x, y) => write!(f, "{x} {} {y}", op.symbol()),
+            ExprKind::Neg(x) => write!(f, "-{}", x.least(UNARY)),
+            ExprKind::Binary(op, _, x, y) => {
+                let level = op.level();
+                // Comparisons do not chain; the others group from the left.
+                let left = if level == 1 { 2 } else { level };
+                write!(f, "{} {} {}", x.least(left), op.symbol(), y.least(level + 1))
+            }
             ExprKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
             ExprKind::List(elements) => {
                 let elements: Vec<String> = elements.iter().map(Expr::to_string).collect();
@@ -227,6 +241,31 @@ impl fmt::Display for Expr {
         }
     }
 }
+
+/// What another macro put in has no parentheses of its own, so it gets them where it would read as something else.
+struct Least<'e>(&'e Expr, u8);
+
+impl fmt::Display for Least<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Least(expr, least) = self;
+        let level = match &expr.kind {
+            ExprKind::Binary(op, ..) => op.level(),
+            ExprKind::If(..) => 0,
+            ExprKind::Neg(_) => UNARY,
+            _ => UNARY + 1,
+        };
+        if level < *least { write!(f, "({expr})") } else { write!(f, "{expr}") }
+    }
+}
+
+impl Expr {
+    fn least(&self, level: u8) -> Least<'_> {
+        Least(self, level)
+    }
+}
+
+/// How tightly `-x` binds.
+const UNARY: u8 = 4;
 
 impl fmt::Display for Argument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

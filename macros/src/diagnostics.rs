@@ -3,12 +3,14 @@
 //! In: what is wrong, from any phase. Out: a `compile_error!` per mistake, at its token. Call sites carry no wording. A
 //! message names what was written, what was wanted and what was found.
 
+mod names;
+
 use std::collections::HashSet;
 
-use gradloom_runtime::elaborate::MOST_STAGES;
-use gradloom_runtime::elaborate::words::{self, closest, did_you_mean};
+use gradloom_runtime::elaborate::words::{self, Suggestions, closest, did_you_mean};
+use gradloom_runtime::elaborate::{MOST_NESTED, MOST_STAGES};
 use gradloom_runtime::layers::{ArgDef, ArgKind, initialisers};
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, LineColumn, TokenStream, TokenTree};
 use quote::quote_spanned;
 
 use crate::ast::{Site, text};
@@ -17,14 +19,23 @@ use crate::ast::{Site, text};
 #[derive(Default)]
 pub struct Errors {
     mistakes: Vec<Mistake>,
+    /// Those mistakes again, to be found.
+    known: HashSet<Key>,
     lost: HashSet<String>,
+    suggestions: Suggestions,
 }
 
 /// A message and where it belongs.
-struct Mistake {
+#[derive(Clone, Debug)]
+pub struct Mistake {
     site: Site,
+    /// From where to where.
+    at: (LineColumn, LineColumn),
     message: String,
 }
+
+/// What two mistakes that are one have in common.
+type Key = ((LineColumn, LineColumn), String);
 
 impl Errors {
     /// Whether nothing is wrong.
@@ -41,7 +52,7 @@ impl Errors {
     #[cfg(test)]
     pub fn to_text(&self) -> String {
         let line = |mistake: &Mistake| {
-            let at = mistake.site.start.start();
+            let at = mistake.at.0;
             format!("{}:{}: {}\n", at.line, at.column + 1, mistake.message)
         };
         self.sorted().into_iter().map(line).collect()
@@ -50,10 +61,7 @@ impl Errors {
     /// Each phase goes through the whole declaration, but the user reads it once.
     fn sorted(&self) -> Vec<&Mistake> {
         let mut mistakes: Vec<&Mistake> = self.mistakes.iter().collect();
-        mistakes.sort_by_key(|mistake| {
-            let start = mistake.site.start.start();
-            (start.line, start.column)
-        });
+        mistakes.sort_by_key(|mistake| (mistake.at.0.line, mistake.at.0.column));
         mistakes
     }
 
@@ -76,16 +84,44 @@ impl Errors {
 
     /// A block is read for every use, but the user reads its mistakes once.
     fn report(&mut self, site: impl Into<Site>, message: String) {
-        let mistake = Mistake { site: site.into(), message };
-        let at = |mistake: &Mistake| (mistake.site.start.start(), mistake.site.end.end());
-        let known = |other: &Mistake| other.message == mistake.message && at(other) == at(&mistake);
-        if !self.mistakes.iter().any(known) {
+        let site = site.into();
+        self.add(Mistake { site, at: (site.start.start(), site.end.end()), message });
+    }
+
+    /// Adds a mistake that was found before, unless it is there.
+    pub fn add(&mut self, mistake: Mistake) {
+        if self.known.insert(mistake.key()) {
             self.mistakes.push(mistake);
         }
+    }
+
+    /// What comes of an attempt, and the mistakes in it, which nobody has reported yet.
+    pub fn attempt<T>(&mut self, attempt: impl FnOnce(&mut Errors) -> T) -> (T, Vec<Mistake>) {
+        let before = self.mistakes.len();
+        let result = attempt(self);
+        let found = self.mistakes.split_off(before);
+        for mistake in &found {
+            self.known.remove(&mistake.key());
+        }
+        (result, found)
+    }
+
+    /// The name that may have been meant. The first few mistakes are told one: to look through all names for each of very
+    /// many would take as long as all that is right.
+    pub fn closest<'c, I: IntoIterator<Item = &'c str>>(
+        &mut self,
+        name: &str,
+        candidates: impl FnOnce() -> I,
+    ) -> Option<&'c str> {
+        self.suggestions.closest(name, candidates)
     }
 }
 
 impl Mistake {
+    fn key(&self) -> Key {
+        (self.at, self.message.clone())
+    }
+
     /// The path of the macro starts at the first token and its argument ends at the last: rustc underlines all between.
     fn to_tokens(&self) -> TokenStream {
         let Site { start, end } = self.site;
@@ -139,93 +175,12 @@ impl Errors {
         self.report(site, words::number_too_large(digits));
     }
 
+    pub fn beyond_f32(&mut self, site: impl Into<Site>, found: &str, value: f64) {
+        self.report(site, words::beyond_f32(found, value));
+    }
+
     pub fn too_deep(&mut self, site: impl Into<Site>) {
         self.report(site, "this expression nests too deeply".to_string());
-    }
-}
-
-/// Names.
-impl Errors {
-    pub fn unknown_layer(&mut self, name: &Ident, closest: Option<&str>) {
-        let kind = if text(name).starts_with(char::is_uppercase) { "layer" } else { "activation" };
-        self.report(name, format!("unknown {kind} `{name}`{}", did_you_mean(closest)));
-    }
-
-    pub fn unknown_function(&mut self, name: &Ident, closest: Option<&str>) {
-        self.report(name, format!("unknown function `{name}`{}", did_you_mean(closest)));
-    }
-
-    pub fn function_as_stage(&mut self, name: &Ident, elementwise: bool) {
-        let hint = if elementwise { format!("; write `|x| {name}(x)`") } else { String::new() };
-        self.report(name, format!("`{name}` is a function for expressions, not a stage of a body{hint}"));
-    }
-
-    pub fn layer_as_function(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is a stage of a body, not a function for expressions"));
-    }
-
-    pub fn unknown_name(&mut self, name: &Ident, closest: Option<&str>) {
-        self.report(name, format!("unknown name `{name}`{}", did_you_mean(closest)));
-    }
-
-    pub fn unknown_size(&mut self, name: &Ident, closest: Option<&str>) {
-        self.report(name, format!("unknown size `{name}`{}", did_you_mean(closest)));
-    }
-
-    pub fn unknown_dtype(&mut self, name: &Ident, known: &[&str]) {
-        let message = match closest(&text(name), known.iter().copied()) {
-            Some(closest) => format!("unknown element type `{name}`{}", did_you_mean(Some(closest))),
-            None => format!("unknown element type `{name}`; there are {}", and(known)),
-        };
-        self.report(name, message);
-    }
-
-    pub fn duplicate_name(&mut self, name: &Ident) {
-        self.report(name, format!("the name `{name}` is already taken in this network"));
-    }
-
-    pub fn duplicate_metric(&mut self, name: &Ident) {
-        self.report(name, format!("there are two metrics `{name}`"));
-    }
-
-    pub fn duplicate_const(&mut self, name: &Ident) {
-        self.report(name, format!("there are two consts `{name}`"));
-    }
-
-    pub fn duplicate_network(&mut self, name: &Ident) {
-        self.report(name, format!("there are two networks `{name}`"));
-    }
-
-    pub fn duplicate_definition(&mut self, name: &Ident) {
-        self.report(name, format!("the name `{name}` is defined twice"));
-    }
-
-    pub fn name_of_the_language(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is part of the language; choose another name"));
-    }
-
-    pub fn unused_name(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is never used"));
-    }
-
-    pub fn recursive_const(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is defined by itself"));
-    }
-
-    pub fn name_is_batch(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is the batch; choose another name"));
-    }
-
-    pub fn metric_named_loss(&mut self, name: &Ident) {
-        self.report(name, "`loss` is the loss of the network; choose another name for the metric".to_string());
-    }
-
-    pub fn target_without_name(&mut self, site: Site) {
-        self.report(site, "a target needs a name: `label: [B, ...]`".to_string());
-    }
-
-    pub fn second_loss(&mut self, keyword: &Ident) {
-        self.report(keyword, "a network has one `loss`; add the terms up in one expression".to_string());
     }
 }
 
@@ -348,7 +303,15 @@ impl Errors {
     }
 
     pub fn too_many_stages(&mut self, site: Site) {
-        self.report(site, format!("this network has more than {MOST_STAGES} stages"));
+        self.report(site, words::too_many_stages());
+    }
+
+    pub fn block_too_large(&mut self, name: &Ident, block: &str) {
+        self.report(name, format!("with `{name}`, the block `{block}` stands for more than {MOST_STAGES} stages"));
+    }
+
+    pub fn block_too_deep(&mut self, name: &Ident, block: &str) {
+        self.report(name, format!("with `{name}`, the block `{block}` nests more than {MOST_NESTED} bodies"));
     }
 
     pub fn bare_body(&mut self, site: impl Into<Site>) {

@@ -115,8 +115,8 @@ fn report(network: &Network<'_>) -> TokenStream {
 
 /// Those that became part of the description: of two with one name the first.
 fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
-    let kept = network.definition.metrics.iter();
-    kept.filter_map(|kept| network.ast.metrics.iter().find(|metric| text(&metric.name) == kept.name))
+    let mut kept = network.definition.metrics.iter().peekable();
+    network.ast.metrics.iter().filter(move |metric| kept.next_if(|kept| text(&metric.name) == kept.name).is_some())
 }
 
 fn step_name(network: &Network<'_>) -> Ident {

@@ -5,15 +5,17 @@
 
 mod body;
 mod expr;
+mod groups;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
 use syn::{Attribute, Token, Visibility, token};
 
 use crate::ast::{
-    Act, Argument, Block, Body, Const, Expr, Loss, Metric, Net, Port, Program, Site, Stage, StageKind, text,
+    Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Site, Stage, StageKind, text,
 };
 use crate::diagnostics::Errors;
+use groups::{Look, at_named_piece, at_piece, flat};
 
 /// Parses the macro's input, whatever it is.
 pub fn program(tokens: TokenStream, errors: &mut Errors) -> Program {
@@ -22,7 +24,7 @@ pub fn program(tokens: TokenStream, errors: &mut Errors) -> Program {
         Parser { errors, owner: Owner::Nobody, depth: 0 }.program(input, &mut program);
         Ok(())
     };
-    let result = parse.parse2(tokens);
+    let result = parse.parse2(flat(tokens));
     // Everything is read to its end, except what syn itself gave up on, which is reported already.
     if let Err(error) = result
         && errors.is_empty()
@@ -72,7 +74,7 @@ impl Parser<'_> {
     }
 
     fn item(&mut self, input: ParseStream<'_>, program: &mut Program) -> Parsed<()> {
-        if input.peek(Token![;]) {
+        if input.at(Token![;]) {
             return self.expected(ITEM, input);
         }
         if at_clause(input) {
@@ -89,17 +91,17 @@ impl Parser<'_> {
             ("act", Parser::act),
         ];
         for (word, item) in items {
-            let begins = if word == "const" { input.peek(Token![const]) } else { peek_word(input, word) };
-            if begins && !input.peek2(Token![<]) {
+            let begins = if word == "const" { input.at(Token![const]) } else { peek_word(input, word) };
+            if begins && !input.at2(Token![<]) {
                 self.only_docs(&attrs, word);
                 return item(self, input, attrs, program);
             }
         }
-        if !input.peek(syn::Ident) {
+        if !input.at(syn::Ident) {
             return self.expected(ITEM, input);
         }
         let name: Ident = self.ask(input.parse())?;
-        if !input.peek(Token![<]) {
+        if !input.at(Token![<]) {
             let missing = self.expected(&format!("`<` and the signature of `{name}`"), input);
             // A capital begins a network that is being written, so that its type may be used already.
             if !text(&name).starts_with(char::is_uppercase) {
@@ -113,13 +115,13 @@ impl Parser<'_> {
     /// `#[..]` and documentation. One that is broken is left out, and what it belongs to is read all the same.
     fn attributes(&mut self, input: ParseStream<'_>) -> Parsed<Vec<Attribute>> {
         let mut attrs = Vec::new();
-        while input.peek(Token![#]) && input.peek2(token::Bracket) {
+        while input.at(Token![#]) && input.at2(token::Bracket) {
             let tokens: TokenStream = [next(input), next(input)].into_iter().flatten().collect();
             if let Ok(attr) = self.ask(Attribute::parse_outer.parse2(tokens)) {
                 attrs.extend(attr);
             }
         }
-        match input.peek(Token![#]) {
+        match input.at(Token![#]) {
             true => self.expected("an attribute like `#[allow(..)]`", input),
             false => Ok(attrs),
         }
@@ -146,10 +148,7 @@ impl Parser<'_> {
         let _: Ident = self.ask(input.parse())?;
         let name = self.name(input, "a name after `act`")?;
         self.eat::<Token![=]>(input, "`=`")?;
-        if !input.peek(Token![|]) {
-            return self.expected("a function like `|x| x * sigmoid(x)`", input);
-        }
-        let lambda = self.lambda(input)?;
+        let lambda = self.whole(input, Parser::function)?;
         if self.eat::<Token![;]>(input, "`;`").is_err() {
             self.skip_to_clause(input);
         }
@@ -157,15 +156,23 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// A function and nothing else.
+    fn function(&mut self, input: ParseStream<'_>) -> Parsed<Lambda> {
+        match input.at(Token![|]) {
+            true => self.lambda(input),
+            false => self.expected("a function like `|x| x * sigmoid(x)`", input),
+        }
+    }
+
     /// `block Name(params) { .. }`
     fn block(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let _: Ident = self.ask(input.parse())?;
         let name = self.name(input, "a name after `block`")?;
         let mut params = Vec::new();
-        if input.peek(token::Paren) {
+        if input.at(token::Paren) {
             params = self.group(input, |parser, content| Ok(parser.list(content, |_| None, Parser::block_param)))?;
         }
-        if !input.peek(token::Brace) {
+        if !input.at(token::Brace) {
             return self.expected(&format!("`{{` and the body of `{name}`"), input);
         }
         let body = self.body(input)?;
@@ -175,9 +182,12 @@ impl Parser<'_> {
 
     /// `name` or `name = default`
     fn block_param(&mut self, input: ParseStream<'_>) -> Parsed<(Ident, Option<Expr>)> {
+        if at_piece(input) {
+            return self.whole(input, Parser::block_param);
+        }
         let name = self.name(input, "the name of an argument")?;
         let mut default = None;
-        if input.peek(Token![=]) {
+        if input.at(Token![=]) {
             self.eat::<Token![=]>(input, "`=`")?;
             default = Some(self.expr(input)?);
         }
@@ -205,14 +215,14 @@ impl Parser<'_> {
         program: &mut Program,
     ) {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        let signed = input.peek(Token![<]) && self.signature(input, &mut inputs, &mut outputs).is_ok();
+        let signed = input.at(Token![<]) && self.signature(input, &mut inputs, &mut outputs).is_ok();
         if !signed {
-            self.skip(input, |input| input.peek(token::Brace) || input.peek(Token![;]) || at_clause(input));
+            self.skip(input, |input| input.at(token::Brace) || input.at(Token![;]) || at_clause(input));
         }
         let site = Site::from(input.cursor().span());
-        let read = if input.peek(token::Brace) { self.body(input).ok() } else { None };
+        let read = if input.at(token::Brace) { self.body(input).ok() } else { None };
         let body = read.unwrap_or_else(|| {
-            if signed && !input.peek(token::Brace) {
+            if signed && !input.at(token::Brace) {
                 let _: Parsed<()> = self.expected(&format!("`{{` and the body of `{name}`"), input);
             }
             self.skip_to_clause(input);
@@ -228,11 +238,11 @@ impl Parser<'_> {
     fn signature(&mut self, input: ParseStream<'_>, inputs: &mut Vec<Port>, outputs: &mut Vec<Port>) -> Parsed<()> {
         self.eat::<Token![<]>(input, "`<`")?;
         self.ports(input, inputs)?;
-        if input.peek(Token![->]) {
+        if input.at(Token![->]) {
             self.eat::<Token![->]>(input, "`->`")?;
         } else {
             let missing: Parsed<()> = self.expected("`->`", input);
-            let goes_on = input.peek(token::Bracket) || input.peek(syn::Ident) && input.peek2(Token![:]);
+            let goes_on = input.at(token::Bracket) || input.at(syn::Ident) && input.at2(Token![:]);
             if !goes_on {
                 return missing;
             }
@@ -243,7 +253,7 @@ impl Parser<'_> {
 
     /// One port, or several in parentheses.
     fn ports(&mut self, input: ParseStream<'_>, ports: &mut Vec<Port>) -> Parsed<()> {
-        if !input.peek(token::Paren) {
+        if !input.at(token::Paren) {
             ports.push(self.port(input)?);
             return Ok(());
         }
@@ -259,23 +269,23 @@ impl Parser<'_> {
     /// `name: [dtype; dims]`
     fn port(&mut self, input: ParseStream<'_>) -> Parsed<Port> {
         let mut name = None;
-        if input.peek(syn::Ident) {
+        if input.at(syn::Ident) {
             let ident: Ident = self.ask(input.parse())?;
-            if !input.peek(Token![:]) || !input.peek2(token::Bracket) {
+            if !input.at(Token![:]) || !input.at2(token::Bracket) {
                 self.errors.port_without_shape(&ident);
                 return Err(Reported);
             }
             self.eat::<Token![:]>(input, "`:`")?;
             name = Some(ident);
         }
-        if !input.peek(token::Bracket) {
+        if !input.at(token::Bracket) {
             return self.expected(PORT, input);
         }
         let site = Site::from(input.cursor().span());
         let (mut dtype, mut dims) = (None, Vec::new());
         self.group(input, |parser, content| {
             let names_type = DTYPES.iter().any(|known| peek_word(content, known));
-            if content.peek(syn::Ident) && (names_type || content.peek2(Token![;])) {
+            if content.at(syn::Ident) && (names_type || content.at2(Token![;])) {
                 dtype = Some(parser.ask(content.parse())?);
                 parser.eat::<Token![;]>(content, "`;`")?;
             }
@@ -292,8 +302,11 @@ impl Parser<'_> {
     }
 
     fn argument(&mut self, input: ParseStream<'_>) -> Parsed<Argument> {
+        if at_named_piece(input) {
+            return self.whole(input, Parser::argument);
+        }
         let mut name = None;
-        if input.peek(syn::Ident) && input.peek2(Token![=]) && !input.peek2(Token![==]) {
+        if input.at(syn::Ident) && input.at2(Token![=]) && !input.at2(Token![==]) {
             name = Some(self.ask(input.parse::<Ident>())?);
             self.eat::<Token![=]>(input, "`=`")?;
         }
@@ -311,7 +324,7 @@ impl Parser<'_> {
         let net = if self.owner == Owner::LastNet { program.nets.last_mut() } else { None };
         if keyword == "loss" {
             let mut targets = Vec::new();
-            if input.peek(token::Paren) {
+            if input.at(token::Paren) {
                 let _: Parsed<()> = self.ports(input, &mut targets);
             }
             let expr = self.definition(input, keyword.span());
@@ -341,7 +354,7 @@ impl Parser<'_> {
         let mut elements = Vec::new();
         while !content.is_empty() {
             let start = content.span();
-            let stop = |input: ParseStream<'_>| input.peek(Token![,]) || input.peek(Token![;]);
+            let stop = |input: ParseStream<'_>| input.at(Token![,]) || input.at(Token![;]);
             match element(self, content) {
                 Ok(element) => elements.push(element),
                 Err(Reported) => {
@@ -349,12 +362,12 @@ impl Parser<'_> {
                     elements.extend(broken(start));
                 }
             }
-            if !content.is_empty() && !content.peek(Token![,]) && !content.peek(Token![;]) {
+            if !content.is_empty() && !content.at(Token![,]) && !content.at(Token![;]) {
                 let start = content.span();
                 let _: Parsed<()> = self.expected("`,`", content);
                 self.skip(content, stop);
                 elements.extend(broken(start));
-            } else if content.peek(Token![;]) {
+            } else if content.at(Token![;]) {
                 let _: Parsed<()> = self.expected("`,`", content);
             }
             let _: Option<TokenTree> = next(content);
@@ -375,7 +388,7 @@ impl Parser<'_> {
     }
 
     fn name(&mut self, input: ParseStream<'_>, wanted: &str) -> Parsed<Ident> {
-        if !input.peek(syn::Ident) {
+        if !input.at(syn::Ident) {
             return self.expected(wanted, input);
         }
         self.ask(input.parse())
@@ -413,29 +426,29 @@ impl Parser<'_> {
 
     /// To behind the next `;`, or to the next clause or item that is certain to be one.
     fn skip_to_clause(&mut self, input: ParseStream<'_>) {
-        self.skip(input, |input| input.peek(Token![;]) || at_clause(input) || at_item(input));
+        self.skip(input, |input| input.at(Token![;]) || at_clause(input) || at_item(input));
         let _: syn::Result<Token![;]> = input.parse();
     }
 
     /// To behind the next `;` or `{ .. }`.
     fn skip_item(&mut self, input: ParseStream<'_>) {
-        self.skip(input, |input| input.peek(Token![;]) || input.peek(token::Brace));
+        self.skip(input, |input| input.at(Token![;]) || input.at(token::Brace));
         let _: Option<TokenTree> = next(input);
     }
 }
 
 /// Whether a `loss` or `metric` begins here.
 fn at_clause(input: ParseStream<'_>) -> bool {
-    peek_word(input, "loss") && !input.peek2(Token![<]) || peek_word(input, "metric") && !input.peek2(Token![<])
+    peek_word(input, "loss") && !input.at2(Token![<]) || peek_word(input, "metric") && !input.at2(Token![<])
 }
 
 /// Whether an item begins here that cannot be anything else.
 fn at_item(input: ParseStream<'_>) -> bool {
-    input.peek(Token![const]) || input.peek(Token![pub]) || input.peek(Token![#])
+    input.at(Token![const]) || input.at(Token![pub]) || input.at(Token![#])
 }
 
 fn peek_word(input: ParseStream<'_>, word: &str) -> bool {
-    input.cursor().ident().is_some_and(|(ident, _)| ident == word)
+    !at_piece(input) && input.cursor().ident().is_some_and(|(ident, _)| ident == word)
 }
 
 /// Takes the next token or group.
@@ -446,9 +459,9 @@ fn next(input: ParseStream<'_>) -> Option<TokenTree> {
 /// The inside of the next group, whatever its delimiters.
 fn open<'a>(input: ParseStream<'a>) -> syn::Result<ParseBuffer<'a>> {
     let content;
-    if input.peek(token::Paren) {
+    if input.at(token::Paren) {
         syn::parenthesized!(content in input);
-    } else if input.peek(token::Bracket) {
+    } else if input.at(token::Bracket) {
         syn::bracketed!(content in input);
     } else {
         syn::braced!(content in input);

@@ -4,6 +4,7 @@
 //! that come from Rust constants left open. Types are not looked at. What is broken is marked so, and was reported.
 
 mod arguments;
+mod blocks;
 mod body;
 mod expressions;
 mod sizes;
@@ -12,7 +13,7 @@ mod table;
 use std::collections::{HashMap, HashSet};
 
 use bumpalo::Bump;
-use gradloom_runtime::network::{At, Clause, Definition, Extent, Number, Outcome, Port, Stage};
+use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Stage};
 use gradloom_runtime::types::DType;
 use gradloom_runtime::{functions, layers};
 use proc_macro2::{Ident, TokenStream};
@@ -24,6 +25,9 @@ use expressions::Acts;
 use sizes::Consts;
 
 pub use table::Table;
+
+/// What the IR and profiles call the work of no layer, loss or metric.
+const NOT_OF_LAYERS: [&str; 2] = ["optimiser", "accumulation"];
 
 /// A network whose names are resolved.
 pub struct Network<'a> {
@@ -39,17 +43,50 @@ pub struct Network<'a> {
 pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Errors) -> Vec<Network<'a>> {
     let mut consts = Consts::new(&program.consts, errors);
     definitions(program, errors);
-    let mut names = HashSet::new();
+    let items = Items::new(program, errors);
+    let mut names: HashMap<String, &str> = HashMap::new();
     let mut networks = Vec::new();
     for net in &program.nets {
-        if names.insert(text(&net.name)) {
-            networks.push(Scope::new(program, &mut consts, Table::new(bump), errors).network(net));
-        } else {
-            errors.duplicate_network(&net.name);
+        let name = text(&net.name);
+        if let Some(&owner) = names.get(&name) {
+            match owner {
+                "" => errors.duplicate_network(&net.name),
+                owner => errors.report_taken(&net.name, owner),
+            }
+            continue;
         }
+        // The report of its steps is a type, too.
+        let scope = Scope::new(&items, &mut consts, Table::new(bump), errors);
+        let network = scope.network(net);
+        names.entry(format!("{name}Step")).or_insert(network.definition.name);
+        names.insert(name, "");
+        networks.push(network);
     }
-    Scope::new(program, &mut consts, Table::new(bump), errors).items();
+    Scope::new(&items, &mut consts, Table::new(bump), errors).items();
     networks
+}
+
+/// The blocks and functions of a `network! { .. }`, by name; of two with one name the first.
+struct Items<'a> {
+    program: &'a ast::Program,
+    acts: HashMap<String, usize>,
+    blocks: HashMap<String, usize>,
+    /// Of each block, whether it can be written out.
+    sound: Vec<bool>,
+}
+
+impl<'a> Items<'a> {
+    fn new(program: &'a ast::Program, errors: &mut Errors) -> Items<'a> {
+        let mut items = Items { program, acts: HashMap::new(), blocks: HashMap::new(), sound: Vec::new() };
+        for (index, act) in program.acts.iter().enumerate() {
+            items.acts.entry(text(&act.name)).or_insert(index);
+        }
+        for (index, block) in program.blocks.iter().enumerate() {
+            items.blocks.entry(text(&block.name)).or_insert(index);
+        }
+        items.sound = blocks::sound(&program.blocks, &items.blocks, errors);
+        items
+    }
 }
 
 /// Names of blocks and functions: once each, and not those of the language.
@@ -60,7 +97,10 @@ fn definitions(program: &ast::Program, errors: &mut Errors) {
         let known = text(name);
         let built_in = layers::ALL.iter().any(|layer| layer.name == known)
             || functions::ALL.iter().any(|function| function.name == known);
-        if built_in || ["residual", "repeat", "concat", "skip", "weights"].contains(&known.as_str()) {
+        if errors.is_reserved(name) {
+            continue;
+        }
+        if built_in || ["residual", "repeat", "concat", "skip"].contains(&known.as_str()) {
             errors.name_of_the_language(name);
         } else if !names.insert(known) {
             errors.duplicate_definition(name);
@@ -70,7 +110,7 @@ fn definitions(program: &ast::Program, errors: &mut Errors) {
 
 /// What is known inside one network.
 struct Scope<'s, 'a> {
-    program: &'a ast::Program,
+    items: &'s Items<'a>,
     consts: &'s mut Consts<'a>,
     table: Table<'a>,
     errors: &'s mut Errors,
@@ -79,20 +119,29 @@ struct Scope<'s, 'a> {
     /// The paths of the stages without such a name.
     paths: HashSet<String>,
     acts: Acts<'a>,
-    /// The blocks that are being written out, innermost last.
-    blocks: Vec<&'a ast::Block>,
+    /// Blocks that are read on their own, for their mistakes alone.
+    alone: Option<Alone>,
+    n_stages: usize,
+}
+
+/// What was read of blocks that no network uses.
+#[derive(Default)]
+struct Alone {
+    /// The blocks that were read inside of others, with what their arguments stand for.
+    read: HashSet<(usize, String)>,
+    /// How many stages those had.
     n_stages: usize,
 }
 
 impl<'s, 'a> Scope<'s, 'a> {
     fn new(
-        program: &'a ast::Program,
+        items: &'s Items<'a>,
         consts: &'s mut Consts<'a>,
         table: Table<'a>,
         errors: &'s mut Errors,
     ) -> Scope<'s, 'a> {
-        let (names, paths, blocks) = (HashSet::new(), HashSet::new(), Vec::new());
-        Scope { program, consts, table, errors, names, paths, acts: Acts::default(), blocks, n_stages: 0 }
+        let (names, paths) = (HashSet::new(), HashSet::new());
+        Scope { items, consts, table, errors, names, paths, acts: Acts::default(), alone: None, n_stages: 0 }
     }
 
     fn network(mut self, net: &'a ast::Net) -> Network<'a> {
@@ -125,10 +174,12 @@ impl<'s, 'a> Scope<'s, 'a> {
 
     /// Blocks and functions on their own, so that a mistake in one that no network uses is not missed.
     fn items(mut self) {
-        for act in &self.program.acts {
+        let program = self.items.program;
+        for act in &program.acts {
             self.named_act(&act.name);
         }
-        for block in &self.program.blocks {
+        self.alone = Some(Alone::default());
+        for block in &program.blocks {
             self.block_alone(block);
         }
     }
@@ -156,7 +207,8 @@ impl<'s, 'a> Scope<'s, 'a> {
     fn port(&mut self, port: &'a ast::Port, default: &str) -> Port<'a> {
         match &port.name {
             Some(name) => self.take(name),
-            None => drop(self.names.insert(default.to_string())),
+            None if self.names.insert(default.to_string()) => {}
+            None => self.errors.default_name_taken(port.site, default),
         }
         let name = port.name.as_ref().map_or(default.to_string(), text);
         let dtype = port.dtype.as_ref().map_or(Some(DType::F32), |name| self.dtype(name));
@@ -208,9 +260,12 @@ impl<'s, 'a> Scope<'s, 'a> {
 
     /// Makes a name known, unless it cannot be one.
     fn take(&mut self, name: &Ident) {
-        if name == "B" {
-            self.errors.name_is_batch(name);
-        } else if self.paths.contains(&text(name)) || !self.names.insert(text(name)) {
+        if self.errors.is_reserved(name) {
+            self.names.insert(text(name));
+        } else if name == "loss" || NOT_OF_LAYERS.contains(&text(name).as_str()) {
+            self.errors.name_of_the_language(name);
+            self.names.insert(text(name));
+        } else if self.paths.contains(&text(name)) || self.consts.is_const(name) || !self.names.insert(text(name)) {
             self.errors.duplicate_name(name);
         }
     }
@@ -219,8 +274,13 @@ impl<'s, 'a> Scope<'s, 'a> {
         let mut names = HashSet::new();
         let mut clauses = Vec::new();
         for metric in metrics {
-            if metric.name == "loss" {
+            let name = text(&metric.name);
+            if name == "loss" {
                 self.errors.metric_named_loss(&metric.name);
+            } else if COLUMNS.contains(&name.as_str()) || name.starts_with("validation_") {
+                self.errors.metric_named_like_a_column(&metric.name);
+            } else if NOT_OF_LAYERS.contains(&name.as_str()) {
+                self.errors.name_of_the_language(&metric.name);
             } else if !names.insert(text(&metric.name)) {
                 self.errors.duplicate_metric(&metric.name);
             } else {

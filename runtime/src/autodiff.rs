@@ -82,12 +82,17 @@ fn sweep(b: &mut Builder, last: NodeId, seed: NodeId, needed: &[bool]) -> Vec<Op
 
 /// Names the gradients as outputs. A parameter may be read by several nodes; their cotangents add up.
 fn gradients(b: &mut Builder, graph: &Graph, wanted: &[usize], cotangents: &[Option<NodeId>]) {
+    let mut reads: Vec<Vec<NodeId>> = vec![Vec::new(); graph.slots.params.len()];
+    for id in graph.ids() {
+        if let Op::Param(param) = graph[id].op {
+            reads[param].push(id);
+        }
+    }
     for &param in wanted {
         let slot = &graph.slots.params[param];
         let layer = slot.name.rsplit_once('.').map_or("", |(layer, _)| layer);
         b.enter(Rc::from(layer));
-        let reads = graph.ids().filter(|&id| graph[id].op == Op::Param(param));
-        let parts: Vec<NodeId> = reads.filter_map(|id| cotangents[id.index()]).collect();
+        let parts: Vec<NodeId> = reads[param].iter().filter_map(|id| cotangents[id.index()]).collect();
         let total = parts.into_iter().reduce(|sum, part| b.add(sum, part));
         let node = total.unwrap_or_else(|| b.constant(0.0, &Shape::fixed(&slot.shape)));
         b.graph_mut().outputs.push(Output { role: Role::Gradient(param), node });
@@ -96,10 +101,12 @@ fn gradients(b: &mut Builder, graph: &Graph, wanted: &[usize], cotangents: &[Opt
 
 /// For every node, whether it is a float that depends on one of these parameters.
 fn depends_on(graph: &Graph, wanted: &[usize]) -> Vec<bool> {
+    let mut is_wanted = vec![false; graph.slots.params.len()];
+    wanted.iter().for_each(|&param| is_wanted[param] = true);
     let mut depends = vec![false; graph.nodes.len()];
     for id in graph.ids() {
         let node = &graph[id];
-        let reads = matches!(node.op, Op::Param(index) if wanted.contains(&index));
+        let reads = matches!(node.op, Op::Param(index) if is_wanted[index]);
         let through = node.ty.dtype == DType::F32 && node.op != Op::Detach;
         depends[id.index()] = reads || (through && node.operands.iter().any(|x| depends[x.index()]));
     }

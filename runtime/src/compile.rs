@@ -3,19 +3,22 @@
 //! In: a definition and what to compile it for. Out: a [`Program`] that a session runs. The stages follow one another in
 //! `graph_for` and [`Program::new`], top to bottom, checked in between in debug builds.
 
+use std::collections::HashSet;
+
 use crate::autodiff::{differentiate, differentiate_at};
 use crate::diagnose::{Measure, diagnose};
+use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::fault::Pass;
 use crate::fuse::{Fused, fuse};
-use crate::ir::{Graph, NodeId, Output, Role, Slots, verify};
+use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
 use crate::layers::Mode;
 use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
 use crate::microkernels::{gemm::Isa, pages};
 use crate::network::Definition;
-use crate::optim::{Optimisation, accumulate, attach, update};
+use crate::optim::{Merging, Optimisation, accumulate, attach, merging, once, update};
 use crate::plan::{self, Place, Plan};
 use crate::sentinel::Replay;
 use crate::simplify::simplify;
@@ -194,6 +197,22 @@ pub(crate) fn forward(
 
 /// The graph for a purpose, before it is simplified.
 fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    let graph = for_purpose(definition, purpose)?;
+    check_names(&graph.slots)?;
+    Ok(graph)
+}
+
+/// Every parameter and all of the optimiser's state can be told apart by name, so that what is saved can be loaded.
+fn check_names(slots: &Slots) -> Result<(), BuildError> {
+    let mut names = HashSet::new();
+    let own = slots.params.iter().filter(|slot| slot.kind != SlotKind::Fixed);
+    match own.map(|slot| slot.name.as_str()).find(|name| !names.insert(*name)) {
+        Some(name) => Err(BuildError::Name { name: name.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn for_purpose(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let mode = match purpose {
         Purpose::Train(_) | Purpose::Gradients(_) | Purpose::Accumulate(_) | Purpose::Update(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
@@ -213,22 +232,46 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     if matches!(purpose, Purpose::Evaluate) {
         return Ok(graph);
     }
-    if definition.loss.is_none() {
+    let Some(loss) = &definition.loss else {
         return Err(BuildError::NoLoss { network: definition.name });
-    }
-    let wanted = match purpose {
-        Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
-            how.trained(&graph)?
-        }
-        _ => trainable(&graph).collect(),
     };
-    let joint = checked(differentiate(&graph, &wanted));
+    let joint = joint(definition, &graph, purpose)?;
+    if matches!(purpose, Purpose::Train(_)) && !has_gradient(&joint) {
+        let mistakes = vec![(definition.place(loss.at), words::no_gradient(definition.name))];
+        return Err(BuildError::Declaration { mistakes });
+    }
     Ok(match purpose {
         Purpose::Train(how) => checked(attach(&joint, how)),
-        Purpose::Accumulate(how) => checked(accumulate(&joint, how)),
+        Purpose::Accumulate(how) => checked(accumulate(&joint, how, merge(definition, &graph)?.merge)),
         Purpose::Update(how) => checked(update(&joint, how)),
         _ => joint,
     })
+}
+
+/// The forward graph with the gradients that a purpose wants.
+fn joint(definition: &'static Definition<'static>, forward: &Graph, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
+    let wanted = match purpose {
+        Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
+            how.trained(forward)?
+        }
+        _ => trainable(forward).collect(),
+    };
+    Ok(checked(match purpose {
+        Purpose::Accumulate(_) => differentiate(&checked(once(forward, &merge(definition, forward)?.once)), &wanted),
+        _ => differentiate(forward, &wanted),
+    }))
+}
+
+/// How the gradients of several batches become one.
+fn merge(definition: &'static Definition<'static>, forward: &Graph) -> Result<Merging, BuildError> {
+    merging(forward).map_err(|reason| BuildError::Accumulate { network: definition.name, reason })
+}
+
+/// Whether any gradient is more than the zero that stands for none, or none is wanted.
+fn has_gradient(joint: &Graph) -> bool {
+    let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
+    let mut gradients = gradients.map(|output| joint.constant(output.node)).peekable();
+    gradients.peek().is_none() || gradients.any(|constant| constant != Some(0.0))
 }
 
 /// The graph that measures a training step, and what it measures.
@@ -280,11 +323,14 @@ pub fn replay(definition: &'static Definition<'static>, purpose: Purpose<'_>) ->
     let [forward, joint] = match purpose {
         Purpose::Evaluate | Purpose::Predict => [graph.nodes.len(); 2],
         Purpose::Update(_) => [0; 2],
-        Purpose::Train(how) | Purpose::Accumulate(how) => {
-            let joint = graph_for(definition, Purpose::Gradients(Some(how)))?;
-            [forward(definition, Mode::Train, Some(how))?.nodes.len(), joint.nodes.len()]
+        Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Gradients(_) => {
+            let mut own = forward(definition, Mode::Train, purpose.how())?;
+            let all = joint(definition, &own, purpose)?.nodes.len();
+            if let Purpose::Accumulate(_) = purpose {
+                own = once(&own, &merge(definition, &own)?.once);
+            }
+            [own.nodes.len(), all]
         }
-        Purpose::Gradients(how) => [forward(definition, Mode::Train, how)?.nodes.len(), graph.nodes.len()],
     };
     // Each stage adds its operations behind those of the one before.
     let passes = graph.ids().map(|id| match id.index() {

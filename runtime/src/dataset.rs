@@ -47,7 +47,7 @@ pub enum DatasetError {
         /// What has none, in words.
         side: &'static str,
     },
-    /// There is not enough memory for the numbers of the rows.
+    /// There is not enough memory for a copy of the rows, or for their numbers.
     #[error("not enough memory for a dataset of {rows} rows")]
     NoMemory {
         /// All rows.
@@ -56,10 +56,10 @@ pub enum DatasetError {
 }
 
 impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
-    /// Pairs inputs with targets, row by row.
+    /// Pairs inputs with targets, row by row. Arrays in the standard layout are taken over, others copied into it.
     ///
     /// # Errors
-    /// No rows, or numbers of rows that differ.
+    /// No rows, numbers of rows that differ, a copy for which there is no memory.
     pub fn new(inputs: Array<f32, I>, targets: Array<T, D>) -> Result<Dataset<T, I, D>, DatasetError> {
         // An array of a dimension known at run time alone may have no axis.
         let rows = (inputs.shape().first().map_or(0, |rows| *rows), targets.shape().first().map_or(0, |rows| *rows));
@@ -70,7 +70,8 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
             return Err(DatasetError::Empty);
         }
         // Batches are read in place where rows lie one after the other.
-        let (inputs, targets) = (inputs.as_standard_layout().into_owned(), targets.as_standard_layout().into_owned());
+        let inputs = if inputs.is_standard_layout() { inputs } else { copy(inputs.view())? };
+        let targets = if targets.is_standard_layout() { targets } else { copy(targets.view())? };
         let order = Order::new(rows.0).ok_or(DatasetError::NoMemory { rows: rows.0 })?;
         Ok(Dataset { inputs, targets, order, seed: 0, passes: 0 })
     }
@@ -100,20 +101,24 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// whatever was done with the data before: those that [`Fit::validation_split`](crate::fit::Fit::validation_split) keeps out.
     ///
     /// # Errors
-    /// A share that is not between 0 and 1, or that leaves a side without rows.
+    /// A share that is not between 0 and 1, or that leaves a side without rows; a copy of the second dataset for which there is
+    /// no memory.
     pub fn split(mut self, share: f64) -> Result<(Self, Self), DatasetError> {
         let first = self.rows_without(share, ["the first part", "the second part"])?;
-        if first == self.len() {
+        let rest = self.len() - first;
+        if rest == 0 {
             return Err(DatasetError::Side { share, rows: first, side: "the second part" });
         }
         let Dataset { inputs, targets, order, seed, .. } = &mut self;
         order.share(*seed, |x, y| swap(inputs, targets, x, y));
-        let part = |from: usize, to: usize| {
-            let (inputs, targets) = self.rows(from..to);
-            let order = Order::new(to - from).ok_or(DatasetError::NoMemory { rows: to - from })?;
-            Ok(Dataset { inputs: inputs.to_owned(), targets: targets.to_owned(), order, seed: self.seed, passes: 0 })
-        };
-        Ok((part(0, first)?, part(first, self.len())?))
+        let numbers = |rows| Order::new(rows).ok_or(DatasetError::NoMemory { rows });
+        let (inputs, targets) = self.rows(first..self.len());
+        let (inputs, targets) = (copy(inputs)?, copy(targets)?);
+        let second = Dataset { inputs, targets, order: numbers(rest)?, seed: self.seed, passes: 0 };
+        // The first one stays where it is.
+        self.inputs.slice_axis_inplace(Axis(0), (..first).into());
+        self.targets.slice_axis_inplace(Axis(0), (..first).into());
+        Ok((Dataset { order: numbers(first)?, passes: 0, ..self }, second))
     }
 
     /// Shuffles, then gives batches of `size` rows as views, the last one of what is left. A size of 0 counts as 1.
@@ -165,6 +170,15 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
 fn swap<T, I: RemoveAxis, D: RemoveAxis>(inputs: &mut Array<f32, I>, targets: &mut Array<T, D>, x: usize, y: usize) {
     swap_rows(inputs, x, y);
     swap_rows(targets, x, y);
+}
+
+/// In the standard layout.
+fn copy<T: Clone, D: Dimension>(array: ArrayView<'_, T, D>) -> Result<Array<T, D>, DatasetError> {
+    let mut elements = Vec::new();
+    let rows = array.shape().first().map_or(0, |rows| *rows);
+    elements.try_reserve_exact(array.len()).map_err(|_| DatasetError::NoMemory { rows })?;
+    elements.extend(array.iter().cloned());
+    Ok(Array::from_shape_vec(array.raw_dim(), elements).expect("as many elements as before"))
 }
 
 fn swap_rows<T, D: RemoveAxis>(array: &mut Array<T, D>, x: usize, y: usize) {

@@ -5,6 +5,7 @@
 //! number of elements, which is done where the sums are read.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::autodiff::slope;
 use crate::ir::{Builder, Graph, NodeId, Output, Role};
@@ -16,8 +17,8 @@ use crate::types::{Dim, Shape};
 /// A sum, and what it says.
 #[derive(Clone, Debug)]
 pub struct Measure {
-    /// The path of the layer.
-    pub layer: Rc<str>,
+    /// The path of the layer. Sessions keep it and go from thread to thread.
+    pub layer: Arc<str>,
     /// What was added up.
     pub quantity: Quantity,
     /// Over how many elements.
@@ -90,7 +91,7 @@ impl Diagnosis {
         let axes: Vec<usize> = (0..shape.rank()).collect();
         let sum = if axes.is_empty() { x } else { self.b.sum(x, &axes) };
         let count = shape.len().expect("extents were checked when the network was lowered");
-        self.measures.push(Measure { layer: Rc::clone(layer), quantity, count });
+        self.measures.push(Measure { layer: Arc::from(&**layer), quantity, count });
         self.sums.push(sum);
     }
 
@@ -103,7 +104,8 @@ impl Diagnosis {
     fn parameter(&mut self, graph: &Graph, layer: &Rc<str>, param: usize, gradient: NodeId) {
         self.magnitudes(layer, Quantity::Gradient, gradient);
         let now = self.b.param(param);
-        let next = graph.output(&Role::Update(param)).expect("a parameter with a gradient is updated");
+        // With a rate factor of 0 it stays.
+        let next = graph.output(&Role::Update(param)).unwrap_or(now);
         let update = self.b.sub(next, now);
         for (quantity, x) in [(Quantity::Update, update), (Quantity::Parameter, now)] {
             let square = self.b.mul(x, x);

@@ -6,20 +6,24 @@
 //! unknown, or reported already, is passed over in silence.
 
 mod expressions;
+mod gains;
 mod numbers;
+mod identity;
 mod print;
 pub mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::ir::SlotKind;
 use crate::layers::{Arg, ArgDef, Gain, LayerDef};
 use crate::network::{At, Definition, Extent, Kind, Number, Port, Stage, Value};
 use crate::types::{DType, Dim, Shape, TensorType};
+use gains::gains;
 use numbers::{argument, extent, size};
-use words::closest;
+use words::Suggestions;
 
+pub(crate) use expressions::class_id;
 pub(crate) use numbers::settled;
 
 /// No extent, and no product of extents, is larger than this.
@@ -30,6 +34,9 @@ pub const MOST_AXES: usize = 6;
 
 /// More stages than anyone writes, so that a slip in a `repeat` is no endless compilation.
 pub const MOST_STAGES: usize = 10_000;
+
+/// More bodies inside one another than anyone writes, so that everything may recurse over them.
+pub const MOST_NESTED: usize = 128;
 
 /// A checked network.
 #[derive(Debug)]
@@ -73,7 +80,7 @@ pub enum Action<'a> {
 }
 
 /// What is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mistake {
     /// Where.
     pub at: At,
@@ -127,10 +134,13 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         definition,
         types: HashMap::new(),
         params: Vec::new(),
+        by_path: BTreeMap::new(),
         complete: true,
         n_stages: 0,
-        trace: String::new(),
+        trace: Vec::new(),
         mistakes: Vec::new(),
+        known: HashSet::new(),
+        suggestions: Suggestions::default(),
     };
     context.ports(definition.inputs);
     let input = match definition.inputs {
@@ -138,7 +148,7 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         _ => None,
     };
     if let ([port], Some(ty)) = (definition.inputs, &input) {
-        context.trace = format!("{} {}", port.name, words::compact(&words::declared(ty)));
+        context.trace.push(format!("{} {}", port.name, words::compact(&words::declared(ty))));
     }
     let (mut body, result) = context.body(definition.body, "", input);
     context.outputs(result);
@@ -153,21 +163,31 @@ struct Context<'a> {
     /// What is known of the names and paths in expressions.
     types: HashMap<String, TensorType>,
     params: Vec<(String, Shape, SlotKind)>,
+    /// Where each parameter is among them.
+    by_path: BTreeMap<String, usize>,
     /// Whether all stages are known, and with them all parameters and named values.
     complete: bool,
     n_stages: usize,
-    /// How the shape came about so far.
-    trace: String,
+    /// How the shape came about so far, step by step.
+    trace: Vec<String>,
     mistakes: Vec<Mistake>,
+    /// Those mistakes again, to be found.
+    known: HashSet<Mistake>,
+    suggestions: Suggestions,
 }
 
 impl<'a> Context<'a> {
     /// A function of the user's own is checked wherever it is used, but the user reads its mistakes once.
     fn report(&mut self, at: At, message: String) {
         let mistake = Mistake { at, message };
-        if !self.mistakes.contains(&mistake) {
+        if self.known.insert(mistake.clone()) {
             self.mistakes.push(mistake);
         }
+    }
+
+    fn param(&mut self, path: String, shape: Shape, kind: SlotKind) {
+        self.by_path.insert(path.clone(), self.params.len());
+        self.params.push((path, shape, kind));
     }
 
     fn ports(&mut self, ports: &[Port<'_>]) {
@@ -237,7 +257,7 @@ impl<'a> Context<'a> {
         if self.n_stages > MOST_STAGES {
             // Once is enough, and then there is nothing left to do.
             if self.n_stages == MOST_STAGES + 1 {
-                self.report(stage.at, words::too_many_stages(self.definition.name));
+                self.report(stage.at, words::too_many_stages());
             }
             return None;
         }
@@ -273,7 +293,7 @@ impl<'a> Context<'a> {
         let shape = match (layer.shape)(&x.shape, &args) {
             Ok(shape) => shape,
             Err(misfit) => {
-                self.report(stage.at, words::misfit(stage.text, &misfit, &x.shape, &self.trace));
+                self.report(stage.at, words::misfit(stage.text, &misfit, &x.shape, &self.trace.concat()));
                 return None;
             }
         };
@@ -289,7 +309,7 @@ impl<'a> Context<'a> {
                 self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared())));
                 return None;
             }
-            self.params.push((name, shape, param.kind));
+            self.param(name, shape, param.kind);
         }
         if shape != x.shape {
             self.trace_to(stage.text, &shape);
@@ -298,7 +318,7 @@ impl<'a> Context<'a> {
     }
 
     fn trace_to(&mut self, text: &str, shape: &Shape) {
-        self.trace.push_str(&format!(" -> {} {}", words::compact(text), words::compact(&shape.declared())));
+        self.trace.push(format!(" -> {} {}", words::compact(text), words::compact(&shape.declared())));
     }
 
     fn act(
@@ -321,7 +341,7 @@ impl<'a> Context<'a> {
             self.report(stage.at, words::act_changes_type(stage.text, x, &found));
         }
         for (name, _) in act.extras {
-            self.params.push((format!("{path}.{name}"), Shape::scalar(), SlotKind::Parameter));
+            self.param(format!("{path}.{name}"), Shape::scalar(), SlotKind::Parameter);
         }
         Some((Action::Act(index, starts), x.shape.clone()))
     }
@@ -334,18 +354,18 @@ impl<'a> Context<'a> {
         path: &str,
         x: &TensorType,
     ) -> Option<(Action<'a>, Shape)> {
-        let before = self.trace.clone();
+        let before = self.trace.len();
         let (body, long) = self.body(body, &format!("{path}."), Some(x.clone()));
-        let inside = std::mem::replace(&mut self.trace, before);
-        let outside = self.trace.clone();
+        let inside = self.trace.split_off(before);
         let (short_steps, short) = match skip {
             Some(skip) => self.body(skip, &format!("{path}.skip."), Some(x.clone())),
             None => (Vec::new(), Some(x.clone())),
         };
-        self.trace = outside;
+        self.trace.truncate(before);
         let (long, short) = (long?, short?);
         if long != short {
-            let message = words::branches_differ(skip.is_some(), &long.shape, &short.shape, &inside);
+            let trace = [self.trace.concat(), inside.concat()].concat();
+            let message = words::branches_differ(skip.is_some(), &long.shape, &short.shape, &trace);
             self.report(stage.at, message);
             return None;
         }
@@ -444,20 +464,24 @@ impl<'a> Context<'a> {
         if let Some(ty) = self.types.get(path) {
             return Some(ty.clone());
         }
-        if let Some((_, shape, _)) = self.params.iter().find(|(name, ..)| name == path) {
-            return Some(TensorType::f32(shape.clone()));
+        if let Some(&index) = self.by_path.get(path) {
+            return Some(TensorType::f32(self.params[index].1.clone()));
         }
         // The macro lets a path without a point through only if it is that of a stage.
         let own = format!("{path}.");
-        let inside = self.params.iter().map(|(name, ..)| name.as_str()).find(|name| name.starts_with(&own));
+        let after = self.by_path.range(own.clone()..).take_while(|(name, _)| name.starts_with(&own));
+        let inside = after.map(|(_, &index)| index).min().map(|index| self.params[index].0.as_str());
         if inside.is_some() || !path.contains('.') {
             let message = words::stage_as_value(path, inside);
             self.report(at, message);
         } else if self.complete {
-            let known = self.types.keys().map(String::as_str).filter(|name| name.contains('.'));
-            let mut paths: Vec<&str> = self.params.iter().map(|(name, ..)| name.as_str()).chain(known).collect();
-            paths.sort_unstable();
-            let message = words::unknown_parameter(path, closest(path, paths));
+            let closest = self.suggestions.closest(path, || {
+                let known = self.types.keys().map(String::as_str).filter(|name| name.contains('.'));
+                let mut paths: Vec<&str> = self.by_path.keys().map(String::as_str).chain(known).collect();
+                paths.sort_unstable();
+                paths
+            });
+            let message = words::unknown_parameter(path, closest);
             self.report(at, message);
         }
         None
@@ -467,30 +491,4 @@ impl<'a> Context<'a> {
 /// Whether a shape has more elements than any machine, per row if it has the batch.
 pub fn is_absurd(shape: &Shape) -> bool {
     shape.len().is_none_or(|len| len.factor() as u64 > LARGEST)
-}
-
-/// Tells every layer what the next activation asks of its weights; layers in between that keep the scale are passed over.
-/// `after` is what follows these steps, and the result is what they ask of the layers before them.
-fn gains(steps: &mut [Step<'_>], after: Gain) -> Gain {
-    let mut next = after;
-    for step in steps.iter_mut().rev() {
-        match &mut step.action {
-            Action::Layer(layer, _, gain) => {
-                *gain = next;
-                let owns_weights = layer.args.iter().any(|arg| arg.name == "init");
-                next = match layer.gain {
-                    Some(gain) => gain,
-                    None if owns_weights => Gain::Xavier,
-                    None => next,
-                };
-            }
-            Action::Act(..) => next = Gain::Xavier,
-            Action::Sequence(steps) => next = gains(steps, next),
-            Action::Residual(body, skip) => {
-                gains(skip, next);
-                next = gains(body, next);
-            }
-        }
-    }
-    next
 }

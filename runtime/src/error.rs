@@ -20,6 +20,12 @@ pub enum BuildError {
         /// The network.
         network: &'static str,
     },
+    /// Two parameters of one name, or two parts of an optimiser's state.
+    #[error("two parameters or parts of the optimiser's state are called `{name}`")]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// A setting outside its range.
     #[error("{name} must be {wanted}, got {actual}")]
     Setting {
@@ -37,6 +43,19 @@ pub enum BuildError {
         pattern: String,
         /// A pattern or name that looks like it and names a parameter.
         closest: Option<String>,
+    },
+    /// Groups that freeze every parameter there is.
+    #[error("every parameter is frozen, so there is nothing to train")]
+    Frozen,
+    /// Gradients of several batches that do not become those of one, be they averaged or added up.
+    #[error(
+        "the gradients of `{network}` can't be accumulated: its loss is neither a mean nor a sum over the rows, for {reason}"
+    )]
+    Accumulate {
+        /// The network.
+        network: &'static str,
+        /// Why, as a part of a sentence.
+        reason: String,
     },
     /// The tensors of a step do not fit the address space.
     #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB")]
@@ -63,6 +82,10 @@ pub enum BuildError {
     /// This machine has no code generator.
     #[error("no code generator for this machine: {0}")]
     Machine(String),
+    /// The system gives no memory that code may run in: there is none left, or a policy (SELinux, seccomp, `PR_SET_MDWE`)
+    /// forbids it.
+    #[error("the system gives no memory for compiled code: {0}")]
+    CodeMemory(String),
 }
 
 /// Why a run was refused. The session is as it was before.
@@ -157,6 +180,12 @@ pub enum RunError {
     Statistic {
         /// The statistic.
         name: String,
+    },
+    /// There is not enough memory. Nothing was changed.
+    #[error("not enough memory for {what}")]
+    NoMemory {
+        /// What it was wanted for.
+        what: &'static str,
     },
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]

@@ -200,6 +200,9 @@ pub fn evaluate_with<'a>(
     Evaluation { graph, nodes: run.nodes }
 }
 
+/// Rows of a product that are computed together.
+const DOT_ROWS: usize = 16;
+
 struct Run<'a> {
     precision: Precision,
     batch: usize,
@@ -293,16 +296,21 @@ impl Run<'_> {
         let (m, n) = (shape[0], shape[1]);
         let k = if ta { a.shape[0] } else { a.shape[1] };
         let (a, b) = (a.as_floats(), b.as_floats());
-        let mut product = Vec::with_capacity(m * n);
-        for row in 0..m {
-            for column in 0..n {
-                let mut sum = 0.0;
-                for inner in 0..k {
+        let mut product = vec![0.0; m * n];
+        // Every sum runs in the order of its terms, beside those of its neighbours: large matrices are read once for some rows.
+        for (index, block) in product.chunks_mut((DOT_ROWS * n).max(1)).enumerate() {
+            for inner in 0..k {
+                for (row, sums) in block.chunks_mut(n).enumerate() {
+                    let row = DOT_ROWS * index + row;
                     let x = if ta { a[inner * m + row] } else { a[row * k + inner] };
-                    let y = if tb { b[column * k + inner] } else { b[inner * n + column] };
-                    sum = self.precision.round(sum + self.precision.round(x * y));
+                    let add = |(sum, y): (&mut f64, &f64)| {
+                        *sum = self.precision.round(*sum + self.precision.round(x * y));
+                    };
+                    match tb {
+                        true => sums.iter_mut().zip(b[inner..].iter().step_by(k)).for_each(add),
+                        false => sums.iter_mut().zip(&b[inner * n..]).for_each(add),
+                    }
                 }
-                product.push(sum);
             }
         }
         Data::Float(product)

@@ -30,7 +30,7 @@ impl Domain {
             [batch @ Dim::Batch(_)] => Domain { rows: batch, cols: 1 },
             [Dim::Fixed(cols)] => Domain { rows: Dim::Fixed(1), cols },
             [ref leading @ .., last] => {
-                let rows = Shape(leading.to_vec()).len().expect("extents were checked when the network was lowered");
+                let rows = Dim::product(leading).expect("extents were checked when the network was lowered");
                 Domain { rows, cols: last.factor() }
             }
         }
@@ -135,7 +135,8 @@ pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
             Op::Broadcast(axes) => {
                 let rank = node.ty.shape.rank();
                 class = match (axes.len(), class) {
-                    (0, _) => Class::Single,
+                    // One number in all is so through every view of it.
+                    (0, _) | (_, Class::Single) => Class::Single,
                     (_, Class::Element) if axes[..] == [rank - 1] => Class::Column,
                     (_, Class::Element | Class::Row) if axes.iter().copied().eq(0..rank - 1) => Class::Row,
                     // The only number of the only column.

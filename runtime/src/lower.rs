@@ -8,7 +8,7 @@ mod branches;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::elaborate::{Action, Elaborated, Step, elaborate, settled};
+use crate::elaborate::{Action, Elaborated, Step, class_id, elaborate, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
@@ -222,7 +222,11 @@ impl Lowering<'_> {
                 self.b.neg(x)
             }
             Expr::Binary(op, _, x, y) => {
-                let (x, y) = (self.expr(x, names), self.expr(y, names));
+                let nodes = [x, y].map(|operand| self.expr(operand, names));
+                let [left, right] = nodes.map(|node| self.b.ty(node));
+                let is_id = class_id((left, right), (x, y)).is_some();
+                // Ids up to where the macro takes one are numbers without rounding, and those beyond become no such number.
+                let [x, y] = nodes.map(|node| if is_id { self.number(node) } else { node });
                 self.binary(op, x, y)
             }
             Expr::If(_, condition, x, y) => self.choice(condition, x, y, names),
@@ -311,6 +315,11 @@ impl Lowering<'_> {
         let ty = op.result(b.ty(x), b.ty(y)).expect("the macro checked the operands");
         let x = b.spread(x, &ty.shape);
         let y = b.spread(y, &ty.shape);
+        let [x, y] = match b.ty(x).dtype {
+            DType::Bool => [x, y].map(|truth| self.number(truth)),
+            _ => [x, y],
+        };
+        let b = &mut self.b;
         let index = b.ty(x).dtype != DType::F32;
         match op {
             BinaryOp::Add => b.add(x, y),
@@ -328,6 +337,21 @@ impl Lowering<'_> {
             BinaryOp::Le => b.compare(Cmp::Le, x, y),
             BinaryOp::Gt => b.compare(Cmp::Gt, x, y),
             BinaryOp::Ge => b.compare(Cmp::Ge, x, y),
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// A truth value as 0 or 1, a class id as its number.
+    fn number(&mut self, x: NodeId) -> NodeId {
+        let b = &mut self.b;
+        match b.ty(x).dtype {
+            DType::F32 => x,
+            DType::Bool => {
+                let one = b.constant_like(1.0, x);
+                b.keep(x, one)
+            }
+            _ => b.to_float(x),
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::layers::initialisers::Initialiser;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
-pub use number::{Number, Outcome};
+pub use number::{Number, Outcome, fits_f32};
+
+/// The columns of a history beside the loss and the metrics, which therefore have other names.
+pub const COLUMNS: [&str; 4] = ["epoch", "steps", "rate", "seconds"];
 
 /// A declared network.
 #[derive(Debug)]
@@ -262,9 +265,11 @@ impl BinaryOp {
         let shape = spread(x, y).ok_or_else(|| {
             format!("`{symbol}` needs operands of one shape, found {} and {}", x.shape.declared(), y.shape.declared())
         })?;
+        let tells_apart = matches!(self, BinaryOp::Eq | BinaryOp::Ne);
         let fits = match (x.dtype, y.dtype) {
             (DType::F32, DType::F32) => true,
-            (x, y) => x.is_index() && y.is_index() && matches!(self, BinaryOp::Eq | BinaryOp::Ne),
+            (DType::Bool, DType::Bool) => tells_apart,
+            (x, y) => x.is_index() && y.is_index() && tells_apart,
         };
         if !fits {
             return Err(format!("`{symbol}` does not apply to {} and {}", x.dtype, y.dtype));

@@ -40,6 +40,8 @@ pub enum Kept {
     Column,
     /// A later kernel uses it in another shape.
     Reshaped,
+    /// It is made of more operations than a kernel takes on, or repeats for one number.
+    Long,
     /// It depends on parameters alone, and products use it as a column: it is computed ahead of them.
     Prepared,
     /// It becomes the next value of this parameter, which may not be written yet.

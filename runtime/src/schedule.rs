@@ -3,6 +3,8 @@
 //! In: how many steps have been made. Out: the rate of the next one, computed on the host in f64; compiled code reads it as
 //! a number, so that no schedule recompiles anything.
 
+use std::fmt;
+
 use crate::error::BuildError;
 
 /// The learning rate of every step. A plain number is a constant one: wherever an optimiser takes a rate, it takes a
@@ -97,6 +99,11 @@ impl Schedule {
         Schedule { warm_up: steps, ..self }
     }
 
+    /// The largest rate of all steps.
+    pub(crate) fn peak(&self) -> f64 {
+        self.rate.max(self.end.unwrap_or(0.0))
+    }
+
     /// The rate of the step that follows `t` others.
     pub fn rate(&self, t: u64) -> f64 {
         match t.checked_sub(self.warm_up) {
@@ -135,12 +142,7 @@ impl Schedule {
     pub fn check(&self) -> Result<(), BuildError> {
         check_rate(self.rate)?;
         if let Some(end) = self.end {
-            setting(
-                "the end of a schedule",
-                end,
-                (0.0..f64::INFINITY).contains(&end),
-                "a finite number of at least 0",
-            )?;
+            magnitude("the end of a schedule", end)?;
         }
         let factor = |factor: f64| {
             setting("the factor of a schedule", factor, factor > 0.0 && factor <= 1.0, "above 0 and at most 1")
@@ -173,13 +175,42 @@ fn half_wave(x: f64) -> f64 {
 
 /// A learning rate: positive and finite, or zero to hold everything still.
 pub fn check_rate(rate: f64) -> Result<(), BuildError> {
-    setting("learning rate", rate, (0.0..f64::INFINITY).contains(&rate), "a finite number of at least 0")
+    magnitude("learning rate", rate)
+}
+
+/// A setting of at least 0. Compiled code has it as an f32, so it has to be one that is neither infinite nor 0 if it is not.
+pub(crate) fn magnitude(name: &'static str, value: f64) -> Result<(), BuildError> {
+    setting(name, Shown(value), (0.0..f64::INFINITY).contains(&value), "a finite number of at least 0")?;
+    setting(name, Shown(value), value == 0.0 || is_normal_f32(value), "0 or from 1.2e-38 to 3.4e38, the range of an f32")
+}
+
+/// A number in few letters, however large or small it is.
+pub(crate) struct Shown(pub f64);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            value if value.is_finite() && value != 0.0 && !(1e-4..1e7).contains(&value.abs()) => write!(f, "{value:e}"),
+            value => write!(f, "{value}"),
+        }
+    }
+}
+
+/// Whether a number is a normal f32.
+pub(crate) fn is_normal_f32(value: f64) -> bool {
+    (value as f32).is_normal()
 }
 
 /// A setting that fits or not.
-fn setting(name: &'static str, actual: impl ToString, fits: bool, wanted: &'static str) -> Result<(), BuildError> {
+pub(crate) fn setting(
+    name: &'static str,
+    actual: impl ToString,
+    fits: bool,
+    wanted: &'static str,
+) -> Result<(), BuildError> {
     match fits {
         true => Ok(()),
         false => Err(BuildError::Setting { name, wanted, actual: actual.to_string() }),
     }
 }
+

@@ -11,7 +11,7 @@ use crate::fault::{Fault, Given, Operand, Pass, position};
 use crate::interp::{Data, Evaluation, Precision, Tensor, Values, destinations, evaluate, row_major};
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
-use crate::ir::{Graph, NodeId, Op, Output, Role};
+use crate::ir::{Graph, NodeId, Op, Output, ParamSlot, Role};
 use crate::lower::check;
 use crate::network::{Definition, Place};
 
@@ -48,13 +48,21 @@ impl Replay {
         Replay { graph: Graph { nodes, outputs, slots: graph.slots }, passes }
     }
 
+    /// Whether a replay takes no more memory than it may, and no more than there is: asked before, since it takes what it needs
+    /// piece by piece.
+    pub fn fits(&self, rows: usize) -> bool {
+        let slots = &self.graph.slots;
+        let nodes = self.graph.nodes.iter().map(|node| node.ty.shape.len_at(rows));
+        let values = slots.inputs.iter().map(|slot| slot.ty.shape.len_at(rows));
+        let values = values.chain(slots.params.iter().map(ParamSlot::len)).fold(0, usize::saturating_add);
+        let all = nodes.fold(values, usize::saturating_add);
+        // What is reduced is sorted into lists, which grow.
+        all <= MOST_NUMBERS && Vec::<f64>::new().try_reserve_exact(2 * all).is_ok()
+    }
+
     /// Replays the step on a batch of so many rows, and looks for the origin of what is not finite among the results: the one
-    /// that was computed first. None if all are finite, or if the replay would take too much memory.
+    /// that was computed first. None if all are finite. Takes so much memory that [`Replay::fits`] should be asked before.
     pub fn search(&self, definition: &'static Definition<'static>, rows: usize, values: &Values) -> Option<Fault> {
-        let lens = self.graph.nodes.iter().map(|node| node.ty.shape.len_at(rows));
-        if lens.fold(0, usize::saturating_add) > MOST_NUMBERS {
-            return None;
-        }
         let evaluation = evaluate(&self.graph, Precision::F32, rows, values);
         let search = Search { graph: &self.graph, values: &evaluation };
         let origins = self.graph.outputs.iter().filter_map(|output| {

@@ -165,13 +165,16 @@ fn operands_of(b: &Builder, id: NodeId, op: &Op) -> Option<(NodeId, NodeId)> {
 fn axes_of_mean(b: &Builder, id: NodeId, x: NodeId) -> Option<Vec<usize>> {
     let (sum, divisor) = operands_of(b, id, &Op::Div)?;
     let Op::Sum(axes) = b.graph()[sum].op.clone() else { return None };
+    if b.graph()[sum].operands[0] != x {
+        return None;
+    }
     let over = Shape(axes.iter().map(|&axis| b.ty(x).shape.0[axis]).collect()).len()?;
     let counted = match (&b.graph()[b.graph().behind_views(divisor)].op, over) {
         (Op::Const(c), Dim::Fixed(n)) => *c == n as f64,
         (Op::Count(factor), Dim::Batch(n)) => *factor == n,
         _ => false,
     };
-    (counted && b.graph()[sum].operands[0] == x).then_some(axes)
+    counted.then_some(axes)
 }
 
 /// Whether this is a distance from a fixed number near it already.

@@ -60,6 +60,17 @@ impl Dim {
         }
     }
 
+    /// All of these extents multiplied, or `None` where that does not fit.
+    pub fn product(dims: &[Dim]) -> Option<Dim> {
+        let mut batch = false;
+        let mut factor = 1usize;
+        for dim in dims {
+            factor = factor.checked_mul(dim.factor())?;
+            batch |= dim.is_batch();
+        }
+        Some(if batch { Dim::Batch(factor) } else { Dim::Fixed(factor) })
+    }
+
     /// The constant factor.
     pub fn factor(self) -> usize {
         match self {
@@ -105,13 +116,7 @@ impl Shape {
 
     /// Number of elements, or `None` where it does not fit: a declared size can be absurd.
     pub fn len(&self) -> Option<Dim> {
-        let mut batch = false;
-        let mut factor = 1usize;
-        for dim in &self.0 {
-            factor = factor.checked_mul(dim.factor())?;
-            batch |= dim.is_batch();
-        }
-        Some(if batch { Dim::Batch(factor) } else { Dim::Fixed(factor) })
+        Dim::product(&self.0)
     }
 
     /// Number of elements for a given batch size.

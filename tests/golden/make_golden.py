@@ -382,8 +382,8 @@ def dropout():
     rng = np.random.default_rng(6)
     out = Golden("dropout", """
 The masks of dropout, in exact integers: seed, number of the layer, number of the forward pass -> `key` (two words; SplitMix64) -> `u`, one
-number for each row and column (pcg4d of column, row and key; the high 24 bits of its first word, divided by 2^24) -> y = x / (1 - p) where
-u >= p, else 0, and dx likewise.""")
+number for each row and column (pcg4d of column, row and key; the high 24 bits of its first word, divided by 2^24) -> y = x / s where
+u >= p, else 0, and dx likewise; s is the share of all 2^24 values of u that are at least p.""")
     for name, seed, stream, forward, p, rows, columns in (
             ("first", 0, 0, 0, 0.5, 6, 5), ("second_pass", 0, 0, 1, 0.5, 6, 5), ("second_layer", 0, 1, 0, 0.5, 6, 5),
             ("seed", 2**53 - 1, 0, 0, 0.5, 6, 5), ("wide", 7, 3, 123456789, 0.1, 3, 37), ("column", 1, 2, 2**40, 0.75, 21, 1),
@@ -391,7 +391,8 @@ u >= p, else 0, and dx likewise.""")
         key = dropout_key(seed, stream, forward)
         u = np.array([[(pcg4d(column, row, *key)[0] >> 8) / 2**24 for column in range(columns)] for row in range(rows)])
         x, dy = normal(rng, rows, columns), normal(rng, rows, columns)
-        factor = (u >= p) / (1 - p)
+        share = np.count_nonzero(np.arange(2**24) / 2**24 >= p) / 2**24
+        factor = (u >= p) / share
         out.case(name, seed=seed, stream=stream, forward=forward, p=p, key=np.array(key), u=u, x=x, y=x * factor, dy=dy, dx=dy * factor)
     out.write()
 

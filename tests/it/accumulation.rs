@@ -3,9 +3,10 @@
 use std::fs;
 use std::ops::ControlFlow;
 
-use gradloom::ndarray::{Array2, s};
+use gradloom::ndarray::{Array2, array, s};
 use gradloom::{
-    Adam, CheckpointError, Dataset, Group, Network, Progress, RunError, Schedule, Session, Sgd, Trainer, network,
+    Adam, BuildError, CheckpointError, Dataset, Error, Group, Network, Progress, RunError, Schedule, Session, Sgd,
+    Trainer, network,
 };
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
@@ -108,7 +109,7 @@ fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
     let text = fused(Purpose::Accumulate(&how));
     let (_, sums) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
     assert_snapshot!(sums, @"
-    kernel 2: 2 x 1, 4*B + 6 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 12 FLOP, 12*B + 16 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %18 = mul dense1.weight.accumulated, kept : f32[2,1]           # dense1.weight
       %19 = mul %13, B : f32[2,1]                                    # dense1.weight
@@ -118,13 +119,12 @@ fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
     unfused: 13*B + 8 FLOP, 64*B + 92 bytes
     ");
     assert_snapshot!(fused(Purpose::Update(&how)), @"
-    kernel 0: 2 x 1, 7 FLOP, 24 bytes
-      %3 = div dense1.weight.accumulated, rows : f32[2,1]            # dense1.weight
-      %6 = neg rate : f32[]                                          # dense1.weight
-      %8 = mul_add %6.one, %3, dense1.weight : f32[2,1]              # dense1.weight
-      dense1.weight <- %8
-    in all: 1 kernel, 7 FLOP, 24 bytes
-    unfused: 7 FLOP, 48 bytes
+    kernel 0: 2 x 1, 5 FLOP, 24 bytes
+      %3 = neg rate : f32[]                                          # dense1.weight
+      %5 = mul_add %3.one, dense1.weight.accumulated, dense1.weight : f32[2,1] # dense1.weight
+      dense1.weight <- %5
+    in all: 1 kernel, 5 FLOP, 24 bytes
+    unfused: 5 FLOP, 32 bytes
     ");
 }
 
@@ -321,4 +321,278 @@ fn gradients_may_be_accumulated_between_the_epochs_of_a_fit() {
     });
     assert!(history.run().expect("every loss is finite").restored);
     assert_eq!(net.accumulated_rows(), 60);
+}
+
+// ---- The range of numbers -------------------------------------------------------------------------------------------
+
+network! {
+    /// The gradient of the weight is the mean of `g x`.
+    Plain<x: [B, 2] -> y: [B, 1]> { Dense(1, bias = false, init = zeros) }
+    loss(g: [B, 1]) = mean(g * y);
+
+    /// A slope of infinity where `y` is `t`.
+    Root<x: [B, 2] -> y: [B, 1]> { Dense(1) }
+    loss(t: [B, 1]) = mean(sqrt(square(y - t)));
+}
+
+#[test]
+fn gradients_of_batches_overflow_no_earlier_than_that_of_all_rows() {
+    let x = Array2::<f32>::ones((64, 2));
+    for (sizes, size) in [(&[64][..], 1e37), (&[64, 1, 64, 64, 7], 3.4e38), (&[1; 5], -3.4e38), (&[3, 64], 1e-37)] {
+        let mut net = Plain::trainer(Sgd::new(1e-37)).max_batch(64).build().expect("it builds");
+        net.set_learning_rate(if size == 1e-37 { 1.0 } else { 2e-38 }).expect("it is a rate");
+        for &rows in sizes {
+            let g = Array2::from_elem((rows, 1), size as f32);
+            net.accumulate(x.slice(s![..rows, ..]), g.view()).expect("the loss is finite");
+        }
+        let rate = net.learning_rate();
+        net.update().expect("there are gradients");
+        let wanted = -rate * size;
+        let found = f64::from(net.param("dense1.weight").expect("it exists")[[0, 0]]);
+        assert!((found - wanted).abs() <= 1e-5 * wanted.abs(), "{found}, want {wanted}");
+    }
+    // From one end of the range to the other.
+    let mut net = Plain::trainer(Sgd::new(2e-38)).build().expect("it builds");
+    for g in [3.4e38, -3.4e38, -3.4e38, -3.4e38] {
+        net.accumulate(array![[1.0, 0.0]].view(), array![[g]].view()).expect("the loss is finite");
+    }
+    net.update().expect("there are gradients");
+    let found = net.param("dense1.weight").expect("it exists")[[0, 0]];
+    assert!((found - 3.4).abs() < 1e-5, "{found}");
+}
+
+#[test]
+fn one_batch_and_an_update_are_a_step_to_the_bit() {
+    let (x, labels) = samples(40);
+    for trainer in [|| Rowwise::trainer(Sgd::new(0.5)), || Rowwise::trainer(Adam::new(0.1).l2(0.1)).clip_norm(0.1)] {
+        let [mut whole, mut parts] = [trainer(), trainer()].map(|t| t.max_batch(40).build().expect("it builds"));
+        for _ in 0..3 {
+            whole.step(x.view(), labels.view()).expect("the batch fits");
+            parts.accumulate(x.view(), labels.view()).expect("the batch fits");
+            parts.update().expect("there are gradients");
+            assert_eq!(state(&parts), state(&whole));
+        }
+    }
+}
+
+/// Makes what is not finite finite again.
+type Repair<'a> = &'a dyn Fn(&mut Session<Root>);
+
+#[test]
+fn nothing_that_was_accumulated_before_an_update_is_part_of_the_next() {
+    let path = folder("poisoned").join("net.safetensors");
+    let x = array![[1.0f32, 2.0], [0.5, -1.0]];
+    let build = || Root::trainer(Sgd::new(0.1).momentum(0.9)).seed(1).build().expect("it builds");
+    let (mut net, mut twin) = (build(), build());
+    net.save(&path).expect("the folder can be written");
+    let y = net.predict(x.view()).expect("the batch fits").to_owned();
+    let t = &y + 1.0;
+    let repairs: [Repair<'_>; 3] = [
+        &|net| net.load(&path).expect("it is of this network"),
+        &|net| net.load_params(&path).map(drop).expect("it is of this network"),
+        &|net| {
+            for name in ["dense1.weight", "dense1.bias"] {
+                let value = build().param(name).expect("it exists").to_owned();
+                net.set_param(name, value.view()).expect("it fits");
+            }
+        },
+    ];
+    twin.step(x.view(), t.view()).expect("the batch fits");
+    for repair in repairs {
+        net.load(&path).expect("it is of this network");
+        net.accumulate(x.view(), y.view()).expect("the loss is 0");
+        net.update().expect("there are gradients");
+        assert!(net.param("dense1.weight").expect("it exists").iter().all(|w| w.is_nan()));
+        repair(&mut net);
+        for name in ["dense1.weight.velocity", "dense1.bias.velocity"] {
+            let zero = net.param(name).expect("it exists").mapv(|_| 0.0);
+            net.set_param(name, zero.view()).expect("it fits");
+        }
+        net.accumulate(x.view(), t.view()).expect("the batch fits");
+        net.update().expect("there are gradients");
+        assert_eq!(state(&net), state(&twin));
+    }
+}
+
+#[test]
+fn an_epoch_that_is_restored_leaves_what_has_been_accumulated_since() {
+    let (x, labels) = samples(20);
+    let run = |restore| {
+        let mut data = Dataset::new(x.clone(), labels.clone()).expect("as many labels as rows").seed(1);
+        let mut net = masked(1);
+        net.accumulate(x.view(), labels.view()).expect("the batch fits");
+        // The first epoch is the best.
+        let fit = net.fit(&mut data).epochs(3).batch(10).progress(Progress::Quiet).restore_best(restore);
+        let epochs = std::cell::Cell::new(0.0);
+        let fit = fit.minimise(move |_| {
+            epochs.set(epochs.get() + 1.0);
+            epochs.get()
+        });
+        let history = fit.on_epoch(|net, _| {
+            net.accumulate(x.view(), labels.view()).expect("the batch fits");
+            ControlFlow::Continue(())
+        });
+        assert_eq!(history.run().expect("every loss is finite").restored, restore);
+        let path = folder("restored").join(format!("{restore}.safetensors"));
+        net.save(&path).expect("the folder can be written");
+        accumulated(&path)
+    };
+    assert_eq!(run(true), run(false));
+}
+
+/// The bytes of the first accumulated gradient in a checkpoint.
+fn accumulated(path: &std::path::Path) -> Vec<u8> {
+    let bytes = fs::read(path).expect("it was written");
+    let len = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let header = String::from_utf8_lossy(&bytes[8..8 + len]).into_owned();
+    let (_, after) = header.split_once("\"dense1.weight.accumulated\"").expect("it is there");
+    let (_, offsets) = after.split_once("\"data_offsets\":[").expect("it has offsets");
+    let (offsets, _) = offsets.split_once(']').expect("they end");
+    let [from, to] = offsets.split(',').map(|at| at.trim().parse::<usize>().expect("a number")).collect::<Vec<_>>()[..]
+    else {
+        panic!("{offsets}")
+    };
+    bytes[8 + len + from..8 + len + to].to_vec()
+}
+
+// ---- What the loss says ---------------------------------------------------------------------------------------------
+
+network! {
+    /// A sum over rows.
+    Summed<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = sum(square(y - t));
+
+    /// A sum and terms that stand beside it once, however they are written.
+    Ridge<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = 0.5 * (sum(square(y - t)) - sum(y) + 0.25 * l2(weights)) + l1(weights) / 4.0;
+
+    /// A penalty in every row.
+    Rowly<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = sum(square(y - t) + 0.125 * l2(weights));
+
+    /// Means, of which one is divided by hand.
+    Mixed<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = sum(square(y - t)) / sum(square(t - t) + 1.0) + 0.5 * mse(y, t) + 0.125 * l2(weights);
+
+    /// The root of a mean, which each batch has of its own.
+    Rooted<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = sqrt(mse(y, t));
+
+    /// Grows in part.
+    Partly<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = mse(y, t) + 1e-2 * sum(square(y));
+
+    /// Grows with the square.
+    Squared<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = square(sum(y - t));
+
+    /// Grows in no power.
+    Logged<x: [B, 3] -> y: [B, 2]> { Dense(2) }
+    loss(t: [B, 2]) = ln(1.0 + sum(square(y - t)));
+}
+
+/// Rows and targets.
+fn points() -> (Array2<f32>, Array2<f32>) {
+    let x = Array2::from_shape_fn((10, 3), |(i, j)| ((7 * i + 5 * j) % 11) as f32 / 4.0 - 1.0);
+    let t = Array2::from_shape_fn((10, 2), |(i, j)| ((3 * i + 4 * j) % 7) as f32 / 2.0 - 1.5);
+    (x, t)
+}
+
+/// The step of ten rows, and what three batches of them and an update make.
+fn both<'n, N>(trainer: impl Fn() -> Trainer<N>) -> [Vec<f64>; 2]
+where
+    N: Network<
+            Inputs<'n> = gradloom::ndarray::ArrayView2<'n, f32>,
+            Targets<'n> = gradloom::ndarray::ArrayView2<'n, f32>,
+        >,
+{
+    let (x, t) = points();
+    let (x, t): (&'n Array2<f32>, &'n Array2<f32>) = (Box::leak(Box::new(x)), Box::leak(Box::new(t)));
+    let [mut whole, mut parts] = [trainer(), trainer()].map(|trainer| trainer.seed(2).build().expect("it builds"));
+    for _ in 0..2 {
+        whole.step(x.view(), t.view()).expect("the batch fits");
+        for rows in [0..3, 3..4, 4..10] {
+            parts.accumulate(x.slice(s![rows.clone(), ..]), t.slice(s![rows, ..])).expect("the batch fits");
+        }
+        parts.update().expect("there are gradients");
+    }
+    [numbers(&parts), numbers(&whole)]
+}
+
+#[test]
+fn a_sum_over_rows_is_added_up_and_a_mean_is_averaged() {
+    let bound = Bound { relative: 1e-5, absolute: 1e-6 };
+    for (what, [parts, whole]) in [
+        ("a sum", both(|| Summed::trainer(Sgd::new(1e-2)))),
+        ("a sum beside penalties", both(|| Ridge::trainer(Sgd::new(1e-2)))),
+        ("a sum of penalties", both(|| Rowly::trainer(Sgd::new(1e-2)))),
+        ("means", both(|| Mixed::trainer(Sgd::new(1e-2)))),
+        ("a sum for Adam", both(|| Summed::trainer(Adam::new(1e-2)).clip_norm(1.0))),
+    ] {
+        bound.check(what, &parts, &whole);
+    }
+}
+
+#[test]
+fn the_gradient_of_a_sum_with_a_penalty_is_that_of_f64() {
+    let (x, t) = points();
+    let mut net = Ridge::trainer(Sgd::new(1e-2)).seed(2).build().expect("it builds");
+    let read = |net: &Session<Ridge>, name: &str| net.param(name).expect("it exists").mapv(f64::from);
+    let (w, b) = (read(&net, "dense1.weight"), read(&net, "dense1.bias"));
+    for rows in [0..4, 4..10] {
+        net.accumulate(x.slice(s![rows.clone(), ..]), t.slice(s![rows, ..])).expect("the batch fits");
+    }
+    net.update().expect("there are gradients");
+    for (i, j) in (0..3).flat_map(|i| [0, 1].map(|j| (i, j))) {
+        let mut gradient = 0.25 * w[[i, j]] + 0.25 * w[[i, j]].signum();
+        for row in 0..10 {
+            let y = b[[j]] + (0..3).map(|i| f64::from(x[[row, i]]) * w[[i, j]]).sum::<f64>();
+            gradient += f64::from(x[[row, i]]) * (y - f64::from(t[[row, j]]) - 0.5);
+        }
+        let (found, wanted) = (read(&net, "dense1.weight")[[i, j]], w[[i, j]] - 1e-2 * gradient);
+        assert!((found - wanted).abs() < 1e-5, "{found}, want {wanted}");
+    }
+}
+
+#[test]
+fn what_is_taken_of_a_whole_batch_is_averaged_over_the_batches() {
+    let (x, t) = points();
+    let mut net = Rooted::trainer(Sgd::new(1e-2)).seed(2).build().expect("it builds");
+    let mut wanted = numbers(&net);
+    for rows in [0..3, 3..10] {
+        let (x, t) = (x.slice(s![rows.clone(), ..]), t.slice(s![rows.clone(), ..]));
+        let gradients = net.gradients(x, t).expect("the batch fits");
+        let all = gradients.iter().flat_map(|(_, gradient)| gradient.iter().copied().collect::<Vec<f32>>());
+        wanted.iter_mut().zip(all).for_each(|(w, g)| *w -= 1e-2 * f64::from(g) * rows.len() as f64 / 10.0);
+        net.accumulate(x, t).expect("the batch fits");
+    }
+    net.update().expect("there are gradients");
+    Bound { relative: 1e-6, absolute: 1e-6 }.check("averaged", &numbers(&net), &wanted);
+}
+
+#[test]
+fn a_loss_that_is_neither_a_mean_nor_a_sum_is_refused() {
+    let (x, t) = points();
+    fn refusal<T>(result: Result<T, Error>, rows: usize) -> String {
+        match result {
+            Err(Error::Build(error @ BuildError::Accumulate { .. })) if rows == 0 => error.to_string(),
+            other => panic!("{:?}", other.map(drop)),
+        }
+    }
+    macro_rules! refused {
+        ($($network:ident)*) => {[$({
+            let mut net = $network::trainer(Sgd::new(0.1)).build().expect("it builds");
+            let before = state(&net);
+            let result = net.accumulate(x.view(), t.view()).map(drop);
+            let text = refusal(result, net.accumulated_rows());
+            assert_eq!(state(&net), before);
+            net.step(x.view(), t.view()).expect("a step can be made");
+            text
+        }),*]};
+    }
+    assert_snapshot!(refused!(Partly Squared Logged).join("\n"), @"
+    the gradients of `Partly` can't be accumulated: its loss is neither a mean nor a sum over the rows, for it adds up terms that grow with the rows and terms that do not
+    the gradients of `Squared` can't be accumulated: its loss is neither a mean nor a sum over the rows, for one of its terms grows with the power 2 of the rows
+    the gradients of `Logged` can't be accumulated: its loss is neither a mean nor a sum over the rows, for in `loss (stable-ln-one-plus)`, `log1p` is taken of what grows with the rows
+    ");
 }

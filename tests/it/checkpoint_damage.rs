@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use allocation_counter::measure;
 use gradloom::{CheckpointError, NameMap, Network, Session};
 use gradloom_runtime::init::Random;
+use gradloom_runtime::safetensors::{self, Tensor};
+use insta::assert_snapshot;
 
 use crate::checkpoint::{Small, everything, folder, small};
 use crate::state_dict;
@@ -118,6 +122,116 @@ fn headers_that_promise_too_much_are_refused_before_anything_is_taken() {
         net.load_params(&path).expect_err("the header promises too much");
         assert_eq!(everything(&net), before);
     }
+}
+
+/// So many bytes of these pieces, between a beginning and an end.
+fn repeated(begin: &str, piece: impl Fn(usize) -> String, end: &str, len: usize) -> String {
+    let mut text = begin.to_string();
+    for index in 0.. {
+        let piece = piece(index);
+        if text.len() + piece.len() + end.len() > len {
+            break;
+        }
+        text.push_str(&piece);
+    }
+    text + end
+}
+
+#[test]
+fn headers_of_many_megabytes_are_refused_at_once_in_no_more_memory_than_the_file() {
+    let path = folder("hostile").join("net.safetensors");
+    let mut net = small();
+    let before = everything(&net);
+    let mut refused = |text: &str| {
+        fs::write(&path, foreign(text, 0)).expect("the folder can be written");
+        let (mut error, start) = (String::new(), Instant::now());
+        let used = measure(|| error = net.load_params(&path).expect_err("nobody wrote this in good faith").to_string());
+        assert!(used.bytes_max < text.len() as u64 + 100_000, "{} bytes for {}: {error}", used.bytes_max, text.len());
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}: {error}", start.elapsed());
+        let (_, reason) = error.split_once("file: ").expect("it says what is wrong");
+        reason.to_string()
+    };
+    const LEN: usize = 12_000_000;
+    let tensor = |name: &str| format!(r#""{name}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}},"#);
+    let told = [
+        refused(&repeated(
+            r#"{"x":{"dtype":"F32","shape":["#,
+            |_| "1,".to_string(),
+            r#"1],"data_offsets":[0,4]}}"#,
+            LEN,
+        )),
+        refused(&repeated(r#"{"__metadata__":{"#, |i| format!(r#""{i}":"","#), r#""":""}}"#, LEN)),
+        refused(&repeated("{", |i| tensor(&format!("{i}")), r#""__metadata__":{}}"#, LEN)),
+        refused(&repeated("{\"", |_| "n".repeat(99), r#"":{}}"#, LEN)),
+        refused(&repeated(r#"{"x":{"dtype":""#, |_| r"\u0041".to_string(), r#""}}"#, LEN)),
+        refused(&repeated(r#"{"x":{"shape":["#, |_| "1".to_string(), "]}}", LEN)),
+        refused(&repeated("{", |_| " ".to_string(), "]", LEN)),
+        refused(&repeated(r#"{"x":{"#, |i| format!(r#""{i}":[],"#), r#""y":[]}}"#, LEN)),
+        // Longer than any header that is written.
+        refused(&repeated(
+            r#"{"x":{"dtype":"F32","shape":["#,
+            |_| "1,".to_string(),
+            r#"1],"data_offsets":[0,4]}}"#,
+            20_000_000,
+        )),
+    ];
+    assert_snapshot!(told.join("\n"), @"
+    byte 156 of the header should be the end of a list: there are 64 numbers
+    it has more than 131072 words
+    it has more than 65536 tensors
+    byte 4194307 of the header should be the end of a string, which has 4 MiB
+    byte 4194321 of the header should be the end of a string, which has 4 MiB
+    byte 15 of the header should be a whole number below 2^64
+    byte 11999999 of the header should be a string
+    `x` has the unknown field `0`
+    its header has 20000000 bytes, and no more than 16777216 are read
+    ");
+    assert_eq!(everything(&net), before);
+}
+
+#[test]
+fn no_file_is_written_that_nobody_would_read() {
+    let folder = folder("too_much");
+    let path = folder.join("net.safetensors");
+    let written = |words: &[(&str, String)], tensors: &[Tensor<'_>]| {
+        let error = safetensors::write(&path, words, tensors).expect_err("it is too much").to_string();
+        error.split_once("no one could read it: ").expect("it says why").1.to_string()
+    };
+    let tensor = |name| Tensor { name, shape: &[1], floats: &[0.5] };
+    let (long, deep) = ("n".repeat(70_000), [1; 65]);
+    let told = [
+        written(&[], &[tensor("a"), tensor("b"), tensor("a")]),
+        written(&[("a", String::new()), ("a", String::new())], &[]),
+        written(&[], &[tensor(&long)]),
+        written(&[], &[Tensor { shape: &deep, ..tensor("a") }]),
+        written(&[], &[Tensor { shape: &[2], ..tensor("a") }]),
+        written(&[("a", "n".repeat(5_000_000))], &[]),
+        written(
+            &[
+                ("a", "n".repeat(4_000_000)),
+                ("b", "n".repeat(4_000_000)),
+                ("c", "n".repeat(4_000_000)),
+                ("d", "n".repeat(4_000_000)),
+                ("e", "n".repeat(4_000_000)),
+            ],
+            &[],
+        ),
+    ];
+    assert_snapshot!(told.join("\n"), @"
+    its metadata name `crc64 a` twice
+    its metadata name `a` twice
+    it has more than 65536 bytes in a name
+    byte 292 of the header should be the end of a list: there are 64 numbers
+    `a` has 4 bytes, but [2] of F32 are 8
+    byte 4194354 of the header should be the end of a string, which has 4 MiB
+    its header has 20000080 bytes, and no more than 16777216 are read
+    ");
+    assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 0);
+    // Many layers are fine.
+    let names: Vec<String> = (0..20_000).map(|index| format!("repeat1.{index}.dense1.weight")).collect();
+    let tensors: Vec<Tensor<'_>> = names.iter().map(|name| tensor(name)).collect();
+    safetensors::write(&path, &[], &tensors).expect("the folder can be written");
+    assert_eq!(safetensors::File::open(&path).expect("it is whole").header.tensors.len(), 20_000);
 }
 
 #[test]

@@ -91,3 +91,28 @@ fn rows_that_disagree_are_refused() {
     let number = gradloom::ndarray::arr0(1.0f32).into_dyn();
     assert_eq!(Dataset::new(number.clone(), number).map(drop), Err(DatasetError::Empty), "without an axis");
 }
+
+#[test]
+fn rows_that_lie_in_order_are_taken_over_and_others_copied() {
+    let (inputs, targets) = numbered(7);
+    let (places, expected, same) = ((inputs.as_ptr(), targets.as_ptr()), inputs.clone(), targets.clone());
+    let data = Dataset::new(inputs, targets).expect("rows agree");
+    assert_eq!((data.inputs().as_ptr(), data.targets().as_ptr()), places);
+    let across = Array2::from_shape_fn((2, 7), |(column, row)| expected[[row, column]]).reversed_axes();
+    let data = Dataset::new(across, same).expect("rows agree");
+    assert!(data.inputs().is_standard_layout());
+    assert_eq!(data.inputs(), expected);
+}
+
+#[test]
+fn the_sides_of_a_split_are_whole_datasets() {
+    let (first, second) = dataset(10, 4).split(0.3).expect("both sides have rows");
+    for (mut side, rows) in [(first, 7), (second, 3)] {
+        assert_eq!((side.len(), side.inputs().len_of(gradloom::ndarray::Axis(0))), (rows, rows));
+        assert!(side.inputs().is_standard_layout() && side.targets().is_standard_layout());
+        let before: std::collections::BTreeSet<u32> = side.targets().iter().copied().collect();
+        let after: std::collections::BTreeSet<u32> = pass(&mut side, 2).into_iter().collect();
+        assert_eq!((before.len(), &before), (rows, &after));
+        assert_eq!(side.clone().len(), rows);
+    }
+}

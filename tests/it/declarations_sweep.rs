@@ -1,30 +1,46 @@
 //! Declarations drawn from all of the language compute what they say: output, loss, metrics, running statistics, gradients.
 
-use crate::declarations::{Family, sweep};
+use gradloom_runtime::layers::initialisers;
+
+use crate::declarations::{Family, sweep, words};
+use crate::vocabulary;
 
 const PLAIN: Family = Family { branches: false, acts: None, criterion: false };
+const ACTS: Family = Family { acts: Some(false), ..PLAIN };
+const CRITERIA: Family = Family { criterion: true, ..PLAIN };
+const BRANCHES: Family = Family { branches: true, ..PLAIN };
+const BRANCHES_IN_ACTS: Family = Family { acts: Some(true), ..PLAIN };
 
 #[test]
 fn declarations_without_branches_compute_what_they_say() {
-    sweep(PLAIN, 40);
+    sweep(PLAIN, 60);
 }
 
 #[test]
 fn functions_of_ones_own_compute_what_they_say() {
-    sweep(Family { acts: Some(false), ..PLAIN }, 40);
+    sweep(ACTS, 60);
 }
 
 #[test]
 fn losses_and_metrics_compute_what_they_say_at_every_rank() {
-    sweep(Family { criterion: true, ..PLAIN }, 40);
+    sweep(CRITERIA, 60);
 }
 
 #[test]
 fn branches_compute_what_they_say() {
-    sweep(Family { branches: true, ..PLAIN }, 40);
+    sweep(BRANCHES, 60);
 }
 
 #[test]
 fn branches_in_functions_of_ones_own_compute_what_they_say() {
-    sweep(Family { acts: Some(true), ..PLAIN }, 40);
+    sweep(BRANCHES_IN_ACTS, 60);
+}
+
+#[test]
+fn no_word_of_the_language_is_left_out() {
+    let drawn: Vec<&str> = [BRANCHES, BRANCHES_IN_ACTS].iter().flat_map(|family| words(*family, 300)).collect();
+    let is_start = |word: &str| initialisers::ALL.iter().any(|initialiser| initialiser.name == word);
+    let missing: Vec<&str> =
+        vocabulary::all().into_iter().filter(|word| !is_start(word) && !drawn.contains(word)).collect();
+    assert!(missing.is_empty(), "never drawn: {missing:?}");
 }

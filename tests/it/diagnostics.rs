@@ -17,7 +17,7 @@ network! {
     Units<x: [B, 1] -> y: [B, 4]> {
         Dense(4) as units, relu as relus, Dense(4, init = zeros) as others, clipped as clips, step as steps,
     }
-    loss(target: [B, 4]) = mse(y, target);
+    loss(target: [B, 4]) = mse(y, target) + mean(clips);
 
     Bounded<x: [B, 4] -> y: [B, 4]> { sigmoid, hard_sigmoid, tanh, softsign, hard_tanh }
     loss(target: [B, 4]) = mse(y, target);

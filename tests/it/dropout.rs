@@ -155,8 +155,8 @@ fn the_backward_pass_draws_the_mask_again_rather_than_keep_it() {
       %46 = mul_add %42.one, %39, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %46
     kernel 7: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %42 = neg rate : f32[]                                         # optimiser, again: one number
-      %50 = mul_add %42.one, %32, dense2.bias : f32[1]               # dense2.bias
+      %42 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %50 = mul_add %42, %32, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %50
     in all: 8 kernels, 88*B + 32 FLOP, 116*B + 212 bytes
     unfused: 82*B + 29 FLOP, 416*B + 312 bytes

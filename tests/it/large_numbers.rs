@@ -2,6 +2,7 @@
 
 use gradloom::ndarray::{Array1, Array2, Axis, Ix1};
 use gradloom::{Error, RunError, Session, Sgd, network};
+use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Graph, Role};
@@ -86,20 +87,57 @@ fn layer_norm_makes_beta_of_every_row_of_equal_numbers() {
 fn layer_norm_loses_no_digit_to_a_large_mean() {
     let mut random = Random::new(1, 1);
     let columns = 200;
-    let mut norm = Layer::new(&layers::LAYER_NORM, Mode::Train, columns, 8);
-    let sizes =
-        [(0.0, 1.0), (1e7, 2.0), (2024.0, 3.0), (-1e6, 0.1), (1e30, 1e25), (1.0, 1e-6), (1e-3, 1e3), (1e18, 1e17)];
+    let sizes = [(0.0, 1.0), (1e7, 2.0), (2024.0, 3.0), (-1e6, 0.1), (1.0, 1e-6), (1e-3, 1e3), (-3e15, 1e14)];
+    // Beyond what can be squared.
+    let sizes = [&sizes[..], &[(1e18, 1e17), (1e30, 1e25), (0.0, 1e30), (-3e37, 5e37)]].concat();
+    let mut norm = Layer::new(&layers::LAYER_NORM, Mode::Train, columns, sizes.len());
     let rows: Vec<Vec<f32>> =
         sizes.iter().map(|&(offset, spread)| around(offset, spread, columns, &mut random)).collect();
     let y = norm.run(&rows.concat(), [&[], &[]]);
     for ((row, y), size) in rows.iter().zip(y.chunks(columns)).zip(sizes) {
-        // A spread of 1e25 is beyond what can be squared.
-        if size.1 > 1e18 {
-            assert!(y.iter().all(|y| y.is_nan()), "{size:?} is no row of zeros");
-            continue;
-        }
         let expected = normalised(row, moments(row.iter().copied()));
         Bound { relative: 2e-6, absolute: 2e-6 }.check(&format!("{size:?}"), y, &expected);
+    }
+}
+
+#[test]
+fn the_gradient_of_a_layer_norm_is_right_for_rows_of_any_size() {
+    let mut random = Random::new(6, 1);
+    let sizes =
+        [(0.0, 1.0), (1e6, 3.0), (4e12, 1e8), (5e12, 1e8), (1e16, 1e10), (0.0, 1e18), (2e24, 3e19), (1e30, 1e24)];
+    let sizes = [&sizes[..], &[(3e35, 1e30), (0.0, 5e37), (1e38, 0.0), (1e14, 0.0)]].concat();
+    let (rows, columns) = (sizes.len(), 40);
+    let port = handmade::port("x", &[Dim::B, Dim::Fixed(columns)]);
+    let definition = handmade::single_layer(&layers::LAYER_NORM, &[Arg::Float(1e-5)], port);
+    let mut graph = lower(definition, Mode::Train).expect("it lowers");
+    let param = handmade::input_as_parameter(&mut graph, 0, rows);
+    let graph = differentiate(&handmade::with_batch(&graph, rows), &[param]);
+    let x: Vec<Vec<f32>> = sizes.iter().map(|&(offset, spread)| around(offset, spread, columns, &mut random)).collect();
+    let weights = around(0.0, 1.0, rows * columns, &mut random);
+    let tensor =
+        |numbers: &[f32]| Tensor::floats(&[rows, columns], numbers.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>());
+    let vector = |value: f64| Tensor::floats(&[columns], vec![value; columns]);
+    let values = Values {
+        inputs: vec![tensor(&x.concat()), tensor(&weights)],
+        params: vec![vector(1.0), vector(0.0), tensor(&x.concat())],
+        scalars: Vec::new(),
+    };
+    let gradient = Compiled::new(&graph, rows).run(rows, &values).get(&Role::Gradient(param)).to_vec();
+    for (((x, weights), actual), size) in x.iter().zip(weights.chunks(columns)).zip(gradient.chunks(columns)).zip(sizes)
+    {
+        let (mean, variance) = moments(x.iter().copied());
+        if variance == 0.0 {
+            assert!(actual.iter().all(|x| x.is_finite()), "{size:?}");
+            continue;
+        }
+        let (inverse, y) = (1.0 / (variance + 1e-5).sqrt(), normalised(x, (mean, variance)));
+        let average = |of: &dyn Fn(usize) -> f64| (0..columns).map(of).sum::<f64>() / columns as f64;
+        let weight = |at: usize| f64::from(weights[at]);
+        let (first, second) = (average(&weight), average(&|at| weight(at) * y[at]));
+        let expected: Vec<f64> = (0..columns).map(|at| inverse * (weight(at) - first - y[at] * second)).collect();
+        // A gradient of less than the smallest normal number has fewer digits.
+        let bound = Bound { relative: 1e-5, absolute: 1e-5 * inverse + 1e-44 };
+        bound.check(&format!("{size:?}"), actual, &expected);
     }
 }
 

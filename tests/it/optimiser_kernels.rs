@@ -51,22 +51,36 @@ fn clipping_by_value_costs_two_operations_in_the_tile() {
 #[test]
 fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_norm(1.0)), @"
-    kernel 2: 2 x 1, 4*B + 4 FLOP, 12*B + 12 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 12 FLOP, 12*B + 16 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = mul %13, %13 : f32[2,1]                                  # optimiser
       %16 = sum %15 over 0,1 : f32[]                                 # optimiser
+      %17 = mul %13, 8.271806e-25 : f32[2,1]                         # optimiser
+      %18 = abs %17 : f32[2,1]                                       # optimiser
+      %19 = mul %18, %18 : f32[2,1]                                  # optimiser
+      %20 = sum %19 over 0,1 : f32[]                                 # optimiser
       keep %13                                                       # for kernel 3: dot is not done again
-    kernel 3: 2 x 1, 11 FLOP, 28 bytes                               # %16 is known when kernel 2 is done
-      %17 = sqrt %16.one : f32[]                                     # optimiser
-      %18 = add %17.one, 1e-6 : f32[]                                # optimiser
-      %19 = div 1, %18.one : f32[]                                   # optimiser
-      %20 = min %19.one, 1 : f32[]                                   # optimiser
-      %22 = mul %13, %20.one : f32[2,1]                              # optimiser
-      %23 = neg rate : f32[]                                         # dense1.weight
-      %25 = mul_add %23.one, %22, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %25
-    in all: 4 kernels, 13*B + 17 FLOP, 28*B + 60 bytes
-    unfused: 13*B + 17 FLOP, 64*B + 148 bytes
+    kernel 3: 2 x 1, 22 FLOP, 32 bytes                               # %16 is known when kernel 2 is done
+      %21 = le %16.one, 3.4028235e38 : bool[]                        # optimiser
+      %22 = sqrt %16.one : f32[]                                     # optimiser
+      %23 = add %22.one, 1e-6 : f32[]                                # optimiser
+      %24 = sqrt %20.one : f32[]                                     # optimiser
+      %25 = select %21.one, %23.one, %24.one : f32[]                 # optimiser
+      %26 = div 1, %25.one : f32[]                                   # optimiser
+      %27 = min %26.one, 1 : f32[]                                   # optimiser
+      %28 = ge %26.one, 1.2089258e24 : bool[]                        # optimiser
+      %29 = mul %26.one, 3.5527137e-15 : f32[]                       # optimiser
+      %30 = select %28.one, 1, %29.one : f32[]                       # optimiser
+      %31 = select %28.one, 1, 2.3283064e-10 : f32[]                 # optimiser
+      %32 = select %21.one, %27.one, %30.one : f32[]                 # optimiser
+      %33 = select %21.one, 1, %31.one : f32[]                       # optimiser
+      %36 = mul %13, %33.one : f32[2,1]                              # optimiser
+      %37 = mul %36, %32.one : f32[2,1]                              # optimiser
+      %38 = neg rate : f32[]                                         # dense1.weight
+      %40 = mul_add %38.one, %37, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %40
+    in all: 4 kernels, 13*B + 36 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 36 FLOP, 64*B + 324 bytes
     ");
 }
 
@@ -132,140 +146,159 @@ fn nesterov_in_its_tile() {
 #[test]
 fn ada_grad_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdaGrad::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 15 FLOP, 12*B + 32 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 25 FLOP, 12*B + 32 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %16 = mul_add %13, %13, dense1.weight.sum : f32[2,1]           # dense1.weight
-      %17 = sqrt %16 : f32[2,1]                                      # dense1.weight
-      %18 = add %17, 1e-10 : f32[2,1]                                # dense1.weight
-      %19 = div %13, %18 : f32[2,1]                                  # dense1.weight
-      %20 = neg rate : f32[]                                         # dense1.weight
-      %22 = mul_add %20.one, %19, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %22
-      dense1.weight.sum <- %16
-    in all: 3 kernels, 13*B + 17 FLOP, 28*B + 52 bytes
-    unfused: 13*B + 17 FLOP, 64*B + 148 bytes
+      %16 = max -2.8823038e17, %13 : f32[2,1]                        # dense1.weight
+      %17 = min 2.8823038e17, %16 : f32[2,1]                         # dense1.weight
+      %18 = mul_add %13, 0, %17 : f32[2,1]                           # dense1.weight
+      %19 = mul_add %18, %18, dense1.weight.sum : f32[2,1]           # dense1.weight
+      %20 = min 3.4028235e38, %19 : f32[2,1]                         # dense1.weight
+      %21 = sqrt %20 : f32[2,1]                                      # dense1.weight
+      %22 = add %21, 1e-10 : f32[2,1]                                # dense1.weight
+      %23 = div %18, %22 : f32[2,1]                                  # dense1.weight
+      %24 = neg rate : f32[]                                         # dense1.weight
+      %26 = mul_add %24.one, %23, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %26
+      dense1.weight.sum <- %20
+    in all: 3 kernels, 13*B + 27 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 27 FLOP, 64*B + 220 bytes
     ");
 }
 
 #[test]
 fn rms_prop_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 19 FLOP, 12*B + 32 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 27 FLOP, 12*B + 32 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %16 = mul %13, %13 : f32[2,1]                                  # dense1.weight
-      %17 = mul %16, 0.01 : f32[2,1]                                 # dense1.weight
-      %18 = mul_add dense1.weight.square, 0.99, %17 : f32[2,1]       # dense1.weight
-      %19 = sqrt %18 : f32[2,1]                                      # dense1.weight
-      %20 = add %19, 1e-8 : f32[2,1]                                 # dense1.weight
-      %21 = div %13, %20 : f32[2,1]                                  # dense1.weight
-      %22 = neg rate : f32[]                                         # dense1.weight
-      %24 = mul_add %22.one, %21, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %24
-      dense1.weight.square <- %18
-    in all: 3 kernels, 13*B + 21 FLOP, 28*B + 52 bytes
-    unfused: 13*B + 21 FLOP, 64*B + 180 bytes
+      %16 = max -1.8446743e19, %13 : f32[2,1]                        # dense1.weight
+      %17 = min 1.8446743e19, %16 : f32[2,1]                         # dense1.weight
+      %18 = mul_add %13, 0, %17 : f32[2,1]                           # dense1.weight
+      %19 = mul %18, %18 : f32[2,1]                                  # dense1.weight
+      %20 = mul %19, 0.01 : f32[2,1]                                 # dense1.weight
+      %21 = mul_add dense1.weight.square, 0.99, %20 : f32[2,1]       # dense1.weight
+      %22 = sqrt %21 : f32[2,1]                                      # dense1.weight
+      %23 = add %22, 1e-8 : f32[2,1]                                 # dense1.weight
+      %24 = div %18, %23 : f32[2,1]                                  # dense1.weight
+      %25 = neg rate : f32[]                                         # dense1.weight
+      %27 = mul_add %25.one, %24, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %27
+      dense1.weight.square <- %21
+    in all: 3 kernels, 13*B + 29 FLOP, 28*B + 52 bytes
+    unfused: 13*B + 29 FLOP, 64*B + 236 bytes
     ");
 }
 
 #[test]
 fn centred_rms_prop_with_momentum_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1).centred().momentum(0.9))), @"
-    kernel 2: 2 x 1, 4*B + 37 FLOP, 12*B + 64 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 45 FLOP, 12*B + 64 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %18 = mul %13, %13 : f32[2,1]                                  # dense1.weight
-      %19 = mul %18, 0.01 : f32[2,1]                                 # dense1.weight
-      %20 = mul_add dense1.weight.square, 0.99, %19 : f32[2,1]       # dense1.weight
-      %21 = mul %13, 0.01 : f32[2,1]                                 # dense1.weight
-      %22 = mul_add dense1.weight.mean, 0.99, %21 : f32[2,1]         # dense1.weight
-      %23 = neg %22 : f32[2,1]                                       # dense1.weight
-      %24 = mul_add %23, %22, %20 : f32[2,1]                         # dense1.weight
-      %25 = max %24, 0 : f32[2,1]                                    # dense1.weight
-      %26 = sqrt %25 : f32[2,1]                                      # dense1.weight
-      %27 = add %26, 1e-8 : f32[2,1]                                 # dense1.weight
-      %28 = div %13, %27 : f32[2,1]                                  # dense1.weight
-      %29 = mul_add dense1.weight.velocity, 0.9, %28 : f32[2,1]      # dense1.weight
-      %30 = neg rate : f32[]                                         # dense1.weight
-      %32 = mul_add %30.one, %29, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %32
-      dense1.weight.square <- %20
-      dense1.weight.mean <- %22
-      dense1.weight.velocity <- %29
-    in all: 3 kernels, 13*B + 39 FLOP, 28*B + 84 bytes
-    unfused: 13*B + 39 FLOP, 64*B + 308 bytes
+      %18 = max -1.8446743e19, %13 : f32[2,1]                        # dense1.weight
+      %19 = min 1.8446743e19, %18 : f32[2,1]                         # dense1.weight
+      %20 = mul_add %13, 0, %19 : f32[2,1]                           # dense1.weight
+      %21 = mul %20, %20 : f32[2,1]                                  # dense1.weight
+      %22 = mul %21, 0.01 : f32[2,1]                                 # dense1.weight
+      %23 = mul_add dense1.weight.square, 0.99, %22 : f32[2,1]       # dense1.weight
+      %24 = mul %20, 0.01 : f32[2,1]                                 # dense1.weight
+      %25 = mul_add dense1.weight.mean, 0.99, %24 : f32[2,1]         # dense1.weight
+      %26 = neg %25 : f32[2,1]                                       # dense1.weight
+      %27 = mul_add %26, %25, %23 : f32[2,1]                         # dense1.weight
+      %28 = max %27, 0 : f32[2,1]                                    # dense1.weight
+      %29 = sqrt %28 : f32[2,1]                                      # dense1.weight
+      %30 = add %29, 1e-8 : f32[2,1]                                 # dense1.weight
+      %31 = div %20, %30 : f32[2,1]                                  # dense1.weight
+      %32 = mul_add dense1.weight.velocity, 0.9, %31 : f32[2,1]      # dense1.weight
+      %33 = neg rate : f32[]                                         # dense1.weight
+      %35 = mul_add %33.one, %32, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %35
+      dense1.weight.square <- %23
+      dense1.weight.mean <- %25
+      dense1.weight.velocity <- %32
+    in all: 3 kernels, 13*B + 47 FLOP, 28*B + 84 bytes
+    unfused: 13*B + 47 FLOP, 64*B + 364 bytes
     ");
 }
 
 #[test]
 fn ada_delta_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdaDelta::new(1.0))), @"
-    kernel 2: 2 x 1, 4*B + 33 FLOP, 12*B + 48 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 41 FLOP, 12*B + 48 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %17 = mul %13, %13 : f32[2,1]                                  # dense1.weight
-      %18 = mul %17, 0.1 : f32[2,1]                                  # dense1.weight
-      %19 = mul_add dense1.weight.square, 0.9, %18 : f32[2,1]        # dense1.weight
-      %20 = add dense1.weight.delta, 1e-6 : f32[2,1]                 # dense1.weight
-      %21 = sqrt %20 : f32[2,1]                                      # dense1.weight
-      %22 = add %19, 1e-6 : f32[2,1]                                 # dense1.weight
-      %23 = sqrt %22 : f32[2,1]                                      # dense1.weight
-      %24 = div %21, %23 : f32[2,1]                                  # dense1.weight
-      %25 = mul %24, %13 : f32[2,1]                                  # dense1.weight
-      %26 = mul %25, %25 : f32[2,1]                                  # dense1.weight
-      %27 = mul %26, 0.1 : f32[2,1]                                  # dense1.weight
-      %28 = mul_add dense1.weight.delta, 0.9, %27 : f32[2,1]         # dense1.weight
-      %29 = neg rate : f32[]                                         # dense1.weight
-      %31 = mul_add %29.one, %25, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %31
-      dense1.weight.square <- %19
-      dense1.weight.delta <- %28
-    in all: 3 kernels, 13*B + 35 FLOP, 28*B + 68 bytes
-    unfused: 13*B + 35 FLOP, 64*B + 292 bytes
+      %17 = max -1.8446743e19, %13 : f32[2,1]                        # dense1.weight
+      %18 = min 1.8446743e19, %17 : f32[2,1]                         # dense1.weight
+      %19 = mul_add %13, 0, %18 : f32[2,1]                           # dense1.weight
+      %20 = mul %19, %19 : f32[2,1]                                  # dense1.weight
+      %21 = mul %20, 0.1 : f32[2,1]                                  # dense1.weight
+      %22 = mul_add dense1.weight.square, 0.9, %21 : f32[2,1]        # dense1.weight
+      %23 = add dense1.weight.delta, 1e-6 : f32[2,1]                 # dense1.weight
+      %24 = sqrt %23 : f32[2,1]                                      # dense1.weight
+      %25 = add %22, 1e-6 : f32[2,1]                                 # dense1.weight
+      %26 = sqrt %25 : f32[2,1]                                      # dense1.weight
+      %27 = div %24, %26 : f32[2,1]                                  # dense1.weight
+      %28 = mul %27, %19 : f32[2,1]                                  # dense1.weight
+      %29 = mul %28, %28 : f32[2,1]                                  # dense1.weight
+      %30 = mul %29, 0.1 : f32[2,1]                                  # dense1.weight
+      %31 = mul_add dense1.weight.delta, 0.9, %30 : f32[2,1]         # dense1.weight
+      %32 = neg rate : f32[]                                         # dense1.weight
+      %34 = mul_add %32.one, %28, dense1.weight : f32[2,1]           # dense1.weight
+      dense1.weight <- %34
+      dense1.weight.square <- %22
+      dense1.weight.delta <- %31
+    in all: 3 kernels, 13*B + 43 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 43 FLOP, 64*B + 348 bytes
     ");
 }
 
 #[test]
 fn adam_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Adam::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 27 FLOP, 12*B + 48 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 35 FLOP, 12*B + 48 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %19 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
-      %20 = mul_add dense1.weight.m, 0.9, %19 : f32[2,1]             # dense1.weight
-      %21 = mul %13, %13 : f32[2,1]                                  # dense1.weight
-      %22 = mul %21, 0.001 : f32[2,1]                                # dense1.weight
-      %23 = mul_add dense1.weight.v, 0.999, %22 : f32[2,1]           # dense1.weight
-      %24 = sqrt %23 : f32[2,1]                                      # dense1.weight
-      %25 = mul_add %24, root_correction, 1e-8 : f32[2,1]            # dense1.weight
-      %26 = div %20, %25 : f32[2,1]                                  # dense1.weight
-      %27 = neg step_size : f32[]                                    # dense1.weight
-      %29 = mul_add %27.one, %26, dense1.weight : f32[2,1]           # dense1.weight
-      dense1.weight <- %29
-      dense1.weight.m <- %20
-      dense1.weight.v <- %23
-    in all: 3 kernels, 13*B + 29 FLOP, 28*B + 68 bytes
-    unfused: 13*B + 29 FLOP, 64*B + 220 bytes
-    ");
-}
-
-#[test]
-fn adam_w_in_its_tile() {
-    assert_snapshot!(updates(&Bare::trainer(AdamW::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 29 FLOP, 12*B + 48 bytes                  # a product
-      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %21 = mul dense1.weight, keep(0.01) : f32[2,1]                 # dense1.weight
-      %22 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
+      %19 = max -1.8446743e19, %13 : f32[2,1]                        # dense1.weight
+      %20 = min 1.8446743e19, %19 : f32[2,1]                         # dense1.weight
+      %21 = mul_add %13, 0, %20 : f32[2,1]                           # dense1.weight
+      %22 = mul %21, 0.1 : f32[2,1]                                  # dense1.weight
       %23 = mul_add dense1.weight.m, 0.9, %22 : f32[2,1]             # dense1.weight
-      %24 = mul %13, %13 : f32[2,1]                                  # dense1.weight
+      %24 = mul %21, %21 : f32[2,1]                                  # dense1.weight
       %25 = mul %24, 0.001 : f32[2,1]                                # dense1.weight
       %26 = mul_add dense1.weight.v, 0.999, %25 : f32[2,1]           # dense1.weight
       %27 = sqrt %26 : f32[2,1]                                      # dense1.weight
       %28 = mul_add %27, root_correction, 1e-8 : f32[2,1]            # dense1.weight
       %29 = div %23, %28 : f32[2,1]                                  # dense1.weight
       %30 = neg step_size : f32[]                                    # dense1.weight
-      %32 = mul_add %30.one, %29, %21 : f32[2,1]                     # dense1.weight
+      %32 = mul_add %30.one, %29, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %32
       dense1.weight.m <- %23
       dense1.weight.v <- %26
-    in all: 3 kernels, 13*B + 31 FLOP, 28*B + 68 bytes
-    unfused: 13*B + 31 FLOP, 64*B + 236 bytes
+    in all: 3 kernels, 13*B + 37 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 37 FLOP, 64*B + 276 bytes
+    ");
+}
+
+#[test]
+fn adam_w_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(AdamW::new(0.1))), @"
+    kernel 2: 2 x 1, 4*B + 37 FLOP, 12*B + 48 bytes                  # a product
+      %13 = dot x.T, %12 : f32[2,1]                                  # dense1
+      %21 = mul dense1.weight, keep(0.01) : f32[2,1]                 # dense1.weight
+      %22 = max -1.8446743e19, %13 : f32[2,1]                        # dense1.weight
+      %23 = min 1.8446743e19, %22 : f32[2,1]                         # dense1.weight
+      %24 = mul_add %13, 0, %23 : f32[2,1]                           # dense1.weight
+      %25 = mul %24, 0.1 : f32[2,1]                                  # dense1.weight
+      %26 = mul_add dense1.weight.m, 0.9, %25 : f32[2,1]             # dense1.weight
+      %27 = mul %24, %24 : f32[2,1]                                  # dense1.weight
+      %28 = mul %27, 0.001 : f32[2,1]                                # dense1.weight
+      %29 = mul_add dense1.weight.v, 0.999, %28 : f32[2,1]           # dense1.weight
+      %30 = sqrt %29 : f32[2,1]                                      # dense1.weight
+      %31 = mul_add %30, root_correction, 1e-8 : f32[2,1]            # dense1.weight
+      %32 = div %26, %31 : f32[2,1]                                  # dense1.weight
+      %33 = neg step_size : f32[]                                    # dense1.weight
+      %35 = mul_add %33.one, %32, %21 : f32[2,1]                     # dense1.weight
+      dense1.weight <- %35
+      dense1.weight.m <- %26
+      dense1.weight.v <- %29
+    in all: 3 kernels, 13*B + 39 FLOP, 28*B + 68 bytes
+    unfused: 13*B + 39 FLOP, 64*B + 292 bytes
     ");
 }
 
@@ -316,8 +349,8 @@ fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
       %27 = mul_add %25.one, %23, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %27
     kernel 4: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %25 = neg rate : f32[]                                         # optimiser, again: one number
-      %29 = mul_add %25.one, %22, dense2.bias : f32[1]               # dense2.bias
+      %25 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %29 = mul_add %25, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %29
     in all: 5 kernels, 37*B + 12 FLOP, 56*B + 104 bytes
     unfused: 37*B + 11 FLOP, 152*B + 148 bytes
@@ -366,8 +399,8 @@ fn a_frozen_layer_has_no_product_for_its_gradient() {
       %37 = mul_add %33.one, %30, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %37
     kernel 6: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %33 = neg rate : f32[]                                         # optimiser, again: one number
-      %39 = mul_add %33.one, %22, dense2.bias : f32[1]               # dense2.bias
+      %33 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %39 = mul_add %33, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %39
     in all: 7 kernels, 73*B + 25 FLOP, 100*B + 188 bytes
     unfused: 73*B + 23 FLOP, 352*B + 260 bytes

@@ -1,6 +1,6 @@
 //! Optimisers as a user sees them: schedules, clipping, decay and groups in a session.
 
-use gradloom::ndarray::{Array1, Array2, ArrayD, IxDyn};
+use gradloom::ndarray::{Array1, ArrayD, IxDyn};
 use gradloom::{AdaDelta, AdaGrad, Adam, BuildError, Group, Lion, RmsProp, Schedule, Session, Sgd, Trainer};
 use insta::assert_snapshot;
 
@@ -185,11 +185,23 @@ fn frozen_parameters_stay_and_have_neither_gradients_nor_state() {
 }
 
 #[test]
-fn everything_may_be_frozen() {
-    let mut net = Bare::trainer(Adam::new(0.1)).clip_norm(1.0).freeze("*").build().expect("it builds");
-    let before = state(&net);
-    net.step(Array2::ones((3, 2)).view(), Array2::ones((3, 1)).view()).expect("the batch fits");
-    assert_eq!(state(&net), before);
+fn something_has_to_be_trained() {
+    for trainer in [
+        Bare::trainer(Adam::new(0.1)).clip_norm(1.0).freeze("*"),
+        Bare::trainer(Sgd::new(0.1)).group(Group::new("*.weight").frozen().rate_factor(0.5)),
+    ] {
+        let shown = trainer.to_string();
+        let error = trainer.build().map(drop).expect_err("nothing is left to train");
+        assert_eq!(
+            (&error, error.to_string().as_str()),
+            (&BuildError::Frozen, "every parameter is frozen, so there is nothing to train")
+        );
+        assert!(!shown.is_empty());
+    }
+    assert!(
+        Classifier::trainer(Sgd::new(0.1)).freeze("*.weight").freeze("*.bias").build().is_ok(),
+        "batch norms are left"
+    );
 }
 
 #[test]
@@ -235,7 +247,7 @@ fn settings_of_optimisers_out_of_range_are_refused() {
     l2 must be a finite number of at least 0, got -0.1
     decay must be a finite number of at least 0, got inf
     Nesterov's momentum must be above 0, got 0
-    eps must be a finite number of at least 0, got -1
+    eps must be from 1e-18 to 3.4e38, got -1
     alpha must be at least 0 and below 1, got 1
     momentum must be at least 0 and below 1, got 1
     rho must be at least 0 and below 1, got -0.1

@@ -46,4 +46,8 @@ network! {
         residual { LayerNorm, Dense(6), |x, a = 2.0| x * sigmoid(a * x), Dense(6) }, gelu, Dense(3),
     }
     loss(label: [u8; B]) = cross_entropy(y, label) + 1e-3 * l2(weights);
+
+    /// A loss whose gradients are added up.
+    pub Total<x: [B, 2] -> y: [B, 1]> { Dense(1) }
+    loss = sum(y);
 }

@@ -3,6 +3,7 @@
 //!
 //! What is exact leaves the same bits. The two rules that are called `fast-` come at least as near to the real number.
 
+use gradloom::{Sgd, network};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
@@ -11,9 +12,31 @@ use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
 use gradloom_runtime::stabilise::{self, stabilise};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
+use ndarray::{arr0, array};
+
 use crate::compiled::Compiled;
 use crate::digits::within;
 use crate::handmade::{input, output, parameter};
+
+network! {
+    Sums<x: [B, 2] -> y: [B, 2]> { |x, b = 1.0, c = 1.0| x + 0.0 * (b + c) }
+    loss = sum(y * 1e-30 * 1e-30);
+    metric squares = mean(1e-4 * square(y));
+    metric numbers = sum(y * lambda1.b * lambda1.c);
+}
+
+#[test]
+fn factors_in_a_sum_make_its_terms_small_or_large() {
+    let mut net = Sums::trainer(Sgd::new(0.1)).build().expect("it builds");
+    let found = net.evaluate(array![[1e38f32, 1e38]].view(), ()).expect("the row fits").loss;
+    within(2.0, 2e-22, f64::from(found), 2e-22, || "the loss".to_string());
+    let found = net.evaluate(array![[1.5e19f32, 1.5e19]].view(), ()).expect("the row fits").squares;
+    within(4.0, 2.25e34, f64::from(found), 2.25e34, || "the mean of squares".to_string());
+    net.set_param("lambda1.b", arr0(1e30f32).view()).expect("it is a number");
+    net.set_param("lambda1.c", arr0(1e20f32).view()).expect("it is a number");
+    let found = net.evaluate(array![[1e-30f32, 1e-30]].view(), ()).expect("the row fits").numbers;
+    within(4.0, 2e20, f64::from(found), 2e20, || "the sum".to_string());
+}
 
 /// Both ends of the range, and all that is no ordinary number.
 const SPECIAL: [f64; 20] = [

@@ -4,7 +4,7 @@ use gradloom::ndarray::{Array2, array, s};
 use gradloom::{Adam, Dataset, Error, Fault, Given, Group, Network, Pass, Progress, RunError, Session, Sgd, Trainer};
 use insta::assert_snapshot;
 
-use crate::planted::{Chain, Distance, Dropped, Exps, Large, Line, Logs, Nested, Norm, Sum};
+use crate::planted::{Chain, Distance, Dropped, Exps, Large, Line, Logs, Nested, Norm, Sum, Total};
 use crate::train::{classifier, samples, state};
 
 /// With these weights in its first layer.
@@ -142,14 +142,15 @@ fn batches_that_are_added_up_are_watched_as_well() {
     let nan = array![[1.0, f32::NAN], [2.0, 3.0]];
     let error = refusal(&mut net, |net| net.accumulate(nan.view(), t.view()).map_err(run_error));
     assert!(error.to_string().contains("element [0, 1] of the input `x` is NaN"), "{error}");
-    assert_snapshot!(refusal(&mut net, Session::update), @"step 1 would make `dense1.weight` inf: in the update of `dense1.weight` (tests/it/planted.rs:27:40), element [0, 0] is 3e37 * -24 = -inf, where rate is 3e37; parameters and statistics are as before the step");
+    assert_snapshot!(refusal(&mut net, Session::update), @"step 1 would make `dense1.weight` inf: in the update of `dense1.weight` (tests/it/planted.rs:27:40), element [0, 0] is 3e37 * -24 = -inf, where rate is 3e37 and dense1.weight.accumulated[0, 0] is -24; parameters and statistics are as before the step");
     net.set_learning_rate(0.1).expect("it is a rate");
     net.update().expect("what was added up is still there");
     assert_eq!((net.steps(), net.accumulated_rows()), (1, 0));
 
-    let mut net = with(Sum::trainer(Sgd::new(0.1)).sentinel(true), "dense1.weight", 0.0);
-    let far = array![[3e38, 0.0], [3e38, 0.0]];
-    assert_snapshot!(refusal(&mut net, |net| net.accumulate(far.view(), ()).map_err(run_error)), @"step 1 would make `dense1.weight.accumulated` inf: in the update of `dense1.weight` (tests/it/planted.rs:30:39), element [0, 0] is 3e38 * 2 = inf; parameters and statistics are as before the step");
+    let mut net = with(Total::trainer(Sgd::new(0.1)).sentinel(true), "dense1.weight", 0.0);
+    let far = array![[3e38, 0.0]];
+    net.accumulate(far.view(), ()).expect("the gradient is finite");
+    assert_snapshot!(refusal(&mut net, |net| net.accumulate(far.view(), ()).map_err(run_error)), @"step 1 would make `dense1.weight.accumulated` inf: in the update of `dense1.weight` (tests/it/planted.rs:51:41), element [0, 0] is 3e38 + 3e38 = inf, where dense1.weight.accumulated[0, 0] is 3e38; parameters and statistics are as before the step");
 }
 
 #[test]
@@ -248,6 +249,9 @@ fn a_sentinel_changes_no_bit_and_none_is_there_unless_asked_for() {
 #[test]
 fn a_setting_too_large_for_a_float_is_named() {
     let (x, t) = (array![[1.0, 1.0]], array![[9.0]]);
-    let mut net = with(Line::trainer(Sgd::new(1e300)).sentinel(true), "dense1.weight", 0.25);
-    assert_snapshot!(refusal(&mut net, |net| net.step(x.view(), t.view())), @"step 1 would make `dense1.weight` inf: `rate` is inf; parameters and statistics are as before the step");
+    let error = Line::trainer(Sgd::new(1e300)).sentinel(true).build().map(drop).expect_err("no f32 holds it");
+    assert_snapshot!(error, @"learning rate must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e300");
+    let mut net = with(Line::trainer(Sgd::new(0.1)).sentinel(true), "dense1.weight", 0.25);
+    assert_eq!(net.set_learning_rate(1e300), Err(error));
+    net.step(x.view(), t.view()).expect("the rate is as it was");
 }

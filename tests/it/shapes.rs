@@ -170,3 +170,31 @@ fn the_only_position_is_the_first_in_every_block_of_rows() {
     let mut net = Position::trainer(Sgd::new(0.1)).max_batch(200).build().unwrap();
     near(net.evaluate(x.view(), ()).unwrap().loss, 2.0 * mean);
 }
+
+network! {
+    Certain<x: [B, 2, 2] -> y: [B, 1]> { flatten, Dense(1), Dense(1) }
+    loss = mae(if mean(y) > 1000 { x } else { mean(softmax(softmax(dense2.weight))) }, x);
+}
+
+#[test]
+fn the_only_number_of_a_parameter_is_one_in_all() {
+    let x = Array3::from_shape_fn((3, 2, 2), |(i, j, k)| wave(4 * i + 2 * j + k));
+    let mut net = Certain::trainer(Sgd::new(0.1)).max_batch(4).build().unwrap();
+    let gradients = net.gradients(x.view(), ()).unwrap();
+    near(gradients.loss, x.iter().map(|&x| 1.0 - f64::from(x)).sum::<f64>() / 12.0);
+    assert_eq!(gradients.get("dense2.weight").unwrap().sum(), 0.0);
+}
+
+network! {
+    Apart<x: [B, 2, 2] -> y: [B, 2, 2]> { |x, a = 2.0| a * x }
+    loss(t: [B]) = mean(square(t - mean(y)));
+}
+
+#[test]
+fn the_mean_of_something_with_more_axes_is_no_deviation() {
+    let x = Array3::from_shape_fn((3, 2, 2), |(i, j, k)| wave(4 * i + 2 * j + k));
+    let t = Array1::from_shape_fn(3, |i| wave(5 * i + 1));
+    let mean = 2.0 * x.mapv(f64::from).mean().unwrap();
+    let mut net = Apart::trainer(Sgd::new(0.1)).max_batch(4).build().unwrap();
+    near(net.evaluate(x.view(), t.view()).unwrap().loss, t.mapv(|t| (f64::from(t) - mean).powi(2)).mean().unwrap());
+}

@@ -81,56 +81,73 @@ fn rows_forward() {
     %5 = add %2, %4 : f32[B,4]                                       # dense1
     %6 = param layer_norm1.gamma : f32[4]                            # layer_norm1
     %7 = param layer_norm1.beta : f32[4]                             # layer_norm1
-    %8 = mean %5 over 1 : f32[B]                                     # layer_norm1
-    %9 = detach %8 : f32[B]                                          # layer_norm1
-    %10 = broadcast %9 to 0 : f32[B,4]                               # layer_norm1
-    %11 = sub %5, %10 : f32[B,4]                                     # layer_norm1
-    %12 = sum %11 over 1 : f32[B]                                    # layer_norm1
-    %13 = div %12, 4 : f32[B]                                        # layer_norm1
-    %14 = mul %11, %11 : f32[B,4]                                    # layer_norm1
-    %15 = sum %14 over 1 : f32[B]                                    # layer_norm1
-    %16 = div %15, 4 : f32[B]                                        # layer_norm1
-    %17 = mul %13, %13 : f32[B]                                      # layer_norm1
-    %18 = sub %16, %17 : f32[B]                                      # layer_norm1
-    %19 = max 0, %18 : f32[B]                                        # layer_norm1
-    %20 = mul %19, 0 : f32[B]                                        # layer_norm1
-    %21 = detach %20 : f32[B]                                        # layer_norm1
-    %22 = add %19, %21 : f32[B]                                      # layer_norm1
-    %23 = broadcast %13 to 0 : f32[B,4]                              # layer_norm1
-    %24 = sub %11, %23 : f32[B,4]                                    # layer_norm1
-    %25 = add %22, 1e-5 : f32[B]                                     # layer_norm1
-    %26 = rsqrt %25 : f32[B]                                         # layer_norm1
-    %27 = broadcast %26 to 0 : f32[B,4]                              # layer_norm1
-    %28 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
-    %29 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
-    %30 = mul %24, %27 : f32[B,4]                                    # layer_norm1
-    %31 = mul %30, %28 : f32[B,4]                                    # layer_norm1
-    %32 = add %31, %29 : f32[B,4]                                    # layer_norm1
-    %33 = param prelu1.slope : f32[]                                 # prelu1
-    %34 = broadcast %33 : f32[B,4]                                   # prelu1
-    %35 = gt %32, 0 : bool[B,4]                                      # prelu1
-    %36 = mul %32, %34 : f32[B,4]                                    # prelu1
-    %37 = select %35, %32, %36 : f32[B,4]                            # prelu1
-    %38 = param dense2.weight : f32[4,1]                             # dense2
-    %39 = dot %37, %38 : f32[B,1]                                    # dense2
-    %40 = param dense2.bias : f32[1]                                 # dense2
-    %41 = broadcast %40 to 1 : f32[B,1]                              # dense2
-    %42 = add %39, %41 : f32[B,1]                                    # dense2
-    %43 = target target : f32[B,1]
-    %44 = sub %42, %43 : f32[B,1]                                    # loss
-    %45 = mul %44, %44 : f32[B,1]                                    # loss
-    %46 = sum %45 over 0,1 : f32[]                                   # loss
-    %47 = count B : f32[]                                            # loss
-    %48 = div %46, %47 : f32[]                                       # loss
-    output y = %42
-    loss = %48
+    %8 = detach %5 : f32[B,4]                                        # layer_norm1
+    %9 = sum %8 over 1 : f32[B]                                      # layer_norm1
+    %10 = div %9, 4 : f32[B]                                         # layer_norm1
+    %11 = max %8 over 1 : f32[B]                                     # layer_norm1
+    %12 = neg %8 : f32[B,4]                                          # layer_norm1
+    %13 = max %12 over 1 : f32[B]                                    # layer_norm1
+    %14 = neg %13 : f32[B]                                           # layer_norm1
+    %15 = max %14, %10 : f32[B]                                      # layer_norm1
+    %16 = min %15, %11 : f32[B]                                      # layer_norm1
+    %17 = max %11, %13 : f32[B]                                      # layer_norm1
+    %18 = gt %17, 4.3980465e12 : bool[B]                             # layer_norm1
+    %19 = select %18, 9.094947e-13, 1 : f32[B]                       # layer_norm1
+    %20 = gt %17, 1.2089258e24 : bool[B]                             # layer_norm1
+    %21 = select %20, 3.3087225e-24, %19 : f32[B]                    # layer_norm1
+    %22 = gt %17, 3.32307e35 : bool[B]                               # layer_norm1
+    %23 = select %22, 1.2037062e-35, %21 : f32[B]                    # layer_norm1
+    %24 = gt %17, 4.3980465e12 : bool[B]                             # layer_norm1
+    %25 = select %24, 5.169879e-26, 1e-5 : f32[B]                    # layer_norm1
+    %26 = mul %16, %23 : f32[B]                                      # layer_norm1
+    %27 = detach %26 : f32[B]                                        # layer_norm1
+    %28 = broadcast %27 to 0 : f32[B,4]                              # layer_norm1
+    %29 = detach %23 : f32[B]                                        # layer_norm1
+    %30 = broadcast %29 to 0 : f32[B,4]                              # layer_norm1
+    %31 = mul %5, %30 : f32[B,4]                                     # layer_norm1
+    %32 = sub %31, %28 : f32[B,4]                                    # layer_norm1
+    %33 = sum %32 over 1 : f32[B]                                    # layer_norm1
+    %34 = div %33, 4 : f32[B]                                        # layer_norm1
+    %35 = broadcast %34 to 0 : f32[B,4]                              # layer_norm1
+    %36 = sub %32, %35 : f32[B,4]                                    # layer_norm1
+    %37 = detach %35 : f32[B,4]                                      # layer_norm1
+    %38 = sub %32, %37 : f32[B,4]                                    # layer_norm1
+    %39 = mul %38, %38 : f32[B,4]                                    # layer_norm1
+    %40 = sum %39 over 1 : f32[B]                                    # layer_norm1
+    %41 = div %40, 4 : f32[B]                                        # layer_norm1
+    %42 = add %41, %25 : f32[B]                                      # layer_norm1
+    %43 = rsqrt %42 : f32[B]                                         # layer_norm1
+    %44 = broadcast %43 to 0 : f32[B,4]                              # layer_norm1
+    %45 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
+    %46 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
+    %47 = mul %36, %44 : f32[B,4]                                    # layer_norm1
+    %48 = mul %47, %45 : f32[B,4]                                    # layer_norm1
+    %49 = add %48, %46 : f32[B,4]                                    # layer_norm1
+    %50 = param prelu1.slope : f32[]                                 # prelu1
+    %51 = broadcast %50 : f32[B,4]                                   # prelu1
+    %52 = gt %49, 0 : bool[B,4]                                      # prelu1
+    %53 = mul %49, %51 : f32[B,4]                                    # prelu1
+    %54 = select %52, %49, %53 : f32[B,4]                            # prelu1
+    %55 = param dense2.weight : f32[4,1]                             # dense2
+    %56 = dot %54, %55 : f32[B,1]                                    # dense2
+    %57 = param dense2.bias : f32[1]                                 # dense2
+    %58 = broadcast %57 to 1 : f32[B,1]                              # dense2
+    %59 = add %56, %58 : f32[B,1]                                    # dense2
+    %60 = target target : f32[B,1]
+    %61 = sub %59, %60 : f32[B,1]                                    # loss
+    %62 = mul %61, %61 : f32[B,1]                                    # loss
+    %63 = sum %62 over 0,1 : f32[]                                   # loss
+    %64 = count B : f32[]                                            # loss
+    %65 = div %63, %64 : f32[]                                       # loss
+    output y = %59
+    loss = %65
     ");
 }
 
 #[test]
 fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
     assert_snapshot!(Rows::predictor().ir(Stage::Fused), @"
-    kernel 0: B x 4, 94*B FLOP, 24*B + 84 bytes
+    kernel 0: B x 4, 102*B FLOP, 24*B + 84 bytes
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,4]                        # dense1
       %8 = sum %5 over 1 : f32[B]                                    # layer_norm1
@@ -138,36 +155,42 @@ fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
       %11 = neg %5 : f32[B,4]                                        # layer_norm1
       %12 = max %11 over 1 : f32[B]                                  # layer_norm1
       along the row
-      %9 = div %8.row, 4 : f32[B]                                    # layer_norm1
+      %9 = mul %8.row, 0.25 : f32[B]                                 # layer_norm1
       %13 = neg %12.row : f32[B]                                     # layer_norm1
       %14 = max %13.row, %9.row : f32[B]                             # layer_norm1
       %15 = min %14.row, %10.row : f32[B]                            # layer_norm1
-      %17 = sub %5, %15.row : f32[B,4]                               # layer_norm1
-      %18 = sum %17 over 1 : f32[B]                                  # layer_norm1
-      %20 = mul %17, %17 : f32[B,4]                                  # layer_norm1
-      %21 = sum %20 over 1 : f32[B]                                  # layer_norm1
+      %16 = max %10.row, %12.row : f32[B]                            # layer_norm1
+      %17 = gt %16.row, 4.3980465e12 : bool[B]                       # layer_norm1
+      %18 = select %17.row, 9.094947e-13, 1 : f32[B]                 # layer_norm1
+      %19 = gt %16.row, 1.2089258e24 : bool[B]                       # layer_norm1
+      %20 = select %19.row, 3.3087225e-24, %18.row : f32[B]          # layer_norm1
+      %21 = gt %16.row, 3.32307e35 : bool[B]                         # layer_norm1
+      %22 = select %21.row, 1.2037062e-35, %20.row : f32[B]          # layer_norm1
+      %23 = select %17.row, 5.169879e-26, 1e-5 : f32[B]              # layer_norm1
+      %24 = mul %15.row, %22.row : f32[B]                            # layer_norm1
+      %26 = neg %24.row : f32[B]                                     # layer_norm1
+      %28 = mul_add %5, %22.row, %26.row : f32[B,4]                  # layer_norm1
+      %29 = sum %28 over 1 : f32[B]                                  # layer_norm1
       along the row
-      %19 = mul %18.row, 0.25 : f32[B]                               # layer_norm1
-      %22 = mul %21.row, 0.25 : f32[B]                               # layer_norm1
-      %23 = neg %19.row : f32[B]                                     # layer_norm1
-      %24 = mul_add %23.row, %19.row, %22.row : f32[B]               # layer_norm1
-      %25 = max 0, %24.row : f32[B]                                  # layer_norm1
-      %26 = mul_add %25.row, 0, %25.row : f32[B]                     # layer_norm1
-      %28 = sub %17, %19.row : f32[B,4]                              # layer_norm1
-      %29 = add %26.row, 1e-5 : f32[B]                               # layer_norm1
-      %30 = rsqrt %29.row : f32[B]                                   # layer_norm1
-      %34 = mul %28, %30.row : f32[B,4]                              # layer_norm1
-      %35 = mul_add %34, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
-      %38 = gt %35, 0 : bool[B,4]                                    # prelu1
-      %39 = mul %35, prelu1.slope.one : f32[B,4]                     # prelu1
-      %40 = select %38, %35, %39 : f32[B,4]                          # prelu1
-      keep %40                                                       # for kernel 1: a product reads memory
+      %30 = mul %29.row, 0.25 : f32[B]                               # layer_norm1
+      %32 = sub %28, %30.row : f32[B,4]                              # layer_norm1
+      %33 = mul %32, %32 : f32[B,4]                                  # layer_norm1
+      %34 = sum %33 over 1 : f32[B]                                  # layer_norm1
+      along the row
+      %35 = mul_add %34.row, 0.25, %23.row : f32[B]                  # layer_norm1
+      %36 = rsqrt %35.row : f32[B]                                   # layer_norm1
+      %40 = mul %32, %36.row : f32[B,4]                              # layer_norm1
+      %41 = mul_add %40, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
+      %44 = gt %41, 0 : bool[B,4]                                    # prelu1
+      %45 = mul %41, prelu1.slope.one : f32[B,4]                     # prelu1
+      %46 = select %44, %41, %45 : f32[B,4]                          # prelu1
+      keep %46                                                       # for kernel 1: a product reads memory
     kernel 1: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a product
-      %42 = dot %40, dense2.weight : f32[B,1]                        # dense2
-      %45 = add %42, dense2.bias.col : f32[B,1]                      # dense2
-      keep %45                                                       # output y
-    in all: 2 kernels, 103*B FLOP, 44*B + 104 bytes
-    unfused: 103*B FLOP, 628*B + 104 bytes
+      %48 = dot %46, dense2.weight : f32[B,1]                        # dense2
+      %51 = add %48, dense2.bias.col : f32[B,1]                      # dense2
+      keep %51                                                       # output y
+    in all: 2 kernels, 111*B FLOP, 44*B + 104 bytes
+    unfused: 111*B FLOP, 684*B + 104 bytes
     ");
 }
 
@@ -265,8 +288,8 @@ fn line_fused_with_descent() {
       %21 = mul_add %19.one, %17, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %21
     kernel 3: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %19 = neg rate : f32[]                                         # optimiser, again: one number
-      %23 = mul_add %19.one, %16, dense1.bias : f32[1]               # dense1.bias
+      %19 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %23 = mul_add %19, %16, dense1.bias : f32[1]                   # dense1.bias
       dense1.bias <- %23
     in all: 4 kernels, 15*B + 10 FLOP, 28*B + 56 bytes
     unfused: 15*B + 9 FLOP, 76*B + 92 bytes

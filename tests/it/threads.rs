@@ -284,3 +284,24 @@ fn few_rows_of_products_side_by_side_do_not_get_in_each_others_way() {
         assert!(one == two && one == three, "{batch} rows");
     }
 }
+
+#[test]
+fn what_was_built_in_one_thread_is_used_in_another() {
+    fn moves<T: Send>(value: T) -> T {
+        value
+    }
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<gradloom::Predictor<Tiny>>();
+    is_shared::<gradloom::Error>();
+    is_shared::<gradloom::History<Tiny>>();
+    let trainer = moves(Tiny::trainer(Adam::new(1e-3)).max_batch(8).threads(2));
+    let mut net = moves(trainer.build().expect("it builds"));
+    let (x, t) = (inputs(8, 3), inputs(8, 1));
+    // What a session compiles later goes with it.
+    net.diagnose(x.view(), t.view()).expect("the batch fits");
+    net.accumulate(x.view(), t.view()).expect("the batch fits");
+    net.evaluate(x.view(), t.view()).expect("the batch fits");
+    let there = std::thread::spawn(move || net.step(x.view(), t.view()).map(|step| (net, step.loss)));
+    let (net, loss) = there.join().expect("nothing panics").expect("the batch fits");
+    assert!(loss.is_finite() && net.steps() == 1);
+}

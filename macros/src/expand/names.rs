@@ -14,8 +14,8 @@ pub fn names(program: &Program) -> TokenStream {
     let acts = program.acts.iter().map(|act| (&act.name, &act.docs));
     let own: Vec<(&Ident, &Vec<Attribute>)> =
         acts.chain(program.blocks.iter().map(|block| (&block.name, &block.docs))).collect();
-    let items: Vec<&Ident> =
-        own.iter().map(|(name, _)| *name).chain(program.consts.iter().map(|item| &item.name)).collect();
+    let items: HashSet<String> =
+        own.iter().map(|(name, _)| *name).chain(program.consts.iter().map(|item| &item.name)).map(text).collect();
     let scopes = program.nets.iter().map(|net| network(net, &items));
     let inner = program.acts.iter().map(|act| lambda(&act.lambda, &items));
     let blocks = program.blocks.iter().map(|block| {
@@ -51,7 +51,7 @@ pub fn names(program: &Program) -> TokenStream {
     }
 }
 
-fn network(net: &Net, items: &[&Ident]) -> TokenStream {
+fn network(net: &Net, items: &HashSet<String>) -> TokenStream {
     let mut names = Names::new(items);
     let targets = net.losses.iter().flat_map(|loss| &loss.targets);
     for port in net.inputs.iter().chain(&net.outputs).chain(targets) {
@@ -64,7 +64,7 @@ fn network(net: &Net, items: &[&Ident]) -> TokenStream {
     names.scope()
 }
 
-fn lambda(lambda: &Lambda, items: &[&Ident]) -> TokenStream {
+fn lambda(lambda: &Lambda, items: &HashSet<String>) -> TokenStream {
     let mut names = Names::new(items);
     names.declare(&lambda.operand);
     for (extra, start) in &lambda.extras {
@@ -78,14 +78,14 @@ fn lambda(lambda: &Lambda, items: &[&Ident]) -> TokenStream {
 /// One scope of names.
 struct Names<'n> {
     /// Functions, blocks and constants.
-    items: &'n [&'n Ident],
+    items: &'n HashSet<String>,
     tokens: TokenStream,
-    own: Vec<String>,
+    own: HashSet<String>,
 }
 
 impl<'n> Names<'n> {
-    fn new(items: &'n [&'n Ident]) -> Names<'n> {
-        Names { items, tokens: TokenStream::new(), own: Vec::new() }
+    fn new(items: &'n HashSet<String>) -> Names<'n> {
+        Names { items, tokens: TokenStream::new(), own: HashSet::new() }
     }
 
     fn scope(self) -> TokenStream {
@@ -95,15 +95,14 @@ impl<'n> Names<'n> {
 
     fn declare(&mut self, name: &Ident) {
         // Not a variable: its pattern could be taken for a constant of the user's.
-        if !self.own.contains(&text(name)) {
-            self.own.push(text(name));
+        if self.own.insert(text(name)) {
             self.tokens.extend(quote!(#[allow(dead_code)] fn #name() {}));
         }
     }
 
     fn mention(&mut self, name: &Ident) {
-        let known = self.own.contains(&text(name)) || self.items.iter().any(|item| text(item) == text(name));
-        if known {
+        let known = text(name);
+        if self.own.contains(&known) || self.items.contains(&known) {
             self.tokens.extend(quote!(let _ = #name;));
         }
     }

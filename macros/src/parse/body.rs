@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span};
 use syn::parse::ParseStream;
 use syn::{Token, token};
 
+use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported, peek_word};
 use crate::ast::{Argument, Body, Lambda, Site, Stage, StageKind};
 
@@ -19,38 +20,51 @@ impl Parser<'_> {
     }
 
     fn stage(&mut self, input: ParseStream<'_>) -> Parsed<Stage> {
-        if input.peek(token::Brace) {
+        let mut stage = self.whole(input, Parser::written_stage)?;
+        if stage.alias.is_none() {
+            stage.alias = self.alias(input)?;
+        }
+        Ok(stage)
+    }
+
+    fn written_stage(&mut self, input: ParseStream<'_>) -> Parsed<Stage> {
+        if input.at(token::Brace) {
             self.errors.bare_body(input.span());
             return Err(Reported);
         }
-        if input.peek(Token![let]) || input.peek(token::Paren) {
+        if input.at(Token![let]) || input.at(token::Paren) {
             return self.flows(input, input.span());
         }
         let start = input.span();
-        let (kind, site) = if input.peek(Token![|]) || input.peek(Token![||]) {
+        let (kind, site) = if input.at(Token![|]) || input.at(Token![||]) {
             let lambda = self.lambda(input)?;
             let site = Site::from(start).to(lambda.body.site);
             (StageKind::Lambda(lambda), site)
         } else {
             let name = self.name(input, "a layer or an activation")?;
-            if input.peek(Token![=]) || input.peek(Token![->]) {
+            if input.at(Token![=]) || input.at(Token![->]) {
                 return self.flows(input, &name);
             }
             self.named_stage(input, name)?
         };
-        let mut alias = None;
-        if input.peek(Token![as]) {
-            self.eat::<Token![as]>(input, "`as`")?;
-            alias = Some(self.name(input, "a name after `as`")?);
-        }
+        let alias = self.alias(input)?;
         Ok(Stage { kind, alias, site })
+    }
+
+    /// `as name`, if it is there.
+    fn alias(&mut self, input: ParseStream<'_>) -> Parsed<Option<Ident>> {
+        if !input.at(Token![as]) {
+            return Ok(None);
+        }
+        self.eat::<Token![as]>(input, "`as`")?;
+        self.name(input, "a name after `as`").map(Some)
     }
 
     /// A stage that begins with a word.
     fn named_stage(&mut self, input: ParseStream<'_>, name: Ident) -> Parsed<(StageKind, Site)> {
         let mut site = Site::from(&name);
         let mut args = Vec::new();
-        let has_args = input.peek(token::Paren);
+        let has_args = input.at(token::Paren);
         if has_args {
             site.end = input.cursor().span();
             args = self.arguments(input)?;
@@ -59,13 +73,13 @@ impl Parser<'_> {
             self.residual(input, has_args.then_some(site))?
         } else if name == "repeat" {
             StageKind::Repeat(args, self.needed_body(input, "repeat(n)")?)
-        } else if name == "skip" && input.peek(token::Brace) {
+        } else if name == "skip" && input.at(token::Brace) {
             self.errors.skip_alone(&name);
             return Err(Reported);
         } else if name == "concat" {
             self.errors.not_yet(&name, "`concat { .. }`");
             return Err(Reported);
-        } else if input.peek(token::Brace) {
+        } else if input.at(token::Brace) {
             self.errors.body_of_a_layer(&name);
             return Err(Reported);
         } else {
@@ -89,7 +103,7 @@ impl Parser<'_> {
     }
 
     fn needed_body(&mut self, input: ParseStream<'_>, owner: &str) -> Parsed<Body> {
-        if !input.peek(token::Brace) {
+        if !input.at(token::Brace) {
             return self.expected(&format!("`{{` and the body of `{owner}`"), input);
         }
         self.body(input)
@@ -97,31 +111,31 @@ impl Parser<'_> {
 
     /// `|x, name = value, ..| expr`
     pub(super) fn lambda(&mut self, input: ParseStream<'_>) -> Parsed<Lambda> {
-        if input.peek(Token![||]) {
+        if input.at(Token![||]) {
             self.errors.function_without_operand(input.span());
             return Err(Reported);
         }
         self.eat::<Token![|]>(input, "`|`")?;
-        if input.peek(Token![|]) {
+        if input.at(Token![|]) {
             self.errors.function_without_operand(input.span());
             return Err(Reported);
         }
         let operand = self.name(input, "a name for what comes in")?;
-        if input.peek(Token![=]) {
+        if input.at(Token![=]) {
             self.errors.operand_with_value(&operand);
             return Err(Reported);
         }
         let mut extras = Vec::new();
-        while input.peek(Token![,]) {
+        while input.at(Token![,]) {
             self.eat::<Token![,]>(input, "`,`")?;
-            if input.peek(Token![|]) {
+            if input.at(Token![|]) {
                 break;
             }
             let Argument { name, value } = self.extra(input)?;
             extras.push((name.ok_or(Reported)?, value));
         }
         self.eat::<Token![|]>(input, "`|`")?;
-        if input.peek(token::Brace) {
+        if input.at(token::Brace) {
             self.errors.function_in_braces(input.span());
             return Err(Reported);
         }
@@ -131,8 +145,11 @@ impl Parser<'_> {
 
     /// `name = value`
     fn extra(&mut self, input: ParseStream<'_>) -> Parsed<Argument> {
+        if at_piece(input) {
+            return self.whole(input, Parser::extra);
+        }
         let name = self.name(input, "a name")?;
-        if !input.peek(Token![=]) {
+        if !input.at(Token![=]) {
             self.errors.extra_without_value(&name);
             return Err(Reported);
         }

@@ -3,10 +3,11 @@
 //! Loosest first: comparisons (at most one), `+ -`, `* / %`, `-x`, and what stands alone.
 
 use gradloom_runtime::network::BinaryOp;
-use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
-use syn::parse::{ParseStream, Parser as _};
+use proc_macro2::{Ident, Span};
+use syn::parse::ParseStream;
 use syn::{Lit, LitFloat, LitInt, Token, token};
 
+use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported};
 use crate::ast::{self, Expr, ExprKind, Operator, Site};
 
@@ -50,7 +51,7 @@ impl Parser<'_> {
 
     /// `-x`
     fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
-        if !input.peek(Token![-]) || input.peek(Token![->]) {
+        if !input.at(Token![-]) || input.at(Token![->]) {
             return self.operand(input);
         }
         let minus: Token![-] = self.ask(input.parse())?;
@@ -61,16 +62,18 @@ impl Parser<'_> {
 
     /// A literal, a name, a call, or an expression in parentheses.
     fn operand(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
-        if let Some((TokenTree::Group(group), _)) = input.cursor().token_tree()
-            && group.delimiter() == Delimiter::None
-        {
-            let _: TokenTree = self.ask(input.parse())?;
-            return self.substituted(group.stream());
+        if at_piece(input) {
+            let inner = self.whole(input, Parser::expr)?;
+            return match inner.kind {
+                ExprKind::Name(name) => self.member(input, ast::text(&name), vec![name], inner.site),
+                ExprKind::Member(path, names) => self.member(input, path, names, inner.site),
+                _ => Ok(inner),
+            };
         }
-        if input.peek(Lit) {
+        if input.at(Lit) {
             return self.literal(input);
         }
-        if input.peek(token::Paren) {
+        if input.at(token::Paren) {
             let site = Site::from(input.cursor().span());
             let inner = self.deeper(input, |parser, input| {
                 parser.group(input, |parser, content| {
@@ -80,10 +83,10 @@ impl Parser<'_> {
             })?;
             return self.node(ExprKind::Paren(Box::new(inner)), site);
         }
-        if input.peek(Token![if]) {
+        if input.at(Token![if]) {
             return self.deeper(input, Parser::choice);
         }
-        if input.peek(token::Bracket) {
+        if input.at(token::Bracket) {
             let site = Site::from(input.cursor().span());
             let broken = |at: Span| Some(Expr::broken(at));
             let read = |parser: &mut Self, input: ParseStream<'_>| {
@@ -92,8 +95,8 @@ impl Parser<'_> {
             let elements = self.deeper(input, read)?;
             return self.node(ExprKind::List(elements), site);
         }
-        let path_starts = input.peek(Token![crate]) || input.peek(Token![super]) || input.peek(Token![self]);
-        if path_starts || input.peek(Token![::]) || input.peek(syn::Ident) && input.peek2(Token![::]) {
+        let path_starts = input.at(Token![crate]) || input.at(Token![super]) || input.at(Token![self]);
+        if path_starts || input.at(Token![::]) || input.at(syn::Ident) && input.at2(Token![::]) {
             return self.path(input);
         }
         let name = self.name(input, "an expression")?;
@@ -103,18 +106,22 @@ impl Parser<'_> {
     /// What begins with a name: a call, a parameter, or the name itself.
     fn named(&mut self, input: ParseStream<'_>, name: Ident) -> Parsed<Expr> {
         let site = Site::from(&name);
-        if input.peek(token::Paren) {
+        if input.at(token::Paren) {
             let site = site.to(input.cursor().span());
             let args = self.deeper(input, Parser::arguments)?;
             return self.node(ExprKind::Call(name, args), site);
         }
-        let mut names = vec![name.clone()];
-        let mut path = ast::text(&name);
-        let mut end = Site::from(&name);
-        while input.peek(Token![.]) {
+        self.member(input, ast::text(&name), vec![name], site)
+    }
+
+    /// A name or path that was read, and what follows it after points.
+    fn member(&mut self, input: ParseStream<'_>, mut path: String, mut names: Vec<Ident>, site: Site) -> Parsed<Expr> {
+        let (mut end, mut is_path) = (site, path.contains('.'));
+        while input.at(Token![.]) {
             self.eat::<Token![.]>(input, "`.`")?;
+            is_path = true;
             // The number of a copy: `repeat1.2.dense1`.
-            if input.peek(LitInt) {
+            if input.at(LitInt) {
                 let copy: LitInt = self.ask(input.parse())?;
                 end = copy.span().into();
                 path.push_str(&format!(".{copy}"));
@@ -124,15 +131,18 @@ impl Parser<'_> {
             end = Site::from(&name);
             path.push_str(&format!(".{}", ast::text(&name)));
             names.push(name);
-            if input.peek(token::Paren) {
+            if input.at(token::Paren) {
                 self.errors.method(names.last().expect("a name was read"));
                 return Err(Reported);
             }
         }
         let site = site.to(end);
-        match names.len() {
-            1 if path == ast::text(&name) => self.node(ExprKind::Name(name), site),
-            _ => self.node(ExprKind::Member(path, names), site),
+        match names.pop() {
+            Some(name) if !is_path => self.node(ExprKind::Name(name), site),
+            last => {
+                names.extend(last);
+                self.node(ExprKind::Member(path, names), site)
+            }
         }
     }
 
@@ -141,18 +151,18 @@ impl Parser<'_> {
         let keyword: Token![if] = self.ask(input.parse())?;
         let condition = self.expr(input)?;
         let x = self.branch(input)?;
-        if !input.peek(Token![else]) {
+        if !input.at(Token![else]) {
             return self.expected("`else { .. }`", input);
         }
         self.eat::<Token![else]>(input, "`else`")?;
-        let y = if input.peek(Token![if]) { self.deeper(input, Parser::choice)? } else { self.branch(input)? };
+        let y = if input.at(Token![if]) { self.deeper(input, Parser::choice)? } else { self.branch(input)? };
         let site = Site::from(keyword.span).to(y.site);
         self.node(ExprKind::If(Box::new(condition), Box::new(x), Box::new(y)), site)
     }
 
     /// `{ x }`
     fn branch(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
-        if !input.peek(token::Brace) {
+        if !input.at(token::Brace) {
             return self.expected("`{`", input);
         }
         let site = Site::from(input.cursor().span());
@@ -174,7 +184,7 @@ impl Parser<'_> {
         let ends = path.segments.first().zip(path.segments.last());
         let Some((first, last)) = ends else { return Err(Reported) };
         let site = Site::from(&first.ident).to(&last.ident);
-        if input.peek(token::Paren) {
+        if input.at(token::Paren) {
             self.errors.rust_function(site, &text);
             return Err(Reported);
         }
@@ -222,27 +232,6 @@ impl Parser<'_> {
                 self.errors.number_too_large(digits.span(), &digits.to_string());
                 Err(Reported)
             }
-        }
-    }
-
-    /// What another macro put in as one expression, which counts as if in parentheses.
-    fn substituted(&mut self, tokens: TokenStream) -> Parsed<Expr> {
-        let mut result = Err(Reported);
-        let inner = |content: ParseStream<'_>| {
-            result = self.deeper(content, |parser, content| {
-                let inner = parser.expr(content)?;
-                if content.is_empty() { Ok(inner) } else { parser.expected("an operator", content) }
-            });
-            self.skip(content, |_| false);
-            Ok(())
-        };
-        let parsed = inner.parse2(tokens);
-        let inner = result?;
-        self.ask(parsed)?;
-        let site = inner.site;
-        match inner.kind {
-            ExprKind::Binary(..) => self.node(ExprKind::Paren(Box::new(inner)), site),
-            _ => Ok(inner),
         }
     }
 
@@ -301,30 +290,30 @@ impl Parser<'_> {
 
 fn comparison(input: ParseStream<'_>) -> Option<Operator> {
     Some(Operator::Of(match () {
-        () if input.peek(Token![==]) => BinaryOp::Eq,
-        () if input.peek(Token![!=]) => BinaryOp::Ne,
-        () if input.peek(Token![<=]) => BinaryOp::Le,
-        () if input.peek(Token![>=]) => BinaryOp::Ge,
-        () if input.peek(Token![<]) => BinaryOp::Lt,
-        () if input.peek(Token![>]) => BinaryOp::Gt,
+        () if input.at(Token![==]) => BinaryOp::Eq,
+        () if input.at(Token![!=]) => BinaryOp::Ne,
+        () if input.at(Token![<=]) => BinaryOp::Le,
+        () if input.at(Token![>=]) => BinaryOp::Ge,
+        () if input.at(Token![<]) => BinaryOp::Lt,
+        () if input.at(Token![>]) => BinaryOp::Gt,
         () => return None,
     }))
 }
 
 fn sign(input: ParseStream<'_>) -> Option<Operator> {
     match () {
-        () if input.peek(Token![+]) => Some(Operator::Of(BinaryOp::Add)),
-        () if input.peek(Token![->]) => None,
-        () if input.peek(Token![-]) => Some(Operator::Of(BinaryOp::Sub)),
+        () if input.at(Token![+]) => Some(Operator::Of(BinaryOp::Add)),
+        () if input.at(Token![->]) => None,
+        () if input.at(Token![-]) => Some(Operator::Of(BinaryOp::Sub)),
         () => None,
     }
 }
 
 fn factor(input: ParseStream<'_>) -> Option<Operator> {
     match () {
-        () if input.peek(Token![*]) => Some(Operator::Of(BinaryOp::Mul)),
-        () if input.peek(Token![/]) => Some(Operator::Of(BinaryOp::Div)),
-        () if input.peek(Token![%]) => Some(Operator::Rem),
+        () if input.at(Token![*]) => Some(Operator::Of(BinaryOp::Mul)),
+        () if input.at(Token![/]) => Some(Operator::Of(BinaryOp::Div)),
+        () if input.at(Token![%]) => Some(Operator::Rem),
         () => None,
     }
 }

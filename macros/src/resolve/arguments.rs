@@ -2,7 +2,7 @@
 
 use gradloom_runtime::elaborate::LARGEST;
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind, initialisers};
-use gradloom_runtime::network::Value;
+use gradloom_runtime::network::{Value, fits_f32};
 
 use super::Table;
 use super::sizes::{Consts, Value as Number, found};
@@ -148,6 +148,10 @@ fn value<'a>(
         }
     };
     match value.and_then(|value| arg.kind.accept(value).ok()) {
+        Some(Arg::Float(x)) if !fits_f32(x) => {
+            errors.beyond_f32(expr.site, &expr.to_string(), x);
+            Value::Broken
+        }
         Some(value) => Value::Known(value),
         None => {
             errors.wrong_argument(expr.site, owner, arg, &found);
@@ -188,7 +192,11 @@ fn initialiser<'a>(
 fn plain(expr: &Expr, consts: &mut Consts<'_>, errors: &mut Errors) -> Option<f64> {
     match consts.number(expr, errors)? {
         Number::Int(n) => Some(n as f64),
-        Number::Float(x) => Some(x),
+        Number::Float(x) if fits_f32(x) => Some(x),
+        Number::Float(x) => {
+            errors.beyond_f32(expr.site, &expr.to_string(), x);
+            None
+        }
         Number::Deferred(_) => {
             errors.no_number(expr.site, &expr.to_string());
             None

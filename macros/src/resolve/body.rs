@@ -1,9 +1,9 @@
 //! Stages: layers and functions found, blocks written out, and a path for each.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use gradloom_runtime::elaborate::MOST_STAGES;
-use gradloom_runtime::elaborate::words::closest;
 use gradloom_runtime::functions;
 use gradloom_runtime::layers::{self, LayerDef};
 use gradloom_runtime::network::{Kind, Number, Outcome, Stage};
@@ -31,16 +31,20 @@ impl<'a> Scope<'_, 'a> {
         let mut names = Names::default();
         let stages: Vec<Stage<'a>> = body.stages.iter().map(|stage| self.stage(stage, &mut names)).collect();
         let unnamed = stages.iter().filter(|stage| !stage.named).map(|stage| stage.segment.to_string());
-        match outermost {
-            true => self.paths.extend(unnamed),
-            false => names.taken.extend(unnamed),
+        if outermost {
+            for (stage, written) in stages.iter().zip(&body.stages) {
+                if !stage.named && self.names.contains(stage.segment) {
+                    self.errors.path_taken(written.site, stage.segment);
+                }
+            }
+            self.paths.extend(unnamed);
+        } else {
+            names.taken.extend(unnamed);
         }
         for alias in body.stages.iter().filter_map(|stage| stage.alias.as_ref()) {
             if outermost {
                 self.take(alias);
-            } else if alias == "B" {
-                self.errors.name_is_batch(alias);
-            } else if alias == "skip" || !names.taken.insert(text(alias)) {
+            } else if !self.errors.is_reserved(alias) && (alias == "skip" || !names.taken.insert(text(alias))) {
                 self.errors.duplicate_name(alias);
             }
         }
@@ -122,11 +126,11 @@ impl<'a> Scope<'_, 'a> {
         if let Some(&layer) = layers::ALL.iter().find(|layer| layer.name == known) {
             return (self.layer_stage(layer, args, site), layer.stem.to_string());
         }
-        if let Some(block) = self.program.blocks.iter().find(|block| text(&block.name) == known) {
-            return (self.block_stage(block, name, args, site), snake_case(&known));
+        if let Some(&block) = self.items.blocks.get(&known) {
+            return (self.block_stage(block, name, args, site), stem(&snake_case(&known)));
         }
-        if self.program.acts.iter().any(|act| text(&act.name) == known) {
-            return (self.act_stage(name, args), known);
+        if self.items.acts.contains_key(&known) {
+            return (self.act_stage(name, args), stem(&known));
         }
         self.unknown_stage(name);
         // What it was given may have mistakes of its own, but nobody knows what it should be.
@@ -157,22 +161,15 @@ impl<'a> Scope<'_, 'a> {
     }
 
     /// A block, written out with what its arguments stand for here.
-    fn block_stage(
-        &mut self,
-        block: &'a ast::Block,
-        name: &'a Ident,
-        args: &'a [ast::Argument],
-        site: Site,
-    ) -> Kind<'a> {
-        if self.blocks.iter().any(|open| std::ptr::eq(*open, block)) {
-            self.errors.recursive_block(name);
-            return Kind::Broken;
-        }
+    fn block_stage(&mut self, index: usize, name: &'a Ident, args: &'a [ast::Argument], site: Site) -> Kind<'a> {
+        let block = &self.items.program.blocks[index];
         let names: Vec<String> = block.params.iter().map(|(name, _)| text(name)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let given = assign(&text(name), &names, names.len(), args, self.errors);
         let bound: Vec<Option<Binding>> = given.values.iter().map(|expr| expr.map(|expr| self.binding(expr))).collect();
         let outside = std::mem::take(&mut self.consts.locals);
+        let used_outside = std::mem::take(&mut self.consts.used);
+        let mut key = String::new();
         for ((param, default), bound) in block.params.iter().zip(bound) {
             let binding = match (bound, default) {
                 (Some(binding), _) => binding,
@@ -185,22 +182,34 @@ impl<'a> Scope<'_, 'a> {
                     Binding::Unknown
                 }
             };
+            if self.alone.is_some() {
+                key.push_str(&format!("{binding:?};"));
+            }
             self.consts.locals.insert(text(param), binding);
         }
-        self.blocks.push(block);
-        let body = self.inner(&block.body, &text(&block.name));
-        self.blocks.pop();
+        let body = match self.items.sound[index] && self.is_to_be_read(index, key) {
+            true => Some(self.inner(&block.body, &text(&block.name))),
+            false => None,
+        };
         self.consts.locals = outside;
-        if given.sound { Kind::Block(body) } else { Kind::Broken }
+        self.consts.used = used_outside;
+        body.filter(|_| given.sound).map_or(Kind::Broken, Kind::Block)
+    }
+
+    /// Whether a block inside of another is written out. Where that is done for its mistakes alone, it is done once for
+    /// the same arguments, and not for ever.
+    fn is_to_be_read(&mut self, index: usize, arguments: String) -> bool {
+        match &mut self.alone {
+            Some(alone) => alone.n_stages < MOST_STAGES && alone.read.insert((index, arguments)),
+            None => true,
+        }
     }
 
     /// A block with arguments that are not known, for the mistakes that do not depend on them.
     pub(super) fn block_alone(&mut self, block: &'a ast::Block) {
         let mut names = HashSet::new();
         for (param, default) in &block.params {
-            if param == "B" {
-                self.errors.name_is_batch(param);
-            } else if !names.insert(text(param)) {
+            if !self.errors.is_reserved(param) && !names.insert(text(param)) {
                 self.errors.duplicate_name(param);
             }
             if let Some(default) = default {
@@ -210,17 +219,20 @@ impl<'a> Scope<'_, 'a> {
         }
         self.consts.used.clear();
         self.n_stages = 0;
-        self.blocks.push(block);
         self.inner(&block.body, &text(&block.name));
-        self.blocks.pop();
+        if let Some(alone) = &mut self.alone {
+            alone.n_stages += self.n_stages.saturating_sub(block.body.stages.len());
+        }
         let broken = block.body.stages.iter().any(|stage| matches!(stage.kind, StageKind::Broken));
         // A default that is calculated from an argument uses it, too.
-        let used = std::mem::take(&mut self.consts.used);
-        for (index, (param, _)) in block.params.iter().enumerate() {
-            let in_default = block.params[index + 1..]
-                .iter()
-                .any(|(_, default)| default.as_ref().is_some_and(|default| mentions(default, &text(param))));
-            if !broken && !in_default && !used.contains(&text(param)) && !self.errors.is_lost(param) {
+        let mut used: HashSet<String> = std::mem::take(&mut self.consts.used).into_iter().collect();
+        let mut unused = Vec::new();
+        for (param, default) in block.params.iter().rev() {
+            unused.extend((!used.contains(&text(param))).then_some(param));
+            default.iter().for_each(|default| mentioned(default, &mut used));
+        }
+        for param in unused.into_iter().rev() {
+            if !broken && !self.errors.is_reserved(param) && !self.errors.is_lost(param) {
                 self.errors.unused_name(param);
             }
         }
@@ -234,9 +246,9 @@ impl<'a> Scope<'_, 'a> {
             ExprKind::Name(name) if self.consts.is_unknown(name) => Binding::Unknown,
             ExprKind::Name(name) => match self.consts.flag(name) {
                 Some(flag) => Binding::Flag(flag),
-                None => self.consts.value(expr, self.errors).map_or(Binding::Unknown, Binding::Number),
+                None => self.consts.binding(expr, self.errors),
             },
-            _ => self.consts.value(expr, self.errors).map_or(Binding::Unknown, Binding::Number),
+            _ => self.consts.binding(expr, self.errors),
         }
     }
 
@@ -247,26 +259,38 @@ impl<'a> Scope<'_, 'a> {
         } else if NOT_YET.contains(&known.as_str()) {
             self.errors.not_yet(name, &format!("`{known}`"));
         } else if !self.errors.is_lost(name) {
-            let acts = self.program.acts.iter().map(|act| text(&act.name));
-            let own: Vec<String> = acts.chain(self.program.blocks.iter().map(|block| text(&block.name))).collect();
-            let structures = ["residual", "repeat"].into_iter();
-            let candidates = layers::ALL.iter().map(|layer| layer.name).chain(structures);
-            self.errors.unknown_layer(name, closest(&known, candidates.chain(own.iter().map(String::as_str))));
+            let program = self.items.program;
+            let own: OnceCell<Vec<String>> = OnceCell::new();
+            let closest = self.errors.closest(&known, || {
+                let acts = program.acts.iter().map(|act| text(&act.name));
+                let all = || acts.chain(program.blocks.iter().map(|block| text(&block.name))).collect();
+                let candidates = layers::ALL.iter().map(|layer| layer.name).chain(["residual", "repeat"]);
+                candidates.chain(own.get_or_init(all).iter().map(String::as_str))
+            });
+            self.errors.unknown_layer(name, closest);
         }
     }
 }
 
-/// Whether an expression of sizes names this.
-fn mentions(expr: &ast::Expr, name: &str) -> bool {
+/// The names in an expression of sizes.
+fn mentioned(expr: &ast::Expr, names: &mut HashSet<String>) {
     match &expr.kind {
-        ExprKind::Name(found) => text(found) == name,
-        ExprKind::Paren(x) | ExprKind::Neg(x) => mentions(x, name),
-        ExprKind::Binary(_, _, x, y) => mentions(x, name) || mentions(y, name),
-        _ => false,
+        ExprKind::Name(name) => drop(names.insert(text(name))),
+        ExprKind::Paren(x) | ExprKind::Neg(x) => mentioned(x, names),
+        ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| mentioned(x, names)),
+        _ => {}
     }
 }
 
-/// `ResNet2` as `res_net2`, the stem of its paths. A digit at the end would run into the number behind it.
+/// What a number can follow. A digit at the end would run into it, so that the eleventh `f` and the first `f1` were one.
+fn stem(name: &str) -> String {
+    match name.ends_with(|last: char| last.is_numeric()) {
+        true => format!("{name}_"),
+        false => name.to_string(),
+    }
+}
+
+/// `ResNet2` as `res_net2`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for (index, letter) in name.chars().enumerate() {
@@ -274,9 +298,6 @@ fn snake_case(name: &str) -> String {
             snake.push('_');
         }
         snake.extend(letter.to_lowercase());
-    }
-    if snake.ends_with(|last: char| last.is_ascii_digit()) {
-        snake.push('_');
     }
     snake
 }

@@ -1,11 +1,11 @@
 //! Expressions of losses, metrics and functions: every name found.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
-use gradloom_runtime::elaborate::words::closest;
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::{self, LayerDef};
-use gradloom_runtime::network::{Act, Expr, Value};
+use gradloom_runtime::network::{Act, Expr, Value, fits_f32};
 use proc_macro2::Ident;
 
 use super::Scope;
@@ -23,6 +23,8 @@ pub struct Acts<'a> {
     found: Vec<Act<'a>>,
     costs: Vec<Cost>,
     by_name: HashMap<String, State>,
+    /// Those that stand for too much or are made of themselves, and those that call them.
+    refused: HashSet<String>,
 }
 
 /// What a function stands for, with all that it is made of.
@@ -57,26 +59,51 @@ pub struct Own<'o> {
 }
 
 impl<'a> Scope<'_, 'a> {
-    /// The function of this name, which the program declares.
+    /// The function of this name, which the program declares. Those that it calls are read before it, innermost first, so
+    /// that a long chain of them needs no deep recursion.
     pub fn named_act(&mut self, name: &Ident) -> Option<usize> {
         let known = text(name);
         match self.acts.by_name.get(&known) {
             Some(State::Known(index)) => return *index,
             Some(State::Pending) => {
                 self.errors.recursive_act(name);
+                self.acts.refused.insert(known);
                 return None;
             }
             None => {}
         }
-        let program = self.program;
-        let act = program.acts.iter().find(|act| text(&act.name) == known)?;
-        self.acts.by_name.insert(known.clone(), State::Pending);
-        // A function knows nothing of the block that happens to use it first.
-        let locals = std::mem::take(&mut self.consts.locals);
-        let index = self.lambda(Some(&act.name), &act.lambda);
-        self.consts.locals = locals;
-        self.acts.by_name.insert(known, State::Known(index));
-        index
+        let program = self.items.program;
+        let calls_of = |act: usize| {
+            let mut calls = Vec::new();
+            calls_in(&program.acts[act].lambda.body, &mut calls);
+            calls.into_iter()
+        };
+        let mut left: Vec<(usize, std::vec::IntoIter<String>)> = Vec::new();
+        let mut next = Some(known.clone());
+        loop {
+            if let Some(called) = next.take()
+                && let Some(&act) = self.items.acts.get(&called)
+                && !self.acts.by_name.contains_key(&called)
+            {
+                self.acts.by_name.insert(called, State::Pending);
+                left.push((act, calls_of(act)));
+            }
+            let Some((act, calls)) = left.last_mut() else { break };
+            next = calls.next();
+            if next.is_none() {
+                let act = &program.acts[*act];
+                left.pop();
+                // A function knows nothing of the block that happens to use it first.
+                let locals = std::mem::take(&mut self.consts.locals);
+                let index = self.lambda(Some(&act.name), &act.lambda);
+                self.consts.locals = locals;
+                self.acts.by_name.insert(text(&act.name), State::Known(index));
+            }
+        }
+        match self.acts.by_name.get(&known) {
+            Some(State::Known(index)) => *index,
+            _ => None,
+        }
     }
 
     /// A function of the user's own.
@@ -84,9 +111,7 @@ impl<'a> Scope<'_, 'a> {
         let idents = || std::iter::once(&lambda.operand).chain(lambda.extras.iter().map(|(name, _)| name));
         let mut names: Vec<String> = Vec::new();
         for ident in idents() {
-            if ident == "B" {
-                self.errors.name_is_batch(ident);
-            } else if names.contains(&text(ident)) {
+            if !self.errors.is_reserved(ident) && names.contains(&text(ident)) {
                 self.errors.duplicate_name(ident);
             }
             names.push(text(ident));
@@ -102,9 +127,16 @@ impl<'a> Scope<'_, 'a> {
         let mut own = Own { names: &names, used: HashSet::new() };
         let expr = self.expr(&lambda.body, Some(&mut own));
         let used = own.used;
+        let mut calls = Vec::new();
+        calls_in(&lambda.body, &mut calls);
+        let calls_refused = calls.iter().any(|called| self.acts.refused.contains(called));
         let cost = self.cost(&expr);
-        if cost.operations > MOST_OPERATIONS || cost.depth > DEEPEST {
-            self.errors.too_deep(lambda.body.site);
+        if calls_refused || cost.operations > MOST_OPERATIONS || cost.depth > DEEPEST {
+            // The innermost is told of, and one is enough.
+            if !calls_refused {
+                self.errors.too_deep(lambda.body.site);
+            }
+            self.acts.refused.extend(name.map(text));
             return None;
         }
         let whole = !is_broken(&expr);
@@ -131,7 +163,11 @@ impl<'a> Scope<'_, 'a> {
     pub fn plain_number(&mut self, expr: &ast::Expr) -> Option<f64> {
         match self.consts.number(expr, self.errors)? {
             Number::Int(n) => Some(n as f64),
-            Number::Float(x) => Some(x),
+            Number::Float(x) if fits_f32(x) => Some(x),
+            Number::Float(x) => {
+                self.errors.beyond_f32(expr.site, &expr.to_string(), x);
+                None
+            }
             Number::Deferred(_) => {
                 self.errors.start_from_rust(expr.site, &expr.to_string());
                 None
@@ -170,7 +206,11 @@ impl<'a> Scope<'_, 'a> {
     pub fn expr(&mut self, expr: &'a ast::Expr, mut own: Option<&mut Own<'_>>) -> Expr<'a> {
         match &expr.kind {
             ExprKind::Int(n, _) => Expr::Number(*n as f64),
-            ExprKind::Float(x, _) => Expr::Number(*x),
+            ExprKind::Float(x, _) if fits_f32(*x) => Expr::Number(*x),
+            ExprKind::Float(x, digits) => {
+                self.errors.beyond_f32(expr.site, digits, *x);
+                Expr::Broken
+            }
             ExprKind::Paren(inner) => self.expr(inner, own),
             ExprKind::Name(name) => self.name(name, own),
             ExprKind::Member(_, names) => {
@@ -219,15 +259,16 @@ impl<'a> Scope<'_, 'a> {
 
     fn name(&mut self, name: &Ident, own: Option<&mut Own<'_>>) -> Expr<'a> {
         let known = text(name);
-        let mut names: Vec<String> = match own {
+        let own = match own {
             Some(own) if own.names.contains(&known) => {
                 own.used.insert(known.clone());
                 return Expr::Name(self.table.str(&known));
             }
-            Some(own) => own.names.to_vec(),
-            None if self.names.contains(&known) => return Expr::Name(self.table.str(&known)),
+            // Whoever wanted to call something so was told.
+            None if known == "weights" && self.names.contains(&known) => return Expr::Broken,
             None if known == "weights" => return Expr::Weights(self.table.at(name)),
-            None => self.names.iter().cloned().collect(),
+            None if self.names.contains(&known) => return Expr::Name(self.table.str(&known)),
+            own => own.map(|own| own.names),
         };
         if self.consts.contains(name) {
             return self.const_as_number(name);
@@ -238,17 +279,28 @@ impl<'a> Scope<'_, 'a> {
             // What is wrong with it depends on the parameters it has.
             return Expr::Path(self.table.str(&known), self.table.at(name));
         } else if !self.errors.is_lost(name) {
-            names.sort_unstable();
-            self.errors.unknown_name(name, closest(&known, names.iter().map(String::as_str)));
+            let closest = self.errors.closest(&known, || {
+                let mut names: Vec<&str> = match own {
+                    Some(own) => own.iter().map(String::as_str).collect(),
+                    None => self.names.iter().map(String::as_str).collect(),
+                };
+                names.sort_unstable();
+                names
+            });
+            self.errors.unknown_name(name, closest);
         }
         Expr::Broken
     }
 
     fn const_as_number(&mut self, name: &Ident) -> Expr<'a> {
         let size = ast::Expr { kind: ExprKind::Name(name.clone()), site: name.into(), depth: 1 };
-        match self.consts.value(&size, self.errors) {
+        match self.consts.number(&size, self.errors) {
             Some(Number::Int(n)) => Expr::Number(n as f64),
-            Some(Number::Float(x)) => Expr::Number(x),
+            Some(Number::Float(x)) if fits_f32(x) => Expr::Number(x),
+            Some(Number::Float(x)) => {
+                self.errors.beyond_f32(name, &text(name), x);
+                Expr::Broken
+            }
             Some(Number::Deferred(tokens)) => {
                 let at = self.table.at(name);
                 self.table.deferred.insert(at, quote::quote!(#tokens.to_f64()));
@@ -273,20 +325,25 @@ impl<'a> Scope<'_, 'a> {
         if let Some(&layer) = layers::ALL.iter().find(|layer| layer.name == known) {
             return self.activation(layer, name, args, site, own);
         }
-        if self.program.acts.iter().any(|act| text(&act.name) == known) {
+        if self.items.acts.contains_key(&known) {
             return self.inline(name, args, site, own);
         }
         // The operands may have mistakes of their own.
         for arg in args {
             self.expr(&arg.value, own.as_deref_mut());
         }
-        if self.program.blocks.iter().any(|block| text(&block.name) == known) {
+        if self.items.blocks.contains_key(&known) {
             self.errors.layer_as_function(name);
         } else if !self.errors.is_lost(name) {
-            let pure = layers::ALL.iter().filter(|layer| layer.function.is_some()).map(|layer| layer.name);
-            let acts: Vec<String> = self.program.acts.iter().map(|act| text(&act.name)).collect();
-            let candidates = functions::ALL.iter().map(|function| function.name).chain(pure);
-            self.errors.unknown_function(name, closest(&known, candidates.chain(acts.iter().map(String::as_str))));
+            let program = self.items.program;
+            let acts: OnceCell<Vec<String>> = OnceCell::new();
+            let closest = self.errors.closest(&known, || {
+                let pure = layers::ALL.iter().filter(|layer| layer.function.is_some()).map(|layer| layer.name);
+                let candidates = functions::ALL.iter().map(|function| function.name).chain(pure);
+                let acts = acts.get_or_init(|| program.acts.iter().map(|act| text(&act.name)).collect());
+                candidates.chain(acts.iter().map(String::as_str))
+            });
+            self.errors.unknown_function(name, closest);
         }
         Expr::Broken
     }
@@ -364,6 +421,20 @@ impl<'a> Scope<'_, 'a> {
             }
         }
         (given.sound && operands.len() == names.len()).then(|| self.table.list(operands))
+    }
+}
+
+/// The functions that an expression calls, in the order in which they are resolved.
+fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
+    match &expr.kind {
+        ExprKind::Paren(x) | ExprKind::Neg(x) => calls_in(x, calls),
+        ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| calls_in(x, calls)),
+        ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| calls_in(x, calls)),
+        ExprKind::Call(name, args) => {
+            calls.push(text(name));
+            args.iter().for_each(|arg| calls_in(&arg.value, calls));
+        }
+        _ => {}
     }
 }
 

@@ -1,19 +1,19 @@
 //! Numbers of a declaration: consts, sizes, the arguments of blocks, and the numbers among the arguments of layers.
 //!
-//! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake. What depends on a Rust
+//! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake. Where a size is
+//! wanted, `7 / 2` is 3, as in Rust; where a number is wanted it is 3.5. An argument of a block has both readings. What depends on a Rust
 //! constant is left to rustc: its value is the tokens that calculate it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use gradloom_runtime::elaborate::LARGEST;
-use gradloom_runtime::elaborate::words::closest;
 use gradloom_runtime::network::{BinaryOp, Outcome};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use crate::ast::{Const, Expr, ExprKind, Operator, text};
-use crate::diagnostics::Errors;
+use crate::diagnostics::{Errors, Mistake};
 
 /// How many consts may stand between a const and the numbers it is made of.
 const LONGEST_CHAIN: usize = 64;
@@ -57,11 +57,17 @@ fn typed(outcome: &str, ty: &str, path: &TokenStream) -> TokenStream {
 /// What a name inside a block stands for.
 #[derive(Clone, Debug)]
 pub enum Binding {
-    Number(Value),
+    Number {
+        size: Reading,
+        number: Reading,
+    },
     Flag(bool),
     /// Reported, or not known because the block is read on its own.
     Unknown,
 }
+
+/// A value, or the mistakes that are reported where somebody wants to read it so.
+pub type Reading = Result<Value, Vec<Mistake>>;
 
 /// The consts of a `network! { .. }`, in any order, as in Rust, and the arguments of the block that is being read.
 pub struct Consts<'a> {
@@ -87,16 +93,21 @@ impl<'a> Consts<'a> {
         let mut known: HashMap<String, (&'a Const, State)> = HashMap::new();
         for item in items {
             match known.entry(text(&item.name)) {
-                _ if item.name == "B" => errors.name_is_batch(&item.name),
+                _ if errors.is_reserved(&item.name) => {}
                 Entry::Occupied(_) => errors.duplicate_const(&item.name),
                 Entry::Vacant(entry) => drop(entry.insert((item, State::Unknown))),
             }
         }
         let mut consts = Consts { known, locals: HashMap::new(), used: Vec::new(), chain: 0 };
-        for item in items.iter().filter(|item| item.name != "B") {
-            consts.get(&item.name, errors);
+        for item in items.iter().filter(|item| consts.known.contains_key(&text(&item.name))).collect::<Vec<_>>() {
+            consts.get(&item.name, false, errors);
         }
         consts
+    }
+
+    /// Whether there is a const of this name, sound or not.
+    pub fn is_const(&self, name: &Ident) -> bool {
+        self.known.contains_key(&text(name))
     }
 
     /// Whether there is a const or argument of this name, sound or not.
@@ -132,12 +143,27 @@ impl<'a> Consts<'a> {
         self.calculate(expr, true, errors)
     }
 
+    /// Both at once, for whoever does not know yet what will be wanted. What is wrong with both is reported.
+    pub fn binding(&mut self, expr: &Expr, errors: &mut Errors) -> Binding {
+        let [size, number] = [false, true].map(|fractions| {
+            let (value, mistakes) = errors.attempt(|errors| self.calculate(expr, fractions, errors));
+            value.ok_or(mistakes)
+        });
+        match (size, number) {
+            (Err(size), Err(number)) => {
+                size.into_iter().chain(number).for_each(|mistake| errors.add(mistake));
+                Binding::Unknown
+            }
+            (size, number) => Binding::Number { size, number },
+        }
+    }
+
     fn calculate(&mut self, expr: &Expr, fractions: bool, errors: &mut Errors) -> Option<Value> {
         match &expr.kind {
             ExprKind::Int(n, _) => Some(Value::Int(*n)),
             ExprKind::Float(x, _) => Some(Value::Float(*x)),
             ExprKind::Paren(inner) => self.calculate(inner, fractions, errors),
-            ExprKind::Name(name) => self.get(name, errors),
+            ExprKind::Name(name) => self.get(name, fractions, errors),
             ExprKind::Path(_, path) if fractions => Some(Value::Deferred(typed("Float", "f64", path))),
             ExprKind::Path(_, path) => Some(Value::Deferred(typed("size", "usize", path))),
             ExprKind::Neg(x) => match self.calculate(x, fractions, errors)? {
@@ -146,6 +172,8 @@ impl<'a> Consts<'a> {
                 Value::Deferred(x) => Some(Value::Deferred(quote!(#x.neg()))),
             },
             ExprKind::Binary(op, site, x, y) => {
+                // A remainder is one of sizes, whatever is made of it.
+                let fractions = fractions && *op != Operator::Rem;
                 let (x, y) = (self.calculate(x, fractions, errors), self.calculate(y, fractions, errors));
                 match (op, x?, y?) {
                     (Operator::Of(op), ..) if op.is_comparison() => {
@@ -156,7 +184,14 @@ impl<'a> Consts<'a> {
                         errors.remainder_of_float(*site);
                         None
                     }
-                    (op, x @ Value::Deferred(_), y) | (op, x, y @ Value::Deferred(_)) => Some(deferred(*op, &x, &y)),
+                    (op, x @ Value::Deferred(_), y) | (op, x, y @ Value::Deferred(_)) => {
+                        Some(deferred(*op, fractions, &x, &y))
+                    }
+                    (Operator::Of(BinaryOp::Div), Value::Int(x), Value::Int(y))
+                        if fractions && x.checked_rem(y).is_some_and(|rest| rest != 0) =>
+                    {
+                        floats(expr, *op, x as f64, y as f64, errors)
+                    }
                     (_, Value::Int(x), Value::Int(y)) => ints(expr, *op, x, y, errors),
                     (_, Value::Int(x), Value::Float(y)) => floats(expr, *op, x as f64, y, errors),
                     (_, Value::Float(x), Value::Int(y)) => floats(expr, *op, x, y as f64, errors),
@@ -191,13 +226,19 @@ impl<'a> Consts<'a> {
         }
     }
 
-    fn get(&mut self, name: &Ident, errors: &mut Errors) -> Option<Value> {
+    fn get(&mut self, name: &Ident, fractions: bool, errors: &mut Errors) -> Option<Value> {
         let key = text(name);
         if let Some(binding) = self.locals.get(&key) {
             let binding = binding.clone();
             self.used.push(key);
             return match binding {
-                Binding::Number(value) => Some(value),
+                Binding::Number { size, number } => match if fractions { number } else { size } {
+                    Ok(value) => Some(value),
+                    Err(mistakes) => {
+                        mistakes.into_iter().for_each(|mistake| errors.add(mistake));
+                        None
+                    }
+                },
                 Binding::Flag(flag) => {
                     errors.no_number(name.into(), &format!("{name} = {flag}"));
                     None
@@ -209,8 +250,13 @@ impl<'a> Consts<'a> {
             if key == "B" {
                 errors.batch_in_size(name);
             } else if !errors.is_lost(name) {
-                let known = self.known.keys().chain(self.locals.keys()).map(String::as_str);
-                errors.unknown_size(name, closest(&key, known));
+                let closest = errors.closest(&key, || {
+                    let mut known: Vec<&str> =
+                        self.known.keys().chain(self.locals.keys()).map(String::as_str).collect();
+                    known.sort_unstable();
+                    known
+                });
+                errors.unknown_size(name, closest);
             }
             return None;
         };
@@ -253,11 +299,12 @@ pub fn found(expr: &Expr, value: &Value) -> String {
     }
 }
 
-fn deferred(op: Operator, x: &Value, y: &Value) -> Value {
+fn deferred(op: Operator, fractions: bool, x: &Value, y: &Value) -> Value {
     let method = match op {
         Operator::Of(BinaryOp::Add) => quote!(add),
         Operator::Of(BinaryOp::Sub) => quote!(sub),
         Operator::Of(BinaryOp::Mul) => quote!(mul),
+        Operator::Of(BinaryOp::Div) if fractions => quote!(ratio),
         Operator::Of(BinaryOp::Div) => quote!(div),
         Operator::Rem => quote!(rem),
         Operator::Of(_) => unreachable!("comparisons are no numbers"),

@@ -4,6 +4,7 @@ mod arguments;
 mod expressions;
 mod grammar;
 mod layers;
+mod names;
 mod not_yet;
 mod ports;
 mod sizes;

@@ -1,6 +1,6 @@
 //! What happens at every element of a phase: loads, bodies, stores, and the beginnings of reductions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
@@ -59,8 +59,7 @@ impl Emit<'_, '_> {
 
     /// Values that are stored without being computed here: views, constants, inputs.
     fn copies(&self, phase: usize) -> Vec<(NodeId, Slot)> {
-        let computed =
-            |id: NodeId| self.kernel.product == Some(id) || self.kernel.steps.iter().any(|step| step.node == id);
+        let computed = |id: NodeId| self.kernel.product == Some(id) || self.first.contains_key(&id);
         let copied = self.kernel.stores.iter().filter(|store| !computed(store.node));
         let now = copied.filter(|store| self.copy_phase(store.node) == phase);
         now.filter_map(|store| self.slot_written(store).map(|slot| (store.node, slot))).collect()
@@ -81,16 +80,15 @@ impl Emit<'_, '_> {
         at: Value,
         then: impl FnOnce(&mut Lanes<'_, '_>, Reg),
     ) {
-        let mut needed = vec![resolve(self.graph, id, self.kernel.domain).0];
-        let mut index = 0;
-        while index < needed.len() {
-            for &operand in &self.graph[needed[index]].operands {
-                let (base, class) = resolve(self.graph, operand, self.kernel.domain);
-                if class == Class::Element && !needed.contains(&base) {
-                    needed.push(base);
-                }
+        let mut needed = HashSet::new();
+        let mut open = vec![resolve(self.graph, id, self.kernel.domain).0];
+        // What is not computed here is read, whatever it is made of.
+        while let Some(id) = open.pop() {
+            if self.first.contains_key(&id) && needed.insert(id) {
+                let operands = self.graph[id].operands.iter();
+                let read = operands.map(|&operand| resolve(self.graph, operand, self.kernel.domain));
+                open.extend(read.filter(|(_, class)| *class == Class::Element).map(|(base, _)| base));
             }
-            index += 1;
         }
         let steps: Vec<Step> =
             self.kernel.steps.iter().copied().filter(|step| step.phase == 0 && needed.contains(&step.node)).collect();

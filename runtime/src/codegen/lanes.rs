@@ -224,6 +224,11 @@ impl<'a, 'f> Lanes<'a, 'f> {
         }
     }
 
+    /// Whether it is known not to be NaN.
+    fn is_number(&self, reg: Reg) -> bool {
+        self.constant_float(reg).is_some_and(|c| !c.is_nan())
+    }
+
     fn bitcast(&mut self, x: Reg, integer: bool) -> Reg {
         if let Held::Constant { bits, .. } = self.held[x.0 as usize] {
             return self.hold(Held::Constant { bits, integer });
@@ -332,9 +337,9 @@ impl Scalar for Lanes<'_, '_> {
     }
 
     fn max(&mut self, x: Reg, y: Reg) -> Reg {
-        let vector = self.vector();
         // Where the first can't be NaN, one comparison does: false for NaN, so that the second is taken.
-        if self.constant_float(x).is_some_and(|c| !c.is_nan()) {
+        if self.is_number(x) {
+            let vector = self.vector();
             return self.map([x, y], |fb, [x, y]| {
                 let less = fb.ins().fcmp(FloatCC::LessThan, y, x);
                 choose(fb, vector, less, x, y)
@@ -347,11 +352,12 @@ impl Scalar for Lanes<'_, '_> {
     }
 
     fn min(&mut self, x: Reg, y: Reg) -> Reg {
-        let vector = self.vector();
-        if self.constant_float(x).is_some_and(|c| !c.is_nan()) {
+        // Written with "less", which is one instruction for vectors.
+        if self.is_number(x) {
+            let vector = self.vector();
             return self.map([x, y], |fb, [x, y]| {
-                let greater = fb.ins().fcmp(FloatCC::GreaterThan, y, x);
-                choose(fb, vector, greater, x, y)
+                let less = fb.ins().fcmp(FloatCC::LessThan, x, y);
+                choose(fb, vector, less, x, y)
             });
         }
         let less = self.cmp(Cmp::Lt, x, y);

@@ -4,7 +4,7 @@ use super::{Context, words};
 use crate::functions::FunctionDef;
 use crate::ir::SlotKind;
 use crate::layers::LayerDef;
-use crate::network::{Act, At, BinaryOp, Expr, Value};
+use crate::network::{Act, At, BinaryOp, Expr, Value, fits_f32};
 use crate::types::{DType, Shape, TensorType};
 
 /// The names of a function of the user's own, and their types.
@@ -19,6 +19,10 @@ impl<'a> Context<'a> {
             Expr::Constant(value, at) => {
                 if !value.is_finite() {
                     self.report(at, words::not_finite(value));
+                    return None;
+                }
+                if !fits_f32(value) {
+                    self.report(at, words::beyond_f32(&format!("{value:?}"), value));
                     return None;
                 }
                 Some(TensorType::scalar())
@@ -41,8 +45,12 @@ impl<'a> Context<'a> {
                 Some(ty)
             }
             Expr::Binary(op, at, x, y) => {
-                let (x, y) = (self.expr(x, names), self.expr(y, names));
-                let result = op.result(&x?, &y?);
+                let (left, right) = (self.expr(x, names), self.expr(y, names));
+                let (left, right) = (left?, right?);
+                let result = match class_id((&left, &right), (x, y)) {
+                    Some((index, id)) if op.is_comparison() => is_class_id(op, index, id),
+                    _ => op.result(&left, &right),
+                };
                 result.map_err(|reason| self.report(at, reason)).ok()
             }
             Expr::If(at, condition, x, y) => {
@@ -147,6 +155,32 @@ pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> 
             let [x, y]: [&Shape; 2] = [&condition.shape, &branches.shape];
             Err(format!("the condition of `if` is {} and its branches are {}", x.declared(), y.declared()))
         }
+    }
+}
+
+/// Of two operands, the type of the one that is class ids, and the number that the other is, if they are so.
+pub(crate) fn class_id<'t>(
+    (x, y): (&'t TensorType, &'t TensorType),
+    operands: (&Expr<'_>, &Expr<'_>),
+) -> Option<(&'t TensorType, f64)> {
+    match (x.dtype.is_index(), y.dtype.is_index(), operands) {
+        (true, false, (_, &(Expr::Number(id) | Expr::Constant(id, _)))) => Some((x, id)),
+        (false, true, (&(Expr::Number(id) | Expr::Constant(id, _)), _)) => Some((y, id)),
+        _ => None,
+    }
+}
+
+/// The type of a comparison of class ids with a number.
+fn is_class_id(op: BinaryOp, index: &TensorType, id: f64) -> Result<TensorType, String> {
+    let most = match index.dtype {
+        DType::U8 => 1 << 8,
+        DType::U16 => 1 << 16,
+        // From there on, not all integers are numbers of f32.
+        _ => 1 << 24,
+    } - 1;
+    match id.fract() == 0.0 && (0.0..=most as f64).contains(&id) {
+        true => Ok(TensorType { dtype: DType::Bool, shape: index.shape.clone() }),
+        false => Err(words::no_class_id(op.symbol(), index.dtype, most, id)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{LARGEST, words};
 use crate::layers::{Arg, ArgDef, ArgKind};
-use crate::network::{At, Extent, Number, Outcome, Value};
+use crate::network::{At, Extent, Number, Outcome, Value, fits_f32};
 use crate::types::Dim;
 
 /// The extent of a port: `None` if it is not known, an error if it makes no sense.
@@ -39,6 +39,7 @@ pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result
         Outcome::Unknown => return Ok(None),
     };
     match value.and_then(|value| arg.kind.accept(value).ok()) {
+        Some(Arg::Float(x)) if !fits_f32(x) => Err(words::beyond_f32(number.text, x)),
         Some(value) => Ok(Some(value)),
         None => Err(words::wrong_argument(owner, arg, &words::found(number.text, number.value))),
     }

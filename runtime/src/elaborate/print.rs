@@ -4,6 +4,7 @@
 //! values are left out however they were written, repeated bodies are written out, and expressions are put in their
 //! shortest form.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::{Action, Elaborated, Step, settled};
@@ -86,12 +87,17 @@ impl Elaborated<'_> {
 
     /// One row a layer, in order; a `residual` has one for its sum, behind its branches.
     pub fn rows(&self) -> Vec<Row> {
+        let mut trained = HashMap::new();
+        for (name, shape, _) in self.params.iter().filter(|(.., kind)| *kind != SlotKind::Running) {
+            let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
+            *trained.entry(owner).or_default() += shape.len_at(1);
+        }
         let mut rows = Vec::new();
-        self.rows_of(&self.body, &mut rows);
+        self.rows_of(&self.body, &trained, &mut rows);
         rows
     }
 
-    fn rows_of(&self, steps: &[Step<'_>], rows: &mut Vec<Row>) {
+    fn rows_of(&self, steps: &[Step<'_>], trained: &HashMap<&str, usize>, rows: &mut Vec<Row>) {
         for step in steps {
             let layer = match &step.action {
                 Action::Layer(layer, args, _) => with_arguments(layer.name, layer.args, args),
@@ -103,26 +109,23 @@ impl Elaborated<'_> {
                     }
                 }
                 Action::Sequence(steps) => {
-                    self.rows_of(steps, rows);
+                    self.rows_of(steps, trained, rows);
                     continue;
                 }
                 Action::Residual(body, skip) => {
-                    self.rows_of(body, rows);
-                    self.rows_of(skip, rows);
+                    self.rows_of(body, trained, rows);
+                    self.rows_of(skip, trained, rows);
                     "residual".to_string()
                 }
             };
-            let own = format!("{}.", step.path);
-            let is_own = |name: &str| name.strip_prefix(&own).is_some_and(|rest| !rest.contains('.'));
-            let trained = self.params.iter().filter(|(name, _, kind)| is_own(name) && *kind != SlotKind::Running);
-            let params = trained.map(|(_, shape, _)| shape.len_at(1)).sum();
+            let params = trained.get(&*step.path).copied().unwrap_or(0);
             let result = TensorType::f32(step.shape.clone()).to_string();
             rows.push(Row { path: step.path.to_string(), layer, result, params });
         }
     }
 }
 
-fn ports(ports: &[Port<'_>]) -> String {
+pub(super) fn ports(ports: &[Port<'_>]) -> String {
     let all: Vec<String> = ports.iter().map(port).collect();
     match &all[..] {
         [one] => one.clone(),
@@ -130,12 +133,12 @@ fn ports(ports: &[Port<'_>]) -> String {
     }
 }
 
-fn port(port: &Port<'_>) -> String {
+pub(super) fn port(port: &Port<'_>) -> String {
     format!("{}: {}", port.name, port.known())
 }
 
 /// A layer with the arguments that differ from their defaults.
-fn with_arguments(name: &str, declared: &[ArgDef], values: &[Arg]) -> String {
+pub(super) fn with_arguments(name: &str, declared: &[ArgDef], values: &[Arg]) -> String {
     let args = options(declared, values);
     if args.is_empty() { name.to_string() } else { format!("{name}({})", args.join(", ")) }
 }
@@ -196,7 +199,7 @@ fn number(x: f64) -> String {
     if x == x.trunc() && x.abs() < 1e15 { format!("{x}") } else { format!("{x:?}") }
 }
 
-fn expression<'e>(definition: &'e Definition<'e>, expr: &'e Expr<'e>) -> String {
+pub(super) fn expression<'e>(definition: &'e Definition<'e>, expr: &'e Expr<'e>) -> String {
     Text { definition, expr, least: 0 }.to_string()
 }
 

@@ -34,6 +34,27 @@ pub fn not_finite(value: f64) -> String {
     format!("a constant in an expression must be finite, found {value}")
 }
 
+/// A number that is none in f32.
+pub fn beyond_f32(text: &str, value: f64) -> String {
+    match value.abs() < 1.0 {
+        true => format!("`{text}` is 0 in f32, whose least number above 0 is 1.4e-45"),
+        false => format!("`{text}` is beyond f32, whose largest number is 3.4e38"),
+    }
+}
+
+/// A class id that is compared with what no id can be.
+pub fn no_class_id(symbol: &str, dtype: DType, most: u64, found: f64) -> String {
+    format!("`{symbol}` compares {dtype} with an integer from 0 to {most}, found {found}")
+}
+
+/// A loss that training cannot change.
+pub fn no_gradient(network: &str) -> String {
+    format!(
+        "the loss of `{network}` has no gradient by any parameter that is trained: comparisons, `argmax`, `sign` and `step` \
+         pass none on"
+    )
+}
+
 /// A calculation as written, and what it comes to.
 pub fn found(text: &str, value: Outcome) -> String {
     match value {
@@ -66,8 +87,8 @@ pub fn too_large(what: &str) -> String {
 }
 
 /// A body that never ends.
-pub fn too_many_stages(network: &str) -> String {
-    format!("`{network}` has more than {} stages", super::MOST_STAGES)
+pub fn too_many_stages() -> String {
+    format!("this network has more than {} stages", super::MOST_STAGES)
 }
 
 /// A shape that a layer cannot take. The second line says how the shape came about.
@@ -172,10 +193,39 @@ pub fn did_you_mean(closest: Option<&str>) -> String {
 
 /// The candidate that looks most like `name`, if one does: at most a third of it differs, whatever the case.
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
-    let distances = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));
+    let length = name.chars().count();
+    let limit = (length / 3).max(1);
+    let near = |candidate: &&str| candidate.chars().count().abs_diff(length) <= limit;
+    let distances = candidates.into_iter().filter(near).map(|candidate| (distance(name, candidate), candidate));
     let (nearest, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
-    (nearest <= limit && nearest < name.chars().count()).then_some(candidate)
+    (nearest <= limit && nearest < length).then_some(candidate)
+}
+
+/// How many letters are compared in all, before no further name is looked for.
+const MOST_COMPARED: usize = 1 << 21;
+
+/// Looks for the names that were meant, for the first few mistakes: with very many it would take the square of their number.
+#[derive(Debug, Default)]
+pub struct Suggestions {
+    compared: usize,
+}
+
+impl Suggestions {
+    /// As [`closest`], while there is time.
+    pub fn closest<'a, I: IntoIterator<Item = &'a str>>(
+        &mut self,
+        name: &str,
+        candidates: impl FnOnce() -> I,
+    ) -> Option<&'a str> {
+        if self.compared > MOST_COMPARED {
+            return None;
+        }
+        let compared = &mut self.compared;
+        closest(
+            name,
+            candidates().into_iter().inspect(|candidate| *compared += (name.len() + 1) * (candidate.len() + 1)),
+        )
+    }
 }
 
 /// Letters to insert, remove, replace or swap with their neighbour (Damerau & Levenshtein, optimal string alignment).

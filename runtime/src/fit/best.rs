@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::history::Epoch;
+use crate::error::RunError;
 use crate::session::{Network, Session, Snapshot};
 
 /// A number to make small, of loss and metrics.
@@ -58,14 +59,19 @@ impl<'f, N: Network> Best<'f, N> {
     }
 
     /// Takes an epoch into account; whether to stop. NaN is never better.
-    pub(super) fn consider(&mut self, epoch: &Epoch<N>, session: &Session<N>) -> bool {
+    ///
+    /// # Errors
+    /// No memory to remember the session.
+    pub(super) fn consider(&mut self, epoch: &Epoch<N>, session: &Session<N>) -> Result<bool, RunError> {
         let value = match &self.value {
             Some(value) => value(epoch.validation.as_ref().unwrap_or(&epoch.train)),
             None => epoch.validation_numbers.as_ref().unwrap_or(&epoch.train_numbers).loss(),
         };
         if self.best.is_none_or(|(_, best)| value < best) && !value.is_nan() {
+            if self.keep {
+                self.snapshot = Some(session.snapshot(self.snapshot.take())?);
+            }
             self.best = Some((epoch.epoch, value));
-            self.snapshot = self.keep.then(|| session.snapshot());
         }
         if value < self.reference - self.min_delta {
             self.reference = value;
@@ -73,7 +79,7 @@ impl<'f, N: Network> Best<'f, N> {
         } else {
             self.waited += 1;
         }
-        self.patience.is_some_and(|patience| self.waited >= patience.max(1))
+        Ok(self.patience.is_some_and(|patience| self.waited >= patience.max(1)))
     }
 
     /// Puts the session back to the best epoch, if one was remembered; whether it did.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::numbers::Numbers;
+use crate::network::COLUMNS;
 use crate::session::Network;
 
 /// What a training was like.
@@ -16,8 +17,8 @@ pub struct History<N: Network> {
     pub best: Option<usize>,
     /// Whether the session was put back to where it was after the best epoch.
     pub restored: bool,
-    /// How many epochs there were before.
-    before: usize,
+    /// How many epochs there were before, in few bits: an error carries a history.
+    before: u32,
 }
 
 /// Why a training ended.
@@ -60,6 +61,7 @@ pub struct Epoch<N: Network> {
 impl<N: Network> History<N> {
     /// None yet, after so many of earlier trainings.
     pub(super) fn after(before: usize) -> History<N> {
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
         History { epochs: Vec::new(), end: Ending::Completed, best: None, restored: false, before }
     }
 
@@ -83,7 +85,9 @@ impl<N: Network> History<N> {
     /// The epoch that was not completed.
     pub(super) fn failed_in(&self) -> usize {
         let next = |epoch: usize| epoch.saturating_add(1);
-        self.epochs.last().map_or(next(self.before), |last| if last.complete { next(last.epoch) } else { last.epoch })
+        self.epochs
+            .last()
+            .map_or(next(self.before as usize), |last| if last.complete { next(last.epoch) } else { last.epoch })
     }
 
     fn has_validation(&self) -> bool {
@@ -93,12 +97,14 @@ impl<N: Network> History<N> {
     /// `epoch,steps,loss,accuracy,validation_loss,validation_accuracy,rate,seconds`
     fn columns(&self) -> Vec<String> {
         let names = || Numbers::names::<N>();
-        let mut columns: Vec<String> = ["epoch", "steps"].map(str::to_string).to_vec();
+        // No metric has one of these names.
+        let [epoch, steps, rate, seconds] = COLUMNS.map(str::to_string);
+        let mut columns = vec![epoch, steps];
         columns.extend(names().map(str::to_string));
         if self.has_validation() {
             columns.extend(names().map(|name| format!("validation_{name}")));
         }
-        columns.extend(["rate", "seconds"].map(str::to_string));
+        columns.extend([rate, seconds]);
         columns
     }
 

@@ -366,7 +366,7 @@ where
         }
         validated?;
         match (passed?, history.epochs.last()) {
-            (None, Some(done)) => Ok(self.after(done)),
+            (None, Some(done)) => self.after(done),
             (end, _) => Ok(end),
         }
     }
@@ -409,18 +409,18 @@ where
     }
 
     /// What follows a complete epoch, and whether it is the last.
-    fn after(&mut self, epoch: &Epoch<N>) -> Option<Ending> {
+    fn after(&mut self, epoch: &Epoch<N>) -> Result<Option<Ending>, FitCause> {
         self.display.epoch(epoch);
-        let enough = self.best.consider(epoch, self.session);
+        let enough = self.best.consider(epoch, self.session)?;
         if let Some(callback) = &mut self.on_epoch
             && callback(self.session, epoch).is_break()
         {
-            return Some(Ending::Callback);
+            return Ok(Some(Ending::Callback));
         }
         if self.interrupt.as_ref().is_some_and(Interrupt::requested) {
-            return Some(Ending::Interrupted);
+            return Ok(Some(Ending::Interrupted));
         }
-        enough.then_some(Ending::EarlyStopping)
+        Ok(enough.then_some(Ending::EarlyStopping))
     }
 
     fn finish(&mut self, history: &mut History<N>, end: Ending) {

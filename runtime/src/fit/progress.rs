@@ -1,5 +1,7 @@
 //! What is shown while a training runs, on standard error: a bar in a terminal, a line an epoch elsewhere, or nothing.
 
+use std::io::{self, Write};
+
 use super::history::{Epoch, History, short};
 use super::numbers::Numbers;
 use super::terminal::Bar;
@@ -69,7 +71,8 @@ impl Display {
         if let Some(bar) = &self.bar {
             bar.say(&line());
         } else if self.lines {
-            eprintln!("{}", line());
+            // A full disk, or a reader that went away, is no reason to end a training.
+            let _ = writeln!(io::stderr(), "{}", line());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Kept in memory or computed again: whichever moves fewer bytes, for a value that a second kernel wants.
 
-use super::Ctx;
+use super::choose::{LONG, MOST};
+use super::{Ctx, Demand, Nodes};
 use crate::ir::ops::Body;
 use crate::ir::{NodeId, Op};
 use crate::kernel::{Class, Domain, resolve};
@@ -16,7 +17,7 @@ const HASH: usize = 5;
 impl Ctx<'_> {
     /// Whether to compute a map again rather than write it in one kernel and read it in another, which reads some values
     /// anyway; either with the reason.
-    pub(super) fn again(&self, id: NodeId, class: Class, read: &[NodeId]) -> Result<Again, Kept> {
+    pub(super) fn again(&self, id: NodeId, class: Class, read: &Nodes) -> Result<Again, Kept> {
         if self.g[id].ty.dtype != DType::F32 {
             return Ok(Again::Fleeting);
         }
@@ -33,23 +34,50 @@ impl Ctx<'_> {
         }
     }
 
+    /// Whether a map is more than a kernel over `domain` takes on: one number that is made of so many others that every kernel that
+    /// reads it would repeat them, or an element behind as many others as a kernel may have.
+    pub(super) fn is_long(&self, id: NodeId, class: Class, domain: Domain, demand: &Demand) -> bool {
+        if self.stored[id.index()] || self.g[id].ty.dtype != DType::F32 {
+            return false;
+        }
+        match class {
+            Class::Single => domain != Domain::SCALAR && self.has_many_numbers(id),
+            _ => demand.entered >= MOST,
+        }
+    }
+
+    /// Whether a number is made of more others than are repeated for it.
+    fn has_many_numbers(&self, id: NodeId) -> bool {
+        let (mut open, mut seen) = (vec![id], Nodes::default());
+        while let Some(id) = open.pop() {
+            let base = self.g.behind_views(id);
+            let computed = self.g[base].op.is_map() && !self.stored[base.index()];
+            if computed && seen.insert(base) {
+                open.extend(&self.g[base].operands);
+            }
+            if seen.len() > LONG {
+                return true;
+            }
+        }
+        false
+    }
+
     /// What it takes to compute a map again where some values are read anyway.
-    pub(super) fn effort(&self, id: NodeId, read: &[NodeId]) -> Effort {
+    pub(super) fn effort(&self, id: NodeId, read: &Nodes) -> Effort {
         let domain = Domain::of(&self.g[id].ty.shape);
         let start = id;
         let mut effort = Effort::default();
         let mut open = vec![id];
-        let mut seen = Vec::new();
+        let mut seen = Nodes::default();
         while let Some(id) = open.pop() {
             let (base, class) = resolve(self.g, id, domain);
-            if seen.contains(&base) || class != Class::Element {
+            if class != Class::Element || !seen.insert(base) {
                 continue;
             }
-            seen.push(base);
             let op = &self.g[base].op;
             match op.def().body {
                 Body::Leaf => effort.reads += usize::from(matches!(op, Op::Input(_) | Op::Param(_))),
-                _ if base != start && read.contains(&base) => {}
+                _ if base != start && read.contains(base) => {}
                 _ if self.stored[base.index()] => effort.reads += 1,
                 Body::Map(_) if is_cheap(op) => {
                     effort.operations += if *op == Op::Uniform { HASH } else { 1 };

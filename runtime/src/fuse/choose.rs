@@ -1,20 +1,23 @@
 //! Which kernel takes an operation: the earliest that holds what it is made of, or a new one, and why that.
 
+use super::index::from;
 use super::{Bound, Ctx, Demand, Draft};
 use crate::ir::ops::Reduction;
-use crate::ir::{NodeId, Op, Role};
+use crate::ir::{NodeId, Op};
 use crate::kernel::{Class, Domain, Way, resolve, way};
 use crate::reason::Begin;
-use crate::types::Dim;
 
 /// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
 /// than its share of time for longer ones.
-const LONG: usize = 64;
+pub(super) const LONG: usize = 64;
+
+/// Operations of a kernel from which on it takes none at all: what it takes to give registers grows faster than they do.
+pub(super) const MOST: usize = 512;
 
 impl Ctx<'_> {
     /// The kernel for a root: the first that computes one of its sources, else one that reads the same elements, else new.
     pub(super) fn choose(&mut self, id: NodeId, domain: Domain, demand: &Demand, mut bound: Bound) -> usize {
-        for &source in &demand.sources {
+        for source in demand.sources.iter() {
             let Some(home) = self.home[source.index()] else { continue };
             let first = if self.in_reach(source, home, domain) { home } else { home + 1 };
             let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything)));
@@ -24,50 +27,56 @@ impl Ctx<'_> {
         let moments = matches!(way(self.g, id), Some((Reduction::Mean | Reduction::Variance, _)));
         // A number that is one in all is computed again at no cost.
         let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
-        let computes = |draft: &Draft| {
-            demand.sources.iter().any(|source| draft.product == Some(*source) || draft.nodes.contains(source))
-                || demand.maps.iter().any(|map| substantial(map) && draft.nodes.contains(map))
-        };
+        let computed: Vec<NodeId> = demand.sources.iter().chain(demand.maps.iter().filter(substantial)).collect();
+        let computes = |fits: &dyn Fn(&Draft) -> bool| self.first_of(&self.index.computed, &computed, first, fits);
         let wanted = self.elements_read(id, domain, demand);
-        let shares =
-            |draft: &Draft| draft.product.is_none() && wanted.iter().any(|base| self.reads_element(draft, *base));
+        let shares = |fits: &dyn Fn(&Draft) -> bool| {
+            self.first_of(&self.index.read, &wanted, first, &|draft| draft.product.is_none() && fits(draft))
+        };
         // A variance is shifted by the mean of its first rows, so those have to be at hand without any sum along rows.
-        let ready = |draft: &Draft| !(moments && self.has_row_sums(draft));
+        // What is written over a parameter, or over a part of its state, is computed where the old values of all of them are.
+        let most = if self.index.updates[id.index()] { usize::MAX } else { MOST };
+        let ready = |draft: &Draft| !(moments && draft.has_row_sums) && draft.nodes.len() < most;
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
-        let candidates = || (first..self.drafts.len()).filter(|&kernel| suits(&self.drafts[kernel]));
-        let found = candidates().find(|&kernel| computes(&self.drafts[kernel]));
-        let found = found.or_else(|| candidates().find(|&kernel| shares(&self.drafts[kernel])));
+        let found = computes(&suits).or_else(|| shares(&suits));
         // Numbers that are one a row are computed beside the elements of that row.
         let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
         // What is written over a parameter is not: there its elements are read one by one. Nor are sums down that column, which
         // would be sums of all columns in the wider kernel.
         let down = matches!(way(self.g, id), Some((_, Way::DownColumns)));
-        let updates = || self.g.outputs.iter().any(|out| out.node == id && matches!(out.role, Role::Update(_)));
         let beside = || {
-            if along_row || down || updates() {
+            if along_row || down || self.index.updates[id.index()] {
                 return None;
             }
-            let wider = |draft: &Draft| joins(draft.domain, domain) && ready(draft) && computes(draft);
-            (first..self.drafts.len()).find(|&kernel| wider(&self.drafts[kernel]))
+            computes(&|draft| joins(draft.domain, domain) && ready(draft))
         };
         // A kernel of one row costs its call more than its work: those of one width share it.
-        let short = || {
-            let single_row = domain.rows == Dim::Fixed(1);
-            let open = |draft: &Draft| draft.product.is_none() && draft.nodes.len() < LONG;
-            candidates().find(|&kernel| single_row && open(&self.drafts[kernel]))
-        };
+        let is_ready = |kernel: &usize| ready(&self.drafts[*kernel]);
+        let short = || self.index.short.get(&domain)?.range(first..).copied().find(is_ready);
         if let Some(kernel) = found.or_else(beside).or_else(short) {
             return kernel;
         }
-        let full = domain.rows == Dim::Fixed(1) && candidates().any(|kernel| self.drafts[kernel].product.is_none());
-        let unready = |draft: &Draft| draft.domain == domain && !ready(draft) && (computes(draft) || shares(draft));
+        let full =
+            self.index.single_row.get(&domain).is_some_and(|kernels| from(kernels, first).any(|at| is_ready(&at)));
+        let unready = |draft: &Draft| draft.domain == domain && !ready(draft);
         let begin = match bound.why {
             _ if full => Begin::Long,
-            _ if self.drafts[first..].iter().any(unready) => Begin::Variance,
+            _ if moments && computes(&unready).or_else(|| shares(&unready)).is_some() => Begin::Variance,
             why => why.unwrap_or(Begin::Apart),
         };
-        self.drafts.push(Draft::new(domain, None, begin));
-        self.drafts.len() - 1
+        self.open(Draft::new(domain, None, begin))
+    }
+
+    /// The first kernel, from `first` on, that has one of these nodes and fits.
+    fn first_of(
+        &self,
+        kernels: &[Vec<usize>],
+        nodes: &[NodeId],
+        first: usize,
+        fits: &dyn Fn(&Draft) -> bool,
+    ) -> Option<usize> {
+        let fitting = |node: &NodeId| from(&kernels[node.index()], first).find(|&kernel| fits(&self.drafts[kernel]));
+        nodes.iter().filter_map(fitting).min()
     }
 
     /// Whether a value computed in kernel `home` can be read in the same kernel, if that is over `domain`.
@@ -76,26 +85,13 @@ impl Ctx<'_> {
         along && joins(self.drafts[home].domain, domain)
     }
 
-    pub(super) fn has_row_sums(&self, draft: &Draft) -> bool {
-        draft.nodes.iter().any(|&id| matches!(way(self.g, id), Some((_, Way::AlongRow))))
-    }
-
     /// What a root reads from memory, one number per element.
     fn elements_read(&self, id: NodeId, domain: Domain, demand: &Demand) -> Vec<NodeId> {
-        let computed = demand.maps.iter().chain([&id]);
-        let operands = computed.flat_map(|&id| &self.g[id].operands);
+        let computed = demand.maps.iter().chain([id]);
+        let operands = computed.flat_map(|id| &self.g[id].operands);
         let read = operands.map(|&operand| resolve(self.g, operand, domain));
-        let elements = read.filter(|&(base, class)| class == Class::Element && !demand.maps.contains(&base));
+        let elements = read.filter(|&(base, class)| class == Class::Element && !demand.maps.contains(base));
         elements.map(|(base, _)| base).filter(|&base| !matches!(self.g[base].op, Op::Const(_) | Op::Iota(_))).collect()
-    }
-
-    fn reads_element(&self, draft: &Draft, base: NodeId) -> bool {
-        draft.domain != Domain::SCALAR
-            && draft
-                .nodes
-                .iter()
-                .flat_map(|&id| &self.g[id].operands)
-                .any(|&operand| resolve(self.g, operand, draft.domain) == (base, Class::Element))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod again;
 mod choose;
+mod index;
 mod legalise;
 mod phases;
 mod print;
@@ -14,12 +15,15 @@ mod updates;
 mod verify;
 mod why;
 
+use std::collections::HashMap;
+
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Class, Domain, Kernel, Store, resolve, way};
+use crate::kernel::{Class, Domain, Kernel, Store, Way, resolve, way};
 use crate::reason::{Again, Begin, Kept};
 use crate::types::DType;
 
+use index::{Index, Nodes};
 pub use verify::verify;
 
 /// A graph cut into kernels.
@@ -58,11 +62,14 @@ struct Draft {
     begin: Begin,
     /// Which of the nodes an earlier kernel has computed, and why they are here as well.
     again: Vec<(NodeId, Again)>,
+    /// Whether one of the nodes is a reduction along rows.
+    has_row_sums: bool,
 }
 
 impl Draft {
     fn new(domain: Domain, product: Option<NodeId>, begin: Begin) -> Draft {
-        Draft { domain, product, nodes: Vec::new(), stores: Vec::new(), begin, again: Vec::new() }
+        let (nodes, stores, again) = (Vec::new(), Vec::new(), Vec::new());
+        Draft { domain, product, nodes, stores, begin, again, has_row_sums: false }
     }
 }
 
@@ -73,24 +80,34 @@ struct Ctx<'a> {
     home: Vec<Option<usize>>,
     /// Whether a node is kept in memory.
     stored: Vec<bool>,
-    /// The operations that read each parameter, through views or not.
-    readers: Vec<Vec<NodeId>>,
+    /// Where the drafts have what.
+    index: Index,
     check: Option<usize>,
 }
 
 /// What a root needs beside its own operation.
 #[derive(Default)]
 struct Demand {
-    /// Maps to compute in its kernel.
-    maps: Vec<NodeId>,
+    /// Maps to compute in its kernel, operands first.
+    maps: Nodes,
     /// Values computed elsewhere, or placed before.
-    sources: Vec<NodeId>,
+    sources: Nodes,
     /// Which of the sources have to be kept if they are in another kernel, and why.
     kept: Vec<(NodeId, Kept)>,
     /// Which of the maps have been computed before, and why that is not kept.
-    again: Vec<(NodeId, Again)>,
+    again: HashMap<NodeId, Again>,
     /// Values that the kernel reads in any case.
-    read: Vec<NodeId>,
+    read: Nodes,
+    /// How many maps have been found to be computed.
+    entered: usize,
+}
+
+/// What is still to be done of a demand.
+enum Open {
+    /// A value to have.
+    Value(NodeId),
+    /// A map whose operands are at hand.
+    Map(NodeId),
 }
 
 /// The first kernel in which an operation may be placed, and why not before.
@@ -111,15 +128,30 @@ impl Bound {
 impl<'a> Ctx<'a> {
     fn new(g: &'a Graph) -> Ctx<'a> {
         let count = g.nodes.len();
-        let mut readers = vec![Vec::new(); g.slots.params.len()];
-        for id in g.ids() {
-            for &operand in &g[id].operands {
-                if let Op::Param(param) = g[g.behind_views(operand)].op {
-                    readers[param].push(id);
-                }
-            }
-        }
-        Ctx { g, drafts: Vec::new(), home: vec![None; count], stored: vec![false; count], readers, check: None }
+        let (home, stored, index) = (vec![None; count], vec![false; count], Index::new(g));
+        Ctx { g, drafts: Vec::new(), home, stored, index, check: None }
+    }
+
+    /// Begins a kernel behind all others.
+    fn open(&mut self, draft: Draft) -> usize {
+        let kernel = self.drafts.len();
+        self.index.opened(kernel, &draft);
+        self.drafts.push(draft);
+        kernel
+    }
+
+    /// Computes a node in a kernel.
+    fn put(&mut self, kernel: usize, id: NodeId) {
+        let draft = &mut self.drafts[kernel];
+        draft.nodes.push(id);
+        draft.has_row_sums |= matches!(way(self.g, id), Some((_, Way::AlongRow)));
+        self.index.placed(self.g, kernel, draft, id);
+    }
+
+    /// Writes a value at the end of a kernel.
+    fn store(&mut self, kernel: usize, store: Store) {
+        self.index.stored(self.g, kernel, store.node);
+        self.drafts[kernel].stores.push(store);
     }
 
     fn place_all(&mut self) {
@@ -190,7 +222,7 @@ impl<'a> Ctx<'a> {
     fn store_in(&mut self, kernel: usize, id: NodeId, why: Kept) {
         if !self.stored[id.index()] {
             self.stored[id.index()] = true;
-            self.drafts[kernel].stores.push(Store { node: id, param: None, kept: Some(why) });
+            self.store(kernel, Store { node: id, param: None, kept: Some(why) });
         }
     }
 
@@ -199,9 +231,8 @@ impl<'a> Ctx<'a> {
         for operand in self.g[id].operands.clone() {
             self.keep(operand, Kept::Operand);
         }
-        self.home[id.index()] = Some(self.drafts.len());
         let domain = Domain::of(&self.g[id].ty.shape);
-        self.drafts.push(Draft::new(domain, Some(id), Begin::Product));
+        self.home[id.index()] = Some(self.open(Draft::new(domain, Some(id), Begin::Product)));
     }
 
     /// Writes the next value of a parameter.
@@ -216,7 +247,7 @@ impl<'a> Ctx<'a> {
                 self.place_in(id, bound)
             }
         };
-        self.drafts[kernel].stores.push(Store { node: id, param: Some(param), kept: None });
+        self.store(kernel, Store { node: id, param: Some(param), kept: None });
     }
 
     fn place(&mut self, id: NodeId) {
@@ -240,15 +271,15 @@ impl<'a> Ctx<'a> {
         }
         let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
-        for node in demand.maps.into_iter().chain(own) {
+        for node in demand.maps.iter().chain(own) {
             let repeated = *self.home[node.index()].get_or_insert(kernel) != kernel;
-            if self.drafts[kernel].nodes.contains(&node) {
+            if self.index.computes(kernel, node) {
                 continue;
             }
-            let known = demand.again.iter().find(|(id, _)| *id == node).map(|(_, why)| *why);
+            let known = demand.again.get(&node).copied();
             // Keeping another operand may have placed it meanwhile.
             let why = known.or_else(|| repeated.then(|| Again::Cheap(self.effort(node, &demand.read))));
-            self.drafts[kernel].nodes.push(node);
+            self.put(kernel, node);
             self.drafts[kernel].again.extend(why.map(|why| (node, why)));
         }
         for (source, why) in demand.kept {
@@ -263,44 +294,62 @@ impl<'a> Ctx<'a> {
 
     /// Gathers what a kernel over `domain` needs to have the value `id`.
     fn collect(&mut self, id: NodeId, domain: Domain, demand: &mut Demand) {
+        let mut open = vec![Open::Value(id)];
+        while let Some(next) = open.pop() {
+            match next {
+                Open::Map(map) => _ = demand.maps.insert(map),
+                Open::Value(id) => {
+                    if let Some(map) = self.demanded(id, domain, demand) {
+                        demand.entered += 1;
+                        open.push(Open::Map(map));
+                        open.extend(self.g[map].operands.iter().rev().map(|&operand| Open::Value(operand)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The map to compute for the value `id`, if it is not at hand.
+    fn demanded(&mut self, id: NodeId, domain: Domain, demand: &mut Demand) -> Option<NodeId> {
         let (base, class) = resolve(self.g, id, domain);
         let node = &self.g[base];
-        if node.op.is_leaf() || demand.maps.contains(&base) || demand.sources.contains(&base) {
-            return;
+        if node.op.is_leaf() || demand.maps.contains(base) || demand.sources.contains(base) {
+            return None;
         }
         let computable = node.op.is_map()
             && class != Class::Column
             && domain.class_of(&node.ty.shape).is_some()
             && (class != Class::Element || Domain::of(&node.ty.shape) == domain);
-        if !computable {
+        let long = computable && self.is_long(base, class, domain, demand);
+        if !computable || long {
             if node.op.is_map() {
-                self.keep(base, if class == Class::Column { Kept::Column } else { Kept::Reshaped });
+                let why = match class {
+                    _ if long => Kept::Long,
+                    Class::Column => Kept::Column,
+                    _ => Kept::Reshaped,
+                };
+                self.keep(base, why);
             } else {
                 demand.kept.push((base, Kept::Once));
             }
-            demand.sources.push(base);
-            return;
+            demand.sources.insert(base);
+            return None;
         }
         if self.stored[base.index()] {
-            demand.sources.push(base);
-            return;
+            demand.sources.insert(base);
+            return None;
         }
         if self.home[base.index()].is_some() {
             match self.again(base, class, &demand.read) {
-                Ok(why) => demand.again.push((base, why)),
+                Ok(why) => _ = demand.again.entry(base).or_insert(why),
                 Err(why) => {
                     demand.kept.push((base, why));
-                    demand.sources.push(base);
-                    return;
+                    demand.sources.insert(base);
+                    return None;
                 }
             }
         }
-        for operand in node.operands.clone() {
-            self.collect(operand, domain, demand);
-        }
-        if !demand.maps.contains(&base) {
-            demand.maps.push(base);
-        }
+        Some(base)
     }
 
     /// What was placed first in a later kernel, and then in an earlier one too, is computed again in the later one.

@@ -1,7 +1,9 @@
 //! The order inside a kernel: steps, the phases of a row, and the size of a block.
 
+use std::collections::HashMap;
+
 use super::Draft;
-use crate::ir::{Graph, Op};
+use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Class, Kernel, Step, Way, resolve, way};
 use crate::reason::Again;
 use crate::types::{DType, Dim};
@@ -32,20 +34,22 @@ pub(super) fn finish(g: &Graph, mut draft: Draft) -> Kernel {
 /// The steps of a kernel, each in the phase in which all it needs is ready.
 fn phased(g: &Graph, draft: &Draft) -> Vec<Step> {
     let domain = draft.domain;
+    let reasons: HashMap<NodeId, Again> = draft.again.iter().rev().copied().collect();
     let mut steps: Vec<Step> = Vec::new();
+    let mut phases: HashMap<NodeId, usize> = HashMap::new();
     for &node in &draft.nodes {
         let mut phase = 0;
         for &operand in &g[node].operands {
             let (base, _) = resolve(g, operand, domain);
-            if let Some(step) = steps.iter().find(|step| step.node == base) {
+            if let Some(known) = phases.get(&base) {
                 let along_row = matches!(way(g, base), Some((_, Way::AlongRow)));
-                phase = phase.max(step.phase + usize::from(along_row));
+                phase = phase.max(known + usize::from(along_row));
             }
         }
         let shape = if g[node].op.is_map() { &g[node].ty.shape } else { &g[g[node].operands[0]].ty.shape };
         let class = domain.class_of(shape).expect("a node is placed in a kernel that can compute it");
-        let again = draft.again.iter().find(|(id, _)| *id == node).map(|(_, again)| *again);
-        steps.push(Step { node, class, phase, again });
+        steps.push(Step { node, class, phase, again: reasons.get(&node).copied() });
+        phases.insert(node, phase);
     }
     sink(g, draft, &mut steps);
     repeat_fleeting(g, draft, &mut steps);
@@ -55,32 +59,36 @@ fn phased(g: &Graph, draft: &Draft) -> Vec<Step> {
 
 /// Moves maps to the phase that reads them first, so that nothing has to be kept of them until then.
 fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
-    for index in (0..steps.len()).rev() {
-        let Step { node, class, phase, .. } = steps[index];
-        if class != Class::Element || !g[node].op.is_map() {
-            continue;
+    let mut first: HashMap<NodeId, usize> = HashMap::new();
+    for step in steps.iter_mut().rev() {
+        if step.class == Class::Element && g[step.node].op.is_map() {
+            step.phase = first.get(&step.node).copied().unwrap_or(step.phase);
         }
-        let reads =
-            |step: &&Step| g[step.node].operands.iter().any(|&operand| resolve(g, operand, draft.domain).0 == node);
-        let first = steps[index + 1..].iter().filter(reads).map(|step| step.phase).min();
-        steps[index].phase = first.unwrap_or(phase);
+        for &operand in &g[step.node].operands {
+            let read = first.entry(resolve(g, operand, draft.domain).0).or_insert(step.phase);
+            *read = step.phase.min(*read);
+        }
     }
 }
 
 /// Truth values and indices are not kept from phase to phase: they are computed again.
 fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
-    let domain = draft.domain;
-    let mut index = steps.len();
-    while index > 0 {
-        index -= 1;
-        let Step { node, class, phase, .. } = steps[index];
+    let mut known: HashMap<NodeId, Vec<(usize, Class)>> = HashMap::new();
+    for step in &*steps {
+        known.entry(step.node).or_default().push((step.phase, step.class));
+    }
+    // What is repeated is looked at before the step that came before the one that reads it.
+    let mut open: Vec<Step> = steps.clone();
+    while let Some(Step { node, class, phase, .. }) = open.pop() {
         for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
-            let (base, _) = resolve(g, operand, domain);
+            let (base, _) = resolve(g, operand, draft.domain);
             let fleeting = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
-            let known = |step: &Step| step.node == base && (step.phase == phase || step.class != Class::Element);
-            if fleeting && draft.nodes.contains(&base) && !steps.iter().any(known) {
-                steps.push(Step { node: base, class: Class::Element, phase, again: Some(Again::Fleeting) });
-                index = steps.len();
+            let Some(known) = known.get_mut(&base).filter(|_| fleeting) else { continue };
+            if !known.iter().any(|&(other, class)| other == phase || class != Class::Element) {
+                let step = Step { node: base, class: Class::Element, phase, again: Some(Again::Fleeting) };
+                known.push((phase, Class::Element));
+                steps.push(step);
+                open.push(step);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where updates are written: behind every reader of the old value, and behind the check of the loss.
 
-use super::{Bound, Ctx};
+use super::{Bound, Ctx, Nodes};
 use crate::ir::{NodeId, Op, Role, SlotKind};
 use crate::kernel::Domain;
 use crate::reason::{Begin, Kept};
@@ -38,9 +38,11 @@ impl Ctx<'_> {
         if updates.is_empty() {
             return;
         }
-        let written: Vec<usize> = updates.iter().map(|&(_, param)| param).collect();
+        let mut written = vec![false; self.g.slots.params.len()];
+        updates.iter().for_each(|&(_, param)| written[param] = true);
+        let reaching = self.reaching(&written);
         for &(node, param) in &updates {
-            self.keep_foreign_reads(node, param, &written);
+            self.keep_foreign_reads(node, param, &written, &reaching);
         }
         for (node, param) in updates {
             let mut bound = Bound::default();
@@ -50,26 +52,45 @@ impl Ctx<'_> {
         }
     }
 
+    /// For every node, whether it, or a map that it may be computed with again, reads a parameter that is updated.
+    fn reaching(&self, written: &[bool]) -> Vec<bool> {
+        let mut reaching = vec![false; self.g.nodes.len()];
+        for id in self.g.ids() {
+            let node = &self.g[id];
+            reaching[id.index()] = !self.in_memory(id)
+                && node.operands.iter().map(|&operand| self.g.behind_views(operand)).any(|base| {
+                    match self.g[base].op {
+                        Op::Param(param) => written[param],
+                        _ => reaching[base.index()],
+                    }
+                });
+        }
+        reaching
+    }
+
+    /// What is kept is read from memory; what is not may be computed again, behind an update.
+    fn in_memory(&self, id: NodeId) -> bool {
+        let computed_once = self.home[id.index()].is_some() && !self.g[id].op.is_map();
+        self.stored[id.index()] || computed_once
+    }
+
     /// A map of this update that reads another parameter that is updated too is computed before any update is.
-    fn keep_foreign_reads(&mut self, node: NodeId, own: usize, written: &[usize]) {
+    fn keep_foreign_reads(&mut self, node: NodeId, own: usize, written: &[bool], reaching: &[bool]) {
         let family = |param: usize| match self.g.slots.params[param].kind {
             SlotKind::Optimiser(of) => of,
             _ => param,
         };
         let mut open = vec![node];
-        let (mut seen, mut foreign) = (Vec::new(), Vec::new());
+        let (mut seen, mut foreign) = (Nodes::default(), Vec::new());
         while let Some(id) = open.pop() {
-            // What is kept is read from memory; what is not may be computed again, behind an update.
-            let computed_once = self.home[id.index()].is_some() && !self.g[id].op.is_map();
-            if self.stored[id.index()] || computed_once {
+            if self.in_memory(id) || !seen.insert(id) {
                 continue;
             }
-            seen.push(id);
             for &operand in &self.g[id].operands {
                 let base = self.g.behind_views(operand);
                 match self.g[base].op {
-                    Op::Param(other) if written.contains(&other) && family(other) != family(own) => foreign.push(id),
-                    _ => open.push(base),
+                    Op::Param(other) if written[other] && family(other) != family(own) => foreign.push(id),
+                    _ => open.extend(Some(base).filter(|_| reaching[base.index()])),
                 }
             }
         }
@@ -77,7 +98,7 @@ impl Ctx<'_> {
         // Truth values are not kept: what is made of them is.
         while let Some(at) = foreign.iter().position(|&id| self.g[id].ty.dtype != DType::F32) {
             let fleeting = foreign.swap_remove(at);
-            let reads = |id: &&NodeId| self.g[**id].operands.iter().any(|&x| self.g.behind_views(x) == fleeting);
+            let reads = |id: &NodeId| self.g[*id].operands.iter().any(|&x| self.g.behind_views(x) == fleeting);
             foreign.extend(seen.iter().filter(reads));
         }
         foreign.sort();
@@ -88,20 +109,15 @@ impl Ctx<'_> {
     /// The first kernel in which a parameter may be overwritten: behind those that read it, or the last of them if it
     /// reads exactly the element that it then writes.
     fn after_readers(&self, param: usize, domain: Domain) -> usize {
-        let mut first = 0;
-        let reads = |id: &NodeId| self.readers[param].contains(id);
-        for (index, draft) in self.drafts.iter().enumerate() {
-            if draft.product.as_ref().is_some_and(&reads) {
-                first = first.max(index + 1);
-            }
+        let index = &self.index;
+        let reads = |id: NodeId| index.readers[param].binary_search(&id).is_ok();
+        let by_nodes = index.readers[param].iter().flat_map(|reader| &index.computed[reader.index()]);
+        let bounds = by_nodes.chain(&index.copied[param]).map(|&kernel| {
+            let draft = &self.drafts[kernel];
             // A later phase of the same row would read what an earlier one has overwritten.
-            let aligned = draft.domain == domain && !self.has_row_sums(draft);
-            let views = draft.stores.iter().any(|store| self.g[self.g.behind_views(store.node)].op == Op::Param(param));
-            if views || draft.nodes.iter().any(&reads) {
-                first =
-                    first.max(if aligned && draft.product.is_none_or(|id| !reads(&id)) { index } else { index + 1 });
-            }
-        }
-        first
+            let aligned = draft.domain == domain && !draft.has_row_sums;
+            if aligned && !draft.product.is_some_and(reads) { kernel } else { kernel + 1 }
+        });
+        bounds.max().unwrap_or(0)
     }
 }

@@ -39,6 +39,7 @@ impl Text<'_> {
             Some(Kept::Costly(effort)) => format!("again takes {}", effort_text(effort)),
             Some(Kept::Column) => "used as a column".to_string(),
             Some(Kept::Reshaped) => "used in another shape".to_string(),
+            Some(Kept::Long) => "made of many operations".to_string(),
             Some(Kept::Prepared) => "of parameters alone".to_string(),
             Some(Kept::Update(param)) => format!("the next {}", graph.slots.params[param].name),
             Some(Kept::Overwritten) => "made of what is overwritten".to_string(),

@@ -198,10 +198,10 @@ pub enum ScalarSlot {
         /// The multiple of the learning rate.
         factor: f64,
     },
-    /// What is kept of the sums of gradients: 0 for the first batch behind an update, otherwise 1.
-    Kept,
-    /// The rows whose gradients were added up.
-    Rows,
+    /// Whether a batch is the first since the last update: 1 if so, otherwise 0.
+    First,
+    /// The share of a batch in all rows since the last update, its own included.
+    Share,
     /// Whether the running statistics of a layer are due: 1 on steps 1, `every` + 1, ..., otherwise 0.
     Due {
         /// The path of the layer.
@@ -231,8 +231,8 @@ impl ScalarSlot {
         match self {
             ScalarSlot::Optimiser(..)
             | ScalarSlot::Keep { .. }
-            | ScalarSlot::Kept
-            | ScalarSlot::Rows
+            | ScalarSlot::First
+            | ScalarSlot::Share
             | ScalarSlot::Due { .. }
             | ScalarSlot::Frozen { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),

@@ -127,8 +127,8 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
     match slot {
         ScalarSlot::Optimiser(name, factor) => format!("{name}{}", at(*factor)),
         ScalarSlot::Keep { decay, factor } => format!("keep({decay}){}", at(*factor)),
-        ScalarSlot::Kept => "kept".to_string(),
-        ScalarSlot::Rows => "rows".to_string(),
+        ScalarSlot::First => "first".to_string(),
+        ScalarSlot::Share => "share".to_string(),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
         ScalarSlot::Frozen { after } => format!("frozen_after({after})"),
         ScalarSlot::Key { layer, half, .. } => format!("{layer}.key{half}"),

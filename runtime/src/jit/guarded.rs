@@ -30,7 +30,7 @@ fn parameter(b: &mut Builder, rows: usize, cols: usize) -> NodeId {
 
 /// A step of training a matrix: an input moved by its mean down the columns, the product, its moments, a function of it along
 /// the rows, a loss, the gradient and an update of the matrix.
-fn step([inner, cols]: [usize; 2]) -> Graph {
+pub(super) fn step([inner, cols]: [usize; 2]) -> Graph {
     let mut b = Builder::new(Graph::default());
     let (x, w) = (input(&mut b, inner), parameter(&mut b, inner, cols));
     let repeated = |b: &mut Builder, x: NodeId, like: NodeId, axis: usize| {

@@ -10,6 +10,8 @@ mod ieee;
 mod imports;
 mod pages;
 mod pool;
+#[cfg(all(test, target_os = "linux"))]
+mod surroundings;
 mod text;
 mod ticks;
 
@@ -19,7 +21,7 @@ use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context as CodegenContext, ir::Function};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, default_libcall_names};
 
 use crate::codegen::{
     Context, Import, Kernels, Program, Target, entry, entry_signature, kernel_signature, kernels, tail, task,
@@ -286,7 +288,6 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     }
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);
-    let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
     let ids = declare(&mut module, fused.kernels.len(), target)?;
     let entry = ids[ids.len() - 1];
     let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
@@ -341,6 +342,16 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     Ok(Code { _pages: pages, entry, table, needs, shared })
 }
 
+/// What the system refuses is told in its words; all else is the code generator's.
+fn failed(error: ModuleError) -> BuildError {
+    match error {
+        ModuleError::Allocation { err } => BuildError::CodeMemory(err.to_string()),
+        // With its causes: the last one is what the system said.
+        ModuleError::Backend(error) => BuildError::CodeMemory(format!("{error:#}")),
+        other => BuildError::Machine(other.to_string()),
+    }
+}
+
 /// Instructions from which on a function that only calls others gets its registers quickly. A network of twenty layers has
 /// six thousand, a quarter of all the time that compiling took, and runs them once a step.
 const LONG: usize = 300;
@@ -358,7 +369,7 @@ fn define_quickly(
     let relocs = code.buffer.relocs().iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id));
     let (alignment, relocs) = (u64::from(code.buffer.alignment), relocs.collect::<Vec<_>>());
     let defined = module.define_function_bytes(id, alignment, code.code_buffer(), &relocs);
-    defined.map_err(|error| BuildError::Machine(error.to_string()))
+    defined.map_err(failed)
 }
 
 /// Declares and emits the functions of all tasks, then those that end the phases.
@@ -370,7 +381,6 @@ fn shared_functions(
     phases: &[Phase],
     first: u32,
 ) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
-    let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
     let (mut functions, mut ids) = (Vec::new(), Vec::new());
     for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
         let declared = module.declare_function(&format!("task{index}"), Linkage::Local, &task_signature(target));
@@ -417,7 +427,6 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
 
 /// Declares kernels, entry and imports, so that their numbers are those that code generation uses.
 fn declare(module: &mut JITModule, kernels: usize, target: Target) -> Result<Vec<FuncId>, BuildError> {
-    let failed = |error: cranelift_module::ModuleError| BuildError::Machine(error.to_string());
     let mut ids = Vec::new();
     for index in 0..kernels {
         let signature = kernel_signature(target);

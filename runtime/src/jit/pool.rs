@@ -4,6 +4,7 @@
 //! because the next step mostly comes at once, then asleep. A machine that is busy with other work may take a thread's core
 //! away in the middle of a unit; where that holds the calling thread up, the next runs are done without the pool.
 
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -28,6 +29,8 @@ pub struct Pool {
     /// Runs that are still to be done without the pool, and how many there were the last time.
     rest: u32,
     rested: u32,
+    /// The process that has the threads: a child of `fork` has none of them.
+    process: u32,
 }
 
 struct Shared {
@@ -65,7 +68,7 @@ impl Pool {
             closed: AtomicBool::new(false),
         });
         let board = Arc::new(Board::new(threads, 0, 0));
-        let mut pool = Pool { shared, workers: Vec::new(), board, run: 0, rest: 0, rested: 0 };
+        let mut pool = Pool { shared, workers: Vec::new(), board, run: 0, rest: 0, rested: 0, process: process::id() };
         for thread in 1..threads {
             let shared = pool.shared.clone();
             let named = std::thread::Builder::new().name(format!("gradloom {thread}"));
@@ -91,7 +94,13 @@ impl Pool {
     /// Whether the next run should be done without the pool.
     pub(super) fn rests(&mut self) -> bool {
         self.rest = self.rest.saturating_sub(1);
-        self.rest > 0
+        self.rest > 0 || self.is_orphaned()
+    }
+
+    /// Whether this is a child of the process that has the threads. Nothing here may wait for them then, nor for a lock that
+    /// one of them may have held.
+    fn is_orphaned(&self) -> bool {
+        process::id() != self.process
     }
 
     /// Runs a program: for every task how many units there are, and what is passed to the code: at the ends of phases, then
@@ -172,6 +181,11 @@ impl Shared {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.is_orphaned() {
+            // There is nothing to be joined, nor to be detached.
+            self.workers.drain(..).for_each(std::mem::forget);
+            return;
+        }
         self.shared.closed.store(true, Ordering::SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();

@@ -3,13 +3,16 @@
 use super::{ArgDef, ArgKind, LayerDef, Mode, float};
 use crate::scalar::Cmp;
 
+/// How many different numbers are drawn.
+const STEPS: f64 = (1 << 24) as f64;
+
 /// Each element zero with probability `p` in training; in inference nothing happens, and nothing is compiled.
 ///
-/// - Value: training: `x / (1 - p)` where `u >= p`, else 0, also for NaN; the mean over all masks is `x`. `u` is uniform in
-///   [0, 1), in steps of 2^-24. Inference: `x`
+/// - Value: training: `x / (1 - q)` where `u >= q`, else 0, also for NaN; the mean over all masks is `x`. `u` is uniform in
+///   [0, 1), in steps of 2^-24, and `q` is `p`, rounded up to such a step. Inference: `x`
 /// - Shapes: `f32[S] -> f32[S]`
-/// - Argument `p`: the probability that an element is dropped; a number of at least 0 and below 1
-/// - Gradient: `dy / (1 - p)` where the element was kept, else 0
+/// - Argument `p`: the probability that an element is dropped; a number of at least 0 and at most 1 - 2^-24
+/// - Gradient: `dy / (1 - q)` where the element was kept, else 0
 /// - Mask: decided by the trainer's `seed`, the number of the forward pass, the layer (copies made by `repeat` count as
 ///   layers), row and column, and by nothing else: neither by the batch size nor by the values. The session's
 ///   `forward_count` says which pass is next, and `set_forward_count` replays one
@@ -20,7 +23,7 @@ pub const DROPOUT: LayerDef = LayerDef {
     stem: "dropout",
     args: &[ArgDef {
         name: "p",
-        kind: ArgKind::Number { least: 0.0, most: 1.0f64.next_down(), range: "of at least 0 and below 1" },
+        kind: ArgKind::Number { least: 0.0, most: 1.0 - 1.0 / STEPS, range: "of at least 0 and at most 1 - 2^-24" },
         default: None,
         doc: "the probability that an element is dropped",
     }],
@@ -34,11 +37,12 @@ pub const DROPOUT: LayerDef = LayerDef {
         let shape = scope.b.shape(x);
         let numbers = scope.uniform(&shape);
         let b = &mut *scope.b;
-        // The numbers are multiples of 2^-24: rounded up to one, the threshold says the same in every precision.
-        let threshold = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
-        let threshold = b.constant(threshold, &shape);
+        // The numbers are multiples of 2^-24: rounded up to one, the threshold says the same in every precision. What is
+        // kept is divided by the share that it is of all, which follows from the threshold and not from `p`.
+        let dropped = (p * STEPS).ceil() / STEPS;
+        let threshold = b.constant(dropped, &shape);
         let kept = b.compare(Cmp::Ge, numbers, threshold);
-        let scaled = b.scale(x, 1.0 / (1.0 - p));
+        let scaled = b.scale(x, 1.0 / (1.0 - dropped));
         b.keep(kept, scaled)
     },
     least_rows: 1,

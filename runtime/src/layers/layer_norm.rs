@@ -2,12 +2,19 @@
 
 use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, float};
 use crate::init::Init;
-use crate::ir::SlotKind;
+use crate::ir::{Builder, NodeId, SlotKind};
+use crate::scalar::Cmp;
+
+/// Powers of two: numbers above `2^limit` are multiplied by `2^factor`, and are then at most `2^40`. Squares and cubes of
+/// deviations, and of their reciprocals in the gradient, stay within f32 there.
+const LEVELS: [(i32, i32); 3] = [(42, -40), (80, -78), (118, -116)];
+/// The `eps` of such numbers: less than the square of one digit of any of them, and more than what has no cube.
+const LEAST: i32 = -84;
 
 /// Every row at mean 0 and variance 1, then at a learnt scale and shift; the same in training and in inference.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, with mean and biased variance along each row. A row of
-///   equal numbers, as every row of one number is, becomes `beta`; one of a variance beyond the largest number becomes NaN
+///   equal numbers, as every row of one number is, becomes `beta`
 /// - Shapes: `f32[B, n] -> f32[B, n]`
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
 /// - Parameters: `gamma [n]`, one, and `beta [n]`, zero
@@ -39,26 +46,46 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let beta = scope.param("beta");
         let b = &mut *scope.b;
         let shape = b.shape(x);
-        // Deviations are taken from a number near the mean, then from what is left of the mean there: none of their digits are
-        // lost to a mean that is large beside them. Where that number lies has no influence, so no gradient flows to it.
-        let center = b.center(x, &[1]);
-        let center = b.detach(center);
-        let center = b.broadcast(center, &shape, &[0]);
-        let near = b.sub(x, center);
+        // Deviations are taken from a number near the mean, which rounding takes nowhere beyond the smallest and the largest,
+        // then from what is left of the mean there: none of their digits are lost to a mean that is large beside them. Where
+        // that number lies has no influence, so no gradient flows to it.
+        let fixed = b.detach(x);
+        let mean = b.mean(fixed, &[1]);
+        let largest = b.max_over(fixed, &[1]);
+        let mirrored = b.neg(fixed);
+        let least = b.max_over(mirrored, &[1]);
+        let smallest = b.neg(least);
+        let mean = b.max(smallest, mean);
+        let center = b.min(mean, largest);
+
+        // Numbers whose squares could overflow are made smaller first. Beside what then differs by one digit, eps is nothing.
+        let top = b.max(largest, least);
+        let choose = |b: &mut Builder, limit: i32, large: i32, other: NodeId| {
+            let [limit, large] = [limit, large].map(|power| b.constant_like(2f64.powi(power), top));
+            let mask = b.compare(Cmp::Gt, top, limit);
+            b.select(mask, large, other)
+        };
+        let [one, eps] = [1.0, eps].map(|number| b.constant_like(number, top));
+        let factor = LEVELS.iter().fold(one, |other, &(limit, factor)| choose(b, limit, factor, other));
+        let eps = choose(b, LEVELS[0].0, LEAST, eps);
+
+        let center = b.mul(center, factor);
+        let [center, factor] = [center, factor].map(|number| {
+            let fixed = b.detach(number);
+            b.broadcast(fixed, &shape, &[0])
+        });
+        let scaled = b.mul(x, factor);
+        let near = b.sub(scaled, center);
         let rest = b.mean(near, &[1]);
-        let square = b.mul(near, near);
-        let square = b.mean(square, &[1]);
-        let excess = b.mul(rest, rest);
-        let variance = b.sub(square, excess);
-        let zero = b.constant_like(0.0, variance);
-        let variance = b.max(zero, variance);
-        // NaN for infinity, by which all would become zero in silence.
-        let overflow = b.scale(variance, 0.0);
-        let overflow = b.detach(overflow);
-        let variance = b.add(variance, overflow);
         let rest = b.broadcast(rest, &shape, &[0]);
         let deviation = b.sub(near, rest);
-        let padded = b.offset(variance, eps);
+        // The deviations of a row sum to zero: through its mean no gradient reaches the variance. Said here, so that
+        // neither the mean nor its gradient is computed twice.
+        let rest = b.detach(rest);
+        let around = b.sub(near, rest);
+        let square = b.mul(around, around);
+        let variance = b.mean(square, &[1]);
+        let padded = b.add(variance, eps);
         let inverse = b.rsqrt(padded);
 
         let inverse = b.broadcast(inverse, &shape, &[0]);

@@ -102,9 +102,12 @@ impl<'a> Scope<'a> {
     /// The two halves of a key of this layer's own.
     fn key(&mut self) -> [NodeId; 2] {
         let scalars = &mut self.b.graph_mut().slots.scalars;
-        let keys = scalars.iter().filter(|slot| matches!(slot, ScalarSlot::Key { .. })).count();
+        let last = scalars.iter().rev().find_map(|slot| match slot {
+            ScalarSlot::Key { stream, .. } => Some(*stream),
+            _ => None,
+        });
         let (first, layer) = (scalars.len(), self.path.to_string());
-        let slot = |half| ScalarSlot::Key { layer: layer.clone(), stream: keys as u32 / 2, half };
+        let slot = |half| ScalarSlot::Key { layer: layer.clone(), stream: last.map_or(0, |last| last + 1), half };
         scalars.extend([0, 1].map(slot));
         [first, first + 1].map(|index| self.b.scalar(index))
     }
@@ -112,6 +115,7 @@ impl<'a> Scope<'a> {
     fn slot(&self, name: &str) -> usize {
         let path = format!("{}.{name}", self.path);
         let params = &self.b.graph().slots.params;
-        params.iter().position(|slot| slot.name == path).expect("a layer asks for the parameters it declared")
+        // A layer declares its parameters just before it asks for them.
+        params.iter().rposition(|slot| slot.name == path).expect("a layer asks for the parameters it declared")
     }
 }

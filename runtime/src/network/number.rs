@@ -62,6 +62,17 @@ impl Outcome {
         self.combine(other, Calculation::Div)
     }
 
+    /// `x / y` as numbers, where a fraction is wanted: `1 / 2` is 0.5.
+    pub const fn ratio(self, other: Outcome) -> Outcome {
+        match (self, other) {
+            (Outcome::Int(x), Outcome::Int(y)) => match x.checked_rem(y) {
+                Some(0) | None => self.div(other),
+                Some(_) => floats(x as f64, y as f64, Calculation::Div),
+            },
+            _ => self.div(other),
+        }
+    }
+
     /// `x % y`, of integers.
     pub const fn rem(self, other: Outcome) -> Outcome {
         self.combine(other, Calculation::Rem)
@@ -87,6 +98,12 @@ impl Outcome {
             (wrong, _) => wrong,
         }
     }
+}
+
+/// Whether a number of a declaration is one in f32 as well: finite, and 0 only if it is 0.
+pub const fn fits_f32(value: f64) -> bool {
+    let rounded = value as f32;
+    rounded.is_finite() && (rounded != 0.0 || value == 0.0)
 }
 
 enum Calculation {
@@ -143,6 +160,15 @@ mod tests {
             (Int(1).rem(Int(0)), Int(i64::MIN).neg(), Int(i64::MIN).div(Int(-1))),
             (DivisionByZero, Overflow, Overflow)
         );
+    }
+
+    #[test]
+    fn a_ratio_is_the_quotient_of_numbers() {
+        assert_eq!(
+            (Int(1).ratio(Int(2)), Int(6).ratio(Int(-3)), Float(1.0).ratio(Int(4))),
+            (Float(0.5), Int(-2), Float(0.25))
+        );
+        assert_eq!((Int(1).ratio(Int(0)), Int(i64::MIN).ratio(Int(-1))), (DivisionByZero, Overflow));
     }
 
     #[test]

@@ -1,40 +1,77 @@
-//! Gradients of several batches added up before one update, as IR.
+//! Gradients of several batches merged before one update, as IR.
 //!
-//! In: a graph with gradients. Out: the graph that adds them to sums, each batch weighted by its rows, and the graph that
-//! makes the update from the sums, as from the gradient of one batch with all those rows. The sums are parameters beside
-//! the optimiser's state. The first batch behind an update overwrites them, so that nothing has to be cleared.
+//! In: a graph with a loss, or with its gradients. Out: the graph that merges the gradients of a batch with those before, and
+//! the graph that makes the update from what was merged, as from the gradient of one batch with all those rows. How they
+//! merge is the loss's to say, see [`Merge`]. A running mean is weighted by rows, with weights of at most 1, so that it
+//! overflows no earlier than the gradient of one batch with all rows. What is merged so far lies in parameters beside the
+//! optimiser's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
 
 use std::rc::Rc;
 
 use super::attach::{Trained, finish, scalar};
-use super::{Optimisation, attach};
+use super::{Merge, Optimisation, attach};
 use crate::init::Init;
-use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
-use crate::types::{Dim, Shape};
+use crate::ir::{Builder, Graph, NodeId, Op, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::scalar::Cmp;
 
-/// Replaces every gradient by the next value of its sum.
-pub fn accumulate(graph: &Graph, how: &Optimisation) -> Graph {
+/// What of a loss does not depend on the rows and stands beside a sum over them counts once: its gradient flows on the first
+/// batch alone.
+pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
+    if terms.is_empty() {
+        return graph.clone();
+    }
+    let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
+    b.enter(Rc::from("accumulation"));
+    let first = first(&mut b);
+    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    for id in graph.ids() {
+        let mut node = graph[id].clone();
+        node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
+        b.enter(node.layer.clone());
+        let mut copy = b.add_node(node);
+        if terms.contains(&id) {
+            let shape = b.shape(copy);
+            let [first, held] = [b.spread(first, &shape), b.detach(copy)];
+            copy = b.select(first, copy, held);
+        }
+        map.push(copy);
+    }
+    let outputs = graph.outputs.iter();
+    b.graph_mut().outputs =
+        outputs.map(|output| Output { role: output.role.clone(), node: map[output.node.index()] }).collect();
+    b.finish()
+}
+
+/// Replaces every gradient by the next value of what is merged.
+pub fn accumulate(graph: &Graph, how: &Optimisation, merge: Merge) -> Graph {
     let mut b = Builder::new(graph.clone());
     let (trained, others) = attach::split(&mut b, how);
     b.graph_mut().outputs = others;
-    let sums = sums(&mut b, &trained);
+    let merged = merged(&mut b, &trained);
     b.enter(Rc::from("accumulation"));
-    let kept = scalar(&mut b, ScalarSlot::Kept);
-    let rows = b.count(&Shape(vec![Dim::B]), &[0]);
-    for (one, sum) in trained.iter().zip(sums) {
+    let first = first(&mut b);
+    let share = scalar(&mut b, ScalarSlot::Share);
+    for (one, slot) in trained.iter().zip(merged) {
         enter(&mut b, one);
         let shape = b.shape(one.gradient);
-        let old = b.param(sum);
-        let [kept, rows] = [kept, rows].map(|scalar| b.spread(scalar, &shape));
-        let old = b.mul(old, kept);
-        let new = b.mul(one.gradient, rows);
-        let node = b.add(old, new);
-        b.graph_mut().outputs.push(Output { role: Role::Update(sum), node });
+        let old = b.param(slot);
+        let next = match merge {
+            Merge::Sum => b.add(old, one.gradient),
+            Merge::Mean => {
+                let minus = b.neg(share);
+                let [share, minus] = [share, minus].map(|scalar| b.spread(scalar, &shape));
+                let kept = b.apply(Op::MulAdd, &[minus, old, old]);
+                b.apply(Op::MulAdd, &[share, one.gradient, kept])
+            }
+        };
+        let first = b.spread(first, &shape);
+        let node = b.select(first, one.gradient, next);
+        b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });
     }
     b.finish()
 }
 
-/// From a graph with gradients, the graph of the update that follows from their sums: it reads no input.
+/// From a graph with gradients, the graph of the update that follows from what was merged: it reads no input.
 pub fn update(graph: &Graph, how: &Optimisation) -> Graph {
     let mut slots = graph.slots.clone();
     slots.inputs.clear();
@@ -43,17 +80,23 @@ pub fn update(graph: &Graph, how: &Optimisation) -> Graph {
         b.graph_mut().outputs.push(Output { role: output.role.clone(), node: NodeId(0) });
     }
     let (mut trained, _) = attach::split(&mut b, how);
-    let sums = sums(&mut b, &trained);
-    b.enter(Rc::from("accumulation"));
-    let rows = scalar(&mut b, ScalarSlot::Rows);
-    for (one, sum) in trained.iter_mut().zip(sums) {
+    let merged = merged(&mut b, &trained);
+    for (one, slot) in trained.iter_mut().zip(merged) {
         enter(&mut b, one);
-        let sum = b.param(sum);
-        let shape = b.shape(sum);
-        let rows = b.spread(rows, &shape);
-        one.gradient = b.div(sum, rows);
+        one.gradient = b.param(slot);
     }
     finish(b, how, trained)
+}
+
+/// Whether the batch is the first since the last update.
+fn first(b: &mut Builder) -> NodeId {
+    let known = b.graph().slots.scalars.iter().position(|slot| *slot == ScalarSlot::First);
+    let first = match known {
+        Some(index) => b.scalar(index),
+        None => scalar(b, ScalarSlot::First),
+    };
+    let zero = b.constant_like(0.0, first);
+    b.compare(Cmp::Ne, first, zero)
 }
 
 /// From here on, nodes are part of the update of this parameter.
@@ -62,8 +105,8 @@ fn enter(b: &mut Builder, trained: &Trained) {
     b.enter(name);
 }
 
-/// Room for the sums, behind the optimiser's state.
-fn sums(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
+/// Room for what is merged, after the optimiser's state.
+fn merged(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
     let params = &mut b.graph_mut().slots.params;
     let first = params.len();
     for one in trained {

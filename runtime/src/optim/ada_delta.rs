@@ -1,13 +1,13 @@
 //! AdaDelta: steps in the unit of the parameter.
 
-use super::{At, Optimiser, Settings, descend, moment, settings, within};
+use super::{At, LARGEST_SQUARED, Optimiser, Settings, descend, moment, positive, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
 /// AdaDelta (Zeiler 2012, algorithm 1): `s = rho s + (1 - rho) g^2; d = g sqrt(u + eps) / sqrt(s + eps);
 /// u = rho u + (1 - rho) d^2; p -= rate d`. State: `square` is `s`, `delta` is `u`. The paper has no rate, which is a rate
-/// of 1. As in PyTorch.
+/// of 1. As in PyTorch. An element of a gradient beyond 1.8e19 counts as that, as for [`Adam`](super::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaDelta {
     settings: Settings,
@@ -39,15 +39,14 @@ impl Optimiser for AdaDelta {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdaDelta { settings: _, rho, eps } = self;
+        vec![("rho", *rho), ("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
-        within("rho", self.rho, 1.0, "at least 0 and below 1")?;
-        match self.eps > 0.0 && self.eps.is_finite() {
-            true => Ok(()),
-            false => {
-                let (wanted, actual) = ("a finite number above 0", self.eps.to_string());
-                Err(BuildError::Setting { name: "eps", wanted, actual })
-            }
-        }
+        share("rho", self.rho)?;
+        positive("eps", self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {
@@ -60,6 +59,10 @@ impl Optimiser for AdaDelta {
 
     fn values(&self, rate: f64, _: u64, values: &mut [f32]) {
         values[0] = rate as f32;
+    }
+
+    fn largest(&self) -> Option<f64> {
+        Some(LARGEST_SQUARED)
     }
 
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {

@@ -1,12 +1,14 @@
 //! AdaGrad: steps that shrink with all that a parameter has been moved by.
 
-use super::{At, Optimiser, Settings, descend, settings, within};
+use super::{At, Optimiser, Settings, descend, root_eps, settings};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
 /// AdaGrad (Duchi, Hazan & Singer 2011, section 1, with the diagonal of the matrix): `s = s + g^2;
-/// p -= rate g / (sqrt(s) + eps)`. State: `sum`. As in PyTorch.
+/// p -= rate g / (sqrt(s) + eps)`. State: `sum`. As in PyTorch. An element of a gradient beyond 2.9e17
+/// counts as that, so that 4096 squares of it can be added up, and the sum grows no further than an f32; a sentinel refuses one
+/// that would.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaGrad {
     settings: Settings,
@@ -19,7 +21,7 @@ impl AdaGrad {
         AdaGrad { settings: Settings::new(rate), eps: 1e-10 }
     }
 
-    /// The number added to the root of the sum: finite and at least 0.
+    /// The number added to the root of the sum: from 1e-18.
     pub fn eps(self, eps: f64) -> AdaGrad {
         AdaGrad { eps, ..self }
     }
@@ -27,13 +29,21 @@ impl AdaGrad {
 
 settings!(AdaGrad);
 
+/// Squares of this, which is 2^58, are added up 4096 times before the sum is the largest number there is.
+const LARGEST: f64 = (1u64 << 58) as f64;
+
 impl Optimiser for AdaGrad {
     fn settings(&self) -> &Settings {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdaGrad { settings: _, eps } = self;
+        vec![("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
-        within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
+        root_eps(self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {
@@ -48,9 +58,17 @@ impl Optimiser for AdaGrad {
         values[0] = rate as f32;
     }
 
+    fn largest(&self) -> Option<f64> {
+        Some(LARGEST)
+    }
+
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {
         let square = b.mul(at.gradient, at.gradient);
-        let sum = b.add(at.state[0], square);
+        let mut sum = b.add(at.state[0], square);
+        if at.saturates {
+            let largest = b.constant_like(f64::from(f32::MAX), sum);
+            sum = b.min(largest, sum);
+        }
         let root = b.sqrt(sum);
         let denominator = b.offset(root, self.eps);
         let direction = b.div(at.gradient, denominator);

@@ -1,12 +1,13 @@
 //! Adam: steps scaled by running moments of the gradient.
 
-use super::{At, Optimiser, Settings, descend, moment, settings, within};
+use super::{At, LARGEST_SQUARED, Optimiser, Settings, descend, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
 /// Adam (Kingma & Ba 2015, algorithm 1): `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 /// p -= rate m^ / (sqrt(v^) + eps)` with `m^ = m / (1 - b1^t)` and `v^ = v / (1 - b2^t)`. State: `m`, `v`.
+/// An element of a gradient beyond 1.8e19, whose square is no f32, counts as 1.8e19; a sentinel refuses it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     settings: Settings,
@@ -26,7 +27,7 @@ impl Adam {
         Adam { beta1, beta2, ..self }
     }
 
-    /// The number added to the root of the second moment: finite and at least 0.
+    /// The number added to the root of the second moment: from 1e-18.
     pub fn eps(self, eps: f64) -> Adam {
         Adam { eps, ..self }
     }
@@ -39,10 +40,15 @@ impl Optimiser for Adam {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Adam { settings: _, beta1, beta2, eps } = self;
+        vec![("beta1", *beta1), ("beta2", *beta2), ("eps", *eps)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
-        within("beta1", self.beta1, 1.0, "at least 0 and below 1")?;
-        within("beta2", self.beta2, 1.0, "at least 0 and below 1")?;
-        within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
+        share("beta1", self.beta1)?;
+        share("beta2", self.beta2)?;
+        root_eps(self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {
@@ -58,6 +64,10 @@ impl Optimiser for Adam {
         let power = |beta: f64| libm::pow(beta, step as f64);
         values[0] = (rate / (1.0 - power(self.beta1))) as f32;
         values[1] = (1.0 / (1.0 - power(self.beta2)).sqrt()) as f32;
+    }
+
+    fn largest(&self) -> Option<f64> {
+        Some(LARGEST_SQUARED)
     }
 
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {

@@ -25,7 +25,7 @@ impl AdamW {
         AdamW { adam: self.adam.betas(beta1, beta2), ..self }
     }
 
-    /// The number added to the root of the second moment: finite and at least 0.
+    /// The number added to the root of the second moment: from 1e-18.
     pub fn eps(self, eps: f64) -> AdamW {
         AdamW { adam: self.adam.eps(eps), ..self }
     }
@@ -36,6 +36,11 @@ settings!(AdamW);
 impl Optimiser for AdamW {
     fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let AdamW { settings: _, adam } = self;
+        adam.hyperparameters()
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -52,6 +57,10 @@ impl Optimiser for AdamW {
 
     fn values(&self, rate: f64, step: u64, values: &mut [f32]) {
         self.adam.values(rate, step, values);
+    }
+
+    fn largest(&self) -> Option<f64> {
+        self.adam.largest()
     }
 
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {

@@ -6,10 +6,17 @@ use super::group::Treatment;
 use super::{At, Optimisation, Optimiser};
 use crate::init::Init;
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
 /// What keeps a norm of zero from being divided by, as in PyTorch.
 const NORM_EPS: f64 = 1e-6;
+
+/// What gradients are multiplied by whose squares overflow: 2^-80. From the squares of the largest, 2^28 could be added up, and
+/// none that count beside a norm of 2^64 underflow.
+const DOWN: f64 = 1.0 / (1u128 << 80) as f64;
+/// How much of that is done first: 2^-32.
+const FIRST_DOWN: f64 = 1.0 / (1u64 << 32) as f64;
 
 /// Replaces every gradient of the graph by the updates that follow from it.
 pub fn attach(graph: &Graph, how: &Optimisation) -> Graph {
@@ -37,7 +44,7 @@ pub(super) fn finish(mut b: Builder, how: &Optimisation, mut trained: Vec<Traine
     let scalars = Scalars::new(&mut b, &*how.optimiser, &trained);
     clip(&mut b, how, &mut trained);
     for one in &trained {
-        update(&mut b, &*how.optimiser, one, &scalars);
+        update(&mut b, how, one, &scalars);
     }
     b.finish()
 }
@@ -60,7 +67,7 @@ pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u6
             }
             ScalarSlot::Frozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
             // Known to whoever accumulates.
-            ScalarSlot::Kept | ScalarSlot::Rows => {}
+            ScalarSlot::First | ScalarSlot::Share => {}
         }
         at += len;
     }
@@ -124,6 +131,10 @@ pub(super) fn scalar(b: &mut Builder, slot: ScalarSlot) -> NodeId {
 
 /// By value: every element to `-limit..limit`. By norm: all gradients times `min(1, limit / (norm + 1e-6))`, where the norm
 /// is that of all together (Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_` of PyTorch). If both, by value first.
+///
+/// Squares that overflow do not in a second sum, which is of gradients times 2^-80 and taken if the first is not finite (after
+/// Blue 1978, "A portable Fortran program to find the Euclidean norm of a vector"; both at once, so that gradients are read
+/// once). What is lost to squares that underflow does not show beside 1e-6.
 fn clip(b: &mut Builder, how: &Optimisation, trained: &mut [Trained]) {
     if let Some(limit) = how.clip_value {
         for Trained { gradient, .. } in trained.iter_mut() {
@@ -134,19 +145,46 @@ fn clip(b: &mut Builder, how: &Optimisation, trained: &mut [Trained]) {
         }
     }
     let Some(limit) = how.clip_norm.filter(|_| !trained.is_empty()) else { return };
-    let squares: Vec<NodeId> = trained.iter().map(|one| sum_of_squares(b, one.gradient)).collect();
-    let total = squares.into_iter().reduce(|sum, square| b.add(sum, square)).expect("there are gradients");
-    let norm = b.sqrt(total);
+    let total = |b: &mut Builder, scale: Option<f64>| {
+        let squares = trained.iter().map(|one| {
+            let Some(scale) = scale else { return sum_of_squares(b, one.gradient) };
+            let scaled = b.scale(one.gradient, scale);
+            // Of a magnitude, no factor is taken out of the sum.
+            let magnitude = b.abs(scaled);
+            sum_of_squares(b, magnitude)
+        });
+        let squares: Vec<NodeId> = squares.collect();
+        squares.into_iter().reduce(|sum, square| b.add(sum, square)).expect("there are gradients")
+    };
+    let [plain, scaled] = [None, Some(DOWN)].map(|scale| total(b, scale));
+    let largest = b.constant_like(f64::from(f32::MAX), plain);
+    let fits = b.compare(Cmp::Le, plain, largest);
+    let (factor, scale) = factors(b, limit, fits, [plain, scaled]);
+    for Trained { gradient, .. } in trained.iter_mut() {
+        let shape = b.shape(*gradient);
+        let [scale, factor] = [scale, factor].map(|number| b.spread(number, &shape));
+        let scaled = b.mul(*gradient, scale);
+        *gradient = b.mul(scaled, factor);
+    }
+}
+
+/// What gradients are multiplied by, one after the other, from the sum of their squares, if that fits, and that of their
+/// squares scaled. The second is 1 if the sum fits; else it makes sure that the first keeps its digits where the limit is tiny
+/// beside the norm.
+fn factors(b: &mut Builder, limit: f64, fits: NodeId, [plain, scaled]: [NodeId; 2]) -> (NodeId, NodeId) {
+    let norm = b.sqrt(plain);
     let norm = b.offset(norm, NORM_EPS);
+    let scaled = b.sqrt(scaled);
+    let norm = b.select(fits, norm, scaled);
     let limit = b.constant_like(limit, norm);
     let ratio = b.div(limit, norm);
     let one = b.constant_like(1.0, ratio);
-    let factor = b.min(ratio, one);
-    for Trained { gradient, .. } in trained.iter_mut() {
-        let shape = b.shape(*gradient);
-        let factor = b.spread(factor, &shape);
-        *gradient = b.mul(*gradient, factor);
-    }
+    let least = b.min(ratio, one);
+    let whole = b.constant_like(1.0 / DOWN, ratio);
+    let whole = b.compare(Cmp::Ge, ratio, whole);
+    let part = b.scale(ratio, DOWN / FIRST_DOWN);
+    let [part, first] = [part, b.constant_like(FIRST_DOWN, ratio)].map(|number| b.select(whole, one, number));
+    (b.select(fits, least, part), b.select(fits, one, first))
 }
 
 /// Over all elements; a vector is summed as a matrix of one row, so that no update has to wait for it in the same kernel.
@@ -159,7 +197,8 @@ fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
     if axes.is_empty() { square } else { b.sum(square, &axes) }
 }
 
-fn update(b: &mut Builder, optimiser: &dyn Optimiser, trained: &Trained, scalars: &Scalars) {
+/// Adds the update of one parameter. With a rate factor of 0 only its state goes on: it is not moved, by 0 times anything.
+fn update(b: &mut Builder, how: &Optimisation, trained: &Trained, scalars: &Scalars) {
     let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. } } = *trained;
     b.enter(Rc::from(b.graph().slots.params[index].name.as_str()));
     let nodes: Vec<NodeId> = state.iter().map(|&slot| b.param(slot)).collect();
@@ -175,9 +214,22 @@ fn update(b: &mut Builder, optimiser: &dyn Optimiser, trained: &Trained, scalars
         let keep = b.spread(*keep, &shape);
         param = b.mul(param, keep);
     }
-    let (next, next_state) = optimiser.update(b, &At { param, gradient, state: &nodes, scalars: &own });
-    for (slot, node) in std::iter::once(index).chain(state.iter().copied()).zip(std::iter::once(next).chain(next_state))
-    {
+    if let Some(largest) = how.optimiser.largest().filter(|_| !how.sentinel) {
+        gradient = bounded(b, gradient, largest);
+    }
+    let at = At { param, gradient, state: &nodes, scalars: &own, saturates: !how.sentinel };
+    let (next, next_state) = how.optimiser.update(b, &at);
+    let next = (factor != 0.0).then_some((index, next));
+    for (slot, node) in next.into_iter().chain(state.iter().copied().zip(next_state)) {
         b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });
     }
+}
+
+/// The gradient, of which no element counts more than this. Infinite ones become NaN, so that they are noticed.
+fn bounded(b: &mut Builder, gradient: NodeId, largest: f64) -> NodeId {
+    let [low, high] = [-largest, largest].map(|limit| b.constant_like(limit, gradient));
+    let raised = b.max(low, gradient);
+    let bounded = b.min(high, raised);
+    let nothing = b.scale(gradient, 0.0);
+    b.add(bounded, nothing)
 }

@@ -1,8 +1,9 @@
 //! Parameter groups: parameters that are named by a pattern and trained differently.
 
-use super::{Settings, within};
+use super::Settings;
 use crate::elaborate::words::closest;
 use crate::error::BuildError;
+use crate::schedule::magnitude;
 
 /// Parameters whose names match a pattern, and what differs for them. In a pattern `*` stands for any letters, dots
 /// included, and `?` for any one; all else is the name itself: `*.bias`, `*batch_norm*`, `dense1.*`.
@@ -38,7 +39,8 @@ impl Group {
         Group { pattern: pattern.into(), factor: None, l2: None, decay: None, frozen: false }
     }
 
-    /// So many times the learning rate, whatever that is at a step: finite and at least 0.
+    /// So many times the learning rate, whatever that is at a step: finite and at least 0. With 0 the parameters stay as they
+    /// are, beside any gradient, and their state goes on.
     pub fn rate_factor(self, factor: f64) -> Group {
         Group { factor: Some(factor), ..self }
     }
@@ -68,9 +70,12 @@ impl Group {
     pub(super) fn check(&self) -> Result<(), BuildError> {
         let all =
             [("rate_factor of a group", self.factor), ("l2 of a group", self.l2), ("decay of a group", self.decay)];
-        all.into_iter().try_for_each(|(name, value)| {
-            within(name, value.unwrap_or(0.0), f64::INFINITY, "a finite number of at least 0")
-        })
+        all.into_iter().try_for_each(|(name, value)| magnitude(name, value.unwrap_or(0.0)))
+    }
+
+    /// The multiple of the learning rate and the decay, where they are its own.
+    pub(super) fn own(&self) -> (Option<f64>, Option<f64>) {
+        (self.factor, self.decay)
     }
 
     fn names(&self, name: &str) -> bool {

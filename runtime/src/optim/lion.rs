@@ -1,6 +1,6 @@
 //! Lion: steps of one size, in the direction of the sign.
 
-use super::{At, Optimiser, Settings, moment, settings, within};
+use super::{At, Optimiser, Settings, moment, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
@@ -34,9 +34,14 @@ impl Optimiser for Lion {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Lion { settings: _, beta1, beta2 } = self;
+        vec![("beta1", *beta1), ("beta2", *beta2)]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
-        within("beta1", self.beta1, 1.0, "at least 0 and below 1")?;
-        within("beta2", self.beta2, 1.0, "at least 0 and below 1")
+        share("beta1", self.beta1)?;
+        share("beta2", self.beta2)
     }
 
     fn state(&self) -> &'static [&'static str] {

@@ -12,7 +12,9 @@ mod adam;
 mod adam_w;
 mod attach;
 mod group;
+mod identity;
 mod lion;
+mod merge;
 mod optimisation;
 mod rms_prop;
 mod sgd;
@@ -21,9 +23,9 @@ use std::fmt::Debug;
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId, Op};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Shown, is_normal_f32, setting};
 
-pub use accumulation::{accumulate, update};
+pub use accumulation::{accumulate, once, update};
 pub use ada_delta::AdaDelta;
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
@@ -31,6 +33,7 @@ pub use adam_w::AdamW;
 pub use attach::{attach, fill};
 pub use group::Group;
 pub use lion::Lion;
+pub use merge::{Merge, Merging, merging};
 pub use optimisation::Optimisation;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
@@ -44,6 +47,9 @@ pub trait Optimiser: Debug + Send {
         let path = std::any::type_name::<Self>();
         path.rsplit("::").next().unwrap_or(path)
     }
+    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state, the learning rate
+    /// and the decay. A checkpoint has them, so that no other optimiser goes on from it.
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
     /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
     /// What is remembered of each parameter, by name; zero at first.
@@ -52,6 +58,10 @@ pub trait Optimiser: Debug + Send {
     fn scalars(&self) -> &'static [&'static str];
     /// Their values at a step, counted from 1, in the order of `scalars`.
     fn values(&self, rate: f64, step: u64, values: &mut [f32]);
+    /// The largest magnitude of a gradient whose squares its state can hold, if it holds any; a larger one counts as this.
+    fn largest(&self) -> Option<f64> {
+        None
+    }
     /// Adds the update of one parameter to the graph: its next value, then the next state. Weight decay is done before.
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>);
 }
@@ -85,6 +95,8 @@ pub struct At<'a> {
     pub state: &'a [NodeId],
     /// The run-time scalars, in the order of `Optimiser::scalars`.
     pub scalars: &'a [NodeId],
+    /// Whether sums of squares stay at the largest number rather than become infinite.
+    pub saturates: bool,
 }
 
 /// The settings that every optimiser has, as methods.
@@ -109,9 +121,24 @@ macro_rules! settings {
 }
 use settings;
 
-/// A running mean: `kept old + (1 - kept) new`.
+/// The largest number whose square is an f32, the last before 2^64: 1.8e19.
+const LARGEST_SQUARED: f64 = (u64::MAX >> 40 << 40) as f64;
+
+/// The least number that may be added to the root of squares: those of gradients below 1e-19 lose their digits, and a number
+/// that is smaller would not keep the step from being divided by what is left of them, which may be 0.
+const LEAST_EPS: f64 = 1e-18;
+
+/// A running mean: `kept old + (1 - kept) new`, and `new` alone, whatever the old one was, if nothing is kept.
 fn moment(b: &mut Builder, old: NodeId, new: NodeId, kept: f64) -> NodeId {
     let new = b.scale(new, 1.0 - kept);
+    decayed(b, old, kept, new)
+}
+
+/// `kept old + new`.
+fn decayed(b: &mut Builder, old: NodeId, kept: f64, new: NodeId) -> NodeId {
+    if kept as f32 == 0.0 {
+        return new;
+    }
     let kept = b.constant_like(kept, old);
     b.mul_add(old, kept, new)
 }
@@ -127,10 +154,19 @@ fn descend(b: &mut Builder, param: NodeId, rate: NodeId, direction: NodeId) -> N
     b.sub(param, step)
 }
 
-/// A setting that must lie in `0 <= value < limit`.
-fn within(name: &'static str, value: f64, limit: f64, wanted: &'static str) -> Result<(), BuildError> {
-    match (0.0..limit).contains(&value) {
-        true => Ok(()),
-        false => Err(BuildError::Setting { name, wanted, actual: value.to_string() }),
-    }
+/// A setting above 0, in the range of an f32.
+fn positive(name: &'static str, value: f64) -> Result<(), BuildError> {
+    setting(name, Shown(value), value > 0.0 && value.is_finite(), "a finite number above 0")?;
+    setting(name, Shown(value), is_normal_f32(value), "from 1.2e-38 to 3.4e38, the range of an f32")
+}
+
+/// How much of something is kept: `0 <= value < 1`, as an f32 too.
+fn share(name: &'static str, value: f64) -> Result<(), BuildError> {
+    setting(name, Shown(value), (0.0..1.0).contains(&value), "at least 0 and below 1")?;
+    setting(name, Shown(value), (value as f32) < 1.0, "at most 0.99999994, the last f32 before 1")
+}
+
+/// What is added to the root of squares.
+fn root_eps(value: f64) -> Result<(), BuildError> {
+    setting("eps", Shown(value), value >= LEAST_EPS && is_normal_f32(value), "from 1e-18 to 3.4e38")
 }

@@ -1,10 +1,11 @@
 //! An optimiser and what is done around it: clipping before, groups beside.
 
 use super::group::{self, Treatment};
-use super::{Group, Optimiser, within};
+use super::{Group, Optimiser, positive};
 use crate::error::BuildError;
 use crate::ir::{Graph, SlotKind};
 use crate::layers::Frozen;
+use crate::schedule::{Shown, check_rate, magnitude, setting};
 
 /// How a network is trained: the optimiser, which gradients it sees, and which parameters are treated differently.
 #[derive(Debug)]
@@ -19,12 +20,15 @@ pub struct Optimisation {
     pub groups: Vec<Group>,
     /// After how many steps all running statistics are frozen.
     pub statistics_after: Option<u64>,
+    /// Whether every update is looked through, so that what no f32 can hold is refused rather than bounded.
+    pub sentinel: bool,
 }
 
 impl Optimisation {
     /// With this optimiser and nothing else.
     pub fn new(optimiser: Box<dyn Optimiser>) -> Optimisation {
-        Optimisation { optimiser, clip_value: None, clip_norm: None, groups: Vec::new(), statistics_after: None }
+        let (clip_value, clip_norm, groups) = (None, None, Vec::new());
+        Optimisation { optimiser, clip_value, clip_norm, groups, statistics_after: None, sentinel: false }
     }
 
     /// Says which setting is out of range, if one is.
@@ -34,23 +38,45 @@ impl Optimisation {
     pub fn check(&self) -> Result<(), BuildError> {
         let settings = self.optimiser.settings();
         settings.rate.check()?;
-        within("l2", settings.l2, f64::INFINITY, "a finite number of at least 0")?;
-        within("decay", settings.decay, f64::INFINITY, "a finite number of at least 0")?;
+        magnitude("l2", settings.l2)?;
+        magnitude("decay", settings.decay)?;
         self.optimiser.check()?;
         for (name, limit) in [("clip_value", self.clip_value), ("clip_norm", self.clip_norm)] {
-            let fits = limit.is_none_or(|limit| limit > 0.0 && limit.is_finite());
-            if let Some(limit) = limit.filter(|_| !fits) {
-                let (wanted, actual) = ("a finite number above 0", limit.to_string());
-                return Err(BuildError::Setting { name, wanted, actual });
+            limit.map_or(Ok(()), |limit| positive(name, limit))?;
+        }
+        self.groups.iter().try_for_each(Group::check)?;
+        self.check_rate(settings.rate.peak())
+    }
+
+    /// Says whether a learning rate, or what becomes of it in compiled code, leaves the range of an f32.
+    ///
+    /// # Errors
+    /// [`BuildError::Setting`].
+    pub fn check_rate(&self, rate: f64) -> Result<(), BuildError> {
+        check_rate(rate)?;
+        let own = || self.groups.iter().map(Group::own);
+        for factor in own().filter_map(|(factor, _)| factor).chain([1.0]).filter(|factor| *factor != 0.0) {
+            let rate = rate * factor;
+            magnitude("the learning rate times the `rate_factor` of a group", rate)?;
+            let (wanted, scalars) = ("at most 3.4e38, the largest f32", self.optimiser.scalars());
+            let mut numbers = vec![0.0; scalars.len()];
+            self.optimiser.values(rate, 1, &mut numbers);
+            for (name, number) in scalars.iter().copied().zip(numbers) {
+                setting(name, number, number.is_finite(), wanted)?;
+            }
+            for decay in own().filter_map(|(_, decay)| decay).chain([self.optimiser.settings().decay]) {
+                let lost = rate * decay;
+                setting("the learning rate times `decay`", Shown(lost), (lost as f32).is_finite(), wanted)?;
             }
         }
-        self.groups.iter().try_for_each(Group::check)
+        Ok(())
     }
 
     /// The parameters that are trained: those that no group freezes.
     ///
     /// # Errors
-    /// [`BuildError::Pattern`] for a group without parameters; one that is frozen may have running statistics instead.
+    /// [`BuildError::Pattern`] for a group without parameters, though one that is frozen may have running statistics instead;
+    /// [`BuildError::Frozen`] if groups freeze all there are.
     pub fn trained(&self, graph: &Graph) -> Result<Vec<usize>, BuildError> {
         let slots = graph.slots.params.iter().enumerate();
         let trainable: Vec<(usize, &str)> = slots
@@ -61,8 +87,12 @@ impl Optimisation {
         let running = graph.slots.params.iter().filter(|slot| slot.kind == SlotKind::Running);
         let running: Vec<&str> = running.map(|slot| slot.name.as_str()).collect();
         group::check_names(&self.groups, &names, &running)?;
-        let trained = trainable.into_iter().filter(|(_, name)| !self.treatment(name).frozen);
-        Ok(trained.map(|(index, _)| index).collect())
+        let trained = trainable.iter().filter(|(_, name)| !self.treatment(name).frozen);
+        let trained: Vec<usize> = trained.map(|(index, _)| *index).collect();
+        match trained.is_empty() && !trainable.is_empty() {
+            true => Err(BuildError::Frozen),
+            false => Ok(trained),
+        }
     }
 
     /// Whether a group freezes what has this name, a parameter or a running statistic.

@@ -1,6 +1,6 @@
 //! RMSProp: steps scaled by a running root mean square of the gradient.
 
-use super::{At, Optimiser, Settings, descend, moment, settings, within};
+use super::{At, LARGEST_SQUARED, Optimiser, Settings, decayed, descend, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -8,6 +8,7 @@ use crate::schedule::Schedule;
 /// RMSProp (Tieleman & Hinton 2012, lecture 6.5): `s = a s + (1 - a) g^2; p -= rate g / (sqrt(s) + eps)`. Centred (Graves
 /// 2013, section 4.2): the root is of `s - m^2` with `m = a m + (1 - a) g`. With momentum the quotient `q` goes through
 /// `v = momentum v + q; p -= rate v`. State: `square`, `mean` if centred, `velocity` with momentum. As in PyTorch.
+/// An element of a gradient beyond 1.8e19 counts as that, as for [`Adam`](super::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     settings: Settings,
@@ -29,7 +30,7 @@ impl RmsProp {
         RmsProp { alpha, ..self }
     }
 
-    /// The number added to the root: finite and at least 0.
+    /// The number added to the root: from 1e-18.
     pub fn eps(self, eps: f64) -> RmsProp {
         RmsProp { eps, ..self }
     }
@@ -52,10 +53,15 @@ impl Optimiser for RmsProp {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let RmsProp { settings: _, alpha, eps, momentum, centred } = self;
+        vec![("alpha", *alpha), ("eps", *eps), ("momentum", *momentum), ("centred", f64::from(u8::from(*centred)))]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
-        within("alpha", self.alpha, 1.0, "at least 0 and below 1")?;
-        within("momentum", self.momentum, 1.0, "at least 0 and below 1")?;
-        within("eps", self.eps, f64::INFINITY, "a finite number of at least 0")
+        share("alpha", self.alpha)?;
+        share("momentum", self.momentum)?;
+        root_eps(self.eps)
     }
 
     fn state(&self) -> &'static [&'static str] {
@@ -73,6 +79,10 @@ impl Optimiser for RmsProp {
 
     fn values(&self, rate: f64, _: u64, values: &mut [f32]) {
         values[0] = rate as f32;
+    }
+
+    fn largest(&self) -> Option<f64> {
+        Some(LARGEST_SQUARED)
     }
 
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>) {
@@ -93,8 +103,7 @@ impl Optimiser for RmsProp {
         let denominator = b.offset(root, self.eps);
         let mut direction = b.div(at.gradient, denominator);
         if self.momentum > 0.0 {
-            let kept = b.scale(at.state[state.len()], self.momentum);
-            direction = b.add(kept, direction);
+            direction = decayed(b, at.state[state.len()], self.momentum, direction);
             state.push(direction);
         }
         (descend(b, at.param, at.scalars[0], direction), state)

@@ -1,6 +1,6 @@
 //! Gradient descent on batches, plain and with momentum.
 
-use super::{At, Optimiser, Settings, descend, settings, within};
+use super::{At, Optimiser, Settings, decayed, descend, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -42,8 +42,13 @@ impl Optimiser for Sgd {
         &self.settings
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let Sgd { settings: _, momentum, nesterov } = self;
+        vec![("momentum", *momentum), ("nesterov", f64::from(u8::from(*nesterov)))]
+    }
+
     fn check(&self) -> Result<(), BuildError> {
-        within("momentum", self.momentum, 1.0, "at least 0 and below 1")?;
+        share("momentum", self.momentum)?;
         match self.nesterov && self.momentum == 0.0 {
             true => {
                 Err(BuildError::Setting { name: "Nesterov's momentum", wanted: "above 0", actual: "0".to_string() })
@@ -68,11 +73,10 @@ impl Optimiser for Sgd {
         let mut state = Vec::new();
         let mut direction = at.gradient;
         if let [velocity] = *at.state {
-            let momentum = b.constant_like(self.momentum, velocity);
-            let velocity = b.mul_add(velocity, momentum, at.gradient);
+            let velocity = decayed(b, velocity, self.momentum, at.gradient);
             direction = velocity;
             if self.nesterov {
-                direction = b.mul_add(velocity, momentum, at.gradient);
+                direction = decayed(b, velocity, self.momentum, at.gradient);
             }
             state.push(velocity);
         }

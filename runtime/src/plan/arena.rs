@@ -21,6 +21,12 @@ pub(super) struct Arena {
     now: usize,
     /// Offset to (length, last kernel) of what is in use.
     taken: BTreeMap<usize, (usize, usize)>,
+    /// Last kernel to the offsets that it gives back, unless they have been taken over.
+    ends: BTreeMap<usize, Vec<usize>>,
+    /// Offset to length of the room between what is in use.
+    gaps: BTreeMap<usize, usize>,
+    /// The end of what is in use.
+    end: usize,
 }
 
 impl Arena {
@@ -30,13 +36,40 @@ impl Arena {
         if !prologue {
             self.scratch_taken = 0;
         }
-        self.taken.retain(|_, (_, last)| *last >= now);
+        while let Some(entry) = self.ends.first_entry().filter(|entry| *entry.key() < now) {
+            let (last, offsets) = entry.remove_entry();
+            for at in offsets {
+                if let Some((len, _)) = self.taken.get(&at).copied().filter(|(_, current)| *current == last) {
+                    self.taken.remove(&at);
+                    self.free(at, len);
+                }
+            }
+        }
+    }
+
+    /// Joins the room with that on both sides.
+    fn free(&mut self, mut at: usize, len: usize) {
+        let mut end = at + len;
+        if let Some((&start, &before)) = self.gaps.range(..at).next_back()
+            && start + before == at
+        {
+            self.gaps.remove(&start);
+            at = start;
+        }
+        if let Some(behind) = self.gaps.remove(&end) {
+            end += behind;
+        }
+        if end == self.end {
+            self.end = at;
+        } else {
+            self.gaps.insert(at, end - at);
+        }
     }
 
     /// Puts a value where another is that the present kernel or its prologue reads for the last time.
     pub(super) fn take_over(&mut self, content: Content, at: usize, len: usize, last: usize) {
         let len = padded(len.max(1));
-        self.taken.insert(at, (len, last));
+        self.occupy(at, len, last);
         self.stretches.push(Stretch { content, at, len, first: self.now, last });
         self.total += len;
     }
@@ -51,17 +84,72 @@ impl Arena {
             self.stretches.push(Stretch { content, at, len, first: self.now, last });
             return at;
         }
-        let mut at = 0;
-        for (&start, &(length, _)) in &self.taken {
-            if start - at >= len {
-                break;
+        let gap = self.gaps.iter().find(|(_, room)| **room >= len).map(|(&at, &room)| (at, room));
+        let at = match gap {
+            Some((at, room)) => {
+                self.gaps.remove(&at);
+                if room > len {
+                    self.gaps.insert(at + len, room - len);
+                }
+                at
             }
-            at = start + length;
-        }
-        self.taken.insert(at, (len, last));
+            None => {
+                self.end += len;
+                self.end - len
+            }
+        };
+        self.occupy(at, len, last);
         self.stretches.push(Stretch { content, at, len, first: self.now, last });
         self.len = self.len.max(at + len);
         self.total += len;
         at
+    }
+
+    fn occupy(&mut self, at: usize, len: usize, last: usize) {
+        self.taken.insert(at, (len, last));
+        // A result is never given back.
+        if last < usize::MAX {
+            self.ends.entry(last).or_default().push(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arena;
+    use crate::init::Random;
+    use crate::ir::NodeId;
+    use crate::plan::Content;
+
+    /// Room is looked for from the beginning, among all that is in use.
+    #[test]
+    fn everything_lies_in_the_first_room_that_is_large_enough() {
+        let mut random = Random::new(1, 0);
+        let mut below = |bound: u64| random.below(bound) as usize;
+        let (mut arena, mut used) = (Arena::default(), Vec::<(usize, usize, usize)>::new());
+        for now in 0..400 {
+            arena.release(now, false);
+            used.retain(|&(.., last)| last >= now);
+            for id in 0..below(4) {
+                let (content, len) = (Content::Value(NodeId(id as u32)), 16 * (1 + below(6)));
+                let last = if below(40) == 0 { usize::MAX } else { now + below(30) };
+                let dying = used.iter().position(|&(_, other, last)| other == len && last == now);
+                if let Some(dying) = dying.filter(|_| below(2) == 0) {
+                    let (at, ..) = used.swap_remove(dying);
+                    arena.take_over(content, at, len, last);
+                    used.push((at, len, last));
+                    continue;
+                }
+                used.sort_unstable();
+                let wanted =
+                    used.iter().fold((0, false), |(at, found), &(start, other, _)| match found || start - at >= len {
+                        true => (at, true),
+                        false => (start + other, false),
+                    });
+                assert_eq!(arena.take(content, len, last), wanted.0, "in kernel {now}");
+                used.push((wanted.0, len, last));
+            }
+        }
+        assert!(arena.stretches.len() > 400 && arena.len < arena.total / 2);
     }
 }

@@ -9,6 +9,7 @@ mod in_place;
 mod print;
 mod prologue;
 mod schedule;
+mod touched;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ use crate::microkernels::gemm::{self, Isa};
 use crate::types::{DType, Dim};
 
 use arena::Arena;
+use in_place::Operands;
 pub use print::text;
 pub use schedule::{Last, Phase, Task, Work, nanoseconds, schedule};
 pub use verify::verify;
@@ -75,6 +77,12 @@ impl Plan {
     /// Whether a kernel is the prologue of the next one, and so does not run by itself.
     pub fn is_prologue(&self, kernel: usize) -> bool {
         self.kernels.get(kernel + 1).is_some_and(|next| next.prologue)
+    }
+
+    /// What is laid out for a kernel: values that it writes, and what it uses while it runs.
+    pub fn stretches_of(&self, kernel: usize) -> &[Stretch] {
+        let behind = |kernel: usize| self.stretches.partition_point(|stretch| stretch.first < kernel);
+        &self.stretches[behind(kernel)..behind(kernel + 1)]
     }
 
     /// Length of the arena with scratch behind it: for one thread, or for the ends of phases and then for each of several.
@@ -188,6 +196,10 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
             kernels[index - 1].left = left;
         }
         let mut in_place = BTreeMap::new();
+        let stores = kernel.stores.iter().any(|store| store.param.is_none());
+        let own = stores.then(|| Operands::of(fused, kernel));
+        let ahead = Some(index).filter(|_| stores && prologues[index]).map(|index| &fused.kernels[index - 1]);
+        let ahead = ahead.map(|ahead| (ahead, Operands::of(fused, ahead)));
         let next = passed_on.get(index + 1).copied().flatten();
         let kept = |store: &&Store| store.param.is_none() && Some(store.node) != next;
         for store in kernel.stores.iter().filter(kept) {
@@ -202,9 +214,11 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
                 let free = !overwritten(&in_place) && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
                 Some(at).filter(|_| free && padded(fused.graph[id].ty.shape.len_at(max_batch)) == len)
             };
-            let replaced = in_place::replaced(fused, kernel, store.node, |id| dying(id, index)).or_else(|| {
-                let ahead = prologues[index].then(|| &fused.kernels[index - 1])?;
-                in_place::replaced_row_by_row(fused, ahead, kernel, store.node, |id| dying(id, index - 1))
+            let graph = &fused.graph;
+            let replaced = own.as_ref().and_then(|own| own.replaced(graph, store.node, |id| dying(id, index)));
+            let replaced = replaced.or_else(|| {
+                let (ahead, operands) = ahead.as_ref()?;
+                operands.replaced_row_by_row(graph, ahead, kernel, store.node, |id| dying(id, index - 1))
             });
             let at = match replaced {
                 Some((operand, at)) => {
@@ -417,17 +431,22 @@ pub fn moments(graph: &Graph, kernel: &Kernel, id: NodeId) -> Option<NodeId> {
 /// Element values that a later phase of the same row reads.
 fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
     let mut result = Vec::new();
+    if kernel.steps.iter().all(|step| step.phase == 0) {
+        return result;
+    }
+    // The first phase of every map that is one number an element, until it is found to be wanted.
+    let mut first: HashMap<NodeId, usize> = HashMap::new();
+    for step in kernel.steps.iter().filter(|step| step.class == Class::Element && graph[step.node].op.is_map()) {
+        let phase = first.entry(step.node).or_insert(step.phase);
+        *phase = step.phase.min(*phase);
+    }
     for step in &kernel.steps {
         for &operand in &graph[step.node].operands {
             let (base, class) = resolve(graph, operand, kernel.domain);
-            let earlier = kernel.steps.iter().any(|other| {
-                other.node == base
-                    && other.phase < step.phase
-                    && graph[base].op.is_map()
-                    && other.class == Class::Element
-            });
+            let earlier = first.get(&base).is_some_and(|&phase| phase < step.phase);
             // Truth values and indices are not kept: codegen computes them again from what is.
-            if earlier && class == Class::Element && graph[base].ty.dtype == DType::F32 && !result.contains(&base) {
+            if earlier && class == Class::Element && graph[base].ty.dtype == DType::F32 {
+                first.remove(&base);
                 result.push(base);
             }
         }

@@ -24,7 +24,7 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
         writeln!(text, "kernel {index}: {} x {}{prologue}", kernel.domain.rows, kernel.domain.cols)?;
-        for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
+        for stretch in plan.stretches_of(index) {
             let replaced = match stretch.content {
                 Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),
                 _ => None,

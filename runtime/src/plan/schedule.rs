@@ -6,6 +6,9 @@
 //! depend on it. Two kernels share a phase where neither writes memory that the other touches. Products of so few rows that
 //! they would be one unit are cut by columns instead.
 
+use std::collections::HashSet;
+
+use super::touched::{Access, Region, Touched};
 use super::{Content, Place, Plan, inner_extent, padded};
 use crate::fuse::Fused;
 use crate::ir::{NodeId, Op};
@@ -92,7 +95,7 @@ const CACHED: usize = 1 << 19;
 
 /// Cuts a program into phases.
 pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
-    let mut phases = Phases { phases: Vec::new(), accesses: Vec::new(), first: 0, sealed: Vec::new() };
+    let mut phases = Phases { phases: Vec::new(), touched: Touched::default(), first: 0, sealed: HashSet::new() };
     for (index, kernel) in fused.kernels.iter().enumerate() {
         if fused.check == Some(index) {
             phases.check();
@@ -182,32 +185,6 @@ pub fn nanoseconds(fused: &Fused, plan: &Plan, index: usize, batch: usize) -> f6
     ahead + product + 0.1 * rows * cols * steps as f64
 }
 
-/// Memory that several kernels may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Region {
-    /// A part of the arena.
-    Arena(usize, usize),
-    /// A parameter.
-    Param(usize),
-}
-
-impl Region {
-    fn meets(self, other: Region) -> bool {
-        match (self, other) {
-            (Region::Arena(at, len), Region::Arena(other, other_len)) => at < other + other_len && other < at + len,
-            (Region::Param(index), Region::Param(other)) => index == other,
-            _ => false,
-        }
-    }
-}
-
-/// What a kernel reads and writes.
-#[derive(Clone, Debug, Default)]
-struct Access {
-    reads: Vec<Region>,
-    writes: Vec<Region>,
-}
-
 impl Access {
     fn of(fused: &Fused, plan: &Plan, index: usize) -> Access {
         let (graph, kernel) = (&fused.graph, &fused.kernels[index]);
@@ -233,7 +210,7 @@ impl Access {
         let reduced = steps.filter(|&id| matches!(way(graph, id), Some((_, Way::DownColumns | Way::Everything))));
         access.writes.extend(kept.chain(reduced).chain(kernel.product).filter_map(region));
         access.writes.extend(kernel.stores.iter().filter_map(|store| store.param.map(Region::Param)));
-        for stretch in plan.stretches.iter().filter(|stretch| stretch.first == index) {
+        for stretch in plan.stretches_of(index) {
             match stretch.content {
                 Content::Partial(_) => access.writes.push(Region::Arena(stretch.at, stretch.len)),
                 Content::Packed(_) => access.reads.push(Region::Arena(stretch.at, stretch.len)),
@@ -241,12 +218,6 @@ impl Access {
             }
         }
         access
-    }
-
-    /// Of other work as well.
-    fn extend(&mut self, other: &Access) {
-        self.reads.extend(&other.reads);
-        self.writes.extend(&other.writes);
     }
 
     /// Of rearranging the right operand.
@@ -262,26 +233,22 @@ impl Access {
             Some(Place::Input(_)) | None => Vec::new(),
         };
         debug_assert!(!matches!(graph[right].op, Op::Broadcast(_)), "operands of products lie in memory as they are");
-        let packed = |stretch: &&super::Stretch| stretch.first == index && stretch.content == Content::Packed(product);
-        let writes = plan.stretches.iter().filter(packed).map(|stretch| Region::Arena(stretch.at, stretch.len));
+        let packed = |stretch: &&super::Stretch| stretch.content == Content::Packed(product);
+        let writes =
+            plan.stretches_of(index).iter().filter(packed).map(|stretch| Region::Arena(stretch.at, stretch.len));
         Access { reads, writes: writes.collect() }
-    }
-
-    fn conflicts(&self, other: &Access) -> bool {
-        let meet = |x: &[Region], y: &[Region]| x.iter().any(|a| y.iter().any(|b| a.meets(*b)));
-        meet(&self.writes, &other.writes) || meet(&self.writes, &other.reads) || meet(&self.reads, &other.writes)
     }
 }
 
 /// Phases while they are being filled.
 struct Phases {
     phases: Vec<Phase>,
-    /// What the tasks of each phase touch, then what its tail touches.
-    accesses: Vec<[Vec<Access>; 2]>,
+    /// What they touch.
+    touched: Touched,
     /// The first phase that is still open: those before end with the check of the loss.
     first: usize,
     /// Phases with an end that nothing may be added to.
-    sealed: Vec<usize>,
+    sealed: HashSet<usize>,
 }
 
 impl Phases {
@@ -297,14 +264,12 @@ impl Phases {
     fn open(&mut self, phase: usize) {
         while phase >= self.phases.len() {
             self.phases.push(Phase::default());
-            self.accesses.push(Default::default());
         }
     }
 
     /// The earliest phase behind all that a task has to wait for.
     fn earliest(&self, access: &Access) -> usize {
-        let waits = |[tasks, tail]: &[Vec<Access>; 2]| tasks.iter().chain(tail).any(|other| other.conflicts(access));
-        let after = self.accesses.iter().rposition(waits).map_or(0, |phase| phase + 1);
+        let after = self.touched.before(access).map_or(0, |phase| phase + 1);
         after.max(self.first)
     }
 
@@ -317,7 +282,7 @@ impl Phases {
     fn add_tasks(&mut self, phase: usize, tasks: impl IntoIterator<Item = Task>, access: Access) {
         self.open(phase);
         self.phases[phase].tasks.extend(tasks);
-        self.accesses[phase][0].push(access);
+        self.touched.add(phase, &access);
     }
 
     /// The earliest phase for a product that is cut by columns; its prologue, if there is one, is run by one thread at the end of
@@ -338,20 +303,19 @@ impl Phases {
     fn add_prologue(&mut self, phase: usize, task: Task, access: Access) {
         self.open(phase);
         self.phases[phase].tail.push(Last::Few(task));
-        self.accesses[phase][1].push(access);
-        self.sealed.push(phase);
+        self.touched.add(phase, &access);
+        self.sealed.insert(phase);
     }
 
     /// Adds work of one thread to the end of the earliest phase that has all it needs.
     fn add_last(&mut self, last: Last, access: Access) {
-        let waits = |[tasks, tail]: &[Vec<Access>; 2]| tasks.iter().chain(tail).any(|other| other.conflicts(&access));
-        let with = self.accesses.iter().rposition(waits).unwrap_or(0);
+        let with = self.touched.before(&access).unwrap_or(0);
         let mut phase = with.max(self.first);
         while self.sealed.contains(&phase) {
             phase += 1;
         }
         self.open(phase);
         self.phases[phase].tail.push(last);
-        self.accesses[phase][1].push(access);
+        self.touched.add(phase, &access);
     }
 }

@@ -1,6 +1,8 @@
 //! Checks a plan by playing it: every line of the arena remembers who wrote it last, and every reader must find what it
 //! expects.
 
+use std::collections::HashSet;
+
 use super::{Content, Place, Plan, Stretch, padded};
 use crate::fuse::Fused;
 use crate::ir::{NodeId, Role};
@@ -72,7 +74,8 @@ fn stretch(plan: &Plan, fused: &Fused, id: NodeId) -> Option<Part> {
 fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let kernel = &fused.kernels[index];
     let graph = &fused.graph;
-    let here = |id: NodeId| kernel.product == Some(id) || kernel.steps.iter().any(|step| step.node == id);
+    let computed: HashSet<NodeId> = kernel.steps.iter().map(|step| step.node).chain(kernel.product).collect();
+    let here = |id: NodeId| computed.contains(&id);
     let of_steps = kernel.steps.iter().flat_map(|step| &graph[step.node].operands);
     // Constants and positions are made on the spot, also where a product has them in memory.
     let made = |id: NodeId| graph[id].op.is_leaf();
@@ -93,10 +96,8 @@ fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     ids.sort();
     ids.dedup();
     let mut result: Vec<Part> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
-    let own = |stretch: &&Stretch| {
-        stretch.first == index && matches!(stretch.content, Content::Partial(_) | Content::Packed(_))
-    };
-    let scratch = plan.stretches.iter().filter(own).map(|stretch| (stretch.at, stretch.len));
+    let own = |stretch: &&Stretch| matches!(stretch.content, Content::Partial(_) | Content::Packed(_));
+    let scratch = plan.stretches_of(index).iter().filter(own).map(|stretch| (stretch.at, stretch.len));
     for (number, (at, len)) in scratch.enumerate() {
         result.push((at, len, Owner::Scratch(number)));
     }

@@ -1,18 +1,30 @@
 //! The header of a file: which tensors it holds, and where.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::LONGEST_HEADER;
 use super::element::Element;
 use super::json::{Misread, Reader};
+
+/// The most tensors of a file: those of a network of some thousand layers, with the state of its optimiser.
+const MOST_TENSORS: usize = 1 << 16;
+
+/// The most words of a file: a checksum for every tensor, and as many others.
+const MOST_WORDS: usize = 2 * MOST_TENSORS;
+
+/// The longest name of a tensor or a word, in bytes.
+const LONGEST_NAME: usize = 1 << 16;
 
 /// What a header says, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
-    /// Further words of whoever wrote the file, by name.
+    /// Further words of whoever wrote the file, by name, in the order of their names.
     pub metadata: Vec<(String, String)>,
     /// The tensors, in the order of their data.
     pub tensors: Vec<Entry>,
+    /// The indices of the tensors in the order of their names.
+    by_name: Vec<usize>,
 }
 
 /// What a header says of a tensor.
@@ -31,39 +43,72 @@ pub struct Entry {
 impl Header {
     /// The word of this name.
     pub fn word(&self, name: &str) -> Option<&str> {
-        self.metadata.iter().find(|(known, _)| known == name).map(|(_, word)| word.as_str())
+        let at = self.metadata.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        Some(&self.metadata[at].1)
     }
 
     /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<&Entry> {
-        self.tensors.iter().find(|tensor| tensor.name == name)
+        let at = self.by_name.binary_search_by(|&index| (*self.tensors[index].name).cmp(name)).ok()?;
+        Some(&self.tensors[self.by_name[at]])
     }
 
     /// Reads a header in front of so many bytes of data; an error is what is wrong with it, in words.
     pub(super) fn parse(text: &str, data: u64) -> Result<Header, String> {
-        let mut header = Header { metadata: Vec::new(), tensors: Vec::new() };
-        let mut names = HashSet::new();
-        let mut reader = Reader::new(text);
-        reader.object(|reader, name| {
-            if !names.insert(name.clone()) {
-                return Err(Fault(format!("it names `{name}` twice")));
-            }
-            match &*name {
-                "__metadata__" => header.metadata = metadata(reader)?,
-                _ => header.tensors.push(entry(reader, name)?),
-            }
+        if text.len() > LONGEST_HEADER {
+            return Err(format!("its header has {} bytes, and no more than {LONGEST_HEADER} are read", text.len()));
+        }
+        // The first time everything is looked at and nothing kept: what a few bytes of text become takes more memory.
+        let (mut words, mut tensors) = (0, 0);
+        let word = |reader: &mut Reader<'_>, _: Cow<'_, str>| {
+            words += 1;
+            within("words", words, MOST_WORDS)?;
+            Ok(reader.raw().map(drop)?)
+        };
+        let tensor = |_| {
+            tensors += 1;
+            within("tensors", tensors, MOST_TENSORS)
+        };
+        walk(text, word, tensor)?;
+
+        let mut header =
+            Header { metadata: Vec::with_capacity(words), tensors: Vec::with_capacity(tensors), by_name: Vec::new() };
+        let word = |reader: &mut Reader<'_>, name: Cow<'_, str>| {
+            header.metadata.push((name.into_owned(), reader.string()?.into_owned()));
             Ok(())
-        })?;
-        reader.end().map_err(Fault::from)?;
+        };
+        let tensor = |tensor| {
+            header.tensors.push(tensor);
+            Ok(())
+        };
+        walk(text, word, tensor)?;
         header.tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+        header.check_names()?;
         header.check_ranges(data)?;
         Ok(header)
+    }
+
+    /// Sorts what is found by its name, and sees to it that no two have the same.
+    fn check_names(&mut self) -> Result<(), Fault> {
+        self.metadata.sort_unstable();
+        if let Some(twice) = self.metadata.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Fault(format!("its metadata name `{}` twice", shown(&twice[0].0))));
+        }
+        let name = |index: usize| self.tensors[index].name.as_str();
+        let mut by_name: Vec<usize> = (0..self.tensors.len()).collect();
+        by_name.sort_unstable_by_key(|&index| name(index));
+        if let Some(twice) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
+            return Err(Fault(format!("it names `{}` twice", shown(name(twice[0])))));
+        }
+        self.by_name = by_name;
+        Ok(())
     }
 
     /// The tensors lie one behind the other, without gaps, up to the end of the data.
     fn check_ranges(&self, data: u64) -> Result<(), Fault> {
         let mut end = 0;
         for Entry { name, range, .. } in &self.tensors {
+            let name = shown(name);
             if range.end > data {
                 return Err(Fault(format!(
                     "`{name}` ends at byte {} of the data, of which there are {data}",
@@ -98,20 +143,49 @@ impl From<Fault> for String {
     }
 }
 
-fn metadata(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Fault> {
-    let mut words: Vec<(String, String)> = Vec::new();
-    let mut names = HashSet::new();
+/// Goes through a header from its first to its last byte. `word` has to read the word of a name.
+fn walk<'a>(
+    text: &'a str,
+    mut word: impl FnMut(&mut Reader<'a>, Cow<'a, str>) -> Result<(), Fault>,
+    mut tensor: impl FnMut(Entry) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut reader = Reader::new(text);
+    let mut seen = false;
     reader.object(|reader, name| {
-        if !names.insert(name.clone()) {
-            return Err(Fault(format!("its metadata name `{name}` twice")));
+        within("bytes in a name", name.len(), LONGEST_NAME)?;
+        match &*name {
+            "__metadata__" if seen => Err(Fault("it names `__metadata__` twice".to_string())),
+            "__metadata__" => {
+                seen = true;
+                reader.object(|reader, name| {
+                    within("bytes in a name", name.len(), LONGEST_NAME)?;
+                    word(reader, name)
+                })
+            }
+            _ => tensor(entry(reader, &name)?),
         }
-        words.push((name, reader.string()?));
-        Ok(())
     })?;
-    Ok(words)
+    Ok(reader.end()?)
 }
 
-fn entry(reader: &mut Reader<'_>, name: String) -> Result<Entry, Fault> {
+fn within(what: &str, count: usize, most: usize) -> Result<(), Fault> {
+    match count <= most {
+        true => Ok(()),
+        false => Err(Fault(format!("it has more than {most} {what}"))),
+    }
+}
+
+/// A name or word as it stands in a message: the beginning of a long one.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 200;
+    match text.len() <= MOST {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)])),
+    }
+}
+
+fn entry(reader: &mut Reader<'_>, full: &str) -> Result<Entry, Fault> {
+    let name = shown(full);
     let (mut element, mut shape, mut offsets) = (None, None, None);
     reader.object(|reader, field| {
         let again = match &*field {
@@ -119,12 +193,12 @@ fn entry(reader: &mut Reader<'_>, name: String) -> Result<Entry, Fault> {
                 let word = reader.string()?;
                 let known = Element::named(&word);
                 element
-                    .replace(known.ok_or_else(|| Fault(format!("`{name}` has the unknown dtype `{word}`")))?)
+                    .replace(known.ok_or_else(|| Fault(format!("`{name}` has the unknown dtype `{}`", shown(&word))))?)
                     .is_some()
             }
             "shape" => shape.replace(reader.numbers()?).is_some(),
             "data_offsets" => offsets.replace(reader.numbers()?).is_some(),
-            _ => return Err(Fault(format!("`{name}` has the unknown field `{field}`"))),
+            _ => return Err(Fault(format!("`{name}` has the unknown field `{}`", shown(&field)))),
         };
         match again {
             true => Err(Fault(format!("`{name}` has `{field}` twice"))),
@@ -146,7 +220,7 @@ fn entry(reader: &mut Reader<'_>, name: String) -> Result<Entry, Fault> {
     }
     let fits = shape.iter().map(|&extent| usize::try_from(extent).ok()).collect::<Option<Vec<usize>>>();
     let shape = fits.ok_or_else(|| Fault(format!("`{name}` has the impossible shape {shape:?}")))?;
-    Ok(Entry { name, element, shape, range })
+    Ok(Entry { name: full.to_string(), element, shape, range })
 }
 
 #[cfg(test)]

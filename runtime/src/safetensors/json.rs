@@ -1,6 +1,15 @@
 //! The part of JSON (RFC 8259) that headers are written in: objects, strings, and lists of whole numbers.
 //!
 //! A reader over a text, moved on by what it is asked for. Nothing nests deeper than the caller asks, so nothing recurses.
+//! What it gives is bounded, however long the text is, and a string without escapes is part of the text.
+
+use std::borrow::Cow;
+
+/// The most bytes of a string, escapes not resolved.
+const LONGEST_STRING: usize = 1 << 22;
+
+/// The most numbers of a list: as many axes as PyTorch has.
+const LONGEST_LIST: usize = 64;
 
 /// A position in a text.
 #[derive(Debug)]
@@ -31,7 +40,7 @@ impl<'a> Reader<'a> {
     /// Calls `entry` behind each key of an object.
     pub(super) fn object<E: From<Misread>>(
         &mut self,
-        mut entry: impl FnMut(&mut Reader<'a>, String) -> Result<(), E>,
+        mut entry: impl FnMut(&mut Reader<'a>, Cow<'a, str>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.expect(b'{', "`{`")?;
         if self.take(b'}') {
@@ -60,6 +69,9 @@ impl<'a> Reader<'a> {
             if self.take(b']') {
                 return Ok(numbers);
             }
+            if numbers.len() == LONGEST_LIST {
+                return Err(self.misread("the end of a list: there are 64 numbers"));
+            }
             self.expect(b',', "`,` or `]`")?;
         }
     }
@@ -75,15 +87,34 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, its escapes resolved.
-    pub(super) fn string(&mut self) -> Result<String, Misread> {
+    pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Misread> {
+        let raw = self.raw()?;
+        if !raw.contains('\\') {
+            return Ok(Cow::Borrowed(raw));
+        }
+        let (mut inside, mut string) = (Reader::new(raw), String::new());
+        while inside.at < raw.len() {
+            string.push(match inside.next_char()? {
+                '\\' => inside.escape()?,
+                c => c,
+            });
+        }
+        Ok(Cow::Owned(string))
+    }
+
+    /// What stands between the quotes of a string, as it is.
+    pub(super) fn raw(&mut self) -> Result<&'a str, Misread> {
         self.expect(b'"', "a string")?;
-        let mut string = String::new();
+        let start = self.at;
         loop {
             match self.next_char()? {
-                '"' => return Ok(string),
-                '\\' => string.push(self.escape()?),
+                '"' => return Ok(&self.text[start..self.at - 1]),
+                '\\' => _ = self.escape()?,
                 '\0'..='\x1f' => return Err(self.misread("no control character")),
-                c => string.push(c),
+                _ => {}
+            }
+            if self.at - start > LONGEST_STRING {
+                return Err(self.misread("the end of a string, which has 4 MiB"));
             }
         }
     }
@@ -104,12 +135,12 @@ impl<'a> Reader<'a> {
             't' => '\t',
             'u' => {
                 // What lies beyond 16 bits is written as a pair of surrogates.
-                let mut units = vec![self.unit()?];
-                if (0xd800..0xdc00).contains(&units[0]) && self.text[self.at..].starts_with("\\u") {
+                let (first, mut second) = (self.unit()?, None);
+                if (0xd800..0xdc00).contains(&first) && self.text[self.at..].starts_with("\\u") {
                     self.at += 2;
-                    units.push(self.unit()?);
+                    second = Some(self.unit()?);
                 }
-                let mut chars = char::decode_utf16(units);
+                let mut chars = char::decode_utf16([first].into_iter().chain(second));
                 match (chars.next(), chars.next()) {
                     (Some(Ok(c)), None) => c,
                     _ => return Err(self.misread("behind a whole character")),
@@ -222,7 +253,7 @@ mod tests {
             let mut keys = Vec::new();
             let mut reader = Reader::new(text);
             reader.object(|reader, key| {
-                keys.push((key, reader.numbers()?));
+                keys.push((key.into_owned(), reader.numbers()?));
                 Ok::<(), Misread>(())
             })?;
             reader.end().map(|()| keys)

@@ -3,7 +3,8 @@
 //! In: a path. Out: a [`Header`], checked against the length of the file, and the elements of the tensors that are asked for;
 //! the other way round, [`write()`] leaves the whole file or what was there before. Files written here carry checksums of
 //! header and tensors, in words of the header that other readers pass over; they are checked wherever they are found.
-//! Nothing is allocated that the file is not long enough for. Absent on purpose: what the tensors mean.
+//! Nothing is allocated that the file is not long enough for, and nothing is made of a header before it is known to be
+//! well-formed and within bounds. Absent on purpose: what the tensors mean.
 //!
 //! Source: the description of the format that comes with the library of that name, version 0.8.
 
@@ -12,6 +13,7 @@ mod element;
 mod error;
 mod header;
 mod json;
+mod replace;
 mod write;
 
 use std::fs;
@@ -22,6 +24,7 @@ use crc64::Crc64;
 
 pub use element::Element;
 pub use error::CheckpointError;
+pub(crate) use header::shown;
 pub use header::{Entry, Header};
 pub use write::{Tensor, write};
 
@@ -42,8 +45,9 @@ fn header_seal(length: &[u8], header: &[u8]) -> String {
     crc.digits()
 }
 
-/// The longest header that is read, as in the library of that name.
-const LONGEST_HEADER: u64 = 100_000_000;
+/// The longest header that is read or written, enough for the tensors and words that are. The library of that name reads more;
+/// files in use have some hundred kilobytes.
+const LONGEST_HEADER: usize = 1 << 24;
 
 /// So many bytes are read or written at a time; every element fits a whole number of times.
 const PIECE: usize = 1 << 16;
@@ -70,12 +74,16 @@ impl File {
     pub fn open(path: &Path) -> Result<File, CheckpointError> {
         let unreadable = |error| CheckpointError::io("read", path, error);
         let format = |reason| CheckpointError::Format { path: path.to_path_buf(), reason };
-        let about = fs::metadata(path).map_err(unreadable)?;
-        // Something else, such as a pipe, might never end.
+        // Something else, such as a pipe, might never end, nor ever be open.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(format("it is no regular file".to_string()));
+        }
+        // From here on the path may come to name another file: a save replaces it. This one is asked for itself.
+        let mut file = fs::File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
         if !about.is_file() {
             return Err(format("it is no regular file".to_string()));
         }
-        let mut file = fs::File::open(path).map_err(unreadable)?;
         let size = about.len();
         if size < 8 {
             return Err(format(format!("it has {size} bytes, and 8 alone say how long the header is")));
@@ -83,8 +91,11 @@ impl File {
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(unreadable)?;
         let len = u64::from_le_bytes(length);
-        if len > LONGEST_HEADER.min(size - 8) {
+        if len > size - 8 {
             return Err(format(format!("its header should have {len} bytes, and the file has {size}")));
+        }
+        if len > LONGEST_HEADER as u64 {
+            return Err(format(format!("its header has {len} bytes, and no more than {LONGEST_HEADER} are read")));
         }
         let mut header = Vec::new();
         header.try_reserve_exact(len as usize).map_err(|_| CheckpointError::NoMemory { path: path.to_path_buf() })?;

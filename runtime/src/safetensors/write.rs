@@ -1,15 +1,15 @@
-//! Writing a file, whole or not at all.
+//! Words and tensors as the bytes of a file.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use super::crc64::Crc64;
 use super::element::F32;
 use super::error::CheckpointError;
+use super::header::Header;
 use super::json::quoted;
+use super::replace::replace;
 use super::{DIGITS, PIECE, SEAL, header_seal, seal_of};
 
 /// A tensor to be written.
@@ -27,48 +27,24 @@ pub struct Tensor<'a> {
 ///
 /// The file is written under another name in the same folder, brought to the disk and renamed, and the folder brought to the
 /// disk: whatever happens on the way, the path holds the whole of the old file or of the new one. A process that is killed
-/// may leave the other name behind, `.NAME.PROCESS-NUMBER.tmp`. A link is followed.
+/// may leave the other name behind, `.NAME.RANDOM.tmp`, which the next save to the same path removes. A link is followed.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// A file that cannot be written, a path to something that is no regular file, and what [`File::open`](super::File::open)
+/// would refuse.
 pub fn write(path: &Path, words: &[(&str, String)], tensors: &[Tensor<'_>]) -> Result<(), CheckpointError> {
     let header = header(words, tensors);
-    // What a link points at is replaced, not the link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let result = beside(&target).and_then(|temporary| {
-        let written = put(&temporary, &header, tensors).and_then(|()| fs::rename(&temporary, &target));
-        if written.is_err() {
-            // The first error is the one to tell of.
-            let _ = fs::remove_file(&temporary);
-        }
-        written.and_then(|()| sync_folder(&target))
-    });
-    result.map_err(|error| CheckpointError::io("write", path, error))
+    let data = tensors.iter().map(|tensor| size_of_val(tensor.floats) as u64).sum();
+    let refused = |reason| io::Error::new(io::ErrorKind::InvalidInput, format!("no one could read it: {reason}"));
+    let readable = Header::parse(&header, data).map_err(refused);
+    let written = readable.and_then(|_| replace(path, |file| put(file, &header, tensors)));
+    written.map_err(|error| CheckpointError::io("write", path, error))
 }
 
-/// A name in the same folder that no other save uses.
-fn beside(target: &Path) -> io::Result<PathBuf> {
-    static SAVES: AtomicU64 = AtomicU64::new(0);
-    let name =
-        target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
-    let number = SAVES.fetch_add(1, Ordering::Relaxed);
-    Ok(target.with_file_name(format!(".{}.{}-{number}.tmp", name.to_string_lossy(), process::id())))
-}
-
-fn put(temporary: &Path, header: &str, tensors: &[Tensor<'_>]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(temporary)?;
+fn put(file: &mut File, header: &str, tensors: &[Tensor<'_>]) -> io::Result<()> {
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
-    for tensor in tensors {
-        in_pieces(tensor.floats, |bytes| file.write_all(bytes))?;
-    }
-    file.sync_all()
-}
-
-/// Makes a rename last. Only Unix opens folders.
-fn sync_folder(target: &Path) -> io::Result<()> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    tensors.iter().try_for_each(|tensor| in_pieces(tensor.floats, |bytes| file.write_all(bytes)))
 }
 
 /// The header with its checksum, padded with spaces so that the elements lie at a multiple of 8.

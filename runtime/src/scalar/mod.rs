@@ -59,7 +59,7 @@ pub enum Function {
 /// One lane of arithmetic. Floats are f32 in compiled code; integers are 32 bits and wrap; masks come from comparisons.
 ///
 /// The transcendental functions have a default body: a polynomial in the operations above them, at most 2 ulp from the
-/// exact value in f32 (`softplus` and `normal_cdf`, compositions, 4). The f64 interpreter overrides them with those of `libm`.
+/// exact value in f32 (`softplus`, a composition, 4, and `normal_cdf` 5). The f64 interpreter overrides them with those of `libm`.
 #[allow(clippy::wrong_self_convention, reason = "the receiver is the code being built, not the value")]
 pub trait Scalar {
     /// The float constant `c`.

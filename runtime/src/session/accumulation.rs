@@ -1,6 +1,7 @@
 //! One update from the gradients of several batches.
 //!
-//! In: batches, one a call. Out: the update that one batch of all their rows would make.
+//! In: batches, one a call. Out: the update that one batch of all their rows would make. How their gradients merge, and
+//! which losses have gradients that do, is said in `optim`.
 
 use super::buffer::Buffer;
 use super::sentinel::Ran;
@@ -11,7 +12,7 @@ use crate::ir::ScalarSlot;
 use crate::memory::{Memory, Params, Word};
 use crate::optim;
 
-/// The two programs, and what has been added up.
+/// The two programs, and of how many rows gradients are merged.
 #[derive(Debug)]
 pub(super) struct Accumulation {
     pub(super) accumulate: Program,
@@ -23,15 +24,21 @@ pub(super) struct Accumulation {
 }
 
 impl<N: Network> Session<N> {
-    /// Adds the gradients of a batch, weighted by its rows, to those since the last [`Session::update`]; nothing is updated
-    /// but running statistics. Loss and metrics are those of the batch.
+    /// Merges the gradients of a batch with those since the last [`Session::update`]; nothing is updated but running
+    /// statistics. Loss and metrics are those of the batch.
     ///
-    /// Batches of any sizes and one update give the step that one batch of all their rows would give, up to rounding, as long
-    /// as the loss is a mean over rows (with weights of classes it is not), beside terms that do not depend on them. Batch
-    /// norm is the other exception: each batch is normalised by its own statistics, and each moves the running ones, on
-    /// a step on which they are due. `Dropout` draws anew for each: every batch is a forward pass of its own, whose masks are
-    /// those that [`Session::gradients`] shows at its [`Session::forward_count`], and not those of rows of a large batch.
-    /// Clipping and decay are part of the update. The first call compiles two programs and makes room for the sums.
+    /// Batches of any sizes and one update give the step that one batch of all their rows would give, up to rounding. A loss
+    /// that is a mean over rows has its gradients averaged, weighted by the rows of each batch; one that is a sum over rows
+    /// has them added up. Terms that do not depend on the rows, as `l2(weights)`, count once either way. A loss that adds
+    /// a sum to a mean, or grows otherwise with the number of rows, is refused. Nothing overflows, and nothing that is left of
+    /// an earlier accumulation plays a part: the first batch after an update takes the place of all before.
+    ///
+    /// What is taken of a whole batch is taken of each by itself. A loss such as `sqrt(mse(..))`, or a mean that is weighted
+    /// by classes, is averaged over the batches, which is not what it is of all rows. Batch norm normalises each batch by its
+    /// own statistics, and each moves the running ones, on a step on which they are due. `Dropout` draws anew for each:
+    /// every batch is a forward pass of its own, whose masks are those that [`Session::gradients`] shows at its
+    /// [`Session::forward_count`], and not those of rows of a large batch. Clipping and decay are part of the update. The
+    /// first call compiles two programs and makes room for the gradients.
     ///
     /// [`Session::save`] keeps what has been accumulated, so that a session may stop between two batches.
     ///
@@ -44,17 +51,19 @@ impl<N: Network> Session<N> {
     /// ```
     ///
     /// # Errors
-    /// As for [`Session::step`]; what was added up before is then as it was.
+    /// As for [`Session::step`], and [`BuildError::Accumulate`] for a loss that is neither averaged nor added up; what was
+    /// accumulated before is then as it was.
     pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile_accumulation()?;
-        self.fill_accumulation(Kind::Accumulate);
+        self.fill_accumulation(Kind::Accumulate, rows);
         self.keep();
         let loss = self.run(Kind::Accumulate, &tensors, rows);
         let loss = self.sound(Ran::Accumulation, loss, &tensors, rows)?;
-        self.accumulation.as_mut().expect("it was made above").rows += rows;
+        let accumulation = self.accumulation.as_mut().expect("it was made above");
+        accumulation.rows = accumulation.rows.saturating_add(rows);
         self.forward_count = self.forward_count.wrapping_add(1);
         Ok(N::step(&super::Report { loss, metrics: &self.metrics }))
     }
@@ -68,7 +77,7 @@ impl<N: Network> Session<N> {
         if self.accumulated_rows() == 0 {
             return Err(RunError::NothingAccumulated);
         }
-        self.fill_accumulation(Kind::Train);
+        self.fill_accumulation(Kind::Train, 0);
         self.keep();
         let accumulation = self.accumulation.as_mut().expect("something was accumulated");
         let (arena, params) = (self.arena.floats_mut(), Params::Own(self.params.floats_mut()));
@@ -86,7 +95,7 @@ impl<N: Network> Session<N> {
         self.accumulation.as_ref().map_or(0, |accumulation| accumulation.rows)
     }
 
-    /// Compiles, the first time, and makes room for the sums behind all other parameters.
+    /// Compiles, the first time, and makes room for the gradients after all other parameters.
     pub(super) fn compile_accumulation(&mut self) -> Result<(), BuildError> {
         if self.accumulation.is_some() {
             return Ok(());
@@ -103,8 +112,8 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// The scalars of the program that runs next: `Train` stands for the update.
-    fn fill_accumulation(&mut self, kind: Kind) {
+    /// The scalars of the program that runs next, on a batch of so many rows: `Train` stands for the update.
+    fn fill_accumulation(&mut self, kind: Kind, batch: usize) {
         let rate = self.learning_rate();
         let accumulation = self.accumulation.as_mut().expect("it was made before");
         let Accumulation { accumulate, update, scalars, numbers, rows } = accumulation;
@@ -112,8 +121,8 @@ impl<N: Network> Session<N> {
         optim::fill(slots, &*self.how.optimiser, rate, self.steps + 1, &mut numbers[..slots.len()]);
         for (slot, value) in slots.iter().zip(&mut *numbers) {
             match slot {
-                ScalarSlot::Rows => *value = *rows as f32,
-                ScalarSlot::Kept => *value = if *rows == 0 { 0.0 } else { 1.0 },
+                ScalarSlot::Share => *value = (batch as f64 / (*rows as f64 + batch as f64)) as f32,
+                ScalarSlot::First => *value = if *rows == 0 { 1.0 } else { 0.0 },
                 _ => {}
             }
         }

@@ -6,22 +6,28 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::identity::Identity;
+use super::name_map::fits;
 use super::params::named;
 use super::position::{Pass, Position};
 use super::{Network, Session};
 use crate::compile::Program;
-use crate::safetensors::{CheckpointError, File, Tensor, write};
+use crate::safetensors::{CheckpointError, File, Tensor, shown, write};
 use crate::schedule::{Schedule, check_rate};
 
 /// The names of the words that a checkpoint carries beside its tensors.
 const VERSION: &str = "gradloom";
 const NETWORK: &str = "network";
+const DECLARATION: &str = "declaration";
 const OPTIMISER: &str = "optimiser";
+const TRAINING: &str = "training";
 const STEPS: &str = "steps";
 const SEED: &str = "seed";
 const PASSES: &str = "forward_count";
 const RATE: &str = "learning_rate";
-const ROWS: &str = "accumulated_rows";
+const ROWS: &str = "rows_accumulated";
+/// What `ROWS` was called where gradients were summed up, times the rows of each batch, rather than averaged.
+const ROWS_OF_SUMS: &str = "accumulated_rows";
 const EPOCHS: &str = "epochs";
 const EPOCH: &str = "epoch";
 
@@ -30,18 +36,23 @@ const PRESENT: &str = "1";
 
 impl<N: Network> Session<N> {
     /// Writes parameters, running statistics, the optimiser's state, the counts of steps and forward passes, the learning rate
-    /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the sums of the
-    /// gradients and the rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
+    /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the gradients so far
+    /// and the number of rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
     /// one, where it stands: the next `fit` goes on there.
+    ///
+    /// The file also says what network and training it is of: the declaration and the settings of the training, as text.
     ///
     /// The file is a safetensors file: every tensor is there under its name (see [`Session::names`]), in little-endian `F32`,
     /// and other programs can read it. It carries checksums of its header and of every tensor. It is written beside `path`,
-    /// brought to the disk and renamed, so that whatever happens, the path holds the whole of the old or of the new file;
-    /// a process that is killed may leave a `.tmp` file beside it.
+    /// brought to the disk and renamed, so that whatever happens, the path holds the whole of the old or of the new file, also
+    /// where several processes save to it. A process that is killed may leave a `.tmp` file beside it, which the next save
+    /// removes. A link is followed; mode and owner of a file that is replaced stay as they are.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file that cannot be written, and a path to a pipe, a device or a socket: those can't be replaced as a whole.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        let path = path.as_ref();
+        let identity = Identity::of(self);
         let (program, rows) = (self.state(self.accumulated_rows() > 0), self.accumulated_rows());
         let tensors: Vec<Tensor<'_>> = named(&program.slots)
             .map(|(index, slot)| {
@@ -51,29 +62,35 @@ impl<N: Network> Session<N> {
             .collect();
         let mut words = vec![
             (VERSION, PRESENT.to_string()),
-            (NETWORK, N::DEFINITION.name.to_string()),
-            (OPTIMISER, self.how.optimiser.name().to_string()),
+            (OPTIMISER, identity.optimiser),
             (STEPS, self.steps.to_string()),
             (SEED, self.seed.to_string()),
             (PASSES, self.forward_count.to_string()),
             (EPOCHS, self.position.epochs.to_string()),
         ];
         words.extend(self.position.pass.as_ref().map(|pass| (EPOCH, pass.word())));
+        words.extend(identity.network.map(|name| (NETWORK, name)));
+        words.extend(identity.declaration.map(|text| (DECLARATION, text)));
+        words.extend(identity.training.map(|text| (TRAINING, text)));
         words.extend((rows > 0).then(|| (ROWS, rows.to_string())));
         // A schedule follows from the step.
         words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
-        write(path.as_ref(), &words, &tensors)
+        write(path, &words, &tensors)
     }
 
     /// Goes on from a file of [`Session::save`]: the next steps give the same bits as those of the session that was saved. What
     /// was accumulated here is replaced by what was there, mostly nothing.
     ///
-    /// That session has to have been of the same network and optimiser. The settings of the optimiser are those that this
-    /// session was built with, but for a learning rate without a schedule, which is the saved one. `max_batch` may be another.
+    /// That session has to have been of the same network and training: the declared layers, ports and loss have to be the same,
+    /// and so have the optimiser and its settings, clipping, and what groups make of the parameters. The name of the network,
+    /// its metrics and initialisers, `max_batch`, `threads` and `sentinel` may differ. The learning rate is restored if it
+    /// follows no schedule; a schedule is that of this session, at the step that was saved.
+    ///
+    /// A file of an earlier version says less: of its network the name has to be the same, of the training the optimiser.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, is no checkpoint, or one of another network or optimiser; the message names the
-    /// tensors. The session is then as it was before. For parameters alone, see [`Session::load_params`].
+    /// A file that cannot be read, is damaged, is no checkpoint, or one of another network or training; the message says what is
+    /// there and what is here. The session is then as it was before. For parameters alone, see [`Session::load_params`].
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         let path = path.as_ref();
         let mut file = File::open(path)?;
@@ -82,7 +99,7 @@ impl<N: Network> Session<N> {
             let build = |error| CheckpointError::Build { path: path.to_path_buf(), error: Box::new(error) };
             self.compile_accumulation().map_err(build)?;
         }
-        self.check_tensors(&file, &words, path)?;
+        self.check_fit(&file, &words, path)?;
 
         let mut params = copy(self.params.floats(), path)?;
         let program = self.state(words.rows > 0);
@@ -102,7 +119,7 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    /// The program whose parameters are all that is to be saved: with sums of gradients where there are any.
+    /// The program whose parameters are all that is to be saved: with accumulated gradients where there are any.
     fn state(&self, accumulated: bool) -> &Program {
         match &self.accumulation {
             Some(accumulation) if accumulated => &accumulation.accumulate,
@@ -110,12 +127,11 @@ impl<N: Network> Session<N> {
         }
     }
 
-    /// The tensors have to be exactly those of this session.
-    fn check_tensors(&self, file: &File, words: &Words, path: &Path) -> Result<(), CheckpointError> {
-        let mut mistakes = Vec::new();
-        let own = self.how.optimiser.name();
-        if words.optimiser != own {
-            mistakes.push(format!("it was trained with {}, this session trains with {own}", words.optimiser));
+    /// The network and the training have to be those of this session, and so have the tensors, exactly.
+    fn check_fit(&self, file: &File, words: &Words, path: &Path) -> Result<(), CheckpointError> {
+        let mut mistakes = Identity::of(self).differences(&words.identity);
+        if !mistakes.is_empty() && fits(&self.train, file) {
+            mistakes.push("`load_params` takes its parameters and running statistics alone".to_string());
         }
         let slots = &self.state(words.rows > 0).slots;
         for (_, slot) in named(slots) {
@@ -129,7 +145,7 @@ impl<N: Network> Session<N> {
         }
         let known: HashSet<&str> = named(slots).map(|(_, slot)| slot.name.as_str()).collect();
         let unknown = file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name));
-        mistakes.extend(unknown.map(|tensor| format!("`{}` is unknown here", tensor.name)));
+        mistakes.extend(unknown.map(|tensor| format!("`{}` is unknown here", shown(&tensor.name))));
         mismatch::<N>(path, mistakes)
     }
 }
@@ -155,7 +171,7 @@ pub(super) fn mismatch<N: Network>(path: &Path, mistakes: Vec<String>) -> Result
 
 /// The words of a checkpoint.
 struct Words {
-    optimiser: String,
+    identity: Identity,
     steps: u64,
     seed: u64,
     passes: u64,
@@ -177,12 +193,26 @@ impl Words {
         }
         let version = word(VERSION)?;
         if version != PRESENT {
-            return Err(foreign(format!("it has version `{version}`, and this program reads version `{PRESENT}`")));
+            return Err(foreign(format!(
+                "it has version `{}`, and this program reads version `{PRESENT}`",
+                shown(version)
+            )));
+        }
+        if file.header.word(ROWS_OF_SUMS).is_some() {
+            let reason =
+                "it was saved between two accumulated batches by an earlier version, which weighted them otherwise";
+            return Err(foreign(reason.to_string()));
         }
         let parsed = |name: &str, word: &str| {
-            word.parse::<u64>().map_err(|_| foreign(format!("`{name}` is `{word}`, which is no number of the kind")))
+            word.parse::<u64>()
+                .map_err(|_| foreign(format!("`{name}` is `{}`, which is no number of the kind", shown(word))))
         };
         let number = |name: &str| parsed(name, word(name)?);
+        // One can go on counting from there, exactly also in f64.
+        let count = |name: &str, count: u64| match count < 1 << 53 {
+            true => Ok(count),
+            false => Err(foreign(format!("`{name}` is `{count}`, more than there can be"))),
+        };
         let rows = file.header.word(ROWS).map_or(Ok(0), |word| parsed(ROWS, word))?;
         let rate = match file.header.word(RATE).map(str::parse) {
             None => None,
@@ -196,17 +226,22 @@ impl Words {
             Some(Some(pass)) => Some(pass),
             Some(None) => return Err(foreign(format!("`{EPOCH}` says nothing of an epoch of this network"))),
         };
-        let count = |name: &str, count: u64| {
-            usize::try_from(count).map_err(|_| foreign(format!("`{name}` is more than there can be")))
+        let size = |name: &str, of: u64| {
+            usize::try_from(count(name, of)?).map_err(|_| foreign(format!("`{name}` is more than there can be")))
         };
         Ok(Words {
-            optimiser: word(OPTIMISER)?.to_string(),
-            steps: number(STEPS)?,
+            identity: Identity {
+                network: file.header.word(NETWORK).map(str::to_string),
+                declaration: file.header.word(DECLARATION).map(str::to_string),
+                optimiser: word(OPTIMISER)?.to_string(),
+                training: file.header.word(TRAINING).map(str::to_string),
+            },
+            steps: count(STEPS, number(STEPS)?)?,
             seed: number(SEED)?,
             passes: number(PASSES)?,
             rate,
-            position: Position { epochs: count(EPOCHS, epochs)?, pass },
-            rows: count(ROWS, rows)?,
+            position: Position { epochs: size(EPOCHS, epochs)?, pass },
+            rows: size(ROWS, rows)?,
         })
     }
 }

@@ -12,6 +12,7 @@ mod diagnostics;
 mod display;
 mod feed;
 mod gradcheck;
+mod identity;
 mod name_map;
 mod outputs;
 mod params;
@@ -41,7 +42,7 @@ use crate::network::Definition;
 use crate::optim::{self, Optimisation};
 use crate::plan::Place;
 use crate::safetensors::CheckpointError;
-use crate::schedule::{Schedule, check_rate};
+use crate::schedule::Schedule;
 use crate::tensor::Tensor;
 use accumulation::Accumulation;
 use buffer::Buffer;
@@ -134,20 +135,14 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(
-        how: Optimisation,
-        max_batch: usize,
-        seed: u64,
-        threads: usize,
-        sentinel: bool,
-    ) -> Result<Session<N>, BuildError> {
+    fn new(how: Optimisation, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
         let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let no_memory = || BuildError::NoMemory { max_batch };
         let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
-        let kept = if sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
+        let kept = if how.sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
         let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
         let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
         fill(params.floats_mut(), &train, seed);
@@ -263,7 +258,7 @@ impl<N: Network> Session<N> {
     /// call compiles a program of its own.
     ///
     /// # Errors
-    /// Wrong shapes, no rows.
+    /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
@@ -271,7 +266,7 @@ impl<N: Network> Session<N> {
         let (program, outputs) = self.predict.as_mut().expect("the program was compiled above");
         let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
         let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
-        Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows);
+        Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows)?;
         Ok(outputs.views::<N>(rows))
     }
 
@@ -297,7 +292,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A rate that is negative or not finite.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), BuildError> {
-        check_rate(rate)?;
+        self.how.check_rate(rate)?;
         self.rate = Schedule::constant(rate);
         Ok(())
     }

@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::checkpoint::{copy, mismatch};
 use super::params::{closest, named};
 use super::{Network, Predictor, Session, is_own};
 use crate::compile::Program;
 use crate::ir::ParamSlot;
-use crate::safetensors::{CheckpointError, Entry, File};
+use crate::safetensors::{CheckpointError, Entry, File, shown};
 
 /// Which tensor of a file becomes which parameter or running statistic of a network, for [`Session::load_mapped`].
 ///
@@ -121,9 +120,16 @@ impl<N: Network> Predictor<N> {
     /// As for [`Session::load_mapped`]. The predictor is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
         let params = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
-        Arc::make_mut(&mut self.params).floats_mut().copy_from_slice(&params);
+        let no_memory = || CheckpointError::NoMemory { path: path.as_ref().to_path_buf() };
+        self.own_params().ok_or_else(no_memory)?.copy_from_slice(&params);
         Ok(())
     }
+}
+
+/// Whether parameters and running statistics can be had from a file by their own names.
+pub(super) fn fits(program: &Program, file: &File) -> bool {
+    let own: Vec<&ParamSlot> = named(&program.slots).map(|(_, slot)| slot).filter(|slot| is_own(slot.kind)).collect();
+    Matching::new(&own, file, &NameMap::new()).mistakes.is_empty()
 }
 
 /// All parameters of a program, those of the network from a file and the others as they are.
@@ -145,7 +151,7 @@ fn mapped<N: Network>(
         match transposed {
             false => file.read(&tensor, param)?,
             true => {
-                let mut stored = param.to_vec();
+                let mut stored = copy(param, path)?;
                 file.read(&tensor, &mut stored)?;
                 let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
                 for (at, float) in param.iter_mut().enumerate() {
@@ -202,12 +208,12 @@ impl Matching {
             }
         }
         for tensor in &file.header.tensors {
-            // `dense1.weight.m` is the optimiser's.
-            let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| params.contains_key(param));
+            // `dense1.weight.m` is the optimiser's, whatever `dense1.weight` is called here.
+            let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| tensors.contains_key(param));
             let is_ignored = names.ignored.iter().any(|pattern| matches(pattern, &tensor.name));
             let is_settled = used.contains(&*tensor.name) || is_ignored || (is_state && file.is_sealed());
             if !is_settled {
-                matching.mistakes.push(format!("nothing is made of `{}`", tensor.name));
+                matching.mistakes.push(format!("nothing is made of `{}`", shown(&tensor.name)));
             }
         }
         matching

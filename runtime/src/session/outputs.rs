@@ -5,6 +5,7 @@ use ndarray::{ArrayViewD, Dimension, IxDyn};
 use super::Network;
 use super::feed::{self, Feed};
 use crate::compile::Program;
+use crate::error::RunError;
 use crate::ir::Role;
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
@@ -40,6 +41,15 @@ impl Outputs {
             Some(Port { shape, values })
         });
         Some(Outputs { ports: ports.collect::<Option<_>>()? })
+    }
+
+    /// Forgets what is there, and makes room for so many rows at once: what grows as it is filled takes up to twice as much.
+    fn make_room(&mut self, rows: usize) -> Result<(), RunError> {
+        self.ports.iter_mut().try_for_each(|port| {
+            port.values.clear();
+            let room = port.values.try_reserve_exact(port.shape.len_at(rows));
+            room.map_err(|_| RunError::NoMemory { what: "the outputs of so many rows" })
+        })
     }
 
     /// Appends what a run left in the arena to what is there.
@@ -81,9 +91,12 @@ pub(super) struct Inference<'a> {
 
 impl Inference<'_> {
     /// Takes checked rows `max_batch` at a time. What was in the outputs is gone.
-    pub(super) fn run(self, outputs: &mut Outputs, tensors: &[Tensor<'_>], rows: usize) {
+    ///
+    /// # Errors
+    /// Outputs for which there is no memory.
+    pub(super) fn run(self, outputs: &mut Outputs, tensors: &[Tensor<'_>], rows: usize) -> Result<(), RunError> {
         let Inference { program, arena, params, scalars, feed, max_batch, mut pool } = self;
-        outputs.ports.iter_mut().for_each(|port| port.values.clear());
+        outputs.make_room(rows)?;
         for from in (0..rows).step_by(max_batch) {
             let to = (from + max_batch).min(rows);
             let piece = feed::rows(tensors, from, to);
@@ -93,5 +106,6 @@ impl Inference<'_> {
             });
             outputs.take(program, arena, params, &piece, to - from);
         }
+        Ok(())
     }
 }

@@ -121,9 +121,14 @@ fn find(slots: &Slots, name: &str) -> Result<usize, RunError> {
     })
 }
 
+/// So many letters make another name.
+const FAR: usize = 5;
+
 /// The known name that this one is probably meant to be.
 pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    known.min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) < 5)
+    // Names whose lengths are as far apart need not be compared.
+    let known = known.filter(|known| known.chars().count().abs_diff(name.chars().count()) < FAR);
+    known.min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) < FAR)
 }
 
 /// How many letters have to be changed, added or removed (Levenshtein 1966).

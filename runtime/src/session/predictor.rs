@@ -53,7 +53,7 @@ impl<N: Network> Predictor<N> {
     /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the predictor.
     ///
     /// # Errors
-    /// Wrong shapes, no rows.
+    /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, RunError> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.program.slots, &tensors, usize::MAX)?;
@@ -67,7 +67,7 @@ impl<N: Network> Predictor<N> {
             max_batch: self.max_batch,
             pool: None,
         }
-        .run(&mut self.outputs, &tensors, rows);
+        .run(&mut self.outputs, &tensors, rows)?;
         Ok(self.outputs.views::<N>(rows))
     }
 
@@ -88,11 +88,22 @@ impl<N: Network> Predictor<N> {
     /// keep what they have: the parameters are copied if there are any.
     ///
     /// # Errors
-    /// A name that the network does not have, or another shape than the parameter's.
+    /// A name that the network does not have, another shape than the parameter's, a copy for which there is no memory.
     pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
         let at = place(&self.program, name, value.shape())?;
-        write(&mut Arc::make_mut(&mut self.params).floats_mut()[at..], value);
+        let floats = self.own_params().ok_or(RunError::NoMemory { what: "a copy of the parameters" })?;
+        write(&mut floats[at..], value);
         Ok(())
+    }
+
+    /// Parameters that no clone shares; `None` if they have to be copied for that and there is no memory.
+    pub(super) fn own_params(&mut self) -> Option<&mut [f32]> {
+        if Arc::get_mut(&mut self.params).is_none() {
+            let mut own = Buffer::new(self.params.len())?;
+            own.floats_mut().copy_from_slice(self.params.floats());
+            self.params = Arc::new(own);
+        }
+        Arc::get_mut(&mut self.params).map(Buffer::floats_mut)
     }
 
     /// How many rows are taken at a time.

@@ -54,6 +54,9 @@ impl<N: Network> Session<N> {
         }
         let fault = replay(N::DEFINITION, Purpose::Gradients(Some(&self.how))).ok().and_then(|replay| {
             let forward = replay.of(|role| *role == Role::Loss);
+            if !forward.fits(rows) {
+                return None;
+            }
             let values = self.values(&forward.graph, &self.train.params, &self.scalars, tensors);
             // What overflows in one order of operations need not in another: that of the compiled step is tried next.
             forward.search(N::DEFINITION, rows, &values).or_else(|| {
@@ -100,6 +103,9 @@ impl<N: Network> Session<N> {
         self.params.floats_mut().copy_from_slice(kept.floats());
         let fault = replay(N::DEFINITION, purpose).ok().and_then(|replay| {
             let updates = replay.of(|role| matches!(role, Role::Update(index) if all.contains(index)));
+            if !updates.fits(rows) {
+                return None;
+            }
             let values = self.values(&updates.graph, &program.params, words, tensors);
             updates.search(N::DEFINITION, rows, &values)
         });

@@ -2,6 +2,7 @@
 
 use super::position::Position;
 use super::{Network, Session};
+use crate::error::RunError;
 
 /// Parameters, running statistics, the optimiser's state, how many steps and epochs were made, and the count that dropout draws
 /// by.
@@ -14,15 +15,21 @@ pub(crate) struct Snapshot {
 }
 
 impl<N: Network> Session<N> {
-    /// The state now.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    /// The state now, in the place of an earlier one. None is left, and nothing else is lost, if there is no memory for it.
+    pub(crate) fn snapshot(&self, earlier: Option<Snapshot>) -> Result<Snapshot, RunError> {
+        // Gradients that are being accumulated are no part of it: they lie after the rest, and go on.
+        let own = &self.params.floats()[..self.train.params_len];
+        let mut floats = earlier.map_or(Vec::new(), |earlier| earlier.floats);
+        floats.clear();
+        let room = floats.try_reserve_exact(own.len());
+        room.map_err(|_| RunError::NoMemory { what: "a copy of the best epoch" })?;
+        floats.extend_from_slice(own);
         let (steps, forward_count, position) = (self.steps, self.forward_count, self.position.clone());
-        Snapshot { floats: self.params.floats().to_vec(), steps, forward_count, position }
+        Ok(Snapshot { floats, steps, forward_count, position })
     }
 
     /// Back to a state of this session.
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
-        // Behind them there may be room for sums of gradients by now.
         self.params.floats_mut()[..snapshot.floats.len()].copy_from_slice(&snapshot.floats);
         self.steps = snapshot.steps;
         self.forward_count = snapshot.forward_count;

@@ -16,7 +16,6 @@ pub struct Trainer<N> {
     max_batch: usize,
     seed: u64,
     threads: usize,
-    sentinel: bool,
     network: PhantomData<fn() -> N>,
 }
 
@@ -26,14 +25,7 @@ pub(super) const MAX_BATCH: usize = 128;
 impl<N: Network> Trainer<N> {
     /// With this optimiser, `max_batch` 128, seed 0 and one thread.
     pub fn new(optimiser: impl Optimiser + 'static) -> Trainer<N> {
-        Trainer {
-            how: optimiser.into(),
-            max_batch: MAX_BATCH,
-            seed: 0,
-            threads: 1,
-            sentinel: false,
-            network: PhantomData,
-        }
+        Trainer { how: optimiser.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
     }
 
     /// Clips every element of a gradient to `-limit..limit` before the optimiser sees it. Finite and above 0. Costs nothing:
@@ -97,9 +89,11 @@ impl<N: Network> Trainer<N> {
     /// though the loss is finite, is refused and taken back, with an error that says where that came from. For this every
     /// step copies the state and looks through it, which costs time in proportion to the parameters, not to the batch: with
     /// Adam a 784-256-128-10 network took a quarter to a half more for 64 rows. Without, nothing is copied or looked through; what
-    /// such an update did shows as a loss that is not finite in a later step. False unless said otherwise.
-    pub fn sentinel(self, sentinel: bool) -> Trainer<N> {
-        Trainer { sentinel, ..self }
+    /// such an update did shows as a loss that is not finite in a later step, and optimizers whose state has squares of
+    /// gradients bound those that would overflow. False unless said otherwise.
+    pub fn sentinel(mut self, sentinel: bool) -> Trainer<N> {
+        self.how.sentinel = sentinel;
+        self
     }
 
     /// Compiles the training step.
@@ -109,7 +103,7 @@ impl<N: Network> Trainer<N> {
     pub fn build(self) -> Result<Session<N>, BuildError> {
         check_batch(self.max_batch)?;
         check_threads(self.threads)?;
-        Session::new(self.how, self.max_batch, self.seed, self.threads, self.sentinel)
+        Session::new(self.how, self.max_batch, self.seed, self.threads)
     }
 
     /// The text of a stage of the training step; of the error if there is one.

@@ -137,17 +137,23 @@ impl Known {
         id
     }
 
-    /// Equal nodes have one bucket. Types and axes, which seldom tell nodes apart, take no part.
+    /// Equal nodes have one bucket. Axes, which seldom tell nodes apart, take no part.
     fn bucket(&self, node: &Node) -> usize {
         let op = match node.op {
             Op::Const(value) => value.to_bits(),
             ref op => {
                 let mut hasher = DefaultHasher::new();
                 std::mem::discriminant(op).hash(&mut hasher);
+                // Leaves have no operands to tell them apart.
+                if let Op::Input(index) | Op::Param(index) | Op::Scalar(index) | Op::Iota(index) | Op::Count(index) = op
+                {
+                    index.hash(&mut hasher);
+                }
                 hasher.finish()
             }
         };
-        let numbers = node.operands.iter().map(|operand| u64::from(operand.0) + 1);
+        let extents = node.ty.shape.0.iter().map(|dim| dim.factor() as u64);
+        let numbers = node.operands.iter().map(|operand| u64::from(operand.0) + 1).chain(extents);
         let mixed =
             numbers.fold(op, |hash, number| (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.last.len() - 1)

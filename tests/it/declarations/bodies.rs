@@ -171,8 +171,7 @@ impl<'t, 'n> Body<'t, 'n> {
             _ => {
                 let segment = self.segment("repeat");
                 let count = 1 + self.tape.below(2);
-                let copies: Vec<String> =
-                    (1..=count).flat_map(|copy| within(segment, &format!("{copy}."))).collect();
+                let copies: Vec<String> = (1..=count).flat_map(|copy| within(segment, &format!("{copy}."))).collect();
                 let body = self.stages_to(x, x, &copies, depth);
                 (stage(Kind::Repeat { count: handmade::number(count), body }, segment), x.clone())
             }
@@ -180,13 +179,7 @@ impl<'t, 'n> Body<'t, 'n> {
     }
 
     /// Stages that give this shape.
-    fn stages_to(
-        &mut self,
-        x: &Shape,
-        wanted: &Shape,
-        prefixes: &[String],
-        depth: usize,
-    ) -> &'static [Stage<'static>] {
+    fn stages_to(&mut self, x: &Shape, wanted: &Shape, prefixes: &[String], depth: usize) -> &'static [Stage<'static>] {
         let before = self.known.len();
         let (mut stages, mut y) = self.stages(x, prefixes, depth);
         if y != *wanted && wanted.rank() == 2 {

@@ -8,8 +8,7 @@ use gradloom_runtime::types::Shape;
 use super::expressions::Context;
 use crate::handmade::{self, binary, leak};
 
-const COMPARISONS: [BinaryOp; 6] =
-    [BinaryOp::Gt, BinaryOp::Lt, BinaryOp::Ge, BinaryOp::Le, BinaryOp::Ne, BinaryOp::Eq];
+const COMPARISONS: [BinaryOp; 6] = [BinaryOp::Gt, BinaryOp::Lt, BinaryOp::Ge, BinaryOp::Le, BinaryOp::Ne, BinaryOp::Eq];
 
 impl Context<'_, '_> {
     /// `if p { x } else { y }` of this shape.
@@ -37,7 +36,8 @@ impl Context<'_, '_> {
 
     /// A truth value for each element.
     pub fn condition(&mut self, shape: &Shape, depth: usize) -> Expr<'static> {
-        if self.reduces && self.tape.chance(20)
+        if self.reduces
+            && self.tape.chance(20)
             && let Some((x, y)) = self.two_ids(shape)
         {
             let op = self.tape.pick(&[BinaryOp::Eq, BinaryOp::Ne]);

@@ -174,7 +174,8 @@ impl<'t, 'n> Context<'t, 'n> {
 
     /// The shape of one of the values that this holds for, if there is one.
     pub fn shape_with(&mut self, fits: impl Fn(&Shape) -> bool) -> Option<Shape> {
-        let shapes: Vec<Shape> = self.floats.iter().map(|(_, shape)| shape).filter(|shape| fits(shape)).cloned().collect();
+        let shapes: Vec<Shape> =
+            self.floats.iter().map(|(_, shape)| shape).filter(|shape| fits(shape)).cloned().collect();
         if shapes.is_empty() { None } else { Some(self.tape.pick(&shapes)) }
     }
 

@@ -17,7 +17,7 @@ use bodies::Body;
 use expressions::{Context, ShapedId};
 use tape::Tape;
 
-pub use sweep::{sweep, sweep_minimal};
+pub use sweep::{sweep, words};
 
 /// What declarations are drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,8 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     let seed = tape.below(1 << 20) as u64;
     let rows = tape.pick(&[3, 2, 5, 1, 4, 7, 70]);
     let input = input(&mut tape);
-    let acts = family.acts.map_or_else(|| vec![expressions::scale()], |branches| expressions::acts(&mut tape, branches));
+    let acts =
+        family.acts.map_or_else(|| vec![expressions::scale()], |branches| expressions::acts(&mut tape, branches));
 
     let mut body = Body::new(&mut tape, &acts);
     let stages = body.outermost(&input, !family.criterion);

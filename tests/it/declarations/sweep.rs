@@ -1,5 +1,6 @@
 //! Many declarations of a family, each held against its evaluator.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gradloom_runtime::elaborate::elaborate;
@@ -8,6 +9,7 @@ use gradloom_runtime::init::Random;
 use super::tape::smaller;
 use super::{Family, declared};
 use crate::oracle::agreement::{Verdict, agree};
+use crate::vocabulary;
 
 /// Numbers on a tape.
 const LENGTH: usize = 300;
@@ -42,9 +44,17 @@ pub fn sweep(family: Family, cases: u64) {
     }
     // What is refused or shows nothing tests nothing.
     assert!(agreed * 2 > cases && run * 2 > cases, "{agreed} of {cases} agree, {run} as machine code; {unclear:?}");
-    eprintln!("{agreed} of {cases} agree, {run} as machine code, {} refused, {known} slopes, {open} not", refused.len());
+    eprintln!(
+        "{agreed} of {cases} agree, {run} as machine code, {} refused, {known} slopes, {open} not",
+        refused.len()
+    );
     assert!(refused.len() as u64 * 20 <= cases, "{refused:?}");
     assert!(known > 10 * open, "{known} slopes were compared, {open} not known");
+}
+
+/// The words of the language that so many declarations of a family use.
+pub fn words(family: Family, cases: u64) -> BTreeSet<&'static str> {
+    (0..cases).flat_map(|seed| vocabulary::of(declared(family, &tape(seed)).definition)).collect()
 }
 
 /// The smallest declaration found that is wrong in the same way, and how.
@@ -77,11 +87,4 @@ fn judge(family: Family, numbers: &[u32]) -> Result<Verdict, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
         Err(format!("panic: {}", text.unwrap_or_default()))
     })
-}
-
-pub fn sweep_minimal(family: Family, seed: u64) -> String {
-    match judge(family, &tape(seed)) {
-        Err(message) => minimal(family, seed, &message),
-        other => format!("{other:?}"),
-    }
 }

@@ -125,7 +125,8 @@ fn directions(len: usize) -> Vec<Vec<f64>> {
         return (0..len).map(single).collect();
     }
     let mut random = Random::new(len as u64, 5);
-    let mut all: Vec<Vec<f64>> = (0..MOST_ELEMENTS - 1).map(|at| single(at * (len - 1) / (MOST_ELEMENTS - 2))).collect();
+    let mut all: Vec<Vec<f64>> =
+        (0..MOST_ELEMENTS - 1).map(|at| single(at * (len - 1) / (MOST_ELEMENTS - 2))).collect();
     all.push((0..len).map(|_| random.normal()).collect());
     all
 }
@@ -175,9 +176,10 @@ fn compare(
         let found = [Some(exact), runs.then(|| results.get(&output.role))];
         for (found, by) in found.into_iter().zip(SHARES).filter_map(|(found, by)| Some((found?, by))) {
             let allowed = if allowed.is_finite() { by * allowed } else { 0.0 };
-            let off = found.iter().zip(&wanted).position(|(found, wanted)| {
-                !((found - wanted).abs() <= allowed + 1e-13 * wanted.abs())
-            });
+            let off = found
+                .iter()
+                .zip(&wanted)
+                .position(|(found, wanted)| !((found - wanted).abs() <= allowed + 1e-13 * wanted.abs()));
             if let Some(at) = off {
                 let what = if by > 1.0 { "compiled" } else { "in f64" };
                 let (found, wanted) = (found[at], wanted[at]);
@@ -193,9 +195,11 @@ fn compare(
 
 fn gradient(name: &str, found: &[f64], allowed: f64, slopes: &[(Vec<f64>, Slope)]) -> Result<(), String> {
     for (direction, slope) in slopes {
-        let along: f64 = found.iter().zip(direction).filter(|(_, along)| **along != 0.0).map(|(x, along)| x * along).sum();
+        let along: f64 =
+            found.iter().zip(direction).filter(|(_, along)| **along != 0.0).map(|(x, along)| x * along).sum();
         let reach: f64 = direction.iter().map(|along| along.abs()).sum();
-        let allowed = if allowed.is_finite() { allowed * reach } else { 0.0 } + 10.0 * slope.error + 1e-12 * slope.value.abs();
+        let allowed =
+            if allowed.is_finite() { allowed * reach } else { 0.0 } + 10.0 * slope.error + 1e-12 * slope.value.abs();
         if !((along - slope.value).abs() <= allowed) {
             let mut at = direction.iter().enumerate().filter(|(_, along)| **along != 0.0).map(|(at, _)| at);
             let place = match (at.next(), at.next()) {
@@ -203,7 +207,9 @@ fn gradient(name: &str, found: &[f64], allowed: f64, slopes: &[(Vec<f64>, Slope)
                 _ => "all elements".to_string(),
             };
             let wanted = slope.value;
-            return Err(format!("gradient by {name}: along {place} {along:e} instead of {wanted:e}; {allowed:e} is allowed"));
+            return Err(format!(
+                "gradient by {name}: along {place} {along:e} instead of {wanted:e}; {allowed:e} is allowed"
+            ));
         }
     }
     Ok(())

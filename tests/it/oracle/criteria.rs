@@ -49,7 +49,8 @@ pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decision
         ("top_k", target) => {
             let Arg::Int(k) = args[0] else { panic!("a count is an integer") };
             let rows = first.rows().zip(&target.ids().data);
-            let hits: Vec<f64> = rows.map(|(row, &class)| is(place(row, class as usize, decisions) < k as usize)).collect();
+            let hits: Vec<f64> =
+                rows.map(|(row, &class)| is(place(row, class as usize, decisions) < k as usize)).collect();
             mean(&hits)
         }
         ("precision" | "recall", target) => share(name, first, target, args, decisions),

@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
 use gradloom_runtime::network::{self, BinaryOp, Expr, Outcome};
 
+use super::Evaluator;
 use super::activations::activation;
 use super::array::{Array, Value};
 use super::criteria::criterion;
 use super::functions::function;
-use super::Evaluator;
 
 /// The names of a function of the user's own and their values; none outside of one.
 type Names<'n> = Option<&'n [(&'static str, Value)]>;

@@ -3,10 +3,10 @@
 use gradloom_runtime::layers::{Arg, LayerDef, Mode};
 use gradloom_runtime::network::{Kind, Outcome, Stage};
 
+use super::Evaluator;
 use super::activations::activation;
 use super::array::{Array, Value};
 use super::expressions::settle;
-use super::Evaluator;
 
 impl Evaluator<'_> {
     /// What a body makes of a value.
@@ -99,7 +99,8 @@ impl Evaluator<'_> {
                 let next = |running: f64, batch: f64| {
                     if is_due { momentum * running + (1.0 - momentum) * batch } else { running }
                 };
-                let updates = [("running_mean", next(mean[at], batch_mean)), ("running_var", next(variance[at], unbiased))];
+                let updates =
+                    [("running_mean", next(mean[at], batch_mean)), ("running_var", next(variance[at], unbiased))];
                 for (name, next) in updates {
                     self.updates.entry(format!("{path}.{name}")).or_default().push(next);
                 }

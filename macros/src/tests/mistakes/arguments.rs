@@ -122,9 +122,9 @@ fn numbers_of_initialisers() {
 fn probabilities_and_momenta_out_of_range() {
     assert_snapshot!(body("Dropout, Dropout(1), Dropout(p = -0.1), Dropout(1.5), Dropout(half), Dropout(rate = 0.5), Dense(4)"), @"
     1:31: `Dropout` needs the argument `p` (the probability that an element is dropped)
-    1:48: `p` of `Dropout` must be a number of at least 0 and below 1, found `1`
-    1:64: `p` of `Dropout` must be a number of at least 0 and below 1, found `-0.1`
-    1:79: `p` of `Dropout` must be a number of at least 0 and below 1, found `1.5`
+    1:48: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `1`
+    1:64: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `-0.1`
+    1:79: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `1.5`
     1:93: unknown size `half`
     1:108: unknown argument `rate` of `Dropout`; there is `p`
     ");

@@ -157,3 +157,24 @@ fn operands_that_fit_each_other_but_not_the_function() {
     2:45: `nll` needs a target of class ids [B] (u8, u16 or u32), found [B] of f32
     ");
 }
+
+#[test]
+fn class_ids_and_decisions_compared() {
+    assert_snapshot!(clauses(
+        "loss(k: [u8; B], j: [u16; B], t: [B, 4]) = cross_entropy(y, k);
+         metric a = mean(k == 1) + mean(1 != argmax(y)) + mean(k < 3) + mean((y > 0) == (t > 0.5)) + mean((k == 1) != (j == 2));
+         metric b = mean(k == 256) + mean(j == 65536) + mean(argmax(y) == 16777216) + mean(k == 1.5) + mean(k == -1);
+         metric c = mean(k == mean(y)) + mean((y > 0) < (t > 0)) + mean((y > 0) == 1) + mean(k < j) + mean(k + 1);"
+    ), @"
+    4:28: `==` compares u8 with an integer from 0 to 255, found 256
+    4:45: `==` compares u16 with an integer from 0 to 65535, found 65536
+    4:72: `==` compares u32 with an integer from 0 to 16777215, found 16777216
+    4:94: `==` compares u8 with an integer from 0 to 255, found 1.5
+    4:111: `==` does not apply to u8 and f32
+    5:28: `==` does not apply to u8 and f32
+    5:55: `<` does not apply to bool and bool
+    5:81: `==` does not apply to bool and f32
+    5:96: `<` does not apply to u8 and u16
+    5:110: `+` does not apply to u8 and f32
+    ");
+}

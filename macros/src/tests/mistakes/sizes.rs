@@ -87,3 +87,52 @@ fn size_from_the_batch() {
 fn number_with_a_suffix() {
     assert_snapshot!(body("Dense(4usize)"), @"1:37: numbers have no suffix here: write `4` without `usize`");
 }
+
+#[test]
+fn a_quotient_of_sizes_is_an_integer_and_one_of_numbers_is_not() {
+    assert_snapshot!(mistakes(
+        "const HALF = 7 / 2;
+         block R(n, slope = 1 / 4) { Dense(n / 2), leaky_relu(slope / 2), |x| slope * x, BatchNorm(momentum = n) }
+         Net<x: [B, 6 / 4] -> y: [B, HALF]> { R(7 / 2), Dense(7 / 2 * 2 - 3) } loss = mean(y) * HALF;"
+    ), @"2:111: `momentum` of `BatchNorm` must be a number between 0 and 1, found `n` = 3.5");
+}
+
+#[test]
+fn a_block_takes_numbers_that_are_no_sizes_and_sizes_that_are_no_numbers() {
+    assert_snapshot!(mistakes(
+        "block R(n, slope) { Dense(n), leaky_relu(slope) }
+         Net<x: [B, 8] -> y: [B, 1]> { R(5 / 2 % 3, 3 / (1 / 2)), R(1, 1 / (1 / 2)), R(3 / (1 / 2), 0.5), R(1 / 0, 1 % 0) } loss = mean(y);"
+    ), @"
+    2:88: `3 / (1 / 2)` divides by zero
+    2:109: `1 / 0` divides by zero
+    2:116: `1 % 0` divides by zero
+    ");
+}
+
+#[test]
+fn numbers_beyond_f32() {
+    assert_snapshot!(mistakes(
+        "act f = |x, a = 1e50, b = -1e-50| a * x + b * 1e39;
+         block R(a) { |x| a * x, Dense(8, init = uniform(a)) }
+         Net<x: [B, 8] -> y: [B, 4]> { f(a = 1e-46), R(1e-60), R(0.0), Dense(8, init = constant(1e-50)), Dropout(1e-50), Dense(4) }
+         loss(k: [u8; B]) = cross_entropy(y, k, class_weights = [1, 1e-50, 1, 1]) + 1e-50 * mean(y) + mean(y / 1e50) + 0.0;
+         metric m = 3.4e38 + 1.5e-45 + 3.5e38;"
+    ), @"
+    1:17: `1e50` is beyond f32, whose largest number is 3.4e38
+    1:27: `-1e-50` is 0 in f32, whose least number above 0 is 1.4e-45
+    1:47: `1e39` is beyond f32, whose largest number is 3.4e38
+    2:27: `a` is 0 in f32, whose least number above 0 is 1.4e-45
+    2:58: `a` is 0 in f32, whose least number above 0 is 1.4e-45
+    3:97: `1e-50` is 0 in f32, whose least number above 0 is 1.4e-45
+    3:114: `1e-50` is 0 in f32, whose least number above 0 is 1.4e-45
+    4:69: `1e-50` is 0 in f32, whose least number above 0 is 1.4e-45
+    4:85: `1e-50` is 0 in f32, whose least number above 0 is 1.4e-45
+    4:112: `1e50` is beyond f32, whose largest number is 3.4e38
+    5:40: `3.5e38` is beyond f32, whose largest number is 3.4e38
+    ");
+}
+
+#[test]
+fn dropout_that_keeps_nothing() {
+    assert_snapshot!(body("Dropout(1 - 1e-8), Dropout(1 - 1e-7), Dense(4)"), @"1:39: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `1 - 1e-8` = 0.99999999");
+}

@@ -41,7 +41,7 @@ fn recursive_blocks() {
 #[test]
 fn blocks_that_grow_beyond_bounds() {
     let blocks: String = (0..40).map(|n| format!("block Z{n}() {{ Z{}, Z{} }} ", n + 1, n + 1)).collect();
-    assert_snapshot!(items(&format!("{blocks} block Z40() {{ relu }}"), "Z0, Dense(4)").lines().count(), @"14");
+    assert_snapshot!(items(&format!("{blocks} block Z40() {{ relu }}"), "Z0, Dense(4)"), @"1:692: with `Z29`, the block `Z28` stands for more than 10000 stages");
 }
 
 #[test]

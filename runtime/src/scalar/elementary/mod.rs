@@ -1,6 +1,6 @@
 //! The transcendental functions in f32, from the primitive operations of `Scalar` alone.
 //!
-//! In: a register. Out: a register at most 2 ulp away from the exact value (`softplus` and `normal_cdf`: 4), over the whole f32 range,
+//! In: a register. Out: a register at most 2 ulp away from the exact value (`softplus`: 4, `normal_cdf`: 5), over the whole f32 range,
 //! subnormals, signed zeros, infinities and NaN included. Every function is branch-free, so that it runs as SIMD lanes.
 //! Absent on purpose: f64, whose interpreter overrides them, and tables, which SIMD lanes could not index.
 //!

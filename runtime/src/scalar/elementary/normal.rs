@@ -7,20 +7,21 @@ use super::super::{Cmp, Reg, Scalar};
 use super::exp::{BIAS, HEADROOM, power_of_two, reduced, split};
 use super::{MANTISSA_BITS, at_most, polynomial};
 
-/// `Phi(-a) / (t e^(-a^2 / 2))` in `t = 1 / (1 + BEND a)`. Error 0.18 * 2^-24, for a in [0, 15].
-const TAIL: [f64; 10] = [
-    0.124665953,
-    0.124738492,
-    0.111983955,
-    0.0896129608,
-    0.0569404811,
-    -0.00518112024,
-    0.0774996057,
-    -0.153514609,
-    0.092471309,
-    -0.019217046,
+/// `Phi(-a) / (t e^(-a^2 / 2))` in `1 - t`, where `t = 1 / (1 + BEND a)`. Error 0.06 * 2^-24, for a in [0, 15].
+const TAIL: [f64; 11] = [
+    0.5,
+    -0.411867619,
+    -0.0176347252,
+    0.0951306671,
+    0.0395788401,
+    0.0116882203,
+    -0.0864071324,
+    0.12700437,
+    -0.18437472,
+    0.139390692,
+    -0.0379735418,
 ];
-const BEND: f64 = 0.3125;
+const BEND: f64 = 0.4375;
 /// The square of a number of so few bits is exact.
 const HALF_OF_MANTISSA: u32 = MANTISSA_BITS.div_ceil(2);
 
@@ -29,9 +30,11 @@ pub fn normal_cdf<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let size = s.abs(x);
     let size = at_most(s, size, 14.4);
     let (one, bend) = (s.float(1.0), s.float(BEND));
-    let denominator = s.mul_add(size, bend, one);
+    let bent = s.mul(size, bend);
+    let denominator = s.add(bent, one);
     let t = s.div(one, denominator);
-    let p = polynomial(s, t, &TAIL);
+    let rest = s.mul(bent, t);
+    let p = polynomial(s, rest, &TAIL);
     let ratio = s.mul(p, t);
 
     // The exponent -a^2 / 2 in two parts: a = h + l, h with half of the bits, and h^2 is exact, a^2 - h^2 = l (a + h) small.

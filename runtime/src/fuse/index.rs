@@ -1,0 +1,151 @@
+//! Which drafts have what, so that a decision takes as long as what it is about, and not as long as the network is deep.
+//!
+//! In: every draft and every operation as it is placed. Out: the kernels that compute or read a node, in the order in which
+//! they run.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::Draft;
+use super::choose::LONG;
+use crate::ir::{Graph, NodeId, Op, Role};
+use crate::kernel::{Class, Domain, resolve};
+use crate::types::Dim;
+
+/// Where the drafts have what. Kernels are in ascending order.
+pub(super) struct Index {
+    /// For every node, the kernels that compute it.
+    pub(super) computed: Vec<Vec<usize>>,
+    /// For every node, the kernels whose maps and reductions read it element by element.
+    pub(super) read: Vec<Vec<usize>>,
+    /// The kernels of one row that have no product, by their extents.
+    pub(super) single_row: HashMap<Domain, Vec<usize>>,
+    /// Those of them that are not long.
+    pub(super) short: HashMap<Domain, BTreeSet<usize>>,
+    /// For every parameter, the operations that read it, through views or not.
+    pub(super) readers: Vec<Vec<NodeId>>,
+    /// For every parameter, the kernels that store it or a view of it.
+    pub(super) copied: Vec<Vec<usize>>,
+    /// Whether a node is the next value of a parameter.
+    pub(super) updates: Vec<bool>,
+}
+
+impl Index {
+    /// Of no drafts.
+    pub(super) fn new(g: &Graph) -> Index {
+        let (nodes, params) = (g.nodes.len(), g.slots.params.len());
+        let mut readers = vec![Vec::new(); params];
+        for id in g.ids() {
+            for &operand in &g[id].operands {
+                if let Op::Param(param) = g[g.behind_views(operand)].op {
+                    readers[param].push(id);
+                }
+            }
+        }
+        let mut updates = vec![false; nodes];
+        for output in g.outputs.iter().filter(|output| matches!(output.role, Role::Update(_))) {
+            updates[output.node.index()] = true;
+        }
+        Index {
+            computed: vec![Vec::new(); nodes],
+            read: vec![Vec::new(); nodes],
+            single_row: HashMap::new(),
+            short: HashMap::new(),
+            readers,
+            copied: vec![Vec::new(); params],
+            updates,
+        }
+    }
+
+    /// A new draft, without operations.
+    pub(super) fn opened(&mut self, kernel: usize, draft: &Draft) {
+        match draft.product {
+            Some(product) => insert(&mut self.computed[product.index()], kernel),
+            None if draft.domain.rows == Dim::Fixed(1) => {
+                insert(self.single_row.entry(draft.domain).or_default(), kernel);
+                self.short.entry(draft.domain).or_default().insert(kernel);
+            }
+            None => {}
+        }
+    }
+
+    /// An operation is the last one of a draft now.
+    pub(super) fn placed(&mut self, g: &Graph, kernel: usize, draft: &Draft, id: NodeId) {
+        insert(&mut self.computed[id.index()], kernel);
+        if draft.domain != Domain::SCALAR {
+            for &operand in &g[id].operands {
+                let (base, class) = resolve(g, operand, draft.domain);
+                if class == Class::Element {
+                    insert(&mut self.read[base.index()], kernel);
+                }
+            }
+        }
+        if draft.nodes.len() == LONG
+            && let Some(short) = self.short.get_mut(&draft.domain)
+        {
+            short.remove(&kernel);
+        }
+    }
+
+    /// A draft stores a value.
+    pub(super) fn stored(&mut self, g: &Graph, kernel: usize, id: NodeId) {
+        if let Op::Param(param) = g[g.behind_views(id)].op {
+            insert(&mut self.copied[param], kernel);
+        }
+    }
+
+    /// Whether a kernel computes a node.
+    pub(super) fn computes(&self, kernel: usize, id: NodeId) -> bool {
+        self.computed[id.index()].binary_search(&kernel).is_ok()
+    }
+}
+
+/// Keeps a list in ascending order.
+fn insert(kernels: &mut Vec<usize>, kernel: usize) {
+    if let Err(at) = kernels.binary_search(&kernel) {
+        kernels.insert(at, kernel);
+    }
+}
+
+/// Of these kernels, those from `first` on.
+pub(super) fn from(kernels: &[usize], first: usize) -> impl Iterator<Item = usize> {
+    kernels[kernels.partition_point(|&kernel| kernel < first)..].iter().copied()
+}
+
+/// Nodes in the order in which they came, each once.
+#[derive(Default)]
+pub(super) struct Nodes {
+    list: Vec<NodeId>,
+    /// The same, if there are many.
+    many: HashSet<NodeId>,
+}
+
+/// Nodes that are looked through faster than one is hashed.
+const FEW: usize = 16;
+
+impl Nodes {
+    pub(super) fn contains(&self, id: NodeId) -> bool {
+        if self.list.len() <= FEW { self.list.contains(&id) } else { self.many.contains(&id) }
+    }
+
+    /// Adds a node; whether it is new.
+    pub(super) fn insert(&mut self, id: NodeId) -> bool {
+        if self.contains(id) {
+            return false;
+        }
+        self.list.push(id);
+        match self.list.len() {
+            ..=FEW => {}
+            len if len == FEW + 1 => self.many.extend(&self.list),
+            _ => _ = self.many.insert(id),
+        }
+        true
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = NodeId> {
+        self.list.iter().copied()
+    }
+}

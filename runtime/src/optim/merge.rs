@@ -1,0 +1,167 @@
+//! How the gradients of several batches become that of one batch with all their rows: what the loss says of it.
+//!
+//! In: a graph with a loss. Out: a [`Merge`], or why there is none. A value is said to grow with the power `p` of the rows if
+//! it is `k^p` times as large where every row is there `k` times: a sum over rows with 1, a mean with 0. That is read off the
+//! graph, operation by operation. A loss that grows with power 0 is averaged, one with power 1 is added up. For a mean and a
+//! sum of terms that each belong to a row this is exact. What else has power 0, as the root of a mean or a mean weighted by
+//! classes, is taken of each batch by itself, as the statistics of batch norm are, and then averaged.
+
+use crate::ir::ops::Body;
+use crate::ir::{Graph, NodeId, Op, Role};
+
+/// How gradients of several batches become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// Their mean, weighted by rows.
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+/// What a loss says of its gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merging {
+    /// How they become one.
+    pub merge: Merge,
+    /// Of a loss that is added up, the terms that do not depend on the rows: they count once.
+    pub once: Vec<NodeId>,
+}
+
+/// How the gradients of a loss merge; an error says, as a part of a sentence, why they do not.
+pub fn merging(graph: &Graph) -> Result<Merging, String> {
+    let loss = graph.output(&Role::Loss).expect("only a graph with a loss is trained");
+    let growth = Growths::new(graph);
+    let terms = terms(graph, loss);
+    let mut once = Vec::new();
+    let (mut grows, mut stays) = (false, false);
+    for term in terms {
+        match growth.of[term.index()] {
+            Growth::Any => {}
+            Growth::Power(0.0) if !growth.varies[term.index()] => once.push(term),
+            Growth::Power(0.0) => stays = true,
+            Growth::Power(1.0) => grows = true,
+            Growth::Power(power) => return Err(format!("one of its terms grows with the power {power} of the rows")),
+            Growth::Unknown(culprit) => {
+                let node = &graph[culprit];
+                return Err(format!(
+                    "in `{}`, `{}` is taken of what grows with the rows",
+                    node.layer,
+                    node.op.def().name
+                ));
+            }
+        }
+    }
+    match (grows, stays) {
+        (true, true) => Err("it adds up terms that grow with the rows and terms that do not".to_string()),
+        (true, false) => Ok(Merging { merge: Merge::Sum, once }),
+        (false, _) => Ok(Merging { merge: Merge::Mean, once: Vec::new() }),
+    }
+}
+
+/// The terms that a value is a sum of, constant factors left aside.
+fn terms(graph: &Graph, value: NodeId) -> Vec<NodeId> {
+    let (mut open, mut terms) = (vec![value], Vec::new());
+    while let Some(id) = open.pop() {
+        let constant = |operand: usize| graph.constant(graph[id].operands[operand]).is_some();
+        match (&graph[id].op, &graph[id].operands[..]) {
+            (Op::Add | Op::Sub, &[x, y]) => open.extend([x, y]),
+            (Op::Neg | Op::Reshape, &[x]) => open.push(x),
+            (Op::Mul | Op::Div, &[x, _]) if constant(1) => open.push(x),
+            (Op::Mul, &[_, y]) if constant(0) => open.push(y),
+            _ => terms.push(id),
+        }
+    }
+    terms
+}
+
+/// How a value grows with the rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Growth {
+    /// Zero, whatever it is multiplied by.
+    Any,
+    /// With this power of them.
+    Power(f64),
+    /// In no such way, since this operation.
+    Unknown(NodeId),
+}
+
+/// What is known of every node.
+struct Growths {
+    of: Vec<Growth>,
+    /// Whether it depends on what a row holds.
+    varies: Vec<bool>,
+}
+
+impl Growths {
+    fn new(graph: &Graph) -> Growths {
+        let mut growths = Growths { of: Vec::new(), varies: Vec::new() };
+        for id in graph.ids() {
+            let node = &graph[id];
+            let given = matches!(node.op, Op::Input(_) | Op::Uniform);
+            let varies = given || node.operands.iter().any(|operand| growths.varies[operand.index()]);
+            let growth = growths.next(graph, id);
+            growths.of.push(growth);
+            growths.varies.push(varies);
+        }
+        growths
+    }
+
+    fn next(&self, graph: &Graph, id: NodeId) -> Growth {
+        let node = &graph[id];
+        let x = |operand: usize| self.of[node.operands[operand].index()];
+        let unknown = node.operands.iter().map(|operand| self.of[operand.index()]);
+        if let Some(unknown) = unknown.into_iter().find(|growth| matches!(growth, Growth::Unknown(_))) {
+            return unknown;
+        }
+        let scaled = |growth: Growth, by: f64, plus: f64| match growth {
+            Growth::Power(power) => Growth::Power(by * power + plus),
+            other => other,
+        };
+        let product = |x: Growth, y: Growth, sign: f64| match (x, y) {
+            (Growth::Power(x), Growth::Power(y)) => Growth::Power(x + sign * y),
+            _ => Growth::Any,
+        };
+        let alike = |x: Growth, y: Growth| match (x, y) {
+            (Growth::Any, other) | (other, Growth::Any) => other,
+            (x, y) if x == y => x,
+            _ => Growth::Unknown(id),
+        };
+        let flat = |growth: Growth| match growth {
+            Growth::Any | Growth::Power(0.0) => Growth::Power(0.0),
+            _ => Growth::Unknown(id),
+        };
+        // Whether the operand's axes that disappear hold rows.
+        let rows = |axes: &[usize]| {
+            let extents = &graph[node.operands[0]].ty.shape.0;
+            f64::from(u8::from(axes.iter().any(|&axis| extents[axis].is_batch())))
+        };
+        match &node.op {
+            Op::Const(0.0) => Growth::Any,
+            Op::Count(_) => Growth::Power(1.0),
+            op if op.is_leaf() => Growth::Power(0.0),
+            op if op.is_view() => x(0),
+            Op::Neg | Op::Abs | Op::Detach | Op::Not => x(0),
+            Op::ToFloat | Op::ToIndex => x(0),
+            Op::Sqrt => scaled(x(0), 0.5, 0.0),
+            Op::Rsqrt => scaled(x(0), -0.5, 0.0),
+            Op::Add | Op::Sub | Op::Max | Op::Min => alike(x(0), x(1)),
+            Op::Mul => product(x(0), x(1), 1.0),
+            Op::Div => product(x(0), x(1), -1.0),
+            Op::MulAdd => alike(product(x(0), x(1), 1.0), x(2)),
+            Op::Compare(_) | Op::IndexEq => match alike(x(0), x(1)) {
+                Growth::Unknown(id) => Growth::Unknown(id),
+                _ => Growth::Power(0.0),
+            },
+            Op::Select => alike(x(1), x(2)),
+            Op::Sum(axes) => scaled(x(0), 1.0, rows(axes)),
+            Op::MaxOver(_) => x(0),
+            Op::Variance(_) => scaled(x(0), 2.0, 0.0),
+            Op::Dot { ta, .. } => scaled(product(x(0), x(1), 1.0), 1.0, rows(&[usize::from(!ta)])),
+            // Of zero and of what does not grow, every other function of one element is a number that does not grow.
+            op if matches!(op.def().body, Body::Map(_)) => {
+                node.operands.iter().map(|operand| flat(self.of[operand.index()])).fold(Growth::Power(0.0), alike)
+            }
+            op => unreachable!("{op:?} is none of these"),
+        }
+    }
+}
