@@ -262,7 +262,7 @@ impl<'s, 'a> Scope<'s, 'a> {
     fn take(&mut self, name: &Ident) {
         if self.errors.is_reserved(name) {
             self.names.insert(text(name));
-        } else if name == "loss" || NOT_OF_LAYERS.contains(&text(name).as_str()) {
+        } else if text(name) == "loss" || NOT_OF_LAYERS.contains(&text(name).as_str()) {
             self.errors.name_of_the_language(name);
             self.names.insert(text(name));
         } else if self.paths.contains(&text(name)) || self.consts.is_const(name) || !self.names.insert(text(name)) {

@@ -140,6 +140,7 @@ network! {
     loss(t: [B, 1]) = bce_with_logits(y, t);
     metric accuracy = mean((y > 0.0) == (t > 0.5));
     metric wrong = mean((y > 0.0) != (t > 0.5));
+    metric like_mean = mean((mean(y) > 0.0) == (y > 0.0));
     metric chosen = mean(if (y > 0.0) == (t > 0.5) { y } else { 10.0 });
 
     const SECOND = 1;
@@ -164,6 +165,7 @@ fn decisions_and_class_ids_are_compared() {
     let mut net = Binary::trainer(Sgd::new(0.0)).build().expect("it builds");
     let (x, t) = (array![[1.0f32], [-1.0], [2.0], [-3.0]], array![[1.0f32], [0.0], [0.0], [0.0]]);
     let r = net.evaluate(x.view(), t.view()).expect("it runs");
+    assert_eq!(r.like_mean, 0.5, "the mean is -0.25");
     assert_eq!((r.accuracy, r.wrong, r.chosen), (0.75, 0.25, (1.0 - 1.0 + 10.0 - 3.0) / 4.0));
     let mut net = Classes::trainer(Sgd::new(0.1)).build().expect("it builds");
     let x = array![[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]];
@@ -271,9 +273,9 @@ fn what_could_not_be_loaded_is_not_built() {
     assert_eq!(error, BuildError::Name { name: "dense1.weight.twin".to_string() });
     let one = handmade::single_layer(&layers::DENSE, &DENSE_4, handmade::port("x", &[Dim::B, Dim::Fixed(4)]));
     let body = [1, 2].map(|_| handmade::stage(&layers::DENSE, &DENSE_4, "dense1"));
-    let (body, loss, metrics, places) = (&*handmade::leak(body), None, &[][..], &[][..]);
-    let Definition { name, inputs, outputs, targets, acts, .. } = *one;
-    let definition = Definition { name, inputs, outputs, targets, acts, body, loss, metrics, places };
+    let Definition { name, inputs, outputs, targets, acts, metrics, places, .. } = *one;
+    let body = handmade::leak(body);
+    let definition = Definition { name, inputs, outputs, targets, acts, body, loss: None, metrics, places };
     let error = Program::new(handmade::leak(definition), Purpose::Predict, 4).map(drop).expect_err("two have one name");
     assert_eq!(error, BuildError::Name { name: "dense1.weight".to_string() });
 }

@@ -44,7 +44,7 @@ impl<'a> Scope<'_, 'a> {
         for alias in body.stages.iter().filter_map(|stage| stage.alias.as_ref()) {
             if outermost {
                 self.take(alias);
-            } else if !self.errors.is_reserved(alias) && (alias == "skip" || !names.taken.insert(text(alias))) {
+            } else if !self.errors.is_reserved(alias) && (text(alias) == "skip" || !names.taken.insert(text(alias))) {
                 self.errors.duplicate_name(alias);
             }
         }

@@ -56,6 +56,20 @@ fn the_loss_and_the_optimizer_go_by_their_names_in_reports() {
 }
 
 #[test]
+fn a_raw_name_is_the_name() {
+    assert_snapshot!(body("residual { relu as r#skip } as r#weights, Dense(4) as r#loss, Dense(4) as r#type"), @"
+    1:50: the name `r#skip` is already taken in this network
+    1:62: `r#weights` stands for the weights of all layers; choose another name
+    1:85: `r#loss` is part of the language; choose another name
+    ");
+    assert_snapshot!(clauses("loss(r#B: [B, 4]) = mean(y); metric r#loss = mean(y); metric r#rate = mean(y); metric r#type = mean(y);"), @"
+    2:6: `r#B` is the batch; choose another name
+    2:37: `loss` is the loss of the network; choose another name for the metric
+    2:62: a history has columns of its own, `epoch`, `steps`, `rate`, `seconds` and `validation_..`; choose another name for the metric than `r#rate`
+    ");
+}
+
+#[test]
 fn metrics_are_columns_of_a_history() {
     assert_snapshot!(clauses(
         "loss = mean(y);
