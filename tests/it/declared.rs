@@ -252,6 +252,10 @@ impl Optimiser for Twins {
         Ok(())
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
     fn state(&self) -> &'static [&'static str] {
         &["twin", "twin"]
     }

@@ -421,8 +421,10 @@ const CARELESS: &[Careless] = &[
 
 #[test]
 fn stable_forms_have_the_digits_that_the_careless_ones_lose() {
-    assert_eq!(CARELESS.len(), stabilise::RULES.len());
-    for rule in stabilise::RULES {
+    // Deviations are of several numbers: `stable` has theirs.
+    let rules = || stabilise::RULES.iter().filter(|rule| rule.name != "stable-deviation");
+    assert_eq!((CARELESS.len(), rules().count() + 1), (rules().count(), stabilise::RULES.len()));
+    for rule in rules() {
         let (name, build, exact) = CARELESS.iter().find(|(name, ..)| *name == rule.name).expect("every rule is tried");
         let mut b = Builder::new(Graph::default());
         let x = input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(2)])));

@@ -170,7 +170,8 @@ pub(super) fn classes(rows: &TensorType) -> usize {
     rows.shape.0.last().expect("a row of classes has an axis").factor()
 }
 
-/// Logits less the largest of their row. No gradient flows through them. Infinity less itself is nothing.
+/// Logits less the largest of their row. No gradient flows through them. Infinity less itself is nothing: of one logit alone,
+/// that is what its row comes to.
 fn shifted(b: &mut Builder, logits: NodeId) -> NodeId {
     let (shape, fixed) = (b.shape(logits), b.detach(logits));
     let last = shape.rank() - 1;
@@ -199,15 +200,28 @@ fn own_loss(b: &mut Builder, logits: NodeId, shifted: NodeId, is_target: NodeId)
     let partition = b.log1p(rest);
     let picked = pick(b, is_target, shifted);
     let loss = b.sub(partition, picked);
+    let sum = b.add(own, others);
+    let loss = undecided(b, logits, sum, loss);
 
     let minus = b.neg(others);
     let minus = b.broadcast_over(minus, &shape, &[last]);
     let slope = b.select(is_target, minus, power);
     let change = b.with_slope(zero, logits, slope);
     let change = b.sum(change, &[last]);
-    let sum = b.add(own, others);
     let slope = b.div(one, sum);
     b.with_slope(loss, change, slope)
+}
+
+/// NaN for rows of several infinite logits, whose powers add up to more than 1: nothing says which of them is the larger.
+fn undecided(b: &mut Builder, logits: NodeId, sum: NodeId, loss: NodeId) -> NodeId {
+    let last = b.shape(logits).rank() - 1;
+    let fixed = b.detach(logits);
+    let top = b.max_over(fixed, &[last]);
+    let [endless, one, nan] = [f64::INFINITY, 1.0, f64::NAN].map(|number| b.constant_like(number, top));
+    let is_endless = b.compare(Cmp::Eq, top, endless);
+    let powers = b.select(is_endless, sum, one);
+    let several = b.compare(Cmp::Gt, powers, one);
+    b.select(several, nan, loss)
 }
 
 /// For each class of each row, what the loss would be if it were the target.
