@@ -484,9 +484,8 @@ mod tests {
     #[test]
     fn max_over_passes_nan_wherever_it_stands() {
         let run = Run { precision: Precision::F64, batch: 1, values: &Values::default(), nodes: Vec::new() };
-        for group in [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]] {
-            assert!(run.reduce(Reduction::Max, &group).is_nan());
-        }
+        let groups = [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]];
+        assert!(groups.iter().all(|group| run.reduce(Reduction::Max, group).is_nan()));
         assert_eq!(run.reduce(Reduction::Max, &[-2.0, -1.0, -3.0]), -1.0);
     }
 

@@ -126,11 +126,11 @@ fn settings_are_numbers_of_f32() {
     ];
     let errors: Vec<String> = errors.into_iter().map(|error| error.err().unwrap_or("none".to_string())).collect();
     assert_snapshot!(errors.join("\n"), @"
-    learning rate must be a number that f32 can hold, from 1.4e-45 to 3.4e38 unless it is 0, got 1e-50
-    learning rate must be a number that f32 can hold, from 1.4e-45 to 3.4e38 unless it is 0, got 1e50
-    l2 must be a number that f32 can hold, from 1.4e-45 to 3.4e38 unless it is 0, got 1e-50
-    eps must be a number that f32 can hold, from 1.4e-45 to 3.4e38 unless it is 0, got 1e-60
-    clip_norm must be a number that f32 can hold, from 1.4e-45 to 3.4e38 unless it is 0, got 1e60
+    learning rate must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
+    learning rate must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e50
+    l2 must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
+    eps must be from 1e-18 to 3.4e38, got 1e-60
+    clip_norm must be from 1.2e-38 to 3.4e38, the range of an f32, got 1e60
     none
     ");
 }
@@ -211,7 +211,8 @@ fn a_loss_without_a_gradient_is_refused() {
     ");
     Fixed::trainer(Sgd::new(0.1)).build().expect("there is nothing to train");
     Part::trainer(Sgd::new(0.1)).build().expect("the last layer learns");
-    Share::trainer(Sgd::new(0.1)).freeze("*").build().expect("nothing is trained");
+    let frozen = Share::trainer(Sgd::new(0.1)).freeze("*").build().map(drop);
+    assert_eq!(frozen, Err(BuildError::Frozen), "nothing is trained, which is said first");
 }
 
 network! {

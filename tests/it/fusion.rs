@@ -99,11 +99,11 @@ fn the_moments_of_a_batch_norm_go_into_the_epilogue_of_the_product() {
 #[test]
 fn softmax_cross_entropy_and_its_gradient_go_into_the_epilogue_of_the_last_product() {
     assert_snapshot!(kernel(&trained::<Classes>(), 0), @"
-    kernel 0: B x 3, 72*B + 1 FLOP, 24*B + 52 bytes
+    kernel 0: B x 3, 76*B + 1 FLOP, 24*B + 52 bytes
       %2 = dot x, dense1.weight : f32[B,3]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,3]                        # dense1
       %7 = max %5 over 1 : f32[B]                                    # loss
-      %34 = div 1, B : f32[]                                         # loss
+      %38 = div 1, B : f32[]                                         # loss
       along the row
       %9 = sub %5, %7.row : f32[B,3]                                 # loss
       %10 = eq %5, inf : bool[B,3]                                   # loss
@@ -116,21 +116,25 @@ fn softmax_cross_entropy_and_its_gradient_go_into_the_epilogue_of_the_last_produ
       %19 = sum %18 over 1 : f32[B]                                  # loss
       %23 = select %14, %11, 0 : f32[B,3]                            # loss
       %24 = sum %23 over 1 : f32[B]                                  # loss
+      %27 = eq %7.row, inf : bool[B]                                 # loss
       along the row
       %14 = index_eq column, label.row : bool[B,3]                   # loss, again: not kept
       %20 = sub %19.row, 1 : f32[B]                                  # loss
       %21 = add %17.row, %20.row : f32[B]                            # loss
       %22 = log1p %21.row : f32[B]                                   # loss
       %25 = sub %22.row, %24.row : f32[B]                            # loss
-      %26 = neg %17.row : f32[B]                                     # loss
-      %28 = select %14, %26.row, %15 : f32[B,3]                      # loss
-      %29 = add %19.row, %17.row : f32[B]                            # loss
-      %30 = div 1, %29.row : f32[B]                                  # loss
-      %31 = sum %25.row over 0 : f32[]                               # loss
-      %36 = mul %34.one, %30.row : f32[B]                            # loss
-      %38 = mul %36.row, %28 : f32[B,3]                              # loss
-      %39 = sum %38 over 0 : f32[3]                                  # dense1
-      keep %38                                                       # for kernel 2: a product reads memory
+      %26 = add %19.row, %17.row : f32[B]                            # loss
+      %28 = select %27.row, %26.row, 1 : f32[B]                      # loss
+      %29 = gt %28.row, 1 : bool[B]                                  # loss
+      %30 = select %29.row, NaN, %25.row : f32[B]                    # loss
+      %31 = neg %17.row : f32[B]                                     # loss
+      %33 = select %14, %31.row, %15 : f32[B,3]                      # loss
+      %34 = div 1, %26.row : f32[B]                                  # loss
+      %35 = sum %30.row over 0 : f32[]                               # loss
+      %40 = mul %38.one, %34.row : f32[B]                            # loss
+      %42 = mul %40.row, %33 : f32[B,3]                              # loss
+      %43 = sum %42 over 0 : f32[3]                                  # dense1
+      keep %42                                                       # for kernel 2: a product reads memory
     ");
 }
 
@@ -197,17 +201,16 @@ fn a_map_that_would_need_another_value_kept_is_kept_itself() {
     // The gradient behind a relu: computing it again would need the product before it in memory.
     let fused = trained::<Norm>();
     assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense2.weight.T")), @"
-    kernel 5: B x 4, 44*B FLOP, 36*B + 112 bytes                     # a product
+    kernel 5: B x 4, 40*B FLOP, 36*B + 96 bytes                      # a product
       %43 = dot %41, dense2.weight.T : f32[B,4]                      # dense2
-      %13 = sub %2, %3.col : f32[B,4]                                # batch_norm1, again: 1 operation
-      %14 = mul %13, %6.col : f32[B,4]                               # batch_norm1, again: 2 operations
-      %15 = mul_add %14, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,4] # batch_norm1, again: 3 operations
+      %14 = sub %2, %3.col : f32[B,4]                                # batch_norm1, again: 1 operation
+      %15 = mul_add %14, %9.col, batch_norm1.beta.col : f32[B,4]     # batch_norm1, again: 2 operations
       %45 = gt %15, 0 : bool[B,4]                                    # relu1
       %46 = select %45, %43, 0 : f32[B,4]                            # relu1
-      %48 = sum %46 over 0 : f32[4]                                  # batch_norm1
-      %49 = mul %13, %46 : f32[B,4]                                  # batch_norm1
-      %50 = sum %49 over 0 : f32[4]                                  # batch_norm1
-      keep %46                                                       # for kernel 8: again takes 5 operations, 1 read, 1 write
+      %48 = mul %46, %14 : f32[B,4]                                  # batch_norm1
+      %49 = sum %46 over 0 : f32[4]                                  # batch_norm1
+      %50 = sum %48 over 0 : f32[4]                                  # batch_norm1
+      keep %46                                                       # for kernel 8: again takes 4 operations, 1 read, 1 write
     ");
     let text = fused.to_string();
     let computed = text.lines().filter(|line| line.contains(" = select ") && line.contains("# relu1"));

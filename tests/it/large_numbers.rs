@@ -209,11 +209,11 @@ network! {
     Norm<x: [B, 3] -> y: [B, 3]> { BatchNorm }
     loss(t: [B, 3]) = mse(y, t);
 
-    /// A gradient and a running variance that nobody sees.
-    Stepped<x: [B, 3] -> y: [B, 3]> { BatchNorm, step }
+    /// A running variance that the loss does not see, and a gradient by one number that has nothing to do with it.
+    Stepped<x: [B, 3] -> y: [B, 3]> { BatchNorm, step, |x, a = 0.0| x + a }
     loss(t: [B, 3]) = mse(y, t);
 
-    Wide<x: [B, 200] -> y: [B, 200]> { BatchNorm, step }
+    Wide<x: [B, 200] -> y: [B, 200]> { BatchNorm, step, |x, a = 0.0| x + a }
     loss(t: [B, 200]) = mse(y, t);
 }
 

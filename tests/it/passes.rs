@@ -40,17 +40,17 @@ fn batch_norm_in_training_reads_like_algorithm_1() {
     kernel 0: B x 3, 12*B FLOP, 12*B + 24 bytes
       %1 = mean x over 0 : f32[3]                                    # batch_norm1
       %2 = variance x over 0 : f32[3]                                # batch_norm1
-    kernel 1: 1 x 3, 6 FLOP, 24 bytes                                # %2 is known when kernel 0 is done
+    kernel 1: 1 x 3, 9 FLOP, 36 bytes                                # %2 is known when kernel 0 is done
       %3 = add %2, 1e-5 : f32[3]                                     # batch_norm1
       %4 = rsqrt %3 : f32[3]                                         # batch_norm1
-      keep %4                                                        # for kernel 2: used as a column
-    kernel 2: B x 3, 12*B FLOP, 24*B + 48 bytes                      # %4 comes from kernel 1, over 1 x 3
+      %7 = mul batch_norm1.gamma, %4 : f32[3]                        # batch_norm1
+      keep %7                                                        # for kernel 2: used as a column
+    kernel 2: B x 3, 9*B FLOP, 24*B + 36 bytes                       # %7 comes from kernel 1, over 1 x 3
       %11 = sub x, %1.col : f32[B,3]                                 # batch_norm1
-      %12 = mul %11, %4.col : f32[B,3]                               # batch_norm1
-      %13 = mul_add %12, batch_norm1.gamma.col, batch_norm1.beta.col : f32[B,3] # batch_norm1
-      keep %13                                                       # output y
-    in all: 3 kernels, 24*B + 6 FLOP, 36*B + 96 bytes
-    unfused: 24*B + 6 FLOP, 96*B + 120 bytes
+      %12 = mul_add %11, %7.col, batch_norm1.beta.col : f32[B,3]     # batch_norm1
+      keep %12                                                       # output y
+    in all: 3 kernels, 21*B + 9 FLOP, 36*B + 96 bytes
+    unfused: 21*B + 9 FLOP, 72*B + 144 bytes
     ");
 }
 
@@ -66,11 +66,12 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
         |at: usize| lines[at].starts_with("kernel") && lines.get(at + 1).is_none_or(|next| next.starts_with("kernel"));
     let lines: Vec<&str> = (0..lines.len()).filter(|&at| !empty(at)).map(|at| lines[at]).collect();
     assert_snapshot!(lines.join("\n"), @"
-    kernel 5: B x 4, 60*B FLOP, 44*B + 144 bytes                     # a product
-      %78 = sum %76 over 0 : f32[4]                                  # batch_norm1
-      %79 = mul %13, %76 : f32[B,4]                                  # batch_norm1
-      %80 = sum %79 over 0 : f32[4]                                  # batch_norm1
-    kernel 7: 1 x 4, 92 FLOP, 224 bytes                              # %80 is known when kernel 5 is done
+    kernel 5: B x 4, 56*B FLOP, 44*B + 128 bytes                     # a product
+      %91 = mul %89, %14 : f32[B,4]                                  # batch_norm1
+      %92 = sum %89 over 0 : f32[4]                                  # batch_norm1
+      %93 = sum %91 over 0 : f32[4]                                  # batch_norm1
+    kernel 7: 1 x 4, 100 FLOP, 256 bytes                             # %93 is known when kernel 5 is done
+      %10 = neg %9 : f32[4]                                          # batch_norm1
       %17 = add B, -1 : f32[]                                        # batch_norm1
       %18 = div B, %17.one : f32[]                                   # batch_norm1
       %20 = mul %4, %18.one : f32[4]                                 # batch_norm1
@@ -81,24 +82,21 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
       %29 = mul %20, 0.1 : f32[4]                                    # batch_norm1
       %30 = mul_add batch_norm1.running_var, 0.9, %29 : f32[4]       # batch_norm1
       %31 = select %25.one, %30, batch_norm1.running_var : f32[4]    # batch_norm1
-      %82 = mul %80, batch_norm1.gamma : f32[4]                      # batch_norm1
-      %83 = mul %6, batch_norm1.gamma : f32[4]                       # batch_norm1
-      %84 = mul %78, %83 : f32[4]                                    # batch_norm1
-      %85 = neg %84 : f32[4]                                         # batch_norm1
-      %86 = mul %6, %6 : f32[4]                                      # batch_norm1
-      %87 = mul %86, %6 : f32[4]                                     # batch_norm1
-      %88 = mul %87, -0.5 : f32[4]                                   # batch_norm1
-      %89 = mul %82, %88 : f32[4]                                    # batch_norm1
-      %90 = mul %89, 2 : f32[4]                                      # batch_norm1
-      %92 = div %90, B : f32[4]                                      # batch_norm1
-      %96 = div %85, B : f32[4]                                      # batch_norm1
-    kernel 8: B x 4, 24*B FLOP, 48*B + 80 bytes                      # %92 comes from kernel 7, over 1 x 4
-      %77 = mul %76, batch_norm1.gamma.col : f32[B,4]                # batch_norm1
-      %94 = mul %92.col, %13 : f32[B,4]                              # batch_norm1
-      %95 = mul_add %77, %6.col, %94 : f32[B,4]                      # batch_norm1
-      %98 = add %95, %96.col : f32[B,4]                              # batch_norm1
-    kernel 10: 1 x 4, 13 FLOP, 64 bytes                              # waits for the readers of batch_norm1.gamma
-      %81 = mul %80, %6 : f32[4]                                     # batch_norm1
+      %94 = mul %92, %10 : f32[4]                                    # batch_norm1
+      %95 = mul %93, %6 : f32[4]                                     # batch_norm1
+      %96 = mul %93, batch_norm1.gamma : f32[4]                      # batch_norm1
+      %97 = mul %6, %6 : f32[4]                                      # batch_norm1
+      %98 = mul %6, -0.5 : f32[4]                                    # batch_norm1
+      %99 = mul %98, %97 : f32[4]                                    # batch_norm1
+      %100 = mul %96, %99 : f32[4]                                   # batch_norm1
+      %101 = mul %100, 2 : f32[4]                                    # batch_norm1
+      %103 = div %101, B : f32[4]                                    # batch_norm1
+      %107 = div %94, B : f32[4]                                     # batch_norm1
+    kernel 8: B x 4, 20*B FLOP, 48*B + 64 bytes                      # %103 comes from kernel 7, over 1 x 4
+      %90 = mul %89, %9.col : f32[B,4]                               # batch_norm1
+      %105 = mul %103.col, %14 : f32[B,4]                            # batch_norm1
+      %106 = add %90, %105 : f32[B,4]                                # batch_norm1
+      %109 = add %106, %107.col : f32[B,4]                           # batch_norm1
     ");
 }
 

@@ -163,9 +163,9 @@ fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
     phase 0: kernel 0 by 64 rows, up to 64 rows of kernel 0 by 64 columns; then what follows the product of up to 64 rows, sums of kernel 0, kernel 1
     phase 1: kernel 2 by 64 rows
     phase 2: kernel 3 by 64 rows; then sums of kernel 3, kernel 4, check of the loss
-    phase 3: kernel 5 by 64 rows; then kernel 12
-    phase 4: kernel 6 by 64 rows; then sums of kernel 6, kernel 7, kernel 11
-    phase 5: kernel 8 by 64 rows; then kernel 10
+    phase 3: kernel 5 by 64 rows; then kernel 11
+    phase 4: kernel 6 by 64 rows; then sums of kernel 6, kernel 7, kernel 10
+    phase 5: kernel 8 by 64 rows
     phase 6: kernel 9 by 64 rows
     ");
 }

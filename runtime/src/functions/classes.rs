@@ -212,16 +212,18 @@ fn own_loss(b: &mut Builder, logits: NodeId, shifted: NodeId, is_target: NodeId)
     b.with_slope(loss, change, slope)
 }
 
-/// NaN for rows of several infinite logits, whose powers add up to more than 1: nothing says which of them is the larger.
+/// Infinity less infinity for rows of several infinite logits, whose powers add up to more than 1: nothing says which of them
+/// is the larger.
 fn undecided(b: &mut Builder, logits: NodeId, sum: NodeId, loss: NodeId) -> NodeId {
     let last = b.shape(logits).rank() - 1;
     let fixed = b.detach(logits);
     let top = b.max_over(fixed, &[last]);
-    let [endless, one, nan] = [f64::INFINITY, 1.0, f64::NAN].map(|number| b.constant_like(number, top));
+    let [endless, one] = [f64::INFINITY, 1.0].map(|number| b.constant_like(number, top));
     let is_endless = b.compare(Cmp::Eq, top, endless);
     let powers = b.select(is_endless, sum, one);
     let several = b.compare(Cmp::Gt, powers, one);
-    b.select(several, nan, loss)
+    let difference = b.sub(top, top);
+    b.select(several, difference, loss)
 }
 
 /// For each class of each row, what the loss would be if it were the target.

@@ -140,7 +140,7 @@ impl Growths {
             Op::Count(_) => Growth::Power(1.0),
             op if op.is_leaf() => Growth::Power(0.0),
             op if op.is_view() => x(0),
-            Op::Neg | Op::Abs | Op::Detach | Op::Not => x(0),
+            Op::Neg | Op::Abs | Op::Detach | Op::WithSlope | Op::Not => x(0),
             Op::ToFloat | Op::ToIndex => x(0),
             Op::Sqrt => scaled(x(0), 0.5, 0.0),
             Op::Rsqrt => scaled(x(0), -0.5, 0.0),
@@ -154,7 +154,7 @@ impl Growths {
             },
             Op::Select => alike(x(1), x(2)),
             Op::Sum(axes) => scaled(x(0), 1.0, rows(axes)),
-            Op::MaxOver(_) => x(0),
+            Op::MaxOver(_) | Op::Mean(_) => x(0),
             Op::Variance(_) => scaled(x(0), 2.0, 0.0),
             Op::Dot { ta, .. } => scaled(product(x(0), x(1), 1.0), 1.0, rows(&[usize::from(!ta)])),
             // Of zero and of what does not grow, every other function of one element is a number that does not grow.
