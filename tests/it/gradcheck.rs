@@ -121,7 +121,8 @@ fn a_wrong_gradient_is_found_wherever_the_mistake_is() {
             _ => continue,
         };
         let found = gradients(&wrong, &wanted, &values);
-        if found.iter().flatten().zip(expected.iter().flatten()).all(|(x, y)| (x - y).abs() <= 1e-12 * (1.0 + y.abs())) {
+        if found.iter().flatten().zip(expected.iter().flatten()).all(|(x, y)| (x - y).abs() <= 1e-12 * (1.0 + y.abs()))
+        {
             // A product with the 1 that the sweep starts from, or what is left of a mean by which it is not rounded.
             continue;
         }

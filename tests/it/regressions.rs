@@ -184,3 +184,24 @@ fn what_a_parameter_decides_is_known_behind_the_norm_of_all_gradients() {
         assert!((after - (before - 0.05 * gradient / norm)).abs() < 1e-6, "{before} becomes {after}");
     }
 }
+
+network! {
+    act twice = |x| tanh(x) * tanh(x) + 0.5 * x * x - abs(x);
+    act often = |x| twice(twice(twice(twice(x))));
+    /// Whose update reads its parameter in more ways than can be gone through.
+    Twisted<x: [B, 2] -> y: [B, 2]> { Dense(2, bias = false) }
+    loss = mean(often(often(often(dense1.weight))));
+}
+
+#[test]
+fn an_update_that_reads_one_value_in_many_ways_is_placed_at_once() {
+    let mut net = Twisted::trainer(Sgd::new(0.125)).max_batch(2).build().unwrap();
+    let weight = net.param("dense1.weight").unwrap().mapv(f64::from);
+    let twice = |x: f64| x.tanh() * x.tanh() + 0.5 * x * x - x.abs();
+    let at = |x: f64| (0..12).fold(x, |x, _| twice(x)) / 4.0;
+    net.step(values(2, 2).view(), ()).unwrap();
+    for (&found, &start) in net.param("dense1.weight").unwrap().iter().zip(&weight) {
+        let wanted = start - 0.125 * (at(start + 1e-6) - at(start - 1e-6)) / 2e-6;
+        assert!((f64::from(found) - wanted).abs() < 1e-5, "{found} instead of {wanted}");
+    }
+}

@@ -128,6 +128,7 @@ impl Evaluator<'_> {
             return x;
         }
         let key = self.values.keys[path];
+        let p = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
         let width = if x.shape.len() == 1 { 1 } else { x.shape[x.shape.len() - 1] };
         let numbers = x.data.iter().enumerate().map(|(at, x)| {
             let (row, column) = ((at / width) as u32, (at % width) as u32);
