@@ -110,8 +110,16 @@ fn no_length_makes_it_panic() {
     }
 }
 
+/// As much as rustc gives the thread in which it expands macros.
+const STACK: usize = 8 << 20;
+
 #[test]
 fn no_depth_makes_it_panic() {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(go_deep).expect("a thread can be had");
+    thread.join().expect("nothing is too deep");
+}
+
+fn go_deep() {
     let network = |expr: String| format!("Net<[B, 1] -> [B, 1]> {{ Dense({expr}) }} loss = {expr};");
     for expr in [
         "-".repeat(50_000) + "1",
