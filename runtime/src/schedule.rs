@@ -181,7 +181,12 @@ pub fn check_rate(rate: f64) -> Result<(), BuildError> {
 /// A setting of at least 0. Compiled code has it as an f32, so it has to be one that is neither infinite nor 0 if it is not.
 pub(crate) fn magnitude(name: &'static str, value: f64) -> Result<(), BuildError> {
     setting(name, Shown(value), (0.0..f64::INFINITY).contains(&value), "a finite number of at least 0")?;
-    setting(name, Shown(value), value == 0.0 || is_normal_f32(value), "0 or from 1.2e-38 to 3.4e38, the range of an f32")
+    setting(
+        name,
+        Shown(value),
+        value == 0.0 || is_normal_f32(value),
+        "0 or from 1.2e-38 to 3.4e38, the range of an f32",
+    )
 }
 
 /// A number in few letters, however large or small it is.
@@ -213,4 +218,3 @@ pub(crate) fn setting(
         false => Err(BuildError::Setting { name, wanted, actual: actual.to_string() }),
     }
 }
-

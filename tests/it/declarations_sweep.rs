@@ -13,27 +13,27 @@ const BRANCHES_IN_ACTS: Family = Family { acts: Some(true), ..PLAIN };
 
 #[test]
 fn declarations_without_branches_compute_what_they_say() {
-    sweep(PLAIN, 60);
+    sweep(PLAIN, 80);
 }
 
 #[test]
 fn functions_of_ones_own_compute_what_they_say() {
-    sweep(ACTS, 60);
+    sweep(ACTS, 80);
 }
 
 #[test]
 fn losses_and_metrics_compute_what_they_say_at_every_rank() {
-    sweep(CRITERIA, 60);
+    sweep(CRITERIA, 80);
 }
 
 #[test]
 fn branches_compute_what_they_say() {
-    sweep(BRANCHES, 60);
+    sweep(BRANCHES, 80);
 }
 
 #[test]
 fn branches_in_functions_of_ones_own_compute_what_they_say() {
-    sweep(BRANCHES_IN_ACTS, 60);
+    sweep(BRANCHES_IN_ACTS, 80);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn totals(
 }
 
 /// The results of a graph from pieces, all of it interpreted in f64.
-fn interpreted(graph: &Graph, batch: usize, max_batch: usize, values: &Values) -> Vec<f64> {
+pub fn interpreted(graph: &Graph, batch: usize, max_batch: usize, values: &Values) -> Vec<f64> {
     let parts = parts(graph);
     parts.levels.iter().map(|level| &level.graph).chain([&parts.finish]).for_each(|graph| {
         verify(graph).unwrap_or_else(|fault| panic!("{fault}\n{graph}"));
@@ -77,7 +77,7 @@ fn interpreted(graph: &Graph, batch: usize, max_batch: usize, values: &Values) -
 }
 
 /// The same with compiled code.
-fn compiled(graph: &Graph, batch: usize, max_batch: usize, values: &Values) -> Results {
+pub fn compiled(graph: &Graph, batch: usize, max_batch: usize, values: &Values) -> Results {
     let parts = parts(graph);
     let mut levels: Vec<Compiled> = parts.levels.iter().map(|level| Compiled::new(&level.graph, max_batch)).collect();
     let last = totals(&parts, batch, max_batch, values, |level, batch, values| {

@@ -160,7 +160,7 @@ fn the_only_class_is_certain_whatever_it_weighs() {
 
 network! {
     Position<x: [B] -> y: [B, 4]> { flatten, BatchNorm, Dense(4) }
-    loss = mean(x + (if argmax(dense1.bias) == argmax(batch_norm1.gamma) { mean(x) } else { 0.5 }));
+    loss = mean(x + (if argmax(dense1.bias) == argmax(batch_norm1.gamma) { mean(x) } else { 0.5 })) + l1(dense1.bias);
 }
 
 #[test]

@@ -36,6 +36,10 @@ impl Context<'_, '_> {
 
     /// A truth value for each element.
     pub fn condition(&mut self, shape: &Shape, depth: usize) -> Expr<'static> {
+        if depth > 0 && self.tape.chance(10) {
+            let op = self.tape.pick(&[BinaryOp::Eq, BinaryOp::Ne]);
+            return binary(op, self.condition(shape, depth - 1), self.condition(shape, depth - 1));
+        }
         if self.reduces
             && self.tape.chance(20)
             && let Some((x, y)) = self.two_ids(shape)
@@ -64,7 +68,13 @@ impl Context<'_, '_> {
     }
 
     fn two_ids(&mut self, shape: &Shape) -> Option<(Expr<'static>, Expr<'static>)> {
-        Some((self.some_ids(shape)?, self.some_ids(shape)?))
+        let ids = self.some_ids(shape)?;
+        let class = Expr::Number(self.tape.below(3) as f64);
+        match self.tape.below(4) {
+            0 => Some((ids, class)),
+            1 => Some((class, ids)),
+            _ => Some((ids, self.some_ids(shape)?)),
+        }
     }
 
     /// A function that has no value, or an infinite slope, where the other branch is taken.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use gradloom::Sgd;
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::init::Random;
-use gradloom_runtime::interp::{Data, Tensor};
+use gradloom_runtime::interp::{self, Data, Tensor};
 use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::check;
@@ -21,7 +21,7 @@ use super::array::{Array, Value};
 use super::slopes::{Slope, slope};
 use super::{Answer, Values, evaluate};
 use crate::compiled::{Compiled, Reference};
-use crate::draw;
+use crate::{draw, pieces};
 
 /// The step that is taken: not the first, and with statistics of every third step not due.
 const STEP: u64 = 3;
@@ -80,8 +80,37 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
         let answer = if infers { &inferred } else { &trained };
         all_compiled &= compare(graph, compiled, rows, &values, &how, answer, &slopes, seed)?;
     }
+    all_compiled &= in_pieces(&graphs[2], rows, &fed(&graphs[2], &values, &how, seed), &inferred)?;
     let unknown = slopes.unknown;
     Ok(Verdict::Agrees { slopes: slopes.known.values().map(Vec::len).sum(), unknown, compiled: all_compiled })
+}
+
+/// An evaluation of a few rows at a time. Whether it was run as machine code.
+fn in_pieces(graph: &Graph, rows: usize, fed: &interp::Values, answer: &Answer) -> Result<bool, String> {
+    let most = rows.div_ceil(3);
+    let reference = Reference::new(graph, rows, fed);
+    let runs = reference.is_finite() && !reference.near_kink();
+    let found = pieces::interpreted(graph, rows, most, fed);
+    let results = pieces::compiled(graph, rows, most, fed);
+    for (output, &exact) in graph.outputs.iter().zip(&found) {
+        let wanted = match output.role {
+            Role::Loss => answer.loss,
+            Role::Metric(index) => answer.metrics[index],
+            ref other => panic!("an evaluation gives no {other:?}"),
+        };
+        let allowed = reference.tolerance(output.node);
+        let found = [Some(exact), runs.then(|| results.get(&output.role)[0])];
+        for (found, by) in found.into_iter().zip(SHARES).filter_map(|(found, by)| Some((found?, by))) {
+            let allowed = if allowed.is_finite() { by * allowed } else { 0.0 } + 1e-13 * wanted.abs();
+            if !is_near(found, wanted, allowed) {
+                return Err(format!(
+                    "{:?} of pieces of {most} rows, {by}: {found:e} instead of {wanted:e}; {allowed:e} is allowed",
+                    output.role
+                ));
+            }
+        }
+    }
+    Ok(runs)
 }
 
 fn is_of_training(role: &Role) -> bool {
@@ -179,7 +208,7 @@ fn compare(
             let off = found
                 .iter()
                 .zip(&wanted)
-                .position(|(found, wanted)| !((found - wanted).abs() <= allowed + 1e-13 * wanted.abs()));
+                .position(|(&found, &wanted)| !is_near(found, wanted, allowed + 1e-13 * wanted.abs()));
             if let Some(at) = off {
                 let what = if by > 1.0 { "compiled" } else { "in f64" };
                 let (found, wanted) = (found[at], wanted[at]);
@@ -200,7 +229,7 @@ fn gradient(name: &str, found: &[f64], allowed: f64, slopes: &[(Vec<f64>, Slope)
         let reach: f64 = direction.iter().map(|along| along.abs()).sum();
         let allowed =
             if allowed.is_finite() { allowed * reach } else { 0.0 } + 10.0 * slope.error + 1e-12 * slope.value.abs();
-        if !((along - slope.value).abs() <= allowed) {
+        if !is_near(along, slope.value, allowed) {
             let mut at = direction.iter().enumerate().filter(|(_, along)| **along != 0.0).map(|(at, _)| at);
             let place = match (at.next(), at.next()) {
                 (Some(at), None) => format!("element {at}"),
@@ -215,8 +244,13 @@ fn gradient(name: &str, found: &[f64], allowed: f64, slopes: &[(Vec<f64>, Slope)
     Ok(())
 }
 
+/// NaN is near nothing.
+fn is_near(found: f64, wanted: f64, allowed: f64) -> bool {
+    (found - wanted).abs() <= allowed
+}
+
 /// The values in the order of the slots of a graph.
-fn fed(graph: &Graph, values: &Values, how: &Optimisation, seed: u64) -> gradloom_runtime::interp::Values {
+fn fed(graph: &Graph, values: &Values, how: &Optimisation, seed: u64) -> interp::Values {
     let inputs = graph.slots.inputs.iter().map(|slot| match &values.ports[slot.name] {
         Value::Floats(x) => Tensor::floats(&x.shape, x.data.clone()),
         Value::Ids(x) => Tensor::indices(&x.shape, x.data.clone()),
@@ -226,7 +260,7 @@ fn fed(graph: &Graph, values: &Values, how: &Optimisation, seed: u64) -> gradloo
         Some(x) => Tensor::floats(&x.shape, x.data.clone()),
         None => draw::table(slot),
     };
-    gradloom_runtime::interp::Values {
+    interp::Values {
         inputs: inputs.collect(),
         params: graph.slots.params.iter().map(param).collect(),
         scalars: scalars(graph, how, seed),

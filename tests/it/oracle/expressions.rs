@@ -71,8 +71,15 @@ impl Evaluator<'_> {
     }
 
     fn binary(&mut self, op: BinaryOp, x: &Value, y: &Value) -> Value {
-        if let (Value::Ids(x), Value::Ids(y)) = (x, y) {
-            return Value::Truths(x.with(y, |x, y| (x == y) == (op == BinaryOp::Eq)));
+        let is_eq = op == BinaryOp::Eq;
+        match (x, y) {
+            (Value::Ids(x), Value::Ids(y)) => return Value::Truths(x.with(y, |x, y| (x == y) == is_eq)),
+            (Value::Truths(x), Value::Truths(y)) => return Value::Truths(x.with(y, |x, y| (x == y) == is_eq)),
+            // A class of that number.
+            (Value::Ids(ids), Value::Floats(id)) | (Value::Floats(id), Value::Ids(ids)) => {
+                return Value::Truths(ids.with(id, |x, id| (f64::from(x) == id) == is_eq));
+            }
+            _ => {}
         }
         let (x, y) = (x.floats(), y.floats());
         let mut truths = |holds: &dyn Fn(Option<Ordering>) -> bool| {

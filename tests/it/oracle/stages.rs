@@ -80,9 +80,9 @@ impl Evaluator<'_> {
         let bias = if has_bias { self.param(path, "bias").data } else { vec![0.0; n] };
         let mut y = Vec::new();
         for row in x.rows() {
-            for column in 0..n {
+            for (column, bias) in bias.iter().enumerate() {
                 let products = row.iter().enumerate().map(|(at, x)| x * weight.data[at * n + column]);
-                y.push(products.sum::<f64>() + bias[column]);
+                y.push(products.sum::<f64>() + bias);
             }
         }
         Array::new(&[x.shape[0], n], y)
@@ -128,6 +128,7 @@ impl Evaluator<'_> {
             return x;
         }
         let key = self.values.keys[path];
+        let p = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
         let width = if x.shape.len() == 1 { 1 } else { x.shape[x.shape.len() - 1] };
         let numbers = x.data.iter().enumerate().map(|(at, x)| {
             let (row, column) = ((at / width) as u32, (at % width) as u32);
