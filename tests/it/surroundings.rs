@@ -92,14 +92,14 @@ fn run_out(what: &str) {
             only(10);
             // What lies as it should is taken over.
             let taken = Dataset::new(x, y.clone()).expect("the rows agree");
-            assert_eq!(Dataset::new(across, y).map(drop), Err(DatasetError::NoMemory));
+            assert!(matches!(Dataset::new(across, y).map(drop), Err(DatasetError::NoMemory { .. })));
             assert_eq!(taken.len(), 50_000);
         }
         "split" => {
             let data = Dataset::new(x, y).expect("the rows agree");
             let other = data.clone();
             only(10);
-            assert_eq!(data.split(0.9).map(drop), Err(DatasetError::NoMemory));
+            assert!(matches!(data.split(0.9).map(drop), Err(DatasetError::NoMemory { .. })));
             // The larger side stays where it is.
             let (first, second) = other.split(0.1).expect("there is room for the smaller side");
             assert_eq!((first.len(), second.len()), (45_000, 5_000));
