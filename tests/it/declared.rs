@@ -249,6 +249,10 @@ impl Optimiser for Twins {
         &self.0
     }
 
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         Ok(())
     }

@@ -102,7 +102,7 @@ fn in_pieces(graph: &Graph, rows: usize, fed: &interp::Values, answer: &Answer) 
         let found = [Some(exact), runs.then(|| results.get(&output.role)[0])];
         for (found, by) in found.into_iter().zip(SHARES).filter_map(|(found, by)| Some((found?, by))) {
             let allowed = if allowed.is_finite() { by * allowed } else { 0.0 } + 1e-13 * wanted.abs();
-            if !((found - wanted).abs() <= allowed) {
+            if !is_near(found, wanted, allowed) {
                 return Err(format!(
                     "{:?} of pieces of {most} rows, {by}: {found:e} instead of {wanted:e}; {allowed:e} is allowed",
                     output.role
@@ -208,7 +208,7 @@ fn compare(
             let off = found
                 .iter()
                 .zip(&wanted)
-                .position(|(found, wanted)| !((found - wanted).abs() <= allowed + 1e-13 * wanted.abs()));
+                .position(|(&found, &wanted)| !is_near(found, wanted, allowed + 1e-13 * wanted.abs()));
             if let Some(at) = off {
                 let what = if by > 1.0 { "compiled" } else { "in f64" };
                 let (found, wanted) = (found[at], wanted[at]);
@@ -229,7 +229,7 @@ fn gradient(name: &str, found: &[f64], allowed: f64, slopes: &[(Vec<f64>, Slope)
         let reach: f64 = direction.iter().map(|along| along.abs()).sum();
         let allowed =
             if allowed.is_finite() { allowed * reach } else { 0.0 } + 10.0 * slope.error + 1e-12 * slope.value.abs();
-        if !((along - slope.value).abs() <= allowed) {
+        if !is_near(along, slope.value, allowed) {
             let mut at = direction.iter().enumerate().filter(|(_, along)| **along != 0.0).map(|(at, _)| at);
             let place = match (at.next(), at.next()) {
                 (Some(at), None) => format!("element {at}"),
@@ -242,6 +242,11 @@ fn gradient(name: &str, found: &[f64], allowed: f64, slopes: &[(Vec<f64>, Slope)
         }
     }
     Ok(())
+}
+
+/// NaN is near nothing.
+fn is_near(found: f64, wanted: f64, allowed: f64) -> bool {
+    (found - wanted).abs() <= allowed
 }
 
 /// The values in the order of the slots of a graph.

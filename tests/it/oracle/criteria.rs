@@ -9,7 +9,7 @@ use super::decisions::Decisions;
 /// The loss or metric of this name.
 pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decisions) -> f64 {
     let first = x[0].floats();
-    let pairs = |mut f: &mut dyn FnMut(f64, f64) -> f64| mean(&first.with(x[1].floats(), &mut f).data);
+    let pairs = |f: &mut dyn FnMut(f64, f64) -> f64| mean(&first.with(x[1].floats(), f).data);
     match (name, &x[1]) {
         ("cross_entropy", target) => cross_entropy(args, first, &target.ids().data),
         ("nll", target) => {

@@ -80,9 +80,9 @@ impl Evaluator<'_> {
         let bias = if has_bias { self.param(path, "bias").data } else { vec![0.0; n] };
         let mut y = Vec::new();
         for row in x.rows() {
-            for column in 0..n {
+            for (column, bias) in bias.iter().enumerate() {
                 let products = row.iter().enumerate().map(|(at, x)| x * weight.data[at * n + column]);
-                y.push(products.sum::<f64>() + bias[column]);
+                y.push(products.sum::<f64>() + bias);
             }
         }
         Array::new(&[x.shape[0], n], y)
