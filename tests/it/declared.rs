@@ -249,10 +249,6 @@ impl Optimiser for Twins {
         &self.0
     }
 
-    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
-        Vec::new()
-    }
-
     fn check(&self) -> Result<(), BuildError> {
         Ok(())
     }

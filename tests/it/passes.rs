@@ -67,10 +67,10 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
     let lines: Vec<&str> = (0..lines.len()).filter(|&at| !empty(at)).map(|at| lines[at]).collect();
     assert_snapshot!(lines.join("\n"), @"
     kernel 5: B x 4, 56*B FLOP, 44*B + 128 bytes                     # a product
-      %91 = mul %89, %14 : f32[B,4]                                  # batch_norm1
-      %92 = sum %89 over 0 : f32[4]                                  # batch_norm1
-      %93 = sum %91 over 0 : f32[4]                                  # batch_norm1
-    kernel 7: 1 x 4, 100 FLOP, 256 bytes                             # %93 is known when kernel 5 is done
+      %92 = mul %90, %14 : f32[B,4]                                  # batch_norm1
+      %93 = sum %90 over 0 : f32[4]                                  # batch_norm1
+      %94 = sum %92 over 0 : f32[4]                                  # batch_norm1
+    kernel 7: 1 x 4, 100 FLOP, 256 bytes                             # %94 is known when kernel 5 is done
       %10 = neg %9 : f32[4]                                          # batch_norm1
       %17 = add B, -1 : f32[]                                        # batch_norm1
       %18 = div B, %17.one : f32[]                                   # batch_norm1
@@ -82,21 +82,21 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
       %29 = mul %20, 0.1 : f32[4]                                    # batch_norm1
       %30 = mul_add batch_norm1.running_var, 0.9, %29 : f32[4]       # batch_norm1
       %31 = select %25.one, %30, batch_norm1.running_var : f32[4]    # batch_norm1
-      %94 = mul %92, %10 : f32[4]                                    # batch_norm1
-      %95 = mul %93, %6 : f32[4]                                     # batch_norm1
-      %96 = mul %93, batch_norm1.gamma : f32[4]                      # batch_norm1
-      %97 = mul %6, %6 : f32[4]                                      # batch_norm1
-      %98 = mul %6, -0.5 : f32[4]                                    # batch_norm1
-      %99 = mul %98, %97 : f32[4]                                    # batch_norm1
-      %100 = mul %96, %99 : f32[4]                                   # batch_norm1
-      %101 = mul %100, 2 : f32[4]                                    # batch_norm1
-      %103 = div %101, B : f32[4]                                    # batch_norm1
-      %107 = div %94, B : f32[4]                                     # batch_norm1
-    kernel 8: B x 4, 20*B FLOP, 48*B + 64 bytes                      # %103 comes from kernel 7, over 1 x 4
-      %90 = mul %89, %9.col : f32[B,4]                               # batch_norm1
-      %105 = mul %103.col, %14 : f32[B,4]                            # batch_norm1
-      %106 = add %90, %105 : f32[B,4]                                # batch_norm1
-      %109 = add %106, %107.col : f32[B,4]                           # batch_norm1
+      %95 = mul %93, %10 : f32[4]                                    # batch_norm1
+      %96 = mul %94, %6 : f32[4]                                     # batch_norm1
+      %97 = mul %94, batch_norm1.gamma : f32[4]                      # batch_norm1
+      %98 = mul %6, %6 : f32[4]                                      # batch_norm1
+      %99 = mul %6, -0.5 : f32[4]                                    # batch_norm1
+      %100 = mul %99, %98 : f32[4]                                   # batch_norm1
+      %101 = mul %97, %100 : f32[4]                                  # batch_norm1
+      %102 = mul %101, 2 : f32[4]                                    # batch_norm1
+      %104 = div %102, B : f32[4]                                    # batch_norm1
+      %108 = div %95, B : f32[4]                                     # batch_norm1
+    kernel 8: B x 4, 20*B FLOP, 48*B + 64 bytes                      # %104 comes from kernel 7, over 1 x 4
+      %91 = mul %90, %9.col : f32[B,4]                               # batch_norm1
+      %106 = mul %104.col, %14 : f32[B,4]                            # batch_norm1
+      %107 = add %91, %106 : f32[B,4]                                # batch_norm1
+      %110 = add %107, %108.col : f32[B,4]                           # batch_norm1
     ");
 }
 

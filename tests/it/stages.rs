@@ -426,14 +426,14 @@ fn mlp_plan() {
     kernel 2: 1 x 1
       %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
-      %30                    256..352, to kernel 5                   # tanh1
-      %31                    352..368, to kernel 6                   # dense1
-      partial %31            368..384                                # dense1
+      %32                    256..352, to kernel 5                   # tanh1
+      %33                    352..368, to kernel 6                   # dense1
+      partial %33            368..384                                # dense1
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1
       block of %24           scratch 0..16                           # dense2
     kernel 5: 2 x 3
-      block of %32           scratch 0..16                           # dense1
+      block of %34           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");

@@ -102,7 +102,10 @@ impl Emit<'_, '_> {
             let at_hand = |&operand: &usize| {
                 calls[operand].is_some() || readers(operand).any(|reader| reader != index && levels[reader] >= first)
             };
-            if operands[index].iter().all(at_hand) {
+            // A truth value has no place in a strip; the numbers that it is made of do.
+            let number = |&operand: &usize| self.graph[steps[operand].node].ty.dtype == DType::F32;
+            let truth = self.graph[steps[index].node].ty.dtype == DType::Bool && operands[index].iter().all(number);
+            if truth || operands[index].iter().all(at_hand) {
                 levels[index] = first;
             }
         }

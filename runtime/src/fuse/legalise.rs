@@ -11,11 +11,8 @@ use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
-    let graph = rewrite(graph, |id| moments_in_two_passes(graph, id));
-    let graph = rewrite(&graph, |id| position_of_one(&graph, id));
-    let graph = rewrite(&graph, |id| row_of_one(&graph, id));
-    let graph = rewrite(&graph, |id| truth_of_another_shape(&graph, id));
-    copy_parameters(rewrite(&graph, |id| repeated_in_another_shape(&graph, id)))
+    let rules = [moments_in_two_passes, position_of_one, row_of_one, truth_of_another_shape, repeated_in_another_shape];
+    copy_parameters(rules.into_iter().fold(graph.clone(), rewrite))
 }
 
 /// Adding -0 changes no number, not even -0.
@@ -137,8 +134,11 @@ fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape) -> NodeId
     }
 }
 
-/// A copy of the graph in which some nodes are replaced.
-fn rewrite(graph: &Graph, replacement: impl Fn(NodeId) -> Option<Replacement>) -> Graph {
+/// The graph in which some nodes are replaced, mostly none.
+fn rewrite(graph: Graph, replacement: fn(&Graph, NodeId) -> Option<Replacement>) -> Graph {
+    if graph.ids().all(|id| replacement(&graph, id).is_none()) {
+        return graph;
+    }
     let empty = Graph { slots: graph.slots.clone(), ..Graph::default() };
     let mut b = Builder::new(empty);
     let mut map: Vec<NodeId> = Vec::new();
@@ -146,7 +146,7 @@ fn rewrite(graph: &Graph, replacement: impl Fn(NodeId) -> Option<Replacement>) -
         let node = &graph[id];
         b.enter(node.layer.clone());
         let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        map.push(match replacement(id) {
+        map.push(match replacement(&graph, id) {
             None => b.push(node.op.clone(), &operands, node.ty.clone()),
             Some(replace) => replace(&mut b, node, &operands),
         });

@@ -88,29 +88,38 @@ pub const LOG1P: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.log1p(x[0])),
 };
 
-/// Logistic function: `y = 1 / (1 + e^-x)`. `f32[S] -> f32[S]`, in [0, 1]. `dx = dy z (1 - z)` with `z = sigmoid(-|x|)`, which
-/// is `y` or `1 - y`, whichever has all its digits: above 17, y is 1.
+/// Logistic function: `y = 1 / (1 + e^-x)`. `f32[S] -> f32[S]`, in [0, 1]. `dx = dy y (1 - y)`, computed as `e^-|x| z^2` with `z`
+/// the larger of `y` and `1 - y`: above 17, y is 1.
 pub const SIGMOID: OpDef = OpDef {
     name: "sigmoid",
     ty: same,
     vjp: |b, at| {
         let size = b.abs(at.x[0]);
         let below = b.neg(size);
-        let slope = logistic_slope(b, below, 1.0);
+        let power = b.exp(below);
+        let one = b.constant_like(1.0, at.y);
+        let rest = b.sub(one, at.y);
+        let larger = b.max(at.y, rest);
+        let square = b.mul(larger, larger);
+        let slope = b.mul(power, square);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.sigmoid(x[0])),
 };
 
-/// Hyperbolic tangent. `f32[S] -> f32[S]`, in [-1, 1]. `dx = dy (1 - y^2)`, computed as `4 z (1 - z)` with `z = sigmoid(-2 |x|)`:
-/// beyond 9, y is 1.
+/// Hyperbolic tangent. `f32[S] -> f32[S]`, in [-1, 1]. `dx = dy (1 - y^2)`, computed as `e^(-2 |x|) (1 + |y|)^2`: beyond 9, y
+/// is 1.
 pub const TANH: OpDef = OpDef {
     name: "tanh",
     ty: same,
     vjp: |b, at| {
         let size = b.abs(at.x[0]);
         let below = b.scale(size, -2.0);
-        let slope = logistic_slope(b, below, 4.0);
+        let power = b.exp(below);
+        let size = b.abs(at.y);
+        let sum = b.offset(size, 1.0);
+        let square = b.mul(sum, sum);
+        let slope = b.mul(power, square);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.tanh(x[0])),
@@ -335,15 +344,6 @@ pub const WITH_SLOPE: OpDef = OpDef {
     vjp: |b, at| vec![Some(at.dy), Some(b.mul(at.dy, at.x[2])), None],
     body: Body::Map(|_, _, x| x[0]),
 };
-
-/// So many times the slope of the logistic function at `x`, which is at most 0: `y (1 - y)`.
-fn logistic_slope(b: &mut Builder, x: NodeId, times: f64) -> NodeId {
-    let y = b.sigmoid(x);
-    let most = b.constant_like(times, y);
-    let scaled = if times == 1.0 { y } else { b.scale(y, times) };
-    let rest = b.sub(most, scaled);
-    b.mul(y, rest)
-}
 
 /// The transcendental function that an operation is, if it is one.
 pub fn function(op: &Op) -> Option<Function> {
