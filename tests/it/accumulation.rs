@@ -472,6 +472,10 @@ network! {
     Ridge<x: [B, 3] -> y: [B, 2]> { Dense(2) }
     loss(t: [B, 2]) = 0.5 * (sum(square(y - t)) - sum(y) + 0.25 * l2(weights)) + l1(weights) / 4.0;
 
+    /// A number that stands beside the sum, and scales it as well.
+    Noisy<x: [B, 3] -> y: [B, 2]> { Dense(2), |x, s = 0.5| x + s }
+    loss(t: [B, 2]) = sum(square(y - t)) * exp(-lambda1.s) + lambda1.s + 2.0 * l2(lambda1.s);
+
     /// A penalty in every row.
     Rowly<x: [B, 3] -> y: [B, 2]> { Dense(2) }
     loss(t: [B, 2]) = sum(square(y - t) + 0.125 * l2(weights));
@@ -531,6 +535,7 @@ fn a_sum_over_rows_is_added_up_and_a_mean_is_averaged() {
     for (what, [parts, whole]) in [
         ("a sum", both(|| Summed::trainer(Sgd::new(1e-2)))),
         ("a sum beside penalties", both(|| Ridge::trainer(Sgd::new(1e-2)))),
+        ("a sum scaled by what stands beside it", both(|| Noisy::trainer(Sgd::new(1e-2)))),
         ("a sum of penalties", both(|| Rowly::trainer(Sgd::new(1e-2)))),
         ("means", both(|| Mixed::trainer(Sgd::new(1e-2)))),
         ("a sum for Adam", both(|| Summed::trainer(Adam::new(1e-2)).clip_norm(1.0))),

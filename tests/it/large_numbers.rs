@@ -84,6 +84,16 @@ fn layer_norm_makes_beta_of_every_row_of_equal_numbers() {
 }
 
 #[test]
+fn layer_norm_takes_rows_of_which_no_sum_is_finite() {
+    for (columns, size) in [(64, 1e38f32), (784, 1e37), (784, 3e38)] {
+        let mut norm = Layer::new(&layers::LAYER_NORM, Mode::Train, columns, 1);
+        let x: Vec<f32> = (0..columns).map(|at| if at % 2 == 0 { size } else { -size }).collect();
+        let y = norm.run(&x, [&[], &[]]);
+        assert!(y.iter().zip(&x).all(|(y, x)| (y - f64::from(x.signum())).abs() < 1e-6), "{y:?}");
+    }
+}
+
+#[test]
 fn layer_norm_loses_no_digit_to_a_large_mean() {
     let mut random = Random::new(1, 1);
     let columns = 200;
@@ -225,6 +235,30 @@ fn batch_norm_makes_beta_of_a_constant_column_in_inference() {
     assert_eq!(net.param("batch_norm1.running_mean").unwrap(), x.row(0).into_dyn());
     assert_eq!(net.param("batch_norm1.running_var").unwrap(), Array1::zeros(3).into_dyn());
     assert_eq!(net.predict(x.view()).unwrap(), Array2::<f32>::zeros((8, 3)));
+}
+
+network! {
+    Anew<x: [B, 3] -> y: [B, 3]> { BatchNorm(momentum = 0) }
+    loss(t: [B, 3]) = mse(y, t);
+    Still<x: [B, 3] -> y: [B, 3]> { BatchNorm(momentum = 1) }
+    loss(t: [B, 3]) = mse(y, t);
+}
+
+#[test]
+fn what_no_momentum_keeps_plays_no_part() {
+    let x = Array2::from_shape_fn((4, 3), |(i, j)| (i + j) as f32);
+    for wrong in [f32::INFINITY, f32::NAN] {
+        let mut net = Anew::trainer(Sgd::new(0.1)).build().unwrap();
+        for name in ["batch_norm1.running_mean", "batch_norm1.running_var"] {
+            net.set_param(name, Array1::from_elem(3, wrong).view()).unwrap();
+        }
+        net.step(x.view(), x.view()).unwrap();
+        assert_eq!(net.param("batch_norm1.running_mean").unwrap(), Array1::from(vec![1.5f32, 2.5, 3.5]).into_dyn());
+        assert!(net.param("batch_norm1.running_var").unwrap().iter().all(|var| (var - 5.0 / 3.0).abs() < 1e-6));
+    }
+    let mut net = Still::trainer(Sgd::new(0.1)).build().unwrap();
+    net.step(x.view(), x.view()).unwrap();
+    assert_eq!(net.param("batch_norm1.running_mean").unwrap(), Array1::zeros(3).into_dyn());
 }
 
 fn refused(net: &mut Session<Stepped>, x: &Array2<f32>) -> RunError {

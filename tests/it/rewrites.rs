@@ -303,10 +303,16 @@ fn a_difference_of_equal_products_is_nothing() {
     let of_mean = b.mul(mean, mean);
     let variance = b.sub(of_squares, of_mean);
     output(&mut b, Role::Output(1), variance);
+    // The square of a difference, written out.
+    let twice = b.scale(y, 2.0);
+    let [twice, own, other] = [(twice, t), (y, y), (t, t)].map(|(x, y)| b.mul(x, y));
+    let (less, both) = (b.sub(own, twice), b.add(own, other));
+    let written_out = [b.add(less, other), b.add(other, less), b.sub(both, twice)];
+    written_out.into_iter().enumerate().for_each(|(at, node)| output(&mut b, Role::Output(2 + at), node));
     let tensor = Tensor::floats(&[1, COLUMNS], numbers);
     let values = Values { inputs: vec![tensor.clone(), tensor], ..Values::default() };
     let run = Compiled::new(&b.finish(), 1).run(1, &values);
-    for role in [Role::Output(0), Role::Output(1)] {
+    for role in (0..5).map(Role::Output) {
         assert!(run.get(&role).iter().all(|&x| x == 0.0), "{role:?}: {:?}", run.get(&role));
     }
 }

@@ -120,9 +120,16 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>,
     let running = scope.param(name);
     let b = &mut *scope.b;
     let shape = b.shape(running);
-    let new = b.scale(batch, 1.0 - momentum);
-    let kept = b.constant(momentum, &shape);
-    let mut next = b.mul_add(running, kept, new);
+    // What nothing is kept of may be infinite, and so may what nothing is taken of.
+    let mut next = match momentum as f32 {
+        0.0 => batch,
+        1.0 => running,
+        _ => {
+            let new = b.scale(batch, 1.0 - momentum);
+            let kept = b.constant(momentum, &shape);
+            b.mul_add(running, kept, new)
+        }
+    };
     if let Some(due) = due {
         let due = b.spread(due, &shape);
         let zero = b.constant(0.0, &shape);
@@ -136,7 +143,7 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>,
     scope.update(name, next);
 }
 
-/// The distance from the running mean, by one scale and one shift per feature.
+/// The distance from the running mean, times one factor and plus `beta`, per feature.
 fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
     let variance = scope.param("running_var");

@@ -51,6 +51,10 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         // that number lies has no influence, so no gradient flows to it.
         let fixed = b.detach(x);
         let mean = b.mean(fixed, &[1]);
+        // Sums of large numbers of both signs may be infinity less infinity.
+        let zero = b.constant_like(0.0, mean);
+        let is_number = b.compare(Cmp::Eq, mean, mean);
+        let mean = b.select(is_number, mean, zero);
         let largest = b.max_over(fixed, &[1]);
         let mirrored = b.neg(fixed);
         let least = b.max_over(mirrored, &[1]);

@@ -9,9 +9,9 @@
 use std::rc::Rc;
 
 use super::attach::{Trained, finish, scalar};
-use super::{Merge, Optimisation, attach};
+use super::{Merge, Optimisation, attach, merge};
 use crate::init::Init;
-use crate::ir::{Builder, Graph, NodeId, Op, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 use crate::scalar::Cmp;
 
 /// What of a loss does not depend on the rows and stands beside a sum over them counts once: its gradient flows on the first
@@ -28,18 +28,37 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
         let mut node = graph[id].clone();
         node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
         b.enter(node.layer.clone());
-        let mut copy = b.add_node(node);
-        if terms.contains(&id) {
-            let shape = b.shape(copy);
-            let [first, held] = [b.spread(first, &shape), b.detach(copy)];
-            copy = b.select(first, copy, held);
-        }
-        map.push(copy);
+        map.push(b.add_node(node));
     }
+    let loss = graph.output(&Role::Loss).expect("only a graph with a loss is trained");
+    b.enter(graph[loss].layer.clone());
+    let counted = once_in(graph, loss, terms, &map, first, &mut b);
     let outputs = graph.outputs.iter();
-    b.graph_mut().outputs =
-        outputs.map(|output| Output { role: output.role.clone(), node: map[output.node.index()] }).collect();
+    let outputs = outputs.map(|output| {
+        let node = if output.role == Role::Loss { counted } else { map[output.node.index()] };
+        Output { role: output.role.clone(), node }
+    });
+    b.graph_mut().outputs = outputs.collect();
     b.finish()
+}
+
+/// A sum again, in which these terms have a gradient in the first batch alone. Whoever else reads them does so as before.
+fn once_in(graph: &Graph, value: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
+    let copy = map[value.index()];
+    if terms.contains(&value) {
+        let shape = b.shape(copy);
+        let [first, held] = [b.spread(first, &shape), b.detach(copy)];
+        return b.select(first, copy, held);
+    }
+    let parts = merge::parts(graph, value);
+    if parts.is_empty() {
+        return copy;
+    }
+    let mut node = b.graph()[copy].clone();
+    for at in parts {
+        node.operands[at] = once_in(graph, graph[value].operands[at], terms, map, first, b);
+    }
+    b.add_node(node)
 }
 
 /// Replaces every gradient by the next value of what is merged.
@@ -60,8 +79,8 @@ pub fn accumulate(graph: &Graph, how: &Optimisation, merge: Merge) -> Graph {
             Merge::Mean => {
                 let minus = b.neg(share);
                 let [share, minus] = [share, minus].map(|scalar| b.spread(scalar, &shape));
-                let kept = b.apply(Op::MulAdd, &[minus, old, old]);
-                b.apply(Op::MulAdd, &[share, one.gradient, kept])
+                let kept = b.mul_add(minus, old, old);
+                b.mul_add(share, one.gradient, kept)
             }
         };
         let first = b.spread(first, &shape);

@@ -7,7 +7,7 @@ use crate::schedule::Schedule;
 
 /// Adam (Kingma & Ba 2015, algorithm 1): `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 /// p -= rate m^ / (sqrt(v^) + eps)` with `m^ = m / (1 - b1^t)` and `v^ = v / (1 - b2^t)`. State: `m`, `v`.
-/// An element of a gradient beyond 1.8e19, whose square is no f32, counts as 1.8e19; a sentinel refuses it.
+/// An element of a gradient beyond 9.2e18, near which squares leave the range of f32, counts as 9.2e18; a sentinel refuses it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     settings: Settings,

@@ -149,9 +149,7 @@ fn clip(b: &mut Builder, how: &Optimisation, trained: &mut [Trained]) {
         let squares = trained.iter().map(|one| {
             let Some(scale) = scale else { return sum_of_squares(b, one.gradient) };
             let scaled = b.scale(one.gradient, scale);
-            // Of a magnitude, no factor is taken out of the sum.
-            let magnitude = b.abs(scaled);
-            sum_of_squares(b, magnitude)
+            sum_of_squares(b, scaled)
         });
         let squares: Vec<NodeId> = squares.collect();
         squares.into_iter().reduce(|sum, square| b.add(sum, square)).expect("there are gradients")

@@ -62,16 +62,25 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
 fn terms(graph: &Graph, value: NodeId) -> Vec<NodeId> {
     let (mut open, mut terms) = (vec![value], Vec::new());
     while let Some(id) = open.pop() {
-        let constant = |operand: usize| graph.constant(graph[id].operands[operand]).is_some();
-        match (&graph[id].op, &graph[id].operands[..]) {
-            (Op::Add | Op::Sub, &[x, y]) => open.extend([x, y]),
-            (Op::Neg | Op::Reshape, &[x]) => open.push(x),
-            (Op::Mul | Op::Div, &[x, _]) if constant(1) => open.push(x),
-            (Op::Mul, &[_, y]) if constant(0) => open.push(y),
-            _ => terms.push(id),
+        match parts(graph, id) {
+            none if none.is_empty() => terms.push(id),
+            parts => open.extend(parts.into_iter().map(|at| graph[id].operands[at])),
         }
     }
     terms
+}
+
+/// Which operands a value is a sum of, or a constant multiple.
+pub(super) fn parts(graph: &Graph, value: NodeId) -> Vec<usize> {
+    let node = &graph[value];
+    let constant = |operand: usize| graph.constant(node.operands[operand]).is_some();
+    match node.op {
+        Op::Add | Op::Sub => vec![0, 1],
+        Op::Neg | Op::Reshape => vec![0],
+        Op::Mul | Op::Div if constant(1) => vec![0],
+        Op::Mul if constant(0) => vec![1],
+        _ => Vec::new(),
+    }
 }
 
 /// How a value grows with the rows.

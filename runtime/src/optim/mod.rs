@@ -121,8 +121,8 @@ macro_rules! settings {
 }
 use settings;
 
-/// The largest number whose square is an f32, the last before 2^64: 1.8e19.
-const LARGEST_SQUARED: f64 = (u64::MAX >> 40 << 40) as f64;
+/// A number whose square is an f32, and so is every running mean of such squares, however its weights are rounded: 2^63, 9.2e18.
+const LARGEST_SQUARED: f64 = (1u64 << 63) as f64;
 
 /// The least number that may be added to the root of squares: those of gradients below 1e-19 lose their digits, and a number
 /// that is smaller would not keep the step from being divided by what is left of them, which may be 0.

@@ -8,7 +8,7 @@ use crate::schedule::Schedule;
 /// RMSProp (Tieleman & Hinton 2012, lecture 6.5): `s = a s + (1 - a) g^2; p -= rate g / (sqrt(s) + eps)`. Centred (Graves
 /// 2013, section 4.2): the root is of `s - m^2` with `m = a m + (1 - a) g`. With momentum the quotient `q` goes through
 /// `v = momentum v + q; p -= rate v`. State: `square`, `mean` if centred, `velocity` with momentum. As in PyTorch.
-/// An element of a gradient beyond 1.8e19 counts as that, as for [`Adam`](super::Adam).
+/// An element of a gradient beyond 9.2e18 counts as that, as for [`Adam`](super::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     settings: Settings,

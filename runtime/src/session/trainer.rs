@@ -62,7 +62,8 @@ impl<N: Network> Trainer<N> {
 
     /// After so many steps all running statistics are held, and training normalises by them, as with `freeze("*.running_*")`;
     /// until then they are those of the batch, and move. What is counted is [`Session::steps`], those before a checkpoint
-    /// included. Nothing is recompiled. Source: Krishnamoorthi 2018, section 3.2.3.
+    /// included. Nothing is recompiled, so that the statistics of a batch are still computed: a step for which no f32 could hold
+    /// them is refused all the same. Source: Krishnamoorthi 2018, section 3.2.3.
     pub fn freeze_statistics_after(mut self, steps: u64) -> Trainer<N> {
         self.how.statistics_after = Some(steps);
         self

@@ -273,11 +273,13 @@ fn made_of_product(b: &Builder, id: NodeId) -> bool {
         seen += 1;
         let node = &g[id];
         match node.op {
-            Op::Mul => return true,
+            Op::Mul | Op::MulAdd => return true,
             _ if seen > NEAR => return true,
-            Op::Reshape | Op::Broadcast(_) | Op::Neg | Op::Abs | Op::Sum(_) | Op::MaxOver(_) => {
+            Op::Reshape | Op::Broadcast(_) | Op::Neg | Op::Abs | Op::Detach | Op::WithSlope => {
                 open.push(node.operands[0]);
             }
+            Op::Sum(_) | Op::Mean(_) | Op::MaxOver(_) => open.push(node.operands[0]),
+            Op::Add | Op::Sub => open.extend(&node.operands),
             Op::Div if matches!(g[g.behind_views(node.operands[0])].op, Op::Sum(_)) => open.push(node.operands[0]),
             Op::Max | Op::Min => open.extend(&node.operands),
             Op::Select => open.extend(&node.operands[1..]),
