@@ -2,7 +2,8 @@
 //! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
 //! What is repeated in one shape and read in another is computed in between.
 //! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
-//! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter.
+//! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter; and so does what becomes of a
+//! parameter if it is a reduction, whose result is known before anything may be overwritten.
 
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
@@ -12,17 +13,20 @@ use crate::types::{DType, Dim, Shape, TensorType};
 /// A graph that kernels can do.
 pub(super) fn legalise(graph: &Graph) -> Graph {
     let rules = [moments_in_two_passes, position_of_one, row_of_one, truth_of_another_shape, repeated_in_another_shape];
-    copy_parameters(rules.into_iter().fold(graph.clone(), rewrite))
+    copies(rules.into_iter().fold(graph.clone(), rewrite))
 }
 
 /// Adding -0 changes no number, not even -0.
-fn copy_parameters(graph: Graph) -> Graph {
-    let is_param = |output: &Output| matches!(graph[graph.behind_reshapes(output.node)].op, Op::Param(_));
-    let copied: Vec<bool> = graph
-        .outputs
-        .iter()
-        .map(|output| matches!(output.role, Role::Loss | Role::Metric(_) | Role::Probe(_)) && is_param(output))
-        .collect();
+fn copies(graph: Graph) -> Graph {
+    let is_copied = |output: &Output| {
+        let op = &graph[graph.behind_reshapes(output.node)].op;
+        match output.role {
+            Role::Loss | Role::Metric(_) | Role::Probe(_) => matches!(op, Op::Param(_)),
+            Role::Update(_) => op.axes().is_some(),
+            Role::Output(_) | Role::Gradient(_) => false,
+        }
+    };
+    let copied: Vec<bool> = graph.outputs.iter().map(is_copied).collect();
     let mut b = Builder::new(graph);
     for (index, _) in copied.into_iter().enumerate().filter(|(_, copied)| *copied) {
         let node = b.graph().outputs[index].node;
