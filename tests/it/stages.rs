@@ -84,113 +84,117 @@ fn rows_forward() {
     %8 = detach %5 : f32[B,4]                                        # layer_norm1
     %9 = sum %8 over 1 : f32[B]                                      # layer_norm1
     %10 = div %9, 4 : f32[B]                                         # layer_norm1
-    %11 = max %8 over 1 : f32[B]                                     # layer_norm1
-    %12 = neg %8 : f32[B,4]                                          # layer_norm1
-    %13 = max %12 over 1 : f32[B]                                    # layer_norm1
-    %14 = neg %13 : f32[B]                                           # layer_norm1
-    %15 = max %14, %10 : f32[B]                                      # layer_norm1
-    %16 = min %15, %11 : f32[B]                                      # layer_norm1
-    %17 = max %11, %13 : f32[B]                                      # layer_norm1
-    %18 = gt %17, 4.3980465e12 : bool[B]                             # layer_norm1
-    %19 = select %18, 9.094947e-13, 1 : f32[B]                       # layer_norm1
-    %20 = gt %17, 1.2089258e24 : bool[B]                             # layer_norm1
-    %21 = select %20, 3.3087225e-24, %19 : f32[B]                    # layer_norm1
-    %22 = gt %17, 3.32307e35 : bool[B]                               # layer_norm1
-    %23 = select %22, 1.2037062e-35, %21 : f32[B]                    # layer_norm1
-    %24 = gt %17, 4.3980465e12 : bool[B]                             # layer_norm1
-    %25 = select %24, 5.169879e-26, 1e-5 : f32[B]                    # layer_norm1
-    %26 = mul %16, %23 : f32[B]                                      # layer_norm1
-    %27 = detach %26 : f32[B]                                        # layer_norm1
-    %28 = broadcast %27 to 0 : f32[B,4]                              # layer_norm1
-    %29 = detach %23 : f32[B]                                        # layer_norm1
+    %11 = eq %10, %10 : bool[B]                                      # layer_norm1
+    %12 = select %11, %10, 0 : f32[B]                                # layer_norm1
+    %13 = max %8 over 1 : f32[B]                                     # layer_norm1
+    %14 = neg %8 : f32[B,4]                                          # layer_norm1
+    %15 = max %14 over 1 : f32[B]                                    # layer_norm1
+    %16 = neg %15 : f32[B]                                           # layer_norm1
+    %17 = max %16, %12 : f32[B]                                      # layer_norm1
+    %18 = min %17, %13 : f32[B]                                      # layer_norm1
+    %19 = max %13, %15 : f32[B]                                      # layer_norm1
+    %20 = gt %19, 4.3980465e12 : bool[B]                             # layer_norm1
+    %21 = select %20, 9.094947e-13, 1 : f32[B]                       # layer_norm1
+    %22 = gt %19, 1.2089258e24 : bool[B]                             # layer_norm1
+    %23 = select %22, 3.3087225e-24, %21 : f32[B]                    # layer_norm1
+    %24 = gt %19, 3.32307e35 : bool[B]                               # layer_norm1
+    %25 = select %24, 1.2037062e-35, %23 : f32[B]                    # layer_norm1
+    %26 = gt %19, 4.3980465e12 : bool[B]                             # layer_norm1
+    %27 = select %26, 5.169879e-26, 1e-5 : f32[B]                    # layer_norm1
+    %28 = mul %18, %25 : f32[B]                                      # layer_norm1
+    %29 = detach %28 : f32[B]                                        # layer_norm1
     %30 = broadcast %29 to 0 : f32[B,4]                              # layer_norm1
-    %31 = mul %5, %30 : f32[B,4]                                     # layer_norm1
-    %32 = sub %31, %28 : f32[B,4]                                    # layer_norm1
-    %33 = sum %32 over 1 : f32[B]                                    # layer_norm1
-    %34 = div %33, 4 : f32[B]                                        # layer_norm1
-    %35 = broadcast %34 to 0 : f32[B,4]                              # layer_norm1
-    %36 = sub %32, %35 : f32[B,4]                                    # layer_norm1
-    %37 = detach %35 : f32[B,4]                                      # layer_norm1
-    %38 = sub %32, %37 : f32[B,4]                                    # layer_norm1
-    %39 = mul %38, %38 : f32[B,4]                                    # layer_norm1
-    %40 = sum %39 over 1 : f32[B]                                    # layer_norm1
-    %41 = div %40, 4 : f32[B]                                        # layer_norm1
-    %42 = add %41, %25 : f32[B]                                      # layer_norm1
-    %43 = rsqrt %42 : f32[B]                                         # layer_norm1
-    %44 = broadcast %43 to 0 : f32[B,4]                              # layer_norm1
-    %45 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
-    %46 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
-    %47 = mul %36, %44 : f32[B,4]                                    # layer_norm1
-    %48 = mul %47, %45 : f32[B,4]                                    # layer_norm1
-    %49 = add %48, %46 : f32[B,4]                                    # layer_norm1
-    %50 = param prelu1.slope : f32[]                                 # prelu1
-    %51 = broadcast %50 : f32[B,4]                                   # prelu1
-    %52 = gt %49, 0 : bool[B,4]                                      # prelu1
-    %53 = mul %49, %51 : f32[B,4]                                    # prelu1
-    %54 = select %52, %49, %53 : f32[B,4]                            # prelu1
-    %55 = param dense2.weight : f32[4,1]                             # dense2
-    %56 = dot %54, %55 : f32[B,1]                                    # dense2
-    %57 = param dense2.bias : f32[1]                                 # dense2
-    %58 = broadcast %57 to 1 : f32[B,1]                              # dense2
-    %59 = add %56, %58 : f32[B,1]                                    # dense2
-    %60 = target target : f32[B,1]
-    %61 = sub %59, %60 : f32[B,1]                                    # loss
-    %62 = mul %61, %61 : f32[B,1]                                    # loss
-    %63 = sum %62 over 0,1 : f32[]                                   # loss
-    %64 = count B : f32[]                                            # loss
-    %65 = div %63, %64 : f32[]                                       # loss
-    output y = %59
-    loss = %65
+    %31 = detach %25 : f32[B]                                        # layer_norm1
+    %32 = broadcast %31 to 0 : f32[B,4]                              # layer_norm1
+    %33 = mul %5, %32 : f32[B,4]                                     # layer_norm1
+    %34 = sub %33, %30 : f32[B,4]                                    # layer_norm1
+    %35 = sum %34 over 1 : f32[B]                                    # layer_norm1
+    %36 = div %35, 4 : f32[B]                                        # layer_norm1
+    %37 = broadcast %36 to 0 : f32[B,4]                              # layer_norm1
+    %38 = sub %34, %37 : f32[B,4]                                    # layer_norm1
+    %39 = detach %37 : f32[B,4]                                      # layer_norm1
+    %40 = sub %34, %39 : f32[B,4]                                    # layer_norm1
+    %41 = mul %40, %40 : f32[B,4]                                    # layer_norm1
+    %42 = sum %41 over 1 : f32[B]                                    # layer_norm1
+    %43 = div %42, 4 : f32[B]                                        # layer_norm1
+    %44 = add %43, %27 : f32[B]                                      # layer_norm1
+    %45 = rsqrt %44 : f32[B]                                         # layer_norm1
+    %46 = broadcast %45 to 0 : f32[B,4]                              # layer_norm1
+    %47 = broadcast %6 to 1 : f32[B,4]                               # layer_norm1
+    %48 = broadcast %7 to 1 : f32[B,4]                               # layer_norm1
+    %49 = mul %38, %46 : f32[B,4]                                    # layer_norm1
+    %50 = mul %49, %47 : f32[B,4]                                    # layer_norm1
+    %51 = add %50, %48 : f32[B,4]                                    # layer_norm1
+    %52 = param prelu1.slope : f32[]                                 # prelu1
+    %53 = broadcast %52 : f32[B,4]                                   # prelu1
+    %54 = gt %51, 0 : bool[B,4]                                      # prelu1
+    %55 = mul %51, %53 : f32[B,4]                                    # prelu1
+    %56 = select %54, %51, %55 : f32[B,4]                            # prelu1
+    %57 = param dense2.weight : f32[4,1]                             # dense2
+    %58 = dot %56, %57 : f32[B,1]                                    # dense2
+    %59 = param dense2.bias : f32[1]                                 # dense2
+    %60 = broadcast %59 to 1 : f32[B,1]                              # dense2
+    %61 = add %58, %60 : f32[B,1]                                    # dense2
+    %62 = target target : f32[B,1]
+    %63 = sub %61, %62 : f32[B,1]                                    # loss
+    %64 = mul %63, %63 : f32[B,1]                                    # loss
+    %65 = sum %64 over 0,1 : f32[]                                   # loss
+    %66 = count B : f32[]                                            # loss
+    %67 = div %65, %66 : f32[]                                       # loss
+    output y = %61
+    loss = %67
     ");
 }
 
 #[test]
 fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
     assert_snapshot!(Rows::predictor().ir(Stage::Fused), @"
-    kernel 0: B x 4, 101*B FLOP, 24*B + 84 bytes
+    kernel 0: B x 4, 103*B FLOP, 24*B + 84 bytes
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,4]                        # dense1
       %8 = sum %5 over 1 : f32[B]                                    # layer_norm1
-      %10 = max %5 over 1 : f32[B]                                   # layer_norm1
-      %11 = neg %5 : f32[B,4]                                        # layer_norm1
-      %12 = max %11 over 1 : f32[B]                                  # layer_norm1
+      %12 = max %5 over 1 : f32[B]                                   # layer_norm1
+      %13 = neg %5 : f32[B,4]                                        # layer_norm1
+      %14 = max %13 over 1 : f32[B]                                  # layer_norm1
       along the row
       %9 = mul %8.row, 0.25 : f32[B]                                 # layer_norm1
-      %13 = neg %12.row : f32[B]                                     # layer_norm1
-      %14 = max %13.row, %9.row : f32[B]                             # layer_norm1
-      %15 = min %14.row, %10.row : f32[B]                            # layer_norm1
-      %16 = max %10.row, %12.row : f32[B]                            # layer_norm1
-      %17 = gt %16.row, 4.3980465e12 : bool[B]                       # layer_norm1
-      %18 = select %17.row, 9.094947e-13, 1 : f32[B]                 # layer_norm1
-      %19 = gt %16.row, 1.2089258e24 : bool[B]                       # layer_norm1
-      %20 = select %19.row, 3.3087225e-24, %18.row : f32[B]          # layer_norm1
-      %21 = gt %16.row, 3.32307e35 : bool[B]                         # layer_norm1
-      %22 = select %21.row, 1.2037062e-35, %20.row : f32[B]          # layer_norm1
-      %23 = select %17.row, 5.169879e-26, 1e-5 : f32[B]              # layer_norm1
-      %24 = mul %15.row, %22.row : f32[B]                            # layer_norm1
-      %27 = mul %5, %22.row : f32[B,4]                               # layer_norm1
-      %28 = sub %27, %24.row : f32[B,4]                              # layer_norm1
-      %29 = sum %28 over 1 : f32[B]                                  # layer_norm1
+      %10 = eq %9.row, %9.row : bool[B]                              # layer_norm1
+      %11 = select %10.row, %9.row, 0 : f32[B]                       # layer_norm1
+      %15 = neg %14.row : f32[B]                                     # layer_norm1
+      %16 = max %15.row, %11.row : f32[B]                            # layer_norm1
+      %17 = min %16.row, %12.row : f32[B]                            # layer_norm1
+      %18 = max %12.row, %14.row : f32[B]                            # layer_norm1
+      %19 = gt %18.row, 4.3980465e12 : bool[B]                       # layer_norm1
+      %20 = select %19.row, 9.094947e-13, 1 : f32[B]                 # layer_norm1
+      %21 = gt %18.row, 1.2089258e24 : bool[B]                       # layer_norm1
+      %22 = select %21.row, 3.3087225e-24, %20.row : f32[B]          # layer_norm1
+      %23 = gt %18.row, 3.32307e35 : bool[B]                         # layer_norm1
+      %24 = select %23.row, 1.2037062e-35, %22.row : f32[B]          # layer_norm1
+      %25 = select %19.row, 5.169879e-26, 1e-5 : f32[B]              # layer_norm1
+      %26 = mul %17.row, %24.row : f32[B]                            # layer_norm1
+      %29 = mul %5, %24.row : f32[B,4]                               # layer_norm1
+      %30 = sub %29, %26.row : f32[B,4]                              # layer_norm1
+      %31 = sum %30 over 1 : f32[B]                                  # layer_norm1
       along the row
-      %30 = mul %29.row, 0.25 : f32[B]                               # layer_norm1
-      %32 = sub %28, %30.row : f32[B,4]                              # layer_norm1
-      %33 = mul %32, %32 : f32[B,4]                                  # layer_norm1
-      %34 = sum %33 over 1 : f32[B]                                  # layer_norm1
+      %32 = mul %31.row, 0.25 : f32[B]                               # layer_norm1
+      %34 = sub %30, %32.row : f32[B,4]                              # layer_norm1
+      %35 = mul %34, %34 : f32[B,4]                                  # layer_norm1
+      %36 = sum %35 over 1 : f32[B]                                  # layer_norm1
       along the row
-      %35 = mul_add %34.row, 0.25, %23.row : f32[B]                  # layer_norm1
-      %36 = rsqrt %35.row : f32[B]                                   # layer_norm1
-      %40 = mul %32, %36.row : f32[B,4]                              # layer_norm1
-      %41 = mul_add %40, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
-      %44 = gt %41, 0 : bool[B,4]                                    # prelu1
-      %45 = mul %41, prelu1.slope.one : f32[B,4]                     # prelu1
-      %46 = select %44, %41, %45 : f32[B,4]                          # prelu1
-      keep %46                                                       # for kernel 1: a product reads memory
+      %37 = mul_add %36.row, 0.25, %25.row : f32[B]                  # layer_norm1
+      %38 = rsqrt %37.row : f32[B]                                   # layer_norm1
+      %42 = mul %34, %38.row : f32[B,4]                              # layer_norm1
+      %43 = mul_add %42, layer_norm1.gamma.col, layer_norm1.beta.col : f32[B,4] # layer_norm1
+      %46 = gt %43, 0 : bool[B,4]                                    # prelu1
+      %47 = mul %43, prelu1.slope.one : f32[B,4]                     # prelu1
+      %48 = select %46, %43, %47 : f32[B,4]                          # prelu1
+      keep %48                                                       # for kernel 1: a product reads memory
     kernel 1: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a product
-      %48 = dot %46, dense2.weight : f32[B,1]                        # dense2
-      %51 = add %48, dense2.bias.col : f32[B,1]                      # dense2
-      keep %51                                                       # output y
-    in all: 2 kernels, 110*B FLOP, 44*B + 104 bytes
-    unfused: 110*B FLOP, 708*B + 104 bytes
+      %50 = dot %48, dense2.weight : f32[B,1]                        # dense2
+      %53 = add %50, dense2.bias.col : f32[B,1]                      # dense2
+      keep %53                                                       # output y
+    in all: 2 kernels, 112*B FLOP, 44*B + 104 bytes
+    unfused: 112*B FLOP, 728*B + 104 bytes
     ");
 }
 
