@@ -6,7 +6,7 @@
 //!
 //! Three networks learn digits from the same start; they differ in when their running statistics are brought up to date, and by
 //! how much. Half way the images become paler. Prints the kernels of training and of inference beside each other, and the loss on
-//! images that are held out, in training mode, which normalises by the batch, and in inference, which normalises by the running
+//! images that are held out, in training mode, which normalizes by the batch, and in inference, which normalizes by the running
 //! statistics; draws how the statistics follow and what that costs.
 
 mod data;
@@ -53,10 +53,10 @@ impl<N: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayVie
 /// What happened to a network, after every step.
 struct Course {
     name: &'static str,
-    colour: RGBColor,
-    /// The loss on the images held out, normalised by themselves.
+    color: RGBColor,
+    /// The loss on the images held out, normalized by themselves.
     training: Vec<f32>,
-    /// The same, normalised by the running statistics.
+    /// The same, normalized by the running statistics.
     inference: Vec<f32>,
     /// The means of all features in the batch of the step, and their running means.
     batch: Vec<Array1<f32>>,
@@ -107,14 +107,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Trains a network until the images become paler, then lets its statistics follow alone.
-fn course<N: Reader>(name: &'static str, colour: RGBColor, loss: fn(N::Step) -> f32) -> Result<Course, Box<dyn Error>> {
+fn course<N: Reader>(name: &'static str, color: RGBColor, loss: fn(N::Step) -> f32) -> Result<Course, Box<dyn Error>> {
     let (mut train, test) = data::digits()?.seed(1).split(0.2)?;
     let paler = |images: ArrayView2<'_, f32>| images.mapv(|pixel| 0.3 + 0.5 * pixel);
     let mut net = Trainer::<N>::new(Adam::new(RATE)).max_batch(test.len()).seed(1).build()?;
     let [training, inference] = [const { Vec::new() }; 2];
     let [batch, running] = [const { Vec::new() }; 2];
     let drift = Vec::new();
-    let mut course = Course { name, colour, training, inference, batch, running, drift, recalibrated: 0.0 };
+    let mut course = Course { name, color, training, inference, batch, running, drift, recalibrated: 0.0 };
     let mut held_out = test.inputs().to_owned();
 
     let mut steps = 0;
@@ -162,15 +162,15 @@ fn picture(courses: &[Course]) -> Picture {
     let moved = (&first.running[STEPS - 1] - &first.running[SHIFT - 1]).mapv(f32::abs);
     let feature = (0..moved.len()).max_by(|&a, &b| moved[a].total_cmp(&moved[b])).unwrap_or(0);
 
-    let series = |name: &str, colour, values: &dyn Fn(usize) -> f32| {
-        Curve::series(name, colour, Style::Line, 1, (0..STEPS).map(values))
+    let series = |name: &str, color, values: &dyn Fn(usize) -> f32| {
+        Curve::series(name, color, Style::Line, 1, (0..STEPS).map(values))
     };
-    let batch = Curve { style: Style::Dots, ..series("a batch", plot::GREY, &|step| first.batch[step][feature]) };
+    let batch = Curve { style: Style::Dots, ..series("a batch", plot::GRAY, &|step| first.batch[step][feature]) };
     let mut means = vec![batch];
     let mut losses = vec![series("training mode", plot::INK, &|step| first.training[step])];
-    for Course { name, colour, running, inference, .. } in courses {
-        means.push(series(name, *colour, &|step| running[step][feature]));
-        losses.push(series(name, *colour, &|step| inference[step]));
+    for Course { name, color, running, inference, .. } in courses {
+        means.push(series(name, *color, &|step| running[step][feature]));
+        losses.push(series(name, *color, &|step| inference[step]));
     }
     let step = || plot::Axis::linear("step");
     let (mean, loss) = (plot::Axis::linear("mean"), plot::Axis::logarithmic("mean cross-entropy, nats"));

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let steps = EPOCHS * train.len().div_ceil(BATCH);
     let rate = Schedule::cosine(RATE, steps as u64);
-    let mut net = Digits::trainer(AdamW::new(rate).decay(DECAY)).max_batch(BATCH).seed(1).build()?;
+    let mut net = Digits::trainer(AdamW::new(rate).weight_decay(DECAY)).max_batch(BATCH).seed(1).build()?;
     let compiling = start.elapsed();
     println!("{} images to learn from, {} to be tested on", train.len(), test.len());
     println!("{} parameters, compiled in {:.1} ms", net.param_count(), 1e3 * compiling.as_secs_f64());

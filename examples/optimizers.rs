@@ -1,10 +1,10 @@
-//! Every optimiser from one start: down a valley of two coordinates, and on handwritten digits.
+//! Every optimizer from one start: down a valley of two coordinates, and on handwritten digits.
 //!
 //! ```text
 //! cargo run --release --example optimizers
 //! ```
 //!
-//! A comparison at one rate would say who likes that rate. So each optimiser takes every rate of a grid, 1, 3, 10, 30 and so
+//! A comparison at one rate would say who likes that rate. So each optimizer takes every rate of a grid, 1, 3, 10, 30 and so
 //! on, and the best of them counts. Prints rate and result of all, for the valley and for the digits, and draws the paths over the
 //! level lines of the valley and the losses over the epochs.
 
@@ -36,19 +36,19 @@ network! {
     metric accuracy = mean(argmax(logits) == label);
 }
 
-/// An optimiser at any rate, and how it is drawn.
+/// An optimizer at any rate, and how it is drawn.
 struct Method<N> {
     name: &'static str,
     /// Sees all rows at every step, instead of a batch.
     whole: bool,
     at: fn(f64) -> Trainer<N>,
-    colour: RGBColor,
+    color: RGBColor,
     style: Style,
 }
 
 fn methods<N: Network>() -> Vec<Method<N>> {
     use Style::{Dashes, Line};
-    let method = |name, at, colour, style| Method { name, whole: name == "gradient descent", at, colour, style };
+    let method = |name, at, color, style| Method { name, whole: name == "gradient descent", at, color, style };
     vec![
         method("gradient descent", |rate| Trainer::new(Sgd::new(rate)), plot::BLACK, Line),
         method("SGD", |rate| Trainer::new(Sgd::new(rate)), plot::BLACK, Dashes),
@@ -104,7 +104,7 @@ fn valley() -> Result<(), Box<dyn Error>> {
         rates[0],
         rates[rates.len() - 1]
     );
-    println!("optimiser            rate  below 0.1 at step  height at the end  refused rates");
+    println!("optimizer            rate  below 0.1 at step  height at the end  refused rates");
     let mut panels = Vec::new();
     for method in methods() {
         let runs = rates.iter().map(|&rate| descend(&method, rate, shifts.view(), floor));
@@ -121,11 +121,11 @@ fn valley() -> Result<(), Box<dyn Error>> {
     let surface = Surface::measure(-1.75..=1.75, -0.5..=3.2, levels, above)?;
     panels.iter_mut().for_each(|panel| panel.surface = Some(surface.clone()));
     let title =
-        format!("{STEPS} steps down Rosenbrock's valley from (-1.2, 1) to the cross, each optimiser at its best rate");
+        format!("{STEPS} steps down Rosenbrock's valley from (-1.2, 1) to the cross, each optimizer at its best rate");
     Picture { title, columns: 5, panels }.save("optimizers_valley")
 }
 
-/// The way of one optimiser. A loss that is not finite is refused by `step`, and the rate with it.
+/// The way of one optimizer. A loss that is not finite is refused by `step`, and the rate with it.
 fn descend(
     method: &Method<Valley>,
     rate: f64,
@@ -152,14 +152,14 @@ fn height(net: &mut Session<Valley>, shifts: ArrayView2<'_, f32>, u: f64, v: f64
 }
 
 fn panel(method: &Method<Valley>, best: &Descent, index: usize) -> Panel {
-    let curve = |name: &str, colour, style, points| Curve { name: name.to_string(), colour, style, points };
+    let curve = |name: &str, color, style, points| Curve { name: name.to_string(), color, style, points };
     Panel {
         title: format!("{}, rate {}", method.name, best.rate),
         x: Axis::linear(if index < 5 { "" } else { "u" }).range(-1.75, 1.75),
         y: Axis::linear(if index.is_multiple_of(5) { "v" } else { "" }).range(-0.5, 3.2),
         surface: None,
         curves: vec![
-            curve("", method.colour, Style::Line, best.places.clone()),
+            curve("", method.color, Style::Line, best.places.clone()),
             curve("", plot::INK, Style::Crosses, vec![(1.0, 1.0)]),
         ],
     }
@@ -182,7 +182,7 @@ fn digits() -> Result<(), Box<dyn Error>> {
         rates[rates.len() - 1],
         held.len()
     );
-    println!("optimiser            rate  steps   loss  held out  test accuracy  seconds");
+    println!("optimizer            rate  steps   loss  held out  test accuracy  seconds");
     let (mut losses, mut held_out) = (Vec::new(), Vec::new());
     for method in methods::<Digits>() {
         let mut best: Option<(f32, f64, Session<Digits>, History<Digits>)> = None;
@@ -200,19 +200,19 @@ fn digits() -> Result<(), Box<dyn Error>> {
         let (loss, rate, mut net, history) = best.ok_or("no rate works")?;
         let seconds: f64 = history.epochs.iter().map(|epoch| epoch.seconds).sum();
         let accuracy = net.evaluate(test.inputs(), test.targets())?.accuracy;
-        let Method { name, colour, style, .. } = method;
+        let Method { name, color, style, .. } = method;
         let own = history.epochs[EPOCHS - 1].train.loss;
         println!("{name:<16} {rate:>8}  {:>5}  {own:.3}  {loss:>8.3}  {accuracy:>13.3}  {seconds:>7.2}", net.steps());
 
         let curve =
-            |value: fn(&Epoch<Digits>) -> f32| Curve::series(name, colour, style, 1, history.epochs.iter().map(value));
+            |value: fn(&Epoch<Digits>) -> f32| Curve::series(name, color, style, 1, history.epochs.iter().map(value));
         losses.push(curve(|epoch| epoch.train.loss));
         held_out.push(curve(|epoch| epoch.validation.map_or(f32::NAN, |step| step.loss)));
     }
     let panel =
         |title, curves| Panel::new(title, Axis::linear("epoch"), Axis::logarithmic("mean cross-entropy, nats"), curves);
     let panels = vec![panel("images it learns from", losses), panel("images held out", held_out)];
-    let title = "handwritten digits, each optimiser at its best rate".to_string();
+    let title = "handwritten digits, each optimizer at its best rate".to_string();
     Picture { title, columns: 2, panels }.save("optimizers_digits")
 }
 

@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn score(table: &Array2<f32>, fold: usize) -> Result<[f32; 3], Box<dyn Error>> {
     let (held, kept): (Vec<usize>, Vec<usize>) = (0..table.nrows()).partition(|row| row % FOLDS == fold);
     let (mut train, mut test) = (table.select(Axis(0), &kept), table.select(Axis(0), &held));
-    standardise(&mut train, &mut test);
+    standardize(&mut train, &mut test);
     let (x, y) = (test.slice(s![.., ..10]), test.slice(s![.., 10..]));
 
     let linear = least_squares(train.view())?;
@@ -62,7 +62,7 @@ fn score(table: &Array2<f32>, fold: usize) -> Result<[f32; 3], Box<dyn Error>> {
 
     let (inputs, targets) = (train.slice(s![.., ..10]).to_owned(), train.slice(s![.., 10..]).to_owned());
     let mut train = Dataset::new(inputs, targets)?.seed(1);
-    let mut net = Progression::trainer(AdamW::new(RATE).decay(DECAY)).max_batch(BATCH).seed(1).build()?;
+    let mut net = Progression::trainer(AdamW::new(RATE).weight_decay(DECAY)).max_batch(BATCH).seed(1).build()?;
     for epoch in 0..EPOCHS {
         let turn = std::f64::consts::PI * epoch as f64 / EPOCHS as f64;
         net.set_learning_rate(RATE * 0.5 * (1.0 + turn.cos()))?;
@@ -81,7 +81,7 @@ fn r2(prediction: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> f32 {
 }
 
 /// Every column by mean and standard deviation of the patients to learn from.
-fn standardise(train: &mut Array2<f32>, test: &mut Array2<f32>) {
+fn standardize(train: &mut Array2<f32>, test: &mut Array2<f32>) {
     for (mut train, mut test) in train.columns_mut().into_iter().zip(test.columns_mut()) {
         let (mean, deviation) = (train.mean().unwrap_or(0.0), train.std(0.0));
         train.mapv_inplace(|x| (x - mean) / deviation);

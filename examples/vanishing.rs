@@ -118,7 +118,7 @@ where
 /// What became of a network.
 struct Run {
     name: &'static str,
-    colour: RGBColor,
+    color: RGBColor,
     style: Style,
     /// The mean magnitude of the gradient in every dense layer before the first step.
     gradients: Vec<f32>,
@@ -129,7 +129,7 @@ struct Run {
 
 fn run<N: Reader>(
     name: &'static str,
-    colour: RGBColor,
+    color: RGBColor,
     style: Style,
     numbers: fn(N::Step) -> (f32, f32),
 ) -> Result<Run, Box<dyn Error>> {
@@ -140,10 +140,10 @@ fn run<N: Reader>(
     let gradient = |path: String| said.layer(&path).and_then(|layer| layer.gradient);
     let gradients = layers.map(gradient).collect::<Option<_>>().ok_or("a layer has no gradient")?;
 
-    let history = net.fit(&mut train).epochs(EPOCHS).batch(BATCH).progress(Progress::Quiet).run()?;
+    let history = net.fit(&mut train).epochs(EPOCHS).batch_size(BATCH).progress(Progress::Quiet).run()?;
     let losses = history.epochs.iter().map(|epoch| numbers(epoch.train).0).collect();
     let accuracy = numbers(net.evaluate(test.inputs(), test.targets())?).1;
-    Ok(Run { name, colour, style, gradients, losses, accuracy })
+    Ok(Run { name, color, style, gradients, losses, accuracy })
 }
 
 fn table(runs: &[Run]) {
@@ -166,7 +166,7 @@ fn table(runs: &[Run]) {
 
 fn pictures(runs: &[Run]) -> Picture {
     let curves = |values: fn(&Run) -> &[f32]| -> Vec<Curve> {
-        let curve = |run: &Run| Curve::series(run.name, run.colour, run.style, 1, values(run).iter().copied());
+        let curve = |run: &Run| Curve::series(run.name, run.color, run.style, 1, values(run).iter().copied());
         runs.iter().map(curve).collect()
     };
     let (layer, epoch) = (Axis::linear("layer, from the input"), Axis::linear("epoch"));
@@ -187,7 +187,7 @@ const STEPS: usize = 100;
 /// What became of rectifiers.
 struct Life {
     name: &'static str,
-    colour: RGBColor,
+    color: RGBColor,
     /// The share of all hidden units that are dead, before every step and at the end.
     dead: Vec<f32>,
     losses: Vec<f32>,
@@ -227,7 +227,7 @@ fn dying() -> Result<(), Box<dyn Error>> {
         return Err("the rectifiers did not die as they should".into());
     }
     let curves = |values: fn(&Life) -> &[f32]| -> Vec<Curve> {
-        let curve = |life: &Life| Curve::series(life.name, life.colour, Style::Line, 0, values(life).iter().copied());
+        let curve = |life: &Life| Curve::series(life.name, life.color, Style::Line, 0, values(life).iter().copied());
         lives.iter().map(curve).collect()
     };
     let (step, share) = (|| Axis::linear("step"), Axis::linear("share of dead units"));
@@ -240,7 +240,7 @@ fn dying() -> Result<(), Box<dyn Error>> {
 }
 
 /// Trains rectifiers on all images at once, whose second layer begins with these biases.
-fn live(name: &'static str, colour: RGBColor, rate: f64, bias: f32) -> Result<Life, Box<dyn Error>> {
+fn live(name: &'static str, color: RGBColor, rate: f64, bias: f32) -> Result<Life, Box<dyn Error>> {
     let (train, _) = data::digits()?.seed(1).split(0.2)?;
     let (images, labels) = (train.inputs(), train.targets());
     let mut net = Mortal::trainer(Sgd::new(rate)).max_batch(train.len()).seed(1).build()?;
@@ -248,7 +248,7 @@ fn live(name: &'static str, colour: RGBColor, rate: f64, bias: f32) -> Result<Li
 
     let first = net.diagnose(images, labels)?;
     let (dead, losses) = (Vec::new(), Vec::new());
-    let mut life = Life { name, colour, dead, losses, last: first.clone(), first };
+    let mut life = Life { name, color, dead, losses, last: first.clone(), first };
     for step in 0..=STEPS {
         let said = net.diagnose(images, labels)?;
         let shares: Vec<f32> = said.layers.iter().filter_map(|layer| layer.dead).collect();

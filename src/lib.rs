@@ -8,7 +8,7 @@ pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
 pub use gradloom_runtime::fit::{Ending, Epoch, Fit, FitCause, FitError, History, Progress};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
-pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimiser, RmsProp, Sgd};
+pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimizer, RmsProp, Sgd};
 pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
@@ -32,7 +32,7 @@ macro_rules! __place {
 /// What the expansion of [`network!`] names; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use gradloom_runtime::layers::{Arg, initialisers};
+    pub use gradloom_runtime::layers::{Arg, initializers};
     pub use gradloom_runtime::network::{
         Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Place, Port,
         Stage as DeclaredStage, Value,

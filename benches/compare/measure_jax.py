@@ -56,21 +56,21 @@ def forward(workload, layers, statistics, x, training):
 
 def state(workload, layers):
     zeros = lambda: jax.tree.map(jnp.zeros_like, layers)
-    return {"sgd": lambda: (), "momentum": zeros}.get(workload.optimiser, lambda: (zeros(), zeros(), jnp.zeros(())))()
+    return {"sgd": lambda: (), "momentum": zeros}.get(workload.optimizer, lambda: (zeros(), zeros(), jnp.zeros(())))()
 
 
 def update(workload, layers, state, gradients):
     rate, tree = workload.rate, jax.tree.map
-    if workload.optimiser == "sgd":
+    if workload.optimizer == "sgd":
         return tree(lambda p, g: p - rate * g, layers, gradients), state
-    if workload.optimiser == "momentum":
+    if workload.optimizer == "momentum":
         state = tree(lambda v, g: measuring.MOMENTUM * v + g, state, gradients)
         return tree(lambda p, v: p - rate * v, layers, state), state
     first, second, steps = state
     b1, b2, steps = measuring.BETA1, measuring.BETA2, steps + 1
     first = tree(lambda m, g: b1 * m + (1 - b1) * g, first, gradients)
     second = tree(lambda v, g: b2 * v + (1 - b2) * g * g, second, gradients)
-    keep = 1 - rate * measuring.DECAY if workload.optimiser == "adamw" else 1.0
+    keep = 1 - rate * measuring.DECAY if workload.optimizer == "adamw" else 1.0
     fix1, fix2 = 1 - b1**steps, 1 - b2**steps
     next_one = lambda p, m, v: keep * p - rate * (m / fix1) / (jnp.sqrt(v / fix2) + measuring.EPSILON)
     return tree(next_one, layers, first, second), (first, second, steps)

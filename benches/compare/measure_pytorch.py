@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: `eager`, modules with autograd and a fused optimiser; `compile`, everything through
+"""PyTorch on the CPU: `eager`, modules with autograd and a fused optimizer; `compile`, everything through
 `torch.compile`, compiled anew each time."""
 
 import os
@@ -39,7 +39,7 @@ def model(workload):
     return nn.Sequential(*layers, *([] if workload.classes else [nn.Sigmoid()]))
 
 
-def optimiser(workload, parameters):
+def optimizer(workload, parameters):
     options = {"lr": workload.rate, "fused": not compiled}
     betas = {"betas": (measuring.BETA1, measuring.BETA2), "eps": measuring.EPSILON}
     return {
@@ -47,14 +47,14 @@ def optimiser(workload, parameters):
         "momentum": lambda: torch.optim.SGD(parameters, momentum=measuring.MOMENTUM, **options),
         "adam": lambda: torch.optim.Adam(parameters, **betas, **options),
         "adamw": lambda: torch.optim.AdamW(parameters, weight_decay=measuring.DECAY, **betas, **options),
-    }[workload.optimiser]()
+    }[workload.optimizer]()
 
 
 def build(workload):
     torch.manual_seed(0)
     net = model(workload)
     x, y = (torch.from_numpy(array) for array in measuring.data(workload))
-    update = optimiser(workload, net.parameters())
+    update = optimizer(workload, net.parameters())
     criterion = F.cross_entropy if workload.classes else F.mse_loss
     objective, apply, infer = lambda: criterion(net(x), y), update.step, net
     if compiled:

@@ -1,4 +1,4 @@
-"""TensorFlow on the CPU: layers and optimisers of Keras, a training step in a `tf.function` through XLA."""
+"""TensorFlow on the CPU: layers and optimizers of Keras, a training step in a `tf.function` through XLA."""
 
 import os
 
@@ -32,19 +32,19 @@ def model(workload):
     return keras.Model(inputs, layers.Dense(workload.widths[-1], None if workload.classes else "sigmoid")(x))
 
 
-def optimiser(workload):
+def optimizer(workload):
     betas = {"beta_1": measuring.BETA1, "beta_2": measuring.BETA2, "epsilon": measuring.EPSILON}
     return {
         "sgd": lambda: optimizers.SGD(workload.rate),
         "momentum": lambda: optimizers.SGD(workload.rate, momentum=measuring.MOMENTUM),
         "adam": lambda: optimizers.Adam(workload.rate, **betas),
         "adamw": lambda: optimizers.AdamW(workload.rate, weight_decay=measuring.DECAY, **betas),
-    }[workload.optimiser]()
+    }[workload.optimizer]()
 
 
 def build(workload):
     keras.utils.set_random_seed(0)
-    net, update = model(workload), optimiser(workload)
+    net, update = model(workload), optimizer(workload)
     update.build(net.trainable_variables)
     x, y = measuring.data(workload)
     x, y = tf.constant(x), tf.constant(y.astype(np.int32) if workload.classes else y)

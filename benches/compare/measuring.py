@@ -24,7 +24,7 @@ class Workload:
     activation: str  # behind every hidden layer
     norm: bool  # batch norm between a hidden layer and its activation
     bias: bool  # of the hidden layers; the last one always has one
-    optimiser: str
+    optimizer: str
     rate: float
     classes: bool = True  # cross-entropy; otherwise a sigmoid and the mean squared error
 

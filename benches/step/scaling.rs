@@ -38,27 +38,27 @@ stacks! {
 
 /// Prints a table.
 pub fn measure(arguments: &Arguments) -> Result<()> {
-    let optimiser = || Sgd::new(0.01).momentum(0.9);
+    let optimizer = || Sgd::new(0.01).momentum(0.9);
     println!("| width | depth | batch | threads | MFLOP a step | step, us | GFLOP/s | build, ms | build, ms a layer |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let size = Size { width: 256, depth: 4, batch: 256, threads: 1, seconds: arguments.seconds.min(0.5) };
-    Size { width: 64, ..size }.row(|| Wide64::trainer(optimiser()))?;
-    Size { width: 128, ..size }.row(|| Wide128::trainer(optimiser()))?;
-    size.row(|| Wide256::trainer(optimiser()))?;
-    Size { width: 512, ..size }.row(|| Wide512::trainer(optimiser()))?;
-    Size { width: 1024, ..size }.row(|| Wide1024::trainer(optimiser()))?;
-    Size { depth: 1, ..size }.row(|| Deep1::trainer(optimiser()))?;
-    Size { depth: 2, ..size }.row(|| Deep2::trainer(optimiser()))?;
-    Size { depth: 8, ..size }.row(|| Deep8::trainer(optimiser()))?;
-    Size { depth: 16, ..size }.row(|| Deep16::trainer(optimiser()))?;
-    Size { depth: 32, ..size }.row(|| Deep32::trainer(optimiser()))?;
+    Size { width: 64, ..size }.row(|| Wide64::trainer(optimizer()))?;
+    Size { width: 128, ..size }.row(|| Wide128::trainer(optimizer()))?;
+    size.row(|| Wide256::trainer(optimizer()))?;
+    Size { width: 512, ..size }.row(|| Wide512::trainer(optimizer()))?;
+    Size { width: 1024, ..size }.row(|| Wide1024::trainer(optimizer()))?;
+    Size { depth: 1, ..size }.row(|| Deep1::trainer(optimizer()))?;
+    Size { depth: 2, ..size }.row(|| Deep2::trainer(optimizer()))?;
+    Size { depth: 8, ..size }.row(|| Deep8::trainer(optimizer()))?;
+    Size { depth: 16, ..size }.row(|| Deep16::trainer(optimizer()))?;
+    Size { depth: 32, ..size }.row(|| Deep32::trainer(optimizer()))?;
     for batch in [4, 16, 64, 1024, 4096] {
-        Size { batch, ..size }.row(|| Wide256::trainer(optimiser()))?;
+        Size { batch, ..size }.row(|| Wide256::trainer(optimizer()))?;
     }
     for threads in 2..=arguments.threads {
-        Size { threads, ..size }.row(|| Wide256::trainer(optimiser()))?;
-        Size { threads, width: 1024, ..size }.row(|| Wide1024::trainer(optimiser()))?;
-        Size { threads, batch: 4096, ..size }.row(|| Wide256::trainer(optimiser()))?;
+        Size { threads, ..size }.row(|| Wide256::trainer(optimizer()))?;
+        Size { threads, width: 1024, ..size }.row(|| Wide1024::trainer(optimizer()))?;
+        Size { threads, batch: 4096, ..size }.row(|| Wide256::trainer(optimizer()))?;
     }
     Ok(())
 }

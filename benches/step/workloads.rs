@@ -1,4 +1,4 @@
-//! The workloads: networks, data and optimisers as the other frameworks have them, and how one is measured.
+//! The workloads: networks, data and optimizers as the other frameworks have them, and how one is measured.
 
 use std::hint::black_box;
 use std::io::BufRead;
@@ -10,7 +10,7 @@ use gradloom::{Adam, AdamW, Network, Profile, Sgd, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Fused, fuse};
 use gradloom_runtime::init::Random;
-use gradloom_runtime::optim::Optimisation;
+use gradloom_runtime::optim::Optimization;
 
 use crate::Result;
 use crate::arguments::Arguments;
@@ -59,19 +59,19 @@ deep_bn! {
     Dense(256, bias = false), BatchNorm, tanh,
 }
 
-fn xor_optimiser() -> Sgd {
+fn xor_optimizer() -> Sgd {
     Sgd::new(0.1)
 }
 
-fn mlp_optimiser() -> Adam {
+fn mlp_optimizer() -> Adam {
     Adam::new(1e-3)
 }
 
-fn wide_optimiser() -> AdamW {
-    AdamW::new(1e-3).decay(0.01)
+fn wide_optimizer() -> AdamW {
+    AdamW::new(1e-3).weight_decay(0.01)
 }
 
-fn deep_bn_optimiser() -> Sgd {
+fn deep_bn_optimizer() -> Sgd {
     Sgd::new(0.01).momentum(0.9)
 }
 
@@ -107,11 +107,11 @@ impl Workload {
 
     /// The kernels of its step.
     pub fn kernels(self) -> Result<Fused> {
-        let (definition, how): (_, Optimisation) = match self {
-            Workload::Xor => (Xor::DEFINITION, xor_optimiser().into()),
-            Workload::Mlp => (Mlp::DEFINITION, mlp_optimiser().into()),
-            Workload::Wide => (Wide::DEFINITION, wide_optimiser().into()),
-            Workload::DeepBn => (DeepBn::DEFINITION, deep_bn_optimiser().into()),
+        let (definition, how): (_, Optimization) = match self {
+            Workload::Xor => (Xor::DEFINITION, xor_optimizer().into()),
+            Workload::Mlp => (Mlp::DEFINITION, mlp_optimizer().into()),
+            Workload::Wide => (Wide::DEFINITION, wide_optimizer().into()),
+            Workload::DeepBn => (DeepBn::DEFINITION, deep_bn_optimizer().into()),
         };
         Ok(fuse(&simplified(definition, Purpose::Train(&how))?))
     }
@@ -122,19 +122,19 @@ impl Workload {
         Ok(match self {
             Workload::Xor => {
                 let (x, target) = xor_data();
-                Xor::trainer(xor_optimiser()).max_batch(batch).build()?.profile(x.view(), target.view())?
+                Xor::trainer(xor_optimizer()).max_batch(batch).build()?.profile(x.view(), target.view())?
             }
             Workload::Mlp => {
                 let (x, label) = classes(batch, 784);
-                Mlp::trainer(mlp_optimiser()).max_batch(batch).build()?.profile(x.view(), label.view())?
+                Mlp::trainer(mlp_optimizer()).max_batch(batch).build()?.profile(x.view(), label.view())?
             }
             Workload::Wide => {
                 let (x, label) = classes(batch, 1024);
-                Wide::trainer(wide_optimiser()).max_batch(batch).build()?.profile(x.view(), label.view())?
+                Wide::trainer(wide_optimizer()).max_batch(batch).build()?.profile(x.view(), label.view())?
             }
             Workload::DeepBn => {
                 let (x, label) = classes(batch, 256);
-                DeepBn::trainer(deep_bn_optimiser()).max_batch(batch).build()?.profile(x.view(), label.view())?
+                DeepBn::trainer(deep_bn_optimizer()).max_batch(batch).build()?.profile(x.view(), label.view())?
             }
         })
     }
@@ -146,19 +146,19 @@ impl Workload {
         match self {
             Workload::Xor => {
                 let (x, target) = xor_data();
-                run.measure(Xor::trainer(xor_optimiser()), x, target, |step| step.loss)
+                run.measure(Xor::trainer(xor_optimizer()), x, target, |step| step.loss)
             }
             Workload::Mlp => {
                 let (x, label) = classes(self.batch(), 784);
-                run.measure(Mlp::trainer(mlp_optimiser()), x, label, |step| step.loss)
+                run.measure(Mlp::trainer(mlp_optimizer()), x, label, |step| step.loss)
             }
             Workload::Wide => {
                 let (x, label) = classes(self.batch(), 1024);
-                run.measure(Wide::trainer(wide_optimiser()), x, label, |step| step.loss)
+                run.measure(Wide::trainer(wide_optimizer()), x, label, |step| step.loss)
             }
             Workload::DeepBn => {
                 let (x, label) = classes(self.batch(), 256);
-                run.measure(DeepBn::trainer(deep_bn_optimiser()), x, label, |step| step.loss)
+                run.measure(DeepBn::trainer(deep_bn_optimizer()), x, label, |step| step.loss)
             }
         }
     }

@@ -17,7 +17,7 @@ pub struct Surface {
 /// How many distances each side of a surface is cut into.
 const CELLS: usize = 90;
 
-/// An edge between two neighbours of the grid: column and row of the first, and whether the other is above.
+/// An edge between two neighbors of the grid: column and row of the first, and whether the other is above.
 type Edge = (usize, usize, bool);
 
 impl Surface {

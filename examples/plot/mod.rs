@@ -1,7 +1,7 @@
 //! Pictures of the examples: panels with axes beside each other and one legend, as SVG files in `target/`.
 //!
 //! In: curves with names, and level lines of a surface. Out: a file. All pictures have one size and one palette, which people
-//! who are colour-blind can tell apart (Okabe & Ito 2008); curves that belong together share a colour, one of them dashed.
+//! who are color-blind can tell apart (Okabe & Ito 2008); curves that belong together share a color, one of them dashed.
 #![allow(dead_code, reason = "every example uses a part of it")]
 
 mod levels;
@@ -28,7 +28,7 @@ pub const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
 
 pub const INK: RGBColor = RGBColor(60, 60, 60);
-pub const GREY: RGBColor = RGBColor(150, 150, 150);
+pub const GRAY: RGBColor = RGBColor(150, 150, 150);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
 /// The size of every picture, in pixels.
@@ -63,7 +63,7 @@ pub struct Panel {
 pub struct Curve {
     /// What the legend calls it; nothing if it is to be left out there.
     pub name: String,
-    pub colour: RGBColor,
+    pub color: RGBColor,
     pub style: Style,
     pub points: Vec<(f64, f64)>,
 }
@@ -88,13 +88,13 @@ impl Curve {
     /// Values at `first`, `first + 1` and so on.
     pub fn series(
         name: &str,
-        colour: RGBColor,
+        color: RGBColor,
         style: Style,
         first: u32,
         values: impl IntoIterator<Item = f32>,
     ) -> Curve {
         let points = (first..).map(f64::from).zip(values.into_iter().map(f64::from)).collect();
-        Curve { name: name.to_string(), colour, style, points }
+        Curve { name: name.to_string(), color, style, points }
     }
 }
 
@@ -177,8 +177,8 @@ impl Panel {
         if let Some(surface) = &self.surface {
             for (level, line) in surface.lines() {
                 // Lower is darker.
-                let grey = (110.0 + 110.0 * level) as u8;
-                plane.draw(&PathElement::new(line, RGBColor(grey, grey, grey).stroke_width(FINE)))?;
+                let gray = (110.0 + 110.0 * level) as u8;
+                plane.draw(&PathElement::new(line, RGBColor(gray, gray, gray).stroke_width(FINE)))?;
             }
         }
         for curve in &self.curves {
@@ -193,12 +193,12 @@ impl Panel {
 
 /// A curve as the backend draws it, of points in any coordinates.
 fn strokes<'b, C: Clone + 'static>(curve: &Curve, points: &[C]) -> Vec<DynElement<'static, SVGBackend<'b>, C>> {
-    let (points, ink) = (points.to_vec(), curve.colour.stroke_width(3 * FINE / 2));
+    let (points, ink) = (points.to_vec(), curve.color.stroke_width(3 * FINE / 2));
     match curve.style {
         Style::Line => vec![PathElement::new(points, ink).into_dyn()],
         Style::Dashes => vec![DashedPathElement::new(points.into_iter(), 7 * FINE, 4 * FINE, ink).into_dyn()],
         Style::Dots => {
-            let dot = |point| Circle::new(point, 2 * FINE, curve.colour.filled()).into_dyn();
+            let dot = |point| Circle::new(point, 2 * FINE, curve.color.filled()).into_dyn();
             points.into_iter().map(dot).collect()
         }
         Style::Crosses => points.into_iter().map(|point| Cross::new(point, 5 * FINE, ink).into_dyn()).collect(),

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use gradloom_runtime::elaborate::words::{self, Suggestions, closest, did_you_mean};
 use gradloom_runtime::elaborate::{MOST_NESTED, MOST_STAGES};
-use gradloom_runtime::layers::{ArgDef, ArgKind, initialisers};
+use gradloom_runtime::layers::{ArgDef, ArgKind, initializers};
 use proc_macro2::{Ident, LineColumn, TokenStream, TokenTree};
 use quote::quote_spanned;
 
@@ -257,32 +257,32 @@ impl Errors {
         self.report(site, words::wrong_argument(owner, arg, found));
     }
 
-    pub fn no_initialiser(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
+    pub fn no_initializer(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
         let wanted = arg.kind.wanted();
         self.report(
             site,
-            format!("`{}` of `{owner}` must be {wanted}, found `{found}`; there are {}", arg.name, all_initialisers()),
+            format!("`{}` of `{owner}` must be {wanted}, found `{found}`; there are {}", arg.name, all_initializers()),
         );
     }
 
     /// Some are known by the first or by the last name of an author, and there are two of most.
-    pub fn unknown_initialiser(&mut self, name: &Ident) {
+    pub fn unknown_initializer(&mut self, name: &Ident) {
         let usual = text(name).to_lowercase().replace("kaiming", "he").replace("glorot", "xavier");
-        let names = || initialisers::ALL.iter().map(|known| known.name);
+        let names = || initializers::ALL.iter().map(|known| known.name);
         let both: Vec<&str> =
             names().filter(|known| known.strip_prefix(&usual).is_some_and(|rest| rest.starts_with('_'))).collect();
         let hint = match (closest(&usual, names()), &both[..]) {
             (_, [uniform, normal]) => format!("; did you mean `{uniform}` or `{normal}`?"),
             (Some(closest), _) => did_you_mean(Some(closest)),
-            (None, _) => format!("; there are {}", all_initialisers()),
+            (None, _) => format!("; there are {}", all_initializers()),
         };
-        self.report(name, format!("unknown initialiser `{name}`{hint}"));
+        self.report(name, format!("unknown initializer `{name}`{hint}"));
     }
 
     pub fn string_argument(&mut self, site: Site, owner: &str, arg: &ArgDef, content: &str) {
         let hint = match arg.kind {
             ArgKind::Word(words) if words.contains(&content) => format!("write `{} = {content}`", arg.name),
-            ArgKind::Init if initialisers::ALL.iter().any(|known| known.name == content) => {
+            ArgKind::Init if initializers::ALL.iter().any(|known| known.name == content) => {
                 format!("write `{} = {content}`", arg.name)
             }
             kind => format!("`{}` of `{owner}` must be {}", arg.name, kind.wanted()),
@@ -391,12 +391,12 @@ impl Errors {
 }
 
 /// As they are written.
-fn all_initialisers() -> String {
-    let written = |known: &&initialisers::Initialiser| match &known.number {
+fn all_initializers() -> String {
+    let written = |known: &&initializers::Initializer| match &known.number {
         Some(number) => format!("{}({})", known.name, number.name),
         None => known.name.to_string(),
     };
-    let all: Vec<String> = initialisers::ALL.iter().map(written).collect();
+    let all: Vec<String> = initializers::ALL.iter().map(written).collect();
     and(&all.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

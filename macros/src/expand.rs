@@ -188,7 +188,7 @@ fn constructors(network: &Network<'_>) -> TokenStream {
         format!(
             " Checks the gradients of [`{name}`] on a batch, symbolic and compiled, at parameters as training starts with."
         ),
-        format!(" The text of a stage of [`{name}`] that needs neither an optimiser nor a machine."),
+        format!(" The text of a stage of [`{name}`] that needs neither an optimizer nor a machine."),
     ];
     let shared = shared(network);
     quote! {
@@ -196,8 +196,8 @@ fn constructors(network: &Network<'_>) -> TokenStream {
         #[allow(dead_code)]
         impl #name {
             #[doc = #trainer]
-            #vis fn trainer(optimiser: impl ::gradloom::Optimiser + 'static) -> ::gradloom::Trainer<#name> {
-                ::gradloom::Trainer::new(optimiser)
+            #vis fn trainer(optimizer: impl ::gradloom::Optimizer + 'static) -> ::gradloom::Trainer<#name> {
+                ::gradloom::Trainer::new(optimizer)
             }
 
             #[doc = #predictor]

@@ -27,7 +27,7 @@ use sizes::Consts;
 pub use table::Table;
 
 /// What the IR and profiles call the work of no layer, loss or metric.
-const NOT_OF_LAYERS: [&str; 2] = ["optimiser", "accumulation"];
+const NOT_OF_LAYERS: [&str; 2] = ["optimizer", "accumulation"];
 
 /// A network whose names are resolved.
 pub struct Network<'a> {

@@ -18,11 +18,11 @@ use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
 use crate::microkernels::{gemm::Isa, pages};
 use crate::network::Definition;
-use crate::optim::{Merging, Optimisation, accumulate, attach, merging, once, update};
+use crate::optim::{Merging, Optimization, accumulate, attach, merging, once, update};
 use crate::plan::{self, Place, Plan};
 use crate::sentinel::Replay;
 use crate::simplify::simplify;
-use crate::stabilise::stabilise;
+use crate::stabilize::stabilize;
 
 /// A stage of the compiler, as [`Trainer::ir`](crate::session::Trainer::ir) and the like print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub enum Stage {
     Forward,
     /// The same with the gradients behind it, as differentiation leaves it.
     Backward,
-    /// The graph that is compiled: with the optimiser's update, after all rewrites.
+    /// The graph that is compiled: with the optimizer's update, after all rewrites.
     Simplified,
     /// The kernels: what is computed together. Each begins with its extents, its floating-point operations and the bytes
     /// that it reads and writes, four an element and each value once, and why it is not part of an earlier kernel. `keep`
@@ -53,13 +53,13 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
     /// A step: loss, metrics, gradients and update in one.
-    Train(&'a Optimisation),
-    /// Loss and gradients, in training mode, without an update. The optimisation says what is frozen; without one nothing is.
-    Gradients(Option<&'a Optimisation>),
+    Train(&'a Optimization),
+    /// Loss and gradients, in training mode, without an update. The optimization says what is frozen; without one nothing is.
+    Gradients(Option<&'a Optimization>),
     /// Loss, metrics and gradients, which are added up.
-    Accumulate(&'a Optimisation),
+    Accumulate(&'a Optimization),
     /// The update from gradients that were added up.
-    Update(&'a Optimisation),
+    Update(&'a Optimization),
     /// Loss and metrics in inference mode.
     Evaluate,
     /// Outputs in inference mode.
@@ -68,7 +68,7 @@ pub enum Purpose<'a> {
 
 impl<'a> Purpose<'a> {
     /// How the network is trained, where that is said.
-    fn how(self) -> Option<&'a Optimisation> {
+    fn how(self) -> Option<&'a Optimization> {
         match self {
             Purpose::Train(how) | Purpose::Accumulate(how) | Purpose::Update(how) => Some(how),
             Purpose::Gradients(how) => how,
@@ -186,13 +186,13 @@ fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
 pub(crate) fn forward(
     definition: &'static Definition<'static>,
     mode: Mode,
-    how: Option<&Optimisation>,
+    how: Option<&Optimization>,
 ) -> Result<Graph, BuildError> {
     let graph = match how {
         Some(how) => lower_frozen(definition, mode, how.frozen(&|name| how.freezes(name)))?,
         None => lower(definition, mode)?,
     };
-    Ok(checked(stabilise(&checked(graph))))
+    Ok(checked(stabilize(&checked(graph))))
 }
 
 /// The graph for a purpose, before it is simplified.
@@ -202,7 +202,7 @@ fn graph_for(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> 
     Ok(graph)
 }
 
-/// Every parameter and all of the optimiser's state can be told apart by name, so that what is saved can be loaded.
+/// Every parameter and all of the optimizer's state can be told apart by name, so that what is saved can be loaded.
 fn check_names(slots: &Slots) -> Result<(), BuildError> {
     let mut names = HashSet::new();
     let own = slots.params.iter().filter(|slot| slot.kind != SlotKind::Fixed);
@@ -277,10 +277,10 @@ fn has_gradient(joint: &Graph) -> bool {
 /// The graph that measures a training step, and what it measures.
 pub fn diagnosed(
     definition: &'static Definition<'static>,
-    how: &Optimisation,
+    how: &Optimization,
 ) -> Result<(Graph, Vec<Measure>), BuildError> {
     let (graph, mut layers) = lower_with_probes(definition, how.frozen(&|name| how.freezes(name)))?;
-    let mut graph = checked(stabilise(&checked(graph)));
+    let mut graph = checked(stabilize(&checked(graph)));
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
     for (index, layer) in layers.iter_mut().enumerate() {
         let probe = |end| graph.output(&Role::Probe(2 * index + end)).expect("every layer has two probes");
@@ -302,7 +302,7 @@ pub fn diagnosed(
 /// The graph whose outputs are the running statistics as they would be after all rows as one batch, and whose slots they are.
 pub fn calibrated(
     definition: &'static Definition<'static>,
-    how: &Optimisation,
+    how: &Optimization,
 ) -> Result<(Graph, Vec<usize>), BuildError> {
     let mut graph = forward(definition, Mode::Calibrate, Some(how))?;
     graph.slots.inputs.retain(|slot| !slot.target);

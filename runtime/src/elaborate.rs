@@ -419,9 +419,9 @@ impl<'a> Context<'a> {
                     Ok(value) => args.extend(value),
                     Err(message) => self.report(number.at, message),
                 },
-                Value::Init(initialiser, _, values) => {
-                    let numbers = self.args(initialiser.name, initialiser.number.as_slice(), values);
-                    args.extend(numbers.map(|numbers| initialiser.with(&numbers)));
+                Value::Init(initializer, _, values) => {
+                    let numbers = self.args(initializer.name, initializer.number.as_slice(), values);
+                    args.extend(numbers.map(|numbers| initializer.with(&numbers)));
                 }
                 Value::Broken => {}
             }

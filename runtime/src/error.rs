@@ -20,8 +20,8 @@ pub enum BuildError {
         /// The network.
         network: &'static str,
     },
-    /// Two parameters of one name, or two parts of an optimiser's state.
-    #[error("two parameters or parts of the optimiser's state are called `{name}`")]
+    /// Two parameters of one name, or two parts of an optimizer's state.
+    #[error("two parameters or parts of the optimizer's state are called `{name}`")]
     Name {
         /// The name.
         name: String,
@@ -140,7 +140,7 @@ pub enum RunError {
         classes: usize,
     },
     /// Training with batch norm on one row, whose variance is zero by definition.
-    #[error("`{layer}` normalises by the variance of the batch, and one row has none; train with at least 2 rows")]
+    #[error("`{layer}` normalizes by the variance of the batch, and one row has none; train with at least 2 rows")]
     OneRow {
         /// The batch norm.
         layer: String,
@@ -165,7 +165,7 @@ pub enum RunError {
     Update {
         /// The step, from 1.
         step: u64,
-        /// The parameter, statistic or part of the optimiser's state, the first of those that are not finite.
+        /// The parameter, statistic or part of the optimizer's state, the first of those that are not finite.
         name: String,
         /// What it would become.
         value: f32,

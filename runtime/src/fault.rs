@@ -33,7 +33,7 @@ pub enum Fault {
     /// An operation made it of finite numbers.
     Made {
         /// The path of the layer that the operation belongs to; or `loss`, the name of a metric, or in an update that of the
-        /// parameter or `optimiser`.
+        /// parameter or `optimizer`.
         layer: String,
         /// Where the layer, loss or metric is declared; none for what all updates have in common.
         place: Option<Place>,
@@ -59,9 +59,9 @@ pub enum Given {
     Input,
     /// A target of the loss.
     Target,
-    /// A parameter, running statistic or part of the optimiser's state, as it was before the step.
+    /// A parameter, running statistic or part of the optimizer's state, as it was before the step.
     Parameter,
-    /// A number of the optimiser's, such as the learning rate.
+    /// A number of the optimizer's, such as the learning rate.
     Setting,
 }
 

@@ -135,7 +135,7 @@ impl Data {
 pub struct Values {
     /// Inputs, then targets.
     pub inputs: Vec<Tensor>,
-    /// Parameters, running statistics, optimiser state.
+    /// Parameters, running statistics, optimizer state.
     pub params: Vec<Tensor>,
     /// Run-time scalars, integers among them.
     pub scalars: Vec<f64>,
@@ -297,7 +297,7 @@ impl Run<'_> {
         let k = if ta { a.shape[0] } else { a.shape[1] };
         let (a, b) = (a.as_floats(), b.as_floats());
         let mut product = vec![0.0; m * n];
-        // Every sum runs in the order of its terms, beside those of its neighbours: large matrices are read once for some rows.
+        // Every sum runs in the order of its terms, beside those of its neighbors: large matrices are read once for some rows.
         for (index, block) in product.chunks_mut((DOT_ROWS * n).max(1)).enumerate() {
             for inner in 0..k {
                 for (row, sums) in block.chunks_mut(n).enumerate() {
@@ -398,7 +398,7 @@ pub(crate) fn destinations(shape: &[usize], axes: &[usize], result: &[usize]) ->
     offsets(shape, &strides)
 }
 
-/// The distance between neighbours along each axis.
+/// The distance between neighbors along each axis.
 pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
     (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
 }

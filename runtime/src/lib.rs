@@ -11,7 +11,7 @@ pub mod elaborate;
 pub mod fault;
 pub mod error;
 pub mod lower;
-pub mod stabilise;
+pub mod stabilize;
 pub mod autodiff;
 pub mod interp;
 pub mod schedule;

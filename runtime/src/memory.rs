@@ -10,7 +10,7 @@ pub const FEW_INPUTS: usize = 16;
 pub struct Memory<'a> {
     /// Values of the step.
     pub arena: &'a mut [f32],
-    /// Parameters, running statistics, optimiser state.
+    /// Parameters, running statistics, optimizer state.
     pub params: Params<'a>,
     /// Run-time scalars.
     pub scalars: &'a [Word],
@@ -20,7 +20,7 @@ pub struct Memory<'a> {
     pub batch: usize,
 }
 
-/// Parameters, running statistics, optimiser state, as far as a program knows them.
+/// Parameters, running statistics, optimizer state, as far as a program knows them.
 #[derive(Debug)]
 pub enum Params<'a> {
     /// Of one session: a training step writes them.

@@ -7,7 +7,7 @@
 pub mod number;
 
 use crate::functions::FunctionDef;
-use crate::layers::initialisers::Initialiser;
+use crate::layers::initializers::Initializer;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
@@ -153,8 +153,8 @@ pub enum Value<'a> {
     Known(Arg),
     /// Calculated from a Rust constant.
     Calculated(Number<'a>),
-    /// An initialiser, and the value of its number if it takes one.
-    Init(&'static Initialiser, At, &'a [Value<'a>]),
+    /// An initializer, and the value of its number if it takes one.
+    Init(&'static Initializer, At, &'a [Value<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::error::BuildError;
 
-/// The learning rate of every step. A plain number is a constant one: wherever an optimiser takes a rate, it takes a
+/// The learning rate of every step. A plain number is a constant one: wherever an optimizer takes a rate, it takes a
 /// schedule too.
 ///
 /// ```

@@ -1,6 +1,6 @@
 //! A network as a table: layers, the shapes they give, parameters, and what they cost.
 //!
-//! In: a declaration, and an optimiser if the network is trained. Out: the table. The costs are counted on the graphs that
+//! In: a declaration, and an optimizer if the network is trained. Out: the table. The costs are counted on the graphs that
 //! are compiled, after all rewrites: a batch norm in a prediction is a difference, a scale and a shift, and a step
 //! is forward pass, backward pass and update. What two layers have in common counts for the one that computes it.
 
@@ -14,16 +14,16 @@ use crate::flops::{Flops, by_layer};
 use crate::ir::{Graph, SlotKind};
 use crate::lower::check;
 use crate::network::Definition;
-use crate::optim::Optimisation;
+use crate::optim::Optimization;
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     signature: String,
     rows: Vec<Row>,
-    /// Of everything together, the optimiser's update included.
+    /// Of everything together, the optimizer's update included.
     total: [Flops; 2],
-    /// Numbers that training changes, running statistics, and what the optimiser remembers.
+    /// Numbers that training changes, running statistics, and what the optimizer remembers.
     counts: [usize; 3],
     trained: bool,
 }
@@ -40,8 +40,8 @@ struct Row {
 }
 
 impl Summary {
-    /// The table of a network, with the cost of a step if there is an optimiser.
-    pub fn new(definition: &'static Definition<'static>, how: Option<&Optimisation>) -> Result<Summary, BuildError> {
+    /// The table of a network, with the cost of a step if there is an optimizer.
+    pub fn new(definition: &'static Definition<'static>, how: Option<&Optimization>) -> Result<Summary, BuildError> {
         let network = check(definition)?;
         let prediction = simplified(definition, Purpose::Predict)?;
         let step = how.map(|how| simplified(definition, Purpose::Train(how))).transpose()?;
@@ -66,7 +66,7 @@ impl Summary {
         let counts = [
             count(|kind| matches!(kind, SlotKind::Weight | SlotKind::Parameter)),
             count(|kind| kind == SlotKind::Running),
-            count(|kind| matches!(kind, SlotKind::Optimiser(_))),
+            count(|kind| matches!(kind, SlotKind::Optimizer(_))),
         ];
         Ok(Summary { signature: network.signature(), rows, total, counts, trained: step.is_some() })
     }
@@ -123,8 +123,8 @@ impl fmt::Display for Summary {
         match (self.counts[1], self.counts[2]) {
             (0, 0) => Ok(()),
             (_, 0) => writeln!(f, "  {running} running statistics"),
-            (0, _) => writeln!(f, "  {remembered} numbers of the optimiser"),
-            _ => writeln!(f, "  {running} running statistics, {remembered} numbers of the optimiser"),
+            (0, _) => writeln!(f, "  {remembered} numbers of the optimizer"),
+            _ => writeln!(f, "  {running} running statistics, {remembered} numbers of the optimizer"),
         }
     }
 }

@@ -1,4 +1,4 @@
-"""Golden values: what gradloom's kernels, losses, layers and optimisers are compared with.
+"""Golden values: what gradloom's kernels, losses, layers and optimizers are compared with.
 
     python3 -m venv golden-venv
     golden-venv/bin/pip install torch==2.15.0 numpy==2.4.6 mpmath==1.3.0 safetensors==0.8.0
@@ -281,7 +281,7 @@ MOMENTUM, EPS = 0.9, 1e-5   # running = 0.9 * running + 0.1 * batch; torch write
 def batch_norm():
     rng = np.random.default_rng(3)
     out = Golden("batch_norm", """
-momentum = 0.9 (running = momentum * running + (1 - momentum) * batch), eps = 1e-5. Normalisation uses the biased batch variance
+momentum = 0.9 (running = momentum * running + (1 - momentum) * batch), eps = 1e-5. Normalization uses the biased batch variance
 (`var`), the running variance the unbiased one (`var_unbiased`). Running statistics start at mean 0, variance 1.
 running: x1..x5 are the batches of steps 1..5; every1_mean1.. are the running statistics after each step with every = 1,
 every3_mean1.. with every = 3 (updates on steps 1 and 4). inference uses the statistics of every = 1 after step 5.
@@ -351,7 +351,7 @@ MASK32, MASK64 = 2**32 - 1, 2**64 - 1
 
 
 def splitmix64(z):
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    """The finalizer of SplitMix64 (Steele, Lea & Flood 2014)."""
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK64
     z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK64
     return z ^ z >> 31
@@ -397,14 +397,14 @@ u >= p, else 0, and dx likewise; s is the share of all 2^24 values of u that are
     out.write()
 
 
-# ---- optimisers ------------------------------------------------------------------------------------------------
+# ---- optimizers ------------------------------------------------------------------------------------------------
 
-def optimisers():
+def optimizers():
     rng = np.random.default_rng(4)
-    out = Golden("optimisers", """
+    out = Golden("optimizers", """
 p0 and the gradients g1..g5 are given; p1..p5 are the parameters after each step; then the state after step 5.
 momentum: velocity = momentum * velocity + g; p -= lr * velocity. adam and adamw: m, v without bias correction. <name>_l2 has torch's
-coupled weight_decay = `l2` (g + l2 * p); <name>_decay and adamw first do p *= 1 - lr * decay: for other optimisers than AdamW by hand,
+coupled weight_decay = `l2` (g + l2 * p); <name>_decay and adamw first do p *= 1 - lr * decay: for other optimizers than AdamW by hand,
 as PyTorch has none. lion: by the formula of Chen et al. 2023, algorithm 2, as PyTorch has none.""")
     p0, gs = normal(rng, 6), [normal(rng, 6, scale=s) for s in (1, 1, 0.5, 2, 0.25)]
     for g in gs:
@@ -419,7 +419,7 @@ as PyTorch has none. lion: by the formula of Chen et al. 2023, algorithm 2, as P
         ("nesterov", lambda p, **w: o.SGD(p, lr=0.1, momentum=0.9, nesterov=True, **w), dict(lr=0.1, momentum=0.9), buffer),
         ("adagrad", lambda p, **w: o.Adagrad(p, lr=1e-2, **w), dict(lr=1e-2, eps=1e-10), dict(sum="sum")),
         ("rmsprop", lambda p, **w: o.RMSprop(p, lr=1e-2, **w), dict(lr=1e-2, alpha=0.99, eps=1e-8), dict(square="square_avg")),
-        ("rmsprop_centred", lambda p, **w: o.RMSprop(p, lr=1e-2, centered=True, **w), dict(lr=1e-2), dict(square="square_avg", mean="grad_avg")),
+        ("rmsprop_centered", lambda p, **w: o.RMSprop(p, lr=1e-2, centered=True, **w), dict(lr=1e-2), dict(square="square_avg", mean="grad_avg")),
         ("adadelta", lambda p, **w: o.Adadelta(p, lr=1.0, **w), dict(lr=1.0, rho=0.9, eps=1e-6), dict(square="square_avg", delta="acc_delta")),
         ("adam", lambda p, **w: o.Adam(p, lr=1e-2, **w), dict(lr=1e-2, **adam), moments),
         ("lion", lambda p, **w: Lion(p, lr=1e-2, **w), dict(lr=1e-2, **lion), dict(m="m")))
@@ -642,5 +642,5 @@ them, 1.num_batches_tracked. y is computed in float64 from the stored numbers.""
 
 
 if __name__ == "__main__":
-    for make in (activations, scalars, losses, metrics, batch_norm, layers, dropout, optimisers, schedules, elementary, network, state_dict):
+    for make in (activations, scalars, losses, metrics, batch_norm, layers, dropout, optimizers, schedules, elementary, network, state_dict):
         make()

@@ -55,7 +55,7 @@ fn numbers<N: Network>(net: &Session<N>) -> Vec<f64> {
 fn accumulated_batches_of_any_sizes_make_the_step_of_one_large_batch() {
     let trainers: [fn() -> Trainer<Rowwise>; 4] = [
         || Rowwise::trainer(Sgd::new(0.5).momentum(0.9)),
-        || Rowwise::trainer(Sgd::new(0.5).decay(0.1)).clip_norm(0.1),
+        || Rowwise::trainer(Sgd::new(0.5).weight_decay(0.1)).clip_norm(0.1),
         || Rowwise::trainer(Adam::new(Schedule::cosine(0.01, 4)).eps(1e-2).l2(0.1)).clip_value(0.05),
         || Rowwise::trainer(Sgd::new(0.5)).group(Group::new("*.bias").rate_factor(0.1)).freeze("dense1.weight"),
     ];
@@ -319,7 +319,7 @@ fn gradients_may_be_accumulated_between_the_epochs_of_a_fit() {
     let (x, labels) = samples(20);
     let mut data = Dataset::new(x.clone(), labels.clone()).expect("as many labels as rows").seed(1);
     let mut net = masked(1);
-    let fit = net.fit(&mut data).epochs(3).batch(10).restore_best(true).progress(Progress::Quiet);
+    let fit = net.fit(&mut data).epochs(3).batch_size(10).restore_best(true).progress(Progress::Quiet);
     let history = fit.on_epoch(|net, _| {
         net.accumulate(x.view(), labels.view()).expect("the batch fits");
         ControlFlow::Continue(())
@@ -428,9 +428,9 @@ fn an_epoch_that_is_restored_leaves_what_has_been_accumulated_since() {
         let mut net = masked(1);
         net.accumulate(x.view(), labels.view()).expect("the batch fits");
         // The first epoch is the best.
-        let fit = net.fit(&mut data).epochs(3).batch(10).progress(Progress::Quiet).restore_best(restore);
+        let fit = net.fit(&mut data).epochs(3).batch_size(10).progress(Progress::Quiet).restore_best(restore);
         let epochs = std::cell::Cell::new(0.0);
-        let fit = fit.minimise(move |_| {
+        let fit = fit.minimize(move |_| {
             epochs.set(epochs.get() + 1.0);
             epochs.get()
         });

@@ -161,7 +161,7 @@ fn a_checkpoint_keeps_every_bit_of_every_number() {
 }
 
 #[test]
-fn a_checkpoint_of_another_network_or_optimiser_says_what_differs() {
+fn a_checkpoint_of_another_network_or_optimizer_says_what_differs() {
     let folder = folder("others");
     let path = folder.join("net.safetensors");
     let refused = |net: &mut Session<Classifier>| {
@@ -267,7 +267,7 @@ fn words_that_make_no_sense_are_refused() {
     let mut refused = |changed: &str, word: Option<&str>| {
         let words = [
             ("gradloom", "1"),
-            ("optimiser", "Sgd"),
+            ("optimizer", "Sgd"),
             ("steps", "0"),
             ("seed", "3"),
             ("forward_count", "0"),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gradloom::{
-    AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, NameMap, Network, Optimiser, RmsProp, Schedule, Session, Sgd, Trainer,
+    AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, NameMap, Network, Optimizer, RmsProp, Schedule, Session, Sgd, Trainer,
     network,
 };
 use gradloom_runtime::safetensors::{self, Tensor};
@@ -127,11 +127,11 @@ fn other_settings_do_not_go_on_from_a_checkpoint() {
         refusal(Original::trainer(Adam::new(0.1).betas(0.9, 0.99)), &path),
         refusal(Original::trainer(Adam::new(0.1).eps(1e-7)), &path),
         refusal(Original::trainer(Adam::new(0.1).l2(1e-3)), &path),
-        refusal(Original::trainer(Adam::new(0.1).decay(1e-3)), &path),
+        refusal(Original::trainer(Adam::new(0.1).weight_decay(1e-3)), &path),
         refusal(Original::trainer(Adam::new(0.1)).clip_value(1.0), &path),
         refusal(Original::trainer(Adam::new(0.1)).clip_norm(1.0), &path),
         refusal(Original::trainer(Adam::new(0.1)).group(Group::new("*.bias").rate_factor(2.0)), &path),
-        refusal(Original::trainer(Adam::new(0.1)).group(Group::new("soft1.a").l2(0.5).decay(0.1)), &path),
+        refusal(Original::trainer(Adam::new(0.1)).group(Group::new("soft1.a").l2(0.5).weight_decay(0.1)), &path),
         refusal(Original::trainer(AdamW::new(0.1)), &path),
     ];
     assert_snapshot!(told.join("\n"), @"
@@ -161,19 +161,19 @@ fn apart(trainers: impl Fn() -> [Trainer<Original>; 2]) {
     }
 }
 
-fn own(optimiser: impl Optimiser + 'static) -> Trainer<Original> {
-    Original::trainer(optimiser)
+fn own(optimizer: impl Optimizer + 'static) -> Trainer<Original> {
+    Original::trainer(optimizer)
 }
 
 #[test]
-fn every_setting_of_every_optimiser_counts() {
+fn every_setting_of_every_optimizer_counts() {
     apart(|| [own(Sgd::new(0.1).momentum(0.9)), own(Sgd::new(0.1).momentum(0.5))]);
     apart(|| [own(Sgd::new(0.1).momentum(0.9)), own(Sgd::new(0.1).momentum(0.9).nesterov())]);
     apart(|| [own(RmsProp::new(0.1)), own(RmsProp::new(0.1).alpha(0.9))]);
     apart(|| [own(RmsProp::new(0.1)), own(RmsProp::new(0.1).eps(1e-6))]);
     apart(|| [own(RmsProp::new(0.1).momentum(0.5)), own(RmsProp::new(0.1).momentum(0.9))]);
-    apart(|| [own(RmsProp::new(0.1)), own(RmsProp::new(0.1).centred())]);
-    apart(|| [own(AdamW::new(0.1)), own(AdamW::new(0.1).decay(0.1))]);
+    apart(|| [own(RmsProp::new(0.1)), own(RmsProp::new(0.1).centered())]);
+    apart(|| [own(AdamW::new(0.1)), own(AdamW::new(0.1).weight_decay(0.1))]);
     apart(|| [own(AdamW::new(0.1)), own(AdamW::new(0.1).betas(0.9, 0.95))]);
     apart(|| [own(AdaGrad::new(0.1)), own(AdaGrad::new(0.1).eps(1e-8))]);
     apart(|| [own(AdaDelta::new(0.1)), own(AdaDelta::new(0.1).rho(0.95))]);
@@ -201,7 +201,7 @@ fn what_no_step_depends_on_may_differ() {
 /// The file without these words, as an earlier version would have written it.
 fn without(path: &Path, left_out: &[&str], net: &Session<Original>) {
     let file = safetensors::File::open(path).expect("it was written");
-    let known = ["gradloom", "network", "optimiser", "steps", "seed", "forward_count", "learning_rate"];
+    let known = ["gradloom", "network", "optimizer", "steps", "seed", "forward_count", "learning_rate"];
     let words = known.into_iter().filter(|name| !left_out.contains(name));
     let words: Vec<(&str, String)> =
         words.map(|name| (name, file.header.word(name).expect("it was written").to_string())).collect();
@@ -230,7 +230,7 @@ fn counts_from_which_one_can_not_go_on_are_refused() {
     let path = saved("counts");
     let net = built(Original::trainer(Adam::new(0.1)));
     for name in ["steps", "rows_accumulated"] {
-        let words = [("gradloom", "1"), ("optimiser", "Adam"), ("steps", "0"), ("seed", "0"), ("forward_count", "0")];
+        let words = [("gradloom", "1"), ("optimizer", "Adam"), ("steps", "0"), ("seed", "0"), ("forward_count", "0")];
         let words = words.into_iter().filter(|(known, _)| *known != name).chain([(name, "18446744073709551615")]);
         let words: Vec<(&str, String)> = words.map(|(name, word)| (name, word.to_string())).collect();
         safetensors::write(&path, &words, &[]).expect("the folder can be written");

@@ -1,4 +1,4 @@
-//! Compiled code against values of PyTorch: optimisers, batch norm, and a network in training.
+//! Compiled code against values of PyTorch: optimizers, batch norm, and a network in training.
 
 use gradloom::ndarray::{Array1, Array2, ArrayD, IxDyn};
 use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Lion, RmsProp, Schedule, Session, Sgd, network};
@@ -7,7 +7,7 @@ use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
-use gradloom_runtime::optim::{Optimisation, attach, fill};
+use gradloom_runtime::optim::{Optimization, attach, fill};
 
 use crate::bound::Bound;
 use crate::compiled::{Compiled, Results};
@@ -27,37 +27,37 @@ fn updated(graph: &Graph, results: &Results, params: &[Tensor]) -> Vec<Tensor> {
     params.iter().enumerate().map(next).collect()
 }
 
-/// The optimiser of a block, whose name may end in `_l2` or `_decay`: then it has that weight decay.
-fn optimiser(case: &Case) -> Optimisation {
+/// The optimizer of a block, whose name may end in `_l2` or `_decay`: then it has that weight decay.
+fn optimizer(case: &Case) -> Optimization {
     let number = |key: &str| case.get(key).number();
     let setting = |key: &str| case.find(key).map_or(0.0, Tensor::number);
     let (rate, l2, decay) = (number("lr"), setting("l2"), setting("decay"));
     let stem = case.name.trim_end_matches("_l2").trim_end_matches("_decay");
     match stem {
-        "sgd" => Sgd::new(rate).l2(l2).decay(decay).into(),
-        "momentum" => Sgd::new(rate).momentum(number("momentum")).l2(l2).decay(decay).into(),
-        "nesterov" => Sgd::new(rate).momentum(number("momentum")).nesterov().l2(l2).decay(decay).into(),
-        "adagrad" => AdaGrad::new(rate).eps(number("eps")).l2(l2).decay(decay).into(),
-        "rmsprop" => RmsProp::new(rate).alpha(number("alpha")).eps(number("eps")).l2(l2).decay(decay).into(),
-        "rmsprop_centred" => RmsProp::new(rate).centred().l2(l2).decay(decay).into(),
-        "rmsprop_momentum" => RmsProp::new(rate).centred().momentum(number("momentum")).eps(number("eps")).into(),
-        "adadelta" => AdaDelta::new(rate).rho(number("rho")).eps(number("eps")).l2(l2).decay(decay).into(),
+        "sgd" => Sgd::new(rate).l2(l2).weight_decay(decay).into(),
+        "momentum" => Sgd::new(rate).momentum(number("momentum")).l2(l2).weight_decay(decay).into(),
+        "nesterov" => Sgd::new(rate).momentum(number("momentum")).nesterov().l2(l2).weight_decay(decay).into(),
+        "adagrad" => AdaGrad::new(rate).eps(number("eps")).l2(l2).weight_decay(decay).into(),
+        "rmsprop" => RmsProp::new(rate).alpha(number("alpha")).eps(number("eps")).l2(l2).weight_decay(decay).into(),
+        "rmsprop_centered" => RmsProp::new(rate).centered().l2(l2).weight_decay(decay).into(),
+        "rmsprop_momentum" => RmsProp::new(rate).centered().momentum(number("momentum")).eps(number("eps")).into(),
+        "adadelta" => AdaDelta::new(rate).rho(number("rho")).eps(number("eps")).l2(l2).weight_decay(decay).into(),
         "adam" | "adamw" => {
             let (beta1, beta2, eps) = (number("beta1"), number("beta2"), number("eps"));
             match stem {
-                "adam" => Adam::new(rate).betas(beta1, beta2).eps(eps).l2(l2).decay(decay).into(),
-                _ => AdamW::new(rate).betas(beta1, beta2).eps(eps).decay(decay).into(),
+                "adam" => Adam::new(rate).betas(beta1, beta2).eps(eps).l2(l2).weight_decay(decay).into(),
+                _ => AdamW::new(rate).betas(beta1, beta2).eps(eps).weight_decay(decay).into(),
             }
         }
-        "lion" => Lion::new(rate).betas(number("beta1"), number("beta2")).l2(l2).decay(decay).into(),
-        other => panic!("no optimiser `{other}`"),
+        "lion" => Lion::new(rate).betas(number("beta1"), number("beta2")).l2(l2).weight_decay(decay).into(),
+        other => panic!("no optimizer `{other}`"),
     }
 }
 
 #[test]
-fn optimisers_make_the_steps_of_pytorch() {
-    for case in GoldenFile::read("optimisers").cases() {
-        let how = optimiser(case);
+fn optimizers_make_the_steps_of_pytorch() {
+    for case in GoldenFile::read("optimizers").cases() {
+        let how = optimizer(case);
         // The loss is sum(p * g), so the gradient is g.
         let mut b = Builder::new(Graph::default());
         let p = handmade::parameter(&mut b, "p", &case.get("p0").shape);
@@ -69,8 +69,8 @@ fn optimisers_make_the_steps_of_pytorch() {
         params.resize(graph.slots.params.len(), zero);
         for step in 1..=5 {
             let mut scalars = vec![0.0; graph.slots.scalars.len()];
-            let rate = how.optimiser.settings().rate.rate(step - 1);
-            fill(&graph.slots.scalars, &*how.optimiser, rate, step, &mut scalars);
+            let rate = how.optimizer.settings().rate.rate(step - 1);
+            fill(&graph.slots.scalars, &*how.optimizer, rate, step, &mut scalars);
             let scalars = scalars.into_iter().map(f64::from).collect();
             let values = Values { inputs: vec![case.get(&format!("g{step}")).clone()], params, scalars };
             let results = compiled.run(1, &values);

@@ -216,7 +216,7 @@ fn operands_may_repeat_along_rows_columns_or_both() {
 fn leaves_and_views_are_results() {
     for cols in COLS {
         let mut b = Builder::new(Graph::default());
-        b.graph_mut().slots.scalars.push(ScalarSlot::Optimiser("rate", 1.0));
+        b.graph_mut().slots.scalars.push(ScalarSlot::Optimizer("rate", 1.0));
         let x = handmade::input(&mut b, "x", matrix(cols));
         let w = handmade::parameter(&mut b, "w", &[3, cols]);
         let v = handmade::parameter(&mut b, "v", &[cols]);

@@ -1,4 +1,4 @@
-//! Every loss, and what is normalised along rows, for confident answers, right and wrong: value and gradient in f32 against formulas
+//! Every loss, and what is normalized along rows, for confident answers, right and wrong: value and gradient in f32 against formulas
 //! in f64, at a few units in the last place of the result itself, and at infinity, where a finite limit is the value.
 
 use gradloom_runtime::autodiff::differentiate;

@@ -4,7 +4,7 @@
 //! Each is compared with the interpreter like a random network, for batches of one row, of a block and of several.
 
 use gradloom::{AdamW, Network, Sgd, network};
-use gradloom_runtime::optim::Optimisation;
+use gradloom_runtime::optim::Optimization;
 use proptest::test_runner::TestCaseError;
 
 use super::random::compare_programs;
@@ -57,10 +57,10 @@ pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
     for batches in batches {
         let batches = batches.map(|rows: usize| rows.max(least_rows));
         for momentum in [true, false] {
-            let optimiser = || -> Optimisation {
-                if momentum { Sgd::new(0.1).momentum(0.9).into() } else { AdamW::new(0.01).decay(0.1).into() }
+            let optimizer = || -> Optimization {
+                if momentum { Sgd::new(0.1).momentum(0.9).into() } else { AdamW::new(0.01).weight_decay(0.1).into() }
             };
-            let tried = (0..6).map(|seed| compare_programs(N::DEFINITION, optimiser(), &batches, seed));
+            let tried = (0..6).map(|seed| compare_programs(N::DEFINITION, optimizer(), &batches, seed));
             let result = tried.into_iter().find(|result| !matches!(result, Err(TestCaseError::Reject(_))));
             match result {
                 Some(Ok(_)) => {}

@@ -1,6 +1,6 @@
 //! Declarations drawn from all of the language compute what they say: output, loss, metrics, running statistics, gradients.
 
-use gradloom_runtime::layers::initialisers;
+use gradloom_runtime::layers::initializers;
 
 use crate::declarations::{Family, sweep, words};
 use crate::vocabulary;
@@ -39,7 +39,7 @@ fn branches_in_functions_of_ones_own_compute_what_they_say() {
 #[test]
 fn no_word_of_the_language_is_left_out() {
     let drawn: Vec<&str> = [BRANCHES, BRANCHES_IN_ACTS].iter().flat_map(|family| words(*family, 300)).collect();
-    let is_start = |word: &str| initialisers::ALL.iter().any(|initialiser| initialiser.name == word);
+    let is_start = |word: &str| initializers::ALL.iter().any(|initializer| initializer.name == word);
     let missing: Vec<&str> =
         vocabulary::all().into_iter().filter(|word| !is_start(word) && !drawn.contains(word)).collect();
     assert!(missing.is_empty(), "never drawn: {missing:?}");

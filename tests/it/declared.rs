@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use gradloom::{Adam, Network, Optimiser, Predictor, RmsProp, Session, Sgd, network};
+use gradloom::{Adam, Network, Optimizer, Predictor, RmsProp, Session, Sgd, network};
 use gradloom_runtime::compile::{Program, Purpose};
 use gradloom_runtime::error::BuildError;
 use gradloom_runtime::ir::{Builder, NodeId};
-use gradloom_runtime::layers::{self, Arg, Mode, initialisers};
+use gradloom_runtime::layers::{self, Arg, Mode, initializers};
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::optim::{At, Settings};
@@ -240,11 +240,11 @@ fn what_dropout_keeps_is_divided_by_the_share_that_is_kept() {
     }
 }
 
-/// An optimiser that calls both parts of its state the same.
+/// An optimizer that calls both parts of its state the same.
 #[derive(Debug)]
 struct Twins(Settings);
 
-impl Optimiser for Twins {
+impl Optimizer for Twins {
     fn settings(&self) -> &Settings {
         &self.0
     }
@@ -285,4 +285,4 @@ fn what_could_not_be_loaded_is_not_built() {
     assert_eq!(error, BuildError::Name { name: "dense1.weight".to_string() });
 }
 
-const DENSE_4: [Arg; 3] = [Arg::Int(4), Arg::Flag(true), Arg::Init(&initialisers::AUTO, None)];
+const DENSE_4: [Arg; 3] = [Arg::Int(4), Arg::Flag(true), Arg::Init(&initializers::AUTO, None)];

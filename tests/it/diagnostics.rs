@@ -163,7 +163,7 @@ fn asking_changes_no_bit_of_the_training() {
     let (x, labels) = samples(20);
     for threads in [1, 2] {
         let build = || {
-            let trainer = Wide::trainer(AdamW::new(1e-2).decay(0.1)).max_batch(20).seed(9).threads(threads);
+            let trainer = Wide::trainer(AdamW::new(1e-2).weight_decay(0.1)).max_batch(20).seed(9).threads(threads);
             trainer.freeze("dense3.*").clip_norm(0.5).build().expect("it builds")
         };
         let (mut asked, mut silent) = (build(), build());

@@ -142,20 +142,20 @@ fn the_backward_pass_draws_the_mask_again_rather_than_keep_it() {
       keep %38                                                       # for kernel 5: a product reads memory
     kernel 4: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a product
       %34 = dot %16.T, %31 : f32[3,1]                                # dense2
-      %42 = neg rate : f32[]                                         # optimiser
+      %42 = neg rate : f32[]                                         # optimizer
       %48 = mul_add %42.one, %34, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %48
     kernel 5: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
       %40 = dot x.T, %38 : f32[2,3]                                  # dense1
-      %42 = neg rate : f32[]                                         # optimiser, again: one number
+      %42 = neg rate : f32[]                                         # optimizer, again: one number
       %44 = mul_add %42.one, %40, dense1.weight : f32[2,3]           # dense1.weight
       dense1.weight <- %44
     kernel 6: 1 x 3, 7 FLOP, 36 bytes                                # %39 is known when kernel 3 is done
-      %42 = neg rate : f32[]                                         # optimiser, again: one number
+      %42 = neg rate : f32[]                                         # optimizer, again: one number
       %46 = mul_add %42.one, %39, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %46
     kernel 7: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %42 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %42 = neg rate : f32[]                                         # optimizer, again: 1 operation
       %50 = mul_add %42, %32, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %50
     in all: 8 kernels, 88*B + 32 FLOP, 116*B + 212 bytes
@@ -218,7 +218,7 @@ fn dropout(p: f64, rows: Dim, others: &[usize]) -> Graph {
 fn scalars(graph: &Graph, seed: u64, pass: u64) -> Vec<f64> {
     let scalar = |slot: &ScalarSlot| match *slot {
         ScalarSlot::Key { stream, half, .. } => f64::from(ops::key(seed, stream, pass)[half]),
-        _ => panic!("the graph has an optimiser or statistics"),
+        _ => panic!("the graph has an optimizer or statistics"),
     };
     graph.slots.scalars.iter().map(scalar).collect()
 }
@@ -476,7 +476,7 @@ fn masks_have_the_mean_and_the_variance_of_coins_in_all_and_in_each_row_and_colu
 }
 
 #[test]
-fn masks_are_independent_of_neighbours_steps_layers_and_seeds() {
+fn masks_are_independent_of_neighbors_steps_layers_and_seeds() {
     for p in [0.2, 0.5] {
         let mask = standard(&numbers(1, 0, 0), p);
         // The next in the row, in another vector, in the next rows, on both diagonals.

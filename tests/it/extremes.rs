@@ -1,4 +1,4 @@
-//! Optimisers at both ends of the range of numbers, and beside what is no number: against f64, with what an f32 can't hold bounded
+//! Optimizers at both ends of the range of numbers, and beside what is no number: against f64, with what an f32 can't hold bounded
 //! or refused.
 
 use gradloom::ndarray::{Array2, array};
@@ -100,7 +100,7 @@ fn gradients_that_are_no_numbers_are_not_clipped_into_numbers() {
 
 // ---- Squares in the state -------------------------------------------------------------------------------------------
 
-/// So many steps of an optimiser with one gradient, in f64.
+/// So many steps of an optimizer with one gradient, in f64.
 fn reference(gradient: f64, steps: i32, rule: impl Fn(&mut [f64; 3], f64, i32) -> f64) -> f64 {
     let mut state = [0.0; 3];
     (1..=steps).map(|t| -rule(&mut state, gradient, t)).sum()
@@ -112,7 +112,7 @@ type Rule = fn(&mut [f64; 3], f64, i32) -> f64;
 /// Small enough for products of weights and the largest numbers.
 const RATE: f64 = 1e-3;
 
-/// Every optimiser whose state has squares, with its rule.
+/// Every optimizer whose state has squares, with its rule.
 fn squaring() -> Vec<(Make, Rule)> {
     let adam: Rule = |[m, v, _], g, t| {
         *m = 0.9 * *m + 0.1 * g;
@@ -121,7 +121,7 @@ fn squaring() -> Vec<(Make, Rule)> {
     };
     vec![
         (|| Plain::trainer(Adam::new(RATE)), adam),
-        (|| Plain::trainer(AdamW::new(RATE).decay(0.0)), adam),
+        (|| Plain::trainer(AdamW::new(RATE).weight_decay(0.0)), adam),
         (
             || Plain::trainer(AdaGrad::new(RATE)),
             |[s, ..], g, _| {
@@ -137,7 +137,7 @@ fn squaring() -> Vec<(Make, Rule)> {
             },
         ),
         (
-            || Plain::trainer(RmsProp::new(RATE).centred().momentum(0.5)),
+            || Plain::trainer(RmsProp::new(RATE).centered().momentum(0.5)),
             |[s, m, v], g, _| {
                 *s = 0.99 * *s + 0.01 * g * g;
                 *m = 0.99 * *m + 0.01 * g;
@@ -216,7 +216,7 @@ fn infinite_gradients_are_not_bounded_into_numbers() {
 #[test]
 fn a_rate_factor_of_0_moves_nothing_beside_any_gradient() {
     let trainers: [fn() -> Trainer<Root>; 3] = [
-        || Root::trainer(Sgd::new(0.1).momentum(0.9).decay(0.1)),
+        || Root::trainer(Sgd::new(0.1).momentum(0.9).weight_decay(0.1)),
         || Root::trainer(Adam::new(0.1)),
         || Root::trainer(Lion::new(0.1).l2(0.1)),
     ];
@@ -236,7 +236,7 @@ fn a_rate_factor_of_0_moves_nothing_beside_any_gradient() {
 fn what_nothing_is_kept_of_plays_no_part() {
     let trainers: [(Make, &[&str]); 5] = [
         (|| Plain::trainer(Adam::new(0.5).betas(0.0, 0.0)), &["m", "v"]),
-        (|| Plain::trainer(RmsProp::new(0.5).alpha(0.0).centred()), &["square", "mean"]),
+        (|| Plain::trainer(RmsProp::new(0.5).alpha(0.0).centered()), &["square", "mean"]),
         (|| Plain::trainer(AdaDelta::new(0.5).rho(0.0)), &["square"]),
         (|| Plain::trainer(Lion::new(0.5).betas(0.0, 0.0)), &["m"]),
         (|| Plain::trainer(Sgd::new(0.5).momentum(1e-60)), &["velocity"]),
@@ -264,7 +264,7 @@ fn settings_that_no_f32_holds_are_refused_by_name() {
         Err(error @ BuildError::Setting { .. }) => error.to_string(),
         other => panic!("{:?}", other.map(drop)),
     };
-    let plain = |optimiser: Sgd| Plain::trainer(optimiser);
+    let plain = |optimizer: Sgd| Plain::trainer(optimizer);
     let group = |group: fn(Group) -> Group| Plain::trainer(Sgd::new(1e-20)).group(group(Group::new("*")));
     let almost = 1.0 - 1e-9;
     let refusals = [
@@ -273,8 +273,8 @@ fn settings_that_no_f32_holds_are_refused_by_name() {
         refusal(plain(Sgd::new(Schedule::cosine(1e50, 10)))),
         refusal(plain(Sgd::new(Schedule::exponential(0.1, 0.9).to(1e-50)))),
         refusal(plain(Sgd::new(0.1).l2(1e-50))),
-        refusal(plain(Sgd::new(0.1).decay(1e39))),
-        refusal(plain(Sgd::new(1e30).decay(1e10))),
+        refusal(plain(Sgd::new(0.1).weight_decay(1e39))),
+        refusal(plain(Sgd::new(1e30).weight_decay(1e10))),
         refusal(plain(Sgd::new(0.1).momentum(almost))),
         refusal(group(|group| group.rate_factor(1e-30))),
         refusal(group(|group| group.rate_factor(1e-60))),
@@ -300,7 +300,7 @@ fn settings_that_no_f32_holds_are_refused_by_name() {
     the end of a schedule must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
     l2 must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
     decay must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e39
-    the learning rate times `decay` must be at most 3.4e38, the largest f32, got 1e40
+    the learning rate times `weight_decay` must be at most 3.4e38, the largest f32, got 1e40
     momentum must be at most 0.99999994, the last f32 before 1, got 0.999999999
     the learning rate times the `rate_factor` of a group must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
     rate_factor of a group must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-60

@@ -19,9 +19,9 @@ network! {
     metric ids = sum(x);
 }
 
-type Labelled = Dataset<u8, Ix2, Ix1>;
+type Labeled = Dataset<u8, Ix2, Ix1>;
 
-fn dataset(rows: usize, seed: u64) -> Labelled {
+fn dataset(rows: usize, seed: u64) -> Labeled {
     let (x, labels) = samples(rows);
     Dataset::new(x, labels).expect("rows agree").seed(seed)
 }
@@ -76,7 +76,7 @@ fn the_seed_of_the_data_replays_the_training() {
 }
 
 /// Batches of these sizes, over and over, in the order of the shuffled data.
-fn by_hand(net: &mut Session<Classifier>, data: &mut Labelled, epochs: usize, sizes: &[usize]) {
+fn by_hand(net: &mut Session<Classifier>, data: &mut Labeled, epochs: usize, sizes: &[usize]) {
     for _ in 0..epochs {
         let (x, labels) = data.batches(usize::MAX).next().expect("there are rows");
         let mut from = 0;
@@ -95,13 +95,13 @@ fn a_last_batch_of_one_row_joins_the_one_before_where_batch_norm_needs_more() {
         let (mut wanted, mut fitted) = (classifier(max_batch), classifier(max_batch));
         by_hand(&mut wanted, &mut dataset(17, 5), 2, sizes);
         let mut data = dataset(17, 5);
-        fitted.fit(&mut data).epochs(2).batch(8).progress(Progress::Quiet).run().expect("it trains");
+        fitted.fit(&mut data).epochs(2).batch_size(8).progress(Progress::Quiet).run().expect("it trains");
         assert_eq!(fitted.steps(), 2 * sizes.len() as u64);
         assert_eq!(state(&fitted), state(&wanted), "{sizes:?}");
     }
     // Without batch norm one row is a batch like any other.
     let mut net = still();
-    net.fit(&mut powers(9, 1)).batch(4).progress(Progress::Quiet).run().expect("it trains");
+    net.fit(&mut powers(9, 1)).batch_size(4).progress(Progress::Quiet).run().expect("it trains");
     assert_eq!(net.steps(), 3);
 }
 
@@ -109,9 +109,9 @@ fn a_last_batch_of_one_row_joins_the_one_before_where_batch_norm_needs_more() {
 fn what_cannot_be_trained_is_refused_before_anything_is_touched() {
     let mut net = classifier(8);
     let before = state(&net);
-    let mut refused = |data: &mut Labelled, batch: usize, split: Option<f64>, test: Option<&Labelled>, delta: f64| {
+    let mut refused = |data: &mut Labeled, batch: usize, split: Option<f64>, test: Option<&Labeled>, delta: f64| {
         let order = data.targets().to_owned();
-        let fit = net.fit(data).epochs(3).batch(batch).min_delta(delta).progress(Progress::Quiet);
+        let fit = net.fit(data).epochs(3).batch_size(batch).min_delta(delta).progress(Progress::Quiet);
         let fit = if let Some(share) = split { fit.validation_split(share) } else { fit };
         let fit = if let Some(test) = test { fit.validation(test) } else { fit };
         let error = fit.run().expect_err("it is refused");
@@ -127,20 +127,20 @@ fn what_cannot_be_trained_is_refused_before_anything_is_touched() {
     assert_snapshot!(refused(&mut data, 8, Some(1.5), None, 0.0), @"a share must lie between 0 and 1, got 1.5");
     assert_snapshot!(refused(&mut data, 8, Some(0.95), None, 0.0), @"a share of 0.95 of 9 rows leaves none for the training");
     assert_snapshot!(refused(&mut data, 8, Some(0.05), None, 0.0), @"a share of 0.05 of 9 rows leaves none for the validation");
-    assert_snapshot!(refused(&mut data, 1, None, None, 0.0), @"`batch_norm1` normalises by the variance of the batch, and one row has none; train with at least 2 rows");
+    assert_snapshot!(refused(&mut data, 1, None, None, 0.0), @"`batch_norm1` normalizes by the variance of the batch, and one row has none; train with at least 2 rows");
     let (x, labels) = samples(9);
     let mut narrow = Dataset::new(x.slice(s![.., ..4]).to_owned(), labels.clone()).expect("rows agree");
     assert_snapshot!(refused(&mut narrow, 8, None, None, 0.0), @"`x` wants [B, 5], got [9, 4]");
     let foreign = Dataset::new(x, labels.mapv(|label| label + 1)).expect("rows agree");
     assert_snapshot!(refused(&mut data, 8, None, Some(&foreign), 0.0), @"`label` has class id 3 in row 2, but there are 3 classes (0 to 2)");
-    assert_snapshot!(refused(&mut dataset(1, 1), 8, None, None, 0.0), @"`batch_norm1` normalises by the variance of the batch, and one row has none; train with at least 2 rows");
+    assert_snapshot!(refused(&mut dataset(1, 1), 8, None, None, 0.0), @"`batch_norm1` normalizes by the variance of the batch, and one row has none; train with at least 2 rows");
 }
 
 #[test]
 fn errors_can_be_matched() {
     let mut net = classifier(8);
     let cause = |error: gradloom::FitError<Classifier>| error.cause;
-    let error = net.fit(&mut dataset(9, 1)).batch(0).run().map_err(cause).expect_err("there is no such batch");
+    let error = net.fit(&mut dataset(9, 1)).batch_size(0).run().map_err(cause).expect_err("there is no such batch");
     assert!(matches!(error, FitCause::Session(Error::Build(BuildError::Setting { name: "batch", .. }))));
     let error = net.fit(&mut dataset(9, 1)).validation_split(1.0).run().map_err(cause).expect_err("nothing is left");
     assert_eq!(error, FitCause::Dataset(DatasetError::Side { share: 1.0, rows: 9, side: "the training" }));
@@ -172,7 +172,7 @@ fn a_share_of_0_is_no_validation() {
 fn there_is_no_way_back_to_a_best_epoch_if_what_is_monitored_is_always_nan() {
     let fit = |values: &'static [f32]| {
         let (mut net, mut data) = (classifier(8), dataset(16, 1));
-        let fit = net.fit(&mut data).epochs(values.len()).restore_best(true).minimise(scripted(values));
+        let fit = net.fit(&mut data).epochs(values.len()).restore_best(true).minimize(scripted(values));
         let result = fit.progress(Progress::Quiet).run();
         (result, net.steps())
     };
@@ -250,7 +250,7 @@ fn training_stops_after_as_many_epochs_without_progress() {
         let mut net = classifier(8);
         let mut data = dataset(16, 1);
         let fit = net.fit(&mut data).epochs(values.len()).early_stopping(patience).min_delta(min_delta);
-        let history = fit.minimise(scripted(values)).progress(Progress::Quiet).run().expect("it trains");
+        let history = fit.minimize(scripted(values)).progress(Progress::Quiet).run().expect("it trains");
         (history.epochs.len(), history.best, history.end)
     };
     use Ending::{Completed, EarlyStopping};
@@ -276,7 +276,7 @@ fn what_is_monitored_is_the_loss_of_the_validation_unless_it_is_said() {
     });
     assert_eq!(history.best, least.map(|epoch| epoch.epoch));
     let mut net = classifier(8);
-    let fit = net.fit(&mut dataset(30, 1)).epochs(6).maximise(|step| step.accuracy).progress(Progress::Quiet).run();
+    let fit = net.fit(&mut dataset(30, 1)).epochs(6).maximize(|step| step.accuracy).progress(Progress::Quiet).run();
     let history = fit.expect("it trains");
     let best = history.best_epoch().expect("an epoch was made").train.accuracy;
     assert!(history.epochs.iter().all(|epoch| epoch.train.accuracy <= best));
@@ -289,7 +289,7 @@ fn the_best_epoch_comes_back_bit_by_bit() {
         let history = net
             .fit(&mut dataset(16, 1))
             .epochs(values.len())
-            .minimise(scripted(values))
+            .minimize(scripted(values))
             .restore_best(restore)
             .on_epoch(|net, _| states.borrow_mut().push((net.steps(), state(net))))
             .progress(Progress::Quiet)
@@ -402,7 +402,7 @@ fn a_history_is_a_table_for_people_and_csv_for_programs() {
         2      1  4.0000  7.0000           4.0000         15.0000     0
     ");
     // An epoch without validation, because it was not complete, leaves its cells empty.
-    let fit = net.fit(&mut data).epochs(2).batch(2).validation(&test).progress(Progress::Quiet);
+    let fit = net.fit(&mut data).epochs(2).batch_size(2).validation(&test).progress(Progress::Quiet);
     let history = fit.on_step(|net, _| match net.steps() {
         5 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),

@@ -1,4 +1,4 @@
-//! Running statistics that are frozen: held, and what training normalises by.
+//! Running statistics that are frozen: held, and what training normalizes by.
 
 use gradloom::ndarray::{Array1, Array2, Axis, Ix2, s};
 use gradloom::{Adam, Group, RunError, Session, Sgd, Trainer, network};

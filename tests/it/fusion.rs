@@ -145,7 +145,7 @@ fn the_update_goes_into_the_epilogue_of_the_gradient_which_is_never_kept() {
     assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense1.weight <-")), @"
     kernel 2: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
       %20 = dot x.T, %18 : f32[2,3]                                  # dense1
-      %22 = neg rate : f32[]                                         # optimiser
+      %22 = neg rate : f32[]                                         # optimizer
       %24 = mul_add %22.one, %20, dense1.weight : f32[2,3]           # dense1.weight
       dense1.weight <- %24
     ");
@@ -271,12 +271,12 @@ fn an_update_reads_the_old_value_of_another_parameter() {
     kernel 6: 2 x 2, 8*B + 13 FLOP, 16*B + 64 bytes                  # a product
       %20 = dot x.T, %18 : f32[2,2]                                  # dense1
       %21 = add %20, dense2.weight : f32[2,2]                        # dense1
-      %24 = neg rate : f32[]                                         # optimiser
+      %24 = neg rate : f32[]                                         # optimizer
       %26 = mul_add %24.one, %21, dense1.weight : f32[2,2]           # dense1.weight
       keep %21                                                       # made of what is overwritten
       dense1.weight <- %26
     kernel 7: 2 x 2, 9 FLOP, 48 bytes                                # waits for the readers of dense2.weight
-      %24 = neg rate : f32[]                                         # optimiser, again: one number
+      %24 = neg rate : f32[]                                         # optimizer, again: one number
       %27 = mul_add %24.one, %22, dense2.weight : f32[2,2]           # dense2.weight
       dense2.weight <- %27
     in all: 8 kernels, 50*B + 37 FLOP, 88*B + 244 bytes
@@ -361,7 +361,7 @@ fn updates_of_one_width_share_a_kernel() {
     assert_eq!(shared, kernel_with(&fused, "dense2.bias <-"), "{fused}");
     assert_snapshot!(kernel(&fused, shared), @"
     kernel 6: 1 x 3, 13 FLOP, 72 bytes                               # %27 is known when kernel 3 is done
-      %30 = neg rate : f32[]                                         # optimiser, again: one number
+      %30 = neg rate : f32[]                                         # optimizer, again: one number
       %34 = mul_add %30.one, %27, dense1.bias : f32[3]               # dense1.bias
       %37 = mul_add %30.one, %22, dense2.bias : f32[3]               # dense2.bias
       dense1.bias <- %34

@@ -406,7 +406,7 @@ pub fn network() -> &'static Definition<'static> {
     let dense = |n, path| {
         handmade::stage(
             &layers::DENSE,
-            &[Arg::Int(n), Arg::Flag(true), Arg::Init(&layers::initialisers::AUTO, None)],
+            &[Arg::Int(n), Arg::Flag(true), Arg::Init(&layers::initializers::AUTO, None)],
             path,
         )
     };

@@ -5,7 +5,7 @@ use gradloom::ndarray::Array2;
 use gradloom::{Adam, Network, Sgd, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Fused, fuse};
-use gradloom_runtime::optim::Optimisation;
+use gradloom_runtime::optim::Optimization;
 
 use crate::corners::check_with;
 
@@ -43,7 +43,7 @@ fn builds<N: Network>(threads: usize) {
 }
 
 fn fused<N: Network>(clip_norm: bool) -> Fused {
-    let how = Optimisation { clip_norm: clip_norm.then_some(1.0), ..Adam::new(1e-3).into() };
+    let how = Optimization { clip_norm: clip_norm.then_some(1.0), ..Adam::new(1e-3).into() };
     fuse(&simplified(N::DEFINITION, Purpose::Train(&how)).expect("it is a network"))
 }
 

@@ -85,7 +85,7 @@ fn structures_compute_what_they_say() {
     crate::corners::check_with::<Scalars>(1, &[[1, 1], [7, 5], [20, 9]]);
     crate::corners::check_with::<Structured>(1, &[[1, 1], [7, 5], [40, 9]]);
     crate::corners::check_with::<Smooth>(4, &[[4, 4], [7, 5]]);
-    crate::corners::check_with::<Penalised>(1, &[[1, 1], [7, 5], [300, 129]]);
+    crate::corners::check_with::<Penalized>(1, &[[1, 1], [7, 5], [300, 129]]);
 }
 
 network! {
@@ -103,7 +103,7 @@ network! {
 }
 
 network! {
-    Penalised<x: [B, 3] -> y: [B, 2]> { Dense(4), tanh, residual { Dense(4), relu }, Dense(2) }
+    Penalized<x: [B, 3] -> y: [B, 2]> { Dense(4), tanh, residual { Dense(4), relu }, Dense(2) }
     loss(t: [B, 2]) = mse(y, t) + 1e-3 * l2(weights) + 1e-4 * l1(weights) + 1e-2 * l2(dense1.bias);
     metric squares = l2(weights);
     metric sizes = l1(weights);
@@ -111,7 +111,7 @@ network! {
 
 #[test]
 fn weights_are_all_weights_and_no_biases() {
-    let mut net = Penalised::trainer(Sgd::new(0.1)).max_batch(8).seed(4).build().expect("it builds");
+    let mut net = Penalized::trainer(Sgd::new(0.1)).max_batch(8).seed(4).build().expect("it builds");
     let names: Vec<String> = net.names().filter(|name| name.ends_with("weight")).map(str::to_string).collect();
     assert_eq!(names.len(), 3);
     let sum = |term: fn(f32) -> f32| -> f32 {

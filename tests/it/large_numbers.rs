@@ -61,8 +61,8 @@ fn moments(x: impl Iterator<Item = f32> + Clone) -> (f64, f64) {
     (mean, x.map(|x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count)
 }
 
-/// Of numbers, what normalisation with `eps = 1e-5` makes of them.
-fn normalised(x: &[f32], (mean, variance): (f64, f64)) -> Vec<f64> {
+/// Of numbers, what normalization with `eps = 1e-5` makes of them.
+fn normalized(x: &[f32], (mean, variance): (f64, f64)) -> Vec<f64> {
     x.iter().map(|&x| (f64::from(x) - mean) / (variance + 1e-5).sqrt()).collect()
 }
 
@@ -105,7 +105,7 @@ fn layer_norm_loses_no_digit_to_a_large_mean() {
         sizes.iter().map(|&(offset, spread)| around(offset, spread, columns, &mut random)).collect();
     let y = norm.run(&rows.concat(), [&[], &[]]);
     for ((row, y), size) in rows.iter().zip(y.chunks(columns)).zip(sizes) {
-        let expected = normalised(row, moments(row.iter().copied()));
+        let expected = normalized(row, moments(row.iter().copied()));
         Bound { relative: 2e-6, absolute: 2e-6 }.check(&format!("{size:?}"), y, &expected);
     }
 }
@@ -140,7 +140,7 @@ fn the_gradient_of_a_layer_norm_is_right_for_rows_of_any_size() {
             assert!(actual.iter().all(|x| x.is_finite()), "{size:?}");
             continue;
         }
-        let (inverse, y) = (1.0 / (variance + 1e-5).sqrt(), normalised(x, (mean, variance)));
+        let (inverse, y) = (1.0 / (variance + 1e-5).sqrt(), normalized(x, (mean, variance)));
         let average = |of: &dyn Fn(usize) -> f64| (0..columns).map(of).sum::<f64>() / columns as f64;
         let weight = |at: usize| f64::from(weights[at]);
         let (first, second) = (average(&weight), average(&|at| weight(at) * y[at]));
@@ -193,7 +193,7 @@ fn batch_norm_in_training_is_off_by_no_more_than_the_rounding_of_its_input() {
             // Half a unit in the last place of the mean, in deviations.
             let rounding = mean.abs() * 2f64.powi(-24) / (variance + 1e-5).sqrt();
             let bound = Bound { relative: 1e-5, absolute: 1e-5 + rounding };
-            bound.check(&format!("{size:?} in {rows} rows"), &y, &normalised(&x, (mean, variance)));
+            bound.check(&format!("{size:?} in {rows} rows"), &y, &normalized(&x, (mean, variance)));
         }
     }
 }
@@ -210,7 +210,7 @@ fn batch_norm_in_inference_loses_no_digit_to_a_large_mean() {
     let y = norm.run(&x, [&means, &variances]);
     for (at, size) in SIZES.into_iter().enumerate() {
         let y: Vec<f64> = y.iter().skip(at).step_by(SIZES.len()).copied().collect();
-        let expected = normalised(&column(&x, SIZES.len(), at), statistics[at]);
+        let expected = normalized(&column(&x, SIZES.len(), at), statistics[at]);
         Bound { relative: 1e-6, absolute: 1e-6 }.check(&format!("{size:?}"), &y, &expected);
     }
 }

@@ -62,7 +62,7 @@ fn every_operation_of_the_table_has_a_case() {
 /// The loss is the sum of the result, weighted at random.
 fn graph(case: &Case) -> Graph {
     let mut b = Builder::new(Graph::default());
-    b.graph_mut().slots.scalars.push(ScalarSlot::Optimiser("rate", 1.0));
+    b.graph_mut().slots.scalars.push(ScalarSlot::Optimizer("rate", 1.0));
     let names = ["x0", "x1", "x2"];
     let x: Vec<NodeId> = case
         .operands

@@ -1,4 +1,4 @@
-//! How often memory is passed over: batch norm as in Ioffe & Szegedy (2015), and the optimiser's state.
+//! How often memory is passed over: batch norm as in Ioffe & Szegedy (2015), and the optimizer's state.
 
 use gradloom::{Adam, Network, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
@@ -8,7 +8,7 @@ use gradloom_runtime::kernel::Domain;
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::Optimisation;
+use gradloom_runtime::optim::Optimization;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::Dim;
 use insta::assert_snapshot;
@@ -27,11 +27,11 @@ network! {
 }
 
 /// The kernels of a training step.
-fn trained(definition: &'static Definition<'static>, how: impl Into<Optimisation>) -> Fused {
+fn trained(definition: &'static Definition<'static>, how: impl Into<Optimization>) -> Fused {
     fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
 }
 
-/// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalising and of gamma, and the shift.
+/// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalizing and of gamma, and the shift.
 #[test]
 fn batch_norm_in_training_reads_like_algorithm_1() {
     let mut graph = lower(JustNorm::DEFINITION, Mode::Train).expect("the network is sound");
@@ -154,13 +154,13 @@ fn kernels_at(fused: &Fused, slot: usize) -> Vec<usize> {
 }
 
 #[test]
-fn an_optimiser_passes_once_over_its_state() {
-    let optimisers: [fn() -> Optimisation; 2] = [|| Adam::new(1e-3).into(), || Sgd::new(0.1).momentum(0.9).into()];
+fn an_optimizer_passes_once_over_its_state() {
+    let optimizers: [fn() -> Optimization; 2] = [|| Adam::new(1e-3).into(), || Sgd::new(0.1).momentum(0.9).into()];
     let definitions = [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION];
-    for (optimiser, definition) in optimisers.into_iter().flat_map(|one| definitions.map(|other| (one, other))) {
-        let fused = trained(definition, optimiser());
+    for (optimizer, definition) in optimizers.into_iter().flat_map(|one| definitions.map(|other| (one, other))) {
+        let fused = trained(definition, optimizer());
         for (slot, param) in fused.graph.slots.params.iter().enumerate() {
-            let state = matches!(param.kind, SlotKind::Optimiser(_));
+            let state = matches!(param.kind, SlotKind::Optimizer(_));
             let passes = kernels_at(&fused, slot);
             assert!(!state || passes.len() == 1, "{}: {} in kernels {passes:?}", definition.name, param.name);
         }

@@ -162,7 +162,7 @@ fn a_file_is_all_that_a_prediction_needs() {
             Classifier::predictor().max_batch(max_batch).load(&path).expect("the file is of this network");
         assert_eq!(deployed.max_batch(), max_batch);
         assert_eq!(predicted(&mut deployed, x.view()), predicted(&mut net_again, x.view()), "pieces of {max_batch}");
-        assert!(deployed.names().all(|name| !name.ends_with(".m")), "no state of an optimiser");
+        assert!(deployed.names().all(|name| !name.ends_with(".m")), "no state of an optimizer");
     }
     let statistics = ["batch_norm1.running_mean", "batch_norm1.running_var"];
     let deployed = Classifier::predictor().load(&path).expect("the file is of this network");

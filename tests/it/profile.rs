@@ -23,9 +23,9 @@ fn layers_stand_in_the_order_of_the_declaration() {
     let names: Vec<&str> = profile.layers.iter().map(|layer| layer.layer.as_str()).collect();
     // What all updates have in common, such as the corrections of Adam, comes last.
     let declared =
-        ["dense1", "batch_norm1", "relu1", "dense2", "batch_norm2", "tanh1", "dense3", "loss", "accuracy", "optimiser"];
+        ["dense1", "batch_norm1", "relu1", "dense2", "batch_norm2", "tanh1", "dense3", "loss", "accuracy", "optimizer"];
     assert_eq!(names, declared);
-    for layer in profile.layers.iter().filter(|layer| layer.layer != "optimiser") {
+    for layer in profile.layers.iter().filter(|layer| layer.layer != "optimizer") {
         assert!(layer.forward.seconds > 0.0, "{} computes something", layer.layer);
         // Its gradient is that of the values it names, which the layers before it compute; a metric has none.
         assert_eq!(layer.backward.seconds > 0.0, layer.layer != "accuracy", "{layer:?}");
@@ -102,7 +102,7 @@ fn what_a_step_refuses_a_profile_refuses() {
     let many = refused(net.profile(x.view(), labels.view()));
     assert_eq!(many, "a batch has 1 to 16 rows here, got 20; `max_batch` sets the limit");
     let one = refused(net.profile(x.slice(s![..1, ..]), labels.slice(s![..1])));
-    assert!(one.starts_with("`batch_norm1` normalises"), "{one}");
+    assert!(one.starts_with("`batch_norm1` normalizes"), "{one}");
     let class = refused(net.profile(x.slice(s![..2, ..]), Array1::from(vec![0u8, 3]).view()));
     assert!(class.starts_with("`label` has class id 3 in row 1"), "{class}");
     let lost = array![[f32::NAN; 5], [0.0; 5]];

@@ -1,5 +1,5 @@
 //! Random networks: what is compiled against what is interpreted. Forward in training and in inference, loss, metrics, all
-//! gradients, running statistics and one step of an optimiser, for the largest batch and a smaller one; with the same bits on
+//! gradients, running statistics and one step of an optimizer, for the largest batch and a smaller one; with the same bits on
 //! three threads as on one, where there are rows enough to share.
 
 use std::cell::{Cell, RefCell};
@@ -14,14 +14,14 @@ use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::{Optimisation, attach, fill};
-use gradloom_runtime::stabilise::stabilise;
+use gradloom_runtime::optim::{Optimization, attach, fill};
+use gradloom_runtime::stabilize::stabilize;
 use gradloom_runtime::types::DType;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use crate::compiled::{Compiled, Reference};
 use crate::draw;
-use crate::optimisations;
+use crate::optimizations;
 use crate::random_network::{Spec, specs};
 use crate::vocabulary::{self, STRUCTURES};
 
@@ -48,15 +48,15 @@ pub fn run(cases: u32, most: usize, from_environment: bool) {
         vocabulary::of(spec.definition())
             .into_iter()
             .for_each(|word| *compared.borrow_mut().entry(word).or_insert(0) += 1);
-        let optimiser = optimisations::all()[spec.optimiser].0;
-        *compared.borrow_mut().entry(optimiser).or_insert(0) += 1;
+        let optimizer = optimizations::all()[spec.optimizer].0;
+        *compared.borrow_mut().entry(optimizer).or_insert(0) += 1;
         Ok(())
     });
     match result {
         Ok(()) => {
             let compared = compared.into_inner();
             let least = |word: &&str| if STRUCTURES.contains(word) { cases / 24 } else { cases / 100 };
-            let words = vocabulary::all().into_iter().chain(optimisations::all().into_iter().map(|(name, _)| name));
+            let words = vocabulary::all().into_iter().chain(optimizations::all().into_iter().map(|(name, _)| name));
             let seen = |word: &&str| compared.get(word).copied().unwrap_or(0);
             let rare: Vec<&str> = words.filter(|word| seen(word) < least(word)).collect();
             assert!(rare.is_empty(), "too few networks with {}: {compared:?}", rare.join(", "));
@@ -68,7 +68,7 @@ pub fn run(cases: u32, most: usize, from_environment: bool) {
             // Before the kernels are printed: what cannot be fused fails again there.
             eprintln!("{reason}\n{spec:?}\n{}", gradloom_runtime::elaborate::elaborate(definition).0);
             let kernels =
-                simplified(definition, Purpose::Train(&spec.optimiser())).map(|graph| fuse(&graph).to_string());
+                simplified(definition, Purpose::Train(&spec.optimizer())).map(|graph| fuse(&graph).to_string());
             panic!("{reason}\n{}", kernels.unwrap_or_else(|error| error.to_string()));
         }
         Err(error) => panic!("{error}"),
@@ -86,14 +86,14 @@ fn random_networks_compute_the_same_over_several_blocks_of_rows() {
 }
 
 fn check(spec: &Spec) -> Result<f64, TestCaseError> {
-    compare_programs(spec.definition(), spec.optimiser(), &spec.batches(), spec.seed)
+    compare_programs(spec.definition(), spec.optimizer(), &spec.batches(), spec.seed)
 }
 
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others. Says
 /// how much of its bound a result takes at most.
 pub fn compare_programs(
     definition: &'static Definition<'static>,
-    optimiser: Optimisation,
+    optimizer: Optimization,
     batches: &[usize],
     seed: u64,
 ) -> Result<f64, TestCaseError> {
@@ -101,26 +101,26 @@ pub fn compare_programs(
     let forward = lower(definition, Mode::Train).map_err(|error| TestCaseError::reject(error.to_string()))?;
     let joint = |forward: &Graph| differentiate(forward, &trainable(forward).collect::<Vec<usize>>());
     let training = |joint: &Graph| {
-        let mut training = attach(joint, &optimiser);
+        let mut training = attach(joint, &optimizer);
         let gradients = joint.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_)));
         training.outputs.extend(gradients.cloned());
         training
     };
     // What is compiled is the form that keeps its digits, what it is held against is what was declared.
-    let stable = joint(&stabilise(&forward));
+    let stable = joint(&stabilize(&forward));
     let programs = [update(&training(&stable)), stable];
     let training = training(&joint(&forward));
     let inference = lower(definition, Mode::Infer).map_err(|error| TestCaseError::reject(error.to_string()))?;
 
     let drawn: Vec<(usize, Values)> =
-        batches.iter().map(|&batch| (batch, values(&training, &optimiser, batch, seed))).collect();
+        batches.iter().map(|&batch| (batch, values(&training, &optimizer, batch, seed))).collect();
     let share = compare(&training, &programs, &drawn)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
         .into_iter()
         .map(|(batch, values)| (batch, Values { params: values.params[..own].to_vec(), scalars: vec![], ..values }))
         .collect();
-    compare(&inference, &[stabilise(&inference)], &drawn).map(|other| share.max(other))
+    compare(&inference, &[stabilize(&inference)], &drawn).map(|other| share.max(other))
 }
 
 /// The graph of a training step: loss, metrics and updates.
@@ -162,8 +162,8 @@ fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> 
     Ok(most)
 }
 
-/// Values as they may occur in training: weights as initialised, other parameters near theirs, an optimiser with a history.
-pub fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Values {
+/// Values as they may occur in training: weights as initialized, other parameters near theirs, an optimizer with a history.
+pub fn values(graph: &Graph, how: &Optimization, batch: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 2);
     let mut params: Vec<Tensor> = Vec::new();
     for (index, slot) in graph.slots.params.iter().enumerate() {
@@ -182,7 +182,7 @@ pub fn values(graph: &Graph, how: &Optimisation, batch: usize, seed: u64) -> Val
     });
     let inputs = inputs.collect();
     let mut scalars = vec![0.0; graph.slots.scalars.len()];
-    fill(&graph.slots.scalars, &*how.optimiser, how.optimiser.settings().rate.rate(STEP - 1), STEP, &mut scalars);
+    fill(&graph.slots.scalars, &*how.optimizer, how.optimizer.settings().rate.rate(STEP - 1), STEP, &mut scalars);
     let scalars = graph.slots.scalars.iter().zip(scalars).map(|(slot, number)| match *slot {
         ScalarSlot::Key { stream, half, .. } => f64::from(ops::key(seed, stream, STEP - 1)[half]),
         _ => f64::from(number),

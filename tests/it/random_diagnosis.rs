@@ -6,7 +6,7 @@ use gradloom_runtime::fault::{Fault, Given};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Role, SlotKind};
-use gradloom_runtime::optim::{Optimisation, Sgd};
+use gradloom_runtime::optim::{Optimization, Sgd};
 use gradloom_runtime::simplify::simplify;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
@@ -36,12 +36,12 @@ fn fail(error: impl ToString) -> TestCaseError {
 #[test]
 fn every_measure_is_the_interpreters() {
     each(80, |spec| {
-        let (definition, optimiser) = (spec.definition(), spec.optimiser());
-        let (graph, _) = diagnosed(definition, &optimiser).map_err(|error| TestCaseError::reject(error.to_string()))?;
+        let (definition, optimizer) = (spec.definition(), spec.optimizer());
+        let (graph, _) = diagnosed(definition, &optimizer).map_err(|error| TestCaseError::reject(error.to_string()))?;
         let batches = spec.batches();
         let mut compiled = Compiled::new(&graph, batches[0]);
         for batch in batches {
-            let values = values(&graph, &optimiser, batch, spec.seed);
+            let values = values(&graph, &optimizer, batch, spec.seed);
             let wanted = Reference::new(&graph, batch, &values);
             if !wanted.is_finite() || wanted.near_kink() {
                 return Err(TestCaseError::reject("a result next to a kink, or none in f32"));
@@ -55,7 +55,7 @@ fn every_measure_is_the_interpreters() {
 #[test]
 fn statistics_of_all_networks_can_be_recomputed() {
     each(80, |spec| {
-        let (graph, _) = calibrated(spec.definition(), &Optimisation::from(Sgd::new(0.1))).map_err(fail)?;
+        let (graph, _) = calibrated(spec.definition(), &Optimization::from(Sgd::new(0.1))).map_err(fail)?;
         let parts = parts(&graph);
         for (graph, max_batch) in parts.levels.iter().map(|level| (&level.graph, 17)).chain([(&parts.finish, 1)]) {
             Program::of_graph(&simplify(graph), max_batch).map_err(fail)?;
@@ -67,11 +67,11 @@ fn statistics_of_all_networks_can_be_recomputed() {
 #[test]
 fn one_spoilt_number_is_found_in_all_networks() {
     each(80, |spec| {
-        let (definition, optimiser) = (spec.definition(), spec.optimiser());
+        let (definition, optimizer) = (spec.definition(), spec.optimizer());
         let replay =
-            replay(definition, Purpose::Train(&optimiser)).map_err(|error| TestCaseError::reject(error.to_string()))?;
+            replay(definition, Purpose::Train(&optimizer)).map_err(|error| TestCaseError::reject(error.to_string()))?;
         let batch = spec.batches()[0];
-        let mut values = values(&replay.graph, &optimiser, batch, spec.seed);
+        let mut values = values(&replay.graph, &optimizer, batch, spec.seed);
         if replay.search(definition, batch, &values).is_some() {
             return Err(TestCaseError::reject("something else is not finite"));
         }

@@ -1,9 +1,9 @@
 //! Networks drawn at random: a specification that proptest makes smaller, and the definition that it stands for.
 
-use gradloom_runtime::layers::initialisers::{self, Initialiser};
+use gradloom_runtime::layers::initializers::{self, Initializer};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Kind, Stage};
-use gradloom_runtime::optim::Optimisation;
+use gradloom_runtime::optim::Optimization;
 use gradloom_runtime::types::{Dim, Shape};
 use proptest::collection::vec;
 use proptest::option;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::draw::Target;
 use crate::handmade::{self, binary, leak};
-use crate::optimisations;
+use crate::optimizations;
 use crate::random_function::{Function, NUMBERS, function};
 use crate::random_loss::{self, Criterion, TERMS, mean, value_of};
 
@@ -35,7 +35,7 @@ pub struct Spec {
     pub term: Option<(usize, usize)>,
     /// Beside those that need no target.
     pub metrics: Vec<Criterion>,
-    pub optimiser: usize,
+    pub optimizer: usize,
     pub max_batch: usize,
     /// A smaller batch, as a share of the largest.
     pub share: f64,
@@ -93,10 +93,10 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let shape = (input, option::of(prop::sample::select(activations())), vec(stage(), 0..=6), 1..=40usize, loss);
     let term = option::weighted(0.6, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
     let judged = (term, vec(random_loss::metric(), 0..=3));
-    let rest = (vec(function(), FUNCTIONS), judged, 0..optimisations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
-    (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimiser, max_batch, share, seed))| {
+    let rest = (vec(function(), FUNCTIONS), judged, 0..optimizations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
+    (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimizer, max_batch, share, seed))| {
         let (input, first, stages, outputs, loss) = shape;
-        Spec { input, first, stages, functions, outputs, loss, term, metrics, optimiser, max_batch, share, seed }
+        Spec { input, first, stages, functions, outputs, loss, term, metrics, optimizer, max_batch, share, seed }
     })
 }
 
@@ -107,8 +107,8 @@ fn activations() -> Vec<&'static LayerDef> {
 
 fn layer() -> impl Strategy<Value = Layer> {
     let init = prop_oneof![
-        1 => Just(start(&initialisers::AUTO)),
-        1 => prop::sample::select(initialisers::ALL.to_vec()).prop_map(start),
+        1 => Just(start(&initializers::AUTO)),
+        1 => prop::sample::select(initializers::ALL.to_vec()).prop_map(start),
     ];
     let dense = (1..=40usize, any::<bool>(), init).prop_map(|(n, bias, init)| Layer::Dense { n, bias, init });
     let norm = (0.0..=1.0, 1..=3u64).prop_map(|(momentum, every)| Layer::BatchNorm { momentum, every });
@@ -141,11 +141,11 @@ fn stage() -> impl Strategy<Value = Layer> {
     })
 }
 
-/// An initialiser, with a number that suits it if it takes one.
-fn start(initialiser: &'static Initialiser) -> Arg {
+/// An initializer, with a number that suits it if it takes one.
+fn start(initializer: &'static Initializer) -> Arg {
     Arg::Init(
-        initialiser,
-        initialiser.number.as_ref().map(|_| if initialiser.name == "orthogonal" { 1.5 } else { 0.2 }),
+        initializer,
+        initializer.number.as_ref().map(|_| if initializer.name == "orthogonal" { 1.5 } else { 0.2 }),
     )
 }
 
@@ -178,8 +178,8 @@ impl Spec {
         [most, least + ((most - least) as f64 * self.share) as usize]
     }
 
-    pub fn optimiser(&self) -> Optimisation {
-        optimisations::all().swap_remove(self.optimiser).1
+    pub fn optimizer(&self) -> Optimization {
+        optimizations::all().swap_remove(self.optimizer).1
     }
 
     /// As `network!` would declare it.
@@ -331,5 +331,5 @@ fn stage_of(
 
 /// The arguments of a `Dense` of this width.
 fn dense(n: usize) -> [Arg; 3] {
-    [Arg::Int(n as u64), Arg::Flag(true), Arg::Init(&initialisers::AUTO, None)]
+    [Arg::Int(n as u64), Arg::Flag(true), Arg::Init(&initializers::AUTO, None)]
 }

@@ -67,9 +67,9 @@ fn a_later_batch_norm_sees_what_the_earlier_ones_make_of_all_rows() {
 
         let [gamma, beta] = ["gamma", "beta"].map(|name| param::<Ix1>(&net, &format!("batch_norm1.{name}")));
         let biased = variance * (149.0 / 150.0);
-        let normalised = (hidden - mean) / biased.mapv(|v: f64| (v + 1e-5).sqrt()) * gamma + beta;
+        let normalized = (hidden - mean) / biased.mapv(|v: f64| (v + 1e-5).sqrt()) * gamma + beta;
         let weight: Array2<f64> = param::<Ix2>(&net, "dense2.weight");
-        let (mean, variance) = mean_and_variance(&normalised.mapv(|x| x.max(0.0)).dot(&weight));
+        let (mean, variance) = mean_and_variance(&normalized.mapv(|x| x.max(0.0)).dot(&weight));
         check("batch_norm2.running_mean", &mean);
         check("batch_norm2.running_var", &variance);
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use gradloom_runtime::functions::{self, FunctionDef};
-use gradloom_runtime::layers::initialisers::{self, Initialiser};
+use gradloom_runtime::layers::initializers::{self, Initializer};
 use gradloom_runtime::layers::{self, Arg, ArgDef, ArgKind, Gain, LayerDef};
 use gradloom_runtime::types::{Dim, Shape};
 
@@ -54,7 +54,7 @@ fn default(arg: &ArgDef) -> Option<String> {
         Arg::Flag(value) => value.to_string(),
         Arg::Word(value) => value.to_string(),
         Arg::Numbers(values) => format!("{values:?}"),
-        Arg::Init(initialiser, _) => initialiser.name.to_string(),
+        Arg::Init(initializer, _) => initializer.name.to_string(),
     })
 }
 
@@ -65,7 +65,7 @@ fn line(arg: &ArgDef) -> String {
         ArgKind::Size => "an integer of at least 1".to_string(),
         ArgKind::Number { range, .. } => format!("a number {range}"),
         ArgKind::Numbers { range, .. } => format!("numbers {range}"),
-        ArgKind::Init => "an initialiser".to_string(),
+        ArgKind::Init => "an initializer".to_string(),
         ArgKind::Flag => "`true` or `false`".to_string(),
         ArgKind::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
@@ -122,7 +122,7 @@ fn every_layer_and_function_is_documented_in_full() {
         let missing = missing(doc, function.args, &BULLETS[..if elementary { 3 } else { 4 }]);
         offences.extend(missing.iter().map(|missing| format!("{}: {missing}", function.name)));
     }
-    for known in initialisers::ALL {
+    for known in initializers::ALL {
         let Some(doc) = docs.get(known.item) else { panic!("{} has no documentation", known.item) };
         let by_formula = known.name.contains('_') || known.name == "orthogonal";
         let bullets = if by_formula { &["Value", "Source"][..] } else { &["Value"] };
@@ -164,7 +164,7 @@ fn reference() -> String {
     let layer = |layer: &&LayerDef| (call(layer.name, &[], layer.args), docs[layer.item].clone());
     let function =
         |function: &&FunctionDef| (call(function.name, function.operands, function.args), docs[function.item].clone());
-    let initialiser = |known: &&Initialiser| (call(known.name, &[], known.number.as_slice()), docs[known.item].clone());
+    let initializer = |known: &&Initializer| (call(known.name, &[], known.number.as_slice()), docs[known.item].clone());
     let sections: [(&str, Vec<(String, String)>); 6] = [
         ("Layers", layers::ALL.iter().copied().filter(|def| !is_activation(def)).map(|def| layer(&def)).collect()),
         ("Structures", structures()),
@@ -173,8 +173,8 @@ fn reference() -> String {
             layers::ALL.iter().copied().filter(|def| is_activation(def)).map(|def| layer(&def)).collect(),
         ),
         (
-            "Initialisers, of an argument `init`",
-            initialisers::ALL.iter().copied().map(|def| initialiser(&def)).collect(),
+            "Initializers, of an argument `init`",
+            initializers::ALL.iter().copied().map(|def| initializer(&def)).collect(),
         ),
         (
             "Functions of expressions",

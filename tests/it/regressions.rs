@@ -106,14 +106,14 @@ fn a_batch_beyond_all_memory_is_refused_even_if_nothing_depends_on_it() {
 }
 
 network! {
-    Labelled<x: [B, 4] -> y: [B, 3]> { Dense(3) }
+    Labeled<x: [B, 4] -> y: [B, 3]> { Dense(3) }
     loss(t: [u8; B]) = cross_entropy(y, t);
 }
 
 #[test]
 fn tensors_without_rows_are_refused_by_every_call() {
     let (x, t) = (values(0, 4), Array1::<u8>::zeros(0));
-    let mut net = Labelled::trainer(Sgd::new(0.1)).max_batch(4).build().unwrap();
+    let mut net = Labeled::trainer(Sgd::new(0.1)).max_batch(4).build().unwrap();
     let empty = RunError::Empty { name: "x" };
     assert_eq!(net.step(x.view(), t.view()).map(|_| ()), Err(empty.clone()));
     assert_eq!(net.predict(x.view()).map(|_| ()), Err(empty.clone().into()));

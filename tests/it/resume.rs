@@ -38,7 +38,7 @@ fn training<'f>(
     data: &'f mut Dataset<u8, Ix2, Ix1>,
     epochs: usize,
 ) -> Fit<'f, Net, u8, Ix2, Ix1> {
-    net.fit(data).epochs(epochs).batch(4).validation_split(0.2).progress(Progress::Quiet)
+    net.fit(data).epochs(epochs).batch_size(4).validation_split(0.2).progress(Progress::Quiet)
 }
 
 /// Line by line, without the names and the times.
@@ -163,7 +163,7 @@ fn powers(rows: usize, seed: u64) -> Dataset<f32, Ix2, Ix2> {
 /// The rows of each step of an epoch, ended after so many steps.
 fn steps(net: &mut Session<Ids>, data: &mut Dataset<f32, Ix2, Ix2>, batch: usize, most: usize) -> Vec<u32> {
     let mut seen = Vec::new();
-    let fit = net.fit(data).batch(batch).progress(Progress::Quiet).on_step(|_, step| {
+    let fit = net.fit(data).batch_size(batch).progress(Progress::Quiet).on_step(|_, step| {
         seen.push(step.ids as u32);
         if seen.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -194,7 +194,7 @@ fn another_batch_size_goes_on_and_other_data_begin_anew() {
     let mut net = still();
     steps(&mut net, &mut powers(12, 3), 4, 1);
     let mut data = powers(12, 3);
-    let fit = net.fit(&mut data).batch(1).validation_split(0.25).progress(Progress::Quiet);
+    let fit = net.fit(&mut data).batch_size(1).validation_split(0.25).progress(Progress::Quiet);
     assert_eq!(fit.run().expect("it trains").epochs[0].steps, 9);
 }
 
@@ -237,7 +237,7 @@ fn numbers_of_epochs_go_on_and_the_best_one_is_gone_back_to() {
     let mut values = [3.0, 1.0, 2.0].into_iter();
     let values = std::cell::RefCell::new(&mut values);
     let fit = training(&mut net, &mut data, 3).restore_best(true);
-    let history = fit.minimise(|_| values.borrow_mut().next().expect("three epochs")).run().expect("it trains");
+    let history = fit.minimize(|_| values.borrow_mut().next().expect("three epochs")).run().expect("it trains");
     assert_eq!(history.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<usize>>(), [3, 4, 5]);
     assert_eq!((history.best, net.epochs(), net.steps()), (Some(4), 4, 16));
     assert_eq!(history.best_epoch().expect("there is one").epoch, 4);

@@ -9,7 +9,7 @@ use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
-use gradloom_runtime::stabilise::{self, stabilise};
+use gradloom_runtime::stabilize::{self, stabilize};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use ndarray::{arr0, array};
@@ -428,15 +428,15 @@ const CARELESS: &[Careless] = &[
 #[test]
 fn stable_forms_have_the_digits_that_the_careless_ones_lose() {
     // Deviations are of several numbers: `stable` has theirs.
-    let rules = || stabilise::RULES.iter().filter(|rule| rule.name != "stable-deviation");
-    assert_eq!((CARELESS.len(), rules().count() + 1), (rules().count(), stabilise::RULES.len()));
+    let rules = || stabilize::RULES.iter().filter(|rule| rule.name != "stable-deviation");
+    assert_eq!((CARELESS.len(), rules().count() + 1), (rules().count(), stabilize::RULES.len()));
     for rule in rules() {
         let (name, build, exact) = CARELESS.iter().find(|(name, ..)| *name == rule.name).expect("every rule is tried");
         let mut b = Builder::new(Graph::default());
         let x = input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(2)])));
         let y = build(&mut b, x);
         output(&mut b, Role::Output(0), y);
-        let graph = stabilise(&b.finish());
+        let graph = stabilize(&b.finish());
         assert!(graph.to_string().contains(name), "{name} applies");
         for x in SPECIAL.into_iter().chain([-1e-4, -12.5, 12.5, 20.0, -20.0, -88.0, 88.0, -100.0, 100.0]) {
             let x = f64::from(x as f32);

@@ -1,7 +1,7 @@
 //! Expressions that would lose their digits: what becomes of them, and that the numbers are right where they were not.
 
 use gradloom::{Network, Sgd, Stage, network};
-use gradloom_runtime::stabilise::RULES;
+use gradloom_runtime::stabilize::RULES;
 use insta::assert_snapshot;
 use ndarray::array;
 
@@ -86,7 +86,7 @@ fn every_rule_is_shown_here() {
         Deviation::ir(Stage::Forward),
     ]
     .concat();
-    let shown = |rule: &&gradloom_runtime::stabilise::Rule| texts.matches(&format!("({})", rule.name)).count() > 0;
+    let shown = |rule: &&gradloom_runtime::stabilize::Rule| texts.matches(&format!("({})", rule.name)).count() > 0;
     assert_eq!(RULES.iter().filter(shown).count(), RULES.len(), "{texts}");
 }
 

@@ -7,7 +7,7 @@ use gradloom::{Adam, Sgd, Stage, network};
 use insta::assert_snapshot;
 
 network! {
-    /// One product: what an optimiser does to it is most of its step.
+    /// One product: what an optimizer does to it is most of its step.
     pub Line<x: [B, 2] -> y: [B, 1]> { Dense(1) }
     loss(target: [B, 1]) = mse(y, target);
 }
@@ -288,11 +288,11 @@ fn line_fused_with_descent() {
     check that the loss is finite
     kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a product
       %17 = dot x.T, %15 : f32[2,1]                                  # dense1
-      %19 = neg rate : f32[]                                         # optimiser
+      %19 = neg rate : f32[]                                         # optimizer
       %21 = mul_add %19.one, %17, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %21
     kernel 3: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %19 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %19 = neg rate : f32[]                                         # optimizer, again: 1 operation
       %23 = mul_add %19, %16, dense1.bias : f32[1]                   # dense1.bias
       dense1.bias <- %23
     in all: 4 kernels, 15*B + 10 FLOP, 28*B + 56 bytes
@@ -345,7 +345,7 @@ fn line_asm_of_inference() {
 
 #[test]
 fn a_stage_that_depends_on_what_is_compiled_says_whom_to_ask() {
-    assert_snapshot!(Line::ir(Stage::Fused), @"Fused depends on what is compiled: ask `Line::trainer(optimiser).ir(Stage::Fused)` or `Line::predictor().ir(Stage::Fused)`");
+    assert_snapshot!(Line::ir(Stage::Fused), @"Fused depends on what is compiled: ask `Line::trainer(optimizer).ir(Stage::Fused)` or `Line::predictor().ir(Stage::Fused)`");
 }
 
 #[test]

@@ -134,8 +134,8 @@ fn parameters_that_are_kept_stay_and_one_tensor_may_fill_several() {
 }
 
 #[test]
-fn parameters_move_from_one_optimiser_to_another() {
-    let path = folder("optimisers").join("net.safetensors");
+fn parameters_move_from_one_optimizer_to_another() {
+    let path = folder("optimizers").join("net.safetensors");
     let (x, labels) = samples(16);
     let mut saved = classifier(16);
     train(&mut saved, 4);
@@ -150,7 +150,7 @@ fn parameters_move_from_one_optimiser_to_another() {
         assert_eq!((net.steps(), net.learning_rate()), (0, 0.1));
         let state =
             net.names().filter(|name| name.ends_with(".m")).map(|name| net.param(name).expect("it exists").sum());
-        assert_eq!(state.sum::<f32>(), 0.0, "the optimiser's state is not taken over");
+        assert_eq!(state.sum::<f32>(), 0.0, "the optimizer's state is not taken over");
         net.step(x.view(), labels.view()).expect("the session goes on");
     }
 }

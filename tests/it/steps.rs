@@ -1,4 +1,4 @@
-//! Ten networks in training under every optimiser, step by step against the interpreter in f64.
+//! Ten networks in training under every optimizer, step by step against the interpreter in f64.
 
 use gradloom::ndarray::{Array1, Array2};
 use gradloom::{Adam, Network, Session, Sgd, network};
@@ -8,12 +8,12 @@ use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
-use gradloom_runtime::optim::{Optimisation, attach, fill};
+use gradloom_runtime::optim::{Optimization, attach, fill};
 use gradloom_runtime::types::DType;
 
 use crate::compiled::{Compiled, Reference, Results};
 use crate::draw;
-use crate::optimisations;
+use crate::optimizations;
 
 network! {
     Line<x: [B, 2] -> y: [B, 1]> { Dense(1) }
@@ -52,7 +52,7 @@ const STEPS: u64 = 100;
 const ROWS: usize = 12;
 
 /// The graph of a training step: loss and updates.
-fn training(definition: &'static gradloom_runtime::network::Definition<'static>, how: &Optimisation) -> Graph {
+fn training(definition: &'static gradloom_runtime::network::Definition<'static>, how: &Optimization) -> Graph {
     let mut forward = lower(definition, Mode::Train).expect("the layers fit");
     forward.outputs.retain(|output| matches!(output.role, Role::Loss | Role::Update(_)));
     let wanted = how.trained(&forward).unwrap_or_else(|_| gradloom_runtime::lower::trainable(&forward).collect());
@@ -86,10 +86,10 @@ fn initial(graph: &Graph) -> Vec<Tensor> {
     slots.map(value).collect()
 }
 
-fn scalars(graph: &Graph, how: &Optimisation, step: u64) -> Vec<f64> {
+fn scalars(graph: &Graph, how: &Optimization, step: u64) -> Vec<f64> {
     let mut values = vec![0.0; graph.slots.scalars.len()];
-    let rate = how.optimiser.settings().rate.rate(step - 1);
-    fill(&graph.slots.scalars, &*how.optimiser, rate, step, &mut values);
+    let rate = how.optimizer.settings().rate.rate(step - 1);
+    fill(&graph.slots.scalars, &*how.optimizer, rate, step, &mut values);
     values.into_iter().map(f64::from).collect()
 }
 
@@ -107,7 +107,7 @@ fn next(graph: &Graph, params: &[Tensor], value: impl Fn(&Role) -> Option<Vec<f6
 /// f32 may decide a comparison otherwise (Lion's sign of a moment near zero, above all), nine in ten of what comparisons
 /// decide have to agree, and all of the rest.
 fn check<N: Network>() {
-    for (name, how) in optimisations::all() {
+    for (name, how) in optimizations::all() {
         let graph = training(N::DEFINITION, &how);
         let mut compiled = Compiled::new(&graph, ROWS);
         let mut params = initial(&graph);
@@ -144,7 +144,7 @@ fn agreement(graph: &Graph, reference: &Reference<'_>, results: &Results) -> f64
 }
 
 #[test]
-fn each_step_of_every_optimiser_agrees_with_the_interpreter() {
+fn each_step_of_every_optimizer_agrees_with_the_interpreter() {
     check::<Line>();
     check::<Tanh>();
     check::<NormRelu>();
@@ -158,7 +158,7 @@ fn each_step_of_every_optimiser_agrees_with_the_interpreter() {
 }
 
 /// The losses of a session and those of the interpreter in f64, from the same parameters on the same batches.
-fn trajectory(how: fn() -> Optimisation, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
+fn trajectory(how: fn() -> Optimization, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
     let how = how();
     let graph = training(Tanh::DEFINITION, &how);
     let mut params = initial(&graph);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gradloom_runtime::functions;
-use gradloom_runtime::layers::{self, Arg, initialisers};
+use gradloom_runtime::layers::{self, Arg, initializers};
 use gradloom_runtime::network::{BinaryOp, Definition, Expr, Kind, Stage, Value};
 
 /// Structures of a body and of expressions.
@@ -22,11 +22,11 @@ const OPERATORS: [BinaryOp; 10] = [
     BinaryOp::Ge,
 ];
 
-/// All there are: layers, activations, initialisers, functions, losses, metrics, structures and operators.
+/// All there are: layers, activations, initializers, functions, losses, metrics, structures and operators.
 pub fn all() -> BTreeSet<&'static str> {
     let mut words: BTreeSet<&str> = STRUCTURES.into_iter().collect();
     words.extend(layers::ALL.iter().map(|layer| layer.name));
-    words.extend(initialisers::ALL.iter().map(|initialiser| initialiser.name));
+    words.extend(initializers::ALL.iter().map(|initializer| initializer.name));
     words.extend(functions::ALL.iter().map(|function| function.name));
     words.extend(OPERATORS.iter().map(|operator| operator.symbol()));
     words
@@ -74,8 +74,8 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
 fn values(args: &[Value<'static>], words: &mut BTreeSet<&'static str>) {
     for arg in args {
         match arg {
-            Value::Known(Arg::Init(initialiser, _)) | Value::Init(initialiser, ..) => {
-                _ = words.insert(initialiser.name)
+            Value::Known(Arg::Init(initializer, _)) | Value::Init(initializer, ..) => {
+                _ = words.insert(initializer.name)
             }
             Value::Known(_) | Value::Calculated(_) | Value::Broken => {}
         }

@@ -158,10 +158,10 @@ impl Writer<'_> {
                 let number = self.number(number);
                 quote!(::gradloom::__private::Value::Calculated(#number))
             }
-            Value::Init(initialiser, at, values) => {
-                let item = Ident::new(initialiser.item, self.site(*at).start);
+            Value::Init(initializer, at, values) => {
+                let item = Ident::new(initializer.item, self.site(*at).start);
                 let (at, values) = (self::at(*at), self.values(values));
-                quote!(::gradloom::__private::Value::Init(&::gradloom::__private::initialisers::#item, #at, #values))
+                quote!(::gradloom::__private::Value::Init(&::gradloom::__private::initializers::#item, #at, #values))
             }
             Value::Broken => quote!(::gradloom::__private::Value::Broken),
         });
@@ -234,10 +234,10 @@ fn arg(arg: &Arg) -> TokenStream {
         Arg::Float(x) => quote!(Float(#x)),
         Arg::Flag(flag) => quote!(Flag(#flag)),
         Arg::Word(word) => quote!(Word(#word)),
-        Arg::Init(initialiser, number) => {
-            let item = format_ident!("{}", initialiser.item);
+        Arg::Init(initializer, number) => {
+            let item = format_ident!("{}", initializer.item);
             let number = option(number.map(|number| quote!(#number)));
-            quote!(Init(&::gradloom::__private::initialisers::#item, #number))
+            quote!(Init(&::gradloom::__private::initializers::#item, #number))
         }
         Arg::Numbers(list) => quote!(Numbers(&[#(#list),*])),
     }

@@ -1,7 +1,7 @@
 //! Arguments: which of the declared ones a value is meant for, and whether it may be that.
 
 use gradloom_runtime::elaborate::LARGEST;
-use gradloom_runtime::layers::{Arg, ArgDef, ArgKind, initialisers};
+use gradloom_runtime::layers::{Arg, ArgDef, ArgKind, initializers};
 use gradloom_runtime::network::{Value, fits_f32};
 
 use super::Table;
@@ -118,7 +118,7 @@ fn value<'a>(
         }
         (ExprKind::Flag(flag), _) => (Some(Arg::Flag(*flag)), written),
         (ExprKind::Name(name), _) if consts.is_unknown(name) => return Value::Broken,
-        (_, ArgKind::Init) => return initialiser(owner, arg, expr, table, consts, errors),
+        (_, ArgKind::Init) => return initializer(owner, arg, expr, table, consts, errors),
         (ExprKind::Name(name), ArgKind::Flag) => (consts.flag(name).map(Arg::Flag), written),
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
@@ -161,7 +161,7 @@ fn value<'a>(
 }
 
 /// `he_normal` or `normal(0.02)`: how weights start.
-fn initialiser<'a>(
+fn initializer<'a>(
     owner: &str,
     arg: &'static ArgDef,
     expr: &Expr,
@@ -173,12 +173,12 @@ fn initialiser<'a>(
         ExprKind::Name(name) => (name, &[][..]),
         ExprKind::Call(name, given) => (name, &given[..]),
         _ => {
-            errors.no_initialiser(expr.site, owner, arg, &expr.to_string());
+            errors.no_initializer(expr.site, owner, arg, &expr.to_string());
             return Value::Broken;
         }
     };
-    let Some(&known) = initialisers::ALL.iter().find(|known| known.name == text(name)) else {
-        errors.unknown_initialiser(name);
+    let Some(&known) = initializers::ALL.iter().find(|known| known.name == text(name)) else {
+        errors.unknown_initializer(name);
         return Value::Broken;
     };
     let declared = known.number.as_slice();

@@ -83,7 +83,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                             Value::Known(Arg::Int(16u64)),
                             Value::Known(Arg::Flag(true)),
                             Value::Known(
-                                Arg::Init(&initialisers::AUTO, ::core::option::Option::None),
+                                Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                             ),
                         ],
                     ),
@@ -120,7 +120,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                             Value::Known(Arg::Int(3u64)),
                             Value::Known(Arg::Flag(true)),
                             Value::Known(
-                                Arg::Init(&initialisers::AUTO, ::core::option::Option::None),
+                                Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                             ),
                         ],
                     ),
@@ -235,9 +235,9 @@ fn a_network_is_a_type_a_report_and_constants() {
     impl Net {
         /// Configures a training session for [`Net`]; `build()` compiles it.
         pub fn trainer(
-            optimiser: impl ::gradloom::Optimiser + 'static,
+            optimizer: impl ::gradloom::Optimizer + 'static,
         ) -> ::gradloom::Trainer<Net> {
-            ::gradloom::Trainer::new(optimiser)
+            ::gradloom::Trainer::new(optimizer)
         }
         /// Configures inference alone of [`Net`]; `build()` compiles it, `ir(stage)` prints it.
         pub fn predictor() -> ::gradloom::PredictorBuilder<Net> {
@@ -250,7 +250,7 @@ fn a_network_is_a_type_a_report_and_constants() {
         ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
             gradcheck::<Net>(inputs, targets)
         }
-        /// The text of a stage of [`Net`] that needs neither an optimiser nor a machine.
+        /// The text of a stage of [`Net`] that needs neither an optimizer nor a machine.
         pub fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
             ir::<Net>(stage)
         }
@@ -374,7 +374,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                             Value::Known(Arg::Int(3u64)),
                             Value::Known(Arg::Flag(true)),
                             Value::Known(
-                                Arg::Init(&initialisers::AUTO, ::core::option::Option::None),
+                                Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                             ),
                         ],
                     ),
@@ -445,9 +445,9 @@ fn a_mistake_leaves_the_type_with_its_ports() {
     impl Net {
         /// Configures a training session for [`Net`]; `build()` compiles it.
         pub(crate) fn trainer(
-            optimiser: impl ::gradloom::Optimiser + 'static,
+            optimizer: impl ::gradloom::Optimizer + 'static,
         ) -> ::gradloom::Trainer<Net> {
-            ::gradloom::Trainer::new(optimiser)
+            ::gradloom::Trainer::new(optimizer)
         }
         /// Configures inference alone of [`Net`]; `build()` compiles it, `ir(stage)` prints it.
         pub(crate) fn predictor() -> ::gradloom::PredictorBuilder<Net> {
@@ -460,7 +460,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
             gradcheck::<Net>(inputs, targets)
         }
-        /// The text of a stage of [`Net`] that needs neither an optimiser nor a machine.
+        /// The text of a stage of [`Net`] that needs neither an optimizer nor a machine.
         pub(crate) fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
             ir::<Net>(stage)
         }

@@ -44,7 +44,7 @@ use loops::Trip;
 pub struct Context {
     /// Values of the step.
     pub arena: *mut f32,
-    /// Parameters, running statistics, optimiser state.
+    /// Parameters, running statistics, optimizer state.
     pub params: *mut f32,
     /// Run-time scalars.
     pub scalars: *const Word,

@@ -50,7 +50,7 @@ pub(crate) fn settled(declared: &'static [ArgDef], values: &[Value<'_>]) -> Vec<
     let settle = |(arg, value): (&ArgDef, &Value<'_>)| match value {
         Value::Known(value) => *value,
         Value::Calculated(number) => argument("", arg, number).ok().flatten().expect("the network was checked"),
-        Value::Init(initialiser, _, values) => initialiser.with(&settled(initialiser.number.as_slice(), values)),
+        Value::Init(initializer, _, values) => initializer.with(&settled(initializer.number.as_slice(), values)),
         Value::Broken => unreachable!("the network was checked"),
     };
     declared.iter().zip(values).map(settle).collect()

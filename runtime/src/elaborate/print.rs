@@ -185,10 +185,10 @@ fn option(value: Arg) -> String {
         Arg::Float(x) => number(x),
         Arg::Flag(flag) => flag.to_string(),
         Arg::Word(word) => word.to_string(),
-        Arg::Init(initialiser, value) => {
+        Arg::Init(initializer, value) => {
             let value =
-                value.filter(|&x| initialiser.number.as_ref().is_none_or(|arg| arg.default != Some(Arg::Float(x))));
-            value.map_or(initialiser.name.to_string(), |x| format!("{}({})", initialiser.name, number(x)))
+                value.filter(|&x| initializer.number.as_ref().is_none_or(|arg| arg.default != Some(Arg::Float(x))));
+            value.map_or(initializer.name.to_string(), |x| format!("{}({})", initializer.name, number(x)))
         }
         Arg::Numbers(list) => format!("[{}]", list.iter().map(|&x| number(x)).collect::<Vec<_>>().join(", ")),
     }
@@ -288,7 +288,7 @@ fn level(op: BinaryOp) -> u8 {
 mod tests {
     use crate::elaborate::elaborate;
     use crate::functions::{ARGMAX, CROSS_ENTROPY, MEAN};
-    use crate::layers::initialisers::AUTO;
+    use crate::layers::initializers::AUTO;
     use crate::layers::{Arg, BATCH_NORM, DENSE, GELU, LayerDef};
     use crate::network::{
         Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value,

@@ -228,7 +228,7 @@ impl Suggestions {
     }
 }
 
-/// Letters to insert, remove, replace or swap with their neighbour (Damerau & Levenshtein, optimal string alignment).
+/// Letters to insert, remove, replace or swap with their neighbor (Damerau & Levenshtein, optimal string alignment).
 fn distance(x: &str, y: &str) -> usize {
     let [x, y]: [Vec<char>; 2] = [x, y].map(|word| word.to_lowercase().chars().collect());
     let mut before = vec![0; y.len() + 1];

@@ -94,7 +94,7 @@ impl<N: Network, T, I: Dimension, D: Dimension> fmt::Debug for Fit<'_, N, T, I, 
 }
 
 impl<N: Network> Session<N> {
-    /// Trains on a dataset: `net.fit(&mut train).epochs(20).batch(32).validation(&test).run()?`.
+    /// Trains on a dataset: `net.fit(&mut train).epochs(20).batch_size(32).validation(&test).run()?`.
     ///
     /// Each epoch shuffles the data, as [`Dataset::batches`] does, and makes a step on every batch: with the same seeds the
     /// same bits as that loop. With batch norm, a last batch of one row, which has no variance, joins the batch before if
@@ -105,7 +105,7 @@ impl<N: Network> Session<N> {
     /// and [`Session::load`]: two trainings of two epochs are one of four, to the bit, whoever makes them. One that was ended in
     /// the middle of an epoch, by Ctrl-C, a callback or an error, is gone on with where it stood: the next `fit` on data of the
     /// same seed and number of rows, with as many of them kept out, first makes the steps that the epoch lacks, with whatever
-    /// `batch`, and reports all of it; that counts as one of its epochs. On other data the epoch begins anew. What is monitored
+    /// `batch_size`, and reports all of it; that counts as one of its epochs. On other data the epoch begins anew. What is monitored
     /// for [`Fit::early_stopping`] and [`Fit::restore_best`] each `fit` compares among its own epochs.
     pub fn fit<'f, T, I, D>(&'f mut self, data: &'f mut Dataset<T, I, D>) -> Fit<'f, N, T, I, D>
     where
@@ -143,7 +143,7 @@ where
     }
 
     /// Rows of a batch, from 1 to `max_batch`; `max_batch` unless said otherwise.
-    pub fn batch(self, rows: usize) -> Self {
+    pub fn batch_size(self, rows: usize) -> Self {
         Fit { batch: rows, ..self }
     }
 
@@ -159,7 +159,7 @@ where
     }
 
     /// Ends the training once this many epochs in a row, from 1, brought no progress in what is monitored: the loss,
-    /// unless [`Fit::minimise`] or [`Fit::maximise`] says otherwise, of the validation if there is one, else of the training.
+    /// unless [`Fit::minimize`] or [`Fit::maximize`] says otherwise, of the validation if there is one, else of the training.
     pub fn early_stopping(mut self, patience: usize) -> Self {
         self.best.patience = Some(patience);
         self
@@ -172,18 +172,18 @@ where
         self
     }
 
-    /// Monitors another number, the smaller the better: `minimise(|step| step.error)`.
-    pub fn minimise(self, value: impl Fn(&N::Step) -> f32 + 'f) -> Self {
+    /// Monitors another number, the smaller the better: `minimize(|step| step.error)`.
+    pub fn minimize(self, value: impl Fn(&N::Step) -> f32 + 'f) -> Self {
         Fit { best: self.best.by(move |step| f64::from(value(step))), ..self }
     }
 
-    /// Monitors another number, the larger the better: `maximise(|step| step.accuracy)`.
-    pub fn maximise(self, value: impl Fn(&N::Step) -> f32 + 'f) -> Self {
+    /// Monitors another number, the larger the better: `maximize(|step| step.accuracy)`.
+    pub fn maximize(self, value: impl Fn(&N::Step) -> f32 + 'f) -> Self {
         Fit { best: self.best.by(move |step| -f64::from(value(step))), ..self }
     }
 
     /// Puts the session back, in the end, to where it was after the best epoch: parameters, statistics, the state of the
-    /// optimiser and the counts of steps and epochs. However the training ends, also by an error. If what is monitored was NaN in
+    /// optimizer and the counts of steps and epochs. However the training ends, also by an error. If what is monitored was NaN in
     /// every epoch there is no such epoch, and that is an error in the end; the session is then as the last one left it.
     pub fn restore_best(mut self, restore: bool) -> Self {
         self.best.keep = restore;
@@ -243,7 +243,7 @@ where
         let Fit { session, data, batch, validation, best, .. } = self;
         let setting = |name, wanted, actual| BuildError::Setting { name, wanted, actual };
         if batch == 0 || batch > session.max_batch() {
-            return Err(setting("batch", "from 1 to `max_batch`", batch.to_string()).into());
+            return Err(setting("batch_size", "from 1 to `max_batch`", batch.to_string()).into());
         }
         for (name, count) in [("epochs", Some(self.epochs)), ("early_stopping", best.patience)] {
             if count == Some(0) {

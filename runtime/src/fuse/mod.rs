@@ -8,7 +8,7 @@
 mod again;
 mod choose;
 mod index;
-mod legalise;
+mod legalize;
 mod phases;
 mod print;
 mod updates;
@@ -41,7 +41,7 @@ pub struct Fused {
 
 /// Cuts a graph into kernels.
 pub fn fuse(graph: &Graph) -> Fused {
-    let graph = legalise::legalise(graph);
+    let graph = legalize::legalize(graph);
     let mut ctx = Ctx::new(&graph);
     ctx.place_all();
     let statistics = ctx.statistics();

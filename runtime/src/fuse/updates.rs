@@ -77,7 +77,7 @@ impl Ctx<'_> {
     /// A map of this update that reads another parameter that is updated too is computed before any update is.
     fn keep_foreign_reads(&mut self, node: NodeId, own: usize, written: &[bool], reaching: &[bool]) {
         let family = |param: usize| match self.g.slots.params[param].kind {
-            SlotKind::Optimiser(of) => of,
+            SlotKind::Optimizer(of) => of,
             _ => param,
         };
         let mut open = vec![node];

@@ -1,7 +1,7 @@
 //! Standard normal numbers by the ziggurat method.
 //!
 //! In: uniform bits. Out: numbers whose density is cut into layers of equal area (Marsaglia & Tsang 2000; layer and position
-//! are drawn from different bits, as Doornik 2005 asks for, without which neighbours are not independent). All but one in a
+//! are drawn from different bits, as Doornik 2005 asks for, without which neighbors are not independent). All but one in a
 //! hundred take 64 bits, a look into a table and a comparison.
 
 use std::sync::LazyLock;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_independent() {
+    fn neighbors_are_independent() {
         let mut random = Random::new(3, 4);
         let values: Vec<f64> = (0..200_000).map(|_| random.normal()).collect();
         for of in [|x: f64| x, |x: f64| x * x - 1.0, f64::abs] {

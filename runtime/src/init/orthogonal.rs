@@ -16,7 +16,7 @@ pub(super) fn fill(values: &mut [f32], rows: usize, gain: f64, random: &mut Rand
         return;
     }
     let mut vectors: Vec<f64> = (0..count * len).map(|_| random.normal()).collect();
-    orthonormalise(&mut vectors, len);
+    orthonormalize(&mut vectors, len);
     for (index, vector) in vectors.chunks_exact(len).enumerate() {
         for (at, x) in vector.iter().enumerate() {
             let place = if rows < columns { index * columns + at } else { at * columns + index };
@@ -27,7 +27,7 @@ pub(super) fn fill(values: &mut [f32], rows: usize, gain: f64, random: &mut Rand
 
 /// Gram and Schmidt's method, modified (Björck 1967): in f64, the loss of orthogonality that it suffers with vectors that
 /// are close to dependent stays far below the rounding to f32.
-fn orthonormalise(vectors: &mut [f64], len: usize) {
+fn orthonormalize(vectors: &mut [f64], len: usize) {
     let count = vectors.len() / len;
     for start in (0..count).step_by(BLOCK) {
         let (done, rest) = vectors.split_at_mut(start * len);

@@ -77,7 +77,7 @@ impl Builder {
         self.push(Op::Input(index), &[], ty)
     }
 
-    /// A parameter, running statistic or optimiser state.
+    /// A parameter, running statistic or optimizer state.
     pub fn param(&mut self, index: usize) -> NodeId {
         let shape = Shape::fixed(&self.graph.slots.params[index].shape);
         self.push(Op::Param(index), &[], TensorType::f32(shape))

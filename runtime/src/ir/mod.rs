@@ -34,7 +34,7 @@ impl NodeId {
 pub enum Op {
     /// The input or target of this index.
     Input(usize),
-    /// The parameter, running statistic or optimiser state of this index.
+    /// The parameter, running statistic or optimizer state of this index.
     Param(usize),
     /// The run-time scalar of this index, such as the learning rate.
     Scalar(usize),
@@ -132,7 +132,7 @@ pub struct Node {
     pub operands: Vec<NodeId>,
     /// The type of the result.
     pub ty: TensorType,
-    /// The path of the layer it came from, or the name of a loss, metric or optimiser.
+    /// The path of the layer it came from, or the name of a loss, metric or optimizer.
     pub layer: Rc<str>,
 }
 
@@ -145,13 +145,13 @@ pub enum SlotKind {
     Parameter,
     /// A running statistic.
     Running,
-    /// What an optimiser remembers of the parameter with this index.
-    Optimiser(usize),
+    /// What an optimizer remembers of the parameter with this index.
+    Optimizer(usize),
     /// A table that the declaration gives, such as the weights of classes: never trained, and no parameter of the user's.
     Fixed,
 }
 
-/// A tensor that outlives a step: a parameter, a running statistic or a part of the optimiser's state.
+/// A tensor that outlives a step: a parameter, a running statistic or a part of the optimizer's state.
 #[derive(Clone, Debug)]
 pub struct ParamSlot {
     /// The path: `dense1.weight`, `batch_norm2.running_mean`, `dense1.weight.m`.
@@ -188,9 +188,9 @@ pub struct InputSlot {
 /// A number that may change from step to step without recompiling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScalarSlot {
-    /// A number of the optimiser's, by its name: `rate`, at so many times the learning rate. An optimiser's numbers follow
+    /// A number of the optimizer's, by its name: `rate`, at so many times the learning rate. An optimizer's numbers follow
     /// one another.
-    Optimiser(&'static str, f64),
+    Optimizer(&'static str, f64),
     /// What decoupled decay leaves of a parameter: `1 - rate factor decay`.
     Keep {
         /// The share taken off, times the rate.
@@ -229,7 +229,7 @@ impl ScalarSlot {
     /// The type of the scalar.
     pub fn ty(&self) -> TensorType {
         match self {
-            ScalarSlot::Optimiser(..)
+            ScalarSlot::Optimizer(..)
             | ScalarSlot::Keep { .. }
             | ScalarSlot::First
             | ScalarSlot::Share
@@ -271,7 +271,7 @@ pub struct Output {
 pub struct Slots {
     /// Inputs of the network, then targets.
     pub inputs: Vec<InputSlot>,
-    /// Parameters, running statistics, optimiser state.
+    /// Parameters, running statistics, optimizer state.
     pub params: Vec<ParamSlot>,
     /// Run-time scalars.
     pub scalars: Vec<ScalarSlot>,

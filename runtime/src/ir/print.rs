@@ -125,7 +125,7 @@ pub(crate) fn constant(value: f64) -> String {
 /// A run-time scalar by its name.
 pub(crate) fn scalar(slot: &ScalarSlot) -> String {
     match slot {
-        ScalarSlot::Optimiser(name, factor) => format!("{name}{}", at(*factor)),
+        ScalarSlot::Optimizer(name, factor) => format!("{name}{}", at(*factor)),
         ScalarSlot::Keep { decay, factor } => format!("keep({decay}){}", at(*factor)),
         ScalarSlot::First => "first".to_string(),
         ScalarSlot::Share => "share".to_string(),

@@ -235,7 +235,7 @@ pub enum Registers {
     Quickly,
 }
 
-/// Sets the flags: no optimiser, because the order of instructions is chosen by code generation; no verifier in release.
+/// Sets the flags: no optimizer, because the order of instructions is chosen by code generation; no verifier in release.
 pub fn finish_isa(
     builder: cranelift_codegen::isa::Builder,
     registers: Registers,

@@ -222,7 +222,7 @@ activation! {
 }
 
 activation! {
-    /// The self-regularised non-monotonic rectifier.
+    /// The self-regularized non-monotonic rectifier.
     ///
     /// - Value: `x tanh(softplus(x))`, at least -0.3088
     /// - Shapes: `f32[S] -> f32[S]`

@@ -5,7 +5,7 @@ use crate::init::Init;
 use crate::ir::{NodeId, SlotKind};
 use crate::scalar::Cmp;
 
-/// Every feature at mean 0 and variance 1 over the batch, then at a learnt scale and shift.
+/// Every feature at mean 0 and variance 1 over the batch, then at a learned scale and shift.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, for each feature. Training takes mean and biased variance
 ///   of the batch, of two rows or more; inference takes the running statistics, `gamma / sqrt(var + eps)` as one factor
@@ -63,7 +63,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
     function: None,
 };
 
-/// Normalises by the statistics of the batch and brings the running ones up to date.
+/// Normalizes by the statistics of the batch and brings the running ones up to date.
 fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
     let mean = scope.b.center(x, &[0]);

@@ -1,6 +1,6 @@
 //! `Dense`: every output is a weighted sum of every input.
 
-use super::initialisers::{AUTO, Weights};
+use super::initializers::{AUTO, Weights};
 use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, flag, init, int};
 use crate::init::Init;
 use crate::ir::SlotKind;
@@ -12,7 +12,7 @@ use crate::types::{Dim, Shape};
 /// - Shapes: `f32[B, in] -> f32[B, n]`
 /// - Argument `n`: number of outputs; an integer of at least 1
 /// - Argument `bias = true`: whether to add a bias; `true` or `false`
-/// - Argument `init = auto`: how the weights start; an initialiser
+/// - Argument `init = auto`: how the weights start; an initializer
 /// - Parameters: `weight [in, n]`, with `fan_in = in` and `fan_out = n`; `bias [n]`, zero, unless `bias = false`
 /// - Gradient: `dW = x^T dy`, `db` the sum of `dy` over the batch, `dx = dy W^T`. Right before `BatchNorm` that of the
 ///   bias is zero but for rounding: write `bias = false` there

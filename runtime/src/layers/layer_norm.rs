@@ -11,7 +11,7 @@ const LEVELS: [(i32, i32); 3] = [(42, -40), (80, -78), (118, -116)];
 /// The `eps` of such numbers: less than the square of one digit of any of them, and more than what has no cube.
 const LEAST: i32 = -84;
 
-/// Every row at mean 0 and variance 1, then at a learnt scale and shift; the same in training and in inference.
+/// Every row at mean 0 and variance 1, then at a learned scale and shift; the same in training and in inference.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, with mean and biased variance along each row. A row of
 ///   equal numbers, as every row of one number is, becomes `beta`
@@ -95,8 +95,8 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let inverse = b.broadcast(inverse, &shape, &[0]);
         let gamma = b.broadcast(gamma, &shape, &[1]);
         let beta = b.broadcast(beta, &shape, &[1]);
-        let normalised = b.mul(deviation, inverse);
-        let scaled = b.mul(normalised, gamma);
+        let normalized = b.mul(deviation, inverse);
+        let scaled = b.mul(normalized, gamma);
         b.add(scaled, beta)
     },
     least_rows: 1,

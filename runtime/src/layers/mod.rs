@@ -9,7 +9,7 @@ mod dense;
 mod dropout;
 mod flatten;
 mod gates;
-pub mod initialisers;
+pub mod initializers;
 mod layer_norm;
 mod prelu;
 mod rows;
@@ -18,7 +18,7 @@ mod scope;
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
 use crate::types::Shape;
-use initialisers::{Initialiser, Weights};
+use initializers::{Initializer, Weights};
 
 pub use activations::{
     CELU, ELU, GELU, HARD_SIGMOID, HARD_SWISH, HARD_TANH, LEAKY_RELU, LOG_SOFTMAX, MISH, RELU, SELU, SIGMOID, SILU,
@@ -89,7 +89,7 @@ pub struct LayerDef {
 /// The composition of a pure function: from a value, a value.
 pub type Function = fn(&mut Builder, &[Arg], NodeId) -> NodeId;
 
-/// Which default initialisation suits the activation that comes next.
+/// Which default initialization suits the activation that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gain {
     /// He normal: the activation drops half of its input.
@@ -127,7 +127,7 @@ pub enum Arg {
     /// A list of numbers, written `[1.0, 2.0]`; empty where it was left out.
     Numbers(&'static [f64]),
     /// How weights start, with its number if it takes one.
-    Init(&'static Initialiser, Option<f64>),
+    Init(&'static Initializer, Option<f64>),
 }
 
 /// The declaration of an argument.
@@ -170,7 +170,7 @@ pub enum ArgKind {
         /// The bounds in words: "between 0 and 1".
         range: &'static str,
     },
-    /// One of [`initialisers::ALL`], with its number if it takes one: `normal(0.02)`.
+    /// One of [`initializers::ALL`], with its number if it takes one: `normal(0.02)`.
     Init,
 }
 
@@ -206,7 +206,7 @@ impl ArgKind {
                 quoted.join(" or ")
             }
             ArgKind::Numbers { range, .. } => format!("a list of numbers {range}"),
-            ArgKind::Init => "an initialiser".to_string(),
+            ArgKind::Init => "an initializer".to_string(),
         }
     }
 }
@@ -257,11 +257,11 @@ pub(crate) fn numbers(args: &[Arg], position: usize) -> &'static [f64] {
     }
 }
 
-/// How these weights start, by the initialiser of this position.
+/// How these weights start, by the initializer of this position.
 pub(crate) fn init(args: &[Arg], position: usize, weights: &Weights) -> Init {
     match args[position] {
-        Arg::Init(initialiser, number) => (initialiser.init)(weights, number.unwrap_or_default()),
-        ref other => unreachable!("argument {position} was checked to be an initialiser, found {other:?}"),
+        Arg::Init(initializer, number) => (initializer.init)(weights, number.unwrap_or_default()),
+        ref other => unreachable!("argument {position} was checked to be an initializer, found {other:?}"),
     }
 }
 

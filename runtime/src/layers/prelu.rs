@@ -5,7 +5,7 @@ use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::scalar::Cmp;
 
-/// The rectifier with a learnt slope below 0. An activation, and named like one, though it owns a parameter.
+/// The rectifier with a learned slope below 0. An activation, and named like one, though it owns a parameter.
 ///
 /// - Value: `x` above 0, else `slope x`; NaN passes
 /// - Shapes: `f32[S] -> f32[S]`

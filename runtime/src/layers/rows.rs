@@ -1,4 +1,4 @@
-//! Rows that are normalised: softmax and its logarithm.
+//! Rows that are normalized: softmax and its logarithm.
 //!
 //! In: rows. Out: their softmax, or its logarithm, with all digits of small probabilities, also in what a large one lacks of 1.
 
@@ -7,7 +7,7 @@ use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 use crate::types::Shape;
 
-/// A row for each sample, along which something is normalised.
+/// A row for each sample, along which something is normalized.
 pub(super) fn of_rows(x: &Shape) -> Result<Shape, Misfit> {
     match x.rank() {
         2.. => Ok(x.clone()),

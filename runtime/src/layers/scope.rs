@@ -16,7 +16,7 @@ pub enum Mode {
     Calibrate,
 }
 
-/// Which running statistics training normalises by, and holds as they are, instead of those of the batch.
+/// Which running statistics training normalizes by, and holds as they are, instead of those of the batch.
 #[derive(Clone, Copy)]
 pub struct Frozen<'a> {
     /// Whether this one is, by its name.

@@ -4,12 +4,12 @@
 //! the graph that makes the update from what was merged, as from the gradient of one batch with all those rows. How they
 //! merge is the loss's to say, see [`Merge`]. A running mean is weighted by rows, with weights of at most 1, so that it
 //! overflows no earlier than the gradient of one batch with all rows. What is merged so far lies in parameters beside the
-//! optimiser's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
+//! optimizer's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
 
 use std::rc::Rc;
 
 use super::attach::{Trained, finish, scalar};
-use super::{Merge, Optimisation, attach, merge};
+use super::{Merge, Optimization, attach, merge};
 use crate::init::Init;
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 use crate::scalar::Cmp;
@@ -62,7 +62,7 @@ fn once_in(graph: &Graph, value: NodeId, terms: &[NodeId], map: &[NodeId], first
 }
 
 /// Replaces every gradient by the next value of what is merged.
-pub fn accumulate(graph: &Graph, how: &Optimisation, merge: Merge) -> Graph {
+pub fn accumulate(graph: &Graph, how: &Optimization, merge: Merge) -> Graph {
     let mut b = Builder::new(graph.clone());
     let (trained, others) = attach::split(&mut b, how);
     b.graph_mut().outputs = others;
@@ -91,7 +91,7 @@ pub fn accumulate(graph: &Graph, how: &Optimisation, merge: Merge) -> Graph {
 }
 
 /// From a graph with gradients, the graph of the update that follows from what was merged: it reads no input.
-pub fn update(graph: &Graph, how: &Optimisation) -> Graph {
+pub fn update(graph: &Graph, how: &Optimization) -> Graph {
     let mut slots = graph.slots.clone();
     slots.inputs.clear();
     let mut b = Builder::new(Graph { slots, ..Graph::default() });
@@ -124,14 +124,14 @@ fn enter(b: &mut Builder, trained: &Trained) {
     b.enter(name);
 }
 
-/// Room for what is merged, after the optimiser's state.
+/// Room for what is merged, after the optimizer's state.
 fn merged(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
     let params = &mut b.graph_mut().slots.params;
     let first = params.len();
     for one in trained {
         let slot = &params[one.param];
         let (name, shape) = (format!("{}.accumulated", slot.name), slot.shape.clone());
-        params.push(ParamSlot { name, shape, init: Init::Constant(0.0), kind: SlotKind::Optimiser(one.param) });
+        params.push(ParamSlot { name, shape, init: Init::Constant(0.0), kind: SlotKind::Optimizer(one.param) });
     }
     (first..params.len()).collect()
 }

@@ -1,6 +1,6 @@
 //! AdaDelta: steps in the unit of the parameter.
 
-use super::{At, LARGEST_SQUARED, Optimiser, Settings, descend, moment, positive, settings, share};
+use super::{At, LARGEST_SQUARED, Optimizer, Settings, descend, moment, positive, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -34,7 +34,7 @@ impl AdaDelta {
 
 settings!(AdaDelta);
 
-impl Optimiser for AdaDelta {
+impl Optimizer for AdaDelta {
     fn settings(&self) -> &Settings {
         &self.settings
     }

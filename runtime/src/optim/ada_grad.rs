@@ -1,6 +1,6 @@
 //! AdaGrad: steps that shrink with all that a parameter has been moved by.
 
-use super::{At, Optimiser, Settings, descend, root_eps, settings};
+use super::{At, Optimizer, Settings, descend, root_eps, settings};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -32,7 +32,7 @@ settings!(AdaGrad);
 /// Squares of this, which is 2^58, are added up 4096 times before the sum is the largest number there is.
 const LARGEST: f64 = (1u64 << 58) as f64;
 
-impl Optimiser for AdaGrad {
+impl Optimizer for AdaGrad {
     fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -1,6 +1,6 @@
 //! Adam: steps scaled by running moments of the gradient.
 
-use super::{At, LARGEST_SQUARED, Optimiser, Settings, descend, moment, root_eps, settings, share};
+use super::{At, LARGEST_SQUARED, Optimizer, Settings, descend, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -35,7 +35,7 @@ impl Adam {
 
 settings!(Adam);
 
-impl Optimiser for Adam {
+impl Optimizer for Adam {
     fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -1,11 +1,11 @@
 //! AdamW: Adam with decoupled weight decay.
 
-use super::{Adam, At, Optimiser, Settings, settings};
+use super::{Adam, At, Optimizer, Settings, settings};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
-/// AdamW (Loshchilov & Hutter 2019, algorithm 2): [`Adam`] with a decoupled decay of 0.01 unless `decay` says otherwise, on
+/// AdamW (Loshchilov & Hutter 2019, algorithm 2): [`Adam`] with a decoupled decay of 0.01 unless `weight_decay` says otherwise, on
 /// every parameter that no group excludes. State: `m`, `v`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -33,7 +33,7 @@ impl AdamW {
 
 settings!(AdamW);
 
-impl Optimiser for AdamW {
+impl Optimizer for AdamW {
     fn settings(&self) -> &Settings {
         &self.settings
     }

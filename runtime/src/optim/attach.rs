@@ -1,9 +1,9 @@
-//! From gradients to updates, as IR: clipping, decay, then the optimiser's own rule.
+//! From gradients to updates, as IR: clipping, decay, then the optimizer's own rule.
 
 use std::rc::Rc;
 
 use super::group::Treatment;
-use super::{At, Optimisation, Optimiser};
+use super::{At, Optimization, Optimizer};
 use crate::init::Init;
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 use crate::scalar::Cmp;
@@ -19,7 +19,7 @@ const DOWN: f64 = 1.0 / (1u128 << 80) as f64;
 const FIRST_DOWN: f64 = 1.0 / (1u64 << 32) as f64;
 
 /// Replaces every gradient of the graph by the updates that follow from it.
-pub fn attach(graph: &Graph, how: &Optimisation) -> Graph {
+pub fn attach(graph: &Graph, how: &Optimization) -> Graph {
     let mut b = Builder::new(graph.clone());
     let (trained, others) = split(&mut b, how);
     b.graph_mut().outputs = others;
@@ -27,7 +27,7 @@ pub fn attach(graph: &Graph, how: &Optimisation) -> Graph {
 }
 
 /// Takes the outputs: the parameters with their gradients, for whose state room is made, and all others.
-pub(super) fn split(b: &mut Builder, how: &Optimisation) -> (Vec<Trained>, Vec<Output>) {
+pub(super) fn split(b: &mut Builder, how: &Optimization) -> (Vec<Trained>, Vec<Output>) {
     let (mut trained, mut others) = (Vec::new(), Vec::new());
     for output in std::mem::take(&mut b.graph_mut().outputs) {
         match output.role {
@@ -39,9 +39,9 @@ pub(super) fn split(b: &mut Builder, how: &Optimisation) -> (Vec<Trained>, Vec<O
 }
 
 /// Adds the updates.
-pub(super) fn finish(mut b: Builder, how: &Optimisation, mut trained: Vec<Trained>) -> Graph {
-    b.enter(Rc::from("optimiser"));
-    let scalars = Scalars::new(&mut b, &*how.optimiser, &trained);
+pub(super) fn finish(mut b: Builder, how: &Optimization, mut trained: Vec<Trained>) -> Graph {
+    b.enter(Rc::from("optimizer"));
+    let scalars = Scalars::new(&mut b, &*how.optimizer, &trained);
     clip(&mut b, how, &mut trained);
     for one in &trained {
         update(&mut b, how, one, &scalars);
@@ -50,14 +50,14 @@ pub(super) fn finish(mut b: Builder, how: &Optimisation, mut trained: Vec<Traine
 }
 
 /// The run-time scalars at a step, counted from 1, in the order of their slots. Keys stay as they are.
-pub fn fill(slots: &[ScalarSlot], optimiser: &dyn Optimiser, rate: f64, step: u64, values: &mut [f32]) {
+pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u64, values: &mut [f32]) {
     let mut at = 0;
     while at < slots.len() {
         let mut len = 1;
         match slots[at] {
-            ScalarSlot::Optimiser(_, factor) => {
-                len = optimiser.scalars().len();
-                optimiser.values(rate * factor, step, &mut values[at..at + len]);
+            ScalarSlot::Optimizer(_, factor) => {
+                len = optimizer.scalars().len();
+                optimizer.values(rate * factor, step, &mut values[at..at + len]);
             }
             ScalarSlot::Keep { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
             // Integers, which whoever runs the graph draws.
@@ -82,35 +82,35 @@ pub(super) struct Trained {
 }
 
 impl Trained {
-    /// Makes room for the optimiser's state.
-    fn new(b: &mut Builder, how: &Optimisation, param: usize, gradient: NodeId) -> Trained {
+    /// Makes room for the optimizer's state.
+    fn new(b: &mut Builder, how: &Optimization, param: usize, gradient: NodeId) -> Trained {
         let params = &mut b.graph_mut().slots.params;
         let slot = params[param].clone();
         let first = params.len();
-        params.extend(how.optimiser.state().iter().map(|name| ParamSlot {
+        params.extend(how.optimizer.state().iter().map(|name| ParamSlot {
             name: format!("{}.{name}", slot.name),
             shape: slot.shape.clone(),
             init: Init::Constant(0.0),
-            kind: SlotKind::Optimiser(param),
+            kind: SlotKind::Optimizer(param),
         }));
         let state = (first..params.len()).collect();
         Trained { param, gradient, state, treatment: how.treatment(&slot.name) }
     }
 }
 
-/// The run-time scalars as nodes: the optimiser's for every multiple of the rate, and what each decay keeps.
+/// The run-time scalars as nodes: the optimizer's for every multiple of the rate, and what each decay keeps.
 struct Scalars {
     own: Vec<(f64, Vec<NodeId>)>,
     keep: Vec<((f64, f64), NodeId)>,
 }
 
 impl Scalars {
-    fn new(b: &mut Builder, optimiser: &dyn Optimiser, trained: &[Trained]) -> Scalars {
+    fn new(b: &mut Builder, optimizer: &dyn Optimizer, trained: &[Trained]) -> Scalars {
         let mut scalars = Scalars { own: Vec::new(), keep: Vec::new() };
         for &Trained { treatment: Treatment { factor, decay, .. }, .. } in trained {
             if scalars.own.iter().all(|(known, _)| *known != factor) {
-                let names = optimiser.scalars().iter();
-                let nodes = names.map(|name| scalar(b, ScalarSlot::Optimiser(name, factor))).collect();
+                let names = optimizer.scalars().iter();
+                let nodes = names.map(|name| scalar(b, ScalarSlot::Optimizer(name, factor))).collect();
                 scalars.own.push((factor, nodes));
             }
             if decay != 0.0 && scalars.keep.iter().all(|(known, _)| *known != (decay, factor)) {
@@ -135,7 +135,7 @@ pub(super) fn scalar(b: &mut Builder, slot: ScalarSlot) -> NodeId {
 /// Squares that overflow do not in a second sum, which is of gradients times 2^-80 and taken if the first is not finite (after
 /// Blue 1978, "A portable Fortran program to find the Euclidean norm of a vector"; both at once, so that gradients are read
 /// once). What is lost to squares that underflow does not show beside 1e-6.
-fn clip(b: &mut Builder, how: &Optimisation, trained: &mut [Trained]) {
+fn clip(b: &mut Builder, how: &Optimization, trained: &mut [Trained]) {
     if let Some(limit) = how.clip_value {
         for Trained { gradient, .. } in trained.iter_mut() {
             let low = b.constant_like(-limit, *gradient);
@@ -196,7 +196,7 @@ fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
 }
 
 /// Adds the update of one parameter. With a rate factor of 0 only its state goes on: it is not moved, by 0 times anything.
-fn update(b: &mut Builder, how: &Optimisation, trained: &Trained, scalars: &Scalars) {
+fn update(b: &mut Builder, how: &Optimization, trained: &Trained, scalars: &Scalars) {
     let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. } } = *trained;
     b.enter(Rc::from(b.graph().slots.params[index].name.as_str()));
     let nodes: Vec<NodeId> = state.iter().map(|&slot| b.param(slot)).collect();
@@ -212,11 +212,11 @@ fn update(b: &mut Builder, how: &Optimisation, trained: &Trained, scalars: &Scal
         let keep = b.spread(*keep, &shape);
         param = b.mul(param, keep);
     }
-    if let Some(largest) = how.optimiser.largest().filter(|_| !how.sentinel) {
+    if let Some(largest) = how.optimizer.largest().filter(|_| !how.sentinel) {
         gradient = bounded(b, gradient, largest);
     }
     let at = At { param, gradient, state: &nodes, scalars: &own, saturates: !how.sentinel };
-    let (next, next_state) = how.optimiser.update(b, &at);
+    let (next, next_state) = how.optimizer.update(b, &at);
     let next = (factor != 0.0).then_some((index, next));
     for (slot, node) in next.into_iter().chain(state.iter().copied().zip(next_state)) {
         b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });

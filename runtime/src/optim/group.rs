@@ -10,7 +10,7 @@ use crate::schedule::magnitude;
 ///
 /// ```
 /// # use gradloom_runtime::optim::Group;
-/// let groups = [Group::new("*.bias").no_decay(), Group::new("dense1.*").rate_factor(0.1), Group::new("residual1.*").frozen()];
+/// let groups = [Group::new("*.bias").no_weight_decay(), Group::new("dense1.*").rate_factor(0.1), Group::new("residual1.*").frozen()];
 /// ```
 ///
 /// A parameter that several groups name has the settings of all of them, the later ones before the earlier.
@@ -45,31 +45,34 @@ impl Group {
         Group { factor: Some(factor), ..self }
     }
 
-    /// Another L2 regularisation than the optimiser's: finite and at least 0.
+    /// Another L2 regularization than the optimizer's: finite and at least 0.
     pub fn l2(self, l2: f64) -> Group {
         Group { l2: Some(l2), ..self }
     }
 
-    /// Another decoupled decay than the optimiser's: finite and at least 0.
-    pub fn decay(self, decay: f64) -> Group {
+    /// Another decoupled decay than the optimizer's: finite and at least 0.
+    pub fn weight_decay(self, decay: f64) -> Group {
         Group { decay: Some(decay), ..self }
     }
 
     /// No decay of either kind.
-    pub fn no_decay(self) -> Group {
-        self.l2(0.0).decay(0.0)
+    pub fn no_weight_decay(self) -> Group {
+        self.l2(0.0).weight_decay(0.0)
     }
 
     /// Not trained: neither gradient nor update is computed. A pattern that names a running statistic too, as
-    /// `batch_norm1.*` does, holds both of its batch norm, and training normalises by them as inference does. One that names
+    /// `batch_norm1.*` does, holds both of its batch norm, and training normalizes by them as inference does. One that names
     /// `batch_norm1.gamma` alone leaves them: they are those of the batch, and move on.
     pub fn frozen(self) -> Group {
         Group { frozen: true, ..self }
     }
 
     pub(super) fn check(&self) -> Result<(), BuildError> {
-        let all =
-            [("rate_factor of a group", self.factor), ("l2 of a group", self.l2), ("decay of a group", self.decay)];
+        let all = [
+            ("rate_factor of a group", self.factor),
+            ("l2 of a group", self.l2),
+            ("weight_decay of a group", self.decay),
+        ];
         all.into_iter().try_for_each(|(name, value)| magnitude(name, value.unwrap_or(0.0)))
     }
 

@@ -2,15 +2,15 @@
 //!
 //! The learning rate is left out: it changes from step to step, and a session that goes on from a checkpoint may have another.
 
-use super::{Optimisation, Settings};
+use super::{Optimization, Settings};
 
-impl Optimisation {
-    /// The settings of the optimiser, clipping, and the parameters of these names that groups treat differently: a line each.
+impl Optimization {
+    /// The settings of the optimizer, clipping, and the parameters of these names that groups treat differently: a line each.
     pub fn identity<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
         // Groups show in what they make of the parameters; a sentinel refuses steps and makes no other.
-        let Optimisation { optimiser, clip_value, clip_norm, groups: _, statistics_after, sentinel: _ } = self;
-        let Settings { rate: _, l2, decay } = *optimiser.settings();
-        let settings = optimiser.hyperparameters().into_iter().chain([("l2", l2), ("decay", decay)]);
+        let Optimization { optimizer, clip_value, clip_norm, groups: _, statistics_after, sentinel: _ } = self;
+        let Settings { rate: _, l2, decay } = *optimizer.settings();
+        let settings = optimizer.hyperparameters().into_iter().chain([("l2", l2), ("weight_decay", decay)]);
         let mut lines: Vec<String> = settings.map(|(name, value)| format!("{name} = {}", number(value))).collect();
         for (name, limit) in [("clip_value", clip_value), ("clip_norm", clip_norm)] {
             lines.push(format!("{name} = {}", limit.map_or("none".to_string(), number)));
@@ -23,7 +23,7 @@ impl Optimisation {
                 differing.push("frozen".to_string());
             } else {
                 for (name, own, others) in
-                    [("rate_factor", own.factor, 1.0), ("l2", own.l2, l2), ("decay", own.decay, decay)]
+                    [("rate_factor", own.factor, 1.0), ("l2", own.l2, l2), ("weight_decay", own.decay, decay)]
                 {
                     differing.extend((own != others).then(|| format!("{name} = {}", number(own))));
                 }

@@ -1,13 +1,13 @@
 //! Lion: steps of one size, in the direction of the sign.
 
-use super::{At, Optimiser, Settings, moment, settings, share};
+use super::{At, Optimizer, Settings, moment, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 use crate::schedule::Schedule;
 
 /// Lion (Chen et al. 2023, algorithm 2): `p -= rate sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g`, where the sign of 0
-/// is 0. State: `m`. The decay of the paper is [`Lion::decay`].
+/// is 0. State: `m`. The decay of the paper is [`Lion::weight_decay`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lion {
     settings: Settings,
@@ -29,7 +29,7 @@ impl Lion {
 
 settings!(Lion);
 
-impl Optimiser for Lion {
+impl Optimizer for Lion {
     fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -1,8 +1,8 @@
-//! Optimisers: the update of a parameter as IR, compiled and fused with everything else.
+//! Optimizers: the update of a parameter as IR, compiled and fused with everything else.
 //!
 //! In: a graph with gradients. Out: the graph with, for each gradient, the next parameter and the next state in its
 //! place. What varies from step to step (learning rate, bias corrections) enters as run-time scalars, computed on the host
-//! in f64, so that nothing recompiles. An optimiser is a file here; what all share (decay, clipping, groups) is outside of
+//! in f64, so that nothing recompiles. An optimizer is a file here; what all share (decay, clipping, groups) is outside of
 //! them, in [`attach`].
 
 mod accumulation;
@@ -15,7 +15,7 @@ mod group;
 mod identity;
 mod lion;
 mod merge;
-mod optimisation;
+mod optimization;
 mod rms_prop;
 mod sgd;
 
@@ -34,12 +34,12 @@ pub use attach::{attach, fill};
 pub use group::Group;
 pub use lion::Lion;
 pub use merge::{Merge, Merging, merging};
-pub use optimisation::Optimisation;
+pub use optimization::Optimization;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
 /// A rule that turns gradients into updates.
-pub trait Optimiser: Debug + Send {
+pub trait Optimizer: Debug + Send {
     /// The learning rate and the weight decay.
     fn settings(&self) -> &Settings;
     /// What it is called in checkpoints: the name of the type.
@@ -48,7 +48,7 @@ pub trait Optimiser: Debug + Send {
         path.rsplit("::").next().unwrap_or(path)
     }
     /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state, the learning rate
-    /// and the decay. A checkpoint has them, so that no other optimiser goes on from it.
+    /// and the decay. A checkpoint has them, so that no other optimizer goes on from it.
     fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
     /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
@@ -66,7 +66,7 @@ pub trait Optimiser: Debug + Send {
     fn update(&self, b: &mut Builder, at: &At<'_>) -> (NodeId, Vec<NodeId>);
 }
 
-/// What every optimiser has.
+/// What every optimizer has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The learning rate.
@@ -91,30 +91,30 @@ pub struct At<'a> {
     pub param: NodeId,
     /// The gradient of the loss, clipped and with L2 decay added.
     pub gradient: NodeId,
-    /// The state, in the order of `Optimiser::state`.
+    /// The state, in the order of `Optimizer::state`.
     pub state: &'a [NodeId],
-    /// The run-time scalars, in the order of `Optimiser::scalars`.
+    /// The run-time scalars, in the order of `Optimizer::scalars`.
     pub scalars: &'a [NodeId],
     /// Whether sums of squares stay at the largest number rather than become infinite.
     pub saturates: bool,
 }
 
-/// The settings that every optimiser has, as methods.
+/// The settings that every optimizer has, as methods.
 macro_rules! settings {
-    ($optimiser:ident) => {
-        impl $optimiser {
-            /// L2 regularisation, as `weight_decay` of most of PyTorch's optimisers: adds `l2 p` to the gradient, the
-            /// gradient of `l2 / 2` times the sum of squares, before the optimiser sees it. Finite and at least 0; on every
+    ($optimizer:ident) => {
+        impl $optimizer {
+            /// L2 regularization, as `weight_decay` of most of PyTorch's optimizers: adds `l2 p` to the gradient, the
+            /// gradient of `l2 / 2` times the sum of squares, before the optimizer sees it. Finite and at least 0; on every
             /// parameter that no [`Group`](crate::optim::Group) excludes.
-            pub fn l2(self, l2: f64) -> $optimiser {
-                $optimiser { settings: Settings { l2, ..self.settings }, ..self }
+            pub fn l2(self, l2: f64) -> $optimizer {
+                $optimizer { settings: Settings { l2, ..self.settings }, ..self }
             }
 
             /// Decoupled weight decay (Loshchilov & Hutter 2019): `p -= rate decay p` at the beginning of each step, of
-            /// which the optimiser's state sees nothing. Finite and at least 0; on every parameter that no
+            /// which the optimizer's state sees nothing. Finite and at least 0; on every parameter that no
             /// [`Group`](crate::optim::Group) excludes.
-            pub fn decay(self, decay: f64) -> $optimiser {
-                $optimiser { settings: Settings { decay, ..self.settings }, ..self }
+            pub fn weight_decay(self, decay: f64) -> $optimizer {
+                $optimizer { settings: Settings { decay, ..self.settings }, ..self }
             }
         }
     };

@@ -1,13 +1,13 @@
 //! RMSProp: steps scaled by a running root mean square of the gradient.
 
-use super::{At, LARGEST_SQUARED, Optimiser, Settings, decayed, descend, moment, root_eps, settings, share};
+use super::{At, LARGEST_SQUARED, Optimizer, Settings, decayed, descend, moment, root_eps, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
-/// RMSProp (Tieleman & Hinton 2012, lecture 6.5): `s = a s + (1 - a) g^2; p -= rate g / (sqrt(s) + eps)`. Centred (Graves
+/// RMSProp (Tieleman & Hinton 2012, lecture 6.5): `s = a s + (1 - a) g^2; p -= rate g / (sqrt(s) + eps)`. Centered (Graves
 /// 2013, section 4.2): the root is of `s - m^2` with `m = a m + (1 - a) g`. With momentum the quotient `q` goes through
-/// `v = momentum v + q; p -= rate v`. State: `square`, `mean` if centred, `velocity` with momentum. As in PyTorch.
+/// `v = momentum v + q; p -= rate v`. State: `square`, `mean` if centered, `velocity` with momentum. As in PyTorch.
 /// An element of a gradient beyond 9.2e18 counts as that, as for [`Adam`](super::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
@@ -15,14 +15,14 @@ pub struct RmsProp {
     alpha: f64,
     eps: f64,
     momentum: f64,
-    centred: bool,
+    centered: bool,
 }
 
 impl RmsProp {
-    /// With this learning rate, `alpha = 0.99` and `eps = 1e-8`, neither centred nor with momentum. Rates of about 0.001
+    /// With this learning rate, `alpha = 0.99` and `eps = 1e-8`, neither centered nor with momentum. Rates of about 0.001
     /// are usual.
     pub fn new(rate: impl Into<Schedule>) -> RmsProp {
-        RmsProp { settings: Settings::new(rate), alpha: 0.99, eps: 1e-8, momentum: 0.0, centred: false }
+        RmsProp { settings: Settings::new(rate), alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false }
     }
 
     /// How much of the running mean square is kept, from 0 up to but not including 1.
@@ -41,21 +41,21 @@ impl RmsProp {
     }
 
     /// Scales by the standard deviation of the gradient rather than its root mean square.
-    pub fn centred(self) -> RmsProp {
-        RmsProp { centred: true, ..self }
+    pub fn centered(self) -> RmsProp {
+        RmsProp { centered: true, ..self }
     }
 }
 
 settings!(RmsProp);
 
-impl Optimiser for RmsProp {
+impl Optimizer for RmsProp {
     fn settings(&self) -> &Settings {
         &self.settings
     }
 
     fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
-        let RmsProp { settings: _, alpha, eps, momentum, centred } = self;
-        vec![("alpha", *alpha), ("eps", *eps), ("momentum", *momentum), ("centred", f64::from(u8::from(*centred)))]
+        let RmsProp { settings: _, alpha, eps, momentum, centered } = self;
+        vec![("alpha", *alpha), ("eps", *eps), ("momentum", *momentum), ("centered", f64::from(u8::from(*centered)))]
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -65,7 +65,7 @@ impl Optimiser for RmsProp {
     }
 
     fn state(&self) -> &'static [&'static str] {
-        match (self.centred, self.momentum > 0.0) {
+        match (self.centered, self.momentum > 0.0) {
             (false, false) => &["square"],
             (true, false) => &["square", "mean"],
             (false, true) => &["square", "velocity"],
@@ -90,7 +90,7 @@ impl Optimiser for RmsProp {
         let square = moment(b, at.state[0], square, self.alpha);
         let mut state = vec![square];
         let mut spread = square;
-        if self.centred {
+        if self.centered {
             let mean = moment(b, at.state[1], at.gradient, self.alpha);
             let mean_square = b.mul(mean, mean);
             let variance = b.sub(square, mean_square);

@@ -1,6 +1,6 @@
 //! Gradient descent on batches, plain and with momentum.
 
-use super::{At, Optimiser, Settings, decayed, descend, settings, share};
+use super::{At, Optimizer, Settings, decayed, descend, settings, share};
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
@@ -37,7 +37,7 @@ impl Sgd {
 
 settings!(Sgd);
 
-impl Optimiser for Sgd {
+impl Optimizer for Sgd {
     fn settings(&self) -> &Settings {
         &self.settings
     }

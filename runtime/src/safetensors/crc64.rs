@@ -72,8 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn the_check_value_of_the_catalogue_comes_out() {
-        // Reveng, catalogue of parametrised CRC algorithms, CRC-64/XZ.
+    fn the_check_value_of_the_catalog_comes_out() {
+        // Reveng, catalog of parametrized CRC algorithms, CRC-64/XZ.
         assert_eq!(digits(&[b"123456789"]), "995dc9bbdf1939fa");
     }
 

@@ -7,7 +7,7 @@ use super::LONGEST_HEADER;
 use super::element::Element;
 use super::json::{Misread, Reader};
 
-/// The most tensors of a file: those of a network of some thousand layers, with the state of its optimiser.
+/// The most tensors of a file: those of a network of some thousand layers, with the state of its optimizer.
 const MOST_TENSORS: usize = 1 << 16;
 
 /// The most words of a file: a checksum for every tensor, and as many others.

@@ -34,7 +34,7 @@ impl<N: Network> Session<N> {
     /// an earlier accumulation plays a part: the first batch after an update takes the place of all before.
     ///
     /// What is taken of a whole batch is taken of each by itself. A loss such as `sqrt(mse(..))`, or a mean that is weighted
-    /// by classes, is averaged over the batches, which is not what it is of all rows. Batch norm normalises each batch by its
+    /// by classes, is averaged over the batches, which is not what it is of all rows. Batch norm normalizes each batch by its
     /// own statistics, and each moves the running ones, on a step on which they are due. `Dropout` draws anew for each:
     /// every batch is a forward pass of its own, whose masks are those that [`Session::gradients`] shows at its
     /// [`Session::forward_count`], and not those of rows of a large batch. Clipping and decay are part of the update. The
@@ -118,7 +118,7 @@ impl<N: Network> Session<N> {
         let accumulation = self.accumulation.as_mut().expect("it was made before");
         let Accumulation { accumulate, update, scalars, numbers, rows } = accumulation;
         let slots = if kind == Kind::Accumulate { &accumulate.slots.scalars } else { &update.slots.scalars };
-        optim::fill(slots, &*self.how.optimiser, rate, self.steps + 1, &mut numbers[..slots.len()]);
+        optim::fill(slots, &*self.how.optimizer, rate, self.steps + 1, &mut numbers[..slots.len()]);
         for (slot, value) in slots.iter().zip(&mut *numbers) {
             match slot {
                 ScalarSlot::Share => *value = (batch as f64 / (*rows as f64 + batch as f64)) as f32,

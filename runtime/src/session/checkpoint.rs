@@ -19,7 +19,7 @@ use crate::schedule::{Schedule, check_rate};
 const VERSION: &str = "gradloom";
 const NETWORK: &str = "network";
 const DECLARATION: &str = "declaration";
-const OPTIMISER: &str = "optimiser";
+const OPTIMIZER: &str = "optimizer";
 const TRAINING: &str = "training";
 const STEPS: &str = "steps";
 const SEED: &str = "seed";
@@ -35,7 +35,7 @@ const EPOCH: &str = "epoch";
 const PRESENT: &str = "1";
 
 impl<N: Network> Session<N> {
-    /// Writes parameters, running statistics, the optimiser's state, the counts of steps and forward passes, the learning rate
+    /// Writes parameters, running statistics, the optimizer's state, the counts of steps and forward passes, the learning rate
     /// unless it follows a schedule, and the seed to a file. Between an accumulated batch and its update, the gradients so far
     /// and the number of rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
     /// one, where it stands: the next `fit` goes on there.
@@ -62,7 +62,7 @@ impl<N: Network> Session<N> {
             .collect();
         let mut words = vec![
             (VERSION, PRESENT.to_string()),
-            (OPTIMISER, identity.optimiser),
+            (OPTIMIZER, identity.optimizer),
             (STEPS, self.steps.to_string()),
             (SEED, self.seed.to_string()),
             (PASSES, self.forward_count.to_string()),
@@ -82,11 +82,11 @@ impl<N: Network> Session<N> {
     /// was accumulated here is replaced by what was there, mostly nothing.
     ///
     /// That session has to have been of the same network and training: the declared layers, ports and loss have to be the same,
-    /// and so have the optimiser and its settings, clipping, and what groups make of the parameters. The name of the network,
-    /// its metrics and initialisers, `max_batch`, `threads` and `sentinel` may differ. The learning rate is restored if it
+    /// and so have the optimizer and its settings, clipping, and what groups make of the parameters. The name of the network,
+    /// its metrics and initializers, `max_batch`, `threads` and `sentinel` may differ. The learning rate is restored if it
     /// follows no schedule; a schedule is that of this session, at the step that was saved.
     ///
-    /// A file of an earlier version says less: of its network the name has to be the same, of the training the optimiser.
+    /// A file of an earlier version says less: of its network the name has to be the same, of the training the optimizer.
     ///
     /// # Errors
     /// A file that cannot be read, is damaged, is no checkpoint, or one of another network or training; the message says what is
@@ -112,7 +112,7 @@ impl<N: Network> Session<N> {
         self.seed = words.seed;
         self.forward_count = words.passes;
         self.position = words.position;
-        self.rate = words.rate.map_or(self.how.optimiser.settings().rate, Schedule::constant);
+        self.rate = words.rate.map_or(self.how.optimizer.settings().rate, Schedule::constant);
         if let Some(accumulation) = &mut self.accumulation {
             accumulation.rows = words.rows;
         }
@@ -233,7 +233,7 @@ impl Words {
             identity: Identity {
                 network: file.header.word(NETWORK).map(str::to_string),
                 declaration: file.header.word(DECLARATION).map(str::to_string),
-                optimiser: word(OPTIMISER)?.to_string(),
+                optimizer: word(OPTIMIZER)?.to_string(),
                 training: file.header.word(TRAINING).map(str::to_string),
             },
             steps: count(STEPS, number(STEPS)?)?,

@@ -24,7 +24,7 @@ pub struct LayerDiagnostics {
     /// The path: `dense1`.
     pub layer: String,
     /// The mean magnitude of the gradient of the loss by the layer's trained parameters, over all their elements, before the
-    /// optimiser makes anything of it.
+    /// optimizer makes anything of it.
     pub gradient: Option<f32>,
     /// The mean magnitude of the gradient of the loss by what the layer gives, over all values of all rows: what is passed
     /// down to it. None where nothing trained lies at or before the layer, or where the loss is computed in a form that goes
@@ -39,7 +39,7 @@ pub struct LayerDiagnostics {
     /// Of an activation, the share of values (units times rows) at which it is saturated: its slope is less than a hundredth
     /// of the greatest. That is below 0.0025 for `sigmoid` (its input beyond 5.99), 0.0017 for `hard_sigmoid`, and
     /// 0.01 for all others (`tanh`: its input beyond 2.99), those of the user's own included. Of `relu` that are the values
-    /// at most 0, about half of them after initialisation. Source: Glorot & Bengio 2010, section 3.
+    /// at most 0, about half of them after initialization. Source: Glorot & Bengio 2010, section 3.
     pub saturated: Option<f32>,
     /// Of a batch norm, how far the statistics of the batch are from the running ones; none for one row.
     pub drift: Option<Drift>,

@@ -6,7 +6,7 @@ use super::{Network, Predictor, PredictorBuilder, Session};
 use crate::summary::Summary;
 
 /// A table: for each layer its path, the shape it gives, its parameters, and its floating-point operations for one row of a
-/// batch, in a prediction (`forward`) and in a whole training step; loss, metrics and the optimiser's update below. A product
+/// batch, in a prediction (`forward`) and in a whole training step; loss, metrics and the optimizer's update below. A product
 /// of `[m,k]` and `[k,n]` counts `2 m n k`, an element-wise operation one for each element, a multiplication with addition
 /// two. They are counted on the graphs that are compiled.
 impl<N: Network> fmt::Display for Session<N> {

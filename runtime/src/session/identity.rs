@@ -20,7 +20,7 @@ pub(super) struct Identity {
     pub(super) network: Option<String>,
     /// None in a file of an earlier version, as for the training.
     pub(super) declaration: Option<String>,
-    pub(super) optimiser: String,
+    pub(super) optimizer: String,
     pub(super) training: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Identity {
         Identity {
             network: Some(N::DEFINITION.name.to_string()),
             declaration: Some(declared.identity().join("\n")),
-            optimiser: session.how.optimiser.name().to_string(),
+            optimizer: session.how.optimizer.name().to_string(),
             training: Some(session.how.identity(trainable.map(|slot| slot.name.as_str())).join("\n")),
         }
     }
@@ -52,12 +52,12 @@ impl Identity {
             mistakes.push(format!("it is of `{}`, this session is of `{own}`", shown(other)));
         }
         mistakes.extend(declared);
-        match there.optimiser == self.optimiser {
+        match there.optimizer == self.optimizer {
             true => mistakes.extend(differing(&there.training, &self.training)),
             false => mistakes.push(format!(
                 "it was trained with {}, this session trains with {}",
-                shown(&there.optimiser),
-                self.optimiser
+                shown(&there.optimizer),
+                self.optimizer
             )),
         }
         mistakes

@@ -39,7 +39,7 @@ use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
-use crate::optim::{self, Optimisation};
+use crate::optim::{self, Optimization};
 use crate::plan::Place;
 use crate::safetensors::CheckpointError;
 use crate::schedule::Schedule;
@@ -97,7 +97,7 @@ pub struct Report<'a> {
 /// A network that is trained and asked.
 #[derive(Debug)]
 pub struct Session<N> {
-    how: Optimisation,
+    how: Optimization,
     max_batch: usize,
     rate: Schedule,
     steps: u64,
@@ -135,7 +135,7 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(how: Optimisation, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
+    fn new(how: Optimization, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
         let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
@@ -148,7 +148,7 @@ impl<N: Network> Session<N> {
         fill(params.floats_mut(), &train, seed);
         let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &how)?;
         Ok(Session {
-            rate: how.optimiser.settings().rate,
+            rate: how.optimizer.settings().rate,
             numbers: vec![0.0; train.slots.scalars.len()],
             how,
             max_batch,
@@ -325,8 +325,8 @@ impl<N: Network> Session<N> {
     }
 
     fn fill_scalars(&mut self) {
-        let (slots, optimiser, rate) = (&self.train.slots.scalars, &*self.how.optimiser, self.learning_rate());
-        optim::fill(slots, optimiser, rate, self.steps + 1, &mut self.numbers);
+        let (slots, optimizer, rate) = (&self.train.slots.scalars, &*self.how.optimizer, self.learning_rate());
+        optim::fill(slots, optimizer, rate, self.steps + 1, &mut self.numbers);
         words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
     }
 
@@ -472,7 +472,7 @@ fn threads(pool: &Option<Pool>) -> usize {
     pool.as_ref().map_or(1, Pool::threads)
 }
 
-/// Whether a slot belongs to the network rather than to an optimiser or to the declaration.
+/// Whether a slot belongs to the network rather than to an optimizer or to the declaration.
 fn is_own(kind: SlotKind) -> bool {
-    !matches!(kind, SlotKind::Optimiser(_) | SlotKind::Fixed)
+    !matches!(kind, SlotKind::Optimizer(_) | SlotKind::Fixed)
 }

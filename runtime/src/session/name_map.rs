@@ -76,7 +76,7 @@ impl NameMap {
 }
 
 impl<N: Network> Session<N> {
-    /// Takes parameters and running statistics from a file: a checkpoint, with whatever optimiser it was trained, or any other
+    /// Takes parameters and running statistics from a file: a checkpoint, with whatever optimizer it was trained, or any other
     /// safetensors file with the names of this network. As [`Session::load_mapped`] with an empty map.
     ///
     /// # Errors
@@ -85,11 +85,11 @@ impl<N: Network> Session<N> {
         self.load_mapped(path, &NameMap::new())
     }
 
-    /// Takes parameters and running statistics from a safetensors file of any program. The optimiser's state, what
+    /// Takes parameters and running statistics from a safetensors file of any program. The optimizer's state, what
     /// was accumulated, the step count and the learning rate stay as they are.
     ///
     /// Elements of `F32`, `F16` and `BF16` are taken over exactly, those of `F64` rounded to the nearest `f32`. Every parameter
-    /// and every tensor of the file has to be accounted for, by the map or by a name that both have; the optimiser's state
+    /// and every tensor of the file has to be accounted for, by the map or by a name that both have; the optimizer's state
     /// in a checkpoint need not be.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl<N: Network> Session<N> {
 }
 
 impl<N: Network> Predictor<N> {
-    /// Takes parameters and running statistics from a file: a checkpoint of a trainer, of whatever optimiser, whose state is
+    /// Takes parameters and running statistics from a file: a checkpoint of a trainer, of whatever optimizer, whose state is
     /// passed over, or any other safetensors file with the names of this network. As [`Predictor::load_mapped`] with an empty
     /// map.
     ///
@@ -208,7 +208,7 @@ impl Matching {
             }
         }
         for tensor in &file.header.tensors {
-            // `dense1.weight.m` is the optimiser's, whatever `dense1.weight` is called here.
+            // `dense1.weight.m` is the optimizer's, whatever `dense1.weight` is called here.
             let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| tensors.contains_key(param));
             let is_ignored = names.ignored.iter().any(|pattern| matches(pattern, &tensor.name));
             let is_settled = used.contains(&*tensor.name) || is_ignored || (is_state && file.is_sealed());

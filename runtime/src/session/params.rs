@@ -1,4 +1,4 @@
-//! Parameters, running statistics, optimiser state and gradients, by name.
+//! Parameters, running statistics, optimizer state and gradients, by name.
 
 use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
 
@@ -10,13 +10,13 @@ use crate::plan::Place;
 use crate::types::Shape;
 
 impl<N: Network> Session<N> {
-    /// The names of all parameters and running statistics, then those of the optimiser's state: `dense1.weight`,
+    /// The names of all parameters and running statistics, then those of the optimizer's state: `dense1.weight`,
     /// `batch_norm1.running_mean`, `dense1.weight.m`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         named(&self.train.slots).map(|(_, slot)| slot.name.as_str())
     }
 
-    /// A parameter, running statistic or optimiser state.
+    /// A parameter, running statistic or optimizer state.
     ///
     /// # Errors
     /// A name that the network does not have; the message suggests the closest.
@@ -24,7 +24,7 @@ impl<N: Network> Session<N> {
         read(&self.train, self.params.floats(), name)
     }
 
-    /// Overwrites a parameter, running statistic or optimiser state.
+    /// Overwrites a parameter, running statistic or optimizer state.
     ///
     /// # Errors
     /// A name that the network does not have, or another shape than the parameter's.

@@ -33,7 +33,7 @@ pub struct Predictor<N> {
 }
 
 impl<N: Network> Predictor<N> {
-    /// With a copy of these parameters; those of the optimiser lie behind the network's own and stay there.
+    /// With a copy of these parameters; those of the optimizer lie behind the network's own and stay there.
     pub(super) fn new(program: Arc<Program>, params: &[f32], max_batch: usize) -> Result<Predictor<N>, BuildError> {
         let no_memory = || BuildError::NoMemory { max_batch };
         let mut own = Buffer::new(program.params_len).ok_or_else(no_memory)?;
@@ -154,7 +154,7 @@ impl<N: Network> PredictorBuilder<N> {
     }
 
     /// Compiles inference with the parameters and running statistics of a file: what a program needs that is deployed beside a
-    /// checkpoint. Neither optimiser nor trainer takes part; the bits are those that the session predicts which saved it.
+    /// checkpoint. Neither optimizer nor trainer takes part; the bits are those that the session predicts which saved it.
     ///
     /// # Errors
     /// As for [`PredictorBuilder::build`] and [`Predictor::load_mapped`].

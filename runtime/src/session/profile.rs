@@ -40,7 +40,7 @@ pub struct Profile {
 /// What a layer takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerProfile {
-    /// Its path, or the name of a loss or metric, or `optimiser`.
+    /// Its path, or the name of a loss or metric, or `optimizer`.
     pub layer: String,
     /// From its input to its output, with the running statistics.
     pub forward: Work,
@@ -214,7 +214,7 @@ fn layer_of(graph: &Graph, id: NodeId) -> &str {
 
 fn is_update(graph: &Graph, id: NodeId) -> bool {
     let name = &*graph[id].layer;
-    name == "optimiser" || graph.slots.params.iter().any(|slot| slot.name == name)
+    name == "optimizer" || graph.slots.params.iter().any(|slot| slot.name == name)
 }
 
 /// Forward is what loss, metrics and running statistics are made from.

@@ -11,7 +11,7 @@ impl<N: Network> Session<N> {
     /// Recomputes the running statistics of every batch norm over these rows, of which there may be any number from 2 up:
     /// mean and unbiased variance of all of them, as if they were one batch and the first ever seen, whatever momentum and
     /// `every` say. Each batch norm sees what the ones before it make of all rows; nothing is dropped, as in inference.
-    /// Parameters, optimiser, counts, frozen statistics and everything else stay as they are.
+    /// Parameters, optimizer, counts, frozen statistics and everything else stay as they are.
     ///
     /// More than `max_batch` rows are gone through in pieces, once for each batch norm, and merged by Chan's formula, so that
     /// the result does not depend on `max_batch`, but for rounding. Of use after training with a large momentum or with large

@@ -1,4 +1,4 @@
-//! How many rows a batch needs: two where a layer normalises by its statistics, otherwise one.
+//! How many rows a batch needs: two where a layer normalizes by its statistics, otherwise one.
 
 use super::{Network, Session};
 use crate::compile::Program;
@@ -6,7 +6,7 @@ use crate::error::{BuildError, RunError};
 use crate::ir::{ParamSlot, SlotKind};
 use crate::lower::check;
 use crate::network::Definition;
-use crate::optim::Optimisation;
+use crate::optim::Optimization;
 
 impl<N: Network> Session<N> {
     /// The fewest rows of a batch.
@@ -19,7 +19,7 @@ impl<N: Network> Session<N> {
         enough(rows, self.layer_by_batch())
     }
 
-    /// A layer that the next step normalises by the statistics of its batch.
+    /// A layer that the next step normalizes by the statistics of its batch.
     fn layer_by_batch(&self) -> Option<&str> {
         let frozen = self.how.statistics_after.is_some_and(|after| self.steps >= after);
         self.needs_rows.as_deref().filter(|_| !frozen)
@@ -30,7 +30,7 @@ impl<N: Network> Session<N> {
 pub(super) fn layer_by_batch(
     definition: &'static Definition<'static>,
     train: &Program,
-    how: &Optimisation,
+    how: &Optimization,
 ) -> Result<Option<String>, BuildError> {
     let is_frozen = |path: &&str| {
         let own = |slot: &&ParamSlot| slot.name.rsplit_once('.').is_some_and(|(owner, _)| owner == *path);
@@ -40,7 +40,7 @@ pub(super) fn layer_by_batch(
     Ok(check(definition)?.needs_more_than(1).into_iter().find(|path| !is_frozen(path)).map(str::to_string))
 }
 
-/// One row is not enough for a layer that normalises by the statistics of several.
+/// One row is not enough for a layer that normalizes by the statistics of several.
 pub(super) fn enough(rows: usize, layer: Option<&str>) -> Result<(), RunError> {
     match layer {
         Some(layer) if rows == 1 => Err(RunError::OneRow { layer: layer.to_string() }),

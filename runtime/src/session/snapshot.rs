@@ -4,7 +4,7 @@ use super::position::Position;
 use super::{Network, Session};
 use crate::error::RunError;
 
-/// Parameters, running statistics, the optimiser's state, how many steps and epochs were made, and the count that dropout draws
+/// Parameters, running statistics, the optimizer's state, how many steps and epochs were made, and the count that dropout draws
 /// by.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {

@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use super::{Network, Session};
 use crate::compile::{Purpose, Stage, text};
 use crate::error::BuildError;
-use crate::optim::{Group, Optimisation, Optimiser};
+use crate::optim::{Group, Optimization, Optimizer};
 use crate::summary::Summary;
 
 /// The settings of a training session.
 #[derive(Debug)]
 pub struct Trainer<N> {
-    how: Optimisation,
+    how: Optimization,
     max_batch: usize,
     seed: u64,
     threads: usize,
@@ -23,19 +23,19 @@ pub struct Trainer<N> {
 pub(super) const MAX_BATCH: usize = 128;
 
 impl<N: Network> Trainer<N> {
-    /// With this optimiser, `max_batch` 128, seed 0 and one thread.
-    pub fn new(optimiser: impl Optimiser + 'static) -> Trainer<N> {
-        Trainer { how: optimiser.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
+    /// With this optimizer, `max_batch` 128, seed 0 and one thread.
+    pub fn new(optimizer: impl Optimizer + 'static) -> Trainer<N> {
+        Trainer { how: optimizer.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
     }
 
-    /// Clips every element of a gradient to `-limit..limit` before the optimiser sees it. Finite and above 0. Costs nothing:
+    /// Clips every element of a gradient to `-limit..limit` before the optimizer sees it. Finite and above 0. Costs nothing:
     /// it is done where the gradient is made.
     pub fn clip_value(mut self, limit: f64) -> Trainer<N> {
         self.how.clip_value = Some(limit);
         self
     }
 
-    /// Clips the norm of all gradients together: they are multiplied by `min(1, limit / (norm + 1e-6))` before the optimiser
+    /// Clips the norm of all gradients together: they are multiplied by `min(1, limit / (norm + 1e-6))` before the optimizer
     /// sees them. Finite and above 0. No update can be made before all gradients are known, so they are kept in memory.
     /// With [`Trainer::clip_value`] as well, that comes first. Source: Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_`
     /// of PyTorch.
@@ -53,14 +53,14 @@ impl<N: Network> Trainer<N> {
     /// Does not train the parameters that this pattern names: their gradients are not computed at all, nor what only those
     /// would need. Short for `group(Group::new(pattern).frozen())`.
     ///
-    /// Running statistics that it names are held, and training normalises by them as inference does, one row at a time if that
+    /// Running statistics that it names are held, and training normalizes by them as inference does, one row at a time if that
     /// is the batch: `freeze("batch_norm1.*")` makes of a batch norm what it is in inference, `freeze("*.running_*")` lets only
     /// gamma and beta of all of them go on. A pattern that names one of the two statistics of a batch norm holds both.
     pub fn freeze(self, pattern: impl Into<String>) -> Trainer<N> {
         self.group(Group::new(pattern).frozen())
     }
 
-    /// After so many steps all running statistics are held, and training normalises by them, as with `freeze("*.running_*")`;
+    /// After so many steps all running statistics are held, and training normalizes by them, as with `freeze("*.running_*")`;
     /// until then they are those of the batch, and move. What is counted is [`Session::steps`], those before a checkpoint
     /// included. Nothing is recompiled, so that the statistics of a batch are still computed: a step for which no f32 could hold
     /// them is refused all the same. Source: Krishnamoorthi 2018, section 3.2.3.
@@ -86,7 +86,7 @@ impl<N: Network> Trainer<N> {
         Trainer { threads, ..self }
     }
 
-    /// Watches over every update: one that would make a parameter, a statistic or the optimiser's state NaN or infinite,
+    /// Watches over every update: one that would make a parameter, a statistic or the optimizer's state NaN or infinite,
     /// though the loss is finite, is refused and taken back, with an error that says where that came from. For this every
     /// step copies the state and looks through it, which costs time in proportion to the parameters, not to the batch: with
     /// Adam a 784-256-128-10 network took a quarter to a half more for 64 rows. Without, nothing is copied or looked through; what
@@ -125,7 +125,7 @@ impl<N: Network> fmt::Display for Trainer<N> {
     }
 }
 
-/// The text of a stage that knows of no optimiser and no machine.
+/// The text of a stage that knows of no optimizer and no machine.
 pub fn ir<N: Network>(stage: Stage) -> String {
     let purpose = match (stage, N::DEFINITION.loss.is_some()) {
         (Stage::Static | Stage::Forward, _) | (Stage::Backward, true) => Purpose::Gradients(None),
@@ -133,7 +133,7 @@ pub fn ir<N: Network>(stage: Stage) -> String {
         _ => {
             let name = N::DEFINITION.name;
             return format!(
-                "{stage:?} depends on what is compiled: ask `{name}::trainer(optimiser).ir(Stage::{stage:?})` or \
+                "{stage:?} depends on what is compiled: ask `{name}::trainer(optimizer).ir(Stage::{stage:?})` or \
                  `{name}::predictor().ir(Stage::{stage:?})`"
             );
         }

@@ -1,6 +1,6 @@
 //! Bodies: layers, activations, structures and functions of the user's own, whatever the rank of what comes in.
 
-use gradloom_runtime::layers::initialisers::AUTO;
+use gradloom_runtime::layers::initializers::AUTO;
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, Expr, Kind, Stage};
 use gradloom_runtime::types::{Dim, Shape};

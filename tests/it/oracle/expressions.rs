@@ -119,7 +119,7 @@ pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) ->
             other => panic!("a size is an integer, found {other:?}"),
         },
         (network::Value::Calculated(number), _) => Arg::Float(number.value.to_f64()),
-        (network::Value::Init(initialiser, ..), _) => Arg::Init(initialiser, None),
+        (network::Value::Init(initializer, ..), _) => Arg::Init(initializer, None),
         (network::Value::Broken, _) => panic!("no network that compiles has this"),
     };
     declared.iter().zip(values).map(settle).collect()

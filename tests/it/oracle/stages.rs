@@ -58,8 +58,8 @@ impl Evaluator<'_> {
                     let (mean, variance) = moments(row);
                     row.iter().map(|x| (x - mean) / (variance + eps).sqrt()).collect::<Vec<f64>>()
                 });
-                let normalised = Array::new(&x.shape, rows.collect());
-                self.scaled(path, normalised)
+                let normalized = Array::new(&x.shape, rows.collect());
+                self.scaled(path, normalized)
             }
             ("Dropout", &[Arg::Float(p)]) => self.dropout(path, p, x),
             ("flatten", _) => {
@@ -108,12 +108,12 @@ impl Evaluator<'_> {
             }
         }
         let width = mean.len();
-        let normalised = x.data.iter().enumerate().map(|(at, x)| {
+        let normalized = x.data.iter().enumerate().map(|(at, x)| {
             let column = at % width;
             (x - mean[column]) / (variance[column] + eps).sqrt()
         });
-        let normalised = Array::new(&x.shape, normalised.collect());
-        self.scaled(path, normalised)
+        let normalized = Array::new(&x.shape, normalized.collect());
+        self.scaled(path, normalized)
     }
 
     /// `gamma x + beta`

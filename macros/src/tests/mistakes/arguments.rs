@@ -61,7 +61,7 @@ fn wrong_kind() {
     assert_snapshot!(body("Dense(16.5, bias = 0, init = he), BatchNorm(momentum = true), Dense(4)"), @"
     1:37: `n` of `Dense` must be an integer of at least 1, found `16.5`
     1:50: `bias` of `Dense` must be `true` or `false`, found `0`
-    1:60: unknown initialiser `he`; did you mean `he_uniform` or `he_normal`?
+    1:60: unknown initializer `he`; did you mean `he_uniform` or `he_normal`?
     1:86: `momentum` of `BatchNorm` must be a number between 0 and 1, found `true`
     ");
 }
@@ -77,30 +77,30 @@ fn out_of_range() {
 }
 
 #[test]
-fn unknown_initialiser() {
+fn unknown_initializer() {
     assert_snapshot!(body("Dense(4, init = he_norml), Dense(4, init = kaiming_uniform), Dense(4, init = glorot)"), @"
-    1:47: unknown initialiser `he_norml`; did you mean `he_normal`?
-    1:74: unknown initialiser `kaiming_uniform`; did you mean `he_uniform`?
-    1:108: unknown initialiser `glorot`; did you mean `xavier_uniform` or `xavier_normal`?
+    1:47: unknown initializer `he_norml`; did you mean `he_normal`?
+    1:74: unknown initializer `kaiming_uniform`; did you mean `he_uniform`?
+    1:108: unknown initializer `glorot`; did you mean `xavier_uniform` or `xavier_normal`?
     ");
     assert_snapshot!(body("Dense(4, init = sparse), Dense(4, init = Normal(0.02))"), @"
-    1:47: unknown initialiser `sparse`; there are `auto`, `zeros`, `constant(value)`, `uniform(bound)`, `normal(deviation)`, `xavier_uniform`, `xavier_normal`, `he_uniform`, `he_normal`, `lecun_uniform`, `lecun_normal` and `orthogonal(gain)`
-    1:72: unknown initialiser `Normal`; did you mean `normal`?
+    1:47: unknown initializer `sparse`; there are `auto`, `zeros`, `constant(value)`, `uniform(bound)`, `normal(deviation)`, `xavier_uniform`, `xavier_normal`, `he_uniform`, `he_normal`, `lecun_uniform`, `lecun_normal` and `orthogonal(gain)`
+    1:72: unknown initializer `Normal`; did you mean `normal`?
     ");
 }
 
 #[test]
-fn no_initialiser() {
+fn no_initializer() {
     assert_snapshot!(body(r#"Dense(4, init = 0.02), Dense(4, init = "zeros"), Dense(4, init = "lots"), Dense(4, init = true)"#), @"
-    1:47: `init` of `Dense` must be an initialiser, found `0.02`; there are `auto`, `zeros`, `constant(value)`, `uniform(bound)`, `normal(deviation)`, `xavier_uniform`, `xavier_normal`, `he_uniform`, `he_normal`, `lecun_uniform`, `lecun_normal` and `orthogonal(gain)`
+    1:47: `init` of `Dense` must be an initializer, found `0.02`; there are `auto`, `zeros`, `constant(value)`, `uniform(bound)`, `normal(deviation)`, `xavier_uniform`, `xavier_normal`, `he_uniform`, `he_normal`, `lecun_uniform`, `lecun_normal` and `orthogonal(gain)`
     1:70: options are never strings; write `init = zeros`
-    1:96: options are never strings; `init` of `Dense` must be an initialiser
-    1:121: `init` of `Dense` must be an initialiser, found `true`
+    1:96: options are never strings; `init` of `Dense` must be an initializer
+    1:121: `init` of `Dense` must be an initializer, found `true`
     ");
 }
 
 #[test]
-fn numbers_of_initialisers() {
+fn numbers_of_initializers() {
     assert_snapshot!(body("Dense(4, init = normal), Dense(4, init = normal(-0.02)), Dense(4, init = normal(std = 0.02))"), @"
     1:47: `normal` needs the argument `deviation` (the standard deviation)
     1:79: `deviation` of `normal` must be a number between 0 and 1e6, found `-0.02`

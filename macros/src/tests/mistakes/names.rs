@@ -44,14 +44,14 @@ fn the_batch_and_the_weights_are_no_names_for_anything_else() {
 
 #[test]
 fn the_loss_and_the_optimizer_go_by_their_names_in_reports() {
-    assert_snapshot!(body("Dense(4) as loss, Dense(4) as optimiser, Dense(4) as accumulation"), @"
+    assert_snapshot!(body("Dense(4) as loss, Dense(4) as optimizer, Dense(4) as accumulation"), @"
     1:43: `loss` is part of the language; choose another name
-    1:61: `optimiser` is part of the language; choose another name
+    1:61: `optimizer` is part of the language; choose another name
     1:84: `accumulation` is part of the language; choose another name
     ");
-    assert_snapshot!(clauses("loss(loss: [B, 4]) = mse(y, loss); metric optimiser = mean(y);"), @"
+    assert_snapshot!(clauses("loss(loss: [B, 4]) = mse(y, loss); metric optimizer = mean(y);"), @"
     2:6: `loss` is part of the language; choose another name
-    2:43: `optimiser` is part of the language; choose another name
+    2:43: `optimizer` is part of the language; choose another name
     ");
 }
 

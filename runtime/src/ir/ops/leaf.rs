@@ -19,7 +19,7 @@ leaf! {
     INPUT "input"
 }
 leaf! {
-    /// A parameter, a running statistic or a part of the optimiser's state.
+    /// A parameter, a running statistic or a part of the optimizer's state.
     PARAM "param"
 }
 leaf! {

@@ -6,12 +6,12 @@
 use super::super::{Cmp, Reg, Scalar};
 use super::{at_most, polynomial, with_sign_of};
 
-/// Up to here the series around zero, from here on the one around `CENTRE`.
+/// Up to here the series around zero, from here on the one around `CENTER`.
 const SEAM: f64 = 1.0;
 /// `erf(x) / x - 1` in `x^2`. Error 0.68 * 2^-24 relative to `erf(x)`, for |x| <= 1.
 const NEAR: [f64; 6] = [0.128379121, -0.37612322, 0.112801515, -0.0267105587, 0.00491670473, -0.000562800851];
-const CENTRE: f64 = 2.25;
-/// `erf(x)` in `x - CENTRE`. Error 0.54 * 2^-24, for x in [1, 3.925].
+const CENTER: f64 = 2.25;
+/// `erf(x)` in `x - CENTER`. Error 0.54 * 2^-24, for x in [1, 3.925].
 const FAR: [f64; 13] = [
     0.998537302,
     0.00714250142,
@@ -36,8 +36,8 @@ pub fn erf<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let p = polynomial(s, square, &NEAR);
     let near = s.mul_add(p, magnitude, magnitude);
 
-    let centre = s.float(CENTRE);
-    let offset = s.sub(magnitude, centre);
+    let center = s.float(CENTER);
+    let offset = s.sub(magnitude, center);
     let far = polynomial(s, offset, &FAR);
 
     let seam = s.float(SEAM);

@@ -40,7 +40,7 @@ fn polynomial<S: Scalar + ?Sized>(s: &mut S, x: Reg, coefficients: &[f64]) -> Re
 }
 
 /// `x`, no larger than `limit`. NaN passes through. The comparison and the order of the operands are those of x86's
-/// `minps`, so that an emitter may recognise the pair.
+/// `minps`, so that an emitter may recognize the pair.
 fn at_most<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64) -> Reg {
     let limit = s.float(limit);
     let beyond = s.cmp(Cmp::Lt, limit, x);

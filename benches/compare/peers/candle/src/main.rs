@@ -1,4 +1,4 @@
-//! candle on the CPU, with its own matrix products. Its optimisers know no momentum, so that is written out here.
+//! candle on the CPU, with its own matrix products. Its optimizers know no momentum, so that is written out here.
 
 use std::hint::black_box;
 

@@ -22,9 +22,9 @@ fn targets(workload: Workload) -> Vec<f32> {
     workload.classes().into_iter().flat_map(one_hot).collect()
 }
 
-/// A network of these types, in a module of its own, because the optimiser's type names that of the network.
+/// A network of these types, in a module of its own, because the optimizer's type names that of the network.
 macro_rules! network {
-    ($name:ident, $workload:expr, $model:ty, $batch:literal x $inputs:literal -> $outputs:literal, $loss:expr, $optimiser:ident, $settings:expr) => {
+    ($name:ident, $workload:expr, $model:ty, $batch:literal x $inputs:literal -> $outputs:literal, $loss:expr, $optimizer:ident, $settings:expr) => {
         mod $name {
             use super::*;
 
@@ -33,7 +33,7 @@ macro_rules! network {
             struct Network {
                 model: Built,
                 gradients: Option<Gradients<f32, Cpu>>,
-                update: $optimiser<Built, f32, Cpu>,
+                update: $optimizer<Built, f32, Cpu>,
                 x: Tensor<Rank2<$batch, $inputs>, f32, Cpu>,
                 row: Tensor<Rank2<1, $inputs>, f32, Cpu>,
                 target: Tensor<Rank2<$batch, $outputs>, f32, Cpu>,
@@ -47,7 +47,7 @@ macro_rules! network {
                 let row = inputs[..$inputs].to_vec();
                 Box::new(Network {
                     gradients: Some(model.alloc_grads()),
-                    update: $optimiser::new(&model, $settings),
+                    update: $optimizer::new(&model, $settings),
                     x: device.tensor_from_vec(inputs, (Const::<$batch>, Const::<$inputs>)),
                     row: device.tensor_from_vec(row, (Const::<1>, Const::<$inputs>)),
                     target: device.tensor_from_vec(targets($workload), (Const::<$batch>, Const::<$outputs>)),

@@ -1,4 +1,4 @@
-//! What each choice of an optimiser costs: the kernels of its update, for one product.
+//! What each choice of an optimizer costs: the kernels of its update, for one product.
 
 use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Network, RmsProp, Sgd, Stage, Trainer, network};
 use insta::assert_snapshot;
@@ -38,8 +38,8 @@ fn clipping_by_value_costs_two_operations_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_value(1.0)), @"
     kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %15 = max %13, -1 : f32[2,1]                                   # optimiser
-      %16 = min %15, 1 : f32[2,1]                                    # optimiser
+      %15 = max %13, -1 : f32[2,1]                                   # optimizer
+      %16 = min %15, 1 : f32[2,1]                                    # optimizer
       %17 = neg rate : f32[]                                         # dense1.weight
       %19 = mul_add %17.one, %16, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %19
@@ -53,28 +53,28 @@ fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_norm(1.0)), @"
     kernel 2: 2 x 1, 4*B + 10 FLOP, 12*B + 16 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %15 = mul %13, %13 : f32[2,1]                                  # optimiser
-      %16 = sum %15 over 0,1 : f32[]                                 # optimiser
-      %17 = mul %13, 8.271806e-25 : f32[2,1]                         # optimiser
-      %18 = mul %17, %17 : f32[2,1]                                  # optimiser
-      %19 = sum %18 over 0,1 : f32[]                                 # optimiser
+      %15 = mul %13, %13 : f32[2,1]                                  # optimizer
+      %16 = sum %15 over 0,1 : f32[]                                 # optimizer
+      %17 = mul %13, 8.271806e-25 : f32[2,1]                         # optimizer
+      %18 = mul %17, %17 : f32[2,1]                                  # optimizer
+      %19 = sum %18 over 0,1 : f32[]                                 # optimizer
       keep %13                                                       # for kernel 3: dot is not done again
     kernel 3: 2 x 1, 22 FLOP, 32 bytes                               # %16 is known when kernel 2 is done
-      %20 = le %16.one, 3.4028235e38 : bool[]                        # optimiser
-      %21 = sqrt %16.one : f32[]                                     # optimiser
-      %22 = add %21.one, 1e-6 : f32[]                                # optimiser
-      %23 = sqrt %19.one : f32[]                                     # optimiser
-      %24 = select %20.one, %22.one, %23.one : f32[]                 # optimiser
-      %25 = div 1, %24.one : f32[]                                   # optimiser
-      %26 = min %25.one, 1 : f32[]                                   # optimiser
-      %27 = ge %25.one, 1.2089258e24 : bool[]                        # optimiser
-      %28 = mul %25.one, 3.5527137e-15 : f32[]                       # optimiser
-      %29 = select %27.one, 1, %28.one : f32[]                       # optimiser
-      %30 = select %27.one, 1, 2.3283064e-10 : f32[]                 # optimiser
-      %31 = select %20.one, %26.one, %29.one : f32[]                 # optimiser
-      %32 = select %20.one, 1, %30.one : f32[]                       # optimiser
-      %35 = mul %13, %32.one : f32[2,1]                              # optimiser
-      %36 = mul %35, %31.one : f32[2,1]                              # optimiser
+      %20 = le %16.one, 3.4028235e38 : bool[]                        # optimizer
+      %21 = sqrt %16.one : f32[]                                     # optimizer
+      %22 = add %21.one, 1e-6 : f32[]                                # optimizer
+      %23 = sqrt %19.one : f32[]                                     # optimizer
+      %24 = select %20.one, %22.one, %23.one : f32[]                 # optimizer
+      %25 = div 1, %24.one : f32[]                                   # optimizer
+      %26 = min %25.one, 1 : f32[]                                   # optimizer
+      %27 = ge %25.one, 1.2089258e24 : bool[]                        # optimizer
+      %28 = mul %25.one, 3.5527137e-15 : f32[]                       # optimizer
+      %29 = select %27.one, 1, %28.one : f32[]                       # optimizer
+      %30 = select %27.one, 1, 2.3283064e-10 : f32[]                 # optimizer
+      %31 = select %20.one, %26.one, %29.one : f32[]                 # optimizer
+      %32 = select %20.one, 1, %30.one : f32[]                       # optimizer
+      %35 = mul %13, %32.one : f32[2,1]                              # optimizer
+      %36 = mul %35, %31.one : f32[2,1]                              # optimizer
       %37 = neg rate : f32[]                                         # dense1.weight
       %39 = mul_add %37.one, %36, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %39
@@ -99,7 +99,7 @@ fn l2_decay_costs_one_operation_in_the_tile() {
 
 #[test]
 fn decoupled_decay_costs_one_operation_in_the_tile() {
-    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).decay(0.5))), @"
+    assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).weight_decay(0.5))), @"
     kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul dense1.weight, keep(0.5) : f32[2,1]                  # dense1.weight
@@ -188,8 +188,8 @@ fn rms_prop_in_its_tile() {
 }
 
 #[test]
-fn centred_rms_prop_with_momentum_in_its_tile() {
-    assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1).centred().momentum(0.9))), @"
+fn centered_rms_prop_with_momentum_in_its_tile() {
+    assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1).centered().momentum(0.9))), @"
     kernel 2: 2 x 1, 4*B + 43 FLOP, 12*B + 64 bytes                  # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %18 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
@@ -325,7 +325,7 @@ fn lion_in_its_tile() {
 
 #[test]
 fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
-    let trainer = Bare::trainer(Sgd::new(0.1).decay(0.5)).group(Group::new("dense1.*").rate_factor(0.25));
+    let trainer = Bare::trainer(Sgd::new(0.1).weight_decay(0.5)).group(Group::new("dense1.*").rate_factor(0.25));
     assert_snapshot!(updates(&trainer), @"
     kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a product
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
@@ -344,11 +344,11 @@ fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
     assert_snapshot!(updates(&trainer), @"
     kernel 3: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a product
       %23 = dot %6.T, %21 : f32[3,1]                                 # dense2
-      %25 = neg rate : f32[]                                         # optimiser
+      %25 = neg rate : f32[]                                         # optimizer
       %27 = mul_add %25.one, %23, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %27
     kernel 4: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %25 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %25 = neg rate : f32[]                                         # optimizer, again: 1 operation
       %29 = mul_add %25, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %29
     in all: 5 kernels, 37*B + 12 FLOP, 56*B + 104 bytes
@@ -392,15 +392,15 @@ fn a_frozen_layer_has_no_product_for_its_gradient() {
       keep %31                                                       # for kernel 4: a product reads memory
     kernel 4: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
       %33 = dot x.T, %31 : f32[2,3]                                  # dense1
-      %35 = neg rate : f32[]                                         # optimiser
+      %35 = neg rate : f32[]                                         # optimizer
       %37 = mul_add %35.one, %33, dense1.weight : f32[2,3]           # dense1.weight
       dense1.weight <- %37
     kernel 5: 1 x 3, 7 FLOP, 36 bytes                                # %32 is known when kernel 3 is done
-      %35 = neg rate : f32[]                                         # optimiser, again: one number
+      %35 = neg rate : f32[]                                         # optimizer, again: one number
       %39 = mul_add %35.one, %32, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %39
     kernel 6: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %35 = neg rate : f32[]                                         # optimiser, again: 1 operation
+      %35 = neg rate : f32[]                                         # optimizer, again: 1 operation
       %41 = mul_add %35, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %41
     in all: 7 kernels, 76*B + 25 FLOP, 112*B + 188 bytes

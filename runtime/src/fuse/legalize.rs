@@ -11,7 +11,7 @@ use crate::kernel::{Domain, Way, way};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
-pub(super) fn legalise(graph: &Graph) -> Graph {
+pub(super) fn legalize(graph: &Graph) -> Graph {
     let rules = [moments_in_two_passes, position_of_one, row_of_one, truth_of_another_shape, repeated_in_another_shape];
     copies(rules.into_iter().fold(graph.clone(), rewrite))
 }

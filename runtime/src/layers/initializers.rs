@@ -1,11 +1,11 @@
-//! Every initialiser of the language: one `const` each, with its name, its number if it takes one, its documentation and the
+//! Every initializer of the language: one `const` each, with its name, its number if it takes one, its documentation and the
 //! distribution that it asks for.
 
 use super::{Arg, ArgDef, ArgKind, Gain};
 use crate::init::Init;
 
-/// All initialisers, in the order of their documentation.
-pub const ALL: &[&Initialiser] = &[
+/// All initializers, in the order of their documentation.
+pub const ALL: &[&Initializer] = &[
     &AUTO,
     &ZEROS,
     &CONSTANT,
@@ -20,9 +20,9 @@ pub const ALL: &[&Initialiser] = &[
     &ORTHOGONAL,
 ];
 
-/// The definition of an initialiser.
+/// The definition of an initializer.
 #[derive(Debug)]
-pub struct Initialiser {
+pub struct Initializer {
     /// As it is written.
     pub name: &'static str,
     /// The path of its `const` in this module, for the macro's expansion.
@@ -34,13 +34,13 @@ pub struct Initialiser {
 }
 
 /// There is one of a name.
-impl PartialEq for Initialiser {
-    fn eq(&self, other: &Initialiser) -> bool {
+impl PartialEq for Initializer {
+    fn eq(&self, other: &Initializer) -> bool {
         self.name == other.name
     }
 }
 
-impl Initialiser {
+impl Initializer {
     /// With its number, if it takes one.
     pub(crate) fn with(&'static self, args: &[Arg]) -> Arg {
         let number = args.iter().find_map(|arg| match arg {
@@ -64,23 +64,23 @@ pub struct Weights {
     pub next: Gain,
 }
 
-macro_rules! initialiser {
+macro_rules! initializer {
     ($(#[$meta:meta])* $item:ident $name:literal $init:expr) => {
-        initialiser! { @ $(#[$meta])* $item $name None, |weights, _| { let init: fn(&Weights) -> Init = $init; init(weights) } }
+        initializer! { @ $(#[$meta])* $item $name None, |weights, _| { let init: fn(&Weights) -> Init = $init; init(weights) } }
     };
     ($(#[$meta:meta])* $item:ident $name:literal ($arg:expr) $init:expr) => {
-        initialiser! { @ $(#[$meta])* $item $name Some($arg), $init }
+        initializer! { @ $(#[$meta])* $item $name Some($arg), $init }
     };
     (@ $(#[$meta:meta])* $item:ident $name:literal $arg:expr, $init:expr) => {
         $(#[$meta])*
-        pub const $item: Initialiser =
-            Initialiser { name: $name, item: stringify!($item), number: $arg, init: $init };
+        pub const $item: Initializer =
+            Initializer { name: $name, item: stringify!($item), number: $arg, init: $init };
     };
 }
 
 const SPREAD: ArgKind = ArgKind::Number { least: 0.0, most: 1e6, range: "between 0 and 1e6" };
 
-initialiser! {
+initializer! {
     /// What suits the activation that comes next; layers in between that keep the scale, as norms do, are passed over.
     ///
     /// - Value: `he_normal` before the relu family, `lecun_normal` before `selu`, `xavier_uniform` before every other
@@ -92,14 +92,14 @@ initialiser! {
     }
 }
 
-initialiser! {
+initializer! {
     /// Zero everywhere. All units of a layer then learn the same; right for a last layer that is to begin with even odds.
     ///
     /// - Value: 0
     ZEROS "zeros" |_| Init::Constant(0.0)
 }
 
-initialiser! {
+initializer! {
     /// One number everywhere. All units of a layer then learn the same.
     ///
     /// - Value: `value`
@@ -113,7 +113,7 @@ initialiser! {
     |_, value| Init::Constant(value as f32)
 }
 
-initialiser! {
+initializer! {
     /// Uniform around 0.
     ///
     /// - Value: uniform between `-bound` and `bound`, with standard deviation `bound / sqrt(3)`
@@ -122,7 +122,7 @@ initialiser! {
     |_, bound| Init::Uniform { bound }
 }
 
-initialiser! {
+initializer! {
     /// Normal around 0.
     ///
     /// - Value: normal with mean 0 and standard deviation `deviation`, not cut off
@@ -131,7 +131,7 @@ initialiser! {
     |_, deviation| Init::Normal { deviation }
 }
 
-initialiser! {
+initializer! {
     /// Uniform, with the variance at which activations and gradients keep their scale through linear layers; also named
     /// after Glorot.
     ///
@@ -140,7 +140,7 @@ initialiser! {
     XAVIER_UNIFORM "xavier_uniform" |weights| xavier(weights).uniform()
 }
 
-initialiser! {
+initializer! {
     /// Normal, with the variance of `xavier_uniform`.
     ///
     /// - Value: normal with mean 0 and variance `2 / (fan_in + fan_out)`
@@ -148,7 +148,7 @@ initialiser! {
     XAVIER_NORMAL "xavier_normal" |weights| xavier(weights).normal()
 }
 
-initialiser! {
+initializer! {
     /// Uniform, with the variance of `he_normal`.
     ///
     /// - Value: uniform within `sqrt(6 / fan_in)` of 0, with variance `2 / fan_in`
@@ -156,7 +156,7 @@ initialiser! {
     HE_UNIFORM "he_uniform" |weights| he(weights).uniform()
 }
 
-initialiser! {
+initializer! {
     /// Normal, with the variance at which activations keep their scale through layers of rectifiers, each of which drops
     /// half of its input; also named after Kaiming.
     ///
@@ -165,7 +165,7 @@ initialiser! {
     HE_NORMAL "he_normal" |weights| he(weights).normal()
 }
 
-initialiser! {
+initializer! {
     /// Uniform, with the variance of `lecun_normal`.
     ///
     /// - Value: uniform within `sqrt(3 / fan_in)` of 0, with variance `1 / fan_in`
@@ -173,7 +173,7 @@ initialiser! {
     LECUN_UNIFORM "lecun_uniform" |weights| lecun(weights).uniform()
 }
 
-initialiser! {
+initializer! {
     /// Normal, with the variance at which inputs of variance 1 give outputs of variance 1: what `selu` needs to keep its
     /// fixed point.
     ///
@@ -182,7 +182,7 @@ initialiser! {
     LECUN_NORMAL "lecun_normal" |weights| lecun(weights).normal()
 }
 
-initialiser! {
+initializer! {
     /// An orthogonal matrix, any as likely as any other, so that a linear layer keeps lengths where it can: its rows are
     /// orthonormal, or its columns, whichever there are fewer of.
     ///

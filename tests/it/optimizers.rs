@@ -1,11 +1,11 @@
-//! Optimisers as a user sees them: schedules, clipping, decay and groups in a session.
+//! Optimizers as a user sees them: schedules, clipping, decay and groups in a session.
 
 use gradloom::ndarray::{Array1, ArrayD, IxDyn};
 use gradloom::{AdaDelta, AdaGrad, Adam, BuildError, Group, Lion, RmsProp, Schedule, Session, Sgd, Trainer};
 use insta::assert_snapshot;
 
 use crate::bound::Bound;
-use crate::optimiser_kernels::Bare;
+use crate::optimizer_kernels::Bare;
 use crate::train::{Classifier, samples, state};
 
 // ---- Schedules ------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ fn clipping_by_norm_shortens_all_gradients_alike_and_lengthens_none() {
 fn decay_comes_behind_clipping() {
     let trainer = Classifier::trainer(Sgd::new(0.5).l2(0.3)).clip_value(0.02);
     check_step("l2", trainer, 1.0, |_, p, g, _| p - 0.5 * (g.clamp(-0.02, 0.02) + 0.3 * p));
-    let trainer = Classifier::trainer(Sgd::new(0.5).decay(0.3)).clip_value(0.02);
+    let trainer = Classifier::trainer(Sgd::new(0.5).weight_decay(0.3)).clip_value(0.02);
     check_step("decoupled", trainer, 1.0, |_, p, g, _| p * (1.0 - 0.5 * 0.3) - 0.5 * g.clamp(-0.02, 0.02));
 }
 
@@ -151,9 +151,9 @@ fn decay_comes_behind_clipping() {
 
 #[test]
 fn groups_have_their_own_rates_and_decay() {
-    let trainer = Classifier::trainer(Sgd::new(0.5).decay(0.3))
-        .group(Group::new("*.bias").no_decay())
-        .group(Group::new("batch_norm*").no_decay())
+    let trainer = Classifier::trainer(Sgd::new(0.5).weight_decay(0.3))
+        .group(Group::new("*.bias").no_weight_decay())
+        .group(Group::new("batch_norm*").no_weight_decay())
         .group(Group::new("dense1.*").rate_factor(0.1))
         .group(Group::new("*").l2(0.2));
     check_step("groups", trainer, 1.0, |name, p, g, _| {
@@ -166,7 +166,7 @@ fn groups_have_their_own_rates_and_decay() {
 #[test]
 fn frozen_parameters_stay_and_have_neither_gradients_nor_state() {
     let trainer =
-        || Classifier::trainer(Sgd::new(0.5).momentum(0.9).decay(0.3)).freeze("dense?.weight").freeze("*2.beta");
+        || Classifier::trainer(Sgd::new(0.5).momentum(0.9).weight_decay(0.3)).freeze("dense?.weight").freeze("*2.beta");
     let frozen = |name: &str| name.starts_with("dense") && name.ends_with("weight") || name == "batch_norm2.beta";
     let (x, labels) = samples(16);
     let mut net = build(trainer());
@@ -212,7 +212,7 @@ fn a_pattern_without_parameters_is_refused_with_a_suggestion() {
     };
     let refusal = |pattern: &str| refused(Group::new(pattern).frozen());
     // A statistic can be frozen, and nothing else.
-    let statistic = refused(Group::new("batch_norm1.running_mean").no_decay());
+    let statistic = refused(Group::new("batch_norm1.running_mean").no_weight_decay());
     assert_snapshot!([refusal("batchnorm*"), refusal("dense1"), statistic, refusal("head.*")].join("\n"), @"
     no trained parameter matches `batchnorm*`; did you mean `batch_norm*`?
     no trained parameter matches `dense1`; did you mean `dense1.*`?
@@ -222,7 +222,7 @@ fn a_pattern_without_parameters_is_refused_with_a_suggestion() {
 }
 
 #[test]
-fn settings_of_optimisers_out_of_range_are_refused() {
+fn settings_of_optimizers_out_of_range_are_refused() {
     let refusal = |trainer: Trainer<Bare>| match trainer.build() {
         Err(error @ BuildError::Setting { .. }) => error.to_string(),
         other => panic!("{:?}", other.map(drop)),
@@ -230,7 +230,7 @@ fn settings_of_optimisers_out_of_range_are_refused() {
     let sgd = || Sgd::new(0.1);
     let refusals = [
         refusal(Bare::trainer(sgd().l2(-0.1))),
-        refusal(Bare::trainer(sgd().decay(f64::INFINITY))),
+        refusal(Bare::trainer(sgd().weight_decay(f64::INFINITY))),
         refusal(Bare::trainer(sgd().nesterov())),
         refusal(Bare::trainer(AdaGrad::new(0.1).eps(-1.0))),
         refusal(Bare::trainer(RmsProp::new(0.1).alpha(1.0))),
@@ -241,7 +241,7 @@ fn settings_of_optimisers_out_of_range_are_refused() {
         refusal(Bare::trainer(sgd()).clip_value(0.0)),
         refusal(Bare::trainer(sgd()).clip_norm(f64::NAN)),
         refusal(Bare::trainer(sgd()).group(Group::new("*").rate_factor(-1.0))),
-        refusal(Bare::trainer(sgd()).group(Group::new("*").decay(f64::NAN))),
+        refusal(Bare::trainer(sgd()).group(Group::new("*").weight_decay(f64::NAN))),
     ];
     assert_snapshot!(refusals.join("\n"), @"
     l2 must be a finite number of at least 0, got -0.1

@@ -1,17 +1,17 @@
-//! An optimiser and what is done around it: clipping before, groups beside.
+//! An optimizer and what is done around it: clipping before, groups beside.
 
 use super::group::{self, Treatment};
-use super::{Group, Optimiser, positive};
+use super::{Group, Optimizer, positive};
 use crate::error::BuildError;
 use crate::ir::{Graph, SlotKind};
 use crate::layers::Frozen;
 use crate::schedule::{Shown, check_rate, magnitude, setting};
 
-/// How a network is trained: the optimiser, which gradients it sees, and which parameters are treated differently.
+/// How a network is trained: the optimizer, which gradients it sees, and which parameters are treated differently.
 #[derive(Debug)]
-pub struct Optimisation {
+pub struct Optimization {
     /// The rule.
-    pub optimiser: Box<dyn Optimiser>,
+    pub optimizer: Box<dyn Optimizer>,
     /// The largest element of a gradient, either sign.
     pub clip_value: Option<f64>,
     /// The largest norm of all gradients together.
@@ -24,11 +24,11 @@ pub struct Optimisation {
     pub sentinel: bool,
 }
 
-impl Optimisation {
-    /// With this optimiser and nothing else.
-    pub fn new(optimiser: Box<dyn Optimiser>) -> Optimisation {
+impl Optimization {
+    /// With this optimizer and nothing else.
+    pub fn new(optimizer: Box<dyn Optimizer>) -> Optimization {
         let (clip_value, clip_norm, groups) = (None, None, Vec::new());
-        Optimisation { optimiser, clip_value, clip_norm, groups, statistics_after: None, sentinel: false }
+        Optimization { optimizer, clip_value, clip_norm, groups, statistics_after: None, sentinel: false }
     }
 
     /// Says which setting is out of range, if one is.
@@ -36,11 +36,11 @@ impl Optimisation {
     /// # Errors
     /// [`BuildError::Setting`].
     pub fn check(&self) -> Result<(), BuildError> {
-        let settings = self.optimiser.settings();
+        let settings = self.optimizer.settings();
         settings.rate.check()?;
         magnitude("l2", settings.l2)?;
-        magnitude("decay", settings.decay)?;
-        self.optimiser.check()?;
+        magnitude("weight_decay", settings.decay)?;
+        self.optimizer.check()?;
         for (name, limit) in [("clip_value", self.clip_value), ("clip_norm", self.clip_norm)] {
             limit.map_or(Ok(()), |limit| positive(name, limit))?;
         }
@@ -58,15 +58,15 @@ impl Optimisation {
         for factor in own().filter_map(|(factor, _)| factor).chain([1.0]).filter(|factor| *factor != 0.0) {
             let rate = rate * factor;
             magnitude("the learning rate times the `rate_factor` of a group", rate)?;
-            let (wanted, scalars) = ("at most 3.4e38, the largest f32", self.optimiser.scalars());
+            let (wanted, scalars) = ("at most 3.4e38, the largest f32", self.optimizer.scalars());
             let mut numbers = vec![0.0; scalars.len()];
-            self.optimiser.values(rate, 1, &mut numbers);
+            self.optimizer.values(rate, 1, &mut numbers);
             for (name, number) in scalars.iter().copied().zip(numbers) {
                 setting(name, number, number.is_finite(), wanted)?;
             }
-            for decay in own().filter_map(|(_, decay)| decay).chain([self.optimiser.settings().decay]) {
+            for decay in own().filter_map(|(_, decay)| decay).chain([self.optimizer.settings().decay]) {
                 let lost = rate * decay;
-                setting("the learning rate times `decay`", Shown(lost), (lost as f32).is_finite(), wanted)?;
+                setting("the learning rate times `weight_decay`", Shown(lost), (lost as f32).is_finite(), wanted)?;
             }
         }
         Ok(())
@@ -106,12 +106,12 @@ impl Optimisation {
     }
 
     pub(super) fn treatment(&self, name: &str) -> Treatment {
-        group::treatment(&self.groups, self.optimiser.settings(), name)
+        group::treatment(&self.groups, self.optimizer.settings(), name)
     }
 }
 
-impl<O: Optimiser + 'static> From<O> for Optimisation {
-    fn from(optimiser: O) -> Optimisation {
-        Optimisation::new(Box::new(optimiser))
+impl<O: Optimizer + 'static> From<O> for Optimization {
+    fn from(optimizer: O) -> Optimization {
+        Optimization::new(Box::new(optimizer))
     }
 }

@@ -1,4 +1,4 @@
-//! How weights start: the distribution that the paper of each initialiser asks for, from the language down to the numbers.
+//! How weights start: the distribution that the paper of each initializer asks for, from the language down to the numbers.
 
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ network! {
         Dense(300, init = he_uniform) as he_uniform, Dense(200, init = he_normal) as he_normal,
         Dense(300, init = lecun_uniform) as lecun_uniform, Dense(200, init = lecun_normal) as lecun_normal,
         Dense(300, init = orthogonal) as orthogonal, Dense(200, init = orthogonal(gain = 2)) as twice,
-        Dense(300, init = normal(crate::initialisers::DEVIATION)) as rust, Wide(200, deviation = 0.5 / 2),
+        Dense(300, init = normal(crate::initializers::DEVIATION)) as rust, Wide(200, deviation = 0.5 / 2),
     }
 
     /// What comes next decides.
@@ -33,12 +33,12 @@ network! {
         residual { Dense(200) } skip { Dense(200) }, gelu, repeat(2) { Dense(200) }, prelu, Dense(200),
     }
 
-    Wrong<x: [B, 2] -> y: [B, 2]> { Dense(2, init = uniform(crate::initialisers::NEGATIVE)) }
+    Wrong<x: [B, 2] -> y: [B, 2]> { Dense(2, init = uniform(crate::initializers::NEGATIVE)) }
 
     /// Deep enough that a wrong variance shows.
     Rectified<x: [B, 256] -> y: [B, 256]> { repeat(20) { Dense(256), relu } }
     loss = mean(y * y);
-    SelfNormalising<x: [B, 256] -> y: [B, 256]> { repeat(20) { Dense(256), selu } }
+    SelfNormalizing<x: [B, 256] -> y: [B, 256]> { repeat(20) { Dense(256), selu } }
     loss = mean(y * y);
     TooWide<x: [B, 256] -> y: [B, 256]> { repeat(20) { Dense(256, init = he_normal), selu } }
     loss = mean(y * y);
@@ -66,7 +66,7 @@ fn starts<N: Network>() -> String {
 }
 
 #[test]
-fn every_initialiser_follows_its_formula() {
+fn every_initializer_follows_its_formula() {
     assert_snapshot!(starts::<All>(), @"
     zeros.weight                    Constant(0.0)
     constant.weight                 Constant(0.5)
@@ -117,9 +117,9 @@ fn a_number_from_rust_is_checked_when_the_network_is_built() {
     let [(place, message)] = &mistakes[..] else { panic!("one mistake, not {mistakes:?}") };
     assert_eq!(
         message,
-        "`bound` of `uniform` must be a number between 0 and 1e6, found `crate::initialisers::NEGATIVE` = -0.125"
+        "`bound` of `uniform` must be a number between 0 and 1e6, found `crate::initializers::NEGATIVE` = -0.125"
     );
-    assert!(place.file.ends_with("initialisers.rs") && place.column > 1, "{place}");
+    assert!(place.file.ends_with("initializers.rs") && place.column > 1, "{place}");
 }
 
 /// The weights of 60,000 connections.
@@ -241,7 +241,7 @@ fn deep_networks_keep_the_scale_of_what_comes_in() {
     let x = Array2::from_shape_simple_fn((32, 256), || random.normal() as f32);
     let rectified = Rectified::trainer(Sgd::new(0.1)).max_batch(32).build().expect("it builds").evaluate(x.view(), ());
     let normal =
-        SelfNormalising::trainer(Sgd::new(0.1)).max_batch(32).build().expect("it builds").evaluate(x.view(), ());
+        SelfNormalizing::trainer(Sgd::new(0.1)).max_batch(32).build().expect("it builds").evaluate(x.view(), ());
     let wide = TooWide::trainer(Sgd::new(0.1)).max_batch(32).build().expect("it builds").evaluate(x.view(), ());
     let [rectified, normal, wide] =
         [rectified.map(|step| step.loss), normal.map(|step| step.loss), wide.map(|step| step.loss)]
@@ -249,5 +249,5 @@ fn deep_networks_keep_the_scale_of_what_comes_in() {
     // Klambauer et al. 2017: variance 1 attracts. He et al. 2015: kept in the mean, layer by layer.
     assert!((0.8..1.25).contains(&normal), "{normal}");
     assert!((0.25..4.0).contains(&rectified), "{rectified}");
-    assert!(wide > 2.0, "another initialiser does not: {wide}");
+    assert!(wide > 2.0, "another initializer does not: {wide}");
 }

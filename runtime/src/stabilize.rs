@@ -127,7 +127,7 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Applies the rules to every node, operands first.
-pub fn stabilise(graph: &Graph) -> Graph {
+pub fn stabilize(graph: &Graph) -> Graph {
     let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
     let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids() {
