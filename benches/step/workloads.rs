@@ -8,8 +8,9 @@ use std::time::Instant;
 use gradloom::ndarray::{Array, Array1, Array2, ArrayView, ArrayView2, Axis, Dimension, array};
 use gradloom::{Adam, AdamW, Network, Profile, Sgd, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
+use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::optim::Optimization;
 
 use crate::Result;
