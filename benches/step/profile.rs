@@ -55,7 +55,7 @@ fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
     let mut kinds = [Products::default(); 3];
     for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
         let Some(product) = kernel.product else { continue };
-        let Op::Dot { ta, tb } = fused.graph[product].op else { continue };
+        let Some((ta, tb)) = fused.graph.matrix_product(product) else { continue };
         let kind = &mut kinds[if ta { 2 } else { usize::from(tb) }];
         let inner = inner_extent(&fused.graph, product).at(batch);
         kind.seconds += timed.work.seconds;

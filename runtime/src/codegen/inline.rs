@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 use super::lanes::{Lanes, Width, constant_memory, memory};
 use super::loops::Trip;
 use super::{Context, Emit, Slot};
-use crate::ir::{NodeId, Op};
+use crate::ir::NodeId;
 use crate::plan::inner_extent;
 use crate::scalar::{Reg, Scalar};
 use crate::types::Dim;
@@ -26,7 +26,7 @@ impl Emit<'_, '_> {
     /// The product that this kernel computes by itself: left and right operand, and whether they are transposed.
     fn written_out(&self) -> Option<(NodeId, [(NodeId, bool); 2])> {
         let id = self.kernel.product.filter(|_| self.memory.inline)?;
-        let Op::Dot { ta, tb } = self.graph[id].op else { unreachable!("a product") };
+        let Some((ta, tb)) = self.graph.matrix_product(id) else { unreachable!("a product") };
         let [a, b] = self.graph[id].operands[..] else { unreachable!("a product has two operands") };
         Some((id, [(a, ta), (b, tb)]))
     }

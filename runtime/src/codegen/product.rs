@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::entry::Emit;
 use super::imports::Import;
-use crate::ir::{NodeId, Op};
+use crate::ir::NodeId;
 use crate::kernel::{Kernel, PRODUCT_ROWS};
 use crate::plan::inner_extent;
 
@@ -37,7 +37,7 @@ impl Emit<'_, '_> {
 
     fn product(&mut self, index: usize, kernel: &Kernel, id: NodeId) -> Product {
         let graph = self.graph();
-        let Op::Dot { ta, tb } = graph[id].op else { unreachable!("a product") };
+        let Some((ta, tb)) = graph.matrix_product(id) else { unreachable!("a product") };
         let [a, b] = graph[id].operands[..] else { unreachable!("a product has two operands") };
         let strides = |operand: NodeId, transposed: bool| {
             let row = graph[operand].ty.shape.0[1].factor() as i64;

@@ -55,6 +55,14 @@ impl Tensor {
         }
     }
 
+    /// The truth values. Panics if these are numbers or indices.
+    pub fn as_masks(&self) -> &[bool] {
+        match &self.data {
+            Data::Mask(values) => values,
+            other => panic!("asked for truth values, found {other:?}"),
+        }
+    }
+
     /// The only number. Panics if there are several.
     pub fn number(&self) -> f64 {
         match *self.as_floats() {
@@ -91,14 +99,24 @@ impl Data {
         }
     }
 
-    /// The elements at these positions.
-    pub(super) fn pick(&self, positions: impl Iterator<Item = usize>) -> Data {
-        match self {
-            Data::Float(values) => Data::Float(positions.map(|at| values[at]).collect()),
-            Data::Index(values) => Data::Index(positions.map(|at| values[at]).collect()),
-            Data::Mask(values) => Data::Mask(positions.map(|at| values[at]).collect()),
+    /// The elements of several tensors from these places, each an operand and a position, or else the fill.
+    pub(super) fn moved(x: &[&Tensor], from: impl Iterator<Item = Option<(usize, usize)>>, fill: f64) -> Data {
+        match x[0].data {
+            Data::Float(_) => Data::Float(taken(x, Tensor::as_floats, from, fill)),
+            Data::Index(_) => Data::Index(taken(x, Tensor::as_indices, from, fill as u32)),
+            Data::Mask(_) => Data::Mask(taken(x, Tensor::as_masks, from, fill != 0.0)),
         }
     }
+}
+
+fn taken<T: Copy>(
+    x: &[&Tensor],
+    elements: fn(&Tensor) -> &[T],
+    from: impl Iterator<Item = Option<(usize, usize)>>,
+    fill: T,
+) -> Vec<T> {
+    let x: Vec<&[T]> = x.iter().map(|&x| elements(x)).collect();
+    from.map(|from| from.map_or(fill, |(operand, at)| x[operand][at])).collect()
 }
 
 /// A value for every slot of a graph, in the order of its slots. Floats are rounded to the precision of the evaluation.

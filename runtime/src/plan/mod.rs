@@ -392,7 +392,7 @@ fn kernel_plan(
         let rows = kernel.domain.rows.at(max_batch);
         let room = gemm::workspace_len(at_once, kernel.domain.cols, inner);
         result.workspace = arena.take(Content::Workspace(product), room, index);
-        let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
+        let Some((_, tb)) = graph.matrix_product(product) else { unreachable!("a product") };
         let cols = kernel.domain.cols;
         let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
         // The bits do not depend on the choice, so it may depend on the machine.
@@ -413,7 +413,7 @@ fn is_inline(graph: &Graph, kernel: &Kernel, max_batch: usize) -> bool {
 
 /// The extent that a product sums over.
 pub fn inner_extent(graph: &Graph, product: NodeId) -> Dim {
-    let Op::Dot { ta, .. } = graph[product].op else { unreachable!("a product") };
+    let Some((ta, _)) = graph.matrix_product(product) else { unreachable!("a product") };
     graph[graph[product].operands[0]].ty.shape.0[usize::from(!ta)]
 }
 

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use crate::fuse::Fused;
-use crate::ir::{NodeId, Op};
+use crate::ir::NodeId;
 use crate::kernel::{Domain, Kernel, PRODUCT_ROWS, Step, Way, resolve, way};
 
 use super::is_inline;
@@ -36,7 +36,7 @@ fn is_left_operand(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
     let graph = &fused.graph;
     let Some(product) = kernel.product.filter(|_| ahead.product.is_none()) else { return false };
     let left = graph.behind_reshapes(graph[product].operands[0]);
-    let upright = matches!(graph[product].op, Op::Dot { ta: false, .. });
+    let upright = matches!(graph.matrix_product(product), Some((false, _)));
     let elements = Domain::of(&graph[left].ty.shape) == ahead.domain;
     upright && elements && ahead.stores.iter().any(|store| store.node == left && store.param.is_none())
 }
