@@ -4,7 +4,7 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::ops::{self, Body, OpDef};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, ScalarSlot, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, ScalarSlot, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
@@ -217,6 +217,9 @@ fn movement() -> Vec<Case> {
         case(Op::Broadcast(vec![0, 1]), &[3, 2], |b, _, x| b.broadcast(x[0], &Shape::fixed(&[3, 2]), &[0, 1])),
         case(Op::Broadcast(vec![]), &[], |b, _, x| b.broadcast(x[0], &Shape::fixed(&[3, 4]), &[])),
         case(Op::Broadcast(vec![1]), &[4], |b, _, x| b.broadcast(x[0], &Shape(vec![Dim::B, Dim::Fixed(4)]), &[1])),
+        case(Op::Transpose(vec![1, 0]), &[2, 3], itself),
+        case(Op::Transpose(vec![2, 0, 3, 1]), &[2, 3, 1, 4], itself),
+        case(Op::Transpose(vec![]), &[], itself),
     ]
 }
 
@@ -247,9 +250,28 @@ fn products() -> Vec<Case> {
     let case = |(ta, tb)| {
         let a = if ta { [k, m] } else { [m, k] };
         let b = if tb { [n, k] } else { [k, n] };
-        Case { op: Op::Dot { ta, tb }, operands: vec![block(&a, 1), block(&b, 2)], build: itself }
+        Case { op: Op::Dot(DotAxes::matrix(ta, tb)), operands: vec![block(&a, 1), block(&b, 2)], build: itself }
     };
-    [(false, false), (false, true), (true, false), (true, true)].map(case).into()
+    let mut cases: Vec<Case> = [(false, false), (false, true), (true, false), (true, true)].map(case).into();
+    // Batch axes, several axes to sum over, and all of them in any order; without one or the other; of numbers.
+    let general: [(&[usize], &[usize], &[(usize, usize)], &[(usize, usize)]); 11] = [
+        (&[2, 3, 4], &[2, 4, 2], &[(0, 0)], &[(2, 1)]),
+        (&[3, 2, 4], &[4, 3, 2], &[(1, 2)], &[(2, 0)]),
+        (&[2, 3, 4, 2], &[3, 4, 5], &[], &[(2, 1), (1, 0)]),
+        (&[4, 2, 3], &[3, 4, 2], &[(0, 1), (1, 2)], &[(2, 0)]),
+        (&[2, 3, 2, 3], &[3, 3, 2, 2], &[(3, 1)], &[(1, 0), (2, 3)]),
+        (&[2, 3], &[4], &[], &[]),
+        (&[2, 3], &[3, 2], &[(0, 1), (1, 0)], &[]),
+        (&[2, 3], &[2, 3], &[], &[(1, 1), (0, 0)]),
+        (&[4], &[4], &[], &[(0, 0)]),
+        (&[1, 3, 1], &[3, 1, 2], &[(2, 1)], &[(1, 0)]),
+        (&[], &[], &[], &[]),
+    ];
+    for (a, b, batch, contracted) in general {
+        let axes = DotAxes { batch: batch.to_vec(), contracted: contracted.to_vec() };
+        cases.push(Case { op: Op::Dot(axes), operands: vec![block(a, 1), block(b, 2)], build: itself });
+    }
+    cases
 }
 
 /// The result in f64 and the gradient of its sum, at `x`.

@@ -146,7 +146,7 @@ impl<'a> Maker<'a> {
     }
 
     fn dot(&self, product: NodeId) -> Dot {
-        let Op::Dot { ta, tb } = self.g[product].op else { unreachable!("a product") };
+        let (ta, tb) = self.g.matrix_product(product).expect("a product of matrices");
         let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
         let row = |operand: NodeId| self.g[operand].ty.shape.0[1].factor() as i64;
         let buffer = |operand: NodeId| {

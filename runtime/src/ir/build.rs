@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Graph, Node, NodeId, Op, ParamSlot, SlotKind};
+use super::{DotAxes, Graph, Node, NodeId, Op, ParamSlot, SlotKind};
 use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -190,7 +190,17 @@ impl Builder {
 
     /// The matrix product of rank-2 operands.
     pub fn dot(&mut self, a: NodeId, b: NodeId, ta: bool, tb: bool) -> NodeId {
-        self.apply(Op::Dot { ta, tb }, &[a, b])
+        self.apply(Op::Dot(DotAxes::matrix(ta, tb)), &[a, b])
+    }
+
+    /// The product of two tensors over pairs of axes.
+    pub fn product(&mut self, a: NodeId, b: NodeId, axes: DotAxes) -> NodeId {
+        self.apply(Op::Dot(axes), &[a, b])
+    }
+
+    /// The elements in another order of axes: axis `i` of the result is axis `order[i]` of `x`.
+    pub fn transpose(&mut self, x: NodeId, order: &[usize]) -> NodeId {
+        self.apply(Op::Transpose(order.to_vec()), &[x])
     }
 
     /// A comparison of floats.

@@ -16,6 +16,7 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 pub use build::Builder;
+pub use ops::DotAxes;
 pub use verify::verify;
 
 /// The index of a node in its graph.
@@ -106,6 +107,8 @@ pub enum Op {
     Reshape,
     /// The operand's axis `i` becomes the result's axis `axes[i]`; along the others the operand repeats.
     Broadcast(Vec<usize>),
+    /// The elements in another order of axes: axis `i` of the result is the operand's axis of this number.
+    Transpose(Vec<usize>),
     /// The sum over these axes.
     Sum(Vec<usize>),
     /// The largest element over these axes.
@@ -114,13 +117,8 @@ pub enum Op {
     Mean(Vec<usize>),
     /// The mean squared deviation from the mean over these axes (divided by the count).
     Variance(Vec<usize>),
-    /// The matrix product; an operand marked as transposed is stored that way.
-    Dot {
-        /// The left operand is stored `[K,M]`.
-        ta: bool,
-        /// The right operand is stored `[N,K]`.
-        tb: bool,
-    },
+    /// Sums of products of two tensors over pairs of axes: a matrix product, or one of more axes.
+    Dot(DotAxes),
 }
 
 /// One operation applied to earlier nodes.
@@ -325,6 +323,13 @@ impl Graph {
             Op::Const(c) => Some(c),
             _ => None,
         }
+    }
+
+    /// Which operands are transposed, if this node is a product of two matrices.
+    pub fn matrix_product(&self, id: NodeId) -> Option<(bool, bool)> {
+        let Op::Dot(axes) = &self[id].op else { return None };
+        let matrices = self[id].operands.iter().all(|&operand| self[operand].ty.shape.rank() == 2);
+        axes.as_matrix().filter(|_| matrices)
     }
 
     /// For every node, whether a result needs it.

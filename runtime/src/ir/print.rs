@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Graph, NodeId, Op, Role, ScalarSlot, Slots};
+use super::{DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Slots};
 use crate::scalar::Cmp;
 use crate::types::{Dim, TensorType};
 
@@ -98,15 +98,19 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
             [] => format!("{name} {operands}"),
             _ => format!("{name} {operands} to {}", list(axes)),
         },
+        Op::Transpose(order) => format!("{name} {operands} by {}", list(order)),
         Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
             format!("{name} {operands} over {}", list(axes))
         }
-        Op::Dot { ta, tb } => {
-            let mut parts = operands.splitn(2, ", ");
-            let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let mark = |transposed: bool| if transposed { ".T" } else { "" };
-            format!("{name} {a}{}, {b}{}", mark(*ta), mark(*tb))
-        }
+        Op::Dot(axes) => match axes.as_matrix().filter(|_| ty.shape.rank() == 2) {
+            Some((ta, tb)) => {
+                let mut parts = operands.splitn(2, ", ");
+                let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                let mark = |transposed: bool| if transposed { ".T" } else { "" };
+                format!("{name} {a}{}, {b}{}", mark(ta), mark(tb))
+            }
+            None => format!("{name} {operands}{}", dot_axes(axes)),
+        },
         _ => format!("{name} {operands}"),
     };
     format!("{text} : {}", TensorType::to_string(ty))
@@ -148,6 +152,20 @@ fn compare(cmp: Cmp) -> &'static str {
         Cmp::Le => "le",
         Cmp::Gt => "gt",
         Cmp::Ge => "ge",
+    }
+}
+
+/// ` batch 0:0, over 2:1`, each an axis of the left and one of the right operand.
+fn dot_axes(axes: &DotAxes) -> String {
+    let pairs = |pairs: &[(usize, usize)]| {
+        let pairs: Vec<String> = pairs.iter().map(|(a, b)| format!("{a}:{b}")).collect();
+        pairs.join(",")
+    };
+    match (&axes.batch[..], &axes.contracted[..]) {
+        ([], []) => String::new(),
+        (batch, []) => format!(" batch {}", pairs(batch)),
+        ([], over) => format!(" over {}", pairs(over)),
+        (batch, over) => format!(" batch {}, over {}", pairs(batch), pairs(over)),
     }
 }
 

@@ -11,7 +11,9 @@ use super::{Builder, NodeId, Op};
 use crate::scalar::{Reg, Scalar};
 use crate::types::TensorType;
 
+pub use contract::{DotAxes, OperandAxes};
 pub use elementwise::function;
+pub use movement::Coordinate;
 pub use random::key;
 pub use reduce::Reduction;
 
@@ -53,6 +55,8 @@ pub enum Body {
     Map(MapBody),
     /// The operand's elements under another shape.
     View,
+    /// Elements of the operands in other places: [`Op::coordinates`] says from where.
+    Move,
     /// One element from many.
     Reduce(Reduction),
     /// Sums of products.
@@ -113,11 +117,12 @@ op_table! {
     Op::Uniform => random::UNIFORM,
     Op::Reshape => movement::RESHAPE,
     Op::Broadcast(_) => movement::BROADCAST,
+    Op::Transpose(_) => movement::TRANSPOSE,
     Op::Sum(_) => reduce::SUM,
     Op::MaxOver(_) => reduce::MAX_OVER,
     Op::Mean(_) => reduce::MEAN,
     Op::Variance(_) => reduce::VARIANCE,
-    Op::Dot { .. } => contract::DOT,
+    Op::Dot(_) => contract::DOT,
 }
 
 impl Op {
