@@ -14,7 +14,7 @@ use crate::ir::ops::{Body, MapBody, Reduction};
 use crate::ir::{Graph, Node, NodeId, Op, Role};
 use crate::scalar::{Host32, Host64, Reg, Scalar};
 
-pub(crate) use positions::{Sources, destinations, product_terms, row_major};
+pub(crate) use positions::{Sources, destinations, folded, product_terms, row_major};
 use positions::{offsets, positions};
 pub use tensor::{Data, Tensor, Values};
 
@@ -118,6 +118,9 @@ impl Run<'_> {
                 Precision::F64 => map(&mut Host64::new(), body, node, &x),
             },
             Body::View | Body::Move => self.moved(node, &x, shape),
+            Body::Gather => gather(x[0], x[1]),
+            Body::Scatter => self.scatter_add(x[0], x[1], shape),
+            Body::Fold => self.fold(node, x[0], shape),
             Body::Reduce(reduction) => {
                 let axes = node.op.axes().expect("a reduction has axes");
                 let groups = groups(x[0], axes, shape);
@@ -152,10 +155,30 @@ impl Run<'_> {
 
     fn moved(&self, node: &Node, x: &[&Tensor], shape: &[usize]) -> Data {
         match Sources::new(self.graph, node, shape, |x| &self.nodes[x.index()].shape) {
-            Some(sources) => Data::moved(x, (0..shape.iter().product()).map(|at| sources.of(at)), 0.0),
+            Some(sources) => {
+                let fill = self.precision.round(node.op.fill().unwrap_or_default());
+                Data::moved(x, (0..shape.iter().product()).map(|at| sources.of(at)), fill)
+            }
             // The same elements in the same order.
             None => x[0].data.clone(),
         }
+    }
+
+    fn scatter_add(&self, values: &Tensor, index: &Tensor, shape: &[usize]) -> Data {
+        let len: usize = shape[1..].iter().product();
+        let mut rows = vec![0.0; shape[0] * len];
+        for (&row, at) in zip(index.as_indices(), 0..).filter(|(row, _)| (**row as usize) < shape[0]) {
+            let to = &mut rows[row as usize * len..][..len];
+            zip(to, &values.as_floats()[at * len..]).for_each(|(sum, x)| *sum = self.precision.round(*sum + x));
+        }
+        Data::Float(rows)
+    }
+
+    fn fold(&self, node: &Node, x: &Tensor, shape: &[usize]) -> Data {
+        let values = x.as_floats();
+        let add = |sum: f64, at: usize| self.precision.round(sum + values[at]);
+        let elements = 0..shape.iter().product();
+        Data::Float(elements.map(|at| folded(&node.op, &x.shape, at).into_iter().fold(0.0, add)).collect())
     }
 
     fn reduce(&self, reduction: Reduction, group: &[f64]) -> f64 {
@@ -165,11 +188,14 @@ impl Run<'_> {
                 group.iter().fold(f64::NEG_INFINITY, |top, &x| if x > top || x.is_nan() { x } else { top })
             }
             Reduction::Mean => {
-                let deviations = self.deviations(group, group[0]);
-                self.precision.round(group[0] + self.mean(&deviations))
+                // Of no numbers it is 0 / 0, as every mean of none.
+                let Some(&first) = group.first() else { return f64::NAN };
+                let deviations = self.deviations(group, first);
+                self.precision.round(first + self.mean(&deviations))
             }
             Reduction::Variance => {
-                let deviations = self.deviations(group, group[0]);
+                let Some(&first) = group.first() else { return f64::NAN };
+                let deviations = self.deviations(group, first);
                 let deviations = self.deviations(&deviations, self.mean(&deviations));
                 let squares: Vec<f64> = deviations.iter().map(|&x| self.precision.round(x * x)).collect();
                 let variance = self.mean(&squares);
@@ -271,6 +297,16 @@ macro_rules! host {
 
 host!(Host32, f32);
 host!(Host64, f64);
+
+/// The rows of a table with these numbers; NaN for one that it does not have.
+fn gather(table: &Tensor, index: &Tensor) -> Data {
+    let len: usize = table.shape[1..].iter().product();
+    let row = |&row: &u32| match (row as usize) < table.shape[0] {
+        true => table.as_floats()[row as usize * len..][..len].to_vec(),
+        false => vec![f64::NAN; len],
+    };
+    Data::Float(index.as_indices().iter().flat_map(row).collect())
+}
 
 /// The numbers of a tensor in another order of its axes.
 fn walked(x: &Tensor, order: &[usize]) -> Vec<f64> {

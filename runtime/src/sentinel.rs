@@ -9,7 +9,7 @@
 use crate::elaborate::{Action, Step};
 use crate::fault::{Fault, Given, Operand, Pass, position};
 use crate::interp::{
-    Data, Evaluation, Precision, Sources, Tensor, Values, destinations, evaluate, product_terms, row_major,
+    Data, Evaluation, Precision, Sources, Tensor, Values, destinations, evaluate, folded, product_terms, row_major,
 };
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
@@ -106,6 +106,24 @@ impl Search<'_> {
             },
             (Body::Map(_), _) => node.operands.iter().copied().filter(is_number).map(|x| (x, at)).collect(),
             (Body::View | Body::Move, _) => self.behind(id, at).into_iter().filter(|(x, _)| is_number(x)).collect(),
+            (Body::Gather, _) => {
+                let [table, index] = node.operands[..] else { unreachable!("a table and an index") };
+                let (rows, row) = self.values[table].shape.split_first().expect("a table has rows");
+                let len: usize = row.iter().product();
+                let own = self.values[index].as_indices()[at / len] as usize;
+                if own < *rows { vec![(table, own * len + at % len)] } else { Vec::new() }
+            }
+            (Body::Scatter, _) => {
+                let [values, index] = node.operands[..] else { unreachable!("values and an index") };
+                let len: usize = self.values[id].shape[1..].iter().product();
+                let rows = self.values[index].as_indices().iter().enumerate();
+                let own = rows.filter(|(_, row)| **row as usize == at / len);
+                own.map(|(from, _)| (values, from * len + at % len)).collect()
+            }
+            (Body::Fold, op) => {
+                let x = node.operands[0];
+                folded(op, &self.values[x].shape, at).into_iter().map(|from| (x, from)).collect()
+            }
             (Body::Reduce(_), op) => {
                 let (x, axes) = (node.operands[0], op.axes().expect("a reduction has axes"));
                 let to = destinations(&self.values[x].shape, axes, &self.values[id].shape);
@@ -139,7 +157,7 @@ impl Search<'_> {
         let elements = self.elements(id, at);
         let size = |&(x, at): &(NodeId, usize)| self.values[x].as_floats()[at].abs();
         let (terms, operands) = match node.op.def().body {
-            Body::Reduce(_) => {
+            Body::Reduce(_) | Body::Fold | Body::Scatter => {
                 let largest = elements.iter().copied().max_by(|x, y| size(x).total_cmp(&size(y)));
                 (elements.len(), largest.into_iter().collect())
             }

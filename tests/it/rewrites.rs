@@ -174,6 +174,27 @@ const TRIALS: &[(&str, Build)] = &[
         let minus = b.neg(x[0]);
         b.sum(minus, &[1])
     }),
+    ("transpose-same", |b, x, _| b.transpose(x[0], &[0, 1])),
+    ("transpose-transpose", |b, x, _| {
+        let turned = b.transpose(x[0], &[1, 0]);
+        b.transpose(turned, &[1, 0])
+    }),
+    ("dot-transpose", |b, x, _| {
+        let columns = [x[0], x[1]].map(|x| b.slice(x, 1, 0, 20, 20));
+        let turned = b.transpose(columns[0], &[1, 0]);
+        b.dot(columns[1], turned, true, true)
+    }),
+    ("slice-all", |b, x, _| b.slice(x[0], 1, 0, COLUMNS, 1)),
+    ("slice-slice", |b, x, _| {
+        let some = b.slice(x[0], 1, 3, 50, 7);
+        b.slice(some, 1, 2, 16, 3)
+    }),
+    ("pad-nothing", |b, x, _| b.pad(x[0], 1, [0, 0], 1.0)),
+    ("slice-pad", |b, x, _| {
+        let padded = b.pad(x[0], 1, [2, 3], 1.0);
+        b.slice(padded, 1, 2, COLUMNS, 1)
+    }),
+    ("concat-one", |b, x, _| b.concat(&[x[0]], 1)),
     ("fast-mul-add", |b, x, _| {
         let product = b.mul(x[0], x[1]);
         b.add(product, x[2])

@@ -3,7 +3,7 @@
 use std::iter::zip;
 
 use crate::ir::ops::Coordinate;
-use crate::ir::{DotAxes, Graph, Node, NodeId};
+use crate::ir::{DotAxes, Graph, Node, NodeId, Op};
 use crate::types::Shape;
 
 /// For every element of the operand of a reduction, in row-major order, the element of the result that it becomes part of.
@@ -85,4 +85,17 @@ impl<'a> Sources<'a> {
             Some((operand, position))
         })
     }
+}
+
+/// The elements of an operand of these extents that a fold adds up to this element of its result, in order.
+pub fn folded(op: &Op, extents: &[usize], at: usize) -> Vec<usize> {
+    let &Op::Fold { axis, window, extent } = op else { unreachable!("{op:?} is no fold") };
+    let inner: usize = extents[axis + 2..].iter().product();
+    let (outer, element, inside) = (at / inner / extent, at / inner % extent, at % inner);
+    let [positions, taps] = [extents[axis], extents[axis + 1]];
+    let found = (0..taps).filter_map(|tap| {
+        let position = window.position_over(element, tap, positions)?;
+        Some(((outer * positions + position) * taps + tap) * inner + inside)
+    });
+    found.collect()
 }

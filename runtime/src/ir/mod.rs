@@ -16,7 +16,7 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 pub use build::Builder;
-pub use ops::DotAxes;
+pub use ops::{DotAxes, Window};
 pub use verify::verify;
 
 /// The index of a node in its graph.
@@ -109,6 +109,57 @@ pub enum Op {
     Broadcast(Vec<usize>),
     /// The elements in another order of axes: axis `i` of the result is the operand's axis of this number.
     Transpose(Vec<usize>),
+    /// Some of the elements along an axis.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// The first element that is taken.
+        start: usize,
+        /// How many are taken.
+        len: usize,
+        /// From one to the next.
+        step: usize,
+    },
+    /// The elements with others around and between them, along an axis.
+    Pad {
+        /// The axis.
+        axis: usize,
+        /// How many are added in front.
+        before: usize,
+        /// How many are added between each two elements.
+        inside: usize,
+        /// How many are added at the end.
+        after: usize,
+        /// What is added, as in [`Op::Const`].
+        value: f64,
+    },
+    /// The operands one after the other, along this axis.
+    Concat(usize),
+    /// The elements under a window that moves along an axis, which becomes two: positions of the window, and its taps.
+    Patches {
+        /// The axis.
+        axis: usize,
+        /// The window.
+        window: Window,
+        /// What stands outside, as in [`Op::Const`].
+        value: f64,
+    },
+    /// The adjoint of patches: positions and taps become one axis again, and what falls on the same element is added.
+    Fold {
+        /// The axis of the positions, before that of the taps.
+        axis: usize,
+        /// The window.
+        window: Window,
+        /// The extent of the axis that they become.
+        extent: usize,
+    },
+    /// Rows of a table, by their numbers.
+    Gather,
+    /// The adjoint of rows of a table: values are added to those rows of zeros whose numbers they come with.
+    ScatterAdd {
+        /// How many rows there are.
+        rows: usize,
+    },
     /// The sum over these axes.
     Sum(Vec<usize>),
     /// The largest element over these axes.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Slots};
+use super::{DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Slots, Window};
 use crate::scalar::Cmp;
 use crate::types::{Dim, TensorType};
 
@@ -99,6 +99,24 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
             _ => format!("{name} {operands} to {}", list(axes)),
         },
         Op::Transpose(order) => format!("{name} {operands} by {}", list(order)),
+        Op::Slice { axis, start, len, step } => {
+            let step = if *step == 1 { String::new() } else { format!(" step {step}") };
+            format!("{name} {operands} axis {axis}, {len} from {start}{step}")
+        }
+        Op::Pad { axis, before, inside, after, value } => {
+            let counts = [("before", before), ("inside", inside), ("after", after)];
+            let counts: Vec<String> =
+                counts.into_iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!(", {name} {n}")).collect();
+            format!("{name} {operands} axis {axis}{}, with {}", counts.concat(), constant(*value))
+        }
+        Op::Concat(axis) => format!("{name} {operands} axis {axis}"),
+        Op::Patches { axis, window, value } => {
+            format!("{name} {operands} axis {axis}, {}, with {}", self::window(window), constant(*value))
+        }
+        Op::Fold { axis, window, extent } => {
+            format!("{name} {operands} axis {axis}, {}, to {extent}", self::window(window))
+        }
+        Op::ScatterAdd { rows } => format!("{name} {operands} to {rows} rows"),
         Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
             format!("{name} {operands} over {}", list(axes))
         }
@@ -153,6 +171,15 @@ fn compare(cmp: Cmp) -> &'static str {
         Cmp::Gt => "gt",
         Cmp::Ge => "ge",
     }
+}
+
+/// `size 3, stride 2, before 1, after 1`: whatever is not usual.
+fn window(window: &Window) -> String {
+    let Window { size, stride, dilation, before, after } = *window;
+    let parts = [("stride", stride, 1), ("dilation", dilation, 1), ("before", before, 0), ("after", after, 0)];
+    let parts = parts.into_iter().filter(|(_, value, usual)| value != usual);
+    let parts: Vec<String> = parts.map(|(name, value, _)| format!(", {name} {value}")).collect();
+    format!("size {size}{}", parts.concat())
 }
 
 /// ` batch 0:0, over 2:1`, each an axis of the left and one of the right operand.

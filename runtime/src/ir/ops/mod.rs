@@ -6,6 +6,8 @@ mod leaf;
 mod movement;
 mod random;
 mod reduce;
+mod rows;
+mod windows;
 
 use super::{Builder, NodeId, Op};
 use crate::scalar::{Reg, Scalar};
@@ -16,6 +18,7 @@ pub use elementwise::function;
 pub use movement::Coordinate;
 pub use random::key;
 pub use reduce::Reduction;
+pub use windows::Window;
 
 /// The definition of an operation.
 #[derive(Debug)]
@@ -57,6 +60,12 @@ pub enum Body {
     View,
     /// Elements of the operands in other places: [`Op::coordinates`] says from where.
     Move,
+    /// Rows of the first operand, whose numbers are the second.
+    Gather,
+    /// Sums of the rows of the first operand that have the same number in the second.
+    Scatter,
+    /// Sums of elements under overlapping windows.
+    Fold,
     /// One element from many.
     Reduce(Reduction),
     /// Sums of products.
@@ -118,6 +127,13 @@ op_table! {
     Op::Reshape => movement::RESHAPE,
     Op::Broadcast(_) => movement::BROADCAST,
     Op::Transpose(_) => movement::TRANSPOSE,
+    Op::Slice { .. } => movement::SLICE,
+    Op::Pad { .. } => movement::PAD,
+    Op::Concat(_) => movement::CONCAT,
+    Op::Patches { .. } => windows::PATCHES,
+    Op::Fold { .. } => windows::FOLD,
+    Op::Gather => rows::GATHER,
+    Op::ScatterAdd { .. } => rows::SCATTER_ADD,
     Op::Sum(_) => reduce::SUM,
     Op::MaxOver(_) => reduce::MAX_OVER,
     Op::Mean(_) => reduce::MEAN,
