@@ -121,8 +121,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_touched() {
         error.to_string()
     };
     let mut data = dataset(9, 1);
-    assert_snapshot!(refused(&mut data, 0, None, None, 0.0), @"batch must be from 1 to `max_batch`, got 0");
-    assert_snapshot!(refused(&mut data, 9, None, None, 0.0), @"batch must be from 1 to `max_batch`, got 9");
+    assert_snapshot!(refused(&mut data, 0, None, None, 0.0), @"batch_size must be from 1 to `max_batch`, got 0");
+    assert_snapshot!(refused(&mut data, 9, None, None, 0.0), @"batch_size must be from 1 to `max_batch`, got 9");
     assert_snapshot!(refused(&mut data, 8, None, None, f64::NAN), @"min_delta must be a finite number of at least 0, got NaN");
     assert_snapshot!(refused(&mut data, 8, Some(1.5), None, 0.0), @"a share must lie between 0 and 1, got 1.5");
     assert_snapshot!(refused(&mut data, 8, Some(0.95), None, 0.0), @"a share of 0.95 of 9 rows leaves none for the training");
@@ -141,7 +141,7 @@ fn errors_can_be_matched() {
     let mut net = classifier(8);
     let cause = |error: gradloom::FitError<Classifier>| error.cause;
     let error = net.fit(&mut dataset(9, 1)).batch_size(0).run().map_err(cause).expect_err("there is no such batch");
-    assert!(matches!(error, FitCause::Session(Error::Build(BuildError::Setting { name: "batch", .. }))));
+    assert!(matches!(error, FitCause::Session(Error::Build(BuildError::Setting { name: "batch_size", .. }))));
     let error = net.fit(&mut dataset(9, 1)).validation_split(1.0).run().map_err(cause).expect_err("nothing is left");
     assert_eq!(error, FitCause::Dataset(DatasetError::Side { share: 1.0, rows: 9, side: "the training" }));
 }
