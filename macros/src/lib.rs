@@ -40,6 +40,9 @@ mod tests;
 /// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else can be
 /// called so. What another macro puts in as `$e:expr` is one operand.
 ///
+/// Comparisons give truth values, which `!`, `&&` and `||` combine with the precedence that they have in Rust; `if` takes one for
+/// each element, and `mean` and `sum` count them: `metric found = mean(score > 0.5 && label == 1);`.
+///
 /// A `Dense` bias right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.
 #[proc_macro]
 pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {

@@ -42,6 +42,7 @@ mod instruction_sets;
 mod language;
 mod large_numbers;
 mod layers;
+mod logic;
 mod macro_rules;
 mod memory;
 mod metrics;

@@ -14,6 +14,10 @@ impl Errors {
     }
 
     pub fn unknown_function(&mut self, name: &Ident, closest: Option<&str>) {
+        let logical = [("not", "not(x)", "!x"), ("and", "and(x, y)", "x && y"), ("or", "or(x, y)", "x || y")];
+        if let Some((_, found, meant)) = logical.into_iter().find(|(word, ..)| text(name) == *word) {
+            return self.other_logical(name, found, meant);
+        }
         self.report(name, format!("unknown function `{name}`{}", did_you_mean(closest)));
     }
 

@@ -44,6 +44,14 @@ impl<'a> Context<'a> {
                 }
                 Some(ty)
             }
+            Expr::Not(at, x) => {
+                let ty = self.expr(x, names)?;
+                if ty.dtype != DType::Bool {
+                    self.report(at, words::no_truth_value(ty.dtype));
+                    return None;
+                }
+                Some(ty)
+            }
             Expr::Binary(op, at, x, y) => {
                 let (left, right) = (self.expr(x, names), self.expr(y, names));
                 let (left, right) = (left?, right?);
