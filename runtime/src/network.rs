@@ -214,20 +214,22 @@ pub enum Expr<'a> {
     Broken,
 }
 
-/// The infix operators of expressions.
+/// The operators of expressions, of which these are the infix ones.
 ///
 /// As in Rust they bind in this order, the tightest first: `-x` and `!x`, `*` and `/`, `+` and `-`, comparisons, `&&`, `||`.
 ///
-/// - `x + y`, `x - y`, `x * y`, `x / y`, `-x`: `f32[S], f32[S] -> f32[S]`, element by element
-/// - `x == y`, `x != y`, `x < y`, `x <= y`, `x > y`, `x >= y`: `f32[S], f32[S] -> bool[S]`, element by element; NaN is
-///   unequal to everything, and neither less nor greater. Comparisons do not chain: `0 < x && x < 1`. `==` and `!=` also
-///   compare truth values and class ids, and all of them class ids with an integer: `k == 1`, `argmax(y) != 0`
-/// - `!x`, `x && y`, `x || y`: `bool[S], bool[S] -> bool[S]`, element by element; both sides are computed
-/// - Shapes: a single value on one side counts for every element of the other: `x > mean(x)`
+/// All work element by element. A single value on one side counts for every element of the other: `x > mean(x)`.
+///
+/// - `x + y`, `x - y`, `x * y`, `x / y`: `f32[S], f32[S] -> f32[S]`; `-x`: `f32[S] -> f32[S]`
+/// - `x == y`, `x != y`, `x < y`, `x <= y`, `x > y`, `x >= y`: `f32[S], f32[S] -> bool[S]`. NaN equals nothing, and is
+///   neither less nor greater than anything. Comparisons do not chain: write `0 < x && x < 1`
+/// - `==` and `!=` also compare truth values with each other, and class ids; every comparison takes a class id and an
+///   integer: `k == 1`, `argmax(y) != 0`
+/// - `x && y`, `x || y`: `bool[S], bool[S] -> bool[S]`; `!x`: `bool[S] -> bool[S]`
+/// - Truth values are the condition of an `if`; `mean` and `sum` count those that are true:
+///   `mean(y > 0 && t > 0.5)` is a share of all elements
 /// - Gradient: of `x + y` 1 and 1, of `x - y` 1 and -1, of `x * y` `y` and `x`, of `x / y` `1 / y` and `-x / y^2`; none
 ///   through truth values
-/// - A truth value is the condition of an `if`, and `mean` and `sum` count the true ones:
-///   `mean(y > 0 && t > 0.5)` is a share of all elements
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryOp {
     /// `+`

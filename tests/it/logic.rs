@@ -6,7 +6,7 @@ use ndarray::{Array2, array};
 
 network! {
     act inside = |x, a = 2.0| if !(x < 0.0 - a) && x < a || x == 5.0 { x } else { 0.0 };
-    Logic<x: [B, 2] -> y: [B, 2]> { |z, a = 1.0| if z > 10.0 || !(z <= 10.0) { z } else { a * z } }
+    Logic<x: [B, 2] -> y: [B, 2]> { |z, a = 1.0| if z > 10.0 || !(z <= 10.0) { z } else { a * z } as scaled }
     loss(t: [B, 2], k: [u8; B]) = mean(square(if y > 0.0 && t > 0.0 { y } else { t }));
     metric not = mean(!(y > t));
     metric not_not = mean(!!(y > t));
@@ -80,7 +80,7 @@ fn a_gradient_goes_through_the_branch_that_logic_takes() {
     let k = array![0u8, 1];
     let gradients = net.gradients(x.view(), (t.view(), k.view())).expect("it runs");
     // Where y and t are above 0 the loss is y^2 / 4, and y is x times the only parameter, 1; but 20 is passed on as it is.
-    let found = gradients.get("function1.a").expect("it is there").sum();
+    let found = gradients.get("scaled.a").expect("it is there").sum();
     assert_eq!(found, 2.0 * 3.0 * 3.0 / 4.0 + 2.0 * 2.0 * 2.0 / 4.0);
 }
 
@@ -88,6 +88,23 @@ fn a_gradient_goes_through_the_branch_that_logic_takes() {
 fn logic_is_printed_as_it_is_written() {
     let text = Logic::ir(Stage::Static);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| line.contains(['!', '&', '|'])).collect();
-    assert_snapshot!(lines.join("\n"), @"");
+    assert_snapshot!(lines.join("\n"), @"
+    act inside = |x, a = 2| if !(x < 0 - a) && x < a || x == 5 { x } else { 0 }
+    scaled  |z, a = 1| if z > 10 || !(z <= 10) { z } else { a * z }  f32[B,2]  1 parameter
+    loss(t: f32[B,2], k: u8[B]) = mean(square(if y > 0 && t > 0 { y } else { t }))
+    metric not = mean(!(y > t))
+    metric not_not = mean(!!(y > t))
+    metric and = mean(y > 0 && t > 0)
+    metric or = sum(y > 0 || t > 0)
+    metric tighter_and = mean(y > 0 || t > 0 && y > t)
+    metric parentheses = mean((y > 0 || t > 0) && y > t)
+    metric from_the_left = mean(y > 0 && t > 0 && y > t)
+    metric between = mean(0 <= y && y < 2)
+    metric of_truths = mean((y > 0) == (t > 0) && !(y == t))
+    metric single = mean(mean(y) > 0 && y > 0)
+    metric single_last = mean(y > 0 || !(mean(y) > 0))
+    metric classes = mean(k == 1 || k != 0 && argmax(y) == 1)
+    metric minus = mean(!(-y > 0) && -y + 1 < t * 2)
+    ");
     assert_eq!(Logic::DEFINITION.metrics.len(), 14);
 }
