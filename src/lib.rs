@@ -2,7 +2,7 @@
 
 pub use gradloom_macros::network;
 pub use gradloom_runtime::compile::Stage;
-pub use gradloom_runtime::dataset::{Dataset, DatasetError};
+pub use gradloom_runtime::dataset::{Dataset, DatasetError, Element};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
 pub use gradloom_runtime::fit::{Ending, Epoch, Fit, FitCause, FitError, History, Progress};
