@@ -31,6 +31,7 @@ mod finite_difference;
 mod fit;
 mod frozen_statistics;
 mod fusion;
+mod generic;
 mod golden;
 mod golden_file;
 mod gradcheck;

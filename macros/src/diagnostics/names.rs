@@ -116,7 +116,7 @@ impl Errors {
     }
 
     pub fn report_taken(&mut self, name: &Ident, network: &str) {
-        self.report(name, format!("`{name}` is what the steps of `{network}` report; choose another name"));
+        self.report(name, format!("`{name}` is the type of the metrics of `{network}`; choose another name"));
     }
 
     pub fn target_without_name(&mut self, site: Site) {
