@@ -4,6 +4,7 @@
 mod aarch64;
 mod accumulation;
 mod allocation;
+mod auto_traits;
 mod bound;
 mod branches;
 mod checkpoint;
