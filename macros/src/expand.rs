@@ -1,4 +1,4 @@
-//! From a checked network to Rust: its type, its report, and its description in constants.
+//! From a checked network to Rust: its type, its metrics, and its description in constants.
 //!
 //! In: the networks and the mistakes. Out: tokens. After a mistake each network still has its type, with the ports as far
 //! as they were understood, so that nothing that uses it is wrong as well; and its description, in which the names of
@@ -76,7 +76,7 @@ fn shared(network: &Network<'_>) -> TokenStream {
     tokens
 }
 
-/// `#[deprecated]` and `#[doc(hidden)]` hold for the report, too.
+/// `#[deprecated]` and `#[doc(hidden)]` hold for the metrics, too.
 fn reported(attr: &&Attribute) -> bool {
     attr.path().is_ident("deprecated") || attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_))
 }

@@ -175,7 +175,7 @@ pub struct Act<'a> {
 /// The loss or a metric.
 #[derive(Debug)]
 pub struct Clause<'a> {
-    /// The name of the field in the step's report.
+    /// The name of the field in the metrics of the network.
     pub name: &'a str,
     /// The expression, without axes.
     pub expr: Expr<'a>,

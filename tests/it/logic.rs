@@ -36,6 +36,7 @@ fn rows() -> (Vec<[f32; 2]>, Vec<[f32; 2]>, Vec<u8>) {
 }
 
 #[test]
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is not a number is where it makes a difference")]
 fn logic_is_that_of_rust() {
     let (y, t, k) = rows();
     // What is not a number has no mean.

@@ -70,6 +70,9 @@ impl Parser<'_> {
             ExprKind::Neg
         } else if input.at(Token![!]) && !input.at(Token![!=]) {
             ExprKind::Not
+        } else if input.at(Token![~]) {
+            self.errors.other_logical(input.span(), "~", "!");
+            return Err(Reported);
         } else {
             return self.operand(input);
         };

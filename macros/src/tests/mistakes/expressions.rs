@@ -202,16 +202,8 @@ fn logic_of_what_is_no_truth_value() {
 
 #[test]
 fn logic_in_other_words() {
-    let words = [
-        "y > 0 & t > 0",
-        "y > 0 | t > 0",
-        "y > 0 and t > 0",
-        "y > 0 or t > 0",
-        "not y > 0",
-        "not (y > 0)",
-        "and(y > 0, t > 0)",
-        "or(y > 0, t > 0)",
-    ];
+    let words =
+        ["y > 0 & t > 0", "y > 0 | t > 0", "y > 0 and t > 0", "y > 0 or t > 0", "~(y > 0)", "not y > 0", "not (y > 0)"];
     let metrics = words.iter().zip('a'..).map(|(words, name)| format!("\nmetric {name} = mean({words});"));
     let metrics: String = metrics.collect();
     assert_snapshot!(clauses(&format!("loss(t: [B, 4]) = mse(y, t);{metrics}")), @"
@@ -219,8 +211,19 @@ fn logic_in_other_words() {
     4:23: truth values have `!`, `&&` and `||`: write `||` for `|`
     5:23: truth values have `!`, `&&` and `||`: write `&&` for `and`
     6:23: truth values have `!`, `&&` and `||`: write `||` for `or`
-    7:17: truth values have `!`, `&&` and `||`: write `!x` for `not x`
-    8:17: truth values have `!`, `&&` and `||`: write `!x` for `not(x)`
+    7:17: truth values have `!`, `&&` and `||`: write `!` for `~`
+    8:17: truth values have `!`, `&&` and `||`: write `!x` for `not x`
+    9:17: truth values have `!`, `&&` and `||`: write `!x` for `not(x)`
+    ");
+}
+
+#[test]
+fn logic_as_functions() {
+    assert_snapshot!(clauses("loss = mean(y); metric a = mean(and(y > 0, h > 0)) + mean(or(not(y > 0), z > 0));"), @"
+    2:33: truth values have `!`, `&&` and `||`: write `x && y` for `and(x, y)`
+    2:59: truth values have `!`, `&&` and `||`: write `x || y` for `or(x, y)`
+    2:62: truth values have `!`, `&&` and `||`: write `!x` for `not(x)`
+    2:74: unknown name `z`
     ");
 }
 
