@@ -94,9 +94,9 @@ impl<N: Supervised> fmt::Debug for Fit<'_, N> {
 impl<N: Network> Session<N> {
     /// Trains on a dataset: `net.fit(&mut train).epochs(20).batch_size(32).validation(&test).run()?`.
     ///
-    /// Each epoch shuffles the data, as [`Dataset::batches`] does, and makes a step on every batch: with the same seeds the
-    /// same bits as that loop. With batch norm, a last batch of one row, which has no variance, joins the batch before if
-    /// `max_batch` allows; else that gives it one of its rows.
+    /// Each epoch shuffles the data, as [`Dataset::batches`](crate::dataset::Dataset::batches) does, and makes a step on every
+    /// batch: with the same seeds the same bits as that loop. With batch norm, a last batch of one row, which has no variance,
+    /// joins the batch before if `max_batch` allows; else that gives it one of its rows.
     ///
     /// The order of the rows follows from the seed of the data and the number of the epoch, and so do the rows that a
     /// [`Fit::validation_split`] keeps out from the seed alone. The session counts the epochs, also through [`Session::save`]
