@@ -209,7 +209,7 @@ fn validation_is_an_evaluation_after_every_epoch() {
 
 /// The rows of training and validation, as bits, epoch by epoch.
 fn rows(history: &History<Ids>) -> Vec<[u32; 2]> {
-    let bits = |step: IdsStep| step.ids as u32;
+    let bits = |metrics: IdsMetrics| metrics.ids as u32;
     history.epochs.iter().map(|epoch| [bits(epoch.train), bits(epoch.validation.expect("there is a split"))]).collect()
 }
 
@@ -236,7 +236,7 @@ fn a_split_keeps_the_same_rows_out_of_every_epoch() {
 }
 
 /// What is monitored, epoch by epoch.
-fn scripted(values: &'static [f32]) -> impl Fn(&crate::train::ClassifierStep) -> f32 {
+fn scripted(values: &'static [f32]) -> impl Fn(&crate::train::ClassifierMetrics) -> f32 {
     let next = Cell::new(0);
     move |_| {
         next.set(next.get() + 1);
@@ -276,7 +276,8 @@ fn what_is_monitored_is_the_loss_of_the_validation_unless_it_is_said() {
     });
     assert_eq!(history.best, least.map(|epoch| epoch.epoch));
     let mut net = classifier(8);
-    let fit = net.fit(&mut dataset(30, 1)).epochs(6).maximize(|step| step.accuracy).progress(Progress::Quiet).run();
+    let fit =
+        net.fit(&mut dataset(30, 1)).epochs(6).maximize(|metrics| metrics.accuracy).progress(Progress::Quiet).run();
     let history = fit.expect("it trains");
     let best = history.best_epoch().expect("an epoch was made").train.accuracy;
     assert!(history.epochs.iter().all(|epoch| epoch.train.accuracy <= best));
@@ -314,8 +315,8 @@ fn callbacks_end_the_training_and_see_every_step() {
     let history = net
         .fit(&mut dataset(30, 5))
         .epochs(9)
-        .on_step(|net, step| {
-            losses.push(step.loss);
+        .on_step(|net, metrics| {
+            losses.push(metrics.loss);
             if net.steps() == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .progress(Progress::Quiet)
