@@ -16,6 +16,7 @@ mod compiled;
 mod compiled_edges;
 mod compiled_golden;
 mod compiled_ops;
+mod compiled_tensors;
 mod confident;
 mod corners;
 mod dataset;

@@ -19,7 +19,7 @@ impl Emit<'_, '_> {
         let cols = self.kernel.cols();
         let floats = self.kernel.row_count().at(self.plan.max_batch).saturating_mul(cols);
         let far = floats.saturating_mul(self.matrices().len()) >= CACHED;
-        stage == 0 && !self.kernel.flat && cols >= LEAST && far
+        stage == 0 && !self.kernel.flat && self.kernel.is_plain() && cols >= LEAST && far
     }
 
     /// The addresses of the present row in the matrices that are read or written, and whether they are written.

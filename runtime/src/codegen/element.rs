@@ -6,11 +6,12 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
 use super::ahead::AHEAD;
 use super::lanes::{Lanes, Width};
+use super::nest::{Point, Reader};
 use super::row::combine;
 use super::{Emit, Slot, View};
 use crate::ir::Op;
 use crate::ir::ops::{Body, Reduction, function};
-use crate::kernel::{Arg, Class};
+use crate::kernel::{Arg, Class, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 
 impl Emit<'_, '_> {
@@ -22,14 +23,19 @@ impl Emit<'_, '_> {
         let steps = (0..kernel.body.len()).filter(element).filter(|&index| kernel.moments(index).is_none());
         let steps: Vec<usize> = steps.collect();
         let copies = self.copies(stage);
-        if steps.is_empty() && copies.is_empty() {
+        let adds = |write: &Write| write.mode == Mode::Add && kernel.copy_stage(write) == stage;
+        if steps.is_empty() && copies.is_empty() && !kernel.writes.iter().any(adds) {
             return;
+        }
+        let unroll = if steps.iter().any(|&index| is_long(&kernel.body[index].origin.op)) { 2 } else { 4 };
+        if !kernel.is_plain() {
+            let scalar = self.is_scalar(Some(stage));
+            return self.points(scalar, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
         }
         let trip = self.trip();
         if let Some(strips) = self.strips(&steps, trip) {
             return self.in_strips(&strips, &copies, stage, trip);
         }
-        let unroll = if steps.iter().any(|&index| is_long(&kernel.body[index].origin.op)) { 2 } else { 4 };
         if !self.fetches(stage) {
             return self.columns(trip, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
         }
@@ -52,11 +58,12 @@ impl Emit<'_, '_> {
             body.copy(value, slot);
         }
         body.overwrite();
+        body.add_rows();
     }
 
     /// Values that are stored without being computed here: views, constants, inputs.
     fn copies(&self, stage: usize) -> Vec<(Arg, Slot)> {
-        let copied = self.kernel.writes.iter().filter(|write| write.copied);
+        let copied = self.kernel.writes.iter().filter(|write| write.copied && write.mode == Mode::Set);
         let now = copied.filter(|write| self.kernel.copy_stage(write) == stage);
         now.filter_map(|write| self.slot_written(write).map(|slot| (write.value, slot))).collect()
     }
@@ -118,6 +125,8 @@ pub(super) struct ElementBody<'a, 'f> {
     /// How often each value is read in this body.
     uses: HashMap<Arg, usize>,
     addresses: HashMap<Slot, Value>,
+    /// In a kernel of more axes than two.
+    point: Option<Point>,
     /// What overwrites parameters or operands, to be written last.
     updates: Vec<(Slot, Reg)>,
     width: Width,
@@ -145,6 +154,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             held: HashMap::new(),
             uses,
             addresses: HashMap::new(),
+            point: (!view.kernel.is_plain()).then(|| emit.point.clone()),
             updates: Vec::new(),
             width,
             stage,
@@ -194,6 +204,19 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         self.updates.push((slot, value));
     }
 
+    /// Adds rows to tables, when all has been computed.
+    pub(super) fn add_rows(&mut self) {
+        let view = self.view;
+        let now = |write: &&Write| write.mode == Mode::Add && view.kernel.copy_stage(write) == self.stage;
+        for write in view.kernel.writes.iter().filter(now).collect::<Vec<_>>() {
+            let value = self.operand(write.value, false);
+            let slot = view.slot_written(write).expect("what is added to has a place");
+            let Some(point) = &self.point else { unreachable!("rows are added in a kernel that reads an index") };
+            let reader = Reader { view, point, bases: self.bases, width: self.width };
+            reader.add(&mut self.lanes, self.bases[&slot], write, value);
+        }
+    }
+
     /// Writes over parameters and operands, when all that reads them has been computed.
     pub(super) fn overwrite(&mut self) {
         for (slot, value) in std::mem::take(&mut self.updates) {
@@ -221,13 +244,27 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let kernel = self.view.kernel;
         let class = match arg {
             Arg::Const(value) => return self.lanes.float(value.value()),
-            Arg::Index(index) => return self.iota(!kernel.indices[index].axes().contains(0)),
+            Arg::Index(index) => match &self.point {
+                Some(point) => {
+                    let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
+                    return reader.index(&mut self.lanes, index);
+                }
+                None => return self.iota(!kernel.indices[index].axes().contains(0)),
+            },
             _ => kernel.arg_class(arg),
         };
         if matches!(class, Class::Row | Class::Single) {
             return self.repeated(arg);
         }
         if let Some(&reg) = self.known.get(&arg) {
+            return reg;
+        }
+        if let (Some(point), Arg::Read(read)) = (&self.point, arg)
+            && !kernel.is_aligned(&kernel.reads[read].access)
+        {
+            let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
+            let reg = reader.read(&mut self.lanes, read);
+            self.known.insert(arg, reg);
             return reg;
         }
         let held = self.held.get(&arg).copied();

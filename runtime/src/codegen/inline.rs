@@ -42,7 +42,7 @@ impl<'a> Emit<'a, '_> {
         let Some(dot) = self.written_out() else { return };
         let bases: Vec<Value> = self.inline_slots().iter().map(|slot| self.bases[slot]).collect();
         let [left, right, result] = bases[..] else { unreachable!("two operands and a result") };
-        let ([a_row, a_inner], [b_inner, b_col]) = (dot.a_steps.map(|step| 4 * step), dot.b_steps.map(|step| 4 * step));
+        let [[a_row, a_inner], [b_inner, b_col]] = self.kernel.dot_steps().map(|steps| steps.map(|step| 4 * step));
         let (inner, cols) = (dot.inner, self.kernel.cols());
         let (lo, hi) = (self.lo, self.hi);
         self.counted(lo, hi, 1, false, |emit, row| {
@@ -50,7 +50,7 @@ impl<'a> Emit<'a, '_> {
             let left = Terms { first: emit.fb.ins().iadd(left, before), apart: a_inner };
             let before = emit.times(row, 4 * cols as i64);
             let result = emit.fb.ins().iadd(result, before);
-            if dot.b_steps[1] != 1 {
+            if b_col != 4 {
                 // The columns of the result are rows of the operand, so they are computed one by one.
                 emit.known(0, 4 * cols as i64, 4, &mut |emit, at| {
                     let before = emit.times(at, b_col / 4);

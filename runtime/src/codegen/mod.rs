@@ -13,6 +13,7 @@ mod inline;
 mod kernels;
 mod lanes;
 mod loops;
+mod nest;
 mod product;
 mod row;
 mod strips;
@@ -35,6 +36,7 @@ pub use kernels::{Kernels, kernels};
 pub use lanes::Constants;
 use lanes::{Lanes, Width, constant_memory};
 use loops::Trip;
+use nest::Point;
 
 /// What compiled code gets to see of a session, by address.
 #[repr(C)]
@@ -140,6 +142,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         row_bases: HashMap::new(),
         row: lo,
         row_offset: lo,
+        point: Point::default(),
     };
     emit.run();
     emit.fb.ins().return_(&[]);
@@ -181,6 +184,8 @@ struct Emit<'a, 'f> {
     row_bases: HashMap<Slot, Value>,
     row: Value,
     row_offset: Value,
+    /// Where the present element is, in a kernel of more axes than two.
+    point: Point,
 }
 
 /// Memory that a kernel reads or writes.
@@ -202,6 +207,7 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn run(&mut self) {
         self.open_slots();
         self.open_singles();
+        self.clear_sums();
         self.inline_product();
         self.start_partials();
         if self.kernel.flat {
@@ -221,7 +227,11 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn open_slots(&mut self) {
         let kernel = self.kernel;
         let mut slots = Vec::new();
-        let element = |arg: Arg| kernel.arg_class(arg) == Class::Element;
+        let plain = kernel.is_plain();
+        let element = |arg: Arg| match arg {
+            Arg::Read(read) if !plain => kernel.is_aligned(&kernel.reads[read].access),
+            arg => kernel.arg_class(arg) == Class::Element,
+        };
         let mut elements = HashSet::new();
         for instruction in &kernel.body {
             for &arg in &instruction.args {
@@ -236,6 +246,10 @@ impl<'a, 'f> Emit<'a, 'f> {
             elements.extend(read.filter(|_| element(write.value)));
             elements.extend(written.filter(|_| kernel.class_of(write.access.at.axes()) == Class::Element));
             slots.extend(read.into_iter().chain(written));
+        }
+        // An index by which others are looked up may be no operand of anything.
+        if !plain {
+            slots.extend((0..kernel.reads.len()).filter_map(|read| self.slot_read(Arg::Read(read), 0)));
         }
         self.element_slots = elements;
         slots.extend(self.inline_slots());

@@ -6,9 +6,10 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::entry::Emit;
 use super::imports::Import;
 use crate::kernel::{Dot, Kernel, PRODUCT_ROWS};
+use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Product {
     /// Address and strides of the left operand.
     pub(super) left: (Value, i64, i64),
@@ -24,6 +25,17 @@ pub(super) struct Product {
     /// Whether the result is scratch for some rows, which others overwrite.
     scratch: bool,
     workspace: Value,
+    /// Axes ahead of the rows, along which both operands change.
+    batch: Option<Batch>,
+}
+
+/// Products that follow one another, each of operands of its own.
+#[derive(Clone, Debug)]
+struct Batch {
+    /// How many rows each has.
+    rows: Dim,
+    /// The axes ahead of them, outermost first: the extent, and the steps of left and right operand.
+    axes: Vec<(i64, [i64; 2])>,
 }
 
 impl Emit<'_, '_> {
@@ -51,12 +63,72 @@ impl Emit<'_, '_> {
         };
         let workspace = self.scratch_at(plan.workspace);
         let packed = plan.packed.map(|at| self.arena_at(at));
-        let right = (right, dot.b_steps[0], dot.b_steps[1]);
-        let left = (left, dot.a_steps[0], dot.a_steps[1]);
-        Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace }
+        let [a_steps, b_steps] = kernel.dot_steps();
+        let left = self.moved(left, 4 * dot.a_at.constant);
+        let right = self.moved(right, 4 * dot.b_at.constant);
+        let right = (right, b_steps[0], b_steps[1]);
+        let left = (left, a_steps[0], a_steps[1]);
+        let batch = self.batch_of(kernel, dot);
+        Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace, batch }
+    }
+
+    /// An address so many bytes further.
+    fn moved(&mut self, address: Value, bytes: i64) -> Value {
+        if bytes == 0 { address } else { self.fb.ins().iadd_imm_s(address, bytes) }
+    }
+
+    fn batch_of(&self, kernel: &Kernel, dot: &Dot) -> Option<Batch> {
+        let (count, rows) = kernel.dot_rows();
+        let axis = |axis: usize| (kernel.axes[axis].factor() as i64, [dot.a_at.steps[axis], dot.b_at.steps[axis]]);
+        (count > 0).then(|| Batch { rows, axes: (0..count).map(axis).collect() })
+    }
+
+    /// The same for products one after the other: each takes its own part of the rows.
+    fn rows_of_products(&mut self, product: &Product, batch: &Batch, lo: Value, hi: Value) {
+        let each = self.extent(batch.rows);
+        let cols = self.fb.ins().iconst(types::I64, product.cols);
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let row = self.fb.append_block_param(head, types::I64);
+        self.fb.ins().jump(head, &[lo.into()]);
+        self.fb.switch_to_block(head);
+        let number = self.fb.ins().udiv(row, each);
+        let first = self.fb.ins().imul(number, each);
+        let within = self.fb.ins().isub(row, first);
+        let end = self.fb.ins().iadd(first, each);
+        let end = self.least(end, hi);
+        let rows = self.fb.ins().isub(end, row);
+        let before = self.fb.ins().imul_imm_s(within, 4 * product.left.1);
+        let mut left = self.fb.ins().iadd(product.left.0, before);
+        let mut right = product.right.0;
+        let mut rest = number;
+        for (at, &(extent, [a, b])) in batch.axes.iter().enumerate().rev() {
+            let coordinate = match at {
+                0 => rest,
+                _ => {
+                    let next = self.fb.ins().udiv_imm_u(rest, extent);
+                    let before = self.fb.ins().imul_imm_u(next, extent);
+                    let coordinate = self.fb.ins().isub(rest, before);
+                    rest = next;
+                    coordinate
+                }
+            };
+            let [a, b] = [a, b].map(|step| self.fb.ins().imul_imm_s(coordinate, 4 * step));
+            left = self.fb.ins().iadd(left, a);
+            right = self.fb.ins().iadd(right, b);
+        }
+        let before = self.rows_before(row, product.scratch);
+        let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
+        let result = self.fb.ins().iadd(product.result, before);
+        self.call_product(product, [rows, cols], [left, right, result]);
+        let again = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
+        self.fb.ins().brif(again, head, &[end.into()], exit, &[]);
+        self.fb.switch_to_block(exit);
     }
 
     pub(super) fn rows_of_product(&mut self, product: &Product, lo: Value, hi: Value) {
+        if let Some(batch) = &product.batch {
+            return self.rows_of_products(product, batch, lo, hi);
+        }
         let rows = self.fb.ins().isub(hi, lo);
         let before = self.rows_before(lo, product.left_scratch);
         let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
@@ -117,7 +189,7 @@ impl Emit<'_, '_> {
         let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, most as i64);
         self.fb.ins().brif(enough, few, &[], many, &[]);
         self.fb.switch_to_block(few);
-        may_pack(self, &Product { packed: None, ..product });
+        may_pack(self, &Product { packed: None, ..product.clone() });
         self.fb.ins().jump(exit, &[]);
         self.fb.switch_to_block(many);
         may_pack(self, &product);

@@ -16,13 +16,15 @@ impl<'a, 'f> Emit<'a, 'f> {
     pub(super) fn open_singles(&mut self) {
         let kernel = self.kernel;
         for arg in operands(kernel) {
-            let wanted = kernel.arg_class(arg) == Class::Single && !self.singles.contains_key(&arg);
+            let elsewhere = matches!(arg, Arg::Read(_)) && !kernel.is_plain();
+            let wanted = kernel.arg_class(arg) == Class::Single && !self.singles.contains_key(&arg) && !elsewhere;
             if let Some(value) = Some(arg).filter(|_| wanted).and_then(|arg| self.single(arg)) {
                 self.singles.insert(arg, value);
             }
         }
         for (index, instruction) in kernel.body.iter().enumerate() {
-            if instruction.stage == 0 && instruction.what == What::Map && kernel.class(index) == Class::Single {
+            let first = instruction.stage == 0 && kernel.is_plain();
+            if first && instruction.what == What::Map && kernel.class(index) == Class::Single {
                 let value = self.scalar_map(index);
                 self.singles.insert(Arg::Value(index), value);
                 self.store_number(index, value);
@@ -71,8 +73,18 @@ impl<'a, 'f> Emit<'a, 'f> {
                 self.row_bases.insert(slot, address);
             }
         }
+        self.fill_coordinates();
+        let plain = self.kernel.is_plain();
         for arg in operands(self.kernel) {
             let Arg::Read(read) = arg else { continue };
+            if !plain {
+                let whole = matches!(self.kernel.arg_class(arg), Class::Row | Class::Single);
+                if whole && !self.rows.contains_key(&arg) {
+                    let value = self.row_read(read);
+                    self.rows.insert(arg, value);
+                }
+                continue;
+            }
             if self.kernel.arg_class(arg) == Class::Row && !self.rows.contains_key(&arg) {
                 let slot = self.slot_read(arg, 0).expect("what is read is in memory");
                 let value = self.row_load(slot, read);
@@ -104,7 +116,8 @@ impl<'a, 'f> Emit<'a, 'f> {
         let kernel = self.kernel;
         for (index, instruction) in kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage) {
             let class = kernel.class(index);
-            let single = class == Class::Single && stage > 0;
+            // Of other kernels nothing is known ahead of the rows.
+            let single = class == Class::Single && (stage > 0 || !kernel.is_plain());
             if class != Class::Row && !single {
                 continue;
             }
@@ -123,7 +136,9 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn row_maps(&mut self) {
         let kernel = self.kernel;
         for (index, instruction) in kernel.body.iter().enumerate() {
-            if instruction.stage == 0 && instruction.what == What::Map && kernel.class(index) == Class::Row {
+            let single = !kernel.is_plain() && kernel.class(index) == Class::Single;
+            let whole = single || kernel.class(index) == Class::Row;
+            if instruction.stage == 0 && instruction.what == What::Map && whole {
                 let value = self.scalar_map(index);
                 self.rows.insert(Arg::Value(index), value);
             }
@@ -153,6 +168,7 @@ impl<'a, 'f> Emit<'a, 'f> {
         match arg {
             Arg::Const(value) => Err(value.value()),
             // The only axis that one number a row can count is that of the rows.
+            Arg::Index(index) if !self.kernel.is_plain() => Ok(self.row_index(index)),
             Arg::Index(_) => Ok(self.fb.ins().ireduce(types::I32, self.row)),
             _ => Ok(*self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("operands are computed first")),
         }
@@ -300,7 +316,8 @@ impl<'a, 'f> Emit<'a, 'f> {
             let count = emit.fb.ins().iadd_imm_u(before, 1);
             let (one, count) = (emit.fb.ins().f32const(1.0), emit.fb.ins().fcvt_from_sint(types::F32, count));
             let share = emit.fb.ins().fdiv(one, count);
-            emit.columns(columns, 4, |emit, width, at| {
+            let scalar = emit.is_scalar(None);
+            emit.points(scalar, 4, |emit, width, at| {
                 let shift = emit.fb.ins().iadd(address, at);
                 emit.element_alone(operand, width, at, |lanes, value| {
                     let share = lanes.splat(share);

@@ -7,6 +7,7 @@ use crate::ir::ops::Reduction;
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
 use crate::reason::Begin;
+use super::view::is_view;
 
 /// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
 /// than its share of time for longer ones.
@@ -20,7 +21,8 @@ impl Ctx<'_> {
     pub(super) fn choose(&mut self, id: NodeId, domain: Domain, demand: &Demand, mut bound: Bound) -> usize {
         for source in demand.sources.iter() {
             let Some(home) = self.home[source.index()] else { continue };
-            let first = if self.in_reach(source, home, domain) { home } else { home + 1 };
+            let here = self.in_reach(source, home, domain) && !demand.elsewhere.contains(source);
+            let first = if here { home } else { home + 1 };
             let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything)));
             bound.raise(first, if sum { Begin::Sum(source) } else { Begin::Extents(source) });
         }
@@ -37,7 +39,10 @@ impl Ctx<'_> {
         // A variance is shifted by the mean of its first rows, so those have to be at hand without any sum along rows.
         // What is written over a parameter, or over a part of its state, is computed where the old values of all of them are.
         let most = if self.index.updates[id.index()] { usize::MAX } else { MOST };
-        let ready = |draft: &Draft| !(moments && draft.has_row_sums) && draft.nodes.len() < most;
+        let fine = |draft: &Draft| draft.bounds.with(&demand.bounds, domain).is_some();
+        let ready = |draft: &Draft| {
+            !draft.closed && !(moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft)
+        };
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let found = computes(&suits).or_else(|| shares(&suits));
         // Numbers that are one a row are computed beside the elements of that row.
@@ -83,7 +88,8 @@ impl Ctx<'_> {
     /// Whether a value computed in kernel `home` can be read in the same kernel, if that is over `domain`.
     pub(super) fn in_reach(&self, source: NodeId, home: usize, domain: Domain) -> bool {
         let along = way(self.g, source).is_none_or(|(_, way)| way == Way::AlongRow);
-        along && joins(self.drafts[home].domain, domain)
+        let computed = !is_view(self.g, source) && !matches!(self.g[source].op, Op::ScatterAdd { .. });
+        along && computed && joins(self.drafts[home].domain, domain)
     }
 
     /// What a root reads from memory, one number per element.
@@ -98,5 +104,6 @@ impl Ctx<'_> {
 
 /// Whether what is computed over `inner` can be computed in a kernel over `outer`: the same, or one number a row of it.
 fn joins(outer: Domain, inner: Domain) -> bool {
-    outer == inner || (inner.cols == 1 && outer.rows == inner.rows && inner != Domain::SCALAR)
+    let one_a_row = inner.cols == 1 && outer.rows == inner.rows || inner.is_one_a_row_of(outer);
+    outer == inner || (one_a_row && inner != Domain::SCALAR)
 }

@@ -6,7 +6,8 @@
 
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Access, Affine, AxisSet, Class};
+use crate::kernel::Class;
+use super::view::{follow, is_view, own_coordinates};
 use crate::types::{Dim, Shape};
 
 /// The extents of a kernel.
@@ -42,39 +43,16 @@ impl Domain {
             Some(Class::Element)
         } else if own == Domain::SCALAR {
             Some(Class::Single)
-        } else if own == (Domain { rows: self.rows, cols: 1 }) {
+        } else if own == (Domain { rows: self.rows, cols: 1 }) || own.is_one_a_row_of(self) {
             Some(Class::Row)
         } else {
             None
         }
     }
-}
 
-impl Domain {
-    /// The axes of a kernel over it.
-    pub fn axes(self) -> Vec<Dim> {
-        vec![self.rows, Dim::Fixed(self.cols)]
-    }
-
-    /// The axes along which something of a class changes.
-    pub fn axes_of(class: Class) -> AxisSet {
-        match class {
-            Class::Element => AxisSet::range(0..2),
-            Class::Row => AxisSet::range(0..1),
-            Class::Column => AxisSet::range(1..2),
-            Class::Single => AxisSet::NONE,
-        }
-    }
-
-    /// Where an element of a class lies among all of them.
-    pub fn access(self, class: Class) -> Access {
-        let steps = match class {
-            Class::Element => [self.cols as i64, 1],
-            Class::Row => [1, 0],
-            Class::Column => [0, 1],
-            Class::Single => [0, 0],
-        };
-        Access { at: Affine { constant: 0, steps: steps.to_vec() } }
+    /// Whether each element of it, a matrix, belongs to a row of the other: of the batch, as its own rows do.
+    pub fn is_one_a_row_of(self, outer: Domain) -> bool {
+        self.rows.is_batch() && self.cols > 1 && Dim::product(&[self.rows, Dim::Fixed(self.cols)]) == Some(outer.rows)
     }
 }
 
@@ -89,42 +67,59 @@ pub enum Way {
     Everything,
 }
 
-impl Way {
-    /// The axes that it goes over.
-    pub fn axes(self) -> AxisSet {
-        match self {
-            Way::AlongRow => AxisSet::range(1..2),
-            Way::DownColumns => AxisSet::range(0..1),
-            Way::Everything => AxisSet::range(0..2),
-        }
-    }
-}
-
-/// The node that a value is read from, through views, and its class in a kernel over `domain`.
+/// The node that a value is read from, through views, and its class in a kernel over `domain`. Of class [`Class::Other`] it is
+/// read from memory: a view that has to be copied first is that node itself.
 pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
     let mut current = id;
-    let mut class = domain.class_of(&graph[id].ty.shape).unwrap_or(Class::Element);
+    let mut class = match domain.class_of(&graph[id].ty.shape) {
+        Some(class) => class,
+        None => return elsewhere(graph, id),
+    };
     loop {
         let node = &graph[current];
         match &node.op {
             Op::Reshape => {}
             Op::Broadcast(axes) => {
-                let rank = node.ty.shape.rank();
+                let shape = &node.ty.shape;
+                let rank = shape.rank();
+                let one = shape.0.last() == Some(&Dim::Fixed(1));
+                let own = Domain::of(shape) == domain;
                 class = match (axes.len(), class) {
                     // One number in all is so through every view of it.
                     (0, _) | (_, Class::Single) => Class::Single,
-                    (_, Class::Element) if axes[..] == [rank - 1] => Class::Column,
-                    (_, Class::Element | Class::Row) if axes.iter().copied().eq(0..rank - 1) => Class::Row,
+                    (_, Class::Element) if own && axes[..] == [rank - 1] => Class::Column,
+                    (_, Class::Element) if own && axes.iter().copied().eq(0..rank - 1) => Class::Row,
+                    (_, Class::Row) if one && axes.iter().copied().eq(0..rank - 1) => Class::Row,
                     // The only number of the only column.
-                    (_, Class::Row) if axes[..] == [rank - 1] => Class::Single,
-                    _ => unreachable!("fusion is given broadcasts along rows, columns or both only"),
+                    (_, Class::Row) if one && axes[..] == [rank - 1] => Class::Single,
+                    _ => return elsewhere(graph, id),
                 };
             }
+            _ if is_view(graph, current) => return elsewhere(graph, id),
             _ => break,
         }
         current = node.operands[0];
     }
     (current, normal(class, domain))
+}
+
+/// What is read from memory: the base of a view, or the view that has to be copied first.
+pub fn elsewhere(graph: &Graph, id: NodeId) -> (NodeId, Class) {
+    let shape = &graph[id].ty.shape;
+    let base = match follow(graph, id, own_coordinates(shape), &shape.0, None) {
+        Ok(source) => {
+            // A number that is nowhere in memory can't be left out here and read there.
+            let made = graph[source.base].op.is_leaf() && !is_memory(&graph[source.base].op);
+            if made && source.fill.is_some() { graph.behind_reshapes(id) } else { source.base }
+        }
+        Err(view) => view,
+    };
+    (base, Class::Other)
+}
+
+/// Whether it lies in memory before any kernel runs.
+pub fn is_memory(op: &Op) -> bool {
+    matches!(op, Op::Input(_) | Op::Param(_))
 }
 
 /// In a domain of one column the rows are the elements, in one of a single row the columns are; where there is one element,

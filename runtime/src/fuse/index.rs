@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::Draft;
 use super::choose::LONG;
 use super::domain::{Domain, resolve};
+use super::view::bases;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::Class;
 use crate::types::Dim;
@@ -26,6 +27,8 @@ pub(super) struct Index {
     pub(super) readers: Vec<Vec<NodeId>>,
     /// For every parameter, the kernels that store it or a view of it.
     pub(super) copied: Vec<Vec<usize>>,
+    /// For every parameter, the kernels that read other elements of it than those at the same place.
+    pub(super) elsewhere: Vec<Vec<usize>>,
     /// Whether a node is the next value of a parameter.
     pub(super) updates: Vec<bool>,
 }
@@ -36,8 +39,8 @@ impl Index {
         let (nodes, params) = (g.nodes.len(), g.slots.params.len());
         let mut readers = vec![Vec::new(); params];
         for id in g.ids() {
-            for &operand in &g[id].operands {
-                if let Op::Param(param) = g[g.behind_views(operand)].op {
+            for base in g[id].operands.iter().flat_map(|&operand| bases(g, operand)) {
+                if let Op::Param(param) = g[base].op {
                     readers[param].push(id);
                 }
             }
@@ -53,6 +56,7 @@ impl Index {
             short: HashMap::new(),
             readers,
             copied: vec![Vec::new(); params],
+            elsewhere: vec![Vec::new(); params],
             updates,
         }
     }
@@ -75,8 +79,10 @@ impl Index {
         if draft.domain != Domain::SCALAR {
             for &operand in &g[id].operands {
                 let (base, class) = resolve(g, operand, draft.domain);
-                if class == Class::Element {
-                    insert(&mut self.read[base.index()], kernel);
+                match (class, &g[base].op) {
+                    (Class::Element, _) => insert(&mut self.read[base.index()], kernel),
+                    (Class::Other, &Op::Param(param)) => insert(&mut self.elsewhere[param], kernel),
+                    _ => {}
                 }
             }
         }
@@ -89,8 +95,10 @@ impl Index {
 
     /// A draft stores a value.
     pub(super) fn stored(&mut self, g: &Graph, kernel: usize, id: NodeId) {
-        if let Op::Param(param) = g[g.behind_views(id)].op {
-            insert(&mut self.copied[param], kernel);
+        for base in bases(g, id) {
+            if let Op::Param(param) = g[base].op {
+                insert(&mut self.copied[param], kernel);
+            }
         }
     }
 

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
-use super::domain::{Domain, resolve, way};
+use super::collapse::collapse;
+use super::domain::{Way, elsewhere, is_memory, resolve, way};
+use super::legalize::empty::is_empty;
 use super::stages::{Step, staged};
+use super::view::{Source, follow, operand_base, reshaped, strides};
 use super::{Draft, Store};
 use crate::flops;
 use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
-    Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, Fused, Home, Instruction, Kernel, Number, Origin, Read, What,
-    Write, unfused,
+    Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, Fused, Gather, Home, Instruction, Kernel, Mode, Number,
+    Origin, Read, What, Write, unfused,
 };
-use crate::types::{DType, Dim};
+use crate::types::{DType, Dim, Shape};
 
 /// Rows that a kernel works on at a time: enough to keep the ends of a block cheap, few enough to stay in the cache, for a
 /// sum in single precision, and to share a batch of ordinary size between threads.
@@ -60,7 +63,7 @@ impl Buffers {
             push(Home::Input(index), slot.ty.dtype, slot.ty.shape.clone(), NodeId(0), "".into());
         }
         for (index, slot) in slots.params.iter().enumerate() {
-            push(Home::Param(index), DType::F32, crate::types::Shape::fixed(&slot.shape), NodeId(0), "".into());
+            push(Home::Param(index), DType::F32, Shape::fixed(&slot.shape), NodeId(0), "".into());
         }
         let mut of = HashMap::new();
         for draft in drafts {
@@ -70,6 +73,14 @@ impl Buffers {
             for node in stored {
                 let (ty, layer) = (&g[node].ty, g[node].layer.clone());
                 of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, layer));
+            }
+        }
+        // What has no elements is written by nobody.
+        for output in g.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))) {
+            let node = g.behind_reshapes(output.node);
+            let ty = &g[node].ty;
+            if is_empty(&ty.shape) && !is_memory(&g[node].op) && !of.contains_key(&node) {
+                of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, g[node].layer.clone()));
             }
         }
         Buffers { all, of, inputs: slots.inputs.len() }
@@ -94,6 +105,10 @@ struct Maker<'a> {
     g: &'a Graph,
     buffers: &'a Buffers,
     draft: Draft,
+    /// The extents, as fine as any value of the kernel has them.
+    axes: Vec<Dim>,
+    /// How many of them are rows.
+    rows: usize,
     /// For every node that is computed here, its instructions: the stage and index of each.
     known: HashMap<NodeId, Vec<(usize, usize)>>,
     reads: Vec<Read>,
@@ -104,7 +119,8 @@ impl<'a> Maker<'a> {
     fn new(g: &'a Graph, buffers: &'a Buffers, mut draft: Draft) -> Maker<'a> {
         draft.nodes.sort();
         draft.stores.sort_by_key(|store| (store.param, store.node));
-        Maker { g, buffers, draft, known: HashMap::new(), reads: Vec::new(), indices: Vec::new() }
+        let (axes, rows) = draft.bounds.axes(draft.domain);
+        Maker { g, buffers, draft, axes, rows, known: HashMap::new(), reads: Vec::new(), indices: Vec::new() }
     }
 
     fn kernel(mut self) -> Kernel {
@@ -117,19 +133,10 @@ impl<'a> Maker<'a> {
         let body = steps.iter().map(|step| self.instruction(step)).collect();
         let stores = std::mem::take(&mut self.draft.stores);
         let writes = stores.iter().map(|store| self.write(store)).collect();
-        let Maker { draft, reads, indices, .. } = self;
-        let mut kernel = Kernel {
-            axes: domain.axes(),
-            rows: 1,
-            flat: false,
-            block: BLOCK,
-            dot,
-            body,
-            reads,
-            indices,
-            writes,
-            begin: draft.begin,
-        };
+        let Maker { draft, axes, rows, reads, indices, .. } = self;
+        let mut kernel =
+            Kernel { axes, rows, flat: false, block: BLOCK, dot, body, reads, indices, writes, begin: draft.begin };
+        collapse(&mut kernel);
         kernel.flat = is_flat(&kernel);
         if kernel.flat {
             kernel.block = (FLAT_BLOCK / domain.cols).max(1);
@@ -145,87 +152,197 @@ impl<'a> Maker<'a> {
         Origin { node, op, ty, flops: flops::of_node(self.g, node), layer }
     }
 
-    fn dot(&self, product: NodeId) -> Dot {
-        let (ta, tb) = self.g.matrix_product(product).expect("a product of matrices");
-        let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
-        let row = |operand: NodeId| self.g[operand].ty.shape.0[1].factor() as i64;
-        let buffer = |operand: NodeId| {
-            self.buffers.of(self.g, self.g.behind_reshapes(operand)).expect("operands of products are kept")
-        };
-        Dot {
-            a: buffer(a),
-            a_steps: if ta { [1, row(a)] } else { [row(a), 1] },
-            b: buffer(b),
-            b_steps: if tb { [1, row(b)] } else { [row(b), 1] },
-            inner: self.g[a].ty.shape.0[usize::from(!ta)],
-            origin: self.origin(product),
+    /// The axes along which something of a class changes.
+    fn axes_of(&self, class: Class) -> AxisSet {
+        let (rows, all) = (self.rows, self.axes.len());
+        match class {
+            Class::Element => AxisSet::range(0..all),
+            Class::Row => AxisSet::range(0..rows),
+            Class::Column => AxisSet::range(rows..all),
+            Class::Single | Class::Other => AxisSet::NONE,
         }
+    }
+
+    /// The place of each element of a class among all of them.
+    fn place_of(&self, class: Class) -> Affine {
+        let mut place = Affine::constant(0, self.axes.len());
+        let mut step = 1;
+        for axis in (0..self.axes.len()).rev() {
+            if self.axes_of(class).contains(axis) {
+                place.steps[axis] = step;
+                step *= self.axes[axis].factor() as i64;
+            }
+        }
+        place
+    }
+
+    /// The coordinates, at each point, of the element of a tensor that belongs there.
+    fn coordinates(&self, shape: &Shape) -> Vec<Affine> {
+        let count = self.axes.len();
+        let within = match self.draft.domain.class_of(shape) {
+            Some(Class::Element) => 0..count,
+            Some(Class::Row) => 0..self.rows,
+            _ => return vec![Affine::constant(0, count); shape.rank()],
+        };
+        let own: Vec<Affine> = within.clone().map(|axis| Affine::axis(axis, count)).collect();
+        let axes = Shape(self.axes[within].to_vec());
+        reshaped(&own, &axes, shape, &self.axes).expect("the axes of a kernel are as fine as those of what it computes")
+    }
+
+    /// A product, whose operands are read along the axes of the kernel and one more.
+    fn dot(&self, product: NodeId) -> Dot {
+        let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
+        let (ta, tb) = self.g.matrix_product(product).unwrap_or((false, false));
+        let inner = *self.g[a].ty.shape.0.iter().rev().nth(usize::from(ta)).expect("an operand has rows and terms");
+        let axes: Vec<Dim> = self.axes.iter().copied().chain([inner]).collect();
+        let widened = |mut affine: Affine| {
+            affine.steps.push(0);
+            affine
+        };
+        let mut front: Vec<Affine> = self.coordinates(&self.g[product].ty.shape).into_iter().map(widened).collect();
+        let col = front.pop().expect("a product has columns");
+        let row = front.pop().expect("a product has rows");
+        let term = Affine::axis(self.axes.len(), axes.len());
+        let side = |operand: NodeId, mut last: [Affine; 2], transposed: bool| {
+            if transposed {
+                last.reverse();
+            }
+            let coordinates = front.iter().cloned().chain(last).collect();
+            let base = operand_base(self.g, operand);
+            let source = follow(self.g, operand, coordinates, &axes, Some(base)).expect("it has been followed before");
+            let mut at = place_in(&source);
+            let step = at.steps.pop().expect("terms are an axis");
+            (self.buffers.of(self.g, source.base).expect("operands of products are kept"), at, step)
+        };
+        let (a, a_at, a_step) = side(a, [row.clone(), term.clone()], ta);
+        let (b, b_at, b_step) = side(b, [term.clone(), col], tb);
+        Dot { a, a_at, a_step, b, b_at, b_step, inner, origin: self.origin(product) }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
         let what = match way(self.g, step.node) {
             None => What::Map,
-            Some((kind, way)) => What::Reduce { kind, over: way.axes() },
+            Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way) },
         };
         let operands = self.g[step.node].operands.clone();
         let args = operands.into_iter().map(|operand| self.arg(operand, step.stage)).collect();
-        let axes = Domain::axes_of(step.class);
+        let axes = self.axes_of(step.class);
         Instruction { what, args, axes, stage: step.stage, again: step.again, origin: self.origin(step.node) }
+    }
+
+    /// The axes that a reduction goes over.
+    fn axes_over(&self, way: Way) -> AxisSet {
+        self.axes_of(match way {
+            Way::AlongRow => Class::Column,
+            Way::DownColumns => Class::Row,
+            Way::Everything => Class::Element,
+        })
     }
 
     /// An operand as an instruction of a stage has it.
     fn arg(&mut self, operand: NodeId, stage: usize) -> Arg {
-        let domain = self.draft.domain;
-        let (base, class) = resolve(self.g, operand, domain);
+        let (base, class) = resolve(self.g, operand, self.draft.domain);
         match self.g[base].op {
             Op::Const(value) => return Arg::Const(Number::new(value)),
             Op::Scalar(index) => return Arg::Scalar(index),
             Op::Count(factor) => return Arg::Count(factor),
             Op::Iota(axis) => {
-                let shape = &self.g[base].ty.shape;
-                let column = axis + 1 == shape.rank() && !shape.0[axis].is_batch();
-                let steps = if column { vec![0, 1] } else { vec![1, 0] };
-                return Arg::Index(place(&mut self.indices, Affine { constant: 0, steps }));
+                let coordinates = self.coordinates(&self.g[operand].ty.shape);
+                let source = follow(self.g, operand, coordinates, &self.axes, None).expect("positions are seen as they are");
+                let index = source.coordinates[axis].clone();
+                return Arg::Index(place(&mut self.indices, index));
             }
-            _ if self.draft.product == Some(base) => return Arg::Dot,
+            _ if self.draft.product == Some(base) && class != Class::Other => return Arg::Dot,
             _ => {}
         }
-        if let Some(known) = self.known.get(&base) {
+        if let Some(known) = self.known.get(&base).filter(|_| class != Class::Other) {
             let here = known.iter().find(|(other, _)| *other == stage).unwrap_or(&known[0]);
             return Arg::Value(here.1);
         }
-        let buffer = self.buffers.of(self.g, base).or_else(|| self.buffers.of(self.g, operand));
-        let buffer = buffer.expect("what is not computed here is in memory");
-        Arg::Read(place(&mut self.reads, Read { buffer, access: domain.access(class) }))
+        let read = match class {
+            Class::Other => self.read_elsewhere(operand, base),
+            class => {
+                let buffer = self.buffers.of(self.g, base).or_else(|| self.buffers.of(self.g, operand));
+                let buffer = buffer.expect("what is not computed here is in memory");
+                let access = Access { at: self.place_of(class), ..Access::default() };
+                Read { buffer, access, fill: Number::new(0.0), coordinates: Vec::new() }
+            }
+        };
+        Arg::Read(place(&mut self.reads, read))
+    }
+
+    /// A read of elements in another order than that of the kernel.
+    fn read_elsewhere(&mut self, operand: NodeId, base: NodeId) -> Read {
+        let coordinates = self.coordinates(&self.g[operand].ty.shape);
+        self.read_at(operand, coordinates, base)
+    }
+
+    fn read_at(&mut self, operand: NodeId, coordinates: Vec<Affine>, base: NodeId) -> Read {
+        let source = follow(self.g, operand, coordinates, &self.axes, Some(base));
+        let source = source.expect("what cannot be read where it lies has been copied");
+        debug_assert_eq!(source.base, base, "what is read is what was found to be in memory");
+        let gather = source.index.clone().map(|(index, coordinates)| {
+            let (memory, _) = elsewhere(self.g, index);
+            let index = self.read_at(index, coordinates, memory);
+            let step = strides(&source.shape)[0];
+            Gather { index: place(&mut self.reads, index), step, extent: source.shape.0[0].factor() }
+        });
+        let access = Access { at: place_in(&source), bounds: source.bounds.clone(), gather };
+        let buffer = self.buffers.of(self.g, base).expect("what is read from memory has been kept");
+        Read { buffer, access, fill: source.fill.unwrap_or(Number::new(0.0)), coordinates: source.coordinates }
     }
 
     fn write(&mut self, store: &Store) -> Write {
-        let domain = self.draft.domain;
+        if let Op::ScatterAdd { .. } = self.g[store.node].op {
+            return self.scatter(store);
+        }
         let here = self.draft.product == Some(store.node) || self.known.contains_key(&store.node);
         let (value, class) = match self.known.get(&store.node) {
             Some(known) => (Arg::Value(known[0].1), None),
             None => (self.arg(store.node, 0), Some(Class::Element)),
         };
         let class = class.unwrap_or_else(|| match way(self.g, store.node) {
-            Some((_, way)) => class_without(way.axes()),
-            None => domain.class_of(&self.g[store.node].ty.shape).expect("a node is placed where it can be computed"),
+            Some((_, Way::AlongRow)) => Class::Row,
+            Some((_, Way::DownColumns)) => Class::Column,
+            Some((_, Way::Everything)) => Class::Single,
+            None => {
+                let shape = &self.g[store.node].ty.shape;
+                self.draft.domain.class_of(shape).expect("a node is placed where it can be computed")
+            }
         });
         let buffer = match store.param {
             Some(param) => self.buffers.param(param),
             None => self.buffers.of(self.g, store.node).expect("what is stored has a buffer"),
         };
-        Write { value, buffer, access: domain.access(class), copied: !here, kept: store.kept, origin: store.node }
+        let access = Access { at: self.place_of(class), ..Access::default() };
+        Write { value, buffer, access, mode: Mode::Set, copied: !here, kept: store.kept, origin: store.node }
+    }
+
+    /// Rows that are added where an index says.
+    fn scatter(&mut self, store: &Store) -> Write {
+        let [values, index] = self.g[store.node].operands[..] else { unreachable!("a scatter has two operands") };
+        let value = self.arg(values, 0);
+        let mut coordinates = self.coordinates(&self.g[values].ty.shape);
+        let row = coordinates.split_off(self.g[index].ty.shape.rank());
+        let (memory, _) = elsewhere(self.g, index);
+        let index = self.read_at(index, coordinates, memory);
+        let shape = &self.g[store.node].ty.shape;
+        let steps = strides(shape);
+        let mut at = Affine::constant(0, self.axes.len());
+        row.iter().zip(&steps[1..]).for_each(|(coordinate, &step)| at.add(coordinate, step));
+        let gather = Gather { index: place(&mut self.reads, index), step: steps[0], extent: shape.0[0].factor() };
+        let access = Access { at, bounds: Vec::new(), gather: Some(gather) };
+        let buffer = self.buffers.of(self.g, store.node).expect("what is stored has a buffer");
+        Write { value, buffer, access, mode: Mode::Add, copied: true, kept: store.kept, origin: store.node }
     }
 }
 
-/// How often the result of a reduction over these axes occurs.
-fn class_without(over: AxisSet) -> Class {
-    match (over.contains(0), over.contains(1)) {
-        (true, true) => Class::Single,
-        (true, false) => Class::Column,
-        (false, true) => Class::Row,
-        (false, false) => Class::Element,
-    }
+/// The place of an element among all of its tensor, in memory.
+fn place_in(source: &Source) -> Affine {
+    let count = source.coordinates.first().map_or(0, |coordinate| coordinate.steps.len());
+    let mut place = Affine::constant(0, count);
+    source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
+    place
 }
 
 /// The index of an item of a list, to which it is added if it is not there.
@@ -238,6 +355,9 @@ fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
 
 /// Whether rows do not matter, so that a block is one run of elements.
 fn is_flat(kernel: &Kernel) -> bool {
+    if !kernel.is_plain() {
+        return false;
+    }
     let element = |class: Class| matches!(class, Class::Element | Class::Single);
     let plain_arg = |&arg: &Arg| element(kernel.arg_class(arg)) && !matches!(arg, Arg::Index(_));
     let plain = |(index, instruction): (usize, &Instruction)| {

@@ -6,13 +6,16 @@
 //! whichever moves fewer bytes. Every decision leaves its reason behind, in the kernel that it made.
 
 mod again;
+mod bounds;
 mod choose;
+mod collapse;
 mod domain;
 mod index;
 mod kernels;
 mod legalize;
 mod stages;
 mod updates;
+mod view;
 
 use std::collections::HashMap;
 
@@ -23,9 +26,12 @@ use crate::reason::{Again, Begin, Kept};
 use crate::types::DType;
 
 pub use domain::Domain;
-use domain::{Way, resolve, way};
+use bounds::Bounds;
+use domain::{Way, is_memory, resolve, way};
 use index::{Index, Nodes};
 pub use legalize::legalize;
+use legalize::empty::is_empty;
+use view::{indices, is_view, operand_base};
 
 /// Cuts a graph into kernels.
 pub fn fuse(graph: &Graph) -> Fused {
@@ -60,12 +66,17 @@ struct Draft {
     again: Vec<(NodeId, Again)>,
     /// Whether one of the nodes is a reduction along rows.
     has_row_sums: bool,
+    /// How fine its axes are.
+    bounds: Bounds,
+    /// Whether it takes nothing else: it copies a view or adds rows to a table.
+    closed: bool,
 }
 
 impl Draft {
     fn new(domain: Domain, product: Option<NodeId>, begin: Begin) -> Draft {
         let (nodes, stores, again) = (Vec::new(), Vec::new(), Vec::new());
-        Draft { domain, product, nodes, stores, begin, again, has_row_sums: false }
+        let (has_row_sums, bounds, closed) = (false, Bounds::default(), false);
+        Draft { domain, product, nodes, stores, begin, again, has_row_sums, bounds, closed }
     }
 }
 
@@ -88,6 +99,10 @@ struct Demand {
     maps: Nodes,
     /// Values computed elsewhere, or placed before.
     sources: Nodes,
+    /// Those of them of which other elements are read than the one at the same place: they come from memory.
+    elsewhere: Nodes,
+    /// How fine the axes have to be.
+    bounds: Bounds,
     /// Which of the sources have to be kept if they are in another kernel, and why.
     kept: Vec<(NodeId, Kept)>,
     /// Which of the maps have been computed before, and why that is not kept.
@@ -140,6 +155,10 @@ impl<'a> Ctx<'a> {
     fn put(&mut self, kernel: usize, id: NodeId) {
         let draft = &mut self.drafts[kernel];
         draft.nodes.push(id);
+        let node = &self.g[id];
+        let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
+        let bounds = Bounds::of(draft.domain, shape);
+        draft.bounds = draft.bounds.with(&bounds, draft.domain).expect("a draft was chosen that has axes as fine as that");
         draft.has_row_sums |= matches!(way(self.g, id), Some((_, Way::AlongRow)));
         self.index.placed(self.g, kernel, draft, id);
     }
@@ -163,6 +182,7 @@ impl<'a> Ctx<'a> {
             match self.g[id].op.def().body {
                 Body::Reduce(_) if live[id.index()] => self.place(id),
                 Body::Contract if live[id.index()] => self.place_product(id),
+                Body::Scatter if live[id.index()] => self.place_scatter(id),
                 _ => {}
             }
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
@@ -203,7 +223,7 @@ impl<'a> Ctx<'a> {
     /// Sees to it that a value is in memory.
     fn keep(&mut self, id: NodeId, why: Kept) {
         let id = self.g.behind_reshapes(id);
-        if matches!(self.g[id].op, Op::Input(_) | Op::Param(_)) || self.stored[id.index()] {
+        if is_memory(&self.g[id].op) || self.stored[id.index()] || is_empty(&self.g[id].ty.shape) {
             return;
         }
         match self.home[id.index()] {
@@ -225,10 +245,37 @@ impl<'a> Ctx<'a> {
     /// A product begins a kernel of its own, behind everything placed so far.
     fn place_product(&mut self, id: NodeId) {
         for operand in self.g[id].operands.clone() {
-            self.keep(operand, Kept::Operand);
+            self.keep(operand_base(self.g, operand), Kept::Operand);
         }
-        let domain = Domain::of(&self.g[id].ty.shape);
-        self.home[id.index()] = Some(self.open(Draft::new(domain, Some(id), Begin::Product)));
+        let shape = &self.g[id].ty.shape;
+        let domain = Domain::of(shape);
+        let draft = Draft { bounds: Bounds::of(domain, shape), ..Draft::new(domain, Some(id), Begin::Product) };
+        self.home[id.index()] = Some(self.open(draft));
+    }
+
+    /// Rows are added to a table in a kernel of their own, which computes them.
+    fn place_scatter(&mut self, id: NodeId) {
+        let [values, index] = self.g[id].operands[..] else { unreachable!("a scatter has two operands") };
+        self.keep(domain::elsewhere(self.g, index).0, Kept::Reshaped);
+        let kernel = self.place_alone(values, Begin::Apart);
+        self.home[id.index()] = Some(kernel);
+        self.store_in(kernel, id, Kept::Once);
+    }
+
+    /// Opens a kernel that computes what a value is made of, and takes nothing else.
+    fn place_alone(&mut self, id: NodeId, begin: Begin) -> usize {
+        let shape = &self.g[id].ty.shape;
+        let domain = Domain::of(shape);
+        let mut demand = Demand::default();
+        for _ in 0..2 {
+            let bounds = Bounds::of(domain, shape);
+            demand = Demand { read: demand.sources, bounds, ..Demand::default() };
+            self.collect(id, domain, &mut demand);
+        }
+        let bounds = demand.bounds.clone();
+        let kernel = self.open(Draft { bounds, closed: true, ..Draft::new(domain, None, begin) });
+        self.fill(kernel, None, domain, demand);
+        kernel
     }
 
     /// Writes the next value of a parameter.
@@ -255,18 +302,28 @@ impl<'a> Ctx<'a> {
     /// Chooses a kernel for `id` and puts it there with the maps it needs.
     fn place_in(&mut self, id: NodeId, bound: Bound) -> usize {
         let node = &self.g[id];
-        let copied = node.operands.is_empty() || node.op.is_view() || self.stored[id.index()];
+        let copied = node.operands.is_empty() || is_view(self.g, id) || self.stored[id.index()];
         let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
+        if copied && resolve(self.g, id, domain).1 == Class::Other {
+            return self.place_alone(id, bound.why.unwrap_or(Begin::Apart));
+        }
         let mut demand = Demand::default();
         // Twice: what is read in any case decides what is cheaper to compute again.
         for _ in 0..2 {
-            demand = Demand { read: demand.sources, ..Demand::default() };
+            let bounds = Bounds::of(domain, shape);
+            demand = Demand { read: demand.sources, bounds, ..Demand::default() };
             let wanted = if copied { &[id][..] } else { &node.operands[..] };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
         let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
+        self.fill(kernel, own, domain, demand);
+        kernel
+    }
+
+    /// Puts a root with what it needs in a kernel over its domain.
+    fn fill(&mut self, kernel: usize, own: Option<NodeId>, domain: Domain, demand: Demand) {
         for node in demand.maps.iter().chain(own) {
             let repeated = *self.home[node.index()].get_or_insert(kernel) != kernel;
             if self.index.computes(kernel, node) {
@@ -281,11 +338,12 @@ impl<'a> Ctx<'a> {
         for (source, why) in demand.kept {
             match self.home[source.index()] {
                 Some(home) if home != kernel => self.store_in(home, source, why),
-                Some(home) if !self.in_reach(source, home, domain) => self.store_in(home, source, why),
+                Some(home) if demand.elsewhere.contains(source) || !self.in_reach(source, home, domain) => {
+                    self.store_in(home, source, why);
+                }
                 _ => {}
             }
         }
-        kernel
     }
 
     /// Gathers what a kernel over `domain` needs to have the value `id`.
@@ -308,17 +366,32 @@ impl<'a> Ctx<'a> {
     /// The map to compute for the value `id`, if it is not at hand.
     fn demanded(&mut self, id: NodeId, domain: Domain, demand: &mut Demand) -> Option<NodeId> {
         let (base, class) = resolve(self.g, id, domain);
+        if class == Class::Other {
+            // What rows are looked up by is read from memory as well.
+            for index in indices(self.g, id, base) {
+                let memory = domain::elsewhere(self.g, index).0;
+                self.keep(memory, Kept::Reshaped);
+                demand.sources.insert(memory);
+                demand.elsewhere.insert(memory);
+            }
+        }
         let node = &self.g[base];
         if node.op.is_leaf() || demand.maps.contains(base) || demand.sources.contains(base) {
             return None;
         }
+        let shape = &node.ty.shape;
+        let bounds = demand.bounds.with(&Bounds::of(domain, shape), domain);
         let computable = node.op.is_map()
-            && class != Class::Column
-            && domain.class_of(&node.ty.shape).is_some()
-            && (class != Class::Element || Domain::of(&node.ty.shape) == domain);
+            && !matches!(class, Class::Column | Class::Other)
+            && domain.class_of(shape).is_some()
+            && (class != Class::Element || Domain::of(shape) == domain)
+            && bounds.is_some();
         let long = computable && self.is_long(base, class, domain, demand);
         if !computable || long {
-            if node.op.is_map() {
+            if class == Class::Other {
+                demand.elsewhere.insert(base);
+            }
+            if node.op.is_map() || is_view(self.g, base) {
                 let why = match class {
                     _ if long => Kept::Long,
                     Class::Column => Kept::Column,
@@ -345,6 +418,7 @@ impl<'a> Ctx<'a> {
                 }
             }
         }
+        demand.bounds = bounds.unwrap_or_default();
         Some(base)
     }
 

@@ -1,6 +1,7 @@
 //! Where updates are written: behind every reader of the old value, and behind the check of the loss.
 
 use super::domain::Domain;
+use super::view::bases;
 use super::{Bound, Ctx, Nodes};
 use crate::ir::{NodeId, Op, Role, SlotKind};
 use crate::reason::{Begin, Kept};
@@ -58,7 +59,7 @@ impl Ctx<'_> {
         for id in self.g.ids() {
             let node = &self.g[id];
             reaching[id.index()] = !self.in_memory(id)
-                && node.operands.iter().map(|&operand| self.g.behind_views(operand)).any(|base| {
+                && node.operands.iter().flat_map(|&operand| bases(self.g, operand)).any(|base| {
                     match self.g[base].op {
                         Op::Param(param) => written[param],
                         _ => reaching[base.index()],
@@ -86,8 +87,7 @@ impl Ctx<'_> {
             if self.in_memory(id) || !seen.insert(id) {
                 continue;
             }
-            for &operand in &self.g[id].operands {
-                let base = self.g.behind_views(operand);
+            for base in self.g[id].operands.iter().flat_map(|&operand| bases(self.g, operand)) {
                 match self.g[base].op {
                     Op::Param(other) if written[other] && family(other) != family(own) => foreign.push(id),
                     _ => open.extend(Some(base).filter(|_| reaching[base.index()])),
@@ -115,7 +115,8 @@ impl Ctx<'_> {
         let bounds = by_nodes.chain(&index.copied[param]).map(|&kernel| {
             let draft = &self.drafts[kernel];
             // A later phase of the same row would read what an earlier one has overwritten.
-            let aligned = draft.domain == domain && !draft.has_row_sums;
+            let elsewhere = draft.closed || index.elsewhere[param].binary_search(&kernel).is_ok();
+            let aligned = draft.domain == domain && !draft.has_row_sums && !elsewhere;
             if aligned && !draft.product.is_some_and(reads) { kernel } else { kernel + 1 }
         });
         bounds.max().unwrap_or(0)

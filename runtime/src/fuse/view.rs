@@ -6,6 +6,7 @@
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Affine, Bound, Number};
+use super::domain::is_memory;
 use crate::types::{Dim, Shape};
 
 /// Where the elements of an operand come from.
@@ -25,6 +26,25 @@ pub(super) struct Source {
     pub(super) index: Option<(NodeId, Vec<Affine>)>,
 }
 
+/// What has to be in memory for an operand of a product: its base if a microkernel can read the operand there, all of it and no
+/// element twice but along the axes in front; else the operand itself.
+pub(super) fn operand_base(g: &Graph, operand: NodeId) -> NodeId {
+    let shape = &g[operand].ty.shape;
+    let whole = g.behind_reshapes(operand);
+    let own = || own_coordinates(shape);
+    let found = follow(g, operand, own(), &shape.0, None);
+    let source = found.or_else(|view| follow(g, operand, own(), &shape.0, Some(view)));
+    let Ok(source) = source else { return whole };
+    let made = g[source.base].op.is_leaf() && !is_memory(&g[source.base].op);
+    let still = |axis: usize| {
+        let moves = source.coordinates.iter().any(|coordinate| coordinate.steps[axis] != 0);
+        !moves && shape.0[axis] != Dim::Fixed(1)
+    };
+    let rank = shape.rank();
+    let repeated = (rank.saturating_sub(2)..rank).any(still);
+    if source.fill.is_some() || source.index.is_some() || made || repeated { whole } else { source.base }
+}
+
 /// The batch size by which extents are told apart: a large prime, which no product of constants is a multiple of by chance.
 const LARGE: usize = 1_000_003;
 
@@ -41,6 +61,18 @@ pub(super) fn bases(g: &Graph, id: NodeId) -> Vec<NodeId> {
     let mut found = Vec::new();
     while let Some(id) = open.pop() {
         if is_view(g, id) { open.extend(&g[id].operands) } else { found.push(id) }
+    }
+    found
+}
+
+/// The indices by which rows are looked up between a node and what it is a view of.
+pub(super) fn indices(g: &Graph, mut id: NodeId, base: NodeId) -> Vec<NodeId> {
+    let mut found = Vec::new();
+    while id != base && is_view(g, id) {
+        if g[id].op == Op::Gather {
+            found.push(g[id].operands[1]);
+        }
+        id = g[id].operands[0];
     }
     found
 }

@@ -153,6 +153,19 @@ pub enum Op {
         /// The extent of the axis that they become.
         extent: usize,
     },
+    /// The elements moved along an axis, farther for every step along another; zeros take the place of what is moved in.
+    Skew {
+        /// The axis along which they move.
+        axis: usize,
+        /// The other axis.
+        along: usize,
+        /// How much farther back an element is from for each step along the other axis; negative for farther ahead.
+        step: i64,
+        /// How far back the elements of the first step are from.
+        shift: i64,
+        /// The extent of the axis along which they move.
+        extent: usize,
+    },
     /// Rows of a table, by their numbers.
     Gather,
     /// The adjoint of rows of a table: values are added to those rows of zeros whose numbers they come with.

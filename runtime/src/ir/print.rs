@@ -116,6 +116,9 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
         Op::Fold { axis, window, extent } => {
             format!("{name} {operands} axis {axis}, {}, to {extent}", self::window(window))
         }
+        Op::Skew { axis, along, step, shift, extent } => {
+            format!("{name} {operands} axis {axis} by {step} along {along}, from {shift}, to {extent}")
+        }
         Op::ScatterAdd { rows } => format!("{name} {operands} to {rows} rows"),
         Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
             format!("{name} {operands} over {}", list(axes))

@@ -87,7 +87,7 @@ fn kernel_heading(fused: &Fused, index: usize) -> String {
             layers.push(layer);
         }
     }
-    format!("; kernel {index}: {} x {}  # {}\n", kernel.row_count(), kernel.cols(), layers.join(" "))
+    format!("; kernel {index}: {}  # {}\n", kernel.extents(), layers.join(" "))
 }
 
 /// What the numbers of called functions mean, those that kernels call among them.

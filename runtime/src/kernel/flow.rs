@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, What, Write};
+use super::{Access, Affine, Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, Mode, What, Write};
 use crate::ir::NodeId;
 use crate::ir::ops::Reduction;
 use crate::types::{DType, Dim};
@@ -18,6 +18,8 @@ pub enum Class {
     Column,
     /// One in all.
     Single,
+    /// Some other element; read from memory, never computed.
+    Other,
 }
 
 impl Instruction {
@@ -70,6 +72,66 @@ impl Kernel {
         }
     }
 
+    /// The place of each point among all, in their order.
+    pub fn linear(&self) -> Affine {
+        let mut steps = vec![1; self.axes.len()];
+        for axis in (1..steps.len()).rev() {
+            steps[axis - 1] = steps[axis] * self.axes[axis].factor() as i64;
+        }
+        Affine { constant: 0, steps }
+    }
+
+    /// Whether an access is that of a matrix `rows x cols`, of one of its columns, of one of its rows or of one number.
+    fn is_simple(&self, access: &Access) -> bool {
+        let [row, col] = access.at.steps[..] else { return false };
+        let simple = [(self.axes[1].factor() as i64, 1), (1, 0), (0, 1), (0, 0)].contains(&(row, col));
+        access.at.constant == 0 && access.is_plain() && simple
+    }
+
+    /// Whether it is a matrix of rows and columns in which everything is read element by element, by rows or by columns.
+    pub fn is_plain(&self) -> bool {
+        let indices = self.indices.iter().all(|index| index.constant == 0 && matches!(index.steps[..], [0, 1] | [1, 0]));
+        let writes = self.writes.iter().all(|write| write.mode == Mode::Set && self.is_simple(&write.access));
+        self.axes.len() == 2 && indices && writes && self.reads.iter().all(|read| self.is_simple(&read.access))
+    }
+
+    /// Whether an access is to the elements of the kernel in their order.
+    pub fn is_aligned(&self, access: &Access) -> bool {
+        access.is_plain() && access.at == self.linear()
+    }
+
+    /// How the rows of its product are cut: the axes ahead of them, of which each position has a left and a right operand of its
+    /// own, and how many rows follow one another in one product.
+    pub fn dot_rows(&self) -> (usize, Dim) {
+        let dot = self.dot.as_ref().expect("the kernel has a product");
+        let mut batch = self.rows;
+        while batch > 0 && dot.b_at.steps[batch - 1] == 0 {
+            let next = self.axes.get(batch).filter(|_| batch < self.rows).map(|dim| dim.factor() as i64);
+            let follows = |next: i64| dot.a_at.steps[batch - 1] == dot.a_at.steps[batch] * next;
+            if !next.is_none_or(follows) {
+                break;
+            }
+            batch -= 1;
+        }
+        (batch, Dim::product(&self.axes[batch..self.rows]).expect("extents were checked when the network was lowered"))
+    }
+
+    /// The steps of a product's left operand from row to row and from term to term, and of its right operand from term to term and
+    /// from column to column.
+    pub fn dot_steps(&self) -> [[i64; 2]; 2] {
+        let dot = self.dot.as_ref().expect("the kernel has a product");
+        let last = self.axes.len() - 1;
+        [[dot.a_at.steps[self.rows - 1], dot.a_step], [dot.b_step, dot.b_at.steps[last]]]
+    }
+
+    /// Whether its product is one of two matrices.
+    pub fn has_plain_dot(&self) -> bool {
+        self.dot.as_ref().is_some_and(|dot| {
+            let starts = dot.a_at.constant == 0 && dot.b_at.constant == 0;
+            starts && self.dot_rows().0 == 0
+        })
+    }
+
     /// How often an instruction is computed.
     pub fn class(&self, index: usize) -> Class {
         self.class_of(self.body[index].axes)
@@ -80,10 +142,17 @@ impl Kernel {
         match arg {
             Arg::Value(index) => self.class_of(self.body[index].result_axes()),
             Arg::Dot => Class::Element,
-            Arg::Read(read) => self.class_of(self.reads[read].access.at.axes()),
+            Arg::Read(read) => self.class_of(self.read_axes(read)),
             Arg::Const(_) | Arg::Scalar(_) | Arg::Count(_) => Class::Single,
             Arg::Index(index) => self.class_of(self.indices[index].axes()),
         }
+    }
+
+    /// The axes along which a read changes, with those of the index that it is looked up by.
+    pub fn read_axes(&self, read: usize) -> AxisSet {
+        let access = &self.reads[read].access;
+        let index = access.gather.as_ref().map_or(AxisSet::NONE, |gather| self.read_axes(gather.index));
+        access.axes().union(index)
     }
 
     /// Whether a reduction is known in the row's next stage.

@@ -25,7 +25,7 @@ use crate::ir::{NodeId, Op, Role, Slots};
 use crate::reason::{Again, Begin, Kept};
 use crate::types::{DType, Dim, Shape, TensorType};
 
-pub use access::{Access, Affine, AxisSet};
+pub use access::{Access, Affine, AxisSet, Bound, Gather};
 pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs, unfused};
 pub use flow::Class;
@@ -126,12 +126,16 @@ pub struct Kernel {
 pub struct Dot {
     /// The left operand: it has the rows.
     pub a: BufferId,
-    /// Its steps from one row to the next, and from one term to the next.
-    pub a_steps: [i64; 2],
+    /// Where its first term lies at each point, in elements.
+    pub a_at: Affine,
+    /// From one of its terms to the next.
+    pub a_step: i64,
     /// The right operand: it has the columns.
     pub b: BufferId,
-    /// Its steps from one term to the next, and from one column to the next.
-    pub b_steps: [i64; 2],
+    /// Where its first term lies at each point, in elements.
+    pub b_at: Affine,
+    /// From one of its terms to the next.
+    pub b_step: i64,
     /// How many terms are added.
     pub inner: Dim,
     /// The operation that it was.
@@ -226,6 +230,19 @@ pub struct Read {
     pub buffer: BufferId,
     /// Which element at which point.
     pub access: Access,
+    /// What is read outside of the bounds.
+    pub fill: Number,
+    /// The coordinates in the buffer, as they are printed.
+    pub coordinates: Vec<Affine>,
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In place of what was there.
+    Set,
+    /// Added to what is there, zeros at first, in the order of the rows.
+    Add,
 }
 
 /// A value that a kernel writes to memory.
@@ -237,6 +254,8 @@ pub struct Write {
     pub buffer: BufferId,
     /// Which element at which point.
     pub access: Access,
+    /// How.
+    pub mode: Mode,
     /// Whether the value is copied: known here, but not computed as what is written.
     pub copied: bool,
     /// Why it is written; `None` where it overwrites a parameter.

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use super::why::again_text;
-use super::{Arg, BufferId, Class, Cost, Fused, Home, Kernel, Origin, cost};
+use super::{Affine, Arg, BufferId, Class, Cost, Fused, Home, Kernel, Origin, Read, cost};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
 use crate::reason::Again;
@@ -70,7 +70,7 @@ impl Text<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {
         let kernel = self.kernel;
         let Cost { flops, bytes } = cost(self.fused, kernel);
-        let head = format!("kernel {index}: {} x {}, {flops} FLOP, {bytes} bytes", kernel.row_count(), kernel.cols());
+        let head = format!("kernel {index}: {}, {flops} FLOP, {bytes} bytes", kernel.extents());
         // The first has no earlier one to be part of.
         line_with_layer(f, &head, &if index > 0 { self.begin() } else { String::new() })?;
         if let Some(dot) = &kernel.dot {
@@ -112,8 +112,41 @@ impl Text<'_> {
             Class::Row => ".row",
             Class::Column => ".col",
             Class::Single => ".one",
+            Class::Other => "",
         };
-        format!("{}{mark}", self.bare_name(arg))
+        match arg {
+            Arg::Read(read) if !self.kernel.reads[read].coordinates.is_empty() => self.element(read),
+            _ => format!("{}{mark}", self.bare_name(arg)),
+        }
+    }
+
+    /// An element that is read in another order than that of the kernel, by its coordinates.
+    fn element(&self, read: usize) -> String {
+        let Read { buffer, access, fill, coordinates } = &self.kernel.reads[read];
+        let mut places: Vec<String> = coordinates.iter().map(|coordinate| self.affine(coordinate)).collect();
+        if let Some(gather) = &access.gather {
+            places[0] = self.name(Arg::Read(gather.index));
+        }
+        let fill = match access.bounds.is_empty() {
+            true => String::new(),
+            false => format!(" : {}", constant(fill.value())),
+        };
+        format!("{}[{}{fill}]", self.fused.buffer_name(*buffer), places.join(", "))
+    }
+
+    /// `2*i+k-1`.
+    fn affine(&self, affine: &Affine) -> String {
+        let mut text = String::new();
+        for (axis, &step) in affine.steps.iter().enumerate().filter(|(_, step)| **step != 0) {
+            let sign = if step < 0 { "-" } else if text.is_empty() { "" } else { "+" };
+            let factor = if step.abs() == 1 { String::new() } else { format!("{}*", step.abs()) };
+            text.push_str(&format!("{sign}{factor}{}", self.kernel.axis_name(axis)));
+        }
+        match affine.constant {
+            0 if !text.is_empty() => text,
+            constant if text.is_empty() => constant.to_string(),
+            constant => format!("{text}{constant:+}"),
+        }
     }
 
     fn bare_name(&self, arg: Arg) -> String {
@@ -125,10 +158,31 @@ impl Text<'_> {
             Arg::Const(value) => constant(value.value()),
             Arg::Scalar(index) => scalar(&self.fused.slots.scalars[index]),
             Arg::Count(factor) => Dim::Batch(factor).to_string(),
+            Arg::Index(index) if !kernel.is_plain() => self.affine(&kernel.indices[index]),
             Arg::Index(index) => {
                 let rows = kernel.indices[index].axes().intersection(kernel.row_axes());
                 if rows.is_empty() { "column" } else { "row" }.to_string()
             }
         }
+    }
+}
+
+impl Kernel {
+    /// Its axes: `B x 8`, or each with a name if elements are read in another order than theirs.
+    pub(crate) fn extents(&self) -> String {
+        if self.is_plain() {
+            return format!("{} x {}", self.row_count(), self.cols());
+        }
+        let axes = self.axes.iter().enumerate().map(|(axis, dim)| format!("{} {dim}", self.axis_name(axis)));
+        axes.collect::<Vec<String>>().join(", ")
+    }
+
+    /// The name of an axis: `b` if it grows with the batch, else a letter from `i` on.
+    fn axis_name(&self, axis: usize) -> char {
+        if self.axes[axis].is_batch() {
+            return 'b';
+        }
+        let before = self.axes[..axis].iter().filter(|dim| !dim.is_batch()).count();
+        ('i'..='z').nth(before).unwrap_or('z')
     }
 }

@@ -73,14 +73,12 @@ fn values(kernel: &Kernel) -> Result<(), String> {
 fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
     let read = kernel.reads.iter().map(|read| (read.buffer, &read.access));
     let written = kernel.writes.iter().map(|write| (write.buffer, &write.access));
-    for (buffer, access) in read.chain(written) {
+    for (buffer, access) in read.chain(written).filter(|(_, access)| access.bounds.is_empty()) {
         for batch in [1, 2] {
             let len = fused.buffer(buffer).shape.len_at(batch) as i64;
-            let (mut least, mut most) = (access.at.constant, access.at.constant);
-            for (axis, &step) in kernel.axes.iter().zip(&access.at.steps) {
-                let reach = step * (axis.at(batch) as i64 - 1);
-                least += reach.min(0);
-                most += reach.max(0);
+            let (least, mut most) = access.at.range(kernel.axes.iter().map(|axis| axis.at(batch)));
+            if let Some(gather) = &access.gather {
+                most += gather.step * (gather.extent as i64 - 1);
             }
             if least < 0 || most >= len {
                 let name = fused.buffer_name(buffer);

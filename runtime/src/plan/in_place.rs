@@ -36,8 +36,8 @@ impl Operands {
             Arg::Read(read) => Some(kernel.reads[read].buffer),
             _ => None,
         }));
-        let whole = |access| kernel.class_of(access) == Class::Element;
-        taken.extend(kernel.reads.iter().filter(|read| !whole(read.access.at.axes())).map(|read| read.buffer));
+        let other = kernel.reads.iter().filter(|read| !kernel.is_aligned(&read.access));
+        taken.extend(other.map(|read| read.buffer));
         let fits = |buffer: &BufferId| floats(*buffer) && taken.insert(*buffer);
         Operands { free: kernel.reads.iter().map(|read| read.buffer).filter(fits).collect(), elements }
     }

@@ -357,8 +357,8 @@ fn kernel_plan(
         let room = gemm::workspace_len(at_once, cols, inner);
         result.workspace = arena.take(Content::Workspace, room, index);
         // The bits do not depend on the choice, so it may depend on the machine.
-        let [b_row, b_col] = dot.b_steps.map(|step| step as usize);
-        if gemm::packs_b(isa, rows, ENOUGH_ROWS, cols, inner, b_row, b_col) {
+        let [b_row, b_col] = kernel.dot_steps()[1].map(|step| step as usize);
+        if kernel.has_plain_dot() && gemm::packs_b(isa, rows, ENOUGH_ROWS, cols, inner, b_row, b_col) {
             result.packed = Some(arena.take(Content::Packed, gemm::packed_b_len(cols, inner), index));
         }
     }
@@ -367,7 +367,7 @@ fn kernel_plan(
 
 /// Whether a kernel has a product, and one so small that it is written out in the kernel.
 fn is_inline(kernel: &Kernel, max_batch: usize) -> bool {
-    kernel.dot.as_ref().is_some_and(|dot| {
+    kernel.dot.as_ref().filter(|_| kernel.has_plain_dot()).is_some_and(|dot| {
         let inner = dot.inner.at(max_batch);
         kernel.row_count().at(max_batch).saturating_mul(kernel.cols()).saturating_mul(inner) <= INLINE
     })

@@ -21,7 +21,7 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
-        writeln!(text, "kernel {index}: {} x {}{prologue}", kernel.row_count(), kernel.cols())?;
+        writeln!(text, "kernel {index}: {}{prologue}", kernel.extents())?;
         for stretch in plan.stretches_of(index) {
             let replaced = match stretch.content {
                 Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),

@@ -31,8 +31,10 @@ fn has_prologue(fused: &Fused, index: usize, max_batch: usize) -> bool {
 /// Whether rows of `ahead` are rows of what `kernel` multiplies from the left, element by element.
 fn is_left_operand(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
     let Some(dot) = kernel.dot.as_ref().filter(|_| ahead.dot.is_none()) else { return false };
-    let upright = dot.a_steps == [ahead.cols() as i64, 1] && dot.inner == Dim::Fixed(ahead.cols());
-    upright
+    let matrices = kernel.is_plain() && ahead.is_plain() && kernel.has_plain_dot();
+    let upright = kernel.dot_steps()[0] == [ahead.cols() as i64, 1] && dot.inner == Dim::Fixed(ahead.cols());
+    matrices
+        && upright
         && fused.is_arena(dot.a)
         && ahead
             .writes

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::touched::{Access, Region, Touched};
 use super::{Content, Place, Plan, padded};
-use crate::kernel::{BufferId, ENOUGH_ROWS, Fused, Kernel};
+use crate::kernel::{BufferId, ENOUGH_ROWS, Fused, Kernel, Mode};
 
 /// What runs between two points at which all threads meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +109,9 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
             let phase = phases.earliest_for_columns(&access, ahead.is_some());
             has_columns(fused, plan, index) && !phases.has_columns(phase)
         };
-        if nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !columned(&phases)) {
+        // Rows that are added to a table are added in their order.
+        let in_order = kernel.writes.iter().any(|write| write.mode == Mode::Add);
+        if in_order || nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !columned(&phases)) {
             phases.add_last(Last::Kernel(index), access);
             continue;
         }
@@ -158,7 +160,7 @@ fn unit(kernel: &Kernel, max_batch: usize) -> usize {
 /// Whether the product of few rows is worth cutting by columns: one of a batch that is called, and large.
 fn has_columns(fused: &Fused, plan: &Plan, index: usize) -> bool {
     let kernel = &fused.kernels[index];
-    let called = kernel.dot.as_ref().filter(|_| !plan.kernels[index].inline);
+    let called = kernel.dot.as_ref().filter(|_| !plan.kernels[index].inline && kernel.has_plain_dot());
     let read = called.map_or(0, |dot| dot.inner.at(1) * kernel.cols());
     kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE
 }

@@ -72,6 +72,16 @@ pub enum Body {
     Contract,
 }
 
+impl OpDef {
+    /// The reduction that it is.
+    pub fn reduction(&self) -> Option<Reduction> {
+        match self.body {
+            Body::Reduce(reduction) => Some(reduction),
+            _ => None,
+        }
+    }
+}
+
 macro_rules! op_table {
     ($($op:pat => $definition:expr,)*) => {
         /// The definition of every operation.
@@ -131,6 +141,7 @@ op_table! {
     Op::Pad { .. } => movement::PAD,
     Op::Concat(_) => movement::CONCAT,
     Op::Patches { .. } => windows::PATCHES,
+    Op::Skew { .. } => windows::SKEW,
     Op::Fold { .. } => windows::FOLD,
     Op::Gather => rows::GATHER,
     Op::ScatterAdd { .. } => rows::SCATTER_ADD,

@@ -56,6 +56,10 @@ impl Op {
                 Some(all_but(rank, axis, Coordinate { constant: -(before as i64), ..Coordinate::along(axis) }))
             }
             Op::Patches { axis, window, .. } => Some(window.coordinates(*axis, rank)),
+            &Op::Skew { axis, along, step, shift, .. } => {
+                let moved = Coordinate { constant: shift, steps: vec![(axis, 1), (along, step)], divisor: 1 };
+                Some(all_but(rank, axis, moved))
+            }
             _ => None,
         }
     }
@@ -64,6 +68,7 @@ impl Op {
     pub fn fill(&self) -> Option<f64> {
         match *self {
             Op::Pad { value, .. } | Op::Patches { value, .. } => Some(value),
+            Op::Skew { .. } => Some(0.0),
             _ => None,
         }
     }

@@ -26,6 +26,17 @@ impl Op {
             _ => None,
         }
     }
+
+    /// The same reduction over other axes.
+    pub fn over(&self, axes: Vec<usize>) -> Op {
+        match self {
+            Op::Sum(_) => Op::Sum(axes),
+            Op::MaxOver(_) => Op::MaxOver(axes),
+            Op::Mean(_) => Op::Mean(axes),
+            Op::Variance(_) => Op::Variance(axes),
+            other => other.clone(),
+        }
+    }
 }
 
 fn dropped(op: &Op, x: &[&TensorType]) -> Result<TensorType, String> {

@@ -100,3 +100,24 @@ pub const FOLD: OpDef = OpDef {
     },
     body: Body::Fold,
 };
+
+/// Elements moved along an axis, farther for every step along another: `y[.., p, .., k, ..] = x[.., p + shift + step k, .., k, ..]`
+/// where there is one, else 0. `f32[.., N, ..] -> f32[.., extent, ..]`. The gradient moves them back.
+pub const SKEW: OpDef = OpDef {
+    name: "skew",
+    ty: |op, x| {
+        let &Op::Skew { axis, along, extent, .. } = op else { unreachable!("the type of a skew") };
+        fixed_extent("skew", x[0], axis)?;
+        if x[0].dtype != DType::F32 || along == axis || along >= x[0].shape.rank() || x[0].shape.0[along].is_batch() {
+            return Err(format!("skew of {} along axis {axis} by axis {along}", x[0]));
+        }
+        Ok(replaced(x[0], axis, &[extent]))
+    },
+    vjp: |b, at| {
+        let Op::Skew { axis, along, step, shift, .. } = at.op else { unreachable!("the gradient of a skew") };
+        let extent = b.shape(at.x[0]).0[axis].factor();
+        let back = Op::Skew { axis, along, step: -step, shift: -shift, extent };
+        vec![Some(b.apply(back, &[at.dy]))]
+    },
+    body: Body::Move,
+};

@@ -5,6 +5,12 @@
 //! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter; and so does what becomes of a
 //! parameter if it is a reduction, whose result is known before anything may be overwritten.
 
+mod batch;
+pub(super) mod dots;
+pub(super) mod empty;
+mod movement;
+mod reductions;
+
 use super::domain::{Domain, Way, way};
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
@@ -12,8 +18,27 @@ use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
 pub fn legalize(graph: &Graph) -> Graph {
-    let rules = [moments_in_two_passes, position_of_one, row_of_one, truth_of_another_shape, repeated_in_another_shape];
-    copies(rules.into_iter().fold(graph.clone(), rewrite))
+    let tensors = [
+        empty::known,
+        movement::scattered_rows_of_batches,
+        movement::fold,
+        movement::concat,
+        movement::padded_inside,
+        movement::moved_without_numbers,
+        movement::moved_leaf,
+        dots::product,
+    ];
+    let graph = batch::batch_in_front(tensors.into_iter().fold(graph.clone(), rewrite));
+    let matrices = [
+        reductions::down_leading_axes,
+        moments_in_two_passes,
+        reductions::axis_by_axis,
+        position_of_one,
+        row_of_one,
+        truth_of_another_shape,
+        repeated_in_another_shape,
+    ];
+    copies(matrices.into_iter().fold(graph, rewrite))
 }
 
 /// Adding -0 changes no number, not even -0.
@@ -40,11 +65,14 @@ fn copies(graph: Graph) -> Graph {
 type Replacement = fn(&mut Builder, &Node, &[NodeId]) -> NodeId;
 
 fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    match way(graph, id) {
-        Some((Reduction::Mean, Way::AlongRow | Way::Everything)) => {
+    let axes = graph[id].op.axes()?;
+    let canonical = reductions::is_canonical(axes, graph[graph[id].operands[0]].ty.shape.rank());
+    let down = canonical && matches!(way(graph, id), Some((_, Way::DownColumns)));
+    match graph[id].op.def().reduction()? {
+        Reduction::Mean if !down => {
             Some(|b, node, operands| center(b, operands[0], node.op.axes().expect("a mean has axes")))
         }
-        Some((Reduction::Variance, Way::AlongRow | Way::Everything)) => Some(|b, node, operands| {
+        Reduction::Variance if !down => Some(|b, node, operands| {
             let axes = node.op.axes().expect("a variance has axes");
             let shape = b.shape(operands[0]);
             let center = center(b, operands[0], axes);

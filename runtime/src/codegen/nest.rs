@@ -1,0 +1,306 @@
+//! Kernels of more axes than rows and columns, and elements that are read in another order than that of the kernel: coordinates,
+//! and where each element lies.
+//!
+//! A row number gives the coordinates of the row. The row is a nest of loops, of which the innermost is as wide as what is read
+//! allows. An element outside of its bounds is not read: the address is that of the buffer, and what comes from there is dropped.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
+
+use super::lanes::{Lanes, Width, memory};
+use super::loops::Trip;
+use super::{Emit, Slot, View};
+use crate::kernel::{Affine, Arg, Kernel, Mode, Write};
+use crate::scalar::{Reg, Scalar};
+
+/// Where in the loops of a kernel an element is.
+#[derive(Clone, Default)]
+pub(super) struct Point {
+    /// The coordinates of the row.
+    pub(super) row: Vec<Value>,
+    /// Those along the outer axes of the row.
+    pub(super) outer: Vec<Value>,
+    /// Four times that along the innermost axis; `None` for the row as a whole.
+    pub(super) inner: Option<Value>,
+}
+
+impl Emit<'_, '_> {
+    /// The coordinates of the present row from its number.
+    pub(super) fn fill_coordinates(&mut self) {
+        let kernel = self.kernel;
+        self.point = Point::default();
+        if kernel.is_plain() {
+            return;
+        }
+        let mut rest = self.row;
+        let mut row = vec![rest; kernel.rows];
+        for axis in (1..kernel.rows).rev() {
+            let extent = kernel.axes[axis].factor() as i64;
+            let next = self.fb.ins().udiv_imm_u(rest, extent);
+            let before = self.times(next, extent);
+            row[axis] = self.fb.ins().isub(rest, before);
+            rest = next;
+        }
+        row[0] = rest;
+        self.point.row = row;
+    }
+
+    /// Emits `body` for all elements of the row, as wide as they allow unless `scalar`. The position is a byte offset among them.
+    pub(super) fn points(&mut self, scalar: bool, unroll: usize, mut body: impl FnMut(&mut Self, Width, Value)) {
+        if self.kernel.is_plain() {
+            let trip = self.trip();
+            return self.columns(trip, unroll, body);
+        }
+        self.nest(None, scalar, unroll, &mut body);
+    }
+
+    /// The loops of the row from the next outer axis on, `offset` bytes after its first element.
+    fn nest(
+        &mut self,
+        offset: Option<Value>,
+        scalar: bool,
+        unroll: usize,
+        body: &mut dyn FnMut(&mut Self, Width, Value),
+    ) {
+        let axes = &self.kernel.axes[self.kernel.rows + self.point.outer.len()..];
+        let extent = axes[0].factor();
+        let size: usize = axes[1..].iter().map(|dim| dim.factor()).product();
+        if axes.len() > 1 {
+            return self.known(0, extent as i64, 1, &mut |emit, coordinate| {
+                let before = emit.times(coordinate, 4 * size as i64);
+                let at = offset.map_or(before, |offset| emit.fb.ins().iadd(offset, before));
+                emit.point.outer.push(coordinate);
+                emit.nest(Some(at), scalar, unroll, body);
+                emit.point.outer.pop();
+            });
+        }
+        let mut run = |emit: &mut Self, width: Width, inner: Value| {
+            emit.point.inner = Some(inner);
+            let at = offset.map_or(inner, |offset| emit.fb.ins().iadd(offset, inner));
+            body(emit, width, at);
+            emit.point.inner = None;
+        };
+        match scalar {
+            true => self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Width::One, at)),
+            false => self.columns(Trip::Known(extent), unroll, run),
+        }
+    }
+
+    /// Whether something that is used in a stage, or in any if none is given, is not there for several columns at once.
+    pub(super) fn is_scalar(&self, stage: Option<usize>) -> bool {
+        let kernel = self.kernel;
+        if kernel.is_plain() {
+            return false;
+        }
+        let in_stage = |other: usize| stage.is_none_or(|stage| stage == other);
+        let body = kernel.body.iter().filter(|each| in_stage(each.stage)).flat_map(|each| &each.args);
+        let copied = kernel.writes.iter().filter(|write| write.copied && in_stage(kernel.copy_stage(write)));
+        let written = copied.clone().any(|write| write.mode == Mode::Add && !adds_in_line(kernel, write));
+        let mut args = body.chain(copied.map(|write| &write.value));
+        written || args.any(|arg| matches!(*arg, Arg::Read(read) if !is_in_line(kernel, read)))
+    }
+
+    /// What a row as a whole reads: a number.
+    pub(super) fn row_read(&mut self, read: usize) -> Value {
+        let view = self.view();
+        let point = self.point.clone();
+        let mut lanes = Lanes::new(&mut self.fb, self.constants, self.table, self.target.fma, Width::One);
+        let reg = Reader { view, point: &point, bases: &self.bases, width: Width::One }.read(&mut lanes, read);
+        lanes.part(reg, 0)
+    }
+
+    /// A position that a row as a whole has.
+    pub(super) fn row_index(&mut self, index: usize) -> Value {
+        let view = self.view();
+        let point = self.point.clone();
+        let mut lanes = Lanes::new(&mut self.fb, self.constants, self.table, self.target.fma, Width::One);
+        let reader = Reader { view, point: &point, bases: &self.bases, width: Width::One };
+        let position = reader.whole(&mut lanes, &view.kernel.indices[index], 1);
+        self.fb.ins().ireduce(types::I32, position)
+    }
+
+    /// Zeros for what rows are added to, ahead of the first of them.
+    pub(super) fn clear_sums(&mut self) {
+        let kernel = self.kernel;
+        for write in kernel.writes.iter().filter(|write| write.mode == Mode::Add) {
+            let len = self.fused.buffer(write.buffer).shape.len_at(1);
+            let slot = self.slot_written(write).expect("what is added to has a place");
+            let base = self.bases[&slot];
+            let first = self.fb.ins().icmp_imm_s(IntCC::Equal, self.lo, 0);
+            let (all, none) =
+                (self.fb.ins().iconst(types::I64, 4 * len as i64), self.fb.ins().iconst(types::I64, 0));
+            let bytes = self.fb.ins().select(first, all, none);
+            self.columns(Trip::Bytes(bytes), 4, |emit, width, at| {
+                let address = emit.fb.ins().iadd(base, at);
+                let mut lanes = emit.lanes(width);
+                let zero = lanes.float(0.0);
+                lanes.store(zero, address, 0);
+            });
+        }
+    }
+}
+
+/// Whether the elements of a read for neighboring columns are neighbors, or one.
+fn is_in_line(kernel: &Kernel, read: usize) -> bool {
+    let inner = kernel.axes.len() - 1;
+    let access = &kernel.reads[read].access;
+    let fixed = |index: usize| !kernel.read_axes(index).contains(inner);
+    matches!(access.at.steps[inner], 0 | 1)
+        && access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0)
+        && access.gather.as_ref().is_none_or(|gather| fixed(gather.index))
+}
+
+/// Whether neighboring columns are added to neighbors.
+fn adds_in_line(kernel: &Kernel, write: &Write) -> bool {
+    let inner = kernel.axes.len() - 1;
+    let gather = write.access.gather.as_ref();
+    write.access.at.steps[inner] == 1 && gather.is_none_or(|gather| !kernel.read_axes(gather.index).contains(inner))
+}
+
+/// Finds elements for a point.
+pub(super) struct Reader<'a> {
+    pub(super) view: View<'a>,
+    pub(super) point: &'a Point,
+    pub(super) bases: &'a HashMap<Slot, Value>,
+    pub(super) width: Width,
+}
+
+impl Reader<'_> {
+    /// The elements of a read.
+    pub(super) fn read(&self, lanes: &mut Lanes<'_, '_>, read: usize) -> Reg {
+        let kernel = self.view.kernel;
+        let of = &kernel.reads[read];
+        let slot = self.view.slot_read(Arg::Read(read), 0).expect("what is read is in memory");
+        let (address, valid) = self.locate(lanes, self.bases[&slot], &of.access);
+        let index = self.view.fused.buffer(of.buffer).dtype.is_index();
+        let reg = match of.access.at.steps.last() {
+            Some(1) if self.point.inner.is_some() => lanes.load(address, 0, index, false),
+            _ => {
+                let ty = if index { types::I32 } else { types::F32 };
+                let number = lanes.fb.ins().load(ty, memory(), address, 0);
+                lanes.splat(number)
+            }
+        };
+        let Some(valid) = valid else { return reg };
+        let mask = self.mask(lanes, valid);
+        let fill = of.fill.value();
+        let fill = if index { lanes.int(fill as i32) } else { lanes.float(fill) };
+        lanes.select(mask, reg, fill)
+    }
+
+    /// Adds elements to what lies where a write says.
+    pub(super) fn add(&self, lanes: &mut Lanes<'_, '_>, base: Value, write: &Write, value: Reg) {
+        let (address, valid) = self.locate(lanes, base, &write.access);
+        let value = match valid {
+            None => value,
+            // Adding -0 changes no number.
+            Some(valid) => {
+                let (mask, nothing) = (self.mask(lanes, valid), lanes.float(-0.0));
+                lanes.select(mask, value, nothing)
+            }
+        };
+        let before = lanes.load(address, 0, false, false);
+        let sum = lanes.add(before, value);
+        lanes.store(sum, address, 0);
+    }
+
+    /// A truth value in every lane.
+    fn mask(&self, lanes: &mut Lanes<'_, '_>, valid: Value) -> Reg {
+        let valid = match self.width {
+            Width::One => valid,
+            Width::Vectors(_) => lanes.fb.ins().bmask(types::I32, valid),
+        };
+        lanes.splat(valid)
+    }
+
+    /// The address of the first element, and whether there are elements, where that is not certain.
+    fn locate(&self, lanes: &mut Lanes<'_, '_>, base: Value, access: &crate::kernel::Access) -> (Value, Option<Value>) {
+        let offset = self.whole(lanes, &access.at, 4);
+        let mut address = lanes.fb.ins().iadd(base, offset);
+        let mut valid: Option<Value> = None;
+        let mut and = |lanes: &mut Lanes<'_, '_>, holds: Value| {
+            valid = Some(valid.map_or(holds, |valid| lanes.fb.ins().band(valid, holds)));
+        };
+        for bound in &access.bounds {
+            let coordinate = self.whole(lanes, &bound.coordinate, 1);
+            let within = lanes.fb.ins().icmp_imm_u(IntCC::UnsignedLessThan, coordinate, bound.extent as i64);
+            and(lanes, within);
+        }
+        if let Some(gather) = &access.gather {
+            let alone = Reader { width: Width::One, ..*self };
+            let number = alone.number(lanes, gather.index);
+            let number = lanes.fb.ins().uextend(types::I64, number);
+            let within = lanes.fb.ins().icmp_imm_u(IntCC::UnsignedLessThan, number, gather.extent as i64);
+            and(lanes, within);
+            let before = lanes.fb.ins().imul_imm_u(number, 4 * gather.step);
+            address = lanes.fb.ins().iadd(address, before);
+        }
+        if let Some(valid) = valid {
+            address = lanes.fb.ins().select(valid, address, base);
+        }
+        (address, valid)
+    }
+
+    /// One number, whatever the width: an index.
+    fn number(&self, lanes: &mut Lanes<'_, '_>, read: usize) -> Value {
+        let of = &self.view.kernel.reads[read];
+        let slot = self.view.slot_read(Arg::Read(read), 0).expect("what is read is in memory");
+        let (address, valid) = self.locate(lanes, self.bases[&slot], &of.access);
+        let number = lanes.fb.ins().load(types::I32, memory(), address, 0);
+        match valid {
+            None => number,
+            Some(valid) => {
+                let fill = lanes.fb.ins().iconst(types::I32, of.fill.value() as i64);
+                lanes.fb.ins().select(valid, number, fill)
+            }
+        }
+    }
+
+    /// An affine number at the point, times a factor: 4 for bytes, or 1.
+    pub(super) fn whole(&self, lanes: &mut Lanes<'_, '_>, affine: &Affine, factor: i64) -> Value {
+        let Point { row, outer, inner } = self.point;
+        let mut sum: Option<Value> = None;
+        let mut add = |lanes: &mut Lanes<'_, '_>, value: Value| {
+            sum = Some(sum.map_or(value, |sum| lanes.fb.ins().iadd(sum, value)));
+        };
+        for (&step, &coordinate) in affine.steps.iter().zip(row.iter().chain(outer)).filter(|(step, _)| **step != 0) {
+            let value = times(lanes, coordinate, factor * step);
+            add(lanes, value);
+        }
+        let last = affine.steps.last().copied().unwrap_or(0);
+        if let Some(inner) = inner.filter(|_| last != 0) {
+            let coordinate = if factor == 4 { inner } else { lanes.fb.ins().ushr_imm_u(inner, 2) };
+            let value = times(lanes, coordinate, last);
+            add(lanes, value);
+        }
+        match sum {
+            None => lanes.fb.ins().iconst(types::I64, factor * affine.constant),
+            Some(sum) if affine.constant == 0 => sum,
+            Some(sum) => lanes.fb.ins().iadd_imm_s(sum, factor * affine.constant),
+        }
+    }
+
+    /// Positions, one for each lane.
+    pub(super) fn index(&self, lanes: &mut Lanes<'_, '_>, index: usize) -> Reg {
+        let affine = &self.view.kernel.indices[index];
+        let first = self.whole(lanes, affine, 1);
+        let first = lanes.fb.ins().ireduce(types::I32, first);
+        let step = affine.steps.last().copied().unwrap_or(0);
+        if self.width == Width::One || step == 0 || self.point.inner.is_none() {
+            return lanes.splat(first);
+        }
+        let first = lanes.fb.ins().splat(types::I32X4, first);
+        lanes.parts(|fb, part| {
+            let numbers = (0..4).flat_map(|lane| (step as i32 * (4 * part as i32 + lane)).to_le_bytes());
+            let constant = fb.func.dfg.constants.insert(ConstantData::from(numbers.collect::<Vec<u8>>().as_slice()));
+            let steps = fb.ins().vconst(types::I32X4, constant);
+            fb.ins().iadd(first, steps)
+        })
+    }
+}
+
+fn times(lanes: &mut Lanes<'_, '_>, value: Value, factor: i64) -> Value {
+    if factor == 1 { value } else { lanes.fb.ins().imul_imm_s(value, factor) }
+}

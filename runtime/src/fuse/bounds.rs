@@ -1,0 +1,67 @@
+//! How fine the axes of a kernel are: as fine as those of any value in it.
+
+use super::domain::Domain;
+use crate::kernel::Class;
+use crate::types::{Dim, Shape};
+
+/// The numbers of elements between two steps of some axis, ascending, each a multiple of the one before; without that of a row of
+/// the domain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Bounds(Vec<usize>);
+
+impl Bounds {
+    /// Of a value of this shape in a kernel over a domain.
+    pub(super) fn of(domain: Domain, shape: &Shape) -> Bounds {
+        let apart = match domain.class_of(shape) {
+            Some(Class::Element) => 1,
+            Some(Class::Row) => domain.cols,
+            _ => return Bounds::default(),
+        };
+        if shape.rank() <= 2 && apart == 1 {
+            return Bounds::default();
+        }
+        let mut bounds = Vec::new();
+        let mut elements = apart;
+        for dim in shape.0.iter().skip(1).rev() {
+            elements *= dim.factor();
+            if elements != domain.cols && elements > 1 && bounds.last() != Some(&elements) {
+                bounds.push(elements);
+            }
+        }
+        Bounds(bounds)
+    }
+
+    /// Those of both, if there are axes that are as fine as both want them.
+    pub(super) fn with(&self, other: &Bounds, domain: Domain) -> Option<Bounds> {
+        if other.0.is_empty() || self == other {
+            return Some(self.clone());
+        }
+        let mut bounds: Vec<usize> = self.0.iter().chain(&other.0).copied().collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        let fits = |pair: &[usize]| pair[1].is_multiple_of(pair[0]);
+        let whole = bounds.iter().all(|bound| bound.is_multiple_of(domain.cols) || domain.cols.is_multiple_of(*bound));
+        (whole && bounds.windows(2).all(fits)).then_some(Bounds(bounds))
+    }
+
+    /// The axes of a kernel, and how many of them are rows.
+    pub(super) fn axes(&self, domain: Domain) -> (Vec<Dim>, usize) {
+        let cut = |total: Dim, bounds: &mut dyn Iterator<Item = usize>| {
+            let mut axes = Vec::new();
+            let mut left = total.factor();
+            for bound in bounds {
+                axes.push(left / bound);
+                left = bound;
+            }
+            axes.push(left);
+            let first = if total.is_batch() { Dim::Batch(axes[0]) } else { Dim::Fixed(axes[0]) };
+            std::iter::once(first).chain(axes[1..].iter().map(|&extent| Dim::Fixed(extent))).collect::<Vec<Dim>>()
+        };
+        let above = self.0.iter().rev().filter(|&&bound| bound > domain.cols).map(|bound| bound / domain.cols);
+        let rows = cut(domain.rows, &mut { above });
+        let below = self.0.iter().rev().filter(|&&bound| bound < domain.cols).copied();
+        let cols = cut(Dim::Fixed(domain.cols), &mut { below });
+        let count = rows.len();
+        (rows.into_iter().chain(cols).collect(), count)
+    }
+}

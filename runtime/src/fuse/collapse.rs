@@ -1,0 +1,74 @@
+//! Axes that everything in a kernel walks alike become one: a dense network's kernels have rows and columns and no other axes.
+
+use crate::kernel::{Affine, AxisSet, Kernel, What};
+
+/// Merges neighboring axes where that changes no place of any element, and drops axes of one element. Rows stay rows.
+pub(super) fn collapse(kernel: &mut Kernel) {
+    let mut axis = 1;
+    while axis < kernel.axes.len() {
+        let together = axis != kernel.rows;
+        let (outer, inner) = (kernel.axes[axis - 1], kernel.axes[axis]);
+        let one = outer.factor() == 1 && !outer.is_batch() || inner.factor() == 1 && !inner.is_batch();
+        if together && (one || walked_alike(kernel, axis)) {
+            merge(kernel, axis);
+        } else {
+            axis += 1;
+        }
+    }
+}
+
+/// Whether a step along the outer of two axes is as many steps along the inner one as that has.
+fn walked_alike(kernel: &Kernel, inner: usize) -> bool {
+    let extent = kernel.axes[inner].factor() as i64;
+    let sets = kernel.body.iter().flat_map(|each| [Some(each.axes), each.reduction().map(|(_, over)| over)]);
+    let whole = |set: AxisSet| set.contains(inner) == set.contains(inner - 1);
+    !kernel.axes[inner].is_batch()
+        && sets.flatten().all(whole)
+        && affines(kernel).all(|affine| affine.steps[inner - 1] == affine.steps[inner] * extent)
+}
+
+/// Every place and position of a kernel.
+fn affines(kernel: &Kernel) -> impl Iterator<Item = &Affine> {
+    let reads = kernel.reads.iter().map(|read| &read.access);
+    let accesses = reads.chain(kernel.writes.iter().map(|write| &write.access));
+    let placed = accesses
+        .flat_map(|access| std::iter::once(&access.at).chain(access.bounds.iter().map(|bound| &bound.coordinate)));
+    let dot = kernel.dot.iter().flat_map(|dot| [&dot.a_at, &dot.b_at]);
+    placed.chain(&kernel.indices).chain(dot)
+}
+
+/// Makes one axis of `inner` and the one before it. Of the two, one with a single element says nothing about steps.
+fn merge(kernel: &mut Kernel, inner: usize) {
+    let kept = if kernel.axes[inner].factor() == 1 && !kernel.axes[inner].is_batch() { inner - 1 } else { inner };
+    let dims = &kernel.axes[inner - 1..=inner];
+    let merged = crate::types::Dim::product(dims).expect("the extents were one before they were cut");
+    kernel.axes.splice(inner - 1..=inner, [merged]);
+    if inner < kernel.rows {
+        kernel.rows -= 1;
+    }
+    let affine = |affine: &mut Affine| {
+        let step = affine.steps[kept];
+        affine.steps.splice(inner - 1..=inner, [step]);
+    };
+    let set = |set: AxisSet| set.merged(inner);
+    for each in &mut kernel.body {
+        each.axes = set(each.axes);
+        if let What::Reduce { over, .. } = &mut each.what {
+            *over = set(*over);
+        }
+    }
+    let reads = kernel.reads.iter_mut().flat_map(|read| {
+        read.coordinates.iter_mut().for_each(affine);
+        [&mut read.access]
+    });
+    let accesses = reads.chain(kernel.writes.iter_mut().map(|write| &mut write.access));
+    for access in accesses {
+        affine(&mut access.at);
+        access.bounds.iter_mut().for_each(|bound| affine(&mut bound.coordinate));
+    }
+    kernel.indices.iter_mut().for_each(affine);
+    if let Some(dot) = &mut kernel.dot {
+        affine(&mut dot.a_at);
+        affine(&mut dot.b_at);
+    }
+}

@@ -1,0 +1,107 @@
+//! Products of tensors as products of matrices: `[.., M, K]` by `[.., K, N]` for each position along the axes in front.
+//!
+//! Operands are seen in that order; where no access can do it, fusion copies them. The batch is the first of the axes in front, or
+//! the first of the rows, or of the terms.
+
+use super::Replacement;
+use super::batch::transposed;
+use crate::ir::{Builder, DotAxes, Graph, Node, NodeId, Op};
+use crate::types::{Dim, Shape};
+
+/// Whether a product is one that kernels have.
+pub(crate) fn is_canonical(graph: &Graph, id: NodeId) -> bool {
+    if graph.matrix_product(id).is_some() {
+        return true;
+    }
+    let Op::Dot(axes) = &graph[id].op else { return false };
+    let front = axes.batch.len();
+    let alike = axes.batch.iter().enumerate().all(|(at, &pair)| pair == (at, at));
+    let ranks = graph[id].operands.iter().all(|&operand| graph[operand].ty.shape.rank() == front + 2);
+    let batch = graph[id].ty.shape.0.iter().position(|dim| dim.is_batch());
+    alike && ranks && axes.contracted == [(front + 1, front)] && batch.is_none_or(|batch| batch == 0)
+}
+
+pub(super) fn product(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let node = &graph[id];
+    let columns = graph.matrix_product(id).is_some() && node.ty.shape.0[1].is_batch();
+    let other = matches!(node.op, Op::Dot(_)) && (columns || !is_canonical(graph, id));
+    other.then_some(|b: &mut Builder, node: &Node, operands: &[NodeId]| {
+        let Op::Dot(axes) = &node.op else { unreachable!("the rule is of products") };
+        canonical(b, axes, operands[0], operands[1])
+    })
+}
+
+/// The axes of an operand of a product by their part in it, with the batch first in each list.
+struct Parts {
+    x: NodeId,
+    dims: Vec<Dim>,
+    free: Vec<usize>,
+}
+
+fn canonical(b: &mut Builder, axes: &DotAxes, left: NodeId, right: NodeId) -> NodeId {
+    let sides = [left, right].map(|x| b.shape(x).0);
+    let [own, other] = [0, 1].map(|side| axes.of(side, sides[side].len()));
+    // The batch may not be a column: then the operands change places.
+    let swapped = other.free.iter().any(|&axis| sides[1][axis].is_batch());
+    let mut front: Vec<[usize; 2]> = axes.batch.iter().map(|&(i, j)| [i, j]).collect();
+    let mut terms: Vec<[usize; 2]> = axes.contracted.iter().map(|&(i, j)| [i, j]).collect();
+    let [mut a, mut c] = [(left, &sides[0], &own.free), (right, &sides[1], &other.free)]
+        .map(|(x, dims, free)| Parts { x, dims: dims.clone(), free: free.clone() });
+    if swapped {
+        std::mem::swap(&mut a, &mut c);
+        front.iter_mut().chain(&mut terms).for_each(|pair| pair.reverse());
+    }
+    let Parts { dims, free, .. } = &mut a;
+    front.sort_by_key(|pair| !dims[pair[0]].is_batch());
+    terms.sort_by_key(|pair| !dims[pair[0]].is_batch());
+    free.sort_by_key(|&axis| !dims[axis].is_batch());
+    // A batch of rows is the outermost axis in memory, so it comes before all other axes in front.
+    let leading = a.free.first().copied().filter(|&axis| a.dims[axis].is_batch() && !front.is_empty());
+    if leading.is_some() {
+        a.free.remove(0);
+    }
+    let extents = |parts: &Parts, axes: &[usize]| axes.iter().map(|&axis| parts.dims[axis]).collect::<Vec<Dim>>();
+    let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
+    let side = |pairs: &[[usize; 2]], side: usize| pairs.iter().map(|pair| pair[side]).collect::<Vec<usize>>();
+    let (front_a, front_c) = (side(&front, 0), side(&front, 1));
+    let (terms_a, terms_c) = (side(&terms, 0), side(&terms, 1));
+    let lead: Vec<Dim> = leading.iter().map(|&axis| a.dims[axis]).collect();
+    let front_dims: Vec<Dim> = lead.iter().copied().chain(extents(&a, &front_a)).collect();
+    let (rows, cols) = (extents(&a, &a.free), extents(&c, &c.free));
+    let inner = merged(&extents(&a, &terms_a));
+    let order: Vec<usize> = leading.iter().chain(&front_a).chain(&a.free).chain(&terms_a).copied().collect();
+    let x = transposed(b, a.x, &order);
+    let x = reshaped(b, x, [&front_dims[..], &[merged(&rows), inner]].concat());
+    let order: Vec<usize> = front_c.iter().chain(&terms_c).chain(&c.free).copied().collect();
+    let y = transposed(b, c.x, &order);
+    let y = reshaped(b, y, [&front_dims[lead.len()..], &[inner, merged(&cols)]].concat());
+    let y = match lead.is_empty() {
+        true => y,
+        false => {
+            let shape = Shape([&front_dims[..], &[inner, merged(&cols)]].concat());
+            let kept: Vec<usize> = (1..shape.rank()).collect();
+            b.broadcast(y, &shape, &kept)
+        }
+    };
+    let count = front_dims.len();
+    let pairs = DotAxes { batch: (0..count).map(|at| (at, at)).collect(), contracted: vec![(count + 1, count)] };
+    let product = b.apply(Op::Dot(pairs), &[x, y]);
+    let product = reshaped(b, product, [&front_dims[..], &rows, &cols].concat());
+    // Where each axis of the result that was asked for is now.
+    let names: Vec<(bool, usize)> = leading
+        .iter()
+        .chain(&front_a)
+        .chain(&a.free)
+        .map(|&axis| (swapped, axis))
+        .chain(c.free.iter().map(|&axis| (!swapped, axis)))
+        .collect();
+    let left_front = axes.batch.iter().map(|&(i, j)| if swapped { (true, j) } else { (false, i) });
+    let wanted = left_front.chain(own.free.iter().map(|&axis| (false, axis))).chain(other.free.iter().map(|&axis| (true, axis)));
+    let order: Vec<usize> =
+        wanted.map(|name| names.iter().position(|other| *other == name).expect("every axis has a place")).collect();
+    transposed(b, product, &order)
+}
+
+fn reshaped(b: &mut Builder, x: NodeId, dims: Vec<Dim>) -> NodeId {
+    if b.shape(x).0 == dims { x } else { b.reshape(x, Shape(dims)) }
+}

@@ -1,0 +1,73 @@
+//! Reductions as kernels have them: along the last axis, down all axes but the last, or over everything.
+
+use super::Replacement;
+use super::batch::transposed;
+use crate::ir::ops::Reduction;
+use crate::ir::{Builder, Graph, NodeId, Op};
+use crate::types::{Dim, Shape};
+
+/// Whether these axes of a tensor of this rank are its last one, all but its last one, or all.
+pub(crate) fn is_canonical(axes: &[usize], rank: usize) -> bool {
+    axes.len() == rank || axes == [rank - 1] || axes.iter().copied().eq(0..rank - 1)
+}
+
+/// Down the leading axes: those are the rows of a matrix, and the others its columns.
+pub(super) fn down_leading_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let axes = graph[id].op.axes()?;
+    let rank = graph[graph[id].operands[0]].ty.shape.rank();
+    let leading = axes.iter().copied().eq(0..axes.len());
+    (leading && !is_canonical(axes, rank)).then_some(|b, node, operands| {
+        let axes = node.op.axes().expect("a reduction has axes");
+        let dims = b.shape(operands[0]).0;
+        let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
+        let (rows, cols) = dims.split_at(axes.len());
+        let matrix = b.reshape(operands[0], Shape(vec![merged(rows), merged(cols)]));
+        let reduced = b.apply(node.op.over(vec![0]), &[matrix]);
+        b.reshape(reduced, node.ty.shape.clone())
+    })
+}
+
+/// Sums and maxima over any other axes, one after the other.
+pub(super) fn axis_by_axis(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let kind = graph[id].op.def().reduction()?;
+    let axes = graph[id].op.axes()?;
+    let rank = graph[graph[id].operands[0]].ty.shape.rank();
+    let simple = matches!(kind, Reduction::Sum | Reduction::Max);
+    (simple && !is_canonical(axes, rank)).then_some(|b, node, operands| {
+        let axes = node.op.axes().expect("a reduction has axes").to_vec();
+        over(b, &node.op, operands[0], axes)
+    })
+}
+
+/// The reduction over some axes, in ascending order.
+fn over(b: &mut Builder, op: &Op, x: NodeId, mut axes: Vec<usize>) -> NodeId {
+    let dims = b.shape(x).0;
+    let rank = dims.len();
+    if axes.is_empty() {
+        return x;
+    }
+    if is_canonical(&axes, rank) {
+        return b.apply(op.over(axes), &[x]);
+    }
+    if axes.last() == Some(&(rank - 1)) {
+        axes.pop();
+        let inner = b.apply(op.over(vec![rank - 1]), &[x]);
+        return over(b, op, inner, axes);
+    }
+    // Rows of the batch stay rows; a sum over the batch goes down its rows.
+    let kept: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).collect();
+    let down = axes.iter().any(|&axis| dims[axis].is_batch());
+    let (first, last) = if down { (&axes, &kept) } else { (&kept, &axes) };
+    let order: Vec<usize> = first.iter().chain(last).copied().collect();
+    let moved = transposed(b, x, &order);
+    if !down {
+        return over(b, op, moved, (kept.len()..rank).collect());
+    }
+    let dims = b.shape(moved).0;
+    let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
+    let (rows, cols) = dims.split_at(axes.len());
+    let shape = Shape(cols.to_vec());
+    let matrix = b.reshape(moved, Shape(vec![merged(rows), merged(cols)]));
+    let reduced = b.apply(op.over(vec![0]), &[matrix]);
+    b.reshape(reduced, shape)
+}
