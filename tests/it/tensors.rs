@@ -1,10 +1,13 @@
 //! Operations on tensors of any rank: their types and what these reject, their text, what they cost, and their corners.
 
+use gradloom::{Network, network};
 use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::fault::{Fault, Given, Pass};
 use gradloom_runtime::flops::{Flops, of_node};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, Node, NodeId, Op, Role, Window, verify};
 use gradloom_runtime::optim::Merge;
+use gradloom_runtime::sentinel::Replay;
 use gradloom_runtime::simplify::{simplify, sweep};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;
@@ -491,4 +494,60 @@ fn gradients_of_moved_rows_merge_as_those_of_rows_do() {
         b.pad(turned, 0, [1, 0], 0.0)
     };
     assert_eq!(merged(averaged), Ok(Merge::Mean));
+}
+
+network! {
+    /// Nothing of it is looked at.
+    Any<x: [B, 2] -> y: [B, 2]> { Dense(2) }
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_followed_through_every_movement() {
+    type Build = fn(&mut Builder, NodeId, NodeId) -> NodeId;
+    let movements: [Build; 10] = [
+        |b, w, _| b.transpose(w, &[1, 0]),
+        |b, w, _| b.slice(w, 1, 1, 2, 2),
+        |b, w, _| b.pad(w, 0, [1, 1], 0.0),
+        |b, w, _| {
+            let zero = b.constant_like(0.0, w);
+            b.concat(&[zero, w], 1)
+        },
+        |b, w, _| b.patches(w, 1, Window { before: 1, after: 1, ..Window::of(3) }, 0.0),
+        |b, w, _| {
+            let w = b.reshape(w, Shape::fixed(&[2, 2, 2]));
+            b.fold(w, 1, Window::of(2), 3)
+        },
+        |b, w, ids| b.gather(w, ids),
+        |b, w, ids| b.scatter_add(w, ids, 3),
+        |b, w, _| {
+            let one = b.constant(1.0, &Shape::fixed(&[4, 2]));
+            b.product(one, w, DotAxes { batch: vec![(1, 0)], contracted: vec![(0, 1)] })
+        },
+        |b, w, _| {
+            let turned = b.transpose(w, &[1, 0]);
+            let spread = b.broadcast(turned, &Shape::fixed(&[4, 3, 2]), &[0, 2]);
+            b.mul(spread, spread)
+        },
+    ];
+    for (number, build) in movements.into_iter().enumerate() {
+        let mut b = Builder::new(Graph::default());
+        let w = handmade::parameter(&mut b, "w", &[2, 4]);
+        let ids = handmade::input(&mut b, "ids", index(&[n(2)]));
+        let moved = build(&mut b, w, ids);
+        let axes = Vec::from_iter(0..b.shape(moved).rank());
+        let loss = b.sum(moved, &axes);
+        handmade::output(&mut b, Role::Loss, loss);
+        let graph = b.finish();
+        verify(&graph).unwrap_or_else(|fault| panic!("{fault}\n{graph}"));
+        let mut numbers = vec![1.0; 8];
+        numbers[4 + 3] = f64::INFINITY;
+        let params = vec![Tensor::floats(&[2, 4], numbers)];
+        let values = Values { inputs: vec![Tensor::indices(&[2], [0, 1])], params, scalars: Vec::new() };
+        let passes = vec![Pass::Forward; graph.nodes.len()];
+        let fault = Replay { graph, passes }.search(Any::DEFINITION, 1, &values).expect("the loss is infinite");
+        let Fault::Given { with: Given::Parameter, name, element, .. } = fault else {
+            panic!("case {number}: {fault:?}")
+        };
+        assert_eq!((&*name, &element[..]), ("w", &[1, 3][..]), "case {number}");
+    }
 }
