@@ -2,37 +2,56 @@
 //!
 //! In: the networks and the mistakes. Out: tokens. After a mistake each network still has its type, with the ports as far
 //! as they were understood, so that nothing that uses it is wrong as well; and its description, in which the names of
-//! layers are the user's own tokens, so that an editor finds their documentation. No decision is made here, and every path
-//! is absolute, through the facade.
+//! layers are the user's own tokens, so that an editor finds their documentation. No decision is made here. Every path is
+//! absolute, or goes through the facade, whatever its name: what is in scope where a network is declared does not matter.
 
 mod definition;
 mod names;
 
 use gradloom_runtime::elaborate::MOST_AXES;
 use gradloom_runtime::network::Port;
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Meta, Path, Token, punctuated::Punctuated};
+use syn::{Attribute, Path, Token, punctuated::Punctuated};
 
 use crate::ast::{Metric, Program, text};
 use crate::diagnostics::Errors;
 use crate::resolve::Network;
 
-/// Expands everything in a `network! { .. }`.
-pub fn program(program: &Program, networks: &[Network<'_>], errors: &Errors) -> TokenStream {
+/// What the parts of an expansion call their parameters. In the block of a network each is a function, too, which a parameter
+/// may shadow: so none of them is taken for a constant or a unit struct of the user's.
+const PARAMETERS: [&str; 8] = ["inputs", "next", "number", "optimizer", "report", "stage", "targets", "visit"];
+
+/// Expands everything in a `network! { .. }`. `facade` is its `$crate`.
+pub fn program(facade: &TokenTree, program: &Program, networks: &[Network<'_>], errors: &Errors) -> TokenStream {
     let mistakes = errors.to_tokens();
     let names = names::names(program);
-    let networks = networks.iter().map(expand);
+    let networks = networks.iter().map(|network| expand(facade, network));
     quote!(#mistakes #(#networks)* #names)
 }
 
-fn expand(network: &Network<'_>) -> TokenStream {
+/// The type stands beside the user's own items; all else is in a block, where no name of it meets one of theirs.
+fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
     let network_type = network_type(network);
+    let shared = shared(network);
+    let parameters = PARAMETERS.map(|name| format_ident!("{name}"));
     let report = report(network);
     let definition = definition::definition(network);
     let implementation = implementation(network, &definition);
     let constructors = constructors(network);
-    quote!(#network_type #report #implementation #constructors)
+    quote! {
+        #network_type
+        #shared
+        // A size that comes from Rust is a path, and has to be one.
+        #[allow(dead_code, unused_qualifications)]
+        const _: () = {
+            use #facade::__private as __gradloom;
+            #(fn #parameters() {})*
+            #report
+            #implementation
+            #constructors
+        };
+    }
 }
 
 fn network_type(network: &Network<'_>) -> TokenStream {
@@ -40,11 +59,11 @@ fn network_type(network: &Network<'_>) -> TokenStream {
     let derived: Vec<Path> = attrs.iter().flat_map(derived).collect();
     let is_derived =
         |name: &str| derived.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == name));
-    let traits = ["Clone", "Copy", "Debug"].into_iter().filter(|name| !is_derived(name));
-    let traits = traits.map(|name| format_ident!("{name}"));
+    let traits = [("Clone", quote!(clone::Clone)), ("Copy", quote!(marker::Copy)), ("Debug", quote!(fmt::Debug))];
+    let traits = traits.into_iter().filter(|(name, _)| !is_derived(name)).map(|(_, path)| path);
     quote! {
         #(#attrs)*
-        #[derive(#(#traits),*)]
+        #[::core::prelude::v1::derive(#(::core::#traits),*)]
         #vis struct #name;
     }
 }
@@ -74,20 +93,11 @@ fn shared(network: &Network<'_>) -> TokenStream {
     tokens
 }
 
-/// `#[deprecated]` and `#[doc(hidden)]` hold for the report, too.
-fn reported(attr: &&Attribute) -> bool {
-    attr.path().is_ident("deprecated") || attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_))
-}
-
 /// The struct with the loss and the metrics of a step.
 fn report(network: &Network<'_>) -> TokenStream {
     let (vis, name, step) = (&network.ast.vis, &network.ast.name, step_name(network));
-    let (shared, attrs) = (shared(network), network.ast.attrs.iter().filter(reported));
     let doc = format!(" What one step of [`{name}`] reports.");
-    let loss_doc = match network.ast.losses.first() {
-        Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
-        None => " No loss is declared.".to_string(),
-    };
+    let loss_doc = loss_doc(network);
     let loss_docs = network.ast.losses.first().map_or(&[][..], |loss| &loss.docs);
     let fields = metrics(network).map(|metric| {
         let Metric { name, docs, expr } = metric;
@@ -95,22 +105,41 @@ fn report(network: &Network<'_>) -> TokenStream {
         quote! {
             #(#docs)*
             #[doc = #doc]
-            #vis #name: f32
+            #vis #name: ::core::primitive::f32
         }
     });
     quote! {
-        #shared
-        #(#attrs)*
         #[doc = #doc]
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        #[allow(dead_code)]
+        #[::core::prelude::v1::derive(
+            ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq
+        )]
         #vis struct #step {
             #(#loss_docs)*
             #[doc = #loss_doc]
-            #vis loss: f32,
+            #vis loss: ::core::primitive::f32,
             #(#fields),*
         }
     }
+}
+
+fn loss_doc(network: &Network<'_>) -> String {
+    match network.ast.losses.first() {
+        Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
+        None => " No loss is declared.".to_string(),
+    }
+}
+
+/// The type of a report cannot be named where a page about it would be looked for, so its fields are listed where it is
+/// found: in the implementation of the trait.
+fn step_docs(network: &Network<'_>) -> Vec<String> {
+    let mut lines = vec![
+        format!(" What one step of [`{}`] reports, as fields:", network.ast.name),
+        format!(" - `loss`: {}", loss_doc(network).trim_start()),
+    ];
+    lines.extend(
+        metrics(network).map(|metric| format!(" - `{}`: `{}`, before the step.", text(&metric.name), metric.expr)),
+    );
+    lines
 }
 
 /// Those that became part of the description: of two with one name the first.
@@ -119,9 +148,23 @@ fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
     network.ast.metrics.iter().filter(move |metric| kept.next_if(|kept| text(&metric.name) == kept.name).is_some())
 }
 
+/// As error messages call the type; outside of the block it is `<Net as Network>::Step`.
 fn step_name(network: &Network<'_>) -> Ident {
     let name = &network.ast.name;
-    format_ident!("{}Step", name, span = name.span())
+    let mut step = format!("{}Step", text(name));
+    // A size may come from a type of the user's that is called so.
+    while network.deferred.values().any(|tokens| mentions(tokens, &step)) {
+        step.push('_');
+    }
+    Ident::new(&step, name.span())
+}
+
+fn mentions(tokens: &TokenStream, word: &str) -> bool {
+    tokens.clone().into_iter().any(|tree| match tree {
+        TokenTree::Ident(name) => name == word,
+        TokenTree::Group(group) => mentions(&group.stream(), word),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStream {
@@ -131,29 +174,29 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
     let outputs = views(network.definition.outputs);
     let visit_inputs = visits("inputs", network.definition.inputs);
     let visit_targets = visits("targets", network.definition.targets);
-    let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(::gradloom::__private::view(next()))));
+    let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(__gradloom::view(next()))));
+    let step_docs = step_docs(network);
     let metrics = metrics(network).enumerate().map(|(index, metric)| {
         let name = &metric.name;
         quote!(#name: report.metrics[#index])
     });
-    let shared = shared(network);
     quote! {
-        #shared
         #[automatically_derived]
-        impl ::gradloom::Network for #name {
+        impl __gradloom::Network for #name {
             type Inputs<'a> = #inputs;
             type Targets<'a> = #targets;
             type Outputs<'a> = #outputs;
+            #(#[doc = #step_docs])*
             type Step = #step;
 
             // A position has the span of the user's token, in which clippy reads a number that starts with 0.
             #[allow(clippy::zero_prefixed_literal)]
-            const DEFINITION: &'static ::gradloom::__private::Definition<'static> = &#definition;
+            const DEFINITION: &'static __gradloom::Definition<'static> = &#definition;
 
             #[allow(unused_variables)]
             fn inputs<'a>(
                 inputs: Self::Inputs<'a>,
-                visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+                visit: &mut dyn ::core::ops::FnMut(__gradloom::Tensor<'a>),
             ) {
                 #visit_inputs
             }
@@ -161,19 +204,19 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             #[allow(unused_variables)]
             fn targets<'a>(
                 targets: Self::Targets<'a>,
-                visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+                visit: &mut dyn ::core::ops::FnMut(__gradloom::Tensor<'a>),
             ) {
                 #visit_targets
             }
 
             #[allow(unused_variables)]
             fn outputs<'a>(
-                next: &mut dyn ::core::ops::FnMut() -> ::gradloom::ndarray::ArrayViewD<'a, f32>,
+                next: &mut dyn ::core::ops::FnMut() -> __gradloom::ndarray::ArrayViewD<'a, ::core::primitive::f32>,
             ) -> Self::Outputs<'a> {
                 #next_outputs
             }
 
-            fn step(report: &::gradloom::__private::Report<'_>) -> Self::Step {
+            fn step(report: &__gradloom::Report<'_>) -> Self::Step {
                 #step { loss: report.loss, #(#metrics),* }
             }
         }
@@ -190,32 +233,29 @@ fn constructors(network: &Network<'_>) -> TokenStream {
         ),
         format!(" The text of a stage of [`{name}`] that needs neither an optimizer nor a machine."),
     ];
-    let shared = shared(network);
     quote! {
-        #shared
-        #[allow(dead_code)]
         impl #name {
             #[doc = #trainer]
-            #vis fn trainer(optimizer: impl ::gradloom::Optimizer + 'static) -> ::gradloom::Trainer<#name> {
-                ::gradloom::Trainer::new(optimizer)
+            #vis fn trainer(optimizer: impl __gradloom::Optimizer + 'static) -> __gradloom::Trainer<#name> {
+                __gradloom::Trainer::new(optimizer)
             }
 
             #[doc = #predictor]
-            #vis fn predictor() -> ::gradloom::PredictorBuilder<#name> {
-                ::gradloom::PredictorBuilder::new()
+            #vis fn predictor() -> __gradloom::PredictorBuilder<#name> {
+                __gradloom::PredictorBuilder::new()
             }
 
             #[doc = #gradcheck]
             #vis fn gradcheck<'a>(
-                inputs: <#name as ::gradloom::Network>::Inputs<'a>,
-                targets: <#name as ::gradloom::Network>::Targets<'a>,
-            ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
-                ::gradloom::__private::gradcheck::<#name>(inputs, targets)
+                inputs: <#name as __gradloom::Network>::Inputs<'a>,
+                targets: <#name as __gradloom::Network>::Targets<'a>,
+            ) -> ::core::result::Result<__gradloom::Gradcheck, __gradloom::Error> {
+                __gradloom::gradcheck::<#name>(inputs, targets)
             }
 
             #[doc = #ir]
-            #vis fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
-                ::gradloom::__private::ir::<#name>(stage)
+            #vis fn ir(stage: __gradloom::Stage) -> ::std::string::String {
+                __gradloom::ir::<#name>(stage)
             }
         }
     }
@@ -228,9 +268,9 @@ fn views(ports: &[Port<'_>]) -> TokenStream {
         match port.dims.len() {
             rank @ 1..=MOST_AXES => {
                 let view = format_ident!("ArrayView{rank}");
-                quote!(::gradloom::ndarray::#view<'a, #element>)
+                quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
             }
-            _ => quote!(::gradloom::ndarray::ArrayViewD<'a, #element>),
+            _ => quote!(__gradloom::ndarray::ArrayViewD<'a, ::core::primitive::#element>),
         }
     }))
 }
@@ -239,10 +279,10 @@ fn views(ports: &[Port<'_>]) -> TokenStream {
 fn visits(variable: &str, ports: &[Port<'_>]) -> TokenStream {
     let variable = format_ident!("{variable}");
     match ports.len() {
-        1 => quote!(visit(#variable.into());),
+        1 => quote!(visit(::core::convert::Into::into(#variable));),
         n => {
             let fields = (0..n).map(syn::Index::from);
-            quote!(#(visit(#variable.#fields.into());)*)
+            quote!(#(visit(::core::convert::Into::into(#variable.#fields));)*)
         }
     }
 }

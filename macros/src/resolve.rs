@@ -44,23 +44,15 @@ pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Error
     let mut consts = Consts::new(&program.consts, errors);
     definitions(program, errors);
     let items = Items::new(program, errors);
-    let mut names: HashMap<String, &str> = HashMap::new();
+    let mut names = HashSet::new();
     let mut networks = Vec::new();
     for net in &program.nets {
-        let name = text(&net.name);
-        if let Some(&owner) = names.get(&name) {
-            match owner {
-                "" => errors.duplicate_network(&net.name),
-                owner => errors.report_taken(&net.name, owner),
-            }
+        if !names.insert(text(&net.name)) {
+            errors.duplicate_network(&net.name);
             continue;
         }
-        // The report of its steps is a type, too.
         let scope = Scope::new(&items, &mut consts, Table::new(bump), errors);
-        let network = scope.network(net);
-        names.entry(format!("{name}Step")).or_insert(network.definition.name);
-        names.insert(name, "");
-        networks.push(network);
+        networks.push(scope.network(net));
     }
     Scope::new(&items, &mut consts, Table::new(bump), errors).items();
     networks

@@ -209,7 +209,7 @@ fn validation_is_an_evaluation_after_every_epoch() {
 
 /// The rows of training and validation, as bits, epoch by epoch.
 fn rows(history: &History<Ids>) -> Vec<[u32; 2]> {
-    let bits = |step: IdsStep| step.ids as u32;
+    let bits = |step: <Ids as gradloom::Network>::Step| step.ids as u32;
     history.epochs.iter().map(|epoch| [bits(epoch.train), bits(epoch.validation.expect("there is a split"))]).collect()
 }
 
@@ -236,7 +236,7 @@ fn a_split_keeps_the_same_rows_out_of_every_epoch() {
 }
 
 /// What is monitored, epoch by epoch.
-fn scripted(values: &'static [f32]) -> impl Fn(&crate::train::ClassifierStep) -> f32 {
+fn scripted(values: &'static [f32]) -> impl Fn(&<crate::train::Classifier as gradloom::Network>::Step) -> f32 {
     let next = Cell::new(0);
     move |_| {
         next.set(next.get() + 1);

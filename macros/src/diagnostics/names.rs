@@ -111,10 +111,6 @@ impl Errors {
         self.report(site, message);
     }
 
-    pub fn report_taken(&mut self, name: &Ident, network: &str) {
-        self.report(name, format!("`{name}` is what the steps of `{network}` report; choose another name"));
-    }
-
     pub fn target_without_name(&mut self, site: Site) {
         self.report(site, "a target needs a name: `label: [B, ...]`".to_string());
     }
