@@ -5,6 +5,7 @@
 
 mod body;
 mod expr;
+mod foreign;
 mod groups;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
@@ -15,6 +16,7 @@ use crate::ast::{
     Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Site, Stage, StageKind, text,
 };
 use crate::diagnostics::Errors;
+pub use foreign::operand;
 use groups::{Look, at_named_piece, at_piece, flat};
 
 /// Parses the macro's input, whatever it is.

@@ -19,7 +19,7 @@ use gradloom_runtime::{functions, layers};
 use proc_macro2::{Ident, TokenStream};
 
 use crate::ast::{self, ExprKind, Site, text};
-use crate::diagnostics::Errors;
+use crate::diagnostics::{Errors, Ports};
 use crate::parse::DTYPES;
 use expressions::Acts;
 use sizes::Consts;
@@ -111,6 +111,7 @@ struct Scope<'s, 'a> {
     /// The paths of the stages without such a name.
     paths: HashSet<String>,
     acts: Acts<'a>,
+    ports: Ports,
     /// Blocks that are read on their own, for their mistakes alone.
     alone: Option<Alone>,
     n_stages: usize,
@@ -133,7 +134,8 @@ impl<'s, 'a> Scope<'s, 'a> {
         errors: &'s mut Errors,
     ) -> Scope<'s, 'a> {
         let (names, paths) = (HashSet::new(), HashSet::new());
-        Scope { items, consts, table, errors, names, paths, acts: Acts::default(), alone: None, n_stages: 0 }
+        let (acts, ports) = (Acts::default(), Ports::default());
+        Scope { items, consts, table, errors, names, paths, acts, ports, alone: None, n_stages: 0 }
     }
 
     fn network(mut self, net: &'a ast::Net) -> Network<'a> {
@@ -155,6 +157,11 @@ impl<'s, 'a> Scope<'s, 'a> {
             self.errors.second_loss(&loss.keyword);
         }
         let targets = first.map(|loss| self.targets(&loss.targets)).unwrap_or_default();
+        self.ports = Ports {
+            has_named_output: net.outputs.first().is_none_or(|output| output.name.is_some()),
+            has_targets: !targets.is_empty(),
+            is_function: false,
+        };
         let loss = first.map(|loss| self.clause(&loss.keyword, &loss.expr));
         let metrics = self.metrics(&net.metrics);
         let Scope { mut table, acts, .. } = self;
