@@ -19,6 +19,8 @@ pub use ndarray;
 #[doc = include_str!("../REFERENCE.md")]
 pub mod reference {}
 
+pub mod lint;
+
 /// Declares a network, checks it and gives it a type.
 ///
 /// ```text

@@ -8,26 +8,60 @@
 mod definition;
 mod names;
 
+use std::collections::HashSet;
+
 use gradloom_runtime::elaborate::MOST_AXES;
 use gradloom_runtime::network::Port;
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Path, Token, punctuated::Punctuated};
 
-use crate::ast::{Metric, Program, text};
+use crate::ast::{Level, Metric, Program, Setting, text};
 use crate::diagnostics::Errors;
+use crate::lint::Found;
 use crate::resolve::Network;
 
 /// What the parts of an expansion call their parameters. In the block of a network each is a function, too, which a parameter
 /// may shadow: so none of them is taken for a constant or a unit struct of the user's.
 const PARAMETERS: [&str; 8] = ["inputs", "next", "number", "optimizer", "report", "stage", "targets", "visit"];
 
-/// Expands everything in a `network! { .. }`. `facade` is its `$crate`.
-pub fn program(facade: &TokenTree, program: &Program, networks: &[Network<'_>], errors: &Errors) -> TokenStream {
+/// Expands everything in a `network! { .. }`. `facade` is its `$crate`, and `lints` are those of each network, if there are
+/// no mistakes.
+pub fn program(
+    facade: &TokenTree,
+    program: &Program,
+    networks: &[Network<'_>],
+    lints: &[Vec<Found>],
+    errors: &Errors,
+) -> TokenStream {
     let mistakes = errors.to_tokens();
     let names = names::names(program);
+    let warnings = warnings(facade, networks, lints);
     let networks = networks.iter().map(|network| expand(facade, network));
-    quote!(#mistakes #(#networks)* #names)
+    quote!(#mistakes #(#networks)* #names #warnings)
+}
+
+/// A use of a deprecated constant under the token that each lint is about: another way to warn is not stable.
+fn warnings(facade: &TokenTree, networks: &[Network<'_>], lints: &[Vec<Found>]) -> TokenStream {
+    let mut known = HashSet::new();
+    let mut tokens = TokenStream::new();
+    for (network, found) in networks.iter().zip(lints) {
+        let attrs: Vec<&Attribute> = network.ast.attrs.iter().filter(|attr| is_shared(attr)).collect();
+        for found in found {
+            let level = match network.ast.levels.iter().rfind(|setting| setting.lint == found.lint) {
+                Some(Setting { level: Level::Allow, .. }) => continue,
+                Some(Setting { level: Level::Warn, span, .. }) => quote_spanned!(*span=> #[warn(deprecated)]),
+                Some(Setting { level: Level::Deny, span, .. }) => quote_spanned!(*span=> #[deny(deprecated)]),
+                None => TokenStream::new(),
+            };
+            // Networks may share a block.
+            if known.insert(found.key()) {
+                let lint = Ident::new(found.lint, found.site.start);
+                tokens.extend(quote!(#(#attrs)* #level const _: () = #facade::lint::#lint;));
+            }
+        }
+    }
+    tokens
 }
 
 /// The type stands beside the user's own items; all else is in a block, where no name of it meets one of theirs.
@@ -84,13 +118,17 @@ fn derived(attr: &Attribute) -> Vec<Path> {
 fn shared(network: &Network<'_>) -> TokenStream {
     let mut tokens = TokenStream::new();
     for attr in &network.ast.attrs {
-        if ["cfg", "allow", "warn", "deny"].iter().any(|name| attr.path().is_ident(name)) {
+        if is_shared(attr) {
             attr.to_tokens(&mut tokens);
         } else if attr.path().is_ident("deprecated") {
             tokens.extend(quote!(#[allow(deprecated)]));
         }
     }
     tokens
+}
+
+fn is_shared(attr: &Attribute) -> bool {
+    ["cfg", "allow", "warn", "deny"].iter().any(|name| attr.path().is_ident(name))
 }
 
 /// The struct with the loss and the metrics of a step.

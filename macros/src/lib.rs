@@ -13,6 +13,7 @@ mod resolve;
 
 // Whether it fits, and what becomes of it.
 mod check;
+mod lint;
 mod expand;
 
 #[cfg(test)]
@@ -39,5 +40,6 @@ fn expand(facade: &proc_macro2::TokenTree, tokens: proc_macro2::TokenStream) -> 
     for network in &networks {
         check::network(network, &mut errors);
     }
-    expand::program(facade, &program, &networks, &errors)
+    let lints = if errors.is_empty() { networks.iter().map(lint::network).collect() } else { Vec::new() };
+    expand::program(facade, &program, &networks, &lints, &errors)
 }

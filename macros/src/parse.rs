@@ -7,6 +7,7 @@ mod body;
 mod expr;
 mod foreign;
 mod groups;
+mod levels;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
@@ -232,8 +233,9 @@ impl Parser<'_> {
             Body { stages: vec![broken], site }
         });
         self.owner = Owner::LastNet;
+        let (attrs, levels) = self.levels(attrs);
         let (losses, metrics) = (Vec::new(), Vec::new());
-        program.nets.push(Net { attrs, vis, name, inputs, outputs, body, losses, metrics });
+        program.nets.push(Net { attrs, levels, vis, name, inputs, outputs, body, losses, metrics });
     }
 
     /// `<inputs -> outputs>`

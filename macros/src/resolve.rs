@@ -13,7 +13,7 @@ mod table;
 use std::collections::{HashMap, HashSet};
 
 use bumpalo::Bump;
-use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Stage};
+use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Stage, Value};
 use gradloom_runtime::types::DType;
 use gradloom_runtime::{functions, layers};
 use proc_macro2::{Ident, TokenStream};
@@ -37,6 +37,17 @@ pub struct Network<'a> {
     pub sites: Vec<Site>,
     /// The calculations that are left to rustc.
     pub deferred: HashMap<At, TokenStream>,
+    /// The arguments of layers that are not left out.
+    pub arguments: Vec<Given<'a>>,
+}
+
+/// An argument of a layer.
+pub struct Given<'a> {
+    pub owner: &'static str,
+    pub name: &'static str,
+    pub value: Value<'a>,
+    /// From the name, if it has one, to the value.
+    pub site: Site,
 }
 
 /// Resolves everything in a `network! { .. }`. The networks live in the arena.
@@ -111,6 +122,7 @@ struct Scope<'s, 'a> {
     /// The paths of the stages without such a name.
     paths: HashSet<String>,
     acts: Acts<'a>,
+    arguments: Vec<Given<'a>>,
     ports: Ports,
     /// Blocks that are read on their own, for their mistakes alone.
     alone: Option<Alone>,
@@ -135,7 +147,8 @@ impl<'s, 'a> Scope<'s, 'a> {
     ) -> Scope<'s, 'a> {
         let (names, paths) = (HashSet::new(), HashSet::new());
         let (acts, ports) = (Acts::default(), Ports::default());
-        Scope { items, consts, table, errors, names, paths, acts, ports, alone: None, n_stages: 0 }
+        let arguments = Vec::new();
+        Scope { items, consts, table, errors, names, paths, acts, arguments, ports, alone: None, n_stages: 0 }
     }
 
     fn network(mut self, net: &'a ast::Net) -> Network<'a> {
@@ -164,11 +177,11 @@ impl<'s, 'a> Scope<'s, 'a> {
         };
         let loss = first.map(|loss| self.clause(&loss.keyword, &loss.expr));
         let metrics = self.metrics(&net.metrics);
-        let Scope { mut table, acts, .. } = self;
+        let Scope { mut table, acts, arguments, .. } = self;
         let acts = table.list(acts.finish());
         let definition = Definition { name, inputs, outputs, targets, acts, body, loss, metrics, places: &[] };
         let sites = std::mem::take(&mut table.sites);
-        Network { ast: net, definition, sites, deferred: table.deferred }
+        Network { ast: net, definition, sites, deferred: table.deferred, arguments }
     }
 
     /// Blocks and functions on their own, so that a mistake in one that no network uses is not missed.

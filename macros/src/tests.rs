@@ -3,6 +3,7 @@
 mod expansion;
 mod growth;
 mod hover;
+mod lints;
 mod mistakes;
 mod robustness;
 

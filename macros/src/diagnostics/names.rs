@@ -22,6 +22,12 @@ const OUTPUTS: [&str; 10] =
     ["logits", "out", "output", "outputs", "pred", "prediction", "predictions", "scores", "y_hat", "y_pred"];
 const TARGETS: [&str; 6] = ["label", "labels", "t", "target", "targets", "y_true"];
 
+/// From the first name to the last.
+fn path_site(path: &syn::Path) -> Site {
+    let ends = path.segments.first().zip(path.segments.last()).expect("a path has names");
+    Site::from(&ends.0.ident).to(&ends.1.ident)
+}
+
 /// The macro cannot tell a constant from a variable, but a path it takes for one.
 fn rust_constant(name: &Ident) -> String {
     format!("; a constant of Rust is written with its path: `self::{name}` or `crate::{name}`")
@@ -94,6 +100,21 @@ impl Errors {
             None => format!("unknown element type `{name}`; there are {}", and(known)),
         };
         self.report(name, message);
+    }
+
+    /// Whether a name in `#[allow(..)]` was meant for a lint of the macro, and is none.
+    pub fn unknown_lint(&mut self, path: &syn::Path, name: &str, is_own: bool, known: &[&str]) -> bool {
+        let hint = match closest(name, known.iter().copied()) {
+            Some(closest) => did_you_mean(Some(closest)),
+            None if is_own => format!("; there are {}", and(known)),
+            None => return false,
+        };
+        self.report(path_site(path), format!("unknown lint `{name}`{hint}"));
+        true
+    }
+
+    pub fn expected_lint(&mut self, path: &syn::Path, lint: &str) {
+        self.report(path_site(path), format!("lints of `network!` cannot be expected; write `#[allow({lint})]`"));
     }
 
     pub fn duplicate_name(&mut self, name: &Ident) {
