@@ -124,7 +124,7 @@ impl<'n> Linter<'n> {
             match &stage.kind {
                 Kind::Block(body) => trained = self.blocked(body, trained, found),
                 Kind::Repeat { count, body } => {
-                    let again = count.value != Outcome::Int(1) && self.blocked(body, false, &mut Vec::new());
+                    let again = count.value != Outcome::Int(1) && trains(body);
                     trained = self.blocked(body, trained || again, found);
                 }
                 Kind::Residual { body, skip } => {
@@ -271,6 +271,17 @@ fn first<'n>(stages: &'n [Stage<'n>]) -> Option<&'n Stage<'n>> {
         Kind::Block(body) | Kind::Repeat { body, .. } => first(body),
         _ => stages.first(),
     }
+}
+
+/// Whether anything in these is trained.
+fn trains(stages: &[Stage<'_>]) -> bool {
+    stages.iter().any(|stage| match &stage.kind {
+        Kind::Layer(layer, _) => is_trained(layer),
+        Kind::Act(_, starts) => !starts.is_empty(),
+        Kind::Block(body) | Kind::Repeat { body, .. } => trains(body),
+        Kind::Residual { body, skip } => trains(body) || skip.is_some_and(trains),
+        Kind::Broken => false,
+    })
 }
 
 /// Whether a layer has parameters of its own.

@@ -1,5 +1,6 @@
 //! What the macro makes of declarations, good, bad and meaningless.
 
+mod after_mistakes;
 mod expansion;
 mod growth;
 mod hover;

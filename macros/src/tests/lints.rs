@@ -4,14 +4,17 @@ use insta::assert_snapshot;
 
 use super::mistakes;
 
-/// The lints of all networks, as `line:column: name`.
+/// The lints of all networks, which are without mistakes, as `line:column: name`.
 fn lints(source: &str) -> String {
+    assert_eq!(mistakes(source), "");
+    alone(source)
+}
+
+fn alone(source: &str) -> String {
     let mut errors = crate::diagnostics::Errors::default();
     let program = crate::parse::program(source.parse().expect("the tokens of a test are tokens"), &mut errors);
     let bump = bumpalo::Bump::new();
     let networks = crate::resolve::program(&program, &bump, &mut errors);
-    networks.iter().for_each(|network| crate::check::network(network, &mut errors));
-    assert_eq!(errors.to_text(), "");
     let mut found: Vec<_> = networks.iter().flat_map(crate::lint::network).map(|found| found.key()).collect();
     found.sort_by_key(|(_, line, column)| (*line, *column));
     found.iter().map(|(lint, line, column)| format!("{line}:{}: {lint}\n", column + 1)).collect()
@@ -99,6 +102,13 @@ fn nothing_is_trained_before_a_step() {
     assert_snapshot!(classes("Dense(4) as z, step", "loss(t: [B, 4]) = mse(z, t);"), @"");
     assert_snapshot!(classes("Dense(4) as z, step", "loss(t: [B, 4]) = mse(z, t) + mean(y);"), @"");
     assert_snapshot!(classes("residual { step }, repeat(1) { step, Dense(4) }", "loss = mean(y);"), @"");
+}
+
+#[test]
+fn nested_repetitions_are_looked_through_once() {
+    let body = "repeat(2) { ".repeat(30) + "step, Dense(8), BatchNorm" + &" }".repeat(30);
+    // Too many stages to build, but not to read.
+    assert_eq!(alone(&format!("Net<x: [B, 8] -> y: [B, 8]> {{ {body} }} loss = mean(y);")).lines().count(), 2);
 }
 
 #[test]
