@@ -1,18 +1,19 @@
+//! [REFERENCE.md]: mod@reference
 #![doc = include_str!("../README.md")]
 
 pub use gradloom_runtime::compile::Stage;
-pub use gradloom_runtime::dataset::{Dataset, DatasetError};
+pub use gradloom_runtime::dataset::{Dataset, DatasetError, Element};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
-pub use gradloom_runtime::fit::{Ending, Epoch, Fit, FitCause, FitError, History, Progress};
+pub use gradloom_runtime::fit::{DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, Supervised};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimizer, RmsProp, Sgd};
 pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
-    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Network, Predictor,
-    PredictorBuilder, Profile, Session, Trainer, Work,
+    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf, NameMap,
+    Network, Predictor, PredictorBuilder, Profile, Session, Trainer, Work,
 };
 pub use ndarray;
 
@@ -43,6 +44,9 @@ pub mod lint;
 /// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else
 /// can be called so. What another macro puts in as `$e:expr` is one operand.
 ///
+/// Comparisons give truth values, which `!`, `&&` and `||` combine with the precedence that they have in Rust; `if` takes one
+/// for each element, and `mean` and `sum` count them: `metric found = mean(score > 0.5 && label == 1);`.
+///
 /// A `Dense` bias right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.
 #[macro_export]
 macro_rules! network {
@@ -64,7 +68,8 @@ macro_rules! __place {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{
-        __place as place, Error, Gradcheck, Network, Optimizer, PredictorBuilder, Stage, Trainer, ndarray,
+        __place as place, Error, Gradcheck, Metrics, Network, Optimizer, PredictorBuilder, Stage, Supervised, Trainer,
+        ndarray,
     };
     pub use gradloom_macros::declare;
     pub use gradloom_runtime::layers::{Arg, initializers};

@@ -1,4 +1,4 @@
-//! From a checked network to Rust: its type, its report, and its description in constants.
+//! From a checked network to Rust: its type, its metrics, and its description in constants.
 //!
 //! In: the networks and the mistakes. Out: tokens. After a mistake each network still has its type, with the ports as far
 //! as they were understood, so that nothing that uses it is wrong as well; and its description, in which the names of
@@ -6,13 +6,14 @@
 //! absolute, or goes through the facade, whatever its name: what is in scope where a network is declared does not matter.
 
 mod definition;
+mod generic;
 mod names;
 
 use std::collections::HashSet;
 
 use gradloom_runtime::elaborate::MOST_AXES;
 use gradloom_runtime::network::Port;
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Path, Token, punctuated::Punctuated};
 
@@ -23,7 +24,8 @@ use crate::resolve::Network;
 
 /// What the parts of an expansion call their parameters. In the block of a network each is a function, too, which a parameter
 /// may shadow: so none of them is taken for a constant or a unit struct of the user's.
-const PARAMETERS: [&str; 8] = ["inputs", "next", "number", "optimizer", "report", "stage", "targets", "visit"];
+const PARAMETERS: [&str; 9] =
+    ["inputs", "metrics", "next", "number", "optimizer", "report", "stage", "targets", "visit"];
 
 /// Expands everything in a `network! { .. }`. `facade` is its `$crate`, and `lints` are those of each network, if there are
 /// no mistakes.
@@ -72,6 +74,7 @@ fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
     let report = report(network);
     let definition = definition::definition(network);
     let implementation = implementation(network, &definition);
+    let generic = generic::generic(network);
     let constructors = constructors(network);
     quote! {
         #network_type
@@ -83,6 +86,7 @@ fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
             #(fn #parameters() {})*
             #report
             #implementation
+            #generic
             #constructors
         };
     }
@@ -95,11 +99,31 @@ fn network_type(network: &Network<'_>) -> TokenStream {
         |name: &str| derived.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == name));
     let traits = [("Clone", quote!(clone::Clone)), ("Copy", quote!(marker::Copy)), ("Debug", quote!(fmt::Debug))];
     let traits = traits.into_iter().filter(|(name, _)| !is_derived(name)).map(|(_, path)| path);
-    quote! {
+    let tokens = quote! {
         #(#attrs)*
         #[::core::prelude::v1::derive(#(::core::#traits),*)]
         #vis struct #name;
-    }
+    };
+    shown_by_name(network, tokens)
+}
+
+/// The keyword, the braces and the end of an item get the place of the network's name, which is what rustc then shows of it.
+/// To lints they remain what a macro has written.
+fn shown_by_name(network: &Network<'_>, tokens: TokenStream) -> TokenStream {
+    let span = Span::call_site().located_at(network.ast.name.span());
+    let shown = tokens.into_iter().map(|mut tree| {
+        let is_frame = match &tree {
+            TokenTree::Ident(word) => word == "impl" || word == "struct",
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Literal(_) => false,
+        };
+        if is_frame {
+            tree.set_span(span);
+        }
+        tree
+    });
+    shown.collect()
 }
 
 /// The traits that an attribute derives.
@@ -131,15 +155,15 @@ fn is_shared(attr: &Attribute) -> bool {
     ["cfg", "allow", "warn", "deny"].iter().any(|name| attr.path().is_ident(name))
 }
 
-/// The struct with the loss and the metrics of a step.
+/// The struct with the loss and the metrics.
 fn report(network: &Network<'_>) -> TokenStream {
-    let (vis, name, step) = (&network.ast.vis, &network.ast.name, step_name(network));
-    let doc = format!(" What one step of [`{name}`] reports.");
+    let (vis, name, metrics_name) = (&network.ast.vis, &network.ast.name, metrics_name(network));
+    let doc = format!(" Loss and metrics of [`{name}`]: of a step, before its update, or of an evaluation.");
     let loss_doc = loss_doc(network);
     let loss_docs = network.ast.losses.first().map_or(&[][..], |loss| &loss.docs);
     let fields = metrics(network).map(|metric| {
         let Metric { name, docs, expr } = metric;
-        let doc = format!(" `{expr}`, before the step.");
+        let doc = format!(" `{expr}`.");
         quote! {
             #(#docs)*
             #[doc = #doc]
@@ -151,7 +175,7 @@ fn report(network: &Network<'_>) -> TokenStream {
         #[::core::prelude::v1::derive(
             ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq
         )]
-        #vis struct #step {
+        #vis struct #metrics_name {
             #(#loss_docs)*
             #[doc = #loss_doc]
             #vis loss: ::core::primitive::f32,
@@ -162,21 +186,18 @@ fn report(network: &Network<'_>) -> TokenStream {
 
 fn loss_doc(network: &Network<'_>) -> String {
     match network.ast.losses.first() {
-        Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
+        Some(loss) => format!(" The loss, `{}`.", loss.expr),
         None => " No loss is declared.".to_string(),
     }
 }
 
-/// The type of a report cannot be named where a page about it would be looked for, so its fields are listed where it is
-/// found: in the implementation of the trait.
-fn step_docs(network: &Network<'_>) -> Vec<String> {
+/// The type of the metrics has no page of its own, so its fields are listed in the implementation of the trait.
+fn metrics_docs(network: &Network<'_>) -> Vec<String> {
     let mut lines = vec![
-        format!(" What one step of [`{}`] reports, as fields:", network.ast.name),
+        format!(" Loss and metrics of [`{}`], as fields:", network.ast.name),
         format!(" - `loss`: {}", loss_doc(network).trim_start()),
     ];
-    lines.extend(
-        metrics(network).map(|metric| format!(" - `{}`: `{}`, before the step.", text(&metric.name), metric.expr)),
-    );
+    lines.extend(metrics(network).map(|metric| format!(" - `{}`: `{}`.", text(&metric.name), metric.expr)));
     lines
 }
 
@@ -186,15 +207,15 @@ fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
     network.ast.metrics.iter().filter(move |metric| kept.next_if(|kept| text(&metric.name) == kept.name).is_some())
 }
 
-/// As error messages call the type; outside of the block it is `<Net as Network>::Step`.
-fn step_name(network: &Network<'_>) -> Ident {
+/// As error messages call the type; outside of the block it is `<Net as Network>::Metrics`.
+fn metrics_name(network: &Network<'_>) -> Ident {
     let name = &network.ast.name;
-    let mut step = format!("{}Step", text(name));
+    let mut metrics = format!("{}Metrics", text(name));
     // A size may come from a type of the user's that is called so.
-    while network.deferred.values().any(|tokens| mentions(tokens, &step)) {
-        step.push('_');
+    while network.deferred.values().any(|tokens| mentions(tokens, &metrics)) {
+        metrics.push('_');
     }
-    Ident::new(&step, name.span())
+    Ident::new(&metrics, name.span())
 }
 
 fn mentions(tokens: &TokenStream, word: &str) -> bool {
@@ -206,26 +227,26 @@ fn mentions(tokens: &TokenStream, word: &str) -> bool {
 }
 
 fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStream {
-    let (name, step) = (&network.ast.name, step_name(network));
+    let (name, metrics_name) = (&network.ast.name, metrics_name(network));
     let inputs = views(network.definition.inputs);
     let targets = views(network.definition.targets);
     let outputs = views(network.definition.outputs);
     let visit_inputs = visits("inputs", network.definition.inputs);
     let visit_targets = visits("targets", network.definition.targets);
     let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(__gradloom::view(next()))));
-    let step_docs = step_docs(network);
+    let metrics_docs = metrics_docs(network);
     let metrics = metrics(network).enumerate().map(|(index, metric)| {
         let name = &metric.name;
         quote!(#name: report.metrics[#index])
     });
-    quote! {
+    let tokens = quote! {
         #[automatically_derived]
         impl __gradloom::Network for #name {
             type Inputs<'a> = #inputs;
             type Targets<'a> = #targets;
             type Outputs<'a> = #outputs;
-            #(#[doc = #step_docs])*
-            type Step = #step;
+            #(#[doc = #metrics_docs])*
+            type Metrics = #metrics_name;
 
             // A position has the span of the user's token, in which clippy reads a number that starts with 0.
             #[allow(clippy::zero_prefixed_literal)]
@@ -254,11 +275,12 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
                 #next_outputs
             }
 
-            fn step(report: &__gradloom::Report<'_>) -> Self::Step {
-                #step { loss: report.loss, #(#metrics),* }
+            fn metrics(report: &__gradloom::Report<'_>) -> Self::Metrics {
+                #metrics_name { loss: report.loss, #(#metrics),* }
             }
         }
-    }
+    };
+    shown_by_name(network, tokens)
 }
 
 fn constructors(network: &Network<'_>) -> TokenStream {
@@ -303,14 +325,17 @@ fn constructors(network: &Network<'_>) -> TokenStream {
 fn views(ports: &[Port<'_>]) -> TokenStream {
     tuple(ports.iter().map(|port| {
         let element = format_ident!("{}", port.dtype.to_string());
-        match port.dims.len() {
-            rank @ 1..=MOST_AXES => {
-                let view = format_ident!("ArrayView{rank}");
-                quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
-            }
-            _ => quote!(__gradloom::ndarray::ArrayViewD<'a, ::core::primitive::#element>),
-        }
+        let view = format_ident!("ArrayView{}", axes(port, "D"));
+        quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
     }))
+}
+
+/// The number of axes of a port as `ndarray` writes it at the end of its types, or what it writes where that is not known.
+fn axes(port: &Port<'_>, unknown: &str) -> String {
+    match port.dims.len() {
+        rank @ 1..=MOST_AXES => rank.to_string(),
+        _ => unknown.to_string(),
+    }
 }
 
 /// Hands out the tensors of a value of that type, one after the other.

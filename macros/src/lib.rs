@@ -1,6 +1,6 @@
 //! What `network!` does: from the tokens of a declaration to its static description, or to every mistake in it.
 //!
-//! In: the declaration. Out: the network's type, its report and its `Definition` in constants. No graph is built here and
+//! In: the declaration. Out: the network's type, its metrics and its `Definition` in constants. No graph is built here and
 //! nothing is computed but sizes: layers, their arguments and shape rules are read from `gradloom_runtime`.
 
 // What every phase speaks of.

@@ -176,7 +176,7 @@ impl<'n> Linter<'n> {
                 self.found.extend((is_softmax && self.is_one_column(x)).then_some(("one_class", at)));
                 self.expr(x);
             }
-            Expr::Neg(_, x) => self.expr(x),
+            Expr::Neg(_, x) | Expr::Not(_, x) => self.expr(x),
             Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),
             Expr::Inline(_, _, operands) => operands.iter().for_each(|x| self.expr(x)),
@@ -295,7 +295,7 @@ fn names<'n>(expr: &Expr<'n>, found: &mut HashSet<&'n str>) {
     match *expr {
         Expr::Name(name) | Expr::Path(name, _) => drop(found.insert(name)),
         Expr::Weights(_) => drop(found.insert("weights")),
-        Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => names(x, found),
+        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => names(x, found),
         Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| names(x, found)),
         Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| names(x, found)),
         Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => {

@@ -1,7 +1,7 @@
 //! What the macro makes of declarations, good, bad and meaningless.
 
-mod after_mistakes;
 mod expansion;
+mod expansion_of_mistakes;
 mod growth;
 mod hover;
 mod lints;

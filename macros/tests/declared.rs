@@ -3,7 +3,7 @@
 #![deny(warnings, missing_docs, unreachable_pub, clippy::all)]
 
 use gradloom::__private::Report;
-use gradloom::{Network, Stage, network};
+use gradloom::{MetricsOf, Network, Stage, network};
 use insta::assert_snapshot;
 
 network! {
@@ -66,8 +66,8 @@ fn attributes_and_visibility_hold_for_all_of_a_network() {
     assert_eq!(ir(inner::Near::ir), Some("network Near<x: f32[B,2] -> out: f32[B,1]>".to_string()));
     assert_eq!(ir(inner::in_hiding::ir), Some("network in_hiding<x: f32[B,2] -> out: f32[B,1]>".to_string()));
     assert_eq!(inner::Undocumented, inner::Undocumented);
-    let sum: fn(<inner::Near as Network>::Step) -> f32 = |step| step.loss + step.reach;
-    assert_eq!(sum(inner::Near::step(&Report { loss: 1.0, metrics: &[2.0] })), 3.0);
+    let sum: fn(MetricsOf<inner::Near>) -> f32 = |metrics| metrics.loss + metrics.reach;
+    assert_eq!(sum(inner::Near::metrics(&Report { loss: 1.0, metrics: &[2.0] })), 3.0);
     #[allow(deprecated)]
     let old = inner::Old::ir(Stage::Static);
     assert!(old.starts_with("network Old"));

@@ -46,6 +46,10 @@ impl Errors {
     }
 
     pub fn unknown_function(&mut self, name: &Ident, args: &[Argument], closest: Option<&str>) {
+        let logical = [("not", "not(x)", "!x"), ("and", "and(x, y)", "x && y"), ("or", "or(x, y)", "x || y")];
+        if let Some((_, found, meant)) = logical.into_iter().find(|(word, ..)| text(name) == *word) {
+            return self.other_logical(name, found, meant);
+        }
         let hint = match (text(name).as_str(), args) {
             ("accuracy", [y, label]) => format!("; write `mean(argmax({y}) == {label})`"),
             (known, _) => hints::function(known).unwrap_or_else(|| did_you_mean(closest)),

@@ -110,7 +110,7 @@ impl Parser<'_> {
 fn is_broken(x: &Expr) -> bool {
     match &x.kind {
         ExprKind::Broken => true,
-        ExprKind::Paren(inner) | ExprKind::Neg(inner) => is_broken(inner),
+        ExprKind::Paren(inner) | ExprKind::Neg(inner) | ExprKind::Not(inner) => is_broken(inner),
         _ => false,
     }
 }

@@ -23,6 +23,7 @@ fn a_network_is_a_type_a_report_and_constants() {
     const _: () = {
         use facade::__private as __gradloom;
         fn inputs() {}
+        fn metrics() {}
         fn next() {}
         fn number() {}
         fn optimizer() {}
@@ -30,17 +31,17 @@ fn a_network_is_a_type_a_report_and_constants() {
         fn stage() {}
         fn targets() {}
         fn visit() {}
-        /// What one step of [`Net`] reports.
+        /// Loss and metrics of [`Net`]: of a step, before its update, or of an evaluation.
         #[::core::prelude::v1::derive(
             ::core::clone::Clone,
             ::core::marker::Copy,
             ::core::fmt::Debug,
             ::core::cmp::PartialEq
         )]
-        pub struct NetStep {
-            /// The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`, before the step.
+        pub struct NetMetrics {
+            /// The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`.
             pub loss: ::core::primitive::f32,
-            /// `mean(argmax(y) == label)`, before the step.
+            /// `mean(argmax(y) == label)`.
             pub accuracy: ::core::primitive::f32,
         }
         #[automatically_derived]
@@ -48,10 +49,10 @@ fn a_network_is_a_type_a_report_and_constants() {
             type Inputs<'a> = ndarray::ArrayView2<'a, ::core::primitive::f32>;
             type Targets<'a> = ndarray::ArrayView1<'a, ::core::primitive::u8>;
             type Outputs<'a> = ndarray::ArrayView2<'a, ::core::primitive::f32>;
-            /// What one step of [`Net`] reports, as fields:
-            /// - `loss`: The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`, before the step.
-            /// - `accuracy`: `mean(argmax(y) == label)`, before the step.
-            type Step = NetStep;
+            /// Loss and metrics of [`Net`], as fields:
+            /// - `loss`: The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`.
+            /// - `accuracy`: `mean(argmax(y) == label)`.
+            type Metrics = NetMetrics;
             #[allow(clippy::zero_prefixed_literal)]
             const DEFINITION: &'static Definition<'static> = &Definition {
                 name: "Net",
@@ -252,12 +253,35 @@ fn a_network_is_a_type_a_report_and_constants() {
             ) -> Self::Outputs<'a> {
                 view(next())
             }
-            fn step(report: &Report<'_>) -> Self::Step {
-                NetStep {
+            fn metrics(report: &Report<'_>) -> Self::Metrics {
+                NetMetrics {
                     loss: report.loss,
                     accuracy: report.metrics[0usize],
                 }
             }
+        }
+        #[automatically_derived]
+        impl Metrics for NetMetrics {
+            fn loss(&self) -> ::core::primitive::f32 {
+                self.loss
+            }
+            fn metrics(
+                &self,
+            ) -> impl ::core::iter::Iterator<
+                Item = (&'static ::core::primitive::str, ::core::primitive::f32),
+            > {
+                let metrics: [(
+                    &'static ::core::primitive::str,
+                    ::core::primitive::f32,
+                ); 1usize] = [("accuracy", self.accuracy)];
+                ::core::iter::IntoIterator::into_iter(metrics)
+            }
+        }
+        #[automatically_derived]
+        impl Supervised for Net {
+            type InputDim = ndarray::Ix2;
+            type Target = ::core::primitive::u8;
+            type TargetDim = ndarray::Ix1;
         }
         impl Net {
             /// Configures a training session for [`Net`]; `build()` compiles it.

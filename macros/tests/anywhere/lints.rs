@@ -53,7 +53,7 @@ pub fn local() -> String {
 }
 
 fn main() {
-    let report: fn(<Net as gradloom::Network>::Step) -> [f32; 3] = |step| [step.loss, step.accuracy, step.spread];
-    let own: fn(<Own as gradloom::Network>::Step) -> f32 = |step| step.reach;
+    let report: fn(gradloom::MetricsOf<Net>) -> [f32; 3] = |step| [step.loss, step.accuracy, step.spread];
+    let own: fn(gradloom::MetricsOf<Own>) -> f32 = |step| step.reach;
     drop((Net, report, own, Net::predictor(), Plain::ir(gradloom::Stage::Static), local()));
 }

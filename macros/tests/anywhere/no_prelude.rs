@@ -21,6 +21,6 @@ network! {
 }
 
 fn main() {
-    let report: fn(<Net as ::gradloom::Network>::Step) -> [f32; 3] = |step| [step.loss, step.accuracy, step.spread];
+    let report: fn(::gradloom::MetricsOf<Net>) -> [f32; 3] = |step| [step.loss, step.accuracy, step.spread];
     let _ = (Net, report, Net::predictor(), Net::ir(::gradloom::Stage::Static));
 }

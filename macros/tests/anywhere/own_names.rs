@@ -4,11 +4,13 @@
 
 use gradloom::network;
 
-pub struct NetStep;
-impl NetStep {
+pub struct NetMetrics;
+impl NetMetrics {
     const WIDTH: ::core::primitive::usize = 4;
 }
 pub struct Step;
+pub struct Metrics;
+pub struct Supervised;
 pub struct Network;
 pub struct Definition;
 pub struct Tensor;
@@ -29,11 +31,14 @@ pub trait Copy {}
 pub trait Debug {}
 pub trait Into {}
 pub trait FnMut {}
+pub trait Iterator {}
+pub trait IntoIterator {}
 pub enum Some {}
 pub enum None {}
 type f32 = bool;
 type f64 = bool;
 type u8 = bool;
+type str = bool;
 type usize = bool;
 
 // As patterns these would be taken for themselves.
@@ -41,6 +46,7 @@ struct visit;
 struct report;
 struct next;
 const inputs: () = ();
+struct metrics;
 const targets: () = ();
 static optimizer: () = ();
 static stage: () = ();
@@ -74,13 +80,14 @@ const SLOPE: ::core::primitive::f64 = 0.5;
 network! {
     act swish = |x, beta = 1.0| x * sigmoid(beta * x);
     block Step(n) { Dense(n), swish }
-    pub Net<x: [B, NetStep::WIDTH] -> y: [B, 3]> { Step(4) as h, leaky_relu(crate::SLOPE), Dense(3) }
+    pub Net<x: [B, NetMetrics::WIDTH] -> y: [B, 3]> { Step(4) as h, leaky_relu(crate::SLOPE), Dense(3) }
     loss(label: [u8; B]) = cross_entropy(y, label) + 1e-4 * l2(weights) + mean(abs(h)) + crate::SLOPE;
     metric accuracy = mean(argmax(y) == label);
     metric next = mean(y);
+    metric found = mean(y > 0.0 && y < 1.0);
     metric report = mean(y);
 
-    /// Beside the reports of `Net`.
+    /// Beside the metrics of `Net`.
     pub Net_Step<[B, 4] -> [B, 1]> { Dense(1) }
 }
 
@@ -88,14 +95,14 @@ mod two {
     super::network! {
         pub A<[B, 4] -> [B, 1]> { Dense(1) }
         loss = mean(out);
-        pub AStep<[B, 4] -> [B, 1]> { Dense(1) }
+        pub AMetrics<[B, 4] -> [B, 1]> { Dense(1) }
         loss = mean(out);
-        pub AStepStep<[B, 4] -> [B, 1]> { Dense(1) }
+        pub AMetricsMetrics<[B, 4] -> [B, 1]> { Dense(1) }
     }
 }
 
 fn main() {
-    let sum = |step: <Net as gradloom::Network>::Step| step.loss + step.accuracy + step.next + step.report;
-    let _ = (sum, Net::trainer(gradloom::Adam::new(1e-3)), Net::predictor(), two::A, two::AStep, two::AStepStep);
-    let _ = (Net, Net_Step::ir(gradloom::Stage::Static), NetStep);
+    let sum = |step: gradloom::MetricsOf<Net>| step.loss + step.accuracy + step.next + step.report;
+    let _ = (sum, Net::trainer(gradloom::Adam::new(1e-3)), Net::predictor(), two::A, two::AMetrics, two::AMetricsMetrics);
+    let _ = (Net, Net_Step::ir(gradloom::Stage::Static), NetMetrics);
 }

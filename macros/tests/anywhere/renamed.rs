@@ -27,11 +27,11 @@ fn run() -> Result<f32, loom::Error> {
     let x = loom::ndarray::Array2::zeros((2, 2));
     let t = loom::ndarray::Array2::zeros((2, 1));
     let step = Local::trainer(Adam::new(1e-2)).build()?.step(x.view(), t.view())?;
-    let _: <Local as Network>::Step = step;
+    let _: <Local as Network>::Metrics = step;
     Ok(step.loss)
 }
 
 fn main() {
-    let accuracy: fn(<inner::Net as Network>::Step) -> f32 = |step| step.accuracy;
+    let accuracy: fn(loom::MetricsOf<inner::Net>) -> f32 = |step| step.accuracy;
     let _ = (run(), accuracy, Stacked::ir(loom::Stage::Static), Stacked::gradcheck);
 }

@@ -47,6 +47,11 @@ pub fn no_class_id(symbol: &str, dtype: DType, most: u64, found: f64) -> String 
     format!("`{symbol}` compares {dtype} with an integer from 0 to {most}, found {found}")
 }
 
+/// What cannot be denied.
+pub fn no_truth_value(found: DType) -> String {
+    format!("`!` applies to truth values, as in `!(x > 0)`, found {found}")
+}
+
 /// A loss that training cannot change.
 pub fn no_gradient(network: &str) -> String {
     format!(

@@ -1,4 +1,4 @@
-//! What networks with mistakes expand to.
+//! What is left of networks with mistakes.
 
 use insta::assert_snapshot;
 
@@ -27,6 +27,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
     const _: () = {
         use facade::__private as __gradloom;
         fn inputs() {}
+        fn metrics() {}
         fn next() {}
         fn number() {}
         fn optimizer() {}
@@ -34,17 +35,17 @@ fn a_mistake_leaves_the_type_with_its_ports() {
         fn stage() {}
         fn targets() {}
         fn visit() {}
-        /// What one step of [`Net`] reports.
+        /// Loss and metrics of [`Net`]: of a step, before its update, or of an evaluation.
         #[::core::prelude::v1::derive(
             ::core::clone::Clone,
             ::core::marker::Copy,
             ::core::fmt::Debug,
             ::core::cmp::PartialEq
         )]
-        pub(crate) struct NetStep {
-            /// The loss, `nothing(logits)`, before the step.
+        pub(crate) struct NetMetrics {
+            /// The loss, `nothing(logits)`.
             pub(crate) loss: ::core::primitive::f32,
-            /// `1`, before the step.
+            /// `1`.
             pub(crate) accuracy: ::core::primitive::f32,
         }
         #[automatically_derived]
@@ -55,10 +56,10 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                 ndarray::ArrayView1<'a, ::core::primitive::f32>,
             );
             type Outputs<'a> = ndarray::ArrayView2<'a, ::core::primitive::f32>;
-            /// What one step of [`Net`] reports, as fields:
-            /// - `loss`: The loss, `nothing(logits)`, before the step.
-            /// - `accuracy`: `1`, before the step.
-            type Step = NetStep;
+            /// Loss and metrics of [`Net`], as fields:
+            /// - `loss`: The loss, `nothing(logits)`.
+            /// - `accuracy`: `1`.
+            type Metrics = NetMetrics;
             #[allow(clippy::zero_prefixed_literal)]
             const DEFINITION: &'static Definition<'static> = &Definition {
                 name: "Net",
@@ -185,11 +186,28 @@ fn a_mistake_leaves_the_type_with_its_ports() {
             ) -> Self::Outputs<'a> {
                 view(next())
             }
-            fn step(report: &Report<'_>) -> Self::Step {
-                NetStep {
+            fn metrics(report: &Report<'_>) -> Self::Metrics {
+                NetMetrics {
                     loss: report.loss,
                     accuracy: report.metrics[0usize],
                 }
+            }
+        }
+        #[automatically_derived]
+        impl Metrics for NetMetrics {
+            fn loss(&self) -> ::core::primitive::f32 {
+                self.loss
+            }
+            fn metrics(
+                &self,
+            ) -> impl ::core::iter::Iterator<
+                Item = (&'static ::core::primitive::str, ::core::primitive::f32),
+            > {
+                let metrics: [(
+                    &'static ::core::primitive::str,
+                    ::core::primitive::f32,
+                ); 1usize] = [("accuracy", self.accuracy)];
+                ::core::iter::IntoIterator::into_iter(metrics)
             }
         }
         impl Net {
