@@ -24,6 +24,8 @@ network! {
 }
 
 network! {
+    // With the biases that the other frameworks have by default.
+    #[allow(bias_before_batch_norm)]
     Mlp<x: [B, 784] -> logits: [B, 10]> {
         Dense(256), BatchNorm, relu,
         Dense(128), BatchNorm, relu,
@@ -33,6 +35,7 @@ network! {
 }
 
 network! {
+    #[allow(bias_before_batch_norm)]
     Wide<x: [B, 1024] -> logits: [B, 10]> {
         Dense(1024), BatchNorm, gelu(approx = tanh),
         Dense(1024), BatchNorm, gelu(approx = tanh),

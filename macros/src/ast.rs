@@ -50,7 +50,10 @@ pub struct Const {
 
 /// A network with its loss and its metrics.
 pub struct Net {
+    /// Those of Rust.
     pub attrs: Vec<Attribute>,
+    /// How loudly this network is to be told of which lint of the macro, where it says so; the last of several holds.
+    pub levels: Vec<Setting>,
     pub vis: Visibility,
     pub name: Ident,
     pub inputs: Vec<Port>,
@@ -58,6 +61,21 @@ pub struct Net {
     pub body: Body,
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
+}
+
+/// How loudly a network is told of a lint, and where it says so.
+pub struct Setting {
+    pub lint: &'static str,
+    pub level: Level,
+    pub span: Span,
+}
+
+/// As rustc has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Allow,
+    Warn,
+    Deny,
 }
 
 /// `name: [dtype; dims]`

@@ -63,14 +63,14 @@ fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
         Ending, Epoch<Net>, Fit<'static, Net>, FitCause, FitError<Net>, History<Net>, Progress, Gradcheck, ParamCheck,
         Peak, AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd, CheckpointError, Schedule, Diagnostics, Drift,
         Error, Gradients<'static>, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Predictor<Net>,
-        PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, NetMetrics,
+        PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>,
     ];
     table.to_vec()
 }
 
 /// Traits, which have no auto traits of their own; what `network!` expands to.
 const TRAITS: [&str; 5] = ["Element", "Metrics", "Network", "Optimizer", "Supervised"];
-const EXPANDED: [&str; 2] = ["Net", "NetMetrics"];
+const EXPANDED: [&str; 1] = ["Net"];
 
 /// The names in a list of a `use`, or of an item, that begin with a capital.
 fn public() -> BTreeSet<String> {

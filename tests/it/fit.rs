@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use gradloom::ndarray::{Array1, Array2, Ix1, Ix2, s};
 use gradloom::{
-    BuildError, Dataset, DatasetError, Ending, Error, FitCause, History, Progress, RunError, Session, Sgd, network,
+    BuildError, Dataset, DatasetError, Ending, Error, FitCause, History, MetricsOf, Progress, RunError, Session, Sgd,
+    network,
 };
 use insta::assert_snapshot;
 
@@ -209,7 +210,7 @@ fn validation_is_an_evaluation_after_every_epoch() {
 
 /// The rows of training and validation, as bits, epoch by epoch.
 fn rows(history: &History<Ids>) -> Vec<[u32; 2]> {
-    let bits = |metrics: IdsMetrics| metrics.ids as u32;
+    let bits = |metrics: MetricsOf<Ids>| metrics.ids as u32;
     history.epochs.iter().map(|epoch| [bits(epoch.train), bits(epoch.validation.expect("there is a split"))]).collect()
 }
 
@@ -236,7 +237,7 @@ fn a_split_keeps_the_same_rows_out_of_every_epoch() {
 }
 
 /// What is monitored, epoch by epoch.
-fn scripted(values: &'static [f32]) -> impl Fn(&crate::train::ClassifierMetrics) -> f32 {
+fn scripted(values: &'static [f32]) -> impl Fn(&MetricsOf<crate::train::Classifier>) -> f32 {
     let next = Cell::new(0);
     move |_| {
         next.set(next.get() + 1);

@@ -1,5 +1,6 @@
 //! Code that is generic over networks: one bound trains any of them, and reads its metrics by name.
 
+use gradloom::__private::Report;
 use gradloom::{
     Adam, Dataset, DatasetOf, Error, History, Metrics, Network, Progress, Session, Sgd, Supervised, Trainer, network,
 };
@@ -75,7 +76,7 @@ fn one_bound_trains_any_network() {
 
 #[test]
 fn metrics_are_found_by_name_without_a_session() {
-    let found = UnjudgedMetrics { loss: f32::NAN, largest: 2.0 };
+    let found = Unjudged::metrics(&Report { loss: f32::NAN, metrics: &[2.0] });
     assert!(found.loss().is_nan(), "it declares none");
     assert_eq!((found.metric("largest"), found.metrics().count()), (Some(2.0), 1));
 }

@@ -1,5 +1,8 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
+// Networks that `network!` warns of are tried like all others.
+#![allow(deprecated)]
+
 #[cfg(feature = "arm64")]
 mod aarch64;
 mod accumulation;

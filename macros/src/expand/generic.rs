@@ -5,7 +5,7 @@ use gradloom_runtime::types::DType;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::{axes, metrics, metrics_name, shared};
+use super::{axes, metrics, metrics_name, shown_by_name};
 use crate::ast::text;
 use crate::resolve::Network;
 
@@ -16,7 +16,7 @@ pub fn generic(network: &Network<'_>) -> TokenStream {
 }
 
 fn by_name(network: &Network<'_>) -> TokenStream {
-    let (shared, metrics_name) = (shared(network), metrics_name(network));
+    let metrics_name = metrics_name(network);
     let entries: Vec<TokenStream> = metrics(network)
         .map(|metric| {
             let (name, field) = (text(&metric.name), &metric.name);
@@ -25,15 +25,14 @@ fn by_name(network: &Network<'_>) -> TokenStream {
         .collect();
     let count = entries.len();
     quote! {
-        #shared
         #[automatically_derived]
-        impl ::gradloom::Metrics for #metrics_name {
-            fn loss(&self) -> f32 {
+        impl __gradloom::Metrics for #metrics_name {
+            fn loss(&self) -> ::core::primitive::f32 {
                 self.loss
             }
 
-            fn metrics(&self) -> impl ::core::iter::Iterator<Item = (&'static str, f32)> {
-                let metrics: [(&'static str, f32); #count] = [#(#entries),*];
+            fn metrics(&self) -> impl ::core::iter::Iterator<Item = (&'static ::core::primitive::str, ::core::primitive::f32)> {
+                let metrics: [(&'static ::core::primitive::str, ::core::primitive::f32); #count] = [#(#entries),*];
                 ::core::iter::IntoIterator::into_iter(metrics)
             }
         }
@@ -45,19 +44,19 @@ fn supervised(network: &Network<'_>) -> Option<TokenStream> {
     if input.dtype != DType::F32 {
         return None;
     }
-    let (shared, name) = (shared(network), &network.ast.name);
+    let name = &network.ast.name;
     let dimension = |port: &Port<'_>| {
         let dimension = format_ident!("Ix{}", axes(port, "Dyn"));
-        quote!(::gradloom::ndarray::#dimension)
+        quote!(__gradloom::ndarray::#dimension)
     };
     let (input, element, target) = (dimension(input), format_ident!("{}", target.dtype.to_string()), dimension(target));
-    Some(quote! {
-        #shared
+    let tokens = quote! {
         #[automatically_derived]
-        impl ::gradloom::Supervised for #name {
+        impl __gradloom::Supervised for #name {
             type InputDim = #input;
-            type Target = #element;
+            type Target = ::core::primitive::#element;
             type TargetDim = #target;
         }
-    })
+    };
+    Some(shown_by_name(network, tokens))
 }

@@ -4,6 +4,7 @@
 
 use gradloom_runtime::network::BinaryOp;
 use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Lit, LitFloat, LitInt, Token, token};
 
@@ -65,7 +66,7 @@ impl Parser<'_> {
     }
 
     /// `-x` or `!x`
-    fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+    pub(super) fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
         let kind = if input.at(Token![-]) && !input.at(Token![->]) {
             ExprKind::Neg
         } else if input.at(Token![!]) && !input.at(Token![!=]) {
@@ -74,7 +75,8 @@ impl Parser<'_> {
             self.errors.other_logical(input.span(), "~", "!");
             return Err(Reported);
         } else {
-            return self.operand(input);
+            let x = self.operand(input)?;
+            return self.after(input, x);
         };
         let sign: proc_macro2::Punct = self.ask(input.parse())?;
         let x = self.deeper(input, Parser::prefix)?;
@@ -121,6 +123,11 @@ impl Parser<'_> {
         if path_starts || input.at(Token![::]) || input.at(syn::Ident) && input.at2(Token![::]) {
             return self.path(input);
         }
+        // A keyword of Rust, and a function of most libraries.
+        if input.at(Token![where]) && input.at2(token::Paren) {
+            let name = self.ask(input.call(Ident::parse_any))?;
+            return self.named(input, name);
+        }
         let name = self.name(input, "an expression")?;
         self.named(input, name)
     }
@@ -154,13 +161,13 @@ impl Parser<'_> {
                 continue;
             }
             let name = self.name(input, "a name after `.`")?;
+            if input.at(token::Paren) {
+                let x = self.node(ExprKind::Member(path, names), site.to(end))?;
+                return self.method(input, x, name);
+            }
             end = Site::from(&name);
             path.push_str(&format!(".{}", ast::text(&name)));
             names.push(name);
-            if input.at(token::Paren) {
-                self.errors.method(names.last().expect("a name was read"));
-                return Err(Reported);
-            }
         }
         let site = site.to(end);
         match names.pop() {

@@ -12,10 +12,14 @@ use super::Scope;
 use super::arguments::{Assigned, assign, values};
 use super::sizes::Value as Number;
 use crate::ast::{self, ExprKind, Operator, Site, text};
+use crate::diagnostics::Ports;
 
 /// A function of the user's own may stand for this many operations in all, and nest this deeply.
 const MOST_OPERATIONS: usize = 10_000;
 const DEEPEST: usize = 256;
+
+/// A message lists so many names at most.
+const MOST_LISTED: usize = 8;
 
 /// The functions of the user's own that a network uses.
 #[derive(Default)]
@@ -283,15 +287,18 @@ impl<'a> Scope<'_, 'a> {
             // What is wrong with it depends on the parameters it has.
             return Expr::Path(self.table.str(&known), self.table.at(name));
         } else if !self.errors.is_lost(name) {
-            let closest = self.errors.closest(&known, || {
+            let names = || {
                 let mut names: Vec<&str> = match own {
                     Some(own) => own.iter().map(String::as_str).collect(),
                     None => self.names.iter().map(String::as_str).collect(),
                 };
                 names.sort_unstable();
                 names
-            });
-            self.errors.unknown_name(name, closest);
+            };
+            let closest = self.errors.closest(&known, names);
+            let listed = if self.names.len() <= MOST_LISTED { names() } else { Vec::new() };
+            let ports = Ports { is_function: own.is_some(), ..self.ports };
+            self.errors.unknown_name(name, closest, &listed, ports);
         }
         Expr::Broken
     }
@@ -347,7 +354,7 @@ impl<'a> Scope<'_, 'a> {
                 let acts = acts.get_or_init(|| program.acts.iter().map(|act| text(&act.name)).collect());
                 candidates.chain(acts.iter().map(String::as_str))
             });
-            self.errors.unknown_function(name, closest);
+            self.errors.unknown_function(name, args, closest);
         }
         Expr::Broken
     }

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use gradloom_runtime::elaborate::LARGEST;
 use gradloom_runtime::network::{BinaryOp, Outcome};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 
 use crate::ast::{Const, Expr, ExprKind, Operator, text};
 use crate::diagnostics::{Errors, Mistake};
@@ -31,8 +31,8 @@ impl Value {
     /// The tokens of an `Outcome`.
     fn to_tokens(&self) -> TokenStream {
         match self {
-            Value::Int(n) => quote!(::gradloom::__private::Outcome::Int(#n)),
-            Value::Float(x) => quote!(::gradloom::__private::Outcome::Float(#x)),
+            Value::Int(n) => quote!(__gradloom::Outcome::Int(#n)),
+            Value::Float(x) => quote!(__gradloom::Outcome::Float(#x)),
             Value::Deferred(tokens) => tokens.clone(),
         }
     }
@@ -51,7 +51,8 @@ impl Value {
 fn typed(outcome: &str, ty: &str, path: &TokenStream) -> TokenStream {
     let span = path.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
     let (outcome, ty) = (Ident::new(outcome, span), Ident::new(ty, span));
-    quote!(::gradloom::__private::Outcome::#outcome({ let number: #ty = #path; number }))
+    let ty = quote_spanned!(span=> ::core::primitive::#ty);
+    quote!(__gradloom::Outcome::#outcome({ let number: #ty = #path; number }))
 }
 
 /// What a name inside a block stands for.

@@ -1,7 +1,7 @@
 //! Data that are not those of the network, and networks that no dataset fits.
 
 use gradloom::ndarray::{Array1, Array2};
-use gradloom::{Dataset, Metrics, Session, network};
+use gradloom::{Dataset, Metrics, MetricsOf, Session, network};
 
 network! {
     Net<x: [B, 8] -> y: [B, 4]> { Dense(4) }
@@ -21,7 +21,7 @@ fn fit(net: &mut Session<Net>, two: &mut Session<Two>) {
     two.fit(&mut data);
 }
 
-fn accuracy(found: NetMetrics) -> Option<f32> {
+fn accuracy(found: MetricsOf<Net>) -> Option<f32> {
     found.accuracy;
     found.metric("accuracy")
 }

@@ -64,6 +64,9 @@ pub use profile::{KernelProfile, LayerProfile, Profile, Work};
 pub(crate) use snapshot::Snapshot;
 pub use trainer::{Trainer, ir};
 
+/// The loss and the metrics of a network, each in a field: `fn accuracy(found: &MetricsOf<Mlp>) -> f32 { found.accuracy }`.
+pub type MetricsOf<N> = <N as Network>::Metrics;
+
 /// What `network!` implements for a declared network.
 pub trait Network: Copy + Debug + 'static {
     /// The inputs, as views: one, or a tuple.

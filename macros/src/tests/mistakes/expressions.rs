@@ -18,8 +18,8 @@ fn batch_in_an_expression() {
 fn unknown_function() {
     assert_snapshot!(clauses("loss(t: [u8; B]) = crossentropy(y, t) + avg(z);"), @"
     2:20: unknown function `crossentropy`; did you mean `cross_entropy`?
-    2:41: unknown function `avg`
-    2:45: unknown name `z`
+    2:41: unknown function `avg`; write `mean(x)`
+    2:45: unknown name `z`; there are `h`, `t`, `x` and `y`
     ");
 }
 
@@ -96,7 +96,7 @@ fn string_in_an_expression() {
 
 #[test]
 fn method() {
-    assert_snapshot!(clauses("metric m = y.mean();"), @"2:14: expressions have no methods; write `mean(x)`");
+    assert_snapshot!(clauses("metric m = y.mean();"), @"2:14: expressions have no methods; write `mean(y)`");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn logic_as_functions() {
     2:33: truth values have `!`, `&&` and `||`: write `x && y` for `and(x, y)`
     2:59: truth values have `!`, `&&` and `||`: write `x || y` for `or(x, y)`
     2:62: truth values have `!`, `&&` and `||`: write `!x` for `not(x)`
-    2:74: unknown name `z`
+    2:74: unknown name `z`; there are `h`, `x` and `y`, and a target is declared with the loss: `loss(z: [B, ..]) = ..`
     ");
 }
 

@@ -49,7 +49,7 @@ fn division_by_zero() {
 #[test]
 fn unknown_const() {
     assert_snapshot!(mistakes("const HIDDEN = 16; Net<[B, WIDTH] -> [B, 4]> { Dense(HIDEN), Dense(4) }"), @"
-    1:28: unknown size `WIDTH`
+    1:28: unknown size `WIDTH`; a constant of Rust is written with its path: `self::WIDTH` or `crate::WIDTH`
     1:54: unknown size `HIDEN`; did you mean `HIDDEN`?
     ");
 }
