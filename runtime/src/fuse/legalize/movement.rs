@@ -119,8 +119,8 @@ pub(super) fn fold(graph: &Graph, id: NodeId) -> Option<Replacement> {
 /// seen in another shape.
 pub(super) fn moved_leaf(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
-    let &[operand] = &node.operands[..] else { return None };
-    let filled = node.op.fill().is_some();
+    let &operand = node.operands.first()?;
+    let filled = node.op.fill().is_some() || node.op == Op::Gather;
     let reshaped = node.op == Op::Reshape && Domain::of(&graph[operand].ty.shape) != Domain::of(&node.ty.shape);
     let made = |base: NodeId| {
         let op = &graph[base].op;
@@ -137,7 +137,8 @@ pub(super) fn moved_leaf(graph: &Graph, id: NodeId) -> Option<Replacement> {
                 b.push(Op::ToIndex, &[number], ty)
             }
         };
-        b.push(node.op.clone(), &[computed], node.ty.clone())
+        let operands: Vec<NodeId> = std::iter::once(computed).chain(operands[1..].iter().copied()).collect();
+        b.push(node.op.clone(), &operands, node.ty.clone())
     })
 }
 
