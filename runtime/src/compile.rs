@@ -111,7 +111,13 @@ impl Program {
         max_batch: usize,
         threads: usize,
     ) -> Result<Program, BuildError> {
-        let program = Program::of_graph_for(&simplified(definition, purpose)?, max_batch, threads)?.moved();
+        Program::of_network(simplified(definition, purpose)?, max_batch, threads)
+    }
+
+    /// The same of its graph, simplified.
+    pub fn of_network(graph: Graph, max_batch: usize, threads: usize) -> Result<Program, BuildError> {
+        let program = Program::of_graph_for(&graph, max_batch, threads)?.moved();
+        drop(graph);
         pages::give_back();
         Ok(program)
     }

@@ -57,6 +57,12 @@ pub enum BuildError {
         /// Why, as a part of a sentence.
         reason: String,
     },
+    /// More parameters, or longer names, than a checkpoint can hold.
+    #[error("no checkpoint of this training could be loaded: {reason}")]
+    Checkpoint {
+        /// What there is too much of, in words.
+        reason: String,
+    },
     /// The tensors of a step do not fit the address space.
     #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB")]
     TooLarge {

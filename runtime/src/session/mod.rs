@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use crate::compile::{Program, Purpose, diagnosed};
+use crate::compile::{Program, Purpose, diagnosed, simplified};
 use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
@@ -137,7 +137,9 @@ impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
     fn new(how: Optimization, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
-        let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
+        let graph = simplified(N::DEFINITION, Purpose::Train(&how))?;
+        checkpoint::check_room(&graph.slots)?;
+        let train = Program::of_network(graph, max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let no_memory = || BuildError::NoMemory { max_batch };
