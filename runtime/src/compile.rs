@@ -90,6 +90,8 @@ pub struct Program {
     pub params_len: usize,
     /// Offset of each parameter in its block.
     pub params: Vec<usize>,
+    /// The largest of what lies in the arena, in words.
+    pub largest: String,
     /// Where each result is after a run.
     results: Vec<(Role, Place)>,
 }
@@ -124,8 +126,9 @@ impl Program {
 
     /// The same program with its lists in other places: theirs lay between all that compiling needed, a few bytes to a page.
     fn moved(self) -> Program {
-        let Program { code, slots, arena, params_len, params, results } = self;
-        Program { code, slots: slots.clone(), arena, params_len, params: params.clone(), results: results.clone() }
+        let Program { code, slots, arena, params_len, params, results, largest } = self;
+        let (slots, params, results, largest) = (slots.clone(), params.clone(), results.clone(), largest.clone());
+        Program { code, slots, arena, params_len, params, results, largest }
     }
 
     /// Compiles a graph that has been simplified, for one thread.
@@ -160,9 +163,9 @@ impl Program {
 
     fn assemble(code: Code, fused: &Fused, plan: Plan, threads: usize) -> Program {
         let results = results(fused, &plan);
-        let arena = plan.with_scratch(threads);
+        let (arena, largest) = (plan.with_scratch(threads), plan.largest(&fused.graph));
         let Plan { params, params_len, .. } = plan;
-        Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results }
+        Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results, largest }
     }
 
     /// Runs the program, with a pool's threads where there is one and it pays. Says whether loss and

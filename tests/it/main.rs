@@ -44,6 +44,7 @@ mod large_numbers;
 mod layers;
 mod macro_rules;
 mod memory;
+mod messages;
 mod metrics;
 mod ops;
 mod optimizations;

@@ -14,6 +14,7 @@ mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::fuse::Fused;
 use crate::ir::ops::Reduction;
@@ -69,6 +70,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The largest value in the arena, in words.
+    pub fn largest(&self, graph: &Graph) -> String {
+        largest(graph, self.max_batch, |node| matches!(self.places.get(&node), Some(Place::Arena(_))), false)
+    }
+
     /// The prologue of a kernel.
     pub fn prologue(&self, kernel: usize) -> Option<usize> {
         self.kernels[kernel].prologue.then(|| kernel - 1)
@@ -246,7 +252,12 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
     let (params, params_len) = parameters(&fused.graph.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
     if bytes > LIMIT_GIB << 30 {
-        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+        let is_kept = |node| matches!(places.get(&node), Some(Place::Arena(_)));
+        return Err(BuildError::TooLarge {
+            max_batch,
+            limit: LIMIT_GIB,
+            largest: largest(&fused.graph, max_batch, is_kept, true),
+        });
     }
     let Arena { stretches, len: arena, scratch, total: unshared, .. } = arena;
     let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch };
@@ -268,10 +279,34 @@ fn check_sizes(graph: &Graph, max_batch: usize) -> Result<(), BuildError> {
         let fits = len.is_some_and(|len| total.checked_add(len).is_some());
         total = total.saturating_add(len.unwrap_or(0));
         if !fits {
-            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+            return Err(BuildError::TooLarge {
+                max_batch,
+                limit: LIMIT_GIB,
+                largest: largest(graph, max_batch, |_| true, true),
+            });
         }
     }
     Ok(())
+}
+
+/// The largest of these values and, if they count, of the parameters, in words: what it is of, its extents and its bytes.
+fn largest(graph: &Graph, max_batch: usize, is_kept: impl Fn(NodeId) -> bool, params: bool) -> String {
+    let params = graph.slots.params.iter().filter(|_| params).map(|slot| (slot.shape.clone(), None, Some(slot)));
+    let values = graph.ids().filter(|id| is_kept(*id)).map(|id| (graph[id].ty.shape.at(max_batch), Some(id), None));
+    // Of equals the first: a parameter rather than what the optimizer keeps of it, a layer rather than what follows.
+    let all = params.chain(values).reduce(|x, y| if words::size(&y.0) > words::size(&x.0) { y } else { x });
+    let Some((shape, value, param)) = all else { return "none".to_string() };
+    let name = match (param, value.map(|id| &graph[id])) {
+        (Some(slot), _) => format!("`{}`", slot.name),
+        (None, Some(node)) => match node.op {
+            Op::Input(index) => format!("`{}`", graph.slots.inputs[index].name),
+            Op::Param(index) => format!("`{}`", graph.slots.params[index].name),
+            // A rule that made the node stands behind the name of the layer.
+            _ => format!("a value of `{}`", node.layer.split(" (").next().unwrap_or_default()),
+        },
+        (None, None) => unreachable!("it is one of both"),
+    };
+    format!("{name} {shape:?}, {}", words::bytes(words::size(&shape)))
 }
 
 /// Offsets of the parameters in their block, and its length. The same for every program of a network.

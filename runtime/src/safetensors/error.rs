@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::BuildError;
+use crate::error::{BuildError, text_as_debug};
 
 /// Why a checkpoint was not written or read. A session that reads is as it was before.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system refuses.
     #[error("can't {action} `{}`: {message}", path.display())]
@@ -72,6 +72,7 @@ pub enum CheckpointError {
     },
 }
 
+text_as_debug!(CheckpointError);
 
 impl CheckpointError {
     pub(crate) fn io(action: &'static str, path: &Path, error: io::Error) -> CheckpointError {
