@@ -1,19 +1,20 @@
+//! [REFERENCE.md]: mod@reference
 #![doc = include_str!("../README.md")]
 
 pub use gradloom_macros::network;
 pub use gradloom_runtime::compile::Stage;
-pub use gradloom_runtime::dataset::{Dataset, DatasetError};
+pub use gradloom_runtime::dataset::{Dataset, DatasetError, Element};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
-pub use gradloom_runtime::fit::{Ending, Epoch, Fit, FitCause, FitError, History, Progress};
+pub use gradloom_runtime::fit::{DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, Supervised};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimizer, RmsProp, Sgd};
 pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
-    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Network, Predictor,
-    PredictorBuilder, Profile, Session, Trainer, Work,
+    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, NameMap, Network,
+    Predictor, PredictorBuilder, Profile, Session, Trainer, Work,
 };
 pub use ndarray;
 

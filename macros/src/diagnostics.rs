@@ -160,7 +160,11 @@ impl Errors {
     }
 
     pub fn comparison_chain(&mut self, site: impl Into<Site>) {
-        self.report(site, "comparisons cannot be chained; compare two values at a time".to_string());
+        self.report(site, "comparisons cannot be chained; join two of them: `0 < x && x < 1`".to_string());
+    }
+
+    pub fn other_logical(&mut self, site: impl Into<Site>, found: &str, meant: &str) {
+        self.report(site, format!("truth values have `!`, `&&` and `||`: write `{meant}` for `{found}`"));
     }
 
     pub fn method(&mut self, name: &Ident) {

@@ -1,4 +1,4 @@
-//! From a checked network to Rust: its type, its report, and its description in constants.
+//! From a checked network to Rust: its type, its metrics, and its description in constants.
 //!
 //! In: the networks and the mistakes. Out: tokens. After a mistake each network still has its type, with the ports as far
 //! as they were understood, so that nothing that uses it is wrong as well; and its description, in which the names of
@@ -6,6 +6,7 @@
 //! is absolute, through the facade.
 
 mod definition;
+mod generic;
 mod names;
 
 use gradloom_runtime::elaborate::MOST_AXES;
@@ -31,8 +32,9 @@ fn expand(network: &Network<'_>) -> TokenStream {
     let report = report(network);
     let definition = definition::definition(network);
     let implementation = implementation(network, &definition);
+    let generic = generic::generic(network);
     let constructors = constructors(network);
-    quote!(#network_type #report #implementation #constructors)
+    quote!(#network_type #report #implementation #generic #constructors)
 }
 
 fn network_type(network: &Network<'_>) -> TokenStream {
@@ -74,24 +76,24 @@ fn shared(network: &Network<'_>) -> TokenStream {
     tokens
 }
 
-/// `#[deprecated]` and `#[doc(hidden)]` hold for the report, too.
+/// `#[deprecated]` and `#[doc(hidden)]` hold for the metrics, too.
 fn reported(attr: &&Attribute) -> bool {
     attr.path().is_ident("deprecated") || attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_))
 }
 
-/// The struct with the loss and the metrics of a step.
+/// The struct with the loss and the metrics.
 fn report(network: &Network<'_>) -> TokenStream {
-    let (vis, name, step) = (&network.ast.vis, &network.ast.name, step_name(network));
+    let (vis, name, metrics_name) = (&network.ast.vis, &network.ast.name, metrics_name(network));
     let (shared, attrs) = (shared(network), network.ast.attrs.iter().filter(reported));
-    let doc = format!(" What one step of [`{name}`] reports.");
+    let doc = format!(" Loss and metrics of [`{name}`]: of a step, before its update, or of an evaluation.");
     let loss_doc = match network.ast.losses.first() {
-        Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
+        Some(loss) => format!(" The loss, `{}`.", loss.expr),
         None => " No loss is declared.".to_string(),
     };
     let loss_docs = network.ast.losses.first().map_or(&[][..], |loss| &loss.docs);
     let fields = metrics(network).map(|metric| {
         let Metric { name, docs, expr } = metric;
-        let doc = format!(" `{expr}`, before the step.");
+        let doc = format!(" `{expr}`.");
         quote! {
             #(#docs)*
             #[doc = #doc]
@@ -104,7 +106,7 @@ fn report(network: &Network<'_>) -> TokenStream {
         #[doc = #doc]
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[allow(dead_code)]
-        #vis struct #step {
+        #vis struct #metrics_name {
             #(#loss_docs)*
             #[doc = #loss_doc]
             #vis loss: f32,
@@ -119,13 +121,13 @@ fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
     network.ast.metrics.iter().filter(move |metric| kept.next_if(|kept| text(&metric.name) == kept.name).is_some())
 }
 
-fn step_name(network: &Network<'_>) -> Ident {
+fn metrics_name(network: &Network<'_>) -> Ident {
     let name = &network.ast.name;
-    format_ident!("{}Step", name, span = name.span())
+    format_ident!("{}Metrics", name, span = name.span())
 }
 
 fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStream {
-    let (name, step) = (&network.ast.name, step_name(network));
+    let (name, metrics_name) = (&network.ast.name, metrics_name(network));
     let inputs = views(network.definition.inputs);
     let targets = views(network.definition.targets);
     let outputs = views(network.definition.outputs);
@@ -144,7 +146,7 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             type Inputs<'a> = #inputs;
             type Targets<'a> = #targets;
             type Outputs<'a> = #outputs;
-            type Step = #step;
+            type Metrics = #metrics_name;
 
             // A position has the span of the user's token, in which clippy reads a number that starts with 0.
             #[allow(clippy::zero_prefixed_literal)]
@@ -173,8 +175,8 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
                 #next_outputs
             }
 
-            fn step(report: &::gradloom::__private::Report<'_>) -> Self::Step {
-                #step { loss: report.loss, #(#metrics),* }
+            fn metrics(report: &::gradloom::__private::Report<'_>) -> Self::Metrics {
+                #metrics_name { loss: report.loss, #(#metrics),* }
             }
         }
     }
@@ -225,14 +227,17 @@ fn constructors(network: &Network<'_>) -> TokenStream {
 fn views(ports: &[Port<'_>]) -> TokenStream {
     tuple(ports.iter().map(|port| {
         let element = format_ident!("{}", port.dtype.to_string());
-        match port.dims.len() {
-            rank @ 1..=MOST_AXES => {
-                let view = format_ident!("ArrayView{rank}");
-                quote!(::gradloom::ndarray::#view<'a, #element>)
-            }
-            _ => quote!(::gradloom::ndarray::ArrayViewD<'a, #element>),
-        }
+        let view = format_ident!("ArrayView{}", axes(port, "D"));
+        quote!(::gradloom::ndarray::#view<'a, #element>)
     }))
+}
+
+/// The number of axes of a port as `ndarray` writes it at the end of its types, or what it writes where that is not known.
+fn axes(port: &Port<'_>, unknown: &str) -> String {
+    match port.dims.len() {
+        rank @ 1..=MOST_AXES => rank.to_string(),
+        _ => unknown.to_string(),
+    }
 }
 
 /// Hands out the tensors of a value of that type, one after the other.

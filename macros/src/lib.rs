@@ -1,6 +1,6 @@
 //! The `network!` macro: from the tokens of a declaration to its static description, or to every mistake in it.
 //!
-//! In: the declaration. Out: the network's type, its report and its `Definition` in constants. No graph is built here and
+//! In: the declaration. Out: the network's type, its metrics and its `Definition` in constants. No graph is built here and
 //! nothing is computed but sizes: layers, their arguments and shape rules are read from `gradloom_runtime`.
 
 // What every phase speaks of.
@@ -39,6 +39,9 @@ mod tests;
 ///
 /// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else can be
 /// called so. What another macro puts in as `$e:expr` is one operand.
+///
+/// Comparisons give truth values, which `!`, `&&` and `||` combine with the precedence that they have in Rust; `if` takes one for
+/// each element, and `mean` and `sum` count them: `metric found = mean(score > 0.5 && label == 1);`.
 ///
 /// A `Dense` bias right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.
 #[proc_macro]

@@ -55,10 +55,10 @@ pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Error
             }
             continue;
         }
-        // The report of its steps is a type, too.
+        // Its metrics are a type, too.
         let scope = Scope::new(&items, &mut consts, Table::new(bump), errors);
         let network = scope.network(net);
-        names.entry(format!("{name}Step")).or_insert(network.definition.name);
+        names.entry(format!("{name}Metrics")).or_insert(network.definition.name);
         names.insert(name, "");
         networks.push(network);
     }

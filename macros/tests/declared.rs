@@ -65,7 +65,7 @@ fn attributes_and_visibility_hold_for_all_of_a_network() {
     assert_eq!(ir(inner::Near::ir), Some("network Near<x: f32[B,2] -> out: f32[B,1]>".to_string()));
     assert_eq!(ir(inner::in_hiding::ir), Some("network in_hiding<x: f32[B,2] -> out: f32[B,1]>".to_string()));
     assert_eq!(inner::Undocumented, inner::Undocumented);
-    let step = inner::NearStep { loss: 1.0, reach: 2.0 };
+    let step = inner::NearMetrics { loss: 1.0, reach: 2.0 };
     assert_eq!(step.loss + step.reach, 3.0);
     #[allow(deprecated)]
     let old = inner::Old::ir(Stage::Static);

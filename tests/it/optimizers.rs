@@ -245,7 +245,7 @@ fn settings_of_optimizers_out_of_range_are_refused() {
     ];
     assert_snapshot!(refusals.join("\n"), @"
     l2 must be a finite number of at least 0, got -0.1
-    decay must be a finite number of at least 0, got inf
+    weight_decay must be a finite number of at least 0, got inf
     Nesterov's momentum must be above 0, got 0
     eps must be from 1e-18 to 3.4e38, got -1
     alpha must be at least 0 and below 1, got 1
@@ -256,7 +256,7 @@ fn settings_of_optimizers_out_of_range_are_refused() {
     clip_value must be a finite number above 0, got 0
     clip_norm must be a finite number above 0, got NaN
     rate_factor of a group must be a finite number of at least 0, got -1
-    decay of a group must be a finite number of at least 0, got NaN
+    weight_decay of a group must be a finite number of at least 0, got NaN
     ");
 }
 

@@ -392,7 +392,7 @@ network! {
 
 const ROWS: usize = 100;
 
-fn numbers(report: &MeasuredStep) -> Vec<f64> {
+fn numbers(report: &MeasuredMetrics) -> Vec<f64> {
     let r = report;
     let all = [
         r.loss, r.accuracy, r.best, r.precise, r.found, r.above, r.fit, r.largest, r.quotient, r.spread, r.skew,

@@ -14,6 +14,10 @@ impl Errors {
     }
 
     pub fn unknown_function(&mut self, name: &Ident, closest: Option<&str>) {
+        let logical = [("not", "not(x)", "!x"), ("and", "and(x, y)", "x && y"), ("or", "or(x, y)", "x || y")];
+        if let Some((_, found, meant)) = logical.into_iter().find(|(word, ..)| text(name) == *word) {
+            return self.other_logical(name, found, meant);
+        }
         self.report(name, format!("unknown function `{name}`{}", did_you_mean(closest)));
     }
 
@@ -112,7 +116,7 @@ impl Errors {
     }
 
     pub fn report_taken(&mut self, name: &Ident, network: &str) {
-        self.report(name, format!("`{name}` is what the steps of `{network}` report; choose another name"));
+        self.report(name, format!("`{name}` is the type of the metrics of `{network}`; choose another name"));
     }
 
     pub fn target_without_name(&mut self, site: Site) {

@@ -200,6 +200,10 @@ impl Writer<'_> {
                 let (at, x) = (self::at(at), self.expr(x));
                 quote!(Neg(#at, &#x))
             }
+            Expr::Not(at, x) => {
+                let (at, x) = (self::at(at), self.expr(x));
+                quote!(Not(#at, &#x))
+            }
             Expr::Binary(op, at, x, y) => {
                 let (op, at, x, y) = (operator(op), self::at(at), self.expr(x), self.expr(y));
                 quote!(Binary(::gradloom::__private::BinaryOp::#op, #at, &#x, &#y))

@@ -1,6 +1,6 @@
 //! Expressions: of sizes, of arguments, of losses, metrics and functions. No casts, closures or methods.
 //!
-//! Loosest first: comparisons (at most one), `+ -`, `* / %`, `-x`, and what stands alone.
+//! Loosest first, as in Rust: `||`, `&&`, comparisons (at most one), `+ -`, `* / %`, `-x` and `!x`, and what stands alone.
 
 use gradloom_runtime::network::BinaryOp;
 use proc_macro2::{Ident, Span};
@@ -8,7 +8,7 @@ use syn::parse::ParseStream;
 use syn::{Lit, LitFloat, LitInt, Token, token};
 
 use super::groups::{Look, at_piece};
-use super::{Parsed, Parser, Reported};
+use super::{Parsed, Parser, Reported, peek_word};
 use crate::ast::{self, Expr, ExprKind, Operator, Site};
 
 /// Deeper than anyone writes, and shallow enough that the phases may recurse.
@@ -16,6 +16,21 @@ const DEEPEST: usize = 64;
 
 impl Parser<'_> {
     pub(super) fn expr(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let x = self.chain(input, or, Parser::conjunction)?;
+        match other_logical(input) {
+            Some((found, meant)) => {
+                self.errors.other_logical(input.span(), found, meant);
+                Err(Reported)
+            }
+            None => Ok(x),
+        }
+    }
+
+    fn conjunction(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        self.chain(input, and, Parser::compared)
+    }
+
+    fn compared(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
         let x = self.sum(input)?;
         let Some((op, site)) = self.operator(input, comparison)? else { return Ok(x) };
         let y = self.sum(input)?;
@@ -49,15 +64,22 @@ impl Parser<'_> {
         Ok(x)
     }
 
-    /// `-x`
+    /// `-x` or `!x`
     fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
-        if !input.at(Token![-]) || input.at(Token![->]) {
+        let kind = if input.at(Token![-]) && !input.at(Token![->]) {
+            ExprKind::Neg
+        } else if input.at(Token![!]) && !input.at(Token![!=]) {
+            ExprKind::Not
+        } else if input.at(Token![~]) {
+            self.errors.other_logical(input.span(), "~", "!");
+            return Err(Reported);
+        } else {
             return self.operand(input);
-        }
-        let minus: Token![-] = self.ask(input.parse())?;
+        };
+        let sign: proc_macro2::Punct = self.ask(input.parse())?;
         let x = self.deeper(input, Parser::prefix)?;
-        let site = Site::from(minus.span).to(x.site);
-        self.node(ExprKind::Neg(Box::new(x)), site)
+        let site = Site::from(sign.span()).to(x.site);
+        self.node(kind(Box::new(x)), site)
     }
 
     /// A literal, a name, a call, or an expression in parentheses.
@@ -110,6 +132,10 @@ impl Parser<'_> {
             let site = site.to(input.cursor().span());
             let args = self.deeper(input, Parser::arguments)?;
             return self.node(ExprKind::Call(name, args), site);
+        }
+        if name == "not" && (input.at(syn::Ident) || input.at(Lit)) {
+            self.errors.other_logical(&name, "not x", "!x");
+            return Err(Reported);
         }
         self.member(input, ast::text(&name), vec![name], site)
     }
@@ -257,7 +283,7 @@ impl Parser<'_> {
     /// An expression, unless it nests too deeply.
     fn node(&mut self, kind: ExprKind, site: Site) -> Parsed<Expr> {
         let below = match &kind {
-            ExprKind::Paren(x) | ExprKind::Neg(x) => x.depth,
+            ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => x.depth,
             ExprKind::Binary(_, _, x, y) => x.depth.max(y.depth),
             ExprKind::If(p, x, y) => p.depth.max(x.depth).max(y.depth),
             ExprKind::List(elements) => elements.iter().map(|element| element.depth).max().unwrap_or(0),
@@ -285,6 +311,25 @@ impl Parser<'_> {
         let result = read(self, input);
         self.depth -= 1;
         result
+    }
+}
+
+fn or(input: ParseStream<'_>) -> Option<Operator> {
+    input.at(Token![||]).then_some(Operator::Of(BinaryOp::Or))
+}
+
+fn and(input: ParseStream<'_>) -> Option<Operator> {
+    input.at(Token![&&]).then_some(Operator::Of(BinaryOp::And))
+}
+
+/// What other languages, and Rust for integers, join truth values with, after an operand; and what it is called here.
+fn other_logical(input: ParseStream<'_>) -> Option<(&'static str, &'static str)> {
+    match () {
+        () if input.at(Token![&]) => Some(("&", "&&")),
+        () if input.at(Token![|]) => Some(("|", "||")),
+        () if peek_word(input, "and") => Some(("and", "&&")),
+        () if peek_word(input, "or") => Some(("or", "||")),
+        () => None,
     }
 }
 

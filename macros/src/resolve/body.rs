@@ -276,7 +276,7 @@ impl<'a> Scope<'_, 'a> {
 fn mentioned(expr: &ast::Expr, names: &mut HashSet<String>) {
     match &expr.kind {
         ExprKind::Name(name) => drop(names.insert(text(name))),
-        ExprKind::Paren(x) | ExprKind::Neg(x) => mentioned(x, names),
+        ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => mentioned(x, names),
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| mentioned(x, names)),
         _ => {}
     }

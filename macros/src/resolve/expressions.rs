@@ -183,7 +183,7 @@ impl<'a> Scope<'_, 'a> {
             })
         };
         let mut cost = match *expr {
-            Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => below(&[x]),
+            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => below(&[x]),
             Expr::Binary(_, _, x, y) => below(&[x, y]),
             Expr::If(_, p, x, y) => below(&[p, x, y]),
             Expr::Call(_, _, _, operands) => below(&operands.iter().collect::<Vec<_>>()),
@@ -231,6 +231,10 @@ impl<'a> Scope<'_, 'a> {
             ExprKind::Neg(x) => {
                 let x = self.expr(x, own);
                 Expr::Neg(self.table.at(expr.site), self.table.one(x))
+            }
+            ExprKind::Not(x) => {
+                let x = self.expr(x, own);
+                Expr::Not(self.table.at(expr.site), self.table.one(x))
             }
             ExprKind::Binary(op, site, x, y) => {
                 let x = self.expr(x, own.as_deref_mut());
@@ -427,7 +431,7 @@ impl<'a> Scope<'_, 'a> {
 /// The functions that an expression calls, in the order in which they are resolved.
 fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
     match &expr.kind {
-        ExprKind::Paren(x) | ExprKind::Neg(x) => calls_in(x, calls),
+        ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => calls_in(x, calls),
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::Call(name, args) => {
@@ -442,7 +446,7 @@ fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
 fn is_broken(expr: &Expr<'_>) -> bool {
     match *expr {
         Expr::Broken => true,
-        Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => is_broken(x),
+        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => is_broken(x),
         Expr::Binary(_, _, x, y) => is_broken(x) || is_broken(y),
         Expr::If(_, p, x, y) => is_broken(p) || is_broken(x) || is_broken(y),
         Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => operands.iter().any(is_broken),

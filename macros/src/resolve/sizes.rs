@@ -176,7 +176,7 @@ impl<'a> Consts<'a> {
                 let fractions = fractions && *op != Operator::Rem;
                 let (x, y) = (self.calculate(x, fractions, errors), self.calculate(y, fractions, errors));
                 match (op, x?, y?) {
-                    (Operator::Of(op), ..) if op.is_comparison() => {
+                    (Operator::Of(op), ..) if op.is_comparison() || op.is_logical() => {
                         errors.no_number(expr.site, &expr.to_string());
                         None
                     }
@@ -203,6 +203,7 @@ impl<'a> Consts<'a> {
             | ExprKind::Member(..)
             | ExprKind::Call(..)
             | ExprKind::List(_)
+            | ExprKind::Not(_)
             | ExprKind::If(..) => {
                 errors.no_number(expr.site, &expr.to_string());
                 None
@@ -307,7 +308,7 @@ fn deferred(op: Operator, fractions: bool, x: &Value, y: &Value) -> Value {
         Operator::Of(BinaryOp::Div) if fractions => quote!(ratio),
         Operator::Of(BinaryOp::Div) => quote!(div),
         Operator::Rem => quote!(rem),
-        Operator::Of(_) => unreachable!("comparisons are no numbers"),
+        Operator::Of(_) => unreachable!("truth values are no numbers"),
     };
     let (x, y) = (x.to_tokens(), y.to_tokens());
     Value::Deferred(quote!(#x.#method(#y)))
@@ -325,7 +326,7 @@ fn ints(expr: &Expr, op: Operator, x: i64, y: i64, errors: &mut Errors) -> Optio
         Operator::Of(BinaryOp::Mul) => x.checked_mul(y),
         Operator::Of(BinaryOp::Div) => x.checked_div(y),
         Operator::Rem => x.checked_rem(y),
-        Operator::Of(_) => unreachable!("comparisons are no numbers"),
+        Operator::Of(_) => unreachable!("truth values are no numbers"),
     };
     in_range(expr, result.map(Value::Int), errors)
 }

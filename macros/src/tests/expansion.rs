@@ -15,13 +15,13 @@ fn a_network_is_a_type_a_report_and_constants() {
     /// Two layers.
     #[derive(Clone, Copy, Debug)]
     pub struct Net;
-    /// What one step of [`Net`] reports.
+    /// Loss and metrics of [`Net`]: of a step, before its update, or of an evaluation.
     #[derive(Clone, Copy, Debug, PartialEq)]
     #[allow(dead_code)]
-    pub struct NetStep {
-        /// The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`, before the step.
+    pub struct NetMetrics {
+        /// The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`.
         pub loss: f32,
-        /// `mean(argmax(y) == label)`, before the step.
+        /// `mean(argmax(y) == label)`.
         pub accuracy: f32,
     }
     #[automatically_derived]
@@ -29,7 +29,7 @@ fn a_network_is_a_type_a_report_and_constants() {
         type Inputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
         type Targets<'a> = ::gradloom::ndarray::ArrayView1<'a, u8>;
         type Outputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
-        type Step = NetStep;
+        type Metrics = NetMetrics;
         #[allow(clippy::zero_prefixed_literal)]
         const DEFINITION: &'static Definition<'static> = &Definition {
             name: "Net",
@@ -224,12 +224,28 @@ fn a_network_is_a_type_a_report_and_constants() {
         ) -> Self::Outputs<'a> {
             view(next())
         }
-        fn step(report: &Report<'_>) -> Self::Step {
-            NetStep {
+        fn metrics(report: &Report<'_>) -> Self::Metrics {
+            NetMetrics {
                 loss: report.loss,
                 accuracy: report.metrics[0usize],
             }
         }
+    }
+    #[automatically_derived]
+    impl ::gradloom::Metrics for NetMetrics {
+        fn loss(&self) -> f32 {
+            self.loss
+        }
+        fn metrics(&self) -> impl ::core::iter::Iterator<Item = (&'static str, f32)> {
+            let metrics: [(&'static str, f32); 1usize] = [("accuracy", self.accuracy)];
+            ::core::iter::IntoIterator::into_iter(metrics)
+        }
+    }
+    #[automatically_derived]
+    impl ::gradloom::Supervised for Net {
+        type InputDim = ::gradloom::ndarray::Ix2;
+        type Target = u8;
+        type TargetDim = ::gradloom::ndarray::Ix1;
     }
     #[allow(dead_code)]
     impl Net {
@@ -271,210 +287,6 @@ fn a_network_is_a_type_a_report_and_constants() {
             let _ = h;
             let _ = y;
             let _ = label;
-        }
-    };
-    "#);
-}
-
-#[test]
-fn a_mistake_leaves_the_type_with_its_ports() {
-    assert_snapshot!(expanded(
-        "pub(crate) Net<[B, 8, 8] -> logits: [B, 3]> { Dense(3) }
-         loss(label: [u16; B], weight: [B]) = nothing(logits);
-         metric accuracy = 1;"
-    ), @r#"
-    ::core::compile_error! {
-        "`Dense(3)` needs [B, features], found [B, 8, 8]; insert `flatten` before it (gives [B, 64])\nx [B,8,8]"
-    }
-    ::core::compile_error! {
-        "unknown function `nothing`"
-    }
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Net;
-    /// What one step of [`Net`] reports.
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    #[allow(dead_code)]
-    pub(crate) struct NetStep {
-        /// The loss, `nothing(logits)`, before the step.
-        pub(crate) loss: f32,
-        /// `1`, before the step.
-        pub(crate) accuracy: f32,
-    }
-    #[automatically_derived]
-    impl ::gradloom::Network for Net {
-        type Inputs<'a> = ::gradloom::ndarray::ArrayView3<'a, f32>;
-        type Targets<'a> = (
-            ::gradloom::ndarray::ArrayView1<'a, u16>,
-            ::gradloom::ndarray::ArrayView1<'a, f32>,
-        );
-        type Outputs<'a> = ::gradloom::ndarray::ArrayView2<'a, f32>;
-        type Step = NetStep;
-        #[allow(clippy::zero_prefixed_literal)]
-        const DEFINITION: &'static Definition<'static> = &Definition {
-            name: "Net",
-            inputs: &[
-                Port {
-                    name: "x",
-                    named: false,
-                    dtype: DType::F32,
-                    dims: &[
-                        Extent::Batch(At(0u32)),
-                        Extent::Size(Number {
-                            value: Outcome::Int(8i64),
-                            text: "8",
-                            at: At(1u32),
-                        }),
-                        Extent::Size(Number {
-                            value: Outcome::Int(8i64),
-                            text: "8",
-                            at: At(2u32),
-                        }),
-                    ],
-                    at: At(3u32),
-                },
-            ],
-            outputs: &[
-                Port {
-                    name: "logits",
-                    named: true,
-                    dtype: DType::F32,
-                    dims: &[
-                        Extent::Batch(At(4u32)),
-                        Extent::Size(Number {
-                            value: Outcome::Int(3i64),
-                            text: "3",
-                            at: At(5u32),
-                        }),
-                    ],
-                    at: At(6u32),
-                },
-            ],
-            targets: &[
-                Port {
-                    name: "label",
-                    named: true,
-                    dtype: DType::U16,
-                    dims: &[Extent::Batch(At(8u32))],
-                    at: At(9u32),
-                },
-                Port {
-                    name: "weight",
-                    named: true,
-                    dtype: DType::F32,
-                    dims: &[Extent::Batch(At(10u32))],
-                    at: At(11u32),
-                },
-            ],
-            acts: &[],
-            body: &[
-                DeclaredStage {
-                    kind: Kind::Layer(
-                        &layers::DENSE,
-                        &[
-                            Value::Known(Arg::Int(3u64)),
-                            Value::Known(Arg::Flag(true)),
-                            Value::Known(
-                                Arg::Init(&initializers::AUTO, ::core::option::Option::None),
-                            ),
-                        ],
-                    ),
-                    segment: "dense1",
-                    named: false,
-                    text: "Dense(3)",
-                    at: At(7u32),
-                },
-            ],
-            loss: ::core::option::Option::Some(Clause {
-                name: "loss",
-                expr: Expr::Broken,
-                at: At(12u32),
-            }),
-            metrics: &[
-                Clause {
-                    name: "accuracy",
-                    expr: Expr::Number(1f64),
-                    at: At(13u32),
-                },
-            ],
-            places: &[
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-                ::gradloom::__place!(),
-            ],
-        };
-        #[allow(unused_variables)]
-        fn inputs<'a>(
-            inputs: Self::Inputs<'a>,
-            visit: &mut dyn ::core::ops::FnMut(Tensor<'a>),
-        ) {
-            visit(inputs.into());
-        }
-        #[allow(unused_variables)]
-        fn targets<'a>(
-            targets: Self::Targets<'a>,
-            visit: &mut dyn ::core::ops::FnMut(Tensor<'a>),
-        ) {
-            visit(targets.0.into());
-            visit(targets.1.into());
-        }
-        #[allow(unused_variables)]
-        fn outputs<'a>(
-            next: &mut dyn ::core::ops::FnMut() -> ::gradloom::ndarray::ArrayViewD<'a, f32>,
-        ) -> Self::Outputs<'a> {
-            view(next())
-        }
-        fn step(report: &Report<'_>) -> Self::Step {
-            NetStep {
-                loss: report.loss,
-                accuracy: report.metrics[0usize],
-            }
-        }
-    }
-    #[allow(dead_code)]
-    impl Net {
-        /// Configures a training session for [`Net`]; `build()` compiles it.
-        pub(crate) fn trainer(
-            optimizer: impl ::gradloom::Optimizer + 'static,
-        ) -> ::gradloom::Trainer<Net> {
-            ::gradloom::Trainer::new(optimizer)
-        }
-        /// Configures inference alone of [`Net`]; `build()` compiles it, `ir(stage)` prints it.
-        pub(crate) fn predictor() -> ::gradloom::PredictorBuilder<Net> {
-            ::gradloom::PredictorBuilder::new()
-        }
-        /// Checks the gradients of [`Net`] on a batch, symbolic and compiled, at parameters as training starts with.
-        pub(crate) fn gradcheck<'a>(
-            inputs: <Net as ::gradloom::Network>::Inputs<'a>,
-            targets: <Net as ::gradloom::Network>::Targets<'a>,
-        ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
-            gradcheck::<Net>(inputs, targets)
-        }
-        /// The text of a stage of [`Net`] that needs neither an optimizer nor a machine.
-        pub(crate) fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
-            ir::<Net>(stage)
-        }
-    }
-    #[allow(non_snake_case, non_upper_case_globals, clippy::all)]
-    const _: () = {
-        {
-            #[allow(dead_code)]
-            fn logits() {}
-            #[allow(dead_code)]
-            fn label() {}
-            #[allow(dead_code)]
-            fn weight() {}
-            let _ = logits;
         }
     };
     "#);

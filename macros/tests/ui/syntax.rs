@@ -10,5 +10,5 @@ network! {
 }
 
 fn main() {
-    let _: fn(NetStep) -> f32 = |step| step.size;
+    let _: fn(NetMetrics) -> f32 = |step| step.size;
 }

@@ -44,6 +44,14 @@ impl<'a> Context<'a> {
                 }
                 Some(ty)
             }
+            Expr::Not(at, x) => {
+                let ty = self.expr(x, names)?;
+                if ty.dtype != DType::Bool {
+                    self.report(at, words::no_truth_value(ty.dtype));
+                    return None;
+                }
+                Some(ty)
+            }
             Expr::Binary(op, at, x, y) => {
                 let (left, right) = (self.expr(x, names), self.expr(y, names));
                 let (left, right) = (left?, right?);
@@ -153,7 +161,7 @@ impl<'a> Context<'a> {
 /// The type of `if p { x } else { y }`, or what does not fit, in words.
 pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> Result<TensorType, String> {
     if condition.dtype != DType::Bool {
-        return Err(format!("`if` needs a comparison, found {}", condition.dtype));
+        return Err(format!("`if` needs a truth value, such as `x > 0`, found {}", condition.dtype));
     }
     if let Some(other) = [x, y].into_iter().find(|ty| ty.dtype != DType::F32) {
         return Err(format!("the branches of `if` must be f32, found {}", other.dtype));

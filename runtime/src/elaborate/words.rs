@@ -55,6 +55,11 @@ pub fn too_few_classes(classes: usize, found: usize) -> String {
     )
 }
 
+/// What cannot be denied.
+pub fn no_truth_value(found: DType) -> String {
+    format!("`!` applies to truth values, as in `!(x > 0)`, found {found}")
+}
+
 /// A loss that training cannot change.
 pub fn no_gradient(network: &str) -> String {
     format!(

@@ -52,7 +52,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// As for [`Session::step`], and [`BuildError::Accumulate`] for a loss that is neither averaged nor added up; what was
     /// accumulated before is then as it was.
-    pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
+    pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
@@ -64,7 +64,7 @@ impl<N: Network> Session<N> {
         let accumulation = self.accumulation.as_mut().expect("it was made above");
         accumulation.rows = accumulation.rows.saturating_add(rows);
         self.forward_count = self.forward_count.wrapping_add(1);
-        Ok(N::step(&super::Report { loss, metrics: &self.metrics }))
+        Ok(N::metrics(&super::Report { loss, metrics: &self.metrics }))
     }
 
     /// Makes one step from all gradients that were accumulated since the last update, as if of one batch.

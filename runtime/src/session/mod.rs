@@ -13,6 +13,7 @@ mod display;
 mod feed;
 mod gradcheck;
 mod identity;
+mod metrics;
 mod name_map;
 mod outputs;
 mod params;
@@ -54,6 +55,7 @@ use sentinel::Ran;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use gradcheck::gradcheck;
+pub use metrics::Metrics;
 pub use name_map::NameMap;
 pub use params::Gradients;
 pub(crate) use position::{Pass, Shuffling};
@@ -70,8 +72,8 @@ pub trait Network: Copy + Debug + 'static {
     type Targets<'a>;
     /// The outputs, as views into the session.
     type Outputs<'a>;
-    /// What a step reports: the loss and the metrics, by name.
-    type Step: Copy + Debug;
+    /// What a step and an evaluation give: the loss and the metrics, each in a field.
+    type Metrics: Metrics;
     /// The declaration.
     const DEFINITION: &'static Definition<'static>;
 
@@ -81,11 +83,11 @@ pub trait Network: Copy + Debug + 'static {
     fn targets<'a>(targets: Self::Targets<'a>, visit: &mut dyn FnMut(Tensor<'a>));
     /// Takes each output.
     fn outputs<'a>(next: &mut dyn FnMut() -> ArrayViewD<'a, f32>) -> Self::Outputs<'a>;
-    /// Gives the numbers of a step their names.
-    fn step(report: &Report<'_>) -> Self::Step;
+    /// Gives the numbers their names.
+    fn metrics(report: &Report<'_>) -> Self::Metrics;
 }
 
-/// The numbers of a step.
+/// The numbers of a step or an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// The loss; NaN if the network declares none.
@@ -178,7 +180,7 @@ impl<N: Network> Session<N> {
         })
     }
 
-    /// One training step on a batch: forward, backward and update.
+    /// One training step on a batch: forward, backward and update. Loss and metrics are of the parameters before the update.
     ///
     /// Any batch size from 1 to `max_batch` (from 2 with batch norm) runs without recompiling. Views that are contiguous
     /// are read in place.
@@ -189,8 +191,8 @@ impl<N: Network> Session<N> {
     /// says where in the network the first number came from that was not finite: the step is replayed for that, in the time
     /// of some hundred steps. A finite loss with a gradient that is not (`sqrt` at 0) is refused with
     /// [`Trainer::sentinel`] alone.
-    pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
-        self.advance(inputs, targets).map(|report| N::step(&report))
+    pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, RunError> {
+        self.advance(inputs, targets).map(|report| N::metrics(&report))
     }
 
     /// A step, with its numbers in order instead of by name.
@@ -238,8 +240,8 @@ impl<N: Network> Session<N> {
     ///
     /// # Errors
     /// Wrong shapes, class ids out of range, no rows.
-    pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
-        self.assess(inputs, targets).map(|report| N::step(&report))
+    pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, Error> {
+        self.assess(inputs, targets).map(|report| N::metrics(&report))
     }
 
     /// An evaluation, with its numbers in order instead of by name.
