@@ -50,6 +50,7 @@ mod layers;
 mod logic;
 mod macro_rules;
 mod memory;
+mod messages;
 mod metrics;
 mod ops;
 mod optimizations;
