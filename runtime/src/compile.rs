@@ -91,6 +91,8 @@ pub struct Program {
     pub params_len: usize,
     /// Offset of each parameter in its block.
     pub params: Vec<usize>,
+    /// The largest of what lies in the arena, in words.
+    pub largest: String,
     /// Where each result is after a run.
     results: Vec<(Role, Place)>,
 }
@@ -112,15 +114,22 @@ impl Program {
         max_batch: usize,
         threads: usize,
     ) -> Result<Program, BuildError> {
-        let program = Program::of_graph_for(&simplified(definition, purpose)?, max_batch, threads)?.moved();
+        Program::of_network(simplified(definition, purpose)?, max_batch, threads)
+    }
+
+    /// The same of its graph, simplified.
+    pub fn of_network(graph: Graph, max_batch: usize, threads: usize) -> Result<Program, BuildError> {
+        let program = Program::of_graph_for(&graph, max_batch, threads)?.moved();
+        drop(graph);
         pages::give_back();
         Ok(program)
     }
 
     /// The same program with its lists in other places: theirs lay between all that compiling needed, a few bytes to a page.
     fn moved(self) -> Program {
-        let Program { code, slots, arena, params_len, params, results } = self;
-        Program { code, slots: slots.clone(), arena, params_len, params: params.clone(), results: results.clone() }
+        let Program { code, slots, arena, params_len, params, results, largest } = self;
+        let (slots, params, results, largest) = (slots.clone(), params.clone(), results.clone(), largest.clone());
+        Program { code, slots, arena, params_len, params, results, largest }
     }
 
     /// Compiles a graph that has been simplified, for one thread.
@@ -156,9 +165,9 @@ impl Program {
 
     fn assemble(code: Code, fused: &Fused, plan: Plan, threads: usize) -> Program {
         let results = results(fused, &plan);
-        let arena = plan.with_scratch(threads);
+        let (arena, largest) = (plan.with_scratch(threads), plan::largest(fused, plan.max_batch, false));
         let Plan { params, params_len, .. } = plan;
-        Program { code, slots: fused.slots.clone(), arena, params, params_len, results }
+        Program { code, slots: fused.slots.clone(), arena, params, params_len, results, largest }
     }
 
     /// Runs the program, with a pool's threads where there is one and it pays. Says whether loss and

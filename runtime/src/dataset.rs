@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis, Slice};
 
+use crate::error::text_as_debug;
 use crate::session::Shuffling;
 use order::Order;
 
@@ -24,7 +25,7 @@ pub struct Dataset<T, I: Dimension, D: Dimension> {
 }
 
 /// Why a dataset could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, thiserror::Error)]
 pub enum DatasetError {
     /// Inputs and targets disagree about the number of rows.
     #[error("{inputs} rows of inputs, but {targets} of targets")]
@@ -57,6 +58,8 @@ pub enum DatasetError {
         rows: usize,
     },
 }
+
+text_as_debug!(DatasetError);
 
 impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// Pairs inputs with targets, row by row. Arrays in the standard layout are taken over, others copied into it.

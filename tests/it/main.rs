@@ -51,6 +51,7 @@ mod layers;
 mod logic;
 mod macro_rules;
 mod memory;
+mod messages;
 mod metrics;
 mod ops;
 mod optimizations;

@@ -1,7 +1,7 @@
 //! The types of expressions.
 
 use super::{Context, words};
-use crate::functions::FunctionDef;
+use crate::functions::{ARGMAX, FunctionDef};
 use crate::ir::SlotKind;
 use crate::layers::LayerDef;
 use crate::network::{Act, At, BinaryOp, Expr, Value, fits_f32};
@@ -112,9 +112,24 @@ impl<'a> Context<'a> {
             }
             return Some(TensorType::scalar());
         }
-        let types: Vec<Option<TensorType>> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+        let mut positions = None;
+        let mut types: Vec<Option<TensorType>> = Vec::with_capacity(operands.len());
+        for operand in operands {
+            self.positions = None;
+            types.push(self.expr(operand, names));
+            positions = self.positions.take();
+        }
         let types: Vec<&TensorType> = types.iter().map(Option::as_ref).collect::<Option<_>>()?;
-        let result = (function.ty)(&types, &args?);
+        let last = |ty: &TensorType| ty.shape.0.last().map_or(1, |extent| extent.factor());
+        let result = (function.ty)(&types, &args?).and_then(|ty| match (&types[..], positions) {
+            // What takes rows of classes and class ids takes those that `argmax` gives, if they are among the classes. Those that
+            // come in are looked at when they do.
+            ([rows, ids], Some(found)) if ids.dtype.is_index() && found > last(rows) => {
+                Err(words::too_few_classes(last(rows), found))
+            }
+            _ => Ok(ty),
+        });
+        self.positions = (function.name == ARGMAX.name).then(|| last(types[0]));
         result.map_err(|reason| self.report(at, format!("`{}` {reason}", function.name))).ok()
     }
 

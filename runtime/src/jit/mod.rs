@@ -4,6 +4,7 @@
 //! then made executable at once; pages are never writable and executable at the same time.
 
 mod board;
+mod fork;
 #[cfg(all(test, target_os = "linux"))]
 mod guarded;
 mod ieee;
@@ -346,8 +347,6 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
 fn failed(error: ModuleError) -> BuildError {
     match error {
         ModuleError::Allocation { err } => BuildError::CodeMemory(err.to_string()),
-        // With its causes: the last one is what the system said.
-        ModuleError::Backend(error) => BuildError::CodeMemory(format!("{error:#}")),
         other => BuildError::Machine(other.to_string()),
     }
 }

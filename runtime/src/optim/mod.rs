@@ -26,7 +26,7 @@ use crate::error::BuildError;
 use crate::ir::{Builder, NodeId, Op};
 use crate::schedule::{Schedule, Shown, is_normal_f32, setting};
 
-pub use accumulation::{accumulate, once, update};
+pub use accumulation::{accumulate, accumulated, once, update};
 pub use ada_delta::AdaDelta;
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;

@@ -14,11 +14,13 @@ mod verify;
 
 use std::collections::BTreeMap;
 
+use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
 use crate::kernel::{BufferId, Class, ENOUGH_ROWS, Fused, Home, Kernel, PRODUCT_ROWS, Write};
 use crate::microkernels::gemm::{self, Isa};
+use crate::types::Shape;
 
 use arena::Arena;
 use in_place::Operands;
@@ -236,7 +238,7 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
     let (params, params_len) = parameters(&fused.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
     if bytes > LIMIT_GIB << 30 {
-        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
     }
     let Arena { stretches, len: arena, scratch, total: unshared, .. } = arena;
     let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch };
@@ -267,10 +269,30 @@ fn check_sizes(fused: &Fused, max_batch: usize) -> Result<(), BuildError> {
         let fits = len.is_some_and(|len| total.checked_add(len).is_some());
         total = total.saturating_add(len.unwrap_or(0));
         if !fits {
-            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
         }
     }
     Ok(())
+}
+
+/// The largest value in the arena, or the largest of everything there is, be it in memory or not, in words: what it is of, its
+/// extents and its bytes.
+pub fn largest(fused: &Fused, max_batch: usize, all: bool) -> String {
+    let buffers = fused.buffers.iter().filter(|buffer| all || buffer.home == Home::Arena);
+    let buffers = buffers.map(|buffer| (&buffer.shape, buffer.home, &buffer.layer));
+    let computed = fused.kernels.iter().flat_map(Kernel::origins).filter(|_| all);
+    let computed = computed.map(|origin| (&origin.ty.shape, Home::Arena, &origin.layer));
+    let size = |shape: &Shape| words::size(&shape.at(max_batch));
+    // Of equals the first: a parameter rather than what the optimizer keeps of it, a layer rather than what follows.
+    let largest = buffers.chain(computed).reduce(|x, y| if size(y.0) > size(x.0) { y } else { x });
+    let Some((shape, home, layer)) = largest else { return "none".to_string() };
+    let name = match home {
+        Home::Input(index) => format!("`{}`", fused.slots.inputs[index].name),
+        Home::Param(index) => format!("`{}`", fused.slots.params[index].name),
+        // A rule that made it stands behind the name of the layer.
+        Home::Arena => format!("a value of `{}`", layer.split(" (").next().unwrap_or_default()),
+    };
+    format!("{name} {:?}, {}", shape.at(max_batch), words::bytes(size(shape)))
 }
 
 /// Offsets of the parameters in their block, and its length. The same for every program of a network.

@@ -3,9 +3,8 @@
 //! In: batches, one a call. Out: the update that one batch of all their rows would make. How their gradients merge, and
 //! which losses have gradients that do, is said in `optim`.
 
-use super::buffer::Buffer;
 use super::sentinel::Ran;
-use super::{Error, Kind, Network, Session, feed, program, words};
+use super::{Error, Kind, Network, Session, buffer, feed, program, words};
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
 use crate::ir::ScalarSlot;
@@ -102,7 +101,7 @@ impl<N: Network> Session<N> {
         }
         let accumulate = program::<N>(Purpose::Accumulate(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
         let update = program::<N>(Purpose::Update(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
-        let room = || Buffer::new(accumulate.params_len).ok_or(BuildError::NoMemory { max_batch: self.max_batch });
+        let room = || buffer::params(&accumulate);
         let (mut params, kept) = (room()?, self.kept.as_ref().map(|_| room()).transpose()?);
         params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
         (self.params, self.kept) = (params, kept);

@@ -33,9 +33,9 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use crate::compile::{Program, Purpose, diagnosed};
+use crate::compile::{Program, Purpose, diagnosed, simplified};
 use crate::diagnose::Measure;
-use crate::error::{BuildError, RunError};
+use crate::error::{BuildError, RunError, text_as_debug};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
@@ -142,14 +142,15 @@ impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
     fn new(how: Optimization, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
-        let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
+        let graph = simplified(N::DEFINITION, Purpose::Train(&how))?;
+        checkpoint::check_room(&graph.slots)?;
+        let train = Program::of_network(graph, max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
-        let no_memory = || BuildError::NoMemory { max_batch };
-        let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
-        let kept = if how.sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
-        let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
-        let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
+        let mut params = buffer::params(&train)?;
+        let kept = how.sentinel.then(|| buffer::params(&train)).transpose()?;
+        let arena = buffer::arena(&train, max_batch)?;
+        let feed = Feed::new(&train.slots, max_batch)?;
         fill(params.floats_mut(), &train, seed);
         let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &how)?;
         Ok(Session {
@@ -357,8 +358,7 @@ impl<N: Network> Session<N> {
 
     fn compile_inference(&mut self) -> Result<(), BuildError> {
         if self.predict.is_none() {
-            let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
-            let outputs = Outputs::new::<N>(self.max_batch).ok_or(no_memory)?;
+            let outputs = Outputs::new::<N>(self.max_batch)?;
             let program = program::<N>(Purpose::Predict, self.max_batch, &mut self.arena, &mut self.pool)?;
             self.predict = Some((Arc::new(program), outputs));
         }
@@ -412,7 +412,7 @@ enum Kind {
 }
 
 /// Why a call failed: the program could not be compiled, the run was refused, or a file could not be used.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A program for the call could not be compiled.
     #[error(transparent)]
@@ -424,6 +424,8 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(Box<CheckpointError>),
 }
+
+text_as_debug!(Error);
 
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Error {
@@ -467,7 +469,7 @@ fn with_room(
 ) -> Result<Program, BuildError> {
     pool.iter_mut().for_each(|pool| program.code.reserve(pool));
     if program.arena > arena.len() {
-        *arena = Buffer::scratch(program.arena).ok_or(BuildError::NoMemory { max_batch })?;
+        *arena = buffer::arena(&program, max_batch)?;
     }
     Ok(program)
 }

@@ -6,10 +6,9 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::buffer::Buffer;
+use super::buffer;
 use super::{Error, Network, Session, feed};
 use crate::compile::{Program, Purpose};
-use crate::error::BuildError;
 use crate::fault::Pass;
 use crate::ir::{Graph, NodeId, Role, SlotKind};
 use crate::kernel::{Cost, Fused, costs};
@@ -115,10 +114,11 @@ impl<N: Network> Session<N> {
         let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.how), self.max_batch)?;
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
-        let mut params = self.params.clone();
+        let mut params = buffer::params(&self.train)?;
+        let own = params.len();
+        params.floats_mut().copy_from_slice(&self.params.floats()[..own]);
         let more = program.arena > self.arena.floats().len();
-        let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
-        let mut larger = more.then(|| Buffer::scratch(program.arena).ok_or_else(no_memory)).transpose()?;
+        let mut larger = more.then(|| buffer::arena(&program, self.max_batch)).transpose()?;
         let (arena, scalars) = (larger.as_mut().unwrap_or(&mut self.arena), &self.scalars[..]);
         let start = Instant::now();
         let mut runs = 0;

@@ -180,6 +180,22 @@ fn class_ids_and_decisions_compared() {
 }
 
 #[test]
+fn class_ids_beyond_the_classes() {
+    assert_snapshot!(
+        clauses(
+            "loss = cross_entropy(y, argmax(h)) + nll(y, argmax(sigmoid(h) * 2.0)) + cross_entropy(h, argmax(y));
+             metric a = top_k(y, argmax(h), k = 2) + precision(y, argmax(h)) + recall(h, argmax(y)) + mean(argmax(h) == argmax(y));"
+        ),
+        @"
+    2:8: `cross_entropy` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    2:38: `nll` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    3:25: `top_k` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    3:54: `precision` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    "
+    );
+}
+
+#[test]
 fn logic_of_what_is_no_truth_value() {
     assert_snapshot!(clauses(
         "loss(k: [u8; B], t: [B, 4], j: [B]) = cross_entropy(y, k);
