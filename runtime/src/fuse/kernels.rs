@@ -210,7 +210,7 @@ impl<'a> Maker<'a> {
             let coordinates = front.iter().cloned().chain(last).collect();
             let base = operand_base(self.g, operand);
             let source = follow(self.g, operand, coordinates, &axes, Some(base)).expect("it has been followed before");
-            let mut at = place_in(&source);
+            let mut at = place_in(&source, axes.len());
             let step = at.steps.pop().expect("terms are an axis");
             (self.buffers.of(self.g, source.base).expect("operands of products are kept"), at, step)
         };
@@ -287,7 +287,7 @@ impl<'a> Maker<'a> {
             let step = strides(&source.shape)[0];
             Gather { index: place(&mut self.reads, index), step, extent: source.shape.0[0].factor() }
         });
-        let access = Access { at: place_in(&source), bounds: source.bounds.clone(), gather };
+        let access = Access { at: place_in(&source, self.axes.len()), bounds: source.bounds.clone(), gather };
         let buffer = self.buffers.of(self.g, base).expect("what is read from memory has been kept");
         Read { buffer, access, fill: source.fill.unwrap_or(Number::new(0.0)), coordinates: source.coordinates }
     }
@@ -337,10 +337,9 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The place of an element among all of its tensor, in memory.
-fn place_in(source: &Source) -> Affine {
-    let count = source.coordinates.first().map_or(0, |coordinate| coordinate.steps.len());
-    let mut place = Affine::constant(0, count);
+/// The place of an element among all of its tensor, in memory, along so many axes.
+fn place_in(source: &Source, axes: usize) -> Affine {
+    let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
 }
