@@ -44,7 +44,8 @@ pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decision
             let columns = first.columns().zip(target.floats().columns());
             let shares = columns.map(|(x, y)| 1.0 - squares(&x, &y) / squares(&y, &vec![mean(&y); y.len()]));
             // Of a constant column it has no value.
-            decisions.finite(mean(&shares.collect::<Vec<f64>>()))
+            let shares: Vec<f64> = shares.collect();
+            decisions.finite(mean(&shares))
         }
         ("top_k", target) => {
             let Arg::Int(k) = args[0] else { panic!("a count is an integer") };
