@@ -1,12 +1,14 @@
 //! Parameters from the files of other programs, whose names and layouts differ.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::checkpoint::{copy, mismatch};
-use super::params::{closest, named};
+use super::params::named;
 use super::{Network, Predictor, Session, is_own};
 use crate::compile::Program;
+use crate::elaborate::words::{Suggestions, did_you_mean};
 use crate::ir::ParamSlot;
 use crate::safetensors::{CheckpointError, Entry, File, shown};
 
@@ -179,6 +181,11 @@ impl Matching {
         let is_kept = |name: &str| names.kept.iter().any(|pattern| matches(pattern, name));
         // Parameters and tensors that are spoken for.
         let (mut filled, mut used) = (HashSet::new(), HashSet::new());
+        // Sorted, so that of two names as close the same is suggested every time.
+        let [tensor_names, param_names] = [OnceCell::new(), OnceCell::new()];
+        let tensor_names = || tensor_names.get_or_init(|| sorted(tensors.keys().copied())).iter().copied();
+        let param_names = || param_names.get_or_init(|| sorted(params.keys().copied())).iter().copied();
+        let mut suggestions = Suggestions::default();
 
         for pattern in names.kept.iter().filter(|pattern| !params.keys().any(|name| matches(pattern, name))) {
             matching.mistakes.push(format!("no parameter is `{pattern}`, which the map keeps"));
@@ -187,10 +194,12 @@ impl Matching {
             let (tensor, slot) = (tensors.get(&**from), params.get(&**to));
             used.insert(&**from);
             if tensor.is_none() {
-                matching.unknown(&format!("no tensor `{from}` in the file"), from, tensors.keys().copied());
+                let hint = did_you_mean(suggestions.closest(from, tensor_names));
+                matching.mistakes.push(format!("no tensor `{from}` in the file{hint}"));
             }
             if slot.is_none() {
-                matching.unknown(&format!("no parameter `{to}`"), to, params.keys().copied());
+                let hint = did_you_mean(suggestions.closest(to, param_names));
+                matching.mistakes.push(format!("no parameter `{to}`{hint}"));
             }
             if !filled.insert(&**to) {
                 matching.mistakes.push(format!("the map names `{to}` twice"));
@@ -235,14 +244,12 @@ impl Matching {
             self.mistakes.push(format!("`{name}` is {shape:?}, and {of}{found}{hint}"));
         }
     }
+}
 
-    fn unknown<'n>(&mut self, what: &str, name: &str, known: impl Iterator<Item = &'n str>) {
-        // Sorted, so that of two names as close the same is suggested every time.
-        let mut known: Vec<&str> = known.collect();
-        known.sort_unstable();
-        let hint = closest(name, known.into_iter()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        self.mistakes.push(format!("{what}{hint}"));
-    }
+fn sorted<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names
 }
 
 /// Whether a name is what a pattern says, in which `*` stands for any letters, also for none.
