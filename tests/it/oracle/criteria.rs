@@ -42,7 +42,12 @@ pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decision
         }
         ("r2", target) => {
             let columns = first.columns().zip(target.floats().columns());
-            let shares = columns.map(|(x, y)| 1.0 - squares(&x, &y) / squares(&y, &vec![mean(&y); y.len()]));
+            let shares = columns.map(|(x, y)| {
+                let variation = squares(&y, &vec![mean(&y); y.len()]);
+                // Of a nearly constant column it is whatever rounding leaves.
+                decisions.compare(variation, 1e-12 * squares(&y, &vec![0.0; y.len()]));
+                1.0 - squares(&x, &y) / variation
+            });
             // Of a constant column it has no value.
             let shares: Vec<f64> = shares.collect();
             decisions.finite(mean(&shares))
