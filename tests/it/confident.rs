@@ -13,7 +13,7 @@ use gradloom_runtime::types::{DType, Shape, TensorType};
 
 use crate::compiled::Compiled;
 use crate::digits::within;
-use crate::handmade::{input, output, parameter};
+use crate::handmade::{self, input, output, parameter};
 
 const INF: f64 = f64::INFINITY;
 
@@ -215,6 +215,39 @@ fn a_smoothed_target_costs_nothing_in_a_class_of_weight_zero() {
     let run = evaluate(&loss.graph, Precision::F32, 1, &values);
     for found in [run.loss(), loss.compiled.run(1, &values).get(&Role::Loss)[0]] {
         within(9.0, wanted, found, wanted, || "the weighted loss".to_string());
+    }
+}
+
+#[test]
+fn a_smoothed_share_has_its_digits_where_the_other_classes_count_next_to_nothing() {
+    for others in [0.0, 1e-6] {
+        let table = handmade::leak(vec![1.0, others, others]);
+        let args = [Arg::Float(0.25), Arg::Numbers(table)];
+        let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
+        for top in [5.0, 12.0, 17.5, 20.0, 60.0] {
+            let row = [top, 0.5, 0.0];
+            let values = Values {
+                params: vec![Tensor::floats(&[1, 3], row), Tensor::floats(&[3], table.to_vec())],
+                inputs: vec![class(0)],
+                ..Values::default()
+            };
+            let all: Vec<(f64, Vec<f64>)> = (0..3).map(|class| cross_entropy(&row, class)).collect();
+            let share = |class: usize| table[class] * (0.25 / 3.0 + if class == 0 { 0.75 } else { 0.0 });
+            let wanted: f64 = (0..3).map(|class| share(class) * all[class].0).sum();
+            let slopes: Vec<f64> = (0..3).map(|j| (0..3).map(|class| share(class) * all[class].1[j]).sum()).collect();
+            let run = evaluate(&loss.graph, Precision::F32, 1, &values);
+            let results = loss.compiled.run(1, &values);
+            let interpreted = (run.loss(), run.output(&Role::Gradient(0)).as_floats());
+            let compiled = (results.get(&Role::Loss)[0], results.get(&Role::Gradient(0)));
+            for (found, gradient) in [interpreted, compiled] {
+                within(9.0, wanted, found, wanted, || format!("the loss of {row:?} beside {others}"));
+                for (j, (&found, &wanted)) in gradient.iter().zip(&slopes).enumerate() {
+                    // The terms of different classes cancel.
+                    let size = (0..3).map(|class| (share(class) * all[class].1[j]).abs()).sum();
+                    within(12.0, size, found, wanted, || format!("a slope of {row:?} beside {others}"));
+                }
+            }
+        }
     }
 }
 
