@@ -2,14 +2,14 @@
 //!
 //! In: a graph with a loss, or with its gradients. Out: the graph that merges the gradients of a batch with those before, and
 //! the graph that makes the update from what was merged, as from the gradient of one batch with all those rows. How they
-//! merge is the loss's to say, see [`Merge`]. A running mean is weighted by rows, with weights of at most 1, so that it
+//! merge is the loss's to say, see [`GradientMerge`]. A running mean is weighted by rows, with weights of at most 1, so that it
 //! overflows no earlier than the gradient of one batch with all rows. What is merged so far lies in parameters beside the
 //! optimizer's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
 
 use std::rc::Rc;
 
 use super::attach::{Trained, finish, scalar};
-use super::{Merge, Optimization, attach, merge};
+use super::{GradientMerge, Optimization, attach, merge};
 use crate::init::Init;
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 use crate::scalar::Cmp;
@@ -62,7 +62,7 @@ fn once_in(graph: &Graph, value: NodeId, terms: &[NodeId], map: &[NodeId], first
 }
 
 /// Replaces every gradient by the next value of what is merged.
-pub fn accumulate(graph: &Graph, how: &Optimization, merge: Merge) -> Graph {
+pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Graph {
     let mut b = Builder::new(graph.clone());
     let (trained, others) = attach::split(&mut b, how);
     b.graph_mut().outputs = others;
@@ -75,8 +75,8 @@ pub fn accumulate(graph: &Graph, how: &Optimization, merge: Merge) -> Graph {
         let shape = b.shape(one.gradient);
         let old = b.param(slot);
         let next = match merge {
-            Merge::Sum => b.add(old, one.gradient),
-            Merge::Mean => {
+            GradientMerge::Sum => b.add(old, one.gradient),
+            GradientMerge::Mean => {
                 let minus = b.neg(share);
                 let [share, minus] = [share, minus].map(|scalar| b.spread(scalar, &shape));
                 let kept = b.mul_add(minus, old, old);

@@ -1,6 +1,6 @@
 //! How the gradients of several batches become that of one batch with all their rows: what the loss says of it.
 //!
-//! In: a graph with a loss. Out: a [`Merge`], or why there is none. A value is said to grow with the power `p` of the rows if
+//! In: a graph with a loss. Out: a [`GradientMerge`], or why there is none. A value is said to grow with the power `p` of the rows if
 //! it is `k^p` times as large where every row is there `k` times: a sum over rows with 1, a mean with 0. That is read off the
 //! graph, operation by operation. A loss that grows with power 0 is averaged, one with power 1 is added up. For a mean and a
 //! sum of terms that each belong to a row this is exact. What else has power 0, as the root of a mean or a mean weighted by
@@ -11,7 +11,7 @@ use crate::ir::{Graph, NodeId, Op, Role};
 
 /// How gradients of several batches become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merge {
+pub enum GradientMerge {
     /// Their mean, weighted by rows.
     Mean,
     /// Their sum.
@@ -22,7 +22,7 @@ pub enum Merge {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merging {
     /// How they become one.
-    pub merge: Merge,
+    pub merge: GradientMerge,
     /// Of a loss that is added up, the terms that do not depend on the rows: they count once.
     pub once: Vec<NodeId>,
 }
@@ -53,8 +53,8 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
     }
     match (grows, stays) {
         (true, true) => Err("it adds up terms that grow with the rows and terms that do not".to_string()),
-        (true, false) => Ok(Merging { merge: Merge::Sum, once }),
-        (false, _) => Ok(Merging { merge: Merge::Mean, once: Vec::new() }),
+        (true, false) => Ok(Merging { merge: GradientMerge::Sum, once }),
+        (false, _) => Ok(Merging { merge: GradientMerge::Mean, once: Vec::new() }),
     }
 }
 

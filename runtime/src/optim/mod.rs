@@ -33,7 +33,7 @@ pub use adam_w::AdamW;
 pub use attach::{attach, fill};
 pub use group::Group;
 pub use lion::Lion;
-pub use merge::{Merge, Merging, merging};
+pub use merge::{GradientMerge, Merging, merging};
 pub use optimization::Optimization;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
