@@ -210,7 +210,7 @@ pub enum ScalarSlot {
         every: u64,
     },
     /// Whether running statistics are frozen: 0 for so many steps, then 1.
-    Frozen {
+    StatisticsFrozen {
         /// The number of steps.
         after: u64,
     },
@@ -234,7 +234,7 @@ impl ScalarSlot {
             | ScalarSlot::First
             | ScalarSlot::Share
             | ScalarSlot::Due { .. }
-            | ScalarSlot::Frozen { .. } => TensorType::scalar(),
+            | ScalarSlot::StatisticsFrozen { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
         }
     }

@@ -72,7 +72,7 @@ impl<'a> Scope<'a> {
 
     /// A truth value: whether running statistics are frozen on this step. None where they never are.
     pub fn frozen(&mut self) -> Option<NodeId> {
-        let slot = ScalarSlot::Frozen { after: self.frozen_after.filter(|_| self.mode == Mode::Train)? };
+        let slot = ScalarSlot::StatisticsFrozen { after: self.frozen_after.filter(|_| self.mode == Mode::Train)? };
         let scalars = &mut self.b.graph_mut().slots.scalars;
         let index = scalars.iter().position(|known| *known == slot).unwrap_or(scalars.len());
         if index == scalars.len() {

@@ -65,7 +65,7 @@ pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u6
             ScalarSlot::Due { every, .. } => {
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }
-            ScalarSlot::Frozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
+            ScalarSlot::StatisticsFrozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
             // Known to whoever accumulates.
             ScalarSlot::First | ScalarSlot::Share => {}
         }
