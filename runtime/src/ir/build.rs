@@ -188,6 +188,17 @@ impl Builder {
         self.div(sum, count)
     }
 
+    /// A mean of `x` over `axes`, which rounding then takes nowhere beyond the smallest and the largest number: of equal ones it
+    /// is that number. Beside it, the largest of `x` and of `-x`.
+    pub fn mean_between(&mut self, mean: NodeId, x: NodeId, axes: &[usize]) -> [NodeId; 3] {
+        let largest = self.max_over(x, axes);
+        let mirrored = self.neg(x);
+        let least = self.max_over(mirrored, axes);
+        let smallest = self.neg(least);
+        let mean = self.max(smallest, mean);
+        [self.min(mean, largest), largest, least]
+    }
+
     /// The matrix product of rank-2 operands.
     pub fn dot(&mut self, a: NodeId, b: NodeId, ta: bool, tb: bool) -> NodeId {
         self.apply(Op::Dot { ta, tb }, &[a, b])
