@@ -339,9 +339,7 @@ impl Lowering<'_> {
             BinaryOp::Ge => b.compare(Cmp::Ge, x, y),
         }
     }
-}
 
-impl Lowering<'_> {
     /// A truth value as 0 or 1, a class id as its number.
     fn number(&mut self, x: NodeId) -> NodeId {
         let b = &mut self.b;
