@@ -16,6 +16,7 @@ use ndarray::{arr0, array};
 
 use crate::compiled::Compiled;
 use crate::digits::within;
+use crate::formulas::softplus;
 use crate::handmade::{input, output, parameter};
 
 network! {

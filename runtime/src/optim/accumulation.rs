@@ -8,11 +8,10 @@
 
 use std::rc::Rc;
 
-use super::attach::{Trained, finish, scalar};
+use super::attach::{Trained, finish};
 use super::{GradientMerge, Optimization, attach, merge};
 use crate::init::Init;
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
-use crate::scalar::Cmp;
 
 /// What of a loss does not depend on the rows and stands beside a sum over them counts once: its gradient flows on the first
 /// batch alone.
@@ -22,7 +21,8 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
     }
     let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
     b.enter(Rc::from("accumulation"));
-    let first = first(&mut b);
+    // Whether the batch is the first since the last update.
+    let first = b.is_set(ScalarSlot::First);
     let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids() {
         let mut node = graph[id].clone();
@@ -68,8 +68,9 @@ pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Gr
     b.graph_mut().outputs = others;
     let merged = merged(&mut b, &trained);
     b.enter(Rc::from("accumulation"));
-    let first = first(&mut b);
-    let share = scalar(&mut b, ScalarSlot::Share);
+    // Whether the batch is the first since the last update.
+    let first = b.is_set(ScalarSlot::First);
+    let share = b.new_scalar(ScalarSlot::Share);
     for (one, slot) in trained.iter().zip(merged) {
         enter(&mut b, one);
         let shape = b.shape(one.gradient);
@@ -105,17 +106,6 @@ pub fn update(graph: &Graph, how: &Optimization) -> Graph {
         one.gradient = b.param(slot);
     }
     finish(b, how, trained)
-}
-
-/// Whether the batch is the first since the last update.
-fn first(b: &mut Builder) -> NodeId {
-    let known = b.graph().slots.scalars.iter().position(|slot| *slot == ScalarSlot::First);
-    let first = match known {
-        Some(index) => b.scalar(index),
-        None => scalar(b, ScalarSlot::First),
-    };
-    let zero = b.constant_like(0.0, first);
-    b.compare(Cmp::Ne, first, zero)
 }
 
 /// From here on, nodes are part of the update of this parameter.
