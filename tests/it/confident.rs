@@ -13,6 +13,7 @@ use gradloom_runtime::types::{DType, Shape, TensorType};
 
 use crate::compiled::Compiled;
 use crate::digits::within;
+use crate::formulas::sigmoid;
 use crate::handmade::{self, input, output, parameter};
 
 const INF: f64 = f64::INFINITY;
@@ -91,10 +92,6 @@ fn logits() -> Vec<f64> {
     let up: Vec<f64> = dense.chain([1e-30, 1e-7, 0.01, 0.3, 12.3, 17.1, 88.8]).collect();
     let all = up.iter().flat_map(|&x| [x, -x]).chain([0.0, -0.0]);
     all.map(|x| f64::from(x as f32)).collect()
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 #[test]

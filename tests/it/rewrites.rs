@@ -350,10 +350,6 @@ fn what_kernels_cannot_do_in_one_go_is_rewritten_exactly() {
 /// What a stable form stands for: the careless one, and its value by a formula that neither overflows nor cancels.
 type Careless = (&'static str, fn(&mut Builder, NodeId) -> NodeId, fn(f64) -> f64);
 
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
 const CARELESS: &[Careless] = &[
     (
         "stable-ln-one-plus-exp",

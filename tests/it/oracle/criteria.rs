@@ -2,9 +2,10 @@
 
 use gradloom_runtime::layers::Arg;
 
-use super::activations::{log_sum_exp, softplus};
+use super::activations::log_sum_exp;
 use super::array::{Array, Value};
 use super::decisions::Decisions;
+use crate::formulas::softplus;
 
 /// The loss or metric of this name.
 pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decisions) -> f64 {
