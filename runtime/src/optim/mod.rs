@@ -23,7 +23,8 @@ use std::fmt::Debug;
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId, Op};
-use crate::schedule::{Schedule, Shown, is_normal_f32, setting};
+use crate::network::is_normal_f32;
+use crate::schedule::{Schedule, Shown, setting};
 
 pub use accumulation::{accumulate, once, update};
 pub use ada_delta::AdaDelta;
