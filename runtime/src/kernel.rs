@@ -76,7 +76,8 @@ pub enum Way {
 }
 
 /// Rows of a product that are computed in one go, one or more blocks of its kernel: enough to keep it efficient, few
-/// enough that what follows finds most of them in the second-level cache. A power of two, and a multiple of every block of several blocks.
+/// enough that what follows finds most of them in the second-level cache. A power of two, and a multiple of every block of
+/// several blocks.
 pub const PRODUCT_ROWS: usize = 256;
 
 /// Rows that repay rearranging a right operand for several threads, or that a thread takes at least of a product with a

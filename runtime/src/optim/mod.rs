@@ -48,8 +48,8 @@ pub trait Optimizer: Debug + Send {
         let path = std::any::type_name::<Self>();
         path.rsplit("::").next().unwrap_or(path)
     }
-    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state, the learning rate
-    /// and the decay. A checkpoint has them, so that no other optimizer goes on from it.
+    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state,
+    /// the learning rate and the decay. A checkpoint has them, so that no other optimizer goes on from it.
     fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
     /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
