@@ -4,6 +4,7 @@ mod expansion;
 mod growth;
 mod hover;
 mod mistakes;
+mod names;
 mod robustness;
 
 use proc_macro2::TokenStream;
