@@ -6,6 +6,7 @@
 //! overflows no earlier than the gradient of one batch with all rows. What is merged so far lies in parameters beside the
 //! optimizer's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::attach::{Trained, finish};
@@ -43,22 +44,26 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
 }
 
 /// A sum again, in which these terms have a gradient in the first batch alone. Whoever else reads them does so as before.
-fn once_in(graph: &Graph, value: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
-    let copy = map[value.index()];
-    if terms.contains(&value) {
-        let shape = b.shape(copy);
-        let [first, held] = [b.spread(first, &shape), b.detach(copy)];
-        return b.select(first, copy, held);
+fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
+    let terms: HashSet<NodeId> = terms.iter().copied().collect();
+    let in_sum = merge::in_sum(graph, sum, |id| terms.contains(&id));
+    let mut counted = map.to_vec();
+    for id in graph.ids().filter(|id| in_sum[id.index()]) {
+        let copy = map[id.index()];
+        let parts = merge::parts(graph, id);
+        if terms.contains(&id) {
+            let shape = b.shape(copy);
+            let [first, held] = [b.spread(first, &shape), b.detach(copy)];
+            counted[id.index()] = b.select(first, copy, held);
+        } else if !parts.is_empty() {
+            let mut node = b.graph()[copy].clone();
+            for at in parts {
+                node.operands[at] = counted[graph[id].operands[at].index()];
+            }
+            counted[id.index()] = b.add_node(node);
+        }
     }
-    let parts = merge::parts(graph, value);
-    if parts.is_empty() {
-        return copy;
-    }
-    let mut node = b.graph()[copy].clone();
-    for at in parts {
-        node.operands[at] = once_in(graph, graph[value].operands[at], terms, map, first, b);
-    }
-    b.add_node(node)
+    counted[sum.index()]
 }
 
 /// Replaces every gradient by the next value of what is merged.

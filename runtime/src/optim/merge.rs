@@ -58,16 +58,23 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
     }
 }
 
-/// The terms that a value is a sum of, constant factors left aside.
+/// The terms that a value is a sum of, each once, constant factors left aside.
 fn terms(graph: &Graph, value: NodeId) -> Vec<NodeId> {
-    let (mut open, mut terms) = (vec![value], Vec::new());
-    while let Some(id) = open.pop() {
-        match parts(graph, id) {
-            none if none.is_empty() => terms.push(id),
-            parts => open.extend(parts.into_iter().map(|at| graph[id].operands[at])),
+    let in_sum = in_sum(graph, value, |_| false);
+    graph.ids().rev().filter(|&id| in_sum[id.index()] && parts(graph, id).is_empty()).collect()
+}
+
+/// Whether a node is the value, or a part of the sum that it is; of those for which `is_term` holds the parts do not count.
+pub(super) fn in_sum(graph: &Graph, value: NodeId, is_term: impl Fn(NodeId) -> bool) -> Vec<bool> {
+    let mut in_sum = vec![false; graph.nodes.len()];
+    in_sum[value.index()] = true;
+    // Operands come before what is made of them.
+    for id in graph.ids().rev() {
+        if in_sum[id.index()] && !is_term(id) {
+            parts(graph, id).into_iter().for_each(|at| in_sum[graph[id].operands[at].index()] = true);
         }
     }
-    terms
+    in_sum
 }
 
 /// Which operands a value is a sum of, or a constant multiple.
