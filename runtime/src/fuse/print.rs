@@ -10,7 +10,7 @@
 use std::fmt;
 
 use super::Fused;
-use super::why::again_text;
+use super::why::{Uses, again_text};
 use crate::cost::{Cost, cost, unfused};
 use crate::ir::print::{Names, constant, line_with_layer, operation, scalar};
 use crate::ir::{NodeId, Op};
@@ -19,12 +19,12 @@ use crate::reason::Again;
 
 impl fmt::Display for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Names::new(&self.graph);
+        let (names, uses) = (Names::new(&self.graph), Uses::new(self));
         for (index, kernel) in self.kernels.iter().enumerate() {
             if self.check == Some(index) {
                 writeln!(f, "check that the loss is finite")?;
             }
-            Text { fused: self, kernel, names: &names }.write(f, index)?;
+            Text { fused: self, kernel, names: &names, uses: &uses }.write(f, index)?;
         }
         if self.check == Some(self.kernels.len()) {
             writeln!(f, "check that the loss is finite")?;
@@ -49,6 +49,7 @@ pub(super) struct Text<'a> {
     pub(super) fused: &'a Fused,
     pub(super) kernel: &'a Kernel,
     names: &'a Names,
+    pub(super) uses: &'a Uses,
 }
 
 impl Text<'_> {

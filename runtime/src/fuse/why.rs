@@ -3,10 +3,56 @@
 //! `for kernel 3` says who reads what is kept. `again` marks what an earlier kernel, or an earlier phase of the row, has
 //! computed as well: to compute it once more takes as much as the clause says, instead of a write and a read.
 
+use std::collections::{HashMap, HashSet};
+
+use super::Fused;
 use super::print::Text;
-use crate::ir::{NodeId, Role};
+use crate::ir::{Graph, NodeId, Role};
 use crate::kernel::{Domain, Kernel, Store, resolve};
 use crate::reason::{Again, Begin, Effort, Kept};
+
+/// Which kernels have to do with a value.
+pub(super) struct Uses {
+    /// Those that read it from memory, in order.
+    readers: HashMap<NodeId, Vec<usize>>,
+    /// The first that keeps it.
+    keepers: HashMap<NodeId, usize>,
+    /// The first that computes it.
+    computers: HashMap<NodeId, usize>,
+    /// The first result that it is.
+    results: HashMap<NodeId, usize>,
+}
+
+impl Uses {
+    pub(super) fn new(fused: &Fused) -> Uses {
+        let mut results = HashMap::new();
+        for (index, output) in fused.graph.outputs.iter().enumerate() {
+            results.entry(fused.graph.behind_reshapes(output.node)).or_insert(index);
+        }
+        let mut uses = Uses { readers: HashMap::new(), keepers: HashMap::new(), computers: HashMap::new(), results };
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            let computed: HashSet<NodeId> = kernel.steps.iter().map(|step| step.node).chain(kernel.product).collect();
+            for id in read(&fused.graph, kernel).into_iter().filter(|id| !computed.contains(id)) {
+                uses.readers.entry(id).or_default().push(index);
+            }
+            for store in kernel.stores.iter().filter(|store| store.param.is_none()) {
+                uses.keepers.entry(store.node).or_insert(index);
+            }
+            computed.into_iter().for_each(|id| _ = uses.computers.entry(id).or_insert(index));
+        }
+        uses
+    }
+}
+
+/// What a kernel reads, if it does not compute it.
+fn read(graph: &Graph, kernel: &Kernel) -> HashSet<NodeId> {
+    let operands = |id: NodeId| graph[id].operands.iter().copied();
+    let by_product = kernel.product.into_iter().flat_map(operands).map(|operand| graph.behind_views(operand));
+    let in_steps = kernel.steps.iter().flat_map(|step| operands(step.node));
+    let in_stores = kernel.stores.iter().map(|store| store.node);
+    let elsewhere = in_steps.chain(in_stores).map(|operand| resolve(graph, operand, kernel.domain).0);
+    by_product.chain(elsewhere).collect()
+}
 
 impl Text<'_> {
     /// Why the kernel begins.
@@ -44,9 +90,8 @@ impl Text<'_> {
             Some(Kept::Update(param)) => format!("the next {}", graph.slots.params[param].name),
             Some(Kept::Overwritten) => "made of what is overwritten".to_string(),
         };
-        let later = self.fused.kernels.iter().enumerate().skip(index + 1);
-        let readers = later.filter(|(_, kernel)| self.reads(kernel, store.node)).map(|(index, _)| index.to_string());
-        let readers: Vec<String> = readers.collect();
+        let readers = self.uses.readers.get(&store.node).into_iter().flatten();
+        let readers: Vec<String> = readers.filter(|&&reader| reader > index).map(usize::to_string).collect();
         match readers.len() {
             0 => why,
             1 => format!("for kernel {}: {why}", readers[0]),
@@ -56,21 +101,8 @@ impl Text<'_> {
 
     /// The kernel that a value is read from.
     fn home(&self, id: NodeId) -> usize {
-        let kernels = &self.fused.kernels;
-        let keeps = |kernel: &Kernel| kernel.stores.iter().any(|store| store.node == id && store.param.is_none());
-        let home = kernels.iter().position(keeps).or_else(|| kernels.iter().position(|kernel| kernel.computes(id)));
-        home.expect("what a kernel waits for is computed in an earlier one")
-    }
-
-    /// Whether a kernel reads a value from memory.
-    fn reads(&self, kernel: &Kernel, id: NodeId) -> bool {
-        let graph = &self.fused.graph;
-        let operands = |id: NodeId| graph[id].operands.iter().copied();
-        let in_steps = kernel.steps.iter().flat_map(|step| operands(step.node));
-        let in_stores = kernel.stores.iter().map(|store| store.node);
-        let by_product = kernel.product.into_iter().flat_map(operands).any(|operand| graph.behind_views(operand) == id);
-        let elsewhere = in_steps.chain(in_stores).any(|operand| resolve(graph, operand, kernel.domain).0 == id);
-        !kernel.computes(id) && (by_product || elsewhere)
+        let home = self.uses.keepers.get(&id).or_else(|| self.uses.computers.get(&id));
+        *home.expect("what a kernel waits for is computed in an earlier one")
     }
 
     fn role(&self, id: NodeId) -> String {
@@ -82,14 +114,7 @@ impl Text<'_> {
             Role::Gradient(param) => format!("gradient of {}", graph.slots.params[param].name),
             Role::Update(_) | Role::Probe(_) => "a result".to_string(),
         };
-        let found = graph.outputs.iter().find(|output| graph.behind_reshapes(output.node) == id);
-        found.map(|output| of(&output.role)).unwrap_or_default()
-    }
-}
-
-impl Kernel {
-    fn computes(&self, id: NodeId) -> bool {
-        self.product == Some(id) || self.steps.iter().any(|step| step.node == id)
+        self.uses.results.get(&id).map(|&first| of(&graph.outputs[first].role)).unwrap_or_default()
     }
 }
 
