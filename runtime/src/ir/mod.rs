@@ -241,7 +241,7 @@ impl ScalarSlot {
 }
 
 /// What a result of the graph is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The loss, a scalar.
     Loss,
