@@ -13,13 +13,10 @@ impl Bounds {
     /// Of a value of this shape in a kernel over a domain.
     pub(super) fn of(domain: Domain, shape: &Shape) -> Bounds {
         let apart = match domain.class_of(shape) {
-            Some(Class::Element) => 1,
-            Some(Class::Row) => domain.cols,
+            Some(Class::Element) if shape.rank() > 2 => 1,
+            Some(Class::Row) if shape.rank() > 1 => domain.cols,
             _ => return Bounds::default(),
         };
-        if shape.rank() <= 2 && apart == 1 {
-            return Bounds::default();
-        }
         let mut bounds = Vec::new();
         let mut elements = apart;
         for dim in shape.0.iter().skip(1).rev() {
