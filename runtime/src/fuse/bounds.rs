@@ -1,6 +1,7 @@
 //! How fine the axes of a kernel are: as fine as those of any value in it.
 
 use super::domain::Domain;
+use super::view::memory_order;
 use crate::kernel::Class;
 use crate::types::{Dim, Shape};
 
@@ -19,8 +20,9 @@ impl Bounds {
         };
         let mut bounds = Vec::new();
         let mut elements = apart;
-        for dim in shape.0.iter().skip(1).rev() {
-            elements *= dim.factor();
+        let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
+        for &axis in order.iter().skip(1).rev() {
+            elements *= shape.0[axis].factor();
             if elements != domain.cols && elements > 1 && bounds.last() != Some(&elements) {
                 bounds.push(elements);
             }

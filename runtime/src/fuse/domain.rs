@@ -7,7 +7,7 @@
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::Class;
-use super::view::{follow, is_view, own_coordinates};
+use super::view::{follow, is_view, memory_order, own_coordinates};
 use crate::types::{Dim, Shape};
 
 /// The extents of a kernel.
@@ -23,8 +23,11 @@ impl Domain {
     /// Of a single value.
     pub const SCALAR: Domain = Domain { rows: Dim::Fixed(1), cols: 1 };
 
-    /// How a shape lies in memory: a vector that follows the batch is one column, any other one row.
+    /// How a shape lies in memory, with the batch outermost: a vector that follows the batch is one column, any other one row.
     pub fn of(shape: &Shape) -> Domain {
+        if let Some(order) = memory_order(shape) {
+            return Domain::of(&Shape(order.into_iter().map(|axis| shape.0[axis]).collect()));
+        }
         match shape.0[..] {
             [] => Domain::SCALAR,
             [batch @ Dim::Batch(_)] => Domain { rows: batch, cols: 1 },

@@ -6,7 +6,7 @@ use super::collapse::collapse;
 use super::domain::{Way, elsewhere, is_memory, resolve, way};
 use super::legalize::empty::is_empty;
 use super::stages::{Step, staged};
-use super::view::{Source, follow, operand_base, reshaped, strides};
+use super::view::{Source, follow, memory_order, operand_base, reshaped, strides};
 use super::{Draft, Store};
 use crate::flops;
 use crate::ir::print::Names;
@@ -186,7 +186,13 @@ impl<'a> Maker<'a> {
         };
         let own: Vec<Affine> = within.clone().map(|axis| Affine::axis(axis, count)).collect();
         let axes = Shape(self.axes[within].to_vec());
-        reshaped(&own, &axes, shape, &self.axes).expect("the axes of a kernel are as fine as those of what it computes")
+        let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
+        let memory = Shape(order.iter().map(|&axis| shape.0[axis]).collect());
+        let found = reshaped(&own, &axes, &memory, &self.axes);
+        let found = found.expect("the axes of a kernel are as fine as those of what it computes");
+        let mut coordinates = vec![Affine::constant(0, count); shape.rank()];
+        order.into_iter().zip(found).for_each(|(axis, coordinate)| coordinates[axis] = coordinate);
+        coordinates
     }
 
     /// A product, whose operands are read along the axes of the kernel and one more.

@@ -306,7 +306,9 @@ impl<'a> Ctx<'a> {
         let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
         if copied && resolve(self.g, id, domain).1 == Class::Other {
-            return self.place_alone(id, bound.why.unwrap_or(Begin::Apart));
+            let kernel = self.place_alone(id, bound.why.unwrap_or(Begin::Apart));
+            self.home[id.index()] = Some(kernel);
+            return kernel;
         }
         let mut demand = Demand::default();
         // Twice: what is read in any case decides what is cheaper to compute again.

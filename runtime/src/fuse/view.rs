@@ -225,11 +225,19 @@ fn divided(place: &Affine, by: i64, axes: &[Dim]) -> Option<(Affine, Affine)> {
     (least >= 0 && most < by).then_some((whole, rest))
 }
 
-/// A buffer's elements in memory: from one to the next along each axis of its shape, in row-major order.
+/// The axes of a tensor as they lie in memory, the outermost first, if that is another order than that of its shape: the batch is
+/// the outermost.
+pub(super) fn memory_order(shape: &Shape) -> Option<Vec<usize>> {
+    let batch = shape.0.iter().position(|dim| dim.is_batch()).filter(|&axis| axis > 0)?;
+    Some(std::iter::once(batch).chain((0..shape.rank()).filter(|&axis| axis != batch)).collect())
+}
+
+/// A buffer's elements in memory: from one to the next along each axis of its shape.
 pub(super) fn strides(shape: &Shape) -> Vec<i64> {
+    let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
     let mut strides = vec![1; shape.rank()];
-    for axis in (1..shape.rank()).rev() {
-        strides[axis - 1] = strides[axis] * shape.0[axis].factor() as i64;
+    for at in (1..order.len()).rev() {
+        strides[order[at - 1]] = strides[order[at]] * shape.0[order[at]].factor() as i64;
     }
     strides
 }

@@ -2,6 +2,7 @@
 //!
 //! What has it elsewhere is computed with the batch in front, and read in the order that was asked for.
 
+use super::Replacement;
 use crate::ir::ops::Body;
 use crate::ir::{Builder, Graph, NodeId, Op, Output};
 use crate::types::{Shape, TensorType};
@@ -60,6 +61,26 @@ fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batc
     let back: Vec<usize> =
         wanted.iter().map(|axis| kept.iter().position(|other| other == axis).expect("it is kept")).collect();
     transposed(b, result, &back)
+}
+
+/// Another shape for elements of which the batch is not the outermost axis: the axes before it have as many elements in both shapes,
+/// so they change places with the rest first, and back again.
+pub(super) fn reshaped_after_other_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
+    let node = &graph[id];
+    let first = |shape: &Shape| shape.0.iter().position(|dim| dim.is_batch());
+    let misplaced = node.op == Op::Reshape && first(&graph[node.operands[0]].ty.shape) > Some(0);
+    misplaced.then_some(|b, node, operands| {
+        let first = |shape: &Shape| shape.0.iter().position(|dim| dim.is_batch()).expect("it has a batch");
+        let from = b.shape(operands[0]);
+        let (before, rank) = (first(&from), from.rank());
+        let order: Vec<usize> = (before..rank).chain(0..before).collect();
+        let turned = transposed(b, operands[0], &order);
+        let (dims, before) = (&node.ty.shape.0, first(&node.ty.shape));
+        let (other, batch) = dims.split_at(before);
+        let reshaped = b.reshape(turned, Shape([batch, other].concat()));
+        let back: Vec<usize> = (batch.len()..dims.len()).chain(0..batch.len()).collect();
+        transposed(b, reshaped, &back)
+    })
 }
 
 /// A tensor with its axes in another order; of one that was transposed before, that one in the order of both.

@@ -24,12 +24,14 @@ pub fn legalize(graph: &Graph) -> Graph {
         movement::fold,
         movement::concat,
         movement::padded_inside,
-        movement::moved_without_numbers,
         movement::moved_leaf,
         dots::product,
+        truth_of_another_shape,
     ];
     let graph = batch::batch_in_front(tensors.into_iter().fold(graph.clone(), rewrite));
     let matrices = [
+        batch::reshaped_after_other_axes,
+        movement::moved_without_numbers,
         reductions::down_leading_axes,
         moments_in_two_passes,
         reductions::axis_by_axis,

@@ -160,6 +160,6 @@ pub(super) fn scattered_rows_of_batches(graph: &Graph, id: NodeId) -> Option<Rep
         let row = b.iota(0, &all);
         let here = b.index_eq(index, row);
         let added = b.keep(here, repeated);
-        b.sum(added, &own[..places])
+        if places == 0 { added } else { b.sum(added, &own[..places]) }
     })
 }
