@@ -1,3 +1,6 @@
+//! [guide]: crate::guide
+//! [reference]: crate::reference
+//!
 #![doc = include_str!("../README.md")]
 
 pub use gradloom_macros::network;
@@ -16,6 +19,31 @@ pub use gradloom_runtime::session::{
     PredictorBuilder, Profile, Session, Trainer, Work,
 };
 pub use ndarray;
+
+/// What the links between the pages of the guide lead to. On the pages themselves they lead to files: of two definitions of a link,
+/// Markdown takes the first.
+macro_rules! links {
+    () => {
+        concat!(
+            "[first_network]: crate::guide::first_network\n",
+            "[language]: crate::guide::language\n",
+            "[training]: crate::guide::training\n",
+            "[data]: crate::guide::data\n",
+            "[losses]: crate::guide::losses\n",
+            "[optimizers]: crate::guide::optimizers\n",
+            "[inference]: crate::guide::inference\n",
+            "[ir]: crate::guide::ir\n",
+            "[saving]: crate::guide::saving\n",
+            "[debugging]: crate::guide::debugging\n",
+            "[speed]: crate::guide::speed\n",
+            "[cargo]: crate::guide::cargo\n",
+            "[reference]: crate::reference\n",
+        )
+    };
+}
+
+#[doc = links!()]
+pub mod guide;
 
 #[doc = include_str!("../REFERENCE.md")]
 pub mod reference {}
