@@ -34,8 +34,12 @@ mod tests;
 ///
 /// The angle brackets carry the signature; `B` is the batch. The body is a list of stages, each applied to the result of
 /// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
-/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers, activations and functions are documented in `gradloom_runtime::layers` and
-/// `gradloom_runtime::functions`.
+/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers, activations
+/// and functions are documented in `gradloom::reference`, the language in `gradloom::guide::language`.
+///
+/// Parameters go by the path of their layer: `dense2.weight` is that of the second `Dense` of a body, whether or not the
+/// first was named with `as`. A loss that needs no target is declared without parentheses, `loss = mse(y, x);`, and `step`
+/// then takes `()` in place of targets.
 ///
 /// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else can be
 /// called so. What another macro puts in as `$e:expr` is one operand.
