@@ -38,6 +38,7 @@ macro_rules! links {
             "[speed]: crate::guide::speed\n",
             "[cargo]: crate::guide::cargo\n",
             "[reference]: crate::reference\n",
+            "[guide]: crate::guide\n",
         )
     };
 }
@@ -45,6 +46,7 @@ macro_rules! links {
 #[doc = links!()]
 pub mod guide;
 
+#[doc = links!()]
 #[doc = include_str!("../REFERENCE.md")]
 pub mod reference {}
 

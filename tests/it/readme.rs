@@ -5,6 +5,8 @@ use std::fs;
 
 use gradloom::ndarray::{Array1, Array2, array};
 use gradloom::{Adam, Sgd, Stage, network};
+use gradloom_runtime::functions;
+use gradloom_runtime::layers::{self, initializers};
 
 network! {
     /// The network of the README and of the guide's first chapter.
@@ -26,12 +28,12 @@ fn text(path: &str) -> String {
     fs::read_to_string(crate::project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The README and the chapters of the guide, each with its path.
+/// The README, the reference and the chapters of the guide, each with its path.
 fn pages() -> Vec<(String, String)> {
     let folder = fs::read_dir(crate::project().join("guide")).expect("there is a guide");
     let name = |file: fs::DirEntry| format!("guide/{}", file.file_name().to_string_lossy());
     let mut paths: Vec<String> = folder.map(|file| name(file.expect("the guide can be read"))).collect();
-    paths.push("README.md".to_string());
+    paths.extend(["README.md", "REFERENCE.md"].map(String::from));
     paths.sort();
     paths.into_iter().map(|path| (text(&path), path)).map(|(text, path)| (path, text)).collect()
 }
@@ -177,6 +179,27 @@ fn figures_are_those_of_the_benchmarks() {
         let wanted = format!("| {row} | {} |", figures.join(" | "));
         assert!(readme.lines().any(|line| line == wanted), "the README should have\n{wanted}");
     }
+}
+
+#[test]
+fn the_guide_names_every_word_of_the_language() {
+    let pages = pages().into_iter().filter(|(path, _)| path.starts_with("guide/"));
+    let guide: String = pages.map(|(_, text)| text).collect();
+    let layers = layers::ALL.iter().map(|layer| layer.name);
+    let words = layers.chain(initializers::ALL.iter().map(|known| known.name));
+    let words = words.chain(functions::ALL.iter().map(|function| function.name));
+    let missing: Vec<&str> = words.filter(|word| !guide.contains(&format!("`{word}"))).collect();
+    assert!(missing.is_empty(), "no page has {missing:?}");
+}
+
+#[test]
+fn the_two_commands_are_what_is_checked_of_every_change() {
+    let (readme, ci) = (text("README.md"), text(".ci/run"));
+    let (_, commands) = readme.split_once("## Two commands\n\n```text\n").expect("the README has two commands");
+    let commands = commands.lines().take_while(|line| *line != "```");
+    let commands: Vec<&str> = commands.filter_map(|line| line.split('#').next()).map(str::trim).collect();
+    assert_eq!(commands, ["cargo run --release --example digits", "cargo test"]);
+    assert!(ci.contains("\nexample digits ") && ci.contains("\nstep cargo test "), "{ci}");
 }
 
 #[test]
