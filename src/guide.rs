@@ -19,6 +19,7 @@ chapters! {
     inference: "../guide/inference.md"
     ir: "../guide/ir.md"
     saving: "../guide/saving.md"
+    generic: "../guide/generic.md"
     debugging: "../guide/debugging.md"
     speed: "../guide/speed.md"
     cargo: "../guide/cargo.md"

@@ -212,7 +212,10 @@ fn over_rows(graph: &Graph, id: NodeId) -> Option<Merge> {
                 Reduction::Variance => Merge::Variance { per_row: reduced().map(Dim::factor).product() },
             })
         }
-        (_, Op::Dot { ta, .. }) => extents(0)[usize::from(!ta)].is_batch().then_some(Merge::Sum),
+        (_, Op::ScatterAdd { .. }) => extents(1).iter().copied().any(Dim::is_batch).then_some(Merge::Sum),
+        (_, Op::Dot(axes)) => {
+            axes.contracted.iter().any(|&(axis, _)| extents(0)[axis].is_batch()).then_some(Merge::Sum)
+        }
         _ => None,
     }
 }

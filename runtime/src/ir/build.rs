@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Graph, Node, NodeId, Op, ParamSlot, SlotKind};
+use super::{DotAxes, Graph, Node, NodeId, Op, ParamSlot, SlotKind, Window};
 use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -158,6 +158,41 @@ impl Builder {
         }
     }
 
+    /// `len` elements along an axis, from `start` on, `step` from one to the next.
+    pub fn slice(&mut self, x: NodeId, axis: usize, start: usize, len: usize, step: usize) -> NodeId {
+        self.apply(Op::Slice { axis, start, len, step }, &[x])
+    }
+
+    /// `x` with so many elements of `value` before and after it, along an axis.
+    pub fn pad(&mut self, x: NodeId, axis: usize, [before, after]: [usize; 2], value: f64) -> NodeId {
+        self.apply(Op::Pad { axis, before, inside: 0, after, value }, &[x])
+    }
+
+    /// Tensors one after the other, along an axis.
+    pub fn concat(&mut self, x: &[NodeId], axis: usize) -> NodeId {
+        self.apply(Op::Concat(axis), x)
+    }
+
+    /// What is under a window that moves along an axis, with `value` outside.
+    pub fn patches(&mut self, x: NodeId, axis: usize, window: Window, value: f64) -> NodeId {
+        self.apply(Op::Patches { axis, window, value }, &[x])
+    }
+
+    /// The adjoint of patches, to an axis of this extent.
+    pub fn fold(&mut self, x: NodeId, axis: usize, window: Window, extent: usize) -> NodeId {
+        self.apply(Op::Fold { axis, window, extent }, &[x])
+    }
+
+    /// Rows of a table by their numbers.
+    pub fn gather(&mut self, table: NodeId, index: NodeId) -> NodeId {
+        self.apply(Op::Gather, &[table, index])
+    }
+
+    /// For each of so many rows, the sum of the values that come with its number.
+    pub fn scatter_add(&mut self, values: NodeId, index: NodeId, rows: usize) -> NodeId {
+        self.apply(Op::ScatterAdd { rows }, &[values, index])
+    }
+
     /// The sum over `axes`.
     pub fn sum(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         self.apply(Op::Sum(axes.to_vec()), &[x])
@@ -190,7 +225,17 @@ impl Builder {
 
     /// The matrix product of rank-2 operands.
     pub fn dot(&mut self, a: NodeId, b: NodeId, ta: bool, tb: bool) -> NodeId {
-        self.apply(Op::Dot { ta, tb }, &[a, b])
+        self.apply(Op::Dot(DotAxes::matrix(ta, tb)), &[a, b])
+    }
+
+    /// The product of two tensors over pairs of axes.
+    pub fn product(&mut self, a: NodeId, b: NodeId, axes: DotAxes) -> NodeId {
+        self.apply(Op::Dot(axes), &[a, b])
+    }
+
+    /// The elements in another order of axes: axis `i` of the result is axis `order[i]` of `x`.
+    pub fn transpose(&mut self, x: NodeId, order: &[usize]) -> NodeId {
+        self.apply(Op::Transpose(order.to_vec()), &[x])
     }
 
     /// A comparison of floats.

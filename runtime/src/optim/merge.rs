@@ -149,6 +149,17 @@ impl Growths {
             Op::Count(_) => Growth::Power(1.0),
             op if op.is_leaf() => Growth::Power(0.0),
             op if op.is_view() => x(0),
+            // Zeros and infinities stay what they are.
+            Op::Pad { value, .. } | Op::Patches { value, .. } if *value != 0.0 && value.is_finite() => {
+                alike(x(0), Growth::Power(0.0))
+            }
+            Op::Transpose(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Patches { .. } | Op::Fold { .. } => x(0),
+            Op::Concat(_) => (0..node.operands.len()).map(x).fold(Growth::Any, alike),
+            Op::Gather => x(0),
+            Op::ScatterAdd { .. } => {
+                let index = &graph[node.operands[1]].ty.shape;
+                scaled(x(0), 1.0, rows(&Vec::from_iter(0..index.rank())))
+            }
             Op::Neg | Op::Abs | Op::Detach | Op::WithSlope | Op::Not => x(0),
             Op::ToFloat | Op::ToIndex => x(0),
             Op::Sqrt => scaled(x(0), 0.5, 0.0),
@@ -165,7 +176,10 @@ impl Growths {
             Op::Sum(axes) => scaled(x(0), 1.0, rows(axes)),
             Op::MaxOver(_) | Op::Mean(_) => x(0),
             Op::Variance(_) => scaled(x(0), 2.0, 0.0),
-            Op::Dot { ta, .. } => scaled(product(x(0), x(1), 1.0), 1.0, rows(&[usize::from(!ta)])),
+            Op::Dot(axes) => {
+                let over = axes.of(0, graph[node.operands[0]].ty.shape.rank()).contracted;
+                scaled(product(x(0), x(1), 1.0), 1.0, rows(&over))
+            }
             // Of zero and of what does not grow, every other function of one element is a number that does not grow.
             op if matches!(op.def().body, Body::Map(_)) => {
                 node.operands.iter().map(|operand| flat(self.of[operand.index()])).fold(Growth::Power(0.0), alike)
