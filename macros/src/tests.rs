@@ -6,6 +6,7 @@ mod growth;
 mod hover;
 mod lints;
 mod mistakes;
+mod names;
 mod robustness;
 
 use proc_macro2::TokenStream;

@@ -93,7 +93,7 @@ pub struct Program {
     pub params: Vec<usize>,
     /// The largest of what lies in the arena, in words.
     pub largest: String,
-    /// Where each result is after a run.
+    /// Where each result is after a run, in the order of the roles.
     results: Vec<(Role, Place)>,
 }
 
@@ -181,13 +181,18 @@ impl Program {
 
     /// Where a result is after a run.
     pub fn result(&self, role: &Role) -> Option<Place> {
-        self.results.iter().find(|(known, _)| known == role).map(|(_, place)| *place)
+        let found = self.results.binary_search_by(|(known, _)| known.cmp(role)).ok()?;
+        Some(self.results[found].1)
     }
 }
 
 fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
     let results = fused.results.iter();
-    results.filter_map(|(role, buffer, _)| Some((role.clone(), plan.places[buffer.index()]?))).collect()
+    let placed = results.filter_map(|(role, buffer, _)| Some((role.clone(), plan.places[buffer.index()]?)));
+    let mut placed: Vec<(Role, Place)> = placed.collect();
+    placed.sort_by(|(x, _), (y, _)| x.cmp(y));
+    placed.dedup_by(|(later, _), (first, _)| later == first);
+    placed
 }
 
 /// The forward graph, in the form that keeps its digits.
@@ -290,9 +295,13 @@ pub fn diagnosed(
     let (graph, mut layers) = lower_with_probes(definition, how.frozen(&|name| how.freezes(name)))?;
     let mut graph = checked(stabilize(&checked(graph)));
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
-    for (index, layer) in layers.iter_mut().enumerate() {
-        let probe = |end| graph.output(&Role::Probe(2 * index + end)).expect("every layer has two probes");
-        (layer.x, layer.y) = (probe(0), probe(1));
+    let probes = graph.outputs.iter().filter_map(|output| match output.role {
+        Role::Probe(end) => Some((end, output.node)),
+        _ => None,
+    });
+    for (end, node) in probes {
+        let layer = &mut layers[end / 2];
+        *if end % 2 == 0 { &mut layer.x } else { &mut layer.y } = node;
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
     let results: Vec<NodeId> = layers.iter().map(|layer| layer.y).collect();

@@ -9,10 +9,11 @@ mod expressions;
 mod gains;
 mod numbers;
 mod identity;
+mod paths;
 mod print;
 pub mod words;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::ir::SlotKind;
@@ -134,7 +135,9 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         definition,
         types: HashMap::new(),
         params: Vec::new(),
-        by_path: BTreeMap::new(),
+        by_path: HashMap::new(),
+        first_inside: HashMap::new(),
+        has_weights: false,
         complete: true,
         n_stages: 0,
         positions: None,
@@ -165,7 +168,10 @@ struct Context<'a> {
     types: HashMap<String, TensorType>,
     params: Vec<(String, Shape, SlotKind)>,
     /// Where each parameter is among them.
-    by_path: BTreeMap<String, usize>,
+    by_path: HashMap<String, usize>,
+    /// The first parameter of each stage, and of each structure.
+    first_inside: HashMap<String, usize>,
+    has_weights: bool,
     /// Whether all stages are known, and with them all parameters and named values.
     complete: bool,
     n_stages: usize,
@@ -186,11 +192,6 @@ impl<'a> Context<'a> {
         if self.known.insert(mistake.clone()) {
             self.mistakes.push(mistake);
         }
-    }
-
-    fn param(&mut self, path: String, shape: Shape, kind: SlotKind) {
-        self.by_path.insert(path.clone(), self.params.len());
-        self.params.push((path, shape, kind));
     }
 
     fn ports(&mut self, ports: &[Port<'_>]) {
@@ -460,34 +461,6 @@ impl<'a> Context<'a> {
                 self.report(clause.at, words::not_a_number(&what, &ty));
             }
         }
-    }
-
-    /// Looks up a path that is neither a port nor a stage's name.
-    fn path(&mut self, path: &str, at: At) -> Option<TensorType> {
-        if let Some(ty) = self.types.get(path) {
-            return Some(ty.clone());
-        }
-        if let Some(&index) = self.by_path.get(path) {
-            return Some(TensorType::f32(self.params[index].1.clone()));
-        }
-        // The macro lets a path without a point through only if it is that of a stage.
-        let own = format!("{path}.");
-        let after = self.by_path.range(own.clone()..).take_while(|(name, _)| name.starts_with(&own));
-        let inside = after.map(|(_, &index)| index).min().map(|index| self.params[index].0.as_str());
-        if inside.is_some() || !path.contains('.') {
-            let message = words::stage_as_value(path, inside);
-            self.report(at, message);
-        } else if self.complete {
-            let closest = self.suggestions.closest(path, || {
-                let known = self.types.keys().map(String::as_str).filter(|name| name.contains('.'));
-                let mut paths: Vec<&str> = self.by_path.keys().map(String::as_str).chain(known).collect();
-                paths.sort_unstable();
-                paths
-            });
-            let message = words::unknown_parameter(path, closest);
-            self.report(at, message);
-        }
-        None
     }
 }
 

@@ -62,7 +62,7 @@ pub enum BuildError {
     },
     /// Groups that freeze every parameter there is.
     #[error("every parameter is frozen, so there is nothing to train")]
-    Frozen,
+    AllFrozen,
     /// Gradients of several batches that do not become those of one, be they averaged or added up.
     #[error(
         "the gradients of `{network}` can't be accumulated: its loss is neither a mean nor a sum over the rows, for {reason}"

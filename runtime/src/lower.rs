@@ -77,8 +77,8 @@ fn lowered<'f>(
 ) -> Result<Lowering<'f>, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let (values, layers, choices) = (HashMap::new(), Vec::new(), Vec::new());
-    let mut lowering = Lowering { definition, b, mode, frozen, values, layers, choices };
+    let (values, params, layers, choices) = (HashMap::new(), HashMap::new(), Vec::new(), Vec::new());
+    let mut lowering = Lowering { definition, b, mode, frozen, values, params, layers, choices };
     lowering.slots();
     let input = lowering.values[definition.inputs[0].name];
     let result = lowering.steps(&network.body, input);
@@ -94,6 +94,8 @@ struct Lowering<'f> {
     frozen: Frozen<'f>,
     /// Ports, named values and parameters by path.
     values: HashMap<Rc<str>, NodeId>,
+    /// The indices of all parameters, once an expression asked for one.
+    params: HashMap<String, usize>,
     /// Every layer so far.
     layers: Vec<Probed>,
     /// The `select`s of `if` in the expression that is being lowered.
@@ -307,8 +309,11 @@ impl Lowering<'_> {
         if let Some(&node) = self.values.get(name) {
             return node;
         }
-        let params = &self.b.graph().slots.params;
-        let index = params.iter().position(|slot| slot.name == name).expect("the macro resolved every name");
+        if self.params.is_empty() {
+            let slots = self.b.graph().slots.params.iter().enumerate();
+            self.params = slots.map(|(index, slot)| (slot.name.clone(), index)).collect();
+        }
+        let index = *self.params.get(name).expect("the macro resolved every name");
         let node = self.b.param(index);
         self.values.insert(Rc::from(name), node);
         node
@@ -347,9 +352,7 @@ impl Lowering<'_> {
             BinaryOp::And | BinaryOp::Or => unreachable!("these take truth values"),
         }
     }
-}
 
-impl Lowering<'_> {
     /// `x && y` or `x || y`: where `x` does not decide, `y` does.
     fn logical(&mut self, op: BinaryOp, x: NodeId, y: NodeId) -> NodeId {
         let y = self.number(y);

@@ -11,6 +11,7 @@ use crate::layers::initializers::Initializer;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
+pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
 
 /// The columns of a history beside the loss and the metrics, which therefore have other names.

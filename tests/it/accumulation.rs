@@ -103,7 +103,7 @@ fn a_batch_that_is_refused_leaves_what_was_accumulated() {
 }
 
 #[test]
-fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
+fn accumulating_merges_in_the_tile_and_the_update_reads_what_was_merged() {
     let how = Sgd::new(0.1).into();
     let fused = |purpose| fuse(&simplified(Bare::DEFINITION, purpose).expect("it is sound")).to_string();
     let text = fused(Purpose::Accumulate(&how));
@@ -270,8 +270,8 @@ fn a_session_that_stops_between_two_batches_goes_on_with_the_bits_of_one_that_do
 }
 
 #[test]
-fn a_checkpoint_from_behind_an_update_ends_what_was_accumulated() {
-    let path = folder("behind_an_update").join("net.safetensors");
+fn a_checkpoint_from_after_an_update_ends_what_was_accumulated() {
+    let path = folder("after_an_update").join("net.safetensors");
     let mut net = masked(1);
     accumulate(&mut net, 0..9);
     net.update().expect("there are gradients");
@@ -286,7 +286,7 @@ fn a_checkpoint_from_behind_an_update_ends_what_was_accumulated() {
 }
 
 #[test]
-fn sums_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
+fn accumulated_gradients_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
     let path = folder("sums").join("net.safetensors");
     let mut saved = masked(1);
     accumulate(&mut saved, 0..9);

@@ -33,6 +33,7 @@ mod extremes;
 mod fetch;
 mod finite_difference;
 mod fit;
+mod formulas;
 mod frozen_statistics;
 mod fusion;
 mod generic;

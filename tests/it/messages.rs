@@ -38,7 +38,7 @@ fn errors_that_main_returns_read_as_text() {
     let load: Result<(), CheckpointError> = small().load(&path);
     let load = load.expect_err("there is no such file");
     let run = RunError::Empty { name: "x" };
-    let build = BuildError::Frozen;
+    let build = BuildError::AllFrozen;
     let mut net = classifier(8);
     let (mut x, labels) = samples(8);
     x[[3, 1]] = f32::NAN;

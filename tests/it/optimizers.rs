@@ -194,7 +194,7 @@ fn something_has_to_be_trained() {
         let error = trainer.build().map(drop).expect_err("nothing is left to train");
         assert_eq!(
             (&error, error.to_string().as_str()),
-            (&BuildError::Frozen, "every parameter is frozen, so there is nothing to train")
+            (&BuildError::AllFrozen, "every parameter is frozen, so there is nothing to train")
         );
         assert!(!shown.is_empty());
     }

@@ -16,6 +16,7 @@ use ndarray::{arr0, array};
 
 use crate::compiled::Compiled;
 use crate::digits::within;
+use crate::formulas::softplus;
 use crate::handmade::{input, output, parameter};
 
 network! {
@@ -369,10 +370,6 @@ fn what_kernels_cannot_do_in_one_go_is_rewritten_exactly() {
 
 /// What a stable form stands for: the careless one, and its value by a formula that neither overflows nor cancels.
 type Careless = (&'static str, fn(&mut Builder, NodeId) -> NodeId, fn(f64) -> f64);
-
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
 
 const CARELESS: &[Careless] = &[
     (

@@ -4,7 +4,7 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::flops::{Flops, of_node};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, Node, NodeId, Op, Role, Window, verify};
-use gradloom_runtime::optim::Merge;
+use gradloom_runtime::optim::GradientMerge;
 use gradloom_runtime::simplify::{simplify, sweep};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;
@@ -479,16 +479,16 @@ fn gradients_of_moved_rows_merge_as_those_of_rows_do() {
         handmade::output(&mut b, Role::Loss, loss);
         gradloom_runtime::optim::merging(&b.finish()).map(|merging| merging.merge)
     };
-    assert_eq!(merged(|b, x| b.transpose(x, &[1, 0, 2])), Ok(Merge::Sum));
-    assert_eq!(merged(|b, x| b.patches(x, 1, Window::of(2), -1.0)), Ok(Merge::Sum));
+    assert_eq!(merged(|b, x| b.transpose(x, &[1, 0, 2])), Ok(GradientMerge::Sum));
+    assert_eq!(merged(|b, x| b.patches(x, 1, Window::of(2), -1.0)), Ok(GradientMerge::Sum));
     assert_eq!(
         merged(|b, x| b.product(x, x, DotAxes { batch: vec![(1, 1)], contracted: vec![(0, 0), (2, 2)] })),
-        Ok(Merge::Sum)
+        Ok(GradientMerge::Sum)
     );
     let averaged = |b: &mut Builder, x: NodeId| {
         let mean = b.mean(x, &[0]);
         let turned = b.transpose(mean, &[1, 0]);
         b.pad(turned, 0, [1, 0], 0.0)
     };
-    assert_eq!(merged(averaged), Ok(Merge::Mean));
+    assert_eq!(merged(averaged), Ok(GradientMerge::Mean));
 }

@@ -1,5 +1,6 @@
 //! The user's own names once more, as Rust knows them: so that an editor goes from the use of a port, a named value, a
-//! constant, a function or a block to where it is declared and shows its documentation, and rustc warns of those of them that nobody uses.
+//! constant, a function or a block to where it is declared and shows its documentation, and rustc warns of those of them
+//! that nobody uses.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
 //! Numbers of a declaration: consts, sizes, the arguments of blocks, and the numbers among the arguments of layers.
 //!
 //! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake. Where a size is
-//! wanted, `7 / 2` is 3, as in Rust; where a number is wanted it is 3.5. An argument of a block has both readings. What depends on a Rust
-//! constant is left to rustc: its value is the tokens that calculate it.
+//! wanted, `7 / 2` is 3, as in Rust; where a number is wanted it is 3.5. An argument of a block has both readings. What
+//! depends on a Rust constant is left to rustc: its value is the tokens that calculate it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

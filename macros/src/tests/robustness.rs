@@ -27,10 +27,10 @@ const PROGRAMS: [&str; 4] = [
 ];
 
 /// Numbers without a pattern that matters (Marsaglia's xorshift).
-struct Dice(u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -2,7 +2,6 @@
 
 use super::{Context, words};
 use crate::functions::{ARGMAX, FunctionDef};
-use crate::ir::SlotKind;
 use crate::layers::LayerDef;
 use crate::network::{Act, At, BinaryOp, Expr, Value, fits_f32};
 use crate::types::{DType, Shape, TensorType};
@@ -105,8 +104,7 @@ impl<'a> Context<'a> {
             return None;
         }
         if function.over_weights && is_weights(operands) {
-            let mut weights = self.params.iter().filter(|(.., kind)| *kind == SlotKind::Weight);
-            if weights.next().is_none() && self.complete {
+            if !self.has_weights && self.complete {
                 self.report(at, words::no_weights(self.definition.name));
                 return None;
             }

@@ -65,15 +65,10 @@ fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
     }
 }
 
-/// The mean, which rounding takes nowhere beyond the smallest and the largest number: of equal ones it is that number.
 fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
     let mean = b.mean(x, axes);
-    let largest = b.max_over(x, axes);
-    let mirrored = b.neg(x);
-    let smallest = b.max_over(mirrored, axes);
-    let smallest = b.neg(smallest);
-    let mean = b.max(smallest, mean);
-    b.min(mean, largest)
+    let [center, ..] = b.mean_between(mean, x, axes);
+    center
 }
 
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{DotAxes, Graph, Node, NodeId, Op, ParamSlot, SlotKind, Window};
+use super::{DotAxes, Graph, Node, NodeId, Op, ParamSlot, ScalarSlot, SlotKind, Window};
 use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -102,6 +102,24 @@ impl Builder {
     pub fn scalar(&mut self, index: usize) -> NodeId {
         let ty = self.graph.slots.scalars[index].ty();
         self.push(Op::Scalar(index), &[], ty)
+    }
+
+    /// A run-time scalar of its own.
+    pub fn new_scalar(&mut self, slot: ScalarSlot) -> NodeId {
+        let scalars = &mut self.graph.slots.scalars;
+        scalars.push(slot);
+        let index = scalars.len() - 1;
+        self.scalar(index)
+    }
+
+    /// Whether this run-time scalar, one for all who ask for it, is other than 0.
+    pub fn is_set(&mut self, slot: ScalarSlot) -> NodeId {
+        let scalar = match self.graph.slots.scalars.iter().position(|known| *known == slot) {
+            Some(index) => self.scalar(index),
+            None => self.new_scalar(slot),
+        };
+        let zero = self.constant_like(0.0, scalar);
+        self.compare(Cmp::Ne, scalar, zero)
     }
 
     /// A constant in every element of `shape`.
@@ -221,6 +239,17 @@ impl Builder {
         let kept = self.shape(sum);
         let count = self.spread(count, &kept);
         self.div(sum, count)
+    }
+
+    /// A mean of `x` over `axes`, which rounding then takes nowhere beyond the smallest and the largest number: of equal ones it
+    /// is that number. Beside it, the largest of `x` and of `-x`.
+    pub fn mean_between(&mut self, mean: NodeId, x: NodeId, axes: &[usize]) -> [NodeId; 3] {
+        let largest = self.max_over(x, axes);
+        let mirrored = self.neg(x);
+        let least = self.max_over(mirrored, axes);
+        let smallest = self.neg(least);
+        let mean = self.max(smallest, mean);
+        [self.min(mean, largest), largest, least]
     }
 
     /// The matrix product of rank-2 operands.

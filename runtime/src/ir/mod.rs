@@ -259,7 +259,7 @@ pub enum ScalarSlot {
         every: u64,
     },
     /// Whether running statistics are frozen: 0 for so many steps, then 1.
-    Frozen {
+    StatisticsFrozen {
         /// The number of steps.
         after: u64,
     },
@@ -283,14 +283,14 @@ impl ScalarSlot {
             | ScalarSlot::First
             | ScalarSlot::Share
             | ScalarSlot::Due { .. }
-            | ScalarSlot::Frozen { .. } => TensorType::scalar(),
+            | ScalarSlot::StatisticsFrozen { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
         }
     }
 }
 
 /// What a result of the graph is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The loss, a scalar.
     Loss,

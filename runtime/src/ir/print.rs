@@ -152,7 +152,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
         ScalarSlot::First => "first".to_string(),
         ScalarSlot::Share => "share".to_string(),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
-        ScalarSlot::Frozen { after } => format!("frozen_after({after})"),
+        ScalarSlot::StatisticsFrozen { after } => format!("frozen_after({after})"),
         ScalarSlot::Key { layer, half, .. } => format!("{layer}.key{half}"),
     }
 }

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use super::why::again_text;
+use super::why::{Uses, again_text};
 use super::{Arg, BufferId, Class, Cost, Fused, Home, Kernel, Origin, cost};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
@@ -18,11 +18,12 @@ use crate::types::Dim;
 
 impl fmt::Display for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uses = Uses::new(self);
         for (index, kernel) in self.kernels.iter().enumerate() {
             if self.check == Some(index) {
                 writeln!(f, "check that the loss is finite")?;
             }
-            Text { fused: self, kernel }.write(f, index)?;
+            Text { fused: self, kernel, uses: &uses }.write(f, index)?;
         }
         if self.check == Some(self.kernels.len()) {
             writeln!(f, "check that the loss is finite")?;
@@ -64,6 +65,7 @@ impl Fused {
 pub(super) struct Text<'a> {
     pub(super) fused: &'a Fused,
     pub(super) kernel: &'a Kernel,
+    pub(super) uses: &'a Uses,
 }
 
 impl Text<'_> {

@@ -3,15 +3,49 @@
 //! `for kernel 3` says who reads what is kept. `again` marks what an earlier kernel, or an earlier phase of the row, has
 //! computed as well: to compute it once more takes as much as the clause says, instead of a write and a read.
 
+use std::collections::{HashMap, HashSet};
+
 use super::print::Text;
-use super::{Arg, Kernel, Write};
+use super::{Arg, BufferId, Fused, Write};
 use crate::ir::{NodeId, Role};
 use crate::reason::{Again, Begin, Effort, Kept};
+
+/// Which kernels have to do with a value.
+pub(super) struct Uses {
+    /// Those that read a buffer, in order.
+    readers: HashMap<BufferId, Vec<usize>>,
+    /// The first that writes a value to a buffer.
+    keepers: HashMap<NodeId, usize>,
+    /// The first that computes a value.
+    computers: HashMap<NodeId, usize>,
+    /// The first result that lies in a buffer.
+    results: HashMap<BufferId, usize>,
+}
+
+impl Uses {
+    pub(super) fn new(fused: &Fused) -> Uses {
+        let mut results = HashMap::new();
+        for (index, &(_, buffer, _)) in fused.results.iter().enumerate() {
+            results.entry(buffer).or_insert(index);
+        }
+        let mut uses = Uses { readers: HashMap::new(), keepers: HashMap::new(), computers: HashMap::new(), results };
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            for buffer in kernel.buffers_read().collect::<HashSet<BufferId>>() {
+                uses.readers.entry(buffer).or_default().push(index);
+            }
+            for write in kernel.writes.iter().filter(|write| fused.is_arena(write.buffer)) {
+                uses.keepers.entry(write.origin).or_insert(index);
+            }
+            kernel.origins().for_each(|origin| _ = uses.computers.entry(origin.node).or_insert(index));
+        }
+        uses
+    }
+}
 
 impl Text<'_> {
     /// Why the kernel begins.
     pub(super) fn begin(&self) -> String {
-        let Kernel { begin, .. } = *self.kernel;
+        let begin = self.kernel.begin;
         let (rows, cols) = (self.kernel.row_count(), self.kernel.cols());
         let name = |value: NodeId| self.fused.value_name(value);
         match begin {
@@ -45,10 +79,8 @@ impl Text<'_> {
             Some(Kept::Update(param)) => format!("the next {}", self.fused.slots.params[param].name),
             Some(Kept::Overwritten) => "made of what is overwritten".to_string(),
         };
-        let later = self.fused.kernels.iter().enumerate().skip(index + 1);
-        let reads = |kernel: &Kernel| kernel.buffers_read().any(|buffer| buffer == write.buffer);
-        let readers: Vec<String> =
-            later.filter(|(_, kernel)| reads(kernel)).map(|(index, _)| index.to_string()).collect();
+        let readers = self.uses.readers.get(&write.buffer).into_iter().flatten();
+        let readers: Vec<String> = readers.filter(|&&reader| reader > index).map(usize::to_string).collect();
         match readers.len() {
             0 => why,
             1 => format!("for kernel {}: {why}", readers[0]),
@@ -67,12 +99,8 @@ impl Text<'_> {
 
     /// The kernel that a value is read from.
     fn home(&self, node: NodeId) -> usize {
-        let kernels = &self.fused.kernels;
-        let keeps = |kernel: &Kernel| {
-            kernel.writes.iter().any(|write| write.origin == node && self.fused.is_arena(write.buffer))
-        };
-        let home = kernels.iter().position(keeps).or_else(|| kernels.iter().position(|kernel| kernel.computes(node)));
-        home.expect("what a kernel waits for is computed in an earlier one")
+        let home = self.uses.keepers.get(&node).or_else(|| self.uses.computers.get(&node));
+        *home.expect("what a kernel waits for is computed in an earlier one")
     }
 
     fn role(&self, write: &Write) -> String {
@@ -84,8 +112,8 @@ impl Text<'_> {
             Role::Gradient(param) => format!("gradient of {}", slots.params[param].name),
             Role::Update(_) | Role::Probe(_) => "a result".to_string(),
         };
-        let found = self.fused.results.iter().find(|(_, buffer, _)| *buffer == write.buffer);
-        found.map(|(role, ..)| of(role)).unwrap_or_default()
+        let first = self.uses.results.get(&write.buffer);
+        first.map(|&first| of(&self.fused.results[first].0)).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the gradients of several batches become that of one batch with all their rows: what the loss says of it.
 //!
-//! In: a graph with a loss. Out: a [`Merge`], or why there is none. A value is said to grow with the power `p` of the rows if
+//! In: a graph with a loss. Out: a [`GradientMerge`], or why there is none. A value is said to grow with the power `p` of the rows if
 //! it is `k^p` times as large where every row is there `k` times: a sum over rows with 1, a mean with 0. That is read off the
 //! graph, operation by operation. A loss that grows with power 0 is averaged, one with power 1 is added up. For a mean and a
 //! sum of terms that each belong to a row this is exact. What else has power 0, as the root of a mean or a mean weighted by
@@ -11,7 +11,7 @@ use crate::ir::{Graph, NodeId, Op, Role};
 
 /// How gradients of several batches become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merge {
+pub enum GradientMerge {
     /// Their mean, weighted by rows.
     Mean,
     /// Their sum.
@@ -22,7 +22,7 @@ pub enum Merge {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merging {
     /// How they become one.
-    pub merge: Merge,
+    pub merge: GradientMerge,
     /// Of a loss that is added up, the terms that do not depend on the rows: they count once.
     pub once: Vec<NodeId>,
 }
@@ -53,21 +53,28 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
     }
     match (grows, stays) {
         (true, true) => Err("it adds up terms that grow with the rows and terms that do not".to_string()),
-        (true, false) => Ok(Merging { merge: Merge::Sum, once }),
-        (false, _) => Ok(Merging { merge: Merge::Mean, once: Vec::new() }),
+        (true, false) => Ok(Merging { merge: GradientMerge::Sum, once }),
+        (false, _) => Ok(Merging { merge: GradientMerge::Mean, once: Vec::new() }),
     }
 }
 
-/// The terms that a value is a sum of, constant factors left aside.
+/// The terms that a value is a sum of, each once, constant factors left aside.
 fn terms(graph: &Graph, value: NodeId) -> Vec<NodeId> {
-    let (mut open, mut terms) = (vec![value], Vec::new());
-    while let Some(id) = open.pop() {
-        match parts(graph, id) {
-            none if none.is_empty() => terms.push(id),
-            parts => open.extend(parts.into_iter().map(|at| graph[id].operands[at])),
+    let in_sum = in_sum(graph, value, |_| false);
+    graph.ids().rev().filter(|&id| in_sum[id.index()] && parts(graph, id).is_empty()).collect()
+}
+
+/// Whether a node is the value, or a part of the sum that it is; of those for which `is_term` holds the parts do not count.
+pub(super) fn in_sum(graph: &Graph, value: NodeId, is_term: impl Fn(NodeId) -> bool) -> Vec<bool> {
+    let mut in_sum = vec![false; graph.nodes.len()];
+    in_sum[value.index()] = true;
+    // Operands come before what is made of them.
+    for id in graph.ids().rev() {
+        if in_sum[id.index()] && !is_term(id) {
+            parts(graph, id).into_iter().for_each(|at| in_sum[graph[id].operands[at].index()] = true);
         }
     }
-    terms
+    in_sum
 }
 
 /// Which operands a value is a sum of, or a constant multiple.

@@ -1,8 +1,9 @@
 //! Where everything lies in memory.
 //!
 //! In: kernels, and the largest batch. Out: an offset for every value that is kept, for partial sums and for scratch, so
-//! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it. Parameters, statistics and optimizer state lie in a block of
-//! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
+//! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it.
+//! Parameters, statistics and optimizer state lie in a block of their own, inputs where the caller has them. Offsets are in
+//! floats, multiples of 16: 64 bytes.
 
 mod arena;
 mod in_place;

@@ -1,12 +1,14 @@
 //! Parameters from the files of other programs, whose names and layouts differ.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::checkpoint::{NETWORK, copy};
-use super::params::{closest, named};
+use super::params::named;
 use super::{Network, Predictor, Session, is_own};
 use crate::compile::Program;
+use crate::elaborate::words::{Suggestions, did_you_mean};
 use crate::ir::ParamSlot;
 use crate::safetensors::{CheckpointError, Entry, File, Mistakes, shown};
 
@@ -183,6 +185,11 @@ impl Matching {
         let is_kept = |name: &str| names.kept.iter().any(|pattern| matches(pattern, name));
         // Parameters and tensors that are spoken for.
         let (mut filled, mut used) = (HashSet::new(), HashSet::new());
+        // Sorted, so that of two names as close the same is suggested every time.
+        let [tensor_names, param_names] = [OnceCell::new(), OnceCell::new()];
+        let tensor_names = || tensor_names.get_or_init(|| sorted(tensors().take(MOST_COMPARED))).iter().copied();
+        let param_names = || param_names.get_or_init(|| sorted(params.keys().copied())).iter().copied();
+        let mut suggestions = Suggestions::default();
 
         for pattern in names.kept.iter().filter(|pattern| !params.keys().any(|name| matches(pattern, name))) {
             matching.mistakes.add(|| format!("no parameter is `{pattern}`, which the map keeps"));
@@ -191,10 +198,12 @@ impl Matching {
             let (tensor, slot) = (file.header.tensor(from), params.get(&**to));
             used.insert(&**from);
             if tensor.is_none() {
-                matching.mistakes.add(|| format!("no tensor `{from}` in the file{}", meant(from, tensors())));
+                let hint = did_you_mean(suggestions.closest(from, tensor_names));
+                matching.mistakes.add(|| format!("no tensor `{from}` in the file{hint}"));
             }
             if slot.is_none() {
-                matching.mistakes.add(|| format!("no parameter `{to}`{}", meant(to, params.keys().copied())));
+                let hint = did_you_mean(suggestions.closest(to, param_names));
+                matching.mistakes.add(|| format!("no parameter `{to}`{hint}"));
             }
             if !filled.insert(&**to) {
                 matching.mistakes.add(|| format!("the map names `{to}` twice"));
@@ -242,13 +251,13 @@ impl Matching {
     }
 }
 
-/// Which of the known names was meant, in words. Of very many in a file only the first are compared.
-fn meant<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    const MOST: usize = 10_000;
-    // Sorted, so that of two names as close the same is suggested every time.
-    let mut known: Vec<&str> = known.take(MOST).collect();
-    known.sort_unstable();
-    closest(name, known.into_iter()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+/// Tensors of a file that a name is compared with: of very many only the first.
+const MOST_COMPARED: usize = 10_000;
+
+fn sorted<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names
 }
 
 /// Whether a name is what a pattern says, in which `*` stands for any letters, also for none.

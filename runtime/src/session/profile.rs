@@ -100,9 +100,10 @@ impl LayerProfile {
 }
 
 impl<N: Network> Session<N> {
-    /// Runs training steps on a batch and one thread, with every kernel timed, and says where the time goes. It works on a copy of the
-    /// training state: the session is as it was. The program is compiled for this call; `step` itself is never timed. Kernels run
-    /// one after the other here, where a step has some of them compute rows just before those are multiplied.
+    /// Runs training steps on a batch and one thread, with every kernel timed, and says where the time goes. It works on a
+    /// copy of the training state: the session is as it was. The program is compiled for this call; `step` itself is never
+    /// timed. Kernels run one after the other here, where a step has some of them compute rows just before those are
+    /// multiplied.
     ///
     /// # Errors
     /// As for [`Session::step`].

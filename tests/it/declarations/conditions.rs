@@ -6,6 +6,7 @@ use gradloom_runtime::network::{At, BinaryOp, Expr};
 use gradloom_runtime::types::Shape;
 
 use super::expressions::Context;
+use super::numbers::{LARGE, SMALL, literal};
 use crate::handmade::{self, binary, leak};
 
 const COMPARISONS: [BinaryOp; 6] = [BinaryOp::Gt, BinaryOp::Lt, BinaryOp::Ge, BinaryOp::Le, BinaryOp::Ne, BinaryOp::Eq];
@@ -55,6 +56,10 @@ impl Context<'_, '_> {
             return binary(op, x, y);
         }
         let op = self.tape.pick(&COMPARISONS);
+        if self.tape.chance(10) {
+            let end = self.tape.pick(&[LARGE[0], LARGE[1], SMALL[0], SMALL[3], -0.0]);
+            return binary(op, self.float(shape, depth.min(2)), literal(self.tape, end));
+        }
         let (x, y) = self.two(shape, depth.min(2));
         binary(op, x, y)
     }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
-use gradloom_runtime::network::{self, BinaryOp, Expr, Outcome};
+use gradloom_runtime::network::{self, BinaryOp, Expr, Number, Outcome};
 
 use super::Evaluator;
 use super::activations::activation;
@@ -125,13 +125,25 @@ fn choice(condition: &Array<bool>, x: &Array<f64>, y: &Array<f64>) -> Value {
 pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) -> Vec<Arg> {
     let settle = |(arg, value): (&ArgDef, &network::Value<'static>)| match (value, arg.kind) {
         (network::Value::Known(arg), _) => *arg,
-        (network::Value::Calculated(number), ArgKind::Size) => match number.value {
-            Outcome::Int(n) => Arg::Int(n as u64),
-            other => panic!("a size is an integer, found {other:?}"),
-        },
-        (network::Value::Calculated(number), _) => Arg::Float(number.value.to_f64()),
+        (network::Value::Calculated(number), ArgKind::Size) => Arg::Int(size(number) as u64),
+        (network::Value::Calculated(number), _) => Arg::Float(quotient(number).unwrap_or(number.value.to_f64())),
         (network::Value::Init(initializer, ..), _) => Arg::Init(initializer, None),
         (network::Value::Broken, _) => panic!("no network that compiles has this"),
     };
     declared.iter().zip(values).map(settle).collect()
+}
+
+/// The integer that a number of the declaration stands for. A quotient is worked out from how it is written.
+pub(super) fn size(number: &Number<'_>) -> i64 {
+    match (quotient(number), number.value) {
+        (Some(quotient), _) => quotient.trunc() as i64,
+        (None, Outcome::Int(n)) => n,
+        (None, other) => panic!("a size is an integer, found {other:?}"),
+    }
+}
+
+fn quotient(number: &Number<'_>) -> Option<f64> {
+    let (x, y) = number.text.split_once(" / ")?;
+    let [x, y] = [x, y].map(|side| side.parse::<f64>().expect("a quotient is of numbers"));
+    Some(x / y)
 }
