@@ -1,4 +1,6 @@
-//! [REFERENCE.md]: mod@reference
+//! [guide]: crate::guide
+//! [reference]: crate::reference
+//!
 #![doc = include_str!("../README.md")]
 
 pub use gradloom_runtime::compile::Stage;
@@ -17,6 +19,35 @@ pub use gradloom_runtime::session::{
 };
 pub use ndarray;
 
+/// What the links between the pages of the guide lead to. On the pages themselves they lead to files: of two definitions of a link,
+/// Markdown takes the first.
+macro_rules! links {
+    () => {
+        concat!(
+            "[first_network]: crate::guide::first_network\n",
+            "[language]: crate::guide::language\n",
+            "[training]: crate::guide::training\n",
+            "[data]: crate::guide::data\n",
+            "[losses]: crate::guide::losses\n",
+            "[optimizers]: crate::guide::optimizers\n",
+            "[inference]: crate::guide::inference\n",
+            "[ir]: crate::guide::ir\n",
+            "[saving]: crate::guide::saving\n",
+            "[generic]: crate::guide::generic\n",
+            "[debugging]: crate::guide::debugging\n",
+            "[speed]: crate::guide::speed\n",
+            "[cargo]: crate::guide::cargo\n",
+            "[reference]: crate::reference\n",
+            "[guide]: crate::guide\n",
+            "[lint]: crate::lint\n",
+        )
+    };
+}
+
+#[doc = links!()]
+pub mod guide;
+
+#[doc = links!()]
 #[doc = include_str!("../REFERENCE.md")]
 pub mod reference {}
 
@@ -39,7 +70,12 @@ pub mod lint;
 /// The angle brackets carry the signature; `B` is the batch. The body is a list of stages, each applied to the result of
 /// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
 /// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers,
-/// activations and functions are documented in the [reference](mod@reference).
+/// activations and functions are documented in the [reference](mod@reference), the language in the
+/// [guide](mod@guide::language).
+///
+/// Parameters go by the path of their layer: `dense2.weight` is that of the second `Dense` of a body, whether or not the
+/// first was named with `as`. A loss that needs no target is declared without parentheses, `loss = mse(y, x);`, and `step`
+/// then takes `()` in place of targets.
 ///
 /// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else
 /// can be called so. What another macro puts in as `$e:expr` is one operand.

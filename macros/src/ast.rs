@@ -168,7 +168,7 @@ pub enum ExprKind {
     Broken,
 }
 
-/// An infix operator; `%` calculates sizes only.
+/// An infix operator; `%` only works on sizes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     Of(BinaryOp),

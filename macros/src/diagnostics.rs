@@ -370,7 +370,7 @@ impl Errors {
     }
 
     pub fn bare_body(&mut self, site: impl Into<Site>) {
-        self.report(site, "a body stands behind `residual`, `skip` or `repeat(n)`".to_string());
+        self.report(site, "a body follows `residual`, `skip` or `repeat(n)`".to_string());
     }
 
     pub fn body_of_a_layer(&mut self, name: &Ident) {
@@ -378,7 +378,10 @@ impl Errors {
     }
 
     pub fn skip_alone(&mut self, name: &Ident) {
-        self.report(name, "`skip { .. }` stands right behind `residual { .. }`, without a comma between".to_string());
+        self.report(
+            name,
+            "`skip { .. }` comes right after `residual { .. }`, without a comma between them".to_string(),
+        );
     }
 
     pub fn residual_with_arguments(&mut self, site: Site) {
@@ -390,7 +393,7 @@ impl Errors {
     }
 
     pub fn recursive_act(&mut self, name: &Ident) {
-        self.report(name, format!("the function `{name}` is defined by itself"));
+        self.report(name, format!("the function `{name}` is defined in terms of itself"));
     }
 
     pub fn function_without_operand(&mut self, site: impl Into<Site>) {
@@ -429,7 +432,7 @@ impl Errors {
     }
 
     pub fn parameter_in_function(&mut self, site: Site, path: &str) {
-        self.report(site, format!("a function of your own knows its own names alone, not `{path}`"));
+        self.report(site, format!("a function of your own only knows its own names, not `{path}`"));
     }
 
     pub fn rust_function(&mut self, site: Site, path: &str) {
@@ -441,7 +444,7 @@ impl Errors {
     }
 
     pub fn remainder_in_expression(&mut self, site: Site) {
-        self.report(site, "`%` calculates sizes only".to_string());
+        self.report(site, "`%` only works on sizes".to_string());
     }
 }
 

@@ -82,7 +82,7 @@ impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
         Ok(Dataset { inputs, targets, order, seed: 0, passes: 0 })
     }
 
-    /// The seed of the shuffling. The same seed gives the same order, from the first pass on.
+    /// The seed of the shuffling, 0 unless given. The same seed gives the same order, from the first pass on.
     pub fn seed(self, seed: u64) -> Dataset<T, I, D> {
         Dataset { seed, passes: 0, ..self }
     }

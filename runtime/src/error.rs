@@ -96,7 +96,7 @@ pub enum BuildError {
         what: String,
     },
     /// The system gave no further thread.
-    #[error("{threads} threads can't be had: {error}")]
+    #[error("{threads} threads can't be started: {error}")]
     Threads {
         /// How many were asked for.
         threads: usize,
@@ -108,7 +108,7 @@ pub enum BuildError {
     Machine(String),
     /// The system gives no memory that code may run in: there is none left, or a policy (SELinux, seccomp, `PR_SET_MDWE`)
     /// forbids it.
-    #[error("the system gives no memory for compiled code: {0}")]
+    #[error("the system provides no memory for compiled code: {0}")]
     CodeMemory(String),
 }
 

@@ -205,9 +205,9 @@ fn a_loss_without_a_gradient_is_refused() {
         refused(Inputs::trainer(Sgd::new(0.1))),
     ];
     assert_snapshot!(messages.join("\n"), @"
-    the loss of `Share` has no gradient by any parameter that is trained: comparisons, `argmax`, `sign` and `step` pass none on
-    the loss of `Steps` has no gradient by any parameter that is trained: comparisons, `argmax`, `sign` and `step` pass none on
-    the loss of `Inputs` has no gradient by any parameter that is trained: comparisons, `argmax`, `sign` and `step` pass none on
+    the loss of `Share` has no gradient with respect to any trained parameter: comparisons, `argmax`, `sign` and `step` pass none on
+    the loss of `Steps` has no gradient with respect to any trained parameter: comparisons, `argmax`, `sign` and `step` pass none on
+    the loss of `Inputs` has no gradient with respect to any trained parameter: comparisons, `argmax`, `sign` and `step` pass none on
     ");
     Fixed::trainer(Sgd::new(0.1)).build().expect("there is nothing to train");
     Part::trainer(Sgd::new(0.1)).build().expect("the last layer learns");

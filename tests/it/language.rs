@@ -185,7 +185,7 @@ fn what_depends_on_a_size_from_rust_has_the_words_of_the_macro() {
     let text = Misfit::ir(Stage::Static);
     assert!(text.starts_with(&format!("tests/it/language.rs:{MISFIT}:60: ")), "{text}");
     assert_snapshot!(text.split_once(": ").expect("a place and a message").1, @r"
-    `residual` adds its body to what comes in: the body gives [B, 4], but [B, 6] comes in; a `skip { .. }` behind it can bring that to [B, 4]
+    `residual` adds its body to what comes in: the body gives [B, 4], but [B, 6] comes in; a `skip { .. }` after it can bring that to [B, 4]
     x [B,6] -> Dense(4) [B,4]
     ");
 }

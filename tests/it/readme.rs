@@ -1,10 +1,15 @@
-//! The IR that the README shows is the IR that the compiler prints.
+//! What the README and the guide show as printed is what the compiler prints, and what they say of files and figures is so.
+
+use std::collections::BTreeSet;
+use std::fs;
 
 use gradloom::ndarray::{Array1, Array2, array};
-use gradloom::{Adam, Stage, network};
+use gradloom::{Adam, Sgd, Stage, network};
+use gradloom_runtime::functions;
+use gradloom_runtime::layers::{self, initializers};
 
 network! {
-    /// The network of the README.
+    /// The network of the README and of the guide's first chapter.
     pub Iris<x: [B, 4] -> logits: [B, 3]> {
         Dense(8, bias = false), BatchNorm, relu,
         Dense(3),
@@ -13,58 +18,218 @@ network! {
     metric accuracy = mean(argmax(logits) == kind);
 }
 
-/// The text block behind a marker.
-fn shown(marker: &str) -> String {
-    let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once(&format!("<!-- {marker} -->\n```text\n")).expect("the README has the marker");
-    let (text, _) = rest.split_once("```").expect("a text block ends");
-    text.to_string()
-}
-
-#[test]
-fn the_readme_shows_the_fused_kernels_as_they_are() {
-    let text = Iris::trainer(Adam::new(1e-2)).ir(Stage::Fused);
-    let end = text.find("check that").expect("a training step checks its loss");
-    assert_eq!(shown("ir: fused"), text[..end], "copy the text on the right into the README");
-}
-
-#[test]
-fn the_readme_shows_inference_as_it_is() {
-    assert_eq!(
-        shown("ir: inference"),
-        Iris::predictor().ir(Stage::Fused),
-        "copy the text on the right into the README"
-    );
-}
-
-#[test]
-fn the_readme_shows_the_table_as_it_is() {
-    let text = Iris::trainer(Adam::new(1e-2)).to_string();
-    assert_eq!(shown("ir: table"), text, "copy the text on the right into the README");
-}
-
-#[test]
-fn the_readme_shows_diagnostics_as_they_are() {
-    let kinds = Array1::from_shape_fn(30, |i| (i % 3) as u8);
-    let flowers =
-        Array2::from_shape_fn((30, 4), |(i, j)| ((i % 3 + j) % 4) as f32 + ((7 * i + 3 * j) % 5) as f32 / 10.0);
-    let mut net = Iris::trainer(Adam::new(1e-2)).max_batch(32).seed(1).build().expect("it builds");
-    let text = net.diagnose(flowers.view(), kinds.view()).expect("the batch fits").to_string();
-    assert_eq!(shown("diagnostics"), text, "copy the text on the right into the README");
-}
-
 network! {
     Logs<x: [B, 2] -> y: [B, 1]> { Dense(3, init = constant(0.25)), |x| ln(x) as logs, Dense(1) }
     loss(t: [B, 1]) = mse(y, t);
 }
 
+/// A text of the project by its path.
+fn text(path: &str) -> String {
+    fs::read_to_string(crate::project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The README, the reference and the chapters of the guide, each with its path.
+fn pages() -> Vec<(String, String)> {
+    let folder = fs::read_dir(crate::project().join("guide")).expect("there is a guide");
+    let name = |file: fs::DirEntry| format!("guide/{}", file.file_name().to_string_lossy());
+    let mut paths: Vec<String> = folder.map(|file| name(file.expect("the guide can be read"))).collect();
+    paths.extend(["README.md", "REFERENCE.md"].map(String::from));
+    paths.sort();
+    paths.into_iter().map(|path| (text(&path), path)).map(|(text, path)| (path, text)).collect()
+}
+
+/// Every block that is said to be printed is what `printed` gives, and there is at least one.
+fn shown(name: &str, printed: &str) {
+    let marker = format!("<!-- printed: {name} -->\n```text\n");
+    let mut found = 0;
+    for (path, text) in pages() {
+        for (at, _) in text.match_indices(&marker) {
+            let (block, _) = text[at + marker.len()..].split_once("```").expect("a text block ends");
+            assert!(block == printed, "{path} should show\n{printed}");
+            found += 1;
+        }
+    }
+    assert!(found > 0, "no page shows `{name}`");
+}
+
+/// The kernels of a text, each with its lines.
+fn kernels(text: &str) -> Vec<String> {
+    let ends = |line: &str| line.starts_with("kernel ") || line.starts_with("check ") || line.starts_with("in all: ");
+    let mut kernels: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if ends(line) {
+            kernels.push(String::new());
+        }
+        if let Some(kernel) = kernels.last_mut() {
+            kernel.push_str(&format!("{line}\n"));
+        }
+    }
+    kernels
+}
+
 #[test]
-fn the_readme_shows_the_error_as_it_is() {
+fn the_first_and_last_product_are_shown_as_they_are() {
+    let text = Iris::trainer(Sgd::new(0.1).momentum(0.9)).ir(Stage::Fused);
+    let products: Vec<String> = kernels(&text).into_iter().filter(|kernel| kernel.contains(" = dot ")).collect();
+    let [first, .., last] = &products[..] else { panic!("{text}") };
+    shown("products", &format!("{first}...\n{last}"));
+}
+
+#[test]
+fn the_fused_kernels_are_shown_as_they_are() {
+    let text = Iris::trainer(Adam::new(1e-2)).ir(Stage::Fused);
+    let end = text.find("check that").expect("a training step checks its loss");
+    shown("fused", &text[..end]);
+}
+
+#[test]
+fn inference_is_shown_as_it_is() {
+    shown("inference", &Iris::predictor().ir(Stage::Fused));
+}
+
+#[test]
+fn the_table_is_shown_as_it_is() {
+    shown("table", &Iris::trainer(Adam::new(1e-2)).to_string());
+}
+
+#[test]
+fn mistakes_are_shown_as_they_are() {
+    let first =
+        |name: &str| text(&format!("macros/tests/ui/{name}.stderr")).lines().next().map(|line| format!("{line}\n"));
+    shown("mistakes", &["unknown_layer", "misfit", "output"].into_iter().filter_map(first).collect::<String>());
+}
+
+#[test]
+fn diagnostics_are_shown_as_they_are() {
+    let kinds = Array1::from_shape_fn(30, |i| (i % 3) as u8);
+    let flowers =
+        Array2::from_shape_fn((30, 4), |(i, j)| ((i % 3 + j) % 4) as f32 + ((7 * i + 3 * j) % 5) as f32 / 10.0);
+    let mut net = Iris::trainer(Adam::new(1e-2)).max_batch(32).seed(1).build().expect("it builds");
+    shown("diagnostics", &net.diagnose(flowers.view(), kinds.view()).expect("the batch fits").to_string());
+}
+
+#[test]
+fn the_error_is_shown_as_it_is() {
     let mut net = Logs::trainer(Adam::new(1e-2)).max_batch(32).build().expect("it builds");
     let (x, t) = (array![[1.0, 1.0], [2.0, -3.0]], Array2::zeros((2, 1)));
     let text = net.step(x.view(), t.view()).expect_err("a logarithm is not finite").to_string();
     let (before, rest) = text.split_once('(').expect("it names a place");
     let (_, after) = rest.split_once(')').expect("a place ends");
-    let text = format!("{before}(src/main.rs:12:19){after}");
-    assert_eq!(shown("sentinel").trim().replace('\n', " "), text, "copy the text on the right into the README");
+    // The only line that is broken on the page.
+    let text = format!("{before}(src/main.rs:12:19){after}\n").replacen("), element", "),\nelement", 1);
+    shown("sentinel", &text);
+}
+
+#[test]
+fn everything_that_is_said_to_be_printed_is_checked() {
+    let checked = ["products", "fused", "inference", "table", "mistakes", "diagnostics", "sentinel"];
+    for (path, text) in pages() {
+        for (_, rest) in text.match_indices("<!-- ").map(|(at, _)| text.split_at(at)) {
+            let name = rest.strip_prefix("<!-- printed: ").and_then(|rest| rest.split_once(" -->\n```text\n"));
+            assert!(name.is_some_and(|(name, _)| checked.contains(&name)), "{path}: {}", &rest[..40.min(rest.len())]);
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_two_screens() {
+    let readme = text("README.md");
+    let lines = readme.lines().count();
+    assert!(lines <= 110, "{lines} lines");
+    // The widest are lines of the IR.
+    let long: Vec<&str> = readme.lines().filter(|line| line.chars().count() > 110).collect();
+    assert!(long.is_empty(), "too long: {long:#?}");
+}
+
+/// The cells of a row of a table.
+fn cells(line: &str) -> Vec<&str> {
+    line.trim().trim_matches('|').split('|').map(str::trim).collect()
+}
+
+/// The figures of `benches/README.md`: of the table whose first cell is this, those of the workload, least of these rows first.
+fn least(table: &str, workload: &str, rows: &[&str]) -> String {
+    let text = text("benches/README.md");
+    let mut lines = text.lines().skip_while(|line| cells(line).first() != Some(&table));
+    let head = cells(lines.next().unwrap_or_else(|| panic!("no table `{table}`")));
+    let column = head.iter().position(|cell| *cell == workload).expect("the workload is measured");
+    let figures = lines.take_while(|line| line.starts_with('|')).map(cells);
+    let figures = figures.filter(|cells| rows.contains(&cells[0])).map(|cells| cells[column].to_string());
+    let number = |cell: &String| cell.replace(',', "").parse::<f64>().expect("it is a number");
+    figures.min_by(|x, y| number(x).total_cmp(&number(y))).expect("the framework is measured")
+}
+
+#[test]
+fn figures_are_those_of_the_benchmarks() {
+    let frameworks: [&[&str]; 4] =
+        [&["**gradloom/default**"], &["pytorch/eager", "pytorch/compile"], &["jax/jit", "jax/scan"], &["burn/flex"]];
+    let rows = [
+        ("step of `mlp`, one thread, us", "step, 1 thread", "mlp"),
+        ("step of `deepbn`, one thread, us", "step, 1 thread", "deepbn"),
+        ("start to first step of `mlp`, ms", "first step from the start of the process, ms, 1 thread", "mlp"),
+        ("memory of training `mlp`, MiB", "peak memory of training, MiB, 1 thread", "mlp"),
+    ];
+    let readme = text("README.md");
+    for (row, table, workload) in rows {
+        // A workload that a framework was not measured on in one way has a dash there.
+        let measured = |rows: &[&'static str]| match workload {
+            "deepbn" => rows.iter().copied().filter(|row| *row != "jax/scan").collect(),
+            _ => rows.to_vec(),
+        };
+        let figures = frameworks.map(|rows| least(table, workload, &measured(rows)));
+        let wanted = format!("| {row} | {} |", figures.join(" | "));
+        assert!(readme.lines().any(|line| line == wanted), "the README should have\n{wanted}");
+    }
+}
+
+#[test]
+fn the_guide_names_every_word_of_the_language() {
+    let pages = pages().into_iter().filter(|(path, _)| path.starts_with("guide/"));
+    let guide: String = pages.map(|(_, text)| text).collect();
+    let layers = layers::ALL.iter().map(|layer| layer.name);
+    let words = layers.chain(initializers::ALL.iter().map(|known| known.name));
+    let words = words.chain(functions::ALL.iter().map(|function| function.name));
+    let missing: Vec<&str> = words.filter(|word| !guide.contains(&format!("`{word}"))).collect();
+    assert!(missing.is_empty(), "no page has {missing:?}");
+}
+
+#[test]
+fn the_two_commands_are_what_is_checked_of_every_change() {
+    let (readme, ci) = (text("README.md"), text(".ci/run"));
+    let (_, commands) = readme.split_once("## Two commands\n\n```text\n").expect("the README has two commands");
+    let commands = commands.lines().take_while(|line| *line != "```");
+    let commands: Vec<&str> = commands.filter_map(|line| line.split('#').next()).map(str::trim).collect();
+    assert_eq!(commands, ["cargo run --release --example digits", "cargo test"]);
+    assert!(ci.contains("\nexample digits ") && ci.contains("\nstep cargo test "), "{ci}");
+}
+
+#[test]
+fn links_and_examples_lead_somewhere() {
+    for (path, text) in pages() {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for line in text.lines().filter(|line| line.starts_with('[')) {
+            let Some((name, target)) = line.split_once("]: ") else { continue };
+            let target = crate::project().join(folder).join(target);
+            assert!(target.exists(), "{path}: {} leads nowhere", &name[1..]);
+        }
+        for name in text.split("--example ").skip(1).filter_map(|rest| rest.split([' ', '\n', '`']).next()) {
+            assert!(crate::project().join(format!("examples/{name}.rs")).exists(), "{path}: no example {name}");
+        }
+    }
+}
+
+#[test]
+fn the_documentation_has_every_chapter_and_every_link() {
+    let (chapters, links) = (text("src/guide.rs"), text("src/lib.rs"));
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for (path, text) in pages() {
+        if let Some(chapter) = path.strip_prefix("guide/").filter(|file| *file != "README.md") {
+            let name = chapter.trim_end_matches(".md");
+            assert!(chapters.contains(&format!("    {name}: \"../guide/{chapter}\"\n")), "guide.rs lacks {name}");
+        }
+        let defined = text.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once("]: "));
+        names.extend(defined.map(|(name, _)| name[1..].to_string()));
+    }
+    for name in names {
+        assert!(links.contains(&format!("[{name}]: crate::")), "lib.rs does not say where [{name}] leads");
+    }
 }

@@ -11,6 +11,10 @@ use gradloom_runtime::types::{Dim, Shape};
 
 const HEAD: &str = "# Layers and functions of `network!`
 
+Every layer, activation, initializer, operator, function, loss and metric. [The guide][guide] says how a network is made of them.
+
+[guide]: guide/README.md
+
 What `B` and `S` stand for: `B` is the batch, `[S]` any shape. `x`, `y`, `dx` and `dy` are operand, result and the gradients of the
 loss by them; `n` without further words is the number of elements. Where the gradient has a kink or jump, the entry says what it is
 there. An argument without a value after `=` has to be given; the arguments of a layer may stand in the order below, without

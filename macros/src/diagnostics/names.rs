@@ -150,7 +150,7 @@ impl Errors {
     }
 
     pub fn recursive_const(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is defined by itself"));
+        self.report(name, format!("`{name}` is defined in terms of itself"));
     }
 
     /// Whether a name means something of its own wherever it stands, so that nothing else can be called so.

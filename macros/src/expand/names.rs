@@ -37,7 +37,7 @@ pub fn names(program: &Program) -> TokenStream {
     for Const { docs, name, value } in program.consts.iter().filter(|item| declared.insert(text(&item.name))) {
         let mut names = Names::new(&items);
         names.expr(value);
-        // Beside the constant: one that is defined by itself is reported already.
+        // Beside the constant: one that is defined in terms of itself is reported already.
         let uses = names.scope();
         tokens.extend(quote!(#(#docs)* const #name: () = (); #uses));
     }

@@ -104,7 +104,7 @@ fn blocks_that_go_round_in_circles_of_any_size() {
     assert_eq!(text.lines().count(), 20_000);
     assert!(text.starts_with("1:14: the block `Z1` contains itself\n"), "{text}");
     let circle = many(2000, |n| format!("act f{n} = |x| f{}(x) + 1;\n", (n + 1) % 2000));
-    assert_eq!(mistakes(&circle), "2000:17: the function `f0` is defined by itself\n");
+    assert_eq!(mistakes(&circle), "2000:17: the function `f0` is defined in terms of itself\n");
 }
 
 #[test]

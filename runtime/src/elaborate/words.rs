@@ -63,8 +63,8 @@ pub fn no_truth_value(found: DType) -> String {
 /// A loss that training cannot change.
 pub fn no_gradient(network: &str) -> String {
     format!(
-        "the loss of `{network}` has no gradient by any parameter that is trained: comparisons, `argmax`, `sign` and `step` \
-         pass none on"
+        "the loss of `{network}` has no gradient with respect to any trained parameter: comparisons, `argmax`, `sign` and \
+         `step` pass none on"
     )
 }
 
@@ -152,7 +152,7 @@ pub fn branches_differ(has_skip: bool, body: &Shape, other: &Shape, trace: &str)
             "the branches of `residual` must have one shape: its body gives {body}, its `skip` {other}\n{trace}"
         ),
         false => format!(
-            "`residual` adds its body to what comes in: the body gives {body}, but {other} comes in; a `skip {{ .. }}` behind \
+            "`residual` adds its body to what comes in: the body gives {body}, but {other} comes in; a `skip {{ .. }}` after \
              it can bring that to {body}\n{trace}"
         ),
     }
@@ -187,7 +187,7 @@ pub fn unknown_parameter(path: &str, closest: Option<&str>) -> String {
 /// The path of a stage in place of its result; `param` is the first of its parameters.
 pub fn stage_as_value(path: &str, param: Option<&str>) -> String {
     let or = param.map(|param| format!(", or name a parameter of it, like `{param}`")).unwrap_or_default();
-    format!("`{path}` is a stage; write `as` and a name behind it to use its result{or}")
+    format!("`{path}` is a stage; write `as` and a name after it to use its result{or}")
 }
 
 /// A loss or metric with axes; `what` is which.

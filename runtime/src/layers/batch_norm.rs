@@ -8,9 +8,10 @@ use crate::scalar::Cmp;
 /// Every feature at mean 0 and variance 1 over the batch, then at a learned scale and shift.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, for each feature. Training takes mean and biased variance
-///   of the batch, of two rows or more; inference takes the running statistics, `gamma / sqrt(var + eps)` as one factor
+///   of the batch, of two rows or more (one row is an error); inference takes the running statistics, `gamma / sqrt(var + eps)` as one factor
 /// - Shapes: `f32[B, n] -> f32[B, n]`
-/// - Argument `momentum = 0.9`: how much of the running statistics an update keeps; a number between 0 and 1
+/// - Argument `momentum = 0.9`: how much of the running statistics an update keeps; a number between 0 and 1. As in
+///   Keras; PyTorch's `momentum` is the share of the batch, so that its 0.1 is 0.9 here
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
 /// - Argument `every = 1`: steps from one update of the running statistics to the next; an integer of at least 1
 /// - Parameters: `gamma [n]`, one, and `beta [n]`, zero. Statistics: `running_mean [n]`, zero, and `running_var [n]`,

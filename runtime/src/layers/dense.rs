@@ -13,7 +13,8 @@ use crate::types::{Dim, Shape};
 /// - Argument `n`: number of outputs; an integer of at least 1
 /// - Argument `bias = true`: whether to add a bias; `true` or `false`
 /// - Argument `init = auto`: how the weights start; an initializer
-/// - Parameters: `weight [in, n]`, with `fan_in = in` and `fan_out = n`; `bias [n]`, zero, unless `bias = false`
+/// - Parameters: `weight [in, n]`, the transpose of that of PyTorch's `Linear`, with `fan_in = in` and `fan_out = n`;
+///   `bias [n]`, zero, unless `bias = false`
 /// - Gradient: `dW = x^T dy`, `db` the sum of `dy` over the batch, `dx = dy W^T`. Right before `BatchNorm` that of the
 ///   bias is zero but for rounding: write `bias = false` there
 /// - Source: Goodfellow et al. 2016, 6.1

@@ -106,15 +106,16 @@ pub struct At<'a> {
 macro_rules! settings {
     ($optimizer:ident) => {
         impl $optimizer {
-            /// L2 regularization, as `weight_decay` of most of PyTorch's optimizers: adds `l2 p` to the gradient, the
-            /// gradient of `l2 / 2` times the sum of squares, before the optimizer sees it. Finite and at least 0; on every
-            /// parameter that no [`Group`](crate::optim::Group) excludes.
+            /// L2 regularization, the `weight_decay` of PyTorch's optimizers other than `AdamW`: adds `l2 p` to the gradient,
+            /// the gradient of `l2 / 2` times the sum of squares, after clipping and before the optimizer sees it. Finite and at
+            /// least 0; on every parameter that no [`Group`](crate::optim::Group) excludes.
             pub fn l2(self, l2: f64) -> $optimizer {
                 $optimizer { settings: Settings { l2, ..self.settings }, ..self }
             }
 
-            /// Decoupled weight decay (Loshchilov & Hutter 2019): `p -= rate decay p` at the beginning of each step, of
-            /// which the optimizer's state sees nothing. Finite and at least 0; on every parameter that no
+            /// Decoupled weight decay (Loshchilov & Hutter 2019), for every optimizer: `p -= rate decay p` at the beginning of
+            /// each step, of which the optimizer's state sees nothing. The `weight_decay` of PyTorch's `AdamW`; that of its
+            /// `Adam` and others is [`l2`](Self::l2) here. Finite and at least 0; on every parameter that no
             /// [`Group`](crate::optim::Group) excludes.
             pub fn weight_decay(self, decay: f64) -> $optimizer {
                 $optimizer { settings: Settings { decay, ..self.settings }, ..self }

@@ -185,8 +185,8 @@ impl<N: Network> Session<N> {
 
     /// One training step on a batch: forward, backward and update. Loss and metrics are of the parameters before the update.
     ///
-    /// Any batch size from 1 to `max_batch` (from 2 with batch norm) runs without recompiling. Views that are contiguous
-    /// are read in place.
+    /// Any batch size from 1 to `max_batch` (from 2 with batch norm, since one row has no variance) runs without recompiling.
+    /// Views that are contiguous are read in place. A network whose loss has no target takes `()` in place of targets.
     ///
     /// # Errors
     /// Wrong shapes, class ids out of range, a batch size out of range, and a loss that is not finite, or a running variance

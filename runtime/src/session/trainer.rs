@@ -74,7 +74,8 @@ impl<N: Network> Trainer<N> {
         Trainer { max_batch, ..self }
     }
 
-    /// What the first values of the parameters and the masks of `Dropout` are drawn from. The same seed gives the same bits.
+    /// What the first values of the parameters and the masks of `Dropout` are drawn from, 0 unless given. The same seed gives the
+    /// same bits. The order of the rows has a seed of its own: [`Dataset::seed`](crate::dataset::Dataset::seed).
     pub fn seed(self, seed: u64) -> Trainer<N> {
         Trainer { seed, ..self }
     }

@@ -86,7 +86,7 @@ fn comparison_chain() {
 
 #[test]
 fn remainder_of_tensors() {
-    assert_snapshot!(clauses("metric m = mean(y % 2);"), @"2:19: `%` calculates sizes only");
+    assert_snapshot!(clauses("metric m = mean(y % 2);"), @"2:19: `%` only works on sizes");
 }
 
 #[test]

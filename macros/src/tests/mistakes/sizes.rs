@@ -61,7 +61,7 @@ fn duplicate_const() {
 
 #[test]
 fn recursive_const() {
-    assert_snapshot!(mistakes("const H = 2 * W; const W = H - 1; Net<[B, 8] -> [B, H]> { Dense(H) }"), @"1:28: `H` is defined by itself");
+    assert_snapshot!(mistakes("const H = 2 * W; const W = H - 1; Net<[B, 8] -> [B, H]> { Dense(H) }"), @"1:28: `H` is defined in terms of itself");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_mistake_in_a_block_that_nobody_uses() {
 #[test]
 fn branches_of_different_shapes() {
     assert_snapshot!(body("residual { Dense(16) }, residual { Dense(8), relu } skip { Dense(9) }, Dense(4)"), @r"
-    1:31: `residual` adds its body to what comes in: the body gives [B, 16], but [B, 8] comes in; a `skip { .. }` behind it can bring that to [B, 16]
+    1:31: `residual` adds its body to what comes in: the body gives [B, 16], but [B, 8] comes in; a `skip { .. }` after it can bring that to [B, 16]
     x [B,8] -> Dense(16) [B,16]
     ");
 }
@@ -102,8 +102,8 @@ fn structures_without_a_body() {
     1:39: expected `{` and the body of `residual`, found `,`
     1:50: `residual` has an empty body; it needs at least one layer
     1:64: expected `{` and the body of `repeat(n)`, found `,`
-    1:66: `skip { .. }` stands right behind `residual { .. }`, without a comma between
-    1:81: a body stands behind `residual`, `skip` or `repeat(n)`
+    1:66: `skip { .. }` comes right after `residual { .. }`, without a comma between them
+    1:81: a body follows `residual`, `skip` or `repeat(n)`
     1:91: `relu` has no body; `residual { .. }` and `repeat(n) { .. }` have one
     1:106: `residual` takes no arguments
     ");
@@ -147,7 +147,7 @@ fn a_function_that_is_none() {
     1:9: expected a function like `|x| x * sigmoid(x)`, found `3`
     2:13: unknown function `f`
     2:20: `mean` looks at more than one element; a function of your own works element by element
-    3:38: a function of your own knows its own names alone, not `dense1.weight`
+    3:38: a function of your own only knows its own names, not `dense1.weight`
     3:61: unknown name `y`
     3:68: `|x| x > 0` must give what it takes, [B, 8] of f32, but gives [B, 8] of bool
     ");
@@ -155,7 +155,7 @@ fn a_function_that_is_none() {
 
 #[test]
 fn functions_that_call_themselves() {
-    assert_snapshot!(items("act f = |x| g(x) + 1; act g = |x| f(x);", "f, Dense(4)"), @"1:35: the function `f` is defined by itself");
+    assert_snapshot!(items("act f = |x| g(x) + 1; act g = |x| f(x);", "f, Dense(4)"), @"1:35: the function `f` is defined in terms of itself");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn weights_and_layers_as_values() {
     assert_snapshot!(clauses("loss = mean(weights) + mean(dense1) + mean(relu1) + mean(h) + sum(crate::f(2));"), @"
     2:13: `weights` stands for the weights of all layers; it is the operand of `l1(weights)` or `l2(weights)`, and of nothing else
     2:29: unknown name `dense1`; there are `h`, `x` and `y`, and a target is declared with the loss: `loss(dense1: [B, ..]) = ..`
-    2:44: `relu1` is a stage; write `as` and a name behind it to use its result
+    2:44: `relu1` is a stage; write `as` and a name after it to use its result
     2:67: `crate::f` is called, but only constants of Rust can be used here
     ");
 }
