@@ -3,7 +3,6 @@
 
 use gradloom::Profile;
 use gradloom_runtime::fuse::Fused;
-use gradloom_runtime::ir::Op;
 use gradloom_runtime::plan::inner_extent;
 
 use crate::Result;
