@@ -137,6 +137,7 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         by_path: BTreeMap::new(),
         complete: true,
         n_stages: 0,
+        positions: None,
         trace: Vec::new(),
         mistakes: Vec::new(),
         known: HashSet::new(),
@@ -168,6 +169,8 @@ struct Context<'a> {
     /// Whether all stages are known, and with them all parameters and named values.
     complete: bool,
     n_stages: usize,
+    /// Of how many elements the position is that the last expression gives, if that is an `argmax`.
+    positions: Option<usize>,
     /// How the shape came about so far, step by step.
     trace: Vec<String>,
     mistakes: Vec<Mistake>,
@@ -222,8 +225,8 @@ impl<'a> Context<'a> {
             self.report(port.at, words::too_many_axes(port.name, dims.len(), MOST_AXES));
         } else if let Some(shape) = known.as_ref().filter(|shape| shape.0.first() != Some(&Dim::B)) {
             self.report(port.at, words::batch_missing(port.name, shape));
-        } else if known.is_some_and(|shape| is_absurd(&shape)) {
-            self.report(port.at, words::too_large(&format!("one row of `{}`", port.name)));
+        } else if let Some(shape) = known.filter(is_absurd) {
+            self.report(port.at, words::too_large(&format!("one row of `{}`", port.name), &shape));
         }
     }
 
@@ -298,7 +301,7 @@ impl<'a> Context<'a> {
             }
         };
         if is_absurd(&shape) {
-            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text)));
+            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
             return None;
         }
         // How parameters start has no influence on their shapes.
@@ -306,7 +309,7 @@ impl<'a> Context<'a> {
             let name = format!("{path}.{}", param.name);
             let shape = Shape::fixed(&param.shape);
             if is_absurd(&shape) {
-                self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared())));
+                self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared()), &shape));
                 return None;
             }
             self.param(name, shape, param.kind);

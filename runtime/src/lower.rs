@@ -221,6 +221,10 @@ impl Lowering<'_> {
                 let x = self.expr(x, names);
                 self.b.neg(x)
             }
+            Expr::Not(_, x) => {
+                let x = self.expr(x, names);
+                self.b.not(x)
+            }
             Expr::Binary(op, _, x, y) => {
                 let nodes = [x, y].map(|operand| self.expr(operand, names));
                 let [left, right] = nodes.map(|node| self.b.ty(node));
@@ -315,6 +319,9 @@ impl Lowering<'_> {
         let ty = op.result(b.ty(x), b.ty(y)).expect("the macro checked the operands");
         let x = b.spread(x, &ty.shape);
         let y = b.spread(y, &ty.shape);
+        if op.is_logical() {
+            return self.logical(op, x, y);
+        }
         let [x, y] = match b.ty(x).dtype {
             DType::Bool => [x, y].map(|truth| self.number(truth)),
             _ => [x, y],
@@ -337,11 +344,27 @@ impl Lowering<'_> {
             BinaryOp::Le => b.compare(Cmp::Le, x, y),
             BinaryOp::Gt => b.compare(Cmp::Gt, x, y),
             BinaryOp::Ge => b.compare(Cmp::Ge, x, y),
+            BinaryOp::And | BinaryOp::Or => unreachable!("these take truth values"),
         }
     }
 }
 
 impl Lowering<'_> {
+    /// `x && y` or `x || y`: where `x` does not decide, `y` does.
+    fn logical(&mut self, op: BinaryOp, x: NodeId, y: NodeId) -> NodeId {
+        let y = self.number(y);
+        let b = &mut self.b;
+        let either = match op {
+            BinaryOp::And => b.keep(x, y),
+            _ => {
+                let one = b.constant_like(1.0, y);
+                b.select(x, one, y)
+            }
+        };
+        let zero = b.constant_like(0.0, either);
+        b.compare(Cmp::Gt, either, zero)
+    }
+
     /// A truth value as 0 or 1, a class id as its number.
     fn number(&mut self, x: NodeId) -> NodeId {
         let b = &mut self.b;

@@ -65,14 +65,27 @@ impl Replay {
     /// Replays the step on a batch of so many rows, and looks for the origin of what is not finite among the results: the one
     /// that was computed first. None if all are finite. Takes so much memory that [`Replay::fits`] should be asked before.
     pub fn search(&self, definition: &'static Definition<'static>, rows: usize, values: &Values) -> Option<Fault> {
+        self.first_wrong(definition, rows, values).map(|(.., fault)| fault)
+    }
+
+    /// The same, with the first result that is not finite and what it is.
+    pub fn first_wrong(
+        &self,
+        definition: &'static Definition<'static>,
+        rows: usize,
+        values: &Values,
+    ) -> Option<(Role, f32, Fault)> {
         let evaluation = evaluate(&self.graph, Precision::F32, rows, values);
         let search = Search { graph: &self.graph, values: &evaluation };
-        let origins = self.graph.outputs.iter().filter_map(|output| {
-            let at = evaluation[output.node].as_floats().iter().position(|x| !x.is_finite())?;
-            Some(search.origin(output.node, at))
+        let wrong = self.graph.outputs.iter().filter_map(|output| {
+            let floats = evaluation[output.node].as_floats();
+            let at = floats.iter().position(|x| !x.is_finite())?;
+            Some((output, floats[at] as f32, search.origin(output.node, at)))
         });
-        let (id, at) = origins.min()?;
-        Some(search.describe(definition, id, at, self.passes[id.index()]))
+        let wrong: Vec<_> = wrong.collect();
+        let &(first, value, _) = wrong.first()?;
+        let (id, at) = wrong.iter().map(|(.., origin)| *origin).min()?;
+        Some((first.role.clone(), value, search.describe(definition, id, at, self.passes[id.index()])))
     }
 }
 

@@ -315,6 +315,20 @@ fn sums_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
 }
 
 #[test]
+fn nothing_is_compiled_for_a_checkpoint_that_does_not_fit() {
+    let path = folder("nothing_compiled").join("net.safetensors");
+    let mut saved = masked(1);
+    accumulate(&mut saved, 0..9);
+    saved.save(&path).expect("the folder can be written");
+    let mut net = Masked::trainer(Adam::new(1e-2)).freeze("dense2.weight").max_batch(20).build().expect("it builds");
+    let error = net.load(&path).expect_err("another layer is frozen");
+    assert!(matches!(error, CheckpointError::Mismatch { .. }) && format!("{net:?}").contains("accumulation: None"));
+    let mut net = masked(1);
+    net.load(&path).expect("the checkpoint is of this network");
+    assert!(!format!("{net:?}").contains("accumulation: None"));
+}
+
+#[test]
 fn gradients_may_be_accumulated_between_the_epochs_of_a_fit() {
     let (x, labels) = samples(20);
     let mut data = Dataset::new(x.clone(), labels.clone()).expect("as many labels as rows").seed(1);

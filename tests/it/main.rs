@@ -1,9 +1,13 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
+// Networks that `network!` warns of are tried like all others.
+#![allow(deprecated)]
+
 #[cfg(feature = "arm64")]
 mod aarch64;
 mod accumulation;
 mod allocation;
+mod auto_traits;
 mod bound;
 mod branches;
 mod checkpoint;
@@ -31,6 +35,7 @@ mod finite_difference;
 mod fit;
 mod frozen_statistics;
 mod fusion;
+mod generic;
 mod golden;
 mod golden_file;
 mod gradcheck;
@@ -42,8 +47,10 @@ mod instruction_sets;
 mod language;
 mod large_numbers;
 mod layers;
+mod logic;
 mod macro_rules;
 mod memory;
+mod messages;
 mod metrics;
 mod ops;
 mod optimizations;

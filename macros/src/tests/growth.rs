@@ -67,7 +67,7 @@ fn deep_blocks_are_written_out_up_to_the_limit() {
     let source =
         format!("{chain} block Z127(c) {{ Dense(c) }} Net<x: [B, 4] -> y: [B, 4]> {{ Z0(4) }} loss = mean(y);");
     assert_eq!(mistakes(&source), "");
-    assert!(crate::expand(source.parse().expect("tokens")).to_string().len() > 1000);
+    assert!(super::expand(source.parse().expect("tokens")).to_string().len() > 1000);
 }
 
 #[test]

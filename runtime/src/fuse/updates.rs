@@ -1,8 +1,8 @@
 //! Where updates are written: behind every reader of the old value, and behind the check of the loss.
 
+use super::domain::Domain;
 use super::{Bound, Ctx, Nodes};
 use crate::ir::{NodeId, Op, Role, SlotKind};
-use crate::kernel::Domain;
 use crate::reason::{Begin, Kept};
 use crate::types::DType;
 

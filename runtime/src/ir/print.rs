@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Window};
+use super::{DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Slots, Window};
 use crate::scalar::Cmp;
 use crate::types::{Dim, TensorType};
 
@@ -45,6 +45,7 @@ impl Graph {
 }
 
 /// The numbers of the values that are printed.
+#[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) number: Vec<Option<usize>>,
 }
@@ -75,21 +76,20 @@ impl Names {
             let names: Vec<String> = names.map(|(position, &x)| name(position, self.name(graph, x))).collect();
             names.join(", ")
         };
-        operation(graph, id, &operands(|_, name| name))
+        operation(&graph.slots, &graph[id].op, &graph[id].ty, &operands(|_, name| name))
     }
 }
 
 /// An operation with its operands, already named, and its type.
-pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
-    let node = &graph[id];
-    let name = node.op.def().name;
-    let text = match &node.op {
+pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str) -> String {
+    let name = op.def().name;
+    let text = match op {
         Op::Input(index) => {
-            let slot = &graph.slots.inputs[*index];
+            let slot = &slots.inputs[*index];
             format!("{} {}", if slot.target { "target" } else { "input" }, slot.name)
         }
-        Op::Param(index) => format!("param {}", graph.slots.params[*index].name),
-        Op::Scalar(index) => format!("scalar {}", scalar(&graph.slots.scalars[*index])),
+        Op::Param(index) => format!("param {}", slots.params[*index].name),
+        Op::Scalar(index) => format!("scalar {}", scalar(&slots.scalars[*index])),
         Op::Const(value) => format!("const {}", constant(*value)),
         Op::Iota(axis) => format!("iota axis {axis}"),
         Op::Count(factor) => format!("count {}", Dim::Batch(*factor)),
@@ -120,7 +120,7 @@ pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
         Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
             format!("{name} {operands} over {}", list(axes))
         }
-        Op::Dot(axes) => match graph.matrix_product(id) {
+        Op::Dot(axes) => match axes.as_matrix().filter(|_| ty.shape.rank() == 2) {
             Some((ta, tb)) => {
                 let mut parts = operands.splitn(2, ", ");
                 let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -131,7 +131,7 @@ pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
         },
         _ => format!("{name} {operands}"),
     };
-    format!("{text} : {}", TensorType::to_string(&node.ty))
+    format!("{text} : {}", TensorType::to_string(ty))
 }
 
 /// A number as compiled code has it: as short as it can be and still be the same f32.

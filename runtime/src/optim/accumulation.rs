@@ -124,13 +124,18 @@ fn enter(b: &mut Builder, trained: &Trained) {
     b.enter(name);
 }
 
+/// What the merged gradients of a parameter are called.
+pub fn accumulated(param: &str) -> String {
+    format!("{param}.accumulated")
+}
+
 /// Room for what is merged, after the optimizer's state.
 fn merged(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
     let params = &mut b.graph_mut().slots.params;
     let first = params.len();
     for one in trained {
         let slot = &params[one.param];
-        let (name, shape) = (format!("{}.accumulated", slot.name), slot.shape.clone());
+        let (name, shape) = (accumulated(&slot.name), slot.shape.clone());
         params.push(ParamSlot { name, shape, init: Init::Constant(0.0), kind: SlotKind::Optimizer(one.param) });
     }
     (first..params.len()).collect()

@@ -20,12 +20,13 @@ mod rms_prop;
 mod sgd;
 
 use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId, Op};
 use crate::schedule::{Schedule, Shown, is_normal_f32, setting};
 
-pub use accumulation::{accumulate, once, update};
+pub use accumulation::{accumulate, accumulated, once, update};
 pub use ada_delta::AdaDelta;
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
@@ -38,8 +39,9 @@ pub use optimization::Optimization;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
-/// A rule that turns gradients into updates.
-pub trait Optimizer: Debug + Send {
+/// A rule that turns gradients into updates. It consists of settings alone, so that a session is free to go to other threads,
+/// and be looked at by them.
+pub trait Optimizer: Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
     /// The learning rate and the weight decay.
     fn settings(&self) -> &Settings;
     /// What it is called in checkpoints: the name of the type.

@@ -25,6 +25,10 @@ impl Evaluator<'_> {
             },
             Expr::Path(path, _) => self.value(path),
             Expr::Neg(_, x) => Value::Floats(self.expr(x, names).floats().map(|x| -x)),
+            Expr::Not(_, x) => match self.expr(x, names) {
+                Value::Truths(truths) => Value::Truths(truths.map(|truth| !truth)),
+                other => panic!("wanted truth values, found {other:?}"),
+            },
             Expr::Binary(op, _, x, y) => {
                 let (x, y) = (self.expr(x, names), self.expr(y, names));
                 self.binary(op, &x, &y)
@@ -74,7 +78,13 @@ impl Evaluator<'_> {
         let is_eq = op == BinaryOp::Eq;
         match (x, y) {
             (Value::Ids(x), Value::Ids(y)) => return Value::Truths(x.with(y, |x, y| (x == y) == is_eq)),
-            (Value::Truths(x), Value::Truths(y)) => return Value::Truths(x.with(y, |x, y| (x == y) == is_eq)),
+            (Value::Truths(x), Value::Truths(y)) => {
+                return Value::Truths(x.with(y, |x, y| match op {
+                    BinaryOp::And => x && y,
+                    BinaryOp::Or => x || y,
+                    _ => (x == y) == is_eq,
+                }));
+            }
             // A class of that number.
             (Value::Ids(ids), Value::Floats(id)) | (Value::Floats(id), Value::Ids(ids)) => {
                 return Value::Truths(ids.with(id, |x, id| (f64::from(x) == id) == is_eq));
@@ -96,6 +106,7 @@ impl Evaluator<'_> {
             BinaryOp::Le => truths(&|order| matches!(order, Some(Ordering::Less | Ordering::Equal))),
             BinaryOp::Gt => truths(&|order| order == Some(Ordering::Greater)),
             BinaryOp::Ge => truths(&|order| matches!(order, Some(Ordering::Greater | Ordering::Equal))),
+            BinaryOp::And | BinaryOp::Or => panic!("numbers are no truth values"),
         }
     }
 }

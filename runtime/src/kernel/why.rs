@@ -4,49 +4,51 @@
 //! computed as well: to compute it once more takes as much as the clause says, instead of a write and a read.
 
 use super::print::Text;
+use super::{Arg, Kernel, Write};
 use crate::ir::{NodeId, Role};
-use crate::kernel::{Domain, Kernel, Store, resolve};
 use crate::reason::{Again, Begin, Effort, Kept};
 
 impl Text<'_> {
     /// Why the kernel begins.
     pub(super) fn begin(&self) -> String {
-        let graph = &self.fused.graph;
-        let Domain { rows, cols } = self.kernel.domain;
-        match self.kernel.begin {
+        let Kernel { begin, .. } = *self.kernel;
+        let (rows, cols) = (self.kernel.row_count(), self.kernel.cols());
+        let name = |value: NodeId| self.fused.value_name(value);
+        match begin {
             Begin::Product => "a product".to_string(),
-            Begin::Sum(sum) => format!("{} is known when kernel {} is done", self.bare_name(sum), self.home(sum)),
+            Begin::Sum(sum) => format!("{} is known when kernel {} is done", name(sum), self.home(sum)),
             Begin::Extents(value) => {
-                let Domain { rows, cols } = self.fused.kernels[self.home(value)].domain;
-                format!("{} comes from kernel {}, over {rows} x {cols}", self.bare_name(value), self.home(value))
+                let home = self.home(value);
+                let (rows, cols) = (self.fused.kernels[home].row_count(), self.fused.kernels[home].cols());
+                format!("{} comes from kernel {home}, over {rows} x {cols}", name(value))
             }
             Begin::Variance => "no variance behind sums along rows".to_string(),
             Begin::Check => "updates wait for the check of the loss".to_string(),
-            Begin::Readers(param) => format!("waits for the readers of {}", graph.slots.params[param].name),
+            Begin::Readers(param) => format!("waits for the readers of {}", self.fused.slots.params[param].name),
             Begin::Long => "the kernel before is long".to_string(),
             Begin::Apart => format!("no kernel over {rows} x {cols} has its operands"),
         }
     }
 
     /// Who reads what is kept, and why it is not computed again.
-    pub(super) fn kept(&self, index: usize, store: &Store) -> String {
-        let graph = &self.fused.graph;
-        let why = match store.kept {
+    pub(super) fn kept(&self, index: usize, write: &Write) -> String {
+        let why = match write.kept {
             None => String::new(),
-            Some(Kept::Result) => self.role(store.node),
+            Some(Kept::Result) => self.role(write),
             Some(Kept::Operand) => "a product reads memory".to_string(),
-            Some(Kept::Once) => format!("{} is not done again", graph[store.node].op.def().name),
+            Some(Kept::Once) => format!("{} is not done again", self.operation(write)),
             Some(Kept::Costly(effort)) => format!("again takes {}", effort_text(effort)),
             Some(Kept::Column) => "used as a column".to_string(),
             Some(Kept::Reshaped) => "used in another shape".to_string(),
             Some(Kept::Long) => "made of many operations".to_string(),
             Some(Kept::Prepared) => "of parameters alone".to_string(),
-            Some(Kept::Update(param)) => format!("the next {}", graph.slots.params[param].name),
+            Some(Kept::Update(param)) => format!("the next {}", self.fused.slots.params[param].name),
             Some(Kept::Overwritten) => "made of what is overwritten".to_string(),
         };
         let later = self.fused.kernels.iter().enumerate().skip(index + 1);
-        let readers = later.filter(|(_, kernel)| self.reads(kernel, store.node)).map(|(index, _)| index.to_string());
-        let readers: Vec<String> = readers.collect();
+        let reads = |kernel: &Kernel| kernel.buffers_read().any(|buffer| buffer == write.buffer);
+        let readers: Vec<String> =
+            later.filter(|(_, kernel)| reads(kernel)).map(|(index, _)| index.to_string()).collect();
         match readers.len() {
             0 => why,
             1 => format!("for kernel {}: {why}", readers[0]),
@@ -54,42 +56,36 @@ impl Text<'_> {
         }
     }
 
+    /// The name of the operation that computes what is written.
+    fn operation(&self, write: &Write) -> &'static str {
+        match (write.value, &self.kernel.dot) {
+            (Arg::Value(index), _) => self.kernel.body[index].origin.op.def().name,
+            (Arg::Dot, Some(dot)) => dot.origin.op.def().name,
+            _ => "this",
+        }
+    }
+
     /// The kernel that a value is read from.
-    fn home(&self, id: NodeId) -> usize {
+    fn home(&self, node: NodeId) -> usize {
         let kernels = &self.fused.kernels;
-        let keeps = |kernel: &Kernel| kernel.stores.iter().any(|store| store.node == id && store.param.is_none());
-        let home = kernels.iter().position(keeps).or_else(|| kernels.iter().position(|kernel| kernel.computes(id)));
+        let keeps = |kernel: &Kernel| {
+            kernel.writes.iter().any(|write| write.origin == node && self.fused.is_arena(write.buffer))
+        };
+        let home = kernels.iter().position(keeps).or_else(|| kernels.iter().position(|kernel| kernel.computes(node)));
         home.expect("what a kernel waits for is computed in an earlier one")
     }
 
-    /// Whether a kernel reads a value from memory.
-    fn reads(&self, kernel: &Kernel, id: NodeId) -> bool {
-        let graph = &self.fused.graph;
-        let operands = |id: NodeId| graph[id].operands.iter().copied();
-        let in_steps = kernel.steps.iter().flat_map(|step| operands(step.node));
-        let in_stores = kernel.stores.iter().map(|store| store.node);
-        let by_product = kernel.product.into_iter().flat_map(operands).any(|operand| graph.behind_views(operand) == id);
-        let elsewhere = in_steps.chain(in_stores).any(|operand| resolve(graph, operand, kernel.domain).0 == id);
-        !kernel.computes(id) && (by_product || elsewhere)
-    }
-
-    fn role(&self, id: NodeId) -> String {
-        let graph = &self.fused.graph;
+    fn role(&self, write: &Write) -> String {
+        let slots = &self.fused.slots;
         let of = |role: &Role| match *role {
             Role::Loss => "the loss".to_string(),
-            Role::Metric(index) => format!("metric {}", graph.slots.metrics[index]),
-            Role::Output(index) => format!("output {}", graph.slots.outputs[index]),
-            Role::Gradient(param) => format!("gradient of {}", graph.slots.params[param].name),
+            Role::Metric(index) => format!("metric {}", slots.metrics[index]),
+            Role::Output(index) => format!("output {}", slots.outputs[index]),
+            Role::Gradient(param) => format!("gradient of {}", slots.params[param].name),
             Role::Update(_) | Role::Probe(_) => "a result".to_string(),
         };
-        let found = graph.outputs.iter().find(|output| graph.behind_reshapes(output.node) == id);
-        found.map(|output| of(&output.role)).unwrap_or_default()
-    }
-}
-
-impl Kernel {
-    fn computes(&self, id: NodeId) -> bool {
-        self.product == Some(id) || self.steps.iter().any(|step| step.node == id)
+        let found = self.fused.results.iter().find(|(_, buffer, _)| *buffer == write.buffer);
+        found.map(|(role, ..)| of(role)).unwrap_or_default()
     }
 }
 
