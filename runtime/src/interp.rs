@@ -13,6 +13,7 @@ use std::ops::Index;
 use crate::ir::ops::{Body, MapBody, Reduction};
 use crate::ir::{Graph, Node, NodeId, Op, Role};
 use crate::scalar::{Host32, Host64, Reg, Scalar};
+use crate::types::DType;
 
 pub(crate) use positions::{Sources, destinations, folded, product_terms, row_major};
 use positions::{offsets, positions};
@@ -156,7 +157,8 @@ impl Run<'_> {
     fn moved(&self, node: &Node, x: &[&Tensor], shape: &[usize]) -> Data {
         match Sources::new(self.graph, node, shape, |x| &self.nodes[x.index()].shape) {
             Some(sources) => {
-                let fill = self.precision.round(node.op.fill().unwrap_or_default());
+                let fill = node.op.fill().unwrap_or_default();
+                let fill = if node.ty.dtype == DType::F32 { self.precision.round(fill) } else { fill };
                 Data::moved(x, (0..shape.iter().product()).map(|at| sources.of(at)), fill)
             }
             // The same elements in the same order.

@@ -5,11 +5,11 @@ use gradloom::{Adam, MetricsOf, Network, Session, network};
 use gradloom_runtime::accumulate::{Merge, Parts, Tally, Total, parts};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Precision, Tensor, Values, evaluate};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Role, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role, verify};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::simplify::simplify;
-use gradloom_runtime::types::{Dim, Shape, TensorType};
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
@@ -220,6 +220,31 @@ fn positions_along_the_batch_are_those_of_all_rows() {
     for max_batch in [1, 7, 24, 49] {
         assert_eq!(interpreted(&graph, 50, max_batch, &values), [23.0]);
         assert_eq!(compiled(&graph, 50, max_batch, &values).get(&Role::Metric(0)), [23.0]);
+    }
+}
+
+#[test]
+fn products_over_rows_and_sums_of_rows_with_a_number_add_up() {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(3)])));
+    let ids = TensorType { dtype: DType::U32, shape: Shape(vec![Dim::B, Dim::Fixed(2)]) };
+    let ids = handmade::input(&mut b, "ids", ids);
+    let turned = b.transpose(x, &[1, 2, 0]);
+    let product = b.product(turned, x, DotAxes { batch: vec![(0, 1)], contracted: vec![(2, 0)] });
+    let rows = b.scatter_add(x, ids, 4);
+    for total in [product, rows] {
+        let bent = b.tanh(total);
+        let axes = Vec::from_iter(0..b.shape(bent).rank());
+        let number = b.sum(bent, &axes);
+        metric(&mut b, number);
+    }
+    let graph = b.finish();
+    assert_eq!(parts(&graph).levels.iter().map(|level| level.totals.len()).collect::<Vec<_>>(), [2]);
+    let values = draw::values(&graph, 40, 3);
+    let expected = whole(&graph, 40, &values);
+    for max_batch in [1, 7, 40] {
+        let bound = Bound { relative: 1e-12, absolute: 1e-12 };
+        bound.check("totals", &interpreted(&graph, 40, max_batch, &values), &expected);
     }
 }
 

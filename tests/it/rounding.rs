@@ -145,7 +145,7 @@ impl Sizes {
     fn of(b: &mut Builder, id: NodeId, batch: usize) -> Sizes {
         let op = b.graph()[id].op.clone();
         let operands = b.graph()[id].operands.clone();
-        match op {
+        match op.clone() {
             Op::Const(value) if f64::from(value as f32) == value => Sizes::None,
             Op::Const(_) | Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt => Sizes::Own(1.0),
             // Two units in the last place, four, and five.
@@ -169,6 +169,17 @@ impl Sizes {
                 let terms: usize = axes.contracted.iter().map(|&(axis, _)| extents[axis]).product();
                 // Every product is rounded as well, on a machine without fused operations.
                 Sizes::Products { sizes: b.product(sizes[0], sizes[1], axes), additions: terms as f64 + 2.0 }
+            }
+            Op::Fold { window, .. } => {
+                let terms = ones(b, operands[0]);
+                let [sizes, terms] = [b.abs(operands[0]), terms].map(|x| b.apply(op.clone(), &[x]));
+                Sizes::Terms { operand: operands[0], sizes, terms, additions: window.size as f64 }
+            }
+            Op::ScatterAdd { .. } => {
+                let terms = ones(b, operands[0]);
+                let [sizes, terms] = [b.abs(operands[0]), terms].map(|x| b.apply(op.clone(), &[x, operands[1]]));
+                let additions = b.shape(operands[1]).len_at(batch) as f64;
+                Sizes::Terms { operand: operands[0], sizes, terms, additions }
             }
             // Around a sample down columns; otherwise a sum that is divided.
             Op::Mean(axes) => {
@@ -215,7 +226,10 @@ fn chain(shape: &Shape, axes: &[usize], batch: usize) -> f64 {
     let along = if cols > 1 { cols.div_ceil(LANES) + tree(LANES) } else { 0 };
     let everything = axes.len() == extents.len();
     let flat = if everything { (rows * cols).div_ceil(LANES).min(CHAIN) + tree(rows * cols) } else { 0 };
-    flat.max(down + along) as f64
+    // Between other axes, all of it may be gathered as rows are.
+    let reduced = axes.iter().map(|&axis| extents[axis]).product::<usize>();
+    let between = if extents.len() > 2 { reduced.min(ROWS) + tree(reduced.div_ceil(ROWS)) } else { 0 };
+    flat.max(down + along).max(between) as f64
 }
 
 /// Numbers that are alike: where roundings add up.
