@@ -280,7 +280,8 @@ fn products() -> Vec<Case> {
     };
     let mut cases: Vec<Case> = [(false, false), (false, true), (true, false), (true, true)].map(case).into();
     // Batch axes, several axes to sum over, and all of them in any order; without one or the other; of numbers.
-    let general: [(&[usize], &[usize], &[(usize, usize)], &[(usize, usize)]); 11] = [
+    type Pairs = &'static [(usize, usize)];
+    let general: [(&[usize], &[usize], Pairs, Pairs); 11] = [
         (&[2, 3, 4], &[2, 4, 2], &[(0, 0)], &[(2, 1)]),
         (&[3, 2, 4], &[4, 3, 2], &[(1, 2)], &[(2, 0)]),
         (&[2, 3, 4, 2], &[3, 4, 5], &[], &[(2, 1), (1, 0)]),

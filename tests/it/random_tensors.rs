@@ -1,5 +1,5 @@
 //! Random graphs of every operation, on tensors of 0 to 6 axes: with a batch axis anywhere or none, with axes of one element and
-//! now and then of none, with index inputs, tables and masks. The loss is a sum; each result is smooth nearly everywhere and of
+//! now and then of none, with index inputs, tables and masks. The loss is a number; each result is smooth nearly everywhere and of
 //! moderate size. The same graph for the same seed.
 
 use gradloom_runtime::autodiff::differentiate;
@@ -22,7 +22,7 @@ const PARAMETER: usize = 12;
 /// The graph of this seed, every other one with the gradients by all its parameters.
 pub fn graph(seed: u64) -> Graph {
     let graph = forward(seed);
-    if seed % 2 == 0 { graph } else { differentiate(&graph, &wanted(&graph)) }
+    if seed.is_multiple_of(2) { graph } else { differentiate(&graph, &wanted(&graph)) }
 }
 
 /// The graph of this seed without gradients: a loss, and up to two results that have the batch in front or none.
@@ -83,7 +83,7 @@ impl Draft {
 
     /// Of any rank, with the batch in front if there is one.
     fn shape(&mut self, batch: bool) -> Shape {
-        let rank = self.below(5);
+        let rank = self.below(RANK);
         let mut dims: Vec<Dim> = Vec::new();
         if batch && self.below(4) > 0 {
             dims.push(Dim::Batch(self.one_of(&[1, 1, 2, 3])));
@@ -93,6 +93,7 @@ impl Draft {
             dims.push(Dim::Fixed(extent));
             if size(&Shape(dims.clone())) > 24 {
                 dims.pop();
+                dims.extend((self.below(2) == 0).then_some(Dim::Fixed(1)));
             }
         }
         Shape(dims)
@@ -225,7 +226,7 @@ impl Draft {
     /// Adds a few operations, if what is drawn fits.
     fn step(&mut self) {
         let x = self.value();
-        let result = match self.below(24) {
+        let result = match self.below(25) {
             0 | 1 => Some(self.unary(x)),
             2 | 3 => Some(self.binary(x)),
             4 => Some(self.choice(x)),
@@ -242,6 +243,7 @@ impl Draft {
             18 => self.masked_movement(x),
             19 => self.positions(x),
             20 => self.empty(x),
+            21 => self.pool(x),
             _ => self.product(x),
         };
         let fits = |draft: &Draft, x: NodeId| size(&draft.shape_of(x)) <= ELEMENTS && draft.shape_of(x).rank() <= RANK;
@@ -463,6 +465,19 @@ impl Draft {
         (self.b.ty(x).shape.rank() < RANK).then(|| self.b.patches(x, axis, window, value))
     }
 
+    /// The largest under a window, which is over one element at least.
+    fn pool(&mut self, x: NodeId) -> Option<NodeId> {
+        let axis = self.fixed_axis(x)?;
+        let extent = self.shape_of(x).0[axis].factor();
+        let (size, stride) = (1 + self.below(3), 1 + self.below(2));
+        let window = Window { stride, before: self.below(size), after: self.below(size), ..Window::of(size) };
+        if extent == 0 || window.positions(extent).is_err() || self.b.ty(x).shape.rank() == RANK {
+            return None;
+        }
+        let patches = self.b.patches(x, axis, window, f64::NEG_INFINITY);
+        Some(self.b.max_over(patches, &[axis + 1]))
+    }
+
     /// Two axes that are positions and taps of some window.
     fn fold(&mut self, x: NodeId) -> Option<NodeId> {
         let shape = self.shape_of(x);
@@ -602,7 +617,7 @@ impl Draft {
         Some(self.b.scale(product, 0.5))
     }
 
-    /// The loss is the sum of all that nobody reads, each weighted and kept to moderate size.
+    /// The loss is made of sums and means of all that nobody reads, weighted and kept to moderate size.
     fn finish(mut self) -> Graph {
         let nodes = &self.b.graph().nodes;
         let read: Vec<bool> = self.values.iter().map(|x| nodes.iter().any(|node| node.operands.contains(x))).collect();
@@ -616,7 +631,11 @@ impl Draft {
             let bounded = self.b.tanh(x);
             let weighted = self.b.mul(bounded, weights);
             let all = Vec::from_iter(0..shape.rank());
-            let sum = if all.is_empty() { weighted } else { self.b.sum(weighted, &all) };
+            let sum = match self.below(4) {
+                _ if all.is_empty() => weighted,
+                0 if size(&shape) > 0 => self.b.mean(weighted, &all),
+                _ => self.b.sum(weighted, &all),
+            };
             loss = Some(loss.map_or(sum, |loss| self.b.add(loss, sum)));
         }
         handmade::output(&mut self.b, Role::Loss, loss.expect("the last value is part of it"));
@@ -720,12 +739,14 @@ fn random_tensor_graphs_have_every_operation_rank_and_place_of_the_batch() {
     );
     let moved_masks = nodes().filter(|node| node.ty.dtype == DType::Bool && !node.op.is_map()).count();
     assert!(moved_masks >= 10, "{moved_masks}");
-    // Values are ordinary numbers.
+    // Values are ordinary numbers, but for what a maximum passes over.
     for (seed, graph) in graphs.iter().enumerate() {
         let run = evaluate(graph, Precision::F64, 2, &draw::values(graph, 2, seed as u64));
         for id in graph.ids() {
             if let Data::Float(floats) = &run[id].data {
-                assert!(floats.iter().all(|x| x.abs() < 1e4), "seed {seed}, %{}: {floats:?}\n{graph}", id.0);
+                let patches = matches!(graph[id].op, Op::Patches { .. });
+                let ordinary = |x: &f64| x.abs() < 1e4 || patches && *x == f64::NEG_INFINITY;
+                assert!(floats.iter().all(ordinary), "seed {seed}, %{}: {floats:?}\n{graph}", id.0);
             }
         }
     }

@@ -159,7 +159,7 @@ fn what_does_not_fit_is_said() {
 }
 
 /// What `verify` says of a graph with this node, which reads inputs of these types.
-fn verdict(op: Op, operands: &[TensorType], result: TensorType) -> String {
+fn verdict(op: Op, operands: Vec<TensorType>, result: TensorType) -> String {
     let mut b = Builder::new(Graph::default());
     let x: Vec<NodeId> = operands.iter().map(|ty| handmade::input(&mut b, "x", ty.clone())).collect();
     b.push(op, &x, result);
@@ -170,10 +170,10 @@ fn verdict(op: Op, operands: &[TensorType], result: TensorType) -> String {
 fn what_has_no_static_step_is_rejected_by_name() {
     let rows = numbers(&[B, n(3)]);
     let twice = "%0 (input): f32[B,2*B] has two batch axes, and no step along the first";
-    assert_eq!(verdict(Op::Neg, &[numbers(&[B, Dim::Batch(2)])], rows.clone()), twice);
-    let outer = verdict(dot(&[], &[(1, 1)]), &[rows.clone(), rows.clone()], numbers(&[B, B]));
+    assert_eq!(verdict(Op::Neg, vec![numbers(&[B, Dim::Batch(2)])], rows.clone()), twice);
+    let outer = verdict(dot(&[], &[(1, 1)]), vec![rows.clone(), rows.clone()], numbers(&[B, B]));
     assert_eq!(outer, "%2 (dot): f32[B,B] has two batch axes, and no step along the first");
-    let spread = verdict(Op::Broadcast(vec![0]), &[numbers(&[B])], numbers(&[B, B]));
+    let spread = verdict(Op::Broadcast(vec![0]), vec![numbers(&[B])], numbers(&[B, B]));
     assert_eq!(spread, "%1 (broadcast): f32[B,B] has two batch axes, and no step along the first");
 
     let window = Window::of(1);
@@ -186,16 +186,16 @@ fn what_has_no_static_step_is_rejected_by_name() {
     ];
     for (op, name) in one {
         assert_eq!(
-            verdict(op, &[rows.clone()], rows.clone()),
+            verdict(op, vec![rows.clone()], rows.clone()),
             format!("%1 ({name}): {name} along axis 0 of f32[B,3] {along}")
         );
     }
     let columns = numbers(&[n(3), B]);
     for (operand, axis) in [(&rows, 0), (&columns, 1)] {
-        let found = verdict(Op::Fold { axis: 0, window, extent: 3 }, &[operand.clone()], rows.clone());
+        let found = verdict(Op::Fold { axis: 0, window, extent: 3 }, vec![operand.clone()], rows.clone());
         assert_eq!(found, format!("%1 (fold): fold along axis {axis} of {operand} {along}"));
     }
-    let found = verdict(Op::Gather, &[rows.clone(), index(&[n(2)])], fixed(&[2, 3]));
+    let found = verdict(Op::Gather, vec![rows.clone(), index(&[n(2)])], fixed(&[2, 3]));
     assert_eq!(found, format!("%2 (gather): gather from f32[B,3] {along}"));
 }
 
@@ -213,7 +213,7 @@ fn a_reshape_leaves_the_batch_outermost_of_its_axis() {
         (&[], &[n(1), n(1)]),
     ];
     for (from, to) in stays {
-        assert_eq!(verdict(Op::Reshape, &[numbers(from)], numbers(to)), "", "{} to {}", numbers(from), numbers(to));
+        assert_eq!(verdict(Op::Reshape, vec![numbers(from)], numbers(to)), "", "{} to {}", numbers(from), numbers(to));
     }
     let moves: [(&[Dim], &[Dim]); 4] = [
         (&[n(2), B], &[Dim::Batch(2)]),
@@ -226,18 +226,18 @@ fn a_reshape_leaves_the_batch_outermost_of_its_axis() {
         let expected = format!(
             "%1 (reshape): {from} does not reshape to {to}: the batch would not stay outermost of its axis, and there would be no step along the axes before it"
         );
-        assert_eq!(verdict(Op::Reshape, &[from], to), expected);
+        assert_eq!(verdict(Op::Reshape, vec![from], to), expected);
     }
-    assert_eq!(verdict(Op::Reshape, &[fixed(&[4])], fixed(&[5])), "%1 (reshape): f32[4] does not reshape to f32[5]");
+    assert_eq!(verdict(Op::Reshape, vec![fixed(&[4])], fixed(&[5])), "%1 (reshape): f32[4] does not reshape to f32[5]");
 }
 
 #[test]
 fn positions_and_numbers_have_types_of_their_own() {
-    assert_eq!(verdict(Op::Iota(1), &[], index(&[B])), "%0 (iota): no positions along axis 1 are u32[B]");
-    assert_eq!(verdict(Op::Iota(0), &[], numbers(&[B])), "%0 (iota): no positions along axis 0 are f32[B]");
-    assert_eq!(verdict(Op::Iota(2), &[], index(&[n(2), B, n(3)])), "");
-    assert_eq!(verdict(Op::Const(1.0), &[], index(&[])), "%0 (const): a number cannot be u32[]");
-    assert_eq!(verdict(Op::Count(1), &[], numbers(&[n(1)])), "%0 (count): one number cannot be f32[1]");
+    assert_eq!(verdict(Op::Iota(1), vec![], index(&[B])), "%0 (iota): no positions along axis 1 are u32[B]");
+    assert_eq!(verdict(Op::Iota(0), vec![], numbers(&[B])), "%0 (iota): no positions along axis 0 are f32[B]");
+    assert_eq!(verdict(Op::Iota(2), vec![], index(&[n(2), B, n(3)])), "");
+    assert_eq!(verdict(Op::Const(1.0), vec![], index(&[])), "%0 (const): a number cannot be u32[]");
+    assert_eq!(verdict(Op::Count(1), vec![], numbers(&[n(1)])), "%0 (count): one number cannot be f32[1]");
 }
 
 #[test]
@@ -327,13 +327,13 @@ fn the_gradients_of_a_matrix_product_are_matrix_products() {
 }
 
 /// The result of an operation on these numbers, of a batch of two rows.
-fn result(operands: &[Tensor], build: impl Fn(&mut Builder, &[NodeId]) -> NodeId) -> Tensor {
+fn result(operands: Vec<Tensor>, build: impl Fn(&mut Builder, &[NodeId]) -> NodeId) -> Tensor {
     let mut b = Builder::new(Graph::default());
     let x: Vec<NodeId> = operands.iter().map(|x| handmade::parameter(&mut b, "x", &x.shape)).collect();
     let y = build(&mut b, &x);
     let graph = b.finish();
     verify(&graph).unwrap_or_else(|fault| panic!("{fault}\n{graph}"));
-    let values = Values { params: operands.to_vec(), ..Values::default() };
+    let values = Values { params: operands, ..Values::default() };
     let [single, double] =
         [Precision::F32, Precision::F64].map(|precision| evaluate(&graph, precision, 2, &values)[y].clone());
     assert_eq!(format!("{single:?}"), format!("{double:?}"), "small integers are exact");
@@ -343,14 +343,14 @@ fn result(operands: &[Tensor], build: impl Fn(&mut Builder, &[NodeId]) -> NodeId
 #[test]
 fn an_index_without_a_row_reads_nan_and_adds_nothing() {
     let table = Tensor::floats(&[2, 2], [1.0, 2.0, 3.0, 4.0]);
-    let rows = result(&[table.clone()], |b, x| {
+    let rows = result(vec![table.clone()], |b, x| {
         let index = b.iota(0, &Shape::fixed(&[3]));
         b.gather(x[0], index)
     });
     assert_eq!(rows.as_floats()[..4], [1.0, 2.0, 3.0, 4.0]);
     assert!(rows.as_floats()[4..].iter().all(|x| x.is_nan()));
     let values = Tensor::floats(&[3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    let sums = result(&[values], |b, x| {
+    let sums = result(vec![values], |b, x| {
         let index = b.iota(0, &Shape::fixed(&[3]));
         b.scatter_add(x[0], index, 2)
     });
@@ -359,7 +359,7 @@ fn an_index_without_a_row_reads_nan_and_adds_nothing() {
 
 #[test]
 fn the_batch_may_be_any_axis() {
-    let rows = result(&[Tensor::floats(&[3], [1.0, 2.0, 3.0])], |b, x| {
+    let rows = result(vec![Tensor::floats(&[3], [1.0, 2.0, 3.0])], |b, x| {
         let rows = b.broadcast(x[0], &dims(&[B, n(3)]), &[1]);
         let number = b.iota(0, &dims(&[B, n(3)]));
         let number = b.to_float(number);
@@ -374,7 +374,7 @@ fn the_batch_may_be_any_axis() {
 
 #[test]
 fn masks_and_indices_move_as_numbers_do() {
-    let moved = result(&[], |b, _| {
+    let moved = result(vec![], |b, _| {
         let position = b.iota(1, &Shape::fixed(&[2, 3]));
         let turned = b.transpose(position, &[1, 0]);
         let padded = b.pad(turned, 0, [1, 0], 9.0);
@@ -397,12 +397,12 @@ fn axes_of_one_element_and_of_none_are_axes() {
     let x = Tensor::floats(&[1, 2, 1], [3.0, 4.0]);
     let same =
         |b: &mut Builder, x: &[NodeId], reduce: fn(&mut Builder, NodeId, &[usize]) -> NodeId| reduce(b, x[0], &[0, 2]);
-    assert_eq!(result(&[x.clone()], |b, x| same(b, x, Builder::sum)).as_floats(), [3.0, 4.0]);
-    assert_eq!(result(&[x.clone()], |b, x| same(b, x, Builder::max_over)).as_floats(), [3.0, 4.0]);
-    assert_eq!(result(&[x.clone()], |b, x| same(b, x, Builder::center)).as_floats(), [3.0, 4.0]);
-    assert_eq!(result(&[x.clone()], |b, x| same(b, x, Builder::variance)).as_floats(), [0.0, 0.0]);
+    assert_eq!(result(vec![x.clone()], |b, x| same(b, x, Builder::sum)).as_floats(), [3.0, 4.0]);
+    assert_eq!(result(vec![x.clone()], |b, x| same(b, x, Builder::max_over)).as_floats(), [3.0, 4.0]);
+    assert_eq!(result(vec![x.clone()], |b, x| same(b, x, Builder::center)).as_floats(), [3.0, 4.0]);
+    assert_eq!(result(vec![x.clone()], |b, x| same(b, x, Builder::variance)).as_floats(), [0.0, 0.0]);
     let none = |reduce: fn(&mut Builder, NodeId, &[usize]) -> NodeId| {
-        result(&[x.clone()], |b, x| {
+        result(vec![x.clone()], |b, x| {
             let nothing = b.slice(x[0], 0, 0, 0, 1);
             reduce(b, nothing, &[0, 2])
         })
@@ -411,7 +411,7 @@ fn axes_of_one_element_and_of_none_are_axes() {
     assert_eq!(none(Builder::max_over).as_floats(), [f64::NEG_INFINITY; 2]);
     assert!(none(Builder::center).as_floats().iter().all(|x| x.is_nan()));
     assert!(none(Builder::variance).as_floats().iter().all(|x| x.is_nan()));
-    let product = result(&[x], |b, x| {
+    let product = result(vec![x], |b, x| {
         let nothing = b.slice(x[0], 2, 1, 0, 1);
         b.product(nothing, nothing, DotAxes { batch: vec![(1, 1)], contracted: vec![(2, 2)] })
     });
