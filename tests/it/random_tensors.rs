@@ -226,7 +226,7 @@ impl Draft {
     /// Adds a few operations, if what is drawn fits.
     fn step(&mut self) {
         let x = self.value();
-        let result = match self.below(25) {
+        let result = match self.below(26) {
             0 | 1 => Some(self.unary(x)),
             2 | 3 => Some(self.binary(x)),
             4 => Some(self.choice(x)),
@@ -244,6 +244,7 @@ impl Draft {
             19 => self.positions(x),
             20 => self.empty(x),
             21 => self.pool(x),
+            22 => self.skew(x),
             _ => self.product(x),
         };
         let fits = |draft: &Draft, x: NodeId| size(&draft.shape_of(x)) <= ELEMENTS && draft.shape_of(x).rank() <= RANK;
@@ -496,6 +497,14 @@ impl Draft {
         let after = self.below(3).min(padded - 1 - before);
         let window = Window { size: taps, stride, dilation, before, after };
         Some(self.b.fold(x, axis, window, padded - before - after))
+    }
+
+    /// Along one axis by another.
+    fn skew(&mut self, x: NodeId) -> Option<NodeId> {
+        let (axis, along) = (self.fixed_axis(x)?, self.fixed_axis(x)?);
+        let (step, shift) = (self.below(5) as i64 - 2, self.below(5) as i64 - 2);
+        let extent = self.extent();
+        (axis != along).then(|| self.b.apply(Op::Skew { axis, along, step, shift, extent }, &[x]))
     }
 
     /// After itself, a part of itself, or something new.

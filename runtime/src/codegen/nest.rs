@@ -129,8 +129,7 @@ impl Emit<'_, '_> {
             let slot = self.slot_written(write).expect("what is added to has a place");
             let base = self.bases[&slot];
             let first = self.fb.ins().icmp_imm_s(IntCC::Equal, self.lo, 0);
-            let (all, none) =
-                (self.fb.ins().iconst(types::I64, 4 * len as i64), self.fb.ins().iconst(types::I64, 0));
+            let (all, none) = (self.fb.ins().iconst(types::I64, 4 * len as i64), self.fb.ins().iconst(types::I64, 0));
             let bytes = self.fb.ins().select(first, all, none);
             self.columns(Trip::Bytes(bytes), 4, |emit, width, at| {
                 let address = emit.fb.ins().iadd(base, at);

@@ -69,7 +69,18 @@ impl Emit<'_, '_> {
         let right = (right, b_steps[0], b_steps[1]);
         let left = (left, a_steps[0], a_steps[1]);
         let batch = self.batch_of(kernel, dot);
-        Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace, batch }
+        Product {
+            left,
+            left_scratch: plan.left.is_some(),
+            right,
+            packed,
+            inner,
+            cols,
+            result,
+            scratch,
+            workspace,
+            batch,
+        }
     }
 
     /// An address so many bytes further.

@@ -2,12 +2,12 @@
 
 use super::domain::{Domain, Way, resolve, way};
 use super::index::from;
+use super::view::is_view;
 use super::{Bound, Ctx, Demand, Draft};
 use crate::ir::ops::Reduction;
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
 use crate::reason::Begin;
-use super::view::is_view;
 
 /// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
 /// than its share of time for longer ones.

@@ -4,10 +4,10 @@
 //! per element, per row, per column, or one in all. Sums along a row are ready in the same row's next stage; sums down
 //! the columns or over everything are ready when the kernel is done.
 
+use super::view::{follow, is_view, memory_order, own_coordinates};
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::Class;
-use super::view::{follow, is_view, memory_order, own_coordinates};
 use crate::types::{Dim, Shape};
 
 /// The extents of a kernel.
@@ -74,7 +74,9 @@ pub enum Way {
 /// read from memory: a view that has to be copied first is that node itself.
 pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
     let mut current = id;
-    let mut class = match domain.class_of(&graph[id].ty.shape) {
+    // Of a view with the batch after other axes, rows are not rows.
+    let turned = memory_order(&graph[id].ty.shape).is_some() && is_view(graph, id);
+    let mut class = match domain.class_of(&graph[id].ty.shape).filter(|_| !turned) {
         Some(class) => class,
         None => return elsewhere(graph, id),
     };

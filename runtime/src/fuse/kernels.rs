@@ -254,7 +254,8 @@ impl<'a> Maker<'a> {
             Op::Count(factor) => return Arg::Count(factor),
             Op::Iota(axis) => {
                 let coordinates = self.coordinates(&self.g[operand].ty.shape);
-                let source = follow(self.g, operand, coordinates, &self.axes, None).expect("positions are seen as they are");
+                let source =
+                    follow(self.g, operand, coordinates, &self.axes, None).expect("positions are seen as they are");
                 let index = source.coordinates[axis].clone();
                 return Arg::Index(place(&mut self.indices, index));
             }

@@ -25,12 +25,12 @@ use crate::kernel::{Class, Fused, verify};
 use crate::reason::{Again, Begin, Kept};
 use crate::types::DType;
 
-pub use domain::Domain;
 use bounds::Bounds;
+pub use domain::Domain;
 use domain::{Way, is_memory, resolve, way};
 use index::{Index, Nodes};
-pub use legalize::legalize;
 use legalize::empty::is_empty;
+pub use legalize::legalize;
 use view::{indices, is_view, operand_base};
 
 /// Cuts a graph into kernels.
@@ -158,7 +158,8 @@ impl<'a> Ctx<'a> {
         let node = &self.g[id];
         let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let bounds = Bounds::of(draft.domain, shape);
-        draft.bounds = draft.bounds.with(&bounds, draft.domain).expect("a draft was chosen that has axes as fine as that");
+        draft.bounds =
+            draft.bounds.with(&bounds, draft.domain).expect("a draft was chosen that has axes as fine as that");
         draft.has_row_sums |= matches!(way(self.g, id), Some((_, Way::AlongRow)));
         self.index.placed(self.g, kernel, draft, id);
     }
@@ -321,6 +322,9 @@ impl<'a> Ctx<'a> {
         let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
         self.fill(kernel, own, domain, demand);
+        if is_view(self.g, id) {
+            self.home[id.index()] = Some(kernel);
+        }
         kernel
     }
 
@@ -378,7 +382,12 @@ impl<'a> Ctx<'a> {
             }
         }
         let node = &self.g[base];
-        if node.op.is_leaf() || demand.maps.contains(base) || demand.sources.contains(base) {
+        // Of a value that is at hand here, other elements still have to come from memory.
+        let at_hand = match class {
+            Class::Other => demand.elsewhere.contains(base),
+            _ => demand.maps.contains(base) || demand.sources.contains(base),
+        };
+        if node.op.is_leaf() || at_hand {
             return None;
         }
         let shape = &node.ty.shape;

@@ -62,11 +62,9 @@ impl Ctx<'_> {
         for id in self.g.ids() {
             let node = &self.g[id];
             reaching[id.index()] = !self.in_memory(id)
-                && node.operands.iter().flat_map(|&operand| bases(self.g, operand)).any(|base| {
-                    match self.g[base].op {
-                        Op::Param(param) => written[param],
-                        _ => reaching[base.index()],
-                    }
+                && node.operands.iter().flat_map(|&operand| bases(self.g, operand)).any(|base| match self.g[base].op {
+                    Op::Param(param) => written[param],
+                    _ => reaching[base.index()],
                 });
         }
         reaching

@@ -3,10 +3,10 @@
 //! In: a node, and its coordinates in terms of the axes of a kernel. Out: the node that is in memory, with its coordinates, each
 //! affine in the axes; or the view that no affine access can follow, which therefore is copied.
 
+use super::domain::is_memory;
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Affine, Bound, Number};
-use super::domain::is_memory;
 use crate::types::{Dim, Shape};
 
 /// Where the elements of an operand come from.
@@ -178,7 +178,8 @@ pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &
         let (first, start) = (i, j);
         let (mut before, mut after) = (1u128, 1u128);
         loop {
-            if before == after && (i > first || j > start) {
+            let taken = (i > first || i == from.len()) && (j > start || j == to.len());
+            if before == after && taken {
                 break;
             }
             if i < from.len() && (before <= after || j == to.len()) {

@@ -140,7 +140,13 @@ impl Text<'_> {
     fn affine(&self, affine: &Affine) -> String {
         let mut text = String::new();
         for (axis, &step) in affine.steps.iter().enumerate().filter(|(_, step)| **step != 0) {
-            let sign = if step < 0 { "-" } else if text.is_empty() { "" } else { "+" };
+            let sign = if step < 0 {
+                "-"
+            } else if text.is_empty() {
+                ""
+            } else {
+                "+"
+            };
             let factor = if step.abs() == 1 { String::new() } else { format!("{}*", step.abs()) };
             text.push_str(&format!("{sign}{factor}{}", self.kernel.axis_name(axis)));
         }

@@ -111,7 +111,10 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         };
         // Rows that are added to a table are added in their order.
         let in_order = kernel.writes.iter().any(|write| write.mode == Mode::Add);
-        if in_order || nanoseconds(fused, plan, index, plan.max_batch) < WORTH || (rows <= kernel.block && !columned(&phases)) {
+        if in_order
+            || nanoseconds(fused, plan, index, plan.max_batch) < WORTH
+            || (rows <= kernel.block && !columned(&phases))
+        {
             phases.add_last(Last::Kernel(index), access);
             continue;
         }

@@ -45,8 +45,11 @@ fn canonical(b: &mut Builder, axes: &DotAxes, left: NodeId, right: NodeId) -> No
     let swapped = other.free.iter().any(|&axis| sides[1][axis].is_batch());
     let mut front: Vec<[usize; 2]> = axes.batch.iter().map(|&(i, j)| [i, j]).collect();
     let mut terms: Vec<[usize; 2]> = axes.contracted.iter().map(|&(i, j)| [i, j]).collect();
-    let [mut a, mut c] = [(left, &sides[0], &own.free), (right, &sides[1], &other.free)]
-        .map(|(x, dims, free)| Parts { x, dims: dims.clone(), free: free.clone() });
+    let [mut a, mut c] = [(left, &sides[0], &own.free), (right, &sides[1], &other.free)].map(|(x, dims, free)| Parts {
+        x,
+        dims: dims.clone(),
+        free: free.clone(),
+    });
     if swapped {
         std::mem::swap(&mut a, &mut c);
         front.iter_mut().chain(&mut terms).for_each(|pair| pair.reverse());
@@ -96,7 +99,8 @@ fn canonical(b: &mut Builder, axes: &DotAxes, left: NodeId, right: NodeId) -> No
         .chain(c.free.iter().map(|&axis| (!swapped, axis)))
         .collect();
     let left_front = axes.batch.iter().map(|&(i, j)| if swapped { (true, j) } else { (false, i) });
-    let wanted = left_front.chain(own.free.iter().map(|&axis| (false, axis))).chain(other.free.iter().map(|&axis| (true, axis)));
+    let wanted =
+        left_front.chain(own.free.iter().map(|&axis| (false, axis))).chain(other.free.iter().map(|&axis| (true, axis)));
     let order: Vec<usize> =
         wanted.map(|name| names.iter().position(|other| *other == name).expect("every axis has a place")).collect();
     transposed(b, product, &order)

@@ -12,6 +12,7 @@ mod movement;
 mod reductions;
 
 use super::domain::{Domain, Way, way};
+use super::view::memory_order;
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -145,7 +146,10 @@ fn truth_of_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
         return None;
     }
     let operand = &graph[node.operands[0]].ty.shape;
-    let far = node.ty.shape.rank().max(operand.rank()) > 2 || matches!(operand.0[..], [Dim::Fixed(_)]);
+    let reshaped = node.op == Op::Reshape && Domain::of(operand) != Domain::of(&node.ty.shape);
+    let turned = memory_order(&node.ty.shape).is_some();
+    let large = node.ty.shape.rank().max(operand.rank()) > 2;
+    let far = large || matches!(operand.0[..], [Dim::Fixed(_)]) || reshaped || turned;
     far.then_some(|b, node, operands| view_of_truth(b, &node.op, operands[0], &node.ty.shape))
 }
 
