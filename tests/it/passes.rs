@@ -135,6 +135,27 @@ fn batch_norm_forward_keeps_its_input_and_the_activation_behind_it() {
     }
 }
 
+/// The kernels that compute an operation, and whether any of them keeps it.
+fn homes(fused: &Fused, op: &Op) -> (Vec<usize>, bool) {
+    let is = |id: NodeId| fused.graph[id].op == *op;
+    let computes = |&index: &usize| fused.kernels[index].steps.iter().any(|step| is(step.node));
+    let kept = fused.kernels.iter().flat_map(|kernel| &kernel.stores).any(|store| is(store.node));
+    ((0..fused.kernels.len()).filter(computes).collect(), kept)
+}
+
+#[test]
+fn a_slope_is_kept_where_its_function_is_made_instead_of_an_operand() {
+    let fused = trained(Mlp::DEFINITION, Sgd::new(0.1));
+    assert_eq!(homes(&fused, &Op::TanhSlope), (homes(&fused, &Op::Tanh).0, true), "{fused}");
+}
+
+#[test]
+fn a_slope_is_made_of_its_operand_where_that_is_made_again_anyway() {
+    let fused = trained(TanhNorm::DEFINITION, Sgd::new(0.1));
+    let ((slope, kept), (function, _)) = (homes(&fused, &Op::TanhSlope), homes(&fused, &Op::Tanh));
+    assert!(!kept && slope.len() == 1 && slope[0] > function[0], "{fused}");
+}
+
 /// The kernels that read or write a parameter, statistic or state.
 fn kernels_at(fused: &Fused, slot: usize) -> Vec<usize> {
     let graph = &fused.graph;

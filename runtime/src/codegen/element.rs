@@ -8,8 +8,8 @@ use super::ahead::AHEAD;
 use super::lanes::{Lanes, Width};
 use super::row::combine;
 use super::{Emit, Slot, View};
-use crate::ir::ops::{Body, Reduction, function};
-use crate::ir::{NodeId, Op};
+use crate::ir::ops::{Body, Reduction, function, sloped};
+use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Class, Step, Way, resolve, way};
 use crate::scalar::{Reg, Scalar};
 
@@ -111,6 +111,16 @@ fn reads_once(op: &Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::MulAdd)
 }
 
+/// The functions among these steps whose slopes are among them as well, and those.
+fn pairs(graph: &Graph, steps: &[Step]) -> Vec<[NodeId; 2]> {
+    let slopes = steps.iter().filter_map(|step| Some((step.node, sloped(&graph[step.node].op)?)));
+    let pair = |(slope, function): (NodeId, Op)| {
+        let same = |step: &&Step| graph[step.node].op == function && graph[step.node].operands == graph[slope].operands;
+        steps.iter().find(same).map(|step| [step.node, slope])
+    };
+    slopes.filter_map(pair).collect()
+}
+
 /// The code for one position.
 pub(super) struct ElementBody<'a, 'f> {
     lanes: Lanes<'a, 'f>,
@@ -126,6 +136,8 @@ pub(super) struct ElementBody<'a, 'f> {
     pub(super) held: HashMap<NodeId, Slot>,
     /// How often each value is read in this body.
     uses: HashMap<NodeId, usize>,
+    /// Functions whose slopes are computed here too, and the slopes.
+    pairs: Vec<[NodeId; 2]>,
     addresses: HashMap<Slot, Value>,
     /// What overwrites parameters or operands, to be written last.
     updates: Vec<(Slot, Reg)>,
@@ -153,6 +165,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             known: HashMap::new(),
             held: HashMap::new(),
             uses,
+            pairs: pairs(view.graph, steps),
             addresses: HashMap::new(),
             updates: Vec::new(),
             width,
@@ -177,12 +190,31 @@ impl<'a, 'f> ElementBody<'a, 'f> {
 
     fn compute(&mut self, id: NodeId) -> Reg {
         let node = &self.view.graph[id];
+        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&id)) {
+            return self.compute_pair(pair, id);
+        }
         let Body::Map(body) = node.op.def().body else { unreachable!("only maps are computed element by element") };
         let lazy = reads_once(&node.op);
         let operands: Vec<Reg> = node.operands.iter().map(|&operand| self.operand(operand, lazy)).collect();
         let value = body(&mut self.lanes, &node.op, &operands);
         self.known.insert(id, value);
         value
+    }
+
+    /// A function or its slope, whichever is asked for, and the other one for later.
+    fn compute_pair(&mut self, pair: [NodeId; 2], id: NodeId) -> Reg {
+        if let Some(&reg) = self.known.get(&id) {
+            return reg;
+        }
+        let node = &self.view.graph[pair[0]];
+        let x = self.operand(node.operands[0], false);
+        let values = match node.op {
+            Op::Sigmoid => self.lanes.sigmoid_and_slope(x),
+            Op::Tanh => self.lanes.tanh_and_slope(x),
+            _ => unreachable!("only these have slopes that are operations"),
+        };
+        self.known.extend(pair.into_iter().zip(values));
+        self.known[&id]
     }
 
     /// Writes a value to its places but one, and to scratch if a later phase reads it.

@@ -60,6 +60,10 @@ pub enum Op {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// The slope of `Sigmoid`.
+    SigmoidSlope,
+    /// The slope of `Tanh`.
+    TanhSlope,
     /// `ln(1 + e^x)`.
     Softplus,
     /// The error function.

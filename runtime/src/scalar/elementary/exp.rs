@@ -72,6 +72,13 @@ pub(super) fn power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> 
     s.from_bits(bits)
 }
 
+/// `2^(bias - BIAS - n)`, which must be a normal number.
+pub(super) fn inverse_power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> Reg {
+    let (n, bias) = (s.shl(n, MANTISSA_BITS), s.int(bias << MANTISSA_BITS));
+    let bits = s.int_sub(bias, n);
+    s.from_bits(bits)
+}
+
 /// `e^x`. Subnormal below -87.34, zero below -103.97, infinite above 88.72.
 pub fn exp<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let x = at_most(s, x, 89.0);

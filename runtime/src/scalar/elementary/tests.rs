@@ -111,6 +111,29 @@ fn sigmoid_is_within_two_ulp() {
 }
 
 #[test]
+fn slopes_are_within_four_ulp() {
+    check("sigmoid_slope", 3.0, Scalar::sigmoid_slope, Scalar::sigmoid_slope);
+    check("tanh_slope", 4.0, Scalar::tanh_slope, Scalar::tanh_slope);
+}
+
+#[test]
+fn a_function_and_its_slope_together_are_each_of_them_alone() {
+    for mut host in [Host32::new(), Host32::without_fma()] {
+        for x in samples().step_by(16) {
+            host.clear();
+            let x = host.push_float(x);
+            let together = [host.sigmoid_and_slope(x), host.tanh_and_slope(x)].concat();
+            let alone = [host.sigmoid(x), host.sigmoid_slope(x), host.tanh(x), host.tanh_slope(x)];
+            for (&together, alone) in together.iter().zip(alone) {
+                let [x, together, alone] = [x, together, alone].map(|reg| host.get_float(reg));
+                let same = together.to_bits() == alone.to_bits() || together.is_nan() && alone.is_nan();
+                assert!(same, "at {x:e}: {together:e} and {alone:e}");
+            }
+        }
+    }
+}
+
+#[test]
 fn softplus_is_within_four_ulp() {
     check("softplus", 4.0, Scalar::softplus, Scalar::softplus);
 }
