@@ -179,12 +179,13 @@ fn every_element_wise_operation_works_on_numbers_and_vectors_too() {
 
 #[test]
 fn a_function_beside_its_slope_has_the_bits_that_it_has_alone() {
-    let ops = [Op::Tanh, Op::TanhSlope, Op::Sigmoid, Op::SigmoidSlope];
+    let ops = [Op::Tanh, Op::Sigmoid, Op::TanhSlope, Op::SigmoidSlope];
     for cols in COLS {
         let all = graph(&[matrix(cols)], |b, x| ops.clone().map(|op| b.apply(op, x)).to_vec());
         let values = draw::singles(&draw::values(&all, 5, cols as u64));
         let together = Compiled::new(&all, 5).run(5, &values);
-        for (index, op) in ops.iter().enumerate() {
+        Reference::new(&all, 5, &values).check(&format!("{cols} columns"), &together);
+        for (index, op) in ops[..2].iter().enumerate() {
             let one = graph(&[matrix(cols)], |b, x| vec![b.apply(op.clone(), x)]);
             let alone = Compiled::new(&one, 5).run(5, &values);
             let (together, alone) = (together.get(&Role::Output(index)), alone.get(&Role::Output(0)));

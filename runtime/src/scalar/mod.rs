@@ -173,7 +173,8 @@ pub trait Scalar {
     fn tanh_slope(&mut self, x: Reg) -> Reg {
         elementary::tanh_slope(self, x)
     }
-    /// The hyperbolic tangent and its slope, which have most of their work in common.
+    /// The hyperbolic tangent and its slope, which have most of their work in common. The slope may differ from `tanh_slope` in
+    /// its last digit.
     fn tanh_and_slope(&mut self, x: Reg) -> [Reg; 2] {
         elementary::tanh_and_slope(self, x)
     }

@@ -5,14 +5,18 @@
 //! Absent on purpose: a call of `exp` followed by a division, which would overflow or cancel where these do not.
 
 use super::super::{Cmp, Reg, Scalar};
-use super::exp::{BIAS, HEADROOM, Reduced, inverse_power_of_two, power_of_two, reduce, split};
+use super::exp::{BIAS, EXPM1, HEADROOM, Reduced, inverse_power_of_two, power_of_two, reduce, split};
 use super::{SIGN, at_least, at_most, polynomial, with_sign_of};
 
 /// `(tanh(r) / r - 1) / r^2` in `r^2`. Error 0.07 * 2^-24 relative to `tanh(r)`, for |r| <= 0.261.
 const TANH: [f64; 3] = [-0.333332121, 0.133225158, -0.0512036495];
 /// A quarter of the width `ln(2) / 2` of the range of `r`.
 const TANH_SHIFT: f64 = 0.0866;
-/// By how many powers of two `e^-2|x|` is scaled for the slope of `tanh`, of which it is 2^-153 where that is zero.
+/// Four times `(e^2r - 1 - 2 r) / (2 r)^2`: the coefficients of `EXPM1` times powers of two.
+const EXPM1_OF_TWICE: [f64; 5] = [4.0 * EXPM1[0], 8.0 * EXPM1[1], 16.0 * EXPM1[2], 32.0 * EXPM1[3], 64.0 * EXPM1[4]];
+/// From where on the slope of `tanh` is zero. There `e^-2|x|` is 2^-153.
+const FAR: f64 = 53.0;
+/// By how many powers of two others scale that, and its reciprocal, to be normal numbers.
 const FAR_HEADROOM: i32 = 32;
 /// `(ln(1 + z) / v - 1) / v^2` in `v^2`, where `v = z / (1 + z / 2)`. Error 0.08 * 2^-24 relative to `ln(1 + z)`, for
 /// z in [0, 1].
@@ -103,20 +107,29 @@ pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     with_sign_of(s, y, x)
 }
 
-/// The quotient down to where the slope of `tanh` is zero.
-fn far_quotient<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Quotient {
-    quotient(s, x, 53.0, FAR_HEADROOM)
-}
-
 /// `1 - tanh(x)^2`. Subnormal beyond 44.36.
 pub fn tanh_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
-    let quotient = far_quotient(s, x);
-    slope_of_tanh(s, &quotient)
+    let magnitude = s.abs(x);
+    let magnitude = at_most(s, magnitude, FAR);
+    // With |x| = n ln(2) / 2 + r, e^2r = 1 + r (2 + r p). It is four times the slope of the logistic function of 2 x, and the
+    // product of its halves as that is.
+    let (r, n) = split(s, magnitude, magnitude, 2.0);
+    let p = polynomial(s, r, &EXPM1_OF_TWICE);
+    let two = s.float(2.0);
+    let p = s.mul_add(r, p, two);
+    let q = s.mul(r, p);
+    let (power, unit) = (power_of_two(s, n, BIAS - FAR_HEADROOM), s.float(2.0_f64.powi(-FAR_HEADROOM)));
+    let sum = s.mul_add(q, power, unit);
+    let sum = s.add(sum, power);
+    let (four, minus_quarter, one) = (s.float(4.0 * 2.0_f64.powi(-FAR_HEADROOM)), s.float(-0.25), s.float(1.0));
+    let left = s.div(four, sum);
+    let right = s.mul_add(left, minus_quarter, one);
+    s.mul(left, right)
 }
 
-/// `tanh` and `tanh_slope`, to the bit, with one exponential.
+/// `tanh`, to the bit, and its slope with the same exponential: as near as `tanh_slope`, which takes less alone.
 pub fn tanh_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
-    let quotient = far_quotient(s, x);
+    let quotient = quotient(s, x, FAR, FAR_HEADROOM);
     let y = s.div(quotient.numerator, quotient.denominator);
     [with_sign_of(s, y, x), slope_of_tanh(s, &quotient)]
 }
