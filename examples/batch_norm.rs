@@ -14,8 +14,8 @@ mod plot;
 
 use std::error::Error;
 
-use gradloom::ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use gradloom::{Adam, Drift, Network, Stage, Trainer, network};
+use gradloom::ndarray::{Array1, Array2, ArrayView2, Axis, Ix2};
+use gradloom::{Adam, DatasetOf, Drift, Metrics, Stage, Supervised, Trainer, network};
 use plot::{Curve, Panel, Picture, Style};
 use plotters::style::RGBColor;
 
@@ -46,10 +46,6 @@ const RATE: f64 = 3e-3;
 const SHIFT: usize = 200;
 const STEPS: usize = 400;
 
-/// Networks that read digits.
-trait Reader: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView1<'a, u8>> {}
-impl<N: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView1<'a, u8>>> Reader for N {}
-
 /// What happened to a network, after every step.
 struct Course {
     name: &'static str,
@@ -74,10 +70,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let inference = Small::predictor().ir(Stage::Fused);
     beside(("training, as far as the output", forward.collect()), ("inference", inference.lines().collect()));
 
+    let digits = data::digits()?.seed(1).split(0.2)?;
     let courses = [
-        course::<Usual>("momentum 0.9", plot::BLUE, |step| step.loss)?,
-        course::<Slow>("momentum 0.99", plot::VERMILLION, |step| step.loss)?,
-        course::<Rare>("every = 20", plot::GREEN, |step| step.loss)?,
+        course::<Usual>("momentum 0.9", plot::BLUE, &digits)?,
+        course::<Slow>("momentum 0.99", plot::VERMILLION, &digits)?,
+        course::<Rare>("every = 20", plot::GREEN, &digits)?,
     ];
     if courses.iter().any(|course| course.training != courses[0].training) {
         return Err("training has read the running statistics".into());
@@ -107,8 +104,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Trains a network until the images become paler, then lets its statistics follow alone.
-fn course<N: Reader>(name: &'static str, color: RGBColor, loss: fn(N::Step) -> f32) -> Result<Course, Box<dyn Error>> {
-    let (mut train, test) = data::digits()?.seed(1).split(0.2)?;
+fn course<N: Supervised<InputDim = Ix2>>(
+    name: &'static str,
+    color: RGBColor,
+    (train, test): &(DatasetOf<N>, DatasetOf<N>),
+) -> Result<Course, Box<dyn Error>> {
+    let mut train = train.clone();
     let paler = |images: ArrayView2<'_, f32>| images.mapv(|pixel| 0.3 + 0.5 * pixel);
     let mut net = Trainer::<N>::new(Adam::new(RATE)).max_batch(test.len()).seed(1).build()?;
     let [training, inference] = [const { Vec::new() }; 2];
@@ -133,12 +134,12 @@ fn course<N: Reader>(name: &'static str, color: RGBColor, loss: fn(N::Step) -> f
             let said = net.diagnose(held_out.view(), test.targets())?;
             course.training.push(said.loss);
             course.drift.extend(said.layer("classifier1.batch_norm1").and_then(|layer| layer.drift));
-            course.inference.push(loss(net.evaluate(held_out.view(), test.targets())?));
+            course.inference.push(net.evaluate(held_out.view(), test.targets())?.loss());
             course.running.push(net.param("classifier1.batch_norm1.running_mean")?.to_owned().into_dimensionality()?);
         }
     }
     net.recalibrate(paler(train.inputs()).view())?;
-    course.recalibrated = loss(net.evaluate(held_out.view(), test.targets())?);
+    course.recalibrated = net.evaluate(held_out.view(), test.targets())?.loss();
     Ok(course)
 }
 

@@ -192,7 +192,7 @@ fn digits() -> Result<(), Box<dyn Error>> {
             let run = net.fit(&mut train.clone()).epochs(EPOCHS).validation(&held).progress(Progress::Quiet).run();
             let Ok(history) = run else { continue };
             let last = history.epochs.last().and_then(|epoch| epoch.validation);
-            let loss = last.map_or(f32::INFINITY, |step| step.loss);
+            let loss = last.map_or(f32::INFINITY, |metrics| metrics.loss);
             if best.as_ref().is_none_or(|best| loss < best.0) {
                 best = Some((loss, rate, net, history));
             }
@@ -207,7 +207,7 @@ fn digits() -> Result<(), Box<dyn Error>> {
         let curve =
             |value: fn(&Epoch<Digits>) -> f32| Curve::series(name, color, style, 1, history.epochs.iter().map(value));
         losses.push(curve(|epoch| epoch.train.loss));
-        held_out.push(curve(|epoch| epoch.validation.map_or(f32::NAN, |step| step.loss)));
+        held_out.push(curve(|epoch| epoch.validation.map_or(f32::NAN, |metrics| metrics.loss)));
     }
     let panel =
         |title, curves| Panel::new(title, Axis::linear("epoch"), Axis::logarithmic("mean cross-entropy, nats"), curves);

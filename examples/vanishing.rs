@@ -14,8 +14,8 @@ mod plot;
 
 use std::error::Error;
 
-use gradloom::ndarray::{Array1, ArrayView1, ArrayView2, array};
-use gradloom::{Diagnostics, Network, Progress, Sgd, Trainer, network};
+use gradloom::ndarray::{Array1, ArrayView2, array};
+use gradloom::{DatasetOf, Diagnostics, Metrics, Network, Progress, Sgd, Supervised, Trainer, network};
 use plot::{Axis, Curve, Panel, Picture, Style};
 use plotters::style::RGBColor;
 
@@ -66,10 +66,6 @@ const BATCH: usize = 32;
 const EPOCHS: usize = 30;
 const RATE: f64 = 0.01;
 
-/// Networks that read digits.
-trait Reader: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView1<'a, u8>> {}
-impl<N: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView1<'a, u8>>> Reader for N {}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let sigmoid = steepest::<SigmoidSlope>("sigmoid_at1.at")?;
     let tanh = steepest::<TanhSlope>("tanh_at1.at")?;
@@ -81,12 +77,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("a slope is beyond its bound".into());
     }
 
+    let digits = data::digits()?.seed(1).split(0.2)?;
     let runs = [
-        run::<Sigmoid>("sigmoid", plot::VERMILLION, Style::Line, |step| (step.loss, step.accuracy))?,
-        run::<Tanh>("tanh", plot::BLUE, Style::Line, |step| (step.loss, step.accuracy))?,
-        run::<Relu>("relu", plot::GREEN, Style::Line, |step| (step.loss, step.accuracy))?,
-        run::<NormSigmoid>("norm, sigmoid", plot::VERMILLION, Style::Dashes, |step| (step.loss, step.accuracy))?,
-        run::<NormTanh>("norm, tanh", plot::BLUE, Style::Dashes, |step| (step.loss, step.accuracy))?,
+        run::<Sigmoid>("sigmoid", plot::VERMILLION, Style::Line, &digits)?,
+        run::<Tanh>("tanh", plot::BLUE, Style::Line, &digits)?,
+        run::<Relu>("relu", plot::GREEN, Style::Line, &digits)?,
+        run::<NormSigmoid>("norm, sigmoid", plot::VERMILLION, Style::Dashes, &digits)?,
+        run::<NormTanh>("norm, tanh", plot::BLUE, Style::Dashes, &digits)?,
     ];
     table(&runs);
     pictures(&runs).save("vanishing")?;
@@ -127,13 +124,14 @@ struct Run {
     accuracy: f32,
 }
 
-fn run<N: Reader>(
+/// Trains a network, whichever it is, and says how far it got.
+fn run<N: Supervised>(
     name: &'static str,
     color: RGBColor,
     style: Style,
-    numbers: fn(N::Step) -> (f32, f32),
+    (train, test): &(DatasetOf<N>, DatasetOf<N>),
 ) -> Result<Run, Box<dyn Error>> {
-    let (mut train, test) = data::digits()?.seed(1).split(0.2)?;
+    let mut train = train.clone();
     let mut net = Trainer::<N>::new(Sgd::new(RATE).momentum(0.9)).max_batch(train.len()).seed(1).build()?;
     let said = net.diagnose(train.inputs(), train.targets())?;
     let layers = (1..=LAYERS).map(|layer| format!("repeat1.{layer}.dense1")).chain(["dense1".to_string()]);
@@ -141,8 +139,8 @@ fn run<N: Reader>(
     let gradients = layers.map(gradient).collect::<Option<_>>().ok_or("a layer has no gradient")?;
 
     let history = net.fit(&mut train).epochs(EPOCHS).batch_size(BATCH).progress(Progress::Quiet).run()?;
-    let losses = history.epochs.iter().map(|epoch| numbers(epoch.train).0).collect();
-    let accuracy = numbers(net.evaluate(test.inputs(), test.targets())?).1;
+    let losses = history.epochs.iter().map(|epoch| epoch.train.loss()).collect();
+    let accuracy = net.evaluate(test.inputs(), test.targets())?.metric("accuracy").ok_or("it has no accuracy")?;
     Ok(Run { name, color, style, gradients, losses, accuracy })
 }
 

@@ -1,24 +1,59 @@
+//! [REFERENCE.md]: mod@reference
 #![doc = include_str!("../README.md")]
 
-pub use gradloom_macros::network;
 pub use gradloom_runtime::compile::Stage;
-pub use gradloom_runtime::dataset::{Dataset, DatasetError};
+pub use gradloom_runtime::dataset::{Dataset, DatasetError, Element};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
-pub use gradloom_runtime::fit::{Ending, Epoch, Fit, FitCause, FitError, History, Progress};
+pub use gradloom_runtime::fit::{DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, Supervised};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimizer, RmsProp, Sgd};
 pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
-    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Network, Predictor,
-    PredictorBuilder, Profile, Session, Trainer, Work,
+    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf, NameMap,
+    Network, Predictor, PredictorBuilder, Profile, Session, Trainer, Work,
 };
 pub use ndarray;
 
 #[doc = include_str!("../REFERENCE.md")]
 pub mod reference {}
+
+pub mod lint;
+
+/// Declares a network, checks it and gives it a type.
+///
+/// ```text
+/// network! {
+///     /// 784 -> 10 digit classifier.
+///     pub Mlp<image: [B, 784] -> logits: [B, 10]> {
+///         Dense(256, bias = false), BatchNorm(momentum = 0.9), relu,
+///         Dense(10),
+///     }
+///     loss(label: [u8; B]) = cross_entropy(logits, label);
+///     metric accuracy = mean(argmax(logits) == label);
+/// }
+/// ```
+///
+/// The angle brackets carry the signature; `B` is the batch. The body is a list of stages, each applied to the result of
+/// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
+/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers,
+/// activations and functions are documented in the [reference](mod@reference).
+///
+/// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else
+/// can be called so. What another macro puts in as `$e:expr` is one operand.
+///
+/// Comparisons give truth values, which `!`, `&&` and `||` combine with the precedence that they have in Rust; `if` takes one
+/// for each element, and `mean` and `sum` count them: `metric found = mean(score > 0.5 && label == 1);`.
+///
+/// A `Dense` bias right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.
+#[macro_export]
+macro_rules! network {
+    ($($declaration:tt)*) => {
+        $crate::__private::declare! { $crate $($declaration)* }
+    };
+}
 
 /// The position of its invocation.
 #[doc(hidden)]
@@ -32,6 +67,11 @@ macro_rules! __place {
 /// What the expansion of [`network!`] names; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::{
+        __place as place, Error, Gradcheck, Metrics, Network, Optimizer, PredictorBuilder, Stage, Supervised, Trainer,
+        ndarray,
+    };
+    pub use gradloom_macros::declare;
     pub use gradloom_runtime::layers::{Arg, initializers};
     pub use gradloom_runtime::network::{
         Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Place, Port,

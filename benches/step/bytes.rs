@@ -1,6 +1,6 @@
 //! How many bytes a step moves: as its kernels do, and as it would if every operation were a kernel of its own.
 
-use gradloom_runtime::cost::{Cost, cost, unfused};
+use gradloom_runtime::kernel::{Cost, cost};
 
 use crate::Result;
 use crate::workloads::Workload;
@@ -12,8 +12,8 @@ pub fn count() -> Result<()> {
     for workload in Workload::ALL {
         let (batch, fused) = (workload.batch(), workload.kernels()?);
         let mut step = Cost::default();
-        fused.kernels.iter().for_each(|kernel| step += cost(&fused.graph, kernel));
-        let [flops, moved, apart] = [step.flops, step.bytes, unfused(&fused.graph).bytes].map(|n| n.at(batch) as f64);
+        fused.kernels.iter().for_each(|kernel| step += cost(&fused, kernel));
+        let [flops, moved, apart] = [step.flops, step.bytes, fused.unfused.bytes].map(|n| n.at(batch) as f64);
         println!(
             "| {} | {batch} | {} | {:.4} | {:.4} | {:.1} | {:.4} | {:.2} |",
             workload.name(),

@@ -2,9 +2,7 @@
 //! what other kernels take.
 
 use gradloom::Profile;
-use gradloom_runtime::fuse::Fused;
-use gradloom_runtime::ir::Op;
-use gradloom_runtime::plan::inner_extent;
+use gradloom_runtime::kernel::Fused;
 
 use crate::Result;
 use crate::workloads::Workload;
@@ -54,12 +52,11 @@ fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
     assert_eq!(fused.kernels.len(), profile.kernels.len(), "what is profiled has been fused the same way");
     let mut kinds = [Products::default(); 3];
     for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
-        let Some(product) = kernel.product else { continue };
-        let Op::Dot { ta, tb } = fused.graph[product].op else { continue };
-        let kind = &mut kinds[if ta { 2 } else { usize::from(tb) }];
-        let inner = inner_extent(&fused.graph, product).at(batch);
+        let Some(dot) = &kernel.dot else { continue };
+        let kind = &mut kinds[if dot.a_steps[1] != 1 { 2 } else { usize::from(dot.b_steps[1] != 1) }];
+        let inner = dot.inner.at(batch);
         kind.seconds += timed.work.seconds;
-        kind.flops += (2 * kernel.domain.rows.at(batch) * kernel.domain.cols * inner) as f64;
+        kind.flops += (2 * kernel.row_count().at(batch) * kernel.cols() * inner) as f64;
     }
     kinds
 }

@@ -5,11 +5,12 @@ use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array, Array1, Array2, ArrayView, ArrayView2, Axis, Dimension, array};
-use gradloom::{Adam, AdamW, Network, Profile, Sgd, Trainer, network};
+use gradloom::ndarray::{Array, Array1, Array2, Axis, Ix2, array};
+use gradloom::{Adam, AdamW, Metrics, Network, Profile, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
+use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::optim::Optimization;
 
 use crate::Result;
@@ -23,6 +24,8 @@ network! {
 }
 
 network! {
+    // With the biases that the other frameworks have by default.
+    #[allow(bias_before_batch_norm)]
     Mlp<x: [B, 784] -> logits: [B, 10]> {
         Dense(256), BatchNorm, relu,
         Dense(128), BatchNorm, relu,
@@ -32,6 +35,7 @@ network! {
 }
 
 network! {
+    #[allow(bias_before_batch_norm)]
     Wide<x: [B, 1024] -> logits: [B, 10]> {
         Dense(1024), BatchNorm, gelu(approx = tanh),
         Dense(1024), BatchNorm, gelu(approx = tanh),
@@ -146,19 +150,19 @@ impl Workload {
         match self {
             Workload::Xor => {
                 let (x, target) = xor_data();
-                run.measure(Xor::trainer(xor_optimizer()), x, target, |step| step.loss)
+                run.measure(Xor::trainer(xor_optimizer()), x, target)
             }
             Workload::Mlp => {
                 let (x, label) = classes(self.batch(), 784);
-                run.measure(Mlp::trainer(mlp_optimizer()), x, label, |step| step.loss)
+                run.measure(Mlp::trainer(mlp_optimizer()), x, label)
             }
             Workload::Wide => {
                 let (x, label) = classes(self.batch(), 1024);
-                run.measure(Wide::trainer(wide_optimizer()), x, label, |step| step.loss)
+                run.measure(Wide::trainer(wide_optimizer()), x, label)
             }
             Workload::DeepBn => {
                 let (x, label) = classes(self.batch(), 256);
-                run.measure(DeepBn::trainer(deep_bn_optimizer()), x, label, |step| step.loss)
+                run.measure(DeepBn::trainer(deep_bn_optimizer()), x, label)
             }
         }
     }
@@ -185,23 +189,17 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn measure<N, T, D>(
+    fn measure<N: Supervised<InputDim = Ix2>>(
         self,
         trainer: Trainer<N>,
         x: Array2<f32>,
-        target: Array<T, D>,
-        loss: fn(N::Step) -> f32,
-    ) -> Result<()>
-    where
-        N: for<'a> Network<Inputs<'a> = ArrayView2<'a, f32>, Targets<'a> = ArrayView<'a, T, D>>,
-        T: 'static,
-        D: Dimension,
-    {
+        target: Array<N::Target, N::TargetDim>,
+    ) -> Result<()> {
         let batch = x.len_of(Axis(0));
         let before_build = Instant::now();
         let mut net = trainer.max_batch(batch).seed(1).threads(self.arguments.threads).build()?;
         let built = Instant::now();
-        let loss_first = loss(net.step(x.view(), target.view())?);
+        let loss_first = net.step(x.view(), target.view())?.loss();
         let first = Instant::now();
 
         if let Some(steps) = self.arguments.steps {
@@ -216,8 +214,9 @@ impl Run<'_> {
             let (seconds, warmup) = (self.arguments.seconds, self.arguments.warmup);
             let mut loss_last = loss_first;
             let switches = involuntary_switches();
-            let step =
-                Samples::of(seconds, warmup, || net.step(x.view(), target.view()).map(|step| loss_last = loss(step)))?;
+            let step = Samples::of(seconds, warmup, || {
+                net.step(x.view(), target.view()).map(|metrics| loss_last = metrics.loss())
+            })?;
             let switches = involuntary_switches().zip(switches).map(|(after, before)| after - before);
             // The first time, nothing but training has touched memory.
             let peak_rss_mib = *peak.get_or_insert_with(peak_rss_mib);

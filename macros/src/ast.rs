@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use gradloom_runtime::network::BinaryOp;
+use gradloom_runtime::network::{BinaryOp, UNARY_LEVEL};
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::{Attribute, Visibility};
@@ -50,7 +50,10 @@ pub struct Const {
 
 /// A network with its loss and its metrics.
 pub struct Net {
+    /// Those of Rust.
     pub attrs: Vec<Attribute>,
+    /// How loudly this network is to be told of which lint of the macro, where it says so; the last of several holds.
+    pub levels: Vec<Setting>,
     pub vis: Visibility,
     pub name: Ident,
     pub inputs: Vec<Port>,
@@ -58,6 +61,21 @@ pub struct Net {
     pub body: Body,
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
+}
+
+/// How loudly a network is told of a lint, and where it says so.
+pub struct Setting {
+    pub lint: &'static str,
+    pub level: Level,
+    pub span: Span,
+}
+
+/// As rustc has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Allow,
+    Warn,
+    Deny,
 }
 
 /// `name: [dtype; dims]`
@@ -142,6 +160,7 @@ pub enum ExprKind {
     Member(String, Vec<Ident>),
     Paren(Box<Expr>),
     Neg(Box<Expr>),
+    Not(Box<Expr>),
     Binary(Operator, Site, Box<Expr>, Box<Expr>),
     Call(Ident, Vec<Argument>),
     /// `if p { x } else { y }`
@@ -164,13 +183,13 @@ impl Operator {
         }
     }
 
-    /// How tightly it binds.
-    fn level(self) -> u8 {
-        match self {
-            Operator::Of(op) if op.is_comparison() => 1,
-            Operator::Of(BinaryOp::Add | BinaryOp::Sub) => 2,
-            _ => 3,
-        }
+    /// How tightly it binds, and how tightly its operands have to.
+    fn levels(self) -> (u8, (u8, u8)) {
+        let op = match self {
+            Operator::Of(op) => op,
+            Operator::Rem => BinaryOp::Div,
+        };
+        (op.level(), op.operand_levels())
     }
 }
 
@@ -220,12 +239,11 @@ impl fmt::Display for Expr {
             ExprKind::Name(name) => f.write_str(&text(name)),
             ExprKind::Member(path, _) => f.write_str(path),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
-            ExprKind::Neg(x) => write!(f, "-{}", x.least(UNARY)),
+            ExprKind::Neg(x) => write!(f, "-{}", x.least(UNARY_LEVEL)),
+            ExprKind::Not(x) => write!(f, "!{}", x.least(UNARY_LEVEL)),
             ExprKind::Binary(op, _, x, y) => {
-                let level = op.level();
-                // Comparisons do not chain; the others group from the left.
-                let left = if level == 1 { 2 } else { level };
-                write!(f, "{} {} {}", x.least(left), op.symbol(), y.least(level + 1))
+                let (_, (left, right)) = op.levels();
+                write!(f, "{} {} {}", x.least(left), op.symbol(), y.least(right))
             }
             ExprKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
             ExprKind::List(elements) => {
@@ -249,10 +267,10 @@ impl fmt::Display for Least<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Least(expr, least) = self;
         let level = match &expr.kind {
-            ExprKind::Binary(op, ..) => op.level(),
+            ExprKind::Binary(op, ..) => op.levels().0,
             ExprKind::If(..) => 0,
-            ExprKind::Neg(_) => UNARY,
-            _ => UNARY + 1,
+            ExprKind::Neg(_) | ExprKind::Not(_) => UNARY_LEVEL,
+            _ => UNARY_LEVEL + 1,
         };
         if level < *least { write!(f, "({expr})") } else { write!(f, "{expr}") }
     }
@@ -263,9 +281,6 @@ impl Expr {
         Least(self, level)
     }
 }
-
-/// How tightly `-x` binds.
-const UNARY: u8 = 4;
 
 impl fmt::Display for Argument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 //! In: what is wrong, from any phase. Out: a `compile_error!` per mistake, at its token. Call sites carry no wording. A
 //! message names what was written, what was wanted and what was found.
 
+pub mod hints;
 mod names;
 
 use std::collections::HashSet;
@@ -13,7 +14,11 @@ use gradloom_runtime::layers::{ArgDef, ArgKind, initializers};
 use proc_macro2::{Ident, LineColumn, TokenStream, TokenTree};
 use quote::quote_spanned;
 
-use crate::ast::{Site, text};
+use crate::ast::{Expr, ExprKind, Site, text};
+use crate::parse::operand;
+use hints::Place;
+
+pub use names::Ports;
 
 /// The mistakes found so far.
 #[derive(Default)]
@@ -160,11 +165,51 @@ impl Errors {
     }
 
     pub fn comparison_chain(&mut self, site: impl Into<Site>) {
-        self.report(site, "comparisons cannot be chained; compare two values at a time".to_string());
+        self.report(site, "comparisons cannot be chained; join two of them: `0 < x && x < 1`".to_string());
     }
 
-    pub fn method(&mut self, name: &Ident) {
-        self.report(name, format!("expressions have no methods; write `{name}(x)`"));
+    pub fn other_logical(&mut self, site: impl Into<Site>, found: &str, meant: &str) {
+        self.report(site, format!("truth values have `!`, `&&` and `||`: write `{meant}` for `{found}`"));
+    }
+
+    /// `call` is the function in its place, if there is one.
+    pub fn method(&mut self, name: &Ident, call: Option<&str>) {
+        let hint = match call {
+            Some(call) => format!("; write `{call}`"),
+            None => hints::function(&text(name)).unwrap_or_default(),
+        };
+        self.report(name, format!("expressions have no methods{hint}"));
+    }
+
+    pub fn module(&mut self, name: &Ident, call: &str) {
+        self.report(name, format!("functions stand in no module here; write `{call}`"));
+    }
+
+    pub fn layer_of_module(&mut self, name: &Ident) {
+        self.report(name, format!("layers stand in no module here; leave out `{name}`"));
+    }
+
+    pub fn power(&mut self, site: Site, operator: &str, x: &Expr, y: &Expr) {
+        let call = match (&x.kind, &y.kind) {
+            (ExprKind::Int(x, _), ExprKind::Int(y, _)) => {
+                u32::try_from(*y).ok().and_then(|y| x.checked_pow(y)).map(|value| value.to_string())
+            }
+            (_, ExprKind::Int(1.., n)) => Some(format!("pow({}, n = {n})", operand(x))),
+            (_, ExprKind::Float(half, _)) if *half == 0.5 => Some(format!("sqrt({})", operand(x))),
+            _ => Some(format!("exp({y} * ln({}))", operand(x))),
+        };
+        let hint = call.map(|call| format!("; write `{call}`")).unwrap_or_default();
+        self.report(site, format!("`{operator}` is no operator here{hint}"));
+    }
+
+    pub fn matrix_product(&mut self, site: impl Into<Site>) {
+        self.report(site, "`@` is no operator here; products with trained weights are layers: `Dense(n)`".to_string());
+    }
+
+    pub fn index(&mut self, site: impl Into<Site>) {
+        let message =
+            "a part of a value cannot be taken with `[..]` yet; `mean`, `sum`, `max` and `argmax` look at all of it";
+        self.report(site, message.to_string());
     }
 
     pub fn number_suffix(&mut self, site: impl Into<Site>, suffix: &str, digits: &str) {
@@ -218,7 +263,9 @@ impl Errors {
 /// Arguments.
 impl Errors {
     pub fn unknown_argument(&mut self, name: &Ident, owner: &str, known: &[&str]) {
+        let hint = hints::argument(&text(name), known);
         let message = match (closest(&text(name), known.iter().copied()), known) {
+            _ if let Some(hint) = hint => format!("unknown argument `{name}` of `{owner}`{hint}"),
             (_, []) => format!("`{owner}` takes no arguments"),
             (None, [one]) => format!("unknown argument `{name}` of `{owner}`; there is `{one}`"),
             (None, _) => format!("unknown argument `{name}` of `{owner}`; there are {}", and(known)),
@@ -253,8 +300,15 @@ impl Errors {
         self.report(site, format!("options of `{owner}` have names; write `{name} = {written}`"));
     }
 
-    pub fn wrong_argument(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
-        self.report(site, words::wrong_argument(owner, arg, found));
+    pub fn wrong_argument(&mut self, expr: &Expr, owner: &str, arg: &ArgDef, found: &str) {
+        let hint = match &expr.kind {
+            ExprKind::Name(name) => hints::hint(Place::Value, &text(name)).unwrap_or_default(),
+            ExprKind::Int(2.., _) if (owner, arg.name) == ("Dense", "bias") => {
+                "; what comes in is inferred: `Dense` takes the number of outputs alone".to_string()
+            }
+            _ => String::new(),
+        };
+        self.report(expr.site, format!("{}{hint}", words::wrong_argument(owner, arg, found)));
     }
 
     pub fn no_initializer(&mut self, site: Site, owner: &str, arg: &ArgDef, found: &str) {
@@ -272,6 +326,7 @@ impl Errors {
         let both: Vec<&str> =
             names().filter(|known| known.strip_prefix(&usual).is_some_and(|rest| rest.starts_with('_'))).collect();
         let hint = match (closest(&usual, names()), &both[..]) {
+            _ if let Some(hint) = hints::hint(Place::Init, &text(name)) => hint,
             (_, [uniform, normal]) => format!("; did you mean `{uniform}` or `{normal}`?"),
             (Some(closest), _) => did_you_mean(Some(closest)),
             (None, _) => format!("; there are {}", all_initializers()),

@@ -1,38 +1,95 @@
-//! From a checked network to Rust: its type, its report, and its description in constants.
+//! From a checked network to Rust: its type, its metrics, and its description in constants.
 //!
 //! In: the networks and the mistakes. Out: tokens. After a mistake each network still has its type, with the ports as far
 //! as they were understood, so that nothing that uses it is wrong as well; and its description, in which the names of
-//! layers are the user's own tokens, so that an editor finds their documentation. No decision is made here, and every path
-//! is absolute, through the facade.
+//! layers are the user's own tokens, so that an editor finds their documentation. No decision is made here. Every path is
+//! absolute, or goes through the facade, whatever its name: what is in scope where a network is declared does not matter.
 
 mod definition;
+mod generic;
 mod names;
+
+use std::collections::HashSet;
 
 use gradloom_runtime::elaborate::MOST_AXES;
 use gradloom_runtime::network::Port;
-use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Meta, Path, Token, punctuated::Punctuated};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Attribute, Path, Token, punctuated::Punctuated};
 
-use crate::ast::{Metric, Program, text};
+use crate::ast::{Level, Metric, Program, Setting, text};
 use crate::diagnostics::Errors;
+use crate::lint::Found;
 use crate::resolve::Network;
 
-/// Expands everything in a `network! { .. }`.
-pub fn program(program: &Program, networks: &[Network<'_>], errors: &Errors) -> TokenStream {
+/// What the parts of an expansion call their parameters. In the block of a network each is a function, too, which a parameter
+/// may shadow: so none of them is taken for a constant or a unit struct of the user's.
+const PARAMETERS: [&str; 9] =
+    ["inputs", "metrics", "next", "number", "optimizer", "report", "stage", "targets", "visit"];
+
+/// Expands everything in a `network! { .. }`. `facade` is its `$crate`, and `lints` are those of each network, if there are
+/// no mistakes.
+pub fn program(
+    facade: &TokenTree,
+    program: &Program,
+    networks: &[Network<'_>],
+    lints: &[Vec<Found>],
+    errors: &Errors,
+) -> TokenStream {
     let mistakes = errors.to_tokens();
     let names = names::names(program);
-    let networks = networks.iter().map(expand);
-    quote!(#mistakes #(#networks)* #names)
+    let warnings = warnings(facade, networks, lints);
+    let networks = networks.iter().map(|network| expand(facade, network));
+    quote!(#mistakes #(#networks)* #names #warnings)
 }
 
-fn expand(network: &Network<'_>) -> TokenStream {
+/// A use of a deprecated constant under the token that each lint is about: another way to warn is not stable.
+fn warnings(facade: &TokenTree, networks: &[Network<'_>], lints: &[Vec<Found>]) -> TokenStream {
+    let mut known = HashSet::new();
+    let mut tokens = TokenStream::new();
+    for (network, found) in networks.iter().zip(lints) {
+        let attrs: Vec<&Attribute> = network.ast.attrs.iter().filter(|attr| is_shared(attr)).collect();
+        for found in found {
+            let level = match network.ast.levels.iter().rfind(|setting| setting.lint == found.lint) {
+                Some(Setting { level: Level::Allow, .. }) => continue,
+                Some(Setting { level: Level::Warn, span, .. }) => quote_spanned!(*span=> #[warn(deprecated)]),
+                Some(Setting { level: Level::Deny, span, .. }) => quote_spanned!(*span=> #[deny(deprecated)]),
+                None => TokenStream::new(),
+            };
+            // Networks may share a block.
+            if known.insert(found.key()) {
+                let lint = Ident::new(found.lint, found.site.start);
+                tokens.extend(quote!(#(#attrs)* #level const _: () = #facade::lint::#lint;));
+            }
+        }
+    }
+    tokens
+}
+
+/// The type stands beside the user's own items; all else is in a block, where no name of it meets one of theirs.
+fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
     let network_type = network_type(network);
+    let shared = shared(network);
+    let parameters = PARAMETERS.map(|name| format_ident!("{name}"));
     let report = report(network);
     let definition = definition::definition(network);
     let implementation = implementation(network, &definition);
+    let generic = generic::generic(network);
     let constructors = constructors(network);
-    quote!(#network_type #report #implementation #constructors)
+    quote! {
+        #network_type
+        #shared
+        // A size that comes from Rust is a path, and has to be one.
+        #[allow(dead_code, unused_qualifications)]
+        const _: () = {
+            use #facade::__private as __gradloom;
+            #(fn #parameters() {})*
+            #report
+            #implementation
+            #generic
+            #constructors
+        };
+    }
 }
 
 fn network_type(network: &Network<'_>) -> TokenStream {
@@ -40,13 +97,33 @@ fn network_type(network: &Network<'_>) -> TokenStream {
     let derived: Vec<Path> = attrs.iter().flat_map(derived).collect();
     let is_derived =
         |name: &str| derived.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == name));
-    let traits = ["Clone", "Copy", "Debug"].into_iter().filter(|name| !is_derived(name));
-    let traits = traits.map(|name| format_ident!("{name}"));
-    quote! {
+    let traits = [("Clone", quote!(clone::Clone)), ("Copy", quote!(marker::Copy)), ("Debug", quote!(fmt::Debug))];
+    let traits = traits.into_iter().filter(|(name, _)| !is_derived(name)).map(|(_, path)| path);
+    let tokens = quote! {
         #(#attrs)*
-        #[derive(#(#traits),*)]
+        #[::core::prelude::v1::derive(#(::core::#traits),*)]
         #vis struct #name;
-    }
+    };
+    shown_by_name(network, tokens)
+}
+
+/// The keyword, the braces and the end of an item get the place of the network's name, which is what rustc then shows of it.
+/// To lints they remain what a macro has written.
+fn shown_by_name(network: &Network<'_>, tokens: TokenStream) -> TokenStream {
+    let span = Span::call_site().located_at(network.ast.name.span());
+    let shown = tokens.into_iter().map(|mut tree| {
+        let is_frame = match &tree {
+            TokenTree::Ident(word) => word == "impl" || word == "struct",
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Literal(_) => false,
+        };
+        if is_frame {
+            tree.set_span(span);
+        }
+        tree
+    });
+    shown.collect()
 }
 
 /// The traits that an attribute derives.
@@ -65,7 +142,7 @@ fn derived(attr: &Attribute) -> Vec<Path> {
 fn shared(network: &Network<'_>) -> TokenStream {
     let mut tokens = TokenStream::new();
     for attr in &network.ast.attrs {
-        if ["cfg", "allow", "warn", "deny"].iter().any(|name| attr.path().is_ident(name)) {
+        if is_shared(attr) {
             attr.to_tokens(&mut tokens);
         } else if attr.path().is_ident("deprecated") {
             tokens.extend(quote!(#[allow(deprecated)]));
@@ -74,43 +151,54 @@ fn shared(network: &Network<'_>) -> TokenStream {
     tokens
 }
 
-/// `#[deprecated]` and `#[doc(hidden)]` hold for the report, too.
-fn reported(attr: &&Attribute) -> bool {
-    attr.path().is_ident("deprecated") || attr.path().is_ident("doc") && matches!(attr.meta, Meta::List(_))
+fn is_shared(attr: &Attribute) -> bool {
+    ["cfg", "allow", "warn", "deny"].iter().any(|name| attr.path().is_ident(name))
 }
 
-/// The struct with the loss and the metrics of a step.
+/// The struct with the loss and the metrics.
 fn report(network: &Network<'_>) -> TokenStream {
-    let (vis, name, step) = (&network.ast.vis, &network.ast.name, step_name(network));
-    let (shared, attrs) = (shared(network), network.ast.attrs.iter().filter(reported));
-    let doc = format!(" What one step of [`{name}`] reports.");
-    let loss_doc = match network.ast.losses.first() {
-        Some(loss) => format!(" The loss, `{}`, before the step.", loss.expr),
-        None => " No loss is declared.".to_string(),
-    };
+    let (vis, name, metrics_name) = (&network.ast.vis, &network.ast.name, metrics_name(network));
+    let doc = format!(" Loss and metrics of [`{name}`]: of a step, before its update, or of an evaluation.");
+    let loss_doc = loss_doc(network);
     let loss_docs = network.ast.losses.first().map_or(&[][..], |loss| &loss.docs);
     let fields = metrics(network).map(|metric| {
         let Metric { name, docs, expr } = metric;
-        let doc = format!(" `{expr}`, before the step.");
+        let doc = format!(" `{expr}`.");
         quote! {
             #(#docs)*
             #[doc = #doc]
-            #vis #name: f32
+            #vis #name: ::core::primitive::f32
         }
     });
     quote! {
-        #shared
-        #(#attrs)*
         #[doc = #doc]
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        #[allow(dead_code)]
-        #vis struct #step {
+        #[::core::prelude::v1::derive(
+            ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq
+        )]
+        #vis struct #metrics_name {
             #(#loss_docs)*
             #[doc = #loss_doc]
-            #vis loss: f32,
+            #vis loss: ::core::primitive::f32,
             #(#fields),*
         }
     }
+}
+
+fn loss_doc(network: &Network<'_>) -> String {
+    match network.ast.losses.first() {
+        Some(loss) => format!(" The loss, `{}`.", loss.expr),
+        None => " No loss is declared.".to_string(),
+    }
+}
+
+/// The type of the metrics has no page of its own, so its fields are listed in the implementation of the trait.
+fn metrics_docs(network: &Network<'_>) -> Vec<String> {
+    let mut lines = vec![
+        format!(" Loss and metrics of [`{}`], as fields:", network.ast.name),
+        format!(" - `loss`: {}", loss_doc(network).trim_start()),
+    ];
+    lines.extend(metrics(network).map(|metric| format!(" - `{}`: `{}`.", text(&metric.name), metric.expr)));
+    lines
 }
 
 /// Those that became part of the description: of two with one name the first.
@@ -119,41 +207,55 @@ fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
     network.ast.metrics.iter().filter(move |metric| kept.next_if(|kept| text(&metric.name) == kept.name).is_some())
 }
 
-fn step_name(network: &Network<'_>) -> Ident {
+/// As error messages call the type; outside of the block it is `<Net as Network>::Metrics`.
+fn metrics_name(network: &Network<'_>) -> Ident {
     let name = &network.ast.name;
-    format_ident!("{}Step", name, span = name.span())
+    let mut metrics = format!("{}Metrics", text(name));
+    // A size may come from a type of the user's that is called so.
+    while network.deferred.values().any(|tokens| mentions(tokens, &metrics)) {
+        metrics.push('_');
+    }
+    Ident::new(&metrics, name.span())
+}
+
+fn mentions(tokens: &TokenStream, word: &str) -> bool {
+    tokens.clone().into_iter().any(|tree| match tree {
+        TokenTree::Ident(name) => name == word,
+        TokenTree::Group(group) => mentions(&group.stream(), word),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStream {
-    let (name, step) = (&network.ast.name, step_name(network));
+    let (name, metrics_name) = (&network.ast.name, metrics_name(network));
     let inputs = views(network.definition.inputs);
     let targets = views(network.definition.targets);
     let outputs = views(network.definition.outputs);
     let visit_inputs = visits("inputs", network.definition.inputs);
     let visit_targets = visits("targets", network.definition.targets);
-    let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(::gradloom::__private::view(next()))));
+    let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(__gradloom::view(next()))));
+    let metrics_docs = metrics_docs(network);
     let metrics = metrics(network).enumerate().map(|(index, metric)| {
         let name = &metric.name;
         quote!(#name: report.metrics[#index])
     });
-    let shared = shared(network);
-    quote! {
-        #shared
+    let tokens = quote! {
         #[automatically_derived]
-        impl ::gradloom::Network for #name {
+        impl __gradloom::Network for #name {
             type Inputs<'a> = #inputs;
             type Targets<'a> = #targets;
             type Outputs<'a> = #outputs;
-            type Step = #step;
+            #(#[doc = #metrics_docs])*
+            type Metrics = #metrics_name;
 
             // A position has the span of the user's token, in which clippy reads a number that starts with 0.
             #[allow(clippy::zero_prefixed_literal)]
-            const DEFINITION: &'static ::gradloom::__private::Definition<'static> = &#definition;
+            const DEFINITION: &'static __gradloom::Definition<'static> = &#definition;
 
             #[allow(unused_variables)]
             fn inputs<'a>(
                 inputs: Self::Inputs<'a>,
-                visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+                visit: &mut dyn ::core::ops::FnMut(__gradloom::Tensor<'a>),
             ) {
                 #visit_inputs
             }
@@ -161,23 +263,24 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             #[allow(unused_variables)]
             fn targets<'a>(
                 targets: Self::Targets<'a>,
-                visit: &mut dyn ::core::ops::FnMut(::gradloom::__private::Tensor<'a>),
+                visit: &mut dyn ::core::ops::FnMut(__gradloom::Tensor<'a>),
             ) {
                 #visit_targets
             }
 
             #[allow(unused_variables)]
             fn outputs<'a>(
-                next: &mut dyn ::core::ops::FnMut() -> ::gradloom::ndarray::ArrayViewD<'a, f32>,
+                next: &mut dyn ::core::ops::FnMut() -> __gradloom::ndarray::ArrayViewD<'a, ::core::primitive::f32>,
             ) -> Self::Outputs<'a> {
                 #next_outputs
             }
 
-            fn step(report: &::gradloom::__private::Report<'_>) -> Self::Step {
-                #step { loss: report.loss, #(#metrics),* }
+            fn metrics(report: &__gradloom::Report<'_>) -> Self::Metrics {
+                #metrics_name { loss: report.loss, #(#metrics),* }
             }
         }
-    }
+    };
+    shown_by_name(network, tokens)
 }
 
 fn constructors(network: &Network<'_>) -> TokenStream {
@@ -190,32 +293,29 @@ fn constructors(network: &Network<'_>) -> TokenStream {
         ),
         format!(" The text of a stage of [`{name}`] that needs neither an optimizer nor a machine."),
     ];
-    let shared = shared(network);
     quote! {
-        #shared
-        #[allow(dead_code)]
         impl #name {
             #[doc = #trainer]
-            #vis fn trainer(optimizer: impl ::gradloom::Optimizer + 'static) -> ::gradloom::Trainer<#name> {
-                ::gradloom::Trainer::new(optimizer)
+            #vis fn trainer(optimizer: impl __gradloom::Optimizer + 'static) -> __gradloom::Trainer<#name> {
+                __gradloom::Trainer::new(optimizer)
             }
 
             #[doc = #predictor]
-            #vis fn predictor() -> ::gradloom::PredictorBuilder<#name> {
-                ::gradloom::PredictorBuilder::new()
+            #vis fn predictor() -> __gradloom::PredictorBuilder<#name> {
+                __gradloom::PredictorBuilder::new()
             }
 
             #[doc = #gradcheck]
             #vis fn gradcheck<'a>(
-                inputs: <#name as ::gradloom::Network>::Inputs<'a>,
-                targets: <#name as ::gradloom::Network>::Targets<'a>,
-            ) -> ::core::result::Result<::gradloom::Gradcheck, ::gradloom::Error> {
-                ::gradloom::__private::gradcheck::<#name>(inputs, targets)
+                inputs: <#name as __gradloom::Network>::Inputs<'a>,
+                targets: <#name as __gradloom::Network>::Targets<'a>,
+            ) -> ::core::result::Result<__gradloom::Gradcheck, __gradloom::Error> {
+                __gradloom::gradcheck::<#name>(inputs, targets)
             }
 
             #[doc = #ir]
-            #vis fn ir(stage: ::gradloom::Stage) -> ::std::string::String {
-                ::gradloom::__private::ir::<#name>(stage)
+            #vis fn ir(stage: __gradloom::Stage) -> ::std::string::String {
+                __gradloom::ir::<#name>(stage)
             }
         }
     }
@@ -225,24 +325,27 @@ fn constructors(network: &Network<'_>) -> TokenStream {
 fn views(ports: &[Port<'_>]) -> TokenStream {
     tuple(ports.iter().map(|port| {
         let element = format_ident!("{}", port.dtype.to_string());
-        match port.dims.len() {
-            rank @ 1..=MOST_AXES => {
-                let view = format_ident!("ArrayView{rank}");
-                quote!(::gradloom::ndarray::#view<'a, #element>)
-            }
-            _ => quote!(::gradloom::ndarray::ArrayViewD<'a, #element>),
-        }
+        let view = format_ident!("ArrayView{}", axes(port, "D"));
+        quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
     }))
+}
+
+/// The number of axes of a port as `ndarray` writes it at the end of its types, or what it writes where that is not known.
+fn axes(port: &Port<'_>, unknown: &str) -> String {
+    match port.dims.len() {
+        rank @ 1..=MOST_AXES => rank.to_string(),
+        _ => unknown.to_string(),
+    }
 }
 
 /// Hands out the tensors of a value of that type, one after the other.
 fn visits(variable: &str, ports: &[Port<'_>]) -> TokenStream {
     let variable = format_ident!("{variable}");
     match ports.len() {
-        1 => quote!(visit(#variable.into());),
+        1 => quote!(visit(::core::convert::Into::into(#variable));),
         n => {
             let fields = (0..n).map(syn::Index::from);
-            quote!(#(visit(#variable.#fields.into());)*)
+            quote!(#(visit(::core::convert::Into::into(#variable.#fields));)*)
         }
     }
 }

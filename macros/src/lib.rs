@@ -1,6 +1,6 @@
-//! The `network!` macro: from the tokens of a declaration to its static description, or to every mistake in it.
+//! What `network!` does: from the tokens of a declaration to its static description, or to every mistake in it.
 //!
-//! In: the declaration. Out: the network's type, its report and its `Definition` in constants. No graph is built here and
+//! In: the declaration. Out: the network's type, its metrics and its `Definition` in constants. No graph is built here and
 //! nothing is computed but sizes: layers, their arguments and shape rules are read from `gradloom_runtime`.
 
 // What every phase speaks of.
@@ -13,42 +13,26 @@ mod resolve;
 
 // Whether it fits, and what becomes of it.
 mod check;
+mod lint;
 mod expand;
 
 #[cfg(test)]
 mod tests;
 
-/// Declares a network, checks it and gives it a type.
-///
-/// ```text
-/// network! {
-///     /// 784 -> 10 digit classifier.
-///     pub Mlp<image: [B, 784] -> logits: [B, 10]> {
-///         Dense(256, bias = false), BatchNorm(momentum = 0.9), relu,
-///         Dense(10),
-///     }
-///     loss(label: [u8; B]) = cross_entropy(logits, label);
-///     metric accuracy = mean(argmax(logits) == label);
-/// }
-/// ```
-///
-/// The angle brackets carry the signature; `B` is the batch. The body is a list of stages, each applied to the result of
-/// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
-/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers, activations and functions are documented in `gradloom_runtime::layers` and
-/// `gradloom_runtime::functions`.
-///
-/// `7 / 2` is 3 where a size is wanted and 3.5 where a number is. `B` and `weights` mean the same everywhere, so nothing else can be
-/// called so. What another macro puts in as `$e:expr` is one operand.
-///
-/// A `Dense` bias right before `BatchNorm` has a gradient of exactly zero in exact arithmetic: write `bias = false` there.
+/// `network!` of the facade, which passes `$crate` on, so that the expansion finds the facade by whatever name it has, and
+/// then the declaration.
 #[proc_macro]
-pub fn network(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand(input.into()).into()
+pub fn declare(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let mut tokens = proc_macro2::TokenStream::from(input).into_iter();
+    match tokens.next() {
+        Some(facade) => expand(&facade, tokens.collect()).into(),
+        None => proc_macro::TokenStream::new(),
+    }
 }
 
 /// The whole way, phase by phase. What a phase could not make sense of is left out of the later ones, in silence, so that
 /// all mistakes are reported at once and each of them once.
-fn expand(tokens: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+fn expand(facade: &proc_macro2::TokenTree, tokens: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     let mut errors = diagnostics::Errors::default();
     let program = parse::program(tokens, &mut errors);
     let bump = bumpalo::Bump::new();
@@ -56,5 +40,6 @@ fn expand(tokens: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     for network in &networks {
         check::network(network, &mut errors);
     }
-    expand::program(&program, &networks, &errors)
+    let lints = if errors.is_empty() { networks.iter().map(lint::network).collect() } else { Vec::new() };
+    expand::program(facade, &program, &networks, &lints, &errors)
 }

@@ -5,7 +5,9 @@
 
 mod body;
 mod expr;
+mod foreign;
 mod groups;
+mod levels;
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
@@ -15,6 +17,7 @@ use crate::ast::{
     Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Site, Stage, StageKind, text,
 };
 use crate::diagnostics::Errors;
+pub use foreign::operand;
 use groups::{Look, at_named_piece, at_piece, flat};
 
 /// Parses the macro's input, whatever it is.
@@ -230,8 +233,9 @@ impl Parser<'_> {
             Body { stages: vec![broken], site }
         });
         self.owner = Owner::LastNet;
+        let (attrs, levels) = self.levels(attrs);
         let (losses, metrics) = (Vec::new(), Vec::new());
-        program.nets.push(Net { attrs, vis, name, inputs, outputs, body, losses, metrics });
+        program.nets.push(Net { attrs, levels, vis, name, inputs, outputs, body, losses, metrics });
     }
 
     /// `<inputs -> outputs>`

@@ -13,13 +13,13 @@ mod table;
 use std::collections::{HashMap, HashSet};
 
 use bumpalo::Bump;
-use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Stage};
+use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Stage, Value};
 use gradloom_runtime::types::DType;
 use gradloom_runtime::{functions, layers};
 use proc_macro2::{Ident, TokenStream};
 
 use crate::ast::{self, ExprKind, Site, text};
-use crate::diagnostics::Errors;
+use crate::diagnostics::{Errors, Ports};
 use crate::parse::DTYPES;
 use expressions::Acts;
 use sizes::Consts;
@@ -37,6 +37,17 @@ pub struct Network<'a> {
     pub sites: Vec<Site>,
     /// The calculations that are left to rustc.
     pub deferred: HashMap<At, TokenStream>,
+    /// The arguments of layers that are not left out.
+    pub arguments: Vec<Given<'a>>,
+}
+
+/// An argument of a layer.
+pub struct Given<'a> {
+    pub owner: &'static str,
+    pub name: &'static str,
+    pub value: Value<'a>,
+    /// From the name, if it has one, to the value.
+    pub site: Site,
 }
 
 /// Resolves everything in a `network! { .. }`. The networks live in the arena.
@@ -44,23 +55,15 @@ pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Error
     let mut consts = Consts::new(&program.consts, errors);
     definitions(program, errors);
     let items = Items::new(program, errors);
-    let mut names: HashMap<String, &str> = HashMap::new();
+    let mut names = HashSet::new();
     let mut networks = Vec::new();
     for net in &program.nets {
-        let name = text(&net.name);
-        if let Some(&owner) = names.get(&name) {
-            match owner {
-                "" => errors.duplicate_network(&net.name),
-                owner => errors.report_taken(&net.name, owner),
-            }
+        if !names.insert(text(&net.name)) {
+            errors.duplicate_network(&net.name);
             continue;
         }
-        // The report of its steps is a type, too.
         let scope = Scope::new(&items, &mut consts, Table::new(bump), errors);
-        let network = scope.network(net);
-        names.entry(format!("{name}Step")).or_insert(network.definition.name);
-        names.insert(name, "");
-        networks.push(network);
+        networks.push(scope.network(net));
     }
     Scope::new(&items, &mut consts, Table::new(bump), errors).items();
     networks
@@ -119,6 +122,8 @@ struct Scope<'s, 'a> {
     /// The paths of the stages without such a name.
     paths: HashSet<String>,
     acts: Acts<'a>,
+    arguments: Vec<Given<'a>>,
+    ports: Ports,
     /// Blocks that are read on their own, for their mistakes alone.
     alone: Option<Alone>,
     n_stages: usize,
@@ -141,7 +146,9 @@ impl<'s, 'a> Scope<'s, 'a> {
         errors: &'s mut Errors,
     ) -> Scope<'s, 'a> {
         let (names, paths) = (HashSet::new(), HashSet::new());
-        Scope { items, consts, table, errors, names, paths, acts: Acts::default(), alone: None, n_stages: 0 }
+        let (acts, ports) = (Acts::default(), Ports::default());
+        let arguments = Vec::new();
+        Scope { items, consts, table, errors, names, paths, acts, arguments, ports, alone: None, n_stages: 0 }
     }
 
     fn network(mut self, net: &'a ast::Net) -> Network<'a> {
@@ -163,13 +170,18 @@ impl<'s, 'a> Scope<'s, 'a> {
             self.errors.second_loss(&loss.keyword);
         }
         let targets = first.map(|loss| self.targets(&loss.targets)).unwrap_or_default();
+        self.ports = Ports {
+            has_named_output: net.outputs.first().is_none_or(|output| output.name.is_some()),
+            has_targets: !targets.is_empty(),
+            is_function: false,
+        };
         let loss = first.map(|loss| self.clause(&loss.keyword, &loss.expr));
         let metrics = self.metrics(&net.metrics);
-        let Scope { mut table, acts, .. } = self;
+        let Scope { mut table, acts, arguments, .. } = self;
         let acts = table.list(acts.finish());
         let definition = Definition { name, inputs, outputs, targets, acts, body, loss, metrics, places: &[] };
         let sites = std::mem::take(&mut table.sites);
-        Network { ast: net, definition, sites, deferred: table.deferred }
+        Network { ast: net, definition, sites, deferred: table.deferred, arguments }
     }
 
     /// Blocks and functions on their own, so that a mistake in one that no network uses is not missed.

@@ -1,9 +1,12 @@
 //! What the macro makes of declarations, good, bad and meaningless.
 
 mod expansion;
+mod expansion_of_mistakes;
 mod growth;
 mod hover;
+mod lints;
 mod mistakes;
+mod names;
 mod robustness;
 
 use proc_macro2::TokenStream;
@@ -20,10 +23,16 @@ fn mistakes(source: &str) -> String {
     errors.to_text()
 }
 
+/// What a declaration expands to.
+fn expand(tokens: TokenStream) -> TokenStream {
+    let facade = proc_macro2::Ident::new("facade", proc_macro2::Span::call_site());
+    crate::expand(&facade.into(), tokens)
+}
+
 /// What a declaration expands to, formatted, with the paths of the facade cut short.
 fn expanded(source: &str) -> String {
-    let tokens = crate::expand(source.parse().expect("the tokens of a test are tokens"));
-    let short = tokens.to_string().replace(":: gradloom :: __private ::", "");
+    let short =
+        expand(source.parse().expect("the tokens of a test are tokens")).to_string().replace("__gradloom ::", "");
     let file = syn::parse_str(&short).expect("the expansion is Rust");
     prettyplease::unparse(&file)
 }

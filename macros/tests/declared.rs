@@ -2,7 +2,8 @@
 
 #![deny(warnings, missing_docs, unreachable_pub, clippy::all)]
 
-use gradloom::{Network, Stage, network};
+use gradloom::__private::Report;
+use gradloom::{MetricsOf, Network, Stage, network};
 use insta::assert_snapshot;
 
 network! {
@@ -65,8 +66,8 @@ fn attributes_and_visibility_hold_for_all_of_a_network() {
     assert_eq!(ir(inner::Near::ir), Some("network Near<x: f32[B,2] -> out: f32[B,1]>".to_string()));
     assert_eq!(ir(inner::in_hiding::ir), Some("network in_hiding<x: f32[B,2] -> out: f32[B,1]>".to_string()));
     assert_eq!(inner::Undocumented, inner::Undocumented);
-    let step = inner::NearStep { loss: 1.0, reach: 2.0 };
-    assert_eq!(step.loss + step.reach, 3.0);
+    let sum: fn(MetricsOf<inner::Near>) -> f32 = |metrics| metrics.loss + metrics.reach;
+    assert_eq!(sum(inner::Near::metrics(&Report { loss: 1.0, metrics: &[2.0] })), 3.0);
     #[allow(deprecated)]
     let old = inner::Old::ir(Stage::Static);
     assert!(old.starts_with("network Old"));

@@ -1,10 +1,10 @@
 //! Loss and metrics over more rows than fit one run: what adds up from piece to piece, and what is computed once.
 //!
 //! In: a graph whose results are numbers, the loss and the metrics over all rows. Out: [`Parts`]: graphs that are run for
-//! every piece of the rows and leave totals (sums, maxima, means and variances over the rows of the piece), and a graph that makes the
-//! results of the totals of all rows. Where work on rows needs a total of all rows itself, as the deviations from a mean do,
-//! the pieces are gone through again for the totals of the next level. Counts are known beforehand. Absent on purpose: who
-//! runs the graphs; [`Tally`] is the arithmetic in between.
+//! every piece of the rows and leave totals (sums, maxima, means and variances over the rows of the piece), and a graph that
+//! makes the results of the totals of all rows. Where work on rows needs a total of all rows itself, as the deviations from a
+//! mean do, the pieces are gone through again for the totals of the next level. Counts are known beforehand. Absent on
+//! purpose: who runs the graphs; [`Tally`] is the arithmetic in between.
 
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, Role, Slots};
@@ -212,7 +212,10 @@ fn over_rows(graph: &Graph, id: NodeId) -> Option<Merge> {
                 Reduction::Variance => Merge::Variance { per_row: reduced().map(Dim::factor).product() },
             })
         }
-        (_, Op::Dot { ta, .. }) => extents(0)[usize::from(!ta)].is_batch().then_some(Merge::Sum),
+        (_, Op::ScatterAdd { .. }) => extents(1).iter().copied().any(Dim::is_batch).then_some(Merge::Sum),
+        (_, Op::Dot(axes)) => {
+            axes.contracted.iter().any(|&(axis, _)| extents(0)[axis].is_batch()).then_some(Merge::Sum)
+        }
         _ => None,
     }
 }

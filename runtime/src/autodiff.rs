@@ -23,7 +23,7 @@ pub fn differentiate_at(graph: &Graph, wanted: &[usize], nodes: &[NodeId]) -> (G
     let mut b = Builder::new(graph.clone());
     b.enter(graph[loss].layer.clone());
     let seed = b.constant(1.0, &Shape::scalar());
-    let cotangents = sweep(&mut b, loss, seed, &needed);
+    let cotangents = sweep(&mut b, 0, loss, seed, &needed);
     gradients(&mut b, graph, wanted, &cotangents);
     let at = nodes.iter().map(|node| cotangents[node.index()].filter(|_| needed[node.index()]));
     (b.finish(), at.collect())
@@ -32,46 +32,55 @@ pub fn differentiate_at(graph: &Graph, wanted: &[usize], nodes: &[NodeId]) -> (G
 /// The derivative of every element of `y` by the element of `x` that it is made from; `None` if `y` is `x`, or is made by
 /// anything but operations on single elements. Zero where nothing flows back.
 pub fn slope(b: &mut Builder, x: NodeId, y: NodeId) -> Option<NodeId> {
+    if x >= y {
+        return None;
+    }
     let between = between(b.graph(), x, y);
+    let ids = || (x.0..=y.0).map(NodeId);
     let maps = |(&inside, id): (&bool, NodeId)| !inside || id == x || b.graph()[id].op.is_map();
-    if x == y || !between[y.index()] || !between.iter().zip(b.graph().ids()).all(maps) {
+    if !between[between.len() - 1] || !between.iter().zip(ids()).all(maps) {
         return None;
     }
     let smooth = |id: NodeId| b.graph()[id].ty.dtype == DType::F32 && b.graph()[id].op != Op::Detach;
-    let needed: Vec<bool> = between.iter().zip(b.graph().ids()).map(|(&inside, id)| inside && smooth(id)).collect();
+    let needed: Vec<bool> = between.iter().zip(ids()).map(|(&inside, id)| inside && smooth(id)).collect();
     let seed = b.constant_like(1.0, y);
-    let cotangents = sweep(b, y, seed, &needed);
-    Some(cotangents[x.index()].unwrap_or_else(|| b.constant_like(0.0, x)))
+    let cotangents = sweep(b, x.index(), y, seed, &needed);
+    Some(cotangents[0].unwrap_or_else(|| b.constant_like(0.0, x)))
 }
 
-/// For every node up to `y`, whether it lies on a way from `x` to `y`.
+/// For every node from `x` to `y`, whether it lies on a way from one to the other.
 fn between(graph: &Graph, x: NodeId, y: NodeId) -> Vec<bool> {
-    let mut depends = vec![false; y.index() + 1];
-    for id in (0..=y.0).map(NodeId) {
-        depends[id.index()] = id == x || graph[id].operands.iter().any(|operand| depends[operand.index()]);
+    let at = |id: NodeId| id.index().checked_sub(x.index());
+    let mut depends: Vec<bool> = Vec::new();
+    for id in (x.0..=y.0).map(NodeId) {
+        let through = graph[id].operands.iter().filter_map(|&operand| at(operand)).any(|operand| depends[operand]);
+        depends.push(id == x || through);
     }
-    let mut live = vec![false; y.index() + 1];
-    live[y.index()] = true;
-    for id in (0..=y.0).map(NodeId).rev().filter(|&id| id != x) {
-        if live[id.index()] {
-            graph[id].operands.iter().for_each(|operand| live[operand.index()] = true);
+    let mut live = vec![false; depends.len()];
+    *live.last_mut().expect("there is `y`") = true;
+    for index in (1..depends.len()).rev().filter(|&index| depends[index]) {
+        if live[index] {
+            let operands = &graph[NodeId(x.0 + index as u32)].operands;
+            operands.iter().filter_map(|&operand| at(operand)).for_each(|operand| live[operand] = true);
         }
     }
     depends.iter().zip(live).map(|(&depends, live)| depends && live).collect()
 }
 
-/// From the cotangent of `last`, those of all nodes before it through which it is needed.
-fn sweep(b: &mut Builder, last: NodeId, seed: NodeId, needed: &[bool]) -> Vec<Option<NodeId>> {
+/// From the cotangent of `last`, those of all nodes from the one of index `first` to it through which it is needed.
+fn sweep(b: &mut Builder, first: usize, last: NodeId, seed: NodeId, needed: &[bool]) -> Vec<Option<NodeId>> {
     let mut cotangents: Vec<Option<NodeId>> = vec![None; needed.len()];
-    cotangents[last.index()] = Some(seed);
-    for id in (0..=last.0).map(NodeId).rev() {
-        let Some(dy) = cotangents[id.index()].filter(|_| needed[id.index()]) else { continue };
+    cotangents[last.index() - first] = Some(seed);
+    for index in (0..=last.index() - first).rev() {
+        let Some(dy) = cotangents[index].filter(|_| needed[index]) else { continue };
+        let id = NodeId((first + index) as u32);
         let node = b.graph()[id].clone();
         b.enter(node.layer);
         let at = At { op: node.op, x: node.operands, y: id, dy };
         for (&x, dx) in at.x.iter().zip((at.op.def().vjp)(b, &at)) {
-            let Some(dx) = dx.filter(|_| needed[x.index()]) else { continue };
-            cotangents[x.index()] = Some(match cotangents[x.index()] {
+            let Some(x) = x.index().checked_sub(first).filter(|&x| needed[x]) else { continue };
+            let Some(dx) = dx else { continue };
+            cotangents[x] = Some(match cotangents[x] {
                 None => dx,
                 Some(other) => b.add(other, dx),
             });

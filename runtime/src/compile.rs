@@ -10,9 +10,10 @@ use crate::diagnose::{Measure, diagnose};
 use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::fault::Pass;
-use crate::fuse::{Fused, fuse};
+use crate::fuse::{fuse, legalize};
 use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
+use crate::kernel::Fused;
 use crate::layers::Mode;
 use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
@@ -90,7 +91,9 @@ pub struct Program {
     pub params_len: usize,
     /// Offset of each parameter in its block.
     pub params: Vec<usize>,
-    /// Where each result is after a run.
+    /// The largest of what lies in the arena, in words.
+    pub largest: String,
+    /// Where each result is after a run, in the order of the roles.
     results: Vec<(Role, Place)>,
 }
 
@@ -111,15 +114,22 @@ impl Program {
         max_batch: usize,
         threads: usize,
     ) -> Result<Program, BuildError> {
-        let program = Program::of_graph_for(&simplified(definition, purpose)?, max_batch, threads)?.moved();
+        Program::of_network(simplified(definition, purpose)?, max_batch, threads)
+    }
+
+    /// The same of its graph, simplified.
+    pub fn of_network(graph: Graph, max_batch: usize, threads: usize) -> Result<Program, BuildError> {
+        let program = Program::of_graph_for(&graph, max_batch, threads)?.moved();
+        drop(graph);
         pages::give_back();
         Ok(program)
     }
 
     /// The same program with its lists in other places: theirs lay between all that compiling needed, a few bytes to a page.
     fn moved(self) -> Program {
-        let Program { code, slots, arena, params_len, params, results } = self;
-        Program { code, slots: slots.clone(), arena, params_len, params: params.clone(), results: results.clone() }
+        let Program { code, slots, arena, params_len, params, results, largest } = self;
+        let (slots, params, results, largest) = (slots.clone(), params.clone(), results.clone(), largest.clone());
+        Program { code, slots, arena, params_len, params, results, largest }
     }
 
     /// Compiles a graph that has been simplified, for one thread.
@@ -140,23 +150,24 @@ impl Program {
         Ok(Program::assemble(code, &fused, plan, threads))
     }
 
-    /// The same network for one thread with kernels that can be timed, and those kernels.
+    /// The same network for one thread with kernels that can be timed, those kernels, and the graph that they were made of.
     pub fn timed(
         definition: &'static Definition<'static>,
         purpose: Purpose<'_>,
         max_batch: usize,
-    ) -> Result<(Program, Fused), BuildError> {
-        let fused = fuse(&simplified(definition, purpose)?);
+    ) -> Result<(Program, Fused, Graph), BuildError> {
+        let graph = legalize(&simplified(definition, purpose)?);
+        let fused = fuse(&graph);
         let plan = plan::plan_apart(&fused, max_batch, Isa::detect())?;
         let code = jit::compile_timed(&fused, &plan)?;
-        Ok((Program::assemble(code, &fused, plan, 1), fused))
+        Ok((Program::assemble(code, &fused, plan, 1), fused, graph))
     }
 
     fn assemble(code: Code, fused: &Fused, plan: Plan, threads: usize) -> Program {
         let results = results(fused, &plan);
-        let arena = plan.with_scratch(threads);
+        let (arena, largest) = (plan.with_scratch(threads), plan::largest(fused, plan.max_batch, false));
         let Plan { params, params_len, .. } = plan;
-        Program { code, slots: fused.graph.slots.clone(), arena, params, params_len, results }
+        Program { code, slots: fused.slots.clone(), arena, params, params_len, results, largest }
     }
 
     /// Runs the program, with a pool's threads where there is one and it pays. Says whether loss and
@@ -170,16 +181,18 @@ impl Program {
 
     /// Where a result is after a run.
     pub fn result(&self, role: &Role) -> Option<Place> {
-        self.results.iter().find(|(known, _)| known == role).map(|(_, place)| *place)
+        let found = self.results.binary_search_by(|(known, _)| known.cmp(role)).ok()?;
+        Some(self.results[found].1)
     }
 }
 
 fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
-    let graph = &fused.graph;
-    let outputs = graph.outputs.iter();
-    let placed = outputs
-        .filter_map(|output| Some((output.role.clone(), *plan.places.get(&graph.behind_reshapes(output.node))?)));
-    placed.collect()
+    let results = fused.results.iter();
+    let placed = results.filter_map(|(role, buffer, _)| Some((role.clone(), plan.places[buffer.index()]?)));
+    let mut placed: Vec<(Role, Place)> = placed.collect();
+    placed.sort_by(|(x, _), (y, _)| x.cmp(y));
+    placed.dedup_by(|(later, _), (first, _)| later == first);
+    placed
 }
 
 /// The forward graph, in the form that keeps its digits.
@@ -282,9 +295,13 @@ pub fn diagnosed(
     let (graph, mut layers) = lower_with_probes(definition, how.frozen(&|name| how.freezes(name)))?;
     let mut graph = checked(stabilize(&checked(graph)));
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
-    for (index, layer) in layers.iter_mut().enumerate() {
-        let probe = |end| graph.output(&Role::Probe(2 * index + end)).expect("every layer has two probes");
-        (layer.x, layer.y) = (probe(0), probe(1));
+    let probes = graph.outputs.iter().filter_map(|output| match output.role {
+        Role::Probe(end) => Some((end, output.node)),
+        _ => None,
+    });
+    for (end, node) in probes {
+        let layer = &mut layers[end / 2];
+        *if end % 2 == 0 { &mut layer.x } else { &mut layer.y } = node;
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
     let results: Vec<NodeId> = layers.iter().map(|layer| layer.y).collect();

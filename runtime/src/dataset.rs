@@ -1,13 +1,17 @@
 //! Samples with their targets, in batches.
 
+mod element;
 mod order;
 
 use std::ops::Range;
 
 use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis, Slice};
 
+use crate::error::text_as_debug;
 use crate::session::Shuffling;
 use order::Order;
+
+pub use element::Element;
 
 /// Inputs and targets of the same number of rows, shuffled anew for every pass: the seed and the number of a pass decide the order.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ pub struct Dataset<T, I: Dimension, D: Dimension> {
 }
 
 /// Why a dataset could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, thiserror::Error)]
 pub enum DatasetError {
     /// Inputs and targets disagree about the number of rows.
     #[error("{inputs} rows of inputs, but {targets} of targets")]
@@ -55,7 +59,9 @@ pub enum DatasetError {
     },
 }
 
-impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
+text_as_debug!(DatasetError);
+
+impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// Pairs inputs with targets, row by row. Arrays in the standard layout are taken over, others copied into it.
     ///
     /// # Errors
@@ -110,7 +116,7 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
             return Err(DatasetError::Side { share, rows: first, side: "the second part" });
         }
         let Dataset { inputs, targets, order, seed, .. } = &mut self;
-        order.share(*seed, |x, y| swap(inputs, targets, x, y));
+        order.share(*seed, &mut exchange(inputs, targets));
         let numbers = |rows| Order::new(rows).ok_or(DatasetError::NoMemory { rows });
         let (inputs, targets) = self.rows(first..self.len());
         let (inputs, targets) = (copy(inputs)?, copy(targets)?);
@@ -162,31 +168,28 @@ impl<T: Clone, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// last `kept_out` are the same in every pass.
     pub(crate) fn shuffle(&mut self, pass: u64, kept_out: usize) {
         let Dataset { inputs, targets, order, seed, .. } = self;
-        order.pass(*seed, pass, kept_out, |x, y| swap(inputs, targets, x, y));
+        order.pass(*seed, pass, kept_out, &mut exchange(inputs, targets));
     }
 }
 
-/// Exchanges two rows and their targets.
-fn swap<T, I: RemoveAxis, D: RemoveAxis>(inputs: &mut Array<f32, I>, targets: &mut Array<T, D>, x: usize, y: usize) {
-    swap_rows(inputs, x, y);
-    swap_rows(targets, x, y);
+/// Exchanges two rows and their targets. Both are in the standard layout.
+fn exchange<T: Element, I: RemoveAxis, D: RemoveAxis>(
+    inputs: &mut Array<f32, I>,
+    targets: &mut Array<T, D>,
+) -> impl FnMut(usize, usize) {
+    let rows = inputs.len_of(Axis(0));
+    let widths = (inputs.len() / rows, targets.len() / rows);
+    let inputs = inputs.as_slice_mut().expect("a dataset keeps rows in order");
+    let targets = targets.as_slice_mut().expect("a dataset keeps rows in order");
+    move |x, y| {
+        f32::swap_rows(inputs, widths.0, x, y);
+        T::swap_rows(targets, widths.1, x, y);
+    }
 }
 
 /// In the standard layout.
-fn copy<T: Clone, D: Dimension>(array: ArrayView<'_, T, D>) -> Result<Array<T, D>, DatasetError> {
-    let mut elements = Vec::new();
-    let rows = array.shape().first().map_or(0, |rows| *rows);
-    elements.try_reserve_exact(array.len()).map_err(|_| DatasetError::NoMemory { rows })?;
-    elements.extend(array.iter().cloned());
-    Ok(Array::from_shape_vec(array.raw_dim(), elements).expect("as many elements as before"))
-}
-
-fn swap_rows<T, D: RemoveAxis>(array: &mut Array<T, D>, x: usize, y: usize) {
-    let (low, high) = (x.min(y), x.max(y));
-    if low == high {
-        return;
-    }
-    let (mut head, mut tail) = array.view_mut().split_at(Axis(0), high);
-    let (mut low, mut high) = (head.index_axis_mut(Axis(0), low), tail.index_axis_mut(Axis(0), 0));
-    low.iter_mut().zip(high.iter_mut()).for_each(|(a, b)| std::mem::swap(a, b));
+fn copy<T: Element, D: Dimension>(array: ArrayView<'_, T, D>) -> Result<Array<T, D>, DatasetError> {
+    let (shape, rows) = (array.raw_dim(), array.shape().first().map_or(0, |rows| *rows));
+    let elements = T::copied(array.into_dyn()).ok_or(DatasetError::NoMemory { rows })?;
+    Ok(Array::from_shape_vec(shape, elements).expect("as many elements as before"))
 }

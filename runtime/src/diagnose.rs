@@ -4,6 +4,7 @@
 //! handful of sums, and what each of them says of which layer. Nothing is updated. Absent on purpose: the division by the
 //! number of elements, which is done where the sums are read.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -55,11 +56,24 @@ pub fn diagnose(
     signals: &[Option<NodeId>],
     gradients: &[(usize, NodeId)],
 ) -> (Graph, Vec<Measure>) {
-    let mut diagnosis = Diagnosis { b: Builder::new(graph.clone()), measures: Vec::new(), sums: Vec::new() };
+    let slots = graph.slots.params.iter().enumerate();
+    let params = slots.map(|(param, slot)| (slot.name.as_str(), param)).collect();
+    let updates = graph.outputs.iter().filter_map(|output| match output.role {
+        Role::Update(param) => Some((param, output.node)),
+        _ => None,
+    });
+    let updates = updates.collect();
+    let b = Builder::new(graph.clone());
+    let mut diagnosis = Diagnosis { b, params, updates, measures: Vec::new(), sums: Vec::new() };
+    let mut by_owner: HashMap<&str, Vec<(usize, NodeId)>> = HashMap::new();
+    for &(param, gradient) in gradients {
+        if let Some((owner, _)) = graph.slots.params[param].name.rsplit_once('.') {
+            by_owner.entry(owner).or_default().push((param, gradient));
+        }
+    }
     for (layer, signal) in layers.iter().zip(signals) {
-        let owner = |param: usize| graph.slots.params[param].name.rsplit_once('.').map(|(owner, _)| owner);
-        for &(param, gradient) in gradients.iter().filter(|(param, _)| owner(*param) == Some(&*layer.path)) {
-            diagnosis.parameter(graph, &layer.path, param, gradient);
+        for &(param, gradient) in by_owner.get(&*layer.path).into_iter().flatten() {
+            diagnosis.parameter(&layer.path, param, gradient);
         }
         if let Some(signal) = *signal {
             diagnosis.magnitudes(&layer.path, Quantity::Signal, signal);
@@ -70,7 +84,7 @@ pub fn diagnose(
             diagnosis.drift(&layer.path, layer.x, eps);
         }
     }
-    let Diagnosis { b, measures, mut sums } = diagnosis;
+    let Diagnosis { b, measures, mut sums, .. } = diagnosis;
     sums.extend(graph.output(&Role::Loss));
     let mut graph = b.finish();
     let probes = sums.into_iter().enumerate().map(|(index, node)| Output { role: Role::Probe(index), node });
@@ -78,13 +92,17 @@ pub fn diagnose(
     (graph, measures)
 }
 
-struct Diagnosis {
+struct Diagnosis<'g> {
     b: Builder,
+    /// The parameters and statistics by name.
+    params: HashMap<&'g str, usize>,
+    /// What the step makes of them.
+    updates: HashMap<usize, NodeId>,
     measures: Vec<Measure>,
     sums: Vec<NodeId>,
 }
 
-impl Diagnosis {
+impl Diagnosis<'_> {
     /// Adds up a tensor.
     fn add(&mut self, layer: &Rc<str>, quantity: Quantity, x: NodeId) {
         let shape = self.b.shape(x);
@@ -101,11 +119,11 @@ impl Diagnosis {
         self.add(layer, quantity, magnitude);
     }
 
-    fn parameter(&mut self, graph: &Graph, layer: &Rc<str>, param: usize, gradient: NodeId) {
+    fn parameter(&mut self, layer: &Rc<str>, param: usize, gradient: NodeId) {
         self.magnitudes(layer, Quantity::Gradient, gradient);
         let now = self.b.param(param);
         // With a rate factor of 0 it stays.
-        let next = graph.output(&Role::Update(param)).unwrap_or(now);
+        let next = self.updates.get(&param).copied().unwrap_or(now);
         let update = self.b.sub(next, now);
         for (quantity, x) in [(Quantity::Update, update), (Quantity::Parameter, now)] {
             let square = self.b.mul(x, x);
@@ -147,9 +165,8 @@ impl Diagnosis {
     fn drift(&mut self, layer: &Rc<str>, x: NodeId, eps: f64) {
         self.b.enter(Rc::clone(layer));
         let [mean, variance] = ["running_mean", "running_var"].map(|name| {
-            let path = format!("{layer}.{name}");
-            let index = self.b.graph().slots.params.iter().position(|slot| slot.name == path);
-            self.b.param(index.expect("a batch norm has running statistics"))
+            let index = self.params[format!("{layer}.{name}").as_str()];
+            self.b.param(index)
         });
         let b = &mut self.b;
         let deviation = {

@@ -9,10 +9,11 @@ mod expressions;
 mod gains;
 mod numbers;
 mod identity;
+mod paths;
 mod print;
 pub mod words;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::ir::SlotKind;
@@ -134,9 +135,12 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         definition,
         types: HashMap::new(),
         params: Vec::new(),
-        by_path: BTreeMap::new(),
+        by_path: HashMap::new(),
+        first_inside: HashMap::new(),
+        has_weights: false,
         complete: true,
         n_stages: 0,
+        positions: None,
         trace: Vec::new(),
         mistakes: Vec::new(),
         known: HashSet::new(),
@@ -164,10 +168,15 @@ struct Context<'a> {
     types: HashMap<String, TensorType>,
     params: Vec<(String, Shape, SlotKind)>,
     /// Where each parameter is among them.
-    by_path: BTreeMap<String, usize>,
+    by_path: HashMap<String, usize>,
+    /// The first parameter of each stage, and of each structure.
+    first_inside: HashMap<String, usize>,
+    has_weights: bool,
     /// Whether all stages are known, and with them all parameters and named values.
     complete: bool,
     n_stages: usize,
+    /// Of how many elements the position is that the last expression gives, if that is an `argmax`.
+    positions: Option<usize>,
     /// How the shape came about so far, step by step.
     trace: Vec<String>,
     mistakes: Vec<Mistake>,
@@ -183,11 +192,6 @@ impl<'a> Context<'a> {
         if self.known.insert(mistake.clone()) {
             self.mistakes.push(mistake);
         }
-    }
-
-    fn param(&mut self, path: String, shape: Shape, kind: SlotKind) {
-        self.by_path.insert(path.clone(), self.params.len());
-        self.params.push((path, shape, kind));
     }
 
     fn ports(&mut self, ports: &[Port<'_>]) {
@@ -222,8 +226,8 @@ impl<'a> Context<'a> {
             self.report(port.at, words::too_many_axes(port.name, dims.len(), MOST_AXES));
         } else if let Some(shape) = known.as_ref().filter(|shape| shape.0.first() != Some(&Dim::B)) {
             self.report(port.at, words::batch_missing(port.name, shape));
-        } else if known.is_some_and(|shape| is_absurd(&shape)) {
-            self.report(port.at, words::too_large(&format!("one row of `{}`", port.name)));
+        } else if let Some(shape) = known.filter(is_absurd) {
+            self.report(port.at, words::too_large(&format!("one row of `{}`", port.name), &shape));
         }
     }
 
@@ -298,7 +302,7 @@ impl<'a> Context<'a> {
             }
         };
         if is_absurd(&shape) {
-            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text)));
+            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
             return None;
         }
         // How parameters start has no influence on their shapes.
@@ -306,7 +310,7 @@ impl<'a> Context<'a> {
             let name = format!("{path}.{}", param.name);
             let shape = Shape::fixed(&param.shape);
             if is_absurd(&shape) {
-                self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared())));
+                self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared()), &shape));
                 return None;
             }
             self.param(name, shape, param.kind);
@@ -457,34 +461,6 @@ impl<'a> Context<'a> {
                 self.report(clause.at, words::not_a_number(&what, &ty));
             }
         }
-    }
-
-    /// Looks up a path that is neither a port nor a stage's name.
-    fn path(&mut self, path: &str, at: At) -> Option<TensorType> {
-        if let Some(ty) = self.types.get(path) {
-            return Some(ty.clone());
-        }
-        if let Some(&index) = self.by_path.get(path) {
-            return Some(TensorType::f32(self.params[index].1.clone()));
-        }
-        // The macro lets a path without a point through only if it is that of a stage.
-        let own = format!("{path}.");
-        let after = self.by_path.range(own.clone()..).take_while(|(name, _)| name.starts_with(&own));
-        let inside = after.map(|(_, &index)| index).min().map(|index| self.params[index].0.as_str());
-        if inside.is_some() || !path.contains('.') {
-            let message = words::stage_as_value(path, inside);
-            self.report(at, message);
-        } else if self.complete {
-            let closest = self.suggestions.closest(path, || {
-                let known = self.types.keys().map(String::as_str).filter(|name| name.contains('.'));
-                let mut paths: Vec<&str> = self.by_path.keys().map(String::as_str).chain(known).collect();
-                paths.sort_unstable();
-                paths
-            });
-            let message = words::unknown_parameter(path, closest);
-            self.report(at, message);
-        }
-        None
     }
 }
 

@@ -4,8 +4,24 @@ use crate::elaborate::words::did_you_mean;
 use crate::fault::Fault;
 use crate::network::Place;
 
+/// An error is printed as `Debug` where `main` returns it and where it is unwrapped: as the same text that it is elsewhere, with
+/// all that it was caused by.
+macro_rules! text_as_debug {
+    ($($error:ty),+) => {$(
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    )+};
+}
+#[cfg(feature = "ndarray")]
+pub(crate) use text_as_debug;
+
+text_as_debug!(BuildError, RunError);
+
 /// Why a network could not be built.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum BuildError {
     /// A declaration that makes no sense, for a reason that lies in the value of a Rust constant: the macro does not see
     /// those and reports everything else.
@@ -46,7 +62,7 @@ pub enum BuildError {
     },
     /// Groups that freeze every parameter there is.
     #[error("every parameter is frozen, so there is nothing to train")]
-    Frozen,
+    AllFrozen,
     /// Gradients of several batches that do not become those of one, be they averaged or added up.
     #[error(
         "the gradients of `{network}` can't be accumulated: its loss is neither a mean nor a sum over the rows, for {reason}"
@@ -57,19 +73,27 @@ pub enum BuildError {
         /// Why, as a part of a sentence.
         reason: String,
     },
+    /// More parameters, or longer names, than a checkpoint can hold.
+    #[error("no checkpoint of this training could be loaded: {reason}")]
+    Checkpoint {
+        /// What there is too much of, in words.
+        reason: String,
+    },
     /// The tensors of a step do not fit the address space.
-    #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB")]
+    #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB; the largest is {largest}")]
     TooLarge {
         /// The batch size asked for.
         max_batch: usize,
         /// The bound in GiB.
         limit: usize,
+        /// The largest parameter or value, its extents and its bytes, in words.
+        largest: String,
     },
-    /// There is not enough memory for the buffers of a step.
-    #[error("not enough memory for the buffers of a step with {max_batch} rows")]
+    /// There is not enough memory for the buffers of a program.
+    #[error("not enough memory for {what}")]
     NoMemory {
-        /// The batch size asked for.
-        max_batch: usize,
+        /// What it was wanted for, and how much that is.
+        what: String,
     },
     /// The system gave no further thread.
     #[error("{threads} threads can't be had: {error}")]
@@ -89,7 +113,7 @@ pub enum BuildError {
 }
 
 /// Why a run was refused. The session is as it was before.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum RunError {
     /// A tensor of the wrong shape.
     #[error("`{name}` wants {expected}, got [{}]", .actual.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]

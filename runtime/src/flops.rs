@@ -52,15 +52,16 @@ pub fn of_node(graph: &Graph, id: NodeId) -> Flops {
     let node = &graph[id];
     let operand = |index: usize| &graph[node.operands[index]].ty.shape;
     match (node.op.def().body, &node.op) {
-        (Body::Leaf | Body::View, _) | (_, Op::Detach | Op::WithSlope) => Flops::default(),
+        (Body::Leaf | Body::View | Body::Move | Body::Gather, _) | (_, Op::Detach | Op::WithSlope) => Flops::default(),
         (Body::Map(_), Op::MulAdd) => times(2, &node.ty.shape),
         (Body::Map(_), _) => times(1, &node.ty.shape),
+        (Body::Fold | Body::Scatter, _) => times(1, operand(0)),
         (Body::Reduce(Reduction::Sum | Reduction::Max | Reduction::Mean), _) => times(1, operand(0)),
         (Body::Reduce(Reduction::Variance), _) => times(3, operand(0)),
         (Body::Contract, op) => {
-            let inner = operand(0).0[usize::from(!matches!(op, Op::Dot { ta: true, .. }))];
-            let extents = node.ty.shape.0.iter().copied().chain([inner]);
-            times(2, &Shape(extents.collect()))
+            let Op::Dot(axes) = op else { unreachable!("{op:?} is no product") };
+            let inner = axes.contracted.iter().map(|&(axis, _)| operand(0).0[axis]);
+            times(2, &Shape(node.ty.shape.0.iter().copied().chain(inner).collect()))
         }
     }
 }

@@ -4,13 +4,19 @@
 //! the oracle of every later stage: f64 says what is right, and the distance from f32 to it says how much rounding costs.
 //! Absent on purpose: speed, fusion, reuse of memory. Every node is one loop over its elements.
 
+mod positions;
+mod tensor;
+
 use std::iter::zip;
 use std::ops::Index;
 
 use crate::ir::ops::{Body, MapBody, Reduction};
 use crate::ir::{Graph, Node, NodeId, Op, Role};
 use crate::scalar::{Host32, Host64, Reg, Scalar};
-use crate::types::DType;
+
+pub(crate) use positions::{Sources, destinations, folded, product_terms, row_major};
+use positions::{offsets, positions};
+pub use tensor::{Data, Tensor, Values};
 
 /// How floats are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,115 +36,6 @@ impl Precision {
             Precision::F64 => x,
         }
     }
-}
-
-/// A value: extents and elements in row-major order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// The extents, outermost first.
-    pub shape: Vec<usize>,
-    /// The elements, as many as the product of the extents.
-    pub data: Data,
-}
-
-/// The elements of a tensor, by what they are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Data {
-    /// Numbers. In f32 precision each is an f32.
-    Float(Vec<f64>),
-    /// Class ids and positions, of any integer type.
-    Index(Vec<u32>),
-    /// Truth values.
-    Mask(Vec<bool>),
-}
-
-impl Tensor {
-    /// A tensor of numbers.
-    pub fn floats(shape: &[usize], values: impl Into<Vec<f64>>) -> Tensor {
-        Tensor::new(shape, Data::Float(values.into()))
-    }
-
-    /// A tensor of class ids.
-    pub fn indices(shape: &[usize], values: impl Into<Vec<u32>>) -> Tensor {
-        Tensor::new(shape, Data::Index(values.into()))
-    }
-
-    fn new(shape: &[usize], data: Data) -> Tensor {
-        assert_eq!(data.len(), shape.iter().product::<usize>(), "a tensor {shape:?} has as many elements as it says");
-        Tensor { shape: shape.to_vec(), data }
-    }
-
-    /// The numbers. Panics if these are indices or truth values.
-    pub fn as_floats(&self) -> &[f64] {
-        match &self.data {
-            Data::Float(values) => values,
-            other => panic!("asked for numbers, found {other:?}"),
-        }
-    }
-
-    /// The class ids or positions. Panics if these are numbers or truth values.
-    pub fn as_indices(&self) -> &[u32] {
-        match &self.data {
-            Data::Index(values) => values,
-            other => panic!("asked for indices, found {other:?}"),
-        }
-    }
-
-    /// The only number. Panics if there are several.
-    pub fn number(&self) -> f64 {
-        match *self.as_floats() {
-            [value] => value,
-            _ => panic!("asked for one number, found {:?}", self.shape),
-        }
-    }
-
-    fn rounded(&self, precision: Precision) -> Tensor {
-        match &self.data {
-            Data::Float(values) => {
-                let values: Vec<f64> = values.iter().map(|&x| precision.round(x)).collect();
-                Tensor::floats(&self.shape, values)
-            }
-            Data::Index(_) | Data::Mask(_) => self.clone(),
-        }
-    }
-}
-
-impl Data {
-    fn empty(dtype: DType) -> Data {
-        match dtype {
-            DType::F32 => Data::Float(Vec::new()),
-            DType::U8 | DType::U16 | DType::U32 => Data::Index(Vec::new()),
-            DType::Bool => Data::Mask(Vec::new()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Data::Float(values) => values.len(),
-            Data::Index(values) => values.len(),
-            Data::Mask(values) => values.len(),
-        }
-    }
-
-    /// The elements at these positions.
-    fn pick(&self, positions: impl Iterator<Item = usize>) -> Data {
-        match self {
-            Data::Float(values) => Data::Float(positions.map(|at| values[at]).collect()),
-            Data::Index(values) => Data::Index(positions.map(|at| values[at]).collect()),
-            Data::Mask(values) => Data::Mask(positions.map(|at| values[at]).collect()),
-        }
-    }
-}
-
-/// A value for every slot of a graph, in the order of its slots. Floats are rounded to the precision of the evaluation.
-#[derive(Clone, Debug, Default)]
-pub struct Values {
-    /// Inputs, then targets.
-    pub inputs: Vec<Tensor>,
-    /// Parameters, running statistics, optimizer state.
-    pub params: Vec<Tensor>,
-    /// Run-time scalars, integers among them.
-    pub scalars: Vec<f64>,
 }
 
 /// The value of every node, dead or alive.
@@ -187,7 +84,7 @@ pub fn evaluate_with<'a>(
     values: &Values,
     mut change: impl FnMut(NodeId, &mut [f64]),
 ) -> Evaluation<'a> {
-    let mut run = Run { precision, batch, values, nodes: Vec::with_capacity(graph.nodes.len()) };
+    let mut run = Run { graph, precision, batch, values, nodes: Vec::with_capacity(graph.nodes.len()) };
     for id in graph.ids() {
         let node = &graph[id];
         let shape = node.ty.shape.at(batch);
@@ -204,6 +101,7 @@ pub fn evaluate_with<'a>(
 const DOT_ROWS: usize = 16;
 
 struct Run<'a> {
+    graph: &'a Graph,
     precision: Precision,
     batch: usize,
     values: &'a Values,
@@ -219,7 +117,10 @@ impl Run<'_> {
                 Precision::F32 => map(&mut Host32::new(), body, node, &x),
                 Precision::F64 => map(&mut Host64::new(), body, node, &x),
             },
-            Body::View => view(node, x[0], shape),
+            Body::View | Body::Move => self.moved(node, &x, shape),
+            Body::Gather => gather(x[0], x[1]),
+            Body::Scatter => self.scatter_add(x[0], x[1], shape),
+            Body::Fold => self.fold(node, x[0], shape),
             Body::Reduce(reduction) => {
                 let axes = node.op.axes().expect("a reduction has axes");
                 let groups = groups(x[0], axes, shape);
@@ -252,6 +153,34 @@ impl Run<'_> {
         value.rounded(self.precision).data
     }
 
+    fn moved(&self, node: &Node, x: &[&Tensor], shape: &[usize]) -> Data {
+        match Sources::new(self.graph, node, shape, |x| &self.nodes[x.index()].shape) {
+            Some(sources) => {
+                let fill = self.precision.round(node.op.fill().unwrap_or_default());
+                Data::moved(x, (0..shape.iter().product()).map(|at| sources.of(at)), fill)
+            }
+            // The same elements in the same order.
+            None => x[0].data.clone(),
+        }
+    }
+
+    fn scatter_add(&self, values: &Tensor, index: &Tensor, shape: &[usize]) -> Data {
+        let len: usize = shape[1..].iter().product();
+        let mut rows = vec![0.0; shape[0] * len];
+        for (&row, at) in zip(index.as_indices(), 0..).filter(|(row, _)| (**row as usize) < shape[0]) {
+            let to = &mut rows[row as usize * len..][..len];
+            zip(to, &values.as_floats()[at * len..]).for_each(|(sum, x)| *sum = self.precision.round(*sum + x));
+        }
+        Data::Float(rows)
+    }
+
+    fn fold(&self, node: &Node, x: &Tensor, shape: &[usize]) -> Data {
+        let values = x.as_floats();
+        let add = |sum: f64, at: usize| self.precision.round(sum + values[at]);
+        let elements = 0..shape.iter().product();
+        Data::Float(elements.map(|at| folded(&node.op, &x.shape, at).into_iter().fold(0.0, add)).collect())
+    }
+
     fn reduce(&self, reduction: Reduction, group: &[f64]) -> f64 {
         match reduction {
             Reduction::Sum => self.sum(group),
@@ -259,11 +188,14 @@ impl Run<'_> {
                 group.iter().fold(f64::NEG_INFINITY, |top, &x| if x > top || x.is_nan() { x } else { top })
             }
             Reduction::Mean => {
-                let deviations = self.deviations(group, group[0]);
-                self.precision.round(group[0] + self.mean(&deviations))
+                // Of no numbers it is 0 / 0, as every mean of none.
+                let Some(&first) = group.first() else { return f64::NAN };
+                let deviations = self.deviations(group, first);
+                self.precision.round(first + self.mean(&deviations))
             }
             Reduction::Variance => {
-                let deviations = self.deviations(group, group[0]);
+                let Some(&first) = group.first() else { return f64::NAN };
+                let deviations = self.deviations(group, first);
                 let deviations = self.deviations(&deviations, self.mean(&deviations));
                 let squares: Vec<f64> = deviations.iter().map(|&x| self.precision.round(x * x)).collect();
                 let variance = self.mean(&squares);
@@ -292,23 +224,24 @@ impl Run<'_> {
     }
 
     fn dot(&self, node: &Node, a: &Tensor, b: &Tensor, shape: &[usize]) -> Data {
-        let Op::Dot { ta, tb } = node.op else { unreachable!("{:?} is no product", node.op) };
-        let (m, n) = (shape[0], shape[1]);
-        let k = if ta { a.shape[0] } else { a.shape[1] };
-        let (a, b) = (a.as_floats(), b.as_floats());
-        let mut product = vec![0.0; m * n];
-        // Every sum runs in the order of its terms, beside those of its neighbors: large matrices are read once for some rows.
-        for (index, block) in product.chunks_mut((DOT_ROWS * n).max(1)).enumerate() {
-            for inner in 0..k {
-                for (row, sums) in block.chunks_mut(n).enumerate() {
-                    let row = DOT_ROWS * index + row;
-                    let x = if ta { a[inner * m + row] } else { a[row * k + inner] };
-                    let add = |(sum, y): (&mut f64, &f64)| {
-                        *sum = self.precision.round(*sum + self.precision.round(x * y));
-                    };
-                    match tb {
-                        true => sums.iter_mut().zip(b[inner..].iter().step_by(k)).for_each(add),
-                        false => sums.iter_mut().zip(&b[inner * n..]).for_each(add),
+        let Op::Dot(axes) = &node.op else { unreachable!("{:?} is no product", node.op) };
+        // As matrices, one of each for every position along the batch axes: [M,K] and [K,N].
+        let (left, right) = (axes.of(0, a.shape.len()), axes.of(1, b.shape.len()));
+        let extent = |x: &Tensor, axes: &[usize]| axes.iter().map(|&axis| x.shape[axis]).product::<usize>();
+        let (m, k, n) = (extent(a, &left.free), extent(a, &left.contracted), extent(b, &right.free));
+        let a = walked(a, &[left.batch, left.free, left.contracted].concat());
+        let b = walked(b, &[right.batch, right.contracted, right.free].concat());
+        let mut product = vec![0.0; shape.iter().product()];
+        for (batch, product) in product.chunks_mut((m * n).max(1)).enumerate() {
+            let (a, b) = (&a[batch * m * k..], &b[batch * k * n..]);
+            // Every sum runs in the order of its terms, beside those of its neighbors: large matrices are read once for some rows.
+            for (index, block) in product.chunks_mut((DOT_ROWS * n).max(1)).enumerate() {
+                for inner in 0..k {
+                    for (row, sums) in block.chunks_mut(n).enumerate() {
+                        let x = a[(DOT_ROWS * index + row) * k + inner];
+                        for (sum, y) in sums.iter_mut().zip(&b[inner * n..]) {
+                            *sum = self.precision.round(*sum + self.precision.round(x * y));
+                        }
                     }
                 }
             }
@@ -365,19 +298,20 @@ macro_rules! host {
 host!(Host32, f32);
 host!(Host64, f64);
 
-fn view(node: &Node, x: &Tensor, shape: &[usize]) -> Data {
-    match &node.op {
-        Op::Reshape => x.data.clone(),
-        Op::Broadcast(axes) => {
-            // An axis that repeats has stride 0.
-            let mut strides = vec![0; shape.len()];
-            for (&axis, stride) in zip(axes, row_major(&x.shape)) {
-                strides[axis] = stride;
-            }
-            x.data.pick(offsets(shape, &strides))
-        }
-        other => unreachable!("{other:?} is no view"),
-    }
+/// The rows of a table with these numbers; NaN for one that it does not have.
+fn gather(table: &Tensor, index: &Tensor) -> Data {
+    let len: usize = table.shape[1..].iter().product();
+    let row = |&row: &u32| match (row as usize) < table.shape[0] {
+        true => table.as_floats()[row as usize * len..][..len].to_vec(),
+        false => vec![f64::NAN; len],
+    };
+    Data::Float(index.as_indices().iter().flat_map(row).collect())
+}
+
+/// The numbers of a tensor in another order of its axes.
+fn walked(x: &Tensor, order: &[usize]) -> Vec<f64> {
+    let numbers = x.as_floats();
+    if order.is_sorted() { numbers.to_vec() } else { positions(&x.shape, order).map(|at| numbers[at]).collect() }
 }
 
 /// For every element of the result of a reduction, the elements that become it, in row-major order.
@@ -387,28 +321,6 @@ fn groups(x: &Tensor, axes: &[usize], result: &[usize]) -> Vec<Vec<f64>> {
         groups[group].push(value);
     }
     groups
-}
-
-/// For every element of the operand of a reduction, in row-major order, the element of the result that it becomes part of.
-pub(crate) fn destinations(shape: &[usize], axes: &[usize], result: &[usize]) -> impl Iterator<Item = usize> + use<> {
-    let mut kept = row_major(result).into_iter();
-    let strides: Vec<usize> = (0..shape.len())
-        .map(|axis| if axes.contains(&axis) { 0 } else { kept.next().expect("the result has the axes that are kept") })
-        .collect();
-    offsets(shape, &strides)
-}
-
-/// The distance between neighbors along each axis.
-pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
-    (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
-}
-
-/// For every position within `shape`, in row-major order, the sum of coordinate times stride.
-fn offsets(shape: &[usize], strides: &[usize]) -> impl Iterator<Item = usize> + use<> {
-    let axes: Vec<(usize, usize, usize)> =
-        zip(zip(row_major(shape), shape), strides).map(|((step, &extent), &stride)| (step, extent, stride)).collect();
-    let len = shape.iter().product();
-    (0..len).map(move |at: usize| axes.iter().map(|(step, extent, stride)| at / step % extent * stride).sum())
 }
 
 #[cfg(test)]
@@ -483,7 +395,13 @@ mod tests {
 
     #[test]
     fn max_over_passes_nan_wherever_it_stands() {
-        let run = Run { precision: Precision::F64, batch: 1, values: &Values::default(), nodes: Vec::new() };
+        let run = Run {
+            graph: &Graph::default(),
+            precision: Precision::F64,
+            batch: 1,
+            values: &Values::default(),
+            nodes: Vec::new(),
+        };
         let groups = [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]];
         assert!(groups.iter().all(|group| run.reduce(Reduction::Max, group).is_nan()));
         assert_eq!(run.reduce(Reduction::Max, &[-2.0, -1.0, -3.0]), -1.0);

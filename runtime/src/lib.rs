@@ -24,7 +24,6 @@ pub mod gradcheck;
 pub mod sentinel;
 pub mod reason;
 pub mod kernel;
-pub mod cost;
 pub mod fuse;
 pub mod microkernels;
 pub mod plan;

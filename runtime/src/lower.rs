@@ -77,8 +77,8 @@ fn lowered<'f>(
 ) -> Result<Lowering<'f>, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let (values, layers, choices) = (HashMap::new(), Vec::new(), Vec::new());
-    let mut lowering = Lowering { definition, b, mode, frozen, values, layers, choices };
+    let (values, params, layers, choices) = (HashMap::new(), HashMap::new(), Vec::new(), Vec::new());
+    let mut lowering = Lowering { definition, b, mode, frozen, values, params, layers, choices };
     lowering.slots();
     let input = lowering.values[definition.inputs[0].name];
     let result = lowering.steps(&network.body, input);
@@ -94,6 +94,8 @@ struct Lowering<'f> {
     frozen: Frozen<'f>,
     /// Ports, named values and parameters by path.
     values: HashMap<Rc<str>, NodeId>,
+    /// The indices of all parameters, once an expression asked for one.
+    params: HashMap<String, usize>,
     /// Every layer so far.
     layers: Vec<Probed>,
     /// The `select`s of `if` in the expression that is being lowered.
@@ -221,6 +223,10 @@ impl Lowering<'_> {
                 let x = self.expr(x, names);
                 self.b.neg(x)
             }
+            Expr::Not(_, x) => {
+                let x = self.expr(x, names);
+                self.b.not(x)
+            }
             Expr::Binary(op, _, x, y) => {
                 let nodes = [x, y].map(|operand| self.expr(operand, names));
                 let [left, right] = nodes.map(|node| self.b.ty(node));
@@ -303,8 +309,11 @@ impl Lowering<'_> {
         if let Some(&node) = self.values.get(name) {
             return node;
         }
-        let params = &self.b.graph().slots.params;
-        let index = params.iter().position(|slot| slot.name == name).expect("the macro resolved every name");
+        if self.params.is_empty() {
+            let slots = self.b.graph().slots.params.iter().enumerate();
+            self.params = slots.map(|(index, slot)| (slot.name.clone(), index)).collect();
+        }
+        let index = *self.params.get(name).expect("the macro resolved every name");
         let node = self.b.param(index);
         self.values.insert(Rc::from(name), node);
         node
@@ -315,6 +324,9 @@ impl Lowering<'_> {
         let ty = op.result(b.ty(x), b.ty(y)).expect("the macro checked the operands");
         let x = b.spread(x, &ty.shape);
         let y = b.spread(y, &ty.shape);
+        if op.is_logical() {
+            return self.logical(op, x, y);
+        }
         let [x, y] = match b.ty(x).dtype {
             DType::Bool => [x, y].map(|truth| self.number(truth)),
             _ => [x, y],
@@ -337,11 +349,25 @@ impl Lowering<'_> {
             BinaryOp::Le => b.compare(Cmp::Le, x, y),
             BinaryOp::Gt => b.compare(Cmp::Gt, x, y),
             BinaryOp::Ge => b.compare(Cmp::Ge, x, y),
+            BinaryOp::And | BinaryOp::Or => unreachable!("these take truth values"),
         }
     }
-}
 
-impl Lowering<'_> {
+    /// `x && y` or `x || y`: where `x` does not decide, `y` does.
+    fn logical(&mut self, op: BinaryOp, x: NodeId, y: NodeId) -> NodeId {
+        let y = self.number(y);
+        let b = &mut self.b;
+        let either = match op {
+            BinaryOp::And => b.keep(x, y),
+            _ => {
+                let one = b.constant_like(1.0, y);
+                b.select(x, one, y)
+            }
+        };
+        let zero = b.constant_like(0.0, either);
+        b.compare(Cmp::Gt, either, zero)
+    }
+
     /// A truth value as 0 or 1, a class id as its number.
     fn number(&mut self, x: NodeId) -> NodeId {
         let b = &mut self.b;

@@ -11,6 +11,7 @@ use crate::layers::initializers::Initializer;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
+pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
 
 /// The columns of a history beside the loss and the metrics, which therefore have other names.
@@ -175,7 +176,7 @@ pub struct Act<'a> {
 /// The loss or a metric.
 #[derive(Debug)]
 pub struct Clause<'a> {
-    /// The name of the field in the step's report.
+    /// The name of the field in the metrics of the network.
     pub name: &'a str,
     /// The expression, without axes.
     pub expr: Expr<'a>,
@@ -198,6 +199,8 @@ pub enum Expr<'a> {
     Weights(At),
     /// `-x`.
     Neg(At, &'a Expr<'a>),
+    /// `!x`, of a truth value.
+    Not(At, &'a Expr<'a>),
     /// `x + y` and the like; a scalar operand spreads over the other's shape.
     Binary(BinaryOp, At, &'a Expr<'a>, &'a Expr<'a>),
     /// `if p { x } else { y }`, element by element. A gradient flows through the branch taken alone.
@@ -212,7 +215,22 @@ pub enum Expr<'a> {
     Broken,
 }
 
-/// The infix operators of expressions.
+/// The operators of expressions, of which these are the infix ones.
+///
+/// As in Rust they bind in this order, the tightest first: `-x` and `!x`, `*` and `/`, `+` and `-`, comparisons, `&&`, `||`.
+///
+/// All work element by element. A single value on one side counts for every element of the other: `x > mean(x)`.
+///
+/// - `x + y`, `x - y`, `x * y`, `x / y`: `f32[S], f32[S] -> f32[S]`; `-x`: `f32[S] -> f32[S]`
+/// - `x == y`, `x != y`, `x < y`, `x <= y`, `x > y`, `x >= y`: `f32[S], f32[S] -> bool[S]`. NaN equals nothing, and is
+///   neither less nor greater than anything. Comparisons do not chain: write `0 < x && x < 1`
+/// - `==` and `!=` also compare truth values with each other, and class ids; every comparison takes a class id and an
+///   integer: `k == 1`, `argmax(y) != 0`
+/// - `x && y`, `x || y`: `bool[S], bool[S] -> bool[S]`; `!x`: `bool[S] -> bool[S]`
+/// - Truth values are the condition of an `if`; `mean` and `sum` count those that are true:
+///   `mean(y > 0 && t > 0.5)` is a share of all elements
+/// - Gradient: of `x + y` 1 and 1, of `x - y` 1 and -1, of `x * y` `y` and `x`, of `x / y` `1 / y` and `-x / y^2`; none
+///   through truth values
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryOp {
     /// `+`
@@ -235,6 +253,10 @@ pub enum BinaryOp {
     Gt,
     /// `>=`
     Ge,
+    /// `&&`
+    And,
+    /// `||`
+    Or,
 }
 
 impl BinaryOp {
@@ -251,12 +273,38 @@ impl BinaryOp {
             BinaryOp::Le => "<=",
             BinaryOp::Gt => ">",
             BinaryOp::Ge => ">=",
+            BinaryOp::And => "&&",
+            BinaryOp::Or => "||",
         }
     }
 
-    /// Whether the result is a truth value.
+    /// Whether it compares.
     pub fn is_comparison(self) -> bool {
-        !matches!(self, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div)
+        use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne};
+        matches!(self, Eq | Ne | Lt | Le | Gt | Ge)
+    }
+
+    /// Whether it makes a truth value of two.
+    pub fn is_logical(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or)
+    }
+
+    /// How tightly it binds: the operators of expressions have levels from 1 on.
+    pub fn level(self) -> u8 {
+        match self {
+            BinaryOp::Or => 1,
+            BinaryOp::And => 2,
+            BinaryOp::Add | BinaryOp::Sub => 4,
+            BinaryOp::Mul | BinaryOp::Div => 5,
+            _ => 3,
+        }
+    }
+
+    /// How tightly its operands have to bind to stand without parentheses. Comparisons do not chain; the others group from the
+    /// left.
+    pub fn operand_levels(self) -> (u8, u8) {
+        let level = self.level();
+        (if self.is_comparison() { level + 1 } else { level }, level + 1)
     }
 
     /// The type of `x op y`, or what does not fit, in words.
@@ -267,16 +315,23 @@ impl BinaryOp {
         })?;
         let tells_apart = matches!(self, BinaryOp::Eq | BinaryOp::Ne);
         let fits = match (x.dtype, y.dtype) {
-            (DType::F32, DType::F32) => true,
-            (DType::Bool, DType::Bool) => tells_apart,
+            (DType::F32, DType::F32) => !self.is_logical(),
+            (DType::Bool, DType::Bool) => tells_apart || self.is_logical(),
             (x, y) => x.is_index() && y.is_index() && tells_apart,
         };
+        if !fits && self.is_logical() {
+            return Err(format!("`{symbol}` joins truth values, such as `x > 0`, found {} and {}", x.dtype, y.dtype));
+        }
         if !fits {
             return Err(format!("`{symbol}` does not apply to {} and {}", x.dtype, y.dtype));
         }
-        Ok(TensorType { dtype: if self.is_comparison() { DType::Bool } else { DType::F32 }, shape })
+        let is_truth = self.is_comparison() || self.is_logical();
+        Ok(TensorType { dtype: if is_truth { DType::Bool } else { DType::F32 }, shape })
     }
 }
+
+/// How tightly `-x` and `!x` bind; what stands alone binds more tightly.
+pub const UNARY_LEVEL: u8 = 6;
 
 /// The shape of an element-wise operation on `x` and `y`: theirs if equal, the other's if one is a single value.
 fn spread(x: &TensorType, y: &TensorType) -> Option<Shape> {

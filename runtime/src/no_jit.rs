@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 
 use crate::error::BuildError;
-use crate::fuse::Fused;
+use crate::kernel::Fused;
 use crate::memory::Memory;
 use crate::microkernels::gemm::Isa;
 use crate::plan::Plan;

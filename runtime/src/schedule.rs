@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::error::BuildError;
+use crate::network::is_normal_f32;
 
 /// The learning rate of every step. A plain number is a constant one: wherever an optimizer takes a rate, it takes a
 /// schedule too.
@@ -199,11 +200,6 @@ impl fmt::Display for Shown {
             value => write!(f, "{value}"),
         }
     }
-}
-
-/// Whether a number is a normal f32.
-pub(crate) fn is_normal_f32(value: f64) -> bool {
-    (value as f32).is_normal()
 }
 
 /// A setting that fits or not.

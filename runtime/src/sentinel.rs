@@ -8,7 +8,9 @@
 
 use crate::elaborate::{Action, Step};
 use crate::fault::{Fault, Given, Operand, Pass, position};
-use crate::interp::{Data, Evaluation, Precision, Tensor, Values, destinations, evaluate, row_major};
+use crate::interp::{
+    Data, Evaluation, Precision, Sources, Tensor, Values, destinations, evaluate, folded, product_terms, row_major,
+};
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
 use crate::ir::{Graph, NodeId, Op, Output, ParamSlot, Role};
@@ -63,14 +65,27 @@ impl Replay {
     /// Replays the step on a batch of so many rows, and looks for the origin of what is not finite among the results: the one
     /// that was computed first. None if all are finite. Takes so much memory that [`Replay::fits`] should be asked before.
     pub fn search(&self, definition: &'static Definition<'static>, rows: usize, values: &Values) -> Option<Fault> {
+        self.first_wrong(definition, rows, values).map(|(.., fault)| fault)
+    }
+
+    /// The same, with the first result that is not finite and what it is.
+    pub fn first_wrong(
+        &self,
+        definition: &'static Definition<'static>,
+        rows: usize,
+        values: &Values,
+    ) -> Option<(Role, f32, Fault)> {
         let evaluation = evaluate(&self.graph, Precision::F32, rows, values);
         let search = Search { graph: &self.graph, values: &evaluation };
-        let origins = self.graph.outputs.iter().filter_map(|output| {
-            let at = evaluation[output.node].as_floats().iter().position(|x| !x.is_finite())?;
-            Some(search.origin(output.node, at))
+        let wrong = self.graph.outputs.iter().filter_map(|output| {
+            let floats = evaluation[output.node].as_floats();
+            let at = floats.iter().position(|x| !x.is_finite())?;
+            Some((output, floats[at] as f32, search.origin(output.node, at)))
         });
-        let (id, at) = origins.min()?;
-        Some(search.describe(definition, id, at, self.passes[id.index()]))
+        let wrong: Vec<_> = wrong.collect();
+        let &(first, value, _) = wrong.first()?;
+        let (id, at) = wrong.iter().map(|(.., origin)| *origin).min()?;
+        Some((first.role.clone(), value, search.describe(definition, id, at, self.passes[id.index()])))
     }
 }
 
@@ -103,32 +118,47 @@ impl Search<'_> {
                 _ => unreachable!("a choice has a mask"),
             },
             (Body::Map(_), _) => node.operands.iter().copied().filter(is_number).map(|x| (x, at)).collect(),
-            (Body::View, _) => vec![self.behind(id, at)].into_iter().filter(|(x, _)| is_number(x)).collect(),
+            (Body::View | Body::Move, _) => self.behind(id, at).into_iter().filter(|(x, _)| is_number(x)).collect(),
+            (Body::Gather, _) => {
+                let [table, index] = node.operands[..] else { unreachable!("a table and an index") };
+                let (rows, row) = self.values[table].shape.split_first().expect("a table has rows");
+                let len: usize = row.iter().product();
+                let own = self.values[index].as_indices()[at / len] as usize;
+                if own < *rows { vec![(table, own * len + at % len)] } else { Vec::new() }
+            }
+            (Body::Scatter, _) => {
+                let [values, index] = node.operands[..] else { unreachable!("values and an index") };
+                let len: usize = self.values[id].shape[1..].iter().product();
+                let rows = self.values[index].as_indices().iter().enumerate();
+                let own = rows.filter(|(_, row)| **row as usize == at / len);
+                own.map(|(from, _)| (values, from * len + at % len)).collect()
+            }
+            (Body::Fold, op) => {
+                let x = node.operands[0];
+                folded(op, &self.values[x].shape, at).into_iter().map(|from| (x, from)).collect()
+            }
             (Body::Reduce(_), op) => {
                 let (x, axes) = (node.operands[0], op.axes().expect("a reduction has axes"));
                 let to = destinations(&self.values[x].shape, axes, &self.values[id].shape);
                 to.enumerate().filter(|(_, to)| *to == at).map(|(from, _)| (x, from)).collect()
             }
             (Body::Contract, op) => {
-                let Op::Dot { ta, tb } = *op else { unreachable!("{op:?} is no product") };
+                let Op::Dot(axes) = op else { unreachable!("{op:?} is no product") };
                 let [a, b] = [node.operands[0], node.operands[1]];
-                let (row, column) = (at / self.values[id].shape[1], at % self.values[id].shape[1]);
-                let inner = self.values[a].shape[if ta { 0 } else { 1 }];
-                let left = |k| if ta { k * self.values[a].shape[1] + row } else { row * inner + k };
-                let right = |k| if tb { column * inner + k } else { k * self.values[b].shape[1] + column };
-                (0..inner).flat_map(|k| [(a, left(k)), (b, right(k))]).collect()
+                let place = element(&self.values[id], at);
+                let pairs = product_terms(axes, [&self.values[a].shape, &self.values[b].shape], &place);
+                pairs.into_iter().flat_map(|[left, right]| [(a, left), (b, right)]).collect()
             }
         }
     }
 
-    /// The element that a view shows at this position.
-    fn behind(&self, id: NodeId, at: usize) -> (NodeId, usize) {
+    /// The element that a view or a movement shows at this position, if it is no fill.
+    fn behind(&self, id: NodeId, at: usize) -> Option<(NodeId, usize)> {
         let node = &self.graph[id];
-        let x = node.operands[0];
-        let Op::Broadcast(axes) = &node.op else { return (x, at) };
-        let place = element(&self.values[id], at);
-        let strides = row_major(&self.values[x].shape);
-        (x, axes.iter().zip(strides).map(|(&axis, stride)| place[axis] * stride).sum())
+        match Sources::new(self.graph, node, &self.values[id].shape, |x| &self.values[x].shape) {
+            Some(sources) => sources.of(at).map(|(operand, at)| (node.operands[operand], at)),
+            None => Some((node.operands[0], at)),
+        }
     }
 
     fn describe(&self, definition: &'static Definition<'static>, id: NodeId, at: usize, pass: Pass) -> Fault {
@@ -140,7 +170,7 @@ impl Search<'_> {
         let elements = self.elements(id, at);
         let size = |&(x, at): &(NodeId, usize)| self.values[x].as_floats()[at].abs();
         let (terms, operands) = match node.op.def().body {
-            Body::Reduce(_) => {
+            Body::Reduce(_) | Body::Fold | Body::Scatter => {
                 let largest = elements.iter().copied().max_by(|x, y| size(x).total_cmp(&size(y)));
                 (elements.len(), largest.into_iter().collect())
             }
@@ -187,8 +217,8 @@ impl Search<'_> {
 
     /// The name and position of an element that comes in as it is.
     fn source(&self, mut id: NodeId, mut at: usize) -> Option<String> {
-        while self.graph[id].op.is_view() {
-            (id, at) = self.behind(id, at);
+        while matches!(self.graph[id].op.def().body, Body::View | Body::Move) {
+            (id, at) = self.behind(id, at)?;
         }
         let (_, name) = self.given(id)?;
         Some(format!("{name}{}", position(&element(&self.values[id], at))))

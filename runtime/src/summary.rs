@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::compile::{Purpose, simplified};
-use crate::cost::grouped;
 use crate::error::BuildError;
 use crate::flops::{Flops, by_layer};
 use crate::ir::{Graph, SlotKind};
+use crate::kernel::grouped;
 use crate::lower::check;
 use crate::network::Definition;
 use crate::optim::Optimization;

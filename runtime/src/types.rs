@@ -1,7 +1,8 @@
 //! Element types, extents and shapes: what is known of a tensor before it has values.
 //!
-//! The batch `B` is the one extent that is not known until run time. It is axis 0, and an extent is either a constant or
-//! a constant times `B`, so that every stride is static and one compiled program serves all batch sizes.
+//! The batch `B` is the one extent that is not known until run time. It is axis 0 of what goes in and out; inside a graph one
+//! axis of a shape at most grows with it, wherever that stands. An extent is either a constant or a constant times `B`. Memory
+//! has the batch outermost, so that every stride is static and one compiled program serves all batch sizes.
 
 use std::fmt;
 

@@ -103,7 +103,7 @@ fn a_batch_that_is_refused_leaves_what_was_accumulated() {
 }
 
 #[test]
-fn accumulating_adds_in_the_tile_and_the_update_reads_the_sum() {
+fn accumulating_merges_in_the_tile_and_the_update_reads_what_was_merged() {
     let how = Sgd::new(0.1).into();
     let fused = |purpose| fuse(&simplified(Bare::DEFINITION, purpose).expect("it is sound")).to_string();
     let text = fused(Purpose::Accumulate(&how));
@@ -270,8 +270,8 @@ fn a_session_that_stops_between_two_batches_goes_on_with_the_bits_of_one_that_do
 }
 
 #[test]
-fn a_checkpoint_from_behind_an_update_ends_what_was_accumulated() {
-    let path = folder("behind_an_update").join("net.safetensors");
+fn a_checkpoint_from_after_an_update_ends_what_was_accumulated() {
+    let path = folder("after_an_update").join("net.safetensors");
     let mut net = masked(1);
     accumulate(&mut net, 0..9);
     net.update().expect("there are gradients");
@@ -286,7 +286,7 @@ fn a_checkpoint_from_behind_an_update_ends_what_was_accumulated() {
 }
 
 #[test]
-fn sums_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
+fn accumulated_gradients_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
     let path = folder("sums").join("net.safetensors");
     let mut saved = masked(1);
     accumulate(&mut saved, 0..9);
@@ -312,6 +312,20 @@ fn sums_that_do_not_fit_are_named_and_leave_everything_as_it_was() {
     net.load_params(&path).expect("the parameters fit");
     assert_eq!(net.param("dense1.weight"), saved.param("dense1.weight"));
     assert_eq!(net.accumulated_rows(), 7);
+}
+
+#[test]
+fn nothing_is_compiled_for_a_checkpoint_that_does_not_fit() {
+    let path = folder("nothing_compiled").join("net.safetensors");
+    let mut saved = masked(1);
+    accumulate(&mut saved, 0..9);
+    saved.save(&path).expect("the folder can be written");
+    let mut net = Masked::trainer(Adam::new(1e-2)).freeze("dense2.weight").max_batch(20).build().expect("it builds");
+    let error = net.load(&path).expect_err("another layer is frozen");
+    assert!(matches!(error, CheckpointError::Mismatch { .. }) && format!("{net:?}").contains("accumulation: None"));
+    let mut net = masked(1);
+    net.load(&path).expect("the checkpoint is of this network");
+    assert!(!format!("{net:?}").contains("accumulation: None"));
 }
 
 #[test]

@@ -139,12 +139,12 @@ fn other_settings_do_not_go_on_from_a_checkpoint() {
     `beta2 = 0.999` there is `beta2 = 0.99` here
     `eps = 1e-8` there is `eps = 1e-7` here
     `l2 = 0` there is `l2 = 0.001` here
-    `decay = 0` there is `decay = 0.001` here
+    `weight_decay = 0` there is `weight_decay = 0.001` here
     `clip_value = none` there is `clip_value = 1` here
     `clip_norm = none` there is `clip_norm = 1` here
     `dense1.bias: rate_factor = 2` is missing there
     `dense2.bias: rate_factor = 2` is missing there
-    `soft1.a: l2 = 0.5, decay = 0.1` is missing there
+    `soft1.a: l2 = 0.5, weight_decay = 0.1` is missing there
     it was trained with Adam, this session trains with AdamW
     ");
 }
@@ -261,7 +261,9 @@ fn a_map_of_names_need_not_account_for_the_state_of_what_it_renames() {
         .renamed("dense2.weight", "head.weight");
     let mut net = built(New::trainer(Sgd::new(0.1)));
     let error = net.load_mapped(&path, &names.clone().kept("head.bias")).expect_err("a bias is left").to_string();
-    assert!(error.ends_with("does not fit `New`:\n  nothing is made of `dense2.bias`"), "{error}");
+    let told =
+        "does not fit `New`:\n  it is a checkpoint of `Old`\n  nothing here is made of `dense2.bias` in the file";
+    assert!(error.ends_with(told), "{error}");
     net.load_mapped(&path, &names.clone().renamed("dense2.bias", "head.bias"))
         .expect("all parameters are accounted for");
     assert_eq!(net.param("head.weight").expect("it exists"), old.param("dense2.weight").expect("it exists"));

@@ -1,7 +1,7 @@
 //! Datasets: every row once a pass, together with its target, in an order that the seed decides.
 
-use gradloom::ndarray::{Array1, Array2};
-use gradloom::{Dataset, DatasetError};
+use gradloom::ndarray::{Array1, Array2, Array3};
+use gradloom::{Dataset, DatasetError, Element};
 
 /// Row `n` holds `n` and `10 n`, and has target `n`.
 fn numbered(rows: usize) -> (Array2<f32>, Array1<u32>) {
@@ -114,5 +114,52 @@ fn the_sides_of_a_split_are_whole_datasets() {
         let after: std::collections::BTreeSet<u32> = pass(&mut side, 2).into_iter().collect();
         assert_eq!((before.len(), &before), (rows, &after));
         assert_eq!(side.clone().len(), rows);
+    }
+}
+
+#[test]
+fn the_order_of_a_seed_never_changes() {
+    let mut data = dataset(10, 4);
+    assert_eq!(pass(&mut data, 3), [2, 3, 8, 7, 5, 1, 9, 6, 0, 4]);
+    assert_eq!(pass(&mut data, 10), [2, 9, 8, 0, 4, 6, 7, 3, 5, 1]);
+    let (first, second) = data.split(0.3).expect("both sides have rows");
+    assert_eq!(first.targets().to_vec(), [4, 7, 5, 8, 1, 2, 9]);
+    assert_eq!(second.targets().to_vec(), [0, 3, 6]);
+}
+
+/// Passes over targets of any type, and inputs of three axes whose elements tell row and place.
+fn tells_rows<T: Element + PartialEq + std::fmt::Debug>(width: usize, target: fn(usize) -> T) {
+    let rows = 12;
+    let element = |row: usize, i: usize, j: usize| (100 * row + 10 * i + j) as f32;
+    let inputs = Array3::from_shape_fn((rows, 2, 3), |(row, i, j)| element(row, i, j));
+    // Neither is in the standard layout, so that both are copied.
+    let mut across = Array3::zeros((rows, 3, 2)).permuted_axes([0, 2, 1]);
+    across.assign(&inputs);
+    let targets = Array2::from_shape_fn((width, rows), |(column, row)| target(row + column)).reversed_axes();
+    let mut data = Dataset::new(across, targets).expect("rows agree").seed(3);
+    assert_eq!(data.inputs(), inputs);
+    for _ in 0..3 {
+        let mut seen = Vec::new();
+        for (x, t) in data.batches(5) {
+            for (x, t) in x.outer_iter().zip(t.outer_iter()) {
+                let row = x[[0, 0]] as usize / 100;
+                assert!(x.indexed_iter().all(|((i, j), &x)| x == element(row, i, j)));
+                assert_eq!(t.to_vec(), (0..width).map(|column| target(row + column)).collect::<Vec<T>>());
+                seen.push(row);
+            }
+        }
+        assert!(!seen.is_sorted());
+        seen.sort_unstable();
+        assert_eq!(seen, (0..rows).collect::<Vec<usize>>());
+    }
+}
+
+#[test]
+fn rows_of_every_type_are_exchanged_whole() {
+    for width in [0, 1, 4] {
+        tells_rows(width, |n| n as f32 + 0.5);
+        tells_rows(width, |n| n as u8);
+        tells_rows(width, |n| 1000 * n as u16);
+        tells_rows(width, |n| 100_000 * n as u32);
     }
 }

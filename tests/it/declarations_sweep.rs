@@ -1,8 +1,6 @@
 //! Declarations drawn from all of the language compute what they say: output, loss, metrics, running statistics, gradients.
 
-use gradloom_runtime::layers::initializers;
-
-use crate::declarations::{Family, sweep, words};
+use crate::declarations::{Family, edges_left_out, slips, sweep, words};
 use crate::vocabulary;
 
 const PLAIN: Family = Family { branches: false, acts: None, criterion: false };
@@ -39,8 +37,17 @@ fn branches_in_functions_of_ones_own_compute_what_they_say() {
 #[test]
 fn no_word_of_the_language_is_left_out() {
     let drawn: Vec<&str> = [BRANCHES, BRANCHES_IN_ACTS].iter().flat_map(|family| words(*family, 300)).collect();
-    let is_start = |word: &str| initializers::ALL.iter().any(|initializer| initializer.name == word);
-    let missing: Vec<&str> =
-        vocabulary::all().into_iter().filter(|word| !is_start(word) && !drawn.contains(word)).collect();
+    let missing: Vec<&str> = vocabulary::all().into_iter().filter(|word| !drawn.contains(word)).collect();
     assert!(missing.is_empty(), "never drawn: {missing:?}");
+}
+
+#[test]
+fn no_name_number_or_count_at_an_edge_is_left_out() {
+    let missing = edges_left_out(&[PLAIN, ACTS, CRITERIA, BRANCHES, BRANCHES_IN_ACTS], 1500);
+    assert!(missing.is_empty(), "never drawn: {missing:?}");
+}
+
+#[test]
+fn every_slip_is_refused_in_the_right_words() {
+    slips(BRANCHES_IN_ACTS, 30);
 }

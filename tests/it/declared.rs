@@ -212,7 +212,7 @@ fn a_loss_without_a_gradient_is_refused() {
     Fixed::trainer(Sgd::new(0.1)).build().expect("there is nothing to train");
     Part::trainer(Sgd::new(0.1)).build().expect("the last layer learns");
     let frozen = Share::trainer(Sgd::new(0.1)).freeze("*").build().map(drop);
-    assert_eq!(frozen, Err(BuildError::Frozen), "nothing is trained, which is said first");
+    assert_eq!(frozen, Err(BuildError::AllFrozen), "nothing is trained, which is said first");
 }
 
 network! {

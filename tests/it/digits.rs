@@ -12,6 +12,7 @@ use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::simplify::simplify;
 
 use crate::compiled::Compiled;
+use crate::formulas::{sigmoid, softplus};
 use crate::handmade::{output, parameter};
 
 const INF: f64 = f64::INFINITY;
@@ -68,16 +69,8 @@ fn two(x: f64, y: f64) -> (f64, f64) {
     (x + y, x.abs() + y.abs())
 }
 
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 fn sigmoid_slope(x: f64) -> f64 {
     sigmoid(x) * sigmoid(-x)
-}
-
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 fn bell(x: f64) -> f64 {

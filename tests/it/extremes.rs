@@ -299,7 +299,7 @@ fn settings_that_no_f32_holds_are_refused_by_name() {
     learning rate must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e50
     the end of a schedule must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
     l2 must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50
-    decay must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e39
+    weight_decay must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e39
     the learning rate times `weight_decay` must be at most 3.4e38, the largest f32, got 1e40
     momentum must be at most 0.99999994, the last f32 before 1, got 0.999999999
     the learning rate times the `rate_factor` of a group must be 0 or from 1.2e-38 to 3.4e38, the range of an f32, got 1e-50

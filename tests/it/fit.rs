@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use gradloom::ndarray::{Array1, Array2, Ix1, Ix2, s};
 use gradloom::{
-    BuildError, Dataset, DatasetError, Ending, Error, FitCause, History, Progress, RunError, Session, Sgd, network,
+    BuildError, Dataset, DatasetError, Ending, Error, FitCause, History, MetricsOf, Progress, RunError, Session, Sgd,
+    network,
 };
 use insta::assert_snapshot;
 
@@ -121,8 +122,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_touched() {
         error.to_string()
     };
     let mut data = dataset(9, 1);
-    assert_snapshot!(refused(&mut data, 0, None, None, 0.0), @"batch must be from 1 to `max_batch`, got 0");
-    assert_snapshot!(refused(&mut data, 9, None, None, 0.0), @"batch must be from 1 to `max_batch`, got 9");
+    assert_snapshot!(refused(&mut data, 0, None, None, 0.0), @"batch_size must be from 1 to `max_batch`, got 0");
+    assert_snapshot!(refused(&mut data, 9, None, None, 0.0), @"batch_size must be from 1 to `max_batch`, got 9");
     assert_snapshot!(refused(&mut data, 8, None, None, f64::NAN), @"min_delta must be a finite number of at least 0, got NaN");
     assert_snapshot!(refused(&mut data, 8, Some(1.5), None, 0.0), @"a share must lie between 0 and 1, got 1.5");
     assert_snapshot!(refused(&mut data, 8, Some(0.95), None, 0.0), @"a share of 0.95 of 9 rows leaves none for the training");
@@ -141,7 +142,7 @@ fn errors_can_be_matched() {
     let mut net = classifier(8);
     let cause = |error: gradloom::FitError<Classifier>| error.cause;
     let error = net.fit(&mut dataset(9, 1)).batch_size(0).run().map_err(cause).expect_err("there is no such batch");
-    assert!(matches!(error, FitCause::Session(Error::Build(BuildError::Setting { name: "batch", .. }))));
+    assert!(matches!(error, FitCause::Session(Error::Build(BuildError::Setting { name: "batch_size", .. }))));
     let error = net.fit(&mut dataset(9, 1)).validation_split(1.0).run().map_err(cause).expect_err("nothing is left");
     assert_eq!(error, FitCause::Dataset(DatasetError::Side { share: 1.0, rows: 9, side: "the training" }));
 }
@@ -209,7 +210,7 @@ fn validation_is_an_evaluation_after_every_epoch() {
 
 /// The rows of training and validation, as bits, epoch by epoch.
 fn rows(history: &History<Ids>) -> Vec<[u32; 2]> {
-    let bits = |step: IdsStep| step.ids as u32;
+    let bits = |metrics: MetricsOf<Ids>| metrics.ids as u32;
     history.epochs.iter().map(|epoch| [bits(epoch.train), bits(epoch.validation.expect("there is a split"))]).collect()
 }
 
@@ -236,7 +237,7 @@ fn a_split_keeps_the_same_rows_out_of_every_epoch() {
 }
 
 /// What is monitored, epoch by epoch.
-fn scripted(values: &'static [f32]) -> impl Fn(&crate::train::ClassifierStep) -> f32 {
+fn scripted(values: &'static [f32]) -> impl Fn(&MetricsOf<crate::train::Classifier>) -> f32 {
     let next = Cell::new(0);
     move |_| {
         next.set(next.get() + 1);
@@ -276,7 +277,8 @@ fn what_is_monitored_is_the_loss_of_the_validation_unless_it_is_said() {
     });
     assert_eq!(history.best, least.map(|epoch| epoch.epoch));
     let mut net = classifier(8);
-    let fit = net.fit(&mut dataset(30, 1)).epochs(6).maximize(|step| step.accuracy).progress(Progress::Quiet).run();
+    let fit =
+        net.fit(&mut dataset(30, 1)).epochs(6).maximize(|metrics| metrics.accuracy).progress(Progress::Quiet).run();
     let history = fit.expect("it trains");
     let best = history.best_epoch().expect("an epoch was made").train.accuracy;
     assert!(history.epochs.iter().all(|epoch| epoch.train.accuracy <= best));
@@ -314,8 +316,8 @@ fn callbacks_end_the_training_and_see_every_step() {
     let history = net
         .fit(&mut dataset(30, 5))
         .epochs(9)
-        .on_step(|net, step| {
-            losses.push(step.loss);
+        .on_step(|net, metrics| {
+            losses.push(metrics.loss);
             if net.steps() == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .progress(Progress::Quiet)

@@ -2,8 +2,9 @@
 
 use gradloom::{Network, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 

@@ -46,7 +46,7 @@ fn overwritten(graph: &Graph) -> usize {
     let plan = plan(&fused, 200, Isa::detect()).expect("it fits");
     let all = || plan.kernels.iter().flat_map(|kernel| kernel.in_place.keys());
     assert_eq!(text(&plan, &fused).matches(", over %").count(), all().count());
-    all().filter(|id| fused.graph[**id].ty.shape == Shape(vec![Dim::B, Dim::Fixed(37)])).count()
+    all().filter(|id| fused.buffer(**id).shape == Shape(vec![Dim::B, Dim::Fixed(37)])).count()
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn hidden(definition: &'static Definition<'static>) -> (usize, usize) {
     let fused = fuse(&graph);
     let plan = plan(&fused, 1000, Isa::detect()).expect("it fits");
     let all = plan.kernels.iter().flat_map(|kernel| kernel.in_place.keys());
-    (all.filter(|id| fused.graph[**id].ty.shape == Shape(vec![Dim::B, Dim::Fixed(256)])).count(), plan.arena)
+    (all.filter(|id| fused.buffer(**id).shape == Shape(vec![Dim::B, Dim::Fixed(256)])).count(), plan.arena)
 }
 
 #[test]

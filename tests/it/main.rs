@@ -1,9 +1,13 @@
 //! The integration tests, one binary: what the compiler's stages mean, checked through the public names of the runtime.
 
+// Networks that `network!` warns of are tried like all others.
+#![allow(deprecated)]
+
 #[cfg(feature = "arm64")]
 mod aarch64;
 mod accumulation;
 mod allocation;
+mod auto_traits;
 mod bound;
 mod branches;
 mod checkpoint;
@@ -29,8 +33,10 @@ mod extremes;
 mod fetch;
 mod finite_difference;
 mod fit;
+mod formulas;
 mod frozen_statistics;
 mod fusion;
+mod generic;
 mod golden;
 mod golden_file;
 mod gradcheck;
@@ -42,8 +48,10 @@ mod instruction_sets;
 mod language;
 mod large_numbers;
 mod layers;
+mod logic;
 mod macro_rules;
 mod memory;
+mod messages;
 mod metrics;
 mod ops;
 mod optimizations;
@@ -62,6 +70,7 @@ mod random_diagnosis;
 mod random_function;
 mod random_loss;
 mod random_network;
+mod random_tensors;
 mod readme;
 mod reasons;
 mod recalibrate;
@@ -81,6 +90,8 @@ mod steps;
 mod strips;
 mod summary;
 mod surroundings;
+mod tensor_golden;
+mod tensors;
 mod threads;
 mod tidy;
 mod train;

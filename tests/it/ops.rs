@@ -4,7 +4,7 @@ use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::ops::{self, Body, OpDef};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, ScalarSlot, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Window, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
@@ -219,15 +219,44 @@ fn movement() -> Vec<Case> {
         case(Op::Broadcast(vec![0, 1]), &[3, 2], |b, _, x| b.broadcast(x[0], &Shape::fixed(&[3, 2]), &[0, 1])),
         case(Op::Broadcast(vec![]), &[], |b, _, x| b.broadcast(x[0], &Shape::fixed(&[3, 4]), &[])),
         case(Op::Broadcast(vec![1]), &[4], |b, _, x| b.broadcast(x[0], &Shape(vec![Dim::B, Dim::Fixed(4)]), &[1])),
+        case(Op::Transpose(vec![1, 0]), &[2, 3], itself),
+        case(Op::Transpose(vec![2, 0, 3, 1]), &[2, 3, 1, 4], itself),
+        case(Op::Transpose(vec![]), &[], itself),
+        case(Op::Slice { axis: 1, start: 1, len: 2, step: 2 }, &[2, 5, 3], itself),
+        case(Op::Slice { axis: 0, start: 3, len: 1, step: 1 }, &[4], itself),
+        case(Op::Pad { axis: 1, before: 2, inside: 1, after: 1, value: 0.5 }, &[2, 3, 2], itself),
+        case(Op::Pad { axis: 0, before: 0, inside: 0, after: 0, value: 0.0 }, &[1], itself),
+        case(Op::Concat(1), &[2, 3, 2], |b, op, x| {
+            let twice = b.scale(x[0], 2.0);
+            let part = b.slice(x[0], 1, 1, 1, 1);
+            b.apply(op, &[twice, part, x[0]])
+        }),
+        case(Op::Patches { axis: 1, window: WINDOW, value: -1.0 }, &[2, 6, 2], itself),
+        case(Op::Fold { axis: 1, window: WINDOW, extent: 6 }, &[2, 3, 3, 2], itself),
+        case(Op::Gather, &[4, 2, 3], |b, op, x| {
+            // Rows 0 to 2, each as often as there are rows in the batch.
+            let index = b.iota(1, &Shape(vec![Dim::B, Dim::Fixed(3)]));
+            b.apply(op, &[x[0], index])
+        }),
+        case(Op::ScatterAdd { rows: 4 }, &[2, 3, 2], |b, op, x| {
+            let index = b.iota(1, &Shape::fixed(&[2, 3]));
+            b.apply(op, &[x[0], index])
+        }),
     ]
 }
+
+/// Padded, with steps and with gaps.
+const WINDOW: Window = Window { size: 3, stride: 2, dilation: 2, before: 2, after: 1 };
 
 fn reductions() -> Vec<Case> {
     let kinds: [fn(Vec<usize>) -> Op; 4] = [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance];
     let mut cases = Vec::new();
     for kind in kinds {
-        for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![0, 1, 2]] {
+        for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![1, 2], vec![0, 1, 2]] {
             cases.push(Case { op: kind(axes), operands: vec![block(&[2, 3, 4], 1)], build: itself });
+        }
+        for axes in [vec![1, 3, 4], vec![0, 2, 5], vec![2]] {
+            cases.push(Case { op: kind(axes), operands: vec![block(&[2, 3, 1, 2, 1, 2], 1)], build: itself });
         }
         // Over the batch: as many different rows as it has.
         cases.push(Case {
@@ -249,9 +278,28 @@ fn products() -> Vec<Case> {
     let case = |(ta, tb)| {
         let a = if ta { [k, m] } else { [m, k] };
         let b = if tb { [n, k] } else { [k, n] };
-        Case { op: Op::Dot { ta, tb }, operands: vec![block(&a, 1), block(&b, 2)], build: itself }
+        Case { op: Op::Dot(DotAxes::matrix(ta, tb)), operands: vec![block(&a, 1), block(&b, 2)], build: itself }
     };
-    [(false, false), (false, true), (true, false), (true, true)].map(case).into()
+    let mut cases: Vec<Case> = [(false, false), (false, true), (true, false), (true, true)].map(case).into();
+    // Batch axes, several axes to sum over, and all of them in any order; without one or the other; of numbers.
+    let general: [(&[usize], &[usize], &[(usize, usize)], &[(usize, usize)]); 11] = [
+        (&[2, 3, 4], &[2, 4, 2], &[(0, 0)], &[(2, 1)]),
+        (&[3, 2, 4], &[4, 3, 2], &[(1, 2)], &[(2, 0)]),
+        (&[2, 3, 4, 2], &[3, 4, 5], &[], &[(2, 1), (1, 0)]),
+        (&[4, 2, 3], &[3, 4, 2], &[(0, 1), (1, 2)], &[(2, 0)]),
+        (&[2, 3, 2, 3], &[3, 3, 2, 2], &[(3, 1)], &[(1, 0), (2, 3)]),
+        (&[2, 3], &[4], &[], &[]),
+        (&[2, 3], &[3, 2], &[(0, 1), (1, 0)], &[]),
+        (&[2, 3], &[2, 3], &[], &[(1, 1), (0, 0)]),
+        (&[4], &[4], &[], &[(0, 0)]),
+        (&[1, 3, 1], &[3, 1, 2], &[(2, 1)], &[(1, 0)]),
+        (&[], &[], &[], &[]),
+    ];
+    for (a, b, batch, contracted) in general {
+        let axes = DotAxes { batch: batch.to_vec(), contracted: contracted.to_vec() };
+        cases.push(Case { op: Op::Dot(axes), operands: vec![block(a, 1), block(b, 2)], build: itself });
+    }
+    cases
 }
 
 /// The result in f64 and the gradient of its sum, at `x`.
@@ -263,6 +311,23 @@ fn value_and_gradient(x: &Tensor, build: fn(&mut Builder, NodeId) -> NodeId) -> 
     let loss = if axes.is_empty() { y } else { b.sum(y, &axes) };
     handmade::output(&mut b, Role::Loss, loss);
     let graph = differentiate(&b.finish(), &[0]);
+    let values = Values { params: vec![x.clone()], ..Values::default() };
+    let evaluation = evaluate(&graph, Precision::F64, BATCH, &values);
+    (evaluation[y].as_floats().to_vec(), evaluation.output(&Role::Gradient(0)).as_floats().to_vec())
+}
+
+/// The same of a maximum over `axes` of a tensor that is repeated along the batch, which is its second axis.
+fn value_and_gradient_over_rows(x: &Tensor, axes: &[usize]) -> (Vec<f64>, Vec<f64>) {
+    let mut b = Builder::new(Graph::default());
+    let param = handmade::parameter(&mut b, "x", &x.shape);
+    let flat = b.reshape(param, Shape::fixed(&[2, 2]));
+    let rows = b.broadcast(flat, &Shape(vec![Dim::Fixed(2), Dim::B, Dim::Fixed(2)]), &[0, 2]);
+    let y = b.max_over(rows, axes);
+    let kept = Vec::from_iter(0..b.shape(y).rank());
+    let loss = if kept.is_empty() { y } else { b.sum(y, &kept) };
+    handmade::output(&mut b, Role::Loss, loss);
+    let graph = differentiate(&b.finish(), &[0]);
+    verify(&graph).expect("the gradient is a graph");
     let values = Values { params: vec![x.clone()], ..Values::default() };
     let evaluation = evaluate(&graph, Precision::F64, BATCH, &values);
     (evaluation[y].as_floats().to_vec(), evaluation.output(&Role::Gradient(0)).as_floats().to_vec())
@@ -300,6 +365,24 @@ fn max_over_an_axis_gives_the_gradient_to_the_first_of_equals() {
     let x = Tensor::floats(&[3, 2], [1.0, 7.0, 5.0, 7.0, 5.0, 7.0]);
     let (_, dx) = value_and_gradient(&x, |b, x| b.max_over(x, &[0]));
     assert_eq!(dx, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    // Over several axes, in row-major order of them, whatever stands between.
+    let x = Tensor::floats(&[2, 2, 2], [1.0, 7.0, 5.0, 7.0, 5.0, 7.0, 5.0, 6.0]);
+    let (_, dx) = value_and_gradient(&x, |b, x| b.max_over(x, &[0, 1]));
+    assert_eq!(dx, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let (_, dx) = value_and_gradient(&x, |b, x| b.max_over(x, &[0, 2]));
+    assert_eq!(dx, [0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    // The batch has no number of elements yet: as the outer axis, between others, and alone.
+    let alike = Tensor::floats(&[2, 1, 2], [3.0, 3.0, 3.0, 3.0]);
+    let first = [
+        (&[0, 1, 2][..], [1.0, 0.0, 0.0, 0.0]),
+        (&[0, 1], [1.0, 1.0, 0.0, 0.0]),
+        (&[1, 2], [1.0, 0.0, 1.0, 0.0]),
+        (&[0, 2], [3.0, 0.0, 0.0, 0.0]),
+    ];
+    for (axes, dx) in first {
+        let (_, found) = value_and_gradient_over_rows(&alike, axes);
+        assert_eq!(found, dx, "{axes:?}");
+    }
     let signs_of_zero = vector(&[-0.0, 0.0]);
     let (_, dx) = value_and_gradient(&signs_of_zero, |b, x| b.max_over(x, &[0]));
     assert_eq!(dx, [1.0, 0.0]);

@@ -1,7 +1,7 @@
 //! Optimizers as a user sees them: schedules, clipping, decay and groups in a session.
 
-use gradloom::ndarray::{Array1, ArrayD, IxDyn};
-use gradloom::{AdaDelta, AdaGrad, Adam, BuildError, Group, Lion, RmsProp, Schedule, Session, Sgd, Trainer};
+use gradloom::ndarray::{Array1, Array2, ArrayD, IxDyn};
+use gradloom::{AdaDelta, AdaGrad, Adam, BuildError, Group, Lion, RmsProp, Schedule, Session, Sgd, Trainer, network};
 use insta::assert_snapshot;
 
 use crate::bound::Bound;
@@ -194,7 +194,7 @@ fn something_has_to_be_trained() {
         let error = trainer.build().map(drop).expect_err("nothing is left to train");
         assert_eq!(
             (&error, error.to_string().as_str()),
-            (&BuildError::Frozen, "every parameter is frozen, so there is nothing to train")
+            (&BuildError::AllFrozen, "every parameter is frozen, so there is nothing to train")
         );
         assert!(!shown.is_empty());
     }
@@ -245,7 +245,7 @@ fn settings_of_optimizers_out_of_range_are_refused() {
     ];
     assert_snapshot!(refusals.join("\n"), @"
     l2 must be a finite number of at least 0, got -0.1
-    decay must be a finite number of at least 0, got inf
+    weight_decay must be a finite number of at least 0, got inf
     Nesterov's momentum must be above 0, got 0
     eps must be from 1e-18 to 3.4e38, got -1
     alpha must be at least 0 and below 1, got 1
@@ -256,7 +256,7 @@ fn settings_of_optimizers_out_of_range_are_refused() {
     clip_value must be a finite number above 0, got 0
     clip_norm must be a finite number above 0, got NaN
     rate_factor of a group must be a finite number of at least 0, got -1
-    decay of a group must be a finite number of at least 0, got NaN
+    weight_decay of a group must be a finite number of at least 0, got NaN
     ");
 }
 
@@ -273,4 +273,36 @@ fn lion_moves_every_parameter_by_its_rate_or_not_at_all() {
     assert!(weights.iter().all(|w| [-0.25, 0.0, 0.25].contains(w)), "{weights}");
     let labels: Array1<u8> = labels.mapv(|_| 9);
     assert!(net.step(x.view(), labels.view()).is_err());
+}
+
+// ---- What no f32 holds ----------------------------------------------------------------------------------------------
+
+network! {
+    /// Of a gradient of 3e38.
+    Steep<x: [B, 1] -> y: [B, 1]> { Dense(1, bias = false, init = zeros) }
+    loss = 3e38 * mean(y);
+}
+
+#[test]
+fn a_velocity_beyond_f32_is_refused_by_a_sentinel_and_shows_in_the_next_step_without() {
+    let x = Array2::<f32>::ones((1, 1));
+    let build = |sentinel| {
+        let trainer = Steep::trainer(Sgd::new(0.0).momentum(0.9)).sentinel(sentinel);
+        let mut net = trainer.max_batch(1).build().expect("it builds");
+        net.step(x.view(), ()).expect("3e38 is an f32");
+        assert_eq!(net.param("dense1.weight.velocity").expect("it exists")[[0, 0]], 3e38);
+        net
+    };
+    assert_snapshot!(build(true).step(x.view(), ()).expect_err("1.9 times 3e38 is none"), @"step 2 would make `dense1.weight` NaN: in the update of `dense1.weight` (tests/it/optimizers.rs:282:37), element [0, 0] is 3e38 * 0.9 + 3e38 = inf, where dense1.weight.velocity[0, 0] is 3e38; parameters and statistics are as before the step");
+    let mut net = build(false);
+    net.step(x.view(), ()).expect("nobody looks");
+    assert_snapshot!(net.step(x.view(), ()).expect_err("0 times infinity is NaN"), @"the loss of step 3 is NaN: element [0, 0] of `dense1.weight` was NaN before the step (a trainer's `sentinel(true)` refuses the update that makes it so); parameters and statistics are as before the step");
+    // As long as it is one, it does not matter how often it is added to.
+    let mut net = build(false);
+    net.set_param("dense1.weight.velocity", Array2::<f32>::zeros((1, 1)).view()).expect("it fits");
+    for _ in 0..300 {
+        net.step(Array2::from_elem((1, 1), 0.1).view(), ()).expect("3e37 / (1 - 0.9) is an f32");
+    }
+    let velocity = net.param("dense1.weight.velocity").expect("it exists")[[0, 0]];
+    assert!((f64::from(velocity) / 3e38 - 1.0).abs() < 1e-5, "{velocity}");
 }

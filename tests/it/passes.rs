@@ -2,9 +2,9 @@
 
 use gradloom::{Adam, Network, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::{Fused, fuse};
-use gradloom_runtime::ir::{NodeId, Op, Role, SlotKind};
-use gradloom_runtime::kernel::Domain;
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::ir::{Op, Role, SlotKind};
+use gradloom_runtime::kernel::{Arg, Fused, Home, Kernel};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
@@ -102,10 +102,9 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
 
 /// The kernels that go over all activations of a layer `[B, columns]`, before the loss is known and after.
 fn passes(fused: &Fused, layer: &str, columns: usize) -> (usize, usize) {
-    let domain = Domain { rows: Dim::B, cols: columns };
     let of_layer = |index: &usize| {
         let kernel = &fused.kernels[*index];
-        kernel.domain == domain && kernel.steps.iter().any(|step| &*fused.graph[step.node].layer == layer)
+        kernel.axes == [Dim::B, Dim::Fixed(columns)] && kernel.body.iter().any(|each| &*each.origin.layer == layer)
     };
     let check = fused.check.expect("a training step checks its loss");
     let (forward, backward): (Vec<usize>, Vec<usize>) =
@@ -126,21 +125,24 @@ fn batch_norm_forward_keeps_its_input_and_the_activation_behind_it() {
     for definition in [Norm::DEFINITION, TanhNorm::DEFINITION] {
         let fused = trained(definition, Adam::new(1e-3));
         let check = fused.check.expect("a training step checks its loss");
-        let domain = Domain { rows: Dim::B, cols: 4 };
-        let kernels = fused.kernels[..check].iter().filter(|kernel| kernel.domain == domain);
-        let kept = kernels
-            .flat_map(|kernel| &kernel.stores)
-            .filter(|store| Domain::of(&fused.graph[store.node].ty.shape) == domain);
-        assert_eq!(kept.count(), 2, "{fused}");
+        let activations = [Dim::B, Dim::Fixed(4)];
+        let kernels = fused.kernels[..check].iter().filter(|kernel| kernel.axes == activations);
+        let written = kernels.flat_map(|kernel| &kernel.writes);
+        let whole = written.filter(|write| fused.buffer(write.buffer).shape.0 == activations);
+        assert_eq!(whole.count(), 2, "{fused}");
     }
 }
 
 /// The kernels that compute an operation, and whether any of them keeps it.
 fn homes(fused: &Fused, op: &Op) -> (Vec<usize>, bool) {
-    let is = |id: NodeId| fused.graph[id].op == *op;
-    let computes = |&index: &usize| fused.kernels[index].steps.iter().any(|step| is(step.node));
-    let kept = fused.kernels.iter().flat_map(|kernel| &kernel.stores).any(|store| is(store.node));
-    ((0..fused.kernels.len()).filter(computes).collect(), kept)
+    let computes = |kernel: &Kernel| kernel.body.iter().any(|each| each.origin.op == *op);
+    let homes = (0..fused.kernels.len()).filter(|&index| computes(&fused.kernels[index])).collect();
+    let written = |kernel: &Kernel, value: Arg| match value {
+        Arg::Value(index) => kernel.body[index].origin.op == *op,
+        _ => false,
+    };
+    let kept = fused.kernels.iter().any(|kernel| kernel.writes.iter().any(|write| written(kernel, write.value)));
+    (homes, kept)
 }
 
 #[test]
@@ -158,18 +160,10 @@ fn a_slope_is_made_of_its_operand_where_that_is_made_again_anyway() {
 
 /// The kernels that read or write a parameter, statistic or state.
 fn kernels_at(fused: &Fused, slot: usize) -> Vec<usize> {
-    let graph = &fused.graph;
-    let is_slot = |mut id: NodeId| {
-        while graph[id].op.is_view() {
-            id = graph[id].operands[0];
-        }
-        graph[id].op == Op::Param(slot)
-    };
     let touches = |index: &usize| {
         let kernel = &fused.kernels[*index];
-        let computed = kernel.steps.iter().map(|step| step.node).chain(kernel.product);
-        let reads = computed.flat_map(|id| graph[id].operands.iter().copied()).any(is_slot);
-        reads || kernel.stores.iter().any(|store| store.param == Some(slot))
+        let written = kernel.writes.iter().map(|write| write.buffer);
+        kernel.buffers_read().chain(written).any(|buffer| fused.buffer(buffer).home == Home::Param(slot))
     };
     (0..fused.kernels.len()).filter(touches).collect()
 }
@@ -180,7 +174,7 @@ fn an_optimizer_passes_once_over_its_state() {
     let definitions = [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION];
     for (optimizer, definition) in optimizers.into_iter().flat_map(|one| definitions.map(|other| (one, other))) {
         let fused = trained(definition, optimizer());
-        for (slot, param) in fused.graph.slots.params.iter().enumerate() {
+        for (slot, param) in fused.slots.params.iter().enumerate() {
             let state = matches!(param.kind, SlotKind::Optimizer(_));
             let passes = kernels_at(&fused, slot);
             assert!(!state || passes.len() == 1, "{}: {} in kernels {passes:?}", definition.name, param.name);
@@ -193,8 +187,7 @@ fn the_gradient_of_a_weight_is_never_in_memory() {
     for definition in [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION] {
         let fused = trained(definition, Adam::new(1e-3));
         for kernel in &fused.kernels {
-            let weight = kernel.product.filter(|_| !kernel.domain.rows.is_batch());
-            assert!(!kernel.stores.iter().any(|store| Some(store.node) == weight), "{fused}");
+            assert!(kernel.row_count().is_batch() || fused.dot_buffer(kernel).is_none(), "{fused}");
         }
     }
 }

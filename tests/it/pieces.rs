@@ -1,7 +1,7 @@
 //! Evaluation in pieces: whatever the pieces, loss and metrics are those of one run over all rows.
 
 use gradloom::ndarray::{Array1, Array2, s};
-use gradloom::{Adam, Network, Session, network};
+use gradloom::{Adam, MetricsOf, Network, Session, network};
 use gradloom_runtime::accumulate::{Merge, Parts, Tally, Total, parts};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Precision, Tensor, Values, evaluate};
@@ -392,7 +392,7 @@ network! {
 
 const ROWS: usize = 100;
 
-fn numbers(report: &MeasuredStep) -> Vec<f64> {
+fn numbers(report: &MetricsOf<Measured>) -> Vec<f64> {
     let r = report;
     let all = [
         r.loss, r.accuracy, r.best, r.precise, r.found, r.above, r.fit, r.largest, r.quotient, r.spread, r.skew,

@@ -216,15 +216,15 @@ fn a_file_that_does_not_fit_leaves_a_predictor_as_it_was_and_says_what_it_says_t
     `cut.safetensors` is damaged or no safetensors file: `dense3.bias.v` ends at byte 1568 of the data, of which there are 1567
     `altered.safetensors` is damaged: `dense1.weight` does not have its checksum
     `other.safetensors` does not fit `Classifier`:
-      `dense1.weight` is [5, 9], and `dense1.weight` is [2, 2]
-      nothing becomes `batch_norm1.gamma`
-      nothing becomes `batch_norm1.beta`
-      nothing becomes `batch_norm1.running_mean`
-      nothing becomes `batch_norm1.running_var`
-      `dense2.weight` is [9, 4], and `dense2.weight` is [2, 1]
-      nothing becomes `batch_norm2.gamma`
-      nothing becomes `batch_norm2.beta`
-      and 6 more
+      it is a checkpoint of `Taught`
+      `dense1.weight` is [5, 9] here, and `dense1.weight` is [2, 2] in the file
+      nothing in the file becomes `batch_norm1.gamma`
+      nothing in the file becomes `batch_norm1.beta`
+      nothing in the file becomes `batch_norm1.running_mean`
+      nothing in the file becomes `batch_norm1.running_var`
+      `dense2.weight` is [9, 4] here, and `dense2.weight` is [2, 1] in the file
+      nothing in the file becomes `batch_norm2.gamma`
+      and 7 more
     can't read `none`: No such file or directory (os error 2)
     ");
 }

@@ -1,9 +1,10 @@
 //! Kernels that compute rows of a product's left operand just before those are multiplied.
 
-use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::jit::compile_timed;
+use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::{Content, Place, Plan, Work, plan, plan_apart, schedule, text};
@@ -254,8 +255,8 @@ fn a_program_that_is_timed_has_the_same_bits() {
         let mut timed = Vec::new();
         assert!(code.run_timed(memory, |kernel, _| timed.push(kernel)));
         assert_eq!(timed, (0..fused.kernels.len()).collect::<Vec<usize>>());
-        let result = fused.graph.output(&role).expect("it has a result");
-        let Place::Arena(at) = plan.places[&result] else { panic!("a result of the arena") };
+        let result = fused.result(&role).expect("it has a result");
+        let Some(Place::Arena(at)) = plan.places[result.index()] else { panic!("a result of the arena") };
         let seen: Vec<f64> = arena[at..at + rows * 37].iter().map(|&x| f64::from(x)).collect();
         assert_eq!(seen, wanted.get(&role));
     }

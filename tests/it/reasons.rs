@@ -2,10 +2,9 @@
 
 use gradloom::{Adam, Network, Sgd, Stage};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::cost::{Cost, Count, cost, unfused};
-use gradloom_runtime::fuse::{Fused, fuse};
+use gradloom_runtime::fuse::{fuse, legalize};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
-use gradloom_runtime::kernel::{Kernel, Way, resolve, way};
+use gradloom_runtime::kernel::{BufferId, Cost, Count, Fused, Home, cost, unfused};
 use gradloom_runtime::reason::{Again, Begin, Kept};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;
@@ -16,7 +15,7 @@ use crate::passes::TanhNorm;
 use crate::stages::{Line, Mlp, Rows, Sparse};
 
 /// Training steps and predictions of all kinds.
-fn programs() -> Vec<Fused> {
+fn programs() -> Vec<(Graph, Fused)> {
     let definitions = [
         Line::DEFINITION,
         Mlp::DEFINITION,
@@ -32,7 +31,8 @@ fn programs() -> Vec<Fused> {
     let (adam, momentum) = (Adam::new(1e-3).into(), Sgd::new(0.1).momentum(0.9).into());
     let purposes = [Purpose::Train(&adam), Purpose::Train(&momentum), Purpose::Gradients(None), Purpose::Predict];
     let graphs = definitions.iter().flat_map(|&one| purposes.map(|purpose| simplified(one, purpose)));
-    graphs.map(|graph| fuse(&graph.expect("the network is sound"))).collect()
+    let graphs = graphs.map(|graph| legalize(&graph.expect("the network is sound")));
+    graphs.map(|graph| (graph.clone(), fuse(&graph))).collect()
 }
 
 /// A graph with one output, fused as it is.
@@ -72,27 +72,27 @@ fn printed(line: &str) -> Cost {
 
 #[test]
 fn a_kernel_prints_what_it_costs_and_the_last_lines_the_sums() {
-    for fused in programs() {
+    for (graph, fused) in programs() {
         let text = fused.to_string();
         let heads: Vec<Cost> = text.lines().filter(|line| line.starts_with("kernel ")).map(printed).collect();
-        let costs: Vec<Cost> = fused.kernels.iter().map(|kernel| cost(&fused.graph, kernel)).collect();
+        let costs: Vec<Cost> = fused.kernels.iter().map(|kernel| cost(&fused, kernel)).collect();
         assert_eq!(heads, costs, "{text}");
 
         let mut sum = Cost::default();
         costs.iter().for_each(|&cost| sum += cost);
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).map(printed);
         assert_eq!(line("in all: "), Some(sum), "{text}");
-        assert_eq!(line("unfused: "), Some(unfused(&fused.graph)), "{text}");
+        assert_eq!(line("unfused: "), Some(unfused(&graph)), "{text}");
     }
 }
 
 #[test]
 fn fusion_never_moves_more_bytes_than_operations_on_their_own_would() {
-    for fused in programs() {
-        let bytes: Vec<Count> = fused.kernels.iter().map(|kernel| cost(&fused.graph, kernel).bytes).collect();
+    for (graph, fused) in programs() {
+        let bytes: Vec<Count> = fused.kernels.iter().map(|kernel| cost(&fused, kernel).bytes).collect();
         for batch in [1, 7, 1000] {
             let moved: u64 = bytes.iter().map(|bytes| bytes.at(batch)).sum();
-            assert!(moved <= unfused(&fused.graph).bytes.at(batch), "{moved} bytes for {batch} rows of\n{fused}");
+            assert!(moved <= unfused(&graph).bytes.at(batch), "{moved} bytes for {batch} rows of\n{fused}");
         }
     }
 }
@@ -118,50 +118,48 @@ fn operations_on_their_own_read_what_they_use_and_write_what_they_make() {
 
 /// The kernels that compute a value.
 fn computing(fused: &Fused, id: NodeId) -> Vec<usize> {
-    let computes = |kernel: &Kernel| kernel.product == Some(id) || kernel.steps.iter().any(|step| step.node == id);
-    (0..fused.kernels.len()).filter(|&index| computes(&fused.kernels[index])).collect()
+    (0..fused.kernels.len()).filter(|&index| fused.kernels[index].computes(id)).collect()
 }
 
 /// Whether a kernel uses a value that it does not compute.
 fn reads(fused: &Fused, index: usize, id: NodeId) -> bool {
-    let kernel = &fused.kernels[index];
-    let graph = &fused.graph;
-    let readers = kernel.steps.iter().map(|step| step.node).chain(kernel.product);
-    let mut operands = readers.flat_map(|reader| &graph[reader].operands);
-    let used = operands.any(|&operand| graph.behind_views(operand) == id);
-    let copied = kernel.stores.iter().any(|store| resolve(graph, store.node, kernel.domain).0 == id);
-    (used || copied) && !computing(fused, id).contains(&index)
+    let written = fused.kernels.iter().flat_map(|kernel| &kernel.writes);
+    let mut buffers =
+        written.filter(|write| write.origin == id && fused.is_arena(write.buffer)).map(|write| write.buffer);
+    buffers.any(|buffer| fused.kernels[index].buffers_read().any(|read| read == buffer))
 }
 
 #[test]
 fn every_kernel_begins_for_a_reason_that_is_true_of_it() {
     let mut seen = [0; 4];
-    for fused in programs() {
+    for (_, fused) in programs() {
         for (index, kernel) in fused.kernels.iter().enumerate() {
-            let graph = &fused.graph;
-            assert_eq!(kernel.begin == Begin::Product, kernel.product.is_some(), "kernel {index} of\n{fused}");
+            assert_eq!(kernel.begin == Begin::Product, kernel.dot.is_some(), "kernel {index} of\n{fused}");
             let holds = match kernel.begin {
                 Begin::Product => true,
                 Begin::Sum(sum) => {
                     seen[0] += 1;
-                    let later = matches!(way(graph, sum), Some((_, Way::DownColumns | Way::Everything)));
-                    later && computing(&fused, sum).iter().all(|&home| home < index) && reads(&fused, index, sum)
+                    let home = &fused.kernels[computing(&fused, sum)[0]];
+                    let at = home.body.iter().position(|each| each.origin.node == sum);
+                    at.is_some_and(|at| home.ends_later(at))
+                        && computing(&fused, sum).iter().all(|&home| home < index)
+                        && reads(&fused, index, sum)
                 }
                 Begin::Extents(value) => {
                     seen[1] += 1;
-                    let other = |&home: &usize| home < index && fused.kernels[home].domain != kernel.domain;
+                    let other = |&home: &usize| home < index && fused.kernels[home].axes != kernel.axes;
                     computing(&fused, value).iter().any(other) && reads(&fused, index, value)
                 }
                 Begin::Check => {
                     seen[2] += 1;
-                    let written = kernel.stores.iter().any(|store| store.param.is_some());
+                    let written = kernel.writes.iter().any(|write| !fused.is_arena(write.buffer));
                     written && fused.check.is_some_and(|check| index >= check)
                 }
                 Begin::Readers(param) => {
                     seen[3] += 1;
-                    let slot = graph.ids().find(|&id| graph[id].op == Op::Param(param)).expect("it is read");
-                    let written = kernel.stores.iter().any(|store| store.param == Some(param));
-                    written && (0..index).any(|earlier| reads(&fused, earlier, slot))
+                    let is_param = |buffer: BufferId| fused.buffer(buffer).home == Home::Param(param);
+                    let written = kernel.writes.iter().any(|write| is_param(write.buffer));
+                    written && fused.kernels[..index].iter().any(|earlier| earlier.buffers_read().any(is_param))
                 }
                 Begin::Variance | Begin::Long | Begin::Apart => true,
             };
@@ -173,41 +171,45 @@ fn every_kernel_begins_for_a_reason_that_is_true_of_it() {
 
 #[test]
 fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
-    for fused in programs() {
-        let graph = &fused.graph;
+    for (graph, fused) in programs() {
         for (index, kernel) in fused.kernels.iter().enumerate() {
-            for store in &kernel.stores {
-                assert_eq!(store.kept.is_none(), store.param.is_some(), "{:?} in\n{fused}", store.node);
+            for write in &kernel.writes {
+                let param = fused.param_written(write);
+                assert_eq!(write.kept.is_none(), param.is_some(), "{:?} in\n{fused}", write.origin);
                 let readers: Vec<usize> =
-                    (index + 1..fused.kernels.len()).filter(|&later| reads(&fused, later, store.node)).collect();
+                    (index + 1..fused.kernels.len()).filter(|&later| reads(&fused, later, write.origin)).collect();
                 let by_product = |&later: &usize| {
-                    let product = fused.kernels[later].product;
-                    product.is_some_and(|id| graph[id].operands.iter().any(|&x| graph.behind_views(x) == store.node))
+                    let dot = &fused.kernels[later].dot;
+                    dot.as_ref().is_some_and(|dot| dot.a == write.buffer || dot.b == write.buffer)
                 };
-                let holds = match store.kept {
+                let holds = match write.kept {
                     None => true,
-                    Some(Kept::Result) => graph.outputs.iter().any(|out| graph.behind_reshapes(out.node) == store.node),
+                    Some(Kept::Result) => {
+                        graph.outputs.iter().any(|out| graph.behind_reshapes(out.node) == write.origin)
+                    }
                     Some(Kept::Operand) => readers.iter().any(by_product),
-                    Some(Kept::Once) => !readers.is_empty() && computing(&fused, store.node) == [index],
+                    Some(Kept::Once) => !readers.is_empty() && computing(&fused, write.origin) == [index],
                     Some(Kept::Costly(effort)) => {
                         !readers.is_empty() && (effort.operations > 8 || effort.transfers() >= 2)
                     }
                     Some(Kept::Slope(function)) => {
                         let beside = computing(&fused, function).contains(&index);
-                        !readers.is_empty() && beside && graph[function].operands == graph[store.node].operands
+                        !readers.is_empty() && beside && graph[function].operands == graph[write.origin].operands
                     }
                     Some(Kept::Column | Kept::Reshaped | Kept::Prepared | Kept::Long) => !readers.is_empty(),
-                    Some(Kept::Overwritten) => graph[store.node].operands.iter().any(|&operand| {
+                    Some(Kept::Overwritten) => graph[write.origin].operands.iter().any(|&operand| {
                         let written = |param| graph.output(&Role::Update(param)).is_some();
                         matches!(graph[graph.behind_views(operand)].op, Op::Param(param) if written(param))
                     }),
                     Some(Kept::Update(param)) => {
-                        let writes =
-                            |&later: &usize| fused.kernels[later].stores.iter().any(|store| store.param == Some(param));
+                        let writes = |&later: &usize| {
+                            let mut written = fused.kernels[later].writes.iter();
+                            written.any(|write| fused.param_written(write) == Some(param))
+                        };
                         readers.iter().any(writes)
                     }
                 };
-                assert!(holds, "kernel {index}: {:?} of {:?} in\n{fused}", store.kept, store.node);
+                assert!(holds, "kernel {index}: {:?} of {:?} in\n{fused}", write.kept, write.origin);
             }
         }
     }
@@ -215,15 +217,14 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
 
 #[test]
 fn what_is_computed_again_costs_less_than_a_write_and_a_read() {
-    for fused in programs() {
-        let graph = &fused.graph;
+    for (_, fused) in programs() {
         for (index, kernel) in fused.kernels.iter().enumerate() {
-            for step in &kernel.steps {
-                let first = computing(&fused, step.node)[0] == index;
-                let phases = kernel.steps.iter().filter(|other| other.node == step.node).map(|other| other.phase);
-                let first = first && phases.min() == Some(step.phase);
+            for step in &kernel.body {
+                let first = computing(&fused, step.origin.node)[0] == index;
+                let same = kernel.body.iter().filter(|other| other.origin.node == step.origin.node);
+                let first = first && same.map(|other| other.stage).min() == Some(step.stage);
                 assert_eq!(step.again.is_none(), first, "{step:?} of kernel {index} in\n{fused}");
-                let ty = &graph[step.node].ty;
+                let ty = &step.origin.ty;
                 let holds = match step.again {
                     None => true,
                     Some(Again::Cheap(effort)) => effort.operations <= 8 && effort.transfers() < 2,
@@ -284,7 +285,7 @@ fn a_long_kernel_takes_no_more_updates() {
     let fused = updates(7);
     let long: Vec<usize> = (0..fused.kernels.len()).filter(|&at| fused.kernels[at].begin == Begin::Long).collect();
     assert_eq!(long, [1], "{fused}");
-    assert!(fused.kernels[0].steps.len() >= 64, "{fused}");
+    assert!(fused.kernels[0].body.len() >= 64, "{fused}");
     assert!(fused.to_string().contains("# the kernel before is long\n"), "{fused}");
 }
 

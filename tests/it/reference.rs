@@ -140,18 +140,26 @@ fn call(name: &str, operands: &[&str], args: &[ArgDef]) -> String {
     if list.is_empty() { name.to_string() } else { format!("{name}({})", list.join(", ")) }
 }
 
-/// Structures, and the documentation of each, which stands at its variant.
-fn structures() -> Vec<(String, String)> {
+/// The documentation of what begins with this line in the description of declarations.
+fn described(line: &str) -> String {
     let path = crate::project().join("runtime/src/network.rs");
     let text = fs::read_to_string(path).expect("it is a text");
-    let doc = |variant: &str| {
-        let (before, _) = text.split_once(&format!("\n    {variant} {{")).expect("the variant is there");
-        let lines: Vec<&str> = before.lines().rev().map_while(|line| line.trim().strip_prefix("///")).collect();
-        lines.into_iter().rev().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect::<String>()
-    };
+    let (before, _) = text.split_once(&format!("\n{line}")).expect("the line is there");
+    let lines: Vec<&str> = before.lines().rev().map_while(|line| line.trim().strip_prefix("///")).collect();
+    lines.into_iter().rev().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+}
+
+/// Structures, and the documentation of each, which stands at its variant.
+fn structures() -> Vec<(String, String)> {
     [("residual { .. } skip { .. }", "Residual"), ("repeat(n) { .. }", "Repeat")]
-        .map(|(written, variant)| (written.to_string(), doc(variant)))
+        .map(|(written, variant)| (written.to_string(), described(&format!("    {variant} {{"))))
         .into()
+}
+
+/// The operators, which are documented together.
+fn operators() -> (String, String) {
+    let operators = described("#[derive(Clone, Copy, Debug, PartialEq, Eq)]\npub enum BinaryOp {");
+    ("+ - * / == != < <= > >= ! && ||".to_string(), operators)
 }
 
 /// REFERENCE.md as it should be.
@@ -165,7 +173,7 @@ fn reference() -> String {
     let function =
         |function: &&FunctionDef| (call(function.name, function.operands, function.args), docs[function.item].clone());
     let initializer = |known: &&Initializer| (call(known.name, &[], known.number.as_slice()), docs[known.item].clone());
-    let sections: [(&str, Vec<(String, String)>); 6] = [
+    let sections: [(&str, Vec<(String, String)>); 7] = [
         ("Layers", layers::ALL.iter().copied().filter(|def| !is_activation(def)).map(|def| layer(&def)).collect()),
         ("Structures", structures()),
         (
@@ -176,6 +184,7 @@ fn reference() -> String {
             "Initializers, of an argument `init`",
             initializers::ALL.iter().copied().map(|def| initializer(&def)).collect(),
         ),
+        ("Operators of expressions", vec![operators()]),
         (
             "Functions of expressions",
             functions::ALL.iter().copied().filter(|def| in_expressions(def)).map(|def| function(&def)).collect(),

@@ -188,7 +188,7 @@ fn settings_out_of_range_are_refused_before_anything_is_compiled() {
     assert_eq!(setting(Box::new(|| Classifier::trainer(Adam::new(0.1).betas(1.0, 0.9)).build())), "beta1");
     assert_eq!(setting(Box::new(|| Classifier::trainer(Adam::new(0.1).betas(0.9, -0.1)).build())), "beta2");
     assert_eq!(setting(Box::new(|| Classifier::trainer(Adam::new(0.1).eps(f64::NAN)).build())), "eps");
-    assert_eq!(setting(Box::new(|| Classifier::trainer(AdamW::new(0.1).weight_decay(-1.0)).build())), "decay");
+    assert_eq!(setting(Box::new(|| Classifier::trainer(AdamW::new(0.1).weight_decay(-1.0)).build())), "weight_decay");
     assert_eq!(setting(Box::new(|| Classifier::trainer(Sgd::new(0.1)).max_batch(0).build())), "max_batch");
 }
 

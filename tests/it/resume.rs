@@ -33,11 +33,7 @@ fn net(max_batch: usize) -> Session<Net> {
 }
 
 /// Seventeen rows to train with, four to validate with.
-fn training<'f>(
-    net: &'f mut Session<Net>,
-    data: &'f mut Dataset<u8, Ix2, Ix1>,
-    epochs: usize,
-) -> Fit<'f, Net, u8, Ix2, Ix1> {
+fn training<'f>(net: &'f mut Session<Net>, data: &'f mut Dataset<u8, Ix2, Ix1>, epochs: usize) -> Fit<'f, Net> {
     net.fit(data).epochs(epochs).batch_size(4).validation_split(0.2).progress(Progress::Quiet)
 }
 
@@ -163,8 +159,8 @@ fn powers(rows: usize, seed: u64) -> Dataset<f32, Ix2, Ix2> {
 /// The rows of each step of an epoch, ended after so many steps.
 fn steps(net: &mut Session<Ids>, data: &mut Dataset<f32, Ix2, Ix2>, batch: usize, most: usize) -> Vec<u32> {
     let mut seen = Vec::new();
-    let fit = net.fit(data).batch_size(batch).progress(Progress::Quiet).on_step(|_, step| {
-        seen.push(step.ids as u32);
+    let fit = net.fit(data).batch_size(batch).progress(Progress::Quiet).on_step(|_, metrics| {
+        seen.push(metrics.ids as u32);
         if seen.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     fit.run().expect("it trains");

@@ -164,11 +164,12 @@ impl Sizes {
                 let additions = chain(&b.shape(operand), &axes, batch);
                 Sizes::Terms { operand, sizes: b.sum(sizes, &axes), terms: b.sum(terms, &axes), additions }
             }
-            Op::Dot { ta, tb } => {
+            Op::Dot(axes) => {
                 let sizes = [b.abs(operands[0]), b.abs(operands[1])];
+                let extents = b.shape(operands[0]).at(batch);
+                let terms: usize = axes.contracted.iter().map(|&(axis, _)| extents[axis]).product();
                 // Every product is rounded as well, on a machine without fused operations.
-                let additions = b.shape(operands[0]).at(batch)[usize::from(!ta)] as f64 + 2.0;
-                Sizes::Products { sizes: b.dot(sizes[0], sizes[1], ta, tb), additions }
+                Sizes::Products { sizes: b.product(sizes[0], sizes[1], axes), additions: terms as f64 + 2.0 }
             }
             // Around a sample down columns; otherwise a sum that is divided.
             Op::Mean(axes) => {

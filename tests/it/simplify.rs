@@ -3,7 +3,7 @@
 //! The checks run in the interpreter: in f64 to 1e-12, and in f32 to the bit wherever the rule promises that.
 
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
@@ -603,4 +603,139 @@ fn zeros_of_both_signs_are_different_constants() {
     let before = b.finish();
     let (after, _) = sweep(&before, &[]);
     assert_eq!(after.nodes.len(), before.nodes.len());
+}
+
+#[test]
+fn one_transpose_does_for_two_and_none_for_one_that_changes_nothing() {
+    assert_snapshot!(rewritten("transpose-transpose", |b| {
+        let x = input(b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(3)])));
+        let turned = b.transpose(x, &[1, 2, 0]);
+        b.transpose(turned, &[0, 2, 1])
+    }), @"
+    %0 = input x : f32[B,2,3]
+    %1 = transpose %0 by 1,2,0 : f32[2,3,B]
+    %2 = transpose %1 by 0,2,1 : f32[2,B,3]
+    output y = %2
+    =>
+    %0 = input x : f32[B,2,3]
+    %1 = transpose %0 by 1,0,2 : f32[2,B,3]
+    output y = %1
+    ");
+    assert_snapshot!(rewritten("transpose-same", |b| {
+        let x = x(b, "x", 2);
+        b.transpose(x, &[0, 1])
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = transpose %0 by 0,1 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
+}
+
+#[test]
+fn a_product_reads_what_was_transposed_as_it_was() {
+    assert_snapshot!(rewritten("dot-transpose", |b| {
+        let (x, w) = (x(b, "x", 2), parameter(b, "w", &[3, 2]));
+        let w = b.transpose(w, &[1, 0]);
+        b.dot(x, w, false, false)
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = param w : f32[3,2]
+    %2 = transpose %1 by 1,0 : f32[2,3]
+    %3 = dot %0, %2 : f32[B,3]
+    output y = %3
+    =>
+    %0 = input x : f32[B,2]
+    %1 = param w : f32[3,2]
+    %2 = dot %0, %1.T : f32[B,3]
+    output y = %2
+    ");
+    // Heads, which stand side by side, as batches; on the right, free axes would change places.
+    assert_snapshot!(rewritten("dot-transpose", |b| {
+        let x = input(b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(4), Dim::Fixed(2), Dim::Fixed(3)])));
+        let heads = b.transpose(x, &[2, 0, 1, 3]);
+        let other = b.transpose(x, &[1, 0, 2, 3]);
+        b.product(heads, other, DotAxes { batch: vec![(1, 1)], contracted: vec![(3, 3)] })
+    }), @"
+    %0 = input x : f32[B,4,2,3]
+    %1 = transpose %0 by 2,0,1,3 : f32[2,B,4,3]
+    %2 = transpose %0 by 1,0,2,3 : f32[4,B,2,3]
+    %3 = dot %1, %2 batch 1:1, over 3:3 : f32[B,2,4,4,2]
+    output y = %3
+    =>
+    %0 = input x : f32[B,4,2,3]
+    %1 = transpose %0 by 2,0,1,3 : f32[2,B,4,3]
+    %2 = dot %1, %0 batch 1:0, over 3:3 : f32[B,2,4,4,2]
+    output y = %2
+    ");
+}
+
+#[test]
+fn a_slice_of_a_slice_is_one_and_of_everything_none() {
+    assert_snapshot!(rewritten("slice-slice", |b| {
+        let x = x(b, "x", 12);
+        let some = b.slice(x, 1, 1, 4, 3);
+        b.slice(some, 1, 1, 2, 2)
+    }), @"
+    %0 = input x : f32[B,12]
+    %1 = slice %0 axis 1, 4 from 1 step 3 : f32[B,4]
+    %2 = slice %1 axis 1, 2 from 1 step 2 : f32[B,2]
+    output y = %2
+    =>
+    %0 = input x : f32[B,12]
+    %1 = slice %0 axis 1, 2 from 4 step 6 : f32[B,2]
+    output y = %1
+    ");
+    assert_snapshot!(rewritten("slice-all", |b| {
+        let x = x(b, "x", 2);
+        b.slice(x, 1, 0, 2, 1)
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = slice %0 axis 1, 2 from 0 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
+}
+
+#[test]
+fn what_is_padded_and_cut_again_is_what_it_was() {
+    assert_snapshot!(rewritten("slice-pad", |b| {
+        let x = x(b, "x", 3);
+        let padded = b.apply(Op::Pad { axis: 1, before: 2, inside: 1, after: 1, value: 7.0 }, &[x]);
+        b.slice(padded, 1, 2, 3, 2)
+    }), @"
+    %0 = input x : f32[B,3]
+    %1 = pad %0 axis 1, before 2, inside 1, after 1, with 7 : f32[B,8]
+    %2 = slice %1 axis 1, 3 from 2 step 2 : f32[B,3]
+    output y = %2
+    =>
+    %0 = input x : f32[B,3]
+    output y = %0
+    ");
+    assert_snapshot!(rewritten("pad-nothing", |b| {
+        let x = x(b, "x", 1);
+        b.apply(Op::Pad { axis: 1, before: 0, inside: 3, after: 0, value: 7.0 }, &[x])
+    }), @"
+    %0 = input x : f32[B,1]
+    %1 = pad %0 axis 1, inside 3, with 7 : f32[B,1]
+    output y = %1
+    =>
+    %0 = input x : f32[B,1]
+    output y = %0
+    ");
+    assert_snapshot!(rewritten("concat-one", |b| {
+        let x = x(b, "x", 2);
+        b.concat(&[x], 1)
+    }), @"
+    %0 = input x : f32[B,2]
+    %1 = concat %0 axis 1 : f32[B,2]
+    output y = %1
+    =>
+    %0 = input x : f32[B,2]
+    output y = %0
+    ");
 }

@@ -61,7 +61,7 @@ fn mistakes(names: &NameMap) -> String {
     let error = net.load_mapped(file(), names).expect_err("the map is wrong");
     assert_eq!(everything(&net), before);
     match error {
-        CheckpointError::Mismatch { network: "Known", mistakes, path } => {
+        CheckpointError::Mismatch { network: "Known", mistakes, path, more: 0 } => {
             assert_eq!(path, file());
             mistakes.join("\n")
         }
@@ -72,15 +72,15 @@ fn mistakes(names: &NameMap) -> String {
 #[test]
 fn what_a_map_forgets_or_misspells_is_named() {
     assert_snapshot!(mistakes(&NameMap::new().ignored("*.weight").ignored("1.*").kept("*_norm1.*")), @"
-    nothing becomes `dense1.weight`
-    nothing becomes `dense1.bias`
-    nothing becomes `dense2.weight`
-    nothing becomes `dense2.bias`
-    nothing becomes `dense3.weight`
-    nothing becomes `dense3.bias`
-    nothing is made of `5.bias`
-    nothing is made of `0.bias`
-    nothing is made of `3.bias`
+    nothing in the file becomes `dense1.weight`
+    nothing in the file becomes `dense1.bias`
+    nothing in the file becomes `dense2.weight`
+    nothing in the file becomes `dense2.bias`
+    nothing in the file becomes `dense3.weight`
+    nothing in the file becomes `dense3.bias`
+    nothing here is made of `5.bias` in the file
+    nothing here is made of `0.bias` in the file
+    nothing here is made of `3.bias` in the file
     ");
     assert_snapshot!(mistakes(&names().renamed("3.wieght", "dense2.wieght").kept("dense4.*")), @"
     no parameter is `dense4.*`, which the map keeps
@@ -99,10 +99,10 @@ fn tensors_of_other_shapes_and_kinds_are_named() {
         .transposed("3.weight", "dense3.weight")
         .renamed("1.num_batches_tracked", "batch_norm1.gamma");
     assert_snapshot!(mistakes(&names), @"
-    `dense1.weight` is [6, 5], and `0.weight` is [5, 6]; its transpose would fit
-    `0.bias` is [5], which is no matrix to be transposed
-    `dense3.weight` is [4, 3], and the transpose of `3.weight` is [4, 5]
-    `1.num_batches_tracked` is of I64, which is no float
+    `dense1.weight` is [6, 5] here, and `0.weight` is [5, 6] in the file; its transpose would fit
+    `0.bias` is [5] in the file, which is no matrix to be transposed
+    `dense3.weight` is [4, 3] here, and the transpose of `3.weight` is [4, 5] in the file
+    `1.num_batches_tracked` is of I64 in the file, which is no float
     ");
 }
 

@@ -25,6 +25,10 @@ network! {
     Wide<x: [B, 1000] -> y: [B, 1000]> { Dense(8), relu, Dense(1000) }
     loss(t: [B, 1000]) = mse(y, t);
 
+    /// A finite loss whatever the variance of a column.
+    Spread<x: [B, 2048] -> y: [B, 2048]> { BatchNorm, step, Dense(2048), relu, Dense(2048) }
+    loss(t: [B, 2048]) = mse(y, t);
+
     /// 34 MB of parameters.
     Large<x: [B, 2048] -> y: [B, 2048]> { Dense(2048), relu, Dense(2048) }
     loss(t: [B, 2048]) = mse(y, t);
@@ -71,7 +75,17 @@ fn large() -> Trainer<Large> {
 
 #[test]
 fn memory_that_runs_out_is_an_error() {
-    const TASKS: [&str; 6] = ["dataset", "split", "predict", "refused step", "best epoch", "predictor"];
+    const TASKS: [&str; 9] = [
+        "dataset",
+        "split",
+        "predict",
+        "refused step",
+        "refused statistic",
+        "best epoch",
+        "predictor",
+        "build",
+        "clone",
+    ];
     let test = "memory_that_runs_out_is_an_error";
     match task() {
         Some(what) => run_out(&what),
@@ -133,6 +147,41 @@ fn run_out(what: &str) {
                 faults[1].take().map(|fault| fault.to_string()).as_deref(),
                 Some("element [3, 3] of the input `x` is NaN")
             );
+        }
+        "refused statistic" => {
+            let mut net = Spread::trainer(Sgd::new(0.1)).max_batch(8).build().expect("it builds");
+            let mut x = Array2::<f32>::zeros((8, 2048));
+            net.step(x.view(), x.view()).expect("the batch fits");
+            x[[3, 3]] = 1e20;
+            let mut faults = [60, 4_000].map(|megabytes| {
+                only(megabytes);
+                match net.step(x.view(), Array2::zeros((8, 2048)).view()) {
+                    Err(RunError::Update { step: 2, name, fault, .. }) if name == "batch_norm1.running_var" => fault,
+                    other => panic!("{other:?}"),
+                }
+            });
+            assert!(faults[0].is_none(), "nothing can be said without memory");
+            let fault = faults[1].take().expect("there is memory").to_string();
+            assert!(fault.contains("element [3] is NaN, the variance of 8 numbers, the largest 1e20"), "{fault}");
+        }
+        "build" => {
+            only(30);
+            let error = large().build().expect_err("34 MB are not there").to_string();
+            let told = "4 parameters and parts of the optimizer's state, the largest `dense1.weight` [2048, 2048]: 34 MB in all";
+            assert_eq!(error, format!("not enough memory for {told}"));
+        }
+        "clone" => {
+            let predictor = Large::predictor().max_batch(2_000).build().expect("it builds");
+            only(10);
+            let error = predictor.try_clone().expect_err("16 MB are not there").to_string();
+            assert!(error.starts_with("not enough memory for what is computed from 2000 rows, the largest"), "{error}");
+            assert!(error.contains("a value of `") && error.contains("[2000, 2048], 16 MB"), "{error}");
+            // What prints a panic, and where it came from, takes memory.
+            std::panic::set_hook(Box::new(|_| {}));
+            std::panic::catch_unwind(|| drop(predictor.clone())).expect_err("it can't be told otherwise");
+            only(100);
+            let mut clone = predictor.try_clone().expect("now there is enough");
+            clone.predict(Array2::zeros((1, 2048)).view()).expect("the row fits");
         }
         "best epoch" => {
             let mut net = large().build().expect("it builds");
@@ -242,6 +291,37 @@ fn standard_output_is_not_replaced_by_a_file() {
 }
 
 #[test]
+fn a_file_that_standard_output_goes_into_is_not_replaced() {
+    let test = "a_file_that_standard_output_goes_into_is_not_replaced";
+    if let Some(link) = task() {
+        for path in [&link, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            match small().save(path) {
+                Err(CheckpointError::Io { action: "write", message, .. }) => {
+                    assert_eq!(
+                        message,
+                        "it is a file that a process has open and would go on with; name the file itself"
+                    );
+                }
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+        println!("saved nothing");
+        return;
+    }
+    let folder = folder("output_file");
+    let (link, path) = (folder.join("link"), folder.join("output"));
+    symlink("/dev/stdout", &link).expect("the folder can be written");
+    let output = File::create(&path).expect("the folder can be written");
+    succeeded("a file", &child(test, &link).stdout(output).output().expect("the binary runs"));
+    assert!(fs::read_to_string(&path).expect("it is text").contains("saved nothing\n"));
+    // A folder that a process has open is one like any other.
+    let open = File::open(&folder).expect("it is there");
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&open);
+    small().save(format!("/proc/self/fd/{descriptor}/net")).expect("the folder can be written");
+    assert_eq!(names(&folder), ["link", "net", "output"]);
+}
+
+#[test]
 fn a_link_to_what_is_not_there_yet_is_followed() {
     let folder = folder("dangling");
     let (file, link, far) = (folder.join("net.safetensors"), folder.join("latest"), folder.join("far"));
@@ -284,11 +364,46 @@ fn a_file_that_is_replaced_keeps_its_mode_and_owner() {
         small().save(&path).expect("the folder can be written");
         assert_eq!(mode(&path), wanted);
     }
+    // What lets a program run as another is not for a file of numbers.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o6754)).expect("the file is ours");
+    small().save(&path).expect("the folder can be written");
+    assert_eq!(mode(&path), 0o754);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("the file is ours");
     // Only the superuser gives files away.
     if std::os::unix::fs::chown(&path, Some(12_345), Some(54_321)).is_ok() {
         small().save(&path).expect("the folder can be written");
         let about = fs::metadata(&path).expect("it is there");
         assert_eq!((about.uid(), about.gid(), mode(&path)), (12_345, 54_321, 0o444));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_stay_in_its_group_is_for_no_other() {
+    let test = "a_file_that_cannot_stay_in_its_group_is_for_no_other";
+    if let Some(path) = task() {
+        small().save(path).expect("the folder can be written");
+        return;
+    }
+    let folder = folder("group");
+    let nobody = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), Some(54_321));
+    for (old, new) in [(0o660, 0o600), (0o644, 0o644), (0o606, 0o600)] {
+        let path = folder.join(format!("{old:o}"));
+        small().save(&path).expect("the folder can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(old)).expect("the file is ours");
+        // Only the superuser gives files away, and becomes somebody who is not in the group.
+        if nobody(&folder).and_then(|()| nobody(&path)).is_err() {
+            return;
+        }
+        let output = child(test, &path).uid(65_534).gid(65_534).output();
+        // Somebody else may not reach the binary, nor the folder.
+        if let Ok(output) = output
+            && String::from_utf8_lossy(&output.stdout).contains("running 1 test")
+            && !String::from_utf8_lossy(&output.stderr).contains("PermissionDenied")
+        {
+            succeeded("another group", &output);
+            let about = fs::metadata(&path).expect("it is there");
+            assert_eq!((about.uid(), about.gid(), about.mode() & 0o7777), (65_534, 65_534, new));
+        }
     }
 }
 

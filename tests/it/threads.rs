@@ -6,8 +6,9 @@ use gradloom::{Adam, Network, Session, Sgd, Stage, network};
 use gradloom_runtime::compile::{Program, Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::microkernels::gemm::Isa;
-use gradloom_runtime::plan::{Work, plan, schedule};
+use gradloom_runtime::plan::{Task, Work, plan, schedule};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -170,6 +171,12 @@ fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
     ");
 }
 
+/// How many units a task has for a batch.
+fn units_of(fused: &Fused, task: Task, batch: usize) -> usize {
+    let kernel = &fused.kernels[task.kernel];
+    task.units(kernel.row_count().at(batch), kernel.cols())
+}
+
 /// How many units the kernels of a prediction have that are cut by columns, and that are cut by rows.
 fn units<N: Network>(max_batch: usize, batch: usize) -> [Vec<usize>; 2] {
     let fused = fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"));
@@ -177,7 +184,7 @@ fn units<N: Network>(max_batch: usize, batch: usize) -> [Vec<usize>; 2] {
     let tasks: Vec<_> = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks).collect();
     [Work::Columns, Work::Rows].map(|work| {
         let tasks = tasks.iter().filter(|task| task.work == work);
-        tasks.map(|task| task.units(fused.kernels[task.kernel].domain, batch)).filter(|&units| units > 0).collect()
+        tasks.map(|task| units_of(&fused, *task, batch)).filter(|&units| units > 0).collect()
     })
 }
 
@@ -207,7 +214,7 @@ fn many_rows_of_a_product_with_a_large_right_operand_are_cut_into_larger_units()
         let plan = plan(&fused, max_batch, Isa::Portable).expect("it fits");
         let tasks = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks);
         let rows = tasks.filter(|task| task.work == Work::Rows);
-        rows.map(|task| task.units(fused.kernels[task.kernel].domain, max_batch)).collect::<Vec<usize>>()
+        rows.map(|task| units_of(&fused, task, max_batch)).collect::<Vec<usize>>()
     };
     assert_eq!(units(1024, 256), [8]);
     assert_eq!(units(1024, 255), [16], "the right operand is smaller");

@@ -7,9 +7,10 @@ use gradloom_runtime::layers::{self, Arg, initializers};
 use gradloom_runtime::network::{BinaryOp, Definition, Expr, Kind, Stage, Value};
 
 /// Structures of a body and of expressions.
-pub const STRUCTURES: [&str; 8] = ["act", "act in an expression", "block", "if", "minus", "repeat", "residual", "skip"];
+pub const STRUCTURES: [&str; 9] =
+    ["act", "act in an expression", "block", "if", "minus", "not", "repeat", "residual", "skip"];
 
-const OPERATORS: [BinaryOp; 10] = [
+const OPERATORS: [BinaryOp; 12] = [
     BinaryOp::Add,
     BinaryOp::Sub,
     BinaryOp::Mul,
@@ -20,6 +21,8 @@ const OPERATORS: [BinaryOp; 10] = [
     BinaryOp::Le,
     BinaryOp::Gt,
     BinaryOp::Ge,
+    BinaryOp::And,
+    BinaryOp::Or,
 ];
 
 /// All there are: layers, activations, initializers, functions, losses, metrics, structures and operators.
@@ -86,6 +89,10 @@ fn expression(expr: &Expr<'static>, words: &mut BTreeSet<&'static str>) {
     match *expr {
         Expr::Neg(_, x) => {
             words.insert("minus");
+            expression(x, words);
+        }
+        Expr::Not(_, x) => {
+            words.insert("not");
             expression(x, words);
         }
         Expr::Binary(operator, _, x, y) => {

@@ -4,17 +4,57 @@ use gradloom_runtime::elaborate::words::{closest, did_you_mean};
 use gradloom_runtime::network::COLUMNS;
 use proc_macro2::Ident;
 
+use super::hints::{self, Place, hint};
 use super::{Errors, and};
-use crate::ast::{Site, text};
+use crate::ast::{Argument, Site, text};
+
+/// What an unknown name in an expression may have been meant for.
+#[derive(Clone, Copy, Default)]
+pub struct Ports {
+    pub has_named_output: bool,
+    pub has_targets: bool,
+    /// In a function of the user's own there are none.
+    pub is_function: bool,
+}
+
+/// How outputs and targets are often called.
+const OUTPUTS: [&str; 10] =
+    ["logits", "out", "output", "outputs", "pred", "prediction", "predictions", "scores", "y_hat", "y_pred"];
+const TARGETS: [&str; 6] = ["label", "labels", "t", "target", "targets", "y_true"];
+
+/// From the first name to the last.
+fn path_site(path: &syn::Path) -> Site {
+    let ends = path.segments.first().zip(path.segments.last()).expect("a path has names");
+    Site::from(&ends.0.ident).to(&ends.1.ident)
+}
+
+/// The macro cannot tell a constant from a variable, but a path it takes for one.
+fn rust_constant(name: &Ident) -> String {
+    format!("; a constant of Rust is written with its path: `self::{name}` or `crate::{name}`")
+}
+
+/// Whether a name looks like that of a constant.
+fn is_constant(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.len() > 1 && name == name.to_uppercase()
+}
 
 impl Errors {
     pub fn unknown_layer(&mut self, name: &Ident, closest: Option<&str>) {
         let kind = if text(name).starts_with(char::is_uppercase) { "layer" } else { "activation" };
-        self.report(name, format!("unknown {kind} `{name}`{}", did_you_mean(closest)));
+        let hint = hint(Place::Stage, &text(name)).unwrap_or_else(|| did_you_mean(closest));
+        self.report(name, format!("unknown {kind} `{name}`{hint}"));
     }
 
-    pub fn unknown_function(&mut self, name: &Ident, closest: Option<&str>) {
-        self.report(name, format!("unknown function `{name}`{}", did_you_mean(closest)));
+    pub fn unknown_function(&mut self, name: &Ident, args: &[Argument], closest: Option<&str>) {
+        let logical = [("not", "not(x)", "!x"), ("and", "and(x, y)", "x && y"), ("or", "or(x, y)", "x || y")];
+        if let Some((_, found, meant)) = logical.into_iter().find(|(word, ..)| text(name) == *word) {
+            return self.other_logical(name, found, meant);
+        }
+        let hint = match (text(name).as_str(), args) {
+            ("accuracy", [y, label]) => format!("; write `mean(argmax({y}) == {label})`"),
+            (known, _) => hints::function(known).unwrap_or_else(|| did_you_mean(closest)),
+        };
+        self.report(name, format!("unknown function `{name}`{hint}"));
     }
 
     pub fn function_as_stage(&mut self, name: &Ident, elementwise: bool) {
@@ -26,12 +66,36 @@ impl Errors {
         self.report(name, format!("`{name}` is a stage of a body, not a function for expressions"));
     }
 
-    pub fn unknown_name(&mut self, name: &Ident, closest: Option<&str>) {
-        self.report(name, format!("unknown name `{name}`{}", did_you_mean(closest)));
+    /// `known` are the names there are, if they are few.
+    pub fn unknown_name(&mut self, name: &Ident, closest: Option<&str>, known: &[&str], ports: Ports) {
+        let is_one_of = |words: &[&str]| words.contains(&text(name).as_str());
+        let target = format!("a target is declared with the loss: `loss({name}: [B, ..]) = ..`");
+        let hint = match (hint(Place::Value, &text(name)), closest) {
+            (Some(hint), _) => hint,
+            (None, Some(_)) => did_you_mean(closest),
+            (None, None) if is_constant(&text(name)) => rust_constant(name),
+            (None, None) if ports.is_function => String::new(),
+            (None, None) if !ports.has_targets && is_one_of(&TARGETS) => format!("; {target}"),
+            (None, None) if !ports.has_named_output && is_one_of(&OUTPUTS) => {
+                format!("; the output is `out`, unless the signature gives it a name: `-> {name}: [B, ..]`")
+            }
+            (None, None) if known.is_empty() => String::new(),
+            (None, None) if ports.has_targets => format!("; there are {}", and(known)),
+            (None, None) => format!("; there are {}, and {target}", and(known)),
+        };
+        self.report(name, format!("unknown name `{name}`{hint}"));
     }
 
     pub fn unknown_size(&mut self, name: &Ident, closest: Option<&str>) {
-        self.report(name, format!("unknown size `{name}`{}", did_you_mean(closest)));
+        let hint = match (hint(Place::Value, &text(name)), closest) {
+            (Some(hint), _) => hint,
+            (None, Some(_)) => did_you_mean(closest),
+            (None, None) if text(name).starts_with(char::is_uppercase) => rust_constant(name),
+            (None, None) => "; a variable is not known when a network is declared: write a number, a `const` of \
+                             `network!`, or a constant of Rust with its path, like `crate::N`"
+                .to_string(),
+        };
+        self.report(name, format!("unknown size `{name}`{hint}"));
     }
 
     pub fn unknown_dtype(&mut self, name: &Ident, known: &[&str]) {
@@ -40,6 +104,21 @@ impl Errors {
             None => format!("unknown element type `{name}`; there are {}", and(known)),
         };
         self.report(name, message);
+    }
+
+    /// Whether a name in `#[allow(..)]` was meant for a lint of the macro, and is none.
+    pub fn unknown_lint(&mut self, path: &syn::Path, name: &str, is_own: bool, known: &[&str]) -> bool {
+        let hint = match closest(name, known.iter().copied()) {
+            Some(closest) => did_you_mean(Some(closest)),
+            None if is_own => format!("; there are {}", and(known)),
+            None => return false,
+        };
+        self.report(path_site(path), format!("unknown lint `{name}`{hint}"));
+        true
+    }
+
+    pub fn expected_lint(&mut self, path: &syn::Path, lint: &str) {
+        self.report(path_site(path), format!("lints of `network!` cannot be expected; write `#[allow({lint})]`"));
     }
 
     pub fn duplicate_name(&mut self, name: &Ident) {
@@ -109,10 +188,6 @@ impl Errors {
         let message =
             format!("this stage would be called `{path}`, and so is a port; name it with `as`, or rename the port");
         self.report(site, message);
-    }
-
-    pub fn report_taken(&mut self, name: &Ident, network: &str) {
-        self.report(name, format!("`{name}` is what the steps of `{network}` report; choose another name"));
     }
 
     pub fn target_without_name(&mut self, site: Site) {

@@ -31,7 +31,7 @@ impl Writer<'_> {
         let metrics = definition.metrics.iter().map(|metric| self.clause(metric));
         let places = self.network.sites.iter().map(|site| place(*site));
         quote! {
-            ::gradloom::__private::Definition {
+            __gradloom::Definition {
                 name: #name,
                 inputs: #inputs,
                 outputs: #outputs,
@@ -51,19 +51,19 @@ impl Writer<'_> {
         let dims = dims.iter().map(|dim| match dim {
             Extent::Batch(at) => {
                 let at = self::at(*at);
-                quote!(::gradloom::__private::Extent::Batch(#at))
+                quote!(__gradloom::Extent::Batch(#at))
             }
             Extent::Size(number) => {
                 let number = self.number(number);
-                quote!(::gradloom::__private::Extent::Size(#number))
+                quote!(__gradloom::Extent::Size(#number))
             }
         });
         let at = self::at(*at);
         quote! {
-            ::gradloom::__private::Port {
+            __gradloom::Port {
                 name: #name,
                 named: #named,
-                dtype: ::gradloom::__private::DType::#dtype,
+                dtype: __gradloom::DType::#dtype,
                 dims: &[#(#dims),*],
                 at: #at,
             }
@@ -74,12 +74,12 @@ impl Writer<'_> {
         let Number { value, text, at } = number;
         let value = match (self.network.deferred.get(at), value) {
             (Some(tokens), _) => tokens.clone(),
-            (None, Outcome::Int(n)) => quote!(::gradloom::__private::Outcome::Int(#n)),
-            (None, Outcome::Float(x)) => quote!(::gradloom::__private::Outcome::Float(#x)),
-            (None, _) => quote!(::gradloom::__private::Outcome::Unknown),
+            (None, Outcome::Int(n)) => quote!(__gradloom::Outcome::Int(#n)),
+            (None, Outcome::Float(x)) => quote!(__gradloom::Outcome::Float(#x)),
+            (None, _) => quote!(__gradloom::Outcome::Unknown),
         };
         let at = self::at(*at);
-        quote!(::gradloom::__private::Number { value: #value, text: #text, at: #at })
+        quote!(__gradloom::Number { value: #value, text: #text, at: #at })
     }
 
     fn act(&self, act: &Act<'_>) -> TokenStream {
@@ -88,7 +88,7 @@ impl Writer<'_> {
         let extras = extras.iter().map(|(name, start)| quote!((#name, #start)));
         let expr = self.expr(expr);
         quote! {
-            ::gradloom::__private::Act { name: #name, operand: #operand, extras: &[#(#extras),*], expr: #expr }
+            __gradloom::Act { name: #name, operand: #operand, extras: &[#(#extras),*], expr: #expr }
         }
     }
 
@@ -123,8 +123,8 @@ impl Writer<'_> {
         };
         let at = self::at(*at);
         quote! {
-            ::gradloom::__private::DeclaredStage {
-                kind: ::gradloom::__private::Kind::#kind,
+            __gradloom::DeclaredStage {
+                kind: __gradloom::Kind::#kind,
                 segment: #segment,
                 named: #named,
                 text: #text,
@@ -136,7 +136,7 @@ impl Writer<'_> {
     /// The documented constant of a layer, under the user's token: that is where an editor looks it up.
     fn layer(&self, layer: &'static LayerDef, at: At) -> TokenStream {
         let item = Ident::new(layer.item, self.site(at).start);
-        quote!(&::gradloom::__private::layers::#item)
+        quote!(&__gradloom::layers::#item)
     }
 
     /// The documented variant of a structure, likewise.
@@ -152,18 +152,18 @@ impl Writer<'_> {
         let values = values.iter().map(|value| match value {
             Value::Known(arg) => {
                 let arg = self::arg(arg);
-                quote!(::gradloom::__private::Value::Known(::gradloom::__private::Arg::#arg))
+                quote!(__gradloom::Value::Known(__gradloom::Arg::#arg))
             }
             Value::Calculated(number) => {
                 let number = self.number(number);
-                quote!(::gradloom::__private::Value::Calculated(#number))
+                quote!(__gradloom::Value::Calculated(#number))
             }
             Value::Init(initializer, at, values) => {
                 let item = Ident::new(initializer.item, self.site(*at).start);
                 let (at, values) = (self::at(*at), self.values(values));
-                quote!(::gradloom::__private::Value::Init(&::gradloom::__private::initializers::#item, #at, #values))
+                quote!(__gradloom::Value::Init(&__gradloom::initializers::#item, #at, #values))
             }
-            Value::Broken => quote!(::gradloom::__private::Value::Broken),
+            Value::Broken => quote!(__gradloom::Value::Broken),
         });
         quote!(&[#(#values),*])
     }
@@ -171,7 +171,7 @@ impl Writer<'_> {
     fn clause(&self, clause: &Clause<'_>) -> TokenStream {
         let Clause { name, expr, at } = clause;
         let (expr, at) = (self.expr(expr), self::at(*at));
-        quote!(::gradloom::__private::Clause { name: #name, expr: #expr, at: #at })
+        quote!(__gradloom::Clause { name: #name, expr: #expr, at: #at })
     }
 
     fn exprs(&self, exprs: &[Expr<'_>]) -> TokenStream {
@@ -200,9 +200,13 @@ impl Writer<'_> {
                 let (at, x) = (self::at(at), self.expr(x));
                 quote!(Neg(#at, &#x))
             }
+            Expr::Not(at, x) => {
+                let (at, x) = (self::at(at), self.expr(x));
+                quote!(Not(#at, &#x))
+            }
             Expr::Binary(op, at, x, y) => {
                 let (op, at, x, y) = (operator(op), self::at(at), self.expr(x), self.expr(y));
-                quote!(Binary(::gradloom::__private::BinaryOp::#op, #at, &#x, &#y))
+                quote!(Binary(__gradloom::BinaryOp::#op, #at, &#x, &#y))
             }
             Expr::If(at, p, x, y) => {
                 let (at, p, x, y) = (self::at(at), self.expr(p), self.expr(x), self.expr(y));
@@ -211,7 +215,7 @@ impl Writer<'_> {
             Expr::Call(function, at, options, operands) => {
                 let item = Ident::new(function.item, self.site(at).start);
                 let (at, options, operands) = (self::at(at), self.values(options), self.exprs(operands));
-                quote!(Call(&::gradloom::__private::functions::#item, #at, #options, #operands))
+                quote!(Call(&__gradloom::functions::#item, #at, #options, #operands))
             }
             Expr::Apply(layer, at, options, x) => {
                 let layer = self.layer(layer, at);
@@ -224,7 +228,7 @@ impl Writer<'_> {
             }
             Expr::Broken => quote!(Broken),
         };
-        quote!(::gradloom::__private::Expr::#variant)
+        quote!(__gradloom::Expr::#variant)
     }
 }
 
@@ -237,7 +241,7 @@ fn arg(arg: &Arg) -> TokenStream {
         Arg::Init(initializer, number) => {
             let item = format_ident!("{}", initializer.item);
             let number = option(number.map(|number| quote!(#number)));
-            quote!(Init(&::gradloom::__private::initializers::#item, #number))
+            quote!(Init(&__gradloom::initializers::#item, #number))
         }
         Arg::Numbers(list) => quote!(Numbers(&[#(#list),*])),
     }
@@ -245,12 +249,12 @@ fn arg(arg: &Arg) -> TokenStream {
 
 fn at(at: At) -> TokenStream {
     let index = at.0;
-    quote!(::gradloom::__private::At(#index))
+    quote!(__gradloom::At(#index))
 }
 
 /// rustc fills in the position, because the macro carries the span of the user's token.
 fn place(site: Site) -> TokenStream {
-    quote_spanned!(site.start=> ::gradloom::__place!())
+    quote_spanned!(site.start=> __gradloom::place!())
 }
 
 /// The name of the variant.

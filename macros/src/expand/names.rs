@@ -1,5 +1,6 @@
 //! The user's own names once more, as Rust knows them: so that an editor goes from the use of a port, a named value, a
-//! constant, a function or a block to where it is declared and shows its documentation, and rustc warns of those of them that nobody uses.
+//! constant, a function or a block to where it is declared and shows its documentation, and rustc warns of those of them
+//! that nobody uses.
 
 use std::collections::HashSet;
 
@@ -143,7 +144,7 @@ impl<'n> Names<'n> {
             ExprKind::Name(name) => self.mention(name),
             // The path of a parameter may begin with the name of a value.
             ExprKind::Member(_, names) => names.first().iter().for_each(|name| self.mention(name)),
-            ExprKind::Paren(x) | ExprKind::Neg(x) => self.expr(x),
+            ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => self.expr(x),
             ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),
             ExprKind::List(elements) => elements.iter().for_each(|x| self.expr(x)),

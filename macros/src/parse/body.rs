@@ -1,12 +1,13 @@
 //! Bodies: stages with commas between them, and the structures that have bodies of their own.
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenTree};
 use syn::parse::ParseStream;
 use syn::{Token, token};
 
+use super::foreign::is_module;
 use super::groups::{Look, at_piece};
-use super::{Parsed, Parser, Reported, peek_word};
-use crate::ast::{Argument, Body, Lambda, Site, Stage, StageKind};
+use super::{Parsed, Parser, Reported, next, peek_word};
+use crate::ast::{Argument, Body, Lambda, Site, Stage, StageKind, text};
 
 impl Parser<'_> {
     /// `{ stage, stage, .. }`
@@ -41,7 +42,14 @@ impl Parser<'_> {
             let site = Site::from(start).to(lambda.body.site);
             (StageKind::Lambda(lambda), site)
         } else {
-            let name = self.name(input, "a layer or an activation")?;
+            let mut name = self.name(input, "a layer or an activation")?;
+            if is_module(&text(&name)) && (input.at(Token![.]) || input.at(Token![::])) {
+                self.errors.layer_of_module(&name);
+                while input.at(Token![.]) || input.at(Token![::]) {
+                    let _: Option<TokenTree> = next(input);
+                    name = self.name(input, "a layer or an activation")?;
+                }
+            }
             if input.at(Token![=]) || input.at(Token![->]) {
                 return self.flows(input, &name);
             }

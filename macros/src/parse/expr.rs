@@ -1,14 +1,15 @@
 //! Expressions: of sizes, of arguments, of losses, metrics and functions. No casts, closures or methods.
 //!
-//! Loosest first: comparisons (at most one), `+ -`, `* / %`, `-x`, and what stands alone.
+//! Loosest first, as in Rust: `||`, `&&`, comparisons (at most one), `+ -`, `* / %`, `-x` and `!x`, and what stands alone.
 
 use gradloom_runtime::network::BinaryOp;
 use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Lit, LitFloat, LitInt, Token, token};
 
 use super::groups::{Look, at_piece};
-use super::{Parsed, Parser, Reported};
+use super::{Parsed, Parser, Reported, peek_word};
 use crate::ast::{self, Expr, ExprKind, Operator, Site};
 
 /// Deeper than anyone writes, and shallow enough that the phases may recurse.
@@ -16,6 +17,21 @@ const DEEPEST: usize = 64;
 
 impl Parser<'_> {
     pub(super) fn expr(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let x = self.chain(input, or, Parser::conjunction)?;
+        match other_logical(input) {
+            Some((found, meant)) => {
+                self.errors.other_logical(input.span(), found, meant);
+                Err(Reported)
+            }
+            None => Ok(x),
+        }
+    }
+
+    fn conjunction(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        self.chain(input, and, Parser::compared)
+    }
+
+    fn compared(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
         let x = self.sum(input)?;
         let Some((op, site)) = self.operator(input, comparison)? else { return Ok(x) };
         let y = self.sum(input)?;
@@ -49,15 +65,23 @@ impl Parser<'_> {
         Ok(x)
     }
 
-    /// `-x`
-    fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
-        if !input.at(Token![-]) || input.at(Token![->]) {
-            return self.operand(input);
-        }
-        let minus: Token![-] = self.ask(input.parse())?;
+    /// `-x` or `!x`
+    pub(super) fn prefix(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let kind = if input.at(Token![-]) && !input.at(Token![->]) {
+            ExprKind::Neg
+        } else if input.at(Token![!]) && !input.at(Token![!=]) {
+            ExprKind::Not
+        } else if input.at(Token![~]) {
+            self.errors.other_logical(input.span(), "~", "!");
+            return Err(Reported);
+        } else {
+            let x = self.operand(input)?;
+            return self.after(input, x);
+        };
+        let sign: proc_macro2::Punct = self.ask(input.parse())?;
         let x = self.deeper(input, Parser::prefix)?;
-        let site = Site::from(minus.span).to(x.site);
-        self.node(ExprKind::Neg(Box::new(x)), site)
+        let site = Site::from(sign.span()).to(x.site);
+        self.node(kind(Box::new(x)), site)
     }
 
     /// A literal, a name, a call, or an expression in parentheses.
@@ -99,6 +123,11 @@ impl Parser<'_> {
         if path_starts || input.at(Token![::]) || input.at(syn::Ident) && input.at2(Token![::]) {
             return self.path(input);
         }
+        // A keyword of Rust, and a function of most libraries.
+        if input.at(Token![where]) && input.at2(token::Paren) {
+            let name = self.ask(input.call(Ident::parse_any))?;
+            return self.named(input, name);
+        }
         let name = self.name(input, "an expression")?;
         self.named(input, name)
     }
@@ -110,6 +139,10 @@ impl Parser<'_> {
             let site = site.to(input.cursor().span());
             let args = self.deeper(input, Parser::arguments)?;
             return self.node(ExprKind::Call(name, args), site);
+        }
+        if name == "not" && (input.at(syn::Ident) || input.at(Lit)) {
+            self.errors.other_logical(&name, "not x", "!x");
+            return Err(Reported);
         }
         self.member(input, ast::text(&name), vec![name], site)
     }
@@ -128,13 +161,13 @@ impl Parser<'_> {
                 continue;
             }
             let name = self.name(input, "a name after `.`")?;
+            if input.at(token::Paren) {
+                let x = self.node(ExprKind::Member(path, names), site.to(end))?;
+                return self.method(input, x, name);
+            }
             end = Site::from(&name);
             path.push_str(&format!(".{}", ast::text(&name)));
             names.push(name);
-            if input.at(token::Paren) {
-                self.errors.method(names.last().expect("a name was read"));
-                return Err(Reported);
-            }
         }
         let site = site.to(end);
         match names.pop() {
@@ -257,7 +290,7 @@ impl Parser<'_> {
     /// An expression, unless it nests too deeply.
     fn node(&mut self, kind: ExprKind, site: Site) -> Parsed<Expr> {
         let below = match &kind {
-            ExprKind::Paren(x) | ExprKind::Neg(x) => x.depth,
+            ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => x.depth,
             ExprKind::Binary(_, _, x, y) => x.depth.max(y.depth),
             ExprKind::If(p, x, y) => p.depth.max(x.depth).max(y.depth),
             ExprKind::List(elements) => elements.iter().map(|element| element.depth).max().unwrap_or(0),
@@ -285,6 +318,25 @@ impl Parser<'_> {
         let result = read(self, input);
         self.depth -= 1;
         result
+    }
+}
+
+fn or(input: ParseStream<'_>) -> Option<Operator> {
+    input.at(Token![||]).then_some(Operator::Of(BinaryOp::Or))
+}
+
+fn and(input: ParseStream<'_>) -> Option<Operator> {
+    input.at(Token![&&]).then_some(Operator::Of(BinaryOp::And))
+}
+
+/// What other languages, and Rust for integers, join truth values with, after an operand; and what it is called here.
+fn other_logical(input: ParseStream<'_>) -> Option<(&'static str, &'static str)> {
+    match () {
+        () if input.at(Token![&]) => Some(("&", "&&")),
+        () if input.at(Token![|]) => Some(("|", "||")),
+        () if peek_word(input, "and") => Some(("and", "&&")),
+        () if peek_word(input, "or") => Some(("or", "||")),
+        () => None,
     }
 }
 

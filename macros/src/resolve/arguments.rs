@@ -154,7 +154,7 @@ fn value<'a>(
         }
         Some(value) => Value::Known(value),
         None => {
-            errors.wrong_argument(expr.site, owner, arg, &found);
+            errors.wrong_argument(expr, owner, arg, &found);
             Value::Broken
         }
     }

@@ -47,8 +47,11 @@ pub fn sound(blocks: &[Block], by_name: &HashMap<String, usize>, errors: &mut Er
         .collect();
     let mut sound = vec![true; blocks.len()];
     let mut extents = vec![Extent::default(); blocks.len()];
-    for circle in circles(&parts) {
-        let is_inside = |used: &Use<'_>| circle.contains(&used.block);
+    // Of every block, the circle that it is in.
+    let mut found_in = vec![usize::MAX; blocks.len()];
+    for (number, circle) in circles(&parts).into_iter().enumerate() {
+        circle.iter().for_each(|&block| found_in[block] = number);
+        let is_inside = |used: &Use<'_>| found_in[used.block] == number;
         if circle.iter().any(|&block| parts[block].uses.iter().any(is_inside)) {
             for &block in &circle {
                 sound[block] = false;

@@ -9,9 +9,9 @@ use gradloom_runtime::layers::{self, LayerDef};
 use gradloom_runtime::network::{Kind, Number, Outcome, Stage};
 use proc_macro2::Ident;
 
-use super::Scope;
 use super::arguments::{assign, values};
 use super::sizes::Binding;
+use super::{Given, Scope};
 use crate::ast::{self, ExprKind, Site, StageKind, text};
 
 /// What the language has a name for and no layer yet.
@@ -140,8 +140,14 @@ impl<'a> Scope<'_, 'a> {
     fn layer_stage(&mut self, layer: &'static LayerDef, args: &'a [ast::Argument], site: Site) -> Kind<'a> {
         let names: Vec<&str> = layer.args.iter().map(|arg| arg.name).collect();
         let given = assign(layer.name, &names, names.len(), args, self.errors);
-        let args = values(layer.name, layer.args, &given, site, &mut self.table, self.consts, self.errors);
-        Kind::Layer(layer, args)
+        let values = values(layer.name, layer.args, &given, site, &mut self.table, self.consts, self.errors);
+        for ((arg, &value), expr) in layer.args.iter().zip(values).zip(&given.values) {
+            let Some(expr) = expr else { continue };
+            let name = args.iter().filter_map(|given| given.name.as_ref()).find(|name| text(name) == arg.name);
+            let site = name.map_or(expr.site, |name| Site::from(name).to(expr.site));
+            self.arguments.push(Given { owner: layer.name, name: arg.name, value, site });
+        }
+        Kind::Layer(layer, values)
     }
 
     fn act_stage(&mut self, name: &'a Ident, args: &'a [ast::Argument]) -> Kind<'a> {
@@ -276,7 +282,7 @@ impl<'a> Scope<'_, 'a> {
 fn mentioned(expr: &ast::Expr, names: &mut HashSet<String>) {
     match &expr.kind {
         ExprKind::Name(name) => drop(names.insert(text(name))),
-        ExprKind::Paren(x) | ExprKind::Neg(x) => mentioned(x, names),
+        ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => mentioned(x, names),
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| mentioned(x, names)),
         _ => {}
     }

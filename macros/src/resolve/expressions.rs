@@ -12,10 +12,14 @@ use super::Scope;
 use super::arguments::{Assigned, assign, values};
 use super::sizes::Value as Number;
 use crate::ast::{self, ExprKind, Operator, Site, text};
+use crate::diagnostics::Ports;
 
 /// A function of the user's own may stand for this many operations in all, and nest this deeply.
 const MOST_OPERATIONS: usize = 10_000;
 const DEEPEST: usize = 256;
+
+/// A message lists so many names at most.
+const MOST_LISTED: usize = 8;
 
 /// The functions of the user's own that a network uses.
 #[derive(Default)]
@@ -183,7 +187,7 @@ impl<'a> Scope<'_, 'a> {
             })
         };
         let mut cost = match *expr {
-            Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => below(&[x]),
+            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => below(&[x]),
             Expr::Binary(_, _, x, y) => below(&[x, y]),
             Expr::If(_, p, x, y) => below(&[p, x, y]),
             Expr::Call(_, _, _, operands) => below(&operands.iter().collect::<Vec<_>>()),
@@ -232,6 +236,10 @@ impl<'a> Scope<'_, 'a> {
                 let x = self.expr(x, own);
                 Expr::Neg(self.table.at(expr.site), self.table.one(x))
             }
+            ExprKind::Not(x) => {
+                let x = self.expr(x, own);
+                Expr::Not(self.table.at(expr.site), self.table.one(x))
+            }
             ExprKind::Binary(op, site, x, y) => {
                 let x = self.expr(x, own.as_deref_mut());
                 let y = self.expr(y, own);
@@ -279,15 +287,18 @@ impl<'a> Scope<'_, 'a> {
             // What is wrong with it depends on the parameters it has.
             return Expr::Path(self.table.str(&known), self.table.at(name));
         } else if !self.errors.is_lost(name) {
-            let closest = self.errors.closest(&known, || {
+            let names = || {
                 let mut names: Vec<&str> = match own {
                     Some(own) => own.iter().map(String::as_str).collect(),
                     None => self.names.iter().map(String::as_str).collect(),
                 };
                 names.sort_unstable();
                 names
-            });
-            self.errors.unknown_name(name, closest);
+            };
+            let closest = self.errors.closest(&known, names);
+            let listed = if self.names.len() <= MOST_LISTED { names() } else { Vec::new() };
+            let ports = Ports { is_function: own.is_some(), ..self.ports };
+            self.errors.unknown_name(name, closest, &listed, ports);
         }
         Expr::Broken
     }
@@ -343,7 +354,7 @@ impl<'a> Scope<'_, 'a> {
                 let acts = acts.get_or_init(|| program.acts.iter().map(|act| text(&act.name)).collect());
                 candidates.chain(acts.iter().map(String::as_str))
             });
-            self.errors.unknown_function(name, closest);
+            self.errors.unknown_function(name, args, closest);
         }
         Expr::Broken
     }
@@ -427,7 +438,7 @@ impl<'a> Scope<'_, 'a> {
 /// The functions that an expression calls, in the order in which they are resolved.
 fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
     match &expr.kind {
-        ExprKind::Paren(x) | ExprKind::Neg(x) => calls_in(x, calls),
+        ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => calls_in(x, calls),
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::Call(name, args) => {
@@ -442,7 +453,7 @@ fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
 fn is_broken(expr: &Expr<'_>) -> bool {
     match *expr {
         Expr::Broken => true,
-        Expr::Neg(_, x) | Expr::Apply(_, _, _, x) => is_broken(x),
+        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => is_broken(x),
         Expr::Binary(_, _, x, y) => is_broken(x) || is_broken(y),
         Expr::If(_, p, x, y) => is_broken(p) || is_broken(x) || is_broken(y),
         Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => operands.iter().any(is_broken),

@@ -1,8 +1,8 @@
 //! Numbers of a declaration: consts, sizes, the arguments of blocks, and the numbers among the arguments of layers.
 //!
 //! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake. Where a size is
-//! wanted, `7 / 2` is 3, as in Rust; where a number is wanted it is 3.5. An argument of a block has both readings. What depends on a Rust
-//! constant is left to rustc: its value is the tokens that calculate it.
+//! wanted, `7 / 2` is 3, as in Rust; where a number is wanted it is 3.5. An argument of a block has both readings. What
+//! depends on a Rust constant is left to rustc: its value is the tokens that calculate it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use gradloom_runtime::elaborate::LARGEST;
 use gradloom_runtime::network::{BinaryOp, Outcome};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 
 use crate::ast::{Const, Expr, ExprKind, Operator, text};
 use crate::diagnostics::{Errors, Mistake};
@@ -31,8 +31,8 @@ impl Value {
     /// The tokens of an `Outcome`.
     fn to_tokens(&self) -> TokenStream {
         match self {
-            Value::Int(n) => quote!(::gradloom::__private::Outcome::Int(#n)),
-            Value::Float(x) => quote!(::gradloom::__private::Outcome::Float(#x)),
+            Value::Int(n) => quote!(__gradloom::Outcome::Int(#n)),
+            Value::Float(x) => quote!(__gradloom::Outcome::Float(#x)),
             Value::Deferred(tokens) => tokens.clone(),
         }
     }
@@ -51,7 +51,8 @@ impl Value {
 fn typed(outcome: &str, ty: &str, path: &TokenStream) -> TokenStream {
     let span = path.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
     let (outcome, ty) = (Ident::new(outcome, span), Ident::new(ty, span));
-    quote!(::gradloom::__private::Outcome::#outcome({ let number: #ty = #path; number }))
+    let ty = quote_spanned!(span=> ::core::primitive::#ty);
+    quote!(__gradloom::Outcome::#outcome({ let number: #ty = #path; number }))
 }
 
 /// What a name inside a block stands for.
@@ -176,7 +177,7 @@ impl<'a> Consts<'a> {
                 let fractions = fractions && *op != Operator::Rem;
                 let (x, y) = (self.calculate(x, fractions, errors), self.calculate(y, fractions, errors));
                 match (op, x?, y?) {
-                    (Operator::Of(op), ..) if op.is_comparison() => {
+                    (Operator::Of(op), ..) if op.is_comparison() || op.is_logical() => {
                         errors.no_number(expr.site, &expr.to_string());
                         None
                     }
@@ -203,6 +204,7 @@ impl<'a> Consts<'a> {
             | ExprKind::Member(..)
             | ExprKind::Call(..)
             | ExprKind::List(_)
+            | ExprKind::Not(_)
             | ExprKind::If(..) => {
                 errors.no_number(expr.site, &expr.to_string());
                 None
@@ -307,7 +309,7 @@ fn deferred(op: Operator, fractions: bool, x: &Value, y: &Value) -> Value {
         Operator::Of(BinaryOp::Div) if fractions => quote!(ratio),
         Operator::Of(BinaryOp::Div) => quote!(div),
         Operator::Rem => quote!(rem),
-        Operator::Of(_) => unreachable!("comparisons are no numbers"),
+        Operator::Of(_) => unreachable!("truth values are no numbers"),
     };
     let (x, y) = (x.to_tokens(), y.to_tokens());
     Value::Deferred(quote!(#x.#method(#y)))
@@ -325,7 +327,7 @@ fn ints(expr: &Expr, op: Operator, x: i64, y: i64, errors: &mut Errors) -> Optio
         Operator::Of(BinaryOp::Mul) => x.checked_mul(y),
         Operator::Of(BinaryOp::Div) => x.checked_div(y),
         Operator::Rem => x.checked_rem(y),
-        Operator::Of(_) => unreachable!("comparisons are no numbers"),
+        Operator::Of(_) => unreachable!("truth values are no numbers"),
     };
     in_range(expr, result.map(Value::Int), errors)
 }

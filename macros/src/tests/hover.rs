@@ -82,7 +82,7 @@ fn layers_and_structures_lead_to_what_is_documented_from_the_words_of_the_user()
         let mut found = lines.filter_map(|(line, text)| Some(LineColumn { line: line + 1, column: text.find(word)? }));
         found.next().expect("the word is there")
     };
-    let tokens = crate::expand(DOCUMENTED.parse().expect("the tokens of a test are tokens"));
+    let tokens = super::expand(DOCUMENTED.parse().expect("the tokens of a test are tokens"));
     assert_eq!(named(tokens.clone(), "Residual"), [place("residual")]);
     assert_eq!(named(tokens.clone(), "Repeat"), [place("repeat")]);
     let layers = named(tokens, "DENSE");

@@ -3,6 +3,7 @@
 mod arguments;
 mod expressions;
 mod grammar;
+mod hints;
 mod layers;
 mod names;
 mod not_yet;

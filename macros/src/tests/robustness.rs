@@ -1,5 +1,7 @@
 //! Whatever it is given, the macro gives Rust back, and either constants or mistakes.
 
+use std::collections::VecDeque;
+
 use proc_macro2::{Delimiter, Group, Literal, TokenStream, TokenTree};
 use quote::ToTokens;
 
@@ -25,10 +27,10 @@ const PROGRAMS: [&str; 4] = [
 ];
 
 /// Numbers without a pattern that matters (Marsaglia's xorshift).
-struct Dice(u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -79,7 +81,7 @@ fn mutate(tokens: TokenStream, words: &[TokenTree], dice: &mut Dice) -> TokenStr
 /// Expands, and looks at what came out.
 fn survive(tokens: TokenStream) {
     let text = tokens.to_string();
-    let expanded = crate::expand(tokens).to_string();
+    let expanded = super::expand(tokens).to_string();
     if let Err(error) = syn::parse_str::<syn::File>(&expanded) {
         panic!("{error}\n{text}\n{expanded}");
     }
@@ -164,8 +166,17 @@ fn surface(expanded: &str) -> Vec<String> {
     let file = syn::parse_str::<syn::File>(expanded).expect("the expansion is Rust");
     let mut surface = Vec::new();
     let vis = |vis: &syn::Visibility| vis.to_token_stream().to_string();
-    for item in file.items {
+    let mut items: VecDeque<syn::Item> = file.items.into();
+    while let Some(item) = items.pop_front() {
         match item {
+            syn::Item::Const(item) => {
+                if let syn::Expr::Block(block) = *item.expr {
+                    items.extend(block.block.stmts.into_iter().filter_map(|statement| match statement {
+                        syn::Stmt::Item(item) => Some(item),
+                        _ => None,
+                    }));
+                }
+            }
             syn::Item::Struct(item) => {
                 let fields = item.fields.iter().map(|field| field.ident.to_token_stream().to_string());
                 surface.push(format!("{} struct {} {:?}", vis(&item.vis), item.ident, fields.collect::<Vec<_>>()));
@@ -195,10 +206,12 @@ fn a_half_written_body_leaves_all_that_other_code_uses() {
         let tokens: TokenStream = program.parse().expect("tokens");
         let mut words = Vec::new();
         vocabulary(tokens.clone(), &mut words);
-        let whole = surface(&crate::expand(tokens.clone()).to_string());
-        assert_eq!(whole.len(), 2 + 4 + 1 + 4 + 4, "a type, a report, and what they have");
+        let whole = surface(&super::expand(tokens.clone()).to_string());
+        assert_eq!(whole.len(), 2 + 4 + 1 + 4 + 4 + 2, "a type, its metrics, and what they have");
         let without_clauses = |surface: &[String]| -> Vec<String> {
-            surface.iter().filter(|line| !line.contains("Step") && !line.contains("Targets")).cloned().collect()
+            let of_clauses =
+                |line: &&String| ["Metrics", "Targets", "Supervised"].iter().any(|word| line.contains(word));
+            surface.iter().filter(|line| !of_clauses(line)).cloned().collect()
         };
         let (mut bodies, mut clauses) = (0, 0);
         // From the brace of the network's body on.
@@ -212,12 +225,13 @@ fn a_half_written_body_leaves_all_that_other_code_uses() {
             for rest in [false, true] {
                 let text = cut(tokens.clone(), &mut length.clone(), rest).to_string();
                 let (_, after) = text.split_once("> {").expect("the body has begun");
-                let expanded = crate::expand(text.parse().expect("tokens")).to_string();
+                let expanded = super::expand(text.parse().expect("tokens")).to_string();
                 let found = surface(&expanded);
                 assert_eq!(without_clauses(&found), without_clauses(&whole), "{text}");
                 bodies += 1;
                 if after.contains(targets_of_loss) {
-                    let targets = |surface: &[String]| surface.iter().find(|line| line.contains("Targets")).cloned();
+                    let of_targets = |line: &&String| line.contains("Targets") || line.contains("Supervised");
+                    let targets = |surface: &[String]| surface.iter().filter(of_targets).cloned().collect::<Vec<_>>();
                     assert_eq!(targets(&found), targets(&whole), "{text}");
                     clauses += 1;
                 }
@@ -230,7 +244,7 @@ fn a_half_written_body_leaves_all_that_other_code_uses() {
 #[test]
 fn a_name_alone_is_a_type_already() {
     for text in ["pub Net", "pub Net;", "pub Net<", "pub Net<x: [B, 3]", "pub Net<x: [B, 3] ->", "pub Net { relu }"] {
-        let surface = surface(&crate::expand(text.parse().expect("tokens")).to_string());
+        let surface = surface(&super::expand(text.parse().expect("tokens")).to_string());
         assert!(surface.contains(&"pub struct Net []".to_string()), "{text}: {surface:?}");
     }
 }

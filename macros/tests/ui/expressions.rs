@@ -10,5 +10,5 @@ network! {
 }
 
 fn main() {
-    let _: fn(NetStep) -> [f32; 3] = |step| [step.loss, step.accuracy, step.chain];
+    let _: fn(gradloom::MetricsOf<Net>) -> [f32; 3] = |step| [step.loss, step.accuracy, step.chain];
 }

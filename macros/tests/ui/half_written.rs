@@ -9,7 +9,7 @@ macro_rules! used {
     () => {
         pub fn run(images: ArrayView2<'_, f32>, labels: ArrayView1<'_, u8>) -> Result<f32, Box<dyn Error>> {
             let mut net: Session<Mlp> = Mlp::trainer(Adam::new(1e-3)).max_batch(8).build()?;
-            let step: MlpStep = net.step(images, labels)?;
+            let step: gradloom::MetricsOf<Mlp> = net.step(images, labels)?;
             let sum = net.predict(images)?.sum() + net.gradients(images, labels)?.get("dense1.weight")?.sum();
             println!("{net} {} {}", Mlp::gradcheck(images, labels)?, Mlp::ir(Stage::Static));
             Ok(step.loss + step.accuracy + sum)

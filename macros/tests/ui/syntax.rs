@@ -10,5 +10,5 @@ network! {
 }
 
 fn main() {
-    let _: fn(NetStep) -> f32 = |step| step.size;
+    let _: fn(gradloom::MetricsOf<Net>) -> f32 = |step| step.size;
 }

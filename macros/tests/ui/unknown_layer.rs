@@ -12,7 +12,7 @@ network! {
     metric accuracy = mean(argmax(logits) == label);
 }
 
-fn accuracy(step: MlpStep) -> f32 {
+fn accuracy(step: gradloom::MetricsOf<Mlp>) -> f32 {
     step.accuracy
 }
 

@@ -15,16 +15,16 @@ const CACHED: usize = 1 << 18;
 
 impl Emit<'_, '_> {
     /// Whether the rows of what a kernel reads and writes are worth fetching: matrices that together exceed the cache.
-    pub(super) fn fetches(&self, phase: usize) -> bool {
-        let cols = self.kernel.domain.cols;
-        let floats = self.kernel.domain.rows.at(self.plan.max_batch).saturating_mul(cols);
+    pub(super) fn fetches(&self, stage: usize) -> bool {
+        let cols = self.kernel.cols();
+        let floats = self.kernel.row_count().at(self.plan.max_batch).saturating_mul(cols);
         let far = floats.saturating_mul(self.matrices().len()) >= CACHED;
-        phase == 0 && !self.flat && cols >= LEAST && far
+        stage == 0 && !self.kernel.flat && cols >= LEAST && far
     }
 
     /// The addresses of the present row in the matrices that are read or written, and whether they are written.
     fn matrices(&self) -> Vec<(Value, bool)> {
-        let written: Vec<Slot> = self.kernel.stores.iter().filter_map(|store| self.slot_written(store)).collect();
+        let written: Vec<Slot> = self.kernel.writes.iter().filter_map(|write| self.slot_written(write)).collect();
         let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Place(_)));
         let mut addresses: Vec<_> = matrices.map(|(slot, &address)| (address, written.contains(slot))).collect();
         addresses.sort();

@@ -1,4 +1,4 @@
-//! What happens at every element of a phase: loads, bodies, stores, and the beginnings of reductions.
+//! What happens at every element of a stage: loads, bodies, stores, and the beginnings of reductions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,95 +8,86 @@ use super::ahead::AHEAD;
 use super::lanes::{Lanes, Width};
 use super::row::combine;
 use super::{Emit, Slot, View};
+use crate::ir::Op;
 use crate::ir::ops::{Body, Reduction, function, sloped};
-use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Class, Step, Way, resolve, way};
+use crate::kernel::{Arg, Class, Kernel};
 use crate::scalar::{Reg, Scalar};
 
 impl Emit<'_, '_> {
-    /// The columns of a phase.
-    pub(super) fn elements(&mut self, phase: usize) {
-        let steps: Vec<Step> = self
-            .kernel
-            .steps
-            .iter()
-            .copied()
-            .filter(|step| step.phase == phase && step.class == Class::Element)
-            .filter(|step| !self.comes_with_moments(step.node))
-            .collect();
-        let copies = self.copies(phase);
+    /// The columns of a stage.
+    pub(super) fn elements(&mut self, stage: usize) {
+        let kernel = self.kernel;
+        let element = |&index: &usize| kernel.body[index].stage == stage && kernel.class(index) == Class::Element;
+        // A mean that comes with the moments of a variance takes nothing by itself.
+        let steps = (0..kernel.body.len()).filter(element).filter(|&index| kernel.moments(index).is_none());
+        let steps: Vec<usize> = steps.collect();
+        let copies = self.copies(stage);
         if steps.is_empty() && copies.is_empty() {
             return;
         }
         let trip = self.trip();
         if let Some(strips) = self.strips(&steps, trip) {
-            return self.in_strips(&strips, &copies, phase, trip);
+            return self.in_strips(&strips, &copies, stage, trip);
         }
-        let unroll = if steps.iter().any(|step| is_long(&self.graph[step.node].op)) { 2 } else { 4 };
-        if !self.fetches(phase) {
-            return self.columns(trip, unroll, |emit, width, at| emit.element(&steps, &copies, width, phase, at));
+        let unroll = if steps.iter().any(|&index| is_long(&kernel.body[index].origin.op)) { 2 } else { 4 };
+        if !self.fetches(stage) {
+            return self.columns(trip, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
         }
         self.chunks(trip, AHEAD, |emit, start, part| {
             emit.fetch_ahead(start, part, AHEAD);
             emit.columns(part, unroll, |emit, width, at| {
                 let at = emit.fb.ins().iadd(start, at);
-                emit.element(&steps, &copies, width, phase, at);
+                emit.element(&steps, &copies, width, stage, at);
             });
         });
     }
 
-    /// All steps of a phase for some columns.
-    fn element(&mut self, steps: &[Step], copies: &[(NodeId, Slot)], width: Width, phase: usize, at: Value) {
-        let mut body = ElementBody::new(self, steps, width, phase, at);
-        for step in steps {
+    /// All steps of a stage for some columns.
+    fn element(&mut self, steps: &[usize], copies: &[(Arg, Slot)], width: Width, stage: usize, at: Value) {
+        let mut body = ElementBody::new(self, steps, width, stage, at);
+        for &step in steps {
             body.step(step);
         }
-        for &(id, slot) in copies {
-            body.copy(id, slot);
+        for &(value, slot) in copies {
+            body.copy(value, slot);
         }
         body.overwrite();
     }
 
     /// Values that are stored without being computed here: views, constants, inputs.
-    fn copies(&self, phase: usize) -> Vec<(NodeId, Slot)> {
-        let computed = |id: NodeId| self.kernel.product == Some(id) || self.first.contains_key(&id);
-        let copied = self.kernel.stores.iter().filter(|store| !computed(store.node));
-        let now = copied.filter(|store| self.copy_phase(store.node) == phase);
-        now.filter_map(|store| self.slot_written(store).map(|slot| (store.node, slot))).collect()
-    }
-
-    /// The first phase in which what a view repeats is known.
-    pub(super) fn copy_phase(&self, view: NodeId) -> usize {
-        let (base, _) = resolve(self.graph, view, self.kernel.domain);
-        let along_row = matches!(way(self.graph, base), Some((_, Way::AlongRow)));
-        self.first.get(&base).map_or(0, |step| step.phase + usize::from(along_row))
+    fn copies(&self, stage: usize) -> Vec<(Arg, Slot)> {
+        let copied = self.kernel.writes.iter().filter(|write| write.copied);
+        let now = copied.filter(|write| self.kernel.copy_stage(write) == stage);
+        now.filter_map(|write| self.slot_written(write).map(|slot| (write.value, slot))).collect()
     }
 
     /// Computes one value of the elements at `at`, with all it needs and nothing else.
     pub(super) fn element_alone(
         &mut self,
-        id: NodeId,
+        arg: Arg,
         width: Width,
         at: Value,
         then: impl FnOnce(&mut Lanes<'_, '_>, Reg),
     ) {
+        let kernel = self.kernel;
         let mut needed = HashSet::new();
-        let mut open = vec![resolve(self.graph, id, self.kernel.domain).0];
+        let mut open = vec![arg];
         // What is not computed here is read, whatever it is made of.
-        while let Some(id) = open.pop() {
-            if self.first.contains_key(&id) && needed.insert(id) {
-                let operands = self.graph[id].operands.iter();
-                let read = operands.map(|&operand| resolve(self.graph, operand, self.kernel.domain));
-                open.extend(read.filter(|(_, class)| *class == Class::Element).map(|(base, _)| base));
+        while let Some(arg) = open.pop() {
+            if let Arg::Value(index) = arg
+                && kernel.arg_class(arg) == Class::Element
+                && needed.insert(index)
+            {
+                open.extend(&kernel.body[index].args);
             }
         }
-        let steps: Vec<Step> =
-            self.kernel.steps.iter().copied().filter(|step| step.phase == 0 && needed.contains(&step.node)).collect();
+        let early = |index: &usize| kernel.body[*index].stage == 0 && needed.contains(index);
+        let steps: Vec<usize> = (0..kernel.body.len()).filter(early).collect();
         let mut body = ElementBody::new(self, &steps, width, 0, at);
-        for step in &steps {
-            body.compute(step.node);
+        for &step in &steps {
+            body.compute(step);
         }
-        let value = body.operand(id, false);
+        let value = body.operand(arg, false);
         then(&mut body.lanes, value);
     }
 }
@@ -112,11 +103,12 @@ fn reads_once(op: &Op) -> bool {
 }
 
 /// The functions among these steps whose slopes are among them as well, and those.
-fn pairs(graph: &Graph, steps: &[Step]) -> Vec<[NodeId; 2]> {
-    let slopes = steps.iter().filter_map(|step| Some((step.node, sloped(&graph[step.node].op)?)));
-    let pair = |(slope, function): (NodeId, Op)| {
-        let same = |step: &&Step| graph[step.node].op == function && graph[step.node].operands == graph[slope].operands;
-        steps.iter().find(same).map(|step| [step.node, slope])
+fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
+    let body = &kernel.body;
+    let slopes = steps.iter().filter_map(|&step| Some((step, sloped(&body[step].origin.op)?)));
+    let pair = |(slope, function): (usize, Op)| {
+        let same = |step: &&usize| body[**step].origin.op == function && body[**step].args == body[slope].args;
+        steps.iter().find(same).map(|&step| [step, slope])
     };
     slopes.filter_map(pair).collect()
 }
@@ -126,32 +118,32 @@ pub(super) struct ElementBody<'a, 'f> {
     lanes: Lanes<'a, 'f>,
     view: View<'a>,
     row: Value,
-    rows: &'a HashMap<NodeId, Value>,
-    singles: &'a HashMap<NodeId, Value>,
+    rows: &'a HashMap<Arg, Value>,
+    singles: &'a HashMap<Arg, Value>,
     bases: &'a HashMap<Slot, Value>,
     row_bases: &'a HashMap<Slot, Value>,
     /// What has been computed or loaded for this position.
-    known: HashMap<NodeId, Reg>,
+    known: HashMap<Arg, Reg>,
     /// Where values lie that were computed for these columns before.
-    pub(super) held: HashMap<NodeId, Slot>,
+    pub(super) held: HashMap<Arg, Slot>,
     /// How often each value is read in this body.
-    uses: HashMap<NodeId, usize>,
+    uses: HashMap<Arg, usize>,
     /// Functions whose slopes are computed here too, and the slopes.
-    pairs: Vec<[NodeId; 2]>,
+    pairs: Vec<[usize; 2]>,
     addresses: HashMap<Slot, Value>,
     /// What overwrites parameters or operands, to be written last.
     updates: Vec<(Slot, Reg)>,
     width: Width,
-    phase: usize,
+    stage: usize,
     at: Value,
 }
 
 impl<'a, 'f> ElementBody<'a, 'f> {
-    pub(super) fn new(emit: &'a mut Emit<'_, 'f>, steps: &[Step], width: Width, phase: usize, at: Value) -> Self {
+    pub(super) fn new(emit: &'a mut Emit<'_, 'f>, steps: &[usize], width: Width, stage: usize, at: Value) -> Self {
         let view = emit.view();
         let mut uses = HashMap::new();
-        for &operand in steps.iter().flat_map(|step| &view.graph[step.node].operands) {
-            *uses.entry(resolve(view.graph, operand, view.kernel.domain).0).or_insert(0) += 1;
+        for &arg in steps.iter().flat_map(|&step| &view.kernel.body[step].args) {
+            *uses.entry(arg).or_insert(0) += 1;
         }
         let lanes = Lanes::new(&mut emit.fb, emit.constants, emit.table, emit.target.fma, width);
         ElementBody {
@@ -165,62 +157,64 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             known: HashMap::new(),
             held: HashMap::new(),
             uses,
-            pairs: pairs(view.graph, steps),
+            pairs: pairs(view.kernel, steps),
             addresses: HashMap::new(),
             updates: Vec::new(),
             width,
-            phase,
+            stage,
             at,
         }
     }
 
     /// A map or the beginning of a reduction.
-    pub(super) fn step(&mut self, step: &Step) {
-        match way(self.view.graph, step.node) {
+    pub(super) fn step(&mut self, index: usize) {
+        let instruction = &self.view.kernel.body[index];
+        match instruction.reduction() {
             None => {
-                let value = self.compute(step.node);
-                self.keep(step.node, value, None);
+                let value = self.compute(index);
+                self.keep(index, value, None);
             }
-            Some((reduction, way)) => {
-                let value = self.operand(self.view.graph[step.node].operands[0], false);
-                self.reduce(step.node, reduction, way, value);
+            Some((reduction, _)) => {
+                let value = self.operand(instruction.args[0], false);
+                self.reduce(index, reduction, value);
             }
         }
     }
 
-    fn compute(&mut self, id: NodeId) -> Reg {
-        let node = &self.view.graph[id];
-        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&id)) {
-            return self.compute_pair(pair, id);
+    fn compute(&mut self, index: usize) -> Reg {
+        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&index)) {
+            return self.compute_pair(pair, index);
         }
-        let Body::Map(body) = node.op.def().body else { unreachable!("only maps are computed element by element") };
-        let lazy = reads_once(&node.op);
-        let operands: Vec<Reg> = node.operands.iter().map(|&operand| self.operand(operand, lazy)).collect();
-        let value = body(&mut self.lanes, &node.op, &operands);
-        self.known.insert(id, value);
+        let instruction = &self.view.kernel.body[index];
+        let op = &instruction.origin.op;
+        let Body::Map(body) = op.def().body else { unreachable!("only maps are computed element by element") };
+        let lazy = reads_once(op);
+        let operands: Vec<Reg> = instruction.args.iter().map(|&arg| self.operand(arg, lazy)).collect();
+        let value = body(&mut self.lanes, op, &operands);
+        self.known.insert(Arg::Value(index), value);
         value
     }
 
     /// A function or its slope, whichever is asked for, and the other one for later.
-    fn compute_pair(&mut self, pair: [NodeId; 2], id: NodeId) -> Reg {
-        if let Some(&reg) = self.known.get(&id) {
+    fn compute_pair(&mut self, pair: [usize; 2], index: usize) -> Reg {
+        if let Some(&reg) = self.known.get(&Arg::Value(index)) {
             return reg;
         }
-        let node = &self.view.graph[pair[0]];
-        let x = self.operand(node.operands[0], false);
-        let values = match node.op {
+        let function = &self.view.kernel.body[pair[0]];
+        let x = self.operand(function.args[0], false);
+        let values = match function.origin.op {
             Op::Sigmoid => self.lanes.sigmoid_and_slope(x),
             Op::Tanh => self.lanes.tanh_and_slope(x),
             _ => unreachable!("only these have slopes that are operations"),
         };
-        self.known.extend(pair.into_iter().zip(values));
-        self.known[&id]
+        self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
+        self.known[&Arg::Value(index)]
     }
 
-    /// Writes a value to its places but one, and to scratch if a later phase reads it.
-    pub(super) fn keep(&mut self, id: NodeId, value: Reg, but: Option<Slot>) {
+    /// Writes a value to its places but one, and to scratch if a later stage reads it.
+    pub(super) fn keep(&mut self, index: usize, value: Reg, but: Option<Slot>) {
         let view = self.view;
-        for (slot, overwrites) in view.targets(id).into_iter().filter(|(slot, _)| Some(*slot) != but) {
+        for (slot, overwrites) in view.targets(index).into_iter().filter(|(slot, _)| Some(*slot) != but) {
             match overwrites {
                 true => self.updates.push((slot, value)),
                 false => self.write(slot, value),
@@ -228,8 +222,8 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         }
     }
 
-    pub(super) fn copy(&mut self, id: NodeId, slot: Slot) {
-        let value = self.operand(id, false);
+    pub(super) fn copy(&mut self, value: Arg, slot: Slot) {
+        let value = self.operand(value, false);
         self.updates.push((slot, value));
     }
 
@@ -256,49 +250,49 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// The value of an operand here. A load is left to the operation that reads it if nobody else does.
-    pub(super) fn operand(&mut self, id: NodeId, lazy: bool) -> Reg {
-        let (base, class) = resolve(self.view.graph, id, self.view.kernel.domain);
-        let node = &self.view.graph[base];
-        match (&node.op, class) {
-            (Op::Const(value), _) => return self.lanes.float(*value),
-            (Op::Iota(axis), _) => {
-                return self.iota(*axis + 1 == node.ty.shape.rank() && !node.ty.shape.0[*axis].is_batch());
-            }
-            (_, Class::Row | Class::Single) => return self.repeated(base),
-            _ => {}
+    pub(super) fn operand(&mut self, arg: Arg, lazy: bool) -> Reg {
+        let kernel = self.view.kernel;
+        let class = match arg {
+            Arg::Const(value) => return self.lanes.float(value.value()),
+            Arg::Index(index) => return self.iota(!kernel.indices[index].axes().contains(0)),
+            _ => kernel.arg_class(arg),
+        };
+        if matches!(class, Class::Row | Class::Single) {
+            return self.repeated(arg);
         }
-        if let Some(&reg) = self.known.get(&base) {
+        if let Some(&reg) = self.known.get(&arg) {
             return reg;
         }
-        if let Some(&value) = self.singles.get(&base) {
-            return self.lanes.splat(value);
-        }
-        let held = self.held.get(&base).copied();
+        let held = self.held.get(&arg).copied();
         let slot =
-            held.or_else(|| self.view.slot_read(id, self.phase)).expect("what is not computed here is in memory");
+            held.or_else(|| self.view.slot_read(arg, self.stage)).expect("what is not computed here is in memory");
         let address = match class {
             Class::Column => self.lanes.fb.ins().iadd(self.bases[&slot], self.at),
             _ => self.address(slot),
         };
-        let lazy = lazy && self.uses.get(&base) == Some(&1);
-        let reg = self.lanes.load(address, 0, node.ty.dtype.is_index(), lazy);
+        let index = match arg {
+            Arg::Read(read) => self.view.fused.buffer(kernel.reads[read].buffer).dtype.is_index(),
+            _ => false,
+        };
+        let lazy = lazy && self.uses.get(&arg) == Some(&1);
+        let reg = self.lanes.load(address, 0, index, lazy);
         if !lazy {
-            self.known.insert(base, reg);
+            self.known.insert(arg, reg);
         }
         reg
     }
 
     /// A number of the row, or one in all, in every lane.
-    fn repeated(&mut self, base: NodeId) -> Reg {
-        if let Some(&reg) = self.known.get(&base) {
+    fn repeated(&mut self, arg: Arg) -> Reg {
+        if let Some(&reg) = self.known.get(&arg) {
             return reg;
         }
-        let mut value = *self.rows.get(&base).or_else(|| self.singles.get(&base)).expect("the row's values come first");
+        let mut value = *self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("the row's values come first");
         if self.width != Width::One && self.lanes.fb.func.dfg.value_type(value) == types::I8 {
             value = self.lanes.fb.ins().bmask(types::I32, value);
         }
         let reg = self.lanes.splat(value);
-        self.known.insert(base, reg);
+        self.known.insert(arg, reg);
         reg
     }
 
@@ -323,11 +317,11 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// Adds the elements here to what a reduction has so far.
-    fn reduce(&mut self, id: NodeId, reduction: Reduction, way: Way, value: Reg) {
-        let address = match way {
-            Way::AlongRow | Way::Everything => self.bases[&Slot::Scratch(self.view.memory.lanes[&id])],
-            Way::DownColumns => {
-                let (at, len) = self.view.memory.partials[&id];
+    fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) {
+        let address = match self.view.memory.lanes.get(&index) {
+            Some(&at) => self.bases[&Slot::Scratch(at)],
+            None => {
+                let (at, len) = self.view.memory.partials[&index];
                 if matches!(reduction, Reduction::Mean | Reduction::Variance) {
                     return self.moments(Slot::Partial(at, len), (4 * len / 3) as i32, value);
                 }

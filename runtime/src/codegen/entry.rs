@@ -9,11 +9,11 @@ use super::imports::{Import, Imports, declared};
 use super::lanes::{constant_memory, memory};
 use super::product::Product;
 use super::{Context, Kernels, Program, Target, kernel_signature};
+use crate::ir::Role;
 use crate::ir::ops::Reduction;
-use crate::ir::{Graph, NodeId, Role};
-use crate::kernel::{ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Way, way};
+use crate::kernel::{Arg, BufferId, ENOUGH_ROWS, Kernel, PRODUCT_ROWS};
 use crate::microkernels::gemm::Isa;
-use crate::plan::{LANES, Last, Phase, Place, Task, Work, moments};
+use crate::plan::{LANES, Last, Phase, Place, Task, Work};
 use crate::types::Dim;
 
 /// The signature of the entry and of the end of a phase: a context to a status, 0 if the loss is finite.
@@ -67,7 +67,7 @@ pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa, n
                 Last::Kernel(index) => emit.kernel(index, &program.fused.kernels[index]),
                 Last::Finish(index) => {
                     let kernel = &program.fused.kernels[index];
-                    let rows = emit.extent(kernel.domain.rows);
+                    let rows = emit.extent(kernel.row_count());
                     emit.finish(index, kernel, rows);
                 }
             }
@@ -120,11 +120,7 @@ pub(super) struct Emit<'a, 'f> {
 /// Rows of a kernel: the first, the one behind the last, the number of the first one's block.
 type Rows = [Value; 3];
 
-impl<'a> Emit<'a, '_> {
-    pub(super) fn graph(&self) -> &'a Graph {
-        &self.program.fused.graph
-    }
-
+impl Emit<'_, '_> {
     fn done(&mut self) {
         let done = self.fb.ins().iconst(types::I32, 0);
         self.fb.ins().return_(&[done]);
@@ -142,11 +138,11 @@ impl<'a> Emit<'a, '_> {
         if self.program.plan.is_prologue(index) {
             return;
         }
-        let rows = self.extent(kernel.domain.rows);
+        let rows = self.extent(kernel.row_count());
         let zero = self.fb.ins().iconst(types::I64, 0);
         match self.called_product(index, kernel) {
             None => self.blocks(index, kernel, [zero, rows, zero]),
-            Some(product) if matches!(kernel.domain.rows, Dim::Fixed(rows) if rows <= ENOUGH_ROWS) => {
+            Some(product) if matches!(kernel.row_count(), Dim::Fixed(rows) if rows <= ENOUGH_ROWS) => {
                 self.rows(index, kernel, &product, [zero, rows, zero]);
             }
             Some(product) => self.packed_or_not(
@@ -170,7 +166,7 @@ impl<'a> Emit<'a, '_> {
     /// One unit of a task.
     fn unit(&mut self, task: Task, unit: Value) {
         let (index, kernel) = (task.kernel, &self.program.fused.kernels[task.kernel]);
-        let rows = self.extent(kernel.domain.rows);
+        let rows = self.extent(kernel.row_count());
         let product = self.called_product(index, kernel);
         let first = self.fb.ins().imul_imm_u(unit, task.unit as i64);
         let next = self.fb.ins().iadd_imm_u(first, task.unit as i64);
@@ -220,7 +216,7 @@ impl<'a> Emit<'a, '_> {
         let block = |emit: &mut Self, [lo, hi, number]: Rows| {
             emit.fb.ins().call(function, &[emit.ctx, lo, hi, number, list]);
         };
-        match kernel.domain.rows {
+        match kernel.row_count() {
             Dim::Fixed(rows) if rows <= kernel.block => block(self, part),
             _ => self.cut_from(part, kernel.block as i64, 1, block),
         }
@@ -252,29 +248,30 @@ impl<'a> Emit<'a, '_> {
     fn finish(&mut self, index: usize, kernel: &Kernel, rows: Value) {
         let partials = self.program.plan.kernels[index].partials.clone();
         let block = kernel.block as i64;
-        for (id, (at, len)) in partials {
-            let (reduction, way) = way(self.graph(), id).expect("partial results are of reductions");
+        for (reducing, (at, len)) in partials {
+            let (reduction, _) = kernel.body[reducing].reduction().expect("partial results are of reductions");
             let partials = self.arena_at(at);
-            let out = self.address(self.program.plan.places[&id]);
+            let buffer = self.result_of(kernel, reducing);
+            let out = self.buffer(buffer);
             let up = self.fb.ins().iadd_imm_u(rows, block - 1);
             let blocks = self.fb.ins().udiv_imm_u(up, block);
             let constant = |emit: &mut Self, value: usize| emit.fb.ins().iconst(types::I64, value as i64);
-            let columns = constant(self, kernel.domain.cols);
-            match (reduction, way) {
-                (Reduction::Mean | Reduction::Variance, _) => {
+            let columns = constant(self, kernel.cols());
+            match reduction {
+                Reduction::Mean | Reduction::Variance => {
                     let (stride, block) = (constant(self, len), constant(self, kernel.block));
                     let [mean, variance] = match reduction {
-                        Reduction::Variance => [self.mean_of_moments(kernel, id), out],
+                        Reduction::Variance => [self.mean_of_moments(kernel, reducing), out],
                         _ => [out, constant(self, 0)],
                     };
-                    let overflow = match self.program.fused.statistics.contains(&id) {
+                    let overflow = match self.program.fused.statistics.contains(&buffer) {
                         true => self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::OVERFLOW),
                         false => constant(self, 0),
                     };
                     let arguments = [partials, stride, columns, block, rows, mean, variance, overflow];
                     self.call(Import::MergeMoments, &arguments);
                 }
-                (_, Way::Everything) => {
+                _ if kernel.is_over_everything(reducing) => {
                     let count = self.fb.ins().imul_imm_u(blocks, LANES as i64);
                     let import =
                         if reduction == Reduction::Max { Import::MaxEverything } else { Import::SumEverything };
@@ -289,22 +286,25 @@ impl<'a> Emit<'a, '_> {
         }
     }
 
+    /// The buffer of a reduction that ends after its kernel.
+    fn result_of(&self, kernel: &Kernel, reducing: usize) -> BufferId {
+        let is_arena = |buffer| self.program.fused.is_arena(buffer);
+        kernel.buffer_of(Arg::Value(reducing), is_arena).expect("what ends after its kernel has a buffer")
+    }
+
     /// Where the mean goes that comes with a variance, or null.
-    fn mean_of_moments(&mut self, kernel: &Kernel, variance: NodeId) -> Value {
-        let graph = self.graph();
-        let mean = kernel.steps.iter().find(|step| moments(graph, kernel, step.node) == Some(variance));
+    fn mean_of_moments(&mut self, kernel: &Kernel, variance: usize) -> Value {
+        let mean = (0..kernel.body.len()).find(|&index| kernel.moments(index) == Some(variance));
         match mean {
-            Some(step) => self.address(self.program.plan.places[&step.node]),
+            Some(mean) => self.buffer(self.result_of(kernel, mean)),
             None => self.fb.ins().iconst(types::I64, 0),
         }
     }
 
     /// Leaves with status 1 if the loss is not a finite number, or a statistic that is to be kept.
     fn check(&mut self) {
-        let graph = self.graph();
-        let loss = graph.output(&Role::Loss).expect("a training step has a loss");
-        let place = self.program.plan.places[&graph.behind_reshapes(loss)];
-        let address = self.address(place);
+        let loss = self.program.fused.result(&Role::Loss).expect("a training step has a loss");
+        let address = self.buffer(loss);
         let loss = self.fb.ins().load(types::F32, memory(), address, 0);
         let size = self.fb.ins().fabs(loss);
         let infinity = self.fb.ins().f32const(f32::INFINITY);
@@ -323,13 +323,9 @@ impl<'a> Emit<'a, '_> {
         self.fb.switch_to_block(go_on);
     }
 
-    pub(super) fn operand(&mut self, id: NodeId) -> Value {
-        let place = self.program.plan.places[&self.graph().behind_reshapes(id)];
-        self.address(place)
-    }
-
-    pub(super) fn address(&mut self, place: Place) -> Value {
-        match place {
+    /// Where a buffer begins.
+    pub(super) fn buffer(&mut self, id: BufferId) -> Value {
+        match self.program.plan.places[id.index()].expect("what lies in scratch is asked for by its offset") {
             Place::Arena(at) => self.arena_at(at),
             Place::Param(index) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);

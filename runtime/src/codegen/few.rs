@@ -25,7 +25,7 @@ impl Emit<'_, '_> {
             Some((_, at)) => self.arena_at(plan.arena + at),
             None => product.left.0,
         };
-        let rows = self.extent(kernel.domain.rows);
+        let rows = self.extent(kernel.row_count());
         let all = self.fb.ins().iconst(types::I64, product.cols);
         let to = self.least(to, all);
         let cols = self.fb.ins().isub(to, from);
@@ -40,7 +40,7 @@ impl Emit<'_, '_> {
     /// the tasks of a product whose prologue it is.
     pub(super) fn few(&mut self, task: Task) {
         let kernel = &self.program.fused.kernels[task.kernel];
-        let rows = self.extent(kernel.domain.rows);
+        let rows = self.extent(kernel.row_count());
         let [few, exit] = [(); 2].map(|()| self.fb.create_block());
         let are_few = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, task.few as i64);
         self.fb.ins().brif(are_few, few, &[], exit, &[]);

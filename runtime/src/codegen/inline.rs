@@ -7,8 +7,7 @@ use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 use super::lanes::{Lanes, Width, constant_memory, memory};
 use super::loops::Trip;
 use super::{Context, Emit, Slot};
-use crate::ir::{NodeId, Op};
-use crate::plan::inner_extent;
+use crate::kernel::{Arg, Dot};
 use crate::scalar::{Reg, Scalar};
 use crate::types::Dim;
 
@@ -22,54 +21,45 @@ struct Terms {
     apart: i64,
 }
 
-impl Emit<'_, '_> {
-    /// The product that this kernel computes by itself: left and right operand, and whether they are transposed.
-    fn written_out(&self) -> Option<(NodeId, [(NodeId, bool); 2])> {
-        let id = self.kernel.product.filter(|_| self.memory.inline)?;
-        let Op::Dot { ta, tb } = self.graph[id].op else { unreachable!("a product") };
-        let [a, b] = self.graph[id].operands[..] else { unreachable!("a product has two operands") };
-        Some((id, [(a, ta), (b, tb)]))
-    }
-
-    fn operand_slot(&self, operand: NodeId) -> Slot {
-        Slot::Place(self.plan.places[&self.graph.behind_reshapes(operand)])
-    }
-
-    fn product_slot(&self, id: NodeId) -> Slot {
-        self.memory.product.map_or_else(|| Slot::Place(self.plan.places[&id]), Slot::Rows)
+impl<'a> Emit<'a, '_> {
+    /// The product that this kernel computes by itself.
+    fn written_out(&self) -> Option<&'a Dot> {
+        self.kernel.dot.as_ref().filter(|_| self.memory.inline)
     }
 
     /// What a product that is written out reads and writes.
     pub(super) fn inline_slots(&self) -> Vec<Slot> {
-        let Some((id, [(a, _), (b, _)])) = self.written_out() else { return Vec::new() };
-        vec![self.operand_slot(a), self.operand_slot(b), self.product_slot(id)]
+        let Some(dot) = self.written_out() else { return Vec::new() };
+        vec![
+            self.view().place(dot.a),
+            self.view().place(dot.b),
+            self.slot_read(Arg::Dot, 0).expect("a product lies in memory"),
+        ]
     }
 
     /// The rows of the block's product, if it is written out.
     pub(super) fn inline_product(&mut self) {
-        let Some((id, [(a, ta), (b, tb)])) = self.written_out() else { return };
-        let extent = |id: NodeId| 4 * self.graph[id].ty.shape.0[1].factor() as i64;
-        let (a_row, b_row) = (extent(a), extent(b));
-        let [left, right, result] =
-            [self.operand_slot(a), self.operand_slot(b), self.product_slot(id)].map(|slot| self.bases[&slot]);
-        let inner = inner_extent(self.graph, id);
-        let cols = self.kernel.domain.cols;
+        let Some(dot) = self.written_out() else { return };
+        let bases: Vec<Value> = self.inline_slots().iter().map(|slot| self.bases[slot]).collect();
+        let [left, right, result] = bases[..] else { unreachable!("two operands and a result") };
+        let ([a_row, a_inner], [b_inner, b_col]) = (dot.a_steps.map(|step| 4 * step), dot.b_steps.map(|step| 4 * step));
+        let (inner, cols) = (dot.inner, self.kernel.cols());
         let (lo, hi) = (self.lo, self.hi);
         self.counted(lo, hi, 1, false, |emit, row| {
-            let before = emit.times(row, if ta { 4 } else { a_row });
-            let left = Terms { first: emit.fb.ins().iadd(left, before), apart: if ta { a_row } else { 4 } };
+            let before = emit.times(row, a_row);
+            let left = Terms { first: emit.fb.ins().iadd(left, before), apart: a_inner };
             let before = emit.times(row, 4 * cols as i64);
             let result = emit.fb.ins().iadd(result, before);
-            if tb {
+            if dot.b_steps[1] != 1 {
                 // The columns of the result are rows of the operand, so they are computed one by one.
                 emit.known(0, 4 * cols as i64, 4, &mut |emit, at| {
-                    let before = emit.times(at, b_row / 4);
-                    let right = Terms { first: emit.fb.ins().iadd(right, before), apart: 4 };
+                    let before = emit.times(at, b_col / 4);
+                    let right = Terms { first: emit.fb.ins().iadd(right, before), apart: b_inner };
                     emit.sum_of_terms(Width::One, inner, left, right, result, at);
                 });
             } else {
                 emit.columns(Trip::Known(cols), 4, |emit, width, at| {
-                    let right = Terms { first: emit.fb.ins().iadd(right, at), apart: b_row };
+                    let right = Terms { first: emit.fb.ins().iadd(right, at), apart: b_inner };
                     emit.sum_of_terms(width, inner, left, right, result, at);
                 });
             }

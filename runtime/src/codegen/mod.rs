@@ -23,9 +23,7 @@ use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFunc
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use crate::fuse::Fused;
-use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Class, Kernel, PRODUCT_ROWS, Step, Store, Way, resolve, way};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, PRODUCT_ROWS, Write};
 use crate::memory::Word;
 use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
@@ -87,7 +85,7 @@ pub struct Target {
 /// The parts of a program that code generation reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'a> {
-    /// Kernels and their graph.
+    /// The kernels.
     pub fused: &'a Fused,
     /// Where everything lies.
     pub plan: &'a Plan,
@@ -117,21 +115,17 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
     let kernel = &program.fused.kernels[index];
-    let mut first = HashMap::new();
-    kernel.steps.iter().for_each(|step| _ = first.entry(step.node).or_insert(*step));
     let mut emit = Emit {
         fb,
         constants,
         target,
         imports: Imports::default(),
         kernels: program.fused.kernels.len(),
-        graph: &program.fused.graph,
+        fused: program.fused,
         kernel,
         plan: program.plan,
         memory: &program.plan.kernels[index],
-        first: &first,
         element_slots: HashSet::new(),
-        flat: kernel.is_flat(&program.fused.graph),
         ctx,
         lo,
         hi,
@@ -162,16 +156,12 @@ struct Emit<'a, 'f> {
     target: Target,
     imports: Imports,
     kernels: usize,
-    graph: &'a Graph,
+    fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,
     memory: &'a KernelPlan,
-    /// The first step of each node that is computed here.
-    first: &'a HashMap<NodeId, Step>,
     /// Memory of which a row is read or written element by element.
     element_slots: HashSet<Slot>,
-    /// Whether a block is one run of elements.
-    flat: bool,
     ctx: Value,
     lo: Value,
     hi: Value,
@@ -184,9 +174,9 @@ struct Emit<'a, 'f> {
     /// The address of the first element of what is read or written.
     bases: HashMap<Slot, Value>,
     /// Values that are one in all.
-    singles: HashMap<NodeId, Value>,
+    singles: HashMap<Arg, Value>,
     /// Values of the present row.
-    rows: HashMap<NodeId, Value>,
+    rows: HashMap<Arg, Value>,
     /// The addresses of the present row in matrices.
     row_bases: HashMap<Slot, Value>,
     row: Value,
@@ -214,14 +204,14 @@ impl<'a, 'f> Emit<'a, 'f> {
         self.open_singles();
         self.inline_product();
         self.start_partials();
-        if self.flat {
+        if self.kernel.flat {
             self.fill_rows(self.lo);
-            self.phases();
+            self.stages();
         } else {
             let (lo, hi) = (self.lo, self.hi);
             self.counted(lo, hi, 1, false, |emit, row| {
                 emit.fill_rows(row);
-                emit.phases();
+                emit.stages();
             });
         }
         self.finish_moments();
@@ -229,20 +219,22 @@ impl<'a, 'f> Emit<'a, 'f> {
 
     /// Computes the addresses of everything the kernel touches, once.
     fn open_slots(&mut self) {
+        let kernel = self.kernel;
         let mut slots = Vec::new();
-        let element = |id: NodeId| resolve(self.graph, id, self.kernel.domain).1 == Class::Element;
+        let element = |arg: Arg| kernel.arg_class(arg) == Class::Element;
         let mut elements = HashSet::new();
-        for step in &self.kernel.steps {
-            for &operand in &self.graph[step.node].operands {
-                let slot = self.slot_read(operand, step.phase);
-                elements.extend(slot.filter(|_| element(operand)));
+        for instruction in &kernel.body {
+            for &arg in &instruction.args {
+                let slot = self.slot_read(arg, instruction.stage);
+                elements.extend(slot.filter(|_| element(arg)));
                 slots.extend(slot);
             }
         }
-        for store in &self.kernel.stores {
-            let (read, written) = (self.slot_read(store.node, 0), self.slot_written(store));
-            elements.extend(read.filter(|_| element(store.node)));
-            elements.extend(written.filter(|_| element(store.node) || !self.first.contains_key(&store.node)));
+        for write in &kernel.writes {
+            let read = self.slot_read(write.value, 0).filter(|_| write.copied || write.value == Arg::Dot);
+            let written = self.slot_written(write);
+            elements.extend(read.filter(|_| element(write.value)));
+            elements.extend(written.filter(|_| kernel.class_of(write.access.at.axes()) == Class::Element));
             slots.extend(read.into_iter().chain(written));
         }
         self.element_slots = elements;
@@ -276,7 +268,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             Slot::Rows(at) => {
                 let base = self.scratch_at(at);
                 let first = self.fb.ins().band_imm_s(self.lo, -(PRODUCT_ROWS as i64));
-                let before = self.times(first, 4 * self.kernel.domain.cols as i64);
+                let before = self.times(first, 4 * self.kernel.cols() as i64);
                 self.fb.ins().isub(base, before)
             }
             Slot::Partial(at, len) => {
@@ -300,17 +292,17 @@ impl<'a, 'f> Emit<'a, 'f> {
         self.fb.ins().iadd(base, offset)
     }
 
-    /// Where an operand is read from in a phase, if it is read from memory.
-    fn slot_read(&self, operand: NodeId, phase: usize) -> Option<Slot> {
-        self.view().slot_read(operand, phase)
+    /// Where an operand is read from in a stage, if it is read from memory.
+    fn slot_read(&self, arg: Arg, stage: usize) -> Option<Slot> {
+        self.view().slot_read(arg, stage)
     }
 
-    fn slot_written(&self, store: &Store) -> Option<Slot> {
-        self.view().slot_written(store)
+    fn slot_written(&self, write: &Write) -> Option<Slot> {
+        self.view().slot_written(write)
     }
 
     fn view(&self) -> View<'a> {
-        View { graph: self.graph, kernel: self.kernel, plan: self.plan, memory: self.memory, first: self.first }
+        View { fused: self.fused, kernel: self.kernel, plan: self.plan, memory: self.memory }
     }
 
     fn lanes(&mut self, width: Width) -> Lanes<'_, 'f> {
@@ -319,11 +311,11 @@ impl<'a, 'f> Emit<'a, 'f> {
 
     /// The columns of a row, or the elements of a flat block.
     fn trip(&mut self) -> Trip {
-        let cols = self.kernel.domain.cols;
-        if !self.flat {
+        let cols = self.kernel.cols();
+        if !self.kernel.flat {
             return Trip::Known(cols);
         }
-        match self.kernel.domain.rows {
+        match self.kernel.row_count() {
             Dim::Fixed(rows) if rows <= self.kernel.block => Trip::Known(rows * cols),
             _ => {
                 let rows = self.fb.ins().isub(self.hi, self.lo);
@@ -336,56 +328,59 @@ impl<'a, 'f> Emit<'a, 'f> {
 /// What is known of a kernel before any code is emitted.
 #[derive(Clone, Copy)]
 struct View<'a> {
-    graph: &'a Graph,
+    fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,
     memory: &'a KernelPlan,
-    first: &'a HashMap<NodeId, Step>,
 }
 
 impl View<'_> {
-    /// Where an operand is read from in a phase, if it is read from memory.
-    fn slot_read(self, operand: NodeId, phase: usize) -> Option<Slot> {
-        let (base, class) = resolve(self.graph, operand, self.kernel.domain);
-        if let Some(at) = self.memory.product.filter(|_| self.kernel.product == Some(base)) {
-            return Some(Slot::Rows(at));
-        }
-        if matches!(self.graph[base].op, Op::Const(_) | Op::Iota(_) | Op::Count(_) | Op::Scalar(_)) {
-            return None;
-        }
-        let computed_here = self.first.get(&base);
-        if let Some(step) = computed_here.filter(|_| class == Class::Element) {
-            if step.phase >= phase {
-                return None;
+    /// Where an operand is read from in a stage, if it is read from memory.
+    fn slot_read(self, arg: Arg, stage: usize) -> Option<Slot> {
+        let buffer = match arg {
+            Arg::Const(_) | Arg::Index(_) | Arg::Count(_) | Arg::Scalar(_) => return None,
+            Arg::Dot => match self.memory.product {
+                Some(at) => return Some(Slot::Rows(at)),
+                None => self.fused.dot_buffer(self.kernel)?,
+            },
+            Arg::Value(index) => {
+                let known = self.kernel.body[index].stage >= stage;
+                if known || self.kernel.arg_class(arg) != Class::Element {
+                    return None;
+                }
+                match self.memory.spills.get(&index) {
+                    Some(&at) => return Some(Slot::Scratch(at)),
+                    None => self.kernel.buffer_of(arg, |buffer| self.fused.is_arena(buffer))?,
+                }
             }
-            if let Some(&at) = self.memory.spills.get(&base) {
-                return Some(Slot::Scratch(at));
-            }
-        } else if computed_here.is_some() {
-            return None;
-        }
-        self.plan.places.get(&base).map(|&place| Slot::Place(place))
+            Arg::Read(read) => self.kernel.reads[read].buffer,
+        };
+        Some(self.place(buffer))
     }
 
-    /// Where a stored value goes. Sums that end after the kernel are written by what ends them, a product by itself.
-    fn slot_written(self, store: &Store) -> Option<Slot> {
-        let ends_later = matches!(way(self.graph, store.node), Some((_, Way::DownColumns | Way::Everything)));
-        if ends_later || self.kernel.product == Some(store.node) && store.param.is_none() {
+    fn place(self, buffer: BufferId) -> Slot {
+        match self.memory.left {
+            Some((left, at)) if left == buffer => Slot::Rows(at),
+            _ => Slot::Place(self.plan.places[buffer.index()].expect("what is not passed on in scratch has a place")),
+        }
+    }
+
+    /// Where a value is written. Sums that end after the kernel are written by what ends them, a product by itself.
+    fn slot_written(self, write: &Write) -> Option<Slot> {
+        let by_itself = write.value == Arg::Dot && !write.copied && self.fused.is_arena(write.buffer);
+        if self.kernel.is_written_later(write) || by_itself {
             return None;
         }
-        match (store.param, self.memory.left) {
-            (Some(param), _) => Some(Slot::Place(Place::Param(param))),
-            (None, Some((left, at))) if store.node == left => Some(Slot::Rows(at)),
-            _ => self.plan.places.get(&store.node).map(|&place| Slot::Place(place)),
-        }
+        Some(self.place(write.buffer))
     }
 
     /// Where an element is written that was computed here, and whether that may overwrite what is read here.
-    fn targets(self, id: NodeId) -> Vec<(Slot, bool)> {
-        let stores = self.kernel.stores.iter().filter(|store| store.node == id);
-        let overwrites = |store: &Store| store.param.is_some() || self.memory.in_place.contains_key(&store.node);
-        let placed = stores.filter_map(|store| self.slot_written(store).map(|slot| (slot, overwrites(store))));
-        let spilled = self.memory.spills.get(&id).map(|&at| (Slot::Scratch(at), false));
+    fn targets(self, index: usize) -> Vec<(Slot, bool)> {
+        let writes = self.kernel.writes.iter().filter(|write| write.value == Arg::Value(index) && !write.copied);
+        let overwrites =
+            |write: &Write| !self.fused.is_arena(write.buffer) || self.memory.in_place.contains_key(&write.buffer);
+        let placed = writes.filter_map(|write| self.slot_written(write).map(|slot| (slot, overwrites(write))));
+        let spilled = self.memory.spills.get(&index).map(|&at| (Slot::Scratch(at), false));
         placed.chain(spilled).collect()
     }
 }

@@ -5,9 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::entry::Emit;
 use super::imports::Import;
-use crate::ir::{NodeId, Op};
-use crate::kernel::{Kernel, PRODUCT_ROWS};
-use crate::plan::inner_extent;
+use crate::kernel::{Dot, Kernel, PRODUCT_ROWS};
 
 /// A product, ready to be called for some rows.
 #[derive(Clone, Copy)]
@@ -31,36 +29,30 @@ pub(super) struct Product {
 impl Emit<'_, '_> {
     /// The product ahead of a kernel's blocks, unless they compute it themselves.
     pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
-        let id = kernel.product.filter(|_| !self.program.plan.kernels[index].inline)?;
-        Some(self.product(index, kernel, id))
+        let dot = kernel.dot.as_ref().filter(|_| !self.program.plan.kernels[index].inline)?;
+        Some(self.product(index, kernel, dot))
     }
 
-    fn product(&mut self, index: usize, kernel: &Kernel, id: NodeId) -> Product {
-        let graph = self.graph();
-        let Op::Dot { ta, tb } = graph[id].op else { unreachable!("a product") };
-        let [a, b] = graph[id].operands[..] else { unreachable!("a product has two operands") };
-        let strides = |operand: NodeId, transposed: bool| {
-            let row = graph[operand].ty.shape.0[1].factor() as i64;
-            if transposed { (1, row) } else { (row, 1) }
-        };
-        let (a_strides, b_strides) = (strides(a, ta), strides(b, tb));
+    fn product(&mut self, index: usize, kernel: &Kernel, dot: &Dot) -> Product {
         let plan = &self.program.plan.kernels[index];
         let left = match plan.left {
             Some((_, at)) => self.scratch_at(at),
-            None => self.operand(a),
+            None => self.buffer(dot.a),
         };
-        let right = self.operand(b);
-        let inner_dim = inner_extent(graph, id);
-        let inner = self.extent(inner_dim);
-        let cols = kernel.domain.cols as i64;
+        let right = self.buffer(dot.b);
+        let inner = self.extent(dot.inner);
+        let cols = kernel.cols() as i64;
         let (result, scratch) = match plan.product {
             Some(at) => (self.scratch_at(at), true),
-            None => (self.address(self.program.plan.places[&id]), false),
+            None => {
+                let buffer = self.program.fused.dot_buffer(kernel).expect("what is not in scratch has a buffer");
+                (self.buffer(buffer), false)
+            }
         };
         let workspace = self.scratch_at(plan.workspace);
         let packed = plan.packed.map(|at| self.arena_at(at));
-        let right = (right, b_strides.0, b_strides.1);
-        let left = (left, a_strides.0, a_strides.1);
+        let right = (right, dot.b_steps[0], dot.b_steps[1]);
+        let left = (left, dot.a_steps[0], dot.a_steps[1]);
         Product { left, left_scratch: plan.left.is_some(), right, packed, inner, cols, result, scratch, workspace }
     }
 

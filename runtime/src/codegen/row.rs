@@ -7,69 +7,60 @@ use super::lanes::{Width, memory};
 use super::loops::Trip;
 use super::{Context, Emit, Slot};
 use crate::ir::ops::{Body, Reduction};
-use crate::ir::{NodeId, Op};
-use crate::kernel::{Class, Step, Way, resolve, way};
-use crate::plan::{LANES, moments};
+use crate::kernel::{Arg, Class, Kernel, What, Write};
+use crate::plan::LANES;
 use crate::scalar::{Reg, Scalar};
 
-impl Emit<'_, '_> {
+impl<'a, 'f> Emit<'a, 'f> {
     /// Loads or computes what is one in all, ahead of any loop.
     pub(super) fn open_singles(&mut self) {
-        let operands = self.kernel.steps.iter().flat_map(|step| self.graph[step.node].operands.clone());
-        let stored = self.kernel.stores.iter().map(|store| store.node);
-        for id in operands.chain(stored).collect::<Vec<_>>() {
-            let (base, class) = resolve(self.graph, id, self.kernel.domain);
-            let here = self.first.get(&base).is_some_and(|step| !self.flat_element(step));
-            let leaf = matches!(self.graph[base].op, Op::Scalar(_) | Op::Count(_));
-            let wanted = (class == Class::Single || leaf) && !here && !self.singles.contains_key(&base);
-            if let Some(value) = Some(base).filter(|_| wanted).and_then(|base| self.single(base)) {
-                self.singles.insert(base, value);
+        let kernel = self.kernel;
+        for arg in operands(kernel) {
+            let wanted = kernel.arg_class(arg) == Class::Single && !self.singles.contains_key(&arg);
+            if let Some(value) = Some(arg).filter(|_| wanted).and_then(|arg| self.single(arg)) {
+                self.singles.insert(arg, value);
             }
         }
-        let steps: Vec<Step> = self.kernel.steps.clone();
-        for step in steps.iter().filter(|step| step.class == Class::Single && step.phase == 0) {
-            if self.graph[step.node].op.is_map() {
-                let value = self.scalar_map(step.node);
-                self.singles.insert(step.node, value);
-                self.store_number(step, value);
+        for (index, instruction) in kernel.body.iter().enumerate() {
+            if instruction.stage == 0 && instruction.what == What::Map && kernel.class(index) == Class::Single {
+                let value = self.scalar_map(index);
+                self.singles.insert(Arg::Value(index), value);
+                self.store_number(index, value);
             }
         }
-    }
-
-    fn flat_element(&self, step: &Step) -> bool {
-        step.class == Class::Element && self.graph[step.node].op.is_map()
     }
 
     /// A value that is one in all and comes from outside the kernel.
-    fn single(&mut self, base: NodeId) -> Option<Value> {
-        match self.graph[base].op {
-            Op::Const(_) | Op::Iota(_) => None,
-            Op::Scalar(index) => {
+    fn single(&mut self, arg: Arg) -> Option<Value> {
+        match arg {
+            Arg::Const(_) | Arg::Index(_) | Arg::Value(_) | Arg::Dot => None,
+            Arg::Scalar(index) => {
                 let scalars = self.fb.ins().load(types::I64, memory(), self.ctx, Context::SCALARS);
-                let ty = self.part_type(base);
+                let ty = if self.fused.slots.scalars[index].ty().dtype.is_index() { types::I32 } else { types::F32 };
                 Some(self.fb.ins().load(ty, memory(), scalars, 4 * index as i32))
             }
-            Op::Count(factor) => {
+            Arg::Count(factor) => {
                 let batch = self.fb.ins().load(types::I64, memory(), self.ctx, Context::BATCH);
                 let count = self.times(batch, factor as i64);
                 Some(self.fb.ins().fcvt_from_sint(types::F32, count))
             }
-            _ => {
-                let slot = self.slot_read(base, 0)?;
-                let (address, ty) = (self.bases[&slot], self.part_type(base));
+            Arg::Read(read) => {
+                let slot = self.slot_read(arg, 0)?;
+                let (address, ty) = (self.bases[&slot], self.read_type(read));
                 Some(self.fb.ins().load(ty, memory(), address, 0))
             }
         }
     }
 
-    fn part_type(&self, id: NodeId) -> cranelift_codegen::ir::Type {
-        if self.graph[id].ty.dtype.is_index() { types::I32 } else { types::F32 }
+    fn read_type(&self, read: usize) -> cranelift_codegen::ir::Type {
+        let buffer = self.fused.buffer(self.kernel.reads[read].buffer);
+        if buffer.dtype.is_index() { types::I32 } else { types::F32 }
     }
 
     /// Moves on to a row: its addresses, and what is read of it once.
     pub(super) fn fill_rows(&mut self, row: Value) {
         self.row = row;
-        self.row_offset = self.times(row, 4 * self.kernel.domain.cols as i64);
+        self.row_offset = self.times(row, 4 * self.kernel.cols() as i64);
         self.rows.clear();
         self.row_bases.clear();
         let mut slots: Vec<(Slot, Value)> = self.bases.iter().map(|(&slot, &base)| (slot, base)).collect();
@@ -80,73 +71,71 @@ impl Emit<'_, '_> {
                 self.row_bases.insert(slot, address);
             }
         }
-        for step in &self.kernel.steps {
-            for &operand in &self.graph[step.node].operands {
-                let (base, class) = resolve(self.graph, operand, self.kernel.domain);
-                let wanted = class == Class::Row && !self.rows.contains_key(&base);
-                if let Some(slot) = Some(operand).filter(|_| wanted).and_then(|operand| self.slot_read(operand, 0)) {
-                    let value = self.row_load(slot, base);
-                    self.rows.insert(base, value);
-                }
+        for arg in operands(self.kernel) {
+            let Arg::Read(read) = arg else { continue };
+            if self.kernel.arg_class(arg) == Class::Row && !self.rows.contains_key(&arg) {
+                let slot = self.slot_read(arg, 0).expect("what is read is in memory");
+                let value = self.row_load(slot, read);
+                self.rows.insert(arg, value);
             }
         }
     }
 
-    fn row_load(&mut self, slot: Slot, base: NodeId) -> Value {
+    fn row_load(&mut self, slot: Slot, read: usize) -> Value {
         let start = self.bases[&slot];
         let offset = self.times(self.row, 4);
         let address = self.fb.ins().iadd(start, offset);
-        let ty = self.part_type(base);
+        let ty = self.read_type(read);
         self.fb.ins().load(ty, memory(), address, 0)
     }
 
-    /// The phases of a row, one after the other.
-    pub(super) fn phases(&mut self) {
-        let stores = self.kernel.stores.iter().map(|store| store.node).filter(|id| !self.first.contains_key(id));
-        let copied = stores.map(|id| self.copy_phase(id));
-        let last = self.kernel.steps.iter().map(|step| step.phase).chain(copied).max().unwrap_or(0);
-        for phase in 0..=last {
-            self.row_steps(phase);
-            self.start_lanes(phase);
-            self.elements(phase);
-            self.finish_lanes(phase);
+    /// The stages of a row, one after the other.
+    pub(super) fn stages(&mut self) {
+        for stage in 0..=self.kernel.last_stage() {
+            self.row_steps(stage);
+            self.start_lanes(stage);
+            self.elements(stage);
+            self.finish_lanes(stage);
         }
     }
 
     /// Values that are one a row.
-    fn row_steps(&mut self, phase: usize) {
-        let steps: Vec<Step> = self.kernel.steps.iter().copied().filter(|step| step.phase == phase).collect();
-        for step in steps {
-            let single = step.class == Class::Single && phase > 0;
-            if step.class != Class::Row && !single {
+    fn row_steps(&mut self, stage: usize) {
+        let kernel = self.kernel;
+        for (index, instruction) in kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage) {
+            let class = kernel.class(index);
+            let single = class == Class::Single && stage > 0;
+            if class != Class::Row && !single {
                 continue;
             }
-            match way(self.graph, step.node) {
+            match instruction.reduction() {
                 None => {
-                    let value = self.scalar_map(step.node);
-                    self.rows.insert(step.node, value);
-                    self.store_number(&step, value);
+                    let value = self.scalar_map(index);
+                    self.rows.insert(Arg::Value(index), value);
+                    self.store_number(index, value);
                 }
-                Some((reduction, _)) => self.reduce_row_value(step.node, reduction),
+                Some((reduction, _)) => self.reduce_row_value(index, reduction),
             }
         }
     }
 
-    /// Values that are one a row in its first phase, without their stores and sums.
+    /// Values that are one a row in its first stage, without their stores and sums.
     fn row_maps(&mut self) {
-        let maps = |step: &&Step| step.phase == 0 && step.class == Class::Row && self.graph[step.node].op.is_map();
-        for step in self.kernel.steps.iter().filter(maps).copied().collect::<Vec<Step>>() {
-            let value = self.scalar_map(step.node);
-            self.rows.insert(step.node, value);
+        let kernel = self.kernel;
+        for (index, instruction) in kernel.body.iter().enumerate() {
+            if instruction.stage == 0 && instruction.what == What::Map && kernel.class(index) == Class::Row {
+                let value = self.scalar_map(index);
+                self.rows.insert(Arg::Value(index), value);
+            }
         }
     }
 
     /// A map on numbers that are one a row, or one in all.
-    fn scalar_map(&mut self, id: NodeId) -> Value {
-        let node = &self.graph[id];
-        let Body::Map(body) = node.op.def().body else { unreachable!("only maps are computed row by row") };
-        let operands: Vec<Result<Value, f64>> =
-            node.operands.iter().map(|&operand| self.scalar_operand(operand)).collect();
+    fn scalar_map(&mut self, index: usize) -> Value {
+        let instruction = &self.kernel.body[index];
+        let op = &instruction.origin.op;
+        let Body::Map(body) = op.def().body else { unreachable!("only maps are computed row by row") };
+        let operands: Vec<Result<Value, f64>> = instruction.args.iter().map(|&arg| self.scalar_operand(arg)).collect();
         let mut lanes = self.lanes(Width::One);
         let operands: Vec<Reg> = operands
             .into_iter()
@@ -155,37 +144,42 @@ impl Emit<'_, '_> {
                 Err(constant) => lanes.float(constant),
             })
             .collect();
-        let result = body(&mut lanes, &node.op, &operands);
+        let result = body(&mut lanes, op, &operands);
         lanes.part(result, 0)
     }
 
     /// A number, or a constant.
-    fn scalar_operand(&mut self, id: NodeId) -> Result<Value, f64> {
-        let (base, _) = resolve(self.graph, id, self.kernel.domain);
-        match self.graph[base].op {
-            Op::Const(value) => Err(value),
+    fn scalar_operand(&mut self, arg: Arg) -> Result<Value, f64> {
+        match arg {
+            Arg::Const(value) => Err(value.value()),
             // The only axis that one number a row can count is that of the rows.
-            Op::Iota(_) => Ok(self.fb.ins().ireduce(types::I32, self.row)),
-            _ => Ok(*self.rows.get(&base).or_else(|| self.singles.get(&base)).expect("operands are computed first")),
+            Arg::Index(_) => Ok(self.fb.ins().ireduce(types::I32, self.row)),
+            _ => Ok(*self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("operands are computed first")),
         }
     }
 
+    /// The writes of a value that is computed here.
+    fn writes_of(&self, index: usize) -> impl Iterator<Item = &'a Write> + use<'a, 'f> {
+        let kernel = self.kernel;
+        kernel.writes.iter().filter(move |write| write.value == Arg::Value(index) && !write.copied)
+    }
+
     /// Writes a number that is one in all, or one of the row, to where it is kept.
-    fn store_number(&mut self, step: &Step, value: Value) {
-        if step.class != Class::Single {
-            return self.store_row(step.node, value);
+    fn store_number(&mut self, index: usize, value: Value) {
+        if self.kernel.class(index) != Class::Single {
+            return self.store_row(index, value);
         }
-        for store in self.kernel.stores.iter().filter(|store| store.node == step.node) {
-            let slot = self.slot_written(store).expect("what is stored has a place");
+        for write in self.writes_of(index) {
+            let slot = self.slot_written(write).expect("what is stored has a place");
             let address = self.bases[&slot];
             self.fb.ins().store(memory(), value, address, 0);
         }
     }
 
     /// Writes a number of the row to where it is kept.
-    fn store_row(&mut self, id: NodeId, value: Value) {
-        for store in self.kernel.stores.iter().filter(|store| store.node == id) {
-            let slot = self.slot_written(store).expect("what is stored has a place");
+    fn store_row(&mut self, index: usize, value: Value) {
+        for write in self.writes_of(index) {
+            let slot = self.slot_written(write).expect("what is stored has a place");
             let start = self.bases[&slot];
             let offset = self.times(self.row, 4);
             let address = self.fb.ins().iadd(start, offset);
@@ -194,9 +188,9 @@ impl Emit<'_, '_> {
     }
 
     /// A reduction over everything of numbers that are one a row.
-    fn reduce_row_value(&mut self, id: NodeId, reduction: Reduction) {
-        let value = self.scalar_operand(self.graph[id].operands[0]);
-        let (at, len) = self.memory.partials[&id];
+    fn reduce_row_value(&mut self, index: usize, reduction: Reduction) {
+        let value = self.scalar_operand(self.kernel.body[index].args[0]);
+        let (at, len) = self.memory.partials[&index];
         let address = self.bases[&Slot::Partial(at, len)];
         let mut lanes = self.lanes(Width::One);
         let value = match value {
@@ -208,28 +202,27 @@ impl Emit<'_, '_> {
         lanes.store(total, address, 0);
     }
 
-    /// Reductions of elements that gather in lanes, in this phase.
-    fn lane_reductions(&self, phase: usize) -> Vec<(NodeId, Reduction, Way)> {
-        let steps = self.kernel.steps.iter().filter(|step| step.phase == phase && step.class == Class::Element);
-        let gathered =
-            steps.filter_map(|step| way(self.graph, step.node).map(|(reduction, way)| (step.node, reduction, way)));
-        gathered.filter(|(id, _, _)| self.memory.lanes.contains_key(id)).collect()
+    /// Reductions of elements that gather in lanes, in this stage.
+    fn lane_reductions(&self, stage: usize) -> Vec<(usize, Reduction)> {
+        let body = self.kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage);
+        let gathered = body.filter_map(|(index, each)| each.reduction().map(|(reduction, _)| (index, reduction)));
+        gathered.filter(|(index, _)| self.memory.lanes.contains_key(index)).collect()
     }
 
-    fn start_lanes(&mut self, phase: usize) {
-        for (id, reduction, _) in self.lane_reductions(phase) {
-            let address = self.bases[&Slot::Scratch(self.memory.lanes[&id])];
+    fn start_lanes(&mut self, stage: usize) {
+        for (index, reduction) in self.lane_reductions(stage) {
+            let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
             let mut lanes = self.lanes(Width::Vectors(4));
             let start = lanes.float(identity(reduction));
             lanes.store(start, address, 0);
         }
     }
 
-    fn finish_lanes(&mut self, phase: usize) {
-        for (id, reduction, way) in self.lane_reductions(phase) {
-            let address = self.bases[&Slot::Scratch(self.memory.lanes[&id])];
-            if way == Way::Everything {
-                let (at, len) = self.memory.partials[&id];
+    fn finish_lanes(&mut self, stage: usize) {
+        for (index, reduction) in self.lane_reductions(stage) {
+            let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
+            if self.kernel.is_over_everything(index) {
+                let (at, len) = self.memory.partials[&index];
                 let partial = self.bases[&Slot::Partial(at, len)];
                 let mut lanes = self.lanes(Width::Vectors(4));
                 let row = lanes.load(address, 0, false, false);
@@ -239,8 +232,8 @@ impl Emit<'_, '_> {
                 continue;
             }
             let value = self.across_lanes(address, reduction);
-            self.rows.insert(id, value);
-            self.store_row(id, value);
+            self.rows.insert(Arg::Value(index), value);
+            self.store_row(index, value);
         }
     }
 
@@ -263,17 +256,12 @@ impl Emit<'_, '_> {
 
     /// Clears the block's part of every reduction that ends after the kernel.
     pub(super) fn start_partials(&mut self) {
-        let partials: Vec<(NodeId, usize, usize)> =
-            self.memory.partials.iter().map(|(&id, &(at, len))| (id, at, len)).collect();
-        for (id, at, len) in partials {
+        for (&index, &(at, len)) in &self.memory.partials {
             let address = self.bases[&Slot::Partial(at, len)];
-            let (reduction, way) = way(self.graph, id).expect("partial results are of reductions");
-            let columns = match way {
-                Way::Everything => LANES,
-                _ => self.kernel.domain.cols,
-            };
+            let (reduction, _) = self.kernel.body[index].reduction().expect("partial results are of reductions");
+            let columns = if self.kernel.is_over_everything(index) { LANES } else { self.kernel.cols() };
             if matches!(reduction, Reduction::Mean | Reduction::Variance) {
-                self.start_moments(id, address, len);
+                self.start_moments(index, address, len);
                 continue;
             }
             self.columns(Trip::Known(columns), 4, |emit, width, at| {
@@ -289,8 +277,8 @@ impl Emit<'_, '_> {
     /// a number of the column's own size, so that nothing cancels. No mean of some of `n` rows is further than `sqrt(n)`
     /// standard deviations from the mean of all, which bounds the error; that of eight is seldom further than one. A row
     /// moves the mean of those before it by its share of the distance, so that the mean of equal numbers is that number.
-    fn start_moments(&mut self, id: NodeId, address: Value, len: usize) {
-        let columns = Trip::Known(self.kernel.domain.cols);
+    fn start_moments(&mut self, index: usize, address: Value, len: usize) {
+        let columns = Trip::Known(self.kernel.cols());
         let stride = (4 * len / 3) as i32;
         self.columns(columns, 4, |emit, width, at| {
             let shift = emit.fb.ins().iadd(address, at);
@@ -304,7 +292,7 @@ impl Emit<'_, '_> {
         let (eight, one) = (self.fb.ins().iconst(types::I64, 8), self.fb.ins().iconst(types::I64, 1));
         let count = choose(self, eight, one);
         let (lo, end) = (self.lo, self.fb.ins().iadd(self.lo, count));
-        let operand = self.graph[id].operands[0];
+        let operand = self.kernel.body[index].args[0];
         self.counted(lo, end, 1, false, |emit, row| {
             emit.fill_rows(row);
             emit.row_maps();
@@ -328,17 +316,16 @@ impl Emit<'_, '_> {
     /// From shifted sums, the sum of squared deviations and the distance of the block's mean from the shift, in the places of
     /// the two. The mean is left in two parts: of a large number the distance would be rounded away.
     pub(super) fn finish_moments(&mut self) {
-        let partials: Vec<(NodeId, usize, usize)> =
-            self.memory.partials.iter().map(|(&id, &(at, len))| (id, at, len)).collect();
-        for (id, at, len) in partials {
-            if !matches!(self.graph[id].op, Op::Mean(_) | Op::Variance(_)) {
+        for (&index, &(at, len)) in &self.memory.partials {
+            let reduction = self.kernel.body[index].reduction();
+            if !matches!(reduction, Some((Reduction::Mean | Reduction::Variance, _))) {
                 continue;
             }
             let address = self.bases[&Slot::Partial(at, len)];
             let stride = (4 * len / 3) as i32;
             let rows = self.fb.ins().isub(self.hi, self.lo);
             let count = self.fb.ins().fcvt_from_sint(types::F32, rows);
-            self.columns(Trip::Known(self.kernel.domain.cols), 2, |emit, width, at| {
+            self.columns(Trip::Known(self.kernel.cols()), 2, |emit, width, at| {
                 let address = emit.fb.ins().iadd(address, at);
                 let mut lanes = emit.lanes(width);
                 let count = lanes.splat(count);
@@ -354,11 +341,12 @@ impl Emit<'_, '_> {
             });
         }
     }
+}
 
-    /// Whether the moments of a variance in this kernel give this mean too.
-    pub(super) fn comes_with_moments(&self, id: NodeId) -> bool {
-        moments(self.graph, self.kernel, id).is_some()
-    }
+/// The operands of all instructions, and what is copied.
+fn operands(kernel: &Kernel) -> impl Iterator<Item = Arg> {
+    let copied = kernel.writes.iter().filter(|write| write.copied).map(|write| write.value);
+    kernel.body.iter().flat_map(|instruction| instruction.args.iter().copied()).chain(copied)
 }
 
 /// The number that changes nothing.

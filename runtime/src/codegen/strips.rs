@@ -1,4 +1,4 @@
-//! Transcendental functions of the elements of a phase, called for a strip of them at a time: what they are functions of
+//! Transcendental functions of the elements of a stage, called for a strip of them at a time: what they are functions of
 //! is computed for the whole strip, then they are called, then what comes after is computed.
 
 use std::collections::HashMap;
@@ -9,9 +9,9 @@ use super::element::ElementBody;
 use super::imports::Import;
 use super::loops::Trip;
 use super::{Emit, Slot};
+use crate::ir::Op;
 use crate::ir::ops::function;
-use crate::ir::{NodeId, Op};
-use crate::kernel::{Class, Step, resolve};
+use crate::kernel::{Arg, Class, Instruction, What};
 use crate::scalar::Function;
 use crate::types::DType;
 
@@ -22,23 +22,23 @@ const LEAST: usize = 32;
 /// Most strips on the stack.
 const MOST: usize = 8;
 
-/// The steps of a phase, cut at the calls.
+/// The steps of a stage, cut at the calls.
 pub(super) struct Strips {
-    stages: Vec<Stage>,
+    parts: Vec<Part>,
     /// Strips on the stack.
     buffers: usize,
 }
 
 /// What is computed for a strip before some calls.
 #[derive(Default)]
-struct Stage {
+struct Part {
     /// What calls gave that is still to be written to some place.
-    arrived: Vec<(NodeId, Slot)>,
-    steps: Vec<Step>,
-    /// Steps whose value a later stage reads, and the strip in which it is kept.
-    kept: Vec<(NodeId, Slot)>,
-    /// What is known from earlier stages, and where it lies.
-    held: HashMap<NodeId, Slot>,
+    arrived: Vec<(usize, Slot)>,
+    steps: Vec<usize>,
+    /// Steps whose value a later part reads, and the strip in which it is kept.
+    kept: Vec<(usize, Slot)>,
+    /// What is known from earlier parts, and where it lies.
+    held: HashMap<Arg, Slot>,
     calls: Vec<Call>,
 }
 
@@ -50,52 +50,54 @@ struct Call {
 
 impl Emit<'_, '_> {
     /// How to compute these steps with calls, if there is anything to call and nothing against it.
-    pub(super) fn strips(&self, steps: &[Step], trip: Trip) -> Option<Strips> {
+    pub(super) fn strips(&self, steps: &[usize], trip: Trip) -> Option<Strips> {
         let enough = match trip {
             Trip::Known(count) => count >= LEAST,
             Trip::Bytes(_) => true,
         };
         // A kernel with functions writes over no operand of its own, as the plan sees to, but for parameters.
-        let updates = self.kernel.stores.iter().any(|store| store.param.is_some());
+        let updates = self.kernel.writes.iter().any(|write| !self.fused.is_arena(write.buffer));
         if !self.target.strips || !enough || updates {
             return None;
         }
-        let calls: Vec<Option<Function>> = steps.iter().map(|step| self.called(step)).collect();
+        let calls: Vec<Option<Function>> = steps.iter().map(|&step| self.called(step)).collect();
         if calls.iter().all(Option::is_none) {
             return None;
         }
-        let operands: Vec<Vec<usize>> = steps.iter().map(|step| self.operands(steps, step)).collect();
+        let operands: Vec<Vec<usize>> = steps.iter().map(|&step| self.elements_of(steps, step)).collect();
         let levels = self.levels(steps, &calls, &operands);
-        self.stages(steps, &calls, &operands, &levels)
+        self.parts(steps, &calls, &operands, &levels)
     }
 
     /// The function to call for a step.
-    fn called(&self, step: &Step) -> Option<Function> {
-        let node = &self.graph[step.node];
-        let function = function(&node.op)?;
-        let (base, class) = resolve(self.graph, node.operands[0], self.kernel.domain);
-        let elements = class == Class::Element && !matches!(self.graph[base].op, Op::Const(_) | Op::Iota(_));
-        elements.then_some(function)
+    fn called(&self, step: usize) -> Option<Function> {
+        let Instruction { args, origin, .. } = &self.kernel.body[step];
+        let function = function(&origin.op)?;
+        let in_memory = matches!(args[0], Arg::Value(_) | Arg::Read(_) | Arg::Dot);
+        (in_memory && self.kernel.arg_class(args[0]) == Class::Element).then_some(function)
     }
 
     /// The elements that a step reads of those that these steps compute, by the place of their step.
-    fn operands(&self, steps: &[Step], step: &Step) -> Vec<usize> {
-        let bases = self.graph[step.node].operands.iter().map(|&id| resolve(self.graph, id, self.kernel.domain));
-        let elements = bases.filter(|(base, class)| *class == Class::Element && self.graph[*base].op.is_map());
-        elements.filter_map(|(base, _)| steps.iter().position(|other| other.node == base)).collect()
+    fn elements_of(&self, steps: &[usize], step: usize) -> Vec<usize> {
+        let computed = self.kernel.body[step].args.iter().filter_map(|arg| match *arg {
+            Arg::Value(value) if self.kernel.body[value].what == What::Map => Some(value),
+            _ => None,
+        });
+        computed.filter_map(|value| steps.iter().position(|&other| other == value)).collect()
     }
 
-    /// The stage in which each step is computed; a call ends the stage of its operand.
-    fn levels(&self, steps: &[Step], calls: &[Option<Function>], operands: &[Vec<usize>]) -> Vec<usize> {
+    /// The part in which each step is computed; a call ends the part of its operand.
+    fn levels(&self, steps: &[usize], calls: &[Option<Function>], operands: &[Vec<usize>]) -> Vec<usize> {
         let mut levels = vec![0; steps.len()];
         for index in 0..steps.len() {
             let ready = |&operand: &usize| levels[operand] + usize::from(calls[operand].is_some());
             levels[index] = operands[index].iter().map(ready).max().unwrap_or(0);
         }
-        // A map moves to the stage that first reads it if what it reads is at hand there: nothing is kept of it till then.
+        // A map moves to the part that first reads it if what it reads is at hand there: nothing is kept of it till then.
         let readers = |of: usize| (of + 1..steps.len()).filter(move |&reader| operands[reader].contains(&of));
+        let dtype = |index: usize| self.kernel.body[steps[index]].origin.ty.dtype;
         for index in (0..steps.len()).rev() {
-            if calls[index].is_some() || !self.graph[steps[index].node].op.is_map() {
+            if calls[index].is_some() || self.kernel.body[steps[index]].what != What::Map {
                 continue;
             }
             let Some(first) = readers(index).map(|reader| levels[reader]).min() else { continue };
@@ -103,8 +105,8 @@ impl Emit<'_, '_> {
                 calls[operand].is_some() || readers(operand).any(|reader| reader != index && levels[reader] >= first)
             };
             // A truth value has no place in a strip; the numbers that it is made of do.
-            let number = |&operand: &usize| self.graph[steps[operand].node].ty.dtype == DType::F32;
-            let truth = self.graph[steps[index].node].ty.dtype == DType::Bool && operands[index].iter().all(number);
+            let number = |&operand: &usize| dtype(operand) == DType::F32;
+            let truth = dtype(index) == DType::Bool && operands[index].iter().all(number);
             if truth || operands[index].iter().all(at_hand) {
                 levels[index] = first;
             }
@@ -112,15 +114,15 @@ impl Emit<'_, '_> {
         levels
     }
 
-    fn stages(
+    fn parts(
         &self,
-        steps: &[Step],
+        steps: &[usize],
         calls: &[Option<Function>],
         operands: &[Vec<usize>],
         levels: &[usize],
     ) -> Option<Strips> {
-        // The stages of a step's readers, as far as they find it in memory: those behind its own, and calls, which come
-        // at the end of a stage.
+        // The parts of a step's readers, as far as they find it in memory: those after its own, and calls, which come
+        // at the end of a part.
         let later = |index: usize| {
             let readers = (index + 1..steps.len()).filter(move |&reader| operands[reader].contains(&index));
             readers.filter(move |&reader| levels[reader] > levels[index] || calls[reader].is_some())
@@ -128,13 +130,13 @@ impl Emit<'_, '_> {
         // Where such a value lies: in its own place, or in a strip.
         let mut buffers = 0;
         let mut homes: Vec<Option<Slot>> = Vec::new();
-        for (index, step) in steps.iter().enumerate() {
+        for (index, &step) in steps.iter().enumerate() {
             let read = later(index).next().is_some();
             // Truth values and positions have no place in a strip.
-            if read && self.graph[step.node].ty.dtype != DType::F32 {
+            if read && self.kernel.body[step].origin.ty.dtype != DType::F32 {
                 return None;
             }
-            let placed = self.view().targets(step.node).first().map(|&(slot, _)| slot);
+            let placed = self.view().targets(step).first().map(|&(slot, _)| slot);
             homes.push(placed.or_else(|| {
                 (read || calls[index].is_some()).then(|| {
                     buffers += 1;
@@ -146,85 +148,86 @@ impl Emit<'_, '_> {
             return None;
         }
         let last = levels.iter().zip(calls).map(|(level, call)| level + usize::from(call.is_some())).max().unwrap_or(0);
-        let mut stages: Vec<Stage> = (0..=last).map(|_| Stage::default()).collect();
-        for (index, step) in steps.iter().enumerate() {
-            let (id, level) = (step.node, levels[index]);
+        let mut parts: Vec<Part> = (0..=last).map(|_| Part::default()).collect();
+        for (index, &step) in steps.iter().enumerate() {
+            let level = levels[index];
             match (calls[index], homes[index]) {
                 (Some(function), Some(to)) => {
                     let from = match operands[index].first() {
                         Some(&operand) => homes[operand]?,
-                        None => self.slot_read(self.graph[id].operands[0], step.phase)?,
+                        None => self.slot_read(self.kernel.body[step].args[0], self.kernel.body[step].stage)?,
                     };
-                    stages[level].calls.push(Call { function, from, to });
-                    if self.view().targets(id).len() > 1 {
-                        stages[level + 1].arrived.push((id, to));
-                        stages[level + 1].held.insert(id, to);
+                    parts[level].calls.push(Call { function, from, to });
+                    if self.view().targets(step).len() > 1 {
+                        parts[level + 1].arrived.push((step, to));
+                        parts[level + 1].held.insert(Arg::Value(step), to);
                     }
                 }
                 (_, home) => {
-                    stages[level].steps.push(*step);
-                    stages[level]
+                    parts[level].steps.push(step);
+                    parts[level]
                         .kept
-                        .extend(home.filter(|slot| matches!(slot, Slot::Strip(_))).map(|slot| (id, slot)));
+                        .extend(home.filter(|slot| matches!(slot, Slot::Strip(_))).map(|slot| (step, slot)));
                 }
             }
             for reader in later(index).filter(|&reader| levels[reader] > level) {
-                stages[levels[reader]].held.extend(homes[index].map(|slot| (id, slot)));
+                parts[levels[reader]].held.extend(homes[index].map(|slot| (Arg::Value(step), slot)));
             }
         }
-        Some(Strips { stages, buffers })
+        Some(Strips { parts, buffers })
     }
 
-    /// Emits the steps of a phase strip by strip.
-    pub(super) fn in_strips(&mut self, strips: &Strips, copies: &[(NodeId, Slot)], phase: usize, trip: Trip) {
+    /// Emits the steps of a stage strip by strip.
+    pub(super) fn in_strips(&mut self, strips: &Strips, copies: &[(Arg, Slot)], stage: usize, trip: Trip) {
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 4 * STRIP as u32, 6);
         let stack: Vec<_> = (0..strips.buffers).map(|_| self.fb.create_sized_stack_slot(data.clone())).collect();
-        let fetches = self.fetches(phase);
-        self.chunks(trip, STRIP, |emit, start, part| {
+        let fetches = self.fetches(stage);
+        self.chunks(trip, STRIP, |emit, start, elements| {
             if fetches {
-                emit.fetch_ahead(start, part, STRIP);
+                emit.fetch_ahead(start, elements, STRIP);
             }
             for (index, &slot) in stack.iter().enumerate() {
                 let address = emit.fb.ins().stack_addr(types::I64, slot, 0);
                 let base = emit.fb.ins().isub(address, start);
                 emit.bases.insert(Slot::Strip(index), base);
             }
-            let count = match part {
+            let count = match elements {
                 Trip::Known(count) => emit.fb.ins().iconst(types::I64, count as i64),
                 Trip::Bytes(bytes) => emit.fb.ins().ushr_imm_u(bytes, 2),
             };
-            for (number, stage) in strips.stages.iter().enumerate() {
+            for (number, part) in strips.parts.iter().enumerate() {
                 let copies = if number == 0 { copies } else { &[] };
-                emit.stage(stage, copies, phase, start, part);
-                for call in &stage.calls {
+                emit.part(part, copies, stage, start, elements);
+                for call in &part.calls {
                     emit.call_strip(call, start, count);
                 }
             }
         });
     }
 
-    fn stage(&mut self, stage: &Stage, copies: &[(NodeId, Slot)], phase: usize, start: Value, part: Trip) {
-        if stage.steps.is_empty() && stage.arrived.is_empty() && copies.is_empty() {
+    fn part(&mut self, part: &Part, copies: &[(Arg, Slot)], stage: usize, start: Value, elements: Trip) {
+        if part.steps.is_empty() && part.arrived.is_empty() && copies.is_empty() {
             return;
         }
-        let unroll = if stage.steps.iter().any(|step| self.graph[step.node].op == Op::Uniform) { 2 } else { 4 };
-        self.columns(part, unroll, |emit, width, at| {
+        let is_random = |&step: &usize| self.kernel.body[step].origin.op == Op::Uniform;
+        let unroll = if part.steps.iter().any(is_random) { 2 } else { 4 };
+        self.columns(elements, unroll, |emit, width, at| {
             let at = emit.fb.ins().iadd(start, at);
-            let mut body = ElementBody::new(emit, &stage.steps, width, phase, at);
-            body.held.clone_from(&stage.held);
-            for &(id, slot) in &stage.arrived {
-                let value = body.operand(id, false);
-                body.keep(id, value, Some(slot));
+            let mut body = ElementBody::new(emit, &part.steps, width, stage, at);
+            body.held.clone_from(&part.held);
+            for &(step, slot) in &part.arrived {
+                let value = body.operand(Arg::Value(step), false);
+                body.keep(step, value, Some(slot));
             }
-            for step in &stage.steps {
+            for &step in &part.steps {
                 body.step(step);
-                if let Some(&(_, slot)) = stage.kept.iter().find(|(id, _)| *id == step.node) {
-                    let value = body.operand(step.node, false);
+                if let Some(&(_, slot)) = part.kept.iter().find(|(kept, _)| *kept == step) {
+                    let value = body.operand(Arg::Value(step), false);
                     body.write(slot, value);
                 }
             }
-            for &(id, slot) in copies {
-                body.copy(id, slot);
+            for &(value, slot) in copies {
+                body.copy(value, slot);
             }
             body.overwrite();
         });

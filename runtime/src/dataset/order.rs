@@ -32,14 +32,14 @@ impl Order {
     }
 
     /// Brings all rows into the order in which they are shared out: whoever takes some takes the last.
-    pub(super) fn share(&mut self, seed: u64, swap: impl FnMut(usize, usize)) {
+    pub(super) fn share(&mut self, seed: u64, swap: &mut dyn FnMut(usize, usize)) {
         self.start(seed, true);
         self.arrange(swap);
     }
 
     /// Brings rows into the order of a pass, counted from 1. The last ones, so many of those that are shared out, take no part:
     /// they come last in every pass, in one order.
-    pub(super) fn pass(&mut self, seed: u64, pass: u64, kept_out: usize, swap: impl FnMut(usize, usize)) {
+    pub(super) fn pass(&mut self, seed: u64, pass: u64, kept_out: usize, swap: &mut dyn FnMut(usize, usize)) {
         self.start(seed, kept_out > 0);
         let len = self.wanted.len() - kept_out;
         shuffle(&mut self.wanted[..len], seed, pass);
@@ -55,7 +55,7 @@ impl Order {
     }
 
     /// Exchanges rows until every place has the one that is wanted there.
-    fn arrange(&mut self, mut swap: impl FnMut(usize, usize)) {
+    fn arrange(&mut self, swap: &mut dyn FnMut(usize, usize)) {
         for (place, &row) in self.wanted.iter().enumerate() {
             let (other, from) = (self.rows[place], self.places[row]);
             if from != place {
@@ -85,7 +85,7 @@ mod tests {
             let mut order = Order::new(20).expect("a few numbers");
             let mut rows: Vec<usize> = (0..20).collect();
             for &(pass, kept_out) in passes {
-                order.pass(7, pass, kept_out, |x, y| rows.swap(x, y));
+                order.pass(7, pass, kept_out, &mut |x, y| rows.swap(x, y));
                 assert_eq!(rows, order.rows);
             }
             rows

@@ -1,8 +1,7 @@
 //! The types of expressions.
 
 use super::{Context, words};
-use crate::functions::FunctionDef;
-use crate::ir::SlotKind;
+use crate::functions::{ARGMAX, FunctionDef};
 use crate::layers::LayerDef;
 use crate::network::{Act, At, BinaryOp, Expr, Value, fits_f32};
 use crate::types::{DType, Shape, TensorType};
@@ -40,6 +39,14 @@ impl<'a> Context<'a> {
                 let ty = self.expr(x, names)?;
                 if ty.dtype != DType::F32 {
                     self.report(at, format!("`-` does not apply to {}", ty.dtype));
+                    return None;
+                }
+                Some(ty)
+            }
+            Expr::Not(at, x) => {
+                let ty = self.expr(x, names)?;
+                if ty.dtype != DType::Bool {
+                    self.report(at, words::no_truth_value(ty.dtype));
                     return None;
                 }
                 Some(ty)
@@ -97,16 +104,30 @@ impl<'a> Context<'a> {
             return None;
         }
         if function.over_weights && is_weights(operands) {
-            let mut weights = self.params.iter().filter(|(.., kind)| *kind == SlotKind::Weight);
-            if weights.next().is_none() && self.complete {
+            if !self.has_weights && self.complete {
                 self.report(at, words::no_weights(self.definition.name));
                 return None;
             }
             return Some(TensorType::scalar());
         }
-        let types: Vec<Option<TensorType>> = operands.iter().map(|operand| self.expr(operand, names)).collect();
+        let mut positions = None;
+        let mut types: Vec<Option<TensorType>> = Vec::with_capacity(operands.len());
+        for operand in operands {
+            self.positions = None;
+            types.push(self.expr(operand, names));
+            positions = self.positions.take();
+        }
         let types: Vec<&TensorType> = types.iter().map(Option::as_ref).collect::<Option<_>>()?;
-        let result = (function.ty)(&types, &args?);
+        let last = |ty: &TensorType| ty.shape.0.last().map_or(1, |extent| extent.factor());
+        let result = (function.ty)(&types, &args?).and_then(|ty| match (&types[..], positions) {
+            // What takes rows of classes and class ids takes those that `argmax` gives, if they are among the classes. Those that
+            // come in are looked at when they do.
+            ([rows, ids], Some(found)) if ids.dtype.is_index() && found > last(rows) => {
+                Err(words::too_few_classes(last(rows), found))
+            }
+            _ => Ok(ty),
+        });
+        self.positions = (function.name == ARGMAX.name).then(|| last(types[0]));
         result.map_err(|reason| self.report(at, format!("`{}` {reason}", function.name))).ok()
     }
 
@@ -138,7 +159,7 @@ impl<'a> Context<'a> {
 /// The type of `if p { x } else { y }`, or what does not fit, in words.
 pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> Result<TensorType, String> {
     if condition.dtype != DType::Bool {
-        return Err(format!("`if` needs a comparison, found {}", condition.dtype));
+        return Err(format!("`if` needs a truth value, such as `x > 0`, found {}", condition.dtype));
     }
     if let Some(other) = [x, y].into_iter().find(|ty| ty.dtype != DType::F32) {
         return Err(format!("the branches of `if` must be f32, found {}", other.dtype));

@@ -10,7 +10,7 @@ use std::fmt;
 use super::{Action, Elaborated, Step, settled};
 use crate::ir::SlotKind;
 use crate::layers::{Arg, ArgDef};
-use crate::network::{Act, BinaryOp, Definition, Expr, Port};
+use crate::network::{Act, Definition, Expr, Port, UNARY_LEVEL};
 use crate::types::TensorType;
 
 impl fmt::Display for Elaborated<'_> {
@@ -221,12 +221,11 @@ impl<'e> Text<'e> {
             Expr::Number(value) | Expr::Constant(value, _) => f.write_str(&number(value)),
             Expr::Name(name) | Expr::Path(name, _) => f.write_str(name),
             Expr::Weights(_) => f.write_str("weights"),
-            Expr::Neg(_, x) => write!(f, "-{}", self.inner(x, 3)),
+            Expr::Neg(_, x) => write!(f, "-{}", self.inner(x, UNARY_LEVEL)),
+            Expr::Not(_, x) => write!(f, "!{}", self.inner(x, UNARY_LEVEL)),
             Expr::Binary(op, _, x, y) => {
-                let level = level(op);
-                // Comparisons do not chain; the others group from the left.
-                let left = if op.is_comparison() { level + 1 } else { level };
-                write!(f, "{} {} {}", self.inner(x, left), op.symbol(), self.inner(y, level + 1))
+                let (left, right) = op.operand_levels();
+                write!(f, "{} {} {}", self.inner(x, left), op.symbol(), self.inner(y, right))
             }
             Expr::If(_, condition, x, y) => {
                 let [condition, x, y] = [condition, x, y].map(|part| self.inner(part, 0));
@@ -260,10 +259,10 @@ impl<'e> Text<'e> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let own = match self.expr {
-            Expr::Binary(op, ..) => level(*op),
-            Expr::Neg(..) => 3,
+            Expr::Binary(op, ..) => op.level(),
+            Expr::Neg(..) | Expr::Not(..) => UNARY_LEVEL,
             Expr::If(..) => 0,
-            _ => 4,
+            _ => UNARY_LEVEL + 1,
         };
         if own < self.least {
             f.write_str("(")?;
@@ -272,15 +271,6 @@ impl fmt::Display for Text<'_> {
         } else {
             self.bare(f)
         }
-    }
-}
-
-/// How tightly an operator binds.
-fn level(op: BinaryOp) -> u8 {
-    match op {
-        BinaryOp::Add | BinaryOp::Sub => 1,
-        BinaryOp::Mul | BinaryOp::Div => 2,
-        _ => 0,
     }
 }
 

@@ -47,6 +47,19 @@ pub fn no_class_id(symbol: &str, dtype: DType, most: u64, found: f64) -> String 
     format!("`{symbol}` compares {dtype} with an integer from 0 to {most}, found {found}")
 }
 
+/// Class ids that are positions along a longer axis than that of the classes.
+pub fn too_few_classes(classes: usize, found: usize) -> String {
+    format!(
+        "has {classes} classes, and its target is `argmax` of {found}, which may be any class from 0 to {}",
+        found - 1
+    )
+}
+
+/// What cannot be denied.
+pub fn no_truth_value(found: DType) -> String {
+    format!("`!` applies to truth values, as in `!(x > 0)`, found {found}")
+}
+
 /// A loss that training cannot change.
 pub fn no_gradient(network: &str) -> String {
     format!(
@@ -82,8 +95,31 @@ pub fn too_many_axes(port: &str, found: usize, most: usize) -> String {
 }
 
 /// More elements than any machine.
-pub fn too_large(what: &str) -> String {
-    format!("{what} has more than 2^40 elements")
+pub fn too_large(what: &str, shape: &Shape) -> String {
+    let extents: Vec<usize> = shape.0.iter().map(|dim| dim.factor()).collect();
+    format!("{what} has more than 2^40 elements: {}", bytes(size(&extents)))
+}
+
+/// How many bytes a tensor of these extents takes, however many they are.
+pub fn size(extents: &[usize]) -> f64 {
+    extents.iter().map(|&extent| extent as f64).product::<f64>() * 4.0
+}
+
+/// So many bytes, in a unit of which there are not many.
+pub fn bytes(count: f64) -> String {
+    if count >= 1e21 {
+        return format!("{count:.0e} bytes");
+    }
+    let (mut count, mut unit) = (count, "bytes");
+    for larger in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        if count < 1000.0 {
+            break;
+        }
+        (count, unit) = (count / 1000.0, larger);
+    }
+    // Two digits at least, and none that say nothing.
+    let digits = usize::from(count < 10.0 && count.fract() != 0.0);
+    format!("{count:.digits$} {unit}")
 }
 
 /// A body that never ends.

@@ -7,7 +7,7 @@ use crate::error::RunError;
 use crate::session::{Network, Session, Snapshot};
 
 /// A number to make small, of loss and metrics.
-type Value<'f, N> = Box<dyn Fn(&<N as Network>::Step) -> f64 + 'f>;
+type Value<'f, N> = Box<dyn Fn(&<N as Network>::Metrics) -> f64 + 'f>;
 
 /// The best epoch so far.
 pub(super) struct Best<'f, N: Network> {
@@ -49,7 +49,7 @@ impl<'f, N: Network> Best<'f, N> {
     }
 
     /// The same settings, by another number that is to be small.
-    pub(super) fn by(self, value: impl Fn(&N::Step) -> f64 + 'f) -> Best<'f, N> {
+    pub(super) fn by(self, value: impl Fn(&N::Metrics) -> f64 + 'f) -> Best<'f, N> {
         Best { value: Some(Box::new(value)), ..self }
     }
 

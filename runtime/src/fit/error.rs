@@ -5,12 +5,11 @@ use std::fmt;
 
 use super::history::History;
 use crate::dataset::DatasetError;
-use crate::error::{BuildError, RunError};
+use crate::error::{BuildError, RunError, text_as_debug};
 use crate::session::{self, Network};
 
 /// Why a training failed, and what it was until then. The session is usable, and as it was before the call that failed, or
 /// put back to the best epoch if that was asked for.
-#[derive(Debug)]
 pub struct FitError<N: Network> {
     /// Why.
     pub cause: FitCause,
@@ -19,7 +18,7 @@ pub struct FitError<N: Network> {
 }
 
 /// Why a training failed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum FitCause {
     /// A setting out of range, a refused step or evaluation, or a program for the evaluation that could not be compiled.
     #[error(transparent)]
@@ -37,6 +36,8 @@ pub enum FitCause {
         epochs: usize,
     },
 }
+
+text_as_debug!(FitCause);
 
 impl From<BuildError> for FitCause {
     fn from(error: BuildError) -> FitCause {
@@ -61,6 +62,13 @@ impl<N: Network> fmt::Display for FitError<N> {
             Some(best) if history.restored => write!(f, "; then the session was put back to the best epoch, {best}"),
             _ => Ok(()),
         }
+    }
+}
+
+/// The text, as of every error.
+impl<N: Network> fmt::Debug for FitError<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

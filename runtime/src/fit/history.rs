@@ -44,10 +44,10 @@ pub struct Epoch<N: Network> {
     /// How many steps were made in it, those before an interruption included.
     pub steps: usize,
     /// Loss and metrics as the steps reported them, before each update: their means, weighted by the rows of the batches.
-    pub train: N::Step,
+    pub train: N::Metrics,
     /// Loss and metrics of the validation set after the epoch, in inference mode; none without such a set, and for an epoch
     /// that is not complete.
-    pub validation: Option<N::Step>,
+    pub validation: Option<N::Metrics>,
     /// The learning rate of its first step.
     pub rate: f64,
     /// How long it took in this training, validation included.

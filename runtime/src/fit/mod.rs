@@ -9,6 +9,7 @@ mod error;
 mod history;
 mod numbers;
 mod progress;
+mod supervised;
 #[cfg_attr(not(feature = "terminal"), path = "no_terminal.rs")]
 mod terminal;
 
@@ -16,9 +17,6 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
-use ndarray::{ArrayView, Dimension, RemoveAxis};
-
-use crate::dataset::Dataset;
 use crate::error::BuildError;
 use crate::session::{Network, Pass, Session, Shuffling};
 use batches::batches;
@@ -29,6 +27,7 @@ use terminal::Interrupt;
 
 pub use error::{FitCause, FitError};
 pub use history::{Ending, Epoch, History};
+pub use supervised::{DatasetOf, Supervised};
 
 /// What is shown while a training runs, on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,29 +63,28 @@ impl Answer for ControlFlow<()> {
 type Callback<'f, N, What> = Box<dyn FnMut(&mut Session<N>, &What) -> ControlFlow<()> + 'f>;
 
 /// The settings of a training, made by [`Session::fit`] and started by [`Fit::run`].
-pub struct Fit<'f, N: Network, T, I: Dimension, D: Dimension> {
+pub struct Fit<'f, N: Supervised> {
     session: &'f mut Session<N>,
-    data: &'f mut Dataset<T, I, D>,
+    data: &'f mut DatasetOf<N>,
     epochs: usize,
     batch: usize,
-    validation: Validation<'f, T, I, D>,
+    validation: Validation<'f, N>,
     best: Best<'f, N>,
-    on_step: Option<Callback<'f, N, N::Step>>,
+    on_step: Option<Callback<'f, N, N::Metrics>>,
     on_epoch: Option<Callback<'f, N, Epoch<N>>>,
     progress: Progress,
     interruptible: bool,
 }
 
 /// What is evaluated after every epoch.
-#[derive(Debug)]
-enum Validation<'f, T, I: Dimension, D: Dimension> {
+enum Validation<'f, N: Supervised> {
     None,
     /// A share of the data.
     Split(f64),
-    Set(&'f Dataset<T, I, D>),
+    Set(&'f DatasetOf<N>),
 }
 
-impl<N: Network, T, I: Dimension, D: Dimension> fmt::Debug for Fit<'_, N, T, I, D> {
+impl<N: Supervised> fmt::Debug for Fit<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fit { epochs, batch, best, progress, interruptible, .. } = self;
         write!(f, "Fit {{ epochs: {epochs}, batch: {batch}, best: {best:?}, {progress:?}, {interruptible} }}")
@@ -96,9 +94,9 @@ impl<N: Network, T, I: Dimension, D: Dimension> fmt::Debug for Fit<'_, N, T, I, 
 impl<N: Network> Session<N> {
     /// Trains on a dataset: `net.fit(&mut train).epochs(20).batch_size(32).validation(&test).run()?`.
     ///
-    /// Each epoch shuffles the data, as [`Dataset::batches`] does, and makes a step on every batch: with the same seeds the
-    /// same bits as that loop. With batch norm, a last batch of one row, which has no variance, joins the batch before if
-    /// `max_batch` allows; else that gives it one of its rows.
+    /// Each epoch shuffles the data, as [`Dataset::batches`](crate::dataset::Dataset::batches) does, and makes a step on every
+    /// batch: with the same seeds the same bits as that loop. With batch norm, a last batch of one row, which has no variance,
+    /// joins the batch before if `max_batch` allows; else that gives it one of its rows.
     ///
     /// The order of the rows follows from the seed of the data and the number of the epoch, and so do the rows that a
     /// [`Fit::validation_split`] keeps out from the seed alone. The session counts the epochs, also through [`Session::save`]
@@ -107,12 +105,9 @@ impl<N: Network> Session<N> {
     /// same seed and number of rows, with as many of them kept out, first makes the steps that the epoch lacks, with whatever
     /// `batch_size`, and reports all of it; that counts as one of its epochs. On other data the epoch begins anew. What is monitored
     /// for [`Fit::early_stopping`] and [`Fit::restore_best`] each `fit` compares among its own epochs.
-    pub fn fit<'f, T, I, D>(&'f mut self, data: &'f mut Dataset<T, I, D>) -> Fit<'f, N, T, I, D>
+    pub fn fit<'f>(&'f mut self, data: &'f mut DatasetOf<N>) -> Fit<'f, N>
     where
-        T: Clone,
-        I: RemoveAxis,
-        D: RemoveAxis,
-        N: for<'a> Network<Inputs<'a> = ArrayView<'a, f32, I>, Targets<'a> = ArrayView<'a, T, D>>,
+        N: Supervised,
     {
         Fit {
             batch: self.max_batch(),
@@ -129,13 +124,7 @@ impl<N: Network> Session<N> {
     }
 }
 
-impl<'f, N, T, I, D> Fit<'f, N, T, I, D>
-where
-    T: Clone,
-    I: RemoveAxis,
-    D: RemoveAxis,
-    N: for<'a> Network<Inputs<'a> = ArrayView<'a, f32, I>, Targets<'a> = ArrayView<'a, T, D>>,
-{
+impl<'f, N: Supervised> Fit<'f, N> {
     /// How many passes over the data, from 1, those before not counted; 1 unless said otherwise. To have so many in all, however
     /// often the training was interrupted: `epochs(all - net.epochs())`.
     pub fn epochs(self, epochs: usize) -> Self {
@@ -148,7 +137,7 @@ where
     }
 
     /// Evaluates this set after every epoch.
-    pub fn validation(self, set: &'f Dataset<T, I, D>) -> Self {
+    pub fn validation(self, set: &'f DatasetOf<N>) -> Self {
         Fit { validation: Validation::Set(set), ..self }
     }
 
@@ -172,14 +161,14 @@ where
         self
     }
 
-    /// Monitors another number, the smaller the better: `minimize(|step| step.error)`.
-    pub fn minimize(self, value: impl Fn(&N::Step) -> f32 + 'f) -> Self {
-        Fit { best: self.best.by(move |step| f64::from(value(step))), ..self }
+    /// Monitors another number, the smaller the better: `minimize(|metrics| metrics.error)`.
+    pub fn minimize(self, value: impl Fn(&N::Metrics) -> f32 + 'f) -> Self {
+        Fit { best: self.best.by(move |metrics| f64::from(value(metrics))), ..self }
     }
 
-    /// Monitors another number, the larger the better: `maximize(|step| step.accuracy)`.
-    pub fn maximize(self, value: impl Fn(&N::Step) -> f32 + 'f) -> Self {
-        Fit { best: self.best.by(move |step| -f64::from(value(step))), ..self }
+    /// Monitors another number, the larger the better: `maximize(|metrics| metrics.accuracy)`.
+    pub fn maximize(self, value: impl Fn(&N::Metrics) -> f32 + 'f) -> Self {
+        Fit { best: self.best.by(move |metrics| -f64::from(value(metrics))), ..self }
     }
 
     /// Puts the session back, in the end, to where it was after the best epoch: parameters, statistics, the state of the
@@ -191,8 +180,8 @@ where
     }
 
     /// Is told of every step: loss and metrics, before the update. `Break` ends the training after the step.
-    pub fn on_step<A: Answer>(self, mut callback: impl FnMut(&mut Session<N>, &N::Step) -> A + 'f) -> Self {
-        Fit { on_step: Some(Box::new(move |net, step| callback(net, step).flow())), ..self }
+    pub fn on_step<A: Answer>(self, mut callback: impl FnMut(&mut Session<N>, &N::Metrics) -> A + 'f) -> Self {
+        Fit { on_step: Some(Box::new(move |net, metrics| callback(net, metrics).flow())), ..self }
     }
 
     /// Is told of every complete epoch. `Break` ends the training.
@@ -239,7 +228,7 @@ where
     }
 
     /// Looks at settings and data, and only then shares out the rows.
-    fn checked(self) -> Result<Run<'f, N, T, I, D>, FitCause> {
+    fn checked(self) -> Result<Run<'f, N>, FitCause> {
         let Fit { session, data, batch, validation, best, .. } = self;
         let setting = |name, wanted, actual| BuildError::Setting { name, wanted, actual };
         if batch == 0 || batch > session.max_batch() {
@@ -288,7 +277,7 @@ where
     }
 }
 
-impl<T, I: Dimension, D: Dimension> Validation<'_, T, I, D> {
+impl<N: Supervised> Validation<'_, N> {
     /// The same, but for a split that keeps nothing out.
     fn without_split(self) -> Self {
         match self {
@@ -299,9 +288,9 @@ impl<T, I: Dimension, D: Dimension> Validation<'_, T, I, D> {
 }
 
 /// A training under way.
-struct Run<'f, N: Network, T, I: Dimension, D: Dimension> {
+struct Run<'f, N: Supervised> {
     session: &'f mut Session<N>,
-    data: &'f mut Dataset<T, I, D>,
+    data: &'f mut DatasetOf<N>,
     epochs: usize,
     batches: Vec<Range<usize>>,
     /// The epoch that an earlier training did not complete, and the batches that it lacks.
@@ -309,21 +298,15 @@ struct Run<'f, N: Network, T, I: Dimension, D: Dimension> {
     shuffling: Shuffling,
     /// How many rows, the first ones, are for training.
     train: usize,
-    validation: Validation<'f, T, I, D>,
+    validation: Validation<'f, N>,
     best: Best<'f, N>,
-    on_step: Option<Callback<'f, N, N::Step>>,
+    on_step: Option<Callback<'f, N, N::Metrics>>,
     on_epoch: Option<Callback<'f, N, Epoch<N>>>,
     display: Display,
     interrupt: Option<Interrupt>,
 }
 
-impl<N, T, I, D> Run<'_, N, T, I, D>
-where
-    T: Clone,
-    I: RemoveAxis,
-    D: RemoveAxis,
-    N: for<'a> Network<Inputs<'a> = ArrayView<'a, f32, I>, Targets<'a> = ArrayView<'a, T, D>>,
-{
+impl<N: Supervised> Run<'_, N> {
     fn epochs(&mut self, history: &mut History<N>) -> Result<Ending, FitCause> {
         let before = self.session.epochs();
         for epoch in 1..=self.epochs {
@@ -355,8 +338,8 @@ where
             history.epochs.push(Epoch {
                 epoch,
                 steps: pass.steps,
-                train: train.step::<N>(),
-                validation: validation.as_ref().map(Numbers::step::<N>),
+                train: train.named::<N>(),
+                validation: validation.as_ref().map(Numbers::named::<N>),
                 rate: pass.rate,
                 seconds: start.elapsed().as_secs_f64(),
                 complete,
@@ -383,10 +366,10 @@ where
             let (inputs, targets) = self.data.rows(rows.clone());
             let report = self.session.advance(inputs, targets)?;
             pass.add(rows.len(), &report);
-            let step = self.on_step.as_ref().map(|_| N::step(&report));
+            let metrics = self.on_step.as_ref().map(|_| N::metrics(&report));
             self.session.stand(epoch.saturating_sub(1), pass);
-            if let (Some(callback), Some(step)) = (&mut self.on_step, step)
-                && callback(self.session, &step).is_break()
+            if let (Some(callback), Some(metrics)) = (&mut self.on_step, metrics)
+                && callback(self.session, &metrics).is_break()
             {
                 return Ok(Some(Ending::Callback));
             }

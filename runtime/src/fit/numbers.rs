@@ -22,8 +22,8 @@ impl Numbers {
     }
 
     /// By name.
-    pub(super) fn step<N: Network>(&self) -> N::Step {
-        N::step(&Report { loss: self.loss, metrics: &self.metrics })
+    pub(super) fn named<N: Network>(&self) -> N::Metrics {
+        N::metrics(&Report { loss: self.loss, metrics: &self.metrics })
     }
 
     pub(super) fn loss(&self) -> f64 {

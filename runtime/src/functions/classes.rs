@@ -2,7 +2,7 @@
 
 use super::FunctionDef;
 use crate::ir::{Builder, NodeId, Op};
-use crate::layers::{Arg, ArgDef, ArgKind, float, int, numbers};
+use crate::layers::{Arg, ArgDef, ArgKind, LOG_SOFTMAX, float, int, numbers};
 use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
@@ -56,7 +56,7 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
         let own = own_loss(b, x[0], shifted, is_target);
         let smoothing = float(args, 0);
         if !numbers(args, 1).is_empty() {
-            return weighted(b, numbers(args, 1), smoothing, (x[0], shifted), (is_target, own));
+            return weighted(b, numbers(args, 1), smoothing, x[0], (is_target, own));
         }
         if smoothing == 0.0 {
             return mean_of_rows(b, own);
@@ -250,16 +250,16 @@ fn smoothed(b: &mut Builder, own: NodeId, alike: NodeId, share: f64) -> NodeId {
     b.add(own, alike)
 }
 
-/// Cross-entropy by rows with weights, over the sum of the weights of the targets. `logits` with their shifted values;
-/// `target` is the mask of the targets, and the loss of each row.
+/// Cross-entropy where each class counts by its weight: the sum over all rows, by the sum of the weights of the targets.
+/// `is_target` says which class of a row that is, and `loss` is what it costs by itself.
 fn weighted(
     b: &mut Builder,
     weights: &'static [f64],
     smoothing: f64,
-    logits: (NodeId, NodeId),
+    logits: NodeId,
     (is_target, loss): (NodeId, NodeId),
 ) -> NodeId {
-    let shape = b.shape(logits.0);
+    let shape = b.shape(logits);
     let last = shape.rank() - 1;
     let some_are_zero = weights.contains(&0.0);
     let weights = b.table("class_weights", weights);
@@ -277,7 +277,9 @@ fn weighted(
     };
     let mut loss = weighed(b, own, loss);
     if smoothing > 0.0 {
-        let losses = losses(b, logits.0, logits.1);
+        // What a confident answer costs in its own class may be all that counts.
+        let log_softmax = LOG_SOFTMAX.function.expect("it is a function")(b, &[], logits);
+        let losses = b.neg(log_softmax);
         let losses = weighed(b, weights, losses);
         let alike = b.mean(losses, &[last]);
         loss = smoothed(b, loss, alike, smoothing);

@@ -108,6 +108,14 @@ pub const HINGE: FunctionDef = FunctionDef {
         let margin = b.mul(x[0], x[1]);
         let missing = b.sub(one, margin);
         let loss = b.max(zero, missing);
+        // Where nothing is missing a slope is 0, and not 0 times infinity.
+        let is_missing = b.compare(Cmp::Gt, missing, zero);
+        let mut loss = b.detach(loss);
+        for (operand, other) in [(x[0], x[1]), (x[1], x[0])] {
+            let minus = b.neg(other);
+            let slope = b.keep(is_missing, minus);
+            loss = b.with_slope(loss, operand, slope);
+        }
         mean(b, loss)
     },
 };

@@ -1,10 +1,11 @@
 //! Kept in memory or computed again: whichever moves fewer bytes, for a value that a second kernel wants.
 
 use super::choose::{LONG, MOST};
+use super::domain::{Domain, resolve};
 use super::{Ctx, Demand, Nodes};
 use crate::ir::ops::{Body, sloped};
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Class, Domain, resolve};
+use crate::kernel::Class;
 use crate::reason::{Again, Effort, Kept};
 use crate::types::DType;
 

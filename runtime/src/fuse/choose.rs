@@ -1,10 +1,11 @@
 //! Which kernel takes an operation: the earliest that holds what it is made of, or a new one, and why that.
 
+use super::domain::{Domain, Way, resolve, way};
 use super::index::from;
 use super::{Bound, Ctx, Demand, Draft};
 use crate::ir::ops::Reduction;
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Class, Domain, Way, resolve, way};
+use crate::kernel::Class;
 use crate::reason::Begin;
 
 /// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more

@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Draft;
 use super::choose::LONG;
+use super::domain::{Domain, resolve};
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Class, Domain, resolve};
+use crate::kernel::Class;
 use crate::types::Dim;
 
 /// Where the drafts have what. Kernels are in ascending order.

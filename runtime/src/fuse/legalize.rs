@@ -5,13 +5,13 @@
 //! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter; and so does what becomes of a
 //! parameter if it is a reduction, whose result is known before anything may be overwritten.
 
+use super::domain::{Domain, Way, way};
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
-use crate::kernel::{Domain, Way, way};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A graph that kernels can do.
-pub(super) fn legalize(graph: &Graph) -> Graph {
+pub fn legalize(graph: &Graph) -> Graph {
     let rules = [moments_in_two_passes, position_of_one, row_of_one, truth_of_another_shape, repeated_in_another_shape];
     copies(rules.into_iter().fold(graph.clone(), rewrite))
 }
@@ -65,15 +65,10 @@ fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
     }
 }
 
-/// The mean, which rounding takes nowhere beyond the smallest and the largest number: of equal ones it is that number.
 fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
     let mean = b.mean(x, axes);
-    let largest = b.max_over(x, axes);
-    let mirrored = b.neg(x);
-    let smallest = b.max_over(mirrored, axes);
-    let smallest = b.neg(smallest);
-    let mean = b.max(smallest, mean);
-    b.min(mean, largest)
+    let [center, ..] = b.mean_between(mean, x, axes);
+    center
 }
 
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {

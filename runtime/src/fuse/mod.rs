@@ -7,50 +7,46 @@
 
 mod again;
 mod choose;
+mod domain;
 mod index;
+mod kernels;
 mod legalize;
-mod phases;
-mod print;
+mod stages;
 mod updates;
-mod verify;
-mod why;
 
 use std::collections::HashMap;
 
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Class, Domain, Kernel, Store, Way, resolve, way};
+use crate::kernel::{Class, Fused, verify};
 use crate::reason::{Again, Begin, Kept};
 use crate::types::DType;
 
+pub use domain::Domain;
+use domain::{Way, resolve, way};
 use index::{Index, Nodes};
-pub use verify::verify;
-
-/// A graph cut into kernels.
-#[derive(Clone, Debug)]
-pub struct Fused {
-    /// The operations.
-    pub graph: Graph,
-    /// In the order in which they run.
-    pub kernels: Vec<Kernel>,
-    /// Where something is updated: this many kernels run before the loss is known and the first update may be written.
-    pub check: Option<usize>,
-    /// The variances of the batch that running ones are made of: no update is written if one of them is not finite.
-    pub statistics: Vec<NodeId>,
-}
+pub use legalize::legalize;
 
 /// Cuts a graph into kernels.
 pub fn fuse(graph: &Graph) -> Fused {
-    let graph = legalize::legalize(graph);
+    let graph = legalize(graph);
     let mut ctx = Ctx::new(&graph);
     ctx.place_all();
-    let statistics = ctx.statistics();
-    let (kernels, check) = ctx.finish();
-    let fused = Fused { graph, kernels, check, statistics };
+    let fused = ctx.finish();
     if cfg!(debug_assertions) {
         verify(&fused).expect("fusion keeps the order of the graph");
     }
     fused
+}
+
+/// A value that a kernel writes to memory.
+#[derive(Clone, Copy, Debug)]
+struct Store {
+    node: NodeId,
+    /// The parameter that it overwrites; `None` for a buffer of its own.
+    param: Option<usize>,
+    /// Why it is written to a buffer; `None` where it overwrites a parameter.
+    kept: Option<Kept>,
 }
 
 /// A kernel while it is being filled.
@@ -273,8 +269,11 @@ impl<'a> Ctx<'a> {
         }
         for (slope, function) in std::mem::take(&mut demand.slopes) {
             let home = self.home[function.index()].expect("the function is computed");
-            self.home[slope.index()] = Some(home);
-            self.put(home, slope);
+            // Keeping another operand may have placed it meanwhile.
+            if self.home[slope.index()].is_none() {
+                self.home[slope.index()] = Some(home);
+                self.put(home, slope);
+            }
             demand.kept.push((slope, Kept::Slope(function)));
         }
         let kernel = self.choose(id, domain, &demand, bound);
@@ -382,9 +381,9 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    fn finish(mut self) -> (Vec<Kernel>, Option<usize>) {
+    fn finish(mut self) -> Fused {
         self.order_reasons();
-        let kernels = self.drafts.into_iter().map(|draft| phases::finish(self.g, draft)).collect();
-        (kernels, self.check)
+        let statistics = self.statistics();
+        kernels::finish(self.g, self.drafts, self.check, &statistics)
     }
 }

@@ -1,8 +1,8 @@
 //! Where updates are written: behind every reader of the old value, and behind the check of the loss.
 
+use super::domain::Domain;
 use super::{Bound, Ctx, Nodes};
 use crate::ir::{NodeId, Op, Role, SlotKind};
-use crate::kernel::Domain;
 use crate::reason::{Begin, Kept};
 use crate::types::DType;
 
@@ -12,8 +12,11 @@ impl Ctx<'_> {
         let running = |param: usize| self.g.slots.params[param].kind == SlotKind::Running;
         let updates = self.g.outputs.iter().filter(|out| matches!(out.role, Role::Update(param) if running(param)));
         let mut open: Vec<NodeId> = updates.map(|out| out.node).collect();
-        let mut statistics = Vec::new();
+        let (mut statistics, mut seen) = (Vec::new(), Nodes::default());
         while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
             let node = &self.g[id];
             match node.op {
                 Op::Variance(_) => statistics.push(id),

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Graph, Node, NodeId, Op, ParamSlot, SlotKind};
+use super::{DotAxes, Graph, Node, NodeId, Op, ParamSlot, ScalarSlot, SlotKind, Window};
 use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -104,6 +104,24 @@ impl Builder {
         self.push(Op::Scalar(index), &[], ty)
     }
 
+    /// A run-time scalar of its own.
+    pub fn new_scalar(&mut self, slot: ScalarSlot) -> NodeId {
+        let scalars = &mut self.graph.slots.scalars;
+        scalars.push(slot);
+        let index = scalars.len() - 1;
+        self.scalar(index)
+    }
+
+    /// Whether this run-time scalar, one for all who ask for it, is other than 0.
+    pub fn is_set(&mut self, slot: ScalarSlot) -> NodeId {
+        let scalar = match self.graph.slots.scalars.iter().position(|known| *known == slot) {
+            Some(index) => self.scalar(index),
+            None => self.new_scalar(slot),
+        };
+        let zero = self.constant_like(0.0, scalar);
+        self.compare(Cmp::Ne, scalar, zero)
+    }
+
     /// A constant in every element of `shape`.
     pub fn constant(&mut self, value: f64, shape: &Shape) -> NodeId {
         self.push(Op::Const(value), &[], TensorType::f32(shape.clone()))
@@ -158,6 +176,41 @@ impl Builder {
         }
     }
 
+    /// `len` elements along an axis, from `start` on, `step` from one to the next.
+    pub fn slice(&mut self, x: NodeId, axis: usize, start: usize, len: usize, step: usize) -> NodeId {
+        self.apply(Op::Slice { axis, start, len, step }, &[x])
+    }
+
+    /// `x` with so many elements of `value` before and after it, along an axis.
+    pub fn pad(&mut self, x: NodeId, axis: usize, [before, after]: [usize; 2], value: f64) -> NodeId {
+        self.apply(Op::Pad { axis, before, inside: 0, after, value }, &[x])
+    }
+
+    /// Tensors one after the other, along an axis.
+    pub fn concat(&mut self, x: &[NodeId], axis: usize) -> NodeId {
+        self.apply(Op::Concat(axis), x)
+    }
+
+    /// What is under a window that moves along an axis, with `value` outside.
+    pub fn patches(&mut self, x: NodeId, axis: usize, window: Window, value: f64) -> NodeId {
+        self.apply(Op::Patches { axis, window, value }, &[x])
+    }
+
+    /// The adjoint of patches, to an axis of this extent.
+    pub fn fold(&mut self, x: NodeId, axis: usize, window: Window, extent: usize) -> NodeId {
+        self.apply(Op::Fold { axis, window, extent }, &[x])
+    }
+
+    /// Rows of a table by their numbers.
+    pub fn gather(&mut self, table: NodeId, index: NodeId) -> NodeId {
+        self.apply(Op::Gather, &[table, index])
+    }
+
+    /// For each of so many rows, the sum of the values that come with its number.
+    pub fn scatter_add(&mut self, values: NodeId, index: NodeId, rows: usize) -> NodeId {
+        self.apply(Op::ScatterAdd { rows }, &[values, index])
+    }
+
     /// The sum over `axes`.
     pub fn sum(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         self.apply(Op::Sum(axes.to_vec()), &[x])
@@ -188,9 +241,30 @@ impl Builder {
         self.div(sum, count)
     }
 
+    /// A mean of `x` over `axes`, which rounding then takes nowhere beyond the smallest and the largest number: of equal ones it
+    /// is that number. Beside it, the largest of `x` and of `-x`.
+    pub fn mean_between(&mut self, mean: NodeId, x: NodeId, axes: &[usize]) -> [NodeId; 3] {
+        let largest = self.max_over(x, axes);
+        let mirrored = self.neg(x);
+        let least = self.max_over(mirrored, axes);
+        let smallest = self.neg(least);
+        let mean = self.max(smallest, mean);
+        [self.min(mean, largest), largest, least]
+    }
+
     /// The matrix product of rank-2 operands.
     pub fn dot(&mut self, a: NodeId, b: NodeId, ta: bool, tb: bool) -> NodeId {
-        self.apply(Op::Dot { ta, tb }, &[a, b])
+        self.apply(Op::Dot(DotAxes::matrix(ta, tb)), &[a, b])
+    }
+
+    /// The product of two tensors over pairs of axes.
+    pub fn product(&mut self, a: NodeId, b: NodeId, axes: DotAxes) -> NodeId {
+        self.apply(Op::Dot(axes), &[a, b])
+    }
+
+    /// The elements in another order of axes: axis `i` of the result is axis `order[i]` of `x`.
+    pub fn transpose(&mut self, x: NodeId, order: &[usize]) -> NodeId {
+        self.apply(Op::Transpose(order.to_vec()), &[x])
     }
 
     /// A comparison of floats.

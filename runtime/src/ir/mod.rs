@@ -16,6 +16,7 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 pub use build::Builder;
+pub use ops::{DotAxes, Window};
 pub use verify::verify;
 
 /// The index of a node in its graph.
@@ -110,6 +111,59 @@ pub enum Op {
     Reshape,
     /// The operand's axis `i` becomes the result's axis `axes[i]`; along the others the operand repeats.
     Broadcast(Vec<usize>),
+    /// The elements in another order of axes: axis `i` of the result is the operand's axis of this number.
+    Transpose(Vec<usize>),
+    /// Some of the elements along an axis.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// The first element that is taken.
+        start: usize,
+        /// How many are taken.
+        len: usize,
+        /// From one to the next.
+        step: usize,
+    },
+    /// The elements with others around and between them, along an axis.
+    Pad {
+        /// The axis.
+        axis: usize,
+        /// How many are added in front.
+        before: usize,
+        /// How many are added between each two elements.
+        inside: usize,
+        /// How many are added at the end.
+        after: usize,
+        /// What is added, as in [`Op::Const`].
+        value: f64,
+    },
+    /// The operands one after the other, along this axis.
+    Concat(usize),
+    /// The elements under a window that moves along an axis, which becomes two: positions of the window, and its taps.
+    Patches {
+        /// The axis.
+        axis: usize,
+        /// The window.
+        window: Window,
+        /// What stands outside, as in [`Op::Const`].
+        value: f64,
+    },
+    /// The adjoint of patches: positions and taps become one axis again, and what falls on the same element is added.
+    Fold {
+        /// The axis of the positions, before that of the taps.
+        axis: usize,
+        /// The window.
+        window: Window,
+        /// The extent of the axis that they become.
+        extent: usize,
+    },
+    /// Rows of a table, by their numbers.
+    Gather,
+    /// The adjoint of rows of a table: values are added to those rows of zeros whose numbers they come with.
+    ScatterAdd {
+        /// How many rows there are.
+        rows: usize,
+    },
     /// The sum over these axes.
     Sum(Vec<usize>),
     /// The largest element over these axes.
@@ -118,13 +172,8 @@ pub enum Op {
     Mean(Vec<usize>),
     /// The mean squared deviation from the mean over these axes (divided by the count).
     Variance(Vec<usize>),
-    /// The matrix product; an operand marked as transposed is stored that way.
-    Dot {
-        /// The left operand is stored `[K,M]`.
-        ta: bool,
-        /// The right operand is stored `[N,K]`.
-        tb: bool,
-    },
+    /// Sums of products of two tensors over pairs of axes: a matrix product, or one of more axes.
+    Dot(DotAxes),
 }
 
 /// One operation applied to earlier nodes.
@@ -214,7 +263,7 @@ pub enum ScalarSlot {
         every: u64,
     },
     /// Whether running statistics are frozen: 0 for so many steps, then 1.
-    Frozen {
+    StatisticsFrozen {
         /// The number of steps.
         after: u64,
     },
@@ -238,14 +287,14 @@ impl ScalarSlot {
             | ScalarSlot::First
             | ScalarSlot::Share
             | ScalarSlot::Due { .. }
-            | ScalarSlot::Frozen { .. } => TensorType::scalar(),
+            | ScalarSlot::StatisticsFrozen { .. } => TensorType::scalar(),
             ScalarSlot::Key { .. } => TensorType::scalar().with(DType::U32),
         }
     }
 }
 
 /// What a result of the graph is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The loss, a scalar.
     Loss,
@@ -329,6 +378,13 @@ impl Graph {
             Op::Const(c) => Some(c),
             _ => None,
         }
+    }
+
+    /// Which operands are transposed, if this node is a product of two matrices.
+    pub fn matrix_product(&self, id: NodeId) -> Option<(bool, bool)> {
+        let Op::Dot(axes) = &self[id].op else { return None };
+        let matrices = self[id].operands.iter().all(|&operand| self[operand].ty.shape.rank() == 2);
+        axes.as_matrix().filter(|_| matrices)
     }
 
     /// For every node, whether a result needs it.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Graph, NodeId, Op, Role, ScalarSlot};
+use super::{DotAxes, Graph, NodeId, Op, Role, ScalarSlot, Slots, Window};
 use crate::scalar::Cmp;
 use crate::types::{Dim, TensorType};
 
@@ -45,6 +45,7 @@ impl Graph {
 }
 
 /// The numbers of the values that are printed.
+#[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) number: Vec<Option<usize>>,
 }
@@ -75,21 +76,20 @@ impl Names {
             let names: Vec<String> = names.map(|(position, &x)| name(position, self.name(graph, x))).collect();
             names.join(", ")
         };
-        operation(graph, id, &operands(|_, name| name))
+        operation(&graph.slots, &graph[id].op, &graph[id].ty, &operands(|_, name| name))
     }
 }
 
 /// An operation with its operands, already named, and its type.
-pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
-    let node = &graph[id];
-    let name = node.op.def().name;
-    let text = match &node.op {
+pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str) -> String {
+    let name = op.def().name;
+    let text = match op {
         Op::Input(index) => {
-            let slot = &graph.slots.inputs[*index];
+            let slot = &slots.inputs[*index];
             format!("{} {}", if slot.target { "target" } else { "input" }, slot.name)
         }
-        Op::Param(index) => format!("param {}", graph.slots.params[*index].name),
-        Op::Scalar(index) => format!("scalar {}", scalar(&graph.slots.scalars[*index])),
+        Op::Param(index) => format!("param {}", slots.params[*index].name),
+        Op::Scalar(index) => format!("scalar {}", scalar(&slots.scalars[*index])),
         Op::Const(value) => format!("const {}", constant(*value)),
         Op::Iota(axis) => format!("iota axis {axis}"),
         Op::Count(factor) => format!("count {}", Dim::Batch(*factor)),
@@ -98,18 +98,40 @@ pub(crate) fn operation(graph: &Graph, id: NodeId, operands: &str) -> String {
             [] => format!("{name} {operands}"),
             _ => format!("{name} {operands} to {}", list(axes)),
         },
+        Op::Transpose(order) => format!("{name} {operands} by {}", list(order)),
+        Op::Slice { axis, start, len, step } => {
+            let step = if *step == 1 { String::new() } else { format!(" step {step}") };
+            format!("{name} {operands} axis {axis}, {len} from {start}{step}")
+        }
+        Op::Pad { axis, before, inside, after, value } => {
+            let counts = [("before", before), ("inside", inside), ("after", after)];
+            let counts: Vec<String> =
+                counts.into_iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!(", {name} {n}")).collect();
+            format!("{name} {operands} axis {axis}{}, with {}", counts.concat(), constant(*value))
+        }
+        Op::Concat(axis) => format!("{name} {operands} axis {axis}"),
+        Op::Patches { axis, window, value } => {
+            format!("{name} {operands} axis {axis}, {}, with {}", self::window(window), constant(*value))
+        }
+        Op::Fold { axis, window, extent } => {
+            format!("{name} {operands} axis {axis}, {}, to {extent}", self::window(window))
+        }
+        Op::ScatterAdd { rows } => format!("{name} {operands} to {rows} rows"),
         Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
             format!("{name} {operands} over {}", list(axes))
         }
-        Op::Dot { ta, tb } => {
-            let mut parts = operands.splitn(2, ", ");
-            let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let mark = |transposed: bool| if transposed { ".T" } else { "" };
-            format!("{name} {a}{}, {b}{}", mark(*ta), mark(*tb))
-        }
+        Op::Dot(axes) => match axes.as_matrix().filter(|_| ty.shape.rank() == 2) {
+            Some((ta, tb)) => {
+                let mut parts = operands.splitn(2, ", ");
+                let (a, b) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                let mark = |transposed: bool| if transposed { ".T" } else { "" };
+                format!("{name} {a}{}, {b}{}", mark(ta), mark(tb))
+            }
+            None => format!("{name} {operands}{}", dot_axes(axes)),
+        },
         _ => format!("{name} {operands}"),
     };
-    format!("{text} : {}", TensorType::to_string(&node.ty))
+    format!("{text} : {}", TensorType::to_string(ty))
 }
 
 /// A number as compiled code has it: as short as it can be and still be the same f32.
@@ -130,7 +152,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
         ScalarSlot::First => "first".to_string(),
         ScalarSlot::Share => "share".to_string(),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),
-        ScalarSlot::Frozen { after } => format!("frozen_after({after})"),
+        ScalarSlot::StatisticsFrozen { after } => format!("frozen_after({after})"),
         ScalarSlot::Key { layer, half, .. } => format!("{layer}.key{half}"),
     }
 }
@@ -148,6 +170,29 @@ fn compare(cmp: Cmp) -> &'static str {
         Cmp::Le => "le",
         Cmp::Gt => "gt",
         Cmp::Ge => "ge",
+    }
+}
+
+/// `size 3, stride 2, before 1, after 1`: whatever is not usual.
+fn window(window: &Window) -> String {
+    let Window { size, stride, dilation, before, after } = *window;
+    let parts = [("stride", stride, 1), ("dilation", dilation, 1), ("before", before, 0), ("after", after, 0)];
+    let parts = parts.into_iter().filter(|(_, value, usual)| value != usual);
+    let parts: Vec<String> = parts.map(|(name, value, _)| format!(", {name} {value}")).collect();
+    format!("size {size}{}", parts.concat())
+}
+
+/// ` batch 0:0, over 2:1`, each an axis of the left and one of the right operand.
+fn dot_axes(axes: &DotAxes) -> String {
+    let pairs = |pairs: &[(usize, usize)]| {
+        let pairs: Vec<String> = pairs.iter().map(|(a, b)| format!("{a}:{b}")).collect();
+        pairs.join(",")
+    };
+    match (&axes.batch[..], &axes.contracted[..]) {
+        ([], []) => String::new(),
+        (batch, []) => format!(" batch {}", pairs(batch)),
+        ([], over) => format!(" over {}", pairs(over)),
+        (batch, over) => format!(" batch {}, over {}", pairs(batch), pairs(over)),
     }
 }
 

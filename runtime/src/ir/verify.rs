@@ -1,7 +1,9 @@
-//! Checks that a graph is one: operands come earlier, and every type is what its operation infers.
+//! Checks that a graph is one that can be compiled: operands come earlier, every type is what its operation infers, and the
+//! distance in memory from one element to the next along an axis does not depend on the batch, which is not known yet. So a
+//! shape has one batch axis at most, nothing moves along it, and no reshape takes apart or merges what lies before it.
 
 use super::{Graph, NodeId, Op, Role};
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 /// Says what is wrong with a graph, if anything. Runs between the stages in debug builds and tests.
 pub fn verify(graph: &Graph) -> Result<(), String> {
@@ -31,13 +33,29 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
     if let Some(late) = node.operands.iter().find(|operand| **operand >= id) {
         return Err(format!("operand %{} does not come before it", late.0));
     }
+    if node.ty.shape.0.iter().filter(|dim| dim.is_batch()).count() > 1 {
+        return Err(format!("{} has two batch axes, and no step along the first", node.ty));
+    }
     let types: Vec<&TensorType> = node.operands.iter().map(|&operand| &graph[operand].ty).collect();
     match &node.op {
+        Op::Iota(axis) if *axis >= node.ty.shape.rank() || node.ty.dtype != DType::U32 => {
+            Err(format!("no positions along axis {axis} are {}", node.ty))
+        }
+        Op::Const(_) | Op::Count(_) if node.ty.dtype != DType::F32 => Err(format!("a number cannot be {}", node.ty)),
+        Op::Count(_) if node.ty.shape.rank() != 0 => Err(format!("one number cannot be {}", node.ty)),
         op if op.is_leaf() => Ok(()),
-        Op::Reshape => match types[0].shape.len() == node.ty.shape.len() && types[0].dtype == node.ty.dtype {
-            true => Ok(()),
-            false => Err(format!("{} does not reshape to {}", types[0], node.ty)),
-        },
+        Op::Reshape if types[0].shape.len() != node.ty.shape.len() || types[0].dtype != node.ty.dtype => {
+            Err(format!("{} does not reshape to {}", types[0], node.ty))
+        }
+        Op::Reshape => {
+            match before_batch(&types[0].shape) == before_batch(&node.ty.shape) || is_empty(&node.ty.shape) {
+                true => Ok(()),
+                false => Err(format!(
+                    "{} does not reshape to {}: the batch would not stay outermost of its axis, and there would be no step along the axes before it",
+                    types[0], node.ty
+                )),
+            }
+        }
         Op::Broadcast(axes) => {
             let target = &node.ty.shape.0;
             let increasing = axes.windows(2).all(|pair| pair[0] < pair[1]);
@@ -57,4 +75,14 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
             }
         }
     }
+}
+
+/// How many elements there are along the axes before the batch; none if there is no batch.
+fn before_batch(shape: &Shape) -> Option<usize> {
+    let batch = shape.0.iter().position(|dim| dim.is_batch())?;
+    Some(shape.0[..batch].iter().fold(1, |product, dim| product.saturating_mul(dim.factor())))
+}
+
+fn is_empty(shape: &Shape) -> bool {
+    shape.0.iter().any(|dim| dim.factor() == 0)
 }

@@ -67,7 +67,7 @@ fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: 
     let mut random = Random::new(3, batch as u64);
     let mut numbers = |len: usize| (0..len).map(|_| random.normal() as f32).collect::<Vec<f32>>();
     let mut params = Guarded::new(&numbers(plan.params_len), after);
-    let lens = fused.graph.slots.inputs.iter().map(|slot| slot.ty.shape.len_at(batch));
+    let lens = fused.slots.inputs.iter().map(|slot| slot.ty.shape.len_at(batch));
     let inputs: Vec<Guarded> = lens.map(|len| Guarded::new(&numbers(len), after)).collect();
     let mut arena = Guarded::new(&vec![f32::NAN; plan.with_scratch(threads)], after);
     let inputs: Vec<Input<'_>> = inputs.iter().map(|input| Input::Float(input.floats())).collect();
@@ -87,16 +87,15 @@ fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: 
         }
     };
     assert!(finite);
-    let outputs = fused.graph.outputs.iter().flat_map(|output| {
-        let len = fused.graph[output.node].ty.shape.len_at(batch);
-        let floats = match (&output.role, plan.places.get(&output.node)) {
-            (Role::Update(param), _) => &params.floats()[plan.params[*param]..],
-            (_, Some(&Place::Arena(at))) => &arena.floats()[at..],
-            (role, place) => panic!("{role:?} lies at {place:?}"),
+    let outputs = fused.results.iter().flat_map(|(role, buffer, shape)| {
+        let floats = match plan.places[buffer.index()] {
+            Some(Place::Arena(at)) => &arena.floats()[at..],
+            place => panic!("{role:?} lies at {place:?}"),
         };
-        floats[..len].iter().map(|x| x.to_bits())
+        &floats[..shape.len_at(batch)]
     });
-    outputs.collect()
+    let updated = params.floats()[..plan.params_len].iter();
+    outputs.chain(updated).map(|x| x.to_bits()).collect()
 }
 
 #[test]

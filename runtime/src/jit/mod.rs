@@ -4,6 +4,7 @@
 //! then made executable at once; pages are never writable and executable at the same time.
 
 mod board;
+mod fork;
 #[cfg(all(test, target_os = "linux"))]
 mod guarded;
 mod ieee;
@@ -28,12 +29,11 @@ use crate::codegen::{
     task_signature,
 };
 use crate::error::BuildError;
-use crate::fuse::Fused;
-use crate::kernel::Domain;
+use crate::kernel::Fused;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
 use crate::plan::{self, Phase, Plan, Task, Work};
-use crate::types::TensorType;
+use crate::types::{Dim, TensorType};
 
 use board::MOST_UNITS;
 use pages::Pages;
@@ -63,14 +63,15 @@ struct SharedCode {
 struct SharedTask {
     task: Task,
     /// The extents of its kernel.
-    domain: Domain,
+    /// How many rows and columns its kernel has.
+    extents: (Dim, usize),
     /// About how many nanoseconds it takes on one thread, with one row and with `max_batch`.
     work: [f64; 2],
 }
 
 impl SharedTask {
     fn units(&self, batch: usize) -> usize {
-        self.task.units(self.domain, batch)
+        self.task.units(self.extents.0.at(batch), self.extents.1)
     }
 }
 
@@ -277,7 +278,7 @@ pub fn compile_timed(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
 
 fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Result<Code, BuildError> {
     let Program { fused, plan, .. } = program;
-    let slots = &fused.graph.slots;
+    let slots = &fused.slots;
     let isa = native_isa(microkernels, Registers::Well)?;
     let target = target(&*isa);
     let pages = Pages::default();
@@ -336,7 +337,7 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
         scalars: slots.scalars.len(),
         max_batch: plan.max_batch,
         inputs: slots.inputs.iter().map(|slot| slot.ty.clone()).collect(),
-        writes: fused.kernels.iter().flat_map(|kernel| &kernel.stores).any(|store| store.param.is_some()),
+        writes: fused.kernels.iter().flat_map(|kernel| &kernel.writes).any(|write| !fused.is_arena(write.buffer)),
     };
     let shared = (!phases.is_empty()).then(|| shared_code(&module, fused, plan, &phases, &shared_ids));
     Ok(Code { _pages: pages, entry, table, needs, shared })
@@ -346,8 +347,6 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
 fn failed(error: ModuleError) -> BuildError {
     match error {
         ModuleError::Allocation { err } => BuildError::CodeMemory(err.to_string()),
-        // With its causes: the last one is what the system said.
-        ModuleError::Backend(error) => BuildError::CodeMemory(format!("{error:#}")),
         other => BuildError::Machine(other.to_string()),
     }
 }
@@ -420,7 +419,8 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
                 [1, plan.max_batch].map(|batch| plan::nanoseconds(fused, plan, task.kernel, batch))
             }
         };
-        SharedTask { task, domain: fused.kernels[task.kernel].domain, work }
+        let kernel = &fused.kernels[task.kernel];
+        SharedTask { task, extents: (kernel.row_count(), kernel.cols()), work }
     });
     SharedCode { table, tasks: shared.collect() }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cranelift_jit::{BranchProtection, JITMemoryKind, JITMemoryProvider, SystemMemoryProvider};
-use cranelift_module::ModuleResult;
+use cranelift_module::{ModuleError, ModuleResult};
 
 /// The executable pages of a program, freed when it is dropped.
 pub(super) struct Pages(Arc<Mutex<SystemMemoryProvider>>);
@@ -50,7 +50,11 @@ impl JITMemoryProvider for Provider {
     }
 
     fn finalize(&mut self, branch_protection: BranchProtection) -> ModuleResult<()> {
-        lock(&self.0).finalize(branch_protection)
+        lock(&self.0).finalize(branch_protection).map_err(|error| match error {
+            // Nothing is done here but asking the system to let code run. With its causes: the last one is what the system said.
+            ModuleError::Backend(error) => ModuleError::Allocation { err: io::Error::other(format!("{error:#}")) },
+            other => other,
+        })
     }
 }
 

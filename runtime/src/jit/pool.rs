@@ -4,13 +4,14 @@
 //! because the next step mostly comes at once, then asleep. A machine that is busy with other work may take a thread's core
 //! away in the middle of a unit; where that holds the calling thread up, the next runs are done without the pool.
 
-use std::process;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Table};
+use super::fork::Process;
 use super::ieee::IeeeMode;
 use crate::codegen::Context;
 use crate::error::BuildError;
@@ -30,7 +31,7 @@ pub struct Pool {
     rest: u32,
     rested: u32,
     /// The process that has the threads: a child of `fork` has none of them.
-    process: u32,
+    process: Process,
 }
 
 struct Shared {
@@ -68,12 +69,14 @@ impl Pool {
             closed: AtomicBool::new(false),
         });
         let board = Arc::new(Board::new(threads, 0, 0));
-        let mut pool = Pool { shared, workers: Vec::new(), board, run: 0, rest: 0, rested: 0, process: process::id() };
+        let refused = |error: io::Error| BuildError::Threads { threads, error: error.to_string() };
+        let process = Process::current().map_err(refused)?;
+        let mut pool = Pool { shared, workers: Vec::new(), board, run: 0, rest: 0, rested: 0, process };
         for thread in 1..threads {
             let shared = pool.shared.clone();
             let named = std::thread::Builder::new().name(format!("gradloom {thread}"));
             let worker = named.spawn(move || shared.serve(thread));
-            pool.workers.push(worker.map_err(|error| BuildError::Threads { threads, error: error.to_string() })?);
+            pool.workers.push(worker.map_err(refused)?);
         }
         Ok(pool)
     }
@@ -100,7 +103,7 @@ impl Pool {
     /// Whether this is a child of the process that has the threads. Nothing here may wait for them then, nor for a lock that
     /// one of them may have held.
     fn is_orphaned(&self) -> bool {
-        process::id() != self.process
+        !self.process.is_current()
     }
 
     /// Runs a program: for every task how many units there are, and what is passed to the code: at the ends of phases, then

@@ -1,9 +1,12 @@
 //! What a process may find around it: threads that stayed with its parent, a system that gives no memory for code.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use cranelift_module::ModuleError;
+
 use super::guarded::step;
-use super::{Pool, compile};
+use super::{Pool, compile, failed};
 use crate::error::BuildError;
 use crate::fuse::fuse;
 use crate::memory::{Input, Memory, Params};
@@ -18,8 +21,11 @@ fn child(body: impl FnOnce() -> i32) -> i32 {
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "a child can be had");
     if pid == 0 {
-        // SAFETY: a clock that ends the child if it hangs.
-        unsafe { libc::alarm(30) };
+        // SAFETY: a clock that ends the child if it hangs, and its children with it.
+        unsafe {
+            libc::alarm(30);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        }
         let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
         // SAFETY: it ends without any of the parent's destructors.
         unsafe { libc::_exit(code) }
@@ -55,6 +61,38 @@ fn a_child_of_fork_computes_without_the_threads_and_drops_them() {
         i32::from(!same)
     });
     assert_eq!(code, 0);
+}
+
+#[test]
+fn a_child_that_has_the_number_of_its_parent_is_told_from_it() {
+    const SKIPPED: i32 = 77;
+    // SAFETY: from here on, children of this process begin a namespace. Mostly only the superuser may.
+    let begin = || unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0;
+    let code = child(|| {
+        if !begin() {
+            return SKIPPED;
+        }
+        child(|| {
+            let (pool, number) = (Pool::new(2).expect("threads can be had"), std::process::id());
+            if !begin() {
+                return SKIPPED;
+            }
+            child(|| {
+                let same = std::process::id() == number;
+                drop(pool);
+                i32::from(!same)
+            })
+        })
+    });
+    assert!([0, SKIPPED].contains(&code), "{code}");
+}
+
+#[test]
+fn only_what_the_system_refuses_is_told_of_the_memory_for_code() {
+    let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+    assert!(matches!(failed(ModuleError::Allocation { err: refused }), BuildError::CodeMemory(_)));
+    let error = failed(ModuleError::Backend(std::fmt::Error.into()));
+    assert!(matches!(error, BuildError::Machine(_)), "{error}");
 }
 
 #[test]

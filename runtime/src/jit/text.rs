@@ -7,7 +7,7 @@ use cranelift_codegen::settings::Configurable;
 use super::{Registers, finish_isa, target};
 use crate::codegen::{Import, Program, entry, kernels};
 use crate::error::BuildError;
-use crate::fuse::Fused;
+use crate::kernel::Fused;
 use crate::microkernels::gemm;
 use crate::plan::plan;
 
@@ -82,13 +82,12 @@ pub fn text_for(
 fn kernel_heading(fused: &Fused, index: usize) -> String {
     let kernel = &fused.kernels[index];
     let mut layers: Vec<&str> = Vec::new();
-    for id in kernel.product.into_iter().chain(kernel.steps.iter().map(|step| step.node)) {
-        let layer = &*fused.graph[id].layer;
+    for layer in kernel.origins().map(|origin| &*origin.layer) {
         if !layer.is_empty() && !layers.contains(&layer) {
             layers.push(layer);
         }
     }
-    format!("; kernel {index}: {} x {}  # {}\n", kernel.domain.rows, kernel.domain.cols, layers.join(" "))
+    format!("; kernel {index}: {} x {}  # {}\n", kernel.row_count(), kernel.cols(), layers.join(" "))
 }
 
 /// What the numbers of called functions mean, those that kernels call among them.

@@ -55,12 +55,7 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let zero = b.constant_like(0.0, mean);
         let is_number = b.compare(Cmp::Eq, mean, mean);
         let mean = b.select(is_number, mean, zero);
-        let largest = b.max_over(fixed, &[1]);
-        let mirrored = b.neg(fixed);
-        let least = b.max_over(mirrored, &[1]);
-        let smallest = b.neg(least);
-        let mean = b.max(smallest, mean);
-        let center = b.min(mean, largest);
+        let [center, largest, least] = b.mean_between(mean, fixed, &[1]);
 
         // Numbers whose squares could overflow are made smaller first. Beside what then differs by one digit, eps is nothing.
         let top = b.max(largest, least);

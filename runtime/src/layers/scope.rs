@@ -2,7 +2,6 @@
 
 use super::Arg;
 use crate::ir::{Builder, NodeId, Output, Role, ScalarSlot};
-use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
 /// What the graph is for.
@@ -64,23 +63,13 @@ impl<'a> Scope<'a> {
 
     /// A run-time scalar: 1 if the running statistics of this layer are due on this step, else 0.
     pub fn due(&mut self, every: u64) -> NodeId {
-        let slots = &mut self.b.graph_mut().slots;
-        slots.scalars.push(ScalarSlot::Due { layer: self.path.to_string(), every });
-        let index = slots.scalars.len() - 1;
-        self.b.scalar(index)
+        self.b.new_scalar(ScalarSlot::Due { layer: self.path.to_string(), every })
     }
 
     /// A truth value: whether running statistics are frozen on this step. None where they never are.
     pub fn frozen(&mut self) -> Option<NodeId> {
-        let slot = ScalarSlot::Frozen { after: self.frozen_after.filter(|_| self.mode == Mode::Train)? };
-        let scalars = &mut self.b.graph_mut().slots.scalars;
-        let index = scalars.iter().position(|known| *known == slot).unwrap_or(scalars.len());
-        if index == scalars.len() {
-            scalars.push(slot);
-        }
-        let frozen = self.b.scalar(index);
-        let zero = self.b.constant_like(0.0, frozen);
-        Some(self.b.compare(Cmp::Ne, frozen, zero))
+        let after = self.frozen_after.filter(|_| self.mode == Mode::Train)?;
+        Some(self.b.is_set(ScalarSlot::StatisticsFrozen { after }))
     }
 
     /// Random numbers in [0, 1) of this shape, others for each layer, each forward pass and each element. All but the last

@@ -204,7 +204,9 @@ fn demanded(op: &Op, demand: &Demand, shape: &Shape) -> Demand {
             let kept = (0..shape.rank()).filter(|axis| !axes.contains(axis)).collect();
             groups(demand.clone(), shape.clone(), kept)
         }
-        _ => demand.clone(),
+        _ if op.is_map() => demand.clone(),
+        // Of what is moved or multiplied, any element may be needed.
+        _ => All,
     }
 }
 

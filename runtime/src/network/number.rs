@@ -106,6 +106,13 @@ pub const fn fits_f32(value: f64) -> bool {
     rounded.is_finite() && (rounded != 0.0 || value == 0.0)
 }
 
+/// Whether a setting is a number that f32 holds with all its digits. Stricter than [`fits_f32`], as a setting is a factor or a
+/// divisor of everything that is trained: of a number below 1.2e-38 f32 has fewer digits, down to none, and of its reciprocal
+/// infinity.
+pub(crate) fn is_normal_f32(value: f64) -> bool {
+    (value as f32).is_normal()
+}
+
 enum Calculation {
     Add,
     Sub,

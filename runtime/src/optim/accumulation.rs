@@ -2,17 +2,17 @@
 //!
 //! In: a graph with a loss, or with its gradients. Out: the graph that merges the gradients of a batch with those before, and
 //! the graph that makes the update from what was merged, as from the gradient of one batch with all those rows. How they
-//! merge is the loss's to say, see [`Merge`]. A running mean is weighted by rows, with weights of at most 1, so that it
+//! merge is the loss's to say, see [`GradientMerge`]. A running mean is weighted by rows, with weights of at most 1, so that it
 //! overflows no earlier than the gradient of one batch with all rows. What is merged so far lies in parameters beside the
 //! optimizer's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
-use super::attach::{Trained, finish, scalar};
-use super::{Merge, Optimization, attach, merge};
+use super::attach::{Trained, finish};
+use super::{GradientMerge, Optimization, attach, merge};
 use crate::init::Init;
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
-use crate::scalar::Cmp;
 
 /// What of a loss does not depend on the rows and stands beside a sum over them counts once: its gradient flows on the first
 /// batch alone.
@@ -22,7 +22,8 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
     }
     let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
     b.enter(Rc::from("accumulation"));
-    let first = first(&mut b);
+    // Whether the batch is the first since the last update.
+    let first = b.is_set(ScalarSlot::First);
     let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids() {
         let mut node = graph[id].clone();
@@ -43,40 +44,45 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
 }
 
 /// A sum again, in which these terms have a gradient in the first batch alone. Whoever else reads them does so as before.
-fn once_in(graph: &Graph, value: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
-    let copy = map[value.index()];
-    if terms.contains(&value) {
-        let shape = b.shape(copy);
-        let [first, held] = [b.spread(first, &shape), b.detach(copy)];
-        return b.select(first, copy, held);
+fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
+    let terms: HashSet<NodeId> = terms.iter().copied().collect();
+    let in_sum = merge::in_sum(graph, sum, |id| terms.contains(&id));
+    let mut counted = map.to_vec();
+    for id in graph.ids().filter(|id| in_sum[id.index()]) {
+        let copy = map[id.index()];
+        let parts = merge::parts(graph, id);
+        if terms.contains(&id) {
+            let shape = b.shape(copy);
+            let [first, held] = [b.spread(first, &shape), b.detach(copy)];
+            counted[id.index()] = b.select(first, copy, held);
+        } else if !parts.is_empty() {
+            let mut node = b.graph()[copy].clone();
+            for at in parts {
+                node.operands[at] = counted[graph[id].operands[at].index()];
+            }
+            counted[id.index()] = b.add_node(node);
+        }
     }
-    let parts = merge::parts(graph, value);
-    if parts.is_empty() {
-        return copy;
-    }
-    let mut node = b.graph()[copy].clone();
-    for at in parts {
-        node.operands[at] = once_in(graph, graph[value].operands[at], terms, map, first, b);
-    }
-    b.add_node(node)
+    counted[sum.index()]
 }
 
 /// Replaces every gradient by the next value of what is merged.
-pub fn accumulate(graph: &Graph, how: &Optimization, merge: Merge) -> Graph {
+pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Graph {
     let mut b = Builder::new(graph.clone());
     let (trained, others) = attach::split(&mut b, how);
     b.graph_mut().outputs = others;
     let merged = merged(&mut b, &trained);
     b.enter(Rc::from("accumulation"));
-    let first = first(&mut b);
-    let share = scalar(&mut b, ScalarSlot::Share);
+    // Whether the batch is the first since the last update.
+    let first = b.is_set(ScalarSlot::First);
+    let share = b.new_scalar(ScalarSlot::Share);
     for (one, slot) in trained.iter().zip(merged) {
         enter(&mut b, one);
         let shape = b.shape(one.gradient);
         let old = b.param(slot);
         let next = match merge {
-            Merge::Sum => b.add(old, one.gradient),
-            Merge::Mean => {
+            GradientMerge::Sum => b.add(old, one.gradient),
+            GradientMerge::Mean => {
                 let minus = b.neg(share);
                 let [share, minus] = [share, minus].map(|scalar| b.spread(scalar, &shape));
                 let kept = b.mul_add(minus, old, old);
@@ -107,21 +113,15 @@ pub fn update(graph: &Graph, how: &Optimization) -> Graph {
     finish(b, how, trained)
 }
 
-/// Whether the batch is the first since the last update.
-fn first(b: &mut Builder) -> NodeId {
-    let known = b.graph().slots.scalars.iter().position(|slot| *slot == ScalarSlot::First);
-    let first = match known {
-        Some(index) => b.scalar(index),
-        None => scalar(b, ScalarSlot::First),
-    };
-    let zero = b.constant_like(0.0, first);
-    b.compare(Cmp::Ne, first, zero)
-}
-
 /// From here on, nodes are part of the update of this parameter.
 fn enter(b: &mut Builder, trained: &Trained) {
     let name = Rc::from(b.graph().slots.params[trained.param].name.as_str());
     b.enter(name);
+}
+
+/// What the merged gradients of a parameter are called.
+pub fn accumulated(param: &str) -> String {
+    format!("{param}.accumulated")
 }
 
 /// Room for what is merged, after the optimizer's state.
@@ -130,7 +130,7 @@ fn merged(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
     let first = params.len();
     for one in trained {
         let slot = &params[one.param];
-        let (name, shape) = (format!("{}.accumulated", slot.name), slot.shape.clone());
+        let (name, shape) = (accumulated(&slot.name), slot.shape.clone());
         params.push(ParamSlot { name, shape, init: Init::Constant(0.0), kind: SlotKind::Optimizer(one.param) });
     }
     (first..params.len()).collect()

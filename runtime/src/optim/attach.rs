@@ -65,7 +65,7 @@ pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u6
             ScalarSlot::Due { every, .. } => {
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }
-            ScalarSlot::Frozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
+            ScalarSlot::StatisticsFrozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
             // Known to whoever accumulates.
             ScalarSlot::First | ScalarSlot::Share => {}
         }
@@ -110,23 +110,16 @@ impl Scalars {
         for &Trained { treatment: Treatment { factor, decay, .. }, .. } in trained {
             if scalars.own.iter().all(|(known, _)| *known != factor) {
                 let names = optimizer.scalars().iter();
-                let nodes = names.map(|name| scalar(b, ScalarSlot::Optimizer(name, factor))).collect();
+                let nodes = names.map(|name| b.new_scalar(ScalarSlot::Optimizer(name, factor))).collect();
                 scalars.own.push((factor, nodes));
             }
             if decay != 0.0 && scalars.keep.iter().all(|(known, _)| *known != (decay, factor)) {
-                let node = scalar(b, ScalarSlot::Keep { decay, factor });
+                let node = b.new_scalar(ScalarSlot::Keep { decay, factor });
                 scalars.keep.push(((decay, factor), node));
             }
         }
         scalars
     }
-}
-
-pub(super) fn scalar(b: &mut Builder, slot: ScalarSlot) -> NodeId {
-    let scalars = &mut b.graph_mut().slots.scalars;
-    scalars.push(slot);
-    let index = scalars.len() - 1;
-    b.scalar(index)
 }
 
 /// By value: every element to `-limit..limit`. By norm: all gradients times `min(1, limit / (norm + 1e-6))`, where the norm

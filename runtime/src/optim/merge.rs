@@ -1,6 +1,6 @@
 //! How the gradients of several batches become that of one batch with all their rows: what the loss says of it.
 //!
-//! In: a graph with a loss. Out: a [`Merge`], or why there is none. A value is said to grow with the power `p` of the rows if
+//! In: a graph with a loss. Out: a [`GradientMerge`], or why there is none. A value is said to grow with the power `p` of the rows if
 //! it is `k^p` times as large where every row is there `k` times: a sum over rows with 1, a mean with 0. That is read off the
 //! graph, operation by operation. A loss that grows with power 0 is averaged, one with power 1 is added up. For a mean and a
 //! sum of terms that each belong to a row this is exact. What else has power 0, as the root of a mean or a mean weighted by
@@ -11,7 +11,7 @@ use crate::ir::{Graph, NodeId, Op, Role};
 
 /// How gradients of several batches become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merge {
+pub enum GradientMerge {
     /// Their mean, weighted by rows.
     Mean,
     /// Their sum.
@@ -22,7 +22,7 @@ pub enum Merge {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merging {
     /// How they become one.
-    pub merge: Merge,
+    pub merge: GradientMerge,
     /// Of a loss that is added up, the terms that do not depend on the rows: they count once.
     pub once: Vec<NodeId>,
 }
@@ -53,21 +53,28 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
     }
     match (grows, stays) {
         (true, true) => Err("it adds up terms that grow with the rows and terms that do not".to_string()),
-        (true, false) => Ok(Merging { merge: Merge::Sum, once }),
-        (false, _) => Ok(Merging { merge: Merge::Mean, once: Vec::new() }),
+        (true, false) => Ok(Merging { merge: GradientMerge::Sum, once }),
+        (false, _) => Ok(Merging { merge: GradientMerge::Mean, once: Vec::new() }),
     }
 }
 
-/// The terms that a value is a sum of, constant factors left aside.
+/// The terms that a value is a sum of, each once, constant factors left aside.
 fn terms(graph: &Graph, value: NodeId) -> Vec<NodeId> {
-    let (mut open, mut terms) = (vec![value], Vec::new());
-    while let Some(id) = open.pop() {
-        match parts(graph, id) {
-            none if none.is_empty() => terms.push(id),
-            parts => open.extend(parts.into_iter().map(|at| graph[id].operands[at])),
+    let in_sum = in_sum(graph, value, |_| false);
+    graph.ids().rev().filter(|&id| in_sum[id.index()] && parts(graph, id).is_empty()).collect()
+}
+
+/// Whether a node is the value, or a part of the sum that it is; of those for which `is_term` holds the parts do not count.
+pub(super) fn in_sum(graph: &Graph, value: NodeId, is_term: impl Fn(NodeId) -> bool) -> Vec<bool> {
+    let mut in_sum = vec![false; graph.nodes.len()];
+    in_sum[value.index()] = true;
+    // Operands come before what is made of them.
+    for id in graph.ids().rev() {
+        if in_sum[id.index()] && !is_term(id) {
+            parts(graph, id).into_iter().for_each(|at| in_sum[graph[id].operands[at].index()] = true);
         }
     }
-    terms
+    in_sum
 }
 
 /// Which operands a value is a sum of, or a constant multiple.
@@ -149,6 +156,17 @@ impl Growths {
             Op::Count(_) => Growth::Power(1.0),
             op if op.is_leaf() => Growth::Power(0.0),
             op if op.is_view() => x(0),
+            // Zeros and infinities stay what they are.
+            Op::Pad { value, .. } | Op::Patches { value, .. } if *value != 0.0 && value.is_finite() => {
+                alike(x(0), Growth::Power(0.0))
+            }
+            Op::Transpose(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Patches { .. } | Op::Fold { .. } => x(0),
+            Op::Concat(_) => (0..node.operands.len()).map(x).fold(Growth::Any, alike),
+            Op::Gather => x(0),
+            Op::ScatterAdd { .. } => {
+                let index = &graph[node.operands[1]].ty.shape;
+                scaled(x(0), 1.0, rows(&Vec::from_iter(0..index.rank())))
+            }
             Op::Neg | Op::Abs | Op::Detach | Op::WithSlope | Op::Not => x(0),
             Op::ToFloat | Op::ToIndex => x(0),
             Op::Sqrt => scaled(x(0), 0.5, 0.0),
@@ -165,7 +183,10 @@ impl Growths {
             Op::Sum(axes) => scaled(x(0), 1.0, rows(axes)),
             Op::MaxOver(_) | Op::Mean(_) => x(0),
             Op::Variance(_) => scaled(x(0), 2.0, 0.0),
-            Op::Dot { ta, .. } => scaled(product(x(0), x(1), 1.0), 1.0, rows(&[usize::from(!ta)])),
+            Op::Dot(axes) => {
+                let over = axes.of(0, graph[node.operands[0]].ty.shape.rank()).contracted;
+                scaled(product(x(0), x(1), 1.0), 1.0, rows(&over))
+            }
             // Of zero and of what does not grow, every other function of one element is a number that does not grow.
             op if matches!(op.def().body, Body::Map(_)) => {
                 node.operands.iter().map(|operand| flat(self.of[operand.index()])).fold(Growth::Power(0.0), alike)

@@ -20,12 +20,14 @@ mod rms_prop;
 mod sgd;
 
 use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::error::BuildError;
 use crate::ir::{Builder, NodeId, Op};
-use crate::schedule::{Schedule, Shown, is_normal_f32, setting};
+use crate::network::is_normal_f32;
+use crate::schedule::{Schedule, Shown, setting};
 
-pub use accumulation::{accumulate, once, update};
+pub use accumulation::{accumulate, accumulated, once, update};
 pub use ada_delta::AdaDelta;
 pub use ada_grad::AdaGrad;
 pub use adam::Adam;
@@ -33,13 +35,14 @@ pub use adam_w::AdamW;
 pub use attach::{attach, fill};
 pub use group::Group;
 pub use lion::Lion;
-pub use merge::{Merge, Merging, merging};
+pub use merge::{GradientMerge, Merging, merging};
 pub use optimization::Optimization;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
-/// A rule that turns gradients into updates.
-pub trait Optimizer: Debug + Send {
+/// A rule that turns gradients into updates. It consists of settings alone, so that a session is free to go to other threads,
+/// and be looked at by them.
+pub trait Optimizer: Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
     /// The learning rate and the weight decay.
     fn settings(&self) -> &Settings;
     /// What it is called in checkpoints: the name of the type.
@@ -47,8 +50,8 @@ pub trait Optimizer: Debug + Send {
         let path = std::any::type_name::<Self>();
         path.rsplit("::").next().unwrap_or(path)
     }
-    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state, the learning rate
-    /// and the decay. A checkpoint has them, so that no other optimizer goes on from it.
+    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state,
+    /// the learning rate and the decay. A checkpoint has them, so that no other optimizer goes on from it.
     fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
     /// Says which setting of its own is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;

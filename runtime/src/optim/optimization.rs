@@ -76,7 +76,7 @@ impl Optimization {
     ///
     /// # Errors
     /// [`BuildError::Pattern`] for a group without parameters, though one that is frozen may have running statistics instead;
-    /// [`BuildError::Frozen`] if groups freeze all there are.
+    /// [`BuildError::AllFrozen`] if groups freeze all there are.
     pub fn trained(&self, graph: &Graph) -> Result<Vec<usize>, BuildError> {
         let slots = graph.slots.params.iter().enumerate();
         let trainable: Vec<(usize, &str)> = slots
@@ -90,7 +90,7 @@ impl Optimization {
         let trained = trainable.iter().filter(|(_, name)| !self.treatment(name).frozen);
         let trained: Vec<usize> = trained.map(|(index, _)| *index).collect();
         match trained.is_empty() && !trainable.is_empty() {
-            true => Err(BuildError::Frozen),
+            true => Err(BuildError::AllFrozen),
             false => Ok(trained),
         }
     }

@@ -9,6 +9,9 @@ use crate::schedule::Schedule;
 /// (Polyak 1964); Nesterov's: `p -= rate (g + momentum v)` with the new `v` (Sutskever et al. 2013, section 2, in the form
 /// of PyTorch). State: `velocity`, only with momentum.
 ///
+/// A velocity grows to `g / (1 - momentum)`, so that gradients from `3.4e38 (1 - momentum)` up can make it infinite, and with it
+/// the parameter, for good; the step after that is refused, as its loss is NaN. A sentinel refuses the step that does so.
+///
 /// On a batch that is the whole set it is gradient descent. The gradients of a set that is larger than a batch are added up
 /// first, by `Session::accumulate`.
 #[derive(Clone, Copy, Debug, PartialEq)]

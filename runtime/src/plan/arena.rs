@@ -118,7 +118,7 @@ impl Arena {
 mod tests {
     use super::Arena;
     use crate::init::Random;
-    use crate::ir::NodeId;
+    use crate::kernel::BufferId;
     use crate::plan::Content;
 
     /// Room is looked for from the beginning, among all that is in use.
@@ -131,7 +131,7 @@ mod tests {
             arena.release(now, false);
             used.retain(|&(.., last)| last >= now);
             for id in 0..below(4) {
-                let (content, len) = (Content::Value(NodeId(id as u32)), 16 * (1 + below(6)));
+                let (content, len) = (Content::Value(BufferId(id as u32)), 16 * (1 + below(6)));
                 let last = if below(40) == 0 { usize::MAX } else { now + below(30) };
                 let dying = used.iter().position(|&(_, other, last)| other == len && last == now);
                 if let Some(dying) = dying.filter(|_| below(2) == 0) {

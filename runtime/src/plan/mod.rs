@@ -1,8 +1,9 @@
 //! Where everything lies in memory.
 //!
 //! In: kernels, and the largest batch. Out: an offset for every value that is kept, for partial sums and for scratch, so
-//! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it. Parameters, statistics and optimizer state lie in a block of
-//! their own, inputs where the caller has them. Offsets are in floats, multiples of 16: 64 bytes.
+//! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it.
+//! Parameters, statistics and optimizer state lie in a block of their own, inputs where the caller has them. Offsets are in
+//! floats, multiples of 16: 64 bytes.
 
 mod arena;
 mod in_place;
@@ -12,15 +13,15 @@ mod schedule;
 mod touched;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use crate::elaborate::words;
 use crate::error::BuildError;
-use crate::fuse::Fused;
+use crate::ir::Slots;
 use crate::ir::ops::Reduction;
-use crate::ir::{Graph, NodeId, Op, Role, Slots};
-use crate::kernel::{Class, ENOUGH_ROWS, Kernel, PRODUCT_ROWS, Store, Way, resolve, way};
+use crate::kernel::{BufferId, Class, ENOUGH_ROWS, Fused, Home, Kernel, PRODUCT_ROWS, Write};
 use crate::microkernels::gemm::{self, Isa};
-use crate::types::{DType, Dim};
+use crate::types::Shape;
 
 use arena::Arena;
 use in_place::Operands;
@@ -47,8 +48,8 @@ pub enum Place {
 /// The memory of a program.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where each kept value lies.
-    pub places: HashMap<NodeId, Place>,
+    /// Where each buffer lies; `None` for a left operand that only its product reads, some rows at a time, from scratch.
+    pub places: Vec<Option<Place>>,
     /// The memory that each kernel uses while it runs.
     pub kernels: Vec<KernelPlan>,
     /// All that lies in the arena, in the order in which it was placed.
@@ -106,43 +107,43 @@ pub struct Stretch {
     pub last: usize,
 }
 
-/// What lies in a part of the arena or of scratch.
+/// What lies in a part of the arena or of scratch. Instructions are those of the kernel that uses it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A value that later kernels read, or a result.
-    Value(NodeId),
+    Value(BufferId),
     /// Partial results of a reduction.
-    Partial(NodeId),
+    Partial(usize),
     /// Lanes of a sum along a row.
-    Lanes(NodeId),
-    /// A row of a value that a later phase reads.
-    Row(NodeId),
-    /// A block of a product.
-    Block(NodeId),
-    /// Some rows of a product's left operand.
-    Operand(NodeId),
-    /// Pieces of a product's operands.
-    Workspace(NodeId),
-    /// The right operand of a product, rearranged.
-    Packed(NodeId),
+    Lanes(usize),
+    /// A row of a value that a later stage reads.
+    Row(usize),
+    /// A block of the product.
+    Block,
+    /// Some rows of the product's left operand.
+    Operand(BufferId),
+    /// Pieces of the product's operands.
+    Workspace,
+    /// The right operand of the product, rearranged.
+    Packed,
 }
 
 impl Content {
     /// Whether it lies in the scratch of the thread that computes it.
     pub fn is_scratch(self) -> bool {
-        !matches!(self, Content::Value(_) | Content::Partial(_) | Content::Packed(_))
+        !matches!(self, Content::Value(_) | Content::Partial(_) | Content::Packed)
     }
 }
 
 /// The memory that a kernel uses while it runs: offsets in the arena, or in the scratch of the thread.
 #[derive(Clone, Debug, Default)]
 pub struct KernelPlan {
-    /// Partial results of reductions, block by block: offset and floats in a block.
-    pub partials: BTreeMap<NodeId, (usize, usize)>,
+    /// Partial results of reductions, by instruction and block by block: offset and floats in a block.
+    pub partials: BTreeMap<usize, (usize, usize)>,
     /// Lanes of sums along a row, in scratch.
-    pub lanes: BTreeMap<NodeId, usize>,
-    /// Rows of values that a later phase reads, in scratch.
-    pub spills: BTreeMap<NodeId, usize>,
+    pub lanes: BTreeMap<usize, usize>,
+    /// Rows of values that a later stage reads, in scratch.
+    pub spills: BTreeMap<usize, usize>,
     /// Some rows of the product, in scratch, if it is not kept.
     pub product: Option<usize>,
     /// Room for the product to rearrange pieces of its operands, in scratch.
@@ -151,14 +152,14 @@ pub struct KernelPlan {
     pub packed: Option<usize>,
     /// Values that are written over an operand of the kernel or its prologue, element by element, and that operand, which nothing
     /// reads later.
-    pub in_place: BTreeMap<NodeId, NodeId>,
+    pub in_place: BTreeMap<BufferId, BufferId>,
     /// Whether the kernel computes its product by itself: one so small that a call would take longer.
     pub inline: bool,
     /// Whether the kernel before is its prologue: computes rows of the left operand just before they are multiplied.
     pub prologue: bool,
     /// In a prologue and in the kernel that it belongs to: the left operand and where some rows of it lie in scratch, if nobody
     /// else reads it.
-    pub left: Option<(NodeId, usize)>,
+    pub left: Option<(BufferId, usize)>,
 }
 
 /// Most multiplications of a product that is written out in its kernel.
@@ -175,78 +176,70 @@ pub fn plan_apart(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, Bui
 }
 
 fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> Result<Plan, BuildError> {
-    check_sizes(&fused.graph, max_batch)?;
+    check_sizes(fused, max_batch)?;
     let mut arena = Arena::default();
-    let mut places = leaves(&fused.graph);
+    // A buffer of the arena gets its place from the kernel that writes it.
+    let mut places: Vec<Option<Place>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
+    let len = |id: BufferId| padded(fused.buffer(id).shape.len_at(max_batch));
     let last_read = last_uses(fused);
     // What a prologue reads it reads until the last row of the product.
     let lives_on = |last: usize| last + usize::from(prologues.get(last.saturating_add(1)) == Some(&true));
-    let last_use: HashMap<NodeId, usize> = last_read.iter().map(|(&id, &last)| (id, lives_on(last))).collect();
+    let last_use: Vec<usize> = last_read.iter().map(|&last| lives_on(last)).collect();
     let own_operand =
         |index: usize| prologues[index].then(|| prologue::own_operand(fused, index, &last_read)).flatten();
-    let passed_on: Vec<Option<NodeId>> = (0..prologues.len()).map(own_operand).collect();
+    let passed_on: Vec<Option<BufferId>> = (0..prologues.len()).map(own_operand).collect();
     let mut kernels: Vec<KernelPlan> = Vec::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
         arena.release(index, prologues[index]);
-        let left = passed_on[index].map(|node| {
-            let rows = PRODUCT_ROWS * fused.kernels[index - 1].domain.cols;
-            (node, arena.take(Content::Operand(node), rows, index))
+        let left = passed_on[index].map(|buffer| {
+            let rows = PRODUCT_ROWS * fused.kernels[index - 1].cols();
+            (buffer, arena.take(Content::Operand(buffer), rows, index))
         });
         if prologues[index] {
             kernels[index - 1].left = left;
         }
         let mut in_place = BTreeMap::new();
-        let stores = kernel.stores.iter().any(|store| store.param.is_none());
+        let is_written = |write: &&Write| fused.is_arena(write.buffer);
+        let stores = kernel.writes.iter().any(|write| is_written(&write));
         let own = stores.then(|| Operands::of(fused, kernel));
         let ahead = Some(index).filter(|_| stores && prologues[index]).map(|index| &fused.kernels[index - 1]);
         let ahead = ahead.map(|ahead| (ahead, Operands::of(fused, ahead)));
         let next = passed_on.get(index + 1).copied().flatten();
-        let kept = |store: &&Store| store.param.is_none() && Some(store.node) != next;
-        for store in kernel.stores.iter().filter(kept) {
-            let len = padded(fused.graph[store.node].ty.shape.len_at(max_batch));
-            let (content, last) = (Content::Value(store.node), last_use[&store.node]);
-            let dying = |id: NodeId, reader: usize| {
-                let at = match places.get(&id) {
-                    Some(&Place::Arena(at)) if last_read.get(&id) == Some(&reader) => at,
+        let kept = |write: &&Write| is_written(write) && Some(write.buffer) != next;
+        for write in kernel.writes.iter().filter(kept) {
+            let (content, last) = (Content::Value(write.buffer), last_use[write.buffer.index()]);
+            let own_len = len(write.buffer);
+            let dying = |id: BufferId, reader: usize| {
+                let at = match places[id.index()] {
+                    Some(Place::Arena(at)) if last_read[id.index()] == reader && fused.is_arena(id) => at,
                     _ => return None,
                 };
-                let overwritten = |by: &BTreeMap<NodeId, NodeId>| by.values().any(|other| *other == id);
+                let overwritten = |by: &BTreeMap<BufferId, BufferId>| by.values().any(|other| *other == id);
                 let free = !overwritten(&in_place) && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
-                Some(at).filter(|_| free && padded(fused.graph[id].ty.shape.len_at(max_batch)) == len)
+                Some(at).filter(|_| free && len(id) == own_len)
             };
-            let graph = &fused.graph;
-            let replaced = own.as_ref().and_then(|own| own.replaced(graph, store.node, |id| dying(id, index)));
+            let replaced = own.as_ref().and_then(|own| own.replaced(write.buffer, |id| dying(id, index)));
             let replaced = replaced.or_else(|| {
                 let (ahead, operands) = ahead.as_ref()?;
-                operands.replaced_row_by_row(graph, ahead, kernel, store.node, |id| dying(id, index - 1))
+                operands.replaced_row_by_row(fused, ahead, kernel, write, |id| dying(id, index - 1))
             });
             let at = match replaced {
                 Some((operand, at)) => {
-                    in_place.insert(store.node, operand);
-                    arena.take_over(content, at, len, last);
+                    in_place.insert(write.buffer, operand);
+                    arena.take_over(content, at, own_len, last);
                     at
                 }
-                None => arena.take(content, len, last),
+                None => arena.take(content, own_len, last),
             };
-            places.insert(store.node, Place::Arena(at));
+            places[write.buffer.index()] = Some(Place::Arena(at));
         }
-        for step in &kernel.steps {
-            // What a reduction leaves after its kernel is written there by its last stage.
-            if let Some(last) = last_use.get(&step.node).filter(|_| !places.contains_key(&step.node)) {
-                let len = padded(fused.graph[step.node].ty.shape.len_at(max_batch));
-                let out = matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)));
-                if out {
-                    places.insert(step.node, Place::Arena(arena.take(Content::Value(step.node), len, *last)));
-                }
-            }
-        }
-        let own = kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &places, &mut arena);
+        let own = kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &mut arena, next);
         kernels.push(KernelPlan { in_place, prologue: prologues[index], left, ..own });
     }
-    let (params, params_len) = parameters(&fused.graph.slots);
+    let (params, params_len) = parameters(&fused.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
     if bytes > LIMIT_GIB << 30 {
-        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+        return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
     }
     let Arena { stretches, len: arena, scratch, total: unshared, .. } = arena;
     let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch };
@@ -256,22 +249,51 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
     Ok(plan)
 }
 
+/// Where a buffer lies before any kernel is laid out.
+fn home(home: Home) -> Option<Place> {
+    match home {
+        Home::Input(index) => Some(Place::Input(index)),
+        Home::Param(index) => Some(Place::Param(index)),
+        Home::Arena => None,
+    }
+}
+
 /// Every value fits the address space, and so does their sum, before any length is computed.
-fn check_sizes(graph: &Graph, max_batch: usize) -> Result<(), BuildError> {
+fn check_sizes(fused: &Fused, max_batch: usize) -> Result<(), BuildError> {
     let limit = LIMIT_GIB << 30 >> 2;
-    let values = graph.nodes.iter().map(|node| node.ty.shape.at(max_batch));
-    let params = graph.slots.params.iter().map(|slot| slot.shape.clone());
-    let inputs = graph.slots.inputs.iter().map(|slot| slot.ty.shape.at(max_batch));
+    let computed = fused.kernels.iter().flat_map(Kernel::origins).map(|origin| &origin.ty.shape);
+    let buffers = fused.buffers.iter().map(|buffer| &buffer.shape);
     let mut total = 0usize;
-    for shape in params.chain(inputs).chain(values) {
-        let len = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent)).filter(|len| *len <= limit);
+    for shape in buffers.chain(computed) {
+        let extents = shape.at(max_batch);
+        let len = extents.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent)).filter(|len| *len <= limit);
         let fits = len.is_some_and(|len| total.checked_add(len).is_some());
         total = total.saturating_add(len.unwrap_or(0));
         if !fits {
-            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB });
+            return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
         }
     }
     Ok(())
+}
+
+/// The largest value in the arena, or the largest of everything there is, be it in memory or not, in words: what it is of, its
+/// extents and its bytes.
+pub fn largest(fused: &Fused, max_batch: usize, all: bool) -> String {
+    let buffers = fused.buffers.iter().filter(|buffer| all || buffer.home == Home::Arena);
+    let buffers = buffers.map(|buffer| (&buffer.shape, buffer.home, &buffer.layer));
+    let computed = fused.kernels.iter().flat_map(Kernel::origins).filter(|_| all);
+    let computed = computed.map(|origin| (&origin.ty.shape, Home::Arena, &origin.layer));
+    let size = |shape: &Shape| words::size(&shape.at(max_batch));
+    // Of equals the first: a parameter rather than what the optimizer keeps of it, a layer rather than what follows.
+    let largest = buffers.chain(computed).reduce(|x, y| if size(y.0) > size(x.0) { y } else { x });
+    let Some((shape, home, layer)) = largest else { return "none".to_string() };
+    let name = match home {
+        Home::Input(index) => format!("`{}`", fused.slots.inputs[index].name),
+        Home::Param(index) => format!("`{}`", fused.slots.params[index].name),
+        // A rule that made it stands behind the name of the layer.
+        Home::Arena => format!("a value of `{}`", layer.split(" (").next().unwrap_or_default()),
+    };
+    format!("{name} {:?}, {}", shape.at(max_batch), words::bytes(size(shape)))
 }
 
 /// Offsets of the parameters in their block, and its length. The same for every program of a network.
@@ -291,43 +313,14 @@ pub fn padded(len: usize) -> usize {
     len.next_multiple_of(LANES)
 }
 
-fn leaves(graph: &Graph) -> HashMap<NodeId, Place> {
-    let place = |id: NodeId| match graph[id].op {
-        Op::Input(index) => Some((id, Place::Input(index))),
-        Op::Param(index) => Some((id, Place::Param(index))),
-        _ => None,
-    };
-    graph.ids().filter_map(place).collect()
-}
-
-/// For each value in the arena, the last kernel that reads it; results live to the end.
-fn last_uses(fused: &Fused) -> HashMap<NodeId, usize> {
-    let graph = &fused.graph;
-    let mut last: HashMap<NodeId, usize> = HashMap::new();
+/// For each buffer, the last kernel that reads it, or that writes it if none does; results live to the end.
+fn last_uses(fused: &Fused) -> Vec<usize> {
+    let mut last = vec![0; fused.buffers.len()];
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        let computed = kernel.steps.iter().map(|step| step.node).chain(kernel.product);
-        let written = kernel.stores.iter().map(|store| store.node);
-        for id in computed.flat_map(|id| graph[id].operands.clone()).chain(written) {
-            // A stored view keeps its own elements; what it is a view of is read as well.
-            last.insert(id, index);
-            let mut view = id;
-            while graph[view].op.is_view() {
-                view = graph[view].operands[0];
-                last.insert(view, index);
-            }
-        }
-        for step in &kernel.steps {
-            last.entry(step.node).or_insert(index);
-        }
+        let written = kernel.writes.iter().map(|write| write.buffer);
+        kernel.buffers_read().chain(written).for_each(|buffer| last[buffer.index()] = index);
     }
-    for output in graph.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))) {
-        let mut id = output.node;
-        last.insert(id, usize::MAX);
-        while graph[id].op == Op::Reshape {
-            id = graph[id].operands[0];
-            last.insert(id, usize::MAX);
-        }
-    }
+    fused.results.iter().for_each(|&(_, buffer, _)| last[buffer.index()] = usize::MAX);
     last
 }
 
@@ -338,118 +331,67 @@ struct Setting {
     isa: Isa,
 }
 
+/// What a kernel uses while it runs. `passed_on` is the buffer that it leaves in scratch for the kernel after it.
 fn kernel_plan(
     fused: &Fused,
     kernel: &Kernel,
     setting: &Setting,
-    places: &HashMap<NodeId, Place>,
     arena: &mut Arena,
+    passed_on: Option<BufferId>,
 ) -> KernelPlan {
     let &Setting { index, max_batch, isa } = setting;
-    let graph = &fused.graph;
-    let blocks = kernel.domain.rows.at(max_batch).div_ceil(kernel.block).max(1);
-    let cols = padded(kernel.domain.cols);
+    let rows = kernel.row_count().at(max_batch);
+    let blocks = rows.div_ceil(kernel.block).max(1);
+    let cols = padded(kernel.cols());
     let mut result = KernelPlan::default();
-    for step in &kernel.steps {
-        match way(graph, step.node) {
-            Some((Reduction::Mean | Reduction::Variance, _)) if moments(graph, kernel, step.node).is_none() => {
-                result
-                    .partials
-                    .insert(step.node, (arena.take(Content::Partial(step.node), blocks * 3 * cols, index), 3 * cols));
-            }
-            Some((Reduction::Sum | Reduction::Max, Way::DownColumns)) => {
-                result
-                    .partials
-                    .insert(step.node, (arena.take(Content::Partial(step.node), blocks * cols, index), cols));
-            }
-            Some((_, Way::Everything)) => {
-                result
-                    .partials
-                    .insert(step.node, (arena.take(Content::Partial(step.node), blocks * LANES, index), LANES));
-                if step.class == Class::Element {
-                    result.lanes.insert(step.node, arena.take(Content::Lanes(step.node), LANES, index));
+    for (at, instruction) in kernel.body.iter().enumerate() {
+        let Some((reduction, _)) = instruction.reduction() else { continue };
+        let mut partial = |arena: &mut Arena, floats: usize| {
+            result.partials.insert(at, (arena.take(Content::Partial(at), blocks * floats, index), floats));
+        };
+        match reduction {
+            Reduction::Mean | Reduction::Variance if kernel.moments(at).is_none() => partial(arena, 3 * cols),
+            Reduction::Mean | Reduction::Variance => {}
+            Reduction::Sum | Reduction::Max if kernel.is_over_everything(at) => {
+                partial(arena, LANES);
+                if kernel.class(at) == Class::Element {
+                    result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
                 }
             }
-            Some((_, Way::AlongRow)) => {
-                result.lanes.insert(step.node, arena.take(Content::Lanes(step.node), LANES, index));
+            Reduction::Sum | Reduction::Max if kernel.is_along_row(at) => {
+                result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
             }
-            _ => {}
+            Reduction::Sum | Reduction::Max => partial(arena, cols),
         }
     }
-    for id in spilled(graph, kernel).into_iter().filter(|id| !places.contains_key(id)) {
-        result.spills.insert(id, arena.take(Content::Row(id), cols, index));
+    for value in kernel.spilled(|buffer| fused.is_arena(buffer) && Some(buffer) != passed_on) {
+        result.spills.insert(value, arena.take(Content::Row(value), cols, index));
     }
-    if let Some(product) = kernel.product {
-        let at_once = kernel.domain.rows.at(max_batch).min(PRODUCT_ROWS);
-        if !places.contains_key(&product) {
-            result.product = Some(arena.take(Content::Block(product), at_once * kernel.domain.cols, index));
+    if let Some(dot) = &kernel.dot {
+        let at_once = rows.min(PRODUCT_ROWS);
+        if fused.dot_buffer(kernel).is_none() {
+            result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), index));
         }
-        result.inline = is_inline(graph, kernel, max_batch);
+        result.inline = is_inline(kernel, max_batch);
         if result.inline {
             return result;
         }
-        let inner = inner_extent(graph, product).at(max_batch);
-        let rows = kernel.domain.rows.at(max_batch);
-        let room = gemm::workspace_len(at_once, kernel.domain.cols, inner);
-        result.workspace = arena.take(Content::Workspace(product), room, index);
-        let Op::Dot { tb, .. } = graph[product].op else { unreachable!("a product") };
-        let cols = kernel.domain.cols;
-        let (b_row, b_col) = if tb { (1, inner) } else { (cols, 1) };
+        let (inner, cols) = (dot.inner.at(max_batch), kernel.cols());
+        let room = gemm::workspace_len(at_once, cols, inner);
+        result.workspace = arena.take(Content::Workspace, room, index);
         // The bits do not depend on the choice, so it may depend on the machine.
+        let [b_row, b_col] = dot.b_steps.map(|step| step as usize);
         if gemm::packs_b(isa, rows, ENOUGH_ROWS, cols, inner, b_row, b_col) {
-            result.packed = Some(arena.take(Content::Packed(product), gemm::packed_b_len(cols, inner), index));
+            result.packed = Some(arena.take(Content::Packed, gemm::packed_b_len(cols, inner), index));
         }
     }
     result
 }
 
 /// Whether a kernel has a product, and one so small that it is written out in the kernel.
-fn is_inline(graph: &Graph, kernel: &Kernel, max_batch: usize) -> bool {
-    kernel.product.is_some_and(|product| {
-        let inner = inner_extent(graph, product).at(max_batch);
-        kernel.domain.rows.at(max_batch).saturating_mul(kernel.domain.cols).saturating_mul(inner) <= INLINE
+fn is_inline(kernel: &Kernel, max_batch: usize) -> bool {
+    kernel.dot.as_ref().is_some_and(|dot| {
+        let inner = dot.inner.at(max_batch);
+        kernel.row_count().at(max_batch).saturating_mul(kernel.cols()).saturating_mul(inner) <= INLINE
     })
-}
-
-/// The extent that a product sums over.
-pub fn inner_extent(graph: &Graph, product: NodeId) -> Dim {
-    let Op::Dot { ta, .. } = graph[product].op else { unreachable!("a product") };
-    graph[graph[product].operands[0]].ty.shape.0[usize::from(!ta)]
-}
-
-/// The variance in this kernel whose moments also give the mean `id`, if there is one.
-pub fn moments(graph: &Graph, kernel: &Kernel, id: NodeId) -> Option<NodeId> {
-    let same = |step: &&crate::kernel::Step| {
-        matches!(graph[step.node].op, Op::Variance(_))
-            && graph[step.node].operands == graph[id].operands
-            && graph[step.node].op.axes() == graph[id].op.axes()
-    };
-    let mean = matches!(graph[id].op, Op::Mean(_));
-    kernel.steps.iter().filter(|_| mean).find(same).map(|step| step.node)
-}
-
-/// Element values that a later phase of the same row reads.
-fn spilled(graph: &Graph, kernel: &Kernel) -> Vec<NodeId> {
-    let mut result = Vec::new();
-    if kernel.steps.iter().all(|step| step.phase == 0) {
-        return result;
-    }
-    // The first phase of every map that is one number an element, until it is found to be wanted.
-    let mut first: HashMap<NodeId, usize> = HashMap::new();
-    for step in kernel.steps.iter().filter(|step| step.class == Class::Element && graph[step.node].op.is_map()) {
-        let phase = first.entry(step.node).or_insert(step.phase);
-        *phase = step.phase.min(*phase);
-    }
-    for step in &kernel.steps {
-        for &operand in &graph[step.node].operands {
-            let (base, class) = resolve(graph, operand, kernel.domain);
-            let earlier = first.get(&base).is_some_and(|&phase| phase < step.phase);
-            // Truth values and indices are not kept: codegen computes them again from what is.
-            if earlier && class == Class::Element && graph[base].ty.dtype == DType::F32 {
-                first.remove(&base);
-                result.push(base);
-            }
-        }
-    }
-    result
 }

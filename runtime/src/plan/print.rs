@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use super::{Content, Last, Phase, Plan, Stretch, Work, schedule};
-use crate::fuse::Fused;
-use crate::ir::NodeId;
-use crate::ir::print::{Names, line_with_layer};
+use crate::ir::print::line_with_layer;
+use crate::kernel::{BufferId, Fused};
 
 /// The memory of a program: under the kernel that writes it, each value with the floats it occupies and its last reader.
 pub fn text(plan: &Plan, fused: &Fused) -> String {
@@ -15,7 +14,6 @@ pub fn text(plan: &Plan, fused: &Fused) -> String {
 }
 
 fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
-    let names = Names::new(&fused.graph);
     let kib = |floats: usize| floats as f64 * 4.0 / 1024.0;
     writeln!(text, "batches of up to {} rows", plan.max_batch)?;
     writeln!(text, "parameters {:.1} KiB", kib(plan.params_len))?;
@@ -23,13 +21,13 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
-        writeln!(text, "kernel {index}: {} x {}{prologue}", kernel.domain.rows, kernel.domain.cols)?;
+        writeln!(text, "kernel {index}: {} x {}{prologue}", kernel.row_count(), kernel.cols())?;
         for stretch in plan.stretches_of(index) {
             let replaced = match stretch.content {
                 Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),
                 _ => None,
             };
-            entry(text, stretch, replaced, fused, &names)?;
+            entry(text, stretch, replaced, fused)?;
         }
     }
     let phases = schedule(fused, plan);
@@ -47,7 +45,7 @@ fn phase(text: &mut String, index: usize, phase: &Phase, fused: &Fused) -> std::
         Work::Rows => format!("kernel {} by {} rows", task.kernel, task.unit),
     });
     let alone = phase.tail.iter().map(|last| match last {
-        Last::Few(task) if fused.kernels[task.kernel].product.is_none() => {
+        Last::Few(task) if fused.kernels[task.kernel].dot.is_none() => {
             format!("up to {} rows of kernel {}", task.few, task.kernel)
         }
         Last::Few(task) => format!("what follows the product of up to {} rows", task.few),
@@ -62,31 +60,35 @@ fn phase(text: &mut String, index: usize, phase: &Phase, fused: &Fused) -> std::
     writeln!(text, "{}", line.replace(": ; then", ": one thread does"))
 }
 
-fn entry(
-    text: &mut String,
-    stretch: &Stretch,
-    replaced: Option<NodeId>,
-    fused: &Fused,
-    names: &Names,
-) -> std::fmt::Result {
-    let (what, id) = match stretch.content {
-        Content::Value(id) => ("", id),
-        Content::Partial(id) => ("partial ", id),
-        Content::Lanes(id) => ("lanes of ", id),
-        Content::Row(id) => ("row of ", id),
-        Content::Block(id) => ("block of ", id),
-        Content::Operand(id) => ("rows of ", id),
-        Content::Workspace(id) => ("workspace of ", id),
-        Content::Packed(id) => ("right operand of ", id),
+fn entry(text: &mut String, stretch: &Stretch, replaced: Option<BufferId>, fused: &Fused) -> std::fmt::Result {
+    let kernel = &fused.kernels[stretch.first];
+    let of_buffer = |id: BufferId| (fused.buffer_name(id), &*fused.buffer(id).layer);
+    let of_instruction = |index: usize| {
+        let origin = &kernel.body[index].origin;
+        (fused.value_name(origin.node), &*origin.layer)
+    };
+    let of_dot = || {
+        let origin = &kernel.dot.as_ref().expect("there is a product").origin;
+        (fused.value_name(origin.node), &*origin.layer)
+    };
+    let (what, (value, layer)) = match stretch.content {
+        Content::Value(id) => ("", of_buffer(id)),
+        Content::Partial(index) => ("partial ", of_instruction(index)),
+        Content::Lanes(index) => ("lanes of ", of_instruction(index)),
+        Content::Row(index) => ("row of ", of_instruction(index)),
+        Content::Block => ("block of ", of_dot()),
+        Content::Operand(id) => ("rows of ", of_buffer(id)),
+        Content::Workspace => ("workspace of ", of_dot()),
+        Content::Packed => ("right operand of ", of_dot()),
     };
     let until = match stretch.last {
         usize::MAX => ", a result".to_string(),
         last if last == stretch.first => String::new(),
         last => format!(", to kernel {last}"),
     };
-    let value = format!("{what}{}", names.name(&fused.graph, id));
+    let value = format!("{what}{value}");
     let whose = if stretch.content.is_scratch() { "scratch " } else { "" };
     let range = format!("{whose}{}..{}", stretch.at, stretch.at + stretch.len);
-    let over = replaced.map_or(String::new(), |id| format!(", over {}", names.name(&fused.graph, id)));
-    line_with_layer(text, &format!("  {value:<22} {range}{until}{over}"), &fused.graph[id].layer)
+    let over = replaced.map_or(String::new(), |id| format!(", over {}", fused.buffer_name(id)));
+    line_with_layer(text, &format!("  {value:<22} {range}{until}{over}"), layer)
 }

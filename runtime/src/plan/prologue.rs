@@ -6,11 +6,8 @@
 //! that nobody else reads, as in inference, never has more than those rows; in a training step the gradient of the weight
 //! reads it again, so there all of it is kept.
 
-use std::collections::HashMap;
-
-use crate::fuse::Fused;
-use crate::ir::{NodeId, Op};
-use crate::kernel::{Domain, Kernel, PRODUCT_ROWS, Step, Way, resolve, way};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, PRODUCT_ROWS};
+use crate::types::Dim;
 
 use super::is_inline;
 
@@ -23,41 +20,42 @@ pub(super) fn prologues(fused: &Fused, max_batch: usize) -> Vec<bool> {
 /// columns elsewhere: of the right operand, or of what the kernel reads besides.
 fn has_prologue(fused: &Fused, index: usize, max_batch: usize) -> bool {
     let (ahead, kernel) = (&fused.kernels[index - 1], &fused.kernels[index]);
-    let rows = kernel.domain.rows;
+    let rows = kernel.row_count();
     let batch = rows.is_batch() && rows.at(max_batch) > PRODUCT_ROWS;
-    let several = batch && !is_inline(&fused.graph, kernel, max_batch);
-    // The check of the loss comes before both or behind both.
-    let together = ahead.domain.rows == rows && fused.check != Some(index);
+    let several = batch && !is_inline(kernel, max_batch);
+    // The check of the loss comes before both or after both.
+    let together = ahead.row_count() == rows && fused.check != Some(index);
     several && together && is_left_operand(fused, ahead, kernel) && leaves_rows_alone(fused, ahead, kernel)
 }
 
 /// Whether rows of `ahead` are rows of what `kernel` multiplies from the left, element by element.
 fn is_left_operand(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
-    let graph = &fused.graph;
-    let Some(product) = kernel.product.filter(|_| ahead.product.is_none()) else { return false };
-    let left = graph.behind_reshapes(graph[product].operands[0]);
-    let upright = matches!(graph[product].op, Op::Dot { ta: false, .. });
-    let elements = Domain::of(&graph[left].ty.shape) == ahead.domain;
-    upright && elements && ahead.stores.iter().any(|store| store.node == left && store.param.is_none())
+    let Some(dot) = kernel.dot.as_ref().filter(|_| ahead.dot.is_none()) else { return false };
+    let upright = dot.a_steps == [ahead.cols() as i64, 1] && dot.inner == Dim::Fixed(ahead.cols());
+    upright
+        && fused.is_arena(dot.a)
+        && ahead
+            .writes
+            .iter()
+            .any(|write| write.buffer == dot.a && ahead.class_of(write.access.at.axes()) == Class::Element)
 }
 
 /// Whether no row of a batch in either kernel touches what belongs to another row of both.
 fn leaves_rows_alone(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
-    let sums = |step: &Step| matches!(way(&fused.graph, step.node), Some((_, Way::DownColumns | Way::Everything)));
-    let updates = |kernel: &Kernel| kernel.stores.iter().any(|store| store.param.is_some());
-    !ahead.steps.iter().any(sums) && !updates(ahead) && !updates(kernel)
+    let sums = (0..ahead.body.len()).any(|index| ahead.ends_later(index));
+    let updates = |kernel: &Kernel| kernel.writes.iter().any(|write| !fused.is_arena(write.buffer));
+    !sums && !updates(ahead) && !updates(kernel)
 }
 
 /// The left operand of a product with a prologue, if nothing but the product reads it.
-pub(super) fn own_operand(fused: &Fused, index: usize, last_read: &HashMap<NodeId, usize>) -> Option<NodeId> {
-    let (graph, ahead, kernel) = (&fused.graph, &fused.kernels[index - 1], &fused.kernels[index]);
-    let operands = &graph[kernel.product?].operands;
-    let left = graph.behind_reshapes(operands[0]);
-    let in_steps = kernel.steps.iter().flat_map(|step| &graph[step.node].operands);
-    let by_steps = in_steps.map(|&operand| resolve(graph, operand, kernel.domain).0).any(|base| base == left);
-    let copied = |kernel: &Kernel| {
-        kernel.stores.iter().any(|store| store.node != left && graph.behind_views(store.node) == left)
-    };
-    let by_others = by_steps || graph.behind_views(operands[1]) == left || copied(ahead) || copied(kernel);
-    (!by_others && last_read.get(&left) == Some(&index)).then_some(left)
+pub(super) fn own_operand(fused: &Fused, index: usize, last_read: &[usize]) -> Option<BufferId> {
+    let (ahead, kernel) = (&fused.kernels[index - 1], &fused.kernels[index]);
+    let dot = kernel.dot.as_ref()?;
+    let by_steps = kernel.reads.iter().any(|read| read.buffer == dot.a);
+    // Another form of the same value, written beside it.
+    let value = ahead.writes.iter().find(|write| write.buffer == dot.a)?.value;
+    let again = ahead.writes.iter().any(|write| write.buffer != dot.a && write.value == value);
+    let by_others = by_steps || dot.b == dot.a || again;
+    let computed = matches!(value, Arg::Value(_));
+    (!by_others && computed && last_read[dot.a.index()] == index).then_some(dot.a)
 }

@@ -9,11 +9,8 @@
 use std::collections::HashSet;
 
 use super::touched::{Access, Region, Touched};
-use super::{Content, Place, Plan, inner_extent, padded};
-use crate::fuse::Fused;
-use crate::ir::{NodeId, Op};
-use crate::kernel::{Domain, ENOUGH_ROWS, Kernel, Way, way};
-use crate::types::Dim;
+use super::{Content, Place, Plan, padded};
+use crate::kernel::{BufferId, ENOUGH_ROWS, Fused, Kernel};
 
 /// What runs between two points at which all threads meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,13 +60,12 @@ pub enum Last {
 }
 
 impl Task {
-    /// How many units there are for a batch.
-    pub fn units(self, domain: Domain, batch: usize) -> usize {
-        let rows = domain.rows.at(batch);
+    /// How many units there are of so many rows and columns.
+    pub fn units(self, rows: usize, cols: usize) -> usize {
         match self.work {
             Work::Pack if rows <= ENOUGH_ROWS => 0,
             Work::Columns if rows > self.few => 0,
-            Work::Pack | Work::Columns => domain.cols.div_ceil(self.unit),
+            Work::Pack | Work::Columns => cols.div_ceil(self.unit),
             Work::Rows if rows <= self.few => 0,
             Work::Rows => rows.div_ceil(self.unit),
         }
@@ -108,7 +104,7 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         if let Some((_, ahead)) = &ahead {
             access.extend(ahead);
         }
-        let (rows, unit) = (kernel.domain.rows.at(plan.max_batch), unit(fused, kernel, plan.max_batch));
+        let (rows, unit) = (kernel.row_count().at(plan.max_batch), unit(kernel, plan.max_batch));
         let columned = |phases: &Phases| {
             let phase = phases.earliest_for_columns(&access, ahead.is_some());
             has_columns(fused, plan, index) && !phases.has_columns(phase)
@@ -150,25 +146,21 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
 
 /// Rows of a unit: a block, or as many as repay going through a right operand that is large, or half a cache where the rows
 /// are many, as in gradients of wide weights.
-fn unit(fused: &Fused, kernel: &Kernel, max_batch: usize) -> usize {
-    let many = kernel.domain.rows.at(max_batch) >= MANY * ENOUGH_ROWS;
-    let large = |product| {
-        let inner = inner_extent(&fused.graph, product);
-        let floats = inner.at(max_batch) * kernel.domain.cols;
-        if inner.is_batch() { many && floats >= REREAD } else { floats > REREAD }
-    };
-    match kernel.product {
-        Some(product) if large(product) => ENOUGH_ROWS,
-        _ => kernel.block,
-    }
+fn unit(kernel: &Kernel, max_batch: usize) -> usize {
+    let many = kernel.row_count().at(max_batch) >= MANY * ENOUGH_ROWS;
+    let large = kernel.dot.as_ref().is_some_and(|dot| {
+        let floats = dot.inner.at(max_batch) * kernel.cols();
+        if dot.inner.is_batch() { many && floats >= REREAD } else { floats > REREAD }
+    });
+    if large { ENOUGH_ROWS } else { kernel.block }
 }
 
 /// Whether the product of few rows is worth cutting by columns: one of a batch that is called, and large.
 fn has_columns(fused: &Fused, plan: &Plan, index: usize) -> bool {
-    let Domain { rows, cols } = fused.kernels[index].domain;
-    let called = fused.kernels[index].product.filter(|_| !plan.kernels[index].inline);
-    let read = called.map_or(0, |product| inner_extent(&fused.graph, product).at(1) * cols);
-    matches!(rows, Dim::Batch(_)) && cols > PRODUCT_COLUMNS && read >= READ_ALONE
+    let kernel = &fused.kernels[index];
+    let called = kernel.dot.as_ref().filter(|_| !plan.kernels[index].inline);
+    let read = called.map_or(0, |dot| dot.inner.at(1) * kernel.cols());
+    kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE
 }
 
 /// Roughly how long a kernel takes on one thread: a hundred operations a nanosecond in products, or for few rows as long
@@ -176,44 +168,27 @@ fn has_columns(fused: &Fused, plan: &Plan, index: usize) -> bool {
 /// ordinary step in a tenth of one. That of a prologue comes on top.
 pub fn nanoseconds(fused: &Fused, plan: &Plan, index: usize, batch: usize) -> f64 {
     let kernel = &fused.kernels[index];
-    let (rows, cols) = (kernel.domain.rows.at(batch) as f64, kernel.domain.cols as f64);
-    let inner = kernel.product.map_or(0, |product| inner_extent(&fused.graph, product).at(batch)) as f64;
+    let (rows, cols) = (kernel.row_count().at(batch) as f64, kernel.cols() as f64);
+    let inner = kernel.dot.as_ref().map_or(0, |dot| dot.inner.at(batch)) as f64;
     let rate = if plan.params_len <= CACHED { 150.0 } else { 30.0 };
     let product = (2.0 * inner * rows * cols / 100.0).max(4.0 * inner * cols / rate);
-    let steps = kernel.steps.len() + kernel.stores.len();
+    let steps = kernel.body.len() + kernel.writes.len();
     let ahead = plan.prologue(index).map_or(0.0, |prologue| nanoseconds(fused, plan, prologue, batch));
     ahead + product + 0.1 * rows * cols * steps as f64
 }
 
 impl Access {
     fn of(fused: &Fused, plan: &Plan, index: usize) -> Access {
-        let (graph, kernel) = (&fused.graph, &fused.kernels[index]);
-        let region = |id: NodeId| match plan.places.get(&id) {
-            Some(Place::Arena(at)) => Some(Region::Arena(*at, padded(graph[id].ty.shape.len_at(plan.max_batch)))),
-            Some(Place::Param(param)) => Some(Region::Param(*param)),
-            Some(Place::Input(_)) | None => None,
+        let kernel = &fused.kernels[index];
+        let region = |buffer: BufferId| region(fused, plan, buffer);
+        let mut access = Access {
+            reads: kernel.buffers_read().filter_map(region).collect(),
+            writes: kernel.writes.iter().map(|write| write.buffer).filter_map(region).collect(),
         };
-        let steps = kernel.steps.iter().map(|step| step.node);
-        let stored = kernel.stores.iter().map(|store| store.node);
-        let computed = steps.clone().chain(kernel.product);
-        let operands = computed.flat_map(|id| graph[id].operands.iter().copied());
-        let mut access = Access::default();
-        for mut id in operands.chain(stored) {
-            access.reads.extend(region(id));
-            while graph[id].op.is_view() {
-                id = graph[id].operands[0];
-                access.reads.extend(region(id));
-            }
-        }
-        let kept = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
-        // A map may be computed again where another kernel keeps it; a reduction always leaves its result.
-        let reduced = steps.filter(|&id| matches!(way(graph, id), Some((_, Way::DownColumns | Way::Everything))));
-        access.writes.extend(kept.chain(reduced).chain(kernel.product).filter_map(region));
-        access.writes.extend(kernel.stores.iter().filter_map(|store| store.param.map(Region::Param)));
         for stretch in plan.stretches_of(index) {
             match stretch.content {
                 Content::Partial(_) => access.writes.push(Region::Arena(stretch.at, stretch.len)),
-                Content::Packed(_) => access.reads.push(Region::Arena(stretch.at, stretch.len)),
+                Content::Packed => access.reads.push(Region::Arena(stretch.at, stretch.len)),
                 _ => {}
             }
         }
@@ -222,21 +197,20 @@ impl Access {
 
     /// Of rearranging the right operand.
     fn of_packing(fused: &Fused, plan: &Plan, index: usize) -> Access {
-        let graph = &fused.graph;
-        let product = fused.kernels[index].product.expect("only products are packed");
-        let right = graph.behind_reshapes(graph[product].operands[1]);
-        let reads = match plan.places.get(&right) {
-            Some(Place::Arena(at)) => {
-                vec![Region::Arena(*at, padded(graph[right].ty.shape.len_at(plan.max_batch)))]
-            }
-            Some(Place::Param(param)) => vec![Region::Param(*param)],
-            Some(Place::Input(_)) | None => Vec::new(),
-        };
-        debug_assert!(!matches!(graph[right].op, Op::Broadcast(_)), "operands of products lie in memory as they are");
-        let packed = |stretch: &&super::Stretch| stretch.content == Content::Packed(product);
+        let dot = fused.kernels[index].dot.as_ref().expect("only products are packed");
+        let packed = |stretch: &&super::Stretch| stretch.content == Content::Packed;
         let writes =
             plan.stretches_of(index).iter().filter(packed).map(|stretch| Region::Arena(stretch.at, stretch.len));
-        Access { reads, writes: writes.collect() }
+        Access { reads: region(fused, plan, dot.b).into_iter().collect(), writes: writes.collect() }
+    }
+}
+
+/// The memory of a buffer that several kernels may touch. Nobody writes an input, and scratch is each thread's own.
+fn region(fused: &Fused, plan: &Plan, buffer: BufferId) -> Option<Region> {
+    match plan.places[buffer.index()] {
+        None | Some(Place::Input(_)) => None,
+        Some(Place::Arena(at)) => Some(Region::Arena(at, padded(fused.buffer(buffer).shape.len_at(plan.max_batch)))),
+        Some(Place::Param(param)) => Some(Region::Param(param)),
     }
 }
 

@@ -1,18 +1,14 @@
 //! Checks a plan by playing it: every line of the arena remembers who wrote it last, and every reader must find what it
 //! expects.
 
-use std::collections::HashSet;
-
 use super::{Content, Place, Plan, Stretch, padded};
-use crate::fuse::Fused;
-use crate::ir::{NodeId, Role};
-use crate::kernel::{Way, resolve, way};
+use crate::kernel::{BufferId, Fused};
 
 /// What a line of the arena holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Nobody,
-    Value(NodeId),
+    Value(BufferId),
     /// Scratch of the present kernel, by number.
     Scratch(usize),
 }
@@ -44,9 +40,7 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         holds(&lines, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
         holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;
     }
-    let results = fused.graph.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_)));
-    let kept: Vec<Part> =
-        results.filter_map(|output| stretch(plan, fused, fused.graph.behind_reshapes(output.node))).collect();
+    let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| stretch(plan, fused, buffer)).collect();
     holds(&lines, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
@@ -60,43 +54,24 @@ fn holds(lines: &[Owner], expected: &[Part]) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a value of the arena lies.
-fn stretch(plan: &Plan, fused: &Fused, id: NodeId) -> Option<Part> {
-    match plan.places.get(&id) {
-        Some(&Place::Arena(at)) => {
-            Some((at, padded(fused.graph[id].ty.shape.len_at(plan.max_batch)), Owner::Value(id)))
-        }
+/// Where a buffer of the arena lies.
+fn stretch(plan: &Plan, fused: &Fused, id: BufferId) -> Option<Part> {
+    match plan.places[id.index()] {
+        Some(Place::Arena(at)) => Some((at, padded(fused.buffer(id).shape.len_at(plan.max_batch)), Owner::Value(id))),
         _ => None,
     }
 }
 
 /// What a kernel reads that an earlier one wrote.
 fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
-    let kernel = &fused.kernels[index];
-    let graph = &fused.graph;
-    let computed: HashSet<NodeId> = kernel.steps.iter().map(|step| step.node).chain(kernel.product).collect();
-    let here = |id: NodeId| computed.contains(&id);
-    let of_steps = kernel.steps.iter().flat_map(|step| &graph[step.node].operands);
-    // Constants and positions are made on the spot, also where a product has them in memory.
-    let made = |id: NodeId| graph[id].op.is_leaf();
-    let bases = of_steps.map(|&operand| resolve(graph, operand, kernel.domain).0).filter(|&id| !made(id));
-    let of_product = kernel.product.iter().flat_map(|&id| &graph[id].operands);
-    let memories = of_product.map(|&operand| graph.behind_reshapes(operand));
-    bases.chain(memories).filter(|&id| !here(id)).filter_map(|id| stretch(plan, fused, id)).collect()
+    fused.kernels[index].buffers_read().filter_map(|id| stretch(plan, fused, id)).collect()
 }
 
 /// What a kernel writes: values that are kept, and scratch.
 fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
-    let (graph, kernel) = (&fused.graph, &fused.kernels[index]);
-    let stored = kernel.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node);
-    // A map may be computed again where another kernel keeps it; a reduction always leaves its result.
-    let leaves = |id: &NodeId| matches!(way(graph, *id), Some((_, Way::DownColumns | Way::Everything)));
-    let reduced = kernel.steps.iter().map(|step| step.node).filter(leaves);
-    let mut ids: Vec<NodeId> = stored.chain(reduced).collect();
-    ids.sort();
-    ids.dedup();
-    let mut result: Vec<Part> = ids.into_iter().filter_map(|id| stretch(plan, fused, id)).collect();
-    let own = |stretch: &&Stretch| matches!(stretch.content, Content::Partial(_) | Content::Packed(_));
+    let written = fused.kernels[index].writes.iter().map(|write| write.buffer);
+    let mut result: Vec<Part> = written.filter_map(|id| stretch(plan, fused, id)).collect();
+    let own = |stretch: &&Stretch| matches!(stretch.content, Content::Partial(_) | Content::Packed);
     let scratch = plan.stretches_of(index).iter().filter(own).map(|stretch| (stretch.at, stretch.len));
     for (number, (at, len)) in scratch.enumerate() {
         result.push((at, len, Owner::Scratch(number)));

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::BuildError;
+use crate::error::{BuildError, text_as_debug};
 
 /// Why a checkpoint was not written or read. A session that reads is as it was before.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system refuses.
     #[error("can't {action} `{}`: {message}", path.display())]
@@ -45,14 +45,16 @@ pub enum CheckpointError {
         reason: String,
     },
     /// Tensors that are not those of the network.
-    #[error("`{}` does not fit `{network}`:{}", path.display(), listed(mistakes))]
+    #[error("`{}` does not fit `{network}`:{}", path.display(), listed(mistakes, *more))]
     Mismatch {
         /// The file.
         path: PathBuf,
         /// The network.
         network: &'static str,
-        /// What is missing, superfluous or of another shape, in words.
+        /// What is missing, superfluous or of another shape, in words: the first of it, if there is very much.
         mistakes: Vec<String>,
+        /// How much more there is of it.
+        more: usize,
     },
     /// The checkpoint was saved between accumulated batches, and what goes on from there could not be compiled.
     #[error("`{}` holds accumulated gradients, for which no program could be compiled: {error}", path.display())]
@@ -70,6 +72,8 @@ pub enum CheckpointError {
     },
 }
 
+text_as_debug!(CheckpointError);
+
 impl CheckpointError {
     pub(crate) fn io(action: &'static str, path: &Path, error: io::Error) -> CheckpointError {
         let (kind, message) = (error.kind(), error.to_string());
@@ -78,11 +82,50 @@ impl CheckpointError {
 }
 
 /// The first few, a line each, and how many more there are.
-fn listed(mistakes: &[String]) -> String {
+fn listed(mistakes: &[String], more: usize) -> String {
     const MOST: usize = 8;
     let mut lines: Vec<String> = mistakes.iter().take(MOST).map(|mistake| format!("\n  {mistake}")).collect();
-    if mistakes.len() > MOST {
-        lines.push(format!("\n  and {} more", mistakes.len() - MOST));
+    let more = more + mistakes.len() - lines.len();
+    if more > 0 {
+        lines.push(format!("\n  and {more} more"));
     }
     lines.concat()
+}
+
+/// Mistakes as they are found. There may be as many as a file has tensors, so that most of very many are only counted.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Mistakes {
+    /// One more, with its words if there is room for them.
+    pub(crate) fn add(&mut self, words: impl FnOnce() -> String) {
+        const MOST: usize = 64;
+        match self.told.len() < MOST {
+            true => self.told.push(words()),
+            false => self.more += 1,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    /// What is said before all that was found.
+    pub(crate) fn begin(&mut self, words: String) {
+        self.told.insert(0, words);
+    }
+
+    /// The error, if there is any mistake.
+    pub(crate) fn check(self, path: &Path, network: &'static str) -> Result<(), CheckpointError> {
+        match self.is_empty() {
+            true => Ok(()),
+            false => {
+                let (path, Mistakes { told: mistakes, more }) = (path.to_path_buf(), self);
+                Err(CheckpointError::Mismatch { path, network, mistakes, more })
+            }
+        }
+    }
 }

@@ -1,4 +1,8 @@
 //! The header of a file: which tensors it holds, and where.
+//!
+//! A header is gone through three times. The first time it has to be well-formed and within bounds, and nothing is kept; the
+//! second time names have to be unique and the data without gaps, of which as little is kept as that takes. Only then is
+//! anything made of it. So what is refused takes little time and no more memory than twice the header.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,15 +10,17 @@ use std::ops::Range;
 use super::LONGEST_HEADER;
 use super::element::Element;
 use super::json::{Misread, Reader};
+use super::layout::{Names, Ranges};
 
-/// The most tensors of a file: those of a network of some thousand layers, with the state of its optimizer.
-const MOST_TENSORS: usize = 1 << 16;
+/// The most tensors of a file. Ten thousand batch norms, as many stages as a declaration may have, are 120,000 tensors with all
+/// that an optimizer and an accumulation remember of them. What has more is not built.
+pub(super) const MOST_TENSORS: usize = 1 << 18;
 
 /// The most words of a file: a checksum for every tensor, and as many others.
 const MOST_WORDS: usize = 2 * MOST_TENSORS;
 
 /// The longest name of a tensor or a word, in bytes.
-const LONGEST_NAME: usize = 1 << 16;
+pub(super) const LONGEST_NAME: usize = 1 << 16;
 
 /// What a header says, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,18 +64,18 @@ impl Header {
         if text.len() > LONGEST_HEADER {
             return Err(format!("its header has {} bytes, and no more than {LONGEST_HEADER} are read", text.len()));
         }
-        // The first time everything is looked at and nothing kept: what a few bytes of text become takes more memory.
         let (mut words, mut tensors) = (0, 0);
         let word = |reader: &mut Reader<'_>, _: Cow<'_, str>| {
             words += 1;
             within("words", words, MOST_WORDS)?;
             Ok(reader.raw().map(drop)?)
         };
-        let tensor = |_| {
+        let tensor = |_, _| {
             tensors += 1;
             within("tensors", tensors, MOST_TENSORS)
         };
         walk(text, word, tensor)?;
+        check(text, data, words, tensors)?;
 
         let mut header =
             Header { metadata: Vec::with_capacity(words), tensors: Vec::with_capacity(tensors), by_name: Vec::new() };
@@ -77,55 +83,39 @@ impl Header {
             header.metadata.push((name.into_owned(), reader.string()?.into_owned()));
             Ok(())
         };
-        let tensor = |tensor| {
+        let tensor = |tensor, _| {
             header.tensors.push(tensor);
             Ok(())
         };
         walk(text, word, tensor)?;
+        header.metadata.sort_unstable();
         header.tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
-        header.check_names()?;
-        header.check_ranges(data)?;
-        Ok(header)
+        let mut by_name: Vec<usize> = (0..header.tensors.len()).collect();
+        by_name.sort_unstable_by(|&x, &y| header.tensors[x].name.cmp(&header.tensors[y].name));
+        Ok(Header { by_name, ..header })
     }
+}
 
-    /// Sorts what is found by its name, and sees to it that no two have the same.
-    fn check_names(&mut self) -> Result<(), Fault> {
-        self.metadata.sort_unstable();
-        if let Some(twice) = self.metadata.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Fault(format!("its metadata name `{}` twice", shown(&twice[0].0))));
+/// No two words and no two tensors of a well-formed header have the same name, and the data of the tensors lie one behind the
+/// other, without gaps, up to their end.
+fn check(text: &str, data: u64, words: usize, tensors: usize) -> Result<(), Fault> {
+    let (mut word_names, mut names) = (Names::new(text, words), Names::new(text, tensors));
+    let mut ranges = Ranges::new(text, tensors);
+    let word = |reader: &mut Reader<'_>, name: Cow<'_, str>| {
+        if !word_names.insert(&name, reader.key()) {
+            return Err(Fault(format!("its metadata name `{}` twice", shown(&name))));
         }
-        let name = |index: usize| self.tensors[index].name.as_str();
-        let mut by_name: Vec<usize> = (0..self.tensors.len()).collect();
-        by_name.sort_unstable_by_key(|&index| name(index));
-        if let Some(twice) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
-            return Err(Fault(format!("it names `{}` twice", shown(name(twice[0])))));
+        Ok(reader.raw().map(drop)?)
+    };
+    let tensor = |tensor: Entry, at| {
+        if !names.insert(&tensor.name, at) {
+            return Err(Fault(format!("it names `{}` twice", shown(&tensor.name))));
         }
-        self.by_name = by_name;
+        ranges.push(tensor.range, at);
         Ok(())
-    }
-
-    /// The tensors lie one behind the other, without gaps, up to the end of the data.
-    fn check_ranges(&self, data: u64) -> Result<(), Fault> {
-        let mut end = 0;
-        for Entry { name, range, .. } in &self.tensors {
-            let name = shown(name);
-            if range.end > data {
-                return Err(Fault(format!(
-                    "`{name}` ends at byte {} of the data, of which there are {data}",
-                    range.end
-                )));
-            }
-            if range.start != end {
-                let what = if range.start < end { "overlaps with the tensor before it" } else { "begins behind a gap" };
-                return Err(Fault(format!("`{name}` {what}")));
-            }
-            end = range.end;
-        }
-        match end == data {
-            true => Ok(()),
-            false => Err(Fault(format!("its last tensor ends at byte {end} of the data, of which there are {data}"))),
-        }
-    }
+    };
+    walk(text, word, tensor)?;
+    Ok(ranges.check(data)?)
 }
 
 /// What is wrong, in words.
@@ -137,17 +127,24 @@ impl From<Misread> for Fault {
     }
 }
 
+impl From<String> for Fault {
+    fn from(words: String) -> Fault {
+        Fault(words)
+    }
+}
+
 impl From<Fault> for String {
     fn from(fault: Fault) -> String {
         fault.0
     }
 }
 
-/// Goes through a header from its first to its last byte. `word` has to read the word of a name.
+/// Goes through a header from its first to its last byte. `word` has to read the word of a name; `tensor` is told where the
+/// name of the tensor stands.
 fn walk<'a>(
     text: &'a str,
     mut word: impl FnMut(&mut Reader<'a>, Cow<'a, str>) -> Result<(), Fault>,
-    mut tensor: impl FnMut(Entry) -> Result<(), Fault>,
+    mut tensor: impl FnMut(Entry, usize) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let mut reader = Reader::new(text);
     let mut seen = false;
@@ -162,7 +159,10 @@ fn walk<'a>(
                     word(reader, name)
                 })
             }
-            _ => tensor(entry(reader, &name)?),
+            _ => {
+                let at = reader.key();
+                tensor(entry(reader, &name)?, at)
+            }
         }
     })?;
     Ok(reader.end()?)

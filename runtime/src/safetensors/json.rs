@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// The most bytes of a string, escapes not resolved.
-const LONGEST_STRING: usize = 1 << 22;
+pub(super) const LONGEST_STRING: usize = 1 << 22;
 
 /// The most numbers of a list: as many axes as PyTorch has.
 const LONGEST_LIST: usize = 64;
@@ -16,6 +16,8 @@ const LONGEST_LIST: usize = 64;
 pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Where the last key began.
+    key: usize,
 }
 
 /// What a text should have been, and where it is not.
@@ -34,7 +36,12 @@ impl std::fmt::Display for Misread {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Reader<'a> {
-        Reader { text, at: 0 }
+        Reader { text, at: 0, key: 0 }
+    }
+
+    /// The byte at which the string of the last key of an object begins.
+    pub(super) fn key(&self) -> usize {
+        self.key
     }
 
     /// Calls `entry` behind each key of an object.
@@ -47,6 +54,8 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         loop {
+            self.skip_space();
+            self.key = self.at;
             let key = self.string()?;
             self.expect(b':', "`:`")?;
             entry(self, key)?;
@@ -106,15 +115,19 @@ impl<'a> Reader<'a> {
     pub(super) fn raw(&mut self) -> Result<&'a str, Misread> {
         self.expect(b'"', "a string")?;
         let start = self.at;
+        let longest = self.text.len().min(start + LONGEST_STRING + 1);
         loop {
+            // Mostly it is all plain up to its end.
+            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            self.at +=
+                self.text.as_bytes()[self.at..longest.max(self.at)].iter().take_while(|byte| plain(byte)).count();
+            if self.at - start > LONGEST_STRING {
+                return Err(self.misread("the end of a string, which has 4 MiB"));
+            }
             match self.next_char()? {
                 '"' => return Ok(&self.text[start..self.at - 1]),
                 '\\' => _ = self.escape()?,
-                '\0'..='\x1f' => return Err(self.misread("no control character")),
-                _ => {}
-            }
-            if self.at - start > LONGEST_STRING {
-                return Err(self.misread("the end of a string, which has 4 MiB"));
+                _ => return Err(self.misread("no control character")),
             }
         }
     }

@@ -4,7 +4,7 @@
 //! the other way round, [`write()`] leaves the whole file or what was there before. Files written here carry checksums of
 //! header and tensors, in words of the header that other readers pass over; they are checked wherever they are found.
 //! Nothing is allocated that the file is not long enough for, and nothing is made of a header before it is known to be
-//! well-formed and within bounds. Absent on purpose: what the tensors mean.
+//! well-formed and within bounds, with unique names and data without gaps. Absent on purpose: what the tensors mean.
 //!
 //! Source: the description of the format that comes with the library of that name, version 0.8.
 
@@ -13,6 +13,7 @@ mod element;
 mod error;
 mod header;
 mod json;
+mod layout;
 mod replace;
 mod write;
 
@@ -24,9 +25,11 @@ use crc64::Crc64;
 
 pub use element::Element;
 pub use error::CheckpointError;
+pub(crate) use error::Mistakes;
 pub(crate) use header::shown;
 pub use header::{Entry, Header};
-pub use write::{Tensor, write};
+pub(crate) use write::brief;
+pub use write::{Tensor, check_size, write};
 
 /// What a header with a checksum begins with; 16 digits follow, in place of which there are zeros while it is computed.
 const SEAL: &str = r#"{"__metadata__":{"crc64":""#;
@@ -45,9 +48,9 @@ fn header_seal(length: &[u8], header: &[u8]) -> String {
     crc.digits()
 }
 
-/// The longest header that is read or written, enough for the tensors and words that are. The library of that name reads more;
-/// files in use have some hundred kilobytes.
-const LONGEST_HEADER: usize = 1 << 24;
+/// The longest header that is read or written: the names of 120,000 tensors, of which [`header::MOST_TENSORS`] tells, may have
+/// 140 letters. The library of that name reads more; files in use have some hundred kilobytes.
+const LONGEST_HEADER: usize = 1 << 26;
 
 /// So many bytes are read or written at a time; every element fits a whole number of times.
 const PIECE: usize = 1 << 16;

@@ -10,6 +10,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
+#[cfg(unix)]
+use std::fs::Permissions;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -31,11 +33,12 @@ const LONGEST_NAME: usize = 100;
 /// the system lets them; a new file has what the system gives new files.
 ///
 /// # Errors
-/// What is no regular file, and all that the file system refuses. The path is then as it was.
+/// What is no regular file, or one that is named by the descriptor of a process, and all that the file system refuses. The path
+/// is then as it was.
 pub(super) fn replace(path: &Path, put: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let (target, old) = target(path)?;
     let name = target.file_name().ok_or_else(|| invalid("the path names no file"))?;
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(&target);
     let stem = stem(name);
     remove_left_behind(folder, &stem);
     let mut temporary = Temporary::new(folder, &stem, old.as_ref())?;
@@ -54,22 +57,37 @@ fn invalid(message: &'static str) -> io::Error {
 
 /// The file that a path names, behind all links, and what is there now. What a link leads to need not be there yet.
 fn target(path: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
+    let old = match fs::metadata(path) {
+        Ok(about) if about.is_file() => Some(about),
+        Ok(about) if about.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        // A pipe or a device can't be replaced as a whole, and what is written into one is gone.
+        Ok(_) => return Err(invalid("it is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
-        match fs::metadata(&path) {
-            Ok(about) if about.is_file() => return Ok((fs::canonicalize(&path)?, Some(about))),
-            Ok(about) if about.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            // A pipe or a device can't be replaced as a whole, and what is written into one is gone.
-            Ok(_) => return Err(invalid("it is no regular file")),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Err(_) => {}
+        if is_descriptor(&path) {
+            return Err(invalid("it is a file that a process has open and would go on with; name the file itself"));
         }
         match fs::read_link(&path) {
-            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
-            Err(_) => return Ok((path, None)),
+            Ok(to) => path = folder(&path).join(to),
+            Err(_) => return Ok((path, old)),
         }
     }
     Err(invalid("it is a link to a link, without end"))
+}
+
+/// The folder that a path lies in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a path names what a process has open, as `/dev/stdout` and `/dev/fd/3` do. Whoever has it open, and maybe reads it,
+/// keeps it: a file in its place would be another.
+fn is_descriptor(path: &Path) -> bool {
+    let folder = fs::canonicalize(folder(path));
+    cfg!(unix) && folder.is_ok_and(|folder| folder.starts_with("/proc") || folder == Path::new("/dev/fd"))
 }
 
 /// What the temporary names for a file begin with: its own name, a long one shortened to what tells it from others.
@@ -125,7 +143,7 @@ struct Temporary {
 }
 
 impl Temporary {
-    /// An empty file. It is to replace `old`, so nobody may read it who may not read that.
+    /// An empty file. It is to replace `old`, so that at no time may anybody read it who may not read that.
     fn new(folder: &Path, stem: &str, old: Option<&Metadata>) -> io::Result<Temporary> {
         for _ in 0..ATTEMPTS {
             let path = folder.join(draw(stem));
@@ -163,8 +181,9 @@ impl Drop for Temporary {
 
 #[cfg(unix)]
 fn create(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
-    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-    let mode = old.map_or(0o666, |old| old.mode() & 0o777);
+    use std::os::unix::fs::OpenOptionsExt;
+    // Until it has the owner and the group of the old file, the bits of its mode would speak of others.
+    let mode = if old.is_some() { 0o600 } else { 0o666 };
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
@@ -173,15 +192,25 @@ fn create(path: &Path, _: Option<&Metadata>) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Gives a file what the one had that it replaces. Where the system refuses, the file has less than that, not more.
+/// Gives a file what the one had that it replaces, but for what lets programs run as another. Where the system refuses, fewer
+/// may read and write it, not others.
 #[cfg(unix)]
 fn keep_owner_and_mode(file: &File, old: &Metadata) {
-    use std::os::unix::fs::{MetadataExt, fchown};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
     let same = file.metadata().is_ok_and(|new| (new.uid(), new.gid()) == (old.uid(), old.gid()));
-    if !same && fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
-        let _ = fchown(file, None, Some(old.gid()));
-    }
-    let _ = file.set_permissions(old.permissions());
+    let kept = same || fchown(file, Some(old.uid()), Some(old.gid())).is_ok();
+    let group_kept = kept || fchown(file, None, Some(old.gid())).is_ok();
+    let _ = file.set_permissions(Permissions::from_mode(mode(old.mode(), group_kept)));
+}
+
+/// The mode of a file in the place of one with this mode. If it is in another group, members of the old group are among all
+/// others now, and the other way round: each of them may do what both might before.
+#[cfg(unix)]
+fn mode(old: u32, group_kept: bool) -> u32 {
+    let [owner, group, others] = [6, 3, 0].map(|shift| old >> shift & 7);
+    let both = group & others;
+    let [group, others] = if group_kept { [group, others] } else { [both, both] };
+    owner << 6 | group << 3 | others
 }
 
 #[cfg(not(unix))]
@@ -210,6 +239,8 @@ fn sync(folder: &Path) -> io::Result<()> {
 mod tests {
     use std::ffi::OsStr;
 
+    #[cfg(unix)]
+    use super::mode;
     use super::{draw, is_drawn, stem};
 
     #[test]
@@ -232,5 +263,22 @@ mod tests {
             assert!(!is_drawn(OsStr::new(other), "n"), "{other}");
         }
         assert_ne!(draw("n"), draw("n"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_may_do_more_with_a_file_in_another_group() {
+        for old in 0..=0o7777 {
+            assert_eq!(mode(old, true), old & 0o777, "{old:o}");
+            let new = mode(old, false);
+            for (shift, may) in [(6, &[6][..]), (3, &[3, 0]), (0, &[3, 0])] {
+                // Whoever this part of the mode is for had all of these rights before, whichever part was for him.
+                assert!(may.iter().all(|other| (new >> shift & 7) & !(old >> other & 7) == 0), "{old:o} to {new:o}");
+            }
+        }
+        assert_eq!(
+            [0o644, 0o640, 0o664, 0o604, 0o600].map(|old| mode(old, false)),
+            [0o644, 0o600, 0o644, 0o600, 0o600]
+        );
     }
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 use super::crc64::Crc64;
 use super::element::F32;
 use super::error::CheckpointError;
-use super::header::Header;
-use super::json::quoted;
+use super::header::{Header, LONGEST_NAME, MOST_TENSORS, shown};
+use super::json::{LONGEST_STRING, quoted};
 use super::replace::replace;
-use super::{DIGITS, PIECE, SEAL, header_seal, seal_of};
+use super::{DIGITS, LONGEST_HEADER, PIECE, SEAL, header_seal, seal_of};
 
 /// A tensor to be written.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +25,14 @@ pub struct Tensor<'a> {
 
 /// Writes words and tensors, the names of both unique, with checksums of everything.
 ///
-/// The file is written under another name in the same folder, brought to the disk and renamed, and the folder brought to the
-/// disk: whatever happens on the way, the path holds the whole of the old file or of the new one. A process that is killed
-/// may leave the other name behind, `.NAME.RANDOM.tmp`, which the next save to the same path removes. A link is followed.
+/// The file is written under another name in the same folder, brought to the disk and renamed, and then the folder is brought
+/// to the disk, if the system allows that: whatever happens on the way, the path holds the whole of the old file or of the new
+/// one. A process that is killed may leave the other name behind, `.NAME.RANDOM.tmp`, which the next save to the same path
+/// removes. A link is followed.
 ///
 /// # Errors
-/// A file that cannot be written, a path to something that is no regular file, and what [`File::open`](super::File::open)
-/// would refuse.
+/// A file that cannot be written, a path to something that is no regular file or to an open file of a process, and what
+/// [`File::open`](super::File::open) would refuse.
 pub fn write(path: &Path, words: &[(&str, String)], tensors: &[Tensor<'_>]) -> Result<(), CheckpointError> {
     let header = header(words, tensors);
     let data = tensors.iter().map(|tensor| size_of_val(tensor.floats) as u64).sum();
@@ -39,6 +40,49 @@ pub fn write(path: &Path, words: &[(&str, String)], tensors: &[Tensor<'_>]) -> R
     let readable = Header::parse(&header, data).map_err(refused);
     let written = readable.and_then(|_| replace(path, |file| put(file, &header, tensors)));
     written.map_err(|error| CheckpointError::io("write", path, error))
+}
+
+/// The most that a tensor adds to a header beside its name, which stands there twice, and its extents, 22 bytes each.
+const ENTRY: usize = 120;
+
+/// What is left for words of the caller's: two of the longest, and some short ones.
+const WORDS: usize = 3 * LONGEST_STRING;
+
+/// Says why a file with these tensors, by name and rank, and few words could not be written, before there is anything to write.
+///
+/// # Errors
+/// More tensors than a file has, or longer names.
+pub fn check_size<'t>(tensors: impl IntoIterator<Item = (&'t str, usize)>) -> Result<(), String> {
+    // The name of its checksum is longer by a little.
+    const LONGEST: usize = LONGEST_NAME - DIGITS;
+    let (mut count, mut bytes) = (0, WORDS);
+    for (name, rank) in tensors {
+        let quoted = quoted(name).len();
+        if quoted > LONGEST {
+            return Err(format!("`{}` is a name of {quoted} bytes, and no more than {LONGEST} are read", shown(name)));
+        }
+        count += 1;
+        bytes += 2 * quoted + 22 * rank + ENTRY;
+    }
+    if count > MOST_TENSORS {
+        return Err(format!("it would have {count} tensors, and no more than {MOST_TENSORS} are read"));
+    }
+    if bytes > LONGEST_HEADER {
+        return Err(format!(
+            "the names of its {count} tensors would take {bytes} bytes, and no more than {LONGEST_HEADER} are read"
+        ));
+    }
+    Ok(())
+}
+
+/// A text as a word: the text itself or, if it is longer than words are, what tells it from others.
+pub(crate) fn brief(text: String) -> String {
+    if quoted(&text).len() <= LONGEST_STRING {
+        return text;
+    }
+    let mut crc = Crc64::new();
+    crc.add(text.as_bytes());
+    format!("{} bytes with the checksum {}", text.len(), crc.digits())
 }
 
 fn put(file: &mut File, header: &str, tensors: &[Tensor<'_>]) -> io::Result<()> {

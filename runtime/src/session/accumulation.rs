@@ -3,9 +3,8 @@
 //! In: batches, one a call. Out: the update that one batch of all their rows would make. How their gradients merge, and
 //! which losses have gradients that do, is said in `optim`.
 
-use super::buffer::Buffer;
 use super::sentinel::Ran;
-use super::{Error, Kind, Network, Session, feed, program, words};
+use super::{Error, Kind, Network, Session, buffer, feed, program, words};
 use crate::compile::{Program, Purpose};
 use crate::error::{BuildError, RunError};
 use crate::ir::ScalarSlot;
@@ -53,7 +52,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// As for [`Session::step`], and [`BuildError::Accumulate`] for a loss that is neither averaged nor added up; what was
     /// accumulated before is then as it was.
-    pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
+    pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
@@ -65,7 +64,7 @@ impl<N: Network> Session<N> {
         let accumulation = self.accumulation.as_mut().expect("it was made above");
         accumulation.rows = accumulation.rows.saturating_add(rows);
         self.forward_count = self.forward_count.wrapping_add(1);
-        Ok(N::step(&super::Report { loss, metrics: &self.metrics }))
+        Ok(N::metrics(&super::Report { loss, metrics: &self.metrics }))
     }
 
     /// Makes one step from all gradients that were accumulated since the last update, as if of one batch.
@@ -102,7 +101,7 @@ impl<N: Network> Session<N> {
         }
         let accumulate = program::<N>(Purpose::Accumulate(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
         let update = program::<N>(Purpose::Update(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
-        let room = || Buffer::new(accumulate.params_len).ok_or(BuildError::NoMemory { max_batch: self.max_batch });
+        let room = || buffer::params(&accumulate);
         let (mut params, kept) = (room()?, self.kept.as_ref().map(|_| room()).transpose()?);
         params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
         (self.params, self.kept) = (params, kept);

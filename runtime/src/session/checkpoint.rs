@@ -12,12 +12,15 @@ use super::params::named;
 use super::position::{Pass, Position};
 use super::{Network, Session};
 use crate::compile::Program;
-use crate::safetensors::{CheckpointError, File, Tensor, shown, write};
+use crate::error::BuildError;
+use crate::ir::{ParamSlot, SlotKind, Slots};
+use crate::optim::accumulated;
+use crate::safetensors::{CheckpointError, File, Mistakes, Tensor, check_size, shown, write};
 use crate::schedule::{Schedule, check_rate};
 
 /// The names of the words that a checkpoint carries beside its tensors.
 const VERSION: &str = "gradloom";
-const NETWORK: &str = "network";
+pub(super) const NETWORK: &str = "network";
 const DECLARATION: &str = "declaration";
 const OPTIMIZER: &str = "optimizer";
 const TRAINING: &str = "training";
@@ -49,7 +52,8 @@ impl<N: Network> Session<N> {
     /// removes. A link is followed; mode and owner of a file that is replaced stay as they are.
     ///
     /// # Errors
-    /// A file that cannot be written, and a path to a pipe, a device or a socket: those can't be replaced as a whole.
+    /// A file that cannot be written, and a path to a pipe, a device or a socket: those can't be replaced as a whole. So is a
+    /// path such as `/dev/stdout` to what a process has open: it would go on with the old file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         let path = path.as_ref();
         let identity = Identity::of(self);
@@ -95,11 +99,11 @@ impl<N: Network> Session<N> {
         let path = path.as_ref();
         let mut file = File::open(path)?;
         let words = Words::of::<N>(&file, path)?;
+        self.check_fit(&file, &words, path)?;
         if words.rows > 0 {
             let build = |error| CheckpointError::Build { path: path.to_path_buf(), error: Box::new(error) };
             self.compile_accumulation().map_err(build)?;
         }
-        self.check_fit(&file, &words, path)?;
 
         let mut params = copy(self.params.floats(), path)?;
         let program = self.state(words.rows > 0);
@@ -127,27 +131,49 @@ impl<N: Network> Session<N> {
         }
     }
 
-    /// The network and the training have to be those of this session, and so have the tensors, exactly.
+    /// The network and the training have to be those of this session, and so have the tensors, exactly. Nothing is compiled for
+    /// that.
     fn check_fit(&self, file: &File, words: &Words, path: &Path) -> Result<(), CheckpointError> {
-        let mut mistakes = Identity::of(self).differences(&words.identity);
+        let mut mistakes = Mistakes::default();
+        Identity::of(self).differences(&words.identity).into_iter().for_each(|difference| mistakes.add(|| difference));
         if !mistakes.is_empty() && fits(&self.train, file) {
-            mistakes.push("`load_params` takes its parameters and running statistics alone".to_string());
+            mistakes.add(|| "`load_params` takes its parameters and running statistics alone".to_string());
         }
-        let slots = &self.state(words.rows > 0).slots;
-        for (_, slot) in named(slots) {
-            match file.header.tensor(&slot.name) {
-                Some(tensor) if tensor.shape == slot.shape => {}
-                Some(tensor) => {
-                    mistakes.push(format!("`{}` is {:?} there, and {:?} here", slot.name, tensor.shape, slot.shape));
-                }
-                None => mistakes.push(format!("`{}` is missing there", slot.name)),
+        let own = || named(&self.train.slots).map(|(_, slot)| slot);
+        let merged = own().filter(|slot| words.rows > 0 && is_trainable(slot) && !self.how.freezes(&slot.name));
+        let merged: Vec<(String, &[usize])> = merged.map(|slot| (accumulated(&slot.name), &slot.shape[..])).collect();
+        let own = own().map(|slot| (&*slot.name, &slot.shape[..]));
+        let mut known = HashSet::new();
+        for (name, shape) in own.chain(merged.iter().map(|(name, shape)| (&**name, *shape))) {
+            known.insert(name);
+            match file.header.tensor(name) {
+                Some(tensor) if tensor.shape == shape => {}
+                Some(tensor) => mistakes.add(|| format!("`{name}` is {:?} there, and {shape:?} here", tensor.shape)),
+                None => mistakes.add(|| format!("`{name}` is missing there")),
             }
         }
-        let known: HashSet<&str> = named(slots).map(|(_, slot)| slot.name.as_str()).collect();
-        let unknown = file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name));
-        mistakes.extend(unknown.map(|tensor| format!("`{}` is unknown here", shown(&tensor.name))));
-        mismatch::<N>(path, mistakes)
+        for tensor in file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name)) {
+            mistakes.add(|| format!("`{}` is unknown here", shown(&tensor.name)));
+        }
+        mistakes.check(path, N::DEFINITION.name)
     }
+}
+
+/// Whether a checkpoint with all these parameters could be loaded, with gradients that were accumulated between two steps as
+/// well.
+pub(super) fn check_room(slots: &Slots) -> Result<(), BuildError> {
+    let merged: Vec<(String, usize)> = named(slots)
+        .filter(|(_, slot)| is_trainable(slot))
+        .map(|(_, slot)| (accumulated(&slot.name), slot.shape.len()))
+        .collect();
+    let own = named(slots).map(|(_, slot)| (&*slot.name, slot.shape.len()));
+    let all = own.chain(merged.iter().map(|(name, rank)| (&**name, *rank)));
+    check_size(all).map_err(|reason| BuildError::Checkpoint { reason })
+}
+
+/// Whether training may change a parameter.
+fn is_trainable(slot: &ParamSlot) -> bool {
+    matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter)
 }
 
 /// All parameters, to be overwritten by what is read.
@@ -156,17 +182,6 @@ pub(super) fn copy(own: &[f32], path: &Path) -> Result<Vec<f32>, CheckpointError
     params.try_reserve_exact(own.len()).map_err(|_| CheckpointError::NoMemory { path: path.to_path_buf() })?;
     params.extend_from_slice(own);
     Ok(params)
-}
-
-/// An error with these mistakes, if there are any.
-pub(super) fn mismatch<N: Network>(path: &Path, mistakes: Vec<String>) -> Result<(), CheckpointError> {
-    match mistakes.is_empty() {
-        true => Ok(()),
-        false => {
-            let (path, network) = (path.to_path_buf(), N::DEFINITION.name);
-            Err(CheckpointError::Mismatch { path, network, mistakes })
-        }
-    }
 }
 
 /// The words of a checkpoint.

@@ -1,5 +1,6 @@
 //! What happens inside a network during a step, layer by layer.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::{Error, Kind, Network, Session, feed};
@@ -91,18 +92,20 @@ impl<N: Network> Session<N> {
 
 /// The sums of a run, layer by layer.
 fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<LayerDiagnostics> {
-    let mut paths: Vec<&str> = Vec::new();
-    for measure in measures {
-        if !paths.contains(&&*measure.layer) {
-            paths.push(&measure.layer);
+    let mut own: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for (index, measure) in measures.iter().enumerate() {
+        let at = *known.entry(&measure.layer).or_insert(own.len());
+        if at == own.len() {
+            own.push(Vec::new());
         }
+        own[at].push(index);
     }
-    let layer = |path: &str| {
+    let layer = |own: Vec<usize>| {
         // The sum over what is measured of all parameters of a layer, and the number of elements.
         let total = |quantity: Quantity| {
-            let own = measures.iter().enumerate().filter(|(_, measure)| *measure.layer == *path);
-            let own = own.filter(|(_, measure)| measure.quantity == quantity);
-            own.map(|(index, measure)| (f64::from(sum(index)), measure.count.at(rows) as f64))
+            let own = own.iter().filter(|&&index| measures[index].quantity == quantity);
+            own.map(|&index| (f64::from(sum(index)), measures[index].count.at(rows) as f64))
                 .reduce(|x, y| (x.0 + y.0, x.1 + y.1))
         };
         let mean = |quantity| total(quantity).map(|(sum, count)| (sum / count) as f32);
@@ -110,7 +113,7 @@ fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<
         let ratio = norm(Quantity::Update).zip(norm(Quantity::Parameter)).filter(|(_, norm)| *norm != 0.0);
         let drift = mean(Quantity::MeanDrift).zip(mean(Quantity::VarianceDrift));
         LayerDiagnostics {
-            layer: path.to_string(),
+            layer: measures[own[0]].layer.to_string(),
             gradient: mean(Quantity::Gradient),
             output_gradient: mean(Quantity::Signal),
             update_ratio: ratio.map(|(update, norm)| (update / norm) as f32),
@@ -120,7 +123,7 @@ fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<
             drift: drift.filter(|_| rows > 1).map(|(mean, variance)| Drift { mean, variance }),
         }
     };
-    paths.into_iter().map(layer).collect()
+    own.into_iter().map(layer).collect()
 }
 
 impl fmt::Display for Diagnostics {

@@ -5,13 +5,14 @@
 
 use smallvec::SmallVec;
 
-use crate::error::RunError;
+use crate::error::{BuildError, RunError};
 use crate::ir::{InputSlot, Slots};
 use crate::memory::{FEW_INPUTS, Input};
 use crate::tensor::Tensor;
 use crate::types::Dim;
 
 use super::Network;
+use super::buffer::no_memory;
 
 /// The tensors of a call: inputs, then targets. A few of them take no allocation.
 pub(super) type Tensors<'a> = SmallVec<[Tensor<'a>; 4]>;
@@ -38,30 +39,25 @@ pub(super) fn rows<'a>(tensors: &[Tensor<'a>], from: usize, to: usize) -> Tensor
     tensors.iter().map(|tensor| tensor.rows(from, to)).collect()
 }
 
-impl Clone for Feed {
-    /// Room for as much.
-    fn clone(&self) -> Feed {
-        let floats = self.floats.iter().map(|room| Vec::with_capacity(room.capacity()));
-        let ids = self.ids.iter().map(|room| Vec::with_capacity(room.capacity()));
-        Feed { floats: floats.collect(), ids: ids.collect() }
-    }
-}
-
 impl Feed {
-    /// Room for the largest batch, or `None` if there is no memory for it.
-    pub(super) fn new(slots: &Slots, max_batch: usize) -> Option<Feed> {
+    /// Room for the largest batch.
+    ///
+    /// # Errors
+    /// No memory for it.
+    pub(super) fn new(slots: &Slots, max_batch: usize) -> Result<Feed, BuildError> {
         let mut feed = Feed { floats: Vec::new(), ids: Vec::new() };
         for slot in &slots.inputs {
             let (mut floats, mut ids) = (Vec::new(), Vec::new());
             let len = slot.ty.shape.len_at(max_batch);
-            match slot.ty.dtype.is_index() {
-                true => ids.try_reserve_exact(len).ok()?,
-                false => floats.try_reserve_exact(len).ok()?,
-            }
+            let room = match slot.ty.dtype.is_index() {
+                true => ids.try_reserve_exact(len),
+                false => floats.try_reserve_exact(len),
+            };
+            room.map_err(|_| no_memory(&format!("{max_batch} rows of `{}`", slot.name), len))?;
             feed.floats.push(floats);
             feed.ids.push(ids);
         }
-        Some(feed)
+        Ok(feed)
     }
 
     /// Checks shapes, batch size and class ids; gives the batch size.

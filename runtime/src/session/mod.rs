@@ -13,6 +13,7 @@ mod display;
 mod feed;
 mod gradcheck;
 mod identity;
+mod metrics;
 mod name_map;
 mod outputs;
 mod params;
@@ -32,9 +33,9 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use crate::compile::{Program, Purpose, diagnosed};
+use crate::compile::{Program, Purpose, diagnosed, simplified};
 use crate::diagnose::Measure;
-use crate::error::{BuildError, RunError};
+use crate::error::{BuildError, RunError, text_as_debug};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
@@ -54,6 +55,7 @@ use sentinel::Ran;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use gradcheck::gradcheck;
+pub use metrics::Metrics;
 pub use name_map::NameMap;
 pub use params::Gradients;
 pub(crate) use position::{Pass, Shuffling};
@@ -61,6 +63,9 @@ pub use predictor::{Predictor, PredictorBuilder};
 pub use profile::{KernelProfile, LayerProfile, Profile, Work};
 pub(crate) use snapshot::Snapshot;
 pub use trainer::{Trainer, ir};
+
+/// The loss and the metrics of a network, each in a field: `fn accuracy(found: &MetricsOf<Mlp>) -> f32 { found.accuracy }`.
+pub type MetricsOf<N> = <N as Network>::Metrics;
 
 /// What `network!` implements for a declared network.
 pub trait Network: Copy + Debug + 'static {
@@ -70,8 +75,8 @@ pub trait Network: Copy + Debug + 'static {
     type Targets<'a>;
     /// The outputs, as views into the session.
     type Outputs<'a>;
-    /// What a step reports: the loss and the metrics, by name.
-    type Step: Copy + Debug;
+    /// What a step and an evaluation give: the loss and the metrics, each in a field.
+    type Metrics: Metrics;
     /// The declaration.
     const DEFINITION: &'static Definition<'static>;
 
@@ -81,11 +86,11 @@ pub trait Network: Copy + Debug + 'static {
     fn targets<'a>(targets: Self::Targets<'a>, visit: &mut dyn FnMut(Tensor<'a>));
     /// Takes each output.
     fn outputs<'a>(next: &mut dyn FnMut() -> ArrayViewD<'a, f32>) -> Self::Outputs<'a>;
-    /// Gives the numbers of a step their names.
-    fn step(report: &Report<'_>) -> Self::Step;
+    /// Gives the numbers their names.
+    fn metrics(report: &Report<'_>) -> Self::Metrics;
 }
 
-/// The numbers of a step.
+/// The numbers of a step or an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// The loss; NaN if the network declares none.
@@ -137,14 +142,15 @@ impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
     fn new(how: Optimization, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         how.check()?;
-        let train = Program::for_threads(N::DEFINITION, Purpose::Train(&how), max_batch, threads)?;
+        let graph = simplified(N::DEFINITION, Purpose::Train(&how))?;
+        checkpoint::check_room(&graph.slots)?;
+        let train = Program::of_network(graph, max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
-        let no_memory = || BuildError::NoMemory { max_batch };
-        let mut params = Buffer::new(train.params_len).ok_or_else(no_memory)?;
-        let kept = if how.sentinel { Some(Buffer::new(train.params_len).ok_or_else(no_memory)?) } else { None };
-        let arena = Buffer::scratch(train.arena).ok_or_else(no_memory)?;
-        let feed = Feed::new(&train.slots, max_batch).ok_or_else(no_memory)?;
+        let mut params = buffer::params(&train)?;
+        let kept = how.sentinel.then(|| buffer::params(&train)).transpose()?;
+        let arena = buffer::arena(&train, max_batch)?;
+        let feed = Feed::new(&train.slots, max_batch)?;
         fill(params.floats_mut(), &train, seed);
         let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &how)?;
         Ok(Session {
@@ -177,7 +183,7 @@ impl<N: Network> Session<N> {
         })
     }
 
-    /// One training step on a batch: forward, backward and update.
+    /// One training step on a batch: forward, backward and update. Loss and metrics are of the parameters before the update.
     ///
     /// Any batch size from 1 to `max_batch` (from 2 with batch norm) runs without recompiling. Views that are contiguous
     /// are read in place.
@@ -188,8 +194,8 @@ impl<N: Network> Session<N> {
     /// says where in the network the first number came from that was not finite: the step is replayed for that, in the time
     /// of some hundred steps. A finite loss with a gradient that is not (`sqrt` at 0) is refused with
     /// [`Trainer::sentinel`] alone.
-    pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, RunError> {
-        self.advance(inputs, targets).map(|report| N::step(&report))
+    pub fn step<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, RunError> {
+        self.advance(inputs, targets).map(|report| N::metrics(&report))
     }
 
     /// A step, with its numbers in order instead of by name.
@@ -237,8 +243,8 @@ impl<N: Network> Session<N> {
     ///
     /// # Errors
     /// Wrong shapes, class ids out of range, no rows.
-    pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Step, Error> {
-        self.assess(inputs, targets).map(|report| N::step(&report))
+    pub fn evaluate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, Error> {
+        self.assess(inputs, targets).map(|report| N::metrics(&report))
     }
 
     /// An evaluation, with its numbers in order instead of by name.
@@ -352,8 +358,7 @@ impl<N: Network> Session<N> {
 
     fn compile_inference(&mut self) -> Result<(), BuildError> {
         if self.predict.is_none() {
-            let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
-            let outputs = Outputs::new::<N>(self.max_batch).ok_or(no_memory)?;
+            let outputs = Outputs::new::<N>(self.max_batch)?;
             let program = program::<N>(Purpose::Predict, self.max_batch, &mut self.arena, &mut self.pool)?;
             self.predict = Some((Arc::new(program), outputs));
         }
@@ -407,7 +412,7 @@ enum Kind {
 }
 
 /// Why a call failed: the program could not be compiled, the run was refused, or a file could not be used.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A program for the call could not be compiled.
     #[error(transparent)]
@@ -419,6 +424,8 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(Box<CheckpointError>),
 }
+
+text_as_debug!(Error);
 
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Error {
@@ -462,7 +469,7 @@ fn with_room(
 ) -> Result<Program, BuildError> {
     pool.iter_mut().for_each(|pool| program.code.reserve(pool));
     if program.arena > arena.len() {
-        *arena = Buffer::scratch(program.arena).ok_or(BuildError::NoMemory { max_batch })?;
+        *arena = buffer::arena(&program, max_batch)?;
     }
     Ok(program)
 }

@@ -1,14 +1,16 @@
 //! Parameters from the files of other programs, whose names and layouts differ.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::checkpoint::{copy, mismatch};
-use super::params::{closest, named};
+use super::checkpoint::{NETWORK, copy};
+use super::params::named;
 use super::{Network, Predictor, Session, is_own};
 use crate::compile::Program;
+use crate::elaborate::words::{Suggestions, did_you_mean};
 use crate::ir::ParamSlot;
-use crate::safetensors::{CheckpointError, Entry, File, shown};
+use crate::safetensors::{CheckpointError, Entry, File, Mistakes, shown};
 
 /// Which tensor of a file becomes which parameter or running statistic of a network, for [`Session::load_mapped`].
 ///
@@ -141,8 +143,12 @@ fn mapped<N: Network>(
 ) -> Result<Vec<f32>, CheckpointError> {
     let mut file = File::open(path)?;
     let own = named(&program.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
-    let matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
-    mismatch::<N>(path, matching.mistakes)?;
+    let mut matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
+    let (saved, network) = (file.header.word(NETWORK).filter(|_| file.is_sealed()), N::DEFINITION.name);
+    if let Some(other) = saved.filter(|saved| *saved != network && !matching.mistakes.is_empty()) {
+        matching.mistakes.begin(format!("it is a checkpoint of `{}`", shown(other)));
+    }
+    matching.mistakes.check(path, network)?;
 
     let mut params = copy(present, path)?;
     for (slot, tensor, transposed) in matching.pairs {
@@ -168,32 +174,39 @@ struct Matching {
     /// The index of a slot, its tensor, and whether that is transposed.
     pairs: Vec<(usize, Entry, bool)>,
     /// What does not fit, in words.
-    mistakes: Vec<String>,
+    mistakes: Mistakes,
 }
 
 impl Matching {
     fn new(slots: &[&ParamSlot], file: &File, names: &NameMap) -> Matching {
-        let mut matching = Matching { pairs: Vec::new(), mistakes: Vec::new() };
-        let tensors: HashMap<&str, &Entry> = file.header.tensors.iter().map(|entry| (&*entry.name, entry)).collect();
+        let mut matching = Matching { pairs: Vec::new(), mistakes: Mistakes::default() };
+        let tensors = || file.header.tensors.iter().map(|entry| &*entry.name);
         let params: HashMap<&str, usize> = slots.iter().enumerate().map(|(at, slot)| (&*slot.name, at)).collect();
         let is_kept = |name: &str| names.kept.iter().any(|pattern| matches(pattern, name));
         // Parameters and tensors that are spoken for.
         let (mut filled, mut used) = (HashSet::new(), HashSet::new());
+        // Sorted, so that of two names as close the same is suggested every time.
+        let [tensor_names, param_names] = [OnceCell::new(), OnceCell::new()];
+        let tensor_names = || tensor_names.get_or_init(|| sorted(tensors().take(MOST_COMPARED))).iter().copied();
+        let param_names = || param_names.get_or_init(|| sorted(params.keys().copied())).iter().copied();
+        let mut suggestions = Suggestions::default();
 
         for pattern in names.kept.iter().filter(|pattern| !params.keys().any(|name| matches(pattern, name))) {
-            matching.mistakes.push(format!("no parameter is `{pattern}`, which the map keeps"));
+            matching.mistakes.add(|| format!("no parameter is `{pattern}`, which the map keeps"));
         }
         for Rule { from, to, transposed } in &names.rules {
-            let (tensor, slot) = (tensors.get(&**from), params.get(&**to));
+            let (tensor, slot) = (file.header.tensor(from), params.get(&**to));
             used.insert(&**from);
             if tensor.is_none() {
-                matching.unknown(&format!("no tensor `{from}` in the file"), from, tensors.keys().copied());
+                let hint = did_you_mean(suggestions.closest(from, tensor_names));
+                matching.mistakes.add(|| format!("no tensor `{from}` in the file{hint}"));
             }
             if slot.is_none() {
-                matching.unknown(&format!("no parameter `{to}`"), to, params.keys().copied());
+                let hint = did_you_mean(suggestions.closest(to, param_names));
+                matching.mistakes.add(|| format!("no parameter `{to}`{hint}"));
             }
             if !filled.insert(&**to) {
-                matching.mistakes.push(format!("the map names `{to}` twice"));
+                matching.mistakes.add(|| format!("the map names `{to}` twice"));
             }
             if let (Some(tensor), Some(&slot)) = (tensor, slot) {
                 matching.pair(slots, slot, tensor, *transposed);
@@ -201,19 +214,19 @@ impl Matching {
         }
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| !filled.contains(&*slot.name)) {
             used.insert(&slot.name);
-            match tensors.get(&*slot.name) {
+            match file.header.tensor(&slot.name) {
                 _ if is_kept(&slot.name) => {}
                 Some(tensor) => matching.pair(slots, at, tensor, false),
-                None => matching.mistakes.push(format!("nothing becomes `{}`", slot.name)),
+                None => matching.mistakes.add(|| format!("nothing in the file becomes `{}`", slot.name)),
             }
         }
         for tensor in &file.header.tensors {
             // `dense1.weight.m` is the optimizer's, whatever `dense1.weight` is called here.
-            let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| tensors.contains_key(param));
+            let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| file.header.tensor(param).is_some());
             let is_ignored = names.ignored.iter().any(|pattern| matches(pattern, &tensor.name));
             let is_settled = used.contains(&*tensor.name) || is_ignored || (is_state && file.is_sealed());
             if !is_settled {
-                matching.mistakes.push(format!("nothing is made of `{}`", shown(&tensor.name)));
+                matching.mistakes.add(|| format!("nothing here is made of `{}` in the file", shown(&tensor.name)));
             }
         }
         matching
@@ -222,27 +235,29 @@ impl Matching {
     fn pair(&mut self, slots: &[&ParamSlot], at: usize, tensor: &Entry, transposed: bool) {
         let ParamSlot { name, shape, .. } = slots[at];
         let turned: Vec<usize> = tensor.shape.iter().rev().copied().collect();
-        let found = format!("`{}` is {:?}", tensor.name, tensor.shape);
+        let found = || format!("`{}` is {:?} in the file", shown(&tensor.name), tensor.shape);
         if !tensor.element.is_float() {
-            self.mistakes.push(format!("`{}` is of {}, which is no float", tensor.name, tensor.element));
+            self.mistakes
+                .add(|| format!("`{}` is of {} in the file, which is no float", shown(&tensor.name), tensor.element));
         } else if transposed && tensor.shape.len() != 2 {
-            self.mistakes.push(format!("{found}, which is no matrix to be transposed"));
+            self.mistakes.add(|| format!("{}, which is no matrix to be transposed", found()));
         } else if *shape == if transposed { turned.clone() } else { tensor.shape.clone() } {
             self.pairs.push((at, tensor.clone(), transposed));
         } else {
             let of = if transposed { "the transpose of " } else { "" };
             let hint = if !transposed && turned == *shape { "; its transpose would fit" } else { "" };
-            self.mistakes.push(format!("`{name}` is {shape:?}, and {of}{found}{hint}"));
+            self.mistakes.add(|| format!("`{name}` is {shape:?} here, and {of}{}{hint}", found()));
         }
     }
+}
 
-    fn unknown<'n>(&mut self, what: &str, name: &str, known: impl Iterator<Item = &'n str>) {
-        // Sorted, so that of two names as close the same is suggested every time.
-        let mut known: Vec<&str> = known.collect();
-        known.sort_unstable();
-        let hint = closest(name, known.into_iter()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        self.mistakes.push(format!("{what}{hint}"));
-    }
+/// Tensors of a file that a name is compared with: of very many only the first.
+const MOST_COMPARED: usize = 10_000;
+
+fn sorted<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names
 }
 
 /// Whether a name is what a pattern says, in which `*` stands for any letters, also for none.

@@ -3,9 +3,10 @@
 use ndarray::{ArrayViewD, Dimension, IxDyn};
 
 use super::Network;
+use super::buffer::no_memory;
 use super::feed::{self, Feed};
 use crate::compile::Program;
-use crate::error::RunError;
+use crate::error::{BuildError, RunError};
 use crate::ir::Role;
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
@@ -14,7 +15,7 @@ use crate::tensor::Tensor;
 use crate::types::Shape;
 
 /// The outputs of a call, one block of rows a port.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Outputs {
     ports: Vec<Port>,
 }
@@ -25,22 +26,31 @@ struct Port {
     values: Vec<f32>,
 }
 
-impl Clone for Port {
-    /// Room for as much.
-    fn clone(&self) -> Port {
-        Port { shape: self.shape.clone(), values: Vec::with_capacity(self.values.capacity()) }
-    }
-}
-
 impl Outputs {
-    /// Room for the outputs of `max_batch` rows, or `None` if there is no memory for it.
-    pub(super) fn new<N: Network>(max_batch: usize) -> Option<Outputs> {
-        let ports = N::DEFINITION.outputs.iter().map(|port| {
-            let (shape, mut values) = (port.known().shape, Vec::new());
-            values.try_reserve_exact(shape.len_at(max_batch)).ok()?;
-            Some(Port { shape, values })
+    /// Room for the outputs of `max_batch` rows.
+    ///
+    /// # Errors
+    /// No memory for it.
+    pub(super) fn new<N: Network>(max_batch: usize) -> Result<Outputs, BuildError> {
+        Outputs::of(N::DEFINITION.outputs.iter().map(|port| port.known().shape), max_batch)
+    }
+
+    /// Room for the same outputs of `max_batch` rows.
+    ///
+    /// # Errors
+    /// No memory for it.
+    pub(super) fn like(&self, max_batch: usize) -> Result<Outputs, BuildError> {
+        Outputs::of(self.ports.iter().map(|port| port.shape.clone()), max_batch)
+    }
+
+    fn of(shapes: impl Iterator<Item = Shape>, max_batch: usize) -> Result<Outputs, BuildError> {
+        let ports = shapes.map(|shape| {
+            let (len, mut values) = (shape.len_at(max_batch), Vec::new());
+            let room = values.try_reserve_exact(len);
+            room.map_err(|_| no_memory(&format!("the outputs of {max_batch} rows"), len))?;
+            Ok(Port { shape, values })
         });
-        Some(Outputs { ports: ports.collect::<Option<_>>()? })
+        Ok(Outputs { ports: ports.collect::<Result<_, BuildError>>()? })
     }
 
     /// Forgets what is there, and makes room for so many rows at once: what grows as it is filled takes up to twice as much.

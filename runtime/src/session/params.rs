@@ -4,6 +4,7 @@ use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
 
 use super::{Network, Session, is_own};
 use crate::compile::Program;
+use crate::elaborate::words::closest;
 use crate::error::RunError;
 use crate::ir::{ParamSlot, Role, SlotKind, Slots};
 use crate::plan::Place;
@@ -119,30 +120,4 @@ fn find(slots: &Slots, name: &str) -> Result<usize, RunError> {
         name: name.to_string(),
         closest: closest(name, named(slots).map(|(_, slot)| slot.name.as_str())).map(str::to_string),
     })
-}
-
-/// So many letters make another name.
-const FAR: usize = 5;
-
-/// The known name that this one is probably meant to be.
-pub(super) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    // Names whose lengths are as far apart need not be compared.
-    let known = known.filter(|known| known.chars().count().abs_diff(name.chars().count()) < FAR);
-    known.min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) < FAR)
-}
-
-/// How many letters have to be changed, added or removed (Levenshtein 1966).
-fn distance(x: &str, y: &str) -> usize {
-    let y: Vec<char> = y.chars().collect();
-    let mut row: Vec<usize> = (0..=y.len()).collect();
-    for (i, a) in x.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, &b) in y.iter().enumerate() {
-            let change = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[y.len()]
 }

@@ -58,7 +58,8 @@ impl<N: Network> Session<N> {
     /// Goes through all rows, as often as that takes, and computes the results.
     pub(super) fn finish(&mut self, pieces: &Pieces, tensors: &[Tensor<'_>], rows: usize) -> Result<Known, BuildError> {
         if pieces.arena() > self.arena.len() {
-            let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
+            let no_memory =
+                || BuildError::NoMemory { what: format!("an evaluation of {} rows at a time", self.max_batch) };
             self.arena = Buffer::scratch(pieces.arena()).ok_or_else(no_memory)?;
         }
         let mut known = Known { batch: [[rows as f32], [0.0]], totals: Vec::new() };

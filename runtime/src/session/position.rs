@@ -73,7 +73,8 @@ impl Pass {
         let parts = &mut word.split(' ');
         let shuffling = Shuffling { seed: next(parts)?, rows: next(parts)?, kept_out: next(parts)? };
         let (steps, rows, rate, loss) = (next(parts)?, next(parts)?, next(parts)?, next(parts)?);
-        let sums: Vec<f64> = parts.map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        // One more would be one too many.
+        let sums: Vec<f64> = parts.take(metrics + 1).map(|part| part.parse().ok()).collect::<Option<_>>()?;
         let some = steps > 0 && rows >= steps && sums.len() == metrics;
         some.then_some(Pass { shuffling, steps, rows, rate, loss, metrics: sums })
     }

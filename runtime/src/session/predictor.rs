@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView, ArrayViewD, Dimension};
 
-use super::buffer::Buffer;
+use super::buffer::{self, Buffer};
 use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
@@ -19,7 +19,8 @@ use crate::memory::Word;
 /// A network that is only asked.
 ///
 /// A clone shares program and parameters and has memory of its own for what a call computes, so that each thread can have
-/// one; all of them give the same bits. A call allocates nothing, but for more than `max_batch` rows.
+/// one; all of them give the same bits. Where there may be no memory for it, [`Predictor::try_clone`] says so and `clone`
+/// panics. A call allocates nothing, but for more than `max_batch` rows.
 #[derive(Debug)]
 pub struct Predictor<N> {
     pub(super) program: Arc<Program>,
@@ -35,14 +36,13 @@ pub struct Predictor<N> {
 impl<N: Network> Predictor<N> {
     /// With a copy of these parameters; those of the optimizer lie behind the network's own and stay there.
     pub(super) fn new(program: Arc<Program>, params: &[f32], max_batch: usize) -> Result<Predictor<N>, BuildError> {
-        let no_memory = || BuildError::NoMemory { max_batch };
-        let mut own = Buffer::new(program.params_len).ok_or_else(no_memory)?;
+        let mut own = buffer::params(&program)?;
         own.floats_mut().copy_from_slice(&params[..program.params_len]);
         Ok(Predictor {
-            arena: Buffer::scratch(program.arena).ok_or_else(no_memory)?,
+            arena: buffer::arena(&program, max_batch)?,
             scalars: vec![Word::default(); program.slots.scalars.len()],
-            feed: Feed::new(&program.slots, max_batch).ok_or_else(no_memory)?,
-            outputs: Outputs::new::<N>(max_batch).ok_or_else(no_memory)?,
+            feed: Feed::new(&program.slots, max_batch)?,
+            outputs: Outputs::new::<N>(max_batch)?,
             params: Arc::new(own),
             program,
             max_batch,
@@ -99,9 +99,7 @@ impl<N: Network> Predictor<N> {
     /// Parameters that no clone shares; `None` if they have to be copied for that and there is no memory.
     pub(super) fn own_params(&mut self) -> Option<&mut [f32]> {
         if Arc::get_mut(&mut self.params).is_none() {
-            let mut own = Buffer::new(self.params.len())?;
-            own.floats_mut().copy_from_slice(self.params.floats());
-            self.params = Arc::new(own);
+            self.params = Arc::new(self.params.try_clone()?);
         }
         Arc::get_mut(&mut self.params).map(Buffer::floats_mut)
     }
@@ -112,19 +110,33 @@ impl<N: Network> Predictor<N> {
     }
 }
 
-impl<N> Clone for Predictor<N> {
-    fn clone(&self) -> Predictor<N> {
-        Predictor {
+impl<N> Predictor<N> {
+    /// A clone, if there is memory for what its calls compute.
+    ///
+    /// # Errors
+    /// [`BuildError::NoMemory`].
+    pub fn try_clone(&self) -> Result<Predictor<N>, BuildError> {
+        Ok(Predictor {
             program: Arc::clone(&self.program),
             params: Arc::clone(&self.params),
             max_batch: self.max_batch,
-            // What it holds between calls means nothing.
-            arena: Buffer::zeros(self.arena.len()),
+            // What they hold between calls means nothing.
+            arena: buffer::arena(&self.program, self.max_batch)?,
             scalars: self.scalars.clone(),
-            feed: self.feed.clone(),
-            outputs: self.outputs.clone(),
+            feed: Feed::new(&self.program.slots, self.max_batch)?,
+            outputs: self.outputs.like(self.max_batch)?,
             network: PhantomData,
-        }
+        })
+    }
+}
+
+impl<N> Clone for Predictor<N> {
+    /// As [`Predictor::try_clone`].
+    ///
+    /// # Panics
+    /// If there is no memory for what the calls of the clone compute.
+    fn clone(&self) -> Predictor<N> {
+        self.try_clone().expect("`try_clone` has an error for this")
     }
 }
 
@@ -171,8 +183,7 @@ impl<N: Network> PredictorBuilder<N> {
     /// Settings out of range, buffers that are too large.
     pub fn build(self) -> Result<Predictor<N>, BuildError> {
         let program = self.program()?;
-        let no_memory = BuildError::NoMemory { max_batch: self.max_batch };
-        let mut params = Buffer::new(program.params_len).ok_or(no_memory)?;
+        let mut params = buffer::params(&program)?;
         fill(params.floats_mut(), &program, self.seed);
         Predictor::new(program, params.floats(), self.max_batch)
     }

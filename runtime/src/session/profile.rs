@@ -6,14 +6,12 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::buffer::Buffer;
+use super::buffer;
 use super::{Error, Network, Session, feed};
 use crate::compile::{Program, Purpose};
-use crate::cost::{Cost, costs};
-use crate::error::BuildError;
 use crate::fault::Pass;
-use crate::fuse::Fused;
 use crate::ir::{Graph, NodeId, Role, SlotKind};
+use crate::kernel::{Cost, Fused, costs};
 use crate::memory::{Memory, Params};
 use crate::microkernels::peak::Peak;
 use crate::plan::Place;
@@ -102,9 +100,10 @@ impl LayerProfile {
 }
 
 impl<N: Network> Session<N> {
-    /// Runs training steps on a batch and one thread, with every kernel timed, and says where the time goes. It works on a copy of the
-    /// training state: the session is as it was. The program is compiled for this call; `step` itself is never timed. Kernels run
-    /// one after the other here, where a step has some of them compute rows just before those are multiplied.
+    /// Runs training steps on a batch and one thread, with every kernel timed, and says where the time goes. It works on a
+    /// copy of the training state: the session is as it was. The program is compiled for this call; `step` itself is never
+    /// timed. Kernels run one after the other here, where a step has some of them compute rows just before those are
+    /// multiplied.
     ///
     /// # Errors
     /// As for [`Session::step`].
@@ -113,13 +112,14 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
-        let (program, fused) = Program::timed(N::DEFINITION, Purpose::Train(&self.how), self.max_batch)?;
+        let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.how), self.max_batch)?;
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
-        let mut params = self.params.clone();
+        let mut params = buffer::params(&self.train)?;
+        let own = params.len();
+        params.floats_mut().copy_from_slice(&self.params.floats()[..own]);
         let more = program.arena > self.arena.floats().len();
-        let no_memory = || BuildError::NoMemory { max_batch: self.max_batch };
-        let mut larger = more.then(|| Buffer::scratch(program.arena).ok_or_else(no_memory)).transpose()?;
+        let mut larger = more.then(|| buffer::arena(&program, self.max_batch)).transpose()?;
         let (arena, scalars) = (larger.as_mut().unwrap_or(&mut self.arena), &self.scalars[..]);
         let start = Instant::now();
         let mut runs = 0;
@@ -149,22 +149,21 @@ impl<N: Network> Session<N> {
         }
         let peak = Peak::measure();
         let mut profile = Profile { rows, step, layers: Vec::new(), kernels: Vec::new(), peak };
-        profile.share(&fused, &seconds);
+        profile.share(&fused, &graph, &seconds);
         Ok(profile)
     }
 }
 
 impl Profile {
     /// Distributes the times of the kernels over the layers.
-    fn share(&mut self, fused: &Fused, seconds: &[f64]) {
-        let graph = &fused.graph;
+    fn share(&mut self, fused: &Fused, graph: &Graph, seconds: &[f64]) {
         let passes = passes(graph);
         // In the order of the declaration: a forward operation comes before everything that is made from it.
         for id in graph.ids().filter(|id| !graph[*id].op.is_leaf() && passes[id.index()] == Pass::Forward) {
             self.layer(layer_of(graph, id));
         }
         for (kernel, &seconds) in fused.kernels.iter().zip(seconds) {
-            let parts = costs(graph, kernel);
+            let parts = costs(fused, kernel);
             let weights: Vec<f64> = parts.iter().map(|(_, cost)| self.seconds_at_peak(cost)).collect();
             let total: f64 = weights.iter().sum();
             let mut whole = KernelProfile { layers: Vec::new(), work: Work::default() };

@@ -50,7 +50,7 @@ impl<N: Network> Session<N> {
     pub(super) fn not_finite(&mut self, loss: f32, tensors: &[Tensor<'_>], rows: usize) -> RunError {
         self.fill_scalars();
         if loss.is_finite() {
-            return self.statistic_not_finite(tensors, rows);
+            return self.statistic_not_finite(loss, tensors, rows);
         }
         let fault = replay(N::DEFINITION, Purpose::Gradients(Some(&self.how))).ok().and_then(|replay| {
             let forward = replay.of(|role| *role == Role::Loss);
@@ -68,20 +68,28 @@ impl<N: Network> Session<N> {
         RunError::NotFinite { step: self.steps + 1, loss, fault: fault.map(Box::new) }
     }
 
-    fn statistic_not_finite(&self, tensors: &[Tensor<'_>], rows: usize) -> RunError {
-        let slots = self.train.slots.params.iter().enumerate();
-        let running = slots.filter(|(_, slot)| slot.kind == SlotKind::Running);
-        let replay = replay(N::DEFINITION, Purpose::Train(&self.how)).ok();
-        let search = |index: usize| {
-            let update = replay.as_ref()?.of(|role| *role == Role::Update(index));
-            let values = self.values(&update.graph, &self.train.params, &self.scalars, tensors);
-            update.search(N::DEFINITION, rows, &values).map(Box::new)
-        };
-        // What overflows in the order of the compiled step alone has no origin: the first may be another's.
-        let found = running.clone().find_map(|(index, slot)| Some((slot, Some(search(index)?))));
-        let first = || running.clone().find(|(_, slot)| slot.name.ends_with("_var")).map(|(_, slot)| (slot, None));
-        let (slot, fault) = found.or_else(first).expect("the variance of a batch norm was refused");
-        RunError::Update { step: self.steps + 1, name: slot.name.clone(), value: f32::NAN, fault }
+    fn statistic_not_finite(&self, loss: f32, tensors: &[Tensor<'_>], rows: usize) -> RunError {
+        let slots = &self.train.slots.params;
+        let is_running = |index: usize| slots[index].kind == SlotKind::Running;
+        let found = replay(N::DEFINITION, Purpose::Train(&self.how)).ok().and_then(|replay| {
+            let updates = replay.of(|role| matches!(role, Role::Update(index) if is_running(*index)));
+            if !updates.fits(rows) {
+                return None;
+            }
+            let values = self.values(&updates.graph, &self.train.params, &self.scalars, tensors);
+            updates.first_wrong(N::DEFINITION, rows, &values)
+        });
+        let step = self.steps + 1;
+        match found {
+            Some((Role::Update(index), value, fault)) => {
+                RunError::Update { step, name: slots[index].name.clone(), value, fault: Some(Box::new(fault)) }
+            }
+            // What overflows in the order of the compiled step alone has no origin: the first may be another's.
+            _ => match slots.iter().find(|slot| slot.kind == SlotKind::Running && slot.name.ends_with("_var")) {
+                Some(slot) => RunError::Update { step, name: slot.name.clone(), value: f32::NAN, fault: None },
+                None => RunError::NotFinite { step, loss, fault: None },
+            },
+        }
     }
 
     /// If the session watches over its state, what a run has written has to be finite; else it is put back.

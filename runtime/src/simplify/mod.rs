@@ -164,7 +164,7 @@ impl Known {
 fn same(x: &Node, y: &Node) -> bool {
     let same_op = match (&x.op, &y.op) {
         (Op::Const(x), Op::Const(y)) => x.to_bits() == y.to_bits(),
-        (x, y) => x == y,
+        (x, y) => x == y && x.fill().map(f64::to_bits) == y.fill().map(f64::to_bits),
     };
     same_op && x.operands == y.operands && x.ty == y.ty
 }

@@ -127,6 +127,68 @@ pub const ALGEBRA: &[Rule] = &[
             Some(b.broadcast(x, &shape, &axes))
         },
     },
+    Rule {
+        name: "transpose-same",
+        apply: |b, id, _| {
+            let (x, order) = transpose(b, id)?;
+            order.is_sorted().then_some(x)
+        },
+    },
+    Rule {
+        name: "transpose-transpose",
+        apply: |b, id, _| {
+            let (inner, outer) = transpose(b, id)?;
+            let (x, inner) = transpose(b, inner)?;
+            let order: Vec<usize> = outer.iter().map(|&axis| inner[axis]).collect();
+            Some(b.transpose(x, &order))
+        },
+    },
+    Rule { name: "dot-transpose", apply: dot_of_transposes },
+    Rule {
+        name: "slice-all",
+        apply: |b, id, _| {
+            let Op::Slice { .. } = b.graph()[id].op else { return None };
+            let x = b.graph()[id].operands[0];
+            // Of as many elements as there are, every step between them is the only one.
+            (b.shape(x) == b.shape(id)).then_some(x)
+        },
+    },
+    Rule {
+        name: "slice-slice",
+        apply: |b, id, _| {
+            let Op::Slice { axis, start, len, step } = b.graph()[id].op else { return None };
+            let inner = &b.graph()[b.graph()[id].operands[0]];
+            let Op::Slice { axis: same, start: first, step: each, .. } = inner.op else { return None };
+            let x = inner.operands[0];
+            (axis == same && len > 0).then(|| b.slice(x, axis, first + start * each, len, step * each))
+        },
+    },
+    Rule {
+        name: "pad-nothing",
+        apply: |b, id, _| {
+            let Op::Pad { .. } = b.graph()[id].op else { return None };
+            let x = b.graph()[id].operands[0];
+            (b.shape(x) == b.shape(id)).then_some(x)
+        },
+    },
+    Rule {
+        name: "slice-pad",
+        apply: |b, id, _| {
+            let Op::Slice { axis, start, len, step } = b.graph()[id].op else { return None };
+            let inner = &b.graph()[b.graph()[id].operands[0]];
+            let Op::Pad { axis: same, before, inside, .. } = inner.op else { return None };
+            let x = inner.operands[0];
+            let own = axis == same && start == before && step == inside + 1;
+            (own && b.shape(x).0[axis].factor() == len).then_some(x)
+        },
+    },
+    Rule {
+        name: "concat-one",
+        apply: |b, id, _| match (&b.graph()[id].op, &b.graph()[id].operands[..]) {
+            (Op::Concat(_), &[x]) => Some(x),
+            _ => None,
+        },
+    },
     Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
     Rule {
         name: "neg-after-sum",
@@ -169,6 +231,37 @@ fn broadcast(b: &Builder, id: NodeId) -> Option<(NodeId, &[usize])> {
     }
 }
 
+/// The operand and the order of a transpose.
+fn transpose(b: &Builder, id: NodeId) -> Option<(NodeId, &[usize])> {
+    match &b.graph()[id].op {
+        Op::Transpose(order) => Some((b.graph()[id].operands[0], order)),
+        _ => None,
+    }
+}
+
+/// A product of what was transposed is one of what it was before, over other pairs of axes, as long as the free axes come in the
+/// same order. The terms of its sums do.
+fn dot_of_transposes(b: &mut Builder, id: NodeId, _: &[bool]) -> Option<NodeId> {
+    let node = b.graph()[id].clone();
+    let Op::Dot(mut axes) = node.op else { return None };
+    let mut operands = node.operands;
+    let mut changed = false;
+    for (side, operand) in operands.iter_mut().enumerate() {
+        let Some((x, order)) = transpose(b, *operand) else { continue };
+        let free = axes.of(side, order.len()).free;
+        if !free.iter().map(|&axis| order[axis]).is_sorted() {
+            continue;
+        }
+        for (a, b) in axes.batch.iter_mut().chain(&mut axes.contracted) {
+            let axis = if side == 0 { a } else { b };
+            *axis = order[*axis];
+        }
+        *operand = x;
+        changed = true;
+    }
+    changed.then(|| b.product(operands[0], operands[1], axes))
+}
+
 /// Whether a node is this constant, sign of zero included.
 fn is(b: &Builder, id: NodeId, value: f64) -> bool {
     b.graph().constant(id).is_some_and(|c| c.to_bits() == value.to_bits())
@@ -183,6 +276,10 @@ fn folded(b: &mut Builder, id: NodeId, accept: fn(f64, f32) -> bool) -> Option<N
     let values = values?;
     let value = match node.op.def().body {
         Body::View => values[0],
+        Body::Move => {
+            let alike = |value: f64| value.to_bits() == values[0].to_bits();
+            Some(values[0]).filter(|_| values.iter().copied().chain(node.op.fill()).all(alike))?
+        }
         Body::Map(body) => {
             let (mut exact, mut rounded) = (Host64::new(), Host32::new());
             let operands: Vec<_> = values.iter().map(|&value| exact.float(value)).collect();

@@ -1,13 +1,17 @@
 //! Bodies: layers, activations, structures and functions of the user's own, whatever the rank of what comes in.
 
-use gradloom_runtime::layers::initializers::AUTO;
-use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::network::{At, Expr, Kind, Stage};
+use std::collections::HashSet;
+
+use gradloom_runtime::layers::initializers::{self, AUTO};
+use gradloom_runtime::layers::{self, Arg, ArgDef, LayerDef};
+use gradloom_runtime::network::{At, Expr, Kind, Stage, Value};
 use gradloom_runtime::types::{Dim, Shape};
 
 use super::expressions::{DrawnAct, SCALE};
+use super::names::{Place, Scope};
+use super::numbers::{argument, size};
 use super::tape::Tape;
-use crate::handmade::{self, leak};
+use crate::handmade::leak;
 
 /// A body while it is drawn, and what expressions may read of it.
 pub struct Body<'t, 'n> {
@@ -18,12 +22,15 @@ pub struct Body<'t, 'n> {
     pub output: Shape,
     pub has_norm: bool,
     pub has_dense: bool,
-    count: usize,
+    /// The names of the bodies that this one is in, the outermost first.
+    pub scopes: Vec<Scope>,
 }
 
 impl<'t, 'n> Body<'t, 'n> {
-    pub fn new(tape: &'t mut Tape<'n>, acts: &'t [DrawnAct]) -> Body<'t, 'n> {
-        Body { tape, acts, known: Vec::new(), output: Shape::scalar(), has_norm: false, has_dense: false, count: 0 }
+    /// A body where the ports have these names.
+    pub fn new(tape: &'t mut Tape<'n>, acts: &'t [DrawnAct], ports: HashSet<String>) -> Body<'t, 'n> {
+        let scopes = vec![Scope { taken: ports, ..Scope::default() }];
+        Body { tape, acts, known: Vec::new(), output: Shape::scalar(), has_norm: false, has_dense: false, scopes }
     }
 
     /// The stages of a network: at least one with parameters, and others if there are to be `several`.
@@ -31,9 +38,35 @@ impl<'t, 'n> Body<'t, 'n> {
         let prefixes = [String::new()];
         let dense = x.rank() == 2 && !self.tape.chance(30);
         let (first, y) = if dense { self.dense(x, &prefixes) } else { self.act_of(SCALE, x, &prefixes) };
+        self.know_value(&prefixes, &first, &y);
+        let mut stages = vec![first];
+        if several && self.tape.chance(4) {
+            stages.extend(self.eleven(&y, &prefixes));
+        }
         let (rest, output) = if several { self.stages(&y, &prefixes, 2) } else { (Vec::new(), y) };
         self.output = output;
-        std::iter::once(first).chain(rest).collect()
+        stages.extend(rest);
+        stages
+    }
+
+    /// As many copies of a function or of the rectifier that owns its slope.
+    fn eleven(&mut self, x: &Shape, prefixes: &[String]) -> Vec<Stage<'static>> {
+        let own = self.tape.chance(30);
+        let index = self.fitting_act(x);
+        let stage = |body: &mut Self| {
+            let (stage, _) = if own { body.own(&layers::PRELU, x, prefixes) } else { body.act_of(index, x, prefixes) };
+            body.know_value(prefixes, &stage, x);
+            stage
+        };
+        (0..11).map(|_| stage(self)).collect()
+    }
+
+    /// What stands inside of a structure, with names of its own.
+    fn within<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
+        self.scopes.push(Scope::default());
+        let result = inside(self);
+        self.scopes.pop();
+        result
     }
 
     /// Stages that stand at these paths, one for each copy.
@@ -43,11 +76,8 @@ impl<'t, 'n> Body<'t, 'n> {
         let most = if depth == 2 { 6 } else { 3 };
         while stages.is_empty() || stages.len() < most && self.tape.chance(65) {
             let (stage, y) = self.stage(&x, prefixes, depth);
-            let named = self.tape.chance(30);
-            if named {
-                self.know(prefixes, stage.segment, "", &y);
-            }
-            stages.push(Stage { named, ..stage });
+            self.know_value(prefixes, &stage, &y);
+            stages.push(stage);
             x = y;
         }
         (stages, x)
@@ -59,25 +89,27 @@ impl<'t, 'n> Body<'t, 'n> {
             (0..30, 2) => self.dense(x, prefixes),
             (30..38, 2) => {
                 self.has_norm = true;
-                let momentum = self.tape.pick(&[0.9, 0.0, 1.0, 0.5]);
-                let args = [Arg::Float(momentum), Arg::Float(1e-5), Arg::Int(1 + self.tape.below(3) as u64)];
-                let (stage, y) = self.layer(&layers::BATCH_NORM, &args, x, prefixes);
+                let momentum = [0.9, 0.0, 1.0, 0.5].map(Arg::Float);
+                let usual = [&momentum[..], &[Arg::Float(1e-5)], &[1, 2, 3, 1000].map(Arg::Int)];
+                let args = self.arguments(&layers::BATCH_NORM, &usual);
+                let (stage, y) = self.layer(&layers::BATCH_NORM, args, x);
                 self.affine(&stage, x, prefixes);
                 (stage, y)
             }
             (38..46, 2) => {
-                let (stage, y) = self.layer(&layers::LAYER_NORM, &[Arg::Float(1e-2)], x, prefixes);
+                let args = self.arguments(&layers::LAYER_NORM, &[&[Arg::Float(1e-2)]]);
+                let (stage, y) = self.layer(&layers::LAYER_NORM, args, x);
                 self.affine(&stage, x, prefixes);
                 (stage, y)
             }
             (46..52, 3..) | (46..48, _) => {
                 let width = x.0[1..].iter().map(|dim| dim.factor()).product();
-                let (stage, _) = self.layer(&layers::FLATTEN, &[], x, prefixes);
+                let (stage, _) = self.layer(&layers::FLATTEN, Vec::new(), x);
                 (stage, Shape(vec![Dim::B, Dim::Fixed(width)]))
             }
             (52..58, _) => {
-                let p = self.tape.pick(&[0.0, 0.25, 0.5]);
-                self.layer(&layers::DROPOUT, &[Arg::Float(p)], x, prefixes)
+                let args = self.arguments(&layers::DROPOUT, &[&[0.0, 0.25, 0.5].map(Arg::Float)]);
+                self.layer(&layers::DROPOUT, args, x)
             }
             (58..72, _) => self.act(x, prefixes),
             (72..84, _) if depth > 0 => self.structure(x, prefixes, depth - 1),
@@ -88,7 +120,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let fitting: Vec<&LayerDef> = all.filter(|layer| rows || !layer.name.ends_with("softmax")).collect();
                 let layer = self.tape.pick(&fitting);
                 let args = arguments(layer, self.tape);
-                self.layer(layer, &args, x, prefixes)
+                self.layer(layer, args, x)
             }
         }
     }
@@ -101,8 +133,9 @@ impl<'t, 'n> Body<'t, 'n> {
     fn dense_of(&mut self, n: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         self.has_dense = true;
         let bias = !self.tape.chance(30);
-        let args = [Arg::Int(n as u64), Arg::Flag(bias), Arg::Init(&AUTO, None)];
-        let (stage, _) = self.layer(&layers::DENSE, &args, x, prefixes);
+        let mut args = self.arguments(&layers::DENSE, &[&[Arg::Int(n as u64)], &[Arg::Flag(bias)]]);
+        args.push(self.initializer());
+        let (stage, _) = self.layer(&layers::DENSE, args, x);
         self.know(prefixes, stage.segment, ".weight", &Shape(vec![Dim::Fixed(x.0[1].factor()), Dim::Fixed(n)]));
         if bias {
             self.know(prefixes, stage.segment, ".bias", &Shape(vec![Dim::Fixed(n)]));
@@ -119,61 +152,92 @@ impl<'t, 'n> Body<'t, 'n> {
 
     /// The rectifier that owns its slope.
     fn own(&mut self, layer: &'static LayerDef, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        let (stage, y) = self.layer(layer, &[], x, prefixes);
+        let (stage, y) = self.layer(layer, Vec::new(), x);
         self.know(prefixes, stage.segment, ".slope", &Shape::scalar());
         (stage, y)
     }
 
-    fn layer(&mut self, layer: &'static LayerDef, args: &[Arg], x: &Shape, _: &[String]) -> (Stage<'static>, Shape) {
-        let segment = self.segment(layer.stem);
-        (handmade::stage(layer, args, segment), x.clone())
+    fn layer(&mut self, layer: &'static LayerDef, args: Vec<Value<'static>>, x: &Shape) -> (Stage<'static>, Shape) {
+        let stage = self.named(Kind::Layer(layer, leak(args)), layer.stem);
+        (Stage { text: layer.name, ..stage }, x.clone())
+    }
+
+    /// The first arguments of a layer, each usually one of these.
+    fn arguments(&mut self, layer: &LayerDef, usual: &[&[Arg]]) -> Vec<Value<'static>> {
+        layer.args.iter().zip(usual).map(|(arg, usual)| argument(self.tape, arg, usual)).collect()
+    }
+
+    fn initializer(&mut self) -> Value<'static> {
+        if !self.tape.chance(30) {
+            return Value::Known(Arg::Init(&AUTO, None));
+        }
+        let initializer = self.tape.pick(initializers::ALL);
+        let number = initializer.number.as_ref();
+        let values: Vec<Value<'static>> =
+            number.map(|arg| argument(self.tape, arg, &[Arg::Float(0.5), Arg::Float(1.0)])).into_iter().collect();
+        Value::Init(initializer, At(0), leak(values))
     }
 
     fn act(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        let fitting = (0..self.acts.len()).filter(|&at| x.rank() >= 2 || !self.acts[at].needs_rows);
-        let fitting: Vec<usize> = fitting.collect();
-        let index = self.tape.pick(&fitting);
+        let index = self.fitting_act(x);
         self.act_of(index, x, prefixes)
     }
 
+    fn fitting_act(&mut self, x: &Shape) -> usize {
+        let fitting = (0..self.acts.len()).filter(|&at| x.rank() >= 2 || !self.acts[at].needs_rows);
+        let fitting: Vec<usize> = fitting.collect();
+        self.tape.pick(&fitting)
+    }
+
     fn act_of(&mut self, index: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        let segment = self.segment("own");
-        let extras = self.acts[index].act.extras;
-        let starts: Vec<f64> = extras.iter().map(|_| self.tape.pick(&[1.0, 0.5, -0.5])).collect();
-        for (name, _) in extras {
-            self.know(prefixes, segment, leak(format!(".{name}")), &Shape::scalar());
+        let act = &self.acts[index].act;
+        let starts: Vec<f64> = act.extras.iter().map(|_| self.tape.pick(&[1.0, 0.5, -0.5])).collect();
+        let stage = self.named(Kind::Act(index, leak(starts)), act.name.unwrap_or("lambda"));
+        for (name, _) in act.extras {
+            self.know(prefixes, stage.segment, leak(format!(".{name}")), &Shape::scalar());
         }
-        (stage(Kind::Act(index, leak(starts)), segment), x.clone())
+        (stage, x.clone())
     }
 
     fn structure(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Stage<'static>, Shape) {
-        let within = |segment: &str, inside: &str| -> Vec<String> {
+        let at = |segment: &str, inside: &str| -> Vec<String> {
             prefixes.iter().map(|prefix| format!("{prefix}{segment}.{inside}")).collect()
         };
         match self.tape.below(4) {
             0 => {
-                let segment = self.segment("block");
-                let (body, y) = self.stages(x, &within(segment, ""), depth);
-                (stage(Kind::Block(leak(body)), segment), y)
+                let stem = self.tape.pick(&["block", "dense", "f1"]);
+                let stage = self.named(Kind::Broken, stem);
+                let prefixes = at(stage.segment, "");
+                let (body, y) = self.within(|inner| inner.stages(x, &prefixes, depth));
+                (Stage { kind: Kind::Block(leak(body)), ..stage }, y)
             }
             1 => {
-                let segment = self.segment("residual");
-                let prefixes = within(segment, "");
-                let body = self.stages_to(x, x, &prefixes, depth);
-                (stage(Kind::Residual { body, skip: None }, segment), x.clone())
+                let stage = self.named(Kind::Broken, "residual");
+                let prefixes = at(stage.segment, "");
+                let body = self.within(|inner| inner.stages_to(x, x, &prefixes, depth));
+                (Stage { kind: Kind::Residual { body, skip: None }, ..stage }, x.clone())
             }
             2 => {
-                let segment = self.segment("residual");
-                let (body, y) = self.stages(x, &within(segment, ""), depth);
-                let skip = Some(self.stages_to(x, &y, &within(segment, "skip."), depth));
-                (stage(Kind::Residual { body: leak(body), skip }, segment), y)
+                let stage = self.named(Kind::Broken, "residual");
+                let [long, short] = ["", "skip."].map(|inside| at(stage.segment, inside));
+                let (body, y) = self.within(|inner| inner.stages(x, &long, depth));
+                let skip = Some(self.within(|inner| inner.stages_to(x, &y, &short, depth)));
+                (Stage { kind: Kind::Residual { body: leak(body), skip }, ..stage }, y)
             }
             _ => {
-                let segment = self.segment("repeat");
-                let count = 1 + self.tape.below(2);
-                let copies: Vec<String> = (1..=count).flat_map(|copy| within(segment, &format!("{copy}."))).collect();
-                let body = self.stages_to(x, x, &copies, depth);
-                (stage(Kind::Repeat { count: handmade::number(count), body }, segment), x.clone())
+                let stage = self.named(Kind::Broken, "repeat");
+                let many = prefixes.len() == 1 && self.tape.chance(15);
+                let count = if many { self.tape.pick(&[10, 11, 3]) } else { 1 + self.tape.below(2) };
+                let copies: Vec<String> = (1..=count).flat_map(|copy| at(stage.segment, &format!("{copy}."))).collect();
+                let body = match many {
+                    false => self.within(|inner| inner.stages_to(x, x, &copies, depth)),
+                    true => self.within(|inner| {
+                        let (only, _) = inner.act(x, &copies);
+                        inner.know_value(&copies, &only, x);
+                        leak(vec![only]).as_slice()
+                    }),
+                };
+                (Stage { kind: Kind::Repeat { count: size(self.tape, count), body }, ..stage }, x.clone())
             }
         }
     }
@@ -185,22 +249,39 @@ impl<'t, 'n> Body<'t, 'n> {
         if y != *wanted && wanted.rank() == 2 {
             if y.rank() != 2 {
                 let width = y.0[1..].iter().map(|dim| dim.factor()).product();
-                stages.push(self.layer(&layers::FLATTEN, &[], &y, prefixes).0);
+                let flatten = self.layer(&layers::FLATTEN, Vec::new(), &y).0;
                 y = Shape(vec![Dim::B, Dim::Fixed(width)]);
+                self.know_value(prefixes, &flatten, &y);
+                stages.push(flatten);
             }
-            stages.push(self.dense_of(wanted.0[1].factor(), &y, prefixes).0);
+            let dense = self.dense_of(wanted.0[1].factor(), &y, prefixes).0;
+            self.know_value(prefixes, &dense, wanted);
+            stages.push(dense);
         } else if y != *wanted {
             // Nothing gives an axis back.
             self.known.truncate(before);
-            stages = vec![self.own(&layers::PRELU, x, prefixes).0];
+            let scope = self.scopes.last_mut().expect("a body has names");
+            *scope = Scope::default();
+            let own = self.own(&layers::PRELU, x, prefixes).0;
+            self.know_value(prefixes, &own, x);
+            stages = vec![own];
         }
         leak(stages)
     }
 
-    /// A name that nothing else has.
-    fn segment(&mut self, stem: &str) -> &'static str {
-        self.count += 1;
-        leak(format!("{stem}{}", self.count))
+    /// A stage, with the name that it has in this body.
+    fn named(&mut self, kind: Kind<'static>, stem: &str) -> Stage<'static> {
+        let place = if self.scopes.len() == 1 { Place::Value } else { Place::Inner };
+        let scope = self.scopes.last_mut().expect("a body has names");
+        let (segment, named) = scope.segment(self.tape, stem, place);
+        Stage { kind, segment, named, text: segment, at: At(0) }
+    }
+
+    /// What a stage gives, if its name is known.
+    fn know_value(&mut self, prefixes: &[String], stage: &Stage<'static>, y: &Shape) {
+        if stage.named {
+            self.know(prefixes, stage.segment, "", y);
+        }
     }
 
     fn know(&mut self, prefixes: &[String], segment: &str, name: &str, shape: &Shape) {
@@ -213,15 +294,10 @@ impl<'t, 'n> Body<'t, 'n> {
 }
 
 /// Values for the arguments of an activation.
-pub fn arguments(layer: &LayerDef, tape: &mut Tape<'_>) -> Vec<Arg> {
-    let value = |default: Arg, tape: &mut Tape<'_>| match default {
-        Arg::Word(_) => Arg::Word(tape.pick(&["none", "tanh"])),
-        Arg::Float(number) => Arg::Float(tape.pick(&[number, 0.5, 1.5])),
-        other => other,
+pub fn arguments(layer: &LayerDef, tape: &mut Tape<'_>) -> Vec<Value<'static>> {
+    let value = |arg: &ArgDef, tape: &mut Tape<'_>| match arg.default.expect("an activation has defaults") {
+        Arg::Word(_) => argument(tape, arg, &["none", "tanh"].map(Arg::Word)),
+        number => argument(tape, arg, &[number, Arg::Float(0.5), Arg::Float(1.5)]),
     };
-    layer.args.iter().map(|arg| value(arg.default.expect("an activation has defaults"), tape)).collect()
-}
-
-fn stage(kind: Kind<'static>, segment: &'static str) -> Stage<'static> {
-    Stage { kind, segment, named: false, text: segment, at: At(0) }
+    layer.args.iter().map(|arg| value(arg, tape)).collect()
 }

@@ -6,9 +6,13 @@ use gradloom_runtime::network::{At, BinaryOp, Expr};
 use gradloom_runtime::types::Shape;
 
 use super::expressions::Context;
+use super::numbers::{LARGE, SMALL, literal};
 use crate::handmade::{self, binary, leak};
 
 const COMPARISONS: [BinaryOp; 6] = [BinaryOp::Gt, BinaryOp::Lt, BinaryOp::Ge, BinaryOp::Le, BinaryOp::Ne, BinaryOp::Eq];
+
+/// What joins truth values.
+const TRUTHS: [BinaryOp; 4] = [BinaryOp::And, BinaryOp::Or, BinaryOp::Eq, BinaryOp::Ne];
 
 impl Context<'_, '_> {
     /// `if p { x } else { y }` of this shape.
@@ -36,9 +40,13 @@ impl Context<'_, '_> {
 
     /// A truth value for each element.
     pub fn condition(&mut self, shape: &Shape, depth: usize) -> Expr<'static> {
+        if depth > 0 && self.tape.chance(20) {
+            let op = self.tape.pick(&TRUTHS);
+            let (x, y) = (self.condition(shape, depth - 1), self.either_condition(shape, depth - 1));
+            return if self.tape.chance(50) { binary(op, y, x) } else { binary(op, x, y) };
+        }
         if depth > 0 && self.tape.chance(10) {
-            let op = self.tape.pick(&[BinaryOp::Eq, BinaryOp::Ne]);
-            return binary(op, self.condition(shape, depth - 1), self.condition(shape, depth - 1));
+            return Expr::Not(At(0), leak(self.condition(shape, depth - 1)));
         }
         if self.reduces
             && self.tape.chance(20)
@@ -48,8 +56,18 @@ impl Context<'_, '_> {
             return binary(op, x, y);
         }
         let op = self.tape.pick(&COMPARISONS);
+        if self.tape.chance(10) {
+            let end = self.tape.pick(&[LARGE[0], LARGE[1], SMALL[0], SMALL[3], -0.0]);
+            return binary(op, self.float(shape, depth.min(2)), literal(self.tape, end));
+        }
         let (x, y) = self.two(shape, depth.min(2));
         binary(op, x, y)
+    }
+
+    /// Of this shape, or a single one.
+    fn either_condition(&mut self, shape: &Shape, depth: usize) -> Expr<'static> {
+        let shape = if self.tape.chance(25) { Shape::scalar() } else { shape.clone() };
+        self.condition(&shape, depth)
     }
 
     /// Class ids of this shape: given, or the positions of the largest of rows.

@@ -2,10 +2,11 @@
 
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::{self, Arg};
-use gradloom_runtime::network::Expr;
+use gradloom_runtime::network::{At, Expr, Value};
 use gradloom_runtime::types::Shape;
 
 use super::expressions::{Context, apply, square};
+use super::numbers::argument;
 use crate::handmade::{call, leak};
 
 impl Context<'_, '_> {
@@ -43,15 +44,20 @@ impl Context<'_, '_> {
             logits = apply(&layers::LOG_SOFTMAX, &[], logits);
         }
         let args = function.args.iter().map(|arg| match (arg.name, arg.default) {
-            ("k", _) => Arg::Int(1 + self.tape.below(classes) as u64),
-            ("label_smoothing", _) => Arg::Float(self.tape.pick(&[0.0, 0.1, 1.0])),
-            ("class_weights", _) if self.tape.chance(40) => {
-                Arg::Numbers(leak((0..classes).map(|class| 0.5 + 0.25 * (class % 3) as f64).collect::<Vec<f64>>()))
+            ("k", _) => {
+                let k = 1 + self.tape.below(classes) as u64;
+                argument(self.tape, arg, &[Arg::Int(k)])
             }
-            (_, default) => default.expect("it has one"),
+            ("label_smoothing", _) => argument(self.tape, arg, &[0.0, 0.1, 1.0].map(Arg::Float)),
+            ("class_weights", _) if self.tape.chance(40) => {
+                // The first class counts, so that the weights of no batch add up to nothing too often.
+                let weights: [f64; 3] = self.tape.pick(&[[0.5, 0.75, 1.0], [1.0, 0.0, 0.5], [1e6, 1.0, 0.0]]);
+                Value::Known(Arg::Numbers(leak((0..classes).map(|class| weights[class % 3]).collect::<Vec<f64>>())))
+            }
+            (_, default) => Value::Known(default.expect("it has one")),
         });
-        let args: Vec<Arg> = args.collect();
-        Some(call(function, &args, vec![logits, target]))
+        let args: Vec<Value<'static>> = args.collect();
+        Some(Expr::Call(function, At(0), leak(args), leak(vec![logits, target])))
     }
 
     /// Whether all rows that a position may come from are as long as these.
@@ -69,8 +75,10 @@ impl Context<'_, '_> {
             [_, columns] => columns.factor() == 1,
             _ => false,
         })?;
-        let threshold = Arg::Float(self.tape.pick(&[0.0, 0.25]));
-        Some(call(function, &[threshold], vec![self.float(&shape, depth), self.float(&shape, depth)]))
+        let threshold = function.args.iter().map(|arg| argument(self.tape, arg, &[0.0, 0.25].map(Arg::Float)));
+        let threshold: Vec<Value<'static>> = threshold.collect();
+        let operands = vec![self.float(&shape, depth), self.float(&shape, depth)];
+        Some(Expr::Call(function, At(0), leak(threshold), leak(operands)))
     }
 
     /// Two values of one shape.
@@ -92,13 +100,14 @@ impl Context<'_, '_> {
             "r2" => vec![x, self.leaf(&shape)],
             _ => vec![x, y],
         };
-        let args: Vec<Arg> = function.args.iter().map(|_| Arg::Float(self.tape.pick(&[1.0, 0.25]))).collect();
-        Some(call(function, &args, operands))
+        let args = function.args.iter().map(|arg| argument(self.tape, arg, &[1.0, 0.25].map(Arg::Float)));
+        let args: Vec<Value<'static>> = args.collect();
+        Some(Expr::Call(function, At(0), leak(args), leak(operands)))
     }
 
     /// Most often a target.
     fn target(&mut self, shape: &Shape, depth: usize) -> Expr<'static> {
-        let name = self.tape.pick(&["values", "signs", "labels", "probabilities"]);
+        let name = self.tape.pick(&[self.values, "signs", "labels", "probabilities"]);
         match self.named(name, shape) {
             Some(target) if !self.tape.chance(40) => target,
             _ => self.float(shape, depth),

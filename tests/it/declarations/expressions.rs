@@ -1,13 +1,15 @@
 //! Expressions of a wanted shape, none of which grows much faster than what it is made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::network::{Act, At, BinaryOp, Expr};
+use gradloom_runtime::network::{Act, At, BinaryOp, Expr, Value};
 use gradloom_runtime::types::{Dim, Shape};
 
 use super::bodies::arguments;
+use super::names::Place;
+use super::numbers::{argument, single};
 use super::tape::Tape;
 use crate::handmade::{self, binary, leak};
 
@@ -35,6 +37,8 @@ pub struct Context<'t, 'n> {
     pub reduces: bool,
     pub has_weights: bool,
     branches: bool,
+    /// The target that may be any numbers.
+    pub values: &'static str,
     /// The names that were read.
     pub used: BTreeSet<&'static str>,
     /// Whether rows were normalized.
@@ -53,18 +57,21 @@ pub fn scale() -> DrawnAct {
 /// Up to three more functions of the user's own; each may use those before it.
 pub fn acts(tape: &mut Tape<'_>, branches: bool) -> Vec<DrawnAct> {
     let mut acts = vec![scale()];
+    let mut taken = HashSet::new();
     while acts.len() < 2 || acts.len() < 4 && tape.chance(60) {
-        let numbers = ["a", "b"];
+        let mut own = HashSet::new();
+        let operand = Place::Operand.name(tape, "x", &mut own);
+        let numbers = ["a", "b"].map(|usual| Place::Extra.name(tape, usual, &mut own));
         let shape = if tape.chance(50) { Shape(vec![Dim::B, Dim::Fixed(3)]) } else { Shape(vec![Dim::B]) };
         let mut context = Context::new(tape, &acts, branches);
-        context.floats.push((Expr::Name("x"), shape.clone()));
+        context.floats.push((Expr::Name(operand), shape.clone()));
         context.floats.extend(numbers.map(|name| (Expr::Name(name), Shape::scalar())));
         let expr = context.float(&shape, 3);
         let count = numbers.iter().rposition(|name| context.used.contains(name)).map_or(0, |at| at + 1);
         let needs_rows = context.normalizes;
         let extras: Vec<(&str, f64)> = numbers.into_iter().take(count).map(|name| (name, 1.0)).collect();
-        let name = if tape.chance(30) { None } else { Some(leak(format!("act{}", acts.len())).as_str()) };
-        let act = Act { name, operand: "x", extras: leak(extras), expr };
+        let name = if tape.chance(30) { None } else { Some(Place::Act.name(tape, "f", &mut taken)) };
+        let act = Act { name, operand, extras: leak(extras), expr };
         acts.push(DrawnAct { act, needs_rows });
     }
     acts
@@ -80,6 +87,7 @@ impl<'t, 'n> Context<'t, 'n> {
             reduces: false,
             has_weights: false,
             branches,
+            values: "",
             used: BTreeSet::new(),
             normalizes: false,
         }
@@ -93,8 +101,9 @@ impl<'t, 'n> Context<'t, 'n> {
         let depth = depth - 1;
         let reduces = shape.rank() == 0 && self.reduces;
         match self.tape.below(100) {
-            0..12 => self.leaf(shape),
-            12..16 => Expr::Neg(At(0), leak(self.float(shape, depth))),
+            0..10 => self.leaf(shape),
+            10..13 => self.ends(shape, depth),
+            13..16 => Expr::Neg(At(0), leak(self.float(shape, depth))),
             16..26 => {
                 let op = self.tape.pick(&[BinaryOp::Add, BinaryOp::Sub]);
                 let (x, y) = self.two(shape, depth);
@@ -117,7 +126,8 @@ impl<'t, 'n> Context<'t, 'n> {
                 let layer = self.tape.pick(&fitting);
                 self.normalizes |= layer.name.ends_with("softmax");
                 let args = arguments(layer, self.tape);
-                apply(layer, &args, self.float(shape, depth))
+                let x = self.float(shape, depth);
+                Expr::Apply(layer, At(0), leak(args), leak(x))
             }
             68..76 if shape.rank() >= 2 => {
                 self.normalizes = true;
@@ -155,7 +165,7 @@ impl<'t, 'n> Context<'t, 'n> {
                 return handmade::call(&functions::MEAN, &[], vec![self.leaf(&shape)]);
             }
             if fitting.is_empty() || self.tape.chance(40) {
-                return Expr::Number(self.tape.pick(&[0.5, 2.0, 0.0, -0.75, 1.0]));
+                return single(self.tape);
             }
         }
         let expr = self.tape.pick(&fitting);
@@ -193,8 +203,9 @@ impl<'t, 'n> Context<'t, 'n> {
             2 => vec![first, second],
             _ => vec![first, second, self.either(shape, depth)],
         };
-        let args: Vec<Arg> = function.args.iter().map(|_| Arg::Int(1 + self.tape.below(5) as u64)).collect();
-        handmade::call(function, &args, operands)
+        let exponents = [1, 2, 3, 4, 5, 12].map(Arg::Int);
+        let args: Vec<Value<'static>> = function.args.iter().map(|arg| argument(self.tape, arg, &exponents)).collect();
+        Expr::Call(function, At(0), leak(args), leak(operands))
     }
 
     /// One of the user's functions, if there is one that fits.

@@ -3,22 +3,30 @@
 mod bodies;
 mod conditions;
 mod criteria;
+mod edges;
 mod expressions;
+mod names;
+mod numbers;
 mod reductions;
+mod slips;
 mod sweep;
 mod tape;
 
+use std::collections::HashSet;
+
 use gradloom_runtime::functions;
-use gradloom_runtime::network::{Act, BinaryOp, Definition, Expr, Port};
+use gradloom_runtime::network::{Act, At, BinaryOp, Definition, Expr, Extent, Port};
 use gradloom_runtime::types::{DType, Dim, Shape};
 
 use crate::draw::Target;
 use crate::handmade::{self, binary, leak};
 use bodies::Body;
 use expressions::{Context, ShapedId};
+use names::Place;
+use numbers::size;
 use tape::Tape;
 
-pub use sweep::{sweep, words};
+pub use sweep::{edges_left_out, slips, sweep, words};
 
 /// What declarations are drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -47,18 +55,25 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     let acts =
         family.acts.map_or_else(|| vec![expressions::scale()], |branches| expressions::acts(&mut tape, branches));
 
-    let mut body = Body::new(&mut tape, &acts);
+    let mut taken = HashSet::new();
+    let names =
+        [(Place::Input, "x"), (Place::Output, "out")].map(|(place, usual)| place.name(&mut tape, usual, &mut taken));
+    let [x, out] = names;
+
+    let mut body = Body::new(&mut tape, &acts, taken);
     let stages = body.outermost(&input, !family.criterion);
-    let Body { known, output, has_norm, has_dense, .. } = body;
+    let Body { known, output, has_norm, has_dense, mut scopes, .. } = body;
     let (first, _) = known[0];
+    let mut taken = scopes.pop().expect("the outermost body has names").taken;
+    let targets = targets(&mut tape, &output, &mut taken);
+    let ends = [(x, &input), (out, &output)].map(|(name, shape)| port(&mut tape, DType::F32, name, &shape.0));
 
     let mut context = Context::new(&mut tape, &acts, family.branches);
     context.reduces = true;
     context.has_weights = has_dense;
-    let names = [("x", &input), ("out", &output)];
-    context.floats.extend(names.map(|(name, shape)| (Expr::Name(name), shape.clone())));
+    context.values = targets[0].name;
+    context.floats.extend([(Expr::Name(x), input.clone()), (Expr::Name(out), output.clone())]);
     context.floats.extend(known);
-    let targets = targets(&output);
     for target in &targets {
         let expr = Expr::Name(target.name);
         match target.dtype {
@@ -70,17 +85,18 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     // A loss without a gradient is refused.
     let trained = handmade::call(&functions::MEAN, &[], vec![first]);
     let loss = binary(BinaryOp::Add, drawn, binary(BinaryOp::Mul, Expr::Number(0.125), trained));
-    let mut metrics = Vec::new();
-    for name in ["first", "second"] {
+    let (mut metrics, mut taken) = (Vec::new(), HashSet::new());
+    for usual in ["first", "second"] {
         if context.tape.chance(50) {
+            let name = Place::Metric.name(context.tape, usual, &mut taken);
             metrics.push(handmade::clause(name, context.scalar(3)));
         }
     }
     let used = context.used.clone();
     let definition = Definition {
         name: "Random",
-        inputs: leak([handmade::port("x", &input.0)]),
-        outputs: leak([handmade::port("out", &output.0)]),
+        inputs: leak([ends[0]]),
+        outputs: leak([ends[1]]),
         targets: leak(targets.into_iter().filter(|target| used.contains(&target.name)).collect::<Vec<Port<'_>>>()),
         acts: leak(acts.into_iter().map(|act| act.act).collect::<Vec<Act<'_>>>()),
         body: leak(stages),
@@ -98,17 +114,32 @@ fn input(tape: &mut Tape<'_>) -> Shape {
     Shape([Dim::B].into_iter().chain(extents).collect())
 }
 
-/// Everything that an output of this shape may be compared with.
-fn targets(output: &Shape) -> Vec<Port<'static>> {
-    let floats = [Target::Values, Target::Signs, Target::Labels, Target::Probabilities];
+/// A port whose extents may be written as quotients.
+fn port(tape: &mut Tape<'_>, dtype: DType, name: &'static str, dims: &[Dim]) -> Port<'static> {
+    let extents = dims.iter().map(|dim| match *dim {
+        Dim::Batch(_) => Extent::Batch(At(0)),
+        Dim::Fixed(n) => Extent::Size(size(tape, n)),
+    });
+    let dims = leak(extents.collect::<Vec<_>>());
+    Port { dims, ..handmade::port_of(dtype, name, &[]) }
+}
+
+/// Everything that an output of this shape may be compared with, first what may be any numbers.
+fn targets(tape: &mut Tape<'_>, output: &Shape, taken: &mut HashSet<String>) -> Vec<Port<'static>> {
+    let mut own = |usual: &'static str, tape: &mut Tape<'_>| Place::Target.name(tape, usual, taken);
+    let values = own(Target::Values.name(), tape);
+    let named = [Target::Signs, Target::Labels, Target::Probabilities].map(Target::name);
     let mut targets: Vec<Port<'static>> =
-        floats.into_iter().map(|target| handmade::port(target.name(), &output.0)).collect();
-    targets.push(handmade::port("row", &[Dim::B]));
+        [values].into_iter().chain(named).map(|name| port(tape, DType::F32, name, &output.0)).collect();
+    let row = own("row", tape);
+    targets.push(port(tape, DType::F32, row, &[Dim::B]));
     if output.rank() >= 2 {
-        targets.push(handmade::port(Target::Distribution.name(), &output.0));
+        targets.push(port(tape, DType::F32, Target::Distribution.name(), &output.0));
         let classes = &output.0[..output.rank() - 1];
-        targets.push(handmade::port_of(DType::U8, Target::Classes.name(), classes));
-        targets.push(handmade::port_of(DType::U32, "others", classes));
+        for (dtype, usual) in [(DType::U8, Target::Classes.name()), (DType::U32, "others")] {
+            let name = own(usual, tape);
+            targets.push(port(tape, dtype, name, classes));
+        }
     }
     targets
 }

@@ -7,7 +7,7 @@ use gradloom_runtime::elaborate::elaborate;
 use gradloom_runtime::init::Random;
 
 use super::tape::smaller;
-use super::{Family, declared};
+use super::{Family, declared, edges};
 use crate::oracle::agreement::{Verdict, agree};
 use crate::vocabulary;
 
@@ -55,6 +55,30 @@ pub fn sweep(family: Family, cases: u64) {
 /// The words of the language that so many declarations of a family use.
 pub fn words(family: Family, cases: u64) -> BTreeSet<&'static str> {
     (0..cases).flat_map(|seed| vocabulary::of(declared(family, &tape(seed)).definition)).collect()
+}
+
+/// What so many declarations of every one of these families have not of names, numbers and counts.
+pub fn edges_left_out(families: &[Family], cases: u64) -> Vec<String> {
+    let mut missing = edges::all();
+    for family in families {
+        for seed in 0..cases {
+            edges::of(declared(*family, &tape(seed)).definition).iter().for_each(|edge| _ = missing.remove(edge));
+        }
+    }
+    missing.into_iter().collect()
+}
+
+/// So many declarations of a family, each with every slip there is, all of which are refused in the right words.
+pub fn slips(family: Family, cases: u64) {
+    for seed in 0..cases {
+        let sound = declared(family, &tape(seed)).definition;
+        assert_eq!(elaborate(sound).1, [], "of seed {seed}");
+        for (definition, words) in super::slips::slips(sound) {
+            let (_, mistakes) = elaborate(&definition);
+            let message = mistakes.first().map(|mistake| mistake.message.as_str()).unwrap_or_default();
+            assert!(message.contains(words), "of seed {seed}: {message:?} instead of {words:?}");
+        }
+    }
 }
 
 /// The smallest declaration found that is wrong in the same way, and how.

@@ -4,6 +4,7 @@ use gradloom_runtime::layers::Arg;
 
 use super::array::Array;
 use super::decisions::Decisions;
+use crate::formulas::{sigmoid, softplus};
 
 /// An activation of this name.
 pub fn activation(name: &str, args: &[Arg], x: &Array<f64>, decisions: &mut Decisions) -> Array<f64> {
@@ -68,15 +69,6 @@ fn number(args: &[Arg]) -> f64 {
 /// `x` above 0, something else below.
 fn bent(x: f64, decisions: &mut Decisions, below: impl Fn(f64) -> f64) -> f64 {
     if decisions.above(x, 0.0) { x } else { below(x) }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }
-}
-
-/// `ln(1 + e^x)`
-pub fn softplus(x: f64) -> f64 {
-    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
 }
 
 fn hard_sigmoid(x: f64, decisions: &mut Decisions) -> f64 {

@@ -12,7 +12,7 @@ use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{self, Data, Tensor};
 use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use gradloom_runtime::layers::Mode;
-use gradloom_runtime::lower::check;
+use gradloom_runtime::lower::{check, trainable};
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::optim::{Optimization, fill};
 use gradloom_runtime::types::DType;
@@ -73,7 +73,7 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
     if trained.nearest.min(inferred.nearest) < 1e-9 {
         return Ok(Verdict::Unclear("rounding decides"));
     }
-    let slopes = Slopes::of(definition, &values, &trained);
+    let slopes = Slopes::of(definition, &graphs[1], &values, &trained);
     let mut all_compiled = true;
     for (graph, compiled) in graphs.iter().zip(&mut compiled) {
         let infers = graph.slots.scalars.is_empty() && graph.outputs.iter().all(|output| !is_of_training(&output.role));
@@ -124,10 +124,10 @@ struct Slopes {
 }
 
 impl Slopes {
-    fn of(definition: &'static Definition<'static>, values: &Values, center: &Answer) -> Slopes {
+    fn of(definition: &'static Definition<'static>, graph: &Graph, values: &Values, center: &Answer) -> Slopes {
         let (mut known, mut unknown) = (HashMap::new(), 0);
-        for (path, start) in values.params.iter().filter(|(path, _)| !path.contains(".running_")) {
-            let mut own = Vec::new();
+        for path in trainable(graph).map(|param| &graph.slots.params[param].name) {
+            let (start, mut own) = (&values.params[path], Vec::new());
             for direction in directions(start.data.len()) {
                 let mut moved = values.clone();
                 let found = slope(&center.decisions, |step| {

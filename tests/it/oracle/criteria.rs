@@ -2,9 +2,10 @@
 
 use gradloom_runtime::layers::Arg;
 
-use super::activations::{log_sum_exp, softplus};
+use super::activations::log_sum_exp;
 use super::array::{Array, Value};
 use super::decisions::Decisions;
+use crate::formulas::softplus;
 
 /// The loss or metric of this name.
 pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decisions) -> f64 {
@@ -42,9 +43,15 @@ pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decision
         }
         ("r2", target) => {
             let columns = first.columns().zip(target.floats().columns());
-            let shares = columns.map(|(x, y)| 1.0 - squares(&x, &y) / squares(&y, &vec![mean(&y); y.len()]));
+            let shares = columns.map(|(x, y)| {
+                let variation = squares(&y, &vec![mean(&y); y.len()]);
+                // Of a nearly constant column it is whatever rounding leaves.
+                decisions.compare(variation, 1e-12 * squares(&y, &vec![0.0; y.len()]));
+                1.0 - squares(&x, &y) / variation
+            });
             // Of a constant column it has no value.
-            decisions.finite(mean(&shares.collect::<Vec<f64>>()))
+            let shares: Vec<f64> = shares.collect();
+            decisions.finite(mean(&shares))
         }
         ("top_k", target) => {
             let Arg::Int(k) = args[0] else { panic!("a count is an integer") };

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
-use gradloom_runtime::network::{self, BinaryOp, Expr, Outcome};
+use gradloom_runtime::network::{self, BinaryOp, Expr, Number, Outcome};
 
 use super::Evaluator;
 use super::activations::activation;
@@ -25,6 +25,10 @@ impl Evaluator<'_> {
             },
             Expr::Path(path, _) => self.value(path),
             Expr::Neg(_, x) => Value::Floats(self.expr(x, names).floats().map(|x| -x)),
+            Expr::Not(_, x) => match self.expr(x, names) {
+                Value::Truths(truths) => Value::Truths(truths.map(|truth| !truth)),
+                other => panic!("wanted truth values, found {other:?}"),
+            },
             Expr::Binary(op, _, x, y) => {
                 let (x, y) = (self.expr(x, names), self.expr(y, names));
                 self.binary(op, &x, &y)
@@ -74,7 +78,13 @@ impl Evaluator<'_> {
         let is_eq = op == BinaryOp::Eq;
         match (x, y) {
             (Value::Ids(x), Value::Ids(y)) => return Value::Truths(x.with(y, |x, y| (x == y) == is_eq)),
-            (Value::Truths(x), Value::Truths(y)) => return Value::Truths(x.with(y, |x, y| (x == y) == is_eq)),
+            (Value::Truths(x), Value::Truths(y)) => {
+                return Value::Truths(x.with(y, |x, y| match op {
+                    BinaryOp::And => x && y,
+                    BinaryOp::Or => x || y,
+                    _ => (x == y) == is_eq,
+                }));
+            }
             // A class of that number.
             (Value::Ids(ids), Value::Floats(id)) | (Value::Floats(id), Value::Ids(ids)) => {
                 return Value::Truths(ids.with(id, |x, id| (f64::from(x) == id) == is_eq));
@@ -96,6 +106,7 @@ impl Evaluator<'_> {
             BinaryOp::Le => truths(&|order| matches!(order, Some(Ordering::Less | Ordering::Equal))),
             BinaryOp::Gt => truths(&|order| order == Some(Ordering::Greater)),
             BinaryOp::Ge => truths(&|order| matches!(order, Some(Ordering::Greater | Ordering::Equal))),
+            BinaryOp::And | BinaryOp::Or => panic!("numbers are no truth values"),
         }
     }
 }
@@ -114,13 +125,25 @@ fn choice(condition: &Array<bool>, x: &Array<f64>, y: &Array<f64>) -> Value {
 pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) -> Vec<Arg> {
     let settle = |(arg, value): (&ArgDef, &network::Value<'static>)| match (value, arg.kind) {
         (network::Value::Known(arg), _) => *arg,
-        (network::Value::Calculated(number), ArgKind::Size) => match number.value {
-            Outcome::Int(n) => Arg::Int(n as u64),
-            other => panic!("a size is an integer, found {other:?}"),
-        },
-        (network::Value::Calculated(number), _) => Arg::Float(number.value.to_f64()),
+        (network::Value::Calculated(number), ArgKind::Size) => Arg::Int(size(number) as u64),
+        (network::Value::Calculated(number), _) => Arg::Float(quotient(number).unwrap_or(number.value.to_f64())),
         (network::Value::Init(initializer, ..), _) => Arg::Init(initializer, None),
         (network::Value::Broken, _) => panic!("no network that compiles has this"),
     };
     declared.iter().zip(values).map(settle).collect()
+}
+
+/// The integer that a number of the declaration stands for. A quotient is worked out from how it is written.
+pub(super) fn size(number: &Number<'_>) -> i64 {
+    match (quotient(number), number.value) {
+        (Some(quotient), _) => quotient.trunc() as i64,
+        (None, Outcome::Int(n)) => n,
+        (None, other) => panic!("a size is an integer, found {other:?}"),
+    }
+}
+
+fn quotient(number: &Number<'_>) -> Option<f64> {
+    let (x, y) = number.text.split_once(" / ")?;
+    let [x, y] = [x, y].map(|side| side.parse::<f64>().expect("a quotient is of numbers"));
+    Some(x / y)
 }

@@ -18,10 +18,11 @@ mod stages;
 use std::collections::{BTreeMap, HashMap};
 
 use gradloom_runtime::layers::Mode;
-use gradloom_runtime::network::{Definition, Kind, Outcome, Stage};
+use gradloom_runtime::network::{Definition, Kind, Stage};
 
 use array::{Array, Value};
 use decisions::Decisions;
+use expressions::size;
 
 /// What an evaluation is given.
 #[derive(Clone, Debug, Default)]
@@ -116,8 +117,7 @@ fn dense(stages: &[Stage<'static>], prefix: &str, paths: &mut Vec<String>) {
                 dense(skip.unwrap_or_default(), &format!("{path}.skip."), paths);
             }
             Kind::Repeat { count, body } => {
-                let Outcome::Int(count) = count.value else { panic!("a count is an integer") };
-                (1..=count).for_each(|copy| dense(body, &format!("{path}.{copy}."), paths));
+                (1..=size(count)).for_each(|copy| dense(body, &format!("{path}.{copy}."), paths));
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Stages: layers, structures and functions of the user's own, one after the other.
 
 use gradloom_runtime::layers::{Arg, LayerDef, Mode};
-use gradloom_runtime::network::{Kind, Outcome, Stage};
+use gradloom_runtime::network::{Kind, Stage};
 
 use super::Evaluator;
 use super::activations::activation;
 use super::array::{Array, Value};
-use super::expressions::settle;
+use super::expressions::{settle, size};
 
 impl Evaluator<'_> {
     /// What a body makes of a value.
@@ -36,8 +36,7 @@ impl Evaluator<'_> {
                 long.with(&short, |long, short| long + short)
             }
             Kind::Repeat { count, body } => {
-                let Outcome::Int(count) = count.value else { panic!("a count is an integer") };
-                (1..=count).fold(x, |x, copy| self.body(body, &format!("{inside}{copy}."), x))
+                (1..=size(count)).fold(x, |x, copy| self.body(body, &format!("{inside}{copy}."), x))
             }
             Kind::Broken => panic!("no network that compiles has this"),
         };

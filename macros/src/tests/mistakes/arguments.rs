@@ -8,7 +8,7 @@ use super::body;
 fn unknown_argument() {
     assert_snapshot!(body("Dense(16), BatchNorm(momentm = 0.9), Dense(4, units = 3)"), @"
     1:52: unknown argument `momentm` of `BatchNorm`; did you mean `momentum`?
-    1:77: unknown argument `units` of `Dense`; there are `n`, `bias` and `init`
+    1:77: unknown argument `units` of `Dense`; write `n`
     ");
 }
 
@@ -104,7 +104,7 @@ fn numbers_of_initializers() {
     assert_snapshot!(body("Dense(4, init = normal), Dense(4, init = normal(-0.02)), Dense(4, init = normal(std = 0.02))"), @"
     1:47: `normal` needs the argument `deviation` (the standard deviation)
     1:79: `deviation` of `normal` must be a number between 0 and 1e6, found `-0.02`
-    1:111: unknown argument `std` of `normal`; there is `deviation`
+    1:111: unknown argument `std` of `normal`; write `deviation`
     ");
     assert_snapshot!(body("Dense(4, init = uniform(0, 1)), Dense(4, init = constant(true)), Dense(4, init = zeros(1))"), @"
     1:58: `uniform` takes one argument, `bound`
@@ -114,7 +114,7 @@ fn numbers_of_initializers() {
     assert_snapshot!(body("Dense(4, init = orthogonal(gain = 1e9)), Dense(4, init = normal(1 / 0)), Dense(4, init = normal(x))"), @"
     1:65: `gain` of `orthogonal` must be a number between 0 and 1e6, found `1e9`
     1:95: `1 / 0` divides by zero
-    1:127: unknown size `x`
+    1:127: unknown size `x`; a variable is not known when a network is declared: write a number, a `const` of `network!`, or a constant of Rust with its path, like `crate::N`
     ");
 }
 
@@ -125,8 +125,8 @@ fn probabilities_and_momenta_out_of_range() {
     1:48: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `1`
     1:64: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `-0.1`
     1:79: `p` of `Dropout` must be a number of at least 0 and at most 1 - 2^-24, found `1.5`
-    1:93: unknown size `half`
-    1:108: unknown argument `rate` of `Dropout`; there is `p`
+    1:93: unknown size `half`; a variable is not known when a network is declared: write a number, a `const` of `network!`, or a constant of Rust with its path, like `crate::N`
+    1:108: unknown argument `rate` of `Dropout`; write `p`
     ");
     assert_snapshot!(body("Dropout(0), Dropout(0.99999), BatchNorm(momentum = 0), BatchNorm(momentum = 1), Dense(4)"), @"");
     assert_snapshot!(body("BatchNorm(momentum = -0.5), BatchNorm(2), LayerNorm(eps = 0), Dense(4)"), @"

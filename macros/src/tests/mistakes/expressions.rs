@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::clauses;
+use super::{clauses, mistakes};
 
 #[test]
 fn unknown_name() {
@@ -18,8 +18,8 @@ fn batch_in_an_expression() {
 fn unknown_function() {
     assert_snapshot!(clauses("loss(t: [u8; B]) = crossentropy(y, t) + avg(z);"), @"
     2:20: unknown function `crossentropy`; did you mean `cross_entropy`?
-    2:41: unknown function `avg`
-    2:45: unknown name `z`
+    2:41: unknown function `avg`; write `mean(x)`
+    2:45: unknown name `z`; there are `h`, `t`, `x` and `y`
     ");
 }
 
@@ -81,7 +81,7 @@ fn metric_that_is_no_number() {
 
 #[test]
 fn comparison_chain() {
-    assert_snapshot!(clauses("metric m = mean(0 < y < 1);"), @"2:23: comparisons cannot be chained; compare two values at a time");
+    assert_snapshot!(clauses("metric m = mean(0 < y < 1);"), @"2:23: comparisons cannot be chained; join two of them: `0 < x && x < 1`");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn string_in_an_expression() {
 
 #[test]
 fn method() {
-    assert_snapshot!(clauses("metric m = y.mean();"), @"2:14: expressions have no methods; write `mean(x)`");
+    assert_snapshot!(clauses("metric m = y.mean();"), @"2:14: expressions have no methods; write `mean(y)`");
 }
 
 #[test]
@@ -176,5 +176,78 @@ fn class_ids_and_decisions_compared() {
     5:81: `==` does not apply to bool and f32
     5:96: `<` does not apply to u8 and u16
     5:110: `+` does not apply to u8 and f32
+    ");
+}
+
+#[test]
+fn class_ids_beyond_the_classes() {
+    assert_snapshot!(
+        clauses(
+            "loss = cross_entropy(y, argmax(h)) + nll(y, argmax(sigmoid(h) * 2.0)) + cross_entropy(h, argmax(y));
+             metric a = top_k(y, argmax(h), k = 2) + precision(y, argmax(h)) + recall(h, argmax(y)) + mean(argmax(h) == argmax(y));"
+        ),
+        @"
+    2:8: `cross_entropy` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    2:38: `nll` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    3:25: `top_k` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    3:54: `precision` has 4 classes, and its target is `argmax` of 16, which may be any class from 0 to 15
+    "
+    );
+}
+
+#[test]
+fn logic_of_what_is_no_truth_value() {
+    assert_snapshot!(clauses(
+        "loss(k: [u8; B], t: [B, 4], j: [B]) = cross_entropy(y, k);
+         metric a = mean(!y) + mean(!k) + mean(!(y > 0)) + mean(y && t > 0) + mean(k || k == 1) + mean(1 && 2);
+         metric b = mean(y > 0 && j > 0) + mean((y > 0 && t > 0) + 1) + (y > 0 || t > 0);
+         metric c = mean(if y > 0 && t { y } else { t }) + mean(y > 0 || y) + mean(!(y > 0) > 1);"
+    ), @"
+    3:26: `!` applies to truth values, as in `!(x > 0)`, found f32
+    3:37: `!` applies to truth values, as in `!(x > 0)`, found u8
+    3:67: `&&` joins truth values, such as `x > 0`, found f32 and bool
+    3:86: `||` joins truth values, such as `x > 0`, found u8 and bool
+    3:106: `&&` joins truth values, such as `x > 0`, found f32 and f32
+    4:32: `&&` needs operands of one shape, found [B, 4] and [B]
+    4:66: `+` does not apply to bool and f32
+    5:35: `&&` joins truth values, such as `x > 0`, found bool and f32
+    5:71: `||` joins truth values, such as `x > 0`, found bool and f32
+    5:93: `>` does not apply to bool and f32
+    ");
+}
+
+#[test]
+fn logic_in_other_words() {
+    let words =
+        ["y > 0 & t > 0", "y > 0 | t > 0", "y > 0 and t > 0", "y > 0 or t > 0", "~(y > 0)", "not y > 0", "not (y > 0)"];
+    let metrics = words.iter().zip('a'..).map(|(words, name)| format!("\nmetric {name} = mean({words});"));
+    let metrics: String = metrics.collect();
+    assert_snapshot!(clauses(&format!("loss(t: [B, 4]) = mse(y, t);{metrics}")), @"
+    3:23: truth values have `!`, `&&` and `||`: write `&&` for `&`
+    4:23: truth values have `!`, `&&` and `||`: write `||` for `|`
+    5:23: truth values have `!`, `&&` and `||`: write `&&` for `and`
+    6:23: truth values have `!`, `&&` and `||`: write `||` for `or`
+    7:17: truth values have `!`, `&&` and `||`: write `!` for `~`
+    8:17: truth values have `!`, `&&` and `||`: write `!x` for `not x`
+    9:17: truth values have `!`, `&&` and `||`: write `!x` for `not(x)`
+    ");
+}
+
+#[test]
+fn logic_as_functions() {
+    assert_snapshot!(clauses("loss = mean(y); metric a = mean(and(y > 0, h > 0)) + mean(or(not(y > 0), z > 0));"), @"
+    2:33: truth values have `!`, `&&` and `||`: write `x && y` for `and(x, y)`
+    2:59: truth values have `!`, `&&` and `||`: write `x || y` for `or(x, y)`
+    2:62: truth values have `!`, `&&` and `||`: write `!x` for `not(x)`
+    2:74: unknown name `z`; there are `h`, `x` and `y`, and a target is declared with the loss: `loss(z: [B, ..]) = ..`
+    ");
+}
+
+#[test]
+fn logic_of_sizes() {
+    assert_snapshot!(mistakes("const A = !3; const C = 1 && 2; Net<x: [B, A] -> y: [B, C || 4]> { Dense(!4) }"), @"
+    1:11: expected a number, found `!3`
+    1:25: expected a number, found `1 && 2`
+    1:74: expected a number, found `!4`
     ");
 }

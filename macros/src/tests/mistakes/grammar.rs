@@ -60,7 +60,7 @@ fn names_that_were_passed_over_are_not_unknown() {
     ), @"
     1:9: expected `=`, found `16`
     2:49: expected `,`, found `is`
-    3:32: unknown name `zzz`
+    3:32: unknown name `zzz`; there are `x` and `y`, and a target is declared with the loss: `loss(zzz: [B, ..]) = ..`
     ");
 }
 

@@ -13,7 +13,7 @@ fn unknown_layer() {
 #[test]
 fn unknown_layer_of_another_library() {
     assert_snapshot!(body("Linear(16), ReLU, Dense(4)"), @"
-    1:31: unknown layer `Linear`
+    1:31: unknown layer `Linear`; write `Dense(n)`: the size of what comes in is inferred
     1:43: unknown layer `ReLU`; did you mean `relu`?
     ");
 }

@@ -30,12 +30,12 @@ fn absurd_size() {
 
 #[test]
 fn absurd_shape() {
-    assert_snapshot!(signature("x: [B, 1048576, 1048576, 2] -> [B, 4]"), @"1:8: one row of `x` has more than 2^40 elements");
+    assert_snapshot!(signature("x: [B, 1048576, 1048576, 2] -> [B, 4]"), @"1:8: one row of `x` has more than 2^40 elements: 8.8 TB");
 }
 
 #[test]
 fn absurd_weights() {
-    assert_snapshot!(body("Dense(1048576), Dense(1048577), Dense(4)"), @"1:47: `dense2.weight` [1048576, 1048577] has more than 2^40 elements");
+    assert_snapshot!(body("Dense(1048576), Dense(1048577), Dense(4)"), @"1:47: `dense2.weight` [1048576, 1048577] has more than 2^40 elements: 4.4 TB");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn division_by_zero() {
 #[test]
 fn unknown_const() {
     assert_snapshot!(mistakes("const HIDDEN = 16; Net<[B, WIDTH] -> [B, 4]> { Dense(HIDEN), Dense(4) }"), @"
-    1:28: unknown size `WIDTH`
+    1:28: unknown size `WIDTH`; a constant of Rust is written with its path: `self::WIDTH` or `crate::WIDTH`
     1:54: unknown size `HIDEN`; did you mean `HIDDEN`?
     ");
 }

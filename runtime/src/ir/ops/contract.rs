@@ -1,7 +1,7 @@
-//! Sums of products: the matrix product.
+//! Sums of products of two tensors, matrix products among them.
 
 use super::{Body, OpDef};
-use crate::ir::{Builder, Op};
+use crate::ir::{Builder, NodeId, Op};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// Columns of a narrow matrix at most.
@@ -10,39 +10,137 @@ const NARROW: usize = 16;
 /// Rows of a narrow matrix from which on its update may be a kernel of its own.
 const ENOUGH: usize = 256;
 
-/// Matrix product. `f32[M,K], f32[K,N] -> f32[M,N]`; a transposed operand is stored `[K,M]` or `[N,K]`.
-/// `dA = dy B^T`, `dB = A^T dy`, each as a product of the same kind.
+/// What the axes of a product's operands are for, as pairs of an axis of the left and an axis of the right one. The others are
+/// free. An axis of the result is a pair of batch axes, in the order of the list, then a free axis of the left, then one of the
+/// right operand, in the order in which these have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DotAxes {
+    /// Both have the same position along them, and so has the result.
+    pub batch: Vec<(usize, usize)>,
+    /// Products are summed over these, the first outermost.
+    pub contracted: Vec<(usize, usize)>,
+}
+
+/// What the axes of one operand of a product are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperandAxes {
+    /// The batch axes, in the order of the result.
+    pub batch: Vec<usize>,
+    /// The free axes, in the order of the result.
+    pub free: Vec<usize>,
+    /// The axes that are summed over, outermost first.
+    pub contracted: Vec<usize>,
+}
+
+impl DotAxes {
+    /// Those of a matrix product; an operand that is transposed is stored `[K,M]` or `[N,K]`.
+    pub fn matrix(ta: bool, tb: bool) -> DotAxes {
+        DotAxes { batch: Vec::new(), contracted: vec![(usize::from(!ta), usize::from(tb))] }
+    }
+
+    /// Which operands are transposed, if these are the axes of a matrix product. Operands of another rank may have the same
+    /// pairs: [`Graph::matrix_product`] looks at them as well.
+    ///
+    /// [`Graph::matrix_product`]: crate::ir::Graph::matrix_product
+    pub fn as_matrix(&self) -> Option<(bool, bool)> {
+        match (&self.batch[..], &self.contracted[..]) {
+            ([], &[(a @ (0 | 1), b @ (0 | 1))]) => Some((a == 0, b == 1)),
+            _ => None,
+        }
+    }
+
+    /// What the axes of an operand of this rank are for: of the left one, number 0, or the right one.
+    pub fn of(&self, operand: usize, rank: usize) -> OperandAxes {
+        let side = |pairs: &[(usize, usize)]| -> Vec<usize> {
+            pairs.iter().map(|&(a, b)| if operand == 0 { a } else { b }).collect()
+        };
+        let (batch, contracted) = (side(&self.batch), side(&self.contracted));
+        let free = (0..rank).filter(|axis| !batch.contains(axis) && !contracted.contains(axis)).collect();
+        OperandAxes { batch, free, contracted }
+    }
+}
+
+/// Product of tensors: sums of products of two elements, over pairs of axes. `f32[..], f32[..] -> f32[batch, free of the left,
+/// free of the right]`. Of matrices `f32[M,K], f32[K,N] -> f32[M,N]`; a transposed operand is stored `[K,M]` or `[N,K]`.
+/// Each gradient is the product of the cotangent with the other operand, over the free axes of that.
 pub const DOT: OpDef = OpDef {
     name: "dot",
     ty: |op, x| {
-        let Op::Dot { ta, tb } = *op else { unreachable!("the type of a product") };
-        let matrix = |ty: &TensorType| ty.dtype == DType::F32 && ty.shape.rank() == 2;
-        if !matrix(x[0]) || !matrix(x[1]) {
-            return Err(format!("dot needs matrices, found {} and {}", x[0], x[1]));
+        let Op::Dot(axes) = op else { unreachable!("the type of a product") };
+        if x.iter().any(|ty| ty.dtype != DType::F32) {
+            return Err(format!("dot needs numbers, found {} and {}", x[0], x[1]));
+        }
+        for (operand, ty) in x.iter().enumerate() {
+            let OperandAxes { batch, contracted, .. } = axes.of(operand, ty.shape.rank());
+            let mut named: Vec<usize> = batch.into_iter().chain(contracted).collect();
+            named.sort_unstable();
+            if named.last().is_some_and(|&last| last >= ty.shape.rank()) || named.windows(2).any(|two| two[0] == two[1])
+            {
+                return Err(format!("dot of {} and {}: {ty} does not have axes {named:?}, each once", x[0], x[1]));
+            }
         }
         let (a, b) = (&x[0].shape.0, &x[1].shape.0);
-        let (m, k) = if ta { (a[1], a[0]) } else { (a[0], a[1]) };
-        let (inner, n) = if tb { (b[1], b[0]) } else { (b[0], b[1]) };
-        if k != inner {
-            return Err(format!("dot of {} and {}: {k} is not {inner}", x[0], x[1]));
+        let mut pairs = axes.batch.iter().chain(&axes.contracted);
+        if let Some(&(i, j)) = pairs.find(|&&(i, j)| a[i] != b[j]) {
+            return Err(format!("dot of {} and {}: {} is not {}", x[0], x[1], a[i], b[j]));
         }
-        Ok(TensorType::f32(Shape(vec![m, n])))
+        let (left, right) = (axes.of(0, a.len()), axes.of(1, b.len()));
+        let dims = left.batch.iter().chain(&left.free).map(|&axis| a[axis]);
+        Ok(TensorType::f32(Shape(dims.chain(right.free.iter().map(|&axis| b[axis])).collect())))
     },
     vjp: |g, at| {
-        let Op::Dot { ta, tb } = at.op else { unreachable!("the gradient of a product") };
-        let (a, b) = (at.x[0], at.x[1]);
-        let left = |g: &mut Builder| if ta { g.dot(b, at.dy, tb, true) } else { g.dot(at.dy, b, false, !tb) };
-        let right = |g: &mut Builder| if tb { g.dot(at.dy, a, true, ta) } else { g.dot(a, at.dy, !ta, false) };
+        let Op::Dot(axes) = &at.op else { unreachable!("the gradient of a product") };
         // What comes first is in memory while the second is computed: the gradient of a narrow matrix is short, and then
         // nothing but the other gradient needs the left operand, whose place it can take.
-        let shape = &g.shape(b).0;
-        let narrow = matches!(shape[usize::from(!tb)], Dim::Fixed(cols) if cols <= NARROW);
-        let enough = matches!(shape[usize::from(tb)], Dim::Fixed(inner) if inner >= ENOUGH);
-        if narrow && enough {
-            let db = right(g);
-            return vec![Some(left(g)), Some(db)];
+        let shape = &g.shape(at.x[1]).0;
+        let matrix = axes.as_matrix().filter(|_| shape.len() == 2 && g.ty(at.x[0]).shape.rank() == 2);
+        let short = matrix.is_some_and(|(_, tb)| {
+            let narrow = matches!(shape[usize::from(!tb)], Dim::Fixed(cols) if cols <= NARROW);
+            narrow && matches!(shape[usize::from(tb)], Dim::Fixed(inner) if inner >= ENOUGH)
+        });
+        if short {
+            let db = gradient(g, axes, at.x[0], at.x[1], at.dy, 1);
+            return vec![Some(gradient(g, axes, at.x[0], at.x[1], at.dy, 0)), Some(db)];
         }
-        vec![Some(left(g)), Some(right(g))]
+        [0, 1].map(|wanted| Some(gradient(g, axes, at.x[0], at.x[1], at.dy, wanted))).into()
     },
     body: Body::Contract,
 };
+
+/// The gradient by one of the operands: `dy` times the other, summed over the free axes of the other. What comes first in the
+/// product decides the order of the result's axes; where neither gives that of the operand, they are transposed.
+fn gradient(g: &mut Builder, axes: &DotAxes, a: NodeId, b: NodeId, dy: NodeId, wanted: usize) -> NodeId {
+    let ranks = [a, b].map(|x| g.ty(x).shape.rank());
+    let other = [b, a][wanted];
+    let [own, others] = [wanted, 1 - wanted].map(|operand| axes.of(operand, ranks[operand]));
+    let batch = axes.batch.len();
+    // In the cotangent, after the batch axes, the free axes of the left operand come first.
+    let (own_at, others_at) = match wanted {
+        0 => (batch, batch + own.free.len()),
+        _ => (batch + others.free.len(), batch),
+    };
+    let pairs = DotAxes {
+        batch: others.batch.iter().enumerate().map(|(at, &axis)| (at, axis)).collect(),
+        contracted: others.free.iter().enumerate().map(|(at, &axis)| (others_at + at, axis)).collect(),
+    };
+    debug_assert_eq!(pairs.of(0, g.ty(dy).shape.rank()).free, Vec::from_iter(own_at..own_at + own.free.len()));
+    // The free axes of the other operand's are those that were summed over, in its own order.
+    let rest = pairs.of(1, ranks[1 - wanted]).free;
+    let summed = rest.iter().map(|axis| {
+        let at = others.contracted.iter().position(|summed| summed == axis);
+        own.contracted[at.expect("what is neither batch nor free was summed over")]
+    });
+    let summed: Vec<usize> = summed.collect();
+    let dy_first: Vec<usize> = own.batch.iter().chain(&own.free).chain(&summed).copied().collect();
+    let dy_last: Vec<usize> = own.batch.iter().chain(&summed).chain(&own.free).copied().collect();
+    if !dy_first.is_sorted() && dy_last.is_sorted() {
+        let swap = |pairs: &[(usize, usize)]| pairs.iter().map(|&(x, y)| (y, x)).collect();
+        let pairs = DotAxes { batch: swap(&pairs.batch), contracted: swap(&pairs.contracted) };
+        return g.apply(Op::Dot(pairs), &[other, dy]);
+    }
+    let product = g.apply(Op::Dot(pairs), &[dy, other]);
+    let order =
+        (0..dy_first.len()).map(|axis| dy_first.iter().position(|&own| own == axis).expect("all axes are there"));
+    let order: Vec<usize> = order.collect();
+    if order.is_sorted() { product } else { g.transpose(product, &order) }
+}

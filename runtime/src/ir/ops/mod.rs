@@ -6,14 +6,19 @@ mod leaf;
 mod movement;
 mod random;
 mod reduce;
+mod rows;
+mod windows;
 
 use super::{Builder, NodeId, Op};
 use crate::scalar::{Reg, Scalar};
 use crate::types::TensorType;
 
+pub use contract::{DotAxes, OperandAxes};
 pub use elementwise::{function, sloped};
+pub use movement::Coordinate;
 pub use random::key;
 pub use reduce::Reduction;
+pub use windows::Window;
 
 /// The definition of an operation.
 #[derive(Debug)]
@@ -53,6 +58,14 @@ pub enum Body {
     Map(MapBody),
     /// The operand's elements under another shape.
     View,
+    /// Elements of the operands in other places: [`Op::coordinates`] says from where.
+    Move,
+    /// Rows of the first operand, whose numbers are the second.
+    Gather,
+    /// Sums of the rows of the first operand that have the same number in the second.
+    Scatter,
+    /// Sums of elements under overlapping windows.
+    Fold,
     /// One element from many.
     Reduce(Reduction),
     /// Sums of products.
@@ -115,11 +128,19 @@ op_table! {
     Op::Uniform => random::UNIFORM,
     Op::Reshape => movement::RESHAPE,
     Op::Broadcast(_) => movement::BROADCAST,
+    Op::Transpose(_) => movement::TRANSPOSE,
+    Op::Slice { .. } => movement::SLICE,
+    Op::Pad { .. } => movement::PAD,
+    Op::Concat(_) => movement::CONCAT,
+    Op::Patches { .. } => windows::PATCHES,
+    Op::Fold { .. } => windows::FOLD,
+    Op::Gather => rows::GATHER,
+    Op::ScatterAdd { .. } => rows::SCATTER_ADD,
     Op::Sum(_) => reduce::SUM,
     Op::MaxOver(_) => reduce::MAX_OVER,
     Op::Mean(_) => reduce::MEAN,
     Op::Variance(_) => reduce::VARIANCE,
-    Op::Dot { .. } => contract::DOT,
+    Op::Dot(_) => contract::DOT,
 }
 
 impl Op {

@@ -1,9 +1,9 @@
 //! Operations that make one element out of many, along axes that then disappear.
 
 use super::{Body, OpDef};
-use crate::ir::Op;
+use crate::ir::{Builder, NodeId, Op};
 use crate::scalar::Cmp;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 /// How many elements become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ impl Op {
 
 fn dropped(op: &Op, x: &[&TensorType]) -> Result<TensorType, String> {
     let axes = op.axes().expect("a reduction has axes");
-    if x[0].dtype != DType::F32 || axes.is_empty() || axes.iter().any(|&axis| axis >= x[0].shape.rank()) {
+    let in_order = axes.windows(2).all(|pair| pair[0] < pair[1]);
+    if x[0].dtype != DType::F32 || !in_order || axes.last().is_none_or(|&last| last >= x[0].shape.rank()) {
         return Err(format!("no reduction of {} over {axes:?}", x[0]));
     }
     Ok(TensorType::f32(x[0].shape.without(axes)))
@@ -47,31 +48,73 @@ pub const SUM: OpDef = OpDef {
     body: Body::Reduce(Reduction::Sum),
 };
 
-/// Largest element over axes. `f32[S] -> f32[S without axes]`. NaN passes. The gradient is the first of equals', along the
-/// last reduced axis; reduce one axis at a time where ties matter across several.
+/// Largest element over axes. `f32[S] -> f32[S without axes]`. NaN passes. The gradient is that of the first of equals, in
+/// row-major order.
 pub const MAX_OVER: OpDef = OpDef {
     name: "max",
     ty: dropped,
     vjp: |b, at| {
         let axes = at.op.axes().expect("a reduction has axes");
-        let axis = axes[axes.len() - 1];
         let shape = b.shape(at.x[0]);
         let top = b.broadcast_over(at.y, &shape, axes);
         let is_top = b.compare(Cmp::Eq, at.x[0], top);
-        let position = b.iota(axis, &shape);
-        let position = b.to_float(position);
-        let minus = b.neg(position);
         let never = b.constant(f64::NEG_INFINITY, &shape);
-        let candidate = b.select(is_top, minus, never);
-        let first = b.max_over(candidate, axes);
-        let first = b.broadcast_over(first, &shape, axes);
-        let is_first = b.compare(Cmp::Eq, candidate, first);
+        let mut is_first = None;
+        // The first along the outermost axes, and of those with the same position there the first along the next.
+        for axes_of_one_number in numbered(&shape, axes) {
+            let position = position(b, &shape, &axes_of_one_number);
+            let minus = b.neg(position);
+            let left = is_first.map_or(minus, |so_far| b.select(so_far, minus, never));
+            let candidate = b.select(is_top, left, never);
+            let first = b.max_over(candidate, axes);
+            let first = b.broadcast_over(first, &shape, axes);
+            is_first = Some(b.compare(Cmp::Eq, candidate, first));
+        }
         let dy = b.broadcast_over(at.dy, &shape, axes);
-        let taken = b.keep(is_first, dy);
+        let taken = b.keep(is_first.expect("a reduction has axes"), dy);
         vec![Some(b.keep(is_top, taken))]
     },
     body: Body::Reduce(Reduction::Max),
 };
+
+/// Up to here every position is an f32.
+const EXACT: usize = 1 << 24;
+
+/// These axes in runs, along each of which one f32 tells positions apart. The step of an axis before the batch would depend on
+/// the size of that, so the batch has a run of its own.
+fn numbered(shape: &Shape, axes: &[usize]) -> Vec<Vec<usize>> {
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    let mut positions = None;
+    for &axis in axes {
+        let extent = shape.0[axis];
+        let together = positions.and_then(|n: usize| n.checked_mul(extent.factor())).filter(|&n| n <= EXACT);
+        match (runs.last_mut(), together.filter(|_| !extent.is_batch())) {
+            (Some(run), Some(n)) => {
+                run.push(axis);
+                positions = Some(n);
+            }
+            _ => {
+                runs.push(vec![axis]);
+                positions = Some(extent.factor()).filter(|_| !extent.is_batch());
+            }
+        }
+    }
+    runs
+}
+
+/// The position along several axes in row-major order, as a float of this shape.
+fn position(b: &mut Builder, shape: &Shape, axes: &[usize]) -> NodeId {
+    let mut step = 1.0;
+    let mut sum = None;
+    for &axis in axes.iter().rev() {
+        let own = b.iota(axis, shape);
+        let own = b.to_float(own);
+        let own = if step == 1.0 { own } else { b.scale(own, step) };
+        sum = Some(sum.map_or(own, |inner| b.add(own, inner)));
+        step *= shape.0[axis].factor() as f64;
+    }
+    sum.expect("a reduction has axes")
+}
 
 /// Mean over axes. `f32[S] -> f32[S without axes]`. `dx = dy / n`. Computed around a sample, as a variance is and together with
 /// it: of equal numbers it is that number to the bit, and no sum overflows. Where neither matters, [`Builder::mean`] is less work.

@@ -19,7 +19,8 @@ pub(super) const SECOND_CACHE: usize = 1 << 18;
 /// Floats that stay in the second and third cache: 4 MiB.
 pub(super) const CACHED: usize = 1 << 20;
 
-/// Packs some columns of B, whole panels or the last: for each piece of `k`, panels of columns one after the other, each row by row, the last padded with zeros.
+/// Packs some columns of B, whole panels or the last: for each piece of `k`, panels of columns one after the other, each
+/// row by row, the last padded with zeros.
 /// # Safety
 /// That of [`super::pack_b`].
 pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, columns: Range<usize>, b: Operand, packed: *mut f32) {

@@ -1,15 +1,15 @@
 //! What a kernel has to do at least: floating-point operations, and bytes that pass between it and memory.
 //!
-//! In: a kernel and its graph. Out: counts that grow with the batch, of floating-point operations as [`flops`](mod@crate::flops)
+//! In: a kernel. Out: counts that grow with the batch, of floating-point operations as [`flops`](mod@crate::flops)
 //! counts them. A value that is read or written counts once a kernel, 4 bytes an element: what is read again while it is
 //! in a cache, scratch and partial results are left out. So these are lower bounds, to hold measured times against.
 
 use std::fmt;
 use std::ops::{Add, AddAssign};
 
+use super::{Arg, BufferId, Fused, Kernel};
 use crate::flops::{self, Flops};
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Kernel, resolve};
 use crate::types::{Dim, Shape};
 
 /// A count that grows with the batch.
@@ -96,10 +96,44 @@ impl AddAssign for Cost {
 }
 
 /// What a kernel has to do.
-pub fn cost(graph: &Graph, kernel: &Kernel) -> Cost {
+pub fn cost(fused: &Fused, kernel: &Kernel) -> Cost {
     let mut sum = Cost::default();
-    costs(graph, kernel).into_iter().for_each(|(_, cost)| sum += cost);
+    costs(fused, kernel).into_iter().for_each(|(_, cost)| sum += cost);
     sum
+}
+
+/// The cost of a kernel, with the operation that each part of it belongs to: a value that several read to the first of them. An
+/// operation may occur more than once.
+pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
+    let mut read: Vec<BufferId> = Vec::new();
+    let mut bytes_of = |buffers: &mut dyn Iterator<Item = BufferId>| {
+        let mut bytes = Count::default();
+        for buffer in buffers {
+            if !read.contains(&buffer) {
+                read.push(buffer);
+                bytes += Count::bytes(&fused.buffer(buffer).shape);
+            }
+        }
+        bytes
+    };
+    let mut costs = Vec::new();
+    if let Some(dot) = &kernel.dot {
+        let bytes = bytes_of(&mut [dot.a, dot.b].into_iter());
+        costs.push((dot.origin.node, Cost { flops: dot.origin.flops.into(), bytes }));
+    }
+    for instruction in &kernel.body {
+        let read = instruction.args.iter().filter_map(|arg| match *arg {
+            Arg::Read(read) => Some(kernel.reads[read].buffer),
+            _ => None,
+        });
+        let bytes = bytes_of(&mut { read });
+        costs.push((instruction.origin.node, Cost { flops: instruction.origin.flops.into(), bytes }));
+    }
+    for write in &kernel.writes {
+        let bytes = Count::bytes(&fused.buffer(write.buffer).shape);
+        costs.push((write.origin, Cost { flops: Count::default(), bytes }));
+    }
+    costs
 }
 
 /// What the graph would have to do if every operation were a kernel of its own, which reads its operands from memory and
@@ -120,38 +154,6 @@ pub fn unfused(graph: &Graph) -> Cost {
         read.iter().chain([&id]).for_each(|&id| sum.bytes += Count::bytes(&graph[id].ty.shape));
     }
     sum
-}
-
-/// The cost of a kernel, with the operation that each part of it belongs to: a value that several read to the first of them. An
-/// operation may occur more than once.
-pub fn costs(graph: &Graph, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
-    let steps = kernel.steps.iter().map(|step| step.node);
-    let computed: Vec<NodeId> = kernel.product.into_iter().chain(steps).collect();
-    let mut read: Vec<NodeId> = Vec::new();
-    let mut costs = Vec::new();
-    for &id in &computed {
-        let mut bytes = Count::default();
-        for &operand in &graph[id].operands {
-            let base = match kernel.product == Some(id) {
-                true => graph.behind_views(operand),
-                false => resolve(graph, operand, kernel.domain).0,
-            };
-            let in_memory = match &graph[base].op {
-                Op::Input(_) | Op::Param(_) => true,
-                op => !op.is_leaf() && !computed.contains(&base),
-            };
-            if in_memory && !read.contains(&base) {
-                read.push(base);
-                bytes += Count::bytes(&graph[base].ty.shape);
-            }
-        }
-        costs.push((id, Cost { flops: flops::of_node(graph, id).into(), bytes }));
-    }
-    for store in &kernel.stores {
-        let bytes = Count::bytes(&graph[store.node].ty.shape);
-        costs.push((store.node, Cost { flops: Count::default(), bytes }));
-    }
-    costs
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! What a kernel is: one pass over a matrix of elements, in row blocks, computing everything that can be computed there.
+//! The matrix of elements that a kernel goes over, and how the nodes of a graph lie in it.
 //!
 //! A kernel has a domain of `rows x cols`: `cols` is the last axis, `rows` all others. Each value in it is of a class: one
-//! per element, per row, per column, or one in all. A kernel may begin with a matrix product, whose rows arrive block by
-//! block and are worked on while they are in the cache. Sums along a row are ready in the same row's next phase; sums down
+//! per element, per row, per column, or one in all. Sums along a row are ready in the same row's next stage; sums down
 //! the columns or over everything are ready when the kernel is done.
 
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Graph, NodeId, Op};
-use crate::reason::{Again, Begin, Kept};
+use crate::kernel::{Access, Affine, AxisSet, Class};
 use crate::types::{Dim, Shape};
 
 /// The extents of a kernel.
@@ -51,17 +50,32 @@ impl Domain {
     }
 }
 
-/// How often a value occurs in its kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// One for each element.
-    Element,
-    /// One for each row.
-    Row,
-    /// One for each column; read, never computed.
-    Column,
-    /// One in all.
-    Single,
+impl Domain {
+    /// The axes of a kernel over it.
+    pub fn axes(self) -> Vec<Dim> {
+        vec![self.rows, Dim::Fixed(self.cols)]
+    }
+
+    /// The axes along which something of a class changes.
+    pub fn axes_of(class: Class) -> AxisSet {
+        match class {
+            Class::Element => AxisSet::range(0..2),
+            Class::Row => AxisSet::range(0..1),
+            Class::Column => AxisSet::range(1..2),
+            Class::Single => AxisSet::NONE,
+        }
+    }
+
+    /// Where an element of a class lies among all of them.
+    pub fn access(self, class: Class) -> Access {
+        let steps = match class {
+            Class::Element => [self.cols as i64, 1],
+            Class::Row => [1, 0],
+            Class::Column => [0, 1],
+            Class::Single => [0, 0],
+        };
+        Access { at: Affine { constant: 0, steps: steps.to_vec() } }
+    }
 }
 
 /// Which way a reduction goes in its kernel.
@@ -75,53 +89,15 @@ pub enum Way {
     Everything,
 }
 
-/// Rows of a product that are computed in one go, one or more blocks of its kernel: enough to keep it efficient, few
-/// enough that what follows finds most of them in the second-level cache. A power of two, and a multiple of every block of several blocks.
-pub const PRODUCT_ROWS: usize = 256;
-
-/// Rows that repay rearranging a right operand for several threads, or that a thread takes at least of a product with a
-/// large one. A divisor of [`PRODUCT_ROWS`].
-pub const ENOUGH_ROWS: usize = 128;
-
-/// A fused loop nest.
-#[derive(Clone, Debug)]
-pub struct Kernel {
-    /// The extents.
-    pub domain: Domain,
-    /// The matrix product whose elements arrive block by block.
-    pub product: Option<NodeId>,
-    /// What is computed, in topological order: maps and reductions.
-    pub steps: Vec<Step>,
-    /// What is written to memory for later kernels, or as a result.
-    pub stores: Vec<Store>,
-    /// How many rows are worked on at a time.
-    pub block: usize,
-    /// Why it is a kernel of its own.
-    pub begin: Begin,
-}
-
-/// A map or a reduction in a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The operation.
-    pub node: NodeId,
-    /// Of its result, if a map; of its operand, if a reduction.
-    pub class: Class,
-    /// The phase of the row in which it is computed.
-    pub phase: usize,
-    /// Why it is computed here, if it was computed before.
-    pub again: Option<Again>,
-}
-
-/// A value that a kernel writes to memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The value.
-    pub node: NodeId,
-    /// The parameter that it overwrites; `None` for a buffer of its own.
-    pub param: Option<usize>,
-    /// Why it is written to a buffer; `None` where it overwrites a parameter.
-    pub kept: Option<Kept>,
+impl Way {
+    /// The axes that it goes over.
+    pub fn axes(self) -> AxisSet {
+        match self {
+            Way::AlongRow => AxisSet::range(1..2),
+            Way::DownColumns => AxisSet::range(0..1),
+            Way::Everything => AxisSet::range(0..2),
+        }
+    }
 }
 
 /// The node that a value is read from, through views, and its class in a kernel over `domain`.

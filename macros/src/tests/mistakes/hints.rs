@@ -1,0 +1,87 @@
+//! Words of other libraries: every row of the table is met where it says, and what it proposes is known here.
+
+use std::collections::HashSet;
+
+use gradloom_runtime::layers::initializers;
+use gradloom_runtime::{functions, layers};
+
+use super::{body, clauses};
+use crate::diagnostics::hints::{Place, ROWS};
+
+/// A mistake at a word of a row, where it is met.
+fn said(place: Place, word: &str) -> String {
+    match place {
+        Place::Stage => body(word),
+        Place::Function => clauses(&format!("loss(t: [B, 4]) = mean({word}(y));")),
+        // Of any layer or function that has the argument in its place.
+        Place::Argument => [
+            body(&format!("Dense(4, {word} = 1)")),
+            body(&format!("Dropout(0.5, {word} = 1)")),
+            body(&format!("BatchNorm({word} = 1)")),
+            body(&format!("leaky_relu({word} = 1)")),
+            body(&format!("gelu({word} = 1)")),
+            body(&format!("Dense(4, init = normal({word} = 1))")),
+            clauses(&format!("loss(t: [u8; B]) = cross_entropy(y, t, {word} = 1);")),
+            clauses(&format!("loss(t: [B, 4]) = huber(y, t, {word} = 1);")),
+        ]
+        .concat(),
+        Place::Value => clauses(&format!("loss = mean({word});")) + &body(&format!("Dense({word})")),
+        Place::Init => body(&format!("Dense(4, init = {word})")),
+    }
+}
+
+/// The names that are called in a piece of the language, or stand alone.
+fn names(text: &str) -> Vec<&str> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let calls = text.match_indices('(').map(|(end, _)| {
+        let start = text[..end].rfind(|letter| !is_part(letter)).map_or(0, |start| start + 1);
+        &text[start..end]
+    });
+    calls.chain(text.chars().all(is_part).then_some(text)).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn every_word_is_met_and_what_is_proposed_is_known() {
+    let known: HashSet<&str> = layers::ALL
+        .iter()
+        .map(|layer| layer.name)
+        .chain(functions::ALL.iter().map(|function| function.name))
+        .chain(initializers::ALL.iter().map(|initializer| initializer.name))
+        .chain(layers::ALL.iter().flat_map(|layer| layer.args.iter().map(|arg| arg.name)))
+        .chain(functions::ALL.iter().flat_map(|function| function.args.iter().map(|arg| arg.name)))
+        .chain(["deviation", "residual", "weights", "true", "false"])
+        .collect();
+    let mut offences = Vec::new();
+    let mut met = HashSet::new();
+    for &(place, word, instead, why) in ROWS {
+        let is_new = met.insert((format!("{place:?}"), word));
+        let hint = if instead.is_empty() { why.to_string() } else { format!("; write `{instead}`") };
+        let is_own = known.contains(word) && matches!(place, Place::Stage | Place::Function | Place::Init);
+        let is_said = said(place, word).contains(&hint) && !hint.is_empty();
+        if !is_new || is_own || !is_said || names(instead).iter().any(|name| !known.contains(name)) {
+            offences.push(format!("{word}: {}", said(place, word)));
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn what_follows_a_foreign_operator_is_read_all_the_same() {
+    insta::assert_snapshot!(clauses(
+        "loss(t: [B, 4]) = mean((y - t)^2) + mean(z) + mean(y.f()[0].g() ** 2 ** 3) + mean(2 ^ 3 * zz) + mean(-y ^ -1);
+         metric a = mean(y[0][1]) + mean(torch.nn.relu(y, 1)) + mean(dense2.weight.pow(2).clamp(0, 1).sum());"
+    ), @"
+    2:31: `^` is no operator here; write `pow(y - t, n = 2)`
+    2:42: unknown name `z`; there are `h`, `t`, `x` and `y`
+    2:54: expressions have no methods; write `f(y)`
+    2:70: `**` is no operator here; write `8`
+    2:85: `^` is no operator here; write `8`
+    2:91: unknown name `zz`; there are `h`, `t`, `x` and `y`
+    2:105: `^` is no operator here; write `exp(-1 * ln(y))`
+    3:26: a part of a value cannot be taken with `[..]` yet; `mean`, `sum`, `max` and `argmax` look at all of it
+    3:51: functions stand in no module here; write `relu(y, 1)`
+    3:84: expressions have no methods; write `sum(clamp(pow(dense2.weight, n = 2), 0, 1))`
+    ");
+    // However long it is.
+    assert_eq!(clauses(&format!("loss = mean(y{});", ".f()[0]".repeat(5_000))).lines().count(), 1);
+}

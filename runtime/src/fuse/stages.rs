@@ -1,0 +1,86 @@
+//! The order inside a kernel: its steps, and the stage of the row in which each has all that it needs.
+
+use std::collections::HashMap;
+
+use super::Draft;
+use super::domain::{Way, resolve, way};
+use crate::ir::{Graph, NodeId};
+use crate::kernel::Class;
+use crate::reason::Again;
+use crate::types::DType;
+
+/// A map or a reduction in a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// The operation.
+    pub(super) node: NodeId,
+    /// Of its result, if a map; of its operand, if a reduction.
+    pub(super) class: Class,
+    /// The stage of the row in which it is computed.
+    pub(super) stage: usize,
+    /// Why it is computed here, if it was computed before.
+    pub(super) again: Option<Again>,
+}
+
+/// The steps of a kernel, each in the stage in which all it needs is ready. Its nodes are in order.
+pub(super) fn staged(g: &Graph, draft: &Draft) -> Vec<Step> {
+    let domain = draft.domain;
+    let reasons: HashMap<NodeId, Again> = draft.again.iter().rev().copied().collect();
+    let mut steps: Vec<Step> = Vec::new();
+    let mut stages: HashMap<NodeId, usize> = HashMap::new();
+    for &node in &draft.nodes {
+        let mut stage = 0;
+        for &operand in &g[node].operands {
+            let (base, _) = resolve(g, operand, domain);
+            if let Some(known) = stages.get(&base) {
+                let along_row = matches!(way(g, base), Some((_, Way::AlongRow)));
+                stage = stage.max(known + usize::from(along_row));
+            }
+        }
+        let shape = if g[node].op.is_map() { &g[node].ty.shape } else { &g[g[node].operands[0]].ty.shape };
+        let class = domain.class_of(shape).expect("a node is placed in a kernel that can compute it");
+        steps.push(Step { node, class, stage, again: reasons.get(&node).copied() });
+        stages.insert(node, stage);
+    }
+    sink(g, draft, &mut steps);
+    repeat_fleeting(g, draft, &mut steps);
+    steps.sort_by_key(|step| step.node);
+    steps
+}
+
+/// Moves maps to the stage that reads them first, so that nothing has to be kept of them until then.
+fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
+    let mut first: HashMap<NodeId, usize> = HashMap::new();
+    for step in steps.iter_mut().rev() {
+        if step.class == Class::Element && g[step.node].op.is_map() {
+            step.stage = first.get(&step.node).copied().unwrap_or(step.stage);
+        }
+        for &operand in &g[step.node].operands {
+            let read = first.entry(resolve(g, operand, draft.domain).0).or_insert(step.stage);
+            *read = step.stage.min(*read);
+        }
+    }
+}
+
+/// Truth values and indices are not kept from stage to stage: they are computed again.
+fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
+    let mut known: HashMap<NodeId, Vec<(usize, Class)>> = HashMap::new();
+    for step in &*steps {
+        known.entry(step.node).or_default().push((step.stage, step.class));
+    }
+    // What is repeated is looked at before the step that came before the one that reads it.
+    let mut open: Vec<Step> = steps.clone();
+    while let Some(Step { node, class, stage, .. }) = open.pop() {
+        for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
+            let (base, _) = resolve(g, operand, draft.domain);
+            let fleeting = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
+            let Some(known) = known.get_mut(&base).filter(|_| fleeting) else { continue };
+            if !known.iter().any(|&(other, class)| other == stage || class != Class::Element) {
+                let step = Step { node: base, class: Class::Element, stage, again: Some(Again::Fleeting) };
+                known.push((stage, Class::Element));
+                steps.push(step);
+                open.push(step);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Views as accesses: where the elements of an operand come from, followed through everything that only gives them other places.
+//!
+//! In: a node, and its coordinates in terms of the axes of a kernel. Out: the node that is in memory, with its coordinates, each
+//! affine in the axes; or the view that no affine access can follow, which therefore is copied.
+
+use crate::ir::ops::Body;
+use crate::ir::{Graph, NodeId, Op};
+use crate::kernel::{Affine, Bound, Number};
+use crate::types::{Dim, Shape};
+
+/// Where the elements of an operand come from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// What is in memory, or a leaf.
+    pub(super) base: NodeId,
+    /// The shape that it is seen in: its own, or another with the same elements in the same order.
+    pub(super) shape: Shape,
+    /// The element of it, along each axis of that.
+    pub(super) coordinates: Vec<Affine>,
+    /// Where there is one.
+    pub(super) bounds: Vec<Bound>,
+    /// What is read elsewhere.
+    pub(super) fill: Option<Number>,
+    /// The index by which the first axis is looked up, with its own coordinates.
+    pub(super) index: Option<(NodeId, Vec<Affine>)>,
+}
+
+/// The batch size by which extents are told apart: a large prime, which no product of constants is a multiple of by chance.
+const LARGE: usize = 1_000_003;
+
+/// Whether a node only names elements of another, or of nothing.
+pub(super) fn is_view(g: &Graph, id: NodeId) -> bool {
+    let op = &g[id].op;
+    let moves = matches!(op.def().body, Body::View | Body::Move);
+    moves && g[id].operands.len() == 1 || *op == Op::Gather
+}
+
+/// Everything that a node is a view of: itself, or what is behind it, and the index that it is looked up by.
+pub(super) fn bases(g: &Graph, id: NodeId) -> Vec<NodeId> {
+    let mut open = vec![id];
+    let mut found = Vec::new();
+    while let Some(id) = open.pop() {
+        if is_view(g, id) { open.extend(&g[id].operands) } else { found.push(id) }
+    }
+    found
+}
+
+/// The coordinates of a shape as the axes of its own.
+pub(super) fn own_coordinates(shape: &Shape) -> Vec<Affine> {
+    (0..shape.rank()).map(|axis| Affine::axis(axis, shape.rank())).collect()
+}
+
+/// Follows a node, of which `coordinates` are an element at each point of `axes`, to where its elements lie: to `until`, or as far
+/// as views go. The error is a view that has to be copied.
+pub(super) fn follow(
+    g: &Graph,
+    id: NodeId,
+    coordinates: Vec<Affine>,
+    axes: &[Dim],
+    until: Option<NodeId>,
+) -> Result<Source, NodeId> {
+    let shape = g[id].ty.shape.clone();
+    let mut source = Source { base: id, shape, coordinates, bounds: Vec::new(), fill: None, index: None };
+    while is_view(g, source.base) && until != Some(source.base) {
+        let node = &g[source.base];
+        let operand = node.operands[0];
+        let to = &g[operand].ty.shape;
+        match &node.op {
+            Op::Reshape => {
+                // In memory the elements lie in the same order under either shape.
+                let memory = g.behind_reshapes(operand);
+                if !is_view(g, memory) || until == Some(memory) {
+                    source.base = memory;
+                    break;
+                }
+                source.coordinates = reshaped(&source.coordinates, &source.shape, to, axes).ok_or(memory)?;
+            }
+            Op::Gather => {
+                let index = node.operands[1];
+                let rest = source.coordinates.split_off(g[index].ty.shape.rank());
+                let fill = Number::new(f64::NAN);
+                if source.fill.is_some_and(|other| other != fill) {
+                    return Err(source.base);
+                }
+                source.fill = Some(fill);
+                source.index = Some((index, std::mem::take(&mut source.coordinates)));
+                source.coordinates = std::iter::once(Affine::constant(0, axes.len())).chain(rest).collect();
+                let table = g.behind_reshapes(operand);
+                if is_view(g, table) && until != Some(table) {
+                    return Err(table);
+                }
+                source.base = table;
+                source.shape = to.clone();
+                break;
+            }
+            op => {
+                let mut coordinates = Vec::new();
+                for moved in op.coordinates(0, &[to]).expect("what only names elements says where they are") {
+                    if moved.divisor != 1 {
+                        return Err(source.base);
+                    }
+                    let mut coordinate = Affine::constant(moved.constant, axes.len());
+                    for (axis, step) in moved.steps {
+                        coordinate.add(&source.coordinates[axis], step);
+                    }
+                    coordinates.push(coordinate);
+                }
+                if let Some(fill) = op.fill() {
+                    source.bound(&coordinates, to, Number::new(fill), axes)?;
+                }
+                source.coordinates = coordinates;
+            }
+        }
+        source.base = operand;
+        source.shape = to.clone();
+    }
+    Ok(source)
+}
+
+impl Source {
+    /// Elements outside of a shape are `fill`. The error is the view that has to be copied, as there are two kinds of fill.
+    fn bound(&mut self, coordinates: &[Affine], shape: &Shape, fill: Number, axes: &[Dim]) -> Result<(), NodeId> {
+        for (coordinate, dim) in coordinates.iter().zip(&shape.0) {
+            let &Dim::Fixed(extent) = dim else { continue };
+            let (least, most) = coordinate.range(axes.iter().map(|axis| axis.at(1)));
+            if least >= 0 && most < extent as i64 {
+                continue;
+            }
+            if self.fill.is_some_and(|other| other != fill) {
+                return Err(self.base);
+            }
+            self.fill = Some(fill);
+            self.bounds.push(Bound { coordinate: coordinate.clone(), extent });
+        }
+        Ok(())
+    }
+}
+
+/// The coordinates under another shape of the same elements, if they are affine.
+pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &[Dim]) -> Option<Vec<Affine>> {
+    let (from, to) = (&from.0[..], &to.0[..]);
+    let (mut i, mut j) = (0, 0);
+    let mut result = Vec::new();
+    while i < from.len() || j < to.len() {
+        // The shortest runs of axes with as many elements.
+        let (first, start) = (i, j);
+        let (mut before, mut after) = (1u128, 1u128);
+        loop {
+            if before == after && (i > first || j > start) {
+                break;
+            }
+            if i < from.len() && (before <= after || j == to.len()) {
+                before *= from[i].at(LARGE) as u128;
+                i += 1;
+            } else if j < to.len() {
+                after *= to[j].at(LARGE) as u128;
+                j += 1;
+            } else {
+                break;
+            }
+        }
+        let mut place = Affine::constant(0, axes.len());
+        for (coordinate, dim) in coordinates[first..i].iter().zip(&from[first..i]) {
+            let mut next = Affine::constant(0, axes.len());
+            next.add(&place, dim.factor() as i64);
+            next.add(coordinate, 1);
+            place = next;
+        }
+        let inner: Vec<usize> = to[start..j].iter().map(|dim| dim.factor()).collect();
+        for (at, _) in inner.iter().enumerate() {
+            let size: usize = inner[at + 1..].iter().product();
+            let (whole, rest) = divided(&place, size as i64, axes)?;
+            result.push(whole);
+            place = rest;
+        }
+    }
+    Some(result)
+}
+
+/// A place divided by a number of elements: which run of them, and which element in it; if no axis goes from one run to the next.
+fn divided(place: &Affine, by: i64, axes: &[Dim]) -> Option<(Affine, Affine)> {
+    let count = axes.len();
+    let mut whole = Affine::constant(place.constant.div_euclid(by), count);
+    let mut rest = Affine::constant(place.constant.rem_euclid(by), count);
+    for (axis, &step) in place.steps.iter().enumerate() {
+        if step % by == 0 {
+            whole.steps[axis] = step / by;
+        } else {
+            rest.steps[axis] = step;
+        }
+    }
+    let (least, most) = rest.range(axes.iter().map(|dim| dim.at(LARGE)));
+    (least >= 0 && most < by).then_some((whole, rest))
+}
+
+/// A buffer's elements in memory: from one to the next along each axis of its shape, in row-major order.
+pub(super) fn strides(shape: &Shape) -> Vec<i64> {
+    let mut strides = vec![1; shape.rank()];
+    for axis in (1..shape.rank()).rev() {
+        strides[axis - 1] = strides[axis] * shape.0[axis].factor() as i64;
+    }
+    strides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Affine, reshaped};
+    use crate::types::{Dim, Shape};
+
+    fn shape(extents: &[usize]) -> Shape {
+        Shape(std::iter::once(Dim::B).chain(extents.iter().map(|&extent| Dim::Fixed(extent))).collect())
+    }
+
+    /// The last three of four axes, 4 x 2 x 3, as one of 24.
+    fn merged_of(fine: &[Affine]) -> Affine {
+        let mut merged = Affine::constant(0, 4);
+        fine[1..].iter().zip([6, 3, 1]).for_each(|(axis, step)| merged.add(axis, step));
+        merged
+    }
+
+    #[test]
+    fn axes_that_a_shape_merges_add_up_and_what_adds_up_is_split() {
+        let axes = shape(&[4, 6]);
+        let own: Vec<Affine> = (0..3).map(|axis| Affine::axis(axis, 3)).collect();
+        let merged = reshaped(&own, &axes, &shape(&[24]), &axes.0).expect("two axes become one");
+        assert_eq!(merged[1], Affine { constant: 0, steps: vec![0, 6, 1] });
+        assert_eq!(reshaped(&own, &axes, &shape(&[4, 2, 3]), &axes.0), None, "the last axis would have to be cut");
+        let cut = shape(&[4, 2, 3]);
+        let fine: Vec<Affine> = (0..4).map(|axis| Affine::axis(axis, 4)).collect();
+        let split = reshaped(&[fine[0].clone(), merged_of(&fine)], &shape(&[24]), &cut, &cut.0).expect("it is");
+        assert_eq!(split, fine);
+        let batch = Shape(vec![Dim::Batch(4), Dim::Fixed(6)]);
+        let batch = reshaped(&own, &axes, &batch, &axes.0).expect("the batch is outermost");
+        assert_eq!(batch[0], Affine { constant: 0, steps: vec![4, 1, 0] });
+    }
+}

@@ -1,0 +1,188 @@
+//! What follows from a kernel: how often values occur, when they are known, and what is read and written.
+
+use std::collections::HashSet;
+
+use super::{Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, What, Write};
+use crate::ir::NodeId;
+use crate::ir::ops::Reduction;
+use crate::types::{DType, Dim};
+
+/// How often a value occurs in its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// One for each element.
+    Element,
+    /// One for each row.
+    Row,
+    /// One for each column; read, never computed.
+    Column,
+    /// One in all.
+    Single,
+}
+
+impl Instruction {
+    /// The reduction that it is.
+    pub fn reduction(&self) -> Option<(Reduction, AxisSet)> {
+        match self.what {
+            What::Map => None,
+            What::Reduce { kind, over } => Some((kind, over)),
+        }
+    }
+
+    /// The axes of its result.
+    pub fn result_axes(&self) -> AxisSet {
+        self.reduction().map_or(self.axes, |(_, over)| self.axes.without(over))
+    }
+}
+
+impl Kernel {
+    /// The axes that are walked point by point.
+    pub fn row_axes(&self) -> AxisSet {
+        AxisSet::range(0..self.rows)
+    }
+
+    /// The axes of the row.
+    pub fn col_axes(&self) -> AxisSet {
+        AxisSet::range(self.rows..self.axes.len())
+    }
+
+    /// How often something occurs that changes along these axes. In a kernel of one column the rows are the elements, in one of a
+    /// single row the columns are.
+    pub fn class_of(&self, axes: AxisSet) -> Class {
+        let (row, col) =
+            (!axes.intersection(self.row_axes()).is_empty(), !axes.intersection(self.col_axes()).is_empty());
+        match (self.row_count() == Dim::Fixed(1), self.cols() == 1) {
+            (true, true) => Class::Element,
+            (true, false) => {
+                if col {
+                    Class::Element
+                } else {
+                    Class::Single
+                }
+            }
+            (false, true) if row => Class::Element,
+            _ => match (row, col) {
+                (true, true) => Class::Element,
+                (true, false) => Class::Row,
+                (false, true) => Class::Column,
+                (false, false) => Class::Single,
+            },
+        }
+    }
+
+    /// How often an instruction is computed.
+    pub fn class(&self, index: usize) -> Class {
+        self.class_of(self.body[index].axes)
+    }
+
+    /// How often an operand occurs.
+    pub fn arg_class(&self, arg: Arg) -> Class {
+        match arg {
+            Arg::Value(index) => self.class_of(self.body[index].result_axes()),
+            Arg::Dot => Class::Element,
+            Arg::Read(read) => self.class_of(self.reads[read].access.at.axes()),
+            Arg::Const(_) | Arg::Scalar(_) | Arg::Count(_) => Class::Single,
+            Arg::Index(index) => self.class_of(self.indices[index].axes()),
+        }
+    }
+
+    /// Whether a reduction is known in the row's next stage.
+    pub fn is_along_row(&self, index: usize) -> bool {
+        let along = |(_, over): (Reduction, AxisSet)| over.intersection(self.row_axes()).is_empty();
+        self.body[index].reduction().is_some_and(along)
+    }
+
+    /// Whether a reduction is known only when the kernel is done.
+    pub fn ends_later(&self, index: usize) -> bool {
+        self.body[index].reduction().is_some() && !self.is_along_row(index)
+    }
+
+    /// Whether a value is written by what ends its reduction, after the kernel.
+    pub fn is_written_later(&self, write: &Write) -> bool {
+        matches!(write.value, Arg::Value(index) if self.ends_later(index))
+    }
+
+    /// Whether a reduction is over all elements of the kernel.
+    pub fn is_over_everything(&self, index: usize) -> bool {
+        self.body[index].reduction().is_some_and(|(_, over)| over == AxisSet::range(0..self.axes.len()))
+    }
+
+    /// The first stage in which what is copied is known.
+    pub fn copy_stage(&self, write: &Write) -> usize {
+        match write.value {
+            Arg::Value(index) => self.body[index].stage + usize::from(self.is_along_row(index)),
+            _ => 0,
+        }
+    }
+
+    /// The last stage of a row.
+    pub fn last_stage(&self) -> usize {
+        let copied = self.writes.iter().filter(|write| write.copied).map(|write| self.copy_stage(write));
+        self.body.iter().map(|instruction| instruction.stage).chain(copied).max().unwrap_or(0)
+    }
+
+    /// The variance in this kernel whose moments also give the mean of this index, if there is one.
+    pub fn moments(&self, mean: usize) -> Option<usize> {
+        let Some((Reduction::Mean, over)) = self.body[mean].reduction() else { return None };
+        let same = |other: &Instruction| {
+            other.reduction() == Some((Reduction::Variance, over)) && other.args == self.body[mean].args
+        };
+        self.body.iter().position(same)
+    }
+
+    /// Elements that a later stage of the same row reads, and that this kernel does not write: in the order of their readers.
+    /// Truth values and indices are not among them: they are computed again.
+    pub fn spilled(&self, is_arena: impl Fn(BufferId) -> bool) -> Vec<usize> {
+        let mut found = Vec::new();
+        if self.last_stage() == 0 {
+            return found;
+        }
+        let mut seen = HashSet::new();
+        for reader in &self.body {
+            for &arg in &reader.args {
+                let Arg::Value(index) = arg else { continue };
+                let value = &self.body[index];
+                let number = value.what == What::Map && value.origin.ty.dtype == DType::F32;
+                let earlier = value.stage < reader.stage && self.class(index) == Class::Element;
+                if number && earlier && seen.insert(index) && self.buffer_of(arg, &is_arena).is_none() {
+                    found.push(index);
+                }
+            }
+        }
+        found
+    }
+
+    /// The buffer of the arena that this kernel writes a value to.
+    pub fn buffer_of(&self, value: Arg, is_arena: impl Fn(BufferId) -> bool) -> Option<BufferId> {
+        let written = self.writes.iter().filter(|write| write.value == value && !write.copied);
+        written.map(|write| write.buffer).find(|&buffer| is_arena(buffer))
+    }
+
+    /// The buffers that a kernel reads, in the order of first use; some more than once.
+    pub fn buffers_read(&self) -> impl Iterator<Item = BufferId> {
+        let by_dot = self.dot.iter().flat_map(|dot| [dot.a, dot.b]);
+        by_dot.chain(self.reads.iter().map(|read| read.buffer))
+    }
+
+    /// Whether it computes a node.
+    pub fn computes(&self, node: NodeId) -> bool {
+        self.origins().any(|origin| origin.node == node)
+    }
+
+    /// The operations that it was made of, the product first.
+    pub fn origins(&self) -> impl Iterator<Item = &super::Origin> {
+        self.dot.iter().map(|dot| &dot.origin).chain(self.body.iter().map(|instruction| &instruction.origin))
+    }
+}
+
+impl Fused {
+    /// Whether a buffer lies in the arena.
+    pub fn is_arena(&self, buffer: BufferId) -> bool {
+        self.buffer(buffer).home == Home::Arena
+    }
+
+    /// The buffer that the product of a kernel is written to, if it is.
+    pub fn dot_buffer(&self, kernel: &Kernel) -> Option<BufferId> {
+        kernel.buffer_of(Arg::Dot, |buffer| self.is_arena(buffer))
+    }
+}

@@ -1,0 +1,278 @@
+//! A kernel says what it is: a loop nest over axes, with what it reads, computes and writes.
+//!
+//! [`fuse`](mod@crate::fuse) makes kernels of a graph and is the last that sees one: views have become accesses, operands are
+//! values of the kernel, numbers, or reads of buffers. Later stages cut kernels into pieces, place their buffers and emit their
+//! code from what stands here. Which elements a value occurs for, what a kernel reads and writes, and what it costs are derived
+//! in this room, by one function each.
+//!
+//! The first axes of a kernel are its *rows*, walked point by point; the others are *the row*. A matrix product, if there is one,
+//! comes first: its rows arrive in blocks, and what follows works on them while they are in the cache. A reduction over axes of
+//! the row is known in the row's next stage; one over the rows is known when the kernel is done.
+
+mod access;
+mod cost;
+mod flow;
+mod print;
+mod verify;
+mod why;
+
+use std::rc::Rc;
+
+use crate::flops::Flops;
+use crate::ir::ops::Reduction;
+use crate::ir::print::Names;
+use crate::ir::{NodeId, Op, Role, Slots};
+use crate::reason::{Again, Begin, Kept};
+use crate::types::{DType, Dim, Shape, TensorType};
+
+pub use access::{Access, Affine, AxisSet};
+pub(crate) use cost::grouped;
+pub use cost::{Cost, Count, cost, costs, unfused};
+pub use flow::Class;
+pub use verify::verify;
+
+/// Rows of a product that are computed in one go, one or more blocks of its kernel: enough to keep it efficient, few
+/// enough that what follows finds most of them in the second-level cache. A power of two, and a multiple of every block of several blocks.
+pub const PRODUCT_ROWS: usize = 256;
+
+/// Rows that repay rearranging a right operand for several threads, or that a thread takes at least of a product with a
+/// large one. A divisor of [`PRODUCT_ROWS`].
+pub const ENOUGH_ROWS: usize = 128;
+
+/// A graph cut into kernels.
+#[derive(Clone, Debug)]
+pub struct Fused {
+    /// Inputs, parameters and scalars.
+    pub slots: Slots,
+    /// Everything that lies in memory.
+    pub buffers: Vec<Buffer>,
+    /// In the order in which they run.
+    pub kernels: Vec<Kernel>,
+    /// Where something is updated: this many kernels run before the loss is known and the first update may be written.
+    pub check: Option<usize>,
+    /// The variances of the batch that running ones are made of: no update is written if one of them is not finite.
+    pub statistics: Vec<BufferId>,
+    /// Where each result is, and its shape.
+    pub results: Vec<(Role, BufferId, Shape)>,
+    /// What every operation would cost as a kernel of its own.
+    pub unfused: Cost,
+    pub(crate) names: Names,
+}
+
+/// The index of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+
+impl BufferId {
+    /// As an index into [`Fused::buffers`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A tensor in memory, its elements in row-major order.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// Whose memory it is.
+    pub home: Home,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Its extents.
+    pub shape: Shape,
+    /// The operation whose result lies there, in the graph that was fused.
+    pub origin: NodeId,
+    /// The layer which that came from.
+    pub layer: Rc<str>,
+}
+
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// The input of this index.
+    Input(usize),
+    /// The parameter of this index.
+    Param(usize),
+    /// In the arena: a kernel writes it.
+    Arena,
+}
+
+/// A fused loop nest.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The extents, from the outermost to the innermost.
+    pub axes: Vec<Dim>,
+    /// How many of the axes are walked point by point; the rest are the row.
+    pub rows: usize,
+    /// Whether rows do not matter, so that a block is one run of elements.
+    pub flat: bool,
+    /// How many rows are worked on at a time.
+    pub block: usize,
+    /// The matrix product whose elements arrive block by block.
+    pub dot: Option<Dot>,
+    /// What is computed, in the order of the graph: maps and reductions.
+    pub body: Vec<Instruction>,
+    /// What is read from memory, in the order of first use.
+    pub reads: Vec<Read>,
+    /// Positions that are used as numbers.
+    pub indices: Vec<Affine>,
+    /// What is written to memory for later kernels, or as a result.
+    pub writes: Vec<Write>,
+    /// Why it is a kernel of its own.
+    pub begin: Begin,
+}
+
+/// A matrix product: sums of products of what is read from two buffers.
+#[derive(Clone, Debug)]
+pub struct Dot {
+    /// The left operand: it has the rows.
+    pub a: BufferId,
+    /// Its steps from one row to the next, and from one term to the next.
+    pub a_steps: [i64; 2],
+    /// The right operand: it has the columns.
+    pub b: BufferId,
+    /// Its steps from one term to the next, and from one column to the next.
+    pub b_steps: [i64; 2],
+    /// How many terms are added.
+    pub inner: Dim,
+    /// The operation that it was.
+    pub origin: Origin,
+}
+
+/// A map or a reduction in a kernel.
+#[derive(Clone, Debug)]
+pub struct Instruction {
+    /// What is computed.
+    pub what: What,
+    /// From what.
+    pub args: Vec<Arg>,
+    /// Along which axes it is computed: those of its result, if a map; of its operand, if a reduction.
+    pub axes: AxisSet,
+    /// The stage of the row in which it is computed.
+    pub stage: usize,
+    /// Why it is computed here, if it was computed before.
+    pub again: Option<Again>,
+    /// The operation that it was.
+    pub origin: Origin,
+}
+
+/// The operation of the graph that became part of a kernel.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Its node.
+    pub node: NodeId,
+    /// What it is.
+    pub op: Op,
+    /// The type of its result.
+    pub ty: TensorType,
+    /// Its floating-point operations.
+    pub flops: Flops,
+    /// The layer it came from.
+    pub layer: Rc<str>,
+}
+
+/// What an instruction does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// One element from one element of each operand, by the body of its operation.
+    Map,
+    /// One element from many.
+    Reduce {
+        /// Which.
+        kind: Reduction,
+        /// Over which axes.
+        over: AxisSet,
+    },
+}
+
+/// An operand of an instruction, or what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arg {
+    /// The result of the instruction of this index.
+    Value(usize),
+    /// An element of the product.
+    Dot,
+    /// An element of memory: the read of this index.
+    Read(usize),
+    /// A number.
+    Const(Number),
+    /// The run-time scalar of this index.
+    Scalar(usize),
+    /// A constant times the batch size.
+    Count(usize),
+    /// A position: the one of this index.
+    Index(usize),
+}
+
+/// A constant, the same as another one if all its bits are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Number(u64);
+
+impl Number {
+    /// This number.
+    pub fn new(value: f64) -> Number {
+        Number(value.to_bits())
+    }
+
+    /// Its value.
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// What a kernel reads from a buffer, element by element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    /// From where.
+    pub buffer: BufferId,
+    /// Which element at which point.
+    pub access: Access,
+}
+
+/// A value that a kernel writes to memory.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The value.
+    pub value: Arg,
+    /// To where.
+    pub buffer: BufferId,
+    /// Which element at which point.
+    pub access: Access,
+    /// Whether the value is copied: known here, but not computed as what is written.
+    pub copied: bool,
+    /// Why it is written; `None` where it overwrites a parameter.
+    pub kept: Option<Kept>,
+    /// The node that it was.
+    pub origin: NodeId,
+}
+
+impl Fused {
+    /// A buffer.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        &self.buffers[id.index()]
+    }
+
+    /// The parameter that a write overwrites.
+    pub fn param_written(&self, write: &Write) -> Option<usize> {
+        match self.buffer(write.buffer).home {
+            Home::Param(param) => Some(param),
+            Home::Input(_) | Home::Arena => None,
+        }
+    }
+
+    /// Where a result is.
+    pub fn result(&self, role: &Role) -> Option<BufferId> {
+        self.results.iter().find(|(known, ..)| known == role).map(|&(_, buffer, _)| buffer)
+    }
+}
+
+impl Kernel {
+    /// How many rows there are.
+    pub fn row_count(&self) -> Dim {
+        Dim::product(&self.axes[..self.rows]).expect("extents were checked when the network was lowered")
+    }
+
+    /// How many elements a row has.
+    pub fn cols(&self) -> usize {
+        self.axes[self.rows..].iter().map(|dim| dim.factor()).product()
+    }
+}

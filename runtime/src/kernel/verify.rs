@@ -1,0 +1,113 @@
+//! Checks that kernels compute what they say: everything is ready when it is read, every access stays inside its buffer, and
+//! nothing is read after it was overwritten.
+
+use std::collections::HashMap;
+
+use super::{Access, Arg, BufferId, Fused, Home, Kernel};
+
+/// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
+pub fn verify(fused: &Fused) -> Result<(), String> {
+    // The kernel that writes each buffer of the arena, and those that read each parameter.
+    let mut writers: HashMap<BufferId, usize> = HashMap::new();
+    let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        for buffer in kernel.buffers_read() {
+            match fused.buffer(buffer).home {
+                Home::Param(param) => readers.entry(param).or_default().push(index),
+                Home::Arena if !writers.contains_key(&buffer) => {
+                    let name = fused.buffer_name(buffer);
+                    return Err(format!("kernel {index} reads {name}, which no earlier kernel writes"));
+                }
+                Home::Arena | Home::Input(_) => {}
+            }
+        }
+        for write in kernel.writes.iter().filter(|write| fused.is_arena(write.buffer)) {
+            if writers.insert(write.buffer, index).is_some() {
+                return Err(format!("kernel {index} writes {} once more", fused.buffer_name(write.buffer)));
+            }
+        }
+        values(kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
+        accesses(fused, kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
+    }
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        for write in &kernel.writes {
+            let Some(param) = fused.param_written(write) else { continue };
+            let later = readers.get(&param).into_iter().flatten().find(|&&reader| reader > index);
+            let name = &fused.slots.params[param].name;
+            if let Some(reader) = later {
+                return Err(format!("`{name}` is overwritten in kernel {index}, but kernel {reader} still reads it"));
+            }
+            overwritten(kernel, write.value, write.buffer, &write.access)
+                .map_err(|fault| format!("kernel {index}: `{name}` is overwritten {fault}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Values come from earlier instructions, and those of a reduction from an earlier stage.
+fn values(kernel: &Kernel) -> Result<(), String> {
+    for (index, instruction) in kernel.body.iter().enumerate() {
+        for &arg in &instruction.args {
+            match arg {
+                Arg::Value(value) => {
+                    let from = kernel
+                        .body
+                        .get(value)
+                        .filter(|_| value < index || kernel.body[value].stage < instruction.stage);
+                    let Some(from) = from else { return Err(format!("%{index} reads the later %{value}")) };
+                    let stage = from.stage + usize::from(from.reduction().is_some());
+                    if stage > instruction.stage || kernel.ends_later(value) {
+                        return Err(format!("%{index} reads %{value}, which is not known yet"));
+                    }
+                }
+                Arg::Dot if kernel.dot.is_none() => return Err(format!("%{index} reads a product that is not there")),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every element that is read or written is one of its buffer. Buffers and kernels grow alike with the batch, so that it is
+/// enough to look at the smallest ones.
+fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
+    let read = kernel.reads.iter().map(|read| (read.buffer, &read.access));
+    let written = kernel.writes.iter().map(|write| (write.buffer, &write.access));
+    for (buffer, access) in read.chain(written) {
+        for batch in [1, 2] {
+            let len = fused.buffer(buffer).shape.len_at(batch) as i64;
+            let (mut least, mut most) = (access.at.constant, access.at.constant);
+            for (axis, &step) in kernel.axes.iter().zip(&access.at.steps) {
+                let reach = step * (axis.at(batch) as i64 - 1);
+                least += reach.min(0);
+                most += reach.max(0);
+            }
+            if least < 0 || most >= len {
+                let name = fused.buffer_name(buffer);
+                return Err(format!("elements {least} to {most} of {name}, which has {len}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What overwrites a parameter is computed from at most the same element of it, not in a later stage, and not by a product.
+fn overwritten(kernel: &Kernel, value: Arg, buffer: BufferId, access: &Access) -> Result<(), String> {
+    if kernel.dot.as_ref().is_some_and(|dot| dot.a == buffer || dot.b == buffer) {
+        return Err("while the product still reads it".to_string());
+    }
+    let written = match value {
+        Arg::Value(index) => kernel.body[index].stage,
+        _ => 0,
+    };
+    for instruction in &kernel.body {
+        for &arg in &instruction.args {
+            let Arg::Read(read) = arg else { continue };
+            let read = &kernel.reads[read];
+            if read.buffer == buffer && (read.access != *access || instruction.stage > written) {
+                return Err("while other elements of it are read".to_string());
+            }
+        }
+    }
+    Ok(())
+}
