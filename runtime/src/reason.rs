@@ -36,6 +36,8 @@ pub enum Kept {
     Once,
     /// It is wanted again, and this is more than to write and read it.
     Costly(Effort),
+    /// It is the slope of this function, and takes little beside it; its operand would have to be kept otherwise.
+    Slope(NodeId),
     /// A later kernel uses it as a column.
     Column,
     /// A later kernel uses it in another shape.

@@ -29,9 +29,8 @@ pub fn elementwise() -> Vec<(Op, usize, Build)> {
         b.apply(op.clone(), &[size])
     };
     let mut cases: Vec<(Op, usize, Build)> = Vec::new();
-    for op in
-        [Op::Neg, Op::Abs, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::NormalCdf, Op::Detach]
-    {
+    let polynomials = [Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::NormalCdf];
+    for op in [Op::Neg, Op::Abs, Op::SigmoidSlope, Op::TanhSlope, Op::Detach].into_iter().chain(polynomials) {
         cases.push((op, 1, itself));
     }
     for op in [Op::Ln, Op::Log1p, Op::Sqrt, Op::Rsqrt] {
@@ -174,6 +173,23 @@ fn every_element_wise_operation_works_on_numbers_and_vectors_too() {
         for shape in &shapes {
             let graph = graph(&vec![TensorType::f32(shape.clone()); count], |b, x| vec![build(b, &op, x)]);
             check(&format!("{op:?} on {shape}"), &graph, &[1, 5, 130], is_exact(&op));
+        }
+    }
+}
+
+#[test]
+fn a_function_beside_its_slope_has_the_bits_that_it_has_alone() {
+    let ops = [Op::Tanh, Op::Sigmoid, Op::TanhSlope, Op::SigmoidSlope];
+    for cols in COLS {
+        let all = graph(&[matrix(cols)], |b, x| ops.clone().map(|op| b.apply(op, x)).to_vec());
+        let values = draw::singles(&draw::values(&all, 5, cols as u64));
+        let together = Compiled::new(&all, 5).run(5, &values);
+        Reference::new(&all, 5, &values).check(&format!("{cols} columns"), &together);
+        for (index, op) in ops[..2].iter().enumerate() {
+            let one = graph(&[matrix(cols)], |b, x| vec![b.apply(op.clone(), x)]);
+            let alone = Compiled::new(&one, 5).run(5, &values);
+            let (together, alone) = (together.get(&Role::Output(index)), alone.get(&Role::Output(0)));
+            assert!(together == alone, "{op:?} on {cols} columns: {together:?} and {alone:?}");
         }
     }
 }

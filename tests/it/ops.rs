@@ -124,10 +124,12 @@ fn unary() -> Vec<Case> {
     const POSITIVE: &[f64] = &[0.2, 0.9, 1.0, 1.7, 40.0];
     const ABOVE_MINUS_ONE: &[f64] = &[0.0, 0.3, -0.7, 1.5, 30.0, 1e-6];
     let smooth = [Op::Neg, Op::Exp, Op::Expm1, Op::Sigmoid, Op::Tanh, Op::Softplus, Op::Erf, Op::NormalCdf]
+        .into_iter()
+        .chain([Op::SigmoidSlope, Op::TanhSlope])
         .map(|op| (op, SMOOTH));
     let positive = [Op::Ln, Op::Sqrt, Op::Rsqrt].map(|op| (op, POSITIVE));
     let others = [(Op::Abs, AWAY_FROM_ZERO), (Op::Log1p, ABOVE_MINUS_ONE)];
-    let all = smooth.into_iter().chain(positive).chain(others);
+    let all = smooth.chain(positive).chain(others);
     all.map(|(op, points)| Case { op, operands: vec![vector(points)], build: itself }).collect()
 }
 

@@ -3,8 +3,8 @@
 use gradloom::{Adam, Network, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
-use gradloom_runtime::ir::{Role, SlotKind};
-use gradloom_runtime::kernel::{Fused, Home};
+use gradloom_runtime::ir::{Op, Role, SlotKind};
+use gradloom_runtime::kernel::{Arg, Fused, Home, Kernel};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
@@ -131,6 +131,31 @@ fn batch_norm_forward_keeps_its_input_and_the_activation_behind_it() {
         let whole = written.filter(|write| fused.buffer(write.buffer).shape.0 == activations);
         assert_eq!(whole.count(), 2, "{fused}");
     }
+}
+
+/// The kernels that compute an operation, and whether any of them keeps it.
+fn homes(fused: &Fused, op: &Op) -> (Vec<usize>, bool) {
+    let computes = |kernel: &Kernel| kernel.body.iter().any(|each| each.origin.op == *op);
+    let homes = (0..fused.kernels.len()).filter(|&index| computes(&fused.kernels[index])).collect();
+    let written = |kernel: &Kernel, value: Arg| match value {
+        Arg::Value(index) => kernel.body[index].origin.op == *op,
+        _ => false,
+    };
+    let kept = fused.kernels.iter().any(|kernel| kernel.writes.iter().any(|write| written(kernel, write.value)));
+    (homes, kept)
+}
+
+#[test]
+fn a_slope_is_kept_where_its_function_is_made_instead_of_an_operand() {
+    let fused = trained(Mlp::DEFINITION, Sgd::new(0.1));
+    assert_eq!(homes(&fused, &Op::TanhSlope), (homes(&fused, &Op::Tanh).0, true), "{fused}");
+}
+
+#[test]
+fn a_slope_is_made_of_its_operand_where_that_is_made_again_anyway() {
+    let fused = trained(TanhNorm::DEFINITION, Sgd::new(0.1));
+    let ((slope, kept), (function, _)) = (homes(&fused, &Op::TanhSlope), homes(&fused, &Op::Tanh));
+    assert!(!kept && slope.len() == 1 && slope[0] > function[0], "{fused}");
 }
 
 /// The kernels that read or write a parameter, statistic or state.

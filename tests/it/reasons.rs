@@ -192,6 +192,10 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
                     Some(Kept::Costly(effort)) => {
                         !readers.is_empty() && (effort.operations > 8 || effort.transfers() >= 2)
                     }
+                    Some(Kept::Slope(function)) => {
+                        let beside = computing(&fused, function).contains(&index);
+                        !readers.is_empty() && beside && graph[function].operands == graph[write.origin].operands
+                    }
                     Some(Kept::Column | Kept::Reshaped | Kept::Prepared | Kept::Long) => !readers.is_empty(),
                     Some(Kept::Overwritten) => graph[write.origin].operands.iter().any(|&operand| {
                         let written = |param| graph.output(&Role::Update(param)).is_some();

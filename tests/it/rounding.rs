@@ -148,9 +148,10 @@ impl Sizes {
         match op.clone() {
             Op::Const(value) if f64::from(value as f32) == value => Sizes::None,
             Op::Const(_) | Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt => Sizes::Own(1.0),
-            // Two units in the last place, four, and five.
+            // Two units in the last place, three, four, and five.
             Op::Exp | Op::Expm1 | Op::Ln | Op::Log1p | Op::Sigmoid | Op::Tanh | Op::Erf | Op::Rsqrt => Sizes::Own(2.0),
-            Op::Softplus => Sizes::Own(4.0),
+            Op::SigmoidSlope => Sizes::Own(3.0),
+            Op::TanhSlope | Op::Softplus => Sizes::Own(4.0),
             Op::NormalCdf => Sizes::Own(5.0),
             Op::MulAdd => {
                 let product = b.mul(operands[0], operands[1]);

@@ -413,11 +413,11 @@ fn mlp_plan() {
     assert_snapshot!(Mlp::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 1.5 KiB, without sharing 1.7 KiB
+    arena 1.1 KiB, without sharing 1.7 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
-      %5                     0..96, to kernel 3                      # dense1
-      %6                     96..192, to kernel 4                    # tanh1
+      %6                     0..96, to kernel 4                      # tanh1
+      %25                    96..192, to kernel 3                    # tanh1
       block of %2            scratch 0..96                           # dense1
     kernel 1: B x 1
       %15                    192..208, to kernel 2                   # loss
@@ -430,14 +430,14 @@ fn mlp_plan() {
     kernel 2: 1 x 1
       %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
-      %32                    256..352, to kernel 5                   # tanh1
-      %33                    352..368, to kernel 6                   # dense1
-      partial %33            368..384                                # dense1
+      %26                    96..192, to kernel 5, over %25          # tanh1
+      %27                    256..272, to kernel 6                   # dense1
+      partial %27            272..288                                # dense1
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1
       block of %24           scratch 0..16                           # dense2
     kernel 5: 2 x 3
-      block of %34           scratch 0..16                           # dense1
+      block of %28           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
     ");

@@ -10,8 +10,8 @@ use super::nest::{Point, Reader};
 use super::row::combine;
 use super::{Emit, Slot, View};
 use crate::ir::Op;
-use crate::ir::ops::{Body, Reduction, function};
-use crate::kernel::{Arg, Class, Mode, Write};
+use crate::ir::ops::{Body, Reduction, function, sloped};
+use crate::kernel::{Arg, Class, Kernel, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 
 impl Emit<'_, '_> {
@@ -109,6 +109,17 @@ fn reads_once(op: &Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::MulAdd)
 }
 
+/// The functions among these steps whose slopes are among them as well, and those.
+fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
+    let body = &kernel.body;
+    let slopes = steps.iter().filter_map(|&step| Some((step, sloped(&body[step].origin.op)?)));
+    let pair = |(slope, function): (usize, Op)| {
+        let same = |step: &&usize| body[**step].origin.op == function && body[**step].args == body[slope].args;
+        steps.iter().find(same).map(|&step| [step, slope])
+    };
+    slopes.filter_map(pair).collect()
+}
+
 /// The code for one position.
 pub(super) struct ElementBody<'a, 'f> {
     lanes: Lanes<'a, 'f>,
@@ -124,6 +135,8 @@ pub(super) struct ElementBody<'a, 'f> {
     pub(super) held: HashMap<Arg, Slot>,
     /// How often each value is read in this body.
     uses: HashMap<Arg, usize>,
+    /// Functions whose slopes are computed here too, and the slopes.
+    pairs: Vec<[usize; 2]>,
     addresses: HashMap<Slot, Value>,
     /// In a kernel of more axes than two.
     point: Option<Point>,
@@ -153,6 +166,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             known: HashMap::new(),
             held: HashMap::new(),
             uses,
+            pairs: pairs(view.kernel, steps),
             addresses: HashMap::new(),
             point: (!view.kernel.is_plain()).then(|| emit.point.clone()),
             updates: Vec::new(),
@@ -178,6 +192,9 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     fn compute(&mut self, index: usize) -> Reg {
+        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&index)) {
+            return self.compute_pair(pair, index);
+        }
         let instruction = &self.view.kernel.body[index];
         let op = &instruction.origin.op;
         let Body::Map(body) = op.def().body else { unreachable!("only maps are computed element by element") };
@@ -186,6 +203,22 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let value = body(&mut self.lanes, op, &operands);
         self.known.insert(Arg::Value(index), value);
         value
+    }
+
+    /// A function or its slope, whichever is asked for, and the other one for later.
+    fn compute_pair(&mut self, pair: [usize; 2], index: usize) -> Reg {
+        if let Some(&reg) = self.known.get(&Arg::Value(index)) {
+            return reg;
+        }
+        let function = &self.view.kernel.body[pair[0]];
+        let x = self.operand(function.args[0], false);
+        let values = match function.origin.op {
+            Op::Sigmoid => self.lanes.sigmoid_and_slope(x),
+            Op::Tanh => self.lanes.tanh_and_slope(x),
+            _ => unreachable!("only these have slopes that are operations"),
+        };
+        self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
+        self.known[&Arg::Value(index)]
     }
 
     /// Writes a value to its places but one, and to scratch if a later stage reads it.

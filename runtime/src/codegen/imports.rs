@@ -37,7 +37,7 @@ pub enum Import {
 
 impl Import {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Import; 20] = [
+    pub const ALL: [Import; 22] = [
         Import::Product,
         Import::PackRight,
         Import::PackedProduct,
@@ -56,6 +56,8 @@ impl Import {
         Import::Strip(Function::Softplus),
         Import::Strip(Function::Erf),
         Import::Strip(Function::NormalCdf),
+        Import::Strip(Function::SigmoidSlope),
+        Import::Strip(Function::TanhSlope),
         Import::Fetch,
         Import::FetchToWrite,
     ];
@@ -86,6 +88,8 @@ impl Import {
             Import::Strip(Function::Softplus) => "gradloom_softplus",
             Import::Strip(Function::Erf) => "gradloom_erf",
             Import::Strip(Function::NormalCdf) => "gradloom_normal_cdf",
+            Import::Strip(Function::SigmoidSlope) => "gradloom_sigmoid_slope",
+            Import::Strip(Function::TanhSlope) => "gradloom_tanh_slope",
             Import::Fetch => "gradloom_fetch",
             Import::FetchToWrite => "gradloom_fetch_to_write",
         }

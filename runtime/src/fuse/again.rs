@@ -3,7 +3,7 @@
 use super::choose::{LONG, MOST};
 use super::domain::{Domain, resolve};
 use super::{Ctx, Demand, Nodes};
-use crate::ir::ops::Body;
+use crate::ir::ops::{Body, sloped};
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
 use crate::reason::{Again, Effort, Kept};
@@ -33,6 +33,20 @@ impl Ctx<'_> {
             true => Ok(Again::Cheap(effort)),
             false => Err(Kept::Costly(effort)),
         }
+    }
+
+    /// The function whose slope a map is, if the slope is better computed in its kernel and kept than from an operand that is
+    /// kept for it: as many bytes, and one exponential less.
+    pub(super) fn function_beside(&self, slope: NodeId, domain: Domain, read: &Nodes) -> Option<NodeId> {
+        let op = sloped(&self.g[slope].op).filter(|_| self.home[slope.index()].is_none())?;
+        let (x, class) = resolve(self.g, self.g[slope].operands[0], domain);
+        let home = self.home[x.index()].filter(|_| class == Class::Element && !self.stored[x.index()])?;
+        let draft = &self.drafts[home];
+        if draft.domain != domain || draft.nodes.len() >= MOST || self.again(x, class, read).is_ok() {
+            return None;
+        }
+        let found = |id: &&NodeId| self.g[**id].op == op && self.g[**id].operands == self.g[slope].operands;
+        draft.nodes.iter().find(found).filter(|function| self.home[function.index()] == Some(home)).copied()
     }
 
     /// Whether a map is more than a kernel over `domain` takes on: one number that is made of so many others that every kernel that

@@ -105,6 +105,8 @@ struct Demand {
     bounds: Bounds,
     /// Which of the sources have to be kept if they are in another kernel, and why.
     kept: Vec<(NodeId, Kept)>,
+    /// Which of the sources are slopes to be computed in the kernel of their function, and that.
+    slopes: Vec<(NodeId, NodeId)>,
     /// Which of the maps have been computed before, and why that is not kept.
     again: HashMap<NodeId, Again>,
     /// Values that the kernel reads in any case.
@@ -319,6 +321,15 @@ impl<'a> Ctx<'a> {
             let wanted = if copied { &[id][..] } else { &node.operands[..] };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
+        for (slope, function) in std::mem::take(&mut demand.slopes) {
+            let home = self.home[function.index()].expect("the function is computed");
+            // Keeping another operand may have placed it meanwhile.
+            if self.home[slope.index()].is_none() {
+                self.home[slope.index()] = Some(home);
+                self.put(home, slope);
+            }
+            demand.kept.push((slope, Kept::Slope(function)));
+        }
         let kernel = self.choose(id, domain, &demand, bound);
         let own = if copied { None } else { Some(id) };
         self.fill(kernel, own, domain, demand);
@@ -416,6 +427,11 @@ impl<'a> Ctx<'a> {
             return None;
         }
         if self.stored[base.index()] {
+            demand.sources.insert(base);
+            return None;
+        }
+        if let Some(function) = self.function_beside(base, domain, &demand.read) {
+            demand.slopes.push((base, function));
             demand.sources.insert(base);
             return None;
         }

@@ -351,7 +351,7 @@ macro_rules! binary {
 
 unary! {
     neg Neg  abs Abs  exp Exp  expm1 Expm1  ln Ln  log1p Log1p  sigmoid Sigmoid  tanh Tanh  softplus Softplus  erf Erf
-    normal_cdf NormalCdf
+    normal_cdf NormalCdf  sigmoid_slope SigmoidSlope  tanh_slope TanhSlope
     sqrt Sqrt  rsqrt Rsqrt  to_float ToFloat  to_index ToIndex  not Not  detach Detach
 }
 

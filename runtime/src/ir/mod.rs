@@ -61,6 +61,10 @@ pub enum Op {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// The slope of `Sigmoid`.
+    SigmoidSlope,
+    /// The slope of `Tanh`.
+    TanhSlope,
     /// `ln(1 + e^x)`.
     Softplus,
     /// The error function.

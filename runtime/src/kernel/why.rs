@@ -72,6 +72,7 @@ impl Text<'_> {
             Some(Kept::Operand) => "a product reads memory".to_string(),
             Some(Kept::Once) => format!("{} is not done again", self.operation(write)),
             Some(Kept::Costly(effort)) => format!("again takes {}", effort_text(effort)),
+            Some(Kept::Slope(function)) => format!("made with {}", self.fused.value_name(function)),
             Some(Kept::Column) => "used as a column".to_string(),
             Some(Kept::Reshaped) => "used in another shape".to_string(),
             Some(Kept::Long) => "made of many operations".to_string(),

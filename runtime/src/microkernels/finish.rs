@@ -8,6 +8,14 @@ const STRIP: usize = 32;
 /// # Safety
 /// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`.
 pub unsafe fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+    if blocks == 1 {
+        // SAFETY: `count <= stride`.
+        let parts = unsafe { std::slice::from_raw_parts(partials, count) };
+        // SAFETY: the caller's promise.
+        let out = unsafe { std::slice::from_raw_parts_mut(out, count) };
+        // A sum is never -0.
+        return out.iter_mut().zip(parts).for_each(|(out, part)| *out = 0.0 + part);
+    }
     for first in (0..count).step_by(STRIP) {
         let strip = first..(first + STRIP).min(count);
         let mut totals = [0.0f64; STRIP];
@@ -160,6 +168,22 @@ mod tests {
         unsafe { max_columns(partials.as_ptr(), 2, 2, 2, out.as_mut_ptr()) };
         assert_eq!(out[0], 3.0);
         assert!(out[1].is_nan());
+    }
+
+    #[test]
+    fn columns_of_one_block_and_of_several_are_summed_alike() {
+        let partials = [1.5, -0.0, f32::INFINITY, f32::NAN, -0.0, 7.0];
+        let mut sums = [[0.0; 5]; 2];
+        for (blocks, out) in [1, 2].into_iter().zip(&mut sums) {
+            // Of two blocks, the second is of zeros.
+            let both = [partials, [-0.0; 6]].concat();
+            // SAFETY: two blocks of six floats, five columns.
+            unsafe { sum_columns(both.as_ptr(), blocks, 6, 5, out.as_mut_ptr()) };
+        }
+        assert_eq!(sums[0].map(f32::to_bits)[..3], [1.5, 0.0, f32::INFINITY].map(f32::to_bits));
+        assert!(sums[0][3].is_nan() && sums[1][3].is_nan());
+        assert_eq!(sums[0][4].to_bits(), 0);
+        assert_eq!(sums[0][..3], sums[1][..3]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ macro_rules! strips {
         strips! {
             $module, $fused, $feature:
             Exp exp, Expm1 expm1, Ln ln, Log1p log1p, Sigmoid sigmoid, Tanh tanh, Softplus softplus, Erf erf,
-            NormalCdf normal_cdf,
+            NormalCdf normal_cdf, SigmoidSlope sigmoid_slope, TanhSlope tanh_slope,
         }
     )*};
 }
@@ -100,7 +100,7 @@ mod tests {
 
     type Body = fn(&mut Host32, Reg) -> Reg;
 
-    const FUNCTIONS: [(Function, Body); 9] = [
+    const FUNCTIONS: [(Function, Body); 11] = [
         (Function::Exp, |s, x| s.exp(x)),
         (Function::Expm1, |s, x| s.expm1(x)),
         (Function::Ln, |s, x| s.ln(x)),
@@ -110,6 +110,8 @@ mod tests {
         (Function::Softplus, |s, x| s.softplus(x)),
         (Function::Erf, |s, x| s.erf(x)),
         (Function::NormalCdf, |s, x| s.normal_cdf(x)),
+        (Function::SigmoidSlope, |s, x| s.sigmoid_slope(x)),
+        (Function::TanhSlope, |s, x| s.tanh_slope(x)),
     ];
 
     fn host(isa: Isa) -> Host32 {

@@ -282,6 +282,20 @@ impl Scalar for Host64 {
         let e = libm::exp(-x.abs());
         self.push_float(if x < 0.0 { e } else { 1.0 } / (1.0 + e))
     }
+    fn tanh_slope(&mut self, x: Reg) -> Reg {
+        let e = libm::exp(-2.0 * self.get_float(x).abs());
+        self.push_float(4.0 * e / ((1.0 + e) * (1.0 + e)))
+    }
+    fn tanh_and_slope(&mut self, x: Reg) -> [Reg; 2] {
+        [self.tanh(x), self.tanh_slope(x)]
+    }
+    fn sigmoid_slope(&mut self, x: Reg) -> Reg {
+        let e = libm::exp(-self.get_float(x).abs());
+        self.push_float(e / ((1.0 + e) * (1.0 + e)))
+    }
+    fn sigmoid_and_slope(&mut self, x: Reg) -> [Reg; 2] {
+        [self.sigmoid(x), self.sigmoid_slope(x)]
+    }
     fn softplus(&mut self, x: Reg) -> Reg {
         let x = self.get_float(x);
         let positive = if x < 0.0 { 0.0 } else { x };

@@ -48,6 +48,10 @@ pub enum Function {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// The slope of the logistic function.
+    SigmoidSlope,
+    /// The slope of the hyperbolic tangent.
+    TanhSlope,
     /// `ln(1 + e^x)`.
     Softplus,
     /// The error function.
@@ -59,7 +63,7 @@ pub enum Function {
 /// One lane of arithmetic. Floats are f32 in compiled code; integers are 32 bits and wrap; masks come from comparisons.
 ///
 /// The transcendental functions have a default body: a polynomial in the operations above them, at most 2 ulp from the
-/// exact value in f32 (`softplus`, a composition, 4, and `normal_cdf` 5). The f64 interpreter overrides them with those of `libm`.
+/// exact value in f32 (`softplus`, a composition, and slopes 4, `normal_cdf` 5). The f64 interpreter overrides them with those of `libm`.
 #[allow(clippy::wrong_self_convention, reason = "the receiver is the code being built, not the value")]
 pub trait Scalar {
     /// The float constant `c`.
@@ -164,6 +168,23 @@ pub trait Scalar {
     /// `1 / (1 + e^-x)`.
     fn sigmoid(&mut self, x: Reg) -> Reg {
         elementary::sigmoid(self, x)
+    }
+    /// The slope of the hyperbolic tangent, with all its digits.
+    fn tanh_slope(&mut self, x: Reg) -> Reg {
+        elementary::tanh_slope(self, x)
+    }
+    /// The hyperbolic tangent and its slope, which have most of their work in common. The slope may differ from `tanh_slope` in
+    /// its last digit.
+    fn tanh_and_slope(&mut self, x: Reg) -> [Reg; 2] {
+        elementary::tanh_and_slope(self, x)
+    }
+    /// The slope of `sigmoid`, with all its digits.
+    fn sigmoid_slope(&mut self, x: Reg) -> Reg {
+        elementary::sigmoid_slope(self, x)
+    }
+    /// `sigmoid` and its slope, which have most of their work in common.
+    fn sigmoid_and_slope(&mut self, x: Reg) -> [Reg; 2] {
+        elementary::sigmoid_and_slope(self, x)
     }
     /// `ln(1 + e^x)`.
     fn softplus(&mut self, x: Reg) -> Reg {

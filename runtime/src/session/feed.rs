@@ -87,29 +87,21 @@ impl Feed {
 
     /// Calls `run` with every tensor as compiled code reads it.
     pub(super) fn with<R>(&mut self, tensors: &[Tensor<'_>], run: impl FnOnce(&[Input<'_>]) -> R) -> R {
-        for ((tensor, floats), ids) in tensors.iter().zip(&mut self.floats).zip(&mut self.ids) {
-            floats.clear();
-            ids.clear();
-            match tensor {
-                Tensor::F32(view) if view.as_slice().is_none() => floats.extend(view.iter().copied()),
-                Tensor::F32(_) => {}
-                ids_of => ids_of.for_each_id(|id| ids.push(id)),
+        let rooms = self.floats.iter_mut().zip(&mut self.ids);
+        let inputs = tensors.iter().zip(rooms).map(|(tensor, (floats, ids))| match tensor {
+            Tensor::F32(view) => Input::Float(view.as_slice().unwrap_or_else(|| {
+                floats.clear();
+                floats.extend(view.iter().copied());
+                floats
+            })),
+            ids_of => {
+                ids.clear();
+                ids_of.for_each_id(|id| ids.push(id));
+                Input::Index(ids)
             }
-        }
-        let (mut few, mut many) = ([Input::Float(&[]); FEW_INPUTS], Vec::new());
-        let inputs = if tensors.len() <= FEW_INPUTS {
-            &mut few[..tensors.len()]
-        } else {
-            many.resize(tensors.len(), Input::Float(&[]));
-            &mut many
-        };
-        for (index, (tensor, input)) in tensors.iter().zip(&mut *inputs).enumerate() {
-            *input = match tensor {
-                Tensor::F32(view) => Input::Float(view.as_slice().unwrap_or(&self.floats[index])),
-                _ => Input::Index(&self.ids[index]),
-            };
-        }
-        run(inputs)
+        });
+        let inputs: SmallVec<[Input<'_>; FEW_INPUTS]> = inputs.collect();
+        run(&inputs)
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) fn layer_by_batch(
 }
 
 /// One row is not enough for a layer that normalizes by the statistics of several.
+#[inline]
 pub(super) fn enough(rows: usize, layer: Option<&str>) -> Result<(), RunError> {
     match layer {
         Some(layer) if rows == 1 => Err(RunError::OneRow { layer: layer.to_string() }),

@@ -88,41 +88,53 @@ pub const LOG1P: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.log1p(x[0])),
 };
 
-/// Logistic function: `y = 1 / (1 + e^-x)`. `f32[S] -> f32[S]`, in [0, 1]. `dx = dy y (1 - y)`, computed as `e^-|x| z^2` with `z`
-/// the larger of `y` and `1 - y`: above 17, y is 1.
+/// Logistic function: `y = 1 / (1 + e^-x)`. `f32[S] -> f32[S]`, in [0, 1]. `dx = dy sigmoid_slope(x)`: not `y (1 - y)`, since
+/// above 17 y is 1.
 pub const SIGMOID: OpDef = OpDef {
     name: "sigmoid",
     ty: same,
     vjp: |b, at| {
-        let size = b.abs(at.x[0]);
-        let below = b.neg(size);
-        let power = b.exp(below);
-        let one = b.constant_like(1.0, at.y);
-        let rest = b.sub(one, at.y);
-        let larger = b.max(at.y, rest);
-        let square = b.mul(larger, larger);
-        let slope = b.mul(power, square);
+        let slope = b.sigmoid_slope(at.x[0]);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.sigmoid(x[0])),
 };
 
-/// Hyperbolic tangent. `f32[S] -> f32[S]`, in [-1, 1]. `dx = dy (1 - y^2)`, computed as `e^(-2 |x|) (1 + |y|)^2`: beyond 9, y
-/// is 1.
+/// Hyperbolic tangent. `f32[S] -> f32[S]`, in [-1, 1]. `dx = dy tanh_slope(x)`: not `1 - y^2`, since beyond 9 y is 1.
 pub const TANH: OpDef = OpDef {
     name: "tanh",
     ty: same,
     vjp: |b, at| {
-        let size = b.abs(at.x[0]);
-        let below = b.scale(size, -2.0);
-        let power = b.exp(below);
-        let size = b.abs(at.y);
-        let sum = b.offset(size, 1.0);
-        let square = b.mul(sum, sum);
-        let slope = b.mul(power, square);
+        let slope = b.tanh_slope(at.x[0]);
         vec![Some(b.mul(at.dy, slope))]
     },
     body: Body::Map(|s, _, x| s.tanh(x[0])),
+};
+
+/// The slope of `sigmoid`, `y = e^-|x| / (1 + e^-|x|)^2`. `f32[S] -> f32[S]`, in [0, 1/4]. `dx = -dy y tanh(x / 2)`.
+pub const SIGMOID_SLOPE: OpDef = OpDef {
+    name: "sigmoid_slope",
+    ty: same,
+    vjp: |b, at| {
+        let half = b.scale(at.x[0], -0.5);
+        let share = b.tanh(half);
+        let slope = b.mul(at.y, share);
+        vec![Some(b.mul(at.dy, slope))]
+    },
+    body: Body::Map(|s, _, x| s.sigmoid_slope(x[0])),
+};
+
+/// The slope of `tanh`, `y = 4 e^-2|x| / (1 + e^-2|x|)^2`. `f32[S] -> f32[S]`, in [0, 1]. `dx = -2 dy y tanh(x)`.
+pub const TANH_SLOPE: OpDef = OpDef {
+    name: "tanh_slope",
+    ty: same,
+    vjp: |b, at| {
+        let share = b.tanh(at.x[0]);
+        let share = b.scale(share, -2.0);
+        let slope = b.mul(at.y, share);
+        vec![Some(b.mul(at.dy, slope))]
+    },
+    body: Body::Map(|s, _, x| s.tanh_slope(x[0])),
 };
 
 /// `y = ln(1 + e^x)` without overflow. `f32[S] -> f32[S]`. `dx = dy sigmoid(x)`.
@@ -354,9 +366,20 @@ pub fn function(op: &Op) -> Option<Function> {
         Op::Log1p => Function::Log1p,
         Op::Sigmoid => Function::Sigmoid,
         Op::Tanh => Function::Tanh,
+        Op::SigmoidSlope => Function::SigmoidSlope,
+        Op::TanhSlope => Function::TanhSlope,
         Op::Softplus => Function::Softplus,
         Op::Erf => Function::Erf,
         Op::NormalCdf => Function::NormalCdf,
         _ => return None,
     })
+}
+
+/// The operation of which one is the slope, if it is one: both of one operand take little more than either.
+pub fn sloped(op: &Op) -> Option<Op> {
+    match op {
+        Op::SigmoidSlope => Some(Op::Sigmoid),
+        Op::TanhSlope => Some(Op::Tanh),
+        _ => None,
+    }
 }

@@ -14,7 +14,7 @@ use crate::scalar::{Reg, Scalar};
 use crate::types::TensorType;
 
 pub use contract::{DotAxes, OperandAxes};
-pub use elementwise::function;
+pub use elementwise::{function, sloped};
 pub use movement::Coordinate;
 pub use random::key;
 pub use reduce::Reduction;
@@ -113,6 +113,8 @@ op_table! {
     Op::Log1p => elementwise::LOG1P,
     Op::Sigmoid => elementwise::SIGMOID,
     Op::Tanh => elementwise::TANH,
+    Op::SigmoidSlope => elementwise::SIGMOID_SLOPE,
+    Op::TanhSlope => elementwise::TANH_SLOPE,
     Op::Softplus => elementwise::SOFTPLUS,
     Op::Erf => elementwise::ERF,
     Op::NormalCdf => elementwise::NORMAL_CDF,

@@ -16,7 +16,7 @@ const LN_2_LOW: f64 = -2.12194440e-4;
 /// `1.5 * 2^23`. Near it the f32 are the integers, so that adding it rounds, and leaves the integer in the low bits.
 const ROUNDER: f64 = 12_582_912.0;
 /// `(e^r - 1 - r) / r^2`. Error 0.23 * 2^-24 relative to `e^r - 1`, for |r| <= 0.3475.
-const EXPM1: [f64; 5] = [0.49999997, 0.16666545, 0.0416674428, 0.0083664488, 0.00138702057];
+pub(super) const EXPM1: [f64; 5] = [0.49999997, 0.16666545, 0.0416674428, 0.0083664488, 0.00138702057];
 /// The exponent field of 1.0.
 pub(super) const BIAS: i32 = 127;
 /// By how many powers of two others scale exponentials, that those of 104 and -104 be normal numbers.
@@ -69,6 +69,13 @@ pub(super) fn split<S: Scalar + ?Sized>(s: &mut S, x: Reg, guide: Reg, parts: f6
 pub(super) fn power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> Reg {
     let (n, bias) = (s.shl(n, MANTISSA_BITS), s.int(bias << MANTISSA_BITS));
     let bits = s.int_add(n, bias);
+    s.from_bits(bits)
+}
+
+/// `2^(bias - BIAS - n)`, which must be a normal number.
+pub(super) fn inverse_power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> Reg {
+    let (n, bias) = (s.shl(n, MANTISSA_BITS), s.int(bias << MANTISSA_BITS));
+    let bits = s.int_sub(bias, n);
     s.from_bits(bits)
 }
 

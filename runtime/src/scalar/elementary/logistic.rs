@@ -1,44 +1,84 @@
-//! `sigmoid`, `tanh` and `softplus`: the logistic function, its symmetric form and its integral.
+//! `sigmoid`, `tanh` and `softplus`: the logistic function, its symmetric form and its integral; and the slopes of the first two,
+//! which share the exponential with the function where both are wanted.
 //!
 //! In: a register holding `x`. Out: the function of it, on the exponential core of `exp`.
 //! Absent on purpose: a call of `exp` followed by a division, which would overflow or cancel where these do not.
 
 use super::super::{Cmp, Reg, Scalar};
-use super::exp::{BIAS, HEADROOM, Reduced, power_of_two, reduce, split};
+use super::exp::{BIAS, EXPM1, HEADROOM, Reduced, inverse_power_of_two, power_of_two, reduce, split};
 use super::{SIGN, at_least, at_most, polynomial, with_sign_of};
 
 /// `(tanh(r) / r - 1) / r^2` in `r^2`. Error 0.07 * 2^-24 relative to `tanh(r)`, for |r| <= 0.261.
 const TANH: [f64; 3] = [-0.333332121, 0.133225158, -0.0512036495];
 /// A quarter of the width `ln(2) / 2` of the range of `r`.
 const TANH_SHIFT: f64 = 0.0866;
+/// Four times `(e^2r - 1 - 2 r) / (2 r)^2`: the coefficients of `EXPM1` times powers of two.
+const EXPM1_OF_TWICE: [f64; 5] = [4.0 * EXPM1[0], 8.0 * EXPM1[1], 16.0 * EXPM1[2], 32.0 * EXPM1[3], 64.0 * EXPM1[4]];
+/// From where on the slope of `tanh` is zero. There `e^-2|x|` is 2^-153.
+const FAR: f64 = 53.0;
+/// By how many powers of two others scale that, and its reciprocal, to be normal numbers.
+const FAR_HEADROOM: i32 = 32;
 /// `(ln(1 + z) / v - 1) / v^2` in `v^2`, where `v = z / (1 + z / 2)`. Error 0.08 * 2^-24 relative to `ln(1 + z)`, for
 /// z in [0, 1].
 const LOG1P_OF_FRACTION: [f64; 4] = [0.0833330154, 0.012506797, 0.00218736031, 0.000547449803];
 
-/// `1 / (1 + e^-x)`. Subnormal below -87.34, as `e^x` is.
-pub fn sigmoid<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
+/// The halves of the logistic function, `1 / (1 + e^|x|)` and what it lacks of 1: each with all its digits.
+fn halves<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
     let magnitude = s.abs(x);
     let magnitude = at_most(s, magnitude, 104.0);
     let Reduced { q, n, .. } = reduce(s, magnitude);
-    // sigmoid(-|x|) = 1 / (1 + 2^n + 2^n q), expanded by 2^-24 since 2^n may be 2^150. The largest term is added
-    // last, which leaves one rounding that counts.
+    // 1 / (1 + 2^n + 2^n q), expanded by 2^-24 since 2^n may be 2^150. The largest term is added last, which leaves one
+    // rounding that counts.
     let (power, unit) = (power_of_two(s, n, BIAS - HEADROOM), s.float(2.0_f64.powi(-HEADROOM)));
     let sum = s.mul_add(q, power, unit);
     let sum = s.add(sum, power);
-    let left = s.div(unit, sum);
-    // The right half is its reflection, where 1 - y loses nothing: y is at most 1/2.
-    let (zero, one) = (s.float(0.0), s.float(1.0));
-    let right = s.sub(one, left);
+    let smaller = s.div(unit, sum);
+    // The other half is its reflection, where 1 - y loses nothing: y is at most 1/2.
+    let one = s.float(1.0);
+    [smaller, s.sub(one, smaller)]
+}
+
+/// `1 / (1 + e^-x)`. Subnormal below -87.34, as `e^x` is.
+pub fn sigmoid<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
+    let halves = halves(s, x);
+    half_of(s, x, halves)
+}
+
+/// The half on the side of `x`.
+fn half_of<S: Scalar + ?Sized>(s: &mut S, x: Reg, [left, right]: [Reg; 2]) -> Reg {
+    let zero = s.float(0.0);
     let is_right = s.cmp(Cmp::Lt, zero, x);
     s.select(is_right, right, left)
 }
 
-/// Hyperbolic tangent. Rounds to 1 above 9.02.
-pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
+/// The slope of `sigmoid`, the product of its halves. Subnormal beyond 87.34.
+pub fn sigmoid_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
+    let [left, right] = halves(s, x);
+    s.mul(left, right)
+}
+
+/// `sigmoid` and `sigmoid_slope`, to the bit, with one exponential.
+pub fn sigmoid_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
+    let halves = halves(s, x);
+    let [left, right] = halves;
+    [half_of(s, x, halves), s.mul(left, right)]
+}
+
+/// `tanh(|x|)` as a quotient.
+struct Quotient {
+    numerator: Reg,
+    denominator: Reg,
+    /// What the numerator lacks of the denominator, `2^-headroom power gap`: no difference, so that it has all its digits.
+    power: Reg,
+    gap: Reg,
+}
+
+/// The quotient, which is the one for `limit` beyond it; there `e^-2|x|` must be above `2^-(126 + headroom)`.
+fn quotient<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64, headroom: i32) -> Quotient {
     let magnitude = s.abs(x);
-    let magnitude = at_most(s, magnitude, 10.0);
-    // With |x| = n ln(2) / 2 + r and t = tanh(r), e^2|x| = 2^n (1 + t) / (1 - t). The shift makes r small where it is
-    // negative, since 2^n (1 + t) - (1 - t) then cancels, and |x| itself up to 0.26.
+    let magnitude = at_most(s, magnitude, limit);
+    // With |x| = n ln(2) / 2 + r and t = tanh(r), e^-2|x| = 2^-n (1 - t) / (1 + t). The shift makes r small where it is
+    // negative, since (1 + t) - 2^-n (1 - t) then cancels, and |x| itself up to 0.26.
     let shift = s.float(TANH_SHIFT);
     let guide = s.sub(magnitude, shift);
     let (r, n) = split(s, magnitude, guide, 2.0);
@@ -46,17 +86,64 @@ pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let p = polynomial(s, square, &TANH);
     let cube = s.mul(square, r);
     let t = s.mul_add(cube, p, r);
-    // (e^2|x| - 1) / (e^2|x| + 1) times 1 - t, above and below: 2 t / 2 near zero, which is exact. The denominator is
-    // the numerator plus 2 - 2 t, rounding included, so that far from zero the error of one cancels that of the
+    // (1 - e^-2|x|) / (1 + e^-2|x|) times 1 + t, above and below: 2 t / 2 near zero, which is exact. The denominator is
+    // the numerator plus 2^-n (2 - 2 t), rounding included, so that far from zero the error of one cancels that of the
     // other.
-    let (power, one, two, minus_two) = (power_of_two(s, n, BIAS), s.float(1.0), s.float(2.0), s.float(-2.0));
-    let below = s.sub(power, one);
-    let above = s.add(power, one);
+    let large = inverse_power_of_two(s, n, BIAS + headroom);
+    let (one, two, minus_two, unit) = (s.float(1.0), s.float(2.0), s.float(-2.0), s.float(2.0_f64.powi(-headroom)));
+    let power = if headroom == 0 { large } else { s.mul(large, unit) };
+    let below = s.sub(one, power);
+    let above = s.add(one, power);
     let numerator = s.mul_add(above, t, below);
     let gap = s.mul_add(minus_two, t, two);
-    let denominator = s.add(numerator, gap);
+    let denominator = s.mul_add(power, gap, numerator);
+    Quotient { numerator, denominator, power: large, gap }
+}
+
+/// Hyperbolic tangent. Rounds to 1 above 9.02.
+pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
+    let Quotient { numerator, denominator, .. } = quotient(s, x, 10.0, 0);
     let y = s.div(numerator, denominator);
     with_sign_of(s, y, x)
+}
+
+/// `1 - tanh(x)^2`. Subnormal beyond 44.36.
+pub fn tanh_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
+    let magnitude = s.abs(x);
+    let magnitude = at_most(s, magnitude, FAR);
+    // With |x| = n ln(2) / 2 + r, e^2r = 1 + r (2 + r p). It is four times the slope of the logistic function of 2 x, and the
+    // product of its halves as that is.
+    let (r, n) = split(s, magnitude, magnitude, 2.0);
+    let p = polynomial(s, r, &EXPM1_OF_TWICE);
+    let two = s.float(2.0);
+    let p = s.mul_add(r, p, two);
+    let q = s.mul(r, p);
+    let (power, unit) = (power_of_two(s, n, BIAS - FAR_HEADROOM), s.float(2.0_f64.powi(-FAR_HEADROOM)));
+    let sum = s.mul_add(q, power, unit);
+    let sum = s.add(sum, power);
+    let (four, minus_quarter, one) = (s.float(4.0 * 2.0_f64.powi(-FAR_HEADROOM)), s.float(-0.25), s.float(1.0));
+    let left = s.div(four, sum);
+    let right = s.mul_add(left, minus_quarter, one);
+    s.mul(left, right)
+}
+
+/// `tanh`, to the bit, and its slope with the same exponential: as near as `tanh_slope`, which takes less alone.
+pub fn tanh_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
+    let quotient = quotient(s, x, FAR, FAR_HEADROOM);
+    let y = s.div(quotient.numerator, quotient.denominator);
+    [with_sign_of(s, y, x), slope_of_tanh(s, &quotient)]
+}
+
+/// `z (2 - z)` with `z = 1 - tanh(|x|)`.
+fn slope_of_tanh<S: Scalar + ?Sized>(s: &mut S, quotient: &Quotient) -> Reg {
+    let (unit, minus_unit) = (2.0_f64.powi(-FAR_HEADROOM), -2.0_f64.powi(-FAR_HEADROOM));
+    let (unit, minus_unit, two) = (s.float(unit), s.float(minus_unit), s.float(2.0));
+    let difference = s.mul(quotient.power, quotient.gap);
+    // Expanded until the end, which rounds to a subnormal once.
+    let z = s.div(difference, quotient.denominator);
+    let other = s.mul_add(z, minus_unit, two);
+    let y = s.mul(z, other);
+    s.mul(y, unit)
 }
 
 /// `ln(1 + e^x)`, as `max(x, 0) + ln(1 + z)` with `z = e^-|x|` in [0, 1]. Subnormal below -87.34, as `e^x` is.

@@ -1,6 +1,7 @@
 //! The transcendental functions in f32, from the primitive operations of `Scalar` alone.
 //!
-//! In: a register. Out: a register at most 2 ulp away from the exact value (`softplus`: 4, `normal_cdf`: 5), over the whole f32 range,
+//! In: a register. Out: a register at most 2 ulp away from the exact value (`softplus` and
+//! slopes: 4, `normal_cdf`: 5), over the whole f32 range,
 //! subnormals, signed zeros, infinities and NaN included. Every function is branch-free, so that it runs as SIMD lanes.
 //! Absent on purpose: f64, whose interpreter overrides them, and tables, which SIMD lanes could not index.
 //!
@@ -18,7 +19,7 @@ mod tests;
 pub(super) use erf::erf;
 pub(super) use exp::{exp, expm1};
 pub(super) use ln::{ln, log1p};
-pub(super) use logistic::{sigmoid, softplus, tanh};
+pub(super) use logistic::{sigmoid, sigmoid_and_slope, sigmoid_slope, softplus, tanh, tanh_and_slope, tanh_slope};
 pub(super) use normal::normal_cdf;
 
 use super::{Cmp, Reg, Scalar};
