@@ -53,7 +53,8 @@ fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
     let mut kinds = [Products::default(); 3];
     for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
         let Some(dot) = &kernel.dot else { continue };
-        let kind = &mut kinds[if dot.a_steps[1] != 1 { 2 } else { usize::from(dot.b_steps[1] != 1) }];
+        let [[_, a], [_, b]] = kernel.dot_steps();
+        let kind = &mut kinds[if a != 1 { 2 } else { usize::from(b != 1) }];
         let inner = dot.inner.at(batch);
         kind.seconds += timed.work.seconds;
         kind.flops += (2 * kernel.row_count().at(batch) * kernel.cols() * inner) as f64;
