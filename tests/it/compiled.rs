@@ -165,6 +165,12 @@ impl<'a> Reference<'a> {
         Reference { graph, exact, rounded, allowed }
     }
 
+    /// With so many times the bounds: for programs that reach a result by more operations than the graph has.
+    pub fn times(mut self, factor: f64) -> Reference<'a> {
+        self.allowed.iter_mut().for_each(|allowed| *allowed *= factor);
+        self
+    }
+
     /// In f64.
     pub fn exact(&self, id: NodeId) -> &[f64] {
         self.exact[id].as_floats()

@@ -247,9 +247,9 @@ fn thousands_of_names_that_a_file_does_not_have() {
     let error = net.load_mapped(&path, &names);
     let took = start.elapsed();
     std::fs::remove_file(&path).expect("it was written");
-    let Err(CheckpointError::Mismatch { mistakes, .. }) = error else { panic!("nothing is called so") };
+    let Err(CheckpointError::Mismatch { mistakes, more, .. }) = error else { panic!("nothing is called so") };
     let expected = "no tensor `repeat1.7.dense1.wieght` in the file; did you mean `repeat1.7.dense1.weight`?";
     assert!(mistakes.iter().any(|mistake| mistake == expected), "{:?}", &mistakes[..20]);
-    assert_eq!(mistakes.len(), 40_000);
+    assert_eq!(mistakes.len() + more, 40_000);
     assert!(took.as_secs() < 5, "{took:?}");
 }

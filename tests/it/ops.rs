@@ -233,6 +233,7 @@ fn movement() -> Vec<Case> {
         }),
         case(Op::Patches { axis: 1, window: WINDOW, value: -1.0 }, &[2, 6, 2], itself),
         case(Op::Fold { axis: 1, window: WINDOW, extent: 6 }, &[2, 3, 3, 2], itself),
+        case(Op::Skew { axis: 1, along: 2, step: -2, shift: 1, extent: 4 }, &[2, 5, 3], itself),
         case(Op::Gather, &[4, 2, 3], |b, op, x| {
             // Rows 0 to 2, each as often as there are rows in the batch.
             let index = b.iota(1, &Shape(vec![Dim::B, Dim::Fixed(3)]));

@@ -30,7 +30,7 @@ pub enum Function {
     /// A function of one or more operands, which are kept to where it is defined and flat enough.
     Call(&'static FunctionDef, Vec<Function>),
     /// `if p > q { f } else { g }`, or another comparison.
-    If(BinaryOp, Box<[Function; 4]>),
+    If(BinaryOp, Logic, Box<[Function; 4]>),
 }
 
 /// Any of them.
@@ -45,6 +45,7 @@ pub fn function() -> impl Strategy<Value = Function> {
             Function::Call(function, [f, g, h].into_iter().take(function.operands.len()).collect())
         };
         let compare = prop::sample::select(COMPARISONS.to_vec());
+        let logic = prop::sample::select(vec![Logic::Plain, Logic::Plain, Logic::Not, Logic::And, Logic::Or]);
         prop_oneof![
             1 => one().prop_map(Function::Neg),
             1 => pair().prop_map(|(f, g)| Function::Sum(f, g)),
@@ -54,10 +55,19 @@ pub fn function() -> impl Strategy<Value = Function> {
             1 => (prop::sample::select(activations()), one()).prop_map(|(layer, f)| Function::Apply(layer, f)),
             4 => (inner.clone(), inner.clone(), inner.clone(), prop::sample::select(elementwise()))
                 .prop_map(move |(f, g, h, function)| operands(f, g, h, function)),
-            2 => (compare, inner.clone(), inner.clone(), inner.clone(), inner)
-                .prop_map(|(compare, p, q, f, g)| Function::If(compare, Box::new([p, q, f, g]))),
+            2 => (compare, logic, inner.clone(), inner.clone(), inner.clone(), inner)
+                .prop_map(|(compare, logic, p, q, f, g)| Function::If(compare, logic, Box::new([p, q, f, g]))),
         ]
     })
+}
+
+/// What a condition is made of beside a comparison.
+#[derive(Clone, Copy, Debug)]
+pub enum Logic {
+    Plain,
+    Not,
+    And,
+    Or,
 }
 
 const COMPARISONS: [BinaryOp; 6] = [BinaryOp::Gt, BinaryOp::Ge, BinaryOp::Lt, BinaryOp::Le, BinaryOp::Eq, BinaryOp::Ne];
@@ -83,7 +93,7 @@ impl Function {
                 vec![f, g]
             }
             Function::Call(_, operands) => operands.iter().collect(),
-            Function::If(_, parts) => parts.iter().collect(),
+            Function::If(_, _, parts) => parts.iter().collect(),
         }
     }
 
@@ -139,9 +149,16 @@ impl Function {
                 };
                 call(function, [operand].into_iter().chain(operands[1..].iter().map(Function::expr)).collect())
             }
-            Function::If(compare, parts) => {
+            Function::If(compare, logic, parts) => {
                 let [p, q, f, g] = &**parts;
-                let condition = binary(*compare, p.expr(), q.expr());
+                let compared = binary(*compare, p.expr(), q.expr());
+                let second = || binary(BinaryOp::Lt, p.expr(), Expr::Number(0.3));
+                let condition = match logic {
+                    Logic::Plain => compared,
+                    Logic::Not => Expr::Not(At(0), leak(compared)),
+                    Logic::And => binary(BinaryOp::And, compared, second()),
+                    Logic::Or => binary(BinaryOp::Or, second(), compared),
+                };
                 Expr::If(At(0), leak(condition), leak(f.expr()), leak(g.expr()))
             }
         }

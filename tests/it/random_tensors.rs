@@ -726,7 +726,7 @@ fn random_tensor_graphs_mean_the_same_in_f32_and_simplified() {
 
 #[test]
 fn random_tensor_graphs_have_every_operation_rank_and_place_of_the_batch() {
-    let graphs: Vec<Graph> = (0..500).map(forward).collect();
+    let graphs: Vec<Graph> = (0..500).map(graph).collect();
     let nodes = || graphs.iter().flat_map(|graph| &graph.nodes);
     // Two operations print as `max`: one of two operands, one over axes.
     let key = |def: &ops::OpDef| (def.name, matches!(def.body, ops::Body::Reduce(_)));

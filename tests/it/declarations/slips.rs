@@ -52,7 +52,7 @@ pub fn slips(definition: &Definition<'static>) -> Vec<(Definition<'static>, &'st
     let terms = [
         Some((Expr::Weights(At(0)), "`weights` stands for the weights of all layers")),
         Some((mean(Expr::Path("nothing.here", At(0))), "unknown parameter `nothing.here`")),
-        stage.map(|stage| (mean(Expr::Path(stage.segment, At(0))), "is a stage; write `as` and a name behind it")),
+        stage.map(|stage| (mean(Expr::Path(stage.segment, At(0))), "is a stage; write `as` and a name after it")),
         Some((binary(BinaryOp::Gt, Expr::Number(1.0), Expr::Number(0.0)), "does not apply to")),
         Some((Expr::Name(definition.outputs[0].name), "the loss must be a single number, found ")),
     ];
