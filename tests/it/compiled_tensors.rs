@@ -65,23 +65,3 @@ fn random_tensor_graphs_run_on_every_instruction_set() {
         }
     }
 }
-
-#[test]
-fn zz_one() {
-    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
-    let graph = graph(seed);
-    let simple = gradloom_runtime::simplify::simplify(&graph);
-    println!("{}", gradloom_runtime::fuse::legalize(&simple));
-    println!("{}", gradloom_runtime::fuse::fuse(&simple));
-}
-
-#[test]
-fn zz_survey() {
-    for seed in 0..cases(500) {
-        let result = std::panic::catch_unwind(|| Compiled::new(&graph(seed), 5));
-        if let Err(error) = result {
-            let text = error.downcast_ref::<String>().cloned().or_else(|| error.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default();
-            println!("SURVEY {seed} {} {text}", graph(seed).nodes.len());
-        }
-    }
-}

@@ -41,7 +41,7 @@ impl Ctx<'_> {
         let most = if self.index.updates[id.index()] { usize::MAX } else { MOST };
         let fine = |draft: &Draft| draft.bounds.with(&demand.bounds, domain).is_some();
         let ready = |draft: &Draft| {
-            !draft.closed && !(moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft)
+            !(draft.closed || moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft)
         };
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let found = computes(&suits).or_else(|| shares(&suits));

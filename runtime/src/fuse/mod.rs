@@ -275,6 +275,7 @@ impl<'a> Ctx<'a> {
             demand = Demand { read: demand.sources, bounds, ..Demand::default() };
             self.collect(id, domain, &mut demand);
         }
+        self.place_slopes(&mut demand);
         let bounds = demand.bounds.clone();
         let kernel = self.open(Draft { bounds, closed: true, ..Draft::new(domain, None, begin) });
         self.fill(kernel, None, domain, demand);
@@ -321,6 +322,18 @@ impl<'a> Ctx<'a> {
             let wanted = if copied { &[id][..] } else { &node.operands[..] };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
+        self.place_slopes(&mut demand);
+        let kernel = self.choose(id, domain, &demand, bound);
+        let own = if copied { None } else { Some(id) };
+        self.fill(kernel, own, domain, demand);
+        if is_view(self.g, id) {
+            self.home[id.index()] = Some(kernel);
+        }
+        kernel
+    }
+
+    /// Computes slopes in the kernels of their functions.
+    fn place_slopes(&mut self, demand: &mut Demand) {
         for (slope, function) in std::mem::take(&mut demand.slopes) {
             let home = self.home[function.index()].expect("the function is computed");
             // Keeping another operand may have placed it meanwhile.
@@ -330,13 +343,6 @@ impl<'a> Ctx<'a> {
             }
             demand.kept.push((slope, Kept::Slope(function)));
         }
-        let kernel = self.choose(id, domain, &demand, bound);
-        let own = if copied { None } else { Some(id) };
-        self.fill(kernel, own, domain, demand);
-        if is_view(self.g, id) {
-            self.home[id.index()] = Some(kernel);
-        }
-        kernel
     }
 
     /// Puts a root with what it needs in a kernel over its domain.
