@@ -1,4 +1,4 @@
-//! From drafts to kernels: every operand becomes a value, a number or a read, every view an access, and the graph is left behind.
+//! From drafts to kernels: every operand becomes a value, a number or a read, and every view an access. Here the graph ends.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ use crate::kernel::{
 };
 use crate::types::{DType, Dim, Shape};
 
-/// Rows that a kernel works on at a time: enough to keep the ends of a block cheap, few enough to stay in the cache, for a
-/// sum in single precision, and to share a batch of ordinary size between threads.
+/// Rows that a kernel works on at a time: enough that the end of a block costs little; few enough to stay in the cache, to be
+/// summed in single precision, and to share a batch of ordinary size between threads.
 const BLOCK: usize = 64;
-/// Elements of a block without rows of its own.
+/// Elements of a block in a flat kernel.
 const FLAT_BLOCK: usize = 8192;
 
 /// Makes kernels of drafts.
@@ -75,7 +75,7 @@ impl Buffers {
                 of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, layer));
             }
         }
-        // What has no elements is written by nobody.
+        // No kernel writes a tensor without elements.
         for output in g.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))) {
             let node = g.behind_reshapes(output.node);
             let ty = &g[node].ty;
@@ -105,11 +105,11 @@ struct Maker<'a> {
     g: &'a Graph,
     buffers: &'a Buffers,
     draft: Draft,
-    /// The extents, as fine as any value of the kernel has them.
+    /// The extents, split wherever any value of the kernel needs it.
     axes: Vec<Dim>,
     /// How many of them are rows.
     rows: usize,
-    /// For every node that is computed here, its instructions: the stage and index of each.
+    /// For every node that is computed here, the stage and index of each of its instructions.
     known: HashMap<NodeId, Vec<(usize, usize)>>,
     reads: Vec<Read>,
     indices: Vec<Affine>,
@@ -152,7 +152,7 @@ impl<'a> Maker<'a> {
         Origin { node, op, ty, flops: flops::of_node(self.g, node), layer }
     }
 
-    /// The axes along which something of a class changes.
+    /// The axes along which a value of this class varies.
     fn axes_of(&self, class: Class) -> AxisSet {
         let (rows, all) = (self.rows, self.axes.len());
         match class {
@@ -163,7 +163,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The place of each element of a class among all of them.
+    /// The offset of each element of a value of this class, stored in row-major order.
     fn place_of(&self, class: Class) -> Affine {
         let mut place = Affine::constant(0, self.axes.len());
         let mut step = 1;
@@ -176,7 +176,7 @@ impl<'a> Maker<'a> {
         place
     }
 
-    /// The coordinates, at each point, of the element of a tensor that belongs there.
+    /// For each point of the kernel, the coordinates of the element of a tensor of this shape that is computed there.
     fn coordinates(&self, shape: &Shape) -> Vec<Affine> {
         let count = self.axes.len();
         let within = match self.draft.domain.class_of(shape) {
@@ -195,7 +195,7 @@ impl<'a> Maker<'a> {
         coordinates
     }
 
-    /// A product, whose operands are read along the axes of the kernel and one more.
+    /// A product. Its operands are read along the axes of the kernel and one more, that of the terms.
     fn dot(&self, product: NodeId) -> Dot {
         let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
         let (ta, tb) = self.g.matrix_product(product).unwrap_or((false, false));
@@ -236,7 +236,7 @@ impl<'a> Maker<'a> {
         Instruction { what, args, axes, stage: step.stage, again: step.again, origin: self.origin(step.node) }
     }
 
-    /// The axes that a reduction goes over.
+    /// The axes that a reduction sums over.
     fn axes_over(&self, way: Way) -> AxisSet {
         self.axes_of(match way {
             Way::AlongRow => Class::Column,
@@ -245,7 +245,7 @@ impl<'a> Maker<'a> {
         })
     }
 
-    /// An operand as an instruction of a stage has it.
+    /// An operand of an instruction in this stage.
     fn arg(&mut self, operand: NodeId, stage: usize) -> Arg {
         let (base, class) = resolve(self.g, operand, self.draft.domain);
         match self.g[base].op {
@@ -344,14 +344,14 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The place of an element among all of its tensor, in memory, along so many axes.
+/// The offset of an element in its buffer, as a function of this many axes.
 fn place_in(source: &Source, axes: usize) -> Affine {
     let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
 }
 
-/// The index of an item of a list, to which it is added if it is not there.
+/// The index of an item in a list, to which it is added if it is new.
 fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     list.iter().position(|other| *other == item).unwrap_or_else(|| {
         list.push(item);

@@ -1,4 +1,4 @@
-//! Reductions as kernels have them: along the last axis, down all axes but the last, or over everything.
+//! Reductions in the forms that kernels compute: along the last axis, down all axes but the last, or over everything.
 
 use super::Replacement;
 use super::batch::transposed;
@@ -6,12 +6,12 @@ use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, NodeId, Op};
 use crate::types::{Dim, Shape};
 
-/// Whether these axes of a tensor of this rank are its last one, all but its last one, or all.
+/// Whether these axes of a tensor of this rank are the last one, all but the last one, or all.
 pub(crate) fn is_canonical(axes: &[usize], rank: usize) -> bool {
     axes.len() == rank || axes == [rank - 1] || axes.iter().copied().eq(0..rank - 1)
 }
 
-/// Down the leading axes: those are the rows of a matrix, and the others its columns.
+/// A reduction over the leading axes: they become the rows of a matrix, and the others its columns.
 pub(super) fn down_leading_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let axes = graph[id].op.axes()?;
     let rank = graph[graph[id].operands[0]].ty.shape.rank();
@@ -27,7 +27,7 @@ pub(super) fn down_leading_axes(graph: &Graph, id: NodeId) -> Option<Replacement
     })
 }
 
-/// Sums and maxima over any other axes, one after the other.
+/// Sums and maxima over any other axes, one axis after the other.
 pub(super) fn axis_by_axis(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let kind = graph[id].op.def().reduction()?;
     let axes = graph[id].op.axes()?;
@@ -54,7 +54,7 @@ fn over(b: &mut Builder, op: &Op, x: NodeId, mut axes: Vec<usize>) -> NodeId {
         let inner = b.apply(op.over(vec![rank - 1]), &[x]);
         return over(b, op, inner, axes);
     }
-    // Rows of the batch stay rows; a sum over the batch goes down its rows.
+    // The batch stays among the rows; a sum over the batch goes down the rows.
     let kept: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).collect();
     let down = axes.iter().any(|&axis| dims[axis].is_batch());
     let (first, last) = if down { (&axes, &kept) } else { (&kept, &axes) };
