@@ -19,7 +19,7 @@
 //! Graph            -> values        interp       the reference interpreter, which every later stage is tested against
 //! ```
 //!
-//! [`compile`](mod@compile) is the function that reads as this list. What it compiles is a [`Purpose`](compile::Purpose): a
+//! [`compile`](mod@compile) reads as this list. What it compiles is a [`Purpose`](compile::Purpose): a
 //! training step, gradients, an evaluation, a prediction. Each is a [`Program`](compile::Program) of its own, compiled when
 //! it is first needed. `ir(stage)` prints what any [`Stage`](compile::Stage) leaves.
 //!
@@ -82,7 +82,7 @@
 //!
 //! | question | place |
 //! |---|---|
-//! | Where does a stage start? | [`compile`](mod@compile): `graph_for`, then [`Program`](compile::Program) |
+//! | Where is a stage called? | [`compile`](mod@compile), which verifies between stages |
 //! | What does an operation mean, what is its gradient? | [`ir::ops`] |
 //! | What does a layer or loss consist of? | its file in [`layers`] or [`functions`] |
 //! | Why is this its own kernel, why is that value in memory? | the printed reason, then [`reason`] and [`fuse`](mod@fuse) |
