@@ -280,7 +280,8 @@ impl<'a> Maker<'a> {
                 let coordinates = self.coordinates(&self.g[operand].ty.shape);
                 let source =
                     follow(self.g, operand, coordinates, &self.axes, None).expect("positions are seen as they are");
-                let index = source.coordinates[axis].clone();
+                let own = reshaped(&source.coordinates, &source.shape, &self.g[base].ty.shape, &self.axes);
+                let index = own.expect("a vector is a row or a column")[axis].clone();
                 return Arg::Index(place(&mut self.indices, index));
             }
             _ if self.draft.product == Some(base) && class != Class::Other => return Arg::Dot,

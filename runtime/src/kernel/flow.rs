@@ -218,10 +218,12 @@ impl Kernel {
     /// The variance in this kernel whose moments also give the mean of this index, if there is one.
     pub fn moments(&self, mean: usize) -> Option<usize> {
         let Some((Reduction::Mean, over)) = self.body[mean].reduction() else { return None };
-        let same = |other: &Instruction| {
-            other.reduction() == Some((Reduction::Variance, over)) && other.args == self.body[mean].args
+        let same = |kind: Reduction| {
+            let args = &self.body[mean].args;
+            self.body.iter().position(|other| other.reduction() == Some((kind, over)) && other.args == *args)
         };
-        self.body.iter().position(same)
+        // They give one mean: another one of the same numbers is computed by itself.
+        same(Reduction::Variance).filter(|_| same(Reduction::Mean) == Some(mean))
     }
 
     /// Elements that a later stage of the same row reads, and that this kernel does not write: in the order of their readers.
