@@ -69,7 +69,7 @@ pub enum Way {
     DownColumns,
     /// Over everything: known after the kernel.
     Everything,
-    /// Within each row of leading axes, over some of the others but not the last: ready after the kernel, which does nothing else.
+    /// Within each row of leading axes, over some of the others but not the last: known after the kernel, which does nothing else.
     Within,
 }
 
