@@ -19,6 +19,7 @@ mod row;
 mod strips;
 
 use std::collections::{HashMap, HashSet};
+use std::mem::offset_of;
 
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
@@ -61,14 +62,14 @@ pub struct Context {
 }
 
 impl Context {
-    const ARENA: i32 = 0;
-    const PARAMS: i32 = 8;
-    const SCALARS: i32 = 16;
-    const TABLE: i32 = 24;
-    const INPUTS: i32 = 32;
-    const BATCH: i32 = 40;
-    const SCRATCH: i32 = 48;
-    const OVERFLOW: i32 = 56;
+    const ARENA: i32 = offset_of!(Context, arena) as i32;
+    const PARAMS: i32 = offset_of!(Context, params) as i32;
+    const SCALARS: i32 = offset_of!(Context, scalars) as i32;
+    const TABLE: i32 = offset_of!(Context, table) as i32;
+    const INPUTS: i32 = offset_of!(Context, inputs) as i32;
+    const BATCH: i32 = offset_of!(Context, batch) as i32;
+    const SCRATCH: i32 = offset_of!(Context, scratch) as i32;
+    const OVERFLOW: i32 = offset_of!(Context, overflow) as i32;
 }
 
 /// The machine that code is generated for.
