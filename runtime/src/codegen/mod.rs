@@ -8,12 +8,13 @@ mod ahead;
 mod element;
 mod entry;
 mod few;
-mod imports;
+mod host;
 mod inline;
 mod kernels;
 mod lanes;
 mod loops;
 mod nest;
+mod numbers;
 mod product;
 mod row;
 mod strips;
@@ -31,13 +32,14 @@ use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
 
 pub use entry::{entry, entry_signature, tail, task, task_signature};
-pub use imports::Import;
-use imports::Imports;
+pub use host::Import;
+use host::Imports;
 pub use kernels::{Kernels, kernels};
 pub use lanes::Constants;
 use lanes::{Lanes, Width, constant_memory};
 use loops::Trip;
 use nest::Point;
+pub use numbers::Numbers;
 
 /// What compiled code gets to see of a session, by address.
 #[repr(C)]
@@ -106,7 +108,9 @@ pub fn kernel_signature(target: Target) -> Signature {
 /// Emits the function of a kernel. The offsets of what it reads and writes are not part of it: they are read from a list,
 /// which is returned beside it.
 fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> (Function, Vec<i64>) {
-    let mut function = Function::with_name_signature(UserFuncName::user(0, index as u32), kernel_signature(target));
+    let numbers = Numbers::of(program.fused);
+    let name = UserFuncName::user(0, numbers.kernel(index));
+    let mut function = Function::with_name_signature(name, kernel_signature(target));
     let mut context = FunctionBuilderContext::new();
     let mut fb = FunctionBuilder::new(&mut function, &mut context);
     let block = fb.create_block();
@@ -122,8 +126,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         fb,
         constants,
         target,
-        imports: Imports::default(),
-        kernels: program.fused.kernels.len(),
+        imports: Imports::new(target, numbers),
         fused: program.fused,
         kernel,
         plan: program.plan,
@@ -159,7 +162,6 @@ struct Emit<'a, 'f> {
     constants: &'a mut Constants,
     target: Target,
     imports: Imports,
-    kernels: usize,
     fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,
