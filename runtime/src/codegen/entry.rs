@@ -2,9 +2,10 @@
 //! function for every task, which works on one unit of it, and one for the end of every phase.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
+use cranelift_codegen::ir::{Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
+use super::abi::{entry_signature, task_signature};
 use super::host::{Imports, declared};
 use super::lanes::{constant_memory, memory};
 use super::product::Product;
@@ -15,21 +16,6 @@ use crate::kernel::{Arg, BufferId, ENOUGH_ROWS, Kernel, PRODUCT_ROWS};
 use crate::microkernels::gemm::Isa;
 use crate::plan::{LANES, Last, Phase, Place, Task, Work};
 use crate::types::Dim;
-
-/// The signature of the entry and of the end of a phase: a context to a status, 0 if the loss is finite.
-pub fn entry_signature(target: Target) -> Signature {
-    let mut signature = Signature::new(target.call_conv);
-    signature.params.push(AbiParam::new(types::I64));
-    signature.returns.push(AbiParam::new(types::I32));
-    signature
-}
-
-/// The signature of a task: context, number of the unit.
-pub fn task_signature(target: Target) -> Signature {
-    let mut signature = Signature::new(target.call_conv);
-    signature.params.extend([AbiParam::new(types::I64); 2]);
-    signature
-}
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
 pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa) -> Function {

@@ -8,11 +8,12 @@
 //! their addresses.
 
 use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value, types,
+    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value,
 };
 use cranelift_frontend::FunctionBuilder;
 
 use super::Target;
+use super::abi::Passed;
 use super::numbers::Numbers;
 use crate::microkernels::gemm::{self, Isa};
 use crate::microkernels::{fetch, finish, host_fn, strips, ticks};
@@ -56,7 +57,7 @@ macro_rules! host_calls {
             /// The types of the arguments.
             fn arguments(self) -> &'static [Type] {
                 match self {
-                    $(Import::$name { .. } => &[$(<$ty as Argument>::TYPE),*],)+
+                    $(Import::$name { .. } => &[$(<$ty as Passed>::TYPE),*],)+
                 }
             }
 
@@ -166,35 +167,6 @@ host_calls! {
         => if threads == 1 { fetch::fetch } else { fetch::fetch_to_write };
 }
 
-/// A type that arguments have, and what it is in CLIF.
-trait Argument {
-    const TYPE: Type;
-}
-
-/// Extents and strides.
-impl Argument for usize {
-    const TYPE: Type = word::<usize>();
-}
-
-/// Instruction sets are passed by number.
-impl Argument for Isa {
-    const TYPE: Type = word::<Isa>();
-}
-
-impl<T> Argument for *const T {
-    const TYPE: Type = word::<*const T>();
-}
-
-impl<T> Argument for *mut T {
-    const TYPE: Type = word::<*mut T>();
-}
-
-/// The type of 64 bits, for one that has as many here.
-const fn word<T>() -> Type {
-    assert!(size_of::<T>() == 8, "an argument of 64 bits in compiled code has as many in the runtime");
-    types::I64
-}
-
 impl Import {
     /// Its place among all.
     pub fn index(self) -> usize {
@@ -240,4 +212,82 @@ pub(super) fn declared(fb: &mut FunctionBuilder<'_>, number: u32, signature: Sig
     let name = fb.func.declare_imported_user_function(UserExternalName::new(0, number));
     let signature = fb.import_signature(signature);
     fb.import_function(ExtFuncData { name: ExternalName::user(name), signature, colocated, patchable: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use cranelift_codegen::ir::{Function as Code, types};
+    use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+    use cranelift_frontend::FunctionBuilderContext;
+
+    use super::*;
+
+    /// A function that makes calls, as text.
+    fn emitted(body: impl FnOnce(&mut Imports, &mut FunctionBuilder<'_>)) -> String {
+        let call_conv = CallConv::SystemV;
+        let config = TargetFrontendConfig {
+            default_call_conv: call_conv,
+            pointer_width: target_lexicon::PointerWidth::U64,
+            page_size_align_log2: 12,
+        };
+        let target = Target { call_conv, config, fma: true, strips: true };
+        let (mut function, mut context) = (Code::new(), FunctionBuilderContext::new());
+        let mut fb = FunctionBuilder::new(&mut function, &mut context);
+        let block = fb.create_block();
+        fb.switch_to_block(block);
+        body(&mut Imports::new(target, Numbers { kernels: 3 }), &mut fb);
+        fb.ins().return_(&[]);
+        fb.seal_all_blocks();
+        fb.finalize(config);
+        function.display().to_string()
+    }
+
+    fn numbers<const N: usize>(fb: &mut FunctionBuilder<'_>) -> [Value; N] {
+        std::array::from_fn(|index| fb.ins().iconst(types::I64, index as i64))
+    }
+
+    #[test]
+    fn every_import_has_a_number_and_a_symbol_of_its_own() {
+        let numbers: Vec<usize> = Import::ALL.iter().map(|import| import.index()).collect();
+        assert_eq!(numbers, (0..Import::ALL.len()).collect::<Vec<_>>());
+        let symbols: HashSet<&str> = Import::ALL.iter().map(|import| import.symbol()).collect();
+        assert_eq!(symbols.len(), Import::ALL.len());
+    }
+
+    #[test]
+    fn values_are_passed_in_the_order_of_the_row_whatever_that_of_the_call() {
+        let text = emitted(|imports, fb| {
+            let [isa, cols, inner, b, b_row, b_col, from, to, packed] = numbers(fb);
+            PackRight { packed, to, from, b_col, b_row, b, inner, cols, isa }.call(imports, fb);
+        });
+        assert!(text.contains("sig0 = (i64, i64, i64, i64, i64, i64, i64, i64, i64) system_v"), "{text}");
+        assert!(text.contains("call fn0(v0, v1, v2, v3, v4, v5, v6, v7, v8)"), "{text}");
+    }
+
+    #[test]
+    fn an_import_is_declared_once_for_all_its_calls() {
+        let text = emitted(|imports, fb| {
+            let [address, bytes] = numbers(fb);
+            Fetch { address, bytes }.call(imports, fb);
+            FetchToWrite { address, bytes }.call(imports, fb);
+            Fetch { address, bytes }.call(imports, fb);
+        });
+        // After three kernels and the entry.
+        let number = 4 + Import::Fetch.index();
+        let [reads, writes] = [number, number + 1].map(|number| text.matches(&format!("= u0:{number} ")).count());
+        assert_eq!([reads, writes, text.matches("call fn0(").count()], [1, 1, 2], "{text}");
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "`count` of gradloom_exp")]
+    fn a_value_of_another_type_than_its_argument_is_caught() {
+        emitted(|imports, fb| {
+            let [from, to] = numbers(fb);
+            let count = fb.ins().f32const(3.0);
+            Strip { function: Function::Exp, from, to, count }.call(imports, fb);
+        });
+    }
 }

@@ -4,6 +4,7 @@
 //! In: kernels and where everything lies. Out: functions that Cranelift compiles. Every value of an element is computed
 //! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.
 
+mod abi;
 mod ahead;
 mod element;
 mod entry;
@@ -31,7 +32,8 @@ use crate::memory::Word;
 use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
 
-pub use entry::{entry, entry_signature, tail, task, task_signature};
+pub use abi::{EntryFn, TaskFn, entry_signature, task_signature};
+pub use entry::{entry, tail, task};
 pub use host::Import;
 use host::Imports;
 pub use kernels::{Kernels, kernels};

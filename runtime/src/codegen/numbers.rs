@@ -7,7 +7,7 @@ use crate::kernel::Fused;
 /// The numbers of a program's functions. Who declares them to a linker does so in this order.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {
-    kernels: u32,
+    pub(super) kernels: u32,
 }
 
 impl Numbers {

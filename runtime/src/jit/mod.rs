@@ -25,8 +25,8 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, default_libcall_names};
 
 use crate::codegen::{
-    Context, Import, Kernels, Numbers, Program, Target, entry, entry_signature, kernel_signature, kernels, tail, task,
-    task_signature,
+    Context, EntryFn, Import, Kernels, Numbers, Program, Target, TaskFn, entry, entry_signature, kernel_signature,
+    kernels, tail, task, task_signature,
 };
 use crate::error::BuildError;
 use crate::kernel::Fused;
@@ -44,7 +44,7 @@ pub use text::{Text, isa_by_name, text, text_for};
 pub struct Code {
     /// Never read, but they hold the entry.
     _pages: Pages,
-    entry: extern "C" fn(*const Context) -> i32,
+    entry: EntryFn,
     /// The constants that the code reads, each four times, and the offsets of its kernels, aligned to 16 bytes.
     table: Vec<Aligned>,
     needs: Needs,
@@ -323,8 +323,8 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     }
     module.finalize_definitions().map_err(failed)?;
     let entry = module.get_finalized_function(entry);
-    // SAFETY: the entry was declared with this signature, one address to one 32-bit status, in the C convention.
-    let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const Context) -> i32>(entry) };
+    // SAFETY: the entry was declared with the signature of this type.
+    let entry = unsafe { std::mem::transmute::<*const u8, EntryFn>(entry) };
     let table =
         kernels.constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
     let needs = Needs {
@@ -401,12 +401,12 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
     let phase_codes = phases.iter().zip(tail_ids).map(|(phase, &tail)| {
         let unit = |&id| {
             let code = module.get_finalized_function(id);
-            // SAFETY: tasks were declared with this signature, an address and a number, in the C convention.
-            unsafe { std::mem::transmute::<*const u8, board::UnitFn>(code) }
+            // SAFETY: tasks were declared with the signature of this type.
+            unsafe { std::mem::transmute::<*const u8, TaskFn>(code) }
         };
         let tail = module.get_finalized_function(tail);
-        // SAFETY: ends of phases were declared with this signature, an address to a status, in the C convention.
-        let tail = unsafe { std::mem::transmute::<*const u8, board::TailFn>(tail) };
+        // SAFETY: ends of phases were declared with the signature of this type.
+        let tail = unsafe { std::mem::transmute::<*const u8, EntryFn>(tail) };
         board::PhaseCode { tasks: unit_ids.by_ref().take(phase.tasks.len()).map(unit).collect(), tail }
     });
     let table = Arc::new(board::Table { phases: phase_codes.collect() });
