@@ -40,9 +40,8 @@ impl Ctx<'_> {
         // What is written over a parameter, or over a part of its state, is computed where the old values of all of them are.
         let most = if self.index.updates[id.index()] { usize::MAX } else { MOST };
         let fine = |draft: &Draft| draft.bounds.with(&demand.bounds, domain).is_some();
-        let ready = |draft: &Draft| {
-            !(draft.closed || moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft)
-        };
+        let ready =
+            |draft: &Draft| !(draft.closed || moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft);
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let found = computes(&suits).or_else(|| shares(&suits));
         // Numbers that are one a row are computed beside the elements of that row.

@@ -37,6 +37,15 @@ fn affines(kernel: &Kernel) -> impl Iterator<Item = &Affine> {
     placed.chain(&kernel.indices).chain(dot)
 }
 
+/// Of two coordinates that are positions along the two axes, one is left: the position along the axis that they become.
+fn merge_coordinates(coordinates: &mut Vec<Affine>, inner: usize) {
+    let along = |affine: &Affine, axis: usize| *affine == Affine::axis(axis, affine.steps.len());
+    let pair = |two: &[Affine]| along(&two[0], inner - 1) && along(&two[1], inner);
+    if let Some(at) = coordinates.windows(2).position(pair) {
+        coordinates.remove(at);
+    }
+}
+
 /// Makes one axis of `inner` and the one before it. Of the two, one with a single element says nothing about steps.
 fn merge(kernel: &mut Kernel, inner: usize) {
     let kept = if kernel.axes[inner].factor() == 1 && !kernel.axes[inner].is_batch() { inner - 1 } else { inner };
@@ -57,9 +66,10 @@ fn merge(kernel: &mut Kernel, inner: usize) {
             *over = set(*over);
         }
     }
-    let reads = kernel.reads.iter_mut().flat_map(|read| {
+    let reads = kernel.reads.iter_mut().map(|read| {
+        merge_coordinates(&mut read.coordinates, inner);
         read.coordinates.iter_mut().for_each(affine);
-        [&mut read.access]
+        &mut read.access
     });
     let accesses = reads.chain(kernel.writes.iter_mut().map(|write| &mut write.access));
     for access in accesses {

@@ -6,6 +6,7 @@ use super::collapse::collapse;
 use super::domain::{Way, elsewhere, is_memory, resolve, way};
 use super::legalize::empty::is_empty;
 use super::stages::{Step, staged};
+use super::unfused::unfused;
 use super::view::{Source, follow, memory_order, operand_base, reshaped, strides};
 use super::{Draft, Store};
 use crate::flops;
@@ -13,7 +14,7 @@ use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
     Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, Fused, Gather, Home, Instruction, Kernel, Mode, Number,
-    Origin, Read, What, Write, unfused,
+    Origin, Read, What, Write,
 };
 use crate::types::{DType, Dim, Shape};
 

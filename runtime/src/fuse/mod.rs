@@ -14,6 +14,7 @@ mod index;
 mod kernels;
 mod legalize;
 mod stages;
+mod unfused;
 mod updates;
 mod view;
 
@@ -31,6 +32,7 @@ use domain::{Way, is_memory, resolve, way};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
 pub use legalize::legalize;
+pub use unfused::unfused;
 use view::{indices, is_view, operand_base};
 
 /// Cuts a graph into kernels.
