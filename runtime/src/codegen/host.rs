@@ -2,10 +2,10 @@
 //!
 //! A row has the name of a host call, its arguments with their types, its symbol, and the function that does the work. From it
 //! follow the signature and the declaration in CLIF; a struct that has a value for every argument by name and emits the call;
-//! and the address, which exists only if the function has just these types. A new microkernel is its own file and a row here.
+//! and the address, which compiles only if the function has exactly these types. A new microkernel takes its own file and a row
+//! here; kernels then call it as `host::Name { .. }.call(..)`.
 //!
-//! In: a row and values. Out: an instruction. The functions themselves live in `microkernels`; the linker of `jit` asks for
-//! their addresses.
+//! In: values by name. Out: a call. The functions themselves live in `microkernels`; `jit` asks for their addresses.
 
 use cranelift_codegen::ir::{
     AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value,
@@ -193,7 +193,7 @@ impl Imports {
         Imports { target, numbers, declared: [None; Import::ALL.len()] }
     }
 
-    /// Calls an import with values of which the rows of the table know the names.
+    /// Calls an import with the values of its arguments, by name and in the order of the table.
     fn call(&mut self, fb: &mut FunctionBuilder<'_>, import: Import, arguments: &[(&str, Value)]) {
         let Imports { target, numbers, declared: imports } = self;
         let declare = || declared(fb, numbers.import(import), import.signature(*target), false);

@@ -70,16 +70,17 @@ fn larger(x: f32, y: f32) -> f32 {
     if x > y || x.is_nan() { x } else { y }
 }
 
-/// Merges the moments of all blocks, `stride` floats apart, of `block` rows each but the last: a block's shifts of `columns`
-/// columns; `stride / 3` floats on, its sums of squared deviations; as many on, the distances of its means from the shifts.
-///
 /// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes mean and biased variance,
 /// each unless it is null. The variance is NaN where it, or the unbiased one, is beyond the largest f32: an infinite one would
 /// make zeros of what is divided by its root. `overflow` becomes 1 then, unless it is null.
 ///
+/// The moments of a block of `block` rows, the last one of the rest of `rows`, are for each column the shift; `stride / 3` floats
+/// on, the sum of squared deviations; as many on, the distance of the mean from the shift. From one block to the next are
+/// `stride` floats.
+///
 /// # Safety
-/// The partial results are valid for reads as their fields say; where they are not null, `mean` and `variance` are valid for
-/// writes of `columns` floats, `overflow` of one number.
+/// `partials` is valid for reads of `stride` floats for every block, and `3 * columns <= stride`; where they are not null,
+/// `mean` and `variance` are valid for writes of `columns` floats, `overflow` of one number.
 pub unsafe extern "C" fn merge_moments(
     partials: *const f32,
     stride: usize,
