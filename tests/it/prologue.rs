@@ -55,7 +55,12 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
     let from = text.find("kernel 3").expect("kernels 0 to 2 are about the means");
     assert_snapshot!(text[from..], @"
     kernel 3: B x 37
+      elements 4 vectors at a time
     kernel 4: B x 37, prologue: kernel 3
+      product called: left operand read in place, right operand read in place
+      left operand computed 256 rows at a time, before they are multiplied
+      elements 4 vectors at a time
+      in units of 64 rows: a block
       rows of %15            scratch 0..9472
       %17                    0..11104, a result, over %3
       block of %16           scratch 9472..18944
