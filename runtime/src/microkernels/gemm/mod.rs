@@ -16,6 +16,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod checked;
 mod loops;
 #[cfg(target_arch = "aarch64")]
 mod neon;
