@@ -23,7 +23,7 @@ impl Ctx<'_> {
             let Some(home) = self.home[source.index()] else { continue };
             let here = self.in_reach(source, home, domain) && !demand.elsewhere.contains(source);
             let first = if here { home } else { home + 1 };
-            let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything)));
+            let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything | Way::Within)));
             bound.raise(first, if sum { Begin::Sum(source) } else { Begin::Extents(source) });
         }
         let first = bound.first;

@@ -68,6 +68,8 @@ pub enum Way {
     DownColumns,
     /// Over everything: ready after the kernel.
     Everything,
+    /// Within each row of leading axes, over some of the others but not the last: ready after the kernel, which does nothing else.
+    Within,
 }
 
 /// The node that a value is read from, through views, and its class in a kernel over `domain`. Of class [`Class::Other`] it is
@@ -152,7 +154,7 @@ pub fn way(graph: &Graph, id: NodeId) -> Option<(Reduction, Way)> {
     } else if axes.iter().copied().eq(0..rank - 1) {
         Way::DownColumns
     } else {
-        unreachable!("fusion is given reductions along rows, columns or both only")
+        Way::Within
     };
     Some((reduction, way))
 }

@@ -137,6 +137,12 @@ impl<'a> Maker<'a> {
         let Maker { draft, axes, rows, reads, indices, .. } = self;
         let mut kernel =
             Kernel { axes, rows, flat: false, block: BLOCK, dot, body, reads, indices, writes, begin: draft.begin };
+        // A reduction within rows leaves the rows ahead of the first of its axes.
+        let within =
+            kernel.body.iter().filter_map(|each| each.reduction()).filter(|(_, over)| is_inside(*over, &kernel));
+        if let Some(first) = within.filter_map(|(_, over)| over.iter().next()).min() {
+            kernel.rows = first;
+        }
         collapse(&mut kernel);
         kernel.flat = is_flat(&kernel);
         if kernel.flat {
@@ -166,10 +172,15 @@ impl<'a> Maker<'a> {
 
     /// The place of each element of a class among all of them.
     fn place_of(&self, class: Class) -> Affine {
+        self.place_along(self.axes_of(class))
+    }
+
+    /// The place among all that change along some axes.
+    fn place_along(&self, axes: AxisSet) -> Affine {
         let mut place = Affine::constant(0, self.axes.len());
         let mut step = 1;
         for axis in (0..self.axes.len()).rev() {
-            if self.axes_of(class).contains(axis) {
+            if axes.contains(axis) {
                 place.steps[axis] = step;
                 step *= self.axes[axis].factor() as i64;
             }
@@ -229,6 +240,7 @@ impl<'a> Maker<'a> {
     fn instruction(&mut self, step: &Step) -> Instruction {
         let what = match way(self.g, step.node) {
             None => What::Map,
+            Some((kind, Way::Within)) => What::Reduce { kind, over: self.axes_within(step.node) },
             Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way) },
         };
         let operands = self.g[step.node].operands.clone();
@@ -243,7 +255,18 @@ impl<'a> Maker<'a> {
             Way::AlongRow => Class::Column,
             Way::DownColumns => Class::Row,
             Way::Everything => Class::Element,
+            Way::Within => unreachable!("these axes are those of its operand"),
         })
+    }
+
+    /// The axes of a reduction within rows.
+    fn axes_within(&self, node: NodeId) -> AxisSet {
+        let coordinates = self.coordinates(&self.g[self.g[node].operands[0]].ty.shape);
+        let axes = self.g[node].op.axes().expect("a reduction has axes");
+        // Along an axis of one element there is nothing to add up, whatever dimension it stands for.
+        let several = |axis: &usize| self.axes[*axis] != Dim::Fixed(1);
+        let all = axes.iter().flat_map(|&axis| coordinates[axis].axes().iter());
+        all.filter(several).fold(AxisSet::NONE, AxisSet::with)
     }
 
     /// An operand as an instruction of a stage has it.
@@ -257,7 +280,8 @@ impl<'a> Maker<'a> {
                 let coordinates = self.coordinates(&self.g[operand].ty.shape);
                 let source =
                     follow(self.g, operand, coordinates, &self.axes, None).expect("positions are seen as they are");
-                let index = source.coordinates[axis].clone();
+                let own = reshaped(&source.coordinates, &source.shape, &self.g[base].ty.shape, &self.axes);
+                let index = own.expect("a vector is a row or a column")[axis].clone();
                 return Arg::Index(place(&mut self.indices, index));
             }
             _ if self.draft.product == Some(base) && class != Class::Other => return Arg::Dot,
@@ -309,7 +333,12 @@ impl<'a> Maker<'a> {
             Some(known) => (Arg::Value(known[0].1), None),
             None => (self.arg(store.node, 0), Some(Class::Element)),
         };
+        let mut within = None;
         let class = class.unwrap_or_else(|| match way(self.g, store.node) {
+            Some((_, Way::Within)) => {
+                within = Some(self.axes_within(store.node));
+                Class::Element
+            }
             Some((_, Way::AlongRow)) => Class::Row,
             Some((_, Way::DownColumns)) => Class::Column,
             Some((_, Way::Everything)) => Class::Single,
@@ -322,7 +351,11 @@ impl<'a> Maker<'a> {
             Some(param) => self.buffers.param(param),
             None => self.buffers.of(self.g, store.node).expect("what is stored has a buffer"),
         };
-        let access = Access { at: self.place_of(class), ..Access::default() };
+        let at = match within {
+            Some(over) => self.place_along(AxisSet::range(0..self.axes.len()).without(over)),
+            None => self.place_of(class),
+        };
+        let access = Access { at, ..Access::default() };
         Write { value, buffer, access, mode: Mode::Set, copied: !here, kept: store.kept, origin: store.node }
     }
 
@@ -350,6 +383,11 @@ fn place_in(source: &Source, axes: usize) -> Affine {
     let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
+}
+
+/// Whether a reduction over these axes leaves both the first axis and the last.
+fn is_inside(over: AxisSet, kernel: &Kernel) -> bool {
+    !over.contains(0) && !over.contains(kernel.axes.len() - 1)
 }
 
 /// The index of an item of a list, to which it is added if it is not there.

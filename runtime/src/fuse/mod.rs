@@ -105,6 +105,8 @@ struct Demand {
     elsewhere: Nodes,
     /// How fine the axes have to be.
     bounds: Bounds,
+    /// Whether nothing but elements and single numbers is computed.
+    alone: bool,
     /// Which of the sources have to be kept if they are in another kernel, and why.
     kept: Vec<(NodeId, Kept)>,
     /// Which of the sources are slopes to be computed in the kernel of their function, and that.
@@ -185,7 +187,10 @@ impl<'a> Ctx<'a> {
         let updated = self.g.outputs.iter().any(|out| matches!(out.role, Role::Update(_)));
         for id in self.g.ids() {
             match self.g[id].op.def().body {
-                Body::Reduce(_) if live[id.index()] => self.place(id),
+                Body::Reduce(_) if live[id.index()] => match way(self.g, id) {
+                    Some((_, Way::Within)) => self.place_within(id),
+                    _ => self.place(id),
+                },
                 Body::Contract if live[id.index()] => self.place_product(id),
                 Body::Scatter if live[id.index()] => self.place_scatter(id),
                 _ => {}
@@ -267,6 +272,14 @@ impl<'a> Ctx<'a> {
         self.store_in(kernel, id, Kept::Once);
     }
 
+    /// A reduction over axes between the first and the last has a kernel of its own, with what it is made of.
+    fn place_within(&mut self, id: NodeId) {
+        let kernel = self.place_alone(self.g[id].operands[0], Begin::Apart);
+        self.put(kernel, id);
+        self.home[id.index()] = Some(kernel);
+        self.store_in(kernel, id, Kept::Once);
+    }
+
     /// Opens a kernel that computes what a value is made of, and takes nothing else.
     fn place_alone(&mut self, id: NodeId, begin: Begin) -> usize {
         let shape = &self.g[id].ty.shape;
@@ -274,7 +287,7 @@ impl<'a> Ctx<'a> {
         let mut demand = Demand::default();
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
-            demand = Demand { read: demand.sources, bounds, ..Demand::default() };
+            demand = Demand { read: demand.sources, bounds, alone: true, ..Demand::default() };
             self.collect(id, domain, &mut demand);
         }
         self.place_slopes(&mut demand);
@@ -413,6 +426,7 @@ impl<'a> Ctx<'a> {
         let bounds = demand.bounds.with(&Bounds::of(domain, shape), domain);
         let computable = node.op.is_map()
             && !matches!(class, Class::Column | Class::Other)
+            && !(demand.alone && class == Class::Row)
             && domain.class_of(shape).is_some()
             && (class != Class::Element || Domain::of(shape) == domain)
             && bounds.is_some();

@@ -182,7 +182,8 @@ pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &
             if before == after && taken {
                 break;
             }
-            if i < from.len() && (before <= after || j == to.len()) {
+            let next = before < after || before == after && i == first;
+            if i < from.len() && (next || j == to.len()) {
                 before *= from[i].at(LARGE) as u128;
                 i += 1;
             } else if j < to.len() {

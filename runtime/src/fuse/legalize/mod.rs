@@ -103,8 +103,9 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
 }
 
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
-    let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
+    let along = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow | Way::Within)));
+    let extents = &graph[*graph[id].operands.first()?].ty.shape.0;
+    let one = along && graph[id].op.axes()?.iter().all(|&axis| extents[axis] == Dim::Fixed(1));
     one.then_some(|b, node, operands| {
         let only = b.reshape(operands[0], node.ty.shape.clone());
         // A sum is never -0.

@@ -121,7 +121,9 @@ pub(super) fn moved_leaf(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     let &operand = node.operands.first()?;
     let filled = node.op.fill().is_some() || node.op == Op::Gather;
-    let reshaped = node.op == Op::Reshape && Domain::of(&graph[operand].ty.shape) != Domain::of(&node.ty.shape);
+    let (from, to) = (&graph[operand].ty.shape, &node.ty.shape);
+    let others = from.rank().max(to.rank()) > 2 || Domain::of(from) != Domain::of(to);
+    let reshaped = node.op == Op::Reshape && others;
     let made = |base: NodeId| {
         let op = &graph[base].op;
         let position = matches!(op, Op::Iota(_));

@@ -1,4 +1,5 @@
-//! Reductions as kernels have them: along the last axis, down all axes but the last, or over everything.
+//! Reductions as kernels have them: along the last axis, down all axes but the last, over everything, or over some axes between the
+//! first and the last.
 
 use super::Replacement;
 use super::batch::transposed;
@@ -9,6 +10,12 @@ use crate::types::{Dim, Shape};
 /// Whether these axes of a tensor of this rank are its last one, all but its last one, or all.
 pub(crate) fn is_canonical(axes: &[usize], rank: usize) -> bool {
     axes.len() == rank || axes == [rank - 1] || axes.iter().copied().eq(0..rank - 1)
+}
+
+/// Whether a sum over these axes is one within rows: neither over the first axis nor over the last, and not over the batch.
+pub(crate) fn is_within(axes: &[usize], shape: &Shape) -> bool {
+    let inside = axes.first() > Some(&0) && axes.last() < Some(&(shape.rank() - 1));
+    inside && axes.iter().all(|&axis| !shape.0[axis].is_batch())
 }
 
 /// Down the leading axes: those are the rows of a matrix, and the others its columns.
@@ -33,7 +40,8 @@ pub(super) fn axis_by_axis(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let axes = graph[id].op.axes()?;
     let rank = graph[graph[id].operands[0]].ty.shape.rank();
     let simple = matches!(kind, Reduction::Sum | Reduction::Max);
-    (simple && !is_canonical(axes, rank)).then_some(|b, node, operands| {
+    let shape = &graph[graph[id].operands[0]].ty.shape;
+    (simple && !is_canonical(axes, rank) && !is_within(axes, shape)).then_some(|b, node, operands| {
         let axes = node.op.axes().expect("a reduction has axes").to_vec();
         over(b, &node.op, operands[0], axes)
     })
@@ -46,7 +54,7 @@ fn over(b: &mut Builder, op: &Op, x: NodeId, mut axes: Vec<usize>) -> NodeId {
     if axes.is_empty() {
         return x;
     }
-    if is_canonical(&axes, rank) {
+    if is_canonical(&axes, rank) || is_within(&axes, &b.shape(x)) {
         return b.apply(op.over(axes), &[x]);
     }
     if axes.last() == Some(&(rank - 1)) {
