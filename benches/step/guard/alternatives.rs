@@ -158,8 +158,7 @@ fn runner(fused: &Fused, tiling: Tiling) -> Result<Box<dyn FnMut()>> {
     }
     let mut random = Random::new(1, 0);
     let mut numbers = |len: usize| (0..len).map(|_| 0.1 * random.normal() as f32).collect::<Vec<f32>>();
-    let inputs: Vec<Vec<f32>> =
-        fused.slots.inputs.iter().map(|slot| numbers(slot.ty.shape.len_at(batch))).collect();
+    let inputs: Vec<Vec<f32>> = fused.slots.inputs.iter().map(|slot| numbers(slot.ty.shape.len_at(batch))).collect();
     let mut params = numbers(plan.params_len);
     let mut arena = vec![0.0; plan.with_scratch(threads)];
     Ok(Box::new(move || {

@@ -58,8 +58,11 @@ impl Memory {
             left: !matches!(matmul::left(&machine, n, call.steps[0]), Left::InPlace),
             right: !matmul::reads_in_place(&machine, m, k, call.steps[1]),
         };
-        let [a, b] = [(&self.a, call.steps[0]), (&self.b, call.steps[1])]
-            .map(|(data, [row, col])| Strided { data: data.as_slice(), row, col });
+        let [a, b] = [(&self.a, call.steps[0]), (&self.b, call.steps[1])].map(|(data, [row, col])| Strided {
+            data: data.as_slice(),
+            row,
+            col,
+        });
         let variant = |copies: Copies| -> Variant<'_> {
             let side = |copied: bool| if copied { "copied" } else { "in place" };
             let (mut c, mut workspace) = (vec![0.0; m * n], Vec::new());
