@@ -107,6 +107,32 @@ fn every_choice_says_why() {
         let text = kernels.map(|(name, lines)| format!("{name}\n  {}", lines.join("\n  ")));
         text.collect::<Vec<String>>().join("\n")
     };
-    assert_snapshot!(lines(&network(2, 3), 8), @"");
-    assert_snapshot!(lines(&network(1024, 512), 1000), @"");
+    assert_snapshot!(lines(&network(2, 3), 8), @"
+    kernel 0
+      stage 0 4 vectors at a time
+      stage 1 2 vectors at a time, functions written out: 2 elements
+      on one thread: about 6 ns
+    kernel 1
+      product written out: 48 multiplications
+      elements 2 vectors at a time, functions written out: 3 elements
+      on one thread: about 6 ns
+    kernel 2
+      product written out: 48 multiplications
+      elements 4 vectors at a time
+      on one thread: about 3 ns
+    ");
+    assert_snapshot!(lines(&network(1024, 512), 1000), @"
+    kernel 0
+      stage 0 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      stage 1 in strips of 512, up to 8 at a time: 1 function
+    kernel 1
+      product called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
+      left operand computed 256 rows at a time, before they are multiplied
+      elements in strips of 512, up to 8 at a time: 1 function; prefetched 512 ahead: 2.0 MiB do not stay in the second cache
+      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
+    kernel 2
+      product called: left operand read in place, right operand packed once: 1000 rows repay it
+      elements 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
+    ");
 }
