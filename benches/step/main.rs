@@ -6,10 +6,12 @@
 //! cargo bench -p gradloom-benches -- --mode scaling                 # networks of growing size, as a table
 //! cargo bench -p gradloom-benches -- --mode bytes                   # what a step moves, fused and not, as a table
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
+//! cargo bench -p gradloom-benches -- --mode guard                   # whether kernels run as well as they could
 //! ```
 
 mod arguments;
 mod bytes;
+mod guard;
 mod peak;
 mod profile;
 mod record;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         (Mode::Scaling, _) => scaling::measure(&arguments),
         (Mode::Bytes, _) => bytes::count(),
         (Mode::Profile, _) => profile::measure(),
+        (Mode::Guard, _) => guard::measure(&arguments),
         (Mode::Default, Some(workload)) => one(workload, &arguments, start),
         (Mode::Default, None) => all(&arguments),
     };

@@ -17,13 +17,14 @@ use crate::kernel::Fused;
 use crate::layers::Mode;
 use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
-use crate::microkernels::{gemm::Isa, pages};
+use crate::microkernels::pages;
 use crate::network::Definition;
 use crate::optim::{Merging, Optimization, accumulate, attach, merging, once, update};
 use crate::plan::{self, Place, Plan};
 use crate::sentinel::Replay;
 use crate::simplify::simplify;
 use crate::stabilize::stabilize;
+use crate::tiling::{Isa, Machine, tile, tile_apart};
 
 /// A stage of the compiler, as [`Trainer::ir`](crate::session::Trainer::ir) and the like print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +43,8 @@ pub enum Stage {
     /// more what another kernel has, instead of a write and a read. The last lines have the sums, and what they would be if
     /// every operation were a kernel of its own.
     Fused,
-    /// Where everything lies in memory.
+    /// Where everything lies in memory, and how the kernels run: which products are written out or called, which operands are
+    /// rearranged, what is prefetched and what threads share, each with its reason.
     Plan,
     /// The kernels in Cranelift's intermediate language, for x86-64 with AVX2 and FMA.
     Clif,
@@ -145,8 +147,9 @@ impl Program {
     /// The same for one of the instruction sets that this machine has, rather than the best of them.
     pub fn of_graph_on(graph: &Graph, max_batch: usize, threads: usize, isa: Isa) -> Result<Program, BuildError> {
         let fused = fuse(graph);
-        let plan = plan::plan(&fused, max_batch, isa)?;
-        let code = jit::compile(&fused, &plan, threads, isa)?;
+        let machine = Machine::of(isa).with_cores(threads);
+        let plan = plan::plan(&fused, tile(&fused, max_batch, machine))?;
+        let code = jit::compile(&fused, &plan)?;
         Ok(Program::assemble(code, &fused, plan, threads))
     }
 
@@ -158,7 +161,7 @@ impl Program {
     ) -> Result<(Program, Fused, Graph), BuildError> {
         let graph = legalize(&simplified(definition, purpose)?);
         let fused = fuse(&graph);
-        let plan = plan::plan_apart(&fused, max_batch, Isa::detect())?;
+        let plan = plan::plan(&fused, tile_apart(&fused, max_batch, Machine::of(Isa::detect())))?;
         let code = jit::compile_timed(&fused, &plan)?;
         Ok((Program::assemble(code, &fused, plan, 1), fused, graph))
     }
@@ -384,7 +387,7 @@ pub fn text(
         Stage::Fused => fuse(&simplified(definition, purpose)?).to_string(),
         Stage::Plan => {
             let fused = fuse(&simplified(definition, purpose)?);
-            plan::text(&plan::plan(&fused, max_batch, Isa::Avx2)?, &fused)
+            plan::text(&plan::plan(&fused, tile(&fused, max_batch, Machine::of(Isa::Avx2)))?, &fused)
         }
         Stage::Clif => jit::text(&fuse(&simplified(definition, purpose)?), max_batch, Text::Clif)?,
         Stage::Asm => jit::text(&fuse(&simplified(definition, purpose)?), max_batch, Text::Asm)?,

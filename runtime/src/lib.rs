@@ -118,6 +118,7 @@ pub mod sentinel;
 pub mod reason;
 pub mod kernel;
 pub mod fuse;
+pub mod tiling;
 pub mod microkernels;
 pub mod plan;
 pub mod memory;

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::memory::Memory;
-use crate::microkernels::gemm::Isa;
 use crate::plan::Plan;
 
 /// A compiled program; there is none without a code generator.
@@ -57,7 +56,7 @@ pub fn compile_timed(_: &Fused, _: &Plan) -> Result<Code, BuildError> {
 }
 
 /// Says that there is no code generator.
-pub fn compile(_: &Fused, _: &Plan, _: usize, _: Isa) -> Result<Code, BuildError> {
+pub fn compile(_: &Fused, _: &Plan) -> Result<Code, BuildError> {
     Err(absent())
 }
 

@@ -4,10 +4,10 @@ use gradloom::{Network as _, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
-use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::plan::{plan, text};
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::{Isa, Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::compiled::{Compiled, Reference};
@@ -43,7 +43,7 @@ fn overwritten(graph: &Graph) -> usize {
         Reference::new(graph, batch, &values).check(&format!("{batch} rows"), &results);
     }
     let fused = fuse(&simplify(graph));
-    let plan = plan(&fused, 200, Isa::detect()).expect("it fits");
+    let plan = plan(&fused, tile(&fused, 200, Machine::of(Isa::detect()))).expect("it fits");
     let all = || plan.kernels.iter().flat_map(|kernel| kernel.in_place.keys());
     assert_eq!(text(&plan, &fused).matches(", over %").count(), all().count());
     all().filter(|id| fused.buffer(**id).shape == Shape(vec![Dim::B, Dim::Fixed(37)])).count()
@@ -82,7 +82,7 @@ network! {
 fn hidden(definition: &'static Definition<'static>) -> (usize, usize) {
     let graph = simplified(definition, Purpose::Train(&Sgd::new(0.1).into())).expect("the network is sound");
     let fused = fuse(&graph);
-    let plan = plan(&fused, 1000, Isa::detect()).expect("it fits");
+    let plan = plan(&fused, tile(&fused, 1000, Machine::of(Isa::detect()))).expect("it fits");
     let all = plan.kernels.iter().flat_map(|kernel| kernel.in_place.keys());
     (all.filter(|id| fused.buffer(**id).shape == Shape(vec![Dim::B, Dim::Fixed(256)])).count(), plan.arena)
 }

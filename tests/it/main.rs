@@ -96,6 +96,7 @@ mod tensor_kernels;
 mod tensors;
 mod threads;
 mod tidy;
+mod tiling;
 mod train;
 mod vocabulary;
 

@@ -6,9 +6,9 @@ use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::jit::compile_timed;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
-use gradloom_runtime::microkernels::gemm::Isa;
-use gradloom_runtime::plan::{Content, Place, Plan, Work, plan, plan_apart, schedule, text};
+use gradloom_runtime::plan::{Content, Place, Plan, Work, plan, schedule, text};
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::{Isa, Machine, tile, tile_apart};
 use gradloom_runtime::types::{Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -38,7 +38,7 @@ fn graph(cols: usize, build: impl Fn(&mut Builder, NodeId, NodeId) -> Vec<NodeId
 
 fn planned(graph: &Graph, max_batch: usize) -> (Fused, Plan) {
     let fused = fuse(&simplify(graph));
-    let plan = plan(&fused, max_batch, Isa::detect()).expect("it fits");
+    let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::detect()))).expect("it fits");
     (fused, plan)
 }
 
@@ -55,7 +55,12 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
     let from = text.find("kernel 3").expect("kernels 0 to 2 are about the means");
     assert_snapshot!(text[from..], @"
     kernel 3: B x 37
+      elements 4 vectors at a time
     kernel 4: B x 37, prologue: kernel 3
+      product called: left operand read in place, right operand read in place
+      left operand computed 256 rows at a time, before they are multiplied
+      elements 4 vectors at a time
+      in units of 64 rows: a block
       rows of %15            scratch 0..9472
       %17                    0..11104, a result, over %3
       block of %16           scratch 9472..18944
@@ -243,7 +248,7 @@ fn a_program_that_is_timed_has_the_same_bits() {
         let values = draw::singles(&draw::values(&graph, rows, 5));
         let wanted = Compiled::new(&graph, rows).run(rows, &values);
         let fused = fuse(&simplify(&graph));
-        let plan = plan_apart(&fused, rows, Isa::detect()).expect("it fits");
+        let plan = plan(&fused, tile_apart(&fused, rows, Machine::of(Isa::detect()))).expect("it fits");
         assert!((0..fused.kernels.len()).all(|kernel| plan.prologue(kernel).is_none()), "each is timed");
         let code = compile_timed(&fused, &plan).expect("it compiles");
         let floats = |tensor: &Tensor| tensor.as_floats().iter().map(|&x| x as f32).collect::<Vec<f32>>();

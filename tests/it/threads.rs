@@ -7,8 +7,8 @@ use gradloom_runtime::compile::{Program, Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::kernel::Fused;
-use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::{Task, Work, plan, schedule};
+use gradloom_runtime::tiling::{Isa, Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -180,7 +180,7 @@ fn units_of(fused: &Fused, task: Task, batch: usize) -> usize {
 /// How many units the kernels of a prediction have that are cut by columns, and that are cut by rows.
 fn units<N: Network>(max_batch: usize, batch: usize) -> [Vec<usize>; 2] {
     let fused = fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"));
-    let plan = plan(&fused, max_batch, Isa::detect()).expect("it fits");
+    let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::detect()))).expect("it fits");
     let tasks: Vec<_> = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks).collect();
     [Work::Columns, Work::Rows].map(|work| {
         let tasks = tasks.iter().filter(|task| task.work == work);
@@ -211,7 +211,7 @@ fn many_rows_of_a_product_with_a_large_right_operand_are_cut_into_larger_units()
         let product = b.dot(x, dy, true, false);
         handmade::output(&mut b, Role::Output(0), product);
         let fused = fuse(&b.finish());
-        let plan = plan(&fused, max_batch, Isa::Portable).expect("it fits");
+        let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::Portable))).expect("it fits");
         let tasks = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks);
         let rows = tasks.filter(|task| task.work == Work::Rows);
         rows.map(|task| units_of(&fused, task, max_batch)).collect::<Vec<usize>>()
@@ -280,7 +280,7 @@ fn side_by_side() -> Graph {
 fn few_rows_of_products_side_by_side_do_not_get_in_each_others_way() {
     let graph = side_by_side();
     let fused = fuse(&graph);
-    let phases = schedule(&fused, &plan(&fused, 200, Isa::detect()).expect("it fits"));
+    let phases = schedule(&fused, &plan(&fused, tile(&fused, 200, Machine::of(Isa::detect()))).expect("it fits"));
     let by_columns = phases.iter().map(|phase| phase.tasks.iter().filter(|task| task.work == Work::Columns).count());
     assert_eq!(by_columns.collect::<Vec<usize>>(), [1, 1], "there is room for one product in a phase");
     assert!(phases[0].tail.len() > 1, "the narrow product is computed after the wide one");

@@ -5,22 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::loops::Trip;
 use super::{Emit, Slot, host};
 
-/// Elements that are asked for in one go, and how far ahead: more at once would wait for one another.
-pub(super) const AHEAD: usize = 256;
-/// Shorter rows are not worth a call for each matrix.
-const LEAST: usize = 128;
-/// Floats that a kernel goes through from which on they do not stay in the second cache.
-const CACHED: usize = 1 << 18;
-
 impl Emit<'_, '_> {
-    /// Whether the rows of what a kernel reads and writes are worth fetching: matrices that together exceed the cache.
-    pub(super) fn fetches(&self, stage: usize) -> bool {
-        let cols = self.kernel.cols();
-        let floats = self.kernel.row_count().at(self.plan.max_batch).saturating_mul(cols);
-        let far = floats.saturating_mul(self.matrices().len()) >= CACHED;
-        stage == 0 && !self.kernel.flat && self.kernel.is_plain() && cols >= LEAST && far
-    }
-
     /// The addresses of the present row in the matrices that are read or written, and whether they are written.
     fn matrices(&self) -> Vec<(Value, bool)> {
         let written: Vec<Slot> = self.kernel.writes.iter().filter_map(|write| self.slot_written(write)).collect();

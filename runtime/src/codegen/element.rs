@@ -4,15 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
-use super::ahead::AHEAD;
 use super::lanes::{Lanes, Width};
 use super::nest::{Point, Reader};
 use super::row::combine;
 use super::{Emit, Slot, View};
 use crate::ir::Op;
-use crate::ir::ops::{Body, Reduction, function, sloped};
+use crate::ir::ops::{Body, Reduction, sloped};
 use crate::kernel::{Arg, Class, Kernel, Mode, Write};
 use crate::scalar::{Reg, Scalar};
+use crate::tiling::Prefetch;
 
 impl Emit<'_, '_> {
     /// The columns of a stage.
@@ -27,20 +27,20 @@ impl Emit<'_, '_> {
         if steps.is_empty() && copies.is_empty() && !kernel.writes.iter().any(adds) {
             return;
         }
-        let unroll = if steps.iter().any(|&index| is_long(&kernel.body[index].origin.op)) { 2 } else { 4 };
+        let unroll = self.tiling.stages[stage].vectors;
         if !kernel.is_plain() {
             let scalar = self.is_scalar(Some(stage));
             return self.points(scalar, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
         }
         let trip = self.trip();
-        if let Some(strips) = self.strips(&steps, trip) {
-            return self.in_strips(&strips, &copies, stage, trip);
+        if let Some((strips, elements)) = self.strips(&steps, stage) {
+            return self.in_strips(&strips, elements, &copies, stage, trip);
         }
-        if !self.fetches(stage) {
+        let Prefetch::Ahead { elements, .. } = self.tiling.stages[stage].prefetch else {
             return self.columns(trip, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
-        }
-        self.chunks(trip, AHEAD, |emit, start, part| {
-            emit.fetch_ahead(start, part, AHEAD);
+        };
+        self.chunks(trip, elements, |emit, start, part| {
+            emit.fetch_ahead(start, part, elements);
             emit.columns(part, unroll, |emit, width, at| {
                 let at = emit.fb.ins().iadd(start, at);
                 emit.element(&steps, &copies, width, stage, at);
@@ -97,11 +97,6 @@ impl Emit<'_, '_> {
         let value = body.operand(arg, false);
         then(&mut body.lanes, value);
     }
-}
-
-/// Whether the body of an operation is a polynomial or a hash, which leaves registers for two vectors at a time.
-pub(super) fn is_long(op: &Op) -> bool {
-    function(op).is_some() || *op == Op::Uniform
 }
 
 /// Whether the body of an operation reads each operand once, so that a load can fold into it.

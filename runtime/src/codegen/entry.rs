@@ -12,15 +12,14 @@ use super::product::Product;
 use super::{Context, Kernels, Numbers, Program, Target, host, kernel_signature};
 use crate::ir::Role;
 use crate::ir::ops::Reduction;
-use crate::kernel::{Arg, BufferId, ENOUGH_ROWS, Kernel, PRODUCT_ROWS};
-use crate::microkernels::gemm::Isa;
+use crate::kernel::{Arg, BufferId, Kernel};
 use crate::plan::{LANES, Last, Phase, Place, Task, Work};
 use crate::types::Dim;
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
-pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa) -> Function {
+pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target) -> Function {
     let number = Numbers::of(program.fused).entry();
-    function(program, kernels, target, isa, number, entry_signature(target), |emit, _| {
+    function(program, kernels, target, number, entry_signature(target), |emit, _| {
         emit.tick();
         for (index, kernel) in program.fused.kernels.iter().enumerate() {
             if program.fused.check == Some(index) {
@@ -37,16 +36,16 @@ pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa) 
 }
 
 /// Emits the function of this number that works on one unit of a task.
-pub fn task(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa, number: u32, task: Task) -> Function {
-    function(program, kernels, target, isa, number, task_signature(target), |emit, params| {
+pub fn task(program: Program<'_>, kernels: &Kernels, target: Target, number: u32, task: Task) -> Function {
+    function(program, kernels, target, number, task_signature(target), |emit, params| {
         emit.unit(task, params[1]);
         emit.fb.ins().return_(&[]);
     })
 }
 
 /// Emits the function of this number that ends a phase.
-pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa, number: u32, phase: &Phase) -> Function {
-    function(program, kernels, target, isa, number, entry_signature(target), |emit, _| {
+pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32, phase: &Phase) -> Function {
+    function(program, kernels, target, number, entry_signature(target), |emit, _| {
         for last in &phase.tail {
             match *last {
                 Last::Few(task) => emit.few(task),
@@ -69,7 +68,6 @@ fn function<'a>(
     program: Program<'a>,
     kernels: &'a Kernels,
     target: Target,
-    isa: Isa,
     number: u32,
     signature: Signature,
     body: impl FnOnce(&mut Emit<'a, '_>, &[Value]),
@@ -85,7 +83,7 @@ fn function<'a>(
     let arena = fb.ins().load(types::I64, constant_memory(), ctx, Context::ARENA);
     let batch = fb.ins().load(types::I64, constant_memory(), ctx, Context::BATCH);
     let imports = Imports::new(target, Numbers::of(program.fused));
-    let mut emit = Emit { fb, program, kernels, target, isa, ctx, arena, batch, imports };
+    let mut emit = Emit { fb, program, kernels, target, ctx, arena, batch, imports };
     body(&mut emit, &params);
     emit.fb.seal_all_blocks();
     emit.fb.finalize(target.config);
@@ -97,7 +95,6 @@ pub(super) struct Emit<'a, 'f> {
     pub(super) program: Program<'a>,
     kernels: &'a Kernels,
     target: Target,
-    pub(super) isa: Isa,
     ctx: Value,
     arena: Value,
     batch: Value,
@@ -125,16 +122,17 @@ impl Emit<'_, '_> {
         if self.program.plan.is_prologue(index) {
             return;
         }
+        let tiling = &self.program.plan.tiling;
         let rows = self.extent(kernel.row_count());
         let zero = self.fb.ins().iconst(types::I64, 0);
         match self.called_product(index, kernel) {
             None => self.blocks(index, kernel, [zero, rows, zero]),
-            Some(product) if matches!(kernel.row_count(), Dim::Fixed(rows) if rows <= ENOUGH_ROWS) => {
+            Some(product) if matches!(kernel.row_count(), Dim::Fixed(rows) if rows <= tiling.few_rows) => {
                 self.rows(index, kernel, &product, [zero, rows, zero]);
             }
             Some(product) => self.packed_or_not(
                 rows,
-                PRODUCT_ROWS,
+                tiling.m_tile,
                 product,
                 |emit, product| {
                     if product.packed.is_none() {
@@ -172,16 +170,18 @@ impl Emit<'_, '_> {
         match product {
             None => self.blocks(index, kernel, part),
             Some(product) => {
+                let few_rows = self.program.plan.tiling.few_rows;
                 let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, product, part);
-                self.packed_or_not(rows, ENOUGH_ROWS, product, some_rows, some_rows);
+                self.packed_or_not(rows, few_rows, product, some_rows, some_rows);
             }
         }
     }
 
     /// All rows of a product, as many in one go as suit it.
     fn all_rows(&mut self, index: usize, kernel: &Kernel, product: &Product, rows: Value) {
-        let blocks = (PRODUCT_ROWS / kernel.block) as i64;
-        self.cut(rows, PRODUCT_ROWS as i64, blocks, |emit, part| emit.rows(index, kernel, product, part));
+        let tile = self.program.plan.tiling.m_tile;
+        let blocks = (tile / kernel.block) as i64;
+        self.cut(rows, tile as i64, blocks, |emit, part| emit.rows(index, kernel, product, part));
     }
 
     /// Some rows: their prologue, their product, then their blocks while they are in the cache.

@@ -9,10 +9,9 @@ use super::loops::Trip;
 use super::{Context, Emit, Slot};
 use crate::kernel::{Arg, Dot};
 use crate::scalar::{Reg, Scalar};
+use crate::tiling::VECTORS;
+use crate::tiling::matmul::UNROLLED_TERMS;
 use crate::types::Dim;
-
-/// Most terms that are written out one after the other.
-const UNROLLED: usize = 16;
 
 /// An operand for one row of the result or one column: where its terms begin, and bytes from each to the next.
 #[derive(Clone, Copy)]
@@ -24,7 +23,7 @@ struct Terms {
 impl<'a> Emit<'a, '_> {
     /// The product that this kernel computes by itself.
     fn written_out(&self) -> Option<&'a Dot> {
-        self.kernel.dot.as_ref().filter(|_| self.memory.inline)
+        self.kernel.dot.as_ref().filter(|_| self.tiling.is_inline())
     }
 
     /// What a product that is written out reads and writes.
@@ -58,7 +57,7 @@ impl<'a> Emit<'a, '_> {
                     emit.sum_of_terms(Width::One, inner, left, right, result, at);
                 });
             } else {
-                emit.columns(Trip::Known(cols), 4, |emit, width, at| {
+                emit.columns(Trip::Known(cols), VECTORS, |emit, width, at| {
                     let right = Terms { first: emit.fb.ins().iadd(right, at), apart: b_inner };
                     emit.sum_of_terms(width, inner, left, right, result, at);
                 });
@@ -70,7 +69,7 @@ impl<'a> Emit<'a, '_> {
     fn sum_of_terms(&mut self, width: Width, inner: Dim, left: Terms, right: Terms, result: Value, at: Value) {
         let result = self.fb.ins().iadd(result, at);
         if let Dim::Fixed(terms) = inner
-            && terms <= UNROLLED
+            && terms <= UNROLLED_TERMS
         {
             let mut lanes = self.lanes(width);
             let mut sum = lanes.float(0.0);

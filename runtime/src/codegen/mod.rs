@@ -27,9 +27,10 @@ use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFunc
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, PRODUCT_ROWS, Write};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, Write};
 use crate::memory::Word;
 use crate::plan::{KernelPlan, Place, Plan};
+use crate::tiling::KernelTiling;
 use crate::types::Dim;
 
 pub use abi::{EntryFn, TaskFn, entry_signature, task_signature};
@@ -85,8 +86,6 @@ pub struct Target {
     pub config: TargetFrontendConfig,
     /// Whether it has fused multiply-add.
     pub fma: bool,
-    /// Whether functions of many elements are called rather than written out: the machine has wider vectors than Cranelift.
-    pub strips: bool,
 }
 
 /// The parts of a program that code generation reads.
@@ -133,6 +132,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         kernel,
         plan: program.plan,
         memory: &program.plan.kernels[index],
+        tiling: &program.plan.tiling.kernels[index],
         element_slots: HashSet::new(),
         ctx,
         lo,
@@ -168,6 +168,7 @@ struct Emit<'a, 'f> {
     kernel: &'a Kernel,
     plan: &'a Plan,
     memory: &'a KernelPlan,
+    tiling: &'a KernelTiling,
     /// Memory of which a row is read or written element by element.
     element_slots: HashSet<Slot>,
     ctx: Value,
@@ -286,7 +287,7 @@ impl<'a, 'f> Emit<'a, 'f> {
             // Rows are counted from the first of the matrix; scratch begins with the first that was computed in one go.
             Slot::Rows(at) => {
                 let base = self.scratch_at(at);
-                let first = self.fb.ins().band_imm_s(self.lo, -(PRODUCT_ROWS as i64));
+                let first = self.fb.ins().band_imm_s(self.lo, -(self.plan.tiling.m_tile as i64));
                 let before = self.times(first, 4 * self.kernel.cols() as i64);
                 self.fb.ins().isub(base, before)
             }

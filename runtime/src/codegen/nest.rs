@@ -16,6 +16,7 @@ use super::{Emit, Slot, View};
 use crate::ir::ops::Reduction;
 use crate::kernel::{Affine, Arg, Kernel, Mode, Write};
 use crate::scalar::{Reg, Scalar};
+use crate::tiling::VECTORS;
 
 /// Where in the loops of a kernel an element is.
 #[derive(Clone, Default)]
@@ -165,7 +166,7 @@ impl Emit<'_, '_> {
             let first = self.fb.ins().icmp_imm_s(IntCC::Equal, self.lo, 0);
             let (all, none) = (self.fb.ins().iconst(types::I64, 4 * len as i64), self.fb.ins().iconst(types::I64, 0));
             let bytes = self.fb.ins().select(first, all, none);
-            self.columns(Trip::Bytes(bytes), 4, |emit, width, at| {
+            self.columns(Trip::Bytes(bytes), VECTORS, |emit, width, at| {
                 let address = emit.fb.ins().iadd(base, at);
                 let mut lanes = emit.lanes(width);
                 let zero = lanes.float(0.0);

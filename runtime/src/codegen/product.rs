@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::entry::Emit;
 use super::host;
-use crate::kernel::{Dot, Kernel, PRODUCT_ROWS};
+use crate::kernel::{Dot, Kernel};
 use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
@@ -41,7 +41,7 @@ struct Batch {
 impl Emit<'_, '_> {
     /// The product ahead of a kernel's blocks, unless they compute it themselves.
     pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
-        let dot = kernel.dot.as_ref().filter(|_| !self.program.plan.kernels[index].inline)?;
+        let dot = kernel.dot.as_ref().filter(|_| !self.program.plan.tiling.kernels[index].is_inline())?;
         Some(self.product(index, kernel, dot))
     }
 
@@ -166,7 +166,8 @@ impl Emit<'_, '_> {
 
     /// How many rows lie ahead of row `lo`: all, or in scratch those that are computed in one go with it.
     fn rows_before(&mut self, lo: Value, scratch: bool) -> Value {
-        if scratch { self.fb.ins().band_imm_s(lo, PRODUCT_ROWS as i64 - 1) } else { lo }
+        let tile = self.program.plan.tiling.m_tile as i64;
+        if scratch { self.fb.ins().band_imm_s(lo, tile - 1) } else { lo }
     }
 
     /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
@@ -214,6 +215,6 @@ impl Emit<'_, '_> {
     }
 
     fn isa_number(&mut self) -> Value {
-        self.fb.ins().iconst(types::I64, self.isa as i64)
+        self.fb.ins().iconst(types::I64, self.program.plan.tiling.machine.isa as i64)
     }
 }

@@ -10,6 +10,7 @@ use crate::ir::ops::{Body, Reduction};
 use crate::kernel::{Arg, Class, Kernel, What, Write};
 use crate::plan::LANES;
 use crate::scalar::{Reg, Scalar};
+use crate::tiling::VECTORS;
 
 impl<'a, 'f> Emit<'a, 'f> {
     /// Loads or computes what is one in all, ahead of any loop.
@@ -288,7 +289,7 @@ impl<'a, 'f> Emit<'a, 'f> {
                 self.start_moments(index, address, len);
                 continue;
             }
-            self.columns(Trip::Known(columns), 4, |emit, width, at| {
+            self.columns(Trip::Known(columns), VECTORS, |emit, width, at| {
                 let address = emit.fb.ins().iadd(address, at);
                 let mut lanes = emit.lanes(width);
                 let start = lanes.float(identity(reduction));
@@ -304,7 +305,7 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn start_moments(&mut self, index: usize, address: Value, len: usize) {
         let columns = Trip::Known(self.kernel.cols());
         let stride = (4 * len / 3) as i32;
-        self.columns(columns, 4, |emit, width, at| {
+        self.columns(columns, VECTORS, |emit, width, at| {
             let shift = emit.fb.ins().iadd(address, at);
             let mut lanes = emit.lanes(width);
             let zero = lanes.float(0.0);

@@ -9,18 +9,10 @@ use super::element::ElementBody;
 use super::host;
 use super::loops::Trip;
 use super::{Emit, Slot};
-use crate::ir::Op;
-use crate::ir::ops::function;
-use crate::kernel::{Arg, Class, Instruction, What};
+use crate::kernel::{Arg, What};
 use crate::scalar::Function;
+use crate::tiling::{Functions, Prefetch, called, vectors};
 use crate::types::DType;
-
-/// Elements of a strip: some kilobytes, so that the strips of a kernel stay in the first cache.
-const STRIP: usize = 512;
-/// Fewer elements are not worth a call.
-const LEAST: usize = 32;
-/// Most strips on the stack.
-const MOST: usize = 8;
 
 /// The steps of a stage, cut at the calls.
 pub(super) struct Strips {
@@ -49,32 +41,14 @@ struct Call {
 }
 
 impl Emit<'_, '_> {
-    /// How to compute these steps with calls, if there is anything to call and nothing against it.
-    pub(super) fn strips(&self, steps: &[usize], trip: Trip) -> Option<Strips> {
-        let enough = match trip {
-            Trip::Known(count) => count >= LEAST,
-            Trip::Bytes(_) => true,
-        };
-        // A kernel with functions writes over no operand of its own, as the plan sees to, but for parameters.
-        let updates = self.kernel.writes.iter().any(|write| !self.fused.is_arena(write.buffer));
-        if !self.target.strips || !enough || updates {
-            return None;
-        }
-        let calls: Vec<Option<Function>> = steps.iter().map(|&step| self.called(step)).collect();
-        if calls.iter().all(Option::is_none) {
-            return None;
-        }
+    /// How to compute these steps with calls, and how many elements at a time, if that is wanted and nothing is against it.
+    pub(super) fn strips(&self, steps: &[usize], stage: usize) -> Option<(Strips, usize)> {
+        let Functions::Strips { elements, most, .. } = self.tiling.stages[stage].functions else { return None };
+        let calls: Vec<Option<Function>> = steps.iter().map(|&step| called(self.kernel, step)).collect();
         let operands: Vec<Vec<usize>> = steps.iter().map(|&step| self.elements_of(steps, step)).collect();
         let levels = self.levels(steps, &calls, &operands);
-        self.parts(steps, &calls, &operands, &levels)
-    }
-
-    /// The function to call for a step.
-    fn called(&self, step: usize) -> Option<Function> {
-        let Instruction { args, origin, .. } = &self.kernel.body[step];
-        let function = function(&origin.op)?;
-        let in_memory = matches!(args[0], Arg::Value(_) | Arg::Read(_) | Arg::Dot);
-        (in_memory && self.kernel.arg_class(args[0]) == Class::Element).then_some(function)
+        let strips = self.parts(steps, &calls, &operands, &levels)?;
+        (strips.buffers <= most).then_some((strips, elements))
     }
 
     /// The elements that a step reads of those that these steps compute, by the place of their step.
@@ -144,9 +118,6 @@ impl Emit<'_, '_> {
                 })
             }));
         }
-        if buffers > MOST {
-            return None;
-        }
         let last = levels.iter().zip(calls).map(|(level, call)| level + usize::from(call.is_some())).max().unwrap_or(0);
         let mut parts: Vec<Part> = (0..=last).map(|_| Part::default()).collect();
         for (index, &step) in steps.iter().enumerate() {
@@ -178,27 +149,34 @@ impl Emit<'_, '_> {
     }
 
     /// Emits the steps of a stage strip by strip.
-    pub(super) fn in_strips(&mut self, strips: &Strips, copies: &[(Arg, Slot)], stage: usize, trip: Trip) {
-        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 4 * STRIP as u32, 6);
+    pub(super) fn in_strips(
+        &mut self,
+        strips: &Strips,
+        elements: usize,
+        copies: &[(Arg, Slot)],
+        stage: usize,
+        trip: Trip,
+    ) {
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 4 * elements as u32, 6);
         let stack: Vec<_> = (0..strips.buffers).map(|_| self.fb.create_sized_stack_slot(data.clone())).collect();
-        let fetches = self.fetches(stage);
-        self.chunks(trip, STRIP, |emit, start, elements| {
+        let fetches = matches!(self.tiling.stages[stage].prefetch, Prefetch::Ahead { .. });
+        self.chunks(trip, elements, |emit, start, part| {
             if fetches {
-                emit.fetch_ahead(start, elements, STRIP);
+                emit.fetch_ahead(start, part, elements);
             }
             for (index, &slot) in stack.iter().enumerate() {
                 let address = emit.fb.ins().stack_addr(types::I64, slot, 0);
                 let base = emit.fb.ins().isub(address, start);
                 emit.bases.insert(Slot::Strip(index), base);
             }
-            let count = match elements {
+            let count = match part {
                 Trip::Known(count) => emit.fb.ins().iconst(types::I64, count as i64),
                 Trip::Bytes(bytes) => emit.fb.ins().ushr_imm_u(bytes, 2),
             };
-            for (number, part) in strips.parts.iter().enumerate() {
+            for (number, steps) in strips.parts.iter().enumerate() {
                 let copies = if number == 0 { copies } else { &[] };
-                emit.part(part, copies, stage, start, elements);
-                for call in &part.calls {
+                emit.part(steps, copies, stage, start, part);
+                for call in &steps.calls {
                     emit.call_strip(call, start, count);
                 }
             }
@@ -209,9 +187,7 @@ impl Emit<'_, '_> {
         if part.steps.is_empty() && part.arrived.is_empty() && copies.is_empty() {
             return;
         }
-        let is_random = |&step: &usize| self.kernel.body[step].origin.op == Op::Uniform;
-        let unroll = if part.steps.iter().any(is_random) { 2 } else { 4 };
-        self.columns(elements, unroll, |emit, width, at| {
+        self.columns(elements, vectors(self.kernel, &part.steps, true), |emit, width, at| {
             let at = emit.fb.ins().iadd(start, at);
             let mut body = ElementBody::new(emit, &part.steps, width, stage, at);
             body.held.clone_from(&part.held);

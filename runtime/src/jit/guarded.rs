@@ -11,6 +11,7 @@ use crate::microkernels::guarded::Guarded;
 use crate::plan::{Place, plan};
 use crate::scalar::Cmp;
 use crate::simplify::simplify;
+use crate::tiling::{Machine, tile};
 use crate::types::{Dim, Shape, TensorType};
 
 fn input(b: &mut Builder, cols: usize) -> NodeId {
@@ -100,8 +101,9 @@ fn tensors() -> Graph {
 /// The bits of all results, with guards behind all memory or ahead of it.
 fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
     let fused = fuse(&simplify(graph));
-    let plan = plan(&fused, max_batch, isa).expect("it fits");
-    let code = compile(&fused, &plan, threads, isa).expect("it compiles");
+    let machine = Machine::of(isa).with_cores(threads);
+    let plan = plan(&fused, tile(&fused, max_batch, machine)).expect("it fits");
+    let code = compile(&fused, &plan).expect("it compiles");
     let mut random = Random::new(3, batch as u64);
     let mut numbers = |len: usize| (0..len).map(|_| random.normal() as f32).collect::<Vec<f32>>();
     let mut params = Guarded::new(&numbers(plan.params_len), after);

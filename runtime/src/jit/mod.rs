@@ -33,6 +33,7 @@ use crate::kernel::Fused;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
 use crate::plan::{self, Phase, Plan, Task, Work};
+use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
 use board::MOST_UNITS;
@@ -57,6 +58,8 @@ struct SharedCode {
     table: Arc<board::Table>,
     /// The tasks in the order of the table.
     tasks: Vec<SharedTask>,
+    /// Nanoseconds of work below which one thread is done before others have come.
+    launch: f64,
 }
 
 /// What is shared, and how much work that is.
@@ -75,16 +78,13 @@ impl SharedTask {
     }
 }
 
-/// Work, in nanoseconds, below which one thread is done before others have come.
-const WORTH: f64 = 20_000.0;
-
 impl SharedCode {
     /// Whether what is cut for such a batch is worth handing over.
     fn pays(&self, batch: usize, max_batch: usize) -> bool {
         let share = (batch - 1) as f64 / (max_batch.max(2) - 1) as f64;
         let shared = self.tasks.iter().filter(|task| task.units(batch) > 1);
         let work = shared.map(|SharedTask { work: [one, most], .. }| one + (most - one) * share);
-        work.sum::<f64>() > WORTH && self.tasks.iter().all(|task| task.units(batch) <= MOST_UNITS)
+        work.sum::<f64>() > self.launch && self.tasks.iter().all(|task| task.units(batch) <= MOST_UNITS)
     }
 }
 
@@ -262,22 +262,22 @@ pub fn target(isa: &dyn TargetIsa) -> Target {
     let x86 = matches!(isa.triple().architecture, target_lexicon::Architecture::X86_64);
     let has = |name: &str| isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true));
     let fma = !x86 || has("has_fma");
-    let strips = x86 && has("has_avx2") && fma;
-    Target { call_conv: isa.default_call_conv(), config: isa.frontend_config(), fma, strips }
+    Target { call_conv: isa.default_call_conv(), config: isa.frontend_config(), fma }
 }
 
-/// Compiles a program for this machine, for so many threads, with microkernels for an instruction set that it has.
-pub fn compile(fused: &Fused, plan: &Plan, threads: usize, isa: gemm::Isa) -> Result<Code, BuildError> {
-    assemble(Program { fused, plan, timed: false }, threads, isa)
+/// Compiles a program for this machine, which has to have the microkernels that it was tiled for.
+pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
+    assemble(Program { fused, plan, timed: false })
 }
 
 /// The same for one thread, with kernels that can be timed: see [`Code::run_timed`].
 pub fn compile_timed(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
-    assemble(Program { fused, plan, timed: true }, 1, gemm::Isa::detect())
+    assemble(Program { fused, plan, timed: true })
 }
 
-fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Result<Code, BuildError> {
+fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
     let Program { fused, plan, .. } = program;
+    let Machine { isa: microkernels, cores: threads, .. } = plan.tiling.machine;
     let slots = &fused.slots;
     let isa = native_isa(microkernels, Registers::Well)?;
     let target = target(&*isa);
@@ -293,9 +293,8 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     let (ids, entry) = declare(&mut module, numbers, fused.kernels.len(), target)?;
     let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
     let phases = if phases.iter().all(|phase| phase.tasks.is_empty()) { Vec::new() } else { phases };
-    let entry_function = self::entry(program, &kernels, target, microkernels);
-    let (shared, shared_ids) =
-        shared_functions(&mut module, (program, &kernels), target, microkernels, &phases, numbers)?;
+    let entry_function = self::entry(program, &kernels, target);
+    let (shared, shared_ids) = shared_functions(&mut module, (program, &kernels), target, &phases, numbers)?;
     let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
     let functions = std::mem::take(&mut kernels.functions);
     let mut context = CodegenContext::new();
@@ -375,7 +374,6 @@ fn shared_functions(
     module: &mut JITModule,
     (program, kernels): (Program<'_>, &Kernels),
     target: Target,
-    isa: gemm::Isa,
     phases: &[Phase],
     numbers: Numbers,
 ) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
@@ -383,12 +381,12 @@ fn shared_functions(
     for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
         let number = numbers.shared(functions.len());
         ids.push(declared(module, number, &format!("task{index}"), Linkage::Local, &task_signature(target))?);
-        functions.push(task(program, kernels, target, isa, number, each));
+        functions.push(task(program, kernels, target, number, each));
     }
     for (index, phase) in phases.iter().enumerate() {
         let number = numbers.shared(functions.len());
         ids.push(declared(module, number, &format!("tail{index}"), Linkage::Local, &entry_signature(target))?);
-        functions.push(tail(program, kernels, target, isa, number, phase));
+        functions.push(tail(program, kernels, target, number, phase));
     }
     Ok((functions, ids))
 }
@@ -415,13 +413,13 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
             // Part of what the rows of the kernel take.
             Work::Pack => [0.0; 2],
             Work::Columns | Work::Rows => {
-                [1, plan.max_batch].map(|batch| plan::nanoseconds(fused, plan, task.kernel, batch))
+                [1, plan.max_batch].map(|batch| plan.tiling.nanoseconds(fused, task.kernel, batch))
             }
         };
         let kernel = &fused.kernels[task.kernel];
         SharedTask { task, extents: (kernel.row_count(), kernel.cols()), work }
     });
-    SharedCode { table, tasks: shared.collect() }
+    SharedCode { table, tasks: shared.collect(), launch: plan.tiling.machine.launch }
 }
 
 /// Declares kernels, entry and imports. Out: the ids of the kernels and of the entry.

@@ -10,9 +10,10 @@ use super::{Pool, compile, failed};
 use crate::error::BuildError;
 use crate::fuse::fuse;
 use crate::memory::{Input, Memory, Params};
-use crate::microkernels::gemm::Isa;
+
 use crate::plan::plan;
 use crate::simplify::simplify;
+use crate::tiling::{Isa, Machine, tile};
 
 /// What a child of `fork` ends with: the code that it gives, 101 after a panic, 255 if it is killed, after a while at the
 /// latest.
@@ -40,8 +41,8 @@ fn child(body: impl FnOnce() -> i32) -> i32 {
 #[test]
 fn a_child_of_fork_computes_without_the_threads_and_drops_them() {
     let fused = fuse(&simplify(&step([130, 140])));
-    let plan = plan(&fused, 300, Isa::detect()).expect("it fits");
-    let code = compile(&fused, &plan, 2, Isa::detect()).expect("it compiles");
+    let plan = plan(&fused, tile(&fused, 300, Machine::of(Isa::detect()).with_cores(2))).expect("it fits");
+    let code = compile(&fused, &plan).expect("it compiles");
     assert!(code.shares(300));
     let x: Vec<f32> = (0..300 * 130).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect();
     let mut pool = Pool::new(2).expect("threads can be had");
@@ -106,8 +107,8 @@ fn where_no_memory_may_be_executed_the_error_is_what_the_system_says() {
             return SKIPPED;
         }
         let fused = fuse(&simplify(&step([3, 2])));
-        let plan = plan(&fused, 4, Isa::detect()).expect("it fits");
-        match compile(&fused, &plan, 1, Isa::detect()) {
+        let plan = plan(&fused, tile(&fused, 4, Machine::of(Isa::detect()))).expect("it fits");
+        match compile(&fused, &plan) {
             Err(error @ BuildError::CodeMemory(_)) => i32::from(!error.to_string().contains("os error 13")),
             _ => 2,
         }

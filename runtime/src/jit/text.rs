@@ -2,14 +2,15 @@
 
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::Function;
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::settings::Configurable;
 
 use super::{Registers, finish_isa, target};
 use crate::codegen::{Import, Numbers, Program, entry, kernels};
 use crate::error::BuildError;
 use crate::kernel::Fused;
-use crate::microkernels::gemm;
 use crate::plan::plan;
+use crate::tiling::{Isa, Machine, tile};
 
 /// Which text of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,12 @@ pub fn isa_by_name(triple: &str) -> Result<cranelift_codegen::isa::Builder, Buil
     cranelift_codegen::isa::lookup(triple).map_err(|error| BuildError::Machine(error.to_string()))
 }
 
+/// Whether functions have wider vectors than code that is generated for a machine.
+fn has_wide_functions(isa: &dyn TargetIsa) -> bool {
+    let has = |name: &str| isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true));
+    has("has_avx2") && has("has_fma")
+}
+
 /// The code of a program as text, for a given machine.
 pub fn text_for(
     fused: &Fused,
@@ -43,11 +50,13 @@ pub fn text_for(
     text: Text,
     builder: cranelift_codegen::isa::Builder,
 ) -> Result<String, BuildError> {
-    let plan = plan(fused, max_batch, gemm::Isa::Avx2)?;
     let isa = finish_isa(builder, Registers::Well)?;
+    let wide_functions = has_wide_functions(&*isa);
+    let machine = Machine { wide_functions, ..Machine::of(Isa::Avx2) };
+    let plan = plan(fused, tile(fused, max_batch, machine))?;
     let program = Program { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));
-    let entry = entry(program, &kernels, target(&*isa), gemm::Isa::Avx2);
+    let entry = entry(program, &kernels, target(&*isa));
     let heading = entry_heading(Numbers::of(fused), kernels.functions.iter().chain([&entry]));
     let mut functions = std::mem::take(&mut kernels.functions).into_iter();
     let print = |function: Function| -> Result<String, BuildError> {

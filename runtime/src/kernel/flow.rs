@@ -277,6 +277,17 @@ impl Fused {
         self.buffer(buffer).home == Home::Arena
     }
 
+    /// For each buffer, the last kernel that reads it, or that writes it if none does; results live to the end.
+    pub fn last_uses(&self) -> Vec<usize> {
+        let mut last = vec![0; self.buffers.len()];
+        for (index, kernel) in self.kernels.iter().enumerate() {
+            let written = kernel.writes.iter().map(|write| write.buffer);
+            kernel.buffers_read().chain(written).for_each(|buffer| last[buffer.index()] = index);
+        }
+        self.results.iter().for_each(|&(_, buffer, _)| last[buffer.index()] = usize::MAX);
+        last
+    }
+
     /// The buffer that the product of a kernel is written to, if it is.
     pub fn dot_buffer(&self, kernel: &Kernel) -> Option<BufferId> {
         kernel.buffer_of(Arg::Dot, |buffer| self.is_arena(buffer))

@@ -31,14 +31,6 @@ pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use verify::verify;
 
-/// Rows of a product that are computed in one go, one or more blocks of its kernel: enough to keep it efficient, few
-/// enough that what follows finds most of them in the second-level cache. A power of two, and a multiple of every block of several blocks.
-pub const PRODUCT_ROWS: usize = 256;
-
-/// Rows that repay rearranging a right operand for several threads, or that a thread takes at least of a product with a
-/// large one. A divisor of [`PRODUCT_ROWS`].
-pub const ENOUGH_ROWS: usize = 128;
-
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]
 pub struct Fused {

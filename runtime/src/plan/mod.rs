@@ -1,6 +1,6 @@
 //! Where everything lies in memory.
 //!
-//! In: kernels, and the largest batch. Out: an offset for every value that is kept, for partial sums and for scratch, so
+//! In: kernels, and how they run. Out: an offset for every value that is kept, for partial sums and for scratch, so
 //! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it.
 //! Parameters, statistics and optimizer state lie in a block of their own, inputs where the caller has them. Offsets are in
 //! floats, multiples of 16: 64 bytes.
@@ -8,7 +8,6 @@
 mod arena;
 mod in_place;
 mod print;
-mod prologue;
 mod schedule;
 mod touched;
 mod verify;
@@ -19,14 +18,15 @@ use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
-use crate::kernel::{BufferId, Class, ENOUGH_ROWS, Fused, Home, Kernel, PRODUCT_ROWS, Write};
-use crate::microkernels::gemm::{self, Isa};
+use crate::kernel::{BufferId, Class, Fused, Home, Kernel, Write};
+use crate::microkernels::gemm;
+use crate::tiling::Tiling;
 use crate::types::Shape;
 
 use arena::Arena;
 use in_place::Operands;
 pub use print::text;
-pub use schedule::{Last, Phase, Task, Work, nanoseconds, schedule};
+pub use schedule::{Last, Phase, Task, Work, schedule};
 pub use verify::verify;
 
 /// Lanes of a sum over everything.
@@ -67,17 +67,19 @@ pub struct Plan {
     pub params_len: usize,
     /// The batch size that it is made for.
     pub max_batch: usize,
+    /// How the kernels run.
+    pub tiling: Tiling,
 }
 
 impl Plan {
     /// The prologue of a kernel.
     pub fn prologue(&self, kernel: usize) -> Option<usize> {
-        self.kernels[kernel].prologue.then(|| kernel - 1)
+        self.tiling.prologue(kernel)
     }
 
     /// Whether a kernel is the prologue of the next one, and so does not run by itself.
     pub fn is_prologue(&self, kernel: usize) -> bool {
-        self.kernels.get(kernel + 1).is_some_and(|next| next.prologue)
+        self.tiling.is_prologue(kernel)
     }
 
     /// What is laid out for a kernel: values that it writes, and what it uses while it runs.
@@ -153,58 +155,41 @@ pub struct KernelPlan {
     /// Values that are written over an operand of the kernel or its prologue, element by element, and that operand, which nothing
     /// reads later.
     pub in_place: BTreeMap<BufferId, BufferId>,
-    /// Whether the kernel computes its product by itself: one so small that a call would take longer.
-    pub inline: bool,
-    /// Whether the kernel before is its prologue: computes rows of the left operand just before they are multiplied.
-    pub prologue: bool,
     /// In a prologue and in the kernel that it belongs to: the left operand and where some rows of it lie in scratch, if nobody
     /// else reads it.
     pub left: Option<(BufferId, usize)>,
 }
 
-/// Most multiplications of a product that is written out in its kernel.
-const INLINE: usize = 1024;
-
 /// Plans the memory of a program.
-pub fn plan(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
-    planned(fused, max_batch, isa, prologue::prologues(fused, max_batch))
-}
-
-/// The same for kernels that run one after the other, so that each can be timed: none is a prologue.
-pub fn plan_apart(fused: &Fused, max_batch: usize, isa: Isa) -> Result<Plan, BuildError> {
-    planned(fused, max_batch, isa, vec![false; fused.kernels.len()])
-}
-
-fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> Result<Plan, BuildError> {
+pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
+    let max_batch = tiling.max_batch;
     check_sizes(fused, max_batch)?;
     let mut arena = Arena::default();
     // A buffer of the arena gets its place from the kernel that writes it.
     let mut places: Vec<Option<Place>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
     let len = |id: BufferId| padded(fused.buffer(id).shape.len_at(max_batch));
-    let last_read = last_uses(fused);
+    let last_read = fused.last_uses();
     // What a prologue reads it reads until the last row of the product.
-    let lives_on = |last: usize| last + usize::from(prologues.get(last.saturating_add(1)) == Some(&true));
+    let lives_on = |last: usize| last + usize::from(tiling.is_prologue(last));
     let last_use: Vec<usize> = last_read.iter().map(|&last| lives_on(last)).collect();
-    let own_operand =
-        |index: usize| prologues[index].then(|| prologue::own_operand(fused, index, &last_read)).flatten();
-    let passed_on: Vec<Option<BufferId>> = (0..prologues.len()).map(own_operand).collect();
     let mut kernels: Vec<KernelPlan> = Vec::new();
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        arena.release(index, prologues[index]);
-        let left = passed_on[index].map(|buffer| {
-            let rows = PRODUCT_ROWS * fused.kernels[index - 1].cols();
+        let (prologue, passed_on) = (tiling.kernels[index].prologue, tiling.kernels[index].passed_on);
+        arena.release(index, prologue);
+        let left = passed_on.map(|buffer| {
+            let rows = tiling.m_tile * fused.kernels[index - 1].cols();
             (buffer, arena.take(Content::Operand(buffer), rows, index))
         });
-        if prologues[index] {
+        if prologue {
             kernels[index - 1].left = left;
         }
         let mut in_place = BTreeMap::new();
         let is_written = |write: &&Write| fused.is_arena(write.buffer);
         let stores = kernel.writes.iter().any(|write| is_written(&write));
         let own = stores.then(|| Operands::of(fused, kernel));
-        let ahead = Some(index).filter(|_| stores && prologues[index]).map(|index| &fused.kernels[index - 1]);
+        let ahead = Some(index).filter(|_| stores && prologue).map(|index| &fused.kernels[index - 1]);
         let ahead = ahead.map(|ahead| (ahead, Operands::of(fused, ahead)));
-        let next = passed_on.get(index + 1).copied().flatten();
+        let next = tiling.kernels.get(index + 1).and_then(|next| next.passed_on);
         let kept = |write: &&Write| is_written(write) && Some(write.buffer) != next;
         for write in kernel.writes.iter().filter(kept) {
             let (content, last) = (Content::Value(write.buffer), last_use[write.buffer.index()]);
@@ -233,8 +218,8 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
             };
             places[write.buffer.index()] = Some(Place::Arena(at));
         }
-        let own = kernel_plan(fused, kernel, &Setting { index, max_batch, isa }, &mut arena, next);
-        kernels.push(KernelPlan { in_place, prologue: prologues[index], left, ..own });
+        let own = kernel_plan(fused, &tiling, index, &mut arena, next);
+        kernels.push(KernelPlan { in_place, left, ..own });
     }
     let (params, params_len) = parameters(&fused.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
@@ -242,7 +227,7 @@ fn planned(fused: &Fused, max_batch: usize, isa: Isa, prologues: Vec<bool>) -> R
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
     }
     let Arena { stretches, len: arena, scratch, total: unshared, .. } = arena;
-    let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch };
+    let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch, tiling };
     if cfg!(debug_assertions) {
         verify(&plan, fused).expect("values that live at the same time lie apart");
     }
@@ -313,33 +298,15 @@ pub fn padded(len: usize) -> usize {
     len.next_multiple_of(LANES)
 }
 
-/// For each buffer, the last kernel that reads it, or that writes it if none does; results live to the end.
-fn last_uses(fused: &Fused) -> Vec<usize> {
-    let mut last = vec![0; fused.buffers.len()];
-    for (index, kernel) in fused.kernels.iter().enumerate() {
-        let written = kernel.writes.iter().map(|write| write.buffer);
-        kernel.buffers_read().chain(written).for_each(|buffer| last[buffer.index()] = index);
-    }
-    fused.results.iter().for_each(|&(_, buffer, _)| last[buffer.index()] = usize::MAX);
-    last
-}
-
-/// For which kernel, batch and machine memory is planned.
-struct Setting {
-    index: usize,
-    max_batch: usize,
-    isa: Isa,
-}
-
 /// What a kernel uses while it runs. `passed_on` is the buffer that it leaves in scratch for the kernel after it.
 fn kernel_plan(
     fused: &Fused,
-    kernel: &Kernel,
-    setting: &Setting,
+    tiling: &Tiling,
+    index: usize,
     arena: &mut Arena,
     passed_on: Option<BufferId>,
 ) -> KernelPlan {
-    let &Setting { index, max_batch, isa } = setting;
+    let (kernel, max_batch) = (&fused.kernels[index], tiling.max_batch);
     let rows = kernel.row_count().at(max_batch);
     let blocks = rows.div_ceil(kernel.block).max(1);
     let cols = padded(kernel.cols());
@@ -372,30 +339,19 @@ fn kernel_plan(
         result.spills.insert(value, arena.take(Content::Row(value), cols, index));
     }
     if let Some(dot) = &kernel.dot {
-        let at_once = rows.min(PRODUCT_ROWS);
+        let at_once = rows.min(tiling.m_tile);
         if fused.dot_buffer(kernel).is_none() {
             result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), index));
         }
-        result.inline = is_inline(kernel, max_batch);
-        if result.inline {
+        if tiling.kernels[index].is_inline() {
             return result;
         }
         let (inner, cols) = (dot.inner.at(max_batch), kernel.cols());
         let room = gemm::workspace_len(at_once, cols, inner);
         result.workspace = arena.take(Content::Workspace, room, index);
-        // The bits do not depend on the choice, so it may depend on the machine.
-        let [b_row, b_col] = kernel.dot_steps()[1].map(|step| step as usize);
-        if kernel.has_plain_dot() && gemm::packs_b(isa, rows, ENOUGH_ROWS, cols, inner, b_row, b_col) {
+        if tiling.kernels[index].is_packed() {
             result.packed = Some(arena.take(Content::Packed, gemm::packed_b_len(cols, inner), index));
         }
     }
     result
-}
-
-/// Whether a kernel has a product, and one so small that it is written out in the kernel.
-fn is_inline(kernel: &Kernel, max_batch: usize) -> bool {
-    kernel.dot.as_ref().filter(|_| kernel.has_plain_dot()).is_some_and(|dot| {
-        let inner = dot.inner.at(max_batch);
-        kernel.row_count().at(max_batch).saturating_mul(kernel.cols()).saturating_mul(inner) <= INLINE
-    })
 }

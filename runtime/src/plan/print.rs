@@ -1,4 +1,4 @@
-//! A plan as text: what lies where, from which kernel to which, and how much sharing saves.
+//! A plan as text: how each kernel runs, what lies where, from which kernel to which, and how much sharing saves.
 
 use std::fmt::Write;
 
@@ -6,7 +6,8 @@ use super::{Content, Last, Phase, Plan, Stretch, Work, schedule};
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
 
-/// The memory of a program: under the kernel that writes it, each value with the floats it occupies and its last reader.
+/// The memory of a program: under each kernel how it runs, and each value that it writes with the floats it occupies and its last
+/// reader.
 pub fn text(plan: &Plan, fused: &Fused) -> String {
     let mut text = String::new();
     write(&mut text, plan, fused).expect("a string can be written to");
@@ -22,6 +23,9 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
         writeln!(text, "kernel {index}: {}{prologue}", kernel.extents())?;
+        for line in plan.tiling.lines(index) {
+            writeln!(text, "  {line}")?;
+        }
         for stretch in plan.stretches_of(index) {
             let replaced = match stretch.content {
                 Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 
 use super::touched::{Access, Region, Touched};
 use super::{Content, Place, Plan, padded};
-use crate::kernel::{BufferId, ENOUGH_ROWS, Fused, Kernel, Mode};
+use crate::kernel::{BufferId, Fused};
+use crate::tiling::COLUMNS;
 
 /// What runs between two points at which all threads meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,8 @@ pub struct Task {
     pub work: Work,
     /// How many rows, or columns of the right operand, a unit has.
     pub unit: usize,
-    /// Batches of up to so few rows are cut by columns: they have units of [`Work::Columns`] and none of [`Work::Rows`].
+    /// Batches of up to so few rows are cut by columns: they have units of [`Work::Columns`] and none of [`Work::Rows`]; nor is
+    /// anything packed for so few.
     pub few: usize,
 }
 
@@ -63,31 +65,13 @@ impl Task {
     /// How many units there are of so many rows and columns.
     pub fn units(self, rows: usize, cols: usize) -> usize {
         match self.work {
-            Work::Pack if rows <= ENOUGH_ROWS => 0,
             Work::Columns if rows > self.few => 0,
+            Work::Pack | Work::Rows if rows <= self.few => 0,
             Work::Pack | Work::Columns => cols.div_ceil(self.unit),
-            Work::Rows if rows <= self.few => 0,
             Work::Rows => rows.div_ceil(self.unit),
         }
     }
 }
-
-/// Columns of a right operand that are rearranged in one go: some panels of every instruction set.
-const PACKED_COLUMNS: usize = 128;
-/// Columns of a product of few rows that are computed in one go: whole panels of every instruction set. Measured with one
-/// row of 1024 columns behind the cache, 28.6 GB/s, against 23.8 and 22.9 for 128 and 256: more of what the machine fetches
-/// on its own is then what comes next.
-const PRODUCT_COLUMNS: usize = 64;
-/// Floats of a right operand that are read faster by one thread than two can meet.
-const READ_ALONE: usize = 1 << 14;
-/// Work, in nanoseconds, below which a kernel is not worth a meeting of threads.
-const WORTH: f64 = 4_000.0;
-/// Floats of a right operand that every unit may read again: half of a second-level cache.
-const REREAD: usize = 1 << 18;
-/// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
-const MANY: usize = 8;
-/// Floats of parameters that stay in a second-level cache from one run to the next.
-const CACHED: usize = 1 << 19;
 
 /// Cuts a program into phases.
 pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
@@ -104,27 +88,24 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         if let Some((_, ahead)) = &ahead {
             access.extend(ahead);
         }
-        let (rows, unit) = (kernel.row_count().at(plan.max_batch), unit(kernel, plan.max_batch));
+        let (rows, units) = (kernel.row_count().at(plan.max_batch), plan.tiling.kernels[index].units);
         let columned = |phases: &Phases| {
             let phase = phases.earliest_for_columns(&access, ahead.is_some());
-            has_columns(fused, plan, index) && !phases.has_columns(phase)
+            units.columns.filter(|_| !phases.has_columns(phase))
         };
-        // Rows that are added to a table are added in their order.
-        let in_order = kernel.writes.iter().any(|write| write.mode == Mode::Add);
-        if in_order
-            || nanoseconds(fused, plan, index, plan.max_batch) < WORTH
-            || (rows <= kernel.block && !columned(&phases))
-        {
+        let one_block = rows <= kernel.block && columned(&phases).is_none();
+        if units.alone.is_some() || one_block {
             phases.add_last(Last::Kernel(index), access);
             continue;
         }
         if plan.kernels[index].packed.is_some() {
-            let task = Task { kernel: index, work: Work::Pack, unit: PACKED_COLUMNS, few: 0 };
+            let task = Task { kernel: index, work: Work::Pack, unit: COLUMNS, few: plan.tiling.few_rows };
             let access = Access::of_packing(fused, plan, index);
             phases.add_tasks(phases.earliest(&access), [task], access);
         }
-        let few = if columned(&phases) { unit } else { 0 };
-        let columns = Task { kernel: index, work: Work::Columns, unit: PRODUCT_COLUMNS, few };
+        let (unit, columns) = (units.rows, columned(&phases));
+        let few = if columns.is_some() { unit } else { 0 };
+        let columns = Task { kernel: index, work: Work::Columns, unit: columns.unwrap_or(unit), few };
         let whole = Task { kernel: index, work: Work::Rows, unit, few };
         let phase = match few > 0 {
             true => phases.earliest_for_columns(&access, ahead.is_some()),
@@ -147,39 +128,6 @@ pub fn schedule(fused: &Fused, plan: &Plan) -> Vec<Phase> {
         phases.check();
     }
     phases.phases
-}
-
-/// Rows of a unit: a block, or as many as repay going through a right operand that is large, or half a cache where the rows
-/// are many, as in gradients of wide weights.
-fn unit(kernel: &Kernel, max_batch: usize) -> usize {
-    let many = kernel.row_count().at(max_batch) >= MANY * ENOUGH_ROWS;
-    let large = kernel.dot.as_ref().is_some_and(|dot| {
-        let floats = dot.inner.at(max_batch) * kernel.cols();
-        if dot.inner.is_batch() { many && floats >= REREAD } else { floats > REREAD }
-    });
-    if large { ENOUGH_ROWS } else { kernel.block }
-}
-
-/// Whether the product of few rows is worth cutting by columns: one of a batch that is called, and large.
-fn has_columns(fused: &Fused, plan: &Plan, index: usize) -> bool {
-    let kernel = &fused.kernels[index];
-    let called = kernel.dot.as_ref().filter(|_| !plan.kernels[index].inline && kernel.has_plain_dot());
-    let read = called.map_or(0, |dot| dot.inner.at(1) * kernel.cols());
-    kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE
-}
-
-/// Roughly how long a kernel takes on one thread: a hundred operations a nanosecond in products, or for few rows as long
-/// as their right operand takes to be read, 150 bytes a nanosecond from a cache and 30 from behind it; one element of an
-/// ordinary step in a tenth of one. That of a prologue comes on top.
-pub fn nanoseconds(fused: &Fused, plan: &Plan, index: usize, batch: usize) -> f64 {
-    let kernel = &fused.kernels[index];
-    let (rows, cols) = (kernel.row_count().at(batch) as f64, kernel.cols() as f64);
-    let inner = kernel.dot.as_ref().map_or(0, |dot| dot.inner.at(batch)) as f64;
-    let rate = if plan.params_len <= CACHED { 150.0 } else { 30.0 };
-    let product = (2.0 * inner * rows * cols / 100.0).max(4.0 * inner * cols / rate);
-    let steps = kernel.body.len() + kernel.writes.len();
-    let ahead = plan.prologue(index).map_or(0.0, |prologue| nanoseconds(fused, plan, prologue, batch));
-    ahead + product + 0.1 * rows * cols * steps as f64
 }
 
 impl Access {

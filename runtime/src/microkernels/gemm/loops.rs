@@ -3,7 +3,7 @@
 //! In: a product, or a block of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
 use super::steps::STEPS;
-use super::{Kernel, Operand, Tile, pack};
+use super::{Copies, Kernel, Operand, Tile, pack};
 
 /// Most terms summed in one piece. A packed panel of B, 32 columns, then takes 32 KiB: the first cache, or nearly.
 pub(super) const MAX_DEPTH: usize = 256;
@@ -40,23 +40,22 @@ pub(super) enum Columns {
 /// The whole product, in blocks of rows that suit the cache.
 /// # Safety
 /// That of [`super::gemm`].
-pub(super) unsafe fn product<K: Kernel>(whole: Block, b: Operand, workspace: *mut f32) {
+pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand, workspace: *mut f32) {
     let Block { rows: m, n, k, a, c, ldc } = whole;
-    let in_place = pack::reads_b_in_place::<K>(m, k, b.row, b.col);
-    let columns = if in_place { Columns::InPlace(b) } else { Columns::Strided(b) };
+    let columns = if copies.right { Columns::Strided(b) } else { Columns::InPlace(b) };
     let panel = n.next_multiple_of(K::LANES).min(K::PANEL) * k.min(MAX_DEPTH);
     for (i, rows) in even_parts(m, MAX_ROWS) {
         let block = Block { rows, a: a.at(i, 0), c: c.wrapping_add(i * ldc), ..whole };
         // SAFETY: the block lies inside A and C; the workspace holds one panel of B and one block of A.
-        unsafe { run::<K>(block, columns, workspace.add(panel), workspace) }
+        unsafe { run::<K>(copies.left, block, columns, workspace.add(panel), workspace) }
     }
 }
 
-/// One block of rows against all of B.
+/// One block of rows against all of B; A is copied tile by tile if `packs_a`.
 /// # Safety
 /// That of [`super::gemm_packed`]; `for_a` has `packed_a_len(rows, k)` floats and, unless B is packed, `for_b` room for
 /// a panel.
-pub(super) unsafe fn run<K: Kernel>(block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
+pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     let Block { rows, n, k, a, c, ldc } = block;
     if k == 0 {
         for i in 0..rows {
@@ -65,7 +64,6 @@ pub(super) unsafe fn run<K: Kernel>(block: Block, b: Columns, for_a: *mut f32, f
         }
         return;
     }
-    let packs_a = pack::packs_a::<K>(n, a);
     for (start, depth) in depths(k) {
         let a = a.at(0, start);
         if packs_a {

@@ -3,8 +3,8 @@
 //! In: strided operands, so that a transpose costs nothing but its strides. Out: a row-major `C`. The product is cut
 //! the way of Goto and van de Geijn (2008): `k` into pieces whose panel of B stays in the first cache while all row
 //! tiles pass over it, and inside a piece a tile of C that lives in registers. Rows are computed block by block, so
-//! that the caller can run an epilogue on a block while it is hot: by [`gemm`], or where [`packs_b`] says so by
-//! [`gemm_packed`] after one [`pack_b`]. Absent on purpose: threads, `alpha` and `beta`, and choices that could change
+//! that the caller can run an epilogue on a block while it is hot: by [`gemm`], or where the
+//! [tiling](crate::tiling::Matmul) says so by [`gemm_packed`] after one [`pack_b`]. Absent on purpose: threads, `alpha` and `beta`, and choices that could change
 //! a bit of the result.
 //!
 //! **Order of summation.** An element of C is the sum over `k` in ascending order, in pieces fixed by `k` alone
@@ -17,6 +17,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod called;
+pub mod checked;
 mod loops;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -26,57 +27,11 @@ mod steps;
 
 use core::ops::Range;
 
+pub use crate::tiling::Isa;
+use crate::tiling::Machine;
+use crate::tiling::matmul::{self, Left};
 pub use called::{pack_right, packed_product, product};
 use loops::{Block, Columns, MAX_DEPTH, MAX_PANEL, MAX_ROWS};
-
-/// Which microkernel a product runs on. All that [fuse](Isa::fuses) give the same bits. Compiled code passes it on as a number.
-#[repr(usize)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// 12 rows x 32 columns in 24 registers of 16 lanes.
-    Avx512,
-    /// 6 rows x 16 columns in 12 registers of 8 lanes, with FMA.
-    Avx2,
-    /// 6 rows x 16 columns in 24 registers of 4 lanes. Every aarch64 has it.
-    Neon,
-    /// 4 rows x 8 columns in plain Rust.
-    Portable,
-}
-
-impl Isa {
-    /// The fastest one this machine has.
-    pub fn detect() -> Isa {
-        [Isa::Avx512, Isa::Avx2, Isa::Neon].into_iter().find(|isa| isa.is_present()).unwrap_or(Isa::Portable)
-    }
-
-    /// All that this machine has, fastest first.
-    pub fn available() -> Vec<Isa> {
-        [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable].into_iter().filter(|isa| isa.is_present()).collect()
-    }
-
-    /// Whether its multiply-adds round once. Those in plain Rust do where the target has such an instruction for
-    /// certain; elsewhere `mul_add` would be a call into the C library.
-    pub const fn fuses(self) -> bool {
-        match self {
-            Isa::Avx512 | Isa::Avx2 | Isa::Neon => true,
-            Isa::Portable => cfg!(any(target_arch = "aarch64", target_feature = "fma")),
-        }
-    }
-
-    fn is_present(self) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => is_x86_feature_detected!("avx512f"),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
-            Isa::Portable => true,
-            _ => false,
-        }
-    }
-}
-
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`].
 macro_rules! on {
     ($isa:expr, $function:path, $($argument:expr),*) => {{
@@ -92,6 +47,20 @@ macro_rules! on {
         }
     }};
 }
+
+/// Whether the machine's tile is that of a kernel.
+const fn has_tile<K: Kernel>(isa: Isa) -> bool {
+    let tile = Machine::of(isa).tile;
+    tile.rows == K::ROWS && tile.cols == K::PANEL && tile.lanes == K::LANES
+}
+
+const _: () = {
+    #[cfg(target_arch = "x86_64")]
+    assert!(has_tile::<avx512::Avx512>(Isa::Avx512) && has_tile::<avx2::Avx2>(Isa::Avx2));
+    #[cfg(target_arch = "aarch64")]
+    assert!(has_tile::<neon::Neon>(Isa::Neon));
+    assert!(has_tile::<portable::Portable>(Isa::Portable));
+};
 
 /// A strided matrix: element `(i, j)` at `ptr + i * row + j * col`, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -130,14 +99,6 @@ pub fn workspace_len(m: usize, n: usize, k: usize) -> usize {
     n.next_multiple_of(16).min(MAX_PANEL) * k.min(MAX_DEPTH) + packed_a_len(m.min(MAX_ROWS), k)
 }
 
-/// Whether a product of `m` rows, of which `block` or more are computed in one go, gains from [`pack_b`] and
-/// [`gemm_packed`]. If not, [`gemm`] is the faster call for each part: B is read where it lies, or the first part is the
-/// only one, or B is so large that a packed copy would travel to memory and back for a few parts.
-pub fn packs_b(isa: Isa, m: usize, block: usize, n: usize, k: usize, b_row: usize, b_col: usize) -> bool {
-    let cached = n * k <= pack::SECOND_CACHE || (m >= 4 * block && n * k <= pack::CACHED);
-    m > block && cached && !on!(isa, pack::reads_b_in_place, m, k, b_row, b_col)
-}
-
 /// `C[m, n] = A[m, k] * B[k, n]`, overwriting C: row-major, `ldc` from one row to the next. `k = 0` gives zeros.
 ///
 /// # Safety
@@ -155,9 +116,49 @@ pub unsafe fn gemm(
     ldc: usize,
     workspace: *mut f32,
 ) {
+    let copies = Copies::of(&Machine::of(isa), [m, n, k], a, b);
+    // SAFETY: the caller's promises are those of `gemm_with`.
+    unsafe { gemm_with(isa, copies, m, n, k, a, b, c, ldc, workspace) }
+}
+
+/// Which operands are copied on the way, tile by tile or panel by panel. The bits do not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// The left one.
+    pub left: bool,
+    /// The right one. It has to be where its columns are not adjacent.
+    pub right: bool,
+}
+
+impl Copies {
+    /// Those that the tiling wants for a product of extents `m`, `n` and `k`.
+    pub const fn of(machine: &Machine, [m, n, k]: [usize; 3], a: Operand, b: Operand) -> Copies {
+        let left = !matches!(matmul::left(machine, n, [a.row, a.col]), Left::InPlace);
+        Copies { left, right: !matmul::reads_in_place(machine, m, k, [b.row, b.col]) }
+    }
+}
+
+/// As [`gemm`], with these copies rather than those that the tiling wants: to compare them.
+///
+/// # Safety
+/// That of [`gemm`]. `copies.right` holds unless the columns of B are adjacent.
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn gemm_with(
+    isa: Isa,
+    copies: Copies,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Operand,
+    b: Operand,
+    c: *mut f32,
+    ldc: usize,
+    workspace: *mut f32,
+) {
+    debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     let block = Block { rows: m, n, k, a, c, ldc };
     // SAFETY: the caller's promises are those of `product`.
-    unsafe { on!(isa, loops::product, block, b, workspace) }
+    unsafe { on!(isa, loops::product, copies, block, b, workspace) }
 }
 
 /// Packs `B[k, n]` for [`gemm_packed`] on the same `isa`.
@@ -201,8 +202,9 @@ pub unsafe fn gemm_packed(
     workspace: *mut f32,
 ) {
     let block = Block { rows, n, k, a, c, ldc };
+    let copied = !matches!(matmul::left(&Machine::of(isa), n, [a.row, a.col]), Left::InPlace);
     // SAFETY: the caller's promises are those of `run`, which packs no panel of packed columns.
-    unsafe { on!(isa, loops::run, block, Columns::Packed(packed), workspace, core::ptr::null_mut()) }
+    unsafe { on!(isa, loops::run, copied, block, Columns::Packed(packed), workspace, core::ptr::null_mut()) }
 }
 
 /// One call of a microkernel: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.

@@ -1,7 +1,7 @@
-//! Packing: an operand rearranged so that a microkernel reads it in one forward run, and when that pays.
+//! Packing: an operand rearranged so that a microkernel reads it in one forward run.
 //!
 //! In: a strided operand. Out: panels. Absent: the vector code that moves the elements, which each kernel brings; and
-//! any choice that matters to the result, since packed or not, the same numbers meet in the same order.
+//! when it pays, which `tiling` decides: packed or not, the same numbers meet in the same order.
 
 use core::ops::Range;
 
@@ -11,14 +11,6 @@ use super::{Kernel, Operand};
 /// Rows of a row-major operand that are read in one go. Few enough that their pages stay mapped, measured up to 4096
 /// columns.
 pub(super) const ROWS_AT_A_TIME: usize = 16;
-/// Floats of a stride, or its divisor, at which all lines of a column compete for the same few places of a cache: 4
-/// KiB.
-const CONFLICT: usize = 1024;
-/// Floats that stay in the second cache while blocks of rows pass over them: 1 MiB.
-pub(super) const SECOND_CACHE: usize = 1 << 18;
-/// Floats that stay in the second and third cache: 4 MiB.
-pub(super) const CACHED: usize = 1 << 20;
-
 /// Packs some columns of B, whole panels or the last: for each piece of `k`, panels of columns one after the other, each
 /// row by row, the last padded with zeros.
 /// # Safety
@@ -39,22 +31,6 @@ pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, columns: Range<usize>
             }
         }
     }
-}
-
-/// Whether `m` rows should read B where it lies. They can if its columns are adjacent. Packing costs as much as a few
-/// passes over a panel, so few rows never repay it; many do if B spans much memory, or if its rows compete for places
-/// in a cache.
-pub(super) fn reads_b_in_place<K: Kernel>(m: usize, k: usize, b_row: usize, b_col: usize) -> bool {
-    b_col == 1 && (m <= 2 * K::ROWS || (k * b_row <= CACHED && !b_row.is_multiple_of(CONFLICT)))
-}
-
-/// Whether a block of A should be packed. As a rule not: broadcasts come from anywhere. But a tile that meets a new
-/// cache line at every step, or whose lines compete for places in a cache, repays it when it comes round often enough:
-/// measured with lines a page apart, 81 to 116 GFLOP/s with AVX2, 160 to 176 with AVX-512.
-pub(super) fn packs_a<K: Kernel>(n: usize, a: Operand) -> bool {
-    let scattered = a.row != 1 && a.col != 1;
-    let conflicting = a.row.max(a.col).is_multiple_of(CONFLICT);
-    scattered || (conflicting && n > 2 * K::PANEL)
 }
 
 /// The plain form of [`Kernel::pack`] for any strides, or the part of it that vectors left: elements `i`, lines `p`.

@@ -6,23 +6,29 @@
 //! that nobody else reads, as in inference, never has more than those rows; in a training step the gradient of the weight
 //! reads it again, so there all of it is kept.
 
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, PRODUCT_ROWS};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel};
 use crate::types::Dim;
 
-use super::is_inline;
+use super::Tiling;
 
-/// For each kernel, whether the one before is its prologue.
-pub(super) fn prologues(fused: &Fused, max_batch: usize) -> Vec<bool> {
-    (0..fused.kernels.len()).map(|index| index > 0 && has_prologue(fused, index, max_batch)).collect()
+/// Finds out for each kernel whether the one before is its prologue, and what that passes on.
+pub(super) fn find(fused: &Fused, tiling: &mut Tiling) {
+    let last_uses = fused.last_uses();
+    for index in 1..fused.kernels.len() {
+        if has_prologue(fused, tiling, index) {
+            tiling.kernels[index].prologue = true;
+            tiling.kernels[index].passed_on = own_operand(fused, index, &last_uses);
+        }
+    }
 }
 
 /// Batches that are computed in one go gain nothing, nor do products too small to be called. Other rows than a batch's may be
 /// columns elsewhere: of the right operand, or of what the kernel reads besides.
-fn has_prologue(fused: &Fused, index: usize, max_batch: usize) -> bool {
+fn has_prologue(fused: &Fused, tiling: &Tiling, index: usize) -> bool {
     let (ahead, kernel) = (&fused.kernels[index - 1], &fused.kernels[index]);
     let rows = kernel.row_count();
-    let batch = rows.is_batch() && rows.at(max_batch) > PRODUCT_ROWS;
-    let several = batch && !is_inline(kernel, max_batch);
+    let batch = rows.is_batch() && rows.at(tiling.max_batch) > tiling.m_tile;
+    let several = batch && !tiling.kernels[index].is_inline();
     // The check of the loss comes before both or after both.
     let together = ahead.row_count() == rows && fused.check != Some(index);
     several && together && is_left_operand(fused, ahead, kernel) && leaves_rows_alone(fused, ahead, kernel)
@@ -50,7 +56,7 @@ fn leaves_rows_alone(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
 }
 
 /// The left operand of a product with a prologue, if nothing but the product reads it.
-pub(super) fn own_operand(fused: &Fused, index: usize, last_read: &[usize]) -> Option<BufferId> {
+fn own_operand(fused: &Fused, index: usize, last_read: &[usize]) -> Option<BufferId> {
     let (ahead, kernel) = (&fused.kernels[index - 1], &fused.kernels[index]);
     let dot = kernel.dot.as_ref()?;
     let by_steps = kernel.reads.iter().any(|read| read.buffer == dot.a);

@@ -1,0 +1,133 @@
+//! What was decided of a kernel and why, as text.
+
+use std::fmt;
+
+use super::matmul::{Left, Packed, Panels, Right};
+use super::{Alone, Functions, KernelTiling, Matmul, Prefetch, StageTiling, Tiling, UnitRows, Units};
+use crate::kernel::grouped;
+
+/// Bytes in words.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes < 1 << 20 => write!(f, "{:.1} KiB", bytes as f64 / 1024.0),
+            bytes => write!(f, "{:.1} MiB", bytes as f64 / (1 << 20) as f64),
+        }
+    }
+}
+
+impl Tiling {
+    /// What was decided of a kernel, a line for each choice.
+    pub fn lines(&self, kernel: usize) -> Vec<String> {
+        let KernelTiling { matmul, prologue, stages, units, .. } = &self.kernels[kernel];
+        let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("product {matmul}")).collect();
+        if *prologue {
+            lines.push(format!("left operand computed {} rows at a time, before they are multiplied", self.m_tile));
+        }
+        for (number, stage) in stages.iter().enumerate() {
+            match stages.len() {
+                1 => lines.push(format!("elements {stage}")),
+                _ => lines.push(format!("stage {number} {stage}")),
+            }
+        }
+        if !self.is_prologue(kernel) {
+            lines.push(units.to_string());
+        }
+        lines
+    }
+}
+
+impl fmt::Display for Matmul {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Matmul::WrittenOut { multiplications } => {
+                write!(f, "written out: {} multiplications", grouped(*multiplications as u64))
+            }
+            Matmul::Called { left, right } => write!(f, "called: left operand {left}, right operand {right}"),
+        }
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Left::InPlace => f.write_str("read in place"),
+            Left::Scattered => f.write_str("packed tile by tile as neither rows nor terms are adjacent"),
+            Left::Conflicting(bytes) => {
+                write!(f, "packed tile by tile as lines {} apart compete for one place in a cache", Bytes(*bytes))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Right::InPlace => f.write_str("read in place"),
+            Right::Packed(Packed::Stays(bytes)) => {
+                write!(f, "packed once: {} stay in the second cache", Bytes(*bytes))
+            }
+            Right::Packed(Packed::ManyRows(rows)) => write!(f, "packed once: {rows} rows repay it"),
+            Right::Panels(Panels::FewRows(rows)) => write!(f, "packed panel by panel for {rows} rows"),
+            Right::Panels(Panels::Large(bytes)) => {
+                write!(f, "packed panel by panel: {} do not stay in a cache", Bytes(*bytes))
+            }
+            Right::Panels(Panels::Batched) => f.write_str("packed panel by panel, one for each product"),
+        }
+    }
+}
+
+impl fmt::Display for StageTiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.functions {
+            Functions::Strips { elements, .. } => write!(f, "in strips of {elements}")?,
+            _ => write!(f, "{} vectors at a time", self.vectors)?,
+        }
+        match self.functions {
+            Functions::None => {}
+            Functions::Strips { most, functions, .. } => {
+                write!(f, ", up to {most} at a time: {functions} function{}", if functions == 1 { "" } else { "s" })?;
+            }
+            Functions::Few(elements) => write!(f, ", functions written out: {elements} elements")?,
+            Functions::Updates => f.write_str(", functions written out: parameters are overwritten")?,
+            Functions::Nest => f.write_str(", functions written out: more axes than two")?,
+            Functions::Narrow => f.write_str(", functions written out: called ones are no wider")?,
+        }
+        match self.prefetch {
+            Prefetch::Ahead { elements, bytes } => {
+                let elements = match self.functions {
+                    Functions::Strips { elements, .. } => elements,
+                    _ => elements,
+                };
+                write!(f, "; prefetched {elements} ahead: {} do not stay in the second cache", Bytes(bytes))
+            }
+            Prefetch::Cached(bytes) => write!(f, "; not prefetched: {} stay in the second cache", Bytes(bytes)),
+            Prefetch::Nothing => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.alone {
+            Some(Alone::InOrder) => return f.write_str("on one thread: rows are added in their order"),
+            Some(Alone::Short(time)) => return write!(f, "on one thread: about {time:.0} ns"),
+            Some(Alone::OneBlock(rows)) => {
+                return write!(f, "on one thread: a block, {rows} row{}", if rows == 1 { "" } else { "s" });
+            }
+            None => write!(f, "in units of {} rows", self.rows)?,
+        }
+        match self.why {
+            UnitRows::Block => f.write_str(": a block")?,
+            UnitRows::LargeRight(bytes) => {
+                write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
+            }
+        }
+        match self.columns {
+            Some(columns) => write!(f, ", or where that is all of {columns} columns"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What several threads share of a kernel: the units that it is cut into. The cut follows the problem alone, never the number of
+//! threads.
+
+use crate::kernel::{Fused, Mode};
+
+use super::Tiling;
+
+/// Columns of a right operand that are rearranged in one go: some panels of every instruction set.
+pub const COLUMNS: usize = 128;
+/// Columns of a product of few rows that are computed in one go: whole panels of every instruction set. Measured with one
+/// row of 1024 columns behind the cache, 28.6 GB/s, against 23.8 and 22.9 for 128 and 256: more of what the machine fetches
+/// on its own is then what comes next.
+const PRODUCT_COLUMNS: usize = 64;
+/// Bytes of a right operand that are read faster by one thread than two can meet.
+const READ_ALONE: usize = 64 << 10;
+/// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
+const MANY: usize = 8;
+
+/// How a kernel is cut for several threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Units {
+    /// Why one thread runs all of it.
+    pub alone: Option<Alone>,
+    /// Rows of a unit.
+    pub rows: usize,
+    /// Why so many.
+    pub why: UnitRows,
+    /// Columns of a unit where there are no more rows than one unit has: to be cut that way if the phase has room.
+    pub columns: Option<usize>,
+}
+
+/// Why a kernel is not cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Alone {
+    /// Rows are added to a table in their order.
+    InOrder,
+    /// It takes so few nanoseconds that it is not worth a meeting.
+    Short(f64),
+    /// It has so few rows, not more than a block.
+    OneBlock(usize),
+}
+
+/// Why a unit has so many rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum UnitRows {
+    /// They are a block.
+    #[default]
+    Block,
+    /// So many bytes of a right operand are read by every unit.
+    LargeRight(usize),
+}
+
+/// How a kernel is cut.
+pub(super) fn units(fused: &Fused, tiling: &Tiling, index: usize) -> Units {
+    let kernel = &fused.kernels[index];
+    let max_batch = tiling.max_batch;
+    let rows = kernel.row_count().at(max_batch);
+    // As many rows as repay going through a right operand that is large, or half a cache where the rows are many, as in gradients of
+    // wide weights.
+    let large = kernel.dot.as_ref().and_then(|dot| {
+        let bytes = dot.inner.at(max_batch).saturating_mul(kernel.cols()).saturating_mul(4);
+        let reread = tiling.machine.reread();
+        let many = rows >= MANY * tiling.few_rows;
+        let large = if dot.inner.is_batch() { many && bytes >= reread } else { bytes > reread };
+        large.then_some(bytes)
+    });
+    let (unit, why) = match large {
+        Some(bytes) => (tiling.few_rows, UnitRows::LargeRight(bytes)),
+        None => (kernel.block, UnitRows::Block),
+    };
+    let columns = has_columns(fused, tiling, index).then_some(PRODUCT_COLUMNS);
+    let time = tiling.nanoseconds(fused, index, max_batch);
+    let in_order = kernel.writes.iter().any(|write| write.mode == Mode::Add);
+    let alone = match () {
+        () if in_order => Some(Alone::InOrder),
+        () if time < tiling.machine.meeting => Some(Alone::Short(time)),
+        () if rows <= kernel.block && columns.is_none() => Some(Alone::OneBlock(rows)),
+        () => None,
+    };
+    Units { alone, rows: unit, why, columns }
+}
+
+/// Whether the product of few rows is worth cutting by columns: one of a batch that is called, and large.
+fn has_columns(fused: &Fused, tiling: &Tiling, index: usize) -> bool {
+    let kernel = &fused.kernels[index];
+    let called = kernel.dot.as_ref().filter(|_| !tiling.kernels[index].is_inline() && kernel.has_plain_dot());
+    let read = called.map_or(0, |dot| 4 * dot.inner.at(1) * kernel.cols());
+    kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE
+}

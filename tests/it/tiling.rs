@@ -1,0 +1,138 @@
+//! How kernels run is decided in one place, with reasons, and changes no bit.
+
+use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::ir::{Builder, Graph, Role};
+use gradloom_runtime::jit::compile;
+use gradloom_runtime::kernel::Fused;
+use gradloom_runtime::memory::{Input, Memory, Params};
+use gradloom_runtime::plan::{Place, plan};
+use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::matmul::{Packed, Panels, Right};
+use gradloom_runtime::tiling::{Functions, Isa, Machine, Matmul, Prefetch, Tiling, tile, tile_apart};
+use gradloom_runtime::types::{Dim, Shape, TensorType};
+use insta::assert_snapshot;
+
+use crate::handmade;
+
+/// `tanh(moved w)`, its product with the transpose of `w`, and `moved` is made of `x` row by row.
+fn network(inner: usize, cols: usize) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(&mut b, "x", TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(inner)])));
+    let w = handmade::parameter(&mut b, "w", &[inner, cols]);
+    let shape = b.shape(x);
+    let total = b.max_over(x, &[1]);
+    let total = b.broadcast(total, &shape, &[0]);
+    let moved = b.mul(x, total);
+    let bent = b.tanh(moved);
+    let product = b.dot(bent, w, false, false);
+    let result = b.tanh(product);
+    let back = b.dot(result, w, false, true);
+    handmade::output(&mut b, Role::Output(0), result);
+    handmade::output(&mut b, Role::Output(1), back);
+    fuse(&simplify(&b.finish()))
+}
+
+/// The bits of all results.
+fn run(fused: &Fused, tiling: Tiling) -> Vec<u32> {
+    let batch = tiling.max_batch;
+    let plan = plan(fused, tiling).expect("it fits");
+    let code = compile(fused, &plan).expect("it compiles");
+    let numbers = |len: usize| (0..len).map(|i| (i * 7919 % 101) as f32 / 101.0 - 0.5).collect::<Vec<f32>>();
+    let inputs: Vec<_> = fused.slots.inputs.iter().map(|slot| numbers(slot.ty.shape.len_at(batch))).collect();
+    let inputs: Vec<Input<'_>> = inputs.iter().map(|input| Input::Float(input)).collect();
+    let (params, mut arena) = (numbers(plan.params_len), vec![f32::NAN; plan.with_scratch(1)]);
+    let params = Params::Shared(&params);
+    code.run(Memory { arena: &mut arena, params, scalars: &[], inputs: &inputs, batch });
+    let results = fused.results.iter().flat_map(|(_, buffer, shape)| match plan.places[buffer.index()] {
+        Some(Place::Arena(at)) => &arena[at..at + shape.len_at(batch)],
+        place => panic!("a result lies at {place:?}"),
+    });
+    results.map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn no_choice_changes_a_bit() {
+    let fused = network(200, 140);
+    let pick = tile(&fused, 300, Machine::of(Isa::detect()));
+    let expected = run(&fused, pick.clone());
+    let mut changed = 0;
+    let mut same = |what: &str, tiling: Tiling, differs: bool| {
+        assert!(differs, "{what}: nothing else is done");
+        assert!(run(&fused, tiling) == expected, "{what}");
+        changed += 1;
+    };
+    let rights = [Right::Packed(Packed::Stays(0)), Right::Panels(Panels::Large(0))];
+    for right in rights {
+        let mut tiling = pick.clone();
+        let called = tiling.kernels.iter_mut().filter_map(|kernel| kernel.matmul.as_mut());
+        called.for_each(|matmul| {
+            if let Matmul::Called { right: other, .. } = matmul {
+                *other = right;
+            }
+        });
+        same("right operand", tiling, true);
+    }
+    same("tile", Tiling { m_tile: 128, ..pick.clone() }, true);
+    let prologues = pick.kernels.iter().any(|kernel| kernel.prologue);
+    same("prologue", tile_apart(&fused, 300, pick.machine), prologues);
+    let stages = |change: &dyn Fn(&mut gradloom_runtime::tiling::StageTiling)| {
+        let mut tiling = pick.clone();
+        tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages).for_each(change);
+        let differs = tiling.kernels.iter().zip(&pick.kernels).any(|(x, y)| x.stages != y.stages);
+        (tiling, differs)
+    };
+    let (tiling, differs) = stages(&|stage| stage.functions = Functions::None);
+    same("functions", tiling, differs || !pick.machine.wide_functions);
+    let (tiling, differs) = stages(&|stage| {
+        if let Functions::Strips { elements, .. } = &mut stage.functions {
+            *elements = 64;
+        }
+    });
+    same("strips", tiling, differs || !pick.machine.wide_functions);
+    let (tiling, differs) = stages(&|stage| {
+        if let Prefetch::Cached(bytes) = stage.prefetch {
+            stage.prefetch = Prefetch::Ahead { elements: 64, bytes };
+        }
+    });
+    same("prefetch", tiling, differs);
+    assert_eq!(changed, 7);
+}
+
+#[test]
+fn every_choice_says_why() {
+    let lines = |fused: &Fused, max_batch: usize| {
+        let tiling = tile(fused, max_batch, Machine::of(Isa::Avx2));
+        let lines = |kernel: usize| (format!("kernel {kernel}"), tiling.lines(kernel));
+        let kernels = (0..fused.kernels.len()).map(lines);
+        let text = kernels.map(|(name, lines)| format!("{name}\n  {}", lines.join("\n  ")));
+        text.collect::<Vec<String>>().join("\n")
+    };
+    assert_snapshot!(lines(&network(2, 3), 8), @"
+    kernel 0
+      stage 0 4 vectors at a time
+      stage 1 2 vectors at a time, functions written out: 2 elements
+      on one thread: about 6 ns
+    kernel 1
+      product written out: 48 multiplications
+      elements 2 vectors at a time, functions written out: 3 elements
+      on one thread: about 6 ns
+    kernel 2
+      product written out: 48 multiplications
+      elements 4 vectors at a time
+      on one thread: about 3 ns
+    ");
+    assert_snapshot!(lines(&network(1024, 512), 1000), @"
+    kernel 0
+      stage 0 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      stage 1 in strips of 512, up to 8 at a time: 1 function
+    kernel 1
+      product called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
+      left operand computed 256 rows at a time, before they are multiplied
+      elements in strips of 512, up to 8 at a time: 1 function; prefetched 512 ahead: 2.0 MiB do not stay in the second cache
+      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
+    kernel 2
+      product called: left operand read in place, right operand packed once: 1000 rows repay it
+      elements 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
+    ");
+}
