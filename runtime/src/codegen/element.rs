@@ -10,7 +10,7 @@ use super::nest::{Point, Reader};
 use super::row::combine;
 use super::{Emit, Slot, View};
 use crate::ir::Op;
-use crate::ir::ops::{Body, Reduction, function, sloped};
+use crate::ir::ops::{Body, Reduction, function};
 use crate::kernel::{Arg, Class, Kernel, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 
@@ -109,12 +109,13 @@ fn reads_once(op: &Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::MulAdd)
 }
 
-/// The functions among these steps whose slopes are among them as well, and those.
+/// The sigmoids among these steps whose slopes are among them as well, and those. Together they take one exponential; a
+/// hyperbolic tangent and its slope would, too, but with another rounding of the slope than alone.
 fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
     let body = &kernel.body;
-    let slopes = steps.iter().filter_map(|&step| Some((step, sloped(&body[step].origin.op)?)));
-    let pair = |(slope, function): (usize, Op)| {
-        let same = |step: &&usize| body[**step].origin.op == function && body[**step].args == body[slope].args;
+    let slopes = steps.iter().filter(|&&step| body[step].origin.op == Op::SigmoidSlope);
+    let pair = |&slope: &usize| {
+        let same = |step: &&usize| body[**step].origin.op == Op::Sigmoid && body[**step].args == body[slope].args;
         steps.iter().find(same).map(|&step| [step, slope])
     };
     slopes.filter_map(pair).collect()
@@ -135,7 +136,7 @@ pub(super) struct ElementBody<'a, 'f> {
     pub(super) held: HashMap<Arg, Slot>,
     /// How often each value is read in this body.
     uses: HashMap<Arg, usize>,
-    /// Functions whose slopes are computed here too, and the slopes.
+    /// Sigmoids whose slopes are computed here too, and the slopes.
     pairs: Vec<[usize; 2]>,
     addresses: HashMap<Slot, Value>,
     /// In a kernel of more axes than two.
@@ -205,18 +206,14 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         value
     }
 
-    /// A function or its slope, whichever is asked for, and the other one for later.
+    /// A sigmoid or its slope, whichever is asked for, and the other one for later.
     fn compute_pair(&mut self, pair: [usize; 2], index: usize) -> Reg {
         if let Some(&reg) = self.known.get(&Arg::Value(index)) {
             return reg;
         }
         let function = &self.view.kernel.body[pair[0]];
         let x = self.operand(function.args[0], false);
-        let values = match function.origin.op {
-            Op::Sigmoid => self.lanes.sigmoid_and_slope(x),
-            Op::Tanh => self.lanes.tanh_and_slope(x),
-            _ => unreachable!("only these have slopes that are operations"),
-        };
+        let values = self.lanes.sigmoid_and_slope(x);
         self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
         self.known[&Arg::Value(index)]
     }
