@@ -98,9 +98,9 @@ impl Import {
     /// All arguments are 64-bit integers: extents, strides and addresses.
     pub fn signature(self, target: Target) -> Signature {
         let count = match self {
-            Import::Product => 13,
-            Import::PackRight => 9,
-            Import::PackedProduct => 11,
+            Import::Product => 14,
+            Import::PackRight => 10,
+            Import::PackedProduct => 12,
             Import::SumColumns | Import::MaxColumns => 5,
             Import::SumEverything | Import::MaxEverything | Import::Strip(_) => 3,
             Import::MergeMoments => 8,

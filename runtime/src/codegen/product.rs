@@ -20,6 +20,8 @@ pub(super) struct Product {
     /// Whether the right operand is rearranged first.
     pub(super) packed: Option<Value>,
     inner: Value,
+    /// Terms that are added up in one go.
+    piece: Value,
     pub(super) cols: i64,
     pub(super) result: Value,
     /// Whether the result is scratch for some rows, which others overwrite.
@@ -53,6 +55,7 @@ impl Emit<'_, '_> {
         };
         let right = self.buffer(dot.b);
         let inner = self.extent(dot.inner);
+        let piece = self.fb.ins().iconst(types::I64, dot.order.piece as i64);
         let cols = kernel.cols() as i64;
         let (result, scratch) = match plan.product {
             Some(at) => (self.scratch_at(at), true),
@@ -75,6 +78,7 @@ impl Emit<'_, '_> {
             right,
             packed,
             inner,
+            piece,
             cols,
             result,
             scratch,
@@ -152,8 +156,8 @@ impl Emit<'_, '_> {
                 let isa = self.isa_number();
                 let numbers = [product.cols, product.left.1, product.left.2];
                 let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-                let (inner, workspace) = (product.inner, product.workspace);
-                let arguments = [isa, rows, cols, inner, left, a_row, a_col, packed, result, cols, workspace];
+                let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
+                let arguments = [isa, rows, cols, inner, piece, left, a_row, a_col, packed, result, cols, workspace];
                 self.call(Import::PackedProduct, &arguments);
             }
             None => {
@@ -178,8 +182,9 @@ impl Emit<'_, '_> {
         let isa = self.isa_number();
         let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
         let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-        let (inner, workspace) = (product.inner, product.workspace);
-        let arguments = [isa, rows, cols, inner, left, a_row, a_col, right, b_row, b_col, result, ldc, workspace];
+        let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
+        let arguments =
+            [isa, rows, cols, inner, piece, left, a_row, a_col, right, b_row, b_col, result, ldc, workspace];
         self.call(Import::Product, &arguments);
     }
 
@@ -214,7 +219,7 @@ impl Emit<'_, '_> {
         let isa = self.isa_number();
         let (right, row, col) = product.right;
         let [row, col, n] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
-        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, from, to, packed]);
+        self.call(Import::PackRight, &[isa, n, product.inner, product.piece, right, row, col, from, to, packed]);
     }
 
     fn isa_number(&mut self) -> Value {

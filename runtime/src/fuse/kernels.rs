@@ -13,8 +13,8 @@ use crate::flops;
 use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
-    Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, Fused, Gather, Home, Instruction, Kernel, Mode, Number,
-    Origin, Read, What, Write,
+    Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction, Kernel,
+    Mode, Number, Origin, Read, SumOrder, What, Write,
 };
 use crate::types::{DType, Dim, Shape};
 
@@ -223,13 +223,14 @@ impl<'a> Maker<'a> {
         };
         let (a, a_at, a_step) = side(a, [row.clone(), term.clone()], ta);
         let (b, b_at, b_step) = side(b, [term.clone(), col], tb);
-        Dot { a, a_at, a_step, b, b_at, b_step, inner, origin: self.origin(product) }
+        let order = DotOrder::of(inner);
+        Dot { a, a_at, a_step, b, b_at, b_step, inner, order, origin: self.origin(product) }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
         let what = match way(self.g, step.node) {
             None => What::Map,
-            Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way) },
+            Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way), order: self.order(way) },
         };
         let operands = self.g[step.node].operands.clone();
         let args = operands.into_iter().map(|operand| self.arg(operand, step.stage)).collect();
@@ -244,6 +245,16 @@ impl<'a> Maker<'a> {
             Way::DownColumns => Class::Row,
             Way::Everything => Class::Element,
         })
+    }
+
+    /// The order of a reduction. Its rows are those of the kernel.
+    fn order(&self, way: Way) -> SumOrder {
+        let rows = self.draft.domain.rows;
+        match way {
+            Way::AlongRow => SumOrder::along_row(),
+            Way::DownColumns => SumOrder::down_columns(rows),
+            Way::Everything => SumOrder::over_everything(rows),
+        }
     }
 
     /// An operand as an instruction of a stage has it.

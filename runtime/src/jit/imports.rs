@@ -40,6 +40,7 @@ extern "C" fn product(
     rows: usize,
     cols: usize,
     inner: usize,
+    piece: usize,
     a: *const f32,
     a_row: usize,
     a_col: usize,
@@ -54,13 +55,14 @@ extern "C" fn product(
     let b = gemm::Operand { ptr: b, row: b_row, col: b_col };
     // SAFETY: code generation passes operands, result and workspace as the plan laid them out, and an instruction set
     // that was detected when the program was compiled.
-    unsafe { gemm::gemm(isa(number), rows, cols, inner, a, b, c, ldc, workspace) }
+    unsafe { gemm::gemm(isa(number), rows, cols, gemm::Terms { count: inner, piece }, a, b, c, ldc, workspace) }
 }
 
 extern "C" fn pack_right(
     number: usize,
     cols: usize,
     inner: usize,
+    piece: usize,
     b: *const f32,
     row: usize,
     col: usize,
@@ -69,7 +71,10 @@ extern "C" fn pack_right(
     packed: *mut f32,
 ) {
     // SAFETY: as for `product`; the plan has room for the packed operand, and tasks pack whole panels.
-    unsafe { gemm::pack_columns(isa(number), cols, inner, from..to, gemm::Operand { ptr: b, row, col }, packed) }
+    unsafe {
+        let terms = gemm::Terms { count: inner, piece };
+        gemm::pack_columns(isa(number), cols, terms, from..to, gemm::Operand { ptr: b, row, col }, packed)
+    }
 }
 
 extern "C" fn packed_product(
@@ -77,6 +82,7 @@ extern "C" fn packed_product(
     rows: usize,
     cols: usize,
     inner: usize,
+    piece: usize,
     a: *const f32,
     a_row: usize,
     a_col: usize,
@@ -87,7 +93,9 @@ extern "C" fn packed_product(
 ) {
     let a = gemm::Operand { ptr: a, row: a_row, col: a_col };
     // SAFETY: as for `product`; `pack_right` has run for the same extents.
-    unsafe { gemm::gemm_packed(isa(number), rows, cols, inner, a, packed, c, ldc, workspace) }
+    unsafe {
+        gemm::gemm_packed(isa(number), rows, cols, gemm::Terms { count: inner, piece }, a, packed, c, ldc, workspace)
+    }
 }
 
 extern "C" fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
