@@ -316,18 +316,17 @@ fn line_plan_with_adam() {
     batches of up to 32 rows
     parameters 0.4 KiB
     arena 0.4 KiB, without sharing 0.4 KiB
-    scratch 0.2 KiB a thread
+    scratch 0.1 KiB a thread
     kernel 0: B x 1
       %9                     0..16, to kernel 1                      # loss
       %15                    16..48, to kernel 2                     # loss
       %16                    48..64, to kernel 3                     # dense1
       partial %9             64..80                                  # loss
-      lanes of %9            scratch 0..16                           # loss
       partial %16            80..96                                  # dense1
-      block of %2            scratch 16..48                          # dense1
+      block of %2            scratch 0..32                           # dense1
     kernel 1: 1 x 1
       %11                    0..16, a result, over %9                # loss
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, terms by 256
       block of %17           scratch 0..16                           # dense1
     kernel 3: 1 x 1
     ");
@@ -424,9 +423,8 @@ fn mlp_plan() {
       %21                    208..240, to kernel 4                   # loss
       %22                    240..256, to kernel 7                   # dense2
       partial %15            256..272                                # loss
-      lanes of %15           scratch 0..16                           # loss
       partial %22            272..288                                # dense2
-      block of %8            scratch 16..48                          # dense2
+      block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
       %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
@@ -434,9 +432,9 @@ fn mlp_plan() {
       %27                    256..272, to kernel 6                   # dense1
       partial %27            272..288                                # dense1
       block of %23           scratch 0..96                           # dense2
-    kernel 4: 3 x 1
+    kernel 4: 3 x 1, terms by 256
       block of %24           scratch 0..16                           # dense2
-    kernel 5: 2 x 3
+    kernel 5: 2 x 3, terms by 256
       block of %28           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1
@@ -506,9 +504,8 @@ fn sparse_plan() {
       %31                    224..256, to kernel 4                   # loss
       %32                    256..272, to kernel 7                   # dense2
       partial %15            272..288                                # loss
-      lanes of %15           scratch 0..16                           # loss
       partial %32            288..304                                # dense2
-      block of %8            scratch 16..48                          # dense2
+      block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
       %23                    208..224, a result, over %15            # loss
     kernel 3: B x 3
@@ -516,9 +513,9 @@ fn sparse_plan() {
       %38                    192..208, to kernel 6                   # dense1
       partial %38            272..288                                # dense1
       block of %33           scratch 0..96                           # dense2
-    kernel 4: 3 x 1
+    kernel 4: 3 x 1, terms by 256
       block of %34           scratch 0..16                           # dense2
-    kernel 5: 2 x 3
+    kernel 5: 2 x 3, terms by 256
       block of %39           scratch 0..16                           # dense1
     kernel 6: 1 x 3
     kernel 7: 1 x 1

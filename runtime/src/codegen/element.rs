@@ -3,15 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
+use cranelift_frontend::FunctionBuilder;
 
 use super::ahead::AHEAD;
 use super::lanes::{Lanes, Width};
-use super::nest::{Point, Reader};
+use super::loops::LANE_BYTES;
+use super::nest::{Point, Reader, splits_lanes};
 use super::row::combine;
 use super::{Emit, Slot, View};
 use crate::ir::Op;
 use crate::ir::ops::{Body, Reduction, function};
-use crate::kernel::{Arg, Class, Kernel, Mode, Write};
+use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 
 impl Emit<'_, '_> {
@@ -29,7 +31,8 @@ impl Emit<'_, '_> {
         }
         let unroll = if steps.iter().any(|&index| is_long(&kernel.body[index].origin.op)) { 2 } else { 4 };
         if !kernel.is_plain() {
-            let scalar = self.is_scalar(Some(stage));
+            let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
+            let scalar = gathers || self.is_scalar(Some(stage));
             return self.points(scalar, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
         }
         let trip = self.trip();
@@ -146,6 +149,7 @@ pub(super) struct ElementBody<'a, 'f> {
     width: Width,
     stage: usize,
     at: Value,
+    lane: Option<i32>,
 }
 
 impl<'a, 'f> ElementBody<'a, 'f> {
@@ -174,6 +178,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             width,
             stage,
             at,
+            lane: emit.lane,
         }
     }
 
@@ -352,19 +357,46 @@ impl<'a, 'f> ElementBody<'a, 'f> {
 
     /// Adds the elements here to what a reduction has so far.
     fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) {
-        let address = match self.view.memory.lanes.get(&index) {
-            Some(&at) => self.bases[&Slot::Scratch(at)],
-            None => {
-                let (at, len) = self.view.memory.partials[&index];
-                if matches!(reduction, Reduction::Mean | Reduction::Variance) {
-                    return self.moments(Slot::Partial(at, len), (4 * len / 3) as i32, value);
-                }
-                self.address(Slot::Partial(at, len))
-            }
+        if let Some(&at) = self.view.memory.lanes.get(&index) {
+            return self.gather(self.bases[&Slot::Scratch(at)], reduction, value);
+        }
+        let (at, len) = self.view.memory.partials[&index];
+        let slot = Slot::Partial(at, len);
+        if matches!(reduction, Reduction::Mean | Reduction::Variance) {
+            return self.moments(slot, (4 * len / 3) as i32, value);
+        }
+        let address = match self.view.kernel.is_over_everything(index) {
+            true => lane_of_row(self.lanes.fb, self.bases[&slot], self.row),
+            false => self.address(slot),
         };
-        let total = self.lanes.load(address, 0, false, reduction != Reduction::Max);
-        let total = combine(&mut self.lanes, reduction, value, total);
-        self.lanes.store(total, address, 0);
+        add_to(&mut self.lanes, address, 0, reduction, value);
+    }
+
+    /// Adds the elements here to their lanes.
+    fn gather(&mut self, start: Value, reduction: Reduction, value: Reg) {
+        if let Some(lane) = self.lane {
+            return add_to(&mut self.lanes, start, lane, reduction, value);
+        }
+        let kernel = self.view.kernel;
+        let short = !kernel.flat && kernel.cols() <= LANES;
+        let address = |fb: &mut FunctionBuilder<'_>, at: Value| {
+            let lane = if short { at } else { fb.ins().band_imm_s(at, LANE_BYTES - 1) };
+            fb.ins().iadd(start, lane)
+        };
+        if self.width == Width::One || self.point.is_none() {
+            let address = address(self.lanes.fb, self.at);
+            return add_to(&mut self.lanes, address, 0, reduction, value);
+        }
+        // Of several vectors, some may be in the last lanes and some in the first.
+        for part in 0..self.width.parts() {
+            let value = self.lanes.part(value, part);
+            let at = self.lanes.fb.ins().iadd_imm_u(self.at, 16 * part as i64);
+            let address = address(self.lanes.fb, at);
+            let Lanes { fb, constants, table, fma, .. } = &mut self.lanes;
+            let mut lanes = Lanes::new(fb, constants, *table, *fma, Width::Vectors(1));
+            let value = lanes.spread(value);
+            add_to(&mut lanes, address, 0, reduction, value);
+        }
     }
 
     /// Adds the deviations from the shift, and their squares.
@@ -379,4 +411,18 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let squares = self.lanes.mul_add(deviation, deviation, squares);
         self.lanes.store(squares, address, 2 * stride);
     }
+}
+
+/// Adds numbers to what lies somewhere.
+pub(super) fn add_to(lanes: &mut Lanes<'_, '_>, address: Value, offset: i32, reduction: Reduction, value: Reg) {
+    let total = lanes.load(address, offset, false, reduction != Reduction::Max);
+    let total = combine(lanes, reduction, value, total);
+    lanes.store(total, address, offset);
+}
+
+/// Where the only element of a row is added up.
+pub(super) fn lane_of_row(fb: &mut FunctionBuilder<'_>, start: Value, row: Value) -> Value {
+    let lane = fb.ins().band_imm_s(row, LANES as i64 - 1);
+    let before = fb.ins().ishl_imm_u(lane, 2);
+    fb.ins().iadd(start, before)
 }

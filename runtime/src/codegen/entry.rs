@@ -11,9 +11,9 @@ use super::product::Product;
 use super::{Context, Kernels, Program, Target, kernel_signature};
 use crate::ir::Role;
 use crate::ir::ops::Reduction;
-use crate::kernel::{Arg, BufferId, ENOUGH_ROWS, Kernel, PRODUCT_ROWS};
+use crate::kernel::{Arg, BufferId, ENOUGH_ROWS, Kernel, LANES, PRODUCT_ROWS};
 use crate::microkernels::gemm::Isa;
-use crate::plan::{LANES, Last, Phase, Place, Task, Work};
+use crate::plan::{Last, Phase, Place, Task, Work};
 use crate::types::Dim;
 
 /// The signature of the entry and of the end of a phase: a context to a status, 0 if the loss is finite.

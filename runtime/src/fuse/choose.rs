@@ -49,8 +49,10 @@ impl Ctx<'_> {
         // What is written over a parameter is not: there its elements are read one by one. Nor are sums down that column, which
         // would be sums of all columns in the wider kernel.
         let down = matches!(way(self.g, id), Some((_, Way::DownColumns)));
+        // A sum over a matrix adds up its own rows, one after the other, wherever it is computed.
+        let rows = matches!(way(self.g, id), Some((_, Way::Everything))) && domain.cols > 1;
         let beside = || {
-            if along_row || down || self.index.updates[id.index()] {
+            if along_row || down || rows || self.index.updates[id.index()] {
                 return None;
             }
             computes(&|draft| joins(draft.domain, domain) && ready(draft))

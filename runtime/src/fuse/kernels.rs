@@ -18,8 +18,7 @@ use crate::kernel::{
 };
 use crate::types::{DType, Dim, Shape};
 
-/// Rows that a kernel works on at a time: enough to keep the ends of a block cheap, few enough to stay in the cache, for a
-/// sum in single precision, and to share a batch of ordinary size between threads.
+/// Rows that a kernel without sums over its rows works on at a time: as many as one that has them.
 const BLOCK: usize = 64;
 /// Elements of a block without rows of its own.
 const FLAT_BLOCK: usize = 8192;
@@ -129,7 +128,6 @@ impl<'a> Maker<'a> {
         for (index, step) in steps.iter().enumerate() {
             self.known.entry(step.node).or_default().push((step.stage, index));
         }
-        let domain = self.draft.domain;
         let dot = self.draft.product.map(|product| self.dot(product));
         let body = steps.iter().map(|step| self.instruction(step)).collect();
         let stores = std::mem::take(&mut self.draft.stores);
@@ -139,12 +137,7 @@ impl<'a> Maker<'a> {
             Kernel { axes, rows, flat: false, block: BLOCK, dot, body, reads, indices, writes, begin: draft.begin };
         collapse(&mut kernel);
         kernel.flat = is_flat(&kernel);
-        if kernel.flat {
-            kernel.block = (FLAT_BLOCK / domain.cols).max(1);
-        }
-        if let Dim::Fixed(rows) = domain.rows {
-            kernel.block = kernel.block.min(rows.max(1));
-        }
+        kernel.block = block(&kernel);
         kernel
     }
 
@@ -371,15 +364,28 @@ fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// Whether rows do not matter, so that a block is one run of elements.
+/// How many rows a kernel works on at a time.
+fn block(kernel: &Kernel) -> usize {
+    let sums = (0..kernel.body.len()).filter(|&index| kernel.ends_later(index));
+    let chunk = sums.filter_map(|index| kernel.body[index].order()).map(|order| order.chunk).next();
+    let rows = chunk.unwrap_or(if kernel.flat { (FLAT_BLOCK / kernel.cols()).max(1) } else { BLOCK });
+    match kernel.row_count() {
+        Dim::Fixed(most) => rows.min(most.max(1)),
+        Dim::Batch(_) => rows,
+    }
+}
+
+/// Whether rows do not matter, so that a block is one run of elements. They do where their elements are added up, unless there
+/// is one row or one column.
 fn is_flat(kernel: &Kernel) -> bool {
     if !kernel.is_plain() {
         return false;
     }
     let element = |class: Class| matches!(class, Class::Element | Class::Single);
     let plain_arg = |&arg: &Arg| element(kernel.arg_class(arg)) && !matches!(arg, Arg::Index(_));
+    let one = kernel.row_count() == Dim::Fixed(1) || kernel.cols() == 1;
     let plain = |(index, instruction): (usize, &Instruction)| {
-        let reduces = instruction.reduction().is_none() || kernel.is_over_everything(index);
+        let reduces = instruction.reduction().is_none() || one && kernel.is_over_everything(index);
         instruction.stage == 0 && element(kernel.class(index)) && instruction.args.iter().all(plain_arg) && reduces
     };
     let writes = kernel.writes.iter().all(|write| {

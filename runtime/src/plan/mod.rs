@@ -19,7 +19,7 @@ use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
-use crate::kernel::{BufferId, Class, ENOUGH_ROWS, Fused, Home, Kernel, PRODUCT_ROWS, Write};
+use crate::kernel::{BufferId, ENOUGH_ROWS, Fused, Home, Kernel, LANES, PRODUCT_ROWS, Write};
 use crate::microkernels::gemm::{self, Isa};
 use crate::types::Shape;
 
@@ -29,8 +29,6 @@ pub use print::text;
 pub use schedule::{Last, Phase, Task, Work, nanoseconds, schedule};
 pub use verify::verify;
 
-/// Lanes of a sum over everything.
-pub const LANES: usize = 16;
 /// Larger steps are refused rather than attempted.
 const LIMIT_GIB: usize = 64;
 
@@ -354,7 +352,7 @@ fn kernel_plan(
             Reduction::Mean | Reduction::Variance => {}
             Reduction::Sum | Reduction::Max if kernel.is_over_everything(at) => {
                 partial(arena, LANES);
-                if kernel.class(at) == Class::Element {
+                if kernel.gathers_in_lanes(at) {
                     result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
                 }
             }
