@@ -29,14 +29,13 @@ fn a_mean_over_a_middle_axis() {
         let bent = b.tanh(x);
         b.mean(bent, &[1])
     }), @"
-    kernel 0: 4*B x 6, 24*B FLOP, 192*B bytes
+    kernel 0: b B, i 4, j 6, 48*B FLOP, 120*B bytes
       %1 = tanh x : f32[B,4,6]
-      keep %1                                                        # for kernel 1: used in another shape
-    kernel 1: b B, i 6, j 4, 30*B FLOP, 120*B bytes                  # %1 comes from kernel 0, over 4*B x 6
-      %3 = sum %1[b, j, i] over 2 : f32[B,6]
-      along the row
-      %4 = mul %3.row, 0.25 : f32[B,6]
-      keep %4.row                                                    # output y
+      %2 = sum %1 over 1 : f32[B,6]
+      keep %2                                                        # for kernel 1: sum is not done again
+    kernel 1: B x 6, 6*B FLOP, 48*B bytes                            # %2 is known when kernel 0 is done
+      %3 = mul %2, 0.25 : f32[B,6]
+      keep %3                                                        # output y
     ");
 }
 
@@ -84,12 +83,9 @@ fn windows_of_a_padded_image_are_read_where_it_lies() {
         let both = b.patches(rows, 3, window, f64::NEG_INFINITY);
         b.max_over(both, &[2, 4])
     }), @"
-    kernel 0: b B, i 4, j 4, k 3, l 2, m 2, 192*B FLOP, 1,152*B bytes
-      %4 = max x[b, 2*i+l-1, 2*j+m-1, k : -inf] over 5 : f32[B,4,4,3,2]
-      keep %4.row                                                    # for kernel 1: max is not done again
-    kernel 1: 48*B x 2, 96*B FLOP, 576*B bytes                       # no kernel over 48*B x 2 has its operands
-      %5 = max %4 over 4 : f32[B,4,4,3]
-      keep %5.row                                                    # output y
+    kernel 0: b B, i 4, j 2, k 4, l 2, m 3, 192*B FLOP, 960*B bytes
+      %3 = max x[b, 2*i+j-1, 2*k+l-1, m : -inf] over 2,4 : f32[B,4,4,3]
+      keep %3                                                        # max is not done again
     ");
 }
 

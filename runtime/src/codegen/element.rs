@@ -358,7 +358,16 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     /// Adds the elements here to what a reduction has so far.
     fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) {
         if let Some(&at) = self.view.memory.lanes.get(&index) {
-            return self.gather(self.bases[&Slot::Scratch(at)], reduction, value);
+            let start = self.bases[&Slot::Scratch(at)];
+            if !self.view.kernel.is_within(index) {
+                return self.gather(start, reduction, value);
+            }
+            let place = self.view.kernel.place_within(index);
+            let Some(point) = &self.point else { unreachable!("such a kernel has more axes than two") };
+            let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
+            let offset = reader.whole(&mut self.lanes, &place, 4);
+            let address = self.lanes.fb.ins().iadd(start, offset);
+            return add_to(&mut self.lanes, address, 0, reduction, value);
         }
         let (at, len) = self.view.memory.partials[&index];
         let slot = Slot::Partial(at, len);

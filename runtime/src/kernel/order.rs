@@ -20,7 +20,7 @@ const CHUNK: usize = 64;
 ///
 /// Element `j` of a row goes to lane `j` modulo the number of lanes, ascending, in single precision. Along a row, the lanes are
 /// then added up as a binary tree. Over everything, those of each row are added to those of the chunk, row after row; if a row
-/// has one element only, row `i` goes to lane `i` modulo the number of lanes. Down the columns there is one lane. The lanes of
+/// has one element only, row `i` goes to lane `i` modulo the number of lanes. Down the columns and within rows there is one lane. The lanes of
 /// the chunks are added up in double precision, as a binary tree over their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SumOrder {
@@ -34,6 +34,11 @@ impl SumOrder {
     /// Of a sum along a row: each row is a chunk.
     pub fn along_row() -> SumOrder {
         SumOrder { lanes: LANES, chunk: 1 }
+    }
+
+    /// Of a sum within a row, over some axes between the first and the last: element by element.
+    pub fn within_row() -> SumOrder {
+        SumOrder { lanes: 1, chunk: 1 }
     }
 
     /// Of a sum of so many rows, element by element.
