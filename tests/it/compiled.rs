@@ -55,6 +55,11 @@ impl Compiled {
     pub fn for_threads(graph: &Graph, max_batch: usize, threads: usize) -> Compiled {
         let graph = simplify(graph);
         verify(&graph).expect("a simplified graph is a graph");
+        Compiled::as_it_is(graph, max_batch, threads)
+    }
+
+    /// Compiles without simplifying.
+    pub fn as_it_is(graph: Graph, max_batch: usize, threads: usize) -> Compiled {
         let isa = ISA.get().unwrap_or_else(Isa::detect);
         let program = Program::of_graph_on(&graph, max_batch, threads, isa).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];

@@ -316,7 +316,7 @@ fn line_plan_with_adam() {
     batches of up to 32 rows
     parameters 0.4 KiB
     arena 0.4 KiB, without sharing 0.4 KiB
-    scratch 0.2 KiB a thread
+    scratch 0.1 KiB a thread
     kernel 0: B x 1
       product written out: 64 multiplications
       elements 4 vectors at a time
@@ -325,9 +325,8 @@ fn line_plan_with_adam() {
       %15                    16..48, to kernel 2                     # loss
       %16                    48..64, to kernel 3                     # dense1
       partial %9             64..80                                  # loss
-      lanes of %9            scratch 0..16                           # loss
       partial %16            80..96                                  # dense1
-      block of %2            scratch 16..48                          # dense1
+      block of %2            scratch 0..32                           # dense1
     kernel 1: 1 x 1
       elements 4 vectors at a time
       on one thread: about 0 ns
@@ -440,9 +439,8 @@ fn mlp_plan() {
       %21                    208..240, to kernel 4                   # loss
       %22                    240..256, to kernel 7                   # dense2
       partial %15            256..272                                # loss
-      lanes of %15           scratch 0..16                           # loss
       partial %22            272..288                                # dense2
-      block of %8            scratch 16..48                          # dense2
+      block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
       elements 4 vectors at a time
       on one thread: about 0 ns
@@ -543,9 +541,8 @@ fn sparse_plan() {
       %31                    224..256, to kernel 4                   # loss
       %32                    256..272, to kernel 7                   # dense2
       partial %15            272..288                                # loss
-      lanes of %15           scratch 0..16                           # loss
       partial %32            288..304                                # dense2
-      block of %8            scratch 16..48                          # dense2
+      block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
       elements 4 vectors at a time
       on one thread: about 0 ns

@@ -3,14 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
+use cranelift_frontend::FunctionBuilder;
 
 use super::lanes::{Lanes, Width};
-use super::nest::{Point, Reader};
+use super::loops::LANE_BYTES;
+use super::nest::{Point, Reader, splits_lanes};
 use super::row::combine;
 use super::{Emit, Slot, View};
 use crate::ir::Op;
-use crate::ir::ops::{Body, Reduction, sloped};
-use crate::kernel::{Arg, Class, Kernel, Mode, Write};
+use crate::ir::ops::{Body, Reduction};
+use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::Prefetch;
 
@@ -29,7 +31,8 @@ impl Emit<'_, '_> {
         }
         let unroll = self.tiling.stages[stage].vectors;
         if !kernel.is_plain() {
-            let scalar = self.is_scalar(Some(stage));
+            let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
+            let scalar = gathers || self.is_scalar(Some(stage));
             return self.points(scalar, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
         }
         let trip = self.trip();
@@ -104,12 +107,13 @@ fn reads_once(op: &Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::MulAdd)
 }
 
-/// The functions among these steps whose slopes are among them as well, and those.
+/// The sigmoids among these steps whose slopes are among them as well, and those. Together they take one exponential; a
+/// hyperbolic tangent and its slope would, too, but with another rounding of the slope than alone.
 fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
     let body = &kernel.body;
-    let slopes = steps.iter().filter_map(|&step| Some((step, sloped(&body[step].origin.op)?)));
-    let pair = |(slope, function): (usize, Op)| {
-        let same = |step: &&usize| body[**step].origin.op == function && body[**step].args == body[slope].args;
+    let slopes = steps.iter().filter(|&&step| body[step].origin.op == Op::SigmoidSlope);
+    let pair = |&slope: &usize| {
+        let same = |step: &&usize| body[**step].origin.op == Op::Sigmoid && body[**step].args == body[slope].args;
         steps.iter().find(same).map(|&step| [step, slope])
     };
     slopes.filter_map(pair).collect()
@@ -130,7 +134,7 @@ pub(super) struct ElementBody<'a, 'f> {
     pub(super) held: HashMap<Arg, Slot>,
     /// How often each value is read in this body.
     uses: HashMap<Arg, usize>,
-    /// Functions whose slopes are computed here too, and the slopes.
+    /// Sigmoids whose slopes are computed here too, and the slopes.
     pairs: Vec<[usize; 2]>,
     addresses: HashMap<Slot, Value>,
     /// In a kernel of more axes than two.
@@ -140,6 +144,7 @@ pub(super) struct ElementBody<'a, 'f> {
     width: Width,
     stage: usize,
     at: Value,
+    lane: Option<i32>,
 }
 
 impl<'a, 'f> ElementBody<'a, 'f> {
@@ -168,6 +173,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             width,
             stage,
             at,
+            lane: emit.lane,
         }
     }
 
@@ -200,18 +206,14 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         value
     }
 
-    /// A function or its slope, whichever is asked for, and the other one for later.
+    /// A sigmoid or its slope, whichever is asked for, and the other one for later.
     fn compute_pair(&mut self, pair: [usize; 2], index: usize) -> Reg {
         if let Some(&reg) = self.known.get(&Arg::Value(index)) {
             return reg;
         }
         let function = &self.view.kernel.body[pair[0]];
         let x = self.operand(function.args[0], false);
-        let values = match function.origin.op {
-            Op::Sigmoid => self.lanes.sigmoid_and_slope(x),
-            Op::Tanh => self.lanes.tanh_and_slope(x),
-            _ => unreachable!("only these have slopes that are operations"),
-        };
+        let values = self.lanes.sigmoid_and_slope(x);
         self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
         self.known[&Arg::Value(index)]
     }
@@ -350,27 +352,55 @@ impl<'a, 'f> ElementBody<'a, 'f> {
 
     /// Adds the elements here to what a reduction has so far.
     fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) {
-        let address = match self.view.memory.lanes.get(&index) {
-            Some(&at) if self.view.kernel.is_within(index) => {
-                let base = self.bases[&Slot::Scratch(at)];
-                let place = self.view.kernel.place_within(index);
-                let Some(point) = &self.point else { unreachable!("such a kernel has more axes than two") };
-                let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
-                let offset = reader.whole(&mut self.lanes, &place, 4);
-                self.lanes.fb.ins().iadd(base, offset)
+        if let Some(&at) = self.view.memory.lanes.get(&index) {
+            let start = self.bases[&Slot::Scratch(at)];
+            if !self.view.kernel.is_within(index) {
+                return self.gather(start, reduction, value);
             }
-            Some(&at) => self.bases[&Slot::Scratch(at)],
-            None => {
-                let (at, len) = self.view.memory.partials[&index];
-                if matches!(reduction, Reduction::Mean | Reduction::Variance) {
-                    return self.moments(Slot::Partial(at, len), (4 * len / 3) as i32, value);
-                }
-                self.address(Slot::Partial(at, len))
-            }
+            let place = self.view.kernel.place_within(index);
+            let Some(point) = &self.point else { unreachable!("such a kernel has more axes than two") };
+            let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
+            let offset = reader.whole(&mut self.lanes, &place, 4);
+            let address = self.lanes.fb.ins().iadd(start, offset);
+            return add_to(&mut self.lanes, address, 0, reduction, value);
+        }
+        let (at, len) = self.view.memory.partials[&index];
+        let slot = Slot::Partial(at, len);
+        if matches!(reduction, Reduction::Mean | Reduction::Variance) {
+            return self.moments(slot, (4 * len / 3) as i32, value);
+        }
+        let address = match self.view.kernel.is_over_everything(index) {
+            true => lane_of_row(self.lanes.fb, self.bases[&slot], self.row),
+            false => self.address(slot),
         };
-        let total = self.lanes.load(address, 0, false, reduction != Reduction::Max);
-        let total = combine(&mut self.lanes, reduction, value, total);
-        self.lanes.store(total, address, 0);
+        add_to(&mut self.lanes, address, 0, reduction, value);
+    }
+
+    /// Adds the elements here to their lanes.
+    fn gather(&mut self, start: Value, reduction: Reduction, value: Reg) {
+        if let Some(lane) = self.lane {
+            return add_to(&mut self.lanes, start, lane, reduction, value);
+        }
+        let kernel = self.view.kernel;
+        let short = !kernel.flat && kernel.cols() <= LANES;
+        let address = |fb: &mut FunctionBuilder<'_>, at: Value| {
+            let lane = if short { at } else { fb.ins().band_imm_s(at, LANE_BYTES - 1) };
+            fb.ins().iadd(start, lane)
+        };
+        if self.width == Width::One || self.point.is_none() {
+            let address = address(self.lanes.fb, self.at);
+            return add_to(&mut self.lanes, address, 0, reduction, value);
+        }
+        // Of several vectors, some may be in the last lanes and some in the first.
+        for part in 0..self.width.parts() {
+            let value = self.lanes.part(value, part);
+            let at = self.lanes.fb.ins().iadd_imm_u(self.at, 16 * part as i64);
+            let address = address(self.lanes.fb, at);
+            let Lanes { fb, constants, table, fma, .. } = &mut self.lanes;
+            let mut lanes = Lanes::new(fb, constants, *table, *fma, Width::Vectors(1));
+            let value = lanes.spread(value);
+            add_to(&mut lanes, address, 0, reduction, value);
+        }
     }
 
     /// Adds the deviations from the shift, and their squares.
@@ -385,4 +415,18 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let squares = self.lanes.mul_add(deviation, deviation, squares);
         self.lanes.store(squares, address, 2 * stride);
     }
+}
+
+/// Adds numbers to what lies somewhere.
+pub(super) fn add_to(lanes: &mut Lanes<'_, '_>, address: Value, offset: i32, reduction: Reduction, value: Reg) {
+    let total = lanes.load(address, offset, false, reduction != Reduction::Max);
+    let total = combine(lanes, reduction, value, total);
+    lanes.store(total, address, offset);
+}
+
+/// Where the only element of a row is added up.
+pub(super) fn lane_of_row(fb: &mut FunctionBuilder<'_>, start: Value, row: Value) -> Value {
+    let lane = fb.ins().band_imm_s(row, LANES as i64 - 1);
+    let before = fb.ins().ishl_imm_u(lane, 2);
+    fb.ins().iadd(start, before)
 }

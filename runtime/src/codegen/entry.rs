@@ -12,8 +12,8 @@ use super::product::Product;
 use super::{Context, Kernels, Numbers, Program, Target, host, kernel_signature};
 use crate::ir::Role;
 use crate::ir::ops::Reduction;
-use crate::kernel::{Arg, BufferId, Kernel};
-use crate::plan::{LANES, Last, Phase, Place, Task, Work};
+use crate::kernel::{Arg, BufferId, Kernel, LANES};
+use crate::plan::{Last, Phase, Place, Task, Work};
 use crate::types::Dim;
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.

@@ -108,7 +108,7 @@ host_calls! {
 
     /// Rows of a product, the right operand where it lies.
     Product(
-        isa: Isa, rows: usize, cols: usize, inner: usize,
+        isa: Isa, rows: usize, cols: usize, inner: usize, piece: usize,
         a: *const f32, a_row: usize, a_col: usize,
         b: *const f32, b_row: usize, b_col: usize,
         c: *mut f32, ldc: usize, workspace: *mut f32,
@@ -116,14 +116,14 @@ host_calls! {
 
     /// Some columns of the right operand of a product, rearranged.
     PackRight(
-        isa: Isa, cols: usize, inner: usize,
+        isa: Isa, cols: usize, inner: usize, piece: usize,
         b: *const f32, b_row: usize, b_col: usize,
         from: usize, to: usize, packed: *mut f32,
     ) as "gradloom_pack_right" => gemm::pack_right;
 
     /// Rows of a product with a rearranged right operand.
     PackedProduct(
-        isa: Isa, rows: usize, cols: usize, inner: usize,
+        isa: Isa, rows: usize, cols: usize, inner: usize, piece: usize,
         a: *const f32, a_row: usize, a_col: usize,
         packed: *const f32,
         c: *mut f32, ldc: usize, workspace: *mut f32,
@@ -232,7 +232,7 @@ mod tests {
             pointer_width: target_lexicon::PointerWidth::U64,
             page_size_align_log2: 12,
         };
-        let target = Target { call_conv, config, fma: true, strips: true };
+        let target = Target { call_conv, config, fma: true };
         let (mut function, mut context) = (Code::new(), FunctionBuilderContext::new());
         let mut fb = FunctionBuilder::new(&mut function, &mut context);
         let block = fb.create_block();
@@ -259,11 +259,11 @@ mod tests {
     #[test]
     fn values_are_passed_in_the_order_of_the_row_whatever_that_of_the_call() {
         let text = emitted(|imports, fb| {
-            let [isa, cols, inner, b, b_row, b_col, from, to, packed] = numbers(fb);
-            PackRight { packed, to, from, b_col, b_row, b, inner, cols, isa }.call(imports, fb);
+            let [isa, cols, inner, piece, b, b_row, b_col, from, to, packed] = numbers(fb);
+            PackRight { packed, to, from, b_col, b_row, b, piece, inner, cols, isa }.call(imports, fb);
         });
-        assert!(text.contains("sig0 = (i64, i64, i64, i64, i64, i64, i64, i64, i64) system_v"), "{text}");
-        assert!(text.contains("call fn0(v0, v1, v2, v3, v4, v5, v6, v7, v8)"), "{text}");
+        assert!(text.contains("sig0 = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) system_v"), "{text}");
+        assert!(text.contains("call fn0(v0, v1, v2, v3, v4, v5, v6, v7, v8, v9)"), "{text}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Products so small that a call would take longer: written out in their kernel, ahead of everything else it does.
 //!
-//! An element is the sum over ascending terms from zero, as the microkernels have it, so the bits are theirs.
+//! An element is the sum over ascending terms in the pieces that the kernel says, as the microkernels have it, so the bits are
+//! theirs.
 
-use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value, types};
 
 use super::lanes::{Lanes, Width, constant_memory, memory};
 use super::loops::Trip;
@@ -85,13 +87,52 @@ impl<'a> Emit<'a, '_> {
                 self.times(batch, factor as i64)
             }
         };
+        let piece = self.kernel.dot.as_ref().expect("the product is written out").order.piece;
+        let sum = match inner.at(self.plan.max_batch) <= piece {
+            true => self.piece(width, count, left, right).0,
+            false => self.pieces(width, count, piece, left, right),
+        };
+        let mut lanes = self.lanes(width);
+        let sum = lanes.parts(|_, part| sum[part]);
+        lanes.store(sum, result, 0);
+    }
+
+    /// The sum of so many terms, at least one, in pieces, part by part.
+    fn pieces(&mut self, width: Width, count: Value, piece: usize, left: Terms, right: Terms) -> Vec<Value> {
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let mut lanes = self.lanes(width);
+        // What -0 is added to is what it was.
+        let nothing = lanes.float(-0.0);
+        let start: Vec<Value> = (0..width.parts()).map(|part| lanes.part(nothing, part)).collect();
+        let [totals, places] = self.loop_values(head, &start, 3);
+        let [left_at, right_at, rest] = places[..] else { unreachable!("three numbers") };
+        let first = start.into_iter().chain([left.first, right.first, count]);
+        let first: Vec<BlockArg> = first.map(BlockArg::from).collect();
+        self.fb.ins().jump(head, &first);
+        self.fb.switch_to_block(head);
+        let most = self.fb.ins().iconst(types::I64, piece as i64);
+        let last = self.fb.ins().icmp(IntCC::SignedLessThan, rest, most);
+        let terms = self.fb.ins().select(last, rest, most);
+        let (left, right) = (Terms { first: left_at, ..left }, Terms { first: right_at, ..right });
+        let (sums, [left_at, right_at]) = self.piece(width, terms, left, right);
+        let added = totals.iter().zip(sums).map(|(&total, sum)| self.fb.ins().fadd(total, sum));
+        let totals: Vec<Value> = added.collect();
+        let rest = self.fb.ins().isub(rest, terms);
+        let next = totals.iter().copied().chain([left_at, right_at, rest]);
+        let next: Vec<BlockArg> = next.map(BlockArg::from).collect();
+        self.fb.ins().brif(rest, head, &next, exit, &[]);
+        self.fb.switch_to_block(exit);
+        totals
+    }
+
+    /// The sum of so many terms, at least one, from zero, part by part, and where the terms after them are.
+    fn piece(&mut self, width: Width, count: Value, left: Terms, right: Terms) -> (Vec<Value>, [Value; 2]) {
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let mut lanes = self.lanes(width);
         let zero = lanes.float(0.0);
         let zeros: Vec<Value> = (0..width.parts()).map(|part| lanes.part(zero, part)).collect();
-        let ty = self.fb.func.dfg.value_type(zeros[0]);
-        let sums: Vec<Value> = zeros.iter().map(|_| self.fb.append_block_param(head, ty)).collect();
-        let [left_at, right_at, rest] = [(); 3].map(|()| self.fb.append_block_param(head, types::I64));
+        let [sums, places] = self.loop_values(head, &zeros, 3);
+        let [left_at, right_at, rest] = places[..] else { unreachable!("three numbers") };
         let start = zeros.iter().copied().chain([left.first, right.first, count]);
         let start: Vec<BlockArg> = start.map(BlockArg::from).collect();
         self.fb.ins().jump(head, &start);
@@ -107,9 +148,14 @@ impl<'a> Emit<'a, '_> {
         let next: Vec<BlockArg> = next.map(BlockArg::from).collect();
         self.fb.ins().brif(rest, head, &next, exit, &[]);
         self.fb.switch_to_block(exit);
-        let mut lanes = self.lanes(width);
-        let sum = lanes.parts(|_, part| sums[part]);
-        lanes.store(sum, result, 0);
+        (sums, [left_at, right_at])
+    }
+
+    /// What a loop carries from round to round: values like these, and so many addresses or counts.
+    fn loop_values(&mut self, head: Block, like: &[Value], numbers: usize) -> [Vec<Value>; 2] {
+        let ty = self.fb.func.dfg.value_type(like[0]);
+        let values = like.iter().map(|_| self.fb.append_block_param(head, ty)).collect();
+        [values, (0..numbers).map(|_| self.fb.append_block_param(head, types::I64)).collect()]
     }
 }
 

@@ -5,6 +5,10 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::Emit;
 use super::lanes::Width;
+use crate::kernel::LANES;
+
+/// Bytes of the lanes of a sum.
+pub(super) const LANE_BYTES: i64 = 4 * LANES as i64;
 
 /// How far a loop over columns goes.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +55,7 @@ impl Emit<'_, '_> {
     }
 
     /// Emits `body` for all columns, as wide as they allow: `unroll` vectors, then fewer, then one number at a time. The
-    /// position is a byte offset.
+    /// position is a byte offset; where it is in the lanes of a sum is noted, as far as it is known here.
     pub(super) fn columns(&mut self, trip: Trip, unroll: usize, mut body: impl FnMut(&mut Self, Width, Value)) {
         match trip {
             Trip::Known(count) => self.known_columns(count, unroll, &mut body),
@@ -59,7 +63,9 @@ impl Emit<'_, '_> {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 let wide = 16 * unroll as i64;
                 let main = self.fb.ins().band_imm_s(end, -wide);
+                self.lane = (wide % LANE_BYTES == 0).then_some(0);
                 self.counted(zero, main, wide, true, |emit, at| body(emit, Width::Vectors(unroll), at));
+                self.lane = None;
                 let vectors = self.fb.ins().band_imm_s(end, -16);
                 self.counted(main, vectors, 16, true, |emit, at| body(emit, Width::Vectors(1), at));
                 self.counted(vectors, end, 4, true, |emit, at| body(emit, Width::One, at));
@@ -96,13 +102,18 @@ impl Emit<'_, '_> {
         let unroll = unroll.min(vectors.max(1));
         let main = vectors / unroll * unroll;
         let bytes = |elements: usize| 4 * elements as i64;
+        let lane = |elements: usize| Some((bytes(elements) % LANE_BYTES) as i32);
         if main > 0 {
+            let whole = main == unroll || bytes(4 * unroll) % LANE_BYTES == 0;
+            self.lane = if whole { Some(0) } else { None };
             self.known(0, bytes(4 * main), bytes(4 * unroll), &mut |emit, at| body(emit, Width::Vectors(unroll), at));
         }
         if main < vectors {
             let at = self.fb.ins().iconst(types::I64, bytes(4 * main));
+            self.lane = lane(4 * main);
             body(self, Width::Vectors(vectors - main), at);
         }
+        self.lane = if count - 4 * vectors == 1 { lane(4 * vectors) } else { None };
         self.known(bytes(4 * vectors), bytes(count), 4, &mut |emit, at| body(emit, Width::One, at));
     }
 

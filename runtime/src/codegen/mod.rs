@@ -149,6 +149,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         row: lo,
         row_offset: lo,
         point: Point::default(),
+        lane: None,
     };
     emit.run();
     emit.fb.ins().return_(&[]);
@@ -192,6 +193,9 @@ struct Emit<'a, 'f> {
     row_offset: Value,
     /// Where the present element is, in a kernel of more axes than two.
     point: Point,
+    /// How far, in bytes, the present columns are behind the first of the lanes in which they are added up; `None` if only
+    /// running code knows.
+    lane: Option<i32>,
 }
 
 /// Memory that a kernel reads or writes.

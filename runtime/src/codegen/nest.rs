@@ -10,7 +10,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
 use super::lanes::{Lanes, Width, memory};
-use super::loops::Trip;
+use super::loops::{LANE_BYTES, Trip};
 use super::row::identity;
 use super::{Emit, Slot, View};
 use crate::ir::ops::Reduction;
@@ -81,6 +81,8 @@ impl Emit<'_, '_> {
         }
         let mut run = |emit: &mut Self, width: Width, inner: Value| {
             emit.point.inner = Some(inner);
+            // Behind the first run of the row, columns are in the same lanes only if a run has whole ones.
+            emit.lane = emit.lane.filter(|_| !scalar && (offset.is_none() || 4 * extent as i64 % LANE_BYTES == 0));
             let at = offset.map_or(inner, |offset| emit.fb.ins().iadd(offset, inner));
             body(emit, width, at);
             emit.point.inner = None;
@@ -174,6 +176,12 @@ impl Emit<'_, '_> {
             });
         }
     }
+}
+
+/// Whether a vector of columns may be some at the end and some at the beginning of the lanes of a sum.
+pub(super) fn splits_lanes(kernel: &Kernel) -> bool {
+    let row = &kernel.axes[kernel.rows..];
+    !kernel.is_plain() && row.len() > 1 && !row[row.len() - 1].factor().is_multiple_of(4)
 }
 
 /// Whether the elements of a read for neighboring columns are neighbors, or one.

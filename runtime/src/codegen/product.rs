@@ -20,6 +20,8 @@ pub(super) struct Product {
     /// Whether the right operand is rearranged first.
     pub(super) packed: Option<Value>,
     inner: Value,
+    /// Terms that are added up in one go.
+    piece: Value,
     pub(super) cols: i64,
     pub(super) result: Value,
     /// Whether the result is scratch for some rows, which others overwrite.
@@ -53,6 +55,7 @@ impl Emit<'_, '_> {
         };
         let right = self.buffer(dot.b);
         let inner = self.extent(dot.inner);
+        let piece = self.fb.ins().iconst(types::I64, dot.order.piece as i64);
         let cols = kernel.cols() as i64;
         let (result, scratch) = match plan.product {
             Some(at) => (self.scratch_at(at), true),
@@ -75,6 +78,7 @@ impl Emit<'_, '_> {
             right,
             packed,
             inner,
+            piece,
             cols,
             result,
             scratch,
@@ -152,9 +156,9 @@ impl Emit<'_, '_> {
                 let isa = self.isa_number();
                 let numbers = [product.cols, product.left.1, product.left.2];
                 let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-                let (inner, workspace) = (product.inner, product.workspace);
+                let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
                 let (a, c, ldc) = (left, result, cols);
-                host::PackedProduct { isa, rows, cols, inner, a, a_row, a_col, packed, c, ldc, workspace }
+                host::PackedProduct { isa, rows, cols, inner, piece, a, a_row, a_col, packed, c, ldc, workspace }
                     .call(&mut self.imports, &mut self.fb);
             }
             None => {
@@ -175,8 +179,8 @@ impl Emit<'_, '_> {
         let isa = self.isa_number();
         let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
         let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-        let (inner, workspace) = (product.inner, product.workspace);
-        host::Product { isa, rows, cols, inner, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
+        let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
+        host::Product { isa, rows, cols, inner, piece, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
             .call(&mut self.imports, &mut self.fb);
     }
 
@@ -209,9 +213,10 @@ impl Emit<'_, '_> {
     pub(super) fn pack(&mut self, product: &Product, from: Value, to: Value) {
         let packed = product.packed.expect("there is room for what is packed");
         let isa = self.isa_number();
-        let (inner, (b, row, col)) = (product.inner, product.right);
+        let (inner, piece, (b, row, col)) = (product.inner, product.piece, product.right);
         let [b_row, b_col, cols] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
-        host::PackRight { isa, cols, inner, b, b_row, b_col, from, to, packed }.call(&mut self.imports, &mut self.fb);
+        host::PackRight { isa, cols, inner, piece, b, b_row, b_col, from, to, packed }
+            .call(&mut self.imports, &mut self.fb);
     }
 
     fn isa_number(&mut self) -> Value {

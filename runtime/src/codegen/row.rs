@@ -3,12 +3,12 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
+use super::element::{add_to, lane_of_row};
 use super::lanes::{Width, memory};
 use super::loops::Trip;
 use super::{Context, Emit, Slot};
 use crate::ir::ops::{Body, Reduction};
-use crate::kernel::{Arg, Class, Kernel, What, Write};
-use crate::plan::LANES;
+use crate::kernel::{Arg, Class, Kernel, LANES, What, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::VECTORS;
 
@@ -208,15 +208,13 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn reduce_row_value(&mut self, index: usize, reduction: Reduction) {
         let value = self.scalar_operand(self.kernel.body[index].args[0]);
         let (at, len) = self.memory.partials[&index];
-        let address = self.bases[&Slot::Partial(at, len)];
+        let address = lane_of_row(&mut self.fb, self.bases[&Slot::Partial(at, len)], self.row);
         let mut lanes = self.lanes(Width::One);
         let value = match value {
             Ok(value) => lanes.spread(value),
             Err(constant) => lanes.float(constant),
         };
-        let total = lanes.load(address, 0, false, false);
-        let total = combine(&mut lanes, reduction, value, total);
-        lanes.store(total, address, 0);
+        add_to(&mut lanes, address, 0, reduction, value);
     }
 
     /// Reductions of elements that gather in lanes, in this stage.

@@ -49,8 +49,10 @@ impl Ctx<'_> {
         // Not so if it overwrites a parameter, whose elements are read one by one; nor if it is a sum down that one column, which
         // would be a sum down all columns in the wider kernel.
         let down = matches!(way(self.g, id), Some((_, Way::DownColumns)));
+        // A sum over a matrix adds up its own rows, one after the other, wherever it is computed.
+        let rows = matches!(way(self.g, id), Some((_, Way::Everything))) && domain.cols > 1;
         let beside = || {
-            if along_row || down || self.index.updates[id.index()] {
+            if along_row || down || rows || self.index.updates[id.index()] {
                 return None;
             }
             computes(&|draft| joins(draft.domain, domain) && ready(draft))

@@ -13,13 +13,12 @@ use crate::flops;
 use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
-    Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, Fused, Gather, Home, Instruction, Kernel, Mode, Number,
-    Origin, Read, What, Write,
+    Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction, Kernel,
+    Mode, Number, Origin, Read, SumOrder, What, Write,
 };
 use crate::types::{DType, Dim, Shape};
 
-/// Rows that a kernel works on at a time: enough that the end of a block costs little; few enough to stay in the cache, to be
-/// summed in single precision, and to share a batch of ordinary size between threads.
+/// Rows that a kernel without sums over its rows works on at a time: as many as one that has them.
 const BLOCK: usize = 64;
 /// Elements of a block in a flat kernel.
 const FLAT_BLOCK: usize = 8192;
@@ -129,7 +128,6 @@ impl<'a> Maker<'a> {
         for (index, step) in steps.iter().enumerate() {
             self.known.entry(step.node).or_default().push((step.stage, index));
         }
-        let domain = self.draft.domain;
         let dot = self.draft.product.map(|product| self.dot(product));
         let body = steps.iter().map(|step| self.instruction(step)).collect();
         let stores = std::mem::take(&mut self.draft.stores);
@@ -145,12 +143,7 @@ impl<'a> Maker<'a> {
         }
         collapse(&mut kernel);
         kernel.flat = is_flat(&kernel);
-        if kernel.flat {
-            kernel.block = (FLAT_BLOCK / domain.cols).max(1);
-        }
-        if let Dim::Fixed(rows) = domain.rows {
-            kernel.block = kernel.block.min(rows.max(1));
-        }
+        kernel.block = block(&kernel);
         kernel
     }
 
@@ -234,14 +227,17 @@ impl<'a> Maker<'a> {
         };
         let (a, a_at, a_step) = side(a, [row.clone(), term.clone()], ta);
         let (b, b_at, b_step) = side(b, [term.clone(), col], tb);
-        Dot { a, a_at, a_step, b, b_at, b_step, inner, origin: self.origin(product) }
+        let order = DotOrder::of(inner);
+        Dot { a, a_at, a_step, b, b_at, b_step, inner, order, origin: self.origin(product) }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
         let what = match way(self.g, step.node) {
             None => What::Map,
-            Some((kind, Way::Within)) => What::Reduce { kind, over: self.axes_within(step.node) },
-            Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way) },
+            Some((kind, Way::Within)) => {
+                What::Reduce { kind, over: self.axes_within(step.node), order: self.order(Way::Within) }
+            }
+            Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way), order: self.order(way) },
         };
         let operands = self.g[step.node].operands.clone();
         let args = operands.into_iter().map(|operand| self.arg(operand, step.stage)).collect();
@@ -257,6 +253,17 @@ impl<'a> Maker<'a> {
             Way::Everything => Class::Element,
             Way::Within => unreachable!("these axes are those of its operand"),
         })
+    }
+
+    /// The order of a reduction. Its rows are those of the kernel.
+    fn order(&self, way: Way) -> SumOrder {
+        let rows = self.draft.domain.rows;
+        match way {
+            Way::AlongRow => SumOrder::along_row(),
+            Way::DownColumns => SumOrder::down_columns(rows),
+            Way::Within => SumOrder::within_row(),
+            Way::Everything => SumOrder::over_everything(rows),
+        }
     }
 
     /// The axes of a reduction within rows.
@@ -398,15 +405,28 @@ fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// Whether rows do not matter, so that a block is one run of elements.
+/// How many rows a kernel works on at a time.
+fn block(kernel: &Kernel) -> usize {
+    let sums = (0..kernel.body.len()).filter(|&index| kernel.ends_later(index));
+    let chunk = sums.filter_map(|index| kernel.body[index].order()).map(|order| order.chunk).next();
+    let rows = chunk.unwrap_or(if kernel.flat { (FLAT_BLOCK / kernel.cols()).max(1) } else { BLOCK });
+    match kernel.row_count() {
+        Dim::Fixed(most) => rows.min(most.max(1)),
+        Dim::Batch(_) => rows,
+    }
+}
+
+/// Whether rows do not matter, so that a block is one run of elements. They do where their elements are added up, unless there
+/// is one row or one column.
 fn is_flat(kernel: &Kernel) -> bool {
     if !kernel.is_plain() {
         return false;
     }
     let element = |class: Class| matches!(class, Class::Element | Class::Single);
     let plain_arg = |&arg: &Arg| element(kernel.arg_class(arg)) && !matches!(arg, Arg::Index(_));
+    let one = kernel.row_count() == Dim::Fixed(1) || kernel.cols() == 1;
     let plain = |(index, instruction): (usize, &Instruction)| {
-        let reduces = instruction.reduction().is_none() || kernel.is_over_everything(index);
+        let reduces = instruction.reduction().is_none() || one && kernel.is_over_everything(index);
         instruction.stage == 0 && element(kernel.class(index)) && instruction.args.iter().all(plain_arg) && reduces
     };
     let writes = kernel.writes.iter().all(|write| {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Access, Affine, Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, Mode, What, Write};
+use super::{Access, Affine, Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, Mode, SumOrder, What, Write};
 use crate::ir::NodeId;
 use crate::ir::ops::Reduction;
 use crate::types::{DType, Dim};
@@ -27,7 +27,15 @@ impl Instruction {
     pub fn reduction(&self) -> Option<(Reduction, AxisSet)> {
         match self.what {
             What::Map => None,
-            What::Reduce { kind, over } => Some((kind, over)),
+            What::Reduce { kind, over, .. } => Some((kind, over)),
+        }
+    }
+
+    /// The order in which it adds up, if it is a reduction.
+    pub fn order(&self) -> Option<SumOrder> {
+        match self.what {
+            What::Map => None,
+            What::Reduce { order, .. } => Some(order),
         }
     }
 
@@ -199,6 +207,14 @@ impl Kernel {
     /// Whether a reduction is over all elements of the kernel.
     pub fn is_over_everything(&self, index: usize) -> bool {
         self.body[index].reduction().is_some_and(|(_, over)| over == AxisSet::range(0..self.axes.len()))
+    }
+
+    /// Whether the elements of each row, or of a block without rows, are added up in lanes of their own. A number of the row, or
+    /// its only element, is added to those of the block.
+    pub fn gathers_in_lanes(&self, index: usize) -> bool {
+        let several = self.class(index) == Class::Element && (self.flat || self.cols() > 1);
+        let along = self.is_along_row(index) && !self.is_within(index);
+        along || self.is_over_everything(index) && several
     }
 
     /// The first stage in which what is copied is known.

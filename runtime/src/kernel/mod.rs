@@ -12,6 +12,7 @@
 mod access;
 mod cost;
 mod flow;
+mod order;
 mod print;
 mod verify;
 mod why;
@@ -29,6 +30,7 @@ pub use access::{Access, Affine, AxisSet, Bound, Gather};
 pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
+pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder};
 pub use verify::verify;
 
 /// A graph cut into kernels.
@@ -97,7 +99,7 @@ pub struct Kernel {
     pub rows: usize,
     /// Whether rows do not matter, so that a block is one run of elements.
     pub flat: bool,
-    /// How many rows are worked on at a time.
+    /// How many rows are worked on at a time: a chunk of the sums that end with the kernel, if there are any.
     pub block: usize,
     /// The matrix product whose elements arrive block by block.
     pub dot: Option<Dot>,
@@ -130,6 +132,8 @@ pub struct Dot {
     pub b_step: i64,
     /// How many terms are added.
     pub inner: Dim,
+    /// In which order.
+    pub order: DotOrder,
     /// The operation that it was.
     pub origin: Origin,
 }
@@ -177,6 +181,8 @@ pub enum What {
         kind: Reduction,
         /// Over which axes.
         over: AxisSet,
+        /// In which order.
+        order: SumOrder,
     },
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Access, Arg, BufferId, Fused, Home, Kernel};
+use super::{Access, Arg, BufferId, Fused, Home, Kernel, LANES};
 
 /// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
 pub fn verify(fused: &Fused) -> Result<(), String> {
@@ -26,6 +26,7 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
                 return Err(format!("kernel {index} writes {} once more", fused.buffer_name(write.buffer)));
             }
         }
+        orders(kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
         values(kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
         accesses(fused, kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
     }
@@ -63,6 +64,20 @@ fn values(kernel: &Kernel) -> Result<(), String> {
                 Arg::Dot if kernel.dot.is_none() => return Err(format!("%{index} reads a product that is not there")),
                 _ => {}
             }
+        }
+    }
+    Ok(())
+}
+
+/// A block of rows is a chunk of every sum that goes on from row to row.
+fn orders(kernel: &Kernel) -> Result<(), String> {
+    for (index, instruction) in kernel.body.iter().enumerate().filter(|(index, _)| kernel.ends_later(*index)) {
+        let (chunk, lanes) = instruction.order().map(|order| (order.chunk, order.lanes)).unzip();
+        if lanes.is_some_and(|lanes| lanes != if kernel.is_over_everything(index) { LANES } else { 1 }) {
+            return Err(format!("%{index} is added up in {lanes:?} lanes"));
+        }
+        if chunk != Some(kernel.block) {
+            return Err(format!("%{index} is added up in chunks of {chunk:?} rows, not {}", kernel.block));
         }
     }
     Ok(())

@@ -1,7 +1,25 @@
-//! The last stage of reductions: the partial results of all blocks become one, in the order of the blocks, in f64.
+//! The last stage of reductions: the partial results of all blocks become one, in f64, as a binary tree over their numbers: two
+//! and two neighbors are merged, then two and two of what that gives, and so on; one that is left over goes on as it is.
+
+use std::ops::Range;
+
+use crate::kernel::LANES;
 
 /// Columns that are finished side by side, so that their arithmetic is that of vectors.
 const STRIP: usize = 32;
+
+/// The results of some parts as one: of the largest power of two of them, with those of the others; none for no parts.
+fn merged<T>(parts: Range<usize>, part: &impl Fn(usize) -> T, merge: &impl Fn(T, T) -> T) -> Option<T> {
+    match parts.len() {
+        0 => None,
+        1 => Some(part(parts.start)),
+        count => {
+            let middle = parts.start + count.next_power_of_two() / 2;
+            let left = merged(parts.start..middle, part, merge)?;
+            Some(merge(left, merged(middle..parts.end, part, merge)?))
+        }
+    }
+}
 
 /// Adds up `count` columns over `blocks` rows of partial sums, `stride` floats apart.
 ///
@@ -18,28 +36,42 @@ pub unsafe extern "C" fn sum_columns(partials: *const f32, blocks: usize, stride
     }
     for first in (0..count).step_by(STRIP) {
         let strip = first..(first + STRIP).min(count);
-        let mut totals = [0.0f64; STRIP];
-        for block in 0..blocks {
+        let part = |block: usize| {
             // SAFETY: the strip ends at `count <= stride` or before, and `block < blocks`.
             let parts = unsafe { std::slice::from_raw_parts(partials.add(block * stride + first), strip.len()) };
-            totals.iter_mut().zip(parts).for_each(|(total, &part)| *total += f64::from(part));
-        }
+            let mut sums = [0.0f64; STRIP];
+            sums.iter_mut().zip(parts).for_each(|(sum, &part)| *sum = f64::from(part));
+            sums
+        };
+        let add = |mut left: [f64; STRIP], right: [f64; STRIP]| {
+            left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
+            left
+        };
+        let totals = merged(0..blocks, &part, &add).unwrap_or([0.0; STRIP]);
         // SAFETY: the strip ends at `count` or before.
         let out = unsafe { std::slice::from_raw_parts_mut(out.add(first), strip.len()) };
         out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
     }
 }
 
-/// Adds up everything.
+/// Adds up everything, the lanes of each block first.
 ///
 /// # Safety
 /// `partials` is valid for reads of `count` floats, `out` for writes of one.
 pub unsafe extern "C" fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
     // SAFETY: the caller's promise.
     let partials = unsafe { std::slice::from_raw_parts(partials, count) };
-    let total: f64 = partials.iter().map(|&part| f64::from(part)).sum();
+    let block = |block: usize| {
+        let mut sums = [0.0f64; LANES];
+        sums.iter_mut().zip(&partials[LANES * block..]).for_each(|(sum, &part)| *sum = f64::from(part));
+        for len in [8, 4, 2, 1] {
+            (0..len).for_each(|lane| sums[lane] = sums[2 * lane] + sums[2 * lane + 1]);
+        }
+        sums[0]
+    };
+    let total = merged(0..count.div_ceil(LANES), &block, &|left, right| left + right);
     // SAFETY: the caller's promise.
-    unsafe { *out = total as f32 };
+    unsafe { *out = total.unwrap_or(0.0) as f32 };
 }
 
 /// The largest of each column; NaN if any is NaN.
@@ -70,6 +102,27 @@ fn larger(x: f32, y: f32) -> f32 {
     if x > y || x.is_nan() { x } else { y }
 }
 
+/// Means and squared deviations of some rows.
+struct Strip {
+    rows: f64,
+    means: [f64; STRIP],
+    squares: [f64; STRIP],
+}
+
+impl Strip {
+    /// Those of both, the rows of `other` being the later ones.
+    fn merged(mut self, other: Strip) -> Strip {
+        let rows = self.rows + other.rows;
+        let (share, weight) = (other.rows / rows, self.rows * other.rows / rows);
+        for column in 0..STRIP {
+            let delta = other.means[column] - self.means[column];
+            self.means[column] += delta * share;
+            self.squares[column] += other.squares[column] + delta * delta * weight;
+        }
+        Strip { rows, ..self }
+    }
+}
+
 /// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes mean and biased variance,
 /// each unless it is null. The variance is NaN where it, or the unbiased one, is beyond the largest f32: an infinite one would
 /// make zeros of what is divided by its root. `overflow` becomes 1 then, unless it is null.
@@ -94,22 +147,21 @@ pub unsafe extern "C" fn merge_moments(
     let blocks = rows.div_ceil(block);
     for first in (0..columns).step_by(STRIP) {
         let len = STRIP.min(columns - first);
-        let (mut count, mut means, mut squares) = (0.0, [0.0f64; STRIP], [0.0f64; STRIP]);
-        for number in 0..blocks {
-            let here = (rows - number * block).min(block) as f64;
-            let (share, weight) = (here / (count + here), count * here / (count + here));
+        let part = |number: usize| {
             // SAFETY: the places lie in the block's part of the partial results.
-            let [shifts, block_squares, offsets] = [0, 1, 2].map(|part| unsafe {
+            let [shifts, squares, offsets] = [0, 1, 2].map(|part| unsafe {
                 let at = number * stride + part * (stride / 3) + first;
                 std::slice::from_raw_parts(partials.add(at), len)
             });
+            let rows = (rows - number * block).min(block) as f64;
+            let mut strip = Strip { rows, means: [0.0; STRIP], squares: [0.0; STRIP] };
             for column in 0..len {
-                let delta = f64::from(shifts[column]) + f64::from(offsets[column]) - means[column];
-                means[column] += delta * share;
-                squares[column] += f64::from(block_squares[column]) + delta * delta * weight;
+                strip.means[column] = f64::from(shifts[column]) + f64::from(offsets[column]);
+                strip.squares[column] = f64::from(squares[column]);
             }
-            count += here;
-        }
+            strip
+        };
+        let Some(Strip { rows: count, means, squares }) = merged(0..blocks, &part, &Strip::merged) else { return };
         if !mean.is_null() {
             // SAFETY: the strip ends at `columns` or before.
             let out = unsafe { std::slice::from_raw_parts_mut(mean.add(first), len) };
@@ -136,7 +188,7 @@ pub unsafe extern "C" fn merge_moments(
 
 #[cfg(test)]
 mod tests {
-    use super::{max_columns, merge_moments, sum_columns, sum_everything};
+    use super::{max_columns, merge_moments, merged, sum_columns, sum_everything};
 
     #[test]
     fn columns_are_added_over_blocks_and_padding_is_left_out() {
@@ -145,6 +197,15 @@ mod tests {
         // SAFETY: two blocks of three floats, of which two columns are wanted.
         unsafe { sum_columns(partials.as_ptr(), 2, 3, 2, out.as_mut_ptr()) };
         assert_eq!(out, [11.0, 22.0]);
+    }
+
+    #[test]
+    fn parts_are_merged_as_a_binary_tree_over_their_numbers() {
+        let tree = |count| {
+            let pair = |left: String, right: String| format!("({left}{right})");
+            merged(0..count, &|index| index.to_string(), &pair).unwrap_or_default()
+        };
+        assert_eq!([0, 1, 3, 4, 7].map(tree), ["", "0", "((01)2)", "((01)(23))", "(((01)(23))((45)6))"]);
     }
 
     #[test]

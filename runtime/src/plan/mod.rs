@@ -18,7 +18,7 @@ use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
-use crate::kernel::{BufferId, Class, Fused, Home, Kernel, Write};
+use crate::kernel::{BufferId, Fused, Home, Kernel, LANES, Write};
 use crate::microkernels::gemm;
 use crate::tiling::Tiling;
 use crate::types::Shape;
@@ -29,8 +29,6 @@ pub use print::text;
 pub use schedule::{Last, Phase, Task, Work, schedule};
 pub use verify::verify;
 
-/// Lanes of a sum over everything.
-pub const LANES: usize = 16;
 /// Larger steps are refused rather than attempted.
 const LIMIT_GIB: usize = 64;
 
@@ -321,7 +319,7 @@ fn kernel_plan(
             Reduction::Mean | Reduction::Variance => {}
             Reduction::Sum | Reduction::Max if kernel.is_over_everything(at) => {
                 partial(arena, LANES);
-                if kernel.class(at) == Class::Element {
+                if kernel.gathers_in_lanes(at) {
                     result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
                 }
             }

@@ -286,9 +286,6 @@ impl Scalar for Host64 {
         let e = libm::exp(-2.0 * self.get_float(x).abs());
         self.push_float(4.0 * e / ((1.0 + e) * (1.0 + e)))
     }
-    fn tanh_and_slope(&mut self, x: Reg) -> [Reg; 2] {
-        [self.tanh(x), self.tanh_slope(x)]
-    }
     fn sigmoid_slope(&mut self, x: Reg) -> Reg {
         let e = libm::exp(-self.get_float(x).abs());
         self.push_float(e / ((1.0 + e) * (1.0 + e)))

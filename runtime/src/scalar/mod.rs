@@ -173,16 +173,11 @@ pub trait Scalar {
     fn tanh_slope(&mut self, x: Reg) -> Reg {
         elementary::tanh_slope(self, x)
     }
-    /// The hyperbolic tangent and its slope, which have most of their work in common. The slope may differ from `tanh_slope` in
-    /// its last digit.
-    fn tanh_and_slope(&mut self, x: Reg) -> [Reg; 2] {
-        elementary::tanh_and_slope(self, x)
-    }
     /// The slope of `sigmoid`, with all its digits.
     fn sigmoid_slope(&mut self, x: Reg) -> Reg {
         elementary::sigmoid_slope(self, x)
     }
-    /// `sigmoid` and its slope, which have most of their work in common.
+    /// `sigmoid` and its slope, to the bit, which have most of their work in common.
     fn sigmoid_and_slope(&mut self, x: Reg) -> [Reg; 2] {
         elementary::sigmoid_and_slope(self, x)
     }

@@ -69,7 +69,8 @@ impl<N: Network> Trainer<N> {
         self
     }
 
-    /// The largest batch of a step, and how many rows `predict` and `evaluate` take at a time. From 1 up.
+    /// The largest batch of a step, and how many rows `predict` and `evaluate` take at a time. From 1 up. The bits of a
+    /// step or a prediction do not depend on it.
     pub fn max_batch(self, max_batch: usize) -> Trainer<N> {
         Trainer { max_batch, ..self }
     }

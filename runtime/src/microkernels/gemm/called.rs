@@ -1,6 +1,6 @@
 //! The products as compiled code calls them: every number and address an argument of its own, in the convention of C.
 
-use super::{Isa, Operand, gemm, gemm_packed, pack_columns};
+use super::{Isa, Operand, Terms, gemm, gemm_packed, pack_columns};
 
 /// As [`gemm`].
 ///
@@ -12,6 +12,7 @@ pub unsafe extern "C" fn product(
     rows: usize,
     cols: usize,
     inner: usize,
+    piece: usize,
     a: *const f32,
     a_row: usize,
     a_col: usize,
@@ -25,7 +26,7 @@ pub unsafe extern "C" fn product(
     let a = Operand { ptr: a, row: a_row, col: a_col };
     let b = Operand { ptr: b, row: b_row, col: b_col };
     // SAFETY: the caller's promise.
-    unsafe { gemm(isa, rows, cols, inner, a, b, c, ldc, workspace) }
+    unsafe { gemm(isa, rows, cols, Terms { count: inner, piece }, a, b, c, ldc, workspace) }
 }
 
 /// As [`pack_columns`], for the columns `from..to`.
@@ -36,6 +37,7 @@ pub unsafe extern "C" fn pack_right(
     isa: Isa,
     cols: usize,
     inner: usize,
+    piece: usize,
     b: *const f32,
     b_row: usize,
     b_col: usize,
@@ -45,7 +47,7 @@ pub unsafe extern "C" fn pack_right(
 ) {
     let b = Operand { ptr: b, row: b_row, col: b_col };
     // SAFETY: the caller's promise.
-    unsafe { pack_columns(isa, cols, inner, from..to, b, packed) }
+    unsafe { pack_columns(isa, cols, Terms { count: inner, piece }, from..to, b, packed) }
 }
 
 /// As [`gemm_packed`].
@@ -57,6 +59,7 @@ pub unsafe extern "C" fn packed_product(
     rows: usize,
     cols: usize,
     inner: usize,
+    piece: usize,
     a: *const f32,
     a_row: usize,
     a_col: usize,
@@ -67,5 +70,5 @@ pub unsafe extern "C" fn packed_product(
 ) {
     let a = Operand { ptr: a, row: a_row, col: a_col };
     // SAFETY: the caller's promise.
-    unsafe { gemm_packed(isa, rows, cols, inner, a, packed, c, ldc, workspace) }
+    unsafe { gemm_packed(isa, rows, cols, Terms { count: inner, piece }, a, packed, c, ldc, workspace) }
 }

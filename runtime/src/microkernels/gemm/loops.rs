@@ -3,10 +3,11 @@
 //! In: a product, or a block of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
 use super::steps::STEPS;
-use super::{Copies, Kernel, Operand, Tile, pack};
+use super::{Copies, Kernel, Operand, Terms, Tile, pack};
+use crate::kernel::MOST_TERMS;
 
-/// Most terms summed in one piece. A packed panel of B, 32 columns, then takes 32 KiB: the first cache, or nearly.
-pub(super) const MAX_DEPTH: usize = 256;
+/// Most terms summed in one piece.
+pub(super) const MAX_DEPTH: usize = MOST_TERMS;
 /// Most rows computed against a panel of B before the next one: their piece of A stays in the second cache.
 pub(super) const MAX_ROWS: usize = 384;
 /// Columns of the widest packed panel, whatever the instruction set.
@@ -20,7 +21,7 @@ const LINE: usize = 16;
 pub(super) struct Block {
     pub rows: usize,
     pub n: usize,
-    pub k: usize,
+    pub k: Terms,
     pub a: Operand,
     pub c: *mut f32,
     pub ldc: usize,
@@ -43,7 +44,7 @@ pub(super) enum Columns {
 pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand, workspace: *mut f32) {
     let Block { rows: m, n, k, a, c, ldc } = whole;
     let columns = if copies.right { Columns::Strided(b) } else { Columns::InPlace(b) };
-    let panel = n.next_multiple_of(K::LANES).min(K::PANEL) * k.min(MAX_DEPTH);
+    let panel = n.next_multiple_of(K::LANES).min(K::PANEL) * k.count.min(MAX_DEPTH);
     for (i, rows) in even_parts(m, MAX_ROWS) {
         let block = Block { rows, a: a.at(i, 0), c: c.wrapping_add(i * ldc), ..whole };
         // SAFETY: the block lies inside A and C; the workspace holds one panel of B and one block of A.
@@ -53,18 +54,18 @@ pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand
 
 /// One block of rows against all of B; A is copied tile by tile if `packs_a`.
 /// # Safety
-/// That of [`super::gemm_packed`]; `for_a` has `packed_a_len(rows, k)` floats and, unless B is packed, `for_b` room for
+/// That of [`super::gemm_packed`]; `for_a` has `packed_a_len(rows, k.count)` floats and, unless B is packed, `for_b` room for
 /// a panel.
 pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     let Block { rows, n, k, a, c, ldc } = block;
-    if k == 0 {
+    if k.count == 0 {
         for i in 0..rows {
             // SAFETY: row `i` of C has `n` columns.
             unsafe { c.add(i * ldc).write_bytes(0, n) };
         }
         return;
     }
-    for (start, depth) in depths(k) {
+    for (start, depth) in k.pieces() {
         let a = a.at(0, start);
         if packs_a {
             // Where the rows of a tile are adjacent, so are those of the next tile: a few terms of all tiles at a time
@@ -83,7 +84,7 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
             // SAFETY: column `j` exists; `for_b` and packed columns are as the caller promised.
             let (panel, b_row, cols) = unsafe { columns::<K>(b, n, start, depth, j, rows, for_b) };
             for (t, (i, count)) in tiles::<K>(rows).enumerate() {
-                let ahead = ahead::<K>(b, (n, k), (start, depth), j + cols, t, panel);
+                let ahead = ahead::<K>(b, (n, k.count), (start, depth), j + cols, t, panel);
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed } else { a.at(i, 0) };
                 let c = c.wrapping_add(i * ldc + j);
@@ -164,11 +165,6 @@ fn ahead<K: Kernel>(
         }
         _ => (idle, 0),
     }
-}
-
-/// The pieces of `k`, as `(start, depth)`. Part of what a product means: it fixes the order of summation.
-pub(super) fn depths(k: usize) -> impl Iterator<Item = (usize, usize)> {
-    even_parts(k, MAX_DEPTH)
 }
 
 /// Cuts `0..len` into as few parts of at most `most` as possible, equal to within one, as `(start, length)`.

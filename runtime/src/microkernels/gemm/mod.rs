@@ -7,10 +7,10 @@
 //! [tiling](crate::tiling::Matmul) says so by [`gemm_packed`] after one [`pack_b`]. Absent on purpose: threads, `alpha` and `beta`, and choices that could change
 //! a bit of the result.
 //!
-//! **Order of summation.** An element of C is the sum over `k` in ascending order, in pieces fixed by `k` alone
-//! (`loops::depths`): each piece starts from zero, and the pieces are added in order. Its bits therefore depend on
-//! its row of A, its column of B and the instruction set; not on the block it is computed in, the entry point, `m`, `n`
-//! or alignment.
+//! **Order of summation.** An element of C is the sum over `k` in ascending order, in pieces as long as the caller
+//! says, of which the last has what is left: each piece starts from zero, and the pieces are added in order. Its bits
+//! therefore depend on its row of A, its column of B, the length of a piece and the instruction set; not on the block it
+//! is computed in, the entry point, `m`, `n` or alignment.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -99,24 +99,41 @@ pub fn workspace_len(m: usize, n: usize, k: usize) -> usize {
     n.next_multiple_of(16).min(MAX_PANEL) * k.min(MAX_DEPTH) + packed_a_len(m.min(MAX_ROWS), k)
 }
 
+/// The terms of a product, and how they are added up.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How many there are.
+    pub count: usize,
+    /// How many are added up before they are added to the others: 1 to 256.
+    pub piece: usize,
+}
+
+impl Terms {
+    /// The pieces, as `(start, depth)`.
+    fn pieces(self) -> impl Iterator<Item = (usize, usize)> {
+        debug_assert!((1..=MAX_DEPTH).contains(&self.piece));
+        (0..self.count).step_by(self.piece).map(move |start| (start, self.piece.min(self.count - start)))
+    }
+}
+
 /// `C[m, n] = A[m, k] * B[k, n]`, overwriting C: row-major, `ldc` from one row to the next. `k = 0` gives zeros.
 ///
 /// # Safety
 /// The machine has `isa`. A and B are valid for reads, C for writes, and C overlaps nothing else. `workspace` has
-/// `workspace_len(m, n, k)` floats, of any content, aligned to 64 bytes for speed alone.
+/// `workspace_len(m, n, k.count)` floats, of any content, aligned to 64 bytes for speed alone.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn gemm(
     isa: Isa,
     m: usize,
     n: usize,
-    k: usize,
+    k: Terms,
     a: Operand,
     b: Operand,
     c: *mut f32,
     ldc: usize,
     workspace: *mut f32,
 ) {
-    let copies = Copies::of(&Machine::of(isa), [m, n, k], a, b);
+    let copies = Copies::of(&Machine::of(isa), [m, n, k.count], a, b);
     // SAFETY: the caller's promises are those of `gemm_with`.
     unsafe { gemm_with(isa, copies, m, n, k, a, b, c, ldc, workspace) }
 }
@@ -148,7 +165,7 @@ pub unsafe fn gemm_with(
     copies: Copies,
     m: usize,
     n: usize,
-    k: usize,
+    k: Terms,
     a: Operand,
     b: Operand,
     c: *mut f32,
@@ -164,9 +181,9 @@ pub unsafe fn gemm_with(
 /// Packs `B[k, n]` for [`gemm_packed`] on the same `isa`.
 ///
 /// # Safety
-/// The machine has `isa`. B is valid for reads, `packed` for writes of `packed_b_len(n, k)` floats; it should be
+/// The machine has `isa`. B is valid for reads, `packed` for writes of `packed_b_len(n, k.count)` floats; it should be
 /// aligned to 64 bytes for speed.
-pub unsafe fn pack_b(isa: Isa, n: usize, k: usize, b: Operand, packed: *mut f32) {
+pub unsafe fn pack_b(isa: Isa, n: usize, k: Terms, b: Operand, packed: *mut f32) {
     // SAFETY: the caller's promises are those of `pack_columns`.
     unsafe { pack_columns(isa, n, k, 0..n, b, packed) }
 }
@@ -176,7 +193,7 @@ pub unsafe fn pack_b(isa: Isa, n: usize, k: usize, b: Operand, packed: *mut f32)
 ///
 /// # Safety
 /// That of [`pack_b`]; nobody else writes these columns or reads them meanwhile.
-pub unsafe fn pack_columns(isa: Isa, n: usize, k: usize, columns: Range<usize>, b: Operand, packed: *mut f32) {
+pub unsafe fn pack_columns(isa: Isa, n: usize, k: Terms, columns: Range<usize>, b: Operand, packed: *mut f32) {
     debug_assert!(
         columns.start.is_multiple_of(MAX_PANEL) && (columns.end.is_multiple_of(MAX_PANEL) || columns.end == n)
     );
@@ -188,13 +205,13 @@ pub unsafe fn pack_columns(isa: Isa, n: usize, k: usize, columns: Range<usize>, 
 ///
 /// # Safety
 /// As for [`gemm`]; `packed` was filled by `pack_b` with the same `isa`, `n` and `k`, and `workspace` has
-/// `packed_a_len(rows, k)` floats.
+/// `packed_a_len(rows, k.count)` floats.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn gemm_packed(
     isa: Isa,
     rows: usize,
     n: usize,
-    k: usize,
+    k: Terms,
     a: Operand,
     packed: *const f32,
     c: *mut f32,

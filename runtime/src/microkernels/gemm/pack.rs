@@ -5,8 +5,7 @@
 
 use core::ops::Range;
 
-use super::loops::depths;
-use super::{Kernel, Operand};
+use super::{Kernel, Operand, Terms};
 
 /// Rows of a row-major operand that are read in one go. Few enough that their pages stay mapped, measured up to 4096
 /// columns.
@@ -15,8 +14,8 @@ pub(super) const ROWS_AT_A_TIME: usize = 16;
 /// row by row, the last padded with zeros.
 /// # Safety
 /// That of [`super::pack_b`].
-pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, columns: Range<usize>, b: Operand, packed: *mut f32) {
-    for (start, depth) in depths(k) {
+pub(super) unsafe fn panels<K: Kernel>(n: usize, k: Terms, columns: Range<usize>, b: Operand, packed: *mut f32) {
+    for (start, depth) in k.pieces() {
         let piece = packed.wrapping_add(start * n.next_multiple_of(K::LANES));
         // A row-major B is read along a few rows at a time: whole panels would open a new page with every row.
         let step = if b.col == 1 { ROWS_AT_A_TIME } else { depth };
@@ -26,7 +25,7 @@ pub(super) unsafe fn panels<K: Kernel>(n: usize, k: usize, columns: Range<usize>
                 let width = cols.next_multiple_of(K::LANES);
                 let panel = piece.wrapping_add(j * depth + p * width);
                 let rows = step.min(depth - p);
-                // SAFETY: these rows of the panel lie inside B; all panels have `packed_b_len(n, k)` floats or fewer.
+                // SAFETY: these rows of the panel lie inside B; all panels have `packed_b_len(n, k.count)` floats or fewer.
                 unsafe { K::pack(panel, width, cols, rows, b.at(start + p, j).transposed()) };
             }
         }

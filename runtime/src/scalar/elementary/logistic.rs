@@ -64,19 +64,10 @@ pub fn sigmoid_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
     [half_of(s, x, halves), s.mul(left, right)]
 }
 
-/// `tanh(|x|)` as a quotient.
-struct Quotient {
-    numerator: Reg,
-    denominator: Reg,
-    /// What the numerator lacks of the denominator, `2^-headroom power gap`: no difference, so that it has all its digits.
-    power: Reg,
-    gap: Reg,
-}
-
-/// The quotient, which is the one for `limit` beyond it; there `e^-2|x|` must be above `2^-(126 + headroom)`.
-fn quotient<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64, headroom: i32) -> Quotient {
+/// Hyperbolic tangent. Rounds to 1 above 9.02.
+pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let magnitude = s.abs(x);
-    let magnitude = at_most(s, magnitude, limit);
+    let magnitude = at_most(s, magnitude, 10.0);
     // With |x| = n ln(2) / 2 + r and t = tanh(r), e^-2|x| = 2^-n (1 - t) / (1 + t). The shift makes r small where it is
     // negative, since (1 + t) - 2^-n (1 - t) then cancels, and |x| itself up to 0.26.
     let shift = s.float(TANH_SHIFT);
@@ -89,20 +80,13 @@ fn quotient<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64, headroom: i32) ->
     // (1 - e^-2|x|) / (1 + e^-2|x|) times 1 + t, above and below: 2 t / 2 near zero, which is exact. The denominator is
     // the numerator plus 2^-n (2 - 2 t), rounding included, so that far from zero the error of one cancels that of the
     // other.
-    let large = inverse_power_of_two(s, n, BIAS + headroom);
-    let (one, two, minus_two, unit) = (s.float(1.0), s.float(2.0), s.float(-2.0), s.float(2.0_f64.powi(-headroom)));
-    let power = if headroom == 0 { large } else { s.mul(large, unit) };
+    let power = inverse_power_of_two(s, n, BIAS);
+    let (one, two, minus_two) = (s.float(1.0), s.float(2.0), s.float(-2.0));
     let below = s.sub(one, power);
     let above = s.add(one, power);
     let numerator = s.mul_add(above, t, below);
     let gap = s.mul_add(minus_two, t, two);
     let denominator = s.mul_add(power, gap, numerator);
-    Quotient { numerator, denominator, power: large, gap }
-}
-
-/// Hyperbolic tangent. Rounds to 1 above 9.02.
-pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
-    let Quotient { numerator, denominator, .. } = quotient(s, x, 10.0, 0);
     let y = s.div(numerator, denominator);
     with_sign_of(s, y, x)
 }
@@ -125,25 +109,6 @@ pub fn tanh_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let left = s.div(four, sum);
     let right = s.mul_add(left, minus_quarter, one);
     s.mul(left, right)
-}
-
-/// `tanh`, to the bit, and its slope with the same exponential: as near as `tanh_slope`, which takes less alone.
-pub fn tanh_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
-    let quotient = quotient(s, x, FAR, FAR_HEADROOM);
-    let y = s.div(quotient.numerator, quotient.denominator);
-    [with_sign_of(s, y, x), slope_of_tanh(s, &quotient)]
-}
-
-/// `z (2 - z)` with `z = 1 - tanh(|x|)`.
-fn slope_of_tanh<S: Scalar + ?Sized>(s: &mut S, quotient: &Quotient) -> Reg {
-    let (unit, minus_unit) = (2.0_f64.powi(-FAR_HEADROOM), -2.0_f64.powi(-FAR_HEADROOM));
-    let (unit, minus_unit, two) = (s.float(unit), s.float(minus_unit), s.float(2.0));
-    let difference = s.mul(quotient.power, quotient.gap);
-    // Expanded until the end, which rounds to a subnormal once.
-    let z = s.div(difference, quotient.denominator);
-    let other = s.mul_add(z, minus_unit, two);
-    let y = s.mul(z, other);
-    s.mul(y, unit)
 }
 
 /// `ln(1 + e^x)`, as `max(x, 0) + ln(1 + z)` with `z = e^-|x|` in [0, 1]. Subnormal below -87.34, as `e^x` is.

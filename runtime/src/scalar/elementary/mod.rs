@@ -19,7 +19,7 @@ mod tests;
 pub(super) use erf::erf;
 pub(super) use exp::{exp, expm1};
 pub(super) use ln::{ln, log1p};
-pub(super) use logistic::{sigmoid, sigmoid_and_slope, sigmoid_slope, softplus, tanh, tanh_and_slope, tanh_slope};
+pub(super) use logistic::{sigmoid, sigmoid_and_slope, sigmoid_slope, softplus, tanh, tanh_slope};
 pub(super) use normal::normal_cdf;
 
 use super::{Cmp, Reg, Scalar};

@@ -1,0 +1,95 @@
+//! The order in which sums are added up: part of what a kernel means, since it decides their bits.
+//!
+//! It follows from extents that do not grow with the batch, and from the kind of the sum. So the bits are the same for any batch
+//! that a program is made for, any number of threads and any way to run a kernel, whatever else is computed in it.
+
+use crate::types::Dim;
+
+/// Partial sums that are taken side by side along a row, as a rule.
+pub const LANES: usize = 16;
+
+/// Most terms of a product that are added up in one go: a panel of the right operand, 32 columns, then has 32 KiB and stays in
+/// the first cache, or nearly.
+pub const MOST_TERMS: usize = 256;
+
+/// Rows whose sums are taken together: enough to keep the ends of a block cheap, few enough for a sum in single precision, and to
+/// share a batch of ordinary size between threads.
+const CHUNK: usize = 64;
+
+/// The order of a reduction over many elements.
+///
+/// Element `j` of a row goes to lane `j` modulo the number of lanes, ascending, in single precision. Along a row, the lanes are
+/// then added up as a binary tree. Over everything, those of each row are added to those of the chunk, row after row; if a row
+/// has one element only, row `i` goes to lane `i` modulo the number of lanes. Down the columns and within rows there is one lane. The lanes of
+/// the chunks are added up in double precision, as a binary tree over their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SumOrder {
+    /// Partial sums side by side.
+    pub lanes: usize,
+    /// Rows that are added up in single precision.
+    pub chunk: usize,
+}
+
+impl SumOrder {
+    /// Of a sum along a row: each row is a chunk.
+    pub fn along_row() -> SumOrder {
+        SumOrder { lanes: LANES, chunk: 1 }
+    }
+
+    /// Of a sum within a row, over some axes between the first and the last: element by element.
+    pub fn within_row() -> SumOrder {
+        SumOrder { lanes: 1, chunk: 1 }
+    }
+
+    /// Of a sum of so many rows, element by element.
+    pub fn down_columns(rows: Dim) -> SumOrder {
+        SumOrder { lanes: 1, chunk: chunk(rows) }
+    }
+
+    /// Of a sum over so many rows and all their elements.
+    pub fn over_everything(rows: Dim) -> SumOrder {
+        SumOrder { lanes: LANES, chunk: chunk(rows) }
+    }
+}
+
+fn chunk(rows: Dim) -> usize {
+    match rows {
+        Dim::Fixed(rows) => CHUNK.min(rows.max(1)),
+        Dim::Batch(_) => CHUNK,
+    }
+}
+
+/// The order of the terms of a product: ascending, in pieces that each begin with zero and are added in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DotOrder {
+    /// Terms of a piece; the last has what is left.
+    pub piece: usize,
+}
+
+impl DotOrder {
+    /// Of so many terms: as few pieces as possible, and equal ones if the batch does not decide how many terms there are.
+    pub fn of(terms: Dim) -> DotOrder {
+        let piece = match terms {
+            Dim::Fixed(terms) => terms.div_ceil(terms.div_ceil(MOST_TERMS).max(1)).max(1),
+            Dim::Batch(_) => MOST_TERMS,
+        };
+        DotOrder { piece }
+    }
+
+    /// Whether so many terms may be more than one piece.
+    pub fn cuts(self, terms: Dim) -> bool {
+        terms.is_batch() || terms.factor() > self.piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dim, DotOrder};
+
+    #[test]
+    fn pieces_of_a_product_are_few_and_equal_or_of_one_length() {
+        let pieces = [0, 1, 256, 257, 784, 1001].map(|terms| DotOrder::of(Dim::Fixed(terms)).piece);
+        assert_eq!(pieces, [1, 1, 256, 129, 196, 251]);
+        assert_eq!([1, 3].map(|factor| DotOrder::of(Dim::Batch(factor)).piece), [256, 256]);
+    }
+}
