@@ -1,13 +1,13 @@
-//! The batch in front: in memory it is the outermost axis, so that every step is known, and rows of a kernel are rows of it.
+//! The batch first: in memory it is the outermost axis, so that every stride is static and the rows of a kernel follow the batch.
 //!
-//! What has it elsewhere is computed with the batch in front, and read in the order that was asked for.
+//! A node with the batch at another axis is computed with the batch first, and read in the order that was asked for.
 
 use super::Replacement;
 use crate::ir::ops::Body;
 use crate::ir::{Builder, Graph, NodeId, Op, Output};
 use crate::types::{Shape, TensorType};
 
-/// The same graph, in which maps and reductions have the batch in front.
+/// The same graph, in which maps and reductions have the batch first.
 pub(super) fn batch_in_front(graph: Graph) -> Graph {
     if graph.ids().all(|id| misplaced(&graph, id).is_none()) {
         return graph;
@@ -28,7 +28,7 @@ pub(super) fn batch_in_front(graph: Graph) -> Graph {
     b.finish()
 }
 
-/// The axis of the batch among the elements that a node computes, if it is another than the first.
+/// The axis of the batch among the elements that a node computes, if it is not the first.
 fn misplaced(graph: &Graph, id: NodeId) -> Option<usize> {
     let node = &graph[id];
     let shape = match node.op.def().body {
@@ -39,7 +39,7 @@ fn misplaced(graph: &Graph, id: NodeId) -> Option<usize> {
     shape.0.iter().position(|dim| dim.is_batch()).filter(|&axis| axis > 0)
 }
 
-/// The operation with the batch, which is axis `batch` of its elements, in front; then its result in the order that it had.
+/// The operation with the batch, which is axis `batch` of its elements, first; then its result in the original order.
 fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batch: usize) -> NodeId {
     let rank = b.shape(operands[0]).rank();
     let order: Vec<usize> = std::iter::once(batch).chain((0..rank).filter(|&axis| axis != batch)).collect();
@@ -54,7 +54,7 @@ fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batc
     let mut moved: Vec<usize> = axes.iter().map(|&axis| at(axis)).collect();
     moved.sort_unstable();
     let result = b.apply(op.over(moved), &operands);
-    // What is left has the order of `order`.
+    // The axes that remain are in the order of `order`.
     let kept: Vec<usize> = order.iter().copied().filter(|axis| !axes.contains(axis)).collect();
     let mut wanted = kept.clone();
     wanted.sort_unstable();
@@ -63,8 +63,8 @@ fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batc
     transposed(b, result, &back)
 }
 
-/// Another shape for elements of which the batch is not the outermost axis: the axes before it have as many elements in both shapes,
-/// so they change places with the rest first, and back again.
+/// A reshape of a tensor whose batch is not the outermost axis. The axes before the batch have equally many elements in both
+/// shapes, so they are moved to the end first, and back afterwards.
 pub(super) fn reshaped_after_other_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     let first = |shape: &Shape| shape.0.iter().position(|dim| dim.is_batch());
@@ -83,7 +83,7 @@ pub(super) fn reshaped_after_other_axes(graph: &Graph, id: NodeId) -> Option<Rep
     })
 }
 
-/// A tensor with its axes in another order; of one that was transposed before, that one in the order of both.
+/// A tensor with its axes in another order. Two transposes in a row become one.
 pub(super) fn transposed(b: &mut Builder, x: NodeId, order: &[usize]) -> NodeId {
     let (x, order) = match b.graph()[x].op.clone() {
         Op::Transpose(before) => (b.graph()[x].operands[0], order.iter().map(|&axis| before[axis]).collect()),

@@ -1,9 +1,12 @@
-//! Rewrites what kernels cannot do in one go: moments along rows, or over everything, take two passes, mean first. And
-//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
-//! What is repeated in one shape and read in another is computed in between.
-//! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
-//! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter; and so does what becomes of a
-//! parameter if it is a reduction, whose result is known before anything may be overwritten.
+//! Rewrites what kernels cannot compute as it is.
+//!
+//! In: any graph that verifies. Out: a graph of operations that kernels have. Products become products of matrices, reductions
+//! go along rows, down columns, over everything or within rows, movement that no access can express becomes maps and views, and
+//! the batch comes first. Moments along rows, or over everything, take two passes, mean first. A reduction along rows of one element is
+//! that element. What is broadcast in one shape and read in another is computed in between. Truth values are never stored, so
+//! those of another shape are computed in the shape in which they are used. A loss, metric or probe that is a parameter becomes
+//! a copy of it, because a step overwrites the parameter. So does an update that is a reduction: its result is known before
+//! anything may be overwritten.
 
 mod batch;
 pub(super) mod dots;
@@ -17,7 +20,7 @@ use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
 use crate::types::{DType, Dim, Shape, TensorType};
 
-/// A graph that kernels can do.
+/// The same computation as a graph that kernels can compute.
 pub fn legalize(graph: &Graph) -> Graph {
     let tensors = [
         empty::known,
@@ -103,8 +106,9 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
 }
 
 fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let along_row = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
-    let one = along_row && graph[graph[id].operands[0]].ty.shape.0.last() == Some(&Dim::Fixed(1));
+    let along = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow | Way::Within)));
+    let extents = &graph[*graph[id].operands.first()?].ty.shape.0;
+    let one = along && graph[id].op.axes()?.iter().all(|&axis| extents[axis] == Dim::Fixed(1));
     one.then_some(|b, node, operands| {
         let only = b.reshape(operands[0], node.ty.shape.clone());
         // A sum is never -0.
@@ -112,7 +116,7 @@ fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// The position along an axis of one element is 0; as a position it would be taken for that of the row.
+/// The position along an axis of one element is 0. As an `iota` it would be taken for the position of the row.
 fn position_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     let one = matches!(node.op, Op::Iota(axis) if node.ty.shape.0[axis] == Dim::Fixed(1));
@@ -122,8 +126,8 @@ fn position_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// What is repeated along rows or columns is so in its own shape alone: under another one it is read as the numbers that it
-/// comes to. Adding -0 changes none of them.
+/// A broadcast repeats along rows or columns in its own shape only. Under another shape it is read as the numbers that it
+/// expands to. Adding -0 changes none of them.
 fn repeated_in_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     if node.op != Op::Reshape || node.ty.dtype != DType::F32 {
@@ -138,8 +142,8 @@ fn repeated_in_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory; so has a column, and
-/// what is one a row without being one a row of the batch, which lies in memory as one row.
+/// A row of a tensor of three axes is not a row of the matrix that its kernel computes, and would have to come from memory. So
+/// would a column, and a vector that does not follow the batch, which lies in memory as one row.
 fn truth_of_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let (node, view) = (&graph[id], graph[id].op.is_view());
     if !view || node.ty.dtype != DType::Bool {
@@ -167,7 +171,7 @@ fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape) -> NodeId
     }
 }
 
-/// The graph in which some nodes are replaced, mostly none.
+/// The graph with some nodes replaced; in most graphs none are.
 fn rewrite(graph: Graph, replacement: fn(&Graph, NodeId) -> Option<Replacement>) -> Graph {
     if graph.ids().all(|id| replacement(&graph, id).is_none()) {
         return graph;

@@ -1,4 +1,4 @@
-//! Movement that no single access does: what comes from several tensors, from between elements, or from several places at once.
+//! Movement that no single access can express: elements from several tensors, from between elements, or sums of several elements.
 
 use super::Replacement;
 use crate::fuse::domain::{Domain, is_memory};
@@ -7,7 +7,7 @@ use crate::ir::{Builder, Graph, Node, NodeId, Op};
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
 
-/// One after the other: at each position the operand that has an element there, of which the others are padded.
+/// A concatenation: every operand is padded to the whole extent, and each position selects the operand that has an element there.
 pub(super) fn concat(graph: &Graph, id: NodeId) -> Option<Replacement> {
     matches!(graph[id].op, Op::Concat(_)).then_some(|b, node, operands| {
         let Op::Concat(axis) = node.op else { unreachable!("the rule is of concatenations") };
@@ -36,7 +36,7 @@ pub(super) fn concat(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// Truth values are never in memory, and neither are positions that are computed: what moves is numbers.
+/// Truth values are never in memory, and neither are computed positions: they are moved as numbers.
 pub(super) fn moved_without_numbers(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     let moves = node.op.coordinates(0, &[&graph[*node.operands.first()?].ty.shape]).is_some();
@@ -76,7 +76,7 @@ fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
     }
 }
 
-/// Elements with others between them are the first of so many each, the rest of which is filling.
+/// Padding between elements: each element becomes a group of which it is the first, and the rest is the fill.
 pub(super) fn padded_inside(graph: &Graph, id: NodeId) -> Option<Replacement> {
     matches!(graph[id].op, Op::Pad { inside: 1.., .. }).then_some(|b, node, operands| {
         let Op::Pad { axis, before, inside, after, value } = node.op else { unreachable!("the rule is of pads") };
@@ -88,7 +88,7 @@ pub(super) fn padded_inside(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// The elements along an axis with so many others between each two.
+/// The elements along an axis with `inside` others between each two.
 fn apart(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> NodeId {
     let mut dims = b.shape(x).0;
     let count = dims[axis].factor();
@@ -101,7 +101,7 @@ fn apart(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> 
     b.slice(merged, axis, 0, count * (inside + 1) - inside, 1)
 }
 
-/// The sum of the taps over each element: for each tap the positions, moved by its distance.
+/// The sum of the taps over each element: the positions of each tap are moved by the distance of the tap, and added up.
 pub(super) fn fold(graph: &Graph, id: NodeId) -> Option<Replacement> {
     matches!(graph[id].op, Op::Fold { .. }).then_some(|b, node, operands| {
         let Op::Fold { axis, window, extent } = node.op else { unreachable!("the rule is of folds") };
@@ -115,13 +115,15 @@ pub(super) fn fold(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// What is in no memory, such as a constant, is computed before something is put around it, and so is a position before it is
-/// seen in another shape.
+/// A leaf that is not in memory, such as a constant, is computed before it is padded or gathered, and a position before it is
+/// reshaped.
 pub(super) fn moved_leaf(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     let &operand = node.operands.first()?;
     let filled = node.op.fill().is_some() || node.op == Op::Gather;
-    let reshaped = node.op == Op::Reshape && Domain::of(&graph[operand].ty.shape) != Domain::of(&node.ty.shape);
+    let (from, to) = (&graph[operand].ty.shape, &node.ty.shape);
+    let others = from.rank().max(to.rank()) > 2 || Domain::of(from) != Domain::of(to);
+    let reshaped = node.op == Op::Reshape && others;
     let made = |base: NodeId| {
         let op = &graph[base].op;
         let position = matches!(op, Op::Iota(_));
@@ -142,8 +144,9 @@ pub(super) fn moved_leaf(graph: &Graph, id: NodeId) -> Option<Replacement> {
     })
 }
 
-/// Rows are added in the order of the index, which has the batch in front. Where the batch is part of a row, each row of the
-/// result is the sum of all that have its number.
+/// Rows are added in the order of the index, whose first axis is the batch. Where the batch is part of a row,
+/// or a later axis of the index, each row of the result is a sum over all values, of which those with another number are masked
+/// out.
 pub(super) fn scattered_rows_of_batches(graph: &Graph, id: NodeId) -> Option<Replacement> {
     let node = &graph[id];
     let Op::ScatterAdd { .. } = node.op else { return None };
