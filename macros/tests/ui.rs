@@ -6,17 +6,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, thread};
+
+// What the programs use.
+use gradloom as _;
+
+/// The file of the library that this test is linked with: no other one in the folder, however new, is of this build.
+const LIBRARY: &str = gradloom_linked::linked!(gradloom);
 
 #[test]
 fn mistakes_are_shown_at_their_tokens() {
-    let files = files("ui");
+    let files = files("ui", "rs");
     assert!(files.len() >= 12, "the files are found");
-    let library = library();
-    let found: Vec<String> = std::thread::scope(|scope| {
-        let all: Vec<_> = files.iter().map(|file| scope.spawn(|| said(file, &library))).collect();
-        all.into_iter().map(|one| one.join().unwrap()).collect()
-    });
+    let found = each(&files, |file| said(file));
     let mut wrong = Vec::new();
     for (file, found) in files.iter().zip(found) {
         let expected = root().join(file).with_extension("stderr");
@@ -29,10 +32,17 @@ fn mistakes_are_shown_at_their_tokens() {
     assert!(wrong.is_empty(), "rustc says otherwise of {} files:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// A text whose program is gone would never be compared.
+#[test]
+fn every_text_has_its_program() {
+    let programs: Vec<PathBuf> = files("ui", "rs").iter().map(|file| file.with_extension("stderr")).collect();
+    assert_eq!(files("ui", "stderr"), programs);
+}
+
 /// Networks without a prelude, under another name of the crate, beside any names, and held to all lints.
 #[test]
 fn networks_stand_anywhere() {
-    let (files, library) = (files("anywhere"), library());
+    let files = files("anywhere", "rs");
     assert!(files.len() >= 4, "the files are found");
     let rustc = rustc();
     let mut compilers = vec![("2021", &rustc), ("2024", &rustc)];
@@ -41,30 +51,39 @@ fn networks_stand_anywhere() {
     if Command::new(&clippy).arg("--version").output().is_ok_and(|output| output.status.success()) {
         compilers.push(("2024", &clippy));
     }
-    let wrong: Vec<String> = std::thread::scope(|scope| {
-        let cases = compilers.iter().flat_map(|case| files.iter().map(move |file| (case, file)));
-        let all: Vec<_> = cases
-            .map(|(&(edition, compiler), file)| {
-                let library = &library;
-                scope.spawn(move || {
-                    let output = compile(compiler, edition, file, library);
-                    let text = String::from_utf8_lossy(&output.stderr);
-                    let is_silent = output.status.success() && text.is_empty();
-                    (!is_silent).then(|| format!("{} by {} in {edition}:\n{text}", file.display(), compiler.display()))
-                })
-            })
-            .collect();
-        all.into_iter().filter_map(|one| one.join().unwrap()).collect()
+    let cases: Vec<_> = compilers.iter().flat_map(|case| files.iter().map(move |file| (case, file))).collect();
+    let said = each(&cases, |&(&(edition, compiler), file)| {
+        let output = compile(compiler, edition, file);
+        let text = String::from_utf8_lossy(&output.stderr);
+        let is_silent = output.status.success() && text.is_empty();
+        (!is_silent).then(|| format!("{} by {} in {edition}:\n{text}", file.display(), compiler.display()))
     });
+    let wrong: Vec<String> = said.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "there is something to say of networks that are right:\n{}", wrong.join("\n"));
 }
 
-/// The programs of a folder beside this file.
-fn files(folder: &str) -> Vec<PathBuf> {
+/// What becomes of each case, in order, of as many at a time as the machine has cores: each is a compiler of its own.
+fn each<T: Sync, R: Send>(cases: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let taken = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&at| at < cases.len()));
+        taken.map(|at| (at, work(&cases[at]))).collect::<Vec<(usize, R)>>()
+    };
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    done.sort_by_key(|&(at, _)| at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The files of a folder beside this one with this extension.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("tests").join(folder)).unwrap();
     let mut files: Vec<PathBuf> =
         entries.map(|file| Path::new("tests").join(folder).join(file.unwrap().file_name())).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    files.retain(|file| file.extension().is_some_and(|found| found == extension));
     files.sort();
     files
 }
@@ -79,8 +98,8 @@ fn rustc() -> PathBuf {
 }
 
 /// What rustc says of a file, without the counts at its end.
-fn said(file: &Path, library: &Path) -> String {
-    let output = compile(&rustc(), "2024", file, library);
+fn said(file: &Path) -> String {
+    let output = compile(&rustc(), "2024", file);
     assert!(!output.stderr.is_empty(), "{} is without mistakes", file.display());
     let text = String::from_utf8(output.stderr).unwrap();
     let counted = ["error: aborting due to", "For more information about", "Some errors have detailed explanations"];
@@ -90,7 +109,7 @@ fn said(file: &Path, library: &Path) -> String {
 }
 
 /// Checks a program, which knows the library as `gradloom`, or as `loom` where that is the point.
-fn compile(compiler: &Path, edition: &str, file: &Path, library: &Path) -> Output {
+fn compile(compiler: &Path, edition: &str, file: &Path) -> Output {
     let stem = file.file_stem().unwrap().to_string_lossy();
     let metadata = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("{stem}-{edition}-{}.rmeta", compiler.file_stem().unwrap().display()));
@@ -102,21 +121,10 @@ fn compile(compiler: &Path, edition: &str, file: &Path, library: &Path) -> Outpu
         .arg("-o")
         .arg(metadata)
         .arg("--extern")
-        .arg(format!("{name}={}", library.display()))
+        .arg(format!("{name}={LIBRARY}"))
         .arg("-L")
-        .arg(format!("dependency={}", library.parent().unwrap().display()))
+        .arg(format!("dependency={}", Path::new(LIBRARY).parent().unwrap().display()))
         .arg(file)
         .output()
         .unwrap()
-}
-
-/// The library that was built last, which is the one that cargo has just found to be up to date.
-fn library() -> PathBuf {
-    let folder = env::current_exe().unwrap().parent().unwrap().to_path_buf();
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let libraries = files.filter(|file| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("libgradloom-") && name.ends_with(".rlib")
-    });
-    libraries.max_by_key(|file| fs::metadata(file).unwrap().modified().unwrap()).expect("the library was built")
 }

@@ -80,7 +80,10 @@ pub enum BuildError {
         reason: String,
     },
     /// The tensors of a step do not fit the address space.
-    #[error("the buffers of a step with {max_batch} rows exceed {limit} GiB; the largest is {largest}")]
+    #[error(
+        "the buffers of a step with {max_batch} row{} exceed {limit} GiB; the largest is {largest}",
+        if *max_batch == 1 { "" } else { "s" }
+    )]
     TooLarge {
         /// The batch size asked for.
         max_batch: usize,

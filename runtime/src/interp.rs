@@ -236,28 +236,38 @@ impl Run<'_> {
         let mut product = vec![0.0; shape.iter().product()];
         for (batch, product) in product.chunks_mut((m * n).max(1)).enumerate() {
             let (a, b) = (&a[batch * m * k..], &b[batch * k * n..]);
-            // Every sum runs in the order of its terms, beside those of its neighbors: large matrices are read once for some rows.
-            for (index, block) in product.chunks_mut((DOT_ROWS * n).max(1)).enumerate() {
-                for inner in 0..k {
-                    for (row, sums) in block.chunks_mut(n).enumerate() {
-                        let x = a[(DOT_ROWS * index + row) * k + inner];
-                        for (sum, y) in sums.iter_mut().zip(&b[inner * n..]) {
-                            *sum = self.precision.round(*sum + self.precision.round(x * y));
-                        }
-                    }
-                }
+            match self.precision {
+                Precision::F32 => multiply(product, a, b, [k, n], |x| Precision::F32.round(x)),
+                Precision::F64 => multiply(product, a, b, [k, n], |x| x),
             }
         }
         Data::Float(product)
     }
 }
 
+/// Adds the product of two matrices of so many terms and columns. Every sum runs in the order of its terms, beside those of
+/// its neighbors: large matrices are read once for some rows.
+fn multiply(product: &mut [f64], a: &[f64], b: &[f64], [terms, cols]: [usize; 2], round: impl Fn(f64) -> f64) {
+    for (index, block) in product.chunks_mut((DOT_ROWS * cols).max(1)).enumerate() {
+        for term in 0..terms {
+            for (row, sums) in block.chunks_mut(cols).enumerate() {
+                let x = a[(DOT_ROWS * index + row) * terms + term];
+                for (sum, y) in sums.iter_mut().zip(&b[term * cols..]) {
+                    *sum = round(*sum + round(x * y));
+                }
+            }
+        }
+    }
+}
+
 /// One call of the body for each element.
 fn map(host: &mut impl Host, body: MapBody, node: &Node, x: &[&Tensor]) -> Data {
     let mut result = Data::empty(node.ty.dtype);
+    let mut regs = Vec::with_capacity(x.len());
     for at in 0..x[0].data.len() {
         host.clear();
-        let regs: Vec<Reg> = x.iter().map(|operand| host.load(&operand.data, at)).collect();
+        regs.clear();
+        regs.extend(x.iter().map(|operand| host.load(&operand.data, at)));
         let y = body(host, &node.op, &regs);
         host.store(y, &mut result);
     }

@@ -181,6 +181,11 @@ impl<'a> Reference<'a> {
         self.exact[id].as_floats()
     }
 
+    /// What the interpreter gives in f32.
+    pub fn rounded(&self) -> &Evaluation<'a> {
+        &self.rounded
+    }
+
     /// How far from [`Reference::exact`] an element may be.
     pub fn tolerance(&self, id: NodeId) -> f64 {
         self.allowed[id.index()]

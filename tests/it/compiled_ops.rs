@@ -1,13 +1,15 @@
 //! Every operation as machine code against the interpreter, over sizes that meet vector bodies, remainders and the ends of
 //! blocks.
 
-use gradloom_runtime::interp::{Precision, evaluate};
+use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::ops::{self, Body};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, ScalarSlot};
+use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
-use crate::compiled::{Compiled, Reference};
+use crate::budget::{is_deep, share};
+use crate::compiled::{Compiled, Reference, with_isa};
 use crate::{draw, handmade};
 
 const COLS: [usize; 9] = [1, 3, 4, 5, 7, 16, 17, 33, 64];
@@ -133,16 +135,26 @@ pub fn graph(types: &[TensorType], build: impl Fn(&mut Builder, &[NodeId]) -> Ve
 /// Compiles once and checks every batch size.
 #[track_caller]
 fn check(what: &str, graph: &Graph, batches: &[usize], exact: bool) {
-    let mut compiled = Compiled::new(graph, *batches.iter().max().expect("there are batches"));
+    check_under(&[Isa::detect()], what, graph, batches, exact);
+}
+
+/// The same under each of these instruction sets.
+#[track_caller]
+fn check_under(isas: &[Isa], what: &str, graph: &Graph, batches: &[usize], exact: bool) {
+    let most = *batches.iter().max().expect("there are batches");
+    let mut compiled: Vec<(Isa, Compiled)> =
+        isas.iter().map(|&isa| (isa, with_isa(isa, || Compiled::new(graph, most)))).collect();
     for &batch in batches {
         let values = draw::singles(&draw::values(graph, batch, batch as u64));
-        let results = compiled.run(batch, &values);
-        Reference::new(graph, batch, &values).check(&format!("{what}, {batch} rows"), &results);
-        if exact {
-            let rounded = evaluate(graph, Precision::F32, batch, &values);
-            for (role, wanted) in rounded.outputs() {
-                let what = format!("{what}, {batch} rows, {role:?}: other bits than the interpreter's");
-                assert!(results.get(role) == wanted.as_floats(), "{what}");
+        let reference = Reference::new(graph, batch, &values);
+        for (isa, compiled) in &mut compiled {
+            let results = compiled.run(batch, &values);
+            reference.check(&format!("{what}, {batch} rows, {isa:?}"), &results);
+            if exact {
+                for (role, wanted) in reference.rounded().outputs() {
+                    let what = format!("{what}, {batch} rows, {isa:?}, {role:?}: other bits than the interpreter's");
+                    assert!(results.get(role) == wanted.as_floats(), "{what}");
+                }
             }
         }
     }
@@ -150,15 +162,17 @@ fn check(what: &str, graph: &Graph, batches: &[usize], exact: bool) {
 
 #[test]
 fn every_element_wise_operation_agrees_with_the_interpreter() {
-    agree(&COLS);
+    agree(&[Isa::detect()], &COLS);
 }
 
-/// Compares every element-wise operation with the interpreter, on so many columns.
-pub fn agree(cols: &[usize]) {
+/// Compares every element-wise operation with the interpreter under these instruction sets, on so many columns.
+pub fn agree(isas: &[Isa], cols: &[usize]) {
     for (op, count, build) in elementwise() {
-        for &cols in cols {
+        for (turn, &cols) in cols.iter().enumerate() {
             let graph = graph(&vec![matrix(cols); count], |b, x| vec![build(b, &op, x)]);
-            check(&format!("{op:?} on {cols} columns"), &graph, &ROWS, is_exact(&op));
+            // A row or more; the end of a block, and what begins the next.
+            let rows = [share(&ROWS[..3], turn, 3), share(&ROWS[3..], turn, 3)].concat();
+            check_under(isas, &format!("{op:?} on {cols} columns"), &graph, &rows, is_exact(&op));
         }
     }
 }
@@ -258,13 +272,15 @@ fn leaves_and_views_are_results() {
 
 #[test]
 fn reductions_along_rows_down_columns_and_over_everything_agree_with_the_interpreter() {
-    for cols in COLS {
+    for (turn, cols) in COLS.into_iter().enumerate() {
         for axes in [vec![0], vec![1], vec![0, 1]] {
             for kind in [Op::Sum, Op::MaxOver, Op::Mean, Op::Variance] {
                 let op = kind(axes.clone());
                 let graph = graph(&[matrix(cols)], |b, x| vec![b.apply(op.clone(), x)]);
                 let exact = matches!(op, Op::MaxOver(_));
-                check(&format!("{op:?} of {cols} columns"), &graph, &[1, 2, 5, 128, 129, 130, 257, 1000], exact);
+                // Fewer rows than a block, around its end, and several of them.
+                let rows = [share(&[1, 2, 5], turn, 3), share(&[128, 129, 130], turn, 3), share(&[257, 1000], turn, 2)];
+                check(&format!("{op:?} of {cols} columns"), &graph, &rows.concat(), exact);
             }
         }
     }
@@ -337,25 +353,27 @@ fn products_agree_with_the_interpreter_whichever_operand_is_transposed() {
 
 #[test]
 fn products_follow_the_batch_in_rows_and_in_what_is_summed() {
-    for (k, n) in [(1, 1), (4, 5), (17, 33), (33, 7), (64, 16), (130, 140)] {
+    let batches = [1, 2, 5, 33, 128, 129, 130, 255, 256, 257, 300, 520];
+    for (turn, (k, n)) in [(1, 1), (4, 5), (17, 33), (33, 7), (64, 16), (130, 140)].into_iter().enumerate() {
         let weight = |x: usize, y: usize| TensorType::f32(Shape::fixed(&[x, y]));
         let types = [matrix(k), weight(k, n), weight(n, k), matrix(n)];
         let graph = graph(&types, |b, x| {
             vec![b.dot(x[0], x[1], false, false), b.dot(x[0], x[2], false, true), b.dot(x[0], x[3], true, false)]
         });
-        check(&format!("{k} to {n}"), &graph, &[1, 2, 5, 33, 128, 129, 130, 255, 256, 257, 300, 520], false);
+        check(&format!("{k} to {n}"), &graph, &share(&batches, turn, 2), false);
     }
 }
 
 #[test]
 fn products_that_are_not_kept_agree_with_the_interpreter() {
-    for (k, n, tb) in [(5, 130, false), (33, 7, true), (64, 140, true)] {
+    let batches = [1, 64, 65, 128, 129, 200, 255, 256, 257, 300, 520];
+    for (turn, (k, n, tb)) in [(5, 130, false), (33, 7, true), (64, 140, true)].into_iter().enumerate() {
         let weight = TensorType::f32(Shape::fixed(&if tb { [n, k] } else { [k, n] }));
         let graph = graph(&[matrix(k), weight], |b, x| {
             let product = b.dot(x[0], x[1], false, tb);
             vec![b.tanh(product)]
         });
-        check(&format!("{k} to {n}"), &graph, &[1, 64, 65, 128, 129, 200, 255, 256, 257, 300, 520], false);
+        check(&format!("{k} to {n}"), &graph, &share(&batches, turn, 2), false);
     }
 }
 
@@ -363,7 +381,24 @@ fn products_that_are_not_kept_agree_with_the_interpreter() {
 fn products_too_large_for_the_cache_agree_with_the_interpreter() {
     let types = [matrix(1030), TensorType::f32(Shape::fixed(&[1030, 1033]))];
     let graph = graph(&types, |b, x| vec![b.dot(x[0], x[1], false, false)]);
-    check("1030 to 1033", &graph, &[130, 257], false);
+    let mut compiled = Compiled::new(&graph, 257);
+    for batch in [130, 257] {
+        // No row depends on another one: a few are interpreted, and repeat in the batch as no tile does.
+        let own = if is_deep() { batch } else { 11 };
+        let values = draw::singles(&draw::values(&graph, own, batch as u64));
+        let reference = Reference::new(&graph, own, &values);
+        let (rows, weight) = (values.inputs[0].as_floats(), values.inputs[1].clone());
+        let rows: Vec<f64> = rows.iter().copied().cycle().take(batch * 1030).collect();
+        let inputs = vec![Tensor::floats(&[batch, 1030], rows), weight];
+        let results = compiled.run(batch, &Values { inputs, ..Values::default() });
+        let product = graph.output(&Role::Output(0)).expect("it is a result");
+        let (wanted, allowed) = (reference.exact(product), reference.tolerance(product));
+        let found = results.get(&Role::Output(0));
+        assert_eq!(found.len(), batch * 1033);
+        for (at, (found, wanted)) in found.iter().zip(wanted.iter().cycle()).enumerate() {
+            assert!((found - wanted).abs() <= allowed, "{batch} rows: element {at} is {found}, but {wanted} in f64");
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use gradloom_runtime::optim::Optimization;
 use proptest::test_runner::TestCaseError;
 
 use super::random::compare_programs;
+use crate::budget::share;
 
 network! {
     Corner3<x: [B, 5] -> y: [B, 4]> { Dense(6), softmax, Dense(4), softmax } loss(l: [u32; B]) = cross_entropy(y, l) + mean(dense1.weight * dense1.weight) + 0.1 * sum(abs(dense2.bias));
@@ -51,12 +52,12 @@ fn check<N: Network>(least_rows: usize) {
     check_with::<N>(least_rows, &[[1, 1], [7, 5], [300, 129]]);
 }
 
-/// The same with these batch sizes, two a session.
+/// The same with these batch sizes, two a session, each with another optimizer than the one before.
 pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
     let name = N::DEFINITION.name;
-    for batches in batches {
+    for (turn, batches) in batches.iter().enumerate() {
         let batches = batches.map(|rows: usize| rows.max(least_rows));
-        for momentum in [true, false] {
+        for momentum in share(&[true, false], turn, 2) {
             let optimizer = || -> Optimization {
                 if momentum { Sgd::new(0.1).momentum(0.9).into() } else { AdamW::new(0.01).weight_decay(0.1).into() }
             };

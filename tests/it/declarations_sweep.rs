@@ -11,27 +11,27 @@ const BRANCHES_IN_ACTS: Family = Family { acts: Some(true), ..PLAIN };
 
 #[test]
 fn declarations_without_branches_compute_what_they_say() {
-    sweep(PLAIN, 80);
+    sweep(PLAIN, 48);
 }
 
 #[test]
 fn functions_of_ones_own_compute_what_they_say() {
-    sweep(ACTS, 80);
+    sweep(ACTS, 48);
 }
 
 #[test]
 fn losses_and_metrics_compute_what_they_say_at_every_rank() {
-    sweep(CRITERIA, 80);
+    sweep(CRITERIA, 48);
 }
 
 #[test]
 fn branches_compute_what_they_say() {
-    sweep(BRANCHES, 80);
+    sweep(BRANCHES, 48);
 }
 
 #[test]
 fn branches_in_functions_of_ones_own_compute_what_they_say() {
-    sweep(BRANCHES_IN_ACTS, 80);
+    sweep(BRANCHES_IN_ACTS, 48);
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //! where they ask behind the last row.
 
 use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::jit::{Text, text};
 use gradloom_runtime::types::{Shape, TensorType};
 
+use crate::budget::share;
 use crate::compiled::{Compiled, Reference};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
@@ -65,7 +67,10 @@ fn what_is_written_is_asked_for_to_write_it() {
 
 #[test]
 fn what_is_asked_for_changes_no_bit() {
-    for (cols, function) in [(128, false), (130, true), (255, false), (257, true), (700, false), (1030, true)] {
+    // Whole lines of the cache and parts of one, with a function and without.
+    let sizes = [(128, false), (130, true), (255, false), (257, true), (700, false), (1030, true)];
+    let interpreted = share(&sizes, 0, 3);
+    for (cols, function) in sizes {
         let graph = graph(cols, function);
         let (few, many) = (60, (1 << 18) / cols + 1);
         assert!(!asks(&graph, few) && asks(&graph, many), "{cols} columns");
@@ -80,6 +85,16 @@ fn what_is_asked_for_changes_no_bit() {
         // The last row of all that there is room for.
         let values = draw::singles(&draw::values(&graph, many, cols as u64));
         let results = large.run(many, &values);
-        Reference::new(&graph, many, &values).check(&format!("{cols} columns"), &results);
+        let last = |input: &Tensor| Tensor::floats(&[few, cols], &input.as_floats()[(many - few) * cols..]);
+        let [x, y, column] = &values.inputs[..] else { panic!("three inputs") };
+        let inputs = vec![last(x), last(y), column.clone()];
+        let alone = small.run(few, &Values { inputs, ..Values::default() });
+        for role in [0, 1, 3].map(Role::Output) {
+            let (found, wanted) = (results.get(&role), alone.get(&role));
+            assert_eq!(&found[found.len() - wanted.len()..], wanted, "{role:?} of the last of {cols} columns");
+        }
+        if interpreted.contains(&(cols, function)) {
+            Reference::new(&graph, many, &values).check(&format!("{cols} columns"), &results);
+        }
     }
 }

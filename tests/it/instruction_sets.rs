@@ -5,8 +5,9 @@ use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
+use crate::budget::share;
 use crate::compiled::{Compiled, Reference, with_isa};
-use crate::{compiled_ops, draw, handmade, random, strips};
+use crate::{budget, compiled_ops, draw, handmade, random, strips};
 
 /// A product of `B x terms` and `terms x cols` with an epilogue, and the sum of what comes of it over the batch.
 fn product(terms: usize, cols: usize, (ta, tb): (bool, bool)) -> Graph {
@@ -35,22 +36,21 @@ const EXTENTS: [usize; 9] = [1, 5, 13, 16, 33, 47, 64, 67, 130];
 
 #[test]
 fn products_agree_with_the_interpreter_under_every_instruction_set() {
-    for isa in Isa::available() {
-        with_isa(isa, || {
-            for (index, &terms) in EXTENTS.iter().enumerate() {
-                for (other, &cols) in EXTENTS.iter().enumerate() {
-                    for transposed in [(false, false), (false, true), (true, false)] {
-                        let graph = product(terms, cols, transposed);
-                        // Every extent is a batch with some others.
-                        let batch = EXTENTS[(index + 2 * other) % EXTENTS.len()];
-                        let values = draw::singles(&draw::values(&graph, batch, (terms + cols) as u64));
-                        let results = Compiled::new(&graph, batch).run(batch, &values);
-                        let what = format!("{isa:?}: {batch} rows, {terms} terms, {cols} columns, {transposed:?}");
-                        Reference::new(&graph, batch, &values).check(&what, &results);
-                    }
+    for (index, &terms) in EXTENTS.iter().enumerate() {
+        for (other, &cols) in EXTENTS.iter().enumerate() {
+            // Every two of terms, columns, rows and operands that are transposed meet.
+            let batch = EXTENTS[(index + 2 * other) % EXTENTS.len()];
+            for transposed in share(&[(false, false), (false, true), (true, false)], index + other, 3) {
+                let graph = product(terms, cols, transposed);
+                let values = draw::singles(&draw::values(&graph, batch, (terms + cols) as u64));
+                let wanted = Reference::new(&graph, batch, &values);
+                for isa in Isa::available() {
+                    let results = with_isa(isa, || Compiled::new(&graph, batch)).run(batch, &values);
+                    let what = format!("{isa:?}: {batch} rows, {terms} terms, {cols} columns, {transposed:?}");
+                    wanted.check(&what, &results);
                 }
             }
-        });
+        }
     }
 }
 
@@ -72,18 +72,12 @@ fn avx2_and_avx_512_give_the_same_bits() {
 
 #[test]
 fn operations_and_strips_agree_with_the_interpreter_under_every_instruction_set() {
-    for isa in Isa::available() {
-        with_isa(isa, || {
-            compiled_ops::agree(&[3, 37]);
-            strips::calls_may_follow_each_other_and_share_what_they_read();
-        });
-    }
+    compiled_ops::agree(&Isa::available(), &[3, 37]);
+    strips::successive(&Isa::available());
 }
 
 #[test]
 fn random_networks_agree_with_the_interpreter_under_every_instruction_set() {
     // The best one has many more elsewhere.
-    for isa in Isa::available().into_iter().skip(1) {
-        with_isa(isa, || random::run(47, 33, false));
-    }
+    random::run(budget::cases(24) as u32, 33, &Isa::available()[1..]);
 }

@@ -10,6 +10,7 @@ mod allocation;
 mod auto_traits;
 mod bound;
 mod branches;
+mod budget;
 mod checkpoint;
 mod checkpoint_damage;
 mod checkpoint_identity;

@@ -12,6 +12,7 @@ use gradloom_runtime::tiling::{Isa, Machine, tile, tile_apart};
 use gradloom_runtime::types::{Shape, TensorType};
 use insta::assert_snapshot;
 
+use crate::budget::share;
 use crate::compiled::{Compiled, Reference, with_isa};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
@@ -104,7 +105,7 @@ fn one_number_a_row_is_no_row_of_a_prologue() {
     handmade::output(&mut b, Role::Output(0), result);
     let graph = b.finish();
     assert_eq!(prologues(&graph), 0);
-    same_on_any_threads("a product of sums", &graph, &[1, 255, 256, 257, 700]);
+    same_on_any_threads("a product of sums", &graph, &[1, 255, 256, 257, 700], &[1, 255, 256, 257, 700]);
 }
 
 /// A product of 300 rows whatever the batch, with the function of the matrix that it is made of.
@@ -138,18 +139,20 @@ fn rows_that_may_be_columns_elsewhere_have_no_prologue() {
     });
     for (what, graph) in [("kept", kept), ("with itself", with_itself), ("by its sums", by_its_sums)] {
         assert_eq!(prologues(&graph), 0, "{what}");
-        same_on_any_threads(what, &graph, &[1]);
+        same_on_any_threads(what, &graph, &[1], &[1]);
     }
 }
 
-/// Holds the results of these batches against the interpreter, and those of several threads against those of one.
-fn same_on_any_threads(what: &str, graph: &Graph, batches: &[usize]) {
+/// Holds the results of several threads against those of one, and those of these batches against the interpreter.
+fn same_on_any_threads(what: &str, graph: &Graph, batches: &[usize], interpreted: &[usize]) {
     let mut one = Compiled::new(graph, 700);
     let mut shared = [2, 3].map(|threads| Compiled::for_threads(graph, 700, threads));
     for &batch in batches {
         let values = draw::singles(&draw::values(graph, batch, batch as u64));
         let results = one.run(batch, &values);
-        Reference::new(graph, batch, &values).check(&format!("{what}, {batch} rows"), &results);
+        if interpreted.contains(&batch) {
+            Reference::new(graph, batch, &values).check(&format!("{what}, {batch} rows"), &results);
+        }
         for shared in &mut shared {
             assert!(shared.run(batch, &values).bits() == results.bits(), "{what}, {batch} rows, several threads");
         }
@@ -194,11 +197,11 @@ fn graphs() -> Vec<Graph> {
 fn a_prologue_changes_no_bit() {
     for (index, graph) in graphs().iter().enumerate() {
         assert_ne!(prologues(graph), 0, "graph {index}");
-        same_on_any_threads(
-            &format!("graph {index}"),
-            graph,
-            &[1, 2, 63, 64, 65, 128, 255, 256, 257, 321, 512, 513, 700],
-        );
+        // Around the ends of a unit of 64 rows and of the 256 that are multiplied in one go.
+        let batches = [1, 2, 63, 64, 65, 128, 255, 256, 257, 321, 512, 513, 700];
+        // What is interpreted differs between the graphs, of which three are alike where rows are counted.
+        let interpreted = share(&batches, index, 3);
+        same_on_any_threads(&format!("graph {index}"), graph, &batches, &interpreted);
         let (mut without, mut with) = (Compiled::new(graph, 256), Compiled::new(graph, 700));
         for batch in [1, 64, 129, 256] {
             let values = draw::singles(&draw::values(graph, batch, (index + batch) as u64));
@@ -212,13 +215,16 @@ fn a_prologue_changes_no_bit() {
 
 #[test]
 fn a_prologue_runs_on_every_instruction_set() {
-    for isa in Isa::available() {
-        for (index, graph) in graphs().iter().enumerate() {
-            let mut compiled = with_isa(isa, || Compiled::new(graph, 600));
-            for batch in [255, 257, 600] {
-                let values = draw::singles(&draw::values(graph, batch, (index + batch) as u64));
-                let results = compiled.run(batch, &values);
-                Reference::new(graph, batch, &values).check(&format!("graph {index}, {batch} rows, {isa:?}"), &results);
+    for (index, graph) in graphs().iter().enumerate() {
+        let isas = Isa::available().into_iter();
+        let mut compiled: Vec<(Isa, Compiled)> =
+            isas.map(|isa| (isa, with_isa(isa, || Compiled::new(graph, 600)))).collect();
+        // Less than is multiplied in one go, hardly more, and more than two of that.
+        for batch in share(&[255, 257, 600], index, 3) {
+            let values = draw::singles(&draw::values(graph, batch, (index + batch) as u64));
+            let wanted = Reference::new(graph, batch, &values);
+            for (isa, compiled) in &mut compiled {
+                wanted.check(&format!("graph {index}, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
             }
         }
     }

@@ -13,25 +13,25 @@ use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
+use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::optim::{Optimization, attach, fill};
 use gradloom_runtime::stabilize::stabilize;
 use gradloom_runtime::types::DType;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::compiled::{Compiled, Reference};
+use crate::budget;
+use crate::compiled::{Compiled, Reference, with_isa};
 use crate::draw;
 use crate::optimizations;
-use crate::random_network::{Spec, specs};
+use crate::random_network::specs;
 use crate::vocabulary::{self, STRUCTURES};
 
 /// The step that is taken: neither the first, where bias corrections are extreme, nor one where every statistic is due.
 const STEP: u64 = 3;
 
-/// Runs at least `cases` networks, the same every time; more if `PROPTEST_CASES` says so.
-pub fn run(cases: u32, most: usize, from_environment: bool) {
-    let asked = if from_environment { std::env::var("PROPTEST_CASES").ok() } else { None };
-    let cases = asked.and_then(|cases| cases.parse().ok()).unwrap_or(cases).max(cases);
+/// Runs so many networks, the same every time, under each of these instruction sets.
+pub fn run(cases: u32, most: usize, isas: &[Isa]) {
     let config = Config {
         cases,
         max_global_rejects: 4 * cases,
@@ -43,7 +43,7 @@ pub fn run(cases: u32, most: usize, from_environment: bool) {
     let most_used = Cell::new(0.0_f64);
     let compared: RefCell<BTreeMap<&str, u32>> = RefCell::default();
     let result = runner.run(&specs(most), |spec| {
-        let share = check(&spec)?;
+        let share = compare_under(isas, spec.definition(), spec.optimizer(), &spec.batches(), spec.seed)?;
         most_used.set(most_used.get().max(share));
         vocabulary::of(spec.definition())
             .into_iter()
@@ -77,21 +77,28 @@ pub fn run(cases: u32, most: usize, from_environment: bool) {
 
 #[test]
 fn random_networks_compute_what_the_interpreter_computes() {
-    run(300, 33, true);
+    run(budget::cases(100) as u32, 33, &[Isa::detect()]);
 }
 
 #[test]
 fn random_networks_compute_the_same_over_several_blocks_of_rows() {
-    run(24, 300, false);
-}
-
-fn check(spec: &Spec) -> Result<f64, TestCaseError> {
-    compare_programs(spec.definition(), spec.optimizer(), &spec.batches(), spec.seed)
+    run(24, 300, &[Isa::detect()]);
 }
 
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others. Says
 /// how much of its bound a result takes at most.
 pub fn compare_programs(
+    definition: &'static Definition<'static>,
+    optimizer: Optimization,
+    batches: &[usize],
+    seed: u64,
+) -> Result<f64, TestCaseError> {
+    compare_under(&[Isa::detect()], definition, optimizer, batches, seed)
+}
+
+/// The same under each of these instruction sets, with what is interpreted once.
+fn compare_under(
+    isas: &[Isa],
     definition: &'static Definition<'static>,
     optimizer: Optimization,
     batches: &[usize],
@@ -114,13 +121,13 @@ pub fn compare_programs(
 
     let drawn: Vec<(usize, Values)> =
         batches.iter().map(|&batch| (batch, values(&training, &optimizer, batch, seed))).collect();
-    let share = compare(&training, &programs, &drawn)?;
+    let share = compare(isas, &training, &programs, &drawn)?;
     let own = inference.slots.params.len();
     let drawn: Vec<(usize, Values)> = drawn
         .into_iter()
         .map(|(batch, values)| (batch, Values { params: values.params[..own].to_vec(), scalars: vec![], ..values }))
         .collect();
-    compare(&inference, &[stabilize(&inference)], &drawn).map(|other| share.max(other))
+    compare(isas, &inference, &[stabilize(&inference)], &drawn).map(|other| share.max(other))
 }
 
 /// The graph of a training step: loss, metrics and updates.
@@ -131,9 +138,14 @@ fn update(training: &Graph) -> Graph {
 }
 
 /// Every program against one reference that has the results of all.
-fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> Result<f64, TestCaseError> {
+fn compare(
+    isas: &[Isa],
+    reference: &Graph,
+    programs: &[Graph],
+    drawn: &[(usize, Values)],
+) -> Result<f64, TestCaseError> {
     let max_batch = drawn[0].0;
-    let mut compiled: Vec<(Compiled, Option<Compiled>, usize)> = Vec::new();
+    let mut compiled: Vec<(Isa, Compiled, Option<Compiled>, usize)> = Vec::new();
     let mut most = 0.0;
     for (batch, values) in drawn {
         let wanted = Reference::new(reference, *batch, values);
@@ -142,20 +154,25 @@ fn compare(reference: &Graph, programs: &[Graph], drawn: &[(usize, Values)]) -> 
         }
         if compiled.is_empty() {
             // Fewer rows are not shared.
-            let shared = |graph| (max_batch > 64).then(|| Compiled::for_threads(graph, max_batch, 3));
-            let compile = |graph| (Compiled::new(graph, max_batch), shared(graph), graph.slots.params.len());
-            compiled = programs.iter().map(compile).collect();
+            let shared = |graph: &Graph| (max_batch > 64).then(|| Compiled::for_threads(graph, max_batch, 3));
+            let compile = |isa, graph: &Graph| {
+                with_isa(isa, || (isa, Compiled::new(graph, max_batch), shared(graph), graph.slots.params.len()))
+            };
+            compiled = isas.iter().flat_map(|&isa| programs.iter().map(move |graph| compile(isa, graph))).collect();
         }
-        for (program, shared, params) in &mut compiled {
+        for (isa, program, shared, params) in &mut compiled {
             let own = Values { params: values.params[..*params].to_vec(), ..values.clone() };
             let results = program.run(*batch, &own);
             let other = shared.as_mut().map(|shared| shared.run(*batch, &own).bits());
             if other.is_some_and(|other| other != results.bits()) {
-                return Err(TestCaseError::fail(format!("batch {batch}: three threads give other bits than one")));
+                return Err(TestCaseError::fail(format!(
+                    "batch {batch}, {isa:?}: three threads give other bits than one"
+                )));
             }
             let compared = wanted.compare(&results);
-            let share = compared
-                .map_err(|message| TestCaseError::fail(format!("batch {batch} of at most {max_batch}: {message}")))?;
+            let share = compared.map_err(|message| {
+                TestCaseError::fail(format!("batch {batch} of at most {max_batch}, {isa:?}: {message}"))
+            })?;
             most = f64::max(most, share);
         }
     }

@@ -10,6 +10,7 @@ use gradloom_runtime::optim::{Optimization, Sgd};
 use gradloom_runtime::simplify::simplify;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
+use crate::budget;
 use crate::compiled::{Compiled, Reference};
 use crate::random::values;
 use crate::random_network::{Spec, specs};
@@ -35,7 +36,7 @@ fn fail(error: impl ToString) -> TestCaseError {
 
 #[test]
 fn every_measure_is_the_interpreters() {
-    each(80, |spec| {
+    each(budget::cases(40) as u32, |spec| {
         let (definition, optimizer) = (spec.definition(), spec.optimizer());
         let (graph, _) = diagnosed(definition, &optimizer).map_err(|error| TestCaseError::reject(error.to_string()))?;
         let batches = spec.batches();

@@ -11,6 +11,7 @@ use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
+use crate::budget::cases;
 use crate::{draw, handmade};
 
 /// Axes of a tensor at most, and elements of one for each row of the batch.
@@ -666,12 +667,6 @@ impl Draft {
 /// Elements for each row of the batch.
 fn size(shape: &Shape) -> usize {
     shape.len_at(1)
-}
-
-/// How many graphs are tried: as many as the environment asks for, but no fewer than these.
-pub fn cases(least: u64) -> u64 {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    asked.unwrap_or(least).max(least)
 }
 
 #[test]

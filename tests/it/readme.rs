@@ -199,7 +199,10 @@ fn the_two_commands_are_what_is_checked_of_every_change() {
     let commands = commands.lines().take_while(|line| *line != "```");
     let commands: Vec<&str> = commands.filter_map(|line| line.split('#').next()).map(str::trim).collect();
     assert_eq!(commands, ["cargo run --release --example digits", "cargo test"]);
-    assert!(ci.contains("\nexample digits ") && ci.contains("\nstep cargo test "), "{ci}");
+    assert!(
+        ci.contains("\nstep cargo run --locked --release --example digits ") && ci.contains("\nstep cargo test "),
+        "{ci}"
+    );
 }
 
 /// The pages, and what else is written for people: each with its path.

@@ -12,8 +12,7 @@ use gradloom_runtime::optim::{Optimization, attach, fill};
 use gradloom_runtime::types::DType;
 
 use crate::compiled::{Compiled, Reference, Results};
-use crate::draw;
-use crate::optimizations;
+use crate::{budget, draw, optimizations};
 
 network! {
     Line<x: [B, 2] -> y: [B, 1]> { Dense(1) }
@@ -103,7 +102,12 @@ fn next(graph: &Graph, params: &[Tensor], value: impl Fn(&Role) -> Option<Vec<f6
     params.iter().enumerate().map(new).collect()
 }
 
-/// Compares every step with the interpreter's from the same state, and goes on from what the interpreter made of it. Where
+/// Whether a step is compared: the first ones, in which bias corrections are far from 1, and then even and odd ones in turn.
+fn is_compared(step: u64) -> bool {
+    step <= 6 || step % 9 == 0 || budget::is_deep()
+}
+
+/// Compares steps with the interpreter's from the same state, and goes on from what the interpreter made of it. Where
 /// f32 may decide a comparison otherwise (Lion's sign of a moment near zero, above all), nine in ten of what comparisons
 /// decide have to agree, and all of the rest.
 fn check<N: Network>() {
@@ -111,10 +115,16 @@ fn check<N: Network>() {
         let graph = training(N::DEFINITION, &how);
         let mut compiled = Compiled::new(&graph, ROWS);
         let mut params = initial(&graph);
-        let mut compared = 0;
+        let (mut compared, mut tried) = (0, 0);
         for step in 1..=STEPS {
             let inputs = batch(&graph, step);
             let values = draw::singles(&Values { inputs, params, scalars: scalars(&graph, &how, step) });
+            if !is_compared(step) {
+                let run = evaluate(&graph, Precision::F64, ROWS, &values);
+                let exact = |role: &Role| graph.output(role).map(|_| run.output(role).as_floats().to_vec());
+                params = next(&graph, &values.params, exact);
+                continue;
+            }
             let reference = Reference::new(&graph, ROWS, &values);
             assert!(reference.is_finite(), "{} with {name} diverges at step {step}", N::DEFINITION.name);
             let results = compiled.run(ROWS, &values);
@@ -122,14 +132,15 @@ fn check<N: Network>() {
             let outcome = if near_kink { reference.compare_undecided(&results) } else { reference.compare(&results) };
             outcome.unwrap_or_else(|error| panic!("{} with {name}, step {step}: {error}", N::DEFINITION.name));
             compared += u64::from(!near_kink);
+            tried += 1;
             let agreeing = agreement(&graph, &reference, &results);
             assert!(agreeing >= 0.9, "{} with {name}, step {step}: {agreeing} agree", N::DEFINITION.name);
             let exact = |role: &Role| graph.output(role).map(|node| reference.exact(node).to_vec());
             params = next(&graph, &values.params, exact);
         }
         assert!(
-            compared >= STEPS * 9 / 10 || name == "Lion",
-            "{} with {name}: {compared} whole steps compared",
+            compared >= tried * 9 / 10 || name == "Lion",
+            "{} with {name}: {compared} of {tried} steps compared as a whole",
             N::DEFINITION.name
         );
     }

@@ -4,10 +4,11 @@
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
 use gradloom_runtime::jit::{Text, text};
+use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
-use crate::compiled::{Compiled, Reference};
+use crate::compiled::{Compiled, Reference, with_isa};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
 
@@ -31,13 +32,21 @@ fn graph(cols: usize, build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Ve
 
 #[track_caller]
 fn check(build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>) {
+    check_under(&[Isa::detect()], build);
+}
+
+#[track_caller]
+fn check_under(isas: &[Isa], build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>) {
     for cols in COLS {
         let graph = graph(cols, &build);
-        let mut compiled = Compiled::new(&graph, 67);
+        let mut compiled: Vec<(Isa, Compiled)> =
+            isas.iter().map(|&isa| (isa, with_isa(isa, || Compiled::new(&graph, 67)))).collect();
         for batch in [1, 3, 67] {
             let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
-            let results = compiled.run(batch, &values);
-            Reference::new(&graph, batch, &values).check(&format!("{cols} columns, {batch} rows"), &results);
+            let wanted = Reference::new(&graph, batch, &values);
+            for (isa, compiled) in &mut compiled {
+                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
+            }
         }
     }
 }
@@ -54,8 +63,13 @@ fn values_may_be_wanted_on_both_sides_of_a_call() {
 }
 
 #[test]
-pub fn calls_may_follow_each_other_and_share_what_they_read() {
-    check(|b, x, column, row| {
+fn calls_may_follow_each_other_and_share_what_they_read() {
+    successive(&[Isa::detect()]);
+}
+
+/// Calls one after the other, under each of these instruction sets.
+pub fn successive(isas: &[Isa]) {
+    check_under(isas, |b, x, column, row| {
         let moved = b.add(x, column);
         let (tanh, sigmoid) = (b.tanh(moved), b.sigmoid(moved));
         let product = b.mul(tanh, sigmoid);

@@ -12,6 +12,7 @@ use gradloom_runtime::tiling::{Isa, Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
+use crate::budget::is_deep;
 use crate::compiled::Compiled;
 use crate::{draw, handmade};
 
@@ -108,10 +109,11 @@ fn a_rearranged_operand_is_shared_with_the_same_bits() {
 
 #[test]
 fn many_steps_of_several_sessions_at_once_give_the_bits_of_one_alone() {
+    let steps = if is_deep() { 60 } else { 20 };
     let run = |threads: usize| {
         let mut net = wide(threads);
         let (x, y) = (inputs(200, 96), labels(200));
-        (0..60).for_each(|_| _ = net.step(x.view(), y.view()).expect("the step is taken"));
+        (0..steps).for_each(|_| _ = net.step(x.view(), y.view()).expect("the step is taken"));
         bits(&net)
     };
     let alone = run(1);

@@ -124,12 +124,12 @@ pub const ROWS: &[Row] = &[
     (Function, "top_k_accuracy", "top_k(logits, target, k = 5)", ""),
     (Function, "precision_score", "precision(scores, target)", ""),
     (Function, "recall_score", "recall(scores, target)", ""),
-    (Function, "f1", "", "calculate it of `precision` and `recall`, each a metric, once a whole set is evaluated"),
+    (Function, "f1", "", "calculate it from `precision` and `recall`, each a metric, once a whole set is evaluated"),
     (
         Function,
         "f1_score",
         "",
-        "calculate it of `precision` and `recall`, each a metric, once a whole set is evaluated",
+        "calculate it from `precision` and `recall`, each a metric, once a whole set is evaluated",
     ),
     (Function, "r2_score", "r2(prediction, target)", ""),
     // Functions.

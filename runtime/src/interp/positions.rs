@@ -22,8 +22,8 @@ pub fn row_major(shape: &[usize]) -> Vec<usize> {
 
 /// For every position within `shape`, in row-major order, the sum of coordinate times stride.
 pub fn offsets(shape: &[usize], strides: &[usize]) -> impl Iterator<Item = usize> + use<> {
-    let axes: Vec<(usize, usize, usize)> =
-        zip(zip(row_major(shape), shape), strides).map(|((step, &extent), &stride)| (step, extent, stride)).collect();
+    let axes = zip(zip(row_major(shape), shape), strides).map(|((step, &extent), &stride)| (step, extent, stride));
+    let axes: Vec<(usize, usize, usize)> = axes.filter(|&(_, extent, stride)| extent > 1 && stride > 0).collect();
     let len = shape.iter().product();
     (0..len).map(move |at: usize| axes.iter().map(|(step, extent, stride)| at / step % extent * stride).sum())
 }

@@ -20,6 +20,7 @@ enum Value<F> {
 struct Values<F>(Vec<Value<F>>);
 
 impl<F: Copy + PartialOrd> Values<F> {
+    #[inline]
     fn push(&mut self, value: Value<F>) -> Reg {
         let reg = Reg(u32::try_from(self.0.len()).expect("a body has fewer than 2^32 operations"));
         self.0.push(value);

@@ -9,15 +9,14 @@ use gradloom_runtime::init::Random;
 use super::tape::smaller;
 use super::{Family, declared, edges};
 use crate::oracle::agreement::{Verdict, agree};
-use crate::vocabulary;
+use crate::{budget, vocabulary};
 
 /// Numbers on a tape.
 const LENGTH: usize = 300;
 
 /// Tries at least `cases` declarations, the same every time; more if `PROPTEST_CASES` says so.
 pub fn sweep(family: Family, cases: u64) {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = asked.unwrap_or(cases).max(cases);
+    let cases = budget::cases(cases);
     let (mut agreed, mut run, mut refused, mut unclear, mut known, mut open) = (0, 0, Vec::new(), Vec::new(), 0, 0);
     let mut wrong: Vec<(u64, String)> = Vec::new();
     for seed in 0..cases {
