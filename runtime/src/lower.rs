@@ -299,10 +299,9 @@ impl Lowering<'_> {
             return result;
         }
         let copies = branches::gate(&mut self.b, start, &choices);
-        let copy = |node: NodeId| node.index().checked_sub(start).map_or(node, |index| copies[index]);
         // Parameters that the expression was the first to read.
-        self.values.values_mut().for_each(|node| *node = copy(*node));
-        copy(result)
+        self.values.values_mut().for_each(|node| *node = copies.at(*node));
+        copies.at(result)
     }
 
     fn name(&mut self, name: &str) -> NodeId {

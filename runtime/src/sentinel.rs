@@ -13,7 +13,8 @@ use crate::interp::{
 };
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
-use crate::ir::{Graph, NodeId, Op, Output, ParamSlot, Role};
+use crate::ir::rewrite::prune;
+use crate::ir::{Graph, NodeId, Op, ParamSlot, Role};
 use crate::lower::check;
 use crate::network::{Definition, Place};
 
@@ -34,20 +35,9 @@ impl Replay {
     pub fn of(&self, wanted: impl Fn(&Role) -> bool) -> Replay {
         let mut graph = self.graph.clone();
         graph.outputs.retain(|output| wanted(&output.role));
-        let live = graph.live();
-        let mut map = vec![NodeId(0); graph.nodes.len()];
-        let (mut nodes, mut passes) = (Vec::new(), Vec::new());
-        for id in graph.ids().filter(|id| live[id.index()]) {
-            let mut node = graph[id].clone();
-            node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-            map[id.index()] = NodeId(nodes.len() as u32);
-            nodes.push(node);
-            passes.push(self.passes[id.index()]);
-        }
-        let moved =
-            graph.outputs.iter().map(|output| Output { role: output.role.clone(), node: map[output.node.index()] });
-        let outputs = moved.collect();
-        Replay { graph: Graph { nodes, outputs, slots: graph.slots }, passes }
+        let (pruned, map) = prune(graph);
+        let kept = self.passes.iter().zip(self.graph.ids()).filter(|(_, id)| map.get(*id).is_some());
+        Replay { passes: kept.map(|(pass, _)| *pass).collect(), graph: pruned }
     }
 
     /// Whether a replay takes no more memory than it may, and no more than there is: asked before, since it takes what it needs

@@ -327,6 +327,14 @@ impl Builder {
     }
 }
 
+impl std::ops::Index<NodeId> for Builder {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self.graph[id]
+    }
+}
+
 macro_rules! unary {
     ($($method:ident $op:ident)*) => {
         impl Builder {$(

@@ -7,6 +7,7 @@
 mod build;
 pub mod ops;
 pub(crate) mod print;
+pub mod rewrite;
 mod verify;
 
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use crate::types::{DType, TensorType};
 
 pub use build::Builder;
 pub use ops::{DotAxes, Window};
+pub use rewrite::{NodeMap, Rule, rewrite};
 pub use verify::verify;
 
 /// The index of a node in its graph.

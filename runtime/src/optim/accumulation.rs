@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::attach::{Trained, finish};
 use super::{GradientMerge, Optimization, attach, merge};
 use crate::init::Init;
+use crate::ir::rewrite::{NodeMap, carry};
 use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 
 /// What of a loss does not depend on the rows and stands beside a sum over them counts once: its gradient flows on the first
@@ -24,19 +25,13 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
     b.enter(Rc::from("accumulation"));
     // Whether the batch is the first since the last update.
     let first = b.is_set(ScalarSlot::First);
-    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for id in graph.ids() {
-        let mut node = graph[id].clone();
-        node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-        b.enter(node.layer.clone());
-        map.push(b.add_node(node));
-    }
+    let map = carry(&mut b, 0, graph.nodes.clone(), |b, _, _, node| Some(b.add_node(node)));
     let loss = graph.output(&Role::Loss).expect("only a graph with a loss is trained");
     b.enter(graph[loss].layer.clone());
     let counted = once_in(graph, loss, terms, &map, first, &mut b);
     let outputs = graph.outputs.iter();
     let outputs = outputs.map(|output| {
-        let node = if output.role == Role::Loss { counted } else { map[output.node.index()] };
+        let node = if output.role == Role::Loss { counted } else { map.at(output.node) };
         Output { role: output.role.clone(), node }
     });
     b.graph_mut().outputs = outputs.collect();
@@ -44,12 +39,12 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
 }
 
 /// A sum again, in which these terms have a gradient in the first batch alone. Whoever else reads them does so as before.
-fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
+fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &NodeMap, first: NodeId, b: &mut Builder) -> NodeId {
     let terms: HashSet<NodeId> = terms.iter().copied().collect();
     let in_sum = merge::in_sum(graph, sum, |id| terms.contains(&id));
-    let mut counted = map.to_vec();
+    let mut counted: Vec<NodeId> = graph.ids().map(|id| map.at(id)).collect();
     for id in graph.ids().filter(|id| in_sum[id.index()]) {
-        let copy = map[id.index()];
+        let copy = map.at(id);
         let parts = merge::parts(graph, id);
         if terms.contains(&id) {
             let shape = b.shape(copy);

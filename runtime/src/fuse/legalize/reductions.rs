@@ -1,9 +1,8 @@
 //! Reductions as kernels have them: along the last axis, down all axes but the last, or over everything.
 
-use super::Replacement;
 use super::batch::transposed;
 use crate::ir::ops::Reduction;
-use crate::ir::{Builder, Graph, NodeId, Op};
+use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
 /// Whether these axes of a tensor of this rank are its last one, all but its last one, or all.
@@ -12,31 +11,28 @@ pub(crate) fn is_canonical(axes: &[usize], rank: usize) -> bool {
 }
 
 /// Down the leading axes: those are the rows of a matrix, and the others its columns.
-pub(super) fn down_leading_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let axes = graph[id].op.axes()?;
-    let rank = graph[graph[id].operands[0]].ty.shape.rank();
+pub(super) fn down_leading_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let axes = node.op.axes()?;
+    let dims = &b[node.operands[0]].ty.shape.0;
     let leading = axes.iter().copied().eq(0..axes.len());
-    (leading && !is_canonical(axes, rank)).then_some(|b, node, operands| {
-        let axes = node.op.axes().expect("a reduction has axes");
-        let dims = b.shape(operands[0]).0;
-        let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
-        let (rows, cols) = dims.split_at(axes.len());
-        let matrix = b.reshape(operands[0], Shape(vec![merged(rows), merged(cols)]));
-        let reduced = b.apply(node.op.over(vec![0]), &[matrix]);
-        b.reshape(reduced, node.ty.shape.clone())
-    })
+    if !leading || is_canonical(axes, dims.len()) {
+        return None;
+    }
+    let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
+    let (rows, cols) = dims.split_at(axes.len());
+    let shape = Shape(vec![merged(rows), merged(cols)]);
+    let matrix = b.reshape(node.operands[0], shape);
+    let reduced = b.apply(node.op.over(vec![0]), &[matrix]);
+    Some(b.reshape(reduced, node.ty.shape.clone()))
 }
 
 /// Sums and maxima over any other axes, one after the other.
-pub(super) fn axis_by_axis(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let kind = graph[id].op.def().reduction()?;
-    let axes = graph[id].op.axes()?;
-    let rank = graph[graph[id].operands[0]].ty.shape.rank();
+pub(super) fn axis_by_axis(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let kind = node.op.def().reduction()?;
+    let axes = node.op.axes()?;
+    let rank = b[node.operands[0]].ty.shape.rank();
     let simple = matches!(kind, Reduction::Sum | Reduction::Max);
-    (simple && !is_canonical(axes, rank)).then_some(|b, node, operands| {
-        let axes = node.op.axes().expect("a reduction has axes").to_vec();
-        over(b, &node.op, operands[0], axes)
-    })
+    (simple && !is_canonical(axes, rank)).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
 }
 
 /// The reduction over some axes, in ascending order.
