@@ -1,7 +1,7 @@
 //! Writes expressions that lose their digits, or overflow on the way, in the form that does not.
 //!
 //! In: a forward graph. Out: one that computes the same in real numbers. This comes before differentiation, because the
-//! gradient of the careless form is as careless. A rule leaves its name behind the layer's in the lines it makes. Nodes that
+//! gradient of the careless form is as careless. A rule leaves its name in the origins of the nodes that it makes. Nodes that
 //! others still read stay as they are.
 
 use std::rc::Rc;
@@ -121,8 +121,9 @@ pub const RULES: &[Rule] = &[
 /// Applies the rules to every node, operands first.
 pub fn stabilize(graph: &Graph) -> Graph {
     let (graph, _) = apply(graph.clone(), RULES, |rule, made| {
-        for node in made {
-            node.layer = Rc::from(format!("{} ({})", node.layer, rule.name).trim_start());
+        if let Some(first) = made.first() {
+            let origin = first.origin.by_rule(rule.name);
+            made.iter_mut().for_each(|node| node.origin = Rc::clone(&origin));
         }
     });
     graph

@@ -60,6 +60,7 @@ mod oracle;
 mod norm_stages;
 mod optimizer_kernels;
 mod optimizers;
+mod origins;
 mod passes;
 mod pieces;
 mod planted;

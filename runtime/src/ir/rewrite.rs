@@ -2,6 +2,8 @@
 //!
 //! In: a graph, and what becomes of each node. Out: the new graph, and where the nodes of the old one are in it.
 
+use std::rc::Rc;
+
 use super::{Builder, Graph, Node, NodeId, Output};
 
 /// Where the nodes of one graph are in another.
@@ -64,7 +66,7 @@ pub fn carry(
     let mut map = NodeMap { first, to: Vec::with_capacity(nodes.len()) };
     for (index, mut node) in nodes.into_iter().enumerate() {
         node.operands.iter_mut().for_each(|operand| *operand = map.at(*operand));
-        b.enter(node.layer.clone());
+        b.enter(Rc::clone(&node.origin));
         let to = f(b, &map, NodeId((first + index) as u32), node);
         map.to.push(to.unwrap_or(NodeMap::GONE));
     }

@@ -3,7 +3,6 @@
 use super::{Network, Session};
 use crate::compile::{Purpose, replay};
 use crate::error::RunError;
-use crate::fault::Pass;
 use crate::interp::{self, Values};
 use crate::ir::{Graph, ParamSlot, Role, SlotKind};
 use crate::memory::Word;
@@ -59,11 +58,7 @@ impl<N: Network> Session<N> {
             }
             let values = self.values(&forward.graph, &self.train.params, &self.scalars, tensors);
             // What overflows in one order of operations need not in another: that of the compiled step is tried next.
-            forward.search(N::DEFINITION, rows, &values).or_else(|| {
-                let graph = simplify(&forward.graph);
-                let passes = vec![Pass::Forward; graph.nodes.len()];
-                Replay { graph, passes }.search(N::DEFINITION, rows, &values)
-            })
+            forward.search(rows, &values).or_else(|| Replay { graph: simplify(&forward.graph) }.search(rows, &values))
         });
         RunError::NotFinite { step: self.steps + 1, loss, fault: fault.map(Box::new) }
     }
@@ -77,7 +72,7 @@ impl<N: Network> Session<N> {
                 return None;
             }
             let values = self.values(&updates.graph, &self.train.params, &self.scalars, tensors);
-            updates.first_wrong(N::DEFINITION, rows, &values)
+            updates.first_wrong(rows, &values)
         });
         let step = self.steps + 1;
         match found {
@@ -115,7 +110,7 @@ impl<N: Network> Session<N> {
                 return None;
             }
             let values = self.values(&updates.graph, &program.params, words, tensors);
-            updates.search(N::DEFINITION, rows, &values)
+            updates.search(rows, &values)
         });
         Err(RunError::Update { step: self.steps + 1, name, value, fault: fault.map(Box::new) })
     }

@@ -8,6 +8,7 @@
 mod rules;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 use crate::ir::rewrite::{apply, rewrite};
 use crate::ir::{Graph, Node, NodeId, Op, Rule};
@@ -56,12 +57,12 @@ fn compact(graph: Graph) -> Graph {
             return None;
         }
         let nodes = &mut b.graph_mut().nodes;
-        let layer = node.layer.clone();
+        let origin = Rc::clone(&node.origin);
         let kept = known.find_or_add(nodes, node);
         // What several layers compute belongs to where its operand came from.
         let first = nodes[kept.index()].operands.first().copied();
-        if let Some(first) = first.filter(|_| nodes[kept.index()].layer != layer) {
-            nodes[kept.index()].layer = nodes[first.index()].layer.clone();
+        if let Some(first) = first.filter(|_| !nodes[kept.index()].origin.is_alike(&origin)) {
+            nodes[kept.index()].origin = Rc::clone(&nodes[first.index()].origin);
         }
         Some(kept)
     });

@@ -60,7 +60,7 @@ fn copies(graph: Graph) -> Graph {
     let mut b = Builder::new(graph);
     for (index, _) in copied.into_iter().enumerate().filter(|(_, copied)| *copied) {
         let node = b.graph().outputs[index].node;
-        b.enter(b.graph()[node].layer.clone());
+        b.enter(b[node].origin.clone());
         b.graph_mut().outputs[index].node = b.offset(node, -0.0);
     }
     b.finish()
