@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::buffer;
-use super::{Error, Network, Session, feed};
+use super::{Error, Kind, Network, Session, feed};
 use crate::compile::{Program, Purpose};
 use crate::ir::{Graph, Pass, Role, SlotKind};
 use crate::kernel::{Cost, Fused, costs};
@@ -108,13 +108,13 @@ impl<N: Network> Session<N> {
     /// As for [`Session::step`].
     pub fn profile<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Profile, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
         let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.how), self.max_batch)?;
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
-        let mut params = buffer::params(&self.train)?;
+        let mut params = buffer::params(&self.programs[Kind::Train])?;
         let own = params.len();
         params.floats_mut().copy_from_slice(&self.params.floats()[..own]);
         let more = program.arena > self.arena.floats().len();
@@ -127,7 +127,13 @@ impl<N: Network> Session<N> {
                 let (arena, floats) = (arena.floats_mut(), params.floats_mut());
                 let before = Instant::now();
                 let params = Params::Own(&mut *floats);
-                let finite = self.train.code.run(Memory { arena: &mut *arena, params, scalars, inputs, batch: rows });
+                let finite = self.programs[Kind::Train].code.run(Memory {
+                    arena: &mut *arena,
+                    params,
+                    scalars,
+                    inputs,
+                    batch: rows,
+                });
                 step = step.min(before.elapsed().as_secs_f64());
                 let shortest = |kernel: usize, took: f64| seconds[kernel] = took.min(seconds[kernel]);
                 let params = Params::Own(floats);
