@@ -1,4 +1,97 @@
-//! The compiler and runtime of gradloom. The modules stand in the order of the pipeline.
+//! The compiler and runtime of gradloom: from the description that `network!` expands to, to a session that trains.
+//!
+//! The modules stand in the order of the pipeline, and a module uses only itself and earlier ones, so the list below reads as
+//! the compiler. Most stages are one function from a borrowed value to a new one. Every file begins with what comes in, what
+//! goes out, and what is deliberately absent. `CONTRIBUTING.md` says how to add to it and how to test a change.
+//!
+//! # The pipeline
+//!
+//! ```text
+//! tokens           -> Definition    macros/      parse, resolve, check, lint, expand
+//! Definition       -> Elaborated    elaborate    blocks written out, shapes inferred, every mistake found
+//! Elaborated       -> Graph         lower        layers and expressions as primitive operations
+//! Graph            -> Graph         stabilize, autodiff, optim, simplify
+//! Graph            -> Fused         fuse         kernels: what is computed together, and why
+//! Fused            -> Plan, phases  plan         where everything lies, and what threads share
+//! Fused, Plan      -> CLIF          codegen      loops around bodies, calls of microkernels
+//! CLIF             -> Code          jit          machine code in memory, and the threads that run it
+//! Program          -> Session       session      parameters, checkpoints, predictions; `fit` for whole trainings
+//! Graph            -> values        interp       the reference interpreter, which every later stage is tested against
+//! ```
+//!
+//! [`compile`](mod@compile) reads as this list. What it compiles is a [`Purpose`](compile::Purpose): a
+//! training step, gradients, an evaluation, a prediction. Each is a [`Program`](compile::Program) of its own, compiled when
+//! it is first needed. `ir(stage)` prints what any [`Stage`](compile::Stage) leaves.
+//!
+//! # What goes in and out
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | [`types`], [`scalar`], [`init`] | | shapes with a batch; the scalar instructions of element-wise bodies; first values |
+//! | [`ir`] | nodes, through a [`Builder`](ir::Builder) | a [`Graph`](ir::Graph) in SSA; [`ir::ops`] says what each operation means |
+//! | [`layers`], [`functions`] | a value and arguments | its composition of primitive operations; the tables that the macro reads |
+//! | [`network`] | | [`Definition`](network::Definition): the declaration as constants |
+//! | [`elaborate`] | a definition | its layers one by one with paths and shapes, or all mistakes in it |
+//! | [`fault`], [`error`] | | what can go wrong at run time, in words |
+//! | [`lower`] | a definition and a mode | the forward graph, with loss, metrics and next running statistics |
+//! | [`stabilize`] | a forward graph | the same in real numbers, in forms that keep their digits |
+//! | [`autodiff`] | a graph with a loss | the same graph, followed by the gradients |
+//! | [`interp`] | a graph and values | a tensor for every node, in f64 or as if in f32 |
+//! | [`schedule`], [`optim`] | a graph with gradients | updates in their place; run-time scalars for what changes from step to step |
+//! | [`diagnose`], [`accumulate`] | a graph | graphs that measure a step, or evaluate more rows than fit one run |
+//! | [`simplify`] | any graph | a smaller one with the same results |
+//! | [`flops`], [`gradcheck`], [`sentinel`] | a graph | its arithmetic; its gradients checked; where the first NaN came from |
+//! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
+//! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run |
+//! | [`microkernels`] | addresses and extents | matrix products, strips of transcendental functions, ends of reductions: compiled ahead of time |
+//! | [`plan`](mod@plan), [`memory`] | kernels and the largest batch | an offset for every buffer; phases for several threads; the memory of one run |
+//! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
+//! | [`jit`] | functions | [`Code`](jit::Code) with one entry point, and the pool of threads |
+//! | [`compile`](mod@compile), [`summary`] | a definition and a purpose | a program, and the text of every stage; the table of a network |
+//! | [`tensor`], [`safetensors`] | arrays, files | views and checked tensors |
+//! | [`session`] | arrays of the user's | losses, predictions, gradients, checkpoints, profiles, diagnostics |
+//! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training |
+//!
+//! # Invariants
+//!
+//! - **Each operation is declared once.** Name, type rule, gradient rule and body stand in one `const` of [`ir::ops`]. A body is
+//!   written once against [`Scalar`](scalar::Scalar) and runs in the interpreter, in compiled code and in strips.
+//! - **Ids are a topological order.** A node refers to earlier nodes only, so every sweep is a loop. Printed text depends on
+//!   structure only.
+//! - **The batch is outermost.** `B` is the one extent that is not known until run time. [`ir::verify()`] rejects graphs with two
+//!   batch axes or movement along the batch; [`fuse`](mod@fuse) puts it in front in memory. So every stride is static, and one
+//!   program serves every batch up to `max_batch`. Learning rates and seeds are run-time scalars and recompile nothing.
+//! - **Any graph that verifies compiles**, and gives the interpreter's numbers up to rounding.
+//! - **Fusion is the last stage that sees the graph.** After it, a kernel holds all that is known of it.
+//! - **Rules of [`simplify`] are exact** under IEEE-754, to the bit, unless their name begins with `fast-`. Those of [`stabilize`]
+//!   change rounding on purpose, before differentiation. A product and a sum are rounded once only where the IR says `mul_add`.
+//! - **The order of a sum follows from the program**, never from the number of threads. Partial results of blocks are combined in
+//!   the order of the blocks. The same program gives the same bits, run after run, on one build and CPU model. Random numbers
+//!   are a function of seed, pass, layer and position.
+//! - **State is written last.** Updates come after the check that the loss and the batch's statistics are finite
+//!   ([`Fused::check`](kernel::Fused)), and after every reader of the old value. A refused step changes nothing.
+//! - **Memory is planned.** Values share memory only if their lives do not overlap; a value may be written over an operand that
+//!   nothing reads later. After `build` a step allocates nothing.
+//! - **Wrong input is an error, not a panic.** A broken invariant is an `expect` that says why it holds. Unsafe code is in
+//!   [`jit`] and [`microkernels`] alone, each block under a `// SAFETY:` comment.
+//!
+//! In debug builds every stage is verified: graphs by [`ir::verify()`], kernels by [`kernel::verify()`], plans by [`plan::verify()`],
+//! which plays the program to see that every reader finds what it expects.
+//!
+//! # Where to look first
+//!
+//! | question | place |
+//! |---|---|
+//! | Where is a stage called? | [`compile`](mod@compile), which verifies between stages |
+//! | What does an operation mean, what is its gradient? | [`ir::ops`] |
+//! | What does a layer or loss consist of? | its file in [`layers`] or [`functions`] |
+//! | Why is this its own kernel, why is that value in memory? | the printed reason, then [`reason`] and [`fuse`](mod@fuse) |
+//! | Which graphs can kernels compute as they are? | [`fuse::legalize`](fn@fuse::legalize) rewrites all others |
+//! | Why does this value overwrite that one? | [`plan`](mod@plan), and `Stage::Plan` |
+//! | What does a kernel's code look like? | `Stage::Clif` and `Stage::Asm`, then [`codegen`] |
+//! | How fast can it be? | [`microkernels::peak`], [`kernel::cost`](fn@kernel::cost), `net.profile(..)` |
+//! | Who says this message? | [`elaborate::words`] for declarations, [`error`] at run time, `macros/src/diagnostics.rs` for grammar |
+//! | Which test pins this? | `tests/it`: the name of a test is the fact that it shows |
 
 pub mod types;
 pub mod scalar;

@@ -18,7 +18,7 @@ use crate::network::{Act, At, BinaryOp, Definition, Expr, Port};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
 
-/// Checks a network, with the words of the macro: a size that comes from a Rust constant is known only now.
+/// Checks a network, with the messages of the macro: only now are the sizes known that come from Rust constants.
 pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'static>, BuildError> {
     let (network, mistakes) = elaborate(definition);
     match &mistakes[..] {
@@ -34,7 +34,7 @@ pub fn lower(definition: &'static Definition<'static>, mode: Mode) -> Result<Gra
     lower_frozen(definition, mode, Frozen::NONE)
 }
 
-/// The same, where some running statistics are frozen: a layer all or some of whose own are is lowered as for inference.
+/// The same with some running statistics frozen: a layer that has any of them is lowered as for inference.
 pub fn lower_frozen(
     definition: &'static Definition<'static>,
     mode: Mode,
@@ -43,8 +43,8 @@ pub fn lower_frozen(
     Ok(lowered(definition, mode, frozen)?.b.finish())
 }
 
-/// Lowers a network for training, with what goes into and comes out of every layer among its results: of the layer of index
-/// `i`, those with the roles `Probe(2 i)` and `Probe(2 i + 1)`.
+/// Lowers a network for training. The inputs and outputs of every layer are among its results: for the layer of index `i`, those
+/// with the roles `Probe(2 i)` and `Probe(2 i + 1)`.
 pub fn lower_with_probes(
     definition: &'static Definition<'static>,
     frozen: Frozen<'_>,
@@ -57,7 +57,7 @@ pub fn lower_with_probes(
     Ok((b.finish(), layers))
 }
 
-/// A layer or function, between what goes in and what comes out.
+/// A layer or function, with the nodes of its input and output.
 #[derive(Clone, Debug)]
 pub struct Probed {
     /// The path.
@@ -99,7 +99,7 @@ struct Lowering<'f> {
     frozen: Frozen<'f>,
     /// Ports, named values and parameters by path.
     values: HashMap<Rc<str>, NodeId>,
-    /// The indices of all parameters, once an expression asked for one.
+    /// The indices of all parameters, once an expression has asked for one.
     params: HashMap<String, usize>,
     /// Every layer so far.
     layers: Vec<Probed>,
@@ -107,7 +107,7 @@ struct Lowering<'f> {
     choices: Vec<NodeId>,
 }
 
-/// What the names in an expression stand for: those of a function of the user's own, or those of the network.
+/// What the names in an expression refer to: those of a user's function, or those of the network.
 type Names<'n> = Option<&'n [(&'static str, NodeId)]>;
 
 impl Lowering<'_> {
@@ -237,7 +237,7 @@ impl Lowering<'_> {
                 let nodes = [x, y].map(|operand| self.expr(operand, names));
                 let [left, right] = nodes.map(|node| self.b.ty(node));
                 let is_id = class_id((left, right), (x, y)).is_some();
-                // Ids up to where the macro takes one are numbers without rounding, and those beyond become no such number.
+                // Every id that the macro accepts is exact as a number, and no larger id rounds to one of them.
                 let [x, y] = nodes.map(|node| if is_id { self.number(node) } else { node });
                 self.binary(op, x, y)
             }
@@ -262,7 +262,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A function of the user's own, applied to a value and the values of its numbers.
+    /// A user's function, applied to a value and the values of its numbers.
     fn function(&mut self, act: &'static Act<'static>, operands: &[NodeId]) -> NodeId {
         let names = std::iter::once(act.operand).chain(act.extras.iter().map(|(name, _)| *name));
         let names: Vec<(&str, NodeId)> = names.zip(operands.iter().copied()).collect();
@@ -296,7 +296,7 @@ impl Lowering<'_> {
         choice
     }
 
-    /// An expression that is no part of another, so that its branches are known as a whole.
+    /// An expression that is not part of another, so that all of its branches are known.
     fn whole(&mut self, expression: impl FnOnce(&mut Self) -> NodeId) -> NodeId {
         let start = self.b.graph().nodes.len();
         let result = expression(self);
@@ -305,7 +305,7 @@ impl Lowering<'_> {
             return result;
         }
         let copies = branches::gate(&mut self.b, start, &choices);
-        // Parameters that the expression was the first to read.
+        // Parameters that this expression reads first.
         self.values.values_mut().for_each(|node| *node = copies.at(*node));
         copies.at(result)
     }

@@ -93,6 +93,7 @@ mod strips;
 mod summary;
 mod surroundings;
 mod tensor_golden;
+mod tensor_kernels;
 mod tensors;
 mod threads;
 mod tidy;

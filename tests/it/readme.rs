@@ -202,9 +202,16 @@ fn the_two_commands_are_what_is_checked_of_every_change() {
     assert!(ci.contains("\nexample digits ") && ci.contains("\nstep cargo test "), "{ci}");
 }
 
+/// The pages, and what else is written for people: each with its path.
+fn documents() -> Vec<(String, String)> {
+    let others =
+        ["CONTRIBUTING.md", "CHANGELOG.md", "benches/README.md", "tests/golden/README.md", "runtime/src/lib.rs"];
+    pages().into_iter().chain(others.map(|path| (path.to_string(), text(path)))).collect()
+}
+
 #[test]
 fn links_and_examples_lead_somewhere() {
-    for (path, text) in pages() {
+    for (path, text) in documents() {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for line in text.lines().filter(|line| line.starts_with('[')) {
             let Some((name, target)) = line.split_once("]: ") else { continue };
@@ -215,6 +222,65 @@ fn links_and_examples_lead_somewhere() {
             assert!(crate::project().join(format!("examples/{name}.rs")).exists(), "{path}: no example {name}");
         }
     }
+}
+
+/// What stands between backticks, outside of listings.
+fn quoted(text: &str) -> Vec<&str> {
+    let listings = text.split("```").step_by(2);
+    listings.flat_map(|prose| prose.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Whether a quotation is the path of a file or folder of the project.
+fn is_path(quotation: &str) -> bool {
+    let folders = ["runtime/", "macros/", "tests/", "src/", "guide/", "benches/", "examples/", ".ci/"];
+    let plain = quotation.chars().all(|c| c.is_alphanumeric() || "_-./".contains(c));
+    let named = quotation.ends_with(".md") && !quotation.contains('/');
+    plain && (named || folders.iter().any(|folder| quotation.starts_with(folder)))
+}
+
+#[test]
+fn files_and_folders_that_are_named_exist() {
+    let mut missing = Vec::new();
+    for (path, text) in documents() {
+        for quotation in quoted(&text).into_iter().filter(|quotation| is_path(quotation)) {
+            if !crate::project().join(quotation).exists() {
+                missing.push(format!("{path}: `{quotation}`"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "there is no {missing:#?}");
+    let contributing = text("CONTRIBUTING.md");
+    let named = quoted(&contributing).into_iter().filter(|quotation| is_path(quotation)).count();
+    assert!(named > 40, "{named} files are named where one says how to contribute");
+}
+
+#[test]
+fn tests_that_are_named_exist() {
+    let contributing = text("CONTRIBUTING.md");
+    let mut named = 0;
+    for quotation in quoted(&contributing) {
+        let Some((module, test)) = quotation.split_once("::") else { continue };
+        let word = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let file = crate::project().join(format!("tests/it/{module}.rs"));
+        if !word(module) || !word(test) || test.is_empty() || !file.exists() {
+            continue;
+        }
+        let tests = fs::read_to_string(&file).expect("a module of the tests can be read");
+        assert!(tests.contains(&format!("\nfn {test}() {{")), "there is no test {quotation}");
+        named += 1;
+    }
+    assert!(named > 10, "{named} tests are named");
+}
+
+#[test]
+fn the_architecture_names_every_room() {
+    let text = text("runtime/src/lib.rs");
+    let (docs, rooms): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("//!"));
+    assert!(docs.len() <= 150, "{} lines", docs.len());
+    let docs = docs.join("\n");
+    let rooms = rooms.iter().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let missing: Vec<&str> = rooms.filter(|room| !docs.contains(&format!("[`{room}`]"))).collect();
+    assert!(missing.is_empty(), "the crate's documentation says nothing of {missing:?}");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use gradloom::{Adam, Network, Sgd, Stage};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::{fuse, legalize};
+use gradloom_runtime::fuse::{fuse, legalize, unfused};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
-use gradloom_runtime::kernel::{BufferId, Cost, Count, Fused, Home, cost, unfused};
+use gradloom_runtime::kernel::{BufferId, Cost, Count, Fused, Home, cost};
 use gradloom_runtime::reason::{Again, Begin, Kept};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;

@@ -142,6 +142,27 @@ fn a_room_uses_itself_and_earlier_rooms_only() {
     none(&offences);
 }
 
+/// Kernels say what they read and compute: what comes after fusion never asks the graph.
+#[test]
+fn no_room_after_fusion_sees_a_graph() {
+    let after = ["kernel/", "tiling/", "plan/", "codegen/", "jit/", "microkernels/"];
+    let mut offences = Vec::new();
+    for file in files() {
+        let Some(inside) = file.path.strip_prefix("runtime/src/") else { continue };
+        if !after.iter().any(|room| inside.starts_with(room)) {
+            continue;
+        }
+        // Tests may make one.
+        let code = file.code().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+        let graph = |line: &str| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == "Graph");
+        let tests = inside.ends_with("guarded.rs") || inside.ends_with("surroundings.rs");
+        offences.extend(
+            code.filter(|(_, line)| graph(line) && !tests).map(|(at, _)| format!("{}:{at}: a graph", file.path)),
+        );
+    }
+    none(&offences);
+}
+
 #[test]
 fn every_file_says_first_what_it_is() {
     let mut offences = Vec::new();

@@ -2,9 +2,8 @@
 
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
-use super::imports::Import;
 use super::loops::Trip;
-use super::{Emit, Slot};
+use super::{Emit, Slot, host};
 
 /// Elements that are asked for in one go, and how far ahead: more at once would wait for one another.
 pub(super) const AHEAD: usize = 256;
@@ -39,11 +38,12 @@ impl Emit<'_, '_> {
             Trip::Bytes(bytes) => bytes,
         };
         for (matrix, written) in self.matrices() {
-            let import = if written { Import::FetchToWrite } else { Import::Fetch };
-            let function = self.imports.function(&mut self.fb, self.target, self.kernels, import);
             let here = self.fb.ins().iadd(matrix, start);
-            let next = self.fb.ins().iadd_imm_u(here, 4 * distance as i64);
-            self.fb.ins().call(function, &[next, bytes]);
+            let address = self.fb.ins().iadd_imm_u(here, 4 * distance as i64);
+            match written {
+                true => host::FetchToWrite { address, bytes }.call(&mut self.imports, &mut self.fb),
+                false => host::Fetch { address, bytes }.call(&mut self.imports, &mut self.fb),
+            }
         }
     }
 }

@@ -356,6 +356,14 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     /// Adds the elements here to what a reduction has so far.
     fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) {
         let address = match self.view.memory.lanes.get(&index) {
+            Some(&at) if self.view.kernel.is_within(index) => {
+                let base = self.bases[&Slot::Scratch(at)];
+                let place = self.view.kernel.place_within(index);
+                let Some(point) = &self.point else { unreachable!("such a kernel has more axes than two") };
+                let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
+                let offset = reader.whole(&mut self.lanes, &place, 4);
+                self.lanes.fb.ins().iadd(base, offset)
+            }
             Some(&at) => self.bases[&Slot::Scratch(at)],
             None => {
                 let (at, len) = self.view.memory.partials[&index];

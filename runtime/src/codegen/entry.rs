@@ -2,13 +2,14 @@
 //! function for every task, which works on one unit of it, and one for the end of every phase.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
+use cranelift_codegen::ir::{Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use super::imports::{Import, Imports, declared};
+use super::abi::{entry_signature, task_signature};
+use super::host::{Imports, declared};
 use super::lanes::{constant_memory, memory};
 use super::product::Product;
-use super::{Context, Kernels, Program, Target, kernel_signature};
+use super::{Context, Kernels, Numbers, Program, Target, host, kernel_signature};
 use crate::ir::Role;
 use crate::ir::ops::Reduction;
 use crate::kernel::{Arg, BufferId, ENOUGH_ROWS, Kernel, PRODUCT_ROWS};
@@ -16,24 +17,9 @@ use crate::microkernels::gemm::Isa;
 use crate::plan::{LANES, Last, Phase, Place, Task, Work};
 use crate::types::Dim;
 
-/// The signature of the entry and of the end of a phase: a context to a status, 0 if the loss is finite.
-pub fn entry_signature(target: Target) -> Signature {
-    let mut signature = Signature::new(target.call_conv);
-    signature.params.push(AbiParam::new(types::I64));
-    signature.returns.push(AbiParam::new(types::I32));
-    signature
-}
-
-/// The signature of a task: context, number of the unit.
-pub fn task_signature(target: Target) -> Signature {
-    let mut signature = Signature::new(target.call_conv);
-    signature.params.extend([AbiParam::new(types::I64); 2]);
-    signature
-}
-
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
 pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target, isa: Isa) -> Function {
-    let number = program.fused.kernels.len() as u32;
+    let number = Numbers::of(program.fused).entry();
     function(program, kernels, target, isa, number, entry_signature(target), |emit, _| {
         emit.tick();
         for (index, kernel) in program.fused.kernels.iter().enumerate() {
@@ -98,7 +84,8 @@ fn function<'a>(
     let ctx = params[0];
     let arena = fb.ins().load(types::I64, constant_memory(), ctx, Context::ARENA);
     let batch = fb.ins().load(types::I64, constant_memory(), ctx, Context::BATCH);
-    let mut emit = Emit { fb, program, kernels, target, isa, ctx, arena, batch, imports: Imports::default() };
+    let imports = Imports::new(target, Numbers::of(program.fused));
+    let mut emit = Emit { fb, program, kernels, target, isa, ctx, arena, batch, imports };
     body(&mut emit, &params);
     emit.fb.seal_all_blocks();
     emit.fb.finalize(target.config);
@@ -114,7 +101,7 @@ pub(super) struct Emit<'a, 'f> {
     ctx: Value,
     arena: Value,
     batch: Value,
-    imports: Imports,
+    pub(super) imports: Imports,
 }
 
 /// Rows of a kernel: the first, the one behind the last, the number of the first one's block.
@@ -129,7 +116,7 @@ impl Emit<'_, '_> {
     /// Takes the time, if that is wanted.
     fn tick(&mut self) {
         if self.program.timed {
-            self.call(Import::Tick, &[]);
+            host::Tick {}.call(&mut self.imports, &mut self.fb);
         }
     }
 
@@ -210,7 +197,8 @@ impl Emit<'_, '_> {
     pub(super) fn blocks(&mut self, index: usize, kernel: &Kernel, part: Rows) {
         let signature = kernel_signature(self.target);
         let (code, list) = self.kernels.calls[index];
-        let function = declared(&mut self.fb, code as u32, signature, true);
+        let number = Numbers::of(self.program.fused).kernel(code);
+        let function = declared(&mut self.fb, number, signature, true);
         let table = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::TABLE);
         let list = self.fb.ins().iadd_imm_u(table, i64::from(list));
         let block = |emit: &mut Self, [lo, hi, number]: Rows| {
@@ -268,19 +256,26 @@ impl Emit<'_, '_> {
                         true => self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::OVERFLOW),
                         false => constant(self, 0),
                     };
-                    let arguments = [partials, stride, columns, block, rows, mean, variance, overflow];
-                    self.call(Import::MergeMoments, &arguments);
+                    host::MergeMoments { partials, stride, columns, block, rows, mean, variance, overflow }
+                        .call(&mut self.imports, &mut self.fb);
                 }
                 _ if kernel.is_over_everything(reducing) => {
                     let count = self.fb.ins().imul_imm_u(blocks, LANES as i64);
-                    let import =
-                        if reduction == Reduction::Max { Import::MaxEverything } else { Import::SumEverything };
-                    self.call(import, &[partials, count, out]);
+                    let (imports, fb) = (&mut self.imports, &mut self.fb);
+                    match reduction {
+                        Reduction::Max => host::MaxEverything { partials, count, out }.call(imports, fb),
+                        _ => host::SumEverything { partials, count, out }.call(imports, fb),
+                    }
                 }
                 _ => {
                     let stride = constant(self, len);
-                    let import = if reduction == Reduction::Max { Import::MaxColumns } else { Import::SumColumns };
-                    self.call(import, &[partials, blocks, stride, columns, out]);
+                    let (imports, fb) = (&mut self.imports, &mut self.fb);
+                    match reduction {
+                        Reduction::Max => {
+                            host::MaxColumns { partials, blocks, stride, columns, out }.call(imports, fb);
+                        }
+                        _ => host::SumColumns { partials, blocks, stride, columns, out }.call(imports, fb),
+                    }
                 }
             }
         }
@@ -358,11 +353,5 @@ impl Emit<'_, '_> {
             Dim::Fixed(n) => self.fb.ins().iconst(types::I64, n as i64),
             Dim::Batch(n) => self.fb.ins().imul_imm_u(self.batch, n as i64),
         }
-    }
-
-    pub(super) fn call(&mut self, import: Import, arguments: &[Value]) {
-        let kernels = self.program.fused.kernels.len();
-        let function = self.imports.function(&mut self.fb, self.target, kernels, import);
-        self.fb.ins().call(function, arguments);
     }
 }

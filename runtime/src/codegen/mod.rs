@@ -4,21 +4,24 @@
 //! In: kernels and where everything lies. Out: functions that Cranelift compiles. Every value of an element is computed
 //! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.
 
+mod abi;
 mod ahead;
 mod element;
 mod entry;
 mod few;
-mod imports;
+mod host;
 mod inline;
 mod kernels;
 mod lanes;
 mod loops;
 mod nest;
+mod numbers;
 mod product;
 mod row;
 mod strips;
 
 use std::collections::{HashMap, HashSet};
+use std::mem::offset_of;
 
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
@@ -29,14 +32,16 @@ use crate::memory::Word;
 use crate::plan::{KernelPlan, Place, Plan};
 use crate::types::Dim;
 
-pub use entry::{entry, entry_signature, tail, task, task_signature};
-pub use imports::Import;
-use imports::Imports;
+pub use abi::{EntryFn, TaskFn, entry_signature, task_signature};
+pub use entry::{entry, tail, task};
+pub use host::Import;
+use host::Imports;
 pub use kernels::{Kernels, kernels};
 pub use lanes::Constants;
 use lanes::{Lanes, Width, constant_memory};
 use loops::Trip;
 use nest::Point;
+pub use numbers::Numbers;
 
 /// What compiled code gets to see of a session, by address.
 #[repr(C)]
@@ -61,14 +66,14 @@ pub struct Context {
 }
 
 impl Context {
-    const ARENA: i32 = 0;
-    const PARAMS: i32 = 8;
-    const SCALARS: i32 = 16;
-    const TABLE: i32 = 24;
-    const INPUTS: i32 = 32;
-    const BATCH: i32 = 40;
-    const SCRATCH: i32 = 48;
-    const OVERFLOW: i32 = 56;
+    const ARENA: i32 = offset_of!(Context, arena) as i32;
+    const PARAMS: i32 = offset_of!(Context, params) as i32;
+    const SCALARS: i32 = offset_of!(Context, scalars) as i32;
+    const TABLE: i32 = offset_of!(Context, table) as i32;
+    const INPUTS: i32 = offset_of!(Context, inputs) as i32;
+    const BATCH: i32 = offset_of!(Context, batch) as i32;
+    const SCRATCH: i32 = offset_of!(Context, scratch) as i32;
+    const OVERFLOW: i32 = offset_of!(Context, overflow) as i32;
 }
 
 /// The machine that code is generated for.
@@ -105,7 +110,9 @@ pub fn kernel_signature(target: Target) -> Signature {
 /// Emits the function of a kernel. The offsets of what it reads and writes are not part of it: they are read from a list,
 /// which is returned beside it.
 fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> (Function, Vec<i64>) {
-    let mut function = Function::with_name_signature(UserFuncName::user(0, index as u32), kernel_signature(target));
+    let numbers = Numbers::of(program.fused);
+    let name = UserFuncName::user(0, numbers.kernel(index));
+    let mut function = Function::with_name_signature(name, kernel_signature(target));
     let mut context = FunctionBuilderContext::new();
     let mut fb = FunctionBuilder::new(&mut function, &mut context);
     let block = fb.create_block();
@@ -121,8 +128,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         fb,
         constants,
         target,
-        imports: Imports::default(),
-        kernels: program.fused.kernels.len(),
+        imports: Imports::new(target, numbers),
         fused: program.fused,
         kernel,
         plan: program.plan,
@@ -158,7 +164,6 @@ struct Emit<'a, 'f> {
     constants: &'a mut Constants,
     target: Target,
     imports: Imports,
-    kernels: usize,
     fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,

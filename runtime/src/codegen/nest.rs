@@ -11,7 +11,9 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
 use super::lanes::{Lanes, Width, memory};
 use super::loops::Trip;
+use super::row::identity;
 use super::{Emit, Slot, View};
+use crate::ir::ops::Reduction;
 use crate::kernel::{Affine, Arg, Kernel, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 
@@ -94,6 +96,12 @@ impl Emit<'_, '_> {
         if kernel.is_plain() {
             return false;
         }
+        // Neighbors would be added to the same result.
+        let last = kernel.axes.len() - 1;
+        let crosses = |index: usize| kernel.body[index].reduction().is_some_and(|(_, over)| over.contains(last));
+        if (0..kernel.body.len()).any(|index| kernel.is_within(index) && crosses(index)) {
+            return true;
+        }
         let in_stage = |other: usize| stage.is_none_or(|stage| stage == other);
         let body = kernel.body.iter().filter(|each| in_stage(each.stage)).flat_map(|each| &each.args);
         let copied = kernel.writes.iter().filter(|write| write.copied && in_stage(kernel.copy_stage(write)));
@@ -119,6 +127,32 @@ impl Emit<'_, '_> {
         let reader = Reader { view, point: &point, bases: &self.bases, width: Width::One };
         let position = reader.whole(&mut lanes, &view.kernel.indices[index], 1);
         self.fb.ins().ireduce(types::I32, position)
+    }
+
+    /// Begins the results of a reduction within a row.
+    pub(super) fn start_results(&mut self, index: usize, reduction: Reduction, address: Value) {
+        self.columns(Trip::Known(self.kernel.results_within(index)), 4, |emit, width, at| {
+            let address = emit.fb.ins().iadd(address, at);
+            let mut lanes = emit.lanes(width);
+            let start = lanes.float(identity(reduction));
+            lanes.store(start, address, 0);
+        });
+    }
+
+    /// Writes the results of a reduction within a row to where they are kept.
+    pub(super) fn finish_results(&mut self, index: usize, address: Value) {
+        let results = self.kernel.results_within(index);
+        for write in self.writes_of(index) {
+            let slot = self.slot_written(write).expect("what is stored has a place");
+            let before = self.times(self.row, 4 * results as i64);
+            let to = self.fb.ins().iadd(self.bases[&slot], before);
+            self.columns(Trip::Known(results), 4, |emit, width, at| {
+                let (from, to) = (emit.fb.ins().iadd(address, at), emit.fb.ins().iadd(to, at));
+                let mut lanes = emit.lanes(width);
+                let result = lanes.load(from, 0, false, false);
+                lanes.store(result, to, 0);
+            });
+        }
     }
 
     /// Zeros for what rows are added to, ahead of the first of them.

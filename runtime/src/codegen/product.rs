@@ -4,7 +4,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::entry::Emit;
-use super::imports::Import;
+use super::host;
 use crate::kernel::{Dot, Kernel, PRODUCT_ROWS};
 use crate::types::Dim;
 
@@ -153,8 +153,9 @@ impl Emit<'_, '_> {
                 let numbers = [product.cols, product.left.1, product.left.2];
                 let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
                 let (inner, workspace) = (product.inner, product.workspace);
-                let arguments = [isa, rows, cols, inner, left, a_row, a_col, packed, result, cols, workspace];
-                self.call(Import::PackedProduct, &arguments);
+                let (a, c, ldc) = (left, result, cols);
+                host::PackedProduct { isa, rows, cols, inner, a, a_row, a_col, packed, c, ldc, workspace }
+                    .call(&mut self.imports, &mut self.fb);
             }
             None => {
                 let cols = self.fb.ins().iconst(types::I64, product.cols);
@@ -169,18 +170,13 @@ impl Emit<'_, '_> {
     }
 
     /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
-    pub(super) fn call_product(
-        &mut self,
-        product: &Product,
-        [rows, cols]: [Value; 2],
-        [left, right, result]: [Value; 3],
-    ) {
+    pub(super) fn call_product(&mut self, product: &Product, [rows, cols]: [Value; 2], [a, b, c]: [Value; 3]) {
         let isa = self.isa_number();
         let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
         let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
         let (inner, workspace) = (product.inner, product.workspace);
-        let arguments = [isa, rows, cols, inner, left, a_row, a_col, right, b_row, b_col, result, ldc, workspace];
-        self.call(Import::Product, &arguments);
+        host::Product { isa, rows, cols, inner, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
+            .call(&mut self.imports, &mut self.fb);
     }
 
     /// A batch of up to `most` rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given
@@ -212,9 +208,9 @@ impl Emit<'_, '_> {
     pub(super) fn pack(&mut self, product: &Product, from: Value, to: Value) {
         let packed = product.packed.expect("there is room for what is packed");
         let isa = self.isa_number();
-        let (right, row, col) = product.right;
-        let [row, col, n] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
-        self.call(Import::PackRight, &[isa, n, product.inner, right, row, col, from, to, packed]);
+        let (inner, (b, row, col)) = (product.inner, product.right);
+        let [b_row, b_col, cols] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
+        host::PackRight { isa, cols, inner, b, b_row, b_col, from, to, packed }.call(&mut self.imports, &mut self.fb);
     }
 
     fn isa_number(&mut self) -> Value {

@@ -175,7 +175,7 @@ impl<'a, 'f> Emit<'a, 'f> {
     }
 
     /// The writes of a value that is computed here.
-    fn writes_of(&self, index: usize) -> impl Iterator<Item = &'a Write> + use<'a, 'f> {
+    pub(super) fn writes_of(&self, index: usize) -> impl Iterator<Item = &'a Write> + use<'a, 'f> {
         let kernel = self.kernel;
         kernel.writes.iter().filter(move |write| write.value == Arg::Value(index) && !write.copied)
     }
@@ -228,6 +228,10 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn start_lanes(&mut self, stage: usize) {
         for (index, reduction) in self.lane_reductions(stage) {
             let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
+            if self.kernel.is_within(index) {
+                self.start_results(index, reduction, address);
+                continue;
+            }
             let mut lanes = self.lanes(Width::Vectors(4));
             let start = lanes.float(identity(reduction));
             lanes.store(start, address, 0);
@@ -237,6 +241,10 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn finish_lanes(&mut self, stage: usize) {
         for (index, reduction) in self.lane_reductions(stage) {
             let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
+            if self.kernel.is_within(index) {
+                self.finish_results(index, address);
+                continue;
+            }
             if self.kernel.is_over_everything(index) {
                 let (at, len) = self.memory.partials[&index];
                 let partial = self.bases[&Slot::Partial(at, len)];

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
 
 use super::element::ElementBody;
-use super::imports::Import;
+use super::host;
 use super::loops::Trip;
 use super::{Emit, Slot};
 use crate::ir::Op;
@@ -238,8 +238,6 @@ impl Emit<'_, '_> {
             let base = *self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
             self.fb.ins().iadd(base, start)
         });
-        let import = Import::Strip(call.function);
-        let function = self.imports.function(&mut self.fb, self.target, self.kernels, import);
-        self.fb.ins().call(function, &[from, to, count]);
+        host::Strip { function: call.function, from, to, count }.call(&mut self.imports, &mut self.fb);
     }
 }

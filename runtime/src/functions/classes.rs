@@ -1,4 +1,4 @@
-//! Losses and metrics against class ids: logits or log-probabilities in one row a sample, the right class as a number.
+//! Losses and metrics against class ids: a row of logits or log-probabilities per sample, and the right class as a number.
 
 use super::FunctionDef;
 use crate::ir::{Builder, NodeId, Op};
@@ -127,7 +127,7 @@ pub const TOP_K: FunctionDef = FunctionDef {
         let target = b.to_float(x[1]);
         let target = b.broadcast_over(target, &shape, &[last]);
 
-        // How many stand before the target's class. Written as "not at most", so that NaN is never a hit.
+        // How many rank before the target's class. Written as "not at most", so that NaN is never a hit.
         let one = b.constant(1.0, &shape);
         let zero = b.constant(0.0, &shape);
         let at_most = b.compare(Cmp::Le, logits, own);
@@ -170,8 +170,8 @@ pub(super) fn classes(rows: &TensorType) -> usize {
     rows.shape.0.last().expect("a row of classes has an axis").factor()
 }
 
-/// Logits less the largest of their row. No gradient flows through them. Infinity less itself is nothing: of one logit alone,
-/// that is what its row comes to.
+/// Logits minus the largest of their row, without a gradient. Infinity minus itself counts as 0: for a single infinite logit that
+/// is the limit.
 fn shifted(b: &mut Builder, logits: NodeId) -> NodeId {
     let (shape, fixed) = (b.shape(logits), b.detach(logits));
     let last = shape.rank() - 1;
@@ -183,9 +183,9 @@ fn shifted(b: &mut Builder, logits: NodeId) -> NodeId {
     b.select(is_endless, zero, shifted)
 }
 
-/// For each row, minus the logarithm of the softmax of its target: `ln(1 + o)` if that is the largest, where `o` are the powers
-/// of the others. As the logarithm of their sum it would be 0 for a confident answer, and its gradient, `-o / (1 + o)` by the
-/// target's logit, a difference of ones.
+/// For each row, minus the logarithm of the softmax of its target: `ln(1 + o)` if the target has the largest logit, where `o` is the
+/// sum of the powers of the others. The logarithm of the whole sum would be 0 for a confident answer, and its gradient with respect
+/// to the target's logit, `-o / (1 + o)`, a difference of ones.
 fn own_loss(b: &mut Builder, logits: NodeId, shifted: NodeId, is_target: NodeId) -> NodeId {
     let shape = b.shape(logits);
     let last = shape.rank() - 1;
@@ -212,8 +212,7 @@ fn own_loss(b: &mut Builder, logits: NodeId, shifted: NodeId, is_target: NodeId)
     b.with_slope(loss, change, slope)
 }
 
-/// Infinity less infinity for rows of several infinite logits, whose powers add up to more than 1: nothing says which of them
-/// is the larger.
+/// NaN for rows of several infinite logits, whose powers add up to more than 1: nothing says which of them is the largest.
 fn undecided(b: &mut Builder, logits: NodeId, sum: NodeId, loss: NodeId) -> NodeId {
     let last = b.shape(logits).rank() - 1;
     let fixed = b.detach(logits);
@@ -239,19 +238,19 @@ fn losses(b: &mut Builder, logits: NodeId, shifted: NodeId) -> NodeId {
     b.sub(partition, shifted)
 }
 
-/// The loss of the target and that of all classes alike, of which this share counts.
+/// The loss of the target, mixed with this share of the mean loss of all classes.
 fn smoothed(b: &mut Builder, own: NodeId, alike: NodeId, share: f64) -> NodeId {
     let alike = b.scale(alike, share);
     if share == 1.0 {
-        // Not 0 times infinity.
+        // 0 times infinity would be NaN.
         return alike;
     }
     let own = b.scale(own, 1.0 - share);
     b.add(own, alike)
 }
 
-/// Cross-entropy where each class counts by its weight: the sum over all rows, by the sum of the weights of the targets.
-/// `is_target` says which class of a row that is, and `loss` is what it costs by itself.
+/// Cross-entropy in which each class counts by its weight: the sum over all rows, divided by the sum of the weights of the targets.
+/// `is_target` marks the target of each row, and `loss` is its unweighted loss.
 fn weighted(
     b: &mut Builder,
     weights: &'static [f64],
@@ -265,7 +264,7 @@ fn weighted(
     let weights = b.table("class_weights", weights);
     let weights = b.broadcast(weights, &shape, &[last]);
     let own = pick(b, is_target, weights);
-    // What has no weight costs nothing, not 0 times infinity.
+    // A class without weight costs nothing, even if 0 is multiplied by infinity.
     let weighed = |b: &mut Builder, weight: NodeId, loss: NodeId| {
         let mut loss = loss;
         if some_are_zero {
@@ -277,7 +276,7 @@ fn weighted(
     };
     let mut loss = weighed(b, own, loss);
     if smoothing > 0.0 {
-        // What a confident answer costs in its own class may be all that counts.
+        // The loss of a confident answer in its own class may be the only one that counts.
         let log_softmax = LOG_SOFTMAX.function.expect("it is a function")(b, &[], logits);
         let losses = b.neg(log_softmax);
         let losses = weighed(b, weights, losses);
@@ -308,14 +307,14 @@ pub(super) fn is_target(b: &mut Builder, target: NodeId, like: NodeId) -> NodeId
     b.index_eq(position, target)
 }
 
-/// The one value of each row that the mask holds for.
+/// For each row, the one value at which the mask holds.
 fn pick(b: &mut Builder, mask: NodeId, x: NodeId) -> NodeId {
     let last = b.shape(x).rank() - 1;
     let kept = b.keep(mask, x);
     b.sum(kept, &[last])
 }
 
-/// The mean of one value a row.
+/// The mean of one value per row.
 fn mean_of_rows(b: &mut Builder, x: NodeId) -> NodeId {
     let axes: Vec<usize> = (0..b.shape(x).rank()).collect();
     b.mean(x, &axes)

@@ -1,4 +1,4 @@
-//! Metrics of decisions: how many of those that were made are right, and how many of the right ones were made.
+//! Metrics of decisions: the share of positive decisions that are right, and the share of positives that are found.
 
 use super::classes::{against_classes, classes, is_target, limit_classes};
 use super::{ARGMAX, FunctionDef, MEAN};
@@ -92,7 +92,7 @@ fn decided(x: &[&TensorType], args: &[Arg]) -> Result<TensorType, String> {
     }
 }
 
-/// How many, in all or of each class.
+/// Counts, in total or for each class.
 struct Counts {
     /// Decided positive, and positive.
     hits: NodeId,
@@ -117,13 +117,13 @@ fn count(b: &mut Builder, args: &[Arg], x: &[NodeId]) -> Counts {
     let decided = b.keep(decided, one);
     let hits = b.keep(positive, decided);
     let positive = b.keep(positive, one);
-    // Of rows of classes this leaves one number for each class.
+    // For rows of classes this leaves one number per class.
     let axes: Vec<usize> = (0..b.shape(x[1]).rank()).collect();
     let [hits, decided, positive] = [hits, decided, positive].map(|flags| b.sum(flags, &axes));
     Counts { hits, decided, positive }
 }
 
-/// The mean over classes of `hits / all`. Where there are none at all there are no hits either, and 0 / 1 is 0.
+/// The mean over classes of `hits / all`. A class with none at all has no hits either, and counts 0 / 1 = 0.
 fn share(b: &mut Builder, hits: NodeId, all: NodeId) -> NodeId {
     let one = b.constant_like(1.0, all);
     let all = b.max(all, one);

@@ -1,4 +1,4 @@
-//! The functions of loss and metric expressions, beside the activations: one `const` each.
+//! The functions of loss and metric expressions, apart from the activations: one `const` each.
 
 mod classes;
 mod decisions;
@@ -66,10 +66,9 @@ pub struct FunctionDef {
     pub operands: &'static [&'static str],
     /// Whether the operand may be `weights`: the function is then summed over all weight tensors of the network.
     pub over_weights: bool,
-    /// Whether an element of the result depends on the same element of the operands alone: then a function of the user's own
-    /// may use it.
+    /// Whether an element of the result depends only on the same element of the operands: then a user's function may use it.
     pub elementwise: bool,
-    /// The options, which follow the operands, always with their names.
+    /// The options, which follow the operands and are always named.
     pub args: &'static [ArgDef],
     /// The type of the result, or what does not fit, in words.
     pub ty: fn(&[&TensorType], &[Arg]) -> Result<TensorType, String>,

@@ -31,7 +31,7 @@ pub const BCE_WITH_LOGITS: FunctionDef = FunctionDef {
         let below = b.neg(size);
         let rest = b.sub(one, target);
         let missed = b.select(above, rest, target);
-        // Infinity times nothing missed is nothing.
+        // Infinity counts for nothing where nothing is missed.
         let is_right = b.compare(Cmp::Eq, missed, zero);
         let finite = b.min(most, size);
         let size = b.select(is_right, finite, size);
@@ -75,7 +75,7 @@ pub const KL_DIV: FunctionDef = FunctionDef {
     lower: |b, _, x| {
         let zero = b.constant_like(0.0, x[1]);
         let one = b.constant_like(1.0, x[1]);
-        // What p = 0 does not use is finite, so that neither 0 ln 0 nor its gradient is NaN.
+        // Where p = 0, both terms are replaced by finite ones, so that neither 0 ln 0 nor its gradient is NaN.
         let impossible = b.compare(Cmp::Eq, x[1], zero);
         let p = b.select(impossible, one, x[1]);
         let log_p = b.ln(p);
@@ -108,7 +108,7 @@ pub const HINGE: FunctionDef = FunctionDef {
         let margin = b.mul(x[0], x[1]);
         let missing = b.sub(one, margin);
         let loss = b.max(zero, missing);
-        // Where nothing is missing a slope is 0, and not 0 times infinity.
+        // Where nothing is missing the slope is 0, rather than 0 times infinity.
         let is_missing = b.compare(Cmp::Gt, missing, zero);
         let mut loss = b.detach(loss);
         for (operand, other) in [(x[0], x[1]), (x[1], x[0])] {
@@ -252,7 +252,7 @@ fn pair(x: &[&TensorType], second: &str) -> Result<TensorType, String> {
     }
 }
 
-/// What follows the first axis as one: the rows of a matrix.
+/// All axes after the first merged into one: the rows of a matrix.
 fn columns(b: &mut Builder, x: NodeId) -> NodeId {
     let shape = b.shape(x);
     match &shape.0[..] {

@@ -94,7 +94,7 @@ pub const ARGMAX: FunctionDef = FunctionDef {
         let x = b.detach(x[0]);
         let top = b.max_over(x, &[last]);
         let top = b.broadcast_over(top, &shape, &[last]);
-        // Written as "not below", so that a row whose largest is NaN has a position too.
+        // Written as "not below", so that a row whose largest element is NaN has a position too.
         let below = b.compare(Cmp::Lt, x, top);
         let position = b.iota(last, &shape);
         let position = b.to_float(position);

@@ -6,7 +6,7 @@ use crate::layers::{Arg, ArgDef, ArgKind, int};
 use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
-/// The largest power that is a product: ten of them, or fewer.
+/// The largest power that is computed as products: at most ten of them.
 const MOST: usize = 64;
 
 /// One operand; the result is like it.
@@ -17,7 +17,7 @@ fn elementwise(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
     }
 }
 
-/// Several operands; the result is like those that are not one number.
+/// Several operands; the result is like those that are not a single number.
 fn alike(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
     for ty in x {
         elementwise(&[ty], &[])?;

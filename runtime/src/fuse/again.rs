@@ -1,4 +1,4 @@
-//! Kept in memory or computed again: whichever moves fewer bytes, for a value that a second kernel wants.
+//! Whether a value that a second kernel needs is kept in memory or recomputed: whichever moves fewer bytes.
 
 use super::choose::{LONG, MOST};
 use super::domain::{Domain, resolve};
@@ -12,12 +12,12 @@ use crate::types::DType;
 /// Operations that may be repeated to save a transfer to memory and back.
 const CHEAP: usize = 8;
 
-/// As how many of them a random number counts: to compute it takes about as long as to write and read it, and no memory.
+/// How many operations a random number counts as: computing it takes about as long as writing and reading it, and no memory.
 const HASH: usize = 5;
 
 impl Ctx<'_> {
-    /// Whether to compute a map again rather than write it in one kernel and read it in another, which reads some values
-    /// anyway; either with the reason.
+    /// Whether to recompute a map rather than write it in one kernel and read it in another, where `read` is read anyway;
+    /// with the reason for either.
     pub(super) fn again(&self, id: NodeId, class: Class, read: &Nodes) -> Result<Again, Kept> {
         if self.g[id].ty.dtype != DType::F32 {
             return Ok(Again::Fleeting);
@@ -35,8 +35,8 @@ impl Ctx<'_> {
         }
     }
 
-    /// The function whose slope a map is, if the slope is better computed in its kernel and kept than from an operand that is
-    /// kept for it: as many bytes, and one exponential less.
+    /// The function whose slope a map is, if it is better to compute the slope in the kernel of the function and keep it than to
+    /// keep the operand for it: the same number of bytes, and one exponential less.
     pub(super) fn function_beside(&self, slope: NodeId, domain: Domain, read: &Nodes) -> Option<NodeId> {
         let op = sloped(&self.g[slope].op).filter(|_| self.home[slope.index()].is_none())?;
         let (x, class) = resolve(self.g, self.g[slope].operands[0], domain);
@@ -49,8 +49,8 @@ impl Ctx<'_> {
         draft.nodes.iter().find(found).filter(|function| self.home[function.index()] == Some(home)).copied()
     }
 
-    /// Whether a map is more than a kernel over `domain` takes on: one number that is made of so many others that every kernel that
-    /// reads it would repeat them, or an element behind as many others as a kernel may have.
+    /// Whether a map is too much for a kernel over `domain`: a single number made of so many others that repeating them in every
+    /// kernel that reads it would cost too much, or an element that needs as many others as a kernel may have.
     pub(super) fn is_long(&self, id: NodeId, class: Class, domain: Domain, demand: &Demand) -> bool {
         if self.stored[id.index()] || self.g[id].ty.dtype != DType::F32 {
             return false;
@@ -61,7 +61,7 @@ impl Ctx<'_> {
         }
     }
 
-    /// Whether a number is made of more others than are repeated for it.
+    /// Whether a single number is made of more others than a kernel repeats for it.
     fn has_many_numbers(&self, id: NodeId) -> bool {
         let (mut open, mut seen) = (vec![id], Nodes::default());
         while let Some(id) = open.pop() {
@@ -77,7 +77,7 @@ impl Ctx<'_> {
         false
     }
 
-    /// What it takes to compute a map again where some values are read anyway.
+    /// What it takes to recompute a map where some values are read anyway.
     pub(super) fn effort(&self, id: NodeId, read: &Nodes) -> Effort {
         let domain = Domain::of(&self.g[id].ty.shape);
         let start = id;

@@ -1,12 +1,12 @@
-//! How fine the axes of a kernel are: as fine as those of any value in it.
+//! Where the axes of a kernel are split: wherever those of any value in it are.
 
 use super::domain::Domain;
 use super::view::memory_order;
 use crate::kernel::Class;
 use crate::types::{Dim, Shape};
 
-/// The numbers of elements between two steps of some axis, ascending, each a multiple of the one before; without that of a row of
-/// the domain.
+/// The strides of all axes but the innermost, in elements: ascending, each a multiple of the one before. The stride of a row of
+/// the domain is left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Bounds(Vec<usize>);
 
@@ -30,7 +30,7 @@ impl Bounds {
         Bounds(bounds)
     }
 
-    /// Those of both, if there are axes that are as fine as both want them.
+    /// Those of both, if one list of axes can have them all.
     pub(super) fn with(&self, other: &Bounds, domain: Domain) -> Option<Bounds> {
         if other.0.is_empty() || self == other {
             return Some(self.clone());

@@ -1,4 +1,4 @@
-//! Which kernel takes an operation: the earliest that holds what it is made of, or a new one, and why that.
+//! Which kernel takes an operation: the earliest that holds what it is made of, or a new one; and the reason.
 
 use super::domain::{Domain, Way, resolve, way};
 use super::index::from;
@@ -9,11 +9,11 @@ use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
 use crate::reason::Begin;
 
-/// Operations from which on a kernel takes no further work that it shares nothing with: register allocation takes more
-/// than its share of time for longer ones.
+/// With this many operations, a kernel takes no more work that it shares nothing with: for longer kernels, register allocation
+/// takes more than its share of time.
 pub(super) const LONG: usize = 64;
 
-/// Operations of a kernel from which on it takes none at all: what it takes to give registers grows faster than they do.
+/// With this many operations, a kernel takes no more at all: the time of register allocation grows faster than their number.
 pub(super) const MOST: usize = 512;
 
 impl Ctx<'_> {
@@ -23,12 +23,12 @@ impl Ctx<'_> {
             let Some(home) = self.home[source.index()] else { continue };
             let here = self.in_reach(source, home, domain) && !demand.elsewhere.contains(source);
             let first = if here { home } else { home + 1 };
-            let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything)));
+            let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything | Way::Within)));
             bound.raise(first, if sum { Begin::Sum(source) } else { Begin::Extents(source) });
         }
         let first = bound.first;
         let moments = matches!(way(self.g, id), Some((Reduction::Mean | Reduction::Variance, _)));
-        // A number that is one in all is computed again at no cost.
+        // Recomputing a single number costs nothing.
         let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
         let computed: Vec<NodeId> = demand.sources.iter().chain(demand.maps.iter().filter(substantial)).collect();
         let computes = |fits: &dyn Fn(&Draft) -> bool| self.first_of(&self.index.computed, &computed, first, fits);
@@ -36,19 +36,18 @@ impl Ctx<'_> {
         let shares = |fits: &dyn Fn(&Draft) -> bool| {
             self.first_of(&self.index.read, &wanted, first, &|draft| draft.product.is_none() && fits(draft))
         };
-        // A variance is shifted by the mean of its first rows, so those have to be at hand without any sum along rows.
-        // What is written over a parameter, or over a part of its state, is computed where the old values of all of them are.
+        // A variance is shifted by the mean of its first rows, so those must be available without any sum along rows.
+        // What overwrites a parameter, or a part of its state, is computed where the old values of all of them are read.
         let most = if self.index.updates[id.index()] { usize::MAX } else { MOST };
         let fine = |draft: &Draft| draft.bounds.with(&demand.bounds, domain).is_some();
-        let ready = |draft: &Draft| {
-            !(draft.closed || moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft)
-        };
+        let ready =
+            |draft: &Draft| !(draft.closed || moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft);
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let found = computes(&suits).or_else(|| shares(&suits));
-        // Numbers that are one a row are computed beside the elements of that row.
+        // A value with one number per row is computed together with the elements of that row.
         let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
-        // What is written over a parameter is not: there its elements are read one by one. Nor are sums down that column, which
-        // would be sums of all columns in the wider kernel.
+        // Not so if it overwrites a parameter, whose elements are read one by one; nor if it is a sum down that one column, which
+        // would be a sum down all columns in the wider kernel.
         let down = matches!(way(self.g, id), Some((_, Way::DownColumns)));
         let beside = || {
             if along_row || down || self.index.updates[id.index()] {
@@ -56,7 +55,7 @@ impl Ctx<'_> {
             }
             computes(&|draft| joins(draft.domain, domain) && ready(draft))
         };
-        // A kernel of one row costs its call more than its work: those of one width share it.
+        // The call of a kernel of one row costs more than its work, so those of the same width share one.
         let is_ready = |kernel: &usize| ready(&self.drafts[*kernel]);
         let short = || self.index.short.get(&domain)?.range(first..).copied().find(is_ready);
         if let Some(kernel) = found.or_else(beside).or_else(short) {
@@ -73,7 +72,7 @@ impl Ctx<'_> {
         self.open(Draft::new(domain, None, begin))
     }
 
-    /// The first kernel, from `first` on, that has one of these nodes and fits.
+    /// The first kernel, starting with `first`, that has one of these nodes and fits.
     fn first_of(
         &self,
         kernels: &[Vec<usize>],
@@ -92,7 +91,7 @@ impl Ctx<'_> {
         along && computed && joins(self.drafts[home].domain, domain)
     }
 
-    /// What a root reads from memory, one number per element.
+    /// What a root reads from memory element by element.
     fn elements_read(&self, id: NodeId, domain: Domain, demand: &Demand) -> Vec<NodeId> {
         let computed = demand.maps.iter().chain([id]);
         let operands = computed.flat_map(|id| &self.g[id].operands);
@@ -102,7 +101,8 @@ impl Ctx<'_> {
     }
 }
 
-/// Whether what is computed over `inner` can be computed in a kernel over `outer`: the same, or one number a row of it.
+/// Whether what is computed over `inner` can be computed in a kernel over `outer`: both are the same, or `inner` has one number
+/// per row of `outer`.
 fn joins(outer: Domain, inner: Domain) -> bool {
     let one_a_row = inner.cols == 1 && outer.rows == inner.rows || inner.is_one_a_row_of(outer);
     outer == inner || (one_a_row && inner != Domain::SCALAR)

@@ -1,8 +1,9 @@
-//! Axes that everything in a kernel walks alike become one: a dense network's kernels have rows and columns and no other axes.
+//! Adjacent axes become one wherever all accesses of a kernel allow it: the kernels of a dense network have rows and columns and
+//! no other axes.
 
 use crate::kernel::{Affine, AxisSet, Kernel, What};
 
-/// Merges neighboring axes where that changes no place of any element, and drops axes of one element. Rows stay rows.
+/// Merges adjacent axes where that moves no element, and drops axes of one element. Rows stay rows.
 pub(super) fn collapse(kernel: &mut Kernel) {
     let mut axis = 1;
     while axis < kernel.axes.len() {
@@ -17,7 +18,7 @@ pub(super) fn collapse(kernel: &mut Kernel) {
     }
 }
 
-/// Whether a step along the outer of two axes is as many steps along the inner one as that has.
+/// Whether one step along the outer of two axes is, everywhere, as far as the inner axis is long.
 fn walked_alike(kernel: &Kernel, inner: usize) -> bool {
     let extent = kernel.axes[inner].factor() as i64;
     let sets = kernel.body.iter().flat_map(|each| [Some(each.axes), each.reduction().map(|(_, over)| over)]);
@@ -27,7 +28,7 @@ fn walked_alike(kernel: &Kernel, inner: usize) -> bool {
         && affines(kernel).all(|affine| affine.steps[inner - 1] == affine.steps[inner] * extent)
 }
 
-/// Every place and position of a kernel.
+/// Every offset and position of a kernel.
 fn affines(kernel: &Kernel) -> impl Iterator<Item = &Affine> {
     let reads = kernel.reads.iter().map(|read| &read.access);
     let accesses = reads.chain(kernel.writes.iter().map(|write| &write.access));
@@ -37,7 +38,16 @@ fn affines(kernel: &Kernel) -> impl Iterator<Item = &Affine> {
     placed.chain(&kernel.indices).chain(dot)
 }
 
-/// Makes one axis of `inner` and the one before it. Of the two, one with a single element says nothing about steps.
+/// Of two coordinates that are positions along the two axes, one is left: the position along the axis that they become.
+fn merge_coordinates(coordinates: &mut Vec<Affine>, inner: usize) {
+    let along = |affine: &Affine, axis: usize| *affine == Affine::axis(axis, affine.steps.len());
+    let pair = |two: &[Affine]| along(&two[0], inner - 1) && along(&two[1], inner);
+    if let Some(at) = coordinates.windows(2).position(pair) {
+        coordinates.remove(at);
+    }
+}
+
+/// Merges `inner` with the axis before it. The steps are those of the inner axis, unless that has a single element.
 fn merge(kernel: &mut Kernel, inner: usize) {
     let kept = if kernel.axes[inner].factor() == 1 && !kernel.axes[inner].is_batch() { inner - 1 } else { inner };
     let dims = &kernel.axes[inner - 1..=inner];
@@ -57,9 +67,10 @@ fn merge(kernel: &mut Kernel, inner: usize) {
             *over = set(*over);
         }
     }
-    let reads = kernel.reads.iter_mut().flat_map(|read| {
+    let reads = kernel.reads.iter_mut().map(|read| {
+        merge_coordinates(&mut read.coordinates, inner);
         read.coordinates.iter_mut().for_each(affine);
-        [&mut read.access]
+        &mut read.access
     });
     let accesses = reads.chain(kernel.writes.iter_mut().map(|write| &mut write.access));
     for access in accesses {

@@ -1,8 +1,8 @@
-//! The matrix of elements that a kernel goes over, and how the nodes of a graph lie in it.
+//! The matrix of elements that a kernel computes, and how the nodes of a graph relate to it.
 //!
-//! A kernel has a domain of `rows x cols`: `cols` is the last axis, `rows` all others. Each value in it is of a class: one
-//! per element, per row, per column, or one in all. Sums along a row are ready in the same row's next stage; sums down
-//! the columns or over everything are ready when the kernel is done.
+//! A kernel has a domain of `rows x cols`: `cols` is the last axis, `rows` all others. Each value in it has a class: one number
+//! per element, per row, per column, or a single one. Sums along a row are known in the same row's next stage; sums down
+//! the columns or over everything are known when the kernel is done.
 
 use super::view::{follow, is_view, memory_order, own_coordinates};
 use crate::ir::ops::{Body, Reduction};
@@ -20,10 +20,11 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Of a single value.
+    /// That of a single value.
     pub const SCALAR: Domain = Domain { rows: Dim::Fixed(1), cols: 1 };
 
-    /// How a shape lies in memory, with the batch outermost: a vector that follows the batch is one column, any other one row.
+    /// The domain of a shape as it lies in memory, with the batch outermost: a vector along the batch is one column, any other
+    /// vector one row.
     pub fn of(shape: &Shape) -> Domain {
         if let Some(order) = memory_order(shape) {
             return Domain::of(&Shape(order.into_iter().map(|axis| shape.0[axis]).collect()));
@@ -39,7 +40,7 @@ impl Domain {
         }
     }
 
-    /// The class of a value of shape `shape` that is computed in a kernel over this domain, if it can be.
+    /// The class of a value of this shape in a kernel over this domain, if it can be computed there.
     pub fn class_of(self, shape: &Shape) -> Option<Class> {
         let own = Domain::of(shape);
         if own == self {
@@ -53,7 +54,7 @@ impl Domain {
         }
     }
 
-    /// Whether each element of it, a matrix, belongs to a row of the other: of the batch, as its own rows do.
+    /// Whether it is a matrix with one element per row of the other domain. The rows of both follow the batch.
     pub fn is_one_a_row_of(self, outer: Domain) -> bool {
         self.rows.is_batch() && self.cols > 1 && Dim::product(&[self.rows, Dim::Fixed(self.cols)]) == Some(outer.rows)
     }
@@ -62,19 +63,21 @@ impl Domain {
 /// Which way a reduction goes in its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Along each row: ready in the row's next phase.
+    /// Along each row: known in the row's next stage.
     AlongRow,
-    /// Down each column: ready after the kernel.
+    /// Down each column: known after the kernel.
     DownColumns,
-    /// Over everything: ready after the kernel.
+    /// Over everything: known after the kernel.
     Everything,
+    /// Within each row of leading axes, over some of the others but not the last: known after the kernel, which does nothing else.
+    Within,
 }
 
-/// The node that a value is read from, through views, and its class in a kernel over `domain`. Of class [`Class::Other`] it is
-/// read from memory: a view that has to be copied first is that node itself.
+/// The node that a value is read from, through views, and its class in a kernel over `domain`. With [`Class::Other`] it is
+/// read from memory; the node is then the view itself if that has to be copied first.
 pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
     let mut current = id;
-    // Of a view with the batch after other axes, rows are not rows.
+    // In a view with the batch after other axes, the rows are not those of the kernel.
     let turned = memory_order(&graph[id].ty.shape).is_some() && is_view(graph, id);
     let mut class = match domain.class_of(&graph[id].ty.shape).filter(|_| !turned) {
         Some(class) => class,
@@ -90,7 +93,7 @@ pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
                 let one = shape.0.last() == Some(&Dim::Fixed(1));
                 let own = Domain::of(shape) == domain;
                 class = match (axes.len(), class) {
-                    // One number in all is so through every view of it.
+                    // Every view of a single number is that number.
                     (0, _) | (_, Class::Single) => Class::Single,
                     (_, Class::Element) if own && axes[..] == [rank - 1] => Class::Column,
                     (_, Class::Element) if own && axes.iter().copied().eq(0..rank - 1) => Class::Row,
@@ -113,7 +116,7 @@ pub fn elsewhere(graph: &Graph, id: NodeId) -> (NodeId, Class) {
     let shape = &graph[id].ty.shape;
     let base = match follow(graph, id, own_coordinates(shape), &shape.0, None) {
         Ok(source) => {
-            // A number that is nowhere in memory can't be left out here and read there.
+            // A leaf that is not in memory cannot be read where the bounds hold and replaced by the fill elsewhere.
             let made = graph[source.base].op.is_leaf() && !is_memory(&graph[source.base].op);
             if made && source.fill.is_some() { graph.behind_reshapes(id) } else { source.base }
         }
@@ -127,8 +130,8 @@ pub fn is_memory(op: &Op) -> bool {
     matches!(op, Op::Input(_) | Op::Param(_))
 }
 
-/// In a domain of one column the rows are the elements, in one of a single row the columns are; where there is one element,
-/// what is one in all is that.
+/// In a domain of one column, rows are elements; in a domain of one row, columns are; in a domain of one element, a single
+/// number is.
 fn normal(class: Class, domain: Domain) -> Class {
     match class {
         Class::Single if domain == Domain::SCALAR => Class::Element,
@@ -138,7 +141,7 @@ fn normal(class: Class, domain: Domain) -> Class {
     }
 }
 
-/// Which way the reduction `id` goes, in a kernel over the domain of its operand.
+/// Which way the reduction `id` goes in a kernel over the domain of its operand.
 pub fn way(graph: &Graph, id: NodeId) -> Option<(Reduction, Way)> {
     let node = &graph[id];
     way_over(&node.op, &graph[*node.operands.first()?].ty.shape)
@@ -156,7 +159,7 @@ pub fn way_over(op: &Op, shape: &Shape) -> Option<(Reduction, Way)> {
     } else if axes.iter().copied().eq(0..rank - 1) {
         Way::DownColumns
     } else {
-        unreachable!("fusion is given reductions along rows, columns or both only")
+        Way::Within
     };
     Some((reduction, way))
 }

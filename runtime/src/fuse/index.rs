@@ -1,6 +1,6 @@
-//! Which drafts have what, so that a decision takes as long as what it is about, and not as long as the network is deep.
+//! Which drafts compute and read which nodes, so that the time of a decision does not grow with the depth of the network.
 //!
-//! In: every draft and every operation as it is placed. Out: the kernels that compute or read a node, in the order in which
+//! In: every draft, and every operation as it is placed. Out: the kernels that compute or read a node, in the order in which
 //! they run.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -13,7 +13,7 @@ use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::Class;
 use crate::types::Dim;
 
-/// Where the drafts have what. Kernels are in ascending order.
+/// Which drafts compute and read each node. Kernels are in ascending order.
 pub(super) struct Index {
     /// For every node, the kernels that compute it.
     pub(super) computed: Vec<Vec<usize>>,
@@ -21,20 +21,20 @@ pub(super) struct Index {
     pub(super) read: Vec<Vec<usize>>,
     /// The kernels of one row that have no product, by their extents.
     pub(super) single_row: HashMap<Domain, Vec<usize>>,
-    /// Those of them that are not long.
+    /// Those of the kernels of one row that are not long yet.
     pub(super) short: HashMap<Domain, BTreeSet<usize>>,
     /// For every parameter, the operations that read it, through views or not.
     pub(super) readers: Vec<Vec<NodeId>>,
     /// For every parameter, the kernels that store it or a view of it.
     pub(super) copied: Vec<Vec<usize>>,
-    /// For every parameter, the kernels that read other elements of it than those at the same place.
+    /// For every parameter, the kernels that read its elements at another place than their own.
     pub(super) elsewhere: Vec<Vec<usize>>,
     /// Whether a node is the next value of a parameter.
     pub(super) updates: Vec<bool>,
 }
 
 impl Index {
-    /// Of no drafts.
+    /// Without drafts.
     pub(super) fn new(g: &Graph) -> Index {
         let (nodes, params) = (g.nodes.len(), g.slots.params.len());
         let mut readers = vec![Vec::new(); params];
@@ -61,7 +61,7 @@ impl Index {
         }
     }
 
-    /// A new draft, without operations.
+    /// Adds a new draft, without operations.
     pub(super) fn opened(&mut self, kernel: usize, draft: &Draft) {
         match draft.product {
             Some(product) => insert(&mut self.computed[product.index()], kernel),
@@ -73,7 +73,7 @@ impl Index {
         }
     }
 
-    /// An operation is the last one of a draft now.
+    /// Adds the operation that was just placed at the end of a draft.
     pub(super) fn placed(&mut self, g: &Graph, kernel: usize, draft: &Draft, id: NodeId) {
         insert(&mut self.computed[id.index()], kernel);
         if draft.domain != Domain::SCALAR {
@@ -93,7 +93,7 @@ impl Index {
         }
     }
 
-    /// A draft stores a value.
+    /// Adds a value that a draft stores.
     pub(super) fn stored(&mut self, g: &Graph, kernel: usize, id: NodeId) {
         for base in bases(g, id) {
             if let Op::Param(param) = g[base].op {
@@ -108,27 +108,27 @@ impl Index {
     }
 }
 
-/// Keeps a list in ascending order.
+/// Inserts into a list in ascending order.
 fn insert(kernels: &mut Vec<usize>, kernel: usize) {
     if let Err(at) = kernels.binary_search(&kernel) {
         kernels.insert(at, kernel);
     }
 }
 
-/// Of these kernels, those from `first` on.
+/// The kernels from `first` on.
 pub(super) fn from(kernels: &[usize], first: usize) -> impl Iterator<Item = usize> {
     kernels[kernels.partition_point(|&kernel| kernel < first)..].iter().copied()
 }
 
-/// Nodes in the order in which they came, each once.
+/// A set of nodes that keeps the order in which they were inserted.
 #[derive(Default)]
 pub(super) struct Nodes {
     list: Vec<NodeId>,
-    /// The same, if there are many.
+    /// The same nodes, if there are many.
     many: HashSet<NodeId>,
 }
 
-/// Nodes that are looked through faster than one is hashed.
+/// Up to this many nodes, a search through the list is faster than a hash.
 const FEW: usize = 16;
 
 impl Nodes {
@@ -136,7 +136,7 @@ impl Nodes {
         if self.list.len() <= FEW { self.list.contains(&id) } else { self.many.contains(&id) }
     }
 
-    /// Adds a node; whether it is new.
+    /// Adds a node. Returns whether it is new.
     pub(super) fn insert(&mut self, id: NodeId) -> bool {
         if self.contains(id) {
             return false;

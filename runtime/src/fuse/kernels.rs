@@ -1,4 +1,4 @@
-//! From drafts to kernels: every operand becomes a value, a number or a read, every view an access, and the graph is left behind.
+//! From drafts to kernels: every operand becomes a value, a number or a read, and every view an access. Here the graph ends.
 
 use std::collections::HashMap;
 
@@ -6,6 +6,7 @@ use super::collapse::collapse;
 use super::domain::{Way, elsewhere, is_memory, resolve, way};
 use super::legalize::empty::is_empty;
 use super::stages::{Step, staged};
+use super::unfused::unfused;
 use super::view::{Source, follow, memory_order, operand_base, reshaped, strides};
 use super::{Draft, Store};
 use crate::flops;
@@ -13,14 +14,14 @@ use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
     Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, Fused, Gather, Home, Instruction, Kernel, Mode, Number,
-    Origin, Read, What, Write, unfused,
+    Origin, Read, What, Write,
 };
 use crate::types::{DType, Dim, Shape};
 
-/// Rows that a kernel works on at a time: enough to keep the ends of a block cheap, few enough to stay in the cache, for a
-/// sum in single precision, and to share a batch of ordinary size between threads.
+/// Rows that a kernel works on at a time: enough that the end of a block costs little; few enough to stay in the cache, to be
+/// summed in single precision, and to share a batch of ordinary size between threads.
 const BLOCK: usize = 64;
-/// Elements of a block without rows of its own.
+/// Elements of a block in a flat kernel.
 const FLAT_BLOCK: usize = 8192;
 
 /// Makes kernels of drafts.
@@ -75,7 +76,7 @@ impl Buffers {
                 of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, layer));
             }
         }
-        // What has no elements is written by nobody.
+        // No kernel writes a tensor without elements.
         for output in g.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))) {
             let node = g.behind_reshapes(output.node);
             let ty = &g[node].ty;
@@ -105,11 +106,11 @@ struct Maker<'a> {
     g: &'a Graph,
     buffers: &'a Buffers,
     draft: Draft,
-    /// The extents, as fine as any value of the kernel has them.
+    /// The extents, split wherever any value of the kernel needs it.
     axes: Vec<Dim>,
     /// How many of them are rows.
     rows: usize,
-    /// For every node that is computed here, its instructions: the stage and index of each.
+    /// For every node that is computed here, the stage and index of each of its instructions.
     known: HashMap<NodeId, Vec<(usize, usize)>>,
     reads: Vec<Read>,
     indices: Vec<Affine>,
@@ -136,6 +137,12 @@ impl<'a> Maker<'a> {
         let Maker { draft, axes, rows, reads, indices, .. } = self;
         let mut kernel =
             Kernel { axes, rows, flat: false, block: BLOCK, dot, body, reads, indices, writes, begin: draft.begin };
+        // A reduction within rows leaves the rows ahead of the first of its axes.
+        let within =
+            kernel.body.iter().filter_map(|each| each.reduction()).filter(|(_, over)| is_inside(*over, &kernel));
+        if let Some(first) = within.filter_map(|(_, over)| over.iter().next()).min() {
+            kernel.rows = first;
+        }
         collapse(&mut kernel);
         kernel.flat = is_flat(&kernel);
         if kernel.flat {
@@ -152,7 +159,7 @@ impl<'a> Maker<'a> {
         Origin { node, op, ty, flops: flops::of_node(self.g, node), layer: origin.label() }
     }
 
-    /// The axes along which something of a class changes.
+    /// The axes along which a value of this class varies.
     fn axes_of(&self, class: Class) -> AxisSet {
         let (rows, all) = (self.rows, self.axes.len());
         match class {
@@ -163,12 +170,17 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The place of each element of a class among all of them.
+    /// The offset of each element of a value of this class, stored in row-major order.
     fn place_of(&self, class: Class) -> Affine {
+        self.place_along(self.axes_of(class))
+    }
+
+    /// The offset of each element of a value that varies along these axes, stored in row-major order.
+    fn place_along(&self, axes: AxisSet) -> Affine {
         let mut place = Affine::constant(0, self.axes.len());
         let mut step = 1;
         for axis in (0..self.axes.len()).rev() {
-            if self.axes_of(class).contains(axis) {
+            if axes.contains(axis) {
                 place.steps[axis] = step;
                 step *= self.axes[axis].factor() as i64;
             }
@@ -176,7 +188,7 @@ impl<'a> Maker<'a> {
         place
     }
 
-    /// The coordinates, at each point, of the element of a tensor that belongs there.
+    /// For each point of the kernel, the coordinates of the element of a tensor of this shape that is computed there.
     fn coordinates(&self, shape: &Shape) -> Vec<Affine> {
         let count = self.axes.len();
         let within = match self.draft.domain.class_of(shape) {
@@ -195,7 +207,7 @@ impl<'a> Maker<'a> {
         coordinates
     }
 
-    /// A product, whose operands are read along the axes of the kernel and one more.
+    /// A product. Its operands are read along the axes of the kernel and one more, that of the terms.
     fn dot(&self, product: NodeId) -> Dot {
         let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
         let (ta, tb) = self.g.matrix_product(product).unwrap_or((false, false));
@@ -228,6 +240,7 @@ impl<'a> Maker<'a> {
     fn instruction(&mut self, step: &Step) -> Instruction {
         let what = match way(self.g, step.node) {
             None => What::Map,
+            Some((kind, Way::Within)) => What::Reduce { kind, over: self.axes_within(step.node) },
             Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way) },
         };
         let operands = self.g[step.node].operands.clone();
@@ -236,16 +249,27 @@ impl<'a> Maker<'a> {
         Instruction { what, args, axes, stage: step.stage, again: step.again, origin: self.origin(step.node) }
     }
 
-    /// The axes that a reduction goes over.
+    /// The axes that a reduction sums over.
     fn axes_over(&self, way: Way) -> AxisSet {
         self.axes_of(match way {
             Way::AlongRow => Class::Column,
             Way::DownColumns => Class::Row,
             Way::Everything => Class::Element,
+            Way::Within => unreachable!("these axes are those of its operand"),
         })
     }
 
-    /// An operand as an instruction of a stage has it.
+    /// The axes of a reduction within rows.
+    fn axes_within(&self, node: NodeId) -> AxisSet {
+        let coordinates = self.coordinates(&self.g[self.g[node].operands[0]].ty.shape);
+        let axes = self.g[node].op.axes().expect("a reduction has axes");
+        // Along an axis of one element there is nothing to add up, whichever dimension it belongs to.
+        let several = |axis: &usize| self.axes[*axis] != Dim::Fixed(1);
+        let all = axes.iter().flat_map(|&axis| coordinates[axis].axes().iter());
+        all.filter(several).fold(AxisSet::NONE, AxisSet::with)
+    }
+
+    /// An operand of an instruction in this stage.
     fn arg(&mut self, operand: NodeId, stage: usize) -> Arg {
         let (base, class) = resolve(self.g, operand, self.draft.domain);
         match self.g[base].op {
@@ -256,7 +280,8 @@ impl<'a> Maker<'a> {
                 let coordinates = self.coordinates(&self.g[operand].ty.shape);
                 let source =
                     follow(self.g, operand, coordinates, &self.axes, None).expect("positions are seen as they are");
-                let index = source.coordinates[axis].clone();
+                let own = reshaped(&source.coordinates, &source.shape, &self.g[base].ty.shape, &self.axes);
+                let index = own.expect("a vector is a row or a column")[axis].clone();
                 return Arg::Index(place(&mut self.indices, index));
             }
             _ if self.draft.product == Some(base) && class != Class::Other => return Arg::Dot,
@@ -308,7 +333,12 @@ impl<'a> Maker<'a> {
             Some(known) => (Arg::Value(known[0].1), None),
             None => (self.arg(store.node, 0), Some(Class::Element)),
         };
+        let mut within = None;
         let class = class.unwrap_or_else(|| match way(self.g, store.node) {
+            Some((_, Way::Within)) => {
+                within = Some(self.axes_within(store.node));
+                Class::Element
+            }
             Some((_, Way::AlongRow)) => Class::Row,
             Some((_, Way::DownColumns)) => Class::Column,
             Some((_, Way::Everything)) => Class::Single,
@@ -321,7 +351,11 @@ impl<'a> Maker<'a> {
             Some(param) => self.buffers.param(param),
             None => self.buffers.of(self.g, store.node).expect("what is stored has a buffer"),
         };
-        let access = Access { at: self.place_of(class), ..Access::default() };
+        let at = match within {
+            Some(over) => self.place_along(AxisSet::range(0..self.axes.len()).without(over)),
+            None => self.place_of(class),
+        };
+        let access = Access { at, ..Access::default() };
         Write { value, buffer, access, mode: Mode::Set, copied: !here, kept: store.kept, origin: store.node }
     }
 
@@ -344,14 +378,19 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The place of an element among all of its tensor, in memory, along so many axes.
+/// The offset of an element in its buffer, as a function of this many axes.
 fn place_in(source: &Source, axes: usize) -> Affine {
     let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
 }
 
-/// The index of an item of a list, to which it is added if it is not there.
+/// Whether a reduction over these axes leaves both the first axis and the last.
+fn is_inside(over: AxisSet, kernel: &Kernel) -> bool {
+    !over.contains(0) && !over.contains(kernel.axes.len() - 1)
+}
+
+/// The index of an item in a list, to which it is added if it is new.
 fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     list.iter().position(|other| *other == item).unwrap_or_else(|| {
         list.push(item);

@@ -1,9 +1,9 @@
-//! From operations to kernels: what is computed together, what is kept in memory, what is computed again.
+//! From operations to kernels: what is computed together, what is kept in memory, what is computed twice.
 //!
 //! In: a simplified graph. Out: kernels in the order in which they run. Work is demand-driven: matrix products,
 //! reductions and results are placed in topological order, each in the earliest kernel that already holds what it needs;
-//! maps are computed where they are wanted. A value wanted by a second kernel is kept in memory or computed again,
-//! whichever moves fewer bytes. Every decision leaves its reason behind, in the kernel that it made.
+//! maps are computed where they are needed. A value that a second kernel needs is kept in memory or computed once more,
+//! whichever moves fewer bytes. Every decision is recorded, with its reason, in the kernel that it made.
 
 mod again;
 mod bounds;
@@ -14,6 +14,7 @@ mod index;
 mod kernels;
 mod legalize;
 mod stages;
+mod unfused;
 mod updates;
 mod view;
 
@@ -31,6 +32,7 @@ use domain::{Way, is_memory, resolve, way};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
 pub use legalize::legalize;
+pub use unfused::unfused;
 use view::{indices, is_view, operand_base};
 
 /// Cuts a graph into kernels.
@@ -62,11 +64,11 @@ struct Draft {
     nodes: Vec<NodeId>,
     stores: Vec<Store>,
     begin: Begin,
-    /// Which of the nodes an earlier kernel has computed, and why they are here as well.
+    /// Which of the nodes an earlier kernel computes as well, and why they are repeated here.
     again: Vec<(NodeId, Again)>,
     /// Whether one of the nodes is a reduction along rows.
     has_row_sums: bool,
-    /// How fine its axes are.
+    /// Where its axes are split.
     bounds: Bounds,
     /// Whether it takes nothing else: it copies a view or adds rows to a table.
     closed: bool,
@@ -87,43 +89,45 @@ struct Ctx<'a> {
     home: Vec<Option<usize>>,
     /// Whether a node is kept in memory.
     stored: Vec<bool>,
-    /// Where the drafts have what.
+    /// Which drafts compute and read each node.
     index: Index,
     check: Option<usize>,
 }
 
-/// What a root needs beside its own operation.
+/// What a root needs besides its own operation.
 #[derive(Default)]
 struct Demand {
     /// Maps to compute in its kernel, operands first.
     maps: Nodes,
     /// Values computed elsewhere, or placed before.
     sources: Nodes,
-    /// Those of them of which other elements are read than the one at the same place: they come from memory.
+    /// The sources whose elements are read at another place than their own: these come from memory.
     elsewhere: Nodes,
-    /// How fine the axes have to be.
+    /// Where the axes have to be split.
     bounds: Bounds,
+    /// Whether nothing but elements and single numbers is computed.
+    alone: bool,
     /// Which of the sources have to be kept if they are in another kernel, and why.
     kept: Vec<(NodeId, Kept)>,
-    /// Which of the sources are slopes to be computed in the kernel of their function, and that.
+    /// The sources that are slopes to be computed in the kernel of their function, each with that function.
     slopes: Vec<(NodeId, NodeId)>,
-    /// Which of the maps have been computed before, and why that is not kept.
+    /// The maps that an earlier kernel computes as well, and why their values are not kept.
     again: HashMap<NodeId, Again>,
     /// Values that the kernel reads in any case.
     read: Nodes,
-    /// How many maps have been found to be computed.
+    /// How many maps have been found so far that have to be computed.
     entered: usize,
 }
 
-/// What is still to be done of a demand.
+/// What remains to be done for a demand.
 enum Open {
-    /// A value to have.
+    /// A value that is needed.
     Value(NodeId),
-    /// A map whose operands are at hand.
+    /// A map whose operands are available.
     Map(NodeId),
 }
 
-/// The first kernel in which an operation may be placed, and why not before.
+/// The first kernel in which an operation may be placed, and why not an earlier one.
 #[derive(Clone, Copy, Default)]
 struct Bound {
     first: usize,
@@ -145,7 +149,7 @@ impl<'a> Ctx<'a> {
         Ctx { g, drafts: Vec::new(), home, stored, index, check: None }
     }
 
-    /// Begins a kernel behind all others.
+    /// Begins a kernel after all others.
     fn open(&mut self, draft: Draft) -> usize {
         let kernel = self.drafts.len();
         self.index.opened(kernel, &draft);
@@ -179,11 +183,14 @@ impl<'a> Ctx<'a> {
         results.retain(|(_, role)| !matches!(role, Role::Update(_)));
         results.sort_by_key(|(id, _)| *id);
         let mut results = results.into_iter().peekable();
-        // Without updates nothing has to be kept from being written, and all else is computed whatever the loss is.
+        // Without updates there is no check: everything else is computed whatever the loss is.
         let updated = self.g.outputs.iter().any(|out| matches!(out.role, Role::Update(_)));
         for id in self.g.ids() {
             match self.g[id].op.def().body {
-                Body::Reduce(_) if live[id.index()] => self.place(id),
+                Body::Reduce(_) if live[id.index()] => match way(self.g, id) {
+                    Some((_, Way::Within)) => self.place_within(id),
+                    _ => self.place(id),
+                },
                 Body::Contract if live[id.index()] => self.place_product(id),
                 Body::Scatter if live[id.index()] => self.place_scatter(id),
                 _ => {}
@@ -197,14 +204,14 @@ impl<'a> Ctx<'a> {
                 }
             }
         }
-        // Their kernels come first as well.
+        // The check comes after their kernels too.
         let homes = self.statistics().into_iter().filter_map(|id| self.home[id.index()]);
         self.check = self.check.into_iter().chain(homes.map(|home| home + 1)).max().filter(|_| self.check.is_some());
         self.place_updates();
     }
 
-    /// What depends on parameters alone and is wanted once a column comes first, so that the products behind it can use it
-    /// in their epilogues: the factor of a batch norm in inference. A mask has no place in memory.
+    /// What depends on parameters alone and is needed as one value per column is computed first, so that later products can
+    /// use it in their epilogues: the factor of a batch norm in inference. Masks are never stored.
     fn place_prepared(&mut self, live: &[bool]) {
         let mut varies = vec![false; self.g.nodes.len()];
         for id in self.g.ids() {
@@ -223,7 +230,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Sees to it that a value is in memory.
+    /// Makes sure that a value is in memory.
     fn keep(&mut self, id: NodeId, why: Kept) {
         let id = self.g.behind_reshapes(id);
         if is_memory(&self.g[id].op) || self.stored[id.index()] || is_empty(&self.g[id].ty.shape) {
@@ -245,7 +252,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// A product begins a kernel of its own, behind everything placed so far.
+    /// A product begins a kernel of its own, after everything placed so far.
     fn place_product(&mut self, id: NodeId) {
         for operand in self.g[id].operands.clone() {
             self.keep(operand_base(self.g, operand), Kept::Operand);
@@ -265,6 +272,14 @@ impl<'a> Ctx<'a> {
         self.store_in(kernel, id, Kept::Once);
     }
 
+    /// A reduction over axes between the first and the last has a kernel of its own, with what it is made of.
+    fn place_within(&mut self, id: NodeId) {
+        let kernel = self.place_alone(self.g[id].operands[0], Begin::Apart);
+        self.put(kernel, id);
+        self.home[id.index()] = Some(kernel);
+        self.store_in(kernel, id, Kept::Once);
+    }
+
     /// Opens a kernel that computes what a value is made of, and takes nothing else.
     fn place_alone(&mut self, id: NodeId, begin: Begin) -> usize {
         let shape = &self.g[id].ty.shape;
@@ -272,7 +287,7 @@ impl<'a> Ctx<'a> {
         let mut demand = Demand::default();
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
-            demand = Demand { read: demand.sources, bounds, ..Demand::default() };
+            demand = Demand { read: demand.sources, bounds, alone: true, ..Demand::default() };
             self.collect(id, domain, &mut demand);
         }
         self.place_slopes(&mut demand);
@@ -287,7 +302,7 @@ impl<'a> Ctx<'a> {
         let kernel = match self.home[id.index()] {
             Some(home) if home >= bound.first => home,
             home => {
-                // What was computed before is copied, not computed again from values that may be new by then.
+                // A value that was computed before is copied: computed here, it could be made of values already updated.
                 if let Some(home) = home {
                     self.store_in(home, id, Kept::Update(param));
                 }
@@ -315,7 +330,7 @@ impl<'a> Ctx<'a> {
             return kernel;
         }
         let mut demand = Demand::default();
-        // Twice: what is read in any case decides what is cheaper to compute again.
+        // Twice: what is read in any case decides what is cheaper to recompute.
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
             demand = Demand { read: demand.sources, bounds, ..Demand::default() };
@@ -336,7 +351,7 @@ impl<'a> Ctx<'a> {
     fn place_slopes(&mut self, demand: &mut Demand) {
         for (slope, function) in std::mem::take(&mut demand.slopes) {
             let home = self.home[function.index()].expect("the function is computed");
-            // Keeping another operand may have placed it meanwhile.
+            // Keeping another operand may have placed it in the meantime.
             if self.home[slope.index()].is_none() {
                 self.home[slope.index()] = Some(home);
                 self.put(home, slope);
@@ -353,7 +368,7 @@ impl<'a> Ctx<'a> {
                 continue;
             }
             let known = demand.again.get(&node).copied();
-            // Keeping another operand may have placed it meanwhile.
+            // Keeping another operand may have placed it in the meantime.
             let why = known.or_else(|| repeated.then(|| Again::Cheap(self.effort(node, &demand.read))));
             self.put(kernel, node);
             self.drafts[kernel].again.extend(why.map(|why| (node, why)));
@@ -369,7 +384,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Gathers what a kernel over `domain` needs to have the value `id`.
+    /// Collects what a kernel over `domain` needs for the value `id`.
     fn collect(&mut self, id: NodeId, domain: Domain, demand: &mut Demand) {
         let mut open = vec![Open::Value(id)];
         while let Some(next) = open.pop() {
@@ -386,11 +401,11 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// The map to compute for the value `id`, if it is not at hand.
+    /// The map to compute for the value `id`, unless it is available already.
     fn demanded(&mut self, id: NodeId, domain: Domain, demand: &mut Demand) -> Option<NodeId> {
         let (base, class) = resolve(self.g, id, domain);
         if class == Class::Other {
-            // What rows are looked up by is read from memory as well.
+            // The index that rows are looked up by is read from memory as well.
             for index in indices(self.g, id, base) {
                 let memory = domain::elsewhere(self.g, index).0;
                 self.keep(memory, Kept::Reshaped);
@@ -399,7 +414,7 @@ impl<'a> Ctx<'a> {
             }
         }
         let node = &self.g[base];
-        // Of a value that is at hand here, other elements still have to come from memory.
+        // Even where a value is available, its elements at other places have to come from memory.
         let at_hand = match class {
             Class::Other => demand.elsewhere.contains(base),
             _ => demand.maps.contains(base) || demand.sources.contains(base),
@@ -411,6 +426,7 @@ impl<'a> Ctx<'a> {
         let bounds = demand.bounds.with(&Bounds::of(domain, shape), domain);
         let computable = node.op.is_map()
             && !matches!(class, Class::Column | Class::Other)
+            && !(demand.alone && class == Class::Row)
             && domain.class_of(shape).is_some()
             && (class != Class::Element || Domain::of(shape) == domain)
             && bounds.is_some();
@@ -455,13 +471,13 @@ impl<'a> Ctx<'a> {
         Some(base)
     }
 
-    /// What was placed first in a later kernel, and then in an earlier one too, is computed again in the later one.
+    /// A node that was placed in a later kernel first, and then in an earlier one too, is recomputed in the later one.
     fn order_reasons(&mut self) {
         let nodes = self.drafts.iter().enumerate().flat_map(|(at, draft)| draft.nodes.iter().map(move |&id| (id, at)));
         let before_home =
             nodes.filter_map(|(id, at)| Some((id, at, self.home[id.index()]?))).filter(|(_, at, home)| at < home);
         let mut earlier: Vec<(NodeId, usize, usize)> = before_home.collect();
-        // The first of several is the one that has no reason to be there.
+        // The earliest of several is the one without a reason.
         earlier.sort();
         earlier.dedup_by_key(|(id, ..)| *id);
         for (id, first, home) in earlier {

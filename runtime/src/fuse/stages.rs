@@ -1,4 +1,4 @@
-//! The order inside a kernel: its steps, and the stage of the row in which each has all that it needs.
+//! The order inside a kernel: its steps, and for each the first stage of the row in which its operands are known.
 
 use std::collections::HashMap;
 
@@ -14,15 +14,15 @@ use crate::types::DType;
 pub(super) struct Step {
     /// The operation.
     pub(super) node: NodeId,
-    /// Of its result, if a map; of its operand, if a reduction.
+    /// The class of its result, if a map; of its operand, if a reduction.
     pub(super) class: Class,
     /// The stage of the row in which it is computed.
     pub(super) stage: usize,
-    /// Why it is computed here, if it was computed before.
+    /// Why it is computed here, if it is computed earlier as well.
     pub(super) again: Option<Again>,
 }
 
-/// The steps of a kernel, each in the stage in which all it needs is ready. Its nodes are in order.
+/// The steps of a kernel, each in the first stage in which all it needs is known. The nodes of the draft are in order.
 pub(super) fn staged(g: &Graph, draft: &Draft) -> Vec<Step> {
     let domain = draft.domain;
     let reasons: HashMap<NodeId, Again> = draft.again.iter().rev().copied().collect();
@@ -48,7 +48,7 @@ pub(super) fn staged(g: &Graph, draft: &Draft) -> Vec<Step> {
     steps
 }
 
-/// Moves maps to the stage that reads them first, so that nothing has to be kept of them until then.
+/// Moves maps to the stage that reads them first, so that they need not be stored until then.
 fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
     let mut first: HashMap<NodeId, usize> = HashMap::new();
     for step in steps.iter_mut().rev() {
@@ -62,13 +62,13 @@ fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
     }
 }
 
-/// Truth values and indices are not kept from stage to stage: they are computed again.
+/// Truth values and indices are not kept from stage to stage: they are recomputed.
 fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     let mut known: HashMap<NodeId, Vec<(usize, Class)>> = HashMap::new();
     for step in &*steps {
         known.entry(step.node).or_default().push((step.stage, step.class));
     }
-    // What is repeated is looked at before the step that came before the one that reads it.
+    // A step that is added is looked at next, since it may need others to be repeated.
     let mut open: Vec<Step> = steps.clone();
     while let Some(Step { node, class, stage, .. }) = open.pop() {
         for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {

@@ -1,4 +1,4 @@
-//! Where updates are written: behind every reader of the old value, and behind the check of the loss.
+//! Where updates are written: after every reader of the old value, and after the check of the loss.
 
 use super::domain::Domain;
 use super::view::bases;
@@ -8,7 +8,7 @@ use crate::reason::{Begin, Kept};
 use crate::types::DType;
 
 impl Ctx<'_> {
-    /// The variances that running statistics are made of.
+    /// The variances that running statistics are computed from.
     pub(super) fn statistics(&self) -> Vec<NodeId> {
         let running = |param: usize| self.g.slots.params[param].kind == SlotKind::Running;
         let updates = self.g.outputs.iter().filter(|out| matches!(out.role, Role::Update(param) if running(param)));
@@ -28,7 +28,7 @@ impl Ctx<'_> {
         statistics
     }
 
-    /// Updates come last: each behind every reader of the value it overwrites, and all behind the check of the loss.
+    /// Updates come last: each after every reader of the value it overwrites, and all after the check of the loss.
     pub(super) fn place_updates(&mut self) {
         let updates: Vec<(NodeId, usize)> = self
             .g
@@ -56,7 +56,7 @@ impl Ctx<'_> {
         }
     }
 
-    /// For every node, whether it, or a map that it may be computed with again, reads a parameter that is updated.
+    /// For every node, whether it, or a map that would be recomputed along with it, reads a parameter that is updated.
     fn reaching(&self, written: &[bool]) -> Vec<bool> {
         let mut reaching = vec![false; self.g.nodes.len()];
         for id in self.g.ids() {
@@ -70,13 +70,13 @@ impl Ctx<'_> {
         reaching
     }
 
-    /// What is kept is read from memory; what is not may be computed again, behind an update.
+    /// Whether it is read from memory wherever it is needed. Any other node may be recomputed, and that after an update.
     fn in_memory(&self, id: NodeId) -> bool {
         let computed_once = self.home[id.index()].is_some() && !self.g[id].op.is_map();
         self.stored[id.index()] || computed_once
     }
 
-    /// A map of this update that reads another parameter that is updated too is computed before any update is.
+    /// Where a map of this update reads another parameter that is updated as well, it is computed before any update.
     fn keep_foreign_reads(&mut self, node: NodeId, own: usize, written: &[bool], reaching: &[bool]) {
         let family = |param: usize| match self.g.slots.params[param].kind {
             SlotKind::Optimizer(of) => of,
@@ -96,7 +96,7 @@ impl Ctx<'_> {
             }
         }
         foreign.retain(|&id| self.g[id].op.is_map());
-        // Truth values are not kept: what is made of them is.
+        // Truth values are never stored: what is made of them is stored instead.
         while let Some(at) = foreign.iter().position(|&id| self.g[id].ty.dtype != DType::F32) {
             let fleeting = foreign.swap_remove(at);
             let reads = |id: &NodeId| self.g[*id].operands.iter().any(|&x| self.g.behind_views(x) == fleeting);
@@ -107,15 +107,15 @@ impl Ctx<'_> {
         foreign.into_iter().for_each(|id| self.keep(id, Kept::Overwritten));
     }
 
-    /// The first kernel in which a parameter may be overwritten: behind those that read it, or the last of them if it
-    /// reads exactly the element that it then writes.
+    /// The first kernel in which a parameter may be overwritten: after those that read it, or the last of them if it reads
+    /// exactly the element that it then writes.
     fn after_readers(&self, param: usize, domain: Domain) -> usize {
         let index = &self.index;
         let reads = |id: NodeId| index.readers[param].binary_search(&id).is_ok();
         let by_nodes = index.readers[param].iter().flat_map(|reader| &index.computed[reader.index()]);
         let bounds = by_nodes.chain(&index.copied[param]).map(|&kernel| {
             let draft = &self.drafts[kernel];
-            // A later phase of the same row would read what an earlier one has overwritten.
+            // A later stage of the same row would read what an earlier one has overwritten.
             let elsewhere = draft.closed || index.elsewhere[param].binary_search(&kernel).is_ok();
             let aligned = draft.domain == domain && !draft.has_row_sums && !elsewhere;
             if aligned && !draft.product.is_some_and(reads) { kernel } else { kernel + 1 }

@@ -1,7 +1,7 @@
-//! Views as accesses: where the elements of an operand come from, followed through everything that only gives them other places.
+//! Views as accesses: where the elements of an operand lie, followed through every operation that only moves elements.
 //!
 //! In: a node, and its coordinates in terms of the axes of a kernel. Out: the node that is in memory, with its coordinates, each
-//! affine in the axes; or the view that no affine access can follow, which therefore is copied.
+//! affine in the axes; or the view that no affine access can express, which is therefore copied.
 
 use super::domain::is_memory;
 use crate::ir::ops::Body;
@@ -12,22 +12,22 @@ use crate::types::{Dim, Shape};
 /// Where the elements of an operand come from.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    /// What is in memory, or a leaf.
+    /// The node that is in memory, or a leaf.
     pub(super) base: NodeId,
-    /// The shape that it is seen in: its own, or another with the same elements in the same order.
+    /// The shape that the coordinates refer to: its own, or another one with the same elements in the same order.
     pub(super) shape: Shape,
-    /// The element of it, along each axis of that.
+    /// Its element at each point: one coordinate per axis of that shape.
     pub(super) coordinates: Vec<Affine>,
-    /// Where there is one.
+    /// Where there is such an element.
     pub(super) bounds: Vec<Bound>,
-    /// What is read elsewhere.
+    /// What is read outside of the bounds.
     pub(super) fill: Option<Number>,
-    /// The index by which the first axis is looked up, with its own coordinates.
+    /// The index that the first axis is looked up by, with the coordinates of the index.
     pub(super) index: Option<(NodeId, Vec<Affine>)>,
 }
 
-/// What has to be in memory for an operand of a product: its base if a microkernel can read the operand there, all of it and no
-/// element twice but along the axes in front; else the operand itself.
+/// What has to be in memory for an operand of a product: its base if a microkernel can read the operand there, without bounds
+/// and without repeating an element except along the leading axes; else the operand itself.
 pub(super) fn operand_base(g: &Graph, operand: NodeId) -> NodeId {
     let shape = &g[operand].ty.shape;
     let whole = g.behind_reshapes(operand);
@@ -45,17 +45,17 @@ pub(super) fn operand_base(g: &Graph, operand: NodeId) -> NodeId {
     if source.fill.is_some() || source.index.is_some() || made || repeated { whole } else { source.base }
 }
 
-/// The batch size by which extents are told apart: a large prime, which no product of constants is a multiple of by chance.
+/// A batch size to compare extents with: a large prime, so that no product of constants is a multiple of it by chance.
 const LARGE: usize = 1_000_003;
 
-/// Whether a node only names elements of another, or of nothing.
+/// Whether the elements of a node are those of another, moved, or a fill.
 pub(super) fn is_view(g: &Graph, id: NodeId) -> bool {
     let op = &g[id].op;
     let moves = matches!(op.def().body, Body::View | Body::Move);
     moves && g[id].operands.len() == 1 || *op == Op::Gather
 }
 
-/// Everything that a node is a view of: itself, or what is behind it, and the index that it is looked up by.
+/// Everything that a node is a view of: the node that holds its elements, which may be itself, and the indices on the way.
 pub(super) fn bases(g: &Graph, id: NodeId) -> Vec<NodeId> {
     let mut open = vec![id];
     let mut found = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn bases(g: &Graph, id: NodeId) -> Vec<NodeId> {
     found
 }
 
-/// The indices by which rows are looked up between a node and what it is a view of.
+/// The indices that rows are looked up by between a node and what it is a view of.
 pub(super) fn indices(g: &Graph, mut id: NodeId, base: NodeId) -> Vec<NodeId> {
     let mut found = Vec::new();
     while id != base && is_view(g, id) {
@@ -77,13 +77,13 @@ pub(super) fn indices(g: &Graph, mut id: NodeId, base: NodeId) -> Vec<NodeId> {
     found
 }
 
-/// The coordinates of a shape as the axes of its own.
+/// The coordinates of each element of a shape, in terms of its own axes.
 pub(super) fn own_coordinates(shape: &Shape) -> Vec<Affine> {
     (0..shape.rank()).map(|axis| Affine::axis(axis, shape.rank())).collect()
 }
 
-/// Follows a node, of which `coordinates` are an element at each point of `axes`, to where its elements lie: to `until`, or as far
-/// as views go. The error is a view that has to be copied.
+/// Follows a node to where its elements lie: to `until`, or as far as views go. `coordinates` say which of its elements is read
+/// at each point of `axes`. The error is a view that has to be copied.
 pub(super) fn follow(
     g: &Graph,
     id: NodeId,
@@ -99,7 +99,7 @@ pub(super) fn follow(
         let to = &g[operand].ty.shape;
         match &node.op {
             Op::Reshape => {
-                // In memory the elements lie in the same order under either shape.
+                // The elements lie in memory in the same order under either shape.
                 let memory = g.behind_reshapes(operand);
                 if !is_view(g, memory) || until == Some(memory) {
                     source.base = memory;
@@ -150,7 +150,7 @@ pub(super) fn follow(
 }
 
 impl Source {
-    /// Elements outside of a shape are `fill`. The error is the view that has to be copied, as there are two kinds of fill.
+    /// Elements outside of a shape are `fill`. The error is the view that has to be copied because there is another fill already.
     fn bound(&mut self, coordinates: &[Affine], shape: &Shape, fill: Number, axes: &[Dim]) -> Result<(), NodeId> {
         for (coordinate, dim) in coordinates.iter().zip(&shape.0) {
             let &Dim::Fixed(extent) = dim else { continue };
@@ -168,13 +168,13 @@ impl Source {
     }
 }
 
-/// The coordinates under another shape of the same elements, if they are affine.
+/// The coordinates of the same elements under another shape, if they are affine.
 pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &[Dim]) -> Option<Vec<Affine>> {
     let (from, to) = (&from.0[..], &to.0[..]);
     let (mut i, mut j) = (0, 0);
     let mut result = Vec::new();
     while i < from.len() || j < to.len() {
-        // The shortest runs of axes with as many elements.
+        // The shortest runs of axes on both sides that have equally many elements.
         let (first, start) = (i, j);
         let (mut before, mut after) = (1u128, 1u128);
         loop {
@@ -182,7 +182,8 @@ pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &
             if before == after && taken {
                 break;
             }
-            if i < from.len() && (before <= after || j == to.len()) {
+            let next = before < after || before == after && i == first;
+            if i < from.len() && (next || j == to.len()) {
                 before *= from[i].at(LARGE) as u128;
                 i += 1;
             } else if j < to.len() {
@@ -210,7 +211,8 @@ pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &
     Some(result)
 }
 
-/// A place divided by a number of elements: which run of them, and which element in it; if no axis goes from one run to the next.
+/// An offset divided by a number of elements: which run of that length, and which element in the run. None if an axis crosses
+/// from one run into the next.
 fn divided(place: &Affine, by: i64, axes: &[Dim]) -> Option<(Affine, Affine)> {
     let count = axes.len();
     let mut whole = Affine::constant(place.constant.div_euclid(by), count);
@@ -226,14 +228,14 @@ fn divided(place: &Affine, by: i64, axes: &[Dim]) -> Option<(Affine, Affine)> {
     (least >= 0 && most < by).then_some((whole, rest))
 }
 
-/// The axes of a tensor as they lie in memory, the outermost first, if that is another order than that of its shape: the batch is
-/// the outermost.
+/// The axes of a tensor in the order in which they lie in memory, outermost first, if that differs from the order of its shape:
+/// the batch is always outermost.
 pub(super) fn memory_order(shape: &Shape) -> Option<Vec<usize>> {
     let batch = shape.0.iter().position(|dim| dim.is_batch()).filter(|&axis| axis > 0)?;
     Some(std::iter::once(batch).chain((0..shape.rank()).filter(|&axis| axis != batch)).collect())
 }
 
-/// A buffer's elements in memory: from one to the next along each axis of its shape.
+/// The strides of a buffer in memory, in elements, for each axis of its shape.
 pub(super) fn strides(shape: &Shape) -> Vec<i64> {
     let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
     let mut strides = vec![1; shape.rank()];

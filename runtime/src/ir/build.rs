@@ -83,7 +83,7 @@ impl Builder {
         self.push(Op::Param(index), &[], TensorType::f32(shape))
     }
 
-    /// A table of numbers that never changes, as a vector. Equal tables are one; others of the same name are numbered.
+    /// A constant table of numbers, as a vector. Equal tables are shared; different ones of the same name are numbered.
     pub fn table(&mut self, name: &str, numbers: &'static [f64]) -> NodeId {
         let params = &mut self.graph.slots.params;
         let known = params.iter().position(|slot| slot.kind == SlotKind::Fixed && slot.init == Init::Table(numbers));
@@ -104,7 +104,7 @@ impl Builder {
         self.push(Op::Scalar(index), &[], ty)
     }
 
-    /// A run-time scalar of its own.
+    /// A new run-time scalar.
     pub fn new_scalar(&mut self, slot: ScalarSlot) -> NodeId {
         let scalars = &mut self.graph.slots.scalars;
         scalars.push(slot);
@@ -112,7 +112,7 @@ impl Builder {
         self.scalar(index)
     }
 
-    /// Whether this run-time scalar, one for all who ask for it, is other than 0.
+    /// Whether this run-time scalar is not 0. All who ask for it share one slot.
     pub fn is_set(&mut self, slot: ScalarSlot) -> NodeId {
         let scalar = match self.graph.slots.scalars.iter().position(|known| *known == slot) {
             Some(index) => self.scalar(index),
@@ -159,7 +159,7 @@ impl Builder {
         self.push(Op::Broadcast(axes.to_vec()), &[x], ty)
     }
 
-    /// Repeats the result of a reduction over `axes` along them again.
+    /// Repeats the result of a reduction over `axes` along those axes.
     pub fn broadcast_over(&mut self, x: NodeId, shape: &Shape, axes: &[usize]) -> NodeId {
         let kept: Vec<usize> = (0..shape.rank()).filter(|axis| !axes.contains(axis)).collect();
         self.broadcast(x, shape, &kept)
@@ -176,12 +176,12 @@ impl Builder {
         }
     }
 
-    /// `len` elements along an axis, from `start` on, `step` from one to the next.
+    /// `len` elements along an axis, starting with `start`, `step` apart.
     pub fn slice(&mut self, x: NodeId, axis: usize, start: usize, len: usize, step: usize) -> NodeId {
         self.apply(Op::Slice { axis, start, len, step }, &[x])
     }
 
-    /// `x` with so many elements of `value` before and after it, along an axis.
+    /// `x` with this many elements of `value` before and after it, along an axis.
     pub fn pad(&mut self, x: NodeId, axis: usize, [before, after]: [usize; 2], value: f64) -> NodeId {
         self.apply(Op::Pad { axis, before, inside: 0, after, value }, &[x])
     }
@@ -196,7 +196,7 @@ impl Builder {
         self.apply(Op::Patches { axis, window, value }, &[x])
     }
 
-    /// The adjoint of patches, to an axis of this extent.
+    /// The adjoint of `patches`, to an axis of this extent.
     pub fn fold(&mut self, x: NodeId, axis: usize, window: Window, extent: usize) -> NodeId {
         self.apply(Op::Fold { axis, window, extent }, &[x])
     }
@@ -206,7 +206,7 @@ impl Builder {
         self.apply(Op::Gather, &[table, index])
     }
 
-    /// For each of so many rows, the sum of the values that come with its number.
+    /// For each of `rows` rows, the sum of the values that come with its number.
     pub fn scatter_add(&mut self, values: NodeId, index: NodeId, rows: usize) -> NodeId {
         self.apply(Op::ScatterAdd { rows }, &[values, index])
     }
@@ -221,7 +221,7 @@ impl Builder {
         self.apply(Op::MaxOver(axes.to_vec()), &[x])
     }
 
-    /// The mean over `axes`, which of equal numbers is that number.
+    /// The mean over `axes`. The mean of equal numbers is that number.
     pub fn center(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         self.apply(Op::Mean(axes.to_vec()), &[x])
     }
@@ -231,7 +231,8 @@ impl Builder {
         self.apply(Op::Variance(axes.to_vec()), &[x])
     }
 
-    /// The mean over `axes`: a sum divided by a count. Of equal numbers it need not be that number: see [`Builder::center`].
+    /// The mean over `axes`: a sum divided by a count. The mean of equal numbers may differ from that number by rounding, unlike
+    /// [`Builder::center`].
     pub fn mean(&mut self, x: NodeId, axes: &[usize]) -> NodeId {
         let shape = self.shape(x);
         let sum = self.sum(x, axes);
@@ -241,8 +242,8 @@ impl Builder {
         self.div(sum, count)
     }
 
-    /// A mean of `x` over `axes`, which rounding then takes nowhere beyond the smallest and the largest number: of equal ones it
-    /// is that number. Beside it, the largest of `x` and of `-x`.
+    /// `mean`, a mean of `x` over `axes`, clamped to the smallest and the largest number, so that the mean of equal numbers is
+    /// that number. With it, the largest of `x` and of `-x`.
     pub fn mean_between(&mut self, mean: NodeId, x: NodeId, axes: &[usize]) -> [NodeId; 3] {
         let largest = self.max_over(x, axes);
         let mirrored = self.neg(x);
@@ -272,7 +273,7 @@ impl Builder {
         self.apply(Op::Compare(cmp), &[x, y])
     }
 
-    /// Random numbers in [0, 1), each decided by the two halves of a key and by its row and column.
+    /// Random numbers in [0, 1), each a function of the two halves of a key and of its row and column.
     pub fn uniform(&mut self, key: [NodeId; 2], row: NodeId, column: NodeId) -> NodeId {
         self.apply(Op::Uniform, &[key[0], key[1], row, column])
     }
@@ -299,16 +300,16 @@ impl Builder {
         self.apply(Op::MulAdd, &[x, y, z])
     }
 
-    /// `value`, to whose gradient `x` contributes as if `value` grew with it by `slope`. Of a detached value this is the
-    /// whole gradient, in a form of its own.
+    /// `value`, with a gradient to `x` as if `value` grew with `x` by `slope`. If `value` is detached, that is its whole gradient,
+    /// in whatever form is best.
     pub fn with_slope(&mut self, value: NodeId, x: NodeId, slope: NodeId) -> NodeId {
         self.apply(Op::WithSlope, &[value, x, slope])
     }
 
-    /// `e^(-c x^2)`, `c` being a power of two of at least 1/2. What is lost of the square counts for large `x`, where it makes a
-    /// hundredfold difference; a product and a sum that are rounded once have it.
+    /// `e^(-c x^2)`, where `c` is a power of two of at least 1/2. For large `x` the rounding error of the square matters: it makes a
+    /// hundredfold difference. A fused multiply-add recovers it.
     pub fn bell(&mut self, x: NodeId, c: f64) -> NodeId {
-        // From 15 on it is 0, and infinity minus infinity is none.
+        // From 15 on the result is 0, and infinity minus infinity would be NaN.
         let (size, limit) = (self.abs(x), self.constant_like(15.0, x));
         let size = self.min(size, limit);
         let square = self.mul(size, size);

@@ -34,7 +34,7 @@ impl NodeId {
     }
 }
 
-/// A primitive operation. What it means stands in [`ops`], one definition each.
+/// A primitive operation. [`ops`] defines what each means.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// The input or target of this index.
@@ -128,13 +128,13 @@ pub enum Op {
         /// From one to the next.
         step: usize,
     },
-    /// The elements with others around and between them, along an axis.
+    /// Padding: the elements along an axis, with others around and between them.
     Pad {
         /// The axis.
         axis: usize,
-        /// How many are added in front.
+        /// How many are added before the first element.
         before: usize,
-        /// How many are added between each two elements.
+        /// How many are added between any two neighbors.
         inside: usize,
         /// How many are added at the end.
         after: usize,
@@ -143,40 +143,40 @@ pub enum Op {
     },
     /// The operands one after the other, along this axis.
     Concat(usize),
-    /// The elements under a window that moves along an axis, which becomes two: positions of the window, and its taps.
+    /// The elements under a window that moves along an axis. The axis becomes two: positions of the window, and its taps.
     Patches {
         /// The axis.
         axis: usize,
         /// The window.
         window: Window,
-        /// What stands outside, as in [`Op::Const`].
+        /// What is read outside of the axis, as in [`Op::Const`].
         value: f64,
     },
-    /// The adjoint of patches: positions and taps become one axis again, and what falls on the same element is added.
+    /// The adjoint of `Patches`: positions and taps become one axis, and what falls on the same element is added up.
     Fold {
-        /// The axis of the positions, before that of the taps.
+        /// The axis of the positions; that of the taps follows it.
         axis: usize,
         /// The window.
         window: Window,
         /// The extent of the axis that they become.
         extent: usize,
     },
-    /// The elements moved along an axis, farther for every step along another; zeros take the place of what is moved in.
+    /// The elements moved along an axis, by more for each step along another axis; zeros are moved in.
     Skew {
         /// The axis along which they move.
         axis: usize,
         /// The other axis.
         along: usize,
-        /// How much farther back an element is from for each step along the other axis; negative for farther ahead.
+        /// What each step along the other axis adds to the coordinate that an element is taken from.
         step: i64,
-        /// How far back the elements of the first step are from.
+        /// What is added to that coordinate in any case.
         shift: i64,
         /// The extent of the axis along which they move.
         extent: usize,
     },
     /// Rows of a table, by their numbers.
     Gather,
-    /// The adjoint of rows of a table: values are added to those rows of zeros whose numbers they come with.
+    /// The adjoint of `Gather`: starting from zeros, each value is added to the row whose number comes with it.
     ScatterAdd {
         /// How many rows there are.
         rows: usize,
@@ -215,7 +215,7 @@ pub enum SlotKind {
     Parameter,
     /// A running statistic.
     Running,
-    /// What an optimizer remembers of the parameter with this index.
+    /// What an optimizer remembers about the parameter of this index.
     Optimizer(usize),
     /// A table that the declaration gives, such as the weights of classes: never trained, and no parameter of the user's.
     Fixed,
@@ -258,8 +258,8 @@ pub struct InputSlot {
 /// A number that may change from step to step without recompiling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScalarSlot {
-    /// A number of the optimizer's, by its name: `rate`, at so many times the learning rate. An optimizer's numbers follow
-    /// one another.
+    /// A number of the optimizer by its name, such as `rate`, at this multiple of the learning rate. The numbers of one optimizer
+    /// are adjacent.
     Optimizer(&'static str, f64),
     /// What decoupled decay leaves of a parameter: `1 - rate factor decay`.
     Keep {
@@ -279,7 +279,7 @@ pub enum ScalarSlot {
         /// The period in steps.
         every: u64,
     },
-    /// Whether running statistics are frozen: 0 for so many steps, then 1.
+    /// Whether running statistics are frozen: 0 for the first `after` steps, then 1.
     StatisticsFrozen {
         /// The number of steps.
         after: u64,
@@ -336,7 +336,7 @@ pub struct Output {
     pub node: NodeId,
 }
 
-/// What stands outside the graph and is named inside it by index.
+/// What exists outside the graph and is referred to inside it by index.
 #[derive(Clone, Debug, Default)]
 pub struct Slots {
     /// Inputs of the network, then targets.
@@ -373,7 +373,7 @@ impl Graph {
         self.outputs.iter().find(|output| output.role == *role).map(|output| output.node)
     }
 
-    /// The node behind all views.
+    /// The node that a view refers to, through all views.
     pub fn behind_views(&self, mut id: NodeId) -> NodeId {
         while self[id].op.is_view() {
             id = self[id].operands[0];
@@ -381,7 +381,7 @@ impl Graph {
         id
     }
 
-    /// The node whose elements lie in memory as those of `id` do: views that repeat nothing are passed.
+    /// The node whose elements lie in memory as those of `id` do: through all reshapes.
     pub fn behind_reshapes(&self, mut id: NodeId) -> NodeId {
         while self[id].op == Op::Reshape {
             id = self[id].operands[0];

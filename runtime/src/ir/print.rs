@@ -1,6 +1,6 @@
 //! A graph as text: one line per operation, values renumbered from zero, constants written where they are used.
 //!
-//! The text depends on structure only: what is dead is left out, and no line says where in a file a layer stands.
+//! The text depends on structure only: dead nodes are left out, and no line says where in a file a layer is declared.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub(crate) fn line_with_layer(f: &mut impl fmt::Write, line: &str, layer: &str) 
 }
 
 impl Graph {
-    /// What a result is for, as the left side of its line.
+    /// What a result is for: the left side of its line.
     pub(crate) fn role(&self, role: &Role) -> String {
         match *role {
             Role::Loss => "loss =".to_string(),
@@ -51,7 +51,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Numbers what is live, except constants.
+    /// Numbers the live nodes, except constants.
     pub(crate) fn new(graph: &Graph) -> Names {
         let mut next = 0..;
         let live = graph.live();
@@ -137,7 +137,7 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
     format!("{text} : {}", TensorType::to_string(ty))
 }
 
-/// A number as compiled code has it: as short as it can be and still be the same f32.
+/// A number as compiled code has it: the shortest text that gives the same f32.
 pub(crate) fn constant(value: f64) -> String {
     let value = value as f32;
     if value.is_finite() && value != 0.0 && !(1e-4..1e7f32).contains(&value.abs()) {
@@ -160,7 +160,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
     }
 }
 
-/// At which multiple of the learning rate, if at another than 1.
+/// The multiple of the learning rate, if it is not 1.
 fn at(factor: f64) -> String {
     if factor == 1.0 { String::new() } else { format!("@{factor}") }
 }
@@ -176,7 +176,7 @@ fn compare(cmp: Cmp) -> &'static str {
     }
 }
 
-/// `size 3, stride 2, before 1, after 1`: whatever is not usual.
+/// `size 3, stride 2, before 1, after 1`: only what differs from the default.
 fn window(window: &Window) -> String {
     let Window { size, stride, dilation, before, after } = *window;
     let parts = [("stride", stride, 1), ("dilation", dilation, 1), ("before", before, 0), ("after", after, 0)];
@@ -185,7 +185,7 @@ fn window(window: &Window) -> String {
     format!("size {size}{}", parts.concat())
 }
 
-/// ` batch 0:0, over 2:1`, each an axis of the left and one of the right operand.
+/// ` batch 0:0, over 2:1`: pairs of an axis of the left and an axis of the right operand.
 fn dot_axes(axes: &DotAxes) -> String {
     let pairs = |pairs: &[(usize, usize)]| {
         let pairs: Vec<String> = pairs.iter().map(|(a, b)| format!("{a}:{b}")).collect();

@@ -1,11 +1,11 @@
-//! Checks that a graph is one that can be compiled: operands come earlier, every type is what its operation infers, and the
-//! distance in memory from one element to the next along an axis does not depend on the batch, which is not known yet. So a
-//! shape has one batch axis at most, nothing moves along it, and no reshape takes apart or merges what lies before it.
+//! Checks that a graph can be compiled: operands come earlier, every type is what its operation infers, and no stride depends on
+//! the batch, whose size is not known yet. So a shape has at most one batch axis, nothing moves along it, and no reshape splits or
+//! merges it with the axes before it.
 
 use super::{Graph, NodeId, Op, Role};
 use crate::types::{DType, Shape, TensorType};
 
-/// Says what is wrong with a graph, if anything. Runs between the stages in debug builds and tests.
+/// Says what is wrong with a graph, if anything. Runs between stages in debug builds and in tests.
 pub fn verify(graph: &Graph) -> Result<(), String> {
     for id in graph.ids() {
         node(graph, id).map_err(|fault| format!("%{} ({}): {fault}", id.0, graph[id].op.def().name))?;

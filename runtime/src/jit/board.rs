@@ -11,12 +11,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::codegen::Context;
-
-/// Works on one unit of a task.
-pub(super) type UnitFn = extern "C" fn(*const Context, i64);
-/// Ends a phase; not 0 if the run is to end with it.
-pub(super) type TailFn = extern "C" fn(*const Context) -> i32;
+use crate::codegen::{Context, EntryFn, TaskFn};
 
 /// The code of the phases of a program. Valid as long as the program's code.
 #[derive(Debug)]
@@ -27,8 +22,9 @@ pub(super) struct Table {
 /// The code of a phase.
 #[derive(Debug)]
 pub(super) struct PhaseCode {
-    pub tasks: Vec<UnitFn>,
-    pub tail: TailFn,
+    pub tasks: Vec<TaskFn>,
+    /// Its end; not 0 if the run is to end with it.
+    pub tail: EntryFn,
 }
 
 impl Table {

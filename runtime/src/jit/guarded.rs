@@ -4,11 +4,12 @@
 use super::{Pool, compile};
 use crate::fuse::fuse;
 use crate::init::{Init, Random};
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind};
+use crate::ir::{Builder, DotAxes, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Window};
 use crate::memory::{Input, Memory, Params};
 use crate::microkernels::gemm::Isa;
 use crate::microkernels::guarded::Guarded;
 use crate::plan::{Place, plan};
+use crate::scalar::Cmp;
 use crate::simplify::simplify;
 use crate::types::{Dim, Shape, TensorType};
 
@@ -59,6 +60,43 @@ pub(super) fn step([inner, cols]: [usize; 2]) -> Graph {
     b.finish()
 }
 
+/// Tensors of more axes: padded windows, products of matrices side by side, a sum over a middle axis, rows of a table by a computed
+/// index and rows added to one, and copies in another order.
+fn tensors() -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let slots = &mut b.graph_mut().slots;
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(5), Dim::Fixed(6)]));
+    slots.inputs.push(InputSlot { name: "x", ty, target: false, classes: None });
+    let (x, table) = (b.input(0), parameter(&mut b, 3, 6));
+    let shape = b.shape(x);
+    let window = Window { size: 3, stride: 1, dilation: 1, before: 1, after: 1 };
+    let under = b.patches(x, 1, window, f64::NEG_INFINITY);
+    let pooled = b.max_over(under, &[2]);
+    let axes = |term| DotAxes { batch: vec![(0, 0)], contracted: vec![term] };
+    let scores = b.product(x, pooled, axes((2, 2)));
+    let read = b.product(scores, x, axes((2, 1)));
+    let mean = b.mean(read, &[1]);
+    let mean = b.broadcast(mean, &shape, &[0, 2]);
+    let moved = b.sub(read, mean);
+    let (one, zero) = (b.constant_like(1.0, moved), b.constant_like(0.0, moved));
+    let positive = b.compare(Cmp::Gt, moved, zero);
+    let number = b.select(positive, one, zero);
+    let number = b.slice(number, 2, 5, 1, 1);
+    let number = b.reshape(number, Shape(vec![Dim::B, Dim::Fixed(5)]));
+    let index = b.to_index(number);
+    let rows = b.gather(table, index);
+    let result = b.add(moved, rows);
+    let sums = b.scatter_add(result, index, 3);
+    let turned = b.transpose(result, &[0, 2, 1]);
+    let ends = b.slice(turned, 1, 1, 3, 2);
+    let loss = b.sum(result, &[0, 1, 2]);
+    let update = b.sub(table, sums);
+    let outputs = [(Role::Loss, loss), (Role::Output(0), result), (Role::Output(1), ends), (Role::Update(0), update)];
+    b.graph_mut().slots.outputs = vec!["y", "z"];
+    b.graph_mut().outputs = outputs.into_iter().map(|(role, node)| Output { role, node }).collect();
+    b.finish()
+}
+
 /// The bits of all results, with guards behind all memory or ahead of it.
 fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
     let fused = fuse(&simplify(graph));
@@ -96,6 +134,19 @@ fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: 
     });
     let updated = params.floats()[..plan.params_len].iter();
     outputs.chain(updated).map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn kernels_of_many_axes_touch_nothing_outside_their_memory() {
+    let graph = tensors();
+    for (isa, batch) in Isa::available().into_iter().flat_map(|isa| [1, 2, 13, 67].map(|batch| (isa, batch))) {
+        let expected = run(&graph, isa, [67, batch, 1], true);
+        assert!(expected.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{batch} rows, {isa:?}");
+        assert_eq!(run(&graph, isa, [67, batch, 1], false), expected, "{batch} rows, {isa:?}");
+        for after in [true, false] {
+            assert_eq!(run(&graph, isa, [67, batch, 2], after), expected, "{batch} rows, {isa:?}, two threads");
+        }
+    }
 }
 
 #[test]

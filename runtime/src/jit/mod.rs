@@ -8,7 +8,6 @@ mod fork;
 #[cfg(all(test, target_os = "linux"))]
 mod guarded;
 mod ieee;
-mod imports;
 mod pages;
 mod pool;
 #[cfg(all(test, target_os = "linux"))]
@@ -18,15 +17,16 @@ mod ticks;
 
 use std::sync::Arc;
 
+use cranelift_codegen::Context as CodegenContext;
+use cranelift_codegen::ir::{Function, Signature};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_codegen::{Context as CodegenContext, ir::Function};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, default_libcall_names};
 
 use crate::codegen::{
-    Context, Import, Kernels, Program, Target, entry, entry_signature, kernel_signature, kernels, tail, task,
-    task_signature,
+    Context, EntryFn, Import, Kernels, Numbers, Program, Target, TaskFn, entry, entry_signature, kernel_signature,
+    kernels, tail, task, task_signature,
 };
 use crate::error::BuildError;
 use crate::kernel::Fused;
@@ -44,7 +44,7 @@ pub use text::{Text, isa_by_name, text, text_for};
 pub struct Code {
     /// Never read, but they hold the entry.
     _pages: Pages,
-    entry: extern "C" fn(*const Context) -> i32,
+    entry: EntryFn,
     /// The constants that the code reads, each four times, and the offsets of its kernels, aligned to 16 bytes.
     table: Vec<Aligned>,
     needs: Needs,
@@ -285,18 +285,17 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     builder.memory_provider(pages.provider());
     for import in Import::ALL {
-        builder.symbol(import.symbol(), imports::address(import, microkernels, threads));
+        builder.symbol(import.symbol(), import.address(microkernels, threads));
     }
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);
-    let ids = declare(&mut module, fused.kernels.len(), target)?;
-    let entry = ids[ids.len() - 1];
+    let numbers = Numbers::of(fused);
+    let (ids, entry) = declare(&mut module, numbers, fused.kernels.len(), target)?;
     let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
     let phases = if phases.iter().all(|phase| phase.tasks.is_empty()) { Vec::new() } else { phases };
-    let numbered = ids.len() + Import::ALL.len();
     let entry_function = self::entry(program, &kernels, target, microkernels);
     let (shared, shared_ids) =
-        shared_functions(&mut module, (program, &kernels), target, microkernels, &phases, numbered as u32)?;
+        shared_functions(&mut module, (program, &kernels), target, microkernels, &phases, numbers)?;
     let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
     let functions = std::mem::take(&mut kernels.functions);
     let mut context = CodegenContext::new();
@@ -324,8 +323,8 @@ fn assemble(program: Program<'_>, threads: usize, microkernels: gemm::Isa) -> Re
     }
     module.finalize_definitions().map_err(failed)?;
     let entry = module.get_finalized_function(entry);
-    // SAFETY: the entry was declared with this signature, one address to one 32-bit status, in the C convention.
-    let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const Context) -> i32>(entry) };
+    // SAFETY: the entry was declared with the signature of this type.
+    let entry = unsafe { std::mem::transmute::<*const u8, EntryFn>(entry) };
     let table =
         kernels.constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
     let needs = Needs {
@@ -378,18 +377,18 @@ fn shared_functions(
     target: Target,
     isa: gemm::Isa,
     phases: &[Phase],
-    first: u32,
+    numbers: Numbers,
 ) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
     let (mut functions, mut ids) = (Vec::new(), Vec::new());
     for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
-        let declared = module.declare_function(&format!("task{index}"), Linkage::Local, &task_signature(target));
-        ids.push(declared.map_err(failed)?);
-        functions.push(task(program, kernels, target, isa, first + functions.len() as u32, each));
+        let number = numbers.shared(functions.len());
+        ids.push(declared(module, number, &format!("task{index}"), Linkage::Local, &task_signature(target))?);
+        functions.push(task(program, kernels, target, isa, number, each));
     }
     for (index, phase) in phases.iter().enumerate() {
-        let declared = module.declare_function(&format!("tail{index}"), Linkage::Local, &entry_signature(target));
-        ids.push(declared.map_err(failed)?);
-        functions.push(tail(program, kernels, target, isa, first + functions.len() as u32, phase));
+        let number = numbers.shared(functions.len());
+        ids.push(declared(module, number, &format!("tail{index}"), Linkage::Local, &entry_signature(target))?);
+        functions.push(tail(program, kernels, target, isa, number, phase));
     }
     Ok((functions, ids))
 }
@@ -402,12 +401,12 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
     let phase_codes = phases.iter().zip(tail_ids).map(|(phase, &tail)| {
         let unit = |&id| {
             let code = module.get_finalized_function(id);
-            // SAFETY: tasks were declared with this signature, an address and a number, in the C convention.
-            unsafe { std::mem::transmute::<*const u8, board::UnitFn>(code) }
+            // SAFETY: tasks were declared with the signature of this type.
+            unsafe { std::mem::transmute::<*const u8, TaskFn>(code) }
         };
         let tail = module.get_finalized_function(tail);
-        // SAFETY: ends of phases were declared with this signature, an address to a status, in the C convention.
-        let tail = unsafe { std::mem::transmute::<*const u8, board::TailFn>(tail) };
+        // SAFETY: ends of phases were declared with the signature of this type.
+        let tail = unsafe { std::mem::transmute::<*const u8, EntryFn>(tail) };
         board::PhaseCode { tasks: unit_ids.by_ref().take(phase.tasks.len()).map(unit).collect(), tail }
     });
     let table = Arc::new(board::Table { phases: phase_codes.collect() });
@@ -425,16 +424,35 @@ fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase],
     SharedCode { table, tasks: shared.collect() }
 }
 
-/// Declares kernels, entry and imports, so that their numbers are those that code generation uses.
-fn declare(module: &mut JITModule, kernels: usize, target: Target) -> Result<Vec<FuncId>, BuildError> {
-    let mut ids = Vec::new();
-    for index in 0..kernels {
+/// Declares kernels, entry and imports. Out: the ids of the kernels and of the entry.
+fn declare(
+    module: &mut JITModule,
+    numbers: Numbers,
+    kernels: usize,
+    target: Target,
+) -> Result<(Vec<FuncId>, FuncId), BuildError> {
+    let kernel = |index: usize| {
         let signature = kernel_signature(target);
-        ids.push(module.declare_function(&format!("kernel{index}"), Linkage::Local, &signature).map_err(failed)?);
-    }
-    ids.push(module.declare_function("entry", Linkage::Export, &entry_signature(target)).map_err(failed)?);
+        declared(module, numbers.kernel(index), &format!("kernel{index}"), Linkage::Local, &signature)
+    };
+    let ids = (0..kernels).map(kernel).collect::<Result<_, _>>()?;
+    let entry = declared(module, numbers.entry(), "entry", Linkage::Export, &entry_signature(target))?;
     for import in Import::ALL {
-        module.declare_function(import.symbol(), Linkage::Import, &import.signature(target)).map_err(failed)?;
+        let (number, signature) = (numbers.import(import), import.signature(target));
+        declared(module, number, import.symbol(), Linkage::Import, &signature)?;
     }
-    Ok(ids)
+    Ok((ids, entry))
+}
+
+/// Declares the next function, which has to be that of this number: by it others call it.
+fn declared(
+    module: &mut JITModule,
+    number: u32,
+    name: &str,
+    linkage: Linkage,
+    signature: &Signature,
+) -> Result<FuncId, BuildError> {
+    let id = module.declare_function(name, linkage, signature).map_err(failed)?;
+    assert_eq!(id.as_u32(), number, "{name} is declared in its turn");
+    Ok(id)
 }

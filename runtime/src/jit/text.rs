@@ -5,7 +5,7 @@ use cranelift_codegen::ir::Function;
 use cranelift_codegen::settings::Configurable;
 
 use super::{Registers, finish_isa, target};
-use crate::codegen::{Import, Program, entry, kernels};
+use crate::codegen::{Import, Numbers, Program, entry, kernels};
 use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::microkernels::gemm;
@@ -48,7 +48,7 @@ pub fn text_for(
     let program = Program { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));
     let entry = entry(program, &kernels, target(&*isa), gemm::Isa::Avx2);
-    let heading = entry_heading(fused.kernels.len(), kernels.functions.iter().chain([&entry]));
+    let heading = entry_heading(Numbers::of(fused), kernels.functions.iter().chain([&entry]));
     let mut functions = std::mem::take(&mut kernels.functions).into_iter();
     let print = |function: Function| -> Result<String, BuildError> {
         match text {
@@ -91,13 +91,13 @@ fn kernel_heading(fused: &Fused, index: usize) -> String {
 }
 
 /// What the numbers of called functions mean, those that kernels call among them.
-fn entry_heading<'a>(kernels: usize, functions: impl Iterator<Item = &'a Function>) -> String {
+fn entry_heading<'a>(numbers: Numbers, functions: impl Iterator<Item = &'a Function>) -> String {
     let mut heading = "; entry, calls kernel n as u0:n and\n".to_string();
     let names = functions.flat_map(|function| function.params.user_named_funcs().values());
     let called: Vec<u32> = names.map(|name| name.index).collect();
     for import in Import::ALL {
-        let number = kernels + 1 + import.number();
-        if called.contains(&(number as u32)) {
+        let number = numbers.import(import);
+        if called.contains(&number) {
             heading.push_str(&format!(";   u0:{number} {}\n", import.symbol()));
         }
     }

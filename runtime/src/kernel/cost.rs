@@ -7,9 +7,9 @@
 use std::fmt;
 use std::ops::{Add, AddAssign};
 
-use super::{Arg, BufferId, Fused, Kernel};
-use crate::flops::{self, Flops};
-use crate::ir::{Graph, NodeId, Op};
+use super::{Arg, BufferId, Fused, Kernel, Read};
+use crate::flops::Flops;
+use crate::ir::NodeId;
 use crate::types::{Dim, Shape};
 
 /// A count that grows with the batch.
@@ -23,7 +23,7 @@ pub struct Count {
 
 impl Count {
     /// The bytes of a tensor: an element takes four, class ids as well.
-    fn bytes(shape: &Shape) -> Count {
+    pub(crate) fn bytes(shape: &Shape) -> Count {
         match shape.len().expect("extents were checked when the network was lowered") {
             Dim::Fixed(n) => Count { fixed: 4 * n as u64, batch: 0 },
             Dim::Batch(n) => Count { fixed: 0, batch: 4 * n as u64 },
@@ -122,38 +122,32 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
         costs.push((dot.origin.node, Cost { flops: dot.origin.flops.into(), bytes }));
     }
     for instruction in &kernel.body {
-        let read = instruction.args.iter().filter_map(|arg| match *arg {
-            Arg::Read(read) => Some(kernel.reads[read].buffer),
-            _ => None,
-        });
-        let bytes = bytes_of(&mut { read });
+        let bytes = bytes_of(&mut instruction.args.iter().flat_map(|&arg| buffers(kernel, arg)));
         costs.push((instruction.origin.node, Cost { flops: instruction.origin.flops.into(), bytes }));
     }
     for write in &kernel.writes {
-        let bytes = Count::bytes(&fused.buffer(write.buffer).shape);
+        let mut bytes = Count::bytes(&fused.buffer(write.buffer).shape);
+        let index = write.access.gather.as_ref().map(|gather| Arg::Read(gather.index));
+        let copied = Some(write.value).filter(|_| write.copied);
+        bytes += bytes_of(&mut copied.into_iter().chain(index).flat_map(|arg| buffers(kernel, arg)));
         costs.push((write.origin, Cost { flops: Count::default(), bytes }));
     }
     costs
 }
 
-/// What the graph would have to do if every operation were a kernel of its own, which reads its operands from memory and
-/// writes its result there.
-pub fn unfused(graph: &Graph) -> Cost {
-    let live = graph.live();
-    let mut sum = Cost::default();
-    for id in graph.ids().filter(|id| live[id.index()]) {
-        let node = &graph[id];
-        if node.op.is_leaf() || node.op.is_view() {
-            continue;
-        }
-        let mut read: Vec<NodeId> = node.operands.iter().map(|&operand| graph.behind_views(operand)).collect();
-        read.sort();
-        read.dedup();
-        read.retain(|&base| !graph[base].op.is_leaf() || matches!(graph[base].op, Op::Input(_) | Op::Param(_)));
-        sum.flops += flops::of_node(graph, id).into();
-        read.iter().chain([&id]).for_each(|&id| sum.bytes += Count::bytes(&graph[id].ty.shape));
+/// The buffers that an operand is read from: its own, and that of the index by which it is looked up.
+fn buffers(kernel: &Kernel, arg: Arg) -> Vec<BufferId> {
+    let mut found = Vec::new();
+    let mut next = match arg {
+        Arg::Read(read) => Some(read),
+        _ => None,
+    };
+    while let Some(read) = next {
+        let Read { buffer, access, .. } = &kernel.reads[read];
+        found.push(*buffer);
+        next = access.gather.as_ref().map(|gather| gather.index);
     }
-    sum
+    found
 }
 
 #[cfg(test)]

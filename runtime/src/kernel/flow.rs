@@ -172,6 +172,30 @@ impl Kernel {
         matches!(write.value, Arg::Value(index) if self.ends_later(index))
     }
 
+    /// Whether a reduction is over some axes of the row, of which others are left: a row of results, known when the row is done.
+    pub fn is_within(&self, index: usize) -> bool {
+        let within = |(_, over): (Reduction, AxisSet)| over != self.col_axes();
+        self.is_along_row(index) && self.body[index].reduction().is_some_and(within)
+    }
+
+    /// How many results a reduction within rows has for each row.
+    pub fn results_within(&self, index: usize) -> usize {
+        let left = self.body[index].result_axes().intersection(self.col_axes());
+        left.iter().map(|axis| self.axes[axis].factor()).product()
+    }
+
+    /// The place of each result of a reduction within rows among those of its row.
+    pub fn place_within(&self, index: usize) -> Affine {
+        let left = self.body[index].result_axes().intersection(self.col_axes());
+        let mut place = Affine::constant(0, self.axes.len());
+        let mut step = 1;
+        for axis in (self.rows..self.axes.len()).rev().filter(|&axis| left.contains(axis)) {
+            place.steps[axis] = step;
+            step *= self.axes[axis].factor() as i64;
+        }
+        place
+    }
+
     /// Whether a reduction is over all elements of the kernel.
     pub fn is_over_everything(&self, index: usize) -> bool {
         self.body[index].reduction().is_some_and(|(_, over)| over == AxisSet::range(0..self.axes.len()))
@@ -194,10 +218,12 @@ impl Kernel {
     /// The variance in this kernel whose moments also give the mean of this index, if there is one.
     pub fn moments(&self, mean: usize) -> Option<usize> {
         let Some((Reduction::Mean, over)) = self.body[mean].reduction() else { return None };
-        let same = |other: &Instruction| {
-            other.reduction() == Some((Reduction::Variance, over)) && other.args == self.body[mean].args
+        let same = |kind: Reduction| {
+            let args = &self.body[mean].args;
+            self.body.iter().position(|other| other.reduction() == Some((kind, over)) && other.args == *args)
         };
-        self.body.iter().position(same)
+        // They give one mean: another one of the same numbers is computed by itself.
+        same(Reduction::Variance).filter(|_| same(Reduction::Mean) == Some(mean))
     }
 
     /// Elements that a later stage of the same row reads, and that this kernel does not write: in the order of their readers.

@@ -27,7 +27,7 @@ use crate::types::{DType, Dim, Shape, TensorType};
 
 pub use access::{Access, Affine, AxisSet, Bound, Gather};
 pub(crate) use cost::grouped;
-pub use cost::{Cost, Count, cost, costs, unfused};
+pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use verify::verify;
 

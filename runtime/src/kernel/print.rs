@@ -10,7 +10,7 @@
 use std::fmt;
 
 use super::why::{Uses, again_text};
-use super::{Affine, Arg, BufferId, Class, Cost, Fused, Home, Kernel, Origin, Read, cost};
+use super::{Affine, Arg, BufferId, Class, Cost, Fused, Home, Kernel, Mode, Origin, Read, cost};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
 use crate::reason::Again;
@@ -69,12 +69,12 @@ pub(super) struct Text<'a> {
 }
 
 impl Text<'_> {
-    fn write(&self, f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, number: usize) -> fmt::Result {
         let kernel = self.kernel;
         let Cost { flops, bytes } = cost(self.fused, kernel);
-        let head = format!("kernel {index}: {}, {flops} FLOP, {bytes} bytes", kernel.extents());
+        let head = format!("kernel {number}: {}, {flops} FLOP, {bytes} bytes", kernel.extents());
         // The first has no earlier one to be part of.
-        line_with_layer(f, &head, &if index > 0 { self.begin() } else { String::new() })?;
+        line_with_layer(f, &head, &if number > 0 { self.begin() } else { String::new() })?;
         if let Some(dot) = &kernel.dot {
             let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer));
             self.line(f, &dot.origin, &operands.join(", "), None)?;
@@ -93,7 +93,13 @@ impl Text<'_> {
             match self.fused.param_written(write) {
                 Some(param) => writeln!(f, "  {} <- {value}", self.fused.slots.params[param].name)?,
                 None if kernel.is_written_later(write) => {}
-                None => line_with_layer(f, &format!("  keep {value}"), &self.kept(index, write))?,
+                None if write.mode == Mode::Add => {
+                    let gather = write.access.gather.as_ref().expect("rows are added where an index says");
+                    let (table, index) = (self.fused.buffer_name(write.buffer), self.name(Arg::Read(gather.index)));
+                    let line = format!("  add {value} to rows {index} of {table}");
+                    line_with_layer(f, &line, &self.kept(number, write))?;
+                }
+                None => line_with_layer(f, &format!("  keep {value}"), &self.kept(number, write))?,
             }
         }
         Ok(())

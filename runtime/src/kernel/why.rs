@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::print::Text;
-use super::{Arg, BufferId, Fused, Write};
+use super::{Arg, BufferId, Fused, Mode, Write};
 use crate::ir::{NodeId, Role};
 use crate::reason::{Again, Begin, Effort, Kept};
 
@@ -92,6 +92,7 @@ impl Text<'_> {
     /// The name of the operation that computes what is written.
     fn operation(&self, write: &Write) -> &'static str {
         match (write.value, &self.kernel.dot) {
+            _ if write.mode == Mode::Add => "scatter_add",
             (Arg::Value(index), _) => self.kernel.body[index].origin.op.def().name,
             (Arg::Dot, Some(dot)) => dot.origin.op.def().name,
             _ => "this",

@@ -39,7 +39,7 @@ activation! {
     ///
     /// - Value: 1 above 0, else 0, also for NaN
     /// - Shapes: `f32[S] -> f32[S]`
-    /// - Gradient: 0 everywhere, so that nothing before it is trained: the reason why others came after it
+    /// - Gradient: 0 everywhere, so that nothing before it is trained: the reason why others replaced it
     /// - Source: Rosenblatt 1958
     STEP "step" Xavier []
     |b, _, x| {
@@ -101,7 +101,7 @@ activation! {
     |b, args, x| {
         let zero = b.constant_like(0.0, x);
         if float(args, 0) == 0.0 {
-            // Not 0 times infinity.
+            // 0 times infinity would be NaN.
             return b.max(zero, x);
         }
         let above = b.compare(Cmp::Gt, x, zero);
@@ -141,10 +141,10 @@ activation! {
         let zero = b.constant_like(0.0, x);
         let above = b.compare(Cmp::Gt, x, zero);
         let negative = b.min(x, zero);
-        // From here on the slope is 0, and no infinity less infinity.
+        // From here on the slope is 0; without the bound it would be infinity minus infinity.
         let limit = b.constant_like(-1e3 * alpha, x);
         let negative = b.max(limit, negative);
-        // The quotient is the slope's exponent: what rounding takes from it makes a difference there.
+        // The quotient is the exponent of the slope, where its rounding error matters.
         let divisor = b.constant_like(alpha, x);
         let quotient = b.div(negative, divisor);
         let minus = b.neg(quotient);
@@ -307,7 +307,7 @@ activation! {
     /// - Source: Bergstra et al. 2009
     SOFTSIGN "softsign" Xavier []
     |b, _, x| {
-        // Infinity over infinity is none.
+        // Infinity over infinity would be NaN.
         let [least, most] = [f64::from(f32::MIN), f64::from(f32::MAX)].map(|limit| b.constant_like(limit, x));
         let within = b.max(least, x);
         let within = b.min(most, within);
@@ -315,7 +315,7 @@ activation! {
         let size = b.offset(size, 1.0);
         let y = b.div(within, size);
         let y = b.detach(y);
-        // As the gradient of a quotient it would be a difference of numbers that are nearly equal.
+        // The gradient of the quotient would be a difference of nearly equal numbers.
         let one = b.constant_like(1.0, x);
         let inverse = b.div(one, size);
         let slope = b.mul(inverse, inverse);
@@ -346,8 +346,8 @@ activation! {
     |b, _, x| log_softmax(b, x), |x, _| of_rows(x)
 }
 
-/// `x` above 0, else `alpha (e^x - 1)`. The exponential sees no positive number, so that nothing infinite meets a zero
-/// cotangent.
+/// `x` above 0, else `alpha (e^x - 1)`. The operand of the exponential is at most 0, so that no infinite slope meets a cotangent
+/// of zero.
 fn elu(b: &mut Builder, x: NodeId, alpha: f64) -> NodeId {
     let zero = b.constant_like(0.0, x);
     let above = b.compare(Cmp::Gt, x, zero);
@@ -357,8 +357,8 @@ fn elu(b: &mut Builder, x: NodeId, alpha: f64) -> NodeId {
     b.select(above, x, below)
 }
 
-/// `(min(max(x, -3), 3) + 3) / 6`: the sum may round to a kink that `x` is not at. Constants stand first, so that the gradient at
-/// both kinks is theirs: none.
+/// `(min(max(x, -3), 3) + 3) / 6`: `x + 3` might round to a kink that `x` is not at. Constants are the first operands, so that they
+/// get the gradient at both kinks, and `x` gets none.
 fn hard_sigmoid(b: &mut Builder, x: NodeId) -> NodeId {
     let [least, most] = [-3.0, 3.0].map(|kink| b.constant_like(kink, x));
     let above = b.max(least, x);

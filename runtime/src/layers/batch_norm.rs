@@ -64,7 +64,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
     function: None,
 };
 
-/// Normalizes by the statistics of the batch and brings the running ones up to date.
+/// Normalizes by the statistics of the batch and updates the running ones.
 fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
     let mean = scope.b.center(x, &[0]);
@@ -86,7 +86,7 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let beta = scope.param("beta");
     let b = &mut *scope.b;
     let scale = b.mul(gamma, inverse);
-    // What the mean contributes to the gradient is -scale times that of beta: said here, so that no further sum over the batch
+    // The contribution of the mean to the gradient is -scale times that of beta. Stated here, so that no other sum over the batch
     // is needed.
     let slope = b.neg(scale);
     let beta = b.with_slope(beta, by_mean, slope);
@@ -110,8 +110,7 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     y
 }
 
-/// `running = momentum running + (1 - momentum) batch`, where only some steps are due if this one is, and where frozen not at
-/// all.
+/// `running = momentum running + (1 - momentum) batch`, only on steps that are due, and not at all where it is frozen.
 fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>, frozen: Option<NodeId>) {
     if scope.mode == Mode::Calibrate {
         scope.update(name, batch);
@@ -121,7 +120,7 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>,
     let running = scope.param(name);
     let b = &mut *scope.b;
     let shape = b.shape(running);
-    // What nothing is kept of may be infinite, and so may what nothing is taken of.
+    // A value with weight 0 may be infinite, and 0 times infinity would be NaN.
     let mut next = match momentum as f32 {
         0.0 => batch,
         1.0 => running,
@@ -144,7 +143,7 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>,
     scope.update(name, next);
 }
 
-/// The distance from the running mean, times one factor and plus `beta`, per feature.
+/// The distance from the running mean, times a factor, plus `beta`, for each feature.
 fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
     let variance = scope.param("running_var");

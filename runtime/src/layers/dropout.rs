@@ -3,7 +3,7 @@
 use super::{ArgDef, ArgKind, LayerDef, Mode, float};
 use crate::scalar::Cmp;
 
-/// How many different numbers are drawn.
+/// How many different values a random number has.
 const STEPS: f64 = (1 << 24) as f64;
 
 /// Each element zero with probability `p` in training; in inference nothing happens, and nothing is compiled.
@@ -37,8 +37,8 @@ pub const DROPOUT: LayerDef = LayerDef {
         let shape = scope.b.shape(x);
         let numbers = scope.uniform(&shape);
         let b = &mut *scope.b;
-        // The numbers are multiples of 2^-24: rounded up to one, the threshold says the same in every precision. What is
-        // kept is divided by the share that it is of all, which follows from the threshold and not from `p`.
+        // The numbers are multiples of 2^-24. The threshold is rounded up to one, so that it decides the same in every precision.
+        // What is kept is divided by the probability of keeping it, which follows from the threshold rather than from `p`.
         let dropped = (p * STEPS).ceil() / STEPS;
         let threshold = b.constant(dropped, &shape);
         let kept = b.compare(Cmp::Ge, numbers, threshold);

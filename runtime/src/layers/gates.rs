@@ -1,6 +1,6 @@
-//! Products with a gate, a function that rises from 0 to 1: in forms of which value and slope have their digits at both ends.
+//! Products with a gate, a function that rises from 0 to 1, in forms whose value and slope keep their digits at both ends.
 //!
-//! In: a value. Out: the value times its gate, and the slope of that.
+//! In: a value. Out: the value times its gate, and the slope of that product.
 
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
@@ -8,7 +8,7 @@ use crate::scalar::Cmp;
 /// Where the sigmoid is 0 or 1 in any precision.
 const FAR: f64 = 1e4;
 
-/// `x`, but not minus infinity, for a product with a gate that is 0 there.
+/// `x`, bounded below, for a product with a gate that is 0 at minus infinity.
 pub(super) fn not_endless(b: &mut Builder, x: NodeId) -> NodeId {
     let least = b.constant_like(-FAR, x);
     b.max(least, x)
@@ -65,7 +65,7 @@ pub(super) fn gelu_of_tanh(b: &mut Builder, x: NodeId) -> NodeId {
     let inner = b.mul_add(square, cubic, linear);
     let inner = b.mul(x, inner);
     let halves = Halves::of(b, inner);
-    // From here on the sigmoid has no slope, and its operand an infinite one.
+    // From here on the slope of the sigmoid is 0, and that of its operand may be infinite.
     let most = b.constant_like(FAR, x);
     let square = b.min(most, square);
     let slope = halves.slope(b);

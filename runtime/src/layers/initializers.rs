@@ -29,7 +29,7 @@ pub struct Initializer {
     pub item: &'static str,
     /// The number that it takes, if it takes one.
     pub number: Option<ArgDef>,
-    /// The distribution, from what is known of the weights and from the number.
+    /// The distribution, from what is known about the weights and from the number.
     pub init: fn(&Weights, f64) -> Init,
 }
 
@@ -51,16 +51,16 @@ impl Initializer {
     }
 }
 
-/// What is known of weights before they have values.
+/// What is known about weights before they have values.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
     /// How many inputs one output sums over.
     pub fan_in: usize,
     /// How many outputs one input goes to.
     pub fan_out: usize,
-    /// The first extent: as many rows has the matrix that the others are flattened to.
+    /// The first extent: the number of rows of the matrix that results if all other extents are merged.
     pub rows: usize,
-    /// What the next activation asks for.
+    /// What suits the next activation.
     pub next: Gain,
 }
 

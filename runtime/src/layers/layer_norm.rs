@@ -5,8 +5,8 @@ use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
 use crate::scalar::Cmp;
 
-/// Powers of two: numbers above `2^limit` are multiplied by `2^factor`, and are then at most `2^40`. Squares and cubes of
-/// deviations, and of their reciprocals in the gradient, stay within f32 there.
+/// Powers of two: numbers above `2^limit` are multiplied by `2^factor`, and are then at most `2^40`. Squares and cubes of their
+/// deviations, and of the reciprocals of those in the gradient, stay within f32.
 const LEVELS: [(i32, i32); 3] = [(42, -40), (80, -78), (118, -116)];
 /// The `eps` of such numbers: less than the square of one digit of any of them, and more than what has no cube.
 const LEAST: i32 = -84;
@@ -46,18 +46,18 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let beta = scope.param("beta");
         let b = &mut *scope.b;
         let shape = b.shape(x);
-        // Deviations are taken from a number near the mean, which rounding takes nowhere beyond the smallest and the largest,
-        // then from what is left of the mean there: none of their digits are lost to a mean that is large beside them. Where
-        // that number lies has no influence, so no gradient flows to it.
+        // Deviations are taken from a number near the mean, which is between the smallest and the largest in spite of rounding,
+        // then from the mean of what is left: so they lose no digits to a mean that is large compared with them. The result does
+        // not depend on that number, so it gets no gradient.
         let fixed = b.detach(x);
         let mean = b.mean(fixed, &[1]);
-        // Sums of large numbers of both signs may be infinity less infinity.
+        // Sums of large numbers of both signs may be infinity minus infinity.
         let zero = b.constant_like(0.0, mean);
         let is_number = b.compare(Cmp::Eq, mean, mean);
         let mean = b.select(is_number, mean, zero);
         let [center, largest, least] = b.mean_between(mean, fixed, &[1]);
 
-        // Numbers whose squares could overflow are made smaller first. Beside what then differs by one digit, eps is nothing.
+        // Numbers whose squares could overflow are scaled down first. For them, eps is less than one unit in the last place.
         let top = b.max(largest, least);
         let choose = |b: &mut Builder, limit: i32, large: i32, other: NodeId| {
             let [limit, large] = [limit, large].map(|power| b.constant_like(2f64.powi(power), top));
@@ -78,8 +78,8 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let rest = b.mean(near, &[1]);
         let rest = b.broadcast(rest, &shape, &[0]);
         let deviation = b.sub(near, rest);
-        // The deviations of a row sum to zero: through its mean no gradient reaches the variance. Said here, so that
-        // neither the mean nor its gradient is computed twice.
+        // The deviations of a row sum to zero, so no gradient reaches the variance through its mean. Stated here, so that neither
+        // the mean nor its gradient is computed twice.
         let rest = b.detach(rest);
         let around = b.sub(near, rest);
         let square = b.mul(around, around);

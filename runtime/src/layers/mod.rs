@@ -63,8 +63,8 @@ pub const ALL: &[&LayerDef] = &[
 /// The definition of a layer.
 #[derive(Debug)]
 pub struct LayerDef {
-    /// As it is written: `UpperCamel` if it owns parameters or state, `snake_case` if it is an activation, `prelu` among
-    /// them, or only moves what it is given.
+    /// As it is written: `UpperCamel` if it owns parameters or state; `snake_case` if it is an activation, `prelu` included, or
+    /// only moves elements.
     pub name: &'static str,
     /// The path of its `const` under [`crate::layers`], for the macro's expansion.
     pub item: &'static str,
@@ -72,21 +72,21 @@ pub struct LayerDef {
     pub stem: &'static str,
     /// The arguments, in positional order.
     pub args: &'static [ArgDef],
-    /// From the shape that comes in, the shape that goes out.
+    /// The shape of the output, from that of the input.
     pub shape: fn(&Shape, &[Arg]) -> Result<Shape, Misfit>,
-    /// What it owns, given the shape that comes in.
+    /// The parameters and statistics that it owns, from the shape of the input.
     pub params: fn(&Shape, &[Arg], Gain) -> Vec<ParamDef>,
-    /// The composition of primitive operations, in the graph of `Scope`.
+    /// The composition of primitive operations, added to the graph of `Scope`.
     pub lower: fn(&mut Scope<'_>, NodeId) -> NodeId,
-    /// The fewest rows that a training batch may have: 2 where a batch's own variance is divided by.
+    /// The fewest rows that a training batch may have: 2 where it is normalized by its own variance.
     pub least_rows: usize,
-    /// For an activation: what it asks of the weights before it.
+    /// For an activation: the initialization that suits the weights before it.
     pub gain: Option<Gain>,
     /// For a pure function: the composition, also usable in expressions.
     pub function: Option<Function>,
 }
 
-/// The composition of a pure function: from a value, a value.
+/// The composition of a pure function, from a value to a value.
 pub type Function = fn(&mut Builder, &[Arg], NodeId) -> NodeId;
 
 /// Which default initialization suits the activation that comes next.
@@ -122,7 +122,7 @@ pub enum Arg {
     Float(f64),
     /// `true` or `false`.
     Flag(bool),
-    /// One of the words that the argument allows; never a string in the language.
+    /// One of the words that the argument allows; written without quotes.
     Word(&'static str),
     /// A list of numbers, written `[1.0, 2.0]`; empty where it was left out.
     Numbers(&'static [f64]),
@@ -135,15 +135,15 @@ pub enum Arg {
 pub struct ArgDef {
     /// The name in `name = value`.
     pub name: &'static str,
-    /// What it may be.
+    /// Which values it may have.
     pub kind: ArgKind,
-    /// The value if it is left out; `None` if it may not be.
+    /// The value if it is left out; `None` if it is required.
     pub default: Option<Arg>,
     /// What it means, for documentation.
     pub doc: &'static str,
 }
 
-/// What an argument may be.
+/// Which values an argument may have.
 #[derive(Clone, Copy, Debug)]
 pub enum ArgKind {
     /// An integer of at least 1.
@@ -161,7 +161,7 @@ pub enum ArgKind {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A list of numbers, each within these bounds. How many there have to be is for the shape rule to say.
+    /// A list of numbers, each within these bounds. The shape rule says how many there have to be.
     Numbers {
         /// The least value.
         least: f64,
@@ -175,7 +175,7 @@ pub enum ArgKind {
 }
 
 impl ArgKind {
-    /// Takes an argument in the form that the layer reads, or says in words what is wanted.
+    /// Converts an argument to the form that the layer reads, or says in words what is wanted.
     pub fn accept(self, arg: Arg) -> Result<Arg, String> {
         match (self, arg) {
             (ArgKind::Size, Arg::Int(n)) if n >= 1 => Ok(arg),

@@ -15,12 +15,12 @@ pub enum Mode {
     Calibrate,
 }
 
-/// Which running statistics training normalizes by, and holds as they are, instead of those of the batch.
+/// Which running statistics are frozen: training normalizes by them, instead of by those of the batch, and does not update them.
 #[derive(Clone, Copy)]
 pub struct Frozen<'a> {
-    /// Whether this one is, by its name.
+    /// Whether the one of this name is.
     pub named: &'a dyn Fn(&str) -> bool,
-    /// After so many steps all of them are.
+    /// The number of steps after which all of them are.
     pub after: Option<u64>,
 }
 

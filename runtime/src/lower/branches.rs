@@ -1,12 +1,12 @@
-//! What keeps a branch of `if` that is not taken from having any influence on gradients.
+//! Keeps a branch of `if` that is not taken from influencing any gradient.
 //!
 //! In: the nodes of one expression, in which both branches of every `if` are computed in full and a `select` takes one,
 //! element by element. Out: the same nodes with gates. Backwards through a `select`, an element that is not taken has a
-//! cotangent of exactly zero; but zero times an infinite slope is NaN, which must not get out of the branch. So for every
-//! node it is worked out which of its elements an element that is taken depends on: those of an operand of an element-wise
-//! operation are those of its result, a reduction needs a whole group for one, and what was repeated is needed where any of
-//! its copies is. Where a value enters a branch, is repeated in it, or is used elsewhere with other elements, it passes a
-//! gate: its own value, of which only the elements that are needed have a gradient. Values never change.
+//! cotangent of exactly zero; but zero times an infinite slope is NaN, which must not leave the branch. So this pass derives, for
+//! every node, which of its elements the taken elements depend on. An operand of an element-wise operation is needed where its
+//! result is, a reduction needs a whole group for one element, and what is broadcast is needed where any of its copies is. Where
+//! a value enters a branch, is broadcast in it, or is used elsewhere with other elements, it passes a gate: the same value, but
+//! with a gradient only for the elements that are needed. Values never change.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,13 +17,13 @@ use crate::ir::{Builder, Node, NodeId, Op};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
 
-/// Puts gates into the nodes from `start` on, of which `choices` are the `select`s of `if`, in order. They are replaced by copies;
-/// gives where each of them is now.
+/// Adds gates to the nodes from `start` on. `choices` are those that are the `select`s of an `if`, in order. All of these nodes are
+/// replaced by copies; returns where each of them is now.
 pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> NodeMap {
     let plan = Plan::new(b, start, choices);
     let old = b.graph_mut().nodes.split_off(start);
     let (mut gates, mut masks) = (HashMap::new(), HashMap::new());
-    let map = carry(b, start, old, |b, map, id, node| {
+    carry(b, start, old, |b, map, id, node| {
         let mut copy = Copy { b, map, gates: &mut gates, masks: &mut masks };
         let gated = plan.gated[id.index() - start].iter();
         let operands = node.operands.iter().zip(gated).map(|(&x, demand)| match demand {
@@ -32,21 +32,20 @@ pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> NodeMap
         });
         let operands = operands.collect();
         Some(b.add_node(Node { operands, ..node }))
-    });
-    map
+    })
 }
 
-/// Which elements of a node those that are taken depend on, or more. Masks are named by the nodes of the original graph.
+/// Which elements of a node the taken elements depend on, or a superset. Masks are nodes of the original graph.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Demand {
-    /// Perhaps all of them.
+    /// Possibly all of them.
     All,
-    /// Of those outside the `if`, which are of this shape, the ones for which its condition has this value. The condition may be
-    /// a single truth value.
+    /// Those elements, out of what is needed outside the `if`, for which its condition has this value. The shape is that of the
+    /// `if`. The condition may be a single truth value.
     If { outer: Rc<Demand>, mask: NodeId, shape: Shape, taken: bool },
-    /// Those of which any copy is needed: of axes of this shape, the ones that are kept.
+    /// Those with any copy that is needed. The shape is that of the copies, the axes are those that are not new.
     Any { of: Rc<Demand>, kept: Vec<usize> },
-    /// Groups of which the result of a reduction is needed: its axes stand for these axes of this shape.
+    /// Those in a group whose reduction is needed. The axes are those of this shape that the reduction keeps.
     Groups { of: Rc<Demand>, shape: Shape, kept: Vec<usize> },
     /// The same elements under another shape.
     Reshape { of: Rc<Demand>, shape: Shape },
@@ -55,7 +54,7 @@ enum Demand {
 use Demand::{All, Any, Groups, If, Reshape};
 
 impl Demand {
-    /// Around the elements of this demand, where a wider one is wanted: those outside its innermost `if`.
+    /// A wider demand: the elements that are needed outside of its innermost `if`.
     fn outside(&self) -> Demand {
         match self {
             All => All,
@@ -66,7 +65,7 @@ impl Demand {
         }
     }
 
-    /// How many conditions it is made of.
+    /// How many conditions it depends on.
     fn depth(&self) -> usize {
         match self {
             All => 0,
@@ -75,7 +74,7 @@ impl Demand {
         }
     }
 
-    /// The node with the last of its masks.
+    /// The last node among its masks.
     fn last(&self) -> Option<NodeId> {
         match self {
             All => None,
@@ -84,7 +83,7 @@ impl Demand {
         }
     }
 
-    /// The demand as far as it is decided before this node: a value that a condition is made of does not wait for it.
+    /// The demand as far as it is known before this node: a value that a condition is made of cannot depend on that condition.
     fn before(mut self, id: NodeId) -> Demand {
         while self.last().is_some_and(|mask| mask >= id) {
             self = self.outside();
@@ -92,7 +91,7 @@ impl Demand {
         self
     }
 
-    /// The elements of both, or more.
+    /// The elements of both, or a superset.
     fn or(self, other: Demand) -> Demand {
         match (self, other) {
             (x, y) if x == y => x,
@@ -126,7 +125,7 @@ fn reshape(of: Demand, shape: Shape) -> Demand {
     if of == All { All } else { Reshape { of: Rc::new(of), shape } }
 }
 
-/// Where gates are: for every node from the first on, for each of its operands.
+/// Where gates go: for every node from the first on, for each of its operands.
 struct Plan {
     gated: Vec<Vec<Option<Demand>>>,
 }
@@ -136,7 +135,7 @@ struct Use {
     user: NodeId,
     position: usize,
     demand: Demand,
-    /// Whether elements that are not needed may get anything but zero through it.
+    /// Whether elements that are not needed may get a cotangent other than zero through it.
     unclean: bool,
 }
 
@@ -151,8 +150,8 @@ impl Plan {
             let node = &graph[id];
             let found = uses.remove(&id).unwrap_or_default();
             let demand = found.iter().map(|found| found.demand.clone()).reduce(Demand::or).unwrap_or(All).before(id);
-            // What was repeated is needed where any of its copies is, a parameter may have other readers, and after a
-            // reduction a gate has the fewest elements to look at.
+            // What is broadcast is needed where any of its copies is, a parameter may have other readers, and after a
+            // reduction a gate has the fewest elements.
             let all_pass = matches!(node.op, Op::Broadcast(_)) || node.op.is_leaf() || node.op.axes().is_some();
             let passed = if all_pass { &All } else { &demand };
             let unclean = plan.gate(start, found, passed);
@@ -162,7 +161,7 @@ impl Plan {
             for (position, &x) in node.operands.iter().enumerate().filter(|(_, x)| differentiable(&graph[**x])) {
                 let demand = match &node.op {
                     Op::Select if choices.binary_search(&id).is_ok() => {
-                        // A single condition is spread behind the branches, and known before them.
+                        // A single condition is broadcast after the branches, but known before them.
                         let mask = graph.behind_views(node.operands[0]);
                         let shape = node.ty.shape.clone();
                         If { outer: Rc::new(demand.clone()), mask, shape, taken: position == 1 }
@@ -174,15 +173,15 @@ impl Plan {
                 uses.entry(x).or_default().push(Use { user: id, position, demand, unclean });
             }
         }
-        // What comes from outside is needed in more ways than are seen here.
+        // A node from outside of the expression has uses that are not seen here.
         uses.into_values().for_each(|found| {
             plan.gate(start, found, &All);
         });
         plan
     }
 
-    /// Puts gates before those uses of a node that need less than all of what passes, where that matters; gives whether
-    /// what does not pass may still get anything but zero.
+    /// Adds gates before those uses of a node that need only a part of it, where that matters. Returns whether the rest may still
+    /// get a cotangent other than zero.
     fn gate(&mut self, start: usize, uses: Vec<Use>, passed: &Demand) -> bool {
         let mut unclean = false;
         for Use { user, position, demand, .. } in uses.into_iter().filter(|found| found.unclean) {
@@ -206,38 +205,38 @@ fn demanded(op: &Op, demand: &Demand, shape: &Shape) -> Demand {
             groups(demand.clone(), shape.clone(), kept)
         }
         _ if op.is_map() => demand.clone(),
-        // Of what is moved or multiplied, any element may be needed.
+        // Of an operand of a movement or a product, any element may be needed.
         _ => All,
     }
 }
 
-/// Whether a gradient goes through a node.
+/// Whether a gradient passes through a node.
 fn carries(node: &Node) -> bool {
     differentiable(node) && node.op != Op::Detach && !matches!(node.op.def().body, Body::Leaf)
 }
 
-/// Whether a gradient may be wanted of a node.
+/// Whether a gradient with respect to a node may be wanted.
 fn differentiable(node: &Node) -> bool {
     node.ty.dtype == DType::F32 && !matches!(node.op, Op::Const(_) | Op::Count(_) | Op::Iota(_) | Op::Input(_))
 }
 
-/// The nodes so far, on the way to those with gates.
+/// The nodes copied so far, with gates.
 struct Copy<'b> {
     b: &'b mut Builder,
     /// Where the nodes so far are now.
     map: &'b NodeMap,
-    /// The gates so far: one serves everything that needs the same elements of a node.
+    /// The gates so far: one serves all uses that need the same elements of a node.
     gates: &'b mut HashMap<(NodeId, Demand), NodeId>,
     /// The masks so far.
     masks: &'b mut HashMap<Demand, Mask>,
 }
 
-/// How it is known which elements are needed.
+/// How a mask says which elements are needed.
 #[derive(Clone, Copy)]
 enum Mask {
-    /// By a truth value that is this for them.
+    /// By truth values, which are this for them.
     Truth(NodeId, bool),
-    /// By a number that is above 0 for them: unlike truth values, numbers can be kept in memory and repeated from there.
+    /// By numbers, which are above 0 for them: unlike truth values, numbers can be stored, and broadcast from memory.
     Number(NodeId),
 }
 
@@ -299,16 +298,16 @@ impl Copy<'_> {
         }
     }
 
-    /// What is needed from outside, as far as the mask has this value.
+    /// What is needed outside, restricted to where the mask has this value.
     fn both(&mut self, outer: &Demand, mask: NodeId, taken: bool) -> Mask {
         let number = self.number(outer);
         let zero = self.b.constant_like(0.0, number);
         Mask::Number(if taken { self.b.select(mask, number, zero) } else { self.b.select(mask, zero, number) })
     }
 
-    /// Along all axes but those that are kept, whether anything is needed.
+    /// Whether anything is needed along all axes but those that are kept.
     fn any(&mut self, of: &Demand, kept: &[usize]) -> Mask {
-        // A condition that was repeated along the same axes says so itself.
+        // A condition that is broadcast along the same axes says so itself.
         if let Mask::Truth(mask, taken) = self.mask(of) {
             let node = &self.b.graph()[mask];
             if matches!(&node.op, Op::Broadcast(axes) if axes == kept) {
@@ -316,7 +315,7 @@ impl Copy<'_> {
             }
         }
         let mut number = self.number(of);
-        // One axis after the other, as the fusion knows them.
+        // One axis after the other, in the form that fusion recognizes.
         for axis in (0..self.b.shape(number).rank()).rev().filter(|axis| !kept.contains(axis)) {
             number = self.b.max_over(number, &[axis]);
         }

@@ -7,7 +7,7 @@ const STRIP: usize = 32;
 ///
 /// # Safety
 /// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`.
-pub unsafe fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+pub unsafe extern "C" fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
     if blocks == 1 {
         // SAFETY: `count <= stride`.
         let parts = unsafe { std::slice::from_raw_parts(partials, count) };
@@ -34,7 +34,7 @@ pub unsafe fn sum_columns(partials: *const f32, blocks: usize, stride: usize, co
 ///
 /// # Safety
 /// `partials` is valid for reads of `count` floats, `out` for writes of one.
-pub unsafe fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
+pub unsafe extern "C" fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
     // SAFETY: the caller's promise.
     let partials = unsafe { std::slice::from_raw_parts(partials, count) };
     let total: f64 = partials.iter().map(|&part| f64::from(part)).sum();
@@ -46,7 +46,7 @@ pub unsafe fn sum_everything(partials: *const f32, count: usize, out: *mut f32) 
 ///
 /// # Safety
 /// As for [`sum_columns`].
-pub unsafe fn max_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
+pub unsafe extern "C" fn max_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
     for column in 0..count {
         // SAFETY: `column < count <= stride` and `block < blocks`.
         let parts = (0..blocks).map(|block| unsafe { *partials.add(block * stride + column) });
@@ -59,7 +59,7 @@ pub unsafe fn max_columns(partials: *const f32, blocks: usize, stride: usize, co
 ///
 /// # Safety
 /// As for [`sum_everything`].
-pub unsafe fn max_everything(partials: *const f32, count: usize, out: *mut f32) {
+pub unsafe extern "C" fn max_everything(partials: *const f32, count: usize, out: *mut f32) {
     // SAFETY: the caller's promise.
     let partials = unsafe { std::slice::from_raw_parts(partials, count) };
     // SAFETY: the caller's promise.
@@ -70,49 +70,45 @@ fn larger(x: f32, y: f32) -> f32 {
     if x > y || x.is_nan() { x } else { y }
 }
 
-/// Where the moments of all blocks lie, and how many rows each has.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Moments {
-    /// A block's shifts; `stride / 3` floats on, its sums of squared deviations; as many on, the distances of its means from
-    /// the shifts.
-    pub partials: *const f32,
-    /// Floats from one block to the next.
-    pub stride: usize,
-    /// Number of columns.
-    pub columns: usize,
-    /// Rows of every block but the last.
-    pub block: usize,
-    /// Rows in all.
-    pub rows: usize,
-}
-
 /// Merges means and squared deviations by the formula of Chan, Golub & LeVeque (1979), and writes mean and biased variance,
 /// each unless it is null. The variance is NaN where it, or the unbiased one, is beyond the largest f32: an infinite one would
 /// make zeros of what is divided by its root. `overflow` becomes 1 then, unless it is null.
 ///
+/// The moments of a block of `block` rows, the last one of the rest of `rows`, are for each column the shift; `stride / 3` floats
+/// on, the sum of squared deviations; as many on, the distance of the mean from the shift. From one block to the next are
+/// `stride` floats.
+///
 /// # Safety
-/// The partial results are valid for reads as their fields say; where they are not null, `mean` and `variance` are valid for
-/// writes of `columns` floats, `overflow` of one number.
-pub unsafe fn merge_moments(moments: &Moments, mean: *mut f32, variance: *mut f32, overflow: *mut u32) {
-    let blocks = moments.rows.div_ceil(moments.block);
-    for first in (0..moments.columns).step_by(STRIP) {
-        let len = STRIP.min(moments.columns - first);
+/// `partials` is valid for reads of `stride` floats for every block, and `3 * columns <= stride`; where they are not null,
+/// `mean` and `variance` are valid for writes of `columns` floats, `overflow` of one number.
+pub unsafe extern "C" fn merge_moments(
+    partials: *const f32,
+    stride: usize,
+    columns: usize,
+    block: usize,
+    rows: usize,
+    mean: *mut f32,
+    variance: *mut f32,
+    overflow: *mut u32,
+) {
+    let blocks = rows.div_ceil(block);
+    for first in (0..columns).step_by(STRIP) {
+        let len = STRIP.min(columns - first);
         let (mut count, mut means, mut squares) = (0.0, [0.0f64; STRIP], [0.0f64; STRIP]);
-        for block in 0..blocks {
-            let rows = (moments.rows - block * moments.block).min(moments.block) as f64;
-            let (share, weight) = (rows / (count + rows), count * rows / (count + rows));
+        for number in 0..blocks {
+            let here = (rows - number * block).min(block) as f64;
+            let (share, weight) = (here / (count + here), count * here / (count + here));
             // SAFETY: the places lie in the block's part of the partial results.
             let [shifts, block_squares, offsets] = [0, 1, 2].map(|part| unsafe {
-                let at = block * moments.stride + part * (moments.stride / 3) + first;
-                std::slice::from_raw_parts(moments.partials.add(at), len)
+                let at = number * stride + part * (stride / 3) + first;
+                std::slice::from_raw_parts(partials.add(at), len)
             });
             for column in 0..len {
                 let delta = f64::from(shifts[column]) + f64::from(offsets[column]) - means[column];
                 means[column] += delta * share;
                 squares[column] += f64::from(block_squares[column]) + delta * delta * weight;
             }
-            count += rows;
+            count += here;
         }
         if !mean.is_null() {
             // SAFETY: the strip ends at `columns` or before.
@@ -140,7 +136,7 @@ pub unsafe fn merge_moments(moments: &Moments, mean: *mut f32, variance: *mut f3
 
 #[cfg(test)]
 mod tests {
-    use super::{Moments, max_columns, merge_moments, sum_columns, sum_everything};
+    use super::{max_columns, merge_moments, sum_columns, sum_everything};
 
     #[test]
     fn columns_are_added_over_blocks_and_padding_is_left_out() {
@@ -190,10 +186,9 @@ mod tests {
     fn moments_of_blocks_merge_to_those_of_all_rows() {
         // Rows 1, 2, 3 and 7, 9: means 2 and 8, squared deviations 2 and 2.
         let partials = [1.0, 2.0, 1.0, 9.0, 2.0, -1.0];
-        let moments = Moments { partials: partials.as_ptr(), stride: 3, columns: 1, block: 3, rows: 5 };
         let (mut mean, mut variance) = (0.0, 0.0);
         // SAFETY: two blocks of three floats, one column.
-        unsafe { merge_moments(&moments, &mut mean, &mut variance, std::ptr::null_mut()) };
+        unsafe { merge_moments(partials.as_ptr(), 3, 1, 3, 5, &mut mean, &mut variance, std::ptr::null_mut()) };
         assert_eq!(mean, 4.4);
         assert!((variance - 9.44).abs() < 1e-6, "{variance}");
     }

@@ -1,5 +1,5 @@
 //! Machine code that is compiled ahead of time: the matrix product, transcendental functions of many elements, the last
-//! stage of reductions, and what the machine can do at most; and wishes, for large pages and for lines of the cache.
+//! stage of reductions, and what the machine can do at most; wishes, for large pages and for lines of the cache; and a clock.
 //!
 //! In: addresses and extents, from compiled kernels. Out: numbers in memory. Absent on purpose: anything that depends on
 //! the network, which is compiled at run time.
@@ -12,3 +12,13 @@ pub(crate) mod guarded;
 pub mod pages;
 pub mod peak;
 pub mod strips;
+pub mod ticks;
+
+/// The type of a function that compiled code calls with arguments of these types. Code generation promises what the function
+/// asks for: addresses as the plan laid them out, and an instruction set that the machine has.
+#[cfg(feature = "jit")]
+macro_rules! host_fn {
+    ($($ty:ty),*) => { unsafe extern "C" fn($($ty),*) };
+}
+#[cfg(feature = "jit")]
+pub(crate) use host_fn;

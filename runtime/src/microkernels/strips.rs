@@ -41,8 +41,24 @@ unsafe fn each(x: *const f32, y: *mut f32, count: usize, f: impl Fn(Reg) -> Reg)
     }
 }
 
+/// A module of strips for each instruction set, all of the same functions: their variants and what [`Scalar`] calls them.
 macro_rules! strips {
-    ($module:ident, $fused:expr, $feature:meta: $($variant:ident $name:ident,)*) => {
+    ($functions:tt $($(#[$when:meta])? $module:ident, $fused:expr, $feature:meta;)*) => {
+        strips! { @list $functions }
+        $($(#[$when])? strips! { @module $functions $module, $fused, $feature })*
+    };
+    (@list { $($variant:ident $name:ident,)* }) => {
+        /// All functions.
+        pub const FUNCTIONS: [Function; [$(Function::$variant),*].len()] = [$(Function::$variant),*];
+
+        /// The symbol by which compiled code calls a function of strips.
+        pub fn symbol(function: Function) -> &'static str {
+            match function {
+                $(Function::$variant => concat!("gradloom_", stringify!($name)),)*
+            }
+        }
+    };
+    (@module { $($variant:ident $name:ident,)* } $module:ident, $fused:expr, $feature:meta) => {
         mod $module {
             use super::*;
 
@@ -64,21 +80,19 @@ macro_rules! strips {
             })*
         }
     };
-    ($($module:ident, $fused:expr, $feature:meta;)*) => {$(
-        strips! {
-            $module, $fused, $feature:
-            Exp exp, Expm1 expm1, Ln ln, Log1p log1p, Sigmoid sigmoid, Tanh tanh, Softplus softplus, Erf erf,
-            NormalCdf normal_cdf, SigmoidSlope sigmoid_slope, TanhSlope tanh_slope,
-        }
-    )*};
 }
 
-#[cfg(target_arch = "x86_64")]
 strips! {
+    {
+        Exp exp, Expm1 expm1, Ln ln, Log1p log1p, Sigmoid sigmoid, Tanh tanh, Softplus softplus, Erf erf,
+        NormalCdf normal_cdf, SigmoidSlope sigmoid_slope, TanhSlope tanh_slope,
+    }
+    #[cfg(target_arch = "x86_64")]
     avx512, true, target_feature(enable = "avx512f,fma");
+    #[cfg(target_arch = "x86_64")]
     avx2, true, target_feature(enable = "avx2,fma");
+    portable, Isa::Portable.fuses(), inline;
 }
-strips! { portable, Isa::Portable.fuses(), inline; }
 
 /// The strip of a function, for an instruction set that the machine has. All that [fuse](Isa::fuses) give the same bits.
 /// `Neon` runs plain Rust, which aarch64 turns into vectors of four lanes.

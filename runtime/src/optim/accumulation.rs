@@ -1,10 +1,10 @@
 //! Gradients of several batches merged before one update, as IR.
 //!
 //! In: a graph with a loss, or with its gradients. Out: the graph that merges the gradients of a batch with those before, and
-//! the graph that makes the update from what was merged, as from the gradient of one batch with all those rows. How they
-//! merge is the loss's to say, see [`GradientMerge`]. A running mean is weighted by rows, with weights of at most 1, so that it
-//! overflows no earlier than the gradient of one batch with all rows. What is merged so far lies in parameters beside the
-//! optimizer's state. The first batch after an update overwrites it, whatever it is, so that nothing has to be cleared.
+//! the graph that makes the update from the merged gradients, as from the gradient of one batch with all those rows. How they
+//! merge follows from the loss: see [`GradientMerge`]. A running mean is weighted by rows, with weights of at most 1, so that it
+//! overflows no earlier than the gradient of one batch with all rows. The merged gradients are parameters next to the
+//! optimizer's state. The first batch after an update overwrites them, so that nothing has to be cleared.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -16,8 +16,8 @@ use crate::ir::origin::of_params;
 use crate::ir::rewrite::{NodeMap, carry};
 use crate::ir::{Builder, Graph, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 
-/// What of a loss does not depend on the rows and stands beside a sum over them counts once: its gradient flows on the first
-/// batch alone.
+/// Terms of a loss that do not depend on the rows, next to a sum over the rows, count once: only the first batch has their
+/// gradient.
 pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
     if terms.is_empty() {
         return graph.clone();
@@ -39,7 +39,7 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
     b.finish()
 }
 
-/// A sum again, in which these terms have a gradient in the first batch alone. Whoever else reads them does so as before.
+/// The same sum, in which these terms have a gradient in the first batch only. Other readers of the terms are unaffected.
 fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &NodeMap, first: NodeId, b: &mut Builder) -> NodeId {
     let terms: HashSet<NodeId> = terms.iter().copied().collect();
     let in_sum = merge::in_sum(graph, sum, |id| terms.contains(&id));
@@ -62,7 +62,7 @@ fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &NodeMap, first: N
     counted[sum.index()]
 }
 
-/// Replaces every gradient by the next value of what is merged.
+/// Replaces every gradient by the next value of the merged gradient.
 pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Graph {
     let mut b = Builder::new(graph.clone());
     let (trained, others) = attach::split(&mut b, how, &of_params(graph));
@@ -92,7 +92,7 @@ pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Gr
     b.finish()
 }
 
-/// From a graph with gradients, the graph of the update that follows from what was merged: it reads no input.
+/// From a graph with gradients, the graph of the update from the merged gradients: it reads no input.
 pub fn update(graph: &Graph, how: &Optimization) -> Graph {
     let mut slots = graph.slots.clone();
     slots.inputs.clear();
@@ -114,7 +114,7 @@ pub fn accumulated(param: &str) -> String {
     format!("{param}.accumulated")
 }
 
-/// Room for what is merged, after the optimizer's state.
+/// The slots of the merged gradients, after the optimizer's state.
 fn merged(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
     let params = &mut b.graph_mut().slots.params;
     let first = params.len();

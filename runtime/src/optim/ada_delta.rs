@@ -7,7 +7,7 @@ use crate::schedule::Schedule;
 
 /// AdaDelta (Zeiler 2012, algorithm 1): `s = rho s + (1 - rho) g^2; d = g sqrt(u + eps) / sqrt(s + eps);
 /// u = rho u + (1 - rho) d^2; p -= rate d`. State: `square` is `s`, `delta` is `u`. The paper has no rate, which is a rate
-/// of 1. As in PyTorch. An element of a gradient beyond 9.2e18 counts as that, as for [`Adam`](super::Adam).
+/// of 1. As in PyTorch. An element of a gradient beyond 9.2e18 counts as 9.2e18, as for [`Adam`](super::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaDelta {
     settings: Settings,

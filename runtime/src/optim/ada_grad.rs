@@ -1,4 +1,4 @@
-//! AdaGrad: steps that shrink with all that a parameter has been moved by.
+//! AdaGrad: steps that shrink with the sum of all squared gradients so far.
 
 use super::{At, Optimizer, Settings, descend, root_eps, settings};
 use crate::error::BuildError;
@@ -6,9 +6,9 @@ use crate::ir::{Builder, NodeId};
 use crate::schedule::Schedule;
 
 /// AdaGrad (Duchi, Hazan & Singer 2011, section 1, with the diagonal of the matrix): `s = s + g^2;
-/// p -= rate g / (sqrt(s) + eps)`. State: `sum`. As in PyTorch. An element of a gradient beyond 2.9e17
-/// counts as that, so that 4096 squares of it can be added up, and the sum grows no further than an f32; a sentinel refuses one
-/// that would.
+/// p -= rate g / (sqrt(s) + eps)`. State: `sum`. As in PyTorch. An element of a gradient beyond 2.9e17 counts as 2.9e17, so that
+/// 4096 of its squares can be added up, and the sum stops growing at the largest f32; a sentinel refuses a step that would exceed
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaGrad {
     settings: Settings,
@@ -29,7 +29,7 @@ impl AdaGrad {
 
 settings!(AdaGrad);
 
-/// Squares of this, which is 2^58, are added up 4096 times before the sum is the largest number there is.
+/// 2^58: 4096 squares of it add up to just about the largest f32.
 const LARGEST: f64 = (1u64 << 58) as f64;
 
 impl Optimizer for AdaGrad {

@@ -10,13 +10,13 @@ use crate::ir::{Builder, Graph, NodeId, Origin, Output, ParamSlot, Role, ScalarS
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
-/// What keeps a norm of zero from being divided by, as in PyTorch.
+/// Keeps a norm of zero from being a divisor, as in PyTorch.
 const NORM_EPS: f64 = 1e-6;
 
-/// What gradients are multiplied by whose squares overflow: 2^-80. From the squares of the largest, 2^28 could be added up, and
-/// none that count beside a norm of 2^64 underflow.
+/// What gradients are multiplied by if their squares overflow: 2^-80. Of the squares of the largest numbers, 2^28 can be added up,
+/// and none that matter for a norm of 2^64 underflow.
 const DOWN: f64 = 1.0 / (1u128 << 80) as f64;
-/// How much of that is done first: 2^-32.
+/// The first factor of that: 2^-32.
 const FIRST_DOWN: f64 = 1.0 / (1u64 << 32) as f64;
 
 /// Replaces every gradient of the graph by the updates that follow from it.
@@ -27,8 +27,7 @@ pub fn attach(graph: &Graph, how: &Optimization) -> Graph {
     finish(b, how, trained)
 }
 
-/// Takes the outputs: the parameters with their gradients, for whose state room is made, and all others. `origins` says of
-/// every parameter where it belongs.
+/// Takes the outputs: the parameters with their gradients, each with slots for its state, and all other outputs.
 pub(super) fn split(b: &mut Builder, how: &Optimization, origins: &[Rc<Origin>]) -> (Vec<Trained>, Vec<Output>) {
     let (mut trained, mut others) = (Vec::new(), Vec::new());
     for output in std::mem::take(&mut b.graph_mut().outputs) {
@@ -62,13 +61,13 @@ pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u6
                 optimizer.values(rate * factor, step, &mut values[at..at + len]);
             }
             ScalarSlot::Keep { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
-            // Integers, which whoever runs the graph draws.
+            // Integers, drawn by whoever runs the graph.
             ScalarSlot::Key { .. } => {}
             ScalarSlot::Due { every, .. } => {
                 values[at] = if (step - 1).is_multiple_of(every) { 1.0 } else { 0.0 };
             }
             ScalarSlot::StatisticsFrozen { after } => values[at] = if step > after { 1.0 } else { 0.0 },
-            // Known to whoever accumulates.
+            // Set by whoever accumulates.
             ScalarSlot::First | ScalarSlot::Share => {}
         }
         at += len;
@@ -86,7 +85,7 @@ pub(super) struct Trained {
 }
 
 impl Trained {
-    /// Makes room for the optimizer's state.
+    /// Adds the slots of the optimizer's state.
     fn new(b: &mut Builder, how: &Optimization, param: usize, gradient: NodeId, layer: &Origin) -> Trained {
         let params = &mut b.graph_mut().slots.params;
         let slot = params[param].clone();
@@ -102,7 +101,7 @@ impl Trained {
     }
 }
 
-/// The run-time scalars as nodes: the optimizer's for every multiple of the rate, and what each decay keeps.
+/// The run-time scalars as nodes: those of the optimizer for every multiple of the rate, and the share that each decay keeps.
 struct Scalars {
     own: Vec<(f64, Vec<NodeId>)>,
     keep: Vec<((f64, f64), NodeId)>,
@@ -126,12 +125,12 @@ impl Scalars {
     }
 }
 
-/// By value: every element to `-limit..limit`. By norm: all gradients times `min(1, limit / (norm + 1e-6))`, where the norm
-/// is that of all together (Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_` of PyTorch). If both, by value first.
+/// By value: every element is clamped to `-limit..limit`. By norm: all gradients times `min(1, limit / (norm + 1e-6))`, with the
+/// norm of all of them together (Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_` of PyTorch). If both, by value first.
 ///
-/// Squares that overflow do not in a second sum, which is of gradients times 2^-80 and taken if the first is not finite (after
-/// Blue 1978, "A portable Fortran program to find the Euclidean norm of a vector"; both at once, so that gradients are read
-/// once). What is lost to squares that underflow does not show beside 1e-6.
+/// If the sum of squares overflows, a second sum is taken, of the squares of gradients times 2^-80 (after Blue 1978, "A portable
+/// Fortran program to find the Euclidean norm of a vector"; both are computed at once, so that gradients are read once). What is
+/// lost to squares that underflow is negligible beside 1e-6.
 fn clip(b: &mut Builder, how: &Optimization, trained: &mut [Trained]) {
     if let Some(limit) = how.clip_value {
         for Trained { gradient, .. } in trained.iter_mut() {
@@ -163,9 +162,9 @@ fn clip(b: &mut Builder, how: &Optimization, trained: &mut [Trained]) {
     }
 }
 
-/// What gradients are multiplied by, one after the other, from the sum of their squares, if that fits, and that of their
-/// squares scaled. The second is 1 if the sum fits; else it makes sure that the first keeps its digits where the limit is tiny
-/// beside the norm.
+/// The two factors that gradients are multiplied by, one after the other, from the sum of their squares, if that fits, and the sum
+/// of their scaled squares. The second is 1 if the sum fits; else it makes sure that the first keeps its digits where the limit is
+/// tiny compared with the norm.
 fn factors(b: &mut Builder, limit: f64, fits: NodeId, [plain, scaled]: [NodeId; 2]) -> (NodeId, NodeId) {
     let norm = b.sqrt(plain);
     let norm = b.offset(norm, NORM_EPS);
@@ -182,7 +181,7 @@ fn factors(b: &mut Builder, limit: f64, fits: NodeId, [plain, scaled]: [NodeId; 
     (b.select(fits, least, part), b.select(fits, one, first))
 }
 
-/// Over all elements; a vector is summed as a matrix of one row, so that no update has to wait for it in the same kernel.
+/// The sum over all elements. A vector is summed as a matrix of one row, so that no update has to wait for it in the same kernel.
 fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
     let mut square = b.mul(x, x);
     if let [cols] = b.shape(square).0[..] {
@@ -192,7 +191,8 @@ fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
     if axes.is_empty() { square } else { b.sum(square, &axes) }
 }
 
-/// Adds the update of one parameter. With a rate factor of 0 only its state goes on: it is not moved, by 0 times anything.
+/// Adds the update of one parameter. With a rate factor of 0 only its state changes: the parameter is not moved by 0 times
+/// something, which could be NaN.
 fn update(b: &mut Builder, how: &Optimization, trained: &Trained, scalars: &Scalars) {
     let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. }, .. } =
         *trained;
@@ -221,7 +221,7 @@ fn update(b: &mut Builder, how: &Optimization, trained: &Trained, scalars: &Scal
     }
 }
 
-/// The gradient, of which no element counts more than this. Infinite ones become NaN, so that they are noticed.
+/// The gradient with its elements bounded by `largest`. Infinite ones become NaN, so that they are noticed.
 fn bounded(b: &mut Builder, gradient: NodeId, largest: f64) -> NodeId {
     let [low, high] = [-largest, largest].map(|limit| b.constant_like(limit, gradient));
     let raised = b.max(low, gradient);

@@ -5,15 +5,15 @@ use crate::elaborate::words::closest;
 use crate::error::BuildError;
 use crate::schedule::magnitude;
 
-/// Parameters whose names match a pattern, and what differs for them. In a pattern `*` stands for any letters, dots
-/// included, and `?` for any one; all else is the name itself: `*.bias`, `*batch_norm*`, `dense1.*`.
+/// Parameters whose names match a pattern, and what differs for them. In a pattern `*` stands for any characters, dots
+/// included, and `?` for any one character; everything else stands for itself: `*.bias`, `*batch_norm*`, `dense1.*`.
 ///
 /// ```
 /// # use gradloom_runtime::optim::Group;
 /// let groups = [Group::new("*.bias").no_weight_decay(), Group::new("dense1.*").rate_factor(0.1), Group::new("residual1.*").frozen()];
 /// ```
 ///
-/// A parameter that several groups name has the settings of all of them, the later ones before the earlier.
+/// A parameter that several groups name has the settings of all of them; where they differ, the later group wins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     pattern: String,
@@ -39,18 +39,18 @@ impl Group {
         Group { pattern: pattern.into(), factor: None, l2: None, decay: None, frozen: false }
     }
 
-    /// So many times the learning rate, whatever that is at a step: finite and at least 0. With 0 the parameters stay as they
-    /// are, beside any gradient, and their state goes on.
+    /// A multiple of the learning rate, whatever that is at a step: finite and at least 0. With 0 the parameters stay as they are,
+    /// whatever their gradient, and their state is still updated.
     pub fn rate_factor(self, factor: f64) -> Group {
         Group { factor: Some(factor), ..self }
     }
 
-    /// Another L2 regularization than the optimizer's: finite and at least 0.
+    /// L2 regularization in place of the optimizer's: finite and at least 0.
     pub fn l2(self, l2: f64) -> Group {
         Group { l2: Some(l2), ..self }
     }
 
-    /// Another decoupled decay than the optimizer's: finite and at least 0.
+    /// Decoupled decay in place of the optimizer's: finite and at least 0.
     pub fn weight_decay(self, decay: f64) -> Group {
         Group { decay: Some(decay), ..self }
     }
@@ -60,9 +60,9 @@ impl Group {
         self.l2(0.0).weight_decay(0.0)
     }
 
-    /// Not trained: neither gradient nor update is computed. A pattern that names a running statistic too, as
-    /// `batch_norm1.*` does, holds both of its batch norm, and training normalizes by them as inference does. One that names
-    /// `batch_norm1.gamma` alone leaves them: they are those of the batch, and move on.
+    /// Not trained: neither gradient nor update is computed. A pattern that also names a running statistic, such as
+    /// `batch_norm1.*`, freezes both statistics of that batch norm, and training normalizes by them as inference does. With a
+    /// pattern that names `batch_norm1.gamma` only, training normalizes by the batch and the statistics are updated.
     pub fn frozen(self) -> Group {
         Group { frozen: true, ..self }
     }
@@ -76,7 +76,7 @@ impl Group {
         all.into_iter().try_for_each(|(name, value)| magnitude(name, value.unwrap_or(0.0)))
     }
 
-    /// The multiple of the learning rate and the decay, where they are its own.
+    /// Its own multiple of the learning rate and decay, where it has any.
     pub(super) fn own(&self) -> (Option<f64>, Option<f64>) {
         (self.factor, self.decay)
     }
@@ -85,7 +85,7 @@ impl Group {
         matches(&self.pattern, name)
     }
 
-    /// Says that the pattern names none of these, if so, and which would.
+    /// If the pattern names none of these, says so and suggests one that would.
     fn names_one_of(&self, names: &[&str]) -> Result<(), BuildError> {
         if names.iter().any(|name| self.names(name)) {
             return Ok(());
@@ -93,7 +93,7 @@ impl Group {
         Err(BuildError::Pattern { pattern: self.pattern.clone(), closest: self.suggestion(names) })
     }
 
-    /// A pattern or name that looks like this one and names a parameter: the same as a layer or inside a longer path, else the
+    /// A pattern or name that resembles this one and names a parameter: the same as a layer or inside a longer path, else the
     /// nearest of all layers, all last parts and all names.
     fn suggestion(&self, names: &[&str]) -> Option<String> {
         let (layer, inside) = (format!("{}.*", self.pattern), format!("*{}*", self.pattern.trim_matches('*')));
@@ -115,7 +115,7 @@ impl Group {
     }
 }
 
-/// Says which group names no parameter, if one does. One that is frozen may name running statistics alone.
+/// Says which group names no parameter, if there is one. A frozen group may name only running statistics.
 pub(super) fn check_names(groups: &[Group], names: &[&str], running: &[&str]) -> Result<(), BuildError> {
     groups.iter().try_for_each(|group| match group.frozen {
         true => group.names_one_of(&[names, running].concat()),
@@ -135,7 +135,7 @@ pub(super) fn treatment(groups: &[Group], settings: &Settings, name: &str) -> Tr
     result
 }
 
-/// Whether a pattern with `*` and `?` covers all of a name. Goes back to the last star only, which is enough.
+/// Whether a pattern with `*` and `?` matches a whole name. Backtracks to the last star only, which is enough.
 fn matches(pattern: &str, name: &str) -> bool {
     let [pattern, name]: [Vec<char>; 2] = [pattern, name].map(|text| text.chars().collect());
     let (mut p, mut n) = (0, 0);

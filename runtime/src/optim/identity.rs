@@ -1,13 +1,13 @@
-//! What the updates of a training depend on, as lines of text: with the same lines they are the same.
+//! What the updates of a training depend on, as lines of text: equal lines mean equal updates.
 //!
-//! The learning rate is left out: it changes from step to step, and a session that goes on from a checkpoint may have another.
+//! The learning rate is left out: it changes from step to step, and a session that continues from a checkpoint may have another.
 
 use super::{Optimization, Settings};
 
 impl Optimization {
-    /// The settings of the optimizer, clipping, and the parameters of these names that groups treat differently: a line each.
+    /// The settings of the optimizer, clipping, and those of these parameters that groups treat differently: one line each.
     pub fn identity<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
-        // Groups show in what they make of the parameters; a sentinel refuses steps and makes no other.
+        // Groups appear in the lines of their parameters. A sentinel is left out: it refuses steps, but changes none.
         let Optimization { optimizer, clip_value, clip_norm, groups: _, statistics_after, sentinel: _ } = self;
         let Settings { rate: _, l2, decay } = *optimizer.settings();
         let settings = optimizer.hyperparameters().into_iter().chain([("l2", l2), ("weight_decay", decay)]);
@@ -36,7 +36,7 @@ impl Optimization {
     }
 }
 
-/// All of its digits: whole numbers without a point, small ones with an exponent.
+/// A number with all of its digits: whole numbers without a point, small ones with an exponent.
 fn number(x: f64) -> String {
     if x == x.trunc() && x.abs() < 1e15 { format!("{x}") } else { format!("{x:?}") }
 }

@@ -62,7 +62,7 @@ impl Optimizer for Lion {
         let back = b.neg(at.scalars[0]);
         let above = b.compare(Cmp::Gt, direction, zero);
         let below = b.compare(Cmp::Lt, direction, zero);
-        // What is neither is 0 or NaN, and stays it.
+        // What is neither is 0 or NaN, and stays so.
         let rest = b.select(below, at.scalars[0], direction);
         let step = b.select(above, back, rest);
         let m = moment(b, at.state[0], at.gradient, self.beta2);

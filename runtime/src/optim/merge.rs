@@ -1,10 +1,10 @@
-//! How the gradients of several batches become that of one batch with all their rows: what the loss says of it.
+//! How the gradients of several batches become that of one batch with all their rows, derived from the loss.
 //!
-//! In: a graph with a loss. Out: a [`GradientMerge`], or why there is none. A value is said to grow with the power `p` of the rows if
-//! it is `k^p` times as large where every row is there `k` times: a sum over rows with 1, a mean with 0. That is read off the
-//! graph, operation by operation. A loss that grows with power 0 is averaged, one with power 1 is added up. For a mean and a
-//! sum of terms that each belong to a row this is exact. What else has power 0, as the root of a mean or a mean weighted by
-//! classes, is taken of each batch by itself, as the statistics of batch norm are, and then averaged.
+//! In: a graph with a loss. Out: a [`GradientMerge`], or why there is none. A value grows with the power `p` of the rows if it
+//! becomes `k^p` times as large when every row is repeated `k` times: a sum over rows with power 1, a mean with power 0. This is
+//! derived from the graph, operation by operation. The gradients of a loss with power 0 are averaged, those of a loss with power 1
+//! are added up. For means and sums of terms that each belong to one row, this is exact. Other losses with power 0, such as the
+//! root of a mean or a mean weighted by classes, are computed per batch, like the statistics of batch norm, and then averaged.
 
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
@@ -18,12 +18,12 @@ pub enum GradientMerge {
     Sum,
 }
 
-/// What a loss says of its gradients.
+/// What follows from a loss for its gradients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merging {
     /// How they become one.
     pub merge: GradientMerge,
-    /// Of a loss that is added up, the terms that do not depend on the rows: they count once.
+    /// For a loss whose gradients are added up, the terms that do not depend on the rows: they count once.
     pub once: Vec<NodeId>,
 }
 
@@ -58,7 +58,7 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
     }
 }
 
-/// The terms that a value is a sum of, each once, constant factors left aside.
+/// The terms of the sum that a value is, each once, without constant factors.
 fn terms(graph: &Graph, value: NodeId) -> Vec<NodeId> {
     let in_sum = in_sum(graph, value, |_| false);
     graph.ids().rev().filter(|&id| in_sum[id.index()] && parts(graph, id).is_empty()).collect()
@@ -97,14 +97,14 @@ enum Growth {
     Any,
     /// With this power of them.
     Power(f64),
-    /// In no such way, since this operation.
+    /// In no such way, because of this operation.
     Unknown(NodeId),
 }
 
-/// What is known of every node.
+/// What is known about every node.
 struct Growths {
     of: Vec<Growth>,
-    /// Whether it depends on what a row holds.
+    /// Whether it depends on the content of the rows.
     varies: Vec<bool>,
 }
 
@@ -146,7 +146,7 @@ impl Growths {
             Growth::Any | Growth::Power(0.0) => Growth::Power(0.0),
             _ => Growth::Unknown(id),
         };
-        // Whether the operand's axes that disappear hold rows.
+        // Whether the batch is among the axes that disappear.
         let rows = |axes: &[usize]| {
             let extents = &graph[node.operands[0]].ty.shape.0;
             f64::from(u8::from(axes.iter().any(|&axis| extents[axis].is_batch())))
@@ -187,7 +187,7 @@ impl Growths {
                 let over = axes.of(0, graph[node.operands[0]].ty.shape.rank()).contracted;
                 scaled(product(x(0), x(1), 1.0), 1.0, rows(&over))
             }
-            // Of zero and of what does not grow, every other function of one element is a number that does not grow.
+            // Any other function of zero, or of numbers that do not grow, does not grow.
             op if matches!(op.def().body, Body::Map(_)) => {
                 node.operands.iter().map(|operand| flat(self.of[operand.index()])).fold(Growth::Power(0.0), alike)
             }

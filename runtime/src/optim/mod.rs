@@ -1,9 +1,8 @@
 //! Optimizers: the update of a parameter as IR, compiled and fused with everything else.
 //!
-//! In: a graph with gradients. Out: the graph with, for each gradient, the next parameter and the next state in its
-//! place. What varies from step to step (learning rate, bias corrections) enters as run-time scalars, computed on the host
-//! in f64, so that nothing recompiles. An optimizer is a file here; what all share (decay, clipping, groups) is outside of
-//! them, in [`attach`].
+//! In: a graph with gradients. Out: the graph in which each gradient is replaced by the next parameter and the next state. What
+//! varies from step to step (learning rate, bias corrections) enters as run-time scalars, computed on the host in f64, so that
+//! nothing recompiles. Each optimizer is a file here; what all share (decay, clipping, groups) is done by [`attach`].
 
 mod accumulation;
 mod ada_delta;
@@ -40,22 +39,22 @@ pub use optimization::Optimization;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
-/// A rule that turns gradients into updates. It consists of settings alone, so that a session is free to go to other threads,
-/// and be looked at by them.
+/// A rule that turns gradients into updates. It consists of settings only, so that a session can be sent to other threads and
+/// shared with them.
 pub trait Optimizer: Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
     /// The learning rate and the weight decay.
     fn settings(&self) -> &Settings;
-    /// What it is called in checkpoints: the name of the type.
+    /// Its name in checkpoints: that of the type.
     fn name(&self) -> &'static str {
         let path = std::any::type_name::<Self>();
         path.rsplit("::").next().unwrap_or(path)
     }
-    /// The settings of its own by name, 1 for what is switched on: what an update depends on beside the gradient, the state,
-    /// the learning rate and the decay. A checkpoint has them, so that no other optimizer goes on from it.
+    /// Its own settings by name, 1 for what is switched on: everything an update depends on besides the gradient, the state, the
+    /// learning rate and the decay. Checkpoints contain them, so that no other optimizer continues from one.
     fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
-    /// Says which setting of its own is out of range, if one is.
+    /// Says which of its own settings is out of range, if one is.
     fn check(&self) -> Result<(), BuildError>;
-    /// What is remembered of each parameter, by name; zero at first.
+    /// What is remembered about each parameter, by name; zero at first.
     fn state(&self) -> &'static [&'static str];
     /// The run-time scalars, by name.
     fn scalars(&self) -> &'static [&'static str];
@@ -74,9 +73,9 @@ pub trait Optimizer: Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
 pub struct Settings {
     /// The learning rate.
     pub rate: Schedule,
-    /// Added to the gradient: so many times the parameter. Finite and at least 0.
+    /// This multiple of the parameter is added to the gradient. Finite and at least 0.
     pub l2: f64,
-    /// The share of a parameter, times the learning rate, that each step takes off it first. Finite and at least 0.
+    /// This share of a parameter, times the learning rate, is subtracted first in each step. Finite and at least 0.
     pub decay: f64,
 }
 
@@ -90,7 +89,7 @@ impl Settings {
 /// What an update is made from; all tensors have the parameter's shape.
 #[derive(Debug)]
 pub struct At<'a> {
-    /// The parameter, with decoupled decay taken off.
+    /// The parameter, after decoupled decay.
     pub param: NodeId,
     /// The gradient of the loss, clipped and with L2 decay added.
     pub gradient: NodeId,
@@ -102,7 +101,7 @@ pub struct At<'a> {
     pub saturates: bool,
 }
 
-/// The settings that every optimizer has, as methods.
+/// The methods for the settings that every optimizer has.
 macro_rules! settings {
     ($optimizer:ident) => {
         impl $optimizer {
@@ -125,11 +124,11 @@ macro_rules! settings {
 }
 use settings;
 
-/// A number whose square is an f32, and so is every running mean of such squares, however its weights are rounded: 2^63, 9.2e18.
+/// A number whose square fits an f32, as does every running mean of such squares, however its weights are rounded: 2^63, 9.2e18.
 const LARGEST_SQUARED: f64 = (1u64 << 63) as f64;
 
-/// The least number that may be added to the root of squares: those of gradients below 1e-19 lose their digits, and a number
-/// that is smaller would not keep the step from being divided by what is left of them, which may be 0.
+/// The least number that may be added to a root of squares. The squares of gradients below 1e-19 lose their digits and may be 0; a
+/// smaller number would not keep the step from being divided by that.
 const LEAST_EPS: f64 = 1e-18;
 
 /// A running mean: `kept old + (1 - kept) new`, and `new` alone, whatever the old one was, if nothing is kept.
@@ -149,7 +148,7 @@ fn decayed(b: &mut Builder, old: NodeId, kept: f64, new: NodeId) -> NodeId {
 
 /// A step down: `param - rate direction`.
 fn descend(b: &mut Builder, param: NodeId, rate: NodeId, direction: NodeId) -> NodeId {
-    // What decays is a product; beside one no other is contracted unless it says so.
+    // A parameter that decays is a product, and of two products neither is contracted unless the graph says so.
     if b.graph()[param].op == Op::Mul {
         let back = b.neg(rate);
         return b.mul_add(back, direction, param);
@@ -164,13 +163,13 @@ fn positive(name: &'static str, value: f64) -> Result<(), BuildError> {
     setting(name, Shown(value), is_normal_f32(value), "from 1.2e-38 to 3.4e38, the range of an f32")
 }
 
-/// How much of something is kept: `0 <= value < 1`, as an f32 too.
+/// A share that is kept: `0 <= value < 1`, also as an f32.
 fn share(name: &'static str, value: f64) -> Result<(), BuildError> {
     setting(name, Shown(value), (0.0..1.0).contains(&value), "at least 0 and below 1")?;
     setting(name, Shown(value), (value as f32) < 1.0, "at most 0.99999994, the last f32 before 1")
 }
 
-/// What is added to the root of squares.
+/// What is added to a root of squares.
 fn root_eps(value: f64) -> Result<(), BuildError> {
     setting("eps", Shown(value), value >= LEAST_EPS && is_normal_f32(value), "from 1e-18 to 3.4e38")
 }

@@ -1,4 +1,4 @@
-//! An optimizer and what is done around it: clipping before, groups beside.
+//! An optimizer and what surrounds it: clipping before it, and parameter groups.
 
 use super::group::{self, Treatment};
 use super::{Group, Optimizer, positive};
@@ -10,9 +10,9 @@ use crate::schedule::{Shown, check_rate, magnitude, setting};
 /// How a network is trained: the optimizer, which gradients it sees, and which parameters are treated differently.
 #[derive(Debug)]
 pub struct Optimization {
-    /// The rule.
+    /// The optimizer.
     pub optimizer: Box<dyn Optimizer>,
-    /// The largest element of a gradient, either sign.
+    /// The largest magnitude of an element of a gradient.
     pub clip_value: Option<f64>,
     /// The largest norm of all gradients together.
     pub clip_norm: Option<f64>,
@@ -20,7 +20,7 @@ pub struct Optimization {
     pub groups: Vec<Group>,
     /// After how many steps all running statistics are frozen.
     pub statistics_after: Option<u64>,
-    /// Whether every update is looked through, so that what no f32 can hold is refused rather than bounded.
+    /// Whether every update is checked, so that numbers beyond f32 are refused rather than bounded.
     pub sentinel: bool,
 }
 
@@ -48,7 +48,7 @@ impl Optimization {
         self.check_rate(settings.rate.peak())
     }
 
-    /// Says whether a learning rate, or what becomes of it in compiled code, leaves the range of an f32.
+    /// Checks that a learning rate, and what compiled code makes of it, stays in the range of an f32.
     ///
     /// # Errors
     /// [`BuildError::Setting`].
@@ -75,8 +75,8 @@ impl Optimization {
     /// The parameters that are trained: those that no group freezes.
     ///
     /// # Errors
-    /// [`BuildError::Pattern`] for a group without parameters, though one that is frozen may have running statistics instead;
-    /// [`BuildError::AllFrozen`] if groups freeze all there are.
+    /// [`BuildError::Pattern`] for a group without parameters, although a frozen one may name running statistics instead;
+    /// [`BuildError::AllFrozen`] if groups freeze all parameters.
     pub fn trained(&self, graph: &Graph) -> Result<Vec<usize>, BuildError> {
         let slots = graph.slots.params.iter().enumerate();
         let trainable: Vec<(usize, &str)> = slots
@@ -95,12 +95,12 @@ impl Optimization {
         }
     }
 
-    /// Whether a group freezes what has this name, a parameter or a running statistic.
+    /// Whether a group freezes the parameter or running statistic of this name.
     pub fn freezes(&self, name: &str) -> bool {
         self.treatment(name).frozen
     }
 
-    /// The running statistics that are frozen: those that `named` says, and from some step on all.
+    /// The running statistics that are frozen: those that `named` says, and after some step all of them.
     pub fn frozen<'f>(&self, named: &'f dyn Fn(&str) -> bool) -> Frozen<'f> {
         Frozen { named, after: self.statistics_after }
     }

@@ -8,7 +8,7 @@ use crate::schedule::Schedule;
 /// RMSProp (Tieleman & Hinton 2012, lecture 6.5): `s = a s + (1 - a) g^2; p -= rate g / (sqrt(s) + eps)`. Centered (Graves
 /// 2013, section 4.2): the root is of `s - m^2` with `m = a m + (1 - a) g`. With momentum the quotient `q` goes through
 /// `v = momentum v + q; p -= rate v`. State: `square`, `mean` if centered, `velocity` with momentum. As in PyTorch.
-/// An element of a gradient beyond 9.2e18 counts as that, as for [`Adam`](super::Adam).
+/// An element of a gradient beyond 9.2e18 counts as 9.2e18, as for [`Adam`](super::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     settings: Settings,
@@ -94,7 +94,7 @@ impl Optimizer for RmsProp {
             let mean = moment(b, at.state[1], at.gradient, self.alpha);
             let mean_square = b.mul(mean, mean);
             let variance = b.sub(square, mean_square);
-            // A variance of zero may come out below it by rounding.
+            // By rounding, a variance of zero may come out negative.
             let zero = b.constant_like(0.0, variance);
             spread = b.max(variance, zero);
             state.push(mean);

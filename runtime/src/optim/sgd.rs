@@ -9,11 +9,11 @@ use crate::schedule::Schedule;
 /// (Polyak 1964); Nesterov's: `p -= rate (g + momentum v)` with the new `v` (Sutskever et al. 2013, section 2, in the form
 /// of PyTorch). State: `velocity`, only with momentum.
 ///
-/// A velocity grows to `g / (1 - momentum)`, so that gradients from `3.4e38 (1 - momentum)` up can make it infinite, and with it
-/// the parameter, for good; the step after that is refused, as its loss is NaN. A sentinel refuses the step that does so.
+/// A velocity can grow to `g / (1 - momentum)`, so gradients above `3.4e38 (1 - momentum)` can make it infinite, and the parameter
+/// with it, permanently. The next step is then refused, since its loss is NaN; a sentinel refuses the step that overflows.
 ///
-/// On a batch that is the whole set it is gradient descent. The gradients of a set that is larger than a batch are added up
-/// first, by `Session::accumulate`.
+/// With the whole data set as one batch it is gradient descent. For a larger set, `Session::accumulate` merges the gradients of
+/// several batches first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     settings: Settings,
@@ -32,7 +32,7 @@ impl Sgd {
         Sgd { momentum, ..self }
     }
 
-    /// Looks ahead along the velocity; needs momentum above 0.
+    /// Looks ahead along the velocity. Needs a momentum above 0.
     pub fn nesterov(self) -> Sgd {
         Sgd { nesterov: true, ..self }
     }

@@ -358,6 +358,10 @@ fn kernel_plan(
                     result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
                 }
             }
+            Reduction::Sum | Reduction::Max if kernel.is_within(at) => {
+                let floats = padded(kernel.results_within(at));
+                result.lanes.insert(at, arena.take(Content::Lanes(at), floats, index));
+            }
             Reduction::Sum | Reduction::Max if kernel.is_along_row(at) => {
                 result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
             }

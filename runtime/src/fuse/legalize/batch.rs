@@ -1,12 +1,12 @@
-//! The batch in front: in memory it is the outermost axis, so that every step is known, and rows of a kernel are rows of it.
+//! The batch first: in memory it is the outermost axis, so that every stride is static and the rows of a kernel follow the batch.
 //!
-//! What has it elsewhere is computed with the batch in front, and read in the order that was asked for.
+//! A node with the batch at another axis is computed with the batch first, and read in the order that was asked for.
 
 use crate::ir::ops::Body;
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::{Shape, TensorType};
 
-/// Maps and reductions have the batch in front of the elements that they compute.
+/// The same graph, in which maps and reductions have the batch first.
 pub(super) fn batch_in_front(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let shape = match node.op.def().body {
         Body::Map(_) => &node.ty.shape,
@@ -17,7 +17,7 @@ pub(super) fn batch_in_front(b: &mut Builder, node: &Node, _: &[bool]) -> Option
     Some(in_front(b, &node.op, &node.operands, &node.ty, batch))
 }
 
-/// The operation with the batch, which is axis `batch` of its elements, in front; then its result in the order that it had.
+/// The operation with the batch, which is axis `batch` of its elements, first; then its result in the original order.
 fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batch: usize) -> NodeId {
     let rank = b.shape(operands[0]).rank();
     let order: Vec<usize> = std::iter::once(batch).chain((0..rank).filter(|&axis| axis != batch)).collect();
@@ -32,7 +32,7 @@ fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batc
     let mut moved: Vec<usize> = axes.iter().map(|&axis| at(axis)).collect();
     moved.sort_unstable();
     let result = b.apply(op.over(moved), &operands);
-    // What is left has the order of `order`.
+    // The axes that remain are in the order of `order`.
     let kept: Vec<usize> = order.iter().copied().filter(|axis| !axes.contains(axis)).collect();
     let mut wanted = kept.clone();
     wanted.sort_unstable();
@@ -41,8 +41,8 @@ fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batc
     transposed(b, result, &back)
 }
 
-/// Another shape for elements of which the batch is not the outermost axis: the axes before it have as many elements in both shapes,
-/// so they change places with the rest first, and back again.
+/// A reshape of a tensor whose batch is not the outermost axis. The axes before the batch have equally many elements in both
+/// shapes, so they are moved to the end first, and back afterwards.
 pub(super) fn reshaped_after_other_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let first = |shape: &Shape| shape.0.iter().position(|dim| dim.is_batch());
     if node.op != Op::Reshape {
@@ -59,7 +59,7 @@ pub(super) fn reshaped_after_other_axes(b: &mut Builder, node: &Node, _: &[bool]
     Some(transposed(b, reshaped, &back))
 }
 
-/// A tensor with its axes in another order; of one that was transposed before, that one in the order of both.
+/// A tensor with its axes in another order. Two transposes in a row become one.
 pub(super) fn transposed(b: &mut Builder, x: NodeId, order: &[usize]) -> NodeId {
     let (x, order) = match b[x].op.clone() {
         Op::Transpose(before) => (b[x].operands[0], order.iter().map(|&axis| before[axis]).collect()),

@@ -1,13 +1,13 @@
-//! Products of tensors as products of matrices: `[.., M, K]` by `[.., K, N]` for each position along the axes in front.
+//! Products of tensors as products of matrices: `[.., M, K]` by `[.., K, N]` for each position along the leading axes.
 //!
-//! Operands are seen in that order; where no access can do it, fusion copies them. The batch is the first of the axes in front, or
-//! the first of the rows, or of the terms.
+//! Operands are transposed and reshaped to that form; where no access can express it, fusion copies them. The batch is the first
+//! of the leading axes, or the first of the rows, or of the terms.
 
 use super::batch::transposed;
 use crate::ir::{Builder, DotAxes, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
-/// Whether kernels have a product over these axes, of operands of these ranks and with a result of this shape.
+/// Whether a product has the form that kernels compute.
 fn is_canonical(axes: &DotAxes, ranks: [usize; 2], result: &Shape) -> bool {
     if axes.as_matrix().is_some() && ranks == [2; 2] {
         return true;
@@ -26,7 +26,7 @@ pub(super) fn product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId
     other.then(|| canonical(b, axes, node.operands[0], node.operands[1]))
 }
 
-/// The axes of an operand of a product by their part in it, with the batch first in each list.
+/// An operand of a product, with its free axes; the batch, if among them, comes first.
 struct Parts {
     x: NodeId,
     dims: Vec<Dim>,
@@ -36,7 +36,7 @@ struct Parts {
 fn canonical(b: &mut Builder, axes: &DotAxes, left: NodeId, right: NodeId) -> NodeId {
     let sides = [left, right].map(|x| b.shape(x).0);
     let [own, other] = [0, 1].map(|side| axes.of(side, sides[side].len()));
-    // The batch may not be a column: then the operands change places.
+    // Columns may not follow the batch: if they do, the operands are exchanged.
     let swapped = other.free.iter().any(|&axis| sides[1][axis].is_batch());
     let mut front: Vec<[usize; 2]> = axes.batch.iter().map(|&(i, j)| [i, j]).collect();
     let mut terms: Vec<[usize; 2]> = axes.contracted.iter().map(|&(i, j)| [i, j]).collect();
@@ -53,7 +53,7 @@ fn canonical(b: &mut Builder, axes: &DotAxes, left: NodeId, right: NodeId) -> No
     front.sort_by_key(|pair| !dims[pair[0]].is_batch());
     terms.sort_by_key(|pair| !dims[pair[0]].is_batch());
     free.sort_by_key(|&axis| !dims[axis].is_batch());
-    // A batch of rows is the outermost axis in memory, so it comes before all other axes in front.
+    // If the rows follow the batch, that is the outermost axis in memory, so it comes before all other leading axes.
     let leading = a.free.first().copied().filter(|&axis| a.dims[axis].is_batch() && !front.is_empty());
     if leading.is_some() {
         a.free.remove(0);
@@ -85,7 +85,7 @@ fn canonical(b: &mut Builder, axes: &DotAxes, left: NodeId, right: NodeId) -> No
     let pairs = DotAxes { batch: (0..count).map(|at| (at, at)).collect(), contracted: vec![(count + 1, count)] };
     let product = b.apply(Op::Dot(pairs), &[x, y]);
     let product = reshaped(b, product, [&front_dims[..], &rows, &cols].concat());
-    // Where each axis of the result that was asked for is now.
+    // Where each axis of the original result is now.
     let names: Vec<(bool, usize)> = leading
         .iter()
         .chain(&front_a)

@@ -1,4 +1,4 @@
-//! Tensors without elements: nothing computes them, and what is made of them is known.
+//! Tensors without elements: nothing computes them, and what is computed from them is known.
 
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Builder, Node, NodeId, Op};
@@ -9,7 +9,7 @@ pub(crate) fn is_empty(shape: &Shape) -> bool {
     shape.0.iter().any(|dim| dim.factor() == 0)
 }
 
-/// What has no elements, or is made of none.
+/// A node without elements, or one computed from none.
 pub(super) fn known(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if node.op.is_leaf() {
         return None;

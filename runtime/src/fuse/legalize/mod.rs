@@ -1,9 +1,12 @@
-//! Rewrites what kernels cannot do in one go: moments along rows, or over everything, take two passes, mean first. And
-//! what is reduced along rows of one element is that element: there a number of the row and of its element are the same.
-//! What is repeated in one shape and read in another is computed in between.
-//! Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss, metric
-//! or probe that is a parameter becomes a copy of it, because a step overwrites the parameter; and so does what becomes of a
-//! parameter if it is a reduction, whose result is known before anything may be overwritten.
+//! Rewrites what kernels cannot compute as it is.
+//!
+//! In: any graph that verifies. Out: a graph of operations that kernels have. Products become products of matrices, reductions
+//! go along rows, down columns, over everything or within rows, movement that no access can express becomes maps and views, and
+//! the batch comes first. Moments along rows, or over everything, take two passes, mean first. A reduction along rows of one element is
+//! that element. What is broadcast in one shape and read in another is computed in between. Truth values are never stored, so
+//! those of another shape are computed in the shape in which they are used. A loss, metric or probe that is a parameter becomes
+//! a copy of it, because a step overwrites the parameter. So does an update that is a reduction: its result is known before
+//! anything may be overwritten.
 
 mod batch;
 pub(super) mod dots;
@@ -41,7 +44,7 @@ const RULES: &[Rule] = &[
     Rule { name: "repeated-in-its-shape", apply: repeated_in_another_shape },
 ];
 
-/// A graph that kernels can do.
+/// The same computation as a graph that kernels can compute.
 pub fn legalize(graph: &Graph) -> Graph {
     copies(apply_in_turn(graph.clone(), RULES))
 }
@@ -104,8 +107,9 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
 fn row_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let &x = node.operands.first()?;
     let shape = &b[x].ty.shape;
-    let along_row = matches!(way_over(&node.op, shape), Some((Reduction::Sum | Reduction::Max, Way::AlongRow)));
-    if !along_row || shape.0.last() != Some(&Dim::Fixed(1)) {
+    let along =
+        matches!(way_over(&node.op, shape), Some((Reduction::Sum | Reduction::Max, Way::AlongRow | Way::Within)));
+    if !along || !node.op.axes()?.iter().all(|&axis| shape.0[axis] == Dim::Fixed(1)) {
         return None;
     }
     let only = b.reshape(x, node.ty.shape.clone());
@@ -113,7 +117,7 @@ fn row_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     Some(if matches!(node.op, Op::Sum(_)) { b.offset(only, 0.0) } else { only })
 }
 
-/// The position along an axis of one element is 0; as a position it would be taken for that of the row.
+/// The position along an axis of one element is 0. As an `iota` it would be taken for the position of the row.
 fn position_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let one = matches!(node.op, Op::Iota(axis) if node.ty.shape.0[axis] == Dim::Fixed(1));
     one.then(|| {
@@ -122,8 +126,8 @@ fn position_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     })
 }
 
-/// What is repeated along rows or columns is so in its own shape alone: under another one it is read as the numbers that it
-/// comes to. Adding -0 changes none of them.
+/// A broadcast repeats along rows or columns in its own shape only. Under another shape it is read as the numbers that it
+/// expands to. Adding -0 changes none of them.
 fn repeated_in_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if node.op != Op::Reshape || node.ty.dtype != DType::F32 {
         return None;
@@ -137,8 +141,8 @@ fn repeated_in_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option
     })
 }
 
-/// A row of three axes is no row of the matrix that its kernel goes over, and has to come from memory; so has a column, and
-/// what is one a row without being one a row of the batch, which lies in memory as one row.
+/// A row of a tensor of three axes is not a row of the matrix that its kernel computes, and would have to come from memory. So
+/// would a column, and a vector that does not follow the batch, which lies in memory as one row.
 fn truth_of_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if !node.op.is_view() || node.ty.dtype != DType::Bool {
         return None;

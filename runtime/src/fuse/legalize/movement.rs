@@ -1,4 +1,4 @@
-//! Movement that no single access does: what comes from several tensors, from between elements, or from several places at once.
+//! Movement that no single access can express: elements from several tensors, from between elements, or sums of several elements.
 
 use crate::fuse::domain::{Domain, is_memory};
 use crate::fuse::view::bases;
@@ -6,7 +6,7 @@ use crate::ir::{Builder, Node, NodeId, Op};
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
 
-/// One after the other: at each position the operand that has an element there, of which the others are padded.
+/// A concatenation: every operand is padded to the whole extent, and each position selects the operand that has an element there.
 pub(super) fn concat(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Concat(axis) = node.op else { return None };
     let shape = &node.ty.shape;
@@ -32,7 +32,7 @@ pub(super) fn concat(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId>
     Some(as_dtype(b, result?, node.ty.dtype))
 }
 
-/// Truth values are never in memory, and neither are positions that are computed: what moves is numbers.
+/// Truth values are never in memory, and neither are computed positions: they are moved as numbers.
 pub(super) fn moved_without_numbers(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let moves = node.op.coordinates(0, &[&b[*node.operands.first()?].ty.shape]).is_some();
     let truth = node.ty.dtype == DType::Bool;
@@ -71,7 +71,7 @@ fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
     }
 }
 
-/// Elements with others between them are the first of so many each, the rest of which is filling.
+/// Padding between elements: each element becomes a group of which it is the first, and the rest is the fill.
 pub(super) fn padded_inside(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Pad { axis, before, inside: inside @ 1.., after, value } = node.op else { return None };
     let spread = apart(b, node.operands[0], axis, inside, value);
@@ -81,7 +81,7 @@ pub(super) fn padded_inside(b: &mut Builder, node: &Node, _: &[bool]) -> Option<
     })
 }
 
-/// The elements along an axis with so many others between each two.
+/// The elements along an axis with `inside` others between each two.
 fn apart(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> NodeId {
     let mut dims = b.shape(x).0;
     let count = dims[axis].factor();
@@ -94,7 +94,7 @@ fn apart(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> 
     b.slice(merged, axis, 0, count * (inside + 1) - inside, 1)
 }
 
-/// The sum of the taps over each element: for each tap the positions, moved by its distance.
+/// The sum of the taps over each element: the positions of each tap are moved by the distance of the tap, and added up.
 pub(super) fn fold(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Fold { axis, window, extent } = node.op else { return None };
     let apart = match window.stride {
@@ -106,12 +106,14 @@ pub(super) fn fold(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     Some(b.sum(moved, &[axis + 1]))
 }
 
-/// What is in no memory, such as a constant, is computed before something is put around it, and so is a position before it is
-/// seen in another shape.
+/// A leaf that is not in memory, such as a constant, is computed before it is padded or gathered, and a position before it is
+/// reshaped.
 pub(super) fn moved_leaf(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let &operand = node.operands.first()?;
     let filled = node.op.fill().is_some() || node.op == Op::Gather;
-    let reshaped = node.op == Op::Reshape && Domain::of(&b[operand].ty.shape) != Domain::of(&node.ty.shape);
+    let (from, to) = (&b[operand].ty.shape, &node.ty.shape);
+    let others = from.rank().max(to.rank()) > 2 || Domain::of(from) != Domain::of(to);
+    let reshaped = node.op == Op::Reshape && others;
     let made = |base: NodeId| {
         let op = &b[base].op;
         let position = matches!(op, Op::Iota(_));
@@ -132,8 +134,9 @@ pub(super) fn moved_leaf(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     Some(b.push(node.op.clone(), &operands, node.ty.clone()))
 }
 
-/// Rows are added in the order of the index, which has the batch in front. Where the batch is part of a row, each row of the
-/// result is the sum of all that have its number.
+/// Rows are added in the order of the index, whose first axis is the batch. Where the batch is part of a row,
+/// or a later axis of the index, each row of the result is a sum over all values, of which those with another number are masked
+/// out.
 pub(super) fn scattered_rows_of_batches(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::ScatterAdd { rows } = node.op else { return None };
     let (values, index) = (node.operands[0], node.operands[1]);

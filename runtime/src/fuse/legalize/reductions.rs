@@ -1,16 +1,23 @@
-//! Reductions as kernels have them: along the last axis, down all axes but the last, or over everything.
+//! Reductions in the forms that kernels compute: along the last axis, down all axes but the last, over everything, or over some axes
+//! between the first and the last.
 
 use super::batch::transposed;
 use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
-/// Whether these axes of a tensor of this rank are its last one, all but its last one, or all.
+/// Whether these axes of a tensor of this rank are the last one, all but the last one, or all.
 pub(crate) fn is_canonical(axes: &[usize], rank: usize) -> bool {
     axes.len() == rank || axes == [rank - 1] || axes.iter().copied().eq(0..rank - 1)
 }
 
-/// Down the leading axes: those are the rows of a matrix, and the others its columns.
+/// Whether a sum over these axes is one within rows: over neither the first nor the last axis, and not over the batch.
+pub(crate) fn is_within(axes: &[usize], shape: &Shape) -> bool {
+    let inside = axes.first() > Some(&0) && axes.last() < Some(&(shape.rank() - 1));
+    inside && axes.iter().all(|&axis| !shape.0[axis].is_batch())
+}
+
+/// A reduction over the leading axes: they become the rows of a matrix, and the others its columns.
 pub(super) fn down_leading_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let axes = node.op.axes()?;
     let dims = &b[node.operands[0]].ty.shape.0;
@@ -26,13 +33,14 @@ pub(super) fn down_leading_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Opt
     Some(b.reshape(reduced, node.ty.shape.clone()))
 }
 
-/// Sums and maxima over any other axes, one after the other.
+/// Sums and maxima over any other axes, one axis after the other.
 pub(super) fn axis_by_axis(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let kind = node.op.def().reduction()?;
     let axes = node.op.axes()?;
-    let rank = b[node.operands[0]].ty.shape.rank();
+    let shape = &b[node.operands[0]].ty.shape;
     let simple = matches!(kind, Reduction::Sum | Reduction::Max);
-    (simple && !is_canonical(axes, rank)).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
+    let known = is_canonical(axes, shape.rank()) || is_within(axes, shape);
+    (simple && !known).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
 }
 
 /// The reduction over some axes, in ascending order.
@@ -42,7 +50,7 @@ fn over(b: &mut Builder, op: &Op, x: NodeId, mut axes: Vec<usize>) -> NodeId {
     if axes.is_empty() {
         return x;
     }
-    if is_canonical(&axes, rank) {
+    if is_canonical(&axes, rank) || is_within(&axes, &b.shape(x)) {
         return b.apply(op.over(axes), &[x]);
     }
     if axes.last() == Some(&(rank - 1)) {
@@ -50,7 +58,7 @@ fn over(b: &mut Builder, op: &Op, x: NodeId, mut axes: Vec<usize>) -> NodeId {
         let inner = b.apply(op.over(vec![rank - 1]), &[x]);
         return over(b, op, inner, axes);
     }
-    // Rows of the batch stay rows; a sum over the batch goes down its rows.
+    // The batch stays among the rows; a sum over the batch goes down the rows.
     let kept: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).collect();
     let down = axes.iter().any(|&axis| dims[axis].is_batch());
     let (first, last) = if down { (&axes, &kept) } else { (&kept, &axes) };

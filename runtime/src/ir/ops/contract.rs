@@ -4,20 +4,20 @@ use super::{Body, OpDef};
 use crate::ir::{Builder, NodeId, Op};
 use crate::types::{DType, Dim, Shape, TensorType};
 
-/// Columns of a narrow matrix at most.
+/// The most columns that a narrow matrix has.
 const NARROW: usize = 16;
 
-/// Rows of a narrow matrix from which on its update may be a kernel of its own.
+/// With this many rows, the update of a narrow matrix may be a kernel of its own.
 const ENOUGH: usize = 256;
 
-/// What the axes of a product's operands are for, as pairs of an axis of the left and an axis of the right one. The others are
-/// free. An axis of the result is a pair of batch axes, in the order of the list, then a free axis of the left, then one of the
-/// right operand, in the order in which these have them.
+/// What the axes of a product's operands are for, as pairs of an axis of the left and an axis of the right operand. All other
+/// axes are free. The axes of the result are the batch axes in the order of the list, then the free axes of the left operand,
+/// then those of the right operand, each in the order of its operand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DotAxes {
-    /// Both have the same position along them, and so has the result.
+    /// The positions along both are the same, and that of the result too.
     pub batch: Vec<(usize, usize)>,
-    /// Products are summed over these, the first outermost.
+    /// Products are summed over these, the first one outermost.
     pub contracted: Vec<(usize, usize)>,
 }
 
@@ -33,7 +33,7 @@ pub struct OperandAxes {
 }
 
 impl DotAxes {
-    /// Those of a matrix product; an operand that is transposed is stored `[K,M]` or `[N,K]`.
+    /// The axes of a matrix product. A transposed operand is stored `[K,M]` or `[N,K]`.
     pub fn matrix(ta: bool, tb: bool) -> DotAxes {
         DotAxes { batch: Vec::new(), contracted: vec![(usize::from(!ta), usize::from(tb))] }
     }
@@ -49,7 +49,7 @@ impl DotAxes {
         }
     }
 
-    /// What the axes of an operand of this rank are for: of the left one, number 0, or the right one.
+    /// What the axes of an operand of this rank are for: the left one is number 0, the right one number 1.
     pub fn of(&self, operand: usize, rank: usize) -> OperandAxes {
         let side = |pairs: &[(usize, usize)]| -> Vec<usize> {
             pairs.iter().map(|&(a, b)| if operand == 0 { a } else { b }).collect()
@@ -90,8 +90,8 @@ pub const DOT: OpDef = OpDef {
     },
     vjp: |g, at| {
         let Op::Dot(axes) = &at.op else { unreachable!("the gradient of a product") };
-        // What comes first is in memory while the second is computed: the gradient of a narrow matrix is short, and then
-        // nothing but the other gradient needs the left operand, whose place it can take.
+        // The gradient that is computed first stays in memory while the second one is computed. That of a narrow matrix is short.
+        // After it, only the other gradient needs the left operand, and can be written over it.
         let shape = &g.shape(at.x[1]).0;
         let matrix = axes.as_matrix().filter(|_| shape.len() == 2 && g.ty(at.x[0]).shape.rank() == 2);
         let short = matrix.is_some_and(|(_, tb)| {
@@ -107,8 +107,8 @@ pub const DOT: OpDef = OpDef {
     body: Body::Contract,
 };
 
-/// The gradient by one of the operands: `dy` times the other, summed over the free axes of the other. What comes first in the
-/// product decides the order of the result's axes; where neither gives that of the operand, they are transposed.
+/// The gradient with respect to one of the operands: `dy` times the other operand, summed over the other's free axes. The order of
+/// the factors decides the order of the result's axes; where neither order fits the operand, the result is transposed.
 fn gradient(g: &mut Builder, axes: &DotAxes, a: NodeId, b: NodeId, dy: NodeId, wanted: usize) -> NodeId {
     let ranks = [a, b].map(|x| g.ty(x).shape.rank());
     let other = [b, a][wanted];
@@ -124,7 +124,7 @@ fn gradient(g: &mut Builder, axes: &DotAxes, a: NodeId, b: NodeId, dy: NodeId, w
         contracted: others.free.iter().enumerate().map(|(at, &axis)| (others_at + at, axis)).collect(),
     };
     debug_assert_eq!(pairs.of(0, g.ty(dy).shape.rank()).free, Vec::from_iter(own_at..own_at + own.free.len()));
-    // The free axes of the other operand's are those that were summed over, in its own order.
+    // The free axes of the other operand in this product are those that were summed over, in its own order.
     let rest = pairs.of(1, ranks[1 - wanted]).free;
     let summed = rest.iter().map(|axis| {
         let at = others.contracted.iter().position(|summed| summed == axis);

@@ -25,7 +25,7 @@ fn all_like(x: &[&TensorType], dtype: DType) -> Result<(), String> {
     }
 }
 
-/// Nothing flows back through a result that does not vary smoothly.
+/// No gradient passes through a result that does not vary smoothly.
 fn no_gradient(_: &mut Builder, at: &At) -> Vec<Option<NodeId>> {
     vec![None; at.x.len()]
 }
@@ -160,8 +160,9 @@ pub const ERF: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.erf(x[0])),
 };
 
-/// The normal distribution's function: the share of it below `x`, `y = (1 + erf(x / sqrt 2)) / 2`. `f32[S] -> f32[S]`, in
-/// [0, 1]. `dx = dy e^(-x^2 / 2) / sqrt(2 pi)`. The lower tail is no difference, and has all its digits.
+/// The distribution function of the normal distribution: the probability below `x`, `y = (1 + erf(x / sqrt 2)) / 2`.
+/// `f32[S] -> f32[S]`, in [0, 1]. `dx = dy e^(-x^2 / 2) / sqrt(2 pi)`. The lower tail is not computed as a difference, so it keeps
+/// its digits.
 pub const NORMAL_CDF: OpDef = OpDef {
     name: "normal_cdf",
     ty: same,
@@ -190,7 +191,7 @@ pub const RSQRT: OpDef = OpDef {
     name: "rsqrt",
     ty: same,
     vjp: |b, at| {
-        // The half first: half a cube may be finite where the cube is not.
+        // Halved first: half of the cube may be finite where the cube is not.
         let square = b.mul(at.y, at.y);
         let half = b.scale(at.y, -0.5);
         let slope = b.mul(half, square);
@@ -289,7 +290,7 @@ pub const MIN: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.min(x[0], x[1])),
 };
 
-/// The cotangents of two operands of which `second` says where the second was taken.
+/// The cotangents of two operands; `second` says where the second was taken.
 fn choose(b: &mut Builder, second: NodeId, dy: NodeId) -> Vec<Option<NodeId>> {
     let zero = b.constant_like(0.0, dy);
     vec![Some(b.select(second, zero, dy)), Some(b.select(second, dy, zero))]
@@ -325,8 +326,8 @@ pub const MUL_ADD: OpDef = OpDef {
     body: Body::Map(|s, _, x| s.mul_add(x[0], x[1], x[2])),
 };
 
-/// `a` where the mask holds, `b` elsewhere. `bool[S], f32[S], f32[S] -> f32[S]`. What is not taken gets no gradient, not
-/// even NaN.
+/// `a` where the mask holds, `b` elsewhere. `bool[S], f32[S], f32[S] -> f32[S]`. An element that is not taken gets no gradient,
+/// not even NaN.
 pub const SELECT: OpDef = OpDef {
     name: "select",
     ty: |_, x| {
@@ -347,9 +348,9 @@ pub const SELECT: OpDef = OpDef {
 pub const DETACH: OpDef =
     OpDef { name: "detach", ty: |_, x| Ok(x[0].clone()), vjp: no_gradient, body: Body::Map(|_, _, x| x[0]) };
 
-/// `value`, to which `x` contributes a gradient: `dvalue = dy`, `dx = dy slope`. `f32[S], f32[S], f32[S] -> f32[S]`. For a slope
-/// that would lose its digits, or overflow, in the form that follows from the value; the value is then detached. Whatever the
-/// slope is made of does not count once gradients are there.
+/// `value`, with a gradient to `x` as well: `dvalue = dy`, `dx = dy slope`. `f32[S], f32[S], f32[S] -> f32[S]`. For a slope that would
+/// lose its digits, or overflow, in the form that follows from the value; the value is then detached. No gradient flows to the
+/// slope.
 pub const WITH_SLOPE: OpDef = OpDef {
     name: "with_slope",
     ty: same,
@@ -375,7 +376,7 @@ pub fn function(op: &Op) -> Option<Function> {
     })
 }
 
-/// The operation of which one is the slope, if it is one: both of one operand take little more than either.
+/// The operation that this one is the slope of, if it is a slope. Computing both of one operand takes little more than either.
 pub fn sloped(op: &Op) -> Option<Op> {
     match op {
         Op::SigmoidSlope => Some(Op::Sigmoid),

@@ -1,4 +1,4 @@
-//! Values that come from outside the graph, or from nowhere. Nothing flows back through them.
+//! Values that come from outside the graph, and constants. No gradient passes through them.
 
 use super::{Body, OpDef};
 
@@ -27,7 +27,7 @@ leaf! {
     SCALAR "scalar"
 }
 leaf! {
-    /// One number in every element.
+    /// The same number in every element.
     CONST "const"
 }
 leaf! {

@@ -27,9 +27,9 @@ pub struct OpDef {
     pub name: &'static str,
     /// The type of the result, or what does not fit, in words.
     pub ty: fn(&Op, &[&TensorType]) -> Result<TensorType, String>,
-    /// From the cotangent of the result, the cotangent of each operand; `None` where nothing flows.
+    /// From the cotangent of the result, the cotangent of each operand; `None` if it gets none.
     pub vjp: fn(&mut Builder, &At) -> Vec<Option<NodeId>>,
-    /// How elements of the result come about.
+    /// How elements of the result are computed.
     pub body: Body,
 }
 
@@ -49,7 +49,7 @@ pub struct At {
 /// A scalar body: from one element of each operand, one element of the result.
 pub type MapBody = fn(&mut dyn Scalar, &Op, &[Reg]) -> Reg;
 
-/// How elements of a result come about.
+/// How elements of a result are computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Body {
     /// From outside.
@@ -58,11 +58,11 @@ pub enum Body {
     Map(MapBody),
     /// The operand's elements under another shape.
     View,
-    /// Elements of the operands in other places: [`Op::coordinates`] says from where.
+    /// Elements of the operands at other places: [`Op::coordinates`] says from where.
     Move,
-    /// Rows of the first operand, whose numbers are the second.
+    /// Rows of the first operand, whose numbers are the second operand.
     Gather,
-    /// Sums of the rows of the first operand that have the same number in the second.
+    /// Sums of those rows of the first operand that have the same number in the second.
     Scatter,
     /// Sums of elements under overlapping windows.
     Fold,
@@ -165,7 +165,7 @@ impl Op {
         matches!(self.def().body, Body::Leaf)
     }
 
-    /// Whether it only renames elements.
+    /// Whether it only gives the operand's elements another shape.
     pub fn is_view(&self) -> bool {
         matches!(self.def().body, Body::View)
     }

@@ -1,15 +1,15 @@
-//! Operations that give elements other places and compute nothing.
+//! Operations that move elements and compute nothing.
 
 use super::{Body, OpDef};
 use crate::ir::{NodeId, Op};
 use crate::types::{DType, Dim, Shape, TensorType};
 
-/// Where along one axis of an operand an element of the result is taken from: at `constant` plus the sum of `step` times the
-/// element's coordinate along `axis` of the result, divided by `divisor`. Where that leaves a remainder or the operand, the
-/// element is not of this operand.
+/// Which coordinate along one axis of an operand an element of the result is taken from: `constant` plus the sum of `step` times
+/// the coordinate along `axis` of the result, divided by `divisor`. If that leaves a remainder or is outside of the operand, the
+/// element is not one of this operand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coordinate {
-    /// Where the first element is from.
+    /// Where the first element is taken from.
     pub constant: i64,
     /// Axes of the result, each with the step that goes with it.
     pub steps: Vec<(usize, i64)>,
@@ -23,7 +23,7 @@ impl Coordinate {
         Coordinate { constant: 0, steps: vec![(axis, 1)], divisor: 1 }
     }
 
-    /// For the element of the result that has these coordinates, along an axis of this extent.
+    /// The coordinate for the element of the result with these coordinates, along an axis of this extent.
     pub fn at(&self, place: impl Fn(usize) -> usize, extent: usize) -> Option<usize> {
         let moved: i64 = self.steps.iter().map(|&(axis, step)| step * place(axis) as i64).sum();
         let at = self.constant + moved;
@@ -33,8 +33,8 @@ impl Coordinate {
 }
 
 impl Op {
-    /// For each axis of an operand, where the elements of the result are from; of an operation that gives elements other places
-    /// axis by axis. An element is of the first operand that has it, or else the [fill](Op::fill).
+    /// For each axis of an operand, where the elements of the result are taken from, if this operation moves elements axis by axis.
+    /// An element comes from the first operand that has it, or else is the [fill](Op::fill).
     pub fn coordinates(&self, operand: usize, shapes: &[&Shape]) -> Option<Vec<Coordinate>> {
         let rank = shapes[operand].rank();
         match self {
@@ -64,7 +64,7 @@ impl Op {
         }
     }
 
-    /// What stands where no operand has an element; `None` where there always is one.
+    /// The value where no operand has an element; `None` if one always has.
     pub fn fill(&self) -> Option<f64> {
         match *self {
             Op::Pad { value, .. } | Op::Patches { value, .. } => Some(value),
@@ -74,12 +74,12 @@ impl Op {
     }
 }
 
-/// Along `axis` as this says, along all others as they are.
+/// `along` for this axis; unchanged along all others.
 fn all_but(rank: usize, axis: usize, coordinate: Coordinate) -> Vec<Coordinate> {
     (0..rank).map(|own| if own == axis { coordinate.clone() } else { Coordinate::along(own) }).collect()
 }
 
-/// The extent of an axis along which elements move. They never move along the batch: the distance would depend on its size.
+/// The extent of an axis that elements move along. They never move along the batch: the distance would depend on its size.
 pub(super) fn fixed_extent(what: &str, ty: &TensorType, axis: usize) -> Result<usize, String> {
     match ty.shape.0.get(axis) {
         Some(&Dim::Fixed(extent)) => Ok(extent),
@@ -88,7 +88,7 @@ pub(super) fn fixed_extent(what: &str, ty: &TensorType, axis: usize) -> Result<u
     }
 }
 
-/// A tensor like this one, with these extents in place of `axis`.
+/// The type of a tensor like this one, with these extents in place of `axis`.
 pub(super) fn replaced(ty: &TensorType, axis: usize, by: &[usize]) -> TensorType {
     let mut dims = ty.shape.0.clone();
     dims.splice(axis..=axis, by.iter().map(|&extent| Dim::Fixed(extent)));
@@ -110,7 +110,7 @@ pub(super) fn fits(what: &str, value: f64, dtype: DType) -> Result<(), String> {
     }
 }
 
-/// An extent from its parts; a declared one can be absurd.
+/// An extent as the sum of its parts. A declared one may be absurdly large.
 pub(super) fn extent_of(what: &str, parts: impl FnOnce() -> Option<usize>) -> Result<usize, String> {
     parts()
         .filter(|&extent| i64::try_from(extent).is_ok())
@@ -128,7 +128,7 @@ pub const RESHAPE: OpDef = OpDef {
     body: Body::View,
 };
 
-/// Repetition along new axes. `T[S] -> T[R]`, axis `i` of `S` being axis `axes[i]` of `R`. The gradient sums over the new axes.
+/// Repetition along new axes. `T[S] -> T[R]`, where axis `i` of `S` is axis `axes[i]` of `R`. The gradient sums over the new axes.
 pub const BROADCAST: OpDef = OpDef {
     name: "broadcast",
     ty: |_, _| Err("the type of `broadcast` is given, not inferred".to_string()),
@@ -140,7 +140,7 @@ pub const BROADCAST: OpDef = OpDef {
     body: Body::View,
 };
 
-/// Another order of axes. `T[S] -> T[R]`, axis `i` of `R` being axis `order[i]` of `S`. The gradient goes back the same way.
+/// Another order of axes. `T[S] -> T[R]`, where axis `i` of `R` is axis `order[i]` of `S`. The gradient is transposed back.
 pub const TRANSPOSE: OpDef = OpDef {
     name: "transpose",
     ty: |op, x| {

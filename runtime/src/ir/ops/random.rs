@@ -1,8 +1,8 @@
-//! Random numbers without a state: each is a hash of a key and of its own position.
+//! Random numbers without state: each is a hash of a key and of its position.
 //!
 //! In: the trainer's seed, the number of the layer among those that draw, the number of the forward pass; row and column. Out:
-//! a number that depends on nothing else, so that neither the batch size nor the order of work decides it, and the backward
-//! pass may compute it again.
+//! a number that depends on nothing else: neither on the batch size nor on the order of work. So the backward pass may recompute
+//! it.
 
 use super::{Body, OpDef};
 use crate::init::Random;
@@ -10,7 +10,7 @@ use crate::ir::Op;
 use crate::scalar::{Reg, Scalar};
 use crate::types::{DType, TensorType};
 
-/// A stream of `Random` from which on no parameter draws its first values.
+/// The first stream of `Random` that no parameter draws its first values from.
 const FIRST_STREAM: u64 = 1 << 32;
 
 /// The key of one layer in one forward pass: number `pass` of the stream of the layer (SplitMix64, see [`Random`]).
@@ -21,7 +21,7 @@ pub fn key(seed: u64, stream: u32, pass: u64) -> [u32; 2] {
 
 /// A uniform random number: `y = floor(h / 2^8) / 2^24`, in [0, 1), where `h` is the first word of `pcg4d(column, row, key)`.
 /// `u32[S], u32[S], u32[S], u32[S] -> f32[S]`: two halves of a key, row, column. The same in f32 and f64.
-/// Source: Jarzynski & Olano 2020, "Hash functions for GPU rendering", which finds no better one of four words.
+/// Source: Jarzynski & Olano 2020, "Hash functions for GPU rendering", which finds no better hash of four words.
 pub const UNIFORM: OpDef = OpDef {
     name: "uniform",
     ty: words,

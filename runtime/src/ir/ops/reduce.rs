@@ -1,4 +1,4 @@
-//! Operations that make one element out of many, along axes that then disappear.
+//! Operations that make one element out of many, along axes that disappear.
 
 use super::{Body, OpDef};
 use crate::ir::{Builder, NodeId, Op};
@@ -12,7 +12,7 @@ pub enum Reduction {
     Sum,
     /// The largest; NaN if any is NaN.
     Max,
-    /// Their mean, which of equal numbers is that number.
+    /// Their mean. The mean of equal numbers is that number.
     Mean,
     /// Their mean squared deviation from their mean.
     Variance,
@@ -59,7 +59,7 @@ pub const SUM: OpDef = OpDef {
     body: Body::Reduce(Reduction::Sum),
 };
 
-/// Largest element over axes. `f32[S] -> f32[S without axes]`. NaN passes. The gradient is that of the first of equals, in
+/// Largest element over axes. `f32[S] -> f32[S without axes]`. NaN passes. The gradient goes to the first of equal elements, in
 /// row-major order.
 pub const MAX_OVER: OpDef = OpDef {
     name: "max",
@@ -71,7 +71,7 @@ pub const MAX_OVER: OpDef = OpDef {
         let is_top = b.compare(Cmp::Eq, at.x[0], top);
         let never = b.constant(f64::NEG_INFINITY, &shape);
         let mut is_first = None;
-        // The first along the outermost axes, and of those with the same position there the first along the next.
+        // The first position along the outermost axes; among those, the first along the next axes.
         for axes_of_one_number in numbered(&shape, axes) {
             let position = position(b, &shape, &axes_of_one_number);
             let minus = b.neg(position);
@@ -88,11 +88,11 @@ pub const MAX_OVER: OpDef = OpDef {
     body: Body::Reduce(Reduction::Max),
 };
 
-/// Up to here every position is an f32.
+/// Up to this number every position is exact as an f32.
 const EXACT: usize = 1 << 24;
 
-/// These axes in runs, along each of which one f32 tells positions apart. The step of an axis before the batch would depend on
-/// the size of that, so the batch has a run of its own.
+/// These axes in runs, so that one f32 tells all positions of a run apart. The stride of an axis before the batch would depend on
+/// the size of the batch, so the batch is a run of its own.
 fn numbered(shape: &Shape, axes: &[usize]) -> Vec<Vec<usize>> {
     let mut runs: Vec<Vec<usize>> = Vec::new();
     let mut positions = None;
@@ -127,8 +127,9 @@ fn position(b: &mut Builder, shape: &Shape, axes: &[usize]) -> NodeId {
     sum.expect("a reduction has axes")
 }
 
-/// Mean over axes. `f32[S] -> f32[S without axes]`. `dx = dy / n`. Computed around a sample, as a variance is and together with
-/// it: of equal numbers it is that number to the bit, and no sum overflows. Where neither matters, [`Builder::mean`] is less work.
+/// Mean over axes. `f32[S] -> f32[S without axes]`. `dx = dy / n`. Computed relative to a sample, like a variance and together with
+/// it: the mean of equal numbers is that number to the bit, and no sum overflows. Where neither matters, [`Builder::mean`] is less
+/// work.
 ///
 /// [`Builder::mean`]: crate::ir::Builder::mean
 pub const MEAN: OpDef = OpDef {
@@ -148,8 +149,8 @@ pub const MEAN: OpDef = OpDef {
 
 /// Biased variance over axes: the mean squared deviation from the mean. `f32[S] -> f32[S without axes]`.
 /// `dx = dy 2 (x - mean) / n`. Computed without cancellation: shifted by a sample, merged by Chan's formula
-/// (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance"). NaN where it is beyond the largest f32, from
-/// about 1e37 on: an infinite one would make zeros of what is divided by its root.
+/// (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance"). NaN if it exceeds the largest f32: an infinite
+/// variance would make zeros of everything that is divided by its root.
 pub const VARIANCE: OpDef = OpDef {
     name: "variance",
     ty: dropped,

@@ -1,4 +1,4 @@
-//! Rows of a table by their numbers, and the way back. An index is a tensor of any rank; a row of its own shape.
+//! Rows of a table by their numbers, and the adjoint. The index is a tensor of any rank, and so is a row.
 
 use super::{Body, OpDef};
 use crate::ir::Op;
@@ -12,8 +12,8 @@ fn indexed(what: &str, x: &[&TensorType]) -> Result<(), String> {
     }
 }
 
-/// Rows of a table: `y[s.., d..] = x[index[s..], d..]`. `f32[N, D..], u32[S..] -> f32[S.., D..]`. NaN where an index is not
-/// below N. The gradient is added to the rows that were read.
+/// Rows of a table: `y[s.., d..] = x[index[s..], d..]`. `f32[N, D..], u32[S..] -> f32[S.., D..]`. NaN where an index is N or
+/// more. The gradient is added to the rows that were read.
 pub const GATHER: OpDef = OpDef {
     name: "gather",
     ty: |_, x| {
@@ -32,7 +32,8 @@ pub const GATHER: OpDef = OpDef {
 };
 
 /// The adjoint of [`GATHER`]: each row of the result is the sum of the values that come with its number, in row-major order of
-/// the index. `f32[S.., D..], u32[S..] -> f32[N, D..]`. What has no row is left out. The gradient is read from the rows.
+/// the index. `f32[S.., D..], u32[S..] -> f32[N, D..]`. Values whose number is N or more are left out. The gradient is gathered
+/// from the rows.
 pub const SCATTER_ADD: OpDef = OpDef {
     name: "scatter_add",
     ty: |op, x| {

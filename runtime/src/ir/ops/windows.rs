@@ -1,4 +1,4 @@
-//! Windows that move along an axis: what is under them, and the way back.
+//! Windows that move along an axis: the elements under them, and the adjoint.
 
 use super::movement::{extent_of, fits, fixed_extent, replaced};
 use super::{Body, Coordinate, OpDef};
@@ -15,9 +15,9 @@ pub struct Window {
     pub stride: usize,
     /// Elements from one tap to the next, 1 or more.
     pub dilation: usize,
-    /// Elements of padding in front.
+    /// Elements of padding before the first element.
     pub before: usize,
-    /// Elements of padding at the end.
+    /// Elements of padding after the last element.
     pub after: usize,
 }
 
@@ -40,7 +40,7 @@ impl Window {
         }
     }
 
-    /// From where the patches along `axis` of a tensor of this rank are.
+    /// Where the patches along `axis` of a tensor of this rank are taken from.
     pub(super) fn coordinates(&self, axis: usize, rank: usize) -> Vec<Coordinate> {
         let along = |own: usize| {
             if own != axis {
@@ -52,7 +52,7 @@ impl Window {
         (0..rank).map(along).collect()
     }
 
-    /// The position at which this tap is over an element, if there is one among so many.
+    /// The position at which this tap is over an element, if there is one among this many positions.
     pub fn position_over(&self, element: usize, tap: usize, positions: usize) -> Option<usize> {
         let moved = (element + self.before).checked_sub(tap * self.dilation)?;
         Some(moved / self.stride).filter(|&position| moved % self.stride == 0 && position < positions)
@@ -60,7 +60,7 @@ impl Window {
 }
 
 /// The elements under a window that moves along an axis: `y[.., o, k, ..] = x[.., o stride + k dilation - before, ..]`, and
-/// `value` outside. `T[.., N, ..] -> T[.., positions, size, ..]`. The gradient is a fold; none flows into the value.
+/// `value` outside. `T[.., N, ..] -> T[.., positions, size, ..]`. The gradient is a fold; the value gets none.
 pub const PATCHES: OpDef = OpDef {
     name: "patches",
     ty: |op, x| {
@@ -78,7 +78,7 @@ pub const PATCHES: OpDef = OpDef {
     body: Body::Move,
 };
 
-/// The adjoint of [`PATCHES`]: every element is the sum of what taps over it hold, in ascending order of taps.
+/// The adjoint of [`PATCHES`]: every element is the sum of the taps over it, in ascending order of taps.
 /// `f32[.., positions, size, ..] -> f32[.., extent, ..]`. The gradient is patches with zeros outside.
 pub const FOLD: OpDef = OpDef {
     name: "fold",
@@ -101,7 +101,7 @@ pub const FOLD: OpDef = OpDef {
     body: Body::Fold,
 };
 
-/// Elements moved along an axis, farther for every step along another: `y[.., p, .., k, ..] = x[.., p + shift + step k, .., k, ..]`
+/// Elements moved along an axis, by more for each step along another: `y[.., p, .., k, ..] = x[.., p + shift + step k, .., k, ..]`
 /// where there is one, else 0. `f32[.., N, ..] -> f32[.., extent, ..]`. The gradient moves them back.
 pub const SKEW: OpDef = OpDef {
     name: "skew",

@@ -16,6 +16,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod called;
 mod loops;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -25,9 +26,11 @@ mod steps;
 
 use core::ops::Range;
 
+pub use called::{pack_right, packed_product, product};
 use loops::{Block, Columns, MAX_DEPTH, MAX_PANEL, MAX_ROWS};
 
-/// Which microkernel a product runs on. All that [fuse](Isa::fuses) give the same bits.
+/// Which microkernel a product runs on. All that [fuse](Isa::fuses) give the same bits. Compiled code passes it on as a number.
+#[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// 12 rows x 32 columns in 24 registers of 16 lanes.

@@ -1,0 +1,293 @@
+//! What compiled code calls in the runtime: one table, of which all else follows.
+//!
+//! A row has the name of a host call, its arguments with their types, its symbol, and the function that does the work. From it
+//! follow the signature and the declaration in CLIF; a struct that has a value for every argument by name and emits the call;
+//! and the address, which compiles only if the function has exactly these types. A new microkernel takes its own file and a row
+//! here; kernels then call it as `host::Name { .. }.call(..)`.
+//!
+//! In: values by name. Out: a call. The functions themselves live in `microkernels`; `jit` asks for their addresses.
+
+use cranelift_codegen::ir::{
+    AbiParam, ExtFuncData, ExternalName, FuncRef, InstBuilder, Signature, Type, UserExternalName, Value,
+};
+use cranelift_frontend::FunctionBuilder;
+
+use super::Target;
+use super::abi::Passed;
+use super::numbers::Numbers;
+use crate::microkernels::gemm::{self, Isa};
+use crate::microkernels::{fetch, finish, host_fn, strips, ticks};
+use crate::scalar::Function;
+
+/// Writes what follows from the rows. A row with a key in brackets stands for a family, one call for each key.
+macro_rules! host_calls {
+    (
+        |$isa:ident, $threads:ident|
+        $(
+            $(#[$doc:meta])+
+            $name:ident $([$key:ident: $of:ty = $keys:path])? ($($arg:ident: $ty:ty),* $(,)?)
+                as $symbol:expr => $function:expr;
+        )+
+    ) => {
+        /// A function of the runtime that compiled code calls.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Import {
+            $($(#[$doc])+ $name $(($of))?,)+
+        }
+
+        impl Import {
+            const COUNT: usize = 0 $(+ host_calls!(@count $($keys)?))+;
+
+            /// All of them, in the order of the table.
+            pub const ALL: [Import; Import::COUNT] = {
+                let mut all = [Import::Tick; Import::COUNT];
+                let mut next = 0;
+                $(host_calls!(@list all next $name $($keys)?);)+
+                assert!(next == Import::COUNT);
+                all
+            };
+
+            /// The name of the symbol.
+            pub fn symbol(self) -> &'static str {
+                match self {
+                    $(Import::$name $(($key))? => $symbol,)+
+                }
+            }
+
+            /// The types of the arguments.
+            fn arguments(self) -> &'static [Type] {
+                match self {
+                    $(Import::$name { .. } => &[$(<$ty as Passed>::TYPE),*],)+
+                }
+            }
+
+            /// The address of the function, on a machine that has this instruction set, in a program for so many threads.
+            pub fn address(self, $isa: Isa, $threads: usize) -> *const u8 {
+                match self {
+                    $(Import::$name $(($key))? => {
+                        let function: host_fn!($($ty),*) = $function;
+                        function as *const u8
+                    })+
+                }
+            }
+        }
+
+        $(
+            $(#[$doc])+
+            pub(super) struct $name {
+                $(pub(super) $key: $of,)?
+                $(pub(super) $arg: Value,)*
+            }
+
+            impl $name {
+                /// Emits the call.
+                pub(super) fn call(self, imports: &mut Imports, fb: &mut FunctionBuilder<'_>) {
+                    imports.call(fb, Import::$name $((self.$key))?, &[$((stringify!($arg), self.$arg)),*]);
+                }
+            }
+        )+
+    };
+    (@count) => { 1 };
+    (@count $keys:path) => { $keys.len() };
+    (@list $all:ident $next:ident $name:ident) => {
+        $all[$next] = Import::$name;
+        $next += 1;
+    };
+    (@list $all:ident $next:ident $name:ident $keys:path) => {
+        let mut key = 0;
+        while key < $keys.len() {
+            $all[$next] = Import::$name($keys[key]);
+            $next += 1;
+            key += 1;
+        }
+    };
+}
+
+host_calls! {
+    |isa, threads|
+
+    /// Rows of a product, the right operand where it lies.
+    Product(
+        isa: Isa, rows: usize, cols: usize, inner: usize,
+        a: *const f32, a_row: usize, a_col: usize,
+        b: *const f32, b_row: usize, b_col: usize,
+        c: *mut f32, ldc: usize, workspace: *mut f32,
+    ) as "gradloom_product" => gemm::product;
+
+    /// Some columns of the right operand of a product, rearranged.
+    PackRight(
+        isa: Isa, cols: usize, inner: usize,
+        b: *const f32, b_row: usize, b_col: usize,
+        from: usize, to: usize, packed: *mut f32,
+    ) as "gradloom_pack_right" => gemm::pack_right;
+
+    /// Rows of a product with a rearranged right operand.
+    PackedProduct(
+        isa: Isa, rows: usize, cols: usize, inner: usize,
+        a: *const f32, a_row: usize, a_col: usize,
+        packed: *const f32,
+        c: *mut f32, ldc: usize, workspace: *mut f32,
+    ) as "gradloom_packed_product" => gemm::packed_product;
+
+    /// The last stage of sums down columns.
+    SumColumns(partials: *const f32, blocks: usize, stride: usize, columns: usize, out: *mut f32)
+        as "gradloom_sum_columns" => finish::sum_columns;
+
+    /// The last stage of a sum over everything.
+    SumEverything(partials: *const f32, count: usize, out: *mut f32)
+        as "gradloom_sum_everything" => finish::sum_everything;
+
+    /// The last stage of maxima down columns.
+    MaxColumns(partials: *const f32, blocks: usize, stride: usize, columns: usize, out: *mut f32)
+        as "gradloom_max_columns" => finish::max_columns;
+
+    /// The last stage of a maximum over everything.
+    MaxEverything(partials: *const f32, count: usize, out: *mut f32)
+        as "gradloom_max_everything" => finish::max_everything;
+
+    /// The last stage of a variance. A mean or a variance at no address is not wanted.
+    MergeMoments(
+        partials: *const f32, stride: usize, columns: usize, block: usize, rows: usize,
+        mean: *mut f32, variance: *mut f32, overflow: *mut u32,
+    ) as "gradloom_merge_moments" => finish::merge_moments;
+
+    /// A kernel has ended; only in a program that is timed.
+    Tick() as "gradloom_tick" => ticks::tick;
+
+    /// A function of every element of a strip.
+    Strip[function: Function = strips::FUNCTIONS](from: *const f32, to: *mut f32, count: usize)
+        as strips::symbol(function) => strips::strip(isa, function);
+
+    /// Some bytes will be read soon.
+    Fetch(address: *const u8, bytes: usize) as "gradloom_fetch" => fetch::fetch;
+
+    /// Some bytes will be written soon. One thread is mostly alone with what it writes, and then to ask for reading is 1 %
+    /// faster.
+    FetchToWrite(address: *const u8, bytes: usize) as "gradloom_fetch_to_write"
+        => if threads == 1 { fetch::fetch } else { fetch::fetch_to_write };
+}
+
+impl Import {
+    /// Its place among all.
+    pub fn index(self) -> usize {
+        Import::ALL.iter().position(|&other| other == self).expect("all imports are listed")
+    }
+
+    /// How it is called.
+    pub fn signature(self, target: Target) -> Signature {
+        let mut signature = Signature::new(target.call_conv);
+        signature.params.extend(self.arguments().iter().map(|&ty| AbiParam::new(ty)));
+        signature
+    }
+}
+
+/// The imports of a function that is being emitted: each is declared where it is called first.
+pub(super) struct Imports {
+    target: Target,
+    numbers: Numbers,
+    declared: [Option<FuncRef>; Import::ALL.len()],
+}
+
+impl Imports {
+    pub(super) fn new(target: Target, numbers: Numbers) -> Imports {
+        Imports { target, numbers, declared: [None; Import::ALL.len()] }
+    }
+
+    /// Calls an import with the values of its arguments, by name and in the order of the table.
+    fn call(&mut self, fb: &mut FunctionBuilder<'_>, import: Import, arguments: &[(&str, Value)]) {
+        let Imports { target, numbers, declared: imports } = self;
+        let declare = || declared(fb, numbers.import(import), import.signature(*target), false);
+        let function = *imports[import.index()].get_or_insert_with(declare);
+        for (&(name, value), &wanted) in arguments.iter().zip(import.arguments()) {
+            let ty = fb.func.dfg.value_type(value);
+            debug_assert_eq!(ty, wanted, "`{name}` of {}", import.symbol());
+        }
+        let values: Vec<Value> = arguments.iter().map(|&(_, value)| value).collect();
+        fb.ins().call(function, &values);
+    }
+}
+
+/// The function of this number, to be called.
+pub(super) fn declared(fb: &mut FunctionBuilder<'_>, number: u32, signature: Signature, colocated: bool) -> FuncRef {
+    let name = fb.func.declare_imported_user_function(UserExternalName::new(0, number));
+    let signature = fb.import_signature(signature);
+    fb.import_function(ExtFuncData { name: ExternalName::user(name), signature, colocated, patchable: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use cranelift_codegen::ir::{Function as Code, types};
+    use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+    use cranelift_frontend::FunctionBuilderContext;
+
+    use super::*;
+
+    /// A function that makes calls, as text.
+    fn emitted(body: impl FnOnce(&mut Imports, &mut FunctionBuilder<'_>)) -> String {
+        let call_conv = CallConv::SystemV;
+        let config = TargetFrontendConfig {
+            default_call_conv: call_conv,
+            pointer_width: target_lexicon::PointerWidth::U64,
+            page_size_align_log2: 12,
+        };
+        let target = Target { call_conv, config, fma: true, strips: true };
+        let (mut function, mut context) = (Code::new(), FunctionBuilderContext::new());
+        let mut fb = FunctionBuilder::new(&mut function, &mut context);
+        let block = fb.create_block();
+        fb.switch_to_block(block);
+        body(&mut Imports::new(target, Numbers { kernels: 3 }), &mut fb);
+        fb.ins().return_(&[]);
+        fb.seal_all_blocks();
+        fb.finalize(config);
+        function.display().to_string()
+    }
+
+    fn numbers<const N: usize>(fb: &mut FunctionBuilder<'_>) -> [Value; N] {
+        std::array::from_fn(|index| fb.ins().iconst(types::I64, index as i64))
+    }
+
+    #[test]
+    fn every_import_has_a_number_and_a_symbol_of_its_own() {
+        let numbers: Vec<usize> = Import::ALL.iter().map(|import| import.index()).collect();
+        assert_eq!(numbers, (0..Import::ALL.len()).collect::<Vec<_>>());
+        let symbols: HashSet<&str> = Import::ALL.iter().map(|import| import.symbol()).collect();
+        assert_eq!(symbols.len(), Import::ALL.len());
+    }
+
+    #[test]
+    fn values_are_passed_in_the_order_of_the_row_whatever_that_of_the_call() {
+        let text = emitted(|imports, fb| {
+            let [isa, cols, inner, b, b_row, b_col, from, to, packed] = numbers(fb);
+            PackRight { packed, to, from, b_col, b_row, b, inner, cols, isa }.call(imports, fb);
+        });
+        assert!(text.contains("sig0 = (i64, i64, i64, i64, i64, i64, i64, i64, i64) system_v"), "{text}");
+        assert!(text.contains("call fn0(v0, v1, v2, v3, v4, v5, v6, v7, v8)"), "{text}");
+    }
+
+    #[test]
+    fn an_import_is_declared_once_for_all_its_calls() {
+        let text = emitted(|imports, fb| {
+            let [address, bytes] = numbers(fb);
+            Fetch { address, bytes }.call(imports, fb);
+            FetchToWrite { address, bytes }.call(imports, fb);
+            Fetch { address, bytes }.call(imports, fb);
+        });
+        // After three kernels and the entry.
+        let number = 4 + Import::Fetch.index();
+        let [reads, writes] = [number, number + 1].map(|number| text.matches(&format!("= u0:{number} ")).count());
+        assert_eq!([reads, writes, text.matches("call fn0(").count()], [1, 1, 2], "{text}");
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "`count` of gradloom_exp")]
+    fn a_value_of_another_type_than_its_argument_is_caught() {
+        emitted(|imports, fb| {
+            let [from, to] = numbers(fb);
+            let count = fb.ins().f32const(3.0);
+            Strip { function: Function::Exp, from, to, count }.call(imports, fb);
+        });
+    }
+}

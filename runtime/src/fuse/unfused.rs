@@ -1,0 +1,25 @@
+//! What fusion saves: the work of a graph of which every operation is a kernel of its own.
+
+use crate::flops;
+use crate::ir::{Graph, NodeId, Op};
+use crate::kernel::{Cost, Count};
+
+/// What the graph would have to do if every operation were a kernel of its own, which reads its operands from memory and
+/// writes its result there.
+pub fn unfused(graph: &Graph) -> Cost {
+    let live = graph.live();
+    let mut sum = Cost::default();
+    for id in graph.ids().filter(|id| live[id.index()]) {
+        let node = &graph[id];
+        if node.op.is_leaf() || node.op.is_view() {
+            continue;
+        }
+        let mut read: Vec<NodeId> = node.operands.iter().map(|&operand| graph.behind_views(operand)).collect();
+        read.sort();
+        read.dedup();
+        read.retain(|&base| !graph[base].op.is_leaf() || matches!(graph[base].op, Op::Input(_) | Op::Param(_)));
+        sum.flops += flops::of_node(graph, id).into();
+        read.iter().chain([&id]).for_each(|&id| sum.bytes += Count::bytes(&graph[id].ty.shape));
+    }
+    sum
+}
