@@ -7,7 +7,7 @@
 //! purpose: who runs the graphs; [`Tally`] is the arithmetic in between.
 
 use crate::ir::ops::{Body, Reduction};
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, Role, Slots};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, NodeMap, Op, Output, Role, Slots, rewrite};
 use crate::types::{Dim, Shape, TensorType};
 
 /// A graph taken apart. Every part has further inputs behind those it is given by the user: how many rows there are in all,
@@ -93,10 +93,11 @@ impl<'a> Split<'a> {
         let own = || self.totals.iter().filter(|(id, _)| self.level[id.index()] == level);
         let wanted: Vec<NodeId> = own().map(|&(id, _)| id).collect();
         let inputs = &self.graph.slots.inputs;
-        let (mut b, map) = self.cut(level - 1, &wanted, inputs);
+        let (graph, map) = self.cut(level - 1, &wanted, inputs);
+        let mut b = Builder::new(graph);
         let (mut results, mut totals) = (Vec::new(), Vec::new());
         for &(id, merge) in own() {
-            let node = map[id.index()].expect("what is wanted is copied");
+            let node = map.at(id);
             let output = results.len();
             results.push(node);
             let mean = matches!(merge, Merge::Mean | Merge::Variance { .. }).then(|| {
@@ -121,16 +122,14 @@ impl<'a> Split<'a> {
 
     fn finish(&self, depth: usize) -> Graph {
         let wanted: Vec<NodeId> = self.graph.outputs.iter().map(|output| output.node).collect();
-        let (b, map) = self.cut(depth, &wanted, &[]);
-        let mut graph = b.finish();
-        let node = |id: NodeId| map[id.index()].expect("what is wanted is copied");
+        let (mut graph, map) = self.cut(depth, &wanted, &[]);
         let outputs = self.graph.outputs.iter();
-        graph.outputs = outputs.map(|output| Output { role: output.role.clone(), node: node(output.node) }).collect();
+        graph.outputs = outputs.map(|output| Output { role: output.role.clone(), node: map.at(output.node) }).collect();
         graph
     }
 
     /// A copy of what these nodes need. Totals up to this level, and all that is known of the batch, come from outside.
-    fn cut(&self, known: usize, wanted: &[NodeId], inputs: &[InputSlot]) -> (Builder, Vec<Option<NodeId>>) {
+    fn cut(&self, known: usize, wanted: &[NodeId], inputs: &[InputSlot]) -> (Graph, NodeMap) {
         let (slots, fed) = self.slots(known, inputs);
         let mut needed = vec![false; self.graph.nodes.len()];
         wanted.iter().for_each(|id| needed[id.index()] = true);
@@ -139,27 +138,21 @@ impl<'a> Split<'a> {
                 self.graph[id].operands.iter().for_each(|operand| needed[operand.index()] = true);
             }
         }
-        let mut b = Builder::new(Graph { slots, ..Graph::default() });
-        let mut map: Vec<Option<NodeId>> = vec![None; self.graph.nodes.len()];
-        for id in self.graph.ids().filter(|id| needed[id.index()]) {
-            let node = &self.graph[id];
-            b.enter(node.layer.clone());
-            map[id.index()] = Some(match (fed.totals[id.index()], &node.op) {
+        let whole = Graph { slots, nodes: self.graph.nodes.clone(), outputs: Vec::new() };
+        rewrite(whole, |b, id, node| {
+            Some(match (fed.totals[id.index()], &node.op) {
+                _ if !needed[id.index()] => return None,
                 (Some(total), _) => b.input(total),
                 (None, Op::Count(factor)) => {
                     let rows = b.input(fed.rows);
                     b.scale(rows, *factor as f64)
                 }
                 (None, &Op::Iota(axis)) if node.ty.shape.0[axis].is_batch() => {
-                    position(&mut b, axis, &node.ty.shape, fed.before)
+                    position(b, axis, &node.ty.shape, fed.before)
                 }
-                _ => {
-                    let operands = node.operands.iter().map(|x| map[x.index()].expect("operands come before"));
-                    b.push(node.op.clone(), &operands.collect::<Vec<NodeId>>(), node.ty.clone())
-                }
-            });
-        }
-        (b, map)
+                _ => b.add_node(node),
+            })
+        })
     }
 
     /// The slots of a part, and where in them the further inputs are.

@@ -8,7 +8,8 @@
 use std::rc::Rc;
 
 use crate::ir::ops::At;
-use crate::ir::{Builder, Graph, NodeId, Op, Output, Role};
+use crate::ir::origin::of_params;
+use crate::ir::{Builder, Graph, NodeId, Op, Origin, Output, Pass, Role};
 use crate::types::{DType, Shape};
 
 /// Adds the gradients of the loss by the parameters of these indices; zeros where the loss does not depend on one.
@@ -21,7 +22,7 @@ pub fn differentiate_at(graph: &Graph, wanted: &[usize], nodes: &[NodeId]) -> (G
     let loss = graph.output(&Role::Loss).expect("only a graph with a loss is differentiated");
     let needed = depends_on(graph, wanted);
     let mut b = Builder::new(graph.clone());
-    b.enter(graph[loss].layer.clone());
+    b.enter(graph[loss].origin.in_pass(Pass::Backward));
     let seed = b.constant(1.0, &Shape::scalar());
     let cotangents = sweep(&mut b, 0, loss, seed, &needed);
     gradients(&mut b, graph, wanted, &cotangents);
@@ -71,11 +72,19 @@ fn between(graph: &Graph, x: NodeId, y: NodeId) -> Vec<bool> {
 fn sweep(b: &mut Builder, first: usize, last: NodeId, seed: NodeId, needed: &[bool]) -> Vec<Option<NodeId>> {
     let mut cotangents: Vec<Option<NodeId>> = vec![None; needed.len()];
     cotangents[last.index() - first] = Some(seed);
+    // The origin of the node before, and that of its gradient: nodes of a layer share theirs.
+    let mut origins: Option<[Rc<Origin>; 2]> = None;
     for index in (0..=last.index() - first).rev() {
         let Some(dy) = cotangents[index].filter(|_| needed[index]) else { continue };
         let id = NodeId((first + index) as u32);
         let node = b.graph()[id].clone();
-        b.enter(node.layer);
+        let known = origins.take().filter(|[forward, _]| Rc::ptr_eq(forward, &node.origin));
+        let [forward, backward] = known.unwrap_or_else(|| {
+            let backward = node.origin.in_pass(Pass::Backward);
+            [node.origin, backward]
+        });
+        b.enter(Rc::clone(&backward));
+        origins = Some([forward, backward]);
         let at = At { op: node.op, x: node.operands, y: id, dy };
         for (&x, dx) in at.x.iter().zip((at.op.def().vjp)(b, &at)) {
             let Some(x) = x.index().checked_sub(first).filter(|&x| needed[x]) else { continue };
@@ -97,13 +106,12 @@ fn gradients(b: &mut Builder, graph: &Graph, wanted: &[usize], cotangents: &[Opt
             reads[param].push(id);
         }
     }
+    let origins = of_params(graph);
     for &param in wanted {
-        let slot = &graph.slots.params[param];
-        let layer = slot.name.rsplit_once('.').map_or("", |(layer, _)| layer);
-        b.enter(Rc::from(layer));
+        b.enter(origins[param].in_pass(Pass::Backward));
         let parts: Vec<NodeId> = reads[param].iter().filter_map(|id| cotangents[id.index()]).collect();
         let total = parts.into_iter().reduce(|sum, part| b.add(sum, part));
-        let node = total.unwrap_or_else(|| b.constant(0.0, &Shape::fixed(&slot.shape)));
+        let node = total.unwrap_or_else(|| b.constant(0.0, &Shape::fixed(&graph.slots.params[param].shape)));
         b.graph_mut().outputs.push(Output { role: Role::Gradient(param), node });
     }
 }

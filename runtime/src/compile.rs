@@ -9,7 +9,6 @@ use crate::autodiff::{differentiate, differentiate_at};
 use crate::diagnose::{Measure, diagnose};
 use crate::elaborate::words;
 use crate::error::BuildError;
-use crate::fault::Pass;
 use crate::fuse::{fuse, legalize};
 use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
 use crate::jit::{self, Code, Pool, Text};
@@ -339,26 +338,7 @@ pub fn calibrated(
 
 /// The graph for a purpose as it was before all rewrites that only save work, to be replayed.
 pub fn replay(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Replay, BuildError> {
-    let graph = graph_for(definition, purpose)?;
-    let [forward, joint] = match purpose {
-        Purpose::Evaluate | Purpose::Predict => [graph.nodes.len(); 2],
-        Purpose::Update(_) => [0; 2],
-        Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Gradients(_) => {
-            let mut own = forward(definition, Mode::Train, purpose.how())?;
-            let all = joint(definition, &own, purpose)?.nodes.len();
-            if let Purpose::Accumulate(_) = purpose {
-                own = once(&own, &merge(definition, &own)?.once);
-            }
-            [own.nodes.len(), all]
-        }
-    };
-    // Each stage adds its operations behind those of the one before.
-    let passes = graph.ids().map(|id| match id.index() {
-        index if index < forward => Pass::Forward,
-        index if index < joint => Pass::Backward,
-        _ => Pass::Update,
-    });
-    Ok(Replay { passes: passes.collect(), graph })
+    Ok(Replay { graph: graph_for(definition, purpose)? })
 }
 
 /// The graph that is compiled for a purpose.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::autodiff::slope;
-use crate::ir::{Builder, Graph, NodeId, Output, Role};
+use crate::ir::{Builder, Graph, NodeId, Origin, Output, Role};
 use crate::layers::{Arg, LayerDef, float};
 use crate::lower::Probed;
 use crate::scalar::Cmp;
@@ -114,7 +114,7 @@ impl Diagnosis<'_> {
     }
 
     fn magnitudes(&mut self, layer: &Rc<str>, quantity: Quantity, x: NodeId) {
-        self.b.enter(Rc::clone(layer));
+        self.b.enter(Origin::of_layer(Rc::clone(layer), None));
         let magnitude = self.b.abs(x);
         self.add(layer, quantity, magnitude);
     }
@@ -137,7 +137,7 @@ impl Diagnosis<'_> {
             return;
         }
         let Some(slope) = slope(&mut self.b, probed.x, probed.y) else { return };
-        self.b.enter(Rc::clone(&probed.path));
+        self.b.enter(Origin::of_layer(Rc::clone(&probed.path), None));
         let slope = self.by_row(slope);
         let magnitude = self.b.abs(slope);
         // Magnitudes that add up to 0 are all 0; NaN is not.
@@ -163,7 +163,7 @@ impl Diagnosis<'_> {
 
     /// How far the statistics of the batch are from the running ones.
     fn drift(&mut self, layer: &Rc<str>, x: NodeId, eps: f64) {
-        self.b.enter(Rc::clone(layer));
+        self.b.enter(Origin::of_layer(Rc::clone(layer), None));
         let [mean, variance] = ["running_mean", "running_var"].map(|name| {
             let index = self.params[format!("{layer}.{name}").as_str()];
             self.b.param(index)

@@ -2,19 +2,10 @@
 
 use std::fmt;
 
+use crate::ir::Place;
 use crate::ir::print::constant;
-use crate::network::Place;
 
-/// A part of a training step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// From the inputs to the loss, with metrics and running statistics.
-    Forward,
-    /// From the loss to the gradients.
-    Backward,
-    /// From the gradients to the next parameters.
-    Update,
-}
+pub use crate::ir::Pass;
 
 /// The first number of a step that is not finite: nothing that it was made from explains it.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,16 +70,6 @@ pub(crate) fn position(element: &[usize]) -> String {
     match element {
         [] => String::new(),
         _ => format!("{element:?}"),
-    }
-}
-
-impl fmt::Display for Pass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Pass::Forward => "forward pass",
-            Pass::Backward => "backward pass",
-            Pass::Update => "update",
-        })
     }
 }
 

@@ -37,12 +37,12 @@ impl std::iter::Sum for Flops {
     }
 }
 
-/// What the results of a graph need, by the layer that its nodes name.
+/// What the results of a graph need, by the layer that its nodes come from; in an update, by the parameter.
 pub fn by_layer(graph: &Graph) -> HashMap<Rc<str>, Flops> {
     let live = graph.live();
     let mut layers: HashMap<Rc<str>, Flops> = HashMap::new();
     for id in graph.ids().filter(|id| live[id.index()]) {
-        *layers.entry(Rc::clone(&graph[id].layer)).or_default() += of_node(graph, id);
+        *layers.entry(Rc::clone(graph[id].origin.name())).or_default() += of_node(graph, id);
     }
     layers
 }

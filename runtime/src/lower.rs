@@ -12,9 +12,9 @@ use crate::elaborate::{Action, Elaborated, Step, class_id, elaborate, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Slots};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, SlotKind, Slots};
 use crate::layers::{Arg, Frozen, LayerDef, Mode, Scope};
-use crate::network::{Act, BinaryOp, Definition, Expr, Port};
+use crate::network::{Act, At, BinaryOp, Definition, Expr, Port};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
 
@@ -87,6 +87,11 @@ fn lowered<'f>(
     Ok(lowering)
 }
 
+/// The origin of what is declared under this name at this place.
+fn origin(definition: &Definition<'_>, name: &Rc<str>, at: At) -> Rc<Origin> {
+    Origin::of_layer(Rc::clone(name), Some(definition.place(at)))
+}
+
 struct Lowering<'f> {
     definition: &'static Definition<'static>,
     b: Builder,
@@ -132,6 +137,7 @@ impl Lowering<'_> {
     }
 
     fn step(&mut self, step: &Step<'static>, x: NodeId) -> NodeId {
+        let definition = self.definition;
         let y = match &step.action {
             Action::Layer(layer, args, next) => {
                 let mut mode = self.mode;
@@ -142,14 +148,14 @@ impl Lowering<'_> {
                     }
                     self.slot(&step.path, param.name, param.shape, param.init, param.kind);
                 }
-                self.b.enter(Rc::clone(&step.path));
+                self.b.enter(origin(definition, &step.path, step.at));
                 let mut scope = Scope::new(&mut self.b, args, mode, &step.path);
                 scope.frozen_after = self.frozen.after;
                 (layer.lower)(&mut scope, x)
             }
             Action::Act(index, starts) => {
                 let act = &self.definition.acts[*index];
-                self.b.enter(Rc::clone(&step.path));
+                self.b.enter(origin(definition, &step.path, step.at));
                 let mut operands = vec![x];
                 for (&(name, _), &start) in act.extras.iter().zip(*starts) {
                     let slot =
@@ -164,7 +170,7 @@ impl Lowering<'_> {
             Action::Residual(body, skip) => {
                 let long = self.steps(body, x);
                 let short = self.steps(skip, x);
-                self.b.enter(Rc::clone(&step.path));
+                self.b.enter(origin(definition, &step.path, step.at));
                 self.b.add(long, short)
             }
         };
@@ -194,14 +200,14 @@ impl Lowering<'_> {
 
     fn expressions(&mut self) {
         let definition = self.definition;
-        self.b.enter(Rc::from(""));
+        self.b.enter(Origin::of_layer(Rc::from(""), None));
         for (index, port) in definition.targets.iter().enumerate() {
             let node = self.b.input(definition.inputs.len() + index);
             self.values.insert(Rc::from(port.name), node);
         }
         let metrics = definition.metrics.iter().enumerate().map(|(index, metric)| (Role::Metric(index), metric));
         for (role, clause) in definition.loss.iter().map(|loss| (Role::Loss, loss)).chain(metrics) {
-            self.b.enter(Rc::from(clause.name));
+            self.b.enter(origin(definition, &Rc::from(clause.name), clause.at));
             let node = self.whole(|lowering| lowering.expr(&clause.expr, None));
             self.b.graph_mut().outputs.push(Output { role, node });
         }
@@ -299,10 +305,9 @@ impl Lowering<'_> {
             return result;
         }
         let copies = branches::gate(&mut self.b, start, &choices);
-        let copy = |node: NodeId| node.index().checked_sub(start).map_or(node, |index| copies[index]);
         // Parameters that this expression reads first.
-        self.values.values_mut().for_each(|node| *node = copy(*node));
-        copy(result)
+        self.values.values_mut().for_each(|node| *node = copies.at(*node));
+        copies.at(result)
     }
 
     fn name(&mut self, name: &str) -> NodeId {

@@ -11,6 +11,8 @@ use crate::layers::initializers::Initializer;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
+pub use crate::ir::Place;
+
 pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
 
@@ -50,23 +52,6 @@ impl Definition<'_> {
 /// Something that a message may point at: an index into the places of the definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct At(pub u32);
-
-/// A position in the user's source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as rustc names it.
-    pub file: &'static str,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1.
-    pub column: u32,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
-}
 
 /// A named tensor at the edge of a network.
 #[derive(Clone, Copy, Debug)]

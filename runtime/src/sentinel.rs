@@ -1,32 +1,28 @@
 //! From a number that is not finite back to where it came from.
 //!
-//! In: the graph of a step without rewrites, the pass of each of its nodes, and the values that the step began with. Out: the
+//! In: the graph of a step without rewrites, and the values that the step began with. Out: the
 //! first number that is not finite, with all that it was made from. The step is replayed in the interpreter as if in f32,
 //! and the search goes backwards: from an element to one that it was made from and that is not finite either, NaN before
 //! infinities, until there is none. What is infinite on purpose, as in the branch of a choice that is not taken, is not on
 //! that way. Absent on purpose: speed. This runs once something has gone wrong.
 
-use crate::elaborate::{Action, Step};
-use crate::fault::{Fault, Given, Operand, Pass, position};
+use crate::fault::{Fault, Given, Operand, position};
 use crate::interp::{
     Data, Evaluation, Precision, Sources, Tensor, Values, destinations, evaluate, folded, product_terms, row_major,
 };
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
-use crate::ir::{Graph, NodeId, Op, Output, ParamSlot, Role};
-use crate::lower::check;
-use crate::network::{Definition, Place};
+use crate::ir::rewrite::prune;
+use crate::ir::{Graph, NodeId, Op, ParamSlot, Role};
 
 /// No replay takes more numbers than these, 2 GiB.
 const MOST_NUMBERS: usize = 1 << 28;
 
-/// A graph to replay, and what each node of it is for.
+/// A graph to replay.
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// The operations.
     pub graph: Graph,
-    /// The pass of each.
-    pub passes: Vec<Pass>,
 }
 
 impl Replay {
@@ -34,20 +30,7 @@ impl Replay {
     pub fn of(&self, wanted: impl Fn(&Role) -> bool) -> Replay {
         let mut graph = self.graph.clone();
         graph.outputs.retain(|output| wanted(&output.role));
-        let live = graph.live();
-        let mut map = vec![NodeId(0); graph.nodes.len()];
-        let (mut nodes, mut passes) = (Vec::new(), Vec::new());
-        for id in graph.ids().filter(|id| live[id.index()]) {
-            let mut node = graph[id].clone();
-            node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-            map[id.index()] = NodeId(nodes.len() as u32);
-            nodes.push(node);
-            passes.push(self.passes[id.index()]);
-        }
-        let moved =
-            graph.outputs.iter().map(|output| Output { role: output.role.clone(), node: map[output.node.index()] });
-        let outputs = moved.collect();
-        Replay { graph: Graph { nodes, outputs, slots: graph.slots }, passes }
+        Replay { graph: prune(graph).0 }
     }
 
     /// Whether a replay takes no more memory than it may, and no more than there is: asked before, since it takes what it needs
@@ -64,17 +47,12 @@ impl Replay {
 
     /// Replays the step on a batch of so many rows, and looks for the origin of what is not finite among the results: the one
     /// that was computed first. None if all are finite. Takes so much memory that [`Replay::fits`] should be asked before.
-    pub fn search(&self, definition: &'static Definition<'static>, rows: usize, values: &Values) -> Option<Fault> {
-        self.first_wrong(definition, rows, values).map(|(.., fault)| fault)
+    pub fn search(&self, rows: usize, values: &Values) -> Option<Fault> {
+        self.first_wrong(rows, values).map(|(.., fault)| fault)
     }
 
     /// The same, with the first result that is not finite and what it is.
-    pub fn first_wrong(
-        &self,
-        definition: &'static Definition<'static>,
-        rows: usize,
-        values: &Values,
-    ) -> Option<(Role, f32, Fault)> {
+    pub fn first_wrong(&self, rows: usize, values: &Values) -> Option<(Role, f32, Fault)> {
         let evaluation = evaluate(&self.graph, Precision::F32, rows, values);
         let search = Search { graph: &self.graph, values: &evaluation };
         let wrong = self.graph.outputs.iter().filter_map(|output| {
@@ -85,7 +63,7 @@ impl Replay {
         let wrong: Vec<_> = wrong.collect();
         let &(first, value, _) = wrong.first()?;
         let (id, at) = wrong.iter().map(|(.., origin)| *origin).min()?;
-        Some((first.role.clone(), value, search.describe(definition, id, at, self.passes[id.index()])))
+        Some((first.role.clone(), value, search.describe(id, at)))
     }
 }
 
@@ -161,7 +139,7 @@ impl Search<'_> {
         }
     }
 
-    fn describe(&self, definition: &'static Definition<'static>, id: NodeId, at: usize, pass: Pass) -> Fault {
+    fn describe(&self, id: NodeId, at: usize) -> Fault {
         let node = &self.graph[id];
         let (element, value) = (element(&self.values[id], at), self.number(id, at));
         if let Some((with, name)) = self.given(id) {
@@ -183,12 +161,10 @@ impl Search<'_> {
             _ => (1, elements),
         };
         let operand = |&(x, at): &(NodeId, usize)| Operand { value: self.number(x, at), source: self.source(x, at) };
-        // A rule that made the node stands behind the name of the layer.
-        let layer = node.layer.split(" (").next().unwrap_or_default().to_string();
         Fault::Made {
-            place: place(definition, &layer, pass),
-            layer,
-            pass,
+            place: node.origin.place,
+            layer: node.origin.name().to_string(),
+            pass: node.origin.pass,
             operation: node.op.def().name,
             operands: operands.iter().map(operand).collect(),
             terms,
@@ -228,26 +204,4 @@ impl Search<'_> {
 /// The position of an element along each axis.
 fn element(tensor: &Tensor, at: usize) -> Vec<usize> {
     row_major(&tensor.shape).iter().zip(&tensor.shape).map(|(stride, extent)| at / stride % extent).collect()
-}
-
-/// Where a layer, a loss or a metric is declared; in an update, the layer of the parameter.
-fn place(definition: &'static Definition<'static>, name: &str, pass: Pass) -> Option<Place> {
-    fn find<'s>(steps: &'s [Step<'static>], path: &str) -> Option<&'s Step<'static>> {
-        steps.iter().find_map(|step| match &step.action {
-            Action::Sequence(steps) => find(steps, path),
-            Action::Residual(body, skip) => {
-                (*step.path == *path).then_some(step).or_else(|| find(body, path)).or_else(|| find(skip, path))
-            }
-            Action::Layer(..) | Action::Act(..) => (*step.path == *path).then_some(step),
-        })
-    }
-    let path = match pass {
-        Pass::Update => name.rsplit_once('.')?.0,
-        Pass::Forward | Pass::Backward => name,
-    };
-    let network = check(definition).ok()?;
-    let clauses = definition.loss.iter().chain(definition.metrics);
-    let at = find(&network.body, path).map(|step| step.at);
-    at.or_else(|| clauses.into_iter().find(|clause| clause.name == path).map(|clause| clause.at))
-        .map(|at| definition.place(at))
 }

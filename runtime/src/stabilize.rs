@@ -1,42 +1,34 @@
 //! Writes expressions that lose their digits, or overflow on the way, in the form that does not.
 //!
 //! In: a forward graph. Out: one that computes the same in real numbers. This comes before differentiation, because the
-//! gradient of the careless form is as careless. A rule leaves its name behind the layer's in the lines it makes. Nodes that
+//! gradient of the careless form is as careless. A rule leaves its name in the origins of the nodes that it makes. Nodes that
 //! others still read stay as they are.
 
 use std::rc::Rc;
 
-use crate::ir::{Builder, Graph, NodeId, Op, Output};
+use crate::ir::rewrite::apply;
+use crate::ir::{Builder, Graph, Node, NodeId, Op, Rule};
 use crate::types::{Dim, Shape};
-
-/// A named rewrite of one node.
-#[derive(Debug)]
-pub struct Rule {
-    /// As the lines it makes show it.
-    pub name: &'static str,
-    /// The operations that take the place of this node, which is left alone without them.
-    pub apply: fn(&mut Builder, NodeId) -> Option<NodeId>,
-}
 
 /// All rules; of several that apply to a node the first is taken.
 pub const RULES: &[Rule] = &[
     // ln(1 + e^x): e^x overflows above 88.7, and is lost beside 1 below -17.
     Rule {
         name: "stable-ln-one-plus-exp",
-        apply: |b, id| {
-            let sum = operand_of(b, id, &Op::Ln)?;
+        apply: |b, node, _| {
+            let sum = operand_of(node, &Op::Ln)?;
             let exp = one_plus(b, sum)?;
-            let x = operand_of(b, exp, &Op::Exp)?;
+            let x = operand_of(&b[exp], &Op::Exp)?;
             Some(b.softplus(x))
         },
     },
     // ln(1 - sigmoid(x)): the difference is 0 from x = 17 on.
     Rule {
         name: "stable-ln-one-minus-sigmoid",
-        apply: |b, id| {
-            let difference = operand_of(b, id, &Op::Ln)?;
-            let (one, sigmoid) = operands_of(b, difference, &Op::Sub)?;
-            let x = operand_of(b, sigmoid, &Op::Sigmoid).filter(|_| b.graph().constant(one) == Some(1.0))?;
+        apply: |b, node, _| {
+            let difference = operand_of(node, &Op::Ln)?;
+            let (one, sigmoid) = operands_of(&b[difference], &Op::Sub)?;
+            let x = operand_of(&b[sigmoid], &Op::Sigmoid).filter(|_| b.graph().constant(one) == Some(1.0))?;
             let softplus = b.softplus(x);
             Some(b.neg(softplus))
         },
@@ -44,9 +36,9 @@ pub const RULES: &[Rule] = &[
     // ln(sigmoid(x)): the sigmoid is 0 below -104, and as coarse as 1 is above 17.
     Rule {
         name: "stable-ln-sigmoid",
-        apply: |b, id| {
-            let sigmoid = operand_of(b, id, &Op::Ln)?;
-            let x = operand_of(b, sigmoid, &Op::Sigmoid)?;
+        apply: |b, node, _| {
+            let sigmoid = operand_of(node, &Op::Ln)?;
+            let x = operand_of(&b[sigmoid], &Op::Sigmoid)?;
             let mirrored = b.neg(x);
             let softplus = b.softplus(mirrored);
             Some(b.neg(softplus))
@@ -55,25 +47,25 @@ pub const RULES: &[Rule] = &[
     // ln(e^x / sum(e^x)): a probability of 0 has no logarithm.
     Rule {
         name: "stable-ln-softmax",
-        apply: |b, id| {
-            let softmax = operand_of(b, id, &Op::Ln)?;
-            let (exp, spread) = operands_of(b, softmax, &Op::Div)?;
-            let x = operand_of(b, exp, &Op::Exp)?;
-            let Op::Broadcast(axes) = b.graph()[spread].op.clone() else { return None };
-            let sum = b.graph()[spread].operands[0];
-            let is_sum = |b: &Builder, sum: NodeId| matches!(b.graph()[sum].op, Op::Sum(_));
-            let partition = if is_sum(b, sum) && b.graph()[sum].operands[0] == exp {
+        apply: |b, node, _| {
+            let softmax = operand_of(node, &Op::Ln)?;
+            let (exp, spread) = operands_of(&b[softmax], &Op::Div)?;
+            let x = operand_of(&b[exp], &Op::Exp)?;
+            let Op::Broadcast(axes) = b[spread].op.clone() else { return None };
+            let sum = b[spread].operands[0];
+            let is_sum = |b: &Builder, sum: NodeId| matches!(b[sum].op, Op::Sum(_));
+            let partition = if is_sum(b, sum) && b[sum].operands[0] == exp {
                 b.ln(sum)
             } else {
                 // That of `softmax`, where the largest is 1, and stands outside of the sum.
                 let others = one_plus(b, sum).filter(|&others| is_sum(b, others))?;
-                let all_but_one = &b.graph()[b.graph()[others].operands[0]];
+                let all_but_one = &b[b[others].operands[0]];
                 if all_but_one.op != Op::Select || all_but_one.operands[2] != exp {
                     return None;
                 }
                 b.log1p(others)
             };
-            let shape = b.shape(id);
+            let shape = node.ty.shape.clone();
             let partition = b.broadcast(partition, &shape, &axes);
             Some(b.sub(x, partition))
         },
@@ -81,8 +73,8 @@ pub const RULES: &[Rule] = &[
     // ln(1 + x): below 1e-8 nothing of x is left beside 1.
     Rule {
         name: "stable-ln-one-plus",
-        apply: |b, id| {
-            let sum = operand_of(b, id, &Op::Ln)?;
+        apply: |b, node, _| {
+            let sum = operand_of(node, &Op::Ln)?;
             let x = one_plus(b, sum)?;
             Some(b.log1p(x))
         },
@@ -90,19 +82,19 @@ pub const RULES: &[Rule] = &[
     // e^x - 1: near 0 the difference has the digits of 1.
     Rule {
         name: "stable-exp-minus-one",
-        apply: |b, id| {
-            let (exp, one) = operands_of(b, id, &Op::Sub)?;
-            let x = operand_of(b, exp, &Op::Exp).filter(|_| b.graph().constant(one) == Some(1.0))?;
+        apply: |b, node, _| {
+            let (exp, one) = operands_of(node, &Op::Sub)?;
+            let x = operand_of(&b[exp], &Op::Exp).filter(|_| b.graph().constant(one) == Some(1.0))?;
             Some(b.expm1(x))
         },
     },
     // x - mean(x): the mean of large numbers is rounded by as much as they may be apart.
     Rule {
         name: "stable-deviation",
-        apply: |b, id| {
-            let (x, spread) = operands_of(b, id, &Op::Sub)?;
-            let Op::Broadcast(kept) = b.graph()[spread].op.clone() else { return None };
-            let mean = b.graph()[spread].operands[0];
+        apply: |b, node, _| {
+            let (x, spread) = operands_of(node, &Op::Sub)?;
+            let Op::Broadcast(kept) = b[spread].op.clone() else { return None };
+            let mean = b[spread].operands[0];
             let axes = axes_of_mean(b, mean, x).filter(|_| !is_near(b, x))?;
             let shape = b.shape(x);
             let fixed = b.detach(mean);
@@ -116,11 +108,11 @@ pub const RULES: &[Rule] = &[
     // 1 / (1 + e^-x): below -88.7 its gradient is infinity times zero.
     Rule {
         name: "stable-one-over-one-plus-exp",
-        apply: |b, id| {
-            let (one, sum) = operands_of(b, id, &Op::Div)?;
+        apply: |b, node, _| {
+            let (one, sum) = operands_of(node, &Op::Div)?;
             let exp = one_plus(b, sum).filter(|_| b.graph().constant(one) == Some(1.0))?;
-            let exponent = operand_of(b, exp, &Op::Exp)?;
-            let x = operand_of(b, exponent, &Op::Neg)?;
+            let exponent = operand_of(&b[exp], &Op::Exp)?;
+            let x = operand_of(&b[exponent], &Op::Neg)?;
             Some(b.sigmoid(x))
         },
     },
@@ -128,48 +120,34 @@ pub const RULES: &[Rule] = &[
 
 /// Applies the rules to every node, operands first.
 pub fn stabilize(graph: &Graph) -> Graph {
-    let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
-    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for id in graph.ids() {
-        let node = &graph[id];
-        b.enter(node.layer.clone());
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        let copy = b.push(node.op.clone(), &operands, node.ty.clone());
-        let first = b.graph().nodes.len();
-        let stable = RULES.iter().find_map(|rule| Some((rule, (rule.apply)(&mut b, copy)?)));
-        if let Some((rule, _)) = stable {
-            let layer: Rc<str> = Rc::from(format!("{} ({})", node.layer, rule.name).trim_start());
-            b.graph_mut().nodes[first..].iter_mut().for_each(|node| node.layer = layer.clone());
+    let (graph, _) = apply(graph.clone(), RULES, |rule, made| {
+        if let Some(first) = made.first() {
+            let origin = first.origin.by_rule(rule.name);
+            made.iter_mut().for_each(|node| node.origin = Rc::clone(&origin));
         }
-        map.push(stable.map_or(copy, |(_, node)| node));
-    }
-    let outputs = graph.outputs.iter();
-    b.graph_mut().outputs =
-        outputs.map(|output| Output { role: output.role.clone(), node: map[output.node.index()] }).collect();
-    b.finish()
+    });
+    graph
 }
 
 /// The operand of a node that is this operation.
-fn operand_of(b: &Builder, id: NodeId, op: &Op) -> Option<NodeId> {
-    let node = &b.graph()[id];
+fn operand_of(node: &Node, op: &Op) -> Option<NodeId> {
     (node.op == *op).then(|| node.operands[0])
 }
 
 /// Both operands of a node that is this operation.
-fn operands_of(b: &Builder, id: NodeId, op: &Op) -> Option<(NodeId, NodeId)> {
-    let node = &b.graph()[id];
+fn operands_of(node: &Node, op: &Op) -> Option<(NodeId, NodeId)> {
     (node.op == *op).then(|| (node.operands[0], node.operands[1]))
 }
 
 /// The axes of a mean of `x`, if this is one: a sum divided by how many there are.
 fn axes_of_mean(b: &Builder, id: NodeId, x: NodeId) -> Option<Vec<usize>> {
-    let (sum, divisor) = operands_of(b, id, &Op::Div)?;
-    let Op::Sum(axes) = b.graph()[sum].op.clone() else { return None };
-    if b.graph()[sum].operands[0] != x {
+    let (sum, divisor) = operands_of(&b[id], &Op::Div)?;
+    let Op::Sum(axes) = b[sum].op.clone() else { return None };
+    if b[sum].operands[0] != x {
         return None;
     }
     let over = Shape(axes.iter().map(|&axis| b.ty(x).shape.0[axis]).collect()).len()?;
-    let counted = match (&b.graph()[b.graph().behind_views(divisor)].op, over) {
+    let counted = match (&b[b.graph().behind_views(divisor)].op, over) {
         (Op::Const(c), Dim::Fixed(n)) => *c == n as f64,
         (Op::Count(factor), Dim::Batch(n)) => *factor == n,
         _ => false,
@@ -179,12 +157,12 @@ fn axes_of_mean(b: &Builder, id: NodeId, x: NodeId) -> Option<Vec<usize>> {
 
 /// Whether this is a distance from a fixed number near it already.
 fn is_near(b: &Builder, id: NodeId) -> bool {
-    operands_of(b, id, &Op::Sub).is_some_and(|(_, from)| b.graph()[b.graph().behind_views(from)].op == Op::Detach)
+    operands_of(&b[id], &Op::Sub).is_some_and(|(_, from)| b[b.graph().behind_views(from)].op == Op::Detach)
 }
 
 /// `x` of `1 + x` or `x + 1`.
 fn one_plus(b: &Builder, id: NodeId) -> Option<NodeId> {
-    let (x, y) = operands_of(b, id, &Op::Add)?;
+    let (x, y) = operands_of(&b[id], &Op::Add)?;
     match [x, y].map(|side| b.graph().constant(side) == Some(1.0)) {
         [true, _] => Some(y),
         [_, true] => Some(x),

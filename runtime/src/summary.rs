@@ -4,13 +4,12 @@
 //! are compiled, after all rewrites: a batch norm in a prediction is a difference, a scale and a shift, and a step
 //! is forward pass, backward pass and update. What two layers have in common counts for the one that computes it.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::compile::{Purpose, simplified};
 use crate::error::BuildError;
 use crate::flops::{Flops, by_layer};
-use crate::ir::{Graph, SlotKind};
+use crate::ir::SlotKind;
 use crate::kernel::grouped;
 use crate::lower::check;
 use crate::network::Definition;
@@ -45,7 +44,7 @@ impl Summary {
         let network = check(definition)?;
         let prediction = simplified(definition, Purpose::Predict)?;
         let step = how.map(|how| simplified(definition, Purpose::Train(how))).transpose()?;
-        let costs = [costs(&prediction), step.as_ref().map(costs).unwrap_or_default()];
+        let costs = [by_layer(&prediction), step.as_ref().map(by_layer).unwrap_or_default()];
         let of = |path: &str| costs.each_ref().map(|costs| costs.get(path).copied().unwrap_or_default());
         let total = costs.each_ref().map(|costs| costs.values().copied().sum());
 
@@ -70,16 +69,6 @@ impl Summary {
         ];
         Ok(Summary { signature: network.signature(), rows, total, counts, trained: step.is_some() })
     }
-}
-
-/// By layer. The name of a rule that keeps digits, behind that of the layer, is left out.
-fn costs(graph: &Graph) -> HashMap<String, Flops> {
-    let mut costs: HashMap<String, Flops> = HashMap::new();
-    for (layer, flops) in by_layer(graph) {
-        let layer = layer.split(" (").next().unwrap_or(&layer).to_string();
-        *costs.entry(layer).or_default() += flops;
-    }
-    costs
 }
 
 impl fmt::Display for Summary {

@@ -27,7 +27,7 @@ fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, se
 
 #[test]
 fn random_tensor_graphs_compute_what_the_interpreter_computes() {
-    let (mut compared, cases) = (0, cases(300));
+    let (mut compared, cases) = (0, cases(500));
     for seed in 0..cases {
         let graph = graph(seed);
         let mut compiled = [Compiled::new(&graph, 5)];

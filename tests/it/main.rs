@@ -62,6 +62,7 @@ mod norm_stages;
 mod optimizer_kernels;
 mod optimizers;
 mod orders;
+mod origins;
 mod passes;
 mod pieces;
 mod planted;

@@ -11,8 +11,9 @@ use gradloom_runtime::optim::Optimization;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
+use crate::budget::cases;
 use crate::compiled::{Compiled, Results, with_isa};
-use crate::random_tensors::{cases, graph};
+use crate::random_tensors::graph;
 use crate::{draw, handmade, random};
 
 /// The bits of a number, all NaN alike.

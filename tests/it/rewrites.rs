@@ -6,9 +6,10 @@
 use gradloom::{Sgd, network};
 use gradloom_runtime::fuse::legalize;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::Rule;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::scalar::Cmp;
-use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
+use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, sweep};
 use gradloom_runtime::stabilize::{self, stabilize};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 

@@ -3,9 +3,10 @@
 //! The checks run in the interpreter: in f64 to 1e-12, and in f32 to the bit wherever the rule promises that.
 
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::Rule;
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::scalar::Cmp;
-use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, Rule, sweep};
+use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, sweep};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 

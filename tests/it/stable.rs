@@ -86,7 +86,7 @@ fn every_rule_is_shown_here() {
         Deviation::ir(Stage::Forward),
     ]
     .concat();
-    let shown = |rule: &&gradloom_runtime::stabilize::Rule| texts.matches(&format!("({})", rule.name)).count() > 0;
+    let shown = |rule: &&gradloom_runtime::ir::Rule| texts.matches(&format!("({})", rule.name)).count() > 0;
     assert_eq!(RULES.iter().filter(shown).count(), RULES.len(), "{texts}");
 }
 

@@ -144,9 +144,13 @@ fn normal(class: Class, domain: Domain) -> Class {
 /// Which way the reduction `id` goes in a kernel over the domain of its operand.
 pub fn way(graph: &Graph, id: NodeId) -> Option<(Reduction, Way)> {
     let node = &graph[id];
-    let Body::Reduce(reduction) = node.op.def().body else { return None };
-    let axes = node.op.axes().expect("a reduction has axes");
-    let shape = &graph[node.operands[0]].ty.shape;
+    way_over(&node.op, &graph[*node.operands.first()?].ty.shape)
+}
+
+/// The same for this operation on an operand of this shape.
+pub fn way_over(op: &Op, shape: &Shape) -> Option<(Reduction, Way)> {
+    let Body::Reduce(reduction) = op.def().body else { return None };
+    let axes = op.axes().expect("a reduction has axes");
     let rank = shape.rank();
     let way = if axes.len() == rank && (rank > 1 || shape.0[0].is_batch()) {
         Way::Everything

@@ -71,7 +71,7 @@ impl Buffers {
                 draft.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node).collect();
             stored.sort();
             for node in stored {
-                let (ty, layer) = (&g[node].ty, g[node].layer.clone());
+                let (ty, layer) = (&g[node].ty, g[node].origin.label());
                 of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, layer));
             }
         }
@@ -80,7 +80,7 @@ impl Buffers {
             let node = g.behind_reshapes(output.node);
             let ty = &g[node].ty;
             if is_empty(&ty.shape) && !is_memory(&g[node].op) && !of.contains_key(&node) {
-                of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, g[node].layer.clone()));
+                of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, g[node].origin.label()));
             }
         }
         Buffers { all, of, inputs: slots.inputs.len() }
@@ -148,8 +148,8 @@ impl<'a> Maker<'a> {
     }
 
     fn origin(&self, node: NodeId) -> Origin {
-        let crate::ir::Node { op, ty, layer, .. } = self.g[node].clone();
-        Origin { node, op, ty, flops: flops::of_node(self.g, node), layer }
+        let crate::ir::Node { op, ty, origin, .. } = self.g[node].clone();
+        Origin { node, op, ty, flops: flops::of_node(self.g, node), layer: origin.label() }
     }
 
     /// The axes along which a value of this class varies.

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{DotAxes, Graph, Node, NodeId, Op, ParamSlot, ScalarSlot, SlotKind, Window};
+use super::{DotAxes, Graph, Node, NodeId, Op, Origin, ParamSlot, ScalarSlot, SlotKind, Window};
 use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -13,13 +13,13 @@ use crate::types::{DType, Dim, Shape, TensorType};
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph,
-    layer: Rc<str>,
+    origin: Rc<Origin>,
 }
 
 impl Builder {
     /// Continues a graph.
     pub fn new(graph: Graph) -> Builder {
-        Builder { graph, layer: Rc::from("") }
+        Builder { graph, origin: Origin::of_layer(Rc::from(""), None) }
     }
 
     /// What has been built.
@@ -37,9 +37,9 @@ impl Builder {
         &mut self.graph
     }
 
-    /// From here on, nodes come from this layer.
-    pub fn enter(&mut self, layer: Rc<str>) {
-        self.layer = layer;
+    /// From here on, nodes come from there.
+    pub fn enter(&mut self, origin: Rc<Origin>) {
+        self.origin = origin;
     }
 
     /// The type of a node.
@@ -61,7 +61,7 @@ impl Builder {
 
     /// Adds a node of a known type.
     pub fn push(&mut self, op: Op, operands: &[NodeId], ty: TensorType) -> NodeId {
-        self.add_node(Node { op, operands: operands.to_vec(), ty, layer: self.layer.clone() })
+        self.add_node(Node { op, operands: operands.to_vec(), ty, origin: Rc::clone(&self.origin) })
     }
 
     /// Adds a node whose type its operation infers.
@@ -325,6 +325,14 @@ impl Builder {
     pub fn offset(&mut self, x: NodeId, term: f64) -> NodeId {
         let term = self.constant_like(term, x);
         self.add(x, term)
+    }
+}
+
+impl std::ops::Index<NodeId> for Builder {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self.graph[id]
     }
 }
 

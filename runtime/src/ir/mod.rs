@@ -2,11 +2,13 @@
 //!
 //! In: nodes added through [`Builder`], which infers every type. Out: a [`Graph`] that each later stage borrows. A node
 //! refers to earlier nodes only, so every sweep is a loop over indices. The graph carries its slots (inputs, parameters,
-//! run-time scalars) along, and each node the path of the layer it came from.
+//! run-time scalars) along, and each node its origin: the layer and the pass that it is part of.
 
 mod build;
 pub mod ops;
+pub(crate) mod origin;
 pub(crate) mod print;
+pub mod rewrite;
 mod verify;
 
 use std::rc::Rc;
@@ -17,6 +19,8 @@ use crate::types::{DType, TensorType};
 
 pub use build::Builder;
 pub use ops::{DotAxes, Window};
+pub use origin::{Origin, Pass, Place};
+pub use rewrite::{NodeMap, Rule, rewrite};
 pub use verify::verify;
 
 /// The index of a node in its graph.
@@ -198,8 +202,8 @@ pub struct Node {
     pub operands: Vec<NodeId>,
     /// The type of the result.
     pub ty: TensorType,
-    /// The path of the layer it came from, or the name of a loss, metric or optimizer.
-    pub layer: Rc<str>,
+    /// Where it comes from.
+    pub origin: Rc<Origin>,
 }
 
 /// What a slot of the session holds.

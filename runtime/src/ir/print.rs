@@ -13,7 +13,7 @@ impl fmt::Display for Graph {
         let names = Names::new(self);
         for id in self.ids().filter(|id| names.number[id.index()].is_some()) {
             let line = format!("{} = {}", names.name(self, id), names.expression(self, id));
-            line_with_layer(f, &line, &self[id].layer)?;
+            line_with_layer(f, &line, &self[id].origin.label())?;
         }
         for output in &self.outputs {
             writeln!(f, "{} {}", self.role(&output.role), names.name(self, output.node))?;

@@ -12,27 +12,27 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::ir::ops::Body;
+use crate::ir::rewrite::{NodeMap, carry};
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
 
 /// Adds gates to the nodes from `start` on. `choices` are those that are the `select`s of an `if`, in order. All of these nodes are
-/// replaced by copies; returns the copy of each.
-pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> Vec<NodeId> {
+/// replaced by copies; returns where each of them is now.
+pub(super) fn gate(b: &mut Builder, start: usize, choices: &[NodeId]) -> NodeMap {
     let plan = Plan::new(b, start, choices);
     let old = b.graph_mut().nodes.split_off(start);
-    let mut copy = Copy { b, start, map: Vec::with_capacity(old.len()), gates: HashMap::new(), masks: HashMap::new() };
-    for (node, gated) in old.iter().zip(&plan.gated) {
-        let operands: Vec<NodeId> = node.operands.iter().map(|&x| copy.at(x)).collect();
-        let operands = operands.iter().zip(gated).map(|(&x, demand)| match demand {
+    let (mut gates, mut masks) = (HashMap::new(), HashMap::new());
+    carry(b, start, old, |b, map, id, node| {
+        let mut copy = Copy { b, map, gates: &mut gates, masks: &mut masks };
+        let gated = plan.gated[id.index() - start].iter();
+        let operands = node.operands.iter().zip(gated).map(|(&x, demand)| match demand {
             Some(demand) => copy.gated(x, demand),
             None => x,
         });
-        let node = Node { operands: operands.collect(), ..node.clone() };
-        let id = copy.b.add_node(node);
-        copy.map.push(id);
-    }
-    copy.map
+        let operands = operands.collect();
+        Some(b.add_node(Node { operands, ..node }))
+    })
 }
 
 /// Which elements of a node the taken elements depend on, or a superset. Masks are nodes of the original graph.
@@ -223,13 +223,12 @@ fn differentiable(node: &Node) -> bool {
 /// The nodes copied so far, with gates.
 struct Copy<'b> {
     b: &'b mut Builder,
-    start: usize,
-    /// For every node from the first on, its copy.
-    map: Vec<NodeId>,
+    /// Where the nodes so far are now.
+    map: &'b NodeMap,
     /// The gates so far: one serves all uses that need the same elements of a node.
-    gates: HashMap<(NodeId, Demand), NodeId>,
+    gates: &'b mut HashMap<(NodeId, Demand), NodeId>,
     /// The masks so far.
-    masks: HashMap<Demand, Mask>,
+    masks: &'b mut HashMap<Demand, Mask>,
 }
 
 /// How a mask says which elements are needed.
@@ -242,10 +241,6 @@ enum Mask {
 }
 
 impl Copy<'_> {
-    fn at(&self, id: NodeId) -> NodeId {
-        id.index().checked_sub(self.start).map_or(id, |index| self.map[index])
-    }
-
     fn gated(&mut self, x: NodeId, demand: &Demand) -> NodeId {
         if let Some(&gate) = self.gates.get(&(x, demand.clone())) {
             return gate;
@@ -270,7 +265,7 @@ impl Copy<'_> {
         let mask = match demand {
             All => unreachable!("what may be needed everywhere passes no gate"),
             If { outer, mask, shape, taken } => {
-                let mask = self.at(*mask);
+                let mask = self.map.at(*mask);
                 let mask = self.b.spread(mask, shape);
                 match &**outer {
                     All => Mask::Truth(mask, *taken),

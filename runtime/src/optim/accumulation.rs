@@ -12,7 +12,9 @@ use std::rc::Rc;
 use super::attach::{Trained, finish};
 use super::{GradientMerge, Optimization, attach, merge};
 use crate::init::Init;
-use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::ir::origin::of_params;
+use crate::ir::rewrite::{NodeMap, carry};
+use crate::ir::{Builder, Graph, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 
 /// Terms of a loss that do not depend on the rows, next to a sum over the rows, count once: only the first batch has their
 /// gradient.
@@ -21,22 +23,16 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
         return graph.clone();
     }
     let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
-    b.enter(Rc::from("accumulation"));
+    b.enter(Origin::of_layer(Rc::from("accumulation"), None));
     // Whether the batch is the first since the last update.
     let first = b.is_set(ScalarSlot::First);
-    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for id in graph.ids() {
-        let mut node = graph[id].clone();
-        node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-        b.enter(node.layer.clone());
-        map.push(b.add_node(node));
-    }
+    let map = carry(&mut b, 0, graph.nodes.clone(), |b, _, _, node| Some(b.add_node(node)));
     let loss = graph.output(&Role::Loss).expect("only a graph with a loss is trained");
-    b.enter(graph[loss].layer.clone());
+    b.enter(Rc::clone(&graph[loss].origin));
     let counted = once_in(graph, loss, terms, &map, first, &mut b);
     let outputs = graph.outputs.iter();
     let outputs = outputs.map(|output| {
-        let node = if output.role == Role::Loss { counted } else { map[output.node.index()] };
+        let node = if output.role == Role::Loss { counted } else { map.at(output.node) };
         Output { role: output.role.clone(), node }
     });
     b.graph_mut().outputs = outputs.collect();
@@ -44,12 +40,12 @@ pub fn once(graph: &Graph, terms: &[NodeId]) -> Graph {
 }
 
 /// The same sum, in which these terms have a gradient in the first batch only. Other readers of the terms are unaffected.
-fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &[NodeId], first: NodeId, b: &mut Builder) -> NodeId {
+fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &NodeMap, first: NodeId, b: &mut Builder) -> NodeId {
     let terms: HashSet<NodeId> = terms.iter().copied().collect();
     let in_sum = merge::in_sum(graph, sum, |id| terms.contains(&id));
-    let mut counted = map.to_vec();
+    let mut counted: Vec<NodeId> = graph.ids().map(|id| map.at(id)).collect();
     for id in graph.ids().filter(|id| in_sum[id.index()]) {
-        let copy = map[id.index()];
+        let copy = map.at(id);
         let parts = merge::parts(graph, id);
         if terms.contains(&id) {
             let shape = b.shape(copy);
@@ -69,15 +65,15 @@ fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &[NodeId], first: 
 /// Replaces every gradient by the next value of the merged gradient.
 pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Graph {
     let mut b = Builder::new(graph.clone());
-    let (trained, others) = attach::split(&mut b, how);
+    let (trained, others) = attach::split(&mut b, how, &of_params(graph));
     b.graph_mut().outputs = others;
     let merged = merged(&mut b, &trained);
-    b.enter(Rc::from("accumulation"));
+    b.enter(Origin::of_updates("accumulation"));
     // Whether the batch is the first since the last update.
     let first = b.is_set(ScalarSlot::First);
     let share = b.new_scalar(ScalarSlot::Share);
     for (one, slot) in trained.iter().zip(merged) {
-        enter(&mut b, one);
+        b.enter(Rc::clone(&one.origin));
         let shape = b.shape(one.gradient);
         let old = b.param(slot);
         let next = match merge {
@@ -104,19 +100,13 @@ pub fn update(graph: &Graph, how: &Optimization) -> Graph {
     for output in graph.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_))) {
         b.graph_mut().outputs.push(Output { role: output.role.clone(), node: NodeId(0) });
     }
-    let (mut trained, _) = attach::split(&mut b, how);
+    let (mut trained, _) = attach::split(&mut b, how, &of_params(graph));
     let merged = merged(&mut b, &trained);
     for (one, slot) in trained.iter_mut().zip(merged) {
-        enter(&mut b, one);
+        b.enter(Rc::clone(&one.origin));
         one.gradient = b.param(slot);
     }
     finish(b, how, trained)
-}
-
-/// From here on, nodes are part of the update of this parameter.
-fn enter(b: &mut Builder, trained: &Trained) {
-    let name = Rc::from(b.graph().slots.params[trained.param].name.as_str());
-    b.enter(name);
 }
 
 /// What the merged gradients of a parameter are called.

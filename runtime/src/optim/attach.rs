@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::group::Treatment;
 use super::{At, Optimization, Optimizer};
 use crate::init::Init;
-use crate::ir::{Builder, Graph, NodeId, Output, ParamSlot, Role, ScalarSlot, SlotKind};
+use crate::ir::origin::of_params;
+use crate::ir::{Builder, Graph, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind};
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
@@ -21,17 +22,17 @@ const FIRST_DOWN: f64 = 1.0 / (1u64 << 32) as f64;
 /// Replaces every gradient of the graph by the updates that follow from it.
 pub fn attach(graph: &Graph, how: &Optimization) -> Graph {
     let mut b = Builder::new(graph.clone());
-    let (trained, others) = split(&mut b, how);
+    let (trained, others) = split(&mut b, how, &of_params(graph));
     b.graph_mut().outputs = others;
     finish(b, how, trained)
 }
 
 /// Takes the outputs: the parameters with their gradients, each with slots for its state, and all other outputs.
-pub(super) fn split(b: &mut Builder, how: &Optimization) -> (Vec<Trained>, Vec<Output>) {
+pub(super) fn split(b: &mut Builder, how: &Optimization, origins: &[Rc<Origin>]) -> (Vec<Trained>, Vec<Output>) {
     let (mut trained, mut others) = (Vec::new(), Vec::new());
     for output in std::mem::take(&mut b.graph_mut().outputs) {
         match output.role {
-            Role::Gradient(param) => trained.push(Trained::new(b, how, param, output.node)),
+            Role::Gradient(param) => trained.push(Trained::new(b, how, param, output.node, &origins[param])),
             _ => others.push(output),
         }
     }
@@ -40,7 +41,7 @@ pub(super) fn split(b: &mut Builder, how: &Optimization) -> (Vec<Trained>, Vec<O
 
 /// Adds the updates.
 pub(super) fn finish(mut b: Builder, how: &Optimization, mut trained: Vec<Trained>) -> Graph {
-    b.enter(Rc::from("optimizer"));
+    b.enter(Origin::of_updates("optimizer"));
     let scalars = Scalars::new(&mut b, &*how.optimizer, &trained);
     clip(&mut b, how, &mut trained);
     for one in &trained {
@@ -77,13 +78,15 @@ pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u6
 pub(super) struct Trained {
     pub(super) param: usize,
     pub(super) gradient: NodeId,
+    /// Where its update belongs.
+    pub(super) origin: Rc<Origin>,
     state: Vec<usize>,
     treatment: Treatment,
 }
 
 impl Trained {
     /// Adds the slots of the optimizer's state.
-    fn new(b: &mut Builder, how: &Optimization, param: usize, gradient: NodeId) -> Trained {
+    fn new(b: &mut Builder, how: &Optimization, param: usize, gradient: NodeId, layer: &Origin) -> Trained {
         let params = &mut b.graph_mut().slots.params;
         let slot = params[param].clone();
         let first = params.len();
@@ -94,7 +97,7 @@ impl Trained {
             kind: SlotKind::Optimizer(param),
         }));
         let state = (first..params.len()).collect();
-        Trained { param, gradient, state, treatment: how.treatment(&slot.name) }
+        Trained { param, gradient, origin: layer.of_update(&slot.name), state, treatment: how.treatment(&slot.name) }
     }
 }
 
@@ -191,8 +194,9 @@ fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
 /// Adds the update of one parameter. With a rate factor of 0 only its state changes: the parameter is not moved by 0 times
 /// something, which could be NaN.
 fn update(b: &mut Builder, how: &Optimization, trained: &Trained, scalars: &Scalars) {
-    let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. } } = *trained;
-    b.enter(Rc::from(b.graph().slots.params[index].name.as_str()));
+    let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. }, .. } =
+        *trained;
+    b.enter(Rc::clone(&trained.origin));
     let nodes: Vec<NodeId> = state.iter().map(|&slot| b.param(slot)).collect();
     let mut param = b.param(index);
     let shape = b.shape(param);

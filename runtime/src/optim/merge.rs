@@ -45,7 +45,7 @@ pub fn merging(graph: &Graph) -> Result<Merging, String> {
                 let node = &graph[culprit];
                 return Err(format!(
                     "in `{}`, `{}` is taken of what grows with the rows",
-                    node.layer,
+                    node.origin.label(),
                     node.op.def().name
                 ));
             }

@@ -4,18 +4,15 @@
 //! which losses have gradients that do, is said in `optim`.
 
 use super::sentinel::Ran;
-use super::{Error, Kind, Network, Session, buffer, feed, program, words};
-use crate::compile::{Program, Purpose};
+use super::{Error, Kind, Network, Session, buffer, feed, words};
 use crate::error::{BuildError, RunError};
 use crate::ir::ScalarSlot;
 use crate::memory::{Memory, Params, Word};
 use crate::optim;
 
-/// The two programs, and of how many rows gradients are merged.
+/// The numbers that the two programs run with, and of how many rows gradients are merged.
 #[derive(Debug)]
 pub(super) struct Accumulation {
-    pub(super) accumulate: Program,
-    pub(super) update: Program,
     pub(super) scalars: Vec<Word>,
     /// Those of the scalars that are numbers.
     numbers: Vec<f32>,
@@ -54,7 +51,7 @@ impl<N: Network> Session<N> {
     /// accumulated before is then as it was.
     pub fn accumulate<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<N::Metrics, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile_accumulation()?;
         self.fill_accumulation(Kind::Accumulate, rows);
@@ -76,12 +73,12 @@ impl<N: Network> Session<N> {
         if self.accumulated_rows() == 0 {
             return Err(RunError::NothingAccumulated);
         }
-        self.fill_accumulation(Kind::Train, 0);
+        self.fill_accumulation(Kind::Update, 0);
         self.keep();
         let accumulation = self.accumulation.as_mut().expect("something was accumulated");
         let (arena, params) = (self.arena.floats_mut(), Params::Own(self.params.floats_mut()));
         let scalars = &accumulation.scalars[..];
-        accumulation.update.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs: &[], batch: 1 });
+        self.programs[Kind::Update].run(self.pool.as_mut(), Memory { arena, params, scalars, inputs: &[], batch: 1 });
         self.check_state(Ran::Update, &[], 1)?;
         let accumulation = self.accumulation.as_mut().expect("something was accumulated");
         accumulation.rows = 0;
@@ -99,24 +96,25 @@ impl<N: Network> Session<N> {
         if self.accumulation.is_some() {
             return Ok(());
         }
-        let accumulate = program::<N>(Purpose::Accumulate(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
-        let update = program::<N>(Purpose::Update(&self.how), self.max_batch, &mut self.arena, &mut self.pool)?;
-        let room = || buffer::params(&accumulate);
+        self.compile(Kind::Accumulate)?;
+        self.compile(Kind::Update)?;
+        let [accumulate, update] = [Kind::Accumulate, Kind::Update].map(|kind| &self.programs[kind]);
+        let room = || buffer::params(accumulate);
         let (mut params, kept) = (room()?, self.kept.as_ref().map(|_| room()).transpose()?);
         params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
         (self.params, self.kept) = (params, kept);
         let len = accumulate.slots.scalars.len().max(update.slots.scalars.len());
         let (scalars, numbers) = (vec![Word::default(); len], vec![0.0; len]);
-        self.accumulation = Some(Accumulation { accumulate, update, scalars, numbers, rows: 0 });
+        self.accumulation = Some(Accumulation { scalars, numbers, rows: 0 });
         Ok(())
     }
 
-    /// The scalars of the program that runs next, on a batch of so many rows: `Train` stands for the update.
+    /// The scalars of the program that runs next, on a batch of so many rows.
     fn fill_accumulation(&mut self, kind: Kind, batch: usize) {
         let rate = self.learning_rate();
         let accumulation = self.accumulation.as_mut().expect("it was made before");
-        let Accumulation { accumulate, update, scalars, numbers, rows } = accumulation;
-        let slots = if kind == Kind::Accumulate { &accumulate.slots.scalars } else { &update.slots.scalars };
+        let Accumulation { scalars, numbers, rows } = accumulation;
+        let slots = &self.programs[kind].slots.scalars;
         optim::fill(slots, &*self.how.optimizer, rate, self.steps + 1, &mut numbers[..slots.len()]);
         for (slot, value) in slots.iter().zip(&mut *numbers) {
             match slot {

@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::name_map::fits;
 use super::params::named;
 use super::position::{Pass, Position};
-use super::{Network, Session};
+use super::{Kind, Network, Session};
 use crate::compile::Program;
 use crate::error::BuildError;
 use crate::ir::{ParamSlot, SlotKind, Slots};
@@ -125,10 +125,7 @@ impl<N: Network> Session<N> {
 
     /// The program whose parameters are all that is to be saved: with accumulated gradients where there are any.
     fn state(&self, accumulated: bool) -> &Program {
-        match &self.accumulation {
-            Some(accumulation) if accumulated => &accumulation.accumulate,
-            _ => &self.train,
-        }
+        &self.programs[if accumulated { Kind::Accumulate } else { Kind::Train }]
     }
 
     /// The network and the training have to be those of this session, and so have the tensors, exactly. Nothing is compiled for
@@ -136,10 +133,10 @@ impl<N: Network> Session<N> {
     fn check_fit(&self, file: &File, words: &Words, path: &Path) -> Result<(), CheckpointError> {
         let mut mistakes = Mistakes::default();
         Identity::of(self).differences(&words.identity).into_iter().for_each(|difference| mistakes.add(|| difference));
-        if !mistakes.is_empty() && fits(&self.train, file) {
+        if !mistakes.is_empty() && fits(&self.programs[Kind::Train], file) {
             mistakes.add(|| "`load_params` takes its parameters and running statistics alone".to_string());
         }
-        let own = || named(&self.train.slots).map(|(_, slot)| slot);
+        let own = || named(&self.programs[Kind::Train].slots).map(|(_, slot)| slot);
         let merged = own().filter(|slot| words.rows > 0 && is_trainable(slot) && !self.how.freezes(&slot.name));
         let merged: Vec<(String, &[usize])> = merged.map(|slot| (accumulated(&slot.name), &slot.shape[..])).collect();
         let own = own().map(|slot| (&*slot.name, &slot.shape[..]));

@@ -75,13 +75,13 @@ impl<N: Network> Session<N> {
     /// Wrong shapes, class ids out of range, a batch size out of range.
     pub fn diagnose<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Diagnostics, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile(Kind::Diagnose)?;
         self.fill_scalars();
         // What it gives under the name of a loss there is not: all results are probes.
         let _ = self.run(Kind::Diagnose, &tensors, rows);
-        let program = self.diagnose.as_ref().expect("the program was compiled above");
+        let program = &self.programs[Kind::Diagnose];
         let probe = |index: usize| match program.result(&Role::Probe(index)) {
             Some(Place::Arena(at)) => self.arena.floats()[at],
             place => unreachable!("a sum is computed, not found at {place:?}"),

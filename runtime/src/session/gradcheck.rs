@@ -37,7 +37,7 @@ impl<N: Network> Session<N> {
     }
 
     fn check_gradients(&mut self, tensors: &[Tensor<'_>]) -> Result<Gradcheck, Error> {
-        let rows = self.feed.check(&self.train.slots, tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile(Kind::Gradients)?;
         self.fill_scalars();
@@ -47,7 +47,7 @@ impl<N: Network> Session<N> {
         let graph = forward(N::DEFINITION, Mode::Train, Some(&self.how))?;
         let wanted = self.how.trained(&graph)?;
         let joint = differentiate(&graph, &wanted);
-        let program = self.gradients.as_ref().expect("the program was compiled above");
+        let program = &self.programs[Kind::Gradients];
         let values = self.values(&graph, &program.params, &self.scalars, tensors);
         let gradients = Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() };
         let compiled = wanted.iter().map(|&param| {
@@ -60,7 +60,9 @@ impl<N: Network> Session<N> {
 
     /// Moves what is trained and starts as a constant.
     fn spread(&mut self) {
-        for (index, (slot, &at)) in self.train.slots.params.iter().zip(&self.train.params).enumerate() {
+        for (index, (slot, &at)) in
+            self.programs[Kind::Train].slots.params.iter().zip(&self.programs[Kind::Train].params).enumerate()
+        {
             let trained = matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter);
             if trained && matches!(slot.init, Init::Constant(_)) {
                 let mut random = Random::new(1, index as u64);

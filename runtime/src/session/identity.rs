@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::params::named;
-use super::{Network, Session};
+use super::{Kind, Network, Session};
 use crate::ir::SlotKind;
 use crate::lower::check;
 use crate::safetensors::{brief, shown};
@@ -27,7 +27,7 @@ pub(super) struct Identity {
 impl Identity {
     /// What a session is.
     pub(super) fn of<N: Network>(session: &Session<N>) -> Identity {
-        let trainable = named(&session.train.slots).map(|(_, slot)| slot);
+        let trainable = named(&session.programs[Kind::Train].slots).map(|(_, slot)| slot);
         let trainable = trainable.filter(|slot| matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter));
         let declared = check(N::DEFINITION).expect("the session was built from it");
         Identity {

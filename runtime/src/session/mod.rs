@@ -21,6 +21,7 @@ mod pieces;
 mod position;
 mod predictor;
 mod profile;
+mod programs;
 mod recalibrate;
 mod rows;
 mod sentinel;
@@ -29,11 +30,10 @@ mod trainer;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use ndarray::ArrayViewD;
 
-use crate::compile::{Program, Purpose, diagnosed, simplified};
+use crate::compile::{Program, Purpose, simplified};
 use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError, text_as_debug};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
@@ -49,8 +49,8 @@ use accumulation::Accumulation;
 use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
-use pieces::Pieces;
 use position::Position;
+use programs::{Kind, Programs};
 use sentinel::Ran;
 
 pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
@@ -111,17 +111,15 @@ pub struct Session<N> {
     forward_count: u64,
     /// How far `fit` has come.
     position: Position,
-    train: Program,
-    gradients: Option<Program>,
+    programs: Programs,
+    /// What is merged between two updates, once anything was.
     accumulation: Option<Accumulation>,
-    evaluate: Option<Program>,
-    predict: Option<(Arc<Program>, Outputs)>,
-    pieces: Option<Pieces>,
-    /// The programs, and the slots of the statistics that they give.
-    recalibrate: Option<(Pieces, Vec<usize>)>,
-    diagnose: Option<Program>,
-    /// What the results of `diagnose` are.
+    /// Where predictions go, once there were any.
+    outputs: Option<Outputs>,
+    /// What the results of a diagnosis are.
     measures: Vec<Measure>,
+    /// Which statistics a recalibration gives.
+    statistics: Vec<usize>,
     params: Buffer,
     /// The parameters before the step that runs, if a sentinel watches over it.
     kept: Option<Buffer>,
@@ -168,17 +166,13 @@ impl<N: Network> Session<N> {
             scalars: vec![Word::default(); train.slots.scalars.len()],
             feed,
             metrics: vec![0.0; train.slots.metrics.len()],
-            train,
-            gradients: None,
+            programs: Programs::new(train),
             accumulation: None,
-            evaluate: None,
-            predict: None,
+            outputs: None,
             needs_rows,
-            pieces: None,
             pool,
-            recalibrate: None,
-            diagnose: None,
             measures: Vec::new(),
+            statistics: Vec::new(),
             network: PhantomData,
         })
     }
@@ -205,7 +199,7 @@ impl<N: Network> Session<N> {
         targets: N::Targets<'a>,
     ) -> Result<Report<'_>, RunError> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
         self.keep();
@@ -227,13 +221,13 @@ impl<N: Network> Session<N> {
     /// As for [`Session::step`].
     pub fn gradients<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradients<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.compile(Kind::Gradients)?;
         self.fill_scalars();
         let loss = self.run(Kind::Gradients, &tensors, rows);
         let loss = self.sound(Ran::Gradients, loss, &tensors, rows)?;
-        let program = self.gradients.as_ref().expect("the program was compiled above");
+        let program = &self.programs[Kind::Gradients];
         Ok(Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() })
     }
 
@@ -250,7 +244,7 @@ impl<N: Network> Session<N> {
     /// An evaluation, with its numbers in order instead of by name.
     pub(crate) fn assess<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Report<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
         let loss = if rows > self.max_batch {
             self.evaluate_in_pieces(&tensors, rows)?
         } else {
@@ -267,9 +261,10 @@ impl<N: Network> Session<N> {
     /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
         let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
-        self.compile_inference()?;
-        let (program, outputs) = self.predict.as_mut().expect("the program was compiled above");
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
+        self.compile(Kind::Predict)?;
+        let program = &self.programs[Kind::Predict];
+        let outputs = self.outputs.as_mut().expect("room was made when the program was compiled");
         let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
         let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
         Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows)?;
@@ -282,9 +277,8 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Buffers for which there is no memory.
     pub fn predictor(&mut self) -> Result<Predictor<N>, BuildError> {
-        self.compile_inference()?;
-        let (program, _) = self.predict.as_ref().expect("the program was compiled above");
-        Predictor::new(Arc::clone(program), self.params.floats(), self.max_batch)
+        self.compile(Kind::Predict)?;
+        Predictor::new(self.programs.shared(Kind::Predict), self.params.floats(), self.max_batch)
     }
 
     /// The learning rate of the next step: what the schedule says after [`Session::steps`] steps.
@@ -327,59 +321,24 @@ impl<N: Network> Session<N> {
     /// Says what is wrong with rows of which there may be any number.
     pub(crate) fn check<'a>(&self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<(), RunError> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        self.feed.check(&self.train.slots, &tensors, usize::MAX).map(drop)
+        self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX).map(drop)
     }
 
     fn fill_scalars(&mut self) {
-        let (slots, optimizer, rate) = (&self.train.slots.scalars, &*self.how.optimizer, self.learning_rate());
+        let (slots, optimizer, rate) =
+            (&self.programs[Kind::Train].slots.scalars, &*self.how.optimizer, self.learning_rate());
         optim::fill(slots, optimizer, rate, self.steps + 1, &mut self.numbers);
         words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
-    }
-
-    fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
-        match kind {
-            Kind::Gradients if self.gradients.is_none() => {
-                let purpose = Purpose::Gradients(Some(&self.how));
-                self.gradients = Some(program::<N>(purpose, self.max_batch, &mut self.arena, &mut self.pool)?);
-            }
-            Kind::Evaluate if self.evaluate.is_none() => {
-                self.evaluate = Some(program::<N>(Purpose::Evaluate, self.max_batch, &mut self.arena, &mut self.pool)?);
-            }
-            Kind::Diagnose if self.diagnose.is_none() => {
-                let (graph, measures) = diagnosed(N::DEFINITION, &self.how)?;
-                let program = Program::of_graph_for(&graph, self.max_batch, threads(&self.pool))?;
-                self.diagnose = Some(with_room(program, self.max_batch, &mut self.arena, &mut self.pool)?);
-                self.measures = measures;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn compile_inference(&mut self) -> Result<(), BuildError> {
-        if self.predict.is_none() {
-            let outputs = Outputs::new::<N>(self.max_batch)?;
-            let program = program::<N>(Purpose::Predict, self.max_batch, &mut self.arena, &mut self.pool)?;
-            self.predict = Some((Arc::new(program), outputs));
-        }
-        Ok(())
     }
 
     /// Runs a program on checked tensors and fetches loss and metrics; an error is the loss of a run that is refused, because
     /// it is not finite or a statistic is not.
     fn run(&mut self, kind: Kind, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, f32> {
         let mut scalars = &self.scalars[..];
-        let program = match kind {
-            Kind::Train => Some(&self.train),
-            Kind::Accumulate => self.accumulation.as_ref().map(|accumulation| {
-                scalars = &accumulation.scalars;
-                &accumulation.accumulate
-            }),
-            Kind::Gradients => self.gradients.as_ref(),
-            Kind::Evaluate => self.evaluate.as_ref(),
-            Kind::Diagnose => self.diagnose.as_ref(),
-        };
-        let program = program.expect("a program is compiled before it runs");
+        if let (Kind::Accumulate, Some(accumulation)) = (kind, &self.accumulation) {
+            scalars = &accumulation.scalars;
+        }
+        let program = &self.programs[kind];
         let arena = self.arena.floats_mut();
         let finite = self.feed.with(tensors, |inputs| {
             let params = Params::Own(self.params.floats_mut());
@@ -399,16 +358,6 @@ impl<N: Network> Session<N> {
             false => Err(loss),
         }
     }
-}
-
-/// The programs of a session that compute a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Train,
-    Gradients,
-    Accumulate,
-    Evaluate,
-    Diagnose,
 }
 
 /// Why a call failed: the program could not be compiled, the run was refused, or a file could not be used.
@@ -448,35 +397,6 @@ fn words(slots: &[ScalarSlot], numbers: &[f32], seed: u64, forward_count: u64, w
             _ => Word::from(number),
         };
     }
-}
-
-/// A further program, and room for it in the arena.
-fn program<N: Network>(
-    purpose: Purpose<'_>,
-    max_batch: usize,
-    arena: &mut Buffer,
-    pool: &mut Option<Pool>,
-) -> Result<Program, BuildError> {
-    with_room(Program::for_threads(N::DEFINITION, purpose, max_batch, threads(pool))?, max_batch, arena, pool)
-}
-
-/// The program, after room has been made for it in the arena.
-fn with_room(
-    program: Program,
-    max_batch: usize,
-    arena: &mut Buffer,
-    pool: &mut Option<Pool>,
-) -> Result<Program, BuildError> {
-    pool.iter_mut().for_each(|pool| program.code.reserve(pool));
-    if program.arena > arena.len() {
-        *arena = buffer::arena(&program, max_batch)?;
-    }
-    Ok(program)
-}
-
-/// How many threads run a session's programs.
-fn threads(pool: &Option<Pool>) -> usize {
-    pool.as_ref().map_or(1, Pool::threads)
 }
 
 /// Whether a slot belongs to the network rather than to an optimizer or to the declaration.

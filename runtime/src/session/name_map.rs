@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::checkpoint::{NETWORK, copy};
 use super::params::named;
-use super::{Network, Predictor, Session, is_own};
+use super::{Kind, Network, Predictor, Session, is_own};
 use crate::compile::Program;
 use crate::elaborate::words::{Suggestions, did_you_mean};
 use crate::ir::ParamSlot;
@@ -98,7 +98,7 @@ impl<N: Network> Session<N> {
     /// A file that cannot be read or is damaged, names that the file or the network does not have, shapes that differ,
     /// elements that are no floats; the message names the tensors. The session is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let params = mapped::<N>(path.as_ref(), names, &self.train, self.params.floats())?;
+        let params = mapped::<N>(path.as_ref(), names, &self.programs[Kind::Train], self.params.floats())?;
         self.params.floats_mut().copy_from_slice(&params);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
 
-use super::{Network, Session, is_own};
+use super::{Kind, Network, Session, is_own};
 use crate::compile::Program;
 use crate::elaborate::words::closest;
 use crate::error::RunError;
@@ -14,7 +14,7 @@ impl<N: Network> Session<N> {
     /// The names of all parameters and running statistics, then those of the optimizer's state: `dense1.weight`,
     /// `batch_norm1.running_mean`, `dense1.weight.m`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        named(&self.train.slots).map(|(_, slot)| slot.name.as_str())
+        named(&self.programs[Kind::Train].slots).map(|(_, slot)| slot.name.as_str())
     }
 
     /// A parameter, running statistic or optimizer state.
@@ -22,7 +22,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have; the message suggests the closest.
     pub fn param(&self, name: &str) -> Result<ArrayViewD<'_, f32>, RunError> {
-        read(&self.train, self.params.floats(), name)
+        read(&self.programs[Kind::Train], self.params.floats(), name)
     }
 
     /// Overwrites a parameter, running statistic or optimizer state.
@@ -30,14 +30,14 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have, or another shape than the parameter's.
     pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
-        let at = place(&self.train, name, value.shape())?;
+        let at = place(&self.programs[Kind::Train], name, value.shape())?;
         write(&mut self.params.floats_mut()[at..], value);
         Ok(())
     }
 
     /// How many numbers training changes.
     pub fn param_count(&self) -> usize {
-        let own = self.train.slots.params.iter().filter(|slot| is_own(slot.kind));
+        let own = self.programs[Kind::Train].slots.params.iter().filter(|slot| is_own(slot.kind));
         own.filter(|slot| slot.kind != SlotKind::Running).map(ParamSlot::len).sum()
     }
 }

@@ -4,9 +4,10 @@
 //! rounding.
 
 use super::buffer::Buffer;
-use super::{Network, Session, feed, threads};
+use super::programs::Kind;
+use super::{Network, Session, feed};
 use crate::accumulate::{Parts, Tally, Total, parts};
-use crate::compile::{Program, Purpose, simplified};
+use crate::compile::Program;
 use crate::error::BuildError;
 use crate::ir::{Graph, Role};
 use crate::memory::{Input, Memory, Params};
@@ -40,18 +41,14 @@ impl Pieces {
 impl<N: Network> Session<N> {
     /// Leaves the metrics over all rows in their place; gives the loss. The first call compiles programs of its own.
     pub(super) fn evaluate_in_pieces(&mut self, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, BuildError> {
-        // Taken out while it is used, so that the session's memory can be lent to its programs.
-        let pieces = match self.pieces.take() {
-            Some(pieces) => pieces,
-            None => Pieces::new(&simplified(N::DEFINITION, Purpose::Evaluate)?, self.max_batch, threads(&self.pool))?,
-        };
+        self.compile(Kind::EvaluateInPieces)?;
+        let pieces = self.programs.pieces(Kind::EvaluateInPieces);
         let known = self.finish(&pieces, tensors, rows)?;
         // A network need not have a loss.
         let number = |role: Role| self.result(&pieces, &known, &role, 1).map_or(f32::NAN, |numbers| numbers[0]);
         let loss = number(Role::Loss);
         let metrics: Vec<f32> = (0..self.metrics.len()).map(|index| number(Role::Metric(index))).collect();
         self.metrics = metrics;
-        self.pieces = Some(pieces);
         Ok(loss)
     }
 

@@ -7,10 +7,9 @@ use std::fmt;
 use std::time::Instant;
 
 use super::buffer;
-use super::{Error, Network, Session, feed};
+use super::{Error, Kind, Network, Session, feed};
 use crate::compile::{Program, Purpose};
-use crate::fault::Pass;
-use crate::ir::{Graph, NodeId, Role, SlotKind};
+use crate::ir::{Graph, Pass, Role, SlotKind};
 use crate::kernel::{Cost, Fused, costs};
 use crate::memory::{Memory, Params};
 use crate::microkernels::peak::Peak;
@@ -109,13 +108,13 @@ impl<N: Network> Session<N> {
     /// As for [`Session::step`].
     pub fn profile<'a>(&mut self, inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Profile, Error> {
         let tensors = feed::gather::<N>(inputs, Some(targets));
-        let rows = self.feed.check(&self.train.slots, &tensors, self.max_batch)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
         let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.how), self.max_batch)?;
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
-        let mut params = buffer::params(&self.train)?;
+        let mut params = buffer::params(&self.programs[Kind::Train])?;
         let own = params.len();
         params.floats_mut().copy_from_slice(&self.params.floats()[..own]);
         let more = program.arena > self.arena.floats().len();
@@ -128,7 +127,13 @@ impl<N: Network> Session<N> {
                 let (arena, floats) = (arena.floats_mut(), params.floats_mut());
                 let before = Instant::now();
                 let params = Params::Own(&mut *floats);
-                let finite = self.train.code.run(Memory { arena: &mut *arena, params, scalars, inputs, batch: rows });
+                let finite = self.programs[Kind::Train].code.run(Memory {
+                    arena: &mut *arena,
+                    params,
+                    scalars,
+                    inputs,
+                    batch: rows,
+                });
                 step = step.min(before.elapsed().as_secs_f64());
                 let shortest = |kernel: usize, took: f64| seconds[kernel] = took.min(seconds[kernel]);
                 let params = Params::Own(floats);
@@ -160,7 +165,7 @@ impl Profile {
         let passes = passes(graph);
         // In the order of the declaration: a forward operation comes before everything that is made from it.
         for id in graph.ids().filter(|id| !graph[*id].op.is_leaf() && passes[id.index()] == Pass::Forward) {
-            self.layer(layer_of(graph, id));
+            self.layer(&graph[id].origin.layer);
         }
         for (kernel, &seconds) in fused.kernels.iter().zip(seconds) {
             let parts = costs(fused, kernel);
@@ -171,7 +176,7 @@ impl Profile {
                 let share = if total > 0.0 { weight / total } else { 1.0 / parts.len() as f64 };
                 let (flops, bytes) = (cost.flops.at(self.rows) as f64, cost.bytes.at(self.rows) as f64);
                 let work = Work { seconds: share * seconds, flops, bytes };
-                let name = layer_of(graph, *id);
+                let name = &*graph[*id].origin.layer;
                 whole.work.add(work);
                 if !whole.layers.iter().any(|known| known == name) {
                     whole.layers.push(name.to_string());
@@ -202,20 +207,6 @@ impl Profile {
     }
 }
 
-/// The layer that a node works for: an update goes by the name of its parameter, and belongs to that one's layer.
-fn layer_of(graph: &Graph, id: NodeId) -> &str {
-    let name = &*graph[id].layer;
-    match is_update(graph, id) {
-        true => name.rsplit_once('.').map_or(name, |(layer, _)| layer),
-        false => name,
-    }
-}
-
-fn is_update(graph: &Graph, id: NodeId) -> bool {
-    let name = &*graph[id].layer;
-    name == "optimizer" || graph.slots.params.iter().any(|slot| slot.name == name)
-}
-
 /// Forward is what loss, metrics and running statistics are made from.
 fn passes(graph: &Graph) -> Vec<Pass> {
     let forward = graph.outputs.iter().filter(|output| match output.role {
@@ -228,7 +219,7 @@ fn passes(graph: &Graph) -> Vec<Pass> {
     for id in graph.ids().rev() {
         if passes[id.index()] == Pass::Forward {
             graph[id].operands.iter().for_each(|operand| passes[operand.index()] = Pass::Forward);
-        } else if is_update(graph, id) {
+        } else if graph[id].origin.pass == Pass::Update {
             passes[id.index()] = Pass::Update;
         }
     }

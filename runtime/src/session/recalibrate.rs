@@ -1,9 +1,7 @@
 //! Running statistics of a whole set of data.
 
-use super::pieces::Pieces;
 use super::rows::enough;
-use super::{Error, Network, Session, feed, threads};
-use crate::compile::calibrated;
+use super::{Error, Kind, Network, Session, feed};
 use crate::error::RunError;
 use crate::ir::Role;
 
@@ -22,31 +20,26 @@ impl<N: Network> Session<N> {
     /// Wrong shapes, fewer rows than 2, statistics that are not finite. The session is then as it was before.
     pub fn recalibrate(&mut self, inputs: N::Inputs<'_>) -> Result<(), Error> {
         let tensors = feed::gather::<N>(inputs, None);
-        let rows = self.feed.check(&self.train.slots, &tensors, usize::MAX)?;
+        let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
         enough(rows, self.needs_rows.as_deref())?;
-        // Taken out while it is used, so that the session's memory can be lent to its programs.
-        let (pieces, statistics) = match self.recalibrate.take() {
-            Some(compiled) => compiled,
-            None => {
-                let (graph, statistics) = calibrated(N::DEFINITION, &self.how)?;
-                (Pieces::new(&graph, self.max_batch, threads(&self.pool))?, statistics)
-            }
-        };
+        self.compile(Kind::Recalibrate)?;
+        let pieces = self.programs.pieces(Kind::Recalibrate);
         let known = self.finish(&pieces, &tensors, rows)?;
-        let slots = &self.train.slots.params;
+        let statistics = &self.statistics;
+        let slots = &self.programs[Kind::Train].slots.params;
         let value = |index: usize, slot: usize| {
             let value = self.result(&pieces, &known, &Role::Output(index), slots[slot].len());
             value.expect("every statistic is a result").to_vec()
         };
         let values: Vec<Vec<f32>> = statistics.iter().enumerate().map(|(index, &slot)| value(index, slot)).collect();
-        let wrong = values.iter().zip(&statistics).find(|(value, _)| value.iter().any(|x| !x.is_finite()));
+        let wrong = values.iter().zip(statistics).find(|(value, _)| value.iter().any(|x| !x.is_finite()));
         let refusal = wrong.map(|(_, &slot)| RunError::Statistic { name: slots[slot].name.clone() });
         if refusal.is_none() {
-            for (value, &slot) in values.iter().zip(&statistics) {
-                self.params.floats_mut()[self.train.params[slot]..][..value.len()].copy_from_slice(value);
+            for (value, &slot) in values.iter().zip(statistics) {
+                self.params.floats_mut()[self.programs[Kind::Train].params[slot]..][..value.len()]
+                    .copy_from_slice(value);
             }
         }
-        self.recalibrate = Some((pieces, statistics));
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 }

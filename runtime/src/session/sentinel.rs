@@ -1,9 +1,8 @@
 //! What a session does about numbers that are not finite: it loses nothing, and says where they came from.
 
-use super::{Network, Session};
+use super::{Kind, Network, Session};
 use crate::compile::{Purpose, replay};
 use crate::error::RunError;
-use crate::fault::Pass;
 use crate::interp::{self, Values};
 use crate::ir::{Graph, ParamSlot, Role, SlotKind};
 use crate::memory::Word;
@@ -57,27 +56,23 @@ impl<N: Network> Session<N> {
             if !forward.fits(rows) {
                 return None;
             }
-            let values = self.values(&forward.graph, &self.train.params, &self.scalars, tensors);
+            let values = self.values(&forward.graph, &self.programs[Kind::Train].params, &self.scalars, tensors);
             // What overflows in one order of operations need not in another: that of the compiled step is tried next.
-            forward.search(N::DEFINITION, rows, &values).or_else(|| {
-                let graph = simplify(&forward.graph);
-                let passes = vec![Pass::Forward; graph.nodes.len()];
-                Replay { graph, passes }.search(N::DEFINITION, rows, &values)
-            })
+            forward.search(rows, &values).or_else(|| Replay { graph: simplify(&forward.graph) }.search(rows, &values))
         });
         RunError::NotFinite { step: self.steps + 1, loss, fault: fault.map(Box::new) }
     }
 
     fn statistic_not_finite(&self, loss: f32, tensors: &[Tensor<'_>], rows: usize) -> RunError {
-        let slots = &self.train.slots.params;
+        let slots = &self.programs[Kind::Train].slots.params;
         let is_running = |index: usize| slots[index].kind == SlotKind::Running;
         let found = replay(N::DEFINITION, Purpose::Train(&self.how)).ok().and_then(|replay| {
             let updates = replay.of(|role| matches!(role, Role::Update(index) if is_running(*index)));
             if !updates.fits(rows) {
                 return None;
             }
-            let values = self.values(&updates.graph, &self.train.params, &self.scalars, tensors);
-            updates.first_wrong(N::DEFINITION, rows, &values)
+            let values = self.values(&updates.graph, &self.programs[Kind::Train].params, &self.scalars, tensors);
+            updates.first_wrong(rows, &values)
         });
         let step = self.steps + 1;
         match found {
@@ -95,11 +90,12 @@ impl<N: Network> Session<N> {
     /// If the session watches over its state, what a run has written has to be finite; else it is put back.
     pub(super) fn check_state(&mut self, ran: Ran, tensors: &[Tensor<'_>], rows: usize) -> Result<(), RunError> {
         let (Some(kept), false) = (&self.kept, ran == Ran::Gradients) else { return Ok(()) };
-        let (purpose, program, words) = match (ran, &self.accumulation) {
-            (Ran::Accumulation, Some(own)) => (Purpose::Accumulate(&self.how), &own.accumulate, &own.scalars),
-            (Ran::Update, Some(own)) => (Purpose::Update(&self.how), &own.update, &own.scalars),
-            _ => (Purpose::Train(&self.how), &self.train, &self.scalars),
+        let (purpose, kind, words) = match (ran, &self.accumulation) {
+            (Ran::Accumulation, Some(own)) => (Purpose::Accumulate(&self.how), Kind::Accumulate, &own.scalars),
+            (Ran::Update, Some(own)) => (Purpose::Update(&self.how), Kind::Update, &own.scalars),
+            _ => (Purpose::Train(&self.how), Kind::Train, &self.scalars),
         };
+        let program = &self.programs[kind];
         let floats = self.params.floats();
         let slots = program.slots.params.iter().zip(&program.params).enumerate();
         let wrong = |(index, (slot, &at)): (usize, (&ParamSlot, &usize))| {
@@ -115,7 +111,7 @@ impl<N: Network> Session<N> {
                 return None;
             }
             let values = self.values(&updates.graph, &program.params, words, tensors);
-            updates.search(N::DEFINITION, rows, &values)
+            updates.search(rows, &values)
         });
         Err(RunError::Update { step: self.steps + 1, name, value, fault: fault.map(Box::new) })
     }

@@ -1,7 +1,7 @@
 //! The state of a session at one moment, to go back to.
 
 use super::position::Position;
-use super::{Network, Session};
+use super::{Kind, Network, Session};
 use crate::error::RunError;
 
 /// Parameters, running statistics, the optimizer's state, how many steps and epochs were made, and the count that dropout draws
@@ -18,7 +18,7 @@ impl<N: Network> Session<N> {
     /// The state now, in the place of an earlier one. None is left, and nothing else is lost, if there is no memory for it.
     pub(crate) fn snapshot(&self, earlier: Option<Snapshot>) -> Result<Snapshot, RunError> {
         // Gradients that are being accumulated are no part of it: they lie after the rest, and go on.
-        let own = &self.params.floats()[..self.train.params_len];
+        let own = &self.params.floats()[..self.programs[Kind::Train].params_len];
         let mut floats = earlier.map_or(Vec::new(), |earlier| earlier.floats);
         floats.clear();
         let room = floats.try_reserve_exact(own.len());

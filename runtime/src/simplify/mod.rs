@@ -8,10 +8,12 @@
 mod rules;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
-use crate::ir::{Builder, Graph, Node, NodeId, Op, Output};
+use crate::ir::rewrite::{apply, rewrite};
+use crate::ir::{Graph, Node, NodeId, Op, Rule};
 
-pub use rules::{ALGEBRA, CONTRACTION, Rule};
+pub use rules::{ALGEBRA, CONTRACTION};
 
 /// Simplifies a graph to a fixed point.
 pub fn simplify(graph: &Graph) -> Graph {
@@ -39,73 +41,33 @@ pub fn sweep(graph: &Graph, rules: &[Rule]) -> (Graph, bool) {
 /// Nodes move from one graph to the next: most of them stay as they are.
 fn swept(graph: Graph, rules: &[Rule]) -> (Graph, bool) {
     let before = graph.nodes.len();
-    let (rewritten, changed) = rewrite(graph, rules);
+    let mut changed = false;
+    let (rewritten, _) = apply(graph, rules, |_, _| changed = true);
     let compact = compact(rewritten);
     let shrunk = compact.nodes.len() != before;
     (compact, changed || shrunk)
 }
 
-fn rewrite(graph: Graph, rules: &[Rule]) -> (Graph, bool) {
-    let uses = uses(&graph);
-    let Graph { nodes, slots, outputs } = graph;
-    let mut b = Builder::new(Graph { slots, ..Graph::default() });
-    let mut changed = false;
-    let mut map: Vec<NodeId> = Vec::with_capacity(nodes.len());
-    let mut single: Vec<bool> = Vec::new();
-    for mut node in nodes {
-        single.clear();
-        single.extend(node.operands.iter().map(|operand| uses[operand.index()] == 1));
-        node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-        b.enter(node.layer.clone());
-        let copy = b.add_node(node);
-        let replaced = rules.iter().find_map(|rule| (rule.apply)(&mut b, copy, &single));
-        changed |= replaced.is_some();
-        map.push(replaced.unwrap_or(copy));
-    }
-    b.graph_mut().outputs = moved(outputs, &map);
-    (b.finish(), changed)
-}
-
-/// The outputs where the nodes are now.
-fn moved(outputs: Vec<Output>, map: &[NodeId]) -> Vec<Output> {
-    outputs.into_iter().map(|Output { role, node }| Output { role, node: map[node.index()] }).collect()
-}
-
-/// How often each node is read.
-fn uses(graph: &Graph) -> Vec<usize> {
-    let mut uses = vec![0; graph.nodes.len()];
-    let operands = graph.nodes.iter().flat_map(|node| &node.operands);
-    for id in operands.chain(graph.outputs.iter().map(|output| &output.node)) {
-        uses[id.index()] += 1;
-    }
-    uses
-}
-
 /// Keeps one of equal nodes, and only what a result needs.
 fn compact(graph: Graph) -> Graph {
     let live = graph.live();
-    let Graph { nodes, slots, outputs } = graph;
-    let mut known = Known::new(nodes.len());
-    let mut result = Graph { slots, ..Graph::default() };
-    let mut map: Vec<NodeId> = Vec::with_capacity(nodes.len());
-    for (mut node, live) in nodes.into_iter().zip(live) {
-        if !live {
-            map.push(NodeId(u32::MAX));
-            continue;
+    let mut known = Known::new(graph.nodes.len());
+    let (compact, _) = rewrite(graph, |b, id, node| {
+        if !live[id.index()] {
+            return None;
         }
-        node.operands.iter_mut().for_each(|operand| *operand = map[operand.index()]);
-        let layer = node.layer.clone();
-        let kept = known.find_or_add(&mut result.nodes, node);
-        map.push(kept);
+        let nodes = &mut b.graph_mut().nodes;
+        let origin = Rc::clone(&node.origin);
+        let kept = known.find_or_add(nodes, node);
         // What several layers compute belongs to where its operand came from.
-        let first = result.nodes[kept.index()].operands.first().copied();
-        if let Some(first) = first.filter(|_| result.nodes[kept.index()].layer != layer) {
-            result.nodes[kept.index()].layer = result.nodes[first.index()].layer.clone();
+        let first = nodes[kept.index()].operands.first().copied();
+        if let Some(first) = first.filter(|_| !nodes[kept.index()].origin.is_alike(&origin)) {
+            nodes[kept.index()].origin = Rc::clone(&nodes[first.index()].origin);
         }
-    }
-    result.outputs = moved(outputs, &map);
+        Some(kept)
+    });
     // A merge can leave a node without readers; one more pass over the live ones removes it with the next sweep.
-    result
+    compact
 }
 
 /// Nodes by what they compute, in buckets; the nodes themselves stay in their graph.

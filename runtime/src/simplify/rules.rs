@@ -1,85 +1,75 @@
 //! The rewrites, each a named row with its condition in plain sight.
 
 use crate::ir::ops::Body;
-use crate::ir::{Builder, NodeId, Op};
+use crate::ir::{Builder, Node, NodeId, Op, Rule};
 use crate::scalar::{Host32, Host64, Scalar};
 use crate::types::DType;
 
-/// A rewrite of one node: the node that takes its place, if the rule applies. The slice says which operands have no other
-/// reader.
-#[derive(Clone, Copy, Debug)]
-pub struct Rule {
-    /// The name under which tests and printed IR know it.
-    pub name: &'static str,
-    /// The rewrite.
-    pub apply: fn(&mut Builder, NodeId, &[bool]) -> Option<NodeId>,
-}
-
 /// Rules that make less work.
 pub const ALGEBRA: &[Rule] = &[
-    Rule { name: "fold", apply: |b, id, _| folded(b, id, |exact, rounded| same(exact as f32, rounded)) },
-    Rule { name: "undetach", apply: |b, id, _| unary(b, id, &Op::Detach) },
-    Rule { name: "without-slope", apply: |b, id, _| unary(b, id, &Op::WithSlope) },
+    Rule { name: "fold", apply: |b, node, _| folded(b, node, |exact, rounded| same(exact as f32, rounded)) },
+    Rule { name: "undetach", apply: |_, node, _| unary(node, &Op::Detach) },
+    Rule { name: "without-slope", apply: |_, node, _| unary(node, &Op::WithSlope) },
     Rule {
         name: "mul-one",
-        apply: |b, id, _| {
-            let (x, y) = binary(b, id, &Op::Mul)?;
+        apply: |b, node, _| {
+            let (x, y) = binary(node, &Op::Mul)?;
             if is(b, y, 1.0) { Some(x) } else { is(b, x, 1.0).then_some(y) }
         },
     },
     Rule {
         name: "div-one",
-        apply: |b, id, _| {
-            let (x, y) = binary(b, id, &Op::Div)?;
+        apply: |b, node, _| {
+            let (x, y) = binary(node, &Op::Div)?;
             is(b, y, 1.0).then_some(x)
         },
     },
     Rule {
         name: "sub-zero",
-        apply: |b, id, _| {
-            let (x, y) = binary(b, id, &Op::Sub)?;
+        apply: |b, node, _| {
+            let (x, y) = binary(node, &Op::Sub)?;
             is(b, y, 0.0).then_some(x)
         },
     },
     Rule {
         name: "neg-neg",
-        apply: |b, id, _| {
-            let x = unary(b, id, &Op::Neg)?;
-            unary(b, x, &Op::Neg)
+        apply: |b, node, _| {
+            let x = unary(node, &Op::Neg)?;
+            unary(&b[x], &Op::Neg)
         },
     },
     Rule {
         name: "neg-mul",
-        apply: |b, id, single| {
-            let product = unary(b, id, &Op::Neg).filter(|_| single[0])?;
-            let (x, y) = binary(b, product, &Op::Mul)?;
+        apply: |b, node, single| {
+            let product = unary(node, &Op::Neg).filter(|_| single[0])?;
+            let (x, y) = binary(&b[product], &Op::Mul)?;
             let c = b.graph().constant(y)?;
             Some(b.scale(x, -c))
         },
     },
     Rule {
         name: "add-neg",
-        apply: |b, id, _| {
-            let (x, y) = binary(b, id, &Op::Add)?;
-            if let Some(y) = unary(b, y, &Op::Neg) {
+        apply: |b, node, _| {
+            let (x, y) = binary(node, &Op::Add)?;
+            if let Some(y) = unary(&b[y], &Op::Neg) {
                 return Some(b.sub(x, y));
             }
-            let x = unary(b, x, &Op::Neg)?;
+            let x = unary(&b[x], &Op::Neg)?;
             Some(b.sub(y, x))
         },
     },
     Rule {
         name: "sub-neg",
-        apply: |b, id, _| {
-            let (x, y) = binary(b, id, &Op::Sub)?;
-            let y = unary(b, y, &Op::Neg)?;
+        apply: |b, node, _| {
+            let (x, y) = binary(node, &Op::Sub)?;
+            let y = unary(&b[y], &Op::Neg)?;
             Some(b.add(x, y))
         },
     },
     Rule {
         name: "div-power-of-two",
-        apply: |b, id, _| {
-            let (x, y) = binary(b, id, &Op::Div)?;
+        apply: |b, node, _| {
+            let (x, y) = binary(node, &Op::Div)?;
             let c = b.graph().constant(y)?;
             // Within these bounds the reciprocal is a normal f32, so that nothing is lost.
             let normal = (2f64.powi(-126)..=2f64.powi(126)).contains(&c.abs());
@@ -89,56 +79,56 @@ pub const ALGEBRA: &[Rule] = &[
     },
     Rule {
         name: "select-same",
-        apply: |b, id, _| match (&b.graph()[id].op, &b.graph()[id].operands[..]) {
+        apply: |_, node, _| match (&node.op, &node.operands[..]) {
             (Op::Select, &[_, x, y]) if x == y => Some(x),
             _ => None,
         },
     },
     Rule {
         name: "reshape-reshape",
-        apply: |b, id, _| {
-            let inner = unary(b, id, &Op::Reshape)?;
-            let x = unary(b, inner, &Op::Reshape)?;
-            let shape = b.shape(id);
+        apply: |b, node, _| {
+            let inner = unary(node, &Op::Reshape)?;
+            let x = unary(&b[inner], &Op::Reshape)?;
+            let shape = node.ty.shape.clone();
             Some(b.reshape(x, shape))
         },
     },
     Rule {
         name: "reshape-same",
-        apply: |b, id, _| {
-            let x = unary(b, id, &Op::Reshape)?;
-            (b.shape(x) == b.shape(id)).then_some(x)
+        apply: |b, node, _| {
+            let x = unary(node, &Op::Reshape)?;
+            (b.shape(x) == node.ty.shape).then_some(x)
         },
     },
     Rule {
         name: "broadcast-same",
-        apply: |b, id, _| {
-            let (x, _) = broadcast(b, id)?;
-            (b.shape(x) == b.shape(id)).then_some(x)
+        apply: |b, node, _| {
+            let (x, _) = broadcast(node)?;
+            (b.shape(x) == node.ty.shape).then_some(x)
         },
     },
     Rule {
         name: "broadcast-broadcast",
-        apply: |b, id, _| {
-            let (inner, outer_axes) = broadcast(b, id)?;
-            let (x, inner_axes) = broadcast(b, inner)?;
+        apply: |b, node, _| {
+            let (inner, outer_axes) = broadcast(node)?;
+            let (x, inner_axes) = broadcast(&b[inner])?;
             let axes: Vec<usize> = inner_axes.iter().map(|&axis| outer_axes[axis]).collect();
-            let shape = b.shape(id);
+            let shape = node.ty.shape.clone();
             Some(b.broadcast(x, &shape, &axes))
         },
     },
     Rule {
         name: "transpose-same",
-        apply: |b, id, _| {
-            let (x, order) = transpose(b, id)?;
+        apply: |_, node, _| {
+            let (x, order) = transpose(node)?;
             order.is_sorted().then_some(x)
         },
     },
     Rule {
         name: "transpose-transpose",
-        apply: |b, id, _| {
-            let (inner, outer) = transpose(b, id)?;
-            let (x, inner) = transpose(b, inner)?;
+        apply: |b, node, _| {
+            let (inner, outer) = transpose(node)?;
+            let (x, inner) = transpose(&b[inner])?;
             let order: Vec<usize> = outer.iter().map(|&axis| inner[axis]).collect();
             Some(b.transpose(x, &order))
         },
@@ -146,18 +136,18 @@ pub const ALGEBRA: &[Rule] = &[
     Rule { name: "dot-transpose", apply: dot_of_transposes },
     Rule {
         name: "slice-all",
-        apply: |b, id, _| {
-            let Op::Slice { .. } = b.graph()[id].op else { return None };
-            let x = b.graph()[id].operands[0];
+        apply: |b, node, _| {
+            let Op::Slice { .. } = node.op else { return None };
+            let x = node.operands[0];
             // Of as many elements as there are, every step between them is the only one.
-            (b.shape(x) == b.shape(id)).then_some(x)
+            (b.shape(x) == node.ty.shape).then_some(x)
         },
     },
     Rule {
         name: "slice-slice",
-        apply: |b, id, _| {
-            let Op::Slice { axis, start, len, step } = b.graph()[id].op else { return None };
-            let inner = &b.graph()[b.graph()[id].operands[0]];
+        apply: |b, node, _| {
+            let Op::Slice { axis, start, len, step } = node.op else { return None };
+            let inner = &b[node.operands[0]];
             let Op::Slice { axis: same, start: first, step: each, .. } = inner.op else { return None };
             let x = inner.operands[0];
             (axis == same && len > 0).then(|| b.slice(x, axis, first + start * each, len, step * each))
@@ -165,17 +155,17 @@ pub const ALGEBRA: &[Rule] = &[
     },
     Rule {
         name: "pad-nothing",
-        apply: |b, id, _| {
-            let Op::Pad { .. } = b.graph()[id].op else { return None };
-            let x = b.graph()[id].operands[0];
-            (b.shape(x) == b.shape(id)).then_some(x)
+        apply: |b, node, _| {
+            let Op::Pad { .. } = node.op else { return None };
+            let x = node.operands[0];
+            (b.shape(x) == node.ty.shape).then_some(x)
         },
     },
     Rule {
         name: "slice-pad",
-        apply: |b, id, _| {
-            let Op::Slice { axis, start, len, step } = b.graph()[id].op else { return None };
-            let inner = &b.graph()[b.graph()[id].operands[0]];
+        apply: |b, node, _| {
+            let Op::Slice { axis, start, len, step } = node.op else { return None };
+            let inner = &b[node.operands[0]];
             let Op::Pad { axis: same, before, inside, .. } = inner.op else { return None };
             let x = inner.operands[0];
             let own = axis == same && start == before && step == inside + 1;
@@ -184,17 +174,17 @@ pub const ALGEBRA: &[Rule] = &[
     },
     Rule {
         name: "concat-one",
-        apply: |b, id, _| match (&b.graph()[id].op, &b.graph()[id].operands[..]) {
+        apply: |_, node, _| match (&node.op, &node.operands[..]) {
             (Op::Concat(_), &[x]) => Some(x),
             _ => None,
         },
     },
-    Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
+    Rule { name: "map-before-broadcast", apply: map_before_broadcast },
     Rule {
         name: "neg-after-sum",
-        apply: |b, id, _| {
-            let Op::Sum(axes) = &b.graph()[id].op else { return None };
-            let x = unary(b, b.graph()[id].operands[0], &Op::Neg)?;
+        apply: |b, node, _| {
+            let Op::Sum(axes) = &node.op else { return None };
+            let x = unary(&b[node.operands[0]], &Op::Neg)?;
             let axes = axes.clone();
             let sum = b.sum(x, &axes);
             // A sum is never -0, and of no numbers 0: so is this, which a negation would turn into -0.
@@ -202,52 +192,49 @@ pub const ALGEBRA: &[Rule] = &[
             Some(b.sub(zero, sum))
         },
     },
-    Rule { name: "fast-fold", apply: |b, id, _| folded(b, id, |_, _| true) },
+    Rule { name: "fast-fold", apply: |b, node, _| folded(b, node, |_, _| true) },
 ];
 
 /// Rules for the end, when products have found their places.
 pub const CONTRACTION: &[Rule] = &[
     Rule { name: "fast-mul-add", apply: mul_add },
-    Rule { name: "map-before-broadcast", apply: |b, id, _| map_before_broadcast(b, id) },
+    Rule { name: "map-before-broadcast", apply: map_before_broadcast },
 ];
 
 /// The operand of a unary operation.
-fn unary(b: &Builder, id: NodeId, op: &Op) -> Option<NodeId> {
-    let node = &b.graph()[id];
+fn unary(node: &Node, op: &Op) -> Option<NodeId> {
     (node.op == *op).then(|| node.operands[0])
 }
 
 /// The operands of a binary operation.
-fn binary(b: &Builder, id: NodeId, op: &Op) -> Option<(NodeId, NodeId)> {
-    let node = &b.graph()[id];
+fn binary(node: &Node, op: &Op) -> Option<(NodeId, NodeId)> {
     (node.op == *op).then(|| (node.operands[0], node.operands[1]))
 }
 
 /// The operand and axes of a broadcast.
-fn broadcast(b: &Builder, id: NodeId) -> Option<(NodeId, &[usize])> {
-    match &b.graph()[id].op {
-        Op::Broadcast(axes) => Some((b.graph()[id].operands[0], axes)),
+fn broadcast(node: &Node) -> Option<(NodeId, &[usize])> {
+    match &node.op {
+        Op::Broadcast(axes) => Some((node.operands[0], axes)),
         _ => None,
     }
 }
 
 /// The operand and the order of a transpose.
-fn transpose(b: &Builder, id: NodeId) -> Option<(NodeId, &[usize])> {
-    match &b.graph()[id].op {
-        Op::Transpose(order) => Some((b.graph()[id].operands[0], order)),
+fn transpose(node: &Node) -> Option<(NodeId, &[usize])> {
+    match &node.op {
+        Op::Transpose(order) => Some((node.operands[0], order)),
         _ => None,
     }
 }
 
 /// A product of what was transposed is one of what it was before, over other pairs of axes, as long as the free axes come in the
 /// same order. The terms of its sums do.
-fn dot_of_transposes(b: &mut Builder, id: NodeId, _: &[bool]) -> Option<NodeId> {
-    let node = b.graph()[id].clone();
-    let Op::Dot(mut axes) = node.op else { return None };
-    let mut operands = node.operands;
+fn dot_of_transposes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Dot(mut axes) = node.op.clone() else { return None };
+    let mut operands = node.operands.clone();
     let mut changed = false;
     for (side, operand) in operands.iter_mut().enumerate() {
-        let Some((x, order)) = transpose(b, *operand) else { continue };
+        let Some((x, order)) = transpose(&b[*operand]) else { continue };
         let free = axes.of(side, order.len()).free;
         if !free.iter().map(|&axis| order[axis]).is_sorted() {
             continue;
@@ -269,8 +256,7 @@ fn is(b: &Builder, id: NodeId, value: f64) -> bool {
 
 /// Computes what depends on constants alone, and moves constants through views: as real numbers, if `accept` takes that for
 /// the result in f32.
-fn folded(b: &mut Builder, id: NodeId, accept: fn(f64, f32) -> bool) -> Option<NodeId> {
-    let node = &b.graph()[id];
+fn folded(b: &mut Builder, node: &Node, accept: fn(f64, f32) -> bool) -> Option<NodeId> {
     b.graph().constant(*node.operands.first()?).filter(|_| node.ty.dtype == DType::F32)?;
     let values: Option<Vec<f64>> = node.operands.iter().map(|&x| b.graph().constant(x)).collect();
     let values = values?;
@@ -301,11 +287,10 @@ fn same(x: f32, y: f32) -> bool {
 }
 
 /// `f(broadcast x, broadcast y)` is `broadcast f(x, y)` when both go the same way: fewer elements to compute.
-fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
-    let node = &b.graph()[id];
+fn map_before_broadcast(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let mut way: Option<(&[usize], NodeId)> = None;
     for &operand in node.operands.iter().filter(|_| node.op.is_map()) {
-        match broadcast(b, operand) {
+        match broadcast(&b[operand]) {
             Some((x, axes)) if way.is_none_or(|(other, _)| other == axes) => way = Some((axes, x)),
             _ if b.graph().constant(operand).is_some() => {}
             _ => return None,
@@ -330,12 +315,11 @@ fn map_before_broadcast(b: &mut Builder, id: NodeId) -> Option<NodeId> {
 /// A sum of a product that nobody else reads becomes one operation, rounded once. Not so where what is added is made of a
 /// product too: with one of two products rounded, `y y - t t` would not be 0 for equal numbers, nor
 /// `mean(y y) - mean(y) mean(y)` for numbers that are all alike.
-fn mul_add(b: &mut Builder, id: NodeId, single: &[bool]) -> Option<NodeId> {
-    let node = &b.graph()[id];
+fn mul_add(b: &mut Builder, node: &Node, single: &[bool]) -> Option<NodeId> {
     let (Op::Add | Op::Sub, &[x, y]) = (&node.op, &node.operands[..]) else { return None };
     let minus = node.op == Op::Sub;
     let factors =
-        |product, other, single: bool| binary(b, product, &Op::Mul).filter(|_| single && !made_of_product(b, other));
+        |product, other, single: bool| binary(&b[product], &Op::Mul).filter(|_| single && !made_of_product(b, other));
     // Of a difference the second is looked at first: its sign goes to a factor.
     let [first, second] = [factors(x, y, single[0]), factors(y, x, single[1])];
     match (first, second) {
@@ -343,7 +327,7 @@ fn mul_add(b: &mut Builder, id: NodeId, single: &[bool]) -> Option<NodeId> {
         (None, Some((p, q))) if !minus => Some(b.mul_add(p, q, x)),
         (_, Some((p, q))) => {
             // To the one that is computed less often.
-            let (p, q) = if broadcast(b, q).is_some() || b.graph().constant(q).is_some() { (q, p) } else { (p, q) };
+            let (p, q) = if broadcast(&b[q]).is_some() || b.graph().constant(q).is_some() { (q, p) } else { (p, q) };
             let p = match b.graph().constant(p) {
                 Some(value) => b.constant_like(-value, p),
                 None => b.neg(p),

@@ -2,41 +2,19 @@
 //!
 //! A node with the batch at another axis is computed with the batch first, and read in the order that was asked for.
 
-use super::Replacement;
 use crate::ir::ops::Body;
-use crate::ir::{Builder, Graph, NodeId, Op, Output};
+use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::{Shape, TensorType};
 
 /// The same graph, in which maps and reductions have the batch first.
-pub(super) fn batch_in_front(graph: Graph) -> Graph {
-    if graph.ids().all(|id| misplaced(&graph, id).is_none()) {
-        return graph;
-    }
-    let mut b = Builder::new(Graph { slots: graph.slots.clone(), ..Graph::default() });
-    let mut map: Vec<NodeId> = Vec::new();
-    for id in graph.ids() {
-        let node = &graph[id];
-        b.enter(node.layer.clone());
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        map.push(match misplaced(&graph, id) {
-            None => b.push(node.op.clone(), &operands, node.ty.clone()),
-            Some(batch) => in_front(&mut b, &node.op, &operands, &node.ty, batch),
-        });
-    }
-    let moved = graph.outputs.iter().map(|output| Output { role: output.role.clone(), node: map[output.node.index()] });
-    b.graph_mut().outputs = moved.collect();
-    b.finish()
-}
-
-/// The axis of the batch among the elements that a node computes, if it is not the first.
-fn misplaced(graph: &Graph, id: NodeId) -> Option<usize> {
-    let node = &graph[id];
+pub(super) fn batch_in_front(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let shape = match node.op.def().body {
         Body::Map(_) => &node.ty.shape,
-        Body::Reduce(_) => &graph[node.operands[0]].ty.shape,
+        Body::Reduce(_) => &b[node.operands[0]].ty.shape,
         _ => return None,
     };
-    shape.0.iter().position(|dim| dim.is_batch()).filter(|&axis| axis > 0)
+    let batch = shape.0.iter().position(|dim| dim.is_batch()).filter(|&axis| axis > 0)?;
+    Some(in_front(b, &node.op, &node.operands, &node.ty, batch))
 }
 
 /// The operation with the batch, which is axis `batch` of its elements, first; then its result in the original order.
@@ -65,28 +43,26 @@ fn in_front(b: &mut Builder, op: &Op, operands: &[NodeId], ty: &TensorType, batc
 
 /// A reshape of a tensor whose batch is not the outermost axis. The axes before the batch have equally many elements in both
 /// shapes, so they are moved to the end first, and back afterwards.
-pub(super) fn reshaped_after_other_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
+pub(super) fn reshaped_after_other_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let first = |shape: &Shape| shape.0.iter().position(|dim| dim.is_batch());
-    let misplaced = node.op == Op::Reshape && first(&graph[node.operands[0]].ty.shape) > Some(0);
-    misplaced.then_some(|b, node, operands| {
-        let first = |shape: &Shape| shape.0.iter().position(|dim| dim.is_batch()).expect("it has a batch");
-        let from = b.shape(operands[0]);
-        let (before, rank) = (first(&from), from.rank());
-        let order: Vec<usize> = (before..rank).chain(0..before).collect();
-        let turned = transposed(b, operands[0], &order);
-        let (dims, before) = (&node.ty.shape.0, first(&node.ty.shape));
-        let (other, batch) = dims.split_at(before);
-        let reshaped = b.reshape(turned, Shape([batch, other].concat()));
-        let back: Vec<usize> = (batch.len()..dims.len()).chain(0..batch.len()).collect();
-        transposed(b, reshaped, &back)
-    })
+    if node.op != Op::Reshape {
+        return None;
+    }
+    let from = b.shape(node.operands[0]);
+    let before = first(&from).filter(|&before| before > 0)?;
+    let order: Vec<usize> = (before..from.rank()).chain(0..before).collect();
+    let turned = transposed(b, node.operands[0], &order);
+    let dims = &node.ty.shape.0;
+    let (other, batch) = dims.split_at(first(&node.ty.shape)?);
+    let reshaped = b.reshape(turned, Shape([batch, other].concat()));
+    let back: Vec<usize> = (batch.len()..dims.len()).chain(0..batch.len()).collect();
+    Some(transposed(b, reshaped, &back))
 }
 
 /// A tensor with its axes in another order. Two transposes in a row become one.
 pub(super) fn transposed(b: &mut Builder, x: NodeId, order: &[usize]) -> NodeId {
-    let (x, order) = match b.graph()[x].op.clone() {
-        Op::Transpose(before) => (b.graph()[x].operands[0], order.iter().map(|&axis| before[axis]).collect()),
+    let (x, order) = match b[x].op.clone() {
+        Op::Transpose(before) => (b[x].operands[0], order.iter().map(|&axis| before[axis]).collect()),
         _ => (x, order.to_vec()),
     };
     if order.is_sorted() { x } else { b.transpose(x, &order) }

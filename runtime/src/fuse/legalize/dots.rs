@@ -3,32 +3,27 @@
 //! Operands are transposed and reshaped to that form; where no access can express it, fusion copies them. The batch is the first
 //! of the leading axes, or the first of the rows, or of the terms.
 
-use super::Replacement;
 use super::batch::transposed;
-use crate::ir::{Builder, DotAxes, Graph, Node, NodeId, Op};
+use crate::ir::{Builder, DotAxes, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
 /// Whether a product has the form that kernels compute.
-pub(crate) fn is_canonical(graph: &Graph, id: NodeId) -> bool {
-    if graph.matrix_product(id).is_some() {
+fn is_canonical(axes: &DotAxes, ranks: [usize; 2], result: &Shape) -> bool {
+    if axes.as_matrix().is_some() && ranks == [2; 2] {
         return true;
     }
-    let Op::Dot(axes) = &graph[id].op else { return false };
     let front = axes.batch.len();
     let alike = axes.batch.iter().enumerate().all(|(at, &pair)| pair == (at, at));
-    let ranks = graph[id].operands.iter().all(|&operand| graph[operand].ty.shape.rank() == front + 2);
-    let batch = graph[id].ty.shape.0.iter().position(|dim| dim.is_batch());
-    alike && ranks && axes.contracted == [(front + 1, front)] && batch.is_none_or(|batch| batch == 0)
+    let batch = result.0.iter().position(|dim| dim.is_batch());
+    alike && ranks == [front + 2; 2] && axes.contracted == [(front + 1, front)] && batch.is_none_or(|batch| batch == 0)
 }
 
-pub(super) fn product(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
-    let columns = graph.matrix_product(id).is_some() && node.ty.shape.0[1].is_batch();
-    let other = matches!(node.op, Op::Dot(_)) && (columns || !is_canonical(graph, id));
-    other.then_some(|b: &mut Builder, node: &Node, operands: &[NodeId]| {
-        let Op::Dot(axes) = &node.op else { unreachable!("the rule is of products") };
-        canonical(b, axes, operands[0], operands[1])
-    })
+pub(super) fn product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Dot(axes) = &node.op else { return None };
+    let ranks = [0, 1].map(|side| b[node.operands[side]].ty.shape.rank());
+    let columns = axes.as_matrix().is_some() && ranks == [2; 2] && node.ty.shape.0[1].is_batch();
+    let other = columns || !is_canonical(axes, ranks, &node.ty.shape);
+    other.then(|| canonical(b, axes, node.operands[0], node.operands[1]))
 }
 
 /// An operand of a product, with its free axes; the batch, if among them, comes first.

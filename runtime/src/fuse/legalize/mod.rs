@@ -14,37 +14,39 @@ pub(super) mod empty;
 mod movement;
 mod reductions;
 
-use super::domain::{Domain, Way, way};
+use super::domain::{Domain, Way, way_over};
 use super::view::memory_order;
 use crate::ir::ops::Reduction;
-use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role};
+use crate::ir::rewrite::apply_in_turn;
+use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role, Rule};
 use crate::types::{DType, Dim, Shape, TensorType};
+
+/// All rules, first those for tensors of any axes, then those for what kernels go over as matrices. Each sees what the ones
+/// before it have left.
+const RULES: &[Rule] = &[
+    Rule { name: "empty", apply: empty::known },
+    Rule { name: "scatter-of-batches", apply: movement::scattered_rows_of_batches },
+    Rule { name: "fold-as-sum", apply: movement::fold },
+    Rule { name: "concat-as-pads", apply: movement::concat },
+    Rule { name: "pad-inside", apply: movement::padded_inside },
+    Rule { name: "moved-leaf", apply: movement::moved_leaf },
+    Rule { name: "dot-as-matrices", apply: dots::product },
+    Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
+    Rule { name: "batch-in-front", apply: batch::batch_in_front },
+    Rule { name: "reshape-after-batch", apply: batch::reshaped_after_other_axes },
+    Rule { name: "moved-truth", apply: movement::moved_without_numbers },
+    Rule { name: "reduce-leading-axes", apply: reductions::down_leading_axes },
+    Rule { name: "moments-in-two-passes", apply: moments_in_two_passes },
+    Rule { name: "reduce-axis-by-axis", apply: reductions::axis_by_axis },
+    Rule { name: "position-of-one", apply: position_of_one },
+    Rule { name: "row-of-one", apply: row_of_one },
+    Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
+    Rule { name: "repeated-in-its-shape", apply: repeated_in_another_shape },
+];
 
 /// The same computation as a graph that kernels can compute.
 pub fn legalize(graph: &Graph) -> Graph {
-    let tensors = [
-        empty::known,
-        movement::scattered_rows_of_batches,
-        movement::fold,
-        movement::concat,
-        movement::padded_inside,
-        movement::moved_leaf,
-        dots::product,
-        truth_of_another_shape,
-    ];
-    let graph = batch::batch_in_front(tensors.into_iter().fold(graph.clone(), rewrite));
-    let matrices = [
-        batch::reshaped_after_other_axes,
-        movement::moved_without_numbers,
-        reductions::down_leading_axes,
-        moments_in_two_passes,
-        reductions::axis_by_axis,
-        position_of_one,
-        row_of_one,
-        truth_of_another_shape,
-        repeated_in_another_shape,
-    ];
-    copies(matrices.into_iter().fold(graph, rewrite))
+    copies(apply_in_turn(graph.clone(), RULES))
 }
 
 /// Adding -0 changes no number, not even -0.
@@ -61,29 +63,26 @@ fn copies(graph: Graph) -> Graph {
     let mut b = Builder::new(graph);
     for (index, _) in copied.into_iter().enumerate().filter(|(_, copied)| *copied) {
         let node = b.graph().outputs[index].node;
-        b.enter(b.graph()[node].layer.clone());
+        b.enter(b[node].origin.clone());
         b.graph_mut().outputs[index].node = b.offset(node, -0.0);
     }
     b.finish()
 }
 
-/// What takes the place of a node, given its operands in the new graph.
-type Replacement = fn(&mut Builder, &Node, &[NodeId]) -> NodeId;
-
-fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let axes = graph[id].op.axes()?;
-    let canonical = reductions::is_canonical(axes, graph[graph[id].operands[0]].ty.shape.rank());
-    let down = canonical && matches!(way(graph, id), Some((_, Way::DownColumns)));
-    match graph[id].op.def().reduction()? {
-        Reduction::Mean if !down => {
-            Some(|b, node, operands| center(b, operands[0], node.op.axes().expect("a mean has axes")))
-        }
-        Reduction::Variance if !down => Some(|b, node, operands| {
-            let axes = node.op.axes().expect("a variance has axes");
-            let shape = b.shape(operands[0]);
-            let center = center(b, operands[0], axes);
+fn moments_in_two_passes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let axes = node.op.axes()?;
+    let x = node.operands[0];
+    let shape = b.shape(x);
+    let canonical = reductions::is_canonical(axes, shape.rank());
+    if canonical && matches!(way_over(&node.op, &shape), Some((_, Way::DownColumns))) {
+        return None;
+    }
+    match node.op.def().reduction()? {
+        Reduction::Mean => Some(center(b, x, axes)),
+        Reduction::Variance => {
+            let center = center(b, x, axes);
             let center = b.broadcast_over(center, &shape, axes);
-            let near = b.sub(operands[0], center);
+            let near = b.sub(x, center);
             let square = b.mul(near, near);
             let square = b.mean(square, axes);
             // The center is rounded: what is left of the mean is taken off.
@@ -93,9 +92,9 @@ fn moments_in_two_passes(graph: &Graph, id: NodeId) -> Option<Replacement> {
             let zero = b.constant_like(0.0, variance);
             let variance = b.max(zero, variance);
             // NaN for infinity.
-            b.apply(Op::MulAdd, &[variance, zero, variance])
-        }),
-        _ => None,
+            Some(b.apply(Op::MulAdd, &[variance, zero, variance]))
+        }
+        Reduction::Sum | Reduction::Max => None,
     }
 }
 
@@ -105,22 +104,23 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
     center
 }
 
-fn row_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let along = matches!(way(graph, id), Some((Reduction::Sum | Reduction::Max, Way::AlongRow | Way::Within)));
-    let extents = &graph[*graph[id].operands.first()?].ty.shape.0;
-    let one = along && graph[id].op.axes()?.iter().all(|&axis| extents[axis] == Dim::Fixed(1));
-    one.then_some(|b, node, operands| {
-        let only = b.reshape(operands[0], node.ty.shape.clone());
-        // A sum is never -0.
-        if matches!(node.op, Op::Sum(_)) { b.offset(only, 0.0) } else { only }
-    })
+fn row_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let &x = node.operands.first()?;
+    let shape = &b[x].ty.shape;
+    let along =
+        matches!(way_over(&node.op, shape), Some((Reduction::Sum | Reduction::Max, Way::AlongRow | Way::Within)));
+    if !along || !node.op.axes()?.iter().all(|&axis| shape.0[axis] == Dim::Fixed(1)) {
+        return None;
+    }
+    let only = b.reshape(x, node.ty.shape.clone());
+    // A sum is never -0.
+    Some(if matches!(node.op, Op::Sum(_)) { b.offset(only, 0.0) } else { only })
 }
 
 /// The position along an axis of one element is 0. As an `iota` it would be taken for the position of the row.
-fn position_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
+fn position_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let one = matches!(node.op, Op::Iota(axis) if node.ty.shape.0[axis] == Dim::Fixed(1));
-    one.then_some(|b, node, _| {
+    one.then(|| {
         let zero = b.constant(0.0, &node.ty.shape);
         b.to_index(zero)
     })
@@ -128,33 +128,31 @@ fn position_of_one(graph: &Graph, id: NodeId) -> Option<Replacement> {
 
 /// A broadcast repeats along rows or columns in its own shape only. Under another shape it is read as the numbers that it
 /// expands to. Adding -0 changes none of them.
-fn repeated_in_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
+fn repeated_in_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     if node.op != Op::Reshape || node.ty.dtype != DType::F32 {
         return None;
     }
-    let inner = &graph[graph.behind_reshapes(id)];
+    let inner = &b[b.graph().behind_reshapes(node.operands[0])];
     let repeats = matches!(&inner.op, Op::Broadcast(axes) if !axes.is_empty());
     let moves = repeats && Domain::of(&inner.ty.shape) != Domain::of(&node.ty.shape);
-    moves.then_some(|b, node, operands| {
-        let numbers = b.offset(operands[0], -0.0);
+    moves.then(|| {
+        let numbers = b.offset(node.operands[0], -0.0);
         b.reshape(numbers, node.ty.shape.clone())
     })
 }
 
 /// A row of a tensor of three axes is not a row of the matrix that its kernel computes, and would have to come from memory. So
 /// would a column, and a vector that does not follow the batch, which lies in memory as one row.
-fn truth_of_another_shape(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let (node, view) = (&graph[id], graph[id].op.is_view());
-    if !view || node.ty.dtype != DType::Bool {
+fn truth_of_another_shape(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    if !node.op.is_view() || node.ty.dtype != DType::Bool {
         return None;
     }
-    let operand = &graph[node.operands[0]].ty.shape;
+    let operand = &b[node.operands[0]].ty.shape;
     let reshaped = node.op == Op::Reshape && Domain::of(operand) != Domain::of(&node.ty.shape);
     let turned = memory_order(&node.ty.shape).is_some();
     let large = node.ty.shape.rank().max(operand.rank()) > 2;
     let far = large || matches!(operand.0[..], [Dim::Fixed(_)]) || reshaped || turned;
-    far.then_some(|b, node, operands| view_of_truth(b, &node.op, operands[0], &node.ty.shape))
+    far.then(|| view_of_truth(b, &node.op, node.operands[0], &node.ty.shape))
 }
 
 /// A view of truth values, as truth values made of views.
@@ -169,26 +167,4 @@ fn view_of_truth(b: &mut Builder, view: &Op, x: NodeId, shape: &Shape) -> NodeId
             b.push(op, &operands, ty)
         }
     }
-}
-
-/// The graph with some nodes replaced; in most graphs none are.
-fn rewrite(graph: Graph, replacement: fn(&Graph, NodeId) -> Option<Replacement>) -> Graph {
-    if graph.ids().all(|id| replacement(&graph, id).is_none()) {
-        return graph;
-    }
-    let empty = Graph { slots: graph.slots.clone(), ..Graph::default() };
-    let mut b = Builder::new(empty);
-    let mut map: Vec<NodeId> = Vec::new();
-    for id in graph.ids() {
-        let node = &graph[id];
-        b.enter(node.layer.clone());
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| map[operand.index()]).collect();
-        map.push(match replacement(&graph, id) {
-            None => b.push(node.op.clone(), &operands, node.ty.clone()),
-            Some(replace) => replace(&mut b, node, &operands),
-        });
-    }
-    let moved = graph.outputs.iter().map(|output| Output { role: output.role.clone(), node: map[output.node.index()] });
-    b.graph_mut().outputs = moved.collect();
-    b.finish()
 }

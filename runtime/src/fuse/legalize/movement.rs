@@ -1,53 +1,48 @@
 //! Movement that no single access can express: elements from several tensors, from between elements, or sums of several elements.
 
-use super::Replacement;
 use crate::fuse::domain::{Domain, is_memory};
 use crate::fuse::view::bases;
-use crate::ir::{Builder, Graph, Node, NodeId, Op};
+use crate::ir::{Builder, Node, NodeId, Op};
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// A concatenation: every operand is padded to the whole extent, and each position selects the operand that has an element there.
-pub(super) fn concat(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    matches!(graph[id].op, Op::Concat(_)).then_some(|b, node, operands| {
-        let Op::Concat(axis) = node.op else { unreachable!("the rule is of concatenations") };
-        let total = node.ty.shape.0[axis].factor();
-        let shape = &node.ty.shape;
-        let position = b.iota(axis, shape);
-        let position = b.to_float(position);
-        let mut end = total;
-        let mut result = None;
-        for &operand in operands.iter().rev() {
-            let start = end - b.shape(operand).0[axis].factor();
-            let numbers = as_numbers(b, operand);
-            let padded = b.pad(numbers, axis, [start, total - end], 0.0);
-            result = Some(match result {
-                None => padded,
-                Some(rest) => {
-                    let limit = b.constant(end as f64, shape);
-                    let here = b.compare(Cmp::Lt, position, limit);
-                    b.select(here, padded, rest)
-                }
-            });
-            end = start;
-        }
-        let result = result.expect("a concatenation has operands");
-        as_dtype(b, result, node.ty.dtype)
-    })
+pub(super) fn concat(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Concat(axis) = node.op else { return None };
+    let shape = &node.ty.shape;
+    let total = shape.0[axis].factor();
+    let position = b.iota(axis, shape);
+    let position = b.to_float(position);
+    let mut end = total;
+    let mut result = None;
+    for &operand in node.operands.iter().rev() {
+        let start = end - b.shape(operand).0[axis].factor();
+        let numbers = as_numbers(b, operand);
+        let padded = b.pad(numbers, axis, [start, total - end], 0.0);
+        result = Some(match result {
+            None => padded,
+            Some(rest) => {
+                let limit = b.constant(end as f64, shape);
+                let here = b.compare(Cmp::Lt, position, limit);
+                b.select(here, padded, rest)
+            }
+        });
+        end = start;
+    }
+    Some(as_dtype(b, result?, node.ty.dtype))
 }
 
 /// Truth values are never in memory, and neither are computed positions: they are moved as numbers.
-pub(super) fn moved_without_numbers(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
-    let moves = node.op.coordinates(0, &[&graph[*node.operands.first()?].ty.shape]).is_some();
+pub(super) fn moved_without_numbers(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let moves = node.op.coordinates(0, &[&b[*node.operands.first()?].ty.shape]).is_some();
     let truth = node.ty.dtype == DType::Bool;
     let plain = matches!(node.op, Op::Broadcast(_) | Op::Concat(_));
-    (moves && truth && !plain).then_some(|b, node, operands| {
-        let numbers = as_numbers(b, operands[0]);
-        let ty = TensorType::f32(node.ty.shape.clone());
-        let moved = b.push(node.op.clone(), &[numbers], ty);
-        as_dtype(b, moved, DType::Bool)
-    })
+    if !moves || !truth || plain {
+        return None;
+    }
+    let numbers = as_numbers(b, node.operands[0]);
+    let moved = b.push(node.op.clone(), &[numbers], TensorType::f32(node.ty.shape.clone()));
+    Some(as_dtype(b, moved, DType::Bool))
 }
 
 fn as_numbers(b: &mut Builder, x: NodeId) -> NodeId {
@@ -77,14 +72,12 @@ fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
 }
 
 /// Padding between elements: each element becomes a group of which it is the first, and the rest is the fill.
-pub(super) fn padded_inside(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    matches!(graph[id].op, Op::Pad { inside: 1.., .. }).then_some(|b, node, operands| {
-        let Op::Pad { axis, before, inside, after, value } = node.op else { unreachable!("the rule is of pads") };
-        let spread = apart(b, operands[0], axis, inside, value);
-        match (before, after) {
-            (0, 0) => spread,
-            around => b.pad(spread, axis, [around.0, around.1], value),
-        }
+pub(super) fn padded_inside(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Pad { axis, before, inside: inside @ 1.., after, value } = node.op else { return None };
+    let spread = apart(b, node.operands[0], axis, inside, value);
+    Some(match (before, after) {
+        (0, 0) => spread,
+        around => b.pad(spread, axis, [around.0, around.1], value),
     })
 }
 
@@ -102,67 +95,62 @@ fn apart(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> 
 }
 
 /// The sum of the taps over each element: the positions of each tap are moved by the distance of the tap, and added up.
-pub(super) fn fold(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    matches!(graph[id].op, Op::Fold { .. }).then_some(|b, node, operands| {
-        let Op::Fold { axis, window, extent } = node.op else { unreachable!("the rule is of folds") };
-        let apart = match window.stride {
-            1 => operands[0],
-            stride => apart(b, operands[0], axis, stride - 1, 0.0),
-        };
-        let (step, shift) = (-(window.dilation as i64), window.before as i64);
-        let moved = b.apply(Op::Skew { axis, along: axis + 1, step, shift, extent }, &[apart]);
-        b.sum(moved, &[axis + 1])
-    })
+pub(super) fn fold(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Fold { axis, window, extent } = node.op else { return None };
+    let apart = match window.stride {
+        1 => node.operands[0],
+        stride => apart(b, node.operands[0], axis, stride - 1, 0.0),
+    };
+    let (step, shift) = (-(window.dilation as i64), window.before as i64);
+    let moved = b.apply(Op::Skew { axis, along: axis + 1, step, shift, extent }, &[apart]);
+    Some(b.sum(moved, &[axis + 1]))
 }
 
 /// A leaf that is not in memory, such as a constant, is computed before it is padded or gathered, and a position before it is
 /// reshaped.
-pub(super) fn moved_leaf(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
+pub(super) fn moved_leaf(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let &operand = node.operands.first()?;
     let filled = node.op.fill().is_some() || node.op == Op::Gather;
-    let (from, to) = (&graph[operand].ty.shape, &node.ty.shape);
+    let (from, to) = (&b[operand].ty.shape, &node.ty.shape);
     let others = from.rank().max(to.rank()) > 2 || Domain::of(from) != Domain::of(to);
     let reshaped = node.op == Op::Reshape && others;
     let made = |base: NodeId| {
-        let op = &graph[base].op;
+        let op = &b[base].op;
         let position = matches!(op, Op::Iota(_));
         op.is_leaf() && !is_memory(op) && (filled || reshaped && position)
     };
-    let wanted = (filled || reshaped) && bases(graph, operand).into_iter().any(made);
-    wanted.then_some(|b: &mut Builder, node: &Node, operands: &[NodeId]| {
-        let computed = match b.ty(operands[0]).dtype {
-            DType::F32 => b.offset(operands[0], -0.0),
-            _ => {
-                let number = b.to_float(operands[0]);
-                let ty = b.ty(operands[0]).clone();
-                b.push(Op::ToIndex, &[number], ty)
-            }
-        };
-        let operands: Vec<NodeId> = std::iter::once(computed).chain(operands[1..].iter().copied()).collect();
-        b.push(node.op.clone(), &operands, node.ty.clone())
-    })
+    if !(filled || reshaped) || !bases(b.graph(), operand).into_iter().any(made) {
+        return None;
+    }
+    let computed = match b.ty(operand).dtype {
+        DType::F32 => b.offset(operand, -0.0),
+        _ => {
+            let number = b.to_float(operand);
+            let ty = b.ty(operand).clone();
+            b.push(Op::ToIndex, &[number], ty)
+        }
+    };
+    let operands: Vec<NodeId> = std::iter::once(computed).chain(node.operands[1..].iter().copied()).collect();
+    Some(b.push(node.op.clone(), &operands, node.ty.clone()))
 }
 
 /// Rows are added in the order of the index, whose first axis is the batch. Where the batch is part of a row,
 /// or a later axis of the index, each row of the result is a sum over all values, of which those with another number are masked
 /// out.
-pub(super) fn scattered_rows_of_batches(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let node = &graph[id];
-    let Op::ScatterAdd { .. } = node.op else { return None };
-    let index = graph[node.operands[1]].ty.shape.rank();
-    let batch = graph[node.operands[0]].ty.shape.0.iter().position(|dim| dim.is_batch());
-    batch.is_some_and(|batch| batch >= index || batch > 0).then_some(|b, node, operands| {
-        let Op::ScatterAdd { rows } = node.op else { unreachable!("the rule is of scatters") };
-        let (values, index) = (operands[0], operands[1]);
-        let (shape, places) = (b.shape(values), b.shape(index).rank());
-        let all = Shape(std::iter::once(Dim::Fixed(rows)).chain(shape.0.iter().copied()).collect());
-        let own: Vec<usize> = (1..=shape.rank()).collect();
-        let repeated = b.broadcast(values, &all, &own);
-        let index = b.broadcast(index, &all, &own[..places]);
-        let row = b.iota(0, &all);
-        let here = b.index_eq(index, row);
-        let added = b.keep(here, repeated);
-        if places == 0 { added } else { b.sum(added, &own[..places]) }
-    })
+pub(super) fn scattered_rows_of_batches(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::ScatterAdd { rows } = node.op else { return None };
+    let (values, index) = (node.operands[0], node.operands[1]);
+    let (shape, places) = (b.shape(values), b.shape(index).rank());
+    let batch = shape.0.iter().position(|dim| dim.is_batch())?;
+    if batch < places && batch == 0 {
+        return None;
+    }
+    let all = Shape(std::iter::once(Dim::Fixed(rows)).chain(shape.0.iter().copied()).collect());
+    let own: Vec<usize> = (1..=shape.rank()).collect();
+    let repeated = b.broadcast(values, &all, &own);
+    let index = b.broadcast(index, &all, &own[..places]);
+    let row = b.iota(0, &all);
+    let here = b.index_eq(index, row);
+    let added = b.keep(here, repeated);
+    Some(if places == 0 { added } else { b.sum(added, &own[..places]) })
 }

@@ -1,10 +1,9 @@
 //! Reductions in the forms that kernels compute: along the last axis, down all axes but the last, over everything, or over some axes
 //! between the first and the last.
 
-use super::Replacement;
 use super::batch::transposed;
 use crate::ir::ops::Reduction;
-use crate::ir::{Builder, Graph, NodeId, Op};
+use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
 /// Whether these axes of a tensor of this rank are the last one, all but the last one, or all.
@@ -19,32 +18,29 @@ pub(crate) fn is_within(axes: &[usize], shape: &Shape) -> bool {
 }
 
 /// A reduction over the leading axes: they become the rows of a matrix, and the others its columns.
-pub(super) fn down_leading_axes(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let axes = graph[id].op.axes()?;
-    let rank = graph[graph[id].operands[0]].ty.shape.rank();
+pub(super) fn down_leading_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let axes = node.op.axes()?;
+    let dims = &b[node.operands[0]].ty.shape.0;
     let leading = axes.iter().copied().eq(0..axes.len());
-    (leading && !is_canonical(axes, rank)).then_some(|b, node, operands| {
-        let axes = node.op.axes().expect("a reduction has axes");
-        let dims = b.shape(operands[0]).0;
-        let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
-        let (rows, cols) = dims.split_at(axes.len());
-        let matrix = b.reshape(operands[0], Shape(vec![merged(rows), merged(cols)]));
-        let reduced = b.apply(node.op.over(vec![0]), &[matrix]);
-        b.reshape(reduced, node.ty.shape.clone())
-    })
+    if !leading || is_canonical(axes, dims.len()) {
+        return None;
+    }
+    let merged = |dims: &[Dim]| Dim::product(dims).expect("extents were checked when the graph was made");
+    let (rows, cols) = dims.split_at(axes.len());
+    let shape = Shape(vec![merged(rows), merged(cols)]);
+    let matrix = b.reshape(node.operands[0], shape);
+    let reduced = b.apply(node.op.over(vec![0]), &[matrix]);
+    Some(b.reshape(reduced, node.ty.shape.clone()))
 }
 
 /// Sums and maxima over any other axes, one axis after the other.
-pub(super) fn axis_by_axis(graph: &Graph, id: NodeId) -> Option<Replacement> {
-    let kind = graph[id].op.def().reduction()?;
-    let axes = graph[id].op.axes()?;
-    let rank = graph[graph[id].operands[0]].ty.shape.rank();
+pub(super) fn axis_by_axis(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let kind = node.op.def().reduction()?;
+    let axes = node.op.axes()?;
+    let shape = &b[node.operands[0]].ty.shape;
     let simple = matches!(kind, Reduction::Sum | Reduction::Max);
-    let shape = &graph[graph[id].operands[0]].ty.shape;
-    (simple && !is_canonical(axes, rank) && !is_within(axes, shape)).then_some(|b, node, operands| {
-        let axes = node.op.axes().expect("a reduction has axes").to_vec();
-        over(b, &node.op, operands[0], axes)
-    })
+    let known = is_canonical(axes, shape.rank()) || is_within(axes, shape);
+    (simple && !known).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
 }
 
 /// The reduction over some axes, in ascending order.

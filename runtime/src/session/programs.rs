@@ -1,0 +1,164 @@
+//! The programs of a session, each compiled when it is first asked for and kept under what it is for.
+
+use std::ops::Index;
+use std::sync::Arc;
+
+use super::buffer;
+use super::outputs::Outputs;
+use super::pieces::Pieces;
+use super::{Network, Session};
+use crate::compile::{Program, Purpose, calibrated, diagnosed, simplified};
+use crate::error::BuildError;
+use crate::jit::Pool;
+use crate::optim::Optimization;
+
+/// What a session has programs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A step.
+    Train,
+    /// Loss and gradients.
+    Gradients,
+    /// Gradients merged with those of the batches before.
+    Accumulate,
+    /// The update from merged gradients.
+    Update,
+    /// Loss and metrics of one run.
+    Evaluate,
+    /// Loss and metrics of more rows than fit one run.
+    EvaluateInPieces,
+    /// Outputs.
+    Predict,
+    /// What a step would do, measured.
+    Diagnose,
+    /// Running statistics of a set of rows.
+    Recalibrate,
+}
+
+impl Kind {
+    const COUNT: usize = Kind::Recalibrate as usize + 1;
+
+    /// What a single program for it is compiled for; none where it takes several, or a graph of its own.
+    fn purpose(self, how: &Optimization) -> Option<Purpose<'_>> {
+        match self {
+            Kind::Train => Some(Purpose::Train(how)),
+            Kind::Gradients => Some(Purpose::Gradients(Some(how))),
+            Kind::Accumulate => Some(Purpose::Accumulate(how)),
+            Kind::Update => Some(Purpose::Update(how)),
+            Kind::Evaluate => Some(Purpose::Evaluate),
+            Kind::Predict => Some(Purpose::Predict),
+            Kind::EvaluateInPieces | Kind::Diagnose | Kind::Recalibrate => None,
+        }
+    }
+}
+
+/// What has been compiled.
+#[derive(Clone, Debug)]
+enum Compiled {
+    /// For one run.
+    Whole(Arc<Program>),
+    /// For any number of rows.
+    InPieces(Arc<Pieces>),
+}
+
+/// The programs so far.
+#[derive(Debug)]
+pub(super) struct Programs {
+    by_kind: [Option<Compiled>; Kind::COUNT],
+}
+
+impl Programs {
+    /// With the first, that of a step.
+    pub(super) fn new(train: Program) -> Programs {
+        let mut programs = Programs { by_kind: [const { None }; Kind::COUNT] };
+        programs.insert(Kind::Train, Compiled::Whole(Arc::new(train)));
+        programs
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.by_kind[kind as usize].is_some()
+    }
+
+    fn insert(&mut self, kind: Kind, compiled: Compiled) {
+        self.by_kind[kind as usize] = Some(compiled);
+    }
+
+    /// A program to be run while the session's memory is lent to it, or elsewhere.
+    pub(super) fn shared(&self, kind: Kind) -> Arc<Program> {
+        match &self.by_kind[kind as usize] {
+            Some(Compiled::Whole(program)) => Arc::clone(program),
+            _ => unreachable!("a program is compiled before it is used"),
+        }
+    }
+
+    /// The same for what goes through rows in pieces.
+    pub(super) fn pieces(&self, kind: Kind) -> Arc<Pieces> {
+        match &self.by_kind[kind as usize] {
+            Some(Compiled::InPieces(pieces)) => Arc::clone(pieces),
+            _ => unreachable!("a program is compiled before it is used"),
+        }
+    }
+}
+
+impl Index<Kind> for Programs {
+    type Output = Program;
+
+    fn index(&self, kind: Kind) -> &Program {
+        match &self.by_kind[kind as usize] {
+            Some(Compiled::Whole(program)) => program,
+            _ => unreachable!("a program is compiled before it is used"),
+        }
+    }
+}
+
+impl<N: Network> Session<N> {
+    /// Compiles what has not been compiled yet, and makes room for it.
+    pub(super) fn compile(&mut self, kind: Kind) -> Result<(), BuildError> {
+        if self.programs.has(kind) {
+            return Ok(());
+        }
+        let threads = threads(&self.pool);
+        let compiled = match kind {
+            Kind::EvaluateInPieces => {
+                let graph = simplified(N::DEFINITION, Purpose::Evaluate)?;
+                Compiled::InPieces(Arc::new(Pieces::new(&graph, self.max_batch, threads)?))
+            }
+            Kind::Recalibrate => {
+                let (graph, statistics) = calibrated(N::DEFINITION, &self.how)?;
+                let pieces = Pieces::new(&graph, self.max_batch, threads)?;
+                self.statistics = statistics;
+                Compiled::InPieces(Arc::new(pieces))
+            }
+            Kind::Diagnose => {
+                let (graph, measures) = diagnosed(N::DEFINITION, &self.how)?;
+                let program = self.with_room(Program::of_graph_for(&graph, self.max_batch, threads)?)?;
+                self.measures = measures;
+                Compiled::Whole(program)
+            }
+            _ => {
+                let outputs = (kind == Kind::Predict).then(|| Outputs::new::<N>(self.max_batch)).transpose()?;
+                let purpose = kind.purpose(&self.how).expect("all others are one program for a purpose");
+                let program = Program::for_threads(N::DEFINITION, purpose, self.max_batch, threads)?;
+                let program = self.with_room(program)?;
+                self.outputs = outputs.or(self.outputs.take());
+                Compiled::Whole(program)
+            }
+        };
+        self.programs.insert(kind, compiled);
+        Ok(())
+    }
+
+    /// The program, after room has been made for it in the arena.
+    fn with_room(&mut self, program: Program) -> Result<Arc<Program>, BuildError> {
+        self.pool.iter_mut().for_each(|pool| program.code.reserve(pool));
+        if program.arena > self.arena.len() {
+            self.arena = buffer::arena(&program, self.max_batch)?;
+        }
+        Ok(Arc::new(program))
+    }
+}
+
+/// How many threads run a session's programs.
+fn threads(pool: &Option<Pool>) -> usize {
+    pool.as_ref().map_or(1, Pool::threads)
+}
