@@ -12,7 +12,8 @@
 //! Elaborated       -> Graph         lower        layers and expressions as primitive operations
 //! Graph            -> Graph         stabilize, autodiff, optim, simplify
 //! Graph            -> Fused         fuse         kernels: what is computed together, and why
-//! Fused            -> Plan, phases  plan         where everything lies, and what threads share
+//! Fused            -> Tiling        tiling       how each kernel runs, and why
+//! Fused, Tiling    -> Plan, phases  plan         where everything lies, and what threads share
 //! Fused, Plan      -> CLIF          codegen      loops around bodies, calls of microkernels
 //! CLIF             -> Code          jit          machine code in memory, and the threads that run it
 //! Program          -> Session       session      parameters, checkpoints, predictions; `fit` for whole trainings
@@ -43,8 +44,9 @@
 //! | [`flops`], [`gradcheck`], [`sentinel`] | a graph | its arithmetic; its gradients checked; where the first NaN came from |
 //! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
 //! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run |
+//! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
 //! | [`microkernels`] | addresses and extents | matrix products, strips of transcendental functions, ends of reductions: compiled ahead of time |
-//! | [`plan`](mod@plan), [`memory`] | kernels and the largest batch | an offset for every buffer; phases for several threads; the memory of one run |
+//! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; phases for several threads; the memory of one run |
 //! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
 //! | [`jit`] | functions | [`Code`](jit::Code) with one entry point, and the pool of threads |
 //! | [`compile`](mod@compile), [`summary`] | a definition and a purpose | a program, and the text of every stage; the table of a network |
@@ -65,9 +67,10 @@
 //! - **Fusion is the last stage that sees the graph.** After it, a kernel holds all that is known of it.
 //! - **Rules of [`simplify`] are exact** under IEEE-754, to the bit, unless their name begins with `fast-`. Those of [`stabilize`]
 //!   change rounding on purpose, before differentiation. A product and a sum are rounded once only where the IR says `mul_add`.
-//! - **The order of a sum follows from the program**, never from the number of threads. Partial results of blocks are combined in
-//!   the order of the blocks. The same program gives the same bits, run after run, on one build and CPU model. Random numbers
-//!   are a function of seed, pass, layer and position.
+//! - **The order of a sum is data** ([`SumOrder`](kernel::SumOrder), [`DotOrder`](kernel::DotOrder)), set by fusion from extents
+//!   that do not grow with the batch; neither the number of threads, nor the largest batch, nor a tiling decides it. The same
+//!   program gives the same bits, run after run, on one build and CPU model. Random numbers are a function of seed, pass, layer
+//!   and position.
 //! - **State is written last.** Updates come after the check that the loss and the batch's statistics are finite
 //!   ([`Fused::check`](kernel::Fused)), and after every reader of the old value. A refused step changes nothing.
 //! - **Memory is planned.** Values share memory only if their lives do not overlap; a value may be written over an operand that
@@ -87,6 +90,7 @@
 //! | What does a layer or loss consist of? | its file in [`layers`] or [`functions`] |
 //! | Why is this its own kernel, why is that value in memory? | the printed reason, then [`reason`] and [`fuse`](mod@fuse) |
 //! | Which graphs can kernels compute as they are? | [`fuse::legalize`](fn@fuse::legalize) rewrites all others |
+//! | Why does a kernel run in this way? | `Stage::Plan`, then [`tiling`] |
 //! | Why does this value overwrite that one? | [`plan`](mod@plan), and `Stage::Plan` |
 //! | What does a kernel's code look like? | `Stage::Clif` and `Stage::Asm`, then [`codegen`] |
 //! | How fast can it be? | [`microkernels::peak`], [`kernel::cost`](fn@kernel::cost), `net.profile(..)` |

@@ -45,7 +45,7 @@ pub fn function() -> impl Strategy<Value = Function> {
             Function::Call(function, [f, g, h].into_iter().take(function.operands.len()).collect())
         };
         let compare = prop::sample::select(COMPARISONS.to_vec());
-        let logic = prop::sample::select(vec![Logic::Plain, Logic::Plain, Logic::Not, Logic::And, Logic::Or]);
+        let logic = prop::sample::select(vec![Logic::Plain, Logic::Not, Logic::Not, Logic::And, Logic::Or]);
         prop_oneof![
             1 => one().prop_map(Function::Neg),
             1 => pair().prop_map(|(f, g)| Function::Sum(f, g)),

@@ -331,7 +331,7 @@ fn line_plan_with_adam() {
       elements 4 vectors at a time
       on one thread: about 0 ns
       %11                    0..16, a result, over %9                # loss
-    kernel 2: 2 x 1
+    kernel 2: 2 x 1, terms by 256
       product written out: 64 multiplications
       elements 4 vectors at a time
       on one thread: about 4 ns
@@ -453,12 +453,12 @@ fn mlp_plan() {
       %27                    256..272, to kernel 6                   # dense1
       partial %27            272..288                                # dense1
       block of %23           scratch 0..96                           # dense2
-    kernel 4: 3 x 1
+    kernel 4: 3 x 1, terms by 256
       product written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 3 ns
       block of %24           scratch 0..16                           # dense2
-    kernel 5: 2 x 3
+    kernel 5: 2 x 3, terms by 256
       product written out: 192 multiplications
       elements 4 vectors at a time
       on one thread: about 6 ns
@@ -555,12 +555,12 @@ fn sparse_plan() {
       %38                    192..208, to kernel 6                   # dense1
       partial %38            272..288                                # dense1
       block of %33           scratch 0..96                           # dense2
-    kernel 4: 3 x 1
+    kernel 4: 3 x 1, terms by 256
       product written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 3 ns
       block of %34           scratch 0..16                           # dense2
-    kernel 5: 2 x 3
+    kernel 5: 2 x 3, terms by 256
       product written out: 192 multiplications
       elements 4 vectors at a time
       on one thread: about 6 ns

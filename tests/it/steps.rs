@@ -104,7 +104,7 @@ fn next(graph: &Graph, params: &[Tensor], value: impl Fn(&Role) -> Option<Vec<f6
 
 /// Whether a step is compared: the first ones, in which bias corrections are far from 1, and then even and odd ones in turn.
 fn is_compared(step: u64) -> bool {
-    step <= 6 || step % 9 == 0 || budget::is_deep()
+    step <= 6 || step.is_multiple_of(9) || budget::is_deep()
 }
 
 /// Compares steps with the interpreter's from the same state, and goes on from what the interpreter made of it. Where

@@ -1,5 +1,6 @@
 //! The programs of a session, each compiled when it is first asked for and kept under what it is for.
 
+use std::fmt;
 use std::ops::Index;
 use std::sync::Arc;
 
@@ -36,7 +37,19 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = Kind::Recalibrate as usize + 1;
+    const COUNT: usize = Kind::ALL.len();
+
+    const ALL: [Kind; 9] = [
+        Kind::Train,
+        Kind::Gradients,
+        Kind::Accumulate,
+        Kind::Update,
+        Kind::Evaluate,
+        Kind::EvaluateInPieces,
+        Kind::Predict,
+        Kind::Diagnose,
+        Kind::Recalibrate,
+    ];
 
     /// What a single program for it is compiled for; none where it takes several, or a graph of its own.
     fn purpose(self, how: &Optimization) -> Option<Purpose<'_>> {
@@ -53,7 +66,7 @@ impl Kind {
 }
 
 /// What has been compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Compiled {
     /// For one run.
     Whole(Arc<Program>),
@@ -62,7 +75,6 @@ enum Compiled {
 }
 
 /// The programs so far.
-#[derive(Debug)]
 pub(super) struct Programs {
     by_kind: [Option<Compiled>; Kind::COUNT],
 }
@@ -97,6 +109,13 @@ impl Programs {
             Some(Compiled::InPieces(pieces)) => Arc::clone(pieces),
             _ => unreachable!("a program is compiled before it is used"),
         }
+    }
+}
+
+/// What there are programs for.
+impl fmt::Debug for Programs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(Kind::ALL.into_iter().filter(|&kind| self.has(kind))).finish()
     }
 }
 
