@@ -96,7 +96,7 @@ macro_rules! network {
 #[macro_export]
 macro_rules! __place {
     () => {
-        $crate::__private::Place { file: ::core::file!(), line: ::core::line!(), column: ::core::column!() }
+        $crate::__private::SourcePlace { file: ::core::file!(), line: ::core::line!(), column: ::core::column!() }
     };
 }
 
@@ -110,7 +110,7 @@ pub mod __private {
     pub use gradloom_macros::declare;
     pub use gradloom_runtime::layers::{Arg, initializers};
     pub use gradloom_runtime::network::{
-        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Place, Port,
+        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Port, SourcePlace,
         Stage as DeclaredStage, Value,
     };
     pub use gradloom_runtime::session::{Report, gradcheck, ir};

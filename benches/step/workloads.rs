@@ -11,7 +11,7 @@ use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::kernel::Fused;
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 
 use crate::Result;
 use crate::arguments::Arguments;
@@ -111,7 +111,7 @@ impl Workload {
 
     /// The kernels of its step.
     pub fn kernels(self) -> Result<Fused> {
-        let (definition, how): (_, Optimization) = match self {
+        let (definition, how): (_, TrainingConfig) = match self {
             Workload::Xor => (Xor::DEFINITION, xor_optimizer().into()),
             Workload::Mlp => (Mlp::DEFINITION, mlp_optimizer().into()),
             Workload::Wide => (Wide::DEFINITION, wide_optimizer().into()),

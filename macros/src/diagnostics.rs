@@ -16,7 +16,7 @@ use quote::quote_spanned;
 
 use crate::ast::{Expr, ExprKind, Site, text};
 use crate::parse::operand;
-use hints::Place;
+use hints::SourcePlace;
 
 pub use names::Ports;
 
@@ -302,7 +302,7 @@ impl Errors {
 
     pub fn wrong_argument(&mut self, expr: &Expr, owner: &str, arg: &ArgDef, found: &str) {
         let hint = match &expr.kind {
-            ExprKind::Name(name) => hints::hint(Place::Value, &text(name)).unwrap_or_default(),
+            ExprKind::Name(name) => hints::hint(SourcePlace::Value, &text(name)).unwrap_or_default(),
             ExprKind::Int(2.., _) if (owner, arg.name) == ("Dense", "bias") => {
                 "; what comes in is inferred: `Dense` takes the number of outputs alone".to_string()
             }
@@ -326,7 +326,7 @@ impl Errors {
         let both: Vec<&str> =
             names().filter(|known| known.strip_prefix(&usual).is_some_and(|rest| rest.starts_with('_'))).collect();
         let hint = match (closest(&usual, names()), &both[..]) {
-            _ if let Some(hint) = hints::hint(Place::Init, &text(name)) => hint,
+            _ if let Some(hint) = hints::hint(SourcePlace::Init, &text(name)) => hint,
             (_, [uniform, normal]) => format!("; did you mean `{uniform}` or `{normal}`?"),
             (Some(closest), _) => did_you_mean(Some(closest)),
             (None, _) => format!("; there are {}", all_initializers()),

@@ -18,8 +18,8 @@ use crate::lower::{check, lower, lower_frozen, lower_with_probes, trainable};
 use crate::memory::Memory;
 use crate::microkernels::pages;
 use crate::network::Definition;
-use crate::optim::{Merging, Optimization, accumulate, attach, merging, once, update};
-use crate::plan::{self, Place, Plan};
+use crate::optim::{Merging, TrainingConfig, accumulate, attach, merging, once, update};
+use crate::plan::{self, Location, Plan};
 use crate::sentinel::Replay;
 use crate::simplify::simplify;
 use crate::stabilize::stabilize;
@@ -55,13 +55,13 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
     /// A step: loss, metrics, gradients and update in one.
-    Train(&'a Optimization),
+    Train(&'a TrainingConfig),
     /// Loss and gradients, in training mode, without an update. The optimization says what is frozen; without one nothing is.
-    Gradients(Option<&'a Optimization>),
+    Gradients(Option<&'a TrainingConfig>),
     /// Loss, metrics and gradients, which are added up.
-    Accumulate(&'a Optimization),
+    Accumulate(&'a TrainingConfig),
     /// The update from gradients that were added up.
-    Update(&'a Optimization),
+    Update(&'a TrainingConfig),
     /// Loss and metrics in inference mode.
     Evaluate,
     /// Outputs in inference mode.
@@ -70,10 +70,10 @@ pub enum Purpose<'a> {
 
 impl<'a> Purpose<'a> {
     /// How the network is trained, where that is said.
-    fn how(self) -> Option<&'a Optimization> {
+    fn config(self) -> Option<&'a TrainingConfig> {
         match self {
-            Purpose::Train(how) | Purpose::Accumulate(how) | Purpose::Update(how) => Some(how),
-            Purpose::Gradients(how) => how,
+            Purpose::Train(config) | Purpose::Accumulate(config) | Purpose::Update(config) => Some(config),
+            Purpose::Gradients(config) => config,
             Purpose::Evaluate | Purpose::Predict => None,
         }
     }
@@ -95,7 +95,7 @@ pub struct Program {
     /// The largest of what lies in the arena, in words.
     pub largest: String,
     /// Where each result is after a run, in the order of the roles.
-    results: Vec<(Role, Place)>,
+    results: Vec<(Role, Location)>,
 }
 
 impl Program {
@@ -182,16 +182,16 @@ impl Program {
     }
 
     /// Where a result is after a run.
-    pub fn result(&self, role: &Role) -> Option<Place> {
+    pub fn result(&self, role: &Role) -> Option<Location> {
         let found = self.results.binary_search_by(|(known, _)| known.cmp(role)).ok()?;
         Some(self.results[found].1)
     }
 }
 
-fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
+fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Location)> {
     let results = fused.results.iter();
     let placed = results.filter_map(|(role, buffer, _)| Some((role.clone(), plan.places[buffer.index()]?)));
-    let mut placed: Vec<(Role, Place)> = placed.collect();
+    let mut placed: Vec<(Role, Location)> = placed.collect();
     placed.sort_by(|(x, _), (y, _)| x.cmp(y));
     placed.dedup_by(|(later, _), (first, _)| later == first);
     placed
@@ -201,10 +201,10 @@ fn results(fused: &Fused, plan: &Plan) -> Vec<(Role, Place)> {
 pub(crate) fn forward(
     definition: &'static Definition<'static>,
     mode: Mode,
-    how: Option<&Optimization>,
+    config: Option<&TrainingConfig>,
 ) -> Result<Graph, BuildError> {
-    let graph = match how {
-        Some(how) => lower_frozen(definition, mode, how.frozen(&|name| how.freezes(name)))?,
+    let graph = match config {
+        Some(config) => lower_frozen(definition, mode, config.frozen(&|name| config.freezes(name)))?,
         None => lower(definition, mode)?,
     };
     Ok(checked(stabilize(&checked(graph))))
@@ -232,7 +232,7 @@ fn for_purpose(definition: &'static Definition<'static>, purpose: Purpose<'_>) -
         Purpose::Train(_) | Purpose::Gradients(_) | Purpose::Accumulate(_) | Purpose::Update(_) => Mode::Train,
         Purpose::Evaluate | Purpose::Predict => Mode::Infer,
     };
-    let mut graph = forward(definition, mode, purpose.how())?;
+    let mut graph = forward(definition, mode, purpose.config())?;
     graph.outputs.retain(|output| match output.role {
         Role::Output(_) => matches!(purpose, Purpose::Predict),
         Role::Loss => !matches!(purpose, Purpose::Predict),
@@ -256,9 +256,9 @@ fn for_purpose(definition: &'static Definition<'static>, purpose: Purpose<'_>) -
         return Err(BuildError::Declaration { mistakes });
     }
     Ok(match purpose {
-        Purpose::Train(how) => checked(attach(&joint, how)),
-        Purpose::Accumulate(how) => checked(accumulate(&joint, how, merge(definition, &graph)?.merge)),
-        Purpose::Update(how) => checked(update(&joint, how)),
+        Purpose::Train(config) => checked(attach(&joint, config)),
+        Purpose::Accumulate(config) => checked(accumulate(&joint, config, merge(definition, &graph)?.merge)),
+        Purpose::Update(config) => checked(update(&joint, config)),
         _ => joint,
     })
 }
@@ -266,9 +266,10 @@ fn for_purpose(definition: &'static Definition<'static>, purpose: Purpose<'_>) -
 /// The forward graph with the gradients that a purpose wants.
 fn joint(definition: &'static Definition<'static>, forward: &Graph, purpose: Purpose<'_>) -> Result<Graph, BuildError> {
     let wanted = match purpose {
-        Purpose::Train(how) | Purpose::Gradients(Some(how)) | Purpose::Accumulate(how) | Purpose::Update(how) => {
-            how.trained(forward)?
-        }
+        Purpose::Train(config)
+        | Purpose::Gradients(Some(config))
+        | Purpose::Accumulate(config)
+        | Purpose::Update(config) => config.trained(forward)?,
         _ => trainable(forward).collect(),
     };
     Ok(checked(match purpose {
@@ -292,9 +293,9 @@ fn has_gradient(joint: &Graph) -> bool {
 /// The graph that measures a training step, and what it measures.
 pub fn diagnosed(
     definition: &'static Definition<'static>,
-    how: &Optimization,
+    config: &TrainingConfig,
 ) -> Result<(Graph, Vec<Measure>), BuildError> {
-    let (graph, mut layers) = lower_with_probes(definition, how.frozen(&|name| how.freezes(name)))?;
+    let (graph, mut layers) = lower_with_probes(definition, config.frozen(&|name| config.freezes(name)))?;
     let mut graph = checked(stabilize(&checked(graph)));
     graph.outputs.retain(|output| !matches!(output.role, Role::Output(_) | Role::Metric(_)));
     let probes = graph.outputs.iter().filter_map(|output| match output.role {
@@ -307,23 +308,23 @@ pub fn diagnosed(
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
     let results: Vec<NodeId> = layers.iter().map(|layer| layer.y).collect();
-    let (joint, signals) = differentiate_at(&graph, &how.trained(&graph)?, &results);
+    let (joint, signals) = differentiate_at(&graph, &config.trained(&graph)?, &results);
     let joint = checked(joint);
     let gradients = joint.outputs.iter().filter_map(|output| match output.role {
         Role::Gradient(param) => Some((param, output.node)),
         _ => None,
     });
     let gradients: Vec<(usize, NodeId)> = gradients.collect();
-    let (graph, measures) = diagnose(&checked(attach(&joint, how)), &layers, &signals, &gradients);
+    let (graph, measures) = diagnose(&checked(attach(&joint, config)), &layers, &signals, &gradients);
     Ok((checked(simplify(&checked(graph))), measures))
 }
 
 /// The graph whose outputs are the running statistics as they would be after all rows as one batch, and whose slots they are.
 pub fn calibrated(
     definition: &'static Definition<'static>,
-    how: &Optimization,
+    config: &TrainingConfig,
 ) -> Result<(Graph, Vec<usize>), BuildError> {
-    let mut graph = forward(definition, Mode::Calibrate, Some(how))?;
+    let mut graph = forward(definition, Mode::Calibrate, Some(config))?;
     graph.slots.inputs.retain(|slot| !slot.target);
     let updates = graph.outputs.iter().filter_map(|output| match output.role {
         Role::Update(param) => Some((param, output.node)),
@@ -357,11 +358,11 @@ pub fn text(
     let mode = if infer { Mode::Infer } else { Mode::Train };
     Ok(match stage {
         Stage::Static => check(definition)?.to_string(),
-        Stage::Forward => forward(definition, mode, purpose.how())?.to_string(),
+        Stage::Forward => forward(definition, mode, purpose.config())?.to_string(),
         Stage::Backward if infer => forward(definition, mode, None)?.to_string(),
         Stage::Backward => {
-            let how = if let Purpose::Train(how) = purpose { Some(how) } else { None };
-            graph_for(definition, Purpose::Gradients(how))?.to_string()
+            let config = if let Purpose::Train(config) = purpose { Some(config) } else { None };
+            graph_for(definition, Purpose::Gradients(config))?.to_string()
         }
         Stage::Simplified => simplified(definition, purpose)?.to_string(),
         Stage::Fused => fuse(&simplified(definition, purpose)?).to_string(),

@@ -2,7 +2,7 @@
 
 use crate::elaborate::words::did_you_mean;
 use crate::fault::Fault;
-use crate::network::Place;
+use crate::network::SourcePlace;
 
 /// An error is printed as `Debug` where `main` returns it and where it is unwrapped: as the same text that it is elsewhere, with
 /// all that it was caused by.
@@ -28,7 +28,7 @@ pub enum BuildError {
     #[error("{}", mistakes.iter().map(|(place, message)| format!("{place}: {message}")).collect::<Vec<_>>().join("\n"))]
     Declaration {
         /// Where and what.
-        mistakes: Vec<(Place, String)>,
+        mistakes: Vec<(SourcePlace, String)>,
     },
     /// Training without a loss.
     #[error("`{network}` declares no loss, so it can't be trained; add `loss(...) = ...;`")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ir::Place;
+use crate::ir::SourcePlace;
 use crate::ir::print::constant;
 
 pub use crate::ir::Pass;
@@ -27,7 +27,7 @@ pub enum Fault {
         /// parameter or `optimizer`.
         layer: String,
         /// Where the layer, loss or metric is declared; none for what all updates have in common.
-        place: Option<Place>,
+        place: Option<SourcePlace>,
         /// The pass.
         pass: Pass,
         /// The operation, as the IR names it: `ln`, `div`, `dot`, `sum`.

@@ -13,7 +13,7 @@
 //! Graph            -> Graph         stabilize, autodiff, optim, simplify
 //! Graph            -> Fused         fuse         kernels: what is computed together, and why
 //! Fused            -> Tiling        tiling       how each kernel runs, and why
-//! Fused, Tiling    -> Plan, phases  plan         where everything lies, and what threads share
+//! Fused, Tiling    -> Plan, regions plan         where everything lies, and what threads share
 //! Fused, Plan      -> CLIF          codegen      loops around bodies, calls of microkernels
 //! CLIF             -> Code          jit          machine code in memory, and the threads that run it
 //! Program          -> Session       session      parameters, checkpoints, predictions; `fit` for whole trainings
@@ -46,7 +46,7 @@
 //! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run |
 //! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
 //! | [`microkernels`] | addresses and extents | matrix products, strips of transcendental functions, ends of reductions: compiled ahead of time |
-//! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; phases for several threads; the memory of one run |
+//! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
 //! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
 //! | [`jit`] | functions | [`Code`](jit::Code) with one entry point, and the pool of threads |
 //! | [`compile`](mod@compile), [`summary`] | a definition and a purpose | a program, and the text of every stage; the table of a network |

@@ -11,7 +11,7 @@ use crate::layers::initializers::Initializer;
 use crate::layers::{Arg, LayerDef};
 use crate::types::{DType, Shape, TensorType};
 
-pub use crate::ir::Place;
+pub use crate::ir::SourcePlace;
 
 pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
@@ -39,12 +39,12 @@ pub struct Definition<'a> {
     /// What is reported beside the loss.
     pub metrics: &'a [Clause<'a>],
     /// Where each [`At`] is.
-    pub places: &'a [Place],
+    pub places: &'a [SourcePlace],
 }
 
 impl Definition<'_> {
     /// Where something is declared.
-    pub fn place(&self, at: At) -> Place {
+    pub fn place(&self, at: At) -> SourcePlace {
         self.places.get(at.0 as usize).copied().unwrap_or_default()
     }
 }

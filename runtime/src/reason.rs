@@ -1,12 +1,12 @@
 //! Why kernels are as they are: the decisions of fusion, each recorded where it was made and printed from there.
 //!
-//! Out: what a kernel, a value that it keeps and a step that it repeats carry along. Nothing is compiled from it.
+//! Out: what a kernel, a value that it materializes and an instruction that it repeats carry along. Nothing is compiled from it.
 
 use crate::ir::NodeId;
 
-/// Why an operation began a kernel instead of joining an earlier one.
+/// Why an operation starts a kernel instead of joining an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
+pub enum SplitReason {
     /// It is a matrix product, whose rows arrive from the beginning of a kernel on.
     Product,
     /// It is made of this sum, down the columns or over everything, which is known when its own kernel is done.
@@ -27,16 +27,16 @@ pub enum Begin {
 
 /// Why a value is written to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum MaterializeReason {
     /// It is a result.
     Result,
     /// It goes into a matrix product, which reads memory.
     Operand,
     /// Its operation is never repeated.
     Once,
-    /// It is wanted again, and this is more than to write and read it.
+    /// It is needed again, and this is more than to write and read it.
     Costly(Effort),
-    /// It is the slope of this function, and takes little beside it; its operand would have to be kept otherwise.
+    /// It is the slope of this function, and takes little beside it; its operand would have to be materialized otherwise.
     Slope(NodeId),
     /// A later kernel uses it as a column.
     Column,
@@ -52,18 +52,18 @@ pub enum Kept {
     Overwritten,
 }
 
-/// Why a value that an earlier kernel, or an earlier phase of the row, has computed is computed again.
+/// Why a value that an earlier kernel, or an earlier reduction stage, has computed is rematerialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum RematerializeReason {
     /// This is less than to write and read it.
     Cheap(Effort),
     /// It is one number.
     Single,
-    /// Truth values and indices are not kept.
-    Fleeting,
+    /// Truth values and indices are register-only.
+    RegisterOnly,
 }
 
-/// What it takes to compute an element again.
+/// What it takes to rematerialize an element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
     /// Operations.

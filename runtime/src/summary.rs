@@ -13,7 +13,7 @@ use crate::ir::SlotKind;
 use crate::kernel::grouped;
 use crate::lower::check;
 use crate::network::Definition;
-use crate::optim::Optimization;
+use crate::optim::TrainingConfig;
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,13 @@ struct Row {
 
 impl Summary {
     /// The table of a network, with the cost of a step if there is an optimizer.
-    pub fn new(definition: &'static Definition<'static>, how: Option<&Optimization>) -> Result<Summary, BuildError> {
+    pub fn new(
+        definition: &'static Definition<'static>,
+        config: Option<&TrainingConfig>,
+    ) -> Result<Summary, BuildError> {
         let network = check(definition)?;
         let prediction = simplified(definition, Purpose::Predict)?;
-        let step = how.map(|how| simplified(definition, Purpose::Train(how))).transpose()?;
+        let step = config.map(|config| simplified(definition, Purpose::Train(config))).transpose()?;
         let costs = [by_layer(&prediction), step.as_ref().map(by_layer).unwrap_or_default()];
         let of = |path: &str| costs.each_ref().map(|costs| costs.get(path).copied().unwrap_or_default());
         let total = costs.each_ref().map(|costs| costs.values().copied().sum());

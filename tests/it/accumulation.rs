@@ -109,7 +109,7 @@ fn accumulating_merges_in_the_tile_and_the_update_reads_what_was_merged() {
     let text = fused(Purpose::Accumulate(&how));
     let (_, sums) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
     assert_snapshot!(sums, @"
-    kernel 2: 2 x 1, 4*B + 12 FLOP, 12*B + 16 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 12 FLOP, 12*B + 16 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = ne first, 0 : bool[]                                     # accumulation
       %18 = neg share : f32[]                                        # dense1.weight

@@ -11,7 +11,7 @@ use gradloom_runtime::ir::{Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::jit::Pool;
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::microkernels::gemm::Isa;
-use gradloom_runtime::plan::Place;
+use gradloom_runtime::plan::Location;
 use gradloom_runtime::simplify::simplify;
 
 use crate::rounding::{allowances, largest};
@@ -91,13 +91,13 @@ impl Compiled {
         let value = |role: &Role, node: NodeId| {
             let len = self.graph[node].ty.shape.len_at(batch);
             let place = match *role {
-                Role::Update(param) => Place::Param(param),
+                Role::Update(param) => Location::Param(param),
                 _ => self.program.result(role).expect("every result has a place"),
             };
             let from = match place {
-                Place::Arena(at) => &self.arena[at..],
-                Place::Param(param) => &params[self.program.params[param]..],
-                Place::Input(input) => match inputs[input] {
+                Location::Arena(at) => &self.arena[at..],
+                Location::Param(param) => &params[self.program.params[param]..],
+                Location::Input(input) => match inputs[input] {
                     Input::Float(floats) => floats,
                     Input::Index(_) => panic!("a result of class ids"),
                 },

@@ -7,7 +7,7 @@ use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
-use gradloom_runtime::optim::{Optimization, attach, fill};
+use gradloom_runtime::optim::{TrainingConfig, attach, fill};
 
 use crate::bound::Bound;
 use crate::compiled::{Compiled, Results};
@@ -28,7 +28,7 @@ fn updated(graph: &Graph, results: &Results, params: &[Tensor]) -> Vec<Tensor> {
 }
 
 /// The optimizer of a block, whose name may end in `_l2` or `_decay`: then it has that weight decay.
-fn optimizer(case: &Case) -> Optimization {
+fn optimizer(case: &Case) -> TrainingConfig {
     let number = |key: &str| case.get(key).number();
     let setting = |key: &str| case.find(key).map_or(0.0, Tensor::number);
     let (rate, l2, decay) = (number("lr"), setting("l2"), setting("decay"));

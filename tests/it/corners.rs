@@ -4,7 +4,7 @@
 //! Each is compared with the interpreter like a random network, for batches of one row, of a block and of several.
 
 use gradloom::{AdamW, Network, Sgd, network};
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 use proptest::test_runner::TestCaseError;
 
 use super::random::compare_programs;
@@ -58,7 +58,7 @@ pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
     for (turn, batches) in batches.iter().enumerate() {
         let batches = batches.map(|rows: usize| rows.max(least_rows));
         for momentum in share(&[true, false], turn, 2) {
-            let optimizer = || -> Optimization {
+            let optimizer = || -> TrainingConfig {
                 if momentum { Sgd::new(0.1).momentum(0.9).into() } else { AdamW::new(0.01).weight_decay(0.1).into() }
             };
             let tried = (0..6).map(|seed| compare_programs(N::DEFINITION, optimizer(), &batches, seed));

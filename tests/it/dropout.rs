@@ -113,9 +113,9 @@ fn the_backward_pass_draws_the_mask_again_rather_than_keep_it() {
       %14 = ge %13, 0.25 : bool[B,3]                                 # dropout1
       %15 = mul %6, 1.3333334 : f32[B,3]                             # dropout1
       %16 = select %14, %15, 0 : f32[B,3]                            # dropout1
-      keep %5                                                        # for kernel 3: again takes 1 operation, 1 read, 1 write
-      keep %16                                                       # for kernels 1, 4: a product reads memory
-    kernel 1: B x 1, 13*B + 1 FLOP, 20*B + 24 bytes                  # a product
+      materialize %5                                                 # for kernel 3: to rematerialize it takes 1 operation, 1 read, 1 write
+      materialize %16                                                # for kernels 1, 4: a matmul reads memory
+    kernel 1: B x 1, 13*B + 1 FLOP, 20*B + 24 bytes                  # a matmul
       %18 = dot %16, dense2.weight : f32[B,1]                        # dense2
       %21 = add %18, dense2.bias.col : f32[B,1]                      # dense2
       %23 = sub %21, target : f32[B,1]                               # loss
@@ -125,37 +125,37 @@ fn the_backward_pass_draws_the_mask_again_rather_than_keep_it() {
       %30 = mul %28.one, %23 : f32[B,1]                              # loss
       %31 = add %30, %30 : f32[B,1]                                  # loss
       %32 = sum %31 over 0 : f32[1]                                  # dense2
-      keep %31                                                       # for kernels 3, 4: a product reads memory
+      materialize %31                                                # for kernels 3, 4: a matmul reads memory
     kernel 2: 1 x 1, 1 FLOP, 8 bytes                                 # %25 is known when kernel 1 is done
       %27 = div %25, B : f32[]                                       # loss
-      keep %27                                                       # the loss
+      materialize %27                                                # the loss
     check that the loss is finite
-    kernel 3: B x 3, 27*B FLOP, 28*B + 24 bytes                      # a product
+    kernel 3: B x 3, 27*B FLOP, 28*B + 24 bytes                      # a matmul
       %33 = dot %31, dense2.weight.T : f32[B,3]                      # dense2
-      %13 = uniform dropout1.key0, dropout1.key1, row, column : f32[B,3] # dropout1, again: 5 operations
-      %14 = ge %13, 0.25 : bool[B,3]                                 # dropout1, again: not kept
+      %13 = uniform dropout1.key0, dropout1.key1, row, column : f32[B,3] # dropout1, rematerialized: 5 operations
+      %14 = ge %13, 0.25 : bool[B,3]                                 # dropout1, rematerialized: register-only
       %35 = select %14, %33, 0 : f32[B,3]                            # dropout1
       %36 = mul %35, 1.3333334 : f32[B,3]                            # dropout1
       %37 = gt %5, 0 : bool[B,3]                                     # relu1
       %38 = select %37, %36, 0 : f32[B,3]                            # relu1
       %39 = sum %38 over 0 : f32[3]                                  # dense1
-      keep %38                                                       # for kernel 5: a product reads memory
-    kernel 4: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a product
+      materialize %38                                                # for kernel 5: a matmul reads memory
+    kernel 4: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a matmul
       %34 = dot %16.T, %31 : f32[3,1]                                # dense2
       %42 = neg rate : f32[]                                         # optimizer
       %48 = mul_add %42.one, %34, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %48
-    kernel 5: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
+    kernel 5: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a matmul
       %40 = dot x.T, %38 : f32[2,3]                                  # dense1
-      %42 = neg rate : f32[]                                         # optimizer, again: one number
+      %42 = neg rate : f32[]                                         # optimizer, rematerialized: one number
       %44 = mul_add %42.one, %40, dense1.weight : f32[2,3]           # dense1.weight
       dense1.weight <- %44
     kernel 6: 1 x 3, 7 FLOP, 36 bytes                                # %39 is known when kernel 3 is done
-      %42 = neg rate : f32[]                                         # optimizer, again: one number
+      %42 = neg rate : f32[]                                         # optimizer, rematerialized: one number
       %46 = mul_add %42.one, %39, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %46
     kernel 7: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %42 = neg rate : f32[]                                         # optimizer, again: 1 operation
+      %42 = neg rate : f32[]                                         # optimizer, rematerialized: 1 operation
       %50 = mul_add %42, %32, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %50
     in all: 8 kernels, 88*B + 32 FLOP, 116*B + 212 bytes

@@ -80,7 +80,7 @@ fn bias_and_activation_go_into_the_epilogue_of_the_product() {
       %2 = dot x, dense1.weight : f32[B,3]                           # dense1
       %5 = add %2, dense1.bias.col : f32[B,3]                        # dense1
       %6 = max 0, %5 : f32[B,3]                                      # relu1
-      keep %6                                                        # output y
+      materialize %6                                                 # output y
     in all: 1 kernel, 18*B FLOP, 20*B + 36 bytes
     unfused: 18*B FLOP, 68*B + 36 bytes
     ");
@@ -93,7 +93,7 @@ fn the_moments_of_a_batch_norm_go_into_the_epilogue_of_the_product() {
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %3 = mean %2 over 0 : f32[4]                                   # batch_norm1
       %4 = variance %2 over 0 : f32[4]                               # batch_norm1
-      keep %2                                                        # for kernels 2, 5, 8: dot is not done again
+      materialize %2                                                 # for kernels 2, 5, 8: dot runs once
     ");
 }
 
@@ -120,7 +120,7 @@ fn softmax_cross_entropy_and_its_gradient_go_into_the_epilogue_of_the_last_produ
       %27 = eq %7.row, inf : bool[B]                                 # loss
       %30 = sub %7.row, %7.row : f32[B]                              # loss
       along the row
-      %14 = index_eq column, label.row : bool[B,3]                   # loss, again: not kept
+      %14 = index_eq column, label.row : bool[B,3]                   # loss, rematerialized: register-only
       %20 = sub %19.row, 1 : f32[B]                                  # loss
       %21 = add %17.row, %20.row : f32[B]                            # loss
       %22 = log1p %21.row : f32[B]                                   # loss
@@ -136,7 +136,7 @@ fn softmax_cross_entropy_and_its_gradient_go_into_the_epilogue_of_the_last_produ
       %41 = mul %39.one, %35.row : f32[B]                            # loss
       %43 = mul %41.row, %34 : f32[B,3]                              # loss
       %44 = sum %43 over 0 : f32[3]                                  # dense1
-      keep %43                                                       # for kernel 2: a product reads memory
+      materialize %43                                                # for kernel 2: a matmul reads memory
     ");
 }
 
@@ -144,7 +144,7 @@ fn softmax_cross_entropy_and_its_gradient_go_into_the_epilogue_of_the_last_produ
 fn the_update_goes_into_the_epilogue_of_the_gradient_which_is_never_kept() {
     let fused = trained::<Relu>();
     assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense1.weight <-")), @"
-    kernel 2: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
+    kernel 2: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a matmul
       %20 = dot x.T, %18 : f32[2,3]                                  # dense1
       %22 = neg rate : f32[]                                         # optimizer
       %24 = mul_add %22.one, %20, dense1.weight : f32[2,3]           # dense1.weight
@@ -168,9 +168,9 @@ fn a_cheap_map_is_computed_again_rather_than_kept() {
       %3 = sub x, mean.col : f32[B,3]
       %4 = sum %3 over 0 : f32[3]
     kernel 1: B x 3, 6*B FLOP, 24*B + 24 bytes                       # %4 is known when kernel 0 is done
-      %3 = sub x, mean.col : f32[B,3]                                # again: 1 operation, 1 read
+      %3 = sub x, mean.col : f32[B,3]                                # rematerialized: 1 operation, 1 read
       %6 = mul %3, %4.col : f32[B,3]
-      keep %6                                                        # output y
+      materialize %6                                                 # output y
     in all: 2 kernels, 12*B FLOP, 36*B + 48 bytes
     unfused: 9*B FLOP, 60*B + 36 bytes
     ");
@@ -189,10 +189,10 @@ fn an_expensive_map_is_kept_rather_than_computed_again() {
     kernel 0: B x 3, 6*B FLOP, 24*B + 12 bytes
       %1 = exp x : f32[B,3]
       %2 = sum %1 over 0 : f32[3]
-      keep %1                                                        # for kernel 1: exp is not done again
+      materialize %1                                                 # for kernel 1: exp runs once
     kernel 1: B x 3, 3*B FLOP, 24*B + 12 bytes                       # %2 is known when kernel 0 is done
       %4 = mul %1, %2.col : f32[B,3]
-      keep %4                                                        # output y
+      materialize %4                                                 # output y
     in all: 2 kernels, 9*B FLOP, 48*B + 24 bytes
     unfused: 9*B FLOP, 60*B + 24 bytes
     ");
@@ -203,16 +203,16 @@ fn a_map_that_would_need_another_value_kept_is_kept_itself() {
     // The gradient behind a relu: computing it again would need the product before it in memory.
     let fused = trained::<Norm>();
     assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense2.weight.T")), @"
-    kernel 5: B x 4, 40*B FLOP, 36*B + 96 bytes                      # a product
+    kernel 5: B x 4, 40*B FLOP, 36*B + 96 bytes                      # a matmul
       %43 = dot %41, dense2.weight.T : f32[B,4]                      # dense2
-      %14 = sub %2, %3.col : f32[B,4]                                # batch_norm1, again: 1 operation
-      %15 = mul_add %14, %9.col, batch_norm1.beta.col : f32[B,4]     # batch_norm1, again: 2 operations
+      %14 = sub %2, %3.col : f32[B,4]                                # batch_norm1, rematerialized: 1 operation
+      %15 = mul_add %14, %9.col, batch_norm1.beta.col : f32[B,4]     # batch_norm1, rematerialized: 2 operations
       %45 = gt %15, 0 : bool[B,4]                                    # relu1
       %46 = select %45, %43, 0 : f32[B,4]                            # relu1
       %48 = mul %46, %14 : f32[B,4]                                  # batch_norm1
       %49 = sum %46 over 0 : f32[4]                                  # batch_norm1
       %50 = sum %48 over 0 : f32[4]                                  # batch_norm1
-      keep %46                                                       # for kernel 8: again takes 4 operations, 1 read, 1 write
+      materialize %46                                                # for kernel 8: to rematerialize it takes 4 operations, 1 read, 1 write
     ");
     let text = fused.to_string();
     let computed = text.lines().filter(|line| line.contains(" = select ") && line.contains("# relu1"));
@@ -232,10 +232,10 @@ fn a_map_of_two_values_in_memory_is_kept() {
     kernel 0: B x 3, 6*B FLOP, 36*B + 12 bytes
       %2 = mul x, y : f32[B,3]
       %3 = sum %2 over 0 : f32[3]
-      keep %2                                                        # for kernel 1: again takes 1 operation, 2 reads
+      materialize %2                                                 # for kernel 1: to rematerialize it takes 1 operation, 2 reads
     kernel 1: B x 3, 3*B FLOP, 24*B + 12 bytes                       # %3 is known when kernel 0 is done
       %5 = mul %2, %3.col : f32[B,3]
-      keep %5                                                        # output y
+      materialize %5                                                 # output y
     in all: 2 kernels, 9*B FLOP, 60*B + 24 bytes
     unfused: 9*B FLOP, 72*B + 24 bytes
     ");
@@ -262,22 +262,22 @@ fn an_update_reads_the_old_value_of_another_parameter() {
     let text = trained::<Tied>().to_string();
     let (_, updates) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
     assert_snapshot!(updates, @"
-    kernel 4: B x 2, 8*B FLOP, 16*B + 16 bytes                       # a product
+    kernel 4: B x 2, 8*B FLOP, 16*B + 16 bytes                       # a matmul
       %18 = dot %17, dense2.weight.T : f32[B,2]                      # dense2
-      keep %18                                                       # for kernel 6: a product reads memory
-    kernel 5: 2 x 2, 8*B + 4 FLOP, 16*B + 32 bytes                   # a product
+      materialize %18                                                # for kernel 6: a matmul reads memory
+    kernel 5: 2 x 2, 8*B + 4 FLOP, 16*B + 32 bytes                   # a matmul
       %19 = dot %2.T, %17 : f32[2,2]                                 # dense2
       %22 = add %19, dense1.weight : f32[2,2]                        # dense2
-      keep %22                                                       # for kernel 7: made of what is overwritten
-    kernel 6: 2 x 2, 8*B + 13 FLOP, 16*B + 64 bytes                  # a product
+      materialize %22                                                # for kernel 7: made of what is overwritten
+    kernel 6: 2 x 2, 8*B + 13 FLOP, 16*B + 64 bytes                  # a matmul
       %20 = dot x.T, %18 : f32[2,2]                                  # dense1
       %21 = add %20, dense2.weight : f32[2,2]                        # dense1
       %24 = neg rate : f32[]                                         # optimizer
       %26 = mul_add %24.one, %21, dense1.weight : f32[2,2]           # dense1.weight
-      keep %21                                                       # made of what is overwritten
+      materialize %21                                                # made of what is overwritten
       dense1.weight <- %26
     kernel 7: 2 x 2, 9 FLOP, 48 bytes                                # waits for the readers of dense2.weight
-      %24 = neg rate : f32[]                                         # optimizer, again: one number
+      %24 = neg rate : f32[]                                         # optimizer, rematerialized: one number
       %27 = mul_add %24.one, %22, dense2.weight : f32[2,2]           # dense2.weight
       dense2.weight <- %27
     in all: 8 kernels, 50*B + 37 FLOP, 88*B + 244 bytes
@@ -301,17 +301,17 @@ fn columns_that_depend_on_parameters_alone_come_first() {
       %4 = add batch_norm1.running_var, 1e-5 : f32[4]                # batch_norm1
       %5 = rsqrt %4 : f32[4]                                         # batch_norm1
       %9 = mul batch_norm1.gamma, %5 : f32[4]                        # batch_norm1
-      keep %9                                                        # for kernel 1: of parameters alone
-    kernel 1: B x 4, 32*B FLOP, 24*B + 80 bytes                      # a product
+      materialize %9                                                 # for kernel 1: of parameters alone
+    kernel 1: B x 4, 32*B FLOP, 24*B + 80 bytes                      # a matmul
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %13 = sub %2, batch_norm1.running_mean.col : f32[B,4]          # batch_norm1
       %14 = mul_add %13, %9.col, batch_norm1.beta.col : f32[B,4]     # batch_norm1
       %15 = max 0, %14 : f32[B,4]                                    # relu1
-      keep %15                                                       # for kernel 2: a product reads memory
-    kernel 2: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a product
+      materialize %15                                                # for kernel 2: a matmul reads memory
+    kernel 2: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a matmul
       %17 = dot %15, dense2.weight : f32[B,1]                        # dense2
       %20 = add %17, dense2.bias.col : f32[B,1]                      # dense2
-      keep %20                                                       # output y
+      materialize %20                                                # output y
     in all: 3 kernels, 41*B + 12 FLOP, 44*B + 148 bytes
     unfused: 41*B + 12 FLOP, 148*B + 212 bytes
     ");
@@ -328,7 +328,7 @@ fn numbers_that_are_one_a_row_are_computed_in_the_kernel_of_the_row() {
       %1 = sum x over 1 : f32[B]
       along the row
       %2 = ln %1.row : f32[B]
-      keep %2.row                                                    # output y
+      materialize %2.row                                             # output y
     in all: 1 kernel, 4*B FLOP, 16*B bytes
     unfused: 4*B FLOP, 24*B bytes
     ");
@@ -349,7 +349,7 @@ fn what_a_sum_along_the_row_was_made_of_is_not_computed_again_behind_it() {
       %2 = sum %1 over 1 : f32[B]
       along the row
       %4 = div %1, %2.row : f32[B,3]
-      keep %4                                                        # output y
+      materialize %4                                                 # output y
     in all: 1 kernel, 9*B FLOP, 24*B bytes
     unfused: 9*B FLOP, 68*B bytes
     ");
@@ -362,7 +362,7 @@ fn updates_of_one_width_share_a_kernel() {
     assert_eq!(shared, kernel_with(&fused, "dense2.bias <-"), "{fused}");
     assert_snapshot!(kernel(&fused, shared), @"
     kernel 6: 1 x 3, 13 FLOP, 72 bytes                               # %27 is known when kernel 3 is done
-      %30 = neg rate : f32[]                                         # optimizer, again: one number
+      %30 = neg rate : f32[]                                         # optimizer, rematerialized: one number
       %34 = mul_add %30.one, %27, dense1.bias : f32[3]               # dense1.bias
       %37 = mul_add %30.one, %22, dense2.bias : f32[3]               # dense2.bias
       dense1.bias <- %34
@@ -397,7 +397,7 @@ fn a_variance_along_the_row_takes_two_passes_over_the_row() {
       %17 = sub %13.row, %16.row : f32[B]
       %18 = max 0, %17.row : f32[B]
       %19 = mul_add %18.row, 0, %18.row : f32[B]
-      keep %19.row                                                   # output y
+      materialize %19.row                                            # output y
     in all: 1 kernel, 35*B FLOP, 16*B bytes
     unfused: 35*B FLOP, 248*B bytes
     ");
@@ -417,7 +417,7 @@ fn a_variance_down_the_columns_is_one_pass_with_its_sum() {
     kernel 1: 1 x 3, 6 FLOP, 36 bytes                                # %5 is known when kernel 0 is done
       %4 = div %1, B : f32[3]
       %6 = div %5, %4 : f32[3]
-      keep %6                                                        # output y
+      materialize %6                                                 # output y
     in all: 2 kernels, 12*B + 6 FLOP, 12*B + 60 bytes
     unfused: 12*B + 6 FLOP, 24*B + 84 bytes
     ");

@@ -15,7 +15,7 @@ use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::{Act, At, Definition, Expr, Kind, Stage};
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::corners::check_with;
@@ -55,7 +55,7 @@ fn builds<N: Network>(threads: usize) {
 }
 
 fn fused<N: Network>(clip_norm: bool) -> Fused {
-    let how = Optimization { clip_norm: clip_norm.then_some(1.0), ..Adam::new(1e-3).into() };
+    let how = TrainingConfig { clip_norm: clip_norm.then_some(1.0), ..Adam::new(1e-3).into() };
     fuse(&simplified(N::DEFINITION, Purpose::Train(&how)).expect("it is a network"))
 }
 

@@ -91,17 +91,17 @@ fn norm_of_inference_is_in_the_epilogue_of_the_product() {
       %4 = add batch_norm1.running_var, 1e-5 : f32[4]                # batch_norm1
       %5 = rsqrt %4 : f32[4]                                         # batch_norm1
       %9 = mul batch_norm1.gamma, %5 : f32[4]                        # batch_norm1
-      keep %9                                                        # for kernel 1: of parameters alone
-    kernel 1: B x 4, 32*B FLOP, 24*B + 80 bytes                      # a product
+      materialize %9                                                 # for kernel 1: of parameters alone
+    kernel 1: B x 4, 32*B FLOP, 24*B + 80 bytes                      # a matmul
       %2 = dot x, dense1.weight : f32[B,4]                           # dense1
       %13 = sub %2, batch_norm1.running_mean.col : f32[B,4]          # batch_norm1
       %14 = mul_add %13, %9.col, batch_norm1.beta.col : f32[B,4]     # batch_norm1
       %15 = max 0, %14 : f32[B,4]                                    # relu1
-      keep %15                                                       # for kernel 2: a product reads memory
-    kernel 2: B x 3, 27*B FLOP, 28*B + 60 bytes                      # a product
+      materialize %15                                                # for kernel 2: a matmul reads memory
+    kernel 2: B x 3, 27*B FLOP, 28*B + 60 bytes                      # a matmul
       %17 = dot %15, dense2.weight : f32[B,3]                        # dense2
       %20 = add %17, dense2.bias.col : f32[B,3]                      # dense2
-      keep %20                                                       # output logits
+      materialize %20                                                # output logits
     in all: 3 kernels, 59*B + 12 FLOP, 52*B + 188 bytes
     unfused: 59*B + 12 FLOP, 172*B + 252 bytes
     ");
@@ -119,13 +119,13 @@ fn norm_of_inference_plan() {
       on one thread: about 2 ns
       %9                     0..16, to kernel 1                      # batch_norm1
     kernel 1: B x 4
-      product written out: 256 multiplications
+      matmul written out: 256 multiplications
       elements 4 vectors at a time
       on one thread: about 56 ns
       %15                    16..144, to kernel 2                    # relu1
       block of %2            scratch 0..128                          # dense1
     kernel 2: B x 3
-      product written out: 384 multiplications
+      matmul written out: 384 multiplications
       elements 4 vectors at a time
       on one thread: about 27 ns
       %20                    144..240, a result                      # dense2

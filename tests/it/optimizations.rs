@@ -3,10 +3,10 @@
 use std::fs;
 
 use gradloom::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Schedule, Sgd};
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 
 /// Each with a name.
-pub fn all() -> Vec<(&'static str, Optimization)> {
+pub fn all() -> Vec<(&'static str, TrainingConfig)> {
     vec![
         ("Sgd", Sgd::new(Schedule::step(0.05, 2, 0.9)).into()),
         ("momentum", Sgd::new(Schedule::exponential(0.02, 0.99)).momentum(0.9).l2(0.01).into()),
@@ -18,10 +18,10 @@ pub fn all() -> Vec<(&'static str, Optimization)> {
         ("Adam", Adam::new(0.01).into()),
         ("AdamW", AdamW::new(Schedule::constant(0.01).warm_up(10)).into()),
         ("Lion", Lion::new(0.003).weight_decay(0.1).into()),
-        ("clipped", Optimization { clip_norm: Some(0.5), clip_value: Some(0.2), ..Adam::new(0.01).into() }),
+        ("clipped", TrainingConfig { clip_norm: Some(0.5), clip_value: Some(0.2), ..Adam::new(0.01).into() }),
         (
             "groups",
-            Optimization {
+            TrainingConfig {
                 groups: vec![Group::new("*.weight").weight_decay(0.1), Group::new("dense1.*").rate_factor(0.5)],
                 ..Sgd::new(0.05).momentum(0.9).into()
             },

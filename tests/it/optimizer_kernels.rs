@@ -23,7 +23,7 @@ fn updates<N: Network>(trainer: &Trainer<N>) -> String {
 #[test]
 fn plain_descent_subtracts_the_gradient_from_the_weight_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = neg rate : f32[]                                         # dense1.weight
       %17 = mul_add %15.one, %13, dense1.weight : f32[2,1]           # dense1.weight
@@ -36,7 +36,7 @@ fn plain_descent_subtracts_the_gradient_from_the_weight_in_its_tile() {
 #[test]
 fn clipping_by_value_costs_two_operations_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_value(1.0)), @"
-    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = max %13, -1 : f32[2,1]                                   # optimizer
       %16 = min %15, 1 : f32[2,1]                                    # optimizer
@@ -51,14 +51,14 @@ fn clipping_by_value_costs_two_operations_in_the_tile() {
 #[test]
 fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1)).clip_norm(1.0)), @"
-    kernel 2: 2 x 1, 4*B + 10 FLOP, 12*B + 16 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 10 FLOP, 12*B + 16 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = mul %13, %13 : f32[2,1]                                  # optimizer
       %16 = sum %15 over 0,1 : f32[]                                 # optimizer
       %17 = mul %13, 8.271806e-25 : f32[2,1]                         # optimizer
       %18 = mul %17, %17 : f32[2,1]                                  # optimizer
       %19 = sum %18 over 0,1 : f32[]                                 # optimizer
-      keep %13                                                       # for kernel 3: dot is not done again
+      materialize %13                                                # for kernel 3: dot runs once
     kernel 3: 2 x 1, 22 FLOP, 32 bytes                               # %16 is known when kernel 2 is done
       %20 = le %16.one, 3.4028235e38 : bool[]                        # optimizer
       %21 = sqrt %16.one : f32[]                                     # optimizer
@@ -86,7 +86,7 @@ fn clipping_by_norm_keeps_the_gradient_and_passes_over_it_again() {
 #[test]
 fn l2_decay_costs_one_operation_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).l2(0.5))), @"
-    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %15 = mul_add dense1.weight, 0.5, %13 : f32[2,1]               # dense1.weight
       %16 = neg rate : f32[]                                         # dense1.weight
@@ -100,7 +100,7 @@ fn l2_decay_costs_one_operation_in_the_tile() {
 #[test]
 fn decoupled_decay_costs_one_operation_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).weight_decay(0.5))), @"
-    kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul dense1.weight, keep(0.5) : f32[2,1]                  # dense1.weight
       %18 = neg rate : f32[]                                         # dense1.weight
@@ -114,7 +114,7 @@ fn decoupled_decay_costs_one_operation_in_the_tile() {
 #[test]
 fn momentum_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).momentum(0.9))), @"
-    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 32 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 9 FLOP, 12*B + 32 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = mul_add dense1.weight.velocity, 0.9, %13 : f32[2,1]      # dense1.weight
       %17 = neg rate : f32[]                                         # dense1.weight
@@ -129,7 +129,7 @@ fn momentum_in_its_tile() {
 #[test]
 fn nesterov_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).momentum(0.9).nesterov())), @"
-    kernel 2: 2 x 1, 4*B + 13 FLOP, 12*B + 32 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 13 FLOP, 12*B + 32 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = mul_add dense1.weight.velocity, 0.9, %13 : f32[2,1]      # dense1.weight
       %17 = mul_add %16, 0.9, %13 : f32[2,1]                         # dense1.weight
@@ -145,7 +145,7 @@ fn nesterov_in_its_tile() {
 #[test]
 fn ada_grad_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdaGrad::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 25 FLOP, 12*B + 32 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 25 FLOP, 12*B + 32 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = max -2.8823038e17, %13 : f32[2,1]                        # dense1.weight
       %17 = min 2.8823038e17, %16 : f32[2,1]                         # dense1.weight
@@ -167,7 +167,7 @@ fn ada_grad_in_its_tile() {
 #[test]
 fn rms_prop_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 27 FLOP, 12*B + 32 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 27 FLOP, 12*B + 32 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %16 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
       %17 = min 9.223372e18, %16 : f32[2,1]                          # dense1.weight
@@ -190,7 +190,7 @@ fn rms_prop_in_its_tile() {
 #[test]
 fn centered_rms_prop_with_momentum_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(RmsProp::new(0.1).centered().momentum(0.9))), @"
-    kernel 2: 2 x 1, 4*B + 43 FLOP, 12*B + 64 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 43 FLOP, 12*B + 64 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %18 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
       %19 = min 9.223372e18, %18 : f32[2,1]                          # dense1.weight
@@ -221,7 +221,7 @@ fn centered_rms_prop_with_momentum_in_its_tile() {
 #[test]
 fn ada_delta_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdaDelta::new(1.0))), @"
-    kernel 2: 2 x 1, 4*B + 41 FLOP, 12*B + 48 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 41 FLOP, 12*B + 48 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
       %18 = min 9.223372e18, %17 : f32[2,1]                          # dense1.weight
@@ -251,7 +251,7 @@ fn ada_delta_in_its_tile() {
 #[test]
 fn adam_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Adam::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 35 FLOP, 12*B + 48 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 35 FLOP, 12*B + 48 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %19 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
       %20 = min 9.223372e18, %19 : f32[2,1]                          # dense1.weight
@@ -277,7 +277,7 @@ fn adam_in_its_tile() {
 #[test]
 fn adam_w_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdamW::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 37 FLOP, 12*B + 48 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 37 FLOP, 12*B + 48 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %21 = mul dense1.weight, keep(0.01) : f32[2,1]                 # dense1.weight
       %22 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
@@ -304,7 +304,7 @@ fn adam_w_in_its_tile() {
 #[test]
 fn lion_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(Lion::new(0.1))), @"
-    kernel 2: 2 x 1, 4*B + 23 FLOP, 12*B + 32 bytes                  # a product
+    kernel 2: 2 x 1, 4*B + 23 FLOP, 12*B + 32 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul %13, 0.1 : f32[2,1]                                  # dense1.weight
       %18 = mul_add dense1.weight.m, 0.9, %17 : f32[2,1]             # dense1.weight
@@ -327,7 +327,7 @@ fn lion_in_its_tile() {
 fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
     let trainer = Bare::trainer(Sgd::new(0.1).weight_decay(0.5)).group(Group::new("dense1.*").rate_factor(0.25));
     assert_snapshot!(updates(&trainer), @"
-    kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
       %17 = mul dense1.weight, keep(0.5)@0.25 : f32[2,1]             # dense1.weight
       %18 = neg rate@0.25 : f32[]                                    # dense1.weight
@@ -342,13 +342,13 @@ fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
 fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
     let trainer = Pair::trainer(Sgd::new(0.1)).freeze("dense1.*");
     assert_snapshot!(updates(&trainer), @"
-    kernel 3: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a product
+    kernel 3: 3 x 1, 6*B + 7 FLOP, 16*B + 24 bytes                   # a matmul
       %23 = dot %6.T, %21 : f32[3,1]                                 # dense2
       %25 = neg rate : f32[]                                         # optimizer
       %27 = mul_add %25.one, %23, dense2.weight : f32[3,1]           # dense2.weight
       dense2.weight <- %27
     kernel 4: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %25 = neg rate : f32[]                                         # optimizer, again: 1 operation
+      %25 = neg rate : f32[]                                         # optimizer, rematerialized: 1 operation
       %29 = mul_add %25, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %29
     in all: 5 kernels, 37*B + 12 FLOP, 56*B + 104 bytes
@@ -378,22 +378,22 @@ fn nothing_is_computed_backwards_of_the_first_layer_that_is_trained() {
 fn a_frozen_layer_has_no_product_for_its_gradient() {
     let trainer = Pair::trainer(Sgd::new(0.1)).freeze("dense2.weight");
     assert_snapshot!(updates(&trainer), @"
-    kernel 3: B x 3, 12*B FLOP, 28*B + 24 bytes                      # a product
+    kernel 3: B x 3, 12*B FLOP, 28*B + 24 bytes                      # a matmul
       %23 = dot %21, dense2.weight.T : f32[B,3]                      # dense2
       %25 = mul %23, %24 : f32[B,3]                                  # tanh1
       %26 = sum %25 over 0 : f32[3]                                  # dense1
-      keep %25                                                       # for kernel 4: a product reads memory
-    kernel 4: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a product
+      materialize %25                                                # for kernel 4: a matmul reads memory
+    kernel 4: 2 x 3, 12*B + 13 FLOP, 20*B + 48 bytes                 # a matmul
       %27 = dot x.T, %25 : f32[2,3]                                  # dense1
       %29 = neg rate : f32[]                                         # optimizer
       %31 = mul_add %29.one, %27, dense1.weight : f32[2,3]           # dense1.weight
       dense1.weight <- %31
     kernel 5: 1 x 3, 7 FLOP, 36 bytes                                # %26 is known when kernel 3 is done
-      %29 = neg rate : f32[]                                         # optimizer, again: one number
+      %29 = neg rate : f32[]                                         # optimizer, rematerialized: one number
       %33 = mul_add %29.one, %26, dense1.bias : f32[3]               # dense1.bias
       dense1.bias <- %33
     kernel 6: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %29 = neg rate : f32[]                                         # optimizer, again: 1 operation
+      %29 = neg rate : f32[]                                         # optimizer, rematerialized: 1 operation
       %35 = mul_add %29, %22, dense2.bias : f32[1]                   # dense2.bias
       dense2.bias <- %35
     in all: 7 kernels, 58*B + 25 FLOP, 100*B + 188 bytes

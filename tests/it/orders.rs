@@ -7,7 +7,7 @@ use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, Role, verify};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
@@ -142,13 +142,13 @@ network! {
     loss(t: [B, 7]) = mse(y, t) + 0.1 * mean(abs(y));
 }
 
-fn step_of(definition: &'static Definition<'static>, how: &Optimization) -> Graph {
+fn step_of(definition: &'static Definition<'static>, how: &TrainingConfig) -> Graph {
     simplified(definition, Purpose::Train(how)).expect("the network is one")
 }
 
 #[test]
 fn a_dense_step_has_the_same_bits_for_any_largest_batch_and_threads() {
-    let how = Optimization { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
+    let how = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
     for definition in [Dense::DEFINITION, Thin::DEFINITION, Narrow::DEFINITION] {
         let graph = step_of(definition, &how);
         for isa in Isa::available() {
@@ -160,7 +160,7 @@ fn a_dense_step_has_the_same_bits_for_any_largest_batch_and_threads() {
 
 #[test]
 fn a_dense_step_has_the_same_bits_whatever_is_fused() {
-    let how = Optimization { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
+    let how = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
     for definition in [Dense::DEFINITION, Thin::DEFINITION, Narrow::DEFINITION] {
         let graph = step_of(definition, &how);
         for isa in Isa::available() {

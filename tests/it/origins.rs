@@ -4,7 +4,7 @@ use gradloom::{Adam, Network, Pass, network};
 use gradloom_runtime::compile::{Purpose, replay, simplified};
 use gradloom_runtime::ir::rewrite::{apply, prune};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Origin, Role, Rule, rewrite, verify};
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::handmade::{input, output};
@@ -17,8 +17,8 @@ network! {
     loss(t: [B, 1]) = mean(ln(1 + exp(y - t)));
 }
 
-fn optimization() -> Optimization {
-    Optimization::from(Adam::new(0.1))
+fn optimization() -> TrainingConfig {
+    TrainingConfig::from(Adam::new(0.1))
 }
 
 /// The line on which a layer or the loss is declared.

@@ -8,7 +8,7 @@ use gradloom_runtime::kernel::{Arg, Fused, Home, Kernel};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::Dim;
 use insta::assert_snapshot;
@@ -27,7 +27,7 @@ network! {
 }
 
 /// The kernels of a training step.
-fn trained(definition: &'static Definition<'static>, how: impl Into<Optimization>) -> Fused {
+fn trained(definition: &'static Definition<'static>, how: impl Into<TrainingConfig>) -> Fused {
     fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
 }
 
@@ -44,11 +44,11 @@ fn batch_norm_in_training_reads_like_algorithm_1() {
       %3 = add %2, 1e-5 : f32[3]                                     # batch_norm1
       %4 = rsqrt %3 : f32[3]                                         # batch_norm1
       %7 = mul batch_norm1.gamma, %4 : f32[3]                        # batch_norm1
-      keep %7                                                        # for kernel 2: used as a column
+      materialize %7                                                 # for kernel 2: used as a column
     kernel 2: B x 3, 9*B FLOP, 24*B + 36 bytes                       # %7 comes from kernel 1, over 1 x 3
       %11 = sub x, %1.col : f32[B,3]                                 # batch_norm1
       %12 = mul_add %11, %7.col, batch_norm1.beta.col : f32[B,3]     # batch_norm1
-      keep %12                                                       # output y
+      materialize %12                                                # output y
     in all: 3 kernels, 21*B + 9 FLOP, 36*B + 96 bytes
     unfused: 21*B + 9 FLOP, 72*B + 144 bytes
     ");
@@ -66,7 +66,7 @@ fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
         |at: usize| lines[at].starts_with("kernel") && lines.get(at + 1).is_none_or(|next| next.starts_with("kernel"));
     let lines: Vec<&str> = (0..lines.len()).filter(|&at| !empty(at)).map(|at| lines[at]).collect();
     assert_snapshot!(lines.join("\n"), @"
-    kernel 5: B x 4, 56*B FLOP, 44*B + 128 bytes                     # a product
+    kernel 5: B x 4, 56*B FLOP, 44*B + 128 bytes                     # a matmul
       %92 = mul %90, %14 : f32[B,4]                                  # batch_norm1
       %93 = sum %90 over 0 : f32[4]                                  # batch_norm1
       %94 = sum %92 over 0 : f32[4]                                  # batch_norm1
@@ -170,7 +170,7 @@ fn kernels_at(fused: &Fused, slot: usize) -> Vec<usize> {
 
 #[test]
 fn an_optimizer_passes_once_over_its_state() {
-    let optimizers: [fn() -> Optimization; 2] = [|| Adam::new(1e-3).into(), || Sgd::new(0.1).momentum(0.9).into()];
+    let optimizers: [fn() -> TrainingConfig; 2] = [|| Adam::new(1e-3).into(), || Sgd::new(0.1).momentum(0.9).into()];
     let definitions = [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION];
     for (optimizer, definition) in optimizers.into_iter().flat_map(|one| definitions.map(|other| (one, other))) {
         let fused = trained(definition, optimizer());

@@ -6,7 +6,7 @@ use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::jit::compile_timed;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
-use gradloom_runtime::plan::{Content, Place, Plan, Work, plan, schedule, text};
+use gradloom_runtime::plan::{Content, Location, Plan, Work, parallel_regions, plan, text};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::{Isa, Machine, tile, tile_apart};
 use gradloom_runtime::types::{Shape, TensorType};
@@ -58,7 +58,7 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
     kernel 3: B x 37
       elements 4 vectors at a time
     kernel 4: B x 37, prologue: kernel 3
-      product called: left operand read in place, right operand read in place
+      matmul called: left operand read in place, right operand read in place
       left operand computed 256 rows at a time, before they are multiplied
       elements 4 vectors at a time
       in units of 64 rows: a block
@@ -66,9 +66,9 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
       %17                    0..11104, a result, over %3
       block of %16           scratch 9472..18944
       workspace of %16       scratch 18944..29600
-    phase 0: kernel 0 by 64 rows; then sums of kernel 0
-    phase 1: kernel 1 by 64 rows; then sums of kernel 1, kernel 2
-    phase 2: kernel 4 by 64 rows
+    parallel region 0: kernel 0 by 64 rows; then sums of kernel 0
+    parallel region 1: kernel 1 by 64 rows; then sums of kernel 1, kernel 2
+    parallel region 2: kernel 4 by 64 rows
     ");
 }
 
@@ -234,7 +234,7 @@ fn a_prologue_runs_on_every_instruction_set() {
 fn what_nobody_else_reads_never_has_more_rows_than_are_multiplied_in_one_go() {
     let in_scratch = |graph: &Graph| {
         let (_, plan) = planned(graph, 5000);
-        plan.stretches.iter().filter(|stretch| matches!(stretch.content, Content::Operand(_))).count()
+        plan.allocations.iter().filter(|allocation| matches!(allocation.content, Content::Operand(_))).count()
     };
     assert_eq!(in_scratch(&graph(700, |b, _, product| vec![b.abs(product)])), 1);
     assert_eq!(in_scratch(&graph(700, |b, left, product| vec![b.abs(product), b.sum(left, &[1])])), 1, "its own rows");
@@ -267,7 +267,7 @@ fn a_program_that_is_timed_has_the_same_bits() {
         assert!(code.run_timed(memory, |kernel, _| timed.push(kernel)));
         assert_eq!(timed, (0..fused.kernels.len()).collect::<Vec<usize>>());
         let result = fused.result(&role).expect("it has a result");
-        let Some(Place::Arena(at)) = plan.places[result.index()] else { panic!("a result of the arena") };
+        let Some(Location::Arena(at)) = plan.places[result.index()] else { panic!("a result of the arena") };
         let seen: Vec<f64> = arena[at..at + rows * 37].iter().map(|&x| f64::from(x)).collect();
         assert_eq!(seen, wanted.get(&role));
     }
@@ -277,11 +277,11 @@ fn a_program_that_is_timed_has_the_same_bits() {
 fn few_rows_of_a_prologue_are_computed_ahead_of_their_phase() {
     let (fused, plan) = planned(&side_by_side(), 300);
     let text = text(&plan, &fused);
-    let phases: Vec<&str> = text.lines().filter(|line| line.starts_with("phase")).collect();
-    assert_snapshot!(phases.join("\n"), @"
-    phase 0: one thread does up to 64 rows of kernel 0
-    phase 1: kernel 1 by 64 rows, up to 64 rows of kernel 1 by 64 columns; then what follows the product of up to 64 rows, up to 64 rows of kernel 2
-    phase 2: kernel 3 by 64 rows, up to 64 rows of kernel 3 by 64 columns; then what follows the product of up to 64 rows
+    let regions: Vec<&str> = text.lines().filter(|line| line.starts_with("parallel region")).collect();
+    assert_snapshot!(regions.join("\n"), @"
+    parallel region 0: one thread does up to 64 rows of kernel 0
+    parallel region 1: kernel 1 by 64 rows, up to 64 rows of kernel 1 by 64 columns; then what follows the matmul of up to 64 rows, up to 64 rows of kernel 2
+    parallel region 2: kernel 3 by 64 rows, up to 64 rows of kernel 3 by 64 columns; then what follows the matmul of up to 64 rows
     ");
 }
 
@@ -290,6 +290,6 @@ fn much_work_ahead_of_little_is_shared() {
     // The product alone would not be worth a meeting of threads.
     let (fused, plan) = planned(&graph(1, |_, _, product| vec![product]), 4000);
     let product = (0..fused.kernels.len()).find(|&kernel| plan.prologue(kernel).is_some()).expect("a prologue");
-    let tasks = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks);
+    let tasks = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks);
     assert_eq!(tasks.filter(|task| task.kernel == product && task.work == Work::Rows).count(), 1);
 }

@@ -15,7 +15,7 @@ use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{lower, trainable};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::{Optimization, attach, fill};
+use gradloom_runtime::optim::{TrainingConfig, attach, fill};
 use gradloom_runtime::stabilize::stabilize;
 use gradloom_runtime::types::DType;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -89,7 +89,7 @@ fn random_networks_compute_the_same_over_several_blocks_of_rows() {
 /// how much of its bound a result takes at most.
 pub fn compare_programs(
     definition: &'static Definition<'static>,
-    optimizer: Optimization,
+    optimizer: TrainingConfig,
     batches: &[usize],
     seed: u64,
 ) -> Result<f64, TestCaseError> {
@@ -100,7 +100,7 @@ pub fn compare_programs(
 fn compare_under(
     isas: &[Isa],
     definition: &'static Definition<'static>,
-    optimizer: Optimization,
+    optimizer: TrainingConfig,
     batches: &[usize],
     seed: u64,
 ) -> Result<f64, TestCaseError> {
@@ -180,7 +180,7 @@ fn compare(
 }
 
 /// Values as they may occur in training: weights as initialized, other parameters near theirs, an optimizer with a history.
-pub fn values(graph: &Graph, how: &Optimization, batch: usize, seed: u64) -> Values {
+pub fn values(graph: &Graph, how: &TrainingConfig, batch: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 2);
     let mut params: Vec<Tensor> = Vec::new();
     for (index, slot) in graph.slots.params.iter().enumerate() {

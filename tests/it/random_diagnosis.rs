@@ -6,7 +6,7 @@ use gradloom_runtime::fault::{Fault, Given};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Role, SlotKind};
-use gradloom_runtime::optim::{Optimization, Sgd};
+use gradloom_runtime::optim::{Sgd, TrainingConfig};
 use gradloom_runtime::simplify::simplify;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
@@ -56,7 +56,7 @@ fn every_measure_is_the_interpreters() {
 #[test]
 fn statistics_of_all_networks_can_be_recomputed() {
     each(80, |spec| {
-        let (graph, _) = calibrated(spec.definition(), &Optimization::from(Sgd::new(0.1))).map_err(fail)?;
+        let (graph, _) = calibrated(spec.definition(), &TrainingConfig::from(Sgd::new(0.1))).map_err(fail)?;
         let parts = parts(&graph);
         for (graph, max_batch) in parts.levels.iter().map(|level| (&level.graph, 17)).chain([(&parts.finish, 1)]) {
             Program::of_graph(&simplify(graph), max_batch).map_err(fail)?;

@@ -3,7 +3,7 @@
 use gradloom_runtime::layers::initializers::{self, Initializer};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Kind, Stage};
-use gradloom_runtime::optim::Optimization;
+use gradloom_runtime::optim::TrainingConfig;
 use gradloom_runtime::types::{Dim, Shape};
 use proptest::collection::vec;
 use proptest::option;
@@ -178,7 +178,7 @@ impl Spec {
         [most, least + ((most - least) as f64 * self.share) as usize]
     }
 
-    pub fn optimizer(&self) -> Optimization {
+    pub fn optimizer(&self) -> TrainingConfig {
         optimizations::all().swap_remove(self.optimizer).1
     }
 

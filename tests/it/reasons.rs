@@ -5,7 +5,7 @@ use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{fuse, legalize, unfused};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
 use gradloom_runtime::kernel::{BufferId, Cost, Count, Fused, Home, cost};
-use gradloom_runtime::reason::{Again, Begin, Kept};
+use gradloom_runtime::reason::{MaterializeReason, RematerializeReason, SplitReason};
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -110,7 +110,7 @@ fn operations_on_their_own_read_what_they_use_and_write_what_they_make() {
     kernel 0: B x 3, 6*B FLOP, 24*B + 12 bytes
       %3 = exp x : f32[B,3]
       %4 = mul %3, scale.col : f32[B,3]
-      keep %4                                                        # output y
+      materialize %4                                                 # output y
     in all: 1 kernel, 6*B FLOP, 24*B + 12 bytes
     unfused: 6*B FLOP, 48*B + 12 bytes
     ");
@@ -134,10 +134,10 @@ fn every_kernel_begins_for_a_reason_that_is_true_of_it() {
     let mut seen = [0; 4];
     for (_, fused) in programs() {
         for (index, kernel) in fused.kernels.iter().enumerate() {
-            assert_eq!(kernel.begin == Begin::Product, kernel.dot.is_some(), "kernel {index} of\n{fused}");
-            let holds = match kernel.begin {
-                Begin::Product => true,
-                Begin::Sum(sum) => {
+            assert_eq!(kernel.split == SplitReason::Product, kernel.dot.is_some(), "kernel {index} of\n{fused}");
+            let holds = match kernel.split {
+                SplitReason::Product => true,
+                SplitReason::Sum(sum) => {
                     seen[0] += 1;
                     let home = &fused.kernels[computing(&fused, sum)[0]];
                     let at = home.body.iter().position(|each| each.origin.node == sum);
@@ -145,25 +145,25 @@ fn every_kernel_begins_for_a_reason_that_is_true_of_it() {
                         && computing(&fused, sum).iter().all(|&home| home < index)
                         && reads(&fused, index, sum)
                 }
-                Begin::Extents(value) => {
+                SplitReason::Extents(value) => {
                     seen[1] += 1;
                     let other = |&home: &usize| home < index && fused.kernels[home].axes != kernel.axes;
                     computing(&fused, value).iter().any(other) && reads(&fused, index, value)
                 }
-                Begin::Check => {
+                SplitReason::Check => {
                     seen[2] += 1;
                     let written = kernel.writes.iter().any(|write| !fused.is_arena(write.buffer));
                     written && fused.check.is_some_and(|check| index >= check)
                 }
-                Begin::Readers(param) => {
+                SplitReason::Readers(param) => {
                     seen[3] += 1;
                     let is_param = |buffer: BufferId| fused.buffer(buffer).home == Home::Param(param);
                     let written = kernel.writes.iter().any(|write| is_param(write.buffer));
                     written && fused.kernels[..index].iter().any(|earlier| earlier.buffers_read().any(is_param))
                 }
-                Begin::Variance | Begin::Long | Begin::Apart => true,
+                SplitReason::Variance | SplitReason::Long | SplitReason::Apart => true,
             };
-            assert!(holds, "kernel {index}: {:?} in\n{fused}", kernel.begin);
+            assert!(holds, "kernel {index}: {:?} in\n{fused}", kernel.split);
         }
     }
     assert!(seen.iter().all(|&times| times > 0), "every reason occurs: {seen:?}");
@@ -175,33 +175,38 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
         for (index, kernel) in fused.kernels.iter().enumerate() {
             for write in &kernel.writes {
                 let param = fused.param_written(write);
-                assert_eq!(write.kept.is_none(), param.is_some(), "{:?} in\n{fused}", write.origin);
+                assert_eq!(write.materialized.is_none(), param.is_some(), "{:?} in\n{fused}", write.origin);
                 let readers: Vec<usize> =
                     (index + 1..fused.kernels.len()).filter(|&later| reads(&fused, later, write.origin)).collect();
                 let by_product = |&later: &usize| {
                     let dot = &fused.kernels[later].dot;
                     dot.as_ref().is_some_and(|dot| dot.a == write.buffer || dot.b == write.buffer)
                 };
-                let holds = match write.kept {
+                let holds = match write.materialized {
                     None => true,
-                    Some(Kept::Result) => {
+                    Some(MaterializeReason::Result) => {
                         graph.outputs.iter().any(|out| graph.behind_reshapes(out.node) == write.origin)
                     }
-                    Some(Kept::Operand) => readers.iter().any(by_product),
-                    Some(Kept::Once) => !readers.is_empty() && computing(&fused, write.origin) == [index],
-                    Some(Kept::Costly(effort)) => {
+                    Some(MaterializeReason::Operand) => readers.iter().any(by_product),
+                    Some(MaterializeReason::Once) => !readers.is_empty() && computing(&fused, write.origin) == [index],
+                    Some(MaterializeReason::Costly(effort)) => {
                         !readers.is_empty() && (effort.operations > 8 || effort.transfers() >= 2)
                     }
-                    Some(Kept::Slope(function)) => {
+                    Some(MaterializeReason::Slope(function)) => {
                         let beside = computing(&fused, function).contains(&index);
                         !readers.is_empty() && beside && graph[function].operands == graph[write.origin].operands
                     }
-                    Some(Kept::Column | Kept::Reshaped | Kept::Prepared | Kept::Long) => !readers.is_empty(),
-                    Some(Kept::Overwritten) => graph[write.origin].operands.iter().any(|&operand| {
+                    Some(
+                        MaterializeReason::Column
+                        | MaterializeReason::Reshaped
+                        | MaterializeReason::Prepared
+                        | MaterializeReason::Long,
+                    ) => !readers.is_empty(),
+                    Some(MaterializeReason::Overwritten) => graph[write.origin].operands.iter().any(|&operand| {
                         let written = |param| graph.output(&Role::Update(param)).is_some();
                         matches!(graph[graph.behind_views(operand)].op, Op::Param(param) if written(param))
                     }),
-                    Some(Kept::Update(param)) => {
+                    Some(MaterializeReason::Update(param)) => {
                         let writes = |&later: &usize| {
                             let mut written = fused.kernels[later].writes.iter();
                             written.any(|write| fused.param_written(write) == Some(param))
@@ -209,7 +214,7 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
                         readers.iter().any(writes)
                     }
                 };
-                assert!(holds, "kernel {index}: {:?} of {:?} in\n{fused}", write.kept, write.origin);
+                assert!(holds, "kernel {index}: {:?} of {:?} in\n{fused}", write.materialized, write.origin);
             }
         }
     }
@@ -223,13 +228,13 @@ fn what_is_computed_again_costs_less_than_a_write_and_a_read() {
                 let first = computing(&fused, step.origin.node)[0] == index;
                 let same = kernel.body.iter().filter(|other| other.origin.node == step.origin.node);
                 let first = first && same.map(|other| other.stage).min() == Some(step.stage);
-                assert_eq!(step.again.is_none(), first, "{step:?} of kernel {index} in\n{fused}");
+                assert_eq!(step.rematerialized.is_none(), first, "{step:?} of kernel {index} in\n{fused}");
                 let ty = &step.origin.ty;
-                let holds = match step.again {
+                let holds = match step.rematerialized {
                     None => true,
-                    Some(Again::Cheap(effort)) => effort.operations <= 8 && effort.transfers() < 2,
-                    Some(Again::Single) => ty.shape.len() == Some(Dim::Fixed(1)),
-                    Some(Again::Fleeting) => ty.dtype != DType::F32,
+                    Some(RematerializeReason::Cheap(effort)) => effort.operations <= 8 && effort.transfers() < 2,
+                    Some(RematerializeReason::Single) => ty.shape.len() == Some(Dim::Fixed(1)),
+                    Some(RematerializeReason::RegisterOnly) => ty.dtype != DType::F32,
                 };
                 assert!(holds, "{step:?} of kernel {index} in\n{fused}");
             }
@@ -250,12 +255,12 @@ fn a_variance_is_not_taken_in_a_kernel_that_sums_along_rows() {
     }), @"
     kernel 0: B x 3, 3*B FLOP, 16*B bytes
       %1 = sum x over 1 : f32[B]
-      keep %1.row                                                    # for kernel 2: sum is not done again
-    kernel 1: B x 3, 9*B FLOP, 12*B + 12 bytes                       # no variance behind sums along rows
+      materialize %1.row                                             # for kernel 2: sum runs once
+    kernel 1: B x 3, 9*B FLOP, 12*B + 12 bytes                       # no variance after sums along rows
       %2 = variance x over 0 : f32[3]
     kernel 2: B x 3, 3*B FLOP, 16*B + 12 bytes                       # %2 is known when kernel 1 is done
       %5 = mul %1.row, %2.col : f32[B,3]
-      keep %5                                                        # output y
+      materialize %5                                                 # output y
     in all: 3 kernels, 15*B FLOP, 44*B + 24 bytes
     unfused: 15*B FLOP, 44*B + 24 bytes
     ");
@@ -274,7 +279,7 @@ fn a_kernel_shares_nothing_with_one_that_reads_other_values() {
       %3 = sum y over 0 : f32[3]
     kernel 2: 1 x 3, 3 FLOP, 36 bytes                                # %3 is known when kernel 1 is done
       %4 = mul %2, %3 : f32[3]
-      keep %4                                                        # output y
+      materialize %4                                                 # output y
     in all: 3 kernels, 6*B + 3 FLOP, 24*B + 60 bytes
     unfused: 6*B + 3 FLOP, 24*B + 60 bytes
     ");
@@ -283,7 +288,8 @@ fn a_kernel_shares_nothing_with_one_that_reads_other_values() {
 #[test]
 fn a_long_kernel_takes_no_more_updates() {
     let fused = updates(7);
-    let long: Vec<usize> = (0..fused.kernels.len()).filter(|&at| fused.kernels[at].begin == Begin::Long).collect();
+    let long: Vec<usize> =
+        (0..fused.kernels.len()).filter(|&at| fused.kernels[at].split == SplitReason::Long).collect();
     assert_eq!(long, [1], "{fused}");
     assert!(fused.kernels[0].body.len() >= 64, "{fused}");
     assert!(fused.to_string().contains("# the kernel before is long\n"), "{fused}");

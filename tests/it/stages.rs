@@ -188,11 +188,11 @@ fn a_layer_norm_is_in_the_epilogue_of_the_product_before_it() {
       %46 = gt %43, 0 : bool[B,4]                                    # prelu1
       %47 = mul %43, prelu1.slope.one : f32[B,4]                     # prelu1
       %48 = select %46, %43, %47 : f32[B,4]                          # prelu1
-      keep %48                                                       # for kernel 1: a product reads memory
-    kernel 1: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a product
+      materialize %48                                                # for kernel 1: a matmul reads memory
+    kernel 1: B x 1, 9*B FLOP, 20*B + 20 bytes                       # a matmul
       %50 = dot %48, dense2.weight : f32[B,1]                        # dense2
       %53 = add %50, dense2.bias.col : f32[B,1]                      # dense2
-      keep %53                                                       # output y
+      materialize %53                                                # output y
     in all: 2 kernels, 112*B FLOP, 44*B + 104 bytes
     unfused: 112*B FLOP, 728*B + 104 bytes
     ");
@@ -281,18 +281,18 @@ fn line_fused_with_descent() {
       %14 = mul %12.one, %7 : f32[B,1]                               # loss
       %15 = add %14, %14 : f32[B,1]                                  # loss
       %16 = sum %15 over 0 : f32[1]                                  # dense1
-      keep %15                                                       # for kernel 2: a product reads memory
+      materialize %15                                                # for kernel 2: a matmul reads memory
     kernel 1: 1 x 1, 1 FLOP, 8 bytes                                 # %9 is known when kernel 0 is done
       %11 = div %9, B : f32[]                                        # loss
-      keep %11                                                       # the loss
+      materialize %11                                                # the loss
     check that the loss is finite
-    kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a product
+    kernel 2: 2 x 1, 4*B + 5 FLOP, 12*B + 16 bytes                   # a matmul
       %17 = dot x.T, %15 : f32[2,1]                                  # dense1
       %19 = neg rate : f32[]                                         # optimizer
       %21 = mul_add %19.one, %17, dense1.weight : f32[2,1]           # dense1.weight
       dense1.weight <- %21
     kernel 3: 1 x 1, 3 FLOP, 12 bytes                                # updates wait for the check of the loss
-      %19 = neg rate : f32[]                                         # optimizer, again: 1 operation
+      %19 = neg rate : f32[]                                         # optimizer, rematerialized: 1 operation
       %23 = mul_add %19, %16, dense1.bias : f32[1]                   # dense1.bias
       dense1.bias <- %23
     in all: 4 kernels, 15*B + 10 FLOP, 28*B + 56 bytes
@@ -318,7 +318,7 @@ fn line_plan_with_adam() {
     arena 0.4 KiB, without sharing 0.4 KiB
     scratch 0.1 KiB a thread
     kernel 0: B x 1
-      product written out: 64 multiplications
+      matmul written out: 64 multiplications
       elements 4 vectors at a time
       on one thread: about 36 ns
       %9                     0..16, to kernel 1                      # loss
@@ -332,7 +332,7 @@ fn line_plan_with_adam() {
       on one thread: about 0 ns
       %11                    0..16, a result, over %9                # loss
     kernel 2: 2 x 1, terms by 256
-      product written out: 64 multiplications
+      matmul written out: 64 multiplications
       elements 4 vectors at a time
       on one thread: about 4 ns
       block of %17           scratch 0..16                           # dense1
@@ -425,14 +425,14 @@ fn mlp_plan() {
     arena 1.1 KiB, without sharing 1.7 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
-      product written out: 192 multiplications
+      matmul written out: 192 multiplications
       elements 2 vectors at a time, functions written out: 3 elements
       on one thread: about 52 ns
       %6                     0..96, to kernel 4                      # tanh1
       %25                    96..192, to kernel 3                    # tanh1
       block of %2            scratch 0..96                           # dense1
     kernel 1: B x 1
-      product written out: 96 multiplications
+      matmul written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 37 ns
       %15                    192..208, to kernel 2                   # loss
@@ -446,7 +446,7 @@ fn mlp_plan() {
       on one thread: about 0 ns
       %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
-      product written out: 96 multiplications
+      matmul written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 40 ns
       %26                    96..192, to kernel 5, over %25          # tanh1
@@ -454,12 +454,12 @@ fn mlp_plan() {
       partial %27            272..288                                # dense1
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1, terms by 256
-      product written out: 96 multiplications
+      matmul written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 3 ns
       block of %24           scratch 0..16                           # dense2
     kernel 5: 2 x 3, terms by 256
-      product written out: 192 multiplications
+      matmul written out: 192 multiplications
       elements 4 vectors at a time
       on one thread: about 6 ns
       block of %28           scratch 0..16                           # dense1
@@ -524,7 +524,7 @@ fn sparse_plan() {
     arena 1.2 KiB, without sharing 1.8 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
-      product written out: 192 multiplications
+      matmul written out: 192 multiplications
       elements 4 vectors at a time
       on one thread: about 71 ns
       %5                     0..96, to kernel 3                      # dense1
@@ -534,7 +534,7 @@ fn sparse_plan() {
       lanes of %19           scratch 0..16                           # loss
       block of %2            scratch 16..112                         # dense1
     kernel 1: B x 1
-      product written out: 96 multiplications
+      matmul written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 37 ns
       %15                    208..224, to kernel 2                   # loss
@@ -548,7 +548,7 @@ fn sparse_plan() {
       on one thread: about 0 ns
       %23                    208..224, a result, over %15            # loss
     kernel 3: B x 3
-      product written out: 96 multiplications
+      matmul written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 88 ns
       %37                    0..96, to kernel 5, over %5             # h
@@ -556,12 +556,12 @@ fn sparse_plan() {
       partial %38            272..288                                # dense1
       block of %33           scratch 0..96                           # dense2
     kernel 4: 3 x 1, terms by 256
-      product written out: 96 multiplications
+      matmul written out: 96 multiplications
       elements 4 vectors at a time
       on one thread: about 3 ns
       block of %34           scratch 0..16                           # dense2
     kernel 5: 2 x 3, terms by 256
-      product written out: 192 multiplications
+      matmul written out: 192 multiplications
       elements 4 vectors at a time
       on one thread: about 6 ns
       block of %39           scratch 0..16                           # dense1

@@ -8,7 +8,7 @@ use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
-use gradloom_runtime::optim::{Optimization, attach, fill};
+use gradloom_runtime::optim::{TrainingConfig, attach, fill};
 use gradloom_runtime::types::DType;
 
 use crate::compiled::{Compiled, Reference, Results};
@@ -51,7 +51,7 @@ const STEPS: u64 = 100;
 const ROWS: usize = 12;
 
 /// The graph of a training step: loss and updates.
-fn training(definition: &'static gradloom_runtime::network::Definition<'static>, how: &Optimization) -> Graph {
+fn training(definition: &'static gradloom_runtime::network::Definition<'static>, how: &TrainingConfig) -> Graph {
     let mut forward = lower(definition, Mode::Train).expect("the layers fit");
     forward.outputs.retain(|output| matches!(output.role, Role::Loss | Role::Update(_)));
     let wanted = how.trained(&forward).unwrap_or_else(|_| gradloom_runtime::lower::trainable(&forward).collect());
@@ -85,7 +85,7 @@ fn initial(graph: &Graph) -> Vec<Tensor> {
     slots.map(value).collect()
 }
 
-fn scalars(graph: &Graph, how: &Optimization, step: u64) -> Vec<f64> {
+fn scalars(graph: &Graph, how: &TrainingConfig, step: u64) -> Vec<f64> {
     let mut values = vec![0.0; graph.slots.scalars.len()];
     let rate = how.optimizer.settings().rate.rate(step - 1);
     fill(&graph.slots.scalars, &*how.optimizer, rate, step, &mut values);
@@ -169,7 +169,7 @@ fn each_step_of_every_optimizer_agrees_with_the_interpreter() {
 }
 
 /// The losses of a session and those of the interpreter in f64, from the same parameters on the same batches.
-fn trajectory(how: fn() -> Optimization, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
+fn trajectory(how: fn() -> TrainingConfig, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
     let how = how();
     let graph = training(Tanh::DEFINITION, &how);
     let mut params = initial(&graph);

@@ -32,10 +32,10 @@ fn a_mean_over_a_middle_axis() {
     kernel 0: b B, i 4, j 6, 48*B FLOP, 120*B bytes
       %1 = tanh x : f32[B,4,6]
       %2 = sum %1 over 1 : f32[B,6]
-      keep %2                                                        # for kernel 1: sum is not done again
+      materialize %2                                                 # for kernel 1: sum runs once
     kernel 1: B x 6, 6*B FLOP, 48*B bytes                            # %2 is known when kernel 0 is done
       %3 = mul %2, 0.25 : f32[B,6]
-      keep %3                                                        # output y
+      materialize %3                                                 # output y
     ");
 }
 
@@ -49,7 +49,7 @@ fn a_broadcast_along_a_middle_axis() {
     }), @"
     kernel 0: b B, i 4, j 6, 24*B FLOP, 216*B bytes
       %3 = mul x, y[b, j] : f32[B,4,6]
-      keep %3                                                        # output y
+      materialize %3                                                 # output y
     ");
 }
 
@@ -70,7 +70,7 @@ fn rows_and_columns_of_every_token() {
       along the row
       %5 = div %4.row, 6 : f32[B,4]
       %7 = sub %3, %5.row : f32[B,4,6]
-      keep %7                                                        # output y
+      materialize %7                                                 # output y
     ");
 }
 
@@ -85,7 +85,7 @@ fn windows_of_a_padded_image_are_read_where_it_lies() {
     }), @"
     kernel 0: b B, i 4, j 2, k 4, l 2, m 3, 192*B FLOP, 960*B bytes
       %3 = max x[b, 2*i+j-1, 2*k+l-1, m : -inf] over 2,4 : f32[B,4,4,3]
-      keep %3                                                        # max is not done again
+      materialize %3                                                 # max runs once
     ");
 }
 
@@ -123,12 +123,12 @@ fn scores_of_heads_are_products_of_what_lies_side_by_side() {
       %14 = sum %13 over 3 : f32[B,2,5]
       along the row
       %16 = div %13, %14.row : f32[B,2,5,5]
-      keep %16                                                       # for kernel 1: a product reads memory
-    kernel 1: b B, i 2, j 5, k 4, 400*B FLOP, 840*B bytes            # a product
+      materialize %16                                                # for kernel 1: a matmul reads memory
+    kernel 1: b B, i 2, j 5, k 4, 400*B FLOP, 840*B bytes            # a matmul
       %18 = dot %16, qkv batch 0:0,1:1, over 3:2 : f32[B,2,5,4]
-      keep %18                                                       # for kernel 2: dot is not done again
+      materialize %18                                                # for kernel 2: dot runs once
     kernel 2: b B, i 5, j 2, k 4, 0 FLOP, 320*B bytes                # no kernel over 10*B x 4 has its operands
-      keep %18[b, j, i, k]                                           # output y
+      materialize %18[b, j, i, k]                                    # output y
     ");
 }
 
@@ -143,7 +143,7 @@ fn rows_of_a_table_and_their_gradient() {
     }), @"
     kernel 0: b 5*B, i 4, 20*B FLOP, 20*B + 320 bytes
       %3 = tanh table[tokens[b], i] : f32[B,5,4]
-      add %3 to rows tokens[b] of %4                                 # scatter_add is not done again
+      add %3 to rows tokens[b] of %4                                 # scatter_add runs once
     ");
 }
 
@@ -159,6 +159,6 @@ fn tensors_one_after_the_other() {
       %6 = lt %3, 2 : bool[B,3,3]
       %7 = select %6, x[b, i, j : 0], y[b, i-2, j : 0] : f32[B,3,3]
       %8 = exp %7 : f32[B,3,3]
-      keep %8                                                        # output y
+      materialize %8                                                 # output y
     ");
 }

@@ -7,7 +7,7 @@ use gradloom_runtime::compile::{Program, Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::kernel::Fused;
-use gradloom_runtime::plan::{Task, Work, plan, schedule};
+use gradloom_runtime::plan::{Task, Work, parallel_regions, plan};
 use gradloom_runtime::tiling::{Isa, Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
@@ -161,15 +161,15 @@ fn a_number_of_threads_out_of_range_is_an_error() {
 #[test]
 fn threads_meet_where_data_crosses_and_small_kernels_are_done_in_passing() {
     let text = Digits::trainer(Sgd::new(0.1)).max_batch(128).ir(Stage::Plan);
-    let phases: Vec<&str> = text.lines().filter(|line| line.starts_with("phase")).collect();
-    assert_snapshot!(phases.join("\n"), @"
-    phase 0: kernel 0 by 64 rows, up to 64 rows of kernel 0 by 64 columns; then what follows the product of up to 64 rows, sums of kernel 0, kernel 1
-    phase 1: kernel 2 by 64 rows
-    phase 2: kernel 3 by 64 rows; then sums of kernel 3, kernel 4, check of the loss
-    phase 3: kernel 5 by 64 rows; then kernel 11
-    phase 4: kernel 6 by 64 rows; then sums of kernel 6, kernel 7, kernel 10
-    phase 5: kernel 8 by 64 rows
-    phase 6: kernel 9 by 64 rows
+    let regions: Vec<&str> = text.lines().filter(|line| line.starts_with("parallel region")).collect();
+    assert_snapshot!(regions.join("\n"), @"
+    parallel region 0: kernel 0 by 64 rows, up to 64 rows of kernel 0 by 64 columns; then what follows the matmul of up to 64 rows, sums of kernel 0, kernel 1
+    parallel region 1: kernel 2 by 64 rows
+    parallel region 2: kernel 3 by 64 rows; then sums of kernel 3, kernel 4, check of the loss
+    parallel region 3: kernel 5 by 64 rows; then kernel 11
+    parallel region 4: kernel 6 by 64 rows; then sums of kernel 6, kernel 7, kernel 10
+    parallel region 5: kernel 8 by 64 rows
+    parallel region 6: kernel 9 by 64 rows
     ");
 }
 
@@ -183,7 +183,7 @@ fn units_of(fused: &Fused, task: Task, batch: usize) -> usize {
 fn units<N: Network>(max_batch: usize, batch: usize) -> [Vec<usize>; 2] {
     let fused = fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"));
     let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::detect()))).expect("it fits");
-    let tasks: Vec<_> = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks).collect();
+    let tasks: Vec<_> = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks).collect();
     [Work::Columns, Work::Rows].map(|work| {
         let tasks = tasks.iter().filter(|task| task.work == work);
         tasks.map(|task| units_of(&fused, *task, batch)).filter(|&units| units > 0).collect()
@@ -214,7 +214,7 @@ fn many_rows_of_a_product_with_a_large_right_operand_are_cut_into_larger_units()
         handmade::output(&mut b, Role::Output(0), product);
         let fused = fuse(&b.finish());
         let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::Portable))).expect("it fits");
-        let tasks = schedule(&fused, &plan).into_iter().flat_map(|phase| phase.tasks);
+        let tasks = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks);
         let rows = tasks.filter(|task| task.work == Work::Rows);
         rows.map(|task| units_of(&fused, task, max_batch)).collect::<Vec<usize>>()
     };
@@ -282,10 +282,11 @@ fn side_by_side() -> Graph {
 fn few_rows_of_products_side_by_side_do_not_get_in_each_others_way() {
     let graph = side_by_side();
     let fused = fuse(&graph);
-    let phases = schedule(&fused, &plan(&fused, tile(&fused, 200, Machine::of(Isa::detect()))).expect("it fits"));
-    let by_columns = phases.iter().map(|phase| phase.tasks.iter().filter(|task| task.work == Work::Columns).count());
-    assert_eq!(by_columns.collect::<Vec<usize>>(), [1, 1], "there is room for one product in a phase");
-    assert!(phases[0].tail.len() > 1, "the narrow product is computed after the wide one");
+    let regions =
+        parallel_regions(&fused, &plan(&fused, tile(&fused, 200, Machine::of(Isa::detect()))).expect("it fits"));
+    let by_columns = regions.iter().map(|region| region.tasks.iter().filter(|task| task.work == Work::Columns).count());
+    assert_eq!(by_columns.collect::<Vec<usize>>(), [1, 1], "there is room for one product in a region");
+    assert!(regions[0].tail.len() > 1, "the narrow product is computed after the wide one");
     let mut compiled = [1, 2, 3].map(|threads| Compiled::for_threads(&graph, 200, threads));
     for batch in [1, 5, 64, 65, 128, 200] {
         let values = draw::singles(&draw::values(&graph, batch, batch as u64));

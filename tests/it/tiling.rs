@@ -5,7 +5,7 @@ use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::jit::compile;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
-use gradloom_runtime::plan::{Place, plan};
+use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{Packed, Panels, Right};
 use gradloom_runtime::tiling::{Functions, Isa, Machine, Matmul, Prefetch, Tiling, tile, tile_apart};
@@ -44,7 +44,7 @@ fn run(fused: &Fused, tiling: Tiling) -> Vec<u32> {
     let params = Params::Shared(&params);
     code.run(Memory { arena: &mut arena, params, scalars: &[], inputs: &inputs, batch });
     let results = fused.results.iter().flat_map(|(_, buffer, shape)| match plan.places[buffer.index()] {
-        Some(Place::Arena(at)) => &arena[at..at + shape.len_at(batch)],
+        Some(Location::Arena(at)) => &arena[at..at + shape.len_at(batch)],
         place => panic!("a result lies at {place:?}"),
     });
     results.map(|x| x.to_bits()).collect()
@@ -113,11 +113,11 @@ fn every_choice_says_why() {
       stage 1 2 vectors at a time, functions written out: 2 elements
       on one thread: about 6 ns
     kernel 1
-      product written out: 48 multiplications
+      matmul written out: 48 multiplications
       elements 2 vectors at a time, functions written out: 3 elements
       on one thread: about 6 ns
     kernel 2
-      product written out: 48 multiplications
+      matmul written out: 48 multiplications
       elements 4 vectors at a time
       on one thread: about 3 ns
     ");
@@ -126,12 +126,12 @@ fn every_choice_says_why() {
       stage 0 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
       stage 1 in strips of 512, up to 8 at a time: 1 function
     kernel 1
-      product called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
+      matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
       left operand computed 256 rows at a time, before they are multiplied
       elements in strips of 512, up to 8 at a time: 1 function; prefetched 512 ahead: 2.0 MiB do not stay in the second cache
       in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     kernel 2
-      product called: left operand read in place, right operand packed once: 1000 rows repay it
+      matmul called: left operand read in place, right operand packed once: 1000 rows repay it
       elements 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
       in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     ");

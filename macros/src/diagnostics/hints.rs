@@ -4,7 +4,7 @@
 
 /// Where a word is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SourcePlace {
     /// A stage of a body; activations among them are found in expressions, too.
     Stage,
     /// A function or a method of an expression.
@@ -17,10 +17,10 @@ pub enum Place {
     Init,
 }
 
-use Place::{Argument, Function, Init, Stage, Value};
+use SourcePlace::{Argument, Function, Init, Stage, Value};
 
 /// Where, the word, what is written here (nothing if there is no such thing), and why.
-type Row = (Place, &'static str, &'static str, &'static str);
+type Row = (SourcePlace, &'static str, &'static str, &'static str);
 
 pub const ROWS: &[Row] = &[
     // Layers.
@@ -231,7 +231,7 @@ const CONVOLUTIONS: &str = "convolutions and pooling are not supported yet";
 const RECURRENT: &str = "recurrent layers are not supported yet";
 
 /// The end of a message about a word that is not known: what is written here instead.
-pub fn hint(place: Place, word: &str) -> Option<String> {
+pub fn hint(place: SourcePlace, word: &str) -> Option<String> {
     find(|row| row.0 == place && row.1 == word)
 }
 

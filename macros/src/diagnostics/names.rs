@@ -4,7 +4,7 @@ use gradloom_runtime::elaborate::words::{closest, did_you_mean};
 use gradloom_runtime::network::COLUMNS;
 use proc_macro2::Ident;
 
-use super::hints::{self, Place, hint};
+use super::hints::{self, SourcePlace, hint};
 use super::{Errors, and};
 use crate::ast::{Argument, Site, text};
 
@@ -41,7 +41,7 @@ fn is_constant(name: &str) -> bool {
 impl Errors {
     pub fn unknown_layer(&mut self, name: &Ident, closest: Option<&str>) {
         let kind = if text(name).starts_with(char::is_uppercase) { "layer" } else { "activation" };
-        let hint = hint(Place::Stage, &text(name)).unwrap_or_else(|| did_you_mean(closest));
+        let hint = hint(SourcePlace::Stage, &text(name)).unwrap_or_else(|| did_you_mean(closest));
         self.report(name, format!("unknown {kind} `{name}`{hint}"));
     }
 
@@ -70,7 +70,7 @@ impl Errors {
     pub fn unknown_name(&mut self, name: &Ident, closest: Option<&str>, known: &[&str], ports: Ports) {
         let is_one_of = |words: &[&str]| words.contains(&text(name).as_str());
         let target = format!("a target is declared with the loss: `loss({name}: [B, ..]) = ..`");
-        let hint = match (hint(Place::Value, &text(name)), closest) {
+        let hint = match (hint(SourcePlace::Value, &text(name)), closest) {
             (Some(hint), _) => hint,
             (None, Some(_)) => did_you_mean(closest),
             (None, None) if is_constant(&text(name)) => rust_constant(name),
@@ -87,7 +87,7 @@ impl Errors {
     }
 
     pub fn unknown_size(&mut self, name: &Ident, closest: Option<&str>) {
-        let hint = match (hint(Place::Value, &text(name)), closest) {
+        let hint = match (hint(SourcePlace::Value, &text(name)), closest) {
             (Some(hint), _) => hint,
             (None, Some(_)) => did_you_mean(closest),
             (None, None) if text(name).starts_with(char::is_uppercase) => rust_constant(name),

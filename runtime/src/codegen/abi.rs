@@ -59,7 +59,7 @@ macro_rules! compiled {
 }
 
 compiled! {
-    /// Runs everything, or ends a phase. The status is 0 if the loss is finite.
+    /// Runs everything, or ends a parallel region. The status is 0 if the loss is finite.
     EntryFn, entry_signature: fn(*const Context) -> i32;
 
     /// Works on the unit of a task that has this number.

@@ -9,14 +9,14 @@ use super::lanes::{Lanes, Width};
 use super::loops::LANE_BYTES;
 use super::nest::{Point, Reader, splits_lanes};
 use super::row::combine;
-use super::{Emit, Slot, View};
+use super::{KernelEmitter, Slot, View};
 use crate::ir::Op;
 use crate::ir::ops::{Body, Reduction};
 use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::Prefetch;
 
-impl Emit<'_, '_> {
+impl KernelEmitter<'_, '_> {
     /// The columns of a stage.
     pub(super) fn elements(&mut self, stage: usize) {
         let kernel = self.kernel;
@@ -148,7 +148,13 @@ pub(super) struct ElementBody<'a, 'f> {
 }
 
 impl<'a, 'f> ElementBody<'a, 'f> {
-    pub(super) fn new(emit: &'a mut Emit<'_, 'f>, steps: &[usize], width: Width, stage: usize, at: Value) -> Self {
+    pub(super) fn new(
+        emit: &'a mut KernelEmitter<'_, 'f>,
+        steps: &[usize],
+        width: Width,
+        stage: usize,
+        at: Value,
+    ) -> Self {
         let view = emit.view();
         let mut uses = HashMap::new();
         for &arg in steps.iter().flat_map(|&step| &view.kernel.body[step].args) {

@@ -1,5 +1,5 @@
 //! The functions that run a program: one from outside that runs everything on one thread; and for several threads a
-//! function for every task, which works on one unit of it, and one for the end of every phase.
+//! function for every task, which works on one unit of it, and one for the end of every region.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Function, InstBuilder, Signature, UserFuncName, Value, types};
@@ -8,12 +8,12 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use super::abi::{entry_signature, task_signature};
 use super::host::{Imports, declared};
 use super::lanes::{constant_memory, memory};
-use super::product::Product;
+use super::matmul::Product;
 use super::{Context, Kernels, Numbers, Program, Target, host, kernel_signature};
 use crate::ir::Role;
 use crate::ir::ops::Reduction;
 use crate::kernel::{Arg, BufferId, Kernel, LANES};
-use crate::plan::{Last, Phase, Place, Task, Work};
+use crate::plan::{Last, Location, ParallelRegion, Task, Work};
 use crate::types::Dim;
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
@@ -43,12 +43,12 @@ pub fn task(program: Program<'_>, kernels: &Kernels, target: Target, number: u32
     })
 }
 
-/// Emits the function of this number that ends a phase.
-pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32, phase: &Phase) -> Function {
+/// Emits the function of this number that ends a parallel region.
+pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32, region: &ParallelRegion) -> Function {
     function(program, kernels, target, number, entry_signature(target), |emit, _| {
-        for last in &phase.tail {
+        for last in &region.tail {
             match *last {
-                Last::Few(task) => emit.few(task),
+                Last::Skinny(task) => emit.skinny(task),
                 Last::Kernel(index) => emit.kernel(index, &program.fused.kernels[index]),
                 Last::Finish(index) => {
                     let kernel = &program.fused.kernels[index];
@@ -57,7 +57,7 @@ pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32
                 }
             }
         }
-        if phase.check {
+        if region.check {
             emit.check();
         }
         emit.done();
@@ -70,7 +70,7 @@ fn function<'a>(
     target: Target,
     number: u32,
     signature: Signature,
-    body: impl FnOnce(&mut Emit<'a, '_>, &[Value]),
+    body: impl FnOnce(&mut DriverEmitter<'a, '_>, &[Value]),
 ) -> Function {
     let mut function = Function::with_name_signature(UserFuncName::user(0, number), signature);
     let mut context = FunctionBuilderContext::new();
@@ -83,14 +83,14 @@ fn function<'a>(
     let arena = fb.ins().load(types::I64, constant_memory(), ctx, Context::ARENA);
     let batch = fb.ins().load(types::I64, constant_memory(), ctx, Context::BATCH);
     let imports = Imports::new(target, Numbers::of(program.fused));
-    let mut emit = Emit { fb, program, kernels, target, ctx, arena, batch, imports };
+    let mut emit = DriverEmitter { fb, program, kernels, target, ctx, arena, batch, imports };
     body(&mut emit, &params);
     emit.fb.seal_all_blocks();
     emit.fb.finalize(target.config);
     function
 }
 
-pub(super) struct Emit<'a, 'f> {
+pub(super) struct DriverEmitter<'a, 'f> {
     pub(super) fb: FunctionBuilder<'f>,
     pub(super) program: Program<'a>,
     kernels: &'a Kernels,
@@ -104,7 +104,7 @@ pub(super) struct Emit<'a, 'f> {
 /// Rows of a kernel: the first, the one behind the last, the number of the first one's block.
 type Rows = [Value; 3];
 
-impl Emit<'_, '_> {
+impl DriverEmitter<'_, '_> {
     fn done(&mut self) {
         let done = self.fb.ins().iconst(types::I32, 0);
         self.fb.ins().return_(&[done]);
@@ -127,7 +127,7 @@ impl Emit<'_, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         match self.called_product(index, kernel) {
             None => self.blocks(index, kernel, [zero, rows, zero]),
-            Some(product) if matches!(kernel.row_count(), Dim::Fixed(rows) if rows <= tiling.few_rows) => {
+            Some(product) if matches!(kernel.row_count(), Dim::Fixed(rows) if rows <= tiling.skinny_rows) => {
                 self.rows(index, kernel, &product, [zero, rows, zero]);
             }
             Some(product) => self.packed_or_not(
@@ -170,9 +170,9 @@ impl Emit<'_, '_> {
         match product {
             None => self.blocks(index, kernel, part),
             Some(product) => {
-                let few_rows = self.program.plan.tiling.few_rows;
+                let skinny_rows = self.program.plan.tiling.skinny_rows;
                 let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, product, part);
-                self.packed_or_not(rows, few_rows, product, some_rows, some_rows);
+                self.packed_or_not(rows, skinny_rows, product, some_rows, some_rows);
             }
         }
     }
@@ -321,12 +321,12 @@ impl Emit<'_, '_> {
     /// Where a buffer begins.
     pub(super) fn buffer(&mut self, id: BufferId) -> Value {
         match self.program.plan.places[id.index()].expect("what lies in scratch is asked for by its offset") {
-            Place::Arena(at) => self.arena_at(at),
-            Place::Param(index) => {
+            Location::Arena(at) => self.arena_at(at),
+            Location::Param(index) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
                 self.fb.ins().iadd_imm_u(params, 4 * self.program.plan.params[index] as i64)
             }
-            Place::Input(index) => {
+            Location::Input(index) => {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
                 self.fb.ins().load(types::I64, constant_memory(), inputs, 8 * index as i32)
             }

@@ -16,7 +16,7 @@ use super::Target;
 use super::abi::Passed;
 use super::numbers::Numbers;
 use crate::microkernels::gemm::{self, Isa};
-use crate::microkernels::{fetch, finish, host_fn, strips, ticks};
+use crate::microkernels::{finish, host_fn, prefetch, strips, ticks};
 use crate::scalar::Function;
 
 /// Writes what follows from the rows. A row with a key in brackets stands for a family, one call for each key.
@@ -159,12 +159,12 @@ host_calls! {
         as strips::symbol(function) => strips::strip(isa, function);
 
     /// Some bytes will be read soon.
-    Fetch(address: *const u8, bytes: usize) as "gradloom_fetch" => fetch::fetch;
+    Fetch(address: *const u8, bytes: usize) as "gradloom_fetch" => prefetch::fetch;
 
     /// Some bytes will be written soon. One thread is mostly alone with what it writes, and then to ask for reading is 1 %
     /// faster.
     FetchToWrite(address: *const u8, bytes: usize) as "gradloom_fetch_to_write"
-        => if threads == 1 { fetch::fetch } else { fetch::fetch_to_write };
+        => if threads == 1 { prefetch::fetch } else { prefetch::fetch_to_write };
 }
 
 impl Import {

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value, types};
 
 use super::lanes::{Lanes, Width, constant_memory, memory};
 use super::loops::Trip;
-use super::{Context, Emit, Slot};
+use super::{Context, KernelEmitter, Slot};
 use crate::kernel::{Arg, Dot};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::VECTORS;
@@ -22,7 +22,7 @@ struct Terms {
     apart: i64,
 }
 
-impl<'a> Emit<'a, '_> {
+impl<'a> KernelEmitter<'a, '_> {
     /// The product that this kernel computes by itself.
     fn written_out(&self) -> Option<&'a Dot> {
         self.kernel.dot.as_ref().filter(|_| self.tiling.is_inline())

@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
-use super::Emit;
+use super::KernelEmitter;
 use super::lanes::Width;
 use crate::kernel::LANES;
 
@@ -19,7 +19,7 @@ pub(super) enum Trip {
     Bytes(Value),
 }
 
-impl Emit<'_, '_> {
+impl KernelEmitter<'_, '_> {
     /// A value times a constant, in the cheapest way: at `opt_level = none` nobody improves on it later.
     pub(super) fn times(&mut self, value: Value, factor: i64) -> Value {
         match factor {

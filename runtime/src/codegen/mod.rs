@@ -5,10 +5,10 @@
 //! by the body that its operation declares; this room knows loops, addresses and reductions, and no operation by name.
 
 mod abi;
-mod ahead;
+mod prefetch;
 mod element;
 mod entry;
-mod few;
+mod skinny;
 mod host;
 mod inline;
 mod kernels;
@@ -16,7 +16,7 @@ mod lanes;
 mod loops;
 mod nest;
 mod numbers;
-mod product;
+mod matmul;
 mod row;
 mod strips;
 
@@ -29,7 +29,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, Write};
 use crate::memory::Word;
-use crate::plan::{KernelPlan, Place, Plan};
+use crate::plan::{KernelPlan, Location, Plan};
 use crate::tiling::KernelTiling;
 use crate::types::Dim;
 
@@ -123,7 +123,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
     let kernel = &program.fused.kernels[index];
-    let mut emit = Emit {
+    let mut emit = KernelEmitter {
         fb,
         constants,
         target,
@@ -160,7 +160,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
 }
 
 /// A kernel's function while it is being emitted.
-struct Emit<'a, 'f> {
+struct KernelEmitter<'a, 'f> {
     fb: FunctionBuilder<'f>,
     constants: &'a mut Constants,
     target: Target,
@@ -202,7 +202,7 @@ struct Emit<'a, 'f> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Slot {
     /// A value with a place of its own.
-    Place(Place),
+    Location(Location),
     /// Rows of a matrix in scratch, at this offset: those that are multiplied in one go.
     Rows(usize),
     /// One row of scratch, at this offset in the arena.
@@ -213,7 +213,7 @@ enum Slot {
     Strip(usize),
 }
 
-impl<'a, 'f> Emit<'a, 'f> {
+impl<'a, 'f> KernelEmitter<'a, 'f> {
     fn run(&mut self) {
         self.open_slots();
         self.open_singles();
@@ -276,12 +276,12 @@ impl<'a, 'f> Emit<'a, 'f> {
     fn open_slot(&mut self, slot: Slot) -> Value {
         let floats = |at: usize| 4 * at as i64;
         match slot {
-            Slot::Place(Place::Arena(at)) => self.behind(self.arena, floats(at)),
-            Slot::Place(Place::Param(index)) => {
+            Slot::Location(Location::Arena(at)) => self.behind(self.arena, floats(at)),
+            Slot::Location(Location::Param(index)) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
                 self.behind(params, floats(self.plan.params[index]))
             }
-            Slot::Place(Place::Input(index)) => {
+            Slot::Location(Location::Input(index)) => {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
                 let address = self.behind(inputs, 8 * index as i64);
                 self.fb.ins().load(types::I64, constant_memory(), address, 0)
@@ -385,7 +385,9 @@ impl View<'_> {
     fn place(self, buffer: BufferId) -> Slot {
         match self.memory.left {
             Some((left, at)) if left == buffer => Slot::Rows(at),
-            _ => Slot::Place(self.plan.places[buffer.index()].expect("what is not passed on in scratch has a place")),
+            _ => {
+                Slot::Location(self.plan.places[buffer.index()].expect("what is not passed on in scratch has a place"))
+            }
         }
     }
 

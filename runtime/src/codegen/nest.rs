@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 use super::lanes::{Lanes, Width, memory};
 use super::loops::{LANE_BYTES, Trip};
 use super::row::identity;
-use super::{Emit, Slot, View};
+use super::{KernelEmitter, Slot, View};
 use crate::ir::ops::Reduction;
 use crate::kernel::{Affine, Arg, Kernel, Mode, Write};
 use crate::scalar::{Reg, Scalar};
@@ -29,7 +29,7 @@ pub(super) struct Point {
     pub(super) inner: Option<Value>,
 }
 
-impl Emit<'_, '_> {
+impl KernelEmitter<'_, '_> {
     /// The coordinates of the present row from its number.
     pub(super) fn fill_coordinates(&mut self) {
         let kernel = self.kernel;

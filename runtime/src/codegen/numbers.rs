@@ -31,7 +31,7 @@ impl Numbers {
         self.entry() + 1 + import.index() as u32
     }
 
-    /// A task or the end of a phase, counted from the first task.
+    /// A task or the end of a parallel region, counted from the first task.
     pub fn shared(self, index: usize) -> u32 {
         self.entry() + 1 + (Import::ALL.len() + index) as u32
     }

@@ -6,13 +6,13 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::element::{add_to, lane_of_row};
 use super::lanes::{Width, memory};
 use super::loops::Trip;
-use super::{Context, Emit, Slot};
+use super::{Context, KernelEmitter, Slot};
 use crate::ir::ops::{Body, Reduction};
 use crate::kernel::{Arg, Class, Kernel, LANES, What, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::VECTORS;
 
-impl<'a, 'f> Emit<'a, 'f> {
+impl<'a, 'f> KernelEmitter<'a, 'f> {
     /// Loads or computes what is one in all, ahead of any loop.
     pub(super) fn open_singles(&mut self) {
         let kernel = self.kernel;
@@ -69,7 +69,7 @@ impl<'a, 'f> Emit<'a, 'f> {
         let mut slots: Vec<(Slot, Value)> = self.bases.iter().map(|(&slot, &base)| (slot, base)).collect();
         slots.sort_by_key(|(_, base)| *base);
         for (slot, base) in slots {
-            if matches!(slot, Slot::Place(_) | Slot::Rows(_)) && self.element_slots.contains(&slot) {
+            if matches!(slot, Slot::Location(_) | Slot::Rows(_)) && self.element_slots.contains(&slot) {
                 let address = self.fb.ins().iadd(base, self.row_offset);
                 self.row_bases.insert(slot, address);
             }

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, ty
 use super::element::ElementBody;
 use super::host;
 use super::loops::Trip;
-use super::{Emit, Slot};
+use super::{KernelEmitter, Slot};
 use crate::kernel::{Arg, What};
 use crate::scalar::Function;
 use crate::tiling::{Functions, Prefetch, called, vectors};
@@ -40,7 +40,7 @@ struct Call {
     to: Slot,
 }
 
-impl Emit<'_, '_> {
+impl KernelEmitter<'_, '_> {
     /// How to compute these steps with calls, and how many elements at a time, if that is wanted and nothing is against it.
     pub(super) fn strips(&self, steps: &[usize], stage: usize) -> Option<(Strips, usize)> {
         let Functions::Strips { elements, most, .. } = self.tiling.stages[stage].functions else { return None };

@@ -1,13 +1,13 @@
 //! Which kernel takes an operation: the earliest that holds what it is made of, or a new one; and the reason.
 
-use super::domain::{Domain, Way, resolve, way};
+use super::domain::{Domain, ReductionAxes, reduction_axes, resolve};
 use super::index::from;
 use super::view::is_view;
 use super::{Bound, Ctx, Demand, Draft};
 use crate::ir::ops::Reduction;
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
-use crate::reason::Begin;
+use crate::reason::SplitReason;
 
 /// With this many operations, a kernel takes no more work that it shares nothing with: for longer kernels, register allocation
 /// takes more than its share of time.
@@ -23,11 +23,14 @@ impl Ctx<'_> {
             let Some(home) = self.home[source.index()] else { continue };
             let here = self.in_reach(source, home, domain) && !demand.elsewhere.contains(source);
             let first = if here { home } else { home + 1 };
-            let sum = matches!(way(self.g, source), Some((_, Way::DownColumns | Way::Everything | Way::Within)));
-            bound.raise(first, if sum { Begin::Sum(source) } else { Begin::Extents(source) });
+            let sum = matches!(
+                reduction_axes(self.g, source),
+                Some((_, ReductionAxes::DownColumns | ReductionAxes::Everything | ReductionAxes::Within))
+            );
+            bound.raise(first, if sum { SplitReason::Sum(source) } else { SplitReason::Extents(source) });
         }
         let first = bound.first;
-        let moments = matches!(way(self.g, id), Some((Reduction::Mean | Reduction::Variance, _)));
+        let moments = matches!(reduction_axes(self.g, id), Some((Reduction::Mean | Reduction::Variance, _)));
         // Recomputing a single number costs nothing.
         let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
         let computed: Vec<NodeId> = demand.sources.iter().chain(demand.maps.iter().filter(substantial)).collect();
@@ -45,12 +48,12 @@ impl Ctx<'_> {
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let found = computes(&suits).or_else(|| shares(&suits));
         // A value with one number per row is computed together with the elements of that row.
-        let along_row = matches!(way(self.g, id), Some((_, Way::AlongRow)));
+        let along_row = matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::AlongRow)));
         // Not so if it overwrites a parameter, whose elements are read one by one; nor if it is a sum down that one column, which
         // would be a sum down all columns in the wider kernel.
-        let down = matches!(way(self.g, id), Some((_, Way::DownColumns)));
+        let down = matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::DownColumns)));
         // A sum over a matrix adds up its own rows, one after the other, wherever it is computed.
-        let rows = matches!(way(self.g, id), Some((_, Way::Everything))) && domain.cols > 1;
+        let rows = matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::Everything))) && domain.cols > 1;
         let beside = || {
             if along_row || down || rows || self.index.updates[id.index()] {
                 return None;
@@ -67,9 +70,9 @@ impl Ctx<'_> {
             self.index.single_row.get(&domain).is_some_and(|kernels| from(kernels, first).any(|at| is_ready(&at)));
         let unready = |draft: &Draft| draft.domain == domain && !ready(draft);
         let begin = match bound.why {
-            _ if full => Begin::Long,
-            _ if moments && computes(&unready).or_else(|| shares(&unready)).is_some() => Begin::Variance,
-            why => why.unwrap_or(Begin::Apart),
+            _ if full => SplitReason::Long,
+            _ if moments && computes(&unready).or_else(|| shares(&unready)).is_some() => SplitReason::Variance,
+            why => why.unwrap_or(SplitReason::Apart),
         };
         self.open(Draft::new(domain, None, begin))
     }
@@ -88,7 +91,7 @@ impl Ctx<'_> {
 
     /// Whether a value computed in kernel `home` can be read in the same kernel, if that is over `domain`.
     pub(super) fn in_reach(&self, source: NodeId, home: usize, domain: Domain) -> bool {
-        let along = way(self.g, source).is_none_or(|(_, way)| way == Way::AlongRow);
+        let along = reduction_axes(self.g, source).is_none_or(|(_, way)| way == ReductionAxes::AlongRow);
         let computed = !is_view(self.g, source) && !matches!(self.g[source].op, Op::ScatterAdd { .. });
         along && computed && joins(self.drafts[home].domain, domain)
     }

@@ -62,7 +62,7 @@ impl Domain {
 
 /// Which way a reduction goes in its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum ReductionAxes {
     /// Along each row: known in the row's next stage.
     AlongRow,
     /// Down each column: known after the kernel.
@@ -142,24 +142,24 @@ fn normal(class: Class, domain: Domain) -> Class {
 }
 
 /// Which way the reduction `id` goes in a kernel over the domain of its operand.
-pub fn way(graph: &Graph, id: NodeId) -> Option<(Reduction, Way)> {
+pub fn reduction_axes(graph: &Graph, id: NodeId) -> Option<(Reduction, ReductionAxes)> {
     let node = &graph[id];
-    way_over(&node.op, &graph[*node.operands.first()?].ty.shape)
+    reduction_axes_over(&node.op, &graph[*node.operands.first()?].ty.shape)
 }
 
 /// The same for this operation on an operand of this shape.
-pub fn way_over(op: &Op, shape: &Shape) -> Option<(Reduction, Way)> {
+pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(Reduction, ReductionAxes)> {
     let Body::Reduce(reduction) = op.def().body else { return None };
     let axes = op.axes().expect("a reduction has axes");
     let rank = shape.rank();
     let way = if axes.len() == rank && (rank > 1 || shape.0[0].is_batch()) {
-        Way::Everything
+        ReductionAxes::Everything
     } else if axes == [rank - 1] {
-        Way::AlongRow
+        ReductionAxes::AlongRow
     } else if axes.iter().copied().eq(0..rank - 1) {
-        Way::DownColumns
+        ReductionAxes::DownColumns
     } else {
-        Way::Within
+        ReductionAxes::Within
     };
     Some((reduction, way))
 }

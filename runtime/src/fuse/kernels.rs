@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::collapse::collapse;
-use super::domain::{Way, elsewhere, is_memory, resolve, way};
+use super::domain::{ReductionAxes, elsewhere, is_memory, reduction_axes, resolve};
 use super::legalize::empty::is_empty;
 use super::stages::{Step, staged};
 use super::unfused::unfused;
@@ -134,7 +134,7 @@ impl<'a> Maker<'a> {
         let writes = stores.iter().map(|store| self.write(store)).collect();
         let Maker { draft, axes, rows, reads, indices, .. } = self;
         let mut kernel =
-            Kernel { axes, rows, flat: false, block: BLOCK, dot, body, reads, indices, writes, begin: draft.begin };
+            Kernel { axes, rows, flat: false, block: BLOCK, dot, body, reads, indices, writes, split: draft.split };
         // A reduction within rows leaves the rows ahead of the first of its axes.
         let within =
             kernel.body.iter().filter_map(|each| each.reduction()).filter(|(_, over)| is_inside(*over, &kernel));
@@ -232,37 +232,44 @@ impl<'a> Maker<'a> {
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
-        let what = match way(self.g, step.node) {
+        let what = match reduction_axes(self.g, step.node) {
             None => What::Map,
-            Some((kind, Way::Within)) => {
-                What::Reduce { kind, over: self.axes_within(step.node), order: self.order(Way::Within) }
+            Some((kind, ReductionAxes::Within)) => {
+                What::Reduce { kind, over: self.axes_within(step.node), order: self.order(ReductionAxes::Within) }
             }
             Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way), order: self.order(way) },
         };
         let operands = self.g[step.node].operands.clone();
         let args = operands.into_iter().map(|operand| self.arg(operand, step.stage)).collect();
         let axes = self.axes_of(step.class);
-        Instruction { what, args, axes, stage: step.stage, again: step.again, origin: self.origin(step.node) }
+        Instruction {
+            what,
+            args,
+            axes,
+            stage: step.stage,
+            rematerialized: step.rematerialized,
+            origin: self.origin(step.node),
+        }
     }
 
     /// The axes that a reduction sums over.
-    fn axes_over(&self, way: Way) -> AxisSet {
+    fn axes_over(&self, way: ReductionAxes) -> AxisSet {
         self.axes_of(match way {
-            Way::AlongRow => Class::Column,
-            Way::DownColumns => Class::Row,
-            Way::Everything => Class::Element,
-            Way::Within => unreachable!("these axes are those of its operand"),
+            ReductionAxes::AlongRow => Class::Column,
+            ReductionAxes::DownColumns => Class::Row,
+            ReductionAxes::Everything => Class::Element,
+            ReductionAxes::Within => unreachable!("these axes are those of its operand"),
         })
     }
 
     /// The order of a reduction. Its rows are those of the kernel.
-    fn order(&self, way: Way) -> SumOrder {
+    fn order(&self, way: ReductionAxes) -> SumOrder {
         let rows = self.draft.domain.rows;
         match way {
-            Way::AlongRow => SumOrder::along_row(),
-            Way::DownColumns => SumOrder::down_columns(rows),
-            Way::Within => SumOrder::within_row(),
-            Way::Everything => SumOrder::over_everything(rows),
+            ReductionAxes::AlongRow => SumOrder::along_row(),
+            ReductionAxes::DownColumns => SumOrder::down_columns(rows),
+            ReductionAxes::Within => SumOrder::within_row(),
+            ReductionAxes::Everything => SumOrder::over_everything(rows),
         }
     }
 
@@ -341,14 +348,14 @@ impl<'a> Maker<'a> {
             None => (self.arg(store.node, 0), Some(Class::Element)),
         };
         let mut within = None;
-        let class = class.unwrap_or_else(|| match way(self.g, store.node) {
-            Some((_, Way::Within)) => {
+        let class = class.unwrap_or_else(|| match reduction_axes(self.g, store.node) {
+            Some((_, ReductionAxes::Within)) => {
                 within = Some(self.axes_within(store.node));
                 Class::Element
             }
-            Some((_, Way::AlongRow)) => Class::Row,
-            Some((_, Way::DownColumns)) => Class::Column,
-            Some((_, Way::Everything)) => Class::Single,
+            Some((_, ReductionAxes::AlongRow)) => Class::Row,
+            Some((_, ReductionAxes::DownColumns)) => Class::Column,
+            Some((_, ReductionAxes::Everything)) => Class::Single,
             None => {
                 let shape = &self.g[store.node].ty.shape;
                 self.draft.domain.class_of(shape).expect("a node is placed where it can be computed")
@@ -363,7 +370,15 @@ impl<'a> Maker<'a> {
             None => self.place_of(class),
         };
         let access = Access { at, ..Access::default() };
-        Write { value, buffer, access, mode: Mode::Set, copied: !here, kept: store.kept, origin: store.node }
+        Write {
+            value,
+            buffer,
+            access,
+            mode: Mode::Set,
+            copied: !here,
+            materialized: store.materialized,
+            origin: store.node,
+        }
     }
 
     /// Rows that are added where an index says.
@@ -381,7 +396,15 @@ impl<'a> Maker<'a> {
         let gather = Gather { index: place(&mut self.reads, index), step: steps[0], extent: shape.0[0].factor() };
         let access = Access { at, bounds: Vec::new(), gather: Some(gather) };
         let buffer = self.buffers.of(self.g, store.node).expect("what is stored has a buffer");
-        Write { value, buffer, access, mode: Mode::Add, copied: true, kept: store.kept, origin: store.node }
+        Write {
+            value,
+            buffer,
+            access,
+            mode: Mode::Add,
+            copied: true,
+            materialized: store.materialized,
+            origin: store.node,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! maps are computed where they are needed. A value that a second kernel needs is kept in memory or computed once more,
 //! whichever moves fewer bytes. Every decision is recorded, with its reason, in the kernel that it made.
 
-mod again;
+mod rematerialize;
 mod bounds;
 mod choose;
 mod collapse;
@@ -23,12 +23,12 @@ use std::collections::HashMap;
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{Class, Fused, verify};
-use crate::reason::{Again, Begin, Kept};
+use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
 use crate::types::DType;
 
 use bounds::Bounds;
 pub use domain::Domain;
-use domain::{Way, is_memory, resolve, way};
+use domain::{ReductionAxes, is_memory, reduction_axes, resolve};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
 pub use legalize::legalize;
@@ -54,7 +54,7 @@ struct Store {
     /// The parameter that it overwrites; `None` for a buffer of its own.
     param: Option<usize>,
     /// Why it is written to a buffer; `None` where it overwrites a parameter.
-    kept: Option<Kept>,
+    materialized: Option<MaterializeReason>,
 }
 
 /// A kernel while it is being filled.
@@ -63,9 +63,9 @@ struct Draft {
     product: Option<NodeId>,
     nodes: Vec<NodeId>,
     stores: Vec<Store>,
-    begin: Begin,
+    split: SplitReason,
     /// Which of the nodes an earlier kernel computes as well, and why they are repeated here.
-    again: Vec<(NodeId, Again)>,
+    rematerialized: Vec<(NodeId, RematerializeReason)>,
     /// Whether one of the nodes is a reduction along rows.
     has_row_sums: bool,
     /// Where its axes are split.
@@ -75,10 +75,10 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(domain: Domain, product: Option<NodeId>, begin: Begin) -> Draft {
-        let (nodes, stores, again) = (Vec::new(), Vec::new(), Vec::new());
+    fn new(domain: Domain, product: Option<NodeId>, split: SplitReason) -> Draft {
+        let (nodes, stores, rematerialized) = (Vec::new(), Vec::new(), Vec::new());
         let (has_row_sums, bounds, closed) = (false, Bounds::default(), false);
-        Draft { domain, product, nodes, stores, begin, again, has_row_sums, bounds, closed }
+        Draft { domain, product, nodes, stores, split, rematerialized, has_row_sums, bounds, closed }
     }
 }
 
@@ -108,11 +108,11 @@ struct Demand {
     /// Whether nothing but elements and single numbers is computed.
     alone: bool,
     /// Which of the sources have to be kept if they are in another kernel, and why.
-    kept: Vec<(NodeId, Kept)>,
+    materialized: Vec<(NodeId, MaterializeReason)>,
     /// The sources that are slopes to be computed in the kernel of their function, each with that function.
     slopes: Vec<(NodeId, NodeId)>,
     /// The maps that an earlier kernel computes as well, and why their values are not kept.
-    again: HashMap<NodeId, Again>,
+    rematerialized: HashMap<NodeId, RematerializeReason>,
     /// Values that the kernel reads in any case.
     read: Nodes,
     /// How many maps have been found so far that have to be computed.
@@ -131,11 +131,11 @@ enum Open {
 #[derive(Clone, Copy, Default)]
 struct Bound {
     first: usize,
-    why: Option<Begin>,
+    why: Option<SplitReason>,
 }
 
 impl Bound {
-    fn raise(&mut self, first: usize, why: Begin) {
+    fn raise(&mut self, first: usize, why: SplitReason) {
         if first > self.first {
             *self = Bound { first, why: Some(why) };
         }
@@ -162,11 +162,12 @@ impl<'a> Ctx<'a> {
         let draft = &mut self.drafts[kernel];
         draft.nodes.push(id);
         let node = &self.g[id];
-        let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
+        let shape =
+            if reduction_axes(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let bounds = Bounds::of(draft.domain, shape);
         draft.bounds =
             draft.bounds.with(&bounds, draft.domain).expect("a draft was chosen that has axes as fine as that");
-        draft.has_row_sums |= matches!(way(self.g, id), Some((_, Way::AlongRow)));
+        draft.has_row_sums |= matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::AlongRow)));
         self.index.placed(self.g, kernel, draft, id);
     }
 
@@ -187,8 +188,8 @@ impl<'a> Ctx<'a> {
         let updated = self.g.outputs.iter().any(|out| matches!(out.role, Role::Update(_)));
         for id in self.g.ids() {
             match self.g[id].op.def().body {
-                Body::Reduce(_) if live[id.index()] => match way(self.g, id) {
-                    Some((_, Way::Within)) => self.place_within(id),
+                Body::Reduce(_) if live[id.index()] => match reduction_axes(self.g, id) {
+                    Some((_, ReductionAxes::Within)) => self.place_within(id),
                     _ => self.place(id),
                 },
                 Body::Contract if live[id.index()] => self.place_product(id),
@@ -196,7 +197,7 @@ impl<'a> Ctx<'a> {
                 _ => {}
             }
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
-                self.keep(node, Kept::Result);
+                self.materialize(node, MaterializeReason::Result);
                 if *role == Role::Loss && updated {
                     let loss = self.g.behind_reshapes(node);
                     let keeps = |draft: &Draft| draft.stores.iter().any(|store| store.node == loss);
@@ -225,13 +226,13 @@ impl<'a> Ctx<'a> {
             let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
             let float = self.g[base].ty.dtype == DType::F32;
             if column && float && self.g[base].op.is_map() && !varies[base.index()] {
-                self.keep(base, Kept::Prepared);
+                self.materialize(base, MaterializeReason::Prepared);
             }
         }
     }
 
     /// Makes sure that a value is in memory.
-    fn keep(&mut self, id: NodeId, why: Kept) {
+    fn materialize(&mut self, id: NodeId, why: MaterializeReason) {
         let id = self.g.behind_reshapes(id);
         if is_memory(&self.g[id].op) || self.stored[id.index()] || is_empty(&self.g[id].ty.shape) {
             return;
@@ -245,43 +246,43 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    fn store_in(&mut self, kernel: usize, id: NodeId, why: Kept) {
+    fn store_in(&mut self, kernel: usize, id: NodeId, why: MaterializeReason) {
         if !self.stored[id.index()] {
             self.stored[id.index()] = true;
-            self.store(kernel, Store { node: id, param: None, kept: Some(why) });
+            self.store(kernel, Store { node: id, param: None, materialized: Some(why) });
         }
     }
 
     /// A product begins a kernel of its own, after everything placed so far.
     fn place_product(&mut self, id: NodeId) {
         for operand in self.g[id].operands.clone() {
-            self.keep(operand_base(self.g, operand), Kept::Operand);
+            self.materialize(operand_base(self.g, operand), MaterializeReason::Operand);
         }
         let shape = &self.g[id].ty.shape;
         let domain = Domain::of(shape);
-        let draft = Draft { bounds: Bounds::of(domain, shape), ..Draft::new(domain, Some(id), Begin::Product) };
+        let draft = Draft { bounds: Bounds::of(domain, shape), ..Draft::new(domain, Some(id), SplitReason::Product) };
         self.home[id.index()] = Some(self.open(draft));
     }
 
     /// Rows are added to a table in a kernel of their own, which computes them.
     fn place_scatter(&mut self, id: NodeId) {
         let [values, index] = self.g[id].operands[..] else { unreachable!("a scatter has two operands") };
-        self.keep(domain::elsewhere(self.g, index).0, Kept::Reshaped);
-        let kernel = self.place_alone(values, Begin::Apart);
+        self.materialize(domain::elsewhere(self.g, index).0, MaterializeReason::Reshaped);
+        let kernel = self.place_alone(values, SplitReason::Apart);
         self.home[id.index()] = Some(kernel);
-        self.store_in(kernel, id, Kept::Once);
+        self.store_in(kernel, id, MaterializeReason::Once);
     }
 
     /// A reduction over axes between the first and the last has a kernel of its own, with what it is made of.
     fn place_within(&mut self, id: NodeId) {
-        let kernel = self.place_alone(self.g[id].operands[0], Begin::Apart);
+        let kernel = self.place_alone(self.g[id].operands[0], SplitReason::Apart);
         self.put(kernel, id);
         self.home[id.index()] = Some(kernel);
-        self.store_in(kernel, id, Kept::Once);
+        self.store_in(kernel, id, MaterializeReason::Once);
     }
 
     /// Opens a kernel that computes what a value is made of, and takes nothing else.
-    fn place_alone(&mut self, id: NodeId, begin: Begin) -> usize {
+    fn place_alone(&mut self, id: NodeId, split: SplitReason) -> usize {
         let shape = &self.g[id].ty.shape;
         let domain = Domain::of(shape);
         let mut demand = Demand::default();
@@ -292,7 +293,7 @@ impl<'a> Ctx<'a> {
         }
         self.place_slopes(&mut demand);
         let bounds = demand.bounds.clone();
-        let kernel = self.open(Draft { bounds, closed: true, ..Draft::new(domain, None, begin) });
+        let kernel = self.open(Draft { bounds, closed: true, ..Draft::new(domain, None, split) });
         self.fill(kernel, None, domain, demand);
         kernel
     }
@@ -304,12 +305,12 @@ impl<'a> Ctx<'a> {
             home => {
                 // A value that was computed before is copied: computed here, it could be made of values already updated.
                 if let Some(home) = home {
-                    self.store_in(home, id, Kept::Update(param));
+                    self.store_in(home, id, MaterializeReason::Update(param));
                 }
                 self.place_in(id, bound)
             }
         };
-        self.store(kernel, Store { node: id, param: Some(param), kept: None });
+        self.store(kernel, Store { node: id, param: Some(param), materialized: None });
     }
 
     fn place(&mut self, id: NodeId) {
@@ -322,10 +323,11 @@ impl<'a> Ctx<'a> {
     fn place_in(&mut self, id: NodeId, bound: Bound) -> usize {
         let node = &self.g[id];
         let copied = node.operands.is_empty() || is_view(self.g, id) || self.stored[id.index()];
-        let shape = if way(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
+        let shape =
+            if reduction_axes(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
         if copied && resolve(self.g, id, domain).1 == Class::Other {
-            let kernel = self.place_alone(id, bound.why.unwrap_or(Begin::Apart));
+            let kernel = self.place_alone(id, bound.why.unwrap_or(SplitReason::Apart));
             self.home[id.index()] = Some(kernel);
             return kernel;
         }
@@ -356,7 +358,7 @@ impl<'a> Ctx<'a> {
                 self.home[slope.index()] = Some(home);
                 self.put(home, slope);
             }
-            demand.kept.push((slope, Kept::Slope(function)));
+            demand.materialized.push((slope, MaterializeReason::Slope(function)));
         }
     }
 
@@ -367,13 +369,13 @@ impl<'a> Ctx<'a> {
             if self.index.computes(kernel, node) {
                 continue;
             }
-            let known = demand.again.get(&node).copied();
+            let known = demand.rematerialized.get(&node).copied();
             // Keeping another operand may have placed it in the meantime.
-            let why = known.or_else(|| repeated.then(|| Again::Cheap(self.effort(node, &demand.read))));
+            let why = known.or_else(|| repeated.then(|| RematerializeReason::Cheap(self.effort(node, &demand.read))));
             self.put(kernel, node);
-            self.drafts[kernel].again.extend(why.map(|why| (node, why)));
+            self.drafts[kernel].rematerialized.extend(why.map(|why| (node, why)));
         }
-        for (source, why) in demand.kept {
+        for (source, why) in demand.materialized {
             match self.home[source.index()] {
                 Some(home) if home != kernel => self.store_in(home, source, why),
                 Some(home) if demand.elsewhere.contains(source) || !self.in_reach(source, home, domain) => {
@@ -408,7 +410,7 @@ impl<'a> Ctx<'a> {
             // The index that rows are looked up by is read from memory as well.
             for index in indices(self.g, id, base) {
                 let memory = domain::elsewhere(self.g, index).0;
-                self.keep(memory, Kept::Reshaped);
+                self.materialize(memory, MaterializeReason::Reshaped);
                 demand.sources.insert(memory);
                 demand.elsewhere.insert(memory);
             }
@@ -437,13 +439,13 @@ impl<'a> Ctx<'a> {
             }
             if node.op.is_map() || is_view(self.g, base) {
                 let why = match class {
-                    _ if long => Kept::Long,
-                    Class::Column => Kept::Column,
-                    _ => Kept::Reshaped,
+                    _ if long => MaterializeReason::Long,
+                    Class::Column => MaterializeReason::Column,
+                    _ => MaterializeReason::Reshaped,
                 };
-                self.keep(base, why);
+                self.materialize(base, why);
             } else {
-                demand.kept.push((base, Kept::Once));
+                demand.materialized.push((base, MaterializeReason::Once));
             }
             demand.sources.insert(base);
             return None;
@@ -458,10 +460,10 @@ impl<'a> Ctx<'a> {
             return None;
         }
         if self.home[base.index()].is_some() {
-            match self.again(base, class, &demand.read) {
-                Ok(why) => _ = demand.again.entry(base).or_insert(why),
+            match self.rematerialize(base, class, &demand.read) {
+                Ok(why) => _ = demand.rematerialized.entry(base).or_insert(why),
                 Err(why) => {
-                    demand.kept.push((base, why));
+                    demand.materialized.push((base, why));
                     demand.sources.insert(base);
                     return None;
                 }
@@ -481,10 +483,10 @@ impl<'a> Ctx<'a> {
         earlier.sort();
         earlier.dedup_by_key(|(id, ..)| *id);
         for (id, first, home) in earlier {
-            let again = &mut self.drafts[first].again;
-            let at = again.iter().position(|(node, _)| *node == id);
-            let moved = again.swap_remove(at.expect("every kernel but the home has a reason"));
-            self.drafts[home].again.push(moved);
+            let reasons = &mut self.drafts[first].rematerialized;
+            let at = reasons.iter().position(|(node, _)| *node == id);
+            let moved = reasons.swap_remove(at.expect("every kernel but the home has a reason"));
+            self.drafts[home].rematerialized.push(moved);
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::Draft;
-use super::domain::{Way, resolve, way};
+use super::domain::{ReductionAxes, reduction_axes, resolve};
 use crate::ir::{Graph, NodeId};
 use crate::kernel::Class;
-use crate::reason::Again;
+use crate::reason::RematerializeReason;
 use crate::types::DType;
 
 /// A map or a reduction in a kernel.
@@ -19,13 +19,13 @@ pub(super) struct Step {
     /// The stage of the row in which it is computed.
     pub(super) stage: usize,
     /// Why it is computed here, if it is computed earlier as well.
-    pub(super) again: Option<Again>,
+    pub(super) rematerialized: Option<RematerializeReason>,
 }
 
 /// The steps of a kernel, each in the first stage in which all it needs is known. The nodes of the draft are in order.
 pub(super) fn staged(g: &Graph, draft: &Draft) -> Vec<Step> {
     let domain = draft.domain;
-    let reasons: HashMap<NodeId, Again> = draft.again.iter().rev().copied().collect();
+    let reasons: HashMap<NodeId, RematerializeReason> = draft.rematerialized.iter().rev().copied().collect();
     let mut steps: Vec<Step> = Vec::new();
     let mut stages: HashMap<NodeId, usize> = HashMap::new();
     for &node in &draft.nodes {
@@ -33,17 +33,17 @@ pub(super) fn staged(g: &Graph, draft: &Draft) -> Vec<Step> {
         for &operand in &g[node].operands {
             let (base, _) = resolve(g, operand, domain);
             if let Some(known) = stages.get(&base) {
-                let along_row = matches!(way(g, base), Some((_, Way::AlongRow)));
+                let along_row = matches!(reduction_axes(g, base), Some((_, ReductionAxes::AlongRow)));
                 stage = stage.max(known + usize::from(along_row));
             }
         }
         let shape = if g[node].op.is_map() { &g[node].ty.shape } else { &g[g[node].operands[0]].ty.shape };
         let class = domain.class_of(shape).expect("a node is placed in a kernel that can compute it");
-        steps.push(Step { node, class, stage, again: reasons.get(&node).copied() });
+        steps.push(Step { node, class, stage, rematerialized: reasons.get(&node).copied() });
         stages.insert(node, stage);
     }
     sink(g, draft, &mut steps);
-    repeat_fleeting(g, draft, &mut steps);
+    repeat_register_only(g, draft, &mut steps);
     steps.sort_by_key(|step| step.node);
     steps
 }
@@ -63,7 +63,7 @@ fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
 }
 
 /// Truth values and indices are not kept from stage to stage: they are recomputed.
-fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
+fn repeat_register_only(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     let mut known: HashMap<NodeId, Vec<(usize, Class)>> = HashMap::new();
     for step in &*steps {
         known.entry(step.node).or_default().push((step.stage, step.class));
@@ -73,10 +73,15 @@ fn repeat_fleeting(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     while let Some(Step { node, class, stage, .. }) = open.pop() {
         for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
             let (base, _) = resolve(g, operand, draft.domain);
-            let fleeting = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
-            let Some(known) = known.get_mut(&base).filter(|_| fleeting) else { continue };
+            let register_only = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
+            let Some(known) = known.get_mut(&base).filter(|_| register_only) else { continue };
             if !known.iter().any(|&(other, class)| other == stage || class != Class::Element) {
-                let step = Step { node: base, class: Class::Element, stage, again: Some(Again::Fleeting) };
+                let step = Step {
+                    node: base,
+                    class: Class::Element,
+                    stage,
+                    rematerialized: Some(RematerializeReason::RegisterOnly),
+                };
                 known.push((stage, Class::Element));
                 steps.push(step);
                 open.push(step);

@@ -4,7 +4,7 @@ use super::domain::Domain;
 use super::view::bases;
 use super::{Bound, Ctx, Nodes};
 use crate::ir::{NodeId, Op, Role, SlotKind};
-use crate::reason::{Begin, Kept};
+use crate::reason::{MaterializeReason, SplitReason};
 use crate::types::DType;
 
 impl Ctx<'_> {
@@ -50,8 +50,8 @@ impl Ctx<'_> {
         }
         for (node, param) in updates {
             let mut bound = Bound::default();
-            bound.raise(self.check.unwrap_or(0), Begin::Check);
-            bound.raise(self.after_readers(param, Domain::of(&self.g[node].ty.shape)), Begin::Readers(param));
+            bound.raise(self.check.unwrap_or(0), SplitReason::Check);
+            bound.raise(self.after_readers(param, Domain::of(&self.g[node].ty.shape)), SplitReason::Readers(param));
             self.place_update(node, param, bound);
         }
     }
@@ -98,13 +98,13 @@ impl Ctx<'_> {
         foreign.retain(|&id| self.g[id].op.is_map());
         // Truth values are never stored: what is made of them is stored instead.
         while let Some(at) = foreign.iter().position(|&id| self.g[id].ty.dtype != DType::F32) {
-            let fleeting = foreign.swap_remove(at);
-            let reads = |id: &NodeId| self.g[*id].operands.iter().any(|&x| self.g.behind_views(x) == fleeting);
+            let register_only = foreign.swap_remove(at);
+            let reads = |id: &NodeId| self.g[*id].operands.iter().any(|&x| self.g.behind_views(x) == register_only);
             foreign.extend(seen.iter().filter(reads));
         }
         foreign.sort();
         foreign.dedup();
-        foreign.into_iter().for_each(|id| self.keep(id, Kept::Overwritten));
+        foreign.into_iter().for_each(|id| self.materialize(id, MaterializeReason::Overwritten));
     }
 
     /// The first kernel in which a parameter may be overwritten: after those that read it, or the last of them if it reads

@@ -19,7 +19,7 @@ use crate::types::{DType, TensorType};
 
 pub use build::Builder;
 pub use ops::{DotAxes, Window};
-pub use origin::{Origin, Pass, Place};
+pub use origin::{Origin, Pass, SourcePlace};
 pub use rewrite::{NodeMap, Rule, rewrite};
 pub use verify::verify;
 

@@ -8,7 +8,7 @@ use super::{Graph, Op};
 
 /// A position in the user's source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct SourcePlace {
     /// The file, as rustc names it.
     pub file: &'static str,
     /// The line, from 1.
@@ -17,7 +17,7 @@ pub struct Place {
     pub column: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
@@ -51,7 +51,7 @@ pub struct Origin {
     /// merged gradients have `accumulation`.
     pub layer: Rc<str>,
     /// Where that is declared, if it is.
-    pub place: Option<Place>,
+    pub place: Option<SourcePlace>,
     /// The part of a step.
     pub pass: Pass,
     /// The parameter, by its name, whose update the node is part of.
@@ -62,7 +62,7 @@ pub struct Origin {
 
 impl Origin {
     /// A forward pass in this layer.
-    pub fn of_layer(layer: Rc<str>, place: Option<Place>) -> Rc<Origin> {
+    pub fn of_layer(layer: Rc<str>, place: Option<SourcePlace>) -> Rc<Origin> {
         Rc::new(Origin { layer, place, pass: Pass::Forward, param: None, rule: None })
     }
 

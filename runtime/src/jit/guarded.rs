@@ -8,7 +8,7 @@ use crate::ir::{Builder, DotAxes, Graph, InputSlot, NodeId, Output, ParamSlot, R
 use crate::memory::{Input, Memory, Params};
 use crate::microkernels::gemm::Isa;
 use crate::microkernels::guarded::Guarded;
-use crate::plan::{Place, plan};
+use crate::plan::{Location, plan};
 use crate::scalar::Cmp;
 use crate::simplify::simplify;
 use crate::tiling::{Machine, tile};
@@ -129,7 +129,7 @@ fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: 
     assert!(finite);
     let outputs = fused.results.iter().flat_map(|(role, buffer, shape)| {
         let floats = match plan.places[buffer.index()] {
-            Some(Place::Arena(at)) => &arena.floats()[at..],
+            Some(Location::Arena(at)) => &arena.floats()[at..],
             place => panic!("{role:?} lies at {place:?}"),
         };
         &floats[..shape.len_at(batch)]

@@ -3,7 +3,7 @@
 //! In: functions. Out: one entry point, valid as long as the [`Code`] that owns it. All functions of a program are defined,
 //! then made executable at once; pages are never writable and executable at the same time.
 
-mod board;
+mod work_queue;
 mod fork;
 #[cfg(all(test, target_os = "linux"))]
 mod guarded;
@@ -32,14 +32,14 @@ use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
-use crate::plan::{self, Phase, Plan, Task, Work};
+use crate::plan::{self, ParallelRegion, Plan, Task, Work};
 use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
-use board::MOST_UNITS;
 use pages::Pages;
 pub use pool::Pool;
 pub use text::{Text, isa_by_name, text, text_for};
+use work_queue::MOST_UNITS;
 
 /// A compiled program. It may run in several threads at once, each with an arena of its own.
 pub struct Code {
@@ -49,13 +49,13 @@ pub struct Code {
     /// The constants that the code reads, each four times, and the offsets of its kernels, aligned to 16 bytes.
     table: Vec<Aligned>,
     needs: Needs,
-    /// The program cut into phases, if it was compiled for several threads and some of it can be shared.
+    /// The program cut into regions, if it was compiled for several threads and some of it can be shared.
     shared: Option<SharedCode>,
 }
 
 /// Code for several threads.
 struct SharedCode {
-    table: Arc<board::Table>,
+    table: Arc<work_queue::Table>,
     /// The tasks in the order of the table.
     tasks: Vec<SharedTask>,
     /// Nanoseconds of work below which one thread is done before others have come.
@@ -291,10 +291,10 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
     let mut kernels = kernels(program, target);
     let numbers = Numbers::of(fused);
     let (ids, entry) = declare(&mut module, numbers, fused.kernels.len(), target)?;
-    let phases = if threads > 1 { plan::schedule(fused, plan) } else { Vec::new() };
-    let phases = if phases.iter().all(|phase| phase.tasks.is_empty()) { Vec::new() } else { phases };
+    let regions = if threads > 1 { plan::parallel_regions(fused, plan) } else { Vec::new() };
+    let regions = if regions.iter().all(|region| region.tasks.is_empty()) { Vec::new() } else { regions };
     let entry_function = self::entry(program, &kernels, target);
-    let (shared, shared_ids) = shared_functions(&mut module, (program, &kernels), target, &phases, numbers)?;
+    let (shared, shared_ids) = shared_functions(&mut module, (program, &kernels), target, &regions, numbers)?;
     let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
     let functions = std::mem::take(&mut kernels.functions);
     let mut context = CodegenContext::new();
@@ -337,7 +337,7 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
         inputs: slots.inputs.iter().map(|slot| slot.ty.clone()).collect(),
         writes: fused.kernels.iter().flat_map(|kernel| &kernel.writes).any(|write| !fused.is_arena(write.buffer)),
     };
-    let shared = (!phases.is_empty()).then(|| shared_code(&module, fused, plan, &phases, &shared_ids));
+    let shared = (!regions.is_empty()).then(|| shared_code(&module, fused, plan, &regions, &shared_ids));
     Ok(Code { _pages: pages, entry, table, needs, shared })
 }
 
@@ -369,45 +369,51 @@ fn define_quickly(
     defined.map_err(failed)
 }
 
-/// Declares and emits the functions of all tasks, then those that end the phases.
+/// Declares and emits the functions of all tasks, then those that end the regions.
 fn shared_functions(
     module: &mut JITModule,
     (program, kernels): (Program<'_>, &Kernels),
     target: Target,
-    phases: &[Phase],
+    regions: &[ParallelRegion],
     numbers: Numbers,
 ) -> Result<(Vec<Function>, Vec<FuncId>), BuildError> {
     let (mut functions, mut ids) = (Vec::new(), Vec::new());
-    for (index, &each) in phases.iter().flat_map(|phase| &phase.tasks).enumerate() {
+    for (index, &each) in regions.iter().flat_map(|region| &region.tasks).enumerate() {
         let number = numbers.shared(functions.len());
         ids.push(declared(module, number, &format!("task{index}"), Linkage::Local, &task_signature(target))?);
         functions.push(task(program, kernels, target, number, each));
     }
-    for (index, phase) in phases.iter().enumerate() {
+    for (index, region) in regions.iter().enumerate() {
         let number = numbers.shared(functions.len());
         ids.push(declared(module, number, &format!("tail{index}"), Linkage::Local, &entry_signature(target))?);
-        functions.push(tail(program, kernels, target, number, phase));
+        functions.push(tail(program, kernels, target, number, region));
     }
     Ok((functions, ids))
 }
 
-/// The finished code of tasks and phases.
-fn shared_code(module: &JITModule, fused: &Fused, plan: &Plan, phases: &[Phase], ids: &[FuncId]) -> SharedCode {
-    let tasks = || phases.iter().flat_map(|phase| &phase.tasks);
+/// The finished code of tasks and regions.
+fn shared_code(
+    module: &JITModule,
+    fused: &Fused,
+    plan: &Plan,
+    regions: &[ParallelRegion],
+    ids: &[FuncId],
+) -> SharedCode {
+    let tasks = || regions.iter().flat_map(|region| &region.tasks);
     let (unit_ids, tail_ids) = ids.split_at(tasks().count());
     let mut unit_ids = unit_ids.iter();
-    let phase_codes = phases.iter().zip(tail_ids).map(|(phase, &tail)| {
+    let region_codes = regions.iter().zip(tail_ids).map(|(region, &tail)| {
         let unit = |&id| {
             let code = module.get_finalized_function(id);
             // SAFETY: tasks were declared with the signature of this type.
             unsafe { std::mem::transmute::<*const u8, TaskFn>(code) }
         };
         let tail = module.get_finalized_function(tail);
-        // SAFETY: ends of phases were declared with the signature of this type.
+        // SAFETY: ends of regions were declared with the signature of this type.
         let tail = unsafe { std::mem::transmute::<*const u8, EntryFn>(tail) };
-        board::PhaseCode { tasks: unit_ids.by_ref().take(phase.tasks.len()).map(unit).collect(), tail }
+        work_queue::RegionCode { tasks: unit_ids.by_ref().take(region.tasks.len()).map(unit).collect(), tail }
     });
-    let table = Arc::new(board::Table { phases: phase_codes.collect() });
+    let table = Arc::new(work_queue::Table { regions: region_codes.collect() });
     let shared = tasks().map(|&task| {
         let work = match task.work {
             // Part of what the rows of the kernel take.

@@ -1,6 +1,6 @@
 //! Threads that wait for runs of compiled code.
 //!
-//! A run is handed over once: threads that wait are told of it, take units from its board and wait again, first awake,
+//! A run is handed over once: threads that wait are told of it, take units from its queue and wait again, first awake,
 //! because the next step mostly comes at once, then asleep. A machine that is busy with other work may take a thread's core
 //! away in the middle of a unit; where that holds the calling thread up, the next runs are done without the pool.
 
@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::board::{Board, Table};
 use super::fork::Process;
 use super::ieee::IeeeMode;
+use super::work_queue::{Table, WorkQueue};
 use crate::codegen::Context;
 use crate::error::BuildError;
 
@@ -25,7 +25,7 @@ const MOST_RESTS: u32 = 255;
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    board: Arc<Board>,
+    queue: Arc<WorkQueue>,
     run: u32,
     /// Runs that are still to be done without the pool, and how many there were the last time.
     rest: u32,
@@ -46,7 +46,7 @@ struct Shared {
 #[derive(Clone)]
 struct Handed {
     table: Arc<Table>,
-    board: Arc<Board>,
+    queue: Arc<WorkQueue>,
     run: u32,
 }
 
@@ -68,10 +68,10 @@ impl Pool {
             asleep: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             closed: AtomicBool::new(false),
         });
-        let board = Arc::new(Board::new(threads, 0, 0));
+        let queue = Arc::new(WorkQueue::new(threads, 0, 0));
         let refused = |error: io::Error| BuildError::Threads { threads, error: error.to_string() };
         let process = Process::current().map_err(refused)?;
-        let mut pool = Pool { shared, workers: Vec::new(), board, run: 0, rest: 0, rested: 0, process };
+        let mut pool = Pool { shared, workers: Vec::new(), queue, run: 0, rest: 0, rested: 0, process };
         for thread in 1..threads {
             let shared = pool.shared.clone();
             let named = std::thread::Builder::new().name(format!("gradloom {thread}"));
@@ -88,9 +88,9 @@ impl Pool {
 
     /// Makes room for the runs of a program.
     pub(super) fn reserve(&mut self, table: &Table) {
-        let (tasks, phases) = (table.tasks(), table.phases.len());
-        if !self.board.fits(tasks, phases) {
-            self.board = Arc::new(Board::new(self.threads(), tasks, phases));
+        let (tasks, regions) = (table.tasks(), table.regions.len());
+        if !self.queue.fits(tasks, regions) {
+            self.queue = Arc::new(WorkQueue::new(self.threads(), tasks, regions));
         }
     }
 
@@ -106,7 +106,7 @@ impl Pool {
         !self.process.is_current()
     }
 
-    /// Runs a program: for every task how many units there are, and what is passed to the code: at the ends of phases, then
+    /// Runs a program: for every task how many units there are, and what is passed to the code: at the ends of regions, then
     /// by each thread. Says whether it went to its end.
     ///
     /// # Safety
@@ -121,8 +121,8 @@ impl Pool {
         self.reserve(table);
         self.run = self.run.wrapping_add(1);
         // SAFETY: the run before has ended, since this has the pool to itself; its number comes round after 2^32 runs.
-        unsafe { self.board.begin(self.run, table, units, contexts) };
-        let handed = Handed { table: table.clone(), board: self.board.clone(), run: self.run };
+        unsafe { self.queue.launch(self.run, table, units, contexts) };
+        let handed = Handed { table: table.clone(), queue: self.queue.clone(), run: self.run };
         *self.shared.handed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handed);
         self.shared.ticket.fetch_add(1, Ordering::SeqCst);
         for (worker, asleep) in self.workers.iter().zip(&self.shared.asleep[1..]) {
@@ -130,7 +130,7 @@ impl Pool {
                 worker.thread().unpark();
             }
         }
-        let idle = self.board.work(self.run, 0, table);
+        let idle = self.queue.work(self.run, 0, table);
         // A thread that is kept from its core holds up all others.
         if 3 * idle > start.elapsed() {
             self.rested = (2 * self.rested + 1).min(MOST_RESTS);
@@ -138,7 +138,7 @@ impl Pool {
         } else {
             self.rested /= 2;
         }
-        !self.board.stopped()
+        !self.queue.stopped()
     }
 }
 
@@ -150,8 +150,8 @@ impl Shared {
         while let Some(ticket) = self.next(thread, seen) {
             seen = ticket;
             let handed = self.handed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-            if let Some(Handed { table, board, run }) = handed {
-                board.work(run, thread, &table);
+            if let Some(Handed { table, queue, run }) = handed {
+                queue.work(run, thread, &table);
             }
         }
     }

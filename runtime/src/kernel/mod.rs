@@ -23,7 +23,7 @@ use crate::flops::Flops;
 use crate::ir::ops::Reduction;
 use crate::ir::print::Names;
 use crate::ir::{NodeId, Op, Role, Slots};
-use crate::reason::{Again, Begin, Kept};
+use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 pub use access::{Access, Affine, AxisSet, Bound, Gather};
@@ -112,7 +112,7 @@ pub struct Kernel {
     /// What is written to memory for later kernels, or as a result.
     pub writes: Vec<Write>,
     /// Why it is a kernel of its own.
-    pub begin: Begin,
+    pub split: SplitReason,
 }
 
 /// A matrix product: sums of products of what is read from two buffers.
@@ -150,7 +150,7 @@ pub struct Instruction {
     /// The stage of the row in which it is computed.
     pub stage: usize,
     /// Why it is computed here, if it was computed before.
-    pub again: Option<Again>,
+    pub rematerialized: Option<RematerializeReason>,
     /// The operation that it was.
     pub origin: Origin,
 }
@@ -257,7 +257,7 @@ pub struct Write {
     /// Whether the value is copied: known here, but not computed as what is written.
     pub copied: bool,
     /// Why it is written; `None` where it overwrites a parameter.
-    pub kept: Option<Kept>,
+    pub materialized: Option<MaterializeReason>,
     /// The node that it was.
     pub origin: NodeId,
 }

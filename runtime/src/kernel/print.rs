@@ -4,16 +4,16 @@
 //! [`cost`] counts them. The last line has the sums, and what they would be if every operation were a
 //! kernel of its own.
 //!
-//! `.row` marks a value that is one a row, `.col` one a column, `.one` one in all; parameters and inputs go by their
+//! `.row` marks a value per row, `.col` one per column, `.one` a single one; parameters and inputs go by their
 //! names. A kernel's lines run for every element of its domain; after `along the row` a sum over the row is known.
 
 use std::fmt;
 
-use super::why::{Uses, again_text};
+use super::why::{Uses, rematerialize_text};
 use super::{Affine, Arg, BufferId, Class, Cost, Fused, Home, Kernel, Mode, Origin, Read, cost};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
-use crate::reason::Again;
+use crate::reason::RematerializeReason;
 use crate::types::Dim;
 
 impl fmt::Display for Fused {
@@ -74,7 +74,7 @@ impl Text<'_> {
         let Cost { flops, bytes } = cost(self.fused, kernel);
         let head = format!("kernel {number}: {}, {flops} FLOP, {bytes} bytes", kernel.extents());
         // The first has no earlier one to be part of.
-        line_with_layer(f, &head, &if number > 0 { self.begin() } else { String::new() })?;
+        line_with_layer(f, &head, &if number > 0 { self.split_reason() } else { String::new() })?;
         if let Some(dot) = &kernel.dot {
             let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer));
             self.line(f, &dot.origin, &operands.join(", "), None)?;
@@ -85,7 +85,7 @@ impl Text<'_> {
             }
             for instruction in kernel.body.iter().filter(|instruction| instruction.stage == stage) {
                 let args: Vec<String> = instruction.args.iter().map(|&arg| self.name(arg)).collect();
-                self.line(f, &instruction.origin, &args.join(", "), instruction.again)?;
+                self.line(f, &instruction.origin, &args.join(", "), instruction.rematerialized)?;
             }
         }
         for write in &kernel.writes {
@@ -97,17 +97,23 @@ impl Text<'_> {
                     let gather = write.access.gather.as_ref().expect("rows are added where an index says");
                     let (table, index) = (self.fused.buffer_name(write.buffer), self.name(Arg::Read(gather.index)));
                     let line = format!("  add {value} to rows {index} of {table}");
-                    line_with_layer(f, &line, &self.kept(number, write))?;
+                    line_with_layer(f, &line, &self.materialized(number, write))?;
                 }
-                None => line_with_layer(f, &format!("  keep {value}"), &self.kept(number, write))?,
+                None => line_with_layer(f, &format!("  materialize {value}"), &self.materialized(number, write))?,
             }
         }
         Ok(())
     }
 
-    fn line(&self, f: &mut fmt::Formatter<'_>, origin: &Origin, operands: &str, again: Option<Again>) -> fmt::Result {
+    fn line(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        origin: &Origin,
+        operands: &str,
+        rematerialized: Option<RematerializeReason>,
+    ) -> fmt::Result {
         let expression = operation(&self.fused.slots, &origin.op, &origin.ty, operands);
-        let notes = [origin.layer.to_string(), again.map(again_text).unwrap_or_default()];
+        let notes = [origin.layer.to_string(), rematerialized.map(rematerialize_text).unwrap_or_default()];
         let notes: Vec<String> = notes.into_iter().filter(|note| !note.is_empty()).collect();
         line_with_layer(f, &format!("  {} = {expression}", self.fused.value_name(origin.node)), &notes.join(", "))
     }

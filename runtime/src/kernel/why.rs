@@ -1,21 +1,21 @@
-//! The reasons of fusion as text: a clause behind the line that it is about.
+//! The reasons of fusion as text: a clause after the line that it is about.
 //!
-//! `for kernel 3` says who reads what is kept. `again` marks what an earlier kernel, or an earlier phase of the row, has
-//! computed as well: to compute it once more takes as much as the clause says, instead of a write and a read.
+//! `for kernel 3` says who reads what is materialized. `rematerialized` marks what an earlier kernel, or an earlier reduction stage,
+//! has computed as well: to compute it once more takes as much as the clause says, instead of a write and a read.
 
 use std::collections::{HashMap, HashSet};
 
 use super::print::Text;
 use super::{Arg, BufferId, Fused, Mode, Write};
 use crate::ir::{NodeId, Role};
-use crate::reason::{Again, Begin, Effort, Kept};
+use crate::reason::{Effort, MaterializeReason, RematerializeReason, SplitReason};
 
 /// Which kernels have to do with a value.
 pub(super) struct Uses {
     /// Those that read a buffer, in order.
     readers: HashMap<BufferId, Vec<usize>>,
     /// The first that writes a value to a buffer.
-    keepers: HashMap<NodeId, usize>,
+    writers: HashMap<NodeId, usize>,
     /// The first that computes a value.
     computers: HashMap<NodeId, usize>,
     /// The first result that lies in a buffer.
@@ -28,13 +28,13 @@ impl Uses {
         for (index, &(_, buffer, _)) in fused.results.iter().enumerate() {
             results.entry(buffer).or_insert(index);
         }
-        let mut uses = Uses { readers: HashMap::new(), keepers: HashMap::new(), computers: HashMap::new(), results };
+        let mut uses = Uses { readers: HashMap::new(), writers: HashMap::new(), computers: HashMap::new(), results };
         for (index, kernel) in fused.kernels.iter().enumerate() {
             for buffer in kernel.buffers_read().collect::<HashSet<BufferId>>() {
                 uses.readers.entry(buffer).or_default().push(index);
             }
             for write in kernel.writes.iter().filter(|write| fused.is_arena(write.buffer)) {
-                uses.keepers.entry(write.origin).or_insert(index);
+                uses.writers.entry(write.origin).or_insert(index);
             }
             kernel.origins().for_each(|origin| _ = uses.computers.entry(origin.node).or_insert(index));
         }
@@ -44,41 +44,41 @@ impl Uses {
 
 impl Text<'_> {
     /// Why the kernel begins.
-    pub(super) fn begin(&self) -> String {
-        let begin = self.kernel.begin;
+    pub(super) fn split_reason(&self) -> String {
+        let begin = self.kernel.split;
         let (rows, cols) = (self.kernel.row_count(), self.kernel.cols());
         let name = |value: NodeId| self.fused.value_name(value);
         match begin {
-            Begin::Product => "a product".to_string(),
-            Begin::Sum(sum) => format!("{} is known when kernel {} is done", name(sum), self.home(sum)),
-            Begin::Extents(value) => {
+            SplitReason::Product => "a matmul".to_string(),
+            SplitReason::Sum(sum) => format!("{} is known when kernel {} is done", name(sum), self.home(sum)),
+            SplitReason::Extents(value) => {
                 let home = self.home(value);
                 let (rows, cols) = (self.fused.kernels[home].row_count(), self.fused.kernels[home].cols());
                 format!("{} comes from kernel {home}, over {rows} x {cols}", name(value))
             }
-            Begin::Variance => "no variance behind sums along rows".to_string(),
-            Begin::Check => "updates wait for the check of the loss".to_string(),
-            Begin::Readers(param) => format!("waits for the readers of {}", self.fused.slots.params[param].name),
-            Begin::Long => "the kernel before is long".to_string(),
-            Begin::Apart => format!("no kernel over {rows} x {cols} has its operands"),
+            SplitReason::Variance => "no variance after sums along rows".to_string(),
+            SplitReason::Check => "updates wait for the check of the loss".to_string(),
+            SplitReason::Readers(param) => format!("waits for the readers of {}", self.fused.slots.params[param].name),
+            SplitReason::Long => "the kernel before is long".to_string(),
+            SplitReason::Apart => format!("no kernel over {rows} x {cols} has its operands"),
         }
     }
 
-    /// Who reads what is kept, and why it is not computed again.
-    pub(super) fn kept(&self, index: usize, write: &Write) -> String {
-        let why = match write.kept {
+    /// Who reads what is materialized, and why it is not rematerialized.
+    pub(super) fn materialized(&self, index: usize, write: &Write) -> String {
+        let why = match write.materialized {
             None => String::new(),
-            Some(Kept::Result) => self.role(write),
-            Some(Kept::Operand) => "a product reads memory".to_string(),
-            Some(Kept::Once) => format!("{} is not done again", self.operation(write)),
-            Some(Kept::Costly(effort)) => format!("again takes {}", effort_text(effort)),
-            Some(Kept::Slope(function)) => format!("made with {}", self.fused.value_name(function)),
-            Some(Kept::Column) => "used as a column".to_string(),
-            Some(Kept::Reshaped) => "used in another shape".to_string(),
-            Some(Kept::Long) => "made of many operations".to_string(),
-            Some(Kept::Prepared) => "of parameters alone".to_string(),
-            Some(Kept::Update(param)) => format!("the next {}", self.fused.slots.params[param].name),
-            Some(Kept::Overwritten) => "made of what is overwritten".to_string(),
+            Some(MaterializeReason::Result) => self.role(write),
+            Some(MaterializeReason::Operand) => "a matmul reads memory".to_string(),
+            Some(MaterializeReason::Once) => format!("{} runs once", self.operation(write)),
+            Some(MaterializeReason::Costly(effort)) => format!("to rematerialize it takes {}", effort_text(effort)),
+            Some(MaterializeReason::Slope(function)) => format!("made with {}", self.fused.value_name(function)),
+            Some(MaterializeReason::Column) => "used as a column".to_string(),
+            Some(MaterializeReason::Reshaped) => "used in another shape".to_string(),
+            Some(MaterializeReason::Long) => "made of many operations".to_string(),
+            Some(MaterializeReason::Prepared) => "of parameters alone".to_string(),
+            Some(MaterializeReason::Update(param)) => format!("the next {}", self.fused.slots.params[param].name),
+            Some(MaterializeReason::Overwritten) => "made of what is overwritten".to_string(),
         };
         let readers = self.uses.readers.get(&write.buffer).into_iter().flatten();
         let readers: Vec<String> = readers.filter(|&&reader| reader > index).map(usize::to_string).collect();
@@ -101,7 +101,7 @@ impl Text<'_> {
 
     /// The kernel that a value is read from.
     fn home(&self, node: NodeId) -> usize {
-        let home = self.uses.keepers.get(&node).or_else(|| self.uses.computers.get(&node));
+        let home = self.uses.writers.get(&node).or_else(|| self.uses.computers.get(&node));
         *home.expect("what a kernel waits for is computed in an earlier one")
     }
 
@@ -119,12 +119,12 @@ impl Text<'_> {
     }
 }
 
-/// Why a value is computed again.
-pub(super) fn again_text(again: Again) -> String {
+/// Why a value is rematerialized.
+pub(super) fn rematerialize_text(again: RematerializeReason) -> String {
     match again {
-        Again::Cheap(effort) => format!("again: {}", effort_text(effort)),
-        Again::Single => "again: one number".to_string(),
-        Again::Fleeting => "again: not kept".to_string(),
+        RematerializeReason::Cheap(effort) => format!("rematerialized: {}", effort_text(effort)),
+        RematerializeReason::Single => "rematerialized: one number".to_string(),
+        RematerializeReason::RegisterOnly => "rematerialized: register-only".to_string(),
     }
 }
 

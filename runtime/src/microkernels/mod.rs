@@ -4,7 +4,7 @@
 //! In: addresses and extents, from compiled kernels. Out: numbers in memory. Absent on purpose: anything that depends on
 //! the network, which is compiled at run time.
 
-pub mod fetch;
+pub mod prefetch;
 pub mod finish;
 pub mod gemm;
 #[cfg(all(test, target_os = "linux"))]

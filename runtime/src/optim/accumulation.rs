@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::attach::{Trained, finish};
-use super::{GradientMerge, Optimization, attach, merge};
+use super::{GradientMerge, TrainingConfig, attach, merge};
 use crate::init::Init;
 use crate::ir::origin::of_params;
 use crate::ir::rewrite::{NodeMap, carry};
@@ -63,9 +63,9 @@ fn once_in(graph: &Graph, sum: NodeId, terms: &[NodeId], map: &NodeMap, first: N
 }
 
 /// Replaces every gradient by the next value of the merged gradient.
-pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Graph {
+pub fn accumulate(graph: &Graph, config: &TrainingConfig, merge: GradientMerge) -> Graph {
     let mut b = Builder::new(graph.clone());
-    let (trained, others) = attach::split(&mut b, how, &of_params(graph));
+    let (trained, others) = attach::split(&mut b, config, &of_params(graph));
     b.graph_mut().outputs = others;
     let merged = merged(&mut b, &trained);
     b.enter(Origin::of_updates("accumulation"));
@@ -93,20 +93,20 @@ pub fn accumulate(graph: &Graph, how: &Optimization, merge: GradientMerge) -> Gr
 }
 
 /// From a graph with gradients, the graph of the update from the merged gradients: it reads no input.
-pub fn update(graph: &Graph, how: &Optimization) -> Graph {
+pub fn update(graph: &Graph, config: &TrainingConfig) -> Graph {
     let mut slots = graph.slots.clone();
     slots.inputs.clear();
     let mut b = Builder::new(Graph { slots, ..Graph::default() });
     for output in graph.outputs.iter().filter(|output| matches!(output.role, Role::Gradient(_))) {
         b.graph_mut().outputs.push(Output { role: output.role.clone(), node: NodeId(0) });
     }
-    let (mut trained, _) = attach::split(&mut b, how, &of_params(graph));
+    let (mut trained, _) = attach::split(&mut b, config, &of_params(graph));
     let merged = merged(&mut b, &trained);
     for (one, slot) in trained.iter_mut().zip(merged) {
         b.enter(Rc::clone(&one.origin));
         one.gradient = b.param(slot);
     }
-    finish(b, how, trained)
+    finish(b, config, trained)
 }
 
 /// What the merged gradients of a parameter are called.

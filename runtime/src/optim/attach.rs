@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::group::Treatment;
-use super::{At, Optimization, Optimizer};
+use super::{At, Optimizer, TrainingConfig};
 use crate::init::Init;
 use crate::ir::origin::of_params;
 use crate::ir::{Builder, Graph, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind};
@@ -20,19 +20,19 @@ const DOWN: f64 = 1.0 / (1u128 << 80) as f64;
 const FIRST_DOWN: f64 = 1.0 / (1u64 << 32) as f64;
 
 /// Replaces every gradient of the graph by the updates that follow from it.
-pub fn attach(graph: &Graph, how: &Optimization) -> Graph {
+pub fn attach(graph: &Graph, config: &TrainingConfig) -> Graph {
     let mut b = Builder::new(graph.clone());
-    let (trained, others) = split(&mut b, how, &of_params(graph));
+    let (trained, others) = split(&mut b, config, &of_params(graph));
     b.graph_mut().outputs = others;
-    finish(b, how, trained)
+    finish(b, config, trained)
 }
 
 /// Takes the outputs: the parameters with their gradients, each with slots for its state, and all other outputs.
-pub(super) fn split(b: &mut Builder, how: &Optimization, origins: &[Rc<Origin>]) -> (Vec<Trained>, Vec<Output>) {
+pub(super) fn split(b: &mut Builder, config: &TrainingConfig, origins: &[Rc<Origin>]) -> (Vec<Trained>, Vec<Output>) {
     let (mut trained, mut others) = (Vec::new(), Vec::new());
     for output in std::mem::take(&mut b.graph_mut().outputs) {
         match output.role {
-            Role::Gradient(param) => trained.push(Trained::new(b, how, param, output.node, &origins[param])),
+            Role::Gradient(param) => trained.push(Trained::new(b, config, param, output.node, &origins[param])),
             _ => others.push(output),
         }
     }
@@ -40,12 +40,12 @@ pub(super) fn split(b: &mut Builder, how: &Optimization, origins: &[Rc<Origin>])
 }
 
 /// Adds the updates.
-pub(super) fn finish(mut b: Builder, how: &Optimization, mut trained: Vec<Trained>) -> Graph {
+pub(super) fn finish(mut b: Builder, config: &TrainingConfig, mut trained: Vec<Trained>) -> Graph {
     b.enter(Origin::of_updates("optimizer"));
-    let scalars = Scalars::new(&mut b, &*how.optimizer, &trained);
-    clip(&mut b, how, &mut trained);
+    let scalars = Scalars::new(&mut b, &*config.optimizer, &trained);
+    clip(&mut b, config, &mut trained);
     for one in &trained {
-        update(&mut b, how, one, &scalars);
+        update(&mut b, config, one, &scalars);
     }
     b.finish()
 }
@@ -86,18 +86,18 @@ pub(super) struct Trained {
 
 impl Trained {
     /// Adds the slots of the optimizer's state.
-    fn new(b: &mut Builder, how: &Optimization, param: usize, gradient: NodeId, layer: &Origin) -> Trained {
+    fn new(b: &mut Builder, config: &TrainingConfig, param: usize, gradient: NodeId, layer: &Origin) -> Trained {
         let params = &mut b.graph_mut().slots.params;
         let slot = params[param].clone();
         let first = params.len();
-        params.extend(how.optimizer.state().iter().map(|name| ParamSlot {
+        params.extend(config.optimizer.state().iter().map(|name| ParamSlot {
             name: format!("{}.{name}", slot.name),
             shape: slot.shape.clone(),
             init: Init::Constant(0.0),
             kind: SlotKind::Optimizer(param),
         }));
         let state = (first..params.len()).collect();
-        Trained { param, gradient, origin: layer.of_update(&slot.name), state, treatment: how.treatment(&slot.name) }
+        Trained { param, gradient, origin: layer.of_update(&slot.name), state, treatment: config.treatment(&slot.name) }
     }
 }
 
@@ -131,8 +131,8 @@ impl Scalars {
 /// If the sum of squares overflows, a second sum is taken, of the squares of gradients times 2^-80 (after Blue 1978, "A portable
 /// Fortran program to find the Euclidean norm of a vector"; both are computed at once, so that gradients are read once). What is
 /// lost to squares that underflow is negligible beside 1e-6.
-fn clip(b: &mut Builder, how: &Optimization, trained: &mut [Trained]) {
-    if let Some(limit) = how.clip_value {
+fn clip(b: &mut Builder, config: &TrainingConfig, trained: &mut [Trained]) {
+    if let Some(limit) = config.clip_value {
         for Trained { gradient, .. } in trained.iter_mut() {
             let low = b.constant_like(-limit, *gradient);
             let high = b.constant_like(limit, *gradient);
@@ -140,7 +140,7 @@ fn clip(b: &mut Builder, how: &Optimization, trained: &mut [Trained]) {
             *gradient = b.min(raised, high);
         }
     }
-    let Some(limit) = how.clip_norm.filter(|_| !trained.is_empty()) else { return };
+    let Some(limit) = config.clip_norm.filter(|_| !trained.is_empty()) else { return };
     let total = |b: &mut Builder, scale: Option<f64>| {
         let squares = trained.iter().map(|one| {
             let Some(scale) = scale else { return sum_of_squares(b, one.gradient) };
@@ -193,7 +193,7 @@ fn sum_of_squares(b: &mut Builder, x: NodeId) -> NodeId {
 
 /// Adds the update of one parameter. With a rate factor of 0 only its state changes: the parameter is not moved by 0 times
 /// something, which could be NaN.
-fn update(b: &mut Builder, how: &Optimization, trained: &Trained, scalars: &Scalars) {
+fn update(b: &mut Builder, config: &TrainingConfig, trained: &Trained, scalars: &Scalars) {
     let Trained { param: index, mut gradient, ref state, treatment: Treatment { factor, l2, decay, .. }, .. } =
         *trained;
     b.enter(Rc::clone(&trained.origin));
@@ -210,11 +210,11 @@ fn update(b: &mut Builder, how: &Optimization, trained: &Trained, scalars: &Scal
         let keep = b.spread(*keep, &shape);
         param = b.mul(param, keep);
     }
-    if let Some(largest) = how.optimizer.largest().filter(|_| !how.sentinel) {
+    if let Some(largest) = config.optimizer.largest().filter(|_| !config.sentinel) {
         gradient = bounded(b, gradient, largest);
     }
-    let at = At { param, gradient, state: &nodes, scalars: &own, saturates: !how.sentinel };
-    let (next, next_state) = how.optimizer.update(b, &at);
+    let at = At { param, gradient, state: &nodes, scalars: &own, saturates: !config.sentinel };
+    let (next, next_state) = config.optimizer.update(b, &at);
     let next = (factor != 0.0).then_some((index, next));
     for (slot, node) in next.into_iter().chain(state.iter().copied().zip(next_state)) {
         b.graph_mut().outputs.push(Output { role: Role::Update(slot), node });

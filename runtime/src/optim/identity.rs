@@ -2,13 +2,13 @@
 //!
 //! The learning rate is left out: it changes from step to step, and a session that continues from a checkpoint may have another.
 
-use super::{Optimization, Settings};
+use super::{Settings, TrainingConfig};
 
-impl Optimization {
+impl TrainingConfig {
     /// The settings of the optimizer, clipping, and those of these parameters that groups treat differently: one line each.
     pub fn identity<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
         // Groups appear in the lines of their parameters. A sentinel is left out: it refuses steps, but changes none.
-        let Optimization { optimizer, clip_value, clip_norm, groups: _, statistics_after, sentinel: _ } = self;
+        let TrainingConfig { optimizer, clip_value, clip_norm, groups: _, statistics_after, sentinel: _ } = self;
         let Settings { rate: _, l2, decay } = *optimizer.settings();
         let settings = optimizer.hyperparameters().into_iter().chain([("l2", l2), ("weight_decay", decay)]);
         let mut lines: Vec<String> = settings.map(|(name, value)| format!("{name} = {}", number(value))).collect();

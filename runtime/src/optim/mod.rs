@@ -14,7 +14,7 @@ mod group;
 mod identity;
 mod lion;
 mod merge;
-mod optimization;
+mod training_config;
 mod rms_prop;
 mod sgd;
 
@@ -35,9 +35,9 @@ pub use attach::{attach, fill};
 pub use group::Group;
 pub use lion::Lion;
 pub use merge::{GradientMerge, Merging, merging};
-pub use optimization::Optimization;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
+pub use training_config::TrainingConfig;
 
 /// A rule that turns gradients into updates. It consists of settings only, so that a session can be sent to other threads and
 /// shared with them.

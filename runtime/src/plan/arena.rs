@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Content, Stretch, padded};
+use super::{Allocation, Content, padded};
 
 /// First fit over time: what is taken by one kernel is free again after its last use.
 #[derive(Default)]
 pub(super) struct Arena {
     /// All that was laid out.
-    pub stretches: Vec<Stretch>,
+    pub allocations: Vec<Allocation>,
     /// Length without scratch.
     pub len: usize,
     /// The most scratch that a kernel takes, with its prologue.
@@ -70,7 +70,7 @@ impl Arena {
     pub(super) fn take_over(&mut self, content: Content, at: usize, len: usize, last: usize) {
         let len = padded(len.max(1));
         self.occupy(at, len, last);
-        self.stretches.push(Stretch { content, at, len, first: self.now, last });
+        self.allocations.push(Allocation { content, at, len, first: self.now, last });
         self.total += len;
     }
 
@@ -81,7 +81,7 @@ impl Arena {
             let at = self.scratch_taken;
             self.scratch_taken += len;
             self.scratch = self.scratch.max(self.scratch_taken);
-            self.stretches.push(Stretch { content, at, len, first: self.now, last });
+            self.allocations.push(Allocation { content, at, len, first: self.now, last });
             return at;
         }
         let gap = self.gaps.iter().find(|(_, room)| **room >= len).map(|(&at, &room)| (at, room));
@@ -99,7 +99,7 @@ impl Arena {
             }
         };
         self.occupy(at, len, last);
-        self.stretches.push(Stretch { content, at, len, first: self.now, last });
+        self.allocations.push(Allocation { content, at, len, first: self.now, last });
         self.len = self.len.max(at + len);
         self.total += len;
         at
@@ -150,6 +150,6 @@ mod tests {
                 used.push((wanted.0, len, last));
             }
         }
-        assert!(arena.stretches.len() > 400 && arena.len < arena.total / 2);
+        assert!(arena.allocations.len() > 400 && arena.len < arena.total / 2);
     }
 }

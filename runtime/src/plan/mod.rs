@@ -8,7 +8,7 @@
 mod arena;
 mod in_place;
 mod print;
-mod schedule;
+mod tasks;
 mod touched;
 mod verify;
 
@@ -26,7 +26,7 @@ use crate::types::Shape;
 use arena::Arena;
 use in_place::Operands;
 pub use print::text;
-pub use schedule::{Last, Phase, Task, Work, schedule};
+pub use tasks::{Last, ParallelRegion, Task, Work, parallel_regions};
 pub use verify::verify;
 
 /// Larger steps are refused rather than attempted.
@@ -34,7 +34,7 @@ const LIMIT_GIB: usize = 64;
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Location {
     /// In the arena, at this offset.
     Arena(usize),
     /// The parameter of this index.
@@ -47,14 +47,14 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where each buffer lies; `None` for a left operand that only its product reads, some rows at a time, from scratch.
-    pub places: Vec<Option<Place>>,
+    pub places: Vec<Option<Location>>,
     /// The memory that each kernel uses while it runs.
     pub kernels: Vec<KernelPlan>,
     /// All that lies in the arena, in the order in which it was placed.
-    pub stretches: Vec<Stretch>,
+    pub allocations: Vec<Allocation>,
     /// Length of the arena.
     pub arena: usize,
-    /// Length of the scratch that every thread has to itself, and the end of a phase too: enough for any one kernel with its
+    /// Length of the scratch that every thread has to itself, and the end of a parallel region too: enough for any one kernel with its
     /// prologue.
     pub scratch: usize,
     /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
@@ -81,12 +81,12 @@ impl Plan {
     }
 
     /// What is laid out for a kernel: values that it writes, and what it uses while it runs.
-    pub fn stretches_of(&self, kernel: usize) -> &[Stretch] {
-        let behind = |kernel: usize| self.stretches.partition_point(|stretch| stretch.first < kernel);
-        &self.stretches[behind(kernel)..behind(kernel + 1)]
+    pub fn allocations_of(&self, kernel: usize) -> &[Allocation] {
+        let behind = |kernel: usize| self.allocations.partition_point(|allocation| allocation.first < kernel);
+        &self.allocations[behind(kernel)..behind(kernel + 1)]
     }
 
-    /// Length of the arena with scratch behind it: for one thread, or for the ends of phases and then for each of several.
+    /// Length of the arena with scratch behind it: for one thread, or for the ends of regions and then for each of several.
     pub fn with_scratch(&self, threads: usize) -> usize {
         self.arena + self.scratch * if threads > 1 { 1 + threads } else { 1 }
     }
@@ -94,7 +94,7 @@ impl Plan {
 
 /// A part of the arena, or of the scratch of a thread, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub struct Allocation {
     /// What lies there.
     pub content: Content,
     /// Its offset.
@@ -164,7 +164,7 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     check_sizes(fused, max_batch)?;
     let mut arena = Arena::default();
     // A buffer of the arena gets its place from the kernel that writes it.
-    let mut places: Vec<Option<Place>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
+    let mut places: Vec<Option<Location>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
     let len = |id: BufferId| padded(fused.buffer(id).shape.len_at(max_batch));
     let last_read = fused.last_uses();
     // What a prologue reads it reads until the last row of the product.
@@ -194,7 +194,7 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
             let own_len = len(write.buffer);
             let dying = |id: BufferId, reader: usize| {
                 let at = match places[id.index()] {
-                    Some(Place::Arena(at)) if last_read[id.index()] == reader && fused.is_arena(id) => at,
+                    Some(Location::Arena(at)) if last_read[id.index()] == reader && fused.is_arena(id) => at,
                     _ => return None,
                 };
                 let overwritten = |by: &BTreeMap<BufferId, BufferId>| by.values().any(|other| *other == id);
@@ -214,7 +214,7 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
                 }
                 None => arena.take(content, own_len, last),
             };
-            places[write.buffer.index()] = Some(Place::Arena(at));
+            places[write.buffer.index()] = Some(Location::Arena(at));
         }
         let own = kernel_plan(fused, &tiling, index, &mut arena, next);
         kernels.push(KernelPlan { in_place, left, ..own });
@@ -224,8 +224,8 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     if bytes > LIMIT_GIB << 30 {
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
     }
-    let Arena { stretches, len: arena, scratch, total: unshared, .. } = arena;
-    let plan = Plan { places, kernels, stretches, arena, scratch, unshared, params, params_len, max_batch, tiling };
+    let Arena { allocations, len: arena, scratch, total: unshared, .. } = arena;
+    let plan = Plan { places, kernels, allocations, arena, scratch, unshared, params, params_len, max_batch, tiling };
     if cfg!(debug_assertions) {
         verify(&plan, fused).expect("values that live at the same time lie apart");
     }
@@ -233,10 +233,10 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
 }
 
 /// Where a buffer lies before any kernel is laid out.
-fn home(home: Home) -> Option<Place> {
+fn home(home: Home) -> Option<Location> {
     match home {
-        Home::Input(index) => Some(Place::Input(index)),
-        Home::Param(index) => Some(Place::Param(index)),
+        Home::Input(index) => Some(Location::Input(index)),
+        Home::Param(index) => Some(Location::Param(index)),
         Home::Arena => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Content, Last, Phase, Plan, Stretch, Work, schedule};
+use super::{Allocation, Content, Last, ParallelRegion, Plan, Work, parallel_regions};
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
 
@@ -28,46 +28,46 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
         for line in plan.tiling.lines(index) {
             writeln!(text, "  {line}")?;
         }
-        for stretch in plan.stretches_of(index) {
-            let replaced = match stretch.content {
+        for allocation in plan.allocations_of(index) {
+            let replaced = match allocation.content {
                 Content::Value(id) => plan.kernels[index].in_place.get(&id).copied(),
                 _ => None,
             };
-            entry(text, stretch, replaced, fused)?;
+            entry(text, allocation, replaced, fused)?;
         }
     }
-    let phases = schedule(fused, plan);
-    match phases.iter().any(|phase| !phase.tasks.is_empty()) {
-        true => phases.iter().enumerate().try_for_each(|(index, each)| phase(text, index, each, fused)),
+    let regions = parallel_regions(fused, plan);
+    match regions.iter().any(|region| !region.tasks.is_empty()) {
+        true => regions.iter().enumerate().try_for_each(|(index, each)| region(text, index, each, fused)),
         false => Ok(()),
     }
 }
 
 /// What several threads share between two meetings, and what one of them does at the second.
-fn phase(text: &mut String, index: usize, phase: &Phase, fused: &Fused) -> std::fmt::Result {
-    let shared = phase.tasks.iter().map(|task| match task.work {
+fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fused) -> std::fmt::Result {
+    let shared = region.tasks.iter().map(|task| match task.work {
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
-        Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.few, task.kernel, task.unit),
+        Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.skinny, task.kernel, task.unit),
         Work::Rows => format!("kernel {} by {} rows", task.kernel, task.unit),
     });
-    let alone = phase.tail.iter().map(|last| match last {
-        Last::Few(task) if fused.kernels[task.kernel].dot.is_none() => {
-            format!("up to {} rows of kernel {}", task.few, task.kernel)
+    let alone = region.tail.iter().map(|last| match last {
+        Last::Skinny(task) if fused.kernels[task.kernel].dot.is_none() => {
+            format!("up to {} rows of kernel {}", task.skinny, task.kernel)
         }
-        Last::Few(task) => format!("what follows the product of up to {} rows", task.few),
+        Last::Skinny(task) => format!("what follows the matmul of up to {} rows", task.skinny),
         Last::Finish(kernel) => format!("sums of kernel {kernel}"),
         Last::Kernel(kernel) => format!("kernel {kernel}"),
     });
-    let mut line = format!("phase {index}: {}", shared.collect::<Vec<String>>().join(", "));
-    let alone: Vec<String> = alone.chain(phase.check.then(|| "check of the loss".to_string())).collect();
+    let mut line = format!("parallel region {index}: {}", shared.collect::<Vec<String>>().join(", "));
+    let alone: Vec<String> = alone.chain(region.check.then(|| "check of the loss".to_string())).collect();
     if !alone.is_empty() {
         line.push_str(&format!("; then {}", alone.join(", ")));
     }
     writeln!(text, "{}", line.replace(": ; then", ": one thread does"))
 }
 
-fn entry(text: &mut String, stretch: &Stretch, replaced: Option<BufferId>, fused: &Fused) -> std::fmt::Result {
-    let kernel = &fused.kernels[stretch.first];
+fn entry(text: &mut String, allocation: &Allocation, replaced: Option<BufferId>, fused: &Fused) -> std::fmt::Result {
+    let kernel = &fused.kernels[allocation.first];
     let of_buffer = |id: BufferId| (fused.buffer_name(id), &*fused.buffer(id).layer);
     let of_instruction = |index: usize| {
         let origin = &kernel.body[index].origin;
@@ -77,7 +77,7 @@ fn entry(text: &mut String, stretch: &Stretch, replaced: Option<BufferId>, fused
         let origin = &kernel.dot.as_ref().expect("there is a product").origin;
         (fused.value_name(origin.node), &*origin.layer)
     };
-    let (what, (value, layer)) = match stretch.content {
+    let (what, (value, layer)) = match allocation.content {
         Content::Value(id) => ("", of_buffer(id)),
         Content::Partial(index) => ("partial ", of_instruction(index)),
         Content::Lanes(index) => ("lanes of ", of_instruction(index)),
@@ -87,14 +87,14 @@ fn entry(text: &mut String, stretch: &Stretch, replaced: Option<BufferId>, fused
         Content::Workspace => ("workspace of ", of_dot()),
         Content::Packed => ("right operand of ", of_dot()),
     };
-    let until = match stretch.last {
+    let until = match allocation.last {
         usize::MAX => ", a result".to_string(),
-        last if last == stretch.first => String::new(),
+        last if last == allocation.first => String::new(),
         last => format!(", to kernel {last}"),
     };
     let value = format!("{what}{value}");
-    let whose = if stretch.content.is_scratch() { "scratch " } else { "" };
-    let range = format!("{whose}{}..{}", stretch.at, stretch.at + stretch.len);
+    let whose = if allocation.content.is_scratch() { "scratch " } else { "" };
+    let range = format!("{whose}{}..{}", allocation.at, allocation.at + allocation.len);
     let over = replaced.map_or(String::new(), |id| format!(", over {}", fused.buffer_name(id)));
     line_with_layer(text, &format!("  {value:<22} {range}{until}{over}"), layer)
 }

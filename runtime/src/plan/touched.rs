@@ -1,13 +1,13 @@
 //! Who touched a part of memory last.
 //!
-//! In: what each phase reads and writes. Out: the last phase that something has to wait for. The arena is kept as parts that
-//! nobody has touched differently, so that the answer takes as long as there are parts, however many phases there are.
+//! In: what each region reads and writes. Out: the last region that something has to wait for. The arena is kept as parts that
+//! nobody has touched differently, so that the answer takes as long as there are parts, however many regions there are.
 
 use std::collections::{BTreeMap, HashMap};
 
 /// Memory that several kernels may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Region {
+pub(super) enum MemoryRegion {
     /// A part of the arena: its offset and its length.
     Arena(usize, usize),
     /// A parameter.
@@ -17,8 +17,8 @@ pub(super) enum Region {
 /// What a kernel reads and writes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Access {
-    pub(super) reads: Vec<Region>,
-    pub(super) writes: Vec<Region>,
+    pub(super) reads: Vec<MemoryRegion>,
+    pub(super) writes: Vec<MemoryRegion>,
 }
 
 impl Access {
@@ -29,7 +29,7 @@ impl Access {
     }
 }
 
-/// The last phases that read and wrote a part of memory.
+/// The last regions that read and wrote a part of memory.
 #[derive(Clone, Copy, Debug, Default)]
 struct Users {
     read: Option<usize>,
@@ -37,18 +37,18 @@ struct Users {
 }
 
 impl Users {
-    /// The last phase that has to be over before this part is read, or written.
+    /// The last region that has to be over before this part is read, or written.
     fn before(self, write: bool) -> Option<usize> {
         if write { self.read.max(self.written) } else { self.written }
     }
 
-    fn add(&mut self, phase: usize, write: bool) {
+    fn add(&mut self, region: usize, write: bool) {
         let user = if write { &mut self.written } else { &mut self.read };
-        *user = Some(phase).max(*user);
+        *user = Some(region).max(*user);
     }
 }
 
-/// What all phases so far have touched.
+/// What all regions so far have touched.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     /// Offset to end and users, of parts that do not overlap.
@@ -57,16 +57,16 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// The last phase that touches what is written here, or writes what is read here.
+    /// The last region that touches what is written here, or writes what is read here.
     pub(super) fn before(&self, access: &Access) -> Option<usize> {
-        let each = |write: bool| move |&region: &Region| self.before_region(region, write);
+        let each = |write: bool| move |&region: &MemoryRegion| self.before_region(region, write);
         access.reads.iter().filter_map(each(false)).chain(access.writes.iter().filter_map(each(true))).max()
     }
 
-    fn before_region(&self, region: Region, write: bool) -> Option<usize> {
+    fn before_region(&self, region: MemoryRegion, write: bool) -> Option<usize> {
         match region {
-            Region::Param(param) => self.params.get(&param)?.before(write),
-            Region::Arena(at, len) => {
+            MemoryRegion::Param(param) => self.params.get(&param)?.before(write),
+            MemoryRegion::Arena(at, len) => {
                 let across = self.arena.range(..at).next_back().filter(|(_, (end, _))| *end > at);
                 let parts = across.into_iter().chain(self.arena.range(at..at + len));
                 parts.filter_map(|(_, (_, users))| users.before(write)).max()
@@ -74,20 +74,20 @@ impl Touched {
         }
     }
 
-    /// A phase touches this as well.
-    pub(super) fn add(&mut self, phase: usize, access: &Access) {
-        access.reads.iter().for_each(|&region| self.add_region(phase, region, false));
-        access.writes.iter().for_each(|&region| self.add_region(phase, region, true));
+    /// A region touches this as well.
+    pub(super) fn add(&mut self, parallel: usize, access: &Access) {
+        access.reads.iter().for_each(|&region| self.add_region(parallel, region, false));
+        access.writes.iter().for_each(|&region| self.add_region(parallel, region, true));
     }
 
-    fn add_region(&mut self, phase: usize, region: Region, write: bool) {
+    fn add_region(&mut self, parallel: usize, region: MemoryRegion, write: bool) {
         match region {
-            Region::Param(param) => self.params.entry(param).or_default().add(phase, write),
-            Region::Arena(at, len) => {
+            MemoryRegion::Param(param) => self.params.entry(param).or_default().add(parallel, write),
+            MemoryRegion::Arena(at, len) => {
                 self.cut(at);
                 self.cut(at + len);
                 self.fill(at, at + len);
-                self.arena.range_mut(at..at + len).for_each(|(_, (_, users))| users.add(phase, write));
+                self.arena.range_mut(at..at + len).for_each(|(_, (_, users))| users.add(parallel, write));
             }
         }
     }
@@ -118,13 +118,15 @@ impl Touched {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Region, Touched};
+    use super::{Access, MemoryRegion, Touched};
     use crate::init::Random;
 
-    fn meet(x: Region, y: Region) -> bool {
+    fn meet(x: MemoryRegion, y: MemoryRegion) -> bool {
         match (x, y) {
-            (Region::Arena(at, len), Region::Arena(other, other_len)) => at < other + other_len && other < at + len,
-            (Region::Param(index), Region::Param(other)) => index == other,
+            (MemoryRegion::Arena(at, len), MemoryRegion::Arena(other, other_len)) => {
+                at < other + other_len && other < at + len
+            }
+            (MemoryRegion::Param(index), MemoryRegion::Param(other)) => index == other,
             _ => false,
         }
     }
@@ -137,23 +139,23 @@ mod tests {
         for _ in 0..600 {
             let mut regions = || {
                 let mut region = || match below(4) {
-                    0 => Region::Param(below(5)),
-                    _ => Region::Arena(16 * below(40), 16 * (1 + below(9))),
+                    0 => MemoryRegion::Param(below(5)),
+                    _ => MemoryRegion::Arena(16 * below(40), 16 * (1 + below(9))),
                 };
-                (0..2).map(|_| region()).collect::<Vec<Region>>()
+                (0..2).map(|_| region()).collect::<Vec<MemoryRegion>>()
             };
             let access = Access { reads: regions(), writes: regions() };
-            let any = |x: &[Region], y: &[Region]| x.iter().any(|&x| y.iter().any(|&y| meet(x, y)));
+            let any = |x: &[MemoryRegion], y: &[MemoryRegion]| x.iter().any(|&x| y.iter().any(|&y| meet(x, y)));
             let conflicts = |other: &Access| {
                 any(&access.writes, &other.writes)
                     || any(&access.writes, &other.reads)
                     || any(&access.reads, &other.writes)
             };
-            let wanted = all.iter().filter(|(_, other)| conflicts(other)).map(|(phase, _)| *phase).max();
+            let wanted = all.iter().filter(|(_, other)| conflicts(other)).map(|(region, _)| *region).max();
             assert_eq!(touched.before(&access), wanted);
-            let phase = below(30);
-            touched.add(phase, &access);
-            all.push((phase, access));
+            let region = below(30);
+            touched.add(region, &access);
+            all.push((region, access));
             if all.len() % 40 == 0 {
                 (touched, all) = (Touched::default(), Vec::new());
             }

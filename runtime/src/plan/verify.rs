@@ -1,7 +1,7 @@
 //! Checks a plan by playing it: every line of the arena remembers who wrote it last, and every reader must find what it
 //! expects.
 
-use super::{Content, Place, Plan, Stretch, padded};
+use super::{Allocation, Content, Location, Plan, padded};
 use crate::kernel::{BufferId, Fused};
 
 /// What a line of the arena holds.
@@ -13,7 +13,7 @@ enum Owner {
     Scratch(usize),
 }
 
-/// A stretch of the arena and what is in it.
+/// A allocation of the arena and what is in it.
 type Part = (usize, usize, Owner);
 
 /// Says which value is overwritten before its last reader, if one is. Runs in debug builds and tests.
@@ -40,7 +40,7 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         holds(&lines, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
         holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;
     }
-    let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| stretch(plan, fused, buffer)).collect();
+    let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| allocation(plan, fused, buffer)).collect();
     holds(&lines, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
@@ -55,24 +55,26 @@ fn holds(lines: &[Owner], expected: &[Part]) -> Result<(), String> {
 }
 
 /// Where a buffer of the arena lies.
-fn stretch(plan: &Plan, fused: &Fused, id: BufferId) -> Option<Part> {
+fn allocation(plan: &Plan, fused: &Fused, id: BufferId) -> Option<Part> {
     match plan.places[id.index()] {
-        Some(Place::Arena(at)) => Some((at, padded(fused.buffer(id).shape.len_at(plan.max_batch)), Owner::Value(id))),
+        Some(Location::Arena(at)) => {
+            Some((at, padded(fused.buffer(id).shape.len_at(plan.max_batch)), Owner::Value(id)))
+        }
         _ => None,
     }
 }
 
 /// What a kernel reads that an earlier one wrote.
 fn reads(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
-    fused.kernels[index].buffers_read().filter_map(|id| stretch(plan, fused, id)).collect()
+    fused.kernels[index].buffers_read().filter_map(|id| allocation(plan, fused, id)).collect()
 }
 
 /// What a kernel writes: values that are kept, and scratch.
 fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let written = fused.kernels[index].writes.iter().map(|write| write.buffer);
-    let mut result: Vec<Part> = written.filter_map(|id| stretch(plan, fused, id)).collect();
-    let own = |stretch: &&Stretch| matches!(stretch.content, Content::Partial(_) | Content::Packed);
-    let scratch = plan.stretches_of(index).iter().filter(own).map(|stretch| (stretch.at, stretch.len));
+    let mut result: Vec<Part> = written.filter_map(|id| allocation(plan, fused, id)).collect();
+    let own = |allocation: &&Allocation| matches!(allocation.content, Content::Partial(_) | Content::Packed);
+    let scratch = plan.allocations_of(index).iter().filter(own).map(|allocation| (allocation.at, allocation.len));
     for (number, (at, len)) in scratch.enumerate() {
         result.push((at, len, Owner::Scratch(number)));
     }

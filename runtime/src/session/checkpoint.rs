@@ -116,7 +116,7 @@ impl<N: Network> Session<N> {
         self.seed = words.seed;
         self.forward_count = words.passes;
         self.position = words.position;
-        self.rate = words.rate.map_or(self.how.optimizer.settings().rate, Schedule::constant);
+        self.rate = words.rate.map_or(self.config.optimizer.settings().rate, Schedule::constant);
         if let Some(accumulation) = &mut self.accumulation {
             accumulation.rows = words.rows;
         }
@@ -137,7 +137,7 @@ impl<N: Network> Session<N> {
             mistakes.add(|| "`load_params` takes its parameters and running statistics alone".to_string());
         }
         let own = || named(&self.programs[Kind::Train].slots).map(|(_, slot)| slot);
-        let merged = own().filter(|slot| words.rows > 0 && is_trainable(slot) && !self.how.freezes(&slot.name));
+        let merged = own().filter(|slot| words.rows > 0 && is_trainable(slot) && !self.config.freezes(&slot.name));
         let merged: Vec<(String, &[usize])> = merged.map(|slot| (accumulated(&slot.name), &slot.shape[..])).collect();
         let own = own().map(|slot| (&*slot.name, &slot.shape[..]));
         let mut known = HashSet::new();

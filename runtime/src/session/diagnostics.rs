@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Error, Kind, Network, Session, feed};
 use crate::diagnose::{Measure, Quantity};
 use crate::ir::Role;
-use crate::plan::Place;
+use crate::plan::Location;
 
 /// What a training step on a batch would do in each layer, measured without doing it.
 ///
@@ -83,7 +83,7 @@ impl<N: Network> Session<N> {
         let _ = self.run(Kind::Diagnose, &tensors, rows);
         let program = &self.programs[Kind::Diagnose];
         let probe = |index: usize| match program.result(&Role::Probe(index)) {
-            Some(Place::Arena(at)) => self.arena.floats()[at],
+            Some(Location::Arena(at)) => self.arena.floats()[at],
             place => unreachable!("a sum is computed, not found at {place:?}"),
         };
         Ok(Diagnostics { loss: probe(self.measures.len()), layers: layers(&self.measures, probe, rows) })

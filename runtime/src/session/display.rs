@@ -11,7 +11,7 @@ use crate::summary::Summary;
 /// two. They are counted on the graphs that are compiled.
 impl<N: Network> fmt::Display for Session<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = Summary::new(N::DEFINITION, Some(&self.how));
+        let summary = Summary::new(N::DEFINITION, Some(&self.config));
         summary.expect("a network that was built has a table").fmt(f)
     }
 }

@@ -44,8 +44,8 @@ impl<N: Network> Session<N> {
         let loss = self.run(Kind::Gradients, tensors, rows);
         let loss = self.sound(Ran::Gradients, loss, tensors, rows)?;
 
-        let graph = forward(N::DEFINITION, Mode::Train, Some(&self.how))?;
-        let wanted = self.how.trained(&graph)?;
+        let graph = forward(N::DEFINITION, Mode::Train, Some(&self.config))?;
+        let wanted = self.config.trained(&graph)?;
         let joint = differentiate(&graph, &wanted);
         let program = &self.programs[Kind::Gradients];
         let values = self.values(&graph, &program.params, &self.scalars, tensors);

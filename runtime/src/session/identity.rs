@@ -33,8 +33,8 @@ impl Identity {
         Identity {
             network: Some(N::DEFINITION.name.to_string()),
             declaration: Some(brief(declared.identity().join("\n"))),
-            optimizer: session.how.optimizer.name().to_string(),
-            training: Some(brief(session.how.identity(trainable.map(|slot| slot.name.as_str())).join("\n"))),
+            optimizer: session.config.optimizer.name().to_string(),
+            training: Some(brief(session.config.identity(trainable.map(|slot| slot.name.as_str())).join("\n"))),
         }
     }
 

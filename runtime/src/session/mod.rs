@@ -17,7 +17,7 @@ mod metrics;
 mod name_map;
 mod outputs;
 mod params;
-mod pieces;
+mod chunked;
 mod position;
 mod predictor;
 mod profile;
@@ -40,8 +40,8 @@ use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
-use crate::optim::{self, Optimization};
-use crate::plan::Place;
+use crate::optim::{self, TrainingConfig};
+use crate::plan::Location;
 use crate::safetensors::CheckpointError;
 use crate::schedule::Schedule;
 use crate::tensor::Tensor;
@@ -102,7 +102,7 @@ pub struct Report<'a> {
 /// A network that is trained and asked.
 #[derive(Debug)]
 pub struct Session<N> {
-    how: Optimization,
+    config: TrainingConfig,
     max_batch: usize,
     rate: Schedule,
     steps: u64,
@@ -138,23 +138,23 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(how: Optimization, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
-        how.check()?;
-        let graph = simplified(N::DEFINITION, Purpose::Train(&how))?;
+    fn new(config: TrainingConfig, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
+        config.check()?;
+        let graph = simplified(N::DEFINITION, Purpose::Train(&config))?;
         checkpoint::check_room(&graph.slots)?;
         let train = Program::of_network(graph, max_batch, threads)?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let mut params = buffer::params(&train)?;
-        let kept = how.sentinel.then(|| buffer::params(&train)).transpose()?;
+        let kept = config.sentinel.then(|| buffer::params(&train)).transpose()?;
         let arena = buffer::arena(&train, max_batch)?;
         let feed = Feed::new(&train.slots, max_batch)?;
         fill(params.floats_mut(), &train, seed);
-        let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &how)?;
+        let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &config)?;
         Ok(Session {
-            rate: how.optimizer.settings().rate,
+            rate: config.optimizer.settings().rate,
             numbers: vec![0.0; train.slots.scalars.len()],
-            how,
+            config,
             max_batch,
             steps: 0,
             seed,
@@ -292,7 +292,7 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A rate that is negative or not finite.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), BuildError> {
-        self.how.check_rate(rate)?;
+        self.config.check_rate(rate)?;
         self.rate = Schedule::constant(rate);
         Ok(())
     }
@@ -326,7 +326,7 @@ impl<N: Network> Session<N> {
 
     fn fill_scalars(&mut self) {
         let (slots, optimizer, rate) =
-            (&self.programs[Kind::Train].slots.scalars, &*self.how.optimizer, self.learning_rate());
+            (&self.programs[Kind::Train].slots.scalars, &*self.config.optimizer, self.learning_rate());
         optim::fill(slots, optimizer, rate, self.steps + 1, &mut self.numbers);
         words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
     }
@@ -345,7 +345,7 @@ impl<N: Network> Session<N> {
             program.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs, batch: rows })
         });
         let number = |role: Role| match program.result(&role) {
-            Some(Place::Arena(at)) => self.arena.floats()[at],
+            Some(Location::Arena(at)) => self.arena.floats()[at],
             // A network need not have a loss.
             _ => f32::NAN,
         };

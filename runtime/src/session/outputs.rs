@@ -10,7 +10,7 @@ use crate::error::{BuildError, RunError};
 use crate::ir::Role;
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
-use crate::plan::Place;
+use crate::plan::Location;
 use crate::tensor::Tensor;
 use crate::types::Shape;
 
@@ -67,10 +67,10 @@ impl Outputs {
         for (index, port) in self.ports.iter_mut().enumerate() {
             let len = port.shape.len_at(rows);
             match program.result(&Role::Output(index)).expect("every output has a place") {
-                Place::Arena(at) => port.values.extend_from_slice(&arena[at..at + len]),
-                Place::Param(param) => port.values.extend_from_slice(&params[program.params[param]..][..len]),
+                Location::Arena(at) => port.values.extend_from_slice(&arena[at..at + len]),
+                Location::Param(param) => port.values.extend_from_slice(&params[program.params[param]..][..len]),
                 // A body that only renames elements: its output is its input.
-                Place::Input(input) => inputs[input].for_each_number(|number| port.values.push(number)),
+                Location::Input(input) => inputs[input].for_each_number(|number| port.values.push(number)),
             }
         }
     }

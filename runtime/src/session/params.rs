@@ -7,7 +7,7 @@ use crate::compile::Program;
 use crate::elaborate::words::closest;
 use crate::error::RunError;
 use crate::ir::{ParamSlot, Role, SlotKind, Slots};
-use crate::plan::Place;
+use crate::plan::Location;
 use crate::types::Shape;
 
 impl<N: Network> Session<N> {
@@ -90,9 +90,9 @@ impl<'a> Gradients<'a> {
     pub(super) fn gradient(&self, index: usize) -> Option<ArrayViewD<'a, f32>> {
         let slot = &self.program.slots.params[index];
         match self.program.result(&Role::Gradient(index))? {
-            Place::Arena(at) => Some(tensor(slot, &self.arena[at..])),
-            Place::Param(other) => Some(tensor(slot, &self.params[self.program.params[other]..])),
-            Place::Input(_) => unreachable!("an input follows the batch, a gradient does not"),
+            Location::Arena(at) => Some(tensor(slot, &self.arena[at..])),
+            Location::Param(other) => Some(tensor(slot, &self.params[self.program.params[other]..])),
+            Location::Input(_) => unreachable!("an input follows the batch, a gradient does not"),
         }
     }
 

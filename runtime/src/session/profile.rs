@@ -13,7 +13,7 @@ use crate::ir::{Graph, Pass, Role, SlotKind};
 use crate::kernel::{Cost, Fused, costs};
 use crate::memory::{Memory, Params};
 use crate::microkernels::peak::Peak;
-use crate::plan::Place;
+use crate::plan::Location;
 
 /// Steps are repeated until there are this many, and this many seconds have gone by.
 const LEAST: usize = 5;
@@ -111,7 +111,7 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
-        let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.how), self.max_batch)?;
+        let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.config), self.max_batch)?;
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
         let mut params = buffer::params(&self.programs[Kind::Train])?;
@@ -141,7 +141,7 @@ impl<N: Network> Session<N> {
             });
             if !finite && runs == 0 {
                 let loss = match program.result(&Role::Loss) {
-                    Some(Place::Arena(at)) => arena.floats()[at],
+                    Some(Location::Arena(at)) => arena.floats()[at],
                     _ => f32::NAN,
                 };
                 return Err(self.not_finite(loss, &tensors, rows).into());

@@ -5,13 +5,13 @@ use std::ops::Index;
 use std::sync::Arc;
 
 use super::buffer;
+use super::chunked::ChunkedEvaluation;
 use super::outputs::Outputs;
-use super::pieces::Pieces;
 use super::{Network, Session};
 use crate::compile::{Program, Purpose, calibrated, diagnosed, simplified};
 use crate::error::BuildError;
 use crate::jit::Pool;
-use crate::optim::Optimization;
+use crate::optim::TrainingConfig;
 
 /// What a session has programs for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     /// Loss and metrics of one run.
     Evaluate,
     /// Loss and metrics of more rows than fit one run.
-    EvaluateInPieces,
+    EvaluateInChunks,
     /// Outputs.
     Predict,
     /// What a step would do, measured.
@@ -45,22 +45,22 @@ impl Kind {
         Kind::Accumulate,
         Kind::Update,
         Kind::Evaluate,
-        Kind::EvaluateInPieces,
+        Kind::EvaluateInChunks,
         Kind::Predict,
         Kind::Diagnose,
         Kind::Recalibrate,
     ];
 
     /// What a single program for it is compiled for; none where it takes several, or a graph of its own.
-    fn purpose(self, how: &Optimization) -> Option<Purpose<'_>> {
+    fn purpose(self, config: &TrainingConfig) -> Option<Purpose<'_>> {
         match self {
-            Kind::Train => Some(Purpose::Train(how)),
-            Kind::Gradients => Some(Purpose::Gradients(Some(how))),
-            Kind::Accumulate => Some(Purpose::Accumulate(how)),
-            Kind::Update => Some(Purpose::Update(how)),
+            Kind::Train => Some(Purpose::Train(config)),
+            Kind::Gradients => Some(Purpose::Gradients(Some(config))),
+            Kind::Accumulate => Some(Purpose::Accumulate(config)),
+            Kind::Update => Some(Purpose::Update(config)),
             Kind::Evaluate => Some(Purpose::Evaluate),
             Kind::Predict => Some(Purpose::Predict),
-            Kind::EvaluateInPieces | Kind::Diagnose | Kind::Recalibrate => None,
+            Kind::EvaluateInChunks | Kind::Diagnose | Kind::Recalibrate => None,
         }
     }
 }
@@ -71,7 +71,7 @@ enum Compiled {
     /// For one run.
     Whole(Arc<Program>),
     /// For any number of rows.
-    InPieces(Arc<Pieces>),
+    InChunks(Arc<ChunkedEvaluation>),
 }
 
 /// The programs so far.
@@ -104,9 +104,9 @@ impl Programs {
     }
 
     /// The same for what goes through rows in pieces.
-    pub(super) fn pieces(&self, kind: Kind) -> Arc<Pieces> {
+    pub(super) fn chunked(&self, kind: Kind) -> Arc<ChunkedEvaluation> {
         match &self.by_kind[kind as usize] {
-            Some(Compiled::InPieces(pieces)) => Arc::clone(pieces),
+            Some(Compiled::InChunks(pieces)) => Arc::clone(pieces),
             _ => unreachable!("a program is compiled before it is used"),
         }
     }
@@ -138,25 +138,25 @@ impl<N: Network> Session<N> {
         }
         let threads = threads(&self.pool);
         let compiled = match kind {
-            Kind::EvaluateInPieces => {
+            Kind::EvaluateInChunks => {
                 let graph = simplified(N::DEFINITION, Purpose::Evaluate)?;
-                Compiled::InPieces(Arc::new(Pieces::new(&graph, self.max_batch, threads)?))
+                Compiled::InChunks(Arc::new(ChunkedEvaluation::new(&graph, self.max_batch, threads)?))
             }
             Kind::Recalibrate => {
-                let (graph, statistics) = calibrated(N::DEFINITION, &self.how)?;
-                let pieces = Pieces::new(&graph, self.max_batch, threads)?;
+                let (graph, statistics) = calibrated(N::DEFINITION, &self.config)?;
+                let pieces = ChunkedEvaluation::new(&graph, self.max_batch, threads)?;
                 self.statistics = statistics;
-                Compiled::InPieces(Arc::new(pieces))
+                Compiled::InChunks(Arc::new(pieces))
             }
             Kind::Diagnose => {
-                let (graph, measures) = diagnosed(N::DEFINITION, &self.how)?;
+                let (graph, measures) = diagnosed(N::DEFINITION, &self.config)?;
                 let program = self.with_room(Program::of_graph_for(&graph, self.max_batch, threads)?)?;
                 self.measures = measures;
                 Compiled::Whole(program)
             }
             _ => {
                 let outputs = (kind == Kind::Predict).then(|| Outputs::new::<N>(self.max_batch)).transpose()?;
-                let purpose = kind.purpose(&self.how).expect("all others are one program for a purpose");
+                let purpose = kind.purpose(&self.config).expect("all others are one program for a purpose");
                 let program = Program::for_threads(N::DEFINITION, purpose, self.max_batch, threads)?;
                 let program = self.with_room(program)?;
                 self.outputs = outputs.or(self.outputs.take());

@@ -23,7 +23,7 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
         enough(rows, self.needs_rows.as_deref())?;
         self.compile(Kind::Recalibrate)?;
-        let pieces = self.programs.pieces(Kind::Recalibrate);
+        let pieces = self.programs.chunked(Kind::Recalibrate);
         let known = self.finish(&pieces, &tensors, rows)?;
         let statistics = &self.statistics;
         let slots = &self.programs[Kind::Train].slots.params;

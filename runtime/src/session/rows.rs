@@ -6,7 +6,7 @@ use crate::error::{BuildError, RunError};
 use crate::ir::{ParamSlot, SlotKind};
 use crate::lower::check;
 use crate::network::Definition;
-use crate::optim::Optimization;
+use crate::optim::TrainingConfig;
 
 impl<N: Network> Session<N> {
     /// The fewest rows of a batch.
@@ -21,7 +21,7 @@ impl<N: Network> Session<N> {
 
     /// A layer that the next step normalizes by the statistics of its batch.
     fn layer_by_batch(&self) -> Option<&str> {
-        let frozen = self.how.statistics_after.is_some_and(|after| self.steps >= after);
+        let frozen = self.config.statistics_after.is_some_and(|after| self.steps >= after);
         self.needs_rows.as_deref().filter(|_| !frozen)
     }
 }
@@ -30,12 +30,12 @@ impl<N: Network> Session<N> {
 pub(super) fn layer_by_batch(
     definition: &'static Definition<'static>,
     train: &Program,
-    how: &Optimization,
+    config: &TrainingConfig,
 ) -> Result<Option<String>, BuildError> {
     let is_frozen = |path: &&str| {
         let own = |slot: &&ParamSlot| slot.name.rsplit_once('.').is_some_and(|(owner, _)| owner == *path);
         let running = train.slots.params.iter().filter(|slot| slot.kind == SlotKind::Running);
-        running.filter(own).any(|slot| how.freezes(&slot.name))
+        running.filter(own).any(|slot| config.freezes(&slot.name))
     };
     Ok(check(definition)?.needs_more_than(1).into_iter().find(|path| !is_frozen(path)).map(str::to_string))
 }

@@ -51,7 +51,7 @@ impl<N: Network> Session<N> {
         if loss.is_finite() {
             return self.statistic_not_finite(loss, tensors, rows);
         }
-        let fault = replay(N::DEFINITION, Purpose::Gradients(Some(&self.how))).ok().and_then(|replay| {
+        let fault = replay(N::DEFINITION, Purpose::Gradients(Some(&self.config))).ok().and_then(|replay| {
             let forward = replay.of(|role| *role == Role::Loss);
             if !forward.fits(rows) {
                 return None;
@@ -66,7 +66,7 @@ impl<N: Network> Session<N> {
     fn statistic_not_finite(&self, loss: f32, tensors: &[Tensor<'_>], rows: usize) -> RunError {
         let slots = &self.programs[Kind::Train].slots.params;
         let is_running = |index: usize| slots[index].kind == SlotKind::Running;
-        let found = replay(N::DEFINITION, Purpose::Train(&self.how)).ok().and_then(|replay| {
+        let found = replay(N::DEFINITION, Purpose::Train(&self.config)).ok().and_then(|replay| {
             let updates = replay.of(|role| matches!(role, Role::Update(index) if is_running(*index)));
             if !updates.fits(rows) {
                 return None;
@@ -91,9 +91,9 @@ impl<N: Network> Session<N> {
     pub(super) fn check_state(&mut self, ran: Ran, tensors: &[Tensor<'_>], rows: usize) -> Result<(), RunError> {
         let (Some(kept), false) = (&self.kept, ran == Ran::Gradients) else { return Ok(()) };
         let (purpose, kind, words) = match (ran, &self.accumulation) {
-            (Ran::Accumulation, Some(own)) => (Purpose::Accumulate(&self.how), Kind::Accumulate, &own.scalars),
-            (Ran::Update, Some(own)) => (Purpose::Update(&self.how), Kind::Update, &own.scalars),
-            _ => (Purpose::Train(&self.how), Kind::Train, &self.scalars),
+            (Ran::Accumulation, Some(own)) => (Purpose::Accumulate(&self.config), Kind::Accumulate, &own.scalars),
+            (Ran::Update, Some(own)) => (Purpose::Update(&self.config), Kind::Update, &own.scalars),
+            _ => (Purpose::Train(&self.config), Kind::Train, &self.scalars),
         };
         let program = &self.programs[kind];
         let floats = self.params.floats();

@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use super::{Network, Session};
 use crate::compile::{Purpose, Stage, text};
 use crate::error::BuildError;
-use crate::optim::{Group, Optimization, Optimizer};
+use crate::optim::{Group, Optimizer, TrainingConfig};
 use crate::summary::Summary;
 
 /// The settings of a training session.
 #[derive(Debug)]
 pub struct Trainer<N> {
-    how: Optimization,
+    config: TrainingConfig,
     max_batch: usize,
     seed: u64,
     threads: usize,
@@ -25,13 +25,13 @@ pub(super) const MAX_BATCH: usize = 128;
 impl<N: Network> Trainer<N> {
     /// With this optimizer, `max_batch` 128, seed 0 and one thread.
     pub fn new(optimizer: impl Optimizer + 'static) -> Trainer<N> {
-        Trainer { how: optimizer.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
+        Trainer { config: optimizer.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
     }
 
     /// Clips every element of a gradient to `-limit..limit` before the optimizer sees it. Finite and above 0. Costs nothing:
     /// it is done where the gradient is made.
     pub fn clip_value(mut self, limit: f64) -> Trainer<N> {
-        self.how.clip_value = Some(limit);
+        self.config.clip_value = Some(limit);
         self
     }
 
@@ -40,13 +40,13 @@ impl<N: Network> Trainer<N> {
     /// With [`Trainer::clip_value`] as well, that comes first. Source: Pascanu et al. 2013, algorithm 1, as `clip_grad_norm_`
     /// of PyTorch.
     pub fn clip_norm(mut self, limit: f64) -> Trainer<N> {
-        self.how.clip_norm = Some(limit);
+        self.config.clip_norm = Some(limit);
         self
     }
 
     /// Trains the parameters that a pattern names differently. See [`Group`].
     pub fn group(mut self, group: Group) -> Trainer<N> {
-        self.how.groups.push(group);
+        self.config.groups.push(group);
         self
     }
 
@@ -65,7 +65,7 @@ impl<N: Network> Trainer<N> {
     /// included. Nothing is recompiled, so that the statistics of a batch are still computed: a step for which no f32 could hold
     /// them is refused all the same. Source: Krishnamoorthi 2018, section 3.2.3.
     pub fn freeze_statistics_after(mut self, steps: u64) -> Trainer<N> {
-        self.how.statistics_after = Some(steps);
+        self.config.statistics_after = Some(steps);
         self
     }
 
@@ -95,7 +95,7 @@ impl<N: Network> Trainer<N> {
     /// such an update did shows as a loss that is not finite in a later step, and optimizers whose state has squares of
     /// gradients bound those that would overflow. False unless said otherwise.
     pub fn sentinel(mut self, sentinel: bool) -> Trainer<N> {
-        self.how.sentinel = sentinel;
+        self.config.sentinel = sentinel;
         self
     }
 
@@ -106,13 +106,13 @@ impl<N: Network> Trainer<N> {
     pub fn build(self) -> Result<Session<N>, BuildError> {
         check_batch(self.max_batch)?;
         check_threads(self.threads)?;
-        Session::new(self.how, self.max_batch, self.seed, self.threads)
+        Session::new(self.config, self.max_batch, self.seed, self.threads)
     }
 
     /// The text of a stage of the training step; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let checked = check_batch(self.max_batch).and_then(|()| self.how.check());
-        let text = checked.and_then(|()| text(N::DEFINITION, stage, Purpose::Train(&self.how), self.max_batch));
+        let checked = check_batch(self.max_batch).and_then(|()| self.config.check());
+        let text = checked.and_then(|()| text(N::DEFINITION, stage, Purpose::Train(&self.config), self.max_batch));
         text.unwrap_or_else(|error| error.to_string())
     }
 }
@@ -120,7 +120,7 @@ impl<N: Network> Trainer<N> {
 /// The table that the [`Session`] will print; the text of the error if there is one.
 impl<N: Network> fmt::Display for Trainer<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Summary::new(N::DEFINITION, Some(&self.how)) {
+        match Summary::new(N::DEFINITION, Some(&self.config)) {
             Ok(summary) => summary.fmt(f),
             Err(error) => error.fmt(f),
         }

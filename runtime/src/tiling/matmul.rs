@@ -81,11 +81,11 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
     let [[a_row, a_col], [b_row, b_col]] = kernel.dot_steps().map(|steps| steps.map(|step| step as usize));
     let left = left(machine, cols, [a_row, a_col]);
     let bytes = inner.saturating_mul(cols).saturating_mul(4);
-    let many = rows >= 4 * tiling.few_rows;
+    let many = rows >= 4 * tiling.skinny_rows;
     let right = match reads_in_place(machine, rows, inner, [b_row, b_col]) {
         true => Right::InPlace,
         false if !plain => Right::Panels(Panels::Batched),
-        false if rows <= tiling.few_rows => Right::Panels(Panels::FewRows(rows)),
+        false if rows <= tiling.skinny_rows => Right::Panels(Panels::FewRows(rows)),
         false if bytes <= machine.reread() => Right::Packed(Packed::Stays(bytes)),
         false if many && bytes <= machine.third_cache => Right::Packed(Packed::ManyRows(rows)),
         false => Right::Panels(Panels::Large(bytes)),

@@ -33,7 +33,7 @@ pub struct Tiling {
     pub m_tile: usize,
     /// Rows that repay rearranging a right operand for several threads, or that a thread takes at least of a product with a
     /// large one. A divisor of `m_tile`.
-    pub few_rows: usize,
+    pub skinny_rows: usize,
     /// Whether the parameters stay in the second cache from one run to the next.
     pub resident: bool,
     /// Kernel by kernel.
@@ -69,7 +69,7 @@ fn tiled(fused: &Fused, max_batch: usize, machine: Machine, prologues: bool) -> 
     let params = fused.slots.params.iter().map(|slot| slot.shape.iter().product::<usize>());
     let params = params.fold(0usize, |sum, len| sum.saturating_add(4 * len.next_multiple_of(16)));
     let resident = params <= machine.second_cache;
-    let mut tiling = Tiling { machine, max_batch, m_tile: 256, few_rows: 128, resident, kernels: Vec::new() };
+    let mut tiling = Tiling { machine, max_batch, m_tile: 256, skinny_rows: 128, resident, kernels: Vec::new() };
     tiling.kernels = fused.kernels.iter().map(|kernel| tiling.without_neighbors(kernel)).collect();
     if prologues {
         prologue::find(fused, &mut tiling);

@@ -22,7 +22,7 @@ impl Tiling {
     /// What was decided of a kernel, a line for each choice.
     pub fn lines(&self, kernel: usize) -> Vec<String> {
         let KernelTiling { matmul, prologue, stages, units, .. } = &self.kernels[kernel];
-        let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("product {matmul}")).collect();
+        let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         if *prologue {
             lines.push(format!("left operand computed {} rows at a time, before they are multiplied", self.m_tile));
         }
@@ -74,7 +74,7 @@ impl fmt::Display for Right {
             Right::Panels(Panels::Large(bytes)) => {
                 write!(f, "packed panel by panel: {} do not stay in a cache", Bytes(*bytes))
             }
-            Right::Panels(Panels::Batched) => f.write_str("packed panel by panel, one for each product"),
+            Right::Panels(Panels::Batched) => f.write_str("packed panel by panel, one for each matmul"),
         }
     }
 }

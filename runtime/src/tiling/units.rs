@@ -60,12 +60,12 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, index: usize) -> Units {
     let large = kernel.dot.as_ref().and_then(|dot| {
         let bytes = dot.inner.at(max_batch).saturating_mul(kernel.cols()).saturating_mul(4);
         let reread = tiling.machine.reread();
-        let many = rows >= MANY * tiling.few_rows;
+        let many = rows >= MANY * tiling.skinny_rows;
         let large = if dot.inner.is_batch() { many && bytes >= reread } else { bytes > reread };
         large.then_some(bytes)
     });
     let (unit, why) = match large {
-        Some(bytes) => (tiling.few_rows, UnitRows::LargeRight(bytes)),
+        Some(bytes) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
         None => (kernel.block, UnitRows::Block),
     };
     let columns = has_columns(fused, tiling, index).then_some(PRODUCT_COLUMNS);

@@ -8,7 +8,7 @@ use gradloom_runtime::network::{At, Expr, Kind, Stage, Value};
 use gradloom_runtime::types::{Dim, Shape};
 
 use super::expressions::{DrawnAct, SCALE};
-use super::names::{Place, Scope};
+use super::names::{Scope, SourcePlace};
 use super::numbers::{argument, size};
 use super::tape::Tape;
 use crate::handmade::leak;
@@ -271,7 +271,7 @@ impl<'t, 'n> Body<'t, 'n> {
 
     /// A stage, with the name that it has in this body.
     fn named(&mut self, kind: Kind<'static>, stem: &str) -> Stage<'static> {
-        let place = if self.scopes.len() == 1 { Place::Value } else { Place::Inner };
+        let place = if self.scopes.len() == 1 { SourcePlace::Value } else { SourcePlace::Inner };
         let scope = self.scopes.last_mut().expect("a body has names");
         let (segment, named) = scope.segment(self.tape, stem, place);
         Stage { kind, segment, named, text: segment, at: At(0) }

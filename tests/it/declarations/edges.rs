@@ -6,7 +6,7 @@ use gradloom_runtime::functions;
 use gradloom_runtime::layers::{self, Arg, ArgDef, ArgKind, initializers};
 use gradloom_runtime::network::{BinaryOp, Definition, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value};
 
-use super::names::{PLACES, POOL, Place};
+use super::names::{PLACES, POOL, SourcePlace};
 use super::numbers::{LARGE, SMALL};
 
 const COUNTS: [i64; 5] = [1, 2, 3, 10, 11];
@@ -40,24 +40,27 @@ pub fn all() -> BTreeSet<String> {
 /// Those of a declaration.
 pub fn of(definition: &Definition<'static>) -> BTreeSet<String> {
     let mut edges = Edges::default();
-    let ports =
-        [(Place::Input, definition.inputs), (Place::Output, definition.outputs), (Place::Target, definition.targets)];
+    let ports = [
+        (SourcePlace::Input, definition.inputs),
+        (SourcePlace::Output, definition.outputs),
+        (SourcePlace::Target, definition.targets),
+    ];
     for (place, ports) in ports {
         ports.iter().for_each(|port| edges.port(place, port));
     }
     for act in definition.acts {
-        act.name.iter().for_each(|name| edges.name(Place::Act, name));
-        edges.name(Place::Operand, act.operand);
-        act.extras.iter().for_each(|(name, _)| edges.name(Place::Extra, name));
+        act.name.iter().for_each(|name| edges.name(SourcePlace::Act, name));
+        edges.name(SourcePlace::Operand, act.operand);
+        act.extras.iter().for_each(|(name, _)| edges.name(SourcePlace::Extra, name));
         edges.expression(&act.expr);
     }
-    edges.body(definition.body, Place::Value);
-    definition.metrics.iter().for_each(|metric| edges.name(Place::Metric, metric.name));
+    edges.body(definition.body, SourcePlace::Value);
+    definition.metrics.iter().for_each(|metric| edges.name(SourcePlace::Metric, metric.name));
     definition.loss.iter().chain(definition.metrics).for_each(|clause| edges.expression(&clause.expr));
     edges.found
 }
 
-fn named(place: Place, name: &str) -> String {
+fn named(place: SourcePlace, name: &str) -> String {
     format!("{place:?} {name}")
 }
 
@@ -88,11 +91,11 @@ impl Edges {
         self.found.insert(edge.to_string());
     }
 
-    fn name(&mut self, place: Place, name: &str) {
+    fn name(&mut self, place: SourcePlace, name: &str) {
         self.found.insert(named(place, name));
     }
 
-    fn port(&mut self, place: Place, port: &Port<'_>) {
+    fn port(&mut self, place: SourcePlace, port: &Port<'_>) {
         self.name(place, port.name);
         for extent in port.dims {
             if matches!(extent, Extent::Size(number) if is_quotient(number)) {
@@ -101,7 +104,7 @@ impl Edges {
         }
     }
 
-    fn body(&mut self, stages: &[Stage<'static>], place: Place) {
+    fn body(&mut self, stages: &[Stage<'static>], place: SourcePlace) {
         for stage in stages {
             if stage.named {
                 self.name(place, stage.segment);
@@ -111,10 +114,10 @@ impl Edges {
             match &stage.kind {
                 Kind::Layer(layer, values) => self.values(layer.name, layer.args, values),
                 Kind::Act(..) | Kind::Broken => {}
-                Kind::Block(body) => self.body(body, Place::Inner),
+                Kind::Block(body) => self.body(body, SourcePlace::Inner),
                 Kind::Residual { body, skip } => {
-                    self.body(body, Place::Inner);
-                    self.body(skip.unwrap_or_default(), Place::Inner);
+                    self.body(body, SourcePlace::Inner);
+                    self.body(skip.unwrap_or_default(), SourcePlace::Inner);
                 }
                 Kind::Repeat { count, body } => {
                     let Outcome::Int(n) = count.value else { panic!("a count is an integer") };
@@ -122,7 +125,7 @@ impl Edges {
                     if is_quotient(count) {
                         self.other("a quotient as a count");
                     }
-                    self.body(body, Place::Inner);
+                    self.body(body, SourcePlace::Inner);
                 }
             }
         }

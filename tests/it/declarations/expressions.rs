@@ -8,7 +8,7 @@ use gradloom_runtime::network::{Act, At, BinaryOp, Expr, Value};
 use gradloom_runtime::types::{Dim, Shape};
 
 use super::bodies::arguments;
-use super::names::Place;
+use super::names::SourcePlace;
 use super::numbers::{argument, single};
 use super::tape::Tape;
 use crate::handmade::{self, binary, leak};
@@ -60,8 +60,8 @@ pub fn acts(tape: &mut Tape<'_>, branches: bool) -> Vec<DrawnAct> {
     let mut taken = HashSet::new();
     while acts.len() < 2 || acts.len() < 4 && tape.chance(60) {
         let mut own = HashSet::new();
-        let operand = Place::Operand.name(tape, "x", &mut own);
-        let numbers = ["a", "b"].map(|usual| Place::Extra.name(tape, usual, &mut own));
+        let operand = SourcePlace::Operand.name(tape, "x", &mut own);
+        let numbers = ["a", "b"].map(|usual| SourcePlace::Extra.name(tape, usual, &mut own));
         let shape = if tape.chance(50) { Shape(vec![Dim::B, Dim::Fixed(3)]) } else { Shape(vec![Dim::B]) };
         let mut context = Context::new(tape, &acts, branches);
         context.floats.push((Expr::Name(operand), shape.clone()));
@@ -70,7 +70,7 @@ pub fn acts(tape: &mut Tape<'_>, branches: bool) -> Vec<DrawnAct> {
         let count = numbers.iter().rposition(|name| context.used.contains(name)).map_or(0, |at| at + 1);
         let needs_rows = context.normalizes;
         let extras: Vec<(&str, f64)> = numbers.into_iter().take(count).map(|name| (name, 1.0)).collect();
-        let name = if tape.chance(30) { None } else { Some(Place::Act.name(tape, "f", &mut taken)) };
+        let name = if tape.chance(30) { None } else { Some(SourcePlace::Act.name(tape, "f", &mut taken)) };
         let act = Act { name, operand, extras: leak(extras), expr };
         acts.push(DrawnAct { act, needs_rows });
     }

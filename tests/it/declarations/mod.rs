@@ -22,7 +22,7 @@ use crate::draw::Target;
 use crate::handmade::{self, binary, leak};
 use bodies::Body;
 use expressions::{Context, ShapedId};
-use names::Place;
+use names::SourcePlace;
 use numbers::size;
 use tape::Tape;
 
@@ -56,8 +56,8 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         family.acts.map_or_else(|| vec![expressions::scale()], |branches| expressions::acts(&mut tape, branches));
 
     let mut taken = HashSet::new();
-    let names =
-        [(Place::Input, "x"), (Place::Output, "out")].map(|(place, usual)| place.name(&mut tape, usual, &mut taken));
+    let names = [(SourcePlace::Input, "x"), (SourcePlace::Output, "out")]
+        .map(|(place, usual)| place.name(&mut tape, usual, &mut taken));
     let [x, out] = names;
 
     let mut body = Body::new(&mut tape, &acts, taken);
@@ -88,7 +88,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     let (mut metrics, mut taken) = (Vec::new(), HashSet::new());
     for usual in ["first", "second"] {
         if context.tape.chance(50) {
-            let name = Place::Metric.name(context.tape, usual, &mut taken);
+            let name = SourcePlace::Metric.name(context.tape, usual, &mut taken);
             metrics.push(handmade::clause(name, context.scalar(3)));
         }
     }
@@ -126,7 +126,7 @@ fn port(tape: &mut Tape<'_>, dtype: DType, name: &'static str, dims: &[Dim]) -> 
 
 /// Everything that an output of this shape may be compared with, first what may be any numbers.
 fn targets(tape: &mut Tape<'_>, output: &Shape, taken: &mut HashSet<String>) -> Vec<Port<'static>> {
-    let mut own = |usual: &'static str, tape: &mut Tape<'_>| Place::Target.name(tape, usual, taken);
+    let mut own = |usual: &'static str, tape: &mut Tape<'_>| SourcePlace::Target.name(tape, usual, taken);
     let values = own(Target::Values.name(), tape);
     let named = [Target::Signs, Target::Labels, Target::Probabilities].map(Target::name);
     let mut targets: Vec<Port<'static>> =

@@ -48,7 +48,7 @@ pub const POOL: [&str; 33] = [
 
 /// Where a name may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum SourcePlace {
     Input,
     Output,
     Target,
@@ -64,36 +64,38 @@ pub enum Place {
     Extra,
 }
 
-pub const PLACES: [Place; 9] = [
-    Place::Input,
-    Place::Output,
-    Place::Target,
-    Place::Value,
-    Place::Inner,
-    Place::Metric,
-    Place::Act,
-    Place::Operand,
-    Place::Extra,
+pub const PLACES: [SourcePlace; 9] = [
+    SourcePlace::Input,
+    SourcePlace::Output,
+    SourcePlace::Target,
+    SourcePlace::Value,
+    SourcePlace::Inner,
+    SourcePlace::Metric,
+    SourcePlace::Act,
+    SourcePlace::Operand,
+    SourcePlace::Extra,
 ];
 
-impl Place {
+impl SourcePlace {
     /// Whether something may be called so here, if nothing else is.
     pub fn takes(self, name: &str) -> bool {
         let of_reports = ["loss", "optimizer", "accumulation"].contains(&name);
         let is_reserved = ["B", "weights"].contains(&name);
         match self {
-            Place::Input | Place::Output | Place::Target | Place::Value => !is_reserved && !of_reports,
-            Place::Inner => !is_reserved && name != "skip",
-            Place::Metric => {
+            SourcePlace::Input | SourcePlace::Output | SourcePlace::Target | SourcePlace::Value => {
+                !is_reserved && !of_reports
+            }
+            SourcePlace::Inner => !is_reserved && name != "skip",
+            SourcePlace::Metric => {
                 let is_column = ["epoch", "steps", "rate", "seconds"].contains(&name);
                 !of_reports && !is_column && !name.starts_with("validation_")
             }
-            Place::Act => {
+            SourcePlace::Act => {
                 let is_word = layers::ALL.iter().any(|layer| layer.name == name)
                     || functions::ALL.iter().any(|function| function.name == name);
                 !is_reserved && !is_word && name != "skip"
             }
-            Place::Operand | Place::Extra => !is_reserved,
+            SourcePlace::Operand | SourcePlace::Extra => !is_reserved,
         }
     }
 
@@ -125,7 +127,7 @@ pub struct Scope {
 impl Scope {
     /// The part of a path that belongs to the next stage of this kind, and whether it is given with `as`: it has to be where
     /// the one that it would have is taken.
-    pub fn segment(&mut self, tape: &mut Tape<'_>, stem: &str, place: Place) -> (&'static str, bool) {
+    pub fn segment(&mut self, tape: &mut Tape<'_>, stem: &str, place: SourcePlace) -> (&'static str, bool) {
         // A number after a digit would run into it.
         let stem = if stem.ends_with(char::is_numeric) { format!("{stem}_") } else { stem.to_string() };
         let number = self.numbers.entry(stem.clone()).or_default();

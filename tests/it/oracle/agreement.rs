@@ -14,7 +14,7 @@ use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{check, trainable};
 use gradloom_runtime::network::Definition;
-use gradloom_runtime::optim::{Optimization, fill};
+use gradloom_runtime::optim::{TrainingConfig, fill};
 use gradloom_runtime::types::DType;
 
 use super::array::{Array, Value};
@@ -48,7 +48,7 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
     if let Err(error) = check(definition) {
         return Ok(Verdict::Refused(error.to_string()));
     }
-    let how: Optimization = Sgd::new(RATE).into();
+    let how: TrainingConfig = Sgd::new(RATE).into();
     let purposes = [Purpose::Gradients(None), Purpose::Train(&how), Purpose::Evaluate, Purpose::Predict];
     let mut graphs = Vec::new();
     for purpose in purposes {
@@ -167,7 +167,7 @@ fn compare(
     compiled: &mut Compiled,
     rows: usize,
     values: &Values,
-    how: &Optimization,
+    how: &TrainingConfig,
     answer: &Answer,
     slopes: &Slopes,
     seed: u64,
@@ -250,7 +250,7 @@ fn is_near(found: f64, wanted: f64, allowed: f64) -> bool {
 }
 
 /// The values in the order of the slots of a graph.
-fn fed(graph: &Graph, values: &Values, how: &Optimization, seed: u64) -> interp::Values {
+fn fed(graph: &Graph, values: &Values, how: &TrainingConfig, seed: u64) -> interp::Values {
     let inputs = graph.slots.inputs.iter().map(|slot| match &values.ports[slot.name] {
         Value::Floats(x) => Tensor::floats(&x.shape, x.data.clone()),
         Value::Ids(x) => Tensor::indices(&x.shape, x.data.clone()),
@@ -267,7 +267,7 @@ fn fed(graph: &Graph, values: &Values, how: &Optimization, seed: u64) -> interp:
     }
 }
 
-fn scalars(graph: &Graph, how: &Optimization, seed: u64) -> Vec<f64> {
+fn scalars(graph: &Graph, how: &TrainingConfig, seed: u64) -> Vec<f64> {
     let mut numbers = vec![0.0; graph.slots.scalars.len()];
     fill(&graph.slots.scalars, &*how.optimizer, RATE, STEP, &mut numbers);
     let scalars = graph.slots.scalars.iter().zip(numbers).map(|(slot, number)| match *slot {
@@ -278,7 +278,7 @@ fn scalars(graph: &Graph, how: &Optimization, seed: u64) -> Vec<f64> {
 }
 
 /// Values for every slot of a training step, each an f32 number.
-fn draw_values(graph: &Graph, how: &Optimization, rows: usize, seed: u64) -> Values {
+fn draw_values(graph: &Graph, how: &TrainingConfig, rows: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 7);
     let mut values = Values::default();
     let single = |x: f64| f64::from(x as f32);

@@ -6,15 +6,15 @@ use gradloom_runtime::layers::initializers;
 use gradloom_runtime::{functions, layers};
 
 use super::{body, clauses};
-use crate::diagnostics::hints::{Place, ROWS};
+use crate::diagnostics::hints::{ROWS, SourcePlace};
 
 /// A mistake at a word of a row, where it is met.
-fn said(place: Place, word: &str) -> String {
+fn said(place: SourcePlace, word: &str) -> String {
     match place {
-        Place::Stage => body(word),
-        Place::Function => clauses(&format!("loss(t: [B, 4]) = mean({word}(y));")),
+        SourcePlace::Stage => body(word),
+        SourcePlace::Function => clauses(&format!("loss(t: [B, 4]) = mean({word}(y));")),
         // Of any layer or function that has the argument in its place.
-        Place::Argument => [
+        SourcePlace::Argument => [
             body(&format!("Dense(4, {word} = 1)")),
             body(&format!("Dropout(0.5, {word} = 1)")),
             body(&format!("BatchNorm({word} = 1)")),
@@ -25,8 +25,8 @@ fn said(place: Place, word: &str) -> String {
             clauses(&format!("loss(t: [B, 4]) = huber(y, t, {word} = 1);")),
         ]
         .concat(),
-        Place::Value => clauses(&format!("loss = mean({word});")) + &body(&format!("Dense({word})")),
-        Place::Init => body(&format!("Dense(4, init = {word})")),
+        SourcePlace::Value => clauses(&format!("loss = mean({word});")) + &body(&format!("Dense({word})")),
+        SourcePlace::Init => body(&format!("Dense(4, init = {word})")),
     }
 }
 
@@ -56,7 +56,8 @@ fn every_word_is_met_and_what_is_proposed_is_known() {
     for &(place, word, instead, why) in ROWS {
         let is_new = met.insert((format!("{place:?}"), word));
         let hint = if instead.is_empty() { why.to_string() } else { format!("; write `{instead}`") };
-        let is_own = known.contains(word) && matches!(place, Place::Stage | Place::Function | Place::Init);
+        let is_own =
+            known.contains(word) && matches!(place, SourcePlace::Stage | SourcePlace::Function | SourcePlace::Init);
         let is_said = said(place, word).contains(&hint) && !hint.is_empty();
         if !is_new || is_own || !is_said || names(instead).iter().any(|name| !known.contains(name)) {
             offences.push(format!("{word}: {}", said(place, word)));

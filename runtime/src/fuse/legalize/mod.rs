@@ -14,7 +14,7 @@ pub(super) mod empty;
 mod movement;
 mod reductions;
 
-use super::domain::{Domain, Way, way_over};
+use super::domain::{Domain, ReductionAxes, reduction_axes_over};
 use super::view::memory_order;
 use crate::ir::ops::Reduction;
 use crate::ir::rewrite::apply_in_turn;
@@ -74,7 +74,7 @@ fn moments_in_two_passes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     let x = node.operands[0];
     let shape = b.shape(x);
     let canonical = reductions::is_canonical(axes, shape.rank());
-    if canonical && matches!(way_over(&node.op, &shape), Some((_, Way::DownColumns))) {
+    if canonical && matches!(reduction_axes_over(&node.op, &shape), Some((_, ReductionAxes::DownColumns))) {
         return None;
     }
     match node.op.def().reduction()? {
@@ -107,8 +107,10 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
 fn row_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let &x = node.operands.first()?;
     let shape = &b[x].ty.shape;
-    let along =
-        matches!(way_over(&node.op, shape), Some((Reduction::Sum | Reduction::Max, Way::AlongRow | Way::Within)));
+    let along = matches!(
+        reduction_axes_over(&node.op, shape),
+        Some((Reduction::Sum | Reduction::Max, ReductionAxes::AlongRow | ReductionAxes::Within))
+    );
     if !along || !node.op.axes()?.iter().all(|&axis| shape.0[axis] == Dim::Fixed(1)) {
         return None;
     }

@@ -11,25 +11,25 @@ use crate::compile::Program;
 use crate::error::BuildError;
 use crate::ir::{Graph, Role};
 use crate::memory::{Input, Memory, Params};
-use crate::plan::Place;
+use crate::plan::Location;
 use crate::simplify::simplify;
 use crate::tensor::Tensor;
 
 /// The programs that evaluate in pieces.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(super) struct ChunkedEvaluation {
     /// Programs of a piece, and the totals that each leaves.
     levels: Vec<(Program, Vec<Total>)>,
     finish: Program,
 }
 
-impl Pieces {
+impl ChunkedEvaluation {
     /// Compiles what computes the results of a graph, which are numbers that do not belong to a row.
-    pub(super) fn new(graph: &Graph, max_batch: usize, threads: usize) -> Result<Pieces, BuildError> {
+    pub(super) fn new(graph: &Graph, max_batch: usize, threads: usize) -> Result<ChunkedEvaluation, BuildError> {
         let Parts { levels, finish } = parts(graph);
         let compile = |graph: &Graph, max_batch| Program::of_graph_for(&simplify(graph), max_batch, threads);
         let levels = levels.into_iter().map(|level| Ok((compile(&level.graph, max_batch)?, level.totals)));
-        Ok(Pieces { levels: levels.collect::<Result<_, BuildError>>()?, finish: compile(&finish, 1)? })
+        Ok(ChunkedEvaluation { levels: levels.collect::<Result<_, BuildError>>()?, finish: compile(&finish, 1)? })
     }
 
     fn arena(&self) -> usize {
@@ -41,8 +41,8 @@ impl Pieces {
 impl<N: Network> Session<N> {
     /// Leaves the metrics over all rows in their place; gives the loss. The first call compiles programs of its own.
     pub(super) fn evaluate_in_pieces(&mut self, tensors: &[Tensor<'_>], rows: usize) -> Result<f32, BuildError> {
-        self.compile(Kind::EvaluateInPieces)?;
-        let pieces = self.programs.pieces(Kind::EvaluateInPieces);
+        self.compile(Kind::EvaluateInChunks)?;
+        let pieces = self.programs.chunked(Kind::EvaluateInChunks);
         let known = self.finish(&pieces, tensors, rows)?;
         // A network need not have a loss.
         let number = |role: Role| self.result(&pieces, &known, &role, 1).map_or(f32::NAN, |numbers| numbers[0]);
@@ -53,7 +53,12 @@ impl<N: Network> Session<N> {
     }
 
     /// Goes through all rows, as often as that takes, and computes the results.
-    pub(super) fn finish(&mut self, pieces: &Pieces, tensors: &[Tensor<'_>], rows: usize) -> Result<Known, BuildError> {
+    pub(super) fn finish(
+        &mut self,
+        pieces: &ChunkedEvaluation,
+        tensors: &[Tensor<'_>],
+        rows: usize,
+    ) -> Result<Known, BuildError> {
         if pieces.arena() > self.arena.len() {
             let no_memory =
                 || BuildError::NoMemory { what: format!("an evaluation of {} rows at a time", self.max_batch) };
@@ -71,7 +76,7 @@ impl<N: Network> Session<N> {
     /// The numbers of a result, as many as that, if the graph has it.
     pub(super) fn result<'a>(
         &'a self,
-        pieces: &Pieces,
+        pieces: &ChunkedEvaluation,
         known: &'a Known,
         role: &Role,
         len: usize,
@@ -119,11 +124,11 @@ impl<N: Network> Session<N> {
     }
 
     /// The numbers of a result.
-    fn read<'a>(&'a self, program: &Program, place: Place, inputs: &[Input<'a>], len: usize) -> &'a [f32] {
+    fn read<'a>(&'a self, program: &Program, place: Location, inputs: &[Input<'a>], len: usize) -> &'a [f32] {
         let floats = match place {
-            Place::Arena(at) => &self.arena.floats()[at..],
-            Place::Param(param) => &self.params.floats()[program.params[param]..],
-            Place::Input(input) => match inputs[input] {
+            Location::Arena(at) => &self.arena.floats()[at..],
+            Location::Param(param) => &self.params.floats()[program.params[param]..],
+            Location::Input(input) => match inputs[input] {
                 Input::Float(values) => values,
                 Input::Index(_) => unreachable!("a result is a number, not a class id"),
             },

@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
-use super::entry::Emit;
+use super::entry::DriverEmitter;
 use super::host;
 use crate::kernel::{Dot, Kernel};
 use crate::types::Dim;
@@ -40,7 +40,7 @@ struct Batch {
     axes: Vec<(i64, [i64; 2])>,
 }
 
-impl Emit<'_, '_> {
+impl DriverEmitter<'_, '_> {
     /// The product ahead of a kernel's blocks, unless they compute it themselves.
     pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
         let dot = kernel.dot.as_ref().filter(|_| !self.program.plan.tiling.kernels[index].is_inline())?;

@@ -6,7 +6,7 @@ use super::{Ctx, Demand, Nodes};
 use crate::ir::ops::{Body, sloped};
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
-use crate::reason::{Again, Effort, Kept};
+use crate::reason::{Effort, MaterializeReason, RematerializeReason};
 use crate::types::DType;
 
 /// Operations that may be repeated to save a transfer to memory and back.
@@ -18,20 +18,25 @@ const HASH: usize = 5;
 impl Ctx<'_> {
     /// Whether to recompute a map rather than write it in one kernel and read it in another, where `read` is read anyway;
     /// with the reason for either.
-    pub(super) fn again(&self, id: NodeId, class: Class, read: &Nodes) -> Result<Again, Kept> {
+    pub(super) fn rematerialize(
+        &self,
+        id: NodeId,
+        class: Class,
+        read: &Nodes,
+    ) -> Result<RematerializeReason, MaterializeReason> {
         if self.g[id].ty.dtype != DType::F32 {
-            return Ok(Again::Fleeting);
+            return Ok(RematerializeReason::RegisterOnly);
         }
         if class == Class::Single {
-            return Ok(Again::Single);
+            return Ok(RematerializeReason::Single);
         }
         if !is_cheap(&self.g[id].op) {
-            return Err(Kept::Once);
+            return Err(MaterializeReason::Once);
         }
         let effort = self.effort(id, read);
         match effort.operations <= CHEAP && effort.transfers() < 2 {
-            true => Ok(Again::Cheap(effort)),
-            false => Err(Kept::Costly(effort)),
+            true => Ok(RematerializeReason::Cheap(effort)),
+            false => Err(MaterializeReason::Costly(effort)),
         }
     }
 
@@ -42,7 +47,7 @@ impl Ctx<'_> {
         let (x, class) = resolve(self.g, self.g[slope].operands[0], domain);
         let home = self.home[x.index()].filter(|_| class == Class::Element && !self.stored[x.index()])?;
         let draft = &self.drafts[home];
-        if draft.domain != domain || draft.nodes.len() >= MOST || self.again(x, class, read).is_ok() {
+        if draft.domain != domain || draft.nodes.len() >= MOST || self.rematerialize(x, class, read).is_ok() {
             return None;
         }
         let found = |id: &&NodeId| self.g[**id].op == op && self.g[**id].operands == self.g[slope].operands;

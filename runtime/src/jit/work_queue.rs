@@ -1,6 +1,6 @@
-//! Where threads find work: units of the tasks of a phase, taken one by one, and the end of the phase.
+//! Where threads find work: units of the tasks of a parallel region, taken one by one, and the end of the region.
 //!
-//! A run has a number, and every word of the board carries it. A thread that comes late, or sleeps through the end of a run,
+//! A run has a number, and every word of the queue carries it. A thread that comes late, or sleeps through the end of a run,
 //! finds another number and leaves without having touched anything. Nobody waits for threads, only for units that were taken:
 //! the thread that calls does all the work if no other one comes.
 //!
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use crate::codegen::{Context, EntryFn, TaskFn};
 
-/// The code of the phases of a program. Valid as long as the program's code.
+/// The code of the regions of a program. Valid as long as the program's code.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub phases: Vec<PhaseCode>,
+    pub regions: Vec<RegionCode>,
 }
 
-/// The code of a phase.
+/// The code of a parallel region.
 #[derive(Debug)]
-pub(super) struct PhaseCode {
+pub(super) struct RegionCode {
     pub tasks: Vec<TaskFn>,
     /// Its end; not 0 if the run is to end with it.
     pub tail: EntryFn,
@@ -29,7 +29,7 @@ pub(super) struct PhaseCode {
 
 impl Table {
     pub(super) fn tasks(&self) -> usize {
-        self.phases.iter().map(|phase| phase.tasks.len()).sum()
+        self.regions.iter().map(|region| region.tasks.len()).sum()
     }
 }
 
@@ -40,26 +40,26 @@ pub(super) const MOST_UNITS: usize = u16::MAX as usize;
 const ROUNDS: u32 = 2_000;
 
 /// The state of a run.
-pub(super) struct Board {
+pub(super) struct WorkQueue {
     threads: usize,
     /// For every task and every thread: number of the run, the end of its stretch, the next unit.
     stretches: Vec<AtomicU64>,
-    /// For every phase: number of the run, units that are not done, and one for the thread that calls.
+    /// For every region: number of the run, units that are not done, and one for the thread that calls.
     left: Vec<AtomicU64>,
-    /// Number of the run, and how many phases have ended.
+    /// Number of the run, and how many regions have ended.
     ended: AtomicU64,
-    /// What is passed on to compiled code: at the end of a phase, and by every thread.
+    /// What is passed on to compiled code: at the end of a parallel region, and by every thread.
     contexts: Vec<UnsafeCell<Context>>,
 }
 
-// SAFETY: a context is written by `begin` alone, which has the board to itself but for threads that hold no unit; it is
-// read by a thread that has taken a unit of this run, or calls, which it can only after `begin`. The addresses in it are
-// used for what the plan says two threads may do at once. The end of a phase has a context of its own, which only the
+// SAFETY: a context is written by `launch` alone, which has the queue to itself but for threads that hold no unit; it is
+// read by a thread that has taken a unit of this run, or calls, which it can only after `launch`. The addresses in it are
+// used for what the plan says two threads may do at once. The end of a parallel region has a context of its own, which only the
 // thread uses that gave back the last unit: it sees what all units wrote, and the next unit is taken by threads that have
-// seen the phase end.
-unsafe impl Sync for Board {}
+// seen the region end.
+unsafe impl Sync for WorkQueue {}
 // SAFETY: as above.
-unsafe impl Send for Board {}
+unsafe impl Send for WorkQueue {}
 
 fn word(run: u32, end: usize, next: usize) -> u64 {
     u64::from(run) << 32 | (end as u64) << 16 | next as u64
@@ -69,8 +69,8 @@ fn count(run: u32, count: u32) -> u64 {
     u64::from(run) << 32 | u64::from(count)
 }
 
-impl Board {
-    pub(super) fn new(threads: usize, tasks: usize, phases: usize) -> Board {
+impl WorkQueue {
+    pub(super) fn new(threads: usize, tasks: usize, regions: usize) -> WorkQueue {
         let words = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         let context = Context {
             arena: std::ptr::null_mut(),
@@ -83,20 +83,26 @@ impl Board {
             overflow: std::ptr::null_mut(),
         };
         let contexts = (0..1 + threads).map(|_| UnsafeCell::new(context)).collect();
-        Board { threads, stretches: words(tasks * threads), left: words(phases), ended: AtomicU64::new(0), contexts }
+        WorkQueue {
+            threads,
+            stretches: words(tasks * threads),
+            left: words(regions),
+            ended: AtomicU64::new(0),
+            contexts,
+        }
     }
 
-    /// Whether a program of so many tasks and phases fits.
-    pub(super) fn fits(&self, tasks: usize, phases: usize) -> bool {
-        tasks * self.threads <= self.stretches.len() && phases <= self.left.len()
+    /// Whether a program of so many tasks and regions fits.
+    pub(super) fn fits(&self, tasks: usize, regions: usize) -> bool {
+        tasks * self.threads <= self.stretches.len() && regions <= self.left.len()
     }
 
-    /// Lays out the units of a run: for every task, in the order of the phases, how many there are. The first context is
-    /// that of the ends of phases, the others are those of the threads.
+    /// Lays out the units of a run: for every task, in the order of the regions, how many there are. The first context is
+    /// that of the ends of regions, the others are those of the threads.
     ///
     /// # Safety
     /// No run is under way, and `run` was not the number of one that a thread may still look for.
-    pub(super) unsafe fn begin(
+    pub(super) unsafe fn launch(
         &self,
         run: u32,
         table: &Table,
@@ -108,9 +114,9 @@ impl Board {
             unsafe { *context.get() = contexts(index) };
         }
         let mut task = 0;
-        for (phase, left) in table.phases.iter().zip(&self.left) {
+        for (region, left) in table.regions.iter().zip(&self.left) {
             let mut total = 1;
-            for _ in &phase.tasks {
+            for _ in &region.tasks {
                 let units = units(task);
                 total += units as u32;
                 for thread in 0..self.threads {
@@ -129,15 +135,15 @@ impl Board {
     pub(super) fn work(&self, run: u32, thread: usize, table: &Table) -> Duration {
         let mut idle = Duration::ZERO;
         let mut first = 0;
-        for (phase, code) in table.phases.iter().enumerate() {
+        for (region, code) in table.regions.iter().enumerate() {
             let tasks = first..first + code.tasks.len();
             first = tasks.end;
             match self.ended(run) {
                 None => return idle,
-                Some(ended) if ended > phase => continue,
+                Some(ended) if ended > region => continue,
                 Some(_) => {}
             }
-            // The thread that calls stands for one unit, so that a phase without any ends too.
+            // The thread that calls stands for one unit, so that a parallel region without any ends too.
             let mut done = u64::from(thread == 0);
             for (task, unit_of) in tasks.zip(&code.tasks) {
                 while let Some(unit) = self.take(run, thread, task) {
@@ -146,15 +152,15 @@ impl Board {
                 }
             }
             if done > 0 {
-                let left = self.left[phase].fetch_sub(done, Ordering::AcqRel) & u64::from(u32::MAX);
+                let left = self.left[region].fetch_sub(done, Ordering::AcqRel) & u64::from(u32::MAX);
                 if left == done {
                     let status = (code.tail)(self.contexts[0].get());
-                    let ended = if status == 0 { phase as u32 + 1 } else { u32::MAX };
+                    let ended = if status == 0 { region as u32 + 1 } else { u32::MAX };
                     self.ended.store(count(run, ended), Ordering::Release);
                     continue;
                 }
             }
-            match self.wait(run, phase) {
+            match self.wait(run, region) {
                 None => return idle,
                 Some(waited) => idle += waited,
             }
@@ -162,12 +168,12 @@ impl Board {
         idle
     }
 
-    /// Whether the run was ended by the tail of a phase before its last.
+    /// Whether the run was ended by the tail of a parallel region before its last.
     pub(super) fn stopped(&self) -> bool {
         self.ended.load(Ordering::Acquire) as u32 == u32::MAX
     }
 
-    /// How many phases of this run have ended; nothing if another run is under way.
+    /// How many regions of this run have ended; nothing if another run is under way.
     fn ended(&self, run: u32) -> Option<usize> {
         let ended = self.ended.load(Ordering::Acquire);
         ((ended >> 32) as u32 == run).then_some(ended as u32 as usize)
@@ -196,16 +202,16 @@ impl Board {
         None
     }
 
-    /// Waits until a phase has ended; says how long, if it was long.
-    fn wait(&self, run: u32, phase: usize) -> Option<Duration> {
+    /// Waits until a parallel region has ended; says how long, if it was long.
+    fn wait(&self, run: u32, region: usize) -> Option<Duration> {
         for _ in 0..ROUNDS {
-            if self.ended(run)? > phase {
+            if self.ended(run)? > region {
                 return Some(Duration::ZERO);
             }
             std::hint::spin_loop();
         }
         let start = Instant::now();
-        while self.ended(run)? <= phase {
+        while self.ended(run)? <= region {
             std::thread::yield_now();
         }
         Some(start.elapsed())

@@ -9,7 +9,7 @@ use crate::schedule::{Shown, check_rate, magnitude, setting};
 
 /// How a network is trained: the optimizer, which gradients it sees, and which parameters are treated differently.
 #[derive(Debug)]
-pub struct Optimization {
+pub struct TrainingConfig {
     /// The optimizer.
     pub optimizer: Box<dyn Optimizer>,
     /// The largest magnitude of an element of a gradient.
@@ -24,11 +24,11 @@ pub struct Optimization {
     pub sentinel: bool,
 }
 
-impl Optimization {
+impl TrainingConfig {
     /// With this optimizer and nothing else.
-    pub fn new(optimizer: Box<dyn Optimizer>) -> Optimization {
+    pub fn new(optimizer: Box<dyn Optimizer>) -> TrainingConfig {
         let (clip_value, clip_norm, groups) = (None, None, Vec::new());
-        Optimization { optimizer, clip_value, clip_norm, groups, statistics_after: None, sentinel: false }
+        TrainingConfig { optimizer, clip_value, clip_norm, groups, statistics_after: None, sentinel: false }
     }
 
     /// Says which setting is out of range, if one is.
@@ -110,8 +110,8 @@ impl Optimization {
     }
 }
 
-impl<O: Optimizer + 'static> From<O> for Optimization {
-    fn from(optimizer: O) -> Optimization {
-        Optimization::new(Box::new(optimizer))
+impl<O: Optimizer + 'static> From<O> for TrainingConfig {
+    fn from(optimizer: O) -> TrainingConfig {
+        TrainingConfig::new(Box::new(optimizer))
     }
 }

@@ -3,13 +3,13 @@
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::loops::Trip;
-use super::{Emit, Slot, host};
+use super::{KernelEmitter, Slot, host};
 
-impl Emit<'_, '_> {
+impl KernelEmitter<'_, '_> {
     /// The addresses of the present row in the matrices that are read or written, and whether they are written.
     fn matrices(&self) -> Vec<(Value, bool)> {
         let written: Vec<Slot> = self.kernel.writes.iter().filter_map(|write| self.slot_written(write)).collect();
-        let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Place(_)));
+        let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Location(_)));
         let mut addresses: Vec<_> = matrices.map(|(slot, &address)| (address, written.contains(slot))).collect();
         addresses.sort();
         addresses
