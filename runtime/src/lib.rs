@@ -11,6 +11,7 @@
 //! Definition       -> Elaborated    elaborate    blocks written out, shapes inferred, every mistake found
 //! Elaborated       -> Graph         lower        layers and expressions as primitive operations
 //! Graph            -> Graph         stabilize, autodiff, optim, simplify
+//! Graph            -> Graph         fuse         legalized: as kernels can compute it
 //! Graph            -> Fused         fuse         kernels: what is computed together, and why
 //! Fused            -> Tiling        tiling       how each kernel runs, and why
 //! Fused, Tiling    -> Plan, regions plan         where everything lies, and what threads share
@@ -21,8 +22,9 @@
 //! ```
 //!
 //! [`compile`](mod@compile) reads as this list. What it compiles is a [`Purpose`](compile::Purpose): a
-//! training step, gradients, an evaluation, a prediction. Each is a [`Program`](compile::Program) of its own, compiled when
-//! it is first needed. `ir(stage)` prints what any [`Stage`](compile::Stage) leaves.
+//! training step, gradients, an evaluation, a prediction, diagnostics. Each is a [`Program`](compile::Program) of its own,
+//! compiled when it is first needed. A [`Compilation`](compile::Compilation) keeps what every stage leaves and where operations
+//! are in it; printed stages, profiles and replays of a bad number are made of it.
 //!
 //! # What goes in and out
 //!
@@ -49,7 +51,7 @@
 //! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
 //! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
 //! | [`jit`] | functions | [`Code`](jit::Code) with one entry point, and the pool of threads |
-//! | [`compile`](mod@compile), [`summary`] | a definition and a purpose | a program, and the text of every stage; the table of a network |
+//! | [`compile`](mod@compile), [`summary`] | a definition, a purpose and a target | what every stage leaves, its text, the program; the table of a network |
 //! | [`tensor`], [`safetensors`] | arrays, files | views and checked tensors |
 //! | [`session`] | arrays of the user's | losses, predictions, gradients, checkpoints, profiles, diagnostics |
 //! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training |

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use gradloom_runtime::compile::Program;
+use gradloom_runtime::compile::{Program, Target};
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::jit::Pool;
@@ -61,7 +61,8 @@ impl Compiled {
     /// Compiles without simplifying.
     pub fn as_it_is(graph: Graph, max_batch: usize, threads: usize) -> Compiled {
         let isa = ISA.get().unwrap_or_else(Isa::detect);
-        let program = Program::of_graph_on(&graph, max_batch, threads, isa).expect("the graph compiles");
+        let program = Program::of_graph(&graph, Target::new(max_batch).with_threads(threads).on(isa))
+            .expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         let mut pool = (threads > 1).then(|| Pool::new(threads).expect("threads can be had"));
         pool.iter_mut().for_each(|pool| program.code.reserve(pool));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gradloom::{Adam, Network, Optimizer, Predictor, RmsProp, Session, Sgd, network};
-use gradloom_runtime::compile::{Program, Purpose};
+use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::error::BuildError;
 use gradloom_runtime::ir::{Builder, NodeId};
 use gradloom_runtime::layers::{self, Arg, Mode, initializers};
@@ -281,7 +281,7 @@ fn what_could_not_be_loaded_is_not_built() {
     let Definition { name, inputs, outputs, targets, acts, metrics, places, .. } = *one;
     let body = handmade::leak(body);
     let definition = Definition { name, inputs, outputs, targets, acts, body, loss: None, metrics, places };
-    let error = Program::new(handmade::leak(definition), Purpose::Predict, 4).map(drop).expect_err("two have one name");
+    let error = simplified(handmade::leak(definition), Purpose::Predict).map(drop).expect_err("two have one name");
     assert_eq!(error, BuildError::Name { name: "dense1.weight".to_string() });
 }
 

@@ -16,6 +16,7 @@ mod checkpoint_damage;
 mod checkpoint_identity;
 mod checkpoint_kill;
 mod code;
+mod compilation;
 mod compiled;
 mod compiled_edges;
 mod compiled_golden;

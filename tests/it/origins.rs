@@ -1,7 +1,7 @@
 //! Every operation knows where it comes from: the layer, its place in the source, the pass, the parameter and the rule.
 
 use gradloom::{Adam, Network, Pass, network};
-use gradloom_runtime::compile::{Purpose, replay, simplified};
+use gradloom_runtime::compile::{Purpose, Target, compile};
 use gradloom_runtime::ir::rewrite::{apply, prune};
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Origin, Role, Rule, rewrite, verify};
 use gradloom_runtime::optim::TrainingConfig;
@@ -44,9 +44,10 @@ fn check(origin: &Origin) {
 
 #[test]
 fn operations_know_layer_place_pass_parameter_and_rule() {
-    let replay = replay(Small::DEFINITION, Purpose::Train(&optimization())).expect("it compiles");
-    let simplified = simplified(Small::DEFINITION, Purpose::Train(&optimization())).expect("it compiles");
-    for graph in [&replay.graph, &simplified] {
+    let config = optimization();
+    let compilation = compile(Small::DEFINITION, Purpose::Train(&config), Target::new(1));
+    let simplified = compilation.simplified().expect("it compiles");
+    for graph in [compilation.graph().expect("it compiles"), simplified] {
         graph.nodes.iter().for_each(|node| check(&node.origin));
         // The loss is in the form that keeps its digits, and so is its gradient.
         let stable = graph.nodes.iter().filter(|node| node.op == Op::Softplus || node.op == Op::Sigmoid);
@@ -74,9 +75,10 @@ fn operations_know_layer_place_pass_parameter_and_rule() {
 #[test]
 fn updates_from_merged_gradients_know_their_layers() {
     for purpose in [Purpose::Update(&optimization()), Purpose::Accumulate(&optimization())] {
-        let replay = replay(Small::DEFINITION, purpose).expect("it compiles");
-        for output in replay.graph.outputs.iter().filter(|output| matches!(output.role, Role::Update(_))) {
-            let origin = &replay.graph[output.node].origin;
+        let compilation = compile(Small::DEFINITION, purpose, Target::new(1));
+        let graph = compilation.graph().expect("it compiles");
+        for output in graph.outputs.iter().filter(|output| matches!(output.role, Role::Update(_))) {
+            let origin = &graph[output.node].origin;
             assert_eq!((origin.place.map(|place| place.line), origin.pass), (line(&origin.layer), Pass::Update));
             assert!(line(&origin.layer).is_some() && origin.param.is_some(), "{origin:?}");
         }

@@ -1,7 +1,7 @@
 //! Random networks: what diagnostics, recalibration and the sentinel make of them.
 
 use gradloom_runtime::accumulate::parts;
-use gradloom_runtime::compile::{Program, Purpose, calibrated, diagnosed, replay};
+use gradloom_runtime::compile::{Program, Purpose, Target, compile, simplified};
 use gradloom_runtime::fault::{Fault, Given};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::Tensor;
@@ -38,7 +38,8 @@ fn fail(error: impl ToString) -> TestCaseError {
 fn every_measure_is_the_interpreters() {
     each(budget::cases(40) as u32, |spec| {
         let (definition, optimizer) = (spec.definition(), spec.optimizer());
-        let (graph, _) = diagnosed(definition, &optimizer).map_err(|error| TestCaseError::reject(error.to_string()))?;
+        let graph = simplified(definition, Purpose::Diagnose(&optimizer))
+            .map_err(|error| TestCaseError::reject(error.to_string()))?;
         let batches = spec.batches();
         let mut compiled = Compiled::new(&graph, batches[0]);
         for batch in batches {
@@ -56,10 +57,11 @@ fn every_measure_is_the_interpreters() {
 #[test]
 fn statistics_of_all_networks_can_be_recomputed() {
     each(80, |spec| {
-        let (graph, _) = calibrated(spec.definition(), &TrainingConfig::from(Sgd::new(0.1))).map_err(fail)?;
+        let config = TrainingConfig::from(Sgd::new(0.1));
+        let graph = simplified(spec.definition(), Purpose::Recalibrate(&config)).map_err(fail)?;
         let parts = parts(&graph);
         for (graph, max_batch) in parts.levels.iter().map(|level| (&level.graph, 17)).chain([(&parts.finish, 1)]) {
-            Program::of_graph(&simplify(graph), max_batch).map_err(fail)?;
+            Program::of_graph(&simplify(graph), Target::new(max_batch)).map_err(fail)?;
         }
         Ok(())
     });
@@ -69,8 +71,8 @@ fn statistics_of_all_networks_can_be_recomputed() {
 fn one_spoilt_number_is_found_in_all_networks() {
     each(80, |spec| {
         let (definition, optimizer) = (spec.definition(), spec.optimizer());
-        let replay =
-            replay(definition, Purpose::Train(&optimizer)).map_err(|error| TestCaseError::reject(error.to_string()))?;
+        let replay = compile(definition, Purpose::Train(&optimizer), Target::new(1)).into_replay();
+        let replay = replay.map_err(|error| TestCaseError::reject(error.to_string()))?;
         let batch = spec.batches()[0];
         let mut values = values(&replay.graph, &optimizer, batch, spec.seed);
         if replay.search(batch, &values).is_some() {

@@ -3,7 +3,7 @@
 
 use gradloom::ndarray::{Array1, Array2};
 use gradloom::{Adam, Network, Session, Sgd, Stage, network};
-use gradloom_runtime::compile::{Program, Purpose, simplified};
+use gradloom_runtime::compile::{Purpose, Target, compile, simplified};
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::kernel::Fused;
@@ -226,7 +226,9 @@ fn many_rows_of_a_product_with_a_large_right_operand_are_cut_into_larger_units()
 #[test]
 fn one_row_runs_on_several_threads_where_reading_the_parameters_takes_long() {
     let shares = |definition| {
-        let program = Program::for_threads(definition, Purpose::Predict, 128, 2).expect("it compiles");
+        let program = compile(definition, Purpose::Predict, Target::new(128).with_threads(2))
+            .into_program()
+            .expect("it compiles");
         program.code.shares(1)
     };
     assert!(shares(Few::DEFINITION));

@@ -1,9 +1,9 @@
 //! From operations to kernels: what is computed together, what is kept in memory, what is computed twice.
 //!
-//! In: a simplified graph. Out: kernels in the order in which they run. Work is demand-driven: matrix products,
-//! reductions and results are placed in topological order, each in the earliest kernel that already holds what it needs;
-//! maps are computed where they are needed. A value that a second kernel needs is kept in memory or computed once more,
-//! whichever moves fewer bytes. Every decision is recorded, with its reason, in the kernel that it made.
+//! In: a legalized graph. Out: kernels in the order in which they run. Work is demand-driven: matrix products, reductions and
+//! results are placed in topological order, each in the earliest kernel that already holds what it needs; maps are computed
+//! where they are needed. A value that a second kernel needs is kept in memory or computed once more, whichever moves fewer
+//! bytes. Every decision is recorded, with its reason, in the kernel that it made.
 
 mod rematerialize;
 mod bounds;
@@ -31,16 +31,18 @@ pub use domain::Domain;
 use domain::{ReductionAxes, is_memory, reduction_axes, resolve};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
-pub use legalize::legalize;
+pub use legalize::{legalize, legalize_mapped};
 pub use unfused::unfused;
 use view::{indices, is_view, operand_base};
 
-/// Cuts a graph into kernels.
+/// Cuts a graph into kernels, after it was legalized.
 pub fn fuse(graph: &Graph) -> Fused {
-    let graph = legalize(graph);
-    let mut ctx = Ctx::new(&graph);
-    ctx.place_all();
-    let fused = ctx.finish();
+    fuse_legalized(&legalize(graph))
+}
+
+/// Cuts a legalized graph into kernels, which number values as it does.
+pub fn fuse_legalized(graph: &Graph) -> Fused {
+    let fused = Ctx::new(graph).run();
     if cfg!(debug_assertions) {
         verify(&fused).expect("fusion keeps the order of the graph");
     }
@@ -237,13 +239,11 @@ impl<'a> Ctx<'a> {
         if is_memory(&self.g[id].op) || self.stored[id.index()] || is_empty(&self.g[id].ty.shape) {
             return;
         }
-        match self.home[id.index()] {
-            Some(home) => self.store_in(home, id, why),
-            None => {
-                let kernel = self.place_in(id, Bound::default());
-                self.store_in(kernel, id, why);
-            }
-        }
+        let kernel = match self.home[id.index()] {
+            Some(home) => home,
+            None => self.place_in(id, Bound::default()),
+        };
+        self.store_in(kernel, id, why);
     }
 
     fn store_in(&mut self, kernel: usize, id: NodeId, why: MaterializeReason) {
@@ -490,7 +490,8 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    fn finish(mut self) -> Fused {
+    fn run(mut self) -> Fused {
+        self.place_all();
         self.order_reasons();
         let statistics = self.statistics();
         kernels::finish(self.g, self.drafts, self.check, &statistics)

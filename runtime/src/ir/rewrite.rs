@@ -28,6 +28,17 @@ impl NodeMap {
         id.index().checked_sub(self.first).map_or(id, |index| self.to[index])
     }
 
+    /// Every node where it was, in a graph of so many.
+    pub fn identity(nodes: usize) -> NodeMap {
+        NodeMap { first: nodes, to: Vec::new() }
+    }
+
+    /// Where nodes are after another rewrite.
+    pub fn then(self, next: &NodeMap) -> NodeMap {
+        let nodes = (0..self.first + self.to.len()).map(|index| NodeId(index as u32));
+        NodeMap { first: 0, to: nodes.map(|id| self.get(id).map_or(NodeMap::GONE, |id| next.at(id))).collect() }
+    }
+
     /// The same results, where they are now.
     fn outputs(&self, outputs: Vec<Output>) -> Vec<Output> {
         outputs.into_iter().map(|Output { role, node }| Output { role, node: self.at(node) }).collect()
@@ -93,7 +104,8 @@ pub fn apply(graph: Graph, rules: &[Rule], mut made: impl FnMut(&Rule, &mut [Nod
 
 /// Applies the rules one after the other, each to all nodes of what the ones before it have left. Made for many rules of which
 /// most apply to no node: those only read the graph.
-pub fn apply_in_turn(mut graph: Graph, rules: &[Rule]) -> Graph {
+pub fn apply_in_turn(mut graph: Graph, rules: &[Rule]) -> (Graph, NodeMap) {
+    let mut map = NodeMap::identity(graph.nodes.len());
     let mut readers = Readers::new(&graph);
     // Where a rule tries what it would add.
     let mut scratch = Builder::new(graph.clone());
@@ -104,11 +116,13 @@ pub fn apply_in_turn(mut graph: Graph, rules: &[Rule]) -> Graph {
             found.is_some()
         });
         if applies {
-            (graph, _) = apply(graph, std::slice::from_ref(rule), |_, _| {});
+            let moved;
+            (graph, moved) = apply(graph, std::slice::from_ref(rule), |_, _| {});
+            map = map.then(&moved);
             (readers, scratch) = (Readers::new(&graph), Builder::new(graph.clone()));
         }
     }
-    graph
+    (graph, map)
 }
 
 /// Who else reads what a node reads.

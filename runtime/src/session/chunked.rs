@@ -7,7 +7,7 @@ use super::buffer::Buffer;
 use super::programs::Kind;
 use super::{Network, Session, feed};
 use crate::accumulate::{Parts, Tally, Total, parts};
-use crate::compile::Program;
+use crate::compile::{Program, Target};
 use crate::error::BuildError;
 use crate::ir::{Graph, Role};
 use crate::memory::{Input, Memory, Params};
@@ -25,11 +25,12 @@ pub(super) struct ChunkedEvaluation {
 
 impl ChunkedEvaluation {
     /// Compiles what computes the results of a graph, which are numbers that do not belong to a row.
-    pub(super) fn new(graph: &Graph, max_batch: usize, threads: usize) -> Result<ChunkedEvaluation, BuildError> {
+    pub(super) fn new(graph: &Graph, target: Target) -> Result<ChunkedEvaluation, BuildError> {
         let Parts { levels, finish } = parts(graph);
-        let compile = |graph: &Graph, max_batch| Program::of_graph_for(&simplify(graph), max_batch, threads);
-        let levels = levels.into_iter().map(|level| Ok((compile(&level.graph, max_batch)?, level.totals)));
-        Ok(ChunkedEvaluation { levels: levels.collect::<Result<_, BuildError>>()?, finish: compile(&finish, 1)? })
+        let compile = |graph: &Graph, target| Program::of_graph(&simplify(graph), target);
+        let levels = levels.into_iter().map(|level| Ok((compile(&level.graph, target)?, level.totals)));
+        let levels = levels.collect::<Result<_, BuildError>>()?;
+        Ok(ChunkedEvaluation { levels, finish: compile(&finish, Target { max_batch: 1, ..target })? })
     }
 
     fn arena(&self) -> usize {

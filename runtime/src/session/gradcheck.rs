@@ -2,12 +2,9 @@
 
 use super::sentinel::Ran;
 use super::{Error, Gradients, Kind, Network, Session, feed};
-use crate::autodiff::differentiate;
-use crate::compile::forward;
 use crate::gradcheck::{Gradcheck, check};
 use crate::init::{Init, Random};
 use crate::ir::SlotKind;
-use crate::layers::Mode;
 use crate::optim::Sgd;
 use crate::tensor::Tensor;
 
@@ -44,18 +41,18 @@ impl<N: Network> Session<N> {
         let loss = self.run(Kind::Gradients, tensors, rows);
         let loss = self.sound(Ran::Gradients, loss, tensors, rows)?;
 
-        let graph = forward(N::DEFINITION, Mode::Train, Some(&self.config))?;
-        let wanted = self.config.trained(&graph)?;
-        let joint = differentiate(&graph, &wanted);
+        let compilation = self.compilation(Kind::Gradients);
+        let (graph, joint) = (compilation.forward()?, compilation.graph()?);
+        let wanted = self.config.trained(graph)?;
         let program = &self.programs[Kind::Gradients];
-        let values = self.values(&graph, &program.params, &self.scalars, tensors);
+        let values = self.values(graph, &program.params, &self.scalars, tensors);
         let gradients = Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() };
         let compiled = wanted.iter().map(|&param| {
             let gradient = gradients.gradient(param).expect("every trained parameter has a gradient");
             gradient.iter().map(|&x| f64::from(x)).collect()
         });
         let compiled: Vec<Vec<f64>> = compiled.collect();
-        Ok(check([&graph, &joint], rows, &values, &wanted, &compiled))
+        Ok(check([graph, joint], rows, &values, &wanted, &compiled))
     }
 
     /// Moves what is trained and starts as a constant.

@@ -33,7 +33,7 @@ use std::marker::PhantomData;
 
 use ndarray::ArrayViewD;
 
-use crate::compile::{Program, Purpose, simplified};
+use crate::compile::{Program, Purpose, Target, compile};
 use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError, text_as_debug};
 use crate::ir::{Role, ScalarSlot, SlotKind, ops};
@@ -140,9 +140,10 @@ impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
     fn new(config: TrainingConfig, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
         config.check()?;
-        let graph = simplified(N::DEFINITION, Purpose::Train(&config))?;
-        checkpoint::check_room(&graph.slots)?;
-        let train = Program::of_network(graph, max_batch, threads)?;
+        let target = Target::new(max_batch).with_threads(threads);
+        let compilation = compile(N::DEFINITION, Purpose::Train(&config), target);
+        checkpoint::check_room(&compilation.graph()?.slots)?;
+        let train = compilation.into_program()?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
         let mut params = buffer::params(&train)?;

@@ -12,7 +12,7 @@ use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
 use super::trainer::{MAX_BATCH, check_batch};
 use super::{Error, Network, Session, fill};
-use crate::compile::{Program, Purpose, Stage, text};
+use crate::compile::{Program, Purpose, Stage, Target, compile};
 use crate::error::{BuildError, RunError};
 use crate::memory::Word;
 
@@ -199,13 +199,14 @@ impl<N: Network> PredictorBuilder<N> {
 
     fn program(&self) -> Result<Arc<Program>, BuildError> {
         check_batch(self.max_batch)?;
-        Ok(Arc::new(Program::new(N::DEFINITION, Purpose::Predict, self.max_batch)?))
+        let compilation = compile(N::DEFINITION, Purpose::Predict, Target::new(self.max_batch));
+        Ok(Arc::new(compilation.into_program()?))
     }
 
     /// The text of a stage of inference; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let text =
-            check_batch(self.max_batch).and_then(|()| text(N::DEFINITION, stage, Purpose::Predict, self.max_batch));
+        let compilation = compile(N::DEFINITION, Purpose::Predict, Target::printed(self.max_batch));
+        let text = check_batch(self.max_batch).and_then(|()| compilation.text(stage));
         text.unwrap_or_else(|error| error.to_string())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::buffer;
 use super::{Error, Kind, Network, Session, feed};
-use crate::compile::{Program, Purpose};
+use crate::compile::{Purpose, compile};
 use crate::ir::{Graph, Pass, Role, SlotKind};
 use crate::kernel::{Cost, Fused, costs};
 use crate::memory::{Memory, Params};
@@ -111,7 +111,8 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
-        let (program, fused, graph) = Program::timed(N::DEFINITION, Purpose::Train(&self.config), self.max_batch)?;
+        let compilation = compile(N::DEFINITION, Purpose::Train(&self.config), self.target());
+        let (program, fused, graph) = (compilation.timed_program()?, compilation.fused()?, compilation.legalized()?);
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;
         let mut params = buffer::params(&self.programs[Kind::Train])?;
@@ -154,7 +155,7 @@ impl<N: Network> Session<N> {
         }
         let peak = Peak::measure();
         let mut profile = Profile { rows, step, layers: Vec::new(), kernels: Vec::new(), peak };
-        profile.share(&fused, &graph, &seconds);
+        profile.share(fused, graph, &seconds);
         Ok(profile)
     }
 }

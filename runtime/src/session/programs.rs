@@ -8,7 +8,7 @@ use super::buffer;
 use super::chunked::ChunkedEvaluation;
 use super::outputs::Outputs;
 use super::{Network, Session};
-use crate::compile::{Program, Purpose, calibrated, diagnosed, simplified};
+use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
 use crate::jit::Pool;
 use crate::optim::TrainingConfig;
@@ -51,16 +51,17 @@ impl Kind {
         Kind::Recalibrate,
     ];
 
-    /// What a single program for it is compiled for; none where it takes several, or a graph of its own.
-    fn purpose(self, config: &TrainingConfig) -> Option<Purpose<'_>> {
+    /// What it is compiled for.
+    pub(super) fn purpose(self, config: &TrainingConfig) -> Purpose<'_> {
         match self {
-            Kind::Train => Some(Purpose::Train(config)),
-            Kind::Gradients => Some(Purpose::Gradients(Some(config))),
-            Kind::Accumulate => Some(Purpose::Accumulate(config)),
-            Kind::Update => Some(Purpose::Update(config)),
-            Kind::Evaluate => Some(Purpose::Evaluate),
-            Kind::Predict => Some(Purpose::Predict),
-            Kind::EvaluateInChunks | Kind::Diagnose | Kind::Recalibrate => None,
+            Kind::Train => Purpose::Train(config),
+            Kind::Gradients => Purpose::Gradients(Some(config)),
+            Kind::Accumulate => Purpose::Accumulate(config),
+            Kind::Update => Purpose::Update(config),
+            Kind::Evaluate | Kind::EvaluateInChunks => Purpose::Evaluate,
+            Kind::Predict => Purpose::Predict,
+            Kind::Diagnose => Purpose::Diagnose(config),
+            Kind::Recalibrate => Purpose::Recalibrate(config),
         }
     }
 }
@@ -136,28 +137,25 @@ impl<N: Network> Session<N> {
         if self.programs.has(kind) {
             return Ok(());
         }
-        let threads = threads(&self.pool);
+        let compilation = self.compilation(kind);
         let compiled = match kind {
-            Kind::EvaluateInChunks => {
-                let graph = simplified(N::DEFINITION, Purpose::Evaluate)?;
-                Compiled::InChunks(Arc::new(ChunkedEvaluation::new(&graph, self.max_batch, threads)?))
-            }
-            Kind::Recalibrate => {
-                let (graph, statistics) = calibrated(N::DEFINITION, &self.config)?;
-                let pieces = ChunkedEvaluation::new(&graph, self.max_batch, threads)?;
-                self.statistics = statistics;
+            Kind::EvaluateInChunks | Kind::Recalibrate => {
+                let pieces = ChunkedEvaluation::new(compilation.simplified()?, self.target())?;
+                if kind == Kind::Recalibrate {
+                    self.statistics = compilation.statistics()?.to_vec();
+                }
                 Compiled::InChunks(Arc::new(pieces))
             }
             Kind::Diagnose => {
-                let (graph, measures) = diagnosed(N::DEFINITION, &self.config)?;
-                let program = self.with_room(Program::of_graph_for(&graph, self.max_batch, threads)?)?;
+                let measures = compilation.measures()?.to_vec();
+                let program = compilation.into_program()?;
+                let program = self.with_room(program)?;
                 self.measures = measures;
                 Compiled::Whole(program)
             }
             _ => {
                 let outputs = (kind == Kind::Predict).then(|| Outputs::new::<N>(self.max_batch)).transpose()?;
-                let purpose = kind.purpose(&self.config).expect("all others are one program for a purpose");
-                let program = Program::for_threads(N::DEFINITION, purpose, self.max_batch, threads)?;
+                let program = compilation.into_program()?;
                 let program = self.with_room(program)?;
                 self.outputs = outputs.or(self.outputs.take());
                 Compiled::Whole(program)
@@ -165,6 +163,16 @@ impl<N: Network> Session<N> {
         };
         self.programs.insert(kind, compiled);
         Ok(())
+    }
+
+    /// Where this session runs its programs.
+    pub(super) fn target(&self) -> Target {
+        Target::new(self.max_batch).with_threads(threads(&self.pool))
+    }
+
+    /// The stages of one of its programs.
+    pub(super) fn compilation(&self, kind: Kind) -> Compilation<'_> {
+        compile(N::DEFINITION, kind.purpose(&self.config), self.target())
     }
 
     /// The program, after room has been made for it in the arena.

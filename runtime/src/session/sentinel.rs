@@ -1,7 +1,6 @@
 //! What a session does about numbers that are not finite: it loses nothing, and says where they came from.
 
 use super::{Kind, Network, Session};
-use crate::compile::{Purpose, replay};
 use crate::error::RunError;
 use crate::interp::{self, Values};
 use crate::ir::{Graph, ParamSlot, Role, SlotKind};
@@ -51,7 +50,7 @@ impl<N: Network> Session<N> {
         if loss.is_finite() {
             return self.statistic_not_finite(loss, tensors, rows);
         }
-        let fault = replay(N::DEFINITION, Purpose::Gradients(Some(&self.config))).ok().and_then(|replay| {
+        let fault = self.compilation(Kind::Gradients).into_replay().ok().and_then(|replay| {
             let forward = replay.of(|role| *role == Role::Loss);
             if !forward.fits(rows) {
                 return None;
@@ -66,7 +65,7 @@ impl<N: Network> Session<N> {
     fn statistic_not_finite(&self, loss: f32, tensors: &[Tensor<'_>], rows: usize) -> RunError {
         let slots = &self.programs[Kind::Train].slots.params;
         let is_running = |index: usize| slots[index].kind == SlotKind::Running;
-        let found = replay(N::DEFINITION, Purpose::Train(&self.config)).ok().and_then(|replay| {
+        let found = self.compilation(Kind::Train).into_replay().ok().and_then(|replay| {
             let updates = replay.of(|role| matches!(role, Role::Update(index) if is_running(*index)));
             if !updates.fits(rows) {
                 return None;
@@ -90,10 +89,10 @@ impl<N: Network> Session<N> {
     /// If the session watches over its state, what a run has written has to be finite; else it is put back.
     pub(super) fn check_state(&mut self, ran: Ran, tensors: &[Tensor<'_>], rows: usize) -> Result<(), RunError> {
         let (Some(kept), false) = (&self.kept, ran == Ran::Gradients) else { return Ok(()) };
-        let (purpose, kind, words) = match (ran, &self.accumulation) {
-            (Ran::Accumulation, Some(own)) => (Purpose::Accumulate(&self.config), Kind::Accumulate, &own.scalars),
-            (Ran::Update, Some(own)) => (Purpose::Update(&self.config), Kind::Update, &own.scalars),
-            _ => (Purpose::Train(&self.config), Kind::Train, &self.scalars),
+        let (kind, words) = match (ran, &self.accumulation) {
+            (Ran::Accumulation, Some(own)) => (Kind::Accumulate, &own.scalars),
+            (Ran::Update, Some(own)) => (Kind::Update, &own.scalars),
+            _ => (Kind::Train, &self.scalars),
         };
         let program = &self.programs[kind];
         let floats = self.params.floats();
@@ -105,7 +104,7 @@ impl<N: Network> Session<N> {
         let all: Vec<usize> = slots.filter_map(wrong).map(|(index, _)| index).collect();
         let name = program.slots.params[first].name.clone();
         self.params.floats_mut().copy_from_slice(kept.floats());
-        let fault = replay(N::DEFINITION, purpose).ok().and_then(|replay| {
+        let fault = self.compilation(kind).into_replay().ok().and_then(|replay| {
             let updates = replay.of(|role| matches!(role, Role::Update(index) if all.contains(index)));
             if !updates.fits(rows) {
                 return None;

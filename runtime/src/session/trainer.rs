@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::{Network, Session};
-use crate::compile::{Purpose, Stage, text};
+use crate::compile::{Purpose, Stage, Target, compile};
 use crate::error::BuildError;
 use crate::optim::{Group, Optimizer, TrainingConfig};
 use crate::summary::Summary;
@@ -112,7 +112,8 @@ impl<N: Network> Trainer<N> {
     /// The text of a stage of the training step; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
         let checked = check_batch(self.max_batch).and_then(|()| self.config.check());
-        let text = checked.and_then(|()| text(N::DEFINITION, stage, Purpose::Train(&self.config), self.max_batch));
+        let target = Target::printed(self.max_batch);
+        let text = checked.and_then(|()| compile(N::DEFINITION, Purpose::Train(&self.config), target).text(stage));
         text.unwrap_or_else(|error| error.to_string())
     }
 }
@@ -140,7 +141,7 @@ pub fn ir<N: Network>(stage: Stage) -> String {
             );
         }
     };
-    text(N::DEFINITION, stage, purpose, MAX_BATCH).unwrap_or_else(|error| error.to_string())
+    compile(N::DEFINITION, purpose, Target::printed(MAX_BATCH)).text(stage).unwrap_or_else(|error| error.to_string())
 }
 
 pub(super) fn check_batch(max_batch: usize) -> Result<(), BuildError> {

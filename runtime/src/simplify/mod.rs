@@ -10,49 +10,58 @@ mod rules;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use crate::ir::rewrite::{apply, rewrite};
+use crate::ir::rewrite::{NodeMap, apply, rewrite};
 use crate::ir::{Graph, Node, NodeId, Op, Rule};
 
 pub use rules::{ALGEBRA, CONTRACTION};
 
 /// Simplifies a graph to a fixed point.
 pub fn simplify(graph: &Graph) -> Graph {
-    let algebra = to_fixed_point(graph.clone(), ALGEBRA);
-    to_fixed_point(algebra, CONTRACTION)
+    simplify_mapped(graph).0
 }
 
-fn to_fixed_point(mut graph: Graph, rules: &[Rule]) -> Graph {
+/// The same, and where nodes are in it.
+pub fn simplify_mapped(graph: &Graph) -> (Graph, NodeMap) {
+    let (algebra, first) = to_fixed_point(graph.clone(), ALGEBRA);
+    let (graph, second) = to_fixed_point(algebra, CONTRACTION);
+    (graph, first.then(&second))
+}
+
+fn to_fixed_point(mut graph: Graph, rules: &[Rule]) -> (Graph, NodeMap) {
+    let mut map = NodeMap::identity(graph.nodes.len());
     // Every rule lowers the amount of work or the depth of a product, so the loop ends; the bound is for a faulty rule.
     for _ in 0..32 {
-        let (next, changed) = swept(graph, rules);
-        graph = next;
+        let (next, moved, changed) = swept(graph, rules);
+        (graph, map) = (next, map.then(&moved));
         if !changed {
             break;
         }
     }
-    graph
+    (graph, map)
 }
 
 /// One sweep: rules, common subexpressions, then dead code. Says whether anything changed.
 pub fn sweep(graph: &Graph, rules: &[Rule]) -> (Graph, bool) {
-    swept(graph.clone(), rules)
+    let (swept, _, changed) = swept(graph.clone(), rules);
+    (swept, changed)
 }
 
 /// Nodes move from one graph to the next: most of them stay as they are.
-fn swept(graph: Graph, rules: &[Rule]) -> (Graph, bool) {
+fn swept(graph: Graph, rules: &[Rule]) -> (Graph, NodeMap, bool) {
     let before = graph.nodes.len();
     let mut changed = false;
-    let (rewritten, _) = apply(graph, rules, |_, _| changed = true);
-    let compact = compact(rewritten);
+    let (rewritten, first) = apply(graph, rules, |_, _| changed = true);
+    let (compact, second) = compact(rewritten);
     let shrunk = compact.nodes.len() != before;
-    (compact, changed || shrunk)
+    (compact, first.then(&second), changed || shrunk)
 }
 
 /// Keeps one of equal nodes, and only what a result needs.
-fn compact(graph: Graph) -> Graph {
+fn compact(graph: Graph) -> (Graph, NodeMap) {
     let live = graph.live();
     let mut known = Known::new(graph.nodes.len());
-    let (compact, _) = rewrite(graph, |b, id, node| {
+    // A merge can leave a node without readers; one more pass over the live ones removes it with the next sweep.
+    rewrite(graph, |b, id, node| {
         if !live[id.index()] {
             return None;
         }
@@ -65,9 +74,7 @@ fn compact(graph: Graph) -> Graph {
             nodes[kept.index()].origin = Rc::clone(&nodes[first.index()].origin);
         }
         Some(kept)
-    });
-    // A merge can leave a node without readers; one more pass over the live ones removes it with the next sweep.
-    compact
+    })
 }
 
 /// Nodes by what they compute, in buckets; the nodes themselves stay in their graph.

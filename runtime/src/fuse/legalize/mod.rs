@@ -17,7 +17,7 @@ mod reductions;
 use super::domain::{Domain, ReductionAxes, reduction_axes_over};
 use super::view::memory_order;
 use crate::ir::ops::Reduction;
-use crate::ir::rewrite::apply_in_turn;
+use crate::ir::rewrite::{NodeMap, apply_in_turn};
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role, Rule};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -46,7 +46,13 @@ const RULES: &[Rule] = &[
 
 /// The same computation as a graph that kernels can compute.
 pub fn legalize(graph: &Graph) -> Graph {
-    copies(apply_in_turn(graph.clone(), RULES))
+    legalize_mapped(graph).0
+}
+
+/// The same, and where nodes are in it.
+pub fn legalize_mapped(graph: &Graph) -> (Graph, NodeMap) {
+    let (graph, map) = apply_in_turn(graph.clone(), RULES);
+    (copies(graph), map)
 }
 
 /// Adding -0 changes no number, not even -0.

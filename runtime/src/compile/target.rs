@@ -1,0 +1,41 @@
+//! What a program is compiled for: how many rows, how many threads, which machine.
+
+use crate::tiling::{Isa, Machine};
+
+/// How a program is to run. Bits of results depend on the instruction set alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The largest batch.
+    pub max_batch: usize,
+    /// How many threads share the work.
+    pub threads: usize,
+    /// The instruction set of the microkernels.
+    pub isa: Isa,
+}
+
+impl Target {
+    /// This machine with one thread, for batches of up to so many rows.
+    pub fn new(max_batch: usize) -> Target {
+        Target { max_batch, threads: 1, isa: Isa::detect() }
+    }
+
+    /// The machine of all printed stages, so that they read the same everywhere: x86-64 with AVX2 and FMA, one thread.
+    pub fn printed(max_batch: usize) -> Target {
+        Target { max_batch, threads: 1, isa: Isa::Avx2 }
+    }
+
+    /// With so many threads.
+    pub fn with_threads(self, threads: usize) -> Target {
+        Target { threads, ..self }
+    }
+
+    /// With this instruction set, which the machine has to have.
+    pub fn on(self, isa: Isa) -> Target {
+        Target { isa, ..self }
+    }
+
+    /// What decisions on how kernels run are made for.
+    pub fn machine(&self) -> Machine {
+        Machine::of(self.isa).with_cores(self.threads)
+    }
+}
