@@ -4,6 +4,7 @@
 #![doc = include_str!("../README.md")]
 
 pub use gradloom_runtime::compile::Stage;
+pub use gradloom_runtime::data;
 pub use gradloom_runtime::dataset::{Dataset, DatasetError, Element};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};

@@ -1,9 +1,12 @@
-//! The handwritten digits that several examples learn: 1,797 images of 8 x 8 pixels. `README.md` says where they come from.
+//! What the examples learn: 1,797 handwritten digits of 8 x 8 pixels, and 2,500 pictures of clothes of 28 x 28. `README.md` says
+//! where they come from.
+#![allow(dead_code, reason = "every example uses a part of it")]
 
 use std::error::Error;
 
 use gradloom::Dataset;
-use gradloom::ndarray::{Array1, Array2, Ix1, Ix2};
+use gradloom::data::ImageSet;
+use gradloom::ndarray::{Array1, Array2, Array4, Ix1, Ix2};
 
 /// Images, 64 pixels from 0 to 1 each, and their labels.
 pub type Digits = Dataset<u8, Ix2, Ix1>;
@@ -20,4 +23,25 @@ pub fn digits() -> Result<Digits, Box<dyn Error>> {
     }
     let images = Array2::from_shape_vec((labels.len(), 64), pixels)?;
     Ok(Dataset::new(images, Array1::from_vec(labels))?)
+}
+
+/// Pictures of clothes: 2,000 to learn from and 500 for the test, with 16 levels of gray.
+pub fn fashion() -> Result<ImageSet, Box<dyn Error>> {
+    const CLASSES: &[&str] =
+        &["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+    let bytes = include_bytes!("fashion.bin");
+    let (labels, pixels) = bytes.split_at(2_500);
+    let pixels: Vec<u8> = pixels.iter().flat_map(|pair| [17 * (pair >> 4), 17 * (pair & 15)]).collect();
+    let (first, rest) = (2_000, 500);
+    let part = |labels: &[u8], pixels: &[u8]| -> Result<_, Box<dyn Error>> {
+        let images = Array4::from_shape_vec((labels.len(), 1, 28, 28), pixels.to_vec())?;
+        Ok((images, Array1::from_vec(labels.to_vec())))
+    };
+    let cut = first * 28 * 28;
+    debug_assert_eq!(pixels.len(), cut + rest * 28 * 28);
+    Ok(ImageSet {
+        train: part(&labels[..first], &pixels[..cut])?,
+        test: part(&labels[first..], &pixels[cut..])?,
+        classes: CLASSES,
+    })
 }

@@ -151,6 +151,8 @@ pub enum ExprKind {
     Flag(bool),
     /// `[1.0, 2.0]`
     List(Vec<Expr>),
+    /// `(3, 5)`
+    Tuple(Vec<Expr>),
     /// `crate::HIDDEN`, as written and as rustc is to read it.
     Path(String, TokenStream),
     /// A string or character literal, which the language has no use for; as written, and its content.
@@ -249,6 +251,10 @@ impl fmt::Display for Expr {
             ExprKind::List(elements) => {
                 let elements: Vec<String> = elements.iter().map(Expr::to_string).collect();
                 write!(f, "[{}]", elements.join(", "))
+            }
+            ExprKind::Tuple(elements) => {
+                let elements: Vec<String> = elements.iter().map(Expr::to_string).collect();
+                write!(f, "({})", elements.join(", "))
             }
             ExprKind::Path(path, _) => f.write_str(path),
             ExprKind::If(condition, x, y) => match y.kind {

@@ -174,13 +174,14 @@ impl Diagnosis<'_> {
             b.sqrt(padded)
         };
         let shape = b.shape(x);
-        let of_batch = b.center(x, &[0]);
+        let rows: Vec<usize> = (0..shape.rank() - 1).collect();
+        let of_batch = b.center(x, &rows);
         let distance = b.sub(of_batch, mean);
         let distance = b.abs(distance);
         let distance = b.div(distance, deviation);
 
-        let biased = b.variance(x, &[0]);
-        let unbiased = unbiased(b, biased, &shape);
+        let biased = b.variance(x, &rows);
+        let unbiased = unbiased(b, biased, &shape, &rows);
         let [of_batch, running] = [unbiased, variance].map(|variance| {
             let padded = b.offset(variance, eps);
             b.ln(padded)
@@ -192,9 +193,9 @@ impl Diagnosis<'_> {
     }
 }
 
-/// Times `n / (n - 1)` for the batch size `n`.
-fn unbiased(b: &mut Builder, variance: NodeId, rows: &Shape) -> NodeId {
-    let count = b.count(rows, &[0]);
+/// Times `n / (n - 1)` for `n` numbers along these axes.
+fn unbiased(b: &mut Builder, variance: NodeId, shape: &Shape, rows: &[usize]) -> NodeId {
+    let count = b.count(shape, rows);
     let less = b.offset(count, -1.0);
     let correction = b.div(count, less);
     let shape = b.shape(variance);

@@ -17,11 +17,13 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::ir::SlotKind;
+use crate::ir::declared::declared_shape;
 use crate::layers::{Arg, ArgDef, Gain, LayerDef};
 use crate::network::{At, Definition, Extent, Kind, Number, Port, Stage, Value};
 use crate::types::{DType, Dim, Shape, TensorType};
 use gains::gains;
-use numbers::{argument, extent, size};
+pub use numbers::is_size;
+use numbers::{argument, extent, extents, size};
 use words::Suggestions;
 
 pub(crate) use expressions::class_id;
@@ -113,7 +115,9 @@ impl Elaborated<'_> {
         fn find<'s>(steps: &'s [Step<'_>], rows: usize, found: &mut Vec<&'s str>) {
             for step in steps {
                 match &step.action {
-                    Action::Layer(layer, ..) => found.extend((layer.least_rows > rows).then_some(&*step.path)),
+                    Action::Layer(layer, ..) => {
+                        found.extend(((layer.least_rows)(&step.shape) > rows).then_some(&*step.path))
+                    }
                     Action::Act(..) => {}
                     Action::Sequence(steps) => find(steps, rows, found),
                     Action::Residual(body, skip) => {
@@ -308,7 +312,7 @@ impl<'a> Context<'a> {
         // How parameters start has no influence on their shapes.
         for param in (layer.params)(&x.shape, &args, Gain::Xavier) {
             let name = format!("{path}.{}", param.name);
-            let shape = Shape::fixed(&param.shape);
+            let shape = Shape::fixed(&declared_shape(&param.shape, param.order));
             if is_absurd(&shape) {
                 self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared()), &shape));
                 return None;
@@ -422,6 +426,10 @@ impl<'a> Context<'a> {
                 Value::Calculated(number) => match argument(owner, arg, number) {
                     Ok(value) => args.extend(value),
                     Err(message) => self.report(number.at, message),
+                },
+                Value::Pair(pair) => match extents(owner, arg, pair) {
+                    Ok(value) => args.extend(value),
+                    Err((at, message)) => self.report(at, message),
                 },
                 Value::Init(initializer, _, values) => {
                     let numbers = self.args(initializer.name, initializer.number.as_slice(), values);

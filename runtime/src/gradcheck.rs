@@ -60,7 +60,7 @@ pub fn check(
         for (at, (&found, &expected)) in compiled.iter().zip(gradient).enumerate() {
             checked.compiled.add(Some(at), found, expected, [FLOOR * largest, 0.0]);
         }
-        checked
+        checked.declared(&loss.slots.params[param])
     });
     let params = params.collect();
     Gradcheck { loss: point.loss, params, undecided: point.undecided() }

@@ -54,6 +54,7 @@
 //! | [`compile`](mod@compile), [`summary`] | a definition, a purpose and a target | what every stage leaves, its text, the program; the table of a network |
 //! | [`tensor`], [`safetensors`] | arrays, files | views and checked tensors |
 //! | [`session`] | arrays of the user's | losses, predictions, gradients, checkpoints, profiles, diagnostics |
+//! | [`data`] | files | well-known sets of images |
 //! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training |
 //!
 //! # Invariants
@@ -140,6 +141,8 @@ pub mod tensor;
 pub mod safetensors;
 #[cfg(feature = "ndarray")]
 pub mod session;
+#[cfg(feature = "ndarray")]
+pub mod data;
 #[cfg(feature = "ndarray")]
 pub mod dataset;
 #[cfg(feature = "ndarray")]

@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, SlotKind, Slots};
-use crate::layers::{Arg, Frozen, LayerDef, Mode, Scope};
+use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, ParamDef, Scope};
 use crate::network::{Act, At, BinaryOp, Definition, Expr, Port};
 use crate::scalar::Cmp;
 use crate::types::{DType, Shape};
@@ -77,10 +77,11 @@ fn lowered<'f>(
 ) -> Result<Lowering<'f>, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let (values, params, layers, choices) = (HashMap::new(), HashMap::new(), Vec::new(), Vec::new());
-    let mut lowering = Lowering { definition, b, mode, frozen, values, params, layers, choices };
+    let (values, images, params) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let (layers, choices) = (Vec::new(), Vec::new());
+    let mut lowering = Lowering { definition, b, mode, frozen, values, images, params, layers, choices };
     lowering.slots();
-    let input = lowering.values[definition.inputs[0].name];
+    let input = Flow { node: lowering.values[definition.inputs[0].name], layout: Layout::Declared };
     let result = lowering.steps(&network.body, input);
     lowering.outputs(result);
     lowering.expressions();
@@ -92,13 +93,30 @@ fn origin(definition: &Definition<'_>, name: &Rc<str>, at: At) -> Rc<Origin> {
     Origin::of_layer(Rc::clone(name), Some(definition.place(at)))
 }
 
+/// What flows from stage to stage: a value, and in which order it has its axes.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    node: NodeId,
+    layout: Layout,
+}
+
+impl Flow {
+    /// Where there are too few axes to be in another order, they are as declared.
+    fn settled(self, b: &Builder) -> Flow {
+        let layout = if b.ty(self.node).shape.rank() > 2 { self.layout } else { Layout::Declared };
+        Flow { layout, ..self }
+    }
+}
+
 struct Lowering<'f> {
     definition: &'static Definition<'static>,
     b: Builder,
     mode: Mode,
     frozen: Frozen<'f>,
-    /// Ports, named values and parameters by path.
+    /// Ports, named values and parameters by path, with their axes as declared.
     values: HashMap<Rc<str>, NodeId>,
+    /// Named values with their axes in another order, which no expression has asked for yet.
+    images: HashMap<Rc<str>, Flow>,
     /// The indices of all parameters, once an expression has asked for one.
     params: HashMap<String, usize>,
     /// Every layer so far.
@@ -132,68 +150,104 @@ impl Lowering<'_> {
         }
     }
 
-    fn steps(&mut self, steps: &[Step<'static>], x: NodeId) -> NodeId {
+    fn steps(&mut self, steps: &[Step<'static>], x: Flow) -> Flow {
         steps.iter().fold(x, |x, step| self.step(step, x))
     }
 
-    fn step(&mut self, step: &Step<'static>, x: NodeId) -> NodeId {
+    fn step(&mut self, step: &Step<'static>, x: Flow) -> Flow {
         let definition = self.definition;
         let y = match &step.action {
-            Action::Layer(layer, args, next) => {
-                let mut mode = self.mode;
-                for param in (layer.params)(&self.b.shape(x), args, *next) {
-                    if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.path, param.name))
-                    {
-                        mode = Mode::Infer;
-                    }
-                    self.slot(&step.path, param.name, param.shape, param.init, param.kind);
-                }
-                self.b.enter(origin(definition, &step.path, step.at));
-                let mut scope = Scope::new(&mut self.b, args, mode, &step.path);
-                scope.frozen_after = self.frozen.after;
-                (layer.lower)(&mut scope, x)
-            }
-            Action::Act(index, starts) => {
-                let act = &self.definition.acts[*index];
-                self.b.enter(origin(definition, &step.path, step.at));
-                let mut operands = vec![x];
-                for (&(name, _), &start) in act.extras.iter().zip(*starts) {
-                    let slot =
-                        self.slot(&step.path, name, Vec::new(), Init::Constant(start as f32), SlotKind::Parameter);
-                    operands.push(self.b.param(slot));
-                }
-                let shape = self.b.shape(x);
-                let y = self.whole(|lowering| lowering.function(act, &operands));
-                self.b.spread(y, &shape)
-            }
+            Action::Layer(layer, args, next) => self.layer(step, layer, args, *next, x),
+            Action::Act(index, starts) => self.act(step, &definition.acts[*index], starts, x),
             Action::Sequence(steps) => self.steps(steps, x),
             Action::Residual(body, skip) => {
                 let long = self.steps(body, x);
                 let short = self.steps(skip, x);
                 self.b.enter(origin(definition, &step.path, step.at));
-                self.b.add(long, short)
+                let layout = if short.layout == Layout::Declared { long.layout } else { short.layout };
+                let [long, short] = [long, short].map(|flow| self.arranged(flow, layout));
+                Flow { node: self.b.add(long, short), layout }
             }
         };
-        let layer = match &step.action {
-            Action::Layer(layer, args, _) => Some(Some((*layer, args.clone()))),
-            Action::Act(..) => Some(None),
-            Action::Sequence(_) | Action::Residual(..) => None,
-        };
-        self.layers.extend(layer.map(|layer| Probed { path: Rc::clone(&step.path), layer, x, y }));
-        debug_assert_eq!(self.b.shape(y), step.shape, "`{}` keeps its shape rule", step.text);
+        debug_assert_eq!(y.layout.declared(&self.b.shape(y.node)), step.shape, "`{}` keeps its shape rule", step.text);
         if step.named {
-            self.values.insert(Rc::clone(&step.path), y);
+            match y.layout {
+                Layout::Declared => drop(self.values.insert(Rc::clone(&step.path), y.node)),
+                Layout::ChannelsLast => drop(self.images.insert(Rc::clone(&step.path), y)),
+            }
         }
         y
     }
 
-    fn slot(&mut self, path: &str, name: &str, shape: Vec<usize>, init: Init, kind: SlotKind) -> usize {
+    fn layer(&mut self, step: &Step<'static>, layer: &'static LayerDef, args: &[Arg], next: Gain, x: Flow) -> Flow {
+        let mut mode = self.mode;
+        let declared = x.layout.declared(&self.b.shape(x.node));
+        for param in (layer.params)(&declared, args, next) {
+            if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.path, param.name)) {
+                mode = Mode::Infer;
+            }
+            self.slot(&step.path, param);
+        }
+        self.b.enter(origin(self.definition, &step.path, step.at));
+        let layout = layer.layout.unwrap_or(x.layout);
+        let node = self.arranged(x, layout);
+        let mut scope = Scope::new(&mut self.b, args, mode, &step.path);
+        scope.frozen_after = self.frozen.after;
+        scope.layout = layout;
+        let y = (layer.lower)(&mut scope, node);
+        let known = Some((layer, args.to_vec()));
+        self.layers.push(Probed { path: Rc::clone(&step.path), layer: known, x: node, y });
+        Flow { node: y, layout }.settled(&self.b)
+    }
+
+    fn act(&mut self, step: &Step<'static>, act: &'static Act<'static>, starts: &[f64], x: Flow) -> Flow {
+        self.b.enter(origin(self.definition, &step.path, step.at));
+        let layout = if self.looks_along_rows(&act.expr) { Layout::Declared } else { x.layout };
+        let node = self.arranged(x, layout);
+        let mut operands = vec![node];
+        for (&(name, _), &start) in act.extras.iter().zip(starts) {
+            let init = Init::Constant(start as f32);
+            let slot = self.slot(&step.path, ParamDef::new(name, Vec::new(), init, SlotKind::Parameter));
+            operands.push(self.b.param(slot));
+        }
+        let shape = self.b.shape(node);
+        let y = self.whole(|lowering| lowering.function(act, &operands));
+        let y = self.b.spread(y, &shape);
+        self.layers.push(Probed { path: Rc::clone(&step.path), layer: None, x: node, y });
+        Flow { node: y, layout }.settled(&self.b)
+    }
+
+    /// A value with its axes in this order.
+    fn arranged(&mut self, x: Flow, layout: Layout) -> NodeId {
+        x.layout.to(layout, &mut self.b, x.node)
+    }
+
+    /// Whether an expression has a layer in it for which the order of axes matters: softmax.
+    fn looks_along_rows(&self, expr: &Expr<'static>) -> bool {
+        let any = |operands: &[Expr<'static>]| operands.iter().any(|operand| self.looks_along_rows(operand));
+        match *expr {
+            Expr::Apply(layer, _, _, x) => layer.layout.is_some() || self.looks_along_rows(x),
+            Expr::Neg(_, x) | Expr::Not(_, x) => self.looks_along_rows(x),
+            Expr::Binary(_, _, x, y) => self.looks_along_rows(x) || self.looks_along_rows(y),
+            Expr::If(_, p, x, y) => [p, x, y].into_iter().any(|part| self.looks_along_rows(part)),
+            Expr::Call(_, _, _, operands) => any(operands),
+            Expr::Inline(index, _, operands) => {
+                self.looks_along_rows(&self.definition.acts[index].expr) || any(operands)
+            }
+            Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) => false,
+            Expr::Weights(_) | Expr::Broken => false,
+        }
+    }
+
+    fn slot(&mut self, path: &str, param: ParamDef) -> usize {
+        let ParamDef { name, shape, order, init, kind } = param;
         let params = &mut self.b.graph_mut().slots.params;
-        params.push(ParamSlot { name: format!("{path}.{name}"), shape, init, kind });
+        params.push(ParamSlot { name: format!("{path}.{name}"), shape, order, init, kind });
         params.len() - 1
     }
 
-    fn outputs(&mut self, result: NodeId) {
+    fn outputs(&mut self, result: Flow) {
+        let result = self.arranged(result, Layout::Declared);
         self.values.insert(Rc::from(self.definition.outputs[0].name), result);
         self.b.graph_mut().outputs.push(Output { role: Role::Output(0), node: result });
     }
@@ -314,12 +368,19 @@ impl Lowering<'_> {
         if let Some(&node) = self.values.get(name) {
             return node;
         }
+        if let Some((name, image)) = self.images.remove_entry(name) {
+            let node = self.arranged(image, Layout::Declared);
+            self.values.insert(name, node);
+            return node;
+        }
         if self.params.is_empty() {
             let slots = self.b.graph().slots.params.iter().enumerate();
             self.params = slots.map(|(index, slot)| (slot.name.clone(), index)).collect();
         }
         let index = *self.params.get(name).expect("the macro resolved every name");
         let node = self.b.param(index);
+        let order = self.b.graph().slots.params[index].order;
+        let node = if order.is_empty() { node } else { self.b.transpose(node, order) };
         self.values.insert(Rc::from(name), node);
         node
     }

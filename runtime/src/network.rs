@@ -139,6 +139,8 @@ pub enum Value<'a> {
     Known(Arg),
     /// Calculated from a Rust constant.
     Calculated(Number<'a>),
+    /// Two sizes, one of them at least calculated from a Rust constant.
+    Pair(&'a [Number<'a>; 2]),
     /// An initializer, and the value of its number if it takes one.
     Init(&'static Initializer, At, &'a [Value<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.

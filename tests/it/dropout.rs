@@ -210,7 +210,8 @@ fn in_inference_nothing_is_left_of_it() {
 /// A network of one dropout, in training.
 fn dropout(p: f64, rows: Dim, others: &[usize]) -> Graph {
     let dims: Vec<Dim> = [rows].into_iter().chain(others.iter().map(|&n| Dim::Fixed(n))).collect();
-    let definition = handmade::single_layer(&layers::DROPOUT, &[Arg::Float(p)], handmade::port("x", &dims));
+    let definition =
+        handmade::single_layer(&layers::DROPOUT, &[Arg::Float(p), Arg::Flag(false)], handmade::port("x", &dims));
     lower(definition, Mode::Train).expect("dropout takes any shape")
 }
 

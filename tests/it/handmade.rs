@@ -2,6 +2,7 @@
 
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::init::Init;
+use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, ParamSlot, Role, SlotKind};
 use gradloom_runtime::layers::{Arg, LayerDef};
 use gradloom_runtime::network::{
@@ -9,12 +10,15 @@ use gradloom_runtime::network::{
 };
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
+use crate::oracle::array::Array;
+
 /// Adds a parameter of this shape to a graph.
 pub fn parameter(b: &mut Builder, name: &str, shape: &[usize]) -> NodeId {
     let slots = &mut b.graph_mut().slots;
     let slot = ParamSlot {
         name: name.to_string(),
         shape: shape.to_vec(),
+        order: &[],
         init: Init::Constant(0.0),
         kind: SlotKind::Parameter,
     };
@@ -58,6 +62,7 @@ pub fn input_as_parameter(graph: &mut Graph, input: usize, batch: usize) -> usiz
     graph.slots.params.push(ParamSlot {
         name: slot.name.to_string(),
         shape: slot.ty.shape.at(batch),
+        order: &[],
         init: Init::Constant(0.0),
         kind: SlotKind::Parameter,
     });
@@ -146,4 +151,16 @@ pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port<'static>
         metrics: &[],
         places: &[],
     })
+}
+
+/// A parameter that a declaration has in the order of its axes, as the graph has it.
+pub fn stored(slot: &ParamSlot, declared: &Array<f64>) -> Tensor {
+    let at = |axis: usize| slot.order.iter().position(|&own| own == axis).expect("an order has every axis");
+    let stored = declared.in_order(&(0..slot.order.len()).map(at).collect::<Vec<usize>>());
+    Tensor::floats(&stored.shape, stored.data)
+}
+
+/// What the graph has of a parameter, in the order in which the declaration has its axes.
+pub fn declared(slot: &ParamSlot, stored: &[f64]) -> Array<f64> {
+    Array::new(&slot.shape, stored.to_vec()).in_order(slot.order)
 }

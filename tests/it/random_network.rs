@@ -13,6 +13,7 @@ use crate::draw::Target;
 use crate::handmade::{self, binary, leak};
 use crate::optimizations;
 use crate::random_function::{Function, NUMBERS, function};
+use crate::random_image::{self, ImageLayer, ending, image_layer};
 use crate::random_loss::{self, Criterion, TERMS, mean, value_of};
 
 /// What a network is drawn as.
@@ -22,6 +23,8 @@ pub struct Spec {
     pub input: Vec<usize>,
     /// An activation of such a sample.
     pub first: Option<&'static LayerDef>,
+    /// What is done to a sample of three extents, and what becomes of all positions in the end, before it is flattened.
+    pub image: (Vec<ImageLayer>, Option<&'static LayerDef>),
     /// What follows.
     pub stages: Vec<Layer>,
     /// Functions of the user's own.
@@ -88,15 +91,17 @@ const FUNCTIONS: usize = 2;
 
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
-    let input = prop_oneof![3 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2..=3)];
+    let input = prop_oneof![6 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2), 3 => vec(1..=6usize, 3)];
+    let image = (vec(image_layer(), 0..=4), ending());
     let loss = option::weighted(0.9, random_loss::loss());
-    let shape = (input, option::of(prop::sample::select(activations())), vec(stage(), 0..=6), 1..=40usize, loss);
+    let first = option::of(prop::sample::select(activations()));
+    let shape = (input, first, image, vec(stage(), 0..=6), 1..=40usize, loss);
     let term = option::weighted(0.6, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
     let judged = (term, vec(random_loss::metric(), 0..=3));
     let rest = (vec(function(), FUNCTIONS), judged, 0..optimizations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimizer, max_batch, share, seed))| {
-        let (input, first, stages, outputs, loss) = shape;
-        Spec { input, first, stages, functions, outputs, loss, term, metrics, optimizer, max_batch, share, seed }
+        let (input, first, image, stages, outputs, loss) = shape;
+        Spec { input, first, image, stages, functions, outputs, loss, term, metrics, optimizer, max_batch, share, seed }
     })
 }
 
@@ -168,7 +173,8 @@ impl Spec {
                 _ => false,
             })
         }
-        if norms(&self.stages) { 4 } else { 1 }
+        let of_image = self.input.len() == 3 && self.image.0.iter().any(|layer| matches!(layer, ImageLayer::Norm));
+        if norms(&self.stages) || of_image { 4 } else { 1 }
     }
 
     /// The largest batch, and a smaller one.
@@ -215,15 +221,26 @@ impl Spec {
     /// The stages, and the names of their values.
     fn body(&self) -> (Vec<Stage<'static>>, Vec<&'static str>) {
         let mut body: Vec<Stage<'static>> = Vec::new();
+        let mut width = self.input.iter().product();
         if self.input.len() > 1 {
             if let Some(layer) = self.first {
                 let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("it has defaults")).collect();
                 body.push(handmade::stage(layer, &args, "first"));
             }
+            if let [_, _, _] = self.input[..] {
+                let dims = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n)));
+                let (image, after) = random_image::stages(&self.image.0, &Shape(dims.collect()));
+                body.extend(image);
+                width = after.0[1..].iter().map(|dim| dim.factor()).product();
+                if let Some(ending) = self.image.1 {
+                    body.push(handmade::stage(ending, &[], "ending"));
+                    width = after.0[1].factor();
+                }
+            }
             body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
         }
         let mut names = Vec::new();
-        body.extend(stages(&self.stages, self.input.iter().product(), "", &mut names).0);
+        body.extend(stages(&self.stages, width, "", &mut names).0);
         let last = handmade::stage(&layers::DENSE, &dense(self.outputs), "last");
         body.push(last);
         (body, names)
@@ -305,7 +322,7 @@ fn stage_of(
             (of(&layers::BATCH_NORM, &[Arg::Float(*momentum), Arg::Float(1e-5), Arg::Int(*every)]), width)
         }
         Layer::RowNorm { eps } => (of(&layers::LAYER_NORM, &[Arg::Float(*eps)]), width),
-        Layer::Dropout { p } => (of(&layers::DROPOUT, &[Arg::Float(*p)]), width),
+        Layer::Dropout { p } => (of(&layers::DROPOUT, &[Arg::Float(*p), Arg::Flag(false)]), width),
         Layer::Activation { layer, args } => (of(layer, args), width),
         Layer::Act { index: function, starts } => (stage(Kind::Act(*function, leak(*starts)), structure("act")), width),
         Layer::Block(layers) => {

@@ -57,6 +57,7 @@ fn default(arg: &ArgDef) -> Option<String> {
         Arg::Float(value) => format!("{value:?}"),
         Arg::Flag(value) => value.to_string(),
         Arg::Word(value) => value.to_string(),
+        Arg::Pair(height, width) => format!("({height}, {width})"),
         Arg::Numbers(values) => format!("{values:?}"),
         Arg::Init(initializer, _) => initializer.name.to_string(),
     })
@@ -67,6 +68,11 @@ fn line(arg: &ArgDef) -> String {
     let default = default(arg).map_or(String::new(), |value| format!(" = {value}"));
     let kind = match arg.kind {
         ArgKind::Size => "an integer of at least 1".to_string(),
+        ArgKind::Sizes { least, word } => {
+            let word = word.map_or(String::new(), |word| format!(", or `{word}`"));
+            let or = if word.is_empty() { "or " } else { "" };
+            format!("an integer of at least {least}, {or}two as `(height, width)`{word}")
+        }
         ArgKind::Number { range, .. } => format!("a number {range}"),
         ArgKind::Numbers { range, .. } => format!("numbers {range}"),
         ArgKind::Init => "an initializer".to_string(),

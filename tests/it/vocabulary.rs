@@ -49,7 +49,8 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
     for stage in stages {
         match &stage.kind {
             Kind::Layer(layer, args) => {
-                words.extend((!matches!(args, [Value::Known(Arg::Float(0.0))])).then_some(layer.name));
+                let is_none = layer.name == "Dropout" && matches!(args, [Value::Known(Arg::Float(0.0)), ..]);
+                words.extend((!is_none).then_some(layer.name));
                 values(args, words);
             }
             Kind::Act(..) => _ = words.insert("act"),
@@ -80,7 +81,7 @@ fn values(args: &[Value<'static>], words: &mut BTreeSet<&'static str>) {
             Value::Known(Arg::Init(initializer, _)) | Value::Init(initializer, ..) => {
                 _ = words.insert(initializer.name)
             }
-            Value::Known(_) | Value::Calculated(_) | Value::Broken => {}
+            Value::Known(_) | Value::Calculated(_) | Value::Pair(_) | Value::Broken => {}
         }
     }
 }

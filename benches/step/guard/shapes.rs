@@ -123,7 +123,7 @@ fn input(b: &mut Builder, name: &'static str, extents: &[usize]) -> NodeId {
 fn parameter(b: &mut Builder, shape: [usize; 2]) -> NodeId {
     let params = &mut b.graph_mut().slots.params;
     let (name, kind) = ("w".to_string(), SlotKind::Parameter);
-    params.push(ParamSlot { name, shape: shape.to_vec(), init: Init::Constant(0.0), kind });
+    params.push(ParamSlot { name, shape: shape.to_vec(), order: &[], init: Init::Constant(0.0), kind });
     let index = params.len() - 1;
     b.param(index)
 }

@@ -158,6 +158,10 @@ impl Writer<'_> {
                 let number = self.number(number);
                 quote!(__gradloom::Value::Calculated(#number))
             }
+            Value::Pair(pair) => {
+                let [height, width] = pair.map(|number| self.number(&number));
+                quote!(__gradloom::Value::Pair(&[#height, #width]))
+            }
             Value::Init(initializer, at, values) => {
                 let item = Ident::new(initializer.item, self.site(*at).start);
                 let (at, values) = (self::at(*at), self.values(values));
@@ -235,6 +239,7 @@ impl Writer<'_> {
 fn arg(arg: &Arg) -> TokenStream {
     match arg {
         Arg::Int(n) => quote!(Int(#n)),
+        Arg::Pair(height, width) => quote!(Pair(#height, #width)),
         Arg::Float(x) => quote!(Float(#x)),
         Arg::Flag(flag) => quote!(Flag(#flag)),
         Arg::Word(word) => quote!(Word(#word)),

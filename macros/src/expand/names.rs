@@ -147,7 +147,7 @@ impl<'n> Names<'n> {
             ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => self.expr(x),
             ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),
-            ExprKind::List(elements) => elements.iter().for_each(|x| self.expr(x)),
+            ExprKind::List(elements) | ExprKind::Tuple(elements) => elements.iter().for_each(|x| self.expr(x)),
             ExprKind::Call(name, args) => {
                 self.mention(name);
                 self.args(args);

@@ -99,13 +99,12 @@ impl Parser<'_> {
         }
         if input.at(token::Paren) {
             let site = Site::from(input.cursor().span());
-            let inner = self.deeper(input, |parser, input| {
-                parser.group(input, |parser, content| {
-                    let inner = parser.expr(content)?;
-                    if content.is_empty() { Ok(inner) } else { parser.expected("an operator or `)`", content) }
-                })
-            })?;
-            return self.node(ExprKind::Paren(Box::new(inner)), site);
+            let mut elements = self.deeper(input, |parser, input| parser.group(input, Parser::elements))?;
+            let kind = match elements.len() {
+                1 => ExprKind::Paren(Box::new(elements.remove(0))),
+                _ => ExprKind::Tuple(elements),
+            };
+            return self.node(kind, site);
         }
         if input.at(Token![if]) {
             return self.deeper(input, Parser::choice);
@@ -130,6 +129,16 @@ impl Parser<'_> {
         }
         let name = self.name(input, "an expression")?;
         self.named(input, name)
+    }
+
+    /// What is in parentheses: an expression, or several with commas between them.
+    fn elements(&mut self, content: ParseStream<'_>) -> Parsed<Vec<Expr>> {
+        let mut elements = vec![self.expr(content)?];
+        while content.at(Token![,]) {
+            self.eat::<Token![,]>(content, "`,`")?;
+            elements.push(self.expr(content)?);
+        }
+        if content.is_empty() { Ok(elements) } else { self.expected("an operator or `)`", content) }
     }
 
     /// What begins with a name: a call, a parameter, or the name itself.
@@ -293,7 +302,9 @@ impl Parser<'_> {
             ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => x.depth,
             ExprKind::Binary(_, _, x, y) => x.depth.max(y.depth),
             ExprKind::If(p, x, y) => p.depth.max(x.depth).max(y.depth),
-            ExprKind::List(elements) => elements.iter().map(|element| element.depth).max().unwrap_or(0),
+            ExprKind::List(elements) | ExprKind::Tuple(elements) => {
+                elements.iter().map(|element| element.depth).max().unwrap_or(0)
+            }
             ExprKind::Call(_, args) => args.iter().map(|arg| arg.value.depth).max().unwrap_or(0),
             _ => 0,
         };

@@ -1,8 +1,8 @@
 //! Arguments: which of the declared ones a value is meant for, and whether it may be that.
 
-use gradloom_runtime::elaborate::LARGEST;
+use gradloom_runtime::elaborate::{LARGEST, is_size};
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind, initializers};
-use gradloom_runtime::network::{Value, fits_f32};
+use gradloom_runtime::network::{self, Value, fits_f32};
 
 use super::Table;
 use super::sizes::{Consts, Value as Number, found};
@@ -129,9 +129,27 @@ fn value<'a>(
             // A few numbers, which live as long as the definitions that name them do.
             (Some(Arg::Numbers(Vec::leak(numbers))), written)
         }
+        (ExprKind::Name(name), ArgKind::Sizes { word: Some(word), .. }) if text(name) == word => {
+            (Some(Arg::Word(word)), written)
+        }
+        (ExprKind::Tuple(elements), ArgKind::Sizes { .. }) if elements.len() == 2 => {
+            let Some(values) = pair(elements, consts, errors) else { return Value::Broken };
+            match &values {
+                [Number::Deferred(_), _] | [_, Number::Deferred(_)] => {
+                    let numbers = [0, 1].map(|at| size(&elements[at], &values[at], table));
+                    return Value::Pair(table.one(numbers));
+                }
+                [Number::Int(height), Number::Int(width)] => {
+                    let sizes = u64::try_from(*height).ok().zip(u64::try_from(*width).ok());
+                    (sizes.map(|(height, width)| Arg::Pair(height, width)), written)
+                }
+                _ => (None, written),
+            }
+        }
         (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
-        (_, ArgKind::Size | ArgKind::Number { .. }) => {
-            let is_size = matches!(arg.kind, ArgKind::Size);
+        (ExprKind::Tuple(_), _) => (None, written),
+        (_, ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Number { .. }) => {
+            let is_size = is_size(arg.kind);
             let value = if is_size { consts.value(expr, errors) } else { consts.number(expr, errors) };
             let Some(value) = value else { return Value::Broken };
             let accepted = match &value {
@@ -156,6 +174,29 @@ fn value<'a>(
         None => {
             errors.wrong_argument(expr, owner, arg, &found);
             Value::Broken
+        }
+    }
+}
+
+/// Height and width, neither of them absurd.
+fn pair(elements: &[Expr], consts: &mut Consts<'_>, errors: &mut Errors) -> Option<[Number; 2]> {
+    let mut read = |expr: &Expr| match consts.value(expr, errors)? {
+        Number::Int(n) if n > LARGEST as i64 => {
+            errors.number_too_large(expr.site, &expr.to_string());
+            None
+        }
+        value => Some(value),
+    };
+    let [height, width] = [read(&elements[0]), read(&elements[1])];
+    Some([height?, width?])
+}
+
+/// One of two sizes, of which the macro does not know both.
+fn size<'a>(expr: &Expr, value: &Number, table: &mut Table<'a>) -> network::Number<'a> {
+    match value {
+        Number::Deferred(tokens) => table.number(expr, tokens.clone()),
+        known => {
+            network::Number { value: known.outcome(), text: table.str(&expr.to_string()), at: table.at(expr.site) }
         }
     }
 }

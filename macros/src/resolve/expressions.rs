@@ -257,7 +257,7 @@ impl<'a> Scope<'_, 'a> {
                 Expr::If(self.table.at(expr.site), p, x, y)
             }
             ExprKind::Call(name, args) => self.call(name, args, expr.site, own),
-            ExprKind::Flag(_) | ExprKind::Text(..) | ExprKind::List(_) => {
+            ExprKind::Flag(_) | ExprKind::Text(..) | ExprKind::List(_) | ExprKind::Tuple(_) => {
                 self.errors.no_value(expr.site, &expr.to_string());
                 Expr::Broken
             }

@@ -204,6 +204,7 @@ impl<'a> Consts<'a> {
             | ExprKind::Member(..)
             | ExprKind::Call(..)
             | ExprKind::List(_)
+            | ExprKind::Tuple(_)
             | ExprKind::Not(_)
             | ExprKind::If(..) => {
                 errors.no_number(expr.site, &expr.to_string());

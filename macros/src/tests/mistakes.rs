@@ -4,6 +4,7 @@ mod arguments;
 mod expressions;
 mod grammar;
 mod hints;
+mod images;
 mod layers;
 mod names;
 mod not_yet;

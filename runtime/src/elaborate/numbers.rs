@@ -25,13 +25,18 @@ pub(super) fn size(number: &Number<'_>) -> Result<Option<usize>, String> {
     }
 }
 
+/// Whether integers are wanted.
+pub fn is_size(kind: ArgKind) -> bool {
+    matches!(kind, ArgKind::Size | ArgKind::Sizes { .. })
+}
+
 /// The argument that a number stands for: `None` if it is not known.
 pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result<Option<Arg>, String> {
     let value = match number.value {
-        Outcome::Int(n) if matches!(arg.kind, ArgKind::Size) && n > LARGEST as i64 => {
+        Outcome::Int(n) if is_size(arg.kind) && n > LARGEST as i64 => {
             return Err(words::number_too_large(number.text));
         }
-        Outcome::Int(n) if matches!(arg.kind, ArgKind::Size) => u64::try_from(n).ok().map(Arg::Int),
+        Outcome::Int(n) if is_size(arg.kind) => u64::try_from(n).ok().map(Arg::Int),
         Outcome::Int(n) => Some(Arg::Float(n as f64)),
         Outcome::Float(x) => Some(Arg::Float(x)),
         Outcome::Overflow => return Err(words::overflows(number.text)),
@@ -45,11 +50,27 @@ pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result
     }
 }
 
+/// The extents that two numbers stand for: `None` if one is not known, where it is wrong and why if one cannot be.
+pub(super) fn extents(owner: &str, arg: &ArgDef, pair: &[Number<'_>; 2]) -> Result<Option<Arg>, (At, String)> {
+    let mut known = [None; 2];
+    for (number, known) in pair.iter().zip(&mut known) {
+        *known = match argument(owner, arg, number).map_err(|message| (number.at, message))? {
+            Some(Arg::Int(n)) => Some(n),
+            _ => None,
+        };
+    }
+    Ok(match known {
+        [Some(height), Some(width)] => Some(Arg::Pair(height, width)),
+        _ => None,
+    })
+}
+
 /// The arguments of a function in a network that was found to be sound.
 pub(crate) fn settled(declared: &'static [ArgDef], values: &[Value<'_>]) -> Vec<Arg> {
     let settle = |(arg, value): (&ArgDef, &Value<'_>)| match value {
         Value::Known(value) => *value,
         Value::Calculated(number) => argument("", arg, number).ok().flatten().expect("the network was checked"),
+        Value::Pair(pair) => extents("", arg, pair).ok().flatten().expect("the network was checked"),
         Value::Init(initializer, _, values) => initializer.with(&settled(initializer.number.as_slice(), values)),
         Value::Broken => unreachable!("the network was checked"),
     };

@@ -182,6 +182,7 @@ fn differing<'a>(declared: &'a [ArgDef], values: &'a [Arg]) -> impl Iterator<Ite
 fn option(value: Arg) -> String {
     match value {
         Arg::Int(n) => n.to_string(),
+        Arg::Pair(height, width) => format!("({height}, {width})"),
         Arg::Float(x) => number(x),
         Arg::Flag(flag) => flag.to_string(),
         Arg::Word(word) => word.to_string(),

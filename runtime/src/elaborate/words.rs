@@ -176,7 +176,7 @@ pub fn weights_alone() -> String {
 
 /// `l2(weights)` of nothing.
 pub fn no_weights(network: &str) -> String {
-    format!("`{network}` has no weights: `weights` are those of dense layers, without biases and norms")
+    format!("`{network}` has no weights: `weights` are those of dense and convolution layers, without biases and norms")
 }
 
 /// A path that leads nowhere.

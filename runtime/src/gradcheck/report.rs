@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ir::ParamSlot;
+use crate::ir::declared::stored_positions;
 use crate::types::Shape;
 
 /// Above this a symbolic gradient is wrong: where it is right, the error is what f64 leaves of a difference, near 1e-10.
@@ -74,8 +75,17 @@ impl Gradcheck {
 
 impl ParamCheck {
     pub(super) fn new(slot: &ParamSlot) -> ParamCheck {
-        let (name, shape) = (slot.name.clone(), slot.shape.clone());
+        let (name, shape) = (slot.name.clone(), slot.declared_shape());
         ParamCheck { name, shape, moved: 0, kinks: 0, symbolic: Error::default(), compiled: Error::default() }
+    }
+
+    /// With places as users have them, in place of those in memory.
+    pub(super) fn declared(mut self, slot: &ParamSlot) -> ParamCheck {
+        for error in [&mut self.symbolic, &mut self.compiled] {
+            let declared = |at| stored_positions(&slot.shape, slot.order).position(|stored| stored == at);
+            error.at = error.at.and_then(declared);
+        }
+        self
     }
 
     /// Whether both of its gradients are right.

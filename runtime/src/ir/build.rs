@@ -92,7 +92,7 @@ impl Builder {
                 params.iter().filter(|slot| slot.kind == SlotKind::Fixed && slot.name.starts_with(name)).count();
             let name = if others == 0 { name.to_string() } else { format!("{name}{}", others + 1) };
             let (shape, init) = (vec![numbers.len()], Init::Table(numbers));
-            params.push(ParamSlot { name, shape, init, kind: SlotKind::Fixed });
+            params.push(ParamSlot { name, shape, order: &[], init, kind: SlotKind::Fixed });
             params.len() - 1
         });
         self.param(index)

@@ -5,6 +5,7 @@
 //! run-time scalars) along, and each node its origin: the layer and the pass that it is part of.
 
 mod build;
+pub mod declared;
 pub mod ops;
 pub(crate) mod origin;
 pub(crate) mod print;
@@ -226,8 +227,10 @@ pub enum SlotKind {
 pub struct ParamSlot {
     /// The path: `dense1.weight`, `batch_norm2.running_mean`, `dense1.weight.m`.
     pub name: String,
-    /// The extents.
+    /// The extents, in the order in which memory and the graph have the axes.
     pub shape: Vec<usize>,
+    /// The order in which users and files have the axes: their axis `i` is axis `order[i]` of `shape`. Empty where it is the same.
+    pub order: &'static [usize],
     /// The first value.
     pub init: Init,
     /// What it is for.
@@ -235,6 +238,11 @@ pub struct ParamSlot {
 }
 
 impl ParamSlot {
+    /// The extents as users and files have them.
+    pub fn declared_shape(&self) -> Vec<usize> {
+        declared::declared_shape(&self.shape, self.order)
+    }
+
     /// Number of elements.
     #[expect(clippy::len_without_is_empty, reason = "a parameter is never empty")]
     pub fn len(&self) -> usize {

@@ -25,7 +25,7 @@ fn input(b: &mut Builder, cols: usize) -> NodeId {
 fn parameter(b: &mut Builder, rows: usize, cols: usize) -> NodeId {
     let slots = &mut b.graph_mut().slots;
     let (name, kind) = ("w".to_string(), SlotKind::Parameter);
-    slots.params.push(ParamSlot { name, shape: vec![rows, cols], init: Init::Constant(0.0), kind });
+    slots.params.push(ParamSlot { name, shape: vec![rows, cols], order: &[], init: Init::Constant(0.0), kind });
     let index = slots.params.len() - 1;
     b.param(index)
 }

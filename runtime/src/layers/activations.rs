@@ -2,7 +2,7 @@
 
 use super::gates::{Halves, gated, gelu, gelu_of_tanh, not_endless};
 use super::rows::{log_softmax, of_rows, softmax};
-use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Scope, float, word};
+use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Layout, Scope, float, word};
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 
@@ -12,9 +12,9 @@ const POSITIVE: ArgKind = ArgKind::Number { least: 1e-6, most: 1e6, range: "betw
 
 macro_rules! activation {
     ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $function:expr) => {
-        activation! { $(#[$meta])* $item $name $gain [$($arg),*] $function, |x, _| Ok(x.clone()) }
+        activation! { $(#[$meta])* $item $name $gain [$($arg),*] $function, |x, _| Ok(x.clone()), None }
     };
-    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $function:expr, $shape:expr) => {
+    ($(#[$meta:meta])* $item:ident $name:literal $gain:ident [$($arg:expr),*] $function:expr, $shape:expr, $layout:expr) => {
         $(#[$meta])*
         pub const $item: LayerDef = LayerDef {
             name: $name,
@@ -27,7 +27,8 @@ macro_rules! activation {
                 let function: Function = $function;
                 function(scope.b, scope.args, x)
             },
-            least_rows: 1,
+            least_rows: |_| 1,
+            layout: $layout,
             gain: Some(Gain::$gain),
             function: Some($function),
         };
@@ -332,7 +333,7 @@ activation! {
     /// - Gradient: `y (dy - sum(dy y))`
     /// - Source: Bridle 1990
     SOFTMAX "softmax" Xavier []
-    |b, _, x| softmax(b, x), |x, _| of_rows(x)
+    |b, _, x| softmax(b, x), |x, _| of_rows(x), Some(Layout::Declared)
 }
 
 activation! {
@@ -343,7 +344,7 @@ activation! {
     /// - Gradient: `dy - softmax(x) sum(dy)`
     /// - Source: Goodfellow et al. 2016, 6.2.2.3
     LOG_SOFTMAX "log_softmax" Xavier []
-    |b, _, x| log_softmax(b, x), |x, _| of_rows(x)
+    |b, _, x| log_softmax(b, x), |x, _| of_rows(x), Some(Layout::Declared)
 }
 
 /// `x` above 0, else `alpha (e^x - 1)`. The operand of the exponential is at most 0, so that no infinite slope meets a cotangent

@@ -1,15 +1,18 @@
-//! `BatchNorm`: each feature of a batch with mean 0 and variance 1, then scaled and shifted (Ioffe & Szegedy 2015).
+//! `BatchNorm`: each feature or channel of a batch with mean 0 and variance 1, then scaled and shifted (Ioffe & Szegedy 2015).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Mode, ParamDef, Scope, features, float, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, Mode, ParamDef, Scope, float, int};
 use crate::init::Init;
 use crate::ir::{NodeId, SlotKind};
 use crate::scalar::Cmp;
+use crate::types::Shape;
 
-/// Every feature at mean 0 and variance 1 over the batch, then at a learned scale and shift.
+/// Every feature, or channel of an image, at mean 0 and variance 1 over the batch, then at a learned scale and shift.
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, for each feature. Training takes mean and biased variance
-///   of the batch, of two rows or more (one row is an error); inference takes the running statistics, `gamma / sqrt(var + eps)` as one factor
-/// - Shapes: `f32[B, n] -> f32[B, n]`
+///   of the batch, and of an image over all of its positions as well. One number per feature has no variance: a batch of
+///   one row of `[B, n]` is an error, a batch of one image is not. Inference takes the running statistics, and
+///   `gamma / sqrt(var + eps)` as one factor
+/// - Shapes: `f32[B, n] -> f32[B, n]`, `f32[B, n, ...] -> f32[B, n, ...]`
 /// - Argument `momentum = 0.9`: how much of the running statistics an update keeps; a number between 0 and 1. As in
 ///   Keras; PyTorch's `momentum` is the share of the batch, so that its 0.1 is 0.9 here
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
@@ -44,10 +47,12 @@ pub const BATCH_NORM: LayerDef = LayerDef {
             doc: "steps from one update of the running statistics to the next",
         },
     ],
-    shape: |x, _| features(x).map(|_| x.clone()),
+    shape: |x, _| match x.rank() {
+        2.. => Ok(x.clone()),
+        _ => Err(Misfit { needs: "[B, features] or [B, channels, ...]".to_string(), hint: None }),
+    },
     params: |x, _, _| {
-        let param =
-            |name, value, kind| ParamDef { name, shape: vec![x.0[1].factor()], init: Init::Constant(value), kind };
+        let param = |name, value, kind| ParamDef::new(name, vec![x.0[1].factor()], Init::Constant(value), kind);
         vec![
             param("gamma", 1.0, SlotKind::Parameter),
             param("beta", 0.0, SlotKind::Parameter),
@@ -59,7 +64,9 @@ pub const BATCH_NORM: LayerDef = LayerDef {
         Mode::Train | Mode::Calibrate => train(scope, x),
         Mode::Infer => infer(scope, x),
     },
-    least_rows: 2,
+    // One sample has a variance where it has several positions.
+    least_rows: |y| if Shape(y.0[2..].to_vec()).len().is_some_and(|positions| positions.factor() == 1) { 2 } else { 1 },
+    layout: Some(Layout::ChannelsLast),
     gain: None,
     function: None,
 };
@@ -67,8 +74,9 @@ pub const BATCH_NORM: LayerDef = LayerDef {
 /// Normalizes by the statistics of the batch and updates the running ones.
 fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
-    let mean = scope.b.center(x, &[0]);
-    let variance = scope.b.variance(x, &[0]);
+    let (column, others) = columns(&shape);
+    let mean = scope.b.center(x, &others);
+    let variance = scope.b.variance(x, &others);
     let frozen = scope.frozen();
     let [by_mean, by_variance] =
         [("running_mean", mean), ("running_var", variance)].map(|(name, batch)| match frozen {
@@ -91,13 +99,13 @@ fn train(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let slope = b.neg(scale);
     let beta = b.with_slope(beta, by_mean, slope);
     let fixed = b.detach(by_mean);
-    let [fixed, scale, beta] = [fixed, scale, beta].map(|column| b.broadcast(column, &shape, &[1]));
+    let [fixed, scale, beta] = [fixed, scale, beta].map(|x| b.broadcast(x, &shape, &column));
     let deviation = b.sub(x, fixed);
     let scaled = b.mul(deviation, scale);
     let y = b.add(scaled, beta);
 
     // n / (n - 1) makes the variance of a sample an unbiased estimate of that of its population.
-    let count = b.count(&shape, &[0]);
+    let count = b.count(&shape, &others);
     let less = b.offset(count, -1.0);
     let correction = b.div(count, less);
     let kept = b.shape(variance);
@@ -146,6 +154,7 @@ fn update(scope: &mut Scope<'_>, name: &str, batch: NodeId, due: Option<NodeId>,
 /// The distance from the running mean, times a factor, plus `beta`, for each feature.
 fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
+    let (column, _) = columns(&shape);
     let variance = scope.param("running_var");
     let inverse = inverse_deviation(scope, variance);
     let mean = scope.param("running_mean");
@@ -153,11 +162,17 @@ fn infer(scope: &mut Scope<'_>, x: NodeId) -> NodeId {
     let beta = scope.param("beta");
     let b = &mut *scope.b;
     let scale = b.mul(gamma, inverse);
-    let [mean, scale, beta] = [mean, scale, beta].map(|column| b.broadcast(column, &shape, &[1]));
+    let [mean, scale, beta] = [mean, scale, beta].map(|x| b.broadcast(x, &shape, &column));
     // The mean comes first: `beta - mean scale` would cancel against `x scale` where the mean is large.
     let deviation = b.sub(x, mean);
     let scaled = b.mul(deviation, scale);
     b.add(scaled, beta)
+}
+
+/// The axis of the features or channels, which is the last, and all others.
+fn columns(shape: &Shape) -> ([usize; 1], Vec<usize>) {
+    let last = shape.rank() - 1;
+    ([last], (0..last).collect())
 }
 
 /// `1 / sqrt(var + eps)`.

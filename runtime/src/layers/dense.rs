@@ -1,7 +1,7 @@
 //! `Dense`: every output is a weighted sum of every input.
 
 use super::initializers::{AUTO, Weights};
-use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, flag, init, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, features, flag, init, int};
 use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
@@ -40,10 +40,9 @@ pub const DENSE: LayerDef = LayerDef {
         let fan_in = x.0[1].factor();
         let fan_out = int(args, 0);
         let init = init(args, 2, &Weights { fan_in, fan_out, rows: fan_in, next });
-        let mut params = vec![ParamDef { name: "weight", shape: vec![fan_in, fan_out], init, kind: SlotKind::Weight }];
+        let mut params = vec![ParamDef::new("weight", vec![fan_in, fan_out], init, SlotKind::Weight)];
         if flag(args, 1) {
-            let (init, kind) = (Init::Constant(0.0), SlotKind::Parameter);
-            params.push(ParamDef { name: "bias", shape: vec![fan_out], init, kind });
+            params.push(ParamDef::new("bias", vec![fan_out], Init::Constant(0.0), SlotKind::Parameter));
         }
         params
     },
@@ -58,7 +57,8 @@ pub const DENSE: LayerDef = LayerDef {
         let bias = scope.b.broadcast(bias, &shape, &[1]);
         scope.b.add(y, bias)
     },
-    least_rows: 1,
+    least_rows: |_| 1,
+    layout: Some(Layout::Declared),
     gain: None,
     function: None,
 };

@@ -1,7 +1,8 @@
 //! `Dropout`: in training, a random part of the elements is zero (Srivastava et al. 2014).
 
-use super::{ArgDef, ArgKind, LayerDef, Mode, float};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Misfit, Mode, flag, float};
 use crate::scalar::Cmp;
+use crate::types::Shape;
 
 /// How many different values a random number has.
 const STEPS: f64 = (1 << 24) as f64;
@@ -12,22 +13,35 @@ const STEPS: f64 = (1 << 24) as f64;
 ///   [0, 1), in steps of 2^-24, and `q` is `p`, rounded up to such a step. Inference: `x`
 /// - Shapes: `f32[S] -> f32[S]`
 /// - Argument `p`: the probability that an element is dropped; a number of at least 0 and at most 1 - 2^-24
+/// - Argument `channels = false`: whether all elements of a channel are dropped together; `true` or `false`. The channels of
+///   `[B, C, ...]` are then one row of the mask per sample
 /// - Gradient: `dy / (1 - q)` where the element was kept, else 0
 /// - Mask: decided by the trainer's `seed`, the number of the forward pass, the layer (copies made by `repeat` count as
-///   layers), row and column, and by nothing else: neither by the batch size nor by the values. The session's
+///   layers), row and column (all axes but the last count rows), and by nothing else: neither by the batch size nor by the values. The session's
 ///   `forward_count` says which pass is next, and `set_forward_count` replays one
 /// - Source: Srivastava et al. 2014, section 4, scaled in training; for `u` Jarzynski & Olano 2020, `pcg4d`
 pub const DROPOUT: LayerDef = LayerDef {
     name: "Dropout",
     item: "DROPOUT",
     stem: "dropout",
-    args: &[ArgDef {
-        name: "p",
-        kind: ArgKind::Number { least: 0.0, most: 1.0 - 1.0 / STEPS, range: "of at least 0 and at most 1 - 2^-24" },
-        default: None,
-        doc: "the probability that an element is dropped",
-    }],
-    shape: |x, _| Ok(x.clone()),
+    args: &[
+        ArgDef {
+            name: "p",
+            kind: ArgKind::Number { least: 0.0, most: 1.0 - 1.0 / STEPS, range: "of at least 0 and at most 1 - 2^-24" },
+            default: None,
+            doc: "the probability that an element is dropped",
+        },
+        ArgDef {
+            name: "channels",
+            kind: ArgKind::Flag,
+            default: Some(Arg::Flag(false)),
+            doc: "whether all elements of a channel are dropped together",
+        },
+    ],
+    shape: |x, args| match flag(args, 1) && x.rank() < 2 {
+        true => Err(Misfit { needs: "[B, channels, ...]".to_string(), hint: None }),
+        false => Ok(x.clone()),
+    },
     params: |_, _, _| Vec::new(),
     lower: |scope, x| {
         let p = float(scope.args, 0);
@@ -35,7 +49,15 @@ pub const DROPOUT: LayerDef = LayerDef {
             return x;
         }
         let shape = scope.b.shape(x);
-        let numbers = scope.uniform(&shape);
+        let numbers = if flag(scope.args, 1) {
+            let declared = scope.layout.declared(&shape);
+            let of_channels = scope.declared_uniform(&Shape(declared.0[..2].to_vec()));
+            let axes = scope.layout.axes(shape.rank());
+            let channels = axes.iter().position(|&axis| axis == 1).expect("an image has channels");
+            scope.b.broadcast(of_channels, &shape, &[0, channels])
+        } else {
+            scope.uniform(&shape)
+        };
         let b = &mut *scope.b;
         // The numbers are multiples of 2^-24. The threshold is rounded up to one, so that it decides the same in every precision.
         // What is kept is divided by the probability of keeping it, which follows from the threshold rather than from `p`.
@@ -45,7 +67,8 @@ pub const DROPOUT: LayerDef = LayerDef {
         let scaled = b.scale(x, 1.0 / (1.0 - dropped));
         b.keep(kept, scaled)
     },
-    least_rows: 1,
+    least_rows: |_| 1,
+    layout: None,
     gain: None,
     function: None,
 };

@@ -1,11 +1,11 @@
 //! `flatten`: each sample as one row.
 
-use super::{LayerDef, Misfit};
+use super::{LayerDef, Layout, Misfit};
 use crate::types::{Dim, Shape};
 
 /// The elements of each sample in one row.
 ///
-/// - Value: the same elements in the same order; nothing moves
+/// - Value: the same elements in the order of the declared axes: of an image channel by channel, row by row, as in PyTorch
 /// - Shapes: `f32[B, d1, d2, ...] -> f32[B, d1 d2 ...]`
 /// - Gradient: the same elements in the shape of the input
 pub const FLATTEN: LayerDef = LayerDef {
@@ -21,7 +21,8 @@ pub const FLATTEN: LayerDef = LayerDef {
         let shape = flat(&scope.b.shape(x)).expect("the shape was checked when the network was lowered");
         scope.b.reshape(x, shape)
     },
-    least_rows: 1,
+    least_rows: |_| 1,
+    layout: Some(Layout::Declared),
     gain: None,
     function: None,
 };

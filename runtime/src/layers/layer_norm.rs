@@ -1,6 +1,6 @@
 //! `LayerNorm`: each row with mean 0 and variance 1, then each feature scaled and shifted (Ba, Kiros & Hinton 2016).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, ParamDef, features, float};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, features, float};
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
 use crate::scalar::Cmp;
@@ -32,12 +32,8 @@ pub const LAYER_NORM: LayerDef = LayerDef {
     }],
     shape: |x, _| features(x).map(|_| x.clone()),
     params: |x, _, _| {
-        let param = |name, value| ParamDef {
-            name,
-            shape: vec![x.0[1].factor()],
-            init: Init::Constant(value),
-            kind: SlotKind::Parameter,
-        };
+        let param =
+            |name, value| ParamDef::new(name, vec![x.0[1].factor()], Init::Constant(value), SlotKind::Parameter);
         vec![param("gamma", 1.0), param("beta", 0.0)]
     },
     lower: |scope, x| {
@@ -94,7 +90,8 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let scaled = b.mul(normalized, gamma);
         b.add(scaled, beta)
     },
-    least_rows: 1,
+    least_rows: |_| 1,
+    layout: Some(Layout::Declared),
     gain: None,
     function: None,
 };

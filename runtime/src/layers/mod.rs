@@ -5,15 +5,20 @@
 
 mod activations;
 mod batch_norm;
+mod conv2d;
+mod convolve;
 mod dense;
 mod dropout;
 mod flatten;
 mod gates;
 pub mod initializers;
 mod layer_norm;
+mod layout;
+mod pooling;
 mod prelu;
 mod rows;
 mod scope;
+mod windows;
 
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
@@ -25,16 +30,24 @@ pub use activations::{
     SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
 };
 pub use batch_norm::BATCH_NORM;
+pub use conv2d::CONV2D;
 pub use dense::DENSE;
 pub use dropout::DROPOUT;
 pub use flatten::FLATTEN;
 pub use layer_norm::LAYER_NORM;
+pub use layout::Layout;
+pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use prelu::PRELU;
 pub use scope::{Frozen, Mode, Scope};
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[
     &DENSE,
+    &CONV2D,
+    &MAX_POOL,
+    &AVG_POOL,
+    &GLOBAL_AVG_POOL,
+    &GLOBAL_MAX_POOL,
     &BATCH_NORM,
     &LAYER_NORM,
     &DROPOUT,
@@ -76,10 +89,13 @@ pub struct LayerDef {
     pub shape: fn(&Shape, &[Arg]) -> Result<Shape, Misfit>,
     /// The parameters and statistics that it owns, from the shape of the input.
     pub params: fn(&Shape, &[Arg], Gain) -> Vec<ParamDef>,
-    /// The composition of primitive operations, added to the graph of `Scope`.
+    /// The composition of primitive operations, added to the graph of `Scope`. In and out are in the order of `layout`.
     pub lower: fn(&mut Scope<'_>, NodeId) -> NodeId,
-    /// The fewest rows that a training batch may have: 2 where it is normalized by its own variance.
-    pub least_rows: usize,
+    /// The fewest rows that a training batch may have, from the shape of the output: 2 where each number of a row is normalized by
+    /// the variance of the batch.
+    pub least_rows: fn(&Shape) -> usize,
+    /// In which order it wants the axes of an image; `None` if it does the same with every element, in whatever order they come.
+    pub layout: Option<Layout>,
     /// For an activation: the initialization that suits the weights before it.
     pub gain: Option<Gain>,
     /// For a pure function: the composition, also usable in expressions.
@@ -105,12 +121,21 @@ pub enum Gain {
 pub struct ParamDef {
     /// The last part of its path.
     pub name: &'static str,
-    /// The extents.
+    /// The extents, in the order of the graph.
     pub shape: Vec<usize>,
+    /// The order in which users and files have the axes, as in [`ParamSlot::order`](crate::ir::ParamSlot::order).
+    pub order: &'static [usize],
     /// The first value.
     pub init: Init,
     /// Weight, other parameter or running statistic.
     pub kind: SlotKind,
+}
+
+impl ParamDef {
+    /// One that users see in the order of the graph.
+    pub(crate) fn new(name: &'static str, shape: Vec<usize>, init: Init, kind: SlotKind) -> ParamDef {
+        ParamDef { name, shape, order: &[], init, kind }
+    }
 }
 
 /// The value of an argument.
@@ -118,6 +143,8 @@ pub struct ParamDef {
 pub enum Arg {
     /// A size or a count.
     Int(u64),
+    /// Two sizes: height and width.
+    Pair(u64, u64),
     /// A number.
     Float(f64),
     /// `true` or `false`.
@@ -148,6 +175,13 @@ pub struct ArgDef {
 pub enum ArgKind {
     /// An integer of at least 1.
     Size,
+    /// An integer, or two as `(height, width)`.
+    Sizes {
+        /// The least integer.
+        least: u64,
+        /// A word that may stand in their place.
+        word: Option<&'static str>,
+    },
     /// A number within these bounds.
     Number {
         /// The least value.
@@ -179,6 +213,9 @@ impl ArgKind {
     pub fn accept(self, arg: Arg) -> Result<Arg, String> {
         match (self, arg) {
             (ArgKind::Size, Arg::Int(n)) if n >= 1 => Ok(arg),
+            (ArgKind::Sizes { least, .. }, Arg::Int(n)) if n >= least => Ok(arg),
+            (ArgKind::Sizes { least, .. }, Arg::Pair(h, w)) if h >= least && w >= least => Ok(arg),
+            (ArgKind::Sizes { word: Some(known), .. }, Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
             (ArgKind::Number { least, most, .. }, Arg::Float(x)) if least <= x && x <= most => Ok(arg),
             (ArgKind::Number { .. }, Arg::Int(n)) => self.accept(Arg::Float(n as f64)),
             (ArgKind::Flag, Arg::Flag(_)) => Ok(arg),
@@ -199,6 +236,12 @@ impl ArgKind {
     pub fn wanted(self) -> String {
         match self {
             ArgKind::Size => "an integer of at least 1".to_string(),
+            ArgKind::Sizes { least, word: None } => {
+                format!("an integer of at least {least}, or two as `(height, width)`")
+            }
+            ArgKind::Sizes { least, word: Some(word) } => {
+                format!("an integer of at least {least}, two as `(height, width)`, or `{word}`")
+            }
             ArgKind::Number { range, .. } => format!("a number {range}"),
             ArgKind::Flag => "`true` or `false`".to_string(),
             ArgKind::Word(words) => {
@@ -225,6 +268,24 @@ pub(crate) fn int(args: &[Arg], position: usize) -> usize {
     match args[position] {
         Arg::Int(n) => usize::try_from(n).expect("sizes were checked when the network was declared"),
         ref other => unreachable!("argument {position} was checked to be an integer, found {other:?}"),
+    }
+}
+
+/// The extents of this position, the same along every axis if one number was given; the macro has checked them.
+pub(crate) fn extents<const N: usize>(args: &[Arg], position: usize) -> [usize; N] {
+    let size = |n: u64| usize::try_from(n).expect("sizes were checked when the network was declared");
+    match args[position] {
+        Arg::Int(n) => [size(n); N],
+        Arg::Pair(height, width) if N == 2 => std::array::from_fn(|axis| size([height, width][axis])),
+        ref other => unreachable!("argument {position} was checked to be extents, found {other:?}"),
+    }
+}
+
+/// The word that stands in place of other values at this position, if one does.
+pub(crate) fn word_of(args: &[Arg], position: usize) -> Option<&'static str> {
+    match args[position] {
+        Arg::Word(word) => Some(word),
+        _ => None,
     }
 }
 

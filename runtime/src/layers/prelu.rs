@@ -20,9 +20,7 @@ pub const PRELU: LayerDef = LayerDef {
     stem: "prelu",
     args: &[],
     shape: |x, _| Ok(x.clone()),
-    params: |_, _, _| {
-        vec![ParamDef { name: "slope", shape: Vec::new(), init: Init::Constant(0.25), kind: SlotKind::Parameter }]
-    },
+    params: |_, _, _| vec![ParamDef::new("slope", Vec::new(), Init::Constant(0.25), SlotKind::Parameter)],
     lower: |scope, x| {
         let slope = scope.param("slope");
         let b = &mut *scope.b;
@@ -33,7 +31,8 @@ pub const PRELU: LayerDef = LayerDef {
         let below = b.mul(x, slope);
         b.select(above, x, below)
     },
-    least_rows: 1,
+    least_rows: |_| 1,
+    layout: None,
     gain: Some(Gain::He),
     function: None,
 };

@@ -1,6 +1,6 @@
 //! What a layer sees while it adds its operations to the graph.
 
-use super::Arg;
+use super::{Arg, Layout};
 use crate::ir::{Builder, NodeId, Output, Role, ScalarSlot};
 use crate::types::{Dim, Shape};
 
@@ -38,6 +38,8 @@ pub struct Scope<'a> {
     pub args: &'a [Arg],
     /// Training or inference.
     pub mode: Mode,
+    /// In which order the value that comes in has its axes.
+    pub layout: Layout,
     /// The steps after which running statistics are frozen, if they ever are.
     pub frozen_after: Option<u64>,
     path: &'a str,
@@ -46,7 +48,7 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// For the layer with this path.
     pub(crate) fn new(b: &'a mut Builder, args: &'a [Arg], mode: Mode, path: &'a str) -> Scope<'a> {
-        Scope { b, args, mode, frozen_after: None, path }
+        Scope { b, args, mode, layout: Layout::Declared, frozen_after: None, path }
     }
 
     /// The layer's own parameter or running statistic of this name.
@@ -72,9 +74,15 @@ impl<'a> Scope<'a> {
         Some(self.b.is_set(ScalarSlot::StatisticsFrozen { after }))
     }
 
-    /// Random numbers in [0, 1) of this shape, others for each layer, each forward pass and each element. All but the last
-    /// axis are rows.
+    /// Random numbers in [0, 1) for a value of this shape in the order of [`Scope::layout`], others for each layer, each forward
+    /// pass and each element, whatever that order is. All but the last of the declared axes are rows.
     pub fn uniform(&mut self, shape: &Shape) -> NodeId {
+        let numbers = self.declared_uniform(&self.layout.declared(shape));
+        Layout::Declared.to(self.layout, self.b, numbers)
+    }
+
+    /// Random numbers for a value of this shape as it is declared.
+    pub fn declared_uniform(&mut self, shape: &Shape) -> NodeId {
         let key = self.key();
         let (columns, leading) = match shape.0[..] {
             [ref leading @ .., last] if !leading.is_empty() => (last, leading),

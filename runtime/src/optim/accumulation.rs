@@ -120,8 +120,8 @@ fn merged(b: &mut Builder, trained: &[Trained]) -> Vec<usize> {
     let first = params.len();
     for one in trained {
         let slot = &params[one.param];
-        let (name, shape) = (accumulated(&slot.name), slot.shape.clone());
-        params.push(ParamSlot { name, shape, init: Init::Constant(0.0), kind: SlotKind::Optimizer(one.param) });
+        let (name, shape, order) = (accumulated(&slot.name), slot.shape.clone(), slot.order);
+        params.push(ParamSlot { name, shape, order, init: Init::Constant(0.0), kind: SlotKind::Optimizer(one.param) });
     }
     (first..params.len()).collect()
 }

@@ -93,6 +93,7 @@ impl Trained {
         params.extend(config.optimizer.state().iter().map(|name| ParamSlot {
             name: format!("{}.{name}", slot.name),
             shape: slot.shape.clone(),
+            order: slot.order,
             init: Init::Constant(0.0),
             kind: SlotKind::Optimizer(param),
         }));

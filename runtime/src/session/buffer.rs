@@ -68,7 +68,9 @@ pub(super) fn params(program: &Program) -> Result<Buffer, BuildError> {
     Buffer::new(program.params_len).ok_or_else(|| {
         // Of equals the last: a parameter rather than what the optimizer keeps of it.
         let largest = program.slots.params.iter().rev().max_by_key(|slot| slot.len());
-        let largest = largest.map(|slot| format!(", the largest `{}` {:?}", slot.name, slot.shape)).unwrap_or_default();
+        let largest = largest
+            .map(|slot| format!(", the largest `{}` {:?}", slot.name, slot.declared_shape()))
+            .unwrap_or_default();
         no_memory(
             &format!("{} parameters and parts of the optimizer's state{largest}", program.slots.params.len()),
             program.params_len,

@@ -3,6 +3,7 @@
 //! In: a path. Out: a file with everything that decides the next step, or a session that stands where the saved one did.
 //! Everything is read and checked before anything is taken over.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -13,9 +14,10 @@ use super::position::{Pass, Position};
 use super::{Kind, Network, Session};
 use crate::compile::Program;
 use crate::error::BuildError;
+use crate::ir::declared::stored_positions;
 use crate::ir::{ParamSlot, SlotKind, Slots};
 use crate::optim::accumulated;
-use crate::safetensors::{CheckpointError, File, Mistakes, Tensor, check_size, shown, write};
+use crate::safetensors::{CheckpointError, Entry, File, Mistakes, Tensor, check_size, shown, write};
 use crate::schedule::{Schedule, check_rate};
 
 /// The names of the words that a checkpoint carries beside its tensors.
@@ -58,12 +60,12 @@ impl<N: Network> Session<N> {
         let path = path.as_ref();
         let identity = Identity::of(self);
         let (program, rows) = (self.state(self.accumulated_rows() > 0), self.accumulated_rows());
-        let tensors: Vec<Tensor<'_>> = named(&program.slots)
-            .map(|(index, slot)| {
-                let floats = &self.params.floats()[program.params[index]..][..slot.len()];
-                Tensor { name: &slot.name, shape: &slot.shape, floats }
-            })
+        let stored = |index: usize, slot: &ParamSlot| &self.params.floats()[program.params[index]..][..slot.len()];
+        let declared: Vec<_> = named(&program.slots)
+            .map(|(index, slot)| (slot, slot.declared_shape(), in_declared_order(slot, stored(index, slot))))
             .collect();
+        let tensors: Vec<Tensor<'_>> =
+            declared.iter().map(|(slot, shape, floats)| Tensor { name: &slot.name, shape, floats }).collect();
         let mut words = vec![
             (VERSION, PRESENT.to_string()),
             (OPTIMIZER, identity.optimizer),
@@ -109,7 +111,7 @@ impl<N: Network> Session<N> {
         let program = self.state(words.rows > 0);
         for (index, slot) in named(&program.slots) {
             let tensor = file.header.tensor(&slot.name).expect("the names were compared").clone();
-            file.read(&tensor, &mut params[program.params[index]..][..slot.len()])?;
+            read(&mut file, &tensor, slot, &mut params[program.params[index]..][..slot.len()], path)?;
         }
         self.params.floats_mut().copy_from_slice(&params);
         self.steps = words.steps;
@@ -138,10 +140,11 @@ impl<N: Network> Session<N> {
         }
         let own = || named(&self.programs[Kind::Train].slots).map(|(_, slot)| slot);
         let merged = own().filter(|slot| words.rows > 0 && is_trainable(slot) && !self.config.freezes(&slot.name));
-        let merged: Vec<(String, &[usize])> = merged.map(|slot| (accumulated(&slot.name), &slot.shape[..])).collect();
-        let own = own().map(|slot| (&*slot.name, &slot.shape[..]));
+        let merged: Vec<(String, Vec<usize>)> =
+            merged.map(|slot| (accumulated(&slot.name), slot.declared_shape())).collect();
+        let own = own().map(|slot| (&*slot.name, slot.declared_shape()));
         let mut known = HashSet::new();
-        for (name, shape) in own.chain(merged.iter().map(|(name, shape)| (&**name, *shape))) {
+        for (name, shape) in own.chain(merged.iter().map(|(name, shape)| (&**name, shape.clone()))) {
             known.insert(name);
             match file.header.tensor(name) {
                 Some(tensor) if tensor.shape == shape => {}
@@ -171,6 +174,31 @@ pub(super) fn check_room(slots: &Slots) -> Result<(), BuildError> {
 /// Whether training may change a parameter.
 fn is_trainable(slot: &ParamSlot) -> bool {
     matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter)
+}
+
+/// The elements of a parameter in the order of users and files.
+fn in_declared_order<'p>(slot: &ParamSlot, stored: &'p [f32]) -> Cow<'p, [f32]> {
+    match slot.order.is_empty() {
+        true => Cow::Borrowed(stored),
+        false => stored_positions(&slot.shape, slot.order).map(|at| stored[at]).collect(),
+    }
+}
+
+/// Reads the elements of a parameter, which a file has in the order of users.
+pub(super) fn read(
+    file: &mut File,
+    tensor: &Entry,
+    slot: &ParamSlot,
+    param: &mut [f32],
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    if slot.order.is_empty() {
+        return file.read(tensor, param);
+    }
+    let mut declared = copy(param, path)?;
+    file.read(tensor, &mut declared)?;
+    stored_positions(&slot.shape, slot.order).zip(&declared).for_each(|(at, &element)| param[at] = element);
+    Ok(())
 }
 
 /// All parameters, to be overwritten by what is read.

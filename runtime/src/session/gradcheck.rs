@@ -48,7 +48,7 @@ impl<N: Network> Session<N> {
         let values = self.values(graph, &program.params, &self.scalars, tensors);
         let gradients = Gradients { loss, program, arena: self.arena.floats(), params: self.params.floats() };
         let compiled = wanted.iter().map(|&param| {
-            let gradient = gradients.gradient(param).expect("every trained parameter has a gradient");
+            let gradient = gradients.stored(param).expect("every trained parameter has a gradient");
             gradient.iter().map(|&x| f64::from(x)).collect()
         });
         let compiled: Vec<Vec<f64>> = compiled.collect();

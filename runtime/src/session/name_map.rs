@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::checkpoint::{NETWORK, copy};
+use super::checkpoint::{NETWORK, copy, read};
 use super::params::named;
 use super::{Kind, Network, Predictor, Session, is_own};
 use crate::compile::Program;
@@ -155,7 +155,7 @@ fn mapped<N: Network>(
         let (index, slot) = own[slot];
         let param = &mut params[program.params[index]..][..slot.len()];
         match transposed {
-            false => file.read(&tensor, param)?,
+            false => read(&mut file, &tensor, slot, param, path)?,
             true => {
                 let mut stored = copy(param, path)?;
                 file.read(&tensor, &mut stored)?;
@@ -233,7 +233,7 @@ impl Matching {
     }
 
     fn pair(&mut self, slots: &[&ParamSlot], at: usize, tensor: &Entry, transposed: bool) {
-        let ParamSlot { name, shape, .. } = slots[at];
+        let (name, shape) = (&slots[at].name, &slots[at].declared_shape());
         let turned: Vec<usize> = tensor.shape.iter().rev().copied().collect();
         let found = || format!("`{}` is {:?} in the file", shown(&tensor.name), tensor.shape);
         if !tensor.element.is_float() {

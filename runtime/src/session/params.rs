@@ -6,6 +6,7 @@ use super::{Kind, Network, Session, is_own};
 use crate::compile::Program;
 use crate::elaborate::words::closest;
 use crate::error::RunError;
+use crate::ir::declared::stored_positions;
 use crate::ir::{ParamSlot, Role, SlotKind, Slots};
 use crate::plan::Location;
 use crate::types::Shape;
@@ -17,7 +18,8 @@ impl<N: Network> Session<N> {
         named(&self.programs[Kind::Train].slots).map(|(_, slot)| slot.name.as_str())
     }
 
-    /// A parameter, running statistic or optimizer state.
+    /// A parameter, running statistic or optimizer state. The view of a convolution's weights is not contiguous: they lie in
+    /// memory in another order of axes.
     ///
     /// # Errors
     /// A name that the network does not have; the message suggests the closest.
@@ -30,8 +32,8 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// A name that the network does not have, or another shape than the parameter's.
     pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
-        let at = place(&self.programs[Kind::Train], name, value.shape())?;
-        write(&mut self.params.floats_mut()[at..], value);
+        let index = place(&self.programs[Kind::Train], name, value.shape())?;
+        write(&self.programs[Kind::Train], self.params.floats_mut(), index, value);
         Ok(())
     }
 
@@ -48,21 +50,28 @@ pub(super) fn read<'a>(program: &Program, params: &'a [f32], name: &str) -> Resu
     Ok(tensor(&program.slots.params[index], &params[program.params[index]..]))
 }
 
-/// Where a parameter begins that is to be written, if it has this shape.
+/// The index of a parameter that is to be written, if it has this shape.
 pub(super) fn place(program: &Program, name: &str, shape: &[usize]) -> Result<usize, RunError> {
     let index = find(&program.slots, name)?;
-    let slot = &program.slots.params[index];
-    match slot.shape == shape {
-        true => Ok(program.params[index]),
+    let declared = program.slots.params[index].declared_shape();
+    match declared == shape {
+        true => Ok(index),
         false => {
-            let expected = Shape::fixed(&slot.shape).declared();
+            let expected = Shape::fixed(&declared).declared();
             Err(RunError::Shape { name: name.to_string(), expected, actual: shape.to_vec() })
         }
     }
 }
 
-pub(super) fn write<D: Dimension>(floats: &mut [f32], value: ArrayView<'_, f32, D>) {
-    floats.iter_mut().zip(value.iter()).for_each(|(float, &new)| *float = new);
+/// Overwrites the parameter of this index with a value of its shape.
+pub(super) fn write<D: Dimension>(program: &Program, params: &mut [f32], index: usize, value: ArrayView<'_, f32, D>) {
+    let slot = &program.slots.params[index];
+    let param = &mut params[program.params[index]..][..slot.len()];
+    if slot.order.is_empty() {
+        param.iter_mut().zip(value.iter()).for_each(|(float, &new)| *float = new);
+    } else {
+        stored_positions(&slot.shape, slot.order).zip(value.iter()).for_each(|(at, &new)| param[at] = new);
+    }
 }
 
 /// The gradients of a batch.
@@ -87,11 +96,16 @@ impl<'a> Gradients<'a> {
 
     /// The gradient of this parameter; none for a running statistic. It may be another parameter: that of `w` in
     /// `sum(v * w)` is `v`.
-    pub(super) fn gradient(&self, index: usize) -> Option<ArrayViewD<'a, f32>> {
-        let slot = &self.program.slots.params[index];
+    fn gradient(&self, index: usize) -> Option<ArrayViewD<'a, f32>> {
+        Some(tensor(&self.program.slots.params[index], self.stored(index)?))
+    }
+
+    /// The same as it lies in memory.
+    pub(super) fn stored(&self, index: usize) -> Option<&'a [f32]> {
+        let len = self.program.slots.params[index].len();
         match self.program.result(&Role::Gradient(index))? {
-            Location::Arena(at) => Some(tensor(slot, &self.arena[at..])),
-            Location::Param(other) => Some(tensor(slot, &self.params[self.program.params[other]..])),
+            Location::Arena(at) => Some(&self.arena[at..][..len]),
+            Location::Param(other) => Some(&self.params[self.program.params[other]..][..len]),
             Location::Input(_) => unreachable!("an input follows the batch, a gradient does not"),
         }
     }
@@ -105,8 +119,9 @@ impl<'a> Gradients<'a> {
 }
 
 fn tensor<'a>(slot: &ParamSlot, floats: &'a [f32]) -> ArrayViewD<'a, f32> {
-    ArrayViewD::from_shape(IxDyn(&slot.shape), &floats[..slot.len()])
-        .expect("a parameter has the elements of its shape")
+    let stored = ArrayViewD::from_shape(IxDyn(&slot.shape), &floats[..slot.len()])
+        .expect("a parameter has the elements of its shape");
+    if slot.order.is_empty() { stored } else { stored.permuted_axes(slot.order) }
 }
 
 /// The slots that a user can ask for: not the tables of the declaration.

@@ -76,7 +76,7 @@ impl<N: Network> Predictor<N> {
         named(&self.program.slots).map(|(_, slot)| slot.name.as_str())
     }
 
-    /// A parameter or running statistic.
+    /// A parameter or running statistic. The view of a convolution's weights is not contiguous.
     ///
     /// # Errors
     /// A name that the network does not have; the message suggests the closest.
@@ -90,9 +90,10 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// A name that the network does not have, another shape than the parameter's, a copy for which there is no memory.
     pub fn set_param<D: Dimension>(&mut self, name: &str, value: ArrayView<'_, f32, D>) -> Result<(), RunError> {
-        let at = place(&self.program, name, value.shape())?;
+        let index = place(&self.program, name, value.shape())?;
+        let program = Arc::clone(&self.program);
         let floats = self.own_params().ok_or(RunError::NoMemory { what: "a copy of the parameters" })?;
-        write(&mut floats[at..], value);
+        write(&program, floats, index, value);
         Ok(())
     }
 

@@ -87,7 +87,14 @@ impl<'t, 'n> Body<'t, 'n> {
     fn stage(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Stage<'static>, Shape) {
         match (self.tape.below(100), x.rank()) {
             (0..30, 2) => self.dense(x, prefixes),
-            (30..38, 2) => {
+            (0..16, 4) => self.conv(x, prefixes),
+            (16..24, 4) => self.pool(x),
+            (24..30, 3..) => {
+                let layer = self.tape.pick(&[&layers::GLOBAL_AVG_POOL, &layers::GLOBAL_MAX_POOL]);
+                let (stage, _) = self.layer(layer, Vec::new(), x);
+                (stage, Shape(x.0[..2].to_vec()))
+            }
+            (30..38, 2..) => {
                 self.has_norm = true;
                 let momentum = [0.9, 0.0, 1.0, 0.5].map(Arg::Float);
                 let usual = [&momentum[..], &[Arg::Float(1e-5)], &[1, 2, 3, 1000].map(Arg::Int)];
@@ -108,7 +115,9 @@ impl<'t, 'n> Body<'t, 'n> {
                 (stage, Shape(vec![Dim::B, Dim::Fixed(width)]))
             }
             (52..58, _) => {
-                let args = self.arguments(&layers::DROPOUT, &[&[0.0, 0.25, 0.5].map(Arg::Float)]);
+                let channels = x.rank() > 1 && self.tape.chance(30);
+                let usual = [&[0.0, 0.25, 0.5].map(Arg::Float)[..], &[Arg::Flag(channels)]];
+                let args = self.arguments(&layers::DROPOUT, &usual);
                 self.layer(&layers::DROPOUT, args, x)
             }
             (58..72, _) => self.act(x, prefixes),
@@ -141,6 +150,59 @@ impl<'t, 'n> Body<'t, 'n> {
             self.know(prefixes, stage.segment, ".bias", &Shape(vec![Dim::Fixed(n)]));
         }
         (stage, Shape(vec![x.0[0], Dim::Fixed(n)]))
+    }
+
+    /// A convolution, of one weight for each channel if what is drawn does not fit.
+    fn conv(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        self.has_dense = true;
+        let channels = x.0[1].factor() as u64;
+        let sizes = [Arg::Int(1), Arg::Int(2), Arg::Int(3), Arg::Pair(1, 2), Arg::Pair(3, 1)];
+        let n = self.tape.pick(&[channels, 2, 4, 3, 1]);
+        let groups = self.tape.pick(&[1, 1, channels, 2]);
+        let [stride, dilation] = [0, 1].map(|_| self.tape.pick(&[Arg::Int(1), Arg::Int(2), Arg::Pair(2, 1)]));
+        let pad = self.tape.pick(&[Arg::Word("same"), Arg::Int(1), Arg::Int(0), Arg::Pair(0, 1)]);
+        let stride = if pad == Arg::Word("same") { Arg::Int(1) } else { stride };
+        let bias = Arg::Flag(!self.tape.chance(30));
+        let kernel = self.tape.pick(&sizes);
+        let init = Arg::Init(&AUTO, None);
+        let mut args = [Arg::Int(n), kernel, stride, pad, dilation, Arg::Int(groups), bias, init];
+        if (layers::CONV2D.shape)(x, &args).is_err() {
+            let one = Arg::Int(1);
+            args = [Arg::Int(n), one, one, Arg::Int(0), one, one, bias, init];
+        }
+        let y = (layers::CONV2D.shape)(x, &args).expect("a window of one position fits");
+        let usual = args.each_ref().map(std::slice::from_ref);
+        let mut values = self.arguments(&layers::CONV2D, &usual[..7]);
+        values.push(self.initializer());
+        let (stage, _) = self.layer(&layers::CONV2D, values, x);
+        let [height, width] = match args[1] {
+            Arg::Pair(height, width) => [height, width],
+            Arg::Int(size) => [size; 2],
+            other => panic!("a window has extents, found {other:?}"),
+        };
+        let Arg::Int(groups) = args[5] else { panic!("groups are counted") };
+        let weight = [n, channels / groups, height, width].map(|extent| Dim::Fixed(extent as usize));
+        self.know(prefixes, stage.segment, ".weight", &Shape(weight.to_vec()));
+        if bias == Arg::Flag(true) {
+            self.know(prefixes, stage.segment, ".bias", &Shape(vec![y.0[1]]));
+        }
+        (stage, y)
+    }
+
+    /// Pooling, over single elements if what is drawn does not fit.
+    fn pool(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
+        let layer = self.tape.pick(&[&layers::MAX_POOL, &layers::AVG_POOL]);
+        let kernel = self.tape.pick(&[Arg::Int(2), Arg::Int(3), Arg::Pair(2, 1), Arg::Int(1)]);
+        let stride = self.tape.pick(&[Arg::Word("kernel"), Arg::Int(1), Arg::Pair(1, 2)]);
+        let pad = self.tape.pick(&[Arg::Int(0), Arg::Int(1), Arg::Pair(1, 0)]);
+        let mut args = [kernel, stride, pad];
+        if (layer.shape)(x, &args).is_err() {
+            args = [Arg::Int(1), Arg::Word("kernel"), Arg::Int(0)];
+        }
+        let y = (layer.shape)(x, &args).expect("a window of one position fits");
+        let values = self.arguments(layer, &args.each_ref().map(std::slice::from_ref));
+        let (stage, _) = self.layer(layer, values, x);
+        (stage, y)
     }
 
     /// Scale and shift of a norm.

@@ -72,7 +72,7 @@ fn repeated(count: i64) -> String {
 fn ends(owner: &str, arg: &ArgDef) -> Vec<(String, Option<f64>)> {
     let edge = |what: &str| format!("{owner}, {}: {what}", arg.name);
     match arg.kind {
-        ArgKind::Size => vec![(edge("a quotient"), None)],
+        ArgKind::Size | ArgKind::Sizes { .. } => vec![(edge("a quotient"), None)],
         ArgKind::Number { least, most, .. } => {
             vec![(edge("a quotient"), None), (edge("least"), Some(least)), (edge("most"), Some(most))]
         }

@@ -109,7 +109,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
 
 /// Of one to four axes.
 fn input(tape: &mut Tape<'_>) -> Shape {
-    let rank = tape.pick(&[2, 1, 3, 2, 4, 2, 3]);
+    let rank = tape.pick(&[2, 1, 4, 2, 3, 4, 2, 3]);
     let extents = (1..rank).map(|_| Dim::Fixed(tape.pick(&[2, 3, 1, 4])));
     Shape([Dim::B].into_iter().chain(extents).collect())
 }

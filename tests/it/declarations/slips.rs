@@ -1,7 +1,7 @@
 //! Slips in declarations that are sound otherwise: each has to be refused, in the right words.
 
 use gradloom_runtime::functions;
-use gradloom_runtime::layers;
+use gradloom_runtime::layers::{self, Arg};
 use gradloom_runtime::network::{At, BinaryOp, Definition, Expr, Kind, Number, Outcome, Stage, Value};
 
 use crate::handmade::{self, binary, call, leak};
@@ -43,7 +43,7 @@ pub fn slips(definition: &Definition<'static>) -> Vec<(Definition<'static>, &'st
         (with_stage(definition, stage), words)
     });
     let arguments = arguments.into_iter().map(|(p, words)| {
-        let kind = Kind::Layer(&layers::DROPOUT, leak([Value::Calculated(p)]));
+        let kind = Kind::Layer(&layers::DROPOUT, leak([Value::Calculated(p), Value::Known(Arg::Flag(false))]));
         (with_stage(definition, Stage { kind, ..handmade::stage(&layers::DROPOUT, &[], "slip1") }), words)
     });
     let constants = constants.into_iter().map(|(x, words)| (with_term(definition, Expr::Constant(x, At(0))), words));

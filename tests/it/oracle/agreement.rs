@@ -21,7 +21,7 @@ use super::array::{Array, Value};
 use super::slopes::{Slope, slope};
 use super::{Answer, Values, evaluate};
 use crate::compiled::{Compiled, Reference};
-use crate::{draw, pieces};
+use crate::{draw, handmade, pieces};
 
 /// The step that is taken: not the first, and with statistics of every third step not due.
 const STEP: u64 = 3;
@@ -196,7 +196,9 @@ fn compare(
                 let name = &graph.slots.params[param].name;
                 let found = [Some(exact), runs.then(|| results.get(&output.role))];
                 for (found, by) in found.into_iter().zip(SHARES).filter_map(|(found, by)| Some((found?, by))) {
-                    gradient(name, found, by * allowed, &slopes.known[name])?;
+                    let slot = &graph.slots.params[param];
+                    let declared = handmade::declared(slot, found).data;
+                    gradient(name, &declared, by * allowed, &slopes.known[name])?;
                 }
                 continue;
             }
@@ -257,7 +259,7 @@ fn fed(graph: &Graph, values: &Values, how: &TrainingConfig, seed: u64) -> inter
         Value::Truths(_) => panic!("a port of truth values"),
     });
     let param = |slot: &ParamSlot| match values.params.get(&slot.name) {
-        Some(x) => Tensor::floats(&x.shape, x.data.clone()),
+        Some(x) => handmade::stored(slot, x),
         None => draw::table(slot),
     };
     interp::Values {
@@ -292,7 +294,8 @@ fn draw_values(graph: &Graph, how: &TrainingConfig, rows: usize, seed: u64) -> V
         };
         if slot.kind != SlotKind::Fixed {
             let numbers = start.into_iter().map(|start| single(draw(start)));
-            values.params.insert(slot.name.clone(), Array::new(&slot.shape, numbers.collect()));
+            let stored: Vec<f64> = numbers.collect();
+            values.params.insert(slot.name.clone(), handmade::declared(slot, &stored));
         }
     }
     for slot in &graph.slots.inputs {

@@ -48,6 +48,24 @@ impl<T: Copy> Array<T> {
         Array { shape: shape.to_vec(), data: vec![self.data[0]; shape.iter().product()] }
     }
 
+    /// With its axes in another order: axis `i` of the result is axis `order[i]`. In no order, as it is.
+    pub fn in_order(&self, order: &[usize]) -> Array<T> {
+        if order.is_empty() {
+            return self.clone();
+        }
+        let shape: Vec<usize> = order.iter().map(|&axis| self.shape[axis]).collect();
+        let data = (0..self.data.len()).map(|mut at| {
+            let mut place = vec![0; order.len()];
+            for (axis, extent) in shape.iter().enumerate().rev() {
+                place[order[axis]] = at % extent;
+                at /= extent;
+            }
+            let from = place.iter().zip(&self.shape).fold(0, |from, (place, extent)| from * extent + place);
+            self.data[from]
+        });
+        Array::new(&shape, data.collect())
+    }
+
     /// The rows along the last axis.
     pub fn rows(&self) -> impl Iterator<Item = &[T]> {
         self.data.chunks(*self.shape.last().expect("rows have an axis"))

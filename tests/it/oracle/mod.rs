@@ -12,6 +12,7 @@ mod criteria;
 mod decisions;
 mod expressions;
 mod functions;
+mod images;
 mod slopes;
 mod stages;
 
@@ -96,7 +97,7 @@ impl Evaluator<'_> {
         self.values.params.get(&path).unwrap_or_else(|| panic!("there is no {path}")).clone()
     }
 
-    /// The weights of all dense layers.
+    /// The weights of all dense and convolution layers.
     fn weights(&self) -> Vec<Array<f64>> {
         let mut paths = Vec::new();
         dense(self.definition.body, "", &mut paths);
@@ -104,12 +105,12 @@ impl Evaluator<'_> {
     }
 }
 
-/// The paths of the dense layers of a body.
+/// The paths of the dense and convolution layers of a body.
 fn dense(stages: &[Stage<'static>], prefix: &str, paths: &mut Vec<String>) {
     for stage in stages {
         let path = format!("{prefix}{}", stage.segment);
         match &stage.kind {
-            Kind::Layer(layer, _) if layer.name == "Dense" => paths.push(path),
+            Kind::Layer(layer, _) if matches!(layer.name, "Dense" | "Conv2d") => paths.push(path),
             Kind::Layer(..) | Kind::Act(..) | Kind::Broken => {}
             Kind::Block(body) => dense(body, &format!("{path}."), paths),
             Kind::Residual { body, skip } => {

@@ -60,7 +60,12 @@ impl Evaluator<'_> {
                 let normalized = Array::new(&x.shape, rows.collect());
                 self.scaled(path, normalized)
             }
-            ("Dropout", &[Arg::Float(p)]) => self.dropout(path, p, x),
+            ("Dropout", &[Arg::Float(p), channels]) => self.dropout(path, p, channels == Arg::Flag(true), x),
+            ("Conv2d", args) => self.conv2d(path, args, &x),
+            ("max_pool", args) => self.max_pool(args, &x),
+            ("avg_pool", args) => self.avg_pool(args, &x),
+            ("global_avg_pool", _) => self.global_pool(false, &x),
+            ("global_max_pool", _) => self.global_pool(true, &x),
             ("flatten", _) => {
                 let width = x.shape[1..].iter().product();
                 Array::new(&[x.shape[0], width], x.data)
@@ -91,8 +96,11 @@ impl Evaluator<'_> {
         let mut mean = self.param(path, "running_mean").data;
         let mut variance = self.param(path, "running_var").data;
         if self.mode == Mode::Train {
-            let (rows, is_due) = (x.shape[0] as f64, (self.step - 1).is_multiple_of(every));
-            for (at, column) in x.columns().enumerate() {
+            let is_due = (self.step - 1).is_multiple_of(every);
+            for at in 0..mean.len() {
+                let own = x.data.iter().enumerate().filter(|(element, _)| channel(&x.shape, *element) == at);
+                let column: Vec<f64> = own.map(|(_, x)| *x).collect();
+                let rows = column.len() as f64;
                 let (batch_mean, batch_variance) = moments(&column);
                 let unbiased = batch_variance * rows / (rows - 1.0);
                 let next = |running: f64, batch: f64| {
@@ -106,10 +114,9 @@ impl Evaluator<'_> {
                 (mean[at], variance[at]) = (batch_mean, batch_variance);
             }
         }
-        let width = mean.len();
-        let normalized = x.data.iter().enumerate().map(|(at, x)| {
-            let column = at % width;
-            (x - mean[column]) / (variance[column] + eps).sqrt()
+        let normalized = x.data.iter().enumerate().map(|(at, number)| {
+            let column = channel(&x.shape, at);
+            (number - mean[column]) / (variance[column] + eps).sqrt()
         });
         let normalized = Array::new(&x.shape, normalized.collect());
         self.scaled(path, normalized)
@@ -118,24 +125,39 @@ impl Evaluator<'_> {
     /// `gamma x + beta`
     fn scaled(&mut self, path: &str, x: Array<f64>) -> Array<f64> {
         let (gamma, beta) = (self.param(path, "gamma").data, self.param(path, "beta").data);
-        let numbers = x.data.iter().enumerate().map(|(at, x)| gamma[at % gamma.len()] * x + beta[at % beta.len()]);
+        let numbers = x.data.iter().enumerate().map(|(at, number)| {
+            let column = channel(&x.shape, at);
+            gamma[column] * number + beta[column]
+        });
         Array::new(&x.shape, numbers.collect())
     }
 
-    fn dropout(&mut self, path: &str, p: f64, x: Array<f64>) -> Array<f64> {
+    fn dropout(&mut self, path: &str, p: f64, of_channels: bool, x: Array<f64>) -> Array<f64> {
         if self.mode != Mode::Train || p == 0.0 {
             return x;
         }
         let key = self.values.keys[path];
         let p = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
-        let width = if x.shape.len() == 1 { 1 } else { x.shape[x.shape.len() - 1] };
+        // Whole channels are the elements of a matrix with a row for each sample.
+        let positions = if of_channels { x.shape[2..].iter().product() } else { 1 };
+        let width = match x.shape[..] {
+            [_, channels, ..] if of_channels => channels,
+            [_, .., last] => last,
+            _ => 1,
+        };
         let numbers = x.data.iter().enumerate().map(|(at, x)| {
+            let at = at / positions;
             let (row, column) = ((at / width) as u32, (at % width) as u32);
             let uniform = f64::from(pcg4d([column, row, key[0], key[1]]) >> 8) / f64::from(1 << 24);
             if uniform >= p { x / (1.0 - p) } else { 0.0 }
         });
         Array::new(&x.shape, numbers.collect())
     }
+}
+
+/// Which feature or channel an element belongs to.
+fn channel(shape: &[usize], at: usize) -> usize {
+    at / shape[2..].iter().product::<usize>() % shape[1]
 }
 
 /// Mean, and biased variance.

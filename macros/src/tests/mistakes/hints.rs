@@ -18,6 +18,8 @@ fn said(place: SourcePlace, word: &str) -> String {
             body(&format!("Dense(4, {word} = 1)")),
             body(&format!("Dropout(0.5, {word} = 1)")),
             body(&format!("BatchNorm({word} = 1)")),
+            body(&format!("Conv2d(4, 3, {word} = 1)")),
+            body(&format!("max_pool(2, {word} = 1)")),
             body(&format!("leaky_relu({word} = 1)")),
             body(&format!("gelu({word} = 1)")),
             body(&format!("Dense(4, init = normal({word} = 1))")),
@@ -49,7 +51,7 @@ fn every_word_is_met_and_what_is_proposed_is_known() {
         .chain(initializers::ALL.iter().map(|initializer| initializer.name))
         .chain(layers::ALL.iter().flat_map(|layer| layer.args.iter().map(|arg| arg.name)))
         .chain(functions::ALL.iter().flat_map(|function| function.args.iter().map(|arg| arg.name)))
-        .chain(["deviation", "residual", "weights", "true", "false"])
+        .chain(["same", "deviation", "residual", "weights", "true", "false"])
         .collect();
     let mut offences = Vec::new();
     let mut met = HashSet::new();

@@ -46,9 +46,9 @@ fn misfit_with_a_hint_and_the_trace() {
 
 #[test]
 fn misfit_of_batch_norm() {
-    assert_snapshot!(mistakes("Net<image: [B, 28, 28] -> [B, 10]> { BatchNorm, flatten, Dense(10) }"), @"
-    1:38: `BatchNorm` needs [B, features], found [B, 28, 28]; insert `flatten` before it (gives [B, 784])
-    image [B,28,28]
+    assert_snapshot!(mistakes("Net<x: [B] -> [B, 10]> { BatchNorm, Dense(10) }"), @"
+    1:26: `BatchNorm` needs [B, features] or [B, channels, ...], found [B]
+    x [B]
     ");
 }
 

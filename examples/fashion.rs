@@ -1,0 +1,156 @@
+//! Learns to tell clothes apart: pictures of 28 x 28 pixels of Fashion-MNIST, by a small convolutional network.
+//!
+//! ```text
+//! cargo run --release --example fashion
+//! cargo run --release --example fashion -- --data-dir FOLDER      # all 70,000 pictures
+//! ```
+//!
+//! Without a folder it learns from 2,000 pictures that come with the project, and is tested on 500 others. Prints the progress of
+//! every epoch, how often each class is taken for each other one, and at last the share of pictures that it tells apart. Draws, as
+//! `target/fashion.svg`, the first test pictures that it gets wrong, and the filters of its first layer. `data/README.md` says where
+//! the pictures come from.
+
+mod data;
+
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gradloom::data::{ImageSet, fashion_mnist};
+use gradloom::ndarray::{Array1, Array2, Array4, ArrayView4, Axis};
+use gradloom::{AdamW, Dataset, Schedule, network};
+
+network! {
+    /// 28 x 28 pixels -> 10 kinds of clothes.
+    pub Clothes<image: [B, 1, 28, 28] -> logits: [B, 10]> {
+        Conv2d(32, 3, pad = 1, bias = false), BatchNorm, relu, max_pool(2),
+        Conv2d(64, 3, pad = 1, bias = false), BatchNorm, relu, max_pool(2),
+        flatten, Dropout(0.3), Dense(128), relu, Dropout(0.3), Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+    metric accuracy = mean(argmax(logits) == label);
+}
+
+const BATCH: usize = 64;
+const EPOCHS: usize = 10;
+const RATE: f64 = 2e-3;
+const DECAY: f64 = 0.02;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = folder()?;
+    let ImageSet { train, test, classes } = match &folder {
+        Some(folder) => fashion_mnist(Some(folder))?,
+        None => data::fashion()?,
+    };
+    let (mut train, test) = (dataset(train)?, dataset(test)?);
+    println!("{} pictures to learn from, {} to be tested on", train.len(), test.len());
+
+    let start = Instant::now();
+    let steps = EPOCHS * train.len().div_ceil(BATCH);
+    let rate = Schedule::cosine(RATE, steps as u64);
+    let threads = std::thread::available_parallelism()?.get().min(8);
+    let trainer = Clothes::trainer(AdamW::new(rate).weight_decay(DECAY)).max_batch(BATCH).seed(1).threads(threads);
+    let mut net = trainer.build()?;
+    let compiling = 1e3 * start.elapsed().as_secs_f64();
+    println!("{} parameters, compiled in {compiling:.1} ms for {threads} threads", net.param_count());
+
+    let history = net.fit(&mut train).epochs(EPOCHS).run()?;
+    let seconds: f64 = history.epochs.iter().map(|epoch| epoch.seconds).sum();
+    println!("{:.2} s an epoch", seconds / history.epochs.len() as f64);
+
+    let logits = net.predict(test.inputs())?.to_owned();
+    let taken_for: Vec<u8> = logits.rows().into_iter().map(|row| largest(row.iter())).collect();
+    println!("{}", confusion(test.targets().iter().copied().zip(taken_for.iter().copied()), classes));
+    let wrong: Vec<usize> = (0..test.len()).filter(|&row| test.targets()[row] != taken_for[row]).collect();
+    let filters = net.param("conv1.weight")?.to_owned().into_dimensionality()?;
+    draw(test.inputs(), &wrong, &taken_for, classes, &filters)?;
+
+    let result = net.evaluate(test.inputs(), test.targets())?;
+    println!("test accuracy: {:.3}", result.accuracy);
+    Ok(())
+}
+
+/// The folder after `--data-dir`, if there is one.
+fn folder() -> Result<Option<PathBuf>, Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match &args[..] {
+        [] => Ok(None),
+        [option, folder] if option == "--data-dir" => Ok(Some(PathBuf::from(folder))),
+        _ => Err("usage: fashion [--data-dir FOLDER]".into()),
+    }
+}
+
+type Pictures = Dataset<u8, gradloom::ndarray::Ix4, gradloom::ndarray::Ix1>;
+
+/// Pixels from 0 to 1.
+fn dataset((images, labels): (Array4<u8>, Array1<u8>)) -> Result<Pictures, Box<dyn Error>> {
+    Ok(Dataset::new(images.mapv(|pixel| f32::from(pixel) / 255.0), labels)?.seed(1))
+}
+
+fn largest<'a>(numbers: impl Iterator<Item = &'a f32>) -> u8 {
+    let largest = numbers.enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    largest.map_or(0, |(class, _)| class as u8)
+}
+
+/// A row for every class, with a column for each that it was taken for.
+fn confusion(pairs: impl Iterator<Item = (u8, u8)>, classes: &[&str]) -> String {
+    let mut counts = Array2::<usize>::zeros((classes.len(), classes.len()));
+    pairs.for_each(|(class, taken_for)| counts[[class.into(), taken_for.into()]] += 1);
+    let mut text = String::from("taken for a ");
+    let short = |class: &str| class.chars().take(6).collect::<String>();
+    classes.iter().for_each(|class| text.push_str(&format!(" {:>6}", short(class))));
+    for (class, row) in classes.iter().zip(counts.rows()) {
+        text.push_str(&format!("\n{class:<12}"));
+        row.iter().for_each(|count| text.push_str(&format!(" {count:>6}")));
+    }
+    text
+}
+
+/// How many pictures are drawn.
+const SHOWN: usize = 24;
+
+/// Writes `target/fashion.svg`: pictures that are taken for something else, and filters.
+fn draw(
+    images: ArrayView4<'_, f32>,
+    wrong: &[usize],
+    taken_for: &[u8],
+    classes: &[&str],
+    filters: &Array4<f32>,
+) -> Result<(), Box<dyn Error>> {
+    let mut svg = String::from(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="960" height="560" font-family="sans-serif" font-size="11">"#,
+    );
+    svg.push_str(r#"<rect width="100%" height="100%" fill="white"/>"#);
+    for (at, &row) in wrong.iter().take(SHOWN).enumerate() {
+        let (left, top) = (10 + at % 8 * 118, 10 + at / 8 * 132);
+        let picture = images.index_axis(Axis(0), row);
+        grid(&mut svg, picture.index_axis(Axis(0), 0).to_owned().mapv(|x| 1.0 - x), left, top, 4)?;
+        write!(svg, r#"<text x="{left}" y="{}">{}</text>"#, top + 124, classes[usize::from(taken_for[row])])?;
+    }
+    for (at, filter) in filters.outer_iter().enumerate() {
+        let filter = filter.index_axis(Axis(0), 0).to_owned();
+        let most = filter.iter().fold(1e-6f32, |most, x| most.max(x.abs()));
+        grid(&mut svg, filter.mapv(|x| 0.5 + 0.5 * x / most), 10 + at % 16 * 58, 430 + at / 16 * 60, 16)?;
+    }
+    svg.push_str("</svg>");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("fashion.svg"), svg)?;
+    println!("wrote target/fashion.svg");
+    Ok(())
+}
+
+/// Numbers from 0, black, to 1, white, as squares of so many points.
+fn grid(svg: &mut String, numbers: Array2<f32>, left: usize, top: usize, side: usize) -> std::fmt::Result {
+    for ((row, column), number) in numbers.indexed_iter() {
+        let gray = (255.0 * number.clamp(0.0, 1.0)) as u8;
+        let (x, y) = (left + column * side, top + row * side);
+        write!(
+            svg,
+            r##"<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="#{gray:02x}{gray:02x}{gray:02x}"/>"##
+        )?;
+    }
+    Ok(())
+}

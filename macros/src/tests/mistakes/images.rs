@@ -1,0 +1,67 @@
+//! Mistakes in networks over images: the trace says how a shape came about, and the hint what would fit.
+
+use insta::assert_snapshot;
+
+use crate::tests::mistakes;
+
+/// The mistakes of a body over images of 3 x 12 x 10.
+fn body(stages: &str) -> String {
+    mistakes(&format!("Net<x: [B, 3, 12, 10] -> y: [B, 4]> {{ {stages} }}"))
+}
+
+#[test]
+fn what_does_not_fit_an_image_is_said_with_what_would() {
+    assert_snapshot!(body("Conv2d(8, 5), max_pool(2), Conv2d(8, 5), flatten, Dense(4)"), @"
+    1:66: `Conv2d(8, 5)` needs at least 5 x 5 positions, found [B, 8, 4, 3]; the window covers 5 x 5, which `pad = 1` makes room for
+    x [B,3,12,10] -> Conv2d(8,5) [B,8,8,6] -> max_pool(2) [B,8,4,3]
+    ");
+    assert_snapshot!(body("Conv2d(8, 3, stride = 2), Dense(4)"), @"
+    1:65: `Dense(4)` needs [B, features], found [B, 8, 5, 4]; insert `flatten` before it (gives [B, 160])
+    x [B,3,12,10] -> Conv2d(8,3,stride=2) [B,8,5,4]
+    ");
+    assert_snapshot!(body("Conv2d(8, 3, groups = 2), flatten, Dense(4)"), @"
+    1:39: `Conv2d(8, 3, groups = 2)` needs channels that `groups = 2` divides, both the 8 that go out and those that come in, found [B, 3, 12, 10]
+    x [B,3,12,10]
+    ");
+    assert_snapshot!(body("Conv2d(8, 3, pad = same, stride = 2), flatten, Dense(4)"), @"
+    1:39: `Conv2d(8, 3, pad = same, stride = 2)` needs `stride = 1` where `pad = same`, found [B, 3, 12, 10]; write the padding as a number
+    x [B,3,12,10]
+    ");
+    assert_snapshot!(body("max_pool(2, pad = 2), flatten, Dense(4)"), @"
+    1:39: `max_pool(2, pad = 2)` needs a `pad` of at most half of its `kernel`, found [B, 3, 12, 10]
+    x [B,3,12,10]
+    ");
+    assert_snapshot!(body("global_avg_pool, Conv2d(8, 3)"), @"
+    1:56: `Conv2d(8, 3)` needs [B, channels, height, width], found [B, 3]
+    x [B,3,12,10] -> global_avg_pool [B,3]
+    ");
+    assert_snapshot!(body("residual { Conv2d(8, 3) }, flatten, Dense(4)"), @"
+    1:39: `residual` adds its body to what comes in: the body gives [B, 8, 10, 8], but [B, 3, 12, 10] comes in; a `skip { .. }` after it can bring that to [B, 8, 10, 8]
+    x [B,3,12,10] -> Conv2d(8,3) [B,8,10,8]
+    ");
+    assert_snapshot!(mistakes("Net<x: [B, 28, 28] -> y: [B, 4]> { Conv2d(8, 3), flatten, Dense(4) }"), @"
+    1:36: `Conv2d(8, 3)` needs [B, channels, height, width], found [B, 28, 28]; with one channel that is [B, 1, 28, 28]
+    x [B,28,28]
+    ");
+}
+
+#[test]
+fn two_sizes_are_height_and_width() {
+    assert_snapshot!(body("Conv2d(8, (3, 5), pad = (1, 2)), flatten, Dense(4)"), @"");
+    assert_snapshot!(body("Conv2d(8, (3, 5, 1)), flatten, Dense(4)"), @"1:49: `kernel` of `Conv2d` must be an integer of at least 1, or two as `(height, width)`, found `(3, 5, 1)`");
+    assert_snapshot!(body("Conv2d(8, (3, 0)), flatten, Dense(4)"), @"1:49: `kernel` of `Conv2d` must be an integer of at least 1, or two as `(height, width)`, found `(3, 0)`");
+    assert_snapshot!(body("Conv2d(8, (3, 1.5), stride = (2, -1)), flatten, Dense(4)"), @"
+    1:49: `kernel` of `Conv2d` must be an integer of at least 1, or two as `(height, width)`, found `(3, 1.5)`
+    1:68: `stride` of `Conv2d` must be an integer of at least 1, or two as `(height, width)`, found `(2, -1)`
+    ");
+    assert_snapshot!(body("Conv2d(8, 3, pad = valid), max_pool(2, stride = same), flatten, Dense((2, 2))"), @"
+    1:58: unknown size `valid`; there is no padding by default; leave it out
+    1:87: unknown size `same`; a variable is not known when a network is declared: write a number, a `const` of `network!`, or a constant of Rust with its path, like `crate::N`
+    1:109: `n` of `Dense` must be an integer of at least 1, found `(2, 2)`
+    ");
+    assert_snapshot!(body("Conv2d(8, 3, padding = 1), Conv2D(8, 3), flatten, Dense(4)"), @"
+    1:52: unknown argument `padding` of `Conv2d`; write `pad`
+    1:66: unknown layer `Conv2D`; write `Conv2d(channels, kernel)`: the size of what comes in is inferred
+    ");
+    assert_snapshot!(body("Conv2d(8, (crate::K, 3), pad = (1, 1 + crate::P)), flatten, Dense(4)"), @"");
+}
