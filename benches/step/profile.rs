@@ -55,7 +55,7 @@ fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
         let Some(dot) = &kernel.dot else { continue };
         let [[_, a], [_, b]] = kernel.dot_steps();
         let kind = &mut kinds[if a != 1 { 2 } else { usize::from(b != 1) }];
-        let inner = dot.inner.at(batch);
+        let inner = dot.inner().at(batch);
         kind.seconds += timed.work.seconds;
         kind.flops += (2 * kernel.row_count().at(batch) * kernel.cols() * inner) as f64;
     }

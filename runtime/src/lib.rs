@@ -47,7 +47,7 @@
 //! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
 //! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run |
 //! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
-//! | [`microkernels`] | addresses and extents | matrix products, strips of transcendental functions, ends of reductions: compiled ahead of time |
+//! | [`microkernels`] | addresses and extents | matrix products, products of windows, strips of transcendental functions, ends of reductions: compiled ahead of time |
 //! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
 //! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
 //! | [`jit`] | functions | [`Code`](jit::Code) with one entry point, and the pool of threads |

@@ -23,6 +23,7 @@ mod compiled_golden;
 mod compiled_ops;
 mod compiled_tensors;
 mod confident;
+mod convolutions;
 mod corners;
 mod data_files;
 mod dataset;

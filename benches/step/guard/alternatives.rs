@@ -92,7 +92,7 @@ fn written_out(fused: &Fused, tiling: &mut Tiling) {
     let max_batch = tiling.max_batch;
     for (kernel, tiling) in fused.kernels.iter().zip(&mut tiling.kernels) {
         let Some(dot) = kernel.dot.as_ref().filter(|_| kernel.has_plain_dot() && !tiling.prologue) else { continue };
-        let multiplications = kernel.row_count().at(max_batch) * kernel.cols() * dot.inner.at(max_batch);
+        let multiplications = kernel.row_count().at(max_batch) * kernel.cols() * dot.inner().at(max_batch);
         if multiplications <= MOST {
             tiling.matmul = Some(Matmul::WrittenOut { multiplications });
         }

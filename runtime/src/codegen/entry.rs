@@ -132,7 +132,7 @@ impl DriverEmitter<'_, '_> {
             }
             Some(product) => self.packed_or_not(
                 rows,
-                tiling.m_tile,
+                tiling.m_tile_of(kernel),
                 product,
                 |emit, product| {
                     if product.packed.is_none() {
@@ -179,7 +179,7 @@ impl DriverEmitter<'_, '_> {
 
     /// All rows of a product, as many in one go as suit it.
     fn all_rows(&mut self, index: usize, kernel: &Kernel, product: &Product, rows: Value) {
-        let tile = self.program.plan.tiling.m_tile;
+        let tile = self.program.plan.tiling.m_tile_of(kernel);
         let blocks = (tile / kernel.block) as i64;
         self.cut(rows, tile as i64, blocks, |emit, part| emit.rows(index, kernel, product, part));
     }

@@ -16,6 +16,7 @@ use super::Target;
 use super::abi::Passed;
 use super::numbers::Numbers;
 use crate::microkernels::gemm::{self, Isa};
+use crate::microkernels::runs::{self, Nest};
 use crate::microkernels::{finish, host_fn, prefetch, strips, ticks};
 use crate::scalar::Function;
 
@@ -165,6 +166,12 @@ host_calls! {
     /// faster.
     FetchToWrite(address: *const u8, bytes: usize) as "gradloom_fetch_to_write"
         => if threads == 1 { prefetch::fetch } else { prefetch::fetch_to_write };
+
+    /// Rows of a product whose left operand is read in runs of terms.
+    ProductInRuns(
+        isa: Isa, nest: *const Nest, lo: usize, hi: usize,
+        a: *const f32, b: *const f32, c: *mut f32, workspace: *mut f32,
+    ) as "gradloom_product_in_runs" => runs::runs_product;
 }
 
 impl Import {

@@ -44,7 +44,7 @@ impl<'a> KernelEmitter<'a, '_> {
         let bases: Vec<Value> = self.inline_slots().iter().map(|slot| self.bases[slot]).collect();
         let [left, right, result] = bases[..] else { unreachable!("two operands and a result") };
         let [[a_row, a_inner], [b_inner, b_col]] = self.kernel.dot_steps().map(|steps| steps.map(|step| 4 * step));
-        let (inner, cols) = (dot.inner, self.kernel.cols());
+        let (inner, cols) = (dot.inner(), self.kernel.cols());
         let (lo, hi) = (self.lo, self.hi);
         self.counted(lo, hi, 1, false, |emit, row| {
             let before = emit.times(row, a_row);

@@ -29,6 +29,10 @@ pub(super) struct Product {
     workspace: Value,
     /// Axes ahead of the rows, along which both operands change.
     batch: Option<Batch>,
+    /// The loops over rows and terms, if the left operand is read in runs.
+    nest: Option<Value>,
+    /// Rows that are computed in one go, a power of two.
+    at_once: i64,
 }
 
 /// Products that follow one another, each of operands of its own.
@@ -54,7 +58,7 @@ impl DriverEmitter<'_, '_> {
             None => self.buffer(dot.a),
         };
         let right = self.buffer(dot.b);
-        let inner = self.extent(dot.inner);
+        let inner = self.extent(dot.inner());
         let piece = self.fb.ins().iconst(types::I64, dot.order.piece as i64);
         let cols = kernel.cols() as i64;
         let (result, scratch) = match plan.product {
@@ -72,6 +76,8 @@ impl DriverEmitter<'_, '_> {
         let right = (right, b_steps[0], b_steps[1]);
         let left = (left, a_steps[0], a_steps[1]);
         let batch = self.batch_of(kernel, dot);
+        let nest = self.nest(kernel, dot);
+        let at_once = self.program.plan.tiling.m_tile_of(kernel) as i64;
         Product {
             left,
             left_scratch: plan.left.is_some(),
@@ -84,6 +90,8 @@ impl DriverEmitter<'_, '_> {
             scratch,
             workspace,
             batch,
+            nest,
+            at_once,
         }
     }
 
@@ -94,7 +102,7 @@ impl DriverEmitter<'_, '_> {
 
     fn batch_of(&self, kernel: &Kernel, dot: &Dot) -> Option<Batch> {
         let (count, rows) = kernel.dot_rows();
-        let axis = |axis: usize| (kernel.axes[axis].factor() as i64, [dot.a_at.steps[axis], dot.b_at.steps[axis]]);
+        let axis = |axis: usize| (dot.axes[axis].factor() as i64, [dot.a_at.steps[axis], dot.b_at.steps[axis]]);
         (count > 0).then(|| Batch { rows, axes: (0..count).map(axis).collect() })
     }
 
@@ -112,8 +120,11 @@ impl DriverEmitter<'_, '_> {
         let end = self.fb.ins().iadd(first, each);
         let end = self.least(end, hi);
         let rows = self.fb.ins().isub(end, row);
-        let before = self.fb.ins().imul_imm_s(within, 4 * product.left.1);
-        let mut left = self.fb.ins().iadd(product.left.0, before);
+        let mut left = product.left.0;
+        if product.nest.is_none() {
+            let before = self.fb.ins().imul_imm_s(within, 4 * product.left.1);
+            left = self.fb.ins().iadd(left, before);
+        }
         let mut right = product.right.0;
         let mut rest = number;
         for (at, &(extent, [a, b])) in batch.axes.iter().enumerate().rev() {
@@ -131,10 +142,16 @@ impl DriverEmitter<'_, '_> {
             left = self.fb.ins().iadd(left, a);
             right = self.fb.ins().iadd(right, b);
         }
-        let before = self.rows_before(row, product.scratch);
+        let before = self.rows_before(product, row, product.scratch);
         let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
         let result = self.fb.ins().iadd(product.result, before);
-        self.call_product(product, [rows, cols], [left, right, result]);
+        match product.nest {
+            Some(nest) => {
+                let to = self.fb.ins().iadd(within, rows);
+                self.call_runs(product, nest, [within, to], [left, right, result]);
+            }
+            None => self.call_product(product, [rows, cols], [left, right, result]),
+        }
         let again = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
         self.fb.ins().brif(again, head, &[end.into()], exit, &[]);
         self.fb.switch_to_block(exit);
@@ -144,11 +161,17 @@ impl DriverEmitter<'_, '_> {
         if let Some(batch) = &product.batch {
             return self.rows_of_products(product, batch, lo, hi);
         }
+        if let Some(nest) = product.nest {
+            let before = self.rows_before(product, lo, product.scratch);
+            let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
+            let result = self.fb.ins().iadd(product.result, before);
+            return self.call_runs(product, nest, [lo, hi], [product.left.0, product.right.0, result]);
+        }
         let rows = self.fb.ins().isub(hi, lo);
-        let before = self.rows_before(lo, product.left_scratch);
+        let before = self.rows_before(product, lo, product.left_scratch);
         let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
         let left = self.fb.ins().iadd(product.left.0, before);
-        let before = self.rows_before(lo, product.scratch);
+        let before = self.rows_before(product, lo, product.scratch);
         let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
         let result = self.fb.ins().iadd(product.result, before);
         match product.packed {
@@ -169,9 +192,14 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// How many rows lie ahead of row `lo`: all, or in scratch those that are computed in one go with it.
-    fn rows_before(&mut self, lo: Value, scratch: bool) -> Value {
-        let tile = self.program.plan.tiling.m_tile as i64;
-        if scratch { self.fb.ins().band_imm_s(lo, tile - 1) } else { lo }
+    fn rows_before(&mut self, product: &Product, lo: Value, scratch: bool) -> Value {
+        if scratch { self.fb.ins().band_imm_s(lo, product.at_once - 1) } else { lo }
+    }
+
+    /// Some rows of a product in runs; its operands as they begin, its result with the first of these rows.
+    fn call_runs(&mut self, product: &Product, nest: Value, [lo, hi]: [Value; 2], [a, b, c]: [Value; 3]) {
+        let (isa, workspace) = (self.isa_number(), product.workspace);
+        host::ProductInRuns { isa, nest, lo, hi, a, b, c, workspace }.call(&mut self.imports, &mut self.fb);
     }
 
     /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.

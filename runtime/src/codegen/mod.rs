@@ -18,6 +18,7 @@ mod nest;
 mod numbers;
 mod matmul;
 mod row;
+mod runs;
 mod strips;
 
 use std::collections::{HashMap, HashSet};
@@ -291,7 +292,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             // Rows are counted from the first of the matrix; scratch begins with the first that was computed in one go.
             Slot::Rows(at) => {
                 let base = self.scratch_at(at);
-                let first = self.fb.ins().band_imm_s(self.lo, -(self.plan.tiling.m_tile as i64));
+                let first = self.fb.ins().band_imm_s(self.lo, -(self.plan.tiling.m_tile_of(self.kernel) as i64));
                 let before = self.times(first, 4 * self.kernel.cols() as i64);
                 self.fb.ins().isub(base, before)
             }

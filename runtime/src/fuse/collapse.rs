@@ -34,7 +34,8 @@ fn affines(kernel: &Kernel) -> impl Iterator<Item = &Affine> {
     let accesses = reads.chain(kernel.writes.iter().map(|write| &write.access));
     let placed = accesses
         .flat_map(|access| std::iter::once(&access.at).chain(access.bounds.iter().map(|bound| &bound.coordinate)));
-    let dot = kernel.dot.iter().flat_map(|dot| [&dot.a_at, &dot.b_at]);
+    // Runs are over axes of their own.
+    let dot = kernel.dot.iter().filter(|dot| !dot.in_runs).flat_map(|dot| [&dot.a_at, &dot.b_at]);
     placed.chain(&kernel.indices).chain(dot)
 }
 
@@ -78,7 +79,8 @@ fn merge(kernel: &mut Kernel, inner: usize) {
         access.bounds.iter_mut().for_each(|bound| affine(&mut bound.coordinate));
     }
     kernel.indices.iter_mut().for_each(affine);
-    if let Some(dot) = &mut kernel.dot {
+    if let Some(dot) = kernel.dot.as_mut().filter(|dot| !dot.in_runs) {
+        dot.axes.clone_from(&kernel.axes);
         affine(&mut dot.a_at);
         affine(&mut dot.b_at);
     }

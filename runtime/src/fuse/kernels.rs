@@ -5,21 +5,24 @@ use std::collections::HashMap;
 use super::collapse::collapse;
 use super::domain::{ReductionAxes, elsewhere, is_memory, reduction_axes, resolve};
 use super::legalize::empty::is_empty;
+use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
 use super::unfused::unfused;
-use super::view::{Source, follow, memory_order, operand_base, reshaped, strides};
+use super::view::{Source, follow, memory_order, own_coordinates, reshaped, strides};
 use super::{Draft, Store};
 use crate::flops;
 use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
     Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction, Kernel,
-    Mode, Number, Origin, Read, SumOrder, What, Write,
+    Mode, Number, Origin, Read, SumOrder, What, Write, runs,
 };
 use crate::types::{DType, Dim, Shape};
 
 /// Rows that a kernel without sums over its rows works on at a time: as many as one that has them.
 const BLOCK: usize = 64;
+/// Rows of a block in the gradient of a window: several threads share it in units of some blocks.
+const TAP_ROWS: usize = 8;
 /// Elements of a block in a flat kernel.
 const FLAT_BLOCK: usize = 8192;
 
@@ -200,35 +203,61 @@ impl<'a> Maker<'a> {
         coordinates
     }
 
-    /// A product. Its operands are read along the axes of the kernel and one more, that of the terms.
+    /// A product: of matrices, whose places are given along the axes of the kernel, or in runs, along those of its result.
     fn dot(&self, product: NodeId) -> Dot {
-        let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
-        let (ta, tb) = self.g.matrix_product(product).unwrap_or((false, false));
-        let inner = *self.g[a].ty.shape.0.iter().rev().nth(usize::from(ta)).expect("an operand has rows and terms");
-        let axes: Vec<Dim> = self.axes.iter().copied().chain([inner]).collect();
-        let widened = |mut affine: Affine| {
-            affine.steps.push(0);
-            affine
-        };
-        let mut front: Vec<Affine> = self.coordinates(&self.g[product].ty.shape).into_iter().map(widened).collect();
-        let col = front.pop().expect("a product has columns");
-        let row = front.pop().expect("a product has rows");
-        let term = Affine::axis(self.axes.len(), axes.len());
-        let side = |operand: NodeId, mut last: [Affine; 2], transposed: bool| {
-            if transposed {
-                last.reverse();
+        let shape = &self.g[product].ty.shape;
+        if in_runs(self.g, product) {
+            let dot = self.dot_along(product, &shape.0, own_coordinates(shape));
+            let loops = runs(&dot.a_at, &dot.b_at, &dot.bounds, &dot.axes, &dot.over, 0..dot.axes.len() - 1);
+            let terms: Vec<Dim> = loops.terms.iter().map(|(dim, _)| *dim).collect();
+            if terms.len() > 1 || loops.rows.len() > 1 || !dot.bounds.is_empty() {
+                return Dot { in_runs: true, order: DotOrder::of_runs(&terms), ..dot };
             }
-            let coordinates = front.iter().cloned().chain(last).collect();
-            let base = operand_base(self.g, operand);
-            let source = follow(self.g, operand, coordinates, &axes, Some(base)).expect("it has been followed before");
-            let mut at = place_in(&source, axes.len());
-            let step = at.steps.pop().expect("terms are an axis");
-            (self.buffers.of(self.g, source.base).expect("operands of products are kept"), at, step)
+        }
+        let mut dot = self.dot_along(product, &self.axes, self.coordinates(shape));
+        if dot.over.len() != 1 {
+            // Both operands are read in one run of terms.
+            let (first, inner) = (self.axes.len(), dot.inner());
+            let last = (0..dot.over.len()).rfind(|&axis| dot.over[axis] != Dim::Fixed(1));
+            for at in [&mut dot.a_at, &mut dot.b_at] {
+                let step = last.map_or(0, |axis| at.steps[first + axis]);
+                at.steps.truncate(first);
+                at.steps.push(step);
+            }
+            dot.over = vec![inner];
+        }
+        Dot { order: DotOrder::of(dot.over[0]), coordinates: [Vec::new(), Vec::new()], ..dot }
+    }
+
+    /// A product along these axes, given the coordinates in its result.
+    fn dot_along(&self, product: NodeId, own: &[Dim], result: Vec<Affine>) -> Dot {
+        let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
+        let Op::Dot(axes) = &self.g[product].op else { unreachable!("what is no product has none") };
+        let over = summed(self.g, a, axes);
+        let all: Vec<Dim> = own.iter().chain(&over).copied().collect();
+        let side = |number: usize, operand: NodeId| {
+            let rank = self.g[operand].ty.shape.rank();
+            let roles = axes.of(number, rank);
+            let mut coordinates = vec![Affine::constant(0, all.len()); rank];
+            // In the result, the free axes of the left operand come first.
+            let first = if number == 0 { axes.batch.len() } else { result.len() - roles.free.len() };
+            let free = roles.free.iter().enumerate().map(|(at, axis)| (first + at, axis));
+            for (at, &axis) in roles.batch.iter().enumerate().chain(free) {
+                coordinates[axis].add(&result[at], 1);
+            }
+            let terms = roles.contracted.iter().enumerate();
+            terms.for_each(|(at, &axis)| coordinates[axis] = Affine::axis(own.len() + at, all.len()));
+            let base = base(self.g, product, number);
+            let source = follow(self.g, operand, coordinates, &all, Some(base)).expect("it has been followed before");
+            let buffer = self.buffers.of(self.g, source.base).expect("operands of products are kept");
+            (buffer, place_in(&source, all.len()), source.bounds, source.coordinates)
         };
-        let (a, a_at, a_step) = side(a, [row.clone(), term.clone()], ta);
-        let (b, b_at, b_step) = side(b, [term.clone(), col], tb);
-        let order = DotOrder::of(inner);
-        Dot { a, a_at, a_step, b, b_at, b_step, inner, order, origin: self.origin(product) }
+        let (a, mut a_at, mut bounds, a_coordinates) = side(0, a);
+        let (b, mut b_at, _, b_coordinates) = side(1, b);
+        let mut coordinates = [a_coordinates, b_coordinates];
+        forward(own.len(), &over, &mut a_at, &mut b_at, &mut bounds, &mut coordinates);
+        let (order, origin) = (DotOrder { piece: 1 }, self.origin(product));
+        Dot { axes: own.to_vec(), a, a_at, bounds, b, b_at, over, in_runs: false, order, coordinates, origin }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
@@ -409,7 +438,7 @@ impl<'a> Maker<'a> {
 }
 
 /// The offset of an element in its buffer, as a function of this many axes.
-fn place_in(source: &Source, axes: usize) -> Affine {
+pub(super) fn place_in(source: &Source, axes: usize) -> Affine {
     let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
@@ -432,6 +461,12 @@ fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
 fn block(kernel: &Kernel) -> usize {
     let sums = (0..kernel.body.len()).filter(|&index| kernel.ends_later(index));
     let chunk = sums.filter_map(|index| kernel.body[index].order()).map(|order| order.chunk).next();
+    let window = kernel.dot.as_ref().filter(|dot| dot.in_runs && dot.inner().is_batch());
+    if let (None, Some(_)) = (chunk, window) {
+        // The rows of a tap, or a part of them.
+        let taps = kernel.runs().and_then(|runs| Some(runs.rows.last()?.0.factor())).unwrap_or(1);
+        return if taps.is_multiple_of(TAP_ROWS) { TAP_ROWS } else { taps.min(BLOCK) };
+    }
     let rows = chunk.unwrap_or(if kernel.flat { (FLAT_BLOCK / kernel.cols()).max(1) } else { BLOCK });
     match kernel.row_count() {
         Dim::Fixed(most) => rows.min(most.max(1)),

@@ -13,6 +13,7 @@ mod domain;
 mod index;
 mod kernels;
 mod legalize;
+mod runs;
 mod stages;
 mod unfused;
 mod updates;
@@ -33,7 +34,7 @@ use index::{Index, Nodes};
 use legalize::empty::is_empty;
 pub use legalize::{legalize, legalize_mapped};
 pub use unfused::unfused;
-use view::{indices, is_view, operand_base};
+use view::{indices, is_view};
 
 /// Cuts a graph into kernels, after it was legalized.
 pub fn fuse(graph: &Graph) -> Fused {
@@ -255,8 +256,8 @@ impl<'a> Ctx<'a> {
 
     /// A product begins a kernel of its own, after everything placed so far.
     fn place_product(&mut self, id: NodeId) {
-        for operand in self.g[id].operands.clone() {
-            self.materialize(operand_base(self.g, operand), MaterializeReason::Operand);
+        for side in 0..2 {
+            self.materialize(runs::base(self.g, id, side), MaterializeReason::Operand);
         }
         let shape = &self.g[id].ty.shape;
         let domain = Domain::of(shape);

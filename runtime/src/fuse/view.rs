@@ -162,7 +162,10 @@ impl Source {
                 return Err(self.base);
             }
             self.fill = Some(fill);
-            self.bounds.push(Bound { coordinate: coordinate.clone(), extent });
+            let bound = Bound { coordinate: coordinate.clone(), extent };
+            if !self.bounds.contains(&bound) {
+                self.bounds.push(bound);
+            }
         }
         Ok(())
     }

@@ -110,34 +110,35 @@ impl Kernel {
     }
 
     /// How the rows of its product are cut: the axes ahead of them, of which each position has a left and a right operand of its
-    /// own, and how many rows follow one another in one product.
+    /// own, and how many rows follow one another in one product. Rows that are read in runs need not be in one.
     pub fn dot_rows(&self) -> (usize, Dim) {
         let dot = self.dot.as_ref().expect("the kernel has a product");
-        let mut batch = self.rows;
+        let rows = if dot.in_runs { dot.axes.len() - 1 } else { self.rows };
+        let mut batch = rows;
         while batch > 0 && dot.b_at.steps[batch - 1] == 0 {
-            let next = self.axes.get(batch).filter(|_| batch < self.rows).map(|dim| dim.factor() as i64);
+            let next = dot.axes.get(batch).filter(|_| batch < rows).map(|dim| dim.factor() as i64);
             let follows = |next: i64| dot.a_at.steps[batch - 1] == dot.a_at.steps[batch] * next;
-            if !next.is_none_or(follows) {
+            if !dot.in_runs && !next.is_none_or(follows) {
                 break;
             }
             batch -= 1;
         }
-        (batch, Dim::product(&self.axes[batch..self.rows]).expect("extents were checked when the network was lowered"))
+        (batch, Dim::product(&dot.axes[batch..rows]).expect("extents were checked when the network was lowered"))
     }
 
     /// The steps of a product's left operand from row to row and from term to term, and of its right operand from term to term and
     /// from column to column.
     pub fn dot_steps(&self) -> [[i64; 2]; 2] {
         let dot = self.dot.as_ref().expect("the kernel has a product");
-        let last = self.axes.len() - 1;
-        [[dot.a_at.steps[self.rows - 1], dot.a_step], [dot.b_step, dot.b_at.steps[last]]]
+        let (last, term) = (dot.axes.len() - 1, dot.axes.len());
+        [[dot.a_at.steps[self.rows.min(last) - 1], dot.a_at.steps[term]], [dot.b_at.steps[term], dot.b_at.steps[last]]]
     }
 
     /// Whether its product is one of two matrices.
     pub fn has_plain_dot(&self) -> bool {
         self.dot.as_ref().is_some_and(|dot| {
             let starts = dot.a_at.constant == 0 && dot.b_at.constant == 0;
-            starts && self.dot_rows().0 == 0
+            starts && !dot.in_runs && self.dot_rows().0 == 0
         })
     }
 

@@ -14,6 +14,7 @@ mod cost;
 mod flow;
 mod order;
 mod print;
+mod runs;
 mod verify;
 mod why;
 
@@ -31,6 +32,8 @@ pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder};
+pub(crate) use runs::runs;
+pub use runs::{RunBound, Runs};
 pub use verify::verify;
 
 /// A graph cut into kernels.
@@ -115,27 +118,42 @@ pub struct Kernel {
     pub split: SplitReason,
 }
 
-/// A matrix product: sums of products of what is read from two buffers.
+/// A product: sums of products of what is read from two buffers.
+///
+/// Places are given along the axes of the result, followed by those that are summed over.
 #[derive(Clone, Debug)]
 pub struct Dot {
+    /// The axes of the result: rows, then columns. Those of the kernel if both operands are read as matrices; else its own, and the
+    /// kernel may have fewer, as it has the same rows one after the other.
+    pub axes: Vec<Dim>,
     /// The left operand: it has the rows.
     pub a: BufferId,
-    /// Where its first term lies at each point, in elements.
+    /// Where an element of it lies, in elements.
     pub a_at: Affine,
-    /// From one of its terms to the next.
-    pub a_step: i64,
+    /// Where there is one. Elsewhere the term is left out.
+    pub bounds: Vec<Bound>,
     /// The right operand: it has the columns.
     pub b: BufferId,
-    /// Where its first term lies at each point, in elements.
+    /// Where an element of it lies, in elements.
     pub b_at: Affine,
-    /// From one of its terms to the next.
-    pub b_step: i64,
-    /// How many terms are added.
-    pub inner: Dim,
+    /// The axes that are summed over, outermost first: one if both operands are read as matrices.
+    pub over: Vec<Dim>,
+    /// Whether the left operand is read in runs of terms: over several axes, with rows that are not evenly apart, or with terms left
+    /// out.
+    pub in_runs: bool,
     /// In which order.
     pub order: DotOrder,
+    /// The coordinates in both buffers, as they are printed; none where both are read as matrices.
+    pub coordinates: [Vec<Affine>; 2],
     /// The operation that it was.
     pub origin: Origin,
+}
+
+impl Dot {
+    /// How many terms are added.
+    pub fn inner(&self) -> Dim {
+        Dim::product(&self.over).expect("extents were checked when the network was lowered")
+    }
 }
 
 /// A map or a reduction in a kernel.

@@ -12,6 +12,13 @@ pub const LANES: usize = 16;
 /// the first cache, or nearly.
 pub const MOST_TERMS: usize = 256;
 
+/// Most terms of a product in runs that are added up in one go, if the batch decides how many terms there are: some rows of an image.
+/// Their elements then stay in the first cache while one tap of the window after another is over them.
+const RUN_TERMS: usize = 128;
+
+/// The same if it does not: a window over some hundred channels.
+const MOST_RUN_TERMS: usize = 4096;
+
 /// Rows whose sums are taken together: enough to keep the ends of a block cheap, few enough for a sum in single precision, and to
 /// share a batch of ordinary size between threads.
 const CHUNK: usize = 64;
@@ -76,15 +83,52 @@ impl DotOrder {
         DotOrder { piece }
     }
 
+    /// Of terms over several axes, or with some left out. A piece is all that some axes have, times a part of the next one. Where the
+    /// batch decides how many terms there are, a piece is short; else it is all of them, as a result is then written once, but for
+    /// so many that rounding errors would add up.
+    pub fn of_runs(over: &[Dim]) -> DotOrder {
+        let batch = over.iter().any(|dim| dim.is_batch());
+        let most = if batch { RUN_TERMS } else { MOST_RUN_TERMS };
+        let mut piece = 1;
+        for dim in over.iter().rev() {
+            let extent = dim.factor();
+            if dim.is_batch() || piece * extent > most {
+                // As large a part of this axis as divides it.
+                let part = match dim {
+                    Dim::Batch(_) => (most / piece).max(1),
+                    Dim::Fixed(_) => divisor(extent, most / piece),
+                };
+                piece *= part;
+                break;
+            }
+            piece *= extent;
+        }
+        DotOrder { piece }
+    }
+
     /// Whether so many terms may be more than one piece.
     pub fn cuts(self, terms: Dim) -> bool {
         terms.is_batch() || terms.factor() > self.piece
     }
 }
 
+/// The largest divisor of a number that is at most so much, and at least 1.
+fn divisor(of: usize, most: usize) -> usize {
+    (1..=most.min(of)).rev().find(|part| of.is_multiple_of(*part)).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Dim, DotOrder};
+
+    #[test]
+    fn pieces_of_a_product_in_runs_are_windows_or_rows_of_an_image() {
+        let fixed = |extents: &[usize]| -> Vec<Dim> { extents.iter().map(|&extent| Dim::Fixed(extent)).collect() };
+        let windows = [&[3, 3, 16][..], &[3, 3, 512], &[5000]].map(|over| DotOrder::of_runs(&fixed(over)).piece);
+        assert_eq!(windows, [144, 1536, 2500]);
+        let of = |height, width| DotOrder::of_runs(&[Dim::B, Dim::Fixed(height), Dim::Fixed(width)]).piece;
+        assert_eq!([of(32, 32), of(14, 14), of(8, 8), of(4, 4), of(5, 300)], [128, 98, 128, 128, 100]);
+    }
 
     #[test]
     fn pieces_of_a_product_are_few_and_equal_or_of_one_length() {

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use super::why::{Uses, rematerialize_text};
-use super::{Affine, Arg, BufferId, Class, Cost, Fused, Home, Kernel, Mode, Origin, Read, cost};
+use super::{Affine, Arg, BufferId, Class, Cost, Dot, Fused, Home, Kernel, Mode, Origin, Read, cost};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
 use crate::reason::RematerializeReason;
@@ -76,8 +76,13 @@ impl Text<'_> {
         // The first has no earlier one to be part of.
         line_with_layer(f, &head, &if number > 0 { self.split_reason() } else { String::new() })?;
         if let Some(dot) = &kernel.dot {
-            let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer));
-            self.line(f, &dot.origin, &operands.join(", "), None)?;
+            match dot.in_runs {
+                true => self.dot_in_runs(f, dot)?,
+                false => {
+                    let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer));
+                    self.line(f, &dot.origin, &operands.join(", "), None)?;
+                }
+            }
         }
         for stage in 0..=kernel.body.iter().map(|instruction| instruction.stage).max().unwrap_or(0) {
             if stage > 0 {
@@ -103,6 +108,21 @@ impl Text<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A product by the coordinates of its operands: along the axes of its result in their order, then along those that are summed over.
+    fn dot_in_runs(&self, f: &mut fmt::Formatter<'_>, dot: &Dot) -> fmt::Result {
+        let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+        let operand = |number: usize, buffer: BufferId| {
+            let places: Vec<String> = dot.coordinates[number].iter().map(|place| affine(place, &axes)).collect();
+            format!("{}[{}]", self.fused.buffer_name(buffer), places.join(", "))
+        };
+        let over = (dot.axes.len()..axes.len()).filter(|&axis| axes[axis] != Dim::Fixed(1));
+        let over: Vec<String> = over.map(|axis| format!("{} {}", axis_name(&axes, axis), axes[axis])).collect();
+        let (a, b) = (operand(0, dot.a), operand(1, dot.b));
+        let name = self.fused.value_name(dot.origin.node);
+        let text = format!("  {name} = dot {a}, {b} over {} : {}", over.join(", "), dot.origin.ty);
+        line_with_layer(f, &text, &dot.origin.layer)
     }
 
     fn line(
@@ -148,25 +168,8 @@ impl Text<'_> {
         format!("{}[{}{fill}]", self.fused.buffer_name(*buffer), places.join(", "))
     }
 
-    /// `2*i+k-1`.
-    fn affine(&self, affine: &Affine) -> String {
-        let mut text = String::new();
-        for (axis, &step) in affine.steps.iter().enumerate().filter(|(_, step)| **step != 0) {
-            let sign = if step < 0 {
-                "-"
-            } else if text.is_empty() {
-                ""
-            } else {
-                "+"
-            };
-            let factor = if step.abs() == 1 { String::new() } else { format!("{}*", step.abs()) };
-            text.push_str(&format!("{sign}{factor}{}", self.kernel.axis_name(axis)));
-        }
-        match affine.constant {
-            0 if !text.is_empty() => text,
-            constant if text.is_empty() => constant.to_string(),
-            constant => format!("{text}{constant:+}"),
-        }
+    fn affine(&self, place: &Affine) -> String {
+        affine(place, &self.kernel.axes)
     }
 
     fn bare_name(&self, arg: Arg) -> String {
@@ -193,16 +196,37 @@ impl Kernel {
         if self.is_plain() {
             return format!("{} x {}", self.row_count(), self.cols());
         }
-        let axes = self.axes.iter().enumerate().map(|(axis, dim)| format!("{} {dim}", self.axis_name(axis)));
+        let axes = self.axes.iter().enumerate().map(|(axis, dim)| format!("{} {dim}", axis_name(&self.axes, axis)));
         axes.collect::<Vec<String>>().join(", ")
     }
+}
 
-    /// The name of an axis: `b` if it grows with the batch, else a letter from `i` on.
-    fn axis_name(&self, axis: usize) -> char {
-        if self.axes[axis].is_batch() {
-            return 'b';
-        }
-        let before = self.axes[..axis].iter().filter(|dim| !dim.is_batch()).count();
-        ('i'..='z').nth(before).unwrap_or('z')
+/// The name of an axis: `b` if it grows with the batch, else a letter from `i` on.
+fn axis_name(axes: &[Dim], axis: usize) -> char {
+    if axes[axis].is_batch() {
+        return 'b';
+    }
+    let before = axes[..axis].iter().filter(|dim| !dim.is_batch()).count();
+    ('i'..='z').nth(before).unwrap_or('z')
+}
+
+/// `2*i+k-1`.
+fn affine(affine: &Affine, axes: &[Dim]) -> String {
+    let mut text = String::new();
+    for (axis, &step) in affine.steps.iter().enumerate().filter(|(_, step)| **step != 0) {
+        let sign = if step < 0 {
+            "-"
+        } else if text.is_empty() {
+            ""
+        } else {
+            "+"
+        };
+        let factor = if step.abs() == 1 { String::new() } else { format!("{}*", step.abs()) };
+        text.push_str(&format!("{sign}{factor}{}", axis_name(axes, axis)));
+    }
+    match affine.constant {
+        0 if !text.is_empty() => text,
+        constant if text.is_empty() => constant.to_string(),
+        constant => format!("{text}{constant:+}"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Access, Arg, BufferId, Fused, Home, Kernel, LANES};
+use super::{Access, Arg, BufferId, Dot, Fused, Home, Kernel, LANES};
 
 /// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
 pub fn verify(fused: &Fused) -> Result<(), String> {
@@ -86,6 +86,9 @@ fn orders(kernel: &Kernel) -> Result<(), String> {
 /// Every element that is read or written is one of its buffer. Buffers and kernels grow alike with the batch, so that it is
 /// enough to look at the smallest ones.
 fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
+    if let Some(dot) = &kernel.dot {
+        operands(fused, dot)?;
+    }
     let read = kernel.reads.iter().map(|read| (read.buffer, &read.access));
     let written = kernel.writes.iter().map(|write| (write.buffer, &write.access));
     for (buffer, access) in read.chain(written).filter(|(_, access)| access.bounds.is_empty()) {
@@ -98,6 +101,22 @@ fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
             if least < 0 || most >= len {
                 let name = fused.buffer_name(buffer);
                 return Err(format!("elements {least} to {most} of {name}, which has {len}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every element that a product reads is one of its operand. Where terms are left out, each coordinate is held inside by a bound.
+fn operands(fused: &Fused, dot: &Dot) -> Result<(), String> {
+    let whole = Some((dot.a, &dot.a_at)).filter(|_| dot.bounds.is_empty());
+    for (buffer, at) in whole.into_iter().chain([(dot.b, &dot.b_at)]) {
+        for batch in [1, 2] {
+            let len = fused.buffer(buffer).shape.len_at(batch) as i64;
+            let (least, most) = at.range(dot.axes.iter().chain(&dot.over).map(|axis| axis.at(batch)));
+            if least < 0 || most >= len {
+                let name = fused.buffer_name(buffer);
+                return Err(format!("terms {least} to {most} of {name}, which has {len}"));
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod gemm;
 pub(crate) mod guarded;
 pub mod pages;
 pub mod peak;
+pub mod runs;
 pub mod strips;
 pub mod ticks;
 

@@ -19,8 +19,9 @@ use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
 use crate::kernel::{BufferId, Fused, Home, Kernel, LANES, Write};
-use crate::microkernels::gemm;
-use crate::tiling::Tiling;
+use crate::microkernels::{gemm, runs};
+use crate::tiling::matmul::RunsRight;
+use crate::tiling::{Matmul, Tiling};
 use crate::types::Shape;
 
 use arena::Arena;
@@ -337,15 +338,19 @@ fn kernel_plan(
         result.spills.insert(value, arena.take(Content::Row(value), cols, index));
     }
     if let Some(dot) = &kernel.dot {
-        let at_once = rows.min(tiling.m_tile);
+        let at_once = rows.min(tiling.m_tile_of(kernel));
         if fused.dot_buffer(kernel).is_none() {
             result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), index));
         }
         if tiling.kernels[index].is_inline() {
             return result;
         }
-        let (inner, cols) = (dot.inner.at(max_batch), kernel.cols());
-        let room = gemm::workspace_len(at_once, cols, inner);
+        let (inner, cols) = (dot.inner().at(max_batch), kernel.cols());
+        let room = match tiling.kernels[index].matmul {
+            Some(Matmul::InRuns { right: RunsRight::InPlace }) => 0,
+            Some(Matmul::InRuns { .. }) => runs::workspace_len(cols, dot.order.piece),
+            _ => gemm::workspace_len(at_once, cols, inner),
+        };
         result.workspace = arena.take(Content::Workspace, room, index);
         if tiling.kernels[index].is_packed() {
             result.packed = Some(arena.take(Content::Packed, gemm::packed_b_len(cols, inner), index));

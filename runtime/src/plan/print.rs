@@ -22,7 +22,7 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
-        let cut = kernel.dot.as_ref().filter(|dot| dot.order.cuts(dot.inner));
+        let cut = kernel.dot.as_ref().filter(|dot| dot.order.cuts(dot.inner()));
         let pieces = cut.map_or(String::new(), |dot| format!(", terms by {}", dot.order.piece));
         writeln!(text, "kernel {index}: {}{pieces}{prologue}", kernel.extents())?;
         for line in plan.tiling.lines(index) {

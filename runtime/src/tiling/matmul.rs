@@ -26,6 +26,22 @@ pub enum Matmul {
         /// How the right operand is read.
         right: Right,
     },
+    /// By the microkernel that reads the left operand in runs of terms.
+    InRuns {
+        /// How the right operand is read.
+        right: RunsRight,
+    },
+}
+
+/// How the right operand of a product in runs is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsRight {
+    /// Where it lies.
+    InPlace,
+    /// From a copy that every call makes, as its columns are not adjacent.
+    Apart,
+    /// From such a copy, as so many columns are not whole registers.
+    Narrow(usize),
 }
 
 /// How the left operand of a call is read.
@@ -73,7 +89,10 @@ pub enum Panels {
 /// How the product of a kernel is computed.
 pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
     let (machine, max_batch, plain) = (&tiling.machine, tiling.max_batch, kernel.has_plain_dot());
-    let (rows, cols, inner) = (kernel.row_count().at(max_batch), kernel.cols(), dot.inner.at(max_batch));
+    let (rows, cols, inner) = (kernel.row_count().at(max_batch), kernel.cols(), dot.inner().at(max_batch));
+    if let Some(runs) = kernel.runs() {
+        return Matmul::InRuns { right: runs_right(machine, cols, runs.b_col) };
+    }
     let multiplications = rows.saturating_mul(cols).saturating_mul(inner);
     if plain && multiplications <= WRITTEN_OUT {
         return Matmul::WrittenOut { multiplications };
@@ -91,6 +110,17 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
         false => Right::Panels(Panels::Large(bytes)),
     };
     Matmul::Called { left, right }
+}
+
+/// How the right operand of a product in runs is read, given the step from column to column. Tiles read whole registers of it.
+pub const fn runs_right(machine: &Machine, cols: usize, col: i64) -> RunsRight {
+    if col != 1 {
+        RunsRight::Apart
+    } else if !cols.is_multiple_of(machine.tile.lanes) {
+        RunsRight::Narrow(cols)
+    } else {
+        RunsRight::InPlace
+    }
 }
 
 /// Whether `rows` should read a right operand where it lies: its steps are those from term to term and from column to column. They

@@ -13,7 +13,7 @@ mod text;
 mod tiles;
 mod units;
 
-use crate::kernel::{BufferId, Fused};
+use crate::kernel::{BufferId, Fused, Kernel};
 
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
@@ -84,9 +84,20 @@ fn tiled(fused: &Fused, max_batch: usize, machine: Machine, prologues: bool) -> 
 
 impl Tiling {
     /// What is decided of a kernel by itself.
-    fn without_neighbors(&self, kernel: &crate::kernel::Kernel) -> KernelTiling {
+    fn without_neighbors(&self, kernel: &Kernel) -> KernelTiling {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(self, kernel, dot));
         KernelTiling { matmul, prologue: false, passed_on: None, stages: Vec::new(), units: Units::default() }
+    }
+
+    /// Rows of a kernel's product that are computed in one go, a power of two. The gradient of a window reads both operands once for all
+    /// its rows, part by part while they are in a cache.
+    pub fn m_tile_of(&self, kernel: &Kernel) -> usize {
+        match &kernel.dot {
+            Some(dot) if dot.in_runs && dot.inner().is_batch() => {
+                kernel.row_count().at(self.max_batch).next_power_of_two().max(self.m_tile)
+            }
+            _ => self.m_tile,
+        }
     }
 
     /// The prologue of a kernel.

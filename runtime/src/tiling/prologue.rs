@@ -38,7 +38,7 @@ fn has_prologue(fused: &Fused, tiling: &Tiling, index: usize) -> bool {
 fn is_left_operand(fused: &Fused, ahead: &Kernel, kernel: &Kernel) -> bool {
     let Some(dot) = kernel.dot.as_ref().filter(|_| ahead.dot.is_none()) else { return false };
     let matrices = kernel.is_plain() && ahead.is_plain() && kernel.has_plain_dot();
-    let upright = kernel.dot_steps()[0] == [ahead.cols() as i64, 1] && dot.inner == Dim::Fixed(ahead.cols());
+    let upright = kernel.dot_steps()[0] == [ahead.cols() as i64, 1] && dot.inner() == Dim::Fixed(ahead.cols());
     matrices
         && upright
         && fused.is_arena(dot.a)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::matmul::{Left, Packed, Panels, Right};
+use super::matmul::{Left, Packed, Panels, Right, RunsRight};
 use super::{Alone, Functions, KernelTiling, Matmul, Prefetch, StageTiling, Tiling, UnitRows, Units};
 use crate::kernel::grouped;
 
@@ -45,6 +45,7 @@ impl fmt::Display for Matmul {
             Matmul::WrittenOut { multiplications } => {
                 write!(f, "written out: {} multiplications", grouped(*multiplications as u64))
             }
+            Matmul::InRuns { right } => write!(f, "in runs of terms: right operand {right}"),
             Matmul::Called { left, right } => write!(f, "called: left operand {left}, right operand {right}"),
         }
     }
@@ -75,6 +76,16 @@ impl fmt::Display for Right {
                 write!(f, "packed panel by panel: {} do not stay in a cache", Bytes(*bytes))
             }
             Right::Panels(Panels::Batched) => f.write_str("packed panel by panel, one for each matmul"),
+        }
+    }
+}
+
+impl fmt::Display for RunsRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunsRight::InPlace => f.write_str("read in place"),
+            RunsRight::Apart => f.write_str("packed panel by panel as columns are not adjacent"),
+            RunsRight::Narrow(cols) => write!(f, "packed panel by panel as {cols} columns leave a register in part"),
         }
     }
 }
@@ -121,6 +132,7 @@ impl fmt::Display for Units {
         }
         match self.why {
             UnitRows::Block => f.write_str(": a block")?,
+            UnitRows::Shared => f.write_str(": enough units to share")?,
             UnitRows::LargeRight(bytes) => {
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }

@@ -48,6 +48,8 @@ pub enum UnitRows {
     Block,
     /// So many bytes of a right operand are read by every unit.
     LargeRight(usize),
+    /// A product in runs has enough units of so many rows.
+    Shared,
 }
 
 /// How a kernel is cut.
@@ -58,13 +60,18 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, index: usize) -> Units {
     // As many rows as repay going through a right operand that is large, or half a cache where the rows are many, as in gradients of
     // wide weights.
     let large = kernel.dot.as_ref().and_then(|dot| {
-        let bytes = dot.inner.at(max_batch).saturating_mul(kernel.cols()).saturating_mul(4);
+        let bytes = dot.inner().at(max_batch).saturating_mul(kernel.cols()).saturating_mul(4);
         let reread = tiling.machine.reread();
         let many = rows >= MANY * tiling.skinny_rows;
-        let large = if dot.inner.is_batch() { many && bytes >= reread } else { bytes > reread };
+        let large = if dot.inner().is_batch() { many && bytes >= reread } else { bytes > reread };
         large.then_some(bytes)
     });
+    let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
     let (unit, why) = match large {
+        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
+            (kernel.block * rows.div_ceil(kernel.block).div_ceil(MANY), UnitRows::Shared)
+        }
+        _ if in_runs.is_some() && rows >= MANY * tiling.m_tile => (tiling.m_tile, UnitRows::Shared),
         Some(bytes) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
         None => (kernel.block, UnitRows::Block),
     };
@@ -84,6 +91,6 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, index: usize) -> Units {
 fn has_columns(fused: &Fused, tiling: &Tiling, index: usize) -> bool {
     let kernel = &fused.kernels[index];
     let called = kernel.dot.as_ref().filter(|_| !tiling.kernels[index].is_inline() && kernel.has_plain_dot());
-    let read = called.map_or(0, |dot| 4 * dot.inner.at(1) * kernel.cols());
+    let read = called.map_or(0, |dot| 4 * dot.inner().at(1) * kernel.cols());
     kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE
 }

@@ -4,26 +4,101 @@
 //! of the leading axes, or the first of the rows, or of the terms.
 
 use super::batch::transposed;
+use crate::fuse::runs::{has_windows, is_of_matrices, readable};
 use crate::ir::{Builder, DotAxes, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
 /// Whether a product has the form that kernels compute.
 fn is_canonical(axes: &DotAxes, ranks: [usize; 2], result: &Shape) -> bool {
-    if axes.as_matrix().is_some() && ranks == [2; 2] {
-        return true;
-    }
-    let front = axes.batch.len();
-    let alike = axes.batch.iter().enumerate().all(|(at, &pair)| pair == (at, at));
+    let two = axes.as_matrix().is_some() && ranks == [2; 2];
     let batch = result.0.iter().position(|dim| dim.is_batch());
-    alike && ranks == [front + 2; 2] && axes.contracted == [(front + 1, front)] && batch.is_none_or(|batch| batch == 0)
+    two || is_of_matrices(axes, ranks) && batch.is_none_or(|batch| batch == 0)
+}
+
+/// A product of windows becomes one whose left operand is read in runs of terms. Where windows stand over an edge, it has no terms for
+/// what is outside: they would be zeros times another factor, which is NaN if that is infinite.
+pub(super) fn with_terms_left_out(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    in_runs(b, node, true)
+}
+
+/// The same where every tap of the windows is over an element.
+pub(super) fn with_all_terms(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    in_runs(b, node, false)
+}
+
+/// A product in the form that is read in runs: the batch first, a single axis of columns.
+fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
+    let Op::Dot(axes) = &node.op else { return None };
+    let [left, right] = node.operands[..] else { return None };
+    let reversed = |pairs: &[(usize, usize)]| pairs.iter().map(|&(x, y)| (y, x)).collect();
+    let turned = DotAxes { batch: reversed(&axes.batch), contracted: reversed(&axes.contracted) };
+    let (mut axes, [a, c], swapped) = match [left, right].map(|x| has_windows(b.graph(), x)) {
+        [true, _] => (axes.clone(), [left, right], false),
+        [false, true] => (turned, [right, left], true),
+        _ => return None,
+    };
+    let dims = [a, c].map(|x| b.shape(x).0);
+    let other = axes.of(1, dims[1].len());
+    let [col] = other.free[..] else { return None };
+    if dims[1][col].is_batch() || readable(b.graph(), a, &axes) != Some(left_out) {
+        return None;
+    }
+    axes.contracted.sort_by_key(|&(axis, _)| !dims[0][axis].is_batch());
+    // The axes of the result as they are named in the operands: those of the left one, then the columns.
+    let free = axes.of(0, dims[0].len()).free;
+    let names = |batch: &[(usize, usize)]| -> Vec<Option<usize>> {
+        let rows = free.iter().filter(|&&axis| !batch.iter().any(|&(other, _)| other == axis));
+        batch.iter().map(|&(axis, _)| Some(axis)).chain(rows.map(|&axis| Some(axis))).chain([None]).collect()
+    };
+    let wanted = match swapped {
+        false => names(&axes.batch),
+        true => {
+            let (batch, rows) = (axes.batch.len(), free.len());
+            let natural = names(&axes.batch);
+            [&natural[..batch], &[None], &natural[batch..batch + rows]].concat()
+        }
+    };
+    let mut right = c;
+    axes.batch.sort_by_key(|&(axis, _)| !dims[0][axis].is_batch());
+    if let Some(&leading) = free.iter().find(|&&axis| dims[0][axis].is_batch()).filter(|_| !axes.batch.is_empty()) {
+        // Where the rows follow the batch, every one of the batch axes comes after it.
+        let shape = Shape(std::iter::once(dims[0][leading]).chain(dims[1].iter().copied()).collect());
+        let kept: Vec<usize> = (1..shape.rank()).collect();
+        right = b.broadcast(c, &shape, &kept);
+        let moved = |pairs: &mut Vec<(usize, usize)>| pairs.iter_mut().for_each(|pair| pair.1 += 1);
+        moved(&mut axes.batch);
+        moved(&mut axes.contracted);
+        axes.batch.insert(0, (leading, 0));
+    }
+    let found = names(&axes.batch);
+    let first = found.iter().position(|name| name.is_some_and(|axis| dims[0][axis].is_batch()));
+    if first.is_some_and(|first| first > 0) {
+        return None;
+    }
+    let product = b.apply(Op::Dot(axes), &[a, right]);
+    let order = wanted.iter().map(|name| found.iter().position(|other| other == name).expect("every axis has a place"));
+    Some(transposed(b, product, &order.collect::<Vec<usize>>()))
 }
 
 pub(super) fn product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Dot(axes) = &node.op else { return None };
     let ranks = [0, 1].map(|side| b[node.operands[side]].ty.shape.rank());
+    if !is_of_matrices(axes, ranks) && is_in_runs(b, node, axes) {
+        return None;
+    }
     let columns = axes.as_matrix().is_some() && ranks == [2; 2] && node.ty.shape.0[1].is_batch();
     let other = columns || !is_canonical(axes, ranks, &node.ty.shape);
     other.then(|| canonical(b, axes, node.operands[0], node.operands[1]))
+}
+
+/// Whether a product has been brought into the form that is read in runs.
+fn is_in_runs(b: &Builder, node: &Node, axes: &DotAxes) -> bool {
+    let right = axes.of(1, b.ty(node.operands[1]).shape.rank());
+    let batch = node.ty.shape.0.iter().position(|dim| dim.is_batch());
+    let terms = axes.contracted.iter().position(|&(axis, _)| b.ty(node.operands[0]).shape.0[axis].is_batch());
+    let outermost = batch.is_none_or(|batch| batch == 0) && terms.is_none_or(|terms| terms == 0);
+    let fits = outermost && right.free.len() == 1 && has_windows(b.graph(), node.operands[0]);
+    fits && readable(b.graph(), node.operands[0], axes).is_some()
 }
 
 /// An operand of a product, with its free axes; the batch, if among them, comes first.

@@ -30,6 +30,8 @@ const RULES: &[Rule] = &[
     Rule { name: "concat-as-pads", apply: movement::concat },
     Rule { name: "pad-inside", apply: movement::padded_inside },
     Rule { name: "moved-leaf", apply: movement::moved_leaf },
+    Rule { name: "fast-dot-in-runs", apply: dots::with_terms_left_out },
+    Rule { name: "dot-in-runs", apply: dots::with_all_terms },
     Rule { name: "dot-as-matrices", apply: dots::product },
     Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
     Rule { name: "batch-in-front", apply: batch::batch_in_front },

@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 use super::steps::{STEPS, advance};
 use super::{Kernel, Operand, Tile, pack};
 
-pub(super) struct Avx2;
+pub(in crate::microkernels) struct Avx2;
 
 impl Kernel for Avx2 {
     const LANES: usize = 8;

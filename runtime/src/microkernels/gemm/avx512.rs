@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 use super::steps::{STEPS, advance};
 use super::{Kernel, Operand, Tile, pack};
 
-pub(super) struct Avx512;
+pub(in crate::microkernels) struct Avx512;
 
 impl Kernel for Avx512 {
     const LANES: usize = 16;

@@ -11,7 +11,7 @@ pub(super) const MAX_DEPTH: usize = MOST_TERMS;
 /// Most rows computed against a panel of B before the next one: their piece of A stays in the second cache.
 pub(super) const MAX_ROWS: usize = 384;
 /// Columns of the widest packed panel, whatever the instruction set.
-pub(super) const MAX_PANEL: usize = 32;
+pub(in crate::microkernels) const MAX_PANEL: usize = 32;
 
 /// Floats of a cache line.
 const LINE: usize = 16;

@@ -13,17 +13,17 @@
 //! is computed in, the entry point, `m`, `n` or alignment.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(super) mod avx512;
 mod called;
 pub mod checked;
 mod loops;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+pub(super) mod neon;
 mod pack;
-mod portable;
-mod steps;
+pub(super) mod portable;
+pub(super) mod steps;
 
 use core::ops::Range;
 
@@ -31,22 +31,25 @@ pub use crate::tiling::Isa;
 use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 pub use called::{pack_right, packed_product, product};
-use loops::{Block, Columns, MAX_DEPTH, MAX_PANEL, MAX_ROWS};
+pub(super) use loops::MAX_PANEL;
+use loops::{Block, Columns, MAX_DEPTH, MAX_ROWS};
+
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`].
 macro_rules! on {
     ($isa:expr, $function:path, $($argument:expr),*) => {{
         use $function as function;
         match $isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => function::<avx512::Avx512>($($argument),*),
+            Isa::Avx512 => function::<$crate::microkernels::gemm::avx512::Avx512>($($argument),*),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => function::<avx2::Avx2>($($argument),*),
+            Isa::Avx2 => function::<$crate::microkernels::gemm::avx2::Avx2>($($argument),*),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => function::<neon::Neon>($($argument),*),
-            _ => function::<portable::Portable>($($argument),*),
+            Isa::Neon => function::<$crate::microkernels::gemm::neon::Neon>($($argument),*),
+            _ => function::<$crate::microkernels::gemm::portable::Portable>($($argument),*),
         }
     }};
 }
+pub(super) use on;
 
 /// Whether the machine's tile is that of a kernel.
 const fn has_tile<K: Kernel>(isa: Isa) -> bool {
@@ -225,7 +228,7 @@ pub unsafe fn gemm_packed(
 }
 
 /// One call of a microkernel: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.
-struct Tile {
+pub(super) struct Tile {
     rows: usize,
     cols: usize,
     depth: usize,
@@ -242,7 +245,7 @@ struct Tile {
 }
 
 /// What an instruction set brings: a tile in registers and a way to pack.
-trait Kernel {
+pub(super) trait Kernel {
     /// Floats of a register. Columns of a packed panel are padded with zeros to a multiple of it.
     const LANES: usize;
     /// Most rows of a tile.

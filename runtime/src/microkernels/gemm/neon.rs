@@ -9,7 +9,7 @@ use core::arch::asm;
 use super::steps::{STEPS, advance};
 use super::{Kernel, Operand, Tile, pack};
 
-pub(super) struct Neon;
+pub(in crate::microkernels) struct Neon;
 
 impl Kernel for Neon {
     const LANES: usize = 4;

@@ -3,7 +3,7 @@
 
 use super::{Isa, Kernel, Operand, Tile, pack};
 
-pub(super) struct Portable;
+pub(in crate::microkernels) struct Portable;
 
 impl Kernel for Portable {
     const LANES: usize = 8;

@@ -1,0 +1,159 @@
+//! Products whose left operand is a view with windows: read in runs of terms where it lies, without a matrix of patches.
+//!
+//! In: a product and what its operands are views of. Out: whether the left operand can be read in loops that microkernels have, and
+//! the places of both operands along the axes of a kernel.
+
+use super::domain::is_memory;
+use super::view::{Source, follow, is_view, operand_base, own_coordinates};
+use crate::ir::{DotAxes, Graph, NodeId, Op};
+use crate::kernel::{Affine, Bound, Runs, runs};
+use crate::types::{Dim, Shape};
+
+/// Most axes that terms are summed over.
+const MOST_TERMS: usize = 3;
+
+/// Whether a product has the form of one of matrices: `[.., M, K]` by `[.., K, N]`, or two matrices in any order of their axes.
+pub(super) fn is_of_matrices(axes: &DotAxes, ranks: [usize; 2]) -> bool {
+    let front = axes.batch.len();
+    let alike = axes.batch.iter().enumerate().all(|(at, &pair)| pair == (at, at));
+    let standing = axes.as_matrix().is_some() && ranks == [2; 2];
+    standing || alike && ranks == [front + 2; 2] && axes.contracted == [(front + 1, front)]
+}
+
+/// Whether a product is in the form that is read in runs of terms.
+pub(super) fn in_runs(g: &Graph, product: NodeId) -> bool {
+    let Op::Dot(axes) = &g[product].op else { return false };
+    !is_of_matrices(axes, [0, 1].map(|side| g[g[product].operands[side]].ty.shape.rank()))
+}
+
+/// Whether windows move over what an operand is a view of.
+pub(super) fn has_windows(g: &Graph, mut id: NodeId) -> bool {
+    while is_view(g, id) {
+        if matches!(g[id].op, Op::Patches { .. }) {
+            return true;
+        }
+        id = g[id].operands[0];
+    }
+    false
+}
+
+/// Where an operand of a product in runs lies, in terms of its own axes; what cannot be read is to be copied.
+pub(super) fn source(g: &Graph, operand: NodeId) -> Source {
+    let shape = &g[operand].ty.shape;
+    let own = || own_coordinates(shape);
+    let found = follow(g, operand, own(), &shape.0, None);
+    let found = found.or_else(|view| follow(g, operand, own(), &shape.0, Some(view)));
+    let readable = |source: &Source| {
+        let made = g[source.base].op.is_leaf() && !is_memory(&g[source.base].op);
+        !made && source.index.is_none() && source.fill.is_none_or(|fill| fill.value() == 0.0)
+    };
+    found.ok().filter(readable).unwrap_or_else(|| whole(g, operand))
+}
+
+/// What has to be in memory for an operand of a product: the left one if `side` is 0, else the right one.
+pub(super) fn base(g: &Graph, product: NodeId, side: usize) -> NodeId {
+    let operand = g[product].operands[side];
+    if side == 0 && in_runs(g, product) { source(g, operand).base } else { operand_base(g, operand) }
+}
+
+/// An operand that is in memory as it is.
+fn whole(g: &Graph, operand: NodeId) -> Source {
+    let shape = &g[operand].ty.shape;
+    let base = g.behind_reshapes(operand);
+    follow(g, operand, own_coordinates(shape), &shape.0, Some(base))
+        .expect("a reshape of what is in memory is read there")
+}
+
+/// Whether microkernels can read the left operand of a product with these axes in runs; and if so, whether terms are left out.
+pub(super) fn readable(g: &Graph, left: NodeId, axes: &DotAxes) -> Option<bool> {
+    let dims = &g[left].ty.shape.0;
+    let roles = axes.of(0, dims.len());
+    let terms = roles.contracted.iter().filter(|&&axis| dims[axis] != Dim::Fixed(1)).count();
+    if terms > MOST_TERMS {
+        return None;
+    }
+    let source = source(g, left);
+    // The axes of a kernel: batch axes, rows, columns, and the terms after them.
+    let order: Vec<usize> = [&roles.batch[..], &roles.free, &roles.contracted].concat();
+    let own: Vec<Dim> = order.iter().map(|&axis| dims[axis]).collect();
+    let (lead, rows) = (roles.batch.len(), roles.batch.len() + roles.free.len());
+    let kernel: Vec<Dim> = own[..rows].iter().copied().chain([Dim::Fixed(1)]).collect();
+    let over = &own[rows..];
+    let placed = |affine: &Affine| {
+        let mut steps: Vec<i64> = order.iter().map(|&axis| affine.steps[axis]).collect();
+        steps.insert(rows, 0);
+        Affine { constant: affine.constant, steps }
+    };
+    let mut a = placed(&super::kernels::place_in(&source, dims.len()));
+    let bounds = source.bounds.iter();
+    let mut bounds: Vec<Bound> =
+        bounds.map(|bound| Bound { coordinate: placed(&bound.coordinate), extent: bound.extent }).collect();
+    if bounds.iter().any(|bound| bound.coordinate.steps[..lead].iter().any(|&step| step != 0)) {
+        return None;
+    }
+    // The other operand may lie in any order, so that no two axes of terms are one.
+    let mut b = Affine::constant(0, a.steps.len());
+    b.steps[kernel.len()..].fill(1);
+    forward(kernel.len(), over, &mut a, &mut b, &mut bounds, &mut []);
+    let loops: Runs = runs(&a, &b, &bounds, &kernel, over, lead..rows);
+    loops.is_runnable().then_some(!bounds.is_empty())
+}
+
+/// Turns axes that are summed over around wherever that makes the left operand ascend: terms are in an order of their own.
+pub(super) fn forward(
+    first: usize,
+    over: &[Dim],
+    a: &mut Affine,
+    b: &mut Affine,
+    bounds: &mut [Bound],
+    others: &mut [Vec<Affine>],
+) {
+    for (at, dim) in over.iter().enumerate() {
+        let axis = first + at;
+        let &Dim::Fixed(extent) = dim else { continue };
+        let bounded = bounds.iter().map(|bound| bound.coordinate.steps[axis]).find(|&step| step != 0);
+        let step = bounded.unwrap_or(a.steps[axis]);
+        if step >= 0 {
+            continue;
+        }
+        let turn = |affine: &mut Affine| {
+            affine.constant += affine.steps[axis] * (extent as i64 - 1);
+            affine.steps[axis] = -affine.steps[axis];
+        };
+        turn(a);
+        turn(b);
+        bounds.iter_mut().for_each(|bound| turn(&mut bound.coordinate));
+        others.iter_mut().flatten().for_each(turn);
+    }
+}
+
+/// The shape of the loops around a product: the axes of its result, and those that are summed over.
+pub(super) fn summed(g: &Graph, left: NodeId, axes: &DotAxes) -> Vec<Dim> {
+    let Shape(dims) = &g[left].ty.shape;
+    axes.contracted.iter().map(|&(axis, _)| dims[axis]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Builder, InputSlot, Window};
+    use crate::types::TensorType;
+
+    /// Whether windows of three over both axes of images of this size, with this padding, are read in runs.
+    fn windows(size: usize, pad: usize) -> Option<bool> {
+        let mut b = Builder::new(Graph::default());
+        let shape = [Dim::B, Dim::Fixed(size), Dim::Fixed(size), Dim::Fixed(2)];
+        let ty = TensorType::f32(Shape(shape.into()));
+        b.graph_mut().slots.inputs.push(InputSlot { name: "x", ty, target: false, classes: None });
+        let x = b.input(0);
+        let window = Window { before: pad, after: pad, ..Window::of(3) };
+        let rows = b.patches(x, 1, window, 0.0);
+        let both = b.patches(rows, 3, window, 0.0);
+        readable(b.graph(), both, &DotAxes { batch: vec![], contracted: vec![(2, 0), (4, 1), (5, 2)] })
+    }
+
+    #[test]
+    fn windows_are_read_where_the_image_lies_and_terms_are_left_out_at_padding() {
+        assert_eq!([windows(8, 0), windows(8, 1), windows(3, 0)], [Some(false), Some(true), Some(false)]);
+    }
+}

@@ -1,0 +1,249 @@
+//! The loops around a tile: pieces of terms, panels of columns, lines of rows, tiles of a line.
+//!
+//! In: a nest and some of its rows. Out: calls of a microkernel. Absent: arithmetic.
+
+use super::RunsKernel;
+use super::nest::{AXES, Nest, RowAxis, Span};
+use super::tile::{Around, Part, Tile};
+use crate::microkernels::gemm::Operand;
+
+/// The right operand as the tiles of a panel find it: the first term of a piece, and from term to term along each axis.
+#[derive(Clone, Copy)]
+struct Panel {
+    ptr: *const f32,
+    steps: [i64; AXES],
+    cols: usize,
+}
+
+/// Rows that follow one another along the innermost axis, all others fixed.
+struct Line {
+    /// The first term of the operand for the first row of the line's axis.
+    a: *const f32,
+    /// For each axis of terms, those of a row: all of the line's rows have the same, or the coordinate of the first term for the
+    /// first row of the line's axis.
+    spans: [Span; AXES],
+    first: i64,
+}
+
+/// Some rows of a product: as [`super::product`].
+/// # Safety
+/// That of [`super::product`].
+pub(super) unsafe fn rows<K: RunsKernel>(
+    nest: &Nest,
+    [lo, hi]: [usize; 2],
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    workspace: *mut f32,
+) {
+    let cols = nest.cols as usize;
+    // The axis of terms along which not all rows of a line have the same.
+    let skewed = (0..AXES).find(|&axis| nest.terms[axis].clip.extent > 0 && nest.terms[axis].clip.rows[AXES - 1] > 0);
+    let inner = nest.rows[AXES - 1].extent as usize;
+    let in_place = nest.b_col == 1 && cols.is_multiple_of(K::LANES);
+    // Where there are few rows to a tile, it has twice as many columns.
+    let widest = if in_place { K::widest(inner.min(K::ROWS)).min(2 * K::PANEL) } else { K::PANEL };
+    for (number, piece) in nest.pieces().enumerate() {
+        let mut j = 0;
+        while j < cols {
+            let mut wide = widest;
+            while wide > K::PANEL && wide > cols - j {
+                wide /= 2;
+            }
+            let width = wide.min(cols - j);
+            // SAFETY: these columns exist, and there is room for a panel.
+            let panel = unsafe { panel::<K>(nest, &piece, b, j, width, in_place, workspace) };
+            let mut row = lo;
+            while row < hi {
+                let at = row % inner;
+                let len = (inner - at).min(hi - row);
+                let line = line(nest, &piece, row / inner, skewed, a);
+                let c = c.wrapping_add((row - lo) * nest.ldc as usize + j);
+                // SAFETY: the rows are some of those that the caller named.
+                unsafe { along::<K>(nest, &line, skewed, panel, [at, len], c, number > 0) };
+                row += len;
+            }
+            j += width;
+        }
+    }
+}
+
+/// Where the next columns of B are to be read for a piece.
+/// # Safety
+/// `b` is valid for the piece and these columns, `workspace` for a panel of them if it is copied.
+unsafe fn panel<K: RunsKernel>(
+    nest: &Nest,
+    piece: &[Span; AXES],
+    b: *const f32,
+    j: usize,
+    cols: usize,
+    in_place: bool,
+    workspace: *mut f32,
+) -> Panel {
+    let steps = nest.terms.map(|axis| axis.b);
+    let start: i64 = piece.iter().zip(steps).map(|(span, step)| span.start * step).sum();
+    let first = b.wrapping_offset((start + j as i64 * nest.b_col) as isize);
+    if in_place {
+        return Panel { ptr: first, steps, cols };
+    }
+    let width = cols.next_multiple_of(K::LANES);
+    let [outer, middle, inner] = piece.clone().map(|span| (span.end - span.start) as usize);
+    // The packer takes steps that are no less than 0.
+    let depth = if steps[2] < 0 { 1 } else { inner };
+    let mut to = workspace;
+    for p in 0..outer as i64 {
+        for q in 0..middle as i64 {
+            for r in (0..inner as i64).step_by(depth) {
+                let from = first.wrapping_offset((p * steps[0] + q * steps[1] + r * steps[2]) as isize);
+                let src = Operand { ptr: from, row: nest.b_col as usize, col: steps[2].max(0) as usize };
+                // SAFETY: these terms are some of the piece's, and the panel has room for all of it.
+                unsafe { K::pack(to, width, cols, depth, src) };
+                to = to.wrapping_add(width * depth);
+            }
+        }
+    }
+    let width = width as i64;
+    Panel { ptr: workspace, steps: [(middle * inner) as i64 * width, inner as i64 * width, width], cols }
+}
+
+/// The line of this number.
+fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>, a: *const f32) -> Line {
+    let mut rest = number as i64;
+    let mut at = [0; AXES];
+    for axis in (0..AXES - 1).rev() {
+        let RowAxis { extent, .. } = nest.rows[axis];
+        at[axis] = if axis == 0 { rest } else { rest % extent };
+        rest /= extent.max(1);
+    }
+    let shift: i64 = at.iter().zip(&nest.rows).map(|(at, axis)| at * axis.a).sum();
+    let mut first = 0;
+    let spans = core::array::from_fn(|axis| {
+        let clip = &nest.terms[axis].clip;
+        let coordinate = clip.constant + at.iter().zip(clip.rows).map(|(at, step)| at * step).sum::<i64>();
+        if skewed == Some(axis) {
+            first = coordinate;
+            return piece[axis].clone();
+        }
+        let span = clip.span(coordinate, &piece[axis]);
+        span.start - piece[axis].start..span.end - piece[axis].start
+    });
+    let start: i64 = piece.iter().zip(&nest.terms).map(|(span, axis)| span.start * axis.a).sum();
+    Line { a: a.wrapping_offset((shift + start) as isize), spans, first }
+}
+
+/// The tiles of some rows of a line: so many from the one at `at` on.
+/// # Safety
+/// That of [`rows`].
+unsafe fn along<K: RunsKernel>(
+    nest: &Nest,
+    line: &Line,
+    skewed: Option<usize>,
+    panel: Panel,
+    [at, len]: [usize; 2],
+    c: *mut f32,
+    accumulate: bool,
+) {
+    let (ldc, step) = (nest.ldc as usize, nest.rows[AXES - 1].a);
+    let span = |row: usize| match skewed {
+        None => 0..0,
+        Some(axis) => {
+            let (clip, all) = (&nest.terms[axis].clip, &line.spans[axis]);
+            let span = clip.span(line.first + row as i64 * clip.rows[AXES - 1], all);
+            span.start - all.start..span.end - all.start
+        }
+    };
+    let mut done = 0;
+    while done < len {
+        let (from, left) = (at + done, len - done);
+        let mut count = left.div_ceil(left.div_ceil(K::ROWS));
+        let first = span(from);
+        let mut last = span(from + count - 1);
+        if first != last {
+            // The first and the last row may lack terms that all others have. Where more do, the tile ends before.
+            let fits = |count: usize, last: &Span| {
+                let edge = || {
+                    skewed != Some(0)
+                        && span(from + 1).start == last.start
+                        && span(from + count - 2).end == first.end
+                        && first.start <= last.end
+                };
+                count == 1 || first == *last || edge()
+            };
+            while !fits(count, &last) {
+                count -= 1;
+                last = span(from + count - 1);
+            }
+        }
+        let a = line.a.wrapping_offset((from as i64 * step) as isize);
+        let c = c.wrapping_add(done * ldc);
+        let tile = tile(nest, line, skewed, panel, [first, last], a, c);
+        // SAFETY: the terms that the tile names are those that its rows have, and the width is one that the kernel has.
+        unsafe { K::runs_tile(&Tile { rows: count, ldc, accumulate, ..tile }) };
+        done += count;
+    }
+}
+
+/// The loops of a tile. `first` and `last` are the terms of its first and last row along the skewed axis.
+#[inline]
+fn tile(
+    nest: &Nest,
+    line: &Line,
+    skewed: Option<usize>,
+    panel: Panel,
+    [first, last]: [Span; 2],
+    a: *const f32,
+    c: *mut f32,
+) -> Tile {
+    let mut spans = line.spans.clone();
+    if let Some(axis) = skewed {
+        spans[axis] = last.start.min(first.start)..first.end.max(last.end);
+    }
+    let count = |span: &Span| span.end - span.start;
+    let counts = [count(&spans[0]), count(&spans[1]), count(&spans[2])];
+    let (a_steps, b_steps) = (nest.terms.map(|axis| axis.a), panel.steps);
+    let shift =
+        |steps: [i64; AXES]| -> isize { (0..AXES).map(|axis| spans[axis].start * steps[axis]).sum::<i64>() as isize };
+    let around = |axis: usize| Around { count: counts[axis], a: a_steps[axis], b: b_steps[axis] };
+    let once = Around { count: 1, a: 0, b: 0 };
+    // Terms that all rows but the first have, that all have, and that all but the last have.
+    let parts = match skewed {
+        Some(axis @ 1..) => {
+            debug_assert!(
+                last.start <= first.start && last.end <= first.end || first == last,
+                "{first:?} {last:?} {axis}"
+            );
+            [first.start - last.start, last.end - first.start, first.end - last.end]
+        }
+        _ => [0, counts[1], 0],
+    };
+    let [outer, middle] = [0, 1].map(around);
+    let (around, parts) = if skewed == Some(2) {
+        let part = |len: i64| Part { runs: i64::from(len > 0), len, a: len * a_steps[2], b: len * b_steps[2] };
+        ([outer, middle], parts.map(part))
+    } else if a_steps[1] == counts[2] * a_steps[2] && b_steps[1] == counts[2] * b_steps[2] {
+        // One run goes on where the one before ends.
+        let part = |count: i64| Part {
+            runs: i64::from(count > 0),
+            len: count * counts[2],
+            a: count * a_steps[1],
+            b: count * b_steps[1],
+        };
+        ([outer, once], parts.map(part))
+    } else {
+        ([outer, once], parts.map(|runs| Part { runs, len: counts[2], a: a_steps[1], b: b_steps[1] }))
+    };
+    Tile {
+        rows: 0,
+        cols: panel.cols,
+        a: a.wrapping_offset(shift(a_steps)),
+        row: nest.rows[AXES - 1].a as isize,
+        col: a_steps[2] as isize,
+        b: panel.ptr.wrapping_offset(shift(b_steps)),
+        b_row: b_steps[2] as isize,
+        around,
+        parts,
+        c,
+        ldc: 0,
+        accumulate: false,
+    }
+}

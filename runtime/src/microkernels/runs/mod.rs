@@ -1,0 +1,93 @@
+//! Products whose left operand is read in runs of terms: convolutions and their gradients, without a matrix of patches in memory.
+//!
+//! In: a [`Nest`] of up to three axes of rows and three of terms, with the places of both operands along them, and for each
+//! axis of terms which of them a row has: a tap of a window that stands over an edge has no element there, and is left out.
+//! Out: a row-major result. One driver cuts the terms into pieces, the columns into panels and the rows into tiles; a tile
+//! stays in registers for all terms of a piece. Forward products and gradients of inputs have all terms in one piece; the
+//! gradient of a weight has many, some rows of an image each. Absent on purpose: threads, and choices that could change a bit.
+//!
+//! **Order of summation.** Terms ascend in the order of their axes, the first axis outermost, in pieces that each start from zero and
+//! are added in order. A term that is left out adds nothing. The bits depend on neither tiles nor the rows of a call.
+
+mod driver;
+mod nest;
+mod registers;
+mod tile;
+
+use crate::microkernels::gemm::{self, Isa, on};
+pub use nest::{AXES, Clip, Nest, RowAxis, TermAxis};
+
+/// A register of an instruction set: some floats.
+trait Register: Copy {
+    /// How many.
+    const LANES: usize;
+    /// Rows of the left operand that one pointer reaches.
+    const REACH: usize;
+    /// A factor of all lanes.
+    type Splat: Copy;
+
+    /// # Safety
+    /// Of all methods: the machine has the instructions, and what is pointed at is as long as the register, or one float for a splat.
+    unsafe fn zero() -> Self;
+    unsafe fn splat_zero() -> Self::Splat;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn splat(from: *const f32) -> Self::Splat;
+    /// `self + x y`, rounded once where the instruction set can.
+    unsafe fn mul_add(self, x: Self::Splat, y: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn store(self, to: *mut f32);
+}
+
+/// What an instruction set brings beside that of plain products.
+trait RunsKernel: gemm::Kernel {
+    /// Computes one tile.
+    /// # Safety
+    /// That of [`tile::tile`], for a shape that [`gemm::Kernel::tile`] has.
+    unsafe fn runs_tile(t: &tile::Tile);
+}
+
+/// Length of the workspace, in floats, for a product of so many columns in pieces of so many terms.
+pub fn workspace_len(cols: usize, piece: usize) -> usize {
+    cols.next_multiple_of(16).min(gemm::MAX_PANEL) * piece
+}
+
+/// Rows `lo..hi` of a product, overwriting C, which begins with row `lo`.
+///
+/// # Safety
+/// The machine has `isa`. The nest names elements of A and B only, C is valid for these rows and overlaps nothing else.
+/// `workspace` has [`workspace_len`] floats of any content.
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn product(
+    isa: Isa,
+    nest: &Nest,
+    rows: [usize; 2],
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    workspace: *mut f32,
+) {
+    // SAFETY: the caller's promises.
+    unsafe { on!(isa, driver::rows, nest, rows, a, b, c, workspace) }
+}
+
+/// As [`product`], for compiled code: in the convention of C.
+///
+/// # Safety
+/// That of [`product`]: operands, result and workspace are as the plan laid them out, and the instruction set was detected when the
+/// program was compiled.
+pub unsafe extern "C" fn runs_product(
+    isa: Isa,
+    nest: *const Nest,
+    lo: usize,
+    hi: usize,
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    workspace: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { product(isa, &*nest, [lo, hi], a, b, c, workspace) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The loops of a product that is read in runs: axes of its rows, axes of its terms, and which terms there are for a row.
+//!
+//! In: what compiled code writes down, in the layout of C. Out: pieces of terms, and the range of each axis of terms for a row.
+
+use core::ops::Range;
+
+/// Axes of rows, and of terms. Fewer are filled up in front with axes of one element.
+pub const AXES: usize = 3;
+
+/// An axis of the rows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowAxis {
+    /// How many there are.
+    pub extent: i64,
+    /// From one to the next in the left operand, in elements.
+    pub a: i64,
+}
+
+/// An axis that is summed over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TermAxis {
+    /// How many terms there are.
+    pub extent: i64,
+    /// From one to the next in the left operand, in elements.
+    pub a: i64,
+    /// From one to the next in the right operand, in elements.
+    pub b: i64,
+    /// Which of them there are for a row.
+    pub clip: Clip,
+}
+
+/// The terms of an axis for which a coordinate is one of the left operand's: from 0 up to but not including the extent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clip {
+    /// The extent; 0 if every term is there.
+    pub extent: i64,
+    /// The coordinate of the first term for the first row.
+    pub constant: i64,
+    /// What it grows by from term to term, 1 or more.
+    pub step: i64,
+    /// What it grows by along each axis of the rows. Along the innermost it does not fall.
+    pub rows: [i64; AXES],
+}
+
+/// A product `C[row, col] = sum over terms of A[row, term] * B[term, col]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nest {
+    /// The rows, outermost first.
+    pub rows: [RowAxis; AXES],
+    /// The terms, outermost first, each with a place in both operands.
+    pub terms: [TermAxis; AXES],
+    /// How many columns there are.
+    pub cols: i64,
+    /// From one column to the next in the right operand.
+    pub b_col: i64,
+    /// From one row to the next in the result.
+    pub ldc: i64,
+    /// Terms that are added up before they are added to the others: as many as some axes have together, times a part of the next.
+    pub piece: i64,
+}
+
+/// Where an axis has terms.
+pub(super) type Span = Range<i64>;
+
+impl Clip {
+    /// No bound at all.
+    pub const NONE: Clip = Clip { extent: 0, constant: 0, step: 1, rows: [0; AXES] };
+
+    /// The terms among these for which the coordinate, `first` at term 0, is one of the operand's.
+    #[inline]
+    pub(super) fn span(&self, first: i64, among: &Span) -> Span {
+        if self.extent == 0 {
+            return among.clone();
+        }
+        let at = |least: i64| match self.step {
+            1 => least - first,
+            step => (least - first + step - 1).div_euclid(step),
+        };
+        let start = at(0).clamp(among.start, among.end);
+        start..at(self.extent).clamp(start, among.end)
+    }
+}
+
+impl Nest {
+    /// The terms, piece by piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = [Span; AXES]> {
+        let [outer, middle, inner] = self.terms.map(|axis| axis.extent);
+        // How many of each axis a piece has.
+        let part = match self.piece {
+            piece if piece < inner => [1, 1, piece],
+            piece if piece < middle * inner => [1, piece / inner, inner],
+            piece => [(piece / (middle * inner).max(1)).max(1), middle, inner],
+        };
+        let spans =
+            |extent: i64, by: i64| (0..extent).step_by(by.max(1) as usize).map(move |at| at..(at + by).min(extent));
+        let [by_outer, by_middle, by_inner] = part;
+        spans(outer, by_outer).flat_map(move |outer| {
+            spans(middle, by_middle).flat_map(move |middle| {
+                let outer = outer.clone();
+                spans(inner, by_inner).map(move |inner| [outer.clone(), middle.clone(), inner])
+            })
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! The registers of each instruction set, and the tiles that are compiled for it.
+
+use super::tile::{ANY, Tile, UNIT_COL, UNIT_ROW, tile};
+use super::{Register, RunsKernel};
+use crate::microkernels::gemm;
+
+/// Compiles the tiles of an instruction set: for so many rows, so many registers of columns.
+macro_rules! tiles {
+    ($kernel:ty, $register:ty, $(#[$features:meta])? { $($rows:literal: $($vectors:literal)+;)+ }) => {
+        impl RunsKernel for $kernel {
+            unsafe fn runs_tile(t: &Tile) {
+                $(#[$features])?
+                unsafe fn one<const ROWS: usize, const VECTORS: usize, const STEP: u8, const EDGE: bool>(t: &Tile) {
+                    // SAFETY: the caller's promises.
+                    unsafe { tile::<$register, ROWS, VECTORS, STEP, EDGE>(t) }
+                }
+                let edge = t.parts[0].runs > 0 || t.parts[2].runs > 0;
+                // SAFETY: the caller's promises, for a shape known at compile time.
+                unsafe {
+                    match (t.rows, t.cols.div_ceil(<$kernel as gemm::Kernel>::LANES)) {
+                        $($(($rows, $vectors) => match (t.col == 1, edge) {
+                            (true, false) => one::<$rows, $vectors, UNIT_COL, false>(t),
+                            (true, true) => one::<$rows, $vectors, UNIT_COL, true>(t),
+                            (false, false) if t.row == 1 => one::<$rows, $vectors, UNIT_ROW, false>(t),
+                            _ => one::<$rows, $vectors, ANY, true>(t),
+                        },)+)+
+                        (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::*;
+
+    impl Register for __m256 {
+        const LANES: usize = 8;
+        const REACH: usize = 3;
+        type Splat = __m256;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            // SAFETY: the caller's promises; so below.
+            unsafe { _mm256_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_zero() -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(from: *const f32) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_set1_ps(*from) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, x: __m256, y: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_fmadd_ps(x, y, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_add_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+    }
+
+    impl Register for __m512 {
+        const LANES: usize = 16;
+        const REACH: usize = 3;
+        type Splat = __m512;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: the caller's promises; so below.
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_zero() -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(from: *const f32) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_set1_ps(*from) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, x: __m512, y: __m512) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_fmadd_ps(x, y, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: __m512) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_add_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+    }
+
+    tiles! {
+        gemm::avx2::Avx2, __m256, #[target_feature(enable = "avx2,fma")]
+        { 1: 1 2 4; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; }
+    }
+
+    tiles! {
+        gemm::avx512::Avx512, __m512, #[target_feature(enable = "avx512f")]
+        {
+            1: 1 2 4; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; 7: 1 2; 8: 1 2;
+            9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use core::arch::aarch64::*;
+
+    use super::*;
+
+    impl Register for float32x4_t {
+        const LANES: usize = 4;
+        /// To load from a pointer and an offset in a register, one row needs one pointer.
+        const REACH: usize = 1;
+        type Splat = f32;
+
+        #[inline(always)]
+        unsafe fn zero() -> float32x4_t {
+            // SAFETY: the caller's promises; so below.
+            unsafe { vdupq_n_f32(0.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_zero() -> f32 {
+            0.0
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> float32x4_t {
+            // SAFETY: as above.
+            unsafe { vld1q_f32(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(from: *const f32) -> f32 {
+            // SAFETY: as above.
+            unsafe { *from }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, x: f32, y: float32x4_t) -> float32x4_t {
+            // SAFETY: as above.
+            unsafe { vfmaq_n_f32(self, y, x) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: float32x4_t) -> float32x4_t {
+            // SAFETY: as above.
+            unsafe { vaddq_f32(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: as above.
+            unsafe { vst1q_f32(to, self) }
+        }
+    }
+
+    tiles! {
+        gemm::neon::Neon, float32x4_t, #[target_feature(enable = "neon")]
+        { 1: 1 2 3 4 8; 2: 1 2 3 4 8; 3: 1 2 3 4 8; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; }
+    }
+}
+
+/// Eight floats in plain Rust.
+#[derive(Clone, Copy)]
+struct Floats([f32; 8]);
+
+impl Floats {
+    #[inline(always)]
+    fn each(self, f: impl Fn(usize, f32) -> f32) -> Floats {
+        Floats(core::array::from_fn(|lane| f(lane, self.0[lane])))
+    }
+}
+
+impl Register for Floats {
+    const LANES: usize = 8;
+    const REACH: usize = 1;
+    type Splat = f32;
+
+    #[inline(always)]
+    unsafe fn zero() -> Floats {
+        Floats([0.0; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn splat_zero() -> f32 {
+        0.0
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Floats {
+        // SAFETY: the caller's promise.
+        Floats(unsafe { *from.cast::<[f32; 8]>() })
+    }
+
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { *from }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, x: f32, y: Floats) -> Floats {
+        self.each(
+            |lane, sum| {
+                if const { gemm::Isa::Portable.fuses() } { x.mul_add(y.0[lane], sum) } else { x * y.0[lane] + sum }
+            },
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Floats) -> Floats {
+        self.each(|lane, sum| sum + other.0[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { *to.cast::<[f32; 8]>() = self.0 }
+    }
+}
+
+tiles! {
+    gemm::portable::Portable, Floats,
+    { 1: 1 2; 2: 1 2; 3: 1; 4: 1; 5: 1; 6: 1; 7: 1; 8: 1; }
+}

@@ -1,0 +1,228 @@
+//! A tile of the result in registers, for any instruction set: some rows and some columns, and all terms of a piece.
+//!
+//! The terms are three nested runs. In the middle one some are there for all rows but the first, or for all but the last: where a
+//! window stands over an edge. They are left out in registers, so that an element of the result is written once.
+
+use super::Register;
+use crate::microkernels::gemm::steps::{STEPS, advance};
+
+/// A loop around the runs: how often, and how far both operands move on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around {
+    pub count: i64,
+    pub a: i64,
+    pub b: i64,
+}
+
+/// Terms one after the other: so many runs of so many, and how far both operands move on after a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub runs: i64,
+    pub len: i64,
+    pub a: i64,
+    pub b: i64,
+}
+
+/// One call: `C[rows, cols] (+)= A B` over the terms that the loops name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    pub rows: usize,
+    pub cols: usize,
+    /// The first term of the first row.
+    pub a: *const f32,
+    /// From one row to the next.
+    pub row: isize,
+    /// From one term of a run to the next.
+    pub col: isize,
+    pub b: *const f32,
+    /// The same in the right operand, whose columns are adjacent.
+    pub b_row: isize,
+    pub around: [Around; 2],
+    /// Terms of all rows but the first, of all rows, and of all rows but the last.
+    pub parts: [Part; 3],
+    pub c: *mut f32,
+    pub ldc: usize,
+    /// Add to C instead of overwriting it.
+    pub accumulate: bool,
+}
+
+/// What is known of the steps of A when the code is compiled: one of them may be 1.
+pub(super) const UNIT_COL: u8 = 0;
+pub(super) const UNIT_ROW: u8 = 1;
+pub(super) const ANY: u8 = 2;
+
+/// Most pointers into A.
+const MOST: usize = 12;
+
+/// Sums in registers, row by row.
+type Sums<R, const ROWS: usize, const VECTORS: usize> = [[R; VECTORS]; ROWS];
+
+/// Computes a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part. `EDGE` if there may be terms that
+/// not all rows have.
+/// # Safety
+/// The machine has the instructions. Whatever the loops name can be read in A, and in B for whole registers; C can be written.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+pub(super) unsafe fn tile<R: Register, const ROWS: usize, const VECTORS: usize, const STEP: u8, const EDGE: bool>(
+    t: &Tile,
+) {
+    // SAFETY: the caller's promises, for all of this.
+    unsafe {
+        let mut acc: Sums<R, ROWS, VECTORS> = [[R::zero(); VECTORS]; ROWS];
+        let [outer, middle] = t.around;
+        let (mut a_outer, mut b_outer) = (t.a, t.b);
+        for _ in 0..outer.count {
+            let (mut a, mut b) = (a_outer, b_outer);
+            for _ in 0..middle.count {
+                let [head, whole, tail] = t.parts;
+                let (mut a_run, mut b_run) = (a, b);
+                if EDGE {
+                    for _ in 0..head.runs {
+                        run::<R, ROWS, VECTORS, STEP, true, false>(&mut acc, t, a_run, b_run, head.len);
+                        a_run = a_run.wrapping_offset(head.a as isize);
+                        b_run = b_run.wrapping_offset(head.b as isize);
+                    }
+                }
+                for _ in 0..whole.runs {
+                    run::<R, ROWS, VECTORS, STEP, false, false>(&mut acc, t, a_run, b_run, whole.len);
+                    a_run = a_run.wrapping_offset(whole.a as isize);
+                    b_run = b_run.wrapping_offset(whole.b as isize);
+                }
+                if EDGE {
+                    for _ in 0..tail.runs {
+                        run::<R, ROWS, VECTORS, STEP, false, true>(&mut acc, t, a_run, b_run, tail.len);
+                        a_run = a_run.wrapping_offset(tail.a as isize);
+                        b_run = b_run.wrapping_offset(tail.b as isize);
+                    }
+                }
+                a = a.wrapping_offset(middle.a as isize);
+                b = b.wrapping_offset(middle.b as isize);
+            }
+            a_outer = a_outer.wrapping_offset(outer.a as isize);
+            b_outer = b_outer.wrapping_offset(outer.b as isize);
+        }
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                let c = t.c.wrapping_add(i * t.ldc + v * R::LANES);
+                let cols = t.cols - v * R::LANES;
+                if cols >= R::LANES {
+                    let sum = if t.accumulate { R::load(c).add(acc[i][v]) } else { acc[i][v] };
+                    sum.store(c);
+                } else {
+                    edge(c, cols, acc[i][v], t.accumulate);
+                }
+            }
+        }
+    }
+}
+
+/// The last columns of a row of C, fewer than a register.
+/// # Safety
+/// `c` is valid for `cols` floats.
+#[inline(always)]
+unsafe fn edge<R: Register>(c: *mut f32, cols: usize, sums: R, accumulate: bool) {
+    let mut whole = [0.0; 16];
+    // SAFETY: `whole` has as many floats as the widest register, and `cols` are fewer.
+    unsafe {
+        if accumulate {
+            c.copy_to_nonoverlapping(whole.as_mut_ptr(), cols);
+        }
+        let sums = if accumulate { R::load(whole.as_ptr()).add(sums) } else { sums };
+        sums.store(whole.as_mut_ptr());
+        c.copy_from_nonoverlapping(whole.as_ptr(), cols);
+    }
+}
+
+/// Adds the terms of a run to the sums of all rows; not to those of the first row if `HEAD`, nor of the last if `TAIL`.
+/// # Safety
+/// That of [`tile`].
+#[inline(always)]
+unsafe fn run<
+    R: Register,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const STEP: u8,
+    const HEAD: bool,
+    const TAIL: bool,
+>(
+    acc: &mut Sums<R, ROWS, VECTORS>,
+    t: &Tile,
+    a: *const f32,
+    mut b: *const f32,
+    len: i64,
+) {
+    let row = if STEP == UNIT_ROW { 1 } else { t.row };
+    let col = if STEP == UNIT_COL { 1 } else { t.col };
+    // Some rows to a pointer, as many as an addressing mode reaches.
+    let mut pointers: [*const f32; MOST] = core::array::from_fn(|g| a.wrapping_offset((g * R::REACH) as isize * row));
+    let used = ROWS.div_ceil(R::REACH);
+    let len = len as usize;
+    // SAFETY: the caller's promises.
+    unsafe {
+        for _ in 0..len / STEPS {
+            for s in 0..STEPS {
+                let b = b.wrapping_offset(s as isize * t.b_row);
+                term::<R, ROWS, VECTORS, HEAD, TAIL>(acc, &pointers, row, s as isize * col, b);
+            }
+            advance_some(&mut pointers, used, STEPS as isize * col);
+            b = b.wrapping_offset(STEPS as isize * t.b_row);
+        }
+        for _ in 0..len % STEPS {
+            term::<R, ROWS, VECTORS, HEAD, TAIL>(acc, &pointers, row, 0, b);
+            advance_some(&mut pointers, used, col);
+            b = b.wrapping_offset(t.b_row);
+        }
+    }
+}
+
+/// Moves the pointers on that are used.
+#[inline(always)]
+fn advance_some(pointers: &mut [*const f32; MOST], used: usize, by: isize) {
+    for pointer in &mut pointers[..used] {
+        let mut one = [*pointer];
+        advance(&mut one, by as usize);
+        *pointer = one[0];
+    }
+}
+
+/// Adds one term: A `shift` elements after the pointers, times a row of B.
+/// # Safety
+/// That of [`tile`].
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn term<R: Register, const ROWS: usize, const VECTORS: usize, const HEAD: bool, const TAIL: bool>(
+    acc: &mut Sums<R, ROWS, VECTORS>,
+    pointers: &[*const f32; MOST],
+    row: isize,
+    shift: isize,
+    b: *const f32,
+) {
+    let rows = usize::from(HEAD)..ROWS - usize::from(TAIL);
+    let a_at = |i: usize| pointers[i / R::REACH].wrapping_offset((i % R::REACH) as isize * row + shift);
+    // SAFETY: the caller's promises.
+    unsafe {
+        if ROWS <= VECTORS {
+            let mut factors = [R::splat_zero(); ROWS];
+            for i in rows.clone() {
+                factors[i] = R::splat(a_at(i));
+            }
+            for v in 0..VECTORS {
+                let column = R::load(b.wrapping_add(v * R::LANES));
+                for i in rows.clone() {
+                    acc[i][v] = acc[i][v].mul_add(factors[i], column);
+                }
+            }
+        } else {
+            let mut columns = [R::zero(); VECTORS];
+            for v in 0..VECTORS {
+                columns[v] = R::load(b.wrapping_add(v * R::LANES));
+            }
+            for i in rows {
+                let factor = R::splat(a_at(i));
+                for v in 0..VECTORS {
+                    acc[i][v] = acc[i][v].mul_add(factor, columns[v]);
+                }
+            }
+        }
+    }
+}
