@@ -8,7 +8,7 @@ use std::time::Instant;
 use gradloom::ndarray::{Array, Array1, Array2, Axis, Ix2, array};
 use gradloom::{Adam, AdamW, Metrics, Network, Profile, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::optim::TrainingConfig;
@@ -117,7 +117,7 @@ impl Workload {
             Workload::Wide => (Wide::DEFINITION, wide_optimizer().into()),
             Workload::DeepBn => (DeepBn::DEFINITION, deep_bn_optimizer().into()),
         };
-        Ok(fuse(&simplified(definition, Purpose::Train(&how))?))
+        Ok(group(fuse(&simplified(definition, Purpose::Train(&how))?), &Budget::new(self.batch())))
     }
 
     /// Where the time of its step goes, on one thread.

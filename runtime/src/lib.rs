@@ -45,7 +45,7 @@
 //! | [`simplify`] | any graph | a smaller one with the same results |
 //! | [`flops`], [`gradcheck`], [`sentinel`] | a graph | its arithmetic; its gradients checked; where the first NaN came from |
 //! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
-//! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run |
+//! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run; [groups](kernel::Group) of those that run tile by tile |
 //! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
 //! | [`microkernels`] | addresses and extents | matrix products, products of windows, strips of transcendental functions, ends of reductions: compiled ahead of time |
 //! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
@@ -93,6 +93,7 @@
 //! | What does a layer or loss consist of? | its file in [`layers`] or [`functions`] |
 //! | Why is this its own kernel, why is that value in memory? | the printed reason, then [`reason`] and [`fuse`](mod@fuse) |
 //! | Which graphs can kernels compute as they are? | [`fuse::legalize`](fn@fuse::legalize) rewrites all others |
+//! | Why do these kernels run tile by tile, and how large is a tile? | the printed reason, then `runtime/src/fuse/groups.rs`; `Stage::Plan`, then `runtime/src/tiling/groups.rs` |
 //! | Why does a kernel run in this way? | `Stage::Plan`, then [`tiling`] |
 //! | Why does this value overwrite that one? | [`plan`](mod@plan), and `Stage::Plan` |
 //! | What does a kernel's code look like? | `Stage::Clif` and `Stage::Asm`, then [`codegen`] |

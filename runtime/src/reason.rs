@@ -63,6 +63,15 @@ pub enum RematerializeReason {
     RegisterOnly,
 }
 
+/// Why kernels run tile by tile, in bytes that are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupReason {
+    /// What is not written to memory, or not read from there: fixed, and for each row of a batch.
+    pub saved: [u64; 2],
+    /// What every tile reads again, as the right operands of all products together do not stay in the cache.
+    pub reread: u64,
+}
+
 /// What it takes to rematerialize an element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {

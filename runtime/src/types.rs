@@ -181,3 +181,8 @@ impl fmt::Display for TensorType {
         write!(f, "{}{}", self.dtype, self.shape)
     }
 }
+
+/// The largest number that divides both.
+pub fn common_divisor(x: usize, y: usize) -> usize {
+    if y == 0 { x } else { common_divisor(y, x % y) }
+}

@@ -125,7 +125,7 @@ fn computing(fused: &Fused, id: NodeId) -> Vec<usize> {
 fn reads(fused: &Fused, index: usize, id: NodeId) -> bool {
     let written = fused.kernels.iter().flat_map(|kernel| &kernel.writes);
     let mut buffers =
-        written.filter(|write| write.origin == id && fused.is_arena(write.buffer)).map(|write| write.buffer);
+        written.filter(|write| write.origin == id && fused.is_computed(write.buffer)).map(|write| write.buffer);
     buffers.any(|buffer| fused.kernels[index].buffers_read().any(|read| read == buffer))
 }
 
@@ -152,7 +152,7 @@ fn every_kernel_begins_for_a_reason_that_is_true_of_it() {
                 }
                 SplitReason::Check => {
                     seen[2] += 1;
-                    let written = kernel.writes.iter().any(|write| !fused.is_arena(write.buffer));
+                    let written = kernel.writes.iter().any(|write| !fused.is_computed(write.buffer));
                     written && fused.check.is_some_and(|check| index >= check)
                 }
                 SplitReason::Readers(param) => {

@@ -1,6 +1,6 @@
 //! How kernels run is decided in one place, with reasons, and changes no bit.
 
-use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::jit::compile;
 use gradloom_runtime::kernel::Fused;
@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{Packed, Panels, Right};
-use gradloom_runtime::tiling::{Functions, Isa, Machine, Matmul, Prefetch, Tiling, tile, tile_apart};
+use gradloom_runtime::tiling::{Functions, Isa, Machine, Matmul, Prefetch, Tiling, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -52,7 +52,8 @@ fn run(fused: &Fused, tiling: Tiling) -> Vec<u32> {
 
 #[test]
 fn no_choice_changes_a_bit() {
-    let fused = network(200, 140);
+    let apart = network(200, 140);
+    let fused = group(apart.clone(), &Budget::new(300));
     let pick = tile(&fused, 300, Machine::of(Isa::detect()));
     let expected = run(&fused, pick.clone());
     let mut changed = 0;
@@ -73,8 +74,11 @@ fn no_choice_changes_a_bit() {
         same("right operand", tiling, true);
     }
     same("tile", Tiling { m_tile: 128, ..pick.clone() }, true);
-    let prologues = pick.kernels.iter().any(|kernel| kernel.prologue);
-    same("prologue", tile_apart(&fused, 300, pick.machine), prologues);
+    assert!(!fused.groups.is_empty() && apart.groups.is_empty());
+    assert!(run(&apart, tile(&apart, 300, pick.machine)) == expected, "kernels one after the other");
+    let mut tiling = pick.clone();
+    tiling.groups.iter_mut().for_each(|group| group.points = 64);
+    same("points of a tile", tiling, true);
     let stages = |change: &dyn Fn(&mut gradloom_runtime::tiling::StageTiling)| {
         let mut tiling = pick.clone();
         tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages).for_each(change);
@@ -101,10 +105,14 @@ fn no_choice_changes_a_bit() {
 #[test]
 fn every_choice_says_why() {
     let lines = |fused: &Fused, max_batch: usize| {
+        let fused = &group(fused.clone(), &Budget::new(max_batch));
         let tiling = tile(fused, max_batch, Machine::of(Isa::Avx2));
-        let lines = |kernel: usize| (format!("kernel {kernel}"), tiling.lines(kernel));
-        let kernels = (0..fused.kernels.len()).map(lines);
-        let text = kernels.map(|(name, lines)| format!("{name}\n  {}", lines.join("\n  ")));
+        let grouped = |kernel: usize| fused.group_of(kernel).is_some();
+        let lines = |kernel: usize| (format!("kernel {kernel}"), tiling.lines(kernel, grouped(kernel)));
+        let groups = (0..fused.groups.len()).map(|number| (format!("group {number}"), tiling.group_lines(number)));
+        let text = groups
+            .chain((0..fused.kernels.len()).map(lines))
+            .map(|(name, lines)| format!("{name}\n  {}", lines.join("\n  ")));
         text.collect::<Vec<String>>().join("\n")
     };
     assert_snapshot!(lines(&network(2, 3), 8), @"
@@ -122,17 +130,17 @@ fn every_choice_says_why() {
       on one thread: about 3 ns
     ");
     assert_snapshot!(lines(&network(1024, 512), 1000), @"
+    group 0
+      in tiles of 256 points: products compute 256 rows in one go
+      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     kernel 0
       stage 0 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
       stage 1 in strips of 512, up to 8 at a time: 1 function
     kernel 1
       matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
-      left operand computed 256 rows at a time, before they are multiplied
       elements in strips of 512, up to 8 at a time: 1 function; prefetched 512 ahead: 2.0 MiB do not stay in the second cache
-      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     kernel 2
       matmul called: left operand read in place, right operand packed once: 1000 rows repay it
       elements 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
-      in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     ");
 }

@@ -1,6 +1,6 @@
 //! A program as it is picked, and with each choice of its tiling forced the other way.
 
-use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::jit::{Code, Pool, compile};
 use gradloom_runtime::kernel::Fused;
@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::plan;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{Left, Packed, Panels, Right};
-use gradloom_runtime::tiling::{Alone, Functions, Isa, Machine, Matmul, Prefetch, Tiling, UnitRows, tile, tile_apart};
+use gradloom_runtime::tiling::{Alone, Functions, Isa, Machine, Matmul, Prefetch, Tiling, UnitRows, tile};
 
 use super::Variant;
 use super::shapes::Program;
@@ -18,16 +18,13 @@ use crate::Result;
 type Force = fn(&Fused, &mut Tiling);
 
 /// What else might be picked.
-const ALTERNATIVES: [(&str, Force); 17] = [
+const ALTERNATIVES: [(&str, Force); 16] = [
     ("product called", called),
     ("product written out", written_out),
     ("right operand packed once", packed),
     ("right operand not packed once", not_packed),
-    ("128 rows at a time", |_, tiling| tiling.m_tile = 128),
-    ("512 rows at a time", |_, tiling| tiling.m_tile = 512),
-    ("left operand computed as a whole", |fused, tiling| {
-        *tiling = tile_apart(fused, tiling.max_batch, tiling.machine);
-    }),
+    ("128 rows at a time", |_, tiling| rows(tiling, 128)),
+    ("512 rows at a time", |_, tiling| rows(tiling, 512)),
     ("functions written out", |_, tiling| functions(tiling, |_| Functions::None)),
     ("strips of 256", |_, tiling| functions(tiling, |functions| strips(functions, 256))),
     ("strips of 1024", |_, tiling| functions(tiling, |functions| strips(functions, 1024))),
@@ -56,7 +53,8 @@ const OF_THREADS: [&str; 3] = ["units of a block", "not by columns", "on one thr
 
 /// The pick, then what differs from it.
 pub fn variants(program: &Program, threads: usize) -> Result<Vec<Variant<'static>>> {
-    let fused = fuse(&simplify(&program.graph));
+    let apart = fuse(&simplify(&program.graph));
+    let fused = group(apart.clone(), &Budget::new(program.batch));
     let machine = Machine::of(Isa::detect()).with_cores(threads);
     let pick = tile(&fused, program.batch, machine);
     let mut variants = vec![("the pick".to_string(), runner(&fused, pick.clone())?)];
@@ -68,6 +66,10 @@ pub fn variants(program: &Program, threads: usize) -> Result<Vec<Variant<'static
             variants.push((name.to_string(), runner(&fused, tiling)?));
         }
     }
+    if !fused.groups.is_empty() {
+        let tiling = tile(&apart, program.batch, machine);
+        variants.push(("kernels one after the other".to_string(), runner(&apart, tiling)?));
+    }
     Ok(variants)
 }
 
@@ -76,8 +78,20 @@ fn differs(fused: &Fused, pick: &Tiling, other: &Tiling) -> bool {
     let rows = fused.kernels.iter().filter(|kernel| kernel.dot.is_some());
     let most = rows.map(|kernel| kernel.row_count().at(pick.max_batch)).max().unwrap_or(0);
     let parts = |tiling: &Tiling| most.div_ceil(tiling.m_tile);
-    let text = |tiling: &Tiling| (0..fused.kernels.len()).map(|index| tiling.lines(index)).collect::<Vec<_>>();
+    let text = |tiling: &Tiling| {
+        let groups = (0..fused.groups.len()).map(|index| tiling.group_lines(index));
+        groups.chain((0..fused.kernels.len()).map(|index| tiling.lines(index, false))).collect::<Vec<_>>()
+    };
     parts(pick) != parts(other) || (pick.m_tile == other.m_tile && text(pick) != text(other))
+}
+
+/// So many rows of a product in one go, and of a tile.
+fn rows(tiling: &mut Tiling, rows: usize) {
+    tiling.groups.iter_mut().for_each(|group| {
+        let points = group.points * rows / tiling.m_tile;
+        group.points = (points / group.whole * group.whole).max(group.whole);
+    });
+    tiling.m_tile = rows;
 }
 
 fn called(_: &Fused, tiling: &mut Tiling) {
@@ -91,7 +105,7 @@ fn written_out(fused: &Fused, tiling: &mut Tiling) {
     const MOST: usize = 1 << 16;
     let max_batch = tiling.max_batch;
     for (kernel, tiling) in fused.kernels.iter().zip(&mut tiling.kernels) {
-        let Some(dot) = kernel.dot.as_ref().filter(|_| kernel.has_plain_dot() && !tiling.prologue) else { continue };
+        let Some(dot) = kernel.dot.as_ref().filter(|_| kernel.has_plain_dot()) else { continue };
         let multiplications = kernel.row_count().at(max_batch) * kernel.cols() * dot.inner().at(max_batch);
         if multiplications <= MOST {
             tiling.matmul = Some(Matmul::WrittenOut { multiplications });

@@ -6,27 +6,25 @@ use cranelift_codegen::ir::{Function, InstBuilder, Signature, UserFuncName, Valu
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::abi::{entry_signature, task_signature};
-use super::host::{Imports, declared};
+use super::host::Imports;
 use super::lanes::{constant_memory, memory};
-use super::matmul::Product;
-use super::{Context, Kernels, Numbers, Program, Target, host, kernel_signature};
+use super::{Context, Kernels, Numbers, Program, Target, host};
 use crate::ir::Role;
 use crate::ir::ops::Reduction;
 use crate::kernel::{Arg, BufferId, Kernel, LANES};
-use crate::plan::{Last, Location, ParallelRegion, Task, Work};
+use crate::plan::{Last, Location, ParallelRegion, Task, Tile};
 use crate::types::Dim;
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
 pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target) -> Function {
     let number = Numbers::of(program.fused).entry();
     function(program, kernels, target, number, entry_signature(target), |emit, _| {
-        emit.tick();
-        for (index, kernel) in program.fused.kernels.iter().enumerate() {
-            if program.fused.check == Some(index) {
+        emit.tick(0);
+        for run in program.fused.runs() {
+            if program.fused.check == Some(run.start) {
                 emit.check();
             }
-            emit.kernel(index, kernel);
-            emit.tick();
+            emit.run(run);
         }
         if program.fused.check == Some(program.fused.kernels.len()) {
             emit.check();
@@ -48,13 +46,9 @@ pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32
     function(program, kernels, target, number, entry_signature(target), |emit, _| {
         for last in &region.tail {
             match *last {
-                Last::Skinny(task) => emit.skinny(task),
-                Last::Kernel(index) => emit.kernel(index, &program.fused.kernels[index]),
-                Last::Finish(index) => {
-                    let kernel = &program.fused.kernels[index];
-                    let rows = emit.extent(kernel.row_count());
-                    emit.finish(index, kernel, rows);
-                }
+                Last::Skinny(skinny) => emit.skinny(skinny),
+                Last::Run(first) => emit.run(program.fused.run_of(first)),
+                Last::Finish(index) => emit.finish(index),
             }
         }
         if region.check {
@@ -90,19 +84,25 @@ fn function<'a>(
     function
 }
 
+/// Where something begins.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Its address.
+    pub(super) base: Value,
+    /// Bytes of each point, if it begins with the first point of the tile rather than the first of all; else 0.
+    pub(super) part: i64,
+}
+
 pub(super) struct DriverEmitter<'a, 'f> {
     pub(super) fb: FunctionBuilder<'f>,
     pub(super) program: Program<'a>,
-    kernels: &'a Kernels,
-    target: Target,
-    ctx: Value,
+    pub(super) kernels: &'a Kernels,
+    pub(super) target: Target,
+    pub(super) ctx: Value,
     arena: Value,
     batch: Value,
     pub(super) imports: Imports,
 }
-
-/// Rows of a kernel: the first, the one behind the last, the number of the first one's block.
-type Rows = [Value; 3];
 
 impl DriverEmitter<'_, '_> {
     fn done(&mut self) {
@@ -110,130 +110,18 @@ impl DriverEmitter<'_, '_> {
         self.fb.ins().return_(&[done]);
     }
 
-    /// Takes the time, if that is wanted.
-    fn tick(&mut self) {
+    /// Takes the time that a kernel needed since the last time, if that is wanted.
+    pub(super) fn tick(&mut self, kernel: usize) {
         if self.program.timed {
-            host::Tick {}.call(&mut self.imports, &mut self.fb);
+            let kernel = self.fb.ins().iconst(types::I64, kernel as i64);
+            host::Tick { kernel }.call(&mut self.imports, &mut self.fb);
         }
-    }
-
-    /// All of a kernel, then the last stages of its reductions.
-    fn kernel(&mut self, index: usize, kernel: &Kernel) {
-        if self.program.plan.is_prologue(index) {
-            return;
-        }
-        let tiling = &self.program.plan.tiling;
-        let rows = self.extent(kernel.row_count());
-        let zero = self.fb.ins().iconst(types::I64, 0);
-        match self.called_product(index, kernel) {
-            None => self.blocks(index, kernel, [zero, rows, zero]),
-            Some(product) if matches!(kernel.row_count(), Dim::Fixed(rows) if rows <= tiling.skinny_rows) => {
-                self.rows(index, kernel, &product, [zero, rows, zero]);
-            }
-            Some(product) => self.packed_or_not(
-                rows,
-                tiling.m_tile_of(kernel),
-                product,
-                |emit, product| {
-                    if product.packed.is_none() {
-                        return emit.rows(index, kernel, product, [zero, rows, zero]);
-                    }
-                    let cols = emit.fb.ins().iconst(types::I64, product.cols);
-                    emit.pack(product, zero, cols);
-                    emit.all_rows(index, kernel, product, rows);
-                },
-                |emit, product| emit.all_rows(index, kernel, product, rows),
-            ),
-        }
-        self.finish(index, kernel, rows);
-    }
-
-    /// One unit of a task.
-    fn unit(&mut self, task: Task, unit: Value) {
-        let (index, kernel) = (task.kernel, &self.program.fused.kernels[task.kernel]);
-        let rows = self.extent(kernel.row_count());
-        let product = self.called_product(index, kernel);
-        let first = self.fb.ins().imul_imm_u(unit, task.unit as i64);
-        let next = self.fb.ins().iadd_imm_u(first, task.unit as i64);
-        if task.work == Work::Pack {
-            let product = product.expect("what is packed belongs to a product");
-            let cols = self.fb.ins().iconst(types::I64, product.cols);
-            let end = self.least(next, cols);
-            return self.pack(&product, first, end);
-        }
-        if task.work == Work::Columns {
-            return self.columns(index, kernel, first, next);
-        }
-        let end = self.least(next, rows);
-        let number = self.fb.ins().imul_imm_u(unit, (task.unit / kernel.block) as i64);
-        let part = [first, end, number];
-        match product {
-            None => self.blocks(index, kernel, part),
-            Some(product) => {
-                let skinny_rows = self.program.plan.tiling.skinny_rows;
-                let some_rows = |emit: &mut Self, product: &Product| emit.rows(index, kernel, product, part);
-                self.packed_or_not(rows, skinny_rows, product, some_rows, some_rows);
-            }
-        }
-    }
-
-    /// All rows of a product, as many in one go as suit it.
-    fn all_rows(&mut self, index: usize, kernel: &Kernel, product: &Product, rows: Value) {
-        let tile = self.program.plan.tiling.m_tile_of(kernel);
-        let blocks = (tile / kernel.block) as i64;
-        self.cut(rows, tile as i64, blocks, |emit, part| emit.rows(index, kernel, product, part));
-    }
-
-    /// Some rows: their prologue, their product, then their blocks while they are in the cache.
-    fn rows(&mut self, index: usize, kernel: &Kernel, product: &Product, part: Rows) {
-        if let Some(prologue) = self.program.plan.prologue(index) {
-            self.blocks(prologue, &self.program.fused.kernels[prologue], part);
-        }
-        self.rows_of_product(product, part[0], part[1]);
-        self.blocks(index, kernel, part);
-    }
-
-    /// The blocks of some rows.
-    pub(super) fn blocks(&mut self, index: usize, kernel: &Kernel, part: Rows) {
-        let signature = kernel_signature(self.target);
-        let (code, list) = self.kernels.calls[index];
-        let number = Numbers::of(self.program.fused).kernel(code);
-        let function = declared(&mut self.fb, number, signature, true);
-        let table = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::TABLE);
-        let list = self.fb.ins().iadd_imm_u(table, i64::from(list));
-        let block = |emit: &mut Self, [lo, hi, number]: Rows| {
-            emit.fb.ins().call(function, &[emit.ctx, lo, hi, number, list]);
-        };
-        match kernel.row_count() {
-            Dim::Fixed(rows) if rows <= kernel.block => block(self, part),
-            _ => self.cut_from(part, kernel.block as i64, 1, block),
-        }
-    }
-
-    fn cut(&mut self, rows: Value, by: i64, blocks: i64, body: impl FnMut(&mut Self, Rows)) {
-        let zero = self.fb.ins().iconst(types::I64, 0);
-        self.cut_from([zero, rows, zero], by, blocks, body);
-    }
-
-    /// A loop over rows in parts of `by` rows, `blocks` blocks each.
-    fn cut_from(&mut self, [from, to, number]: Rows, by: i64, blocks: i64, mut body: impl FnMut(&mut Self, Rows)) {
-        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
-        let lo = self.fb.append_block_param(head, types::I64);
-        let block = self.fb.append_block_param(head, types::I64);
-        self.fb.ins().jump(head, &[from.into(), number.into()]);
-        self.fb.switch_to_block(head);
-        let next = self.fb.ins().iadd_imm_u(lo, by);
-        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
-        let hi = self.fb.ins().select(more, next, to);
-        body(self, [lo, hi, block]);
-        let next_block = self.fb.ins().iadd_imm_u(block, blocks);
-        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
-        self.fb.ins().brif(again, head, &[next.into(), next_block.into()], exit, &[]);
-        self.fb.switch_to_block(exit);
     }
 
     /// The last stages of the kernel's reductions.
-    fn finish(&mut self, index: usize, kernel: &Kernel, rows: Value) {
+    pub(super) fn finish(&mut self, index: usize) {
+        let kernel = &self.program.fused.kernels[index];
+        let rows = self.extent(kernel.row_count());
         let partials = self.program.plan.kernels[index].partials.clone();
         let block = kernel.block as i64;
         for (reducing, (at, len)) in partials {
@@ -283,8 +171,8 @@ impl DriverEmitter<'_, '_> {
 
     /// The buffer of a reduction that ends after its kernel.
     fn result_of(&self, kernel: &Kernel, reducing: usize) -> BufferId {
-        let is_arena = |buffer| self.program.fused.is_arena(buffer);
-        kernel.buffer_of(Arg::Value(reducing), is_arena).expect("what ends after its kernel has a buffer")
+        let is_computed = |buffer| self.program.fused.is_computed(buffer);
+        kernel.buffer_of(Arg::Value(reducing), is_computed).expect("what ends after its kernel has a buffer")
     }
 
     /// Where the mean goes that comes with a variance, or null.
@@ -318,9 +206,19 @@ impl DriverEmitter<'_, '_> {
         self.fb.switch_to_block(go_on);
     }
 
-    /// Where a buffer begins.
-    pub(super) fn buffer(&mut self, id: BufferId) -> Value {
-        match self.program.plan.places[id.index()].expect("what lies in scratch is asked for by its offset") {
+    /// Where a buffer begins, if it is not a tile.
+    fn buffer(&mut self, id: BufferId) -> Value {
+        let scratch = self.arena;
+        self.place(id, scratch).base
+    }
+
+    /// Where a buffer begins, with tiles in this scratch.
+    pub(super) fn place(&mut self, id: BufferId, scratch: Value) -> Place {
+        if let Some(&Tile { at, part }) = self.program.plan.tiles.get(&id) {
+            let base = self.fb.ins().iadd_imm_u(scratch, 4 * at as i64);
+            return Place { base, part: 4 * part as i64 };
+        }
+        let base = match self.program.plan.places[id.index()].expect("what is read or written has a place") {
             Location::Arena(at) => self.arena_at(at),
             Location::Param(index) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
@@ -330,7 +228,8 @@ impl DriverEmitter<'_, '_> {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
                 self.fb.ins().load(types::I64, constant_memory(), inputs, 8 * index as i32)
             }
-        }
+        };
+        Place { base, part: 0 }
     }
 
     pub(super) fn arena_at(&mut self, at: usize) -> Value {
@@ -343,9 +242,8 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// Scratch of the thread.
-    pub(super) fn scratch_at(&mut self, at: usize) -> Value {
-        let scratch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH);
-        self.fb.ins().iadd_imm_u(scratch, 4 * at as i64)
+    pub(super) fn scratch(&mut self) -> Value {
+        self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH)
     }
 
     pub(super) fn extent(&mut self, dim: Dim) -> Value {

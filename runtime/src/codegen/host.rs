@@ -152,8 +152,8 @@ host_calls! {
         mean: *mut f32, variance: *mut f32, overflow: *mut u32,
     ) as "gradloom_merge_moments" => finish::merge_moments;
 
-    /// A kernel has ended; only in a program that is timed.
-    Tick() as "gradloom_tick" => ticks::tick;
+    /// A kernel, or a tile of one, has ended; only in a program that is timed.
+    Tick(kernel: usize) as "gradloom_tick" => ticks::tick;
 
     /// A function of every element of a strip.
     Strip[function: Function = strips::FUNCTIONS](from: *const f32, to: *mut f32, count: usize)

@@ -3,7 +3,8 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
-use super::entry::DriverEmitter;
+use super::entry::{DriverEmitter, Place};
+use super::groups::Part;
 use super::host;
 use crate::kernel::{Dot, Kernel};
 use crate::types::Dim;
@@ -11,28 +12,31 @@ use crate::types::Dim;
 /// A product, ready to be called for some rows.
 #[derive(Clone)]
 pub(super) struct Product {
-    /// Address and strides of the left operand.
-    pub(super) left: (Value, i64, i64),
-    /// Whether the left operand is scratch for some rows, which others overwrite.
-    left_scratch: bool,
-    /// Address and strides of the right operand.
-    pub(super) right: (Value, i64, i64),
-    /// Whether the right operand is rearranged first.
+    pub(super) left: Place,
+    /// From row to row, and from term to term.
+    left_steps: [i64; 2],
+    pub(super) right: Place,
+    /// From term to term, and from column to column.
+    pub(super) right_steps: [i64; 2],
+    /// Where the right operand is rearranged first.
     pub(super) packed: Option<Value>,
     inner: Value,
     /// Terms that are added up in one go.
     piece: Value,
     pub(super) cols: i64,
-    pub(super) result: Value,
-    /// Whether the result is scratch for some rows, which others overwrite.
-    scratch: bool,
+    pub(super) result: Place,
     workspace: Value,
     /// Axes ahead of the rows, along which both operands change.
     batch: Option<Batch>,
     /// The loops over rows and terms, if the left operand is read in runs.
     nest: Option<Value>,
-    /// Rows that are computed in one go, a power of two.
-    at_once: i64,
+}
+
+impl Product {
+    /// The same without rearranging the right operand first.
+    pub(super) fn unpacked(self) -> Product {
+        Product { packed: None, ..self }
+    }
 }
 
 /// Products that follow one another, each of operands of its own.
@@ -45,59 +49,66 @@ struct Batch {
 }
 
 impl DriverEmitter<'_, '_> {
-    /// The product ahead of a kernel's blocks, unless they compute it themselves.
-    pub(super) fn called_product(&mut self, index: usize, kernel: &Kernel) -> Option<Product> {
-        let dot = kernel.dot.as_ref().filter(|_| !self.program.plan.tiling.kernels[index].is_inline())?;
-        Some(self.product(index, kernel, dot))
-    }
-
-    fn product(&mut self, index: usize, kernel: &Kernel, dot: &Dot) -> Product {
-        let plan = &self.program.plan.kernels[index];
-        let left = match plan.left {
-            Some((_, at)) => self.scratch_at(at),
-            None => self.buffer(dot.a),
-        };
-        let right = self.buffer(dot.b);
+    /// The product ahead of a kernel's blocks, unless they compute it themselves, with tiles and products that are not kept in this
+    /// scratch.
+    pub(super) fn called_product(&mut self, index: usize, scratch: Value) -> Option<Product> {
+        let (fused, plan) = (self.program.fused, self.program.plan);
+        let kernel = &fused.kernels[index];
+        let dot = kernel.dot.as_ref().filter(|_| !plan.tiling.kernels[index].is_inline())?;
+        let memory = &plan.kernels[index];
+        let [left, right] = [(dot.a, dot.a_at.constant), (dot.b, dot.b_at.constant)].map(|(operand, constant)| {
+            let place = self.place(operand, scratch);
+            Place { base: self.moved(place.base, 4 * constant), ..place }
+        });
         let inner = self.extent(dot.inner());
         let piece = self.fb.ins().iconst(types::I64, dot.order.piece as i64);
         let cols = kernel.cols() as i64;
-        let (result, scratch) = match plan.product {
-            Some(at) => (self.scratch_at(at), true),
+        let result = match memory.product {
+            Some(at) => {
+                let part = 4 * fused.rows_of_point(index) as i64 * cols;
+                Place { base: self.moved(scratch, 4 * at as i64), part }
+            }
             None => {
-                let buffer = self.program.fused.dot_buffer(kernel).expect("what is not in scratch has a buffer");
-                (self.buffer(buffer), false)
+                let buffer = fused.dot_buffer(kernel).expect("what is not in scratch has a buffer");
+                self.place(buffer, scratch)
             }
         };
-        let workspace = self.scratch_at(plan.workspace);
-        let packed = plan.packed.map(|at| self.arena_at(at));
-        let [a_steps, b_steps] = kernel.dot_steps();
-        let left = self.moved(left, 4 * dot.a_at.constant);
-        let right = self.moved(right, 4 * dot.b_at.constant);
-        let right = (right, b_steps[0], b_steps[1]);
-        let left = (left, a_steps[0], a_steps[1]);
+        let own = self.scratch();
+        let workspace = self.moved(own, 4 * memory.workspace as i64);
+        let packed = memory.packed.map(|at| self.arena_at(at));
+        let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let nest = self.nest(kernel, dot);
-        let at_once = self.program.plan.tiling.m_tile_of(kernel) as i64;
-        Product {
+        Some(Product {
             left,
-            left_scratch: plan.left.is_some(),
+            left_steps,
             right,
+            right_steps,
             packed,
             inner,
             piece,
             cols,
             result,
-            scratch,
             workspace,
             batch,
             nest,
-            at_once,
-        }
+        })
     }
 
     /// An address so many bytes further.
     fn moved(&mut self, address: Value, bytes: i64) -> Value {
         if bytes == 0 { address } else { self.fb.ins().iadd_imm_s(address, bytes) }
+    }
+
+    /// Where the first point of all would be, if the tile begins with this one.
+    fn start(&mut self, place: Place, first: Value) -> Value {
+        match place.part {
+            0 => place.base,
+            part => {
+                let before = self.fb.ins().imul_imm_u(first, part);
+                self.fb.ins().isub(place.base, before)
+            }
+        }
     }
 
     fn batch_of(&self, kernel: &Kernel, dot: &Dot) -> Option<Batch> {
@@ -107,7 +118,7 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// The same for products one after the other: each takes its own part of the rows.
-    fn rows_of_products(&mut self, product: &Product, batch: &Batch, lo: Value, hi: Value) {
+    fn rows_of_products(&mut self, product: &Product, batch: &Batch, [lo, hi]: Part, starts: [Value; 3]) {
         let each = self.extent(batch.rows);
         let cols = self.fb.ins().iconst(types::I64, product.cols);
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
@@ -120,12 +131,12 @@ impl DriverEmitter<'_, '_> {
         let end = self.fb.ins().iadd(first, each);
         let end = self.least(end, hi);
         let rows = self.fb.ins().isub(end, row);
-        let mut left = product.left.0;
+        let mut left = starts[0];
         if product.nest.is_none() {
-            let before = self.fb.ins().imul_imm_s(within, 4 * product.left.1);
+            let before = self.fb.ins().imul_imm_s(within, 4 * product.left_steps[0]);
             left = self.fb.ins().iadd(left, before);
         }
-        let mut right = product.right.0;
+        let mut right = starts[1];
         let mut rest = number;
         for (at, &(extent, [a, b])) in batch.axes.iter().enumerate().rev() {
             let coordinate = match at {
@@ -142,9 +153,8 @@ impl DriverEmitter<'_, '_> {
             left = self.fb.ins().iadd(left, a);
             right = self.fb.ins().iadd(right, b);
         }
-        let before = self.rows_before(product, row, product.scratch);
-        let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
-        let result = self.fb.ins().iadd(product.result, before);
+        let before = self.fb.ins().imul_imm_u(row, 4 * product.cols);
+        let result = self.fb.ins().iadd(starts[2], before);
         match product.nest {
             Some(nest) => {
                 let to = self.fb.ins().iadd(within, rows);
@@ -157,27 +167,26 @@ impl DriverEmitter<'_, '_> {
         self.fb.switch_to_block(exit);
     }
 
-    pub(super) fn rows_of_product(&mut self, product: &Product, lo: Value, hi: Value) {
+    /// Some rows of a product, in the tile that begins with point `first`.
+    pub(super) fn rows_of_product(&mut self, product: &Product, first: Value, [lo, hi]: Part) {
+        let starts = [product.left, product.right, product.result].map(|place| self.start(place, first));
         if let Some(batch) = &product.batch {
-            return self.rows_of_products(product, batch, lo, hi);
+            return self.rows_of_products(product, batch, [lo, hi], starts);
         }
         if let Some(nest) = product.nest {
-            let before = self.rows_before(product, lo, product.scratch);
-            let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
-            let result = self.fb.ins().iadd(product.result, before);
-            return self.call_runs(product, nest, [lo, hi], [product.left.0, product.right.0, result]);
+            let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
+            let result = self.fb.ins().iadd(starts[2], before);
+            return self.call_runs(product, nest, [lo, hi], [starts[0], starts[1], result]);
         }
         let rows = self.fb.ins().isub(hi, lo);
-        let before = self.rows_before(product, lo, product.left_scratch);
-        let before = self.fb.ins().imul_imm_u(before, 4 * product.left.1);
-        let left = self.fb.ins().iadd(product.left.0, before);
-        let before = self.rows_before(product, lo, product.scratch);
-        let before = self.fb.ins().imul_imm_u(before, 4 * product.cols);
-        let result = self.fb.ins().iadd(product.result, before);
+        let before = self.fb.ins().imul_imm_u(lo, 4 * product.left_steps[0]);
+        let left = self.fb.ins().iadd(starts[0], before);
+        let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
+        let result = self.fb.ins().iadd(starts[2], before);
         match product.packed {
             Some(packed) => {
                 let isa = self.isa_number();
-                let numbers = [product.cols, product.left.1, product.left.2];
+                let numbers = [product.cols, product.left_steps[0], product.left_steps[1]];
                 let [cols, a_row, a_col] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
                 let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
                 let (a, c, ldc) = (left, result, cols);
@@ -186,14 +195,9 @@ impl DriverEmitter<'_, '_> {
             }
             None => {
                 let cols = self.fb.ins().iconst(types::I64, product.cols);
-                self.call_product(product, [rows, cols], [left, product.right.0, result]);
+                self.call_product(product, [rows, cols], [left, starts[1], result]);
             }
         }
-    }
-
-    /// How many rows lie ahead of row `lo`: all, or in scratch those that are computed in one go with it.
-    fn rows_before(&mut self, product: &Product, lo: Value, scratch: bool) -> Value {
-        if scratch { self.fb.ins().band_imm_s(lo, product.at_once - 1) } else { lo }
     }
 
     /// Some rows of a product in runs; its operands as they begin, its result with the first of these rows.
@@ -205,43 +209,19 @@ impl DriverEmitter<'_, '_> {
     /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
     pub(super) fn call_product(&mut self, product: &Product, [rows, cols]: [Value; 2], [a, b, c]: [Value; 3]) {
         let isa = self.isa_number();
-        let numbers = [product.left.1, product.left.2, product.right.1, product.right.2, product.cols];
+        let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
+        let numbers = [a_row, a_col, b_row, b_col, product.cols];
         let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
         let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
         host::Product { isa, rows, cols, inner, piece, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
             .call(&mut self.imports, &mut self.fb);
     }
 
-    /// A batch of up to `most` rows is not worth rearranging the right operand for; the bits are the same. `may_pack` is given
-    /// the product either way, `never` one whose right operand is read where it lies.
-    pub(super) fn packed_or_not(
-        &mut self,
-        rows: Value,
-        most: usize,
-        product: Product,
-        may_pack: impl Fn(&mut Self, &Product),
-        never: impl Fn(&mut Self, &Product),
-    ) {
-        if product.packed.is_none() {
-            return never(self, &product);
-        }
-        let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
-        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, rows, most as i64);
-        self.fb.ins().brif(enough, few, &[], many, &[]);
-        self.fb.switch_to_block(few);
-        may_pack(self, &Product { packed: None, ..product.clone() });
-        self.fb.ins().jump(exit, &[]);
-        self.fb.switch_to_block(many);
-        may_pack(self, &product);
-        self.fb.ins().jump(exit, &[]);
-        self.fb.switch_to_block(exit);
-    }
-
     /// Rearranges some columns of the right operand.
     pub(super) fn pack(&mut self, product: &Product, from: Value, to: Value) {
         let packed = product.packed.expect("there is room for what is packed");
         let isa = self.isa_number();
-        let (inner, piece, (b, row, col)) = (product.inner, product.piece, product.right);
+        let (inner, piece, b, [row, col]) = (product.inner, product.piece, product.right.base, product.right_steps);
         let [b_row, b_col, cols] = [row, col, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
         host::PackRight { isa, cols, inner, piece, b, b_row, b_col, from, to, packed }
             .call(&mut self.imports, &mut self.fb);

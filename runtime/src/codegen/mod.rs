@@ -8,7 +8,7 @@ mod abi;
 mod prefetch;
 mod element;
 mod entry;
-mod skinny;
+mod groups;
 mod host;
 mod inline;
 mod kernels;
@@ -30,7 +30,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, Write};
 use crate::memory::Word;
-use crate::plan::{KernelPlan, Location, Plan};
+use crate::plan::{KernelPlan, Location, Plan, Tile};
 use crate::tiling::KernelTiling;
 use crate::types::Dim;
 
@@ -100,10 +100,11 @@ pub struct Program<'a> {
     pub timed: bool,
 }
 
-/// The signature of a kernel: context, first row, row behind the last, number of the block, where its offsets stand.
+/// The signature of a kernel: context, first row, row after the last, number of the block, where its offsets stand, first point
+/// of the tile. By itself, a kernel has a tile of rows: those that are computed in one go.
 pub fn kernel_signature(target: Target) -> Signature {
     let mut signature = Signature::new(target.call_conv);
-    signature.params.extend([AbiParam::new(types::I64); 5]);
+    signature.params.extend([AbiParam::new(types::I64); 6]);
     signature
 }
 
@@ -119,7 +120,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
     fb.append_block_params_for_function_params(block);
     fb.switch_to_block(block);
     let params = fb.block_params(block).to_vec();
-    let [ctx, lo, hi, number, list] = params[..] else { unreachable!("a kernel has five parameters") };
+    let [ctx, lo, hi, number, list, first] = params[..] else { unreachable!("a kernel has six parameters") };
     let load = |fb: &mut FunctionBuilder<'_>, offset| fb.ins().load(types::I64, constant_memory(), ctx, offset);
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
@@ -140,6 +141,8 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         hi,
         number,
         list,
+        first,
+        rows_of_point: program.fused.rows_of_point(index),
         offsets: Vec::new(),
         arena,
         table,
@@ -179,6 +182,9 @@ struct KernelEmitter<'a, 'f> {
     number: Value,
     /// Where the offsets stand that differ between kernels of one code.
     list: Value,
+    /// The first point of the tile.
+    first: Value,
+    rows_of_point: usize,
     offsets: Vec<i64>,
     arena: Value,
     table: Value,
@@ -204,8 +210,10 @@ struct KernelEmitter<'a, 'f> {
 enum Slot {
     /// A value with a place of its own.
     Location(Location),
-    /// Rows of a matrix in scratch, at this offset: those that are multiplied in one go.
-    Rows(usize),
+    /// A value of which each thread has a tile.
+    Tile(Tile),
+    /// Rows of the product in scratch, at this offset: those of a tile.
+    Block(usize),
     /// One row of scratch, at this offset in the arena.
     Scratch(usize),
     /// The block's part of the partial sums at this offset in the arena, so many floats a block.
@@ -289,19 +297,21 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             }
             Slot::Scratch(at) => self.scratch_at(at),
             Slot::Strip(_) => unreachable!("strips are opened where they are used"),
-            // Rows are counted from the first of the matrix; scratch begins with the first that was computed in one go.
-            Slot::Rows(at) => {
-                let base = self.scratch_at(at);
-                let first = self.fb.ins().band_imm_s(self.lo, -(self.plan.tiling.m_tile_of(self.kernel) as i64));
-                let before = self.times(first, 4 * self.kernel.cols() as i64);
-                self.fb.ins().isub(base, before)
-            }
+            Slot::Tile(Tile { at, part }) => self.tile_at(at, part),
+            Slot::Block(at) => self.tile_at(at, self.rows_of_point * self.kernel.cols()),
             Slot::Partial(at, len) => {
                 let base = self.behind(self.arena, floats(at));
                 let before = self.times(self.number, 4 * len as i64);
                 self.fb.ins().iadd(base, before)
             }
         }
+    }
+
+    /// Where the first point of all would be, if the first of the tile is at this offset of scratch, with so many floats each.
+    fn tile_at(&mut self, at: usize, part: usize) -> Value {
+        let base = self.scratch_at(at);
+        let before = self.times(self.first, 4 * part as i64);
+        self.fb.ins().isub(base, before)
     }
 
     fn scratch_at(&mut self, at: usize) -> Value {
@@ -365,7 +375,7 @@ impl View<'_> {
         let buffer = match arg {
             Arg::Const(_) | Arg::Index(_) | Arg::Count(_) | Arg::Scalar(_) => return None,
             Arg::Dot => match self.memory.product {
-                Some(at) => return Some(Slot::Rows(at)),
+                Some(at) => return Some(Slot::Block(at)),
                 None => self.fused.dot_buffer(self.kernel)?,
             },
             Arg::Value(index) => {
@@ -375,7 +385,7 @@ impl View<'_> {
                 }
                 match self.memory.spills.get(&index) {
                     Some(&at) => return Some(Slot::Scratch(at)),
-                    None => self.kernel.buffer_of(arg, |buffer| self.fused.is_arena(buffer))?,
+                    None => self.kernel.buffer_of(arg, |buffer| self.fused.is_computed(buffer))?,
                 }
             }
             Arg::Read(read) => self.kernel.reads[read].buffer,
@@ -384,17 +394,15 @@ impl View<'_> {
     }
 
     fn place(self, buffer: BufferId) -> Slot {
-        match self.memory.left {
-            Some((left, at)) if left == buffer => Slot::Rows(at),
-            _ => {
-                Slot::Location(self.plan.places[buffer.index()].expect("what is not passed on in scratch has a place"))
-            }
+        match self.plan.tiles.get(&buffer) {
+            Some(&tile) => Slot::Tile(tile),
+            None => Slot::Location(self.plan.places[buffer.index()].expect("what is read or written has a place")),
         }
     }
 
     /// Where a value is written. Sums that end after the kernel are written by what ends them, a product by itself.
     fn slot_written(self, write: &Write) -> Option<Slot> {
-        let by_itself = write.value == Arg::Dot && !write.copied && self.fused.is_arena(write.buffer);
+        let by_itself = write.value == Arg::Dot && !write.copied && self.fused.is_computed(write.buffer);
         if self.kernel.is_written_later(write) || by_itself {
             return None;
         }
@@ -405,7 +413,7 @@ impl View<'_> {
     fn targets(self, index: usize) -> Vec<(Slot, bool)> {
         let writes = self.kernel.writes.iter().filter(|write| write.value == Arg::Value(index) && !write.copied);
         let overwrites =
-            |write: &Write| !self.fused.is_arena(write.buffer) || self.memory.in_place.contains_key(&write.buffer);
+            |write: &Write| !self.fused.is_computed(write.buffer) || self.memory.in_place.contains_key(&write.buffer);
         let placed = writes.filter_map(|write| self.slot_written(write).map(|slot| (slot, overwrites(write))));
         let spilled = self.memory.spills.get(&index).map(|&at| (Slot::Scratch(at), false));
         placed.chain(spilled).collect()

@@ -69,7 +69,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         let mut slots: Vec<(Slot, Value)> = self.bases.iter().map(|(&slot, &base)| (slot, base)).collect();
         slots.sort_by_key(|(_, base)| *base);
         for (slot, base) in slots {
-            if matches!(slot, Slot::Location(_) | Slot::Rows(_)) && self.element_slots.contains(&slot) {
+            if matches!(slot, Slot::Location(_) | Slot::Tile(_) | Slot::Block(_)) && self.element_slots.contains(&slot)
+            {
                 let address = self.fb.ins().iadd(base, self.row_offset);
                 self.row_bases.insert(slot, address);
             }

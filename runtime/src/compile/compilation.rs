@@ -6,7 +6,7 @@ use super::graphs::{self, Forward, Whole};
 use super::{Program, Purpose, Stage, Target};
 use crate::diagnose::Measure;
 use crate::error::BuildError;
-use crate::fuse::{fuse_legalized, legalize_mapped};
+use crate::fuse::{Budget, fuse_legalized, group, legalize_mapped};
 use crate::ir::rewrite::NodeMap;
 use crate::ir::{Graph, NodeId};
 use crate::jit::{self, Text};
@@ -89,9 +89,9 @@ impl Compilation<'_> {
         })
     }
 
-    /// The kernels. What they compute is numbered as in [`Compilation::legalized`].
+    /// The kernels, in groups. What they compute is numbered as in [`Compilation::legalized`].
     pub fn fused(&self) -> Result<&Fused, BuildError> {
-        once(&self.fused, || Ok(fuse_legalized(self.legalized()?)))
+        once(&self.fused, || Ok(group(fuse_legalized(self.legalized()?), &Budget::new(self.target.max_batch))))
     }
 
     /// How the kernels run, and where everything lies.

@@ -2,13 +2,13 @@
 
 use super::Target;
 use crate::error::BuildError;
-use crate::fuse::fuse;
+use crate::fuse::{Budget, fuse, group};
 use crate::ir::{Graph, Role, Slots};
 use crate::jit::{self, Code, Pool};
 use crate::kernel::Fused;
 use crate::memory::Memory;
 use crate::plan::{self, Location, Plan, plan};
-use crate::tiling::{tile, tile_apart};
+use crate::tiling::tile;
 
 /// A compiled program and what is needed to run it.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Program {
 impl Program {
     /// Compiles a graph as it is, without simplifying it.
     pub fn of_graph(graph: &Graph, target: Target) -> Result<Program, BuildError> {
-        Program::of_kernels(&fuse(graph), target)
+        Program::of_kernels(&group(fuse(graph), &Budget::new(target.max_batch)), target)
     }
 
     /// Compiles kernels.
@@ -45,7 +45,7 @@ impl Program {
     /// Compiles kernels that can be timed one by one, for one thread.
     pub(super) fn timed(fused: &Fused, target: Target) -> Result<Program, BuildError> {
         let target = target.with_threads(1);
-        let plan = plan(fused, tile_apart(fused, target.max_batch, target.machine()))?;
+        let plan = plan(fused, tile(fused, target.max_batch, target.machine()))?;
         let code = jit::compile_timed(fused, &plan)?;
         Ok(Program::assemble(code, fused, plan, 1))
     }

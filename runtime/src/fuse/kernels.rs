@@ -38,6 +38,7 @@ pub(super) fn finish(g: &Graph, drafts: Vec<Draft>, check: Option<usize>, statis
     Fused {
         slots: g.slots.clone(),
         kernels,
+        groups: Vec::new(),
         check,
         statistics: statistics.collect(),
         results: results.collect(),

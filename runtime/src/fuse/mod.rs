@@ -1,15 +1,16 @@
 //! From operations to kernels: what is computed together, what is kept in memory, what is computed twice.
 //!
-//! In: a legalized graph. Out: kernels in the order in which they run. Work is demand-driven: matrix products, reductions and
-//! results are placed in topological order, each in the earliest kernel that already holds what it needs; maps are computed
-//! where they are needed. A value that a second kernel needs is kept in memory or computed once more, whichever moves fewer
-//! bytes. Every decision is recorded, with its reason, in the kernel that it made.
+//! In: a legalized graph. Out: kernels in the order in which they run, then groups of them. Matrix products, reductions and results
+//! are placed in topological order, each in the earliest kernel that already holds what it needs; maps are computed where they are
+//! needed. A value that a second kernel needs is kept in memory or computed once more, whichever moves fewer bytes. Every decision
+//! is recorded, with its reason, in the kernel that it made.
 
 mod rematerialize;
 mod bounds;
 mod choose;
 mod collapse;
 mod domain;
+mod groups;
 mod index;
 mod kernels;
 mod legalize;
@@ -30,6 +31,7 @@ use crate::types::DType;
 use bounds::Bounds;
 pub use domain::Domain;
 use domain::{ReductionAxes, is_memory, reduction_axes, resolve};
+pub use groups::{Budget, group};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
 pub use legalize::{legalize, legalize_mapped};
@@ -451,12 +453,10 @@ impl<'a> Ctx<'a> {
             demand.sources.insert(base);
             return None;
         }
-        if self.stored[base.index()] {
-            demand.sources.insert(base);
-            return None;
-        }
-        if let Some(function) = self.function_beside(base, domain, &demand.read) {
-            demand.slopes.push((base, function));
+        let slope = || self.function_beside(base, domain, &demand.read).map(|function| (base, function));
+        let slope = if self.stored[base.index()] { None } else { slope() };
+        if self.stored[base.index()] || slope.is_some() {
+            demand.slopes.extend(slope);
             demand.sources.insert(base);
             return None;
         }

@@ -2,7 +2,7 @@
 //! one, of the arena with its scratch, of the parameters and of every input, is neither read nor written.
 
 use super::{Pool, compile};
-use crate::fuse::fuse;
+use crate::fuse::{Budget, fuse, group};
 use crate::init::{Init, Random};
 use crate::ir::{Builder, DotAxes, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Window};
 use crate::memory::{Input, Memory, Params};
@@ -100,7 +100,7 @@ fn tensors() -> Graph {
 
 /// The bits of all results, with guards behind all memory or ahead of it.
 fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
-    let fused = fuse(&simplify(graph));
+    let fused = group(fuse(&simplify(graph)), &Budget::new(max_batch));
     let machine = Machine::of(isa).with_cores(threads);
     let plan = plan(&fused, tile(&fused, max_batch, machine)).expect("it fits");
     let code = compile(&fused, &plan).expect("it compiles");
@@ -153,7 +153,7 @@ fn kernels_of_many_axes_touch_nothing_outside_their_memory() {
 
 #[test]
 fn programs_touch_nothing_outside_their_memory() {
-    // Products that are written out and called, packed or not; few rows by columns; prologues; ends of blocks and of units.
+    // Products that are written out and called, packed or not; few rows by columns; groups; ends of blocks and of units.
     for (extents, max_batch, batches) in [
         ([3, 2], 67, vec![1, 2, 67]),
         ([37, 41], 67, vec![1, 63, 64, 65, 67]),

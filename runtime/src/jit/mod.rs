@@ -15,6 +15,7 @@ mod surroundings;
 mod text;
 mod ticks;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cranelift_codegen::Context as CodegenContext;
@@ -335,7 +336,7 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
         scalars: slots.scalars.len(),
         max_batch: plan.max_batch,
         inputs: slots.inputs.iter().map(|slot| slot.ty.clone()).collect(),
-        writes: fused.kernels.iter().flat_map(|kernel| &kernel.writes).any(|write| !fused.is_arena(write.buffer)),
+        writes: fused.kernels.iter().flat_map(|kernel| &kernel.writes).any(|write| !fused.is_computed(write.buffer)),
     };
     let shared = (!regions.is_empty()).then(|| shared_code(&module, fused, plan, &regions, &shared_ids));
     Ok(Code { _pages: pages, entry, table, needs, shared })
@@ -414,13 +415,16 @@ fn shared_code(
         work_queue::RegionCode { tasks: unit_ids.by_ref().take(region.tasks.len()).map(unit).collect(), tail }
     });
     let table = Arc::new(work_queue::Table { regions: region_codes.collect() });
+    let time = |run: Range<usize>| {
+        let each = |batch| run.clone().map(|index| plan.tiling.nanoseconds(fused, index, batch)).sum::<f64>();
+        [1, plan.max_batch].map(each)
+    };
     let shared = tasks().map(|&task| {
         let work = match task.work {
             // Part of what the rows of the kernel take.
             Work::Pack => [0.0; 2],
-            Work::Columns | Work::Rows => {
-                [1, plan.max_batch].map(|batch| plan.tiling.nanoseconds(fused, task.kernel, batch))
-            }
+            Work::Columns => time(task.kernel..task.kernel + 1),
+            Work::Rows => time(fused.run_of(task.kernel)),
         };
         let kernel = &fused.kernels[task.kernel];
         SharedTask { task, extents: (kernel.row_count(), kernel.cols()), work }

@@ -8,7 +8,7 @@ use cranelift_module::ModuleError;
 use super::guarded::step;
 use super::{Pool, compile, failed};
 use crate::error::BuildError;
-use crate::fuse::fuse;
+use crate::fuse::{Budget, fuse, group};
 use crate::memory::{Input, Memory, Params};
 
 use crate::plan::plan;
@@ -40,7 +40,7 @@ fn child(body: impl FnOnce() -> i32) -> i32 {
 
 #[test]
 fn a_child_of_fork_computes_without_the_threads_and_drops_them() {
-    let fused = fuse(&simplify(&step([130, 140])));
+    let fused = group(fuse(&simplify(&step([130, 140]))), &Budget::new(300));
     let plan = plan(&fused, tile(&fused, 300, Machine::of(Isa::detect()).with_cores(2))).expect("it fits");
     let code = compile(&fused, &plan).expect("it compiles");
     assert!(code.shares(300));

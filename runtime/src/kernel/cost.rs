@@ -2,7 +2,7 @@
 //!
 //! In: a kernel. Out: counts that grow with the batch, of floating-point operations as [`flops`](mod@crate::flops)
 //! counts them. A value that is read or written counts once a kernel, 4 bytes an element: what is read again while it is
-//! in a cache, scratch and partial results are left out. So these are lower bounds, to hold measured times against.
+//! in a cache, scratch, tiles and partial results are left out. So these are lower bounds, to hold measured times against.
 
 use std::fmt;
 use std::ops::{Add, AddAssign};
@@ -25,14 +25,14 @@ impl Count {
     /// The bytes of a tensor: an element takes four, class ids as well.
     pub(crate) fn bytes(shape: &Shape) -> Count {
         match shape.len().expect("extents were checked when the network was lowered") {
-            Dim::Fixed(n) => Count { fixed: 4 * n as u64, batch: 0 },
-            Dim::Batch(n) => Count { fixed: 0, batch: 4 * n as u64 },
+            Dim::Fixed(n) => Count { fixed: 4u64.saturating_mul(n as u64), batch: 0 },
+            Dim::Batch(n) => Count { fixed: 0, batch: 4u64.saturating_mul(n as u64) },
         }
     }
 
     /// The count for a given batch size.
     pub fn at(self, batch: usize) -> u64 {
-        self.fixed + self.batch * batch as u64
+        self.fixed.saturating_add(self.batch.saturating_mul(batch as u64))
     }
 }
 
@@ -46,7 +46,7 @@ impl Add for Count {
     type Output = Count;
 
     fn add(self, other: Count) -> Count {
-        Count { fixed: self.fixed + other.fixed, batch: self.batch + other.batch }
+        Count { fixed: self.fixed.saturating_add(other.fixed), batch: self.batch.saturating_add(other.batch) }
     }
 }
 
@@ -111,7 +111,7 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
         for buffer in buffers {
             if !read.contains(&buffer) {
                 read.push(buffer);
-                bytes += Count::bytes(&fused.buffer(buffer).shape);
+                bytes += traffic(fused, buffer);
             }
         }
         bytes
@@ -126,13 +126,18 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
         costs.push((instruction.origin.node, Cost { flops: instruction.origin.flops.into(), bytes }));
     }
     for write in &kernel.writes {
-        let mut bytes = Count::bytes(&fused.buffer(write.buffer).shape);
+        let mut bytes = traffic(fused, write.buffer);
         let index = write.access.gather.as_ref().map(|gather| Arg::Read(gather.index));
         let copied = Some(write.value).filter(|_| write.copied);
         bytes += bytes_of(&mut copied.into_iter().chain(index).flat_map(|arg| buffers(kernel, arg)));
         costs.push((write.origin, Cost { flops: Count::default(), bytes }));
     }
     costs
+}
+
+/// The bytes of a buffer that pass between a kernel and memory. A tile stays in a cache.
+fn traffic(fused: &Fused, buffer: BufferId) -> Count {
+    if fused.is_tile(buffer) { Count::default() } else { Count::bytes(&fused.buffer(buffer).shape) }
 }
 
 /// The buffers that an operand is read from: its own, and that of the index by which it is looked up.

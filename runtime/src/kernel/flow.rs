@@ -245,7 +245,7 @@ impl Kernel {
 
     /// Elements that a later stage of the same row reads, and that this kernel does not write: in the order of their readers.
     /// Truth values and indices are not among them: they are computed again.
-    pub fn spilled(&self, is_arena: impl Fn(BufferId) -> bool) -> Vec<usize> {
+    pub fn spilled(&self, is_computed: impl Fn(BufferId) -> bool) -> Vec<usize> {
         let mut found = Vec::new();
         if self.last_stage() == 0 {
             return found;
@@ -257,7 +257,7 @@ impl Kernel {
                 let value = &self.body[index];
                 let number = value.what == What::Map && value.origin.ty.dtype == DType::F32;
                 let earlier = value.stage < reader.stage && self.class(index) == Class::Element;
-                if number && earlier && seen.insert(index) && self.buffer_of(arg, &is_arena).is_none() {
+                if number && earlier && seen.insert(index) && self.buffer_of(arg, &is_computed).is_none() {
                     found.push(index);
                 }
             }
@@ -265,10 +265,10 @@ impl Kernel {
         found
     }
 
-    /// The buffer of the arena that this kernel writes a value to.
-    pub fn buffer_of(&self, value: Arg, is_arena: impl Fn(BufferId) -> bool) -> Option<BufferId> {
+    /// The buffer that this kernel writes a value to for others.
+    pub fn buffer_of(&self, value: Arg, is_computed: impl Fn(BufferId) -> bool) -> Option<BufferId> {
         let written = self.writes.iter().filter(|write| write.value == value && !write.copied);
-        written.map(|write| write.buffer).find(|&buffer| is_arena(buffer))
+        written.map(|write| write.buffer).find(|&buffer| is_computed(buffer))
     }
 
     /// The buffers that a kernel reads, in the order of first use; some more than once.
@@ -289,9 +289,9 @@ impl Kernel {
 }
 
 impl Fused {
-    /// Whether a buffer lies in the arena.
-    pub fn is_arena(&self, buffer: BufferId) -> bool {
-        self.buffer(buffer).home == Home::Arena
+    /// Whether a kernel writes a buffer for others, or as a result.
+    pub fn is_computed(&self, buffer: BufferId) -> bool {
+        matches!(self.buffer(buffer).home, Home::Arena | Home::Tile)
     }
 
     /// For each buffer, the last kernel that reads it, or that writes it if none does; results live to the end.
@@ -307,6 +307,6 @@ impl Fused {
 
     /// The buffer that the product of a kernel is written to, if it is.
     pub fn dot_buffer(&self, kernel: &Kernel) -> Option<BufferId> {
-        kernel.buffer_of(Arg::Dot, |buffer| self.is_arena(buffer))
+        kernel.buffer_of(Arg::Dot, |buffer| self.is_computed(buffer))
     }
 }

@@ -8,10 +8,13 @@
 //! The first axes of a kernel are its *rows*, walked point by point; the others are *the row*. A matrix product, if there is one,
 //! comes first: its rows arrive in blocks, and what follows works on them while they are in the cache. A reduction over axes of
 //! the row is known in the row's next stage; one over the rows is known when the kernel is done.
+//!
+//! Kernels that pass on what belongs to the same points may be a [`Group`], which runs tile by tile.
 
 mod access;
 mod cost;
 mod flow;
+mod group;
 mod order;
 mod print;
 mod runs;
@@ -31,6 +34,7 @@ pub use access::{Access, Affine, AxisSet, Bound, Gather};
 pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
+pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
 pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder};
 pub(crate) use runs::runs;
 pub use runs::{RunBound, Runs};
@@ -45,6 +49,8 @@ pub struct Fused {
     pub buffers: Vec<Buffer>,
     /// In the order in which they run.
     pub kernels: Vec<Kernel>,
+    /// Which of them run tile by tile, in order.
+    pub groups: Vec<Group>,
     /// Where something is updated: this many kernels run before the loss is known and the first update may be written.
     pub check: Option<usize>,
     /// The variances of the batch that running ones are made of: no update is written if one of them is not finite.
@@ -91,6 +97,8 @@ pub enum Home {
     Param(usize),
     /// In the arena: a kernel writes it.
     Arena,
+    /// In the scratch of each thread: kernels of one group write and read it, some points at a time.
+    Tile,
 }
 
 /// A fused loop nest.
@@ -290,7 +298,7 @@ impl Fused {
     pub fn param_written(&self, write: &Write) -> Option<usize> {
         match self.buffer(write.buffer).home {
             Home::Param(param) => Some(param),
-            Home::Input(_) | Home::Arena => None,
+            Home::Input(_) | Home::Arena | Home::Tile => None,
         }
     }
 

@@ -5,12 +5,12 @@
 //! kernel of its own.
 //!
 //! `.row` marks a value per row, `.col` one per column, `.one` a single one; parameters and inputs go by their
-//! names. A kernel's lines run for every element of its domain; after `along the row` a sum over the row is known.
+//! names. `tile` marks a value that is passed on some points at a time, and takes no memory of its own. A kernel's lines run for every element of its domain; after `along the row` a sum over the row is known.
 
 use std::fmt;
 
-use super::why::{Uses, rematerialize_text};
-use super::{Affine, Arg, BufferId, Class, Cost, Dot, Fused, Home, Kernel, Mode, Origin, Read, cost};
+use super::why::{Uses, group_text, rematerialize_text};
+use super::{Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, cost};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
 use crate::reason::RematerializeReason;
@@ -22,6 +22,9 @@ impl fmt::Display for Fused {
         for (index, kernel) in self.kernels.iter().enumerate() {
             if self.check == Some(index) {
                 writeln!(f, "check that the loss is finite")?;
+            }
+            if let Some(group) = self.groups.iter().find(|group| group.kernels.start == index) {
+                line_with_layer(f, &self.group_name(group), &group_text(group.reason))?;
             }
             Text { fused: self, kernel, uses: &uses }.write(f, index)?;
         }
@@ -42,6 +45,17 @@ impl Fused {
         writeln!(f, "unfused: {} FLOP, {} bytes", apart.flops, apart.bytes)
     }
 
+    /// `group by b: kernels 2, 3`.
+    pub(crate) fn group_name(&self, group: &Group) -> String {
+        let first = &self.kernels[group.kernels.start];
+        let loops: Vec<String> = (0..group.loops.len()).map(|axis| axis_name(&first.axes, axis).to_string()).collect();
+        let kernels = match group.kernels.len() {
+            2 => format!("{}, {}", group.kernels.start, group.kernels.end - 1),
+            _ => format!("{} to {}", group.kernels.start, group.kernels.end - 1),
+        };
+        format!("group by {}: kernels {kernels}", loops.join(", "))
+    }
+
     /// The name of a value of the graph: its number.
     pub(crate) fn value_name(&self, node: NodeId) -> String {
         match self.names.number[node.index()] {
@@ -56,7 +70,7 @@ impl Fused {
         match buffer.home {
             Home::Input(index) => self.slots.inputs[index].name.to_string(),
             Home::Param(index) => self.slots.params[index].name.clone(),
-            Home::Arena => self.value_name(buffer.origin),
+            Home::Arena | Home::Tile => self.value_name(buffer.origin),
         }
     }
 }
@@ -103,6 +117,9 @@ impl Text<'_> {
                     let (table, index) = (self.fused.buffer_name(write.buffer), self.name(Arg::Read(gather.index)));
                     let line = format!("  add {value} to rows {index} of {table}");
                     line_with_layer(f, &line, &self.materialized(number, write))?;
+                }
+                None if self.fused.is_tile(write.buffer) => {
+                    line_with_layer(f, &format!("  tile {value}"), &self.readers(number, write).unwrap_or_default())?;
                 }
                 None => line_with_layer(f, &format!("  materialize {value}"), &self.materialized(number, write))?,
             }

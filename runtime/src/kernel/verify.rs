@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::group::verify_groups;
 use super::{Access, Arg, BufferId, Dot, Fused, Home, Kernel, LANES};
 
 /// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
@@ -14,14 +15,14 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
         for buffer in kernel.buffers_read() {
             match fused.buffer(buffer).home {
                 Home::Param(param) => readers.entry(param).or_default().push(index),
-                Home::Arena if !writers.contains_key(&buffer) => {
+                Home::Arena | Home::Tile if !writers.contains_key(&buffer) => {
                     let name = fused.buffer_name(buffer);
                     return Err(format!("kernel {index} reads {name}, which no earlier kernel writes"));
                 }
-                Home::Arena | Home::Input(_) => {}
+                Home::Arena | Home::Tile | Home::Input(_) => {}
             }
         }
-        for write in kernel.writes.iter().filter(|write| fused.is_arena(write.buffer)) {
+        for write in kernel.writes.iter().filter(|write| fused.is_computed(write.buffer)) {
             if writers.insert(write.buffer, index).is_some() {
                 return Err(format!("kernel {index} writes {} once more", fused.buffer_name(write.buffer)));
             }
@@ -30,6 +31,7 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
         values(kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
         accesses(fused, kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
     }
+    verify_groups(fused)?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
         for write in &kernel.writes {
             let Some(param) = fused.param_written(write) else { continue };

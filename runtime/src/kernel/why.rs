@@ -6,9 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::print::Text;
-use super::{Arg, BufferId, Fused, Mode, Write};
+use super::{Arg, BufferId, Count, Fused, Mode, Write, grouped};
 use crate::ir::{NodeId, Role};
-use crate::reason::{Effort, MaterializeReason, RematerializeReason, SplitReason};
+use crate::reason::{Effort, GroupReason, MaterializeReason, RematerializeReason, SplitReason};
 
 /// Which kernels have to do with a value.
 pub(super) struct Uses {
@@ -33,7 +33,7 @@ impl Uses {
             for buffer in kernel.buffers_read().collect::<HashSet<BufferId>>() {
                 uses.readers.entry(buffer).or_default().push(index);
             }
-            for write in kernel.writes.iter().filter(|write| fused.is_arena(write.buffer)) {
+            for write in kernel.writes.iter().filter(|write| fused.is_computed(write.buffer)) {
                 uses.writers.entry(write.origin).or_insert(index);
             }
             kernel.origins().for_each(|origin| _ = uses.computers.entry(origin.node).or_insert(index));
@@ -80,12 +80,20 @@ impl Text<'_> {
             Some(MaterializeReason::Update(param)) => format!("the next {}", self.fused.slots.params[param].name),
             Some(MaterializeReason::Overwritten) => "made of what is overwritten".to_string(),
         };
+        match self.readers(index, write) {
+            None => why,
+            Some(readers) => format!("{readers}: {why}"),
+        }
+    }
+
+    /// `for kernels 3, 4`: who reads what is written, if anybody does.
+    pub(super) fn readers(&self, index: usize, write: &Write) -> Option<String> {
         let readers = self.uses.readers.get(&write.buffer).into_iter().flatten();
         let readers: Vec<String> = readers.filter(|&&reader| reader > index).map(usize::to_string).collect();
         match readers.len() {
-            0 => why,
-            1 => format!("for kernel {}: {why}", readers[0]),
-            _ => format!("for kernels {}: {why}", readers.join(", ")),
+            0 => None,
+            1 => Some(format!("for kernel {}", readers[0])),
+            _ => Some(format!("for kernels {}", readers.join(", "))),
         }
     }
 
@@ -116,6 +124,15 @@ impl Text<'_> {
         };
         let first = self.uses.results.get(&write.buffer);
         first.map(|&first| of(&self.fused.results[first].0)).unwrap_or_default()
+    }
+}
+
+/// Why kernels run tile by tile.
+pub(super) fn group_text(GroupReason { saved: [fixed, batch], reread }: GroupReason) -> String {
+    let less = format!("{} bytes less to memory and back", Count { fixed, batch });
+    match reread {
+        0 => less,
+        _ => format!("{less}, {} more for each tile", grouped(reread)),
     }
 }
 

@@ -11,10 +11,12 @@ pub(super) struct Arena {
     pub allocations: Vec<Allocation>,
     /// Length without scratch.
     pub len: usize,
-    /// The most scratch that a kernel takes, with its prologue.
+    /// The most scratch that a kernel takes, with the tiles of its group.
     pub scratch: usize,
-    /// Scratch that the present kernel has taken, with its prologue.
+    /// Scratch that the present kernel has taken, and the tiles before it.
     scratch_taken: usize,
+    /// The tiles of the present group that are still to be read: offset, length, last kernel.
+    tiles: Vec<(usize, usize, usize)>,
     /// The sum of all lengths taken.
     pub total: usize,
     /// The present kernel.
@@ -30,12 +32,11 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// Moves on to kernel `now` and frees what neither it nor a later one reads. Scratch of its prologue stays.
-    pub(super) fn release(&mut self, now: usize, prologue: bool) {
+    /// Moves on to kernel `now` and frees what neither it nor a later one reads.
+    pub(super) fn release(&mut self, now: usize) {
         self.now = now;
-        if !prologue {
-            self.scratch_taken = 0;
-        }
+        self.tiles.retain(|&(.., last)| last >= now);
+        self.scratch_taken = self.tiles.iter().map(|(at, len, _)| at + len).max().unwrap_or(0);
         while let Some(entry) = self.ends.first_entry().filter(|entry| *entry.key() < now) {
             let (last, offsets) = entry.remove_entry();
             for at in offsets {
@@ -66,12 +67,28 @@ impl Arena {
         }
     }
 
-    /// Puts a value where another is that the present kernel or its prologue reads for the last time.
+    /// Puts a value where another is that the present kernel or an earlier one of its group reads for the last time.
     pub(super) fn take_over(&mut self, content: Content, at: usize, len: usize, last: usize) {
         let len = padded(len.max(1));
         self.occupy(at, len, last);
         self.allocations.push(Allocation { content, at, len, first: self.now, last });
         self.total += len;
+    }
+
+    /// Puts a tile where there is room in scratch until its last use. Other scratch of the kernel comes after all tiles.
+    pub(super) fn take_tile(&mut self, content: Content, len: usize, last: usize) -> usize {
+        let len = padded(len.max(1));
+        self.tiles.sort_unstable();
+        let at =
+            self.tiles.iter().fold((0, false), |(at, found), &(start, other, _)| match found || start - at >= len {
+                true => (at, true),
+                false => (start + other, false),
+            });
+        self.tiles.push((at.0, len, last));
+        self.scratch_taken = self.scratch_taken.max(at.0 + len);
+        self.scratch = self.scratch.max(self.scratch_taken);
+        self.allocations.push(Allocation { content, at: at.0, len, first: self.now, last });
+        at.0
     }
 
     /// Puts something where there is room until its last use.
@@ -81,7 +98,7 @@ impl Arena {
             let at = self.scratch_taken;
             self.scratch_taken += len;
             self.scratch = self.scratch.max(self.scratch_taken);
-            self.allocations.push(Allocation { content, at, len, first: self.now, last });
+            self.allocations.push(Allocation { content, at, len, first: self.now, last: self.now });
             return at;
         }
         let gap = self.gaps.iter().find(|(_, room)| **room >= len).map(|(&at, &room)| (at, room));
@@ -128,7 +145,7 @@ mod tests {
         let mut below = |bound: u64| random.below(bound) as usize;
         let (mut arena, mut used) = (Arena::default(), Vec::<(usize, usize, usize)>::new());
         for now in 0..400 {
-            arena.release(now, false);
+            arena.release(now);
             used.retain(|&(.., last)| last >= now);
             for id in 0..below(4) {
                 let (content, len) = (Content::Value(BufferId(id as u32)), 16 * (1 + below(6)));

@@ -1,10 +1,10 @@
-//! Which operand of a kernel, or of its prologue, a kept value may overwrite: one whose last reader that is, if every element
-//! is read before the element of the same place is written, and never after.
+//! Which operand of a kernel, or of an earlier one of its group, a kept value may overwrite: one whose last reader that is, if
+//! every element is read before the element of the same place is written, and never after.
 
 use std::collections::HashSet;
 
 use crate::ir::ops::function;
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, What, Write};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, What, Write, is_read_by_points, is_written_by_points};
 use crate::types::DType;
 
 /// What may be overwritten in a kernel, as far as the kernel itself goes.
@@ -42,35 +42,50 @@ impl Operands {
         Operands { free: kernel.reads.iter().map(|read| read.buffer).filter(fits).collect(), elements }
     }
 
-    /// The operand that a buffer may take the place of in this kernel, and where that lies. `dying` gives the place of those of
-    /// the right length that nothing reads later.
-    pub(super) fn replaced(
-        &self,
-        written: BufferId,
-        dying: impl Fn(BufferId) -> Option<usize>,
-    ) -> Option<(BufferId, usize)> {
-        if self.elements.contains(&written) { self.read_for_the_last_time(dying) } else { None }
+    /// Those that a buffer may take the place of if this kernel writes it.
+    fn below(&self, written: BufferId) -> &[BufferId] {
+        if self.elements.contains(&written) { &self.free } else { &[] }
     }
+}
 
-    /// The operand of the prologue `ahead`, whose operands these are, that an element of the kernel after it may overwrite,
-    /// and where it lies: one that the kernel itself does not read. Rows of the prologue are done before the same rows of the
-    /// kernel begin.
-    pub(super) fn replaced_row_by_row(
-        &self,
-        fused: &Fused,
-        ahead: &Kernel,
-        kernel: &Kernel,
-        write: &Write,
-        dying: impl Fn(BufferId) -> Option<usize>,
-    ) -> Option<(BufferId, usize)> {
-        let class = kernel.class_of(write.access.at.axes());
-        if class != Class::Element || kernel.axes != ahead.axes || fused.buffer(write.buffer).dtype != DType::F32 {
-            return None;
-        }
-        self.read_for_the_last_time(dying)
-    }
-
-    fn read_for_the_last_time(&self, dying: impl Fn(BufferId) -> Option<usize>) -> Option<(BufferId, usize)> {
-        self.free.iter().find_map(|&base| Some((base, dying(base)?)))
-    }
+/// The operand that what kernel `index` writes may take the place of, and where that lies. `operands` are those of the kernels of
+/// its group up to it; `dying` gives the place of those of the right length that nothing reads after a kernel.
+///
+/// An operand of the kernel itself is read element by element before it is overwritten; one of an earlier kernel of the group,
+/// point by point.
+pub(super) fn replaced(
+    fused: &Fused,
+    index: usize,
+    write: &Write,
+    operands: &[Operands],
+    dying: impl Fn(BufferId, usize) -> Option<usize>,
+) -> Option<(BufferId, usize)> {
+    let (own, earlier) = operands.split_last()?;
+    let group = fused.group_of(index);
+    let first = index - earlier.len();
+    // The other kernels of the group are done with a point when this one writes it, if that is all they read of it.
+    let by_points = |buffer: BufferId, but: usize| {
+        let others = first..index;
+        let reads = |other: &usize| fused.kernels[*other].buffers_read().any(|read| read == buffer);
+        group.is_none_or(|group| {
+            let mut reading = others.filter(reads).filter(|&other| other != but);
+            reading.all(|other| is_read_by_points(fused, group, other, buffer))
+        })
+    };
+    let place = |buffer: BufferId, reader: usize| {
+        let at = dying(buffer, reader)?;
+        by_points(buffer, reader).then_some((buffer, at))
+    };
+    let found = own.below(write.buffer).iter().find_map(|&buffer| place(buffer, index));
+    let group = match group.filter(|_| found.is_none() && fused.buffer(write.buffer).dtype == DType::F32) {
+        Some(group) if is_written_by_points(fused, group, index, write.buffer) => group,
+        _ => return found,
+    };
+    let part = group.part_of(fused, write.buffer);
+    (first..index).zip(earlier).rev().find_map(|(reader, operands)| {
+        let same = |&&buffer: &&BufferId| {
+            group.part_of(fused, buffer) == part && is_read_by_points(fused, group, reader, buffer)
+        };
+        operands.free.iter().filter(same).find_map(|&buffer| place(buffer, reader))
+    })
 }

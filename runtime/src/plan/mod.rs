@@ -12,13 +12,13 @@ mod tasks;
 mod touched;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
-use crate::kernel::{BufferId, Fused, Home, Kernel, LANES, Write};
+use crate::kernel::{BufferId, Fused, Home, Kernel, LANES};
 use crate::microkernels::{gemm, runs};
 use crate::tiling::matmul::RunsRight;
 use crate::tiling::{Matmul, Tiling};
@@ -27,7 +27,7 @@ use crate::types::Shape;
 use arena::Arena;
 use in_place::Operands;
 pub use print::text;
-pub use tasks::{Last, ParallelRegion, Task, Work, parallel_regions};
+pub use tasks::{Last, ParallelRegion, Skinny, Task, Work, parallel_regions};
 pub use verify::verify;
 
 /// Larger steps are refused rather than attempted.
@@ -44,19 +44,30 @@ pub enum Location {
     Input(usize),
 }
 
+/// Where a tile lies in the scratch of each thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Where its first point is.
+    pub at: usize,
+    /// Floats from one point to the next.
+    pub part: usize,
+}
+
 /// The memory of a program.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where each buffer lies; `None` for a left operand that only its product reads, some rows at a time, from scratch.
+    /// Where each buffer lies; `None` for a tile, or if it has no elements.
     pub places: Vec<Option<Location>>,
+    /// Where the tiles lie.
+    pub tiles: HashMap<BufferId, Tile>,
     /// The memory that each kernel uses while it runs.
     pub kernels: Vec<KernelPlan>,
     /// All that lies in the arena, in the order in which it was placed.
     pub allocations: Vec<Allocation>,
     /// Length of the arena.
     pub arena: usize,
-    /// Length of the scratch that every thread has to itself, and the end of a parallel region too: enough for any one kernel with its
-    /// prologue.
+    /// Length of the scratch that every thread has to itself, and the end of a parallel region too: enough for any one kernel and
+    /// the tiles of its group.
     pub scratch: usize,
     /// Sum of the lengths of all that was ever laid out: what an arena without sharing would need.
     pub unshared: usize,
@@ -71,16 +82,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The prologue of a kernel.
-    pub fn prologue(&self, kernel: usize) -> Option<usize> {
-        self.tiling.prologue(kernel)
-    }
-
-    /// Whether a kernel is the prologue of the next one, and so does not run by itself.
-    pub fn is_prologue(&self, kernel: usize) -> bool {
-        self.tiling.is_prologue(kernel)
-    }
-
     /// What is laid out for a kernel: values that it writes, and what it uses while it runs.
     pub fn allocations_of(&self, kernel: usize) -> &[Allocation] {
         let behind = |kernel: usize| self.allocations.partition_point(|allocation| allocation.first < kernel);
@@ -121,8 +122,8 @@ pub enum Content {
     Row(usize),
     /// A block of the product.
     Block,
-    /// Some rows of the product's left operand.
-    Operand(BufferId),
+    /// Some points of a value, which kernels of one group pass on.
+    Tile(BufferId),
     /// Pieces of the product's operands.
     Workspace,
     /// The right operand of the product, rearranged.
@@ -151,12 +152,9 @@ pub struct KernelPlan {
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
     pub packed: Option<usize>,
-    /// Values that are written over an operand of the kernel or its prologue, element by element, and that operand, which nothing
-    /// reads later.
+    /// Values that are written over an operand of the kernel or of an earlier one of its group, element by element, and that
+    /// operand, which nothing reads later.
     pub in_place: BTreeMap<BufferId, BufferId>,
-    /// In a prologue and in the kernel that it belongs to: the left operand and where some rows of it lie in scratch, if nobody
-    /// else reads it.
-    pub left: Option<(BufferId, usize)>,
 }
 
 /// Plans the memory of a program.
@@ -168,46 +166,35 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     let mut places: Vec<Option<Location>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
     let len = |id: BufferId| padded(fused.buffer(id).shape.len_at(max_batch));
     let last_read = fused.last_uses();
-    // What a prologue reads it reads until the last row of the product.
-    let lives_on = |last: usize| last + usize::from(tiling.is_prologue(last));
+    // What a kernel of a group reads it reads until the last tile is done.
+    let lives_on = |last: usize| if last == usize::MAX { last } else { fused.run_of(last).end - 1 };
     let last_use: Vec<usize> = last_read.iter().map(|&last| lives_on(last)).collect();
     let mut kernels: Vec<KernelPlan> = Vec::new();
+    let (mut operands, mut tiles) = (Vec::new(), HashMap::new());
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        let (prologue, passed_on) = (tiling.kernels[index].prologue, tiling.kernels[index].passed_on);
-        arena.release(index, prologue);
-        let left = passed_on.map(|buffer| {
-            let rows = tiling.m_tile * fused.kernels[index - 1].cols();
-            (buffer, arena.take(Content::Operand(buffer), rows, index))
-        });
-        if prologue {
-            kernels[index - 1].left = left;
+        let run = fused.run_of(index);
+        if index == run.start {
+            operands.clear();
         }
+        operands.push(Operands::of(fused, kernel));
+        arena.release(index);
         let mut in_place = BTreeMap::new();
-        let is_written = |write: &&Write| fused.is_arena(write.buffer);
-        let stores = kernel.writes.iter().any(|write| is_written(&write));
-        let own = stores.then(|| Operands::of(fused, kernel));
-        let ahead = Some(index).filter(|_| stores && prologue).map(|index| &fused.kernels[index - 1]);
-        let ahead = ahead.map(|ahead| (ahead, Operands::of(fused, ahead)));
-        let next = tiling.kernels.get(index + 1).and_then(|next| next.passed_on);
-        let kept = |write: &&Write| is_written(write) && Some(write.buffer) != next;
-        for write in kernel.writes.iter().filter(kept) {
+        for buffer in kernel.writes.iter().map(|write| write.buffer).filter(|&buffer| fused.is_tile(buffer)) {
+            tiles.insert(buffer, tile(fused, &tiling, index, &mut arena, (buffer, last_read[buffer.index()])));
+        }
+        for write in kernel.writes.iter().filter(|write| fused.buffer(write.buffer).home == Home::Arena) {
             let (content, last) = (Content::Value(write.buffer), last_use[write.buffer.index()]);
             let own_len = len(write.buffer);
             let dying = |id: BufferId, reader: usize| {
                 let at = match places[id.index()] {
-                    Some(Location::Arena(at)) if last_read[id.index()] == reader && fused.is_arena(id) => at,
+                    Some(Location::Arena(at)) if last_read[id.index()] == reader && fused.is_computed(id) => at,
                     _ => return None,
                 };
                 let overwritten = |by: &BTreeMap<BufferId, BufferId>| by.values().any(|other| *other == id);
                 let free = !overwritten(&in_place) && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
                 Some(at).filter(|_| free && len(id) == own_len)
             };
-            let replaced = own.as_ref().and_then(|own| own.replaced(write.buffer, |id| dying(id, index)));
-            let replaced = replaced.or_else(|| {
-                let (ahead, operands) = ahead.as_ref()?;
-                operands.replaced_row_by_row(fused, ahead, kernel, write, |id| dying(id, index - 1))
-            });
-            let at = match replaced {
+            let at = match in_place::replaced(fused, index, write, &operands, dying) {
                 Some((operand, at)) => {
                     in_place.insert(write.buffer, operand);
                     arena.take_over(content, at, own_len, last);
@@ -217,8 +204,8 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
             };
             places[write.buffer.index()] = Some(Location::Arena(at));
         }
-        let own = kernel_plan(fused, &tiling, index, &mut arena, next);
-        kernels.push(KernelPlan { in_place, left, ..own });
+        let own = kernel_plan(fused, &tiling, index, &mut arena);
+        kernels.push(KernelPlan { in_place, ..own });
     }
     let (params, params_len) = parameters(&fused.slots);
     let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
@@ -226,7 +213,8 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
     }
     let Arena { allocations, len: arena, scratch, total: unshared, .. } = arena;
-    let plan = Plan { places, kernels, allocations, arena, scratch, unshared, params, params_len, max_batch, tiling };
+    let plan =
+        Plan { places, tiles, kernels, allocations, arena, scratch, unshared, params, params_len, max_batch, tiling };
     if cfg!(debug_assertions) {
         verify(&plan, fused).expect("values that live at the same time lie apart");
     }
@@ -238,7 +226,7 @@ fn home(home: Home) -> Option<Location> {
     match home {
         Home::Input(index) => Some(Location::Input(index)),
         Home::Param(index) => Some(Location::Param(index)),
-        Home::Arena => None,
+        Home::Arena | Home::Tile => None,
     }
 }
 
@@ -275,7 +263,7 @@ pub fn largest(fused: &Fused, max_batch: usize, all: bool) -> String {
         Home::Input(index) => format!("`{}`", fused.slots.inputs[index].name),
         Home::Param(index) => format!("`{}`", fused.slots.params[index].name),
         // A rule that made it stands behind the name of the layer.
-        Home::Arena => format!("a value of `{}`", layer.split(" (").next().unwrap_or_default()),
+        Home::Arena | Home::Tile => format!("a value of `{}`", layer.split(" (").next().unwrap_or_default()),
     };
     format!("{name} {:?}, {}", shape.at(max_batch), words::bytes(size(shape)))
 }
@@ -297,15 +285,17 @@ pub fn padded(len: usize) -> usize {
     len.next_multiple_of(LANES)
 }
 
-/// What a kernel uses while it runs. `passed_on` is the buffer that it leaves in scratch for the kernel after it.
-fn kernel_plan(
-    fused: &Fused,
-    tiling: &Tiling,
-    index: usize,
-    arena: &mut Arena,
-    passed_on: Option<BufferId>,
-) -> KernelPlan {
-    let (kernel, max_batch) = (&fused.kernels[index], tiling.max_batch);
+/// Takes the memory of a tile of what a kernel writes for others of its group, the last of which is given.
+fn tile(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena, (buffer, last): (BufferId, usize)) -> Tile {
+    let group = fused.group_of(index).expect("tiles are verified to be those of a group");
+    let part = group.part_of(fused, buffer).expect("tiles are verified to be written point by point");
+    let points = tiling.points(fused, index).min(group.points().at(tiling.max_batch));
+    Tile { at: arena.take_tile(Content::Tile(buffer), points * part, last), part }
+}
+
+/// What a kernel uses while it runs: in a group, until the last tile is done.
+fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) -> KernelPlan {
+    let (kernel, max_batch, last) = (&fused.kernels[index], tiling.max_batch, fused.run_of(index).end - 1);
     let rows = kernel.row_count().at(max_batch);
     let blocks = rows.div_ceil(kernel.block).max(1);
     let cols = padded(kernel.cols());
@@ -313,7 +303,7 @@ fn kernel_plan(
     for (at, instruction) in kernel.body.iter().enumerate() {
         let Some((reduction, _)) = instruction.reduction() else { continue };
         let mut partial = |arena: &mut Arena, floats: usize| {
-            result.partials.insert(at, (arena.take(Content::Partial(at), blocks * floats, index), floats));
+            result.partials.insert(at, (arena.take(Content::Partial(at), blocks * floats, last), floats));
         };
         match reduction {
             Reduction::Mean | Reduction::Variance if kernel.moments(at).is_none() => partial(arena, 3 * cols),
@@ -321,26 +311,26 @@ fn kernel_plan(
             Reduction::Sum | Reduction::Max if kernel.is_over_everything(at) => {
                 partial(arena, LANES);
                 if kernel.gathers_in_lanes(at) {
-                    result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
+                    result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, last));
                 }
             }
             Reduction::Sum | Reduction::Max if kernel.is_within(at) => {
                 let floats = padded(kernel.results_within(at));
-                result.lanes.insert(at, arena.take(Content::Lanes(at), floats, index));
+                result.lanes.insert(at, arena.take(Content::Lanes(at), floats, last));
             }
             Reduction::Sum | Reduction::Max if kernel.is_along_row(at) => {
-                result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, index));
+                result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, last));
             }
             Reduction::Sum | Reduction::Max => partial(arena, cols),
         }
     }
-    for value in kernel.spilled(|buffer| fused.is_arena(buffer) && Some(buffer) != passed_on) {
-        result.spills.insert(value, arena.take(Content::Row(value), cols, index));
+    for value in kernel.spilled(|buffer| fused.is_computed(buffer)) {
+        result.spills.insert(value, arena.take(Content::Row(value), cols, last));
     }
     if let Some(dot) = &kernel.dot {
-        let at_once = rows.min(tiling.m_tile_of(kernel));
+        let at_once = rows.min(tiling.points(fused, index) * fused.rows_of_point(index));
         if fused.dot_buffer(kernel).is_none() {
-            result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), index));
+            result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), last));
         }
         if tiling.kernels[index].is_inline() {
             return result;
@@ -351,9 +341,9 @@ fn kernel_plan(
             Some(Matmul::InRuns { .. }) => runs::workspace_len(cols, dot.order.piece),
             _ => gemm::workspace_len(at_once, cols, inner),
         };
-        result.workspace = arena.take(Content::Workspace, room, index);
+        result.workspace = arena.take(Content::Workspace, room, last);
         if tiling.kernels[index].is_packed() {
-            result.packed = Some(arena.take(Content::Packed, gemm::packed_b_len(cols, inner), index));
+            result.packed = Some(arena.take(Content::Packed, gemm::packed_b_len(cols, inner), last));
         }
     }
     result

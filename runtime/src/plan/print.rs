@@ -1,8 +1,9 @@
 //! A plan as text: how each kernel runs, what lies where, from which kernel to which, and how much sharing saves.
 
 use std::fmt::Write;
+use std::ops::Range;
 
-use super::{Allocation, Content, Last, ParallelRegion, Plan, Work, parallel_regions};
+use super::{Allocation, Content, Last, ParallelRegion, Plan, Skinny, Work, parallel_regions};
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
 
@@ -21,11 +22,15 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "arena {:.1} KiB, without sharing {:.1} KiB", kib(plan.arena), kib(plan.unshared))?;
     writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
-        let prologue = plan.prologue(index).map_or(String::new(), |prologue| format!(", prologue: kernel {prologue}"));
+        let number = fused.group_number(index);
+        if let Some(number) = number.filter(|&number| fused.groups[number].kernels.start == index) {
+            writeln!(text, "{}", fused.group_name(&fused.groups[number]))?;
+            plan.tiling.group_lines(number).iter().try_for_each(|line| writeln!(text, "  {line}"))?;
+        }
         let cut = kernel.dot.as_ref().filter(|dot| dot.order.cuts(dot.inner()));
         let pieces = cut.map_or(String::new(), |dot| format!(", terms by {}", dot.order.piece));
-        writeln!(text, "kernel {index}: {}{pieces}{prologue}", kernel.extents())?;
-        for line in plan.tiling.lines(index) {
+        writeln!(text, "kernel {index}: {}{pieces}", kernel.extents())?;
+        for line in plan.tiling.lines(index, number.is_some()) {
             writeln!(text, "  {line}")?;
         }
         for allocation in plan.allocations_of(index) {
@@ -43,20 +48,29 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     }
 }
 
+/// `kernel 3`, `kernels 3, 4` or `kernels 3 to 5`.
+fn kernels(run: Range<usize>) -> String {
+    match run.len() {
+        1 => format!("kernel {}", run.start),
+        2 => format!("kernels {}, {}", run.start, run.end - 1),
+        _ => format!("kernels {} to {}", run.start, run.end - 1),
+    }
+}
+
 /// What several threads share between two meetings, and what one of them does at the second.
 fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fused) -> std::fmt::Result {
     let shared = region.tasks.iter().map(|task| match task.work {
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
         Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.skinny, task.kernel, task.unit),
-        Work::Rows => format!("kernel {} by {} rows", task.kernel, task.unit),
+        Work::Rows => format!("{} by {} rows", kernels(fused.run_of(task.kernel)), task.unit),
     });
     let alone = region.tail.iter().map(|last| match last {
-        Last::Skinny(task) if fused.kernels[task.kernel].dot.is_none() => {
-            format!("up to {} rows of kernel {}", task.skinny, task.kernel)
+        Last::Skinny(Skinny { from, to, rows, follows: false }) => {
+            format!("up to {rows} rows of {}", kernels(*from..*to))
         }
-        Last::Skinny(task) => format!("what follows the matmul of up to {} rows", task.skinny),
+        Last::Skinny(Skinny { rows, .. }) => format!("what follows the matmul of up to {rows} rows"),
         Last::Finish(kernel) => format!("sums of kernel {kernel}"),
-        Last::Kernel(kernel) => format!("kernel {kernel}"),
+        Last::Run(kernel) => kernels(fused.run_of(*kernel)),
     });
     let mut line = format!("parallel region {index}: {}", shared.collect::<Vec<String>>().join(", "));
     let alone: Vec<String> = alone.chain(region.check.then(|| "check of the loss".to_string())).collect();
@@ -83,7 +97,7 @@ fn entry(text: &mut String, allocation: &Allocation, replaced: Option<BufferId>,
         Content::Lanes(index) => ("lanes of ", of_instruction(index)),
         Content::Row(index) => ("row of ", of_instruction(index)),
         Content::Block => ("block of ", of_dot()),
-        Content::Operand(id) => ("rows of ", of_buffer(id)),
+        Content::Tile(id) => ("tile ", of_buffer(id)),
         Content::Workspace => ("workspace of ", of_dot()),
         Content::Packed => ("right operand of ", of_dot()),
     };

@@ -7,6 +7,7 @@
 //! they would be one unit are cut by columns instead.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::touched::{Access, MemoryRegion, Touched};
 use super::{Content, Location, Plan, padded};
@@ -27,7 +28,7 @@ pub struct ParallelRegion {
 /// Work that is cut into units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Whose.
+    /// Whose. The first of a group stands for all of it.
     pub kernel: usize,
     /// What.
     pub work: Work,
@@ -45,20 +46,33 @@ pub enum Work {
     Pack,
     /// Computes so many columns of the product of few rows; what follows the product is left to the end of the region.
     Columns,
-    /// Computes blocks of rows.
+    /// Computes blocks of rows, of all kernels of a group.
     Rows,
 }
 
 /// What one thread does after the tasks of a parallel region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// The blocks of a kernel if the rows are few: what follows its product, which the tasks have computed by columns; or all of
-    /// it, if it is the prologue of such a product.
-    Skinny(Task),
+    /// The blocks of some kernels of a run, one after the other, if the first has few rows: what follows its product, which the
+    /// tasks have computed by columns; or all of them, if they come ahead of the first such product.
+    Skinny(Skinny),
     /// The last stages of a kernel's reductions.
     Finish(usize),
-    /// A whole kernel.
-    Kernel(usize),
+    /// All of a kernel, or of the group that begins with it.
+    Run(usize),
+}
+
+/// Kernels of a run where there are few rows: those from one product that is cut by columns up to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skinny {
+    /// The first of them.
+    pub from: usize,
+    /// The one after the last.
+    pub to: usize,
+    /// Most rows of the first that are few.
+    pub rows: usize,
+    /// Whether the product of the first is one that the tasks have computed.
+    pub follows: bool,
 }
 
 impl Task {
@@ -76,58 +90,98 @@ impl Task {
 /// Cuts a program into regions.
 pub fn parallel_regions(fused: &Fused, plan: &Plan) -> Vec<ParallelRegion> {
     let mut regions = Regions { regions: Vec::new(), touched: Touched::default(), first: 0, sealed: HashSet::new() };
-    for (index, kernel) in fused.kernels.iter().enumerate() {
-        if fused.check == Some(index) {
+    for run in fused.runs() {
+        if fused.check == Some(run.start) {
             regions.check();
         }
-        if plan.is_prologue(index) {
-            continue;
-        }
-        let mut access = Access::of(fused, plan, index);
-        let ahead = plan.prologue(index).map(|prologue| (prologue, Access::of(fused, plan, prologue)));
-        if let Some((_, ahead)) = &ahead {
-            access.extend(ahead);
-        }
-        let (rows, units) = (kernel.row_count().at(plan.max_batch), plan.tiling.kernels[index].units);
-        let columned = |regions: &Regions| {
-            let region = regions.earliest_for_columns(&access, ahead.is_some());
-            units.columns.filter(|_| !regions.has_columns(region))
-        };
-        let one_block = rows <= kernel.block && columned(&regions).is_none();
-        if units.alone.is_some() || one_block {
-            regions.add_last(Last::Kernel(index), access);
-            continue;
-        }
-        if plan.kernels[index].packed.is_some() {
-            let task = Task { kernel: index, work: Work::Pack, unit: COLUMNS, skinny: plan.tiling.skinny_rows };
-            let access = Access::of_packing(fused, plan, index);
-            regions.add_tasks(regions.earliest(&access), [task], access);
-        }
-        let (unit, columns) = (units.rows, columned(&regions));
-        let skinny = if columns.is_some() { unit } else { 0 };
-        let columns = Task { kernel: index, work: Work::Columns, unit: columns.unwrap_or(unit), skinny };
-        let whole = Task { kernel: index, work: Work::Rows, unit, skinny };
-        let region = match skinny > 0 {
-            true => regions.earliest_for_columns(&access, ahead.is_some()),
-            false => regions.earliest(&access),
-        };
-        if let Some((prologue, access)) = ahead.filter(|_| skinny > 0) {
-            regions.add_prologue(region - 1, Task { kernel: prologue, ..whole }, access);
-        }
-        let tasks = [(rows > skinny).then_some(whole), (skinny > 0).then_some(columns)];
-        regions.add_tasks(region, tasks.into_iter().flatten(), access);
-        if skinny > 0 {
-            // Ahead of all else that one thread does then, which may need the scratch where the product lies.
-            regions.regions[region].tail.insert(0, Last::Skinny(columns));
-        }
-        if !plan.kernels[index].partials.is_empty() {
-            regions.regions[region].tail.push(Last::Finish(index));
-        }
+        regions.add_run(fused, plan, run);
     }
     if fused.check == Some(fused.kernels.len()) {
         regions.check();
     }
     regions.regions
+}
+
+impl Regions {
+    /// Adds kernels that run together: a group, or one that is in none.
+    fn add_run(&mut self, fused: &Fused, plan: &Plan, run: Range<usize>) {
+        let first = run.start;
+        let mut access = Access::default();
+        run.clone().for_each(|index| access.extend(&Access::of(fused, plan, index)));
+        let units = plan.tiling.units(fused, first);
+        let rows_of = |index: usize| fused.kernels[index].row_count().at(plan.max_batch);
+        // Products that are cut by columns where rows are few.
+        let columns = |index: usize| plan.tiling.kernels[index].units.columns.filter(|_| units.columns.is_some());
+        let mut columned: Vec<usize> = run.clone().filter(|&index| columns(index).is_some()).collect();
+        if columned.len() == 1 && self.has_columns(self.earliest_for_columns(&access, columned[0] > first)) {
+            columned.clear();
+        }
+        let last = run.clone().rfind(|&index| fused.kernels[index].dot.is_some()).unwrap_or(first);
+        let one_block = rows_of(last) <= fused.kernels[last].block && columned.is_empty();
+        if units.alone.is_some() || one_block {
+            return self.add_last(Last::Run(first), access);
+        }
+        for index in run.clone().filter(|&index| plan.kernels[index].packed.is_some()) {
+            let task = Task { kernel: index, work: Work::Pack, unit: COLUMNS, skinny: plan.tiling.skinny_rows };
+            let access = Access::of_packing(fused, plan, index);
+            self.add_tasks(self.earliest(&access), [task], access);
+        }
+        // So many rows of a kernel are few, as many as one unit has of it.
+        let few = |index: usize| units.rows / fused.rows_of_point(first) * fused.rows_of_point(index);
+        let whole = |skinny| Task { kernel: first, work: Work::Rows, unit: units.rows, skinny };
+        let region = match columned[..] {
+            [] => {
+                let region = self.earliest(&access);
+                self.add_tasks(region, [whole(0)], access);
+                region
+            }
+            _ => {
+                let whole = (rows_of(first) > few(first)).then(|| whole(few(first)));
+                let tasks = columned.iter().filter_map(|&index| {
+                    Some(Task { kernel: index, work: Work::Columns, unit: columns(index)?, skinny: few(index) })
+                });
+                self.add_columns(run.clone(), &tasks.collect::<Vec<Task>>(), (few(first), whole), access)
+            }
+        };
+        for index in run.filter(|&index| !plan.kernels[index].partials.is_empty()) {
+            self.regions[region].tail.push(Last::Finish(index));
+        }
+    }
+
+    /// Adds products of which few rows are cut by columns, one in each region, with what comes between them at the ends of the
+    /// regions, and `whole` for more rows. Out: the last region.
+    fn add_columns(
+        &mut self,
+        run: Range<usize>,
+        tasks: &[Task],
+        (rows, whole): (usize, Option<Task>),
+        access: Access,
+    ) -> usize {
+        let (first, ahead) = (tasks[0].kernel, tasks[0].kernel > run.start);
+        let mut region = self.earliest_for_columns(&access, ahead);
+        if tasks.len() > 1 {
+            // Between the first and the last, scratch holds what is passed on: nothing else may run at the ends.
+            region = region.max(self.regions.len());
+        }
+        if ahead {
+            let skinny = Skinny { from: run.start, to: first, rows, follows: false };
+            self.add_ahead(region - 1, Last::Skinny(skinny), access.clone());
+        }
+        let count = tasks.len();
+        for number in 0..count {
+            let (task, last) = (tasks[number], number + 1 == count);
+            let to = if last { run.end } else { tasks[number + 1].kernel };
+            self.add_tasks(region, whole.filter(|_| last).into_iter().chain([task]), access.clone());
+            // Ahead of all else that one thread does then, which may need the scratch where the product lies.
+            let skinny = Skinny { from: task.kernel, to, rows: task.skinny, follows: true };
+            self.regions[region].tail.insert(0, Last::Skinny(skinny));
+            if !last {
+                self.sealed.insert(region);
+                region += 1;
+            }
+        }
+        region
+    }
 }
 
 impl Access {
@@ -217,11 +271,11 @@ impl Regions {
         self.touched.add(region, &access);
     }
 
-    /// The earliest region for a product that is cut by columns; its prologue, if there is one, is run by one thread at the end of
-    /// the region before.
-    fn earliest_for_columns(&self, access: &Access, prologue: bool) -> usize {
+    /// The earliest region for a product that is cut by columns; what its group computes ahead of it, if anything, is done by one
+    /// thread at the end of the region before.
+    fn earliest_for_columns(&self, access: &Access, ahead: bool) -> usize {
         let mut region = self.earliest(access);
-        if prologue {
+        if ahead {
             region = region.max(self.first + 1);
             while self.sealed.contains(&(region - 1)) {
                 region += 1;
@@ -230,11 +284,11 @@ impl Regions {
         region
     }
 
-    /// Adds a prologue that one thread runs at the end of a parallel region. It may leave its rows in scratch for the next one, so nothing
-    /// is added behind it.
-    fn add_prologue(&mut self, region: usize, task: Task, access: Access) {
+    /// Adds what comes ahead of a product that is cut by columns, for one thread at the end of a parallel region. It may leave tiles in
+    /// scratch for the next one, so nothing is added behind it.
+    fn add_ahead(&mut self, region: usize, last: Last, access: Access) {
         self.open(region);
-        self.regions[region].tail.push(Last::Skinny(task));
+        self.regions[region].tail.push(last);
         self.touched.add(region, &access);
         self.sealed.insert(region);
     }

@@ -29,13 +29,13 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         // But for what it overwrites element by element.
         let replaced = |part: &&Part| plan.kernels[index].in_place.values().any(|&id| part.2 == Owner::Value(id));
         let mut kept: Vec<Part> = read.iter().filter(|part| !replaced(part)).copied().collect();
-        if let Some(prologue) = plan.prologue(index) {
-            // It reads its later rows when this kernel has written its first ones.
-            let by_both = |part: &&Part| {
-                let overwritten = plan.kernels[prologue].in_place.values().any(|&id| part.2 == Owner::Value(id));
-                !overwritten && !replaced(part)
+        for other in fused.run_of(index).start..index {
+            // It reads its later points when this kernel has written the first ones.
+            let overwritten = |part: &&Part| {
+                let replaced = |by: usize| plan.kernels[by].in_place.values().any(|&id| part.2 == Owner::Value(id));
+                (other..=index).any(replaced)
             };
-            kept.extend(reads(plan, fused, prologue).iter().filter(by_both));
+            kept.extend(reads(plan, fused, other).iter().filter(|part| !overwritten(part)));
         }
         holds(&lines, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
         holds(&lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))?;

@@ -101,8 +101,7 @@ impl LayerProfile {
 impl<N: Network> Session<N> {
     /// Runs training steps on a batch and one thread, with every kernel timed, and says where the time goes. It works on a
     /// copy of the training state: the session is as it was. The program is compiled for this call; `step` itself is never
-    /// timed. Kernels run one after the other here, where a step has some of them compute rows just before those are
-    /// multiplied.
+    /// timed. Of kernels that run tile by tile, the times of all tiles are added up.
     ///
     /// # Errors
     /// As for [`Session::step`].

@@ -6,15 +6,16 @@
 //! kernels were made; and places in memory.
 
 mod cost;
+mod groups;
 mod machine;
 pub mod matmul;
-mod prologue;
 mod text;
 mod tiles;
 mod units;
 
-use crate::kernel::{BufferId, Fused, Kernel};
+use crate::kernel::{Fused, Kernel};
 
+pub use groups::{GroupTiling, TilePoints};
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 pub use tiles::{Functions, Prefetch, StageTiling, VECTORS, called, vectors};
@@ -38,6 +39,8 @@ pub struct Tiling {
     pub resident: bool,
     /// Kernel by kernel.
     pub kernels: Vec<KernelTiling>,
+    /// Group by group.
+    pub groups: Vec<GroupTiling>,
 }
 
 /// How a kernel runs.
@@ -45,50 +48,32 @@ pub struct Tiling {
 pub struct KernelTiling {
     /// How its product is computed, if it has one.
     pub matmul: Option<Matmul>,
-    /// Whether the kernel before is its prologue: computes rows of the left operand just before they are multiplied.
-    pub prologue: bool,
-    /// The left operand that its prologue passes on in scratch: nobody else reads it.
-    pub passed_on: Option<BufferId>,
     /// The stages of a row.
     pub stages: Vec<StageTiling>,
-    /// What several threads share of it.
+    /// What several threads share of it, if it is in no group.
     pub units: Units,
 }
 
 /// Decides how kernels run.
 pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
-    tiled(fused, max_batch, machine, true)
-}
-
-/// The same for kernels that run one after the other, so that each can be timed: none is a prologue.
-pub fn tile_apart(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
-    tiled(fused, max_batch, machine, false)
-}
-
-fn tiled(fused: &Fused, max_batch: usize, machine: Machine, prologues: bool) -> Tiling {
     let params = fused.slots.params.iter().map(|slot| slot.shape.iter().product::<usize>());
     let params = params.fold(0usize, |sum, len| sum.saturating_add(4 * len.next_multiple_of(16)));
     let resident = params <= machine.second_cache;
-    let mut tiling = Tiling { machine, max_batch, m_tile: 256, skinny_rows: 128, resident, kernels: Vec::new() };
-    tiling.kernels = fused.kernels.iter().map(|kernel| tiling.without_neighbors(kernel)).collect();
-    if prologues {
-        prologue::find(fused, &mut tiling);
+    let (kernels, groups) = (Vec::new(), Vec::new());
+    let mut tiling = Tiling { machine, max_batch, m_tile: 256, skinny_rows: 128, resident, kernels, groups };
+    for kernel in &fused.kernels {
+        let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, dot));
+        tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), units: Units::default() });
     }
     for index in 0..fused.kernels.len() {
-        let passed_on = tiling.kernels.get(index + 1).and_then(|next| next.passed_on);
-        tiling.kernels[index].stages = tiles::stages(fused, &tiling, index, passed_on);
-        tiling.kernels[index].units = units::units(fused, &tiling, index);
+        tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
+        tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
     }
+    tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();
     tiling
 }
 
 impl Tiling {
-    /// What is decided of a kernel by itself.
-    fn without_neighbors(&self, kernel: &Kernel) -> KernelTiling {
-        let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(self, kernel, dot));
-        KernelTiling { matmul, prologue: false, passed_on: None, stages: Vec::new(), units: Units::default() }
-    }
-
     /// Rows of a kernel's product that are computed in one go, a power of two. The gradient of a window reads both operands once for all
     /// its rows, part by part while they are in a cache.
     pub fn m_tile_of(&self, kernel: &Kernel) -> usize {
@@ -100,14 +85,15 @@ impl Tiling {
         }
     }
 
-    /// The prologue of a kernel.
-    pub fn prologue(&self, kernel: usize) -> Option<usize> {
-        self.kernels[kernel].prologue.then(|| kernel - 1)
+    /// What several threads share of a group, or of a kernel that is in none: rows of the first of these kernels.
+    pub fn units(&self, fused: &Fused, kernel: usize) -> Units {
+        fused.group_number(kernel).map_or(self.kernels[kernel].units, |number| self.groups[number].units)
     }
 
-    /// Whether a kernel is the prologue of the next one, and so does not run by itself.
-    pub fn is_prologue(&self, kernel: usize) -> bool {
-        self.kernels.get(kernel.saturating_add(1)).is_some_and(|next| next.prologue)
+    /// How many points of a group are a tile, or rows of a kernel that is in none.
+    pub fn points(&self, fused: &Fused, kernel: usize) -> usize {
+        let own = || self.m_tile_of(&fused.kernels[kernel]);
+        fused.group_number(kernel).map_or_else(own, |number| self.groups[number].points)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::matmul::{Left, Packed, Panels, Right, RunsRight};
-use super::{Alone, Functions, KernelTiling, Matmul, Prefetch, StageTiling, Tiling, UnitRows, Units};
+use super::{
+    Alone, Functions, GroupTiling, KernelTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
+};
 use crate::kernel::grouped;
 
 /// Bytes in words.
@@ -19,23 +21,38 @@ impl fmt::Display for Bytes {
 }
 
 impl Tiling {
-    /// What was decided of a kernel, a line for each choice.
-    pub fn lines(&self, kernel: usize) -> Vec<String> {
-        let KernelTiling { matmul, prologue, stages, units, .. } = &self.kernels[kernel];
+    /// What was decided of a group, a line for each choice.
+    pub fn group_lines(&self, group: usize) -> Vec<String> {
+        let GroupTiling { points, why, units, .. } = &self.groups[group];
+        vec![format!("in tiles of {points} point{}: {why}", if *points == 1 { "" } else { "s" }), units.to_string()]
+    }
+
+    /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
+    pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
+        let KernelTiling { matmul, stages, units } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
-        if *prologue {
-            lines.push(format!("left operand computed {} rows at a time, before they are multiplied", self.m_tile));
-        }
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
                 1 => lines.push(format!("elements {stage}")),
                 _ => lines.push(format!("stage {number} {stage}")),
             }
         }
-        if !self.is_prologue(kernel) {
+        if !grouped {
             lines.push(units.to_string());
         }
         lines
+    }
+}
+
+impl fmt::Display for TilePoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TilePoints::Rows(rows) => write!(f, "products compute {rows} rows in one go"),
+            TilePoints::Cache(bytes) => {
+                write!(f, "{} that are passed on do not stay in the second cache", Bytes(*bytes))
+            }
+            TilePoints::Blocks(rows) => write!(f, "whole blocks of {rows} rows"),
+        }
     }
 }
 

@@ -73,16 +73,15 @@ pub enum Prefetch {
 }
 
 /// The stages of a kernel.
-pub(super) fn stages(fused: &Fused, tiling: &Tiling, index: usize, passed_on: Option<BufferId>) -> Vec<StageTiling> {
+pub(super) fn stages(fused: &Fused, tiling: &Tiling, index: usize) -> Vec<StageTiling> {
     let kernel = &fused.kernels[index];
-    let own = (tiling.kernels[index].passed_on, passed_on);
     let stage = |stage: usize| {
         let element = |&at: &usize| kernel.body[at].stage == stage && kernel.class(at) == Class::Element;
         let steps: Vec<usize> = (0..kernel.body.len()).filter(element).collect();
         StageTiling {
             vectors: vectors(kernel, &steps, false),
             functions: functions(fused, kernel, &steps, &tiling.machine),
-            prefetch: if stage == 0 { prefetch(fused, tiling, kernel, own) } else { Prefetch::Nothing },
+            prefetch: if stage == 0 { prefetch(fused, tiling, kernel) } else { Prefetch::Nothing },
         }
     };
     (0..=kernel.last_stage()).map(stage).collect()
@@ -106,7 +105,7 @@ pub fn called(kernel: &Kernel, step: usize) -> Option<Function> {
 fn functions(fused: &Fused, kernel: &Kernel, steps: &[usize], machine: &Machine) -> Functions {
     let functions = steps.iter().filter(|&&step| called(kernel, step).is_some()).count();
     // A kernel with functions writes over no operand of its own, as the plan sees to, but for parameters.
-    let updates = kernel.writes.iter().any(|write| !fused.is_arena(write.buffer));
+    let updates = kernel.writes.iter().any(|write| !fused.is_computed(write.buffer));
     let elements = match kernel.row_count() {
         _ if !kernel.flat => Some(kernel.cols()),
         Dim::Fixed(rows) if rows <= kernel.block => Some(rows * kernel.cols()),
@@ -122,18 +121,13 @@ fn functions(fused: &Fused, kernel: &Kernel, steps: &[usize], machine: &Machine)
     }
 }
 
-fn prefetch(
-    fused: &Fused,
-    tiling: &Tiling,
-    kernel: &Kernel,
-    passed_on: (Option<BufferId>, Option<BufferId>),
-) -> Prefetch {
+fn prefetch(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
     let cols = kernel.cols();
     if kernel.flat || !kernel.is_plain() || cols < LEAST_PREFETCHED {
         return Prefetch::Nothing;
     }
     let mut matrices = matrices(fused, kernel);
-    matrices.retain(|&buffer| Some(buffer) != passed_on.0 && Some(buffer) != passed_on.1);
+    matrices.retain(|&buffer| !fused.is_tile(buffer));
     let floats = kernel.row_count().at(tiling.max_batch).saturating_mul(cols);
     let bytes = floats.saturating_mul(matrices.len()).saturating_mul(4);
     match bytes >= tiling.machine.reread() {
@@ -148,7 +142,9 @@ fn matrices(fused: &Fused, kernel: &Kernel) -> HashSet<BufferId> {
         _ if kernel.arg_class(arg) != Class::Element => None,
         Arg::Read(read) => Some(kernel.reads[read].buffer),
         Arg::Dot => fused.dot_buffer(kernel),
-        Arg::Value(value) if kernel.body[value].stage < stage => kernel.buffer_of(arg, |buffer| fused.is_arena(buffer)),
+        Arg::Value(value) if kernel.body[value].stage < stage => {
+            kernel.buffer_of(arg, |buffer| fused.is_computed(buffer))
+        }
         _ => None,
     };
     let args = kernel.body.iter().flat_map(|each| each.args.iter().map(|&arg| (arg, each.stage)));
@@ -156,7 +152,7 @@ fn matrices(fused: &Fused, kernel: &Kernel) -> HashSet<BufferId> {
     let args = args.chain(copied.map(|write| (write.value, 0)));
     let mut matrices: HashSet<BufferId> = args.filter_map(|(arg, stage)| read(arg, stage)).collect();
     matrices.extend(kernel.writes.iter().filter_map(|write| {
-        let by_itself = write.value == Arg::Dot && !write.copied && fused.is_arena(write.buffer);
+        let by_itself = write.value == Arg::Dot && !write.copied && fused.is_computed(write.buffer);
         let here = !kernel.is_written_later(write) && !by_itself;
         (here && kernel.class_of(write.access.at.axes()) == Class::Element).then_some(write.buffer)
     }));

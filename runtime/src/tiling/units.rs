@@ -1,6 +1,8 @@
 //! What several threads share of a kernel: the units that it is cut into. The cut follows the problem alone, never the number of
 //! threads.
 
+use std::ops::Range;
+
 use crate::kernel::{Fused, Mode};
 
 use super::Tiling;
@@ -52,13 +54,31 @@ pub enum UnitRows {
     Shared,
 }
 
-/// How a kernel is cut.
-pub(super) fn units(fused: &Fused, tiling: &Tiling, index: usize) -> Units {
-    let kernel = &fused.kernels[index];
-    let max_batch = tiling.max_batch;
+/// How kernels that run together are cut: a group, or one that is in none. The rows are those of the first.
+pub(super) fn units(fused: &Fused, tiling: &Tiling, run: Range<usize>) -> Units {
+    let (first, max_batch) = (run.start, tiling.max_batch);
+    let products: Vec<usize> = run.clone().filter(|&index| fused.kernels[index].dot.is_some()).collect();
+    let wanted = products.iter().map(|&index| unit(fused, tiling, index));
+    let (unit, why) = wanted.reduce(|x, y| if y.0 > x.0 { y } else { x }).unwrap_or_else(|| unit(fused, tiling, first));
+    let columns = products.iter().any(|&index| has_columns(fused, tiling, index)).then_some(PRODUCT_COLUMNS);
+    let time: f64 = run.clone().map(|index| tiling.nanoseconds(fused, index, max_batch)).sum();
+    let adds = |index: usize| fused.kernels[index].writes.iter().any(|write| write.mode == Mode::Add);
+    let kernel = &fused.kernels[*products.last().unwrap_or(&first)];
     let rows = kernel.row_count().at(max_batch);
-    // As many rows as repay going through a right operand that is large, or half a cache where the rows are many, as in gradients of
-    // wide weights.
+    let alone = match () {
+        () if run.clone().any(adds) => Some(Alone::InOrder),
+        () if time < tiling.machine.meeting => Some(Alone::Short(time)),
+        () if rows <= kernel.block && columns.is_none() => Some(Alone::OneBlock(rows)),
+        () => None,
+    };
+    Units { alone, rows: unit, why, columns }
+}
+
+/// How many rows of a kernel a thread takes at least, and why: as many as repay going through a right operand that is large, or
+/// half a cache where the rows are many, as in gradients of wide weights.
+fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
+    let (kernel, max_batch) = (&fused.kernels[index], tiling.max_batch);
+    let rows = kernel.row_count().at(max_batch);
     let large = kernel.dot.as_ref().and_then(|dot| {
         let bytes = dot.inner().at(max_batch).saturating_mul(kernel.cols()).saturating_mul(4);
         let reread = tiling.machine.reread();
@@ -67,24 +87,14 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, index: usize) -> Units {
         large.then_some(bytes)
     });
     let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
-    let (unit, why) = match large {
+    match large {
         _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
             (kernel.block * rows.div_ceil(kernel.block).div_ceil(MANY), UnitRows::Shared)
         }
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile => (tiling.m_tile, UnitRows::Shared),
         Some(bytes) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
         None => (kernel.block, UnitRows::Block),
-    };
-    let columns = has_columns(fused, tiling, index).then_some(PRODUCT_COLUMNS);
-    let time = tiling.nanoseconds(fused, index, max_batch);
-    let in_order = kernel.writes.iter().any(|write| write.mode == Mode::Add);
-    let alone = match () {
-        () if in_order => Some(Alone::InOrder),
-        () if time < tiling.machine.meeting => Some(Alone::Short(time)),
-        () if rows <= kernel.block && columns.is_none() => Some(Alone::OneBlock(rows)),
-        () => None,
-    };
-    Units { alone, rows: unit, why, columns }
+    }
 }
 
 /// Whether the product of few rows is worth cutting by columns: one of a batch that is called, and large.

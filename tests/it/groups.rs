@@ -1,6 +1,6 @@
-//! Kernels that compute rows of a product's left operand just before those are multiplied.
+//! Kernels that compute points of a product's left operand just before those are multiplied.
 
-use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
 use gradloom_runtime::jit::compile_timed;
@@ -8,7 +8,7 @@ use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Content, Location, Plan, Work, parallel_regions, plan, text};
 use gradloom_runtime::simplify::simplify;
-use gradloom_runtime::tiling::{Isa, Machine, tile, tile_apart};
+use gradloom_runtime::tiling::{Isa, Machine, tile};
 use gradloom_runtime::types::{Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -38,15 +38,14 @@ fn graph(cols: usize, build: impl Fn(&mut Builder, NodeId, NodeId) -> Vec<NodeId
 }
 
 fn planned(graph: &Graph, max_batch: usize) -> (Fused, Plan) {
-    let fused = fuse(&simplify(graph));
+    let fused = group(fuse(&simplify(graph)), &Budget::new(max_batch));
     let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::detect()))).expect("it fits");
     (fused, plan)
 }
 
-/// How many products have a prologue, with room for more rows than are multiplied in one go.
-fn prologues(graph: &Graph) -> usize {
-    let (fused, plan) = planned(graph, 300);
-    (0..fused.kernels.len()).filter(|&kernel| plan.prologue(kernel).is_some()).count()
+/// How many groups there are, with room for more rows than are multiplied in one go.
+fn groups(graph: &Graph) -> usize {
+    planned(graph, 300).0.groups.len()
 }
 
 #[test]
@@ -57,43 +56,46 @@ fn what_a_product_is_made_of_is_computed_with_its_rows() {
     assert_snapshot!(text[from..], @"
     kernel 3: B x 37
       elements 4 vectors at a time
-    kernel 4: B x 37, prologue: kernel 3
+      tile %15               scratch 0..9472, to kernel 4
+    kernel 4: B x 37
       matmul called: left operand read in place, right operand read in place
-      left operand computed 256 rows at a time, before they are multiplied
       elements 4 vectors at a time
-      in units of 64 rows: a block
-      rows of %15            scratch 0..9472
       %17                    0..11104, a result, over %3
       block of %16           scratch 9472..18944
       workspace of %16       scratch 18944..29600
     parallel region 0: kernel 0 by 64 rows; then sums of kernel 0
     parallel region 1: kernel 1 by 64 rows; then sums of kernel 1, kernel 2
-    parallel region 2: kernel 4 by 64 rows
+    parallel region 2: kernels 3, 4 by 64 rows
     ");
 }
 
 #[test]
-fn rows_that_are_multiplied_in_one_go_need_no_prologue() {
-    let (fused, plan) = planned(&graph(37, |_, _, product| vec![product]), 256);
-    assert!((0..fused.kernels.len()).all(|kernel| plan.prologue(kernel).is_none()));
+fn rows_that_are_multiplied_in_one_go_need_no_group() {
+    assert!(planned(&graph(37, |_, _, product| vec![product]), 256).0.groups.is_empty());
 }
 
 #[test]
-fn a_prologue_touches_its_own_rows_only() {
-    assert_eq!(prologues(&graph(40, |_, left, product| vec![left, product])), 1, "what is read later too");
-    assert_eq!(prologues(&graph(40, |b, left, product| vec![product, b.sum(left, &[1])])), 1, "sums of its rows");
-    assert_eq!(prologues(&graph(40, |b, left, product| vec![product, b.sum(left, &[0])])), 0, "sums of its columns");
-    assert_eq!(prologues(&graph(40, |b, left, product| vec![product, b.sum(left, &[0, 1])])), 0, "a sum of everything");
-    assert_eq!(prologues(&graph(37, |b, left, _| vec![b.dot(left, left, true, false)])), 0, "a transposed operand");
+fn kernels_of_a_group_touch_their_own_points_only() {
+    assert_eq!(groups(&graph(40, |_, left, product| vec![left, product])), 1, "what is read later too");
+    assert_eq!(groups(&graph(40, |b, left, product| vec![product, b.sum(left, &[1])])), 1, "sums of its rows");
+    assert_eq!(groups(&graph(40, |b, left, product| vec![product, b.sum(left, &[0])])), 1, "sums of its columns");
+    assert_eq!(groups(&graph(40, |b, left, product| vec![product, b.sum(left, &[0, 1])])), 1, "a sum of everything");
+    let moved = graph(40, |b, left, product| {
+        let (total, shape) = (b.sum(left, &[0, 1]), b.shape(product));
+        let total = b.broadcast(total, &shape, &[]);
+        vec![b.mul(product, total)]
+    });
+    assert_eq!(groups(&moved), 0, "a sum that the product's kernel reads");
+    assert_eq!(groups(&graph(37, |b, left, _| vec![b.dot(left, left, true, false)])), 0, "a transposed operand");
     let second = graph(40, |b, _, product| {
         let v = handmade::input(b, "v", TensorType::f32(Shape::fixed(&[40, 3])));
         vec![b.dot(product, v, false, false)]
     });
-    assert_eq!(prologues(&second), 1, "a product is not part of another one's prologue");
+    assert_eq!(groups(&second), 1, "two products");
 }
 
 #[test]
-fn one_number_a_row_is_no_row_of_a_prologue() {
+fn one_number_a_row_is_passed_on_too() {
     let mut b = Builder::new(Graph::default());
     let x = handmade::input(&mut b, "x", matrix(37));
     let w = handmade::input(&mut b, "w", TensorType::f32(Shape::fixed(&[1, 40])));
@@ -104,7 +106,7 @@ fn one_number_a_row_is_no_row_of_a_prologue() {
     let result = b.abs(product);
     handmade::output(&mut b, Role::Output(0), result);
     let graph = b.finish();
-    assert_eq!(prologues(&graph), 0);
+    assert_eq!(groups(&graph), 1);
     same_on_any_threads("a product of sums", &graph, &[1, 255, 256, 257, 700], &[1, 255, 256, 257, 700]);
 }
 
@@ -122,7 +124,7 @@ fn fixed(cols: [usize; 2], build: impl Fn(&mut Builder, NodeId, NodeId) -> Vec<N
 }
 
 #[test]
-fn rows_that_may_be_columns_elsewhere_have_no_prologue() {
+fn rows_that_are_not_those_of_a_batch_are_in_no_group() {
     let kept = fixed([20, 40], |b, left, w| {
         let product = b.dot(left, w, false, false);
         vec![left, b.abs(product)]
@@ -138,7 +140,7 @@ fn rows_that_may_be_columns_elsewhere_have_no_prologue() {
         vec![b.mul(product, sum)]
     });
     for (what, graph) in [("kept", kept), ("with itself", with_itself), ("by its sums", by_its_sums)] {
-        assert_eq!(prologues(&graph), 0, "{what}");
+        assert_eq!(groups(&graph), 0, "{what}");
         same_on_any_threads(what, &graph, &[1], &[1]);
     }
 }
@@ -159,7 +161,7 @@ fn same_on_any_threads(what: &str, graph: &Graph, batches: &[usize], interpreted
     }
 }
 
-/// Two products side by side, of few rows cut by columns both, and their sum; each has a prologue of its own.
+/// Two products side by side, of few rows cut by columns both, and their sum; each in a group of its own.
 fn side_by_side() -> Graph {
     let mut b = Builder::new(Graph::default());
     let products = [("x", "v"), ("y", "w")].map(|(x, w)| {
@@ -176,7 +178,7 @@ fn side_by_side() -> Graph {
     b.finish()
 }
 
-/// Left operands that others read as well or nobody else does; results that take the place of what the prologue reads, with a
+/// Left operands that others read as well or nobody else does; results that take the place of what an earlier kernel of the group reads, with a
 /// function that is called for strips and without, or are too wide or too narrow for that, or so wide that few rows of them are
 /// cut by columns.
 fn graphs() -> Vec<Graph> {
@@ -189,14 +191,16 @@ fn graphs() -> Vec<Graph> {
         graph(700, |b, left, product| vec![b.abs(product), b.sum(left, &[1])]),
         graph(700, |b, left, product| vec![b.sum(product, &[1]), b.abs(left)]),
         graph(1, |b, _, product| vec![b.exp(product)]),
+        graph(37, |b, left, product| vec![b.abs(product), b.sum(left, &[0]), b.variance(left, &[0])]),
+        graph(37, |b, left, product| vec![b.sum(product, &[0, 1]), b.sum(left, &[0, 1])]),
         side_by_side(),
     ]
 }
 
 #[test]
-fn a_prologue_changes_no_bit() {
+fn a_group_changes_no_bit() {
     for (index, graph) in graphs().iter().enumerate() {
-        assert_ne!(prologues(graph), 0, "graph {index}");
+        assert_ne!(groups(graph), 0, "graph {index}");
         // Around the ends of a unit of 64 rows and of the 256 that are multiplied in one go.
         let batches = [1, 2, 63, 64, 65, 128, 255, 256, 257, 321, 512, 513, 700];
         // What is interpreted differs between the graphs, of which three are alike where rows are counted.
@@ -214,7 +218,7 @@ fn a_prologue_changes_no_bit() {
 }
 
 #[test]
-fn a_prologue_runs_on_every_instruction_set() {
+fn a_group_runs_on_every_instruction_set() {
     for (index, graph) in graphs().iter().enumerate() {
         let isas = Isa::available().into_iter();
         let mut compiled: Vec<(Isa, Compiled)> =
@@ -234,12 +238,12 @@ fn a_prologue_runs_on_every_instruction_set() {
 fn what_nobody_else_reads_never_has_more_rows_than_are_multiplied_in_one_go() {
     let in_scratch = |graph: &Graph| {
         let (_, plan) = planned(graph, 5000);
-        plan.allocations.iter().filter(|allocation| matches!(allocation.content, Content::Operand(_))).count()
+        plan.allocations.iter().filter(|allocation| matches!(allocation.content, Content::Tile(_))).count()
     };
     assert_eq!(in_scratch(&graph(700, |b, _, product| vec![b.abs(product)])), 1);
     assert_eq!(in_scratch(&graph(700, |b, left, product| vec![b.abs(product), b.sum(left, &[1])])), 1, "its own rows");
     assert_eq!(in_scratch(&side_by_side()), 2);
-    assert_eq!(in_scratch(&graph(37, |b, left, product| vec![b.mul(product, left)])), 0, "the kernel reads it");
+    assert_eq!(in_scratch(&graph(37, |b, left, product| vec![b.mul(product, left)])), 1, "the kernel reads it too");
     assert_eq!(in_scratch(&graph(37, |_, left, product| vec![product, left])), 0, "a result");
     let later = graph(130, |b, left, product| vec![b.dot(left, product, true, false)]);
     assert_eq!(in_scratch(&later), 0, "a later kernel reads it");
@@ -253,9 +257,8 @@ fn a_program_that_is_timed_has_the_same_bits() {
         let (rows, role) = (600, Role::Output(0));
         let values = draw::singles(&draw::values(&graph, rows, 5));
         let wanted = Compiled::new(&graph, rows).run(rows, &values);
-        let fused = fuse(&simplify(&graph));
-        let plan = plan(&fused, tile_apart(&fused, rows, Machine::of(Isa::detect()))).expect("it fits");
-        assert!((0..fused.kernels.len()).all(|kernel| plan.prologue(kernel).is_none()), "each is timed");
+        let (fused, plan) = planned(&graph, rows);
+        assert!(!fused.groups.is_empty(), "each of its kernels is timed");
         let code = compile_timed(&fused, &plan).expect("it compiles");
         let floats = |tensor: &Tensor| tensor.as_floats().iter().map(|&x| x as f32).collect::<Vec<f32>>();
         let inputs: Vec<Vec<f32>> = values.inputs.iter().map(floats).collect();
@@ -274,14 +277,14 @@ fn a_program_that_is_timed_has_the_same_bits() {
 }
 
 #[test]
-fn few_rows_of_a_prologue_are_computed_ahead_of_their_phase() {
+fn few_rows_of_what_is_multiplied_are_computed_ahead_of_their_region() {
     let (fused, plan) = planned(&side_by_side(), 300);
     let text = text(&plan, &fused);
     let regions: Vec<&str> = text.lines().filter(|line| line.starts_with("parallel region")).collect();
     assert_snapshot!(regions.join("\n"), @"
     parallel region 0: one thread does up to 64 rows of kernel 0
-    parallel region 1: kernel 1 by 64 rows, up to 64 rows of kernel 1 by 64 columns; then what follows the matmul of up to 64 rows, up to 64 rows of kernel 2
-    parallel region 2: kernel 3 by 64 rows, up to 64 rows of kernel 3 by 64 columns; then what follows the matmul of up to 64 rows
+    parallel region 1: kernels 0, 1 by 64 rows, up to 64 rows of kernel 1 by 64 columns; then what follows the matmul of up to 64 rows, up to 64 rows of kernel 2
+    parallel region 2: kernels 2, 3 by 64 rows, up to 64 rows of kernel 3 by 64 columns; then what follows the matmul of up to 64 rows
     ");
 }
 
@@ -289,7 +292,7 @@ fn few_rows_of_a_prologue_are_computed_ahead_of_their_phase() {
 fn much_work_ahead_of_little_is_shared() {
     // The product alone would not be worth a meeting of threads.
     let (fused, plan) = planned(&graph(1, |_, _, product| vec![product]), 4000);
-    let product = (0..fused.kernels.len()).find(|&kernel| plan.prologue(kernel).is_some()).expect("a prologue");
+    let first = fused.groups.first().expect("a group").kernels.start;
     let tasks = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks);
-    assert_eq!(tasks.filter(|task| task.kernel == product && task.work == Work::Rows).count(), 1);
+    assert_eq!(tasks.filter(|task| task.kernel == first && task.work == Work::Rows).count(), 1);
 }

@@ -1,0 +1,225 @@
+//! Kernels that run together: those of a group tile by tile, and a kernel that is in none by itself, as if its rows were the points.
+//!
+//! Products of few rows are cut by columns between threads: one block of rows would keep one thread busy with reading all of the
+//! right operand. The tasks of a parallel region compute the product alone, and its end does what follows; the end of the region
+//! before does what the group computes ahead of it. Tiles and products that are not kept lie meanwhile in the scratch of the ends of
+//! regions, the first after the arena, which no task has for its own. An element depends on its row and column alone, so the bits
+//! are those of any other cut.
+
+use std::ops::Range;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+use super::entry::DriverEmitter;
+use super::host::declared;
+use super::lanes::constant_memory;
+use super::matmul::Product;
+use super::{Context, Numbers, kernel_signature};
+use crate::plan::{Skinny, Task, Work};
+use crate::types::Dim;
+
+/// Points, or rows: the first and the one after the last.
+pub(super) type Part = [Value; 2];
+
+impl DriverEmitter<'_, '_> {
+    /// All of some kernels that run together, then the last stages of their reductions.
+    pub(super) fn run(&mut self, run: Range<usize>) {
+        let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        let (first, points) = (run.start, self.points(&run));
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let products = self.products(&run);
+        let tile = tiling.points(fused, first);
+        match products[..] {
+            [None] => {
+                self.blocks(first, None, [zero, points]);
+                self.tick(first);
+            }
+            _ if matches!(fused.kernels[first].row_count(), Dim::Fixed(rows) if rows <= tiling.skinny_rows) => {
+                self.tile(&run, &products, [zero, points]);
+            }
+            _ => self.packed_or_not(points, tile, products, |emit, products, may_pack| {
+                let packed = products.iter().flatten().any(|product| product.packed.is_some());
+                if may_pack && !packed {
+                    return emit.tile(&run, products, [zero, points]);
+                }
+                for product in products.iter().flatten().filter(|product| product.packed.is_some()) {
+                    let cols = emit.fb.ins().iconst(types::I64, product.cols);
+                    emit.pack(product, zero, cols);
+                }
+                emit.parts([zero, points, zero], tile as i64, |emit, [lo, hi, _]| emit.tile(&run, products, [lo, hi]));
+            }),
+        }
+        for index in run.filter(|&index| !self.program.plan.kernels[index].partials.is_empty()) {
+            self.finish(index);
+            self.tick(index);
+        }
+    }
+
+    /// One unit of a task.
+    pub(super) fn unit(&mut self, task: Task, unit: Value) {
+        let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        let rows_of_point = if task.work == Work::Rows { fused.rows_of_point(task.kernel) } else { 1 };
+        let size = (task.unit / rows_of_point) as i64;
+        let lo = self.fb.ins().imul_imm_u(unit, size);
+        let next = self.fb.ins().iadd_imm_u(lo, size);
+        match task.work {
+            Work::Pack => {
+                let scratch = self.scratch();
+                let product = self.called_product(task.kernel, scratch).expect("what is packed belongs to a product");
+                let cols = self.fb.ins().iconst(types::I64, product.cols);
+                let end = self.least(next, cols);
+                self.pack(&product, lo, end);
+            }
+            Work::Columns => self.columns(task.kernel, lo, next),
+            Work::Rows => {
+                let run = fused.run_of(task.kernel);
+                let points = self.points(&run);
+                let hi = self.least(next, points);
+                let products = self.products(&run);
+                match products[..] {
+                    [None] => self.blocks(task.kernel, None, [lo, hi]),
+                    _ => {
+                        self.packed_or_not(points, tiling.skinny_rows / rows_of_point, products, |emit, products, _| {
+                            emit.tile(&run, products, [lo, hi]);
+                        })
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many points a run has.
+    fn points(&mut self, run: &Range<usize>) -> Value {
+        let fused = self.program.fused;
+        let points = fused.group_of(run.start).map_or(fused.kernels[run.start].row_count(), |group| group.points());
+        self.extent(points)
+    }
+
+    /// The products of the kernels of a run that are called.
+    fn products(&mut self, run: &Range<usize>) -> Vec<Option<Product>> {
+        let scratch = self.scratch();
+        run.clone().map(|index| self.called_product(index, scratch)).collect()
+    }
+
+    /// A tile: some points in one kernel after the other.
+    fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
+        for (index, product) in run.clone().zip(products) {
+            self.points_of(index, product.as_ref(), points);
+        }
+    }
+
+    /// The points of a tile in one kernel: their product, then their blocks while they are in the cache.
+    fn points_of(&mut self, index: usize, product: Option<&Product>, points: Part) {
+        let rows_of_point = self.program.fused.rows_of_point(index) as i64;
+        let rows = match rows_of_point {
+            1 => points,
+            _ => points.map(|point| self.fb.ins().imul_imm_u(point, rows_of_point)),
+        };
+        if let Some(product) = product {
+            self.rows_of_product(product, points[0], rows);
+        }
+        self.blocks(index, Some(points[0]), rows);
+        self.tick(index);
+    }
+
+    /// The blocks of some rows, which are in the tile that begins with point `first`, or each by itself.
+    fn blocks(&mut self, index: usize, first: Option<Value>, [lo, hi]: Part) {
+        let kernel = &self.program.fused.kernels[index];
+        let signature = kernel_signature(self.target);
+        let (code, list) = self.kernels.calls[index];
+        let number = Numbers::of(self.program.fused).kernel(code);
+        let function = declared(&mut self.fb, number, signature, true);
+        let table = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::TABLE);
+        let list = self.fb.ins().iadd_imm_u(table, i64::from(list));
+        // Partial results lie block by block.
+        let number = match self.program.plan.kernels[index].partials.is_empty() {
+            true => self.fb.ins().iconst(types::I64, 0),
+            false => self.fb.ins().udiv_imm_u(lo, kernel.block as i64),
+        };
+        let block = |emit: &mut Self, [lo, hi, number]: [Value; 3]| {
+            emit.fb.ins().call(function, &[emit.ctx, lo, hi, number, list, first.unwrap_or(lo)]);
+        };
+        match kernel.row_count() {
+            Dim::Fixed(rows) if rows <= kernel.block => block(self, [lo, hi, number]),
+            _ => self.parts([lo, hi, number], kernel.block as i64, block),
+        }
+    }
+
+    /// A loop from one number to another in parts of so many, which are counted from a number on.
+    fn parts(&mut self, [from, to, number]: [Value; 3], by: i64, mut body: impl FnMut(&mut Self, [Value; 3])) {
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let lo = self.fb.append_block_param(head, types::I64);
+        let block = self.fb.append_block_param(head, types::I64);
+        self.fb.ins().jump(head, &[from.into(), number.into()]);
+        self.fb.switch_to_block(head);
+        let next = self.fb.ins().iadd_imm_u(lo, by);
+        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        let hi = self.fb.ins().select(more, next, to);
+        body(self, [lo, hi, block]);
+        let next_block = self.fb.ins().iadd_imm_u(block, 1);
+        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        self.fb.ins().brif(again, head, &[next.into(), next_block.into()], exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// Few points are not worth rearranging right operands for; the bits are the same. `body` is given the products as they are, or
+    /// none of them rearranged, and whether there is a choice.
+    fn packed_or_not(
+        &mut self,
+        points: Value,
+        most: usize,
+        products: Vec<Option<Product>>,
+        body: impl Fn(&mut Self, &[Option<Product>], bool),
+    ) {
+        if products.iter().flatten().all(|product| product.packed.is_none()) {
+            return body(self, &products, false);
+        }
+        let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
+        let enough = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, points, most as i64);
+        self.fb.ins().brif(enough, few, &[], many, &[]);
+        self.fb.switch_to_block(few);
+        let unpacked = products.iter().map(|product| product.clone().map(Product::unpacked));
+        body(self, &unpacked.collect::<Vec<_>>(), true);
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(many);
+        body(self, &products, true);
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// All rows of a kernel's product, but only columns from `from`, a multiple of 32, to `to` or the last.
+    fn columns(&mut self, index: usize, from: Value, to: Value) {
+        let rows = self.extent(self.program.fused.kernels[index].row_count());
+        let ends = self.arena_at(self.program.plan.arena);
+        let product = self.called_product(index, ends).expect("what is cut by columns is a product");
+        let all = self.fb.ins().iconst(types::I64, product.cols);
+        let to = self.least(to, all);
+        let cols = self.fb.ins().isub(to, from);
+        let before = self.fb.ins().imul_imm_u(from, 4 * product.right_steps[1]);
+        let right = self.fb.ins().iadd(product.right.base, before);
+        let before = self.fb.ins().imul_imm_u(from, 4);
+        let result = self.fb.ins().iadd(product.result.base, before);
+        self.call_product(&product, [rows, cols], [product.left.base, right, result]);
+    }
+
+    /// Kernels between two products that are cut by columns, if their rows are few.
+    pub(super) fn skinny(&mut self, Skinny { from, to, rows, follows }: Skinny) {
+        let fused = self.program.fused;
+        let count = self.extent(fused.kernels[from].row_count());
+        let points = self.points(&fused.run_of(from));
+        let [few, exit] = [(); 2].map(|()| self.fb.create_block());
+        let is_skinny = self.fb.ins().icmp_imm_u(IntCC::SignedLessThanOrEqual, count, rows as i64);
+        self.fb.ins().brif(is_skinny, few, &[], exit, &[]);
+        self.fb.switch_to_block(few);
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let products = self.products(&(from..to));
+        for (index, product) in (from..to).zip(products) {
+            let done = follows && index == from;
+            let product = product.filter(|_| !done).map(Product::unpacked);
+            self.points_of(index, product.as_ref(), [zero, points]);
+        }
+        self.fb.ins().jump(exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+}

@@ -1,0 +1,232 @@
+//! Groups: kernels that run tile by tile over what they have in common.
+//!
+//! A point of a group is a position along all of its loops, and for each point a kernel has some rows of its own. A tile is some
+//! points: every kernel of the group runs for the rows of a tile before any runs for those of the next. So a kernel may read what
+//! an earlier one of the group writes only where both belong to the same point, and nothing that is known when a kernel is done.
+//! A buffer that no other kernel touches needs no more memory than that of a tile.
+
+use std::ops::Range;
+
+use super::{Access, Affine, BufferId, Fused, Home, Kernel, Mode, Write};
+use crate::reason::GroupReason;
+use crate::types::Dim;
+
+/// Kernels that run tile by tile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Which: they follow one another.
+    pub kernels: Range<usize>,
+    /// The axes that all of them have in common, the outermost first. Every position along all of them is a point.
+    pub loops: Vec<Dim>,
+    /// For each kernel, how many of its rows belong to a point.
+    pub rows: Vec<usize>,
+    /// Why they are a group.
+    pub reason: GroupReason,
+}
+
+impl Group {
+    /// How many points it has.
+    pub fn points(&self) -> Dim {
+        Dim::product(&self.loops).expect("extents were checked when the network was lowered")
+    }
+
+    /// How many rows of a kernel belong to a point.
+    pub fn rows_of(&self, kernel: usize) -> usize {
+        self.rows[kernel - self.kernels.start]
+    }
+
+    /// How many elements of a buffer belong to a point, if each has as many as any other.
+    pub fn part_of(&self, fused: &Fused, buffer: BufferId) -> Option<usize> {
+        parts(fused.buffer(buffer).shape.len()?, self.points())
+    }
+}
+
+/// How many of a whole belong to each of so many points.
+pub fn parts(whole: Dim, points: Dim) -> Option<usize> {
+    let alike = whole.is_batch() == points.is_batch();
+    let divides = points.factor() > 0 && whole.factor().is_multiple_of(points.factor());
+    (alike && divides).then(|| whole.factor() / points.factor())
+}
+
+impl Fused {
+    /// The number of the group that a kernel is in.
+    pub fn group_number(&self, kernel: usize) -> Option<usize> {
+        let next = self.groups.partition_point(|group| group.kernels.end <= kernel);
+        self.groups.get(next).filter(|group| group.kernels.contains(&kernel)).map(|_| next)
+    }
+
+    /// The group that a kernel is in.
+    pub fn group_of(&self, kernel: usize) -> Option<&Group> {
+        self.group_number(kernel).map(|number| &self.groups[number])
+    }
+
+    /// What runs one after the other: groups, and kernels that are in none.
+    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let run = (next < self.kernels.len()).then(|| self.run_of(next))?;
+            next = run.end;
+            Some(run)
+        })
+    }
+
+    /// The kernels of a kernel's group, or that kernel.
+    pub fn run_of(&self, kernel: usize) -> Range<usize> {
+        self.group_of(kernel).map_or(kernel..kernel + 1, |group| group.kernels.clone())
+    }
+
+    /// How many rows of a kernel belong to a point of its group. By itself, each row is a point.
+    pub fn rows_of_point(&self, kernel: usize) -> usize {
+        self.group_of(kernel).map_or(1, |group| group.rows_of(kernel))
+    }
+
+    /// Whether a buffer has the memory of a tile.
+    pub fn is_tile(&self, buffer: BufferId) -> bool {
+        self.buffer(buffer).home == Home::Tile
+    }
+
+    /// For each buffer, the kernel that writes it for others.
+    pub fn writers(&self) -> Vec<Option<usize>> {
+        let mut writers = vec![None; self.buffers.len()];
+        for (index, kernel) in self.kernels.iter().enumerate() {
+            let written = kernel.writes.iter().filter(|write| self.is_computed(write.buffer));
+            written.for_each(|write| writers[write.buffer.index()] = Some(index));
+        }
+        writers
+    }
+}
+
+/// Says what is wrong with the groups, if anything.
+pub(super) fn verify_groups(fused: &Fused) -> Result<(), String> {
+    let writers = fused.writers();
+    let mut first = 0;
+    for (number, group) in fused.groups.iter().enumerate() {
+        let Range { start, end } = group.kernels;
+        if start < first || end > fused.kernels.len() || start + 2 > end || group.rows.len() != end - start {
+            return Err(format!("group {number}: kernels {start} to {end} are no group"));
+        }
+        first = end;
+        let fault = |fault: String| format!("group {number}: {fault}");
+        group.kernels.clone().try_for_each(|index| joins(fused, group, index, &writers)).map_err(fault)?;
+    }
+    tiles(fused)
+}
+
+/// Says why a kernel cannot be part of a group, with those of its kernels that come before it, if it cannot. `writers` are those of
+/// each buffer.
+pub fn joins(fused: &Fused, group: &Group, index: usize, writers: &[Option<usize>]) -> Result<(), String> {
+    let kernel = &fused.kernels[index];
+    if index > group.kernels.start && fused.check == Some(index) {
+        return Err(format!("the loss is checked before kernel {index}"));
+    }
+    if parts(kernel.row_count(), group.points()) != Some(group.rows_of(index)) {
+        return Err(format!("the rows of kernel {index} are not those of its points"));
+    }
+    let updates = |write: &&Write| !fused.is_computed(write.buffer) || write.mode == Mode::Add;
+    if let Some(write) = kernel.writes.iter().find(updates) {
+        return Err(format!("kernel {index} updates {}", fused.buffer_name(write.buffer)));
+    }
+    for buffer in kernel.buffers_read() {
+        let writer = writers[buffer.index()].filter(|writer| (group.kernels.start..index).contains(writer));
+        let passes = |writer: usize| {
+            is_written_by_points(fused, group, writer, buffer) && is_read_by_points(fused, group, index, buffer)
+        };
+        if let Some(writer) = writer.filter(|&writer| !passes(writer)) {
+            let name = fused.buffer_name(buffer);
+            return Err(format!("kernel {index} reads {name} of points that kernel {writer} may not have reached"));
+        }
+    }
+    Ok(())
+}
+
+/// Says what is wrong with the tiles, if anything: each is written and read in one group, by the same points.
+fn tiles(fused: &Fused) -> Result<(), String> {
+    let is_tile = |&id: &BufferId| fused.is_tile(id);
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        let written = kernel.writes.iter().map(|write| write.buffer).filter(is_tile);
+        for id in kernel.buffers_read().filter(is_tile).chain(written) {
+            let name = fused.buffer_name(id);
+            let Some(group) = fused.group_of(index) else {
+                return Err(format!("kernel {index} has the tile {name}, but no group"));
+            };
+            let writes = |&other: &usize| fused.kernels[other].writes.iter().any(|write| write.buffer == id);
+            if !group.kernels.clone().find(writes).is_some_and(|by| is_written_by_points(fused, group, by, id)) {
+                return Err(format!(
+                    "kernel {index} has the tile {name}, which its group does not write point by point"
+                ));
+            }
+        }
+    }
+    match fused.results.iter().find(|(_, buffer, _)| fused.is_tile(*buffer)) {
+        Some(&(_, buffer, _)) => Err(format!("the tile {} is a result", fused.buffer_name(buffer))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a kernel writes to a buffer, for every point, its part and nothing else.
+pub fn is_written_by_points(fused: &Fused, group: &Group, writer: usize, buffer: BufferId) -> bool {
+    let (kernel, rows) = (&fused.kernels[writer], group.rows_of(writer));
+    let Some(part) = group.part_of(fused, buffer) else { return false };
+    let mut writes = kernel.writes.iter().filter(|write| write.buffer == buffer);
+    writes.all(|write| !kernel.is_written_later(write) && is_local(kernel, &write.access, rows, part))
+}
+
+/// Whether a kernel reads of a buffer, for every point, its part and nothing else.
+pub fn is_read_by_points(fused: &Fused, group: &Group, reader: usize, buffer: BufferId) -> bool {
+    let (kernel, rows) = (&fused.kernels[reader], group.rows_of(reader));
+    let Some(part) = group.part_of(fused, buffer) else { return false };
+    let mut reads = kernel.reads.iter().filter(|read| read.buffer == buffer);
+    // Where terms are left out, the places of those that are not are not told from the others.
+    let by_dot = kernel.dot.as_ref().is_none_or(|dot| {
+        let mut sides = [(dot.a, &dot.a_at), (dot.b, &dot.b_at)].into_iter().filter(|&(operand, _)| operand == buffer);
+        let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+        let points = if dot.in_runs { dot.axes.len() - 1 } else { kernel.rows };
+        let fixed = dot.over.iter().all(|dim| !dim.is_batch());
+        sides.all(|(_, at)| fixed && dot.bounds.is_empty() && stays(&axes, points, at, rows, part))
+    });
+    by_dot && reads.all(|read| is_local(kernel, &read.access, rows, part))
+}
+
+/// Whether an access finds all that it wants for a point among the elements of that point.
+fn is_local(kernel: &Kernel, access: &Access, rows: usize, part: usize) -> bool {
+    access.is_plain() && stays(&kernel.axes, kernel.rows, &access.at, rows, part)
+}
+
+/// Whether offsets along axes, the first `leading` of which give the row, stay inside the part of each point: so many elements for so
+/// many rows. A step to the next point has to be one to the next part.
+fn stays(axes: &[Dim], leading: usize, at: &Affine, rows: usize, part: usize) -> bool {
+    let (mut least, mut most) = (at.constant, at.constant);
+    // Rows from one position along the present axis to the next.
+    let mut inner = 1;
+    for axis in (0..axes.len()).rev() {
+        let (step, dim) = (at.steps[axis], axes[axis]);
+        let within = match () {
+            () if axis >= leading => dim.factor(),
+            // From each position to the next are whole points.
+            () if inner >= rows => {
+                let next = inner % rows == 0 && step == (part * (inner / rows)) as i64;
+                if !next && dim != Dim::Fixed(1) {
+                    return false;
+                }
+                1
+            }
+            () if !rows.is_multiple_of(inner) => return false,
+            // A point has some positions, or all that there are.
+            () => {
+                let positions = rows / inner;
+                let several = dim.is_batch() || dim.factor() > positions;
+                if several && (dim.factor() % positions != 0 || step * positions as i64 != part as i64) {
+                    return false;
+                }
+                if several { positions } else { dim.factor() }
+            }
+        };
+        let reach = step * (within.max(1) as i64 - 1);
+        least += reach.min(0);
+        most += reach.max(0);
+        if axis < leading {
+            inner *= dim.factor();
+        }
+    }
+    0 <= least && most < part as i64
+}

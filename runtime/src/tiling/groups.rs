@@ -1,0 +1,60 @@
+//! How many points of a group are a tile.
+
+use crate::kernel::{BufferId, Fused, Group};
+use crate::types::common_divisor;
+
+use super::{Tiling, Units, units};
+
+/// How a group runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupTiling {
+    /// Points of a tile.
+    pub points: usize,
+    /// Why so many.
+    pub why: TilePoints,
+    /// So many points, or a multiple of that, are whole blocks of every kernel that has sums of its rows.
+    pub whole: usize,
+    /// What several threads share of it: rows of its first kernel, whole tiles or a part of one.
+    pub units: Units,
+}
+
+/// Why a tile has so many points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TilePoints {
+    /// They are the rows that a product computes in one go.
+    Rows(usize),
+    /// With more, so many bytes that are passed on would not stay in the second cache.
+    Cache(usize),
+    /// There have to be whole blocks of so many rows.
+    Blocks(usize),
+}
+
+/// How a group runs.
+pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTiling {
+    let kernels = group.kernels.clone();
+    let whole = kernels.clone().fold(1, |whole, index| {
+        let kernel = &fused.kernels[index];
+        let sums = (0..kernel.body.len()).any(|step| kernel.ends_later(step));
+        let step = if sums { kernel.block / common_divisor(kernel.block, group.rows_of(index)) } else { 1 };
+        whole / common_divisor(whole, step) * step
+    });
+    let most = kernels.clone().map(|index| group.rows_of(index)).max().unwrap_or(1);
+    let at_once = (tiling.m_tile / most).max(1);
+    // Of each point, what is passed on.
+    let written = kernels.clone().flat_map(|index| &fused.kernels[index].writes).map(|write| write.buffer);
+    let tiles: Vec<BufferId> = written.filter(|&buffer| fused.is_tile(buffer)).collect();
+    let parts = tiles.iter().filter_map(|&buffer| group.part_of(fused, buffer));
+    let bytes = parts.fold(0usize, |sum, part| sum.saturating_add(part.saturating_mul(4)));
+    let fits = (tiling.machine.second_cache / bytes.max(1)).max((tiling.skinny_rows / most).max(1));
+    let wanted = at_once.min(fits).next_multiple_of(whole);
+    let points = if wanted > at_once && at_once >= whole { at_once / whole * whole } else { wanted };
+    let why = match () {
+        () if points > at_once => TilePoints::Blocks(fused.kernels[kernels.start].block),
+        () if points < at_once / whole * whole => TilePoints::Cache(bytes.saturating_mul(at_once)),
+        () => TilePoints::Rows(tiling.m_tile),
+    };
+    let mut units = units::units(fused, tiling, kernels.clone());
+    let unit = units.rows.div_ceil(most).next_multiple_of(whole).min(points);
+    units.rows = unit * group.rows_of(kernels.start);
+    GroupTiling { points, why, whole, units }
+}
