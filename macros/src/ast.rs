@@ -111,6 +111,8 @@ pub enum StageKind {
     Residual(Body, Option<Body>),
     /// `repeat(count) { .. }`
     Repeat(Vec<Argument>, Body),
+    /// `concat { { .. }, { .. } }`
+    Concat(Vec<Body>),
     Broken,
 }
 
@@ -306,6 +308,7 @@ impl fmt::Display for StageKind {
             StageKind::Lambda(lambda) => write!(f, "{lambda}"),
             StageKind::Residual(..) => f.write_str("residual"),
             StageKind::Repeat(args, _) => write!(f, "repeat({})", list(args)),
+            StageKind::Concat(_) => f.write_str("concat"),
             StageKind::Broken => f.write_str("?"),
         }
     }

@@ -384,6 +384,10 @@ impl Errors {
         );
     }
 
+    pub fn concat_with_arguments(&mut self, site: Site) {
+        self.report(site, "`concat` takes no arguments: its bodies follow in `{ { .. }, { .. } }`".to_string());
+    }
+
     pub fn residual_with_arguments(&mut self, site: Site) {
         self.report(site, "`residual` takes no arguments".to_string());
     }

@@ -82,6 +82,10 @@ impl<'n> Linter<'n> {
                     skip.iter().for_each(|skip| _ = self.after(skip, None));
                     last = Some(stage);
                 }
+                Kind::Branches { bodies } => {
+                    bodies.iter().for_each(|body| _ = self.after(body, None));
+                    last = Some(stage);
+                }
                 Kind::Layer(..) | Kind::Act(..) | Kind::Broken => last = Some(stage),
             }
         }
@@ -131,6 +135,11 @@ impl<'n> Linter<'n> {
                     let body = self.blocked(body, false, found);
                     let skip = skip.is_some_and(|skip| self.blocked(skip, false, found));
                     trained |= body || skip;
+                }
+                Kind::Branches { bodies } => {
+                    let mut any = false;
+                    bodies.iter().for_each(|body| any |= self.blocked(body, false, found));
+                    trained |= any;
                 }
                 Kind::Layer(layer, _) => {
                     found.extend((trained && layer.name == "step").then_some(stage.at));
@@ -280,6 +289,7 @@ fn trains(stages: &[Stage<'_>]) -> bool {
         Kind::Act(_, starts) => !starts.is_empty(),
         Kind::Block(body) | Kind::Repeat { body, .. } => trains(body),
         Kind::Residual { body, skip } => trains(body) || skip.is_some_and(trains),
+        Kind::Branches { bodies } => bodies.iter().any(|body| trains(body)),
         Kind::Broken => false,
     })
 }

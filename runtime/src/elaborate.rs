@@ -11,6 +11,7 @@ mod numbers;
 mod identity;
 mod paths;
 mod print;
+mod structures;
 pub mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -80,6 +81,8 @@ pub enum Action<'a> {
     Sequence(Vec<Step<'a>>),
     /// Two branches from one value, and their sum.
     Residual(Vec<Step<'a>>, Vec<Step<'a>>),
+    /// Branches from one value, and their results one after the other along the second axis.
+    Branches(Vec<Vec<Step<'a>>>),
 }
 
 /// What is wrong, and where.
@@ -124,6 +127,7 @@ impl Elaborated<'_> {
                         find(body, rows, found);
                         find(skip, rows, found);
                     }
+                    Action::Branches(bodies) => bodies.iter().for_each(|body| find(body, rows, found)),
                 }
             }
         }
@@ -279,6 +283,7 @@ impl<'a> Context<'a> {
             }
             Kind::Residual { body, skip } => self.residual(stage, body, *skip, &path, x)?,
             Kind::Repeat { count, body } => self.repeat(*count, body, &path, x)?,
+            Kind::Branches { bodies } => self.branches(stage, bodies, &path, x)?,
             Kind::Broken => return None,
         };
         Some(Step { action, path: Rc::from(path), named: stage.named, text: stage.text, shape, at: stage.at })
@@ -352,35 +357,6 @@ impl<'a> Context<'a> {
             self.param(format!("{path}.{name}"), Shape::scalar(), SlotKind::Parameter);
         }
         Some((Action::Act(index, starts), x.shape.clone()))
-    }
-
-    fn residual(
-        &mut self,
-        stage: &'a Stage<'a>,
-        body: &'a [Stage<'a>],
-        skip: Option<&'a [Stage<'a>]>,
-        path: &str,
-        x: &TensorType,
-    ) -> Option<(Action<'a>, Shape)> {
-        let before = self.trace.len();
-        let (body, long) = self.body(body, &format!("{path}."), Some(x.clone()));
-        let inside = self.trace.split_off(before);
-        let (short_steps, short) = match skip {
-            Some(skip) => self.body(skip, &format!("{path}.skip."), Some(x.clone())),
-            None => (Vec::new(), Some(x.clone())),
-        };
-        self.trace.truncate(before);
-        let (long, short) = (long?, short?);
-        if long != short {
-            let trace = [self.trace.concat(), inside.concat()].concat();
-            let message = words::branches_differ(skip.is_some(), &long.shape, &short.shape, &trace);
-            self.report(stage.at, message);
-            return None;
-        }
-        if long != *x {
-            self.trace_to(stage.text, &long.shape);
-        }
-        Some((Action::Residual(body, short_steps), long.shape))
     }
 
     fn repeat(

@@ -168,6 +168,15 @@ impl Lowering<'_> {
                 let [long, short] = [long, short].map(|flow| self.arranged(flow, layout));
                 Flow { node: self.b.add(long, short), layout }
             }
+            Action::Branches(bodies) => {
+                let parts: Vec<Flow> = bodies.iter().map(|body| self.steps(body, x)).collect();
+                self.b.enter(origin(definition, &step.path, step.at));
+                let is_image = parts.iter().any(|part| part.layout == Layout::ChannelsLast);
+                let layout = if is_image { Layout::ChannelsLast } else { Layout::Declared };
+                let parts: Vec<NodeId> = parts.into_iter().map(|part| self.arranged(part, layout)).collect();
+                let axis = if is_image { step.shape.rank() - 1 } else { 1 };
+                Flow { node: self.b.concat(&parts, axis), layout }
+            }
         };
         debug_assert_eq!(y.layout.declared(&self.b.shape(y.node)), step.shape, "`{}` keeps its shape rule", step.text);
         if step.named {

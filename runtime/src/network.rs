@@ -128,6 +128,19 @@ pub enum Kind<'a> {
         /// The body.
         body: &'a [Stage<'a>],
     },
+    /// Bodies beside each other, each applied to what came in, and their results one after the other: along the channels of
+    /// images, the features of a matrix.
+    ///
+    /// - Value: `y = (first(x), second(x), ..)` along the second axis
+    /// - Shapes: each body `f32[S] -> f32[B, n, ...]` with an `n` of its own; together `f32[S] -> f32[B, n1 + n2 + .., ...]`
+    /// - Parameters: those of the layers inside, as `concat1.1.conv1.weight` and `concat1.2.conv1.weight`
+    /// - Gradient: to each body the part of `dy` that belongs to its result; `dx` is the sum of what they send back
+    /// - A body that leaves `x` as it is: `{ |x| x }`
+    /// - Source: Szegedy et al. 2015, section 4
+    Branches {
+        /// The bodies, one at least.
+        bodies: &'a [&'a [Stage<'a>]],
+    },
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }

@@ -100,4 +100,35 @@ model.load_state_dict({name: t.to(torch.float64) if t.is_floating_point() else t
 safetensors.torch.save_file(state, HERE / "image_state.safetensors", metadata={"format": "pt"})
 x = normal(rng, 3, 1, 9, 8)
 out.case("network", x=x, y=model(torch.tensor(x)))
+
+
+def transposed(name, image, channels, kernel, groups=1, **options):
+    params = dict(weight=normal(rng, image[1], channels // groups, *kernel, scale=0.5), bias=normal(rng, channels))
+    f = lambda x, weight, bias: F.conv_transpose2d(x, weight, bias, groups=groups, **options)
+    case(name, normal(rng, *image), f, **params)
+
+
+transposed("conv_transpose2d_plain", (2, 3, 3, 4), 2, (3, 3))
+transposed("conv_transpose2d_stride", (2, 3, 4, 3), 2, (2, 2), stride=2)
+transposed("conv_transpose2d_pairs", (2, 2, 3, 4), 3, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), dilation=(1, 2))
+transposed("conv_transpose2d_groups", (2, 4, 3, 3), 6, (3, 3), groups=2, stride=2, padding=1, output_padding=1)
+
+
+def signal(name, shape, channels, kernel, groups=1, **options):
+    params = dict(weight=normal(rng, channels, shape[1] // groups, kernel, scale=0.5), bias=normal(rng, channels))
+    f = lambda x, weight, bias: F.conv1d(x, weight, bias, groups=groups, **options)
+    case(name, normal(rng, *shape), f, **params)
+
+
+signal("conv1d_plain", (2, 3, 7), 4, 3)
+signal("conv1d_stride", (2, 4, 8), 6, 4, groups=2, stride=2, padding=1)
+signal("conv1d_same", (2, 3, 7), 2, 4, padding="same", dilation=2)
+
+image = normal(rng, 2, 2, 3, 4)
+case("upsample_nearest", image, lambda x: F.interpolate(x, scale_factor=(2, 3), mode="nearest"))
+case("upsample_bilinear", image, lambda x: F.interpolate(x, scale_factor=(2, 3), mode="bilinear"))
+params = dict(gamma=normal(rng, 6), beta=normal(rng, 6))
+case("group_norm_image", normal(rng, 2, 6, 3, 2) + 0.5, lambda x, gamma, beta: F.group_norm(x, 3, gamma, beta), **params)
+case("group_norm_signal", normal(rng, 2, 6, 3), lambda x, gamma, beta: F.group_norm(x, 1, gamma, beta), **params)
+case("group_norm_matrix", normal(rng, 3, 6), lambda x, gamma, beta: F.group_norm(x, 2, gamma, beta), **params)
 out.write()

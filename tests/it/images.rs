@@ -1,7 +1,7 @@
 //! Networks over images: where their axes are, their gradients, their machine code over random shapes, what pooling does with ties
 //! and NaN, batch norm of one image, threads, checkpoints.
 
-use gradloom::ndarray::{Array1, Array4, Axis, array, s};
+use gradloom::ndarray::{Array1, Array3, Array4, Axis, array, s};
 use gradloom::{Adam, Network, Predictor, Session, Sgd, Stage, network};
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::init::Random;
@@ -82,7 +82,18 @@ fn layers_over_images_have_the_gradients_that_central_differences_show() {
     let int = Arg::Int;
     let same = Arg::Word("same");
     let norm = vec![Arg::Float(0.9), Arg::Float(1e-5), int(1)];
-    let cases: [(&'static LayerDef, Vec<Arg>); 12] = [
+    let transposed = |n, window: [Arg; 5], groups| {
+        [&[int(n)], &window[..], &[int(groups), Arg::Flag(true), Arg::Init(&AUTO, None)]].concat()
+    };
+    let cases: [(&'static LayerDef, Vec<Arg>); 17] = [
+        (&layers::CONV_TRANSPOSE2D, transposed(3, [int(3), int(2), int(1), int(1), int(1)], 1)),
+        (
+            &layers::CONV_TRANSPOSE2D,
+            transposed(4, [Arg::Pair(2, 1), Arg::Pair(1, 2), int(0), Arg::Pair(0, 1), int(2)], 2),
+        ),
+        (&layers::UPSAMPLE, vec![int(2), Arg::Word("bilinear")]),
+        (&layers::UPSAMPLE, vec![Arg::Pair(1, 3), Arg::Word("nearest")]),
+        (&layers::GROUP_NORM, vec![int(2), Arg::Float(1e-2)]),
         (&layers::CONV2D, conv(2, [int(3), int(2), int(1), int(1)], 1)),
         (&layers::CONV2D, conv(3, [Arg::Pair(1, 3), Arg::Pair(1, 2), Arg::Pair(0, 2), Arg::Pair(1, 2)], 1)),
         (&layers::CONV2D, conv(2, [int(2), int(1), same, int(2)], 1)),
@@ -117,7 +128,19 @@ fn drawn(seed: u64) -> (&'static LayerDef, Vec<Arg>, [usize; 4]) {
         if one() % 2 == 0 { Arg::Pair(height, width) } else { Arg::Int(height) }
     };
     let (kernel, stride, pad, dilation) = (pair(1, 5), pair(1, 3), pair(0, 2), pair(1, 2));
-    match random.below(8) {
+    let [stretch, more] = [stride, dilation].map(|drawn| if drawn == Arg::Int(3) { Arg::Int(2) } else { drawn });
+    match random.below(11) {
+        8 => {
+            let shape = [shape[0], shape[1], shape[2].min(7), shape[3].min(7)];
+            let n = 1 + random.below(8);
+            let args = [Arg::Int(n), kernel, stride, pad, Arg::Int(0), more, Arg::Int(1), Arg::Flag(true)];
+            (&layers::CONV_TRANSPOSE2D, [&args[..], &[Arg::Init(&AUTO, None)]].concat(), shape)
+        }
+        9 => {
+            let mode = ["nearest", "bilinear"][random.below(2) as usize];
+            (&layers::UPSAMPLE, vec![stretch, Arg::Word(mode)], [shape[0], shape[1], shape[2].min(7), shape[3].min(7)])
+        }
+        10 => (&layers::GROUP_NORM, vec![Arg::Int(1 + random.below(2)), Arg::Float(1e-3)], shape),
         0 => (&layers::MAX_POOL, vec![kernel, stride, pad], shape),
         1 => (&layers::AVG_POOL, vec![kernel, stride, pad], shape),
         2 => (&layers::GLOBAL_AVG_POOL, Vec::new(), shape),
@@ -318,4 +341,79 @@ fn networks_of_the_literature_train_as_they_are_written() {
     let x = images([4, 1, 28, 28], 1);
     let losses: Vec<f32> = (0..10).map(|_| net.step(x.view(), labels.view()).expect("it runs").loss).collect();
     assert!(losses[9] < 0.3 * losses[0], "{losses:?}");
+}
+
+network! {
+    /// Four ways to look at an image, side by side, as in GoogLeNet.
+    block Inception(n) {
+        concat {
+            { Conv2d(n, 1), relu },
+            { Conv2d(n, 1), relu, Conv2d(n, 3, pad = same), relu },
+            { Conv2d(n, 1), relu, Conv2d(n, 5, pad = same), relu },
+            { max_pool(3, stride = 1, pad = 1), Conv2d(n, 1), relu },
+        },
+    }
+    /// A depthwise convolution and one of single positions, as in MobileNet.
+    block Separable(c, n, stride = 1) {
+        Conv2d(c, 3, stride = stride, pad = 1, groups = c, bias = false), BatchNorm, relu,
+        Conv2d(n, 1, bias = false), BatchNorm, relu,
+    }
+    Inceptions<x: [B, 3, 8, 8] -> logits: [B, 4]> { Inception(3), max_pool(2), Inception(2), global_avg_pool, Dense(4) }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+    Mobile<x: [B, 3, 8, 8] -> logits: [B, 4]> {
+        Conv2d(8, 3, pad = 1, bias = false), BatchNorm, relu, Separable(8, 12, stride = 2), Separable(12, 12), global_avg_pool, Dense(4),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+    /// What comes in is found again at the end of the way down and up.
+    UNet<x: [B, 3, 8, 8] -> y: [B, 3, 8, 8]> {
+        Conv2d(6, 3, pad = 1), GroupNorm(2), relu,
+        concat {
+            { |x| x },
+            {
+                max_pool(2), Conv2d(8, 3, pad = 1), GroupNorm(2), relu,
+                concat { { |x| x }, { max_pool(2), Conv2d(8, 3, pad = 1), relu, ConvTranspose2d(8, 2, stride = 2) } },
+                Conv2d(8, 3, pad = 1), relu, upsample(2, mode = bilinear),
+            },
+        },
+        Conv2d(3, 3, pad = 1),
+    }
+    loss(t: [B, 3, 8, 8]) = mse(y, t);
+    Autoencoder<x: [B, 3, 8, 8] -> y: [B, 3, 8, 8]> {
+        Conv2d(12, 3, stride = 2, pad = 1), relu, Conv2d(6, 3, stride = 2, pad = 1) as code,
+        ConvTranspose2d(12, 3, stride = 2, pad = 1, more = 1), relu, upsample(2), Conv2d(3, 3, pad = 1),
+    }
+    loss = mse(y, x) + 1e-3 * mean(abs(code));
+    Signal<x: [B, 2, 16] -> logits: [B, 4]> {
+        Conv1d(8, 3, pad = same, bias = false), BatchNorm, relu, Conv1d(8, 4, stride = 2, dilation = 2), relu, global_max_pool, Dense(4),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+/// Steps until a loss is well below the first one.
+fn falls(what: &str, mut step: impl FnMut() -> f32) {
+    let first = step();
+    let last = (0..60).map(|_| step()).fold(first, |_, loss| loss);
+    assert!(last < 0.6 * first, "{what}: {first} and then {last}");
+}
+
+#[test]
+fn branches_and_ways_back_up_train_as_they_are_written() {
+    let (x, labels) = kinds(16);
+    let mut net = Inceptions::trainer(Adam::new(1e-2)).max_batch(16).build().expect("it builds");
+    assert_eq!(net.param("inception1.concat1.3.conv2.weight").expect("it is there").shape(), [3, 3, 5, 5]);
+    falls("inception", || net.step(x.view(), labels.view()).expect("it runs").loss);
+    let mut net = Mobile::trainer(Adam::new(1e-2)).max_batch(16).build().expect("it builds");
+    falls("separable", || net.step(x.view(), labels.view()).expect("it runs").loss);
+    let mut net = UNet::trainer(Adam::new(1e-2)).max_batch(16).build().expect("it builds");
+    let t = x.mapv(|x| x.max(0.0));
+    falls("u-net", || net.step(x.view(), t.view()).expect("it runs").loss);
+    let report = net.gradcheck(x.slice(s![..2, .., .., ..]), t.slice(s![..2, .., .., ..])).expect("it runs");
+    assert!(report.passed(), "{report}");
+    let mut net = Autoencoder::trainer(Adam::new(1e-2)).max_batch(16).build().expect("it builds");
+    falls("autoencoder", || net.step(x.view(), ()).expect("it runs").loss);
+    let mut net = Signal::trainer(Adam::new(1e-2)).max_batch(16).build().expect("it builds");
+    let signal = Array3::from_shape_fn((16, 2, 16), |(row, channel, at)| {
+        ((row % 4 + 1) as f32 * (at + channel) as f32 * 0.7).sin()
+    });
+    falls("signal", || net.step(signal.view(), labels.view()).expect("it runs").loss);
 }

@@ -29,6 +29,13 @@ fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
         (&layers::CONV2D, args.to_vec())
     };
     let (one, none) = (int(1), int(0));
+    let ends = |groups| [int(groups), Arg::Flag(true), Arg::Init(&AUTO, None)];
+    let transposed = |n, window: [Arg; 5], groups| -> (&'static LayerDef, Vec<Arg>) {
+        (&layers::CONV_TRANSPOSE2D, [&[int(n)], &window[..], &ends(groups)].concat())
+    };
+    let signal = |n, window: [Arg; 4], groups| -> (&'static LayerDef, Vec<Arg>) {
+        (&layers::CONV1D, [&[int(n)], &window[..], &ends(groups)].concat())
+    };
     let pool = |layer: &'static LayerDef| {
         let args = match name.rsplit_once('_').expect("a case is of a layer and a variant").1 {
             "plain" => [int(2), Arg::Word("kernel"), none],
@@ -48,6 +55,21 @@ fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
         "conv2d_depthwise" => conv(5, int(3), one, one, one, 5, false),
         "conv2d_multiplier" => conv(6, int(2), int(2), none, one, 3, true),
         "conv2d_patches" => conv(4, Arg::Pair(2, 3), Arg::Pair(2, 3), none, one, 1, true),
+        "conv_transpose2d_plain" => transposed(2, [int(3), one, none, none, one], 1),
+        "conv_transpose2d_stride" => transposed(2, [int(2), int(2), none, none, one], 1),
+        "conv_transpose2d_pairs" => {
+            let pair = Arg::Pair;
+            transposed(3, [pair(3, 2), pair(2, 3), pair(1, 0), pair(1, 2), pair(1, 2)], 1)
+        }
+        "conv_transpose2d_groups" => transposed(6, [int(3), int(2), one, one, one], 2),
+        "conv1d_plain" => signal(4, [int(3), one, none, one], 1),
+        "conv1d_stride" => signal(6, [int(4), int(2), one, one], 2),
+        "conv1d_same" => signal(2, [int(4), one, Arg::Word("same"), int(2)], 1),
+        "upsample_nearest" => (&layers::UPSAMPLE, vec![Arg::Pair(2, 3), Arg::Word("nearest")]),
+        "upsample_bilinear" => (&layers::UPSAMPLE, vec![Arg::Pair(2, 3), Arg::Word("bilinear")]),
+        "group_norm_image" => (&layers::GROUP_NORM, vec![int(3), Arg::Float(1e-5)]),
+        "group_norm_signal" => (&layers::GROUP_NORM, vec![int(1), Arg::Float(1e-5)]),
+        "group_norm_matrix" => (&layers::GROUP_NORM, vec![int(2), Arg::Float(1e-5)]),
         "global_avg_pool" => (&layers::GLOBAL_AVG_POOL, Vec::new()),
         "global_max_pool" => (&layers::GLOBAL_MAX_POOL, Vec::new()),
         "flatten" => (&layers::FLATTEN, Vec::new()),
@@ -108,7 +130,7 @@ fn declared(graph: &Graph, role: &Role, found: &[f64]) -> Vec<f64> {
 fn layers_over_images_are_those_of_pytorch_forward_and_backward() {
     let file = GoldenFile::read("images");
     let cases: Vec<&Case> = file.cases().iter().filter(|case| case.name != "network").collect();
-    assert_eq!(cases.len(), 22);
+    assert_eq!(cases.len(), 34);
     for case in cases {
         let (graph, values) = graph(case);
         let rows = case.get("x").shape[0];

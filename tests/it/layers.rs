@@ -33,7 +33,9 @@ fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
     let what = format!("{} {args:?} {mode:?}", layer.name);
     let input = match layer.name {
         "flatten" => handmade::port("x", &[Dim::B, Dim::Fixed(2), Dim::Fixed(3)]),
-        "Conv2d" | "max_pool" | "avg_pool" | "global_avg_pool" | "global_max_pool" => {
+        "Conv1d" => handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(5)]),
+        "GroupNorm" => handmade::port("x", &[Dim::B, Dim::Fixed(6), Dim::Fixed(2), Dim::Fixed(3)]),
+        "Conv2d" | "ConvTranspose2d" | "upsample" | "max_pool" | "avg_pool" | "global_avg_pool" | "global_max_pool" => {
             handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(5), Dim::Fixed(4)])
         }
         _ => handmade::port("x", &[Dim::B, Dim::Fixed(4)]),
@@ -63,6 +65,7 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
             (ArgKind::Number { .. }, Arg::Float(value)) => vec![Arg::Float(value / 2.0)],
             // As many as the matrices below have classes.
             (ArgKind::Numbers { .. }, _) => vec![Arg::Numbers(&[1.0, 0.5, 2.0, 0.25])],
+            (ArgKind::Padding, _) => vec![Arg::Word("same"), Arg::Int(2)],
             (ArgKind::Sizes { least, word }, _) => {
                 let pair = [Arg::Pair(1 + least, 1), Arg::Pair(1, least)];
                 pair.into_iter().chain(word.map(Arg::Word)).collect()
@@ -73,6 +76,10 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
         for other in others {
             let mut variant = default.clone();
             variant[position] = other;
+            if arg.name == "more" {
+                // Fewer than the stride.
+                variant[2] = Arg::Int(2);
+            }
             variants.push(variant);
         }
     }

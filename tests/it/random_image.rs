@@ -2,8 +2,8 @@
 
 use gradloom_runtime::layers::initializers::AUTO;
 use gradloom_runtime::layers::{self, Arg, LayerDef};
-use gradloom_runtime::network::Stage;
-use gradloom_runtime::types::Shape;
+use gradloom_runtime::network::{At, Kind, Stage};
+use gradloom_runtime::types::{Dim, Shape};
 use proptest::prelude::*;
 
 use crate::handmade::{self, leak};
@@ -25,7 +25,23 @@ pub enum ImageLayer {
         stride: Option<u64>,
         pad: u64,
     },
+    Transposed {
+        n: u64,
+        kernel: u64,
+        stride: u64,
+        pad: u64,
+    },
+    Upsample {
+        factor: u64,
+        mode: &'static str,
+    },
     Norm,
+    /// `GroupNorm` of all channels together, or of each.
+    GroupNorm {
+        each: bool,
+    },
+    /// Some channels of a convolution, and those that come in.
+    Beside(u64),
     Dropout,
     Activation(&'static LayerDef),
 }
@@ -35,14 +51,30 @@ pub fn image_layer() -> impl Strategy<Value = ImageLayer> {
     let conv = (1..=5u64, [1..=3u64, 1..=3u64], 1..=2u64, prop::option::of(0..=2u64), any::<bool>());
     let conv =
         conv.prop_map(|(n, kernel, stride, pad, depthwise)| ImageLayer::Conv { n, kernel, stride, pad, depthwise });
-    let pool =
-        (any::<bool>(), 1..=3u64, prop::option::of(1..=2u64), 0..=1u64).prop_map(|(is_max, kernel, stride, pad)| {
-            let layer = if is_max { &layers::MAX_POOL } else { &layers::AVG_POOL };
-            ImageLayer::Pool { layer, kernel, stride, pad }
-        });
+    let pool = (any::<bool>(), 1..=2u64, prop::option::of(1..=2u64), any::<bool>());
+    let pool = pool.prop_map(|(is_max, kernel, stride, padded)| {
+        let layer = if is_max { &layers::MAX_POOL } else { &layers::AVG_POOL };
+        ImageLayer::Pool { layer, kernel, stride, pad: if padded { kernel / 2 } else { 0 } }
+    });
     let activations = vec![&layers::RELU, &layers::TANH, &layers::GELU];
     let activation = prop::sample::select(activations).prop_map(ImageLayer::Activation);
-    prop_oneof![4 => conv, 3 => pool, 1 => Just(ImageLayer::Norm), 1 => Just(ImageLayer::Dropout), 2 => activation]
+    let transposed = (1..=4u64, 1..=3u64, 1..=2u64, 0..=1u64);
+    let transposed = transposed.prop_map(|(n, kernel, stride, pad)| ImageLayer::Transposed { n, kernel, stride, pad });
+    let upsample = (1..=2u64, any::<bool>()).prop_map(|(factor, smooth)| ImageLayer::Upsample {
+        factor,
+        mode: if smooth { "bilinear" } else { "nearest" },
+    });
+    prop_oneof![
+        4 => conv,
+        3 => pool,
+        2 => transposed,
+        2 => upsample,
+        1 => Just(ImageLayer::Norm),
+        1 => any::<bool>().prop_map(|each| ImageLayer::GroupNorm { each }),
+        3 => (1..=3u64).prop_map(ImageLayer::Beside),
+        1 => Just(ImageLayer::Dropout),
+        2 => activation,
+    ]
 }
 
 /// One number for every channel in the end: the largest or the mean; or all numbers.
@@ -54,9 +86,19 @@ pub fn ending() -> impl Strategy<Value = Option<&'static LayerDef>> {
 pub fn stages(drawn: &[ImageLayer], x: &Shape) -> (Vec<Stage<'static>>, Shape) {
     let (mut body, mut shape) = (Vec::new(), x.clone());
     for (index, image) in drawn.iter().enumerate() {
+        let segment: &'static str = leak(format!("image{index}"));
+        if let (ImageLayer::Beside(n), 4) = (image, shape.rank()) {
+            let args = [Arg::Int(*n), Arg::Int(1), Arg::Int(1), Arg::Int(0), Arg::Int(1), Arg::Int(1), Arg::Flag(true)];
+            let conv = handmade::stage(&layers::CONV2D, &[&args[..], &[Arg::Init(&AUTO, None)]].concat(), "conv1");
+            let same = handmade::stage(&layers::TANH, &[], "tanh1");
+            let bodies = leak([leak([conv]).as_slice(), leak([same]).as_slice()]);
+            body.push(Stage { kind: Kind::Branches { bodies }, segment, named: false, text: segment, at: At(0) });
+            shape.0[1] = Dim::Fixed(shape.0[1].factor() + *n as usize);
+            continue;
+        }
         let (layer, args) = image.layer(&shape);
         if let Ok(after) = (layer.shape)(&shape, &args) {
-            body.push(handmade::stage(layer, &args, leak(format!("image{index}"))));
+            body.push(handmade::stage(layer, &args, segment));
             shape = after;
         }
     }
@@ -73,12 +115,31 @@ impl ImageLayer {
                 let (n, groups) = if depthwise { (channels, channels) } else { (n, 1) };
                 let stride = if pad.is_some() { stride } else { 1 };
                 let pad = pad.map_or(Arg::Word("same"), int);
+                if shape.rank() == 3 {
+                    let window = [int(n), int(height), int(stride), pad, int(1), int(groups), Arg::Flag(true)];
+                    return (&layers::CONV1D, [&window[..], &[Arg::Init(&AUTO, None)]].concat());
+                }
                 let window = [int(n), Arg::Pair(height, width), int(stride), pad, int(1), int(groups)];
                 (&layers::CONV2D, [&window[..], &[Arg::Flag(n % 2 == 0), Arg::Init(&AUTO, None)]].concat())
             }
             ImageLayer::Pool { layer, kernel, stride, pad } => {
                 (layer, vec![int(kernel), stride.map_or(Arg::Word("kernel"), int), int(pad)])
             }
+            ImageLayer::Transposed { n, kernel, stride, pad } => {
+                let stride = if is_small(shape) { stride } else { 1 };
+                let window = [int(n), int(kernel), int(stride), int(pad), int(stride - 1), int(1), int(1)];
+                (&layers::CONV_TRANSPOSE2D, [&window[..], &[Arg::Flag(true), Arg::Init(&AUTO, None)]].concat())
+            }
+            ImageLayer::Upsample { factor, mode } => {
+                let factor = if is_small(shape) { factor } else { 1 };
+                (&layers::UPSAMPLE, vec![int(factor), Arg::Word(mode)])
+            }
+            ImageLayer::GroupNorm { each } => {
+                let groups = if each { shape.0[1].factor() as u64 } else { 1 };
+                (&layers::GROUP_NORM, vec![int(groups), Arg::Float(1e-2)])
+            }
+            // A signal has no images beside it.
+            ImageLayer::Beside(_) => (&layers::TANH, Vec::new()),
             ImageLayer::Norm => (&layers::BATCH_NORM, vec![Arg::Float(0.9), Arg::Float(1e-5), int(1)]),
             ImageLayer::Dropout => (&layers::DROPOUT, vec![Arg::Float(0.25), Arg::Flag(true)]),
             ImageLayer::Activation(layer) => {
@@ -86,4 +147,9 @@ impl ImageLayer {
             }
         }
     }
+}
+
+/// Whether an image may still grow: larger ones take longer and show nothing more.
+fn is_small(shape: &Shape) -> bool {
+    shape.0[2..].iter().map(|dim| dim.factor()).product::<usize>() <= 16
 }

@@ -23,7 +23,7 @@ pub struct Spec {
     pub input: Vec<usize>,
     /// An activation of such a sample.
     pub first: Option<&'static LayerDef>,
-    /// What is done to a sample of three extents, and what becomes of all positions in the end, before it is flattened.
+    /// What is done to a sample of two or three extents, and what becomes of all positions in the end, before it is flattened.
     pub image: (Vec<ImageLayer>, Option<&'static LayerDef>),
     /// What follows.
     pub stages: Vec<Layer>,
@@ -79,6 +79,8 @@ pub enum Layer {
         body: Vec<Layer>,
         skip: Option<(Vec<Layer>, usize)>,
     },
+    /// Two bodies, whose results stand side by side.
+    Beside(Vec<Layer>, Vec<Layer>),
     /// The body ends as wide as it began.
     Repeat {
         count: usize,
@@ -91,8 +93,8 @@ const FUNCTIONS: usize = 2;
 
 /// Networks with batches of up to `most` rows.
 pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
-    let input = prop_oneof![6 => vec(1..=40usize, 1), 1 => vec(1..=6usize, 2), 3 => vec(1..=6usize, 3)];
-    let image = (vec(image_layer(), 0..=4), ending());
+    let input = prop_oneof![5 => vec(1..=40usize, 1), 2 => vec(1..=6usize, 2), 5 => vec(1..=6usize, 3)];
+    let image = (vec(image_layer(), 1..=5), ending());
     let loss = option::weighted(0.9, random_loss::loss());
     let first = option::of(prop::sample::select(activations()));
     let shape = (input, first, image, vec(stage(), 0..=6), 1..=40usize, loss);
@@ -137,11 +139,13 @@ fn layer() -> impl Strategy<Value = Layer> {
 fn stage() -> impl Strategy<Value = Layer> {
     layer().prop_recursive(2, 12, 3, |inner| {
         let body = vec(inner, 1..=3);
-        let skip = option::of((vec(layer(), 0..=2), 1..=24usize));
+        let skip = option::weighted(0.7, (vec(layer(), 0..=2), 1..=24usize));
+        let second = vec(layer(), 1..=2);
         prop_oneof![
-            body.clone().prop_map(Layer::Block),
-            (body.clone(), skip).prop_map(|(body, skip)| Layer::Residual { body, skip }),
-            (1..=3usize, body).prop_map(|(count, body)| Layer::Repeat { count, body }),
+            2 => body.clone().prop_map(Layer::Block),
+            3 => (body.clone(), skip).prop_map(|(body, skip)| Layer::Residual { body, skip }),
+            2 => (body.clone(), second).prop_map(|(first, second)| Layer::Beside(first, second)),
+            2 => (1..=3usize, body).prop_map(|(count, body)| Layer::Repeat { count, body }),
         ]
     })
 }
@@ -169,11 +173,12 @@ impl Spec {
             layers.iter().any(|layer| match layer {
                 Layer::BatchNorm { .. } => true,
                 Layer::Block(body) | Layer::Repeat { body, .. } => norms(body),
+                Layer::Beside(first, second) => norms(first) || norms(second),
                 Layer::Residual { body, skip } => norms(body) || skip.as_ref().is_some_and(|(skip, _)| norms(skip)),
                 _ => false,
             })
         }
-        let of_image = self.input.len() == 3 && self.image.0.iter().any(|layer| matches!(layer, ImageLayer::Norm));
+        let of_image = self.input.len() > 1 && self.image.0.iter().any(|layer| matches!(layer, ImageLayer::Norm));
         if norms(&self.stages) || of_image { 4 } else { 1 }
     }
 
@@ -227,15 +232,13 @@ impl Spec {
                 let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("it has defaults")).collect();
                 body.push(handmade::stage(layer, &args, "first"));
             }
-            if let [_, _, _] = self.input[..] {
-                let dims = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n)));
-                let (image, after) = random_image::stages(&self.image.0, &Shape(dims.collect()));
-                body.extend(image);
-                width = after.0[1..].iter().map(|dim| dim.factor()).product();
-                if let Some(ending) = self.image.1 {
-                    body.push(handmade::stage(ending, &[], "ending"));
-                    width = after.0[1].factor();
-                }
+            let dims = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n)));
+            let (image, after) = random_image::stages(&self.image.0, &Shape(dims.collect()));
+            body.extend(image);
+            width = after.0[1..].iter().map(|dim| dim.factor()).product();
+            if let Some(ending) = self.image.1 {
+                body.push(handmade::stage(ending, &[], "ending"));
+                width = after.0[1].factor();
             }
             body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
         }
@@ -337,6 +340,13 @@ fn stage_of(
             let body = stages_to(body, width, after, &inside, names);
             let skip = skip.as_ref().map(|(skip, _)| stages_to(skip, width, after, &format!("{inside}skip."), names));
             (stage(Kind::Residual { body, skip }, segment), after)
+        }
+        Layer::Beside(first, second) => {
+            let segment = structure("concat");
+            let (first, left) = stages(first, width, &format!("{prefix}{segment}.1."), names);
+            let (second, right) = stages(second, width, &format!("{prefix}{segment}.2."), names);
+            let bodies = leak([leak(first).as_slice(), leak(second).as_slice()]);
+            (stage(Kind::Branches { bodies }, segment), left + right)
         }
         Layer::Repeat { count, body } => {
             let segment = structure("repeat");

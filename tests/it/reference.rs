@@ -68,6 +68,7 @@ fn line(arg: &ArgDef) -> String {
     let default = default(arg).map_or(String::new(), |value| format!(" = {value}"));
     let kind = match arg.kind {
         ArgKind::Size => "an integer of at least 1".to_string(),
+        ArgKind::Padding => "an integer of at least 0, or `same`".to_string(),
         ArgKind::Sizes { least, word } => {
             let word = word.map_or(String::new(), |word| format!(", or `{word}`"));
             let or = if word.is_empty() { "or " } else { "" };
@@ -161,9 +162,13 @@ fn described(line: &str) -> String {
 
 /// Structures, and the documentation of each, which stands at its variant.
 fn structures() -> Vec<(String, String)> {
-    [("residual { .. } skip { .. }", "Residual"), ("repeat(n) { .. }", "Repeat")]
-        .map(|(written, variant)| (written.to_string(), described(&format!("    {variant} {{"))))
-        .into()
+    [
+        ("residual { .. } skip { .. }", "Residual"),
+        ("repeat(n) { .. }", "Repeat"),
+        ("concat { { .. }, { .. } }", "Branches"),
+    ]
+    .map(|(written, variant)| (written.to_string(), described(&format!("    {variant} {{"))))
+    .into()
 }
 
 /// The operators, which are documented together.

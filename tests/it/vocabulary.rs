@@ -7,8 +7,8 @@ use gradloom_runtime::layers::{self, Arg, initializers};
 use gradloom_runtime::network::{BinaryOp, Definition, Expr, Kind, Stage, Value};
 
 /// Structures of a body and of expressions.
-pub const STRUCTURES: [&str; 9] =
-    ["act", "act in an expression", "block", "if", "minus", "not", "repeat", "residual", "skip"];
+pub const STRUCTURES: [&str; 10] =
+    ["act", "act in an expression", "block", "concat", "if", "minus", "not", "repeat", "residual", "skip"];
 
 const OPERATORS: [BinaryOp; 12] = [
     BinaryOp::Add,
@@ -69,6 +69,10 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
             Kind::Repeat { count, body: stages } => {
                 words.extend((count.value != gradloom_runtime::network::Outcome::Int(1)).then_some("repeat"));
                 body(stages, words);
+            }
+            Kind::Branches { bodies } => {
+                words.insert("concat");
+                bodies.iter().for_each(|stages| body(stages, words));
             }
             Kind::Broken => {}
         }

@@ -119,6 +119,11 @@ impl Writer<'_> {
                 let repeat = self.structure("Repeat", *at);
                 quote!(#repeat { count: #count, body: #body })
             }
+            Kind::Branches { bodies } => {
+                let bodies = bodies.iter().map(|body| self.stages(body));
+                let branches = self.structure("Branches", *at);
+                quote!(#branches { bodies: &[#(#bodies),*] })
+            }
             Kind::Broken => quote!(Broken),
         };
         let at = self::at(*at);

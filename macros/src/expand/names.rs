@@ -130,6 +130,7 @@ impl<'n> Names<'n> {
                 self.args(args);
                 self.body(body);
             }
+            StageKind::Concat(bodies) => bodies.iter().for_each(|body| self.body(body)),
             StageKind::Broken => {}
         }
         stage.alias.iter().for_each(|alias| self.declare(alias));

@@ -85,8 +85,7 @@ impl Parser<'_> {
             self.errors.skip_alone(&name);
             return Err(Reported);
         } else if name == "concat" {
-            self.errors.not_yet(&name, "`concat { .. }`");
-            return Err(Reported);
+            self.concat(input, has_args.then_some(site))?
         } else if input.at(token::Brace) {
             self.errors.body_of_a_layer(&name);
             return Err(Reported);
@@ -108,6 +107,27 @@ impl Parser<'_> {
             skip = Some(self.needed_body(input, "skip")?);
         }
         Ok(StageKind::Residual(body, skip))
+    }
+
+    /// The bodies, after the word; `args` is where there are arguments.
+    fn concat(&mut self, input: ParseStream<'_>, args: Option<Site>) -> Parsed<StageKind> {
+        if let Some(site) = args {
+            self.errors.concat_with_arguments(site);
+        }
+        if !input.at(token::Brace) {
+            return self.expected("`{` and the bodies of `concat`", input);
+        }
+        let site = Site::from(input.cursor().span());
+        let broken = |at: Span| Some(Body { stages: Vec::new(), site: at.into() });
+        let read = |parser: &mut Self, input: ParseStream<'_>| parser.needed_body(input, "concat");
+        let bodies = self.deeper(input, |parser, input| {
+            parser.group(input, |parser, content| Ok(parser.list(content, broken, read)))
+        })?;
+        if bodies.is_empty() {
+            self.errors.empty_body(site, "concat");
+            return Err(Reported);
+        }
+        Ok(StageKind::Concat(bodies))
     }
 
     fn needed_body(&mut self, input: ParseStream<'_>, owner: &str) -> Parsed<Body> {

@@ -71,6 +71,10 @@ impl<'a> Scope<'_, 'a> {
                 let count = self.count(args, written.site);
                 (Kind::Repeat { count, body: self.inner(body, "repeat") }, "repeat".to_string())
             }
+            StageKind::Concat(bodies) => {
+                let bodies: Vec<&'a [Stage<'a>]> = bodies.iter().map(|body| self.inner(body, "concat")).collect();
+                (Kind::Branches { bodies: self.table.list(bodies) }, "concat".to_string())
+            }
             StageKind::Broken => return self.broken_stage(written.site),
         };
         let number = names.numbers.entry(stem.clone()).or_default();
@@ -270,7 +274,7 @@ impl<'a> Scope<'_, 'a> {
             let closest = self.errors.closest(&known, || {
                 let acts = program.acts.iter().map(|act| text(&act.name));
                 let all = || acts.chain(program.blocks.iter().map(|block| text(&block.name))).collect();
-                let candidates = layers::ALL.iter().map(|layer| layer.name).chain(["residual", "repeat"]);
+                let candidates = layers::ALL.iter().map(|layer| layer.name).chain(["residual", "repeat", "concat"]);
                 candidates.chain(own.get_or_init(all).iter().map(String::as_str))
             });
             self.errors.unknown_layer(name, closest);

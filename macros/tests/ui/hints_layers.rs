@@ -5,7 +5,7 @@ use gradloom::network;
 network! {
     Torch<x: [B, 8] -> y: [B, 4]> {
         Linear(8, 16), BatchNorm1d(16), ReLU, LeakyReLU(0.1), SiLU, Softmax, Flatten, nn.Identity, dropout(0.5),
-        Conv1d(3), LSTM(16), Dense(8, 16), gelu_tanh, ReLU6, Dense(4),
+        Conv1D(3), LSTM(16), Dense(8, 16), gelu_tanh, ReLU6, Dense(4),
     }
 }
 

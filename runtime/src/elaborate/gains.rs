@@ -24,6 +24,11 @@ pub(super) fn gains(steps: &mut [Step<'_>], after: Gain) -> Gain {
                 gains(skip, next);
                 next = gains(body, next);
             }
+            // What comes before goes into all of them: the first says what suits it.
+            Action::Branches(bodies) => {
+                let asked: Vec<Gain> = bodies.iter_mut().map(|body| gains(body, next)).collect();
+                next = asked.first().copied().unwrap_or(next);
+            }
         }
     }
     next

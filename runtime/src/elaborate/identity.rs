@@ -49,6 +49,10 @@ impl Elaborated<'_> {
                     self.identify(skip, lines);
                     "residual".to_string()
                 }
+                Action::Branches(bodies) => {
+                    bodies.iter().for_each(|body| self.identify(body, lines));
+                    "concat".to_string()
+                }
             };
             lines.push(format!("{} = {layer}", step.path));
         }

@@ -27,7 +27,7 @@ pub(super) fn size(number: &Number<'_>) -> Result<Option<usize>, String> {
 
 /// Whether integers are wanted.
 pub fn is_size(kind: ArgKind) -> bool {
-    matches!(kind, ArgKind::Size | ArgKind::Sizes { .. })
+    matches!(kind, ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Padding)
 }
 
 /// The argument that a number stands for: `None` if it is not known.

@@ -117,6 +117,10 @@ impl Elaborated<'_> {
                     self.rows_of(skip, trained, rows);
                     "residual".to_string()
                 }
+                Action::Branches(bodies) => {
+                    bodies.iter().for_each(|body| self.rows_of(body, trained, rows));
+                    "concat".to_string()
+                }
             };
             let params = trained.get(&*step.path).copied().unwrap_or(0);
             let result = TensorType::f32(step.shape.clone()).to_string();

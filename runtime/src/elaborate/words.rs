@@ -158,6 +158,15 @@ pub fn branches_differ(has_skip: bool, body: &Shape, other: &Shape, trace: &str)
     }
 }
 
+/// Bodies of a `concat` whose results cannot stand one after the other. The second line says how what comes in came about.
+pub fn parts_differ(parts: &[Shape], trace: &str) -> String {
+    let parts: Vec<String> = parts.iter().map(Shape::declared).collect();
+    format!(
+        "the bodies of `concat` may differ in their second axis, of channels or features, and in no other: they give {}\n{trace}",
+        parts.join(", ")
+    )
+}
+
 /// A function of the user's own that gives something else than it takes.
 pub fn act_changes_type(text: &str, x: &TensorType, found: &TensorType) -> String {
     format!("`{text}` must give what it takes, {}, but gives {}", of(x), of(found))

@@ -5,12 +5,15 @@
 
 mod activations;
 mod batch_norm;
+mod conv1d;
 mod conv2d;
+mod conv_transpose2d;
 mod convolve;
 mod dense;
 mod dropout;
 mod flatten;
 mod gates;
+mod group_norm;
 pub mod initializers;
 mod layer_norm;
 mod layout;
@@ -18,6 +21,7 @@ mod pooling;
 mod prelu;
 mod rows;
 mod scope;
+mod upsample;
 mod windows;
 
 use crate::init::Init;
@@ -30,26 +34,34 @@ pub use activations::{
     SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
 };
 pub use batch_norm::BATCH_NORM;
+pub use conv_transpose2d::CONV_TRANSPOSE2D;
+pub use conv1d::CONV1D;
 pub use conv2d::CONV2D;
 pub use dense::DENSE;
 pub use dropout::DROPOUT;
 pub use flatten::FLATTEN;
+pub use group_norm::GROUP_NORM;
 pub use layer_norm::LAYER_NORM;
 pub use layout::Layout;
 pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use prelu::PRELU;
 pub use scope::{Frozen, Mode, Scope};
+pub use upsample::UPSAMPLE;
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[
     &DENSE,
     &CONV2D,
+    &CONV1D,
+    &CONV_TRANSPOSE2D,
+    &UPSAMPLE,
     &MAX_POOL,
     &AVG_POOL,
     &GLOBAL_AVG_POOL,
     &GLOBAL_MAX_POOL,
     &BATCH_NORM,
     &LAYER_NORM,
+    &GROUP_NORM,
     &DROPOUT,
     &FLATTEN,
     &STEP,
@@ -182,6 +194,8 @@ pub enum ArgKind {
         /// A word that may stand in their place.
         word: Option<&'static str>,
     },
+    /// An integer of at least 0, or the word `same`.
+    Padding,
     /// A number within these bounds.
     Number {
         /// The least value.
@@ -213,6 +227,7 @@ impl ArgKind {
     pub fn accept(self, arg: Arg) -> Result<Arg, String> {
         match (self, arg) {
             (ArgKind::Size, Arg::Int(n)) if n >= 1 => Ok(arg),
+            (ArgKind::Padding, Arg::Int(_) | Arg::Word("same")) => Ok(arg),
             (ArgKind::Sizes { least, .. }, Arg::Int(n)) if n >= least => Ok(arg),
             (ArgKind::Sizes { least, .. }, Arg::Pair(h, w)) if h >= least && w >= least => Ok(arg),
             (ArgKind::Sizes { word: Some(known), .. }, Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
@@ -236,6 +251,7 @@ impl ArgKind {
     pub fn wanted(self) -> String {
         match self {
             ArgKind::Size => "an integer of at least 1".to_string(),
+            ArgKind::Padding => "an integer of at least 0, or `same`".to_string(),
             ArgKind::Sizes { least, word: None } => {
                 format!("an integer of at least {least}, or two as `(height, width)`")
             }

@@ -87,8 +87,11 @@ impl<'t, 'n> Body<'t, 'n> {
     fn stage(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Stage<'static>, Shape) {
         match (self.tape.below(100), x.rank()) {
             (0..30, 2) => self.dense(x, prefixes),
-            (0..16, 4) => self.conv(x, prefixes),
-            (16..24, 4) => self.pool(x),
+            (0..12, 4) => self.conv(x, prefixes),
+            (0..12, 3) => self.conv1d(x, prefixes),
+            (12..16, 4) => self.conv_transpose(x, prefixes),
+            (16..21, 4) => self.pool(x),
+            (21..24, 4) => self.upsample(x),
             (24..30, 3..) => {
                 let layer = self.tape.pick(&[&layers::GLOBAL_AVG_POOL, &layers::GLOBAL_MAX_POOL]);
                 let (stage, _) = self.layer(layer, Vec::new(), x);
@@ -100,6 +103,14 @@ impl<'t, 'n> Body<'t, 'n> {
                 let usual = [&momentum[..], &[Arg::Float(1e-5)], &[1, 2, 3, 1000].map(Arg::Int)];
                 let args = self.arguments(&layers::BATCH_NORM, &usual);
                 let (stage, y) = self.layer(&layers::BATCH_NORM, args, x);
+                self.affine(&stage, x, prefixes);
+                (stage, y)
+            }
+            (38..44, 3..) => {
+                let channels = x.0[1].factor() as u64;
+                let groups = self.tape.pick(&[1, channels]);
+                let args = self.arguments(&layers::GROUP_NORM, &[&[Arg::Int(groups)], &[Arg::Float(1e-2)]]);
+                let (stage, y) = self.layer(&layers::GROUP_NORM, args, x);
                 self.affine(&stage, x, prefixes);
                 (stage, y)
             }
@@ -189,16 +200,98 @@ impl<'t, 'n> Body<'t, 'n> {
         (stage, y)
     }
 
+    /// A convolution of a signal, of one weight for each channel if what is drawn does not fit.
+    fn conv1d(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        self.has_dense = true;
+        let channels = x.0[1].factor() as u64;
+        let n = self.tape.pick(&[channels, 2, 4, 3, 1]);
+        let groups = self.tape.pick(&[1, 1, channels]);
+        let kernel = self.tape.pick(&[2, 3, 1]);
+        let [stride, dilation] = [0, 1].map(|_| self.tape.pick(&[1, 2]));
+        let pad = self.tape.pick(&[Arg::Word("same"), Arg::Int(1), Arg::Int(0)]);
+        let stride = if pad == Arg::Word("same") { 1 } else { stride };
+        let bias = Arg::Flag(!self.tape.chance(30));
+        let init = Arg::Init(&AUTO, None);
+        let int = Arg::Int;
+        let mut args = [int(n), int(kernel), int(stride), pad, int(dilation), int(groups), bias, init];
+        if (layers::CONV1D.shape)(x, &args).is_err() {
+            args = [int(n), int(1), int(1), int(0), int(1), int(1), bias, init];
+        }
+        let y = (layers::CONV1D.shape)(x, &args).expect("a window of one position fits");
+        let usual = args.each_ref().map(std::slice::from_ref);
+        let mut values = self.arguments(&layers::CONV1D, &usual[..7]);
+        values.push(self.initializer());
+        let (stage, _) = self.layer(&layers::CONV1D, values, x);
+        let [Arg::Int(kernel), Arg::Int(groups)] = [args[1], args[5]] else { panic!("both are integers") };
+        let weight = [n, channels / groups, kernel].map(|extent| Dim::Fixed(extent as usize));
+        self.know(prefixes, stage.segment, ".weight", &Shape(weight.to_vec()));
+        if bias == Arg::Flag(true) {
+            self.know(prefixes, stage.segment, ".bias", &Shape(vec![y.0[1]]));
+        }
+        (stage, y)
+    }
+
+    /// A transposed convolution, of one weight for each pair of channels if what is drawn does not fit.
+    fn conv_transpose(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        self.has_dense = true;
+        let channels = x.0[1].factor() as u64;
+        let n = self.tape.pick(&[channels, 2, 1]);
+        let groups = self.tape.pick(&[1, 1, channels]);
+        let kernel = self.tape.pick(&[Arg::Int(2), Arg::Int(1), Arg::Pair(1, 2)]);
+        let stride = self.tape.pick(&[Arg::Int(2), Arg::Int(1), Arg::Pair(1, 2)]);
+        let dilation = self.tape.pick(&[Arg::Int(1), Arg::Int(2)]);
+        let [pad, more] = [0, 1].map(|_| self.tape.pick(&[Arg::Int(0), Arg::Int(1), Arg::Pair(0, 1)]));
+        let bias = Arg::Flag(!self.tape.chance(30));
+        let init = Arg::Init(&AUTO, None);
+        let mut args = [Arg::Int(n), kernel, stride, pad, more, dilation, Arg::Int(groups), bias, init];
+        let fits = |args: &[Arg]| {
+            let y = (layers::CONV_TRANSPOSE2D.shape)(x, args);
+            // Larger images take longer and show nothing more.
+            y.is_ok_and(|y| y.0[2].factor() * y.0[3].factor() <= 40)
+        };
+        if !fits(&args) {
+            let (zero, one) = (Arg::Int(0), Arg::Int(1));
+            args = [Arg::Int(n), one, one, zero, zero, one, one, bias, init];
+        }
+        let y = (layers::CONV_TRANSPOSE2D.shape)(x, &args).expect("a window of one position fits");
+        let usual = args.each_ref().map(std::slice::from_ref);
+        let mut values = self.arguments(&layers::CONV_TRANSPOSE2D, &usual[..8]);
+        values.push(self.initializer());
+        let (stage, _) = self.layer(&layers::CONV_TRANSPOSE2D, values, x);
+        let [height, width] = match args[1] {
+            Arg::Pair(height, width) => [height, width],
+            Arg::Int(size) => [size; 2],
+            other => panic!("a window has extents, found {other:?}"),
+        };
+        let Arg::Int(groups) = args[6] else { panic!("groups are counted") };
+        let weight = [channels, n / groups, height, width].map(|extent| Dim::Fixed(extent as usize));
+        self.know(prefixes, stage.segment, ".weight", &Shape(weight.to_vec()));
+        if bias == Arg::Flag(true) {
+            self.know(prefixes, stage.segment, ".bias", &Shape(vec![y.0[1]]));
+        }
+        (stage, y)
+    }
+
+    /// An image of more positions, unless it has many already.
+    fn upsample(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
+        let few = x.0[2].factor() * x.0[3].factor() <= 12;
+        let factor = if few { self.tape.pick(&[Arg::Int(2), Arg::Pair(1, 3), Arg::Int(1)]) } else { Arg::Int(1) };
+        let args = [factor, self.tape.pick(&["bilinear", "nearest"].map(Arg::Word))];
+        let y = (layers::UPSAMPLE.shape)(x, &args).expect("every image fits");
+        let values = self.arguments(&layers::UPSAMPLE, &args.each_ref().map(std::slice::from_ref));
+        let (stage, _) = self.layer(&layers::UPSAMPLE, values, x);
+        (stage, y)
+    }
+
     /// Pooling, over single elements if what is drawn does not fit.
     fn pool(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
         let layer = self.tape.pick(&[&layers::MAX_POOL, &layers::AVG_POOL]);
         let kernel = self.tape.pick(&[Arg::Int(2), Arg::Int(3), Arg::Pair(2, 1), Arg::Int(1)]);
-        let stride = self.tape.pick(&[Arg::Word("kernel"), Arg::Int(1), Arg::Pair(1, 2)]);
-        let pad = self.tape.pick(&[Arg::Int(0), Arg::Int(1), Arg::Pair(1, 0)]);
-        let mut args = [kernel, stride, pad];
-        if (layer.shape)(x, &args).is_err() {
-            args = [Arg::Int(1), Arg::Word("kernel"), Arg::Int(0)];
-        }
+        let stride = self.tape.pick(&[Arg::Int(1), Arg::Int(2), Arg::Word("kernel"), Arg::Pair(1, 2)]);
+        let pad = self.tape.pick(&[Arg::Int(1), Arg::Int(0), Arg::Pair(1, 0)]);
+        let (one, none) = (Arg::Int(1), Arg::Int(0));
+        let tried = [[kernel, stride, pad], [kernel, stride, none], [one, stride, none]];
+        let args = tried.into_iter().find(|args| (layer.shape)(x, args).is_ok()).expect("single elements fit");
         let y = (layer.shape)(x, &args).expect("a window of one position fits");
         let values = self.arguments(layer, &args.each_ref().map(std::slice::from_ref));
         let (stage, _) = self.layer(layer, values, x);
@@ -265,7 +358,22 @@ impl<'t, 'n> Body<'t, 'n> {
         let at = |segment: &str, inside: &str| -> Vec<String> {
             prefixes.iter().map(|prefix| format!("{prefix}{segment}.{inside}")).collect()
         };
-        match self.tape.below(4) {
+        match self.tape.below(5) {
+            4 if x.rank() > 1 => {
+                let stage = self.named(Kind::Broken, "concat");
+                let [first, second] = ["1.", "2."].map(|inside| at(stage.segment, inside));
+                let (body, y) = self.within(|inner| inner.stages(x, &first, depth));
+                if y.rank() > 2 && y != *x {
+                    // Nothing else is sure to give this shape.
+                    let bodies = leak([leak(body).as_slice()]);
+                    return (Stage { kind: Kind::Branches { bodies }, ..stage }, y);
+                }
+                let other = self.within(|inner| inner.stages_to(x, &y, &second, depth));
+                let mut shape = y;
+                shape.0[1] = Dim::Fixed(2 * shape.0[1].factor());
+                let bodies = leak([leak(body).as_slice(), other]);
+                (Stage { kind: Kind::Branches { bodies }, ..stage }, shape)
+            }
             0 => {
                 let stem = self.tape.pick(&["block", "dense", "f1"]);
                 let stage = self.named(Kind::Broken, stem);
@@ -283,6 +391,10 @@ impl<'t, 'n> Body<'t, 'n> {
                 let stage = self.named(Kind::Broken, "residual");
                 let [long, short] = ["", "skip."].map(|inside| at(stage.segment, inside));
                 let (body, y) = self.within(|inner| inner.stages(x, &long, depth));
+                if y.rank() > 2 && y != *x {
+                    // Nothing else is sure to give this shape.
+                    return (Stage { kind: Kind::Block(leak(body)), ..stage }, y);
+                }
                 let skip = Some(self.within(|inner| inner.stages_to(x, &y, &short, depth)));
                 (Stage { kind: Kind::Residual { body: leak(body), skip }, ..stage }, y)
             }

@@ -72,7 +72,7 @@ fn repeated(count: i64) -> String {
 fn ends(owner: &str, arg: &ArgDef) -> Vec<(String, Option<f64>)> {
     let edge = |what: &str| format!("{owner}, {}: {what}", arg.name);
     match arg.kind {
-        ArgKind::Size | ArgKind::Sizes { .. } => vec![(edge("a quotient"), None)],
+        ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Padding => vec![(edge("a quotient"), None)],
         ArgKind::Number { least, most, .. } => {
             vec![(edge("a quotient"), None), (edge("least"), Some(least)), (edge("most"), Some(most))]
         }
@@ -119,6 +119,7 @@ impl Edges {
                     self.body(body, SourcePlace::Inner);
                     self.body(skip.unwrap_or_default(), SourcePlace::Inner);
                 }
+                Kind::Branches { bodies } => bodies.iter().for_each(|body| self.body(body, SourcePlace::Inner)),
                 Kind::Repeat { count, body } => {
                     let Outcome::Int(n) = count.value else { panic!("a count is an integer") };
                     self.found.insert(repeated(n));

@@ -133,10 +133,12 @@ pub fn size(tape: &mut Tape<'_>, n: usize) -> Number<'static> {
 pub fn argument(tape: &mut Tape<'_>, arg: &ArgDef, usual: &[Arg]) -> Value<'static> {
     let value = tape.pick(usual);
     match (arg.kind, value) {
-        (ArgKind::Size | ArgKind::Sizes { .. }, Arg::Int(n)) if n > 0 => match size(tape, n as usize) {
-            number if number.text.contains('/') => Value::Calculated(number),
-            _ => Value::Known(value),
-        },
+        (ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Padding, Arg::Int(n)) if n > 0 => {
+            match size(tape, n as usize) {
+                number if number.text.contains('/') => Value::Calculated(number),
+                _ => Value::Known(value),
+            }
+        }
         (ArgKind::Number { least, most, .. }, _) => match tape.below(20) {
             0..15 => Value::Known(value),
             15..18 => {

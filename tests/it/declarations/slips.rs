@@ -84,6 +84,7 @@ fn copy(stage: &Stage<'static>) -> Stage<'static> {
         Kind::Block(body) => Kind::Block(body),
         Kind::Residual { body, skip } => Kind::Residual { body, skip },
         Kind::Repeat { count, body } => Kind::Repeat { count, body },
+        Kind::Branches { bodies } => Kind::Branches { bodies },
         Kind::Broken => Kind::Broken,
     };
     Stage { kind, ..*stage }

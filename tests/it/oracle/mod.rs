@@ -110,12 +110,18 @@ fn dense(stages: &[Stage<'static>], prefix: &str, paths: &mut Vec<String>) {
     for stage in stages {
         let path = format!("{prefix}{}", stage.segment);
         match &stage.kind {
-            Kind::Layer(layer, _) if matches!(layer.name, "Dense" | "Conv2d") => paths.push(path),
+            Kind::Layer(layer, _) if matches!(layer.name, "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d") => {
+                paths.push(path)
+            }
             Kind::Layer(..) | Kind::Act(..) | Kind::Broken => {}
             Kind::Block(body) => dense(body, &format!("{path}."), paths),
             Kind::Residual { body, skip } => {
                 dense(body, &format!("{path}."), paths);
                 dense(skip.unwrap_or_default(), &format!("{path}.skip."), paths);
+            }
+            Kind::Branches { bodies } => {
+                let each = bodies.iter().enumerate();
+                each.for_each(|(index, body)| dense(body, &format!("{path}.{}.", index + 1), paths));
             }
             Kind::Repeat { count, body } => {
                 (1..=size(count)).for_each(|copy| dense(body, &format!("{path}.{copy}."), paths));

@@ -38,6 +38,12 @@ impl Evaluator<'_> {
             Kind::Repeat { count, body } => {
                 (1..=size(count)).fold(x, |x, copy| self.body(body, &format!("{inside}{copy}."), x))
             }
+            Kind::Branches { bodies } => {
+                let branch = |(index, body): (usize, &&'static [Stage<'static>])| {
+                    self.body(body, &format!("{inside}{}.", index + 1), x.clone())
+                };
+                joined(&bodies.iter().enumerate().map(branch).collect::<Vec<_>>())
+            }
             Kind::Broken => panic!("no network that compiles has this"),
         };
         if stage.named {
@@ -62,6 +68,10 @@ impl Evaluator<'_> {
             }
             ("Dropout", &[Arg::Float(p), channels]) => self.dropout(path, p, channels == Arg::Flag(true), x),
             ("Conv2d", args) => self.conv2d(path, args, &x),
+            ("Conv1d", args) => self.conv1d(path, args, &x),
+            ("ConvTranspose2d", args) => self.conv_transpose2d(path, args, &x),
+            ("upsample", args) => self.upsample(args, &x),
+            ("GroupNorm", args) => self.group_norm(path, args, &x),
             ("max_pool", args) => self.max_pool(args, &x),
             ("avg_pool", args) => self.avg_pool(args, &x),
             ("global_avg_pool", _) => self.global_pool(false, &x),
@@ -123,7 +133,7 @@ impl Evaluator<'_> {
     }
 
     /// `gamma x + beta`
-    fn scaled(&mut self, path: &str, x: Array<f64>) -> Array<f64> {
+    pub(super) fn scaled(&self, path: &str, x: Array<f64>) -> Array<f64> {
         let (gamma, beta) = (self.param(path, "gamma").data, self.param(path, "beta").data);
         let numbers = x.data.iter().enumerate().map(|(at, number)| {
             let column = channel(&x.shape, at);
@@ -155,13 +165,23 @@ impl Evaluator<'_> {
     }
 }
 
+/// The values one after the other along their second axis.
+fn joined(parts: &[Array<f64>]) -> Array<f64> {
+    let inner = |part: &Array<f64>| part.shape[1..].iter().product::<usize>();
+    let mut shape = parts[0].shape.clone();
+    shape[1] = parts.iter().map(|part| part.shape[1]).sum();
+    let rows = (0..shape[0])
+        .flat_map(|row| parts.iter().flat_map(move |part| part.data[row * inner(part)..][..inner(part)].to_vec()));
+    Array::new(&shape, rows.collect())
+}
+
 /// Which feature or channel an element belongs to.
 fn channel(shape: &[usize], at: usize) -> usize {
     at / shape[2..].iter().product::<usize>() % shape[1]
 }
 
 /// Mean, and biased variance.
-fn moments(x: &[f64]) -> (f64, f64) {
+pub(super) fn moments(x: &[f64]) -> (f64, f64) {
     let n = x.len() as f64;
     let mean = x.iter().sum::<f64>() / n;
     (mean, x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n)

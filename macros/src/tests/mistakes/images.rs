@@ -65,3 +65,31 @@ fn two_sizes_are_height_and_width() {
     ");
     assert_snapshot!(body("Conv2d(8, (crate::K, 3), pad = (1, 1 + crate::P)), flatten, Dense(4)"), @"");
 }
+
+#[test]
+fn bodies_side_by_side() {
+    assert_eq!(body("concat { { Conv2d(8, 1) }, { |x| x } }, flatten, Dense(4)"), "");
+    let said = body("concat { { max_pool(2) }, { |x| x } }, flatten, Dense(4)");
+    let wanted = "`concat` may differ in their second axis, of channels or features, and in no other: they give \
+                  [B, 3, 6, 5], [B, 3, 12, 10]";
+    assert!(said.contains(wanted), "{said}");
+    for wrong in ["concat { relu, tanh }", "concat {}", "concat { {}, { relu } }", "concat(1) { { relu } }", "concat"] {
+        assert_ne!(body(&format!("{wrong}, flatten, Dense(4)")), "", "{wrong}");
+    }
+}
+
+#[test]
+fn what_makes_an_image_larger() {
+    let said = body("ConvTranspose2d(4, 3, stride = 2, more = 2), flatten, Dense(4)");
+    assert!(said.contains("needs a `more` that is less than its `stride`, found [B, 3, 12, 10]"), "{said}");
+    let said = body("ConvTranspose2d(4, 2, pad = 7), flatten, Dense(4)");
+    assert!(said.contains("needs a `pad` that leaves some of the result"), "{said}");
+    let said = body("upsample(2, mode = cubic), flatten, Dense(4)");
+    assert!(said.contains("`mode` of `upsample` must be `nearest` or `bilinear`"), "{said}");
+    let said = body("GroupNorm(2), flatten, Dense(4)");
+    assert!(said.contains("needs [B, channels, ...] with channels that `groups = 2` divides"), "{said}");
+    let said = body("Conv1d(4, 3), flatten, Dense(4)");
+    assert!(said.contains("needs [B, channels, time], found [B, 3, 12, 10]"), "{said}");
+    let said = mistakes("Net<x: [B, 2, 9] -> y: [B, 4]> { Conv1d(4, 3, pad = (1, 1)), flatten, Dense(4) }");
+    assert!(said.contains("`pad` of `Conv1d` must be an integer of at least 0, or `same`"), "{said}");
+}

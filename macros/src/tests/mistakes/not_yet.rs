@@ -6,11 +6,6 @@ use super::body;
 use crate::tests::mistakes;
 
 #[test]
-fn branches_side_by_side() {
-    assert_snapshot!(body("concat { { relu }, { tanh } }, Dense(4)"), @"1:31: `concat { .. }` is not supported yet");
-}
-
-#[test]
 fn flows() {
     assert_snapshot!(mistakes(
         "Two<(a: [B, 6], b: [B, 3]) -> (c: [B], d: [B, 16])> { let u = a -> Dense(1), relu; c = sum(u * b); }"
