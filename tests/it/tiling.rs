@@ -144,3 +144,15 @@ fn every_choice_says_why() {
       elements 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
     ");
 }
+
+#[test]
+fn one_or_two_rows_read_a_large_matrix_in_whole_rows() {
+    let line = |inner: usize, cols: usize| {
+        let tiling = tile(&network(inner, cols), 64, Machine::of(Isa::Avx2));
+        tiling.lines(1, false).swap_remove(0)
+    };
+    let large = line(1024, 1024);
+    assert!(large.ends_with("; on one thread up to 2 rows read 4.0 MiB of it in long runs"), "{large}");
+    let small = line(512, 512);
+    assert!(!small.contains("long runs"), "what stays in the second cache is read by tiles: {small}");
+}

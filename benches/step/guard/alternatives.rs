@@ -96,7 +96,8 @@ fn rows(tiling: &mut Tiling, rows: usize) {
 
 fn called(_: &Fused, tiling: &mut Tiling) {
     for kernel in tiling.kernels.iter_mut().filter(|kernel| kernel.is_inline()) {
-        kernel.matmul = Some(Matmul::Called { left: Left::InPlace, right: Right::Panels(Panels::FewRows(0)) });
+        kernel.matmul =
+            Some(Matmul::Called { left: Left::InPlace, right: Right::Panels(Panels::FewRows(0)), few: None });
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Matmul {
         left: Left,
         /// How the right operand is read.
         right: Right,
+        /// How many bytes of it up to [`AXPY_ROWS`] rows read in whole rows, if they do.
+        few: Option<usize>,
     },
     /// By the microkernel that reads the left operand in runs of terms.
     InRuns {
@@ -109,7 +111,25 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
         false if many && bytes <= machine.third_cache => Right::Packed(Packed::ManyRows(rows)),
         false => Right::Panels(Panels::Large(bytes)),
     };
-    Matmul::Called { left, right }
+    let whole = b_col == 1 && kernel.row_count().is_batch() && reads_whole_rows([1, cols, dot.inner().at(1)]);
+    Matmul::Called { left, right, few: whole.then_some(bytes) }
+}
+
+/// Most rows of a product whose sums grow along whole rows of its right operand.
+/// Three have as many sums to read and write as products to add: measured, they gain nothing, and four lose.
+pub const AXPY_ROWS: usize = 2;
+/// Fewest terms of such a product.
+pub const AXPY_TERMS: usize = 128;
+/// Fewest columns of such a product: shorter runs are hardly read faster than those of a tile.
+const AXPY_COLUMNS: usize = 512;
+/// Fewest elements of its right operand: what stays in the second cache is read as fast by tiles.
+const AXPY_ELEMENTS: usize = 768 * 1024;
+
+/// Whether a product of these extents, rows, columns and terms, reads its right operand, whose columns are adjacent, in whole
+/// rows: with few rows all time goes into reading it.
+pub const fn reads_whole_rows([rows, cols, terms]: [usize; 3]) -> bool {
+    let large = terms.saturating_mul(cols) >= AXPY_ELEMENTS;
+    0 < rows && rows <= AXPY_ROWS && terms >= AXPY_TERMS && cols >= AXPY_COLUMNS && large
 }
 
 /// How the right operand of a product in runs is read, given the step from column to column. Tiles read whole registers of it.

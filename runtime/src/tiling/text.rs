@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::matmul::{Left, Packed, Panels, Right, RunsRight};
+use super::matmul::{AXPY_ROWS, Left, Packed, Panels, Right, RunsRight};
 use super::{
     Alone, Functions, GroupTiling, KernelTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
 };
@@ -63,7 +63,15 @@ impl fmt::Display for Matmul {
                 write!(f, "written out: {} multiplications", grouped(*multiplications as u64))
             }
             Matmul::InRuns { right } => write!(f, "in runs of terms: right operand {right}"),
-            Matmul::Called { left, right } => write!(f, "called: left operand {left}, right operand {right}"),
+            Matmul::Called { left, right, few } => {
+                write!(f, "called: left operand {left}, right operand {right}")?;
+                match few {
+                    Some(bytes) => {
+                        write!(f, "; on one thread up to {AXPY_ROWS} rows read {} of it in long runs", Bytes(*bytes))
+                    }
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

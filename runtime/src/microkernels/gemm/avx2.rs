@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 
 use super::steps::{STEPS, advance};
-use super::{Kernel, Operand, Tile, pack};
+use super::{Axpy, Kernel, Operand, Tile, pack};
 
 pub(in crate::microkernels) struct Avx2;
 
@@ -34,6 +34,19 @@ impl Kernel for Avx2 {
             };
         }
         shapes! { 1: 1 2 4 8; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; }
+    }
+
+    unsafe fn axpy(rows: usize, terms: usize, some: &Axpy) {
+        macro_rules! shapes {
+            ($($rows:literal: $($terms:literal)+;)+) => {
+                match (rows, terms) {
+                    // SAFETY: the caller's promises, for a shape known at compile time.
+                    $($(($rows, $terms) => unsafe { axpy::<$rows, $terms>(some) },)+)+
+                    (rows, terms) => unreachable!("no sums of {rows} rows x {terms} terms"),
+                }
+            };
+        }
+        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; }
     }
 
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
@@ -136,6 +149,53 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
                     _mm256_storeu_ps(edge.as_mut_ptr(), acc[i][v]);
                     c.copy_from_nonoverlapping(edge.as_ptr(), cols);
                 }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// That of [`Kernel::axpy`], for so many rows and terms.
+#[target_feature(enable = "avx2,fma")]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
+    let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+    let (mut factors, mut wide) = ([[0.0; TERMS]; ROWS], [[_mm256_setzero_ps(); TERMS]; ROWS]);
+    for i in 0..ROWS {
+        for t in 0..TERMS {
+            // SAFETY: row `i`, term `t` is inside A.
+            factors[i][t] = unsafe { *a.at(i, t).ptr };
+            wide[i][t] = _mm256_set1_ps(factors[i][t]);
+        }
+    }
+    for j in (0..cols / 8 * 8).step_by(8) {
+        let mut terms = [_mm256_setzero_ps(); TERMS];
+        for t in 0..TERMS {
+            // SAFETY: eight columns from `j` on are inside row `t` of B.
+            terms[t] = unsafe { _mm256_loadu_ps(b.add(t * b_row + j)) };
+        }
+        for i in 0..ROWS {
+            // SAFETY: eight sums from `j` on are inside row `i` of them.
+            unsafe {
+                let at = sums.add(i * sums_row + j);
+                let mut sum = if first { _mm256_setzero_ps() } else { _mm256_loadu_ps(at) };
+                for t in 0..TERMS {
+                    sum = _mm256_fmadd_ps(wide[i][t], terms[t], sum);
+                }
+                _mm256_storeu_ps(at, sum);
+            }
+        }
+    }
+    for j in cols / 8 * 8..cols {
+        for i in 0..ROWS {
+            // SAFETY: column `j` is inside B and the sums.
+            unsafe {
+                let at = sums.add(i * sums_row + j);
+                let mut sum = if first { 0.0 } else { *at };
+                for t in 0..TERMS {
+                    sum = factors[i][t].mul_add(*b.add(t * b_row + j), sum);
+                }
+                *at = sum;
             }
         }
     }

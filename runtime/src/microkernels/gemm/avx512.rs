@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 
 use super::steps::{STEPS, advance};
-use super::{Kernel, Operand, Tile, pack};
+use super::{Axpy, Kernel, Operand, Tile, pack};
 
 pub(in crate::microkernels) struct Avx512;
 
@@ -37,6 +37,19 @@ impl Kernel for Avx512 {
             1: 1 2 4 8; 2: 1 2 4 8; 3: 1 2 4 8; 4: 1 2 4; 5: 1 2 4; 6: 1 2 4;
             7: 1 2; 8: 1 2; 9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;
         }
+    }
+
+    unsafe fn axpy(rows: usize, terms: usize, some: &Axpy) {
+        macro_rules! shapes {
+            ($($rows:literal: $($terms:literal)+;)+) => {
+                match (rows, terms) {
+                    // SAFETY: the caller's promises, for a shape known at compile time.
+                    $($(($rows, $terms) => unsafe { axpy::<$rows, $terms>(some) },)+)+
+                    (rows, terms) => unreachable!("no sums of {rows} rows x {terms} terms"),
+                }
+            };
+        }
+        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; }
     }
 
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
@@ -147,6 +160,40 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
                     acc[i][v] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask(v), c), acc[i][v]);
                 }
                 _mm512_mask_storeu_ps(c, mask(v), acc[i][v]);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// That of [`Kernel::axpy`], for so many rows and terms.
+#[target_feature(enable = "avx512f")]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
+    let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+    let mut factors = [[_mm512_setzero_ps(); TERMS]; ROWS];
+    for i in 0..ROWS {
+        for t in 0..TERMS {
+            // SAFETY: row `i`, term `t` is inside A.
+            factors[i][t] = unsafe { _mm512_set1_ps(*a.at(i, t).ptr) };
+        }
+    }
+    for j in (0..cols).step_by(16) {
+        let mask = lanes(cols - j);
+        let mut terms = [_mm512_setzero_ps(); TERMS];
+        for t in 0..TERMS {
+            // SAFETY: the columns of the mask are inside row `t` of B; others are not read.
+            terms[t] = unsafe { _mm512_maskz_loadu_ps(mask, b.add(t * b_row + j)) };
+        }
+        for i in 0..ROWS {
+            // SAFETY: as above, for row `i` of the sums.
+            unsafe {
+                let at = sums.add(i * sums_row + j);
+                let mut sum = if first { _mm512_setzero_ps() } else { _mm512_maskz_loadu_ps(mask, at) };
+                for t in 0..TERMS {
+                    sum = _mm512_fmadd_ps(factors[i][t], terms[t], sum);
+                }
+                _mm512_mask_storeu_ps(at, mask, sum);
             }
         }
     }

@@ -16,6 +16,7 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+mod axpy;
 mod called;
 pub mod checked;
 mod loops;
@@ -30,6 +31,7 @@ use core::ops::Range;
 pub use crate::tiling::Isa;
 use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
+use axpy::Axpy;
 pub use called::{pack_right, packed_product, product};
 pub(super) use loops::MAX_PANEL;
 use loops::{Block, Columns, MAX_DEPTH, MAX_ROWS};
@@ -177,6 +179,10 @@ pub unsafe fn gemm_with(
 ) {
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     let block = Block { rows: m, n, k, a, c, ldc };
+    if !copies.right && matmul::reads_whole_rows([m, n, k.count]) {
+        // SAFETY: the caller's promises are those of `product`; a workspace for so many terms has room for the sums.
+        return unsafe { on!(isa, axpy::product, block, b, workspace) };
+    }
     // SAFETY: the caller's promises are those of `product`.
     unsafe { on!(isa, loops::product, copies, block, b, workspace) }
 }
@@ -264,12 +270,21 @@ pub(super) trait Kernel {
     /// C are valid for the tile, B too (see `EXACT`), and the machine has the instructions.
     unsafe fn tile(tile: &Tile);
 
+    /// Adds some terms to some sums.
+    /// # Safety
+    /// `rows` is in `1..=2`, `terms` in `1..=4`. A, B and the sums are valid for these extents, the sums for
+    /// writes, and the machine has the instructions.
+    unsafe fn axpy(rows: usize, terms: usize, some: &Axpy);
+
     /// Writes `panel[p * width + i] = src(i, p)` for `i < count`, `p < depth`, and zeros for `count <= i < width`.
     /// # Safety
     /// `src` is valid for `count x depth` reads, `panel` for `width * depth` writes, and the machine has the
     /// instructions.
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand);
 }
+
+// A workspace for a product that reads whole rows has room for its sums.
+const _: () = assert!(MAX_PANEL * matmul::AXPY_TERMS >= axpy::SUMS);
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::steps::{STEPS, advance};
-use super::{Kernel, Operand, Tile, pack};
+use super::{Axpy, Kernel, Operand, Tile, pack};
 
 pub(in crate::microkernels) struct Neon;
 
@@ -32,6 +32,19 @@ impl Kernel for Neon {
             };
         }
         shapes! { 1: 1 2 3 4 8; 2: 1 2 3 4 8; 3: 1 2 3 4 8; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; }
+    }
+
+    unsafe fn axpy(rows: usize, terms: usize, some: &Axpy) {
+        macro_rules! shapes {
+            ($($rows:literal: $($terms:literal)+;)+) => {
+                match (rows, terms) {
+                    // SAFETY: the caller's promises, for a shape known at compile time.
+                    $($(($rows, $terms) => unsafe { axpy::<$rows, $terms>(some) },)+)+
+                    (rows, terms) => unreachable!("no sums of {rows} rows x {terms} terms"),
+                }
+            };
+        }
+        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; }
     }
 
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
@@ -154,6 +167,52 @@ unsafe fn step<const ROWS: usize, const VECTORS: usize>(
 fn fetch(line: *const f32) {
     // SAFETY: a hint, for which any address will do.
     unsafe { asm!("prfm pldl2keep, [{0}]", in(reg) line, options(nomem, nostack, preserves_flags)) };
+}
+
+/// # Safety
+/// That of [`Kernel::axpy`], for so many rows and terms.
+#[target_feature(enable = "neon")]
+#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
+unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
+    let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+    let mut factors = [[0.0; TERMS]; ROWS];
+    for i in 0..ROWS {
+        for t in 0..TERMS {
+            // SAFETY: row `i`, term `t` is inside A.
+            factors[i][t] = unsafe { *a.at(i, t).ptr };
+        }
+    }
+    for j in (0..cols / 4 * 4).step_by(4) {
+        let mut terms = [vdupq_n_f32(0.0); TERMS];
+        for t in 0..TERMS {
+            // SAFETY: four columns from `j` on are inside row `t` of B.
+            terms[t] = unsafe { vld1q_f32(b.add(t * b_row + j)) };
+        }
+        for i in 0..ROWS {
+            // SAFETY: four sums from `j` on are inside row `i` of them.
+            unsafe {
+                let at = sums.add(i * sums_row + j);
+                let mut sum = if first { vdupq_n_f32(0.0) } else { vld1q_f32(at) };
+                for t in 0..TERMS {
+                    sum = vfmaq_n_f32(sum, terms[t], factors[i][t]);
+                }
+                vst1q_f32(at, sum);
+            }
+        }
+    }
+    for j in cols / 4 * 4..cols {
+        for i in 0..ROWS {
+            // SAFETY: column `j` is inside B and the sums.
+            unsafe {
+                let at = sums.add(i * sums_row + j);
+                let mut sum = if first { 0.0 } else { *at };
+                for t in 0..TERMS {
+                    sum = factors[i][t].mul_add(*b.add(t * b_row + j), sum);
+                }
+                *at = sum;
+            }
+        }
+    }
 }
 
 /// Packs when the elements of a row of the panel are adjacent in the source.

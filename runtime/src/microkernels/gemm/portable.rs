@@ -1,7 +1,7 @@
 //! The microkernel in plain Rust, for every architecture: up to 4 rows x 8 columns of C (8 x 8 with the 32 registers of
 //! aarch64), in arrays that the compiler keeps in vector registers. Few rows take up to 32 columns instead.
 
-use super::{Isa, Kernel, Operand, Tile, pack};
+use super::{Axpy, Isa, Kernel, Operand, Tile, pack};
 
 pub(in crate::microkernels) struct Portable;
 
@@ -39,10 +39,32 @@ impl Kernel for Portable {
         }
     }
 
+    unsafe fn axpy(rows: usize, terms: usize, some: &Axpy) {
+        let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
+        for i in 0..rows {
+            // SAFETY: row `i` of the sums has these columns, and nobody else holds it.
+            let sums = unsafe { core::slice::from_raw_parts_mut(sums.add(i * sums_row), cols) };
+            if first {
+                sums.fill(0.0);
+            }
+            for t in 0..terms {
+                // SAFETY: row `i`, term `t` is inside A, and row `t` of B has these columns.
+                let (a, b) = unsafe { (*a.at(i, t).ptr, core::slice::from_raw_parts(b.add(t * b_row), cols)) };
+                for (sum, &b) in sums.iter_mut().zip(b) {
+                    *sum = multiply_add(a, b, *sum);
+                }
+            }
+        }
+    }
+
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
         // SAFETY: the caller's promises.
         unsafe { pack::plain(panel, width, count, src, 0..width, 0..depth) };
     }
+}
+
+fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
+    if const { Isa::Portable.fuses() } { a.mul_add(b, sum) } else { a * b + sum }
 }
 
 /// # Safety
@@ -56,7 +78,7 @@ unsafe fn tile<const ROWS: usize, const COLS: usize>(t: &Tile) {
             // SAFETY: row `i`, column `p` of A is inside the tile.
             let a = unsafe { *t.a.at(i, p).ptr };
             for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = if const { Isa::Portable.fuses() } { a.mul_add(b, *acc) } else { a * b + *acc };
+                *acc = multiply_add(a, b, *acc);
             }
         }
     }

@@ -148,10 +148,22 @@ fn sizes_around_the_cuts() {
     }
 }
 
+/// Products that read whole rows of B, alone, and next to ones that just do not.
+#[test]
+fn few_rows_of_a_large_product() {
+    for isa in Isa::available() {
+        for (m, n, k) in [(1, 1024, 800), (2, 1031, 777), (1, 6200, 129), (3, 1031, 777), (2, 12000, 70)] {
+            for transposed in [(false, false), (true, false)] {
+                check(isa, m, n, k, transposed, 1, Way::Whole);
+            }
+        }
+    }
+}
+
 #[test]
 fn bits_do_not_depend_on_the_cut_the_strides_or_the_entry_point() {
     for isa in Isa::available() {
-        for (m, n, k) in [(150, 70, 300), (130, 10, 128), (3, 200, 520), (26, 33, 7)] {
+        for (m, n, k) in [(150, 70, 300), (130, 10, 128), (3, 200, 520), (26, 33, 7), (1, 1025, 777), (2, 3100, 257)] {
             let rows = (Matrix::new(m, k, false, 0, 3), Matrix::new(k, n, false, 0, 4));
             let columns = (Matrix::new(m, k, true, 3, 3), Matrix::new(k, n, true, 5, 4));
             let expected = bits(&multiply(isa, &rows.0, &rows.1, n, Way::Whole));
@@ -202,7 +214,7 @@ fn in_order(isa: Isa, a: &Matrix, b: &Matrix, i: usize, j: usize) -> f32 {
 #[test]
 fn every_element_has_the_bits_of_the_order_that_is_documented() {
     for isa in Isa::available() {
-        for (m, n, k) in [(40, 50, 600), (1, 67, 257), (7, 23, 513), (13, 33, 5)] {
+        for (m, n, k) in [(40, 50, 600), (1, 67, 257), (7, 23, 513), (13, 33, 5), (2, 1037, 770), (1, 3300, 258)] {
             let (a, b) = (Matrix::new(m, k, false, 0, 5), Matrix::new(k, n, true, 0, 6));
             for (index, x) in multiply(isa, &a, &b, n, Way::Whole).into_iter().enumerate() {
                 let expected = in_order(isa, &a, &b, index / n, index % n);
@@ -274,9 +286,16 @@ mod guarded {
     #[test]
     fn nothing_outside_the_buffers_is_touched() {
         for isa in Isa::available() {
-            for (m, n, k) in
-                [(1, 1, 1), (4, 8, 2), (13, 35, 19), (3, 131, 5), (1, 250, 33), (30, 45, 260), (128, 10, 17)]
-            {
+            for (m, n, k) in [
+                (1, 1, 1),
+                (4, 8, 2),
+                (13, 35, 19),
+                (3, 131, 5),
+                (1, 250, 33),
+                (30, 45, 260),
+                (128, 10, 17),
+                (2, 1027, 770),
+            ] {
                 for ((ta, tb), after) in TRANSPOSITIONS.into_iter().flat_map(|t| [(t, true), (t, false)]) {
                     let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 0, 2));
                     let expected = bits(&multiply(isa, &a, &b, n, Way::Whole));

@@ -1,0 +1,66 @@
+//! Few rows of A against a large B whose columns are adjacent: sums that grow along whole rows of B.
+//!
+//! A tile reads a few columns of every row of B, from page to page, so that it reads nothing twice. With one row of A nothing is
+//! gained by that, and memory that is read in long runs comes faster: up to twice, for 4,096 x 4,096. So the sums of a row of C
+//! stay in the first cache while rows of B pass by, a few at a time. In: a block with few rows.
+//! Out: the same bits, since each sum takes its terms in ascending order and in the same pieces.
+
+use super::loops::Block;
+use super::{Kernel, Operand};
+
+/// Sums that are worked on at a time: half of the first cache.
+pub(super) const SUMS: usize = 4096;
+
+/// Some terms of some sums: `sums[i, j] = (sums[i, j] or 0) + A[i, 0] B[0, j] + A[i, 1] B[1, j] + ...`, term by term.
+pub(in crate::microkernels) struct Axpy {
+    /// Columns of B.
+    pub cols: usize,
+    /// From the first of the terms on.
+    pub a: Operand,
+    /// The first of the terms. Its columns are adjacent.
+    pub b: *const f32,
+    /// From one term of B to the next.
+    pub b_row: usize,
+    /// The sums.
+    pub sums: *mut f32,
+    /// From one row of sums to the next.
+    pub sums_row: usize,
+    /// Whether these are the first terms: the sums begin with zero.
+    pub first: bool,
+}
+
+/// Terms that are added in one go: as many as leave registers for B.
+const TERMS: usize = 4;
+
+/// The product of a block of at most [`crate::tiling::matmul::AXPY_ROWS`] rows. `sums` has [`SUMS`] floats, if there is more
+/// than one piece.
+///
+/// # Safety
+/// As for [`super::gemm`], with adjacent columns in B.
+pub(super) unsafe fn product<K: Kernel>(block: Block, b: Operand, sums: *mut f32) {
+    let Block { rows, n, k, a, c, ldc } = block;
+    let width = SUMS / rows / K::LANES * K::LANES;
+    for j in (0..n).step_by(width) {
+        let cols = width.min(n - j);
+        for (start, depth) in k.pieces() {
+            let (to, to_row) = if start == 0 { (c.wrapping_add(j), ldc) } else { (sums, cols) };
+            for p in (0..depth).step_by(TERMS) {
+                let terms = TERMS.min(depth - p);
+                let (a, b) = (a.at(0, start + p), b.at(start + p, j));
+                let some = Axpy { cols, a, b: b.ptr, b_row: b.row, sums: to, sums_row: to_row, first: p == 0 };
+                // SAFETY: these terms and columns lie inside A and B; the sums are a part of C, or of the workspace.
+                unsafe { K::axpy(rows, terms, &some) };
+            }
+            if start > 0 {
+                for i in 0..rows {
+                    // SAFETY: row `i` of C has these columns, and nobody else holds it or the sums.
+                    let (c, sums) = unsafe {
+                        let c = core::slice::from_raw_parts_mut(c.add(i * ldc + j), cols);
+                        (c, core::slice::from_raw_parts(sums.add(i * cols), cols))
+                    };
+                    c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum);
+                }
+            }
+        }
+    }
+}
