@@ -1,10 +1,9 @@
 //! `Conv1d`: every output is a weighted sum of what is under a window of the signal.
 
-use super::convolve::convolve;
-use super::initializers::{AUTO, Weights};
+use super::convolve::{CHANNELS, IN_GROUPS, INIT, WITH_BIAS, add_bias, convolve, in_groups, with_bias};
+use super::initializers::Weights;
 use super::windows::{Places, image, image_of, positions, windows};
 use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, flag, init, int};
-use crate::init::Init;
 use crate::ir::{SlotKind, Window};
 
 /// Every channel that goes out is a weighted sum of what is under a window, which moves along the signal.
@@ -31,7 +30,7 @@ pub const CONV1D: LayerDef = LayerDef {
     item: "CONV1D",
     stem: "conv",
     args: &[
-        ArgDef { name: "channels", kind: ArgKind::Size, default: None, doc: "channels that go out" },
+        CHANNELS,
         ArgDef { name: "kernel", kind: ArgKind::Size, default: None, doc: "length of the window" },
         ArgDef {
             name: "stride",
@@ -46,26 +45,14 @@ pub const CONV1D: LayerDef = LayerDef {
             default: Some(Arg::Int(1)),
             doc: "positions from one weight of the window to the next",
         },
-        ArgDef {
-            name: "groups",
-            kind: ArgKind::Size,
-            default: Some(Arg::Int(1)),
-            doc: "in how many groups of channels, which do not see each other",
-        },
-        ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add a bias" },
-        ArgDef {
-            name: "init",
-            kind: ArgKind::Init,
-            default: Some(Arg::Init(&AUTO, None)),
-            doc: "how the weights start",
-        },
+        IN_GROUPS,
+        WITH_BIAS,
+        INIT,
     ],
     shape: |x, args| {
         let (channels, extents) = image(x)?;
         let (n, groups) = (int(args, 0), int(args, GROUPS));
-        if channels % groups != 0 || n % groups != 0 {
-            return Err(super::conv2d::no_multiples(n, groups));
-        }
+        in_groups([channels, n], groups)?;
         let windows: [Window; 1] = windows(args, PLACES)?;
         Ok(image_of(x.0[0], n, positions(&windows, extents)?))
     },
@@ -74,29 +61,20 @@ pub const CONV1D: LayerDef = LayerDef {
         let per_group = x.0[1].factor() / groups;
         let fan_in = kernel * per_group;
         let weights = Weights { fan_in, fan_out: kernel * (n / groups), rows: fan_in, next };
-        let mut params = vec![ParamDef {
+        let weight = ParamDef {
             name: "weight",
             shape: vec![kernel, per_group, n],
             order: &[2, 1, 0],
             init: init(args, 7, &weights),
             kind: SlotKind::Weight,
-        }];
-        if flag(args, BIAS) {
-            params.push(ParamDef::new("bias", vec![n], Init::Constant(0.0), SlotKind::Parameter));
-        }
-        params
+        };
+        with_bias(weight, n, flag(args, BIAS))
     },
     lower: |scope, x| {
         let windows: [Window; 1] = windows(scope.args, PLACES).expect("the window was checked with the shape");
         let weight = scope.param("weight");
         let y = convolve(scope.b, x, weight, &windows, int(scope.args, GROUPS));
-        if !flag(scope.args, BIAS) {
-            return y;
-        }
-        let shape = scope.b.shape(y);
-        let bias = scope.param("bias");
-        let bias = scope.b.broadcast(bias, &shape, &[2]);
-        scope.b.add(y, bias)
+        if flag(scope.args, BIAS) { add_bias(scope, y) } else { y }
     },
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),

@@ -1,10 +1,9 @@
 //! `Conv2d`: every output is a weighted sum of what is under a window of the image.
 
-use super::convolve::convolve;
-use super::initializers::{AUTO, Weights};
-use super::windows::{DILATION, KERNEL, PAD_OR_SAME, Places, SIZE, image, image_of, positions, windows};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, flag, init, int};
-use crate::init::Init;
+use super::convolve::{CHANNELS, IN_GROUPS, INIT, WITH_BIAS, add_bias, convolve, in_groups, with_bias};
+use super::initializers::Weights;
+use super::windows::{DILATION, KERNEL, PAD_OR_SAME, Places, STRIDE, image, image_of, positions, windows};
+use super::{Arg, ArgDef, LayerDef, Layout, ParamDef, flag, init, int};
 use crate::ir::{SlotKind, Window};
 
 /// Every channel that goes out is a weighted sum of what is under a window, which moves over the image.
@@ -38,9 +37,9 @@ pub const CONV2D: LayerDef = LayerDef {
     item: "CONV2D",
     stem: "conv",
     args: &[
-        ArgDef { name: "channels", kind: ArgKind::Size, default: None, doc: "channels that go out" },
+        CHANNELS,
         KERNEL,
-        ArgDef { name: "stride", kind: SIZE, default: Some(Arg::Int(1)), doc: "positions from one window to the next" },
+        STRIDE,
         ArgDef {
             name: "pad",
             kind: PAD_OR_SAME,
@@ -48,26 +47,14 @@ pub const CONV2D: LayerDef = LayerDef {
             doc: "zeros around the image, at either end of both axes",
         },
         DILATION,
-        ArgDef {
-            name: "groups",
-            kind: ArgKind::Size,
-            default: Some(Arg::Int(1)),
-            doc: "in how many groups of channels, which do not see each other",
-        },
-        ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add a bias" },
-        ArgDef {
-            name: "init",
-            kind: ArgKind::Init,
-            default: Some(Arg::Init(&AUTO, None)),
-            doc: "how the weights start",
-        },
+        IN_GROUPS,
+        WITH_BIAS,
+        INIT,
     ],
     shape: |x, args| {
         let (channels, extents) = image(x)?;
         let (n, groups) = (int(args, 0), int(args, GROUPS));
-        if channels % groups != 0 || n % groups != 0 {
-            return Err(no_multiples(n, groups));
-        }
+        in_groups([channels, n], groups)?;
         let windows: [Window; 2] = windows(args, PLACES)?;
         Ok(image_of(x.0[0], n, positions(&windows, extents)?))
     },
@@ -77,29 +64,20 @@ pub const CONV2D: LayerDef = LayerDef {
         let per_group = x.0[1].factor() / groups;
         let fan_in = height * width * per_group;
         let weights = Weights { fan_in, fan_out: height * width * (n / groups), rows: fan_in, next };
-        let mut params = vec![ParamDef {
+        let weight = ParamDef {
             name: "weight",
             shape: vec![height, width, per_group, n],
             order: &[3, 2, 0, 1],
             init: init(args, 7, &weights),
             kind: SlotKind::Weight,
-        }];
-        if flag(args, BIAS) {
-            params.push(ParamDef::new("bias", vec![n], Init::Constant(0.0), SlotKind::Parameter));
-        }
-        params
+        };
+        with_bias(weight, n, flag(args, BIAS))
     },
     lower: |scope, x| {
         let windows: [Window; 2] = windows(scope.args, PLACES).expect("the windows were checked with the shape");
         let weight = scope.param("weight");
         let y = convolve(scope.b, x, weight, &windows, int(scope.args, GROUPS));
-        if !flag(scope.args, BIAS) {
-            return y;
-        }
-        let shape = scope.b.shape(y);
-        let bias = scope.param("bias");
-        let bias = scope.b.broadcast(bias, &shape, &[3]);
-        scope.b.add(y, bias)
+        if flag(scope.args, BIAS) { add_bias(scope, y) } else { y }
     },
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
@@ -110,9 +88,3 @@ pub const CONV2D: LayerDef = LayerDef {
 const PLACES: Places = Places { kernel: 1, stride: 2, pad: 3, dilation: Some(4) };
 const GROUPS: usize = 5;
 const BIAS: usize = 6;
-
-/// Channels that cannot be cut into as many groups.
-pub(super) fn no_multiples(n: usize, groups: usize) -> Misfit {
-    let needs = format!("channels that `groups = {groups}` divides, both the {n} that go out and those that come in");
-    Misfit { needs, hint: None }
-}

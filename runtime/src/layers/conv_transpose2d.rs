@@ -1,9 +1,9 @@
 //! `ConvTranspose2d`: the adjoint of a convolution, by which an image grows.
 
-use super::initializers::{AUTO, Weights};
-use super::windows::{DILATION, KERNEL, SIZE, image, image_of};
+use super::convolve::{CHANNELS, IN_GROUPS, INIT, WITH_BIAS, add_bias, in_groups, with_bias};
+use super::initializers::Weights;
+use super::windows::{DILATION, KERNEL, STRIDE, image, image_of};
 use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, extents, flag, init, int};
-use crate::init::Init;
 use crate::ir::{Builder, DotAxes, NodeId, SlotKind, Window};
 use crate::types::{Dim, Shape};
 
@@ -37,9 +37,9 @@ pub const CONV_TRANSPOSE2D: LayerDef = LayerDef {
     item: "CONV_TRANSPOSE2D",
     stem: "conv_transpose",
     args: &[
-        ArgDef { name: "channels", kind: ArgKind::Size, default: None, doc: "channels that go out" },
+        CHANNELS,
         KERNEL,
-        ArgDef { name: "stride", kind: SIZE, default: Some(Arg::Int(1)), doc: "positions from one window to the next" },
+        STRIDE,
         ArgDef {
             name: "pad",
             kind: NUMBER,
@@ -53,26 +53,14 @@ pub const CONV_TRANSPOSE2D: LayerDef = LayerDef {
             doc: "positions that are added after the last, fewer than `stride`",
         },
         DILATION,
-        ArgDef {
-            name: "groups",
-            kind: ArgKind::Size,
-            default: Some(Arg::Int(1)),
-            doc: "in how many groups of channels, which do not see each other",
-        },
-        ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add a bias" },
-        ArgDef {
-            name: "init",
-            kind: ArgKind::Init,
-            default: Some(Arg::Init(&AUTO, None)),
-            doc: "how the weights start",
-        },
+        IN_GROUPS,
+        WITH_BIAS,
+        INIT,
     ],
     shape: |x, args| {
         let (channels, positions) = image::<2>(x)?;
         let (n, groups) = (int(args, 0), int(args, GROUPS));
-        if channels % groups != 0 || n % groups != 0 {
-            return Err(super::conv2d::no_multiples(n, groups));
-        }
+        in_groups([channels, n], groups)?;
         Ok(image_of(x.0[0], n, grown(args, positions)?))
     },
     params: |x, args, next| {
@@ -82,17 +70,14 @@ pub const CONV_TRANSPOSE2D: LayerDef = LayerDef {
         // One output sums over the windows that reach it, of each channel of its group; without strides that is all of a window.
         let (fan_in, fan_out) = (height * width * (channels / groups), height * width * per_group);
         let weights = Weights { fan_in, fan_out, rows: channels, next };
-        let mut params = vec![ParamDef {
+        let weight = ParamDef {
             name: "weight",
             shape: vec![channels, height, width, per_group],
             order: &[0, 3, 1, 2],
             init: init(args, 8, &weights),
             kind: SlotKind::Weight,
-        }];
-        if flag(args, BIAS) {
-            params.push(ParamDef::new("bias", vec![n], Init::Constant(0.0), SlotKind::Parameter));
-        }
-        params
+        };
+        with_bias(weight, n, flag(args, BIAS))
     },
     lower: |scope, x| {
         let declared = scope.layout.declared(&scope.b.shape(x));
@@ -100,13 +85,7 @@ pub const CONV_TRANSPOSE2D: LayerDef = LayerDef {
         let grown = grown(scope.args, positions).expect("it was checked with the shape");
         let weight = scope.param("weight");
         let y = spread(scope.b, x, weight, windows(scope.args), grown, int(scope.args, GROUPS));
-        if !flag(scope.args, BIAS) {
-            return y;
-        }
-        let shape = scope.b.shape(y);
-        let bias = scope.param("bias");
-        let bias = scope.b.broadcast(bias, &shape, &[3]);
-        scope.b.add(y, bias)
+        if flag(scope.args, BIAS) { add_bias(scope, y) } else { y }
     },
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),

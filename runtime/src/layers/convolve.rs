@@ -1,11 +1,57 @@
-//! The sum of products of weights and what is under a window: the core of every convolution.
+//! What convolutions have in common: their arguments, their bias, and the sum of products of weights and what is under a window.
 //!
 //! In: an image or signal with its channels last, and weights with the axes of the window first, then channels that come in, then
 //! channels that go out. Out: products of tensors, which the compiler reads from the image where they are.
 
+use super::initializers::AUTO;
 use super::windows::taps;
-use crate::ir::{Builder, DotAxes, NodeId, Window};
+use super::{Arg, ArgDef, ArgKind, Misfit, ParamDef, Scope};
+use crate::init::Init;
+use crate::ir::{Builder, DotAxes, NodeId, SlotKind, Window};
 use crate::types::{Dim, Shape};
+
+/// How many channels go out.
+pub(super) const CHANNELS: ArgDef =
+    ArgDef { name: "channels", kind: ArgKind::Size, default: None, doc: "channels that go out" };
+
+/// In how many groups.
+pub(super) const IN_GROUPS: ArgDef = ArgDef {
+    name: "groups",
+    kind: ArgKind::Size,
+    default: Some(Arg::Int(1)),
+    doc: "in how many groups of channels, which do not see each other",
+};
+
+/// Whether there is a bias.
+pub(super) const WITH_BIAS: ArgDef =
+    ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add a bias" };
+
+/// How the weights start.
+pub(super) const INIT: ArgDef =
+    ArgDef { name: "init", kind: ArgKind::Init, default: Some(Arg::Init(&AUTO, None)), doc: "how the weights start" };
+
+/// Whether channels that come in and `n` that go out can be cut into as many groups.
+pub(super) fn in_groups([channels, n]: [usize; 2], groups: usize) -> Result<(), Misfit> {
+    if channels % groups == 0 && n % groups == 0 {
+        return Ok(());
+    }
+    let needs = format!("channels that `groups = {groups}` divides, both the {n} that go out and those that come in");
+    Err(Misfit { needs, hint: None })
+}
+
+/// The parameters of a layer with these weights, and `n` channels that go out.
+pub(super) fn with_bias(weight: ParamDef, n: usize, bias: bool) -> Vec<ParamDef> {
+    let bias = bias.then(|| ParamDef::new("bias", vec![n], Init::Constant(0.0), SlotKind::Parameter));
+    [weight].into_iter().chain(bias).collect()
+}
+
+/// Adds the bias of a layer, one number a channel.
+pub(super) fn add_bias(scope: &mut Scope<'_>, y: NodeId) -> NodeId {
+    let shape = scope.b.shape(y);
+    let bias = scope.param("bias");
+    let bias = scope.b.broadcast(bias, &shape, &[shape.rank() - 1]);
+    scope.b.add(y, bias)
+}
 
 /// Convolves `x: [B, positions.., channels]` with `weight: [window.., channels / groups, n]`, in groups of channels that do not
 /// see each other.

@@ -19,6 +19,10 @@ pub(super) const DILATION: ArgDef = ArgDef {
 /// Extents of at least 1.
 pub(super) const SIZE: ArgKind = ArgKind::Sizes { least: 1, word: None };
 
+/// The argument `stride` of this layer.
+pub(super) const STRIDE: ArgDef =
+    ArgDef { name: "stride", kind: SIZE, default: Some(Arg::Int(1)), doc: "positions from one window to the next" };
+
 /// The padding of a convolution.
 pub(super) const PAD_OR_SAME: ArgKind = ArgKind::Sizes { least: 0, word: Some("same") };
 
