@@ -14,6 +14,7 @@ use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::Location;
 use gradloom_runtime::simplify::simplify;
 
+use crate::draw;
 use crate::rounding::{allowances, largest};
 
 thread_local! {
@@ -288,4 +289,18 @@ impl<'a> Reference<'a> {
                 && self.tolerance(output.node).is_finite()
         })
     }
+}
+
+/// Compares the results of a batch, unless they hang on how something is rounded; whether it did.
+pub fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) -> bool {
+    let values = draw::singles(&draw::values(graph, batch, seed));
+    // A reduction over several axes, or a tensor put together, takes more operations than the graph has.
+    let wanted = Reference::new(graph, batch, &values).times(2.0);
+    if !wanted.is_finite() || wanted.near_kink() {
+        return false;
+    }
+    for (at, compiled) in compiled.iter_mut().enumerate() {
+        wanted.check(&format!("{what}, {batch} rows, program {at}"), &compiled.run(batch, &values));
+    }
+    true
 }

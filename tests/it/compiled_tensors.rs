@@ -6,24 +6,10 @@ use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::budget::cases;
-use crate::compiled::{Compiled, Reference, with_isa};
+use crate::compiled::{Compiled, agrees, with_isa};
 use crate::draw;
 use crate::handmade::{input, output};
 use crate::random_tensors::graph;
-
-/// Compares the results of a batch, unless they hang on how something is rounded; whether it did.
-fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) -> bool {
-    let values = draw::singles(&draw::values(graph, batch, seed));
-    // A reduction over several axes, or a tensor put together, takes more operations than the graph has.
-    let wanted = Reference::new(graph, batch, &values).times(2.0);
-    if !wanted.is_finite() || wanted.near_kink() {
-        return false;
-    }
-    for (at, compiled) in compiled.iter_mut().enumerate() {
-        wanted.check(&format!("{what}, {batch} rows, program {at}"), &compiled.run(batch, &values));
-    }
-    true
-}
 
 #[test]
 fn random_tensor_graphs_compute_what_the_interpreter_computes() {

@@ -11,7 +11,7 @@ use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
 use crate::budget::cases;
-use crate::compiled::{Compiled, Reference, with_isa};
+use crate::compiled::{Compiled, agrees, with_isa};
 use crate::draw;
 use crate::handmade::{input, output, parameter, weighted_loss};
 
@@ -105,19 +105,6 @@ impl Conv {
 
 fn batch(extents: &[usize]) -> TensorType {
     TensorType::f32(Shape(std::iter::once(Dim::B).chain(extents.iter().map(|&extent| Dim::Fixed(extent))).collect()))
-}
-
-/// Compares the results of a batch, unless they hang on how something is rounded; whether it did.
-fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) -> bool {
-    let values = draw::singles(&draw::values(graph, batch, seed));
-    let wanted = Reference::new(graph, batch, &values).times(2.0);
-    if !wanted.is_finite() || wanted.near_kink() {
-        return false;
-    }
-    for (at, compiled) in compiled.iter_mut().enumerate() {
-        wanted.check(&format!("{what}, {batch} images, program {at}"), &compiled.run(batch, &values));
-    }
-    true
 }
 
 #[test]

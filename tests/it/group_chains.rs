@@ -60,14 +60,7 @@ fn attention() -> Graph {
     });
     let axes = |term| DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![term] };
     let scores = b.product(q, k, axes((3, 3)));
-    let shape = b.shape(scores);
-    let largest = b.max_over(scores, &[3]);
-    let largest = b.broadcast(largest, &shape, &[0, 1, 2]);
-    let apart = b.sub(scores, largest);
-    let power = b.exp(apart);
-    let sum = b.sum(power, &[3]);
-    let sum = b.broadcast(sum, &shape, &[0, 1, 2]);
-    let share = b.div(power, sum);
+    let share = handmade::softmax(&mut b, scores);
     let read = b.product(share, v, axes((3, 2)));
     handmade::output(&mut b, Role::Output(0), read);
     b.finish()

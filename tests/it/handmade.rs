@@ -164,3 +164,15 @@ pub fn stored(slot: &ParamSlot, declared: &Array<f64>) -> Tensor {
 pub fn declared(slot: &ParamSlot, stored: &[f64]) -> Array<f64> {
     Array::new(&slot.shape, stored.to_vec()).in_order(slot.order)
 }
+
+/// The softmax of four axes along the last.
+pub fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
+    let shape = b.shape(x);
+    let largest = b.max_over(x, &[3]);
+    let largest = b.broadcast(largest, &shape, &[0, 1, 2]);
+    let apart = b.sub(x, largest);
+    let power = b.exp(apart);
+    let sum = b.sum(power, &[3]);
+    let sum = b.broadcast(sum, &shape, &[0, 1, 2]);
+    b.div(power, sum)
+}

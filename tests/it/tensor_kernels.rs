@@ -6,7 +6,7 @@ use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
-use crate::handmade::{input, output, parameter};
+use crate::handmade::{input, output, parameter, softmax};
 
 /// A batch of tensors of this shape.
 fn batch(extents: &[usize]) -> TensorType {
@@ -102,14 +102,7 @@ fn scores_of_heads_are_products_of_what_lies_side_by_side() {
         let [q, k, v] = [0, 8, 16].map(|start| part(b, start));
         let axes = |term: (usize, usize)| DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![term] };
         let scores = b.product(q, k, axes((3, 3)));
-        let shape = b.shape(scores);
-        let largest = b.max_over(scores, &[3]);
-        let largest = b.broadcast(largest, &shape, &[0, 1, 2]);
-        let apart = b.sub(scores, largest);
-        let power = b.exp(apart);
-        let sum = b.sum(power, &[3]);
-        let sum = b.broadcast(sum, &shape, &[0, 1, 2]);
-        let share = b.div(power, sum);
+        let share = softmax(b, scores);
         let read = b.product(share, v, axes((3, 2)));
         let tokens = b.transpose(read, &[0, 2, 1, 3]);
         b.reshape(tokens, batch(&[5, 8]).shape)
