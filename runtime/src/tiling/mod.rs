@@ -1,9 +1,9 @@
 //! How kernels run: in what pieces, by which code, on which threads.
 //!
 //! In: kernels, the largest batch and a [`Machine`]. Out: a [`Tiling`], every choice with its reason, which `Stage::Plan` prints.
-//! Memory is laid out and code emitted as it says, and a choice may be changed before that: then
-//! only the time changes, and no bit of a result but where a choice says so. Absent on purpose: what is computed and stored, and the order of sums, which were decided when
-//! kernels were made; and places in memory.
+//! Memory is laid out and code emitted as it says, and a choice may be changed before that: then only the time changes, and no bit
+//! of a result but where a choice says so. Absent on purpose: what is computed and stored, and the order of sums, which were
+//! decided when kernels were made; and places in memory.
 
 mod cost;
 mod groups;
@@ -13,6 +13,7 @@ mod text;
 mod tiles;
 mod units;
 
+use crate::fuse::Budget;
 use crate::kernel::{Fused, Kernel};
 
 pub use groups::{GroupTiling, TilePoints};
@@ -54,13 +55,18 @@ pub struct KernelTiling {
     pub units: Units,
 }
 
+// Fusion and tiling call the same right operands large.
+const _: () = assert!(Budget::new(1).cache == Machine::of(Isa::Portable).reread());
+
 /// Decides how kernels run.
 pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     let params = fused.slots.params.iter().map(|slot| slot.shape.iter().product::<usize>());
     let params = params.fold(0usize, |sum, len| sum.saturating_add(4 * len.next_multiple_of(16)));
     let resident = params <= machine.second_cache;
     let (kernels, groups) = (Vec::new(), Vec::new());
-    let mut tiling = Tiling { machine, max_batch, m_tile: 256, skinny_rows: 128, resident, kernels, groups };
+    // What groups were formed for.
+    let m_tile = Budget::new(max_batch).rows;
+    let mut tiling = Tiling { machine, max_batch, m_tile, skinny_rows: 128, resident, kernels, groups };
     for kernel in &fused.kernels {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, dot));
         tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), units: Units::default() });
