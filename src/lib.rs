@@ -111,8 +111,8 @@ pub mod __private {
     pub use gradloom_macros::declare;
     pub use gradloom_runtime::layers::{Arg, initializers};
     pub use gradloom_runtime::network::{
-        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Port, SourcePlace,
-        Stage as DeclaredStage, Value,
+        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, SourcePlace,
+        Span, Split, Stage as DeclaredStage, Value,
     };
     pub use gradloom_runtime::session::{Report, gradcheck, ir};
     pub use gradloom_runtime::tensor::{Tensor, view};

@@ -58,9 +58,13 @@ pub struct Net {
     pub name: Ident,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
+    /// The stages, where the body is a list of them.
     pub body: Body,
+    /// The lines, where the body is made of named flows.
+    pub lines: Vec<Line>,
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
+    pub scalars: Vec<Scalar>,
 }
 
 /// How loudly a network is told of a lint, and where it says so.
@@ -94,6 +98,22 @@ pub struct Body {
     pub site: Site,
 }
 
+/// A line of a body of named flows.
+pub enum Line {
+    Flow(Flow),
+    /// `layer name = stage;`
+    Layer(Ident, Stage),
+}
+
+/// `let u = x -> stage, ..;`, `let (u, v) = x -> .., split;` or `y = expression;`
+pub struct Flow {
+    /// Whether there is a `let`.
+    pub is_let: bool,
+    pub names: Vec<Ident>,
+    pub sources: Vec<Expr>,
+    pub stages: Vec<Stage>,
+}
+
 /// `.. as alias`
 pub struct Stage {
     pub kind: StageKind,
@@ -113,6 +133,8 @@ pub enum StageKind {
     Repeat(Vec<Argument>, Body),
     /// `concat { { .. }, { .. } }`
     Concat(Vec<Body>),
+    /// `{ .. }`, what a layer with a name stands for.
+    Body(Body),
     Broken,
 }
 
@@ -135,6 +157,12 @@ pub struct Metric {
     pub docs: Vec<Attribute>,
     pub name: Ident,
     pub expr: Expr,
+}
+
+/// `scalar name = number;`
+pub struct Scalar {
+    pub name: Ident,
+    pub value: Expr,
 }
 
 /// An expression and where it stands.
@@ -169,7 +197,41 @@ pub enum ExprKind {
     Call(Ident, Vec<Argument>),
     /// `if p { x } else { y }`
     If(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `x[.., 0..8]`
+    Part(Box<Expr>, Vec<Range>),
     Broken,
+}
+
+/// What is taken along an axis.
+pub enum Range {
+    /// `..`, `2..8`, `2..` or `..8`
+    Between(Option<Expr>, Option<Expr>),
+    /// `3`
+    One(Expr),
+}
+
+impl Range {
+    /// The numbers in it.
+    pub fn bounds(&self) -> impl Iterator<Item = &Expr> {
+        let bounds = match self {
+            Range::Between(from, to) => [from.as_ref(), to.as_ref()],
+            Range::One(at) => [Some(at), None],
+        };
+        bounds.into_iter().flatten()
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Range::Between(from, to) => {
+                from.iter().try_for_each(|from| write!(f, "{from}"))?;
+                f.write_str("..")?;
+                to.iter().try_for_each(|to| write!(f, "{to}"))
+            }
+            Range::One(at) => write!(f, "{at}"),
+        }
+    }
 }
 
 /// An infix operator; `%` only works on sizes.
@@ -263,6 +325,10 @@ impl fmt::Display for Expr {
                 ExprKind::If(..) => write!(f, "if {condition} {{ {x} }} else {y}"),
                 _ => write!(f, "if {condition} {{ {x} }} else {{ {y} }}"),
             },
+            ExprKind::Part(x, ranges) => {
+                let ranges: Vec<String> = ranges.iter().map(Range::to_string).collect();
+                write!(f, "{}[{}]", x.least(UNARY_LEVEL + 1), ranges.join(", "))
+            }
             ExprKind::Broken => f.write_str("?"),
         }
     }
@@ -309,6 +375,7 @@ impl fmt::Display for StageKind {
             StageKind::Residual(..) => f.write_str("residual"),
             StageKind::Repeat(args, _) => write!(f, "repeat({})", list(args)),
             StageKind::Concat(_) => f.write_str("concat"),
+            StageKind::Body(_) => f.write_str("{ .. }"),
             StageKind::Broken => f.write_str("?"),
         }
     }

@@ -3,6 +3,7 @@
 //! In: what is wrong, from any phase. Out: a `compile_error!` per mistake, at its token. Call sites carry no wording. A
 //! message names what was written, what was wanted and what was found.
 
+mod flows;
 pub mod hints;
 mod names;
 
@@ -206,10 +207,8 @@ impl Errors {
         self.report(site, "`@` is no operator here; products with trained weights are layers: `Dense(n)`".to_string());
     }
 
-    pub fn index(&mut self, site: impl Into<Site>) {
-        let message =
-            "a part of a value cannot be taken with `[..]` yet; `mean`, `sum`, `max` and `argmax` look at all of it";
-        self.report(site, message.to_string());
+    pub fn inclusive_range(&mut self, site: impl Into<Site>) {
+        self.report(site, "a range ends before its second number: write `0..8` for `0..=7`".to_string());
     }
 
     pub fn number_suffix(&mut self, site: impl Into<Site>, suffix: &str, digits: &str) {
@@ -429,6 +428,10 @@ impl Errors {
             site,
             format!("a trainable number starts from a literal or a `const` of the network, found `{found}`"),
         );
+    }
+
+    pub fn number_from_rust(&mut self, site: Site, found: &str) {
+        self.report(site, format!("axes and shapes are of numbers and `const`s of the network, found `{found}`"));
     }
 
     pub fn function_in_braces(&mut self, site: impl Into<Site>) {

@@ -12,12 +12,12 @@ mod names;
 use std::collections::HashSet;
 
 use gradloom_runtime::elaborate::MOST_AXES;
-use gradloom_runtime::network::Port;
+use gradloom_runtime::network::{Extent, Port};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Path, Token, punctuated::Punctuated};
 
-use crate::ast::{Level, Metric, Program, Setting, text};
+use crate::ast::{self, Level, Metric, Program, Setting, text};
 use crate::diagnostics::Errors;
 use crate::lint::Found;
 use crate::resolve::Network;
@@ -72,6 +72,7 @@ fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
     let shared = shared(network);
     let parameters = PARAMETERS.map(|name| format_ident!("{name}"));
     let report = report(network);
+    let outputs = outputs_struct(network);
     let definition = definition::definition(network);
     let implementation = implementation(network, &definition);
     let generic = generic::generic(network);
@@ -85,6 +86,7 @@ fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
             use #facade::__private as __gradloom;
             #(fn #parameters() {})*
             #report
+            #outputs
             #implementation
             #generic
             #constructors
@@ -184,6 +186,41 @@ fn report(network: &Network<'_>) -> TokenStream {
     }
 }
 
+/// The struct with several outputs.
+fn outputs_struct(network: &Network<'_>) -> Option<TokenStream> {
+    if network.definition.outputs.len() < 2 {
+        return None;
+    }
+    let (vis, name, outputs_name) = (&network.ast.vis, &network.ast.name, own_name(network, "Outputs"));
+    let doc = format!(" The outputs of [`{name}`], as views.");
+    let fields = network.ast.outputs.iter().zip(network.definition.outputs).map(|(written, port)| {
+        let (field, ty) = (output_field(written), view_of(port));
+        let doc = format!(" `{}`.", declared(port));
+        quote!(#[doc = #doc] #vis #field: #ty)
+    });
+    Some(quote! {
+        #[doc = #doc]
+        #[::core::prelude::v1::derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #vis struct #outputs_name<'a> {
+            #(#fields),*
+        }
+    })
+}
+
+/// `score: [B]`, as written.
+fn declared(port: &Port<'_>) -> String {
+    let dims = port.dims.iter().map(|dim| match dim {
+        Extent::Batch(_) => "B",
+        Extent::Size(number) => number.text,
+    });
+    format!("{}: [{}]", port.name, dims.collect::<Vec<&str>>().join(", "))
+}
+
+/// The field of an output.
+fn output_field(port: &ast::Port) -> Ident {
+    port.name.clone().unwrap_or_else(|| Ident::new("out", port.site.start))
+}
+
 fn loss_doc(network: &Network<'_>) -> String {
     match network.ast.losses.first() {
         Some(loss) => format!(" The loss, `{}`.", loss.expr),
@@ -209,13 +246,18 @@ fn metrics<'n>(network: &'n Network<'_>) -> impl Iterator<Item = &'n Metric> {
 
 /// As error messages call the type; outside of the block it is `<Net as Network>::Metrics`.
 fn metrics_name(network: &Network<'_>) -> Ident {
+    own_name(network, "Metrics")
+}
+
+/// The name of a type of the network's own.
+fn own_name(network: &Network<'_>, what: &str) -> Ident {
     let name = &network.ast.name;
-    let mut metrics = format!("{}Metrics", text(name));
+    let mut own = format!("{}{what}", text(name));
     // A size may come from a type of the user's that is called so.
-    while network.deferred.values().any(|tokens| mentions(tokens, &metrics)) {
-        metrics.push('_');
+    while network.deferred.values().any(|tokens| mentions(tokens, &own)) {
+        own.push('_');
     }
-    Ident::new(&metrics, name.span())
+    Ident::new(&own, name.span())
 }
 
 fn mentions(tokens: &TokenStream, word: &str) -> bool {
@@ -230,10 +272,9 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
     let (name, metrics_name) = (&network.ast.name, metrics_name(network));
     let inputs = views(network.definition.inputs);
     let targets = views(network.definition.targets);
-    let outputs = views(network.definition.outputs);
+    let (outputs, next_outputs) = outputs(network);
     let visit_inputs = visits("inputs", network.definition.inputs);
     let visit_targets = visits("targets", network.definition.targets);
-    let next_outputs = tuple(network.definition.outputs.iter().map(|_| quote!(__gradloom::view(next()))));
     let metrics_docs = metrics_docs(network);
     let metrics = metrics(network).enumerate().map(|(index, metric)| {
         let name = &metric.name;
@@ -321,13 +362,26 @@ fn constructors(network: &Network<'_>) -> TokenStream {
     }
 }
 
+/// The type of the outputs, and how a value of it is made: one view, or a struct with the names of the ports.
+fn outputs(network: &Network<'_>) -> (TokenStream, TokenStream) {
+    let ports = network.definition.outputs;
+    if ports.len() < 2 {
+        return (views(ports), tuple(ports.iter().map(|_| quote!(__gradloom::view(next())))));
+    }
+    let name = own_name(network, "Outputs");
+    let fields = network.ast.outputs.iter().map(output_field);
+    (quote!(#name<'a>), quote!(#name { #(#fields: __gradloom::view(next())),* }))
+}
+
 /// The type of the tensors as the user passes them: one view, or a tuple of several.
 fn views(ports: &[Port<'_>]) -> TokenStream {
-    tuple(ports.iter().map(|port| {
-        let element = format_ident!("{}", port.dtype.to_string());
-        let view = format_ident!("ArrayView{}", axes(port, "D"));
-        quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
-    }))
+    tuple(ports.iter().map(view_of))
+}
+
+fn view_of(port: &Port<'_>) -> TokenStream {
+    let element = format_ident!("{}", port.dtype.to_string());
+    let view = format_ident!("ArrayView{}", axes(port, "D"));
+    quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
 }
 
 /// The number of axes of a port as `ndarray` writes it at the end of its types, or what it writes where that is not known.

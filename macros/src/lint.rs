@@ -22,7 +22,8 @@ pub struct Found {
 pub fn network(network: &Network<'_>) -> Vec<Found> {
     let mut linter = Linter { network, values: HashMap::new(), mentioned: HashSet::new(), found: Vec::new() };
     let clauses = || network.definition.loss.iter().chain(network.definition.metrics);
-    clauses().for_each(|clause| names(&clause.expr, &mut linter.mentioned));
+    let sources = network.definition.flows.iter().flat_map(|flow| flow.sources);
+    clauses().map(|clause| &clause.expr).chain(sources).for_each(|expr| names(expr, &mut linter.mentioned));
     linter.values();
     linter.steps();
     clauses().for_each(|clause| linter.expr(&clause.expr));
@@ -60,6 +61,10 @@ impl<'n> Linter<'n> {
         }
         let outputs = self.network.definition.outputs.iter();
         self.values.extend(outputs.filter_map(|output| Some((output.name, last?))));
+        for flow in self.network.definition.flows {
+            let last = self.after(flow.stages, None);
+            self.values.extend(last.filter(|_| flow.split.is_none()).map(|last| (flow.name, last)));
+        }
     }
 
     /// The stage that gives the result of these, after one that gives what comes in. A bias that is subtracted again is
@@ -86,7 +91,9 @@ impl<'n> Linter<'n> {
                     bodies.iter().for_each(|body| _ = self.after(body, None));
                     last = Some(stage);
                 }
-                Kind::Layer(..) | Kind::Act(..) | Kind::Broken => last = Some(stage),
+                Kind::Layer(..) | Kind::Act(..) | Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => {
+                    last = Some(stage)
+                }
             }
         }
         last
@@ -150,7 +157,7 @@ impl<'n> Linter<'n> {
                     found.extend((trained && matches!(made, Some("step" | "sign"))).then_some(stage.at));
                     trained |= !starts.is_empty();
                 }
-                Kind::Broken => {}
+                Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => {}
             }
         }
         trained
@@ -185,7 +192,7 @@ impl<'n> Linter<'n> {
                 self.found.extend((is_softmax && self.is_one_column(x)).then_some(("one_class", at)));
                 self.expr(x);
             }
-            Expr::Neg(_, x) | Expr::Not(_, x) => self.expr(x),
+            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Part(_, x, _) => self.expr(x),
             Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),
             Expr::Inline(_, _, operands) => operands.iter().for_each(|x| self.expr(x)),
@@ -290,7 +297,7 @@ fn trains(stages: &[Stage<'_>]) -> bool {
         Kind::Block(body) | Kind::Repeat { body, .. } => trains(body),
         Kind::Residual { body, skip } => trains(body) || skip.is_some_and(trains),
         Kind::Branches { bodies } => bodies.iter().any(|body| trains(body)),
-        Kind::Broken => false,
+        Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => false,
     })
 }
 
@@ -305,7 +312,7 @@ fn names<'n>(expr: &Expr<'n>, found: &mut HashSet<&'n str>) {
     match *expr {
         Expr::Name(name) | Expr::Path(name, _) => drop(found.insert(name)),
         Expr::Weights(_) => drop(found.insert("weights")),
-        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => names(x, found),
+        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => names(x, found),
         Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| names(x, found)),
         Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| names(x, found)),
         Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => {

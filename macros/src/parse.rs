@@ -5,20 +5,22 @@
 
 mod body;
 mod expr;
+mod flows;
 mod foreign;
 mod groups;
 mod levels;
 
-use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
 use syn::{Attribute, Token, Visibility, token};
 
 use crate::ast::{
-    Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Site, Stage, StageKind, text,
+    Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Scalar, Site, Stage, StageKind,
+    text,
 };
 use crate::diagnostics::Errors;
 pub use foreign::operand;
-use groups::{Look, at_named_piece, at_piece, flat};
+use groups::{Look, at_named_piece, at_piece, describe, flat};
 
 /// Parses the macro's input, whatever it is.
 pub fn program(tokens: TokenStream, errors: &mut Errors) -> Program {
@@ -48,7 +50,7 @@ struct Parser<'e> {
     depth: usize,
 }
 
-/// What a `loss` or `metric` belongs to.
+/// What a `loss`, `metric` or `scalar` belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Nobody,
@@ -64,7 +66,7 @@ pub const DTYPES: [&str; 4] = ["f32", "u8", "u16", "u32"];
 const PORT: &str = "a port like `x: [B, 8]`";
 
 /// What may stand beside others in a `network! { .. }`, for messages.
-const ITEM: &str = "a network, `const`, `act`, `block`, `loss` or `metric`";
+const ITEM: &str = "a network, `const`, `act`, `block`, `loss`, `metric` or `scalar`";
 
 impl Parser<'_> {
     fn program(&mut self, input: ParseStream<'_>, program: &mut Program) {
@@ -223,7 +225,15 @@ impl Parser<'_> {
             self.skip(input, |input| input.at(token::Brace) || input.at(Token![;]) || at_clause(input));
         }
         let site = Site::from(input.cursor().span());
-        let read = if input.at(token::Brace) { self.body(input).ok() } else { None };
+        let mut lines = Vec::new();
+        let read = match input.at(token::Brace) {
+            true if flows::at_lines(input) => {
+                lines = self.lines(input).unwrap_or_default();
+                Some(Body { stages: Vec::new(), site })
+            }
+            true => self.body(input).ok(),
+            false => None,
+        };
         let body = read.unwrap_or_else(|| {
             if signed && !input.at(token::Brace) {
                 let _: Parsed<()> = self.expected(&format!("`{{` and the body of `{name}`"), input);
@@ -234,8 +244,8 @@ impl Parser<'_> {
         });
         self.owner = Owner::LastNet;
         let (attrs, levels) = self.levels(attrs);
-        let (losses, metrics) = (Vec::new(), Vec::new());
-        program.nets.push(Net { attrs, levels, vis, name, inputs, outputs, body, losses, metrics });
+        let (losses, metrics, scalars) = (Vec::new(), Vec::new(), Vec::new());
+        program.nets.push(Net { attrs, levels, vis, name, inputs, outputs, body, lines, losses, metrics, scalars });
     }
 
     /// `<inputs -> outputs>`
@@ -317,7 +327,7 @@ impl Parser<'_> {
         Ok(Argument { name, value: self.expr(input)? })
     }
 
-    /// `loss(targets) = expr;` or `metric name = expr;`
+    /// `loss(targets) = expr;`, `metric name = expr;` or `scalar name = number;`
     fn clause(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
         let keyword: Ident = self.ask(input.parse())?;
         self.only_docs(&docs, &text(&keyword));
@@ -336,13 +346,15 @@ impl Parser<'_> {
                 net.losses.push(Loss { docs, keyword, targets, expr });
             }
         } else {
-            let Ok(name) = self.name(input, "a name after `metric`") else {
+            let Ok(name) = self.name(input, &format!("a name after `{keyword}`")) else {
                 self.skip_to_clause(input);
                 return Ok(());
             };
             let expr = self.definition(input, name.span());
-            if let Some(net) = net {
-                net.metrics.push(Metric { docs, name, expr });
+            match net {
+                Some(net) if keyword == "scalar" => net.scalars.push(Scalar { name, value: expr }),
+                Some(net) => net.metrics.push(Metric { docs, name, expr }),
+                None => {}
             }
         }
         Ok(())
@@ -441,9 +453,10 @@ impl Parser<'_> {
     }
 }
 
-/// Whether a `loss` or `metric` begins here.
+/// Whether a `loss`, `metric` or `scalar` begins here.
 fn at_clause(input: ParseStream<'_>) -> bool {
-    peek_word(input, "loss") && !input.at2(Token![<]) || peek_word(input, "metric") && !input.at2(Token![<])
+    let words = ["loss", "metric", "scalar"];
+    words.into_iter().any(|word| peek_word(input, word)) && !input.at2(Token![<])
 }
 
 /// Whether an item begins here that cannot be anything else.
@@ -471,24 +484,4 @@ fn open<'a>(input: ParseStream<'a>) -> syn::Result<ParseBuffer<'a>> {
         syn::braced!(content in input);
     }
     Ok(content)
-}
-
-/// The next token, in words.
-fn describe(input: ParseStream<'_>) -> String {
-    let Some((tree, rest)) = input.cursor().token_tree() else { return "the end".to_string() };
-    match tree {
-        TokenTree::Group(group) => match group.delimiter() {
-            Delimiter::Parenthesis => "`(`".to_string(),
-            Delimiter::Brace => "`{`".to_string(),
-            Delimiter::Bracket => "`[`".to_string(),
-            Delimiter::None => format!("`{group}`"),
-        },
-        TokenTree::Punct(first) if first.spacing() == proc_macro2::Spacing::Joint => match rest.punct() {
-            Some((second, _)) if matches!(second.as_char(), '=' | '>' | ':' | '&' | '|') => {
-                format!("`{}{}`", first.as_char(), second.as_char())
-            }
-            _ => format!("`{}`", first.as_char()),
-        },
-        other => format!("`{other}`"),
-    }
 }

@@ -7,13 +7,15 @@ mod arguments;
 mod blocks;
 mod body;
 mod expressions;
+mod flows;
+mod parts;
 mod sizes;
 mod table;
 
 use std::collections::{HashMap, HashSet};
 
 use bumpalo::Bump;
-use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Stage, Value};
+use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Scalar, Stage, Value};
 use gradloom_runtime::types::DType;
 use gradloom_runtime::{functions, layers};
 use proc_macro2::{Ident, TokenStream};
@@ -103,7 +105,7 @@ fn definitions(program: &ast::Program, errors: &mut Errors) {
         if errors.is_reserved(name) {
             continue;
         }
-        if built_in || ["residual", "repeat", "concat", "skip"].contains(&known.as_str()) {
+        if built_in || ["residual", "repeat", "concat", "split", "skip"].contains(&known.as_str()) {
             errors.name_of_the_language(name);
         } else if !names.insert(known) {
             errors.duplicate_definition(name);
@@ -124,6 +126,8 @@ struct Scope<'s, 'a> {
     acts: Acts<'a>,
     arguments: Vec<Given<'a>>,
     ports: Ports,
+    /// The lines of the body, if it has any.
+    lines: flows::Lines<'a>,
     /// Blocks that are read on their own, for their mistakes alone.
     alone: Option<Alone>,
     n_stages: usize,
@@ -148,19 +152,33 @@ impl<'s, 'a> Scope<'s, 'a> {
         let (names, paths) = (HashSet::new(), HashSet::new());
         let (acts, ports) = (Acts::default(), Ports::default());
         let arguments = Vec::new();
-        Scope { items, consts, table, errors, names, paths, acts, arguments, ports, alone: None, n_stages: 0 }
+        let lines = flows::Lines::default();
+        Scope { items, consts, table, errors, names, paths, acts, arguments, ports, lines, alone: None, n_stages: 0 }
     }
 
     fn network(mut self, net: &'a ast::Net) -> Network<'a> {
         let name = self.table.str(&text(&net.name));
-        let inputs = self.ports(&net.inputs, "x", "inputs");
-        let outputs = self.ports(&net.outputs, "out", "outputs");
+        let inputs = self.ports(&net.inputs, "x");
+        let outputs = self.ports(&net.outputs, "out");
+        let scalars = self.scalars(&net.scalars);
+        let (mut layers, mut flows) = (&[][..], &[][..]);
         let body = match net.body.stages[..] {
+            [] if !net.lines.is_empty() => {
+                (layers, flows) = self.lines(net);
+                &[][..]
+            }
             [] => {
                 self.errors.empty_body(net.body.site, &text(&net.name));
                 self.broken_body(net.body.site)
             }
-            _ => self.body(&net.body, true),
+            _ => {
+                for (ports, plural) in [(&net.inputs, "inputs"), (&net.outputs, "outputs")] {
+                    if let [_, second, ..] = &ports[..] {
+                        self.errors.several_ports(second.site, plural);
+                    }
+                }
+                self.body(&net.body, true)
+            }
         };
         let (first, more) = match &net.losses[..] {
             [] => (None, &[][..]),
@@ -177,9 +195,23 @@ impl<'s, 'a> Scope<'s, 'a> {
         };
         let loss = first.map(|loss| self.clause(&loss.keyword, &loss.expr));
         let metrics = self.metrics(&net.metrics);
+        self.leftovers(net);
         let Scope { mut table, acts, arguments, .. } = self;
         let acts = table.list(acts.finish());
-        let definition = Definition { name, inputs, outputs, targets, acts, body, loss, metrics, places: &[] };
+        let definition = Definition {
+            name,
+            inputs,
+            outputs,
+            targets,
+            acts,
+            scalars,
+            layers,
+            body,
+            flows,
+            loss,
+            metrics,
+            places: &[],
+        };
         let sites = std::mem::take(&mut table.sites);
         Network { ast: net, definition, sites, deferred: table.deferred, arguments }
     }
@@ -197,12 +229,20 @@ impl<'s, 'a> Scope<'s, 'a> {
     }
 
     /// Inputs or outputs.
-    fn ports(&mut self, ports: &'a [ast::Port], default: &str, plural: &str) -> &'a [Port<'a>] {
-        if let [_, second, ..] = ports {
-            self.errors.not_yet(second.site, &format!("a network with several {plural}"));
-        }
+    fn ports(&mut self, ports: &'a [ast::Port], default: &str) -> &'a [Port<'a>] {
         let ports = ports.iter().map(|port| self.port(port, default)).collect();
         self.table.list(ports)
+    }
+
+    fn scalars(&mut self, scalars: &'a [ast::Scalar]) -> &'a [Scalar<'a>] {
+        let mut resolved = Vec::new();
+        for ast::Scalar { name, value } in scalars {
+            self.take(name);
+            if let (false, Some(value)) = (matches!(value.kind, ExprKind::Broken), self.plain_number(value)) {
+                resolved.push(Scalar { name: self.table.str(&text(name)), value, at: self.table.at(name) });
+            }
+        }
+        self.table.list(resolved)
     }
 
     fn targets(&mut self, targets: &'a [ast::Port]) -> &'a [Port<'a>] {

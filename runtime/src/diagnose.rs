@@ -72,7 +72,7 @@ pub fn diagnose(
         }
     }
     for (layer, signal) in layers.iter().zip(signals) {
-        for &(param, gradient) in by_owner.get(&*layer.path).into_iter().flatten() {
+        for (param, gradient) in by_owner.remove(&*layer.owner).into_iter().flatten() {
             diagnosis.parameter(&layer.path, param, gradient);
         }
         if let Some(signal) = *signal {

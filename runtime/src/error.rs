@@ -52,6 +52,16 @@ pub enum BuildError {
         /// The value.
         actual: String,
     },
+    /// A scalar of the declaration that was set to no number of f32.
+    #[error("the scalar `{name}` must be {wanted}, got {actual}")]
+    Scalar {
+        /// Its name.
+        name: String,
+        /// The range, in words.
+        wanted: &'static str,
+        /// The value.
+        actual: String,
+    },
     /// A parameter group whose pattern names no parameter that is trained.
     #[error("no trained parameter matches `{pattern}`{}", did_you_mean(closest.as_deref()))]
     Pattern {
@@ -213,6 +223,14 @@ pub enum RunError {
     NoMemory {
         /// What it was wanted for.
         what: &'static str,
+    },
+    /// A scalar that the network does not declare.
+    #[error("no scalar `{name}`{}", did_you_mean(closest.as_deref()))]
+    Scalar {
+        /// The name asked for.
+        name: String,
+        /// The nearest name that exists.
+        closest: Option<String>,
     },
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]

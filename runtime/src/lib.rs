@@ -30,7 +30,7 @@
 //!
 //! | module | in | out |
 //! |---|---|---|
-//! | [`types`], [`scalar`], [`init`] | | shapes with a batch; the scalar instructions of element-wise bodies; first values |
+//! | [`types`], [`axes`], [`scalar`], [`init`] | | shapes with a batch, and axes of them; the scalar instructions of element-wise bodies; first values |
 //! | [`ir`] | nodes, through a [`Builder`](ir::Builder) | a [`Graph`](ir::Graph) in SSA; [`ir::ops`] says what each operation means |
 //! | [`layers`], [`functions`] | a value and arguments | its composition of primitive operations; the tables that the macro reads |
 //! | [`network`] | | [`Definition`](network::Definition): the declaration as constants |
@@ -102,6 +102,7 @@
 //! | Which test pins this? | `tests/it`: the name of a test is the fact that it shows |
 
 pub mod types;
+pub mod axes;
 pub mod scalar;
 pub mod init;
 pub mod ir;

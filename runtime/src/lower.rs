@@ -4,6 +4,7 @@
 //! the next running statistics.
 
 mod branches;
+mod operators;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,11 +13,10 @@ use crate::elaborate::{Action, Elaborated, Step, class_id, elaborate, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, SlotKind, Slots};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind, Slots};
 use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, ParamDef, Scope};
-use crate::network::{Act, At, BinaryOp, Definition, Expr, Port};
-use crate::scalar::Cmp;
-use crate::types::{DType, Shape};
+use crate::network::{Act, At, Definition, Expr, Port};
+use crate::types::Shape;
 
 /// Checks a network, with the messages of the macro: only now are the sizes known that come from Rust constants.
 pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'static>, BuildError> {
@@ -62,6 +62,8 @@ pub fn lower_with_probes(
 pub struct Probed {
     /// The path.
     pub path: Rc<str>,
+    /// What the paths of its parameters begin with.
+    pub owner: Rc<str>,
     /// The layer and its arguments; none for a function of the user's own.
     pub layer: Option<(&'static LayerDef, Vec<Arg>)>,
     /// What goes in.
@@ -77,13 +79,14 @@ fn lowered<'f>(
 ) -> Result<Lowering<'f>, BuildError> {
     let network = check(definition)?;
     let b = Builder::new(Graph::default());
-    let (values, images, params) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let (values, arranged, params) = (Vec::new(), HashMap::new(), HashMap::new());
+    let (names, targets) = (network.names, HashMap::new());
     let (layers, choices) = (Vec::new(), Vec::new());
-    let mut lowering = Lowering { definition, b, mode, frozen, values, images, params, layers, choices };
+    let mut lowering =
+        Lowering { definition, b, mode, frozen, values, arranged, names, targets, params, layers, choices };
     lowering.slots();
-    let input = Flow { node: lowering.values[definition.inputs[0].name], layout: Layout::Declared };
-    let result = lowering.steps(&network.body, input);
-    lowering.outputs(result);
+    network.steps.iter().for_each(|step| lowering.step(step));
+    lowering.outputs(&network.outputs);
     lowering.expressions();
     Ok(lowering)
 }
@@ -113,10 +116,14 @@ struct Lowering<'f> {
     b: Builder,
     mode: Mode,
     frozen: Frozen<'f>,
-    /// Ports, named values and parameters by path, with their axes as declared.
-    values: HashMap<Rc<str>, NodeId>,
-    /// Named values with their axes in another order, which no expression has asked for yet.
-    images: HashMap<Rc<str>, Flow>,
+    /// The inputs, then the results of the steps.
+    values: Vec<Flow>,
+    /// Those of them with their axes as declared that were asked for so and have another order.
+    arranged: HashMap<usize, NodeId>,
+    /// The names and paths that expressions know them by.
+    names: HashMap<Rc<str>, usize>,
+    /// Targets, scalars, and parameters that an expression has asked for, by name or path, with their axes as declared.
+    targets: HashMap<Rc<str>, NodeId>,
     /// The indices of all parameters, once an expression has asked for one.
     params: HashMap<String, usize>,
     /// Every layer so far.
@@ -140,73 +147,110 @@ impl Lowering<'_> {
                 inputs: inputs.chain(targets).collect(),
                 outputs: definition.outputs.iter().map(|port| port.name).collect(),
                 metrics: definition.metrics.iter().map(|metric| metric.name).collect(),
+                scalars: definition.scalars.iter().map(|of| ScalarSlot::Declared(of.name, of.value)).collect(),
                 ..Slots::default()
             },
             ..Graph::default()
         };
-        for (index, port) in definition.inputs.iter().enumerate() {
+        for index in 0..definition.inputs.len() {
             let node = self.b.input(index);
-            self.values.insert(Rc::from(port.name), node);
+            self.values.push(Flow { node, layout: Layout::Declared });
+        }
+        for (index, scalar) in definition.scalars.iter().enumerate() {
+            let node = self.b.scalar(index);
+            self.targets.insert(Rc::from(scalar.name), node);
         }
     }
 
-    fn steps(&mut self, steps: &[Step<'static>], x: Flow) -> Flow {
-        steps.iter().fold(x, |x, step| self.step(step, x))
-    }
-
-    fn step(&mut self, step: &Step<'static>, x: Flow) -> Flow {
+    fn step(&mut self, step: &Step<'static>) {
         let definition = self.definition;
-        let y = match &step.action {
-            Action::Layer(layer, args, next) => self.layer(step, layer, args, *next, x),
-            Action::Act(index, starts) => self.act(step, &definition.acts[*index], starts, x),
-            Action::Sequence(steps) => self.steps(steps, x),
-            Action::Residual(body, skip) => {
-                let long = self.steps(body, x);
-                let short = self.steps(skip, x);
+        let operands: Vec<Flow> = step.operands.iter().map(|&value| self.values[value]).collect();
+        let y = match (&step.action, &operands[..]) {
+            (Action::Layer(layer, args, next), &[x]) => self.layer(step, layer, args, *next, x),
+            (Action::Act(index, starts), &[x]) => self.act(step, &definition.acts[*index], starts, x),
+            (Action::Expr(expr), _) => {
+                self.b.enter(origin(definition, &step.path, step.at));
+                let node = self.whole(|lowering| lowering.expr(expr, None));
+                Flow { node, layout: Layout::Declared }
+            }
+            (Action::Residual, &[long, short]) => {
                 self.b.enter(origin(definition, &step.path, step.at));
                 let layout = if short.layout == Layout::Declared { long.layout } else { short.layout };
                 let [long, short] = [long, short].map(|flow| self.arranged(flow, layout));
                 Flow { node: self.b.add(long, short), layout }
             }
-            Action::Branches(bodies) => {
-                let parts: Vec<Flow> = bodies.iter().map(|body| self.steps(body, x)).collect();
+            (Action::Branches, _) => self.joined(step, 1),
+            (Action::Concat(axis), _) => self.joined(step, *axis),
+            (Action::Part { axis, index, len }, _) => {
                 self.b.enter(origin(definition, &step.path, step.at));
-                let is_image = parts.iter().any(|part| part.layout == Layout::ChannelsLast);
-                let layout = if is_image { Layout::ChannelsLast } else { Layout::Declared };
-                let parts: Vec<NodeId> = parts.into_iter().map(|part| self.arranged(part, layout)).collect();
-                let axis = if is_image { step.shape.rank() - 1 } else { 1 };
-                Flow { node: self.b.concat(&parts, axis), layout }
+                let x = self.declared(step.operands[0]);
+                Flow { node: self.b.slice(x, *axis, index * len, *len, 1), layout: Layout::Declared }
             }
+            (_, operands) => unreachable!("`{}` was checked, and has {} operands", step.path, operands.len()),
         };
-        debug_assert_eq!(y.layout.declared(&self.b.shape(y.node)), step.shape, "`{}` keeps its shape rule", step.text);
-        if step.named {
-            match y.layout {
-                Layout::Declared => drop(self.values.insert(Rc::clone(&step.path), y.node)),
-                Layout::ChannelsLast => drop(self.images.insert(Rc::clone(&step.path), y)),
-            }
+        let found = y.layout.declared(&self.b.shape(y.node));
+        debug_assert_eq!(found, step.ty.shape, "`{}` keeps its shape rule", step.path);
+        self.values.push(y);
+    }
+
+    /// The operands one after the other along an axis, which is one of those declared.
+    fn joined(&mut self, step: &Step<'static>, axis: usize) -> Flow {
+        self.b.enter(origin(self.definition, &step.path, step.at));
+        let is_image = step.operands.iter().any(|&value| self.values[value].layout == Layout::ChannelsLast);
+        let (layout, axis) = match (is_image, axis) {
+            (false, _) => (Layout::Declared, axis),
+            (true, 0) => (Layout::ChannelsLast, 0),
+            (true, 1) => (Layout::ChannelsLast, step.ty.shape.rank() - 1),
+            (true, _) => (Layout::ChannelsLast, axis - 1),
+        };
+        let parts: Vec<NodeId> = step.operands.iter().map(|&value| self.arranged(self.values[value], layout)).collect();
+        Flow { node: self.b.concat(&parts, axis), layout }
+    }
+
+    /// A value with its axes as they are declared.
+    fn declared(&mut self, value: usize) -> NodeId {
+        if let Some(&node) = self.arranged.get(&value) {
+            return node;
         }
-        y
+        let flow = self.values[value];
+        let node = self.arranged(flow, Layout::Declared);
+        if node != flow.node {
+            self.arranged.insert(value, node);
+        }
+        node
     }
 
     fn layer(&mut self, step: &Step<'static>, layer: &'static LayerDef, args: &[Arg], next: Gain, x: Flow) -> Flow {
         let mut mode = self.mode;
         let declared = x.layout.declared(&self.b.shape(x.node));
         for param in (layer.params)(&declared, args, next) {
-            if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.path, param.name)) {
+            if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.owner, param.name)) {
                 mode = Mode::Infer;
             }
-            self.slot(&step.path, param);
+            if !step.again {
+                self.slot(&step.owner, param);
+            }
         }
         self.b.enter(origin(self.definition, &step.path, step.at));
         let layout = layer.layout.unwrap_or(x.layout);
         let node = self.arranged(x, layout);
-        let mut scope = Scope::new(&mut self.b, args, mode, &step.path);
+        let mut scope = Scope::new(&mut self.b, args, mode, &step.path, &step.owner);
         scope.frozen_after = self.frozen.after;
         scope.layout = layout;
         let y = (layer.lower)(&mut scope, node);
-        let known = Some((layer, args.to_vec()));
-        self.layers.push(Probed { path: Rc::clone(&step.path), layer: known, x: node, y });
+        self.probe(step, Some((layer, args.to_vec())), node, y);
         Flow { node: y, layout }.settled(&self.b)
+    }
+
+    fn probe(&mut self, step: &Step<'static>, layer: Option<(&'static LayerDef, Vec<Arg>)>, x: NodeId, y: NodeId) {
+        let (path, owner) = (Rc::clone(&step.path), Rc::clone(&step.owner));
+        self.layers.push(Probed { path, owner, layer, x, y });
+    }
+
+    /// The index of a parameter that was declared before.
+    fn known_slot(&self, path: &str) -> usize {
+        let params = &self.b.graph().slots.params;
+        params.iter().rposition(|slot| slot.name == path).expect("a layer that is used again has its parameters")
     }
 
     fn act(&mut self, step: &Step<'static>, act: &'static Act<'static>, starts: &[f64], x: Flow) -> Flow {
@@ -216,13 +260,16 @@ impl Lowering<'_> {
         let mut operands = vec![node];
         for (&(name, _), &start) in act.extras.iter().zip(starts) {
             let init = Init::Constant(start as f32);
-            let slot = self.slot(&step.path, ParamDef::new(name, Vec::new(), init, SlotKind::Parameter));
+            let slot = match step.again {
+                true => self.known_slot(&format!("{}.{name}", step.owner)),
+                false => self.slot(&step.owner, ParamDef::new(name, Vec::new(), init, SlotKind::Parameter)),
+            };
             operands.push(self.b.param(slot));
         }
         let shape = self.b.shape(node);
         let y = self.whole(|lowering| lowering.function(act, &operands));
         let y = self.b.spread(y, &shape);
-        self.layers.push(Probed { path: Rc::clone(&step.path), layer: None, x: node, y });
+        self.probe(step, None, node, y);
         Flow { node: y, layout }.settled(&self.b)
     }
 
@@ -236,7 +283,7 @@ impl Lowering<'_> {
         let any = |operands: &[Expr<'static>]| operands.iter().any(|operand| self.looks_along_rows(operand));
         match *expr {
             Expr::Apply(layer, _, _, x) => layer.layout.is_some() || self.looks_along_rows(x),
-            Expr::Neg(_, x) | Expr::Not(_, x) => self.looks_along_rows(x),
+            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Part(_, x, _) => self.looks_along_rows(x),
             Expr::Binary(_, _, x, y) => self.looks_along_rows(x) || self.looks_along_rows(y),
             Expr::If(_, p, x, y) => [p, x, y].into_iter().any(|part| self.looks_along_rows(part)),
             Expr::Call(_, _, _, operands) => any(operands),
@@ -255,10 +302,11 @@ impl Lowering<'_> {
         params.len() - 1
     }
 
-    fn outputs(&mut self, result: Flow) {
-        let result = self.arranged(result, Layout::Declared);
-        self.values.insert(Rc::from(self.definition.outputs[0].name), result);
-        self.b.graph_mut().outputs.push(Output { role: Role::Output(0), node: result });
+    fn outputs(&mut self, values: &[usize]) {
+        for (index, &value) in values.iter().enumerate() {
+            let node = self.declared(value);
+            self.b.graph_mut().outputs.push(Output { role: Role::Output(index), node });
+        }
     }
 
     fn expressions(&mut self) {
@@ -266,7 +314,7 @@ impl Lowering<'_> {
         self.b.enter(Origin::of_layer(Rc::from(""), None));
         for (index, port) in definition.targets.iter().enumerate() {
             let node = self.b.input(definition.inputs.len() + index);
-            self.values.insert(Rc::from(port.name), node);
+            self.targets.insert(Rc::from(port.name), node);
         }
         let metrics = definition.metrics.iter().enumerate().map(|(index, metric)| (Role::Metric(index), metric));
         for (role, clause) in definition.loss.iter().map(|loss| (Role::Loss, loss)).chain(metrics) {
@@ -317,6 +365,10 @@ impl Lowering<'_> {
                 let function = layer.function.expect("only pure functions are applied in expressions");
                 function(&mut self.b, &settled(layer.args, args), x)
             }
+            Expr::Part(_, x, spans) => {
+                let x = self.expr(x, names);
+                self.part(x, spans)
+            }
             Expr::Inline(index, _, operands) => {
                 let operands: Vec<NodeId> = operands.iter().map(|operand| self.expr(operand, names)).collect();
                 self.function(&self.definition.acts[index], &operands)
@@ -348,17 +400,6 @@ impl Lowering<'_> {
         sum.expect("a network without weights was refused")
     }
 
-    /// `if p { x } else { y }`: both branches are computed, and one is taken.
-    fn choice(&mut self, condition: &Expr<'static>, x: &Expr<'static>, y: &Expr<'static>, names: Names<'_>) -> NodeId {
-        let [mask, x, y] = [condition, x, y].map(|expr| self.expr(expr, names));
-        let b = &mut self.b;
-        let shape = [mask, x, y].map(|node| b.shape(node)).into_iter().max_by_key(Shape::rank).expect("three shapes");
-        let [mask, x, y] = [mask, x, y].map(|node| b.spread(node, &shape));
-        let choice = b.select(mask, x, y);
-        self.choices.push(choice);
-        choice
-    }
-
     /// An expression that is not part of another, so that all of its branches are known.
     fn whole(&mut self, expression: impl FnOnce(&mut Self) -> NodeId) -> NodeId {
         let start = self.b.graph().nodes.len();
@@ -369,17 +410,16 @@ impl Lowering<'_> {
         }
         let copies = branches::gate(&mut self.b, start, &choices);
         // Parameters that this expression reads first.
-        self.values.values_mut().for_each(|node| *node = copies.at(*node));
+        self.targets.values_mut().for_each(|node| *node = copies.at(*node));
+        self.arranged.values_mut().for_each(|node| *node = copies.at(*node));
         copies.at(result)
     }
 
     fn name(&mut self, name: &str) -> NodeId {
-        if let Some(&node) = self.values.get(name) {
-            return node;
+        if let Some(&value) = self.names.get(name) {
+            return self.declared(value);
         }
-        if let Some((name, image)) = self.images.remove_entry(name) {
-            let node = self.arranged(image, Layout::Declared);
-            self.values.insert(name, node);
+        if let Some(&node) = self.targets.get(name) {
             return node;
         }
         if self.params.is_empty() {
@@ -390,70 +430,8 @@ impl Lowering<'_> {
         let node = self.b.param(index);
         let order = self.b.graph().slots.params[index].order;
         let node = if order.is_empty() { node } else { self.b.transpose(node, order) };
-        self.values.insert(Rc::from(name), node);
+        self.targets.insert(Rc::from(name), node);
         node
-    }
-
-    fn binary(&mut self, op: BinaryOp, x: NodeId, y: NodeId) -> NodeId {
-        let b = &mut self.b;
-        let ty = op.result(b.ty(x), b.ty(y)).expect("the macro checked the operands");
-        let x = b.spread(x, &ty.shape);
-        let y = b.spread(y, &ty.shape);
-        if op.is_logical() {
-            return self.logical(op, x, y);
-        }
-        let [x, y] = match b.ty(x).dtype {
-            DType::Bool => [x, y].map(|truth| self.number(truth)),
-            _ => [x, y],
-        };
-        let b = &mut self.b;
-        let index = b.ty(x).dtype != DType::F32;
-        match op {
-            BinaryOp::Add => b.add(x, y),
-            BinaryOp::Sub => b.sub(x, y),
-            BinaryOp::Mul => b.mul(x, y),
-            BinaryOp::Div => b.div(x, y),
-            BinaryOp::Eq if index => b.index_eq(x, y),
-            BinaryOp::Ne if index => {
-                let equal = b.index_eq(x, y);
-                b.not(equal)
-            }
-            BinaryOp::Eq => b.compare(Cmp::Eq, x, y),
-            BinaryOp::Ne => b.compare(Cmp::Ne, x, y),
-            BinaryOp::Lt => b.compare(Cmp::Lt, x, y),
-            BinaryOp::Le => b.compare(Cmp::Le, x, y),
-            BinaryOp::Gt => b.compare(Cmp::Gt, x, y),
-            BinaryOp::Ge => b.compare(Cmp::Ge, x, y),
-            BinaryOp::And | BinaryOp::Or => unreachable!("these take truth values"),
-        }
-    }
-
-    /// `x && y` or `x || y`: where `x` does not decide, `y` does.
-    fn logical(&mut self, op: BinaryOp, x: NodeId, y: NodeId) -> NodeId {
-        let y = self.number(y);
-        let b = &mut self.b;
-        let either = match op {
-            BinaryOp::And => b.keep(x, y),
-            _ => {
-                let one = b.constant_like(1.0, y);
-                b.select(x, one, y)
-            }
-        };
-        let zero = b.constant_like(0.0, either);
-        b.compare(Cmp::Gt, either, zero)
-    }
-
-    /// A truth value as 0 or 1, a class id as its number.
-    fn number(&mut self, x: NodeId) -> NodeId {
-        let b = &mut self.b;
-        match b.ty(x).dtype {
-            DType::F32 => x,
-            DType::Bool => {
-                let one = b.constant_like(1.0, x);
-                b.keep(x, one)
-            }
-            _ => b.to_float(x),
-        }
     }
 }
 

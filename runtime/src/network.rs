@@ -32,8 +32,15 @@ pub struct Definition<'a> {
     pub targets: &'a [Port<'a>],
     /// Functions of the user's own, named or not.
     pub acts: &'a [Act<'a>],
-    /// The stages, each applied to the result of the one before.
+    /// Numbers that are never trained and may change from step to step.
+    pub scalars: &'a [Scalar<'a>],
+    /// Layers with names, which stages use by index, as often as they like. Their segment is the name.
+    pub layers: &'a [Stage<'a>],
+    /// The stages of a body that is one flow from the input to the output, each applied to the result of the one before;
+    /// none where the body is made of flows.
     pub body: &'a [Stage<'a>],
+    /// The flows of a body, each made of values before it; none where the body is a list of stages.
+    pub flows: &'a [Flow<'a>],
     /// What training makes small: an expression without axes.
     pub loss: Option<Clause<'a>>,
     /// What is reported beside the loss.
@@ -75,6 +82,43 @@ pub enum Extent<'a> {
     Batch(At),
     /// A size.
     Size(Number<'a>),
+}
+
+/// `scalar weight = 0.5;`: a number that is never trained and may change from step to step.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// What it is unless it was set.
+    pub value: f64,
+    /// The name.
+    pub at: At,
+}
+
+/// One line of a body of named flows: `let u = user -> Dense(128), relu;`, `score = sum(u * v, axis = -1);`.
+#[derive(Debug)]
+pub struct Flow<'a> {
+    /// What the result is called. The paths of the stages begin with it.
+    pub name: &'a str,
+    /// What flows in: one value, or several for a first stage that joins them.
+    pub sources: &'a [Expr<'a>],
+    /// What it goes through; nothing where the result is that of the expression.
+    pub stages: &'a [Stage<'a>],
+    /// The parts of equal size that the result is taken into, if it is.
+    pub split: Option<Split<'a>>,
+    /// The name.
+    pub at: At,
+}
+
+/// The parts of a value along an axis: `let (mean, spread) = h -> split;`.
+#[derive(Clone, Copy, Debug)]
+pub struct Split<'a> {
+    /// What the parts are called, the first one first.
+    pub names: &'a [&'a str],
+    /// The axis, counted from the end where it is negative.
+    pub axis: i64,
+    /// The word.
+    pub at: At,
 }
 
 /// One stage of a body.
@@ -141,6 +185,16 @@ pub enum Kind<'a> {
         /// The bodies, one at least.
         bodies: &'a [&'a [Stage<'a>]],
     },
+    /// The layer of this index among those with names: its parameters are the same wherever it is used.
+    Shared(usize),
+    /// The values that flow in, one after the other along an axis, which is counted from the end where it is negative. The
+    /// first stage of a flow: `(u, v) -> concat, Dense(16)`.
+    ///
+    /// - Value: the elements of the first along the axis, then those of the second, and so on
+    /// - Shapes: `f32[B, n], f32[B, m] -> f32[B, n + m]`; all other axes agree
+    /// - Argument `axis = -1`: along which axis; not that of the batch
+    /// - Gradient: to each what comes back for its elements
+    Concat(i64),
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }
@@ -209,17 +263,31 @@ pub enum Expr<'a> {
     Call(&'static FunctionDef, At, &'a [Value<'a>], &'a [Expr<'a>]),
     /// `gelu(x)`: a layer without parameters, applied to a value, with its arguments.
     Apply(&'static LayerDef, At, &'a [Value<'a>], &'a Expr<'a>),
+    /// `h[.., 0..8]`: a part of a value, one entry for each of its axes.
+    Part(At, &'a Expr<'a>, &'a [Span<'a>]),
     /// The user's function of this index, applied to a value, with a value for each of its trainable numbers.
     Inline(usize, At, &'a [Expr<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }
 
+/// What is taken along an axis. Negative numbers count from the end.
+#[derive(Clone, Copy, Debug)]
+pub enum Span<'a> {
+    /// `..`: everything.
+    All,
+    /// `2..8`, `..8` or `2..`: from the first number on, up to the one before the second.
+    Range(Option<Number<'a>>, Option<Number<'a>>),
+    /// `3`: one element, and the axis is gone.
+    One(Number<'a>),
+}
+
 /// The operators of expressions, of which these are the infix ones.
 ///
 /// As in Rust they bind in this order, the tightest first: `-x` and `!x`, `*` and `/`, `+` and `-`, comparisons, `&&`, `||`.
 ///
-/// All work element by element. A single value on one side counts for every element of the other: `x > mean(x)`.
+/// All work element by element. A single value on one side counts for every element of the other: `x > mean(x)`. Otherwise axes are
+/// aligned at the last one, and those with one element stretch: `[B, 8] - [B, 1]`, `[B, 4, 8] * [8]`.
 ///
 /// - `x + y`, `x - y`, `x * y`, `x / y`: `f32[S], f32[S] -> f32[S]`; `-x`: `f32[S] -> f32[S]`
 /// - `x == y`, `x != y`, `x < y`, `x <= y`, `x > y`, `x >= y`: `f32[S], f32[S] -> bool[S]`. NaN equals nothing, and is
@@ -310,9 +378,8 @@ impl BinaryOp {
     /// The type of `x op y`, or what does not fit, in words.
     pub fn result(self, x: &TensorType, y: &TensorType) -> Result<TensorType, String> {
         let symbol = self.symbol();
-        let shape = spread(x, y).ok_or_else(|| {
-            format!("`{symbol}` needs operands of one shape, found {} and {}", x.shape.declared(), y.shape.declared())
-        })?;
+        let shape = Shape::broadcast([&x.shape, &y.shape])
+            .ok_or_else(|| format!("`{symbol}` needs {}", x.shape.misfit(&y.shape)))?;
         let tells_apart = matches!(self, BinaryOp::Eq | BinaryOp::Ne);
         let fits = match (x.dtype, y.dtype) {
             (DType::F32, DType::F32) => !self.is_logical(),
@@ -332,14 +399,3 @@ impl BinaryOp {
 
 /// How tightly `-x` and `!x` bind; what stands alone binds more tightly.
 pub const UNARY_LEVEL: u8 = 6;
-
-/// The shape of an element-wise operation on `x` and `y`: theirs if equal, the other's if one is a single value.
-fn spread(x: &TensorType, y: &TensorType) -> Option<Shape> {
-    if x.shape == y.shape || y.shape.rank() == 0 {
-        Some(x.shape.clone())
-    } else if x.shape.rank() == 0 {
-        Some(y.shape.clone())
-    } else {
-        None
-    }
-}

@@ -136,6 +136,42 @@ impl Shape {
         Shape(kept.map(|(_, &dim)| dim).collect())
     }
 
+    /// The shape of an element-wise operation on tensors of these shapes. Axes are aligned at the last one; where extents
+    /// differ, those that are 1 stretch, and so do axes that are missing. `None` where they don't fit, or where the batch would
+    /// not be the first axis.
+    pub fn broadcast<'s>(shapes: impl IntoIterator<Item = &'s Shape>) -> Option<Shape> {
+        let mut result = Shape::scalar();
+        for shape in shapes {
+            while result.rank() < shape.rank() {
+                result.0.insert(0, Dim::Fixed(1));
+            }
+            let first = result.rank() - shape.rank();
+            for (own, &dim) in result.0[first..].iter_mut().zip(&shape.0) {
+                match (*own, dim) {
+                    (x, y) if x == y => {}
+                    (Dim::Fixed(1), _) => *own = dim,
+                    (_, Dim::Fixed(1)) => {}
+                    _ => return None,
+                }
+            }
+        }
+        let is_late = result.0.iter().skip(1).any(|dim| dim.is_batch());
+        (!is_late).then_some(result)
+    }
+
+    /// What an element-wise operation on two shapes needs that don't fit, and what was found, in words.
+    pub fn misfit(&self, other: &Shape) -> String {
+        let is_reduced = |long: &Shape, short: &Shape| {
+            long.rank() == short.rank() + 1 && short.rank() > 0 && long.0.starts_with(&short.0)
+        };
+        let hint = match is_reduced(self, other) || is_reduced(other, self) {
+            true => "; with `keep = true` a reduction leaves its axis, with one element",
+            false => "",
+        };
+        let (x, y) = (self.declared(), other.declared());
+        format!("operands of one shape, but for sizes of 1, found {x} and {y}{hint}")
+    }
+
     /// As a declaration writes it: `[B, 16, 5, 5]`.
     pub fn declared(&self) -> String {
         let dims: Vec<String> = self.0.iter().map(Dim::to_string).collect();

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use gradloom_rounding::{allowances, largest};
 use gradloom_runtime::compile::{Program, Target};
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, NodeId, Op, Role, verify};
@@ -15,7 +16,6 @@ use gradloom_runtime::plan::Location;
 use gradloom_runtime::simplify::simplify;
 
 use crate::draw;
-use crate::rounding::{allowances, largest};
 
 thread_local! {
     /// What this thread compiles for, if not for the best that the machine has.

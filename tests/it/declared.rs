@@ -278,9 +278,10 @@ fn what_could_not_be_loaded_is_not_built() {
     assert_eq!(error, BuildError::Name { name: "dense1.weight.twin".to_string() });
     let one = handmade::single_layer(&layers::DENSE, &DENSE_4, handmade::port("x", &[Dim::B, Dim::Fixed(4)]));
     let body = [1, 2].map(|_| handmade::stage(&layers::DENSE, &DENSE_4, "dense1"));
-    let Definition { name, inputs, outputs, targets, acts, metrics, places, .. } = *one;
+    let Definition { name, inputs, outputs, targets, acts, scalars, layers, flows, metrics, places, .. } = *one;
     let body = handmade::leak(body);
-    let definition = Definition { name, inputs, outputs, targets, acts, body, loss: None, metrics, places };
+    let definition =
+        Definition { name, inputs, outputs, targets, acts, scalars, layers, body, flows, loss: None, metrics, places };
     let error = simplified(handmade::leak(definition), Purpose::Predict).map(drop).expect_err("two have one name");
     assert_eq!(error, BuildError::Name { name: "dense1.weight".to_string() });
 }

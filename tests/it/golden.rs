@@ -416,6 +416,9 @@ pub fn network() -> &'static Definition<'static> {
         inputs: handmade::leak([handmade::port("x", &[Dim::B, Dim::Fixed(5)])]),
         outputs: handmade::leak([handmade::port("logits", &[Dim::B, Dim::Fixed(3)])]),
         targets: handmade::leak([handmade::port_of(DType::U8, "labels", &[Dim::B])]),
+        scalars: &[],
+        layers: &[],
+        flows: &[],
         body: handmade::leak([
             dense(7, "dense1"),
             handmade::stage(&layers::BATCH_NORM, &norm, "batch_norm1"),

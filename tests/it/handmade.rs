@@ -6,7 +6,7 @@ use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, ParamSlot, Role, SlotKind};
 use gradloom_runtime::layers::{Arg, LayerDef};
 use gradloom_runtime::network::{
-    At, BinaryOp, Clause, Definition, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value,
+    At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Stage, Value,
 };
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
@@ -121,14 +121,21 @@ pub fn values(args: &[Arg]) -> Vec<Value<'static>> {
     args.iter().map(|arg| Value::Known(*arg)).collect()
 }
 
+/// `let name = (sources) -> stages;`, or what the one source is where there are no stages.
+pub fn flow(name: &'static str, sources: Vec<Expr<'static>>, stages: Vec<Stage<'static>>) -> Flow<'static> {
+    Flow { name, sources: leak(sources), stages: leak(stages), split: None, at: At(0) }
+}
+
 /// The loss, or a metric.
 pub fn clause(name: &'static str, expr: Expr<'static>) -> Clause<'static> {
     Clause { name, expr, at: At(0) }
 }
 
-/// `f(x, ..)` with these values of its options.
+/// `f(x, ..)` with these values of its first options.
 pub fn call(function: &'static FunctionDef, args: &[Arg], operands: Vec<Expr<'static>>) -> Expr<'static> {
-    Expr::Call(function, At(0), leak(values(args)), leak(operands))
+    let usual = function.args[args.len()..].iter().map(|arg| arg.default.expect("what has no default is given"));
+    let args: Vec<Arg> = args.iter().copied().chain(usual).collect();
+    Expr::Call(function, At(0), leak(values(&args)), leak(operands))
 }
 
 /// `x op y`
@@ -146,6 +153,9 @@ pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port<'static>
         outputs: leak([port("out", &shape.0)]),
         targets: leak([port("weights", &shape.0)]),
         acts: &[],
+        scalars: &[],
+        layers: &[],
+        flows: &[],
         body: leak([stage(layer, args, layer.stem)]),
         loss: Some(clause("loss", call(&functions::SUM, &[], vec![product]))),
         metrics: &[],

@@ -44,9 +44,11 @@ fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
     verify(&graph).expect(&what);
     let mut wanted: Vec<usize> = trainable(&graph).collect();
     verify(&differentiate(&graph, &wanted)).expect(&what);
-    wanted.push(handmade::input_as_parameter(&mut graph, 0, BATCH));
-    let values = draw::values(&graph, BATCH, 11);
-    finite_difference::check(&what, &graph, BATCH, &values, &wanted, STEP);
+    // Images have enough elements for two rows to show everything.
+    let batch = if graph.slots.inputs[0].ty.shape.rank() > 3 { 2 } else { BATCH };
+    wanted.push(handmade::input_as_parameter(&mut graph, 0, batch));
+    let values = draw::values(&graph, batch, 11);
+    finite_difference::check(&what, &graph, batch, &values, &wanted, STEP);
 }
 
 /// Something for an argument without a default.
@@ -70,6 +72,8 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
                 let pair = [Arg::Pair(1 + least, 1), Arg::Pair(1, least)];
                 pair.into_iter().chain(word.map(Arg::Word)).collect()
             }
+            // Of matrices, one axis of the two.
+            (ArgKind::Axes, _) if arg.name == "axis" => vec![Arg::Ints(&[1]), Arg::Ints(&[-2])],
             (ArgKind::Word(words), _) => words.iter().map(|word| Arg::Word(word)).collect(),
             _ => Vec::new(),
         };
@@ -88,8 +92,10 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
 
 #[test]
 fn every_function_has_the_gradient_that_central_differences_show() {
+    // Rows of a batch keep their number, and parameters are no batch: declarations that are drawn have other shapes.
     let cases = functions::ALL
         .iter()
+        .filter(|function| function.name != "reshape")
         .flat_map(|function| variants(function.args).into_iter().map(move |args| (function, args)));
     for (function, args) in cases {
         let graph = function_graph(function, &args);

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use crate::draw::Target;
 use crate::handmade::{self, binary, leak};
 use crate::optimizations;
+use crate::random_flows::{self, Flows, Lines, flows};
 use crate::random_function::{Function, NUMBERS, function};
 use crate::random_image::{self, ImageLayer, ending, image_layer};
 use crate::random_loss::{self, Criterion, TERMS, mean, value_of};
@@ -27,6 +28,8 @@ pub struct Spec {
     pub image: (Vec<ImageLayer>, Option<&'static LayerDef>),
     /// What follows.
     pub stages: Vec<Layer>,
+    /// What follows them, if the network is written as lines.
+    pub flows: Option<Flows>,
     /// Functions of the user's own.
     pub functions: Vec<Function>,
     /// Columns of the output, by one more `Dense`.
@@ -88,6 +91,8 @@ pub enum Layer {
     },
 }
 
+/// The largest batch of images.
+const MOST_IMAGES: usize = 80;
 /// How many functions a network has.
 const FUNCTIONS: usize = 2;
 
@@ -97,13 +102,28 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let image = (vec(image_layer(), 1..=5), ending());
     let loss = option::weighted(0.9, random_loss::loss());
     let first = option::of(prop::sample::select(activations()));
-    let shape = (input, first, image, vec(stage(), 0..=6), 1..=40usize, loss);
+    let shape = (input, first, image, vec(stage(), 0..=6), option::weighted(0.4, flows()), 1..=40usize, loss);
     let term = option::weighted(0.6, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
     let judged = (term, vec(random_loss::metric(), 0..=3));
     let rest = (vec(function(), FUNCTIONS), judged, 0..optimizations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimizer, max_batch, share, seed))| {
-        let (input, first, image, stages, outputs, loss) = shape;
-        Spec { input, first, image, stages, functions, outputs, loss, term, metrics, optimizer, max_batch, share, seed }
+        let (input, first, image, stages, flows, outputs, loss) = shape;
+        Spec {
+            input,
+            first,
+            image,
+            stages,
+            flows,
+            functions,
+            outputs,
+            loss,
+            term,
+            metrics,
+            optimizer,
+            max_batch,
+            share,
+            seed,
+        }
     })
 }
 
@@ -185,7 +205,9 @@ impl Spec {
     /// The largest batch, and a smaller one.
     pub fn batches(&self) -> [usize; 2] {
         let least = self.least_rows();
-        let most = self.max_batch.max(least);
+        // Of images a row more than a block is enough: they take their time to interpret.
+        let most = if self.input.len() > 1 { self.max_batch.min(MOST_IMAGES) } else { self.max_batch };
+        let most = most.max(least);
         [most, least + ((most - least) as f64 * self.share) as usize]
     }
 
@@ -196,8 +218,20 @@ impl Spec {
     /// As `network!` would declare it.
     pub fn definition(&self) -> &'static Definition<'static> {
         let sample: Vec<Dim> = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n))).collect();
-        let (body, mut names) = self.body();
+        let (mut body, width, mut names) = self.body();
         names.extend(["x", "out", "last.weight"]);
+        let last = handmade::stage(&layers::DENSE, &dense(self.outputs), "last");
+        let lines = match &self.flows {
+            Some(flows) => {
+                names.extend(random_flows::VALUES);
+                names.push(flows.weight());
+                flows.lines(std::mem::take(&mut body), last, width)
+            }
+            None => {
+                body.push(last);
+                Lines::default()
+            }
+        };
         let output = Shape(vec![Dim::B, Dim::Fixed(self.outputs)]);
         let loss = self.loss.map(|loss| loss.expr(self.outputs));
         let term = self.term.map(|(term, value)| {
@@ -212,10 +246,13 @@ impl Spec {
         let targets = self.targets();
         leak(Definition {
             name: "Random",
-            inputs: leak([handmade::port("x", &sample)]),
-            outputs: leak([handmade::port("out", &output.0)]),
+            inputs: leak([vec![handmade::port("x", &sample)], lines.inputs].concat()),
+            outputs: leak([vec![handmade::port("out", &output.0)], lines.outputs].concat()),
             targets: leak(targets.iter().map(|&target| random_loss::port(target, self.outputs)).collect::<Vec<_>>()),
+            scalars: &[],
+            layers: leak(lines.layers),
             body: leak(body),
+            flows: leak(lines.flows),
             acts: leak(self.functions.iter().map(Function::act).collect::<Vec<_>>()),
             loss: Some(handmade::clause("loss", loss)),
             places: &[],
@@ -223,8 +260,8 @@ impl Spec {
         })
     }
 
-    /// The stages, and the names of their values.
-    fn body(&self) -> (Vec<Stage<'static>>, Vec<&'static str>) {
+    /// The stages in front of the last, how many columns they give, and the names of their values.
+    fn body(&self) -> (Vec<Stage<'static>>, usize, Vec<&'static str>) {
         let mut body: Vec<Stage<'static>> = Vec::new();
         let mut width = self.input.iter().product();
         if self.input.len() > 1 {
@@ -243,10 +280,9 @@ impl Spec {
             body.push(handmade::stage(&layers::FLATTEN, &[], "flatten1"));
         }
         let mut names = Vec::new();
-        body.extend(stages(&self.stages, width, "", &mut names).0);
-        let last = handmade::stage(&layers::DENSE, &dense(self.outputs), "last");
-        body.push(last);
-        (body, names)
+        let (rest, width) = stages(&self.stages, width, "", &mut names);
+        body.extend(rest);
+        (body, width, names)
     }
 
     /// One of the user's functions, of this value.

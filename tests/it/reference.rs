@@ -21,6 +21,9 @@ there. An argument without a value after `=` has to be given; the arguments of a
 their names. `fan_in` is the number of inputs that one output sums over, `fan_out` the number of outputs that one input goes to.
 ";
 
+/// Functions that are no loss, and are not computed element by element.
+const ELEMENTARY: [&str; 9] = ["mean", "sum", "max", "min", "var", "argmax", "concat", "reshape", "transpose"];
+
 /// The documentation of every `const` of these rooms, by its name.
 fn docs() -> HashMap<String, String> {
     let mut docs = HashMap::new();
@@ -59,6 +62,8 @@ fn default(arg: &ArgDef) -> Option<String> {
         Arg::Word(value) => value.to_string(),
         Arg::Pair(height, width) => format!("({height}, {width})"),
         Arg::Numbers(values) => format!("{values:?}"),
+        Arg::Ints([one]) => one.to_string(),
+        Arg::Ints(values) => format!("{values:?}"),
         Arg::Init(initializer, _) => initializer.name.to_string(),
     })
 }
@@ -76,6 +81,9 @@ fn line(arg: &ArgDef) -> String {
         }
         ArgKind::Number { range, .. } => format!("a number {range}"),
         ArgKind::Numbers { range, .. } => format!("numbers {range}"),
+        ArgKind::Axis => "an axis, such as 1 or -1".to_string(),
+        ArgKind::Axes => "an axis, such as -1, or a list of them, such as `[1, 2]`".to_string(),
+        ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),
         ArgKind::Init => "an initializer".to_string(),
         ArgKind::Flag => "`true` or `false`".to_string(),
         ArgKind::Word(words) => {
@@ -129,7 +137,7 @@ fn every_layer_and_function_is_documented_in_full() {
     }
     for function in functions::ALL {
         let Some(doc) = docs.get(function.item) else { panic!("{} has no documentation", function.item) };
-        let elementary = function.elementwise || ["mean", "sum", "max", "argmax"].contains(&function.name);
+        let elementary = function.elementwise || ELEMENTARY.contains(&function.name);
         let missing = missing(doc, function.args, &BULLETS[..if elementary { 3 } else { 4 }]);
         offences.extend(missing.iter().map(|missing| format!("{}: {missing}", function.name)));
     }
@@ -163,11 +171,12 @@ fn described(line: &str) -> String {
 /// Structures, and the documentation of each, which stands at its variant.
 fn structures() -> Vec<(String, String)> {
     [
-        ("residual { .. } skip { .. }", "Residual"),
-        ("repeat(n) { .. }", "Repeat"),
-        ("concat { { .. }, { .. } }", "Branches"),
+        ("residual { .. } skip { .. }", "Residual {"),
+        ("repeat(n) { .. }", "Repeat {"),
+        ("concat { { .. }, { .. } }", "Branches {"),
+        ("(u, v) -> concat(axis = -1)", "Concat(i64),"),
     ]
-    .map(|(written, variant)| (written.to_string(), described(&format!("    {variant} {{"))))
+    .map(|(written, variant)| (written.to_string(), described(&format!("    {variant}"))))
     .into()
 }
 
@@ -181,9 +190,8 @@ fn operators() -> (String, String) {
 fn reference() -> String {
     let docs = docs();
     let is_activation = |layer: &LayerDef| layer.gain.is_some() || layer.function.is_some();
-    let in_expressions = |function: &FunctionDef| {
-        function.elementwise || function.over_weights || ["mean", "sum", "max", "argmax"].contains(&function.name)
-    };
+    let in_expressions =
+        |function: &FunctionDef| function.elementwise || function.over_weights || ELEMENTARY.contains(&function.name);
     let layer = |layer: &&LayerDef| (call(layer.name, &[], layer.args), docs[layer.item].clone());
     let function =
         |function: &&FunctionDef| (call(function.name, function.operands, function.args), docs[function.item].clone());

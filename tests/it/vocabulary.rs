@@ -7,8 +7,24 @@ use gradloom_runtime::layers::{self, Arg, initializers};
 use gradloom_runtime::network::{BinaryOp, Definition, Expr, Kind, Stage, Value};
 
 /// Structures of a body and of expressions.
-pub const STRUCTURES: [&str; 10] =
-    ["act", "act in an expression", "block", "concat", "if", "minus", "not", "repeat", "residual", "skip"];
+pub const STRUCTURES: [&str; 16] = [
+    "act",
+    "act in an expression",
+    "block",
+    "concat",
+    "flow",
+    "if",
+    "minus",
+    "not",
+    "part",
+    "repeat",
+    "residual",
+    "several inputs",
+    "several outputs",
+    "shared layer",
+    "skip",
+    "split",
+];
 
 const OPERATORS: [BinaryOp; 12] = [
     BinaryOp::Add,
@@ -39,6 +55,15 @@ pub fn all() -> BTreeSet<&'static str> {
 pub fn of(definition: &Definition<'static>) -> BTreeSet<&'static str> {
     let mut words = BTreeSet::new();
     body(definition.body, &mut words);
+    body(definition.layers, &mut words);
+    words.extend((definition.inputs.len() > 1).then_some("several inputs"));
+    words.extend((definition.outputs.len() > 1).then_some("several outputs"));
+    for flow in definition.flows {
+        words.insert("flow");
+        words.extend(flow.split.is_some().then_some("split"));
+        flow.sources.iter().for_each(|source| expression(source, &mut words));
+        body(flow.stages, &mut words);
+    }
     definition.acts.iter().for_each(|act| expression(&act.expr, &mut words));
     let clauses = definition.loss.iter().chain(definition.metrics);
     clauses.for_each(|clause| expression(&clause.expr, &mut words));
@@ -74,6 +99,8 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
                 words.insert("concat");
                 bodies.iter().for_each(|stages| body(stages, words));
             }
+            Kind::Concat(_) => _ = words.insert("concat"),
+            Kind::Shared(_) => _ = words.insert("shared layer"),
             Kind::Broken => {}
         }
     }
@@ -114,6 +141,10 @@ fn expression(expr: &Expr<'static>, words: &mut BTreeSet<&'static str>) {
         }
         Expr::Apply(layer, _, _, x) => {
             words.insert(layer.name);
+            expression(x, words);
+        }
+        Expr::Part(_, x, _) => {
+            words.insert("part");
             expression(x, words);
         }
         Expr::Inline(_, _, operands) => {

@@ -1,7 +1,9 @@
 //! The description of a network in constants.
 
 use gradloom_runtime::layers::{Arg, LayerDef};
-use gradloom_runtime::network::{Act, At, BinaryOp, Clause, Expr, Extent, Kind, Number, Outcome, Port, Stage, Value};
+use gradloom_runtime::network::{
+    Act, At, BinaryOp, Clause, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Span, Split, Stage, Value,
+};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
@@ -26,7 +28,12 @@ impl Writer<'_> {
             quote!(&[#(#ports),*])
         });
         let acts = definition.acts.iter().map(|act| self.act(act));
-        let body = self.stages(definition.body);
+        let scalars = definition.scalars.iter().map(|Scalar { name, value, at }| {
+            let at = self::at(*at);
+            quote!(__gradloom::Scalar { name: #name, value: #value, at: #at })
+        });
+        let (layers, body) = (self.stages(definition.layers), self.stages(definition.body));
+        let flows = definition.flows.iter().map(|flow| self.flow(flow));
         let loss = option(definition.loss.as_ref().map(|loss| self.clause(loss)));
         let metrics = definition.metrics.iter().map(|metric| self.clause(metric));
         let places = self.network.sites.iter().map(|site| place(*site));
@@ -37,7 +44,10 @@ impl Writer<'_> {
                 outputs: #outputs,
                 targets: #targets,
                 acts: &[#(#acts),*],
+                scalars: &[#(#scalars),*],
+                layers: #layers,
                 body: #body,
+                flows: &[#(#flows),*],
                 loss: #loss,
                 metrics: &[#(#metrics),*],
                 places: &[#(#places),*],
@@ -97,6 +107,16 @@ impl Writer<'_> {
         quote!(&[#(#stages),*])
     }
 
+    fn flow(&self, flow: &Flow<'_>) -> TokenStream {
+        let Flow { name, sources, stages, split, at } = flow;
+        let (sources, stages, at) = (self.exprs(sources), self.stages(stages), self::at(*at));
+        let split = option(split.map(|Split { names, axis, at }| {
+            let at = self::at(at);
+            quote!(__gradloom::Split { names: &[#(#names),*], axis: #axis, at: #at })
+        }));
+        quote!(__gradloom::Flow { name: #name, sources: #sources, stages: #stages, split: #split, at: #at })
+    }
+
     fn stage(&self, stage: &Stage<'_>) -> TokenStream {
         let Stage { kind, segment, named, text, at } = stage;
         let kind = match kind {
@@ -123,6 +143,11 @@ impl Writer<'_> {
                 let bodies = bodies.iter().map(|body| self.stages(body));
                 let branches = self.structure("Branches", *at);
                 quote!(#branches { bodies: &[#(#bodies),*] })
+            }
+            Kind::Shared(index) => quote!(Shared(#index)),
+            Kind::Concat(axis) => {
+                let concat = self.structure("Concat", *at);
+                quote!(#concat(#axis))
             }
             Kind::Broken => quote!(Broken),
         };
@@ -183,6 +208,21 @@ impl Writer<'_> {
         quote!(__gradloom::Clause { name: #name, expr: #expr, at: #at })
     }
 
+    fn span(&self, span: &Span<'_>) -> TokenStream {
+        let span = match span {
+            Span::All => quote!(All),
+            Span::Range(from, to) => {
+                let [from, to] = [from, to].map(|bound| option(bound.as_ref().map(|bound| self.number(bound))));
+                quote!(Range(#from, #to))
+            }
+            Span::One(at) => {
+                let at = self.number(at);
+                quote!(One(#at))
+            }
+        };
+        quote!(__gradloom::Span::#span)
+    }
+
     fn exprs(&self, exprs: &[Expr<'_>]) -> TokenStream {
         let exprs = exprs.iter().map(|expr| self.expr(expr));
         quote!(&[#(#exprs),*])
@@ -231,6 +271,11 @@ impl Writer<'_> {
                 let (at, options, x) = (self::at(at), self.values(options), self.expr(x));
                 quote!(Apply(#layer, #at, #options, &#x))
             }
+            Expr::Part(at, x, spans) => {
+                let (at, x) = (self::at(at), self.expr(x));
+                let spans = spans.iter().map(|span| self.span(span));
+                quote!(Part(#at, &#x, &[#(#spans),*]))
+            }
             Expr::Inline(index, at, operands) => {
                 let (at, operands) = (self::at(at), self.exprs(operands));
                 quote!(Inline(#index, #at, #operands))
@@ -253,6 +298,7 @@ fn arg(arg: &Arg) -> TokenStream {
             let number = option(number.map(|number| quote!(#number)));
             quote!(Init(&__gradloom::initializers::#item, #number))
         }
+        Arg::Ints(list) => quote!(Ints(&[#(#list),*])),
         Arg::Numbers(list) => quote!(Numbers(&[#(#list),*])),
     }
 }

@@ -8,7 +8,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::Attribute;
 
-use crate::ast::{Argument, Body, Const, Expr, ExprKind, Lambda, Net, Program, Stage, StageKind, text};
+use crate::ast::{Argument, Body, Const, Expr, ExprKind, Lambda, Line, Net, Program, Range, Stage, StageKind, text};
 
 /// A constant without a value that mentions every name where the user does.
 pub fn names(program: &Program) -> TokenStream {
@@ -59,7 +59,12 @@ fn network(net: &Net, items: &HashSet<String>) -> TokenStream {
         port.dims.iter().for_each(|dim| names.expr(dim));
         port.name.iter().for_each(|name| names.declare(name));
     }
+    for scalar in &net.scalars {
+        names.expr(&scalar.value);
+        names.declare(&scalar.name);
+    }
     names.body(&net.body);
+    net.lines.iter().for_each(|line| names.line(line));
     net.losses.iter().for_each(|loss| names.expr(&loss.expr));
     net.metrics.iter().for_each(|metric| names.expr(&metric.expr));
     names.scope()
@@ -108,6 +113,21 @@ impl<'n> Names<'n> {
         }
     }
 
+    fn line(&mut self, line: &Line) {
+        match line {
+            Line::Layer(name, stage) => {
+                self.stage(stage);
+                self.declare(name);
+            }
+            Line::Flow(flow) => {
+                flow.sources.iter().for_each(|source| self.expr(source));
+                flow.stages.iter().for_each(|stage| self.stage(stage));
+                // An output is declared as a port, and this is a use of it.
+                flow.names.iter().for_each(|name| if flow.is_let { self.declare(name) } else { self.mention(name) });
+            }
+        }
+    }
+
     fn body(&mut self, body: &Body) {
         body.stages.iter().for_each(|stage| self.stage(stage));
     }
@@ -131,6 +151,7 @@ impl<'n> Names<'n> {
                 self.body(body);
             }
             StageKind::Concat(bodies) => bodies.iter().for_each(|body| self.body(body)),
+            StageKind::Body(body) => self.body(body),
             StageKind::Broken => {}
         }
         stage.alias.iter().for_each(|alias| self.declare(alias));
@@ -148,6 +169,10 @@ impl<'n> Names<'n> {
             ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => self.expr(x),
             ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),
+            ExprKind::Part(x, ranges) => {
+                self.expr(x);
+                ranges.iter().flat_map(Range::bounds).for_each(|bound| self.expr(bound));
+            }
             ExprKind::List(elements) | ExprKind::Tuple(elements) => elements.iter().for_each(|x| self.expr(x)),
             ExprKind::Call(name, args) => {
                 self.mention(name);

@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span, TokenTree};
 use syn::parse::ParseStream;
 use syn::{Token, token};
 
+use super::flows::at_line;
 use super::foreign::is_module;
 use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported, next, peek_word};
@@ -20,7 +21,7 @@ impl Parser<'_> {
         Ok(Body { stages, site })
     }
 
-    fn stage(&mut self, input: ParseStream<'_>) -> Parsed<Stage> {
+    pub(super) fn stage(&mut self, input: ParseStream<'_>) -> Parsed<Stage> {
         let mut stage = self.whole(input, Parser::written_stage)?;
         if stage.alias.is_none() {
             stage.alias = self.alias(input)?;
@@ -33,8 +34,11 @@ impl Parser<'_> {
             self.errors.bare_body(input.span());
             return Err(Reported);
         }
-        if input.at(Token![let]) || input.at(token::Paren) {
-            return self.flows(input, input.span());
+        if at_line(input) {
+            // The whole body may be of this form, so this is said once.
+            self.errors.flow_among_stages(input.span());
+            self.skip(input, |_| false);
+            return Err(Reported);
         }
         let start = input.span();
         let (kind, site) = if input.at(Token![|]) || input.at(Token![||]) {
@@ -49,9 +53,6 @@ impl Parser<'_> {
                     let _: Option<TokenTree> = next(input);
                     name = self.name(input, "a layer or an activation")?;
                 }
-            }
-            if input.at(Token![=]) || input.at(Token![->]) {
-                return self.flows(input, &name);
             }
             self.named_stage(input, name)?
         };
@@ -84,7 +85,7 @@ impl Parser<'_> {
         } else if name == "skip" && input.at(token::Brace) {
             self.errors.skip_alone(&name);
             return Err(Reported);
-        } else if name == "concat" {
+        } else if name == "concat" && input.at(token::Brace) {
             self.concat(input, has_args.then_some(site))?
         } else if input.at(token::Brace) {
             self.errors.body_of_a_layer(&name);
@@ -113,9 +114,6 @@ impl Parser<'_> {
     fn concat(&mut self, input: ParseStream<'_>, args: Option<Site>) -> Parsed<StageKind> {
         if let Some(site) = args {
             self.errors.concat_with_arguments(site);
-        }
-        if !input.at(token::Brace) {
-            return self.expected("`{` and the bodies of `concat`", input);
         }
         let site = Site::from(input.cursor().span());
         let broken = |at: Span| Some(Body { stages: Vec::new(), site: at.into() });
@@ -185,12 +183,5 @@ impl Parser<'_> {
         // Without comparisons and `|`, so that the next `|` ends the names.
         let value = self.sum(input)?;
         Ok(Argument { name: Some(name), value })
-    }
-
-    /// `u = x -> ..;`: the whole body is of this form, so this is said once.
-    fn flows<T>(&mut self, input: ParseStream<'_>, site: impl Into<Site>) -> Parsed<T> {
-        self.errors.not_yet(site, "a body of named flows");
-        self.skip(input, |_| false);
-        Err(Reported)
     }
 }

@@ -10,7 +10,7 @@ use syn::{Lit, LitFloat, LitInt, Token, token};
 
 use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported, peek_word};
-use crate::ast::{self, Expr, ExprKind, Operator, Site};
+use crate::ast::{self, Expr, ExprKind, Operator, Range, Site};
 
 /// Deeper than anyone writes, and shallow enough that the phases may recurse.
 const DEEPEST: usize = 64;
@@ -217,6 +217,34 @@ impl Parser<'_> {
         Ok(Expr { site, ..inner })
     }
 
+    /// `[.., 0..8]` after what a part is taken of.
+    pub(super) fn part(&mut self, input: ParseStream<'_>, x: Expr) -> Parsed<Expr> {
+        let site = x.site.to(input.cursor().span());
+        let ranges = self.deeper(input, |parser, input| {
+            parser.group(input, |parser, content| Ok(parser.list(content, |_| None, Parser::range)))
+        })?;
+        self.node(ExprKind::Part(Box::new(x), ranges), site)
+    }
+
+    /// `..`, `2..8`, `2..`, `..8` or `3`
+    fn range(&mut self, input: ParseStream<'_>) -> Parsed<Range> {
+        let from = if input.at(Token![..]) { None } else { Some(self.sum(input)?) };
+        if !input.at(Token![..]) {
+            return match from {
+                Some(at) => Ok(Range::One(at)),
+                None => self.expected("`..`", input),
+            };
+        }
+        if input.at(Token![..=]) {
+            self.errors.inclusive_range(input.span());
+            return Err(Reported);
+        }
+        self.eat::<Token![..]>(input, "`..`")?;
+        let ends = input.is_empty() || input.at(Token![,]);
+        let to = if ends { None } else { Some(self.sum(input)?) };
+        Ok(Range::Between(from, to))
+    }
+
     /// `crate::HIDDEN`: a constant of Rust's.
     fn path(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
         let path: syn::Path = self.ask(input.call(syn::Path::parse_mod_style))?;
@@ -304,6 +332,9 @@ impl Parser<'_> {
             ExprKind::If(p, x, y) => p.depth.max(x.depth).max(y.depth),
             ExprKind::List(elements) | ExprKind::Tuple(elements) => {
                 elements.iter().map(|element| element.depth).max().unwrap_or(0)
+            }
+            ExprKind::Part(x, ranges) => {
+                ranges.iter().flat_map(Range::bounds).map(|bound| bound.depth).max().unwrap_or(0).max(x.depth)
             }
             ExprKind::Call(_, args) => args.iter().map(|arg| arg.value.depth).max().unwrap_or(0),
             _ => 0,

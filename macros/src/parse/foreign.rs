@@ -31,13 +31,10 @@ impl Parser<'_> {
                 self.eat::<Token![.]>(input, "`.`")?;
                 let name = self.name(input, "a name after `.`")?;
                 x = self.method(input, x, name)?;
-            } else if input.at(token::Bracket) {
-                let site = x.site.to(input.cursor().span());
-                if !is_broken(&x) {
-                    self.errors.index(site);
-                }
+            } else if input.at(token::Bracket) && is_broken(&x) {
                 next(input).into_iter().for_each(|tree| self.errors.lose(tree));
-                x = Expr::broken(site);
+            } else if input.at(token::Bracket) {
+                x = self.part(input, x)?;
             } else {
                 break;
             }
@@ -110,7 +107,9 @@ impl Parser<'_> {
 fn is_broken(x: &Expr) -> bool {
     match &x.kind {
         ExprKind::Broken => true,
-        ExprKind::Paren(inner) | ExprKind::Neg(inner) | ExprKind::Not(inner) => is_broken(inner),
+        ExprKind::Paren(inner) | ExprKind::Neg(inner) | ExprKind::Not(inner) | ExprKind::Part(inner, _) => {
+            is_broken(inner)
+        }
         _ => false,
     }
 }

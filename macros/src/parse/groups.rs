@@ -4,7 +4,7 @@
 //! is opaque: nothing peeks into it ([`Look`]), and who can use one takes it as a whole ([`Parser::whole`]). A piece of one
 //! token is that token.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _, Peek};
 
 use super::{Parsed, Parser, Reported};
@@ -126,4 +126,24 @@ pub(super) fn at_named_piece(input: ParseStream<'_>) -> bool {
     let name = matches!(trees.next(), Some(TokenTree::Ident(_)));
     let is_equals = |tree| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == '=');
     name && is_equals(trees.next()) && !is_equals(trees.next())
+}
+
+/// The next token, in words.
+pub(super) fn describe(input: ParseStream<'_>) -> String {
+    let Some((tree, rest)) = input.cursor().token_tree() else { return "the end".to_string() };
+    match tree {
+        TokenTree::Group(group) => match group.delimiter() {
+            Delimiter::Parenthesis => "`(`".to_string(),
+            Delimiter::Brace => "`{`".to_string(),
+            Delimiter::Bracket => "`[`".to_string(),
+            Delimiter::None => format!("`{group}`"),
+        },
+        TokenTree::Punct(first) if first.spacing() == Spacing::Joint => match rest.punct() {
+            Some((second, _)) if matches!(second.as_char(), '=' | '>' | ':' | '&' | '|') => {
+                format!("`{}{}`", first.as_char(), second.as_char())
+            }
+            _ => format!("`{}`", first.as_char()),
+        },
+        other => format!("`{other}`"),
+    }
 }

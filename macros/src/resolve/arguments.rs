@@ -147,6 +147,10 @@ fn value<'a>(
                 _ => (None, written),
             }
         }
+        (_, ArgKind::Axis | ArgKind::Axes | ArgKind::Extents) => match ints(arg, expr, consts, errors) {
+            Ok(list) => (list.map(|list| Arg::Ints(Vec::leak(list))), written),
+            Err(Reported) => return Value::Broken,
+        },
         (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
         (ExprKind::Tuple(_), _) => (None, written),
         (_, ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Padding | ArgKind::Number { .. }) => {
@@ -200,6 +204,40 @@ fn size<'a>(expr: &Expr, value: &Number, table: &mut Table<'a>) -> network::Numb
             network::Number { value: known.outcome(), text: table.str(&expr.to_string()), at: table.at(expr.site) }
         }
     }
+}
+
+/// The mistake is reported.
+struct Reported;
+
+/// Axes, one or a list of them, or the extents of a row; `None` where it is something else.
+fn ints(arg: &ArgDef, expr: &Expr, consts: &mut Consts<'_>, errors: &mut Errors) -> Result<Option<Vec<i64>>, Reported> {
+    let list = match (&expr.kind, arg.kind) {
+        (ExprKind::List(elements), ArgKind::Axes | ArgKind::Extents) => &elements[..],
+        (ExprKind::List(_), _) => return Ok(None),
+        (_, ArgKind::Axis | ArgKind::Axes) => std::slice::from_ref(expr),
+        _ => return Ok(None),
+    };
+    let rest = match (arg.kind, list) {
+        (ArgKind::Extents, [first, rest @ ..]) if matches!(&first.kind, ExprKind::Name(name) if name == "B") => rest,
+        (ArgKind::Extents, _) => return Ok(None),
+        _ => list,
+    };
+    let mut numbers = Vec::new();
+    for element in rest {
+        if matches!(element.kind, ExprKind::Broken) {
+            return Err(Reported);
+        }
+        match consts.value(element, errors) {
+            Some(Number::Int(n)) if n.unsigned_abs() <= LARGEST => numbers.push(n),
+            Some(Number::Deferred(_)) => {
+                errors.number_from_rust(element.site, &element.to_string());
+                return Err(Reported);
+            }
+            Some(_) => return Ok(None),
+            None => return Err(Reported),
+        }
+    }
+    Ok(Some(numbers))
 }
 
 /// `he_normal` or `normal(0.02)`: how weights start.

@@ -116,7 +116,7 @@ fn body<'a>(written: &'a Body, depth: usize, by_name: &HashMap<String, usize>, p
                 body(inner, depth + 1, by_name, parts);
                 skip.iter().for_each(|skip| body(skip, depth + 1, by_name, parts));
             }
-            StageKind::Repeat(_, inner) => body(inner, depth + 1, by_name, parts),
+            StageKind::Repeat(_, inner) | StageKind::Body(inner) => body(inner, depth + 1, by_name, parts),
             StageKind::Concat(bodies) => bodies.iter().for_each(|inner| body(inner, depth + 1, by_name, parts)),
             StageKind::Lambda(_) | StageKind::Broken => {}
         }

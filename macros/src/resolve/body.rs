@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use gradloom_runtime::elaborate::MOST_STAGES;
 use gradloom_runtime::functions;
-use gradloom_runtime::layers::{self, LayerDef};
-use gradloom_runtime::network::{Kind, Number, Outcome, Stage};
+use gradloom_runtime::layers::{self, Arg, LayerDef};
+use gradloom_runtime::network::{Kind, Number, Outcome, Stage, Value};
 use proc_macro2::Ident;
 
 use super::arguments::{assign, values};
@@ -19,7 +19,7 @@ const NOT_YET: &[&str] = &["Embedding", "Positional", "Attention"];
 
 /// The names of one body: how many stages of a kind there are, and what is taken.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     numbers: HashMap<String, usize>,
     taken: HashSet<String>,
 }
@@ -52,7 +52,7 @@ impl<'a> Scope<'_, 'a> {
     }
 
     /// Numbers count all stages of a kind, so that naming one of them does not rename the others.
-    fn stage(&mut self, written: &'a ast::Stage, names: &mut Names) -> Stage<'a> {
+    pub(super) fn stage(&mut self, written: &'a ast::Stage, names: &mut Names) -> Stage<'a> {
         self.n_stages += 1;
         let (kind, stem) = match &written.kind {
             _ if self.n_stages > MOST_STAGES => (self.too_many(written.site), String::new()),
@@ -75,6 +75,7 @@ impl<'a> Scope<'_, 'a> {
                 let bodies: Vec<&'a [Stage<'a>]> = bodies.iter().map(|body| self.inner(body, "concat")).collect();
                 (Kind::Branches { bodies: self.table.list(bodies) }, "concat".to_string())
             }
+            StageKind::Body(body) => (Kind::Block(self.inner(body, "{ .. }")), "layer".to_string()),
             StageKind::Broken => return self.broken_stage(written.site),
         };
         let number = names.numbers.entry(stem.clone()).or_default();
@@ -129,6 +130,25 @@ impl<'a> Scope<'_, 'a> {
         let known = text(name);
         if let Some(&layer) = layers::ALL.iter().find(|layer| layer.name == known) {
             return (self.layer_stage(layer, args, site), layer.stem.to_string());
+        }
+        if let Some(index) = self.named_layer(name) {
+            let given = assign(&known, &[], 0, args, self.errors);
+            return (index.filter(|_| given.sound).map_or(Kind::Broken, Kind::Shared), stem(&known));
+        }
+        if known == "concat" {
+            let def = &functions::CONCAT;
+            let names: Vec<&str> = def.args.iter().map(|arg| arg.name).collect();
+            let given = assign(def.name, &names, names.len(), args, self.errors);
+            let values = values(def.name, def.args, &given, site, &mut self.table, self.consts, self.errors);
+            let kind = match values {
+                [Value::Known(Arg::Ints([axis]))] => Kind::Concat(*axis),
+                _ => Kind::Broken,
+            };
+            return (kind, known);
+        }
+        if known == "split" {
+            self.errors.split_to_one(site);
+            return (Kind::Broken, known);
         }
         if let Some(&block) = self.items.blocks.get(&known) {
             return (self.block_stage(block, name, args, site), stem(&snake_case(&known)));

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use gradloom_runtime::functions::{self, FunctionDef};
-use gradloom_runtime::layers::{self, LayerDef};
+use gradloom_runtime::layers::{self, ArgKind, LayerDef};
 use gradloom_runtime::network::{Act, Expr, Value, fits_f32};
 use proc_macro2::Ident;
 
@@ -187,7 +187,7 @@ impl<'a> Scope<'_, 'a> {
             })
         };
         let mut cost = match *expr {
-            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => below(&[x]),
+            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => below(&[x]),
             Expr::Binary(_, _, x, y) => below(&[x, y]),
             Expr::If(_, p, x, y) => below(&[p, x, y]),
             Expr::Call(_, _, _, operands) => below(&operands.iter().collect::<Vec<_>>()),
@@ -257,6 +257,7 @@ impl<'a> Scope<'_, 'a> {
                 Expr::If(self.table.at(expr.site), p, x, y)
             }
             ExprKind::Call(name, args) => self.call(name, args, expr.site, own),
+            ExprKind::Part(x, ranges) => self.part(x, ranges, expr.site, own.is_some()),
             ExprKind::Flag(_) | ExprKind::Text(..) | ExprKind::List(_) | ExprKind::Tuple(_) => {
                 self.errors.no_value(expr.site, &expr.to_string());
                 Expr::Broken
@@ -267,6 +268,9 @@ impl<'a> Scope<'_, 'a> {
 
     fn name(&mut self, name: &Ident, own: Option<&mut Own<'_>>) -> Expr<'a> {
         let known = text(name);
+        if own.is_none() && !self.may_use(name) {
+            return Expr::Broken;
+        }
         let own = match own {
             Some(own) if own.names.contains(&known) => {
                 own.used.insert(known.clone());
@@ -330,6 +334,9 @@ impl<'a> Scope<'_, 'a> {
         mut own: Option<&mut Own<'_>>,
     ) -> Expr<'a> {
         let known = text(name);
+        if known == "where" {
+            return self.choice(name, args, site, own);
+        }
         if let Some(&function) = functions::ALL.iter().find(|function| function.name == known) {
             return self.function(function, name, args, site, own);
         }
@@ -367,12 +374,20 @@ impl<'a> Scope<'_, 'a> {
         site: Site,
         own: Option<&mut Own<'_>>,
     ) -> Expr<'a> {
+        let (least, more) = function.least_operands();
+        // Of any number of operands, those without names; options have names.
+        let n_given = args.iter().take_while(|arg| arg.name.is_none()).count();
+        let further: Vec<String> = (least.len()..n_given).map(|index| format!("operand {}", index + 1)).collect();
+        let further: Vec<&str> = if more { further.iter().map(String::as_str).collect() } else { Vec::new() };
+        let operands: Vec<&str> = least.iter().copied().chain(further).collect();
         let options = function.args.iter().map(|arg| arg.name);
-        let names: Vec<&str> = function.operands.iter().copied().chain(options).collect();
-        let count = function.operands.len();
-        let mut given = assign(function.name, &names, count, args, self.errors);
+        let names: Vec<&str> = operands.iter().copied().chain(options).collect();
+        let count = operands.len();
+        // What has to be given and is no number needs no name: `reshape(x, [B, 4])`.
+        let plain = function.args.iter().take_while(|arg| matches!(arg.kind, ArgKind::Extents)).count();
+        let mut given = assign(function.name, &names, count + plain, args, self.errors);
         let options = Assigned { values: given.values.split_off(count), sound: given.sound };
-        let operands = self.operands(function.name, function.operands, &given, site, own);
+        let operands = self.operands(function.name, &operands, &given, site, own);
         let at = self.table.at(name);
         let options = values(function.name, function.args, &options, site, &mut self.table, self.consts, self.errors);
         operands.map_or(Expr::Broken, |operands| Expr::Call(function, at, options, operands))
@@ -415,7 +430,7 @@ impl<'a> Scope<'_, 'a> {
         operands.map_or(Expr::Broken, |operands| Expr::Inline(index, at, operands))
     }
 
-    fn operands(
+    pub(super) fn operands(
         &mut self,
         owner: &str,
         names: &[&str],
@@ -441,6 +456,7 @@ fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
         ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) => calls_in(x, calls),
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| calls_in(x, calls)),
+        ExprKind::Part(x, _) => calls_in(x, calls),
         ExprKind::Call(name, args) => {
             calls.push(text(name));
             args.iter().for_each(|arg| calls_in(&arg.value, calls));
@@ -453,7 +469,7 @@ fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
 fn is_broken(expr: &Expr<'_>) -> bool {
     match *expr {
         Expr::Broken => true,
-        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) => is_broken(x),
+        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => is_broken(x),
         Expr::Binary(_, _, x, y) => is_broken(x) || is_broken(y),
         Expr::If(_, p, x, y) => is_broken(p) || is_broken(x) || is_broken(y),
         Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => operands.iter().any(is_broken),

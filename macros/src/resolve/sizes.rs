@@ -206,6 +206,7 @@ impl<'a> Consts<'a> {
             | ExprKind::List(_)
             | ExprKind::Tuple(_)
             | ExprKind::Not(_)
+            | ExprKind::Part(..)
             | ExprKind::If(..) => {
                 errors.no_number(expr.site, &expr.to_string());
                 None

@@ -98,6 +98,8 @@ fn a_network_is_a_type_a_report_and_constants() {
                     },
                 ],
                 acts: &[],
+                scalars: &[],
+                layers: &[],
                 body: &[
                     DeclaredStage {
                         kind: Kind::Layer(
@@ -153,6 +155,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                         at: At(9u32),
                     },
                 ],
+                flows: &[],
                 loss: ::core::option::Option::Some(Clause {
                     name: "loss",
                     expr: Expr::Binary(
@@ -174,7 +177,10 @@ fn a_network_is_a_type_a_report_and_constants() {
                             &Expr::Call(
                                 &functions::MEAN,
                                 At(14u32),
-                                &[],
+                                &[
+                                    Value::Known(Arg::Ints(&[])),
+                                    Value::Known(Arg::Flag(false)),
+                                ],
                                 &[
                                     Expr::Apply(&layers::SILU, At(13u32), &[], &Expr::Name("h")),
                                 ],
@@ -189,7 +195,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                         expr: Expr::Call(
                             &functions::MEAN,
                             At(20u32),
-                            &[],
+                            &[Value::Known(Arg::Ints(&[])), Value::Known(Arg::Flag(false))],
                             &[
                                 Expr::Binary(
                                     BinaryOp::Eq,
@@ -197,7 +203,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                                     &Expr::Call(
                                         &functions::ARGMAX,
                                         At(18u32),
-                                        &[],
+                                        &[Value::Known(Arg::Ints(&[-1i64]))],
                                         &[Expr::Name("y")],
                                     ),
                                     &Expr::Name("label"),

@@ -12,7 +12,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
          metric accuracy = 1;"
     ), @r#"
     ::core::compile_error! {
-        "`Dense(3)` needs [B, features], found [B, 8, 8]; insert `flatten` before it (gives [B, 64])\nx [B,8,8]"
+        "`Dense(3)` works along the last axis of [B, 8, 8], which makes `logits` [B, 8, 3] instead of [B, 3]; insert `flatten` before it (gives [B, 64])\nx [B,8,8] -> Dense(3) [B,8,3]"
     }
     ::core::compile_error! {
         "unknown function `nothing`"
@@ -117,6 +117,8 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                     },
                 ],
                 acts: &[],
+                scalars: &[],
+                layers: &[],
                 body: &[
                     DeclaredStage {
                         kind: Kind::Layer(
@@ -135,6 +137,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                         at: At(7u32),
                     },
                 ],
+                flows: &[],
                 loss: ::core::option::Option::Some(Clause {
                     name: "loss",
                     expr: Expr::Broken,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod expressions;
+mod flows;
 mod grammar;
 mod hints;
 mod images;

@@ -1,10 +1,12 @@
 //! The types of expressions.
 
+use super::numbers::position;
 use super::{Context, words};
+use crate::axes::axis_of;
 use crate::functions::{ARGMAX, FunctionDef};
-use crate::layers::LayerDef;
-use crate::network::{Act, At, BinaryOp, Expr, Value, fits_f32};
-use crate::types::{DType, Shape, TensorType};
+use crate::layers::{LayerDef, ints};
+use crate::network::{Act, At, BinaryOp, Expr, Number, Span, Value, fits_f32};
+use crate::types::{DType, Dim, Shape, TensorType};
 
 /// The names of a function of the user's own, and their types.
 pub(super) type Names<'n> = &'n [(&'n str, TensorType)];
@@ -68,6 +70,20 @@ impl<'a> Context<'a> {
             }
             Expr::Call(function, at, args, operands) => self.call(function, at, args, operands, names),
             Expr::Apply(layer, at, args, x) => self.apply(layer, at, args, x, names),
+            Expr::Part(at, x, spans) => {
+                let ty = self.expr(x, names)?;
+                match parts(&ty.shape, spans) {
+                    Ok(parts) => {
+                        let kept = parts.iter().filter(|part| !part.is_one).map(|part| part.dim);
+                        Some(TensorType { dtype: ty.dtype, shape: Shape(kept.collect()) })
+                    }
+                    Err(None) => None,
+                    Err(Some(message)) => {
+                        self.report(at, message);
+                        None
+                    }
+                }
+            }
             Expr::Inline(index, at, operands) => {
                 let types: Vec<Option<TensorType>> = operands.iter().map(|x| self.expr(x, names)).collect();
                 let types = types.into_iter().collect::<Option<Vec<TensorType>>>()?;
@@ -119,7 +135,8 @@ impl<'a> Context<'a> {
         }
         let types: Vec<&TensorType> = types.iter().map(Option::as_ref).collect::<Option<_>>()?;
         let last = |ty: &TensorType| ty.shape.0.last().map_or(1, |extent| extent.factor());
-        let result = (function.ty)(&types, &args?).and_then(|ty| match (&types[..], positions) {
+        let args = args?;
+        let result = (function.ty)(&types, &args).and_then(|ty| match (&types[..], positions) {
             // What takes rows of classes and class ids takes those that `argmax` gives, if they are among the classes. Those that
             // come in are looked at when they do.
             ([rows, ids], Some(found)) if ids.dtype.is_index() && found > last(rows) => {
@@ -127,7 +144,17 @@ impl<'a> Context<'a> {
             }
             _ => Ok(ty),
         });
-        self.positions = (function.name == ARGMAX.name).then(|| last(types[0]));
+        if function.name == ARGMAX.name && result.is_ok() {
+            let axis = axis_of(&types[0].shape, ints(&args, 0)[0]);
+            self.positions = axis.ok().map(|axis| types[0].shape.0[axis].factor());
+        } else {
+            self.positions = None;
+        }
+        let has_batch = |ty: &TensorType| ty.shape.0.iter().any(|dim| dim.is_batch());
+        if self.in_flow && types.iter().any(|ty| has_batch(ty)) && result.as_ref().is_ok_and(|ty| !has_batch(ty)) {
+            self.report(at, words::batch_is_gone(function.name));
+            return None;
+        }
         result.map_err(|reason| self.report(at, format!("`{}` {reason}", function.name))).ok()
     }
 
@@ -168,14 +195,63 @@ pub(crate) fn choice(condition: &TensorType, x: &TensorType, y: &TensorType) -> 
         let [x, y] = [x, y].map(|ty| ty.shape.declared());
         format!("the branches of `if` have different shapes, {x} and {y}")
     })?;
-    match (branches.shape.rank(), condition.shape.rank()) {
-        (0, _) => Ok(TensorType::f32(condition.shape.clone())),
-        (_, 0) => Ok(branches),
-        _ if branches.shape == condition.shape => Ok(branches),
-        _ => {
+    match Shape::broadcast([&condition.shape, &branches.shape]) {
+        Some(shape) => Ok(TensorType::f32(shape)),
+        None => {
             let [x, y]: [&Shape; 2] = [&condition.shape, &branches.shape];
             Err(format!("the condition of `if` is {} and its branches are {}", x.declared(), y.declared()))
         }
+    }
+}
+
+/// What is taken along an axis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// The first element.
+    pub start: usize,
+    /// How many.
+    pub dim: Dim,
+    /// Whether the axis is gone.
+    pub is_one: bool,
+}
+
+/// What is taken along each axis of a shape; an error with nothing to say where a number is not known.
+pub(crate) fn parts(shape: &Shape, spans: &[Span<'_>]) -> Result<Vec<Taken>, Option<String>> {
+    if spans.len() != shape.rank() {
+        return Err(Some(words::spans_and_axes(spans.len(), shape)));
+    }
+    let axes = shape.0.iter().zip(spans).enumerate();
+    axes.map(|(axis, (&dim, span))| match span {
+        Span::All => Ok(Taken { start: 0, dim, is_one: false }),
+        _ if dim.is_batch() => Err(Some(words::part_of_batch())),
+        Span::One(at) => {
+            let index = bound(at, dim.factor(), axis, shape)?;
+            if index >= dim.factor() {
+                return Err(Some(words::out_of_range(&format!("`{}`", at.text), axis, shape)));
+            }
+            Ok(Taken { start: index, dim: Dim::Fixed(1), is_one: true })
+        }
+        Span::Range(from, to) => {
+            let from_at = from.as_ref().map_or(Ok(0), |from| bound(from, dim.factor(), axis, shape))?;
+            let to_at = to.as_ref().map_or(Ok(dim.factor()), |to| bound(to, dim.factor(), axis, shape))?;
+            if from_at >= to_at {
+                let text =
+                    |number: &Option<Number<'_>>| number.map(|number| number.text.to_string()).unwrap_or_default();
+                return Err(Some(words::empty_part(&format!("`{}..{}`", text(from), text(to)))));
+            }
+            Ok(Taken { start: from_at, dim: Dim::Fixed(to_at - from_at), is_one: false })
+        }
+    })
+    .collect()
+}
+
+/// A number along an axis, counted from its start.
+fn bound(number: &Number<'_>, extent: usize, axis: usize, shape: &Shape) -> Result<usize, Option<String>> {
+    let at = position(number).map_err(Some)?.ok_or(None)?;
+    let from_start = if at < 0 { at + extent as i64 } else { at };
+    match usize::try_from(from_start) {
+        Ok(found) if found <= extent => Ok(found),
+        _ => Err(Some(words::out_of_range(&format!("`{}`", number.text), axis, shape))),
     }
 }
 

@@ -3,33 +3,27 @@
 use super::{Action, Step};
 use crate::layers::Gain;
 
-/// Tells every layer what the next activation asks of its weights; layers in between that keep the scale are passed over.
-/// `after` is what follows these steps, and the result is what they ask of the layers before them.
-pub(super) fn gains(steps: &mut [Step<'_>], after: Gain) -> Gain {
-    let mut next = after;
-    for step in steps.iter_mut().rev() {
-        match &mut step.action {
+/// Tells every layer what the next activation asks of its weights; layers in between that keep the scale are passed over. Of
+/// several steps that take a value, the first one asks. What comes out at the end asks for `Xavier`.
+pub(super) fn gains(steps: &mut [Step<'_>], n_inputs: usize) {
+    let mut asked = vec![Gain::Xavier; n_inputs + steps.len()];
+    for (index, step) in steps.iter_mut().enumerate().rev() {
+        let after = asked[n_inputs + index];
+        let before = match &mut step.action {
             Action::Layer(layer, _, gain) => {
-                *gain = next;
+                *gain = after;
                 let owns_weights = layer.args.iter().any(|arg| arg.name == "init");
-                next = match layer.gain {
+                match layer.gain {
                     Some(gain) => gain,
                     None if owns_weights => Gain::Xavier,
-                    None => next,
-                };
+                    None => after,
+                }
             }
-            Action::Act(..) => next = Gain::Xavier,
-            Action::Sequence(steps) => next = gains(steps, next),
-            Action::Residual(body, skip) => {
-                gains(skip, next);
-                next = gains(body, next);
-            }
-            // What comes before goes into all of them: the first says what suits it.
-            Action::Branches(bodies) => {
-                let asked: Vec<Gain> = bodies.iter_mut().map(|body| gains(body, next)).collect();
-                next = asked.first().copied().unwrap_or(next);
-            }
+            Action::Act(..) | Action::Expr(_) => Gain::Xavier,
+            Action::Residual | Action::Branches | Action::Concat(_) | Action::Part { .. } => after,
+        };
+        for &operand in &step.operands {
+            asked[operand] = before;
         }
     }
-    next
 }

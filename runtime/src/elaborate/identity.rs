@@ -3,7 +3,7 @@
 //! What no step depends on is left out: the name of the network, its metrics, and the values that parameters start with.
 
 use super::print::{expression, port, ports, with_arguments};
-use super::{Action, Elaborated, Step};
+use super::{Action, Elaborated};
 use crate::layers::Arg;
 use crate::network::Act;
 
@@ -14,7 +14,7 @@ impl Elaborated<'_> {
         let mut lines = vec![format!("{} -> {}", ports(definition.inputs), ports(definition.outputs))];
         let named = definition.acts.iter().filter_map(|act| Some((act.name?, act)));
         lines.extend(named.map(|(name, act)| format!("act {name} = {}", self.function(act))));
-        self.identify(&self.body, &mut lines);
+        self.identify(&mut lines);
         lines.extend(definition.loss.as_ref().map(|loss| {
             let targets: Vec<String> = definition.targets.iter().map(port).collect();
             format!("loss({}) = {}", targets.join(", "), expression(definition, &loss.expr))
@@ -22,8 +22,8 @@ impl Elaborated<'_> {
         lines
     }
 
-    fn identify(&self, steps: &[Step<'_>], lines: &mut Vec<String>) {
-        for step in steps {
+    fn identify(&self, lines: &mut Vec<String>) {
+        for step in &self.steps {
             let layer = match &step.action {
                 Action::Layer(layer, args, _) => {
                     let args: Vec<Arg> = args
@@ -40,21 +40,32 @@ impl Elaborated<'_> {
                     let act = &self.definition.acts[*index];
                     act.name.map_or_else(|| self.function(act), str::to_string)
                 }
-                Action::Sequence(steps) => {
-                    self.identify(steps, lines);
-                    continue;
-                }
-                Action::Residual(body, skip) => {
-                    self.identify(body, lines);
-                    self.identify(skip, lines);
-                    "residual".to_string()
-                }
-                Action::Branches(bodies) => {
-                    bodies.iter().for_each(|body| self.identify(body, lines));
-                    "concat".to_string()
-                }
+                Action::Expr(expr) => expression(self.definition, expr),
+                Action::Residual => "residual".to_string(),
+                Action::Branches => "concat".to_string(),
+                Action::Concat(axis) => format!("concat(axis = {axis})"),
+                Action::Part { axis, index, len } => format!("split(axis = {axis})[{index}] of {len}"),
             };
-            lines.push(format!("{} = {layer}", step.path));
+            let layer = match step.again {
+                true => format!("{layer} of {}", step.owner),
+                false => layer,
+            };
+            match self.definition.flows {
+                [] => lines.push(format!("{} = {layer}", step.path)),
+                // Of several values, which ones a step takes belongs to what it computes.
+                _ => {
+                    let operands: Vec<&str> = step.operands.iter().map(|&value| self.value_name(value)).collect();
+                    lines.push(format!("{} = ({}) -> {layer}", step.path, operands.join(", ")));
+                }
+            }
+        }
+    }
+
+    /// The name of an input, or the path of a step.
+    pub(super) fn value_name(&self, value: usize) -> &str {
+        match self.definition.inputs.get(value) {
+            Some(port) => port.name,
+            None => &self.steps[value - self.definition.inputs.len()].path,
         }
     }
 

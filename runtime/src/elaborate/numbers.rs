@@ -30,6 +30,20 @@ pub fn is_size(kind: ArgKind) -> bool {
     matches!(kind, ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Padding)
 }
 
+/// The integer that a number stands for: `None` if it is not known.
+pub(super) fn position(number: &Number<'_>) -> Result<Option<i64>, String> {
+    match number.value {
+        Outcome::Int(n) if n.unsigned_abs() <= LARGEST => Ok(Some(n)),
+        Outcome::Int(_) => Err(words::number_too_large(number.text)),
+        Outcome::Float(_) => {
+            Err(format!("a place along an axis is an integer, found {}", words::found(number.text, number.value)))
+        }
+        Outcome::Overflow => Err(words::overflows(number.text)),
+        Outcome::DivisionByZero => Err(words::divides_by_zero(number.text)),
+        Outcome::Unknown => Ok(None),
+    }
+}
+
 /// The argument that a number stands for: `None` if it is not known.
 pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result<Option<Arg>, String> {
     let value = match number.value {

@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Action, Elaborated, Step, settled};
+use super::{Action, Elaborated, settled};
 use crate::ir::SlotKind;
-use crate::layers::{Arg, ArgDef};
-use crate::network::{Act, Definition, Expr, Port, UNARY_LEVEL};
-use crate::types::TensorType;
+use crate::layers::{Arg, ArgDef, ArgKind};
+use crate::network::{Act, Definition, Expr, Number, Port, Span, UNARY_LEVEL};
 
 impl fmt::Display for Elaborated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,6 +37,9 @@ impl fmt::Display for Elaborated<'_> {
                 1 => writeln!(f, "{line}  {:>count$} parameter", row.count())?,
                 _ => writeln!(f, "{line}  {:>count$} parameters", row.count())?,
             }
+        }
+        for scalar in definition.scalars {
+            writeln!(f, "  scalar {} = {}", scalar.name, number(scalar.value))?;
         }
         if let Some(loss) = &definition.loss {
             let loss = expression(definition, &loss.expr);
@@ -92,14 +94,9 @@ impl Elaborated<'_> {
             let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
             *trained.entry(owner).or_default() += shape.len_at(1);
         }
-        let mut rows = Vec::new();
-        self.rows_of(&self.body, &trained, &mut rows);
-        rows
-    }
-
-    fn rows_of(&self, steps: &[Step<'_>], trained: &HashMap<&str, usize>, rows: &mut Vec<Row>) {
-        for step in steps {
-            let layer = match &step.action {
+        let n_inputs = self.definition.inputs.len();
+        let rows = self.steps.iter().enumerate().map(|(index, step)| {
+            let mut layer = match &step.action {
                 Action::Layer(layer, args, _) => with_arguments(layer.name, layer.args, args),
                 Action::Act(index, starts) => {
                     let act = &self.definition.acts[*index];
@@ -108,24 +105,30 @@ impl Elaborated<'_> {
                         None => function(self.definition, act, Some(starts)),
                     }
                 }
-                Action::Sequence(steps) => {
-                    self.rows_of(steps, trained, rows);
-                    continue;
-                }
-                Action::Residual(body, skip) => {
-                    self.rows_of(body, trained, rows);
-                    self.rows_of(skip, trained, rows);
-                    "residual".to_string()
-                }
-                Action::Branches(bodies) => {
-                    bodies.iter().for_each(|body| self.rows_of(body, trained, rows));
-                    "concat".to_string()
-                }
+                Action::Expr(expr) => expression(self.definition, expr),
+                Action::Residual => "residual".to_string(),
+                Action::Branches => "concat".to_string(),
+                Action::Concat(axis) => format!("concat(axis = {axis}) of {}", self.operands(&step.operands)),
+                Action::Part { .. } => format!("a part of {}", self.operands(&step.operands)),
             };
-            let params = trained.get(&*step.path).copied().unwrap_or(0);
-            let result = TensorType::f32(step.shape.clone()).to_string();
-            rows.push(Row { path: step.path.to_string(), layer, result, params });
-        }
+            // What comes from elsewhere than the line above.
+            if let (&[x], Action::Layer(..) | Action::Act(..)) = (&step.operands[..], &step.action)
+                && x + 1 != n_inputs + index
+                && !self.definition.flows.is_empty()
+            {
+                layer.push_str(&format!(" of {}", self.value_name(x)));
+            }
+            if step.again && trained.contains_key(&*step.owner) {
+                layer.push_str(&format!(", parameters of {}", step.owner));
+            }
+            let params: usize = if step.again { 0 } else { trained.get(&*step.owner).copied().unwrap_or(0) };
+            Row { path: step.path.to_string(), layer, result: step.ty.to_string(), params }
+        });
+        rows.collect()
+    }
+
+    fn operands(&self, operands: &[usize]) -> String {
+        operands.iter().map(|&value| self.value_name(value)).collect::<Vec<&str>>().join(", ")
     }
 }
 
@@ -168,22 +171,22 @@ fn function(definition: &Definition<'_>, act: &Act<'_>, starts: Option<&[f64]>) 
 /// Those of a layer: what has to be given needs no name.
 fn options(declared: &[ArgDef], values: &[Arg]) -> Vec<String> {
     let text = |(arg, value): (&ArgDef, &Arg)| match arg.default {
-        None => option(*value),
-        Some(_) => format!("{} = {}", arg.name, option(*value)),
+        None => option(arg, *value),
+        Some(_) => format!("{} = {}", arg.name, option(arg, *value)),
     };
     differing(declared, values).map(text).collect()
 }
 
 /// Those of a function: they always have names.
 fn named_options(declared: &[ArgDef], values: &[Arg]) -> Vec<String> {
-    differing(declared, values).map(|(arg, value)| format!("{} = {}", arg.name, option(*value))).collect()
+    differing(declared, values).map(|(arg, value)| format!("{} = {}", arg.name, option(arg, *value))).collect()
 }
 
 fn differing<'a>(declared: &'a [ArgDef], values: &'a [Arg]) -> impl Iterator<Item = (&'a ArgDef, &'a Arg)> {
     declared.iter().zip(values).filter(|(arg, value)| arg.default != Some(**value))
 }
 
-fn option(value: Arg) -> String {
+fn option(arg: &ArgDef, value: Arg) -> String {
     match value {
         Arg::Int(n) => n.to_string(),
         Arg::Pair(height, width) => format!("({height}, {width})"),
@@ -194,6 +197,12 @@ fn option(value: Arg) -> String {
             let value =
                 value.filter(|&x| initializer.number.as_ref().is_none_or(|arg| arg.default != Some(Arg::Float(x))));
             value.map_or(initializer.name.to_string(), |x| format!("{}({})", initializer.name, number(x)))
+        }
+        Arg::Ints([one]) if !matches!(arg.kind, ArgKind::Extents) => one.to_string(),
+        Arg::Ints(list) => {
+            let batch = matches!(arg.kind, ArgKind::Extents).then(|| "B".to_string());
+            let all: Vec<String> = batch.into_iter().chain(list.iter().map(i64::to_string)).collect();
+            format!("[{}]", all.join(", "))
         }
         Arg::Numbers(list) => format!("[{}]", list.iter().map(|&x| number(x)).collect::<Vec<_>>().join(", ")),
     }
@@ -246,6 +255,17 @@ impl<'e> Text<'e> {
                 let operands: Vec<String> =
                     std::iter::once(x).chain(options(layer.args, &settled(layer.args, args))).collect();
                 write!(f, "{}({})", layer.name, operands.join(", "))
+            }
+            Expr::Part(_, x, spans) => {
+                let bound =
+                    |bound: &Option<Number<'_>>| bound.map(|n| n.value.to_f64().to_string()).unwrap_or_default();
+                let spans = spans.iter().map(|span| match span {
+                    Span::All => "..".to_string(),
+                    Span::Range(from, to) => format!("{}..{}", bound(from), bound(to)),
+                    Span::One(at) => bound(&Some(*at)),
+                });
+                let x = self.inner(x, UNARY_LEVEL + 1);
+                write!(f, "{x}[{}]", spans.collect::<Vec<String>>().join(", "))
             }
             Expr::Inline(index, _, operands) => {
                 let act = &self.definition.acts[index];
@@ -311,11 +331,15 @@ mod tests {
     }
 
     const WORD: Value<'static> = Value::Known(Arg::Init(&AUTO, None));
+    const OVER_ALL: [Value<'static>; 2] = [Value::Known(Arg::Ints(&[])), Value::Known(Arg::Flag(false))];
     const NET: Definition<'static> = Definition {
         name: "Net",
         inputs: &[port("x", DType::F32, &[BATCH, extent(8)])],
         outputs: &[port("y", DType::F32, &[BATCH, extent(3)])],
         targets: &[port("label", DType::U8, &[BATCH])],
+        scalars: &[],
+        layers: &[],
+        flows: &[],
         acts: &[Act { name: Some("double"), operand: "x", extras: &[("by", 2.0)], expr: Expr::Name("x") }],
         body: &[
             stage(&DENSE, &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(false)), WORD], "dense1", false),
@@ -378,7 +402,7 @@ mod tests {
                         &Expr::Call(
                             &MEAN,
                             AT,
-                            &[],
+                            &OVER_ALL,
                             &[Expr::Apply(
                                 &GELU,
                                 AT,
@@ -396,11 +420,11 @@ mod tests {
             expr: Expr::Call(
                 &MEAN,
                 AT,
-                &[],
+                &OVER_ALL,
                 &[Expr::Binary(
                     BinaryOp::Eq,
                     AT,
-                    &Expr::Call(&ARGMAX, AT, &[], &[Expr::Name("y")]),
+                    &Expr::Call(&ARGMAX, AT, &[Value::Known(Arg::Ints(&[-1]))], &[Expr::Name("y")]),
                     &Expr::Name("label"),
                 )],
             ),

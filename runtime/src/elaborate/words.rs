@@ -134,14 +134,111 @@ pub fn misfit(layer: &str, misfit: &Misfit, found: &Shape, trace: &str) -> Strin
 }
 
 /// Class ids where numbers to calculate with are wanted.
-pub fn layer_needs_floats(layer: &str, port: &str, found: DType) -> String {
-    format!("`{layer}` needs f32, found {found}; declare `{port}` without `{found};`")
+pub fn layer_needs_floats(layer: &str, port: Option<&str>, found: DType) -> String {
+    let hint = port.map(|port| format!("; declare `{port}` without `{found};`")).unwrap_or_default();
+    format!("`{layer}` needs f32, found {found}{hint}")
 }
 
 /// A body that gives something else than the signature says.
 pub fn output_mismatch(network: &str, port: &str, layer: &str, types: [&TensorType; 2]) -> String {
     let [declared, found] = types.map(self::declared);
     format!("`{network}` declares {port}{declared}, but its last layer `{layer}` gives {found}")
+}
+
+/// A layer of rows that is given more axes than was meant, as the output shows. The second line says how the shapes came about.
+pub fn not_flattened(layer: &str, x: &Shape, port: &str, types: [&TensorType; 2], trace: &str) -> String {
+    let flat = Dim::product(&x.0[1..]).map(|row| Shape(vec![x.0[0], row]).declared());
+    let gives = flat.map(|flat| format!(" (gives {flat})")).unwrap_or_default();
+    let [declared, found] = types.map(self::declared);
+    format!(
+        "`{layer}` works along the last axis of {}, which makes `{port}` {found} instead of {declared}; insert `flatten` \
+         before it{gives}\n{trace}",
+        x.declared()
+    )
+}
+
+/// An output of class ids or positions.
+pub fn output_not_f32(port: &str, found: DType) -> String {
+    format!("`{port}` is {found}, and outputs are f32; take `argmax` of the output in a metric, or where it is used")
+}
+
+/// A flow that gives something else than the port of its name says.
+pub fn flow_mismatch(network: &str, port: &str, types: [&TensorType; 2]) -> String {
+    let [declared, found] = types.map(self::declared);
+    format!("`{network}` declares {port}: {declared}, but its flow gives {found}")
+}
+
+/// Several values where a stage takes one.
+pub fn several_values(stage: &str, found: usize) -> String {
+    format!("`{stage}` takes one value, and {found} flow in; join them with `concat` first")
+}
+
+/// One value where several are joined.
+pub fn nothing_to_join(stage: &str) -> String {
+    format!("`{stage}` joins several values, and one flows in: `(u, v) -> {stage}`")
+}
+
+/// A layer with a name whose parameters do not fit where it is used again.
+pub fn shared_differs(layer: &str, param: &str, first: &Shape, here: &Shape) -> String {
+    format!(
+        "`{layer}` is used before with other sizes: `{param}` is {}, and would be {} here",
+        first.declared(),
+        here.declared()
+    )
+}
+
+/// Running statistics in a layer that is used more than once.
+pub fn shared_statistics(layer: &str, inside: &str) -> String {
+    format!(
+        "`{layer}` is used more than once, and `{inside}` in it has running statistics, which are those of one flow; \
+         `LayerNorm` has none"
+    )
+}
+
+/// Rows that depend on one another.
+pub fn batch_is_gone(function: &str) -> String {
+    format!(
+        "`{function}` takes all rows of the batch together, and in a flow each stands for itself; give it other axes \
+         (`axis = -1`), or write it into the loss or a metric"
+    )
+}
+
+/// A split along the batch.
+pub fn split_of_batch() -> String {
+    "`split` takes a value apart along any axis but that of the batch".to_string()
+}
+
+/// Parts that would not be of equal size.
+pub fn uneven_split(parts: usize, shape: &Shape, axis: usize) -> String {
+    format!(
+        "`split` into {parts} parts needs a size that {parts} divides, found {} along axis {axis} of {}",
+        shape.0[axis],
+        shape.declared()
+    )
+}
+
+/// A part of a value with too few or too many entries.
+pub fn spans_and_axes(found: usize, shape: &Shape) -> String {
+    let rank = shape.rank();
+    format!(
+        "`[..]` takes an entry for each axis of {}: {rank}, found {found}; `..` is all of an axis",
+        shape.declared()
+    )
+}
+
+/// A part of the batch.
+pub fn part_of_batch() -> String {
+    "the rows of a batch cannot be taken apart: the first entry is `..`".to_string()
+}
+
+/// A part that is not there.
+pub fn out_of_range(what: &str, axis: usize, shape: &Shape) -> String {
+    format!("{what} is out of range along axis {axis} of {}, which has {}", shape.declared(), shape.0[axis])
+}
+
+/// A part without elements.
+pub fn empty_part(what: &str) -> String {
+    format!("{what} is empty: the second number is that after the last element")
 }
 
 /// Branches of a `residual` that cannot be added. The second line says how the body's shape came about.

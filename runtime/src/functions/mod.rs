@@ -2,6 +2,7 @@
 
 mod classes;
 mod decisions;
+mod movement;
 mod norms;
 mod pairs;
 mod reductions;
@@ -13,9 +14,10 @@ use crate::types::TensorType;
 
 pub use classes::{CROSS_ENTROPY, NLL, TOP_K};
 pub use decisions::{PRECISION, RECALL};
+pub use movement::{CONCAT, RESHAPE, TRANSPOSE};
 pub use norms::{L1, L2};
 pub use pairs::{BCE_WITH_LOGITS, HINGE, HUBER, KL_DIV, MAE, MEAN_ABS_ERROR, MSE, R2};
-pub use reductions::{ARGMAX, MAX, MEAN, SUM};
+pub use reductions::{ARGMAX, MAX, MEAN, MIN, SUM, VAR};
 pub use scalars::{ABS, CLAMP, ERF, EXP, EXPM1, LN, LOG1P, MAXIMUM, MINIMUM, POW, RSQRT, SIGN, SQRT, SQUARE};
 
 /// All functions, in the order of their documentation.
@@ -23,7 +25,12 @@ pub const ALL: &[&FunctionDef] = &[
     &MEAN,
     &SUM,
     &MAX,
+    &MIN,
+    &VAR,
     &ARGMAX,
+    &CONCAT,
+    &RESHAPE,
+    &TRANSPOSE,
     &EXP,
     &LN,
     &SQRT,
@@ -62,7 +69,7 @@ pub struct FunctionDef {
     pub name: &'static str,
     /// The path of its `const` under [`crate::functions`], for the macro's expansion.
     pub item: &'static str,
-    /// The names of its operands.
+    /// The names of its operands; `..` at the end stands for any number of further ones.
     pub operands: &'static [&'static str],
     /// Whether the operand may be `weights`: the function is then summed over all weight tensors of the network.
     pub over_weights: bool,
@@ -74,4 +81,14 @@ pub struct FunctionDef {
     pub ty: fn(&[&TensorType], &[Arg]) -> Result<TensorType, String>,
     /// The composition of primitive operations.
     pub lower: fn(&mut Builder, &[Arg], &[NodeId]) -> NodeId,
+}
+
+impl FunctionDef {
+    /// The operands that it takes in any case, and whether it takes more of them.
+    pub fn least_operands(&self) -> (&'static [&'static str], bool) {
+        match self.operands {
+            [least @ .., ".."] => (least, true),
+            all => (all, false),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::FunctionDef;
 use crate::ir::{Builder, NodeId};
 use crate::layers::{Arg, ArgDef, ArgKind, int};
 use crate::scalar::Cmp;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 /// The largest power that is computed as products: at most ten of them.
 const MOST: usize = 64;
@@ -17,24 +17,26 @@ fn elementwise(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
     }
 }
 
-/// Several operands; the result is like those that are not a single number.
+/// Several operands; the result has the shape that they have together.
 fn alike(x: &[&TensorType], _: &[Arg]) -> Result<TensorType, String> {
     for ty in x {
         elementwise(&[ty], &[])?;
     }
-    let like = x.iter().copied().max_by_key(|ty| ty.shape.rank()).expect("a function has operands");
-    match x.iter().find(|ty| ty.shape.rank() > 0 && ty.shape != like.shape) {
-        None => Ok(like.clone()),
-        Some(other) => {
-            let (like, other) = (like.shape.declared(), other.shape.declared());
-            Err(format!("needs operands of one shape, or single numbers, found {like} and {other}"))
+    match Shape::broadcast(x.iter().map(|ty| &ty.shape)) {
+        Some(shape) => Ok(TensorType::f32(shape)),
+        None => {
+            let shapes: Vec<&Shape> = x.iter().map(|ty| &ty.shape).collect();
+            let mut pairs = shapes.iter().enumerate().flat_map(|(at, y)| shapes[..at].iter().map(move |x| [*x, *y]));
+            let [x, y] = pairs.find(|pair| Shape::broadcast(*pair).is_none()).unwrap_or([shapes[0], shapes[1]]);
+            Err(format!("needs {}", x.misfit(y)))
         }
     }
 }
 
-/// The operands, single numbers repeated.
+/// The operands, stretched to one shape.
 fn spread<const N: usize>(b: &mut Builder, x: &[NodeId]) -> [NodeId; N] {
-    let shape = x.iter().map(|&x| b.shape(x)).max_by_key(|shape| shape.rank()).expect("a function has operands");
+    let shapes: Vec<Shape> = x.iter().map(|&x| b.shape(x)).collect();
+    let shape = Shape::broadcast(&shapes).expect("the operands were checked");
     std::array::from_fn(|at| b.spread(x[at], &shape))
 }
 

@@ -165,15 +165,24 @@ impl Builder {
         self.broadcast(x, shape, &kept)
     }
 
-    /// A scalar as a tensor of `shape`; anything else as it is.
+    /// `x` as a tensor of `shape`: axes are aligned at the last one, those with one element stretch, and so do those that are
+    /// missing. See [`Shape::broadcast`].
     pub fn spread(&mut self, x: NodeId, shape: &Shape) -> NodeId {
-        if self.ty(x).shape == *shape {
-            x
-        } else if let Op::Const(c) = self.graph[x].op {
-            self.constant(c, shape)
-        } else {
-            self.broadcast(x, shape, &[])
+        let own = self.shape(x);
+        if own == *shape {
+            return x;
         }
+        if let Op::Const(c) = self.graph[x].op {
+            return self.constant(c, shape);
+        }
+        let first = shape.rank() - own.rank();
+        let kept: Vec<usize> = (0..own.rank()).filter(|&axis| own.0[axis] == shape.0[first + axis]).collect();
+        let mut narrow = x;
+        if kept.len() < own.rank() {
+            narrow = self.reshape(x, Shape(kept.iter().map(|&axis| own.0[axis]).collect()));
+        }
+        let axes: Vec<usize> = kept.into_iter().map(|axis| first + axis).collect();
+        self.broadcast(narrow, shape, &axes)
     }
 
     /// `len` elements along an axis, starting with `start`, `step` apart.

@@ -266,6 +266,8 @@ pub struct InputSlot {
 /// A number that may change from step to step without recompiling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScalarSlot {
+    /// A number of the declaration by its name, and what it is unless it was set. These come before all others.
+    Declared(&'static str, f64),
     /// A number of the optimizer by its name, such as `rate`, at this multiple of the learning rate. The numbers of one optimizer
     /// are adjacent.
     Optimizer(&'static str, f64),
@@ -307,7 +309,8 @@ impl ScalarSlot {
     /// The type of the scalar.
     pub fn ty(&self) -> TensorType {
         match self {
-            ScalarSlot::Optimizer(..)
+            ScalarSlot::Declared(..)
+            | ScalarSlot::Optimizer(..)
             | ScalarSlot::Keep { .. }
             | ScalarSlot::First
             | ScalarSlot::Share

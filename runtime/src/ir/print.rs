@@ -150,6 +150,7 @@ pub(crate) fn constant(value: f64) -> String {
 /// A run-time scalar by its name.
 pub(crate) fn scalar(slot: &ScalarSlot) -> String {
     match slot {
+        ScalarSlot::Declared(name, _) => name.to_string(),
         ScalarSlot::Optimizer(name, factor) => format!("{name}{}", at(*factor)),
         ScalarSlot::Keep { decay, factor } => format!("keep({decay}){}", at(*factor)),
         ScalarSlot::First => "first".to_string(),

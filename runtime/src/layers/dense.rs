@@ -1,7 +1,7 @@
 //! `Dense`: every output is a weighted sum of every input.
 
 use super::initializers::{AUTO, Weights};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, features, flag, init, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, flag, init, int, last_axis};
 use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
@@ -9,7 +9,7 @@ use crate::types::{Dim, Shape};
 /// Every output is a weighted sum of every input.
 ///
 /// - Value: `y = x W + b`
-/// - Shapes: `f32[B, in] -> f32[B, n]`
+/// - Shapes: `f32[B, in] -> f32[B, n]`; of a higher rank each row along the last axis, `f32[B, S, in] -> f32[B, S, n]`
 /// - Argument `n`: number of outputs; an integer of at least 1
 /// - Argument `bias = true`: whether to add a bias; `true` or `false`
 /// - Argument `init = auto`: how the weights start; an initializer
@@ -33,11 +33,14 @@ pub const DENSE: LayerDef = LayerDef {
         },
     ],
     shape: |x, args| {
-        features(x)?;
-        Ok(Shape(vec![x.0[0], Dim::Fixed(int(args, 0))]))
+        last_axis(x)?;
+        let mut y = x.clone();
+        y.0.pop();
+        y.0.push(Dim::Fixed(int(args, 0)));
+        Ok(y)
     },
     params: |x, args, next| {
-        let fan_in = x.0[1].factor();
+        let fan_in = x.0.last().map_or(1, |dim| dim.factor());
         let fan_out = int(args, 0);
         let init = init(args, 2, &Weights { fan_in, fan_out, rows: fan_in, next });
         let mut params = vec![ParamDef::new("weight", vec![fan_in, fan_out], init, SlotKind::Weight)];
@@ -48,14 +51,22 @@ pub const DENSE: LayerDef = LayerDef {
     },
     lower: |scope, x| {
         let weight = scope.param("weight");
-        let y = scope.b.dot(x, weight, false, false);
-        if !flag(scope.args, 1) {
+        let shape = scope.b.shape(x);
+        let (last, leading) = shape.0.split_last().expect("there are features");
+        let rows = Dim::product(leading).expect("extents were checked when the network was declared");
+        let matrix = if leading.len() == 1 { x } else { scope.b.reshape(x, Shape(vec![rows, *last])) };
+        let mut y = scope.b.dot(matrix, weight, false, false);
+        if flag(scope.args, 1) {
+            let shape = scope.b.shape(y);
+            let bias = scope.param("bias");
+            let bias = scope.b.broadcast(bias, &shape, &[1]);
+            y = scope.b.add(y, bias);
+        }
+        if leading.len() == 1 {
             return y;
         }
-        let shape = scope.b.shape(y);
-        let bias = scope.param("bias");
-        let bias = scope.b.broadcast(bias, &shape, &[1]);
-        scope.b.add(y, bias)
+        let columns = scope.b.shape(y).0[1];
+        scope.b.reshape(y, Shape(leading.iter().copied().chain([columns]).collect()))
     },
     least_rows: |_| 1,
     layout: Some(Layout::Declared),

@@ -1,6 +1,6 @@
 //! `LayerNorm`: each row with mean 0 and variance 1, then each feature scaled and shifted (Ba, Kiros & Hinton 2016).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, features, float};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, float, last_axis};
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
 use crate::scalar::Cmp;
@@ -15,7 +15,7 @@ const LEAST: i32 = -84;
 ///
 /// - Value: `y = gamma (x - mean) / sqrt(var + eps) + beta`, with mean and biased variance along each row. A row of
 ///   equal numbers, as every row of one number is, becomes `beta`
-/// - Shapes: `f32[B, n] -> f32[B, n]`
+/// - Shapes: `f32[B, n] -> f32[B, n]`; of a higher rank each row along the last axis
 /// - Argument `eps = 1e-5`: added to the variance; a number between 1e-12 and 1
 /// - Parameters: `gamma [n]`, one, and `beta [n]`, zero
 /// - Gradient: flows through mean and variance too
@@ -30,10 +30,10 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         default: Some(Arg::Float(1e-5)),
         doc: "added to the variance",
     }],
-    shape: |x, _| features(x).map(|_| x.clone()),
+    shape: |x, _| last_axis(x).map(|_| x.clone()),
     params: |x, _, _| {
-        let param =
-            |name, value| ParamDef::new(name, vec![x.0[1].factor()], Init::Constant(value), SlotKind::Parameter);
+        let features = x.0.last().map_or(1, |dim| dim.factor());
+        let param = |name, value| ParamDef::new(name, vec![features], Init::Constant(value), SlotKind::Parameter);
         vec![param("gamma", 1.0), param("beta", 0.0)]
     },
     lower: |scope, x| {
@@ -42,16 +42,17 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let beta = scope.param("beta");
         let b = &mut *scope.b;
         let shape = b.shape(x);
+        let last = shape.rank() - 1;
         // Deviations are taken from a number near the mean, which is between the smallest and the largest in spite of rounding,
         // then from the mean of what is left: so they lose no digits to a mean that is large compared with them. The result does
         // not depend on that number, so it gets no gradient.
         let fixed = b.detach(x);
-        let mean = b.mean(fixed, &[1]);
+        let mean = b.mean(fixed, &[last]);
         // Sums of large numbers of both signs may be infinity minus infinity.
         let zero = b.constant_like(0.0, mean);
         let is_number = b.compare(Cmp::Eq, mean, mean);
         let mean = b.select(is_number, mean, zero);
-        let [center, largest, least] = b.mean_between(mean, fixed, &[1]);
+        let [center, largest, least] = b.mean_between(mean, fixed, &[last]);
 
         // Numbers whose squares could overflow are scaled down first. For them, eps is less than one unit in the last place.
         let top = b.max(largest, least);
@@ -67,25 +68,25 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let center = b.mul(center, factor);
         let [center, factor] = [center, factor].map(|number| {
             let fixed = b.detach(number);
-            b.broadcast(fixed, &shape, &[0])
+            b.broadcast_over(fixed, &shape, &[last])
         });
         let scaled = b.mul(x, factor);
         let near = b.sub(scaled, center);
-        let rest = b.mean(near, &[1]);
-        let rest = b.broadcast(rest, &shape, &[0]);
+        let rest = b.mean(near, &[last]);
+        let rest = b.broadcast_over(rest, &shape, &[last]);
         let deviation = b.sub(near, rest);
         // The deviations of a row sum to zero, so no gradient reaches the variance through its mean. Stated here, so that neither
         // the mean nor its gradient is computed twice.
         let rest = b.detach(rest);
         let around = b.sub(near, rest);
         let square = b.mul(around, around);
-        let variance = b.mean(square, &[1]);
+        let variance = b.mean(square, &[last]);
         let padded = b.add(variance, eps);
         let inverse = b.rsqrt(padded);
 
-        let inverse = b.broadcast(inverse, &shape, &[0]);
-        let gamma = b.broadcast(gamma, &shape, &[1]);
-        let beta = b.broadcast(beta, &shape, &[1]);
+        let inverse = b.broadcast_over(inverse, &shape, &[last]);
+        let gamma = b.broadcast(gamma, &shape, &[last]);
+        let beta = b.broadcast(beta, &shape, &[last]);
         let normalized = b.mul(deviation, inverse);
         let scaled = b.mul(normalized, gamma);
         b.add(scaled, beta)

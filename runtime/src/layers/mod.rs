@@ -165,6 +165,8 @@ pub enum Arg {
     Word(&'static str),
     /// A list of numbers, written `[1.0, 2.0]`; empty where it was left out.
     Numbers(&'static [f64]),
+    /// Axes, or the extents of a row; none where they were left out.
+    Ints(&'static [i64]),
     /// How weights start, with its number if it takes one.
     Init(&'static Initializer, Option<f64>),
 }
@@ -218,6 +220,12 @@ pub enum ArgKind {
         /// The bounds in words: "between 0 and 1".
         range: &'static str,
     },
+    /// An axis: an integer, negative where it counts from the end.
+    Axis,
+    /// Axes: one, or a list of them.
+    Axes,
+    /// The extents of a shape, the batch first: `[B, 4, 7]`. The argument is those of a row.
+    Extents,
     /// One of [`initializers::ALL`], with its number if it takes one: `normal(0.02)`.
     Init,
 }
@@ -242,6 +250,8 @@ impl ArgKind {
                 let within = list.iter().all(|&x| least <= x && x <= most);
                 if within { Ok(arg) } else { Err(self.wanted()) }
             }
+            (ArgKind::Axis, Arg::Ints([_])) | (ArgKind::Axes, Arg::Ints([_, ..])) => Ok(arg),
+            (ArgKind::Extents, Arg::Ints(list)) if list.iter().all(|&n| n >= 1) => Ok(arg),
             (ArgKind::Init, Arg::Init(..)) => Ok(arg),
             _ => Err(self.wanted()),
         }
@@ -265,6 +275,9 @@ impl ArgKind {
                 quoted.join(" or ")
             }
             ArgKind::Numbers { range, .. } => format!("a list of numbers {range}"),
+            ArgKind::Axis => "an axis, such as 1 or -1".to_string(),
+            ArgKind::Axes => "an axis, such as -1, or a list of them, such as `[1, 2]`".to_string(),
+            ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),
             ArgKind::Init => "an initializer".to_string(),
         }
     }
@@ -334,6 +347,14 @@ pub(crate) fn numbers(args: &[Arg], position: usize) -> &'static [f64] {
     }
 }
 
+/// The axes or extents of this position; the macro has checked them.
+pub(crate) fn ints(args: &[Arg], position: usize) -> &'static [i64] {
+    match args[position] {
+        Arg::Ints(list) => list,
+        ref other => unreachable!("argument {position} was checked to be integers, found {other:?}"),
+    }
+}
+
 /// How these weights start, by the initializer of this position.
 pub(crate) fn init(args: &[Arg], position: usize, weights: &Weights) -> Init {
     match args[position] {
@@ -342,14 +363,10 @@ pub(crate) fn init(args: &[Arg], position: usize, weights: &Weights) -> Init {
     }
 }
 
-/// Checks for `[B, features]`; a higher rank is told of `flatten`.
-pub(crate) fn features(shape: &Shape) -> Result<usize, Misfit> {
+/// Checks for `[B, .., features]`: the features are those of the last axis, whatever is before it.
+pub(crate) fn last_axis(shape: &Shape) -> Result<usize, Misfit> {
     match shape.0[..] {
-        [rows, columns] if rows.is_batch() => Ok(columns.factor()),
-        _ => {
-            let flat = flatten::flat(shape).filter(|_| shape.rank() > 2);
-            let hint = flat.map(|flat| format!("insert `flatten` before it (gives {})", flat.declared()));
-            Err(Misfit { needs: "[B, features]".to_string(), hint })
-        }
+        [rows, .., columns] if rows.is_batch() => Ok(columns.factor()),
+        _ => Err(Misfit { needs: "[B, .., features]".to_string(), hint: None }),
     }
 }

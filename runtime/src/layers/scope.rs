@@ -43,12 +43,14 @@ pub struct Scope<'a> {
     /// The steps after which running statistics are frozen, if they ever are.
     pub frozen_after: Option<u64>,
     path: &'a str,
+    /// What the paths of its parameters begin with: its own, but in a layer that is used more than once.
+    owner: &'a str,
 }
 
 impl<'a> Scope<'a> {
     /// For the layer with this path.
-    pub(crate) fn new(b: &'a mut Builder, args: &'a [Arg], mode: Mode, path: &'a str) -> Scope<'a> {
-        Scope { b, args, mode, layout: Layout::Declared, frozen_after: None, path }
+    pub(crate) fn new(b: &'a mut Builder, args: &'a [Arg], mode: Mode, path: &'a str, owner: &'a str) -> Scope<'a> {
+        Scope { b, args, mode, layout: Layout::Declared, frozen_after: None, path, owner }
     }
 
     /// The layer's own parameter or running statistic of this name.
@@ -110,7 +112,7 @@ impl<'a> Scope<'a> {
     }
 
     fn slot(&self, name: &str) -> usize {
-        let path = format!("{}.{name}", self.path);
+        let path = format!("{}.{name}", self.owner);
         let params = &self.b.graph().slots.params;
         // A layer declares its parameters just before it asks for them.
         params.iter().rposition(|slot| slot.name == path).expect("a layer asks for the parameters it declared")

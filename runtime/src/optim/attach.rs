@@ -50,7 +50,8 @@ pub(super) fn finish(mut b: Builder, config: &TrainingConfig, mut trained: Vec<T
     b.finish()
 }
 
-/// The run-time scalars at a step, counted from 1, in the order of their slots. Keys stay as they are.
+/// The run-time scalars at a step, counted from 1, in the order of their slots. Keys stay as they are, and numbers of the
+/// declaration are those that it gives.
 pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u64, values: &mut [f32]) {
     let mut at = 0;
     while at < slots.len() {
@@ -61,6 +62,7 @@ pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u6
                 optimizer.values(rate * factor, step, &mut values[at..at + len]);
             }
             ScalarSlot::Keep { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
+            ScalarSlot::Declared(_, value) => values[at] = value as f32,
             // Integers, drawn by whoever runs the graph.
             ScalarSlot::Key { .. } => {}
             ScalarSlot::Due { every, .. } => {

@@ -116,6 +116,7 @@ impl<N: Network> Session<N> {
         let Accumulation { scalars, numbers, rows } = accumulation;
         let slots = &self.programs[kind].slots.scalars;
         optim::fill(slots, &*self.config.optimizer, rate, self.steps + 1, &mut numbers[..slots.len()]);
+        numbers[..self.declared.len()].copy_from_slice(&self.declared);
         for (slot, value) in slots.iter().zip(&mut *numbers) {
             match slot {
                 ScalarSlot::Share => *value = (batch as f64 / (*rows as f64 + batch as f64)) as f32,

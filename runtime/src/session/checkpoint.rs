@@ -11,6 +11,7 @@ use super::identity::Identity;
 use super::name_map::fits;
 use super::params::named;
 use super::position::{Pass, Position};
+use super::scalars::declared;
 use super::{Kind, Network, Session};
 use crate::compile::Program;
 use crate::error::BuildError;
@@ -35,6 +36,7 @@ const ROWS: &str = "rows_accumulated";
 const ROWS_OF_SUMS: &str = "accumulated_rows";
 const EPOCHS: &str = "epochs";
 const EPOCH: &str = "epoch";
+pub(super) const SCALARS: &str = "scalars";
 
 /// What the tensors and words of a checkpoint mean.
 const PRESENT: &str = "1";
@@ -79,6 +81,7 @@ impl<N: Network> Session<N> {
         words.extend(identity.declaration.map(|text| (DECLARATION, text)));
         words.extend(identity.training.map(|text| (TRAINING, text)));
         words.extend((rows > 0).then(|| (ROWS, rows.to_string())));
+        words.extend((!self.declared.is_empty()).then(|| (SCALARS, scalars_word::<N>(&self.declared))));
         // A schedule follows from the step.
         words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
         write(path, &words, &tensors)
@@ -118,6 +121,9 @@ impl<N: Network> Session<N> {
         self.seed = words.seed;
         self.forward_count = words.passes;
         self.position = words.position;
+        self.declared
+            .copy_from_slice(&words.scalars.unwrap_or_else(|| declared(&self.programs[Kind::Train].slots.scalars)));
+        self.fill_declared();
         self.rate = words.rate.map_or(self.config.optimizer.settings().rate, Schedule::constant);
         if let Some(accumulation) = &mut self.accumulation {
             accumulation.rows = words.rows;
@@ -218,6 +224,8 @@ struct Words {
     position: Position,
     rate: Option<f64>,
     rows: usize,
+    /// In the order of the declaration; none in a file that has none.
+    scalars: Option<Vec<f32>>,
 }
 
 impl Words {
@@ -282,6 +290,31 @@ impl Words {
             rate,
             position: Position { epochs: size(EPOCHS, epochs)?, pass },
             rows: size(ROWS, rows)?,
+            scalars: match file.header.word(SCALARS) {
+                None => None,
+                Some(word) => match scalars_of::<N>(word) {
+                    Some(scalars) => Some(scalars),
+                    None => return Err(foreign(format!("`{SCALARS}` says nothing of the scalars of this network"))),
+                },
+            },
         })
     }
+}
+
+/// `kl_weight = 0.5, margin = 1`
+pub(super) fn scalars_word<N: Network>(declared: &[f32]) -> String {
+    let scalars = N::DEFINITION.scalars.iter().zip(declared);
+    scalars.map(|(scalar, number)| format!("{} = {number}", scalar.name)).collect::<Vec<String>>().join(", ")
+}
+
+/// The same, read: those of this network, each once and in their order.
+pub(super) fn scalars_of<N: Network>(word: &str) -> Option<Vec<f32>> {
+    let mut numbers = Vec::new();
+    for (index, part) in word.split(", ").enumerate() {
+        let (name, number) = part.split_once(" = ")?;
+        let number: f32 = number.parse().ok()?;
+        let fits = N::DEFINITION.scalars.get(index)?.name == name && number.is_finite();
+        fits.then(|| numbers.push(number))?;
+    }
+    (numbers.len() == N::DEFINITION.scalars.len()).then_some(numbers)
 }

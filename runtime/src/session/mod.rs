@@ -24,6 +24,7 @@ mod profile;
 mod programs;
 mod recalibrate;
 mod rows;
+mod scalars;
 mod sentinel;
 mod snapshot;
 mod trainer;
@@ -125,6 +126,8 @@ pub struct Session<N> {
     kept: Option<Buffer>,
     arena: Buffer,
     scalars: Vec<Word>,
+    /// The numbers of the declaration that may be set; they are the first of the scalars of every program.
+    declared: Vec<f32>,
     /// Those of the scalars that are numbers.
     numbers: Vec<f32>,
     feed: Feed,
@@ -152,7 +155,9 @@ impl<N: Network> Session<N> {
         let feed = Feed::new(&train.slots, max_batch)?;
         fill(params.floats_mut(), &train, seed);
         let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &config)?;
-        Ok(Session {
+        let declared = scalars::declared(&train.slots.scalars);
+        let mut session = Session {
+            declared,
             rate: config.optimizer.settings().rate,
             numbers: vec![0.0; train.slots.scalars.len()],
             config,
@@ -175,7 +180,9 @@ impl<N: Network> Session<N> {
             measures: Vec::new(),
             statistics: Vec::new(),
             network: PhantomData,
-        })
+        };
+        session.fill_declared();
+        Ok(session)
     }
 
     /// One training step on a batch: forward, backward and update. Loss and metrics are of the parameters before the update.
@@ -279,7 +286,7 @@ impl<N: Network> Session<N> {
     /// Buffers for which there is no memory.
     pub fn predictor(&mut self) -> Result<Predictor<N>, BuildError> {
         self.compile(Kind::Predict)?;
-        Predictor::new(self.programs.shared(Kind::Predict), self.params.floats(), self.max_batch)
+        Predictor::new(self.programs.shared(Kind::Predict), self.params.floats(), &self.declared, self.max_batch)
     }
 
     /// The learning rate of the next step: what the schedule says after [`Session::steps`] steps.
@@ -329,6 +336,7 @@ impl<N: Network> Session<N> {
         let (slots, optimizer, rate) =
             (&self.programs[Kind::Train].slots.scalars, &*self.config.optimizer, self.learning_rate());
         optim::fill(slots, optimizer, rate, self.steps + 1, &mut self.numbers);
+        self.numbers[..self.declared.len()].copy_from_slice(&self.declared);
         words(slots, &self.numbers, self.seed, self.forward_count, &mut self.scalars);
     }
 

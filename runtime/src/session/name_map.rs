@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::checkpoint::{NETWORK, copy, read};
+use super::checkpoint::{NETWORK, SCALARS, copy, read, scalars_of};
 use super::params::named;
 use super::{Kind, Network, Predictor, Session, is_own};
 use crate::compile::Program;
@@ -98,15 +98,15 @@ impl<N: Network> Session<N> {
     /// A file that cannot be read or is damaged, names that the file or the network does not have, shapes that differ,
     /// elements that are no floats; the message names the tensors. The session is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let params = mapped::<N>(path.as_ref(), names, &self.programs[Kind::Train], self.params.floats())?;
+        let (params, _) = mapped::<N>(path.as_ref(), names, &self.programs[Kind::Train], self.params.floats())?;
         self.params.floats_mut().copy_from_slice(&params);
         Ok(())
     }
 }
 
 impl<N: Network> Predictor<N> {
-    /// Takes parameters and running statistics from a file: a checkpoint of a trainer, of whatever optimizer, whose state is
-    /// passed over, or any other safetensors file with the names of this network. As [`Predictor::load_mapped`] with an empty
+    /// Takes parameters, running statistics and scalars from a file: a checkpoint of a trainer, of whatever optimizer, whose
+    /// state is passed over, or any other safetensors file with the names of this network. As [`Predictor::load_mapped`] with an empty
     /// map.
     ///
     /// # Errors
@@ -121,9 +121,12 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// As for [`Session::load_mapped`]. The predictor is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let params = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
+        let (params, scalars) = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
         let no_memory = || CheckpointError::NoMemory { path: path.as_ref().to_path_buf() };
         self.own_params().ok_or_else(no_memory)?.copy_from_slice(&params);
+        if let Some(scalars) = scalars {
+            self.take_scalars(&scalars);
+        }
         Ok(())
     }
 }
@@ -134,13 +137,14 @@ pub(super) fn fits(program: &Program, file: &File) -> bool {
     Matching::new(&own, file, &NameMap::new()).mistakes.is_empty()
 }
 
-/// All parameters of a program, those of the network from a file and the others as they are.
+/// All parameters of a program, those of the network from a file and the others as they are; of a checkpoint of this network, the
+/// scalars as well.
 fn mapped<N: Network>(
     path: &Path,
     names: &NameMap,
     program: &Program,
     present: &[f32],
-) -> Result<Vec<f32>, CheckpointError> {
+) -> Result<(Vec<f32>, Option<Vec<f32>>), CheckpointError> {
     let mut file = File::open(path)?;
     let own = named(&program.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
     let mut matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
@@ -166,7 +170,8 @@ fn mapped<N: Network>(
             }
         }
     }
-    Ok(params)
+    let scalars = file.header.word(SCALARS).filter(|_| file.is_sealed()).and_then(scalars_of::<N>);
+    Ok((params, scalars))
 }
 
 /// Parameters and the tensors that become theirs.

@@ -10,6 +10,7 @@ use super::buffer::{self, Buffer};
 use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
+use super::scalars::declared;
 use super::trainer::{MAX_BATCH, check_batch};
 use super::{Error, Network, Session, fill};
 use crate::compile::{Program, Purpose, Stage, Target, compile};
@@ -27,7 +28,9 @@ pub struct Predictor<N> {
     pub(super) params: Arc<Buffer>,
     max_batch: usize,
     arena: Buffer,
-    scalars: Vec<Word>,
+    pub(super) scalars: Vec<Word>,
+    /// The numbers of the declaration, which are the first of the scalars.
+    pub(super) declared: Vec<f32>,
     feed: Feed,
     outputs: Outputs,
     network: PhantomData<fn() -> N>,
@@ -35,12 +38,20 @@ pub struct Predictor<N> {
 
 impl<N: Network> Predictor<N> {
     /// With a copy of these parameters; those of the optimizer lie behind the network's own and stay there.
-    pub(super) fn new(program: Arc<Program>, params: &[f32], max_batch: usize) -> Result<Predictor<N>, BuildError> {
+    pub(super) fn new(
+        program: Arc<Program>,
+        params: &[f32],
+        declared: &[f32],
+        max_batch: usize,
+    ) -> Result<Predictor<N>, BuildError> {
         let mut own = buffer::params(&program)?;
         own.floats_mut().copy_from_slice(&params[..program.params_len]);
+        let mut scalars = vec![Word::default(); program.slots.scalars.len()];
+        scalars.iter_mut().zip(declared).for_each(|(word, &number)| *word = Word::from(number));
         Ok(Predictor {
+            declared: declared.to_vec(),
             arena: buffer::arena(&program, max_batch)?,
-            scalars: vec![Word::default(); program.slots.scalars.len()],
+            scalars,
             feed: Feed::new(&program.slots, max_batch)?,
             outputs: Outputs::new::<N>(max_batch)?,
             params: Arc::new(own),
@@ -124,6 +135,7 @@ impl<N> Predictor<N> {
             // What they hold between calls means nothing.
             arena: buffer::arena(&self.program, self.max_batch)?,
             scalars: self.scalars.clone(),
+            declared: self.declared.clone(),
             feed: Feed::new(&self.program.slots, self.max_batch)?,
             outputs: self.outputs.like(self.max_batch)?,
             network: PhantomData,
@@ -186,7 +198,8 @@ impl<N: Network> PredictorBuilder<N> {
         let program = self.program()?;
         let mut params = buffer::params(&program)?;
         fill(params.floats_mut(), &program, self.seed);
-        Predictor::new(program, params.floats(), self.max_batch)
+        let declared = declared(&program.slots.scalars);
+        Predictor::new(program, params.floats(), &declared, self.max_batch)
     }
 
     /// Compiles inference with the parameters of a session as they are now. A session's own `max_batch` needs no program of
@@ -195,7 +208,7 @@ impl<N: Network> PredictorBuilder<N> {
     /// # Errors
     /// As for [`PredictorBuilder::build`].
     pub fn build_from(self, session: &Session<N>) -> Result<Predictor<N>, BuildError> {
-        Predictor::new(self.program()?, session.params.floats(), self.max_batch)
+        Predictor::new(self.program()?, session.params.floats(), &session.declared, self.max_batch)
     }
 
     fn program(&self) -> Result<Arc<Program>, BuildError> {

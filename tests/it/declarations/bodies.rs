@@ -15,7 +15,9 @@ use crate::handmade::leak;
 
 /// A body while it is drawn, and what expressions may read of it.
 pub struct Body<'t, 'n> {
-    tape: &'t mut Tape<'n>,
+    pub(super) tape: &'t mut Tape<'n>,
+    /// What the paths of the flow begin with that is drawn; those of stages with names do not.
+    pub(super) flow: Option<String>,
     acts: &'t [DrawnAct],
     /// Named values and parameters.
     pub known: Vec<(Expr<'static>, Shape)>,
@@ -30,13 +32,22 @@ impl<'t, 'n> Body<'t, 'n> {
     /// A body where the ports have these names.
     pub fn new(tape: &'t mut Tape<'n>, acts: &'t [DrawnAct], ports: HashSet<String>) -> Body<'t, 'n> {
         let scopes = vec![Scope { taken: ports, ..Scope::default() }];
-        Body { tape, acts, known: Vec::new(), output: Shape::scalar(), has_norm: false, has_dense: false, scopes }
+        Body {
+            tape,
+            flow: None,
+            acts,
+            known: Vec::new(),
+            output: Shape::scalar(),
+            has_norm: false,
+            has_dense: false,
+            scopes,
+        }
     }
 
     /// The stages of a network: at least one with parameters, and others if there are to be `several`.
     pub fn outermost(&mut self, x: &Shape, several: bool) -> Vec<Stage<'static>> {
         let prefixes = [String::new()];
-        let dense = x.rank() == 2 && !self.tape.chance(30);
+        let dense = x.rank() >= 2 && !self.tape.chance(30);
         let (first, y) = if dense { self.dense(x, &prefixes) } else { self.act_of(SCALE, x, &prefixes) };
         self.know_value(&prefixes, &first, &y);
         let mut stages = vec![first];
@@ -70,7 +81,7 @@ impl<'t, 'n> Body<'t, 'n> {
     }
 
     /// Stages that stand at these paths, one for each copy.
-    fn stages(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Vec<Stage<'static>>, Shape) {
+    pub(super) fn stages(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Vec<Stage<'static>>, Shape) {
         let mut x = x.clone();
         let mut stages = Vec::new();
         let most = if depth == 2 { 6 } else { 3 };
@@ -86,13 +97,14 @@ impl<'t, 'n> Body<'t, 'n> {
     /// A stage of the same shape, or one that may change it.
     fn stage(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Stage<'static>, Shape) {
         match (self.tape.below(100), x.rank()) {
-            (0..30, 2) => self.dense(x, prefixes),
+            (0..30, 2) | (12..24, 3) => self.dense(x, prefixes),
             (0..12, 4) => self.conv(x, prefixes),
             (0..12, 3) => self.conv1d(x, prefixes),
             (12..16, 4) => self.conv_transpose(x, prefixes),
             (16..21, 4) => self.pool(x),
             (21..24, 4) => self.upsample(x),
-            (24..30, 3..) => {
+            (24..28, 3..) => self.dense(x, prefixes),
+            (28..30, 3..) => {
                 let layer = self.tape.pick(&[&layers::GLOBAL_AVG_POOL, &layers::GLOBAL_MAX_POOL]);
                 let (stage, _) = self.layer(layer, Vec::new(), x);
                 (stage, Shape(x.0[..2].to_vec()))
@@ -103,7 +115,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let usual = [&momentum[..], &[Arg::Float(1e-5)], &[1, 2, 3, 1000].map(Arg::Int)];
                 let args = self.arguments(&layers::BATCH_NORM, &usual);
                 let (stage, y) = self.layer(&layers::BATCH_NORM, args, x);
-                self.affine(&stage, x, prefixes);
+                self.affine(&stage, x.0[1], prefixes);
                 (stage, y)
             }
             (38..44, 3..) => {
@@ -111,13 +123,13 @@ impl<'t, 'n> Body<'t, 'n> {
                 let groups = self.tape.pick(&[1, channels]);
                 let args = self.arguments(&layers::GROUP_NORM, &[&[Arg::Int(groups)], &[Arg::Float(1e-2)]]);
                 let (stage, y) = self.layer(&layers::GROUP_NORM, args, x);
-                self.affine(&stage, x, prefixes);
+                self.affine(&stage, x.0[1], prefixes);
                 (stage, y)
             }
-            (38..46, 2) => {
+            (38..46, 2..) => {
                 let args = self.arguments(&layers::LAYER_NORM, &[&[Arg::Float(1e-2)]]);
                 let (stage, y) = self.layer(&layers::LAYER_NORM, args, x);
-                self.affine(&stage, x, prefixes);
+                self.affine(&stage, x.0[x.rank() - 1], prefixes);
                 (stage, y)
             }
             (46..52, 3..) | (46..48, _) => {
@@ -156,11 +168,12 @@ impl<'t, 'n> Body<'t, 'n> {
         let mut args = self.arguments(&layers::DENSE, &[&[Arg::Int(n as u64)], &[Arg::Flag(bias)]]);
         args.push(self.initializer());
         let (stage, _) = self.layer(&layers::DENSE, args, x);
-        self.know(prefixes, stage.segment, ".weight", &Shape(vec![Dim::Fixed(x.0[1].factor()), Dim::Fixed(n)]));
+        let (leading, fan_in) = (&x.0[..x.rank() - 1], x.0[x.rank() - 1].factor());
+        self.know(prefixes, &stage, ".weight", &Shape(vec![Dim::Fixed(fan_in), Dim::Fixed(n)]));
         if bias {
-            self.know(prefixes, stage.segment, ".bias", &Shape(vec![Dim::Fixed(n)]));
+            self.know(prefixes, &stage, ".bias", &Shape(vec![Dim::Fixed(n)]));
         }
-        (stage, Shape(vec![x.0[0], Dim::Fixed(n)]))
+        (stage, Shape(leading.iter().copied().chain([Dim::Fixed(n)]).collect()))
     }
 
     /// A convolution, of one weight for each channel if what is drawn does not fit.
@@ -193,9 +206,9 @@ impl<'t, 'n> Body<'t, 'n> {
         };
         let Arg::Int(groups) = args[5] else { panic!("groups are counted") };
         let weight = [n, channels / groups, height, width].map(|extent| Dim::Fixed(extent as usize));
-        self.know(prefixes, stage.segment, ".weight", &Shape(weight.to_vec()));
+        self.know(prefixes, &stage, ".weight", &Shape(weight.to_vec()));
         if bias == Arg::Flag(true) {
-            self.know(prefixes, stage.segment, ".bias", &Shape(vec![y.0[1]]));
+            self.know(prefixes, &stage, ".bias", &Shape(vec![y.0[1]]));
         }
         (stage, y)
     }
@@ -224,9 +237,9 @@ impl<'t, 'n> Body<'t, 'n> {
         let (stage, _) = self.layer(&layers::CONV1D, values, x);
         let [Arg::Int(kernel), Arg::Int(groups)] = [args[1], args[5]] else { panic!("both are integers") };
         let weight = [n, channels / groups, kernel].map(|extent| Dim::Fixed(extent as usize));
-        self.know(prefixes, stage.segment, ".weight", &Shape(weight.to_vec()));
+        self.know(prefixes, &stage, ".weight", &Shape(weight.to_vec()));
         if bias == Arg::Flag(true) {
-            self.know(prefixes, stage.segment, ".bias", &Shape(vec![y.0[1]]));
+            self.know(prefixes, &stage, ".bias", &Shape(vec![y.0[1]]));
         }
         (stage, y)
     }
@@ -265,9 +278,9 @@ impl<'t, 'n> Body<'t, 'n> {
         };
         let Arg::Int(groups) = args[6] else { panic!("groups are counted") };
         let weight = [channels, n / groups, height, width].map(|extent| Dim::Fixed(extent as usize));
-        self.know(prefixes, stage.segment, ".weight", &Shape(weight.to_vec()));
+        self.know(prefixes, &stage, ".weight", &Shape(weight.to_vec()));
         if bias == Arg::Flag(true) {
-            self.know(prefixes, stage.segment, ".bias", &Shape(vec![y.0[1]]));
+            self.know(prefixes, &stage, ".bias", &Shape(vec![y.0[1]]));
         }
         (stage, y)
     }
@@ -298,17 +311,17 @@ impl<'t, 'n> Body<'t, 'n> {
         (stage, y)
     }
 
-    /// Scale and shift of a norm.
-    fn affine(&mut self, stage: &Stage<'static>, x: &Shape, prefixes: &[String]) {
+    /// Scale and shift of a norm, along an axis of so many numbers.
+    fn affine(&mut self, stage: &Stage<'static>, along: Dim, prefixes: &[String]) {
         for name in [".gamma", ".beta"] {
-            self.know(prefixes, stage.segment, name, &Shape(vec![x.0[1]]));
+            self.know(prefixes, stage, name, &Shape(vec![along]));
         }
     }
 
     /// The rectifier that owns its slope.
     fn own(&mut self, layer: &'static LayerDef, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         let (stage, y) = self.layer(layer, Vec::new(), x);
-        self.know(prefixes, stage.segment, ".slope", &Shape::scalar());
+        self.know(prefixes, &stage, ".slope", &Shape::scalar());
         (stage, y)
     }
 
@@ -344,24 +357,25 @@ impl<'t, 'n> Body<'t, 'n> {
         self.tape.pick(&fitting)
     }
 
-    fn act_of(&mut self, index: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+    pub(super) fn act_of(&mut self, index: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         let act = &self.acts[index].act;
         let starts: Vec<f64> = act.extras.iter().map(|_| self.tape.pick(&[1.0, 0.5, -0.5])).collect();
         let stage = self.named(Kind::Act(index, leak(starts)), act.name.unwrap_or("lambda"));
         for (name, _) in act.extras {
-            self.know(prefixes, stage.segment, leak(format!(".{name}")), &Shape::scalar());
+            self.know(prefixes, &stage, leak(format!(".{name}")), &Shape::scalar());
         }
         (stage, x.clone())
     }
 
     fn structure(&mut self, x: &Shape, prefixes: &[String], depth: usize) -> (Stage<'static>, Shape) {
-        let at = |segment: &str, inside: &str| -> Vec<String> {
-            prefixes.iter().map(|prefix| format!("{prefix}{segment}.{inside}")).collect()
+        let flow = self.flow.clone();
+        let at = |stage: &Stage<'static>, inside: &str| -> Vec<String> {
+            prefixes.iter().map(|prefix| format!("{}.{inside}", path(flow.as_deref(), prefix, stage))).collect()
         };
         match self.tape.below(5) {
             4 if x.rank() > 1 => {
                 let stage = self.named(Kind::Broken, "concat");
-                let [first, second] = ["1.", "2."].map(|inside| at(stage.segment, inside));
+                let [first, second] = ["1.", "2."].map(|inside| at(&stage, inside));
                 let (body, y) = self.within(|inner| inner.stages(x, &first, depth));
                 if y.rank() > 2 && y != *x {
                     // Nothing else is sure to give this shape.
@@ -377,19 +391,19 @@ impl<'t, 'n> Body<'t, 'n> {
             0 => {
                 let stem = self.tape.pick(&["block", "dense", "f1"]);
                 let stage = self.named(Kind::Broken, stem);
-                let prefixes = at(stage.segment, "");
+                let prefixes = at(&stage, "");
                 let (body, y) = self.within(|inner| inner.stages(x, &prefixes, depth));
                 (Stage { kind: Kind::Block(leak(body)), ..stage }, y)
             }
             1 => {
                 let stage = self.named(Kind::Broken, "residual");
-                let prefixes = at(stage.segment, "");
+                let prefixes = at(&stage, "");
                 let body = self.within(|inner| inner.stages_to(x, x, &prefixes, depth));
                 (Stage { kind: Kind::Residual { body, skip: None }, ..stage }, x.clone())
             }
             2 => {
                 let stage = self.named(Kind::Broken, "residual");
-                let [long, short] = ["", "skip."].map(|inside| at(stage.segment, inside));
+                let [long, short] = ["", "skip."].map(|inside| at(&stage, inside));
                 let (body, y) = self.within(|inner| inner.stages(x, &long, depth));
                 if y.rank() > 2 && y != *x {
                     // Nothing else is sure to give this shape.
@@ -402,7 +416,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let stage = self.named(Kind::Broken, "repeat");
                 let many = prefixes.len() == 1 && self.tape.chance(15);
                 let count = if many { self.tape.pick(&[10, 11, 3]) } else { 1 + self.tape.below(2) };
-                let copies: Vec<String> = (1..=count).flat_map(|copy| at(stage.segment, &format!("{copy}."))).collect();
+                let copies: Vec<String> = (1..=count).flat_map(|copy| at(&stage, &format!("{copy}."))).collect();
                 let body = match many {
                     false => self.within(|inner| inner.stages_to(x, x, &copies, depth)),
                     true => self.within(|inner| {
@@ -454,16 +468,24 @@ impl<'t, 'n> Body<'t, 'n> {
     /// What a stage gives, if its name is known.
     fn know_value(&mut self, prefixes: &[String], stage: &Stage<'static>, y: &Shape) {
         if stage.named {
-            self.know(prefixes, stage.segment, "", y);
+            self.know(prefixes, stage, "", y);
         }
     }
 
-    fn know(&mut self, prefixes: &[String], segment: &str, name: &str, shape: &Shape) {
+    fn know(&mut self, prefixes: &[String], stage: &Stage<'static>, name: &str, shape: &Shape) {
         for prefix in prefixes {
-            let path: &'static str = leak(format!("{prefix}{segment}{name}"));
+            let path: &'static str = leak(format!("{}{name}", path(self.flow.as_deref(), prefix, stage)));
             let expr = if path.contains('.') { Expr::Path(path, At(0)) } else { Expr::Name(path) };
             self.known.push((expr, shape.clone()));
         }
+    }
+}
+
+/// The path of a stage: in the outermost body of a flow, its name alone if it has one.
+fn path(flow: Option<&str>, prefix: &str, stage: &Stage<'static>) -> String {
+    match stage.named && flow == Some(prefix) {
+        true => stage.segment.to_string(),
+        false => format!("{prefix}{}", stage.segment),
     }
 }
 

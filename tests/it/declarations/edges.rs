@@ -55,6 +55,11 @@ pub fn of(definition: &Definition<'static>) -> BTreeSet<String> {
         edges.expression(&act.expr);
     }
     edges.body(definition.body, SourcePlace::Value);
+    edges.body(definition.layers, SourcePlace::Inner);
+    for flow in definition.flows {
+        flow.sources.iter().for_each(|source| edges.expression(source));
+        edges.body(flow.stages, SourcePlace::Value);
+    }
     definition.metrics.iter().for_each(|metric| edges.name(SourcePlace::Metric, metric.name));
     definition.loss.iter().chain(definition.metrics).for_each(|clause| edges.expression(&clause.expr));
     edges.found
@@ -113,7 +118,7 @@ impl Edges {
             }
             match &stage.kind {
                 Kind::Layer(layer, values) => self.values(layer.name, layer.args, values),
-                Kind::Act(..) | Kind::Broken => {}
+                Kind::Act(..) | Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => {}
                 Kind::Block(body) => self.body(body, SourcePlace::Inner),
                 Kind::Residual { body, skip } => {
                     self.body(body, SourcePlace::Inner);
@@ -159,7 +164,7 @@ impl Edges {
                 self.other("a number from Rust");
                 self.found.insert(format!("{x:e}"));
             }
-            Expr::Neg(_, x) | Expr::Not(_, x) => self.expression(x),
+            Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Part(_, x, _) => self.expression(x),
             Expr::Binary(op, _, x, y) => {
                 if op == BinaryOp::Div && matches!((x, y), (Expr::Number(_), Expr::Number(_))) {
                     self.other("a quotient in an expression");

@@ -5,6 +5,7 @@ mod conditions;
 mod criteria;
 mod edges;
 mod expressions;
+mod flows;
 mod names;
 mod numbers;
 mod reductions;
@@ -37,6 +38,8 @@ pub struct Family {
     pub acts: Option<bool>,
     /// Whether the loss is one criterion of a simple network.
     pub criterion: bool,
+    /// Whether the body is made of named flows, from one input or two to one output or two.
+    pub flows: bool,
 }
 
 /// A declaration, and how many rows to try it with.
@@ -60,19 +63,37 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         .map(|(place, usual)| place.name(&mut tape, usual, &mut taken));
     let [x, out] = names;
 
+    let several = family.flows && tape.chance(60);
+    let more = family.flows && tape.chance(60);
+    let inputs = [(x, input.clone()), ("second_input", input.clone())];
+    let inputs = &inputs[..if several { 2 } else { 1 }];
+    let outs = [out, "second_output"];
     let mut body = Body::new(&mut tape, &acts, taken);
-    let stages = body.outermost(&input, !family.criterion);
+    let (mut stages, mut layers, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut outputs = Vec::new();
+    if family.flows {
+        let drawn = body.flows(inputs, &outs[..if more { 2 } else { 1 }]);
+        (layers, lines, outputs) = (drawn.layers, drawn.flows, drawn.outputs);
+    } else {
+        stages = body.outermost(&input, !family.criterion);
+    }
     let Body { known, output, has_norm, has_dense, mut scopes, .. } = body;
     let (first, _) = known[0];
     let mut taken = scopes.pop().expect("the outermost body has names").taken;
     let targets = targets(&mut tape, &output, &mut taken);
-    let ends = [(x, &input), (out, &output)].map(|(name, shape)| port(&mut tape, DType::F32, name, &shape.0));
+    if outputs.is_empty() {
+        outputs.push((out, output.clone()));
+    }
+    let mut ends = |of: &[(&'static str, Shape)]| -> Vec<Port<'static>> {
+        of.iter().map(|(name, shape)| port(&mut tape, DType::F32, name, &shape.0)).collect()
+    };
+    let (input_ports, output_ports) = (ends(inputs), ends(&outputs));
 
     let mut context = Context::new(&mut tape, &acts, family.branches);
     context.reduces = true;
     context.has_weights = has_dense;
     context.values = targets[0].name;
-    context.floats.extend([(Expr::Name(x), input.clone()), (Expr::Name(out), output.clone())]);
+    context.floats.extend(inputs.iter().chain(&outputs).map(|(name, shape)| (Expr::Name(name), shape.clone())));
     context.floats.extend(known);
     for target in &targets {
         let expr = Expr::Name(target.name);
@@ -95,16 +116,31 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     let used = context.used.clone();
     let definition = Definition {
         name: "Random",
-        inputs: leak([ends[0]]),
-        outputs: leak([ends[1]]),
+        inputs: leak(input_ports),
+        outputs: leak(output_ports),
         targets: leak(targets.into_iter().filter(|target| used.contains(&target.name)).collect::<Vec<Port<'_>>>()),
         acts: leak(acts.into_iter().map(|act| act.act).collect::<Vec<Act<'_>>>()),
+        scalars: &[],
+        layers: leak(layers),
+        flows: leak(lines),
         body: leak(stages),
         loss: Some(handmade::clause("loss", loss)),
         metrics: leak(metrics),
         places: &[],
     };
     Declared { definition: leak(definition), rows: if has_norm { rows.max(3) } else { rows }, seed }
+}
+
+/// The shape of an expression of these values that was drawn along axes.
+fn shape_of(expr: &Expr<'static>, values: &[(&'static str, Shape)]) -> Shape {
+    let rows = 2;
+    let names = values.iter().map(|(name, shape)| {
+        let extents = shape.at(rows);
+        let zeros = vec![0.0; extents.iter().product()];
+        (*name, crate::oracle::array::Value::Floats(crate::oracle::array::Array::new(&extents, zeros)))
+    });
+    let found = crate::oracle::shape_of(expr, &names.collect::<Vec<_>>());
+    Shape([Dim::B].into_iter().chain(found[1..].iter().map(|&n| Dim::Fixed(n))).collect())
 }
 
 /// Of one to four axes.

@@ -1,10 +1,12 @@
 //! What makes one number of many: reductions, sums over weights, shares of truth values.
 
 use gradloom_runtime::functions;
-use gradloom_runtime::network::{At, BinaryOp, Expr};
+use gradloom_runtime::layers::Arg;
+use gradloom_runtime::network::{At, BinaryOp, Expr, Span};
+use gradloom_runtime::types::Shape;
 
 use super::expressions::Context;
-use crate::handmade::{binary, call};
+use crate::handmade::{binary, call, leak, number};
 
 impl Context<'_, '_> {
     /// A loss: several terms, or one expression.
@@ -34,12 +36,62 @@ impl Context<'_, '_> {
         }
         let shape = self.any_shape();
         let x = self.float(&shape, depth);
+        if choice == 4 && shape.rank() >= 2 {
+            return call(&functions::MEAN, &[], vec![self.along(x, &shape)]);
+        }
         match choice {
             5 | 6 => small(call(&functions::SUM, &[], vec![x])),
             7 => call(&functions::MAX, &[], vec![x]),
             8 => small(call(&functions::L1, &[], vec![x])),
             9 => small(call(&functions::L2, &[], vec![x])),
             _ => call(&functions::MEAN, &[], vec![x]),
+        }
+    }
+
+    /// Something of a value along some of its axes, by itself or with the value: reductions that keep their axes or not, parts,
+    /// values side by side, other shapes and orders.
+    pub fn along(&mut self, x: Expr<'static>, shape: &Shape) -> Expr<'static> {
+        let rank = shape.rank();
+        let axis = 1 + self.tape.below(rank - 1);
+        let written = if self.tape.chance(50) { axis as i64 } else { axis as i64 - rank as i64 };
+        let axes = match self.tape.chance(25) {
+            true => Arg::Ints(leak((1..rank as i64).collect::<Vec<i64>>())),
+            false => Arg::Ints(leak([written])),
+        };
+        let extent = shape.0[axis].factor();
+        match self.tape.below(9) {
+            which @ 0..5 => {
+                let reductions = [&functions::MEAN, &functions::SUM, &functions::MAX, &functions::MIN, &functions::VAR];
+                let keep = self.tape.chance(60);
+                let reduced = call(reductions[which], &[axes, Arg::Flag(keep)], vec![x]);
+                let small = binary(BinaryOp::Mul, Expr::Number(0.25), reduced);
+                if keep { binary(self.tape.pick(&[BinaryOp::Sub, BinaryOp::Mul]), x, small) } else { small }
+            }
+            5 => {
+                let from = self.tape.below(extent);
+                let to = from + 1 + self.tape.below(extent - from);
+                let span = match self.tape.below(3) {
+                    0 => Span::One(number(from)),
+                    1 => Span::Range((from > 0).then(|| number(from)), (to < extent).then(|| number(to))),
+                    _ => Span::Range(Some(number(from)), Some(number(to))),
+                };
+                let spans = (0..rank).map(|at| if at == axis { span } else { Span::All });
+                Expr::Part(At(0), leak(x), leak(spans.collect::<Vec<_>>()))
+            }
+            6 => {
+                let other = binary(BinaryOp::Mul, x, Expr::Number(0.5));
+                call(&functions::CONCAT, &[Arg::Ints(leak([written]))], vec![x, other, x])
+            }
+            7 if rank >= 3 => {
+                let given = self.tape.chance(50);
+                let order: Vec<i64> = [0].into_iter().chain((1..rank as i64).rev()).collect();
+                call(&functions::TRANSPOSE, &[Arg::Ints(if given { leak(order).as_slice() } else { &[] })], vec![x])
+            }
+            _ => {
+                let width: usize = shape.0[1..].iter().map(|dim| dim.factor()).product();
+                let row = if self.tape.chance(50) { vec![width as i64, 1] } else { vec![width as i64] };
+                call(&functions::RESHAPE, &[Arg::Ints(leak(row))], vec![x])
+            }
         }
     }
 }

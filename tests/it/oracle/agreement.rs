@@ -64,7 +64,8 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
     let trained = evaluate(definition, Mode::Train, STEP, &values);
     let inferred = evaluate(definition, Mode::Infer, STEP, &values);
     let numbers = |answer: &Answer| {
-        let all = answer.metrics.iter().chain(&answer.output.data).chain([&answer.loss]);
+        let all =
+            answer.metrics.iter().chain(answer.outputs.iter().flat_map(|output| &output.data)).chain([&answer.loss]);
         all.copied().all(f64::is_finite)
     };
     if !numbers(&trained) || !numbers(&inferred) {
@@ -76,7 +77,9 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
     let slopes = Slopes::of(definition, &graphs[1], &values, &trained);
     let mut all_compiled = true;
     for (graph, compiled) in graphs.iter().zip(&mut compiled) {
-        let infers = graph.slots.scalars.is_empty() && graph.outputs.iter().all(|output| !is_of_training(&output.role));
+        let own = |slot: &ScalarSlot| !matches!(slot, ScalarSlot::Declared(..));
+        let infers =
+            !graph.slots.scalars.iter().any(own) && graph.outputs.iter().all(|output| !is_of_training(&output.role));
         let answer = if infers { &inferred } else { &trained };
         all_compiled &= compare(graph, compiled, rows, &values, &how, answer, &slopes, seed)?;
     }
@@ -182,7 +185,7 @@ fn compare(
         let wanted = match output.role {
             Role::Loss => vec![answer.loss],
             Role::Metric(index) => vec![answer.metrics[index]],
-            Role::Output(_) => answer.output.data.clone(),
+            Role::Output(index) => answer.outputs[index].data.clone(),
             Role::Update(param) => {
                 let slot = &graph.slots.params[param];
                 match (slot.kind, answer.updates.get(&slot.name)) {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use gradloom_runtime::layers::{Arg, ArgDef, ArgKind};
-use gradloom_runtime::network::{self, BinaryOp, Expr, Number, Outcome};
+use gradloom_runtime::network::{self, BinaryOp, Expr, Number, Outcome, Span};
 
 use super::Evaluator;
 use super::activations::activation;
@@ -58,6 +58,11 @@ impl Evaluator<'_> {
                 let x = self.expr(x, names);
                 Value::Floats(activation(layer.name, &settle(layer.args, args), x.floats(), &mut self.decisions))
             }
+            Expr::Part(_, x, spans) => match self.expr(x, names) {
+                Value::Floats(x) => Value::Floats(part(&x, spans)),
+                Value::Ids(x) => Value::Ids(part(&x, spans)),
+                Value::Truths(x) => Value::Truths(part(&x, spans)),
+            },
             Expr::Inline(index, _, operands) => {
                 let operands: Vec<Value> = operands.iter().map(|operand| self.expr(operand, names)).collect();
                 self.act(index, operands)
@@ -111,14 +116,39 @@ impl Evaluator<'_> {
     }
 }
 
-/// Element by element; what is a single value is the same for all.
+/// Element by element; what has one element along an axis is the same for all.
 fn choice(condition: &Array<bool>, x: &Array<f64>, y: &Array<f64>) -> Value {
-    let shapes = [&condition.shape, &x.shape, &y.shape];
-    let shape = shapes.into_iter().max_by_key(|shape| shape.len()).expect("there are three").clone();
-    let (condition, x, y) = (condition.spread(&shape), x.spread(&shape), y.spread(&shape));
-    let branches = x.data.iter().zip(&y.data);
-    let taken = condition.data.iter().zip(branches).map(|(&condition, (&x, &y))| if condition { x } else { y });
-    Value::Floats(Array::new(&shape, taken.collect()))
+    let branches = x.with(y, |x, y| (x, y));
+    Value::Floats(condition.with(&branches, |condition, (x, y)| if condition { x } else { y }))
+}
+
+/// A part of a value.
+fn part<T: Copy>(x: &Array<T>, spans: &[Span<'static>]) -> Array<T> {
+    let number = |number: &Number<'static>, n: usize| {
+        let at = size(number);
+        if at < 0 { (n as i64 + at) as usize } else { at as usize }
+    };
+    // For each axis, the first element, how many, and whether the axis is left.
+    let taken: Vec<(usize, usize, bool)> = x
+        .shape
+        .iter()
+        .zip(spans)
+        .map(|(&n, span)| match span {
+            Span::All => (0, n, true),
+            Span::Range(from, to) => {
+                let from = from.as_ref().map_or(0, |from| number(from, n));
+                (from, to.as_ref().map_or(n, |to| number(to, n)) - from, true)
+            }
+            Span::One(at) => (number(at, n), 1, false),
+        })
+        .collect();
+    let extents: Vec<usize> = taken.iter().map(|(_, n, _)| *n).collect();
+    let mut result = Array::of(&extents, |place| {
+        let own: Vec<usize> = place.iter().zip(&taken).map(|(at, (from, ..))| at + from).collect();
+        x.at(&own)
+    });
+    result.shape = taken.iter().filter(|(.., left)| *left).map(|(_, n, _)| *n).collect();
+    result
 }
 
 /// The values of arguments.

@@ -4,7 +4,7 @@ use gradloom_runtime::layers::Arg;
 
 use super::Evaluator;
 use super::array::Array;
-use super::stages::moments;
+use super::stages::{channel, moments};
 
 /// A window over both axes of an image, and how it moves.
 struct Window {
@@ -68,14 +68,15 @@ fn convolved(window: &Window, weight: &Array<f64>, bias: &[f64], groups: usize, 
     let (per_group, taps) = (channels / groups, window.kernel[0] * window.kernel[1]);
     assert_eq!(weight.shape, [n, per_group, window.kernel[0], window.kernel[1]]);
     let (h, w) = (window.positions(height, 0), window.positions(width, 1));
+    let under: Vec<_> = (0..h * w).map(|at| window.under([at / w, at % w], [height, width])).collect();
     let mut y = Vec::new();
     for row in 0..rows {
         for (o, bias) in bias.iter().enumerate() {
-            for at in 0..h * w {
+            for under in &under {
                 let mut sum = *bias;
                 for c in 0..per_group {
                     let image = (row * channels + o / (n / groups) * per_group + c) * height * width;
-                    for (tap, element) in window.under([at / w, at % w], [height, width]) {
+                    for &(tap, element) in under {
                         sum += weight.data[(o * per_group + c) * taps + tap] * x.data[image + element];
                     }
                 }
@@ -192,7 +193,7 @@ impl Evaluator<'_> {
             group.iter().map(|x| (x - mean) / (variance + eps).sqrt()).collect::<Vec<f64>>()
         });
         let normalized = Array::new(&x.shape, groups.collect());
-        self.scaled(path, normalized)
+        self.scaled(path, normalized, |at| channel(&x.shape, at))
     }
 
     /// What `reduce` makes of the numbers under each window, given how many taps that has.

@@ -16,14 +16,17 @@ mod images;
 mod slopes;
 mod stages;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gradloom_runtime::layers::Mode;
-use gradloom_runtime::network::{Definition, Kind, Stage};
+use gradloom_runtime::network::{Definition, Expr, Kind, Stage};
 
 use array::{Array, Value};
 use decisions::Decisions;
 use expressions::size;
+use stages::Place;
+
+use crate::handmade::leak;
 
 /// What an evaluation is given.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +42,7 @@ pub struct Values {
 /// What comes out.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    pub output: Array<f64>,
+    pub outputs: Vec<Array<f64>>,
     /// NaN if the declaration has none.
     pub loss: f64,
     pub metrics: Vec<f64>,
@@ -53,13 +56,17 @@ pub struct Answer {
 
 /// Evaluates a declaration; in training, the step of this number.
 pub fn evaluate(definition: &'static Definition<'static>, mode: Mode, step: u64, values: &Values) -> Answer {
-    let [input] = definition.inputs else { panic!("a network has one input") };
-    let names = values.ports.clone();
+    let mut names = values.ports.clone();
+    names.extend(definition.scalars.iter().map(|of| (of.name.to_string(), Value::number(f64::from(of.value as f32)))));
     let mut evaluator =
         Evaluator { definition, mode, step, values, names, updates: HashMap::new(), decisions: Decisions::default() };
-    let x = evaluator.value(input.name).floats().clone();
-    let output = evaluator.body(definition.body, "", x);
-    evaluator.names.insert(definition.outputs[0].name.to_string(), Value::Floats(output.clone()));
+    if definition.flows.is_empty() {
+        let x = evaluator.value(definition.inputs[0].name).floats().clone();
+        let output = evaluator.body(definition.body, &Place::default(), x);
+        evaluator.names.insert(definition.outputs[0].name.to_string(), Value::Floats(output));
+    }
+    definition.flows.iter().for_each(|flow| evaluator.flow(flow));
+    let outputs = definition.outputs.iter().map(|port| evaluator.value(port.name).floats().clone()).collect();
     let number = |value: Value| match &value.floats().data[..] {
         [number] => *number,
         several => panic!("{} numbers instead of one", several.len()),
@@ -68,8 +75,39 @@ pub fn evaluate(definition: &'static Definition<'static>, mode: Mode, step: u64,
     let decisions = evaluator.decisions.clone();
     let metrics = definition.metrics.iter().map(|metric| number(evaluator.expr(&metric.expr, None))).collect();
     let nearest = evaluator.decisions.nearest;
-    Answer { output, loss, metrics, updates: evaluator.updates, decisions, nearest }
+    Answer { outputs, loss, metrics, updates: evaluator.updates, decisions, nearest }
 }
+
+/// The extents of what an expression of these values comes to.
+pub fn shape_of(expr: &Expr<'static>, names: &[(&'static str, Value)]) -> Vec<usize> {
+    let values = Values::default();
+    let mut evaluator = Evaluator {
+        definition: leak(EMPTY),
+        mode: Mode::Infer,
+        step: 1,
+        values: &values,
+        names: HashMap::new(),
+        updates: HashMap::new(),
+        decisions: Decisions::default(),
+    };
+    evaluator.expr(expr, Some(names)).floats().shape.clone()
+}
+
+/// A declaration of nothing.
+const EMPTY: Definition<'static> = Definition {
+    name: "Empty",
+    inputs: &[],
+    outputs: &[],
+    targets: &[],
+    acts: &[],
+    scalars: &[],
+    layers: &[],
+    body: &[],
+    flows: &[],
+    loss: None,
+    metrics: &[],
+    places: &[],
+};
 
 /// Goes through a declaration.
 struct Evaluator<'v> {
@@ -97,35 +135,50 @@ impl Evaluator<'_> {
         self.values.params.get(&path).unwrap_or_else(|| panic!("there is no {path}")).clone()
     }
 
-    /// The weights of all dense and convolution layers.
+    /// The weights of all dense and convolution layers, once each.
     fn weights(&self) -> Vec<Array<f64>> {
         let mut paths = Vec::new();
-        dense(self.definition.body, "", &mut paths);
+        dense(self.definition, self.definition.body, "", &mut paths);
+        for flow in self.definition.flows {
+            for stage in flow.stages {
+                let prefix = if stage.named { String::new() } else { format!("{}.", flow.name) };
+                dense(self.definition, std::slice::from_ref(stage), &prefix, &mut paths);
+            }
+        }
+        let mut known = HashSet::new();
+        paths.retain(|path| known.insert(path.clone()));
         paths.iter().map(|path| self.param(path, "weight")).collect()
     }
 }
 
 /// The paths of the dense and convolution layers of a body.
-fn dense(stages: &[Stage<'static>], prefix: &str, paths: &mut Vec<String>) {
+fn dense(definition: &Definition<'static>, stages: &[Stage<'static>], prefix: &str, paths: &mut Vec<String>) {
     for stage in stages {
-        let path = format!("{prefix}{}", stage.segment);
-        match &stage.kind {
-            Kind::Layer(layer, _) if matches!(layer.name, "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d") => {
-                paths.push(path)
-            }
-            Kind::Layer(..) | Kind::Act(..) | Kind::Broken => {}
-            Kind::Block(body) => dense(body, &format!("{path}."), paths),
-            Kind::Residual { body, skip } => {
-                dense(body, &format!("{path}."), paths);
-                dense(skip.unwrap_or_default(), &format!("{path}.skip."), paths);
-            }
-            Kind::Branches { bodies } => {
-                let each = bodies.iter().enumerate();
-                each.for_each(|(index, body)| dense(body, &format!("{path}.{}.", index + 1), paths));
-            }
-            Kind::Repeat { count, body } => {
-                (1..=size(count)).for_each(|copy| dense(body, &format!("{path}.{copy}."), paths));
-            }
+        dense_in(definition, &stage.kind, format!("{prefix}{}", stage.segment), paths);
+    }
+}
+
+fn dense_in(definition: &Definition<'static>, kind: &Kind<'static>, path: String, paths: &mut Vec<String>) {
+    match kind {
+        Kind::Layer(layer, _) if matches!(layer.name, "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d") => {
+            paths.push(path)
+        }
+        Kind::Layer(..) | Kind::Act(..) | Kind::Concat(_) | Kind::Broken => {}
+        Kind::Block(body) => dense(definition, body, &format!("{path}."), paths),
+        Kind::Residual { body, skip } => {
+            dense(definition, body, &format!("{path}."), paths);
+            dense(definition, skip.unwrap_or_default(), &format!("{path}.skip."), paths);
+        }
+        Kind::Branches { bodies } => {
+            let each = bodies.iter().enumerate();
+            each.for_each(|(index, body)| dense(definition, body, &format!("{path}.{}.", index + 1), paths));
+        }
+        Kind::Repeat { count, body } => {
+            (1..=size(count)).for_each(|copy| dense(definition, body, &format!("{path}.{copy}."), paths));
+        }
+        Kind::Shared(index) => {
+            let layer = &definition.layers[*index];
+            dense_in(definition, &layer.kind, layer.segment.to_string(), paths);
         }
     }
 }

@@ -42,6 +42,10 @@ pub fn slope(center: &Decisions, mut f: impl FnMut(f64) -> (f64, Decisions)) -> 
             }
             row.push(value);
         }
+        // Smaller steps have larger roundings, and tell nothing more.
+        if best.is_some_and(|best| best.error <= 4.0 * rounding) {
+            break;
+        }
         before = row;
     }
     best

@@ -1,28 +1,94 @@
 //! Stages: layers, structures and functions of the user's own, one after the other.
 
 use gradloom_runtime::layers::{Arg, LayerDef, Mode};
-use gradloom_runtime::network::{Kind, Stage};
+use gradloom_runtime::network::{Flow, Kind, Stage};
 
 use super::Evaluator;
 use super::activations::activation;
 use super::array::{Array, Value};
 use super::expressions::{settle, size};
+use super::functions::function;
+use crate::handmade::leak;
+
+/// Where stages stand: what their own paths and those of their parameters begin with, and whether they are those of a flow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    path: String,
+    owner: String,
+    outermost: bool,
+}
+
+impl Place {
+    fn and(&self, segment: &str) -> Place {
+        let [path, owner] = [&self.path, &self.owner].map(|prefix| format!("{prefix}{segment}"));
+        Place { path, owner, outermost: false }
+    }
+}
 
 impl Evaluator<'_> {
-    /// What a body makes of a value.
-    pub(super) fn body(&mut self, stages: &[Stage<'static>], prefix: &str, x: Array<f64>) -> Array<f64> {
-        stages.iter().fold(x, |x, stage| self.stage(stage, prefix, x))
+    /// One line of a body of flows.
+    pub(super) fn flow(&mut self, flow: &Flow<'static>) {
+        let sources: Vec<Value> = flow.sources.iter().map(|source| self.expr(source, None)).collect();
+        let value = match (&sources[..], flow.stages) {
+            ([one], []) => one.clone(),
+            ([one], stages) => {
+                let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
+                Value::Floats(self.body(stages, &at, one.floats().clone()))
+            }
+            (several, [first, stages @ ..]) => {
+                let Kind::Concat(axis) = first.kind else { panic!("several values are joined first") };
+                let args = [Arg::Ints(leak([axis]))];
+                let joined = function("concat", &args, several, &mut self.decisions).expect("it is a function");
+                let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
+                if first.named {
+                    self.names.insert(first.segment.to_string(), joined.clone());
+                }
+                Value::Floats(self.body(stages, &at, joined.floats().clone()))
+            }
+            (several, []) => panic!("{} values and nothing to join them", several.len()),
+        };
+        match &flow.split {
+            None => _ = self.names.insert(flow.name.to_string(), value),
+            Some(split) => {
+                let x = value.floats();
+                let rank = x.shape.len() as i64;
+                let axis = if split.axis < 0 { rank + split.axis } else { split.axis } as usize;
+                let mut shape = x.shape.clone();
+                shape[axis] /= split.names.len();
+                for (index, name) in split.names.iter().enumerate() {
+                    let part = Array::of(&shape, |place| {
+                        let mut place = place.to_vec();
+                        place[axis] += index * shape[axis];
+                        x.at(&place)
+                    });
+                    self.names.insert(name.to_string(), Value::Floats(part));
+                }
+            }
+        }
     }
 
-    fn stage(&mut self, stage: &Stage<'static>, prefix: &str, x: Array<f64>) -> Array<f64> {
-        let path = format!("{prefix}{}", stage.segment);
-        let inside = format!("{path}.");
-        let y = match &stage.kind {
-            Kind::Layer(layer, args) => self.layer(layer, &settle(layer.args, args), &path, x),
+    /// What a body makes of a value.
+    pub(super) fn body(&mut self, stages: &[Stage<'static>], at: &Place, x: Array<f64>) -> Array<f64> {
+        stages.iter().fold(x, |x, stage| self.stage(stage, at, x))
+    }
+
+    fn stage(&mut self, stage: &Stage<'static>, at: &Place, x: Array<f64>) -> Array<f64> {
+        let at = if at.outermost && stage.named { Place::default().and(stage.segment) } else { at.and(stage.segment) };
+        let y = self.kind(&stage.kind, &at, x);
+        if stage.named {
+            self.names.insert(at.path, Value::Floats(y.clone()));
+        }
+        y
+    }
+
+    fn kind(&mut self, kind: &Kind<'static>, at: &Place, x: Array<f64>) -> Array<f64> {
+        let inside = at.and(".");
+        match kind {
+            Kind::Layer(layer, args) => self.layer(layer, &settle(layer.args, args), at, x),
             Kind::Act(index, _) => {
                 let shape = x.shape.clone();
                 let extras = self.definition.acts[*index].extras;
-                let numbers = extras.iter().map(|(name, _)| Value::Floats(self.param(&path, name)));
+                let numbers = extras.iter().map(|(name, _)| Value::Floats(self.param(&at.owner, name)));
                 let operands = std::iter::once(Value::Floats(x)).chain(numbers).collect();
                 self.act(*index, operands).floats().spread(&shape)
             }
@@ -30,29 +96,32 @@ impl Evaluator<'_> {
             Kind::Residual { body, skip } => {
                 let long = self.body(body, &inside, x.clone());
                 let short = match skip {
-                    Some(skip) => self.body(skip, &format!("{inside}skip."), x),
+                    Some(skip) => self.body(skip, &inside.and("skip."), x),
                     None => x,
                 };
                 long.with(&short, |long, short| long + short)
             }
             Kind::Repeat { count, body } => {
-                (1..=size(count)).fold(x, |x, copy| self.body(body, &format!("{inside}{copy}."), x))
+                (1..=size(count)).fold(x, |x, copy| self.body(body, &inside.and(&format!("{copy}.")), x))
             }
             Kind::Branches { bodies } => {
                 let branch = |(index, body): (usize, &&'static [Stage<'static>])| {
-                    self.body(body, &format!("{inside}{}.", index + 1), x.clone())
+                    self.body(body, &inside.and(&format!("{}.", index + 1)), x.clone())
                 };
                 joined(&bodies.iter().enumerate().map(branch).collect::<Vec<_>>())
             }
-            Kind::Broken => panic!("no network that compiles has this"),
-        };
-        if stage.named {
-            self.names.insert(path, Value::Floats(y.clone()));
+            // The parameters go by the name of the layer, wherever it stands.
+            Kind::Shared(index) => {
+                let layer = &self.definition.layers[*index];
+                let at = Place { path: at.path.clone(), owner: layer.segment.to_string(), outermost: false };
+                self.kind(&layer.kind, &at, x)
+            }
+            Kind::Concat(_) | Kind::Broken => panic!("no network that compiles has this"),
         }
-        y
     }
 
-    fn layer(&mut self, layer: &'static LayerDef, args: &[Arg], path: &str, x: Array<f64>) -> Array<f64> {
+    fn layer(&mut self, layer: &'static LayerDef, args: &[Arg], at: &Place, x: Array<f64>) -> Array<f64> {
+        let path = &at.owner;
         match (layer.name, args) {
             ("Dense", [_, bias, _]) => self.dense(path, *bias == Arg::Flag(true), &x),
             ("BatchNorm", &[Arg::Float(momentum), Arg::Float(eps), Arg::Int(every)]) => {
@@ -64,9 +133,10 @@ impl Evaluator<'_> {
                     row.iter().map(|x| (x - mean) / (variance + eps).sqrt()).collect::<Vec<f64>>()
                 });
                 let normalized = Array::new(&x.shape, rows.collect());
-                self.scaled(path, normalized)
+                let last = x.shape[x.shape.len() - 1];
+                self.scaled(path, normalized, |at| at % last)
             }
-            ("Dropout", &[Arg::Float(p), channels]) => self.dropout(path, p, channels == Arg::Flag(true), x),
+            ("Dropout", &[Arg::Float(p), channels]) => self.dropout(&at.path, p, channels == Arg::Flag(true), x),
             ("Conv2d", args) => self.conv2d(path, args, &x),
             ("Conv1d", args) => self.conv1d(path, args, &x),
             ("ConvTranspose2d", args) => self.conv_transpose2d(path, args, &x),
@@ -99,7 +169,8 @@ impl Evaluator<'_> {
                 y.push(products.sum::<f64>() + bias);
             }
         }
-        Array::new(&[x.shape[0], n], y)
+        let shape: Vec<usize> = x.shape[..x.shape.len() - 1].iter().copied().chain([n]).collect();
+        Array::new(&shape, y)
     }
 
     fn batch_norm(&mut self, path: &str, momentum: f64, eps: f64, every: u64, x: &Array<f64>) -> Array<f64> {
@@ -129,14 +200,14 @@ impl Evaluator<'_> {
             (number - mean[column]) / (variance[column] + eps).sqrt()
         });
         let normalized = Array::new(&x.shape, normalized.collect());
-        self.scaled(path, normalized)
+        self.scaled(path, normalized, |at| channel(&x.shape, at))
     }
 
-    /// `gamma x + beta`
-    pub(super) fn scaled(&self, path: &str, x: Array<f64>) -> Array<f64> {
+    /// `gamma x + beta`, with the number of gamma and beta for each element
+    pub(super) fn scaled(&self, path: &str, x: Array<f64>, column: impl Fn(usize) -> usize) -> Array<f64> {
         let (gamma, beta) = (self.param(path, "gamma").data, self.param(path, "beta").data);
         let numbers = x.data.iter().enumerate().map(|(at, number)| {
-            let column = channel(&x.shape, at);
+            let column = column(at);
             gamma[column] * number + beta[column]
         });
         Array::new(&x.shape, numbers.collect())
@@ -176,7 +247,7 @@ fn joined(parts: &[Array<f64>]) -> Array<f64> {
 }
 
 /// Which feature or channel an element belongs to.
-fn channel(shape: &[usize], at: usize) -> usize {
+pub(super) fn channel(shape: &[usize], at: usize) -> usize {
     at / shape[2..].iter().product::<usize>() % shape[1]
 }
 

@@ -49,8 +49,8 @@ fn target_of_the_wrong_type() {
 #[test]
 fn operands_of_different_shapes() {
     assert_snapshot!(clauses("loss(t: [B, 5]) = mean((y - t) * (y - t));"), @"
-    2:27: `-` needs operands of one shape, found [B, 4] and [B, 5]
-    2:37: `-` needs operands of one shape, found [B, 4] and [B, 5]
+    2:27: `-` needs operands of one shape, but for sizes of 1, found [B, 4] and [B, 5]
+    2:37: `-` needs operands of one shape, but for sizes of 1, found [B, 4] and [B, 5]
     ");
 }
 
@@ -208,7 +208,7 @@ fn logic_of_what_is_no_truth_value() {
     3:67: `&&` joins truth values, such as `x > 0`, found f32 and bool
     3:86: `||` joins truth values, such as `x > 0`, found u8 and bool
     3:106: `&&` joins truth values, such as `x > 0`, found f32 and f32
-    4:32: `&&` needs operands of one shape, found [B, 4] and [B]
+    4:32: `&&` needs operands of one shape, but for sizes of 1, found [B, 4] and [B]; with `keep = true` a reduction leaves its axis, with one element
     4:66: `+` does not apply to bool and f32
     5:35: `&&` joins truth values, such as `x > 0`, found bool and f32
     5:71: `||` joins truth values, such as `x > 0`, found bool and f32

@@ -71,10 +71,10 @@ fn loss_without_a_network() {
 
 #[test]
 fn neither_item_nor_clause() {
-    assert_snapshot!(mistakes("fn main() { } Net { Dense(4) } 3"), @r"
-    1:1: expected a network, `const`, `act`, `block`, `loss` or `metric`, found `fn`
+    assert_snapshot!(mistakes("fn main() { } Net { Dense(4) } 3"), @"
+    1:1: expected a network, `const`, `act`, `block`, `loss`, `metric` or `scalar`, found `fn`
     1:19: expected `<` and the signature of `Net`, found `{`
-    1:32: expected a network, `const`, `act`, `block`, `loss` or `metric`, found `3`
+    1:32: expected a network, `const`, `act`, `block`, `loss`, `metric` or `scalar`, found `3`
     ");
 }
 

@@ -27,6 +27,7 @@ fn said(place: SourcePlace, word: &str) -> String {
             body(&format!("Dense(4, init = normal({word} = 1))")),
             clauses(&format!("loss(t: [u8; B]) = cross_entropy(y, t, {word} = 1);")),
             clauses(&format!("loss(t: [B, 4]) = huber(y, t, {word} = 1);")),
+            clauses(&format!("loss = mean(y, {word} = 1);")),
         ]
         .concat(),
         SourcePlace::Value => clauses(&format!("loss = mean({word});")) + &body(&format!("Dense({word})")),
@@ -83,7 +84,7 @@ fn what_follows_a_foreign_operator_is_read_all_the_same() {
     2:85: `^` is no operator here; write `8`
     2:91: unknown name `zz`; there are `h`, `t`, `x` and `y`
     2:105: `^` is no operator here; write `exp(-1 * ln(y))`
-    3:26: a part of a value cannot be taken with `[..]` yet; `mean`, `sum`, `max` and `argmax` look at all of it
+    3:26: `[..]` takes an entry for each axis of [B, 4]: 2, found 1; `..` is all of an axis
     3:51: functions stand in no module here; write `relu(y, 1)`
     3:84: expressions have no methods; write `sum(clamp(pow(dense2.weight, n = 2), 0, 1))`
     ");

@@ -16,7 +16,7 @@ fn what_does_not_fit_an_image_is_said_with_what_would() {
     x [B,3,12,10] -> Conv2d(8,5) [B,8,8,6] -> max_pool(2) [B,8,4,3]
     ");
     assert_snapshot!(body("Conv2d(8, 3, stride = 2), Dense(4)"), @"
-    1:65: `Dense(4)` needs [B, features], found [B, 8, 5, 4]; insert `flatten` before it (gives [B, 160])
+    1:65: `Dense(4)` works along the last axis of [B, 8, 5, 4], which makes `y` [B, 8, 5, 4] instead of [B, 4]; insert `flatten` before it (gives [B, 160])
     x [B,3,12,10] -> Conv2d(8,3,stride=2) [B,8,5,4]
     ");
     assert_snapshot!(body("Conv2d(8, 3, groups = 2), flatten, Dense(4)"), @"

@@ -39,8 +39,8 @@ fn function_as_a_stage() {
 #[test]
 fn misfit_with_a_hint_and_the_trace() {
     assert_snapshot!(mistakes("Net<image: [B, 1, 28, 28] -> [B, 10]> { relu, Dense(10) }"), @"
-    1:47: `Dense(10)` needs [B, features], found [B, 1, 28, 28]; insert `flatten` before it (gives [B, 784])
-    image [B,1,28,28]
+    1:47: `Dense(10)` works along the last axis of [B, 1, 28, 28], which makes `out` [B, 1, 28, 10] instead of [B, 10]; insert `flatten` before it (gives [B, 784])
+    image [B,1,28,28] -> Dense(10) [B,1,28,10]
     ");
 }
 
@@ -55,7 +55,7 @@ fn misfit_of_batch_norm() {
 #[test]
 fn misfit_without_a_hint() {
     assert_snapshot!(mistakes("Net<[B] -> [B, 10]> { Dense(10) }"), @"
-    1:23: `Dense(10)` needs [B, features], found [B]
+    1:23: `Dense(10)` needs [B, .., features], found [B]
     x [B]
     ");
 }

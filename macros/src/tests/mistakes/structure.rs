@@ -138,7 +138,7 @@ fn options_and_shapes_of_element_wise_functions() {
     2:93: `n` of `pow` must be an integer of at least 1, found `0`
     2:101: `clamp` needs the argument `high`
     ");
-    assert_snapshot!(clauses("loss = mean(maximum(y, x));"), @"2:13: `maximum` needs operands of one shape, or single numbers, found [B, 8] and [B, 4]");
+    assert_snapshot!(clauses("loss = mean(maximum(y, x));"), @"2:13: `maximum` needs operands of one shape, but for sizes of 1, found [B, 4] and [B, 8]");
 }
 
 #[test]

@@ -1,0 +1,351 @@
+//! Stages: what each gives, from the layer's own shape rule.
+
+use std::rc::Rc;
+
+use super::numbers::size;
+use super::{Action, Context, MOST_NESTED, MOST_STAGES, Step, is_absurd, words};
+use crate::ir::SlotKind;
+use crate::ir::declared::declared_shape;
+use crate::layers::{Gain, LayerDef};
+use crate::network::{At, Kind, Number, Stage, Value};
+use crate::types::{DType, Dim, Shape, TensorType};
+
+/// What the paths of a body begin with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Prefix {
+    /// Those of its steps.
+    pub path: String,
+    /// Those of their parameters.
+    pub owner: String,
+    /// Whether stages with names of their own go by these alone: in the outermost body of a flow.
+    pub names_alone: bool,
+}
+
+impl Prefix {
+    /// With this name after both.
+    pub fn and(&self, segment: &str) -> Prefix {
+        let [path, owner] = [&self.path, &self.owner].map(|prefix| format!("{prefix}{segment}"));
+        Prefix { path, owner, names_alone: false }
+    }
+
+    /// The path of a stage.
+    fn stage(&self, stage: &Stage<'_>) -> Prefix {
+        match self.names_alone && stage.named {
+            true => Prefix::default().and(stage.segment),
+            false => self.and(stage.segment),
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// The value after the last stage of a body.
+    pub(super) fn body(&mut self, stages: &'a [Stage<'a>], prefix: &Prefix, x: Option<usize>) -> Option<usize> {
+        self.joined(stages, prefix, x.as_slice())
+    }
+
+    /// The same of a body into which several values may flow, to be joined by its first stage.
+    pub(super) fn joined(&mut self, stages: &'a [Stage<'a>], prefix: &Prefix, sources: &[usize]) -> Option<usize> {
+        let mut values = sources.to_vec();
+        for stage in stages {
+            let result = match values[..] {
+                [] => None,
+                _ => self.stage(stage, prefix, &values),
+            };
+            match result {
+                Some(value) => {
+                    if let (true, Some(ty)) = (stage.named, self.ty(value).cloned()) {
+                        let path = prefix.stage(stage).path;
+                        self.names.insert(Rc::from(path.as_str()), value);
+                        self.types.insert(path, ty);
+                    }
+                }
+                None => self.complete = false,
+            }
+            values = result.into_iter().collect();
+        }
+        values.first().copied()
+    }
+
+    fn stage(&mut self, stage: &'a Stage<'a>, prefix: &Prefix, values: &[usize]) -> Option<usize> {
+        self.n_stages += 1;
+        if self.n_stages > MOST_STAGES {
+            // Once is enough, and then there is nothing left to do.
+            if self.n_stages == MOST_STAGES + 1 {
+                self.report(stage.at, words::too_many_stages());
+            }
+            return None;
+        }
+        let place = prefix.stage(stage);
+        if let Kind::Concat(axis) = stage.kind {
+            return self.concat(stage, axis, &place, values);
+        }
+        let &[x] = values else {
+            self.report(stage.at, words::several_values(stage.text, values.len()));
+            return None;
+        };
+        let inside = place.and(".");
+        match &stage.kind {
+            Kind::Layer(layer, args) => self.layer(stage, layer, args, &place, x),
+            Kind::Act(index, starts) => self.act(stage, *index, starts, &place, x),
+            Kind::Block(body) => self.body(body, &inside, Some(x)),
+            Kind::Residual { body, skip } => self.residual(stage, body, *skip, &place, x),
+            Kind::Branches { bodies } => self.branches(stage, bodies, &place, x),
+            Kind::Repeat { count, body } => self.repeat(*count, body, &place, x),
+            Kind::Shared(index) => self.shared(stage, *index, &place, x),
+            Kind::Concat(_) | Kind::Broken => None,
+        }
+    }
+
+    /// Adds the step of a stage, without what it does to parameters.
+    fn step(
+        &mut self,
+        stage: &'a Stage<'a>,
+        action: Action<'a>,
+        place: &Prefix,
+        operands: Vec<usize>,
+        shape: Shape,
+    ) -> usize {
+        self.push(Step {
+            action,
+            operands,
+            path: Rc::from(place.path.as_str()),
+            owner: Rc::from(place.owner.as_str()),
+            again: self.reuses.is_some(),
+            text: stage.text,
+            ty: TensorType::f32(shape),
+            at: stage.at,
+        })
+    }
+
+    /// The shape of a value, if it is one of numbers to calculate with.
+    pub(super) fn numbers(&mut self, at: At, text: &str, value: usize) -> Option<Shape> {
+        let ty = self.ty(value)?;
+        if ty.dtype == DType::F32 {
+            return Some(ty.shape.clone());
+        }
+        let port = self.definition.inputs.get(value).map(|port| port.name);
+        let message = words::layer_needs_floats(text, port, ty.dtype);
+        self.report(at, message);
+        None
+    }
+
+    fn layer(
+        &mut self,
+        stage: &'a Stage<'a>,
+        layer: &'static LayerDef,
+        args: &[Value<'a>],
+        place: &Prefix,
+        x: usize,
+    ) -> Option<usize> {
+        let x_shape = self.numbers(stage.at, stage.text, x)?;
+        let args = self.args(layer.name, layer.args, args)?;
+        let shape = match (layer.shape)(&x_shape, &args) {
+            Ok(shape) => shape,
+            Err(misfit) => {
+                self.report(stage.at, words::misfit(stage.text, &misfit, &x_shape, &self.trace.concat()));
+                return None;
+            }
+        };
+        if is_absurd(&shape) {
+            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
+            return None;
+        }
+        // How parameters start has no influence on their shapes.
+        for param in (layer.params)(&x_shape, &args, Gain::Xavier) {
+            let name = format!("{}.{}", place.owner, param.name);
+            let shape = Shape::fixed(&declared_shape(&param.shape, param.order));
+            if is_absurd(&shape) {
+                self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared()), &shape));
+                return None;
+            }
+            self.own(stage.text, name, shape, param.kind)?;
+        }
+        if shape != x_shape {
+            self.trace_to(stage.text, &shape);
+        }
+        Some(self.step(stage, Action::Layer(layer, args, Gain::Xavier), place, vec![x], shape))
+    }
+
+    /// A parameter of a layer, or of one that was used before, whose parameters have to be the same.
+    fn own(&mut self, text: &str, name: String, shape: Shape, kind: SlotKind) -> Option<()> {
+        let Some((layer, at)) = self.reuses else {
+            self.param(name, shape, kind);
+            return Some(());
+        };
+        if kind == SlotKind::Running {
+            self.report(at, words::shared_statistics(layer, text));
+            return None;
+        }
+        let first = self.by_path.get(&name).map(|&index| &self.params[index].1);
+        if first == Some(&shape) {
+            return Some(());
+        }
+        if let Some(first) = first {
+            let message = words::shared_differs(layer, &name, first, &shape);
+            self.report(at, message);
+        }
+        None
+    }
+
+    pub(super) fn trace_to(&mut self, text: &str, shape: &Shape) {
+        self.trace.push(format!(" -> {} {}", words::compact(text), words::compact(&shape.declared())));
+    }
+
+    fn act(
+        &mut self,
+        stage: &'a Stage<'a>,
+        index: usize,
+        starts: &'a [f64],
+        place: &Prefix,
+        x: usize,
+    ) -> Option<usize> {
+        let shape = self.numbers(stage.at, stage.text, x)?;
+        let x_ty = TensorType::f32(shape.clone());
+        let act = &self.definition.acts[index];
+        let numbers = vec![TensorType::scalar(); act.extras.len()];
+        // After a mistake inside, what follows is checked as if there were none: a function changes no shape.
+        if let Some(found) = self.function(act, &x_ty, &numbers).filter(|found| *found != x_ty) {
+            self.report(stage.at, words::act_changes_type(stage.text, &x_ty, &found));
+        }
+        for (name, _) in act.extras {
+            self.own(stage.text, format!("{}.{name}", place.owner), Shape::scalar(), SlotKind::Parameter)?;
+        }
+        Some(self.step(stage, Action::Act(index, starts), place, vec![x], shape))
+    }
+
+    fn residual(
+        &mut self,
+        stage: &'a Stage<'a>,
+        body: &'a [Stage<'a>],
+        skip: Option<&'a [Stage<'a>]>,
+        place: &Prefix,
+        x: usize,
+    ) -> Option<usize> {
+        let before = self.trace.len();
+        let long = self.body(body, &place.and("."), Some(x));
+        let inside = self.trace.split_off(before);
+        let short = match skip {
+            Some(skip) => self.body(skip, &place.and(".skip."), Some(x)),
+            None => Some(x),
+        };
+        self.trace.truncate(before);
+        let (long, short) = (long?, short?);
+        let [long_shape, short_shape] = [long, short].map(|value| self.numbers(stage.at, stage.text, value));
+        let (long_shape, short_shape) = (long_shape?, short_shape?);
+        if long_shape != short_shape {
+            let trace = [self.trace.concat(), inside.concat()].concat();
+            let message = words::branches_differ(skip.is_some(), &long_shape, &short_shape, &trace);
+            self.report(stage.at, message);
+            return None;
+        }
+        if self.ty(x).is_some_and(|x| x.shape != long_shape) {
+            self.trace_to(stage.text, &long_shape);
+        }
+        Some(self.step(stage, Action::Residual, place, vec![long, short], long_shape))
+    }
+
+    fn branches(
+        &mut self,
+        stage: &'a Stage<'a>,
+        bodies: &'a [&'a [Stage<'a>]],
+        place: &Prefix,
+        x: usize,
+    ) -> Option<usize> {
+        let before = self.trace.len();
+        let mut results = Vec::new();
+        for (index, body) in bodies.iter().enumerate() {
+            results.push(self.body(body, &place.and(&format!(".{}.", index + 1)), Some(x)));
+            self.trace.truncate(before);
+        }
+        let results = results.into_iter().collect::<Option<Vec<usize>>>()?;
+        let shapes: Vec<Option<Shape>> =
+            results.iter().map(|&value| self.numbers(stage.at, stage.text, value)).collect();
+        let shapes = shapes.into_iter().collect::<Option<Vec<Shape>>>()?;
+        let first = &shapes[0];
+        let rest = |shape: &Shape| (shape.rank() > 1).then(|| shape.without(&[1]));
+        if rest(first).is_none() || shapes.iter().any(|other| rest(other) != rest(first)) {
+            self.report(stage.at, words::parts_differ(&shapes, &self.trace.concat()));
+            return None;
+        }
+        let parts = shapes.iter().try_fold(0usize, |sum, part| sum.checked_add(part.0[1].factor()));
+        let mut shape = first.clone();
+        shape.0[1] = Dim::Fixed(parts.unwrap_or(usize::MAX));
+        if is_absurd(&shape) {
+            self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
+            return None;
+        }
+        if self.ty(x).is_some_and(|x| x.shape != shape) {
+            self.trace_to(stage.text, &shape);
+        }
+        Some(self.step(stage, Action::Branches, place, results, shape))
+    }
+
+    fn repeat(&mut self, count: Number<'a>, body: &'a [Stage<'a>], place: &Prefix, x: usize) -> Option<usize> {
+        let count = match size(&count) {
+            Ok(count) => count?,
+            Err(message) => {
+                self.report(count.at, message);
+                return None;
+            }
+        };
+        let mut x = x;
+        for copy in 1..=count {
+            x = self.body(body, &place.and(&format!(".{copy}.")), Some(x))?;
+        }
+        Some(x)
+    }
+
+    /// A layer with a name: its parameters are made where it is used first.
+    fn shared(&mut self, stage: &'a Stage<'a>, index: usize, place: &Prefix, x: usize) -> Option<usize> {
+        let layer = self.definition.layers.get(index)?;
+        self.n_nested += 1;
+        if self.n_nested > MOST_NESTED {
+            self.report(stage.at, words::too_many_stages());
+            self.n_nested -= 1;
+            return None;
+        }
+        let outside = self.reuses;
+        if self.shared[index].is_some() {
+            self.reuses = Some((layer.segment, stage.at));
+        }
+        self.shared[index].get_or_insert(stage.at);
+        let path = place.path.clone();
+        let own = Prefix { path, owner: layer.segment.to_string(), names_alone: false };
+        let result = match &layer.kind {
+            Kind::Block(body) => self.body(body, &own.and("."), Some(x)),
+            Kind::Layer(def, args) => self.layer(layer, def, args, &own, x),
+            Kind::Act(act, starts) => self.act(layer, *act, starts, &own, x),
+            Kind::Residual { body, skip } => self.residual(layer, body, *skip, &own, x),
+            Kind::Branches { bodies } => self.branches(layer, bodies, &own, x),
+            Kind::Repeat { count, body } => self.repeat(*count, body, &own, x),
+            Kind::Shared(inner) => self.shared(layer, *inner, &own, x),
+            Kind::Concat(_) | Kind::Broken => None,
+        };
+        self.reuses = outside;
+        self.n_nested -= 1;
+        result
+    }
+
+    fn concat(&mut self, stage: &'a Stage<'a>, axis: i64, place: &Prefix, values: &[usize]) -> Option<usize> {
+        if values.len() < 2 {
+            self.report(stage.at, words::nothing_to_join(stage.text));
+            return None;
+        }
+        let shapes: Option<Vec<Shape>> =
+            values.iter().map(|&value| self.numbers(stage.at, stage.text, value)).collect();
+        match super::flows::joined(&shapes?, axis) {
+            Ok((axis, shape)) if !is_absurd(&shape) => {
+                self.trace_to(stage.text, &shape);
+                Some(self.step(stage, Action::Concat(axis), place, values.to_vec(), shape))
+            }
+            Ok((_, shape)) => {
+                self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
+                None
+            }
+            Err(message) => {
+                self.report(stage.at, format!("`{}` {message}", stage.text));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The lines that a random network is written as: values taken apart, joined, reduced and turned, and a layer used twice.
+
+use gradloom_runtime::functions::{self, FunctionDef};
+use gradloom_runtime::layers::initializers::AUTO;
+use gradloom_runtime::layers::{self, Arg};
+use gradloom_runtime::network::{At, BinaryOp, Expr, Flow, Kind, Port, Span, Split, Stage};
+use gradloom_runtime::types::Dim;
+use proptest::prelude::*;
+
+use crate::handmade::{self, binary, call, flow, leak, number};
+
+/// What follows the stages of a network that is written as lines.
+#[derive(Clone, Debug)]
+pub struct Flows {
+    /// Whether the layer that is used twice is a body.
+    pub body: bool,
+    /// What is made of each row.
+    pub reduction: usize,
+    /// Where the part that is taken begins, as a share of a row.
+    pub from: f64,
+    /// The columns of a second input.
+    pub aside: Option<usize>,
+    /// Whether there is a second output.
+    pub second: bool,
+}
+
+/// Lines that are drawn.
+#[derive(Default)]
+pub struct Lines {
+    pub layers: Vec<Stage<'static>>,
+    pub flows: Vec<Flow<'static>>,
+    /// The inputs and outputs beside the first.
+    pub inputs: Vec<Port<'static>>,
+    pub outputs: Vec<Port<'static>>,
+}
+
+/// The names of values that all have a column for each that comes from the stages.
+pub const VALUES: [&str; 3] = ["once", "twice", "turned"];
+/// The weights of the layer that is used twice.
+pub const SHARED: [&str; 2] = ["shared.weight", "shared.dense1.weight"];
+
+const REDUCTIONS: [&FunctionDef; 5] =
+    [&functions::MEAN, &functions::SUM, &functions::MAX, &functions::MIN, &functions::VAR];
+
+pub fn flows() -> impl Strategy<Value = Flows> {
+    let drawn = (any::<bool>(), 0..REDUCTIONS.len(), 0.0..1.0, prop::option::of(1..=9usize), any::<bool>());
+    drawn.prop_map(|(body, reduction, from, aside, second)| Flows { body, reduction, from, aside, second })
+}
+
+impl Flows {
+    /// The lines of a network: `stages` give rows of so many columns, of which `last` makes the output.
+    pub fn lines(&self, stages: Vec<Stage<'static>>, last: Stage<'static>, width: usize) -> Lines {
+        let rows = |columns: &[i64]| Arg::Ints(leak(columns.to_vec()));
+        let named = |name| Expr::Name(name);
+        let shared = || {
+            let used = handmade::stage(&layers::TANH, &[], "shared1");
+            vec![Stage { kind: Kind::Shared(0), ..used }]
+        };
+        let halves = if width.is_multiple_of(2) { 2 } else { 1 };
+        let mut flows = vec![
+            flow("u", vec![named("x")], stages),
+            flow("once", vec![named("u")], shared()),
+            flow("twice", vec![binary(BinaryOp::Mul, Expr::Number(-0.5), named("once"))], shared()),
+        ];
+
+        // Rows are columns for a while.
+        let axis = Arg::Ints(&[-1]);
+        let level = call(REDUCTIONS[self.reduction], &[axis, Arg::Flag(true)], vec![named("once")]);
+        let level = binary(BinaryOp::Mul, Expr::Number(0.25), level);
+        let apart = call(
+            &functions::RESHAPE,
+            &[rows(&[halves as i64, (width / halves) as i64])],
+            vec![binary(BinaryOp::Sub, named("u"), named("level"))],
+        );
+        let turned = call(&functions::TRANSPOSE, &[Arg::Ints(&[])], vec![apart]);
+        let turned = call(&functions::RESHAPE, &[rows(&[width as i64])], vec![turned]);
+        flows.extend([flow("level", vec![level], vec![]), flow("turned", vec![turned], vec![])]);
+
+        let from = (self.from * width as f64) as usize;
+        let spans = leak([Span::All, Span::Range((from > 0).then(|| number(from)), None)]);
+        flows.push(flow("part", vec![Expr::Part(At(0), leak(named("twice")), spans)], vec![]));
+        let mut joined = vec![named("turned"), named("part")];
+        if halves == 2 {
+            let split = Split { names: &["first", "second"], axis: -1, at: At(0) };
+            flows.push(Flow { split: Some(split), ..flow("first", vec![named("once")], vec![]) });
+            joined.push(binary(BinaryOp::Mul, named("first"), named("second")));
+        }
+        joined.extend(self.aside.map(|_| named("aside")));
+        let concat = Stage { kind: Kind::Concat(-1), ..handmade::stage(&layers::TANH, &[], "concat1") };
+        flows.push(flow("out", joined, vec![concat, Stage { named: true, ..last }]));
+        if self.second {
+            flows.push(flow("side", vec![binary(BinaryOp::Add, named("level"), named("part"))], vec![]));
+        }
+
+        let port = |name, n| handmade::port(name, &[Dim::B, Dim::Fixed(n)]);
+        Lines {
+            layers: vec![self.shared(width)],
+            flows,
+            inputs: self.aside.iter().map(|&n| port("aside", n)).collect(),
+            outputs: self.second.then(|| port("side", width - from)).into_iter().collect(),
+        }
+    }
+
+    /// The weights of the layer that is used twice.
+    pub fn weight(&self) -> &'static str {
+        SHARED[usize::from(self.body)]
+    }
+
+    fn shared(&self, width: usize) -> Stage<'static> {
+        let args = [Arg::Int(width as u64), Arg::Flag(true), Arg::Init(&AUTO, None)];
+        let dense = handmade::stage(&layers::DENSE, &args, "dense1");
+        if !self.body {
+            return Stage { segment: "shared", ..dense };
+        }
+        let body = vec![dense, handmade::stage(&layers::PRELU, &[], "prelu1")];
+        Stage { kind: Kind::Block(leak(body)), ..handmade::stage(&layers::TANH, &[], "shared") }
+    }
+}
