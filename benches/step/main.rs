@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         (Mode::Peak, _) => peak::measure(&arguments),
         (Mode::Scaling, _) => scaling::measure(&arguments),
         (Mode::Bytes, _) => bytes::count(),
-        (Mode::Profile, _) => profile::measure(),
+        (Mode::Profile, _) => profile::measure(&arguments),
         (Mode::Guard, _) => guard::measure(&arguments),
         (Mode::Default, Some(workload)) => one(workload, &arguments, start),
         (Mode::Default, None) => all(&arguments),

@@ -5,6 +5,7 @@ use gradloom::Profile;
 use gradloom_runtime::kernel::Fused;
 
 use crate::Result;
+use crate::arguments::Arguments;
 use crate::workloads::Workload;
 
 /// Time and multiply-adds of some kernels with products.
@@ -14,8 +15,12 @@ struct Products {
     flops: f64,
 }
 
-/// Prints two tables.
-pub fn measure() -> Result<()> {
+/// Prints two tables, or of one workload the layers and kernels.
+pub fn measure(arguments: &Arguments) -> Result<()> {
+    if let Some(workload) = arguments.workload {
+        println!("{:#}", workload.profile()?);
+        return Ok(());
+    }
     println!(
         "| a step on one thread, % of its time | us | products at the peak | their kernels beyond | other kernels | \
          between kernels |"

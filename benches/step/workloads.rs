@@ -5,8 +5,8 @@ use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array, Array1, Array2, Axis, Ix2, array};
-use gradloom::{Adam, AdamW, Metrics, Network, Profile, Sgd, Supervised, Trainer, network};
+use gradloom::ndarray::{Array, Array1, Array2, Array4, Axis, array};
+use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;
@@ -63,20 +63,32 @@ deep_bn! {
     Dense(256, bias = false), BatchNorm, tanh,
 }
 
-fn xor_optimizer() -> Sgd {
-    Sgd::new(0.1)
+network! {
+    #[allow(bias_before_batch_norm)]
+    Cnn<image: [B, 1, 28, 28] -> logits: [B, 10]> {
+        Conv2d(32, 3, pad = 1), BatchNorm, relu, max_pool(2),
+        Conv2d(64, 3, pad = 1), BatchNorm, relu, max_pool(2),
+        flatten, Dense(128), relu, Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
 }
 
-fn mlp_optimizer() -> Adam {
-    Adam::new(1e-3)
-}
-
-fn wide_optimizer() -> AdamW {
-    AdamW::new(1e-3).weight_decay(0.01)
-}
-
-fn deep_bn_optimizer() -> Sgd {
-    Sgd::new(0.01).momentum(0.9)
+network! {
+    block Res(c) {
+        residual { Conv2d(c, 3, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false), BatchNorm },
+        relu,
+    }
+    block Down(c) {
+        residual { Conv2d(c, 3, stride = 2, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false), BatchNorm }
+        skip     { Conv2d(c, 1, stride = 2, bias = false), BatchNorm },
+        relu,
+    }
+    ResNet20<image: [B, 3, 32, 32] -> logits: [B, 10]> {
+        Conv2d(16, 3, pad = 1, bias = false), BatchNorm, relu,
+        repeat(3) { Res(16) }, Down(32), repeat(2) { Res(32) }, Down(64), repeat(2) { Res(64) },
+        global_avg_pool, Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +97,25 @@ pub enum Workload {
     Mlp,
     Wide,
     DeepBn,
+    Cnn,
+    ResNet20,
+}
+
+/// What is done with a workload, whatever its network is.
+pub trait Task {
+    type Found;
+
+    fn run<N: Supervised>(
+        self,
+        optimizer: impl Optimizer + 'static,
+        x: Array<f32, N::InputDim>,
+        target: Array<N::Target, N::TargetDim>,
+    ) -> Result<Self::Found>;
 }
 
 impl Workload {
-    pub const ALL: [Workload; 4] = [Workload::Xor, Workload::Mlp, Workload::Wide, Workload::DeepBn];
+    pub const ALL: [Workload; 6] =
+        [Workload::Xor, Workload::Mlp, Workload::Wide, Workload::DeepBn, Workload::Cnn, Workload::ResNet20];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -96,6 +123,8 @@ impl Workload {
             Workload::Mlp => "mlp",
             Workload::Wide => "wide",
             Workload::DeepBn => "deepbn",
+            Workload::Cnn => "cnn",
+            Workload::ResNet20 => "resnet20",
         }
     }
 
@@ -106,65 +135,94 @@ impl Workload {
             Workload::Mlp => 128,
             Workload::Wide => 256,
             Workload::DeepBn => 1024,
+            Workload::Cnn => 64,
+            Workload::ResNet20 => 32,
+        }
+    }
+
+    /// Does something with its network, optimizer and data.
+    pub fn with<T: Task>(self, task: T) -> Result<T::Found> {
+        let batch = self.batch();
+        match self {
+            Workload::Xor => {
+                let (x, target) = xor_data();
+                task.run::<Xor>(Sgd::new(0.1), x, target)
+            }
+            Workload::Mlp => {
+                let (x, label) = classes(batch, 784);
+                task.run::<Mlp>(Adam::new(1e-3), x, label)
+            }
+            Workload::Wide => {
+                let (x, label) = classes(batch, 1024);
+                task.run::<Wide>(AdamW::new(1e-3).weight_decay(0.01), x, label)
+            }
+            Workload::DeepBn => {
+                let (x, label) = classes(batch, 256);
+                task.run::<DeepBn>(Sgd::new(0.01).momentum(0.9), x, label)
+            }
+            Workload::Cnn => {
+                let (x, label) = images(batch, [1, 28, 28]);
+                task.run::<Cnn>(Adam::new(1e-3), x, label)
+            }
+            Workload::ResNet20 => {
+                let (x, label) = images(batch, [3, 32, 32]);
+                task.run::<ResNet20>(Sgd::new(0.01).momentum(0.9), x, label)
+            }
         }
     }
 
     /// The kernels of its step.
     pub fn kernels(self) -> Result<Fused> {
-        let (definition, how): (_, TrainingConfig) = match self {
-            Workload::Xor => (Xor::DEFINITION, xor_optimizer().into()),
-            Workload::Mlp => (Mlp::DEFINITION, mlp_optimizer().into()),
-            Workload::Wide => (Wide::DEFINITION, wide_optimizer().into()),
-            Workload::DeepBn => (DeepBn::DEFINITION, deep_bn_optimizer().into()),
-        };
-        Ok(group(fuse(&simplified(definition, Purpose::Train(&how))?), &Budget::new(self.batch())))
+        self.with(Kernels { batch: self.batch() })
     }
 
     /// Where the time of its step goes, on one thread.
     pub fn profile(self) -> Result<Profile> {
-        let batch = self.batch();
-        Ok(match self {
-            Workload::Xor => {
-                let (x, target) = xor_data();
-                Xor::trainer(xor_optimizer()).max_batch(batch).build()?.profile(x.view(), target.view())?
-            }
-            Workload::Mlp => {
-                let (x, label) = classes(batch, 784);
-                Mlp::trainer(mlp_optimizer()).max_batch(batch).build()?.profile(x.view(), label.view())?
-            }
-            Workload::Wide => {
-                let (x, label) = classes(batch, 1024);
-                Wide::trainer(wide_optimizer()).max_batch(batch).build()?.profile(x.view(), label.view())?
-            }
-            Workload::DeepBn => {
-                let (x, label) = classes(batch, 256);
-                DeepBn::trainer(deep_bn_optimizer()).max_batch(batch).build()?.profile(x.view(), label.view())?
-            }
-        })
+        self.with(Profiled { batch: self.batch() })
     }
 
     /// Measures training and inference, once or in turns, and passes on what it found. `start` is when the process, or the
     /// workload, began.
     pub fn measure(self, arguments: &Arguments, start: Instant, found: Found<'_>) -> Result<()> {
-        let run = Run { workload: self, arguments, start, found };
-        match self {
-            Workload::Xor => {
-                let (x, target) = xor_data();
-                run.measure(Xor::trainer(xor_optimizer()), x, target)
-            }
-            Workload::Mlp => {
-                let (x, label) = classes(self.batch(), 784);
-                run.measure(Mlp::trainer(mlp_optimizer()), x, label)
-            }
-            Workload::Wide => {
-                let (x, label) = classes(self.batch(), 1024);
-                run.measure(Wide::trainer(wide_optimizer()), x, label)
-            }
-            Workload::DeepBn => {
-                let (x, label) = classes(self.batch(), 256);
-                run.measure(DeepBn::trainer(deep_bn_optimizer()), x, label)
-            }
-        }
+        self.with(Run { workload: self, arguments, start, found })
+    }
+}
+
+/// Cuts a training step into kernels.
+struct Kernels {
+    batch: usize,
+}
+
+impl Task for Kernels {
+    type Found = Fused;
+
+    fn run<N: Supervised>(
+        self,
+        optimizer: impl Optimizer + 'static,
+        _: Array<f32, N::InputDim>,
+        _: Array<N::Target, N::TargetDim>,
+    ) -> Result<Fused> {
+        let config = TrainingConfig::from(optimizer);
+        Ok(group(fuse(&simplified(N::DEFINITION, Purpose::Train(&config))?), &Budget::new(self.batch)))
+    }
+}
+
+/// Times the kernels of a training step.
+struct Profiled {
+    batch: usize,
+}
+
+impl Task for Profiled {
+    type Found = Profile;
+
+    fn run<N: Supervised>(
+        self,
+        optimizer: impl Optimizer + 'static,
+        x: Array<f32, N::InputDim>,
+        target: Array<N::Target, N::TargetDim>,
+    ) -> Result<Profile> {
+        let mut net = Trainer::<N>::new(optimizer).max_batch(self.batch).build()?;
+        Ok(net.profile(x.view(), target.view())?)
     }
 }
 
@@ -173,7 +231,10 @@ impl FromStr for Workload {
 
     fn from_str(name: &str) -> std::result::Result<Workload, String> {
         let found = Workload::ALL.into_iter().find(|workload| workload.name() == name);
-        found.ok_or_else(|| "the workloads are xor, mlp, wide and deepbn".to_string())
+        found.ok_or_else(|| {
+            let names = Workload::ALL.map(Workload::name);
+            format!("the workloads are {}", names.join(", "))
+        })
     }
 }
 
@@ -188,16 +249,18 @@ struct Run<'a> {
     found: Found<'a>,
 }
 
-impl Run<'_> {
-    fn measure<N: Supervised<InputDim = Ix2>>(
+impl Task for Run<'_> {
+    type Found = ();
+
+    fn run<N: Supervised>(
         self,
-        trainer: Trainer<N>,
-        x: Array2<f32>,
+        optimizer: impl Optimizer + 'static,
+        x: Array<f32, N::InputDim>,
         target: Array<N::Target, N::TargetDim>,
     ) -> Result<()> {
         let batch = x.len_of(Axis(0));
         let before_build = Instant::now();
-        let mut net = trainer.max_batch(batch).seed(1).threads(self.arguments.threads).build()?;
+        let mut net = Trainer::<N>::new(optimizer).max_batch(batch).seed(1).threads(self.arguments.threads).build()?;
         let built = Instant::now();
         let loss_first = net.step(x.view(), target.view())?.loss();
         let first = Instant::now();
@@ -222,7 +285,8 @@ impl Run<'_> {
             let peak_rss_mib = *peak.get_or_insert_with(peak_rss_mib);
 
             let (seconds, warmup) = (seconds / 3.0, warmup.min(0.3));
-            let infer_one = Samples::of(seconds, warmup, || net.predict(row).map(|outputs| drop(black_box(outputs))))?;
+            let infer_one =
+                Samples::of(seconds, warmup, || net.predict(row.view()).map(|outputs| drop(black_box(outputs))))?;
             let infer_batch =
                 Samples::of(seconds, warmup, || net.predict(x.view()).map(|outputs| drop(black_box(outputs))))?;
             (self.found)(&Record {
@@ -265,4 +329,11 @@ pub fn classes(rows: usize, cols: usize) -> (Array2<f32>, Array1<u8>) {
     let x = Array2::from_shape_simple_fn((rows, cols), || random.normal() as f32);
     let label = Array1::from_shape_simple_fn(rows, || random.below(10) as u8);
     (x, label)
+}
+
+/// Standard normal images of so many channels, rows and columns, and labels of ten classes.
+pub fn images(count: usize, [channels, height, width]: [usize; 3]) -> (Array4<f32>, Array1<u8>) {
+    let (x, label) = classes(count, channels * height * width);
+    let x = x.into_shape_with_order((count, channels, height, width));
+    (x.expect("an image has as many numbers as a row"), label)
 }
