@@ -186,3 +186,75 @@ fn the_gradient_of_a_window_is_a_product_over_images() {
       materialize %4                                                 # output y
     ");
 }
+
+/// The gradient by the image, given that of the result.
+fn input_gradient(b: &mut Builder, conv: Conv) -> NodeId {
+    let positions = [0, 1].map(|axis| conv.windows[axis].positions(conv.size[axis]).expect("the window fits"));
+    let dy = input(b, "dy", batch(&[positions[0], positions[1], conv.outputs]));
+    let w = parameter(b, "w", &conv.weight_shape());
+    let patches = b.apply(Op::Dot(DotAxes { batch: vec![], contracted: vec![(3, 3)] }), &[dy, w]);
+    let patches = b.transpose(patches, &[0, 1, 3, 2, 4, 5]);
+    let columns = b.fold(patches, 3, conv.windows[1], conv.size[1]);
+    b.fold(columns, 1, conv.windows[0], conv.size[0])
+}
+
+#[test]
+fn the_gradient_of_an_image_is_a_product_over_windows_of_that_of_the_result() {
+    assert_snapshot!(kernels(|b| {
+        let gradient = input_gradient(b, Conv::same(8, 3, 16, 3));
+        let zero = b.constant_like(0.0, gradient);
+        b.max(gradient, zero)
+    }), @"
+    kernel 0: i 9, j 16, k 3, 432 FLOP, 3,456 bytes
+      %7 = add w[i, k, j], -0 : f32[3,3,16,3]
+      materialize %7                                                 # for kernel 1: a matmul reads memory
+    kernel 1: 64*B x 3, 55,488*B FLOP, 4,864*B + 1,728 bytes         # a matmul
+      %14 = dot dy[b, i+l-1, j+m-1, n], %7[-l+2, -m+2, n, k] over l 3, m 3, n 16 : f32[B,8,8,3]
+      %15 = max %14, 0 : f32[B,8,8,3]
+      materialize %15                                                # output y
+    ");
+}
+
+#[test]
+fn with_strides_it_is_a_product_over_the_taps_of_each_phase() {
+    let conv = Conv::same(8, 3, 16, 3);
+    let windows = conv.windows.map(|window| Window { stride: 2, ..window });
+    assert_snapshot!(kernels(|b| {
+        let gradient = input_gradient(b, Conv { windows, ..conv });
+        let zero = b.constant_like(0.0, gradient);
+        b.max(gradient, zero)
+    }), @"
+    kernel 0: i 9, j 16, k 3, 432 FLOP, 3,456 bytes
+      %9 = add w[i, k, j], -0 : f32[3,3,16,3]
+      materialize %9                                                 # for kernel 1: a matmul reads memory
+    kernel 1: 64*B x 3, 13,824*B FLOP, 1,792*B + 1,728 bytes         # a matmul
+      %15 = dot dy[b, k+n, l+o, p], %9[i-2*n+1, j-2*o+1, p, m] over n 2, o 2, p 16 : f32[B,2,2,4,4,3]
+      materialize %15                                                # for kernel 2: dot runs once
+    kernel 2: b B, i 4, j 2, k 4, l 2, m 3, 384*B FLOP, 1,536*B bytes # %15 comes from kernel 1, over 64*B x 3
+      %18 = add %15[b, j, l, i, k, m], -0 : f32[B,4,2,4,2,3]
+      %21 = max %18, 0 : f32[B,8,8,3]
+      materialize %21                                                # output y
+    ");
+}
+
+#[test]
+fn with_strides_and_gaps_between_taps_it_is_the_sum_of_taps() {
+    let window = Window { size: 3, stride: 2, dilation: 2, before: 2, after: 2 };
+    assert_snapshot!(kernels(|b| input_gradient(b, Conv { windows: [window; 2], ..Conv::same(8, 3, 16, 3) })), @"
+    kernel 0: i 16, j 9, k 3, 0 FLOP, 3,456 bytes
+      materialize w[j, k, i]                                         # for kernel 1: a matmul reads memory
+    kernel 1: 16*B x 27, 13,824*B FLOP, 2,752*B + 1,728 bytes        # a matmul
+      %5 = dot dy, %3 : f32[16*B,27]
+      materialize %5                                                 # for kernel 2: dot runs once
+    kernel 2: b 4*B, i 3, j 4, k 2, l 3, m 3, 0 FLOP, 5,184*B bytes  # no kernel over 288*B x 3 has its operands
+      materialize %5[b, j, i, 3*k+l, m : 0]                          # for kernel 3: used in another shape
+    kernel 3: b 12*B, i 8, j 3, k 3, 864*B FLOP, 4,608*B bytes       # no kernel over 96*B x 9 has its operands
+      %13 = sum %9[b, i-2*j+2, j, k : 0] over 4 : f32[B,4,3,8,3]
+      materialize %13                                                # for kernel 4: sum runs once
+    kernel 4: b 4*B, i 2, j 24, k 3, 0 FLOP, 3,456*B bytes           # no kernel over 192*B x 3 has its operands
+      materialize %13[b, i, j, k : 0]                                # for kernel 5: used in another shape
+    kernel 5: b B, i 8, j 3, k 24, 576*B FLOP, 3,072*B bytes         # no kernel over 8*B x 72 has its operands
+      %19 = sum %15[b, i-2*j+2, j, k : 0] over 2 : f32[B,8,8,3]
+      materialize %19                                                # sum runs once
+    ");
+}

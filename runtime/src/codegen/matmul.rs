@@ -6,6 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::entry::{DriverEmitter, Place};
 use super::groups::Part;
 use super::host;
+use super::runs::Loops;
 use crate::kernel::{Dot, Kernel};
 use crate::types::Dim;
 
@@ -29,7 +30,7 @@ pub(super) struct Product {
     /// Axes ahead of the rows, along which both operands change.
     batch: Option<Batch>,
     /// The loops over rows and terms, if the left operand is read in runs.
-    nest: Option<Value>,
+    nest: Option<Loops>,
 }
 
 impl Product {
@@ -138,6 +139,7 @@ impl DriverEmitter<'_, '_> {
         }
         let mut right = starts[1];
         let mut rest = number;
+        let mut position = vec![number; batch.axes.len()];
         for (at, &(extent, [a, b])) in batch.axes.iter().enumerate().rev() {
             let coordinate = match at {
                 0 => rest,
@@ -149,15 +151,17 @@ impl DriverEmitter<'_, '_> {
                     coordinate
                 }
             };
+            position[at] = coordinate;
             let [a, b] = [a, b].map(|step| self.fb.ins().imul_imm_s(coordinate, 4 * step));
             left = self.fb.ins().iadd(left, a);
             right = self.fb.ins().iadd(right, b);
         }
         let before = self.fb.ins().imul_imm_u(row, 4 * product.cols);
         let result = self.fb.ins().iadd(starts[2], before);
-        match product.nest {
+        match &product.nest {
             Some(nest) => {
                 let to = self.fb.ins().iadd(within, rows);
+                let [left, right] = self.limit(nest, &position, [left, right]);
                 self.call_runs(product, nest, [within, to], [left, right, result]);
             }
             None => self.call_product(product, [rows, cols], [left, right, result]),
@@ -173,10 +177,11 @@ impl DriverEmitter<'_, '_> {
         if let Some(batch) = &product.batch {
             return self.rows_of_products(product, batch, [lo, hi], starts);
         }
-        if let Some(nest) = product.nest {
+        if let Some(nest) = &product.nest {
             let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
             let result = self.fb.ins().iadd(starts[2], before);
-            return self.call_runs(product, nest, [lo, hi], [starts[0], starts[1], result]);
+            let [left, right] = self.limit(nest, &[], [starts[0], starts[1]]);
+            return self.call_runs(product, nest, [lo, hi], [left, right, result]);
         }
         let rows = self.fb.ins().isub(hi, lo);
         let before = self.fb.ins().imul_imm_u(lo, 4 * product.left_steps[0]);
@@ -201,8 +206,8 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// Some rows of a product in runs; its operands as they begin, its result with the first of these rows.
-    fn call_runs(&mut self, product: &Product, nest: Value, [lo, hi]: [Value; 2], [a, b, c]: [Value; 3]) {
-        let (isa, workspace) = (self.isa_number(), product.workspace);
+    fn call_runs(&mut self, product: &Product, nest: &Loops, [lo, hi]: [Value; 2], [a, b, c]: [Value; 3]) {
+        let (isa, nest, workspace) = (self.isa_number(), self.address(nest), product.workspace);
         host::ProductInRuns { isa, nest, lo, hi, a, b, c, workspace }.call(&mut self.imports, &mut self.fb);
     }
 

@@ -15,7 +15,7 @@ use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
     Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction, Kernel,
-    Mode, Number, Origin, Read, SumOrder, What, Write, runs,
+    Mode, Number, Operands, Origin, Read, SumOrder, What, Write, runs,
 };
 use crate::types::{DType, Dim, Shape};
 
@@ -208,10 +208,13 @@ impl<'a> Maker<'a> {
     fn dot(&self, product: NodeId) -> Dot {
         let shape = &self.g[product].ty.shape;
         if in_runs(self.g, product) {
-            let dot = self.dot_along(product, &shape.0, own_coordinates(shape));
-            let loops = runs(&dot.a_at, &dot.b_at, &dot.bounds, &dot.axes, &dot.over, 0..dot.axes.len() - 1);
+            let mut dot = self.dot_along(product, &shape.0, own_coordinates(shape));
+            let loops = runs(Operands::of(&dot), &dot.axes, &dot.over, 0..dot.axes.len() - 1);
             let terms: Vec<Dim> = loops.terms.iter().map(|(dim, _)| *dim).collect();
-            if terms.len() > 1 || loops.rows.len() > 1 || !dot.bounds.is_empty() {
+            if terms.len() > 1 || loops.rows.len() > 1 || !dot.bounds.is_empty() || !dot.b_bounds.is_empty() {
+                let flops = &mut dot.origin.flops;
+                flops.each = loops.operations(flops.each, &dot.axes);
+                flops.once = loops.operations(flops.once, &dot.axes);
                 return Dot { in_runs: true, order: DotOrder::of_runs(&terms), ..dot };
             }
         }
@@ -254,11 +257,11 @@ impl<'a> Maker<'a> {
             (buffer, place_in(&source, all.len()), source.bounds, source.coordinates)
         };
         let (a, mut a_at, mut bounds, a_coordinates) = side(0, a);
-        let (b, mut b_at, _, b_coordinates) = side(1, b);
+        let (b, mut b_at, mut b_bounds, b_coordinates) = side(1, b);
         let mut coordinates = [a_coordinates, b_coordinates];
-        forward(own.len(), &over, &mut a_at, &mut b_at, &mut bounds, &mut coordinates);
+        forward(own.len(), &over, &mut a_at, &mut b_at, [&mut bounds, &mut b_bounds], &mut coordinates);
         let (order, origin) = (DotOrder { piece: 1 }, self.origin(product));
-        Dot { axes: own.to_vec(), a, a_at, bounds, b, b_at, over, in_runs: false, order, coordinates, origin }
+        Dot { axes: own.to_vec(), a, a_at, bounds, b, b_at, b_bounds, over, in_runs: false, order, coordinates, origin }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {

@@ -6,7 +6,7 @@
 use super::domain::is_memory;
 use super::view::{Source, follow, is_view, operand_base, own_coordinates};
 use crate::ir::{DotAxes, Graph, NodeId, Op};
-use crate::kernel::{Affine, Bound, Runs, runs};
+use crate::kernel::{Affine, Bound, Operands, Runs, runs};
 use crate::types::{Dim, Shape};
 
 /// Most axes that terms are summed over.
@@ -29,7 +29,7 @@ pub(super) fn in_runs(g: &Graph, product: NodeId) -> bool {
 /// Whether windows move over what an operand is a view of.
 pub(super) fn has_windows(g: &Graph, mut id: NodeId) -> bool {
     while is_view(g, id) {
-        if matches!(g[id].op, Op::Patches { .. }) {
+        if matches!(g[id].op, Op::Patches { .. } | Op::Skew { .. }) {
             return true;
         }
         id = g[id].operands[0];
@@ -53,7 +53,44 @@ pub(super) fn source(g: &Graph, operand: NodeId) -> Source {
 /// What has to be in memory for an operand of a product: the left one if `side` is 0, else the right one.
 pub(super) fn base(g: &Graph, product: NodeId, side: usize) -> NodeId {
     let operand = g[product].operands[side];
-    if side == 0 && in_runs(g, product) { source(g, operand).base } else { operand_base(g, operand) }
+    match (in_runs(g, product), side) {
+        (true, 0) => source(g, operand).base,
+        (true, _) => right_base(g, product, operand),
+        (false, _) => operand_base(g, operand),
+    }
+}
+
+/// What has to be in memory for the right operand of a product in runs. Terms that it does not have are left out too.
+fn right_base(g: &Graph, product: NodeId, right: NodeId) -> NodeId {
+    let Op::Dot(axes) = &g[product].op else { unreachable!("a product has axes") };
+    let col = axes.of(1, g[right].ty.shape.rank()).free[..].first().copied();
+    match col.is_some_and(|col| lacks_terms(g, right, axes, col)) {
+        true => source(g, right).base,
+        false => operand_base(g, right),
+    }
+}
+
+/// Whether the right operand of a product with these axes is read where it does not have all terms.
+pub(super) fn lacks_terms(g: &Graph, right: NodeId, axes: &DotAxes, col: usize) -> bool {
+    !source(g, right).bounds.is_empty() && right_is_readable(g, right, axes, col)
+}
+
+/// Whether microkernels can leave out the terms that the right operand of a product with these axes does not have: for each axis of
+/// terms some, as the position along the batch axes of the product says.
+pub(super) fn right_is_readable(g: &Graph, right: NodeId, axes: &DotAxes, col: usize) -> bool {
+    let dims = &g[right].ty.shape.0;
+    let found = source(g, right);
+    let roles = axes.of(1, dims.len());
+    let moves = |axis: &usize| found.coordinates.iter().any(|coordinate| coordinate.steps[*axis] != 0);
+    let still = |axis: &usize| dims[*axis] != Dim::Fixed(1) && !moves(axis);
+    let one = |bound: &Bound| {
+        let along = |axis: &&usize| bound.coordinate.steps[**axis] != 0;
+        let of_batch = roles.batch.iter().filter(along).any(|&axis| dims[axis].is_batch());
+        roles.contracted.iter().filter(along).count() == 1 && bound.coordinate.steps[col] == 0 && !of_batch
+    };
+    let alone = |&axis: &usize| found.bounds.iter().filter(|bound| bound.coordinate.steps[axis] != 0).count() <= 1;
+    let repeated = roles.contracted.iter().chain([&col]).any(still);
+    !repeated && found.bounds.iter().all(one) && roles.contracted.iter().all(alone)
 }
 
 /// An operand that is in memory as it is.
@@ -94,8 +131,9 @@ pub(super) fn readable(g: &Graph, left: NodeId, axes: &DotAxes) -> Option<bool> 
     // The other operand may lie in any order, so that no two axes of terms are one.
     let mut b = Affine::constant(0, a.steps.len());
     b.steps[kernel.len()..].fill(1);
-    forward(kernel.len(), over, &mut a, &mut b, &mut bounds, &mut []);
-    let loops: Runs = runs(&a, &b, &bounds, &kernel, over, lead..rows);
+    forward(kernel.len(), over, &mut a, &mut b, [&mut bounds, &mut Vec::new()], &mut []);
+    let operands = Operands { a_at: &a, bounds: &bounds, b_at: &b, b_bounds: &[] };
+    let loops: Runs = runs(operands, &kernel, over, lead..rows);
     loops.is_runnable().then_some(!bounds.is_empty())
 }
 
@@ -105,7 +143,7 @@ pub(super) fn forward(
     over: &[Dim],
     a: &mut Affine,
     b: &mut Affine,
-    bounds: &mut [Bound],
+    [bounds, b_bounds]: [&mut Vec<Bound>; 2],
     others: &mut [Vec<Affine>],
 ) {
     for (at, dim) in over.iter().enumerate() {
@@ -122,7 +160,7 @@ pub(super) fn forward(
         };
         turn(a);
         turn(b);
-        bounds.iter_mut().for_each(|bound| turn(&mut bound.coordinate));
+        bounds.iter_mut().chain(b_bounds.iter_mut()).for_each(|bound| turn(&mut bound.coordinate));
         others.iter_mut().flatten().for_each(turn);
     }
 }

@@ -182,7 +182,8 @@ pub fn is_read_by_points(fused: &Fused, group: &Group, reader: usize, buffer: Bu
         let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
         let points = if dot.in_runs { dot.axes.len() - 1 } else { kernel.rows };
         let fixed = dot.over.iter().all(|dim| !dim.is_batch());
-        sides.all(|(_, at)| fixed && dot.bounds.is_empty() && stays(&axes, points, at, rows, part))
+        let whole = dot.bounds.is_empty() && dot.b_bounds.is_empty();
+        sides.all(|(_, at)| fixed && whole && stays(&axes, points, at, rows, part))
     });
     by_dot && reads.all(|read| is_local(kernel, &read.access, rows, part))
 }

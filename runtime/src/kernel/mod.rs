@@ -36,8 +36,8 @@ pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
 pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder};
-pub(crate) use runs::runs;
-pub use runs::{RunBound, Runs};
+pub use runs::{Limit, RunBound, Runs};
+pub(crate) use runs::{Operands, runs};
 pub use verify::verify;
 
 /// A graph cut into kernels.
@@ -144,6 +144,8 @@ pub struct Dot {
     pub b: BufferId,
     /// Where an element of it lies, in elements.
     pub b_at: Affine,
+    /// Where there is one. Elsewhere the term is left out.
+    pub b_bounds: Vec<Bound>,
     /// The axes that are summed over, outermost first: one if both operands are read as matrices.
     pub over: Vec<Dim>,
     /// Whether the left operand is read in runs of terms: over several axes, with rows that are not evenly apart, or with terms left

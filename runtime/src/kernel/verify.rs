@@ -112,7 +112,8 @@ fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
 /// Every element that a product reads is one of its operand. Where terms are left out, each coordinate is held inside by a bound.
 fn operands(fused: &Fused, dot: &Dot) -> Result<(), String> {
     let whole = Some((dot.a, &dot.a_at)).filter(|_| dot.bounds.is_empty());
-    for (buffer, at) in whole.into_iter().chain([(dot.b, &dot.b_at)]) {
+    let right = Some((dot.b, &dot.b_at)).filter(|_| dot.b_bounds.is_empty());
+    for (buffer, at) in whole.into_iter().chain(right) {
         for batch in [1, 2] {
             let len = fused.buffer(buffer).shape.len_at(batch) as i64;
             let (least, most) = at.range(dot.axes.iter().chain(&dot.over).map(|axis| axis.at(batch)));

@@ -4,7 +4,7 @@
 //! of the leading axes, or the first of the rows, or of the terms.
 
 use super::batch::transposed;
-use crate::fuse::runs::{has_windows, is_of_matrices, readable};
+use crate::fuse::runs::{has_windows, is_of_matrices, lacks_terms, readable};
 use crate::ir::{Builder, DotAxes, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
@@ -40,7 +40,8 @@ fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
     let dims = [a, c].map(|x| b.shape(x).0);
     let other = axes.of(1, dims[1].len());
     let [col] = other.free[..] else { return None };
-    if dims[1][col].is_batch() || readable(b.graph(), a, &axes) != Some(left_out) {
+    let lacks_terms = readable(b.graph(), a, &axes).map(|left| left || lacks_terms(b.graph(), c, &axes, col));
+    if dims[1][col].is_batch() || lacks_terms != Some(left_out) {
         return None;
     }
     axes.contracted.sort_by_key(|&(axis, _)| !dims[0][axis].is_batch());

@@ -11,6 +11,7 @@
 mod batch;
 pub(super) mod dots;
 pub(super) mod empty;
+mod folds;
 mod movement;
 mod reductions;
 
@@ -26,6 +27,7 @@ use crate::types::{DType, Dim, Shape, TensorType};
 const RULES: &[Rule] = &[
     Rule { name: "empty", apply: empty::known },
     Rule { name: "scatter-of-batches", apply: movement::scattered_rows_of_batches },
+    Rule { name: "fast-fold-of-dot", apply: folds::of_product },
     Rule { name: "fold-as-sum", apply: movement::fold },
     Rule { name: "concat-as-pads", apply: movement::concat },
     Rule { name: "pad-inside", apply: movement::padded_inside },

@@ -89,7 +89,7 @@ unsafe fn panel<K: RunsKernel>(
     let width = cols.next_multiple_of(K::LANES);
     let [outer, middle, inner] = piece.clone().map(|span| (span.end - span.start) as usize);
     // The packer takes steps that are no less than 0.
-    let depth = if steps[2] < 0 { 1 } else { inner };
+    let depth = if steps[2] < 0 { 1 } else { inner.max(1) };
     let mut to = workspace;
     for p in 0..outer as i64 {
         for q in 0..middle as i64 {

@@ -96,7 +96,8 @@ impl Nest {
             piece => [(piece / (middle * inner).max(1)).max(1), middle, inner],
         };
         let spans =
-            |extent: i64, by: i64| (0..extent).step_by(by.max(1) as usize).map(move |at| at..(at + by).min(extent));
+            // Without a term there is one piece of none, so that the result is written.
+            |extent: i64, by: i64| (0..extent.max(1)).step_by(by.max(1) as usize).map(move |at| at..(at + by).min(extent));
         let [by_outer, by_middle, by_inner] = part;
         spans(outer, by_outer).flat_map(move |outer| {
             spans(middle, by_middle).flat_map(move |middle| {

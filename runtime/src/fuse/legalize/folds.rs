@@ -1,0 +1,236 @@
+//! Sums over the taps of windows as products over windows: the gradient of a convolution by its input, and transposed convolutions.
+//!
+//! In: a fold of a product, whose result has positions of windows from the left operand and taps from the right one. Out: one product
+//! over the taps as well. At element `y`, tap `k` belongs to the position `o` with `o stride + k dilation - before = y`. With a
+//! stride of 1 those are a window over the positions, over which the weights stand in reverse. A longer stride divides the elements
+//! `y = q stride + p` into phases `p`, and each phase has taps of its own: those for which `o = q + i` is a whole number. So
+//! every phase is a dense product, in which no zero between positions is multiplied.
+
+use super::batch::transposed;
+use crate::fuse::runs::{has_windows, readable, right_is_readable};
+use crate::ir::{Builder, DotAxes, Node, NodeId, Op, Window};
+use crate::types::{Dim, Shape};
+
+/// The fold of an axis of a product, whose axis of taps comes right after it.
+struct Fold {
+    /// The positions, as an axis of the product.
+    positions: usize,
+    window: Window,
+    /// How many elements the positions become.
+    extent: usize,
+}
+
+/// Which positions are over an element: of element `q stride + p` those at `q + first + i dilation`, for `count` taps `i`.
+struct Reach {
+    /// Phases, as many as the stride.
+    phases: usize,
+    /// Elements of each phase.
+    elements: usize,
+    first: i64,
+    dilation: i64,
+    count: usize,
+    /// The tap over element `p` of a position is `tap + p - step i`.
+    tap: i64,
+    step: i64,
+}
+
+impl Reach {
+    /// Of positions with gaps of their own, none: which taps there are would depend on more than the phase.
+    fn of(fold: &Fold) -> Option<Reach> {
+        let Window { size, stride, dilation, before, .. } = fold.window;
+        let [taps, stride, dilation, before] = [size, stride, dilation, before].map(|n| n as i64);
+        if stride > 1 && dilation > 1 {
+            return None;
+        }
+        let covered = dilation * (taps - 1);
+        let phases = stride as usize;
+        let elements = fold.extent.div_ceil(phases);
+        // From the last tap over the first element to the first tap over the last one of a phase.
+        let first = -(covered - before).div_euclid(stride);
+        let last = (stride - 1 + before).div_euclid(stride);
+        let count = ((last - first) / dilation + 1) as usize;
+        let (tap, step) = if stride == 1 { (taps - 1, 1) } else { (before - stride * first, stride) };
+        Some(Reach { phases, elements, first, dilation, count, tap, step })
+    }
+}
+
+/// The fold of a product, along all axes of its taps, becomes a product. Exact but for the order of the sum: terms are left out that
+/// are no terms of the fold either.
+pub(super) fn of_product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let (folds, x) = chain(b, node)?;
+    let (product, order) = match &b[x].op {
+        Op::Transpose(order) => (b[x].operands[0], order.clone()),
+        _ => (x, (0..b.ty(x).shape.rank()).collect()),
+    };
+    let Op::Dot(axes) = b[product].op.clone() else { return None };
+    let [left, right] = b[product].operands[..] else { return None };
+    let [own, other] = [(0, left), (1, right)].map(|(side, x)| axes.of(side, b.ty(x).shape.rank()));
+    let (batch, rows) = (axes.batch.len(), own.free.len());
+    let reaches: Vec<Reach> = folds.iter().map(Reach::of).collect::<Option<_>>()?;
+    // For each fold the axis of the left operand that has the positions, and that of the right one that has the taps.
+    let places = folds.iter().map(|fold| {
+        let [positions, taps] = [0, 1].map(|next| order[fold.positions + next].checked_sub(batch));
+        Some((*own.free.get(positions?)?, *other.free.get(taps?.checked_sub(rows)?)?))
+    });
+    let places: Vec<(usize, usize)> = places.collect::<Option<_>>()?;
+    let remaining: Vec<usize> =
+        other.free.iter().copied().filter(|axis| !places.iter().any(|(_, taps)| taps == axis)).collect();
+    let [col] = remaining[..] else { return None };
+    if b.shape(right).0.iter().any(|dim| dim.is_batch()) {
+        return None;
+    }
+    // Each axis by what it is in the operands that there were.
+    let (left, left_axes) = windows_of(b, left, &places, &reaches);
+    let (right, right_axes) = weights_of(b, right, &places, &reaches, col);
+    let at = |axes: &[Axis], axis: Axis| axes.iter().position(|other| *other == axis).expect("every axis has a place");
+    let pair = |l: Axis, r: Axis| (at(&left_axes, l), at(&right_axes, r));
+    let phased = || (0..folds.len()).filter(|&fold| reaches[fold].phases > 1);
+    let kept = axes.batch.iter().map(|&(l, r)| pair(Axis::Own(l), Axis::Own(r)));
+    let phases = phased().map(|fold| pair(Axis::Phase(fold), Axis::Phase(fold)));
+    let taps = (0..folds.len()).map(|fold| pair(Axis::Tap(fold), Axis::Tap(fold)));
+    let summed = axes.contracted.iter().map(|&(l, r)| pair(Axis::Own(l), Axis::Own(r)));
+    let product_axes = DotAxes { batch: kept.chain(phases).collect(), contracted: taps.chain(summed).collect() };
+    let is_readable = readable(b.graph(), left, &product_axes).is_some()
+        && right_is_readable(b.graph(), right, &product_axes, at(&right_axes, Axis::Own(col)));
+    if !has_windows(b.graph(), left) || !is_readable {
+        return None;
+    }
+    let result = b.apply(Op::Dot(product_axes), &[left, right]);
+    Some(as_elements(b, result, &order, &folds, &reaches, batch))
+}
+
+/// An axis of an operand: one that it had, or a new one of a fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Axis {
+    Own(usize),
+    Phase(usize),
+    Tap(usize),
+}
+
+/// Folds of folds, the first axis first, and what is folded.
+fn chain(b: &Builder, node: &Node) -> Option<(Vec<Fold>, NodeId)> {
+    let mut found: Vec<Fold> = Vec::new();
+    let mut node = node;
+    let mut x = None;
+    while let &Op::Fold { axis, window, extent } = &node.op {
+        // A fold removes the axis of its taps.
+        let later = |fold: &mut Fold| fold.positions += usize::from(fold.positions > axis);
+        if found.iter().any(|fold| fold.positions == axis) {
+            return None;
+        }
+        found.iter_mut().for_each(later);
+        found.push(Fold { positions: axis, window, extent });
+        x = Some(node.operands[0]);
+        node = &b[node.operands[0]];
+    }
+    found.sort_by_key(|fold| fold.positions);
+    Some((found, x?))
+}
+
+/// The left operand as windows over its positions, once for each phase.
+fn windows_of(b: &mut Builder, x: NodeId, places: &[(usize, usize)], reaches: &[Reach]) -> (NodeId, Vec<Axis>) {
+    let mut axes: Vec<Axis> = (0..b.ty(x).shape.rank()).map(Axis::Own).collect();
+    let mut x = x;
+    for (fold, (&(positions, _), reach)) in places.iter().zip(reaches).enumerate() {
+        let axis = axes.iter().position(|other| *other == Axis::Own(positions)).expect("no axis is lost");
+        x = repeated(b, x, axis + 1, reach.count);
+        axes.insert(axis + 1, Axis::Tap(fold));
+        let (step, shift, extent) = (reach.dilation, reach.first, reach.elements);
+        x = b.apply(Op::Skew { axis, along: axis + 1, step, shift, extent }, &[x]);
+    }
+    for (fold, reach) in reaches.iter().enumerate().filter(|(_, reach)| reach.phases > 1) {
+        x = repeated(b, x, 0, reach.phases);
+        axes.insert(0, Axis::Phase(fold));
+    }
+    (x, axes)
+}
+
+/// The right operand with its columns side by side, and the taps of every phase. It does not grow with the batch, so that a copy costs
+/// little.
+fn weights_of(
+    b: &mut Builder,
+    x: NodeId,
+    places: &[(usize, usize)],
+    reaches: &[Reach],
+    col: usize,
+) -> (NodeId, Vec<Axis>) {
+    let rank = b.ty(x).shape.rank();
+    let taps = places.iter().map(|&(_, taps)| taps);
+    let others = (0..rank).filter(|axis| *axis != col && !places.iter().any(|(_, taps)| taps == axis));
+    let order: Vec<usize> = taps.chain(others).chain([col]).collect();
+    let mut axes: Vec<Axis> = order.iter().copied().map(Axis::Own).collect();
+    let mut x = match order.is_sorted() {
+        true => x,
+        false => {
+            let turned = transposed(b, x, &order);
+            b.offset(turned, -0.0)
+        }
+    };
+    for (fold, (&(_, taps), reach)) in places.iter().zip(reaches).enumerate() {
+        let axis = axes.iter().position(|other| *other == Axis::Own(taps)).expect("no axis is lost");
+        x = repeated(b, x, axis + 1, reach.count);
+        axes[axis] = Axis::Phase(fold);
+        axes.insert(axis + 1, Axis::Tap(fold));
+        let (step, shift, extent) = (-reach.step, reach.tap, reach.phases);
+        x = b.apply(Op::Skew { axis, along: axis + 1, step, shift, extent }, &[x]);
+        if reach.phases == 1 {
+            let mut dims = b.shape(x).0;
+            dims.remove(axis);
+            axes.remove(axis);
+            x = b.reshape(x, Shape(dims));
+        }
+    }
+    (x, axes)
+}
+
+/// The same along a new axis.
+fn repeated(b: &mut Builder, x: NodeId, axis: usize, count: usize) -> NodeId {
+    let mut dims = b.shape(x).0;
+    dims.insert(axis, Dim::Fixed(count));
+    let kept: Vec<usize> = (0..dims.len()).filter(|&other| other != axis).collect();
+    b.broadcast(x, &Shape(dims), &kept)
+}
+
+/// The result with its axes in the order that the fold had, `order` before its taps were summed, and phases as elements.
+fn as_elements(
+    b: &mut Builder,
+    result: NodeId,
+    order: &[usize],
+    folds: &[Fold],
+    reaches: &[Reach],
+    batch: usize,
+) -> NodeId {
+    let phased: Vec<usize> = (0..folds.len()).filter(|&fold| reaches[fold].phases > 1).collect();
+    let rank = b.ty(result).shape.rank();
+    let taps: Vec<usize> = folds.iter().map(|fold| order[fold.positions + 1]).collect();
+    let mut turned = Vec::new();
+    for (at, &axis) in order.iter().enumerate() {
+        if taps.contains(&axis) {
+            continue;
+        }
+        // Phases follow the batch axes, taps are gone.
+        let before = taps.iter().filter(|&&tap| tap < axis).count();
+        turned.push(if axis < batch { axis } else { axis + phased.len() - before });
+        let phase = phased.iter().position(|&fold| folds[fold].positions == at);
+        turned.extend(phase.map(|phase| batch + phase));
+    }
+    debug_assert_eq!(turned.len(), rank);
+    let x = transposed(b, result, &turned);
+    if phased.is_empty() {
+        return x;
+    }
+    // As numbers with an axis for the phases, which whatever reads them can have among its own.
+    let mut x = b.offset(x, -0.0);
+    for (axis, at) in (0..order.len()).filter(|&at| !taps.contains(&order[at])).enumerate() {
+        if let Some(&fold) = phased.iter().find(|&&fold| folds[fold].positions == at) {
+            let Reach { phases, elements, .. } = reaches[fold];
+            let mut dims = b.shape(x).0;
+            dims.splice(axis..=axis + 1, [Dim::Fixed(phases * elements)]);
+            x = b.reshape(x, Shape(dims));
+            if folds[fold].extent < phases * elements {
+                x = b.slice(x, axis, 0, folds[fold].extent, 1);
+            }
+        }
+    }
+    x
+}
