@@ -69,9 +69,10 @@ pub const MAX_OVER: OpDef = OpDef {
         let shape = b.shape(at.x[0]);
         let top = b.broadcast_over(at.y, &shape, axes);
         let is_top = b.compare(Cmp::Eq, at.x[0], top);
-        let never = b.constant(f64::NEG_INFINITY, &shape);
+        let [never, nowhere] = [f64::NEG_INFINITY, f64::INFINITY].map(|value| b.constant(value, &shape));
         let mut is_first = None;
-        // The first position along the outermost axes; among those, the first along the next axes.
+        // The first position along the outermost axes; among those, the first along the next axes. Where the largest is NaN there is
+        // none.
         for axes_of_one_number in numbered(&shape, axes) {
             let position = position(b, &shape, &axes_of_one_number);
             let minus = b.neg(position);
@@ -79,11 +80,11 @@ pub const MAX_OVER: OpDef = OpDef {
             let candidate = b.select(is_top, left, never);
             let first = b.max_over(candidate, axes);
             let first = b.broadcast_over(first, &shape, axes);
-            is_first = Some(b.compare(Cmp::Eq, candidate, first));
+            let left = is_first.map_or(minus, |so_far| b.select(so_far, minus, nowhere));
+            is_first = Some(b.compare(Cmp::Eq, left, first));
         }
         let dy = b.broadcast_over(at.dy, &shape, axes);
-        let taken = b.keep(is_first.expect("a reduction has axes"), dy);
-        vec![Some(b.keep(is_top, taken))]
+        vec![Some(b.keep(is_first.expect("a reduction has axes"), dy))]
     },
     body: Body::Reduce(Reduction::Max),
 };
