@@ -162,6 +162,24 @@ impl<'a, 'f> Lanes<'a, 'f> {
         self.hold(Held::Values(values))
     }
 
+    /// A register of elements so many bytes apart, loaded one by one.
+    pub fn load_apart(&mut self, address: Value, step: i64, integer: bool) -> Reg {
+        if self.width == Width::One {
+            return self.load(address, 0, integer, false);
+        }
+        let (one, vector) = if integer { (types::I32, types::I32X4) } else { (types::F32, types::F32X4) };
+        self.parts(|fb, part| {
+            let first = fb.ins().iadd_imm_s(address, 4 * step * part as i64);
+            let number = fb.ins().load(one, memory(), first, 0);
+            let start = fb.ins().scalar_to_vector(vector, number);
+            (1..4u8).fold(start, |vector, lane| {
+                let at = fb.ins().iadd_imm_s(first, step * i64::from(lane));
+                let number = fb.ins().load(one, memory(), at, 0);
+                fb.ins().insertlane(vector, number, lane)
+            })
+        })
+    }
+
     /// Writes a register to memory.
     pub fn store(&mut self, reg: Reg, address: Value, offset: i32) {
         for part in 0..self.width.parts() {
@@ -204,6 +222,11 @@ impl<'a, 'f> Lanes<'a, 'f> {
         operands: [Reg; N],
         emit: impl Fn(&mut FunctionBuilder<'f>, [Value; N]) -> Value,
     ) -> Reg {
+        if self.width.parts() > 1 && operands.iter().all(|&operand| self.is_repeated(operand)) {
+            let operands = operands.map(|operand| self.part(operand, 0));
+            let value = emit(self.fb, operands);
+            return self.spread(value);
+        }
         let mut values: Option<[Value; 4]> = None;
         for part in 0..self.width.parts() {
             let operands = operands.map(|operand| self.part(operand, part));
@@ -211,6 +234,15 @@ impl<'a, 'f> Lanes<'a, 'f> {
             values.get_or_insert([value; 4])[part] = value;
         }
         self.hold(Held::Values(values.expect("a register has parts")))
+    }
+
+    /// Whether all parts of a register are known to be one value.
+    fn is_repeated(&self, reg: Reg) -> bool {
+        match self.held[reg.0 as usize] {
+            Held::Values(values) => values[..self.width.parts()].iter().all(|&value| value == values[0]),
+            Held::Constant { .. } => true,
+            Held::Memory { .. } => false,
+        }
     }
 
     fn vector(&self) -> bool {
@@ -345,10 +377,14 @@ impl Scalar for Lanes<'_, '_> {
                 choose(fb, vector, less, x, y)
             });
         }
-        let greater = self.cmp(Cmp::Gt, x, y);
+        // "Less" is one instruction for vectors, and takes the second if either is NaN.
+        let vector = self.vector();
+        let larger = self.map([x, y], |fb, [x, y]| {
+            let less = fb.ins().fcmp(FloatCC::LessThan, y, x);
+            choose(fb, vector, less, x, y)
+        });
         let nan = self.cmp(Cmp::Ne, x, x);
-        let take = self.or(greater, nan);
-        self.select(take, x, y)
+        self.select(nan, x, larger)
     }
 
     fn min(&mut self, x: Reg, y: Reg) -> Reg {

@@ -234,7 +234,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             self.stages();
         } else {
             let (lo, hi) = (self.lo, self.hi);
-            self.counted(lo, hi, 1, false, |emit, row| {
+            self.rows(lo, hi, |emit, row| {
                 emit.fill_rows(row);
                 emit.stages();
             });

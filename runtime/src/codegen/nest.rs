@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
+use cranelift_codegen::ir::{BlockArg, ConstantData, InstBuilder, Value, types};
 
 use super::lanes::{Lanes, Width, memory};
 use super::loops::{LANE_BYTES, Trip};
@@ -27,27 +27,125 @@ pub(super) struct Point {
     pub(super) outer: Vec<Value>,
     /// Four times that along the innermost axis; `None` for the row as a whole.
     pub(super) inner: Option<Value>,
+    /// Where each read of the kernel is, but for the step along the innermost axis; `None` if it looks up an index.
+    places: Vec<Option<Place>>,
+}
+
+/// Where an element is, as far as it is known.
+#[derive(Clone)]
+struct Place {
+    address: Value,
+    /// The coordinates that have bounds.
+    bounded: Vec<Value>,
 }
 
 impl KernelEmitter<'_, '_> {
-    /// The coordinates of the present row from its number.
-    pub(super) fn fill_coordinates(&mut self) {
+    /// The coordinates of a row from its number.
+    fn coordinates_of(&mut self, row: Value) -> Vec<Value> {
         let kernel = self.kernel;
-        self.point = Point::default();
-        if kernel.is_plain() {
-            return;
-        }
-        let mut rest = self.row;
-        let mut row = vec![rest; kernel.rows];
+        let mut rest = row;
+        let mut coordinates = vec![rest; kernel.rows];
         for axis in (1..kernel.rows).rev() {
             let extent = kernel.axes[axis].factor() as i64;
             let next = self.fb.ins().udiv_imm_u(rest, extent);
             let before = self.times(next, extent);
-            row[axis] = self.fb.ins().isub(rest, before);
+            coordinates[axis] = self.fb.ins().isub(rest, before);
             rest = next;
         }
-        row[0] = rest;
-        self.point.row = row;
+        coordinates[0] = rest;
+        coordinates
+    }
+
+    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one. Coordinates are counted from row to row: to divide takes as long as
+    /// a few elements.
+    pub(super) fn rows(&mut self, lo: Value, hi: Value, mut body: impl FnMut(&mut Self, Value)) {
+        if self.kernel.is_plain() {
+            return self.counted(lo, hi, 1, false, body);
+        }
+        let first = self.coordinates_of(lo);
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let row = self.fb.append_block_param(head, types::I64);
+        let coordinates: Vec<Value> = first.iter().map(|_| self.fb.append_block_param(head, types::I64)).collect();
+        let start: Vec<BlockArg> = std::iter::once(lo).chain(first).map(BlockArg::from).collect();
+        self.fb.ins().jump(head, &start);
+        self.fb.switch_to_block(head);
+        self.start_row(coordinates.clone());
+        body(self, row);
+        let next = self.fb.ins().iadd_imm_u(row, 1);
+        let after = self.coordinates_after(&coordinates);
+        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, hi);
+        let next: Vec<BlockArg> = std::iter::once(next).chain(after).map(BlockArg::from).collect();
+        self.fb.ins().brif(again, head, &next, exit, &[]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// The coordinates of the row after the one with these.
+    fn coordinates_after(&mut self, coordinates: &[Value]) -> Vec<Value> {
+        let mut after = coordinates.to_vec();
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let mut carry = self.fb.ins().iconst(types::I64, 1);
+        for axis in (0..coordinates.len()).rev() {
+            let next = self.fb.ins().iadd(coordinates[axis], carry);
+            if axis == 0 {
+                after[0] = next;
+                break;
+            }
+            let ends = self.fb.ins().icmp_imm_s(IntCC::Equal, next, self.kernel.axes[axis].factor() as i64);
+            after[axis] = self.fb.ins().select(ends, zero, next);
+            carry = self.fb.ins().uextend(types::I64, ends);
+        }
+        after
+    }
+
+    /// Moves on to the row with these coordinates.
+    fn start_row(&mut self, row: Vec<Value>) {
+        let kernel = self.kernel;
+        let view = self.view();
+        let along = |affine: &Affine| -> Vec<(usize, i64)> {
+            (0..kernel.rows).map(|axis| (axis, affine.steps[axis])).collect()
+        };
+        let mut places = Vec::new();
+        for (index, read) in kernel.reads.iter().enumerate() {
+            let slot = view.slot_read(Arg::Read(index), 0).filter(|_| read.access.gather.is_none());
+            let Some(&base) = slot.and_then(|slot| self.bases.get(&slot)) else {
+                places.push(None);
+                continue;
+            };
+            let access = &read.access;
+            let start = self.fb.ins().iadd_imm_s(base, 4 * access.at.constant);
+            let address = self.moved(start, &row, &along(&access.at), 4);
+            let bounded = access.bounds.iter().map(|bound| {
+                let start = self.fb.ins().iconst(types::I64, bound.coordinate.constant);
+                self.moved(start, &row, &along(&bound.coordinate), 1)
+            });
+            let bounded = bounded.collect();
+            places.push(Some(Place { address, bounded }));
+        }
+        self.point = Point { row, places, ..Point::default() };
+    }
+
+    /// A number moved by so many steps along some axes.
+    fn moved(&mut self, start: Value, coordinates: &[Value], steps: &[(usize, i64)], factor: i64) -> Value {
+        steps.iter().filter(|(_, step)| *step != 0).fold(start, |sum, &(axis, step)| {
+            let by = self.times(coordinates[axis], factor * step);
+            self.fb.ins().iadd(sum, by)
+        })
+    }
+
+    /// Moves on to a position along the next outer axis of the row.
+    fn enter(&mut self, coordinate: Value) {
+        let axis = self.kernel.rows + self.point.outer.len();
+        let kernel = self.kernel;
+        for (index, read) in kernel.reads.iter().enumerate() {
+            let Some(Place { address, bounded }) = self.point.places[index].clone() else { continue };
+            let along = |affine: &Affine| [(0, affine.steps[axis])];
+            let address = self.moved(address, &[coordinate], &along(&read.access.at), 4);
+            let pairs = bounded.into_iter().zip(&read.access.bounds);
+            let bounded = pairs.map(|(start, bound)| self.moved(start, &[coordinate], &along(&bound.coordinate), 1));
+            let bounded = bounded.collect();
+            self.point.places[index] = Some(Place { address, bounded });
+        }
+        self.point.outer.push(coordinate);
     }
 
     /// Emits `body` for all elements of the row, as wide as they allow unless `scalar`. The position is a byte offset among them.
@@ -74,9 +172,10 @@ impl KernelEmitter<'_, '_> {
             return self.known(0, extent as i64, 1, &mut |emit, coordinate| {
                 let before = emit.times(coordinate, 4 * size as i64);
                 let at = offset.map_or(before, |offset| emit.fb.ins().iadd(offset, before));
-                emit.point.outer.push(coordinate);
+                let before = emit.point.clone();
+                emit.enter(coordinate);
                 emit.nest(Some(at), scalar, unroll, body);
-                emit.point.outer.pop();
+                emit.point = before;
             });
         }
         let mut run = |emit: &mut Self, width: Width, inner: Value| {
@@ -184,13 +283,12 @@ pub(super) fn splits_lanes(kernel: &Kernel) -> bool {
     !kernel.is_plain() && row.len() > 1 && !row[row.len() - 1].factor().is_multiple_of(4)
 }
 
-/// Whether the elements of a read for neighboring columns are neighbors, or one.
+/// Whether there are elements of a read for all of some neighboring columns or for none, evenly apart.
 fn is_in_line(kernel: &Kernel, read: usize) -> bool {
     let inner = kernel.axes.len() - 1;
     let access = &kernel.reads[read].access;
     let fixed = |index: usize| !kernel.read_axes(index).contains(inner);
-    matches!(access.at.steps[inner], 0 | 1)
-        && access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0)
+    access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0)
         && access.gather.as_ref().is_none_or(|gather| fixed(gather.index))
 }
 
@@ -215,10 +313,15 @@ impl Reader<'_> {
         let kernel = self.view.kernel;
         let of = &kernel.reads[read];
         let slot = self.view.slot_read(Arg::Read(read), 0).expect("what is read is in memory");
-        let (address, valid) = self.locate(lanes, self.bases[&slot], &of.access);
+        let base = self.bases[&slot];
+        let (address, valid) = match &self.point.places[read] {
+            Some(place) => self.locate_from(lanes, base, &of.access, place),
+            None => self.locate(lanes, base, &of.access),
+        };
         let index = self.view.fused.buffer(of.buffer).dtype.is_index();
         let reg = match of.access.at.steps.last() {
             Some(1) if self.point.inner.is_some() => lanes.load(address, 0, index, false),
+            Some(&step) if step != 0 && self.point.inner.is_some() => lanes.load_apart(address, 4 * step, index),
             _ => {
                 let ty = if index { types::I32 } else { types::F32 };
                 let number = lanes.fb.ins().load(ty, memory(), address, 0);
@@ -255,6 +358,37 @@ impl Reader<'_> {
             Width::Vectors(_) => lanes.fb.ins().bmask(types::I32, valid),
         };
         lanes.splat(valid)
+    }
+
+    /// The same from where it is known to be but for the innermost axis.
+    fn locate_from(
+        &self,
+        lanes: &mut Lanes<'_, '_>,
+        base: Value,
+        access: &crate::kernel::Access,
+        place: &Place,
+    ) -> (Value, Option<Value>) {
+        let last = |affine: &Affine| affine.steps.last().copied().filter(|&step| step != 0);
+        let mut address = place.address;
+        if let (Some(inner), Some(step)) = (self.point.inner, last(&access.at)) {
+            let by = times(lanes, inner, step);
+            address = lanes.fb.ins().iadd(address, by);
+        }
+        let mut valid: Option<Value> = None;
+        for (bound, &start) in access.bounds.iter().zip(&place.bounded) {
+            let mut coordinate = start;
+            if let (Some(inner), Some(step)) = (self.point.inner, last(&bound.coordinate)) {
+                let position = lanes.fb.ins().ushr_imm_u(inner, 2);
+                let by = times(lanes, position, step);
+                coordinate = lanes.fb.ins().iadd(coordinate, by);
+            }
+            let within = lanes.fb.ins().icmp_imm_u(IntCC::UnsignedLessThan, coordinate, bound.extent as i64);
+            valid = Some(valid.map_or(within, |valid| lanes.fb.ins().band(valid, within)));
+        }
+        if let Some(valid) = valid {
+            address = lanes.fb.ins().select(valid, address, base);
+        }
+        (address, valid)
     }
 
     /// The address of the first element, and whether there are elements, where that is not certain.
@@ -302,7 +436,7 @@ impl Reader<'_> {
 
     /// An affine number at the point, times a factor: 4 for bytes, or 1.
     pub(super) fn whole(&self, lanes: &mut Lanes<'_, '_>, affine: &Affine, factor: i64) -> Value {
-        let Point { row, outer, inner } = self.point;
+        let Point { row, outer, inner, .. } = self.point;
         let mut sum: Option<Value> = None;
         let mut add = |lanes: &mut Lanes<'_, '_>, value: Value| {
             sum = Some(sum.map_or(value, |sum| lanes.fb.ins().iadd(sum, value)));

@@ -75,7 +75,6 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 self.row_bases.insert(slot, address);
             }
         }
-        self.fill_coordinates();
         let plain = self.kernel.is_plain();
         for arg in operands(self.kernel) {
             let Arg::Read(read) = arg else { continue };
@@ -317,7 +316,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         let count = choose(self, eight, one);
         let (lo, end) = (self.lo, self.fb.ins().iadd(self.lo, count));
         let operand = self.kernel.body[index].args[0];
-        self.counted(lo, end, 1, false, |emit, row| {
+        self.rows(lo, end, |emit, row| {
             emit.fill_rows(row);
             emit.row_maps();
             let before = emit.fb.ins().isub(row, lo);
