@@ -8,13 +8,14 @@ use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
 usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|bytes|profile|guard] [--warmup S] [--out FILE] [--turns] [--steps N]
+                                   [--mode default|peak|scaling|bytes|profile|layers|guard] [--warmup S] [--out FILE] [--turns] [--steps N]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
 is timed or printed, for a tool around the process that counts. The mode `peak` measures what a core can do at most, `scaling`
 how step and compile time grow with width, depth, batch and threads; `bytes` counts what the steps move, fused and not;
-`profile` says where the time of the steps goes, of one workload kernel by kernel; `guard` tries all other ways to run kernels of many shapes and names each that is
+`profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
+product of the convolutional workloads is; `guard` tries all other ways to run kernels of many shapes and names each that is
 more than 5 % faster than the one that is picked.";
 
 /// What is measured.
@@ -30,6 +31,8 @@ pub enum Mode {
     Bytes,
     /// Where the time of steps goes.
     Profile,
+    /// Products of convolutional networks.
+    Layers,
     /// How kernels run, and how they might.
     Guard,
 }
@@ -79,9 +82,10 @@ impl Arguments {
                     "scaling" => mode = Mode::Scaling,
                     "bytes" => mode = Mode::Bytes,
                     "profile" => mode = Mode::Profile,
+                    "layers" => mode = Mode::Layers,
                     "guard" => mode = Mode::Guard,
                     other => {
-                        let known = "default, peak, scaling, bytes, profile and guard";
+                        let known = "default, peak, scaling, bytes, profile, layers and guard";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

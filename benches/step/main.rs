@@ -6,12 +6,14 @@
 //! cargo bench -p gradloom-benches -- --mode scaling                 # networks of growing size, as a table
 //! cargo bench -p gradloom-benches -- --mode bytes                   # what a step moves, fused and not, as a table
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
+//! cargo bench -p gradloom-benches -- --mode layers                  # how fast each product of the convolutional networks is
 //! cargo bench -p gradloom-benches -- --mode guard                   # whether kernels run as well as they could
 //! ```
 
 mod arguments;
 mod bytes;
 mod guard;
+mod layers;
 mod peak;
 mod profile;
 mod record;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         (Mode::Scaling, _) => scaling::measure(&arguments),
         (Mode::Bytes, _) => bytes::count(),
         (Mode::Profile, _) => profile::measure(&arguments),
+        (Mode::Layers, _) => layers::measure(),
         (Mode::Guard, _) => guard::measure(&arguments),
         (Mode::Default, Some(workload)) => one(workload, &arguments, start),
         (Mode::Default, None) => all(&arguments),

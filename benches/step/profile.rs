@@ -6,6 +6,7 @@ use gradloom_runtime::kernel::Fused;
 
 use crate::Result;
 use crate::arguments::Arguments;
+use crate::layers;
 use crate::workloads::Workload;
 
 /// Time and multiply-adds of some kernels with products.
@@ -54,15 +55,11 @@ pub fn measure(arguments: &Arguments) -> Result<()> {
 
 /// The kernels with products: forward, gradients of inputs, gradients of weights.
 fn products(fused: &Fused, profile: &Profile, batch: usize) -> [Products; 3] {
-    assert_eq!(fused.kernels.len(), profile.kernels.len(), "what is profiled has been fused the same way");
     let mut kinds = [Products::default(); 3];
-    for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
-        let Some(dot) = &kernel.dot else { continue };
-        let [[_, a], [_, b]] = kernel.dot_steps();
-        let kind = &mut kinds[if a != 1 { 2 } else { usize::from(b != 1) }];
-        let inner = dot.inner().at(batch);
-        kind.seconds += timed.work.seconds;
-        kind.flops += (2 * kernel.row_count().at(batch) * kernel.cols() * inner) as f64;
+    for product in layers::products(fused, profile, batch) {
+        let kind = &mut kinds[product.pass as usize];
+        kind.seconds += product.seconds;
+        kind.flops += product.flops;
     }
     kinds
 }

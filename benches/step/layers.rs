@@ -1,0 +1,83 @@
+//! How fast each product of the convolutional workloads is, in the kernel that it has in a training step: forward, by the input, by
+//! the weight, with all that is fused into them.
+
+use gradloom::Profile;
+use gradloom_runtime::kernel::{Fused, Kernel};
+
+use crate::Result;
+use crate::workloads::Workload;
+
+/// What a product computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    Forward,
+    ByInput,
+    ByWeight,
+}
+
+/// A product in its kernel.
+pub struct Product<'a> {
+    pub layer: &'a str,
+    pub pass: Pass,
+    /// Floating-point operations of the product alone, as if no window stood over an edge.
+    pub flops: f64,
+    /// The time of the whole kernel.
+    pub seconds: f64,
+}
+
+/// The products of a step. The first one of a layer is its forward pass; gradients by weights are sums over the batch.
+pub fn products<'a>(fused: &'a Fused, profile: &Profile, batch: usize) -> Vec<Product<'a>> {
+    assert_eq!(fused.kernels.len(), profile.kernels.len(), "what is profiled has been fused the same way");
+    let mut found: Vec<Product<'a>> = Vec::new();
+    for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
+        let Some((layer, flops, by_weight)) = product(kernel, batch) else { continue };
+        let known = found.iter().any(|other| other.layer == layer);
+        let pass = match (by_weight, known) {
+            (true, _) => Pass::ByWeight,
+            (false, false) => Pass::Forward,
+            (false, true) => Pass::ByInput,
+        };
+        found.push(Product { layer, pass, flops, seconds: timed.work.seconds });
+    }
+    found
+}
+
+/// The layer of the product of a kernel, its operations, and whether it is summed over the batch.
+fn product(kernel: &Kernel, batch: usize) -> Option<(&str, f64, bool)> {
+    let dot = kernel.dot.as_ref()?;
+    let layer = dot.origin.layer.split(" (").next()?;
+    let flops = dot.origin.flops.each as f64 * batch as f64 + dot.origin.flops.once as f64;
+    Some((layer, flops, dot.inner().is_batch()))
+}
+
+/// Prints a table for each workload.
+pub fn measure() -> Result<()> {
+    for workload in [Workload::Cnn, Workload::ResNet20] {
+        let (fused, profile) = (workload.kernels()?, workload.profile()?);
+        let products = products(&fused, &profile, workload.batch());
+        println!(
+            "| {}, GFLOP/s (% of the arithmetic peak) | forward | by the input | by the weight |",
+            workload.name()
+        );
+        println!("| --- | ---: | ---: | ---: |");
+        let mut layers: Vec<&str> = Vec::new();
+        for product in &products {
+            if !layers.contains(&product.layer) {
+                layers.push(product.layer);
+            }
+        }
+        for layer in layers {
+            let cell = |pass: Pass| {
+                let own = products.iter().find(|product| product.layer == layer && product.pass == pass);
+                own.map_or("-".to_string(), |product| {
+                    let rate = product.flops / product.seconds;
+                    format!("{:.1} ({:.0})", rate / 1e9, 100.0 * rate / profile.peak.flops)
+                })
+            };
+            let cells = [Pass::Forward, Pass::ByInput, Pass::ByWeight].map(cell);
+            println!("| {layer} | {} |", cells.join(" | "));
+        }
+        println!();
+    }
+    Ok(())
+}
