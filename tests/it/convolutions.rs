@@ -246,15 +246,84 @@ fn with_strides_and_gaps_between_taps_it_is_the_sum_of_taps() {
     kernel 1: 16*B x 27, 13,824*B FLOP, 2,752*B + 1,728 bytes        # a matmul
       %5 = dot dy, %3 : f32[16*B,27]
       materialize %5                                                 # for kernel 2: dot runs once
-    kernel 2: b 4*B, i 3, j 4, k 2, l 3, m 3, 0 FLOP, 5,184*B bytes  # no kernel over 288*B x 3 has its operands
-      materialize %5[b, j, i, 3*k+l, m : 0]                          # for kernel 3: used in another shape
+    kernel 2: b 4*B, i 3, j 4, k 2, l 3, m 3, 864*B FLOP, 5,184*B bytes # %5 comes from kernel 1, over 16*B x 27
+      %10 = add %5[b, j, i, 3*k+l, m : 0], -0 : f32[B,4,3,4,2,3,3]
+      materialize %10                                                # for kernel 3: used in another shape
     kernel 3: b 12*B, i 8, j 3, k 3, 864*B FLOP, 4,608*B bytes       # no kernel over 96*B x 9 has its operands
-      %13 = sum %9[b, i-2*j+2, j, k : 0] over 4 : f32[B,4,3,8,3]
-      materialize %13                                                # for kernel 4: sum runs once
-    kernel 4: b 4*B, i 2, j 24, k 3, 0 FLOP, 3,456*B bytes           # no kernel over 192*B x 3 has its operands
-      materialize %13[b, i, j, k : 0]                                # for kernel 5: used in another shape
+      %14 = sum %10[b, i-2*j+2, j, k : 0] over 4 : f32[B,4,3,8,3]
+      materialize %14                                                # for kernel 4: sum runs once
+    kernel 4: b 4*B, i 2, j 24, k 3, 576*B FLOP, 3,456*B bytes       # %14 is known when kernel 3 is done
+      %17 = add %14[b, i, j, k : 0], -0 : f32[B,4,2,3,8,3]
+      materialize %17                                                # for kernel 5: used in another shape
     kernel 5: b B, i 8, j 3, k 24, 576*B FLOP, 3,072*B bytes         # no kernel over 8*B x 72 has its operands
-      %19 = sum %15[b, i-2*j+2, j, k : 0] over 2 : f32[B,8,8,3]
-      materialize %19                                                # sum runs once
+      %21 = sum %17[b, i-2*j+2, j, k : 0] over 2 : f32[B,8,8,3]
+      materialize %21                                                # sum runs once
+    ");
+}
+
+#[test]
+fn the_gradient_of_every_second_pixel_is_read_with_zeros_between() {
+    assert_snapshot!(kernels(|b| {
+        let dy = input(b, "dy", batch(&[4, 4, 16]));
+        let w = parameter(b, "w", &[8, 16]);
+        let gradient = b.apply(Op::Dot(DotAxes { batch: vec![], contracted: vec![(3, 1)] }), &[dy, w]);
+        let spread = |b: &mut Builder, x, axis| {
+            b.apply(Op::Pad { axis, before: 0, inside: 1, after: 1, value: 0.0 }, &[x])
+        };
+        let rows = spread(b, gradient, 1);
+        let both = spread(b, rows, 2);
+        let zero = b.constant_like(0.0, both);
+        b.max(both, zero)
+    }), @"
+    kernel 0: 16*B x 8, 4,096*B FLOP, 1,536*B + 512 bytes
+      %4 = dot dy, w : f32[16*B,8]
+      materialize %4                                                 # for kernel 1: dot runs once
+    kernel 1: b 4*B, i 2, j 4, k 8, 256*B FLOP, 1,536*B bytes        # %4 comes from kernel 0, over 16*B x 8
+      %8 = add %4[b, i, j, k : 0], -0 : f32[B,4,2,4,8]
+      materialize %8                                                 # for kernel 2: used in another shape
+    kernel 2: b 32*B, i 2, j 8, 1,024*B FLOP, 3,072*B bytes          # %8 comes from kernel 1, over 32*B x 8
+      %12 = add %8[b, i, j : 0], -0 : f32[B,8,4,2,8]
+      %14 = max %12, 0 : f32[B,8,8,8]
+      materialize %14                                                # output y
+    ");
+}
+
+#[test]
+fn a_transposed_convolution_in_groups_is_a_product_over_windows() {
+    assert_snapshot!(kernels(|b| {
+        let x = input(b, "x", batch(&[4, 4, 2, 8]));
+        let w = parameter(b, "w", &[2, 8, 3, 3, 4]);
+        let products = b.apply(Op::Dot(DotAxes { batch: vec![(3, 0)], contracted: vec![(4, 1)] }), &[x, w]);
+        let beside = b.transpose(products, &[1, 2, 4, 3, 5, 0, 6]);
+        let window = Window { before: 1, after: 1, ..Window::of(3) };
+        let columns = b.fold(beside, 3, window, 4);
+        b.fold(columns, 1, window, 4)
+    }), @"
+    kernel 0: i 9, j 16, k 4, 576 FLOP, 4,608 bytes
+      %7 = add w[j, i, k], -0 : f32[3,3,2,8,4]
+      materialize %7                                                 # for kernel 1: a matmul reads memory
+    kernel 1: 32*B x 4, 18,432*B FLOP, 1,536*B + 2,304 bytes         # a matmul
+      %15 = dot x[b, j+m-1, k+n-1, i, o], %7[-m+2, -n+2, i, o, l] over m 3, n 3, o 8 : f32[B,2,4,4,4]
+      materialize %15                                                # for kernel 2: dot runs once
+    kernel 2: b B, i 16, j 2, k 4, 0 FLOP, 1,024*B bytes             # no kernel over 32*B x 4 has its operands
+      materialize %15[b, j, i, k]                                    # output y
+    ");
+}
+
+#[test]
+fn the_gradient_of_a_depthwise_convolution_is_the_sum_of_the_taps_of_a_window() {
+    assert_snapshot!(kernels(|b| {
+        let (dy, w) = (input(b, "dy", batch(&[8, 8, 4])), parameter(b, "w", &[3, 3, 4]));
+        let shape = batch(&[8, 3, 8, 3, 4]).shape;
+        let (dy, w) = (b.broadcast(dy, &shape, &[0, 1, 3, 5]), b.broadcast(w, &shape, &[2, 4, 5]));
+        let products = b.mul(dy, w);
+        let window = Window { before: 1, after: 1, ..Window::of(3) };
+        let columns = b.fold(products, 3, window, 8);
+        b.fold(columns, 1, window, 8)
+    }), @"
+    kernel 0: b B, i 8, j 3, k 8, l 3, m 4, 4,608*B FLOP, 2,048*B + 144 bytes
+      %6 = mul dy[b, i-j+1, k-l+1, m : 0], w[j, l, m] : f32[B,8,3,8,3,4]
+      %7 = sum %6 over 2,4 : f32[B,8,8,4]
+      materialize %7                                                 # sum runs once
     ");
 }

@@ -106,7 +106,7 @@ pub(super) fn readable(g: &Graph, left: NodeId, axes: &DotAxes) -> Option<bool> 
     let dims = &g[left].ty.shape.0;
     let roles = axes.of(0, dims.len());
     let terms = roles.contracted.iter().filter(|&&axis| dims[axis] != Dim::Fixed(1)).count();
-    if terms > MOST_TERMS {
+    if terms > MOST_TERMS || roles.contracted.is_empty() {
         return None;
     }
     let source = source(g, left);

@@ -141,7 +141,7 @@ fn spread(
 ) -> NodeId {
     let sizes: Vec<usize> = b.shape(weight).0.iter().map(|dim| dim.factor()).collect();
     let &[channels, height, width, per_group] = &sizes[..] else { unreachable!("the weights have four axes") };
-    // [B, H, W, height, width, channels that go out]
+    // [B, H, W, height, width, channels that go out]; of several groups with an axis for the groups before the channels
     let products = if groups == 1 {
         b.product(x, weight, DotAxes { batch: Vec::new(), contracted: vec![(3, 0)] })
     } else {
@@ -151,12 +151,16 @@ fn spread(
         let weight = b.reshape(weight, Shape::fixed(&[groups, channels / groups, height, width, per_group]));
         let products = b.product(x, weight, DotAxes { batch: vec![(3, 0)], contracted: vec![(4, 1)] });
         // The groups come first, and belong before what each of them gives.
-        let products = b.transpose(products, &[1, 2, 3, 4, 5, 0, 6]);
-        let mut dims = b.shape(products).0;
-        dims.splice(5..7, [Dim::Fixed(groups * per_group)]);
-        b.reshape(products, Shape(dims))
+        b.transpose(products, &[1, 2, 3, 4, 5, 0, 6])
     };
-    let beside = b.transpose(products, &[0, 1, 3, 2, 4, 5]);
+    let order: Vec<usize> = [0, 1, 3, 2].into_iter().chain(4..b.ty(products).shape.rank()).collect();
+    let beside = b.transpose(products, &order);
     let columns = b.fold(beside, 3, windows[1], grown[1]);
-    b.fold(columns, 1, windows[0], grown[0])
+    let image = b.fold(columns, 1, windows[0], grown[0]);
+    if groups == 1 {
+        return image;
+    }
+    let mut dims = b.shape(image).0;
+    dims.splice(3..5, [Dim::Fixed(groups * per_group)]);
+    b.reshape(image, Shape(dims))
 }

@@ -99,6 +99,36 @@ pub(super) fn of_product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     Some(as_elements(b, result, &order, &folds, &reaches, batch))
 }
 
+/// The fold of products of two numbers, one a position and one a tap, as a depthwise convolution has them. Without strides it is the sum
+/// over the taps of such products again, for a window over the positions.
+pub(super) fn of_map(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let (folds, x) = chain(b, node)?;
+    let (&[left, right], Op::Mul) = (&b[x].operands[..], &b[x].op) else { return None };
+    if folds.iter().any(|fold| fold.window.stride > 1) {
+        return None;
+    }
+    let taps: Vec<usize> = folds.iter().map(|fold| fold.positions + 1).collect();
+    // The number of a position is the same for all taps, that of a tap for all positions.
+    let (at, numbers, weights) = [(0, left, right), (1, right, left)].into_iter().find(|&(_, numbers, weights)| {
+        let (Op::Broadcast(own), Op::Broadcast(other)) = (&b[numbers].op, &b[weights].op) else { return false };
+        let positions = |fold: &Fold| other.contains(&fold.positions);
+        // Taps of another axis are folded along with these.
+        let remaining = other.iter().any(|axis| !own.contains(axis) && !taps.contains(axis));
+        !remaining && !folds.iter().any(positions) && !taps.iter().any(|tap| own.contains(tap))
+    })?;
+    let mut windows = numbers;
+    for Fold { positions, window, extent } in folds {
+        let (step, shift) = (-(window.dilation as i64), window.before as i64);
+        windows = b.apply(Op::Skew { axis: positions, along: positions + 1, step, shift, extent }, &[windows]);
+    }
+    let shape = b.shape(windows);
+    let Op::Broadcast(axes) = b[weights].op.clone() else { unreachable!("it has just been one") };
+    let weight = b[weights].operands[0];
+    let weights = b.broadcast(weight, &shape, &axes);
+    let product = if at == 0 { b.mul(windows, weights) } else { b.mul(weights, windows) };
+    Some(b.sum(product, &taps))
+}
+
 /// An axis of an operand: one that it had, or a new one of a fold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {

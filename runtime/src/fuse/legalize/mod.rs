@@ -28,6 +28,7 @@ const RULES: &[Rule] = &[
     Rule { name: "empty", apply: empty::known },
     Rule { name: "scatter-of-batches", apply: movement::scattered_rows_of_batches },
     Rule { name: "fast-fold-of-dot", apply: folds::of_product },
+    Rule { name: "fast-fold-of-map", apply: folds::of_map },
     Rule { name: "fold-as-sum", apply: movement::fold },
     Rule { name: "concat-as-pads", apply: movement::concat },
     Rule { name: "pad-inside", apply: movement::padded_inside },

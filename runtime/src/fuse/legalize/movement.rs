@@ -74,24 +74,33 @@ fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
 /// Padding between elements: each element becomes a group of which it is the first, and the rest is the fill.
 pub(super) fn padded_inside(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Pad { axis, before, inside: inside @ 1.., after, value } = node.op else { return None };
-    let spread = apart(b, node.operands[0], axis, inside, value);
+    let groups = in_groups(b, node.operands[0], axis, inside, value);
+    // The fill after the last element is more than there is between two, or less.
+    let (spread, after) = match after.checked_sub(inside) {
+        Some(more) => (groups, more),
+        None => {
+            let len = b.shape(groups).0[axis].factor() + after - inside;
+            (b.slice(groups, axis, 0, len, 1), 0)
+        }
+    };
     Some(match (before, after) {
         (0, 0) => spread,
         around => b.pad(spread, axis, [around.0, around.1], value),
     })
 }
 
-/// The elements along an axis with `inside` others between each two.
-fn apart(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> NodeId {
+/// The elements along an axis with `inside` others after each. As numbers with an axis of their own for them, so that whatever reads
+/// them can have that among its axes.
+fn in_groups(b: &mut Builder, x: NodeId, axis: usize, inside: usize, value: f64) -> NodeId {
     let mut dims = b.shape(x).0;
     let count = dims[axis].factor();
     dims.insert(axis + 1, Dim::Fixed(1));
     let split = b.reshape(x, Shape(dims.clone()));
     let filled = b.pad(split, axis + 1, [0, inside], value);
+    let numbers = if b.ty(filled).dtype == DType::F32 { b.offset(filled, -0.0) } else { filled };
     dims.remove(axis + 1);
     dims[axis] = Dim::Fixed(count * (inside + 1));
-    let merged = b.reshape(filled, Shape(dims));
-    b.slice(merged, axis, 0, count * (inside + 1) - inside, 1)
+    b.reshape(numbers, Shape(dims))
 }
 
 /// The sum of the taps over each element: the positions of each tap are moved by the distance of the tap, and added up.
@@ -99,7 +108,11 @@ pub(super) fn fold(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Fold { axis, window, extent } = node.op else { return None };
     let apart = match window.stride {
         1 => node.operands[0],
-        stride => apart(b, node.operands[0], axis, stride - 1, 0.0),
+        stride => {
+            let groups = in_groups(b, node.operands[0], axis, stride - 1, 0.0);
+            let len = b.shape(groups).0[axis].factor() - (stride - 1);
+            b.slice(groups, axis, 0, len, 1)
+        }
     };
     let (step, shift) = (-(window.dilation as i64), window.before as i64);
     let moved = b.apply(Op::Skew { axis, along: axis + 1, step, shift, extent }, &[apart]);
