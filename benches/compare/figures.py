@@ -6,13 +6,15 @@ import os
 import pathlib
 import platform
 
-ORDER = ["xor", "mlp", "wide", "deepbn"]
+ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20"]
 WIDTHS = {
     "xor": (4, [2, 8, 1]),
     "mlp": (128, [784, 256, 128, 10]),
     "wide": (256, [1024] * 4 + [10]),
     "deepbn": (1024, [256] * 21 + [10]),
 }
+# The convolutional ones: rows, multiplications of an image forward, those of the first layer, parameters.
+IMAGES = {"cnn": (64, 4_241_152, 225_792, 421_834), "resnet20": (32, 40_813_184, 442_368, 272_474)}
 SECOND_CACHE = 2 << 20  # bytes of a core of the machine of the figures
 OURS = "gradloom/default"
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
@@ -31,9 +33,20 @@ def summary(line):
 
 def flops(workload, training=True):
     """Of the products: forward; in training also by the weights, and by the inputs of all layers but the first."""
+    if workload in IMAGES:
+        batch, forward, first, _ = IMAGES[workload]
+        return 2 * batch * (3 * forward - first if training else forward)
     batch, widths = WIDTHS[workload]
     pairs = [2 * batch * inputs * outputs for inputs, outputs in zip(widths, widths[1:])]
     return 3 * sum(pairs) - pairs[0] if training else sum(pairs)
+
+
+def extent(workload):
+    """The rows of its batch, and its weights."""
+    if workload in IMAGES:
+        return IMAGES[workload][0], IMAGES[workload][3]
+    batch, widths = WIDTHS[workload]
+    return batch, sum(inputs * outputs for inputs, outputs in zip(widths, widths[1:]))
 
 
 class Results:
@@ -111,10 +124,10 @@ def limits(results, peak):
         for threads in results.threads:
             cells = []
             for workload in results.workloads:
-                batch, widths = WIDTHS[workload]
+                batch, parameters = extent(workload)
                 rows_computed = 1 if key == "infer_b1_us_min" else batch
                 work = flops(workload, key == "step_us_min") * rows_computed / batch
-                weights = 4 * sum(inputs * outputs for inputs, outputs in zip(widths, widths[1:]))
+                weights = 4 * parameters
                 arithmetic = work / (1e3 * peak["fma_gflops"] * threads)
                 reading = weights / (1e3 * peak["memory_gbytes"] * threads) if weights > SECOND_CACHE * threads else 0
                 best = results.best_peer(workload, threads, key)

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: `eager`, modules with autograd and a fused optimizer; `compile`, everything through
+"""PyTorch on the CPU, images with channels last: `eager`, modules with autograd and a fused optimizer; `compile`, everything through
 `torch.compile`, compiled anew each time."""
 
 import os
@@ -28,7 +28,44 @@ torch.set_num_threads(args.threads)
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh")}
 
 
+class Block(nn.Module):
+    """Two convolutions, whose result is added to what came in, or to a projection of it where the size changes."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm1, self.norm2 = norm(outputs), norm(outputs)
+        projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
+        self.skip = projection if stride > 1 else nn.Identity()
+
+    def forward(self, x):
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(y + self.skip(x))
+
+
+def norm(channels):
+    return nn.BatchNorm2d(channels, eps=measuring.NORM_EPSILON, momentum=1 - measuring.NORM_MOMENTUM)
+
+
+def cnn():
+    layers = []
+    for inputs, outputs in [(1, 32), (32, 64)]:
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), norm(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 7 * 7, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def resnet20():
+    layers = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), norm(16), nn.ReLU()]
+    for inputs, outputs in [(16, 16), (16, 32), (32, 64)]:
+        layers += [Block(inputs, outputs, outputs // inputs), Block(outputs, outputs, 1), Block(outputs, outputs, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
 def model(workload):
+    if workload.image:
+        network = cnn() if args.workload == "cnn" else resnet20()
+        return network.to(memory_format=torch.channels_last)
     layers = []
     for inputs, outputs in zip(workload.widths, workload.widths[1:-1]):
         layers.append(nn.Linear(inputs, outputs, bias=workload.bias))
@@ -54,6 +91,8 @@ def build(workload):
     torch.manual_seed(0)
     net = model(workload)
     x, y = (torch.from_numpy(array) for array in measuring.data(workload))
+    if workload.image:
+        x = x.to(memory_format=torch.channels_last)
     update = optimizer(workload, net.parameters())
     criterion = F.cross_entropy if workload.classes else F.mse_loss
     objective, apply, infer = lambda: criterion(net(x), y), update.step, net

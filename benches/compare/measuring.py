@@ -27,6 +27,7 @@ class Workload:
     optimizer: str
     rate: float
     classes: bool = True  # cross-entropy; otherwise a sigmoid and the mean squared error
+    image: tuple = ()  # channels, height and width; the network then is the convolutional one of that name
 
 
 WORKLOADS = {
@@ -34,6 +35,8 @@ WORKLOADS = {
     "mlp": Workload(128, (784, 256, 128, 10), "relu", True, True, "adam", 1e-3),
     "wide": Workload(256, (1024, 1024, 1024, 1024, 10), "gelu", True, True, "adamw", 1e-3),
     "deepbn": Workload(1024, (256,) * 21 + (10,), "tanh", True, False, "momentum", 0.01),
+    "cnn": Workload(64, (784, 10), "relu", True, True, "adam", 1e-3, image=(1, 28, 28)),
+    "resnet20": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
 }
 MOMENTUM, BETA1, BETA2, EPSILON, DECAY = 0.9, 0.9, 0.999, 1e-8, 0.01
 NORM_MOMENTUM, NORM_EPSILON = 0.9, 1e-5
@@ -46,7 +49,8 @@ def data(workload):
     if not workload.classes:
         return np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([[0], [1], [1], [0]], np.float32)
     random = np.random.default_rng(1)
-    x = random.standard_normal((workload.batch, workload.widths[0])).astype(np.float32)
+    shape = workload.image or (workload.widths[0],)
+    x = random.standard_normal((workload.batch, *shape)).astype(np.float32)
     return x, random.integers(0, workload.widths[-1], workload.batch).astype(np.int64)
 
 
