@@ -152,10 +152,28 @@ unsafe fn along<K: RunsKernel>(
             span.start - all.start..span.end - all.start
         }
     };
+    let whole = whole_rows(nest, line, skewed);
+    // Tiles of rows that have all terms differ in their place alone.
+    let mut inside: Option<Tile> = None;
     let mut done = 0;
     while done < len {
         let (from, left) = (at + done, len - done);
         let mut count = left.div_ceil(left.div_ceil(K::ROWS));
+        let c = c.wrapping_add(done * ldc);
+        let shift = (from as i64 * step) as isize;
+        if whole.contains(&(from as i64)) && (from + count) as i64 <= whole.end {
+            let loops = inside.get_or_insert_with(|| {
+                let all = skewed.map_or(0..0, |axis| 0..line.spans[axis].end - line.spans[axis].start);
+                Tile { ldc, accumulate, ..tile(nest, line, skewed, panel, [all.clone(), all], line.a, c) }
+            });
+            let first = loops.a;
+            (loops.rows, loops.a, loops.c) = (count, first.wrapping_offset(shift), c);
+            // SAFETY: these rows have all terms of the line, and the width is one that the kernel has.
+            unsafe { K::runs_tile(loops) };
+            loops.a = first;
+            done += count;
+            continue;
+        }
         let first = span(from);
         let mut last = span(from + count - 1);
         if first != last {
@@ -174,13 +192,24 @@ unsafe fn along<K: RunsKernel>(
                 last = span(from + count - 1);
             }
         }
-        let a = line.a.wrapping_offset((from as i64 * step) as isize);
-        let c = c.wrapping_add(done * ldc);
+        let a = line.a.wrapping_offset(shift);
         let tile = tile(nest, line, skewed, panel, [first, last], a, c);
         // SAFETY: the terms that the tile names are those that its rows have, and the width is one that the kernel has.
         unsafe { K::runs_tile(&Tile { rows: count, ldc, accumulate, ..tile }) };
         done += count;
     }
+}
+
+/// The rows of a line that have all terms of the axis along which not all of them have the same.
+fn whole_rows(nest: &Nest, line: &Line, skewed: Option<usize>) -> Span {
+    let Some(axis) = skewed else { return 0..nest.rows[AXES - 1].extent };
+    let (clip, all) = (&nest.terms[axis].clip, &line.spans[axis]);
+    let by = clip.rows[AXES - 1];
+    // The coordinates of the first and the last term are inside from one row on, and until another.
+    let first = line.first + all.start * clip.step;
+    let last = line.first + (all.end - 1) * clip.step;
+    let from = (-first + by - 1).div_euclid(by).max(0);
+    from..(clip.extent - 1 - last).div_euclid(by) + 1
 }
 
 /// The loops of a tile. `first` and `last` are the terms of its first and last row along the skewed axis.

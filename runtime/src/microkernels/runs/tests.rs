@@ -235,6 +235,22 @@ fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
 }
 
 #[test]
+fn without_terms_everything_is_zero() {
+    let mut random = Random(5);
+    let conv = Conv::random(&mut random);
+    for axis in 0..AXES {
+        let mut nest = conv.forward(false);
+        let [x, b] = conv.operands(&nest, 1);
+        nest.terms[axis].extent = 0;
+        for isa in Isa::available() {
+            let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), 3);
+            let rows = found.chunks(nest.ldc as usize);
+            assert!(rows.flat_map(|row| &row[..nest.cols as usize]).all(|x| *x == 0.0), "{conv:?} under {isa:?}");
+        }
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn nothing_is_touched_outside_of_the_operands() {
     use crate::microkernels::guarded::Guarded;
