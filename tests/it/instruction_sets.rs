@@ -3,10 +3,11 @@
 
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::microkernels::gemm::Isa;
+use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::budget::share;
-use crate::compiled::{Compiled, Reference, with_isa};
+use crate::compiled::{Compiled, Reference, agrees, with_isa};
 use crate::{budget, compiled_ops, draw, handmade, random, strips};
 
 /// A product of `B x terms` and `terms x cols` with an epilogue, and the sum of what comes of it over the batch.
@@ -74,6 +75,21 @@ fn avx2_and_avx_512_give_the_same_bits() {
 fn operations_and_strips_agree_with_the_interpreter_under_every_instruction_set() {
     compiled_ops::agree(&Isa::available(), &[3, 37]);
     strips::successive(&Isa::available());
+}
+
+#[test]
+fn comparisons_read_rows_that_lie_anywhere() {
+    let mut b = Builder::new(Graph::default());
+    let [x, y, z] =
+        ["x", "y", "z"].map(|name| handmade::input(&mut b, name, TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(7)]))));
+    let less = b.compare(Cmp::Lt, x, y);
+    let kept = b.keep(less, z);
+    let sum = b.sum(kept, &[1]);
+    handmade::output(&mut b, Role::Output(0), sum);
+    let graph = b.finish();
+    let compile = |isa| with_isa(isa, || Compiled::new(&graph, 5));
+    let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
+    assert!(agrees("numbers that are less", &graph, &mut compiled, 5, 1));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 use crate::scalar::{Cmp, Reg, Scalar};
@@ -249,6 +249,16 @@ impl<'a, 'f> Lanes<'a, 'f> {
         self.width != Width::One
     }
 
+    /// Whether a comparison may read memory only where that is aligned to 16 bytes: vectors without AVX.
+    fn compares_aligned(&self) -> bool {
+        self.vector() && !self.fma
+    }
+
+    fn compare(&mut self, condition: FloatCC, x: Reg, y: Reg) -> Reg {
+        let aligned = self.compares_aligned();
+        self.map([x, y], |fb, [x, y]| compared(fb, aligned, condition, x, y))
+    }
+
     fn constant_float(&self, reg: Reg) -> Option<f32> {
         match self.held[reg.0 as usize] {
             Held::Constant { bits, integer: false } => Some(f32::from_bits(bits)),
@@ -279,6 +289,22 @@ fn cast(fb: &mut FunctionBuilder<'_>, ty: Type, x: Value) -> Value {
         false => MemFlagsData::new(),
     };
     fb.ins().bitcast(ty, flags, x)
+}
+
+/// A comparison. Cranelift folds a load into `cmpps` even where that wants its memory `aligned`, as it does for no other instruction,
+/// unless another operation is in between: one that moves nothing.
+fn compared(fb: &mut FunctionBuilder<'_>, aligned: bool, condition: FloatCC, x: Value, y: Value) -> Value {
+    let [x, y] = [x, y].map(|value| {
+        let loads = |inst| fb.func.dfg.insts[inst].opcode() == Opcode::Load;
+        match aligned && fb.func.dfg.value_def(value).inst().is_some_and(loads) {
+            true => {
+                let (ty, bits) = (fb.func.dfg.value_type(value), cast(fb, types::I32X4, value));
+                cast(fb, ty, bits)
+            }
+            false => value,
+        }
+    });
+    fb.ins().fcmp(condition, x, y)
 }
 
 fn choose(fb: &mut FunctionBuilder<'_>, vector: bool, mask: Value, x: Value, y: Value) -> Value {
@@ -345,7 +371,7 @@ impl Scalar for Lanes<'_, '_> {
             Cmp::Gt => FloatCC::GreaterThan,
             Cmp::Ge => FloatCC::GreaterThanOrEqual,
         };
-        self.map([x, y], |fb, [x, y]| fb.ins().fcmp(condition, x, y))
+        self.compare(condition, x, y)
     }
 
     fn int_eq(&mut self, x: Reg, y: Reg) -> Reg {
@@ -371,16 +397,16 @@ impl Scalar for Lanes<'_, '_> {
     fn max(&mut self, x: Reg, y: Reg) -> Reg {
         // Where the first can't be NaN, one comparison does: false for NaN, so that the second is taken.
         if self.is_number(x) {
-            let vector = self.vector();
+            let (vector, aligned) = (self.vector(), self.compares_aligned());
             return self.map([x, y], |fb, [x, y]| {
-                let less = fb.ins().fcmp(FloatCC::LessThan, y, x);
+                let less = compared(fb, aligned, FloatCC::LessThan, y, x);
                 choose(fb, vector, less, x, y)
             });
         }
         // "Less" is one instruction for vectors, and takes the second if either is NaN.
-        let vector = self.vector();
+        let (vector, aligned) = (self.vector(), self.compares_aligned());
         let larger = self.map([x, y], |fb, [x, y]| {
-            let less = fb.ins().fcmp(FloatCC::LessThan, y, x);
+            let less = compared(fb, aligned, FloatCC::LessThan, y, x);
             choose(fb, vector, less, x, y)
         });
         let nan = self.cmp(Cmp::Ne, x, x);
@@ -390,9 +416,9 @@ impl Scalar for Lanes<'_, '_> {
     fn min(&mut self, x: Reg, y: Reg) -> Reg {
         // Written with "less", which is one instruction for vectors.
         if self.is_number(x) {
-            let vector = self.vector();
+            let (vector, aligned) = (self.vector(), self.compares_aligned());
             return self.map([x, y], |fb, [x, y]| {
-                let less = fb.ins().fcmp(FloatCC::LessThan, x, y);
+                let less = compared(fb, aligned, FloatCC::LessThan, x, y);
                 choose(fb, vector, less, x, y)
             });
         }

@@ -288,7 +288,9 @@ fn is_in_line(kernel: &Kernel, read: usize) -> bool {
     let inner = kernel.axes.len() - 1;
     let access = &kernel.reads[read].access;
     let fixed = |index: usize| !kernel.read_axes(index).contains(inner);
-    access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0)
+    // What is outside reads the beginning of the buffer instead, and must find as many elements there.
+    (access.bounds.is_empty() || access.at.steps[inner] >= 0)
+        && access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0)
         && access.gather.as_ref().is_none_or(|gather| fixed(gather.index))
 }
 
