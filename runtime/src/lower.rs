@@ -166,7 +166,9 @@ impl Lowering<'_> {
         let definition = self.definition;
         let operands: Vec<Flow> = step.operands.iter().map(|&value| self.values[value]).collect();
         let y = match (&step.action, &operands[..]) {
-            (Action::Layer(layer, args, next), &[x]) => self.layer(step, layer, args, *next, x),
+            (Action::Layer(layer, args, next), &[x, ref memory @ ..]) => {
+                self.layer(step, layer, args, *next, (x, memory.first().copied()))
+            }
             (Action::Act(index, starts), &[x]) => self.act(step, &definition.acts[*index], starts, x),
             (Action::Expr(expr), _) => {
                 self.b.enter(origin(definition, &step.path, step.at));
@@ -220,7 +222,14 @@ impl Lowering<'_> {
         node
     }
 
-    fn layer(&mut self, step: &Step<'static>, layer: &'static LayerDef, args: &[Arg], next: Gain, x: Flow) -> Flow {
+    fn layer(
+        &mut self,
+        step: &Step<'static>,
+        layer: &'static LayerDef,
+        args: &[Arg],
+        next: Gain,
+        (x, memory): (Flow, Option<Flow>),
+    ) -> Flow {
         let mut mode = self.mode;
         let declared = x.layout.declared(&self.b.shape(x.node));
         for param in (layer.params)(&declared, args, next) {
@@ -234,7 +243,9 @@ impl Lowering<'_> {
         self.b.enter(origin(self.definition, &step.path, step.at));
         let layout = layer.layout.unwrap_or(x.layout);
         let node = self.arranged(x, layout);
+        let memory = memory.map(|memory| self.arranged(memory, layout));
         let mut scope = Scope::new(&mut self.b, args, mode, &step.path, &step.owner);
+        scope.memory = memory;
         scope.frozen_after = self.frozen.after;
         scope.layout = layout;
         let y = (layer.lower)(&mut scope, node);

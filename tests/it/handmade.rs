@@ -4,7 +4,7 @@ use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::init::Init;
 use gradloom_runtime::interp::Tensor;
 use gradloom_runtime::ir::{Builder, Graph, InputSlot, NodeId, Op, Output, ParamSlot, Role, SlotKind};
-use gradloom_runtime::layers::{Arg, LayerDef};
+use gradloom_runtime::layers::{Arg, LayerDef, Takes};
 use gradloom_runtime::network::{
     At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Stage, Value,
 };
@@ -143,20 +143,29 @@ pub fn binary(op: BinaryOp, x: Expr<'static>, y: Expr<'static>) -> Expr<'static>
     Expr::Binary(op, At(0), leak(x), leak(y))
 }
 
-/// A network of one layer with the loss `sum(out * weights)`.
+/// A network of one layer with the loss `sum(out * weights)`. Where it takes two values, the second one is alike.
 pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port<'static>) -> &'static Definition<'static> {
     let shape = (layer.shape)(&input.known().shape, args).expect("the input suits the layer");
     let product = binary(BinaryOp::Mul, Expr::Name("out"), Expr::Name("weights"));
+    let takes_two = matches!(layer.takes, Takes::Memory(_));
+    let memory = takes_two.then(|| Port { name: "memory", ..input });
+    let inputs: Vec<Port<'static>> = [input].into_iter().chain(memory).collect();
+    let stage = stage(layer, args, layer.stem);
+    let sources = inputs.iter().map(|port| Expr::Name(port.name)).collect();
+    let (body, flows) = match takes_two {
+        true => (vec![], vec![flow("out", sources, vec![Stage { named: true, ..stage }])]),
+        false => (vec![stage], vec![]),
+    };
     leak(Definition {
         name: "SingleLayer",
-        inputs: leak([input]),
+        inputs: leak(inputs),
         outputs: leak([port("out", &shape.0)]),
         targets: leak([port("weights", &shape.0)]),
         acts: &[],
         scalars: &[],
         layers: &[],
-        flows: &[],
-        body: leak([stage(layer, args, layer.stem)]),
+        flows: leak(flows),
+        body: leak(body),
         loss: Some(clause("loss", call(&functions::SUM, &[], vec![product]))),
         metrics: &[],
         places: &[],

@@ -38,15 +38,23 @@ fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
         "Conv2d" | "ConvTranspose2d" | "upsample" | "max_pool" | "avg_pool" | "global_avg_pool" | "global_max_pool" => {
             handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(5), Dim::Fixed(4)])
         }
+        "Embedding" => handmade::port_of(DType::U8, "x", &[Dim::B, Dim::Fixed(2)]),
+        "Positional" | "positions" => handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(4)]),
+        "Attention" | "CrossAttention" => handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(6)]),
         _ => handmade::port("x", &[Dim::B, Dim::Fixed(4)]),
     };
     let mut graph = lower(handmade::single_layer(layer, args, input), mode).expect("the layer fits its input");
     verify(&graph).expect(&what);
     let mut wanted: Vec<usize> = trainable(&graph).collect();
     verify(&differentiate(&graph, &wanted)).expect(&what);
-    // Images have enough elements for two rows to show everything.
-    let batch = if graph.slots.inputs[0].ty.shape.rank() > 3 { 2 } else { BATCH };
-    wanted.push(handmade::input_as_parameter(&mut graph, 0, batch));
+    // Images and sequences have enough elements for two rows to show everything.
+    let batch = if graph.slots.inputs[0].ty.shape.rank() > 2 { 2 } else { BATCH };
+    for input in 0..graph.slots.inputs.len() {
+        let slot = &graph.slots.inputs[input];
+        if !slot.target && slot.ty.dtype == DType::F32 {
+            wanted.push(handmade::input_as_parameter(&mut graph, input, batch));
+        }
+    }
     let values = draw::values(&graph, batch, 11);
     finite_difference::check(&what, &graph, batch, &values, &wanted, STEP);
 }
@@ -67,6 +75,8 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
             (ArgKind::Number { .. }, Arg::Float(value)) => vec![Arg::Float(value / 2.0)],
             // As many as the matrices below have classes.
             (ArgKind::Numbers { .. }, _) => vec![Arg::Numbers(&[1.0, 0.5, 2.0, 0.25])],
+            // Heads of keys that several share.
+            (ArgKind::SizeOr(_), _) => vec![Arg::Int(1)],
             (ArgKind::Padding, _) => vec![Arg::Word("same"), Arg::Int(2)],
             (ArgKind::Sizes { least, word }, _) => {
                 let pair = [Arg::Pair(1 + least, 1), Arg::Pair(1, least)];

@@ -94,6 +94,7 @@ mod resume;
 mod rewrites;
 mod rounding;
 mod sentinel;
+mod sequences;
 mod shapes;
 mod simplify;
 mod stable;

@@ -1,10 +1,10 @@
 //! The lines that a random network is written as: values taken apart, joined, reduced and turned, and a layer used twice.
 
 use gradloom_runtime::functions::{self, FunctionDef};
-use gradloom_runtime::layers::initializers::AUTO;
+use gradloom_runtime::layers::initializers::{AUTO, NORMAL};
 use gradloom_runtime::layers::{self, Arg};
 use gradloom_runtime::network::{At, BinaryOp, Expr, Flow, Kind, Port, Span, Split, Stage};
-use gradloom_runtime::types::Dim;
+use gradloom_runtime::types::{DType, Dim};
 use proptest::prelude::*;
 
 use crate::handmade::{self, binary, call, flow, leak, number};
@@ -20,6 +20,8 @@ pub struct Flows {
     pub from: f64,
     /// The columns of a second input.
     pub aside: Option<usize>,
+    /// How many classes there are of an input of ids.
+    pub classes: Option<u64>,
     /// Whether there is a second output.
     pub second: bool,
 }
@@ -43,8 +45,16 @@ const REDUCTIONS: [&FunctionDef; 5] =
     [&functions::MEAN, &functions::SUM, &functions::MAX, &functions::MIN, &functions::VAR];
 
 pub fn flows() -> impl Strategy<Value = Flows> {
-    let drawn = (any::<bool>(), 0..REDUCTIONS.len(), 0.0..1.0, prop::option::of(1..=9usize), any::<bool>());
-    drawn.prop_map(|(body, reduction, from, aside, second)| Flows { body, reduction, from, aside, second })
+    let inputs = (prop::option::of(1..=9usize), prop::option::of(1..=6u64));
+    let drawn = (any::<bool>(), 0..REDUCTIONS.len(), 0.0..1.0, inputs, any::<bool>());
+    drawn.prop_map(|(body, reduction, from, (aside, classes), second)| Flows {
+        body,
+        reduction,
+        from,
+        aside,
+        classes,
+        second,
+    })
 }
 
 impl Flows {
@@ -72,9 +82,22 @@ impl Flows {
             &[rows(&[halves as i64, (width / halves) as i64])],
             vec![binary(BinaryOp::Sub, named("u"), named("level"))],
         );
-        let turned = call(&functions::TRANSPOSE, &[Arg::Ints(&[])], vec![apart]);
+        let turned = call(&functions::TRANSPOSE, &[Arg::Ints(&[])], vec![named("crossed")]);
         let turned = call(&functions::RESHAPE, &[rows(&[width as i64])], vec![turned]);
-        flows.extend([flow("level", vec![level], vec![]), flow("turned", vec![turned], vec![])]);
+        let looking = [Arg::Int(1), Arg::Word("heads"), Arg::Float(0.0), Arg::Flag(self.body), Arg::Init(&AUTO, None)];
+        let crossed = handmade::stage(&layers::CROSS_ATTENTION, &looking, "cross_attention1");
+        let memory = binary(BinaryOp::Add, named("apart"), named("apart"));
+        let placed = match self.second {
+            true => handmade::stage(&layers::POSITIONS, &[Arg::Word("sinusoidal")], "positions1"),
+            false => handmade::stage(&layers::POSITIONAL, &[Arg::Init(&NORMAL, Some(0.5))], "positional1"),
+        };
+        flows.extend([
+            flow("level", vec![level], vec![]),
+            flow("apart", vec![apart], vec![]),
+            flow("placed", vec![named("apart")], vec![placed]),
+            flow("crossed", vec![named("placed"), memory], vec![crossed]),
+            flow("turned", vec![turned], vec![]),
+        ]);
 
         let from = (self.from * width as f64) as usize;
         let spans = leak([Span::All, Span::Range((from > 0).then(|| number(from)), None)]);
@@ -86,17 +109,27 @@ impl Flows {
             joined.push(binary(BinaryOp::Mul, named("first"), named("second")));
         }
         joined.extend(self.aside.map(|_| named("aside")));
+        if let Some(classes) = self.classes {
+            let args = [Arg::Int(classes), Arg::Int(3), Arg::Init(&NORMAL, Some(0.5))];
+            flows.push(flow(
+                "known",
+                vec![named("ids")],
+                vec![handmade::stage(&layers::EMBEDDING, &args, "embedding1")],
+            ));
+            joined.push(named("known"));
+        }
         let concat = Stage { kind: Kind::Concat(-1), ..handmade::stage(&layers::TANH, &[], "concat1") };
         flows.push(flow("out", joined, vec![concat, Stage { named: true, ..last }]));
         if self.second {
             flows.push(flow("side", vec![binary(BinaryOp::Add, named("level"), named("part"))], vec![]));
         }
 
+        let ids = self.classes.map(|_| handmade::port_of(DType::U16, "ids", &[Dim::B]));
         let port = |name, n| handmade::port(name, &[Dim::B, Dim::Fixed(n)]);
         Lines {
             layers: vec![self.shared(width)],
             flows,
-            inputs: self.aside.iter().map(|&n| port("aside", n)).collect(),
+            inputs: self.aside.map(|n| port("aside", n)).into_iter().chain(ids).collect(),
             outputs: self.second.then(|| port("side", width - from)).into_iter().collect(),
         }
     }

@@ -44,6 +44,15 @@ pub enum ImageLayer {
     Beside(u64),
     Dropout,
     Activation(&'static LayerDef),
+    /// Of a signal, as of a sequence of rows.
+    Attention {
+        heads: u64,
+        causal: bool,
+        shared: bool,
+        rope: bool,
+    },
+    /// A norm of rows, and what is added to each of a sequence.
+    Rows(&'static LayerDef),
 }
 
 /// Any of them.
@@ -64,8 +73,14 @@ pub fn image_layer() -> impl Strategy<Value = ImageLayer> {
         factor,
         mode: if smooth { "bilinear" } else { "nearest" },
     });
+    let attention = (1..=3u64, any::<bool>(), any::<bool>(), any::<bool>());
+    let attention =
+        attention.prop_map(|(heads, causal, shared, rope)| ImageLayer::Attention { heads, causal, shared, rope });
+    let rows = prop::sample::select(vec![&layers::RMS_NORM, &layers::POSITIONAL, &layers::POSITIONS]);
     prop_oneof![
         4 => conv,
+        4 => attention,
+        3 => rows.prop_map(ImageLayer::Rows),
         3 => pool,
         2 => transposed,
         2 => upsample,
@@ -142,6 +157,16 @@ impl ImageLayer {
             ImageLayer::Beside(_) => (&layers::TANH, Vec::new()),
             ImageLayer::Norm => (&layers::BATCH_NORM, vec![Arg::Float(0.9), Arg::Float(1e-5), int(1)]),
             ImageLayer::Dropout => (&layers::DROPOUT, vec![Arg::Float(0.25), Arg::Flag(true)]),
+            ImageLayer::Attention { heads, causal, shared, rope } => {
+                let kv = if shared { int(1) } else { Arg::Word("heads") };
+                let looking = [int(heads), Arg::Flag(causal), kv, Arg::Float(if causal { 0.2 } else { 0.0 })];
+                let rest = [Arg::Flag(shared), Arg::Flag(rope), Arg::Init(&AUTO, None)];
+                (&layers::ATTENTION, [&looking[..], &rest].concat())
+            }
+            ImageLayer::Rows(layer) => {
+                let args = layer.args.iter().map(|arg| arg.default.unwrap_or(Arg::Word("sinusoidal")));
+                (layer, args.collect())
+            }
             ImageLayer::Activation(layer) => {
                 (layer, layer.args.iter().map(|arg| arg.default.expect("an activation has defaults")).collect())
             }

@@ -103,7 +103,7 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let loss = option::weighted(0.9, random_loss::loss());
     let first = option::of(prop::sample::select(activations()));
     let shape = (input, first, image, vec(stage(), 0..=6), option::weighted(0.4, flows()), 1..=40usize, loss);
-    let term = option::weighted(0.6, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
+    let term = option::weighted(0.8, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
     let judged = (term, vec(random_loss::metric(), 0..=3));
     let rest = (vec(function(), FUNCTIONS), judged, 0..optimizations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimizer, max_batch, share, seed))| {

@@ -64,7 +64,8 @@ fn default(arg: &ArgDef) -> Option<String> {
         Arg::Numbers(values) => format!("{values:?}"),
         Arg::Ints([one]) => one.to_string(),
         Arg::Ints(values) => format!("{values:?}"),
-        Arg::Init(initializer, _) => initializer.name.to_string(),
+        Arg::Init(initializer, Some(number)) => format!("{}({number:?})", initializer.name),
+        Arg::Init(initializer, None) => initializer.name.to_string(),
     })
 }
 
@@ -73,6 +74,7 @@ fn line(arg: &ArgDef) -> String {
     let default = default(arg).map_or(String::new(), |value| format!(" = {value}"));
     let kind = match arg.kind {
         ArgKind::Size => "an integer of at least 1".to_string(),
+        ArgKind::SizeOr(word) => format!("an integer of at least 1, or `{word}`"),
         ArgKind::Padding => "an integer of at least 0, or `same`".to_string(),
         ArgKind::Sizes { least, word } => {
             let word = word.map_or(String::new(), |word| format!(", or `{word}`"));
@@ -89,7 +91,7 @@ fn line(arg: &ArgDef) -> String {
         ArgKind::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             let (last, others) = words.split_last().expect("an argument has words");
-            format!("{} or {last}", others.join(", "))
+            if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) }
         }
     };
     format!("- Argument `{}{default}`: {}; {kind}", arg.name, arg.doc)
@@ -119,7 +121,7 @@ fn missing(doc: &str, args: &[ArgDef], bullets: &[&str]) -> Vec<String> {
 /// What a layer owns.
 fn parameters(layer: &LayerDef) -> Vec<&'static str> {
     let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.unwrap_or(Arg::Int(3))).collect();
-    let x = Shape(vec![Dim::B, Dim::Fixed(4)]);
+    let x = Shape(vec![Dim::B, Dim::Fixed(4), Dim::Fixed(6)]);
     (layer.params)(&x, &args, Gain::He).iter().map(|param| param.name).collect()
 }
 

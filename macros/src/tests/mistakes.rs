@@ -10,6 +10,7 @@ mod layers;
 mod names;
 mod not_yet;
 mod ports;
+mod sequences;
 mod sizes;
 mod structure;
 

@@ -6,7 +6,7 @@ use super::numbers::size;
 use super::{Action, Context, MOST_NESTED, MOST_STAGES, Step, is_absurd, words};
 use crate::ir::SlotKind;
 use crate::ir::declared::declared_shape;
-use crate::layers::{Gain, LayerDef};
+use crate::layers::{Gain, LayerDef, Takes};
 use crate::network::{At, Kind, Number, Stage, Value};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -79,13 +79,20 @@ impl<'a> Context<'a> {
         if let Kind::Concat(axis) = stage.kind {
             return self.concat(stage, axis, &place, values);
         }
+        if let (Kind::Layer(layer @ LayerDef { takes: Takes::Memory(_), .. }, args), &[x, memory]) =
+            (&stage.kind, values)
+        {
+            return self.layer(stage, layer, args, &place, x, Some(memory));
+        }
         let &[x] = values else {
-            self.report(stage.at, words::several_values(stage.text, values.len()));
+            let takes_two = matches!(stage.kind, Kind::Layer(LayerDef { takes: Takes::Memory(_), .. }, _));
+            let words = if takes_two { words::no_memory } else { words::several_values };
+            self.report(stage.at, words(stage.text, values.len()));
             return None;
         };
         let inside = place.and(".");
         match &stage.kind {
-            Kind::Layer(layer, args) => self.layer(stage, layer, args, &place, x),
+            Kind::Layer(layer, args) => self.layer(stage, layer, args, &place, x, None),
             Kind::Act(index, starts) => self.act(stage, *index, starts, &place, x),
             Kind::Block(body) => self.body(body, &inside, Some(x)),
             Kind::Residual { body, skip } => self.residual(stage, body, *skip, &place, x),
@@ -129,6 +136,17 @@ impl<'a> Context<'a> {
         None
     }
 
+    /// The shape of the class ids of an input.
+    fn ids(&mut self, stage: &Stage<'_>, value: usize) -> Option<Shape> {
+        let ty = self.ty(value)?;
+        if ty.dtype.is_index() && value < self.definition.inputs.len() {
+            return Some(ty.shape.clone());
+        }
+        let message = words::layer_needs_ids(stage.text, ty.dtype);
+        self.report(stage.at, message);
+        None
+    }
+
     fn layer(
         &mut self,
         stage: &'a Stage<'a>,
@@ -136,13 +154,30 @@ impl<'a> Context<'a> {
         args: &[Value<'a>],
         place: &Prefix,
         x: usize,
+        memory: Option<usize>,
     ) -> Option<usize> {
-        let x_shape = self.numbers(stage.at, stage.text, x)?;
+        let x_shape = match layer.takes {
+            Takes::Ids(_) => self.ids(stage, x)?,
+            Takes::Numbers | Takes::Memory(_) => self.numbers(stage.at, stage.text, x)?,
+        };
+        let memory_shape = match memory {
+            Some(memory) => Some(self.numbers(stage.at, stage.text, memory)?),
+            None => None,
+        };
         let args = self.args(layer.name, layer.args, args)?;
-        let shape = match (layer.shape)(&x_shape, &args) {
-            Ok(shape) => shape,
-            Err(misfit) => {
-                self.report(stage.at, words::misfit(stage.text, &misfit, &x_shape, &self.trace.concat()));
+        let misfit = match (layer.takes, &memory_shape) {
+            (Takes::Memory(suits), Some(memory)) => suits(&x_shape, memory, &args).err().map(|misfit| (misfit, memory)),
+            (Takes::Memory(_), None) => {
+                self.report(stage.at, words::no_memory(stage.text, 1));
+                return None;
+            }
+            _ => None,
+        };
+        let shape = (layer.shape)(&x_shape, &args).map_err(|misfit| (misfit, &x_shape));
+        let shape = match (shape, misfit) {
+            (Ok(shape), None) => shape,
+            (Err((misfit, found)), _) | (_, Some((misfit, found))) => {
+                self.report(stage.at, words::misfit(stage.text, &misfit, found, &self.trace.concat()));
                 return None;
             }
         };
@@ -163,7 +198,8 @@ impl<'a> Context<'a> {
         if shape != x_shape {
             self.trace_to(stage.text, &shape);
         }
-        Some(self.step(stage, Action::Layer(layer, args, Gain::Xavier), place, vec![x], shape))
+        let operands = [x].into_iter().chain(memory).collect();
+        Some(self.step(stage, Action::Layer(layer, args, Gain::Xavier), place, operands, shape))
     }
 
     /// A parameter of a layer, or of one that was used before, whose parameters have to be the same.
@@ -313,7 +349,7 @@ impl<'a> Context<'a> {
         let own = Prefix { path, owner: layer.segment.to_string(), names_alone: false };
         let result = match &layer.kind {
             Kind::Block(body) => self.body(body, &own.and("."), Some(x)),
-            Kind::Layer(def, args) => self.layer(layer, def, args, &own, x),
+            Kind::Layer(def, args) => self.layer(layer, def, args, &own, x, None),
             Kind::Act(act, starts) => self.act(layer, *act, starts, &own, x),
             Kind::Residual { body, skip } => self.residual(layer, body, *skip, &own, x),
             Kind::Branches { bodies } => self.branches(layer, bodies, &own, x),

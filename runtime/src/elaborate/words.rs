@@ -139,6 +139,20 @@ pub fn layer_needs_floats(layer: &str, port: Option<&str>, found: DType) -> Stri
     format!("`{layer}` needs f32, found {found}{hint}")
 }
 
+/// A layer of class ids that is given something else.
+pub fn layer_needs_ids(layer: &str, found: DType) -> String {
+    match found {
+        DType::F32 => format!("`{layer}` needs the class ids of an input, such as `[u16; B, 64]`, found f32"),
+        _ => format!("`{layer}` needs the class ids of an input; whether those of a flow are in range is not checked"),
+    }
+}
+
+/// A layer of two values that is given another number of them.
+pub fn no_memory(layer: &str, found: usize) -> String {
+    let flow = if found == 1 { "flows" } else { "flow" };
+    format!("`{layer}` takes two values, and {found} {flow} in: `(x, memory) -> {layer}`")
+}
+
 /// A body that gives something else than the signature says.
 pub fn output_mismatch(network: &str, port: &str, layer: &str, types: [&TensorType; 2]) -> String {
     let [declared, found] = types.map(self::declared);

@@ -292,8 +292,7 @@ fn weighted(
 /// If `target` is an input, its class ids must be below `classes`.
 pub(super) fn limit_classes(b: &mut Builder, target: NodeId, classes: usize) {
     if let Op::Input(index) = b.graph()[target].op {
-        let limit = &mut b.graph_mut().slots.inputs[index].classes;
-        *limit = Some(limit.map_or(classes, |other| other.min(classes)));
+        b.limit_ids(index, classes);
     }
 }
 

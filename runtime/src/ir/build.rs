@@ -77,6 +77,12 @@ impl Builder {
         self.push(Op::Input(index), &[], ty)
     }
 
+    /// Says that the ids of an input are below this number.
+    pub fn limit_ids(&mut self, input: usize, classes: usize) {
+        let limit = &mut self.graph.slots.inputs[input].classes;
+        *limit = Some(limit.map_or(classes, |other| other.min(classes)));
+    }
+
     /// A parameter, running statistic or optimizer state.
     pub fn param(&mut self, index: usize) -> NodeId {
         let shape = Shape::fixed(&self.graph.slots.params[index].shape);

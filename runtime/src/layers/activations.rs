@@ -2,7 +2,7 @@
 
 use super::gates::{Halves, gated, gelu, gelu_of_tanh, not_endless};
 use super::rows::{log_softmax, of_rows, softmax};
-use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Layout, Scope, float, word};
+use super::{Arg, ArgDef, ArgKind, Function, Gain, LayerDef, Layout, Scope, Takes, float, word};
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 
@@ -27,6 +27,7 @@ macro_rules! activation {
                 let function: Function = $function;
                 function(scope.b, scope.args, x)
             },
+            takes: Takes::Numbers,
             least_rows: |_| 1,
             layout: $layout,
             gain: Some(Gain::$gain),

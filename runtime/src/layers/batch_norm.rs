@@ -1,6 +1,6 @@
 //! `BatchNorm`: each feature or channel of a batch with mean 0 and variance 1, then scaled and shifted (Ioffe & Szegedy 2015).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, Mode, ParamDef, Scope, float, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, Mode, ParamDef, Scope, Takes, float, int};
 use crate::init::Init;
 use crate::ir::{NodeId, SlotKind};
 use crate::scalar::Cmp;
@@ -65,6 +65,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
         Mode::Infer => infer(scope, x),
     },
     // One sample has a variance where it has several positions.
+    takes: Takes::Numbers,
     least_rows: |y| if Shape(y.0[2..].to_vec()).len().is_some_and(|positions| positions.factor() == 1) { 2 } else { 1 },
     layout: Some(Layout::ChannelsLast),
     gain: None,

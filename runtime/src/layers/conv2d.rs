@@ -3,7 +3,7 @@
 use super::convolve::{CHANNELS, IN_GROUPS, INIT, WITH_BIAS, add_bias, convolve, in_groups, with_bias};
 use super::initializers::Weights;
 use super::windows::{DILATION, KERNEL, PAD_OR_SAME, Places, STRIDE, image, image_of, positions, windows};
-use super::{Arg, ArgDef, LayerDef, Layout, ParamDef, flag, init, int};
+use super::{Arg, ArgDef, LayerDef, Layout, ParamDef, Takes, flag, init, int};
 use crate::ir::{SlotKind, Window};
 
 /// Every channel that goes out is a weighted sum of what is under a window, which moves over the image.
@@ -79,6 +79,7 @@ pub const CONV2D: LayerDef = LayerDef {
         let y = convolve(scope.b, x, weight, &windows, int(scope.args, GROUPS));
         if flag(scope.args, BIAS) { add_bias(scope, y) } else { y }
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,

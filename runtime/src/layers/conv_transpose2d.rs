@@ -3,7 +3,7 @@
 use super::convolve::{CHANNELS, IN_GROUPS, INIT, WITH_BIAS, add_bias, in_groups, with_bias};
 use super::initializers::Weights;
 use super::windows::{DILATION, KERNEL, STRIDE, image, image_of};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, extents, flag, init, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, Takes, extents, flag, init, int};
 use crate::ir::{Builder, DotAxes, NodeId, SlotKind, Window};
 use crate::types::{Dim, Shape};
 
@@ -87,6 +87,7 @@ pub const CONV_TRANSPOSE2D: LayerDef = LayerDef {
         let y = spread(scope.b, x, weight, windows(scope.args), grown, int(scope.args, GROUPS));
         if flag(scope.args, BIAS) { add_bias(scope, y) } else { y }
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,

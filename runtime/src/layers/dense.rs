@@ -1,7 +1,7 @@
 //! `Dense`: every output is a weighted sum of every input.
 
 use super::initializers::{AUTO, Weights};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, flag, init, int, last_axis};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, Takes, flag, init, int, last_axis};
 use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
@@ -68,6 +68,7 @@ pub const DENSE: LayerDef = LayerDef {
         let columns = scope.b.shape(y).0[1];
         scope.b.reshape(y, Shape(leading.iter().copied().chain([columns]).collect()))
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::Declared),
     gain: None,

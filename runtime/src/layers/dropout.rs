@@ -1,6 +1,7 @@
 //! `Dropout`: in training, a random part of the elements is zero (Srivastava et al. 2014).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Misfit, Mode, flag, float};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Misfit, Mode, Takes, flag, float};
+use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 use crate::types::Shape;
 
@@ -58,17 +59,23 @@ pub const DROPOUT: LayerDef = LayerDef {
         } else {
             scope.uniform(&shape)
         };
-        let b = &mut *scope.b;
-        // The numbers are multiples of 2^-24. The threshold is rounded up to one, so that it decides the same in every precision.
-        // What is kept is divided by the probability of keeping it, which follows from the threshold rather than from `p`.
-        let dropped = (p * STEPS).ceil() / STEPS;
-        let threshold = b.constant(dropped, &shape);
-        let kept = b.compare(Cmp::Ge, numbers, threshold);
-        let scaled = b.scale(x, 1.0 / (1.0 - dropped));
-        b.keep(kept, scaled)
+        keep(scope.b, x, numbers, p)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: None,
     gain: None,
     function: None,
 };
+
+/// The elements whose number is not below `p`, divided by the probability of that, and 0 in the place of the others.
+pub(super) fn keep(b: &mut Builder, x: NodeId, numbers: NodeId, p: f64) -> NodeId {
+    let shape = b.shape(x);
+    // The numbers are multiples of 2^-24. The threshold is rounded up to one, so that it decides the same in every precision.
+    // What is kept is divided by the probability of keeping it, which follows from the threshold rather than from `p`.
+    let dropped = (p * STEPS).ceil() / STEPS;
+    let threshold = b.constant(dropped, &shape);
+    let kept = b.compare(Cmp::Ge, numbers, threshold);
+    let scaled = b.scale(x, 1.0 / (1.0 - dropped));
+    b.keep(kept, scaled)
+}

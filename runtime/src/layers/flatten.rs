@@ -1,6 +1,6 @@
 //! `flatten`: each sample as one row.
 
-use super::{LayerDef, Layout, Misfit};
+use super::{LayerDef, Layout, Misfit, Takes};
 use crate::types::{Dim, Shape};
 
 /// The elements of each sample in one row.
@@ -21,6 +21,7 @@ pub const FLATTEN: LayerDef = LayerDef {
         let shape = flat(&scope.b.shape(x)).expect("the shape was checked when the network was lowered");
         scope.b.reshape(x, shape)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::Declared),
     gain: None,

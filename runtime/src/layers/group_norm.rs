@@ -1,6 +1,6 @@
 //! `GroupNorm`: groups of channels of each image with mean 0 and variance 1, then scaled and shifted (Wu & He 2018).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, float, int};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, Takes, float, int};
 use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
@@ -68,6 +68,7 @@ pub const GROUP_NORM: LayerDef = LayerDef {
         let scaled = b.mul(normalized, gamma);
         b.add(scaled, beta)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,

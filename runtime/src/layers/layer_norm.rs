@@ -1,15 +1,9 @@
 //! `LayerNorm`: each row with mean 0 and variance 1, then each feature scaled and shifted (Ba, Kiros & Hinton 2016).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, float, last_axis};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, Takes, float, last_axis, levels};
 use crate::init::Init;
-use crate::ir::{Builder, NodeId, SlotKind};
+use crate::ir::SlotKind;
 use crate::scalar::Cmp;
-
-/// Powers of two: numbers above `2^limit` are multiplied by `2^factor`, and are then at most `2^40`. Squares and cubes of their
-/// deviations, and of the reciprocals of those in the gradient, stay within f32.
-const LEVELS: [(i32, i32); 3] = [(42, -40), (80, -78), (118, -116)];
-/// The `eps` of such numbers: less than the square of one digit of any of them, and more than what has no cube.
-const LEAST: i32 = -84;
 
 /// Every row at mean 0 and variance 1, then at a learned scale and shift; the same in training and in inference.
 ///
@@ -54,16 +48,8 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let mean = b.select(is_number, mean, zero);
         let [center, largest, least] = b.mean_between(mean, fixed, &[last]);
 
-        // Numbers whose squares could overflow are scaled down first. For them, eps is less than one unit in the last place.
         let top = b.max(largest, least);
-        let choose = |b: &mut Builder, limit: i32, large: i32, other: NodeId| {
-            let [limit, large] = [limit, large].map(|power| b.constant_like(2f64.powi(power), top));
-            let mask = b.compare(Cmp::Gt, top, limit);
-            b.select(mask, large, other)
-        };
-        let [one, eps] = [1.0, eps].map(|number| b.constant_like(number, top));
-        let factor = LEVELS.iter().fold(one, |other, &(limit, factor)| choose(b, limit, factor, other));
-        let eps = choose(b, LEVELS[0].0, LEAST, eps);
+        let [factor, eps] = levels::of(b, top, eps);
 
         let center = b.mul(center, factor);
         let [center, factor] = [center, factor].map(|number| {
@@ -91,6 +77,7 @@ pub const LAYER_NORM: LayerDef = LayerDef {
         let scaled = b.mul(normalized, gamma);
         b.add(scaled, beta)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::Declared),
     gain: None,

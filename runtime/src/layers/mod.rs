@@ -4,6 +4,8 @@
 //! The macro reads [`ALL`], so that a layer's arguments, ranges and shape rule exist once.
 
 mod activations;
+mod attend;
+mod attention;
 mod batch_norm;
 mod conv1d;
 mod conv2d;
@@ -11,16 +13,21 @@ mod conv_transpose2d;
 mod convolve;
 mod dense;
 mod dropout;
+mod embedding;
 mod flatten;
 mod gates;
 mod group_norm;
 pub mod initializers;
 mod layer_norm;
 mod layout;
+mod levels;
 mod pooling;
+mod positions;
 mod prelu;
+mod rms_norm;
 mod rows;
 mod scope;
+mod tables;
 mod upsample;
 mod windows;
 
@@ -33,24 +40,33 @@ pub use activations::{
     CELU, ELU, GELU, HARD_SIGMOID, HARD_SWISH, HARD_TANH, LEAKY_RELU, LOG_SOFTMAX, MISH, RELU, SELU, SIGMOID, SILU,
     SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
 };
+pub use attention::{ATTENTION, CROSS_ATTENTION};
 pub use batch_norm::BATCH_NORM;
 pub use conv_transpose2d::CONV_TRANSPOSE2D;
 pub use conv1d::CONV1D;
 pub use conv2d::CONV2D;
 pub use dense::DENSE;
 pub use dropout::DROPOUT;
+pub use embedding::EMBEDDING;
 pub use flatten::FLATTEN;
 pub use group_norm::GROUP_NORM;
 pub use layer_norm::LAYER_NORM;
 pub use layout::Layout;
 pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
+pub use positions::{POSITIONAL, POSITIONS};
 pub use prelu::PRELU;
+pub use rms_norm::RMS_NORM;
 pub use scope::{Frozen, Mode, Scope};
 pub use upsample::UPSAMPLE;
 
 /// All layers, in the order of their documentation.
 pub const ALL: &[&LayerDef] = &[
     &DENSE,
+    &EMBEDDING,
+    &POSITIONAL,
+    &POSITIONS,
+    &ATTENTION,
+    &CROSS_ATTENTION,
     &CONV2D,
     &CONV1D,
     &CONV_TRANSPOSE2D,
@@ -61,6 +77,7 @@ pub const ALL: &[&LayerDef] = &[
     &GLOBAL_MAX_POOL,
     &BATCH_NORM,
     &LAYER_NORM,
+    &RMS_NORM,
     &GROUP_NORM,
     &DROPOUT,
     &FLATTEN,
@@ -103,6 +120,8 @@ pub struct LayerDef {
     pub params: fn(&Shape, &[Arg], Gain) -> Vec<ParamDef>,
     /// The composition of primitive operations, added to the graph of `Scope`. In and out are in the order of `layout`.
     pub lower: fn(&mut Scope<'_>, NodeId) -> NodeId,
+    /// What flows in.
+    pub takes: Takes,
     /// The fewest rows that a training batch may have, from the shape of the output: 2 where each number of a row is normalized by
     /// the variance of the batch.
     pub least_rows: fn(&Shape) -> usize,
@@ -112,6 +131,17 @@ pub struct LayerDef {
     pub gain: Option<Gain>,
     /// For a pure function: the composition, also usable in expressions.
     pub function: Option<Function>,
+}
+
+/// What flows into a layer.
+#[derive(Clone, Copy, Debug)]
+pub enum Takes {
+    /// A value of numbers.
+    Numbers,
+    /// The class ids of an input: how many classes there are, from the arguments.
+    Ids(fn(&[Arg]) -> usize),
+    /// Two values of numbers: whether the shape of the second suits that of the first.
+    Memory(fn(&Shape, &Shape, &[Arg]) -> Result<(), Misfit>),
 }
 
 /// The composition of a pure function, from a value to a value.
@@ -189,6 +219,8 @@ pub struct ArgDef {
 pub enum ArgKind {
     /// An integer of at least 1.
     Size,
+    /// An integer of at least 1, or this word.
+    SizeOr(&'static str),
     /// An integer, or two as `(height, width)`.
     Sizes {
         /// The least integer.
@@ -236,6 +268,8 @@ impl ArgKind {
         match (self, arg) {
             (ArgKind::Size, Arg::Int(n)) if n >= 1 => Ok(arg),
             (ArgKind::Padding, Arg::Int(_) | Arg::Word("same")) => Ok(arg),
+            (ArgKind::SizeOr(_), Arg::Int(n)) if n >= 1 => Ok(arg),
+            (ArgKind::SizeOr(known), Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
             (ArgKind::Sizes { least, .. }, Arg::Int(n)) if n >= least => Ok(arg),
             (ArgKind::Sizes { least, .. }, Arg::Pair(h, w)) if h >= least && w >= least => Ok(arg),
             (ArgKind::Sizes { word: Some(known), .. }, Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
@@ -262,6 +296,7 @@ impl ArgKind {
         match self {
             ArgKind::Size => "an integer of at least 1".to_string(),
             ArgKind::Padding => "an integer of at least 0, or `same`".to_string(),
+            ArgKind::SizeOr(word) => format!("an integer of at least 1, or `{word}`"),
             ArgKind::Sizes { least, word: None } => {
                 format!("an integer of at least {least}, or two as `(height, width)`")
             }

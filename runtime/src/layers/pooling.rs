@@ -1,7 +1,7 @@
 //! Pooling: one number for what is under a window, or for a whole channel.
 
 use super::windows::{KERNEL, Places, image, image_of, positions, taps, windows};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, Scope};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, Scope, Takes};
 use crate::ir::{NodeId, Window};
 use crate::types::{Dim, Shape};
 
@@ -41,6 +41,7 @@ pub const MAX_POOL: LayerDef = LayerDef {
         let (under, axes) = under_windows(scope, x, f64::NEG_INFINITY);
         if axes.is_empty() { under } else { scope.b.max_over(under, &axes) }
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,
@@ -70,6 +71,7 @@ pub const AVG_POOL: LayerDef = LayerDef {
         let (under, axes) = under_windows(scope, x, 0.0);
         if axes.is_empty() { under } else { scope.b.mean(under, &axes) }
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,
@@ -92,6 +94,7 @@ pub const GLOBAL_AVG_POOL: LayerDef = LayerDef {
         let axes = everywhere(scope, x);
         scope.b.mean(x, &axes)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,
@@ -114,6 +117,7 @@ pub const GLOBAL_MAX_POOL: LayerDef = LayerDef {
         let axes = everywhere(scope, x);
         scope.b.max_over(x, &axes)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,

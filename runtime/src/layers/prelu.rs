@@ -1,6 +1,6 @@
 //! `prelu`: the rectifier that learns its slope below 0.
 
-use super::{Gain, LayerDef, ParamDef};
+use super::{Gain, LayerDef, ParamDef, Takes};
 use crate::init::Init;
 use crate::ir::SlotKind;
 use crate::scalar::Cmp;
@@ -31,6 +31,7 @@ pub const PRELU: LayerDef = LayerDef {
         let below = b.mul(x, slope);
         b.select(above, x, below)
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: None,
     gain: Some(Gain::He),

@@ -40,6 +40,8 @@ pub struct Scope<'a> {
     pub mode: Mode,
     /// In which order the value that comes in has its axes.
     pub layout: Layout,
+    /// The second value of a layer that takes two.
+    pub memory: Option<NodeId>,
     /// The steps after which running statistics are frozen, if they ever are.
     pub frozen_after: Option<u64>,
     path: &'a str,
@@ -50,7 +52,7 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// For the layer with this path.
     pub(crate) fn new(b: &'a mut Builder, args: &'a [Arg], mode: Mode, path: &'a str, owner: &'a str) -> Scope<'a> {
-        Scope { b, args, mode, layout: Layout::Declared, frozen_after: None, path, owner }
+        Scope { b, args, mode, layout: Layout::Declared, memory: None, frozen_after: None, path, owner }
     }
 
     /// The layer's own parameter or running statistic of this name.

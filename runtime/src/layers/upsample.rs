@@ -1,7 +1,7 @@
 //! `upsample`: an image with more positions.
 
 use super::windows::{SIZE, image, image_of};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, extents, word};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, Takes, extents, word};
 use crate::ir::{Builder, NodeId};
 use crate::types::{Dim, Shape};
 
@@ -42,6 +42,7 @@ pub const UPSAMPLE: LayerDef = LayerDef {
         let tall = enlarge(scope.b, x, 1, factors[0]);
         enlarge(scope.b, tall, 2, factors[1])
     },
+    takes: Takes::Numbers,
     least_rows: |_| 1,
     layout: Some(Layout::ChannelsLast),
     gain: None,

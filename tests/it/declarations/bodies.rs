@@ -44,11 +44,16 @@ impl<'t, 'n> Body<'t, 'n> {
         }
     }
 
-    /// The stages of a network: at least one with parameters, and others if there are to be `several`.
-    pub fn outermost(&mut self, x: &Shape, several: bool) -> Vec<Stage<'static>> {
+    /// The stages of a network: at least one with parameters, and others if there are to be `several`. What comes in may be
+    /// ids of so many classes.
+    pub fn outermost(&mut self, x: &Shape, classes: Option<usize>, several: bool) -> Vec<Stage<'static>> {
         let prefixes = [String::new()];
         let dense = x.rank() >= 2 && !self.tape.chance(30);
-        let (first, y) = if dense { self.dense(x, &prefixes) } else { self.act_of(SCALE, x, &prefixes) };
+        let (first, y) = match classes {
+            Some(classes) => self.embedding(x, classes, &prefixes),
+            None if dense => self.dense(x, &prefixes),
+            None => self.act_of(SCALE, x, &prefixes),
+        };
         self.know_value(&prefixes, &first, &y);
         let mut stages = vec![first];
         if several && self.tape.chance(4) {
@@ -132,6 +137,8 @@ impl<'t, 'n> Body<'t, 'n> {
                 self.affine(&stage, x.0[x.rank() - 1], prefixes);
                 (stage, y)
             }
+            (46..52, 3) => self.of_sequence(x, prefixes),
+            (48..50, 2) => self.rms_norm(x, prefixes),
             (46..52, 3..) | (46..48, _) => {
                 let width = x.0[1..].iter().map(|dim| dim.factor()).product();
                 let (stage, _) = self.layer(&layers::FLATTEN, Vec::new(), x);
@@ -155,6 +162,83 @@ impl<'t, 'n> Body<'t, 'n> {
                 self.layer(layer, args, x)
             }
         }
+    }
+
+    fn rms_norm(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        let args = self.arguments(&layers::RMS_NORM, &[&[Arg::Float(1e-2)]]);
+        let (stage, y) = self.layer(&layers::RMS_NORM, args, x);
+        self.know(prefixes, &stage, ".gamma", &Shape(vec![x.0[x.rank() - 1]]));
+        (stage, y)
+    }
+
+    /// A layer that looks at positions.
+    fn of_sequence(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        match self.tape.below(5) {
+            0 => self.rms_norm(x, prefixes),
+            1 => {
+                let args = vec![self.initializer()];
+                let (stage, y) = self.layer(&layers::POSITIONAL, args, x);
+                self.know(prefixes, &stage, ".weight", &Shape(x.0[1..].to_vec()));
+                (stage, y)
+            }
+            2 => {
+                let args = self.arguments(&layers::POSITIONS, &[&[Arg::Word("sinusoidal")]]);
+                self.layer(&layers::POSITIONS, args, x)
+            }
+            _ => self.attention(x, prefixes),
+        }
+    }
+
+    /// Attention, of one head if what is drawn does not fit.
+    fn attention(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        self.has_dense = true;
+        let flag = |yes| Arg::Flag(yes);
+        let [causal, biased, rope] = [50, 70, 40].map(|percent| self.tape.chance(percent));
+        let kv = self.tape.pick(&[Arg::Word("heads"), Arg::Int(1)]);
+        let dropout = Arg::Float(self.tape.pick(&[0.0, 0.25]));
+        let heads = self.tape.pick(&[1, 2, 3]);
+        let init = Arg::Init(&AUTO, None);
+        let args = |heads, rope| [Arg::Int(heads), flag(causal), kv, dropout, flag(biased), flag(rope), init];
+        let tried = [args(heads, rope), args(heads, false), args(1, false)];
+        let args = tried.into_iter().find(|args| (layers::ATTENTION.shape)(x, args).is_ok()).expect("one head fits");
+        let usual = args.each_ref().map(std::slice::from_ref);
+        let mut values = self.arguments(&layers::ATTENTION, &usual[..6]);
+        values.push(self.initializer());
+        let (stage, y) = self.layer(&layers::ATTENTION, values, x);
+        for param in (layers::ATTENTION.params)(x, &args, layers::Gain::Xavier) {
+            self.know(prefixes, &stage, leak(format!(".{}", param.name)), &Shape::fixed(&param.shape));
+        }
+        (stage, y)
+    }
+
+    /// Attention from one sequence to another, both of this many features.
+    pub(super) fn cross_attention(&mut self, x: &Shape, prefixes: &[String]) -> Stage<'static> {
+        self.has_dense = true;
+        let width = x.0[2].factor();
+        let heads: Vec<Arg> =
+            (1..=3).filter(|heads| width.is_multiple_of(*heads)).map(|n| Arg::Int(n as u64)).collect();
+        let [kv, dropout] = [[Arg::Word("heads"), Arg::Int(1)], [0.0, 0.25].map(Arg::Float)];
+        let flags = [true, false].map(Arg::Flag);
+        let mut values = self.arguments(&layers::CROSS_ATTENTION, &[&heads, &kv, &dropout, &flags]);
+        values.push(self.initializer());
+        let (stage, _) = self.layer(&layers::CROSS_ATTENTION, values, x);
+        let square = Shape::fixed(&[width, width]);
+        for name in [".query.weight", ".out.weight"] {
+            self.know(prefixes, &stage, name, &square);
+        }
+        stage
+    }
+
+    /// Rows of numbers for class ids.
+    pub(super) fn embedding(&mut self, ids: &Shape, classes: usize, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        self.has_dense = true;
+        let width = self.tape.pick(&[2, 3, 1]);
+        let usual = [Arg::Int(classes as u64), Arg::Int(width as u64)];
+        let mut values = self.arguments(&layers::EMBEDDING, &[&usual[..1], &usual[1..]]);
+        values.push(self.initializer());
+        let (stage, _) = self.layer(&layers::EMBEDDING, values, ids);
+        self.know(prefixes, &stage, ".weight", &Shape::fixed(&[classes, width]));
+        (stage, Shape(ids.0.iter().copied().chain([Dim::Fixed(width)]).collect()))
     }
 
     fn dense(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
@@ -262,6 +346,9 @@ impl<'t, 'n> Body<'t, 'n> {
             // Larger images take longer and show nothing more.
             y.is_ok_and(|y| y.0[2].factor() * y.0[3].factor() <= 40)
         };
+        if !fits(&args) {
+            args[3] = Arg::Int(0);
+        }
         if !fits(&args) {
             let (zero, one) = (Arg::Int(0), Arg::Int(1));
             args = [Arg::Int(n), one, one, zero, zero, one, one, bias, init];

@@ -77,7 +77,9 @@ fn repeated(count: i64) -> String {
 fn ends(owner: &str, arg: &ArgDef) -> Vec<(String, Option<f64>)> {
     let edge = |what: &str| format!("{owner}, {}: {what}", arg.name);
     match arg.kind {
-        ArgKind::Size | ArgKind::Sizes { .. } | ArgKind::Padding => vec![(edge("a quotient"), None)],
+        ArgKind::Size | ArgKind::SizeOr(_) | ArgKind::Sizes { .. } | ArgKind::Padding => {
+            vec![(edge("a quotient"), None)]
+        }
         ArgKind::Number { least, most, .. } => {
             vec![(edge("a quotient"), None), (edge("least"), Some(least)), (edge("most"), Some(most))]
         }

@@ -101,7 +101,18 @@ impl<'t, 'n> Body<'t, 'n> {
     ) -> (Flow<'static>, Vec<(&'static str, Shape)>) {
         let x = Expr::Name(source);
         let last = shape.rank() - 1;
-        match self.tape.below(7) {
+        match self.tape.below(8) {
+            7 if shape.rank() == 3 => {
+                let alike = |other: &Shape| other.rank() == 3 && other.0[2] == shape.0[2];
+                let fitting: Vec<&'static str> =
+                    values.iter().filter(|(_, other)| alike(other)).map(|(name, _)| *name).collect();
+                let memory = self.tape.pick(&fitting);
+                let prefix = format!("{name}.");
+                self.flow = Some(prefix.clone());
+                let stage = self.cross_attention(shape, &[prefix]);
+                self.flow = None;
+                (flow(name, vec![x, Expr::Name(memory)], vec![stage]), vec![(name, shape.clone())])
+            }
             // Rows that are as long as those of the shared layer.
             0 if last > 0 && shape.0[last] == Dim::Fixed(width) => {
                 (Flow { name, ..self.used(name, source) }, vec![(name, shape.clone())])

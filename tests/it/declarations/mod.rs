@@ -58,6 +58,11 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     let acts =
         family.acts.map_or_else(|| vec![expressions::scale()], |branches| expressions::acts(&mut tape, branches));
 
+    // Of the last axis there is nothing left where the first stage makes rows of ids.
+    let of_ids = !family.flows && input.rank() < 4 && tape.chance(12);
+    let classes = of_ids.then(|| tape.pick(&[3, 1, 5]));
+    let dtype = if of_ids { tape.pick(&[DType::U8, DType::U16, DType::U32]) } else { DType::F32 };
+
     let mut taken = HashSet::new();
     let names = [(SourcePlace::Input, "x"), (SourcePlace::Output, "out")]
         .map(|(place, usual)| place.name(&mut tape, usual, &mut taken));
@@ -75,7 +80,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         let drawn = body.flows(inputs, &outs[..if more { 2 } else { 1 }]);
         (layers, lines, outputs) = (drawn.layers, drawn.flows, drawn.outputs);
     } else {
-        stages = body.outermost(&input, !family.criterion);
+        stages = body.outermost(&input, classes, !family.criterion);
     }
     let Body { known, output, has_norm, has_dense, mut scopes, .. } = body;
     let (first, _) = known[0];
@@ -84,16 +89,17 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     if outputs.is_empty() {
         outputs.push((out, output.clone()));
     }
-    let mut ends = |of: &[(&'static str, Shape)]| -> Vec<Port<'static>> {
-        of.iter().map(|(name, shape)| port(&mut tape, DType::F32, name, &shape.0)).collect()
+    let mut ends = |dtype, of: &[(&'static str, Shape)]| -> Vec<Port<'static>> {
+        of.iter().map(|(name, shape)| port(&mut tape, dtype, name, &shape.0)).collect()
     };
-    let (input_ports, output_ports) = (ends(inputs), ends(&outputs));
+    let (input_ports, output_ports) = (ends(dtype, inputs), ends(DType::F32, &outputs));
 
     let mut context = Context::new(&mut tape, &acts, family.branches);
     context.reduces = true;
     context.has_weights = has_dense;
     context.values = targets[0].name;
-    context.floats.extend(inputs.iter().chain(&outputs).map(|(name, shape)| (Expr::Name(name), shape.clone())));
+    let of_numbers = if of_ids { &[] } else { inputs };
+    context.floats.extend(of_numbers.iter().chain(&outputs).map(|(name, shape)| (Expr::Name(name), shape.clone())));
     context.floats.extend(known);
     for target in &targets {
         let expr = Expr::Name(target.name);

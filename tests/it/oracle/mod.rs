@@ -13,6 +13,7 @@ mod decisions;
 mod expressions;
 mod functions;
 mod images;
+mod sequences;
 mod slopes;
 mod stages;
 
@@ -61,9 +62,9 @@ pub fn evaluate(definition: &'static Definition<'static>, mode: Mode, step: u64,
     let mut evaluator =
         Evaluator { definition, mode, step, values, names, updates: HashMap::new(), decisions: Decisions::default() };
     if definition.flows.is_empty() {
-        let x = evaluator.value(definition.inputs[0].name).floats().clone();
+        let x = evaluator.value(definition.inputs[0].name);
         let output = evaluator.body(definition.body, &Place::default(), x);
-        evaluator.names.insert(definition.outputs[0].name.to_string(), Value::Floats(output));
+        evaluator.names.insert(definition.outputs[0].name.to_string(), output);
     }
     definition.flows.iter().for_each(|flow| evaluator.flow(flow));
     let outputs = definition.outputs.iter().map(|port| evaluator.value(port.name).floats().clone()).collect();
@@ -135,7 +136,7 @@ impl Evaluator<'_> {
         self.values.params.get(&path).unwrap_or_else(|| panic!("there is no {path}")).clone()
     }
 
-    /// The weights of all dense and convolution layers, once each.
+    /// The weights of all layers that have them, once each.
     fn weights(&self) -> Vec<Array<f64>> {
         let mut paths = Vec::new();
         dense(self.definition, self.definition.body, "", &mut paths);
@@ -147,11 +148,11 @@ impl Evaluator<'_> {
         }
         let mut known = HashSet::new();
         paths.retain(|path| known.insert(path.clone()));
-        paths.iter().map(|path| self.param(path, "weight")).collect()
+        paths.iter().map(|path| self.value(path).floats().clone()).collect()
     }
 }
 
-/// The paths of the dense and convolution layers of a body.
+/// The paths of the weights of a body.
 fn dense(definition: &Definition<'static>, stages: &[Stage<'static>], prefix: &str, paths: &mut Vec<String>) {
     for stage in stages {
         dense_in(definition, &stage.kind, format!("{prefix}{}", stage.segment), paths);
@@ -160,10 +161,16 @@ fn dense(definition: &Definition<'static>, stages: &[Stage<'static>], prefix: &s
 
 fn dense_in(definition: &Definition<'static>, kind: &Kind<'static>, path: String, paths: &mut Vec<String>) {
     match kind {
-        Kind::Layer(layer, _) if matches!(layer.name, "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d") => {
-            paths.push(path)
+        Kind::Layer(layer, _) => {
+            let weights: &[&str] = match layer.name {
+                "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d" | "Embedding" => &["weight"],
+                "Attention" => &["qkv.weight", "out.weight"],
+                "CrossAttention" => &["query.weight", "kv.weight", "out.weight"],
+                _ => &[],
+            };
+            paths.extend(weights.iter().map(|name| format!("{path}.{name}")));
         }
-        Kind::Layer(..) | Kind::Act(..) | Kind::Concat(_) | Kind::Broken => {}
+        Kind::Act(..) | Kind::Concat(_) | Kind::Broken => {}
         Kind::Block(body) => dense(definition, body, &format!("{path}."), paths),
         Kind::Residual { body, skip } => {
             dense(definition, body, &format!("{path}."), paths);

@@ -8,13 +8,14 @@ use super::activations::activation;
 use super::array::{Array, Value};
 use super::expressions::{settle, size};
 use super::functions::function;
+use super::sequences::sinusoidal;
 use crate::handmade::leak;
 
 /// Where stages stand: what their own paths and those of their parameters begin with, and whether they are those of a flow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     path: String,
-    owner: String,
+    pub(super) owner: String,
     outermost: bool,
 }
 
@@ -22,6 +23,16 @@ impl Place {
     fn and(&self, segment: &str) -> Place {
         let [path, owner] = [&self.path, &self.owner].map(|prefix| format!("{prefix}{segment}"));
         Place { path, owner, outermost: false }
+    }
+
+    /// The path of a stage.
+    fn stage(&self, stage: &Stage<'_>) -> Place {
+        if self.outermost && stage.named { Place::default().and(stage.segment) } else { self.and(stage.segment) }
+    }
+
+    /// What the random numbers of a stage go by.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 }
 
@@ -33,17 +44,25 @@ impl Evaluator<'_> {
             ([one], []) => one.clone(),
             ([one], stages) => {
                 let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
-                Value::Floats(self.body(stages, &at, one.floats().clone()))
+                self.body(stages, &at, one.clone())
             }
             (several, [first, stages @ ..]) => {
-                let Kind::Concat(axis) = first.kind else { panic!("several values are joined first") };
-                let args = [Arg::Ints(leak([axis]))];
-                let joined = function("concat", &args, several, &mut self.decisions).expect("it is a function");
                 let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
+                let joined = match (&first.kind, several) {
+                    (Kind::Concat(axis), _) => {
+                        let args = [Arg::Ints(leak([*axis]))];
+                        function("concat", &args, several, &mut self.decisions).expect("it is a function")
+                    }
+                    (Kind::Layer(layer, args), [x, memory]) => {
+                        let args = settle(layer.args, args);
+                        Value::Floats(self.cross_attention(&at.stage(first), &args, x.floats(), memory.floats()))
+                    }
+                    (kind, _) => panic!("{kind:?} takes no {} values", several.len()),
+                };
                 if first.named {
                     self.names.insert(first.segment.to_string(), joined.clone());
                 }
-                Value::Floats(self.body(stages, &at, joined.floats().clone()))
+                self.body(stages, &at, joined)
             }
             (several, []) => panic!("{} values and nothing to join them", several.len()),
         };
@@ -68,20 +87,33 @@ impl Evaluator<'_> {
     }
 
     /// What a body makes of a value.
-    pub(super) fn body(&mut self, stages: &[Stage<'static>], at: &Place, x: Array<f64>) -> Array<f64> {
+    pub(super) fn body(&mut self, stages: &[Stage<'static>], at: &Place, x: Value) -> Value {
         stages.iter().fold(x, |x, stage| self.stage(stage, at, x))
     }
 
-    fn stage(&mut self, stage: &Stage<'static>, at: &Place, x: Array<f64>) -> Array<f64> {
-        let at = if at.outermost && stage.named { Place::default().and(stage.segment) } else { at.and(stage.segment) };
+    fn stage(&mut self, stage: &Stage<'static>, at: &Place, x: Value) -> Value {
+        let at = at.stage(stage);
         let y = self.kind(&stage.kind, &at, x);
         if stage.named {
-            self.names.insert(at.path, Value::Floats(y.clone()));
+            self.names.insert(at.path, y.clone());
         }
         y
     }
 
-    fn kind(&mut self, kind: &Kind<'static>, at: &Place, x: Array<f64>) -> Array<f64> {
+    fn kind(&mut self, kind: &Kind<'static>, at: &Place, x: Value) -> Value {
+        match (kind, x) {
+            (Kind::Layer(..), Value::Ids(ids)) => Value::Floats(self.embedding(&at.owner, &ids)),
+            (Kind::Block(body), x) => self.body(body, &at.and("."), x),
+            (_, x) => Value::Floats(self.of_floats(kind, at, x.floats().clone())),
+        }
+    }
+
+    /// What a body makes of numbers.
+    fn inner(&mut self, stages: &[Stage<'static>], at: &Place, x: Array<f64>) -> Array<f64> {
+        self.body(stages, at, Value::Floats(x)).floats().clone()
+    }
+
+    fn of_floats(&mut self, kind: &Kind<'static>, at: &Place, x: Array<f64>) -> Array<f64> {
         let inside = at.and(".");
         match kind {
             Kind::Layer(layer, args) => self.layer(layer, &settle(layer.args, args), at, x),
@@ -92,21 +124,20 @@ impl Evaluator<'_> {
                 let operands = std::iter::once(Value::Floats(x)).chain(numbers).collect();
                 self.act(*index, operands).floats().spread(&shape)
             }
-            Kind::Block(body) => self.body(body, &inside, x),
             Kind::Residual { body, skip } => {
-                let long = self.body(body, &inside, x.clone());
+                let long = self.inner(body, &inside, x.clone());
                 let short = match skip {
-                    Some(skip) => self.body(skip, &inside.and("skip."), x),
+                    Some(skip) => self.inner(skip, &inside.and("skip."), x),
                     None => x,
                 };
                 long.with(&short, |long, short| long + short)
             }
             Kind::Repeat { count, body } => {
-                (1..=size(count)).fold(x, |x, copy| self.body(body, &inside.and(&format!("{copy}.")), x))
+                (1..=size(count)).fold(x, |x, copy| self.inner(body, &inside.and(&format!("{copy}.")), x))
             }
             Kind::Branches { bodies } => {
                 let branch = |(index, body): (usize, &&'static [Stage<'static>])| {
-                    self.body(body, &inside.and(&format!("{}.", index + 1)), x.clone())
+                    self.inner(body, &inside.and(&format!("{}.", index + 1)), x.clone())
                 };
                 joined(&bodies.iter().enumerate().map(branch).collect::<Vec<_>>())
             }
@@ -114,9 +145,9 @@ impl Evaluator<'_> {
             Kind::Shared(index) => {
                 let layer = &self.definition.layers[*index];
                 let at = Place { path: at.path.clone(), owner: layer.segment.to_string(), outermost: false };
-                self.kind(&layer.kind, &at, x)
+                self.kind(&layer.kind, &at, Value::Floats(x)).floats().clone()
             }
-            Kind::Concat(_) | Kind::Broken => panic!("no network that compiles has this"),
+            Kind::Block(_) | Kind::Concat(_) | Kind::Broken => panic!("no network that compiles has this"),
         }
     }
 
@@ -136,6 +167,10 @@ impl Evaluator<'_> {
                 let last = x.shape[x.shape.len() - 1];
                 self.scaled(path, normalized, |at| at % last)
             }
+            ("RmsNorm", &[Arg::Float(eps)]) => self.rms_norm(path, eps, &x),
+            ("Positional", _) => self.positional(path, &x),
+            ("positions", _) => sinusoidal(&x),
+            ("Attention", args) => self.attention(at, args, &x),
             ("Dropout", &[Arg::Float(p), channels]) => self.dropout(&at.path, p, channels == Arg::Flag(true), x),
             ("Conv2d", args) => self.conv2d(path, args, &x),
             ("Conv1d", args) => self.conv1d(path, args, &x),
@@ -158,7 +193,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn dense(&mut self, path: &str, has_bias: bool, x: &Array<f64>) -> Array<f64> {
+    pub(super) fn dense(&self, path: &str, has_bias: bool, x: &Array<f64>) -> Array<f64> {
         let weight = self.param(path, "weight");
         let n = weight.shape[1];
         let bias = if has_bias { self.param(path, "bias").data } else { vec![0.0; n] };
@@ -218,7 +253,6 @@ impl Evaluator<'_> {
             return x;
         }
         let key = self.values.keys[path];
-        let p = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
         // Whole channels are the elements of a matrix with a row for each sample.
         let positions = if of_channels { x.shape[2..].iter().product() } else { 1 };
         let width = match x.shape[..] {
@@ -228,12 +262,17 @@ impl Evaluator<'_> {
         };
         let numbers = x.data.iter().enumerate().map(|(at, x)| {
             let at = at / positions;
-            let (row, column) = ((at / width) as u32, (at % width) as u32);
-            let uniform = f64::from(pcg4d([column, row, key[0], key[1]]) >> 8) / f64::from(1 << 24);
-            if uniform >= p { x / (1.0 - p) } else { 0.0 }
+            dropped(key, p, [at / width, at % width], *x)
         });
         Array::new(&x.shape, numbers.collect())
     }
+}
+
+/// What is left of the number in this row and column, where each is dropped with probability `p`.
+pub(super) fn dropped(key: [u32; 2], p: f64, [row, column]: [usize; 2], x: f64) -> f64 {
+    let p = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
+    let uniform = f64::from(pcg4d([column as u32, row as u32, key[0], key[1]]) >> 8) / f64::from(1 << 24);
+    if uniform >= p { x / (1.0 - p) } else { 0.0 }
 }
 
 /// The values one after the other along their second axis.

@@ -6,8 +6,8 @@ use super::body;
 
 #[test]
 fn layers_of_other_kinds_of_networks() {
-    assert_snapshot!(body("Embedding(10, 4), Attention(4), Dense(4)"), @"
-    1:31: `Embedding` is not supported yet
-    1:49: `Attention` is not supported yet
+    assert_snapshot!(body("Lstm(10), Gru(4), Dense(4)"), @"
+    1:31: `Lstm` is not supported yet
+    1:41: `Gru` is not supported yet
     ");
 }

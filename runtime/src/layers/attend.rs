@@ -1,0 +1,138 @@
+//! What the two kinds of attention have in common: heads, and the mean of values by scores.
+
+use super::positions::sequence;
+use super::{Misfit, Mode, Scope, dropout, tables};
+use crate::ir::{Builder, DotAxes, NodeId};
+use crate::scalar::Cmp;
+use crate::types::{Dim, Shape};
+
+/// How the features of a position are divided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    /// Those of queries.
+    pub n: usize,
+    /// Those of keys and values, each for as many neighboring heads of queries.
+    pub kv: usize,
+    /// The numbers of each.
+    pub size: usize,
+}
+
+impl Heads {
+    /// Of a sequence of this shape; as many heads of keys as of queries where nothing else is given.
+    pub fn of(x: &Shape, n: usize, kv: Option<usize>) -> Result<Heads, Misfit> {
+        let [_, features] = sequence(x)?;
+        let kv = kv.unwrap_or(n);
+        let misfit = |needs| Err(Misfit { needs, hint: None });
+        if !features.is_multiple_of(n) {
+            return misfit(format!("[B, T, features] with features that `heads = {n}` divides"));
+        }
+        if !n.is_multiple_of(kv) {
+            return misfit(format!("`kv` to divide `heads = {n}`"));
+        }
+        Ok(Heads { n, kv, size: features / n })
+    }
+
+    /// The numbers of the queries of a position.
+    pub fn width(&self) -> usize {
+        self.n * self.size
+    }
+
+    /// The numbers of the keys of a position.
+    pub fn kv_width(&self) -> usize {
+        self.kv * self.size
+    }
+}
+
+/// For every position of the queries `[B, T, d]` the mean of the values `[B, S, d]` by how well their keys answer it.
+pub(super) fn attend(
+    scope: &mut Scope<'_>,
+    heads: &Heads,
+    [q, k, v]: [NodeId; 3],
+    causal: bool,
+    rope: bool,
+    dropout: f64,
+) -> NodeId {
+    let b = &mut *scope.b;
+    let [q_length, k_length] = [q, k].map(|x| b.shape(x).0[1].factor());
+    let rows = b.shape(q).0[0];
+    let shared = heads.n / heads.kv;
+    let split = |b: &mut Builder, x: NodeId, length: usize, heads: &[usize]| {
+        let extents = [&[length], heads].concat();
+        b.reshape(x, Shape([rows].into_iter().chain(extents.into_iter().map(Dim::Fixed)).collect()))
+    };
+    // Fewer numbers are scaled here than among the scores.
+    let q = b.scale(q, 1.0 / (heads.size as f64).sqrt());
+    let [k, v] = [k, v].map(|x| split(b, x, k_length, &[heads.kv, heads.size]));
+    let mut q = split(b, q, q_length, &[heads.n, heads.size]);
+    let mut k = k;
+    if rope {
+        [q, k] = [q, k].map(|x| turned(b, x));
+    }
+    if shared > 1 {
+        q = split(b, q, q_length, &[heads.kv, shared, heads.size]);
+    }
+
+    // [B, kv, T, (shared,) S]
+    let last = b.shape(q).rank() - 1;
+    let axes = DotAxes { batch: vec![(0, 0), (2, 2)], contracted: vec![(last, 3)] };
+    let mut scores = b.product(q, k, axes);
+    let shape = b.shape(scores);
+    let across = shape.rank() - 1;
+    if causal {
+        let [query, key] = [2, across].map(|axis| {
+            let position = b.iota(axis, &shape);
+            b.to_float(position)
+        });
+        let seen = b.compare(Cmp::Ge, query, key);
+        let never = b.constant(f64::NEG_INFINITY, &shape);
+        scores = b.select(seen, scores, never);
+    }
+    let mut weights = softmax(b, scores);
+    if scope.mode == Mode::Train && dropout > 0.0 {
+        let numbers = scope.declared_uniform(&shape);
+        weights = dropout::keep(scope.b, weights, numbers, dropout);
+    }
+    let b = &mut *scope.b;
+    let axes = DotAxes { batch: vec![(0, 0), (1, 2)], contracted: vec![(across, 1)] };
+    let y = b.product(weights, v, axes);
+    // [B, kv, T, (shared,) size] to rows of heads.
+    let order: Vec<usize> = match shared {
+        1 => vec![0, 2, 1, 3],
+        _ => vec![0, 2, 1, 3, 4],
+    };
+    let y = b.transpose(y, &order);
+    split(b, y, q_length, &[heads.width()])
+}
+
+/// Softmax along the last axis. The largest score gets no gradient of its own: what is subtracted from all changes nothing.
+fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
+    let shape = b.shape(x);
+    let last = [shape.rank() - 1];
+    let fixed = b.detach(x);
+    let top = b.max_over(fixed, &last);
+    let top = b.broadcast_over(top, &shape, &last);
+    let shifted = b.sub(x, top);
+    let power = b.exp(shifted);
+    let sum = b.sum(power, &last);
+    let sum = b.broadcast_over(sum, &shape, &last);
+    b.div(power, sum)
+}
+
+/// Heads `[B, T, heads, size]` turned by their position: the pair of a number of the first half and the one as far into the second
+/// half is a point in the plane.
+fn turned(b: &mut Builder, x: NodeId) -> NodeId {
+    let shape = b.shape(x);
+    let (length, half) = (shape.0[1].factor(), shape.0[3].factor() / 2);
+    let [first, second] = [0, half].map(|start| b.slice(x, 3, start, half, 1));
+    let part = b.shape(first);
+    let [sine, cosine] = tables::turns(length, half).map(|numbers| {
+        let table = b.table("rope", numbers);
+        let table = b.reshape(table, Shape::fixed(&[length, half]));
+        b.broadcast(table, &part, &[1, 3])
+    });
+    let mut times = |x, y| b.mul(x, y);
+    let (along, across) = ([times(first, cosine), times(second, sine)], [times(second, cosine), times(first, sine)]);
+    let first = b.sub(along[0], along[1]);
+    let second = b.add(across[0], across[1]);
+    b.concat(&[first, second], 3)
+}
