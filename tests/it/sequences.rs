@@ -166,3 +166,28 @@ fn every_stage_of_a_network_of_sequences_is_printed() {
         assert!(trainer.ir(stage).contains("attention1"), "{}", trainer.ir(stage));
     }
 }
+
+#[test]
+fn sequences_are_diagnosed_and_profiled_layer_by_layer() {
+    let (x, next) = (tokens(4, 8, 0), tokens(4, 8, 1));
+    let mut net = Gpt::trainer(AdamW::new(1e-2)).max_batch(4).build().expect("it builds");
+    let found = net.diagnose(x.view(), next.view()).expect("it runs");
+    let names: Vec<&str> = found.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names[..3], ["embedding1", "positional1", "repeat1.1.transformer1.residual1.layer_norm1"]);
+    let profile = net.profile(x.view(), next.view()).expect("it runs").to_string();
+    assert!(profile.contains("repeat1.2.transformer1.residual1.attention1"), "{profile}");
+}
+
+#[test]
+fn a_saved_sequence_network_predicts_the_same() {
+    let folder = std::env::temp_dir().join(format!("gradloom-sequences-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("there is a folder for what is thrown away");
+    let file = folder.join("llama.safetensors");
+    let x = tokens(3, 8, 0).mapv(|id| id as u8);
+    let mut net = Llama::trainer(Adam::new(1e-2)).max_batch(3).seed(5).build().expect("it builds");
+    net.step(x.view(), x.view()).expect("it runs");
+    net.save(&file).expect("it is saved");
+    let mut other = Llama::predictor().max_batch(3).load(&file).expect("it is loaded");
+    assert_eq!(net.predict(x.view()).expect("it runs"), other.predict(x.view()).expect("it runs"));
+    std::fs::remove_dir_all(&folder).expect("it was made here");
+}

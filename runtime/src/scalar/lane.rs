@@ -9,18 +9,22 @@ use super::{Cmp, Reg, Scalar};
 #[derive(Clone, Copy, Debug)]
 pub struct Lane<const FUSED: bool>;
 
+#[inline(always)]
 fn float(x: Reg) -> f32 {
     f32::from_bits(x.0)
 }
 
+#[inline(always)]
 fn reg(x: f32) -> Reg {
     Reg(x.to_bits())
 }
 
+#[inline(always)]
 fn int(x: Reg) -> i32 {
     x.0 as i32
 }
 
+#[inline(always)]
 fn mask(p: bool) -> Reg {
     Reg(u32::from(p))
 }

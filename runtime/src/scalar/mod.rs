@@ -131,6 +131,7 @@ pub trait Scalar {
     fn shr(&mut self, x: Reg, bits: u32) -> Reg;
 
     /// The larger of two; NaN in either gives NaN. At a tie the second, so `max(0.0, -0.0)` is `-0.0`.
+    #[inline(always)]
     fn max(&mut self, x: Reg, y: Reg) -> Reg {
         let greater = self.cmp(Cmp::Gt, x, y);
         let nan = self.cmp(Cmp::Ne, x, x);
@@ -138,6 +139,7 @@ pub trait Scalar {
         self.select(take, x, y)
     }
     /// The smaller of two; NaN in either gives NaN. At a tie the second.
+    #[inline(always)]
     fn min(&mut self, x: Reg, y: Reg) -> Reg {
         let less = self.cmp(Cmp::Lt, x, y);
         let nan = self.cmp(Cmp::Ne, x, x);
@@ -146,34 +148,42 @@ pub trait Scalar {
     }
 
     /// `e^x`.
+    #[inline(always)]
     fn exp(&mut self, x: Reg) -> Reg {
         elementary::exp(self, x)
     }
     /// `e^x - 1` without cancellation near zero.
+    #[inline(always)]
     fn expm1(&mut self, x: Reg) -> Reg {
         elementary::expm1(self, x)
     }
     /// The natural logarithm; NaN below 0, `-inf` at 0.
+    #[inline(always)]
     fn ln(&mut self, x: Reg) -> Reg {
         elementary::ln(self, x)
     }
     /// `ln(1 + x)` without cancellation near zero.
+    #[inline(always)]
     fn log1p(&mut self, x: Reg) -> Reg {
         elementary::log1p(self, x)
     }
     /// The hyperbolic tangent.
+    #[inline(always)]
     fn tanh(&mut self, x: Reg) -> Reg {
         elementary::tanh(self, x)
     }
     /// `1 / (1 + e^-x)`.
+    #[inline(always)]
     fn sigmoid(&mut self, x: Reg) -> Reg {
         elementary::sigmoid(self, x)
     }
     /// The slope of the hyperbolic tangent, with all its digits.
+    #[inline(always)]
     fn tanh_slope(&mut self, x: Reg) -> Reg {
         elementary::tanh_slope(self, x)
     }
     /// The slope of `sigmoid`, with all its digits.
+    #[inline(always)]
     fn sigmoid_slope(&mut self, x: Reg) -> Reg {
         elementary::sigmoid_slope(self, x)
     }
@@ -182,14 +192,17 @@ pub trait Scalar {
         elementary::sigmoid_and_slope(self, x)
     }
     /// `ln(1 + e^x)`.
+    #[inline(always)]
     fn softplus(&mut self, x: Reg) -> Reg {
         elementary::softplus(self, x)
     }
     /// The error function.
+    #[inline(always)]
     fn erf(&mut self, x: Reg) -> Reg {
         elementary::erf(self, x)
     }
     /// The distribution function of the normal distribution, with all digits of its lower tail.
+    #[inline(always)]
     fn normal_cdf(&mut self, x: Reg) -> Reg {
         elementary::normal_cdf(self, x)
     }
