@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example shakespeare
 //! cargo run --release --example shakespeare -- --text FILE        # any other text
+//! cargo run --release --example shakespeare -- --steps 3000       # for longer
 //! ```
 //!
 //! Prints how many bits a character of the last tenth of the text takes, which it does not learn from, beside what a table of
@@ -35,7 +36,8 @@ const STEPS: usize = 600;
 const SONNETS: &str = include_str!("data/sonnets.txt");
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let characters: Vec<u8> = text()?.chars().map(id).collect();
+    let (text, steps) = settings()?;
+    let characters: Vec<u8> = text.chars().map(id).collect();
     let (learned, held_out) = characters.split_at(characters.len() / 10 * 9);
     if held_out.len() <= LENGTH {
         return Err(format!("a text of {} characters is too short", characters.len()).into());
@@ -45,14 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let start = Instant::now();
     let threads = std::thread::available_parallelism()?.get().min(8);
-    let rate = Schedule::cosine(2e-3, STEPS as u64);
+    let rate = Schedule::cosine(2e-3, steps as u64);
     let mut net =
         Writer::trainer(AdamW::new(rate).weight_decay(0.1)).max_batch(BATCH).seed(1).threads(threads).build()?;
     let compiling = 1e3 * start.elapsed().as_secs_f64();
     println!("{} parameters, compiled in {compiling:.1} ms for {threads} threads", net.param_count());
 
     let (mut random, mut fastest) = (Random(1), f64::INFINITY);
-    for step in 1..=STEPS {
+    for step in 1..=steps {
         let places: Vec<usize> = (0..BATCH).map(|_| random.below(learned.len() - LENGTH)).collect();
         let batch = Array2::from_shape_fn((BATCH, LENGTH + 1), |(row, at)| learned[places[row] + at]);
         let start = Instant::now();
@@ -69,16 +71,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The file after `--text`, or the sonnets.
-fn text() -> Result<String, Box<dyn Error>> {
+/// The text of the file after `--text`, or the sonnets; and the number after `--steps`.
+fn settings() -> Result<(String, usize), Box<dyn Error>> {
+    let (mut text, mut steps) = (SONNETS.to_string(), STEPS);
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match &args[..] {
-        [] => Ok(SONNETS.to_string()),
-        [option, file] if option == "--text" => {
-            std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}").into())
+    for option in args.chunks(2) {
+        match option {
+            [name, file] if name == "--text" => {
+                text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+            }
+            [name, count] if name == "--steps" && count.parse().is_ok_and(|count: usize| count > 0) => {
+                steps = count.parse()?;
+            }
+            _ => return Err("usage: shakespeare [--text FILE] [--steps N]".into()),
         }
-        _ => Err("usage: shakespeare [--text FILE]".into()),
     }
+    Ok((text, steps))
 }
 
 /// What can be printed in ASCII, and the end of a line; everything else is a question mark.

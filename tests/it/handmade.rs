@@ -148,7 +148,7 @@ pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port<'static>
     let shape = (layer.shape)(&input.known().shape, args).expect("the input suits the layer");
     let product = binary(BinaryOp::Mul, Expr::Name("out"), Expr::Name("weights"));
     let takes_two = matches!(layer.takes, Takes::Memory(_));
-    let memory = takes_two.then(|| Port { name: "memory", ..input });
+    let memory = takes_two.then_some(Port { name: "memory", ..input });
     let inputs: Vec<Port<'static>> = [input].into_iter().chain(memory).collect();
     let stage = stage(layer, args, layer.stem);
     let sources = inputs.iter().map(|port| Expr::Name(port.name)).collect();

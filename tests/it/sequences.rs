@@ -172,7 +172,7 @@ fn sequences_are_diagnosed_and_profiled_layer_by_layer() {
     let (x, next) = (tokens(4, 8, 0), tokens(4, 8, 1));
     let mut net = Gpt::trainer(AdamW::new(1e-2)).max_batch(4).build().expect("it builds");
     let found = net.diagnose(x.view(), next.view()).expect("it runs");
-    let names: Vec<&str> = found.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let names: Vec<&str> = found.layers.iter().map(|layer| &*layer.layer).collect();
     assert_eq!(names[..3], ["embedding1", "positional1", "repeat1.1.transformer1.residual1.layer_norm1"]);
     let profile = net.profile(x.view(), next.view()).expect("it runs").to_string();
     assert!(profile.contains("repeat1.2.transformer1.residual1.attention1"), "{profile}");
