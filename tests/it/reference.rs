@@ -22,7 +22,8 @@ their names. `fan_in` is the number of inputs that one output sums over, `fan_ou
 ";
 
 /// Functions that are no loss, and are not computed element by element.
-const ELEMENTARY: [&str; 9] = ["mean", "sum", "max", "min", "var", "argmax", "concat", "reshape", "transpose"];
+const ELEMENTARY: [&str; 10] =
+    ["mean", "sum", "max", "min", "var", "argmax", "concat", "reshape", "transpose", "one_hot"];
 
 /// The documentation of every `const` of these rooms, by its name.
 fn docs() -> HashMap<String, String> {

@@ -4,6 +4,7 @@ mod classes;
 mod decisions;
 mod movement;
 mod norms;
+mod one_hot;
 mod pairs;
 mod reductions;
 mod scalars;
@@ -16,6 +17,7 @@ pub use classes::{CROSS_ENTROPY, NLL, TOP_K};
 pub use decisions::{PRECISION, RECALL};
 pub use movement::{CONCAT, RESHAPE, TRANSPOSE};
 pub use norms::{L1, L2};
+pub use one_hot::ONE_HOT;
 pub use pairs::{BCE_WITH_LOGITS, HINGE, HUBER, KL_DIV, MAE, MEAN_ABS_ERROR, MSE, R2};
 pub use reductions::{ARGMAX, MAX, MEAN, MIN, SUM, VAR};
 pub use scalars::{ABS, CLAMP, ERF, EXP, EXPM1, LN, LOG1P, MAXIMUM, MINIMUM, POW, RSQRT, SIGN, SQRT, SQUARE};
@@ -31,6 +33,7 @@ pub const ALL: &[&FunctionDef] = &[
     &CONCAT,
     &RESHAPE,
     &TRANSPOSE,
+    &ONE_HOT,
     &EXP,
     &LN,
     &SQRT,

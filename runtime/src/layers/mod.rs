@@ -21,6 +21,7 @@ pub mod initializers;
 mod layer_norm;
 mod layout;
 mod levels;
+mod normal;
 mod pooling;
 mod positions;
 mod prelu;
@@ -52,6 +53,7 @@ pub use flatten::FLATTEN;
 pub use group_norm::GROUP_NORM;
 pub use layer_norm::LAYER_NORM;
 pub use layout::Layout;
+pub use normal::NORMAL_NOISE;
 pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use positions::{POSITIONAL, POSITIONS};
 pub use prelu::PRELU;
@@ -80,6 +82,7 @@ pub const ALL: &[&LayerDef] = &[
     &RMS_NORM,
     &GROUP_NORM,
     &DROPOUT,
+    &NORMAL_NOISE,
     &FLATTEN,
     &STEP,
     &SIGMOID,

@@ -144,7 +144,11 @@ impl<'t, 'n> Body<'t, 'n> {
                 let (stage, _) = self.layer(&layers::FLATTEN, Vec::new(), x);
                 (stage, Shape(vec![Dim::B, Dim::Fixed(width)]))
             }
-            (52..58, _) => {
+            (52, _) => {
+                let args = self.arguments(&layers::NORMAL_NOISE, &[&[1.0, 0.25, 0.0].map(Arg::Float)]);
+                self.layer(&layers::NORMAL_NOISE, args, x)
+            }
+            (53..58, _) => {
                 let channels = x.rank() > 1 && self.tape.chance(30);
                 let usual = [&[0.0, 0.25, 0.5].map(Arg::Float)[..], &[Arg::Flag(channels)]];
                 let args = self.arguments(&layers::DROPOUT, &usual);

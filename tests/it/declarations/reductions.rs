@@ -3,10 +3,16 @@
 use gradloom_runtime::functions;
 use gradloom_runtime::layers::Arg;
 use gradloom_runtime::network::{At, BinaryOp, Expr, Span};
-use gradloom_runtime::types::Shape;
+use gradloom_runtime::types::{Dim, Shape};
 
 use super::expressions::Context;
+use super::numbers::argument;
 use crate::handmade::{binary, call, leak, number};
+
+/// That of seven classes for each id.
+fn encoded_shape(ids: &Shape) -> Shape {
+    Shape(ids.0.iter().copied().chain([Dim::Fixed(7)]).collect())
+}
 
 impl Context<'_, '_> {
     /// A loss: several terms, or one expression.
@@ -33,6 +39,16 @@ impl Context<'_, '_> {
         }
         if choice == 10 && self.has_weights {
             return small(call(self.tape.pick(&[&functions::L1, &functions::L2]), &[], vec![Expr::Weights(At(0))]));
+        }
+        if choice == 3 && !self.ids.is_empty() && self.tape.chance(40) {
+            let id = self.tape.pick(&self.ids.clone());
+            let args = functions::ONE_HOT.args.iter().map(|arg| argument(self.tape, arg, &[Arg::Int(7)]));
+            let args = leak(args.collect::<Vec<_>>());
+            let encoded = Expr::Call(&functions::ONE_HOT, At(0), args, leak(vec![id.expr]));
+            if let Expr::Name(name) = id.expr {
+                self.used.insert(name);
+            }
+            return call(&functions::MEAN, &[], vec![self.along(encoded, &encoded_shape(&id.shape))]);
         }
         let shape = self.any_shape();
         let x = self.float(&shape, depth);

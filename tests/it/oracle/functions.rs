@@ -31,6 +31,14 @@ pub fn function(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decisions
             let mut best = |row: &[f64]| if row.iter().any(|x| x.is_nan()) { 0 } else { decisions.largest(row) };
             Value::Ids(x.along(&axes).map(|group| best(&x.group(&axes, group)) as u32))
         }
+        "one_hot" => {
+            let (ids, Some(Arg::Int(classes))) = (x[0].ids(), args.first()) else { panic!("there are classes") };
+            let shape: Vec<usize> = ids.shape.iter().copied().chain([*classes as usize]).collect();
+            Value::Floats(Array::of(&shape, |place| {
+                let (class, row) = place.split_last().expect("there are classes");
+                f64::from(u8::from(ids.at(row) as usize == *class))
+            }))
+        }
         "concat" => {
             let parts: Vec<&Array<f64>> = x.iter().map(Value::floats).collect();
             let axis = axes(args, parts[0].shape.len())[0];

@@ -4,7 +4,7 @@ use gradloom_runtime::layers::{Arg, LayerDef, Mode};
 use gradloom_runtime::network::{Flow, Kind, Stage};
 
 use super::Evaluator;
-use super::activations::activation;
+use super::activations::{activation, erf};
 use super::array::{Array, Value};
 use super::expressions::{settle, size};
 use super::functions::function;
@@ -181,6 +181,7 @@ impl Evaluator<'_> {
             ("avg_pool", args) => self.avg_pool(args, &x),
             ("global_avg_pool", _) => self.global_pool(false, &x),
             ("global_max_pool", _) => self.global_pool(true, &x),
+            ("Normal", &[Arg::Float(deviation)]) => self.normal(&at.path, deviation, x),
             ("flatten", _) => {
                 let width = x.shape[1..].iter().product();
                 Array::new(&[x.shape[0], width], x.data)
@@ -266,13 +267,56 @@ impl Evaluator<'_> {
         });
         Array::new(&x.shape, numbers.collect())
     }
+
+    fn normal(&mut self, path: &str, deviation: f64, x: Array<f64>) -> Array<f64> {
+        if self.mode != Mode::Train || deviation == 0.0 {
+            return x.map(|_| 0.0);
+        }
+        let width = if x.shape.len() == 1 { 1 } else { x.shape[x.shape.len() - 1] };
+        let middle = 0.5 / f64::from(1 << 24);
+        let numbers = (0..x.data.len()).map(|at| deviation * quantile(self.uniform(path, at, width) + middle));
+        Array::new(&x.shape, numbers.collect())
+    }
+
+    /// A random number in [0, 1), for an element of a matrix of so many columns.
+    fn uniform(&self, path: &str, at: usize, width: usize) -> f64 {
+        uniform(self.values.keys[path], [at / width, at % width])
+    }
+}
+
+/// The number below which the normal distribution has this probability: a start that is right to three digits (Abramowitz &
+/// Stegun 1964, 26.2.23), then Newton's method.
+fn quantile(p: f64) -> f64 {
+    let t = (-2.0 * p.min(1.0 - p).ln()).sqrt();
+    let start = t
+        - (2.515_517 + 0.802_853 * t + 0.010_328 * t * t)
+            / (1.0 + 1.432_788 * t + 0.189_269 * t * t + 0.001_308 * t * t * t);
+    let mut z = if p < 0.5 { -start } else { start };
+    for _ in 0..4 {
+        let below = (1.0 + erf(z / 2f64.sqrt())) / 2.0;
+        z -= (below - p) / ((-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt());
+    }
+    z
+}
+
+#[test]
+fn quantiles_are_those_of_tables() {
+    for (p, z) in
+        [(0.5, 0.0), (0.975, 1.959_963_984_540_054), (0.01, -2.326_347_874_040_841), (0.3, -0.524_400_512_708_041)]
+    {
+        assert!((quantile(p) - z).abs() < 1e-12, "{p}: {}", quantile(p));
+    }
 }
 
 /// What is left of the number in this row and column, where each is dropped with probability `p`.
 pub(super) fn dropped(key: [u32; 2], p: f64, [row, column]: [usize; 2], x: f64) -> f64 {
     let p = (p * f64::from(1 << 24)).ceil() / f64::from(1 << 24);
-    let uniform = f64::from(pcg4d([column as u32, row as u32, key[0], key[1]]) >> 8) / f64::from(1 << 24);
-    if uniform >= p { x / (1.0 - p) } else { 0.0 }
+    if uniform(key, [row, column]) >= p { x / (1.0 - p) } else { 0.0 }
+}
+
+/// A random number in [0, 1), for this row and column.
+fn uniform(key: [u32; 2], [row, column]: [usize; 2]) -> f64 {
+    f64::from(pcg4d([column as u32, row as u32, key[0], key[1]]) >> 8) / f64::from(1 << 24)
 }
 
 /// The values one after the other along their second axis.
