@@ -14,7 +14,7 @@ mod plot;
 
 use std::error::Error;
 
-use gradloom::ndarray::{Array1, Array2, ArrayView2, Axis, Ix2};
+use gradloom::ndarray::{Array1, Array2, ArrayView2, Axis};
 use gradloom::{Adam, DatasetOf, Drift, Metrics, Stage, Supervised, Trainer, network};
 use plot::{Curve, Panel, Picture, Style};
 use plotters::style::RGBColor;
@@ -104,7 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Trains a network until the images become paler, then lets its statistics follow alone.
-fn course<N: Supervised<InputDim = Ix2>>(
+fn course<N: Supervised<InputArrays = Array2<f32>, TargetArrays = Array1<u8>>>(
     name: &'static str,
     color: RGBColor,
     (train, test): &(DatasetOf<N>, DatasetOf<N>),

@@ -82,7 +82,7 @@ fn folder() -> Result<Option<PathBuf>, Box<dyn Error>> {
     }
 }
 
-type Pictures = Dataset<u8, gradloom::ndarray::Ix4, gradloom::ndarray::Ix1>;
+type Pictures = Dataset<gradloom::ndarray::Array4<f32>, gradloom::ndarray::Array1<u8>>;
 
 /// Pixels from 0 to 1.
 fn dataset((images, labels): (Array4<u8>, Array1<u8>)) -> Result<Pictures, Box<dyn Error>> {

@@ -5,10 +5,14 @@
 
 pub use gradloom_runtime::compile::Stage;
 pub use gradloom_runtime::data;
-pub use gradloom_runtime::dataset::{Dataset, DatasetError, Element};
+pub use gradloom_runtime::dataset::{
+    Batches, ClassId, ClassWeights, Dataset, DatasetError, Element, Rows, Stream, StreamError,
+};
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
-pub use gradloom_runtime::fit::{DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, Supervised};
+pub use gradloom_runtime::fit::{
+    DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, StreamOf, Supervised,
+};
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimizer, RmsProp, Sgd};
@@ -16,7 +20,7 @@ pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
     Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf, NameMap,
-    Network, Predictor, PredictorBuilder, Profile, Session, Trainer, Work,
+    Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Session, Trainer, Work,
 };
 pub use ndarray;
 
@@ -115,7 +119,7 @@ pub mod __private {
         Span, Split, Stage as DeclaredStage, Value,
     };
     pub use gradloom_runtime::session::{Report, gradcheck, ir};
-    pub use gradloom_runtime::tensor::{Tensor, view};
+    pub use gradloom_runtime::tensor::{Tensor, array, view};
     pub use gradloom_runtime::types::DType;
     pub use gradloom_runtime::{functions, layers};
 }

@@ -5,8 +5,8 @@ use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array, Array1, Array2, Array4, Axis, array};
-use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Sgd, Supervised, Trainer, network};
+use gradloom::ndarray::{Array1, Array2, Array4, array};
+use gradloom::{Adam, AdamW, Metrics, Network as _, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;
@@ -108,8 +108,8 @@ pub trait Task {
     fn run<N: Supervised>(
         self,
         optimizer: impl Optimizer + 'static,
-        x: Array<f32, N::InputDim>,
-        target: Array<N::Target, N::TargetDim>,
+        x: N::InputArrays,
+        target: N::TargetArrays,
     ) -> Result<Self::Found>;
 }
 
@@ -199,8 +199,8 @@ impl Task for Kernels {
     fn run<N: Supervised>(
         self,
         optimizer: impl Optimizer + 'static,
-        _: Array<f32, N::InputDim>,
-        _: Array<N::Target, N::TargetDim>,
+        _: N::InputArrays,
+        _: N::TargetArrays,
     ) -> Result<Fused> {
         let config = TrainingConfig::from(optimizer);
         Ok(group(fuse(&simplified(N::DEFINITION, Purpose::Train(&config))?), &Budget::new(self.batch)))
@@ -218,11 +218,11 @@ impl Task for Profiled {
     fn run<N: Supervised>(
         self,
         optimizer: impl Optimizer + 'static,
-        x: Array<f32, N::InputDim>,
-        target: Array<N::Target, N::TargetDim>,
+        x: N::InputArrays,
+        target: N::TargetArrays,
     ) -> Result<Profile> {
         let mut net = Trainer::<N>::new(optimizer).max_batch(self.batch).build()?;
-        Ok(net.profile(x.view(), target.view())?)
+        Ok(net.profile(x.views(), target.views())?)
     }
 }
 
@@ -255,30 +255,29 @@ impl Task for Run<'_> {
     fn run<N: Supervised>(
         self,
         optimizer: impl Optimizer + 'static,
-        x: Array<f32, N::InputDim>,
-        target: Array<N::Target, N::TargetDim>,
+        x: N::InputArrays,
+        target: N::TargetArrays,
     ) -> Result<()> {
-        let batch = x.len_of(Axis(0));
+        let batch = self.workload.batch();
         let before_build = Instant::now();
         let mut net = Trainer::<N>::new(optimizer).max_batch(batch).seed(1).threads(self.arguments.threads).build()?;
         let built = Instant::now();
-        let loss_first = net.step(x.view(), target.view())?.loss();
+        let loss_first = net.step(x.views(), target.views())?.loss();
         let first = Instant::now();
 
         if let Some(steps) = self.arguments.steps {
             for _ in 0..steps {
-                net.step(x.view(), target.view())?;
+                net.step(x.views(), target.views())?;
             }
             return Ok(());
         }
-        let row = x.slice_axis(Axis(0), (0..1).into());
         let mut peak = None;
         let mut measure = || -> Result<()> {
             let (seconds, warmup) = (self.arguments.seconds, self.arguments.warmup);
             let mut loss_last = loss_first;
             let switches = involuntary_switches();
             let step = Samples::of(seconds, warmup, || {
-                net.step(x.view(), target.view()).map(|metrics| loss_last = metrics.loss())
+                net.step(x.views(), target.views()).map(|metrics| loss_last = metrics.loss())
             })?;
             let switches = involuntary_switches().zip(switches).map(|(after, before)| after - before);
             // The first time, nothing but training has touched memory.
@@ -286,9 +285,9 @@ impl Task for Run<'_> {
 
             let (seconds, warmup) = (seconds / 3.0, warmup.min(0.3));
             let infer_one =
-                Samples::of(seconds, warmup, || net.predict(row.view()).map(|outputs| drop(black_box(outputs))))?;
+                Samples::of(seconds, warmup, || net.predict(x.rows(0..1)).map(|outputs| drop(black_box(outputs))))?;
             let infer_batch =
-                Samples::of(seconds, warmup, || net.predict(x.view()).map(|outputs| drop(black_box(outputs))))?;
+                Samples::of(seconds, warmup, || net.predict(x.views()).map(|outputs| drop(black_box(outputs))))?;
             (self.found)(&Record {
                 workload: self.workload,
                 threads: self.arguments.threads,

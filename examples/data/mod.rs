@@ -6,10 +6,10 @@ use std::error::Error;
 
 use gradloom::Dataset;
 use gradloom::data::ImageSet;
-use gradloom::ndarray::{Array1, Array2, Array4, Ix1, Ix2};
+use gradloom::ndarray::{Array1, Array2, Array4};
 
 /// Images, 64 pixels from 0 to 1 each, and their labels.
-pub type Digits = Dataset<u8, Ix2, Ix1>;
+pub type Digits = Dataset<Array2<f32>, Array1<u8>>;
 
 /// One image a line: 64 pixels from 0 to 16, then the label.
 pub fn digits() -> Result<Digits, Box<dyn Error>> {

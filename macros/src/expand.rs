@@ -186,23 +186,34 @@ fn report(network: &Network<'_>) -> TokenStream {
     }
 }
 
-/// The struct with several outputs.
+/// The structs with several outputs: as views, and as arrays.
 fn outputs_struct(network: &Network<'_>) -> Option<TokenStream> {
     if network.definition.outputs.len() < 2 {
         return None;
     }
-    let (vis, name, outputs_name) = (&network.ast.vis, &network.ast.name, own_name(network, "Outputs"));
-    let doc = format!(" The outputs of [`{name}`], as views.");
-    let fields = network.ast.outputs.iter().zip(network.definition.outputs).map(|(written, port)| {
-        let (field, ty) = (output_field(written), view_of(port));
-        let doc = format!(" `{}`.", declared(port));
-        quote!(#[doc = #doc] #vis #field: #ty)
-    });
+    let (vis, name) = (&network.ast.vis, &network.ast.name);
+    let [outputs_name, owned_name] = ["Outputs", "OwnedOutputs"].map(|what| own_name(network, what));
+    let [doc, owned_doc] = ["views", "arrays"].map(|what| format!(" The outputs of [`{name}`], as {what}."));
+    let fields = |ty: fn(&Port<'_>) -> TokenStream| -> Vec<TokenStream> {
+        let ports = network.ast.outputs.iter().zip(network.definition.outputs);
+        let field = |(written, port): (&ast::Port, &Port<'_>)| {
+            let (field, ty, doc) = (output_field(written), ty(port), format!(" `{}`.", declared(port)));
+            quote!(#[doc = #doc] #vis #field: #ty)
+        };
+        ports.map(field).collect()
+    };
+    let (views, arrays) = (fields(view_of), fields(array_of));
     Some(quote! {
         #[doc = #doc]
         #[::core::prelude::v1::derive(::core::clone::Clone, ::core::fmt::Debug)]
         #vis struct #outputs_name<'a> {
-            #(#fields),*
+            #(#views),*
+        }
+
+        #[doc = #owned_doc]
+        #[::core::prelude::v1::derive(::core::clone::Clone, ::core::fmt::Debug, ::core::cmp::PartialEq)]
+        #vis struct #owned_name {
+            #(#arrays),*
         }
     })
 }
@@ -273,6 +284,7 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
     let inputs = views(network.definition.inputs);
     let targets = views(network.definition.targets);
     let (outputs, next_outputs) = outputs(network);
+    let (owned_outputs, next_owned_outputs) = owned_outputs(network);
     let visit_inputs = visits("inputs", network.definition.inputs);
     let visit_targets = visits("targets", network.definition.targets);
     let metrics_docs = metrics_docs(network);
@@ -286,6 +298,7 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             type Inputs<'a> = #inputs;
             type Targets<'a> = #targets;
             type Outputs<'a> = #outputs;
+            type OwnedOutputs = #owned_outputs;
             #(#[doc = #metrics_docs])*
             type Metrics = #metrics_name;
 
@@ -314,6 +327,13 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
                 next: &mut dyn ::core::ops::FnMut() -> __gradloom::ndarray::ArrayViewD<'a, ::core::primitive::f32>,
             ) -> Self::Outputs<'a> {
                 #next_outputs
+            }
+
+            #[allow(unused_variables)]
+            fn owned_outputs(
+                next: &mut dyn ::core::ops::FnMut() -> __gradloom::ndarray::ArrayD<::core::primitive::f32>,
+            ) -> Self::OwnedOutputs {
+                #next_owned_outputs
             }
 
             fn metrics(report: &__gradloom::Report<'_>) -> Self::Metrics {
@@ -373,6 +393,18 @@ fn outputs(network: &Network<'_>) -> (TokenStream, TokenStream) {
     (quote!(#name<'a>), quote!(#name { #(#fields: __gradloom::view(next())),* }))
 }
 
+/// The same for outputs that are arrays.
+fn owned_outputs(network: &Network<'_>) -> (TokenStream, TokenStream) {
+    let ports = network.definition.outputs;
+    if ports.len() < 2 {
+        let arrays = tuple(ports.iter().map(array_of));
+        return (arrays, tuple(ports.iter().map(|_| quote!(__gradloom::array(next())))));
+    }
+    let name = own_name(network, "OwnedOutputs");
+    let fields = network.ast.outputs.iter().map(output_field);
+    (quote!(#name), quote!(#name { #(#fields: __gradloom::array(next())),* }))
+}
+
 /// The type of the tensors as the user passes them: one view, or a tuple of several.
 fn views(ports: &[Port<'_>]) -> TokenStream {
     tuple(ports.iter().map(view_of))
@@ -382,6 +414,12 @@ fn view_of(port: &Port<'_>) -> TokenStream {
     let element = format_ident!("{}", port.dtype.to_string());
     let view = format_ident!("ArrayView{}", axes(port, "D"));
     quote!(__gradloom::ndarray::#view<'a, ::core::primitive::#element>)
+}
+
+fn array_of(port: &Port<'_>) -> TokenStream {
+    let element = format_ident!("{}", port.dtype.to_string());
+    let array = format_ident!("Array{}", axes(port, "D"));
+    quote!(__gradloom::ndarray::#array<::core::primitive::#element>)
 }
 
 /// The number of axes of a port as `ndarray` writes it at the end of its types, or what it writes where that is not known.

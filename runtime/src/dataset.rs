@@ -1,30 +1,39 @@
 //! Samples with their targets, in batches.
 
+mod class_weights;
 mod element;
 mod order;
+mod rows;
+mod split;
+mod stream;
 
 use std::ops::Range;
-
-use ndarray::{Array, ArrayView, Axis, Dimension, RemoveAxis, Slice};
 
 use crate::error::text_as_debug;
 use crate::session::Shuffling;
 use order::Order;
 
-pub use element::Element;
+pub use class_weights::ClassWeights;
+pub use element::{ClassId, Element};
+pub use rows::Rows;
+pub use stream::{Batches, Stream, StreamError};
 
 /// Inputs and targets of the same number of rows, shuffled anew for every pass: the seed and the number of a pass decide the order.
+///
+/// Inputs are an array, or a tuple of arrays for a network with several inputs, and so are targets; `()` for a loss without
+/// targets. Arrays have any rank, and elements of `f32`, `u8`, `u16` or `u32`, which stay as small as they are.
 #[derive(Clone, Debug)]
-pub struct Dataset<T, I: Dimension, D: Dimension> {
-    inputs: Array<f32, I>,
-    targets: Array<T, D>,
+pub struct Dataset<X, Y> {
+    inputs: X,
+    targets: Y,
+    rows: usize,
     order: Order,
     seed: u64,
     /// How often `batches` has gone through it.
     passes: u64,
 }
 
-/// Why a dataset could not be made.
+/// Why a dataset, or weights of its classes, could not be made.
 #[derive(Clone, Copy, PartialEq, thiserror::Error)]
 pub enum DatasetError {
     /// Inputs and targets disagree about the number of rows.
@@ -34,6 +43,14 @@ pub enum DatasetError {
         inputs: usize,
         /// Rows of the targets.
         targets: usize,
+    },
+    /// Inputs that disagree about the number of rows.
+    #[error("one input has {first} rows, and another {other}")]
+    Inputs {
+        /// Rows of the first.
+        first: usize,
+        /// Rows of the one that differs.
+        other: usize,
     },
     /// No rows at all.
     #[error("a dataset needs at least one row")]
@@ -51,6 +68,24 @@ pub enum DatasetError {
         /// What has none, in words.
         side: &'static str,
     },
+    /// A class id that is no class.
+    #[error("class id {id} in row {row}, but there are {classes} classes{}", below(*classes))]
+    Class {
+        /// The id.
+        id: usize,
+        /// The row in which it is, the first of those with such an id.
+        row: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// A class that has no rows and therefore no weight.
+    #[error("class {class} of {classes} has no rows, so its weight would be infinite")]
+    Missing {
+        /// The class.
+        class: usize,
+        /// The number of classes.
+        classes: usize,
+    },
     /// There is not enough memory for a copy of the rows, or for their numbers.
     #[error("not enough memory for a dataset of {rows} rows")]
     NoMemory {
@@ -61,70 +96,56 @@ pub enum DatasetError {
 
 text_as_debug!(DatasetError);
 
-impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
+/// Which ids there are, in parentheses.
+fn below(classes: usize) -> String {
+    classes.checked_sub(1).map_or(String::new(), |last| format!(" (0 to {last})"))
+}
+
+impl<X: Rows, Y: Rows> Dataset<X, Y> {
     /// Pairs inputs with targets, row by row. Arrays in the standard layout are taken over, others copied into it.
     ///
     /// # Errors
     /// No rows, numbers of rows that differ, a copy for which there is no memory.
-    pub fn new(inputs: Array<f32, I>, targets: Array<T, D>) -> Result<Dataset<T, I, D>, DatasetError> {
-        // An array of a dimension known at run time alone may have no axis.
-        let rows = (inputs.shape().first().map_or(0, |rows| *rows), targets.shape().first().map_or(0, |rows| *rows));
-        if rows.0 != rows.1 {
-            return Err(DatasetError::Rows { inputs: rows.0, targets: rows.1 });
+    pub fn new(inputs: X, targets: Y) -> Result<Dataset<X, Y>, DatasetError> {
+        let counts = [inputs.counts(), targets.counts()];
+        let [first_input, first_target] = counts.each_ref().map(|side| side.first().copied());
+        let rows = first_input.or(first_target).unwrap_or(0);
+        let differing = |side: &Vec<usize>| side.iter().copied().find(|count| *count != rows);
+        if let Some(other) = differing(&counts[0]) {
+            return Err(DatasetError::Inputs { first: rows, other });
         }
-        if rows.0 == 0 {
+        if let Some(targets) = differing(&counts[1]) {
+            return Err(DatasetError::Rows { inputs: rows, targets });
+        }
+        if rows == 0 {
             return Err(DatasetError::Empty);
         }
         // Batches are read in place where rows lie one after the other.
-        let inputs = if inputs.is_standard_layout() { inputs } else { copy(inputs.view())? };
-        let targets = if targets.is_standard_layout() { targets } else { copy(targets.view())? };
-        let order = Order::new(rows.0).ok_or(DatasetError::NoMemory { rows: rows.0 })?;
-        Ok(Dataset { inputs, targets, order, seed: 0, passes: 0 })
+        let no_memory = || DatasetError::NoMemory { rows };
+        let (inputs, targets) = (inputs.standard().ok_or_else(no_memory)?, targets.standard().ok_or_else(no_memory)?);
+        let order = Order::new(rows).ok_or_else(no_memory)?;
+        Ok(Dataset { inputs, targets, rows, order, seed: 0, passes: 0 })
     }
 
     /// The seed of the shuffling, 0 unless given. The same seed gives the same order, from the first pass on.
-    pub fn seed(self, seed: u64) -> Dataset<T, I, D> {
+    pub fn seed(self, seed: u64) -> Dataset<X, Y> {
         Dataset { seed, passes: 0, ..self }
     }
 
     /// Number of rows.
     #[expect(clippy::len_without_is_empty, reason = "a dataset is never empty")]
     pub fn len(&self) -> usize {
-        self.inputs.len_of(Axis(0))
+        self.rows
     }
 
     /// All inputs, in the present order.
-    pub fn inputs(&self) -> ArrayView<'_, f32, I> {
-        self.inputs.view()
+    pub fn inputs(&self) -> X::Views<'_> {
+        self.inputs.views()
     }
 
     /// All targets, in the present order.
-    pub fn targets(&self) -> ArrayView<'_, T, D> {
-        self.targets.view()
-    }
-
-    /// Shuffles, then cuts off this share as a second dataset: `split(0.2)` keeps 80 %. The seed decides which rows those are,
-    /// whatever was done with the data before: those that [`Fit::validation_split`](crate::fit::Fit::validation_split) keeps out.
-    ///
-    /// # Errors
-    /// A share that is not between 0 and 1, or that leaves a side without rows; a copy of the second dataset for which there is
-    /// no memory.
-    pub fn split(mut self, share: f64) -> Result<(Self, Self), DatasetError> {
-        let first = self.rows_without(share, ["the first part", "the second part"])?;
-        let rest = self.len() - first;
-        if rest == 0 {
-            return Err(DatasetError::Side { share, rows: first, side: "the second part" });
-        }
-        let Dataset { inputs, targets, order, seed, .. } = &mut self;
-        order.share(*seed, &mut exchange(inputs, targets));
-        let numbers = |rows| Order::new(rows).ok_or(DatasetError::NoMemory { rows });
-        let (inputs, targets) = self.rows(first..self.len());
-        let (inputs, targets) = (copy(inputs)?, copy(targets)?);
-        let second = Dataset { inputs, targets, order: numbers(rest)?, seed: self.seed, passes: 0 };
-        // The first one stays where it is.
-        self.inputs.slice_axis_inplace(Axis(0), (..first).into());
-        self.targets.slice_axis_inplace(Axis(0), (..first).into());
-        Ok((Dataset { order: numbers(first)?, passes: 0, ..self }, second))
+    pub fn targets(&self) -> Y::Views<'_> {
+        self.targets.views()
     }
 
     /// Shuffles, then gives batches of `size` rows as views, the last one of what is left. A size of 0 counts as 1.
@@ -132,11 +153,11 @@ impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     /// The seed decides the order together with how often this was called: the first call gives the order of the first epoch of
     /// a [`fit`](crate::session::Session::fit), the second that of the second. A `fit` counts its own epochs: neither changes
     /// the order of the other.
-    pub fn batches(&mut self, size: usize) -> impl Iterator<Item = (ArrayView<'_, f32, I>, ArrayView<'_, T, D>)> {
+    pub fn batches(&mut self, size: usize) -> impl Iterator<Item = (X::Views<'_>, Y::Views<'_>)> {
         self.passes = self.passes.wrapping_add(1);
         self.shuffle(self.passes, 0);
-        let size = size.max(1);
-        self.inputs.axis_chunks_iter(Axis(0), size).zip(self.targets.axis_chunks_iter(Axis(0), size))
+        let (size, data) = (size.max(1), &*self);
+        (0..data.rows).step_by(size).map(move |from| data.rows(from..(from + size).min(data.rows)))
     }
 
     /// How many rows are left without this share of them. The first side has some, and so has the second unless the share is 0.
@@ -159,9 +180,8 @@ impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     }
 
     /// These rows, in the present order.
-    pub(crate) fn rows(&self, rows: Range<usize>) -> (ArrayView<'_, f32, I>, ArrayView<'_, T, D>) {
-        let rows = Slice::from(rows);
-        (self.inputs.slice_axis(Axis(0), rows), self.targets.slice_axis(Axis(0), rows))
+    pub(crate) fn rows(&self, rows: Range<usize>) -> (X::Views<'_>, Y::Views<'_>) {
+        (self.inputs.rows(rows.clone()), self.targets.rows(rows))
     }
 
     /// Brings the rows into the order of a pass, counted from 1, in place, so that every batch lies in memory as it is read. The
@@ -172,24 +192,10 @@ impl<T: Element, I: RemoveAxis, D: RemoveAxis> Dataset<T, I, D> {
     }
 }
 
-/// Exchanges two rows and their targets. Both are in the standard layout.
-fn exchange<T: Element, I: RemoveAxis, D: RemoveAxis>(
-    inputs: &mut Array<f32, I>,
-    targets: &mut Array<T, D>,
-) -> impl FnMut(usize, usize) {
-    let rows = inputs.len_of(Axis(0));
-    let widths = (inputs.len() / rows, targets.len() / rows);
-    let inputs = inputs.as_slice_mut().expect("a dataset keeps rows in order");
-    let targets = targets.as_slice_mut().expect("a dataset keeps rows in order");
+/// Exchanges two rows and their targets.
+fn exchange<X: Rows, Y: Rows>(inputs: &mut X, targets: &mut Y) -> impl FnMut(usize, usize) {
     move |x, y| {
-        f32::swap_rows(inputs, widths.0, x, y);
-        T::swap_rows(targets, widths.1, x, y);
+        inputs.swap(x, y);
+        targets.swap(x, y);
     }
-}
-
-/// In the standard layout.
-fn copy<T: Element, D: Dimension>(array: ArrayView<'_, T, D>) -> Result<Array<T, D>, DatasetError> {
-    let (shape, rows) = (array.raw_dim(), array.shape().first().map_or(0, |rows| *rows));
-    let elements = T::copied(array.into_dyn()).ok_or(DatasetError::NoMemory { rows })?;
-    Ok(Array::from_shape_vec(shape, elements).expect("as many elements as before"))
 }

@@ -1,6 +1,6 @@
 //! Tensors at the edge: views of the user's arrays, of any element type that a port may have.
 
-use ndarray::{ArrayView, ArrayViewD, Dimension, IxDyn};
+use ndarray::{Array, ArrayView, ArrayViewD, Dimension, IxDyn};
 
 use crate::types::DType;
 
@@ -83,4 +83,9 @@ impl Tensor<'_> {
 /// A view with the number of axes that the declaration says.
 pub fn view<T, D: Dimension>(view: ArrayView<'_, T, IxDyn>) -> ArrayView<'_, T, D> {
     view.into_dimensionality().expect("an output has the rank of its declaration")
+}
+
+/// An array with the number of axes that the declaration says.
+pub fn array<T, D: Dimension>(array: Array<T, IxDyn>) -> Array<T, D> {
+    array.into_dimensionality().expect("an output has the rank of its declaration")
 }

@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use gradloom::*;
 use insta::assert_snapshot;
-use ndarray::{Ix1, Ix2};
+use ndarray::{Array1, Array2};
 
 network! {
     Net<x: [B, 2] -> y: [B, 1]> { Dense(1) }
@@ -56,10 +56,14 @@ macro_rules! table {
     };
 }
 
+/// What a dataset holds of inputs and of targets.
+type Numbers = Array2<f32>;
+type Ids = Array1<u8>;
+
 /// The public types that are no traits, with arguments where they take some.
 fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
     let table = table![
-        Stage, Dataset<u8, Ix2, Ix1>, DatasetError, BuildError, RunError, Fault, Given, Operand, Pass, DatasetOf<Net>,
+        Stage, Batches<Numbers, Ids>, ClassWeights, Dataset<Numbers, Ids>, DatasetError, Stream<Numbers, Ids>, StreamError, StreamOf<Net>, OwnedOutputsOf<Net>, BuildError, RunError, Fault, Given, Operand, Pass, DatasetOf<Net>,
         Ending, Epoch<Net>, Fit<'static, Net>, FitCause, FitError<Net>, History<Net>, Progress, Gradcheck, ParamCheck,
         Peak, AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd, CheckpointError, Schedule, Diagnostics, Drift,
         Error, Gradients<'static>, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Predictor<Net>,
@@ -69,7 +73,7 @@ fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
 }
 
 /// Traits, which have no auto traits of their own; what `network!` expands to.
-const TRAITS: [&str; 5] = ["Element", "Metrics", "Network", "Optimizer", "Supervised"];
+const TRAITS: [&str; 7] = ["ClassId", "Element", "Metrics", "Network", "Optimizer", "Rows", "Supervised"];
 const EXPANDED: [&str; 1] = ["Net"];
 
 /// The names in a list of a `use`, or of an item, that begin with a capital.
@@ -110,7 +114,8 @@ fn whatever_is_public_may_go_to_another_thread() {
     let all = lines.clone().filter(|(_, lacks)| lacks.is_empty()).map(|(name, _)| name).collect::<Vec<_>>();
     let others = lines.filter(|(_, lacks)| !lacks.is_empty()).map(|(name, lacks)| format!("{name} lacks {lacks}"));
     assert_snapshot!(format!("{} have all\n{}", all.len(), others.collect::<Vec<_>>().join("\n")), @"
-    44 have all
+    49 have all
+    Batches lacks Sync, UnwindSafe, RefUnwindSafe
     Fit lacks Send, Sync, UnwindSafe, RefUnwindSafe
     Session lacks UnwindSafe, RefUnwindSafe
     ");

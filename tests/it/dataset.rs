@@ -1,7 +1,7 @@
 //! Datasets: every row once a pass, together with its target, in an order that the seed decides.
 
 use gradloom::ndarray::{Array1, Array2, Array3};
-use gradloom::{Dataset, DatasetError, Element};
+use gradloom::{ClassWeights, Dataset, DatasetError, Element};
 
 /// Row `n` holds `n` and `10 n`, and has target `n`.
 fn numbered(rows: usize) -> (Array2<f32>, Array1<u32>) {
@@ -10,13 +10,13 @@ fn numbered(rows: usize) -> (Array2<f32>, Array1<u32>) {
     (inputs, Array1::from_shape_fn(rows, |row| row as u32))
 }
 
-fn dataset(rows: usize, seed: u64) -> Dataset<u32, gradloom::ndarray::Ix2, gradloom::ndarray::Ix1> {
+fn dataset(rows: usize, seed: u64) -> Dataset<Array2<f32>, Array1<u32>> {
     let (inputs, targets) = numbered(rows);
     Dataset::new(inputs, targets).expect("rows agree").seed(seed)
 }
 
 /// The targets of a pass in order; panics if a row has lost its target or a batch its size.
-fn pass(data: &mut Dataset<u32, gradloom::ndarray::Ix2, gradloom::ndarray::Ix1>, size: usize) -> Vec<u32> {
+fn pass(data: &mut Dataset<Array2<f32>, Array1<u32>>, size: usize) -> Vec<u32> {
     let rows = data.len();
     let mut seen = Vec::new();
     for (inputs, targets) in data.batches(size) {
@@ -162,4 +162,99 @@ fn rows_of_every_type_are_exchanged_whole() {
         tells_rows(width, |n| 1000 * n as u16);
         tells_rows(width, |n| 100_000 * n as u32);
     }
+}
+
+/// How often each class occurs.
+fn counts(labels: &[u8]) -> [usize; 3] {
+    [0, 1, 2].map(|class| labels.iter().filter(|&&label| label == class).count())
+}
+
+/// Row `n` holds `n`; 60 rows of class 0, 30 of class 1, 10 of class 2.
+fn unbalanced() -> Dataset<Array1<f32>, Array1<u8>> {
+    let class = |row: usize| match row * 7 % 10 {
+        0..6 => 0,
+        6..9 => 1,
+        _ => 2,
+    };
+    let labels = Array1::from_shape_fn(100, class);
+    Dataset::new(Array1::from_shape_fn(100, |row| row as f32), labels).expect("rows agree").seed(5)
+}
+
+#[test]
+fn a_stratified_split_has_the_share_of_every_class() {
+    let labels = unbalanced().targets().to_owned();
+    let (first, second) = unbalanced().split_stratified(0.2).expect("both sides have rows");
+    assert_eq!(counts(&first.targets().to_vec()), [48, 24, 8]);
+    assert_eq!(counts(&second.targets().to_vec()), [12, 6, 2]);
+    let mut rows: Vec<usize> = Vec::new();
+    for side in [&first, &second] {
+        for (&row, &label) in side.inputs().iter().zip(&side.targets()) {
+            assert_eq!(labels[row as usize], label, "a row keeps its target");
+            rows.push(row as usize);
+        }
+    }
+    rows.sort_unstable();
+    assert_eq!(rows, (0..100).collect::<Vec<usize>>());
+
+    // The seed alone decides, whatever was done with the data before.
+    let mut used = unbalanced();
+    used.batches(7).for_each(drop);
+    let (_, again) = used.split_stratified(0.2).expect("both sides have rows");
+    let sorted = |side: &Dataset<Array1<f32>, Array1<u8>>| {
+        let mut rows: Vec<i32> = side.inputs().iter().map(|&row| row as i32).collect();
+        rows.sort_unstable();
+        rows
+    };
+    assert_eq!(sorted(&again), sorted(&second));
+    let (_, other) = unbalanced().seed(6).split_stratified(0.2).expect("both sides have rows");
+    assert_ne!(sorted(&other), sorted(&second));
+    // By chance alone the rare class comes out otherwise.
+    let (_, plain) = unbalanced().split(0.2).expect("both sides have rows");
+    assert_eq!((plain.len(), second.len()), (20, 20));
+    assert_ne!(counts(&plain.targets().to_vec()), [12, 6, 2]);
+}
+
+#[test]
+fn classes_of_a_stratified_split_come_from_anywhere() {
+    let data = Dataset::new(
+        (Array1::from_shape_fn(40, |row| row as u16), Array2::<f32>::zeros((40, 2))),
+        (Array2::<f32>::zeros((40, 1)), Array1::from_shape_fn(40, |row| (row % 4) as u32)),
+    );
+    let data = data.expect("rows agree").seed(1);
+    // Pairs of a decade of the first input and an id of the second target: four kinds of ten or so.
+    let (_, second) = data
+        .split_stratified_by(0.5, |(number, _), (_, id), row| (number[row] / 20, id[row] % 2))
+        .expect("both sides have rows");
+    let kinds: Vec<(u16, u32)> =
+        second.inputs().0.iter().zip(&second.targets().1).map(|(&number, &id)| (number / 20, id % 2)).collect();
+    for kind in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        assert_eq!(kinds.iter().filter(|&&found| found == kind).count(), 5, "{kind:?}");
+    }
+    let error = unbalanced().split_stratified(0.001).expect_err("a side has no rows");
+    assert_eq!(error.to_string(), "a share of 0.001 of 100 rows leaves none for the second part");
+}
+
+#[test]
+fn weights_of_classes_are_in_inverse_proportion_to_their_counts() {
+    let labels = unbalanced().targets().to_owned();
+    let weights = ClassWeights::balanced(labels.view(), 3).expect("every class has rows");
+    // 100 / (3 * 60), 100 / (3 * 30), 100 / (3 * 10)
+    assert_eq!(weights.weights(), [5.0 / 9.0, 10.0 / 9.0, 10.0 / 3.0]);
+    assert_eq!(ClassWeights::balanced(Array1::from_vec(vec![0u16, 1, 1, 1]).view(), 2).map(|w| w.to_string()), {
+        Ok("[2, 0.6666667]".to_string())
+    });
+    let of_rows = weights.of_rows(labels.view()).expect("every class has a weight");
+    assert!((of_rows.mean().expect("there are rows") - 1.0).abs() < 1e-6);
+    assert_eq!((labels[8], of_rows[8]), (1, weights.weights()[1]));
+
+    let error = |labels: Vec<u32>, classes| ClassWeights::balanced(Array1::from_vec(labels).view(), classes).map(drop);
+    assert_eq!(error(vec![], 2), Err(DatasetError::Empty));
+    assert_eq!(error(vec![0, 2, 2], 3), Err(DatasetError::Missing { class: 1, classes: 3 }));
+    assert_eq!(error(vec![0, 1], usize::MAX), Err(DatasetError::Missing { class: 2, classes: usize::MAX }));
+    let wrong = error(vec![0, 1, 3], 3).expect_err("there are three classes");
+    assert_eq!(wrong.to_string(), "class id 3 in row 2, but there are 3 classes (0 to 2)");
+    let squares = Array2::from_shape_vec((2, 2), vec![0u8, 1, 2, 3]).expect("as many");
+    assert_eq!(weights.of_rows(squares.view()).expect_err("3 is none").to_string(), {
+        "class id 3 in row 1, but there are 3 classes (0 to 2)"
+    });
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::process::{Command, Output};
 
-use gradloom::ndarray::{Array1, Array2, Ix1, Ix2, s};
+use gradloom::ndarray::{Array1, Array2, s};
 use gradloom::{
     BuildError, Dataset, DatasetError, Ending, Error, FitCause, History, MetricsOf, Progress, RunError, Session, Sgd,
     network,
@@ -20,7 +20,7 @@ network! {
     metric ids = sum(x);
 }
 
-type Labeled = Dataset<u8, Ix2, Ix1>;
+type Labeled = Dataset<Array2<f32>, Array1<u8>>;
 
 fn dataset(rows: usize, seed: u64) -> Labeled {
     let (x, labels) = samples(rows);
@@ -28,7 +28,7 @@ fn dataset(rows: usize, seed: u64) -> Labeled {
 }
 
 /// Row `n` is `2^n`; all targets are 2.
-fn powers(rows: usize, seed: u64) -> Dataset<f32, Ix2, Ix2> {
+fn powers(rows: usize, seed: u64) -> Dataset<Array2<f32>, Array2<f32>> {
     let x = Array2::from_shape_fn((rows, 1), |(row, _)| (1u32 << row) as f32);
     Dataset::new(x, Array2::from_elem((rows, 1), 2.0)).expect("rows agree").seed(seed)
 }
@@ -216,7 +216,7 @@ fn rows(history: &History<Ids>) -> Vec<[u32; 2]> {
 
 #[test]
 fn a_split_keeps_the_same_rows_out_of_every_epoch() {
-    let split = |data: &mut Dataset<f32, Ix2, Ix2>, share: f64| {
+    let split = |data: &mut Dataset<Array2<f32>, Array2<f32>>, share: f64| {
         let history = still().fit(data).epochs(3).validation_split(share).progress(Progress::Quiet).run();
         let rows = rows(&history.expect("it trains"));
         let [train, validation] = rows[0];

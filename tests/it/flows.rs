@@ -1,7 +1,7 @@
 //! Networks of several flows: what they compute, and how their inputs, outputs and parameters go by name.
 
 use gradloom::ndarray::{Array, Array1, Array2, ShapeBuilder, array};
-use gradloom::{Adam, Network as _, Session, Sgd, Stage, network};
+use gradloom::{Adam, Dataset, Network as _, Progress, Session, Sgd, Stage, network};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::network::Definition;
 use insta::assert_snapshot;
@@ -60,6 +60,26 @@ network! {
     scalar share = 2.0;
     loss(t: [B, 2], u: [B]) = mse(y, t) + share * mse(z, u);
     metric second = mse(z, u);
+}
+
+network! {
+    pub Sampler<x: [B, 6] -> y: [B, 6]> {
+        let (mean_of, log_var) = x -> Dense(4), split;
+        let noise = mean_of -> Normal;
+        y = mean_of + exp(0.5 * log_var) * noise -> Dense(6);
+    }
+    scalar weight = 0.5;
+    loss = mse(y, x) + weight * mean(sum(square(mean_of) + exp(log_var) - log_var - 1.0, axis = -1));
+
+    pub Kinds<(kind: [u8; B], place: [u16; B, 2], size: [B, 3, 2]) -> (logits: [B, 4], total: [B, 1])> {
+        let k = one_hot(kind, classes = 5) -> Dense(3);
+        let p = one_hot(place, classes = 9) -> Dense(2), tanh, flatten;
+        let s = size -> Dense(3), relu, LayerNorm, flatten;
+        logits = (k, p, s) -> concat, Dense(4);
+        total = s -> Dense(1);
+    }
+    loss(label: [u8; B], sum_of: [B, 1]) = cross_entropy(logits, label) + mse(total, sum_of);
+    metric accuracy = mean(argmax(logits) == label);
 }
 
 /// Numbers of any shape, the same for the same seed.
@@ -322,5 +342,181 @@ fn a_loss_that_is_not_finite_is_traced_to_its_flow() {
     let mut net = Roots::trainer(Sgd::new(0.1)).build().expect("it builds");
     let (a, b) = (array![[1.0, 2.0]], array![[1.0, 0.0]]);
     let error = net.step((a.view(), b.view()), ()).expect_err("the logarithm of 0");
-    assert_snapshot!(error, @"the loss of step 1 is -inf: in the forward pass of `v` (tests/it/flows.rs:314:13), element [0, 1] is ln(0) = -inf, where b[0, 1] is 0; parameters and statistics are as before the step");
+    assert_snapshot!(error, @"the loss of step 1 is -inf: in the forward pass of `v` (tests/it/flows.rs:334:13), element [0, 1] is ln(0) = -inf, where b[0, 1] is 0; parameters and statistics are as before the step");
+}
+
+#[test]
+fn a_variational_autoencoder_computes_what_it_says() {
+    holds(Sampler::DEFINITION);
+}
+
+#[test]
+fn class_ids_that_flow_in_compute_what_they_say() {
+    holds(Kinds::DEFINITION);
+}
+
+network! {
+    Noise<x: [B, 4, 8] -> y: [B, 4, 8]> {
+        let noise = x -> Normal(deviation = 2.0);
+        y = noise -> |x, one = 1.0| one * x;
+    }
+    loss = mean(y);
+    metric variance = var(y);
+    metric third = mean(y * y * y);
+    metric fourth = mean(square(y * y));
+    metric largest = max(abs(y));
+}
+
+#[test]
+fn random_numbers_are_normal_and_follow_from_seed_and_pass() {
+    let x = Array::zeros((500, 4, 8));
+    let first = |seed: u64, pass: u64| {
+        let mut net = Noise::trainer(Sgd::new(0.0)).max_batch(500).seed(seed).build().expect("it builds");
+        net.set_forward_count(pass);
+        net.step(x.view(), ()).expect("a step")
+    };
+    // 16,000 numbers of deviation 2: within four standard errors.
+    let found = first(1, 0);
+    assert!(found.loss.abs() < 0.064 && (found.variance - 4.0).abs() < 0.18, "{found:?}");
+    assert!(found.third.abs() < 1.0 && (found.fourth - 48.0).abs() < 5.0, "{found:?}");
+    assert!((6.5..10.85).contains(&found.largest), "{found:?}");
+    assert_eq!(first(1, 0), found);
+    assert!(first(2, 0) != found && first(1, 1) != found);
+    // In inference there is none.
+    let mut net = Noise::trainer(Sgd::new(0.0)).max_batch(500).build().expect("it builds");
+    assert_eq!(net.evaluate(x.view(), ()).expect("an evaluation").largest, 0.0);
+}
+
+/// Of kernels their heads, products, and what goes to memory.
+fn outline(text: &str) -> String {
+    let tells = |line: &&str| {
+        line.starts_with("kernel") || line.contains(" = dot ") || line.trim_start().starts_with("materialize")
+    };
+    text.lines().filter(tells).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn noise_is_drawn_once_by_the_kernel_that_adds_it() {
+    let fused = Sampler::trainer(Sgd::new(0.1)).ir(Stage::Fused);
+    let forward = fused.lines().take_while(|line| !line.starts_with("kernel 3"));
+    assert_snapshot!(outline(&forward.collect::<Vec<_>>().join("\n")), @"
+    kernel 0: B x 4, 52*B FLOP, 40*B + 112 bytes
+      %3 = dot x, mean_of.dense1.weight : f32[B,4]                   # mean_of.dense1
+      materialize %6                                                 # for kernels 1, 3, 5: used in another shape
+    kernel 1: b B, i 2, 158*B FLOP, 40*B bytes                       # %6 comes from kernel 0, over B x 4
+      materialize %60                                                # for kernel 5: to rematerialize it takes 13 operations, 2 reads, 2 writes
+      materialize %62                                                # for kernel 5: exp runs once
+      materialize %63                                                # for kernels 2, 6: a matmul reads memory
+    kernel 2: B x 6, 66*B + 1 FLOP, 56*B + 100 bytes                 # a matmul
+      %65 = dot %63, y.dense1.weight : f32[B,6]                      # y.dense1
+      materialize %94                                                # for kernels 5, 6: a matmul reads memory
+    ");
+    // The backward pass reads it.
+    assert_eq!(fused.matches(" = uniform ").count(), 1);
+    // In inference there is none, and of the variance only what is multiplied by zeros.
+    assert_snapshot!(outline(&Sampler::predictor().ir(Stage::Fused)), @"
+    kernel 0: B x 4, 52*B FLOP, 40*B + 112 bytes
+      %2 = dot x, mean_of.dense1.weight : f32[B,4]                   # mean_of.dense1
+      materialize %5                                                 # for kernel 1: used in another shape
+    kernel 1: b B, i 2, 8*B FLOP, 24*B bytes                         # %5 comes from kernel 0, over B x 4
+      materialize %10                                                # for kernel 2: a matmul reads memory
+    kernel 2: B x 6, 30*B FLOP, 32*B + 72 bytes                      # a matmul
+      %12 = dot %10, y.dense1.weight : f32[B,6]                      # y.dense1
+      materialize %15                                                # output y
+    ");
+}
+
+#[test]
+fn towers_meet_in_the_kernel_of_their_last_product() {
+    assert_snapshot!(outline(&TwoTower::predictor().ir(Stage::Fused)), @"
+    kernel 0: B x 8, 112*B FLOP, 56*B + 224 bytes
+      %3 = dot user, u.dense1.weight : f32[B,8]                      # u.dense1
+      materialize %7                                                 # for kernel 1: a matmul reads memory
+    kernel 1: B x 5, 80*B FLOP, 52*B + 160 bytes                     # a matmul
+      %9 = dot %7, u.dense2.weight : f32[B,5]                        # u.dense2
+      materialize %9                                                 # for kernel 3: dot runs once
+    kernel 2: B x 7, 70*B FLOP, 44*B + 140 bytes                     # a matmul
+      %14 = dot item, hidden.weight : f32[B,7]                       # hidden
+      materialize %18                                                # for kernel 3: a matmul reads memory
+    kernel 3: B x 5, 90*B FLOP, 92*B + 180 bytes                     # a matmul
+      %20 = dot %18, v.dense2.weight : f32[B,5]                      # v.dense2
+      materialize %12                                                # for kernel 4: used in another shape
+      materialize %23                                                # for kernel 4: used in another shape
+      materialize %25.row                                            # output score
+    kernel 4: b B, i 10, 30*B FLOP, 80*B bytes                       # %12 comes from kernel 3, over B x 5
+      materialize %31                                                # for kernel 5: a matmul reads memory
+    kernel 5: B x 3, 124*B FLOP, 52*B + 156 bytes                    # a matmul
+      %33 = dot %31, emb.dense1.weight : f32[B,3]                    # emb.dense1
+      materialize %76                                                # output emb
+    ");
+}
+
+/// Kinds, places and sizes of 200 rows.
+fn sizes() -> (Array1<u8>, Array2<u16>, Array<f32, gradloom::ndarray::Ix3>) {
+    let kinds = Array1::from_shape_fn(200, |row| (row % 5) as u8);
+    let places = Array2::from_shape_fn((200, 2), |(row, at)| ((row * (at + 2)) % 9) as u16);
+    (kinds, places, drawn((200, 3, 2), 4))
+}
+
+#[test]
+fn fit_takes_tuples_of_arrays_of_any_rank_and_type() {
+    let (kinds, places, sizes) = sizes();
+    let labels = kinds.mapv(|kind| kind % 4);
+    let totals = sizes.map_axis(gradloom::ndarray::Axis(2), |pair| pair.sum()).sum_axis(gradloom::ndarray::Axis(1));
+    let totals = totals.into_shape_with_order((200, 1)).expect("as many");
+    let data = Dataset::new((kinds, places, sizes), (labels, totals)).expect("rows agree");
+    let (mut train, test) = data.seed(1).split(0.2).expect("both sides have rows");
+    let mut net = Kinds::trainer(Adam::new(1e-2)).max_batch(16).seed(1).build().expect("it builds");
+    let history = net.fit(&mut train).epochs(30).validation(&test).progress(Progress::Quiet).run().expect("it trains");
+    let last = history.epochs.last().expect("it was trained");
+    assert!(last.train.accuracy == 1.0 && last.train.loss < 0.2 * history.epochs[0].train.loss, "{last:?}");
+
+    // Row by row, whatever the order: the same loss from the rows as they are.
+    let whole = net.evaluate(test.inputs(), test.targets()).expect("it runs");
+    let (inputs, targets) = test
+        .clone()
+        .batches(1000)
+        .next()
+        .map(|(x, y)| ((x.0.to_owned(), x.1.to_owned(), x.2.to_owned()), (y.0.to_owned(), y.1.to_owned())))
+        .expect("there are rows");
+    let shuffled = net
+        .evaluate((inputs.0.view(), inputs.1.view(), inputs.2.view()), (targets.0.view(), targets.1.view()))
+        .expect("it runs");
+    assert!((whole.loss - shuffled.loss).abs() < 1e-5, "{whole:?} and {shuffled:?}");
+
+    // Outputs that belong to the caller are those that the session lends.
+    let owned = net.predict_owned(test.inputs()).expect("it runs");
+    let mut predictor = net.predictor().expect("it builds");
+    assert_eq!(predictor.predict_owned(test.inputs()), Ok(owned.clone()));
+    for _ in 0..2 {
+        let lent = net.predict(test.inputs()).expect("it runs");
+        assert_eq!((lent.logits, lent.total), (owned.logits.view(), owned.total.view()));
+    }
+
+    let error =
+        net.predict((Array1::from_vec(vec![5u8]).view(), Array2::zeros((1, 2)).view(), Array::zeros((1, 3, 2)).view()));
+    assert_eq!(
+        error.map(drop).expect_err("there are five kinds").to_string(),
+        "`kind` has class id 5 in row 0, but there are 5 classes (0 to 4)"
+    );
+}
+
+#[test]
+fn fit_takes_a_loss_without_targets() {
+    let mut data = Dataset::new(drawn((64, 6), 1), ()).expect("there are rows").seed(2);
+    let mut net = Sampler::trainer(Adam::new(1e-2)).max_batch(16).seed(1).build().expect("it builds");
+    net.set_scalar("weight", 0.01).expect("it is declared");
+    let history = net.fit(&mut data).epochs(40).progress(Progress::Quiet).run().expect("it trains");
+    let losses: Vec<f32> = history.epochs.iter().map(|epoch| epoch.train.loss).collect();
+    assert!(losses[39] < 0.8 * losses[0], "{losses:?}");
+    assert_eq!(data.len(), 64);
+}
+
+#[test]
+fn arrays_of_a_dataset_agree_about_their_rows() {
+    let error = Dataset::new((Array1::<u8>::zeros(3), Array2::<f32>::zeros((4, 2))), ()).expect_err("they differ");
+    assert_eq!(error.to_string(), "one input has 3 rows, and another 4");
+    let error = Dataset::new(Array1::<u8>::zeros(3), (Array1::<u8>::zeros(3), Array1::<u8>::zeros(2)));
+    assert_eq!(error.expect_err("they differ").to_string(), "3 rows of inputs, but 2 of targets");
+    assert_eq!(Dataset::new((), ()).expect_err("there is nothing").to_string(), "a dataset needs at least one row");
 }

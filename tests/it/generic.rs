@@ -4,7 +4,7 @@ use gradloom::__private::Report;
 use gradloom::{
     Adam, Dataset, DatasetOf, Error, History, Metrics, Network, Progress, Session, Sgd, Supervised, Trainer, network,
 };
-use ndarray::{Array, Array1, Array2, Array3, ArrayView, Ix2};
+use ndarray::{Array, Array1, Array2, Array3, ArrayView1, ArrayView2};
 
 network! {
     Classes<x: [B, 4] -> y: [B, 3]> { Dense(3, init = zeros) }
@@ -82,9 +82,9 @@ fn metrics_are_found_by_name_without_a_session() {
 }
 
 /// A bound may say what the data are.
-fn scores<N>(net: &mut Session<N>, x: ArrayView<'_, f32, Ix2>, k: ArrayView<'_, u8, N::TargetDim>) -> Result<f32, Error>
+fn scores<N>(net: &mut Session<N>, x: ArrayView2<'_, f32>, k: ArrayView1<'_, u8>) -> Result<f32, Error>
 where
-    N: Supervised<InputDim = Ix2, Target = u8>,
+    N: Supervised<InputArrays = Array2<f32>, TargetArrays = Array1<u8>>,
 {
     net.evaluate(x, k).map(|found| found.loss())
 }
@@ -95,8 +95,9 @@ fn a_bound_may_say_what_the_data_are() {
     let k = Array::from_vec(vec![0u8, 1, 2]);
     let loss = scores(&mut net, Array2::zeros((3, 4)).view(), k.view()).expect("it runs");
     assert!((loss - 3f32.ln()).abs() < 1e-6);
-    // Several targets make a tuple, for which no dataset is.
+    // Several targets make a tuple, in a dataset as well.
     let mut net = Two::trainer(Sgd::new(0.1)).build().expect("it builds");
     let (x, t, w) = (Array2::zeros((3, 2)), Array2::zeros((3, 2)), Array1::from_vec(vec![1.0, 2.0, 3.0]));
     assert!((net.step(x.view(), (t.view(), w.view())).expect("it runs").loss() - 0.2).abs() < 1e-6);
+    train::<Two>(&Dataset::new(x, (t, w)).expect("rows agree"));
 }

@@ -101,6 +101,7 @@ mod stable;
 mod stages;
 mod state_dict;
 mod steps;
+mod streams;
 mod strips;
 mod summary;
 mod surroundings;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use gradloom::ndarray::{Array1, Array2, Ix1, Ix2, s};
+use gradloom::ndarray::{Array1, Array2, s};
 use gradloom::{Adam, Dataset, Ending, Fit, History, Progress, Session, Sgd, network};
 
 use crate::train::state;
@@ -23,7 +23,7 @@ network! {
 const ROWS: usize = 21;
 
 /// As another process would make it again.
-fn data(seed: u64) -> Dataset<u8, Ix2, Ix1> {
+fn data(seed: u64) -> Dataset<Array2<f32>, Array1<u8>> {
     let x = Array2::from_shape_fn((ROWS, 3), |(i, j)| ((i * 31 + j * 17) % 23) as f32 / 11.0 - 1.0);
     Dataset::new(x, Array1::from_shape_fn(ROWS, |i| (i * i % 7 % 2) as u8)).expect("rows agree").seed(seed)
 }
@@ -33,7 +33,11 @@ fn net(max_batch: usize) -> Session<Net> {
 }
 
 /// Seventeen rows to train with, four to validate with.
-fn training<'f>(net: &'f mut Session<Net>, data: &'f mut Dataset<u8, Ix2, Ix1>, epochs: usize) -> Fit<'f, Net> {
+fn training<'f>(
+    net: &'f mut Session<Net>,
+    data: &'f mut Dataset<Array2<f32>, Array1<u8>>,
+    epochs: usize,
+) -> Fit<'f, Net> {
     net.fit(data).epochs(epochs).batch_size(4).validation_split(0.2).progress(Progress::Quiet)
 }
 
@@ -151,13 +155,13 @@ fn a_refused_step_is_made_again_by_the_next_training() {
 }
 
 /// Row `n` is `2^n`; all targets are 2.
-fn powers(rows: usize, seed: u64) -> Dataset<f32, Ix2, Ix2> {
+fn powers(rows: usize, seed: u64) -> Dataset<Array2<f32>, Array2<f32>> {
     let x = Array2::from_shape_fn((rows, 1), |(row, _)| (1u32 << row) as f32);
     Dataset::new(x, Array2::from_elem((rows, 1), 2.0)).expect("rows agree").seed(seed)
 }
 
 /// The rows of each step of an epoch, ended after so many steps.
-fn steps(net: &mut Session<Ids>, data: &mut Dataset<f32, Ix2, Ix2>, batch: usize, most: usize) -> Vec<u32> {
+fn steps(net: &mut Session<Ids>, data: &mut Dataset<Array2<f32>, Array2<f32>>, batch: usize, most: usize) -> Vec<u32> {
     let mut seen = Vec::new();
     let fit = net.fit(data).batch_size(batch).progress(Progress::Quiet).on_step(|_, metrics| {
         seen.push(metrics.ids as u32);

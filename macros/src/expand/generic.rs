@@ -1,15 +1,13 @@
 //! What code that is generic over networks sees of one: its metrics by name, and what its dataset is made of.
 
-use gradloom_runtime::network::Port;
-use gradloom_runtime::types::DType;
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
-use super::{axes, metrics, metrics_name, shown_by_name};
+use super::{array_of, metrics, metrics_name, shown_by_name, tuple};
 use crate::ast::text;
 use crate::resolve::Network;
 
-/// The implementations of `Metrics`, and of `Supervised` for a network that a dataset fits.
+/// The implementations of `Metrics`, and of `Supervised` for a network with a loss.
 pub fn generic(network: &Network<'_>) -> TokenStream {
     let (metrics, supervised) = (by_name(network), supervised(network));
     quote!(#metrics #supervised)
@@ -40,22 +38,15 @@ fn by_name(network: &Network<'_>) -> TokenStream {
 }
 
 fn supervised(network: &Network<'_>) -> Option<TokenStream> {
-    let ([input], [target]) = (network.definition.inputs, network.definition.targets) else { return None };
-    if input.dtype != DType::F32 {
-        return None;
-    }
+    network.definition.loss.as_ref()?;
     let name = &network.ast.name;
-    let dimension = |port: &Port<'_>| {
-        let dimension = format_ident!("Ix{}", axes(port, "Dyn"));
-        quote!(__gradloom::ndarray::#dimension)
-    };
-    let (input, element, target) = (dimension(input), format_ident!("{}", target.dtype.to_string()), dimension(target));
+    let [inputs, targets] =
+        [network.definition.inputs, network.definition.targets].map(|ports| tuple(ports.iter().map(array_of)));
     let tokens = quote! {
         #[automatically_derived]
         impl __gradloom::Supervised for #name {
-            type InputDim = #input;
-            type Target = ::core::primitive::#element;
-            type TargetDim = #target;
+            type InputArrays = #inputs;
+            type TargetArrays = #targets;
         }
     };
     Some(shown_by_name(network, tokens))

@@ -49,6 +49,7 @@ fn a_network_is_a_type_a_report_and_constants() {
             type Inputs<'a> = ndarray::ArrayView2<'a, ::core::primitive::f32>;
             type Targets<'a> = ndarray::ArrayView1<'a, ::core::primitive::u8>;
             type Outputs<'a> = ndarray::ArrayView2<'a, ::core::primitive::f32>;
+            type OwnedOutputs = ndarray::Array2<::core::primitive::f32>;
             /// Loss and metrics of [`Net`], as fields:
             /// - `loss`: The loss, `cross_entropy(y, label) + 1e-4 * mean(silu(h))`.
             /// - `accuracy`: `mean(argmax(y) == label)`.
@@ -259,6 +260,13 @@ fn a_network_is_a_type_a_report_and_constants() {
             ) -> Self::Outputs<'a> {
                 view(next())
             }
+            #[allow(unused_variables)]
+            fn owned_outputs(
+                next: &mut dyn ::core::ops::FnMut(
+                ) -> ndarray::ArrayD<::core::primitive::f32>,
+            ) -> Self::OwnedOutputs {
+                array(next())
+            }
             fn metrics(report: &Report<'_>) -> Self::Metrics {
                 NetMetrics {
                     loss: report.loss,
@@ -285,9 +293,8 @@ fn a_network_is_a_type_a_report_and_constants() {
         }
         #[automatically_derived]
         impl Supervised for Net {
-            type InputDim = ndarray::Ix2;
-            type Target = ::core::primitive::u8;
-            type TargetDim = ndarray::Ix1;
+            type InputArrays = ndarray::Array2<::core::primitive::f32>;
+            type TargetArrays = ndarray::Array1<::core::primitive::u8>;
         }
         impl Net {
             /// Configures a training session for [`Net`]; `build()` compiles it.

@@ -56,6 +56,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                 ndarray::ArrayView1<'a, ::core::primitive::f32>,
             );
             type Outputs<'a> = ndarray::ArrayView2<'a, ::core::primitive::f32>;
+            type OwnedOutputs = ndarray::Array2<::core::primitive::f32>;
             /// Loss and metrics of [`Net`], as fields:
             /// - `loss`: The loss, `nothing(logits)`.
             /// - `accuracy`: `1`.
@@ -189,6 +190,13 @@ fn a_mistake_leaves_the_type_with_its_ports() {
             ) -> Self::Outputs<'a> {
                 view(next())
             }
+            #[allow(unused_variables)]
+            fn owned_outputs(
+                next: &mut dyn ::core::ops::FnMut(
+                ) -> ndarray::ArrayD<::core::primitive::f32>,
+            ) -> Self::OwnedOutputs {
+                array(next())
+            }
             fn metrics(report: &Report<'_>) -> Self::Metrics {
                 NetMetrics {
                     loss: report.loss,
@@ -212,6 +220,14 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                 ); 1usize] = [("accuracy", self.accuracy)];
                 ::core::iter::IntoIterator::into_iter(metrics)
             }
+        }
+        #[automatically_derived]
+        impl Supervised for Net {
+            type InputArrays = ndarray::Array3<::core::primitive::f32>;
+            type TargetArrays = (
+                ndarray::Array1<::core::primitive::u16>,
+                ndarray::Array1<::core::primitive::f32>,
+            );
         }
         impl Net {
             /// Configures a training session for [`Net`]; `build()` compiles it.

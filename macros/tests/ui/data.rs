@@ -8,15 +8,14 @@ network! {
     loss(label: [u8; B]) = cross_entropy(y, label);
 
     Two<x: [B, 8] -> y: [B, 4]> { Dense(4) }
-    loss(label: [u8; B], weight: [B]) = cross_entropy(y, label) + mean(weight);
 }
 
 fn main() {
-    let _ = Dataset::new(Array2::zeros((3, 8)), Array1::<i64>::zeros(3));
+    let _ = Dataset::new(Array2::<f32>::zeros((3, 8)), Array1::<i64>::zeros(3));
 }
 
 fn fit(net: &mut Session<Net>, two: &mut Session<Two>) {
-    let mut data = Dataset::new(Array2::zeros((3, 8)), Array1::<u16>::zeros(3)).unwrap();
+    let mut data = Dataset::new(Array2::<f32>::zeros((3, 8)), Array1::<u16>::zeros(3)).unwrap();
     net.fit(&mut data);
     two.fit(&mut data);
 }

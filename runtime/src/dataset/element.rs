@@ -4,6 +4,8 @@
 //! the user's crate, perhaps without optimization: what is done to every element is therefore done here, for each of the types
 //! that a port may have.
 
+use std::fmt::Debug;
+
 use ndarray::ArrayViewD;
 
 /// A type of which inputs and targets are made: `f32`, `u8`, `u16` or `u32`.
@@ -11,7 +13,7 @@ use ndarray::ArrayViewD;
     message = "a dataset has elements of `f32`, `u8`, `u16` or `u32`, as a port has, not of `{Self}`",
     note = "`mapv` converts an array: `labels.mapv(|label| label as u32)`"
 )]
-pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
+pub trait Element: Copy + Debug + Send + Sync + 'static + sealed::Sealed {
     /// Exchanges two rows of this many elements each.
     #[doc(hidden)]
     fn swap_rows(elements: &mut [Self], width: usize, x: usize, y: usize);
@@ -20,6 +22,24 @@ pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
     #[doc(hidden)]
     fn copied(view: ArrayViewD<'_, Self>) -> Option<Vec<Self>>;
 }
+
+/// A type of class ids: `u8`, `u16` or `u32`.
+pub trait ClassId: Element + Ord {
+    /// The number of the class.
+    fn class(self) -> usize;
+}
+
+macro_rules! class_ids {
+    ($($id:ty)*) => {$(
+        impl ClassId for $id {
+            fn class(self) -> usize {
+                self as usize
+            }
+        }
+    )*};
+}
+
+class_ids!(u8 u16 u32);
 
 mod sealed {
     pub trait Sealed {}

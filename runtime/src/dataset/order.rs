@@ -37,6 +37,18 @@ impl Order {
         self.arrange(swap);
     }
 
+    /// Moves the rows in these places to the end. Both they and the others stay in their order.
+    pub(super) fn divide(&mut self, is_last: &[bool], swap: &mut dyn FnMut(usize, usize)) {
+        let mut at = 0;
+        for last in [false, true] {
+            for (&row, _) in self.rows.iter().zip(is_last).filter(|(_, is_last)| **is_last == last) {
+                self.wanted[at] = row;
+                at += 1;
+            }
+        }
+        self.arrange(swap);
+    }
+
     /// Brings rows into the order of a pass, counted from 1. The last ones, so many of those that are shared out, take no part:
     /// they come last in every pass, in one order.
     pub(super) fn pass(&mut self, seed: u64, pass: u64, kept_out: usize, swap: &mut dyn FnMut(usize, usize)) {

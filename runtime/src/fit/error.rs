@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::history::History;
-use crate::dataset::DatasetError;
+use crate::dataset::{DatasetError, StreamError};
 use crate::error::{BuildError, RunError, text_as_debug};
 use crate::session::{self, Network};
 
@@ -26,6 +26,9 @@ pub enum FitCause {
     /// A validation split that leaves a side without rows.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// A stream that gave an error instead of a batch, or no batch.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// There is no best epoch to go back to; the session is as the last one left it.
     #[error(
         "no epoch is the best, so `restore_best` has none to go back to: what is monitored was NaN after each of \

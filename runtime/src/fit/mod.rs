@@ -9,6 +9,8 @@ mod error;
 mod history;
 mod numbers;
 mod progress;
+mod source;
+mod stepper;
 mod supervised;
 #[cfg_attr(not(feature = "terminal"), path = "no_terminal.rs")]
 mod terminal;
@@ -17,22 +19,24 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
+use crate::dataset::{Rows, StreamError};
 use crate::error::BuildError;
-use crate::session::{Network, Pass, Session, Shuffling};
-use batches::batches;
+use crate::session::{Network, Pass, Session};
 use best::Best;
 use numbers::Numbers;
 use progress::Display;
+use source::{Batches, Cut, Source};
+use stepper::Stepper;
 use terminal::Interrupt;
 
 pub use error::{FitCause, FitError};
 pub use history::{Ending, Epoch, History};
-pub use supervised::{DatasetOf, Supervised};
+pub use supervised::{DatasetOf, StreamOf, Supervised};
 
 /// What is shown while a training runs, on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// A bar in a terminal, lines elsewhere. Without the feature `terminal`, lines.
+    /// A bar in a terminal, lines elsewhere and for a stream. Without the feature `terminal`, lines.
     #[default]
     Auto,
     /// A line an epoch.
@@ -62,12 +66,12 @@ impl Answer for ControlFlow<()> {
 /// Is told of a step or of an epoch.
 type Callback<'f, N, What> = Box<dyn FnMut(&mut Session<N>, &What) -> ControlFlow<()> + 'f>;
 
-/// The settings of a training, made by [`Session::fit`] and started by [`Fit::run`].
+/// The settings of a training, made by [`Session::fit`] or [`Session::fit_stream`] and started by [`Fit::run`].
 pub struct Fit<'f, N: Supervised> {
     session: &'f mut Session<N>,
-    data: &'f mut DatasetOf<N>,
+    source: Source<'f, N>,
     epochs: usize,
-    batch: usize,
+    batch: Option<usize>,
     validation: Validation<'f, N>,
     best: Best<'f, N>,
     on_step: Option<Callback<'f, N, N::Metrics>>,
@@ -87,7 +91,7 @@ enum Validation<'f, N: Supervised> {
 impl<N: Supervised> fmt::Debug for Fit<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fit { epochs, batch, best, progress, interruptible, .. } = self;
-        write!(f, "Fit {{ epochs: {epochs}, batch: {batch}, best: {best:?}, {progress:?}, {interruptible} }}")
+        write!(f, "Fit {{ epochs: {epochs}, batch: {batch:?}, best: {best:?}, {progress:?}, {interruptible} }}")
     }
 }
 
@@ -109,11 +113,32 @@ impl<N: Network> Session<N> {
     where
         N: Supervised,
     {
+        Fit::new(self, Source::Set(data))
+    }
+
+    /// Trains on a stream of batches, for data that do not fit in memory: `net.fit_stream(&mut stream).epochs(3).run()?`.
+    ///
+    /// Each epoch is a pass of the stream, by the number of the epoch, and makes a step on every batch as it comes: nothing is
+    /// shuffled, cut or joined. So the iterator decides the sizes, from 1 to `max_batch` (from 2 with batch norm), and
+    /// [`Fit::batch_size`] and [`Fit::validation_split`] are refused; [`Fit::validation`] takes a dataset. An epoch that was not
+    /// completed begins anew with the next training.
+    ///
+    /// An error of the iterator ends the training with [`FitCause::Stream`]; the steps before it stay made.
+    pub fn fit_stream<'f>(&'f mut self, stream: &'f mut StreamOf<N>) -> Fit<'f, N>
+    where
+        N: Supervised,
+    {
+        Fit::new(self, Source::Stream(stream))
+    }
+}
+
+impl<'f, N: Supervised> Fit<'f, N> {
+    fn new(session: &'f mut Session<N>, source: Source<'f, N>) -> Fit<'f, N> {
         Fit {
-            batch: self.max_batch(),
-            session: self,
-            data,
+            session,
+            source,
             epochs: 1,
+            batch: None,
             validation: Validation::None,
             best: Best::by_loss(),
             on_step: None,
@@ -122,18 +147,16 @@ impl<N: Network> Session<N> {
             interruptible: true,
         }
     }
-}
 
-impl<'f, N: Supervised> Fit<'f, N> {
     /// How many passes over the data, from 1, those before not counted; 1 unless said otherwise. To have so many in all, however
     /// often the training was interrupted: `epochs(all - net.epochs())`.
     pub fn epochs(self, epochs: usize) -> Self {
         Fit { epochs, ..self }
     }
 
-    /// Rows of a batch, from 1 to `max_batch`; `max_batch` unless said otherwise.
+    /// Rows of a batch, from 1 to `max_batch`; `max_batch` unless said otherwise. Not for a stream, whose iterator decides.
     pub fn batch_size(self, rows: usize) -> Self {
-        Fit { batch: rows, ..self }
+        Fit { batch: Some(rows), ..self }
     }
 
     /// Evaluates this set after every epoch.
@@ -142,7 +165,7 @@ impl<'f, N: Supervised> Fit<'f, N> {
     }
 
     /// Keeps this share of the data, between 0 and 1, out of the training, and evaluates it after every epoch. The seed of the
-    /// data decides which rows those are, the same in every training. A share of 0 is no validation.
+    /// data decides which rows those are, the same in every training. A share of 0 is no validation. Not for a stream.
     pub fn validation_split(self, share: f64) -> Self {
         Fit { validation: Validation::Split(share), ..self }
     }
@@ -229,11 +252,8 @@ impl<'f, N: Supervised> Fit<'f, N> {
 
     /// Looks at settings and data, and only then shares out the rows.
     fn checked(self) -> Result<Run<'f, N>, FitCause> {
-        let Fit { session, data, batch, validation, best, .. } = self;
+        let Fit { session, source, batch, validation, best, .. } = self;
         let setting = |name, wanted, actual| BuildError::Setting { name, wanted, actual };
-        if batch == 0 || batch > session.max_batch() {
-            return Err(setting("batch_size", "from 1 to `max_batch`", batch.to_string()).into());
-        }
         for (name, count) in [("epochs", Some(self.epochs)), ("early_stopping", best.patience)] {
             if count == Some(0) {
                 return Err(setting(name, "at least 1", "0".to_string()).into());
@@ -242,36 +262,21 @@ impl<'f, N: Supervised> Fit<'f, N> {
         if !(0.0..f64::INFINITY).contains(&best.min_delta) {
             return Err(setting("min_delta", "a finite number of at least 0", best.min_delta.to_string()).into());
         }
-        session.check(data.inputs(), data.targets())?;
+        let batches = source.checked(session, batch, &validation)?;
         if let Validation::Set(set) = validation {
             session.check(set.inputs(), set.targets())?;
         }
-        let train = match validation {
-            Validation::Split(share) => data.rows_without(share, ["the training", "the validation"])?,
-            _ => data.len(),
-        };
-        let validation = if train == data.len() { validation.without_split() } else { validation };
-        let shuffling = data.shuffling(data.len() - train);
-        let begun = session.position().pass.clone().filter(|pass| pass.shuffling == shuffling && pass.rows <= train);
-        let (least, most) = (session.least_rows(), session.max_batch());
-        let whole = batches(0..train, batch, least, most);
-        let rest = begun.as_ref().map(|pass| batches(pass.rows..train, batch, least, most));
-        for rows in whole.iter().chain(rest.iter().flatten()) {
-            session.check_rows(rows.len())?;
-        }
         Ok(Run {
-            interrupt: self.interruptible.then(Interrupt::listen),
-            display: Display::new(self.progress, session.epochs(), self.epochs, train),
-            session,
-            data,
+            stepper: Stepper {
+                interrupt: self.interruptible.then(Interrupt::listen),
+                display: Display::new(self.progress, session.epochs(), self.epochs, batches.rows()),
+                on_step: self.on_step,
+                session,
+            },
             epochs: self.epochs,
-            batches: whole,
-            begun: begun.zip(rest),
-            shuffling,
-            train,
-            validation,
+            validation: if batches.keeps_out() { validation } else { validation.without_split() },
+            batches,
             best,
-            on_step: self.on_step,
             on_epoch: self.on_epoch,
         })
     }
@@ -289,26 +294,17 @@ impl<N: Supervised> Validation<'_, N> {
 
 /// A training under way.
 struct Run<'f, N: Supervised> {
-    session: &'f mut Session<N>,
-    data: &'f mut DatasetOf<N>,
+    stepper: Stepper<'f, N>,
+    batches: Batches<'f, N>,
     epochs: usize,
-    batches: Vec<Range<usize>>,
-    /// The epoch that an earlier training did not complete, and the batches that it lacks.
-    begun: Option<(Pass, Vec<Range<usize>>)>,
-    shuffling: Shuffling,
-    /// How many rows, the first ones, are for training.
-    train: usize,
     validation: Validation<'f, N>,
     best: Best<'f, N>,
-    on_step: Option<Callback<'f, N, N::Metrics>>,
     on_epoch: Option<Callback<'f, N, Epoch<N>>>,
-    display: Display,
-    interrupt: Option<Interrupt>,
 }
 
 impl<N: Supervised> Run<'_, N> {
     fn epochs(&mut self, history: &mut History<N>) -> Result<Ending, FitCause> {
-        let before = self.session.epochs();
+        let before = self.stepper.session.epochs();
         for epoch in 1..=self.epochs {
             if let Some(end) = self.epoch(before.saturating_add(epoch), history)? {
                 return Ok(end);
@@ -320,9 +316,9 @@ impl<N: Supervised> Run<'_, N> {
     /// One epoch, and whether it is the last.
     fn epoch(&mut self, epoch: usize, history: &mut History<N>) -> Result<Option<Ending>, FitCause> {
         let start = Instant::now();
-        let (mut pass, rest) = match self.begun.take() {
+        let (mut pass, rest) = match self.batches.take_begun() {
             Some((pass, rest)) => (pass, Some(rest)),
-            None => (Pass::new::<N>(self.shuffling, self.session.learning_rate()), None),
+            None => (Pass::new::<N>(self.batches.shuffling(), self.stepper.session.learning_rate()), None),
         };
         let passed = self.pass(epoch, &mut pass, rest);
         let validated = match passed {
@@ -331,7 +327,7 @@ impl<N: Supervised> Run<'_, N> {
         };
         let complete = matches!((&passed, &validated), (Ok(None), Ok(_)));
         if complete {
-            self.session.complete(epoch);
+            self.stepper.session.complete(epoch);
         }
         if pass.steps > 0 {
             let (train, validation) = (Numbers::means(&pass), validated.clone().ok().flatten());
@@ -361,46 +357,56 @@ impl<N: Supervised> Run<'_, N> {
         pass: &mut Pass,
         rest: Option<Vec<Range<usize>>>,
     ) -> Result<Option<Ending>, FitCause> {
-        self.data.shuffle(epoch as u64, self.shuffling.kept_out);
-        for rows in rest.as_ref().unwrap_or(&self.batches) {
-            let (inputs, targets) = self.data.rows(rows.clone());
-            let report = self.session.advance(inputs, targets)?;
-            pass.add(rows.len(), &report);
-            let metrics = self.on_step.as_ref().map(|_| N::metrics(&report));
-            self.session.stand(epoch.saturating_sub(1), pass);
-            if let (Some(callback), Some(metrics)) = (&mut self.on_step, metrics)
-                && callback(self.session, &metrics).is_break()
-            {
-                return Ok(Some(Ending::Callback));
+        let Run { stepper, batches, .. } = self;
+        match batches {
+            Batches::Set(Cut { data, batches, shuffling, .. }) => {
+                data.shuffle(epoch as u64, shuffling.kept_out);
+                for rows in rest.as_ref().unwrap_or(batches) {
+                    let end = stepper.step(epoch, pass, rows.len(), data.rows(rows.clone()), true)?;
+                    if end.is_some() {
+                        return Ok(end);
+                    }
+                }
             }
-            if self.interrupt.as_ref().is_some_and(Interrupt::requested) {
-                return Ok(Some(Ending::Interrupted));
+            Batches::Stream(stream) => {
+                // Whatever an earlier training left of an epoch, this one begins anew.
+                stepper.session.complete(epoch.saturating_sub(1));
+                for batch in stream.pass(epoch)? {
+                    let (inputs, targets) = batch?;
+                    let rows = inputs.counts().first().copied().unwrap_or(0);
+                    let end = stepper.step(epoch, pass, rows, (inputs.views(), targets.views()), false)?;
+                    if end.is_some() {
+                        return Ok(end);
+                    }
+                }
+                if pass.steps == 0 {
+                    return Err(StreamError::Empty { pass: epoch }.into());
+                }
             }
-            self.display.step::<N>(epoch, || (pass.rows, Numbers::means(pass)));
         }
         Ok(None)
     }
 
     fn validate(&mut self) -> Result<Option<Numbers>, FitCause> {
-        let (inputs, targets) = match self.validation {
-            Validation::None => return Ok(None),
-            Validation::Split(_) => self.data.rows(self.train..self.data.len()),
-            Validation::Set(set) => (set.inputs(), set.targets()),
+        let (inputs, targets) = match (&self.validation, &self.batches) {
+            (Validation::Set(set), _) => (set.inputs(), set.targets()),
+            (Validation::Split(_), Batches::Set(cut)) => cut.data.rows(cut.train..cut.data.len()),
+            _ => return Ok(None),
         };
-        let report = self.session.assess(inputs, targets)?;
+        let report = self.stepper.session.assess(inputs, targets)?;
         Ok(Some(Numbers::of(&report)))
     }
 
     /// What follows a complete epoch, and whether it is the last.
     fn after(&mut self, epoch: &Epoch<N>) -> Result<Option<Ending>, FitCause> {
-        self.display.epoch(epoch);
-        let enough = self.best.consider(epoch, self.session)?;
+        self.stepper.display.epoch(epoch);
+        let enough = self.best.consider(epoch, self.stepper.session)?;
         if let Some(callback) = &mut self.on_epoch
-            && callback(self.session, epoch).is_break()
+            && callback(self.stepper.session, epoch).is_break()
         {
             return Ok(Some(Ending::Callback));
         }
-        if self.interrupt.as_ref().is_some_and(Interrupt::requested) {
+        if self.stepper.is_interrupted() {
             return Ok(Some(Ending::Interrupted));
         }
         Ok(enough.then_some(Ending::EarlyStopping))
@@ -409,7 +415,7 @@ impl<N: Supervised> Run<'_, N> {
     fn finish(&mut self, history: &mut History<N>, end: Ending) {
         history.end = end;
         history.best = self.best.epoch();
-        history.restored = self.best.restore(self.session);
-        self.display.end(history);
+        history.restored = self.best.restore(self.stepper.session);
+        self.stepper.display.end(history);
     }
 }

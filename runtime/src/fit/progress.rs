@@ -19,9 +19,10 @@ pub(super) struct Display {
 }
 
 impl Display {
-    /// For so many epochs of so many rows, after some of earlier trainings.
-    pub(super) fn new(progress: Progress, before: usize, epochs: usize, rows: usize) -> Display {
-        let bar = if progress == Progress::Auto { Bar::on_terminal(epochs, rows) } else { None };
+    /// For so many epochs of so many rows, after some of earlier trainings. Without the number of rows there is no bar.
+    pub(super) fn new(progress: Progress, before: usize, epochs: usize, rows: Option<usize>) -> Display {
+        let rows = rows.filter(|_| progress == Progress::Auto);
+        let bar = rows.and_then(|rows| Bar::on_terminal(epochs, rows));
         let last = before.saturating_add(epochs);
         Display { lines: progress != Progress::Quiet && bar.is_none(), bar, before, last }
     }

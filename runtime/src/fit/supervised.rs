@@ -1,12 +1,10 @@
 //! Networks that a dataset fits, for code that knows none by name.
 
-use ndarray::{ArrayView, RemoveAxis};
-
-use crate::dataset::{Dataset, Element};
+use crate::dataset::{Dataset, Rows, Stream};
 use crate::session::Network;
 
-/// A network with one input, of f32, and one target: what [`Session::fit`](crate::session::Session::fit) trains. `network!`
-/// implements it for every such network.
+/// A network that trains on a [`Dataset`]: what [`Session::fit`](crate::session::Session::fit) trains. `network!` implements it for
+/// every network with a loss, whatever its inputs and targets.
 ///
 /// As a bound it is all that code needs to train a network that it does not know:
 /// ```text
@@ -17,23 +15,23 @@ use crate::session::Network;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not train on a `Dataset`: that takes one input of f32, and a loss with one target",
-    label = "has other inputs or targets",
-    note = "call `step` on batches of your own"
+    message = "`{Self}` declares no loss, so there is nothing to train",
+    label = "has no loss"
 )]
 pub trait Supervised:
     for<'a> Network<
-        Inputs<'a> = ArrayView<'a, f32, <Self as Supervised>::InputDim>,
-        Targets<'a> = ArrayView<'a, <Self as Supervised>::Target, <Self as Supervised>::TargetDim>,
+        Inputs<'a> = <<Self as Supervised>::InputArrays as Rows>::Views<'a>,
+        Targets<'a> = <<Self as Supervised>::TargetArrays as Rows>::Views<'a>,
     >
 {
-    /// The number of axes of the inputs, as `ndarray` has it: `Ix2` for `[B, 784]`.
-    type InputDim: RemoveAxis;
-    /// What targets are made of: `u8` for `[u8; B]`.
-    type Target: Element;
-    /// The number of axes of the targets.
-    type TargetDim: RemoveAxis;
+    /// The inputs of all rows, as a dataset holds them: `Array2<f32>` for `[B, 784]`, and a tuple of several.
+    type InputArrays: Rows;
+    /// The targets: `Array1<u8>` for `[u8; B]`, a tuple of several, and `()` for none.
+    type TargetArrays: Rows;
 }
 
 /// The dataset that a network trains on.
-pub type DatasetOf<N> = Dataset<<N as Supervised>::Target, <N as Supervised>::InputDim, <N as Supervised>::TargetDim>;
+pub type DatasetOf<N> = Dataset<<N as Supervised>::InputArrays, <N as Supervised>::TargetArrays>;
+
+/// The stream that a network trains on.
+pub type StreamOf<N> = Stream<<N as Supervised>::InputArrays, <N as Supervised>::TargetArrays>;

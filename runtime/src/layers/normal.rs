@@ -1,6 +1,6 @@
 //! `Normal`: random numbers of the normal distribution.
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Mode, float};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Mode, Takes, float};
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 

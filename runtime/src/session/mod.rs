@@ -2,8 +2,8 @@
 //!
 //! In: arrays of the user's. Out: losses, predictions, gradients. Everything is checked before anything is written, so that
 //! a refused call leaves the session as it was. After `build`, and the first use of a further program, a call allocates
-//! nothing: but for predictions of more than `max_batch` rows, the totals of an evaluation in pieces, and the extents of a
-//! tensor of more than four axes.
+//! nothing: but for predictions of more than `max_batch` rows or for the caller to keep, the totals of an evaluation in
+//! pieces, and the extents of a tensor of more than four axes.
 
 mod accumulation;
 mod buffer;
@@ -32,7 +32,7 @@ mod trainer;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayD, ArrayViewD};
 
 use crate::compile::{Program, Purpose, Target, compile};
 use crate::diagnose::Measure;
@@ -68,6 +68,9 @@ pub use trainer::{Trainer, ir};
 /// The loss and the metrics of a network, each in a field: `fn accuracy(found: &MetricsOf<Mlp>) -> f32 { found.accuracy }`.
 pub type MetricsOf<N> = <N as Network>::Metrics;
 
+/// The outputs of a network as arrays, which is how they can be named and kept: `fn best(found: &OwnedOutputsOf<TwoTower>) -> usize`.
+pub type OwnedOutputsOf<N> = <N as Network>::OwnedOutputs;
+
 /// What `network!` implements for a declared network.
 pub trait Network: Copy + Debug + 'static {
     /// The inputs, as views: one, or a tuple.
@@ -76,6 +79,8 @@ pub trait Network: Copy + Debug + 'static {
     type Targets<'a>;
     /// The outputs, as views into the session.
     type Outputs<'a>;
+    /// The outputs, as arrays: one, or a struct with the names of the ports.
+    type OwnedOutputs: Clone + Debug + PartialEq + Send + Sync + 'static;
     /// What a step and an evaluation give: the loss and the metrics, each in a field.
     type Metrics: Metrics;
     /// The declaration.
@@ -87,6 +92,8 @@ pub trait Network: Copy + Debug + 'static {
     fn targets<'a>(targets: Self::Targets<'a>, visit: &mut dyn FnMut(Tensor<'a>));
     /// Takes each output.
     fn outputs<'a>(next: &mut dyn FnMut() -> ArrayViewD<'a, f32>) -> Self::Outputs<'a>;
+    /// Takes each output as an array.
+    fn owned_outputs(next: &mut dyn FnMut() -> ArrayD<f32>) -> Self::OwnedOutputs;
     /// Gives the numbers their names.
     fn metrics(report: &Report<'_>) -> Self::Metrics;
 }
@@ -268,6 +275,22 @@ impl<N: Network> Session<N> {
     /// # Errors
     /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, Error> {
+        let (outputs, rows) = self.infer(inputs)?;
+        Ok(outputs.views::<N>(rows))
+    }
+
+    /// As [`Session::predict`], with outputs that are the caller's own: an array, or the network's struct of arrays. Nothing is
+    /// copied for it; the next prediction makes room anew.
+    ///
+    /// # Errors
+    /// As for [`Session::predict`].
+    pub fn predict_owned(&mut self, inputs: N::Inputs<'_>) -> Result<N::OwnedOutputs, Error> {
+        let (outputs, rows) = self.infer(inputs)?;
+        Ok(outputs.take_arrays::<N>(rows))
+    }
+
+    /// Runs inference; where the outputs of so many rows are.
+    fn infer(&mut self, inputs: N::Inputs<'_>) -> Result<(&mut Outputs, usize), Error> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;
         self.compile(Kind::Predict)?;
@@ -276,7 +299,7 @@ impl<N: Network> Session<N> {
         let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
         let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
         Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows)?;
-        Ok(outputs.views::<N>(rows))
+        Ok((outputs, rows))
     }
 
     /// A predictor with the parameters as they are now, for use beside this session and in other threads; further training

@@ -1,6 +1,6 @@
 //! Inference, piece by piece, and its outputs, which are kept until the next ones.
 
-use ndarray::{ArrayViewD, Dimension, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};
 
 use super::Network;
 use super::buffer::no_memory;
@@ -78,13 +78,28 @@ impl Outputs {
     /// The outputs as the user sees them, for a call of so many rows.
     pub(super) fn views<N: Network>(&self, rows: usize) -> N::Outputs<'_> {
         let mut views = self.ports.iter().map(|port| {
-            let mut extents = IxDyn::zeros(port.shape.rank());
-            for (extent, dim) in extents.slice_mut().iter_mut().zip(&port.shape.0) {
-                *extent = dim.at(rows);
-            }
-            ArrayViewD::from_shape(extents, &port.values).expect("an output has the elements of its shape")
+            ArrayViewD::from_shape(port.extents(rows), &port.values).expect("an output has the elements of its shape")
         });
         N::outputs(&mut || views.next().expect("there is a value for every output port"))
+    }
+
+    /// The outputs of a call of so many rows, taken away: the next call makes room anew.
+    pub(super) fn take_arrays<N: Network>(&mut self, rows: usize) -> N::OwnedOutputs {
+        let mut arrays = self.ports.iter_mut().map(|port| {
+            let (extents, values) = (port.extents(rows), std::mem::take(&mut port.values));
+            ArrayD::from_shape_vec(extents, values).expect("an output has the elements of its shape")
+        });
+        N::owned_outputs(&mut || arrays.next().expect("there is a value for every output port"))
+    }
+}
+
+impl Port {
+    fn extents(&self, rows: usize) -> IxDyn {
+        let mut extents = IxDyn::zeros(self.shape.rank());
+        for (extent, dim) in extents.slice_mut().iter_mut().zip(&self.shape.0) {
+            *extent = dim.at(rows);
+        }
+        extents
     }
 }
 

@@ -21,7 +21,7 @@ use crate::memory::Word;
 ///
 /// A clone shares program and parameters and has memory of its own for what a call computes, so that each thread can have
 /// one; all of them give the same bits. Where there may be no memory for it, [`Predictor::try_clone`] says so and `clone`
-/// panics. A call allocates nothing, but for more than `max_batch` rows.
+/// panics. A call allocates nothing, but for more than `max_batch` rows, or outputs for the caller to keep.
 #[derive(Debug)]
 pub struct Predictor<N> {
     pub(super) program: Arc<Program>,
@@ -66,6 +66,22 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// Wrong shapes, no rows, outputs for which there is no memory.
     pub fn predict(&mut self, inputs: N::Inputs<'_>) -> Result<N::Outputs<'_>, RunError> {
+        let rows = self.infer(inputs)?;
+        Ok(self.outputs.views::<N>(rows))
+    }
+
+    /// As [`Predictor::predict`], with outputs that are the caller's own: an array, or the network's struct of arrays. Nothing is
+    /// copied for it; the next prediction makes room anew.
+    ///
+    /// # Errors
+    /// As for [`Predictor::predict`].
+    pub fn predict_owned(&mut self, inputs: N::Inputs<'_>) -> Result<N::OwnedOutputs, RunError> {
+        let rows = self.infer(inputs)?;
+        Ok(self.outputs.take_arrays::<N>(rows))
+    }
+
+    /// Leaves the outputs of so many rows in their place.
+    fn infer(&mut self, inputs: N::Inputs<'_>) -> Result<usize, RunError> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.program.slots, &tensors, usize::MAX)?;
         let (program, params, scalars) = (&*self.program, self.params.floats(), &self.scalars[..]);
@@ -79,7 +95,7 @@ impl<N: Network> Predictor<N> {
             pool: None,
         }
         .run(&mut self.outputs, &tensors, rows)?;
-        Ok(self.outputs.views::<N>(rows))
+        Ok(rows)
     }
 
     /// The names of all parameters and running statistics: `dense1.weight`, `batch_norm1.running_mean`.
