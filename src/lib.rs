@@ -9,6 +9,7 @@ pub use gradloom_runtime::dataset::{
     Batches, ClassId, ClassWeights, Dataset, DatasetError, Element, Rows, Stream, StreamError,
 };
 pub use gradloom_runtime::error::{BuildError, RunError};
+pub use gradloom_runtime::evaluation;
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
 pub use gradloom_runtime::fit::{
     DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, StreamOf, Supervised,

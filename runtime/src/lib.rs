@@ -56,6 +56,7 @@
 //! | [`session`] | arrays of the user's | losses, predictions, gradients, checkpoints, profiles, diagnostics |
 //! | [`data`] | files | well-known sets of images |
 //! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training |
+//! | [`evaluation`] | labels and predictions | confusion matrix, precision, recall, F1, area under the ROC curve |
 //!
 //! # Invariants
 //!
@@ -147,5 +148,7 @@ pub mod session;
 pub mod data;
 #[cfg(feature = "ndarray")]
 pub mod dataset;
+#[cfg(feature = "ndarray")]
+pub mod evaluation;
 #[cfg(feature = "ndarray")]
 pub mod fit;

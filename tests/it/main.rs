@@ -34,6 +34,7 @@ mod diagnostics;
 mod digits;
 mod draw;
 mod dropout;
+mod evaluation;
 mod extremes;
 mod fetch;
 mod finite_difference;
