@@ -158,6 +158,7 @@ fn panel(method: &Method<Valley>, best: &Descent, index: usize) -> Panel {
         x: Axis::linear(if index < 5 { "" } else { "u" }).range(-1.75, 1.75),
         y: Axis::linear(if index.is_multiple_of(5) { "v" } else { "" }).range(-0.5, 3.2),
         surface: None,
+        tiles: None,
         curves: vec![
             curve("", method.color, Style::Line, best.places.clone()),
             curve("", plot::INK, Style::Crosses, vec![(1.0, 1.0)]),

@@ -1,11 +1,12 @@
 //! Pictures of the examples: panels with axes beside each other and one legend, as SVG files in `target/`.
 //!
-//! In: curves with names, and level lines of a surface. Out: a file. All pictures have one size and one palette, which people
+//! In: curves with names, level lines of a surface, small gray images. Out: a file. All pictures have one size and one palette, which people
 //! who are color-blind can tell apart (Okabe & Ito 2008); curves that belong together share a color, one of them dashed.
 #![allow(dead_code, reason = "every example uses a part of it")]
 
 mod levels;
 mod scale;
+mod tiles;
 
 use std::error::Error;
 use std::fs;
@@ -18,6 +19,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub use levels::Surface;
 pub use scale::Axis;
+pub use tiles::Tiles;
 
 pub const BLACK: RGBColor = RGBColor(0, 0, 0);
 pub const ORANGE: RGBColor = RGBColor(230, 159, 0);
@@ -26,6 +28,7 @@ pub const GREEN: RGBColor = RGBColor(0, 158, 115);
 pub const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
+pub const YELLOW: RGBColor = RGBColor(240, 228, 66);
 
 pub const INK: RGBColor = RGBColor(60, 60, 60);
 pub const GRAY: RGBColor = RGBColor(150, 150, 150);
@@ -55,6 +58,7 @@ pub struct Panel {
     pub y: Axis,
     /// Drawn below the curves.
     pub surface: Option<Surface>,
+    pub tiles: Option<Tiles>,
     pub curves: Vec<Curve>,
 }
 
@@ -143,9 +147,9 @@ impl Picture {
 }
 
 impl Panel {
-    /// Without a surface.
+    /// Without a surface or images.
     pub fn new(title: &str, x: Axis, y: Axis, curves: Vec<Curve>) -> Panel {
-        Panel { title: title.to_string(), x, y, surface: None, curves }
+        Panel { title: title.to_string(), x, y, surface: None, tiles: None, curves }
     }
 
     fn draw(&self, area: &Canvas<'_>) -> Drawn {
@@ -180,6 +184,9 @@ impl Panel {
                 let gray = (110.0 + 110.0 * level) as u8;
                 plane.draw(&PathElement::new(line, RGBColor(gray, gray, gray).stroke_width(FINE)))?;
             }
+        }
+        for (corners, gray) in self.tiles.iter().flat_map(Tiles::pixels) {
+            plane.draw(&Rectangle::new(corners, RGBColor(gray, gray, gray).filled()))?;
         }
         for curve in &self.curves {
             let inside = |point: &&(f64, f64)| x.contains(point.0) && y.contains(point.1);
