@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use gradloom::ndarray::{Array1, Array2, Array4, array};
-use gradloom::{Adam, AdamW, Metrics, Network as _, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
+use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;

@@ -1,4 +1,5 @@
-//! The lines that a random network is written as: values taken apart, joined, reduced and turned, and a layer used twice.
+//! The lines that a random network is written as: values taken apart, joined, reduced, turned and disturbed by noise, and a
+//! layer used twice.
 
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::initializers::{AUTO, NORMAL};
@@ -77,11 +78,9 @@ impl Flows {
         let axis = Arg::Ints(&[-1]);
         let level = call(REDUCTIONS[self.reduction], &[axis, Arg::Flag(true)], vec![named("once")]);
         let level = binary(BinaryOp::Mul, Expr::Number(0.25), level);
-        let apart = call(
-            &functions::RESHAPE,
-            &[rows(&[halves as i64, (width / halves) as i64])],
-            vec![binary(BinaryOp::Sub, named("u"), named("level"))],
-        );
+        let noisy = binary(BinaryOp::Add, binary(BinaryOp::Sub, named("u"), named("level")), named("noise"));
+        let apart = call(&functions::RESHAPE, &[rows(&[halves as i64, (width / halves) as i64])], vec![noisy]);
+        let normal = handmade::stage(&layers::NORMAL_NOISE, &[Arg::Float(0.25)], "normal1");
         let turned = call(&functions::TRANSPOSE, &[Arg::Ints(&[])], vec![named("crossed")]);
         let turned = call(&functions::RESHAPE, &[rows(&[width as i64])], vec![turned]);
         let looking = [Arg::Int(1), Arg::Word("heads"), Arg::Float(0.0), Arg::Flag(self.body), Arg::Init(&AUTO, None)];
@@ -93,6 +92,7 @@ impl Flows {
         };
         flows.extend([
             flow("level", vec![level], vec![]),
+            flow("noise", vec![named("u")], vec![normal]),
             flow("apart", vec![apart], vec![]),
             flow("placed", vec![named("apart")], vec![placed]),
             flow("crossed", vec![named("placed"), memory], vec![crossed]),

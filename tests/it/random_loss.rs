@@ -104,10 +104,13 @@ pub fn measures(value: &'static str, twice: bool) -> Vec<Clause<'static>> {
     metrics.into_iter().map(|(name, expr)| handmade::clause(name, expr)).collect()
 }
 
-/// The share of rows whose largest output is that of their class.
-pub fn accuracy() -> Clause<'static> {
+/// Metrics of the class of each row: the share of rows whose largest output is that of it, and the mean output of it.
+pub fn of_classes(outputs: usize) -> [Clause<'static>; 2] {
+    let class = || Expr::Name(Target::Classes.name());
     let best = call(&functions::ARGMAX, vec![Expr::Name("out")]);
-    handmade::clause("accuracy", mean(binary(BinaryOp::Eq, best, Expr::Name(Target::Classes.name()))))
+    let is_class = handmade::call(&functions::ONE_HOT, &[Arg::Int(outputs as u64)], vec![class()]);
+    let own = binary(BinaryOp::Mul, is_class, Expr::Name("out"));
+    [handmade::clause("accuracy", mean(binary(BinaryOp::Eq, best, class()))), handmade::clause("own", mean(own))]
 }
 
 /// Terms of a loss, each of one value.

@@ -304,7 +304,7 @@ impl Spec {
 
     fn metrics(&self, value: &'static str, has_classes: bool) -> Vec<Clause<'static>> {
         let mut metrics = random_loss::measures(value, !self.seed.is_multiple_of(3));
-        metrics.extend(has_classes.then(random_loss::accuracy));
+        metrics.extend(has_classes.then(|| random_loss::of_classes(self.outputs)).into_iter().flatten());
         let criteria = self.metrics.iter().enumerate();
         metrics.extend(
             criteria.map(|(index, criterion)| {
