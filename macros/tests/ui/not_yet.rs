@@ -4,7 +4,7 @@ use gradloom::network;
 
 network! {
     Net<x: [B, 8] -> y: [B, 4]> {
-        Embedding(8, 4),
+        Lstm(4),
         Dense(4),
     }
     Two<(user: [B, 4], item: [B, 4]) -> [B, 4]> { Dense(4) }
