@@ -14,7 +14,7 @@ use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind, Slots};
-use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, ParamDef, Scope};
+use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, ParamDef, Scope, Takes};
 use crate::network::{Act, At, Definition, Expr, Port};
 use crate::types::Shape;
 
@@ -244,6 +244,9 @@ impl Lowering<'_> {
         let layout = layer.layout.unwrap_or(x.layout);
         let node = self.arranged(x, layout);
         let memory = memory.map(|memory| self.arranged(memory, layout));
+        if let Takes::Ids(classes) = layer.takes {
+            self.b.limit_ids(node, classes(args));
+        }
         let mut scope = Scope::new(&mut self.b, args, mode, &step.path, &step.owner);
         scope.memory = memory;
         scope.frozen_after = self.frozen.after;

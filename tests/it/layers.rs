@@ -75,9 +75,9 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
             (ArgKind::Number { .. }, Arg::Float(value)) => vec![Arg::Float(value / 2.0)],
             // As many as the matrices below have classes.
             (ArgKind::Numbers { .. }, _) => vec![Arg::Numbers(&[1.0, 0.5, 2.0, 0.25])],
-            // Heads of keys that several share.
-            (ArgKind::SizeOr(_), _) => vec![Arg::Int(1)],
-            (ArgKind::Padding, _) => vec![Arg::Word("same"), Arg::Int(2)],
+            // Where there may be none of it, the word and another integer; else one, as of heads of keys that several share.
+            (ArgKind::SizeOr { least: 0, word }, _) => vec![Arg::Word(word), Arg::Int(2)],
+            (ArgKind::SizeOr { least, .. }, _) => vec![Arg::Int(least)],
             (ArgKind::Sizes { least, word }, _) => {
                 let pair = [Arg::Pair(1 + least, 1), Arg::Pair(1, least)];
                 pair.into_iter().chain(word.map(Arg::Word)).collect()

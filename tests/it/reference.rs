@@ -75,8 +75,7 @@ fn line(arg: &ArgDef) -> String {
     let default = default(arg).map_or(String::new(), |value| format!(" = {value}"));
     let kind = match arg.kind {
         ArgKind::Size => "an integer of at least 1".to_string(),
-        ArgKind::SizeOr(word) => format!("an integer of at least 1, or `{word}`"),
-        ArgKind::Padding => "an integer of at least 0, or `same`".to_string(),
+        ArgKind::SizeOr { least, word } => format!("an integer of at least {least}, or `{word}`"),
         ArgKind::Sizes { least, word } => {
             let word = word.map_or(String::new(), |word| format!(", or `{word}`"));
             let or = if word.is_empty() { "or " } else { "" };

@@ -132,8 +132,7 @@ fn value<'a>(
         (ExprKind::Name(name), ArgKind::Sizes { word: Some(word), .. }) if text(name) == word => {
             (Some(Arg::Word(word)), written)
         }
-        (ExprKind::Name(name), ArgKind::Padding) if text(name) == "same" => (Some(Arg::Word("same")), written),
-        (ExprKind::Name(name), ArgKind::SizeOr(word)) if text(name) == word => (Some(Arg::Word(word)), written),
+        (ExprKind::Name(name), ArgKind::SizeOr { word, .. }) if text(name) == word => (Some(Arg::Word(word)), written),
         (ExprKind::Tuple(elements), ArgKind::Sizes { .. }) if elements.len() == 2 => {
             let Some(values) = pair(elements, consts, errors) else { return Value::Broken };
             match &values {
@@ -154,7 +153,7 @@ fn value<'a>(
         },
         (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
         (ExprKind::Tuple(_), _) => (None, written),
-        (_, ArgKind::Size | ArgKind::SizeOr(_) | ArgKind::Sizes { .. } | ArgKind::Padding | ArgKind::Number { .. }) => {
+        (_, ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. } | ArgKind::Number { .. }) => {
             let is_size = is_size(arg.kind);
             let value = if is_size { consts.value(expr, errors) } else { consts.number(expr, errors) };
             let Some(value) = value else { return Value::Broken };

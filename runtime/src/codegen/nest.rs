@@ -56,8 +56,8 @@ impl KernelEmitter<'_, '_> {
         coordinates
     }
 
-    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one. Coordinates are counted from row to row: to divide takes as long as
-    /// a few elements.
+    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one. Coordinates are counted from row to
+    /// row: to divide takes as long as a few elements.
     pub(super) fn rows(&mut self, lo: Value, hi: Value, mut body: impl FnMut(&mut Self, Value)) {
         if self.kernel.is_plain() {
             return self.counted(lo, hi, 1, false, body);

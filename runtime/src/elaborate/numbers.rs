@@ -27,7 +27,7 @@ pub(super) fn size(number: &Number<'_>) -> Result<Option<usize>, String> {
 
 /// Whether integers are wanted.
 pub fn is_size(kind: ArgKind) -> bool {
-    matches!(kind, ArgKind::Size | ArgKind::SizeOr(_) | ArgKind::Sizes { .. } | ArgKind::Padding)
+    matches!(kind, ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. })
 }
 
 /// The integer that a number stands for: `None` if it is not known.

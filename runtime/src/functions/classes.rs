@@ -1,7 +1,7 @@
 //! Losses and metrics against class ids: a row of logits or log-probabilities per sample, and the right class as a number.
 
 use super::FunctionDef;
-use crate::ir::{Builder, NodeId, Op};
+use crate::ir::{Builder, NodeId};
 use crate::layers::{Arg, ArgDef, ArgKind, LOG_SOFTMAX, float, int, numbers};
 use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
@@ -50,7 +50,7 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
     lower: |b, args, x| {
         let shape = b.shape(x[0]);
         let last = shape.rank() - 1;
-        limit_classes(b, x[1], shape.0[last].factor());
+        b.limit_ids(x[1], shape.0[last].factor());
         let shifted = shifted(b, x[0]);
         let is_target = is_target(b, x[1], x[0]);
         let own = own_loss(b, x[0], shifted, is_target);
@@ -84,7 +84,7 @@ pub const NLL: FunctionDef = FunctionDef {
     ty: |x, _| against_classes(x, "log-probabilities"),
     lower: |b, _, x| {
         let classes = b.shape(x[0]).0.last().expect("a row of classes has an axis").factor();
-        limit_classes(b, x[1], classes);
+        b.limit_ids(x[1], classes);
         let is_target = is_target(b, x[1], x[0]);
         let picked = pick(b, is_target, x[0]);
         let loss = b.neg(picked);
@@ -117,7 +117,7 @@ pub const TOP_K: FunctionDef = FunctionDef {
     lower: |b, args, x| {
         let shape = b.shape(x[0]);
         let last = shape.rank() - 1;
-        limit_classes(b, x[1], shape.0[last].factor());
+        b.limit_ids(x[1], shape.0[last].factor());
         let logits = b.detach(x[0]);
         let is_target = is_target(b, x[1], logits);
         let own = pick(b, is_target, logits);
@@ -287,13 +287,6 @@ fn weighted(
     let total = b.sum(loss, &axes);
     let count = b.sum(own, &axes);
     b.div(total, count)
-}
-
-/// If `target` is an input, its class ids must be below `classes`.
-pub(super) fn limit_classes(b: &mut Builder, target: NodeId, classes: usize) {
-    if let Op::Input(index) = b.graph()[target].op {
-        b.limit_ids(index, classes);
-    }
 }
 
 /// For each class of each row of `like`, whether it is the target: cheaper than a gather, and no one-hot rows are ever

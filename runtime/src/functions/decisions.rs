@@ -1,6 +1,6 @@
 //! Metrics of decisions: the share of positive decisions that are right, and the share of positives that are found.
 
-use super::classes::{against_classes, classes, is_target, limit_classes};
+use super::classes::{against_classes, classes, is_target};
 use super::{ARGMAX, FunctionDef, MEAN};
 use crate::ir::{Builder, NodeId};
 use crate::layers::{Arg, ArgDef, ArgKind, float};
@@ -105,7 +105,7 @@ struct Counts {
 fn count(b: &mut Builder, args: &[Arg], x: &[NodeId]) -> Counts {
     let (decided, positive) = if b.ty(x[1]).dtype.is_index() {
         let classes = classes(b.ty(x[0]));
-        limit_classes(b, x[1], classes);
+        b.limit_ids(x[1], classes);
         let best = (ARGMAX.lower)(b, &[], &x[..1]);
         (is_target(b, best, x[0]), is_target(b, x[1], x[0]))
     } else {

@@ -1,7 +1,6 @@
 //! Class ids as numbers to calculate with.
 
 use super::FunctionDef;
-use super::classes::limit_classes;
 use crate::layers::{ArgDef, ArgKind, int};
 use crate::types::{Dim, TensorType};
 
@@ -30,7 +29,7 @@ pub const ONE_HOT: FunctionDef = FunctionDef {
         let mut shape = b.shape(x[0]);
         let last = shape.rank();
         shape.0.push(Dim::Fixed(int(args, 0)));
-        limit_classes(b, x[0], int(args, 0));
+        b.limit_ids(x[0], int(args, 0));
         let position = b.iota(last, &shape);
         let id = b.broadcast_over(x[0], &shape, &[last]);
         let is_class = b.index_eq(position, id);

@@ -77,10 +77,12 @@ impl Builder {
         self.push(Op::Input(index), &[], ty)
     }
 
-    /// Says that the ids of an input are below this number.
-    pub fn limit_ids(&mut self, input: usize, classes: usize) {
-        let limit = &mut self.graph.slots.inputs[input].classes;
-        *limit = Some(limit.map_or(classes, |other| other.min(classes)));
+    /// Says that ids, if they are those of an input, are below this number.
+    pub fn limit_ids(&mut self, ids: NodeId, classes: usize) {
+        if let Op::Input(index) = self.graph[ids].op {
+            let limit = &mut self.graph.slots.inputs[index].classes;
+            *limit = Some(limit.map_or(classes, |other| other.min(classes)));
+        }
     }
 
     /// A parameter, running statistic or optimizer state.

@@ -104,7 +104,8 @@ pub(super) fn attend(
     split(b, y, q_length, &[heads.width()])
 }
 
-/// Softmax along the last axis. The largest score gets no gradient of its own: what is subtracted from all changes nothing.
+/// Softmax along the last axis, as a mean wants it: with no digits of what a weight lacks of 1, for which the layer `softmax` looks
+/// for the first of the largest. What is subtracted from all scores changes nothing, so it gets no gradient.
 fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
     let shape = b.shape(x);
     let last = [shape.rank() - 1];

@@ -1,18 +1,15 @@
 //! `Attention` and `CrossAttention`: every position a mean of others, weighted by how well they answer it.
 
 use super::attend::{self, Heads};
-use super::initializers::{AUTO, Weights};
+use super::initializers::AUTO;
 use super::positions::sequence;
-use super::{Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, ParamDef, Scope, Takes, flag, float, init, int};
-use crate::init::Init;
-use crate::ir::{NodeId, SlotKind};
-use crate::types::{Dim, Shape};
+use super::{Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, ParamDef, Takes, dense, flag, float, init, int};
 
 const HEADS: ArgDef =
     ArgDef { name: "heads", kind: ArgKind::Size, default: None, doc: "how many ways there are of looking" };
 const KV: ArgDef = ArgDef {
     name: "kv",
-    kind: ArgKind::SizeOr("heads"),
+    kind: ArgKind::SizeOr { least: 1, word: "heads" },
     default: Some(Arg::Word("heads")),
     doc: "how many heads have keys and values of their own",
 };
@@ -86,13 +83,13 @@ pub const ATTENTION: LayerDef = LayerDef {
     lower: |scope, x| {
         let heads = Heads::of(&scope.b.shape(x), int(scope.args, 0), kv(scope.args, 2)).expect("it was checked");
         let biased = flag(scope.args, 4);
-        let all = project(scope, x, ["qkv.weight", "qkv.bias"], biased);
+        let all = dense::rows_times(scope, x, ["qkv.weight", "qkv.bias"], biased);
         let (width, kv_width) = (heads.width(), heads.kv_width());
         let [q, k, v] = [(0, width), (width, kv_width), (width + kv_width, kv_width)]
             .map(|(start, len)| scope.b.slice(all, 2, start, len, 1));
         let (causal, dropout, rope) = (flag(scope.args, 1), float(scope.args, 3), flag(scope.args, 5));
         let y = attend::attend(scope, &heads, [q, k, v], causal, rope, dropout);
-        project(scope, y, ["out.weight", "out.bias"], biased)
+        dense::rows_times(scope, y, ["out.weight", "out.bias"], biased)
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
@@ -131,13 +128,13 @@ pub const CROSS_ATTENTION: LayerDef = LayerDef {
         let heads = Heads::of(&scope.b.shape(x), int(scope.args, 0), kv(scope.args, 1)).expect("it was checked");
         let memory = scope.memory.expect("two values flow in");
         let biased = flag(scope.args, 3);
-        let q = project(scope, x, ["query.weight", "query.bias"], biased);
-        let both = project(scope, memory, ["kv.weight", "kv.bias"], biased);
+        let q = dense::rows_times(scope, x, ["query.weight", "query.bias"], biased);
+        let both = dense::rows_times(scope, memory, ["kv.weight", "kv.bias"], biased);
         let width = heads.kv_width();
         let [k, v] = [0, width].map(|start| scope.b.slice(both, 2, start, width, 1));
         let dropout = float(scope.args, 2);
         let y = attend::attend(scope, &heads, [q, k, v], false, false, dropout);
-        project(scope, y, ["out.weight", "out.bias"], biased)
+        dense::rows_times(scope, y, ["out.weight", "out.bias"], biased)
     },
     takes: Takes::Memory(|x, memory, _| match (sequence(x), sequence(memory)) {
         (Ok([_, features]), Ok([_, others])) if features == others => Ok(()),
@@ -158,31 +155,10 @@ fn kv(args: &[Arg], position: usize) -> Option<usize> {
 /// Weights and biases of a product, where `[init, bias]` are among the arguments.
 fn projection(
     names: [&'static str; 2],
-    [inputs, outputs]: [usize; 2],
+    sizes: [usize; 2],
     args: &[Arg],
     [at_init, at_bias]: [usize; 2],
     next: Gain,
 ) -> Vec<ParamDef> {
-    let init = init(args, at_init, &Weights { fan_in: inputs, fan_out: outputs, rows: inputs, next });
-    let mut params = vec![ParamDef::new(names[0], vec![inputs, outputs], init, SlotKind::Weight)];
-    if flag(args, at_bias) {
-        params.push(ParamDef::new(names[1], vec![outputs], Init::Constant(0.0), SlotKind::Parameter));
-    }
-    params
-}
-
-/// The rows of a sequence times the weights of this name, plus the biases if there are any.
-fn project(scope: &mut Scope<'_>, x: NodeId, names: [&str; 2], biased: bool) -> NodeId {
-    let weight = scope.param(names[0]);
-    let shape = scope.b.shape(x);
-    let rows = Dim::product(&shape.0[..2]).expect("extents were checked when the network was declared");
-    let matrix = scope.b.reshape(x, Shape(vec![rows, shape.0[2]]));
-    let mut y = scope.b.dot(matrix, weight, false, false);
-    let flat = scope.b.shape(y);
-    if biased {
-        let bias = scope.param(names[1]);
-        let bias = scope.b.broadcast(bias, &flat, &[1]);
-        y = scope.b.add(y, bias);
-    }
-    scope.b.reshape(y, Shape(vec![shape.0[0], shape.0[1], flat.0[1]]))
+    dense::params(names, sizes, flag(args, at_bias), |weights| init(args, at_init, weights), next)
 }

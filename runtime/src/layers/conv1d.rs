@@ -38,7 +38,12 @@ pub const CONV1D: LayerDef = LayerDef {
             default: Some(Arg::Int(1)),
             doc: "positions from one window to the next",
         },
-        ArgDef { name: "pad", kind: ArgKind::Padding, default: Some(Arg::Int(0)), doc: "zeros at either end" },
+        ArgDef {
+            name: "pad",
+            kind: ArgKind::SizeOr { least: 0, word: "same" },
+            default: Some(Arg::Int(0)),
+            doc: "zeros at either end",
+        },
         ArgDef {
             name: "dilation",
             kind: ArgKind::Size,

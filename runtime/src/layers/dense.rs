@@ -1,9 +1,9 @@
 //! `Dense`: every output is a weighted sum of every input.
 
 use super::initializers::{AUTO, Weights};
-use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, ParamDef, Takes, flag, init, int, last_axis};
+use super::{Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, ParamDef, Scope, Takes, flag, init, int, last_axis};
 use crate::init::Init;
-use crate::ir::SlotKind;
+use crate::ir::{NodeId, SlotKind};
 use crate::types::{Dim, Shape};
 
 /// Every output is a weighted sum of every input.
@@ -41,32 +41,11 @@ pub const DENSE: LayerDef = LayerDef {
     },
     params: |x, args, next| {
         let fan_in = x.0.last().map_or(1, |dim| dim.factor());
-        let fan_out = int(args, 0);
-        let init = init(args, 2, &Weights { fan_in, fan_out, rows: fan_in, next });
-        let mut params = vec![ParamDef::new("weight", vec![fan_in, fan_out], init, SlotKind::Weight)];
-        if flag(args, 1) {
-            params.push(ParamDef::new("bias", vec![fan_out], Init::Constant(0.0), SlotKind::Parameter));
-        }
-        params
+        params(PARAMS, [fan_in, int(args, 0)], flag(args, 1), |weights| init(args, 2, weights), next)
     },
     lower: |scope, x| {
-        let weight = scope.param("weight");
-        let shape = scope.b.shape(x);
-        let (last, leading) = shape.0.split_last().expect("there are features");
-        let rows = Dim::product(leading).expect("extents were checked when the network was declared");
-        let matrix = if leading.len() == 1 { x } else { scope.b.reshape(x, Shape(vec![rows, *last])) };
-        let mut y = scope.b.dot(matrix, weight, false, false);
-        if flag(scope.args, 1) {
-            let shape = scope.b.shape(y);
-            let bias = scope.param("bias");
-            let bias = scope.b.broadcast(bias, &shape, &[1]);
-            y = scope.b.add(y, bias);
-        }
-        if leading.len() == 1 {
-            return y;
-        }
-        let columns = scope.b.shape(y).0[1];
-        scope.b.reshape(y, Shape(leading.iter().copied().chain([columns]).collect()))
+        let biased = flag(scope.args, 1);
+        rows_times(scope, x, PARAMS, biased)
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
@@ -74,3 +53,40 @@ pub const DENSE: LayerDef = LayerDef {
     gain: None,
     function: None,
 };
+
+const PARAMS: [&str; 2] = ["weight", "bias"];
+
+/// Weights `[in, out]` and biases by these names, for a product of rows.
+pub(super) fn params(
+    [weight, bias]: [&'static str; 2],
+    [fan_in, fan_out]: [usize; 2],
+    biased: bool,
+    init: impl Fn(&Weights) -> Init,
+    next: Gain,
+) -> Vec<ParamDef> {
+    let start = init(&Weights { fan_in, fan_out, rows: fan_in, next });
+    let weight = ParamDef::new(weight, vec![fan_in, fan_out], start, SlotKind::Weight);
+    let bias = biased.then(|| ParamDef::new(bias, vec![fan_out], Init::Constant(0.0), SlotKind::Parameter));
+    [weight].into_iter().chain(bias).collect()
+}
+
+/// Each row along the last axis times the weights of this name, plus the biases if there are any.
+pub(super) fn rows_times(scope: &mut Scope<'_>, x: NodeId, [weight, bias]: [&str; 2], biased: bool) -> NodeId {
+    let weight = scope.param(weight);
+    let shape = scope.b.shape(x);
+    let (last, leading) = shape.0.split_last().expect("there are features");
+    let rows = Dim::product(leading).expect("extents were checked when the network was declared");
+    let matrix = if leading.len() == 1 { x } else { scope.b.reshape(x, Shape(vec![rows, *last])) };
+    let mut y = scope.b.dot(matrix, weight, false, false);
+    if biased {
+        let shape = scope.b.shape(y);
+        let bias = scope.param(bias);
+        let bias = scope.b.broadcast(bias, &shape, &[1]);
+        y = scope.b.add(y, bias);
+    }
+    if leading.len() == 1 {
+        return y;
+    }
+    let columns = scope.b.shape(y).0[1];
+    scope.b.reshape(y, Shape(leading.iter().copied().chain([columns]).collect()))
+}

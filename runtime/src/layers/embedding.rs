@@ -2,7 +2,7 @@
 
 use super::initializers::{NORMAL, Weights};
 use super::{Arg, ArgDef, ArgKind, LayerDef, Layout, Misfit, ParamDef, Takes, init, int};
-use crate::ir::{Op, SlotKind};
+use crate::ir::SlotKind;
 use crate::types::{Dim, Shape};
 
 /// A learned row of numbers for every class id.
@@ -40,9 +40,6 @@ pub const EMBEDDING: LayerDef = LayerDef {
         vec![ParamDef::new("weight", vec![fan_in, fan_out], init, SlotKind::Weight)]
     },
     lower: |scope, ids| {
-        if let Op::Input(index) = scope.b.graph()[ids].op {
-            scope.b.limit_ids(index, int(scope.args, 0));
-        }
         let weight = scope.param("weight");
         scope.b.gather(weight, ids)
     },

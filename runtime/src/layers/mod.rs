@@ -222,8 +222,13 @@ pub struct ArgDef {
 pub enum ArgKind {
     /// An integer of at least 1.
     Size,
-    /// An integer of at least 1, or this word.
-    SizeOr(&'static str),
+    /// An integer, or a word in its place.
+    SizeOr {
+        /// The least integer.
+        least: u64,
+        /// The word.
+        word: &'static str,
+    },
     /// An integer, or two as `(height, width)`.
     Sizes {
         /// The least integer.
@@ -231,8 +236,6 @@ pub enum ArgKind {
         /// A word that may stand in their place.
         word: Option<&'static str>,
     },
-    /// An integer of at least 0, or the word `same`.
-    Padding,
     /// A number within these bounds.
     Number {
         /// The least value.
@@ -270,9 +273,8 @@ impl ArgKind {
     pub fn accept(self, arg: Arg) -> Result<Arg, String> {
         match (self, arg) {
             (ArgKind::Size, Arg::Int(n)) if n >= 1 => Ok(arg),
-            (ArgKind::Padding, Arg::Int(_) | Arg::Word("same")) => Ok(arg),
-            (ArgKind::SizeOr(_), Arg::Int(n)) if n >= 1 => Ok(arg),
-            (ArgKind::SizeOr(known), Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
+            (ArgKind::SizeOr { least, .. }, Arg::Int(n)) if n >= least => Ok(arg),
+            (ArgKind::SizeOr { word: known, .. }, Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
             (ArgKind::Sizes { least, .. }, Arg::Int(n)) if n >= least => Ok(arg),
             (ArgKind::Sizes { least, .. }, Arg::Pair(h, w)) if h >= least && w >= least => Ok(arg),
             (ArgKind::Sizes { word: Some(known), .. }, Arg::Word(word)) if word == known => Ok(Arg::Word(known)),
@@ -298,8 +300,7 @@ impl ArgKind {
     pub fn wanted(self) -> String {
         match self {
             ArgKind::Size => "an integer of at least 1".to_string(),
-            ArgKind::Padding => "an integer of at least 0, or `same`".to_string(),
-            ArgKind::SizeOr(word) => format!("an integer of at least 1, or `{word}`"),
+            ArgKind::SizeOr { least, word } => format!("an integer of at least {least}, or `{word}`"),
             ArgKind::Sizes { least, word: None } => {
                 format!("an integer of at least {least}, or two as `(height, width)`")
             }

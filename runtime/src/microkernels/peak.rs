@@ -165,9 +165,10 @@ mod tests {
 
     #[test]
     fn rates_are_those_of_a_processor() {
-        // An emulator on a busy machine makes less than a hundredth of what any processor does.
+        // On aarch64 it is an emulator as a rule, which makes less than a hundredth of that on a busy machine.
+        let least = if cfg!(target_arch = "aarch64") { 1e6 } else { 1e8 };
         let peak = Peak::measure();
-        assert!(peak.flops > 1e6 && peak.flops < 1e13, "{peak:?}");
-        assert!(peak.bytes > 1e6 && peak.bytes < 1e13, "{peak:?}");
+        assert!(peak.flops > least && peak.flops < 1e13, "{peak:?}");
+        assert!(peak.bytes > least && peak.bytes < 1e13, "{peak:?}");
     }
 }

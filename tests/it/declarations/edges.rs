@@ -77,7 +77,7 @@ fn repeated(count: i64) -> String {
 fn ends(owner: &str, arg: &ArgDef) -> Vec<(String, Option<f64>)> {
     let edge = |what: &str| format!("{owner}, {}: {what}", arg.name);
     match arg.kind {
-        ArgKind::Size | ArgKind::SizeOr(_) | ArgKind::Sizes { .. } | ArgKind::Padding => {
+        ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. } => {
             vec![(edge("a quotient"), None)]
         }
         ArgKind::Number { least, most, .. } => {

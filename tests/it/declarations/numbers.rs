@@ -133,7 +133,7 @@ pub fn size(tape: &mut Tape<'_>, n: usize) -> Number<'static> {
 pub fn argument(tape: &mut Tape<'_>, arg: &ArgDef, usual: &[Arg]) -> Value<'static> {
     let value = tape.pick(usual);
     match (arg.kind, value) {
-        (ArgKind::Size | ArgKind::SizeOr(_) | ArgKind::Sizes { .. } | ArgKind::Padding, Arg::Int(n)) if n > 0 => {
+        (ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. }, Arg::Int(n)) if n > 0 => {
             match size(tape, n as usize) {
                 number if number.text.contains('/') => Value::Calculated(number),
                 _ => Value::Known(value),

@@ -155,10 +155,9 @@ fn part<T: Copy>(x: &Array<T>, spans: &[Span<'static>]) -> Array<T> {
 pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) -> Vec<Arg> {
     let settle = |(arg, value): (&ArgDef, &network::Value<'static>)| match (value, arg.kind) {
         (network::Value::Known(arg), _) => *arg,
-        (
-            network::Value::Calculated(number),
-            ArgKind::Size | ArgKind::SizeOr(_) | ArgKind::Sizes { .. } | ArgKind::Padding,
-        ) => Arg::Int(size(number) as u64),
+        (network::Value::Calculated(number), ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. }) => {
+            Arg::Int(size(number) as u64)
+        }
         (network::Value::Calculated(number), _) => Arg::Float(quotient(number).unwrap_or(number.value.to_f64())),
         (network::Value::Pair([height, width]), _) => Arg::Pair(size(height) as u64, size(width) as u64),
         (network::Value::Init(initializer, ..), _) => Arg::Init(initializer, None),
