@@ -145,10 +145,24 @@ pub fn binary(op: BinaryOp, x: Expr<'static>, y: Expr<'static>) -> Expr<'static>
 
 /// A network of one layer with the loss `sum(out * weights)`. Where it takes two values, the second one is alike.
 pub fn single_layer(layer: &'static LayerDef, args: &[Arg], input: Port<'static>) -> &'static Definition<'static> {
+    single_layer_of(layer, args, input, None)
+}
+
+/// The same where the second value has so many positions.
+pub fn single_layer_of(
+    layer: &'static LayerDef,
+    args: &[Arg],
+    input: Port<'static>,
+    positions: Option<usize>,
+) -> &'static Definition<'static> {
     let shape = (layer.shape)(&input.known().shape, args).expect("the input suits the layer");
     let product = binary(BinaryOp::Mul, Expr::Name("out"), Expr::Name("weights"));
     let takes_two = matches!(layer.takes, Takes::Memory(_));
-    let memory = takes_two.then_some(Port { name: "memory", ..input });
+    let mut dims = input.dims.to_vec();
+    if let (Some(positions), Some(dim)) = (positions, dims.get_mut(1)) {
+        *dim = Extent::Size(number(positions));
+    }
+    let memory = takes_two.then_some(Port { name: "memory", dims: leak(dims), ..input });
     let inputs: Vec<Port<'static>> = [input].into_iter().chain(memory).collect();
     let stage = stage(layer, args, layer.stem);
     let sources = inputs.iter().map(|port| Expr::Name(port.name)).collect();

@@ -1,25 +1,14 @@
-//! Layers over images against values of PyTorch: interpreted in f64 and f32, and as machine code.
+//! Layers over images against values of PyTorch, and a network whose state dict is loaded.
 
 use std::path::PathBuf;
 
 use gradloom::ndarray::{Array4, ArrayD, IxDyn};
 use gradloom::{NameMap, Predictor, Session, Sgd, network};
-use gradloom_runtime::autodiff::differentiate;
-use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
-use gradloom_runtime::ir::{Graph, ParamSlot, Role, verify};
 use gradloom_runtime::layers::initializers::AUTO;
-use gradloom_runtime::layers::{self, Arg, LayerDef, Mode};
-use gradloom_runtime::lower::lower;
-use gradloom_runtime::types::Dim;
+use gradloom_runtime::layers::{self, Arg, LayerDef};
 
-use crate::bound::Bound;
-use crate::compiled::Compiled;
 use crate::golden_file::{Case, GoldenFile};
-use crate::handmade;
-use crate::oracle::array::Array;
-
-const F64: Bound = Bound { relative: 1e-12, absolute: 1e-12 };
-const F32: Bound = Bound { relative: 2e-6, absolute: 4e-6 };
+use crate::layer_golden::{self, F32};
 
 /// The layer of a case, and its arguments.
 fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
@@ -80,72 +69,14 @@ fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
     }
 }
 
-/// A value of a case as a parameter.
-fn stored(slot: &ParamSlot, value: &Tensor) -> Tensor {
-    handmade::stored(slot, &Array::new(&value.shape, value.as_floats().to_vec()))
-}
-
-/// The graph of a case with its gradients, and its values.
-fn graph(case: &Case) -> (Graph, Values) {
-    let (layer, args) = layer(&case.name);
-    let x = case.get("x");
-    let dims: Vec<Dim> = [Dim::B].into_iter().chain(x.shape[1..].iter().map(|&n| Dim::Fixed(n))).collect();
-    let mode = if case.name.ends_with("inference") { Mode::Infer } else { Mode::Train };
-    let definition = handmade::single_layer(layer, &args, handmade::port("x", &dims));
-    let mut graph = lower(definition, mode).expect("the layer fits");
-    let input = handmade::input_as_parameter(&mut graph, 0, x.shape[0]);
-    verify(&graph).expect("the graph is well formed");
-    let wanted: Vec<usize> = (0..=input).filter(|&at| case.find(&format!("d{}", key(&graph, at))).is_some()).collect();
-    let params = graph.slots.params.iter().enumerate();
-    let params = params.map(|(at, slot)| stored(slot, case.get(key(&graph, at)))).collect();
-    let values = Values { inputs: vec![x.clone(), case.get("dy").clone()], params, scalars: Vec::new() };
-    (handmade::with_batch(&differentiate(&graph, &wanted), x.shape[0]), values)
-}
-
-/// What a parameter is called in a case.
-fn key(graph: &Graph, param: usize) -> &str {
-    graph.slots.params[param].name.rsplit('.').next().expect("a split has a last part")
-}
-
-/// The results of a case, each with what it should be.
-fn expected<'c>(graph: &Graph, case: &'c Case) -> Vec<(Role, &'c [f64])> {
-    let of = |role: &Role| match *role {
-        Role::Output(0) => Some(case.floats("y")),
-        Role::Gradient(param) => Some(case.floats(&format!("d{}", key(graph, param)))),
-        Role::Update(param) => Some(case.floats(&key(graph, param).replace("running", "next"))),
-        _ => None,
-    };
-    graph.outputs.iter().filter_map(|output| Some((output.role.clone(), of(&output.role)?))).collect()
-}
-
-/// A result in the order of the declaration.
-fn declared(graph: &Graph, role: &Role, found: &[f64]) -> Vec<f64> {
-    match *role {
-        Role::Gradient(param) => handmade::declared(&graph.slots.params[param], found).data,
-        _ => found.to_vec(),
-    }
-}
-
 #[test]
 fn layers_over_images_are_those_of_pytorch_forward_and_backward() {
     let file = GoldenFile::read("images");
     let cases: Vec<&Case> = file.cases().iter().filter(|case| case.name != "network").collect();
     assert_eq!(cases.len(), 34);
     for case in cases {
-        let (graph, values) = graph(case);
-        let rows = case.get("x").shape[0];
-        let mut compiled = Compiled::new(&graph, rows);
-        let results = compiled.run(rows, &values);
-        let [exact, single] =
-            [Precision::F64, Precision::F32].map(|precision| evaluate(&graph, precision, rows, &values));
-        for (role, wanted) in expected(&graph, case) {
-            let what = |how: &str| format!("{} {how}: {role:?}", case.name);
-            let interpreted = [(&exact, F64, "in f64"), (&single, F32, "in f32")];
-            for (evaluation, bound, how) in interpreted {
-                bound.check(&what(how), &declared(&graph, &role, evaluation.output(&role).as_floats()), wanted);
-            }
-            F32.check(&what("compiled"), &declared(&graph, &role, results.get(&role)), wanted);
-        }
+        let (layer, args) = layer(&case.name);
+        layer_golden::check(case, layer, &args);
     }
 }
 
