@@ -168,83 +168,6 @@ impl<'t, 'n> Body<'t, 'n> {
         }
     }
 
-    fn rms_norm(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        let args = self.arguments(&layers::RMS_NORM, &[&[Arg::Float(1e-2)]]);
-        let (stage, y) = self.layer(&layers::RMS_NORM, args, x);
-        self.know(prefixes, &stage, ".gamma", &Shape(vec![x.0[x.rank() - 1]]));
-        (stage, y)
-    }
-
-    /// A layer that looks at positions.
-    fn of_sequence(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        match self.tape.below(5) {
-            0 => self.rms_norm(x, prefixes),
-            1 => {
-                let args = vec![self.initializer()];
-                let (stage, y) = self.layer(&layers::POSITIONAL, args, x);
-                self.know(prefixes, &stage, ".weight", &Shape(x.0[1..].to_vec()));
-                (stage, y)
-            }
-            2 => {
-                let args = self.arguments(&layers::POSITIONS, &[&[Arg::Word("sinusoidal")]]);
-                self.layer(&layers::POSITIONS, args, x)
-            }
-            _ => self.attention(x, prefixes),
-        }
-    }
-
-    /// Attention, of one head if what is drawn does not fit.
-    fn attention(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        self.has_dense = true;
-        let flag = |yes| Arg::Flag(yes);
-        let [causal, biased, rope] = [50, 70, 40].map(|percent| self.tape.chance(percent));
-        let kv = self.tape.pick(&[Arg::Word("heads"), Arg::Int(1)]);
-        let dropout = Arg::Float(self.tape.pick(&[0.0, 0.25]));
-        let heads = self.tape.pick(&[1, 2, 3]);
-        let init = Arg::Init(&AUTO, None);
-        let args = |heads, rope| [Arg::Int(heads), flag(causal), kv, dropout, flag(biased), flag(rope), init];
-        let tried = [args(heads, rope), args(heads, false), args(1, false)];
-        let args = tried.into_iter().find(|args| (layers::ATTENTION.shape)(x, args).is_ok()).expect("one head fits");
-        let usual = args.each_ref().map(std::slice::from_ref);
-        let mut values = self.arguments(&layers::ATTENTION, &usual[..6]);
-        values.push(self.initializer());
-        let (stage, y) = self.layer(&layers::ATTENTION, values, x);
-        for param in (layers::ATTENTION.params)(x, &args, layers::Gain::Xavier) {
-            self.know(prefixes, &stage, leak(format!(".{}", param.name)), &Shape::fixed(&param.shape));
-        }
-        (stage, y)
-    }
-
-    /// Attention from one sequence to another, both of this many features.
-    pub(super) fn cross_attention(&mut self, x: &Shape, prefixes: &[String]) -> Stage<'static> {
-        self.has_dense = true;
-        let width = x.0[2].factor();
-        let heads: Vec<Arg> =
-            (1..=3).filter(|heads| width.is_multiple_of(*heads)).map(|n| Arg::Int(n as u64)).collect();
-        let [kv, dropout] = [[Arg::Word("heads"), Arg::Int(1)], [0.0, 0.25].map(Arg::Float)];
-        let flags = [true, false].map(Arg::Flag);
-        let mut values = self.arguments(&layers::CROSS_ATTENTION, &[&heads, &kv, &dropout, &flags]);
-        values.push(self.initializer());
-        let (stage, _) = self.layer(&layers::CROSS_ATTENTION, values, x);
-        let square = Shape::fixed(&[width, width]);
-        for name in [".query.weight", ".out.weight"] {
-            self.know(prefixes, &stage, name, &square);
-        }
-        stage
-    }
-
-    /// Rows of numbers for class ids.
-    pub(super) fn embedding(&mut self, ids: &Shape, classes: usize, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        self.has_dense = true;
-        let width = self.tape.pick(&[2, 3, 1]);
-        let usual = [Arg::Int(classes as u64), Arg::Int(width as u64)];
-        let mut values = self.arguments(&layers::EMBEDDING, &[&usual[..1], &usual[1..]]);
-        values.push(self.initializer());
-        let (stage, _) = self.layer(&layers::EMBEDDING, values, ids);
-        self.know(prefixes, &stage, ".weight", &Shape::fixed(&[classes, width]));
-        (stage, Shape(ids.0.iter().copied().chain([Dim::Fixed(width)]).collect()))
-    }
-
     fn dense(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         let n = self.tape.pick(&[2, 3, 1, 4]);
         self.dense_of(n, x, prefixes)
@@ -264,144 +187,6 @@ impl<'t, 'n> Body<'t, 'n> {
         (stage, Shape(leading.iter().copied().chain([Dim::Fixed(n)]).collect()))
     }
 
-    /// A convolution, of one weight for each channel if what is drawn does not fit.
-    fn conv(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        self.has_dense = true;
-        let channels = x.0[1].factor() as u64;
-        let sizes = [Arg::Int(1), Arg::Int(2), Arg::Int(3), Arg::Pair(1, 2), Arg::Pair(3, 1)];
-        let n = self.tape.pick(&[channels, 2, 4, 3, 1]);
-        let groups = self.tape.pick(&[1, 1, channels, 2]);
-        let [stride, dilation] = [0, 1].map(|_| self.tape.pick(&[Arg::Int(1), Arg::Int(2), Arg::Pair(2, 1)]));
-        let pad = self.tape.pick(&[Arg::Word("same"), Arg::Int(1), Arg::Int(0), Arg::Pair(0, 1)]);
-        let stride = if pad == Arg::Word("same") { Arg::Int(1) } else { stride };
-        let bias = Arg::Flag(!self.tape.chance(30));
-        let kernel = self.tape.pick(&sizes);
-        let init = Arg::Init(&AUTO, None);
-        let mut args = [Arg::Int(n), kernel, stride, pad, dilation, Arg::Int(groups), bias, init];
-        if (layers::CONV2D.shape)(x, &args).is_err() {
-            let one = Arg::Int(1);
-            args = [Arg::Int(n), one, one, Arg::Int(0), one, one, bias, init];
-        }
-        let y = (layers::CONV2D.shape)(x, &args).expect("a window of one position fits");
-        let usual = args.each_ref().map(std::slice::from_ref);
-        let mut values = self.arguments(&layers::CONV2D, &usual[..7]);
-        values.push(self.initializer());
-        let (stage, _) = self.layer(&layers::CONV2D, values, x);
-        let [height, width] = match args[1] {
-            Arg::Pair(height, width) => [height, width],
-            Arg::Int(size) => [size; 2],
-            other => panic!("a window has extents, found {other:?}"),
-        };
-        let Arg::Int(groups) = args[5] else { panic!("groups are counted") };
-        let weight = [n, channels / groups, height, width].map(|extent| Dim::Fixed(extent as usize));
-        self.know(prefixes, &stage, ".weight", &Shape(weight.to_vec()));
-        if bias == Arg::Flag(true) {
-            self.know(prefixes, &stage, ".bias", &Shape(vec![y.0[1]]));
-        }
-        (stage, y)
-    }
-
-    /// A convolution of a signal, of one weight for each channel if what is drawn does not fit.
-    fn conv1d(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        self.has_dense = true;
-        let channels = x.0[1].factor() as u64;
-        let n = self.tape.pick(&[channels, 2, 4, 3, 1]);
-        let groups = self.tape.pick(&[1, 1, channels]);
-        let kernel = self.tape.pick(&[2, 3, 1]);
-        let [stride, dilation] = [0, 1].map(|_| self.tape.pick(&[1, 2]));
-        let pad = self.tape.pick(&[Arg::Word("same"), Arg::Int(1), Arg::Int(0)]);
-        let stride = if pad == Arg::Word("same") { 1 } else { stride };
-        let bias = Arg::Flag(!self.tape.chance(30));
-        let init = Arg::Init(&AUTO, None);
-        let int = Arg::Int;
-        let mut args = [int(n), int(kernel), int(stride), pad, int(dilation), int(groups), bias, init];
-        if (layers::CONV1D.shape)(x, &args).is_err() {
-            args = [int(n), int(1), int(1), int(0), int(1), int(1), bias, init];
-        }
-        let y = (layers::CONV1D.shape)(x, &args).expect("a window of one position fits");
-        let usual = args.each_ref().map(std::slice::from_ref);
-        let mut values = self.arguments(&layers::CONV1D, &usual[..7]);
-        values.push(self.initializer());
-        let (stage, _) = self.layer(&layers::CONV1D, values, x);
-        let [Arg::Int(kernel), Arg::Int(groups)] = [args[1], args[5]] else { panic!("both are integers") };
-        let weight = [n, channels / groups, kernel].map(|extent| Dim::Fixed(extent as usize));
-        self.know(prefixes, &stage, ".weight", &Shape(weight.to_vec()));
-        if bias == Arg::Flag(true) {
-            self.know(prefixes, &stage, ".bias", &Shape(vec![y.0[1]]));
-        }
-        (stage, y)
-    }
-
-    /// A transposed convolution, of one weight for each pair of channels if what is drawn does not fit.
-    fn conv_transpose(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        self.has_dense = true;
-        let channels = x.0[1].factor() as u64;
-        let n = self.tape.pick(&[channels, 2, 1]);
-        let groups = self.tape.pick(&[1, 1, channels]);
-        let kernel = self.tape.pick(&[Arg::Int(2), Arg::Int(1), Arg::Pair(1, 2)]);
-        let stride = self.tape.pick(&[Arg::Int(2), Arg::Int(1), Arg::Pair(1, 2)]);
-        let dilation = self.tape.pick(&[Arg::Int(1), Arg::Int(2)]);
-        let [pad, more] = [0, 1].map(|_| self.tape.pick(&[Arg::Int(0), Arg::Int(1), Arg::Pair(0, 1)]));
-        let bias = Arg::Flag(!self.tape.chance(30));
-        let init = Arg::Init(&AUTO, None);
-        let mut args = [Arg::Int(n), kernel, stride, pad, more, dilation, Arg::Int(groups), bias, init];
-        let fits = |args: &[Arg]| {
-            let y = (layers::CONV_TRANSPOSE2D.shape)(x, args);
-            // Larger images take longer and show nothing more.
-            y.is_ok_and(|y| y.0[2].factor() * y.0[3].factor() <= 40)
-        };
-        if !fits(&args) {
-            args[3] = Arg::Int(0);
-        }
-        if !fits(&args) {
-            let (zero, one) = (Arg::Int(0), Arg::Int(1));
-            args = [Arg::Int(n), one, one, zero, zero, one, one, bias, init];
-        }
-        let y = (layers::CONV_TRANSPOSE2D.shape)(x, &args).expect("a window of one position fits");
-        let usual = args.each_ref().map(std::slice::from_ref);
-        let mut values = self.arguments(&layers::CONV_TRANSPOSE2D, &usual[..8]);
-        values.push(self.initializer());
-        let (stage, _) = self.layer(&layers::CONV_TRANSPOSE2D, values, x);
-        let [height, width] = match args[1] {
-            Arg::Pair(height, width) => [height, width],
-            Arg::Int(size) => [size; 2],
-            other => panic!("a window has extents, found {other:?}"),
-        };
-        let Arg::Int(groups) = args[6] else { panic!("groups are counted") };
-        let weight = [channels, n / groups, height, width].map(|extent| Dim::Fixed(extent as usize));
-        self.know(prefixes, &stage, ".weight", &Shape(weight.to_vec()));
-        if bias == Arg::Flag(true) {
-            self.know(prefixes, &stage, ".bias", &Shape(vec![y.0[1]]));
-        }
-        (stage, y)
-    }
-
-    /// An image of more positions, unless it has many already.
-    fn upsample(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
-        let few = x.0[2].factor() * x.0[3].factor() <= 12;
-        let factor = if few { self.tape.pick(&[Arg::Int(2), Arg::Pair(1, 3), Arg::Int(1)]) } else { Arg::Int(1) };
-        let args = [factor, self.tape.pick(&["bilinear", "nearest"].map(Arg::Word))];
-        let y = (layers::UPSAMPLE.shape)(x, &args).expect("every image fits");
-        let values = self.arguments(&layers::UPSAMPLE, &args.each_ref().map(std::slice::from_ref));
-        let (stage, _) = self.layer(&layers::UPSAMPLE, values, x);
-        (stage, y)
-    }
-
-    /// Pooling, over single elements if what is drawn does not fit.
-    fn pool(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
-        let layer = self.tape.pick(&[&layers::MAX_POOL, &layers::AVG_POOL]);
-        let kernel = self.tape.pick(&[Arg::Int(2), Arg::Int(3), Arg::Pair(2, 1), Arg::Int(1)]);
-        let stride = self.tape.pick(&[Arg::Int(1), Arg::Int(2), Arg::Word("kernel"), Arg::Pair(1, 2)]);
-        let pad = self.tape.pick(&[Arg::Int(1), Arg::Int(0), Arg::Pair(1, 0)]);
-        let (one, none) = (Arg::Int(1), Arg::Int(0));
-        let tried = [[kernel, stride, pad], [kernel, stride, none], [one, stride, none]];
-        let args = tried.into_iter().find(|args| (layer.shape)(x, args).is_ok()).expect("single elements fit");
-        let y = (layer.shape)(x, &args).expect("a window of one position fits");
-        let values = self.arguments(layer, &args.each_ref().map(std::slice::from_ref));
-        let (stage, _) = self.layer(layer, values, x);
-        (stage, y)
-    }
-
     /// Scale and shift of a norm, along an axis of so many numbers.
     fn affine(&mut self, stage: &Stage<'static>, along: Dim, prefixes: &[String]) {
         for name in [".gamma", ".beta"] {
@@ -416,17 +201,22 @@ impl<'t, 'n> Body<'t, 'n> {
         (stage, y)
     }
 
-    fn layer(&mut self, layer: &'static LayerDef, args: Vec<Value<'static>>, x: &Shape) -> (Stage<'static>, Shape) {
+    pub(super) fn layer(
+        &mut self,
+        layer: &'static LayerDef,
+        args: Vec<Value<'static>>,
+        x: &Shape,
+    ) -> (Stage<'static>, Shape) {
         let stage = self.named(Kind::Layer(layer, leak(args)), layer.stem);
         (Stage { text: layer.name, ..stage }, x.clone())
     }
 
     /// The first arguments of a layer, each usually one of these.
-    fn arguments(&mut self, layer: &LayerDef, usual: &[&[Arg]]) -> Vec<Value<'static>> {
+    pub(super) fn arguments(&mut self, layer: &LayerDef, usual: &[&[Arg]]) -> Vec<Value<'static>> {
         layer.args.iter().zip(usual).map(|(arg, usual)| argument(self.tape, arg, usual)).collect()
     }
 
-    fn initializer(&mut self) -> Value<'static> {
+    pub(super) fn initializer(&mut self) -> Value<'static> {
         if !self.tape.chance(30) {
             return Value::Known(Arg::Init(&AUTO, None));
         }
@@ -563,7 +353,7 @@ impl<'t, 'n> Body<'t, 'n> {
         }
     }
 
-    fn know(&mut self, prefixes: &[String], stage: &Stage<'static>, name: &str, shape: &Shape) {
+    pub(super) fn know(&mut self, prefixes: &[String], stage: &Stage<'static>, name: &str, shape: &Shape) {
         for prefix in prefixes {
             let path: &'static str = leak(format!("{}{name}", path(self.flow.as_deref(), prefix, stage)));
             let expr = if path.contains('.') { Expr::Path(path, At(0)) } else { Expr::Name(path) };
