@@ -9,7 +9,7 @@ use crate::types::DType;
 pub enum Tensor<'a> {
     /// Numbers.
     F32(ArrayViewD<'a, f32>),
-    /// Class ids.
+    /// Class ids, or the bytes of an image.
     U8(ArrayViewD<'a, u8>),
     /// Class ids.
     U16(ArrayViewD<'a, u16>),
@@ -69,6 +69,16 @@ impl Tensor<'_> {
         }
     }
 
+    /// Appends every class id or byte, in order, widened; nothing for numbers.
+    pub(crate) fn widen(&self, ids: &mut Vec<u32>) {
+        match self {
+            Tensor::F32(_) => {}
+            Tensor::U8(view) => widened(view, ids),
+            Tensor::U16(view) => widened(view, ids),
+            Tensor::U32(view) => widened(view, ids),
+        }
+    }
+
     /// Calls `each` with every class id, in order; nothing for numbers.
     pub(crate) fn for_each_id(&self, mut each: impl FnMut(u32)) {
         match self {
@@ -77,6 +87,14 @@ impl Tensor<'_> {
             Tensor::U16(view) => view.iter().for_each(|&id| each(u32::from(id))),
             Tensor::U32(view) => view.iter().for_each(|&id| each(id)),
         }
+    }
+}
+
+/// The elements of a contiguous view are widened several at a time.
+fn widened<T: Copy + Into<u32>>(view: &ArrayViewD<'_, T>, ids: &mut Vec<u32>) {
+    match view.as_slice() {
+        Some(all) => ids.extend(all.iter().map(|&id| id.into())),
+        None => ids.extend(view.iter().map(|&id| id.into())),
     }
 }
 

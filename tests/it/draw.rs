@@ -7,6 +7,8 @@ use gradloom_runtime::types::DType;
 
 /// The number of classes where no loss limits it.
 const CLASSES: usize = 4;
+/// How many values a byte of an image has.
+pub const BYTES: usize = 256;
 
 /// Standard normal inputs and parameters, positive running statistics, class ids in range, scalars of 1.
 pub fn values(graph: &Graph, batch: usize, seed: u64) -> Values {
@@ -78,7 +80,8 @@ fn input(slot: &InputSlot, batch: usize, random: &mut Random) -> Tensor {
     match slot.ty.dtype {
         DType::F32 => floats(slot, &shape, random, away_from_zero),
         _ => {
-            let classes = slot.classes.unwrap_or(CLASSES) as u64;
+            let is_image = slot.ty.dtype == DType::U8 && !slot.target;
+            let classes = slot.classes.unwrap_or(if is_image { BYTES } else { CLASSES }) as u64;
             let ids: Vec<u32> = (0..shape.iter().product()).map(|_| random.below(classes) as u32).collect();
             Tensor::indices(&shape, ids)
         }

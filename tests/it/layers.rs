@@ -35,7 +35,8 @@ fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
         "flatten" => handmade::port("x", &[Dim::B, Dim::Fixed(2), Dim::Fixed(3)]),
         "Conv1d" => handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(5)]),
         "GroupNorm" => handmade::port("x", &[Dim::B, Dim::Fixed(6), Dim::Fixed(2), Dim::Fixed(3)]),
-        "Conv2d" | "ConvTranspose2d" | "upsample" | "max_pool" | "avg_pool" | "global_avg_pool" | "global_max_pool" => {
+        "Conv2d" | "ConvTranspose2d" | "upsample" | "max_pool" | "avg_pool" | "global_avg_pool" | "global_max_pool"
+        | "normalize" | "random_crop" | "random_flip" => {
             handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(5), Dim::Fixed(4)])
         }
         "Embedding" => handmade::port_of(DType::U8, "x", &[Dim::B, Dim::Fixed(2)]),
@@ -72,6 +73,8 @@ fn variants(args: &'static [ArgDef]) -> Vec<Vec<Arg>> {
         let others: Vec<Arg> = match (arg.kind, default[position]) {
             (ArgKind::Flag, Arg::Flag(flag)) => vec![Arg::Flag(!flag)],
             (ArgKind::Number { .. }, Arg::Float(0.0)) => vec![Arg::Float(0.25)],
+            // As many as images below have channels.
+            (ArgKind::NumberOrList { .. }, _) => vec![Arg::Float(0.75), Arg::Numbers(&[0.5, 1.0, 2.0])],
             (ArgKind::Number { .. }, Arg::Float(value)) => vec![Arg::Float(value / 2.0)],
             // As many as the matrices below have classes.
             (ArgKind::Numbers { .. }, _) => vec![Arg::Numbers(&[1.0, 0.5, 2.0, 0.25])],

@@ -7,10 +7,12 @@
 mod aarch64;
 mod accumulation;
 mod allocation;
+mod augmentation;
 mod auto_traits;
 mod bound;
 mod branches;
 mod budget;
+mod byte_images;
 mod checkpoint;
 mod checkpoint_damage;
 mod checkpoint_identity;

@@ -43,6 +43,14 @@ pub enum ImageLayer {
     /// Some channels of a convolution, and those that come in.
     Beside(u64),
     Dropout,
+    /// With a list of a number for each channel, or one number for all of them.
+    Normalize {
+        each: bool,
+    },
+    Crop {
+        pad: [u64; 2],
+    },
+    Flip,
     Activation(&'static LayerDef),
     /// Of a signal, as of a sequence of rows.
     Attention {
@@ -88,6 +96,9 @@ pub fn image_layer() -> impl Strategy<Value = ImageLayer> {
         1 => any::<bool>().prop_map(|each| ImageLayer::GroupNorm { each }),
         3 => (1..=3u64).prop_map(ImageLayer::Beside),
         1 => Just(ImageLayer::Dropout),
+        1 => any::<bool>().prop_map(|each| ImageLayer::Normalize { each }),
+        2 => [0..=2u64, 0..=2u64].prop_map(|pad| ImageLayer::Crop { pad }),
+        2 => Just(ImageLayer::Flip),
         2 => activation,
     ]
 }
@@ -156,6 +167,9 @@ impl ImageLayer {
             // A signal has no images beside it.
             ImageLayer::Beside(_) => (&layers::TANH, Vec::new()),
             ImageLayer::Norm => (&layers::BATCH_NORM, vec![Arg::Float(0.9), Arg::Float(1e-5), int(1)]),
+            ImageLayer::Normalize { each } => (&layers::NORMALIZE, normalization(shape, each).to_vec()),
+            ImageLayer::Crop { pad: [height, width] } => (&layers::RANDOM_CROP, vec![Arg::Pair(height, width)]),
+            ImageLayer::Flip => (&layers::RANDOM_FLIP, vec![Arg::Float(0.5)]),
             ImageLayer::Dropout => (&layers::DROPOUT, vec![Arg::Float(0.25), Arg::Flag(true)]),
             ImageLayer::Attention { heads, causal, shared, rope } => {
                 let kv = if shared { int(1) } else { Arg::Word("heads") };
@@ -172,6 +186,18 @@ impl ImageLayer {
             }
         }
     }
+}
+
+/// The mean and deviation of an image of this shape: of each channel its own, or the same for all of them.
+pub fn normalization(shape: &Shape, each: bool) -> [Arg; 2] {
+    if !each {
+        return [0.4, 0.3].map(Arg::Float);
+    }
+    let channels = 0..shape.0[1].factor();
+    [[0.5, 0.25, 0.0], [0.25, 0.5, 0.75]].map(|numbers| {
+        let list: Vec<f64> = channels.clone().map(|channel| numbers[channel % 3]).collect();
+        Arg::Numbers(leak(list))
+    })
 }
 
 /// Whether an image may still grow: larger ones take longer and show nothing more.

@@ -4,7 +4,7 @@ use gradloom_runtime::layers::initializers::{self, Initializer};
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 use gradloom_runtime::network::{At, BinaryOp, Clause, Definition, Expr, Kind, Stage};
 use gradloom_runtime::optim::TrainingConfig;
-use gradloom_runtime::types::{Dim, Shape};
+use gradloom_runtime::types::{DType, Dim, Shape};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -24,6 +24,8 @@ pub struct Spec {
     pub input: Vec<usize>,
     /// An activation of such a sample.
     pub first: Option<&'static LayerDef>,
+    /// Whether such a sample is made of bytes, which become numbers by means and deviations of each channel or of all.
+    pub bytes: Option<bool>,
     /// What is done to a sample of two or three extents, and what becomes of all positions in the end, before it is flattened.
     pub image: (Vec<ImageLayer>, Option<&'static LayerDef>),
     /// What follows.
@@ -101,16 +103,17 @@ pub fn specs(most: usize) -> impl Strategy<Value = Spec> {
     let input = prop_oneof![5 => vec(1..=40usize, 1), 2 => vec(1..=6usize, 2), 5 => vec(1..=6usize, 3)];
     let image = (vec(image_layer(), 1..=5), ending());
     let loss = option::weighted(0.9, random_loss::loss());
-    let first = option::of(prop::sample::select(activations()));
+    let first = (option::of(prop::sample::select(activations())), option::weighted(0.3, any::<bool>()));
     let shape = (input, first, image, vec(stage(), 0..=6), option::weighted(0.4, flows()), 1..=40usize, loss);
     let term = option::weighted(0.8, (0..TERMS.len() + FUNCTIONS, any::<usize>()));
     let judged = (term, vec(random_loss::metric(), 0..=3));
     let rest = (vec(function(), FUNCTIONS), judged, 0..optimizations::all().len(), 1..=most, 0.0..1.0, any::<u64>());
     (shape, rest).prop_map(|(shape, (functions, (term, metrics), optimizer, max_batch, share, seed))| {
-        let (input, first, image, stages, flows, outputs, loss) = shape;
+        let (input, (first, bytes), image, stages, flows, outputs, loss) = shape;
         Spec {
             input,
             first,
+            bytes,
             image,
             stages,
             flows,
@@ -219,7 +222,10 @@ impl Spec {
     pub fn definition(&self) -> &'static Definition<'static> {
         let sample: Vec<Dim> = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n))).collect();
         let (mut body, width, mut names) = self.body();
-        names.extend(["x", "out", "last.weight"]);
+        let bytes = self.input.len() > 1 && self.bytes.is_some();
+        let dtype = if bytes { DType::U8 } else { DType::F32 };
+        // What is calculated with are numbers.
+        names.extend(if bytes { ["converted", "out", "last.weight"] } else { ["x", "out", "last.weight"] });
         let last = handmade::stage(&layers::DENSE, &dense(self.outputs), "last");
         let lines = match &self.flows {
             Some(flows) => {
@@ -246,7 +252,7 @@ impl Spec {
         let targets = self.targets();
         leak(Definition {
             name: "Random",
-            inputs: leak([vec![handmade::port("x", &sample)], lines.inputs].concat()),
+            inputs: leak([vec![handmade::port_of(dtype, "x", &sample)], lines.inputs].concat()),
             outputs: leak([vec![handmade::port("out", &output.0)], lines.outputs].concat()),
             targets: leak(targets.iter().map(|&target| random_loss::port(target, self.outputs)).collect::<Vec<_>>()),
             scalars: &[],
@@ -265,12 +271,17 @@ impl Spec {
         let mut body: Vec<Stage<'static>> = Vec::new();
         let mut width = self.input.iter().product();
         if self.input.len() > 1 {
+            let dims = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n)));
+            let sample = Shape(dims.collect());
+            if let Some(each) = self.bytes {
+                let args = random_image::normalization(&sample, each);
+                body.push(Stage { named: true, ..handmade::stage(&layers::NORMALIZE, &args, "converted") });
+            }
             if let Some(layer) = self.first {
                 let args: Vec<Arg> = layer.args.iter().map(|arg| arg.default.expect("it has defaults")).collect();
                 body.push(handmade::stage(layer, &args, "first"));
             }
-            let dims = [Dim::B].into_iter().chain(self.input.iter().map(|&n| Dim::Fixed(n)));
-            let (image, after) = random_image::stages(&self.image.0, &Shape(dims.collect()));
+            let (image, after) = random_image::stages(&self.image.0, &sample);
             body.extend(image);
             width = after.0[1..].iter().map(|dim| dim.factor()).product();
             if let Some(ending) = self.image.1 {

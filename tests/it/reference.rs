@@ -83,6 +83,7 @@ fn line(arg: &ArgDef) -> String {
         }
         ArgKind::Number { range, .. } => format!("a number {range}"),
         ArgKind::Numbers { range, .. } => format!("numbers {range}"),
+        ArgKind::NumberOrList { range, .. } => format!("a number {range}, or a list with one for each channel"),
         ArgKind::Axis => "an axis, such as 1 or -1".to_string(),
         ArgKind::Axes => "an axis, such as -1, or a list of them, such as `[1, 2]`".to_string(),
         ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),

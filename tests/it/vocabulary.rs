@@ -74,7 +74,12 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
     for stage in stages {
         match &stage.kind {
             Kind::Layer(layer, args) => {
-                let is_none = layer.name == "Dropout" && matches!(args, [Value::Known(Arg::Float(0.0)), ..]);
+                let none = match layer.name {
+                    "Dropout" | "random_flip" => Arg::Float(0.0),
+                    "random_crop" => Arg::Int(0),
+                    _ => Arg::Ints(&[]),
+                };
+                let is_none = matches!(args, [Value::Known(first), ..] if *first == none);
                 words.extend((!is_none).then_some(layer.name));
                 values(args, words);
             }

@@ -123,7 +123,8 @@ fn value<'a>(
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
         }
-        (ExprKind::List(elements), ArgKind::Numbers { .. }) => {
+        (ExprKind::List(elements), ArgKind::Numbers { .. })
+        | (ExprKind::List(elements) | ExprKind::Tuple(elements), ArgKind::NumberOrList { .. }) => {
             let numbers: Option<Vec<f64>> = elements.iter().map(|element| plain(element, consts, errors)).collect();
             let Some(numbers) = numbers else { return Value::Broken };
             // A few numbers, which live as long as the definitions that name them do.
@@ -153,7 +154,14 @@ fn value<'a>(
         },
         (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
         (ExprKind::Tuple(_), _) => (None, written),
-        (_, ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. } | ArgKind::Number { .. }) => {
+        (
+            _,
+            ArgKind::Size
+            | ArgKind::SizeOr { .. }
+            | ArgKind::Sizes { .. }
+            | ArgKind::Number { .. }
+            | ArgKind::NumberOrList { .. },
+        ) => {
             let is_size = is_size(arg.kind);
             let value = if is_size { consts.value(expr, errors) } else { consts.number(expr, errors) };
             let Some(value) = value else { return Value::Broken };

@@ -158,7 +158,8 @@ impl<'a> Context<'a> {
     ) -> Option<usize> {
         let x_shape = match layer.takes {
             Takes::Ids(_) => self.ids(stage, x)?,
-            Takes::Numbers | Takes::Memory(_) => self.numbers(stage.at, stage.text, x)?,
+            Takes::NumbersOrBytes if self.ty(x)?.dtype == DType::U8 => self.ty(x)?.shape.clone(),
+            Takes::Numbers | Takes::NumbersOrBytes | Takes::Memory(_) => self.numbers(stage.at, stage.text, x)?,
         };
         let memory_shape = match memory {
             Some(memory) => Some(self.numbers(stage.at, stage.text, memory)?),

@@ -135,7 +135,13 @@ pub fn misfit(layer: &str, misfit: &Misfit, found: &Shape, trace: &str) -> Strin
 
 /// Class ids where numbers to calculate with are wanted.
 pub fn layer_needs_floats(layer: &str, port: Option<&str>, found: DType) -> String {
-    let hint = port.map(|port| format!("; declare `{port}` without `{found};`")).unwrap_or_default();
+    let hint = match (port, found) {
+        (Some(port), DType::U8) => format!(
+            "; put `normalize` before it, which makes numbers of the bytes of an image, or declare `{port}` without `u8;`"
+        ),
+        (Some(port), _) => format!("; declare `{port}` without `{found};`"),
+        (None, _) => String::new(),
+    };
     format!("`{layer}` needs f32, found {found}{hint}")
 }
 

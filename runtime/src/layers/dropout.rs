@@ -53,8 +53,7 @@ pub const DROPOUT: LayerDef = LayerDef {
         let numbers = if flag(scope.args, 1) {
             let declared = scope.layout.declared(&shape);
             let of_channels = scope.declared_uniform(&Shape(declared.0[..2].to_vec()));
-            let axes = scope.layout.axes(shape.rank());
-            let channels = axes.iter().position(|&axis| axis == 1).expect("an image has channels");
+            let channels = scope.layout.axis(shape.rank(), 1);
             scope.b.broadcast(of_channels, &shape, &[0, channels])
         } else {
             scope.uniform(&shape)
@@ -68,12 +67,16 @@ pub const DROPOUT: LayerDef = LayerDef {
     function: None,
 };
 
+/// The number that so large a share of random numbers is below: rounded up to one of them.
+pub(super) fn threshold(p: f64) -> f64 {
+    (p * STEPS).ceil() / STEPS
+}
+
 /// The elements whose number is not below `p`, divided by the probability of that, and 0 in the place of the others.
 pub(super) fn keep(b: &mut Builder, x: NodeId, numbers: NodeId, p: f64) -> NodeId {
     let shape = b.shape(x);
-    // The numbers are multiples of 2^-24. The threshold is rounded up to one, so that it decides the same in every precision.
-    // What is kept is divided by the probability of keeping it, which follows from the threshold rather than from `p`.
-    let dropped = (p * STEPS).ceil() / STEPS;
+    // The numbers are multiples of 2^-24, and so is the threshold, so that it decides the same in every precision. What is kept is divided by the probability of keeping it, which follows from the threshold rather than from `p`.
+    let dropped = threshold(p);
     let threshold = b.constant(dropped, &shape);
     let kept = b.compare(Cmp::Ge, numbers, threshold);
     let scaled = b.scale(x, 1.0 / (1.0 - dropped));

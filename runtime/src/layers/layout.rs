@@ -25,6 +25,11 @@ impl Layout {
         }
     }
 
+    /// Which axis in this order a declared axis is.
+    pub fn axis(self, rank: usize, declared: usize) -> usize {
+        self.back(rank)[declared]
+    }
+
     /// A declared shape in this order.
     pub fn of(self, declared: &Shape) -> Shape {
         Shape(self.axes(declared.rank()).into_iter().map(|axis| declared.0[axis]).collect())

@@ -6,6 +6,7 @@
 mod activations;
 mod attend;
 mod attention;
+mod augment;
 mod batch_norm;
 mod conv1d;
 mod conv2d;
@@ -22,6 +23,7 @@ mod layer_norm;
 mod layout;
 mod levels;
 mod normal;
+mod normalize;
 mod pooling;
 mod positions;
 mod prelu;
@@ -42,6 +44,7 @@ pub use activations::{
     SOFTMAX, SOFTPLUS, SOFTSIGN, STEP, TANH,
 };
 pub use attention::{ATTENTION, CROSS_ATTENTION};
+pub use augment::{RANDOM_CROP, RANDOM_FLIP};
 pub use batch_norm::BATCH_NORM;
 pub use conv_transpose2d::CONV_TRANSPOSE2D;
 pub use conv1d::CONV1D;
@@ -54,6 +57,7 @@ pub use group_norm::GROUP_NORM;
 pub use layer_norm::LAYER_NORM;
 pub use layout::Layout;
 pub use normal::NORMAL_NOISE;
+pub use normalize::NORMALIZE;
 pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use positions::{POSITIONAL, POSITIONS};
 pub use prelu::PRELU;
@@ -69,6 +73,9 @@ pub const ALL: &[&LayerDef] = &[
     &POSITIONS,
     &ATTENTION,
     &CROSS_ATTENTION,
+    &NORMALIZE,
+    &RANDOM_CROP,
+    &RANDOM_FLIP,
     &CONV2D,
     &CONV1D,
     &CONV_TRANSPOSE2D,
@@ -141,6 +148,8 @@ pub struct LayerDef {
 pub enum Takes {
     /// A value of numbers.
     Numbers,
+    /// A value of numbers, or the bytes of an image: an input of `u8`.
+    NumbersOrBytes,
     /// The class ids of an input: how many classes there are, from the arguments.
     Ids(fn(&[Arg]) -> usize),
     /// Two values of numbers: whether the shape of the second suits that of the first.
@@ -258,6 +267,16 @@ pub enum ArgKind {
         /// The bounds in words: "between 0 and 1".
         range: &'static str,
     },
+    /// A number within these bounds, or a list of them, written `(1.0, 2.0)` or `[1.0, 2.0]`. The shape rule says how many there
+    /// have to be.
+    NumberOrList {
+        /// The least value.
+        least: f64,
+        /// The greatest value.
+        most: f64,
+        /// The bounds in words: "between 0 and 1".
+        range: &'static str,
+    },
     /// An axis: an integer, negative where it counts from the end.
     Axis,
     /// Axes: one, or a list of them.
@@ -289,6 +308,12 @@ impl ArgKind {
                 let within = list.iter().all(|&x| least <= x && x <= most);
                 if within { Ok(arg) } else { Err(self.wanted()) }
             }
+            (ArgKind::NumberOrList { least, most, range }, Arg::Numbers(_)) => {
+                ArgKind::Numbers { least, most, range }.accept(arg).map_err(|_| self.wanted())
+            }
+            (ArgKind::NumberOrList { least, most, range }, Arg::Int(_) | Arg::Float(_)) => {
+                ArgKind::Number { least, most, range }.accept(arg).map_err(|_| self.wanted())
+            }
             (ArgKind::Axis, Arg::Ints([_])) | (ArgKind::Axes, Arg::Ints([_, ..])) => Ok(arg),
             (ArgKind::Extents, Arg::Ints(list)) if list.iter().all(|&n| n >= 1) => Ok(arg),
             (ArgKind::Init, Arg::Init(..)) => Ok(arg),
@@ -314,6 +339,7 @@ impl ArgKind {
                 quoted.join(" or ")
             }
             ArgKind::Numbers { range, .. } => format!("a list of numbers {range}"),
+            ArgKind::NumberOrList { range, .. } => format!("a number {range}, or a list with one for each channel"),
             ArgKind::Axis => "an axis, such as 1 or -1".to_string(),
             ArgKind::Axes => "an axis, such as -1, or a list of them, such as `[1, 2]`".to_string(),
             ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),

@@ -1,4 +1,4 @@
-//! Sines and cosines of positions, each table made once.
+//! Tables of numbers that follow from a declaration, such as sines and cosines of positions, each made once.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,6 +17,16 @@ enum Kind {
     Sinusoidal,
     Sine,
     Cosine,
+}
+
+/// The other tables that were asked for, by their bits.
+static SHARED: Mutex<BTreeMap<Vec<u64>, &'static [f64]>> = Mutex::new(BTreeMap::new());
+
+/// A table of these numbers.
+pub(super) fn shared(numbers: Vec<f64>) -> &'static [f64] {
+    let mut made = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let bits = numbers.iter().map(|number| number.to_bits()).collect();
+    made.entry(bits).or_insert_with(|| numbers.leak())
 }
 
 /// For every position a row of this width: sines at even places, cosines at odd ones.

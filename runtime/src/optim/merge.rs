@@ -160,7 +160,12 @@ impl Growths {
             Op::Pad { value, .. } | Op::Patches { value, .. } if *value != 0.0 && value.is_finite() => {
                 alike(x(0), Growth::Power(0.0))
             }
-            Op::Transpose(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Patches { .. } | Op::Fold { .. } => x(0),
+            Op::Transpose(_)
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Patches { .. }
+            | Op::Fold { .. }
+            | Op::Skew { .. } => x(0),
             Op::Concat(_) => (0..node.operands.len()).map(x).fold(Growth::Any, alike),
             Op::Gather => x(0),
             Op::ScatterAdd { .. } => {

@@ -96,7 +96,7 @@ impl Feed {
             })),
             ids_of => {
                 ids.clear();
-                ids_of.for_each_id(|id| ids.push(id));
+                ids_of.widen(ids);
                 Input::Index(ids)
             }
         });

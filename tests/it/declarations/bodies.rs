@@ -45,9 +45,16 @@ impl<'t, 'n> Body<'t, 'n> {
     }
 
     /// The stages of a network: at least one with parameters, and others if there are to be `several`. What comes in may be
-    /// ids of so many classes.
-    pub fn outermost(&mut self, x: &Shape, classes: Option<usize>, several: bool) -> Vec<Stage<'static>> {
+    /// ids of so many classes, or the bytes of images.
+    pub fn outermost(
+        &mut self,
+        x: &Shape,
+        classes: Option<usize>,
+        of_bytes: bool,
+        several: bool,
+    ) -> Vec<Stage<'static>> {
         let prefixes = [String::new()];
+        let converted = of_bytes.then(|| self.normalize(x).0);
         let dense = x.rank() >= 2 && !self.tape.chance(30);
         let (first, y) = match classes {
             Some(classes) => self.embedding(x, classes, &prefixes),
@@ -55,7 +62,7 @@ impl<'t, 'n> Body<'t, 'n> {
             None => self.act_of(SCALE, x, &prefixes),
         };
         self.know_value(&prefixes, &first, &y);
-        let mut stages = vec![first];
+        let mut stages: Vec<Stage<'static>> = converted.into_iter().chain([first]).collect();
         if several && self.tape.chance(4) {
             stages.extend(self.eleven(&y, &prefixes));
         }
@@ -131,6 +138,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 self.affine(&stage, x.0[1], prefixes);
                 (stage, y)
             }
+            (44..46, 4) => self.augment(x),
             (38..46, 2..) => {
                 let args = self.arguments(&layers::LAYER_NORM, &[&[Arg::Float(1e-2)]]);
                 let (stage, y) = self.layer(&layers::LAYER_NORM, args, x);
@@ -157,6 +165,7 @@ impl<'t, 'n> Body<'t, 'n> {
             (58..72, _) => self.act(x, prefixes),
             (72..84, _) if depth > 0 => self.structure(x, prefixes, depth - 1),
             (84..90, _) => self.own(&layers::PRELU, x, prefixes),
+            (90..93, _) => self.normalize(x),
             _ => {
                 let rows = x.rank() >= 2;
                 let all = layers::ALL.iter().copied().filter(|layer| layer.function.is_some());

@@ -80,6 +80,7 @@ fn ends(owner: &str, arg: &ArgDef) -> Vec<(String, Option<f64>)> {
         ArgKind::Size | ArgKind::SizeOr { .. } | ArgKind::Sizes { .. } => {
             vec![(edge("a quotient"), None)]
         }
+        ArgKind::NumberOrList { .. } => vec![(edge("a quotient"), None)],
         ArgKind::Number { least, most, .. } => {
             vec![(edge("a quotient"), None), (edge("least"), Some(least)), (edge("most"), Some(most))]
         }

@@ -1,11 +1,13 @@
-//! Layers over images and signals: convolutions, pooling, enlargement.
+//! Layers over images and signals: scaling, augmentation, convolutions, pooling, enlargement.
 
 use gradloom_runtime::layers::initializers::AUTO;
 use gradloom_runtime::layers::{self, Arg};
-use gradloom_runtime::network::Stage;
+use gradloom_runtime::network::{Stage, Value};
 use gradloom_runtime::types::{Dim, Shape};
 
 use super::bodies::Body;
+use super::numbers::argument;
+use crate::handmade::leak;
 
 impl Body<'_, '_> {
     /// A convolution, of one weight for each channel if what is drawn does not fit.
@@ -129,6 +131,37 @@ impl Body<'_, '_> {
         let values = self.arguments(&layers::UPSAMPLE, &args.each_ref().map(std::slice::from_ref));
         let (stage, _) = self.layer(&layers::UPSAMPLE, values, x);
         (stage, y)
+    }
+
+    /// What is known of every channel taken off: the same numbers for all, or a list.
+    pub(super) fn normalize(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
+        let mut values = Vec::new();
+        for (arg, numbers) in layers::NORMALIZE.args.iter().zip([[0.5, 0.25, -1.0], [0.5, 2.0, 0.25]]) {
+            let list = x.rank() > 1 && self.tape.chance(40);
+            values.push(match list {
+                true => {
+                    let channels = 0..x.0[1].factor();
+                    let first = self.tape.below(3);
+                    let list: Vec<f64> = channels.map(|channel| numbers[(first + channel) % 3]).collect();
+                    Value::Known(Arg::Numbers(leak(list)))
+                }
+                false => argument(self.tape, arg, &numbers.map(Arg::Float)),
+            });
+        }
+        self.layer(&layers::NORMALIZE, values, x)
+    }
+
+    /// An image moved or mirrored by chance.
+    pub(super) fn augment(&mut self, x: &Shape) -> (Stage<'static>, Shape) {
+        if self.tape.chance(50) {
+            let values = self.arguments(&layers::RANDOM_FLIP, &[&[0.5, 0.75, 0.25].map(Arg::Float)]);
+            return self.layer(&layers::RANDOM_FLIP, values, x);
+        }
+        let fitting = [Arg::Int(1), Arg::Pair(1, 2), Arg::Pair(0, 1), Arg::Int(3), Arg::Int(0)];
+        let fits = |pad: &Arg| (layers::RANDOM_CROP.shape)(x, &[*pad]).is_ok();
+        let fitting: Vec<Arg> = fitting.into_iter().filter(fits).collect();
+        let values = self.arguments(&layers::RANDOM_CROP, &[&fitting]);
+        self.layer(&layers::RANDOM_CROP, values, x)
     }
 
     /// Pooling, over single elements if what is drawn does not fit.

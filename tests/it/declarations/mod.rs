@@ -63,7 +63,13 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     // Of the last axis there is nothing left where the first stage makes rows of ids.
     let of_ids = !family.flows && input.rank() < 4 && tape.chance(12);
     let classes = of_ids.then(|| tape.pick(&[3, 1, 5]));
-    let dtype = if of_ids { tape.pick(&[DType::U8, DType::U16, DType::U32]) } else { DType::F32 };
+    // Bytes become numbers by the first stage.
+    let of_bytes = !family.flows && !of_ids && tape.chance(12);
+    let dtype = match () {
+        () if of_ids => tape.pick(&[DType::U8, DType::U16, DType::U32]),
+        () if of_bytes => DType::U8,
+        () => DType::F32,
+    };
 
     let mut taken = HashSet::new();
     let names = [(SourcePlace::Input, "x"), (SourcePlace::Output, "out")]
@@ -82,7 +88,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         let drawn = body.flows(inputs, &outs[..if more { 2 } else { 1 }]);
         (layers, lines, outputs) = (drawn.layers, drawn.flows, drawn.outputs);
     } else {
-        stages = body.outermost(&input, classes, !family.criterion);
+        stages = body.outermost(&input, classes, of_bytes, !family.criterion);
     }
     let Body { known, output, has_norm, has_dense, mut scopes, .. } = body;
     let (first, _) = known[0];
@@ -100,7 +106,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
     context.reduces = true;
     context.has_weights = has_dense;
     context.values = targets[0].name;
-    let of_numbers = if of_ids { &[] } else { inputs };
+    let of_numbers = if dtype == DType::F32 { inputs } else { &[] };
     context.floats.extend(of_numbers.iter().chain(&outputs).map(|(name, shape)| (Expr::Name(name), shape.clone())));
     context.floats.extend(known);
     for target in &targets {

@@ -151,6 +151,7 @@ pub fn argument(tape: &mut Tape<'_>, arg: &ArgDef, usual: &[Arg]) -> Value<'stat
             18 => Value::Known(Arg::Float(least)),
             _ => Value::Known(Arg::Float(most)),
         },
+        (ArgKind::NumberOrList { .. }, Arg::Float(_)) if tape.chance(20) => Value::Calculated(ratio(1, 4)),
         _ => Value::Known(value),
     }
 }

@@ -310,7 +310,7 @@ fn draw_values(graph: &Graph, how: &TrainingConfig, rows: usize, seed: u64) -> V
                 Value::Floats(Array::new(&shape, numbers.into_iter().map(single).collect()))
             }
             _ => {
-                let classes = slot.classes.unwrap_or(2) as u64;
+                let classes = slot.classes.unwrap_or(if slot.target { 2 } else { draw::BYTES }) as u64;
                 let ids = (0..shape.iter().product::<usize>()).map(|_| random.below(classes) as u32);
                 Value::Ids(Array::new(&shape, ids.collect()))
             }

@@ -1,10 +1,11 @@
-//! Images and signals: convolutions, their adjoints, pooling, enlargement, norms of groups, by loops over elements.
+//! Images and signals: what is known of them taken off, augmentation, convolutions, their adjoints, pooling, enlargement, norms of
+//! groups, by loops over elements.
 
-use gradloom_runtime::layers::Arg;
+use gradloom_runtime::layers::{Arg, Mode};
 
 use super::Evaluator;
 use super::array::Array;
-use super::stages::{channel, moments};
+use super::stages::{channel, moments, uniform};
 
 /// A window over both axes of an image, and how it moves.
 struct Window {
@@ -60,6 +61,17 @@ impl Window {
         }
         found
     }
+}
+
+/// Each channel without its mean, in units of its deviation.
+pub(super) fn normalized(args: &[Arg], x: &Array<f64>) -> Array<f64> {
+    let of = |arg: Arg, at: usize| match arg {
+        Arg::Float(number) => number,
+        Arg::Numbers(list) => list[channel(&x.shape, at)],
+        other => panic!("wanted numbers, found {other:?}"),
+    };
+    let numbers = x.data.iter().enumerate().map(|(at, x)| (x - of(args[0], at)) / of(args[1], at));
+    Array::new(&x.shape, numbers.collect())
 }
 
 fn convolved(window: &Window, weight: &Array<f64>, bias: &[f64], groups: usize, x: &Array<f64>) -> Array<f64> {
@@ -194,6 +206,40 @@ impl Evaluator<'_> {
         });
         let normalized = Array::new(&x.shape, groups.collect());
         self.scaled(path, normalized, |at| channel(&x.shape, at))
+    }
+
+    /// Of every image what is `u` and `v` positions further than its padding, two numbers of its own.
+    pub(super) fn random_crop(&self, path: &str, pad: Arg, x: Array<f64>) -> Array<f64> {
+        let pad = both(pad);
+        if self.mode != Mode::Train || pad == [0, 0] {
+            return x;
+        }
+        let key = self.values.keys[path];
+        Array::of(&x.shape, |place| {
+            let from = [0, 1].map(|axis| {
+                let chosen = (uniform(key, [place[0], axis]) * (2 * pad[axis] + 1) as f64) as usize;
+                (place[2 + axis] + chosen).checked_sub(pad[axis]).filter(|&at| at < x.shape[2 + axis])
+            });
+            match from {
+                [Some(i), Some(j)] => x.at(&[place[0], place[1], i, j]),
+                _ => 0.0,
+            }
+        })
+    }
+
+    /// Some images from right to left.
+    pub(super) fn random_flip(&self, path: &str, p: f64, x: Array<f64>) -> Array<f64> {
+        if self.mode != Mode::Train || p == 0.0 {
+            return x;
+        }
+        let key = self.values.keys[path];
+        Array::of(&x.shape, |place| {
+            let mut from = place.to_vec();
+            if uniform(key, [place[0], 0]) < p {
+                from[3] = x.shape[3] - 1 - from[3];
+            }
+            x.at(&from)
+        })
     }
 
     /// What `reduce` makes of the numbers under each window, given how many taps that has.

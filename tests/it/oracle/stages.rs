@@ -8,6 +8,7 @@ use super::activations::{activation, erf};
 use super::array::{Array, Value};
 use super::expressions::{settle, size};
 use super::functions::function;
+use super::images::normalized;
 use super::sequences::sinusoidal;
 use crate::handmade::leak;
 
@@ -102,6 +103,10 @@ impl Evaluator<'_> {
 
     fn kind(&mut self, kind: &Kind<'static>, at: &Place, x: Value) -> Value {
         match (kind, x) {
+            (Kind::Layer(layer, args), Value::Ids(bytes)) if layer.name == "normalize" => {
+                let numbers = bytes.map(|byte| f64::from(byte) / 255.0);
+                Value::Floats(normalized(&settle(layer.args, args), &numbers))
+            }
             (Kind::Layer(..), Value::Ids(ids)) => Value::Floats(self.embedding(&at.owner, &ids)),
             (Kind::Block(body), x) => self.body(body, &at.and("."), x),
             (_, x) => Value::Floats(self.of_floats(kind, at, x.floats().clone())),
@@ -172,6 +177,9 @@ impl Evaluator<'_> {
             ("positions", _) => sinusoidal(&x),
             ("Attention", args) => self.attention(at, args, &x),
             ("Dropout", &[Arg::Float(p), channels]) => self.dropout(&at.path, p, channels == Arg::Flag(true), x),
+            ("normalize", args) => normalized(args, &x),
+            ("random_crop", &[pad]) => self.random_crop(&at.path, pad, x),
+            ("random_flip", &[Arg::Float(p)]) => self.random_flip(&at.path, p, x),
             ("Conv2d", args) => self.conv2d(path, args, &x),
             ("Conv1d", args) => self.conv1d(path, args, &x),
             ("ConvTranspose2d", args) => self.conv_transpose2d(path, args, &x),
@@ -315,7 +323,7 @@ pub(super) fn dropped(key: [u32; 2], p: f64, [row, column]: [usize; 2], x: f64) 
 }
 
 /// A random number in [0, 1), for this row and column.
-fn uniform(key: [u32; 2], [row, column]: [usize; 2]) -> f64 {
+pub(super) fn uniform(key: [u32; 2], [row, column]: [usize; 2]) -> f64 {
     f64::from(pcg4d([column as u32, row as u32, key[0], key[1]]) >> 8) / f64::from(1 << 24)
 }
 

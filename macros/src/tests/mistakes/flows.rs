@@ -368,10 +368,10 @@ fn class_ids_flow_into_no_layer() {
          y = (a, b) -> concat, Dense(4); }"
     ), @"
     1:52: the flow `u` is never used
-    1:61: `Dense(6)` needs f32, found u8; declare `a` without `u8;`
+    1:61: `Dense(6)` needs f32, found u8; put `normalize` before it, which makes numbers of the bytes of an image, or declare `a` without `u8;`
     1:75: the flow `v` is never used
     1:92: `relu` needs f32, found u32
-    1:112: `concat` needs f32, found u8; declare `a` without `u8;`
+    1:112: `concat` needs f32, found u8; put `normalize` before it, which makes numbers of the bytes of an image, or declare `a` without `u8;`
     ");
 }
 

@@ -47,11 +47,15 @@ fn names(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_word_is_met_and_what_is_proposed_is_known() {
-    let known: HashSet<&str> = layers::ALL
+    let words: HashSet<&str> = layers::ALL
         .iter()
         .map(|layer| layer.name)
         .chain(functions::ALL.iter().map(|function| function.name))
         .chain(initializers::ALL.iter().map(|initializer| initializer.name))
+        .collect();
+    let known: HashSet<&str> = words
+        .iter()
+        .copied()
         .chain(layers::ALL.iter().flat_map(|layer| layer.args.iter().map(|arg| arg.name)))
         .chain(functions::ALL.iter().flat_map(|function| function.args.iter().map(|arg| arg.name)))
         .chain(["same", "deviation", "residual", "weights", "true", "false"])
@@ -62,7 +66,7 @@ fn every_word_is_met_and_what_is_proposed_is_known() {
         let is_new = met.insert((format!("{place:?}"), word));
         let hint = if instead.is_empty() { why.to_string() } else { format!("; write `{instead}`") };
         let is_own =
-            known.contains(word) && matches!(place, SourcePlace::Stage | SourcePlace::Function | SourcePlace::Init);
+            words.contains(word) && matches!(place, SourcePlace::Stage | SourcePlace::Function | SourcePlace::Init);
         let is_said = said(place, word).contains(&hint) && !hint.is_empty();
         if !is_new || is_own || !is_said || names(instead).iter().any(|name| !known.contains(name)) {
             offences.push(format!("{word}: {}", said(place, word)));

@@ -67,6 +67,59 @@ fn two_sizes_are_height_and_width() {
 }
 
 #[test]
+fn bytes_are_numbers_once_they_are_normalized() {
+    let of_bytes = |stages: &str| mistakes(&format!("Net<x: [u8; B, 3, 12, 10] -> y: [B, 4]> {{ {stages} }}"));
+    for sound in ["normalize", "normalize(0.5)", "normalize((0.5, 0.4, 0.3), 0.2)", "normalize(crate::MEAN, [1, 2, 3])"]
+    {
+        assert_eq!(of_bytes(&format!("{sound}, flatten, Dense(4)")), "", "{sound}");
+    }
+    assert_snapshot!(of_bytes("Conv2d(8, 3), flatten, Dense(4)"), @"1:43: `Conv2d(8, 3)` needs f32, found u8; put `normalize` before it, which makes numbers of the bytes of an image, or declare `x` without `u8;`");
+    assert_snapshot!(of_bytes("random_crop(2), normalize, flatten, Dense(4)"), @"1:43: `random_crop(2)` needs f32, found u8; put `normalize` before it, which makes numbers of the bytes of an image, or declare `x` without `u8;`");
+    assert_snapshot!(mistakes("Net<x: [u16; B, 3, 12, 10] -> y: [B, 4]> { normalize, flatten, Dense(4) }"), @"1:44: `normalize` needs f32, found u16; declare `x` without `u16;`");
+    assert_snapshot!(of_bytes("normalize((0.5, 0.4), 0.2), flatten, Dense(4)"), @"
+    1:43: `normalize((0.5, 0.4), 0.2)` needs [B, 2, ...], a channel for each number of `mean`, found [B, 3, 12, 10]; a single number is that of every channel
+    x [u8;B,3,12,10]
+    ");
+    assert_snapshot!(of_bytes("normalize((0.5, 0.4, 1e99), (0.2, 0.0, 1)), flatten, Dense(4)"), @"
+    1:64: `1e99` is beyond f32, whose largest number is 3.4e38
+    1:71: `std` of `normalize` must be a number between 1e-30 and 1e30, or a list with one for each channel, found `(0.2, 0.0, 1)`
+    ");
+    assert_snapshot!(of_bytes("normalize(std = 0, mean = gray), flatten, Dense(4)"), @"
+    1:59: `std` of `normalize` must be a number between 1e-30 and 1e30, or a list with one for each channel, found `0`
+    1:69: unknown size `gray`; a variable is not known when a network is declared: write a number, a `const` of `network!`, or a constant of Rust with its path, like `crate::N`
+    ");
+    assert_snapshot!(mistakes("Net<x: [u8; B] -> y: [B]> { normalize([0.5]) }"), @"
+    1:29: `normalize([0.5])` needs [B, 1, ...], a channel for each number of `mean`, found [B]; a single number is that of every channel
+    x [u8;B]
+    ");
+    assert_snapshot!(of_bytes("normalize, Normalize(), ToTensor, flatten, Dense(4)"), @"
+    1:54: unknown layer `Normalize`; did you mean `normalize`?
+    1:67: unknown layer `ToTensor`; write `normalize`: for an input of `u8`, whose bytes it divides by 255
+    ");
+}
+
+#[test]
+fn augmentation_is_of_images() {
+    assert_eq!(body("random_crop(4), random_crop((11, 9)), random_flip, random_flip(1), flatten, Dense(4)"), "");
+    assert_snapshot!(body("random_crop(pad = 10), flatten, Dense(4)"), @"
+    1:39: `random_crop(pad = 10)` needs a `pad` of fewer positions than the image has, and of at most 128, found [B, 3, 12, 10]
+    x [B,3,12,10]
+    ");
+    assert_snapshot!(body("flatten, random_flip, Dense(4)"), @"
+    1:48: `random_flip` needs [B, channels, height, width], found [B, 360]
+    x [B,3,12,10] -> flatten [B,360]
+    ");
+    assert_snapshot!(body("random_crop, random_flip(1.5), flatten, Dense(4)"), @"
+    1:39: `random_crop` needs the argument `pad` (zeros around the image, fewer than it has positions, and at most 128)
+    1:64: `p` of `random_flip` must be a number between 0 and 1, found `1.5`
+    ");
+    assert_snapshot!(body("RandomCrop(2, padding = 2), RandomHorizontalFlip, flatten, Dense(4)"), @"
+    1:39: unknown layer `RandomCrop`; did you mean `random_crop`?
+    1:67: unknown layer `RandomHorizontalFlip`; write `random_flip`
+    ");
+}
+
+#[test]
 fn bodies_side_by_side() {
     assert_eq!(body("concat { { Conv2d(8, 1) }, { |x| x } }, flatten, Dense(4)"), "");
     let said = body("concat { { max_pool(2) }, { |x| x } }, flatten, Dense(4)");

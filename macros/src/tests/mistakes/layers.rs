@@ -78,5 +78,5 @@ fn empty_body() {
 
 #[test]
 fn input_of_class_ids() {
-    assert_snapshot!(signature("image: [u8; B, 784] -> [B, 4]"), @"1:38: `Dense(4)` needs f32, found u8; declare `image` without `u8;`");
+    assert_snapshot!(signature("image: [u8; B, 784] -> [B, 4]"), @"1:38: `Dense(4)` needs f32, found u8; put `normalize` before it, which makes numbers of the bytes of an image, or declare `image` without `u8;`");
 }

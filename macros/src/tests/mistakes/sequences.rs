@@ -40,7 +40,7 @@ fn heads_divide_features() {
 #[test]
 fn embeddings_take_the_ids_of_an_input() {
     assert_snapshot!(body("Embedding(10, 12)"), @"1:39: `Embedding(10, 12)` needs the class ids of an input, such as `[u16; B, 64]`, found f32");
-    assert_snapshot!(mistakes("Net<x: [u8; B, 6] -> y: [B, 6, 12]> { Dense(4), Embedding(10, 12) }"), @"1:39: `Dense(4)` needs f32, found u8; declare `x` without `u8;`");
+    assert_snapshot!(mistakes("Net<x: [u8; B, 6] -> y: [B, 6, 12]> { Dense(4), Embedding(10, 12) }"), @"1:39: `Dense(4)` needs f32, found u8; put `normalize` before it, which makes numbers of the bytes of an image, or declare `x` without `u8;`");
     assert_snapshot!(mistakes("Net<x: [u8; B, 6] -> y: [B, 6, 12]> { Embedding(12) }"), @"1:39: `Embedding` needs the argument `d` (how many numbers a row has)");
     assert_snapshot!(mistakes("Net<x: [B, 6] -> y: [B, 4]> { let c = argmax(x); y = c -> Embedding(6, 4); }"), @"1:59: `Embedding(6, 4)` needs the class ids of an input; whether those of a flow are in range is not checked");
 }
