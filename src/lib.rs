@@ -21,7 +21,7 @@ pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
     Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf, NameMap,
-    Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Session, Trainer, Work,
+    Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Session, SizesOf, Trainer, Work,
 };
 pub use ndarray;
 
@@ -75,7 +75,8 @@ pub mod lint;
 ///
 /// The angle brackets carry the signature; `B` is the batch. The body is a list of stages, each applied to the result of
 /// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
-/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body. Layers,
+/// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body; with `pub`, other
+/// networks use them by path. `Mlp(hidden: usize = 128)<..>` names sizes that are chosen when the program runs. Layers,
 /// activations and functions are documented in the [reference](mod@reference), the language in the
 /// [guide](mod@guide::language).
 ///
@@ -115,9 +116,12 @@ pub mod __private {
     };
     pub use gradloom_macros::declare;
     pub use gradloom_runtime::layers::{Arg, initializers};
+    pub use gradloom_runtime::network::assembly::{
+        Assembly, Base, Bound, Fragment, Given, Operand, Piece, Sizes, assembled, keep, keep_all, list,
+    };
     pub use gradloom_runtime::network::{
-        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, SourcePlace,
-        Span, Split, Stage as DeclaredStage, Value,
+        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Size,
+        SourcePlace, Span, Split, Stage as DeclaredStage, Value,
     };
     pub use gradloom_runtime::session::{Report, gradcheck, ir};
     pub use gradloom_runtime::tensor::{Tensor, array, view};

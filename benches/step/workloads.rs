@@ -203,7 +203,7 @@ impl Task for Kernels {
         _: N::TargetArrays,
     ) -> Result<Fused> {
         let config = TrainingConfig::from(optimizer);
-        Ok(group(fuse(&simplified(N::DEFINITION, Purpose::Train(&config))?), &Budget::new(self.batch)))
+        Ok(group(fuse(&simplified(N::declared(), Purpose::Train(&config))?), &Budget::new(self.batch)))
     }
 }
 

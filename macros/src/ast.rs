@@ -20,6 +20,8 @@ pub struct Program {
 
 /// `act name = |x| ..;`
 pub struct Act {
+    /// Whether other networks may use it, by its path.
+    pub vis: Visibility,
     pub docs: Vec<Attribute>,
     pub name: Ident,
     pub lambda: Lambda,
@@ -35,6 +37,8 @@ pub struct Lambda {
 
 /// `block Name(c, heads = 4) { .. }`
 pub struct Block {
+    /// Whether other networks may use it, by its path.
+    pub vis: Visibility,
     pub docs: Vec<Attribute>,
     pub name: Ident,
     pub params: Vec<(Ident, Option<Expr>)>,
@@ -56,6 +60,8 @@ pub struct Net {
     pub levels: Vec<Setting>,
     pub vis: Visibility,
     pub name: Ident,
+    /// Those that are chosen when the program runs.
+    pub sizes: Vec<Size>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     /// The stages, where the body is a list of them.
@@ -65,6 +71,24 @@ pub struct Net {
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
     pub scalars: Vec<Scalar>,
+}
+
+/// `name: usize = default`
+pub struct Size {
+    pub docs: Vec<Attribute>,
+    pub name: Ident,
+    pub default: Expr,
+}
+
+/// A block or a function of another `network! { .. }`, by its path.
+#[derive(Clone)]
+pub struct Foreign {
+    /// As written: `blocks::Res`.
+    pub text: String,
+    /// As rustc is to read it.
+    pub path: TokenStream,
+    /// The end of the path.
+    pub name: Ident,
 }
 
 /// How loudly a network is told of a lint, and where it says so.
@@ -126,6 +150,8 @@ pub struct Stage {
 pub enum StageKind {
     /// `Name(args)`: a layer, an activation, an `act` or a block.
     Call(Ident, Vec<Argument>),
+    /// `blocks::Res(64)`: a block or a function of another `network! { .. }`.
+    Elsewhere(Box<Foreign>, Vec<Argument>),
     Lambda(Lambda),
     /// `residual { .. } skip { .. }`
     Residual(Body, Option<Body>),
@@ -195,6 +221,8 @@ pub enum ExprKind {
     Not(Box<Expr>),
     Binary(Operator, Site, Box<Expr>, Box<Expr>),
     Call(Ident, Vec<Argument>),
+    /// `acts::swish(x)`: a function of another `network! { .. }`.
+    Elsewhere(Box<Foreign>, Vec<Argument>),
     /// `if p { x } else { y }`
     If(Box<Expr>, Box<Expr>, Box<Expr>),
     /// `x[.., 0..8]`
@@ -312,6 +340,7 @@ impl fmt::Display for Expr {
                 write!(f, "{} {} {}", x.least(left), op.symbol(), y.least(right))
             }
             ExprKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
+            ExprKind::Elsewhere(foreign, args) => write!(f, "{}({})", foreign.text, list(args)),
             ExprKind::List(elements) => {
                 let elements: Vec<String> = elements.iter().map(Expr::to_string).collect();
                 write!(f, "[{}]", elements.join(", "))
@@ -371,6 +400,8 @@ impl fmt::Display for StageKind {
         match self {
             StageKind::Call(name, args) if args.is_empty() => f.write_str(&text(name)),
             StageKind::Call(name, args) => write!(f, "{}({})", text(name), list(args)),
+            StageKind::Elsewhere(foreign, args) if args.is_empty() => f.write_str(&foreign.text),
+            StageKind::Elsewhere(foreign, args) => write!(f, "{}({})", foreign.text, list(args)),
             StageKind::Lambda(lambda) => write!(f, "{lambda}"),
             StageKind::Residual(..) => f.write_str("residual"),
             StageKind::Repeat(args, _) => write!(f, "repeat({})", list(args)),
@@ -389,7 +420,7 @@ impl fmt::Display for Lambda {
     }
 }
 
-fn list(args: &[Argument]) -> String {
+pub fn list(args: &[Argument]) -> String {
     let args: Vec<String> = args.iter().map(Argument::to_string).collect();
     args.join(", ")
 }

@@ -9,6 +9,7 @@ mod names;
 
 use std::collections::HashSet;
 
+use gradloom_runtime::elaborate::arguments::{self, and};
 use gradloom_runtime::elaborate::words::{self, Suggestions, closest, did_you_mean};
 use gradloom_runtime::elaborate::{MOST_NESTED, MOST_STAGES};
 use gradloom_runtime::layers::{ArgDef, ArgKind, initializers};
@@ -263,32 +264,23 @@ impl Errors {
 impl Errors {
     pub fn unknown_argument(&mut self, name: &Ident, owner: &str, known: &[&str]) {
         let hint = hints::argument(&text(name), known);
-        let message = match (closest(&text(name), known.iter().copied()), known) {
-            _ if let Some(hint) = hint => format!("unknown argument `{name}` of `{owner}`{hint}"),
-            (_, []) => format!("`{owner}` takes no arguments"),
-            (None, [one]) => format!("unknown argument `{name}` of `{owner}`; there is `{one}`"),
-            (None, _) => format!("unknown argument `{name}` of `{owner}`; there are {}", and(known)),
-            (closest, _) => format!("unknown argument `{name}` of `{owner}`{}", did_you_mean(closest)),
+        let message = match hint {
+            Some(hint) => format!("unknown argument `{name}` of `{owner}`{hint}"),
+            None => arguments::unknown_argument(&text(name), owner, known),
         };
         self.report(name, message);
     }
 
     pub fn missing_argument(&mut self, site: Site, owner: &str, name: &str, doc: &str) {
-        let doc = if doc.is_empty() { String::new() } else { format!(" ({doc})") };
-        self.report(site, format!("`{owner}` needs the argument `{name}`{doc}"));
+        self.report(site, arguments::missing_argument(owner, name, doc));
     }
 
     pub fn too_many_arguments(&mut self, site: Site, owner: &str, known: &[&str]) {
-        let message = match known {
-            [] => format!("`{owner}` takes no arguments"),
-            [one] => format!("`{owner}` takes one argument, `{one}`"),
-            _ => format!("`{owner}` takes at most {} arguments: {}", known.len(), and(known)),
-        };
-        self.report(site, message);
+        self.report(site, arguments::too_many_arguments(owner, known));
     }
 
     pub fn duplicate_argument(&mut self, site: Site, owner: &str, name: &str) {
-        self.report(site, format!("`{name}` of `{owner}` is given twice"));
+        self.report(site, arguments::duplicate_argument(owner, name));
     }
 
     pub fn positional_after_named(&mut self, site: Site) {
@@ -296,7 +288,7 @@ impl Errors {
     }
 
     pub fn option_without_name(&mut self, site: Site, owner: &str, name: &str, written: &str) {
-        self.report(site, format!("options of `{owner}` have names; write `{name} = {written}`"));
+        self.report(site, arguments::option_without_name(owner, name, written));
     }
 
     pub fn wrong_argument(&mut self, expr: &Expr, owner: &str, arg: &ArgDef, found: &str) {
@@ -392,11 +384,11 @@ impl Errors {
     }
 
     pub fn recursive_block(&mut self, name: &Ident) {
-        self.report(name, format!("the block `{name}` contains itself"));
+        self.report(name, arguments::recursive_block(&name.to_string()));
     }
 
     pub fn recursive_act(&mut self, name: &Ident) {
-        self.report(name, format!("the function `{name}` is defined in terms of itself"));
+        self.report(name, arguments::recursive_act(&name.to_string()));
     }
 
     pub fn function_without_operand(&mut self, site: impl Into<Site>) {
@@ -418,9 +410,7 @@ impl Errors {
     }
 
     pub fn extra_without_owner(&mut self, site: Site, act: &str, extra: &str) {
-        let message =
-            format!("`{extra}` is trained where `{act}` is a stage; in an expression give it a value: `{extra} = ..`");
-        self.report(site, message);
+        self.report(site, arguments::extra_without_owner(act, extra));
     }
 
     pub fn start_from_rust(&mut self, site: Site, found: &str) {
@@ -430,16 +420,23 @@ impl Errors {
         );
     }
 
-    pub fn number_from_rust(&mut self, site: Site, found: &str) {
-        self.report(site, format!("axes and shapes are of numbers and `const`s of the network, found `{found}`"));
-    }
-
     pub fn function_in_braces(&mut self, site: impl Into<Site>) {
         self.report(site, "a function is one expression, without braces around it".to_string());
     }
 
     pub fn parameter_in_function(&mut self, site: Site, path: &str) {
         self.report(site, format!("a function of your own only knows its own names, not `{path}`"));
+    }
+
+    pub fn size_of_other_type(&mut self, ty: &Ident) {
+        self.report(ty, format!("a size that is chosen when the program runs is a `usize`, found `{ty}`"));
+    }
+
+    pub fn default_from_rust(&mut self, site: Site, found: &str) {
+        self.report(
+            site,
+            format!("a size is a literal or a `const` of the network unless it is chosen, found `{found}`"),
+        );
     }
 
     pub fn rust_function(&mut self, site: Site, path: &str) {
@@ -463,13 +460,4 @@ fn all_initializers() -> String {
     };
     let all: Vec<String> = initializers::ALL.iter().map(written).collect();
     and(&all.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-/// `a`, `b` and `c`
-fn and(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match &quoted[..] {
-        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
-        _ => quoted.join(""),
-    }
 }

@@ -6,8 +6,10 @@
 //! absolute, or goes through the facade, whatever its name: what is in scope where a network is declared does not matter.
 
 mod definition;
+mod fragments;
 mod generic;
 mod names;
+mod sizes;
 
 use std::collections::HashSet;
 
@@ -20,19 +22,22 @@ use syn::{Attribute, Path, Token, punctuated::Punctuated};
 use crate::ast::{self, Level, Metric, Program, Setting, text};
 use crate::diagnostics::Errors;
 use crate::lint::Found;
-use crate::resolve::Network;
+use crate::resolve::{Network, Resolved};
 
 /// What the parts of an expansion call their parameters. In the block of a network each is a function, too, which a parameter
 /// may shadow: so none of them is taken for a constant or a unit struct of the user's.
 const PARAMETERS: [&str; 9] =
     ["inputs", "metrics", "next", "number", "optimizer", "report", "stage", "targets", "visit"];
 
+/// The same of what is assembled when the program runs.
+const ASSEMBLY: [&str; 9] = ["act", "args", "assembly", "base", "declared", "operands", "param", "sizes", "values"];
+
 /// Expands everything in a `network! { .. }`. `facade` is its `$crate`, and `lints` are those of each network, if there are
 /// no mistakes.
 pub fn program(
     facade: &TokenTree,
     program: &Program,
-    networks: &[Network<'_>],
+    Resolved { networks, fragments }: &Resolved<'_>,
     lints: &[Vec<Found>],
     errors: &Errors,
 ) -> TokenStream {
@@ -40,7 +45,8 @@ pub fn program(
     let names = names::names(program);
     let warnings = warnings(facade, networks, lints);
     let networks = networks.iter().map(|network| expand(facade, network));
-    quote!(#mistakes #(#networks)* #names #warnings)
+    let fragments = fragments.iter().map(|fragment| fragments::fragment(facade, fragment));
+    quote!(#mistakes #(#networks)* #(#fragments)* #names #warnings)
 }
 
 /// A use of a deprecated constant under the token that each lint is about: another way to warn is not stable.
@@ -70,11 +76,13 @@ fn warnings(facade: &TokenTree, networks: &[Network<'_>], lints: &[Vec<Found>]) 
 fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
     let network_type = network_type(network);
     let shared = shared(network);
-    let parameters = PARAMETERS.map(|name| format_ident!("{name}"));
+    let assembly = if definition::is_assembled(network) { &ASSEMBLY[..] } else { &[] };
+    let parameters = PARAMETERS.iter().chain(assembly).map(|name| format_ident!("{name}"));
     let report = report(network);
     let outputs = outputs_struct(network);
-    let definition = definition::definition(network);
-    let implementation = implementation(network, &definition);
+    let (sizes_type, sizes) = sizes::sizes(network);
+    let definition = definition(network);
+    let implementation = implementation(network, &sizes_type, &definition);
     let generic = generic::generic(network);
     let constructors = constructors(network);
     quote! {
@@ -87,6 +95,7 @@ fn expand(facade: &TokenTree, network: &Network<'_>) -> TokenStream {
             #(fn #parameters() {})*
             #report
             #outputs
+            #sizes
             #implementation
             #generic
             #constructors
@@ -106,13 +115,13 @@ fn network_type(network: &Network<'_>) -> TokenStream {
         #[::core::prelude::v1::derive(#(::core::#traits),*)]
         #vis struct #name;
     };
-    shown_by_name(network, tokens)
+    shown_by_name(&network.ast.name, tokens)
 }
 
-/// The keyword, the braces and the end of an item get the place of the network's name, which is what rustc then shows of it.
+/// The keyword, the braces and the end of an item get the place of its name, which is what rustc then shows of it.
 /// To lints they remain what a macro has written.
-fn shown_by_name(network: &Network<'_>, tokens: TokenStream) -> TokenStream {
-    let span = Span::call_site().located_at(network.ast.name.span());
+fn shown_by_name(name: &Ident, tokens: TokenStream) -> TokenStream {
+    let span = Span::call_site().located_at(name.span());
     let shown = tokens.into_iter().map(|mut tree| {
         let is_frame = match &tree {
             TokenTree::Ident(word) => word == "impl" || word == "struct",
@@ -265,7 +274,7 @@ fn own_name(network: &Network<'_>, what: &str) -> Ident {
     let name = &network.ast.name;
     let mut own = format!("{}{what}", text(name));
     // A size may come from a type of the user's that is called so.
-    while network.deferred.values().any(|tokens| mentions(tokens, &own)) {
+    while network.deferred.numbers.values().any(|tokens| mentions(tokens, &own)) {
         own.push('_');
     }
     Ident::new(&own, name.span())
@@ -279,7 +288,34 @@ fn mentions(tokens: &TokenStream, word: &str) -> bool {
     })
 }
 
-fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStream {
+/// The function that gives the declaration: a constant, or what is assembled for the sizes.
+fn definition(network: &Network<'_>) -> TokenStream {
+    let definition = definition::definition(network);
+    if !definition::is_assembled(network) {
+        return quote! {
+            // A position has the span of the user's token, in which clippy reads a number that starts with 0.
+            #[allow(clippy::zero_prefixed_literal)]
+            fn definition(_: &()) -> &'static __gradloom::Definition<'static> {
+                const DEFINITION: &__gradloom::Definition<'static> = &#definition;
+                DEFINITION
+            }
+        };
+    }
+    let fields: Vec<&Ident> = network.ast.sizes.iter().map(|size| &size.name).collect();
+    let (names, count) = (fields.iter().map(|field| text(field)), fields.len());
+    quote! {
+        #[allow(clippy::zero_prefixed_literal, unused_variables)]
+        fn definition(sizes: &Self::Sizes) -> &'static __gradloom::Definition<'static> {
+            let declared = [#(__gradloom::Size { name: #names, value: sizes.#fields }),*];
+            __gradloom::assembled::<Self>(&declared, |assembly| {
+                let sizes: [::core::primitive::usize; #count] = [#(sizes.#fields),*];
+                #definition
+            })
+        }
+    }
+}
+
+fn implementation(network: &Network<'_>, sizes: &TokenStream, definition: &TokenStream) -> TokenStream {
     let (name, metrics_name) = (&network.ast.name, metrics_name(network));
     let inputs = views(network.definition.inputs);
     let targets = views(network.definition.targets);
@@ -301,10 +337,9 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             type OwnedOutputs = #owned_outputs;
             #(#[doc = #metrics_docs])*
             type Metrics = #metrics_name;
+            type Sizes = #sizes;
 
-            // A position has the span of the user's token, in which clippy reads a number that starts with 0.
-            #[allow(clippy::zero_prefixed_literal)]
-            const DEFINITION: &'static __gradloom::Definition<'static> = &#definition;
+            #definition
 
             #[allow(unused_variables)]
             fn inputs<'a>(
@@ -341,7 +376,7 @@ fn implementation(network: &Network<'_>, definition: &TokenStream) -> TokenStrea
             }
         }
     };
-    shown_by_name(network, tokens)
+    shown_by_name(&network.ast.name, tokens)
 }
 
 fn constructors(network: &Network<'_>) -> TokenStream {

@@ -36,10 +36,11 @@ fn expand(facade: &proc_macro2::TokenTree, tokens: proc_macro2::TokenStream) -> 
     let mut errors = diagnostics::Errors::default();
     let program = parse::program(tokens, &mut errors);
     let bump = bumpalo::Bump::new();
-    let networks = resolve::program(&program, &bump, &mut errors);
-    for network in &networks {
+    let resolved = resolve::program(&program, &bump, &mut errors);
+    let networks = &resolved.networks;
+    for network in networks {
         check::network(network, &mut errors);
     }
     let lints = if errors.is_empty() { networks.iter().map(lint::network).collect() } else { Vec::new() };
-    expand::program(facade, &program, &networks, &lints, &errors)
+    expand::program(facade, &program, &resolved, &lints, &errors)
 }

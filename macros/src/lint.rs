@@ -91,9 +91,12 @@ impl<'n> Linter<'n> {
                     bodies.iter().for_each(|body| _ = self.after(body, None));
                     last = Some(stage);
                 }
-                Kind::Layer(..) | Kind::Act(..) | Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => {
-                    last = Some(stage)
-                }
+                Kind::Layer(..)
+                | Kind::Act(..)
+                | Kind::Shared(_)
+                | Kind::Concat(_)
+                | Kind::Elsewhere
+                | Kind::Broken => last = Some(stage),
             }
         }
         last
@@ -157,7 +160,7 @@ impl<'n> Linter<'n> {
                     found.extend((trained && matches!(made, Some("step" | "sign"))).then_some(stage.at));
                     trained |= !starts.is_empty();
                 }
-                Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => {}
+                Kind::Shared(_) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => {}
             }
         }
         trained
@@ -195,7 +198,7 @@ impl<'n> Linter<'n> {
             Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Part(_, x, _) => self.expr(x),
             Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| self.expr(x)),
             Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| self.expr(x)),
-            Expr::Inline(_, _, operands) => operands.iter().for_each(|x| self.expr(x)),
+            Expr::Inline(_, _, operands) | Expr::Elsewhere(_, operands) => operands.iter().for_each(|x| self.expr(x)),
             Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) => {}
             Expr::Path(..) | Expr::Weights(_) | Expr::Broken => {}
         }
@@ -297,7 +300,7 @@ fn trains(stages: &[Stage<'_>]) -> bool {
         Kind::Block(body) | Kind::Repeat { body, .. } => trains(body),
         Kind::Residual { body, skip } => trains(body) || skip.is_some_and(trains),
         Kind::Branches { bodies } => bodies.iter().any(|body| trains(body)),
-        Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => false,
+        Kind::Shared(_) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => false,
     })
 }
 
@@ -315,7 +318,7 @@ fn names<'n>(expr: &Expr<'n>, found: &mut HashSet<&'n str>) {
         Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => names(x, found),
         Expr::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| names(x, found)),
         Expr::If(_, p, x, y) => [p, x, y].into_iter().for_each(|x| names(x, found)),
-        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => {
+        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) | Expr::Elsewhere(_, operands) => {
             operands.iter().for_each(|x| names(x, found));
         }
         Expr::Number(_) | Expr::Constant(..) | Expr::Broken => {}

@@ -15,8 +15,8 @@ use syn::parse::{ParseBuffer, ParseStream, Parser as _};
 use syn::{Attribute, Token, Visibility, token};
 
 use crate::ast::{
-    Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Scalar, Site, Stage, StageKind,
-    text,
+    Act, Argument, Block, Body, Const, Expr, Lambda, Loss, Metric, Net, Port, Program, Scalar, Site, Size, Stage,
+    StageKind, text,
 };
 use crate::diagnostics::Errors;
 pub use foreign::operand;
@@ -65,6 +65,9 @@ pub const DTYPES: [&str; 4] = ["f32", "u8", "u16", "u32"];
 /// What a signature is made of, for messages.
 const PORT: &str = "a port like `x: [B, 8]`";
 
+/// What a network that is told its sizes names them by, for messages.
+const SIZE: &str = "a size like `hidden: usize = 128`";
+
 /// What may stand beside others in a `network! { .. }`, for messages.
 const ITEM: &str = "a network, `const`, `act`, `block`, `loss`, `metric` or `scalar`";
 
@@ -91,7 +94,7 @@ impl Parser<'_> {
         }
         let vis: Visibility = self.ask(input.parse())?;
         let items = [
-            ("const", Parser::constant as fn(&mut Self, _, _, _) -> _),
+            ("const", Parser::constant as fn(&mut Self, _, _, _, _) -> _),
             ("block", Parser::block),
             ("act", Parser::act),
         ];
@@ -99,14 +102,14 @@ impl Parser<'_> {
             let begins = if word == "const" { input.at(Token![const]) } else { peek_word(input, word) };
             if begins && !input.at2(Token![<]) {
                 self.only_docs(&attrs, word);
-                return item(self, input, attrs, program);
+                return item(self, input, attrs, vis, program);
             }
         }
         if !input.at(syn::Ident) {
             return self.expected(ITEM, input);
         }
         let name: Ident = self.ask(input.parse())?;
-        if !input.at(Token![<]) {
+        if !input.at(Token![<]) && !input.at(token::Paren) {
             let missing = self.expected(&format!("`<` and the signature of `{name}`"), input);
             // A capital begins a network that is being written, so that its type may be used already.
             if !text(&name).starts_with(char::is_uppercase) {
@@ -140,7 +143,13 @@ impl Parser<'_> {
     }
 
     /// `const NAME = value;`
-    fn constant(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
+    fn constant(
+        &mut self,
+        input: ParseStream<'_>,
+        docs: Vec<Attribute>,
+        _: Visibility,
+        program: &mut Program,
+    ) -> Parsed<()> {
         let keyword: Token![const] = self.ask(input.parse())?;
         let name = self.name(input, "a name")?;
         let value = self.definition(input, keyword.span);
@@ -149,7 +158,13 @@ impl Parser<'_> {
     }
 
     /// `act name = |x| ..;`
-    fn act(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
+    fn act(
+        &mut self,
+        input: ParseStream<'_>,
+        docs: Vec<Attribute>,
+        vis: Visibility,
+        program: &mut Program,
+    ) -> Parsed<()> {
         let _: Ident = self.ask(input.parse())?;
         let name = self.name(input, "a name after `act`")?;
         self.eat::<Token![=]>(input, "`=`")?;
@@ -157,7 +172,7 @@ impl Parser<'_> {
         if self.eat::<Token![;]>(input, "`;`").is_err() {
             self.skip_to_clause(input);
         }
-        program.acts.push(Act { docs, name, lambda });
+        program.acts.push(Act { vis, docs, name, lambda });
         Ok(())
     }
 
@@ -170,7 +185,13 @@ impl Parser<'_> {
     }
 
     /// `block Name(params) { .. }`
-    fn block(&mut self, input: ParseStream<'_>, docs: Vec<Attribute>, program: &mut Program) -> Parsed<()> {
+    fn block(
+        &mut self,
+        input: ParseStream<'_>,
+        docs: Vec<Attribute>,
+        vis: Visibility,
+        program: &mut Program,
+    ) -> Parsed<()> {
         let _: Ident = self.ask(input.parse())?;
         let name = self.name(input, "a name after `block`")?;
         let mut params = Vec::new();
@@ -181,7 +202,7 @@ impl Parser<'_> {
             return self.expected(&format!("`{{` and the body of `{name}`"), input);
         }
         let body = self.body(input)?;
-        program.blocks.push(Block { docs, name, params, body });
+        program.blocks.push(Block { vis, docs, name, params, body });
         Ok(())
     }
 
@@ -219,6 +240,14 @@ impl Parser<'_> {
         name: Ident,
         program: &mut Program,
     ) {
+        let mut sizes = Vec::new();
+        if input.at(token::Paren) {
+            let read = |parser: &mut Self, content: ParseStream<'_>| Ok(parser.list(content, |_| None, Parser::size));
+            sizes = self.group(input, read).unwrap_or_default();
+            if !input.at(Token![<]) {
+                let _: Parsed<()> = self.expected(&format!("`<` and the signature of `{name}`"), input);
+            }
+        }
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         let signed = input.at(Token![<]) && self.signature(input, &mut inputs, &mut outputs).is_ok();
         if !signed {
@@ -245,7 +274,37 @@ impl Parser<'_> {
         self.owner = Owner::LastNet;
         let (attrs, levels) = self.levels(attrs);
         let (losses, metrics, scalars) = (Vec::new(), Vec::new(), Vec::new());
-        program.nets.push(Net { attrs, levels, vis, name, inputs, outputs, body, lines, losses, metrics, scalars });
+        program.nets.push(Net {
+            attrs,
+            levels,
+            vis,
+            name,
+            sizes,
+            inputs,
+            outputs,
+            body,
+            lines,
+            losses,
+            metrics,
+            scalars,
+        });
+    }
+
+    /// `name: usize = default`
+    fn size(&mut self, input: ParseStream<'_>) -> Parsed<Size> {
+        let docs = self.attributes(input)?;
+        self.only_docs(&docs, "size");
+        let name = self.name(input, SIZE)?;
+        if !input.at(Token![:]) {
+            return self.expected(&format!("`: usize`, as in {SIZE}"), input);
+        }
+        self.eat::<Token![:]>(input, "`:`")?;
+        let ty = self.name(input, "`usize`")?;
+        if ty != "usize" {
+            self.errors.size_of_other_type(&ty);
+        }
+        self.eat::<Token![=]>(input, "`=` and what it is unless it is chosen")?;
+        Ok(Size { docs, name, default: self.expr(input)? })
     }
 
     /// `<inputs -> outputs>`

@@ -6,6 +6,7 @@
 mod arguments;
 mod blocks;
 mod body;
+mod elsewhere;
 mod expressions;
 mod flows;
 mod parts;
@@ -15,18 +16,20 @@ mod table;
 use std::collections::{HashMap, HashSet};
 
 use bumpalo::Bump;
-use gradloom_runtime::network::{At, COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Scalar, Stage, Value};
+use gradloom_runtime::network::{COLUMNS, Clause, Definition, Extent, Number, Outcome, Port, Scalar, Stage, Value};
 use gradloom_runtime::types::DType;
 use gradloom_runtime::{functions, layers};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::Ident;
 
 use crate::ast::{self, ExprKind, Site, text};
 use crate::diagnostics::{Errors, Ports};
 use crate::parse::DTYPES;
 use expressions::Acts;
-use sizes::Consts;
+use sizes::{Binding, Consts};
 
-pub use table::Table;
+pub use elsewhere::{Elsewhere, Fragment, Item, Param, Piece};
+pub use table::Deferred;
+use table::Table;
 
 /// What the IR and profiles call the work of no layer, loss or metric.
 const NOT_OF_LAYERS: [&str; 2] = ["optimizer", "accumulation"];
@@ -37,10 +40,18 @@ pub struct Network<'a> {
     pub definition: Definition<'a>,
     /// What each `At` of the definition stands for.
     pub sites: Vec<Site>,
-    /// The calculations that are left to rustc.
-    pub deferred: HashMap<At, TokenStream>,
+    /// What is left to rustc.
+    pub deferred: Deferred,
     /// The arguments of layers that are not left out.
     pub arguments: Vec<Given<'a>>,
+    /// The sizes that are chosen when the program runs, unless they are.
+    pub defaults: Vec<u64>,
+}
+
+/// Everything in a `network! { .. }` that others see.
+pub struct Resolved<'a> {
+    pub networks: Vec<Network<'a>>,
+    pub fragments: Vec<Fragment<'a>>,
 }
 
 /// An argument of a layer.
@@ -53,7 +64,7 @@ pub struct Given<'a> {
 }
 
 /// Resolves everything in a `network! { .. }`. The networks live in the arena.
-pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Errors) -> Vec<Network<'a>> {
+pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Errors) -> Resolved<'a> {
     let mut consts = Consts::new(&program.consts, errors);
     definitions(program, errors);
     let items = Items::new(program, errors);
@@ -68,7 +79,8 @@ pub fn program<'a>(program: &'a ast::Program, bump: &'a Bump, errors: &mut Error
         networks.push(scope.network(net));
     }
     Scope::new(&items, &mut consts, Table::new(bump), errors).items();
-    networks
+    let fragments = elsewhere::fragments(&items, &mut consts, bump, errors);
+    Resolved { networks, fragments }
 }
 
 /// The blocks and functions of a `network! { .. }`, by name; of two with one name the first.
@@ -130,6 +142,10 @@ struct Scope<'s, 'a> {
     lines: flows::Lines<'a>,
     /// Blocks that are read on their own, for their mistakes alone.
     alone: Option<Alone>,
+    /// The sizes that are chosen when the program runs, unless they are.
+    defaults: Vec<u64>,
+    /// Those of them that have the name of something else.
+    duplicates: HashSet<String>,
     n_stages: usize,
 }
 
@@ -153,11 +169,29 @@ impl<'s, 'a> Scope<'s, 'a> {
         let (acts, ports) = (Acts::default(), Ports::default());
         let arguments = Vec::new();
         let lines = flows::Lines::default();
-        Scope { items, consts, table, errors, names, paths, acts, arguments, ports, lines, alone: None, n_stages: 0 }
+        let defaults = Vec::new();
+        let (alone, n_stages, duplicates) = (None, 0, HashSet::new());
+        Scope {
+            items,
+            consts,
+            table,
+            errors,
+            names,
+            paths,
+            acts,
+            arguments,
+            ports,
+            lines,
+            alone,
+            defaults,
+            duplicates,
+            n_stages,
+        }
     }
 
     fn network(mut self, net: &'a ast::Net) -> Network<'a> {
         let name = self.table.str(&text(&net.name));
+        self.sizes(&net.sizes);
         let inputs = self.ports(&net.inputs, "x");
         let outputs = self.ports(&net.outputs, "out");
         let scalars = self.scalars(&net.scalars);
@@ -196,7 +230,8 @@ impl<'s, 'a> Scope<'s, 'a> {
         let loss = first.map(|loss| self.clause(&loss.keyword, &loss.expr));
         let metrics = self.metrics(&net.metrics);
         self.leftovers(net);
-        let Scope { mut table, acts, arguments, .. } = self;
+        self.unused_sizes(&net.sizes);
+        let Scope { mut table, acts, arguments, defaults, .. } = self;
         let acts = table.list(acts.finish());
         let definition = Definition {
             name,
@@ -211,9 +246,10 @@ impl<'s, 'a> Scope<'s, 'a> {
             loss,
             metrics,
             places: &[],
+            assembled: None,
         };
         let sites = std::mem::take(&mut table.sites);
-        Network { ast: net, definition, sites, deferred: table.deferred, arguments }
+        Network { ast: net, definition, sites, deferred: table.deferred, arguments, defaults }
     }
 
     /// Blocks and functions on their own, so that a mistake in one that no network uses is not missed.
@@ -226,6 +262,45 @@ impl<'s, 'a> Scope<'s, 'a> {
         for block in &program.blocks {
             self.block_alone(block);
         }
+    }
+
+    /// Sizes that are chosen when the program runs; here they are what the declaration says.
+    fn sizes(&mut self, sizes: &'a [ast::Size]) {
+        for (index, size) in sizes.iter().enumerate() {
+            let known = text(&size.name);
+            if self.errors.is_reserved(&size.name) {
+                continue;
+            }
+            if self.consts.contains(&size.name) {
+                self.errors.duplicate_name(&size.name);
+                self.duplicates.insert(known.clone());
+            }
+            let value = match self.consts.size(&size.default, self.errors) {
+                Some(sizes::Value::Deferred(_)) => {
+                    self.errors.default_from_rust(size.default.site, &size.default.to_string());
+                    Outcome::Unknown
+                }
+                value => value.map_or(Outcome::Unknown, |value| value.outcome()),
+            };
+            self.defaults.push(match value {
+                Outcome::Int(n) => n as u64,
+                _ => 1,
+            });
+            let tokens = quote::quote!(__gradloom::Outcome::size(sizes[#index]));
+            self.consts.locals.insert(known, Binding::chosen([tokens.clone(), tokens], value));
+        }
+        self.consts.used.clear();
+    }
+
+    fn unused_sizes(&mut self, sizes: &'a [ast::Size]) {
+        let used: HashSet<String> = std::mem::take(&mut self.consts.used).into_iter().collect();
+        for size in sizes.iter().filter(|size| !used.contains(&text(&size.name))) {
+            let is_told = self.duplicates.contains(&text(&size.name));
+            if !is_told && !self.errors.is_reserved(&size.name) && !self.errors.is_lost(&size.name) {
+                self.errors.never_used(&size.name, "size", &text(&size.name));
+            }
+        }
+        self.consts.locals.clear();
     }
 
     /// Inputs or outputs.
@@ -302,7 +377,7 @@ impl<'s, 'a> Scope<'s, 'a> {
     /// A size, known or left to rustc.
     fn size(&mut self, expr: &'a ast::Expr) -> Number<'a> {
         match self.consts.size(expr, self.errors) {
-            Some(sizes::Value::Deferred(tokens)) => self.table.number(expr, tokens),
+            Some(sizes::Value::Deferred(later)) => self.table.number(expr, later),
             value => {
                 let value = value.map_or(Outcome::Unknown, |value| value.outcome());
                 Number { value, text: self.table.str(&expr.to_string()), at: self.table.at(expr.site) }
@@ -317,7 +392,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         } else if text(name) == "loss" || NOT_OF_LAYERS.contains(&text(name).as_str()) {
             self.errors.name_of_the_language(name);
             self.names.insert(text(name));
-        } else if self.paths.contains(&text(name)) || self.consts.is_const(name) || !self.names.insert(text(name)) {
+        } else if self.paths.contains(&text(name)) || self.consts.contains(name) || !self.names.insert(text(name)) {
             self.errors.duplicate_name(name);
         }
     }

@@ -17,7 +17,7 @@ fn mistakes(source: &str) -> String {
     let mut errors = crate::diagnostics::Errors::default();
     let program = crate::parse::program(tokens, &mut errors);
     let bump = bumpalo::Bump::new();
-    for network in &crate::resolve::program(&program, &bump, &mut errors) {
+    for network in &crate::resolve::program(&program, &bump, &mut errors).networks {
         crate::check::network(network, &mut errors);
     }
     errors.to_text()

@@ -24,6 +24,17 @@ network! {
     pub Plain<[B, 2] -> [B, 1]> { Dense(1) }
 }
 
+network! {
+    /// Others may use it.
+    pub block Shared(width) { Dense(width), relu }
+
+    /// With sizes that are chosen.
+    pub Sized(
+        /// Of the one layer.
+        hidden: usize = 3,
+    )<[B, 2] -> [B, 1]> { self::Shared(hidden), Dense(1) }
+}
+
 /// Networks whose attributes matter, seen from outside.
 mod inner {
     use gradloom::network;
@@ -105,8 +116,8 @@ fn what_another_macro_puts_in_counts_as_one_expression() {
 
 #[test]
 fn keywords_may_be_names() {
-    assert_eq!(Hidden::DEFINITION.inputs[0].name, "in");
-    assert_eq!(Hidden::DEFINITION.targets[0].name, "type");
+    assert_eq!(Hidden::declared().inputs[0].name, "in");
+    assert_eq!(Hidden::declared().targets[0].name, "type");
 }
 
 #[test]
@@ -115,8 +126,8 @@ fn a_stage_knows_its_place() {
     network! {
         Placed<[B, 2] -> [B, 2]> { relu, Dense(2) }
     }
-    let place = Placed::DEFINITION.place(Placed::DEFINITION.body[1].at);
+    let place = Placed::declared().place(Placed::declared().body[1].at);
     assert!(place.file.ends_with("declared.rs"));
     assert_eq!((place.line, place.column), (line, 42));
-    assert_eq!(Plain::DEFINITION.body.len(), 1);
+    assert_eq!(Plain::declared().body.len(), 1);
 }

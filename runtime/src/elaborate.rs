@@ -5,6 +5,7 @@
 //! with all of them known: so there is one check, with the same words and places. What depends on something that is
 //! unknown, or reported already, is passed over in silence.
 
+pub mod arguments;
 mod expressions;
 mod gains;
 mod numbers;
@@ -25,7 +26,7 @@ use crate::network::{At, Definition, Expr, Value};
 use crate::types::{Shape, TensorType};
 use gains::gains;
 pub use numbers::is_size;
-use numbers::{argument, extents};
+use numbers::{argument, extents, list};
 use words::Suggestions;
 
 pub(crate) use expressions::{class_id, parts};
@@ -148,6 +149,9 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         known: HashSet::new(),
         suggestions: Suggestions::default(),
     };
+    for &(at, message) in definition.assembled.map_or(&[][..], |assembled| assembled.mistakes) {
+        context.report(at, message.to_string());
+    }
     context.ports(definition.inputs);
     for (value, port) in definition.inputs.iter().enumerate() {
         context.values.push(port.ty());
@@ -237,6 +241,10 @@ impl<'a> Context<'a> {
                     Err(message) => self.report(number.at, message),
                 },
                 Value::Pair(pair) => match extents(owner, arg, pair) {
+                    Ok(value) => args.extend(value),
+                    Err((at, message)) => self.report(at, message),
+                },
+                Value::List(numbers) => match list(owner, arg, numbers) {
                     Ok(value) => args.extend(value),
                     Err((at, message)) => self.report(at, message),
                 },

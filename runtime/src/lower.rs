@@ -9,13 +9,13 @@ mod operators;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::elaborate::{Action, Elaborated, Step, class_id, elaborate, settled};
+use crate::elaborate::{Action, Elaborated, Mistake, Step, class_id, elaborate, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind, Slots};
 use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, ParamDef, Scope, Takes};
-use crate::network::{Act, At, Definition, Expr, Port};
+use crate::network::{Act, At, Definition, Expr, Port, SourcePlace};
 use crate::types::Shape;
 
 /// Checks a network, with the messages of the macro: only now are the sizes known that come from Rust constants.
@@ -24,9 +24,19 @@ pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'sta
     match &mistakes[..] {
         [] => Ok(network),
         mistakes => Err(BuildError::Declaration {
-            mistakes: mistakes.iter().map(|mistake| (definition.place(mistake.at), mistake.message.clone())).collect(),
+            mistakes: mistakes.iter().map(|mistake| placed(definition, mistake)).collect(),
         }),
     }
+}
+
+/// So many of the blocks that a mistake is inside of are told.
+const MOST_USERS: usize = 4;
+
+/// Where a mistake is, and its message; for one in a block from elsewhere, where the block is used as well.
+fn placed(definition: &Definition<'_>, mistake: &Mistake) -> (SourcePlace, String) {
+    let used = definition.used_at(mistake.at);
+    let users = used.iter().take(MOST_USERS).map(|(text, place)| format!("\n       in `{text}` at {place}"));
+    (definition.place(mistake.at), [mistake.message.clone()].into_iter().chain(users).collect())
 }
 
 /// Lowers a network.
@@ -305,7 +315,7 @@ impl Lowering<'_> {
                 self.looks_along_rows(&self.definition.acts[index].expr) || any(operands)
             }
             Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) => false,
-            Expr::Weights(_) | Expr::Broken => false,
+            Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => false,
         }
     }
 
@@ -387,7 +397,7 @@ impl Lowering<'_> {
                 let operands: Vec<NodeId> = operands.iter().map(|operand| self.expr(operand, names)).collect();
                 self.function(&self.definition.acts[index], &operands)
             }
-            Expr::Weights(_) | Expr::Broken => unreachable!("the network was checked"),
+            Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => unreachable!("the network was checked"),
         }
     }
 

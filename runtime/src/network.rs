@@ -4,6 +4,7 @@
 //! at run time. Names are resolved (a stage points at its layer, a call at its function) and blocks are written out;
 //! repeated bodies are not, and a size that comes from a Rust constant is known at run time alone. Nothing is computed here.
 
+pub mod assembly;
 pub mod number;
 
 use crate::functions::FunctionDef;
@@ -13,6 +14,7 @@ use crate::types::{DType, Shape, TensorType};
 
 pub use crate::ir::SourcePlace;
 
+pub use assembly::{Assembled, Size, Use};
 pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
 
@@ -47,6 +49,9 @@ pub struct Definition<'a> {
     pub metrics: &'a [Clause<'a>],
     /// Where each [`At`] is.
     pub places: &'a [SourcePlace],
+    /// What is known since it was assembled, of a network with sizes that are chosen when a program runs, or with blocks from
+    /// elsewhere.
+    pub assembled: Option<&'a Assembled<'a>>,
 }
 
 impl Definition<'_> {
@@ -195,6 +200,9 @@ pub enum Kind<'a> {
     /// - Argument `axis = -1`: along which axis; not that of the batch
     /// - Gradient: to each what comes back for its elements
     Concat(i64),
+    /// A block or a function from elsewhere, which the macro does not see; never in a program that compiles, where what it is
+    /// stands in its place.
+    Elsewhere,
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }
@@ -208,6 +216,8 @@ pub enum Value<'a> {
     Calculated(Number<'a>),
     /// Two sizes, one of them at least calculated from a Rust constant.
     Pair(&'a [Number<'a>; 2]),
+    /// Axes or extents, one of them at least calculated; a network that has any is assembled.
+    List(&'a [Number<'a>]),
     /// An initializer, and the value of its number if it takes one.
     Init(&'static Initializer, At, &'a [Value<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.
@@ -267,6 +277,9 @@ pub enum Expr<'a> {
     Part(At, &'a Expr<'a>, &'a [Span<'a>]),
     /// The user's function of this index, applied to a value, with a value for each of its trainable numbers.
     Inline(usize, At, &'a [Expr<'a>]),
+    /// A function from elsewhere, which the macro does not see, applied to operands; never in a program that compiles, where what
+    /// it is stands in its place.
+    Elsewhere(At, &'a [Expr<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
 }

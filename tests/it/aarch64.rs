@@ -10,7 +10,7 @@ use crate::stages::{Everything, Line, Mlp, Norm, Rows, Sparse};
 
 #[test]
 fn line_asm_of_inference() {
-    let graph = simplified(Line::DEFINITION, Purpose::Predict).expect("the network is sound");
+    let graph = simplified(Line::declared(), Purpose::Predict).expect("the network is sound");
     let isa = isa_by_name("aarch64-unknown-linux-gnu").expect("Cranelift has its back end");
     assert_snapshot!(text_for(&fuse(&graph), 32, Text::Asm, isa).expect("it compiles"));
 }
@@ -18,12 +18,12 @@ fn line_asm_of_inference() {
 #[test]
 fn every_network_compiles() {
     for definition in [
-        Line::DEFINITION,
-        Mlp::DEFINITION,
-        Norm::DEFINITION,
-        Sparse::DEFINITION,
-        Rows::DEFINITION,
-        Everything::DEFINITION,
+        Line::declared(),
+        Mlp::declared(),
+        Norm::declared(),
+        Sparse::declared(),
+        Rows::declared(),
+        Everything::declared(),
     ] {
         for purpose in [Purpose::Train(&Adam::new(0.1).into()), Purpose::Evaluate, Purpose::Predict] {
             let graph = simplified(definition, purpose).expect("the network is sound");

@@ -105,7 +105,7 @@ fn a_batch_that_is_refused_leaves_what_was_accumulated() {
 #[test]
 fn accumulating_merges_in_the_tile_and_the_update_reads_what_was_merged() {
     let how = Sgd::new(0.1).into();
-    let fused = |purpose| fuse(&simplified(Bare::DEFINITION, purpose).expect("it is sound")).to_string();
+    let fused = |purpose| fuse(&simplified(Bare::declared(), purpose).expect("it is sound")).to_string();
     let text = fused(Purpose::Accumulate(&how));
     let (_, sums) = text.split_once("check that the loss is finite\n").expect("the loss is checked");
     assert_snapshot!(sums, @"

@@ -475,5 +475,5 @@ fn the_checkpoint_of_another_network_is_told_from_a_damaged_one() {
     let (_, _, path) = trained("other");
     crate::train::classifier(4).save(&path).expect("the folder can be written");
     let error = small().load(&path).expect_err("another network");
-    assert!(matches!(error, CheckpointError::Mismatch { network, .. } if network == Small::DEFINITION.name));
+    assert!(matches!(error, CheckpointError::Mismatch { network, .. } if network == Small::declared().name));
 }

@@ -19,7 +19,7 @@ network! {
 }
 
 fn step(config: &TrainingConfig) -> Compilation<'_> {
-    compile(Small::DEFINITION, Purpose::Train(config), Target::new(16))
+    compile(Small::declared(), Purpose::Train(config), Target::new(16))
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn what_is_simplified_away_has_no_kernel() {
 
 #[test]
 fn a_metric_that_is_a_parameter_is_legalized_to_a_copy() {
-    let compilation = compile(Scale::DEFINITION, Purpose::Evaluate, Target::new(16));
+    let compilation = compile(Scale::declared(), Purpose::Evaluate, Target::new(16));
     assert_snapshot!(compilation.text(Stage::Legalized).expect("it compiles"), @"
     %0 = param scaled1.beta : f32[]                                  # factor
     %1 = add %0, -0 : f32[]                                          # factor
@@ -75,11 +75,11 @@ fn a_metric_that_is_a_parameter_is_legalized_to_a_copy() {
 #[test]
 fn a_session_and_its_printed_stages_come_from_one_place() {
     let config = TrainingConfig::from(Adam::new(0.1));
-    let printed = compile(Small::DEFINITION, Purpose::Train(&config), Target::printed(128));
+    let printed = compile(Small::declared(), Purpose::Train(&config), Target::printed(128));
     for stage in [Stage::Static, Stage::Forward, Stage::Backward, Stage::Legalized, Stage::Fused, Stage::Plan] {
         assert_eq!(Small::trainer(Adam::new(0.1)).ir(stage), printed.text(stage).expect("it compiles"));
     }
-    let measured = compile(Small::DEFINITION, Purpose::Diagnose(&config), Target::new(16));
+    let measured = compile(Small::declared(), Purpose::Diagnose(&config), Target::new(16));
     let graph = measured.simplified().expect("it compiles");
     let probes = graph.outputs.iter().filter(|output| matches!(output.role, Role::Probe(_))).count();
     assert_eq!(probes, measured.measures().expect("it compiles").len() + 1, "the loss is one more");

@@ -54,14 +54,14 @@ fn check<N: Network>(least_rows: usize) {
 
 /// The same with these batch sizes, two a session, each with another optimizer than the one before.
 pub fn check_with<N: Network>(least_rows: usize, batches: &[[usize; 2]]) {
-    let name = N::DEFINITION.name;
+    let name = N::declared().name;
     for (turn, batches) in batches.iter().enumerate() {
         let batches = batches.map(|rows: usize| rows.max(least_rows));
         for momentum in share(&[true, false], turn, 2) {
             let optimizer = || -> TrainingConfig {
                 if momentum { Sgd::new(0.1).momentum(0.9).into() } else { AdamW::new(0.01).weight_decay(0.1).into() }
             };
-            let tried = (0..6).map(|seed| compare_programs(N::DEFINITION, optimizer(), &batches, seed));
+            let tried = (0..6).map(|seed| compare_programs(N::declared(), optimizer(), &batches, seed));
             let result = tried.into_iter().find(|result| !matches!(result, Err(TestCaseError::Reject(_))));
             match result {
                 Some(Ok(_)) => {}

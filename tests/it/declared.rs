@@ -227,7 +227,7 @@ network! {
 #[test]
 fn what_dropout_keeps_is_divided_by_the_share_that_is_kept() {
     for (definition, dropped) in
-        [(Dropped::DEFINITION, 16777215u32), (Halved::DEFINITION, 1 << 23), (Third::DEFINITION, 5592406)]
+        [(Dropped::declared(), 16777215u32), (Halved::declared(), 1 << 23), (Third::declared(), 5592406)]
     {
         let graph = lower(definition, Mode::Train).expect("the network is sound");
         let constants: Vec<f64> = graph.ids().filter_map(|id| graph.constant(id)).collect();
@@ -278,10 +278,24 @@ fn what_could_not_be_loaded_is_not_built() {
     assert_eq!(error, BuildError::Name { name: "dense1.weight.twin".to_string() });
     let one = handmade::single_layer(&layers::DENSE, &DENSE_4, handmade::port("x", &[Dim::B, Dim::Fixed(4)]));
     let body = [1, 2].map(|_| handmade::stage(&layers::DENSE, &DENSE_4, "dense1"));
-    let Definition { name, inputs, outputs, targets, acts, scalars, layers, flows, metrics, places, .. } = *one;
+    let Definition { name, inputs, outputs, targets, acts, scalars, layers, flows, metrics, places, assembled, .. } =
+        *one;
     let body = handmade::leak(body);
-    let definition =
-        Definition { name, inputs, outputs, targets, acts, scalars, layers, body, flows, loss: None, metrics, places };
+    let definition = Definition {
+        name,
+        inputs,
+        outputs,
+        targets,
+        acts,
+        scalars,
+        layers,
+        body,
+        flows,
+        loss: None,
+        metrics,
+        places,
+        assembled,
+    };
     let error = simplified(handmade::leak(definition), Purpose::Predict).map(drop).expect_err("two have one name");
     assert_eq!(error, BuildError::Name { name: "dense1.weight".to_string() });
 }

@@ -144,7 +144,7 @@ fn gradients_and_updates_are_those_of_the_next_step() {
 #[test]
 fn every_sum_is_that_of_the_interpreter() {
     let how = Adam::new(1e-2).into();
-    let compilation = compile(Wide::DEFINITION, Purpose::Diagnose(&how), Target::new(20));
+    let compilation = compile(Wide::declared(), Purpose::Diagnose(&how), Target::new(20));
     let (graph, measures) =
         (compilation.simplified().expect("it compiles"), compilation.measures().expect("it compiles"));
     assert!(measures.len() > 60, "{} sums", measures.len());

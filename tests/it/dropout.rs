@@ -504,7 +504,7 @@ fn masks_are_independent_of_neighbors_steps_layers_and_seeds() {
 
 #[test]
 fn layers_and_copies_made_by_repeat_have_masks_of_their_own() {
-    let graph = lower(Several::DEFINITION, Mode::Train).expect("the network has no mistakes");
+    let graph = lower(Several::declared(), Mode::Train).expect("the network has no mistakes");
     let draws = graph.ids().filter(|&id| graph[id].op == Op::Uniform);
     let draws: Vec<(NodeId, &str)> = draws.map(|id| (id, &*graph[id].origin.layer)).collect();
     assert_eq!(draws.iter().map(|(_, layer)| *layer).collect::<Vec<_>>(), ["a", "b", "repeat1.1.c", "repeat1.2.c"]);

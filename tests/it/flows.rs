@@ -100,27 +100,27 @@ fn holds(definition: &'static Definition<'static>) {
 
 #[test]
 fn two_towers_compute_what_they_say() {
-    holds(TwoTower::DEFINITION);
+    holds(TwoTower::declared());
 }
 
 #[test]
 fn shared_layers_compute_what_they_say() {
-    holds(Siamese::DEFINITION);
+    holds(Siamese::declared());
 }
 
 #[test]
 fn halves_of_an_output_compute_what_they_say() {
-    holds(Gaussian::DEFINITION);
+    holds(Gaussian::declared());
 }
 
 #[test]
 fn movement_and_reductions_along_axes_compute_what_they_say() {
-    holds(Parts::DEFINITION);
+    holds(Parts::declared());
 }
 
 #[test]
 fn scalars_compute_what_they_say() {
-    holds(Weighted::DEFINITION);
+    holds(Weighted::declared());
 }
 
 fn towers(threads: usize) -> Session<TwoTower> {
@@ -347,12 +347,12 @@ fn a_loss_that_is_not_finite_is_traced_to_its_flow() {
 
 #[test]
 fn a_variational_autoencoder_computes_what_it_says() {
-    holds(Sampler::DEFINITION);
+    holds(Sampler::declared());
 }
 
 #[test]
 fn class_ids_that_flow_in_compute_what_they_say() {
-    holds(Kinds::DEFINITION);
+    holds(Kinds::declared());
 }
 
 network! {

@@ -36,11 +36,11 @@ network! {
 }
 
 fn trained<N: Network>() -> Fused {
-    fuse(&simplified(N::DEFINITION, Purpose::Train(&Sgd::new(0.1).into())).expect("the network is sound"))
+    fuse(&simplified(N::declared(), Purpose::Train(&Sgd::new(0.1).into())).expect("the network is sound"))
 }
 
 fn inferred<N: Network>() -> Fused {
-    fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"))
+    fuse(&simplified(N::declared(), Purpose::Predict).expect("the network is sound"))
 }
 
 /// A graph with one output, fused as it is.

@@ -437,6 +437,7 @@ pub fn network() -> &'static Definition<'static> {
         )),
         acts: &[],
         places: &[],
+        assembled: None,
         metrics: &[],
     })
 }

@@ -101,7 +101,7 @@ fn gradients(joint: &Graph, wanted: &[usize], values: &Values) -> Vec<Vec<f64>> 
 
 #[test]
 fn a_wrong_gradient_is_found_wherever_the_mistake_is() {
-    let graph = lower(Small::DEFINITION, Mode::Train).expect("it is sound");
+    let graph = lower(Small::declared(), Mode::Train).expect("it is sound");
     let wanted: Vec<usize> = trainable(&graph).collect();
     let values = draw::values(&graph, 4, 3);
     let right = differentiate(&graph, &wanted);

@@ -56,7 +56,7 @@ fn builds<N: Network>(threads: usize) {
 
 fn fused<N: Network>(clip_norm: bool) -> Fused {
     let how = TrainingConfig { clip_norm: clip_norm.then_some(1.0), ..Adam::new(1e-3).into() };
-    fuse(&simplified(N::DEFINITION, Purpose::Train(&how)).expect("it is a network"))
+    fuse(&simplified(N::declared(), Purpose::Train(&how)).expect("it is a network"))
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn takes_at_most<T, U>(times: f64, one: impl Fn() -> T, other: impl Fn() -> U) {
 #[test]
 fn kernels_are_printed_in_the_time_that_they_take_to_make() {
     let how = Adam::new(1e-3).into();
-    let graph = simplified(Deep::DEFINITION, Purpose::Train(&how)).expect("it is a network");
+    let graph = simplified(Deep::declared(), Purpose::Train(&how)).expect("it is a network");
     let fused = fuse(&graph);
     takes_at_most(8.0, || fuse(&graph), || fused.to_string());
 }
@@ -208,6 +208,7 @@ fn named(n: usize, expr: impl Fn(usize) -> Expr<'static>) -> &'static Definition
         loss: None,
         metrics: handmade::leak(metrics.collect::<Vec<_>>()),
         places: &[],
+        assembled: None,
     })
 }
 

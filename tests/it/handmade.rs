@@ -183,6 +183,7 @@ pub fn single_layer_of(
         loss: Some(clause("loss", call(&functions::SUM, &[], vec![product]))),
         metrics: &[],
         places: &[],
+        assembled: None,
     })
 }
 

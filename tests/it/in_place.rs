@@ -89,7 +89,7 @@ fn hidden(definition: &'static Definition<'static>) -> (usize, usize) {
 
 #[test]
 fn the_gradient_takes_the_place_of_what_a_narrow_matrix_has_been_multiplied_by() {
-    let ((narrow, short), (wider, long)) = (hidden(Narrow::DEFINITION), hidden(Wider::DEFINITION));
+    let ((narrow, short), (wider, long)) = (hidden(Narrow::declared()), hidden(Wider::declared()));
     assert_eq!((narrow, wider), (1, 0));
     assert!(long - short > 250_000, "{short} and {long} floats");
 }

@@ -57,7 +57,7 @@ network! {
 
 /// How the weights of a network start, layer by layer.
 fn starts<N: Network>() -> String {
-    let graph = lower(N::DEFINITION, Mode::Train).expect("the network is sound");
+    let graph = lower(N::declared(), Mode::Train).expect("the network is sound");
     let mut text = String::new();
     for slot in graph.slots.params.iter().filter(|slot| slot.name.ends_with(".weight")) {
         writeln!(text, "{:<31} {:?}", slot.name, slot.init).expect("a string takes everything");
@@ -111,7 +111,7 @@ fn every_activation_asks_for_one() {
 
 #[test]
 fn a_number_from_rust_is_checked_when_the_network_is_built() {
-    let Err(BuildError::Declaration { mistakes }) = lower(Wrong::DEFINITION, Mode::Train) else {
+    let Err(BuildError::Declaration { mistakes }) = lower(Wrong::declared(), Mode::Train) else {
         panic!("a negative bound is refused")
     };
     let [(place, message)] = &mistakes[..] else { panic!("one mistake, not {mistakes:?}") };

@@ -134,7 +134,7 @@ network! {
 
 #[test]
 fn functions_have_the_gradients_that_central_differences_show() {
-    for definition in [Structured::DEFINITION, Branches::DEFINITION, Scalars::DEFINITION] {
+    for definition in [Structured::declared(), Branches::declared(), Scalars::declared()] {
         let graph = lower(definition, Mode::Train).expect("the network is sound");
         let wanted: Vec<usize> = trainable(&graph).collect();
         let values = crate::draw::values(&graph, 5, 7);

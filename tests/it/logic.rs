@@ -107,5 +107,5 @@ fn logic_is_printed_as_it_is_written() {
     metric classes = mean(k == 1 || k != 0 && argmax(y) == 1)
     metric minus = mean(!(-y > 0) && -y + 1 < t * 2)
     ");
-    assert_eq!(Logic::DEFINITION.metrics.len(), 14);
+    assert_eq!(Logic::declared().metrics.len(), 14);
 }

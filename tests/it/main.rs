@@ -37,6 +37,7 @@ mod digits;
 mod draw;
 mod dropout;
 mod evaluation;
+mod elsewhere;
 mod extremes;
 mod fetch;
 mod finite_difference;

@@ -149,7 +149,7 @@ fn step_of(definition: &'static Definition<'static>, how: &TrainingConfig) -> Gr
 #[test]
 fn a_dense_step_has_the_same_bits_for_any_largest_batch_and_threads() {
     let how = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
-    for definition in [Dense::DEFINITION, Thin::DEFINITION, Narrow::DEFINITION] {
+    for definition in [Dense::declared(), Thin::declared(), Narrow::declared()] {
         let graph = step_of(definition, &how);
         for isa in Isa::available() {
             let values = |batch| random::values(&graph, &how, batch, 3);
@@ -161,7 +161,7 @@ fn a_dense_step_has_the_same_bits_for_any_largest_batch_and_threads() {
 #[test]
 fn a_dense_step_has_the_same_bits_whatever_is_fused() {
     let how = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
-    for definition in [Dense::DEFINITION, Thin::DEFINITION, Narrow::DEFINITION] {
+    for definition in [Dense::declared(), Thin::declared(), Narrow::declared()] {
         let graph = step_of(definition, &how);
         for isa in Isa::available() {
             let values = random::values(&graph, &how, 70, 5);
@@ -172,7 +172,7 @@ fn a_dense_step_has_the_same_bits_whatever_is_fused() {
 
 #[test]
 fn a_row_has_the_same_bits_in_any_batch() {
-    for definition in [Dense::DEFINITION, Thin::DEFINITION, Narrow::DEFINITION] {
+    for definition in [Dense::declared(), Thin::declared(), Narrow::declared()] {
         let graph = simplified(definition, Purpose::Predict).expect("the network is one");
         for isa in Isa::available() {
             let values = draw::singles(&draw::values(&graph, 300, 7));

@@ -45,7 +45,7 @@ fn check(origin: &Origin) {
 #[test]
 fn operations_know_layer_place_pass_parameter_and_rule() {
     let config = optimization();
-    let compilation = compile(Small::DEFINITION, Purpose::Train(&config), Target::new(1));
+    let compilation = compile(Small::declared(), Purpose::Train(&config), Target::new(1));
     let simplified = compilation.simplified().expect("it compiles");
     for graph in [compilation.graph().expect("it compiles"), simplified] {
         graph.nodes.iter().for_each(|node| check(&node.origin));
@@ -75,7 +75,7 @@ fn operations_know_layer_place_pass_parameter_and_rule() {
 #[test]
 fn updates_from_merged_gradients_know_their_layers() {
     for purpose in [Purpose::Update(&optimization()), Purpose::Accumulate(&optimization())] {
-        let compilation = compile(Small::DEFINITION, purpose, Target::new(1));
+        let compilation = compile(Small::declared(), purpose, Target::new(1));
         let graph = compilation.graph().expect("it compiles");
         for output in graph.outputs.iter().filter(|output| matches!(output.role, Role::Update(_))) {
             let origin = &graph[output.node].origin;

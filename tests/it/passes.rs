@@ -34,7 +34,7 @@ fn trained(definition: &'static Definition<'static>, how: impl Into<TrainingConf
 /// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalizing and of gamma, and the shift.
 #[test]
 fn batch_norm_in_training_reads_like_algorithm_1() {
-    let mut graph = lower(JustNorm::DEFINITION, Mode::Train).expect("the network is sound");
+    let mut graph = lower(JustNorm::declared(), Mode::Train).expect("the network is sound");
     graph.outputs.retain(|output| output.role == Role::Output(0));
     assert_snapshot!(fuse(&simplify(&graph)), @"
     kernel 0: B x 3, 12*B FLOP, 12*B + 24 bytes
@@ -57,7 +57,7 @@ fn batch_norm_in_training_reads_like_algorithm_1() {
 /// Section 3: the sums over dy and over dy (x - mean), the numbers one a column, then dx. Beside it the running statistics.
 #[test]
 fn the_gradient_of_batch_norm_is_two_sums_and_a_pass_that_uses_them() {
-    let fused = trained(Norm::DEFINITION, Sgd::new(0.1));
+    let fused = trained(Norm::declared(), Sgd::new(0.1));
     let text = fused.to_string();
     let (_, backward) = text.split_once("check that the loss is finite\n").expect("a training step checks its loss");
     let of_layer = backward.lines().filter(|line| line.starts_with("kernel") || line.ends_with("# batch_norm1"));
@@ -114,7 +114,7 @@ fn passes(fused: &Fused, layer: &str, columns: usize) -> (usize, usize) {
 
 #[test]
 fn batch_norm_takes_two_passes_forward_and_two_backward() {
-    for definition in [Norm::DEFINITION, TanhNorm::DEFINITION] {
+    for definition in [Norm::declared(), TanhNorm::declared()] {
         let fused = trained(definition, Adam::new(1e-3));
         assert_eq!(passes(&fused, "batch_norm1", 4), (2, 2), "{fused}");
     }
@@ -122,7 +122,7 @@ fn batch_norm_takes_two_passes_forward_and_two_backward() {
 
 #[test]
 fn batch_norm_forward_keeps_its_input_and_the_activation_behind_it() {
-    for definition in [Norm::DEFINITION, TanhNorm::DEFINITION] {
+    for definition in [Norm::declared(), TanhNorm::declared()] {
         let fused = trained(definition, Adam::new(1e-3));
         let check = fused.check.expect("a training step checks its loss");
         let activations = [Dim::B, Dim::Fixed(4)];
@@ -147,13 +147,13 @@ fn homes(fused: &Fused, op: &Op) -> (Vec<usize>, bool) {
 
 #[test]
 fn a_slope_is_kept_where_its_function_is_made_instead_of_an_operand() {
-    let fused = trained(Mlp::DEFINITION, Sgd::new(0.1));
+    let fused = trained(Mlp::declared(), Sgd::new(0.1));
     assert_eq!(homes(&fused, &Op::TanhSlope), (homes(&fused, &Op::Tanh).0, true), "{fused}");
 }
 
 #[test]
 fn a_slope_is_made_of_its_operand_where_that_is_made_again_anyway() {
-    let fused = trained(TanhNorm::DEFINITION, Sgd::new(0.1));
+    let fused = trained(TanhNorm::declared(), Sgd::new(0.1));
     let ((slope, kept), (function, _)) = (homes(&fused, &Op::TanhSlope), homes(&fused, &Op::Tanh));
     assert!(!kept && slope.len() == 1 && slope[0] > function[0], "{fused}");
 }
@@ -171,7 +171,7 @@ fn kernels_at(fused: &Fused, slot: usize) -> Vec<usize> {
 #[test]
 fn an_optimizer_passes_once_over_its_state() {
     let optimizers: [fn() -> TrainingConfig; 2] = [|| Adam::new(1e-3).into(), || Sgd::new(0.1).momentum(0.9).into()];
-    let definitions = [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION];
+    let definitions = [Line::declared(), Mlp::declared(), Norm::declared(), Sparse::declared(), TanhNorm::declared()];
     for (optimizer, definition) in optimizers.into_iter().flat_map(|one| definitions.map(|other| (one, other))) {
         let fused = trained(definition, optimizer());
         for (slot, param) in fused.slots.params.iter().enumerate() {
@@ -184,7 +184,7 @@ fn an_optimizer_passes_once_over_its_state() {
 
 #[test]
 fn the_gradient_of_a_weight_is_never_in_memory() {
-    for definition in [Line::DEFINITION, Mlp::DEFINITION, Norm::DEFINITION, Sparse::DEFINITION, TanhNorm::DEFINITION] {
+    for definition in [Line::declared(), Mlp::declared(), Norm::declared(), Sparse::declared(), TanhNorm::declared()] {
         let fused = trained(definition, Adam::new(1e-3));
         for kernel in &fused.kernels {
             assert!(kernel.row_count().is_batch() || fused.dot_buffer(kernel).is_none(), "{fused}");

@@ -444,7 +444,7 @@ fn session(max_batch: usize) -> Session<Measured> {
 #[test]
 fn an_evaluation_does_not_depend_on_max_batch() {
     let (x, label, target, score) = samples();
-    let mut graph = lower(Measured::DEFINITION, Mode::Infer).expect("the layers fit");
+    let mut graph = lower(Measured::declared(), Mode::Infer).expect("the layers fit");
     graph.outputs.retain(|output| matches!(output.role, Role::Loss | Role::Metric(_)));
     let floats = |shape: &[usize], values: &mut dyn Iterator<Item = f32>| {
         Tensor::floats(shape, values.map(f64::from).collect::<Vec<f64>>())

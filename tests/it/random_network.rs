@@ -262,6 +262,7 @@ impl Spec {
             acts: leak(self.functions.iter().map(Function::act).collect::<Vec<_>>()),
             loss: Some(handmade::clause("loss", loss)),
             places: &[],
+            assembled: None,
             metrics: leak(self.metrics(names[self.seed as usize % names.len()], targets.contains(&Target::Classes))),
         })
     }

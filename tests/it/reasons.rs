@@ -17,16 +17,16 @@ use crate::stages::{Line, Mlp, Rows, Sparse};
 /// Training steps and predictions of all kinds.
 fn programs() -> Vec<(Graph, Fused)> {
     let definitions = [
-        Line::DEFINITION,
-        Mlp::DEFINITION,
-        Sparse::DEFINITION,
-        Rows::DEFINITION,
-        Relu::DEFINITION,
-        Classes::DEFINITION,
-        Deep::DEFINITION,
-        Tied::DEFINITION,
-        Norm::DEFINITION,
-        TanhNorm::DEFINITION,
+        Line::declared(),
+        Mlp::declared(),
+        Sparse::declared(),
+        Rows::declared(),
+        Relu::declared(),
+        Classes::declared(),
+        Deep::declared(),
+        Tied::declared(),
+        Norm::declared(),
+        TanhNorm::declared(),
     ];
     let (adam, momentum) = (Adam::new(1e-3).into(), Sgd::new(0.1).momentum(0.9).into());
     let purposes = [Purpose::Train(&adam), Purpose::Train(&momentum), Purpose::Gradients(None), Purpose::Predict];

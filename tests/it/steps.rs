@@ -112,7 +112,7 @@ fn is_compared(step: u64) -> bool {
 /// decide have to agree, and all of the rest.
 fn check<N: Network>() {
     for (name, how) in optimizations::all() {
-        let graph = training(N::DEFINITION, &how);
+        let graph = training(N::declared(), &how);
         let mut compiled = Compiled::new(&graph, ROWS);
         let mut params = initial(&graph);
         let (mut compared, mut tried) = (0, 0);
@@ -126,22 +126,22 @@ fn check<N: Network>() {
                 continue;
             }
             let reference = Reference::new(&graph, ROWS, &values);
-            assert!(reference.is_finite(), "{} with {name} diverges at step {step}", N::DEFINITION.name);
+            assert!(reference.is_finite(), "{} with {name} diverges at step {step}", N::declared().name);
             let results = compiled.run(ROWS, &values);
             let near_kink = reference.near_kink();
             let outcome = if near_kink { reference.compare_undecided(&results) } else { reference.compare(&results) };
-            outcome.unwrap_or_else(|error| panic!("{} with {name}, step {step}: {error}", N::DEFINITION.name));
+            outcome.unwrap_or_else(|error| panic!("{} with {name}, step {step}: {error}", N::declared().name));
             compared += u64::from(!near_kink);
             tried += 1;
             let agreeing = agreement(&graph, &reference, &results);
-            assert!(agreeing >= 0.9, "{} with {name}, step {step}: {agreeing} agree", N::DEFINITION.name);
+            assert!(agreeing >= 0.9, "{} with {name}, step {step}: {agreeing} agree", N::declared().name);
             let exact = |role: &Role| graph.output(role).map(|node| reference.exact(node).to_vec());
             params = next(&graph, &values.params, exact);
         }
         assert!(
             compared >= tried * 9 / 10 || name == "Lion",
             "{} with {name}: {compared} of {tried} steps compared as a whole",
-            N::DEFINITION.name
+            N::declared().name
         );
     }
 }
@@ -171,7 +171,7 @@ fn each_step_of_every_optimizer_agrees_with_the_interpreter() {
 /// The losses of a session and those of the interpreter in f64, from the same parameters on the same batches.
 fn trajectory(how: fn() -> TrainingConfig, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
     let how = how();
-    let graph = training(Tanh::DEFINITION, &how);
+    let graph = training(Tanh::declared(), &how);
     let mut params = initial(&graph);
     for (slot, value) in graph.slots.params.iter().zip(&params) {
         let numbers: Array1<f32> = value.as_floats().iter().map(|&x| x as f32).collect();

@@ -60,7 +60,7 @@ network! {
 #[test]
 fn products_sums_and_functions_count_as_their_formulas_say() {
     let cost = |purpose: Purpose<'_>, layer: &str| {
-        let graph = simplified(Plain::DEFINITION, purpose).expect("it is sound");
+        let graph = simplified(Plain::declared(), purpose).expect("it is sound");
         by_layer(&graph).get(layer).copied().unwrap_or_default()
     };
     let forward = |layer: &str| cost(Purpose::Predict, layer).each;

@@ -181,7 +181,7 @@ fn units_of(fused: &Fused, task: Task, batch: usize) -> usize {
 
 /// How many units the kernels of a prediction have that are cut by columns, and that are cut by rows.
 fn units<N: Network>(max_batch: usize, batch: usize) -> [Vec<usize>; 2] {
-    let fused = fuse(&simplified(N::DEFINITION, Purpose::Predict).expect("the network is sound"));
+    let fused = fuse(&simplified(N::declared(), Purpose::Predict).expect("the network is sound"));
     let plan = plan(&fused, tile(&fused, max_batch, Machine::of(Isa::detect()))).expect("it fits");
     let tasks: Vec<_> = parallel_regions(&fused, &plan).into_iter().flat_map(|region| region.tasks).collect();
     [Work::Columns, Work::Rows].map(|work| {
@@ -231,8 +231,8 @@ fn one_row_runs_on_several_threads_where_reading_the_parameters_takes_long() {
             .expect("it compiles");
         program.code.shares(1)
     };
-    assert!(shares(Few::DEFINITION));
-    assert!(!shares(Digits::DEFINITION));
+    assert!(shares(Few::declared()));
+    assert!(!shares(Digits::declared()));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
             }
             Kind::Concat(_) => _ = words.insert("concat"),
             Kind::Shared(_) => _ = words.insert("shared layer"),
-            Kind::Broken => {}
+            Kind::Elsewhere | Kind::Broken => {}
         }
     }
 }
@@ -117,7 +117,7 @@ fn values(args: &[Value<'static>], words: &mut BTreeSet<&'static str>) {
             Value::Known(Arg::Init(initializer, _)) | Value::Init(initializer, ..) => {
                 _ = words.insert(initializer.name)
             }
-            Value::Known(_) | Value::Calculated(_) | Value::Pair(_) | Value::Broken => {}
+            Value::Known(_) | Value::Calculated(_) | Value::Pair(_) | Value::List(_) | Value::Broken => {}
         }
     }
 }
@@ -156,6 +156,12 @@ fn expression(expr: &Expr<'static>, words: &mut BTreeSet<&'static str>) {
             words.insert("act in an expression");
             operands.iter().for_each(|x| expression(x, words));
         }
-        Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) | Expr::Weights(_) | Expr::Broken => {}
+        Expr::Number(_)
+        | Expr::Constant(..)
+        | Expr::Name(_)
+        | Expr::Path(..)
+        | Expr::Weights(_)
+        | Expr::Elsewhere(..)
+        | Expr::Broken => {}
     }
 }

@@ -1,5 +1,6 @@
 //! Messages about names: those that nobody knows, those that are taken, and those that mean something already.
 
+use gradloom_runtime::elaborate::arguments::stage_as_function;
 use gradloom_runtime::elaborate::words::{closest, did_you_mean};
 use gradloom_runtime::network::COLUMNS;
 use proc_macro2::Ident;
@@ -63,7 +64,7 @@ impl Errors {
     }
 
     pub fn layer_as_function(&mut self, name: &Ident) {
-        self.report(name, format!("`{name}` is a stage of a body, not a function for expressions"));
+        self.report(name, stage_as_function(&name.to_string()));
     }
 
     /// `known` are the names there are, if they are few.

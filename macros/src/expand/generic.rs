@@ -49,5 +49,5 @@ fn supervised(network: &Network<'_>) -> Option<TokenStream> {
             type TargetArrays = #targets;
         }
     };
-    Some(shown_by_name(network, tokens))
+    Some(shown_by_name(&network.ast.name, tokens))
 }

@@ -54,6 +54,10 @@ pub fn names(program: &Program) -> TokenStream {
 
 fn network(net: &Net, items: &HashSet<String>) -> TokenStream {
     let mut names = Names::new(items);
+    for size in &net.sizes {
+        names.expr(&size.default);
+        names.declare(&size.name);
+    }
     let targets = net.losses.iter().flat_map(|loss| &loss.targets);
     for port in net.inputs.iter().chain(&net.outputs).chain(targets) {
         port.dims.iter().for_each(|dim| names.expr(dim));
@@ -138,6 +142,7 @@ impl<'n> Names<'n> {
                 self.mention(name);
                 self.args(args);
             }
+            StageKind::Elsewhere(_, args) => self.args(args),
             StageKind::Lambda(inner) => {
                 let inner = lambda(inner, self.items);
                 self.tokens.extend(inner);
@@ -178,6 +183,7 @@ impl<'n> Names<'n> {
                 self.mention(name);
                 self.args(args);
             }
+            ExprKind::Elsewhere(_, args) => self.args(args),
             _ => {}
         }
     }

@@ -1,14 +1,16 @@
 //! Bodies: stages with commas between them, and the structures that have bodies of their own.
 
-use proc_macro2::{Ident, Span, TokenTree};
+use gradloom_runtime::layers;
+use proc_macro2::{Ident, Span};
 use syn::parse::ParseStream;
 use syn::{Token, token};
 
+use super::expr::at_path;
 use super::flows::at_line;
-use super::foreign::is_module;
+use super::foreign::{is_library, is_module};
 use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported, next, peek_word};
-use crate::ast::{Argument, Body, Lambda, Site, Stage, StageKind, text};
+use crate::ast::{Argument, Body, Foreign, Lambda, Site, Stage, StageKind, text};
 
 impl Parser<'_> {
     /// `{ stage, stage, .. }`
@@ -46,11 +48,23 @@ impl Parser<'_> {
             let site = Site::from(start).to(lambda.body.site);
             (StageKind::Lambda(lambda), site)
         } else {
+            if let Some(foreign) = self.path_of_stage(input)? {
+                let mut site = Site::from(start).to(&foreign.name);
+                let mut args = Vec::new();
+                if input.at(token::Paren) {
+                    site.end = input.cursor().span();
+                    args = self.arguments(input)?;
+                }
+                let alias = self.alias(input)?;
+                return Ok(Stage { kind: StageKind::Elsewhere(Box::new(foreign), args), alias, site });
+            }
             let mut name = self.name(input, "a layer or an activation")?;
             if is_module(&text(&name)) && (input.at(Token![.]) || input.at(Token![::])) {
                 self.errors.layer_of_module(&name);
                 while input.at(Token![.]) || input.at(Token![::]) {
-                    let _: Option<TokenTree> = next(input);
+                    // Of `::` the second half.
+                    let parts = if input.at(Token![::]) { 2 } else { 1 };
+                    (0..parts).for_each(|_| _ = next(input));
                     name = self.name(input, "a layer or an activation")?;
                 }
             }
@@ -58,6 +72,21 @@ impl Parser<'_> {
         };
         let alias = self.alias(input)?;
         Ok(Stage { kind, alias, site })
+    }
+
+    /// The path of a block or a function of another `network! { .. }`. What stands in a module of another library is none, nor is
+    /// a layer of this one.
+    fn path_of_stage(&mut self, input: ParseStream<'_>) -> Parsed<Option<Foreign>> {
+        if !at_path(input) {
+            return Ok(None);
+        }
+        let Ok(path) = input.fork().call(syn::Path::parse_mod_style) else { return Ok(None) };
+        let ends = path.segments.first().zip(path.segments.last());
+        let is_own = |name: &str| layers::ALL.iter().any(|layer| layer.name == name);
+        match ends {
+            Some((first, last)) if is_library(&text(&first.ident)) || is_own(&text(&last.ident)) => Ok(None),
+            _ => self.foreign(input).map(Some),
+        }
     }
 
     /// `as name`, if it is there.

@@ -10,7 +10,13 @@ use syn::{Lit, LitFloat, LitInt, Token, token};
 
 use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported, peek_word};
-use crate::ast::{self, Expr, ExprKind, Operator, Range, Site};
+use crate::ast::{self, Expr, ExprKind, Foreign, Operator, Range, Site};
+
+/// Whether a path of Rust begins here.
+pub(super) fn at_path(input: ParseStream<'_>) -> bool {
+    let path_starts = input.at(Token![crate]) || input.at(Token![super]) || input.at(Token![self]);
+    path_starts || input.at(Token![::]) || input.at(syn::Ident) && input.at2(Token![::])
+}
 
 /// Deeper than anyone writes, and shallow enough that the phases may recurse.
 const DEEPEST: usize = 64;
@@ -118,8 +124,7 @@ impl Parser<'_> {
             let elements = self.deeper(input, read)?;
             return self.node(ExprKind::List(elements), site);
         }
-        let path_starts = input.at(Token![crate]) || input.at(Token![super]) || input.at(Token![self]);
-        if path_starts || input.at(Token![::]) || input.at(syn::Ident) && input.at2(Token![::]) {
+        if at_path(input) {
             return self.path(input);
         }
         // A keyword of Rust, and a function of most libraries.
@@ -247,18 +252,25 @@ impl Parser<'_> {
 
     /// `crate::HIDDEN`: a constant of Rust's.
     fn path(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {
+        let start = input.span();
+        let foreign = self.foreign(input)?;
+        let mut site = Site::from(start).to(&foreign.name);
+        if input.at(token::Paren) {
+            site.end = input.cursor().span();
+            let args = self.deeper(input, Parser::arguments)?;
+            return self.node(ExprKind::Elsewhere(Box::new(foreign), args), site);
+        }
+        self.node(ExprKind::Path(foreign.text, foreign.path), site)
+    }
+
+    /// A path to something of Rust's.
+    pub(super) fn foreign(&mut self, input: ParseStream<'_>) -> Parsed<Foreign> {
         let path: syn::Path = self.ask(input.call(syn::Path::parse_mod_style))?;
         let names = path.segments.iter().map(|segment| segment.ident.to_string());
         let text = names.collect::<Vec<_>>().join("::");
         let text = if path.leading_colon.is_some() { format!("::{text}") } else { text };
-        let ends = path.segments.first().zip(path.segments.last());
-        let Some((first, last)) = ends else { return Err(Reported) };
-        let site = Site::from(&first.ident).to(&last.ident);
-        if input.at(token::Paren) {
-            self.errors.rust_function(site, &text);
-            return Err(Reported);
-        }
-        self.node(ExprKind::Path(text, quote::quote!(#path)), site)
+        let Some(last) = path.segments.last() else { return Err(Reported) };
+        Ok(Foreign { text, path: quote::quote!(#path), name: last.ident.clone() })
     }
 
     fn literal(&mut self, input: ParseStream<'_>) -> Parsed<Expr> {

@@ -18,6 +18,14 @@ const MODULES: [&str; 14] =
 /// How much of what comes before a method is written out in a message.
 const LONGEST: usize = 100;
 
+/// Those of them that a Rust program hardly has modules of the same name of.
+const LIBRARIES: [&str; 11] = ["F", "K", "jax", "jnp", "keras", "nn", "np", "numpy", "optax", "tf", "torch"];
+
+/// Whether a name is that of a library, where it may be the beginning of a path.
+pub(super) fn is_library(name: &str) -> bool {
+    LIBRARIES.contains(&name)
+}
+
 /// Whether a name is that of a library or a part of one.
 pub(super) fn is_module(name: &str) -> bool {
     MODULES.contains(&name.split('.').next().unwrap_or(name))

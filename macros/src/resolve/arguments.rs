@@ -119,7 +119,16 @@ fn value<'a>(
         (ExprKind::Flag(flag), _) => (Some(Arg::Flag(*flag)), written),
         (ExprKind::Name(name), _) if consts.is_unknown(name) => return Value::Broken,
         (_, ArgKind::Init) => return initializer(owner, arg, expr, table, consts, errors),
-        (ExprKind::Name(name), ArgKind::Flag) => (consts.flag(name).map(Arg::Flag), written),
+        (ExprKind::Name(name), ArgKind::Flag) => match consts.flag(name) {
+            Some(flag) => (Some(Arg::Flag(flag)), written),
+            None if consts.contains(name) => match consts.value(expr, errors) {
+                // An argument of a block that others use, which may be a truth value.
+                Some(Number::Deferred(later)) => return Value::Calculated(table.number(expr, later)),
+                Some(_) => (None, written),
+                None => return Value::Broken,
+            },
+            None => (None, written),
+        },
         (ExprKind::Name(name), ArgKind::Word(words)) => {
             (words.iter().find(|word| **word == text(name)).map(|word| Arg::Word(word)), written)
         }
@@ -149,7 +158,15 @@ fn value<'a>(
             }
         }
         (_, ArgKind::Axis | ArgKind::Axes | ArgKind::Extents) => match ints(arg, expr, consts, errors) {
-            Ok(list) => (list.map(|list| Arg::Ints(Vec::leak(list))), written),
+            Ok(Some(list)) => match list.iter().map(|(_, value)| plain_int(value)).collect::<Option<Vec<i64>>>() {
+                Some(known) => (Some(Arg::Ints(Vec::leak(known))), written),
+                None => {
+                    let numbers = list.iter().map(|(element, value)| size(element, value, table)).collect();
+                    table.deferred.has_lists = true;
+                    return Value::List(table.list(numbers));
+                }
+            },
+            Ok(None) => (None, written),
             Err(Reported) => return Value::Broken,
         },
         (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
@@ -166,7 +183,7 @@ fn value<'a>(
             let value = if is_size { consts.value(expr, errors) } else { consts.number(expr, errors) };
             let Some(value) = value else { return Value::Broken };
             let accepted = match &value {
-                Number::Deferred(tokens) => return Value::Calculated(table.number(expr, tokens.clone())),
+                Number::Deferred(later) => return Value::Calculated(table.number(expr, later.clone())),
                 Number::Int(n) if is_size && *n > LARGEST as i64 => {
                     errors.number_too_large(expr.site, &expr.to_string());
                     return Value::Broken;
@@ -207,10 +224,18 @@ fn pair(elements: &[Expr], consts: &mut Consts<'_>, errors: &mut Errors) -> Opti
 /// One of two sizes, of which the macro does not know both.
 fn size<'a>(expr: &Expr, value: &Number, table: &mut Table<'a>) -> network::Number<'a> {
     match value {
-        Number::Deferred(tokens) => table.number(expr, tokens.clone()),
+        Number::Deferred(later) => table.number(expr, later.clone()),
         known => {
             network::Number { value: known.outcome(), text: table.str(&expr.to_string()), at: table.at(expr.site) }
         }
+    }
+}
+
+/// An integer that is known here.
+fn plain_int(value: &Number) -> Option<i64> {
+    match value {
+        Number::Int(n) => Some(*n),
+        _ => None,
     }
 }
 
@@ -218,7 +243,12 @@ fn size<'a>(expr: &Expr, value: &Number, table: &mut Table<'a>) -> network::Numb
 struct Reported;
 
 /// Axes, one or a list of them, or the extents of a row; `None` where it is something else.
-fn ints(arg: &ArgDef, expr: &Expr, consts: &mut Consts<'_>, errors: &mut Errors) -> Result<Option<Vec<i64>>, Reported> {
+fn ints<'e>(
+    arg: &ArgDef,
+    expr: &'e Expr,
+    consts: &mut Consts<'_>,
+    errors: &mut Errors,
+) -> Result<Option<Vec<(&'e Expr, Number)>>, Reported> {
     let list = match (&expr.kind, arg.kind) {
         (ExprKind::List(elements), ArgKind::Axes | ArgKind::Extents) => &elements[..],
         (ExprKind::List(_), _) => return Ok(None),
@@ -236,12 +266,9 @@ fn ints(arg: &ArgDef, expr: &Expr, consts: &mut Consts<'_>, errors: &mut Errors)
             return Err(Reported);
         }
         match consts.value(element, errors) {
-            Some(Number::Int(n)) if n.unsigned_abs() <= LARGEST => numbers.push(n),
-            Some(Number::Deferred(_)) => {
-                errors.number_from_rust(element.site, &element.to_string());
-                return Err(Reported);
-            }
-            Some(_) => return Ok(None),
+            Some(Number::Int(n)) if n.unsigned_abs() > LARGEST => return Ok(None),
+            Some(value @ (Number::Int(_) | Number::Deferred(_))) => numbers.push((element, value)),
+            Some(Number::Float(_)) => return Ok(None),
             None => return Err(Reported),
         }
     }

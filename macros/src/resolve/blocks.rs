@@ -118,7 +118,7 @@ fn body<'a>(written: &'a Body, depth: usize, by_name: &HashMap<String, usize>, p
             }
             StageKind::Repeat(_, inner) | StageKind::Body(inner) => body(inner, depth + 1, by_name, parts),
             StageKind::Concat(bodies) => bodies.iter().for_each(|inner| body(inner, depth + 1, by_name, parts)),
-            StageKind::Lambda(_) | StageKind::Broken => {}
+            StageKind::Elsewhere(..) | StageKind::Lambda(_) | StageKind::Broken => {}
         }
     }
 }

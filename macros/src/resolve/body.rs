@@ -54,9 +54,15 @@ impl<'a> Scope<'_, 'a> {
     /// Numbers count all stages of a kind, so that naming one of them does not rename the others.
     pub(super) fn stage(&mut self, written: &'a ast::Stage, names: &mut Names) -> Stage<'a> {
         self.n_stages += 1;
+        let mut found_at = None;
         let (kind, stem) = match &written.kind {
             _ if self.n_stages > MOST_STAGES => (self.too_many(written.site), String::new()),
             StageKind::Call(name, args) => self.call_stage(name, args, written.site),
+            StageKind::Elsewhere(foreign, args) => {
+                let (kind, at) = self.stage_elsewhere(foreign, args, written.site);
+                found_at = Some(at);
+                (kind, stem(&snake_case(&text(&foreign.name))))
+            }
             StageKind::Lambda(lambda) => {
                 let index = self.lambda(None, lambda);
                 let kind = index.map_or(Kind::Broken, |index| Kind::Act(index, self.starts(index)));
@@ -86,7 +92,7 @@ impl<'a> Scope<'_, 'a> {
             segment: self.table.str(&segment),
             named: written.alias.is_some(),
             text: self.table.str(&written.kind.to_string()),
-            at: self.table.at(written.site),
+            at: found_at.unwrap_or_else(|| self.table.at(written.site)),
         }
     }
 
@@ -270,7 +276,7 @@ impl<'a> Scope<'_, 'a> {
     }
 
     /// What an argument of a block stands for.
-    fn binding(&mut self, expr: &'a ast::Expr) -> Binding {
+    pub(super) fn binding(&mut self, expr: &'a ast::Expr) -> Binding {
         match &expr.kind {
             ExprKind::Flag(flag) => Binding::Flag(*flag),
             ExprKind::Name(name) if self.consts.is_unknown(name) => Binding::Unknown,

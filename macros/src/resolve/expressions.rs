@@ -190,7 +190,7 @@ impl<'a> Scope<'_, 'a> {
             Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => below(&[x]),
             Expr::Binary(_, _, x, y) => below(&[x, y]),
             Expr::If(_, p, x, y) => below(&[p, x, y]),
-            Expr::Call(_, _, _, operands) => below(&operands.iter().collect::<Vec<_>>()),
+            Expr::Call(_, _, _, operands) | Expr::Elsewhere(_, operands) => below(&operands.iter().collect::<Vec<_>>()),
             Expr::Inline(index, _, operands) => {
                 let own = self.acts.costs[index];
                 let operands = below(&operands.iter().collect::<Vec<_>>());
@@ -229,7 +229,7 @@ impl<'a> Scope<'_, 'a> {
             }
             ExprKind::Path(_, tokens) => {
                 let at = self.table.at(expr.site);
-                self.table.deferred.insert(at, tokens.clone());
+                self.table.deferred.numbers.insert(at, tokens.clone());
                 Expr::Constant(1.0, at)
             }
             ExprKind::Neg(x) => {
@@ -257,6 +257,7 @@ impl<'a> Scope<'_, 'a> {
                 Expr::If(self.table.at(expr.site), p, x, y)
             }
             ExprKind::Call(name, args) => self.call(name, args, expr.site, own),
+            ExprKind::Elsewhere(foreign, args) => self.call_elsewhere(foreign, args, expr.site, own),
             ExprKind::Part(x, ranges) => self.part(x, ranges, expr.site, own.is_some()),
             ExprKind::Flag(_) | ExprKind::Text(..) | ExprKind::List(_) | ExprKind::Tuple(_) => {
                 self.errors.no_value(expr.site, &expr.to_string());
@@ -316,10 +317,12 @@ impl<'a> Scope<'_, 'a> {
                 self.errors.beyond_f32(name, &text(name), x);
                 Expr::Broken
             }
-            Some(Number::Deferred(tokens)) => {
+            Some(Number::Deferred(later)) => {
                 let at = self.table.at(name);
-                self.table.deferred.insert(at, quote::quote!(#tokens.to_f64()));
-                Expr::Constant(1.0, at)
+                let tokens = later.tokens;
+                self.table.deferred.numbers.insert(at, quote::quote!(#tokens.to_f64()));
+                let known = later.value.to_f64();
+                Expr::Constant(if known.is_finite() { known } else { 1.0 }, at)
             }
             None => Expr::Broken,
         }
@@ -457,6 +460,7 @@ fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| calls_in(x, calls)),
         ExprKind::Part(x, _) => calls_in(x, calls),
+        ExprKind::Elsewhere(_, args) => args.iter().for_each(|arg| calls_in(&arg.value, calls)),
         ExprKind::Call(name, args) => {
             calls.push(text(name));
             args.iter().for_each(|arg| calls_in(&arg.value, calls));
@@ -472,7 +476,9 @@ fn is_broken(expr: &Expr<'_>) -> bool {
         Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => is_broken(x),
         Expr::Binary(_, _, x, y) => is_broken(x) || is_broken(y),
         Expr::If(_, p, x, y) => is_broken(p) || is_broken(x) || is_broken(y),
-        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) => operands.iter().any(is_broken),
+        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) | Expr::Elsewhere(_, operands) => {
+            operands.iter().any(is_broken)
+        }
         Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) | Expr::Weights(_) => false,
     }
 }

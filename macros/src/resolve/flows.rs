@@ -309,7 +309,7 @@ fn of_stage(stage: &ast::Stage, names: &mut HashSet<String>) {
         }
         StageKind::Repeat(_, body) | StageKind::Body(body) => of_body(body),
         StageKind::Concat(bodies) => bodies.iter().for_each(of_body),
-        StageKind::Lambda(_) | StageKind::Broken => {}
+        StageKind::Elsewhere(..) | StageKind::Lambda(_) | StageKind::Broken => {}
     }
 }
 
@@ -319,7 +319,9 @@ fn of_expr(expr: &ast::Expr, names: &mut HashSet<String>) {
         ExprKind::Paren(x) | ExprKind::Neg(x) | ExprKind::Not(x) | ExprKind::Part(x, _) => of_expr(x, names),
         ExprKind::Binary(_, _, x, y) => [x, y].into_iter().for_each(|x| of_expr(x, names)),
         ExprKind::If(p, x, y) => [p, x, y].into_iter().for_each(|x| of_expr(x, names)),
-        ExprKind::Call(_, args) => args.iter().for_each(|arg| of_expr(&arg.value, names)),
+        ExprKind::Call(_, args) | ExprKind::Elsewhere(_, args) => {
+            args.iter().for_each(|arg| of_expr(&arg.value, names))
+        }
         _ => {}
     }
 }

@@ -43,7 +43,7 @@ impl<'a> Scope<'_, 'a> {
     /// A number along an axis, known or left to rustc.
     fn bound(&mut self, expr: &'a ast::Expr) -> Number<'a> {
         match self.consts.value(expr, self.errors) {
-            Some(Value::Deferred(tokens)) => self.table.number(expr, tokens),
+            Some(Value::Deferred(later)) => self.table.number(expr, later),
             value => {
                 let value = value.map_or(Outcome::Unknown, |value| value.outcome());
                 Number { value, text: self.table.str(&expr.to_string()), at: self.table.at(expr.site) }

@@ -2,7 +2,8 @@
 //!
 //! Integers are calculated exactly; what overflows, divides by zero or is absurdly large is a mistake. Where a size is
 //! wanted, `7 / 2` is 3, as in Rust; where a number is wanted it is 3.5. An argument of a block has both readings. What
-//! depends on a Rust constant is left to rustc: its value is the tokens that calculate it.
+//! depends on a Rust constant, or on what is chosen when the program runs, is left to rustc: its value is the tokens that
+//! calculate it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,17 +24,27 @@ const LONGEST_CHAIN: usize = 64;
 pub enum Value {
     Int(i64),
     Float(f64),
-    /// An `Outcome` that rustc calculates.
-    Deferred(TokenStream),
+    Deferred(Later),
+}
+
+/// What the compiled program calculates.
+#[derive(Clone, Debug)]
+pub struct Later {
+    /// An `Outcome`.
+    pub tokens: TokenStream,
+    /// What it comes to with the sizes that the declaration names, if that is known here.
+    pub value: Outcome,
+    /// Whether a Rust constant is part of it.
+    pub is_rust: bool,
 }
 
 impl Value {
     /// The tokens of an `Outcome`.
-    fn to_tokens(&self) -> TokenStream {
+    pub fn to_tokens(&self) -> TokenStream {
         match self {
             Value::Int(n) => quote!(__gradloom::Outcome::Int(#n)),
             Value::Float(x) => quote!(__gradloom::Outcome::Float(#x)),
-            Value::Deferred(tokens) => tokens.clone(),
+            Value::Deferred(later) => later.tokens.clone(),
         }
     }
 
@@ -42,17 +53,18 @@ impl Value {
         match self {
             Value::Int(n) => Outcome::Int(*n),
             Value::Float(x) => Outcome::Float(*x),
-            Value::Deferred(_) => Outcome::Unknown,
+            Value::Deferred(later) => later.value,
         }
     }
 }
 
 /// An `Outcome` of a Rust constant, which is to have this type: `rustc` says so at the user's own token.
-fn typed(outcome: &str, ty: &str, path: &TokenStream) -> TokenStream {
+fn typed(outcome: &str, ty: &str, path: &TokenStream) -> Value {
     let span = path.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
     let (outcome, ty) = (Ident::new(outcome, span), Ident::new(ty, span));
     let ty = quote_spanned!(span=> ::core::primitive::#ty);
-    quote!(__gradloom::Outcome::#outcome({ let number: #ty = #path; number }))
+    let tokens = quote!(__gradloom::Outcome::#outcome({ let number: #ty = #path; number }));
+    Value::Deferred(Later { tokens, value: Outcome::Unknown, is_rust: true })
 }
 
 /// What a name inside a block stands for.
@@ -88,6 +100,14 @@ enum State {
     Known(Option<Value>),
 }
 
+impl Binding {
+    /// What is chosen when the program runs: as a size and as a number.
+    pub fn chosen(tokens: [TokenStream; 2], value: Outcome) -> Binding {
+        let [size, number] = tokens.map(|tokens| Ok(Value::Deferred(Later { tokens, value, is_rust: false })));
+        Binding::Number { size, number }
+    }
+}
+
 impl<'a> Consts<'a> {
     /// Calculates all consts, used or not.
     pub fn new(items: &'a [Const], errors: &mut Errors) -> Consts<'a> {
@@ -104,11 +124,6 @@ impl<'a> Consts<'a> {
             consts.get(&item.name, false, errors);
         }
         consts
-    }
-
-    /// Whether there is a const of this name, sound or not.
-    pub fn is_const(&self, name: &Ident) -> bool {
-        self.known.contains_key(&text(name))
     }
 
     /// Whether there is a const or argument of this name, sound or not.
@@ -165,12 +180,14 @@ impl<'a> Consts<'a> {
             ExprKind::Float(x, _) => Some(Value::Float(*x)),
             ExprKind::Paren(inner) => self.calculate(inner, fractions, errors),
             ExprKind::Name(name) => self.get(name, fractions, errors),
-            ExprKind::Path(_, path) if fractions => Some(Value::Deferred(typed("Float", "f64", path))),
-            ExprKind::Path(_, path) => Some(Value::Deferred(typed("size", "usize", path))),
+            ExprKind::Path(_, path) if fractions => Some(typed("Float", "f64", path)),
+            ExprKind::Path(_, path) => Some(typed("size", "usize", path)),
             ExprKind::Neg(x) => match self.calculate(x, fractions, errors)? {
                 Value::Float(x) => Some(Value::Float(-x)),
                 Value::Int(n) => in_range(expr, n.checked_neg().map(Value::Int), errors),
-                Value::Deferred(x) => Some(Value::Deferred(quote!(#x.neg()))),
+                Value::Deferred(Later { tokens, value, is_rust }) => {
+                    Some(Value::Deferred(Later { tokens: quote!(#tokens.neg()), value: value.neg(), is_rust }))
+                }
             },
             ExprKind::Binary(op, site, x, y) => {
                 // A remainder is one of sizes, whatever is made of it.
@@ -209,6 +226,10 @@ impl<'a> Consts<'a> {
             | ExprKind::Part(..)
             | ExprKind::If(..) => {
                 errors.no_number(expr.site, &expr.to_string());
+                None
+            }
+            ExprKind::Elsewhere(foreign, _) => {
+                errors.rust_function(expr.site, &foreign.text);
                 None
             }
             ExprKind::Broken => None,
@@ -304,17 +325,19 @@ pub fn found(expr: &Expr, value: &Value) -> String {
 }
 
 fn deferred(op: Operator, fractions: bool, x: &Value, y: &Value) -> Value {
-    let method = match op {
-        Operator::Of(BinaryOp::Add) => quote!(add),
-        Operator::Of(BinaryOp::Sub) => quote!(sub),
-        Operator::Of(BinaryOp::Mul) => quote!(mul),
-        Operator::Of(BinaryOp::Div) if fractions => quote!(ratio),
-        Operator::Of(BinaryOp::Div) => quote!(div),
-        Operator::Rem => quote!(rem),
+    let is_rust = [x, y].into_iter().any(|value| matches!(value, Value::Deferred(later) if later.is_rust));
+    let (known_x, known_y) = (x.outcome(), y.outcome());
+    let (method, value) = match op {
+        Operator::Of(BinaryOp::Add) => (quote!(add), known_x.add(known_y)),
+        Operator::Of(BinaryOp::Sub) => (quote!(sub), known_x.sub(known_y)),
+        Operator::Of(BinaryOp::Mul) => (quote!(mul), known_x.mul(known_y)),
+        Operator::Of(BinaryOp::Div) if fractions => (quote!(ratio), known_x.ratio(known_y)),
+        Operator::Of(BinaryOp::Div) => (quote!(div), known_x.div(known_y)),
+        Operator::Rem => (quote!(rem), known_x.rem(known_y)),
         Operator::Of(_) => unreachable!("truth values are no numbers"),
     };
     let (x, y) = (x.to_tokens(), y.to_tokens());
-    Value::Deferred(quote!(#x.#method(#y)))
+    Value::Deferred(Later { tokens: quote!(#x.#method(#y)), value, is_rust })
 }
 
 fn ints(expr: &Expr, op: Operator, x: i64, y: i64, errors: &mut Errors) -> Option<Value> {

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use bumpalo::Bump;
-use gradloom_runtime::network::{At, Number, Outcome};
+use gradloom_runtime::network::{At, Number};
 use proc_macro2::TokenStream;
 
+use super::elsewhere::Elsewhere;
+use super::sizes::Later;
 use crate::ast::{Expr, Site};
 
 /// The memory and the places of one network.
@@ -13,13 +15,23 @@ pub struct Table<'a> {
     bump: &'a Bump,
     /// What each `At` stands for.
     pub sites: Vec<Site>,
-    /// The calculations that are left to rustc, by their place.
-    pub deferred: HashMap<At, TokenStream>,
+    pub deferred: Deferred,
+}
+
+/// What is left to rustc, by its place.
+#[derive(Default)]
+pub struct Deferred {
+    /// Calculations.
+    pub numbers: HashMap<At, TokenStream>,
+    /// Blocks and functions from elsewhere.
+    pub elsewhere: HashMap<At, Elsewhere>,
+    /// Whether there are lists of numbers among which are calculations.
+    pub has_lists: bool,
 }
 
 impl<'a> Table<'a> {
     pub fn new(bump: &'a Bump) -> Table<'a> {
-        Table { bump, sites: Vec::new(), deferred: HashMap::new() }
+        Table { bump, sites: Vec::new(), deferred: Deferred::default() }
     }
 
     pub fn at(&mut self, site: impl Into<Site>) -> At {
@@ -41,10 +53,10 @@ impl<'a> Table<'a> {
         self.bump.alloc_slice_fill_iter(values)
     }
 
-    /// A number that rustc calculates.
-    pub fn number(&mut self, expr: &Expr, tokens: TokenStream) -> Number<'a> {
+    /// A number that the compiled program calculates.
+    pub fn number(&mut self, expr: &Expr, later: Later) -> Number<'a> {
         let at = self.at(expr.site);
-        self.deferred.insert(at, tokens);
-        Number { value: Outcome::Unknown, text: self.str(&expr.to_string()), at }
+        self.deferred.numbers.insert(at, later.tokens);
+        Number { value: later.value, text: self.str(&expr.to_string()), at }
     }
 }

@@ -26,14 +26,23 @@ fn a_mistake_leaves_the_type_with_its_ports() {
     #[allow(dead_code, unused_qualifications)]
     const _: () = {
         use facade::__private as __gradloom;
+        fn act() {}
+        fn args() {}
+        fn assembly() {}
+        fn base() {}
+        fn declared() {}
         fn inputs() {}
         fn metrics() {}
         fn next() {}
         fn number() {}
+        fn operands() {}
         fn optimizer() {}
+        fn param() {}
         fn report() {}
+        fn sizes() {}
         fn stage() {}
         fn targets() {}
+        fn values() {}
         fn visit() {}
         /// Loss and metrics of [`Net`]: of a step, before its update, or of an evaluation.
         #[::core::prelude::v1::derive(
@@ -61,113 +70,118 @@ fn a_mistake_leaves_the_type_with_its_ports() {
             /// - `loss`: The loss, `nothing(logits)`.
             /// - `accuracy`: `1`.
             type Metrics = NetMetrics;
+            type Sizes = ();
             #[allow(clippy::zero_prefixed_literal)]
-            const DEFINITION: &'static Definition<'static> = &Definition {
-                name: "Net",
-                inputs: &[
-                    Port {
-                        name: "x",
-                        named: false,
-                        dtype: DType::F32,
-                        dims: &[
-                            Extent::Batch(At(0u32)),
-                            Extent::Size(Number {
-                                value: Outcome::Int(8i64),
-                                text: "8",
-                                at: At(1u32),
-                            }),
-                            Extent::Size(Number {
-                                value: Outcome::Int(8i64),
-                                text: "8",
-                                at: At(2u32),
-                            }),
-                        ],
-                        at: At(3u32),
-                    },
-                ],
-                outputs: &[
-                    Port {
-                        name: "logits",
-                        named: true,
-                        dtype: DType::F32,
-                        dims: &[
-                            Extent::Batch(At(4u32)),
-                            Extent::Size(Number {
-                                value: Outcome::Int(3i64),
-                                text: "3",
-                                at: At(5u32),
-                            }),
-                        ],
-                        at: At(6u32),
-                    },
-                ],
-                targets: &[
-                    Port {
-                        name: "label",
-                        named: true,
-                        dtype: DType::U16,
-                        dims: &[Extent::Batch(At(8u32))],
-                        at: At(9u32),
-                    },
-                    Port {
-                        name: "weight",
-                        named: true,
-                        dtype: DType::F32,
-                        dims: &[Extent::Batch(At(10u32))],
-                        at: At(11u32),
-                    },
-                ],
-                acts: &[],
-                scalars: &[],
-                layers: &[],
-                body: &[
-                    DeclaredStage {
-                        kind: Kind::Layer(
-                            &layers::DENSE,
-                            &[
-                                Value::Known(Arg::Int(3u64)),
-                                Value::Known(Arg::Flag(true)),
-                                Value::Known(
-                                    Arg::Init(&initializers::AUTO, ::core::option::Option::None),
-                                ),
+            fn definition(_: &()) -> &'static Definition<'static> {
+                const DEFINITION: &Definition<'static> = &Definition {
+                    name: "Net",
+                    inputs: &[
+                        Port {
+                            name: "x",
+                            named: false,
+                            dtype: DType::F32,
+                            dims: &[
+                                Extent::Batch(At(0u32)),
+                                Extent::Size(Number {
+                                    value: Outcome::Int(8i64),
+                                    text: "8",
+                                    at: At(1u32),
+                                }),
+                                Extent::Size(Number {
+                                    value: Outcome::Int(8i64),
+                                    text: "8",
+                                    at: At(2u32),
+                                }),
                             ],
-                        ),
-                        segment: "dense1",
-                        named: false,
-                        text: "Dense(3)",
-                        at: At(7u32),
-                    },
-                ],
-                flows: &[],
-                loss: ::core::option::Option::Some(Clause {
-                    name: "loss",
-                    expr: Expr::Broken,
-                    at: At(12u32),
-                }),
-                metrics: &[
-                    Clause {
-                        name: "accuracy",
-                        expr: Expr::Number(1f64),
-                        at: At(13u32),
-                    },
-                ],
-                places: &[
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                    place!(),
-                ],
-            };
+                            at: At(3u32),
+                        },
+                    ],
+                    outputs: &[
+                        Port {
+                            name: "logits",
+                            named: true,
+                            dtype: DType::F32,
+                            dims: &[
+                                Extent::Batch(At(4u32)),
+                                Extent::Size(Number {
+                                    value: Outcome::Int(3i64),
+                                    text: "3",
+                                    at: At(5u32),
+                                }),
+                            ],
+                            at: At(6u32),
+                        },
+                    ],
+                    targets: &[
+                        Port {
+                            name: "label",
+                            named: true,
+                            dtype: DType::U16,
+                            dims: &[Extent::Batch(At(8u32))],
+                            at: At(9u32),
+                        },
+                        Port {
+                            name: "weight",
+                            named: true,
+                            dtype: DType::F32,
+                            dims: &[Extent::Batch(At(10u32))],
+                            at: At(11u32),
+                        },
+                    ],
+                    acts: &[],
+                    scalars: &[],
+                    layers: &[],
+                    body: &[
+                        DeclaredStage {
+                            kind: Kind::Layer(
+                                &layers::DENSE,
+                                &[
+                                    Value::Known(Arg::Int(3u64)),
+                                    Value::Known(Arg::Flag(true)),
+                                    Value::Known(
+                                        Arg::Init(&initializers::AUTO, ::core::option::Option::None),
+                                    ),
+                                ],
+                            ),
+                            segment: "dense1",
+                            named: false,
+                            text: "Dense(3)",
+                            at: At(7u32),
+                        },
+                    ],
+                    flows: &[],
+                    loss: ::core::option::Option::Some(Clause {
+                        name: "loss",
+                        expr: Expr::Broken,
+                        at: At(12u32),
+                    }),
+                    metrics: &[
+                        Clause {
+                            name: "accuracy",
+                            expr: Expr::Number(1f64),
+                            at: At(13u32),
+                        },
+                    ],
+                    places: &[
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                        place!(),
+                    ],
+                    assembled: ::core::option::Option::None,
+                };
+                DEFINITION
+            }
             #[allow(unused_variables)]
             fn inputs<'a>(
                 inputs: Self::Inputs<'a>,

@@ -14,7 +14,7 @@ fn alone(source: &str) -> String {
     let mut errors = crate::diagnostics::Errors::default();
     let program = crate::parse::program(source.parse().expect("the tokens of a test are tokens"), &mut errors);
     let bump = bumpalo::Bump::new();
-    let networks = crate::resolve::program(&program, &bump, &mut errors);
+    let networks = crate::resolve::program(&program, &bump, &mut errors).networks;
     let mut found: Vec<_> = networks.iter().flat_map(crate::lint::network).map(|found| found.key()).collect();
     found.sort_by_key(|(_, line, column)| (*line, *column));
     found.iter().map(|(lint, line, column)| format!("{line}:{}: {lint}\n", column + 1)).collect()

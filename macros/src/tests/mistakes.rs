@@ -1,6 +1,7 @@
 //! One test per mistake, with what the user reads. Columns count from 1, as rustc's do.
 
 mod arguments;
+mod elsewhere;
 mod expressions;
 mod flows;
 mod grammar;

@@ -111,7 +111,7 @@ fn check(names: &Names<'_>) {
     let mut errors = Errors::default();
     let program = crate::parse::program(source.parse().expect("the tokens of a test are tokens"), &mut errors);
     let bump = bumpalo::Bump::new();
-    let networks = crate::resolve::program(&program, &bump, &mut errors);
+    let networks = crate::resolve::program(&program, &bump, &mut errors).networks;
     networks.iter().for_each(|network| crate::check::network(network, &mut errors));
     let text = errors.to_text();
     assert_eq!(!text.is_empty(), is_refused(names), "{source}{text}");

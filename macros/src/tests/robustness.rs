@@ -209,7 +209,7 @@ fn a_half_written_body_leaves_all_that_other_code_uses() {
         let mut words = Vec::new();
         vocabulary(tokens.clone(), &mut words);
         let whole = surface(&super::expand(tokens.clone()).to_string());
-        assert_eq!(whole.len(), 2 + 5 + 1 + 5 + 4 + 2 + 2, "a type, its metrics, and what they have");
+        assert_eq!(whole.len(), 2 + 6 + 6 + 4 + 2 + 2, "a type, its metrics, and what they have");
         let without_clauses = |surface: &[String]| -> Vec<String> {
             let of_clauses =
                 |line: &&String| ["Metrics", "Targets", "Supervised"].iter().any(|word| line.contains(word));

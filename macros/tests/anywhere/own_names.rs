@@ -55,6 +55,16 @@ struct x;
 struct label;
 const y: () = ();
 const h: () = ();
+const args: () = ();
+const base: () = ();
+struct assembly;
+static sizes: () = ();
+struct operands;
+const param: () = ();
+const values: () = ();
+const act: () = ();
+struct declared;
+struct ChosenSizes;
 const swish: () = ();
 const beta: () = ();
 
@@ -87,6 +97,16 @@ network! {
     metric found = mean(y > 0.0 && y < 1.0);
     metric report = mean(y);
 
+    /// Used by its path, with names that the expansion uses.
+    pub block Wide(args, base = 2 * args, param = true) { Dense(base, bias = param), self::soft(values = 0.5), Dense(args) }
+    pub act soft = |sizes, values = 1.0| sizes * sigmoid(values * sizes);
+
+    /// Assembled when the program runs.
+    pub Chosen(assembly: usize = 4, declared: usize = 2, Sizes: usize = 1)<x: [B, assembly] -> y: [B, 3]> {
+        self::Wide(declared) as operands, Dense(NetMetrics::WIDTH * Sizes), Dense(3),
+    }
+    loss(act: [B, 3]) = mse(y, act) + self::soft(mean(operands), values = crate::SLOPE);
+
     /// Beside the metrics of `Net`.
     pub Net_Step<[B, 4] -> [B, 1]> { Dense(1) }
 }
@@ -104,5 +124,6 @@ mod two {
 fn main() {
     let sum = |step: gradloom::MetricsOf<Net>| step.loss + step.accuracy + step.next + step.report;
     let _ = (sum, Net::trainer(gradloom::Adam::new(1e-3)), Net::predictor(), two::A, two::AMetrics, two::AMetricsMetrics);
+    let _ = Chosen::predictor().with(|chosen| chosen.declared = 3);
     let _ = (Net, Net_Step::ir(gradloom::Stage::Static), NetMetrics);
 }

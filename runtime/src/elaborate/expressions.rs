@@ -95,6 +95,11 @@ impl<'a> Context<'a> {
                 }
                 self.function(act, x, numbers)
             }
+            // The operands may have mistakes of their own.
+            Expr::Elsewhere(_, operands) => {
+                operands.iter().for_each(|operand| drop(self.expr(operand, names)));
+                None
+            }
             Expr::Broken => None,
         }
     }

@@ -12,8 +12,11 @@ impl Elaborated<'_> {
     pub fn identity(&self) -> Vec<String> {
         let definition = self.definition;
         let mut lines = vec![format!("{} -> {}", ports(definition.inputs), ports(definition.outputs))];
-        let named = definition.acts.iter().filter_map(|act| Some((act.name?, act)));
-        lines.extend(named.map(|(name, act)| format!("act {name} = {}", self.function(act))));
+        for act in definition.acts {
+            let line = act.name.map(|name| format!("act {name} = {}", self.function(act)));
+            // As in the printed text.
+            lines.extend(line.filter(|line| !lines.contains(line)));
+        }
         self.identify(&mut lines);
         lines.extend(definition.loss.as_ref().map(|loss| {
             let targets: Vec<String> = definition.targets.iter().map(port).collect();

@@ -18,7 +18,9 @@ pub(super) fn size(number: &Number<'_>) -> Result<Option<usize>, String> {
     match number.value {
         Outcome::Int(n) if n >= 1 && n as u64 <= LARGEST => Ok(Some(n as usize)),
         Outcome::Int(n) if n >= 1 => Err(words::number_too_large(number.text)),
-        Outcome::Int(_) | Outcome::Float(_) => Err(words::size_not_positive(&words::found(number.text, number.value))),
+        Outcome::Int(_) | Outcome::Float(_) | Outcome::Flag(_) => {
+            Err(words::size_not_positive(&words::found(number.text, number.value)))
+        }
         Outcome::Overflow => Err(words::overflows(number.text)),
         Outcome::DivisionByZero => Err(words::divides_by_zero(number.text)),
         Outcome::Unknown => Ok(None),
@@ -35,7 +37,7 @@ pub(super) fn position(number: &Number<'_>) -> Result<Option<i64>, String> {
     match number.value {
         Outcome::Int(n) if n.unsigned_abs() <= LARGEST => Ok(Some(n)),
         Outcome::Int(_) => Err(words::number_too_large(number.text)),
-        Outcome::Float(_) => {
+        Outcome::Float(_) | Outcome::Flag(_) => {
             Err(format!("a place along an axis is an integer, found {}", words::found(number.text, number.value)))
         }
         Outcome::Overflow => Err(words::overflows(number.text)),
@@ -53,6 +55,7 @@ pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result
         Outcome::Int(n) if is_size(arg.kind) => u64::try_from(n).ok().map(Arg::Int),
         Outcome::Int(n) => Some(Arg::Float(n as f64)),
         Outcome::Float(x) => Some(Arg::Float(x)),
+        Outcome::Flag(flag) => Some(Arg::Flag(flag)),
         Outcome::Overflow => return Err(words::overflows(number.text)),
         Outcome::DivisionByZero => return Err(words::divides_by_zero(number.text)),
         Outcome::Unknown => return Ok(None),
@@ -79,12 +82,31 @@ pub(super) fn extents(owner: &str, arg: &ArgDef, pair: &[Number<'_>; 2]) -> Resu
     })
 }
 
+/// The axes or extents that numbers stand for: `None` if one is not known, where it is wrong and why if one cannot be. They are
+/// kept as long as the program runs, as the network is that has them.
+pub(super) fn list(owner: &str, arg: &ArgDef, numbers: &[Number<'_>]) -> Result<Option<Arg>, (At, String)> {
+    let mut known = Vec::new();
+    for number in numbers {
+        match position(number).map_err(|message| (number.at, message))? {
+            Some(n) => known.push(n),
+            None => return Ok(None),
+        }
+    }
+    let found: Vec<String> = numbers.iter().map(|number| words::found(number.text, number.value)).collect();
+    let at = numbers.first().map_or(At::default(), |number| number.at);
+    match arg.kind.accept(Arg::Ints(known.leak())) {
+        Ok(arg) => Ok(Some(arg)),
+        Err(_) => Err((at, words::wrong_argument(owner, arg, &found.join(", ")))),
+    }
+}
+
 /// The arguments of a function in a network that was found to be sound.
 pub(crate) fn settled(declared: &'static [ArgDef], values: &[Value<'_>]) -> Vec<Arg> {
     let settle = |(arg, value): (&ArgDef, &Value<'_>)| match value {
         Value::Known(value) => *value,
         Value::Calculated(number) => argument("", arg, number).ok().flatten().expect("the network was checked"),
         Value::Pair(pair) => extents("", arg, pair).ok().flatten().expect("the network was checked"),
+        Value::List(numbers) => list("", arg, numbers).ok().flatten().expect("the network was checked"),
         Value::Init(initializer, _, values) => initializer.with(&settled(initializer.number.as_slice(), values)),
         Value::Broken => unreachable!("the network was checked"),
     };

@@ -16,10 +16,8 @@ impl fmt::Display for Elaborated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = self.definition;
         writeln!(f, "{}", self.signature())?;
-        for act in definition.acts {
-            if let Some(name) = act.name {
-                writeln!(f, "  act {name} = {}", function(definition, act, None))?;
-            }
+        for act in self.acts() {
+            writeln!(f, "  {act}")?;
         }
         let rows = self.rows();
         let width = |cell: fn(&Row) -> usize| rows.iter().map(cell).max().unwrap_or(0);
@@ -81,10 +79,23 @@ impl Row {
 }
 
 impl Elaborated<'_> {
-    /// `network Mlp<image: f32[B,784] -> logits: f32[B,10]>`
+    /// `network Mlp<image: f32[B,784] -> logits: f32[B,10]>`, with the sizes that were chosen: `network Mlp(hidden = 64)<..>`
     pub fn signature(&self) -> String {
         let Definition { name, inputs, outputs, .. } = self.definition;
-        format!("network {name}<{} -> {}>", ports(inputs), ports(outputs))
+        let sizes = self.definition.sizes().iter().map(|size| format!("{} = {}", size.name, size.value));
+        let sizes = sizes.collect::<Vec<String>>().join(", ");
+        let sizes = if sizes.is_empty() { sizes } else { format!("({sizes})") };
+        format!("network {name}{sizes}<{} -> {}>", ports(inputs), ports(outputs))
+    }
+
+    /// The functions with names, as they are declared. One from elsewhere may be the same as one that is declared here.
+    pub(super) fn acts(&self) -> Vec<String> {
+        let mut acts = Vec::new();
+        for act in self.definition.acts {
+            let written = act.name.map(|name| format!("act {name} = {}", function(self.definition, act, None)));
+            acts.extend(written.filter(|written| !acts.contains(written)));
+        }
+        acts
     }
 
     /// One row a layer, in order; a `residual` has one for its sum, behind its branches.
@@ -276,7 +287,7 @@ impl<'e> Text<'e> {
                     .collect();
                 write!(f, "{}({})", act.name.unwrap_or("function"), operands.join(", "))
             }
-            Expr::Broken => f.write_str("?"),
+            Expr::Elsewhere(..) | Expr::Broken => f.write_str("?"),
         }
     }
 }
@@ -430,6 +441,7 @@ mod tests {
             ),
         }],
         places: &[],
+        assembled: None,
     };
 
     #[test]

@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
             Kind::Branches { bodies } => self.branches(stage, bodies, &place, x),
             Kind::Repeat { count, body } => self.repeat(*count, body, &place, x),
             Kind::Shared(index) => self.shared(stage, *index, &place, x),
-            Kind::Concat(_) | Kind::Broken => None,
+            Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => None,
         }
     }
 
@@ -356,7 +356,7 @@ impl<'a> Context<'a> {
             Kind::Branches { bodies } => self.branches(layer, bodies, &own, x),
             Kind::Repeat { count, body } => self.repeat(*count, body, &own, x),
             Kind::Shared(inner) => self.shared(layer, *inner, &own, x),
-            Kind::Concat(_) | Kind::Broken => None,
+            Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => None,
         };
         self.reuses = outside;
         self.n_nested -= 1;

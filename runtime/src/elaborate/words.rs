@@ -73,6 +73,7 @@ pub fn found(text: &str, value: Outcome) -> String {
     match value {
         Outcome::Int(n) if text != n.to_string() => format!("`{text}` = {n}"),
         Outcome::Float(x) => format!("`{text}` = {x}"),
+        Outcome::Flag(flag) if text != flag.to_string() => format!("`{text}` = {flag}"),
         _ => format!("`{text}`"),
     }
 }

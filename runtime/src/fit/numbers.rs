@@ -37,6 +37,6 @@ impl Numbers {
 
     /// Their names.
     pub(super) fn names<N: Network>() -> impl Iterator<Item = &'static str> {
-        std::iter::once("loss").chain(N::DEFINITION.metrics.iter().map(|metric| metric.name))
+        std::iter::once("loss").chain(N::declared().metrics.iter().map(|metric| metric.name))
     }
 }

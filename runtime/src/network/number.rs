@@ -23,6 +23,8 @@ pub enum Outcome {
     Int(i64),
     /// A number with a fraction.
     Float(f64),
+    /// A truth value, which an argument of a block may be.
+    Flag(bool),
     /// More than 64 bits hold, or not finite.
     Overflow,
     /// A division by zero.
@@ -83,7 +85,7 @@ impl Outcome {
         match self {
             Outcome::Int(n) => n as f64,
             Outcome::Float(x) => x,
-            Outcome::Overflow | Outcome::DivisionByZero | Outcome::Unknown => f64::NAN,
+            Outcome::Flag(_) | Outcome::Overflow | Outcome::DivisionByZero | Outcome::Unknown => f64::NAN,
         }
     }
 

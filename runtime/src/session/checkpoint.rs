@@ -37,6 +37,7 @@ const ROWS_OF_SUMS: &str = "accumulated_rows";
 const EPOCHS: &str = "epochs";
 const EPOCH: &str = "epoch";
 pub(super) const SCALARS: &str = "scalars";
+pub(super) const SIZES: &str = "sizes";
 
 /// What the tensors and words of a checkpoint mean.
 const PRESENT: &str = "1";
@@ -80,6 +81,7 @@ impl<N: Network> Session<N> {
         words.extend(identity.network.map(|name| (NETWORK, name)));
         words.extend(identity.declaration.map(|text| (DECLARATION, text)));
         words.extend(identity.training.map(|text| (TRAINING, text)));
+        words.extend(identity.sizes.map(|sizes| (SIZES, sizes)));
         words.extend((rows > 0).then(|| (ROWS, rows.to_string())));
         words.extend((!self.declared.is_empty()).then(|| (SCALARS, scalars_word::<N>(&self.declared))));
         // A schedule follows from the step.
@@ -161,7 +163,7 @@ impl<N: Network> Session<N> {
         for tensor in file.header.tensors.iter().filter(|tensor| !known.contains(&*tensor.name)) {
             mistakes.add(|| format!("`{}` is unknown here", shown(&tensor.name)));
         }
-        mistakes.check(path, N::DEFINITION.name)
+        mistakes.check(path, N::declared().name)
     }
 }
 
@@ -269,7 +271,7 @@ impl Words {
         };
         // There are none in a file of before they were counted.
         let epochs = file.header.word(EPOCHS).map_or(Ok(0), |word| parsed(EPOCHS, word))?;
-        let pass = match file.header.word(EPOCH).map(|word| Pass::of_word(word, N::DEFINITION.metrics.len())) {
+        let pass = match file.header.word(EPOCH).map(|word| Pass::of_word(word, N::declared().metrics.len())) {
             None => None,
             Some(Some(pass)) => Some(pass),
             Some(None) => return Err(foreign(format!("`{EPOCH}` says nothing of an epoch of this network"))),
@@ -280,6 +282,7 @@ impl Words {
         Ok(Words {
             identity: Identity {
                 network: file.header.word(NETWORK).map(str::to_string),
+                sizes: file.header.word(SIZES).map(str::to_string),
                 declaration: file.header.word(DECLARATION).map(str::to_string),
                 optimizer: word(OPTIMIZER)?.to_string(),
                 training: file.header.word(TRAINING).map(str::to_string),
@@ -303,7 +306,7 @@ impl Words {
 
 /// `kl_weight = 0.5, margin = 1`
 pub(super) fn scalars_word<N: Network>(declared: &[f32]) -> String {
-    let scalars = N::DEFINITION.scalars.iter().zip(declared);
+    let scalars = N::declared().scalars.iter().zip(declared);
     scalars.map(|(scalar, number)| format!("{} = {number}", scalar.name)).collect::<Vec<String>>().join(", ")
 }
 
@@ -313,8 +316,8 @@ pub(super) fn scalars_of<N: Network>(word: &str) -> Option<Vec<f32>> {
     for (index, part) in word.split(", ").enumerate() {
         let (name, number) = part.split_once(" = ")?;
         let number: f32 = number.parse().ok()?;
-        let fits = N::DEFINITION.scalars.get(index)?.name == name && number.is_finite();
+        let fits = N::declared().scalars.get(index)?.name == name && number.is_finite();
         fits.then(|| numbers.push(number))?;
     }
-    (numbers.len() == N::DEFINITION.scalars.len()).then_some(numbers)
+    (numbers.len() == N::declared().scalars.len()).then_some(numbers)
 }

@@ -11,7 +11,7 @@ use crate::summary::Summary;
 /// two. They are counted on the graphs that are compiled.
 impl<N: Network> fmt::Display for Session<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = Summary::new(N::DEFINITION, Some(&self.config));
+        let summary = Summary::new(self.definition, Some(&self.config));
         summary.expect("a network that was built has a table").fmt(f)
     }
 }
@@ -19,7 +19,7 @@ impl<N: Network> fmt::Display for Session<N> {
 /// The table that the [`Predictor`] will print; the text of the error if there is one.
 impl<N: Network> fmt::Display for PredictorBuilder<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Summary::new(N::DEFINITION, None) {
+        match Summary::new(self.definition(), None) {
             Ok(summary) => summary.fmt(f),
             Err(error) => error.fmt(f),
         }
@@ -29,6 +29,6 @@ impl<N: Network> fmt::Display for PredictorBuilder<N> {
 /// The table that a [`Session`] prints, without what training costs.
 impl<N: Network> fmt::Display for Predictor<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Summary::new(N::DEFINITION, None).expect("a network that was built has a table").fmt(f)
+        Summary::new(self.definition, None).expect("a network that was built has a table").fmt(f)
     }
 }

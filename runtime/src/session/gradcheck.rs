@@ -16,7 +16,7 @@ const SPREAD: f64 = 0.1;
 pub fn gradcheck<'a, N: Network>(inputs: N::Inputs<'a>, targets: N::Targets<'a>) -> Result<Gradcheck, Error> {
     let tensors = feed::gather::<N>(inputs, Some(targets));
     let rows = tensors.first().and_then(|tensor| tensor.shape().first().copied()).unwrap_or(0);
-    let mut session = Session::<N>::new(Sgd::new(0.0).into(), rows.max(1), 0, 1)?;
+    let mut session = Session::<N>::new(N::declared(), Sgd::new(0.0).into(), rows.max(1), 0, 1)?;
     session.spread();
     session.check_gradients(&tensors)
 }

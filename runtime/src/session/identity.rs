@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::params::named;
+use super::sizes::{differing_sizes, sizes_word};
 use super::{Kind, Network, Session};
 use crate::ir::SlotKind;
 use crate::lower::check;
@@ -18,6 +19,8 @@ const MOST: usize = 4;
 pub(super) struct Identity {
     /// The name of the network.
     pub(super) network: Option<String>,
+    /// Those that were chosen; none of a network without any.
+    pub(super) sizes: Option<String>,
     /// None in a file of an earlier version, as for the training.
     pub(super) declaration: Option<String>,
     pub(super) optimizer: String,
@@ -29,9 +32,10 @@ impl Identity {
     pub(super) fn of<N: Network>(session: &Session<N>) -> Identity {
         let trainable = named(&session.programs[Kind::Train].slots).map(|(_, slot)| slot);
         let trainable = trainable.filter(|slot| matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter));
-        let declared = check(N::DEFINITION).expect("the session was built from it");
+        let declared = check(session.definition).expect("the session was built from it");
         Identity {
-            network: Some(N::DEFINITION.name.to_string()),
+            network: Some(session.definition.name.to_string()),
+            sizes: sizes_word(session.definition),
             declaration: Some(brief(declared.identity().join("\n"))),
             optimizer: session.config.optimizer.name().to_string(),
             training: Some(brief(session.config.identity(trainable.map(|slot| slot.name.as_str())).join("\n"))),
@@ -46,7 +50,13 @@ impl Identity {
             (Some(there), Some(here)) => differences(there, here),
             _ => Vec::new(),
         };
-        let declared = differing(&there.declaration, &self.declaration);
+        let mut declared = differing(&there.declaration, &self.declaration);
+        // What follows from other sizes needs no words of its own.
+        if let (Some(there), Some(here)) = (&there.sizes, &self.sizes)
+            && there != here
+        {
+            declared = vec![differing_sizes(there, here)];
+        }
         let names = there.network.as_ref().zip(self.network.as_ref()).filter(|(there, here)| there != here);
         if let Some((other, own)) = names.filter(|_| there.declaration.is_none() || !declared.is_empty()) {
             mistakes.push(format!("it is of `{}`, this session is of `{own}`", shown(other)));

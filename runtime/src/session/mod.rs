@@ -26,6 +26,7 @@ mod recalibrate;
 mod rows;
 mod scalars;
 mod sentinel;
+mod sizes;
 mod snapshot;
 mod trainer;
 
@@ -41,6 +42,7 @@ use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
+use crate::network::assembly::Sizes;
 use crate::optim::{self, TrainingConfig};
 use crate::plan::Location;
 use crate::safetensors::CheckpointError;
@@ -71,6 +73,9 @@ pub type MetricsOf<N> = <N as Network>::Metrics;
 /// The outputs of a network as arrays, which is how they can be named and kept: `fn best(found: &OwnedOutputsOf<TwoTower>) -> usize`.
 pub type OwnedOutputsOf<N> = <N as Network>::OwnedOutputs;
 
+/// The sizes of a network that are chosen when the program runs: `fn double(sizes: &mut SizesOf<Mlp>) { sizes.hidden *= 2 }`.
+pub type SizesOf<N> = <N as Network>::Sizes;
+
 /// What `network!` implements for a declared network.
 pub trait Network: Copy + Debug + 'static {
     /// The inputs, as views: one, or a tuple.
@@ -83,9 +88,15 @@ pub trait Network: Copy + Debug + 'static {
     type OwnedOutputs: Clone + Debug + PartialEq + Send + Sync + 'static;
     /// What a step and an evaluation give: the loss and the metrics, each in a field.
     type Metrics: Metrics;
-    /// The declaration.
-    const DEFINITION: &'static Definition<'static>;
+    /// The sizes that are chosen when a program runs, each in a field; `()` where the declaration names none.
+    type Sizes: Sizes;
 
+    /// The declaration, with these sizes.
+    fn definition(sizes: &Self::Sizes) -> &'static Definition<'static>;
+    /// The declaration, with the sizes that it names.
+    fn declared() -> &'static Definition<'static> {
+        Self::definition(&Self::Sizes::default())
+    }
     /// Passes on each input.
     fn inputs<'a>(inputs: Self::Inputs<'a>, visit: &mut dyn FnMut(Tensor<'a>));
     /// Passes on each target.
@@ -110,6 +121,7 @@ pub struct Report<'a> {
 /// A network that is trained and asked.
 #[derive(Debug)]
 pub struct Session<N> {
+    definition: &'static Definition<'static>,
     config: TrainingConfig,
     max_batch: usize,
     rate: Schedule,
@@ -148,10 +160,16 @@ pub struct Session<N> {
 
 impl<N: Network> Session<N> {
     /// Compiles the training step and fills the parameters.
-    fn new(config: TrainingConfig, max_batch: usize, seed: u64, threads: usize) -> Result<Session<N>, BuildError> {
+    fn new(
+        definition: &'static Definition<'static>,
+        config: TrainingConfig,
+        max_batch: usize,
+        seed: u64,
+        threads: usize,
+    ) -> Result<Session<N>, BuildError> {
         config.check()?;
         let target = Target::new(max_batch).with_threads(threads);
-        let compilation = compile(N::DEFINITION, Purpose::Train(&config), target);
+        let compilation = compile(definition, Purpose::Train(&config), target);
         checkpoint::check_room(&compilation.graph()?.slots)?;
         let train = compilation.into_program()?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
@@ -161,9 +179,10 @@ impl<N: Network> Session<N> {
         let arena = buffer::arena(&train, max_batch)?;
         let feed = Feed::new(&train.slots, max_batch)?;
         fill(params.floats_mut(), &train, seed);
-        let needs_rows = rows::layer_by_batch(N::DEFINITION, &train, &config)?;
+        let needs_rows = rows::layer_by_batch(definition, &train, &config)?;
         let declared = scalars::declared(&train.slots.scalars);
         let mut session = Session {
+            definition,
             declared,
             rate: config.optimizer.settings().rate,
             numbers: vec![0.0; train.slots.scalars.len()],
@@ -309,7 +328,13 @@ impl<N: Network> Session<N> {
     /// Buffers for which there is no memory.
     pub fn predictor(&mut self) -> Result<Predictor<N>, BuildError> {
         self.compile(Kind::Predict)?;
-        Predictor::new(self.programs.shared(Kind::Predict), self.params.floats(), &self.declared, self.max_batch)
+        Predictor::new(
+            self.definition,
+            self.programs.shared(Kind::Predict),
+            self.params.floats(),
+            &self.declared,
+            self.max_batch,
+        )
     }
 
     /// The learning rate of the next step: what the schedule says after [`Session::steps`] steps.

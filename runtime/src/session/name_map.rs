@@ -148,7 +148,7 @@ fn mapped<N: Network>(
     let mut file = File::open(path)?;
     let own = named(&program.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
     let mut matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
-    let (saved, network) = (file.header.word(NETWORK).filter(|_| file.is_sealed()), N::DEFINITION.name);
+    let (saved, network) = (file.header.word(NETWORK).filter(|_| file.is_sealed()), N::declared().name);
     if let Some(other) = saved.filter(|saved| *saved != network && !matching.mistakes.is_empty()) {
         matching.mistakes.begin(format!("it is a checkpoint of `{}`", shown(other)));
     }

@@ -10,6 +10,7 @@ use crate::error::{BuildError, RunError};
 use crate::ir::Role;
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
+use crate::network::Definition;
 use crate::plan::Location;
 use crate::tensor::Tensor;
 use crate::types::Shape;
@@ -31,8 +32,8 @@ impl Outputs {
     ///
     /// # Errors
     /// No memory for it.
-    pub(super) fn new<N: Network>(max_batch: usize) -> Result<Outputs, BuildError> {
-        Outputs::of(N::DEFINITION.outputs.iter().map(|port| port.known().shape), max_batch)
+    pub(super) fn new(definition: &Definition<'_>, max_batch: usize) -> Result<Outputs, BuildError> {
+        Outputs::of(definition.outputs.iter().map(|port| port.known().shape), max_batch)
     }
 
     /// Room for the same outputs of `max_batch` rows.

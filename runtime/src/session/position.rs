@@ -46,7 +46,7 @@ pub(crate) struct Pass {
 impl Pass {
     /// Of no steps.
     pub(crate) fn new<N: Network>(shuffling: Shuffling, rate: f64) -> Pass {
-        Pass { shuffling, steps: 0, rows: 0, rate, loss: 0.0, metrics: vec![0.0; N::DEFINITION.metrics.len()] }
+        Pass { shuffling, steps: 0, rows: 0, rate, loss: 0.0, metrics: vec![0.0; N::declared().metrics.len()] }
     }
 
     /// Adds a step on so many rows.

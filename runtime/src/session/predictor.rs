@@ -11,11 +11,13 @@ use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
 use super::scalars::declared;
+use super::sizes::{sizes_in, with};
 use super::trainer::{MAX_BATCH, check_batch};
 use super::{Error, Network, Session, fill};
 use crate::compile::{Program, Purpose, Stage, Target, compile};
 use crate::error::{BuildError, RunError};
 use crate::memory::Word;
+use crate::network::Definition;
 
 /// A network that is only asked.
 ///
@@ -24,6 +26,7 @@ use crate::memory::Word;
 /// panics. A call allocates nothing, but for more than `max_batch` rows, or outputs for the caller to keep.
 #[derive(Debug)]
 pub struct Predictor<N> {
+    pub(super) definition: &'static Definition<'static>,
     pub(super) program: Arc<Program>,
     pub(super) params: Arc<Buffer>,
     max_batch: usize,
@@ -39,6 +42,7 @@ pub struct Predictor<N> {
 impl<N: Network> Predictor<N> {
     /// With a copy of these parameters; those of the optimizer lie behind the network's own and stay there.
     pub(super) fn new(
+        definition: &'static Definition<'static>,
         program: Arc<Program>,
         params: &[f32],
         declared: &[f32],
@@ -49,11 +53,12 @@ impl<N: Network> Predictor<N> {
         let mut scalars = vec![Word::default(); program.slots.scalars.len()];
         scalars.iter_mut().zip(declared).for_each(|(word, &number)| *word = Word::from(number));
         Ok(Predictor {
+            definition,
             declared: declared.to_vec(),
             arena: buffer::arena(&program, max_batch)?,
             scalars,
             feed: Feed::new(&program.slots, max_batch)?,
-            outputs: Outputs::new::<N>(max_batch)?,
+            outputs: Outputs::new(definition, max_batch)?,
             params: Arc::new(own),
             program,
             max_batch,
@@ -145,6 +150,7 @@ impl<N> Predictor<N> {
     /// [`BuildError::NoMemory`].
     pub fn try_clone(&self) -> Result<Predictor<N>, BuildError> {
         Ok(Predictor {
+            definition: self.definition,
             program: Arc::clone(&self.program),
             params: Arc::clone(&self.params),
             max_batch: self.max_batch,
@@ -172,6 +178,9 @@ impl<N> Clone for Predictor<N> {
 /// The settings of a predictor.
 #[derive(Debug)]
 pub struct PredictorBuilder<N> {
+    definition: &'static Definition<'static>,
+    /// Whether the sizes are chosen, and not those of a file.
+    is_chosen: bool,
     max_batch: usize,
     seed: u64,
     network: PhantomData<fn() -> N>,
@@ -181,7 +190,24 @@ impl<N: Network> PredictorBuilder<N> {
     /// With `max_batch` 128 and seed 0.
     #[expect(clippy::new_without_default, reason = "made by the expansion of `network!` alone")]
     pub fn new() -> PredictorBuilder<N> {
-        PredictorBuilder { max_batch: MAX_BATCH, seed: 0, network: PhantomData }
+        PredictorBuilder {
+            definition: N::declared(),
+            is_chosen: false,
+            max_batch: MAX_BATCH,
+            seed: 0,
+            network: PhantomData,
+        }
+    }
+
+    /// Chooses sizes of the network, as [`Trainer::with`](super::Trainer::with). [`PredictorBuilder::load`] takes those of the file
+    /// unless this was called.
+    pub fn with(self, choose: impl FnOnce(&mut N::Sizes)) -> PredictorBuilder<N> {
+        PredictorBuilder { definition: with::<N>(self.definition, choose), is_chosen: true, ..self }
+    }
+
+    /// The declaration with its sizes.
+    pub(super) fn definition(&self) -> &'static Definition<'static> {
+        self.definition
     }
 
     /// How many rows are taken at a time. From 1 up.
@@ -195,12 +221,18 @@ impl<N: Network> PredictorBuilder<N> {
     }
 
     /// Compiles inference with the parameters and running statistics of a file: what a program needs that is deployed beside a
-    /// checkpoint. Neither optimizer nor trainer takes part; the bits are those that the session predicts which saved it.
+    /// checkpoint. Neither optimizer nor trainer takes part; the bits are those that the session predicts which saved it. Sizes
+    /// that were chosen for that session are those of the predictor.
     ///
     /// # Errors
     /// As for [`PredictorBuilder::build`] and [`Predictor::load_mapped`].
     pub fn load(self, path: impl AsRef<Path>) -> Result<Predictor<N>, Error> {
-        let mut predictor = self.build()?;
+        let path = path.as_ref();
+        let builder = match if self.is_chosen { None } else { sizes_in::<N>(path)? } {
+            Some(sizes) => self.with(|own| *own = sizes),
+            None => self,
+        };
+        let mut predictor = builder.build()?;
         predictor.load(path)?;
         Ok(predictor)
     }
@@ -215,7 +247,7 @@ impl<N: Network> PredictorBuilder<N> {
         let mut params = buffer::params(&program)?;
         fill(params.floats_mut(), &program, self.seed);
         let declared = declared(&program.slots.scalars);
-        Predictor::new(program, params.floats(), &declared, self.max_batch)
+        Predictor::new(self.definition, program, params.floats(), &declared, self.max_batch)
     }
 
     /// Compiles inference with the parameters of a session as they are now. A session's own `max_batch` needs no program of
@@ -224,18 +256,20 @@ impl<N: Network> PredictorBuilder<N> {
     /// # Errors
     /// As for [`PredictorBuilder::build`].
     pub fn build_from(self, session: &Session<N>) -> Result<Predictor<N>, BuildError> {
-        Predictor::new(self.program()?, session.params.floats(), &session.declared, self.max_batch)
+        let builder = PredictorBuilder { definition: session.definition, ..self };
+        let program = builder.program()?;
+        Predictor::new(session.definition, program, session.params.floats(), &session.declared, builder.max_batch)
     }
 
     fn program(&self) -> Result<Arc<Program>, BuildError> {
         check_batch(self.max_batch)?;
-        let compilation = compile(N::DEFINITION, Purpose::Predict, Target::new(self.max_batch));
+        let compilation = compile(self.definition, Purpose::Predict, Target::new(self.max_batch));
         Ok(Arc::new(compilation.into_program()?))
     }
 
     /// The text of a stage of inference; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let compilation = compile(N::DEFINITION, Purpose::Predict, Target::printed(self.max_batch));
+        let compilation = compile(self.definition, Purpose::Predict, Target::printed(self.max_batch));
         let text = check_batch(self.max_batch).and_then(|()| compilation.text(stage));
         text.unwrap_or_else(|error| error.to_string())
     }

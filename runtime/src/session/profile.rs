@@ -110,7 +110,7 @@ impl<N: Network> Session<N> {
         let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, self.max_batch)?;
         self.check_rows(rows)?;
         self.fill_scalars();
-        let compilation = compile(N::DEFINITION, Purpose::Train(&self.config), self.target());
+        let compilation = compile(self.definition, Purpose::Train(&self.config), self.target());
         let (program, fused, graph) = (compilation.timed_program()?, compilation.fused()?, compilation.legalized()?);
         let mut seconds = vec![f64::INFINITY; fused.kernels.len()];
         let mut step = f64::INFINITY;

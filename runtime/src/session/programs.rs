@@ -154,7 +154,8 @@ impl<N: Network> Session<N> {
                 Compiled::Whole(program)
             }
             _ => {
-                let outputs = (kind == Kind::Predict).then(|| Outputs::new::<N>(self.max_batch)).transpose()?;
+                let outputs =
+                    (kind == Kind::Predict).then(|| Outputs::new(self.definition, self.max_batch)).transpose()?;
                 let program = compilation.into_program()?;
                 let program = self.with_room(program)?;
                 self.outputs = outputs.or(self.outputs.take());
@@ -172,7 +173,7 @@ impl<N: Network> Session<N> {
 
     /// The stages of one of its programs.
     pub(super) fn compilation(&self, kind: Kind) -> Compilation<'_> {
-        compile(N::DEFINITION, kind.purpose(&self.config), self.target())
+        compile(self.definition, kind.purpose(&self.config), self.target())
     }
 
     /// The program, after room has been made for it in the arena.

@@ -30,7 +30,7 @@ impl<N: Network> Session<N> {
 
     /// The names of all scalars that the network declares.
     pub fn scalar_names(&self) -> impl Iterator<Item = &'static str> + use<N> {
-        N::DEFINITION.scalars.iter().map(|scalar| scalar.name)
+        N::declared().scalars.iter().map(|scalar| scalar.name)
     }
 
     /// Brings them to where programs read them.
@@ -71,7 +71,7 @@ impl<N: Network> Predictor<N> {
 
 /// The index of a scalar.
 fn place<N: Network>(name: &str) -> Result<usize, RunError> {
-    let scalars = N::DEFINITION.scalars;
+    let scalars = N::declared().scalars;
     scalars.iter().position(|scalar| scalar.name == name).ok_or_else(|| RunError::Scalar {
         name: name.to_string(),
         closest: closest(name, scalars.iter().map(|scalar| scalar.name)).map(str::to_string),

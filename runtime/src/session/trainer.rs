@@ -2,16 +2,21 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 
+use super::sizes::{sizes_in, with};
 use super::{Network, Session};
 use crate::compile::{Purpose, Stage, Target, compile};
 use crate::error::BuildError;
+use crate::network::Definition;
 use crate::optim::{Group, Optimizer, TrainingConfig};
+use crate::safetensors::CheckpointError;
 use crate::summary::Summary;
 
 /// The settings of a training session.
 #[derive(Debug)]
 pub struct Trainer<N> {
+    definition: &'static Definition<'static>,
     config: TrainingConfig,
     max_batch: usize,
     seed: u64,
@@ -25,7 +30,34 @@ pub(super) const MAX_BATCH: usize = 128;
 impl<N: Network> Trainer<N> {
     /// With this optimizer, `max_batch` 128, seed 0 and one thread.
     pub fn new(optimizer: impl Optimizer + 'static) -> Trainer<N> {
-        Trainer { config: optimizer.into(), max_batch: MAX_BATCH, seed: 0, threads: 1, network: PhantomData }
+        Trainer {
+            definition: N::declared(),
+            config: optimizer.into(),
+            max_batch: MAX_BATCH,
+            seed: 0,
+            threads: 1,
+            network: PhantomData,
+        }
+    }
+
+    /// Chooses sizes of the network: `Mlp::trainer(Sgd::new(0.1)).with(|sizes| sizes.hidden = 64)` of
+    /// `Mlp(hidden: usize = 128)<..>`. Those that are not set keep what was chosen before, or what the declaration says. Whether
+    /// they make sense is checked by [`Trainer::build`]; a checkpoint has them.
+    pub fn with(mut self, choose: impl FnOnce(&mut N::Sizes)) -> Trainer<N> {
+        self.definition = with::<N>(self.definition, choose);
+        self
+    }
+
+    /// Chooses the sizes that a checkpoint was saved with, so that the session can load it. A file that says nothing of sizes
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is of a network with other sizes.
+    pub fn sizes_of(mut self, path: impl AsRef<Path>) -> Result<Trainer<N>, CheckpointError> {
+        if let Some(sizes) = sizes_in::<N>(path.as_ref())? {
+            self.definition = N::definition(&sizes);
+        }
+        Ok(self)
     }
 
     /// Clips every element of a gradient to `-limit..limit` before the optimizer sees it. Finite and above 0. Costs nothing:
@@ -106,14 +138,14 @@ impl<N: Network> Trainer<N> {
     pub fn build(self) -> Result<Session<N>, BuildError> {
         check_batch(self.max_batch)?;
         check_threads(self.threads)?;
-        Session::new(self.config, self.max_batch, self.seed, self.threads)
+        Session::new(self.definition, self.config, self.max_batch, self.seed, self.threads)
     }
 
     /// The text of a stage of the training step; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
         let checked = check_batch(self.max_batch).and_then(|()| self.config.check());
         let target = Target::printed(self.max_batch);
-        let text = checked.and_then(|()| compile(N::DEFINITION, Purpose::Train(&self.config), target).text(stage));
+        let text = checked.and_then(|()| compile(self.definition, Purpose::Train(&self.config), target).text(stage));
         text.unwrap_or_else(|error| error.to_string())
     }
 }
@@ -121,7 +153,7 @@ impl<N: Network> Trainer<N> {
 /// The table that the [`Session`] will print; the text of the error if there is one.
 impl<N: Network> fmt::Display for Trainer<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Summary::new(N::DEFINITION, Some(&self.config)) {
+        match Summary::new(self.definition, Some(&self.config)) {
             Ok(summary) => summary.fmt(f),
             Err(error) => error.fmt(f),
         }
@@ -130,18 +162,19 @@ impl<N: Network> fmt::Display for Trainer<N> {
 
 /// The text of a stage that knows of no optimizer and no machine.
 pub fn ir<N: Network>(stage: Stage) -> String {
-    let purpose = match (stage, N::DEFINITION.loss.is_some()) {
+    let definition = N::declared();
+    let purpose = match (stage, definition.loss.is_some()) {
         (Stage::Static | Stage::Forward, _) | (Stage::Backward, true) => Purpose::Gradients(None),
-        (Stage::Backward, false) => return BuildError::NoLoss { network: N::DEFINITION.name }.to_string(),
+        (Stage::Backward, false) => return BuildError::NoLoss { network: definition.name }.to_string(),
         _ => {
-            let name = N::DEFINITION.name;
+            let name = definition.name;
             return format!(
                 "{stage:?} depends on what is compiled: ask `{name}::trainer(optimizer).ir(Stage::{stage:?})` or \
                  `{name}::predictor().ir(Stage::{stage:?})`"
             );
         }
     };
-    compile(N::DEFINITION, purpose, Target::printed(MAX_BATCH)).text(stage).unwrap_or_else(|error| error.to_string())
+    compile(definition, purpose, Target::printed(MAX_BATCH)).text(stage).unwrap_or_else(|error| error.to_string())
 }
 
 pub(super) fn check_batch(max_batch: usize) -> Result<(), BuildError> {

@@ -121,7 +121,7 @@ impl Edges {
             }
             match &stage.kind {
                 Kind::Layer(layer, values) => self.values(layer.name, layer.args, values),
-                Kind::Act(..) | Kind::Shared(_) | Kind::Concat(_) | Kind::Broken => {}
+                Kind::Act(..) | Kind::Shared(_) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => {}
                 Kind::Block(body) => self.body(body, SourcePlace::Inner),
                 Kind::Residual { body, skip } => {
                     self.body(body, SourcePlace::Inner);
@@ -184,7 +184,7 @@ impl Edges {
                 self.expression(x);
             }
             Expr::Inline(_, _, operands) => operands.iter().for_each(|x| self.expression(x)),
-            Expr::Name(_) | Expr::Path(..) | Expr::Weights(_) | Expr::Broken => {}
+            Expr::Name(_) | Expr::Path(..) | Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => {}
         }
     }
 }

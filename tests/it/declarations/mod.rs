@@ -141,6 +141,7 @@ pub fn declared(family: Family, numbers: &[u32]) -> Declared {
         loss: Some(handmade::clause("loss", loss)),
         metrics: leak(metrics),
         places: &[],
+        assembled: None,
     };
     Declared { definition: leak(definition), rows: if has_norm { rows.max(3) } else { rows }, seed }
 }

@@ -73,8 +73,22 @@ fn with_term(of: &Definition<'static>, term: Expr<'static>) -> Definition<'stati
 /// The same declaration.
 fn parts(of: &Definition<'static>) -> Definition<'static> {
     let loss = of.loss.as_ref().map(|loss| handmade::clause("loss", loss.expr));
-    let Definition { name, inputs, outputs, targets, acts, scalars, layers, body, flows, metrics, places, .. } = *of;
-    Definition { name, inputs, outputs, targets, acts, scalars, layers, body, flows, loss, metrics, places }
+    let Definition {
+        name,
+        inputs,
+        outputs,
+        targets,
+        acts,
+        scalars,
+        layers,
+        body,
+        flows,
+        metrics,
+        places,
+        assembled,
+        ..
+    } = *of;
+    Definition { name, inputs, outputs, targets, acts, scalars, layers, body, flows, loss, metrics, places, assembled }
 }
 
 fn copy(stage: &Stage<'static>) -> Stage<'static> {
@@ -87,7 +101,7 @@ fn copy(stage: &Stage<'static>) -> Stage<'static> {
         Kind::Branches { bodies } => Kind::Branches { bodies },
         Kind::Shared(index) => Kind::Shared(index),
         Kind::Concat(axis) => Kind::Concat(axis),
-        Kind::Broken => Kind::Broken,
+        Kind::Elsewhere | Kind::Broken => Kind::Broken,
     };
     Stage { kind, ..*stage }
 }

@@ -67,7 +67,9 @@ impl Evaluator<'_> {
                 let operands: Vec<Value> = operands.iter().map(|operand| self.expr(operand, names)).collect();
                 self.act(index, operands)
             }
-            Expr::Weights(_) | Expr::Broken => panic!("no network that compiles has this: {expr:?}"),
+            Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => {
+                panic!("no network that compiles has this: {expr:?}")
+            }
         }
     }
 
@@ -159,6 +161,9 @@ pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) ->
             Arg::Int(size(number) as u64)
         }
         (network::Value::Calculated(number), _) => Arg::Float(quotient(number).unwrap_or(number.value.to_f64())),
+        (network::Value::List(numbers), _) => {
+            Arg::Ints(numbers.iter().map(|number| size(number) as i64).collect::<Vec<i64>>().leak())
+        }
         (network::Value::Pair([height, width]), _) => Arg::Pair(size(height) as u64, size(width) as u64),
         (network::Value::Init(initializer, ..), _) => Arg::Init(initializer, None),
         (network::Value::Broken, _) => panic!("no network that compiles has this"),

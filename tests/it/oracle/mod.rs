@@ -108,6 +108,7 @@ const EMPTY: Definition<'static> = Definition {
     loss: None,
     metrics: &[],
     places: &[],
+    assembled: None,
 };
 
 /// Goes through a declaration.
@@ -170,7 +171,7 @@ fn dense_in(definition: &Definition<'static>, kind: &Kind<'static>, path: String
             };
             paths.extend(weights.iter().map(|name| format!("{path}.{name}")));
         }
-        Kind::Act(..) | Kind::Concat(_) | Kind::Broken => {}
+        Kind::Act(..) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => {}
         Kind::Block(body) => dense(definition, body, &format!("{path}."), paths),
         Kind::Residual { body, skip } => {
             dense(definition, body, &format!("{path}."), paths);

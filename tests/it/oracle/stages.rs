@@ -152,7 +152,9 @@ impl Evaluator<'_> {
                 let at = Place { path: at.path.clone(), owner: layer.segment.to_string(), outermost: false };
                 self.kind(&layer.kind, &at, Value::Floats(x)).floats().clone()
             }
-            Kind::Block(_) | Kind::Concat(_) | Kind::Broken => panic!("no network that compiles has this"),
+            Kind::Block(_) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => {
+                panic!("no network that compiles has this")
+            }
         }
     }
 

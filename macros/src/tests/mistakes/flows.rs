@@ -280,7 +280,6 @@ fn shapes_that_hold_other_numbers_of_elements() {
     5:13: the flow `w` is never used
     5:36: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `24`
     6:13: the flow `p` is never used
-    6:32: axes and shapes are of numbers and `const`s of the network, found `crate::N`
     ");
 }
 

@@ -201,6 +201,5 @@ fn weights_and_layers_as_values() {
     2:13: `weights` stands for the weights of all layers; it is the operand of `l1(weights)` or `l2(weights)`, and of nothing else
     2:29: unknown name `dense1`; there are `h`, `x` and `y`, and a target is declared with the loss: `loss(dense1: [B, ..]) = ..`
     2:44: `relu1` is a stage; write `as` and a name after it to use its result
-    2:67: `crate::f` is called, but only constants of Rust can be used here
     ");
 }
