@@ -115,10 +115,10 @@ pub mod __private {
         ndarray,
     };
     pub use gradloom_macros::declare;
-    pub use gradloom_runtime::layers::{Arg, initializers};
-    pub use gradloom_runtime::network::assembly::{
+    pub use gradloom_runtime::assembly::{
         Assembly, Base, Bound, Fragment, Given, Operand, Piece, Sizes, assembled, keep, keep_all, list,
     };
+    pub use gradloom_runtime::layers::{Arg, initializers};
     pub use gradloom_runtime::network::{
         Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Size,
         SourcePlace, Span, Split, Stage as DeclaredStage, Value,

@@ -1,6 +1,7 @@
 //! What the macro makes of declarations, good, bad and meaningless.
 
 mod expansion;
+mod expansion_of_assemblies;
 mod expansion_of_mistakes;
 mod growth;
 mod hover;

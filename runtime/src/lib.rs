@@ -35,6 +35,7 @@
 //! | [`layers`], [`functions`] | a value and arguments | its composition of primitive operations; the tables that the macro reads |
 //! | [`network`] | | [`Definition`](network::Definition): the declaration as constants |
 //! | [`elaborate`] | a definition | its layers one by one with paths and shapes, or all mistakes in it |
+//! | [`assembly`] | sizes, chosen when the program runs | the definition of a network that has such sizes, or blocks from elsewhere |
 //! | [`fault`], [`error`] | | what can go wrong at run time, in words |
 //! | [`lower`] | a definition and a mode | the forward graph, with loss, metrics and next running statistics |
 //! | [`stabilize`] | a forward graph | the same in real numbers, in forms that keep their digits |
@@ -111,6 +112,7 @@ pub mod layers;
 pub mod functions;
 pub mod network;
 pub mod elaborate;
+pub mod assembly;
 pub mod fault;
 pub mod error;
 pub mod lower;

@@ -4,7 +4,7 @@
 //! at run time. Names are resolved (a stage points at its layer, a call at its function) and blocks are written out;
 //! repeated bodies are not, and a size that comes from a Rust constant is known at run time alone. Nothing is computed here.
 
-pub mod assembly;
+mod assembled;
 pub mod number;
 
 use crate::functions::FunctionDef;
@@ -14,7 +14,7 @@ use crate::types::{DType, Shape, TensorType};
 
 pub use crate::ir::SourcePlace;
 
-pub use assembly::{Assembled, Size, Use};
+pub use assembled::{Assembled, Size, Use};
 pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
 

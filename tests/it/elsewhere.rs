@@ -249,19 +249,19 @@ fn shapes_and_axes_are_calculated_as_well() {
         mistakes(chosen.build())
     };
     assert_snapshot!([built(0, 2), built(2, 3), built(usize::MAX, 1)].join("\n\n"), @"
-    here:225:90: a size is an integer of at least 1, found `heads` = 0
-    here:222:46: `n` of `Dense` must be an integer of at least 1, found `n * width` = 0
-           in `self::Heads(heads, width)` at here:226:22
-    here:227:28: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
-    here:227:65: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
+    here:223:90: a size is an integer of at least 1, found `heads` = 0
+    here:220:46: `n` of `Dense` must be an integer of at least 1, found `n * width` = 0
+           in `self::Heads(heads, width)` at here:224:22
+    here:225:28: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
+    here:225:65: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
 
-    here:227:45: `mean` finds no axis 3 in [B, 2, 3], whose axes are 0 to 2, or -3 to -1
+    here:225:45: `mean` finds no axis 3 in [B, 2, 3], whose axes are 0 to 2, or -3 to -1
 
-    here:225:90: `heads` overflows
-    here:222:46: `n * width` overflows
-           in `self::Heads(heads, width)` at here:226:22
-    here:227:28: `heads` overflows
-    here:227:65: `heads` overflows
+    here:223:90: `heads` overflows
+    here:220:46: `n * width` overflows
+           in `self::Heads(heads, width)` at here:224:22
+    here:225:28: `heads` overflows
+    here:225:65: `heads` overflows
     ");
 }
 

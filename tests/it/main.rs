@@ -43,6 +43,7 @@ mod fetch;
 mod finite_difference;
 mod fit;
 mod flows;
+mod flows_golden;
 mod formulas;
 mod frozen_statistics;
 mod fusion;

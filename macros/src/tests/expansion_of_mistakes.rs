@@ -26,23 +26,14 @@ fn a_mistake_leaves_the_type_with_its_ports() {
     #[allow(dead_code, unused_qualifications)]
     const _: () = {
         use facade::__private as __gradloom;
-        fn act() {}
-        fn args() {}
-        fn assembly() {}
-        fn base() {}
-        fn declared() {}
         fn inputs() {}
         fn metrics() {}
         fn next() {}
         fn number() {}
-        fn operands() {}
         fn optimizer() {}
-        fn param() {}
         fn report() {}
-        fn sizes() {}
         fn stage() {}
         fn targets() {}
-        fn values() {}
         fn visit() {}
         /// Loss and metrics of [`Net`]: of a step, before its update, or of an evaluation.
         #[::core::prelude::v1::derive(

@@ -35,6 +35,7 @@ use std::marker::PhantomData;
 
 use ndarray::{ArrayD, ArrayViewD};
 
+use crate::assembly::Sizes;
 use crate::compile::{Program, Purpose, Target, compile};
 use crate::diagnose::Measure;
 use crate::error::{BuildError, RunError, text_as_debug};
@@ -42,7 +43,6 @@ use crate::ir::{Role, ScalarSlot, SlotKind, ops};
 use crate::jit::Pool;
 use crate::memory::{Memory, Params, Word};
 use crate::network::Definition;
-use crate::network::assembly::Sizes;
 use crate::optim::{self, TrainingConfig};
 use crate::plan::Location;
 use crate::safetensors::CheckpointError;

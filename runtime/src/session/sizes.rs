@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::checkpoint::SIZES;
 use super::{Network, Predictor, Session};
+use crate::assembly::Sizes;
 use crate::network::Definition;
-use crate::network::assembly::Sizes;
 use crate::safetensors::{CheckpointError, File, shown};
 
 impl<N: Network> Session<N> {

@@ -162,7 +162,7 @@ pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) ->
         }
         (network::Value::Calculated(number), _) => Arg::Float(quotient(number).unwrap_or(number.value.to_f64())),
         (network::Value::List(numbers), _) => {
-            Arg::Ints(numbers.iter().map(|number| size(number) as i64).collect::<Vec<i64>>().leak())
+            Arg::Ints(numbers.iter().map(|number| size(number)).collect::<Vec<i64>>().leak())
         }
         (network::Value::Pair([height, width]), _) => Arg::Pair(size(height) as u64, size(width) as u64),
         (network::Value::Init(initializer, ..), _) => Arg::Init(initializer, None),

@@ -1,0 +1,60 @@
+"""Golden values of networks of several flows, inputs and outputs.
+
+    golden-venv/bin/python make_flows.py          # rewrites flows.txt; see README.md
+
+Everything is computed by PyTorch in float64, in the format that README.md gives.  A case is a network of tests/it/flows_golden.rs, which
+has the declaration.  Weights are those of gradloom, [in, out]; in keys `_` stands for `.`.  `d` and a name is the gradient of the loss.
+"""
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from make_golden import Golden, leaf, normal
+
+rng = np.random.default_rng(83)
+out = Golden("flows", """
+Networks of several flows of PyTorch, float64. `gaussian`: h = tanh(Linear(6)(cat(a, b))); mean, spread = the halves of Linear(4)(h);
+loss = mean(0.5 (exp(-spread) (t - mean)^2 + spread)) + weight mean(h^2), weight = 0.3. `tasks`: rows x [4, 3, 5] and class ids; see the
+script.""")
+
+
+def params(**shapes):
+    return {name: leaf(normal(rng, *shape, scale=0.6)) for name, shape in shapes.items()}
+
+
+def case(name, f, params, inputs, ids={}):
+    tensors = {key: torch.tensor(value) for key, value in (inputs | ids).items()}
+    outputs = f(**tensors, **params)
+    outputs["loss"].backward()
+    grads = {f"d{key}": value.grad for key, value in params.items()}
+    out.case(name, **inputs, **ids, **params, **outputs, **grads)
+
+
+def gaussian(a, b, t, h_dense1_weight, h_dense1_bias, mean_dense1_weight, mean_dense1_bias):
+    h = torch.tanh(torch.cat((a, b), 1) @ h_dense1_weight + h_dense1_bias)
+    mean, spread = torch.chunk(h @ mean_dense1_weight + mean_dense1_bias, 2, 1)
+    nll = 0.5 * (torch.exp(-spread) * (t - mean) ** 2 + spread)
+    return dict(mean=mean, spread=spread, loss=nll.mean() + 0.3 * (h**2).mean())
+
+
+case("gaussian", gaussian, params(h_dense1_weight=(5, 6), h_dense1_bias=(6,), mean_dense1_weight=(6, 4), mean_dense1_bias=(4,)),
+     dict(a=normal(rng, 4, 3), b=normal(rng, 4, 2), t=normal(rng, 4, 2)))
+
+
+def tasks(x, kind, label, u_dense1_weight, u_dense1_bias, k_dense1_weight, logits_dense1_weight, logits_dense1_bias):
+    u = x @ u_dense1_weight + u_dense1_bias                      # [4, 3, 6]
+    k = F.one_hot(kind.long(), 3).double() @ k_dense1_weight     # [4, 6]
+    centred = u - u.mean(2, keepdim=True)
+    gated = torch.where(centred > 0.1, centred * k[:, None, :], 0.5 * centred)
+    peak = torch.cat((gated[:, 0, 1:4], gated[:, :, -1]), 1)     # [4, 6]
+    energy = (gated.transpose(1, 2).reshape(4, 18)[:, :9] ** 2).sum(1)
+    spread = u.var((1, 2), unbiased=False)
+    logits = torch.cat((peak, u.amax(1)), 1) @ logits_dense1_weight + logits_dense1_bias
+    loss = F.cross_entropy(logits, label.long()) + 0.1 * (energy * torch.sqrt(spread + 1e-3)).mean() + 0.05 * u.amin(2).mean()
+    return dict(logits=logits, energy=energy, loss=loss)
+
+
+case("tasks", tasks, params(u_dense1_weight=(5, 6), u_dense1_bias=(6,), k_dense1_weight=(3, 6), logits_dense1_weight=(12, 4),
+                            logits_dense1_bias=(4,)),
+     dict(x=normal(rng, 4, 3, 5)), dict(kind=np.array([0, 2, 1, 2]), label=np.array([3, 0, 2, 2])))
+out.write()
