@@ -161,4 +161,26 @@ for kind in ["sum", "mean", "variance", "max"]:
         # Few different numbers, so that several are the largest.
         reduced(kind, f"{kind}_{name}", axes, np.round(x) if kind == "max" else x)
 
+
+def convolution(name, image, kernel, outputs, stride, dilation, before, after):
+    """Images [n, h, w, c] under windows with the weights [kh, kw, c, o], tap by tap, and both gradients."""
+    x, w = normal(*image), normal(*kernel, image[3], outputs)
+    covered = [dilation * (size - 1) + 1 for size in kernel]
+    extents = [(image[1 + axis] + before + after - covered[axis]) // stride + 1 for axis in (0, 1)]
+    y = np.zeros((image[0], *extents, outputs))
+    dy = normal(*y.shape)
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for n, i, j, u, v in np.ndindex(image[0], *extents, *kernel):
+        p, q = i * stride + u * dilation - before, j * stride + v * dilation - before
+        if 0 <= p < image[1] and 0 <= q < image[2]:
+            y[n, i, j] += x[n, p, q] @ w[u, v]
+            dx[n, p, q] += w[u, v] @ dy[n, i, j]
+            dw[u, v] += np.outer(x[n, p, q], dy[n, i, j])
+    case(name, x=x, z=w, y=y, dy=dy, dx=dx, dz=dw)
+
+
+convolution("conv_padded", (2, 4, 5, 2), (3, 3), 3, 1, 1, 1, 1)
+convolution("conv_stride", (2, 5, 6, 3), (3, 2), 2, 2, 1, 1, 0)
+convolution("conv_dilation", (1, 6, 5, 2), (2, 3), 3, 1, 2, 2, 1)
+
 (pathlib.Path(__file__).parent / "tensors.txt").write_text("\n".join(lines) + "\n")

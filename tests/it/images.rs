@@ -5,6 +5,8 @@ use gradloom::ndarray::{Array1, Array3, Array4, Axis, array, s};
 use gradloom::{Adam, Network, Predictor, Session, Sgd, Stage, network};
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::init::Random;
+use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
+use gradloom_runtime::ir::Role;
 use gradloom_runtime::layers::initializers::AUTO;
 use gradloom_runtime::layers::{self, Arg, LayerDef, Mode};
 use gradloom_runtime::lower::{lower, trainable};
@@ -198,6 +200,54 @@ fn pooling_knows_nothing_outside_of_the_image_and_passes_nan_on() {
     assert!(y[[0, 0, 0, 0]] == 5.0 && y[[0, 0, 0, 1]].is_nan(), "{y}");
     let x = array![[[[-1.0f32, -5.0, -3.0, -7.0], [-2.0, -6.0, -4.0, -9.0]]]];
     assert_eq!(net.predict(x.view()).expect("it runs"), array![[[[-1.0f32, -3.0]]]]);
+}
+
+#[test]
+fn the_padding_of_a_pool_has_no_gradient_whatever_is_in_the_image() {
+    let input = handmade::port("x", &[Dim::B, Dim::Fixed(1), Dim::Fixed(3), Dim::Fixed(4)]);
+    let args = [Arg::Int(3), Arg::Int(2), Arg::Int(1)];
+    let mut graph = lower(handmade::single_layer(&layers::MAX_POOL, &args, input), Mode::Train).expect("it fits");
+    let param = handmade::input_as_parameter(&mut graph, 0, 2);
+    let graph = handmade::with_batch(&differentiate(&graph, &[param]), 2);
+    // Nothing but what the padding holds, too; then one number more.
+    let mut x = [f64::NEG_INFINITY; 24];
+    x[23] = 5.0;
+    let x = Tensor::floats(&[2, 1, 3, 4], x.as_slice());
+    let dy = Tensor::floats(&[2, 1, 2, 2], [1.0, 2.0, 3.0, 4.0].repeat(2));
+    let values = Values { inputs: vec![x.clone(), dy], params: vec![x], scalars: Vec::new() };
+    // The windows begin at the elements 0, 1, 4 and 5.
+    let first = [1.0, 2.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let second = [1.0, 2.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0];
+    let wanted = [first, second].concat();
+    let gradient = Role::Gradient(param);
+    assert_eq!(evaluate(&graph, Precision::F64, 2, &values).output(&gradient).as_floats(), wanted);
+    assert_eq!(Compiled::new(&graph, 2).run(2, &values).get(&gradient), wanted);
+}
+
+#[test]
+fn in_inference_batch_norm_is_a_scale_and_a_shift_of_what_a_convolution_gives() {
+    assert_snapshot!(Bare::predictor().ir(Stage::Fused), @"
+    kernel 0: 1 x 4, 12 FLOP, 48 bytes
+      %7 = add batch_norm1.running_var, 1e-5 : f32[4]                # batch_norm1
+      %8 = rsqrt %7 : f32[4]                                         # batch_norm1
+      %12 = mul batch_norm1.gamma, %8 : f32[4]                       # batch_norm1
+      materialize %12                                                # for kernel 1: of parameters alone
+    group by b: kernels 1, 2                                         # 2,048*B bytes less to memory and back
+    kernel 1: 64*B x 4, 14,848*B FLOP, 768*B + 480 bytes             # a matmul
+      %5 = dot x[b, n, i+l-1, j+m-1], conv1.weight[l, m, n, k] over l 3, m 3, n 3 : f32[B,8,8,4] # conv1
+      %16 = sub %5, batch_norm1.running_mean.col : f32[B,8,8,4]      # batch_norm1
+      %17 = mul_add %16, %12.col, batch_norm1.beta.col : f32[B,8,8,4] # batch_norm1
+      %18 = max 0, %17 : f32[B,8,8,4]                                # relu1
+      tile %18                                                       # for kernel 2
+    kernel 2: b B, i 4, j 8, k 8, 0 FLOP, 1,024*B bytes              # no kernel over 32*B x 8 has its operands
+      materialize %18[b, j, k, i]                                    # output y
+    in all: 3 kernels, 14,848*B + 12 FLOP, 1,792*B + 528 bytes
+    unfused: 14,848*B + 12 FLOP, 29,952*B + 592 bytes
+    ");
+}
+
+network! {
+    Bare<x: [B, 3, 8, 8] -> y: [B, 4, 8, 8]> { Conv2d(4, 3, pad = 1, bias = false), BatchNorm, relu }
 }
 
 network! {

@@ -8,10 +8,12 @@ use gradloom_runtime::layers::initializers::AUTO;
 use gradloom_runtime::layers::{self, Arg, LayerDef};
 
 use crate::golden_file::{Case, GoldenFile};
+use crate::handmade::leak;
 use crate::layer_golden::{self, F32};
 
 /// The layer of a case, and its arguments.
-fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
+fn layer(case: &Case) -> (&'static LayerDef, Vec<Arg>) {
+    let name = &*case.name;
     let int = Arg::Int;
     let conv = |n, kernel, stride, pad, dilation, groups, bias| {
         let args = [int(n), kernel, stride, pad, dilation, int(groups), Arg::Flag(bias), Arg::Init(&AUTO, None)];
@@ -59,6 +61,10 @@ fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
         "group_norm_image" => (&layers::GROUP_NORM, vec![int(3), Arg::Float(1e-5)]),
         "group_norm_signal" => (&layers::GROUP_NORM, vec![int(1), Arg::Float(1e-5)]),
         "group_norm_matrix" => (&layers::GROUP_NORM, vec![int(2), Arg::Float(1e-5)]),
+        "normalize" => {
+            let list = |key| Arg::Numbers(leak(case.floats(key).to_vec()));
+            (&layers::NORMALIZE, vec![list("normalize_mean"), list("normalize_std")])
+        }
         "global_avg_pool" => (&layers::GLOBAL_AVG_POOL, Vec::new()),
         "global_max_pool" => (&layers::GLOBAL_MAX_POOL, Vec::new()),
         "flatten" => (&layers::FLATTEN, Vec::new()),
@@ -73,9 +79,9 @@ fn layer(name: &str) -> (&'static LayerDef, Vec<Arg>) {
 fn layers_over_images_are_those_of_pytorch_forward_and_backward() {
     let file = GoldenFile::read("images");
     let cases: Vec<&Case> = file.cases().iter().filter(|case| case.name != "network").collect();
-    assert_eq!(cases.len(), 34);
+    assert_eq!(cases.len(), 35);
     for case in cases {
-        let (layer, args) = layer(&case.name);
+        let (layer, args) = layer(case);
         layer_golden::check(case, layer, &args);
     }
 }

@@ -55,6 +55,7 @@ mod group_chains;
 mod groups;
 mod growth;
 mod handmade;
+mod image_tools;
 mod images;
 mod images_golden;
 mod in_place;

@@ -68,6 +68,9 @@ const CASES: &[(&str, Build)] = &[
     ("max_outer", |b, x| b.max_over(x[0], &[0, 2])),
     ("max_most", |b, x| b.max_over(x[0], &[1, 2, 4])),
     ("max_ones", |b, x| b.max_over(x[0], &[0, 1])),
+    ("conv_padded", |b, x| convolution(b, x, Window { before: 1, after: 1, ..Window::of(3) }, 3)),
+    ("conv_stride", |b, x| convolution(b, x, Window { stride: 2, before: 1, ..Window::of(3) }, 2)),
+    ("conv_dilation", |b, x| convolution(b, x, Window { dilation: 2, before: 2, after: 1, ..Window::of(2) }, 3)),
 ];
 
 const PLAIN: Window = Window { size: 3, stride: 1, dilation: 1, before: 0, after: 0 };
@@ -78,6 +81,13 @@ const GAPS: Window = Window { size: 2, stride: 3, dilation: 1, before: 0, after:
 
 fn dot(b: &mut Builder, x: &[NodeId], batch: &[(usize, usize)], contracted: &[(usize, usize)]) -> NodeId {
     b.product(x[0], x[1], DotAxes { batch: batch.to_vec(), contracted: contracted.to_vec() })
+}
+
+/// Images `[n, h, w, c]` under a window that has another width along the second of its axes, times weights `[kh, kw, c, o]`.
+fn convolution(b: &mut Builder, x: &[NodeId], window: Window, width: usize) -> NodeId {
+    let rows = b.patches(x[0], 1, window, 0.0);
+    let both = b.patches(rows, 3, Window { size: width, ..window }, 0.0);
+    b.product(both, x[1], DotAxes { batch: vec![], contracted: vec![(2, 0), (4, 1), (5, 2)] })
 }
 
 /// The graph of a case with its gradients, the result in it, and the values: numbers are parameters, an index is an input.

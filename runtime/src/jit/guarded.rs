@@ -2,6 +2,7 @@
 //! one, of the arena with its scratch, of the parameters and of every input, is neither read nor written.
 
 use super::{Pool, compile};
+use crate::autodiff::differentiate;
 use crate::fuse::{Budget, fuse, group};
 use crate::init::{Init, Random};
 use crate::ir::{Builder, DotAxes, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Window};
@@ -98,6 +99,47 @@ fn tensors() -> Graph {
     b.finish()
 }
 
+/// A step of training two convolutions: of padded images, normalized by the batch; then of the largest under windows that reach
+/// over the edges, at every other position.
+fn convolutions([channels, outputs]: [usize; 2]) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let slots = &mut b.graph_mut().slots;
+    let ty = TensorType::f32(Shape([&[Dim::B], &[7, 6, channels].map(Dim::Fixed)[..]].concat()));
+    slots.inputs.push(InputSlot { name: "x", ty, target: false, classes: None });
+    for shape in [[3, 3, channels, outputs], [3, 3, outputs, 5]] {
+        let (name, kind) = (format!("w{}", slots.params.len()), SlotKind::Parameter);
+        slots.params.push(ParamSlot { name, shape: shape.to_vec(), order: &[], init: Init::Constant(0.0), kind });
+    }
+    let under = |b: &mut Builder, x: NodeId, stride: usize, fill: f64| {
+        let window = Window { size: 3, stride, dilation: 1, before: 1, after: 1 };
+        let rows = b.patches(x, 1, window, fill);
+        b.patches(rows, 3, window, fill)
+    };
+    let taps = DotAxes { batch: vec![], contracted: vec![(2, 0), (4, 1), (5, 2)] };
+    let [x, first, second] = [b.input(0), b.param(0), b.param(1)];
+    let windows = under(&mut b, x, 1, 0.0);
+    let y = b.product(windows, first, taps.clone());
+    let shape = b.shape(y);
+    let [mean, variance] = [b.mean(y, &[0, 1, 2]), b.variance(y, &[0, 1, 2])];
+    let padded = b.offset(variance, 1e-3);
+    let scale = b.rsqrt(padded);
+    let [mean, scale] = [mean, scale].map(|x| b.broadcast(x, &shape, &[3]));
+    let moved = b.sub(y, mean);
+    let normalized = b.mul(moved, scale);
+    let zero = b.constant_like(0.0, normalized);
+    let positive = b.max(normalized, zero);
+    let windows = under(&mut b, positive, 2, f64::NEG_INFINITY);
+    let pooled = b.max_over(windows, &[2, 4]);
+    let windows = under(&mut b, pooled, 2, 0.0);
+    let result = b.product(windows, second, taps);
+    let square = b.mul(result, result);
+    let loss = b.sum(square, &[0, 1, 2, 3]);
+    b.graph_mut().slots.outputs = vec!["y"];
+    b.graph_mut().outputs =
+        [(Role::Loss, loss), (Role::Output(0), result)].map(|(role, node)| Output { role, node }).to_vec();
+    differentiate(&b.finish(), &[0, 1])
+}
+
 /// The bits of all results, with guards behind all memory or ahead of it.
 fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
     let fused = group(fuse(&simplify(graph)), &Budget::new(max_batch));
@@ -147,6 +189,22 @@ fn kernels_of_many_axes_touch_nothing_outside_their_memory() {
         assert_eq!(run(&graph, isa, [67, batch, 1], false), expected, "{batch} rows, {isa:?}");
         for after in [true, false] {
             assert_eq!(run(&graph, isa, [67, batch, 2], after), expected, "{batch} rows, {isa:?}, two threads");
+        }
+    }
+}
+
+#[test]
+fn convolutions_touch_nothing_outside_their_memory() {
+    for extents in [[1, 3], [3, 17], [16, 16]] {
+        let graph = convolutions(extents);
+        for (isa, batch) in Isa::available().into_iter().flat_map(|isa| [1, 2, 9].map(|batch| (isa, batch))) {
+            let what = format!("{extents:?}, {batch} images, {isa:?}");
+            let expected = run(&graph, isa, [9, batch, 1], true);
+            assert!(expected.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{what}");
+            assert_eq!(run(&graph, isa, [9, batch, 1], false), expected, "{what}");
+            for after in [true, false] {
+                assert_eq!(run(&graph, isa, [9, batch, 2], after), expected, "{what}, two threads");
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ const fn pad(doc: &'static str) -> ArgDef {
 ///   `(height, width)`, or `kernel`
 /// - Argument `pad = 0`: positions around the image that hold nothing, at most half of the window; an integer of at
 ///   least 0, or two as `(height, width)`
-/// - Gradient: `dy` to the first of the largest under each window, row by row
+/// - Gradient: `dy` to the first of the largest under each window, row by row; never to the padding
 pub const MAX_POOL: LayerDef = LayerDef {
     name: "max_pool",
     item: "MAX_POOL",

@@ -60,7 +60,7 @@ pub const SUM: OpDef = OpDef {
 };
 
 /// Largest element over axes. `f32[S] -> f32[S without axes]`. NaN passes. The gradient goes to the first of equal elements, in
-/// row-major order.
+/// row-major order; of those under a window, to none outside of what the window moves over.
 pub const MAX_OVER: OpDef = OpDef {
     name: "max",
     ty: dropped,
@@ -70,6 +70,7 @@ pub const MAX_OVER: OpDef = OpDef {
         let top = b.broadcast_over(at.y, &shape, axes);
         let is_top = b.compare(Cmp::Eq, at.x[0], top);
         let [never, nowhere] = [f64::NEG_INFINITY, f64::INFINITY].map(|value| b.constant(value, &shape));
+        let padded = padding(b, at.x[0]);
         let mut is_first = None;
         // The first position along the outermost axes; among those, the first along the next axes. Where the largest is NaN there is
         // none.
@@ -77,7 +78,10 @@ pub const MAX_OVER: OpDef = OpDef {
             let position = position(b, &shape, &axes_of_one_number);
             let minus = b.neg(position);
             let left = is_first.map_or(minus, |so_far| b.select(so_far, minus, never));
-            let candidate = b.select(is_top, left, never);
+            let mut candidate = b.select(is_top, left, never);
+            for &is_outside in &padded {
+                candidate = b.select(is_outside, never, candidate);
+            }
             let first = b.max_over(candidate, axes);
             let first = b.broadcast_over(first, &shape, axes);
             let left = is_first.map_or(minus, |so_far| b.select(so_far, minus, nowhere));
@@ -88,6 +92,39 @@ pub const MAX_OVER: OpDef = OpDef {
     },
     body: Body::Reduce(Reduction::Max),
 };
+
+/// Where a window is over its padding, if what is read there is an infinity that no element is below: one truth value for either
+/// side of each axis that has any. An element that is such an infinity itself has the gradient, not the padding.
+fn padding(b: &mut Builder, x: NodeId) -> Vec<NodeId> {
+    let shape = b.shape(x);
+    // For each axis of the tensor so far, the axis of `x` that it is.
+    let mut axes: Vec<Option<usize>> = (0..shape.rank()).map(Some).collect();
+    let (mut windows, mut under) = (Vec::new(), x);
+    while let Op::Patches { axis, window, value: f64::NEG_INFINITY } = b[under].op {
+        under = b[under].operands[0];
+        if let (Some(position), Some(tap)) = (axes[axis], axes[axis + 1]) {
+            windows.push((position, tap, window, b.shape(under).0[axis].factor()));
+        }
+        axes.remove(axis + 1);
+        axes[axis] = None;
+    }
+    let mut outside = Vec::new();
+    for (position, tap, window, extent) in windows {
+        let [position, tap] = [position, tap].map(|axis| {
+            let number = b.iota(axis, &shape);
+            b.to_float(number)
+        });
+        let [position, tap] = [(position, window.stride), (tap, window.dilation)]
+            .map(|(number, step)| if step == 1 { number } else { b.scale(number, step as f64) });
+        let element = b.add(position, tap);
+        let ends = [(Cmp::Lt, window.before, window.before), (Cmp::Ge, window.before + extent, window.after)];
+        for (cmp, end, _) in ends.into_iter().filter(|(_, _, elements)| *elements > 0) {
+            let end = b.constant(end as f64, &shape);
+            outside.push(b.compare(cmp, element, end));
+        }
+    }
+    outside
+}
 
 /// Up to this number every position is exact as an f32.
 const EXACT: usize = 1 << 24;
