@@ -53,6 +53,16 @@ impl Conv {
         }
     }
 
+    /// With enough channels, and of windows, that products are computed in the form of Winograd; but with any edges.
+    fn in_squares(seed: u64) -> Conv {
+        let mut random = Random::new(seed, 2);
+        let mut among = |least: usize, most: usize| least + random.below((most - least + 1) as u64) as usize;
+        let size = [among(8, 13), among(8, 13)];
+        let windows = [(); 2].map(|()| Window { before: among(0, 2), after: among(0, 2), ..Window::of(3) });
+        let (channels, outputs) = (16 * among(1, 2), 16 * among(1, 2));
+        Conv { size, channels, outputs, groups: 1, windows }
+    }
+
     fn weight_shape(&self) -> Vec<usize> {
         let kernel = self.windows.map(|window| window.size);
         let [c, o] = [self.channels, self.outputs].map(|count| count / self.groups);
@@ -83,6 +93,14 @@ impl Conv {
 
     /// Shifted images, their convolution, a bias and a maximum with zero; and all gradients.
     fn graph(&self) -> Graph {
+        self.graph_with(|b, y| {
+            let zero = b.constant_like(0.0, y);
+            b.max(y, zero)
+        })
+    }
+
+    /// The same with another function of the convolution.
+    fn graph_with(&self, last: impl FnOnce(&mut Builder, NodeId) -> NodeId) -> Graph {
         let mut b = Builder::new(Graph::default());
         let x = input(&mut b, "x", batch(&[self.size[0], self.size[1], self.channels]));
         let shift = parameter(&mut b, "shift", &[self.size[0], self.size[1], self.channels]);
@@ -95,8 +113,7 @@ impl Conv {
         let shape = b.shape(y);
         let bias = b.broadcast(bias, &shape, &[3]);
         let y = b.add(y, bias);
-        let zero = b.constant_like(0.0, y);
-        let y = b.max(y, zero);
+        let y = last(&mut b, y);
         output(&mut b, Role::Output(0), y);
         weighted_loss(&mut b, y);
         differentiate(&b.finish(), &[0, 1, 2])
@@ -122,6 +139,18 @@ fn convolutions_and_their_gradients_compute_what_the_interpreter_computes() {
 }
 
 #[test]
+fn windows_over_many_channels_and_their_gradients_compute_what_the_interpreter_computes() {
+    for seed in 0..cases(16) {
+        let conv = Conv::in_squares(seed);
+        let graph = conv.graph_with(|b, y| b.apply(Op::Tanh, &[y]));
+        let batch = 1 + seed as usize % 3;
+        let mut compiled: Vec<Compiled> =
+            Isa::available().into_iter().map(|isa| with_isa(isa, || Compiled::new(&graph, 3))).collect();
+        assert!(agrees(&format!("{conv:?}"), &graph, &mut compiled, batch, seed), "nothing has a kink: {conv:?}");
+    }
+}
+
+#[test]
 fn convolutions_run_on_every_instruction_set() {
     for seed in 0..cases(30) {
         let conv = Conv::random(1000 + seed);
@@ -135,7 +164,7 @@ fn convolutions_run_on_every_instruction_set() {
 #[test]
 fn convolutions_have_the_same_bits_for_any_threads_and_batches() {
     for seed in 0..cases(30) {
-        let conv = Conv::random(2000 + seed);
+        let conv = if seed % 3 == 0 { Conv::in_squares(seed) } else { Conv::random(2000 + seed) };
         let graph = conv.graph();
         let batch = 1 + seed as usize % 5;
         let values = draw::singles(&draw::values(&graph, batch, seed));
@@ -170,6 +199,56 @@ fn a_convolution_is_a_product_read_in_runs() {
       %5 = max %4, 0 : f32[B,8,8,16]
       materialize %5                                                 # output y
     ");
+}
+
+#[test]
+fn windows_of_three_taps_over_many_channels_are_multiplied_in_squares() {
+    assert_snapshot!(kernels(|b| {
+        let x = input(b, "x", batch(&[14, 14, 16]));
+        let w = parameter(b, "w", &[3, 3, 16, 32]);
+        Conv::same(14, 16, 32, 3).apply(b, x, w)
+    }), @"
+    kernel 0: 196*B x 32, 1,806,336*B FLOP, 37,632*B + 18,432 bytes
+      %4 = dot x[b, i+l-1, j+m-1, n], w[l, m, n, k] over l 3, m 3, n 16 by fast-winograd F(2x2, 3x3) : f32[B,14,14,32]
+      materialize %4                                                 # output y
+    ");
+    assert_snapshot!(kernels(|b| {
+        let (x, dy) = (input(b, "x", batch(&[14, 14, 16])), input(b, "dy", batch(&[14, 14, 32])));
+        let window = Window { before: 1, after: 1, ..Window::of(3) };
+        let rows = b.patches(x, 1, window, 0.0);
+        let both = b.patches(rows, 3, window, 0.0);
+        b.apply(Op::Dot(DotAxes { batch: vec![], contracted: vec![(0, 0), (1, 1), (3, 2)] }), &[both, dy])
+    }), @"
+    kernel 0: 144 x 32, 1,806,336*B FLOP, 37,632*B + 18,432 bytes
+      %4 = dot x[b, i+m-1, j+n-1, k], dy[b, m, n, l] over b B, m 14, n 14 by fast-winograd F(3x3, 2x2) : f32[3,3,16,32]
+      materialize %4                                                 # output y
+    ");
+}
+
+/// Whether a convolution of images of this size is computed in the form of Winograd.
+fn in_squares(conv: Conv) -> bool {
+    kernels(|b| {
+        let x = input(b, "x", batch(&[conv.size[0], conv.size[1], conv.channels]));
+        let w = parameter(b, "w", &conv.weight_shape());
+        conv.apply(b, x, w)
+    })
+    .contains("fast-winograd")
+}
+
+#[test]
+fn few_channels_other_windows_and_small_images_are_added_up_directly() {
+    let conv = Conv::same(8, 16, 16, 3);
+    assert!(in_squares(conv));
+    let window = conv.windows[0];
+    let others = [
+        Conv { channels: 8, ..conv },
+        Conv { outputs: 24, ..conv },
+        Conv { size: [8, 6], ..conv },
+        Conv { windows: [window, Window { stride: 2, ..window }], ..conv },
+        Conv { windows: [window, Window { dilation: 2, ..window }], ..conv },
+        Conv { windows: [window, Window { size: 5, ..window }], ..conv },
+    ];
+    assert_eq!(others.map(in_squares), [false; 6]);
 }
 
 #[test]

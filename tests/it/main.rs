@@ -97,6 +97,7 @@ mod recalibrate;
 mod reference;
 mod refusal;
 mod regressions;
+mod residual_blocks;
 mod resume;
 mod rewrites;
 mod rounding;

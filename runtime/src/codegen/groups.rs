@@ -30,12 +30,15 @@ impl DriverEmitter<'_, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         let products = self.products(&run);
         let tile = tiling.points(fused, first);
+        let ahead = products.iter().flatten().any(|product| product.squares.is_some());
         match products[..] {
             [None] => {
                 self.blocks(first, None, [zero, points]);
                 self.tick(first);
             }
-            _ if matches!(fused.kernels[first].row_count(), Dim::Fixed(rows) if rows <= tiling.skinny_rows) => {
+            _ if !ahead
+                && matches!(fused.kernels[first].row_count(), Dim::Fixed(rows) if rows <= tiling.skinny_rows) =>
+            {
                 self.tile(&run, &products, [zero, points]);
             }
             _ => self.packed_or_not(points, tile, products, |emit, products, may_pack| {
@@ -44,8 +47,13 @@ impl DriverEmitter<'_, '_> {
                     return emit.tile(&run, products, [zero, points]);
                 }
                 for product in products.iter().flatten().filter(|product| product.packed.is_some()) {
-                    let cols = emit.fb.ins().iconst(types::I64, product.cols);
-                    emit.pack(product, zero, cols);
+                    match &product.squares {
+                        Some(squares) => emit.all_ahead(product, squares),
+                        None => {
+                            let cols = emit.fb.ins().iconst(types::I64, product.cols);
+                            emit.pack(product, zero, cols);
+                        }
+                    }
                 }
                 emit.parts([zero, points, zero], tile as i64, |emit, [lo, hi, _]| emit.tile(&run, products, [lo, hi]));
             }),
@@ -69,7 +77,16 @@ impl DriverEmitter<'_, '_> {
                 let product = self.called_product(task.kernel, scratch).expect("what is packed belongs to a product");
                 let cols = self.fb.ins().iconst(types::I64, product.cols);
                 let end = self.least(next, cols);
-                self.pack(&product, lo, end);
+                match &product.squares {
+                    Some(squares) => self.part_ahead(&product, squares, [lo, end]),
+                    None => self.pack(&product, lo, end),
+                }
+            }
+            Work::Sums => {
+                let scratch = self.scratch();
+                let product = self.called_product(task.kernel, scratch).expect("what is added up is a product");
+                let squares = product.squares.as_ref().expect("it is in the form of Winograd");
+                self.part_ahead(&product, squares, [lo, next]);
             }
             Work::Columns => self.columns(task.kernel, lo, next),
             Work::Rows => {

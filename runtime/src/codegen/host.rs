@@ -17,6 +17,7 @@ use super::abi::Passed;
 use super::numbers::Numbers;
 use crate::microkernels::gemm::{self, Isa};
 use crate::microkernels::runs::{self, Nest};
+use crate::microkernels::winograd::{self, Windows};
 use crate::microkernels::{finish, host_fn, prefetch, strips, ticks};
 use crate::scalar::Function;
 
@@ -172,6 +173,26 @@ host_calls! {
         isa: Isa, nest: *const Nest, lo: usize, hi: usize,
         a: *const f32, b: *const f32, c: *mut f32, workspace: *mut f32,
     ) as "gradloom_product_in_runs" => runs::runs_product;
+
+    /// Some columns of the taps of windows, transformed.
+    WinogradTaps(isa: Isa, windows: *const Windows, from: usize, to: usize, b: *const f32, packed: *mut f32)
+        as "gradloom_winograd_taps" => winograd::taps;
+
+    /// Rows of windows with transformed taps.
+    WinogradProduct(
+        isa: Isa, windows: *const Windows, lo: usize, hi: usize,
+        a: *const f32, packed: *const f32, c: *mut f32, workspace: *mut f32,
+    ) as "gradloom_winograd_product" => winograd::product;
+
+    /// Some rows of positions of the gradient of taps, added up.
+    WinogradSums(
+        isa: Isa, windows: *const Windows, from: usize, to: usize,
+        a: *const f32, b: *const f32, sums: *mut f32, workspace: *mut f32,
+    ) as "gradloom_winograd_sums" => winograd::sums;
+
+    /// Rows of the gradient of taps.
+    WinogradGradient(isa: Isa, windows: *const Windows, lo: usize, hi: usize, sums: *const f32, c: *mut f32)
+        as "gradloom_winograd_gradient" => winograd::gradient;
 }
 
 impl Import {

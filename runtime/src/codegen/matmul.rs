@@ -7,6 +7,7 @@ use super::entry::{DriverEmitter, Place};
 use super::groups::Part;
 use super::host;
 use super::runs::Loops;
+use super::winograd::Squares;
 use crate::kernel::{Dot, Kernel};
 use crate::types::Dim;
 
@@ -26,17 +27,19 @@ pub(super) struct Product {
     piece: Value,
     pub(super) cols: i64,
     pub(super) result: Place,
-    workspace: Value,
+    pub(super) workspace: Value,
     /// Axes ahead of the rows, along which both operands change.
     batch: Option<Batch>,
     /// The loops over rows and terms, if the left operand is read in runs.
     nest: Option<Loops>,
+    /// The windows, if they are computed in the form of Winograd.
+    pub(super) squares: Option<Squares>,
 }
 
 impl Product {
-    /// The same without rearranging the right operand first.
+    /// The same without rearranging the right operand first, if there is a choice.
     pub(super) fn unpacked(self) -> Product {
-        Product { packed: None, ..self }
+        if self.squares.is_some() { self } else { Product { packed: None, ..self } }
     }
 }
 
@@ -79,7 +82,8 @@ impl DriverEmitter<'_, '_> {
         let packed = memory.packed.map(|at| self.arena_at(at));
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
-        let nest = self.nest(kernel, dot);
+        let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
+        let nest = if squares.is_some() { None } else { self.nest(kernel, dot) };
         Some(Product {
             left,
             left_steps,
@@ -93,6 +97,7 @@ impl DriverEmitter<'_, '_> {
             workspace,
             batch,
             nest,
+            squares,
         })
     }
 
@@ -174,6 +179,11 @@ impl DriverEmitter<'_, '_> {
     /// Some rows of a product, in the tile that begins with point `first`.
     pub(super) fn rows_of_product(&mut self, product: &Product, first: Value, [lo, hi]: Part) {
         let starts = [product.left, product.right, product.result].map(|place| self.start(place, first));
+        if let Some(squares) = &product.squares {
+            let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
+            let result = self.fb.ins().iadd(starts[2], before);
+            return self.rows_of_windows(product, squares, [lo, hi], [starts[0], result]);
+        }
         if let Some(batch) = &product.batch {
             return self.rows_of_products(product, batch, [lo, hi], starts);
         }
@@ -232,7 +242,7 @@ impl DriverEmitter<'_, '_> {
             .call(&mut self.imports, &mut self.fb);
     }
 
-    fn isa_number(&mut self) -> Value {
+    pub(super) fn isa_number(&mut self) -> Value {
         self.fb.ins().iconst(types::I64, self.program.plan.tiling.machine.isa as i64)
     }
 }

@@ -20,6 +20,7 @@ mod matmul;
 mod row;
 mod runs;
 mod strips;
+mod winograd;
 
 use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;

@@ -15,7 +15,7 @@ use crate::ir::print::Names;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{
     Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction, Kernel,
-    Mode, Number, Operands, Origin, Read, SumOrder, What, Write, runs,
+    Mode, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, Write, runs,
 };
 use crate::types::{DType, Dim, Shape};
 
@@ -117,6 +117,8 @@ struct Maker<'a> {
     known: HashMap<NodeId, Vec<(usize, usize)>>,
     reads: Vec<Read>,
     indices: Vec<Affine>,
+    /// Rows of a block, if the product cuts no squares of windows.
+    windows: Option<usize>,
 }
 
 impl<'a> Maker<'a> {
@@ -124,7 +126,17 @@ impl<'a> Maker<'a> {
         draft.nodes.sort();
         draft.stores.sort_by_key(|store| (store.param, store.node));
         let (axes, rows) = draft.bounds.axes(draft.domain);
-        Maker { g, buffers, draft, axes, rows, known: HashMap::new(), reads: Vec::new(), indices: Vec::new() }
+        Maker {
+            g,
+            buffers,
+            draft,
+            axes,
+            rows,
+            known: HashMap::new(),
+            reads: Vec::new(),
+            indices: Vec::new(),
+            windows: None,
+        }
     }
 
     fn kernel(mut self) -> Kernel {
@@ -133,6 +145,11 @@ impl<'a> Maker<'a> {
             self.known.entry(step.node).or_default().push((step.stage, index));
         }
         let dot = self.draft.product.map(|product| self.dot(product));
+        self.windows = dot
+            .as_ref()
+            .and_then(|dot| dot.winograd.as_ref())
+            .filter(|it| it.form == WinogradForm::Windows)
+            .map(Winograd::block);
         let body = steps.iter().map(|step| self.instruction(step)).collect();
         let stores = std::mem::take(&mut self.draft.stores);
         let writes = stores.iter().map(|store| self.write(store)).collect();
@@ -215,7 +232,9 @@ impl<'a> Maker<'a> {
                 let flops = &mut dot.origin.flops;
                 flops.each = loops.operations(flops.each, &dot.axes);
                 flops.once = loops.operations(flops.once, &dot.axes);
-                return Dot { in_runs: true, order: DotOrder::of_runs(&terms), ..dot };
+                let winograd = Winograd::of(&dot);
+                let order = winograd.as_ref().map_or_else(|| DotOrder::of_runs(&terms), DotOrder::of_winograd);
+                return Dot { in_runs: true, order, winograd, ..dot };
             }
         }
         let mut dot = self.dot_along(product, &self.axes, self.coordinates(shape));
@@ -261,7 +280,8 @@ impl<'a> Maker<'a> {
         let mut coordinates = [a_coordinates, b_coordinates];
         forward(own.len(), &over, &mut a_at, &mut b_at, [&mut bounds, &mut b_bounds], &mut coordinates);
         let (order, origin) = (DotOrder { piece: 1 }, self.origin(product));
-        Dot { axes: own.to_vec(), a, a_at, bounds, b, b_at, b_bounds, over, in_runs: false, order, coordinates, origin }
+        let (axes, in_runs, winograd) = (own.to_vec(), false, None);
+        Dot { axes, a, a_at, bounds, b, b_at, b_bounds, over, in_runs, winograd, order, coordinates, origin }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
@@ -298,12 +318,13 @@ impl<'a> Maker<'a> {
     /// The order of a reduction. Its rows are those of the kernel.
     fn order(&self, way: ReductionAxes) -> SumOrder {
         let rows = self.draft.domain.rows;
-        match way {
-            ReductionAxes::AlongRow => SumOrder::along_row(),
+        let order = match way {
+            ReductionAxes::AlongRow => return SumOrder::along_row(),
+            ReductionAxes::Within => return SumOrder::within_row(),
             ReductionAxes::DownColumns => SumOrder::down_columns(rows),
-            ReductionAxes::Within => SumOrder::within_row(),
             ReductionAxes::Everything => SumOrder::over_everything(rows),
-        }
+        };
+        SumOrder { chunk: self.windows.unwrap_or(order.chunk), ..order }
     }
 
     /// The axes of a reduction within rows.
@@ -463,6 +484,9 @@ fn place<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
 
 /// How many rows a kernel works on at a time.
 fn block(kernel: &Kernel) -> usize {
+    if let Some(windows) = kernel.winograd_windows() {
+        return windows.block();
+    }
     let sums = (0..kernel.body.len()).filter(|&index| kernel.ends_later(index));
     let chunk = sums.filter_map(|index| kernel.body[index].order()).map(|order| order.chunk).next();
     let window = kernel.dot.as_ref().filter(|dot| dot.in_runs && dot.inner().is_batch());

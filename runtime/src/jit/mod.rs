@@ -423,7 +423,7 @@ fn shared_code(
         let work = match task.work {
             // Part of what the rows of the kernel take.
             Work::Pack => [0.0; 2],
-            Work::Columns => time(task.kernel..task.kernel + 1),
+            Work::Columns | Work::Sums => time(task.kernel..task.kernel + 1),
             Work::Rows => time(fused.run_of(task.kernel)),
         };
         let kernel = &fused.kernels[task.kernel];

@@ -20,6 +20,7 @@ mod print;
 mod runs;
 mod verify;
 mod why;
+mod winograd;
 
 use std::rc::Rc;
 
@@ -35,10 +36,11 @@ pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
-pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder};
+pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder, squares_of_piece};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
 pub use verify::verify;
+pub use winograd::{Winograd, WinogradForm};
 
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]
@@ -151,6 +153,8 @@ pub struct Dot {
     /// Whether the left operand is read in runs of terms: over several axes, with rows that are not evenly apart, or with terms left
     /// out.
     pub in_runs: bool,
+    /// How it is computed with fewer multiplications, if it is.
+    pub winograd: Option<Winograd>,
     /// In which order.
     pub order: DotOrder,
     /// The coordinates in both buffers, as they are printed; none where both are read as matrices.
@@ -311,6 +315,12 @@ impl Fused {
 }
 
 impl Kernel {
+    /// The windows of its product, if they are computed in the form of Winograd, row by row.
+    pub fn winograd_windows(&self) -> Option<&Winograd> {
+        let found = self.dot.as_ref().and_then(|dot| dot.winograd.as_ref());
+        found.filter(|winograd| winograd.form == WinogradForm::Windows)
+    }
+
     /// How many rows there are.
     pub fn row_count(&self) -> Dim {
         Dim::product(&self.axes[..self.rows]).expect("extents were checked when the network was lowered")

@@ -10,7 +10,9 @@
 use std::fmt;
 
 use super::why::{Uses, group_text, rematerialize_text};
-use super::{Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, cost};
+use super::{
+    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, WinogradForm, cost,
+};
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
 use crate::reason::RematerializeReason;
@@ -138,7 +140,11 @@ impl Text<'_> {
         let over: Vec<String> = over.map(|axis| format!("{} {}", axis_name(&axes, axis), axes[axis])).collect();
         let (a, b) = (operand(0, dot.a), operand(1, dot.b));
         let name = self.fused.value_name(dot.origin.node);
-        let text = format!("  {name} = dot {a}, {b} over {} : {}", over.join(", "), dot.origin.ty);
+        let form = dot.winograd.as_ref().map_or("", |winograd| match winograd.form {
+            WinogradForm::Windows => " by fast-winograd F(2x2, 3x3)",
+            WinogradForm::Gradient => " by fast-winograd F(3x3, 2x2)",
+        });
+        let text = format!("  {name} = dot {a}, {b} over {}{form} : {}", over.join(", "), dot.origin.ty);
         line_with_layer(f, &text, &dot.origin.layer)
     }
 

@@ -14,6 +14,7 @@ pub mod peak;
 pub mod runs;
 pub mod strips;
 pub mod ticks;
+pub mod winograd;
 
 /// The type of a function that compiled code calls with arguments of these types. Code generation promises what the function
 /// asks for: addresses as the plan laid them out, and an instruction set that the machine has.

@@ -19,8 +19,8 @@ use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
 use crate::kernel::{BufferId, Fused, Home, Kernel, LANES};
-use crate::microkernels::{gemm, runs};
-use crate::tiling::matmul::RunsRight;
+use crate::microkernels::{gemm, runs, winograd};
+use crate::tiling::matmul::{Ahead, RunsRight};
 use crate::tiling::{Matmul, Tiling};
 use crate::types::Shape;
 
@@ -338,6 +338,16 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         let (inner, cols) = (dot.inner().at(max_batch), kernel.cols());
         let room = match tiling.kernels[index].matmul {
             Some(Matmul::InRuns { right: RunsRight::InPlace }) => 0,
+            Some(Matmul::Winograd { ahead }) => {
+                let winograd = dot.winograd.as_ref().expect("it was tiled in this form");
+                let (channels, cols) = (winograd.channels, winograd.cols);
+                let len = winograd::ahead_len(channels, cols);
+                result.packed = Some(arena.take(Content::Packed, len, last));
+                match ahead {
+                    Ahead::Taps => winograd::workspace_len(channels),
+                    Ahead::Sums => winograd::sums_workspace_len(channels, cols),
+                }
+            }
             Some(Matmul::InRuns { .. }) => runs::workspace_len(cols, dot.order.piece),
             _ => gemm::workspace_len(at_once, cols, inner),
         };

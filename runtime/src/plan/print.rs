@@ -61,6 +61,7 @@ fn kernels(run: Range<usize>) -> String {
 fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fused) -> std::fmt::Result {
     let shared = region.tasks.iter().map(|task| match task.work {
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
+        Work::Sums => format!("sums of kernel {} by {} row of positions", task.kernel, task.unit),
         Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.skinny, task.kernel, task.unit),
         Work::Rows => format!("{} by {} rows", kernels(fused.run_of(task.kernel)), task.unit),
     });

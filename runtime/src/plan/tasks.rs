@@ -12,7 +12,9 @@ use std::ops::Range;
 use super::touched::{Access, MemoryRegion, Touched};
 use super::{Content, Location, Plan, padded};
 use crate::kernel::{BufferId, Fused};
+use crate::microkernels::winograd::{self, SIDE};
 use crate::tiling::COLUMNS;
+use crate::tiling::matmul::Ahead;
 
 /// What runs between two points at which all threads meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Task {
 pub enum Work {
     /// Rearranges so many columns of the right operand, where there are rows enough to repay it.
     Pack,
+    /// Adds up so many rows of positions of a gradient in the form of Winograd.
+    Sums,
     /// Computes so many columns of the product of few rows; what follows the product is left to the end of the region.
     Columns,
     /// Computes blocks of rows, of all kernels of a group.
@@ -80,7 +84,8 @@ impl Task {
     pub fn units(self, rows: usize, cols: usize) -> usize {
         match self.work {
             Work::Columns if rows > self.skinny => 0,
-            Work::Pack | Work::Rows if rows <= self.skinny => 0,
+            Work::Pack | Work::Sums | Work::Rows if rows <= self.skinny => 0,
+            Work::Sums => SIDE.div_ceil(self.unit),
             Work::Pack | Work::Columns => cols.div_ceil(self.unit),
             Work::Rows => rows.div_ceil(self.unit),
         }
@@ -122,7 +127,13 @@ impl Regions {
             return self.add_last(Last::Run(first), access);
         }
         for index in run.clone().filter(|&index| plan.kernels[index].packed.is_some()) {
-            let task = Task { kernel: index, work: Work::Pack, unit: COLUMNS, skinny: plan.tiling.skinny_rows };
+            // In the form of Winograd few rows need it too.
+            let (work, unit, skinny) = match plan.tiling.kernels[index].ahead() {
+                Some(Ahead::Taps) => (Work::Pack, winograd::COLUMNS, 0),
+                Some(Ahead::Sums) => (Work::Sums, 1, 0),
+                None => (Work::Pack, COLUMNS, plan.tiling.skinny_rows),
+            };
+            let task = Task { kernel: index, work, unit, skinny };
             let access = Access::of_packing(fused, plan, index);
             self.add_tasks(self.earliest(&access), [task], access);
         }
@@ -202,7 +213,7 @@ impl Access {
         access
     }
 
-    /// Of rearranging the right operand.
+    /// Of rearranging the right operand, or of what else is made ahead of all rows.
     fn of_packing(fused: &Fused, plan: &Plan, index: usize) -> Access {
         let dot = fused.kernels[index].dot.as_ref().expect("only products are packed");
         let packed = |allocation: &&super::Allocation| allocation.content == Content::Packed;
@@ -211,7 +222,8 @@ impl Access {
             .iter()
             .filter(packed)
             .map(|allocation| MemoryRegion::Arena(allocation.at, allocation.len));
-        Access { reads: region(fused, plan, dot.b).into_iter().collect(), writes: writes.collect() }
+        let reads = [dot.a, dot.b].into_iter().filter(|&operand| operand == dot.b || dot.winograd.is_some());
+        Access { reads: reads.filter_map(|operand| region(fused, plan, operand)).collect(), writes: writes.collect() }
     }
 }
 

@@ -35,7 +35,12 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
     let whole = kernels.clone().fold(1, |whole, index| {
         let kernel = &fused.kernels[index];
         let sums = (0..kernel.body.len()).any(|step| kernel.ends_later(step));
-        let step = if sums { kernel.block / common_divisor(kernel.block, group.rows_of(index)) } else { 1 };
+        // Windows in the form of Winograd come in squares, which no tile cuts.
+        let step = if sums || kernel.winograd_windows().is_some() {
+            kernel.block / common_divisor(kernel.block, group.rows_of(index))
+        } else {
+            1
+        };
         whole / common_divisor(whole, step) * step
     });
     let most = kernels.clone().map(|index| group.rows_of(index)).max().unwrap_or(1);

@@ -2,7 +2,7 @@
 //!
 //! Rows of a call are known at run time alone, so the microkernels ask here as well, by the same rules.
 
-use crate::kernel::{Dot, Kernel};
+use crate::kernel::{Dot, Kernel, WinogradForm};
 
 use super::{Machine, Tiling};
 
@@ -28,11 +28,25 @@ pub enum Matmul {
         /// How many bytes of it up to [`AXPY_ROWS`] rows read in whole rows, if they do.
         few: Option<usize>,
     },
+    /// By the microkernels of Winograd's form: what all rows have in common is made ahead.
+    Winograd {
+        /// What that is.
+        ahead: Ahead,
+    },
     /// By the microkernel that reads the left operand in runs of terms.
     InRuns {
         /// How the right operand is read.
         right: RunsRight,
     },
+}
+
+/// What all rows of a product in the form of Winograd have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// Transformed taps, shared by columns.
+    Taps,
+    /// Sums of the gradient of taps, shared by rows of positions.
+    Sums,
 }
 
 /// How the right operand of a product in runs is read.
@@ -92,6 +106,13 @@ pub enum Panels {
 pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
     let (machine, max_batch, plain) = (&tiling.machine, tiling.max_batch, kernel.has_plain_dot());
     let (rows, cols, inner) = (kernel.row_count().at(max_batch), kernel.cols(), dot.inner().at(max_batch));
+    if let Some(winograd) = &dot.winograd {
+        let ahead = match winograd.form {
+            WinogradForm::Windows => Ahead::Taps,
+            WinogradForm::Gradient => Ahead::Sums,
+        };
+        return Matmul::Winograd { ahead };
+    }
     if let Some(runs) = kernel.runs() {
         return Matmul::InRuns { right: runs_right(machine, cols, runs.b_col) };
     }

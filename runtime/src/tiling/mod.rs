@@ -80,9 +80,13 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
 }
 
 impl Tiling {
-    /// Rows of a kernel's product that are computed in one go, a power of two. The gradient of a window reads both operands once for all
+    /// Rows of a kernel's product that are computed in one go: whole blocks. The gradient of a window reads both operands once for all
     /// its rows, part by part while they are in a cache.
     pub fn m_tile_of(&self, kernel: &Kernel) -> usize {
+        if let Some(windows) = kernel.winograd_windows() {
+            let block = windows.block();
+            return block * (self.m_tile / block).max(1);
+        }
         match &kernel.dot {
             Some(dot) if dot.in_runs && dot.inner().is_batch() => {
                 kernel.row_count().at(self.max_batch).next_power_of_two().max(self.m_tile)
@@ -112,5 +116,13 @@ impl KernelTiling {
     /// Whether the right operand of its product is rearranged once for all rows.
     pub fn is_packed(&self) -> bool {
         matches!(self.matmul, Some(Matmul::Called { right: matmul::Right::Packed(_), .. }))
+    }
+
+    /// What all rows of its product have in common, which is made ahead of any, if it is in the form of Winograd.
+    pub fn ahead(&self) -> Option<matmul::Ahead> {
+        match self.matmul {
+            Some(Matmul::Winograd { ahead }) => Some(ahead),
+            _ => None,
+        }
     }
 }

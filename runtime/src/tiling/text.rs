@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::matmul::{AXPY_ROWS, Left, Packed, Panels, Right, RunsRight};
+use super::matmul::{AXPY_ROWS, Ahead, Left, Packed, Panels, Right, RunsRight};
 use super::{
     Alone, Functions, GroupTiling, KernelTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
 };
@@ -61,6 +61,12 @@ impl fmt::Display for Matmul {
         match self {
             Matmul::WrittenOut { multiplications } => {
                 write!(f, "written out: {} multiplications", grouped(*multiplications as u64))
+            }
+            Matmul::Winograd { ahead: Ahead::Taps } => {
+                f.write_str("in squares of 2 x 2 windows: taps are transformed once")
+            }
+            Matmul::Winograd { ahead: Ahead::Sums } => {
+                f.write_str("in squares of 2 x 2 windows: sums of all positions are made ahead")
             }
             Matmul::InRuns { right } => write!(f, "in runs of terms: right operand {right}"),
             Matmul::Called { left, right, few } => {

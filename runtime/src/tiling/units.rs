@@ -91,7 +91,9 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
         _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
             (kernel.block * rows.div_ceil(kernel.block).div_ceil(MANY), UnitRows::Shared)
         }
-        _ if in_runs.is_some() && rows >= MANY * tiling.m_tile => (tiling.m_tile, UnitRows::Shared),
+        _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
+            (tiling.m_tile_of(kernel), UnitRows::Shared)
+        }
         Some(bytes) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
         None => (kernel.block, UnitRows::Block),
     }

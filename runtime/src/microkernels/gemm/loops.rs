@@ -175,7 +175,7 @@ fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// The row tiles of a block, as `(first, rows)`: whole ones, and the last two alike, since a tile of one or two rows
 /// keeps the multipliers waiting.
-fn tiles<K: Kernel>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(in crate::microkernels) fn tiles<K: Kernel>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     core::iter::from_fn(move || {
         let count = match rows - first {

@@ -33,8 +33,8 @@ use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
 pub use called::{pack_right, packed_product, product};
-pub(super) use loops::MAX_PANEL;
 use loops::{Block, Columns, MAX_DEPTH, MAX_ROWS};
+pub(super) use loops::{MAX_PANEL, tiles};
 
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`].
 macro_rules! on {
@@ -248,6 +248,19 @@ pub(super) struct Tile {
     accumulate: bool,
     /// What to fetch into the second cache meanwhile: a line every [`steps::STEPS`] terms, so many floats apart.
     ahead: (*const f32, usize),
+}
+
+impl Tile {
+    /// A tile with nothing to fetch meanwhile: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.
+    pub(super) fn new(
+        [rows, cols, depth]: [usize; 3],
+        a: Operand,
+        (b, b_row): (*const f32, usize),
+        (c, ldc): (*mut f32, usize),
+        accumulate: bool,
+    ) -> Tile {
+        Tile { rows, cols, depth, a, b, b_row, c, ldc, accumulate, ahead: (b, 0) }
+    }
 }
 
 /// What an instruction set brings: a tile in registers and a way to pack.

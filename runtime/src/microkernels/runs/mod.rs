@@ -16,9 +16,10 @@ mod tile;
 
 use crate::microkernels::gemm::{self, Isa, on};
 pub use nest::{AXES, Clip, Nest, RowAxis, TermAxis};
+pub(super) use registers::Floats;
 
 /// A register of an instruction set: some floats.
-trait Register: Copy {
+pub(in crate::microkernels) trait Register: Copy {
     /// How many.
     const LANES: usize;
     /// Rows of the left operand that one pointer reaches.
@@ -35,6 +36,7 @@ trait Register: Copy {
     /// `self + x y`, rounded once where the instruction set can.
     unsafe fn mul_add(self, x: Self::Splat, y: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
     unsafe fn store(self, to: *mut f32);
 }
 

@@ -80,6 +80,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn sub(self, other: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_sub_ps(self, other) }
+        }
+
+        #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(to, self) }
@@ -125,6 +131,12 @@ mod x86 {
         unsafe fn add(self, other: __m512) -> __m512 {
             // SAFETY: as above.
             unsafe { _mm512_add_ps(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn sub(self, other: __m512) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_sub_ps(self, other) }
         }
 
         #[inline(always)]
@@ -196,6 +208,12 @@ mod arm {
         }
 
         #[inline(always)]
+        unsafe fn sub(self, other: float32x4_t) -> float32x4_t {
+            // SAFETY: as above.
+            unsafe { vsubq_f32(self, other) }
+        }
+
+        #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { vst1q_f32(to, self) }
@@ -210,7 +228,7 @@ mod arm {
 
 /// Eight floats in plain Rust.
 #[derive(Clone, Copy)]
-struct Floats([f32; 8]);
+pub(in crate::microkernels) struct Floats([f32; 8]);
 
 impl Floats {
     #[inline(always)]
@@ -258,6 +276,11 @@ impl Register for Floats {
     #[inline(always)]
     unsafe fn add(self, other: Floats) -> Floats {
         self.each(|lane, sum| sum + other.0[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Floats) -> Floats {
+        self.each(|lane, sum| sum - other.0[lane])
     }
 
     #[inline(always)]

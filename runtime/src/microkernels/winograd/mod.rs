@@ -1,0 +1,163 @@
+//! Products of windows of 3 x 3 taps in the form of Winograd (1980; for images Lavin and Gray, 2016): 16 multiplications where a sum of
+//! products has 36.
+//!
+//! An image is cut into squares of 4 x 4 pixels that overlap by two: all that 2 x 2 neighbouring windows stand over. Squares and
+//! taps are transformed, so that what is left are 16 products of matrices, one for each *position* of a square, and the result is
+//! transformed back. [`product`] computes `F(2 x 2, 3 x 3)`, windows over an image: forward, and the gradient of a product's input;
+//! [`gradient`] the gradient of the taps, `F(3 x 3, 2 x 2)`, in which squares are what is summed over. All three transforms add and
+//! subtract, and halve; so no digit is lost to a factor, and the errors are those of the direct sum or less.
+//!
+//! In: [`Windows`], the places of both operands. Out: rows of the result. What does not depend on the rows is made ahead: the
+//! taps in [`taps`], the sums of a gradient in [`sums`]. Absent on purpose: threads, windows of other sizes, strides and
+//! dilations, and channels that are not whole registers.
+//!
+//! **Order of summation.** Channels ascend in one go. Squares ascend in pieces of [`squares_of_piece`], which start from zero and are
+//! added in order. A pixel outside of the image is zero. The bits depend on neither the rows of a call nor on what is computed
+//! beside them.
+
+mod gradient;
+mod transforms;
+mod window;
+
+use crate::kernel::squares_of_piece;
+use crate::microkernels::gemm::{Isa, MAX_PANEL, on};
+
+/// Positions of a square, and of transformed taps.
+pub const POSITIONS: usize = 16;
+/// Rows of positions: those of a row are made of two rows of pixels.
+pub const SIDE: usize = 4;
+/// Channels, and columns, that are whole registers of every instruction set.
+pub const CHANNELS: usize = 16;
+/// Columns whose taps are transformed in one go: whole panels of every instruction set.
+pub const COLUMNS: usize = MAX_PANEL;
+
+/// Floats between what belongs to one position and what belongs to the next, so that they do not compete for places in a cache.
+const APART: usize = 16;
+
+/// Windows over images: `C[b, y, x, n] = sum over i, j, k of A[b, y + i, x + j, k] * B[i, j, k, n]`, or the gradient
+/// `C[i, j, k, n] = sum over b, y, x of A[b, y + i, x + j, k] * B[b, y, x, n]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// How many images there are.
+    pub images: i64,
+    /// Windows of an image: down, and across.
+    pub size: [i64; 2],
+    /// Pixels of an image: down, and across.
+    pub extent: [i64; 2],
+    /// The coordinates of the first tap of the first window: less than 0 at padding. That is where the left operand begins.
+    pub first: [i64; 2],
+    /// From image to image, from row to row and from pixel to pixel in the left operand, whose channels are adjacent.
+    pub a: [i64; 3],
+    /// In the right operand: from row to row and from column to column of the taps, from channel to channel and from column to
+    /// column; or, in a gradient, from image to image, row to row, window to window and column to column, which is 1.
+    pub b: [i64; 4],
+    /// Channels: a multiple of [`CHANNELS`].
+    pub channels: i64,
+    /// Columns of the result: a multiple of [`CHANNELS`].
+    pub cols: i64,
+}
+
+impl Windows {
+    /// Squares of an image: down, and across.
+    fn squares(&self) -> [usize; 2] {
+        self.size.map(|size| (size as usize).div_ceil(2))
+    }
+}
+
+/// Floats of what is made ahead: of the transformed taps, or of the sums of a gradient.
+pub fn ahead_len(channels: usize, cols: usize) -> usize {
+    POSITIONS.saturating_mul(channels).saturating_mul(cols)
+}
+
+/// Floats of the workspace of [`product`].
+pub fn workspace_len(channels: usize) -> usize {
+    let squares = window::squares_at_once(channels);
+    POSITIONS.saturating_mul(squares.saturating_mul(channels.saturating_add(MAX_PANEL)) + 2 * APART)
+}
+
+/// Floats of the workspace of [`sums`].
+pub fn sums_workspace_len(channels: usize, cols: usize) -> usize {
+    let squares = squares_of_piece(channels, cols);
+    SIDE.saturating_mul(squares.saturating_mul(channels.saturating_add(cols)) + 2 * APART)
+}
+
+/// Rows of an image that a call of [`product`] begins with, a multiple of this many: squares are not cut.
+pub fn whole_rows([down, across]: [usize; 2]) -> usize {
+    if down.is_multiple_of(2) { 2 * across } else { down * across }
+}
+
+/// Transforms the taps of some columns: from a multiple of the widest panel, or 0, to another, or to the last.
+///
+/// # Safety
+/// The machine has `isa`, `b` is valid for the taps, and `packed` has [`ahead_len`] floats, of which nobody else touches those of
+/// these columns.
+pub unsafe extern "C" fn taps(
+    isa: Isa,
+    windows: *const Windows,
+    from: usize,
+    to: usize,
+    b: *const f32,
+    packed: *mut f32,
+) {
+    // SAFETY: the caller's promises.
+    unsafe { on!(isa, window::taps, &*windows, from..to, b, packed) }
+}
+
+/// Rows `lo..hi` of windows over images, overwriting C, which begins with row `lo` and is dense. Both are multiples of [`whole_rows`],
+/// or `hi` is all rows.
+///
+/// # Safety
+/// The machine has `isa`, the windows name elements of A, the taps of all columns are in `packed`, C is valid for these rows and
+/// overlaps nothing else, and `workspace` has [`workspace_len`] floats of any content.
+pub unsafe extern "C" fn product(
+    isa: Isa,
+    windows: *const Windows,
+    lo: usize,
+    hi: usize,
+    a: *const f32,
+    packed: *const f32,
+    c: *mut f32,
+    workspace: *mut f32,
+) {
+    // SAFETY: the caller's promises.
+    unsafe { on!(isa, window::rows, &*windows, lo..hi, a, packed, c, workspace) }
+}
+
+/// Adds up a gradient, in transformed form: some rows of positions, of the four that there are.
+///
+/// # Safety
+/// The machine has `isa`, the windows name elements of both operands, `sums` has [`ahead_len`] floats, of which nobody else touches
+/// those of these positions, and `workspace` has [`sums_workspace_len`] floats of any content.
+pub unsafe extern "C" fn sums(
+    isa: Isa,
+    windows: *const Windows,
+    from: usize,
+    to: usize,
+    a: *const f32,
+    b: *const f32,
+    sums: *mut f32,
+    workspace: *mut f32,
+) {
+    // SAFETY: the caller's promises.
+    unsafe { on!(isa, gradient::sums, &*windows, from..to, a, b, sums, workspace) }
+}
+
+/// Rows `lo..hi` of a gradient, a row for each tap and channel, overwriting C, which begins with row `lo` and is dense.
+///
+/// # Safety
+/// The machine has `isa`, `sums` has what [`sums`] made of all positions, and C is valid for these rows.
+pub unsafe extern "C" fn gradient(
+    isa: Isa,
+    windows: *const Windows,
+    lo: usize,
+    hi: usize,
+    sums: *const f32,
+    c: *mut f32,
+) {
+    // SAFETY: the caller's promises.
+    unsafe { on!(isa, gradient::rows, &*windows, lo..hi, sums, c) }
+}
+
+#[cfg(test)]
+mod tests;
