@@ -3,7 +3,7 @@
 use super::domain::{Domain, ReductionAxes, reduction_axes, resolve};
 use super::index::from;
 use super::view::is_view;
-use super::{Bound, Ctx, Demand, Draft};
+use super::{Ctx, Demand, Draft};
 use crate::ir::ops::Reduction;
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
@@ -15,6 +15,21 @@ pub(super) const LONG: usize = 64;
 
 /// With this many operations, a kernel takes no more at all: the time of register allocation grows faster than their number.
 pub(super) const MOST: usize = 512;
+
+/// The first kernel in which an operation may be placed, and why not an earlier one.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bound {
+    pub(super) first: usize,
+    pub(super) why: Option<SplitReason>,
+}
+
+impl Bound {
+    pub(super) fn raise(&mut self, first: usize, why: SplitReason) {
+        if first > self.first {
+            *self = Bound { first, why: Some(why) };
+        }
+    }
+}
 
 impl Ctx<'_> {
     /// The kernel for a root: the first that computes one of its sources, else one that reads the same elements, else new.

@@ -6,6 +6,7 @@
 //! is recorded, with its reason, in the kernel that it made.
 
 mod rematerialize;
+mod blocks;
 mod bounds;
 mod choose;
 mod collapse;
@@ -29,6 +30,7 @@ use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
 use crate::types::DType;
 
 use bounds::Bounds;
+use choose::Bound;
 pub use domain::Domain;
 use domain::{ReductionAxes, is_memory, reduction_axes, resolve};
 pub use groups::{Budget, group};
@@ -130,21 +132,6 @@ enum Open {
     Value(NodeId),
     /// A map whose operands are available.
     Map(NodeId),
-}
-
-/// The first kernel in which an operation may be placed, and why not an earlier one.
-#[derive(Clone, Copy, Default)]
-struct Bound {
-    first: usize,
-    why: Option<SplitReason>,
-}
-
-impl Bound {
-    fn raise(&mut self, first: usize, why: SplitReason) {
-        if first > self.first {
-            *self = Bound { first, why: Some(why) };
-        }
-    }
 }
 
 impl<'a> Ctx<'a> {
