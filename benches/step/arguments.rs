@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20] [--threads N] [--seconds S]
+usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|gpt] [--threads N] [--seconds S]
                                    [--mode default|peak|scaling|bytes|profile|layers|guard] [--warmup S] [--out FILE] [--turns] [--steps N]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the

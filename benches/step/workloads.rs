@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array1, Array2, Array4, array};
+use gradloom::ndarray::{Array1, Array2, Array4, array, s};
 use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Budget, fuse, group};
@@ -91,6 +91,17 @@ network! {
     loss(label: [u8; B]) = cross_entropy(logits, label);
 }
 
+network! {
+    block Transformer(d, heads) {
+        residual { LayerNorm, Attention(heads, causal = true) },
+        residual { LayerNorm, Dense(4 * d), gelu(approx = tanh), Dense(d) },
+    }
+    Gpt<text: [u8; B, 64] -> logits: [B, 64, 65]> {
+        Embedding(65, 128), Positional, repeat(4) { Transformer(128, heads = 4) }, LayerNorm, Dense(65, bias = false),
+    }
+    loss(next: [u8; B, 64]) = cross_entropy(logits, next);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     Xor,
@@ -99,6 +110,7 @@ pub enum Workload {
     DeepBn,
     Cnn,
     ResNet20,
+    Gpt,
 }
 
 /// What is done with a workload, whatever its network is.
@@ -114,8 +126,15 @@ pub trait Task {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 6] =
-        [Workload::Xor, Workload::Mlp, Workload::Wide, Workload::DeepBn, Workload::Cnn, Workload::ResNet20];
+    pub const ALL: [Workload; 7] = [
+        Workload::Xor,
+        Workload::Mlp,
+        Workload::Wide,
+        Workload::DeepBn,
+        Workload::Cnn,
+        Workload::ResNet20,
+        Workload::Gpt,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -125,6 +144,7 @@ impl Workload {
             Workload::DeepBn => "deepbn",
             Workload::Cnn => "cnn",
             Workload::ResNet20 => "resnet20",
+            Workload::Gpt => "gpt",
         }
     }
 
@@ -137,6 +157,7 @@ impl Workload {
             Workload::DeepBn => 1024,
             Workload::Cnn => 64,
             Workload::ResNet20 => 32,
+            Workload::Gpt => 16,
         }
     }
 
@@ -167,6 +188,10 @@ impl Workload {
             Workload::ResNet20 => {
                 let (x, label) = images(batch, [3, 32, 32]);
                 task.run::<ResNet20>(Sgd::new(0.01).momentum(0.9), x, label)
+            }
+            Workload::Gpt => {
+                let (text, next) = texts(batch, 64, 65);
+                task.run::<Gpt>(AdamW::new(3e-4).weight_decay(0.01), text, next)
             }
         }
     }
@@ -335,4 +360,11 @@ pub fn images(count: usize, [channels, height, width]: [usize; 3]) -> (Array4<f3
     let (x, label) = classes(count, channels * height * width);
     let x = x.into_shape_with_order((count, channels, height, width));
     (x.expect("an image has as many numbers as a row"), label)
+}
+
+/// Random texts of so many of these characters, and for each character the one after it.
+pub fn texts(count: usize, length: usize, characters: u64) -> (Array2<u8>, Array2<u8>) {
+    let mut random = Random::new(1, 0);
+    let text = Array2::from_shape_simple_fn((count, length + 1), || random.below(characters) as u8);
+    (text.slice(s![.., ..length]).to_owned(), text.slice(s![.., 1..]).to_owned())
 }
