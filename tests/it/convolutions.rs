@@ -7,6 +7,7 @@ use gradloom_runtime::init::Random;
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, Window};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::{Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -61,6 +62,13 @@ impl Conv {
         let windows = [(); 2].map(|()| Window { before: among(0, 2), after: among(0, 2), ..Window::of(3) });
         let (channels, outputs) = (16 * among(1, 2), 16 * among(1, 2));
         Conv { size, channels, outputs, groups: 1, windows }
+    }
+
+    /// Of one channel, so that the terms of a row are few and lie apart.
+    fn of_one_channel(seed: u64) -> Conv {
+        let mut random = Random::new(seed, 3);
+        let outputs = 16 * (1 + random.below(2) as usize);
+        Conv { channels: 1, outputs, groups: 1, ..Conv::random(3000 + seed) }
     }
 
     fn weight_shape(&self) -> Vec<usize> {
@@ -128,7 +136,7 @@ fn batch(extents: &[usize]) -> TensorType {
 fn convolutions_and_their_gradients_compute_what_the_interpreter_computes() {
     let (mut compared, cases) = (0, cases(120));
     for seed in 0..cases {
-        let conv = Conv::random(seed);
+        let conv = if seed % 5 == 0 { Conv::of_one_channel(seed) } else { Conv::random(seed) };
         let graph = conv.graph();
         let mut compiled = [Compiled::new(&graph, 9)];
         for batch in [1, 1 + seed as usize % 9] {
@@ -153,7 +161,7 @@ fn windows_over_many_channels_and_their_gradients_compute_what_the_interpreter_c
 #[test]
 fn convolutions_run_on_every_instruction_set() {
     for seed in 0..cases(30) {
-        let conv = Conv::random(1000 + seed);
+        let conv = if seed % 5 == 0 { Conv::of_one_channel(seed) } else { Conv::random(1000 + seed) };
         let graph = conv.graph();
         let compile = |isa| with_isa(isa, || Compiled::new(&graph, 3));
         let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
@@ -164,7 +172,11 @@ fn convolutions_run_on_every_instruction_set() {
 #[test]
 fn convolutions_have_the_same_bits_for_any_threads_and_batches() {
     for seed in 0..cases(30) {
-        let conv = if seed % 3 == 0 { Conv::in_squares(seed) } else { Conv::random(2000 + seed) };
+        let conv = match seed % 5 {
+            0 | 1 => Conv::in_squares(seed),
+            2 => Conv::of_one_channel(seed),
+            _ => Conv::random(2000 + seed),
+        };
         let graph = conv.graph();
         let batch = 1 + seed as usize % 5;
         let values = draw::singles(&draw::values(&graph, batch, seed));
@@ -233,6 +245,21 @@ fn in_squares(conv: Conv) -> bool {
         conv.apply(b, x, w)
     })
     .contains("fast-winograd")
+}
+
+#[test]
+fn terms_of_windows_over_one_channel_are_gathered() {
+    let gathers = |channels: usize, outputs: usize| {
+        let mut b = Builder::new(Graph::default());
+        let x = input(&mut b, "x", batch(&[8, 8, channels]));
+        let w = parameter(&mut b, "w", &[3, 3, channels, outputs]);
+        let y = Conv::same(8, channels, outputs, 3).apply(&mut b, x, w);
+        output(&mut b, Role::Output(0), y);
+        let fused = fuse(&simplify(&b.finish()));
+        tile(&fused, 4, Machine::of(Isa::Avx2)).kernels[0].gathers()
+    };
+    // Pixels of several channels are not adjacent, and tiles read whole registers of columns.
+    assert_eq!([gathers(1, 16), gathers(2, 16), gathers(1, 12)], [true, false, false]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl DriverEmitter<'_, '_> {
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
-        let nest = if squares.is_some() { None } else { self.nest(kernel, dot) };
+        let nest = if squares.is_some() { None } else { self.nest(kernel, dot, plan.tiling.kernels[index].gathers()) };
         Some(Product {
             left,
             left_steps,

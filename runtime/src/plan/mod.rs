@@ -20,7 +20,7 @@ use crate::ir::Slots;
 use crate::ir::ops::Reduction;
 use crate::kernel::{BufferId, Fused, Home, Kernel, LANES};
 use crate::microkernels::{gemm, runs, winograd};
-use crate::tiling::matmul::{Ahead, RunsRight};
+use crate::tiling::matmul::{Ahead, RunsLeft, RunsRight};
 use crate::tiling::{Matmul, Tiling};
 use crate::types::Shape;
 
@@ -337,7 +337,8 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         }
         let (inner, cols) = (dot.inner().at(max_batch), kernel.cols());
         let room = match tiling.kernels[index].matmul {
-            Some(Matmul::InRuns { right: RunsRight::InPlace }) => 0,
+            Some(Matmul::InRuns { left: RunsLeft::Gathered(terms), .. }) => runs::gathered_len(terms),
+            Some(Matmul::InRuns { right: RunsRight::InPlace, .. }) => 0,
             Some(Matmul::Winograd { ahead }) => {
                 let winograd = dot.winograd.as_ref().expect("it was tiled in this form");
                 let (channels, cols) = (winograd.channels, winograd.cols);

@@ -2,7 +2,8 @@
 //!
 //! Rows of a call are known at run time alone, so the microkernels ask here as well, by the same rules.
 
-use crate::kernel::{Dot, Kernel, WinogradForm};
+use crate::kernel::{Dot, Kernel, Runs, WinogradForm};
+use crate::types::Dim;
 
 use super::{Machine, Tiling};
 
@@ -10,6 +11,8 @@ use super::{Machine, Tiling};
 const WRITTEN_OUT: usize = 1024;
 /// Most terms of such a product that are written one after the other, rather than as a loop.
 pub const UNROLLED_TERMS: usize = 16;
+/// Most terms of a product in runs that are gathered first.
+pub const GATHERED_TERMS: usize = 32;
 
 /// How a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub enum Matmul {
     },
     /// By the microkernel that reads the left operand in runs of terms.
     InRuns {
+        /// How the left operand is read.
+        left: RunsLeft,
         /// How the right operand is read.
         right: RunsRight,
     },
@@ -47,6 +52,15 @@ pub enum Ahead {
     Taps,
     /// Sums of the gradient of taps, shared by rows of positions.
     Sums,
+}
+
+/// How the left operand of a product in runs is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsLeft {
+    /// Where it lies.
+    InPlace,
+    /// From a copy of the terms of some rows, of which there are so many: runs of them are too short to be worth a loop.
+    Gathered(usize),
 }
 
 /// How the right operand of a product in runs is read.
@@ -114,7 +128,8 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
         return Matmul::Winograd { ahead };
     }
     if let Some(runs) = kernel.runs() {
-        return Matmul::InRuns { right: runs_right(machine, cols, runs.b_col) };
+        let right = runs_right(machine, cols, runs.b_col);
+        return Matmul::InRuns { left: runs_left(&runs, right), right };
     }
     let multiplications = rows.saturating_mul(cols).saturating_mul(inner);
     if plain && multiplications <= WRITTEN_OUT {
@@ -151,6 +166,21 @@ const AXPY_ELEMENTS: usize = 768 * 1024;
 pub const fn reads_whole_rows([rows, cols, terms]: [usize; 3]) -> bool {
     let large = terms.saturating_mul(cols) >= AXPY_ELEMENTS;
     0 < rows && rows <= AXPY_ROWS && terms >= AXPY_TERMS && cols >= AXPY_COLUMNS && large
+}
+
+/// How the left operand of a product in runs is read. Where rows are adjacent, as pixels of one channel are, terms come in runs of one
+/// tap; there are few of them, and they are copied in runs of rows.
+fn runs_left(runs: &Runs, right: RunsRight) -> RunsLeft {
+    let terms = runs.terms.iter().map(|(dim, _)| dim.factor()).product();
+    let fixed = runs.terms.iter().all(|(dim, _)| !dim.is_batch()) && runs.limits.is_empty();
+    let adjacent = runs.rows.last().is_some_and(|&(dim, step)| step == 1 && !dim.is_batch());
+    let several: Vec<_> = runs.terms.iter().filter(|(dim, _)| dim.factor() > 1).collect();
+    let next = |pair: &[&(Dim, [i64; 2])]| pair[0].1[1] == pair[1].1[1] * pair[1].0.factor() as i64;
+    let evenly = several.windows(2).all(next) && several.last().is_none_or(|(_, [_, step])| *step > 0);
+    match fixed && adjacent && evenly && right == RunsRight::InPlace && (1..=GATHERED_TERMS).contains(&terms) {
+        true => RunsLeft::Gathered(terms),
+        false => RunsLeft::InPlace,
+    }
 }
 
 /// How the right operand of a product in runs is read, given the step from column to column. Tiles read whole registers of it.

@@ -19,6 +19,7 @@ use crate::kernel::{Fused, Kernel};
 pub use groups::{GroupTiling, TilePoints};
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
+use matmul::RunsLeft;
 pub use tiles::{Functions, Prefetch, StageTiling, VECTORS, called, vectors};
 pub use units::{Alone, COLUMNS, UnitRows, Units};
 
@@ -116,6 +117,11 @@ impl KernelTiling {
     /// Whether the right operand of its product is rearranged once for all rows.
     pub fn is_packed(&self) -> bool {
         matches!(self.matmul, Some(Matmul::Called { right: matmul::Right::Packed(_), .. }))
+    }
+
+    /// Whether the terms of its product are gathered first, some rows at a time.
+    pub fn gathers(&self) -> bool {
+        matches!(self.matmul, Some(Matmul::InRuns { left: RunsLeft::Gathered(_), .. }))
     }
 
     /// What all rows of its product have in common, which is made ahead of any, if it is in the form of Winograd.

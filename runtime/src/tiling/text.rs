@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::matmul::{AXPY_ROWS, Ahead, Left, Packed, Panels, Right, RunsRight};
+use super::matmul::{AXPY_ROWS, Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
     Alone, Functions, GroupTiling, KernelTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
 };
@@ -68,7 +68,10 @@ impl fmt::Display for Matmul {
             Matmul::Winograd { ahead: Ahead::Sums } => {
                 f.write_str("in squares of 2 x 2 windows: sums of all positions are made ahead")
             }
-            Matmul::InRuns { right } => write!(f, "in runs of terms: right operand {right}"),
+            Matmul::InRuns { left: RunsLeft::Gathered(terms), .. } => {
+                write!(f, "of {terms} terms that are gathered for some rows at a time, right operand read in place")
+            }
+            Matmul::InRuns { right, .. } => write!(f, "in runs of terms: right operand {right}"),
             Matmul::Called { left, right, few } => {
                 write!(f, "called: left operand {left}, right operand {right}")?;
                 match few {

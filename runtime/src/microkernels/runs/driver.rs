@@ -3,6 +3,7 @@
 //! In: a nest and some of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
 use super::RunsKernel;
+use super::gathered;
 use super::nest::{AXES, Nest, RowAxis, Span};
 use super::tile::{Around, Part, Tile};
 use crate::microkernels::gemm::Operand;
@@ -16,13 +17,13 @@ struct Panel {
 }
 
 /// Rows that follow one another along the innermost axis, all others fixed.
-struct Line {
+pub(super) struct Line {
     /// The first term of the operand for the first row of the line's axis.
-    a: *const f32,
+    pub(super) a: *const f32,
     /// For each axis of terms, those of a row: all of the line's rows have the same, or the coordinate of the first term for the
     /// first row of the line's axis.
-    spans: [Span; AXES],
-    first: i64,
+    pub(super) spans: [Span; AXES],
+    pub(super) first: i64,
 }
 
 /// Some rows of a product: as [`super::product`].
@@ -36,9 +37,12 @@ pub(super) unsafe fn rows<K: RunsKernel>(
     c: *mut f32,
     workspace: *mut f32,
 ) {
+    if nest.gathered != 0 {
+        // SAFETY: the caller's promises.
+        return unsafe { gathered::rows::<K>(nest, [lo, hi], a, b, c, workspace) };
+    }
     let cols = nest.cols as usize;
-    // The axis of terms along which not all rows of a line have the same.
-    let skewed = (0..AXES).find(|&axis| nest.terms[axis].clip.extent > 0 && nest.terms[axis].clip.rows[AXES - 1] > 0);
+    let skewed = skewed_axis(nest);
     let inner = nest.rows[AXES - 1].extent as usize;
     let in_place = nest.b_col == 1 && cols.is_multiple_of(K::LANES);
     // Where there are few rows to a tile, it has twice as many columns.
@@ -66,6 +70,11 @@ pub(super) unsafe fn rows<K: RunsKernel>(
             j += width;
         }
     }
+}
+
+/// The axis of terms along which not all rows of a line have the same.
+pub(super) fn skewed_axis(nest: &Nest) -> Option<usize> {
+    (0..AXES).find(|&axis| nest.terms[axis].clip.extent > 0 && nest.terms[axis].clip.rows[AXES - 1] > 0)
 }
 
 /// Where the next columns of B are to be read for a piece.
@@ -107,7 +116,7 @@ unsafe fn panel<K: RunsKernel>(
 }
 
 /// The line of this number.
-fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>, a: *const f32) -> Line {
+pub(super) fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>, a: *const f32) -> Line {
     let mut rest = number as i64;
     let mut at = [0; AXES];
     for axis in (0..AXES - 1).rev() {

@@ -10,11 +10,13 @@
 //! are added in order. A term that is left out adds nothing. The bits depend on neither tiles nor the rows of a call.
 
 mod driver;
+mod gathered;
 mod nest;
 mod registers;
 mod tile;
 
 use crate::microkernels::gemm::{self, Isa, on};
+use crate::tiling::matmul::GATHERED_TERMS;
 pub use nest::{AXES, Clip, Nest, RowAxis, TermAxis};
 pub(super) use registers::Floats;
 
@@ -53,11 +55,19 @@ pub fn workspace_len(cols: usize, piece: usize) -> usize {
     cols.next_multiple_of(16).min(gemm::MAX_PANEL) * piece
 }
 
+/// Rows that terms are gathered for at a time.
+const GATHERED_ROWS: usize = 64;
+
+/// Length of the workspace, in floats, for a product of so many terms that are gathered.
+pub fn gathered_len(terms: usize) -> usize {
+    GATHERED_ROWS * terms
+}
+
 /// Rows `lo..hi` of a product, overwriting C, which begins with row `lo`.
 ///
 /// # Safety
 /// The machine has `isa`. The nest names elements of A and B only, C is valid for these rows and overlaps nothing else.
-/// `workspace` has [`workspace_len`] floats of any content.
+/// `workspace` has [`workspace_len`] floats of any content, or [`gathered_len`] if terms are gathered.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn product(
     isa: Isa,

@@ -61,6 +61,9 @@ pub struct Nest {
     pub ldc: i64,
     /// Terms that are added up before they are added to the others: as many as some axes have together, times a part of the next.
     pub piece: i64,
+    /// 1 if terms are gathered for some rows at a time: rows are adjacent in the left operand, all terms are one piece of at most
+    /// [`GATHERED_TERMS`](crate::tiling::matmul::GATHERED_TERMS), and the right operand, whose columns are whole registers, goes evenly from term to term. Else 0.
+    pub gathered: i64,
 }
 
 /// Where an axis has terms.

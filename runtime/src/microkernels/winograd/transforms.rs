@@ -252,8 +252,19 @@ unsafe fn both<R: Register, const ADD: bool>(strip: &Strip, [x, y]: [*const f32;
     }
 }
 
+/// The same of a pixel that there is, in rows that there are.
+#[inline(always)]
+unsafe fn both_inside<R: Register, const ADD: bool>([x, y]: [*const f32; 2], shift: isize) -> R {
+    // SAFETY: as above.
+    unsafe {
+        let (x, y) = (R::load(x.wrapping_offset(shift)), R::load(y.wrapping_offset(shift)));
+        if ADD { x.add(y) } else { x.sub(y) }
+    }
+}
+
 #[inline(always)]
 unsafe fn row_of_two<R: Register, const ADD: bool>(strip: &Strip, rows: [*const f32; 2]) {
+    let whole = !(rows[0].is_null() || rows[1].is_null());
     for channel in (0..strip.channels).step_by(R::LANES) {
         // SAFETY: as above.
         unsafe {
@@ -262,8 +273,15 @@ unsafe fn row_of_two<R: Register, const ADD: bool>(strip: &Strip, rows: [*const 
             let mut to = strip.to.wrapping_add(channel);
             for square in 0..strip.squares {
                 let at = 2 * square as isize + 2;
-                let third = both::<R, ADD>(strip, rows, at, channel);
-                let fourth = both::<R, ADD>(strip, rows, at + 1, channel);
+                let (third, fourth);
+                if whole && is_there(strip, at) && is_there(strip, at + 1) {
+                    let shift = at * strip.step + channel as isize;
+                    third = both_inside::<R, ADD>(rows, shift);
+                    fourth = both_inside::<R, ADD>(rows, shift + strip.step);
+                } else {
+                    third = both::<R, ADD>(strip, rows, at, channel);
+                    fourth = both::<R, ADD>(strip, rows, at + 1, channel);
+                }
                 store(line([first, second, third, fourth]), to, strip.apart);
                 (first, second) = (third, fourth);
                 to = to.wrapping_add(strip.channels);
@@ -291,14 +309,22 @@ unsafe fn row_of_pairs<R: Register>(strip: &Strip, row: usize) {
 /// Two numbers of a gradient are four positions: each of them, their sum and their difference, whose halves [`gradient`] takes.
 #[inline(always)]
 unsafe fn row_of_two_of_pairs<R: Register, const ADD: bool>(strip: &Strip, rows: [*const f32; 2]) {
+    let whole = !(rows[0].is_null() || rows[1].is_null());
     for channel in (0..strip.channels).step_by(R::LANES) {
         let mut to = strip.to.wrapping_add(channel);
         for square in 0..strip.squares {
             let at = 2 * square as isize;
             // SAFETY: as above.
             unsafe {
-                let a = both::<R, ADD>(strip, rows, at, channel);
-                let b = both::<R, ADD>(strip, rows, at + 1, channel);
+                let (a, b);
+                if whole && is_there(strip, at) && is_there(strip, at + 1) {
+                    let shift = at * strip.step + channel as isize;
+                    a = both_inside::<R, ADD>(rows, shift);
+                    b = both_inside::<R, ADD>(rows, shift + strip.step);
+                } else {
+                    a = both::<R, ADD>(strip, rows, at, channel);
+                    b = both::<R, ADD>(strip, rows, at + 1, channel);
+                }
                 store([a, a.add(b), a.sub(b), b], to, strip.apart);
             }
             to = to.wrapping_add(strip.channels);
