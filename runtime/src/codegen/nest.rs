@@ -14,7 +14,7 @@ use super::loops::{LANE_BYTES, Trip};
 use super::row::identity;
 use super::{KernelEmitter, Slot, View};
 use crate::ir::ops::Reduction;
-use crate::kernel::{Affine, Arg, Kernel, Mode, Write};
+use crate::kernel::{Affine, Arg, Bound, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::VECTORS;
 
@@ -283,15 +283,23 @@ pub(super) fn splits_lanes(kernel: &Kernel) -> bool {
     !kernel.is_plain() && row.len() > 1 && !row[row.len() - 1].factor().is_multiple_of(4)
 }
 
-/// Whether there are elements of a read for all of some neighboring columns or for none, evenly apart.
+/// Whether there are elements of a read for all columns of a run or for none, evenly apart.
 fn is_in_line(kernel: &Kernel, read: usize) -> bool {
     let inner = kernel.axes.len() - 1;
     let access = &kernel.reads[read].access;
     let fixed = |index: usize| !kernel.read_axes(index).contains(inner);
     // What is outside reads the beginning of the buffer instead, and must find as many elements there.
     (access.bounds.is_empty() || access.at.steps[inner] >= 0)
-        && access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0)
+        && access.bounds.iter().all(|bound| bound.coordinate.steps[inner] == 0 || cuts_no_run(bound, inner))
         && access.gather.as_ref().is_none_or(|gather| fixed(gather.index))
+}
+
+/// Whether a bound begins and ends where runs of columns do, which are worked on at a time: as in parts of a concatenation.
+fn cuts_no_run(bound: &Bound, inner: usize) -> bool {
+    const { assert!(4 * VECTORS <= LANES) };
+    let Bound { coordinate: Affine { constant, steps }, extent } = bound;
+    let others = steps.iter().enumerate().filter(|(axis, _)| *axis != inner).map(|(_, step)| step);
+    steps[inner] == 1 && others.chain([constant, &(*extent as i64)]).all(|number| number % LANES as i64 == 0)
 }
 
 /// Whether neighboring columns are added to neighbors.
