@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example fashion
 //! cargo run --release --example fashion -- --data-dir FOLDER      # all 70,000 pictures
+//! cargo run --release --example fashion -- --epochs 5             # instead of 10
 //! ```
 //!
 //! Without a folder it learns from 2,000 pictures that come with the project, and is tested on 500 others. Prints the progress of
@@ -24,10 +25,9 @@ use gradloom::ndarray::{Array2, Array4, ArrayView4, Axis};
 use gradloom::{AdamW, Dataset, Schedule, network};
 
 network! {
-    /// 28 x 28 pixels of a byte -> 10 kinds of clothes. Mean and deviation are those of the 60,000 pictures; half of the pictures
-    /// that a training step sees are mirrored.
+    /// 28 x 28 pixels of a byte -> 10 kinds of clothes. Mean and deviation are those of the 60,000 pictures.
     pub Clothes<image: [u8; B, 1, 28, 28] -> logits: [B, 10]> {
-        normalize(mean = 0.286, std = 0.353), random_flip,
+        normalize(mean = 0.286, std = 0.353),
         Conv2d(32, 3, pad = 1, bias = false), BatchNorm, relu, max_pool(2),
         Conv2d(64, 3, pad = 1, bias = false), BatchNorm, relu, max_pool(2),
         flatten, Dropout(0.3), Dense(128), relu, Dropout(0.3), Dense(10),
@@ -37,12 +37,11 @@ network! {
 }
 
 const BATCH: usize = 64;
-const EPOCHS: usize = 10;
 const RATE: f64 = 2e-3;
 const DECAY: f64 = 0.02;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = folder()?;
+    let (folder, epochs) = options()?;
     let ImageSet { train, test, classes } = match &folder {
         Some(folder) => fashion_mnist(Some(folder))?,
         None => data::fashion()?,
@@ -51,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} pictures to learn from, {} to be tested on", train.len(), test.len());
 
     let start = Instant::now();
-    let steps = EPOCHS * train.len().div_ceil(BATCH);
+    let steps = epochs * train.len().div_ceil(BATCH);
     let rate = Schedule::cosine(RATE, steps as u64);
     let threads = std::thread::available_parallelism()?.get().min(8);
     let trainer = Clothes::trainer(AdamW::new(rate).weight_decay(DECAY)).max_batch(BATCH).seed(1).threads(threads);
@@ -59,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let compiling = 1e3 * start.elapsed().as_secs_f64();
     println!("{} parameters, compiled in {compiling:.1} ms for {threads} threads", net.param_count());
 
-    let history = net.fit(&mut train).epochs(EPOCHS).run()?;
+    let history = net.fit(&mut train).epochs(epochs).run()?;
     let seconds: f64 = history.epochs.iter().map(|epoch| epoch.seconds).sum();
     println!("{:.2} s an epoch", seconds / history.epochs.len() as f64);
 
@@ -77,14 +76,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The folder after `--data-dir`, if there is one.
-fn folder() -> Result<Option<PathBuf>, Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match &args[..] {
-        [] => Ok(None),
-        [option, folder] if option == "--data-dir" => Ok(Some(PathBuf::from(folder))),
-        _ => Err("usage: fashion [--data-dir FOLDER]".into()),
+/// The folder after `--data-dir`, if there is one, and the number after `--epochs`.
+fn options() -> Result<(Option<PathBuf>, usize), Box<dyn Error>> {
+    let (mut folder, mut epochs) = (None, 10);
+    let mut args = std::env::args().skip(1);
+    while let Some(option) = args.next() {
+        match (option.as_str(), args.next()) {
+            ("--data-dir", Some(value)) => folder = Some(PathBuf::from(value)),
+            ("--epochs", Some(value)) => epochs = value.parse()?,
+            _ => return Err("usage: fashion [--data-dir FOLDER] [--epochs N]".into()),
+        }
     }
+    Ok((folder, epochs))
 }
 
 fn largest<'a>(numbers: impl Iterator<Item = &'a f32>) -> u8 {

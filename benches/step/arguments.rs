@@ -8,7 +8,7 @@ use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
 usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|gpt] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|bytes|profile|layers|guard] [--warmup S] [--out FILE] [--turns] [--steps N]
+                                   [--mode default|peak|scaling|bytes|profile|layers|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
@@ -16,7 +16,7 @@ is timed or printed, for a tool around the process that counts. The mode `peak` 
 how step and compile time grow with width, depth, batch and threads; `bytes` counts what the steps move, fused and not;
 `profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
 product of the convolutional workloads is; `guard` tries all other ways to run kernels of many shapes and names each that is
-more than 5 % faster than the one that is picked.";
+more than 5 % faster than the one that is picked; `spills` counts the inner loops of microkernels that touch the stack.";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Mode {
     Layers,
     /// How kernels run, and how they might.
     Guard,
+    /// Inner loops that touch the stack; nothing is timed.
+    Spills,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +86,9 @@ impl Arguments {
                     "profile" => mode = Mode::Profile,
                     "layers" => mode = Mode::Layers,
                     "guard" => mode = Mode::Guard,
+                    "spills" => mode = Mode::Spills,
                     other => {
-                        let known = "default, peak, scaling, bytes, profile, layers and guard";
+                        let known = "default, peak, scaling, bytes, profile, layers, guard and spills";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

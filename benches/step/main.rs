@@ -8,6 +8,7 @@
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
 //! cargo bench -p gradloom-benches -- --mode layers                  # how fast each product of the convolutional networks is
 //! cargo bench -p gradloom-benches -- --mode guard                   # whether kernels run as well as they could
+//! cargo bench -p gradloom-benches -- --mode spills                  # whether microkernels keep their sums in registers
 //! ```
 
 mod arguments;
@@ -18,6 +19,8 @@ mod peak;
 mod profile;
 mod record;
 mod scaling;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod spills;
 mod timing;
 mod workloads;
 
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
         (Mode::Profile, _) => profile::measure(&arguments),
         (Mode::Layers, _) => layers::measure(),
         (Mode::Guard, _) => guard::measure(&arguments),
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        (Mode::Spills, _) => spills::count(),
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        (Mode::Spills, _) => Err("the machine code is read on Linux on x86-64 alone".into()),
         (Mode::Default, Some(workload)) => one(workload, &arguments, start),
         (Mode::Default, None) => all(&arguments),
     };
