@@ -13,7 +13,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use gradloom::ndarray::{Array2, s};
-use gradloom::{AdamW, Schedule, Session, network};
+use gradloom::{AdamW, Sampling, Schedule, Session, network};
 
 network! {
     const LENGTH = 64;
@@ -121,24 +121,10 @@ fn bits_of_pairs(learned: &[u8], text: &[u8]) -> f64 {
 }
 
 /// A text that begins so, with so many characters more. A low temperature takes few risks.
-fn written(net: &mut Session<Writer>, start: &str, more: usize, temperature: f32) -> Result<String, Box<dyn Error>> {
-    let (mut ids, mut random): (Vec<u8>, Random) = (start.chars().map(id).collect(), Random(2));
-    for _ in 0..more {
-        let seen = &ids[ids.len().saturating_sub(LENGTH)..];
-        // What follows the last of them has no influence on what is said of it.
-        let row = Array2::from_shape_fn((1, LENGTH), |(_, at)| seen.get(at).copied().unwrap_or(0));
-        let logits = net.predict(row.view())?;
-        let logits: Vec<f32> = logits.slice(s![0, seen.len() - 1, ..]).to_vec();
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let shares: Vec<f32> = logits.iter().map(|logit| ((logit - largest) / temperature).exp()).collect();
-        let mut left = random.uniform() * shares.iter().sum::<f32>();
-        let found = shares.iter().position(|share| {
-            left -= share;
-            left < 0.0
-        });
-        ids.push(found.unwrap_or(0) as u8);
-    }
-    Ok(ids.into_iter().map(character).collect())
+fn written(net: &mut Session<Writer>, start: &str, more: usize, temperature: f64) -> Result<String, Box<dyn Error>> {
+    let prompt: Vec<u8> = start.chars().map(id).collect();
+    let ids = net.predictor()?.generate(&prompt, more, &Sampling::temperature(temperature).seed(2))?;
+    Ok(start.chars().chain(ids.into_iter().map(|id| character(id as u8))).collect())
 }
 
 /// Steele, Lea & Flood 2014, `SplitMix64`.
@@ -154,9 +140,5 @@ impl Random {
 
     fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
-    }
-
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 24) as f32
     }
 }

@@ -20,8 +20,8 @@ pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, O
 pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
-    Diagnostics, Drift, Error, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf, NameMap,
-    Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Session, SizesOf, Trainer, Work,
+    Diagnostics, Drift, Error, Generator, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf,
+    NameMap, Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Sampling, Session, SizesOf, Trainer, Work,
 };
 pub use ndarray;
 

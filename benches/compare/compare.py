@@ -24,8 +24,8 @@ import figures
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KEPT = pathlib.Path(os.environ.get("COMPARE_DIR", ROOT / "target" / "compare"))
-WORKLOADS = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20"]
-IMAGES = {"cnn", "resnet20"}  # measured in PyTorch alone, the fastest of the others on convolutions
+WORKLOADS = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt"]
+PYTORCH_ALONE = {"cnn", "resnet20", "gpt"}  # the fastest of the others on convolutions and on attention
 PYTHON = {"pytorch/eager", "pytorch/compile", "jax/jit", "jax/scan", "tensorflow/xla"}
 RUST = {"burn/flex", "candle/eager", "dfdx/eager"}
 ALL = ["gradloom/default", *sorted(PYTHON), *sorted(RUST)]
@@ -141,7 +141,7 @@ def measure(commands, workload, threads, options, record):
     processes = []
     try:
         for framework, command in commands.items():
-            if workload in IMAGES and not framework.startswith(("gradloom", "pytorch")):
+            if workload in PYTORCH_ALONE and not framework.startswith(("gradloom", "pytorch")):
                 continue
             if framework == "jax/scan" and workload not in ["xor", "mlp"]:
                 continue  # What fifty steps in a call save is lost in the time of such steps.

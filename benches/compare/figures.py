@@ -6,15 +6,19 @@ import os
 import pathlib
 import platform
 
-ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20"]
+ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt"]
 WIDTHS = {
     "xor": (4, [2, 8, 1]),
     "mlp": (128, [784, 256, 128, 10]),
     "wide": (256, [1024] * 4 + [10]),
     "deepbn": (1024, [256] * 21 + [10]),
 }
-# The convolutional ones: rows, multiplications of an image forward, those of the first layer, parameters.
-IMAGES = {"cnn": (64, 4_241_152, 225_792, 421_834), "resnet20": (32, 40_813_184, 442_368, 272_474)}
+# The others: rows, multiplications of a row forward, those of a first layer whose input has no gradient, parameters.
+OTHERS = {
+    "cnn": (64, 4_241_152, 225_792, 421_834),
+    "resnet20": (32, 40_813_184, 442_368, 272_474),
+    "gpt": (16, 55_058_432, 0, 818_176),
+}
 SECOND_CACHE = 2 << 20  # bytes of a core of the machine of the figures
 OURS = "gradloom/default"
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
@@ -33,8 +37,8 @@ def summary(line):
 
 def flops(workload, training=True):
     """Of the products: forward; in training also by the weights, and by the inputs of all layers but the first."""
-    if workload in IMAGES:
-        batch, forward, first, _ = IMAGES[workload]
+    if workload in OTHERS:
+        batch, forward, first, _ = OTHERS[workload]
         return 2 * batch * (3 * forward - first if training else forward)
     batch, widths = WIDTHS[workload]
     pairs = [2 * batch * inputs * outputs for inputs, outputs in zip(widths, widths[1:])]
@@ -43,8 +47,8 @@ def flops(workload, training=True):
 
 def extent(workload):
     """The rows of its batch, and its weights."""
-    if workload in IMAGES:
-        return IMAGES[workload][0], IMAGES[workload][3]
+    if workload in OTHERS:
+        return OTHERS[workload][0], OTHERS[workload][3]
     batch, widths = WIDTHS[workload]
     return batch, sum(inputs * outputs for inputs, outputs in zip(widths, widths[1:]))
 

@@ -44,6 +44,36 @@ class Block(nn.Module):
         return F.relu(y + self.skip(x))
 
 
+class Transformer(nn.Module):
+    """Attention to what came before, and two layers, each behind a norm and beside a way around it."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.norms = heads, nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(self.norms[0](x)).chunk(3, 2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return x + self.narrow(F.gelu(self.wide(self.norms[1](x)), approximate="tanh"))
+
+
+class Gpt(nn.Module):
+    def __init__(self, vocabulary, length, width, layers=4, heads=4):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
+        self.layers = nn.Sequential(*(Transformer(width, heads) for _ in range(layers)), nn.LayerNorm(width))
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        for embedding in (self.tokens, self.positions):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    def forward(self, tokens):
+        # Classes are along the second axis where the loss looks for them.
+        return self.head(self.layers(self.tokens(tokens) + self.positions.weight)).transpose(1, 2)
+
+
 def norm(channels):
     return nn.BatchNorm2d(channels, eps=measuring.NORM_EPSILON, momentum=1 - measuring.NORM_MOMENTUM)
 
@@ -63,6 +93,8 @@ def resnet20():
 
 
 def model(workload):
+    if workload.length:
+        return Gpt(workload.widths[0], workload.length, workload.widths[1])
     if workload.image:
         network = cnn() if args.workload == "cnn" else resnet20()
         return network.to(memory_format=torch.channels_last)

@@ -28,6 +28,7 @@ class Workload:
     rate: float
     classes: bool = True  # cross-entropy; otherwise a sigmoid and the mean squared error
     image: tuple = ()  # channels, height and width; the network then is the convolutional one of that name
+    length: int = 0  # of sequences of tokens; the network then is the transformer of that name
 
 
 WORKLOADS = {
@@ -37,6 +38,7 @@ WORKLOADS = {
     "deepbn": Workload(1024, (256,) * 21 + (10,), "tanh", True, False, "momentum", 0.01),
     "cnn": Workload(64, (784, 10), "relu", True, True, "adam", 1e-3, image=(1, 28, 28)),
     "resnet20": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
+    "gpt": Workload(16, (65, 128, 65), "gelu", True, False, "adamw", 1e-3, length=64),
 }
 MOMENTUM, BETA1, BETA2, EPSILON, DECAY = 0.9, 0.9, 0.999, 1e-8, 0.01
 NORM_MOMENTUM, NORM_EPSILON = 0.9, 1e-5
@@ -45,10 +47,12 @@ LEAST, MOST, PATIENCE = 3, 20_000, 60.0
 
 
 def data(workload):
-    """Inputs, and targets: standard normal and uniform classes, or the truth table of exclusive or."""
+    """Inputs, and targets: standard normal and uniform classes or tokens, or the truth table of exclusive or."""
     if not workload.classes:
         return np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([[0], [1], [1], [0]], np.float32)
     random = np.random.default_rng(1)
+    if workload.length:
+        return random.integers(0, workload.widths[-1], (2, workload.batch, workload.length)).astype(np.int64)
     shape = workload.image or (workload.widths[0],)
     x = random.standard_normal((workload.batch, *shape)).astype(np.float32)
     return x, random.integers(0, workload.widths[-1], workload.batch).astype(np.int64)

@@ -144,6 +144,12 @@ pub enum RunError {
         /// The tensor.
         name: &'static str,
     },
+    /// Numbers that say nothing of what comes next.
+    #[error("`{name}` is NaN, which says nothing of what comes next")]
+    Undefined {
+        /// The output.
+        name: &'static str,
+    },
     /// A batch size that the session was not built for.
     #[error("a batch has 1 to {max} rows here, got {actual}; `max_batch` sets the limit")]
     Batch {

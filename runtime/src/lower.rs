@@ -4,40 +4,21 @@
 //! the next running statistics.
 
 mod branches;
+mod check;
+mod next;
 mod operators;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::elaborate::{Action, Elaborated, Mistake, Step, class_id, elaborate, settled};
+use crate::elaborate::{Action, Elaborated, Step, class_id, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
 use crate::init::Init;
 use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind, Slots};
-use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, ParamDef, Scope, Takes};
-use crate::network::{Act, At, Definition, Expr, Port, SourcePlace};
+use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, Next, ParamDef, Scope, Takes};
+use crate::network::{Act, At, Definition, Expr, Port};
 use crate::types::Shape;
-
-/// Checks a network, with the messages of the macro: only now are the sizes known that come from Rust constants.
-pub fn check(definition: &'static Definition<'static>) -> Result<Elaborated<'static>, BuildError> {
-    let (network, mistakes) = elaborate(definition);
-    match &mistakes[..] {
-        [] => Ok(network),
-        mistakes => Err(BuildError::Declaration {
-            mistakes: mistakes.iter().map(|mistake| placed(definition, mistake)).collect(),
-        }),
-    }
-}
-
-/// So many of the blocks that a mistake is inside of are told.
-const MOST_USERS: usize = 4;
-
-/// Where a mistake is, and its message; for one in a block from elsewhere, where the block is used as well.
-fn placed(definition: &Definition<'_>, mistake: &Mistake) -> (SourcePlace, String) {
-    let used = definition.used_at(mistake.at);
-    let users = used.iter().take(MOST_USERS).map(|(text, place)| format!("\n       in `{text}` at {place}"));
-    (definition.place(mistake.at), [mistake.message.clone()].into_iter().chain(users).collect())
-}
 
 /// Lowers a network.
 pub fn lower(definition: &'static Definition<'static>, mode: Mode) -> Result<Graph, BuildError> {
@@ -88,23 +69,50 @@ fn lowered<'f>(
     frozen: Frozen<'f>,
 ) -> Result<Lowering<'f>, BuildError> {
     let network = check(definition)?;
-    let b = Builder::new(Graph::default());
-    let (values, arranged, params) = (Vec::new(), HashMap::new(), HashMap::new());
-    let (names, targets) = (network.names, HashMap::new());
-    let (layers, choices) = (Vec::new(), Vec::new());
-    let mut lowering =
-        Lowering { definition, b, mode, frozen, values, arranged, names, targets, params, layers, choices };
-    lowering.slots();
+    let mut lowering = prepared(definition, &network, mode, frozen);
+    let slot = |port: &Port<'static>, target| InputSlot { name: port.name, ty: port.known(), target, classes: None };
+    let inputs = definition.inputs.iter().map(|port| slot(port, false));
+    let targets = definition.targets.iter().map(|port| slot(port, true));
+    lowering.slots_of(inputs.chain(targets).collect());
     network.steps.iter().for_each(|step| lowering.step(step));
     lowering.outputs(&network.outputs);
     lowering.expressions();
     Ok(lowering)
 }
 
+/// Everything ready for the first step.
+fn prepared<'f>(
+    definition: &'static Definition<'static>,
+    network: &Elaborated<'static>,
+    mode: Mode,
+    frozen: Frozen<'f>,
+) -> Lowering<'f> {
+    let ports = definition.inputs.iter().map(|port| port.known().shape);
+    Lowering {
+        definition,
+        b: Builder::new(Graph::default()),
+        mode,
+        frozen,
+        next: None,
+        shapes: ports.chain(network.steps.iter().map(|step| step.ty.shape.clone())).collect(),
+        kept: Vec::new(),
+        values: Vec::new(),
+        arranged: HashMap::new(),
+        names: network.names.clone(),
+        targets: HashMap::new(),
+        params: HashMap::new(),
+        layers: Vec::new(),
+        choices: Vec::new(),
+    }
+}
+
 /// The origin of what is declared under this name at this place.
 fn origin(definition: &Definition<'_>, name: &Rc<str>, at: At) -> Rc<Origin> {
     Origin::of_layer(Rc::clone(name), Some(definition.place(at)))
 }
+
+pub use check::check;
+pub use next::lower_next;
 
 /// What flows from stage to stage: a value, and in which order it has its axes.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +134,12 @@ struct Lowering<'f> {
     b: Builder,
     mode: Mode,
     frozen: Frozen<'f>,
+    /// The position, where the graph is that of one.
+    next: Option<Next>,
+    /// The shapes of the inputs and of the results of the steps, as they are declared.
+    shapes: Vec<Shape>,
+    /// What is to be kept for the positions after this one.
+    kept: Vec<NodeId>,
     /// The inputs, then the results of the steps.
     values: Vec<Flow>,
     /// Those of them with their axes as declared that were asked for so and have another order.
@@ -146,15 +160,11 @@ struct Lowering<'f> {
 type Names<'n> = Option<&'n [(&'static str, NodeId)]>;
 
 impl Lowering<'_> {
-    fn slots(&mut self) {
+    fn slots_of(&mut self, inputs: Vec<InputSlot>) {
         let definition = self.definition;
-        let slot =
-            |port: &Port<'static>, target| InputSlot { name: port.name, ty: port.known(), target, classes: None };
-        let inputs = definition.inputs.iter().map(|port| slot(port, false));
-        let targets = definition.targets.iter().map(|port| slot(port, true));
         *self.b.graph_mut() = Graph {
             slots: Slots {
-                inputs: inputs.chain(targets).collect(),
+                inputs,
                 outputs: definition.outputs.iter().map(|port| port.name).collect(),
                 metrics: definition.metrics.iter().map(|metric| metric.name).collect(),
                 scalars: definition.scalars.iter().map(|of| ScalarSlot::Declared(of.name, of.value)).collect(),
@@ -176,8 +186,8 @@ impl Lowering<'_> {
         let definition = self.definition;
         let operands: Vec<Flow> = step.operands.iter().map(|&value| self.values[value]).collect();
         let y = match (&step.action, &operands[..]) {
-            (Action::Layer(layer, args, next), &[x, ref memory @ ..]) => {
-                self.layer(step, layer, args, *next, (x, memory.first().copied()))
+            (Action::Layer(layer, args, next), &[x, ref others @ ..]) => {
+                self.layer(step, layer, args, *next, (x, others))
             }
             (Action::Act(index, starts), &[x]) => self.act(step, &definition.acts[*index], starts, x),
             (Action::Expr(expr), _) => {
@@ -201,7 +211,7 @@ impl Lowering<'_> {
             (_, operands) => unreachable!("`{}` was checked, and has {} operands", step.path, operands.len()),
         };
         let found = y.layout.declared(&self.b.shape(y.node));
-        debug_assert_eq!(found, step.ty.shape, "`{}` keeps its shape rule", step.path);
+        debug_assert!(self.next.is_some() || found == step.ty.shape, "`{}` keeps its shape rule", step.path);
         self.values.push(y);
     }
 
@@ -238,11 +248,11 @@ impl Lowering<'_> {
         layer: &'static LayerDef,
         args: &[Arg],
         next: Gain,
-        (x, memory): (Flow, Option<Flow>),
+        (x, others): (Flow, &[Flow]),
     ) -> Flow {
         let mut mode = self.mode;
-        let declared = x.layout.declared(&self.b.shape(x.node));
-        for param in (layer.params)(&declared, args, next) {
+        let declared = self.declared_shape(step.operands[0], x.layout);
+        for param in layer.own_params(&declared, args, next) {
             if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.owner, param.name)) {
                 mode = Mode::Infer;
             }
@@ -253,15 +263,26 @@ impl Lowering<'_> {
         self.b.enter(origin(self.definition, &step.path, step.at));
         let layout = layer.layout.unwrap_or(x.layout);
         let node = self.arranged(x, layout);
+        let (memory, mask) = match (layer.takes, others) {
+            (Takes::Memory(_), [memory, mask @ ..]) => (Some(*memory), mask.first().copied()),
+            (_, mask) => (None, mask.first().copied()),
+        };
         let memory = memory.map(|memory| self.arranged(memory, layout));
+        let mask = mask.map(|mask| self.arranged(mask, Layout::Declared));
         if let Takes::Ids(classes) = layer.takes {
             self.b.limit_ids(node, classes(args));
         }
         let mut scope = Scope::new(&mut self.b, args, mode, &step.path, &step.owner);
         scope.memory = memory;
+        scope.mask = mask;
+        let borrowed = layer.args.iter().filter_map(|arg| Some((arg.name, layer.borrowed(args, arg.name)?)));
+        scope.borrowed = borrowed.collect();
         scope.frozen_after = self.frozen.after;
         scope.layout = layout;
+        scope.next = self.next;
         let y = (layer.lower)(&mut scope, node);
+        let kept = std::mem::take(&mut scope.kept);
+        self.kept.extend(kept);
         self.probe(step, Some((layer, args.to_vec())), node, y);
         Flow { node: y, layout }.settled(&self.b)
     }

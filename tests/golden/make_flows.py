@@ -57,4 +57,23 @@ def tasks(x, kind, label, u_dense1_weight, u_dense1_bias, k_dense1_weight, logit
 case("tasks", tasks, params(u_dense1_weight=(5, 6), u_dense1_bias=(6,), k_dense1_weight=(3, 6), logits_dense1_weight=(12, 4),
                             logits_dense1_bias=(4,)),
      dict(x=normal(rng, 4, 3, 5)), dict(kind=np.array([0, 2, 1, 2]), label=np.array([3, 0, 2, 2])))
+
+
+def masked(tokens, next, embedding1_weight, h_qkv_weight, h_qkv_bias, h_out_weight, h_out_bias, logits_dense1_bias):
+    """Padding is id 0: nobody looks at it and it costs nothing. The last layer has the transpose of the first one's weights."""
+    rows = F.embedding(tokens.long(), embedding1_weight)
+    module = torch.nn.MultiheadAttention(6, 2, batch_first=True)
+    given = {"in_proj_weight": h_qkv_weight.T, "in_proj_bias": h_qkv_bias, "out_proj.weight": h_out_weight.T, "out_proj.bias": h_out_bias}
+    options = dict(key_padding_mask=tokens == 0, need_weights=False)
+    h = rows + torch.func.functional_call(module, given, (rows, rows, rows), options)[0]
+    logits = (h @ embedding1_weight.T + logits_dense1_bias)
+    flat, ids = logits.reshape(-1, 7), next.long().reshape(-1)
+    weight = torch.tensor([0.5, 1.0, 2.0, 0.25, 1.0, 3.0, 0.0], dtype=torch.float64)
+    loss = F.cross_entropy(flat, ids, ignore_index=0) + 0.5 * F.cross_entropy(flat, ids, weight=weight, ignore_index=0)
+    return dict(logits=logits, loss=loss + 0.25 * F.cross_entropy(flat, ids, label_smoothing=0.2, ignore_index=0))
+
+
+case("masked", masked, params(embedding1_weight=(7, 6), h_qkv_weight=(6, 18), h_qkv_bias=(18,), h_out_weight=(6, 6), h_out_bias=(6,),
+                              logits_dense1_bias=(7,)),
+     {}, dict(tokens=np.array([[3, 1, 6, 2, 5], [4, 4, 0, 0, 0], [2, 5, 1, 0, 0]]), next=np.array([[1, 6, 2, 5, 4], [4, 0, 0, 0, 0], [5, 1, 3, 0, 0]])))
 out.write()

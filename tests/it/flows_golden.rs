@@ -29,6 +29,18 @@ network! {
         + 0.05 * mean(min(u, axis = 2));
 }
 
+network! {
+    Masked<tokens: [u8; B, 5] -> logits: [B, 5, 7]> {
+        let keep = where(tokens != 0, 1.0, 0.0);
+        let rows = tokens -> Embedding(7, 6) as embedding1;
+        let h = rows -> residual { Attention(2, mask = keep) as looking };
+        logits = h -> Dense(7, weight = embedding1.weight);
+    }
+    loss(next: [u8; B, 5]) = cross_entropy(logits, next, ignore = 0)
+        + 0.5 * cross_entropy(logits, next, class_weights = [0.5, 1.0, 2.0, 0.25, 1.0, 3.0, 0.0], ignore = 0)
+        + 0.25 * cross_entropy(logits, next, label_smoothing = 0.2, ignore = 0);
+}
+
 fn singles(case: &Case, key: &str) -> ArrayD<f32> {
     let numbers = case.floats(key).iter().map(|&x| x as f32).collect();
     ArrayD::from_shape_vec(case.get(key).shape.clone(), numbers).expect("as many as it says")
@@ -92,4 +104,51 @@ fn axes_parts_choices_and_class_ids_are_those_of_pytorch() {
     for (name, key) in &keys {
         check(name, gradients.get(name).expect("it is trained").iter().copied(), case.floats(&format!("d{key}")));
     }
+}
+
+#[test]
+fn masks_ignored_classes_and_weights_of_another_layer_are_those_of_pytorch() {
+    let file = GoldenFile::read("flows");
+    let case = file.case("masked");
+    let (mut net, keys) = session::<Masked>(case, &[("h.residual1.looking.", "h.")]);
+    assert_eq!(keys.len(), 6, "one matrix for the first and the last layer");
+    let ids = |key: &str| {
+        let ids = case.floats(key).iter().map(|&id| id as u8).collect();
+        Array2::<u8>::from_shape_vec((3, 5), ids).expect("three rows")
+    };
+    let (tokens, next) = (ids("tokens"), ids("next"));
+    let logits = net.predict(tokens.view()).expect("it runs");
+    check("logits", logits.iter().copied(), case.floats("logits"));
+    let gradients = net.gradients(tokens.view(), next.view()).expect("it runs");
+    check("loss", [gradients.loss], case.floats("loss"));
+    for (name, key) in &keys {
+        check(name, gradients.get(name).expect("it is trained").iter().copied(), case.floats(&format!("d{key}")));
+    }
+}
+
+#[test]
+fn what_is_masked_changes_nothing_and_a_row_that_is_masked_whole_finds_zeros() {
+    let mut net = Masked::trainer(Sgd::new(0.1)).max_batch(4).seed(5).build().expect("it builds");
+    let tokens =
+        |last: u8| Array2::from_shape_vec((2, 5), vec![1, 2, 0, 0, 0, last, last, last, last, last]).expect("two rows");
+    let alone = net.predict(tokens(0).view()).expect("it runs").to_owned();
+    assert!(alone.iter().all(|logit| logit.is_finite()));
+    // A row of padding looks at nothing: what attention adds is its bias, which is 0.
+    let weight = net.param("embedding1.weight").expect("it is there").to_owned();
+    let weight = weight.into_dimensionality::<Ix2>().expect("it is a matrix");
+    let expected = weight.dot(&weight.row(0));
+    for (found, expected) in
+        alone.index_axis(gradloom::ndarray::Axis(0), 1).rows().into_iter().flatten().zip(expected.iter().cycle())
+    {
+        assert!((found - expected).abs() < 1e-5, "{found} and not {expected}");
+    }
+    let next = Array2::<u8>::zeros((2, 5));
+    let step = net.step(tokens(0).view(), next.view()).expect("nothing counts, and that is no mistake");
+    assert_eq!(step.loss, 0.0);
+    assert!(net.gradcheck(tokens(3).view(), tokens(2).view()).expect("the shapes fit").passed());
+    let path = std::env::temp_dir().join(format!("gradloom-tied-{}.safetensors", std::process::id()));
+    net.save(&path).expect("there is room");
+    let mut again = Masked::predictor().load(&path).expect("it was saved");
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!(again.predict(tokens(4).view()).expect("it runs"), net.predict(tokens(4).view()).expect("it runs"));
 }

@@ -112,8 +112,14 @@ pub fn number(n: usize) -> Number<'static> {
 
 /// One stage, under this path.
 pub fn stage(layer: &'static LayerDef, args: &[Arg], segment: &'static str) -> Stage<'static> {
-    let kind = Kind::Layer(layer, leak(values(args)));
+    let kind = Kind::Layer(layer, leak(completed(layer, values(args))));
     Stage { kind, segment, named: false, text: layer.name, at: At(0) }
+}
+
+/// These arguments, and the defaults of those behind them.
+pub fn completed(layer: &LayerDef, mut args: Vec<Value<'static>>) -> Vec<Value<'static>> {
+    args.extend(layer.args.iter().skip(args.len()).filter_map(|arg| arg.default.map(Value::Known)));
+    args
 }
 
 /// Arguments that are known.

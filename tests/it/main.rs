@@ -47,6 +47,7 @@ mod flows_golden;
 mod formulas;
 mod frozen_statistics;
 mod fusion;
+mod generate;
 mod generic;
 mod golden;
 mod golden_file;

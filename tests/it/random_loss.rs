@@ -71,6 +71,7 @@ impl Criterion {
             ("class_weights", _) if second => {
                 Arg::Numbers(leak((0..outputs).map(|class| 0.5 + (class % 4) as f64).collect::<Vec<f64>>()))
             }
+            ("ignore", _) if first && second => Arg::Int(u64::from(self.variant) % outputs as u64),
             // Where the largest logit decides, there is none.
             ("threshold", _) if target == Target::Labels && first => Arg::Float(0.1),
             ("threshold", Some(default)) => default,

@@ -390,6 +390,7 @@ fn arg(arg: &Arg) -> TokenStream {
         Arg::Float(x) => quote!(Float(#x)),
         Arg::Flag(flag) => quote!(Flag(#flag)),
         Arg::Word(word) => quote!(Word(#word)),
+        Arg::Path(path) => quote!(Path(#path)),
         Arg::Init(initializer, number) => {
             let item = format_ident!("{}", initializer.item);
             let number = option(number.map(|number| quote!(#number)));

@@ -117,6 +117,10 @@ fn value<'a>(
             return Value::Broken;
         }
         (ExprKind::Flag(flag), _) => (Some(Arg::Flag(*flag)), written),
+        (ExprKind::Name(name), ArgKind::Mask) => (Some(Arg::Path(text(name).leak())), written),
+        (ExprKind::Member(path, _), ArgKind::Parameter | ArgKind::Mask) => {
+            (Some(Arg::Path(path.clone().leak())), written)
+        }
         (ExprKind::Name(name), _) if consts.is_unknown(name) => return Value::Broken,
         (_, ArgKind::Init) => return initializer(owner, arg, expr, table, consts, errors),
         (ExprKind::Name(name), ArgKind::Flag) => match consts.flag(name) {
@@ -169,7 +173,9 @@ fn value<'a>(
             Ok(None) => (None, written),
             Err(Reported) => return Value::Broken,
         },
-        (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. }) => (None, written),
+        (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. } | ArgKind::Parameter | ArgKind::Mask) => {
+            (None, written)
+        }
         (ExprKind::Tuple(_), _) => (None, written),
         (
             _,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use gradloom_runtime::elaborate::MOST_STAGES;
 use gradloom_runtime::functions;
-use gradloom_runtime::layers::{self, Arg, LayerDef};
+use gradloom_runtime::layers::{self, Arg, ArgKind, LayerDef};
 use gradloom_runtime::network::{Kind, Number, Outcome, Stage, Value};
 use proc_macro2::Ident;
 
@@ -173,6 +173,12 @@ impl<'a> Scope<'_, 'a> {
         let values = values(layer.name, layer.args, &given, site, &mut self.table, self.consts, self.errors);
         for ((arg, &value), expr) in layer.args.iter().zip(values).zip(&given.values) {
             let Some(expr) = expr else { continue };
+            // Made before it is used, in a body of lines, and used.
+            if let (ArgKind::Mask, ExprKind::Name(name)) = (arg.kind, &expr.kind)
+                && !self.may_use(name)
+            {
+                return Kind::Broken;
+            }
             let name = args.iter().filter_map(|given| given.name.as_ref()).find(|name| text(name) == arg.name);
             let site = name.map_or(expr.site, |name| Site::from(name).to(expr.site));
             self.arguments.push(Given { owner: layer.name, name: arg.name, value, site });

@@ -113,6 +113,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                                     Value::Known(
                                         Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                                     ),
+                                    Value::Known(Arg::Path("")),
                                 ],
                             ),
                             segment: "h",
@@ -153,6 +154,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                                     Value::Known(
                                         Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                                     ),
+                                    Value::Known(Arg::Path("")),
                                 ],
                             ),
                             segment: "dense2",
@@ -173,6 +175,7 @@ fn a_network_is_a_type_a_report_and_constants() {
                                 &[
                                     Value::Known(Arg::Float(0f64)),
                                     Value::Known(Arg::Numbers(&[])),
+                                    Value::Known(Arg::Word("none")),
                                 ],
                                 &[Expr::Name("y"), Expr::Name("label")],
                             ),

@@ -111,6 +111,7 @@ fn what_is_known_when_the_program_runs_is_a_calculation_of_its_sizes() {
                                                 Value::Known(
                                                     Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                                                 ),
+                                                Value::Known(Arg::Path("")),
                                             ]),
                                         ),
                                         segment: "dense1",
@@ -216,6 +217,7 @@ fn a_block_that_others_use_is_a_type() {
                                     Value::Known(
                                         Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                                     ),
+                                    Value::Known(Arg::Path("")),
                                 ]),
                             ),
                             segment: "dense1",

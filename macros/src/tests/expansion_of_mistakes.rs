@@ -132,6 +132,7 @@ fn a_mistake_leaves_the_type_with_its_ports() {
                                     Value::Known(
                                         Arg::Init(&initializers::AUTO, ::core::option::Option::None),
                                     ),
+                                    Value::Known(Arg::Path("")),
                                 ],
                             ),
                             segment: "dense1",

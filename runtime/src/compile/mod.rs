@@ -58,6 +58,8 @@ pub enum Purpose<'a> {
     Evaluate,
     /// Outputs in inference mode.
     Predict,
+    /// The output in inference mode, one position of a sequence at a time: see [`lower_next`](crate::lower::lower_next).
+    Next,
     /// What a step would do, measured: see [`Compilation::measures`].
     Diagnose(&'a TrainingConfig),
     /// Running statistics as they would be after all rows as one batch: see [`Compilation::statistics`].
@@ -74,7 +76,7 @@ impl<'a> Purpose<'a> {
             | Purpose::Diagnose(config)
             | Purpose::Recalibrate(config) => Some(config),
             Purpose::Gradients(config) => config,
-            Purpose::Evaluate | Purpose::Predict => None,
+            Purpose::Evaluate | Purpose::Predict | Purpose::Next => None,
         }
     }
 }

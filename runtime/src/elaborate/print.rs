@@ -215,6 +215,7 @@ fn option(arg: &ArgDef, value: Arg) -> String {
             let all: Vec<String> = batch.into_iter().chain(list.iter().map(i64::to_string)).collect();
             format!("[{}]", all.join(", "))
         }
+        Arg::Path(path) => path.to_string(),
         Arg::Numbers(list) => format!("[{}]", list.iter().map(|&x| number(x)).collect::<Vec<_>>().join(", ")),
     }
 }

@@ -186,10 +186,19 @@ impl<'a> Context<'a> {
             self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
             return None;
         }
+        let looks_at = memory_shape.as_ref().unwrap_or(&x_shape);
+        let mask = match layer.mask(&args) {
+            Some(name) => Some(self.mask(stage, name, looks_at)?),
+            None => None,
+        };
         // How parameters start has no influence on their shapes.
         for param in (layer.params)(&x_shape, &args, Gain::Xavier) {
             let name = format!("{}.{}", place.owner, param.name);
             let shape = Shape::fixed(&declared_shape(&param.shape, param.order));
+            if let Some(path) = layer.borrowed(&args, param.name) {
+                self.borrow(stage, path, &param.shape)?;
+                continue;
+            }
             if is_absurd(&shape) {
                 self.report(stage.at, words::too_large(&format!("`{name}` {}", shape.declared()), &shape));
                 return None;
@@ -199,8 +208,46 @@ impl<'a> Context<'a> {
         if shape != x_shape {
             self.trace_to(stage.text, &shape);
         }
-        let operands = [x].into_iter().chain(memory).collect();
+        let operands = [x].into_iter().chain(memory).chain(mask).collect();
         Some(self.step(stage, Action::Layer(layer, args, Gain::Xavier), place, operands, shape))
+    }
+
+    /// The value of this name, with a number for every position of what a layer looks at.
+    fn mask(&mut self, stage: &Stage<'_>, name: &str, looks_at: &Shape) -> Option<usize> {
+        let Some(&value) = self.names.get(name) else {
+            let closest = self.suggestions.closest(name, || self.names.keys().map(|known| &**known));
+            let message = words::unknown_value(stage.text, name, closest);
+            if self.complete {
+                self.report(stage.at, message);
+            }
+            return None;
+        };
+        let expected = Shape(looks_at.0[..2].to_vec());
+        let found = self.ty(value)?.clone();
+        if found != TensorType::f32(expected.clone()) {
+            self.report(stage.at, words::mask_misfits(stage.text, name, &expected, &found));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A parameter of another layer, whose transpose has this shape.
+    fn borrow(&mut self, stage: &Stage<'_>, path: &str, own: &[usize]) -> Option<()> {
+        let Some(&index) = self.by_path.get(path) else {
+            let closest = self.suggestions.closest(path, || self.by_path.keys().map(String::as_str));
+            let message = words::no_parameter(stage.text, path, closest);
+            if self.complete {
+                self.report(stage.at, message);
+            }
+            return None;
+        };
+        let expected = Shape::fixed(&own.iter().rev().copied().collect::<Vec<usize>>());
+        let found = self.params[index].1.clone();
+        if found != expected {
+            self.report(stage.at, words::parameter_misfits(stage.text, path, &expected, &found));
+            return None;
+        }
+        Some(())
     }
 
     /// A parameter of a layer, or of one that was used before, whose parameters have to be the same.

@@ -68,6 +68,28 @@ pub fn no_gradient(network: &str) -> String {
     )
 }
 
+/// A value that masks what a layer looks at and that there is not, or not yet.
+pub fn unknown_value(layer: &str, name: &str, closest: Option<&str>) -> String {
+    format!("`{layer}` finds no value `{name}` before it{}", did_you_mean(closest))
+}
+
+/// A mask of another shape or type.
+pub fn mask_misfits(layer: &str, name: &str, expected: &Shape, found: &TensorType) -> String {
+    let found = format!("{} of {}", found.shape.declared(), found.dtype);
+    format!("`{layer}` looks at positions {}, and `{name}` is {found}; a mask is f32", expected.declared())
+}
+
+/// A parameter of another layer that there is not, or not yet.
+pub fn no_parameter(layer: &str, path: &str, closest: Option<&str>) -> String {
+    format!("`{layer}` finds no parameter `{path}` before it{}", did_you_mean(closest))
+}
+
+/// A parameter of another layer that does not fit.
+pub fn parameter_misfits(layer: &str, path: &str, expected: &Shape, found: &Shape) -> String {
+    let [expected, found] = [expected, found].map(Shape::declared);
+    format!("`{layer}` takes the transpose of a parameter {expected} for its weights, and `{path}` is {found}")
+}
+
 /// A calculation as written, and what it comes to.
 pub fn found(text: &str, value: Outcome) -> String {
     match value {

@@ -11,11 +11,13 @@ use crate::types::{DType, TensorType};
 /// - Value: `mean(-log_softmax(logits)[target])`. Takes logits, not probabilities; finite for |logits| <= 1e4. With
 ///   `label_smoothing = s` the right class counts `1 - s + s / C` and every other `s / C`, instead of 1 and 0. With
 ///   `class_weights = [w0, w1, ..]` the term of each class counts by its weight, and the sum is divided by that of the
-///   weights of the targets, as in PyTorch; NaN if that is 0
+///   weights of the targets, as in PyTorch; NaN if that is 0. With `ignore = k` the rows of class `k`, such as padding, count
+///   nothing, and the mean is that of the others: 0 where there are none
 /// - Shapes: `f32[B, C], u8[B] -> f32[]`, class ids of any integer type, below `C`
 /// - Argument `label_smoothing = 0.0`: the share of a target that goes to all classes alike; a number between 0 and 1
 /// - Argument `class_weights = []`: how much each class counts, all of them alike if left out; numbers between 0 and
 ///   1e6
+/// - Argument `ignore = none`: a class id whose rows count nothing; an integer of at least 0, or `none`
 /// - Gradient: `(softmax(logits) - target) / B`, the target one-hot, or smoothed
 /// - Source: Goodfellow et al. 2016, 6.2.2.3; Szegedy et al. 2016, section 7
 pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
@@ -37,10 +39,19 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
             default: Some(Arg::Numbers(&[])),
             doc: "how much each class counts, all of them alike if left out",
         },
+        ArgDef {
+            name: "ignore",
+            kind: ArgKind::SizeOr { least: 0, word: "none" },
+            default: Some(Arg::Word("none")),
+            doc: "a class id whose rows count nothing",
+        },
     ],
     ty: |x, args| {
         let ty = against_classes(x, "logits")?;
         let classes = classes(x[0]);
+        if let Some(id) = ignored(args).filter(|&id| id >= classes) {
+            return Err(format!("needs `ignore` below {classes}, the number of classes, found {id}"));
+        }
         match numbers(args, 1).len() {
             0 => Ok(ty),
             given if given == classes => Ok(ty),
@@ -55,16 +66,22 @@ pub const CROSS_ENTROPY: FunctionDef = FunctionDef {
         let is_target = is_target(b, x[1], x[0]);
         let own = own_loss(b, x[0], shifted, is_target);
         let smoothing = float(args, 0);
+        let counted = ignored(args).map(|id| counted(b, x[1], id));
         if !numbers(args, 1).is_empty() {
-            return weighted(b, numbers(args, 1), smoothing, x[0], (is_target, own));
+            return weighted(b, numbers(args, 1), smoothing, x[0], (is_target, own), counted);
         }
-        if smoothing == 0.0 {
-            return mean_of_rows(b, own);
+        let loss = match smoothing {
+            0.0 => own,
+            _ => {
+                let losses = losses(b, x[0], shifted);
+                let alike = b.mean(losses, &[last]);
+                smoothed(b, own, alike, smoothing)
+            }
+        };
+        match counted {
+            Some(counted) => mean_of_counted(b, loss, counted),
+            None => mean_of_rows(b, loss),
         }
-        let losses = losses(b, x[0], shifted);
-        let alike = b.mean(losses, &[last]);
-        let loss = smoothed(b, own, alike, smoothing);
-        mean_of_rows(b, loss)
     },
 };
 
@@ -146,6 +163,35 @@ pub const TOP_K: FunctionDef = FunctionDef {
         mean_of_rows(b, hit)
     },
 };
+
+/// The class id whose rows count nothing, if there is one.
+fn ignored(args: &[Arg]) -> Option<usize> {
+    matches!(args[2], Arg::Int(_)).then(|| int(args, 2))
+}
+
+/// A truth value for every row: whether its target is another than this id.
+fn counted(b: &mut Builder, target: NodeId, id: usize) -> NodeId {
+    let target = b.to_float(target);
+    let id = b.constant_like(id as f64, target);
+    b.compare(Cmp::Ne, target, id)
+}
+
+/// The mean of those rows that count; 0 if none does.
+fn mean_of_counted(b: &mut Builder, loss: NodeId, counted: NodeId) -> NodeId {
+    let one = b.constant_like(1.0, loss);
+    let [loss, ones] = [loss, one].map(|x| b.keep(counted, x));
+    quotient_or_zero(b, loss, ones)
+}
+
+/// The sum of these numbers over that of those, which are at least 0; 0 where those are 0.
+fn quotient_or_zero(b: &mut Builder, of: NodeId, over: NodeId) -> NodeId {
+    let axes: Vec<usize> = (0..b.shape(of).rank()).collect();
+    let [sum, weight] = [of, over].map(|x| b.sum(x, &axes));
+    let [zero, one] = [0.0, 1.0].map(|number| b.constant_like(number, weight));
+    let is_nothing = b.compare(Cmp::Eq, weight, zero);
+    let weight = b.select(is_nothing, one, weight);
+    b.div(sum, weight)
+}
 
 /// Rows of f32, and a class id for each.
 pub(super) fn against_classes(x: &[&TensorType], what: &str) -> Result<TensorType, String> {
@@ -250,13 +296,14 @@ fn smoothed(b: &mut Builder, own: NodeId, alike: NodeId, share: f64) -> NodeId {
 }
 
 /// Cross-entropy in which each class counts by its weight: the sum over all rows, divided by the sum of the weights of the targets.
-/// `is_target` marks the target of each row, and `loss` is its unweighted loss.
+/// `is_target` marks the target of each row, `loss` is its unweighted loss, and `counted` says whether it counts, if some do not.
 fn weighted(
     b: &mut Builder,
     weights: &'static [f64],
     smoothing: f64,
     logits: NodeId,
     (is_target, loss): (NodeId, NodeId),
+    counted: Option<NodeId>,
 ) -> NodeId {
     let shape = b.shape(logits);
     let last = shape.rank() - 1;
@@ -282,6 +329,10 @@ fn weighted(
         let losses = weighed(b, weights, losses);
         let alike = b.mean(losses, &[last]);
         loss = smoothed(b, loss, alike, smoothing);
+    }
+    if let Some(counted) = counted {
+        let [loss, own] = [loss, own].map(|x| b.keep(counted, x));
+        return quotient_or_zero(b, loss, own);
     }
     let axes: Vec<usize> = (0..last).collect();
     let total = b.sum(loss, &axes);

@@ -1,7 +1,7 @@
 //! What the two kinds of attention have in common: heads, and the mean of values by scores.
 
 use super::positions::sequence;
-use super::{Misfit, Mode, Scope, dropout, tables};
+use super::{Misfit, Mode, Next, Scope, dropout, tables};
 use crate::ir::{Builder, DotAxes, NodeId};
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
@@ -52,6 +52,7 @@ pub(super) fn attend(
     rope: bool,
     dropout: f64,
 ) -> NodeId {
+    let next = scope.next;
     let b = &mut *scope.b;
     let [q_length, k_length] = [q, k].map(|x| b.shape(x).0[1].factor());
     let rows = b.shape(q).0[0];
@@ -62,12 +63,15 @@ pub(super) fn attend(
     };
     // Fewer numbers are scaled here than among the scores.
     let q = b.scale(q, 1.0 / (heads.size as f64).sqrt());
-    let [k, v] = [k, v].map(|x| split(b, x, k_length, &[heads.kv, heads.size]));
+    let [mut k, mut v] = [k, v].map(|x| split(b, x, k_length, &[heads.kv, heads.size]));
     let mut q = split(b, q, q_length, &[heads.n, heads.size]);
-    let mut k = k;
     if rope {
-        [q, k] = [q, k].map(|x| turned(b, x));
+        [q, k] = [q, k].map(|x| turned(b, x, next));
     }
+    if let Some(next) = next {
+        [k, v] = [k, v].map(|x| scope.kept(x, next));
+    }
+    let b = &mut *scope.b;
     if shared > 1 {
         q = split(b, q, q_length, &[heads.kv, shared, heads.size]);
     }
@@ -80,14 +84,23 @@ pub(super) fn attend(
     let across = shape.rank() - 1;
     if causal {
         let [query, key] = [2, across].map(|axis| {
-            let position = b.iota(axis, &shape);
+            let position = match next.filter(|_| axis == 2) {
+                Some(next) => b.broadcast(next.position, &shape, &[0]),
+                None => b.iota(axis, &shape),
+            };
             b.to_float(position)
         });
         let seen = b.compare(Cmp::Ge, query, key);
         let never = b.constant(f64::NEG_INFINITY, &shape);
         scores = b.select(seen, scores, never);
     }
-    let mut weights = softmax(b, scores);
+    if let Some(mask) = scope.mask {
+        let mask = b.broadcast(mask, &shape, &[0, across]);
+        let [nothing, never] = [0.0, f64::NEG_INFINITY].map(|number| b.constant(number, &shape));
+        let is_hidden = b.compare(Cmp::Eq, mask, nothing);
+        scores = b.select(is_hidden, never, scores);
+    }
+    let mut weights = softmax(b, scores, scope.mask.is_some());
     if scope.mode == Mode::Train && dropout > 0.0 {
         let numbers = scope.declared_uniform(&shape);
         weights = dropout::keep(scope.b, weights, numbers, dropout);
@@ -105,31 +118,48 @@ pub(super) fn attend(
 }
 
 /// Softmax along the last axis, as a mean wants it: with no digits of what a weight lacks of 1, for which the layer `softmax` looks
-/// for the first of the largest. What is subtracted from all scores changes nothing, so it gets no gradient.
-fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
+/// for the first of the largest. What is subtracted from all scores changes nothing, so it gets no gradient. A row that `may_be_empty`,
+/// with minus infinity everywhere, has weights of 0.
+fn softmax(b: &mut Builder, x: NodeId, may_be_empty: bool) -> NodeId {
     let shape = b.shape(x);
     let last = [shape.rank() - 1];
     let fixed = b.detach(x);
-    let top = b.max_over(fixed, &last);
+    let mut top = b.max_over(fixed, &last);
+    if may_be_empty {
+        let [zero, never] = [0.0, f64::NEG_INFINITY].map(|number| b.constant_like(number, top));
+        let is_empty = b.compare(Cmp::Eq, top, never);
+        top = b.select(is_empty, zero, top);
+    }
     let top = b.broadcast_over(top, &shape, &last);
     let shifted = b.sub(x, top);
     let power = b.exp(shifted);
-    let sum = b.sum(power, &last);
+    let mut sum = b.sum(power, &last);
+    if may_be_empty {
+        let [zero, one] = [0.0, 1.0].map(|number| b.constant_like(number, sum));
+        let is_empty = b.compare(Cmp::Eq, sum, zero);
+        sum = b.select(is_empty, one, sum);
+    }
     let sum = b.broadcast_over(sum, &shape, &last);
     b.div(power, sum)
 }
 
 /// Heads `[B, T, heads, size]` turned by their position: the pair of a number of the first half and the one as far into the second
 /// half is a point in the plane.
-fn turned(b: &mut Builder, x: NodeId) -> NodeId {
+fn turned(b: &mut Builder, x: NodeId, next: Option<Next>) -> NodeId {
     let shape = b.shape(x);
-    let (length, half) = (shape.0[1].factor(), shape.0[3].factor() / 2);
+    let (length, half) = (next.map_or(shape.0[1].factor(), |next| next.length), shape.0[3].factor() / 2);
     let [first, second] = [0, half].map(|start| b.slice(x, 3, start, half, 1));
     let part = b.shape(first);
     let [sine, cosine] = tables::turns(length, half).map(|numbers| {
         let table = b.table("rope", numbers);
         let table = b.reshape(table, Shape::fixed(&[length, half]));
-        b.broadcast(table, &part, &[1, 3])
+        match next {
+            Some(next) => {
+                let own = b.gather(table, next.position);
+                b.broadcast(own, &part, &[0, 3])
+            }
+            None => b.broadcast(table, &part, &[1, 3]),
+        }
     });
     let mut times = |x, y| b.mul(x, y);
     let (along, across) = ([times(first, cosine), times(second, sine)], [times(second, cosine), times(first, sine)]);

@@ -21,6 +21,12 @@ const DROPOUT: ArgDef = ArgDef {
 };
 const BIAS: ArgDef =
     ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add biases" };
+const MASK: ArgDef = ArgDef {
+    name: "mask",
+    kind: ArgKind::Mask,
+    default: Some(Arg::Path("")),
+    doc: "a value with 0 where there is nothing to look at",
+};
 const INIT: ArgDef =
     ArgDef { name: "init", kind: ArgKind::Init, default: Some(Arg::Init(&AUTO, None)), doc: "how the weights start" };
 
@@ -30,7 +36,8 @@ const INIT: ArgDef =
 ///   `x W_qkv + b_qkv`. With `causal = true` a position looks at none after it. With `kv = g` only `g` heads have keys and
 ///   values, each for `heads / g` neighboring heads of queries. With `rope = true` queries and keys are turned by angles
 ///   that grow with their position, the halves of a head as pairs: the `k`th of `n` pairs by `t / 10000^(k / n)`. With
-///   `dropout = p` weights are dropped as numbers are by `Dropout`, those of a position and head being a row
+///   `dropout = p` weights are dropped as numbers are by `Dropout`, those of a position and head being a row. `mask` names a
+///   value `f32[B, T]` with 0 at positions that nobody looks at; where there is nothing to look at, the mean is 0
 /// - Shapes: `f32[B, T, d] -> f32[B, T, d]`, where `heads` divides `d`
 /// - Argument `heads`: how many ways there are of looking; an integer of at least 1
 /// - Argument `causal = false`: whether no position looks at later ones; `true` or `false`
@@ -39,6 +46,7 @@ const INIT: ArgDef =
 /// - Argument `bias = true`: whether to add biases; `true` or `false`
 /// - Argument `rope = false`: whether queries and keys are turned by their position; `true` or `false`
 /// - Argument `init = auto`: how the weights start; an initializer
+/// - Argument `mask = none`: a value with 0 where there is nothing to look at; the name of a value
 /// - Parameters: `qkv.weight [d, d + 2 g d / heads]` and `out.weight [d, d]`, the transposes of `in_proj_weight` and
 ///   `out_proj.weight` of PyTorch's `MultiheadAttention`; `qkv.bias [d + 2 g d / heads]` and `out.bias [d]`, zero, unless
 ///   `bias = false`
@@ -66,6 +74,7 @@ pub const ATTENTION: LayerDef = LayerDef {
             doc: "whether queries and keys are turned by their position",
         },
         INIT,
+        MASK,
     ],
     shape: |x, args| {
         let heads = Heads::of(x, int(args, 0), kv(args, 2))?;
@@ -93,6 +102,7 @@ pub const ATTENTION: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: false,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -100,13 +110,15 @@ pub const ATTENTION: LayerDef = LayerDef {
 
 /// Every position of one sequence looks at all positions of another: `(x, memory) -> CrossAttention(heads)`.
 ///
-/// - Value: as of `Attention`, with `q = x W_query + b_query`, and `k` and `v` parts of `memory W_kv + b_kv`
+/// - Value: as of `Attention`, with `q = x W_query + b_query`, and `k` and `v` parts of `memory W_kv + b_kv`. A `mask` is
+///   `f32[B, S]`
 /// - Shapes: `f32[B, T, d], f32[B, S, d] -> f32[B, T, d]`, where `heads` divides `d`
 /// - Argument `heads`: how many ways there are of looking; an integer of at least 1
 /// - Argument `kv = heads`: how many heads have keys and values of their own; an integer of at least 1, or `heads`
 /// - Argument `dropout = 0.0`: the probability that a weight is dropped in training; a number between 0 and 0.99
 /// - Argument `bias = true`: whether to add biases; `true` or `false`
 /// - Argument `init = auto`: how the weights start; an initializer
+/// - Argument `mask = none`: a value with 0 where there is nothing to look at; the name of a value
 /// - Parameters: `query.weight [d, d]`, `kv.weight [d, 2 g d / heads]` with `g` the number of `kv` heads, and
 ///   `out.weight [d, d]`; `query.bias [d]`, `kv.bias [2 g d / heads]` and `out.bias [d]`, zero, unless `bias = false`
 /// - Gradient: of all products, and of the softmax, to both sequences
@@ -115,7 +127,7 @@ pub const CROSS_ATTENTION: LayerDef = LayerDef {
     name: "CrossAttention",
     item: "CROSS_ATTENTION",
     stem: "cross_attention",
-    args: &[HEADS, KV, DROPOUT, BIAS, INIT],
+    args: &[HEADS, KV, DROPOUT, BIAS, INIT, MASK],
     shape: |x, args| Heads::of(x, int(args, 0), kv(args, 1)).map(|_| x.clone()),
     params: |x, args, next| {
         let Ok(heads) = Heads::of(x, int(args, 0), kv(args, 1)) else { return Vec::new() };
@@ -142,6 +154,7 @@ pub const CROSS_ATTENTION: LayerDef = LayerDef {
         (Err(misfit), _) => Err(misfit),
     }),
     least_rows: |_| 1,
+    by_position: false,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -8,16 +8,18 @@ use crate::types::{Dim, Shape};
 
 /// Every output is a weighted sum of every input.
 ///
-/// - Value: `y = x W + b`
+/// - Value: `y = x W + b`. With `weight = embedding1.weight` there is no `W` but the transpose of that matrix `[n, in]`, whose
+///   gradients add up
 /// - Shapes: `f32[B, in] -> f32[B, n]`; of a higher rank each row along the last axis, `f32[B, S, in] -> f32[B, S, n]`
 /// - Argument `n`: number of outputs; an integer of at least 1
 /// - Argument `bias = true`: whether to add a bias; `true` or `false`
 /// - Argument `init = auto`: how the weights start; an initializer
+/// - Argument `weight = own`: a matrix of another layer, whose transpose is the weights; the path of a parameter
 /// - Parameters: `weight [in, n]`, the transpose of that of PyTorch's `Linear`, with `fan_in = in` and `fan_out = n`;
 ///   `bias [n]`, zero, unless `bias = false`
 /// - Gradient: `dW = x^T dy`, `db` the sum of `dy` over the batch, `dx = dy W^T`. Right before `BatchNorm` that of the
 ///   bias is zero but for rounding: write `bias = false` there
-/// - Source: Goodfellow et al. 2016, 6.1
+/// - Source: Goodfellow et al. 2016, 6.1; Press & Wolf 2017 for `weight`
 pub const DENSE: LayerDef = LayerDef {
     name: "Dense",
     item: "DENSE",
@@ -30,6 +32,12 @@ pub const DENSE: LayerDef = LayerDef {
             kind: ArgKind::Init,
             default: Some(Arg::Init(&AUTO, None)),
             doc: "how the weights start",
+        },
+        ArgDef {
+            name: "weight",
+            kind: ArgKind::Parameter,
+            default: Some(Arg::Path("")),
+            doc: "a matrix of another layer, whose transpose is the weights",
         },
     ],
     shape: |x, args| {
@@ -49,6 +57,7 @@ pub const DENSE: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

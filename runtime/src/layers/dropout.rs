@@ -62,6 +62,7 @@ pub const DROPOUT: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: false,
     layout: None,
     gain: None,
     function: None,

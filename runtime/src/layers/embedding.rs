@@ -45,6 +45,7 @@ pub const EMBEDDING: LayerDef = LayerDef {
     },
     takes: Takes::Ids(|args| int(args, 0)),
     least_rows: |_| 1,
+    by_position: true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

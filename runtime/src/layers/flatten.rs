@@ -23,6 +23,7 @@ pub const FLATTEN: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: false,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -79,6 +79,7 @@ pub const LAYER_NORM: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

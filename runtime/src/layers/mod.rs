@@ -62,7 +62,7 @@ pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use positions::{POSITIONAL, POSITIONS};
 pub use prelu::PRELU;
 pub use rms_norm::RMS_NORM;
-pub use scope::{Frozen, Mode, Scope};
+pub use scope::{Frozen, Mode, Next, Scope};
 pub use upsample::UPSAMPLE;
 
 /// All layers, in the order of their documentation.
@@ -135,6 +135,8 @@ pub struct LayerDef {
     /// The fewest rows that a training batch may have, from the shape of the output: 2 where each number of a row is normalized by
     /// the variance of the batch.
     pub least_rows: fn(&Shape) -> usize,
+    /// Whether it makes of each position of a sequence what it would make of it alone, though it looks at more than one number.
+    pub by_position: bool,
     /// In which order it wants the axes of an image; `None` if it does the same with every element, in whatever order they come.
     pub layout: Option<Layout>,
     /// For an activation: the initialization that suits the weights before it.
@@ -185,6 +187,26 @@ pub struct ParamDef {
     pub kind: SlotKind,
 }
 
+impl LayerDef {
+    /// The parameters that a layer declares, apart from those that it takes from other layers.
+    pub fn own_params(&self, x: &Shape, args: &[Arg], next: Gain) -> Vec<ParamDef> {
+        let mut params = (self.params)(x, args, next);
+        params.retain(|param| self.borrowed(args, param.name).is_none());
+        params
+    }
+
+    /// The path of the parameter whose transpose stands in place of the layer's own of this name, if one was given.
+    pub fn borrowed(&self, args: &[Arg], name: &str) -> Option<&'static str> {
+        let position = self.args.iter().position(|arg| matches!(arg.kind, ArgKind::Parameter) && arg.name == name)?;
+        path(args, position)
+    }
+
+    /// The name of the value that masks what the layer looks at, if one was given.
+    pub fn mask(&self, args: &[Arg]) -> Option<&'static str> {
+        path(args, self.args.iter().position(|arg| matches!(arg.kind, ArgKind::Mask))?)
+    }
+}
+
 impl ParamDef {
     /// One that users see in the order of the graph.
     pub(crate) fn new(name: &'static str, shape: Vec<usize>, init: Init, kind: SlotKind) -> ParamDef {
@@ -211,6 +233,8 @@ pub enum Arg {
     Ints(&'static [i64]),
     /// How weights start, with its number if it takes one.
     Init(&'static Initializer, Option<f64>),
+    /// The path of a parameter or the name of a value; empty where it was left out.
+    Path(&'static str),
 }
 
 /// The declaration of an argument.
@@ -285,6 +309,11 @@ pub enum ArgKind {
     Extents,
     /// One of [`initializers::ALL`], with its number if it takes one: `normal(0.02)`.
     Init,
+    /// The path of a matrix that another layer owns. Its transpose stands in place of the layer's own parameter of the same name as
+    /// the argument.
+    Parameter,
+    /// The name of a value `[B, T]` with a number for every position of what a layer looks at.
+    Mask,
 }
 
 impl ArgKind {
@@ -317,6 +346,7 @@ impl ArgKind {
             (ArgKind::Axis, Arg::Ints([_])) | (ArgKind::Axes, Arg::Ints([_, ..])) => Ok(arg),
             (ArgKind::Extents, Arg::Ints(list)) if list.iter().all(|&n| n >= 1) => Ok(arg),
             (ArgKind::Init, Arg::Init(..)) => Ok(arg),
+            (ArgKind::Parameter | ArgKind::Mask, Arg::Path(_)) => Ok(arg),
             _ => Err(self.wanted()),
         }
     }
@@ -344,6 +374,8 @@ impl ArgKind {
             ArgKind::Axes => "an axis, such as -1, or a list of them, such as `[1, 2]`".to_string(),
             ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),
             ArgKind::Init => "an initializer".to_string(),
+            ArgKind::Parameter => "the path of a parameter, such as `embedding1.weight`".to_string(),
+            ArgKind::Mask => "the name of a value [B, T]".to_string(),
         }
     }
 }
@@ -401,6 +433,14 @@ pub(crate) fn word(args: &[Arg], position: usize) -> &'static str {
     match args[position] {
         Arg::Word(word) => word,
         ref other => unreachable!("argument {position} was checked to be a word, found {other:?}"),
+    }
+}
+
+/// The path of this position, if one was given.
+pub(crate) fn path(args: &[Arg], position: usize) -> Option<&'static str> {
+    match args[position] {
+        Arg::Path(path) => Some(path).filter(|path| !path.is_empty()),
+        ref other => unreachable!("argument {position} was checked to be a path, found {other:?}"),
     }
 }
 

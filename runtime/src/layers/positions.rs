@@ -35,6 +35,7 @@ pub const POSITIONAL: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -61,12 +62,14 @@ pub const POSITIONS: LayerDef = LayerDef {
     params: |_, _, _| Vec::new(),
     lower: |scope, x| {
         let [length, features] = sequence(&scope.b.shape(x)).expect("the shape was checked");
+        let length = scope.next.map_or(length, |next| next.length);
         let table = scope.b.table("positions", tables::sinusoidal(length, features));
         let table = scope.b.reshape(table, Shape::fixed(&[length, features]));
         added(scope, x, table)
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -82,6 +85,11 @@ pub(super) fn sequence(x: &Shape) -> Result<[usize; 2], Misfit> {
 
 fn added(scope: &mut Scope<'_>, x: NodeId, of_positions: NodeId) -> NodeId {
     let shape = scope.b.shape(x);
+    if let Some(next) = scope.next {
+        let own = scope.b.gather(of_positions, next.position);
+        let own = scope.b.reshape(own, shape);
+        return scope.b.add(x, own);
+    }
     let numbers = scope.b.broadcast(of_positions, &shape, &[1, 2]);
     scope.b.add(x, numbers)
 }

@@ -51,6 +51,7 @@ pub const RMS_NORM: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

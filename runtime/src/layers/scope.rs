@@ -1,8 +1,8 @@
 //! What a layer sees while it adds its operations to the graph.
 
 use super::{Arg, Layout};
-use crate::ir::{Builder, NodeId, Output, Role, ScalarSlot};
-use crate::types::{Dim, Shape};
+use crate::ir::{Builder, InputSlot, NodeId, Output, Role, ScalarSlot};
+use crate::types::{Dim, Shape, TensorType};
 
 /// What the graph is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,15 @@ impl Frozen<'_> {
     pub const NONE: Frozen<'static> = Frozen { named: &|_| false, after: None };
 }
 
+/// One position of a sequence, where a graph is that of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// Where it is, `u32[B]`.
+    pub position: NodeId,
+    /// The length of the sequence.
+    pub length: usize,
+}
+
 /// What a layer sees while it adds its operations.
 #[derive(Debug)]
 pub struct Scope<'a> {
@@ -42,6 +51,14 @@ pub struct Scope<'a> {
     pub layout: Layout,
     /// The second value of a layer that takes two.
     pub memory: Option<NodeId>,
+    /// What masks the positions that a layer looks at, if anything does.
+    pub mask: Option<NodeId>,
+    /// The layer's own names of parameters, and the paths of those of other layers whose transposes stand in their place.
+    pub borrowed: Vec<(&'static str, &'static str)>,
+    /// The position, where the graph is that of one.
+    pub next: Option<Next>,
+    /// What is to be kept for the positions after this one, in the order of the inputs that bring it back.
+    pub kept: Vec<NodeId>,
     /// The steps after which running statistics are frozen, if they ever are.
     pub frozen_after: Option<u64>,
     path: &'a str,
@@ -52,13 +69,54 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// For the layer with this path.
     pub(crate) fn new(b: &'a mut Builder, args: &'a [Arg], mode: Mode, path: &'a str, owner: &'a str) -> Scope<'a> {
-        Scope { b, args, mode, layout: Layout::Declared, memory: None, frozen_after: None, path, owner }
+        Scope {
+            b,
+            args,
+            mode,
+            layout: Layout::Declared,
+            memory: None,
+            mask: None,
+            borrowed: Vec::new(),
+            next: None,
+            kept: Vec::new(),
+            frozen_after: None,
+            path,
+            owner,
+        }
     }
 
-    /// The layer's own parameter or running statistic of this name.
+    /// The layer's own parameter or running statistic of this name, or the transpose of one of another layer that stands in its
+    /// place.
     pub fn param(&mut self, name: &str) -> NodeId {
+        if let Some(&(_, path)) = self.borrowed.iter().find(|(own, _)| *own == name) {
+            let params = &self.b.graph().slots.params;
+            let index = params.iter().position(|slot| slot.name == path).expect("it was looked for when declared");
+            let param = self.b.param(index);
+            return self.b.transpose(param, &[1, 0]);
+        }
         let index = self.slot(name);
         self.b.param(index)
+    }
+
+    /// All positions up to this one of a value `[B, 1, ..]`, as `[B, T, ..]`: those before come from an input, and those after are
+    /// zeros, or what was there.
+    pub(super) fn kept(&mut self, x: NodeId, next: Next) -> NodeId {
+        let mut shape = self.b.shape(x);
+        shape.0[1] = Dim::Fixed(next.length);
+        let inputs = &mut self.b.graph_mut().slots.inputs;
+        inputs.push(InputSlot { name: "cache", ty: TensorType::f32(shape.clone()), target: false, classes: None });
+        let index = inputs.len() - 1;
+        let before = self.b.input(index);
+        let here = self.b.iota(1, &shape);
+        let position = self.b.broadcast(next.position, &shape, &[0]);
+        let is_here = self.b.index_eq(here, position);
+        let rest: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != 1).collect();
+        let own = Shape(rest.iter().map(|&axis| shape.0[axis]).collect());
+        let own = self.b.reshape(x, own);
+        let own = self.b.broadcast(own, &shape, &rest);
+        let all = self.b.select(is_here, own, before);
+        self.kept.push(all);
+        all
     }
 
     /// The next value of a running statistic.

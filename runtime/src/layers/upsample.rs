@@ -44,6 +44,7 @@ pub const UPSAMPLE: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
+    by_position: false,
     layout: Some(Layout::ChannelsLast),
     gain: None,
     function: None,

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{ArrayView, ArrayViewD, Dimension};
 
@@ -36,6 +36,8 @@ pub struct Predictor<N> {
     pub(super) declared: Vec<f32>,
     feed: Feed,
     outputs: Outputs,
+    /// The program of one position, once a sequence was to be continued.
+    pub(super) next: Arc<OnceLock<Arc<Program>>>,
     network: PhantomData<fn() -> N>,
 }
 
@@ -60,6 +62,7 @@ impl<N: Network> Predictor<N> {
             feed: Feed::new(&program.slots, max_batch)?,
             outputs: Outputs::new(definition, max_batch)?,
             params: Arc::new(own),
+            next: Arc::default(),
             program,
             max_batch,
             network: PhantomData,
@@ -160,6 +163,7 @@ impl<N> Predictor<N> {
             declared: self.declared.clone(),
             feed: Feed::new(&self.program.slots, self.max_batch)?,
             outputs: self.outputs.like(self.max_batch)?,
+            next: Arc::clone(&self.next),
             network: PhantomData,
         })
     }

@@ -11,7 +11,7 @@ use super::expressions::{DrawnAct, SCALE};
 use super::names::{Scope, SourcePlace};
 use super::numbers::{argument, size};
 use super::tape::Tape;
-use crate::handmade::leak;
+use crate::handmade::{completed, leak};
 
 /// A body while it is drawn, and what expressions may read of it.
 pub struct Body<'t, 'n> {
@@ -216,7 +216,7 @@ impl<'t, 'n> Body<'t, 'n> {
         args: Vec<Value<'static>>,
         x: &Shape,
     ) -> (Stage<'static>, Shape) {
-        let stage = self.named(Kind::Layer(layer, leak(args)), layer.stem);
+        let stage = self.named(Kind::Layer(layer, leak(completed(layer, args))), layer.stem);
         (Stage { text: layer.name, ..stage }, x.clone())
     }
 

@@ -65,13 +65,13 @@ pub fn criterion(name: &str, args: &[Arg], x: &[Value], decisions: &mut Decision
     }
 }
 
-/// With `label_smoothing` and `class_weights`.
+/// With `label_smoothing` and `class_weights`, over the rows whose target is not to be ignored.
 fn cross_entropy(args: &[Arg], logits: &Array<f64>, target: &[u32]) -> f64 {
     let smoothing = number(args[0]);
     let Arg::Numbers(weights) = args[1] else { panic!("weights are numbers") };
     let weight = |class: usize| weights.get(class).copied().unwrap_or(1.0);
     let (mut loss, mut total) = (0.0, 0.0);
-    for (row, &target) in logits.rows().zip(target) {
+    for (row, &target) in logits.rows().zip(target).filter(|(_, target)| args[2] != Arg::Int(u64::from(**target))) {
         let (target, partition) = (target as usize, log_sum_exp(row));
         for (class, x) in row.iter().enumerate() {
             let own = if class == target { 1.0 - smoothing } else { 0.0 };
@@ -79,7 +79,7 @@ fn cross_entropy(args: &[Arg], logits: &Array<f64>, target: &[u32]) -> f64 {
         }
         total += weight(target);
     }
-    loss / total
+    if total == 0.0 && args[2] != Arg::Word("none") { 0.0 } else { loss / total }
 }
 
 /// How many classes stand before this one: those that are larger, and of equals the first.

@@ -19,8 +19,8 @@ mod stages;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use gradloom_runtime::layers::Mode;
-use gradloom_runtime::network::{Definition, Expr, Kind, Stage};
+use gradloom_runtime::layers::{Arg, Mode};
+use gradloom_runtime::network::{self, Definition, Expr, Kind, Stage};
 
 use array::{Array, Value};
 use decisions::Decisions;
@@ -162,8 +162,9 @@ fn dense(definition: &Definition<'static>, stages: &[Stage<'static>], prefix: &s
 
 fn dense_in(definition: &Definition<'static>, kind: &Kind<'static>, path: String, paths: &mut Vec<String>) {
     match kind {
-        Kind::Layer(layer, _) => {
+        Kind::Layer(layer, args) => {
             let weights: &[&str] = match layer.name {
+                "Dense" if !matches!(args, [_, _, _, network::Value::Known(Arg::Path(""))]) => &[],
                 "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d" | "Embedding" => &["weight"],
                 "Attention" => &["qkv.weight", "out.weight"],
                 "CrossAttention" => &["query.weight", "kv.weight", "out.weight"],

@@ -13,6 +13,8 @@ struct Looking {
     causal: bool,
     rope: bool,
     dropout: f64,
+    /// For every row and position, 0 where nobody looks.
+    mask: Option<Array<f64>>,
 }
 
 impl Evaluator<'_> {
@@ -39,8 +41,8 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn attention(&self, at: &Place, args: &[Arg], x: &Array<f64>) -> Array<f64> {
-        let &[Arg::Int(heads), causal, kv, Arg::Float(dropout), bias, rope, _] = args else {
-            panic!("attention has seven arguments")
+        let &[Arg::Int(heads), causal, kv, Arg::Float(dropout), bias, rope, _, Arg::Path(mask)] = args else {
+            panic!("attention has eight arguments")
         };
         let is = |arg| arg == Arg::Flag(true);
         let (heads, kv) = (heads as usize, own(kv, heads));
@@ -48,13 +50,14 @@ impl Evaluator<'_> {
         let width = x.shape[2];
         let of_keys = width / heads * kv;
         let [q, k, v] = [(0, width), (width, of_keys), (width + of_keys, of_keys)].map(|part| columns(&all, part));
-        let looking = Looking { heads, kv, causal: is(causal), rope: is(rope), dropout };
+        let mask = self.mask(mask);
+        let looking = Looking { heads, kv, causal: is(causal), rope: is(rope), dropout, mask };
         self.projected(&at.owner, "out", is(bias), &self.looked_up(at, &looking, &q, &k, &v))
     }
 
     pub(super) fn cross_attention(&self, at: &Place, args: &[Arg], x: &Array<f64>, memory: &Array<f64>) -> Array<f64> {
-        let &[Arg::Int(heads), kv, Arg::Float(dropout), bias, _] = args else {
-            panic!("cross-attention has five arguments")
+        let &[Arg::Int(heads), kv, Arg::Float(dropout), bias, _, Arg::Path(mask)] = args else {
+            panic!("cross-attention has six arguments")
         };
         let biased = bias == Arg::Flag(true);
         let (heads, kv) = (heads as usize, own(kv, heads));
@@ -62,8 +65,14 @@ impl Evaluator<'_> {
         let both = self.projected(&at.owner, "kv", biased, memory);
         let of_keys = x.shape[2] / heads * kv;
         let [k, v] = [0, of_keys].map(|first| columns(&both, (first, of_keys)));
-        let looking = Looking { heads, kv, causal: false, rope: false, dropout };
+        let mask = self.mask(mask);
+        let looking = Looking { heads, kv, causal: false, rope: false, dropout, mask };
         self.projected(&at.owner, "out", biased, &self.looked_up(at, &looking, &q, &k, &v))
+    }
+
+    /// The value of this name, if there is a name.
+    fn mask(&self, name: &str) -> Option<Array<f64>> {
+        (!name.is_empty()).then(|| self.names[name].floats().clone())
     }
 
     fn projected(&self, owner: &str, name: &str, biased: bool, x: &Array<f64>) -> Array<f64> {
@@ -100,11 +109,13 @@ impl Evaluator<'_> {
                             (0..size).map(|at| number(q, row, position, head, at) * number(k, row, other, own, at));
                         products.sum::<f64>() / (size as f64).sqrt()
                     };
+                    let is_hidden = |other: usize| how.mask.as_ref().is_some_and(|mask| mask.at(&[row, other]) == 0.0);
+                    let score = |other: usize| if is_hidden(other) { f64::NEG_INFINITY } else { score(other) };
                     let scores: Vec<f64> = (0..seen).map(score).collect();
                     let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                     let powers: Vec<f64> = scores.iter().map(|score| (score - top).exp()).collect();
                     let sum = powers.iter().sum::<f64>();
-                    for (other, power) in powers.iter().enumerate() {
+                    for (other, power) in powers.iter().enumerate().filter(|&(other, _)| !is_hidden(other)) {
                         // Heads that share keys are innermost.
                         let line = (row * how.kv + own) * length * shared + position * shared + head % shared;
                         let weight = self.kept(at, how.dropout, line, other, power / sum);

@@ -161,7 +161,12 @@ impl Evaluator<'_> {
     fn layer(&mut self, layer: &'static LayerDef, args: &[Arg], at: &Place, x: Array<f64>) -> Array<f64> {
         let path = &at.owner;
         match (layer.name, args) {
-            ("Dense", [_, bias, _]) => self.dense(path, *bias == Arg::Flag(true), &x),
+            ("Dense", [_, bias, _, Arg::Path("")]) => self.dense(path, *bias == Arg::Flag(true), &x),
+            ("Dense", [_, bias, _, Arg::Path(other)]) => {
+                let other = self.value(other).floats().clone();
+                let weight = Array::of(&[other.shape[1], other.shape[0]], |at| other.at(&[at[1], at[0]]));
+                self.rows_times(&weight, path, *bias == Arg::Flag(true), &x)
+            }
             ("BatchNorm", &[Arg::Float(momentum), Arg::Float(eps), Arg::Int(every)]) => {
                 self.batch_norm(path, momentum, eps, every, &x)
             }
@@ -205,7 +210,10 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn dense(&self, path: &str, has_bias: bool, x: &Array<f64>) -> Array<f64> {
-        let weight = self.param(path, "weight");
+        self.rows_times(&self.param(path, "weight"), path, has_bias, x)
+    }
+
+    fn rows_times(&self, weight: &Array<f64>, path: &str, has_bias: bool, x: &Array<f64>) -> Array<f64> {
         let n = weight.shape[1];
         let bias = if has_bias { self.param(path, "bias").data } else { vec![0.0; n] };
         let mut y = Vec::new();

@@ -22,13 +22,14 @@ fn missing_argument() {
 
 #[test]
 fn misspelled_argument_is_not_missing_as_well() {
-    assert_snapshot!(body("Dense(m = 4)"), @"1:37: unknown argument `m` of `Dense`; there are `n`, `bias` and `init`");
+    assert_snapshot!(body("Dense(m = 4)"), @"1:37: unknown argument `m` of `Dense`; there are `n`, `bias`, `init` and `weight`");
 }
 
 #[test]
 fn too_many_arguments() {
     assert_snapshot!(body("Dense(16, true, zeros, 3, 4), relu(2), leaky_relu(0.1, 0.2), Dense(4)"), @"
-    1:54: `Dense` takes at most 3 arguments: `n`, `bias` and `init`
+    1:54: `weight` of `Dense` must be the path of a parameter, such as `embedding1.weight`, found `3`
+    1:57: `Dense` takes at most 4 arguments: `n`, `bias`, `init` and `weight`
     1:66: `relu` takes no arguments
     1:86: `leaky_relu` takes one argument, `slope`
     ");

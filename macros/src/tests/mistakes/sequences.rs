@@ -57,3 +57,36 @@ fn what_looks_from_one_flow_at_another_takes_both() {
     assert_snapshot!(two("y = (x, x, m) -> CrossAttention(3);"), @"1:73: `CrossAttention(3)` takes two values, and 3 flow in: `(x, memory) -> CrossAttention(3)`");
     assert_snapshot!(body("residual { CrossAttention(3) }"), @"1:50: `CrossAttention(3)` takes two values, and 1 flows in: `(x, memory) -> CrossAttention(3)`");
 }
+
+#[test]
+fn masks_and_weights_of_other_layers() {
+    assert_snapshot!(mistakes("
+        Net<(tokens: [u8; B, 6], seen: [B, 5], whole: [B, 6]) -> y: [B, 6, 9]> {
+            let rows = tokens -> Embedding(9, 12);
+            let a = rows -> Attention(2, mask = seen);
+            let b = a -> Attention(2, mask = tokens);
+            let c = b -> Attention(2, mask = hole);
+            let d = c -> Attention(2, mask = 0.5), Attention(2, mask = late);
+            let late = rows -> |x| x;
+            let e = (rows, whole) -> CrossAttention(2, mask = whole);
+            y = late -> Dense(9, weight = rows.embedding1.weigt);
+        }
+        loss(t: [u8; B, 6]) = cross_entropy(y, t, ignore = 9) + mean(d) + mean(e);
+        Other<x: [B, 4] -> y: [B, 4]> { Dense(8), Dense(5, weight = dense1.weight), Dense(4, weight = w), Dense(4, weight = 3) }
+    "), @"
+    4:29: `Attention(2, mask = seen)` looks at positions [B, 6], and `seen` is [B, 5] of f32; a mask is f32
+    7:46: `mask` of `Attention` must be the name of a value [B, T], found `0.5`
+    7:72: `late` is used before it is made; write its line before this one
+    9:38: `CrossAttention(2, mask = whole)` needs a memory [B, S, 12], found [B, 6]
+    (rows [B,6,12], whole [B,6])
+    12:31: `cross_entropy` needs `ignore` below 9, the number of classes, found 9
+    13:51: `Dense(5, weight = dense1.weight)` takes the transpose of a parameter [5, 8] for its weights, and `dense1.weight` is [4, 8]
+    13:103: `weight` of `Dense` must be the path of a parameter, such as `embedding1.weight`, found `w`
+    13:125: `weight` of `Dense` must be the path of a parameter, such as `embedding1.weight`, found `3`
+    ");
+    assert_snapshot!(mistakes("
+        Auto<x: [B, 12] -> y: [B, 12]> { Dense(3), tanh, Dense(12, weight = dense1.weight) }
+        loss = mse(y, x) + l2(weights);
+        Sum<x: [B, 12] -> y: [B, 12]> { Dense(3), Dense(6, weight = dense1.weight) }
+    "), @"4:51: `Dense(6, weight = dense1.weight)` takes the transpose of a parameter [6, 3] for its weights, and `dense1.weight` is [12, 3]");
+}
