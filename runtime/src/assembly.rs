@@ -21,19 +21,12 @@ pub trait Sizes: Copy + std::fmt::Debug + Default + PartialEq + Send + Sync + 's
     /// The names, in the order of the declaration.
     const NAMES: &'static [&'static str];
 
-    /// The sizes, in the same order.
-    fn values(&self) -> Vec<usize>;
-
-    /// From sizes in the same order; those that are missing are as declared.
+    /// From sizes in this order; those that are missing are as declared.
     fn from_values(values: &[usize]) -> Self;
 }
 
 impl Sizes for () {
     const NAMES: &'static [&'static str] = &[];
-
-    fn values(&self) -> Vec<usize> {
-        Vec::new()
-    }
 
     fn from_values(_: &[usize]) {}
 }

@@ -42,10 +42,6 @@ pub fn sizes(network: &Network<'_>) -> (TokenStream, TokenStream) {
         impl __gradloom::Sizes for #own {
             const NAMES: &'static [&'static ::core::primitive::str] = &[#(#names),*];
 
-            fn values(&self) -> ::std::vec::Vec<::core::primitive::usize> {
-                ::core::convert::Into::into([#(self.#fields),*])
-            }
-
             fn from_values(values: &[::core::primitive::usize]) -> #own {
                 let declared = <#own as ::core::default::Default>::default();
                 #own {
