@@ -134,6 +134,12 @@ fn what_is_longer_than_the_network_is_read_anew_from_its_second_half() {
     // The thirteenth stands behind the seventh to the twelfth.
     assert_eq!(logits(&text[..13]), (7, logits(&text[6..13]).1));
     assert_eq!(logits(&text), (9, logits(&text[6..15]).1));
+    let mut generator = predictor.generator().expect("it looks back alone");
+    text.iter().for_each(|&token| generator.feed(token).expect("it is a class"));
+    generator.clear();
+    assert!(generator.is_empty() && generator.logits().is_err());
+    text[6..13].iter().for_each(|&token| generator.feed(token).expect("it is a class"));
+    assert_eq!(generator.logits().expect("tokens went in"), logits(&text[6..13]).1);
 }
 
 #[test]

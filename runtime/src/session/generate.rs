@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::buffer::{self, Buffer};
+use super::buffer::{self, Buffer, no_memory};
 use super::params::named;
 use super::sampling::Sampling;
 use super::{Error, Network, Predictor, fill};
 use crate::compile::{Program, Purpose, Target, compile};
 use crate::error::{BuildError, RunError};
-use crate::ir::Role;
+use crate::ir::{InputSlot, Role};
 use crate::memory::{Input, Memory, Params, Word};
 use crate::network::Definition;
 use crate::plan::Location;
@@ -40,7 +40,7 @@ impl<N: Network> Predictor<N> {
         for &id in prompt {
             generator.feed(id.into())?;
         }
-        let mut text = Vec::with_capacity(n);
+        let mut text = Vec::new();
         for index in 0..n {
             let token = sampling.choose(generator.logits()?, &mut random) as u32;
             text.push(token);
@@ -76,7 +76,11 @@ impl<N: Network> Predictor<N> {
         }
         let mut scalars = vec![Word::default(); program.slots.scalars.len()];
         scalars.iter_mut().zip(&self.declared).for_each(|(word, &number)| *word = Word::from(number));
-        let caches = program.slots.inputs[2..].iter().map(|slot| vec![0.0; slot.ty.shape.len_at(1)]).collect();
+        let cache = |slot: &InputSlot| {
+            let len = slot.ty.shape.len_at(1);
+            Buffer::new(len).ok_or_else(|| no_memory("the keys and values of a sequence", len))
+        };
+        let caches = program.slots.inputs[2..].iter().map(cache).collect::<Result<Vec<Buffer>, BuildError>>()?;
         let [length, classes] = sizes(self.definition);
         let arena = buffer::arena(&program, 1)?;
         let logits = Vec::new();
@@ -99,7 +103,7 @@ pub struct Generator<N> {
     arena: Buffer,
     scalars: Vec<Word>,
     /// Keys and values of all positions, for every attention.
-    caches: Vec<Vec<f32>>,
+    caches: Vec<Buffer>,
     length: usize,
     classes: usize,
     /// Those that stand at the positions of the network now.
@@ -121,7 +125,7 @@ impl<N: Network> Generator<N> {
         }
         if self.tokens.len() == self.length {
             let kept = self.tokens.split_off(self.length - self.length / 2);
-            self.tokens.clear();
+            self.clear();
             kept.into_iter().for_each(|token| self.run(token));
         }
         self.run(token);
@@ -142,6 +146,14 @@ impl<N: Network> Generator<N> {
         }
     }
 
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.logits.clear();
+        // What is not looked at counts 0 times, and 0 times NaN would be NaN.
+        self.caches.iter_mut().for_each(|cache| cache.floats_mut().fill(0.0));
+    }
+
     /// How many tokens the next one is predicted from.
     pub fn len(&self) -> usize {
         self.tokens.len()
@@ -155,7 +167,7 @@ impl<N: Network> Generator<N> {
     fn run(&mut self, token: u32) {
         let position = [self.tokens.len() as u32];
         let tokens = [token];
-        let caches = self.caches.iter().map(|cache| Input::Float(cache));
+        let caches = self.caches.iter().map(|cache| Input::Float(cache.floats()));
         let inputs: Vec<Input<'_>> =
             [Input::Index(&tokens), Input::Index(&position)].into_iter().chain(caches).collect();
         let params = Params::Shared(self.params.floats());
@@ -172,7 +184,7 @@ impl<N: Network> Generator<N> {
         for (index, cache) in self.caches.iter_mut().enumerate() {
             let at = result(1 + index);
             let len = cache.len();
-            cache.copy_from_slice(&arena[at..at + len]);
+            cache.floats_mut().copy_from_slice(&arena[at..at + len]);
         }
         self.tokens.push(token);
     }
