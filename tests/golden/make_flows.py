@@ -1,21 +1,23 @@
 """Golden values of networks of several flows, inputs and outputs.
 
-    golden-venv/bin/python make_flows.py          # rewrites flows.txt; see README.md
+    golden-venv/bin/python make_flows.py          # rewrites flows.txt and gpt_state.safetensors; see README.md
 
 Everything is computed by PyTorch in float64, in the format that README.md gives.  A case is a network of tests/it/flows_golden.rs, which
 has the declaration.  Weights are those of gradloom, [in, out]; in keys `_` stands for `.`.  `d` and a name is the gradient of the loss.
 """
 import numpy as np
+import safetensors.torch
 import torch
+import torch.nn as n
 import torch.nn.functional as F
 
-from make_golden import Golden, leaf, normal
+from make_golden import HERE, Golden, leaf, normal
 
 rng = np.random.default_rng(83)
 out = Golden("flows", """
 Networks of several flows of PyTorch, float64. `gaussian`: h = tanh(Linear(6)(cat(a, b))); mean, spread = the halves of Linear(4)(h);
 loss = mean(0.5 (exp(-spread) (t - mean)^2 + spread)) + weight mean(h^2), weight = 0.3. `tasks`: rows x [4, 3, 5] and class ids; see the
-script.""")
+script. `gpt` has the parameters of gpt_state.safetensors, in float32.""")
 
 
 def params(**shapes):
@@ -62,7 +64,7 @@ case("tasks", tasks, params(u_dense1_weight=(5, 6), u_dense1_bias=(6,), k_dense1
 def masked(tokens, next, embedding1_weight, h_qkv_weight, h_qkv_bias, h_out_weight, h_out_bias, logits_dense1_bias):
     """Padding is id 0: nobody looks at it and it costs nothing. The last layer has the transpose of the first one's weights."""
     rows = F.embedding(tokens.long(), embedding1_weight)
-    module = torch.nn.MultiheadAttention(6, 2, batch_first=True)
+    module = n.MultiheadAttention(6, 2, batch_first=True)
     given = {"in_proj_weight": h_qkv_weight.T, "in_proj_bias": h_qkv_bias, "out_proj.weight": h_out_weight.T, "out_proj.bias": h_out_bias}
     options = dict(key_padding_mask=tokens == 0, need_weights=False)
     h = rows + torch.func.functional_call(module, given, (rows, rows, rows), options)[0]
@@ -76,4 +78,29 @@ def masked(tokens, next, embedding1_weight, h_qkv_weight, h_qkv_bias, h_out_weig
 case("masked", masked, params(embedding1_weight=(7, 6), h_qkv_weight=(6, 18), h_qkv_bias=(18,), h_out_weight=(6, 6), h_out_bias=(6,),
                               logits_dense1_bias=(7,)),
      {}, dict(tokens=np.array([[3, 1, 6, 2, 5], [4, 4, 0, 0, 0], [2, 5, 1, 0, 0]]), next=np.array([[1, 6, 2, 5, 4], [4, 0, 0, 0, 0], [5, 1, 3, 0, 0]])))
+
+
+class Gpt(n.Module):
+    """Layers that look back, with the norm first."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.positions = n.Embedding(7, 8), n.Embedding(5, 8)
+        layer = lambda: n.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        self.layers, self.norm, self.head = n.ModuleList(layer() for _ in range(2)), n.LayerNorm(8), n.Linear(8, 7, bias=False)
+
+    def forward(self, tokens):
+        x = self.tokens(tokens) + self.positions.weight
+        mask = n.Transformer.generate_square_subsequent_mask(5, dtype=x.dtype)
+        for layer in self.layers:
+            x = layer(x, src_mask=mask, is_causal=True)
+        return self.head(self.norm(x))
+
+
+model = Gpt()
+state = {name: torch.tensor(normal(rng, *t.shape, scale=0.5)).float().contiguous() for name, t in model.state_dict().items()}
+safetensors.torch.save_file(state, HERE / "gpt_state.safetensors", metadata={"format": "pt"})
+model.double().load_state_dict({name: t.double() for name, t in state.items()})
+tokens = rng.integers(0, 7, (3, 5))
+out.case("gpt", tokens=tokens, logits=model(torch.tensor(tokens)))
 out.write()

@@ -1,7 +1,7 @@
 //! Networks of several flows against PyTorch: values, losses and gradients.
 
 use gradloom::ndarray::{Array1, Array2, ArrayD, Ix2, Ix3};
-use gradloom::{Network, Session, Sgd, network};
+use gradloom::{NameMap, Network, Session, Sgd, network};
 
 use crate::golden_file::{Case, GoldenFile};
 use crate::layer_golden::F32;
@@ -39,6 +39,16 @@ network! {
     loss(next: [u8; B, 5]) = cross_entropy(logits, next, ignore = 0)
         + 0.5 * cross_entropy(logits, next, class_weights = [0.5, 1.0, 2.0, 0.25, 1.0, 3.0, 0.0], ignore = 0)
         + 0.25 * cross_entropy(logits, next, label_smoothing = 0.2, ignore = 0);
+}
+
+network! {
+    block Transformer(d, heads) {
+        residual { LayerNorm, Attention(heads, causal = true) },
+        residual { LayerNorm, Dense(2 * d), gelu, Dense(d) },
+    }
+    Gpt<tokens: [u8; B, 5] -> logits: [B, 5, 7]> {
+        Embedding(7, 8), Positional, repeat(2) { Transformer(8, heads = 2) }, LayerNorm, Dense(7, bias = false),
+    }
 }
 
 fn singles(case: &Case, key: &str) -> ArrayD<f32> {
@@ -151,4 +161,51 @@ fn what_is_masked_changes_nothing_and_a_row_that_is_masked_whole_finds_zeros() {
     let mut again = Masked::predictor().load(&path).expect("it was saved");
     std::fs::remove_file(&path).expect("it is there");
     assert_eq!(again.predict(tokens(4).view()).expect("it runs"), net.predict(tokens(4).view()).expect("it runs"));
+}
+
+/// Which tensor of the file is which parameter.
+fn names() -> NameMap {
+    let mut names = NameMap::new()
+        .renamed("tokens.weight", "embedding1.weight")
+        .renamed("positions.weight", "positional1.weight")
+        .renamed("norm.weight", "layer_norm1.gamma")
+        .renamed("norm.bias", "layer_norm1.beta")
+        .transposed("head.weight", "dense1.weight");
+    for layer in 0..2 {
+        let [there, here] = [format!("layers.{layer}"), format!("repeat1.{}.transformer1", layer + 1)];
+        for (matrix, bias, own) in [
+            ("self_attn.in_proj_weight", "self_attn.in_proj_bias", "residual1.attention1.qkv"),
+            ("self_attn.out_proj.weight", "self_attn.out_proj.bias", "residual1.attention1.out"),
+            ("linear1.weight", "linear1.bias", "residual2.dense1"),
+            ("linear2.weight", "linear2.bias", "residual2.dense2"),
+        ] {
+            names = names.transposed(format!("{there}.{matrix}"), format!("{here}.{own}.weight"));
+            names = names.renamed(format!("{there}.{bias}"), format!("{here}.{own}.bias"));
+        }
+        for (norm, own) in [("norm1", "residual1.layer_norm1"), ("norm2", "residual2.layer_norm1")] {
+            names = names.renamed(format!("{there}.{norm}.weight"), format!("{here}.{own}.gamma"));
+            names = names.renamed(format!("{there}.{norm}.bias"), format!("{here}.{own}.beta"));
+        }
+    }
+    names
+}
+
+#[test]
+fn a_state_dict_of_a_transformer_predicts_and_goes_on_as_in_pytorch() {
+    let file = GoldenFile::read("flows");
+    let case = file.case("gpt");
+    let ids = case.floats("tokens").iter().map(|&id| id as u8).collect();
+    let tokens = Array2::<u8>::from_shape_vec((3, 5), ids).expect("three rows");
+    let mut predictor = Gpt::predictor().build().expect("it builds");
+    let state = crate::project().join("tests/golden/gpt_state.safetensors");
+    predictor.load_mapped(state, &names()).expect("the map accounts for everything");
+    let logits = predictor.predict(tokens.view()).expect("it runs").iter().copied().collect::<Vec<f32>>();
+    check("logits", logits, case.floats("logits"));
+    for (row, expected) in tokens.rows().into_iter().zip(case.floats("logits").chunks(5 * 7)) {
+        let mut generator = predictor.generator().expect("it looks back alone");
+        for (&token, expected) in row.iter().zip(expected.chunks(7)) {
+            generator.feed(token.into()).expect("it is a class");
+            check("one position", generator.logits().expect("a token went in").iter().copied(), expected);
+        }
+    }
 }
