@@ -157,10 +157,10 @@ fn mistakes() {
     };
     let of = |definition| refused(compile(definition, Purpose::Next, Target::new(1)).forward().map(drop));
     assert_snapshot!([of(Seeing::declared()), of(Norm::declared()), of(Mean::declared()), of(Rows::declared())].join("\n"), @"
-    here:162:67: `Attention(2)` cannot be asked one position at a time: it looks at others
-    here:163:65: `BatchNorm` cannot be asked one position at a time: it looks at others
-    here:166:9: `y` cannot be asked one position at a time: it looks at others
-    here:168:26: a sequence is continued by a network from class ids [B, T] to numbers [B, T, classes]
+    here:168:67: `Attention(2)` cannot be asked one position at a time: it looks at others
+    here:169:65: `BatchNorm` cannot be asked one position at a time: it looks at others
+    here:172:9: `y` cannot be asked one position at a time: it looks at others
+    here:174:26: a sequence is continued by a network from class ids [B, T] to numbers [B, T, classes]
     ");
 }
 
