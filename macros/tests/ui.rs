@@ -62,6 +62,23 @@ fn networks_stand_anywhere() {
     assert!(wrong.is_empty(), "there is something to say of networks that are right:\n{}", wrong.join("\n"));
 }
 
+/// Blocks and functions of another crate, which is compiled without them knowing of each other.
+#[test]
+fn blocks_of_another_crate_are_found_by_their_path() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (library, program) = (folder.join("libshared_blocks.rlib"), folder.join("networks"));
+    let built = |file: &str, options: &[&str], to: &Path| {
+        let mut rustc = Command::new(rustc());
+        rustc.current_dir(root().join("tests/across")).args(["--edition=2024", "--deny=warnings", file]).args(options);
+        let output = with_library(&mut rustc, "gradloom").arg("-o").arg(to).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    built("shared_blocks.rs", &["--crate-type=rlib"], &library);
+    built("networks.rs", &[&format!("--extern=shared_blocks={}", library.display())], &program);
+    let output = Command::new(program).output().unwrap();
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @"");
+}
+
 /// What becomes of each case, in order, of as many at a time as the machine has cores: each is a compiler of its own.
 fn each<T: Sync, R: Send>(cases: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
@@ -114,17 +131,18 @@ fn compile(compiler: &Path, edition: &str, file: &Path) -> Output {
     let metadata = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("{stem}-{edition}-{}.rmeta", compiler.file_stem().unwrap().display()));
     let name = if stem == "renamed" { "loom" } else { "gradloom" };
-    Command::new(compiler)
+    let mut command = Command::new(compiler);
+    command
         .current_dir(root())
         .args(["--crate-type=bin", "--emit=metadata", "--color=never", "--diagnostic-width=140"])
         .arg(format!("--edition={edition}"))
         .arg("-o")
-        .arg(metadata)
-        .arg("--extern")
-        .arg(format!("{name}={LIBRARY}"))
-        .arg("-L")
-        .arg(format!("dependency={}", Path::new(LIBRARY).parent().unwrap().display()))
-        .arg(file)
-        .output()
-        .unwrap()
+        .arg(metadata);
+    with_library(&mut command, name).arg(file).output().unwrap()
+}
+
+/// With the library under this name.
+fn with_library<'c>(rustc: &'c mut Command, name: &str) -> &'c mut Command {
+    let folder = Path::new(LIBRARY).parent().unwrap().display();
+    rustc.arg("--extern").arg(format!("{name}={LIBRARY}")).arg("-L").arg(format!("dependency={folder}"))
 }
