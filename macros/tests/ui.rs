@@ -76,7 +76,22 @@ fn blocks_of_another_crate_are_found_by_their_path() {
     built("shared_blocks.rs", &["--crate-type=rlib"], &library);
     built("networks.rs", &[&format!("--extern=shared_blocks={}", library.display())], &program);
     let output = Command::new(program).output().unwrap();
-    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @"");
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @"
+    network Chosen(width = 3)<x: f32[B,4] -> y: f32[B,2]>
+      act swish = |x, beta = 1| x * sigmoid(beta * x)
+      dense1                   Dense(3)      f32[B,3]  15 parameters
+      res1.residual1.dense1    Dense(3)      f32[B,3]  12 parameters
+      res1.residual1.relu1     relu          f32[B,3]
+      res1.residual1.dense2    Dense(3)      f32[B,3]  12 parameters
+      res1.residual1.dropout1  Dropout(0.1)  f32[B,3]
+      res1.residual1           residual      f32[B,3]
+      swish1                   swish         f32[B,3]   1 parameter
+      dense2                   Dense(2)      f32[B,2]   8 parameters
+      48 parameters
+    shared_blocks.rs:7:40: `residual` adds its body to what comes in: the body gives [B, 7], but [B, 8] comes in; a `skip { .. }` after it can bring that to [B, 7]
+    x [B,4] -> Dense(8) [B,8] -> Dense(c) [B,7]
+           in `blocks::Res(7)` at networks.rs:11:47
+    ");
 }
 
 /// What becomes of each case, in order, of as many at a time as the machine has cores: each is a compiler of its own.
