@@ -343,6 +343,7 @@ mod tests {
     }
 
     const WORD: Value<'static> = Value::Known(Arg::Init(&AUTO, None));
+    const OWN: Value<'static> = Value::Known(Arg::Path(""));
     const OVER_ALL: [Value<'static>; 2] = [Value::Known(Arg::Ints(&[])), Value::Known(Arg::Flag(false))];
     const NET: Definition<'static> = Definition {
         name: "Net",
@@ -354,7 +355,7 @@ mod tests {
         flows: &[],
         acts: &[Act { name: Some("double"), operand: "x", extras: &[("by", 2.0)], expr: Expr::Name("x") }],
         body: &[
-            stage(&DENSE, &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(false)), WORD], "dense1", false),
+            stage(&DENSE, &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(false)), WORD, OWN], "dense1", false),
             stage(
                 &BATCH_NORM,
                 &[Value::Known(Arg::Float(0.9)), Value::Known(Arg::Float(1e-6)), Value::Known(Arg::Int(2))],
@@ -370,7 +371,7 @@ mod tests {
                                 stage(&GELU, &[Value::Known(Arg::Word("none"))], "gelu1", false),
                                 stage(
                                     &DENSE,
-                                    &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(true)), WORD],
+                                    &[Value::Known(Arg::Int(16)), Value::Known(Arg::Flag(true)), WORD, OWN],
                                     "dense1",
                                     false,
                                 ),
@@ -389,7 +390,7 @@ mod tests {
                 at: AT,
             },
             Stage { kind: Kind::Act(0, &[3.0]), segment: "double1", named: false, text: "double(by = 3)", at: AT },
-            stage(&DENSE, &[Value::Known(Arg::Int(3)), Value::Known(Arg::Flag(true)), WORD], "dense2", false),
+            stage(&DENSE, &[Value::Known(Arg::Int(3)), Value::Known(Arg::Flag(true)), WORD, OWN], "dense2", false),
         ],
         loss: Some(Clause {
             name: "loss",
@@ -400,7 +401,7 @@ mod tests {
                 &Expr::Call(
                     &CROSS_ENTROPY,
                     AT,
-                    &[Value::Known(Arg::Float(0.1)), Value::Known(Arg::Numbers(&[]))],
+                    &[Value::Known(Arg::Float(0.1)), Value::Known(Arg::Numbers(&[])), Value::Known(Arg::Word("none"))],
                     &[Expr::Name("y"), Expr::Name("label")],
                 ),
                 &Expr::Binary(
