@@ -67,7 +67,8 @@ fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
         Ending, Epoch<Net>, Fit<'static, Net>, FitCause, FitError<Net>, History<Net>, Progress, Gradcheck, ParamCheck,
         Peak, AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd, CheckpointError, Schedule, Diagnostics, Drift,
         Error, Gradients<'static>, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Predictor<Net>,
-        PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>,
+        PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>, Generator<Net>, Sampling,
+        SizesOf<Net>,
     ];
     table.to_vec()
 }
@@ -114,7 +115,7 @@ fn whatever_is_public_may_go_to_another_thread() {
     let all = lines.clone().filter(|(_, lacks)| lacks.is_empty()).map(|(name, _)| name).collect::<Vec<_>>();
     let others = lines.filter(|(_, lacks)| !lacks.is_empty()).map(|(name, lacks)| format!("{name} lacks {lacks}"));
     assert_snapshot!(format!("{} have all\n{}", all.len(), others.collect::<Vec<_>>().join("\n")), @"
-    49 have all
+    52 have all
     Batches lacks Sync, UnwindSafe, RefUnwindSafe
     Fit lacks Send, Sync, UnwindSafe, RefUnwindSafe
     Session lacks UnwindSafe, RefUnwindSafe

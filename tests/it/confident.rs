@@ -150,7 +150,7 @@ fn rows() -> Vec<Vec<f64>> {
 
 #[test]
 fn cross_entropy_has_the_digits_of_what_a_confident_answer_leaves() {
-    let args = [Arg::Float(0.0), Arg::Numbers(&[])];
+    let args = [Arg::Float(0.0), Arg::Numbers(&[]), Arg::Word("none")];
     let losses = [2, 3]
         .map(|cols| Loss::of_class(cols, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target])));
     let [mut two, mut three] = losses;
@@ -164,7 +164,7 @@ fn cross_entropy_has_the_digits_of_what_a_confident_answer_leaves() {
 
 #[test]
 fn cross_entropy_of_infinite_logits_is_its_limit() {
-    let args = [Arg::Float(0.0), Arg::Numbers(&[])];
+    let args = [Arg::Float(0.0), Arg::Numbers(&[]), Arg::Word("none")];
     let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
     for (row, target, value, slopes) in [
         ([INF, 0.0, 5.0], 0, 0.0, [0.0, 0.0, 0.0]),
@@ -182,7 +182,7 @@ fn a_class_of_weight_zero_costs_nothing_however_wrong_the_answer_is() {
     let mut b = Builder::new(Graph::default());
     let x = parameter(&mut b, "x", &[2, 2]);
     let target = input(&mut b, "target", TensorType { dtype: DType::U32, shape: Shape::fixed(&[2]) });
-    let args = [Arg::Float(0.0), Arg::Numbers(&[0.0, 1.0])];
+    let args = [Arg::Float(0.0), Arg::Numbers(&[0.0, 1.0]), Arg::Word("none")];
     let loss = (functions::CROSS_ENTROPY.lower)(&mut b, &args, &[x, target]);
     output(&mut b, Role::Loss, loss);
     let graph = simplify(&differentiate(&b.finish(), &[0]));
@@ -199,7 +199,7 @@ fn a_class_of_weight_zero_costs_nothing_however_wrong_the_answer_is() {
 
 #[test]
 fn a_smoothed_target_costs_nothing_in_a_class_of_weight_zero() {
-    let args = [Arg::Float(0.25), Arg::Numbers(&[0.0, 1.0, 0.5])];
+    let args = [Arg::Float(0.25), Arg::Numbers(&[0.0, 1.0, 0.5]), Arg::Word("none")];
     let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
     let row = [-INF, 0.5, 0.0];
     let values = Values {
@@ -219,7 +219,7 @@ fn a_smoothed_target_costs_nothing_in_a_class_of_weight_zero() {
 fn a_smoothed_share_has_its_digits_where_the_other_classes_count_next_to_nothing() {
     for others in [0.0, 1e-6] {
         let table = handmade::leak(vec![1.0, others, others]);
-        let args = [Arg::Float(0.25), Arg::Numbers(table)];
+        let args = [Arg::Float(0.25), Arg::Numbers(table), Arg::Word("none")];
         let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
         for top in [5.0, 12.0, 17.5, 20.0, 60.0] {
             let row = [top, 0.5, 0.0];
@@ -250,7 +250,7 @@ fn a_smoothed_share_has_its_digits_where_the_other_classes_count_next_to_nothing
 
 #[test]
 fn a_target_that_is_smoothed_away_costs_nothing() {
-    let args = [Arg::Float(1.0), Arg::Numbers(&[])];
+    let args = [Arg::Float(1.0), Arg::Numbers(&[]), Arg::Word("none")];
     let mut loss = Loss::of_class(2, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
     for target in [0, 1] {
         let wanted = 3f64.exp().ln_1p() - 1.5;
@@ -261,7 +261,7 @@ fn a_target_that_is_smoothed_away_costs_nothing() {
 
 #[test]
 fn smoothed_cross_entropy_counts_every_class() {
-    let args = [Arg::Float(0.25), Arg::Numbers(&[])];
+    let args = [Arg::Float(0.25), Arg::Numbers(&[]), Arg::Word("none")];
     let mut loss = Loss::of_class(3, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
     for row in rows().into_iter().filter(|row| row.len() == 3) {
         for target in 0..3 {
@@ -450,7 +450,7 @@ fn losses_of_pairs_reach_their_limits_and_so_do_both_slopes() {
 #[test]
 fn a_smoothed_class_that_cannot_be_costs_infinitely_much_and_its_slopes_are_shares() {
     for smoothing in [0.25, 1.0] {
-        let args = [Arg::Float(smoothing), Arg::Numbers(&[])];
+        let args = [Arg::Float(smoothing), Arg::Numbers(&[]), Arg::Word("none")];
         let mut loss = Loss::of_class(2, |b, x, target| (functions::CROSS_ENTROPY.lower)(b, &args, &[x, target]));
         for (row, certain) in [([INF, 0.0], 0), ([0.0, -INF], 0), ([-INF, 3.0], 1)] {
             for target in 0..2 {

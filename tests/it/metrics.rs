@@ -172,7 +172,7 @@ fn weighted(shape: &[usize], args: &[Arg]) -> Graph {
 
 #[test]
 fn a_weighted_cross_entropy_divides_by_the_weights_of_its_targets() {
-    assert_snapshot!(weighted(&[5, 3], &[Arg::Float(0.0), Arg::Numbers(&[1.0, 2.0, 0.5])]), @"
+    assert_snapshot!(weighted(&[5, 3], &[Arg::Float(0.0), Arg::Numbers(&[1.0, 2.0, 0.5]), Arg::Word("none")]), @"
     %0 = param logits : f32[5,3]
     %1 = input label : u8[5]
     %2 = detach %0 : f32[5,3]
@@ -224,7 +224,7 @@ fn a_weighted_cross_entropy_divides_by_the_weights_of_its_targets() {
 
 #[test]
 fn class_weights_are_a_table_that_is_not_trained() {
-    let graph = weighted(&[5, 3], &[Arg::Float(0.0), Arg::Numbers(&[1.0, 2.0, 0.5])]);
+    let graph = weighted(&[5, 3], &[Arg::Float(0.0), Arg::Numbers(&[1.0, 2.0, 0.5]), Arg::Word("none")]);
     assert_eq!(graph.slots.params[1].kind, SlotKind::Fixed);
     assert_eq!(gradloom_runtime::lower::trainable(&graph).collect::<Vec<usize>>(), [0]);
     assert_eq!(draw::table(&graph.slots.params[1]).as_floats(), [1.0, 2.0, 0.5]);
@@ -246,7 +246,8 @@ fn compiled_cross_entropy_with_class_weights_is_that_of_pytorch() {
     for case in GoldenFile::read("losses").cases().iter().filter(|case| case.find("class_weights").is_some()) {
         let weights = Arg::Numbers(handmade::leak(case.floats("class_weights").to_vec()));
         let logits = case.get("logits");
-        let graph = weighted(&logits.shape, &[Arg::Float(case.get("label_smoothing").number()), weights]);
+        let graph =
+            weighted(&logits.shape, &[Arg::Float(case.get("label_smoothing").number()), weights, Arg::Word("none")]);
         let graph = differentiate(&graph, &[0]);
         let params = vec![logits.clone(), draw::table(&graph.slots.params[1])];
         let values = Values { inputs: vec![case.indices("labels")], params, scalars: vec![] };
@@ -260,7 +261,7 @@ fn compiled_cross_entropy_with_class_weights_is_that_of_pytorch() {
 fn weights_that_are_all_alike_change_nothing() {
     for smoothing in [0.0, 0.1] {
         let graphs = [&[][..], &[3.0, 3.0, 3.0, 3.0]].map(|weights| {
-            let graph = weighted(&[40, 4], &[Arg::Float(smoothing), Arg::Numbers(weights)]);
+            let graph = weighted(&[40, 4], &[Arg::Float(smoothing), Arg::Numbers(weights), Arg::Word("none")]);
             differentiate(&graph, &[0])
         });
         let values = draw::values(&graphs[1], 1, 5);
@@ -280,7 +281,7 @@ fn class_weights_are_one_for_each_class_and_within_bounds() {
     let misfit = |classes, weights| {
         (functions::CROSS_ENTROPY.ty)(
             &[&batch(Some(classes), DType::F32), &ids],
-            &[Arg::Float(0.0), Arg::Numbers(weights)],
+            &[Arg::Float(0.0), Arg::Numbers(weights), Arg::Word("none")],
         )
     };
     assert_eq!(misfit(2, &[1.0, 2.0]), Ok(TensorType::scalar()));

@@ -54,7 +54,10 @@ impl Context<'_, '_> {
                 let weights: [f64; 3] = self.tape.pick(&[[0.5, 0.75, 1.0], [1.0, 0.0, 0.5], [1e6, 1.0, 0.0]]);
                 Value::Known(Arg::Numbers(leak((0..classes).map(|class| weights[class % 3]).collect::<Vec<f64>>())))
             }
-            ("ignore", _) if self.tape.chance(20) => Value::Known(Arg::Int(self.tape.below(classes) as u64)),
+            ("ignore", _) if self.tape.chance(20) => {
+                let id = self.tape.below(classes) as u64;
+                argument(self.tape, arg, &[Arg::Int(id)])
+            }
             (_, default) => Value::Known(default.expect("it has one")),
         });
         let args: Vec<Value<'static>> = args.collect();
