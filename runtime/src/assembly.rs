@@ -121,8 +121,6 @@ impl Base {
 pub struct Assembly {
     places: Vec<SourcePlace>,
     acts: Vec<Option<Act<'static>>>,
-    /// Where those of each fragment begin, which has them once however often it is used.
-    acts_of: HashMap<TypeId, usize>,
     uses: Vec<Use<'static>>,
     mistakes: Vec<(At, &'static str)>,
     /// How many fragments were put in so far.
@@ -187,7 +185,8 @@ impl Assembly {
         })
     }
 
-    /// Makes room for the places and functions of a network.
+    /// Makes room for the places and functions of a network, or of one use of a fragment: a function in the body of a block may
+    /// depend on the arguments of that use.
     pub fn begin(&mut self, places: &[SourcePlace], n_acts: usize) -> Base {
         let base = Base { at: self.places.len() as u32, act: self.acts.len() };
         self.places.extend_from_slice(places);
@@ -324,9 +323,7 @@ impl Assembly {
             self.mistake(at, message);
             return None;
         }
-        let n_acts = if self.acts_of.contains_key(&TypeId::of::<F>()) { 0 } else { F::ACTS };
-        let base = self.begin(F::PLACES, n_acts);
-        let base = Base { act: *self.acts_of.entry(TypeId::of::<F>()).or_insert(base.act), ..base };
+        let base = self.begin(F::PLACES, F::ACTS);
         self.uses.push(Use { first: base.at, count: F::PLACES.len() as u32, text, at });
         self.inside.push(TypeId::of::<F>());
         let piece = F::assemble(base, args, self);

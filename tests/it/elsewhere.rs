@@ -86,6 +86,30 @@ fn what_comes_from_elsewhere_is_what_stands_here() {
     assert_eq!(there.param("h.residual1.dense1.weight").expect("it is there").shape(), [4, 3]);
 }
 
+mod scaled {
+    gradloom::network! {
+        /// A function that depends on the argument of the block.
+        pub block Scaled(by) { |x| by * x, |x| x + by }
+    }
+}
+
+network! {
+    Twice<x: [B, 3] -> y: [B, 3]> { scaled::Scaled(2), scaled::Scaled(3.5), |x| x - 1 }
+
+    /// As `Mlp` with the sizes of the file below, without a word of them.
+    block Hidden(width) { Dense(width), relu }
+    Plain<x: [B, 3] -> y: [B, 2]> { repeat(2) { Hidden(9) }, |x| x / 9, Dense(4), tanh, Dense(2) }
+}
+
+#[test]
+fn each_use_of_a_block_has_functions_of_its_own_arguments() {
+    // Of these nothing is rounded.
+    let x = Array2::from_shape_fn((4, 3), |(row, column)| (row * 3 + column) as f32 - 4.0);
+    let mut predictor = Twice::predictor().build().expect("it is sound");
+    let found = predictor.predict(x.view()).expect("the shapes fit");
+    assert_eq!(found, x.mapv(|x| 3.5 * (2.0 * x + 2.0) + 3.5 - 1.0));
+}
+
 /// Mistakes that only a value can show.
 mod wrong {
     use super::blocks;
@@ -121,32 +145,32 @@ fn mistakes<N>(built: Result<Session<N>, BuildError>) -> String {
 #[test]
 fn what_the_macro_does_not_see_is_checked_by_build_with_both_places() {
     assert_snapshot!(mistakes(wrong::Wrong::trainer(Sgd::new(0.1)).build()), @"
-    here:99:13: `Res` needs the argument `width`
-    here:99:41: unknown argument `heads` of `Res`; there are `width`, `inner` and `norm`
-    here:99:77: `Res` takes at most 3 arguments: `width`, `inner` and `norm`
-    here:99:104: `width` of `Res` is given twice
-    here:100:31: `leak` takes one argument, `slope`
-    here:102:32: `Res` is a stage of a body, not a function for expressions
-    here:102:49: `slope` is trained where `leak` is a stage; in an expression give it a value: `slope = ..`
-    here:102:83: options of `leak` have names; write `slope = 0.1`
-    here:102:117: unknown argument `rate` of `leak`; there are `x` and `slope`
-    here:95:35: `residual` adds its body to what comes in: the body gives [B, 2], but [B, 4] comes in; a `skip { .. }` after it can bring that to [B, 2]
+    here:123:13: `Res` needs the argument `width`
+    here:123:41: unknown argument `heads` of `Res`; there are `width`, `inner` and `norm`
+    here:123:77: `Res` takes at most 3 arguments: `width`, `inner` and `norm`
+    here:123:104: `width` of `Res` is given twice
+    here:124:31: `leak` takes one argument, `slope`
+    here:126:32: `Res` is a stage of a body, not a function for expressions
+    here:126:49: `slope` is trained where `leak` is a stage; in an expression give it a value: `slope = ..`
+    here:126:83: options of `leak` have names; write `slope = 0.1`
+    here:126:117: unknown argument `rate` of `leak`; there are `x` and `slope`
+    here:119:35: `residual` adds its body to what comes in: the body gives [B, 2], but [B, 4] comes in; a `skip { .. }` after it can bring that to [B, 2]
     x [B,4] -> Dense(width/2) [B,2]
-           in `self::Halves(4)` at here:98:13
+           in `self::Halves(4)` at here:122:13
     ");
     assert_snapshot!(mistakes(wrong::Values::trainer(Sgd::new(0.1)).build()), @"
-    here:105:99: `slope` of `leak` starts from a number that f32 holds, found 1000000000000000000000000000000000000000
+    here:129:99: `slope` of `leak` starts from a number that f32 holds, found 1000000000000000000000000000000000000000
     here:24:30: `n` of `Dense` must be an integer of at least 1, found `inner` = true
-           in `blocks::Res(true)` at here:105:24
+           in `blocks::Res(true)` at here:129:24
     here:24:30: `n` of `Dense` must be an integer of at least 1, found `inner` = 5
-           in `blocks::Res(2.5)` at here:105:47
+           in `blocks::Res(2.5)` at here:129:47
     here:24:44: `bias` of `Dense` must be `true` or `false`, found `norm` = 3
-           in `blocks::Res(4, norm = 3)` at here:105:69
+           in `blocks::Res(4, norm = 3)` at here:129:69
     ");
     assert_snapshot!(mistakes(wrong::Round::trainer(Sgd::new(0.1)).build()), @"
-    here:111:28: the block `Round1` contains itself
-           in `self::Round2` at here:110:38
-           in `self::Round1` at here:109:45
+    here:135:28: the block `Round1` contains itself
+           in `self::Round2` at here:134:38
+           in `self::Round1` at here:133:45
     ");
 }
 
@@ -190,7 +214,7 @@ fn sizes_are_chosen_when_the_program_runs() {
                 Mlp::trainer(Sgd::new(0.1)).with(|sizes| sizes.hidden = hidden).with(|sizes| sizes.depth = depth);
             let built = chosen.build();
             if hidden == 1 {
-                assert_snapshot!(mistakes(built), @"here:164:65: `n` of `Dense` must be an integer of at least 1, found `hidden / 2` = 0");
+                assert_snapshot!(mistakes(built), @"here:188:65: `n` of `Dense` must be an integer of at least 1, found `hidden / 2` = 0");
                 break;
             }
             let mut net = built.expect("the sizes fit");
@@ -249,19 +273,19 @@ fn shapes_and_axes_are_calculated_as_well() {
         mistakes(chosen.build())
     };
     assert_snapshot!([built(0, 2), built(2, 3), built(usize::MAX, 1)].join("\n\n"), @"
-    here:223:90: a size is an integer of at least 1, found `heads` = 0
-    here:220:46: `n` of `Dense` must be an integer of at least 1, found `n * width` = 0
-           in `self::Heads(heads, width)` at here:224:22
-    here:225:28: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
-    here:225:65: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
+    here:247:90: a size is an integer of at least 1, found `heads` = 0
+    here:244:46: `n` of `Dense` must be an integer of at least 1, found `n * width` = 0
+           in `self::Heads(heads, width)` at here:248:22
+    here:249:28: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
+    here:249:65: `shape` of `reshape` must be a shape, such as `[B, 4, 7]`, found `heads` = 0, `width` = 3
 
-    here:225:45: `mean` finds no axis 3 in [B, 2, 3], whose axes are 0 to 2, or -3 to -1
+    here:249:45: `mean` finds no axis 3 in [B, 2, 3], whose axes are 0 to 2, or -3 to -1
 
-    here:223:90: `heads` overflows
-    here:220:46: `n * width` overflows
-           in `self::Heads(heads, width)` at here:224:22
-    here:225:28: `heads` overflows
-    here:225:65: `heads` overflows
+    here:247:90: `heads` overflows
+    here:244:46: `n * width` overflows
+           in `self::Heads(heads, width)` at here:248:22
+    here:249:28: `heads` overflows
+    here:249:65: `heads` overflows
     ");
 }
 
@@ -273,11 +297,11 @@ fn sizes_that_make_no_sense_are_told_with_their_places() {
         });
         mistakes(chosen.build())
     };
-    assert_snapshot!(built(0, 2, 3), @"here:155:33: `n` of `Dense` must be an integer of at least 1, found `width` = 0");
-    assert_snapshot!(built(4, 0, 3), @"here:164:16: a size is an integer of at least 1, found `depth` = 0");
+    assert_snapshot!(built(0, 2, 3), @"here:179:33: `n` of `Dense` must be an integer of at least 1, found `width` = 0");
+    assert_snapshot!(built(4, 0, 3), @"here:188:16: a size is an integer of at least 1, found `depth` = 0");
     assert_snapshot!(built(4, 5, usize::MAX), @"
-    here:163:14: `columns` overflows
-    here:167:25: `depth - 1` is out of range along axis 1 of [B, 2], which has 2
+    here:187:14: `columns` overflows
+    here:191:25: `depth - 1` is out of range along axis 1 of [B, 2], which has 2
     ");
 }
 
@@ -293,6 +317,10 @@ fn a_checkpoint_has_the_sizes() {
     let mut predictor = Mlp::predictor().load(&path).expect("it was saved");
     assert_eq!(predictor.sizes().hidden, 9);
     assert_eq!(predictor.predict(x.view()).expect("the shapes fit"), net.predict(x.view()).expect("the shapes fit"));
+
+    // A network that names no sizes takes what fits.
+    let mut plain = Plain::predictor().load(&path).expect("it has the same parameters");
+    assert_eq!(plain.predict(x.view()).expect("the shapes fit"), net.predict(x.view()).expect("the shapes fit"));
 
     let mut again =
         Mlp::trainer(Adam::new(0.01)).sizes_of(&path).expect("it was saved").build().expect("the sizes fit");
