@@ -428,6 +428,13 @@ impl Errors {
         self.report(site, format!("a function of your own only knows its own names, not `{path}`"));
     }
 
+    pub fn public_const(&mut self, site: impl Into<Site>) {
+        self.report(
+            site,
+            "a `const` is known in its `network!` alone; one that others use is a `const` of Rust".to_string(),
+        );
+    }
+
     pub fn size_of_other_type(&mut self, ty: &Ident) {
         self.report(ty, format!("a size that is chosen when the program runs is a `usize`, found `{ty}`"));
     }

@@ -13,6 +13,7 @@ mod signature;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::parse::{ParseBuffer, ParseStream, Parser as _};
+use syn::spanned::Spanned as _;
 use syn::{Attribute, Token, Visibility, token};
 
 use crate::ast::{
@@ -141,9 +142,12 @@ impl Parser<'_> {
         &mut self,
         input: ParseStream<'_>,
         docs: Vec<Attribute>,
-        _: Visibility,
+        vis: Visibility,
         program: &mut Program,
     ) -> Parsed<()> {
+        if !matches!(vis, Visibility::Inherited) {
+            self.errors.public_const(vis.span());
+        }
         let keyword: Token![const] = self.ask(input.parse())?;
         let name = self.name(input, "a name")?;
         let value = self.definition(input, keyword.span);

@@ -31,7 +31,7 @@ network! {
         let x = tokens -> Embedding(5, 6), positions(sinusoidal);
         let seen = x -> Attention(1, causal = true);
         let (gate, value) = (x, seen) -> concat, Dense(8), split;
-        logits = gate * tanh(value) + 0.5 * where(value > 0.0, value, gate) -> Dense(5);
+        logits = gate * softmax(value) + 0.5 * where(value > 0.0, value, gate) -> Dense(5);
     }
     loss(next: [u32; B, 7]) = cross_entropy(logits, next);
 
@@ -156,11 +156,13 @@ fn mistakes() {
         said.expect_err("it looks elsewhere").to_string().replace("tests/it/generate.rs", "here")
     };
     let of = |definition| refused(compile(definition, Purpose::Next, Target::new(1)).forward().map(drop));
-    assert_snapshot!([of(Seeing::declared()), of(Norm::declared()), of(Mean::declared()), of(Rows::declared())].join("\n"), @"
+    assert_snapshot!([of(Seeing::declared()), of(Norm::declared()), of(Mean::declared()), of(Rows::declared()), of(Bytes::declared()), of(Masked::declared())].join("\n"), @"
     here:168:67: `Attention(2)` cannot be asked one position at a time: it looks at others
     here:169:65: `BatchNorm` cannot be asked one position at a time: it looks at others
     here:172:9: `y` cannot be asked one position at a time: it looks at others
     here:174:26: a sequence is continued by a network from class ids [B, T] to numbers [B, T, classes]
+    here:175:66: `normalize([0.5, 0.25], [1.0, 2.0])` cannot be asked one position at a time: it looks at others
+    here:178:40: `Attention(2, causal = true, mask = keep)` cannot be asked one position at a time: it looks at others
     ");
 }
 
@@ -172,4 +174,9 @@ network! {
         y = x - mean(x, axis = 1, keep = true);
     }
     Rows<x: [B, 4] -> y: [B, 4]> { Dense(4) }
+    Bytes<tokens: [u8; B, 2] -> y: [B, 2, 4]> { Embedding(4, 4), normalize([0.5, 0.25], [1.0, 2.0]) }
+    Masked<tokens: [u8; B, 4] -> y: [B, 4, 4]> {
+        let keep = where(tokens != 0, 1.0, 0.0);
+        y = tokens -> Embedding(4, 4), Attention(2, causal = true, mask = keep);
+    }
 }

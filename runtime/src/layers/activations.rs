@@ -29,7 +29,7 @@ macro_rules! activation {
             },
             takes: Takes::Numbers,
             least_rows: |_| 1,
-            by_position: false,
+            by_position: |_| true,
             layout: $layout,
             gain: Some(Gain::$gain),
             function: Some($function),

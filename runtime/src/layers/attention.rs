@@ -3,7 +3,9 @@
 use super::attend::{self, Heads};
 use super::initializers::AUTO;
 use super::positions::sequence;
-use super::{Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, ParamDef, Takes, dense, flag, float, init, int};
+use super::{
+    Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, ParamDef, Takes, dense, flag, float, init, int, path,
+};
 
 const HEADS: ArgDef =
     ArgDef { name: "heads", kind: ArgKind::Size, default: None, doc: "how many ways there are of looking" };
@@ -102,7 +104,7 @@ pub const ATTENTION: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |args| flag(args, 1) && path(args, 7).is_none(),
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -154,7 +156,7 @@ pub const CROSS_ATTENTION: LayerDef = LayerDef {
         (Err(misfit), _) => Err(misfit),
     }),
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| false,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -67,7 +67,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
     // One sample has a variance where it has several positions.
     takes: Takes::Numbers,
     least_rows: |y| if Shape(y.0[2..].to_vec()).len().is_some_and(|positions| positions.factor() == 1) { 2 } else { 1 },
-    by_position: false,
+    by_position: |_| false,
     layout: Some(Layout::ChannelsLast),
     gain: None,
     function: None,

@@ -83,7 +83,7 @@ pub const CONV1D: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| false,
     layout: Some(Layout::ChannelsLast),
     gain: None,
     function: None,

@@ -81,7 +81,7 @@ pub const CONV2D: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| false,
     layout: Some(Layout::ChannelsLast),
     gain: None,
     function: None,

@@ -57,7 +57,7 @@ pub const DENSE: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: true,
+    by_position: |_| true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -62,7 +62,7 @@ pub const DROPOUT: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| true,
     layout: None,
     gain: None,
     function: None,

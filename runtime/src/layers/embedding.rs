@@ -45,7 +45,7 @@ pub const EMBEDDING: LayerDef = LayerDef {
     },
     takes: Takes::Ids(|args| int(args, 0)),
     least_rows: |_| 1,
-    by_position: true,
+    by_position: |_| true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -23,7 +23,7 @@ pub const FLATTEN: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| false,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -135,8 +135,9 @@ pub struct LayerDef {
     /// The fewest rows that a training batch may have, from the shape of the output: 2 where each number of a row is normalized by
     /// the variance of the batch.
     pub least_rows: fn(&Shape) -> usize,
-    /// Whether it makes of each position of a sequence what it would make of it alone, though it looks at more than one number.
-    pub by_position: bool,
+    /// With these arguments, whether inference makes of each position of a sequence `[B, T, ..]` what it would make of it alone, or
+    /// looks back at what [`Scope::kept`] has of the positions before.
+    pub by_position: fn(&[Arg]) -> bool,
     /// In which order it wants the axes of an image; `None` if it does the same with every element, in whatever order they come.
     pub layout: Option<Layout>,
     /// For an activation: the initialization that suits the weights before it.

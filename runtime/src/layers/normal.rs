@@ -94,7 +94,7 @@ pub const NORMAL_NOISE: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| true,
     layout: None,
     gain: None,
     function: None,

@@ -59,7 +59,7 @@ pub const NORMALIZE: LayerDef = LayerDef {
     },
     takes: Takes::NumbersOrBytes,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| false,
     layout: None,
     gain: None,
     function: None,

@@ -33,7 +33,7 @@ pub const PRELU: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: false,
+    by_position: |_| true,
     layout: None,
     gain: Some(Gain::He),
     function: None,

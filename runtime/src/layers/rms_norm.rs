@@ -51,7 +51,7 @@ pub const RMS_NORM: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: true,
+    by_position: |_| true,
     layout: Some(Layout::Declared),
     gain: None,
     function: None,

@@ -6,10 +6,10 @@
 
 use super::check::{check, placed};
 use super::{Lowering, prepared};
-use crate::elaborate::{Action, Elaborated, Mistake, Step};
+use crate::elaborate::{Action, Elaborated, Mistake, Step, settled};
 use crate::error::BuildError;
 use crate::ir::{Graph, InputSlot, Output, Role};
-use crate::layers::{Arg, Frozen, Layout, Mode, Next};
+use crate::layers::{Frozen, Layout, Mode, Next};
 use crate::network::{At, Definition, Expr};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -82,27 +82,24 @@ fn written(step: &Step<'_>) -> String {
 /// Whether a step makes of each position what it would make of it alone, or looks back through a cache.
 fn stays(step: &Step<'_>) -> bool {
     match &step.action {
-        Action::Layer(layer, args, _) => match layer.name {
-            "Attention" => args[1] == Arg::Flag(true) && layer.mask(args).is_none(),
-            _ => layer.by_position || layer.layout.is_none(),
-        },
+        Action::Layer(layer, args, _) => (layer.by_position)(args),
         Action::Act(..) | Action::Residual => true,
-        Action::Expr(expr) => is_elementwise(expr),
+        Action::Expr(expr) => is_by_position(expr),
         Action::Concat(axis) | Action::Part { axis, .. } => *axis + 1 == step.ty.shape.rank() && *axis > 1,
         Action::Branches => false,
     }
 }
 
-/// Whether an expression makes of every element what it would make of it alone.
-fn is_elementwise(expr: &Expr<'_>) -> bool {
+/// Whether an expression makes of every position what it would make of it alone.
+fn is_by_position(expr: &Expr<'_>) -> bool {
     match *expr {
         Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) => true,
-        Expr::Neg(_, x) | Expr::Not(_, x) => is_elementwise(x),
-        Expr::Binary(_, _, x, y) => is_elementwise(x) && is_elementwise(y),
-        Expr::If(_, p, x, y) => [p, x, y].into_iter().all(is_elementwise),
-        Expr::Apply(layer, _, _, x) => layer.layout.is_none() && is_elementwise(x),
-        Expr::Call(function, _, _, operands) => function.elementwise && operands.iter().all(is_elementwise),
-        Expr::Inline(_, _, operands) => operands.iter().all(is_elementwise),
+        Expr::Neg(_, x) | Expr::Not(_, x) => is_by_position(x),
+        Expr::Binary(_, _, x, y) => is_by_position(x) && is_by_position(y),
+        Expr::If(_, p, x, y) => [p, x, y].into_iter().all(is_by_position),
+        Expr::Apply(layer, _, args, x) => (layer.by_position)(&settled(layer.args, args)) && is_by_position(x),
+        Expr::Call(function, _, _, operands) => function.elementwise && operands.iter().all(is_by_position),
+        Expr::Inline(_, _, operands) => operands.iter().all(is_by_position),
         Expr::Path(..) | Expr::Part(..) | Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => false,
     }
 }

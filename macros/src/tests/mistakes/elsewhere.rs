@@ -127,5 +127,6 @@ fn what_others_use_is_sound_by_itself() {
     4:29: the function `twice` is defined in terms of itself
     5:36: a trainable number starts from a literal or a `const` of the network, found `crate::N`
     5:50: unknown name `gamma`
+    6:9: a `const` is known in its `network!` alone; one that others use is a `const` of Rust
     ");
 }
