@@ -157,12 +157,12 @@ fn mistakes() {
     };
     let of = |definition| refused(compile(definition, Purpose::Next, Target::new(1)).forward().map(drop));
     assert_snapshot!([of(Seeing::declared()), of(Norm::declared()), of(Mean::declared()), of(Rows::declared()), of(Bytes::declared()), of(Masked::declared())].join("\n"), @"
-    here:168:67: `Attention(2)` cannot be asked one position at a time: it looks at others
-    here:169:65: `BatchNorm` cannot be asked one position at a time: it looks at others
-    here:172:9: `y` cannot be asked one position at a time: it looks at others
-    here:174:26: a sequence is continued by a network from class ids [B, T] to numbers [B, T, classes]
-    here:175:66: `normalize([0.5, 0.25], [1.0, 2.0])` cannot be asked one position at a time: it looks at others
-    here:178:40: `Attention(2, causal = true, mask = keep)` cannot be asked one position at a time: it looks at others
+    here:170:67: `Attention(2)` cannot be asked one position at a time: it looks at others
+    here:171:65: `BatchNorm` cannot be asked one position at a time: it looks at others
+    here:174:9: `y` cannot be asked one position at a time: it looks at others
+    here:176:26: a sequence is continued by a network from class ids [B, T] to numbers [B, T, classes]
+    here:177:66: `normalize([0.5, 0.25], [1.0, 2.0])` cannot be asked one position at a time: it looks at others
+    here:180:40: `Attention(2, causal = true, mask = keep)` cannot be asked one position at a time: it looks at others
     ");
 }
 
