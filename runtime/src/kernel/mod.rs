@@ -40,7 +40,7 @@ pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder, squares_of_piece};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
 pub use verify::verify;
-pub use winograd::{Winograd, WinogradForm};
+pub use winograd::{CHANNELS as WINOGRAD_CHANNELS, Winograd, WinogradForm, whole_rows as winograd_rows};
 
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]

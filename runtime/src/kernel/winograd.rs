@@ -11,7 +11,7 @@ use crate::types::Dim;
 /// Taps of a window along either axis.
 const TAPS: usize = 3;
 /// Channels and columns are whole registers of every instruction set. Fewer than so many are not worth a transform.
-const CHANNELS: usize = 16;
+pub const CHANNELS: usize = 16;
 /// Most channels that are added up in one go.
 const MOST_CHANNELS: usize = 4096;
 /// Fewest squares of an image: fewer do not repay that taps are transformed, where a batch is one image.
@@ -113,10 +113,9 @@ impl Winograd {
         whole(self.channels) && whole(self.cols) && squares >= SQUARES && fits
     }
 
-    /// Rows that no square is cut by: two of an image, or all of one whose height is odd.
+    /// Rows that no square is cut by, as [`whole_rows`].
     pub fn whole_rows(&self) -> usize {
-        let [down, across] = self.size;
-        if down.is_multiple_of(2) { 2 * across } else { down * across }
+        whole_rows(self.size)
     }
 
     /// Rows of a block of its kernel.
@@ -124,6 +123,11 @@ impl Winograd {
         let whole = self.whole_rows();
         whole * (BLOCK / whole).max(1)
     }
+}
+
+/// Rows of images with so many windows down and across that no square is cut by: two of an image, or all of one whose height is odd.
+pub fn whole_rows([down, across]: [usize; 2]) -> usize {
+    if down.is_multiple_of(2) { 2 * across } else { down * across }
 }
 
 /// How many coordinates an axis of the image has, and the first one that is read. Where nothing bounds them, they are all that are

@@ -19,15 +19,13 @@ mod gradient;
 mod transforms;
 mod window;
 
-use crate::kernel::squares_of_piece;
+use crate::kernel::{squares_of_piece, winograd_rows};
 use crate::microkernels::gemm::{Isa, MAX_PANEL, on};
 
 /// Positions of a square, and of transformed taps.
 pub const POSITIONS: usize = 16;
 /// Rows of positions: those of a row are made of two rows of pixels.
 pub const SIDE: usize = 4;
-/// Channels, and columns, that are whole registers of every instruction set.
-pub const CHANNELS: usize = 16;
 /// Columns whose taps are transformed in one go: whole panels of every instruction set.
 pub const COLUMNS: usize = MAX_PANEL;
 
@@ -52,9 +50,9 @@ pub struct Windows {
     /// In the right operand: from row to row and from column to column of the taps, from channel to channel and from column to
     /// column; or, in a gradient, from image to image, row to row, window to window and column to column, which is 1.
     pub b: [i64; 4],
-    /// Channels: a multiple of [`CHANNELS`].
+    /// Channels: a multiple of [`WINOGRAD_CHANNELS`](crate::kernel::WINOGRAD_CHANNELS).
     pub channels: i64,
-    /// Columns of the result: a multiple of [`CHANNELS`].
+    /// Columns of the result: a multiple of the same.
     pub cols: i64,
 }
 
@@ -82,11 +80,6 @@ pub fn sums_workspace_len(channels: usize, cols: usize) -> usize {
     SIDE.saturating_mul(squares.saturating_mul(channels.saturating_add(cols)) + 2 * APART)
 }
 
-/// Rows of an image that a call of [`product`] begins with, a multiple of this many: squares are not cut.
-pub fn whole_rows([down, across]: [usize; 2]) -> usize {
-    if down.is_multiple_of(2) { 2 * across } else { down * across }
-}
-
 /// Transforms the taps of some columns: from a multiple of the widest panel, or 0, to another, or to the last.
 ///
 /// # Safety
@@ -104,7 +97,7 @@ pub unsafe extern "C" fn taps(
     unsafe { on!(isa, window::taps, &*windows, from..to, b, packed) }
 }
 
-/// Rows `lo..hi` of windows over images, overwriting C, which begins with row `lo` and is dense. Both are multiples of [`whole_rows`],
+/// Rows `lo..hi` of windows over images, overwriting C, which begins with row `lo` and is dense. Both are multiples of [`winograd_rows`],
 /// or `hi` is all rows.
 ///
 /// # Safety

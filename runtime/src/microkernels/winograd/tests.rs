@@ -118,7 +118,7 @@ fn computed(isa: Isa, conv: &Conv, x: *const f32, w: *const f32, parts: usize) -
         // SAFETY: the taps lie there, and there is room for all of them.
         unsafe { taps(isa, &windows, from, cols.min(from + columns), b, packed.as_mut_ptr()) };
     }
-    let (all, whole) = (conv.rows(), whole_rows(conv.size().map(|size| size as usize)));
+    let (all, whole) = (conv.rows(), winograd_rows(conv.size().map(|size| size as usize)));
     let step = (all / whole).div_ceil(parts) * whole;
     let mut c = vec![UNTOUCHED; (all + 1) * cols];
     for lo in (0..all).step_by(step) {

@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use super::transforms::{Results, Strip, Taps, Winograd};
-use super::{APART, POSITIONS, Windows, whole_rows};
+use super::{APART, POSITIONS, Windows, winograd_rows};
 use crate::microkernels::gemm::{Operand, Tile, tiles};
 
 /// Squares that are transformed in one go: whole tiles of products of every instruction set, and about as much as half a second
@@ -91,7 +91,7 @@ pub(super) unsafe fn rows<K: Winograd>(
     let (channels, cols) = (windows.channels as usize, windows.cols as usize);
     let [height, width] = windows.size.map(|size| size as usize);
     let [down, across] = windows.squares();
-    debug_assert!(rows.start.is_multiple_of(whole_rows([height, width])), "squares are not cut");
+    debug_assert!(rows.start.is_multiple_of(winograd_rows([height, width])), "squares are not cut");
     let number = |row: usize| {
         let (image, at) = (row / (height * width), row % (height * width));
         (image * down + at.div_ceil(2 * width)) * across
