@@ -71,6 +71,7 @@ mod macro_rules;
 mod memory;
 mod messages;
 mod metrics;
+mod on_core;
 mod ops;
 mod optimizations;
 mod oracle;
