@@ -621,3 +621,28 @@ fn a_loss_that_is_neither_a_mean_nor_a_sum_is_refused() {
     the gradients of `Logged` can't be accumulated: its loss is neither a mean nor a sum over the rows, for in `loss (stable-ln-one-plus)`, `log1p` is taken of what grows with the rows
     ");
 }
+
+network! {
+    /// The mean of the rows that count, each by the weight of its class.
+    Counted<x: [B, 3] -> logits: [B, 3]> { Dense(3) }
+    loss(label: [u8; B]) = cross_entropy(logits, label, ignore = 0)
+        + cross_entropy(logits, label, class_weights = [0.5, 1.0, 3.0], ignore = 2);
+}
+
+#[test]
+fn a_mean_of_the_rows_that_count_is_averaged_over_the_batches() {
+    let x = Array2::from_shape_fn((10, 3), |(row, column)| ((row * 5 + column * 3) % 7) as f32 / 3.0 - 1.0);
+    // The first batch has one row that the first loss counts, the last one none.
+    let labels = array![0u8, 0, 1, 2, 1, 1, 2, 0, 0, 0];
+    let mut net = Counted::trainer(Sgd::new(1e-2)).seed(2).build().expect("it builds");
+    let mut wanted = numbers(&net);
+    for rows in [0..3, 3..7, 7..10] {
+        let (x, t) = (x.slice(s![rows.clone(), ..]), labels.slice(s![rows.clone()]));
+        let gradients = net.gradients(x, t).expect("the batch fits");
+        let all = gradients.iter().flat_map(|(_, gradient)| gradient.iter().copied().collect::<Vec<f32>>());
+        wanted.iter_mut().zip(all).for_each(|(w, g)| *w -= 1e-2 * f64::from(g) * rows.len() as f64 / 10.0);
+        net.accumulate(x, t).expect("the batch fits");
+    }
+    net.update().expect("there are gradients");
+    Bound { relative: 1e-6, absolute: 1e-6 }.check("averaged", &numbers(&net), &wanted);
+}

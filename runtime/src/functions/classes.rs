@@ -183,13 +183,16 @@ fn mean_of_counted(b: &mut Builder, loss: NodeId, counted: NodeId) -> NodeId {
     quotient_or_zero(b, loss, ones)
 }
 
-/// The sum of these numbers over that of those, which are at least 0; 0 where those are 0.
+/// The sum of these numbers over that of those, which are at least 0; 0 where those are 0, and these with them.
 fn quotient_or_zero(b: &mut Builder, of: NodeId, over: NodeId) -> NodeId {
-    let axes: Vec<usize> = (0..b.shape(of).rank()).collect();
+    let shape = b.shape(of);
+    let axes: Vec<usize> = (0..shape.rank()).collect();
     let [sum, weight] = [of, over].map(|x| b.sum(x, &axes));
-    let [zero, one] = [0.0, 1.0].map(|number| b.constant_like(number, weight));
+    let zero = b.constant_like(0.0, weight);
     let is_nothing = b.compare(Cmp::Eq, weight, zero);
-    let weight = b.select(is_nothing, one, weight);
+    // It grows with the rows as the weight does, so that gradients of several batches can be averaged.
+    let count = b.count(&shape, &axes);
+    let weight = b.select(is_nothing, count, weight);
     b.div(sum, weight)
 }
 

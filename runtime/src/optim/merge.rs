@@ -4,7 +4,8 @@
 //! becomes `k^p` times as large when every row is repeated `k` times: a sum over rows with power 1, a mean with power 0. This is
 //! derived from the graph, operation by operation. The gradients of a loss with power 0 are averaged, those of a loss with power 1
 //! are added up. For means and sums of terms that each belong to one row, this is exact. Other losses with power 0, such as the
-//! root of a mean or a mean weighted by classes, are computed per batch, like the statistics of batch norm, and then averaged.
+//! root of a mean or a mean weighted by classes (0 for those to ignore), are computed per batch, like the statistics of batch norm,
+//! and then averaged.
 
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
