@@ -7,6 +7,7 @@ mod branches;
 mod check;
 mod next;
 mod operators;
+mod slots;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,8 +15,7 @@ use std::rc::Rc;
 use crate::elaborate::{Action, Elaborated, Step, class_id, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
-use crate::init::Init;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, ParamSlot, Role, ScalarSlot, SlotKind, Slots};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, Role, ScalarSlot, SlotKind, Slots};
 use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, Next, ParamDef, Scope, Takes};
 use crate::network::{Act, At, Definition, Expr, Port};
 use crate::types::Shape;
@@ -251,15 +251,12 @@ impl Lowering<'_> {
         (x, others): (Flow, &[Flow]),
     ) -> Flow {
         let mut mode = self.mode;
-        let declared = self.declared_shape(step.operands[0], x.layout);
-        for param in layer.own_params(&declared, args, next) {
-            if param.kind == SlotKind::Running && (self.frozen.named)(&format!("{}.{}", step.owner, param.name)) {
-                mode = Mode::Infer;
-            }
-            if !step.again {
-                self.slot(&step.owner, param);
-            }
+        let running = |param: &ParamDef| param.kind == SlotKind::Running;
+        let mut statistics = layer.own_params(&self.shapes[step.operands[0]], args, next).into_iter().filter(running);
+        if statistics.any(|param| (self.frozen.named)(&format!("{}.{}", step.owner, param.name))) {
+            mode = Mode::Infer;
         }
+        self.slots_of_layer(step, layer, args, next);
         self.b.enter(origin(self.definition, &step.path, step.at));
         let layout = layer.layout.unwrap_or(x.layout);
         let node = self.arranged(x, layout);
@@ -292,23 +289,12 @@ impl Lowering<'_> {
         self.layers.push(Probed { path, owner, layer, x, y });
     }
 
-    /// The index of a parameter that was declared before.
-    fn known_slot(&self, path: &str) -> usize {
-        let params = &self.b.graph().slots.params;
-        params.iter().rposition(|slot| slot.name == path).expect("a layer that is used again has its parameters")
-    }
-
     fn act(&mut self, step: &Step<'static>, act: &'static Act<'static>, starts: &[f64], x: Flow) -> Flow {
         self.b.enter(origin(self.definition, &step.path, step.at));
         let layout = if self.looks_along_rows(&act.expr) { Layout::Declared } else { x.layout };
         let node = self.arranged(x, layout);
         let mut operands = vec![node];
-        for (&(name, _), &start) in act.extras.iter().zip(starts) {
-            let init = Init::Constant(start as f32);
-            let slot = match step.again {
-                true => self.known_slot(&format!("{}.{name}", step.owner)),
-                false => self.slot(&step.owner, ParamDef::new(name, Vec::new(), init, SlotKind::Parameter)),
-            };
+        for slot in self.slots_of_act(step, act, starts) {
             operands.push(self.b.param(slot));
         }
         let shape = self.b.shape(node);
@@ -338,13 +324,6 @@ impl Lowering<'_> {
             Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) | Expr::Path(..) => false,
             Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => false,
         }
-    }
-
-    fn slot(&mut self, path: &str, param: ParamDef) -> usize {
-        let ParamDef { name, shape, order, init, kind } = param;
-        let params = &mut self.b.graph_mut().slots.params;
-        params.push(ParamSlot { name: format!("{path}.{name}"), shape, order, init, kind });
-        params.len() - 1
     }
 
     fn outputs(&mut self, values: &[usize]) {

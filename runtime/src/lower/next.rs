@@ -9,8 +9,8 @@ use super::{Lowering, prepared};
 use crate::elaborate::{Action, Elaborated, Mistake, Step, settled};
 use crate::error::BuildError;
 use crate::ir::{Graph, InputSlot, Output, Role};
-use crate::layers::{Frozen, Layout, Mode, Next};
-use crate::network::{At, Definition, Expr};
+use crate::layers::{Arg, Frozen, LayerDef, Mode, Next, Takes};
+use crate::network::{Act, At, Definition, Expr};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// Lowers a network for one position of its sequence, in inference mode.
@@ -39,7 +39,13 @@ pub fn lower_next(definition: &'static Definition<'static>) -> Result<Graph, Bui
     lowering.slots_of(vec![token, position]);
     let position = lowering.b.input(1);
     lowering.next = Some(Next { position, length });
-    network.steps.iter().for_each(|step| lowering.step(step));
+    let needed = needed(&network);
+    for (step, is_needed) in network.steps.iter().zip(&needed[definition.inputs.len()..]) {
+        match is_needed {
+            true => lowering.step(step),
+            false => lowering.passed(step),
+        }
+    }
     lowering.outputs(&network.outputs);
     for (index, node) in std::mem::take(&mut lowering.kept).into_iter().enumerate() {
         let graph = lowering.b.graph_mut();
@@ -63,12 +69,17 @@ fn suits(network: &Elaborated<'_>) -> Result<usize, (At, String)> {
         },
         (inputs, _) => return Err((inputs[0].at, ports())),
     };
-    match network.steps.iter().find(|step| !stays(step)) {
-        Some(step) => {
-            Err((step.at, format!("{} cannot be asked one position at a time: it looks at others", written(step))))
+    let needed = needed(network);
+    let steps = network.steps.iter().enumerate().filter(|(index, _)| needed[definition.inputs.len() + index]);
+    for (_, step) in steps {
+        if !stays(network, step) {
+            return Err((
+                step.at,
+                format!("{} cannot be asked one position at a time: it looks at others", written(step)),
+            ));
         }
-        None => Ok(length),
     }
+    Ok(length)
 }
 
 fn ports() -> String {
@@ -79,37 +90,109 @@ fn written(step: &Step<'_>) -> String {
     if step.text.is_empty() { format!("`{}`", step.path) } else { format!("`{}`", step.text) }
 }
 
+/// Which values the output is made of.
+fn needed(network: &Elaborated<'_>) -> Vec<bool> {
+    let n_inputs = network.definition.inputs.len();
+    let mut needed = vec![false; n_inputs + network.steps.len()];
+    network.outputs.iter().for_each(|&value| needed[value] = true);
+    for (index, step) in network.steps.iter().enumerate().rev() {
+        if !needed[n_inputs + index] {
+            continue;
+        }
+        step.operands.iter().for_each(|&value| needed[value] = true);
+        if let Action::Expr(expr) = &step.action {
+            named(expr, &mut |name| network.names.get(name).into_iter().for_each(|&value| needed[value] = true));
+        }
+    }
+    needed
+}
+
+/// The names and paths in an expression.
+fn named(expr: &Expr<'_>, name: &mut dyn FnMut(&str)) {
+    let mut all = |operands: &[Expr<'_>]| operands.iter().for_each(|operand| named(operand, name));
+    match *expr {
+        Expr::Name(known) | Expr::Path(known, _) => name(known),
+        Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => named(x, name),
+        Expr::Binary(_, _, x, y) => all(&[*x, *y]),
+        Expr::If(_, p, x, y) => all(&[*p, *x, *y]),
+        Expr::Call(_, _, _, operands) | Expr::Inline(_, _, operands) | Expr::Elsewhere(_, operands) => all(operands),
+        Expr::Number(_) | Expr::Constant(..) | Expr::Weights(_) | Expr::Broken => {}
+    }
+}
+
 /// Whether a step makes of each position what it would make of it alone, or looks back through a cache.
-fn stays(step: &Step<'_>) -> bool {
+fn stays(network: &Elaborated<'_>, step: &Step<'_>) -> bool {
+    let rank = |value: usize| rank_of(network, value);
     match &step.action {
-        Action::Layer(layer, args, _) => (layer.by_position)(args),
-        Action::Act(..) | Action::Residual => true,
-        Action::Expr(expr) => is_by_position(expr),
+        Action::Layer(layer, args, _) => stays_layer(layer, args, rank(step.operands[0])),
+        Action::Act(index, _) => {
+            let act = &network.definition.acts[*index];
+            let names: Vec<(&str, usize)> = names_of(act, std::iter::once(rank(step.operands[0]))).collect();
+            by_position(network, &act.expr, Some(&names)).is_some()
+        }
+        Action::Residual => true,
+        Action::Expr(expr) => by_position(network, expr, None).is_some(),
         Action::Concat(axis) | Action::Part { axis, .. } => *axis + 1 == step.ty.shape.rank() && *axis > 1,
         Action::Branches => false,
     }
 }
 
-/// Whether an expression makes of every position what it would make of it alone.
-fn is_by_position(expr: &Expr<'_>) -> bool {
+/// The same of a layer that is given a value of this rank. Class ids `[B, T]`, and numbers of which each is taken by itself, have no
+/// axis behind that of the positions; for other layers that is their last.
+fn stays_layer(layer: &LayerDef, args: &[Arg], rank: usize) -> bool {
+    let is_apart = rank >= 3 || layer.layout.is_none() || matches!(layer.takes, Takes::Ids(_));
+    is_apart && (layer.by_position)(args)
+}
+
+/// The rank of an input, or of the result of a step.
+fn rank_of(network: &Elaborated<'_>, value: usize) -> usize {
+    match network.definition.inputs.get(value) {
+        Some(port) => port.dims.len(),
+        None => network.steps[value - network.definition.inputs.len()].ty.shape.rank(),
+    }
+}
+
+/// The names of a function of the user's own, with the ranks of what they stand for; its numbers have none.
+fn names_of<'n>(act: &'n Act<'_>, ranks: impl Iterator<Item = usize>) -> impl Iterator<Item = (&'n str, usize)> {
+    let names = std::iter::once(act.operand).chain(act.extras.iter().map(|(name, _)| *name));
+    names.zip(ranks.chain(std::iter::repeat(0)))
+}
+
+/// The rank of what an expression gives, if it makes of every position what it would make of it alone.
+fn by_position(network: &Elaborated<'_>, expr: &Expr<'_>, names: Option<&[(&str, usize)]>) -> Option<usize> {
+    let rank = |expr: &Expr<'_>| by_position(network, expr, names);
+    let most = |operands: &[Expr<'_>]| operands.iter().try_fold(0, |most, operand| Some(rank(operand)?.max(most)));
     match *expr {
-        Expr::Number(_) | Expr::Constant(..) | Expr::Name(_) => true,
-        Expr::Neg(_, x) | Expr::Not(_, x) => is_by_position(x),
-        Expr::Binary(_, _, x, y) => is_by_position(x) && is_by_position(y),
-        Expr::If(_, p, x, y) => [p, x, y].into_iter().all(is_by_position),
-        Expr::Apply(layer, _, args, x) => (layer.by_position)(&settled(layer.args, args)) && is_by_position(x),
-        Expr::Call(function, _, _, operands) => function.elementwise && operands.iter().all(is_by_position),
-        Expr::Inline(_, _, operands) => operands.iter().all(is_by_position),
-        Expr::Path(..) | Expr::Part(..) | Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => false,
+        Expr::Number(_) | Expr::Constant(..) => Some(0),
+        Expr::Name(name) => Some(match names {
+            Some(names) => names.iter().find(|(known, _)| *known == name).map_or(0, |(_, rank)| *rank),
+            // What is no value is a scalar.
+            None => network.names.get(name).map_or(0, |&value| rank_of(network, value)),
+        }),
+        Expr::Neg(_, x) | Expr::Not(_, x) => rank(x),
+        Expr::Binary(_, _, x, y) => most(&[*x, *y]),
+        Expr::If(_, p, x, y) => most(&[*p, *x, *y]),
+        Expr::Apply(layer, _, args, x) => rank(x).filter(|&rank| stays_layer(layer, &settled(layer.args, args), rank)),
+        Expr::Call(function, _, _, operands) if function.elementwise => most(operands),
+        Expr::Inline(index, _, operands) => {
+            let act = &network.definition.acts[index];
+            let ranks = operands.iter().map(rank).collect::<Option<Vec<usize>>>()?;
+            by_position(network, &act.expr, Some(&names_of(act, ranks.into_iter()).collect::<Vec<(&str, usize)>>()))
+        }
+        Expr::Call(..) | Expr::Path(..) | Expr::Part(..) | Expr::Weights(_) | Expr::Elsewhere(..) | Expr::Broken => {
+            None
+        }
     }
 }
 
 impl Lowering<'_> {
-    /// The shape of a value as it is declared, whatever part of it the graph computes.
-    pub(super) fn declared_shape(&self, value: usize, node_layout: Layout) -> Shape {
-        match self.next {
-            Some(_) => self.shapes[value].clone(),
-            None => node_layout.declared(&self.b.shape(self.values[value].node)),
+    /// A step that nothing is made of: only its parameters are declared, as the other programs have them.
+    fn passed(&mut self, step: &Step<'static>) {
+        match &step.action {
+            Action::Layer(layer, args, next) => self.slots_of_layer(step, layer, args, *next),
+            Action::Act(index, starts) => drop(self.slots_of_act(step, &self.definition.acts[*index], starts)),
+            _ => {}
         }
+        self.values.push(self.values[0]);
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::buffer::{self, Buffer, no_memory};
 use super::params::named;
 use super::sampling::Sampling;
-use super::{Error, Network, Predictor, fill};
+use super::{Error, Network, Predictor, fill_those};
 use crate::compile::{Program, Purpose, Target, compile};
 use crate::error::{BuildError, RunError};
-use crate::ir::{InputSlot, Role};
+use crate::ir::{InputSlot, Role, SlotKind};
 use crate::memory::{Input, Memory, Params, Word};
 use crate::network::Definition;
 use crate::plan::Location;
@@ -66,8 +66,8 @@ impl<N: Network> Predictor<N> {
             }
         };
         let mut params = buffer::params(&program)?;
-        // What is the same in every program, such as tables of angles.
-        fill(params.floats_mut(), &program, 0);
+        // What is the same in every program, such as tables of angles; the parameters follow.
+        fill_those(params.floats_mut(), &program, 0, |kind| kind == SlotKind::Fixed);
         let own: Vec<(usize, usize)> = named(&self.program.slots).map(|(index, slot)| (index, slot.len())).collect();
         let there = named(&program.slots).map(|(index, _)| index);
         for ((from, len), to) in own.into_iter().zip(there) {

@@ -445,7 +445,13 @@ impl From<CheckpointError> for Error {
 
 /// Gives the parameters of a program their first values.
 fn fill(params: &mut [f32], program: &Program, seed: u64) {
-    for (index, (slot, &at)) in program.slots.params.iter().zip(&program.params).enumerate() {
+    fill_those(params, program, seed, |_| true);
+}
+
+/// The same of some kinds alone.
+fn fill_those(params: &mut [f32], program: &Program, seed: u64, wanted: impl Fn(SlotKind) -> bool) {
+    let slots = program.slots.params.iter().zip(&program.params).enumerate();
+    for (index, (slot, &at)) in slots.filter(|(_, (slot, _))| wanted(slot.kind)) {
         slot.init.fill(&mut params[at..at + slot.len()], seed, index as u64);
     }
 }

@@ -70,8 +70,8 @@ impl Sampling {
     /// A token by its logits, none of which is NaN.
     pub(super) fn choose(&self, logits: &[f32], random: &mut Random) -> usize {
         let mut order: Vec<usize> = (0..logits.len()).collect();
-        // Of equals the first: the sort is stable.
-        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        // Of equals the first, as zeros of either sign are: the sort is stable.
+        order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).expect("none of them is NaN"));
         let Some(temperature) = self.temperature else { return order[0] };
         order.truncate(self.top_k);
         let top = f64::from(logits[order[0]]);
@@ -126,6 +126,7 @@ mod tests {
     fn few_of_the_likeliest_are_drawn_where_that_is_asked() {
         let logits = [1.0, 3.0, 2.0, 3.0];
         assert_eq!(counts(Sampling::greedy(), &logits), [0, 20_000, 0, 0]);
+        assert_eq!(counts(Sampling::greedy(), &[-1.0, -0.0, 0.0]), [0, 20_000, 0]);
         assert_eq!(counts(Sampling::temperature(9.0).top_k(1), &logits), [0, 20_000, 0, 0]);
         let two = counts(Sampling::temperature(1.0).top_k(2), &logits);
         assert!(two[0] + two[2] == 0 && two[1] > 9_000 && two[3] > 9_000, "{two:?}");
