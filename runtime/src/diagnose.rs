@@ -4,11 +4,12 @@
 //! handful of sums, and what each of them says of which layer. Nothing is updated. Absent on purpose: the division by the
 //! number of elements, which is done where the sums are read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::autodiff::slope;
+use crate::ir::origin::owner;
 use crate::ir::{Builder, Graph, NodeId, Origin, Output, Role};
 use crate::layers::{Arg, LayerDef, float};
 use crate::lower::Probed;
@@ -65,9 +66,10 @@ pub fn diagnose(
     let updates = updates.collect();
     let b = Builder::new(graph.clone());
     let mut diagnosis = Diagnosis { b, params, updates, measures: Vec::new(), sums: Vec::new() };
+    let owners: HashSet<&str> = layers.iter().map(|layer| &*layer.owner).collect();
     let mut by_owner: HashMap<&str, Vec<(usize, NodeId)>> = HashMap::new();
     for &(param, gradient) in gradients {
-        if let Some((owner, _)) = graph.slots.params[param].name.rsplit_once('.') {
+        if let Some(owner) = owner(&graph.slots.params[param].name, |path| owners.contains(path)) {
             by_owner.entry(owner).or_default().push((param, gradient));
         }
     }

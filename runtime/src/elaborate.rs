@@ -5,6 +5,7 @@
 //! with all of them known: so there is one check, with the same words and places. What depends on something that is
 //! unknown, or reported already, is passed over in silence.
 
+mod acts;
 pub mod arguments;
 mod expressions;
 mod gains;

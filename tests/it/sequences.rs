@@ -2,6 +2,7 @@
 
 use gradloom::ndarray::{Array1, Array2, Array3, Array4, s};
 use gradloom::{Adam, AdamW, Error, RunError, Sgd, Stage, network};
+use insta::assert_snapshot;
 
 network! {
     block Transformer(d, heads, ff = 4 * d) {
@@ -174,6 +175,8 @@ fn sequences_are_diagnosed_and_profiled_layer_by_layer() {
     let found = net.diagnose(x.view(), next.view()).expect("it runs");
     let names: Vec<&str> = found.layers.iter().map(|layer| &*layer.layer).collect();
     assert_eq!(names[..3], ["embedding1", "positional1", "repeat1.1.transformer1.residual1.layer_norm1"]);
+    let attention = found.layer("repeat1.1.transformer1.residual1.attention1").expect("it is a layer");
+    assert!(attention.gradient.is_some_and(|size| size > 0.0) && attention.update_ratio.is_some(), "{attention:?}");
     let profile = net.profile(x.view(), next.view()).expect("it runs").to_string();
     assert!(profile.contains("repeat1.2.transformer1.residual1.attention1"), "{profile}");
 }
@@ -190,4 +193,31 @@ fn a_saved_sequence_network_predicts_the_same() {
     let mut other = Llama::predictor().max_batch(3).load(&file).expect("it is loaded");
     assert_eq!(net.predict(x.view()).expect("it runs"), other.predict(x.view()).expect("it runs"));
     std::fs::remove_dir_all(&folder).expect("it was made here");
+}
+
+network! {
+    /// Attention with all that it may be given.
+    pub Looking<(x: [B, 5, 4], memory: [B, 3, 6], keep: [B, 5], seen: [B, 3]) -> y: [B, 5, 4]> {
+        let m = memory -> Dense(4);
+        let own = x -> Attention(2, mask = keep, bias = false);
+        y = (own, m) -> CrossAttention(2, mask = seen), relu, Attention(1, mask = keep);
+    }
+}
+
+#[test]
+fn attention_is_printed_with_what_it_takes_and_all_of_its_parameters() {
+    assert_snapshot!(Looking::ir(Stage::Static), @"
+    network Looking<(x: f32[B,5,4], memory: f32[B,3,6], keep: f32[B,5], seen: f32[B,3]) -> y: f32[B,5,4]>
+      m.dense1            Dense(4) of memory                                          f32[B,3,4]  28 parameters
+      own.attention1      Attention(2, bias = false, mask = keep) of x                f32[B,5,4]  64 parameters
+      y.cross_attention1  CrossAttention(2, mask = seen) of own.attention1, m.dense1  f32[B,5,4]  80 parameters
+      y.relu1             relu                                                        f32[B,5,4]
+      y.attention1        Attention(1, mask = keep)                                   f32[B,5,4]  80 parameters
+      252 parameters
+    ");
+    let predictor = Looking::predictor().build().expect("it builds");
+    let count = |name: &str| predictor.param(name).expect("it is there").len();
+    let total: usize = predictor.names().map(count).sum();
+    assert!(Looking::ir(Stage::Static).ends_with(&format!("  {total} parameters")), "{total}");
+    assert!(Looking::predictor().to_string().contains(&format!(" {total} ")), "{}", Looking::predictor());
 }

@@ -2,30 +2,27 @@
 //!
 //! What no step depends on is left out: the name of the network, its metrics, and the values that parameters start with.
 
+use super::acts::Acts;
 use super::print::{expression, port, ports, with_arguments};
 use super::{Action, Elaborated};
 use crate::layers::Arg;
-use crate::network::Act;
 
 impl Elaborated<'_> {
     /// The ports, the functions of the user's own, every layer with its path, and the loss: a line each.
     pub fn identity(&self) -> Vec<String> {
         let definition = self.definition;
         let mut lines = vec![format!("{} -> {}", ports(definition.inputs), ports(definition.outputs))];
-        for act in definition.acts {
-            let line = act.name.map(|name| format!("act {name} = {}", self.function(act)));
-            // As in the printed text.
-            lines.extend(line.filter(|line| !lines.contains(line)));
-        }
-        self.identify(&mut lines);
+        let acts = Acts::new(definition, false);
+        lines.extend(acts.declared());
+        self.identify(&acts, &mut lines);
         lines.extend(definition.loss.as_ref().map(|loss| {
             let targets: Vec<String> = definition.targets.iter().map(port).collect();
-            format!("loss({}) = {}", targets.join(", "), expression(definition, &loss.expr))
+            format!("loss({}) = {}", targets.join(", "), expression(&acts, &loss.expr))
         }));
         lines
     }
 
-    fn identify(&self, lines: &mut Vec<String>) {
+    fn identify(&self, acts: &Acts<'_>, lines: &mut Vec<String>) {
         for step in &self.steps {
             let layer = match &step.action {
                 Action::Layer(layer, args, _) => {
@@ -41,9 +38,9 @@ impl Elaborated<'_> {
                 }
                 Action::Act(index, _) => {
                     let act = &self.definition.acts[*index];
-                    act.name.map_or_else(|| self.function(act), str::to_string)
+                    act.name.map_or_else(|| acts.function(act, None), |_| acts.label(*index).to_string())
                 }
-                Action::Expr(expr) => expression(self.definition, expr),
+                Action::Expr(expr) => expression(acts, expr),
                 Action::Residual => "residual".to_string(),
                 Action::Branches => "concat".to_string(),
                 Action::Concat(axis) => format!("concat(axis = {axis})"),
@@ -70,12 +67,5 @@ impl Elaborated<'_> {
             Some(port) => port.name,
             None => &self.steps[value - self.definition.inputs.len()].path,
         }
-    }
-
-    /// `|x, beta| x * sigmoid(beta * x)`
-    fn function(&self, act: &Act<'_>) -> String {
-        let extras = act.extras.iter().map(|(name, _)| *name);
-        let names: Vec<&str> = std::iter::once(act.operand).chain(extras).collect();
-        format!("|{}| {}", names.join(", "), expression(self.definition, &act.expr))
     }
 }

@@ -7,16 +7,19 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Action, Elaborated, settled};
+use super::acts::Acts;
+use super::{Action, Elaborated, Step, settled};
 use crate::ir::SlotKind;
-use crate::layers::{Arg, ArgDef, ArgKind};
+use crate::ir::origin::owner;
+use crate::layers::{Arg, ArgDef, ArgKind, Takes};
 use crate::network::{Act, Definition, Expr, Number, Port, Span, UNARY_LEVEL};
 
 impl fmt::Display for Elaborated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = self.definition;
         writeln!(f, "{}", self.signature())?;
-        for act in self.acts() {
+        let acts = Acts::new(definition, true);
+        for act in acts.declared() {
             writeln!(f, "  {act}")?;
         }
         let rows = self.rows();
@@ -40,7 +43,7 @@ impl fmt::Display for Elaborated<'_> {
             writeln!(f, "  scalar {} = {}", scalar.name, number(scalar.value))?;
         }
         if let Some(loss) = &definition.loss {
-            let loss = expression(definition, &loss.expr);
+            let loss = expression(&acts, &loss.expr);
             let targets: Vec<String> = definition.targets.iter().map(port).collect();
             match &targets[..] {
                 [] => writeln!(f, "  loss = {loss}")?,
@@ -48,7 +51,7 @@ impl fmt::Display for Elaborated<'_> {
             }
         }
         for metric in definition.metrics {
-            writeln!(f, "  metric {} = {}", metric.name, expression(definition, &metric.expr))?;
+            writeln!(f, "  metric {} = {}", metric.name, expression(&acts, &metric.expr))?;
         }
         write!(f, "  {}", count_of(rows.iter().map(|row| row.params).sum::<usize>()))
     }
@@ -88,22 +91,15 @@ impl Elaborated<'_> {
         format!("network {name}{sizes}<{} -> {}>", ports(inputs), ports(outputs))
     }
 
-    /// The functions with names, as they are declared. One from elsewhere may be the same as one that is declared here.
-    pub(super) fn acts(&self) -> Vec<String> {
-        let mut acts = Vec::new();
-        for act in self.definition.acts {
-            let written = act.name.map(|name| format!("act {name} = {}", function(self.definition, act, None)));
-            acts.extend(written.filter(|written| !acts.contains(written)));
-        }
-        acts
-    }
-
     /// One row a layer, in order; a `residual` has one for its sum, behind its branches.
     pub fn rows(&self) -> Vec<Row> {
-        let mut trained = HashMap::new();
+        let acts = Acts::new(self.definition, true);
+        let own = self.steps.iter().filter(|step| matches!(step.action, Action::Layer(..) | Action::Act(..)));
+        let mut trained: HashMap<&str, usize> = own.map(|step| (&*step.owner, 0)).collect();
         for (name, shape, _) in self.params.iter().filter(|(.., kind)| *kind != SlotKind::Running) {
-            let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
-            *trained.entry(owner).or_default() += shape.len_at(1);
+            if let Some(count) = owner(name, |path| trained.contains_key(path)).and_then(|path| trained.get_mut(path)) {
+                *count += shape.len_at(1);
+            }
         }
         let n_inputs = self.definition.inputs.len();
         let rows = self.steps.iter().enumerate().map(|(index, step)| {
@@ -112,27 +108,31 @@ impl Elaborated<'_> {
                 Action::Act(index, starts) => {
                     let act = &self.definition.acts[*index];
                     match act.name {
-                        Some(name) => with_starts(name, act, starts),
-                        None => function(self.definition, act, Some(starts)),
+                        Some(_) => with_starts(acts.label(*index), act, starts),
+                        None => acts.function(act, Some(starts)),
                     }
                 }
-                Action::Expr(expr) => expression(self.definition, expr),
+                Action::Expr(expr) => expression(&acts, expr),
                 Action::Residual => "residual".to_string(),
                 Action::Branches => "concat".to_string(),
                 Action::Concat(axis) => format!("concat(axis = {axis}) of {}", self.operands(&step.operands)),
                 Action::Part { .. } => format!("a part of {}", self.operands(&step.operands)),
             };
             // What comes from elsewhere than the line above.
-            if let (&[x], Action::Layer(..) | Action::Act(..)) = (&step.operands[..], &step.action)
-                && x + 1 != n_inputs + index
-                && !self.definition.flows.is_empty()
+            let flowing = flowing(step);
+            if flowing.len() > 1
+                || flowing.iter().any(|x| x + 1 != n_inputs + index) && !self.definition.flows.is_empty()
             {
-                layer.push_str(&format!(" of {}", self.value_name(x)));
+                layer.push_str(&format!(" of {}", self.operands(flowing)));
             }
-            if step.again && trained.contains_key(&*step.owner) {
+            let own = match step.action {
+                Action::Layer(..) | Action::Act(..) => trained.get(&*step.owner).copied().unwrap_or(0),
+                _ => 0,
+            };
+            if step.again && own > 0 {
                 layer.push_str(&format!(", parameters of {}", step.owner));
             }
-            let params: usize = if step.again { 0 } else { trained.get(&*step.owner).copied().unwrap_or(0) };
+            let params = if step.again { 0 } else { own };
             Row { path: step.path.to_string(), layer, result: step.ty.to_string(), params }
         });
         rows.collect()
@@ -140,6 +140,15 @@ impl Elaborated<'_> {
 
     fn operands(&self, operands: &[usize]) -> String {
         operands.iter().map(|&value| self.value_name(value)).collect::<Vec<&str>>().join(", ")
+    }
+}
+
+/// What flows into a layer or a function: not what masks it, which is among its arguments.
+fn flowing<'s>(step: &'s Step<'_>) -> &'s [usize] {
+    match &step.action {
+        Action::Layer(layer, ..) if matches!(layer.takes, Takes::Memory(_)) => &step.operands[..2],
+        Action::Layer(..) | Action::Act(..) => &step.operands[..1],
+        _ => &[],
     }
 }
 
@@ -166,17 +175,6 @@ fn with_starts(name: &str, act: &Act<'_>, starts: &[f64]) -> String {
     let differing = act.extras.iter().zip(starts).filter(|((_, default), start)| default != *start);
     let args: Vec<String> = differing.map(|((extra, _), start)| format!("{extra} = {}", number(*start))).collect();
     if args.is_empty() { name.to_string() } else { format!("{name}({})", args.join(", ")) }
-}
-
-/// `|x, beta = 1| x * sigmoid(beta * x)`
-fn function(definition: &Definition<'_>, act: &Act<'_>, starts: Option<&[f64]>) -> String {
-    let extras = act.extras.iter().enumerate();
-    let extras = extras.map(|(index, (name, default))| {
-        let start = starts.map_or(*default, |starts| starts[index]);
-        format!("{name} = {}", number(start))
-    });
-    let names: Vec<String> = std::iter::once(act.operand.to_string()).chain(extras).collect();
-    format!("|{}| {}", names.join(", "), expression(definition, &act.expr))
 }
 
 /// Those of a layer: what has to be given needs no name.
@@ -221,24 +219,24 @@ fn option(arg: &ArgDef, value: Arg) -> String {
 }
 
 /// Whole numbers without a point, small ones with an exponent.
-fn number(x: f64) -> String {
+pub(super) fn number(x: f64) -> String {
     if x == x.trunc() && x.abs() < 1e15 { format!("{x}") } else { format!("{x:?}") }
 }
 
-pub(super) fn expression<'e>(definition: &'e Definition<'e>, expr: &'e Expr<'e>) -> String {
-    Text { definition, expr, least: 0 }.to_string()
+pub(super) fn expression<'e>(acts: &'e Acts<'e>, expr: &'e Expr<'e>) -> String {
+    Text { acts, expr, least: 0 }.to_string()
 }
 
 /// An expression where only operators that bind at least this tightly stand without parentheses.
 struct Text<'e> {
-    definition: &'e Definition<'e>,
+    acts: &'e Acts<'e>,
     expr: &'e Expr<'e>,
     least: u8,
 }
 
 impl<'e> Text<'e> {
     fn inner(&self, expr: &'e Expr<'e>, least: u8) -> Text<'e> {
-        Text { definition: self.definition, expr, least }
+        Text { acts: self.acts, expr, least }
     }
 
     fn bare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -280,13 +278,13 @@ impl<'e> Text<'e> {
                 write!(f, "{x}[{}]", spans.collect::<Vec<String>>().join(", "))
             }
             Expr::Inline(index, _, operands) => {
-                let act = &self.definition.acts[index];
+                let act = &self.acts.definition.acts[index];
                 let names = std::iter::once(None).chain(act.extras.iter().map(|(name, _)| Some(*name)));
                 let operands: Vec<String> = names
                     .zip(list(operands))
                     .map(|(name, operand)| name.map_or(operand.clone(), |name| format!("{name} = {operand}")))
                     .collect();
-                write!(f, "{}({})", act.name.unwrap_or("function"), operands.join(", "))
+                write!(f, "{}({})", self.acts.label(index), operands.join(", "))
             }
             Expr::Elsewhere(..) | Expr::Broken => f.write_str("?"),
         }

@@ -105,6 +105,12 @@ impl Origin {
     }
 }
 
+/// What owns a parameter: the longest beginning of its path that does. `attention1.qkv.weight` is one of `attention1`.
+pub(crate) fn owner(param: &str, owns: impl Fn(&str) -> bool) -> Option<&str> {
+    let inside = std::iter::successors(Some(param), |path| Some(path.rsplit_once('.')?.0));
+    inside.skip(1).find(|path| owns(path))
+}
+
 /// For every parameter, where its layer reads it first; where none does, the layer by its name.
 pub(crate) fn of_params(graph: &Graph) -> Vec<Rc<Origin>> {
     let mut reads: HashMap<(usize, &str), &Rc<Origin>> = HashMap::new();
@@ -114,7 +120,8 @@ pub(crate) fn of_params(graph: &Graph) -> Vec<Rc<Origin>> {
         }
     }
     let params = graph.slots.params.iter().enumerate().map(|(param, slot)| {
-        let layer = slot.name.rsplit_once('.').map_or("", |(layer, _)| layer);
+        let named = slot.name.rsplit_once('.').map_or("", |(layer, _)| layer);
+        let layer = owner(&slot.name, |path| reads.contains_key(&(param, path))).unwrap_or(named);
         let read = reads.get(&(param, layer)).map(|origin| Rc::clone(origin));
         read.unwrap_or_else(|| Origin::of_layer(Rc::from(layer), None))
     });
