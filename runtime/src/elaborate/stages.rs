@@ -6,7 +6,7 @@ use super::numbers::size;
 use super::{Action, Context, MOST_NESTED, MOST_STAGES, Step, is_absurd, words};
 use crate::ir::SlotKind;
 use crate::ir::declared::declared_shape;
-use crate::layers::{Gain, LayerDef, Takes};
+use crate::layers::{Arg, ArgKind, Gain, LayerDef, Takes};
 use crate::network::{At, Kind, Number, Stage, Value};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -35,6 +35,16 @@ impl Prefix {
             false => self.and(stage.segment),
         }
     }
+}
+
+/// How weights are to start, and the weights of another layer that stand in their place, if both were given.
+fn idle(layer: &LayerDef, args: &[Arg]) -> Option<(&'static str, &'static str)> {
+    let given = layer
+        .args
+        .iter()
+        .zip(args)
+        .find(|(arg, value)| matches!(arg.kind, ArgKind::Init) && arg.default != Some(**value));
+    Some((given?.0.name, layer.args.iter().find_map(|arg| layer.borrowed(args, arg.name))?))
 }
 
 impl<'a> Context<'a> {
@@ -166,6 +176,10 @@ impl<'a> Context<'a> {
             None => None,
         };
         let args = self.args(layer.name, layer.args, args)?;
+        if let Some((init, weight)) = idle(layer, &args) {
+            self.report(stage.at, words::nothing_to_start(stage.text, init, weight));
+            return None;
+        }
         let misfit = match (layer.takes, &memory_shape) {
             (Takes::Memory(suits), Some(memory)) => suits(&x_shape, memory, &args).err().map(|misfit| (misfit, memory)),
             (Takes::Memory(_), None) => {

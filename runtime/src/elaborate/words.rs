@@ -84,6 +84,18 @@ pub fn no_parameter(layer: &str, path: &str, closest: Option<&str>) -> String {
     format!("`{layer}` finds no parameter `{path}` before it{}", did_you_mean(closest))
 }
 
+/// First values of weights that are those of another layer.
+pub fn nothing_to_start(layer: &str, init: &str, weight: &str) -> String {
+    format!(
+        "`{layer}` has no weights that `{init}` could start, for `{weight}` stands in their place; leave out one of them"
+    )
+}
+
+/// Something that is declared and that nothing takes.
+pub fn never_used(what: &str, name: &str) -> String {
+    format!("the {what} `{name}` is never used")
+}
+
 /// A parameter of another layer that does not fit.
 pub fn parameter_misfits(layer: &str, path: &str, expected: &Shape, found: &Shape) -> String {
     let [expected, found] = [expected, found].map(Shape::declared);

@@ -90,3 +90,16 @@ fn masks_and_weights_of_other_layers() {
         Sum<x: [B, 12] -> y: [B, 12]> { Dense(3), Dense(6, weight = dense1.weight) }
     "), @"4:51: `Dense(6, weight = dense1.weight)` takes the transpose of a parameter [6, 3] for its weights, and `dense1.weight` is [12, 3]");
 }
+
+#[test]
+fn weights_of_another_layer_start_as_that_says() {
+    let tied = |rest: &str| {
+        mistakes(&format!(
+            "Net<tokens: [u8; B, 6] -> y: [B, 6, 9]> {{ Embedding(9, 12), Dense(9, weight = embedding1.weight{rest}) }}"
+        ))
+    };
+    assert_snapshot!(tied(""), @"");
+    assert_snapshot!(tied(", init = auto, bias = false"), @"");
+    assert_snapshot!(tied(", init = normal(0.02)"), @"1:61: `Dense(9, weight = embedding1.weight, init = normal(0.02))` has no weights that `init` could start, for `embedding1.weight` stands in their place; leave out one of them");
+    assert_snapshot!(tied(", init = zeros"), @"1:61: `Dense(9, weight = embedding1.weight, init = zeros)` has no weights that `init` could start, for `embedding1.weight` stands in their place; leave out one of them");
+}
