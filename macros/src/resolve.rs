@@ -268,10 +268,8 @@ impl<'s, 'a> Scope<'s, 'a> {
     fn sizes(&mut self, sizes: &'a [ast::Size]) {
         for (index, size) in sizes.iter().enumerate() {
             let known = text(&size.name);
-            if self.errors.is_reserved(&size.name) {
-                continue;
-            }
-            if self.consts.contains(&size.name) {
+            let is_reserved = self.errors.is_reserved(&size.name);
+            if !is_reserved && self.consts.contains(&size.name) {
                 self.errors.duplicate_name(&size.name);
                 self.duplicates.insert(known.clone());
             }
@@ -286,8 +284,10 @@ impl<'s, 'a> Scope<'s, 'a> {
                 Outcome::Int(n) => n as u64,
                 _ => 1,
             });
-            let tokens = quote::quote!(__gradloom::Outcome::size(sizes[#index]));
-            self.consts.locals.insert(known, Binding::chosen([tokens.clone(), tokens], value));
+            if !is_reserved {
+                let tokens = quote::quote!(__gradloom::Outcome::size(sizes[#index]));
+                self.consts.locals.insert(known, Binding::chosen([tokens.clone(), tokens], value));
+            }
         }
         self.consts.used.clear();
     }

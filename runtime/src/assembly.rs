@@ -10,8 +10,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::elaborate::words::too_many_stages;
-use crate::elaborate::{LARGEST, MOST_NESTED, MOST_STAGES, arguments};
-use crate::layers::Arg;
+use crate::elaborate::{MOST_NESTED, MOST_STAGES, arguments};
 use crate::network::{
     Act, Assembled, At, Definition, Expr, Kind, Number, Outcome, Size, SourcePlace, Stage, Use, Value, fits_f32,
 };
@@ -134,19 +133,9 @@ pub fn keep<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
 
-/// Axes or extents: known now, unless one of them makes no sense, which `elaborate` reports.
+/// Axes or extents, which are kept with the network that has them.
 pub fn list(numbers: &[Number<'static>]) -> Value<'static> {
-    let known: Option<Vec<i64>> = numbers
-        .iter()
-        .map(|number| match number.value {
-            Outcome::Int(n) if n.unsigned_abs() <= LARGEST => Some(n),
-            _ => None,
-        })
-        .collect();
-    match known {
-        Some(known) if known.iter().all(|&n| n >= 1) => Value::Known(Arg::Ints(known.leak())),
-        _ => Value::List(numbers.to_vec().leak()),
-    }
+    Value::list(numbers.to_vec().leak())
 }
 
 /// As [`keep`], of several.

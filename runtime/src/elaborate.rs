@@ -148,6 +148,7 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         trace: Vec::new(),
         mistakes: Vec::new(),
         known: HashSet::new(),
+        used: HashSet::new(),
         suggestions: Suggestions::default(),
     };
     for &(at, message) in definition.assembled.map_or(&[][..], |assembled| assembled.mistakes) {
@@ -168,6 +169,7 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
     }
     context.ports(definition.targets);
     context.clauses();
+    context.unused();
     let Context { mut steps, names, outputs, params, mistakes, .. } = context;
     gains(&mut steps, definition.inputs.len());
     (Elaborated { definition, steps, names, outputs, params }, mistakes)
@@ -207,6 +209,8 @@ struct Context<'a> {
     mistakes: Vec<Mistake>,
     /// Those mistakes again, to be found.
     known: HashSet<Mistake>,
+    /// The names that something takes a value by.
+    used: HashSet<&'a str>,
     suggestions: Suggestions,
 }
 
@@ -245,7 +249,7 @@ impl<'a> Context<'a> {
                     Ok(value) => args.extend(value),
                     Err((at, message)) => self.report(at, message),
                 },
-                Value::List(numbers) => match list(owner, arg, numbers) {
+                Value::List(numbers, known) => match list(owner, arg, numbers, known) {
                     Ok(value) => args.extend(value),
                     Err((at, message)) => self.report(at, message),
                 },

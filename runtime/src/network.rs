@@ -121,7 +121,7 @@ pub struct Split<'a> {
     /// What the parts are called, the first one first.
     pub names: &'a [&'a str],
     /// The axis, counted from the end where it is negative.
-    pub axis: i64,
+    pub axis: Number<'a>,
     /// The word.
     pub at: At,
 }
@@ -199,7 +199,7 @@ pub enum Kind<'a> {
     /// - Shapes: `f32[B, n], f32[B, m] -> f32[B, n + m]`; all other axes agree
     /// - Argument `axis = -1`: along which axis; not that of the batch
     /// - Gradient: to each what comes back for its elements
-    Concat(i64),
+    Concat(Number<'a>),
     /// A block or a function from elsewhere, which the macro does not see; never in a program that compiles, where what it is
     /// stands in its place.
     Elsewhere,
@@ -216,12 +216,24 @@ pub enum Value<'a> {
     Calculated(Number<'a>),
     /// Two sizes, one of them at least calculated from a Rust constant.
     Pair(&'a [Number<'a>; 2]),
-    /// Axes or extents, one of them at least calculated; a network that has any is assembled.
-    List(&'a [Number<'a>]),
+    /// Axes or extents, one of them at least calculated, and what they are if all are known: see [`Value::list`]. A network that has
+    /// any is assembled.
+    List(&'a [Number<'a>], &'static [i64]),
     /// An initializer, and the value of its number if it takes one.
     Init(&'static Initializer, At, &'a [Value<'a>]),
     /// A mistake that the macro has reported; never in a program that compiles.
     Broken,
+}
+
+impl<'a> Value<'a> {
+    /// Axes or extents. If they are known they are kept as long as the program runs, as arguments are.
+    pub fn list(numbers: &'a [Number<'a>]) -> Value<'a> {
+        let known = numbers.iter().map(|number| match number.value {
+            Outcome::Int(n) => Some(n),
+            _ => None,
+        });
+        Value::List(numbers, known.collect::<Option<Vec<i64>>>().unwrap_or_default().leak())
+    }
 }
 
 /// A function of the user's own: `|x, beta = 1.0| x * sigmoid(beta * x)`.

@@ -1,6 +1,6 @@
 //! Blocks and functions of other `network! { .. }`, by their path, and sizes that are chosen when the program runs.
 
-use gradloom::ndarray::Array2;
+use gradloom::ndarray::{Array2, Array3, Axis, concatenate};
 use gradloom::{Adam, BuildError, CheckpointError, Network, Session, Sgd, SizesOf, Stage, network};
 use insta::assert_snapshot;
 
@@ -160,7 +160,7 @@ fn what_the_macro_does_not_see_is_checked_by_build_with_both_places() {
     ");
     assert_snapshot!(mistakes(wrong::Values::trainer(Sgd::new(0.1)).build()), @"
     here:129:99: `slope` of `leak` starts from a number that f32 holds, found 1000000000000000000000000000000000000000
-    here:24:30: `n` of `Dense` must be an integer of at least 1, found `inner` = true
+    here:24:30: `inner` calculates with a truth value
            in `blocks::Res(true)` at here:129:24
     here:24:30: `n` of `Dense` must be an integer of at least 1, found `inner` = 5
            in `blocks::Res(2.5)` at here:129:47
@@ -376,4 +376,212 @@ fn a_declaration_is_assembled_once_for_the_same_sizes() {
     let definition = <Mlp as Network>::definition;
     assert!(std::ptr::eq(definition(&sizes(21)), definition(&sizes(21))));
     assert!(!std::ptr::eq(definition(&sizes(21)), definition(&sizes(22))));
+}
+
+mod flows {
+    use super::{SECOND, blocks};
+    use gradloom::network;
+
+    network! {
+        act half = |x| 0.5 * x;
+        act leak = |x, slope = 0.1| if x > 0.0 { x } else { slope * half(x) };
+        block Pre(width) { Dense(width), leak }
+
+        pub SharedHere<(a: [B, 3], b: [B, 3]) -> y: [B, 2]> {
+            layer encoder = Pre(4);
+            layer bend = leak;
+            let u = a -> encoder, bend;
+            let v = b -> encoder, bend;
+            y = (u, v) -> concat, Dense(2);
+        }
+        loss(t: [B, 2]) = mse(y, t);
+
+        pub block Layer(width) { Dense(width), blocks::leak }
+
+        pub SharedElsewhere<(a: [B, 3], b: [B, 3]) -> y: [B, 2]> {
+            layer encoder = self::Layer(4);
+            layer bend = blocks::leak;
+            let u = a -> encoder, bend;
+            let v = b -> encoder, bend;
+            y = (u, v) -> concat, Dense(2);
+        }
+        loss(t: [B, 2]) = mse(y, t);
+
+        /// Along axes that the macro does not know, or not for good.
+        pub Axes(axis: usize = 2)<(a: [B, 4, 6], b: [B, 4, 6]) -> y: [B, 4, 6]> {
+            let both = (a, b) -> concat(axis = axis);
+            let (u, v) = both -> split(axis = axis);
+            let (m, n) = u - v -> split(axis = self::SECOND);
+            let (p, q) = (n, m) -> concat(axis = self::SECOND), split(axis = axis - 3);
+            y = (q, p) -> concat(axis = axis - 3);
+        }
+
+        /// Masked by a flow that only the block knows.
+        pub block Looks(heads) { Attention(heads, mask = keep) }
+        pub Open<tokens: [u8; B, 5] -> y: [B, 5, 4]> {
+            let keep = where(tokens != 0, 1.0, 0.0);
+            y = tokens -> Embedding(6, 4), self::Looks(2);
+        }
+        pub Known<tokens: [u8; B, 5] -> y: [B, 5, 4]> {
+            let keep = where(tokens != 0, 1.0, 0.0);
+            y = tokens -> Embedding(6, 4), Looks(2);
+        }
+        pub Unused<(tokens: [u8; B, 5], more: [B, 5]) -> y: [B, 5, 4]> {
+            let keep = where(tokens != 0, 1.0, 0.0);
+            let other = keep + 1.0;
+            let (first, second) = tokens -> Embedding(6, 4), split;
+            y = tokens -> Embedding(6, 4), self::Looks(2) as seen, |x| x;
+        }
+        loss = mean(first) + mean(seen);
+    }
+}
+
+/// The second axis, as Rust has it.
+const SECOND: usize = 1;
+
+#[test]
+fn a_layer_with_a_name_may_come_from_elsewhere() {
+    let [here, there] = [flows::SharedHere::ir(Stage::Static), flows::SharedElsewhere::ir(Stage::Static)];
+    let there = there.replace("network SharedElsewhere", "network SharedHere").replace("blocks::", "");
+    assert_eq!(here, there.replace(".layer1", ".pre1"));
+    let (x, t) = batch(6);
+    let other = x.mapv(|x| x * x - 0.3);
+    let mut here = flows::SharedHere::trainer(Sgd::new(0.1)).seed(3).build().expect("it is sound");
+    let mut there = flows::SharedElsewhere::trainer(Sgd::new(0.1)).seed(3).build().expect("it is sound");
+    assert!(here.names().eq(there.names()));
+    assert!(there.names().eq([
+        "encoder.dense1.weight",
+        "encoder.dense1.bias",
+        "encoder.leak1.slope",
+        "bend.slope",
+        "y.dense1.weight",
+        "y.dense1.bias"
+    ]));
+    assert!(there.gradcheck((x.view(), other.view()), t.view()).expect("the shapes fit").passed());
+    let mut losses = Vec::new();
+    for _ in 0..20 {
+        let inputs = (x.view(), other.view());
+        let step = there.step(inputs, t.view()).expect("the shapes fit").loss;
+        assert_eq!(step.to_bits(), here.step(inputs, t.view()).expect("the shapes fit").loss.to_bits());
+        losses.push(step);
+    }
+    assert!(losses[19] < 0.8 * losses[0], "{losses:?}");
+}
+
+#[test]
+fn axes_of_concat_and_split_are_calculated_as_well() {
+    let number = |factor: usize| Array3::from_shape_fn((2, 4, 6), |(b, i, j)| ((b + factor * i + 3 * j) % 11) as f32);
+    let (a, b) = (number(5), number(7));
+    let apart = &a - &b;
+    for axis in [2, 1] {
+        let mut predictor =
+            flows::Axes::predictor().with(|sizes| sizes.axis = axis).build().expect("the axis is there");
+        let found = predictor.predict((a.view(), b.view())).expect("the shapes fit").to_owned();
+        let halves = |x: &Array3<f32>, axis: usize| {
+            let (m, n) = x.view().split_at(Axis(axis), x.shape()[axis] / 2);
+            concatenate(Axis(axis), &[n, m]).expect("they fit")
+        };
+        assert_eq!(found, halves(&halves(&apart, 1), axis));
+    }
+    let said = |axis| {
+        let built = flows::Axes::predictor().with(|sizes| sizes.axis = axis).build();
+        built.map(drop).expect_err("there is no such axis").to_string().replace("tests/it/elsewhere.rs", "here")
+    };
+    assert_snapshot!([said(0), said(3), said(usize::MAX)].join("\n\n"), @"
+    here:412:34: `concat(axis = axis)` joins values along any axis but that of the batch
+
+    here:412:34: `concat(axis = axis)` finds no axis 3 in [B, 4, 6], whose axes are 0 to 2, or -3 to -1
+
+    here:412:48: `axis` overflows
+    ");
+}
+
+#[test]
+fn a_block_from_elsewhere_may_have_a_flow_for_its_mask() {
+    let [here, there] = [flows::Known::ir(Stage::Forward), flows::Open::ir(Stage::Forward)];
+    assert_eq!(here, there);
+    assert_eq!(
+        flows::Open::ir(Stage::Static),
+        flows::Known::ir(Stage::Static).replace("network Known", "network Open")
+    );
+    assert_snapshot!(mistakes(flows::Unused::trainer(Sgd::new(0.1)).build()), @"
+    here:429:47: the input `more` is never used
+    here:431:17: the flow `other` is never used
+    here:432:18: the flow `second` is never used
+    ");
+}
+
+mod alike {
+    use super::blocks;
+    use gradloom::network;
+
+    network! {
+        act half = |x| 0.25 * x;
+        act leak = |x, slope = 0.1| if x > 0.0 { x } else { slope * half(x) };
+
+        /// Of two functions, each twice: with the same names, they compute something else.
+        pub Alike<x: [B, 3] -> y: [B, 3]> { leak, blocks::leak, half, blocks::leak(slope = 0.2), leak }
+        loss = mean(half(y) + blocks::leak(y, slope = 0.3) + leak(y, slope = 0.4));
+
+        pub block Flagged(f) { self::Inner(4, f + 1), Dense(3 + f) }
+        pub block Inner(width, bias) { Dense(width, bias = bias), |x| x * bias }
+        pub Flags<x: [B, 3] -> y: [B, 4]> { self::Flagged(true) }
+        loss = mean(y);
+    }
+}
+
+#[test]
+fn functions_of_one_name_are_told_apart_and_said_once() {
+    assert_snapshot!(alike::Alike::ir(Stage::Static), @"
+    network Alike<x: f32[B,3] -> y: f32[B,3]>
+      act half = |x| 0.25 * x
+      act leak = |x, slope = 0.1| if x > 0 { x } else { slope * half(x) }
+      act half#2 = |x| 0.5 * x
+      act leak#2 = |x, slope = 0.1| if x > 0 { x } else { slope * half#2(x) }
+      leak1  leak                 f32[B,3]  1 parameter
+      leak2  leak#2               f32[B,3]  1 parameter
+      half1  half                 f32[B,3]
+      leak3  leak#2(slope = 0.2)  f32[B,3]  1 parameter
+      leak4  leak                 f32[B,3]  1 parameter
+      loss = mean(half(y) + leak#2(y, slope = 0.3) + leak(y, slope = 0.4))
+      4 parameters
+    ");
+    let (network, mistakes) = gradloom_runtime::elaborate::elaborate(alike::Alike::declared());
+    assert!(mistakes.is_empty());
+    assert_snapshot!(network.identity().join("\n"), @"
+    x: f32[B,3] -> y: f32[B,3]
+    act half = |x| 0.25 * x
+    act leak = |x, slope| if x > 0 { x } else { slope * half(x) }
+    act half#2 = |x| 0.5 * x
+    act leak#2 = |x, slope| if x > 0 { x } else { slope * half#2(x) }
+    leak1 = leak
+    leak2 = leak#2
+    half1 = half
+    leak3 = leak#2
+    leak4 = leak
+    loss() = mean(half(y) + leak#2(y, slope = 0.3) + leak(y, slope = 0.4))
+    ");
+}
+
+#[test]
+fn truth_values_are_no_numbers() {
+    assert_snapshot!(mistakes(alike::Flags::trainer(Sgd::new(0.1)).build()), @"
+    here:527:60: `bias` calculates with a truth value
+           in `self::Inner(4, f + 1)` at here:526:32
+           in `self::Flagged(true)` at here:528:45
+    ");
+}
+
+#[test]
+fn a_predictor_from_a_session_has_its_sizes() {
+    let (x, _) = batch(6);
+    let mut net = Mlp::trainer(Adam::new(0.01)).with(|sizes| sizes.hidden = 9).build().expect("the sizes fit");
+    let expected = net.predict(x.view()).expect("the shapes fit").to_owned();
+    for builder in [Mlp::predictor(), Mlp::predictor().with(|sizes| sizes.hidden = 9)] {
+        let mut predictor = builder.max_batch(4).build_from(&net).expect("the sizes are those of the session");
+        assert_eq!(predictor.sizes(), net.sizes());
+        assert_eq!(predictor.predict(x.view()).expect("the shapes fit"), expected);
+    }
+    let refused = Mlp::predictor().with(|sizes| sizes.hidden = 12).build_from(&net).expect_err("it has other sizes");
+    assert_snapshot!(refused.to_string(), @"sizes must be those of the session, got `hidden = 12, depth = 2, columns = 3`, and the session has `hidden = 9, depth = 2, columns = 3`");
 }

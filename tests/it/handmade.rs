@@ -110,6 +110,11 @@ pub fn number(n: usize) -> Number<'static> {
     Number { value: Outcome::Int(n as i64), text: "n", at: At(0) }
 }
 
+/// An axis of a declaration.
+pub fn axis(n: i64) -> Number<'static> {
+    Number { value: Outcome::Int(n), text: "n", at: At(0) }
+}
+
 /// One stage, under this path.
 pub fn stage(layer: &'static LayerDef, args: &[Arg], segment: &'static str) -> Stage<'static> {
     let kind = Kind::Layer(layer, leak(completed(layer, values(args))));

@@ -104,7 +104,7 @@ impl Flows {
         flows.push(flow("part", vec![Expr::Part(At(0), leak(named("twice")), spans)], vec![]));
         let mut joined = vec![named("turned"), named("part")];
         if halves == 2 {
-            let split = Split { names: &["first", "second"], axis: -1, at: At(0) };
+            let split = Split { names: &["first", "second"], axis: handmade::axis(-1), at: At(0) };
             flows.push(Flow { split: Some(split), ..flow("first", vec![named("once")], vec![]) });
             joined.push(binary(BinaryOp::Mul, named("first"), named("second")));
         }
@@ -118,7 +118,7 @@ impl Flows {
             ));
             joined.push(named("known"));
         }
-        let concat = Stage { kind: Kind::Concat(-1), ..handmade::stage(&layers::TANH, &[], "concat1") };
+        let concat = Stage { kind: Kind::Concat(handmade::axis(-1)), ..handmade::stage(&layers::TANH, &[], "concat1") };
         flows.push(flow("out", joined, vec![concat, Stage { named: true, ..last }]));
         if self.second {
             flows.push(flow("side", vec![binary(BinaryOp::Add, named("level"), named("part"))], vec![]));

@@ -180,7 +180,7 @@ fn structures() -> Vec<(String, String)> {
         ("residual { .. } skip { .. }", "Residual {"),
         ("repeat(n) { .. }", "Repeat {"),
         ("concat { { .. }, { .. } }", "Branches {"),
-        ("(u, v) -> concat(axis = -1)", "Concat(i64),"),
+        ("(u, v) -> concat(axis = -1)", "Concat(Number<'a>),"),
     ]
     .map(|(written, variant)| (written.to_string(), described(&format!("    {variant}"))))
     .into()

@@ -117,7 +117,7 @@ fn values(args: &[Value<'static>], words: &mut BTreeSet<&'static str>) {
             Value::Known(Arg::Init(initializer, _)) | Value::Init(initializer, ..) => {
                 _ = words.insert(initializer.name)
             }
-            Value::Known(_) | Value::Calculated(_) | Value::Pair(_) | Value::List(_) | Value::Broken => {}
+            Value::Known(_) | Value::Calculated(_) | Value::Pair(_) | Value::List(..) | Value::Broken => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Messages about flows: the lines of a body, and the layers that they share.
 
+use gradloom_runtime::elaborate::words;
 use proc_macro2::Ident;
 
 use super::{Errors, and};
@@ -54,7 +55,7 @@ impl Errors {
     }
 
     pub fn never_used(&mut self, site: impl Into<Site>, what: &str, name: &str) {
-        self.report(site, format!("the {what} `{name}` is never used"));
+        self.report(site, words::never_used(what, name));
     }
 
     pub fn several_names(&mut self, name: &Ident) {

@@ -170,7 +170,7 @@ impl Writer<'_> {
         let Flow { name, sources, stages, split, at } = flow;
         let (sources, stages, at) = (self.exprs(sources), self.stages(stages), self.at(*at));
         let split = option(split.map(|Split { names, axis, at }| {
-            let at = self.at(at);
+            let (axis, at) = (self.number(&axis), self.at(at));
             quote!(__gradloom::Split { names: &[#(#names),*], axis: #axis, at: #at })
         }));
         quote!(__gradloom::Flow { name: #name, sources: #sources, stages: #stages, split: #split, at: #at })
@@ -208,7 +208,7 @@ impl Writer<'_> {
             }
             Kind::Shared(index) => quote!(__gradloom::Kind::Shared(#index)),
             Kind::Concat(axis) => {
-                let concat = self.structure("Concat", *at);
+                let (concat, axis) = (self.structure("Concat", *at), self.number(axis));
                 quote!(__gradloom::Kind::#concat(#axis))
             }
             Kind::Elsewhere => self.stage_elsewhere(&self.deferred.elsewhere[at], *at),
@@ -251,7 +251,7 @@ impl Writer<'_> {
                 let number = self.number(number);
                 quote!(__gradloom::Value::Calculated(#number))
             }
-            Value::List(numbers) => {
+            Value::List(numbers, _) => {
                 let numbers = numbers.iter().map(|number| self.number(number));
                 quote!(__gradloom::list(&[#(#numbers),*]))
             }

@@ -167,7 +167,7 @@ fn value<'a>(
                 None => {
                     let numbers = list.iter().map(|(element, value)| size(element, value, table)).collect();
                     table.deferred.has_lists = true;
-                    return Value::List(table.list(numbers));
+                    return Value::list(table.list(numbers));
                 }
             },
             Ok(None) => (None, written),

@@ -9,7 +9,7 @@ use gradloom_runtime::layers::{self, Arg, ArgKind, LayerDef};
 use gradloom_runtime::network::{Kind, Number, Outcome, Stage, Value};
 use proc_macro2::Ident;
 
-use super::arguments::{assign, values};
+use super::arguments::{Assigned, assign, values};
 use super::sizes::Binding;
 use super::{Given, Scope};
 use crate::ast::{self, ExprKind, Site, StageKind, text};
@@ -146,11 +146,7 @@ impl<'a> Scope<'_, 'a> {
             let names: Vec<&str> = def.args.iter().map(|arg| arg.name).collect();
             let given = assign(def.name, &names, names.len(), args, self.errors);
             let values = values(def.name, def.args, &given, site, &mut self.table, self.consts, self.errors);
-            let kind = match values {
-                [Value::Known(Arg::Ints([axis]))] => Kind::Concat(*axis),
-                _ => Kind::Broken,
-            };
-            return (kind, known);
+            return (self.axis(values, &given, site).map_or(Kind::Broken, Kind::Concat), known);
         }
         if known == "split" {
             self.errors.split_to_one(site);
@@ -165,6 +161,20 @@ impl<'a> Scope<'_, 'a> {
         self.unknown_stage(name);
         // What it was given may have mistakes of its own, but nobody knows what it should be.
         (Kind::Broken, known)
+    }
+
+    /// The axis among the arguments of a `concat` or a `split`; nothing after a mistake in them.
+    pub(super) fn axis(&mut self, values: &[Value<'a>], given: &Assigned<'_>, site: Site) -> Option<Number<'a>> {
+        match *values {
+            [Value::Known(Arg::Ints(&[axis]))] => {
+                let written = given.values[0];
+                let text = written.map_or(axis.to_string(), ToString::to_string);
+                let at = self.table.at(written.map_or(site, |expr| expr.site));
+                Some(Number { value: Outcome::Int(axis), text: self.table.str(&text), at })
+            }
+            [Value::List(&[axis], _)] => Some(axis),
+            _ => None,
+        }
     }
 
     fn layer_stage(&mut self, layer: &'static LayerDef, args: &'a [ast::Argument], site: Site) -> Kind<'a> {

@@ -95,6 +95,7 @@ impl<'a> Scope<'_, 'a> {
         site: Site,
     ) -> (Kind<'a>, At) {
         let at = self.table.at(site);
+        self.lines.is_open = true;
         let mut given = Vec::new();
         let mut is_sound = true;
         for (position, argument) in args.iter().enumerate() {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use gradloom_runtime::functions;
 use gradloom_runtime::functions::CONCAT;
-use gradloom_runtime::layers::{self, Arg};
-use gradloom_runtime::network::{Expr, Flow, Split, Stage, Value};
+use gradloom_runtime::layers;
+use gradloom_runtime::network::{Expr, Flow, Number, Outcome, Split, Stage};
 use proc_macro2::Ident;
 
 use super::Scope;
@@ -25,6 +25,8 @@ pub(super) struct Lines<'a> {
     layers: HashMap<String, Option<usize>>,
     /// Names that were used.
     used: HashSet<String>,
+    /// Whether there are blocks from elsewhere, in which anything may be a mask: then `build` says what nothing uses.
+    pub is_open: bool,
 }
 
 impl<'a> Scope<'_, 'a> {
@@ -164,7 +166,7 @@ impl<'a> Scope<'_, 'a> {
             self.errors.named_layer_with_alias(alias);
         }
         let resolved = self.stage(stage, &mut Names::default());
-        Stage { segment: self.table.str(&text(name)), named: false, at: self.table.at(stage.site), ..resolved }
+        Stage { segment: self.table.str(&text(name)), named: false, ..resolved }
     }
 
     fn flow(&mut self, flow: &'a ast::Flow) -> Option<Flow<'a>> {
@@ -230,7 +232,9 @@ impl<'a> Scope<'_, 'a> {
         let names: Vec<&str> = CONCAT.args.iter().map(|arg| arg.name).collect();
         let given: Assigned<'a> = assign("split", &names, names.len(), args, self.errors);
         let values = values("split", CONCAT.args, &given, site, &mut self.table, self.consts, self.errors);
-        let &[Value::Known(Arg::Ints(&[axis]))] = values else { return None };
+        // After a mistake in it, the value that is taken apart is used all the same.
+        let unknown = Number { value: Outcome::Unknown, text: "?", at: self.table.at(site) };
+        let axis = self.axis(values, &given, site).unwrap_or(unknown);
         let names: Vec<&'a str> = flow.names.iter().map(|name| self.table.str(&text(name))).collect();
         Some(Split { names: self.table.list(names), axis, at: self.table.at(end) })
     }
@@ -254,7 +258,7 @@ impl<'a> Scope<'_, 'a> {
         }
         let outputs: HashSet<String> = net.outputs.iter().map(|port| port_name(port, "out")).collect();
         let is_used = |scope: &Self, name: &Ident| scope.lines.used.contains(&text(name)) || scope.errors.is_lost(name);
-        for port in &net.inputs {
+        for port in net.inputs.iter().filter(|_| !self.lines.is_open) {
             let name = port_name(port, "x");
             let used =
                 self.lines.used.contains(&name) || port.name.as_ref().is_some_and(|name| self.errors.is_lost(name));
@@ -263,9 +267,13 @@ impl<'a> Scope<'_, 'a> {
             }
         }
         for line in &net.lines {
+            let what = match line {
+                Line::Layer(..) => "layer",
+                Line::Flow(_) if self.lines.is_open => continue,
+                Line::Flow(_) => "flow",
+            };
             for name in made(line).filter(|name| !outputs.contains(&text(name))) {
                 if !is_used(self, name) {
-                    let what = if matches!(line, Line::Layer(..)) { "layer" } else { "flow" };
                     self.errors.never_used(name, what, &text(name));
                 }
             }

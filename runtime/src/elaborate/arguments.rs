@@ -71,6 +71,7 @@ fn value(found: Outcome) -> String {
         Outcome::Flag(flag) => flag.to_string(),
         Outcome::Overflow => "one that overflows".to_string(),
         Outcome::DivisionByZero => "a division by zero".to_string(),
+        Outcome::NoNumber => "a calculation with a truth value".to_string(),
         Outcome::Unknown => "none".to_string(),
     }
 }

@@ -108,7 +108,10 @@ impl<'a> Context<'a> {
         let mut sources = Vec::new();
         for (index, source) in flow.sources.iter().enumerate() {
             let known = match source {
-                Expr::Name(name) | Expr::Path(name, _) => self.names.get(*name).copied(),
+                Expr::Name(name) | Expr::Path(name, _) => {
+                    self.used.insert(name);
+                    self.names.get(*name).copied()
+                }
                 _ => None,
             };
             let path = format!("{}from{}", prefix.path, index + 1);
@@ -150,9 +153,31 @@ impl<'a> Context<'a> {
         Some(self.push(Step { action, operands: Vec::new(), path, owner, again: false, text: "", ty, at: flow.at }))
     }
 
+    /// Says which inputs and flows nothing takes. Where nothing comes from elsewhere, the macro has said so.
+    pub(super) fn unused(&mut self) {
+        let definition = self.definition;
+        let has_foreign = definition.assembled.is_some_and(|assembled| !assembled.uses.is_empty());
+        if !has_foreign || !self.complete {
+            return;
+        }
+        let inputs = definition.inputs.iter().filter(|_| !definition.flows.is_empty());
+        let inputs = inputs.map(|port| ("input", port.name, port.at));
+        let flows = definition.flows.iter().flat_map(|flow| {
+            let names = flow.split.as_ref().map_or(std::slice::from_ref(&flow.name), |split| split.names);
+            names.iter().map(|name| ("flow", *name, flow.at))
+        });
+        for (what, name, at) in inputs.chain(flows) {
+            let is_output = definition.outputs.iter().any(|port| port.name == name);
+            if !is_output && !self.used.contains(name) {
+                self.report(at, words::never_used(what, name));
+            }
+        }
+    }
+
     /// `let (mean, spread) = h -> split;`
     fn split(&mut self, flow: &Flow<'a>, split: &Split<'a>, value: Option<usize>) {
         let parts = value.and_then(|value| self.parts(split, value));
+        self.complete &= parts.is_some();
         for (index, &name) in split.names.iter().enumerate() {
             let part = parts.as_ref().map(|(value, axis, ty)| {
                 let len = ty.shape.0[*axis].factor();
@@ -170,7 +195,7 @@ impl<'a> Context<'a> {
     fn parts(&mut self, split: &Split<'a>, value: usize) -> Option<(usize, usize, TensorType)> {
         let mut shape = self.numbers(split.at, "split", value)?;
         let n = split.names.len();
-        let axis = match axis_of(&shape, split.axis) {
+        let axis = match axis_of(&shape, self.axis(split.axis)?) {
             Ok(0) => Err(words::split_of_batch()),
             Ok(axis) if shape.0[axis].factor() % n != 0 => Err(words::uneven_split(n, &shape, axis)),
             Ok(axis) => Ok(axis),

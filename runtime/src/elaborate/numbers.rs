@@ -23,6 +23,7 @@ pub(super) fn size(number: &Number<'_>) -> Result<Option<usize>, String> {
         }
         Outcome::Overflow => Err(words::overflows(number.text)),
         Outcome::DivisionByZero => Err(words::divides_by_zero(number.text)),
+        Outcome::NoNumber => Err(words::no_number(number.text)),
         Outcome::Unknown => Ok(None),
     }
 }
@@ -42,6 +43,7 @@ pub(super) fn position(number: &Number<'_>) -> Result<Option<i64>, String> {
         }
         Outcome::Overflow => Err(words::overflows(number.text)),
         Outcome::DivisionByZero => Err(words::divides_by_zero(number.text)),
+        Outcome::NoNumber => Err(words::no_number(number.text)),
         Outcome::Unknown => Ok(None),
     }
 }
@@ -58,6 +60,7 @@ pub(super) fn argument(owner: &str, arg: &ArgDef, number: &Number<'_>) -> Result
         Outcome::Flag(flag) => Some(Arg::Flag(flag)),
         Outcome::Overflow => return Err(words::overflows(number.text)),
         Outcome::DivisionByZero => return Err(words::divides_by_zero(number.text)),
+        Outcome::NoNumber => return Err(words::no_number(number.text)),
         Outcome::Unknown => return Ok(None),
     };
     match value.and_then(|value| arg.kind.accept(value).ok()) {
@@ -82,19 +85,22 @@ pub(super) fn extents(owner: &str, arg: &ArgDef, pair: &[Number<'_>; 2]) -> Resu
     })
 }
 
-/// The axes or extents that numbers stand for: `None` if one is not known, where it is wrong and why if one cannot be. They are
-/// kept as long as the program runs, as the network is that has them.
-pub(super) fn list(owner: &str, arg: &ArgDef, numbers: &[Number<'_>]) -> Result<Option<Arg>, (At, String)> {
-    let mut known = Vec::new();
+/// The axes or extents that numbers stand for, which are `known` if all are: `None` if one is not, where it is wrong and why if one
+/// cannot be.
+pub(super) fn list(
+    owner: &str,
+    arg: &ArgDef,
+    numbers: &[Number<'_>],
+    known: &'static [i64],
+) -> Result<Option<Arg>, (At, String)> {
     for number in numbers {
-        match position(number).map_err(|message| (number.at, message))? {
-            Some(n) => known.push(n),
-            None => return Ok(None),
+        if position(number).map_err(|message| (number.at, message))?.is_none() {
+            return Ok(None);
         }
     }
     let found: Vec<String> = numbers.iter().map(|number| words::found(number.text, number.value)).collect();
     let at = numbers.first().map_or(At::default(), |number| number.at);
-    match arg.kind.accept(Arg::Ints(known.leak())) {
+    match arg.kind.accept(Arg::Ints(known)) {
         Ok(arg) => Ok(Some(arg)),
         Err(_) => Err((at, words::wrong_argument(owner, arg, &found.join(", ")))),
     }
@@ -106,9 +112,26 @@ pub(crate) fn settled(declared: &'static [ArgDef], values: &[Value<'_>]) -> Vec<
         Value::Known(value) => *value,
         Value::Calculated(number) => argument("", arg, number).ok().flatten().expect("the network was checked"),
         Value::Pair(pair) => extents("", arg, pair).ok().flatten().expect("the network was checked"),
-        Value::List(numbers) => list("", arg, numbers).ok().flatten().expect("the network was checked"),
+        Value::List(numbers, known) => list("", arg, numbers, known).ok().flatten().expect("the network was checked"),
         Value::Init(initializer, _, values) => initializer.with(&settled(initializer.number.as_slice(), values)),
         Value::Broken => unreachable!("the network was checked"),
     };
     declared.iter().zip(values).map(settle).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settled;
+    use crate::functions::MEAN;
+    use crate::layers::{Arg, ints};
+    use crate::network::{At, Number, Outcome, Value};
+
+    #[test]
+    fn axes_that_are_calculated_are_kept_once_however_often_they_are_asked_for() {
+        let numbers = [-1, 0].map(|n| Number { value: Outcome::Int(n), text: "n", at: At(0) });
+        let values = [Value::list(&numbers), Value::Known(Arg::Flag(false))];
+        let [first, second] = [(); 2].map(|()| settled(MEAN.args, &values));
+        assert_eq!(ints(&first, 0), [-1, 0]);
+        assert!(std::ptr::eq(ints(&first, 0), ints(&second, 0)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::numbers::size;
+use super::numbers::{position, size};
 use super::{Action, Context, MOST_NESTED, MOST_STAGES, Step, is_absurd, words};
 use crate::ir::SlotKind;
 use crate::ir::declared::declared_shape;
@@ -227,7 +227,8 @@ impl<'a> Context<'a> {
     }
 
     /// The value of this name, with a number for every position of what a layer looks at.
-    fn mask(&mut self, stage: &Stage<'_>, name: &str, looks_at: &Shape) -> Option<usize> {
+    fn mask(&mut self, stage: &Stage<'_>, name: &'static str, looks_at: &Shape) -> Option<usize> {
+        self.used.insert(name);
         let Some(&value) = self.names.get(name) else {
             let closest = self.suggestions.closest(name, || self.names.keys().map(|known| &**known));
             let message = words::unknown_value(stage.text, name, closest);
@@ -424,14 +425,23 @@ impl<'a> Context<'a> {
         result
     }
 
-    fn concat(&mut self, stage: &'a Stage<'a>, axis: i64, place: &Prefix, values: &[usize]) -> Option<usize> {
+    /// The axis that a number stands for, if it is known.
+    pub(super) fn axis(&mut self, number: Number<'a>) -> Option<i64> {
+        position(&number).unwrap_or_else(|message| {
+            self.report(number.at, message);
+            None
+        })
+    }
+
+    fn concat(&mut self, stage: &'a Stage<'a>, axis: Number<'a>, place: &Prefix, values: &[usize]) -> Option<usize> {
         if values.len() < 2 {
             self.report(stage.at, words::nothing_to_join(stage.text));
             return None;
         }
         let shapes: Option<Vec<Shape>> =
             values.iter().map(|&value| self.numbers(stage.at, stage.text, value)).collect();
-        match super::flows::joined(&shapes?, axis) {
+        let (shapes, axis) = (shapes?, self.axis(axis)?);
+        match super::flows::joined(&shapes, axis) {
             Ok((axis, shape)) if !is_absurd(&shape) => {
                 self.trace_to(stage.text, &shape);
                 Some(self.step(stage, Action::Concat(axis), place, values.to_vec(), shape))

@@ -24,6 +24,11 @@ pub fn divides_by_zero(text: &str) -> String {
     format!("`{text}` divides by zero")
 }
 
+/// A calculation with a truth value.
+pub fn no_number(text: &str) -> String {
+    format!("`{text}` calculates with a truth value")
+}
+
 /// An argument outside its range.
 pub fn wrong_argument(owner: &str, arg: &ArgDef, found: &str) -> String {
     format!("`{}` of `{owner}` must be {}, found {found}", arg.name, arg.kind.wanted())

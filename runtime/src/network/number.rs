@@ -29,6 +29,8 @@ pub enum Outcome {
     Overflow,
     /// A division by zero.
     DivisionByZero,
+    /// A calculation with a truth value.
+    NoNumber,
     /// Not known yet, or a mistake that the macro has reported; never in a program that compiles.
     Unknown,
 }
@@ -85,7 +87,9 @@ impl Outcome {
         match self {
             Outcome::Int(n) => n as f64,
             Outcome::Float(x) => x,
-            Outcome::Flag(_) | Outcome::Overflow | Outcome::DivisionByZero | Outcome::Unknown => f64::NAN,
+            Outcome::Flag(_) | Outcome::Overflow | Outcome::DivisionByZero | Outcome::NoNumber | Outcome::Unknown => {
+                f64::NAN
+            }
         }
     }
 
@@ -96,6 +100,7 @@ impl Outcome {
             (Outcome::Float(x), Outcome::Int(y)) => floats(x, y as f64, calculation),
             (Outcome::Float(x), Outcome::Float(y)) => floats(x, y, calculation),
             // The first thing that went wrong is the one to tell.
+            (Outcome::Flag(_), _) | (Outcome::Int(_) | Outcome::Float(_), Outcome::Flag(_)) => Outcome::NoNumber,
             (Outcome::Int(_) | Outcome::Float(_), wrong) => wrong,
             (wrong, _) => wrong,
         }
@@ -153,7 +158,7 @@ const fn floats(x: f64, y: f64, calculation: Calculation) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome::{DivisionByZero, Float, Int, Overflow};
+    use super::Outcome::{DivisionByZero, Flag, Float, Int, NoNumber, Overflow};
 
     #[test]
     fn integers_are_calculated_exactly() {
@@ -169,6 +174,16 @@ mod tests {
             (Int(1).rem(Int(0)), Int(i64::MIN).neg(), Int(i64::MIN).div(Int(-1))),
             (DivisionByZero, Overflow, Overflow)
         );
+    }
+
+    #[test]
+    fn truth_values_are_no_numbers() {
+        assert_eq!(
+            (Flag(true).add(Int(1)), Int(1).ratio(Flag(false)), Flag(true).neg()),
+            (NoNumber, NoNumber, NoNumber)
+        );
+        assert_eq!((Flag(true).mul(Flag(true)), Int(1).div(Int(0)).add(Flag(true))), (NoNumber, DivisionByZero));
+        assert_eq!(Flag(true).add(Int(1)).add(Int(1)), NoNumber);
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let (other, other_shape) = self.tape.pick(&fitting);
                 let mut joined = shape.clone();
                 joined.0[last] = Dim::Fixed(shape.0[last].factor() + other_shape.0[last].factor());
-                let axis = if self.tape.chance(50) { -1 } else { last as i64 };
+                let axis = handmade::axis(if self.tape.chance(50) { -1 } else { last as i64 });
                 let concat = Stage { kind: Kind::Concat(axis), ..handmade::stage(&layers::TANH, &[], "concat1") };
                 let (mut stages, mut y) = (vec![concat], joined.clone());
                 if self.tape.chance(60) {
@@ -148,7 +148,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let mut part = shape.clone();
                 part.0[axis] = Dim::Fixed(extent / count);
                 let made = names.iter().map(|&name| (name, part.clone())).collect();
-                let split = Split { names: leak(names), axis: axis as i64, at: At(0) };
+                let split = Split { names: leak(names), axis: handmade::axis(axis as i64), at: At(0) };
                 (Flow { split: Some(split), ..flow(name, vec![x], Vec::new()) }, made)
             }
             3 if last > 0 => {

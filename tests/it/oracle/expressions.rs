@@ -161,7 +161,7 @@ pub(super) fn settle(declared: &[ArgDef], values: &[network::Value<'static>]) ->
             Arg::Int(size(number) as u64)
         }
         (network::Value::Calculated(number), _) => Arg::Float(quotient(number).unwrap_or(number.value.to_f64())),
-        (network::Value::List(numbers), _) => {
+        (network::Value::List(numbers, _), _) => {
             Arg::Ints(numbers.iter().map(|number| size(number)).collect::<Vec<i64>>().leak())
         }
         (network::Value::Pair([height, width]), _) => Arg::Pair(size(height) as u64, size(width) as u64),

@@ -51,7 +51,7 @@ impl Evaluator<'_> {
                 let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
                 let joined = match (&first.kind, several) {
                     (Kind::Concat(axis), _) => {
-                        let args = [Arg::Ints(leak([*axis]))];
+                        let args = [Arg::Ints(leak([size(axis)]))];
                         function("concat", &args, several, &mut self.decisions).expect("it is a function")
                     }
                     (Kind::Layer(layer, args), [x, memory]) => {
@@ -72,7 +72,8 @@ impl Evaluator<'_> {
             Some(split) => {
                 let x = value.floats();
                 let rank = x.shape.len() as i64;
-                let axis = if split.axis < 0 { rank + split.axis } else { split.axis } as usize;
+                let axis = size(&split.axis);
+                let axis = if axis < 0 { rank + axis } else { axis } as usize;
                 let mut shape = x.shape.clone();
                 shape[axis] /= split.names.len();
                 for (index, name) in split.names.iter().enumerate() {

@@ -130,3 +130,26 @@ fn what_others_use_is_sound_by_itself() {
     6:9: a `const` is known in its `network!` alone; one that others use is a `const` of Rust
     ");
 }
+
+#[test]
+fn what_a_block_from_elsewhere_may_use_is_not_called_unused() {
+    assert_snapshot!(mistakes(
+        "
+        pub block Looks(heads) { Attention(heads, mask = keep) }
+        Open<(x: [B, 6, 4], keep: [B, 6], more: [B, 6]) -> y: [B, 6, 4]> {
+            layer unused = Dense(4);
+            let other = more + 1.0;
+            y = x -> self::Looks(2);
+        }
+        Known<(x: [B, 6, 4], keep: [B, 6], more: [B, 6]) -> y: [B, 6, 4]> {
+            layer unused = Dense(4);
+            let other = more + 1.0;
+            y = x -> Looks(2);
+        }
+        "
+    ), @"
+    4:19: the layer `unused` is never used
+    9:19: the layer `unused` is never used
+    10:17: the flow `other` is never used
+    ");
+}

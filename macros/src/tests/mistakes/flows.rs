@@ -387,3 +387,25 @@ fn scalars() {
     1:118: the scalar `unused` is never used
     ");
 }
+
+#[test]
+fn axes_may_be_calculated() {
+    assert_snapshot!(mistakes(
+        "
+        const AXIS = 1;
+        Net(far: usize = 3, near: usize = 2)<(a: [B, 4, 6], b: [B, 4, 6]) -> (y: [B, 4, 12], z: [B, 6, 3])> {
+            let both = (a, b) -> concat(axis = far - 1);
+            let (u, v) = both -> split(axis = near);
+            y = (u, v) -> concat(axis = far);
+            let (m, n, o) = a -> split(AXIS);
+            let (p, q) = m -> split(axis = crate::ROWS);
+            let (r, s) = n -> split(axis = 2.5);
+            z = (p, q, o, r, s) -> concat(axis = -AXIS - 1);
+        }
+        "
+    ), @"
+    6:27: `concat(axis = far)` finds no axis 3 in [B, 4, 6], whose axes are 0 to 2, or -3 to -1
+    7:34: `split` into 3 parts needs a size that 3 divides, found 4 along axis 1 of [B, 4, 6]
+    9:44: `axis` of `split` must be an axis, such as 1 or -1, found `2.5`
+    ");
+}
