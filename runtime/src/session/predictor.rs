@@ -11,7 +11,7 @@ use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
 use super::scalars::declared;
-use super::sizes::{sizes_in, with};
+use super::sizes::{sizes_in, sizes_word, with};
 use super::trainer::{MAX_BATCH, check_batch};
 use super::{Error, Network, Session, fill};
 use crate::compile::{Program, Purpose, Stage, Target, compile};
@@ -254,12 +254,21 @@ impl<N: Network> PredictorBuilder<N> {
         Predictor::new(self.definition, program, params.floats(), &declared, self.max_batch)
     }
 
-    /// Compiles inference with the parameters of a session as they are now. A session's own `max_batch` needs no program of
-    /// its own: see [`Session::predictor`].
+    /// Compiles inference with the parameters and the sizes of a session as they are now. A session's own `max_batch` needs no
+    /// program of its own: see [`Session::predictor`].
     ///
     /// # Errors
-    /// As for [`PredictorBuilder::build`].
+    /// As for [`PredictorBuilder::build`]; other sizes than those of the session.
     pub fn build_from(self, session: &Session<N>) -> Result<Predictor<N>, BuildError> {
+        let (chosen, own) = (sizes_word(self.definition), sizes_word(session.definition));
+        if self.is_chosen && chosen != own {
+            let [chosen, own] = [chosen, own].map(Option::unwrap_or_default);
+            return Err(BuildError::Setting {
+                name: "sizes",
+                wanted: "those of the session",
+                actual: format!("`{chosen}`, and the session has `{own}`"),
+            });
+        }
         let builder = PredictorBuilder { definition: session.definition, ..self };
         let program = builder.program()?;
         Predictor::new(session.definition, program, session.params.floats(), &session.declared, builder.max_batch)
