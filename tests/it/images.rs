@@ -467,3 +467,71 @@ fn branches_and_ways_back_up_train_as_they_are_written() {
     });
     falls("signal", || net.step(signal.view(), labels.view()).expect("it runs").loss);
 }
+
+network! {
+    /// Windows of three taps over channels that are worth a transform, forward and backward.
+    Squares<image: [B, 16, 8, 8] -> logits: [B, 3]> {
+        Conv2d(16, 3, pad = 1), relu, Conv2d(32, 3, pad = 1), tanh, global_avg_pool, Dense(3),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+#[test]
+fn the_form_of_winograd_can_be_forbidden() {
+    let trainer = |winograd| Squares::trainer(Sgd::new(0.05)).max_batch(4).seed(2).winograd(winograd);
+    for stage in [Stage::Fused, Stage::Plan] {
+        let texts = [true, false].map(|winograd| trainer(winograd).ir(stage));
+        assert!(texts[0].contains("winograd") || stage == Stage::Plan, "{}", texts[0]);
+        assert!(texts[0] != texts[1] && !texts[1].contains("winograd"), "{}", texts[1]);
+        let texts = [true, false].map(|winograd| Squares::predictor().max_batch(4).winograd(winograd).ir(stage));
+        assert!(texts[0] != texts[1] && !texts[1].contains("winograd"), "{}", texts[1]);
+    }
+
+    let images = Array4::from_shape_fn((6, 16, 8, 8), |(row, c, i, j)| {
+        ((row * 7 + c * 5 + i * 3 + j * 11) % 23) as f32 / 9.0 - 1.0
+    });
+    let labels = Array1::from_shape_fn(6, |row| (row % 3) as u8);
+    let [mut fast, mut plain] = [true, false].map(|winograd| trainer(winograd).build().expect("it builds"));
+    let rows = s![..4, .., .., ..];
+    for _ in 0..5 {
+        let losses = [&mut fast, &mut plain]
+            .map(|net| net.step(images.slice(rows), labels.slice(s![..4])).expect("it runs").loss);
+        assert!((losses[0] - losses[1]).abs() < 1e-5 * losses[1].abs(), "{losses:?}");
+    }
+    let [one, other] = [&mut fast, &mut plain].map(|net| net.param("conv2.weight").expect("it is there").to_owned());
+    assert!(one != other && (&one - &other).iter().all(|lag| lag.abs() < 1e-5), "they are rounded otherwise");
+    // More rows than fit one run, and every way to a predictor.
+    let [one, other] =
+        [&mut fast, &mut plain].map(|net| net.evaluate(images.view(), labels.view()).expect("it runs").loss);
+    assert!((one - other).abs() < 1e-5 * other.abs(), "{one} and {other}");
+    let expected = plain.predict(images.view()).expect("it runs").to_owned();
+    let same = Squares::predictor().max_batch(4).winograd(false).build_from(&plain).expect("it builds");
+    for mut predictor in [plain.predictor().expect("it builds"), same] {
+        assert_eq!(predictor.predict(images.view()).expect("it runs"), expected);
+    }
+    let mut predictor = Squares::predictor().max_batch(4).build_from(&plain).expect("it builds");
+    let found = predictor.predict(images.view()).expect("it runs").to_owned();
+    assert!(found != expected && (&found - &expected).iter().all(|lag| lag.abs() < 1e-5), "they are rounded otherwise");
+}
+
+#[test]
+fn a_checkpoint_says_whether_the_form_of_winograd_was_forbidden() {
+    let path = folder("winograd").join("net.safetensors");
+    let build = |winograd| Squares::trainer(Sgd::new(0.05)).winograd(winograd).build().expect("it builds");
+    let refused = |saved, loaded| {
+        build(saved).save(&path).expect("the folder can be written");
+        build(saved).load(&path).expect("it was trained so");
+        let mut other = build(loaded);
+        let error = other.load(&path).expect_err("it was trained otherwise").to_string();
+        other.load_params(&path).expect("the parameters are the same");
+        error.replace(&path.display().to_string(), "FILE")
+    };
+    assert_snapshot!([refused(false, true), refused(true, false)].join("\n"), @"
+    `FILE` does not fit `Squares`:
+      `winograd = false` is unknown here
+      `load_params` takes its parameters and running statistics alone
+    `FILE` does not fit `Squares`:
+      `winograd = false` is missing there
+      `load_params` takes its parameters and running statistics alone
+    ");
+}

@@ -91,7 +91,10 @@ impl Compilation<'_> {
 
     /// The kernels, in groups. What they compute is numbered as in [`Compilation::legalized`].
     pub fn fused(&self) -> Result<&Fused, BuildError> {
-        once(&self.fused, || Ok(group(fuse_legalized(self.legalized()?), &Budget::new(self.target.max_batch))))
+        once(&self.fused, || {
+            let fused = fuse_legalized(self.legalized()?, self.target.winograd);
+            Ok(group(fused, &Budget::new(self.target.max_batch)))
+        })
     }
 
     /// How the kernels run, and where everything lies.

@@ -2,7 +2,7 @@
 
 use super::Target;
 use crate::error::BuildError;
-use crate::fuse::{Budget, fuse, group};
+use crate::fuse::{Budget, fuse_legalized, group, legalize};
 use crate::ir::{Graph, Role, Slots};
 use crate::jit::{self, Code, Pool};
 use crate::kernel::Fused;
@@ -32,7 +32,8 @@ pub struct Program {
 impl Program {
     /// Compiles a graph as it is, without simplifying it.
     pub fn of_graph(graph: &Graph, target: Target) -> Result<Program, BuildError> {
-        Program::of_kernels(&group(fuse(graph), &Budget::new(target.max_batch)), target)
+        let fused = fuse_legalized(&legalize(graph), target.winograd);
+        Program::of_kernels(&group(fused, &Budget::new(target.max_batch)), target)
     }
 
     /// Compiles kernels.

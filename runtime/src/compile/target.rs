@@ -2,7 +2,8 @@
 
 use crate::tiling::{Isa, Machine};
 
-/// How a program is to run. Bits of results depend on the instruction set alone.
+/// How a program is to run. Bits of results depend on the instruction set, and on whether there may be products in the form of
+/// Winograd, alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The largest batch.
@@ -11,22 +12,29 @@ pub struct Target {
     pub threads: usize,
     /// The instruction set of the microkernels.
     pub isa: Isa,
+    /// Whether products of windows may have the form of [`Winograd`](crate::kernel::Winograd).
+    pub winograd: bool,
 }
 
 impl Target {
     /// This machine with one thread, for batches of up to so many rows.
     pub fn new(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::detect() }
+        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: true }
     }
 
     /// The machine of all printed stages, so that they read the same everywhere: x86-64 with AVX2 and FMA, one thread.
     pub fn printed(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::Avx2 }
+        Target { max_batch, threads: 1, isa: Isa::Avx2, winograd: true }
     }
 
     /// With so many threads.
     pub fn with_threads(self, threads: usize) -> Target {
         Target { threads, ..self }
+    }
+
+    /// With products in the form of Winograd where they pay, or without any.
+    pub fn with_winograd(self, winograd: bool) -> Target {
+        Target { winograd, ..self }
     }
 
     /// With this instruction set, which the machine has to have.

@@ -21,9 +21,14 @@ use crate::kernel::{
 use crate::types::{DType, Dim, Shape};
 
 /// Makes kernels of drafts.
-pub(super) fn finish(g: &Graph, drafts: Vec<Draft>, check: Option<usize>, statistics: &[NodeId]) -> Fused {
+pub(super) fn finish(
+    g: &Graph,
+    (drafts, check): (Vec<Draft>, Option<usize>),
+    statistics: &[NodeId],
+    winograd: bool,
+) -> Fused {
     let buffers = Buffers::new(g, &drafts);
-    let kernels = drafts.into_iter().map(|draft| Maker::new(g, &buffers, draft).kernel()).collect();
+    let kernels = drafts.into_iter().map(|draft| Maker::new(g, &buffers, draft, winograd).kernel()).collect();
     let results = g.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))).map(|output| {
         let node = g.behind_reshapes(output.node);
         (output.role.clone(), buffers.of(g, node).expect("a result is in memory"), g[output.node].ty.shape.clone())
@@ -113,10 +118,12 @@ struct Maker<'a> {
     indices: Vec<Affine>,
     /// Rows of a block, if the product cuts no squares of windows.
     windows: Option<usize>,
+    /// Whether products of windows may have the form of Winograd.
+    winograd: bool,
 }
 
 impl<'a> Maker<'a> {
-    fn new(g: &'a Graph, buffers: &'a Buffers, mut draft: Draft) -> Maker<'a> {
+    fn new(g: &'a Graph, buffers: &'a Buffers, mut draft: Draft, winograd: bool) -> Maker<'a> {
         draft.nodes.sort();
         draft.stores.sort_by_key(|store| (store.param, store.node));
         let (axes, rows) = draft.bounds.axes(draft.domain);
@@ -130,6 +137,7 @@ impl<'a> Maker<'a> {
             reads: Vec::new(),
             indices: Vec::new(),
             windows: None,
+            winograd,
         }
     }
 
@@ -226,7 +234,7 @@ impl<'a> Maker<'a> {
                 let flops = &mut dot.origin.flops;
                 flops.each = loops.operations(flops.each, &dot.axes);
                 flops.once = loops.operations(flops.once, &dot.axes);
-                let winograd = Winograd::of(&dot);
+                let winograd = Winograd::of(&dot).filter(|_| self.winograd);
                 let order = winograd.as_ref().map_or_else(|| DotOrder::of_runs(&terms), DotOrder::of_winograd);
                 return Dot { in_runs: true, order, winograd, ..dot };
             }

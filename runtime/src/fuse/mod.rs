@@ -42,12 +42,13 @@ use view::{indices, is_view};
 
 /// Cuts a graph into kernels, after it was legalized.
 pub fn fuse(graph: &Graph) -> Fused {
-    fuse_legalized(&legalize(graph))
+    fuse_legalized(&legalize(graph), true)
 }
 
-/// Cuts a legalized graph into kernels, which number values as it does.
-pub fn fuse_legalized(graph: &Graph) -> Fused {
-    let fused = Ctx::new(graph).run();
+/// Cuts a legalized graph into kernels, which number values as it does. Products of windows have the form of Winograd where that
+/// pays, if they may.
+pub fn fuse_legalized(graph: &Graph, winograd: bool) -> Fused {
+    let fused = Ctx::new(graph).run(winograd);
     if cfg!(debug_assertions) {
         verify(&fused).expect("fusion keeps the order of the graph");
     }
@@ -478,10 +479,11 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    fn run(mut self) -> Fused {
+    fn run(mut self, winograd: bool) -> Fused {
         self.place_all();
         self.order_reasons();
         let statistics = self.statistics();
-        kernels::finish(self.g, self.drafts, self.check, &statistics)
+        let Ctx { g, drafts, check, .. } = self;
+        kernels::finish(g, (drafts, check), &statistics, winograd)
     }
 }

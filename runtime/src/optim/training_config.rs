@@ -22,13 +22,23 @@ pub struct TrainingConfig {
     pub statistics_after: Option<u64>,
     /// Whether every update is checked, so that numbers beyond f32 are refused rather than bounded.
     pub sentinel: bool,
+    /// Whether products of windows may have the form of Winograd, which rounds otherwise.
+    pub winograd: bool,
 }
 
 impl TrainingConfig {
     /// With this optimizer and nothing else.
     pub fn new(optimizer: Box<dyn Optimizer>) -> TrainingConfig {
         let (clip_value, clip_norm, groups) = (None, None, Vec::new());
-        TrainingConfig { optimizer, clip_value, clip_norm, groups, statistics_after: None, sentinel: false }
+        TrainingConfig {
+            optimizer,
+            clip_value,
+            clip_norm,
+            groups,
+            statistics_after: None,
+            sentinel: false,
+            winograd: true,
+        }
     }
 
     /// Says which setting is out of range, if one is.

@@ -172,7 +172,7 @@ impl<N: Network> Session<N> {
         threads: usize,
     ) -> Result<Session<N>, BuildError> {
         config.check()?;
-        let target = Target::new(max_batch).with_threads(threads);
+        let target = Target::new(max_batch).with_threads(threads).with_winograd(config.winograd);
         let compilation = compile(definition, Purpose::Train(&config), target);
         checkpoint::check_room(&compilation.graph()?.slots)?;
         let train = compilation.into_program()?;

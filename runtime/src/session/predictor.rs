@@ -187,6 +187,7 @@ pub struct PredictorBuilder<N> {
     is_chosen: bool,
     max_batch: usize,
     seed: u64,
+    winograd: bool,
     network: PhantomData<fn() -> N>,
 }
 
@@ -199,6 +200,7 @@ impl<N: Network> PredictorBuilder<N> {
             is_chosen: false,
             max_batch: MAX_BATCH,
             seed: 0,
+            winograd: true,
             network: PhantomData,
         }
     }
@@ -224,9 +226,14 @@ impl<N: Network> PredictorBuilder<N> {
         PredictorBuilder { seed, ..self }
     }
 
+    /// Whether products of 3 x 3 windows may be computed in the form of Winograd, as [`Trainer::winograd`](super::Trainer::winograd).
+    pub fn winograd(self, winograd: bool) -> PredictorBuilder<N> {
+        PredictorBuilder { winograd, ..self }
+    }
+
     /// Compiles inference with the parameters and running statistics of a file: what a program needs that is deployed beside a
-    /// checkpoint. Neither optimizer nor trainer takes part; the bits are those that the session predicts which saved it. Sizes
-    /// that were chosen for that session are those of the predictor.
+    /// checkpoint. Neither optimizer nor trainer takes part; the bits are those that the session predicts which saved it, if
+    /// [`PredictorBuilder::winograd`] is as it was there. Sizes that were chosen for that session are those of the predictor.
     ///
     /// # Errors
     /// As for [`PredictorBuilder::build`] and [`Predictor::load_mapped`].
@@ -276,13 +283,15 @@ impl<N: Network> PredictorBuilder<N> {
 
     fn program(&self) -> Result<Arc<Program>, BuildError> {
         check_batch(self.max_batch)?;
-        let compilation = compile(self.definition, Purpose::Predict, Target::new(self.max_batch));
+        let target = Target::new(self.max_batch).with_winograd(self.winograd);
+        let compilation = compile(self.definition, Purpose::Predict, target);
         Ok(Arc::new(compilation.into_program()?))
     }
 
     /// The text of a stage of inference; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
-        let compilation = compile(self.definition, Purpose::Predict, Target::printed(self.max_batch));
+        let target = Target::printed(self.max_batch).with_winograd(self.winograd);
+        let compilation = compile(self.definition, Purpose::Predict, target);
         let text = check_batch(self.max_batch).and_then(|()| compilation.text(stage));
         text.unwrap_or_else(|error| error.to_string())
     }

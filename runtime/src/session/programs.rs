@@ -168,7 +168,7 @@ impl<N: Network> Session<N> {
 
     /// Where this session runs its programs.
     pub(super) fn target(&self) -> Target {
-        Target::new(self.max_batch).with_threads(threads(&self.pool))
+        Target::new(self.max_batch).with_threads(threads(&self.pool)).with_winograd(self.config.winograd)
     }
 
     /// The stages of one of its programs.

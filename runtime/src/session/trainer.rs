@@ -131,6 +131,15 @@ impl<N: Network> Trainer<N> {
         self
     }
 
+    /// Whether products of 3 x 3 windows may be computed in the form of Winograd, with fewer multiplications, where that pays: then
+    /// `Stage::Fused` says `fast-winograd`. It rounds otherwise than the sum of products, as a rule by no more, but what is infinite
+    /// or NaN in one pixel reaches all windows of a square. A checkpoint is gone on with as it was trained. True unless said
+    /// otherwise.
+    pub fn winograd(mut self, winograd: bool) -> Trainer<N> {
+        self.config.winograd = winograd;
+        self
+    }
+
     /// Compiles the training step.
     ///
     /// # Errors
@@ -144,7 +153,7 @@ impl<N: Network> Trainer<N> {
     /// The text of a stage of the training step; of the error if there is one.
     pub fn ir(&self, stage: Stage) -> String {
         let checked = check_batch(self.max_batch).and_then(|()| self.config.check());
-        let target = Target::printed(self.max_batch);
+        let target = Target::printed(self.max_batch).with_winograd(self.config.winograd);
         let text = checked.and_then(|()| compile(self.definition, Purpose::Train(&self.config), target).text(stage));
         text.unwrap_or_else(|error| error.to_string())
     }
