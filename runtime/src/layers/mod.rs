@@ -136,7 +136,7 @@ pub struct LayerDef {
     /// the variance of the batch.
     pub least_rows: fn(&Shape) -> usize,
     /// With these arguments, whether inference makes of each position of a sequence `[B, T, ..]` what it would make of it alone, or
-    /// looks back at what [`Scope::kept`] has of the positions before.
+    /// looks back at what `Scope::kept` has of the positions before.
     pub by_position: fn(&[Arg]) -> bool,
     /// In which order it wants the axes of an image; `None` if it does the same with every element, in whatever order they come.
     pub layout: Option<Layout>,
