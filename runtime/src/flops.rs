@@ -41,18 +41,27 @@ impl std::iter::Sum for Flops {
 pub fn by_layer(graph: &Graph) -> HashMap<Rc<str>, Flops> {
     let live = graph.live();
     let mut layers: HashMap<Rc<str>, Flops> = HashMap::new();
+    let heads = graph.heads();
     for id in graph.ids().filter(|id| live[id.index()]) {
-        *layers.entry(Rc::clone(graph[id].origin.name())).or_default() += of_node(graph, id);
+        let once = of_node(graph, id);
+        let times = match heads[id.index()].map(|head| &graph[head].op) {
+            Some(&Op::Carry { steps, .. }) => steps as u64,
+            _ => 1,
+        };
+        let all = Flops { each: once.each.saturating_mul(times), once: once.once.saturating_mul(times) };
+        *layers.entry(Rc::clone(graph[id].origin.name())).or_default() += all;
     }
     layers
 }
 
-/// What one operation needs.
+/// What one operation needs; in a loop, at one step.
 pub fn of_node(graph: &Graph, id: NodeId) -> Flops {
     let node = &graph[id];
     let operand = |index: usize| &graph[node.operands[index]].ty.shape;
     match (node.op.def().body, &node.op) {
-        (Body::Leaf | Body::View | Body::Move | Body::Gather, _) | (_, Op::Detach | Op::WithSlope) => Flops::default(),
+        (Body::Leaf | Body::View | Body::Move | Body::Gather | Body::Loop, _) | (_, Op::Detach | Op::WithSlope) => {
+            Flops::default()
+        }
         (Body::Map(_), Op::MulAdd) => times(2, &node.ty.shape),
         (Body::Map(_), _) => times(1, &node.ty.shape),
         (Body::Fold | Body::Scatter, _) => times(1, operand(0)),

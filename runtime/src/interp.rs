@@ -11,7 +11,7 @@ use std::iter::zip;
 use std::ops::Index;
 
 use crate::ir::ops::{Body, MapBody, Reduction};
-use crate::ir::{Graph, Node, NodeId, Op, Role};
+use crate::ir::{Graph, Loop, Node, NodeId, Op, Role};
 use crate::scalar::{Host32, Host64, Reg, Scalar};
 use crate::types::DType;
 
@@ -85,15 +85,19 @@ pub fn evaluate_with<'a>(
     values: &Values,
     mut change: impl FnMut(NodeId, &mut [f64]),
 ) -> Evaluation<'a> {
-    let mut run = Run { graph, precision, batch, values, nodes: Vec::with_capacity(graph.nodes.len()) };
+    let none = Tensor::new(&[0], Data::Float(Vec::new()));
+    let mut run = Run { graph, precision, batch, values, nodes: vec![none; graph.nodes.len()] };
+    let loops = graph.loops();
+    let heads = if loops.is_empty() { vec![None; graph.nodes.len()] } else { graph.heads() };
     for id in graph.ids() {
-        let node = &graph[id];
-        let shape = node.ty.shape.at(batch);
-        let mut data = run.node(node, &shape);
-        if let Data::Float(floats) = &mut data {
-            change(id, floats);
+        // What a loop collects is known as soon as it has run.
+        if heads[id.index()].is_some() || matches!(graph[id].op, Op::Collect { .. }) {
+            continue;
         }
-        run.nodes.push(Tensor::new(&shape, data));
+        match loops.iter().find(|known| known.history == id) {
+            Some(known) => run.steps(known, &mut change),
+            None => run.set(id, None, &mut change),
+        }
     }
     Evaluation { graph, nodes: run.nodes }
 }
@@ -110,6 +114,48 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Computes a node, in a loop that of the step at a position.
+    fn set(&mut self, id: NodeId, position: Option<usize>, change: &mut impl FnMut(NodeId, &mut [f64])) {
+        let node = &self.graph[id];
+        let shape = node.ty.shape.at(self.batch);
+        let data = match (&node.op, position) {
+            (Op::Element, Some(position)) => self.nodes[node.operands[1].index()].row(position),
+            _ => self.node(node, &shape),
+        };
+        self.put(id, data, change);
+    }
+
+    fn put(&mut self, id: NodeId, mut data: Data, change: &mut impl FnMut(NodeId, &mut [f64])) {
+        if let Data::Float(floats) = &mut data {
+            change(id, floats);
+        }
+        self.nodes[id.index()] = Tensor::new(&self.graph[id].ty.shape.at(self.batch), data);
+    }
+
+    /// Takes all steps of a loop. Afterwards nodes of its body have the values of the last one.
+    fn steps(&mut self, run: &Loop, change: &mut impl FnMut(NodeId, &mut [f64])) {
+        let graph = self.graph;
+        let value = |run: &Self, id: NodeId| run.nodes[id.index()].data.clone();
+        let mut state = value(self, graph[run.carry].operands[0]);
+        let exits: Vec<NodeId> = [run.history].into_iter().chain(run.collects.iter().copied()).collect();
+        let mut rows: Vec<Vec<Option<Data>>> = exits.iter().map(|_| vec![None; run.steps + 1]).collect();
+        rows[0][if run.reverse { run.steps } else { 0 }] = Some(state.clone());
+        for position in run.positions() {
+            self.put(run.carry, state, change);
+            run.body.iter().for_each(|&id| self.set(id, Some(position), change));
+            let [_, after] = run.rows(position);
+            for (number, &exit) in exits.iter().enumerate() {
+                let at = if exit == run.history { after } else { position };
+                rows[number][at] = Some(value(self, graph[exit].operands[1]));
+            }
+            state = value(self, graph[run.history].operands[1]);
+        }
+        for (&exit, rows) in exits.iter().zip(rows) {
+            let stacked = rows.into_iter().flatten().fold(Data::empty(graph[exit].ty.dtype), Data::with);
+            self.put(exit, stacked, change);
+        }
+    }
+
     fn node(&self, node: &Node, shape: &[usize]) -> Data {
         let x: Vec<&Tensor> = node.operands.iter().map(|operand| &self.nodes[operand.index()]).collect();
         match node.op.def().body {
@@ -128,6 +174,7 @@ impl Run<'_> {
                 Data::Float(groups.iter().map(|group| self.reduce(reduction, group)).collect())
             }
             Body::Contract => self.dot(node, x[0], x[1], shape),
+            Body::Loop => unreachable!("loops are run as a whole"),
         }
     }
 

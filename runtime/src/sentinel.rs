@@ -120,6 +120,7 @@ impl Search<'_> {
                 let to = destinations(&self.values[x].shape, axes, &self.values[id].shape);
                 to.enumerate().filter(|(_, to)| *to == at).map(|(from, _)| (x, from)).collect()
             }
+            (Body::Loop, _) => unreachable!("loops are written out before they are searched"),
             (Body::Contract, op) => {
                 let Op::Dot(axes) = op else { unreachable!("{op:?} is no product") };
                 let [a, b] = [node.operands[0], node.operands[1]];

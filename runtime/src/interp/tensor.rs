@@ -71,6 +71,17 @@ impl Tensor {
         }
     }
 
+    /// The elements at a position along the first axis.
+    pub(super) fn row(&self, position: usize) -> Data {
+        let len: usize = self.shape[1..].iter().product();
+        let own = position * len..(position + 1) * len;
+        match &self.data {
+            Data::Float(values) => Data::Float(values[own].to_vec()),
+            Data::Index(values) => Data::Index(values[own].to_vec()),
+            Data::Mask(values) => Data::Mask(values[own].to_vec()),
+        }
+    }
+
     pub(super) fn rounded(&self, precision: Precision) -> Tensor {
         match &self.data {
             Data::Float(values) => {
@@ -96,6 +107,16 @@ impl Data {
             Data::Float(values) => values.len(),
             Data::Index(values) => values.len(),
             Data::Mask(values) => values.len(),
+        }
+    }
+
+    /// These elements and those.
+    pub(super) fn with(self, other: Data) -> Data {
+        match (self, other) {
+            (Data::Float(values), Data::Float(more)) => Data::Float([values, more].concat()),
+            (Data::Index(values), Data::Index(more)) => Data::Index([values, more].concat()),
+            (Data::Mask(values), Data::Mask(more)) => Data::Mask([values, more].concat()),
+            (values, more) => unreachable!("{values:?} and {more:?} are no tensor"),
         }
     }
 

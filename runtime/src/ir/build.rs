@@ -280,6 +280,33 @@ impl Builder {
         self.apply(Op::Dot(axes), &[a, b])
     }
 
+    /// The head of a loop: the state before each of so many steps.
+    pub fn carry(&mut self, initial: NodeId, steps: usize, reverse: bool) -> NodeId {
+        let numbers = self.graph.nodes.iter().filter_map(|node| match node.op {
+            Op::Carry { number, .. } => Some(number),
+            _ => None,
+        });
+        let number = numbers.max().map_or(0, |number| number + 1);
+        self.apply(Op::Carry { number, steps, reverse }, &[initial])
+    }
+
+    /// The element of a sequence for the step of a loop.
+    pub fn element(&mut self, carry: NodeId, sequence: NodeId) -> NodeId {
+        self.apply(Op::Element, &[carry, sequence])
+    }
+
+    /// All states of a loop, after `next` was computed from `carry`.
+    pub fn history(&mut self, carry: NodeId, next: NodeId) -> NodeId {
+        let Op::Carry { steps, .. } = self.graph[carry].op else { unreachable!("a loop begins with its head") };
+        self.apply(Op::History { steps }, &[carry, next])
+    }
+
+    /// A value of a loop's body, at every step.
+    pub fn collect(&mut self, history: NodeId, value: NodeId) -> NodeId {
+        let Op::History { steps } = self.graph[history].op else { unreachable!("a loop ends with its history") };
+        self.apply(Op::Collect { steps }, &[history, value])
+    }
+
     /// The elements in another order of axes: axis `i` of the result is axis `order[i]` of `x`.
     pub fn transpose(&mut self, x: NodeId, order: &[usize]) -> NodeId {
         self.apply(Op::Transpose(order.to_vec()), &[x])

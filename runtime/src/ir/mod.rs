@@ -6,10 +6,12 @@
 
 mod build;
 pub mod declared;
+mod loops;
 pub mod ops;
 pub(crate) mod origin;
 pub(crate) mod print;
 pub mod rewrite;
+mod unroll;
 mod verify;
 
 use std::rc::Rc;
@@ -19,9 +21,11 @@ use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 pub use build::Builder;
+pub use loops::Loop;
 pub use ops::{DotAxes, Window};
 pub use origin::{Origin, Pass, SourcePlace};
 pub use rewrite::{NodeMap, Rule, rewrite};
+pub use unroll::unroll;
 pub use verify::verify;
 
 /// The index of a node in its graph.
@@ -192,6 +196,27 @@ pub enum Op {
     Variance(Vec<usize>),
     /// Sums of products of two tensors over pairs of axes: a matrix product, or one of more axes.
     Dot(DotAxes),
+    /// The head of a [`Loop`]: the state before a step.
+    Carry {
+        /// Another one for each loop of a graph, so that loops which begin alike stay two.
+        number: u32,
+        /// How many steps there are.
+        steps: usize,
+        /// Whether the steps are taken from the last element to the first.
+        reverse: bool,
+    },
+    /// The element of a sequence for this step.
+    Element,
+    /// All states of a loop.
+    History {
+        /// How many steps there are.
+        steps: usize,
+    },
+    /// A value of a loop's body, at every step.
+    Collect {
+        /// How many steps there are.
+        steps: usize,
+    },
 }
 
 /// One operation applied to earlier nodes.

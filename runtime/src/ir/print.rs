@@ -132,6 +132,10 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
             }
             None => format!("{name} {operands}{}", dot_axes(axes)),
         },
+        Op::Carry { steps, reverse, .. } => {
+            let direction = if *reverse { " from the last" } else { "" };
+            format!("{name} {operands} for {steps} steps{direction}")
+        }
         _ => format!("{name} {operands}"),
     };
     format!("{text} : {}", TensorType::to_string(ty))

@@ -2,6 +2,8 @@
 //! the batch, whose size is not known yet. So a shape has at most one batch axis, nothing moves along it, and no reshape splits or
 //! merges it with the axes before it.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{Graph, NodeId, Op, Role};
 use crate::types::{DType, Shape, TensorType};
 
@@ -10,7 +12,11 @@ pub fn verify(graph: &Graph) -> Result<(), String> {
     for id in graph.ids() {
         node(graph, id).map_err(|fault| format!("%{} ({}): {fault}", id.0, graph[id].op.def().name))?;
     }
+    let heads = loops(graph)?;
     for output in &graph.outputs {
+        if heads.get(output.node.index()).is_some_and(Option::is_some) {
+            return Err(format!("{:?} is %{}, which has another value at each step", output.role, output.node.0));
+        }
         let ty = &graph.nodes.get(output.node.index()).ok_or("an output names no node")?.ty;
         match output.role {
             Role::Loss | Role::Metric(_) if *ty != TensorType::scalar() => {
@@ -75,6 +81,64 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
             }
         }
     }
+}
+
+/// Says what is wrong with a loop, if anything; otherwise of every node which loop it is part of.
+fn loops(graph: &Graph) -> Result<Vec<Option<NodeId>>, String> {
+    let heads = graph.heads();
+    let mut closed: HashMap<NodeId, NodeId> = HashMap::new();
+    let mut numbers = HashSet::new();
+    let fault = |id: NodeId, fault: String| Err(format!("%{} ({}): {fault}", id.0, graph[id].op.def().name));
+    for id in graph.ids() {
+        let node = &graph[id];
+        let head = |operand: usize| heads[node.operands[operand].index()];
+        match node.op {
+            Op::Carry { .. } if head(0).is_some() => return fault(id, "a loop inside of a loop".into()),
+            Op::Carry { number, .. } if !numbers.insert(number) => {
+                return fault(id, format!("there is another loop of number {number}"));
+            }
+            Op::Carry { .. } => {}
+            Op::Element => {
+                let Op::Carry { steps, .. } = graph[node.operands[0]].op else {
+                    return fault(id, "it is not part of a loop".into());
+                };
+                if graph[node.operands[1]].ty.shape.0[0].factor() != steps {
+                    return fault(id, format!("a loop of {steps} steps, over {}", graph[node.operands[1]].ty));
+                }
+                if head(1).is_some() {
+                    return fault(id, "the sequence has another value at each step".into());
+                }
+            }
+            Op::History { steps } => {
+                let carry = node.operands[0];
+                if !matches!(graph[carry].op, Op::Carry { steps: own, .. } if own == steps) {
+                    return fault(id, format!("no loop of {steps} steps"));
+                }
+                if head(1).is_some_and(|head| head != carry) || closed.insert(carry, id).is_some() {
+                    return fault(id, "it does not end one loop".into());
+                }
+            }
+            Op::Collect { steps } => {
+                let history = node.operands[0];
+                if graph[history].op != (Op::History { steps }) {
+                    return fault(id, format!("no loop of {steps} steps"));
+                }
+                if head(1).is_some_and(|head| head != graph[history].operands[0]) {
+                    return fault(id, "a value of another loop".into());
+                }
+            }
+            _ => {
+                let own = heads[id.index()];
+                if node.operands.iter().any(|operand| heads[operand.index()].is_some_and(|head| Some(head) != own)) {
+                    return fault(id, "a value of another loop".into());
+                }
+                if own.is_some_and(|head| closed.contains_key(&head)) {
+                    return fault(id, "its loop has ended".into());
+                }
+            }
+        }
+    }
+    Ok(heads)
 }
 
 /// How many elements there are along the axes before the batch; none if there is no batch.

@@ -193,6 +193,10 @@ impl Growths {
                 let over = axes.of(0, graph[node.operands[0]].ty.shape.rank()).contracted;
                 scaled(product(x(0), x(1), 1.0), 1.0, rows(&over))
             }
+            Op::Carry { .. } => x(0),
+            Op::Element | Op::Collect { .. } => x(1),
+            // What a step makes of the state has to grow as the state that it was given.
+            Op::History { .. } => alike(x(0), x(1)),
             // Any other function of zero, or of numbers that do not grow, does not grow.
             op if matches!(op.def().body, Body::Map(_)) => {
                 node.operands.iter().map(|operand| flat(self.of[operand.index()])).fold(Growth::Power(0.0), alike)

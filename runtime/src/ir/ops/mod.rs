@@ -3,6 +3,7 @@
 mod contract;
 mod elementwise;
 mod leaf;
+mod loops;
 mod movement;
 mod random;
 mod reduce;
@@ -70,6 +71,8 @@ pub enum Body {
     Reduce(Reduction),
     /// Sums of products.
     Contract,
+    /// The head of a loop, what it reads for each step, and what leads out of it.
+    Loop,
 }
 
 impl OpDef {
@@ -152,6 +155,10 @@ op_table! {
     Op::Mean(_) => reduce::MEAN,
     Op::Variance(_) => reduce::VARIANCE,
     Op::Dot(_) => contract::DOT,
+    Op::Carry { .. } => loops::CARRY,
+    Op::Element => loops::ELEMENT,
+    Op::History { .. } => loops::HISTORY,
+    Op::Collect { .. } => loops::COLLECT,
 }
 
 impl Op {
