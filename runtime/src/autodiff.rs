@@ -5,12 +5,16 @@
 //! own rule (Griewank & Walther 2008, section 3.2); cotangents that meet are added. Only what lies between a wanted
 //! parameter and the loss is visited.
 
+mod loops;
+
 use std::rc::Rc;
 
 use crate::ir::ops::At;
 use crate::ir::origin::of_params;
-use crate::ir::{Builder, Graph, NodeId, Op, Origin, Output, Pass, Role};
+use crate::ir::{Builder, Graph, Loop, NodeId, Op, Origin, Output, Pass, Role};
 use crate::types::{DType, Shape};
+
+use loops::{Results, backward};
 
 /// Adds the gradients of the loss by the parameters of these indices; zeros where the loss does not depend on one.
 pub fn differentiate(graph: &Graph, wanted: &[usize]) -> Graph {
@@ -24,7 +28,7 @@ pub fn differentiate_at(graph: &Graph, wanted: &[usize], nodes: &[NodeId]) -> (G
     let mut b = Builder::new(graph.clone());
     b.enter(graph[loss].origin.in_pass(Pass::Backward));
     let seed = b.constant(1.0, &Shape::scalar());
-    let cotangents = sweep(&mut b, 0, loss, seed, &needed);
+    let cotangents = sweep(&mut b, &graph.loops(), 0, loss, seed, &needed);
     gradients(&mut b, graph, wanted, &cotangents);
     let at = nodes.iter().map(|node| cotangents[node.index()].filter(|_| needed[node.index()]));
     (b.finish(), at.collect())
@@ -45,7 +49,7 @@ pub fn slope(b: &mut Builder, x: NodeId, y: NodeId) -> Option<NodeId> {
     let smooth = |id: NodeId| b.graph()[id].ty.dtype == DType::F32 && b.graph()[id].op != Op::Detach;
     let needed: Vec<bool> = between.iter().zip(ids()).map(|(&inside, id)| inside && smooth(id)).collect();
     let seed = b.constant_like(1.0, y);
-    let cotangents = sweep(b, x.index(), y, seed, &needed);
+    let cotangents = sweep(b, &[], x.index(), y, seed, &needed);
     Some(cotangents[0].unwrap_or_else(|| b.constant_like(0.0, x)))
 }
 
@@ -69,12 +73,23 @@ fn between(graph: &Graph, x: NodeId, y: NodeId) -> Vec<bool> {
 }
 
 /// From the cotangent of `last`, those of all nodes from the one of index `first` to it through which it is needed.
-fn sweep(b: &mut Builder, first: usize, last: NodeId, seed: NodeId, needed: &[bool]) -> Vec<Option<NodeId>> {
+fn sweep(
+    b: &mut Builder,
+    loops: &[Loop],
+    first: usize,
+    last: NodeId,
+    seed: NodeId,
+    needed: &[bool],
+) -> Vec<Option<NodeId>> {
     let mut cotangents: Vec<Option<NodeId>> = vec![None; needed.len()];
     cotangents[last.index() - first] = Some(seed);
     // The origin of the node before, and that of its gradient: nodes of a layer share theirs.
     let mut origins: Option<[Rc<Origin>; 2]> = None;
     for index in (0..=last.index() - first).rev() {
+        if let Some(run) = loops.iter().find(|run| run.history.index() == first + index) {
+            through_loop(b, run, first, &mut cotangents, needed);
+            continue;
+        }
         let Some(dy) = cotangents[index].filter(|_| needed[index]) else { continue };
         let id = NodeId((first + index) as u32);
         let node = b.graph()[id].clone();
@@ -96,6 +111,25 @@ fn sweep(b: &mut Builder, first: usize, last: NodeId, seed: NodeId, needed: &[bo
         }
     }
     cotangents
+}
+
+/// From the cotangents of a loop's results, parts of the cotangents of all that it reads.
+fn through_loop(b: &mut Builder, run: &Loop, first: usize, cotangents: &mut [Option<NodeId>], needed: &[bool]) {
+    let of = |id: NodeId| id.index().checked_sub(first).filter(|&at| needed.get(at).copied().unwrap_or(false));
+    let dy = |id: NodeId| of(id).and_then(|at| cotangents[at]);
+    let collected = run.collects.iter().filter_map(|&id| Some((b[id].operands[1], dy(id)?))).collect();
+    let results = Results { history: dy(run.history), collected };
+    if results.history.is_none() && results.collected.is_empty() {
+        return;
+    }
+    b.enter(b[run.history].origin.in_pass(Pass::Backward));
+    for (x, dx) in backward(b, run, results, &|id| of(id).is_some()) {
+        let Some(at) = of(x) else { continue };
+        cotangents[at] = Some(match cotangents[at] {
+            None => dx,
+            Some(other) => b.add(other, dx),
+        });
+    }
 }
 
 /// Names the gradients as outputs. A parameter may be read by several nodes; their cotangents add up.
@@ -121,11 +155,24 @@ fn depends_on(graph: &Graph, wanted: &[usize]) -> Vec<bool> {
     let mut is_wanted = vec![false; graph.slots.params.len()];
     wanted.iter().for_each(|&param| is_wanted[param] = true);
     let mut depends = vec![false; graph.nodes.len()];
-    for id in graph.ids() {
+    let loops = graph.loops();
+    let own = |id: NodeId, depends: &[bool]| {
         let node = &graph[id];
         let reads = matches!(node.op, Op::Param(index) if is_wanted[index]);
         let through = node.ty.dtype == DType::F32 && node.op != Op::Detach;
-        depends[id.index()] = reads || (through && node.operands.iter().any(|x| depends[x.index()]));
+        // The first operand only says which loop it is.
+        let operands = if matches!(node.op, Op::Element | Op::Collect { .. }) { &node.operands[1..] } else { &node.operands };
+        reads || (through && operands.iter().any(|x| depends[x.index()]))
+    };
+    for id in graph.ids() {
+        if let Some(run) = loops.iter().find(|run| run.history == id) {
+            // The next step begins with what this one has made.
+            if depends[graph[id].operands[1].index()] && !depends[run.carry.index()] {
+                depends[run.carry.index()] = true;
+                run.body.iter().for_each(|&id| depends[id.index()] |= own(id, &depends));
+            }
+        }
+        depends[id.index()] = own(id, &depends);
     }
     depends
 }

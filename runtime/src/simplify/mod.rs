@@ -5,6 +5,7 @@
 //! exact, and their names start with `fast-`: constants are real numbers until code is generated, so folding them may round
 //! less; and after the algebra comes contraction, the one place where two roundings become one. Neither rounds more.
 
+mod loops;
 mod rules;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,5 +1,6 @@
 //! The rewrites, each a named row with its condition in plain sight.
 
+use super::loops;
 use crate::ir::ops::Body;
 use crate::ir::{Builder, Node, NodeId, Op, Rule};
 use crate::scalar::{Host32, Host64, Scalar};
@@ -192,6 +193,10 @@ pub const ALGEBRA: &[Rule] = &[
             Some(b.sub(zero, sum))
         },
     },
+    Rule { name: "element-of-repeated", apply: loops::element_of_repeated },
+    Rule { name: "collect-of-known", apply: loops::collect_of_known },
+    Rule { name: "hoist-dot", apply: loops::hoist_dot },
+    Rule { name: "hoist-map", apply: loops::hoist_map },
     Rule { name: "fast-fold", apply: |b, node, _| folded(b, node, |_, _| true) },
 ];
 

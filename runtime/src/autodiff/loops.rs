@@ -1,0 +1,310 @@
+//! The gradient of a loop: a loop in the other direction.
+//!
+//! In: a loop of the forward pass, and the cotangents of its history and of what it collects. Out: the cotangents of all that it
+//! reads from outside. Step `p` makes state `p + 1` of state `p`, so the cotangents of the states are `g[p] = dh[p] + J[p]' g[p + 1]`,
+//! where `dh` is the cotangent of the history: they are the history of a loop that begins with the last of `dh` (Werbos 1990,
+//! "Backpropagation through time"). Its body is the backward pass of one step. What that needs of the step's forward pass is read
+//! from the history and the sequences, or computed again; results of products and reductions are collected by the forward loop.
+//! The gradient of a matrix that the steps multiply by is one product over all of them, behind the loop.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+
+use crate::ir::ops::{At, Body};
+use crate::ir::{Builder, DotAxes, Loop, NodeId, Op, Pass};
+use crate::types::{Dim, Shape};
+
+/// The cotangents of a loop's results, as far as they have any.
+pub(super) struct Results {
+    /// That of the history.
+    pub history: Option<NodeId>,
+    /// Nodes of the body that are collected, each with the cotangent of all its values.
+    pub collected: Vec<(NodeId, NodeId)>,
+}
+
+/// The cotangents of what the loop reads from outside: each node with a part of its cotangent. `needed` says which nodes want one.
+pub(super) fn backward(
+    b: &mut Builder,
+    run: &Loop,
+    results: Results,
+    needed: &dyn Fn(NodeId) -> bool,
+) -> Vec<(NodeId, NodeId)> {
+    let initial = b[run.carry].operands[0];
+    let row = |b: &mut Builder, x: NodeId, row: usize| {
+        let (shape, taken) = (b.shape(x).without(&[0]), b.slice(x, 0, row, 1, 1));
+        b.reshape(taken, shape)
+    };
+    // The rows of the history before each step and behind all of them, and the row of the state behind the last step.
+    let (before, last) = if run.reverse { (1, 0) } else { (0, run.steps) };
+    let first = match results.history {
+        Some(dh) => row(b, dh, last),
+        None => b.constant_like(0.0, run.carry),
+    };
+    let carry = b.carry(first, run.steps, !run.reverse);
+    let kept = kept(b, run);
+    let mut steps = Steps { run, before, carry, kept, values: BTreeMap::new(), lifted: HashMap::new() };
+
+    let mut cotangents: HashMap<NodeId, NodeId> = HashMap::new();
+    let add = |b: &mut Builder, to: NodeId, dx: NodeId, cotangents: &mut HashMap<NodeId, NodeId>| {
+        let sum = cotangents.get(&to).map_or(dx, |&other| b.add(other, dx));
+        cotangents.insert(to, sum);
+    };
+    let next = b[run.history].operands[1];
+    let is_inside = |id: NodeId| id == run.carry || run.body.binary_search(&id).is_ok();
+    let mut outside: Vec<(NodeId, Outside)> = Vec::new();
+    match is_inside(next) {
+        true => add(b, next, carry, &mut cotangents),
+        false => outside.push((next, Outside::Sum(carry))),
+    }
+    for &(value, dy) in &results.collected {
+        let dy = b.element(carry, dy);
+        match is_inside(value) {
+            true => add(b, value, dy, &mut cotangents),
+            false => outside.push((value, Outside::Sum(dy))),
+        }
+    }
+    for &id in run.body.iter().rev() {
+        let Some(dy) = cotangents.get(&id).copied().filter(|_| needed(id)) else { continue };
+        let node = b[id].clone();
+        b.enter(node.origin.in_pass(Pass::Backward));
+        if node.op == Op::Element {
+            outside.push((node.operands[1], Outside::Stack(dy)));
+            continue;
+        }
+        let x: Vec<NodeId> = node.operands.iter().map(|&x| steps.value(b, x)).collect();
+        let at = At { x, y: steps.value(b, id), op: node.op, dy };
+        let parts = (at.op.def().vjp)(b, &at);
+        for (number, (&x, dx)) in node.operands.iter().zip(parts).enumerate() {
+            let Some(dx) = dx.filter(|_| needed(x)) else { continue };
+            if is_inside(x) {
+                add(b, x, dx, &mut cotangents);
+                continue;
+            }
+            outside.push((
+                x,
+                match &at.op {
+                    // One product, one scatter over all steps, instead of a sum of as many.
+                    Op::Dot(_) | Op::Gather => Outside::Lifted { id, number, dy },
+                    _ => Outside::Sum(dx),
+                },
+            ));
+        }
+    }
+
+    b.enter(b[run.history].origin.in_pass(Pass::Backward));
+    let behind = cotangents.get(&run.carry).copied();
+    let own = results.history.map(|dh| {
+        let rows = b.slice(dh, 0, before, run.steps, 1);
+        b.element(carry, rows)
+    });
+    let total = match (own, behind) {
+        (Some(own), Some(behind)) => b.add(own, behind),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => b.constant_like(0.0, carry),
+    };
+    let history = b.history(carry, total);
+
+    let start = if run.reverse { run.steps } else { 0 };
+    let mut parts = vec![(initial, row(b, history, start))];
+    for (x, part) in outside {
+        if !needed(x) {
+            continue;
+        }
+        let part = match part {
+            Outside::Stack(dy) => b.collect(history, dy),
+            Outside::Sum(dx) => {
+                let all = b.collect(history, dx);
+                b.sum(all, &[0])
+            }
+            Outside::Lifted { id, number, dy } => {
+                let origin = b[id].origin.in_pass(Pass::Backward);
+                b.enter(origin);
+                let all = b.collect(history, dy);
+                steps.lifted_gradient(b, history, id, number, all)
+            }
+        };
+        parts.push((x, part));
+    }
+    parts
+}
+
+/// What becomes of a cotangent of a step, that of a node outside.
+enum Outside {
+    /// It is that of one element.
+    Stack(NodeId),
+    /// Those of all steps are added up.
+    Sum(NodeId),
+    /// The node of the body, which operand of it, and the cotangent of its result: computed for all steps at once.
+    Lifted { id: NodeId, number: usize, dy: NodeId },
+}
+
+/// The values of the forward loop, seen from the backward one.
+struct Steps<'a> {
+    run: &'a Loop,
+    /// The row of the history that is the state before the step at position 0.
+    before: usize,
+    /// The head of the backward loop.
+    carry: NodeId,
+    /// The nodes of the body whose values the forward loop keeps.
+    kept: HashSet<NodeId>,
+    /// The value of a node of the body at this step.
+    values: BTreeMap<NodeId, NodeId>,
+    /// Its values at all steps.
+    lifted: HashMap<NodeId, NodeId>,
+}
+
+impl Steps<'_> {
+    fn is_inside(&self, id: NodeId) -> bool {
+        id == self.run.carry || self.run.body.binary_search(&id).is_ok()
+    }
+
+    /// The value of a node at the step that the backward loop takes.
+    fn value(&mut self, b: &mut Builder, id: NodeId) -> NodeId {
+        if !self.is_inside(id) {
+            return id;
+        }
+        // Operands first; bodies may be deep.
+        let mut open = vec![id];
+        while let Some(&id) = open.last() {
+            if self.values.contains_key(&id) {
+                open.pop();
+                continue;
+            }
+            let node = &b[id];
+            let kept = id == self.run.carry || node.op == Op::Element || self.kept.contains(&id);
+            let missing = |x: &NodeId| self.is_inside(*x) && !self.values.contains_key(x);
+            let missing: Vec<NodeId> = node.operands.iter().copied().filter(missing).filter(|_| !kept).collect();
+            if !missing.is_empty() {
+                open.extend(missing);
+                continue;
+            }
+            open.pop();
+            let value = match kept {
+                true => {
+                    let all = self.all(b, id);
+                    b.element(self.carry, all)
+                }
+                false => {
+                    let mut node = b[id].clone();
+                    node.origin = node.origin.in_pass(Pass::Backward);
+                    let own = |x: &mut NodeId| *x = self.values.get(x).copied().unwrap_or(*x);
+                    node.operands.iter_mut().for_each(own);
+                    b.add_node(node)
+                }
+            };
+            self.values.insert(id, value);
+        }
+        self.values[&id]
+    }
+
+    /// The values at all steps of a node that the forward loop reads or keeps.
+    fn all(&mut self, b: &mut Builder, id: NodeId) -> NodeId {
+        if let Some(&known) = self.lifted.get(&id) {
+            return known;
+        }
+        let origin = Rc::clone(&b[id].origin);
+        b.enter(origin);
+        let all = match b[id].op {
+            Op::Carry { .. } => b.slice(self.run.history, 0, self.before, self.run.steps, 1),
+            Op::Element => b[id].operands[1],
+            _ => b.collect(self.run.history, id),
+        };
+        self.lifted.insert(id, all);
+        all
+    }
+
+    /// The values of a node at all steps. `history` is that of the backward loop, which computes some of them again.
+    fn lifted(&mut self, b: &mut Builder, history: NodeId, id: NodeId) -> NodeId {
+        if let Some(&known) = self.lifted.get(&id) {
+            return known;
+        }
+        let node = b[id].clone();
+        let moved = match &node.op {
+            _ if !self.is_inside(id) => {
+                let shape = Shape([&[Dim::Fixed(self.run.steps)], &node.ty.shape.0[..]].concat());
+                let axes: Vec<usize> = (1..shape.rank()).collect();
+                Some(b.broadcast(id, &shape, &axes))
+            }
+            &Op::Slice { axis, start, len, step } => {
+                let x = self.lifted(b, history, node.operands[0]);
+                Some(b.slice(x, axis + 1, start, len, step))
+            }
+            Op::Transpose(order) => {
+                let x = self.lifted(b, history, node.operands[0]);
+                let order: Vec<usize> = [0].into_iter().chain(order.iter().map(|axis| axis + 1)).collect();
+                Some(b.transpose(x, &order))
+            }
+            Op::Reshape => {
+                let x = self.lifted(b, history, node.operands[0]);
+                Some(b.reshape(x, Shape([&[Dim::Fixed(self.run.steps)], &node.ty.shape.0[..]].concat())))
+            }
+            &Op::Concat(axis) => {
+                let x: Vec<NodeId> = node.operands.iter().map(|&x| self.lifted(b, history, x)).collect();
+                Some(b.concat(&x, axis + 1))
+            }
+            _ => None,
+        };
+        let lifted = match moved {
+            Some(moved) => moved,
+            None if self.kept.contains(&id) || matches!(node.op, Op::Carry { .. } | Op::Element) => self.all(b, id),
+            // The backward loop has it, if it is not closed yet; else it is collected by the forward one.
+            None => match self.values.get(&id) {
+                Some(&value) => b.collect(history, value),
+                None => b.collect(self.run.history, id),
+            },
+        };
+        self.lifted.insert(id, lifted);
+        lifted
+    }
+
+    /// The gradient of an operand from outside, from the cotangents of a node of the body at all steps.
+    fn lifted_gradient(&mut self, b: &mut Builder, history: NodeId, id: NodeId, number: usize, dy: NodeId) -> NodeId {
+        let node = b[id].clone();
+        match &node.op {
+            Op::Gather => {
+                let rows = b.shape(node.operands[0]).0[0].factor();
+                let index = self.lifted(b, history, node.operands[1]);
+                b.scatter_add(dy, index, rows)
+            }
+            Op::Dot(axes) => {
+                let other = 1 - number;
+                // All steps of the other operand are one operand with a further free axis, its first.
+                let x = self.lifted(b, history, node.operands[other]);
+                let shifted = |pairs: &[(usize, usize)]| -> Vec<(usize, usize)> {
+                    let by = |side: usize| usize::from(side == other);
+                    pairs.iter().map(|&(left, right)| (left + by(0), right + by(1))).collect()
+                };
+                let lifted = DotAxes { batch: shifted(&axes.batch), contracted: shifted(&axes.contracted) };
+                // In the result that axis is the first of the operand's free ones.
+                let left = axes.of(0, b.ty(node.operands[0]).shape.rank());
+                let at = left.batch.len() + if other == 0 { 0 } else { left.free.len() };
+                let rank = b.ty(dy).shape.rank();
+                let order: Vec<usize> = (1..=at).chain([0]).chain(at + 1..rank).collect();
+                let dy = if at == 0 { dy } else { b.transpose(dy, &order) };
+                let mut operands = node.operands.clone();
+                operands[other] = x;
+                let at = At { op: Op::Dot(lifted), x: operands, y: dy, dy };
+                (at.op.def().vjp)(b, &at)[number].expect("both operands of a product have a gradient")
+            }
+            op => unreachable!("{op:?} is not lifted"),
+        }
+    }
+}
+
+/// Which values of the body the forward loop keeps: those that cost more to compute again than to read. A sum is kept in place of its
+/// terms.
+fn kept(b: &Builder, run: &Loop) -> HashSet<NodeId> {
+    let mut kept = HashSet::new();
+    for &id in &run.body {
+        let node = &b[id];
+        let is_sum = matches!(node.op, Op::Add | Op::Sub);
+        if is_long(&node.op) || is_sum && node.operands.iter().any(|x| kept.contains(x)) {
+            kept.insert(id);
+        }
+    }
+    kept
+}
+
+fn is_long(op: &Op) -> bool {
+    matches!(op.def().body, Body::Contract | Body::Reduce(_) | Body::Scatter | Body::Fold)
+}

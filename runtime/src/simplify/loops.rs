@@ -1,0 +1,123 @@
+//! Rewrites of loops: what needs no state is computed for all steps at once, before or behind the loop.
+
+use crate::ir::{Builder, DotAxes, Node, NodeId, Op};
+use crate::types::{Dim, Shape, TensorType};
+
+/// How many nodes are looked at to see that a value is not part of a loop.
+const NEAR: usize = 32;
+
+/// An element of what repeats itself at every step is that.
+pub(super) fn element_of_repeated(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let (Op::Element, &[_, sequence]) = (&node.op, &node.operands[..]) else { return None };
+    if let Some(value) = b.graph().constant(sequence) {
+        return Some(b.constant(value, &node.ty.shape));
+    }
+    let Op::Broadcast(axes) = &b[sequence].op else { return None };
+    let (x, axes) = (b[sequence].operands[0], axes.clone());
+    let shape = node.ty.shape.clone();
+    (!axes.contains(&0)).then(|| {
+        let axes: Vec<usize> = axes.iter().map(|axis| axis - 1).collect();
+        b.broadcast(x, &shape, &axes)
+    })
+}
+
+/// What a loop collects of its sequences and states is there already.
+pub(super) fn collect_of_known(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let (&Op::Collect { steps }, &[history, value]) = (&node.op, &node.operands[..]) else { return None };
+    match b[value].op {
+        Op::Element => Some(b[value].operands[1]),
+        Op::Carry { reverse, .. } => Some(b.slice(history, 0, usize::from(reverse), steps, 1)),
+        _ => None,
+    }
+}
+
+/// A product of elements with what is the same at every step is an element of the product of the whole sequence.
+pub(super) fn hoist_dot(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Dot(axes) = &node.op else { return None };
+    let side = (0..2).find(|&side| b[node.operands[side]].op == Op::Element)?;
+    if !is_outside(b, node.operands[1 - side]) {
+        return None;
+    }
+    let (carry, sequence) = (b[node.operands[side]].operands[0], b[node.operands[side]].operands[1]);
+    let (lifted, at) = lifted(axes, side, b.ty(node.operands[0]).shape.rank());
+    let mut operands = node.operands.clone();
+    operands[side] = sequence;
+    let product = b.product(operands[0], operands[1], lifted);
+    let rank = b.ty(product).shape.rank();
+    let order: Vec<usize> = [at].into_iter().chain((0..rank).filter(|&axis| axis != at)).collect();
+    let product = if at == 0 { product } else { b.transpose(product, &order) };
+    Some(b.element(carry, product))
+}
+
+/// The axes of a product one operand of which has a further axis in front, free in the product, and where that is in the result.
+/// `left` is the rank of the left operand without it.
+fn lifted(axes: &DotAxes, side: usize, left: usize) -> (DotAxes, usize) {
+    let shifted = |pairs: &[(usize, usize)]| {
+        let by = |own: usize| usize::from(own == side);
+        pairs.iter().map(|&(left, right)| (left + by(0), right + by(1))).collect()
+    };
+    let own = axes.of(0, left);
+    let at = own.batch.len() + if side == 0 { 0 } else { own.free.len() };
+    (DotAxes { batch: shifted(&axes.batch), contracted: shifted(&axes.contracted) }, at)
+}
+
+/// A map of an element of a product that nobody else reads, and of what is the same at every step, is an element of the map of the
+/// whole product, in the kernel of that.
+pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option<NodeId> {
+    if !node.op.is_map() {
+        return None;
+    }
+    let is_product = |sequence: NodeId| {
+        let behind = b.graph().behind_views(sequence);
+        matches!(b[behind].op, Op::Dot(_))
+    };
+    let mut carry = None;
+    for (&x, &single) in node.operands.iter().zip(single) {
+        if b[x].op == Op::Element {
+            if !single || !is_product(b[x].operands[1]) || carry.is_some_and(|known| known != b[x].operands[0]) {
+                return None;
+            }
+            carry = Some(b[x].operands[0]);
+        } else if !is_outside(b, x) {
+            return None;
+        }
+    }
+    let carry = carry?;
+    let Op::Carry { steps, .. } = b[carry].op else { return None };
+    let stacked = |shape: &Shape| Shape([&[Dim::Fixed(steps)], &shape.0[..]].concat());
+    let mut operands = Vec::with_capacity(node.operands.len());
+    for &x in &node.operands {
+        let whole = match b[x].op {
+            Op::Element => b[x].operands[1],
+            Op::Const(value) => {
+                let shape = stacked(&b.shape(x));
+                b.constant(value, &shape)
+            }
+            _ => {
+                let shape = stacked(&b.shape(x));
+                let axes: Vec<usize> = (1..shape.rank()).collect();
+                b.broadcast(x, &shape, &axes)
+            }
+        };
+        operands.push(whole);
+    }
+    let ty = TensorType { dtype: node.ty.dtype, shape: stacked(&node.ty.shape) };
+    let whole = b.push(node.op.clone(), &operands, ty);
+    Some(b.element(carry, whole))
+}
+
+/// Whether a value is surely the same at every step.
+fn is_outside(b: &Builder, id: NodeId) -> bool {
+    let mut open = vec![id];
+    let mut seen = 0;
+    while let Some(id) = open.pop() {
+        seen += 1;
+        match b[id].op {
+            Op::Carry { .. } | Op::Element => return false,
+            Op::History { .. } | Op::Collect { .. } => {}
+            _ if seen > NEAR => return false,
+            _ => open.extend(&b[id].operands),
+        }
+    }
+    true
+}

@@ -1,0 +1,126 @@
+//! Loops over steps: what they mean, which are no loops, and their gradients. What is expected comes from the same graph with its
+//! loops written out, step by step.
+
+use gradloom_runtime::autodiff::differentiate;
+use gradloom_runtime::interp::{Precision, evaluate};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role, unroll, verify};
+use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::types::{Dim, Shape};
+use insta::assert_snapshot;
+
+use crate::budget::cases;
+use crate::{draw, handmade, random_loop};
+
+#[test]
+fn a_loop_is_its_body_as_often_as_it_has_steps() {
+    for seed in 0..cases(100) {
+        let graph = random_loop::graph(seed);
+        let values = draw::values(&graph, 3, seed);
+        for precision in [Precision::F32, Precision::F64] {
+            let unrolled = unroll(&graph);
+            verify(&unrolled).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+            let (own, expected) = (evaluate(&graph, precision, 3, &values), evaluate(&unrolled, precision, 3, &values));
+            assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{graph}");
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_a_loop_is_that_of_all_its_steps() {
+    for seed in 0..cases(200) {
+        let graph = random_loop::graph(seed);
+        let wanted: Vec<usize> = (0..graph.slots.params.len()).collect();
+        let (own, expected) = (differentiate(&graph, &wanted), differentiate(&unroll(&graph), &wanted));
+        verify(&own).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{own}"));
+        let simple = simplify(&own);
+        verify(&simple).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{simple}"));
+        let values = draw::values(&graph, 3, seed);
+        let [own, simple, expected] =
+            [&own, &simple, &expected].map(|graph| evaluate(graph, Precision::F64, 3, &values));
+        for &param in &wanted {
+            let role = Role::Gradient(param);
+            let expected = expected.output(&role).as_floats();
+            let largest = expected.iter().fold(1e-3, |most: f64, x| most.max(x.abs()));
+            for evaluation in [&own, &simple] {
+                let own = evaluation.output(&role).as_floats();
+                let close = |(x, y): (&f64, &f64)| (x - y).abs() <= 1e-11 * largest;
+                assert!(
+                    own.iter().zip(expected).all(close),
+                    "seed {seed}, {role:?}: {own:?}, not {expected:?}\n{graph}"
+                );
+            }
+        }
+    }
+}
+
+/// `h = tanh(x w + h u)` over `[T, B, 2]`, and the sum of all states as the loss.
+fn recurrent(steps: usize, reverse: bool) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(
+        &mut b,
+        "x",
+        gradloom_runtime::types::TensorType::f32(Shape(vec![Dim::Fixed(steps), Dim::B, Dim::Fixed(2)])),
+    );
+    let [w, u] = ["w", "u"].map(|name| handmade::parameter(&mut b, name, &[2, 2]));
+    let initial = b.constant(0.0, &Shape(vec![Dim::B, Dim::Fixed(2)]));
+    let carry = b.carry(initial, steps, reverse);
+    let element = b.element(carry, x);
+    let [given, kept]: [NodeId; 2] = [b.dot(element, w, false, false), b.dot(carry, u, false, false)];
+    let sum = b.add(given, kept);
+    let next = b.tanh(sum);
+    let history = b.history(carry, next);
+    let loss = b.sum(history, &[0, 1, 2]);
+    handmade::output(&mut b, Role::Loss, loss);
+    b.finish()
+}
+
+#[test]
+fn the_gradient_of_a_loop_is_a_loop_in_the_other_direction() {
+    let graph = recurrent(5, false);
+    assert_snapshot!(graph, @"
+    %0 = input x : f32[5,B,2]
+    %1 = param w : f32[2,2]
+    %2 = param u : f32[2,2]
+    %3 = carry 0 for 5 steps : f32[B,2]
+    %4 = element %3, %0 : f32[B,2]
+    %5 = dot %4, %1 : f32[B,2]
+    %6 = dot %3, %2 : f32[B,2]
+    %7 = add %5, %6 : f32[B,2]
+    %8 = tanh %7 : f32[B,2]
+    %9 = history %3, %8 : f32[6,B,2]
+    %10 = sum %9 over 0,1,2 : f32[]
+    loss = %10
+    ");
+    assert_snapshot!(simplify(&differentiate(&graph, &[0, 1])), @"
+    %0 = input x : f32[5,B,2]
+    %1 = param w : f32[2,2]
+    %2 = param u : f32[2,2]
+    %3 = carry 0 for 5 steps : f32[B,2]
+    %4 = element %3, %0 : f32[B,2]
+    %5 = dot %4, %1 : f32[B,2]
+    %6 = dot %3, %2 : f32[B,2]
+    %7 = add %5, %6 : f32[B,2]
+    %8 = tanh %7 : f32[B,2]
+    %9 = history %3, %8 : f32[6,B,2]
+    %10 = sum %9 over 0,1,2 : f32[]
+    %11 = carry 1 for 5 steps from the last : f32[B,2]
+    %12 = collect %9, %6 : f32[5,B,2]
+    %13 = element %11, %12 : f32[B,2]
+    %14 = collect %9, %5 : f32[5,B,2]
+    %15 = element %11, %14 : f32[B,2]
+    %16 = add %15, %13 : f32[B,2]
+    %17 = tanh_slope %16 : f32[B,2]
+    %18 = mul %11, %17 : f32[B,2]
+    %19 = slice %9 axis 0, 5 from 0 : f32[5,B,2]
+    %20 = dot %18, %2.T : f32[B,2]
+    %21 = element %11, 1 : f32[B,2]
+    %22 = add %21, %20 : f32[B,2]
+    %23 = history %11, %22 : f32[6,B,2]
+    %24 = collect %23, %18 : f32[5,B,2]
+    %25 = dot %19, %24 over 0:0,1:1 : f32[2,2]
+    %26 = dot %0, %24 over 0:0,1:1 : f32[2,2]
+    loss = %10
+    d w = %26
+    d u = %25
+    ");
+}
