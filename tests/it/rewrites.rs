@@ -7,7 +7,7 @@ use gradloom::{Sgd, network};
 use gradloom_runtime::fuse::legalize;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::Rule;
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::{ALGEBRA, CONTRACTION, sweep};
 use gradloom_runtime::stabilize::{self, stabilize};
@@ -197,6 +197,57 @@ const TRIALS: &[(&str, Build)] = &[
         b.slice(padded, 1, 2, COLUMNS, 1)
     }),
     ("concat-one", |b, x, _| b.concat(&[x[0]], 1)),
+    ("element-of-repeated", |b, x, w| {
+        let repeated = b.broadcast(w[0], &Shape::fixed(&[3, COLUMNS]), &[1]);
+        let carry = b.carry(w[1], 3, false);
+        let element = b.element(carry, repeated);
+        let next = b.sub(carry, element);
+        let history = b.history(carry, next);
+        let last = b.slice(history, 0, 3, 1, 1);
+        let last = b.reshape(last, Shape::fixed(&[COLUMNS]));
+        let shape = b.shape(x[0]);
+        b.broadcast(last, &shape, &[1])
+    }),
+    ("collect-of-known", |b, x, _| {
+        let columns = b.transpose(x[0], &[1, 0]);
+        let initial = b.slice(x[1], 1, 0, 1, 1);
+        let initial = b.reshape(initial, Shape(vec![Dim::B]));
+        let carry = b.carry(initial, COLUMNS, true);
+        let element = b.element(carry, columns);
+        let next = b.max(carry, element);
+        let history = b.history(carry, next);
+        let [element, state] = [element, carry].map(|x| b.collect(history, x));
+        b.sub(element, state)
+    }),
+    ("hoist-dot", |b, x, w| {
+        let columns = b.slice(x[0], 1, 0, 20, 20);
+        let columns = b.transpose(columns, &[1, 0]);
+        let columns = b.reshape(columns, Shape(vec![Dim::Fixed(20), Dim::B, Dim::Fixed(1)]));
+        let matrix = b.slice(w[0], 0, 0, 3, 7);
+        let matrix = b.reshape(matrix, Shape::fixed(&[1, 3]));
+        let initial = b.slice(x[1], 1, 0, 3, 1);
+        let carry = b.carry(initial, 20, false);
+        let element = b.element(carry, columns);
+        let next = b.dot(element, matrix, false, false);
+        let next = b.max(carry, next);
+        b.history(carry, next)
+    }),
+    ("hoist-map", |b, x, w| {
+        let columns = b.slice(x[0], 1, 0, 20, 20);
+        let columns = b.transpose(columns, &[1, 0]);
+        let columns = b.reshape(columns, Shape(vec![Dim::Fixed(20), Dim::B, Dim::Fixed(1)]));
+        let [matrix, bias] = [w[0], w[1]].map(|w| b.slice(w, 0, 0, 3, 7));
+        let matrix = b.reshape(matrix, Shape::fixed(&[1, 3]));
+        let product = b.product(columns, matrix, DotAxes { batch: vec![], contracted: vec![(2, 0)] });
+        let initial = b.slice(x[1], 1, 0, 3, 1);
+        let carry = b.carry(initial, 20, true);
+        let element = b.element(carry, product);
+        let shape = b.shape(initial);
+        let bias = b.broadcast(bias, &shape, &[1]);
+        let next = b.add(element, bias);
+        let next = b.max(carry, next);
+        b.history(carry, next)
+    }),
     ("fast-mul-add", |b, x, _| {
         let product = b.mul(x[0], x[1]);
         b.add(product, x[2])
@@ -241,7 +292,10 @@ fn graph(build: Build, twice: bool) -> Graph {
     let w = ["v", "w"].map(|name| parameter(&mut b, name, &[COLUMNS]));
     let leaves = b.graph().nodes.len();
     let result = build(&mut b, &x, &w);
-    let inner: Vec<NodeId> = b.graph().ids().skip(leaves).filter(|_| twice).collect();
+    // What has another value at each step of a loop is no result.
+    let heads = b.graph().heads();
+    let inner = b.graph().ids().skip(leaves).filter(|id| twice && heads[id.index()].is_none());
+    let inner: Vec<NodeId> = inner.collect();
     let floats = |b: &Builder, id: &NodeId| b.ty(*id).dtype == b.ty(result).dtype;
     let inner: Vec<NodeId> = inner.into_iter().filter(|id| floats(&b, id)).collect();
     for (index, node) in [result].into_iter().chain(inner).enumerate() {
