@@ -50,6 +50,10 @@ pub enum MaterializeReason {
     Update(usize),
     /// It is made of a parameter that may be overwritten before it is wanted.
     Overwritten,
+    /// A loop reads it at every step.
+    Outside,
+    /// Each step of a loop has one.
+    Step,
 }
 
 /// Why a value that an earlier kernel, or an earlier reduction stage, has computed is rematerialized.

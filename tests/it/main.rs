@@ -22,6 +22,7 @@ mod compilation;
 mod compiled;
 mod compiled_edges;
 mod compiled_golden;
+mod compiled_loops;
 mod compiled_ops;
 mod compiled_tensors;
 mod confident;

@@ -77,7 +77,7 @@ fn function<'a>(
     let arena = fb.ins().load(types::I64, constant_memory(), ctx, Context::ARENA);
     let batch = fb.ins().load(types::I64, constant_memory(), ctx, Context::BATCH);
     let imports = Imports::new(target, Numbers::of(program.fused));
-    let mut emit = DriverEmitter { fb, program, kernels, target, ctx, arena, batch, imports };
+    let mut emit = DriverEmitter { fb, program, kernels, target, ctx, arena, batch, imports, position: None };
     body(&mut emit, &params);
     emit.fb.seal_all_blocks();
     emit.fb.finalize(target.config);
@@ -102,6 +102,8 @@ pub(super) struct DriverEmitter<'a, 'f> {
     arena: Value,
     batch: Value,
     pub(super) imports: Imports,
+    /// The position of the loop that is being emitted.
+    pub(super) position: Option<Value>,
 }
 
 impl DriverEmitter<'_, '_> {

@@ -26,6 +26,9 @@ impl DriverEmitter<'_, '_> {
     /// All of some kernels that run together, then the last stages of their reductions.
     pub(super) fn run(&mut self, run: Range<usize>) {
         let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        if fused.loop_of(run.start).is_some() {
+            return self.all_steps(&run);
+        }
         let (first, points) = (run.start, self.points(&run));
         let zero = self.fb.ins().iconst(types::I64, 0);
         let products = self.products(&run);
@@ -93,6 +96,9 @@ impl DriverEmitter<'_, '_> {
                 let run = fused.run_of(task.kernel);
                 let points = self.points(&run);
                 let hi = self.least(next, points);
+                if fused.loop_of(run.start).is_some() {
+                    return self.steps_of_samples(&run, [lo, hi]);
+                }
                 let products = self.products(&run);
                 match products[..] {
                     [None] => self.blocks(task.kernel, None, [lo, hi]),
@@ -109,18 +115,19 @@ impl DriverEmitter<'_, '_> {
     /// How many points a run has.
     fn points(&mut self, run: &Range<usize>) -> Value {
         let fused = self.program.fused;
-        let points = fused.group_of(run.start).map_or(fused.kernels[run.start].row_count(), |group| group.points());
-        self.extent(points)
+        let of_group = fused.group_of(run.start).map(|group| group.points());
+        let of_loop = fused.loop_of(run.start).map(|_| Dim::B);
+        self.extent(of_group.or(of_loop).unwrap_or(fused.kernels[run.start].row_count()))
     }
 
     /// The products of the kernels of a run that are called.
-    fn products(&mut self, run: &Range<usize>) -> Vec<Option<Product>> {
+    pub(super) fn products(&mut self, run: &Range<usize>) -> Vec<Option<Product>> {
         let scratch = self.scratch();
         run.clone().map(|index| self.called_product(index, scratch)).collect()
     }
 
     /// A tile: some points in one kernel after the other.
-    fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
+    pub(super) fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
         for (index, product) in run.clone().zip(products) {
             self.points_of(index, product.as_ref(), points);
         }
@@ -141,9 +148,9 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// The blocks of some rows, which are in the tile that begins with point `first`, or each by itself.
-    fn blocks(&mut self, index: usize, first: Option<Value>, [lo, hi]: Part) {
+    pub(super) fn blocks(&mut self, index: usize, first: Option<Value>, [lo, hi]: Part) {
         let kernel = &self.program.fused.kernels[index];
-        let signature = kernel_signature(self.target);
+        let signature = kernel_signature(self.target, self.position.is_some());
         let (code, list) = self.kernels.calls[index];
         let number = Numbers::of(self.program.fused).kernel(code);
         let function = declared(&mut self.fb, number, signature, true);
@@ -155,7 +162,9 @@ impl DriverEmitter<'_, '_> {
             false => self.fb.ins().udiv_imm_u(lo, kernel.block as i64),
         };
         let block = |emit: &mut Self, [lo, hi, number]: [Value; 3]| {
-            emit.fb.ins().call(function, &[emit.ctx, lo, hi, number, list, first.unwrap_or(lo)]);
+            let position = emit.position;
+            let arguments = [emit.ctx, lo, hi, number, list, first.unwrap_or(lo)].into_iter().chain(position);
+            emit.fb.ins().call(function, &arguments.collect::<Vec<Value>>());
         };
         match kernel.row_count() {
             Dim::Fixed(rows) if rows <= kernel.block => block(self, [lo, hi, number]),
@@ -164,7 +173,12 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// A loop from one number to another in parts of so many, which are counted from a number on.
-    fn parts(&mut self, [from, to, number]: [Value; 3], by: i64, mut body: impl FnMut(&mut Self, [Value; 3])) {
+    pub(super) fn parts(
+        &mut self,
+        [from, to, number]: [Value; 3],
+        by: i64,
+        mut body: impl FnMut(&mut Self, [Value; 3]),
+    ) {
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let lo = self.fb.append_block_param(head, types::I64);
         let block = self.fb.append_block_param(head, types::I64);

@@ -32,8 +32,8 @@ impl<'a> KernelEmitter<'a, '_> {
     pub(super) fn inline_slots(&self) -> Vec<Slot> {
         let Some(dot) = self.written_out() else { return Vec::new() };
         vec![
-            self.view().place(dot.a),
-            self.view().place(dot.b),
+            self.view().place(dot.a, dot.positions[0]),
+            self.view().place(dot.b, dot.positions[1]),
             self.slot_read(Arg::Dot, 0).expect("a product lies in memory"),
         ]
     }

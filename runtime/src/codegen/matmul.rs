@@ -60,9 +60,12 @@ impl DriverEmitter<'_, '_> {
         let kernel = &fused.kernels[index];
         let dot = kernel.dot.as_ref().filter(|_| !plan.tiling.kernels[index].is_inline())?;
         let memory = &plan.kernels[index];
-        let [left, right] = [(dot.a, dot.a_at.constant), (dot.b, dot.b_at.constant)].map(|(operand, constant)| {
+        let [a_position, b_position] = dot.positions;
+        let operands = [(dot.a, dot.a_at.constant, a_position), (dot.b, dot.b_at.constant, b_position)];
+        let [left, right] = operands.map(|(operand, constant, position)| {
             let place = self.place(operand, scratch);
-            Place { base: self.moved(place.base, 4 * constant), ..place }
+            let base = self.moved(place.base, 4 * constant);
+            Place { base: self.at_position(base, position), ..place }
         });
         let inner = self.extent(dot.inner());
         let piece = self.fb.ins().iconst(types::I64, dot.order.piece as i64);

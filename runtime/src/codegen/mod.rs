@@ -19,6 +19,7 @@ mod numbers;
 mod matmul;
 mod row;
 mod runs;
+mod steps;
 mod strips;
 mod winograd;
 
@@ -102,10 +103,11 @@ pub struct Program<'a> {
 }
 
 /// The signature of a kernel: context, first row, row after the last, number of the block, where its offsets stand, first point
-/// of the tile. By itself, a kernel has a tile of rows: those that are computed in one go.
-pub fn kernel_signature(target: Target) -> Signature {
+/// of the tile; in a loop the position too. By itself, a kernel has a tile of rows: those that are computed in one go.
+pub fn kernel_signature(target: Target, in_loop: bool) -> Signature {
     let mut signature = Signature::new(target.call_conv);
     signature.params.extend([AbiParam::new(types::I64); 6]);
+    signature.params.extend(in_loop.then(|| AbiParam::new(types::I64)));
     signature
 }
 
@@ -114,14 +116,15 @@ pub fn kernel_signature(target: Target) -> Signature {
 fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> (Function, Vec<i64>) {
     let numbers = Numbers::of(program.fused);
     let name = UserFuncName::user(0, numbers.kernel(index));
-    let mut function = Function::with_name_signature(name, kernel_signature(target));
+    let in_loop = program.fused.loop_of(index).is_some();
+    let mut function = Function::with_name_signature(name, kernel_signature(target, in_loop));
     let mut context = FunctionBuilderContext::new();
     let mut fb = FunctionBuilder::new(&mut function, &mut context);
     let block = fb.create_block();
     fb.append_block_params_for_function_params(block);
     fb.switch_to_block(block);
     let params = fb.block_params(block).to_vec();
-    let [ctx, lo, hi, number, list, first] = params[..] else { unreachable!("a kernel has six parameters") };
+    let [ctx, lo, hi, number, list, first, ..] = params[..] else { unreachable!("a kernel has six parameters") };
     let load = |fb: &mut FunctionBuilder<'_>, offset| fb.ins().load(types::I64, constant_memory(), ctx, offset);
     let arena = load(&mut fb, Context::ARENA);
     let table = load(&mut fb, Context::TABLE);
@@ -143,6 +146,7 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         number,
         list,
         first,
+        position: params.get(6).copied(),
         rows_of_point: program.fused.rows_of_point(index),
         offsets: Vec::new(),
         arena,
@@ -185,6 +189,8 @@ struct KernelEmitter<'a, 'f> {
     list: Value,
     /// The first point of the tile.
     first: Value,
+    /// The position of the loop, if the kernel is in one.
+    position: Option<Value>,
     rows_of_point: usize,
     offsets: Vec<i64>,
     arena: Value,
@@ -209,8 +215,10 @@ struct KernelEmitter<'a, 'f> {
 /// Memory that a kernel reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Slot {
-    /// A value with a place of its own.
-    Location(Location),
+    /// A value with a place of its own, and how many elements it moves from position to position of the loop.
+    Location(Location, i64),
+    /// A value that the write of this number puts where it says, row by row.
+    Strided(usize),
     /// A value of which each thread has a tile.
     Tile(Tile),
     /// Rows of the product in scratch, at this offset: those of a tile.
@@ -264,7 +272,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             let read = self.slot_read(write.value, 0).filter(|_| write.copied || write.value == Arg::Dot);
             let written = self.slot_written(write);
             elements.extend(read.filter(|_| element(write.value)));
-            elements.extend(written.filter(|_| kernel.class_of(write.access.at.axes()) == Class::Element));
+            let whole = kernel.class_of(write.access.at.axes()) == Class::Element;
+            elements.extend(written.filter(|slot| whole && !matches!(slot, Slot::Strided(_))));
             slots.extend(read.into_iter().chain(written));
         }
         // An index by which others are looked up may be no operand of anything.
@@ -286,15 +295,17 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     fn open_slot(&mut self, slot: Slot) -> Value {
         let floats = |at: usize| 4 * at as i64;
         match slot {
-            Slot::Location(Location::Arena(at)) => self.behind(self.arena, floats(at)),
-            Slot::Location(Location::Param(index)) => {
-                let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
-                self.behind(params, floats(self.plan.params[index]))
+            Slot::Location(location, 0) => self.open_location(location),
+            Slot::Location(location, position) => {
+                let start = self.open_location(location);
+                self.moved_to_position(start, position)
             }
-            Slot::Location(Location::Input(index)) => {
-                let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
-                let address = self.behind(inputs, 8 * index as i64);
-                self.fb.ins().load(types::I64, constant_memory(), address, 0)
+            Slot::Strided(write) => {
+                let write = &self.kernel.writes[write];
+                let place = self.plan.places[write.buffer.index()].expect("what is written has a place");
+                let start = self.open_location(place);
+                let start = self.moved_to_position(start, write.access.position);
+                self.behind(start, 4 * write.access.at.constant)
             }
             Slot::Scratch(at) => self.scratch_at(at),
             Slot::Strip(_) => unreachable!("strips are opened where they are used"),
@@ -304,6 +315,32 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 let base = self.behind(self.arena, floats(at));
                 let before = self.times(self.number, 4 * len as i64);
                 self.fb.ins().iadd(base, before)
+            }
+        }
+    }
+
+    /// An address so many elements further for each position of the loop.
+    fn moved_to_position(&mut self, start: Value, elements: i64) -> Value {
+        let Some(position) = self.position.filter(|_| elements != 0) else { return start };
+        let place = 8 * self.offsets.len() as i32;
+        self.offsets.push(4 * elements);
+        let bytes = self.fb.ins().load(types::I64, constant_memory(), self.list, place);
+        let before = self.fb.ins().imul(position, bytes);
+        self.fb.ins().iadd(start, before)
+    }
+
+    fn open_location(&mut self, location: Location) -> Value {
+        let floats = |at: usize| 4 * at as i64;
+        match location {
+            Location::Arena(at) => self.behind(self.arena, floats(at)),
+            Location::Param(index) => {
+                let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
+                self.behind(params, floats(self.plan.params[index]))
+            }
+            Location::Input(index) => {
+                let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
+                let address = self.behind(inputs, 8 * index as i64);
+                self.fb.ins().load(types::I64, constant_memory(), address, 0)
             }
         }
     }
@@ -389,15 +426,21 @@ impl View<'_> {
                     None => self.kernel.buffer_of(arg, |buffer| self.fused.is_computed(buffer))?,
                 }
             }
-            Arg::Read(read) => self.kernel.reads[read].buffer,
+            Arg::Read(read) => {
+                let read = &self.kernel.reads[read];
+                return Some(self.place(read.buffer, read.access.position));
+            }
         };
-        Some(self.place(buffer))
+        Some(self.place(buffer, 0))
     }
 
-    fn place(self, buffer: BufferId) -> Slot {
+    fn place(self, buffer: BufferId, position: i64) -> Slot {
         match self.plan.tiles.get(&buffer) {
             Some(&tile) => Slot::Tile(tile),
-            None => Slot::Location(self.plan.places[buffer.index()].expect("what is read or written has a place")),
+            None => {
+                let place = self.plan.places[buffer.index()].expect("what is read or written has a place");
+                Slot::Location(place, position)
+            }
         }
     }
 
@@ -407,7 +450,11 @@ impl View<'_> {
         if self.kernel.is_written_later(write) || by_itself {
             return None;
         }
-        Some(self.place(write.buffer))
+        if self.kernel.is_strided(write) {
+            let same = |other: &Write| std::ptr::eq(other, write);
+            return self.kernel.writes.iter().position(same).map(Slot::Strided);
+        }
+        Some(self.place(write.buffer, 0))
     }
 
     /// Where an element is written that was computed here, and whether that may overwrite what is read here.

@@ -124,6 +124,14 @@ impl KernelEmitter<'_, '_> {
         self.point = Point { row, places, ..Point::default() };
     }
 
+    /// Where the elements of the present row are written by a write whose rows lie as it says.
+    pub(super) fn row_of_write(&mut self, write: usize, base: Value) -> Value {
+        let at = &self.kernel.writes[write].access.at;
+        let steps: Vec<(usize, i64)> = (0..self.kernel.rows).map(|axis| (axis, at.steps[axis])).collect();
+        let row = self.point.row.clone();
+        self.moved(base, &row, &steps, 4)
+    }
+
     /// A number moved by so many steps along some axes.
     fn moved(&mut self, start: Value, coordinates: &[Value], steps: &[(usize, i64)], factor: i64) -> Value {
         steps.iter().filter(|(_, step)| *step != 0).fold(start, |sum, &(axis, step)| {

@@ -9,7 +9,7 @@ impl KernelEmitter<'_, '_> {
     /// The addresses of the present row in the matrices that are read or written, and whether they are written.
     fn matrices(&self) -> Vec<(Value, bool)> {
         let written: Vec<Slot> = self.kernel.writes.iter().filter_map(|write| self.slot_written(write)).collect();
-        let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Location(_)));
+        let matrices = self.row_bases.iter().filter(|(slot, _)| matches!(slot, Slot::Location(..)));
         let mut addresses: Vec<_> = matrices.map(|(slot, &address)| (address, written.contains(slot))).collect();
         addresses.sort();
         addresses

@@ -69,7 +69,11 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         let mut slots: Vec<(Slot, Value)> = self.bases.iter().map(|(&slot, &base)| (slot, base)).collect();
         slots.sort_by_key(|(_, base)| *base);
         for (slot, base) in slots {
-            if matches!(slot, Slot::Location(_) | Slot::Tile(_) | Slot::Block(_)) && self.element_slots.contains(&slot)
+            if let Slot::Strided(write) = slot {
+                let address = self.row_of_write(write, base);
+                self.row_bases.insert(slot, address);
+            }
+            if matches!(slot, Slot::Location(..) | Slot::Tile(_) | Slot::Block(_)) && self.element_slots.contains(&slot)
             {
                 let address = self.fb.ins().iadd(base, self.row_offset);
                 self.row_bases.insert(slot, address);

@@ -57,9 +57,14 @@ impl Ctx<'_> {
         // A variance is shifted by the mean of its first rows, so those must be available without any sum along rows.
         // What overwrites a parameter, or a part of its state, is computed where the old values of all of them are read.
         let most = if self.index.updates[id.index()] { usize::MAX } else { MOST };
+        let open = self.loops.open;
         let fine = |draft: &Draft| draft.bounds.with(&demand.bounds, domain).is_some();
-        let ready =
-            |draft: &Draft| !(draft.closed || moments && draft.has_row_sums) && draft.nodes.len() < most && fine(draft);
+        let ready = |draft: &Draft| {
+            draft.run == open
+                && !(draft.closed || moments && draft.has_row_sums)
+                && draft.nodes.len() < most
+                && fine(draft)
+        };
         let suits = |draft: &Draft| draft.domain == domain && ready(draft);
         let found = computes(&suits).or_else(|| shares(&suits));
         // A value with one number per row is computed together with the elements of that row.
@@ -107,7 +112,9 @@ impl Ctx<'_> {
     /// Whether a value computed in kernel `home` can be read in the same kernel, if that is over `domain`.
     pub(super) fn in_reach(&self, source: NodeId, home: usize, domain: Domain) -> bool {
         let along = reduction_axes(self.g, source).is_none_or(|(_, way)| way == ReductionAxes::AlongRow);
-        let computed = !is_view(self.g, source) && !matches!(self.g[source].op, Op::ScatterAdd { .. });
+        let op = &self.g[source].op;
+        let computed = !is_view(self.g, source) && !matches!(op, Op::ScatterAdd { .. }) && !op.is_of_loop();
+        let computed = computed && self.drafts[home].run == self.loops.open;
         along && computed && joins(self.drafts[home].domain, domain)
     }
 

@@ -59,6 +59,10 @@ pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
 
 /// What the points of a group may be that begins with a kernel: its rows, or whole samples where rows have to do with one another.
 fn candidates(fused: &Fused, start: usize) -> Vec<Dim> {
+    // A loop is cut by samples anyway.
+    if [start, start + 1].into_iter().any(|index| fused.loop_of(index).is_some()) {
+        return Vec::new();
+    }
     let Dim::Batch(rows) = fused.kernels[start].row_count() else { return Vec::new() };
     let next = fused.kernels.get(start + 1).map(Kernel::row_count);
     let Some(Dim::Batch(next)) = next.filter(|next| next.factor() > 0 && rows > 0) else { return Vec::new() };
@@ -98,7 +102,9 @@ impl<'a> Growing<'a> {
     /// Takes the kernel after its last, if that is possible and saves more than it costs.
     fn takes_next(&mut self) -> bool {
         let next = self.group.kernels.end;
-        let Some(kernel) = self.fused.kernels.get(next) else { return false };
+        let Some(kernel) = self.fused.kernels.get(next).filter(|_| self.fused.loop_of(next).is_none()) else {
+            return false;
+        };
         let Some(rows) = parts(kernel.row_count(), self.group.points()) else { return false };
         self.group.rows.push(rows);
         self.group.kernels.end += 1;

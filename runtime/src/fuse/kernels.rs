@@ -1,5 +1,7 @@
 //! From drafts to kernels: every operand becomes a value, a number or a read, and every view an access. Here the graph ends.
 
+mod writes;
+
 use std::collections::HashMap;
 
 use super::blocks::{block, is_flat};
@@ -10,13 +12,13 @@ use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
 use super::unfused::unfused;
 use super::view::{Source, follow, memory_order, own_coordinates, reshaped, strides};
-use super::{Draft, Store};
+use super::{Draft, Loops};
 use crate::flops;
 use crate::ir::print::Names;
-use crate::ir::{Graph, NodeId, Op, Role};
+use crate::ir::{self, Graph, NodeId, Op, Role};
 use crate::kernel::{
-    Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction, Kernel,
-    Mode, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, Write, runs,
+    self, Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction,
+    Kernel, Mode, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, runs,
 };
 use crate::types::{DType, Dim, Shape};
 
@@ -24,27 +26,38 @@ use crate::types::{DType, Dim, Shape};
 pub(super) fn finish(
     g: &Graph,
     (drafts, check): (Vec<Draft>, Option<usize>),
-    statistics: &[NodeId],
+    (statistics, loops): (&[NodeId], &Loops),
     winograd: bool,
 ) -> Fused {
     let buffers = Buffers::new(g, &drafts);
-    let kernels = drafts.into_iter().map(|draft| Maker::new(g, &buffers, draft, winograd).kernel()).collect();
+    let kernels = drafts.into_iter().map(|draft| {
+        let steps = draft.run.map_or(1, |number| loops.all[number].steps);
+        Kernel { steps, ..Maker::new(g, &buffers, draft, winograd).kernel() }
+    });
+    let kernels = kernels.collect();
     let results = g.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))).map(|output| {
         let node = g.behind_reshapes(output.node);
         (output.role.clone(), buffers.of(g, node).expect("a result is in memory"), g[output.node].ty.shape.clone())
     });
     let statistics = statistics.iter().filter_map(|&id| buffers.of(g, id));
-    Fused {
+    let mut fused = Fused {
         slots: g.slots.clone(),
         kernels,
         groups: Vec::new(),
+        loops: Vec::new(),
         check,
         statistics: statistics.collect(),
         results: results.collect(),
         unfused: unfused(g),
         names: Names::new(g),
         buffers: buffers.all,
+    };
+    for (number, kernels) in loops.placed.clone() {
+        let ir::Loop { steps, reverse, .. } = loops.all[number];
+        let rows = fused.rows_of_samples(kernels.clone());
+        fused.loops.push(kernel::Loop { kernels, steps, reverse, rows });
     }
+    fused
 }
 
 /// All memory that kernels share: inputs, parameters, then what they write for one another.
@@ -70,10 +83,14 @@ impl Buffers {
         }
         let mut of = HashMap::new();
         for draft in drafts {
-            let mut stored: Vec<NodeId> =
-                draft.stores.iter().filter(|store| store.param.is_none()).map(|store| store.node).collect();
+            let stored = draft.stores.iter().filter(|store| store.param.is_none());
+            let mut stored: Vec<NodeId> = stored.map(|store| store.row.map_or(store.node, |row| row.of)).collect();
             stored.sort();
             for node in stored {
+                // All states are in one, the first one too.
+                if of.contains_key(&node) {
+                    continue;
+                }
                 let (ty, layer) = (&g[node].ty, g[node].origin.label());
                 of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, layer));
             }
@@ -156,8 +173,19 @@ impl<'a> Maker<'a> {
         let stores = std::mem::take(&mut self.draft.stores);
         let writes = stores.iter().map(|store| self.write(store)).collect();
         let Maker { draft, axes, rows, reads, indices, .. } = self;
-        let mut kernel =
-            Kernel { axes, rows, flat: false, block: 1, dot, body, reads, indices, writes, split: draft.split };
+        let mut kernel = Kernel {
+            axes,
+            rows,
+            flat: false,
+            block: 1,
+            dot,
+            body,
+            reads,
+            indices,
+            writes,
+            steps: 1,
+            split: draft.split,
+        };
         // A reduction within rows leaves the rows ahead of the first of its axes.
         let within =
             kernel.body.iter().filter_map(|each| each.reduction()).filter(|(_, over)| is_inside(*over, &kernel));
@@ -234,7 +262,8 @@ impl<'a> Maker<'a> {
                 let flops = &mut dot.origin.flops;
                 flops.each = loops.operations(flops.each, &dot.axes);
                 flops.once = loops.operations(flops.once, &dot.axes);
-                let winograd = Winograd::of(&dot).filter(|_| self.winograd);
+                // What is made ahead of all rows would be made at every step.
+                let winograd = Winograd::of(&dot).filter(|_| self.winograd && self.draft.run.is_none());
                 let order = winograd.as_ref().map_or_else(|| DotOrder::of_runs(&terms), DotOrder::of_winograd);
                 return Dot { in_runs: true, order, winograd, ..dot };
             }
@@ -275,15 +304,17 @@ impl<'a> Maker<'a> {
             let base = base(self.g, product, number);
             let source = follow(self.g, operand, coordinates, &all, Some(base)).expect("it has been followed before");
             let buffer = self.buffers.of(self.g, source.base).expect("operands of products are kept");
-            (buffer, place_in(&source, all.len()), source.bounds, source.coordinates)
+            let coordinates = printed(&source);
+            (buffer, place_in(&source, all.len()), position_in(&source), source.bounds, coordinates)
         };
-        let (a, mut a_at, mut bounds, a_coordinates) = side(0, a);
-        let (b, mut b_at, mut b_bounds, b_coordinates) = side(1, b);
+        let (a, mut a_at, a_position, mut bounds, a_coordinates) = side(0, a);
+        let (b, mut b_at, b_position, mut b_bounds, b_coordinates) = side(1, b);
+        let positions = [a_position, b_position];
         let mut coordinates = [a_coordinates, b_coordinates];
         forward(own.len(), &over, &mut a_at, &mut b_at, [&mut bounds, &mut b_bounds], &mut coordinates);
         let (order, origin) = (DotOrder { piece: 1 }, self.origin(product));
         let (axes, in_runs, winograd) = (own.to_vec(), false, None);
-        Dot { axes, a, a_at, bounds, b, b_at, b_bounds, over, in_runs, winograd, order, coordinates, origin }
+        Dot { axes, a, a_at, bounds, b, b_at, b_bounds, positions, over, in_runs, winograd, order, coordinates, origin }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {
@@ -389,78 +420,10 @@ impl<'a> Maker<'a> {
             let step = strides(&source.shape)[0];
             Gather { index: place(&mut self.reads, index), step, extent: source.shape.0[0].factor() }
         });
-        let access = Access { at: place_in(&source, self.axes.len()), bounds: source.bounds.clone(), gather };
+        let (at, position) = (place_in(&source, self.axes.len()), position_in(&source));
+        let access = Access { at, bounds: source.bounds.clone(), gather, position };
         let buffer = self.buffers.of(self.g, base).expect("what is read from memory has been kept");
-        Read { buffer, access, fill: source.fill.unwrap_or(Number::new(0.0)), coordinates: source.coordinates }
-    }
-
-    fn write(&mut self, store: &Store) -> Write {
-        if let Op::ScatterAdd { .. } = self.g[store.node].op {
-            return self.scatter(store);
-        }
-        let here = self.draft.product == Some(store.node) || self.known.contains_key(&store.node);
-        let (value, class) = match self.known.get(&store.node) {
-            Some(known) => (Arg::Value(known[0].1), None),
-            None => (self.arg(store.node, 0), Some(Class::Element)),
-        };
-        let mut within = None;
-        let class = class.unwrap_or_else(|| match reduction_axes(self.g, store.node) {
-            Some((_, ReductionAxes::Within)) => {
-                within = Some(self.axes_within(store.node));
-                Class::Element
-            }
-            Some((_, ReductionAxes::AlongRow)) => Class::Row,
-            Some((_, ReductionAxes::DownColumns)) => Class::Column,
-            Some((_, ReductionAxes::Everything)) => Class::Single,
-            None => {
-                let shape = &self.g[store.node].ty.shape;
-                self.draft.domain.class_of(shape).expect("a node is placed where it can be computed")
-            }
-        });
-        let buffer = match store.param {
-            Some(param) => self.buffers.param(param),
-            None => self.buffers.of(self.g, store.node).expect("what is stored has a buffer"),
-        };
-        let at = match within {
-            Some(over) => self.place_along(AxisSet::range(0..self.axes.len()).without(over)),
-            None => self.place_of(class),
-        };
-        let access = Access { at, ..Access::default() };
-        Write {
-            value,
-            buffer,
-            access,
-            mode: Mode::Set,
-            copied: !here,
-            materialized: store.materialized,
-            origin: store.node,
-        }
-    }
-
-    /// Rows that are added where an index says.
-    fn scatter(&mut self, store: &Store) -> Write {
-        let [values, index] = self.g[store.node].operands[..] else { unreachable!("a scatter has two operands") };
-        let value = self.arg(values, 0);
-        let mut coordinates = self.coordinates(&self.g[values].ty.shape);
-        let row = coordinates.split_off(self.g[index].ty.shape.rank());
-        let (memory, _) = elsewhere(self.g, index);
-        let index = self.read_at(index, coordinates, memory);
-        let shape = &self.g[store.node].ty.shape;
-        let steps = strides(shape);
-        let mut at = Affine::constant(0, self.axes.len());
-        row.iter().zip(&steps[1..]).for_each(|(coordinate, &step)| at.add(coordinate, step));
-        let gather = Gather { index: place(&mut self.reads, index), step: steps[0], extent: shape.0[0].factor() };
-        let access = Access { at, bounds: Vec::new(), gather: Some(gather) };
-        let buffer = self.buffers.of(self.g, store.node).expect("what is stored has a buffer");
-        Write {
-            value,
-            buffer,
-            access,
-            mode: Mode::Add,
-            copied: true,
-            materialized: store.materialized,
-            origin: store.node,
-        }
+        Read { buffer, access, fill: source.fill.unwrap_or(Number::new(0.0)), coordinates: printed(&source) }
     }
 }
 
@@ -469,6 +432,20 @@ pub(super) fn place_in(source: &Source, axes: usize) -> Affine {
     let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
+}
+
+/// How far the place of an element moves from position to position of a loop.
+fn position_in(source: &Source) -> i64 {
+    source.positions.iter().zip(strides(&source.shape)).map(|(position, step)| position * step).sum()
+}
+
+/// Coordinates as they are printed: the position of the loop is one more axis.
+fn printed(source: &Source) -> Vec<Affine> {
+    let mut coordinates = source.coordinates.clone();
+    for (coordinate, &position) in coordinates.iter_mut().zip(&source.positions) {
+        coordinate.steps.push(position);
+    }
+    coordinates
 }
 
 /// Whether a reduction over these axes leaves both the first axis and the last.

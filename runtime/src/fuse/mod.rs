@@ -15,6 +15,7 @@ mod groups;
 mod index;
 mod kernels;
 mod legalize;
+mod loops;
 mod runs;
 mod stages;
 mod unfused;
@@ -37,6 +38,7 @@ pub use groups::{Budget, group};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
 pub use legalize::{legalize, legalize_mapped};
+use loops::{Loops, Row};
 pub use unfused::unfused;
 use view::{indices, is_view};
 
@@ -48,7 +50,13 @@ pub fn fuse(graph: &Graph) -> Fused {
 /// Cuts a legalized graph into kernels, which number values as it does. Products of windows have the form of Winograd where that
 /// pays, if they may.
 pub fn fuse_legalized(graph: &Graph, winograd: bool) -> Fused {
-    let fused = Ctx::new(graph).run(winograd);
+    let mut loops = Loops::new(graph);
+    let fused = loop {
+        match Ctx::new(graph, loops).run(winograd) {
+            Ok(fused) => break fused,
+            Err(found) => loops = found.again(),
+        }
+    };
     if cfg!(debug_assertions) {
         verify(&fused).expect("fusion keeps the order of the graph");
     }
@@ -61,6 +69,8 @@ struct Store {
     node: NodeId,
     /// The parameter that it overwrites; `None` for a buffer of its own.
     param: Option<usize>,
+    /// The row of a loop's states, or of what it collects, that it is.
+    row: Option<Row>,
     /// Why it is written to a buffer; `None` where it overwrites a parameter.
     materialized: Option<MaterializeReason>,
 }
@@ -80,13 +90,15 @@ struct Draft {
     bounds: Bounds,
     /// Whether it takes nothing else: it copies a view or adds rows to a table.
     closed: bool,
+    /// The loop that it is in.
+    run: Option<usize>,
 }
 
 impl Draft {
     fn new(domain: Domain, product: Option<NodeId>, split: SplitReason) -> Draft {
         let (nodes, stores, rematerialized) = (Vec::new(), Vec::new(), Vec::new());
-        let (has_row_sums, bounds, closed) = (false, Bounds::default(), false);
-        Draft { domain, product, nodes, stores, split, rematerialized, has_row_sums, bounds, closed }
+        let (has_row_sums, bounds, closed, run) = (false, Bounds::default(), false, None);
+        Draft { domain, product, nodes, stores, split, rematerialized, has_row_sums, bounds, closed, run }
     }
 }
 
@@ -99,6 +111,7 @@ struct Ctx<'a> {
     stored: Vec<bool>,
     /// Which drafts compute and read each node.
     index: Index,
+    loops: Loops,
     check: Option<usize>,
 }
 
@@ -136,15 +149,16 @@ enum Open {
 }
 
 impl<'a> Ctx<'a> {
-    fn new(g: &'a Graph) -> Ctx<'a> {
+    fn new(g: &'a Graph, loops: Loops) -> Ctx<'a> {
         let count = g.nodes.len();
         let (home, stored, index) = (vec![None; count], vec![false; count], Index::new(g));
-        Ctx { g, drafts: Vec::new(), home, stored, index, check: None }
+        Ctx { g, drafts: Vec::new(), home, stored, index, loops, check: None }
     }
 
     /// Begins a kernel after all others.
-    fn open(&mut self, draft: Draft) -> usize {
+    fn open(&mut self, mut draft: Draft) -> usize {
         let kernel = self.drafts.len();
+        draft.run = self.loops.open;
         self.index.opened(kernel, &draft);
         self.drafts.push(draft);
         kernel
@@ -180,13 +194,15 @@ impl<'a> Ctx<'a> {
         // Without updates there is no check: everything else is computed whatever the loss is.
         let updated = self.g.outputs.iter().any(|out| matches!(out.role, Role::Update(_)));
         for id in self.g.ids() {
-            match self.g[id].op.def().body {
-                Body::Reduce(_) if live[id.index()] => match reduction_axes(self.g, id) {
+            match (&self.g[id].op, self.g[id].op.def().body) {
+                (Op::Carry { .. }, _) if live[id.index()] => self.begin_loop(id),
+                (Op::History { .. }, _) if live[id.index()] => self.end_loop(id, &live),
+                (_, Body::Reduce(_)) if live[id.index()] => match reduction_axes(self.g, id) {
                     Some((_, ReductionAxes::Within)) => self.place_within(id),
                     _ => self.place(id),
                 },
-                Body::Contract if live[id.index()] => self.place_product(id),
-                Body::Scatter if live[id.index()] => self.place_scatter(id),
+                (_, Body::Contract) if live[id.index()] => self.place_product(id),
+                (_, Body::Scatter) if live[id.index()] => self.place_scatter(id),
                 _ => {}
             }
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
@@ -232,7 +248,13 @@ impl<'a> Ctx<'a> {
         }
         let kernel = match self.home[id.index()] {
             Some(home) => home,
-            None => self.place_in(id, Bound::default()),
+            None => {
+                // It would be computed at every step.
+                if self.loops.is_outside(id) {
+                    self.loops.missing.extend(self.loops.open.map(|number| (number, id)));
+                }
+                self.place_in(id, Bound::default())
+            }
         };
         self.store_in(kernel, id, why);
     }
@@ -240,7 +262,7 @@ impl<'a> Ctx<'a> {
     fn store_in(&mut self, kernel: usize, id: NodeId, why: MaterializeReason) {
         if !self.stored[id.index()] {
             self.stored[id.index()] = true;
-            self.store(kernel, Store { node: id, param: None, materialized: Some(why) });
+            self.store(kernel, Store { node: id, param: None, row: None, materialized: Some(why) });
         }
     }
 
@@ -301,7 +323,7 @@ impl<'a> Ctx<'a> {
                 self.place_in(id, bound)
             }
         };
-        self.store(kernel, Store { node: id, param: Some(param), materialized: None });
+        self.store(kernel, Store { node: id, param: Some(param), row: None, materialized: None });
     }
 
     fn place(&mut self, id: NodeId) {
@@ -356,7 +378,9 @@ impl<'a> Ctx<'a> {
     /// Puts a root with what it needs in a kernel over its domain.
     fn fill(&mut self, kernel: usize, own: Option<NodeId>, domain: Domain, demand: Demand) {
         for node in demand.maps.iter().chain(own) {
-            let repeated = *self.home[node.index()].get_or_insert(kernel) != kernel;
+            // What a loop computes of what is outside is its own affair.
+            let outside = self.loops.is_outside(node);
+            let repeated = outside || *self.home[node.index()].get_or_insert(kernel) != kernel;
             if self.index.computes(kernel, node) {
                 continue;
             }
@@ -462,28 +486,14 @@ impl<'a> Ctx<'a> {
         Some(base)
     }
 
-    /// A node that was placed in a later kernel first, and then in an earlier one too, is recomputed in the later one.
-    fn order_reasons(&mut self) {
-        let nodes = self.drafts.iter().enumerate().flat_map(|(at, draft)| draft.nodes.iter().map(move |&id| (id, at)));
-        let before_home =
-            nodes.filter_map(|(id, at)| Some((id, at, self.home[id.index()]?))).filter(|(_, at, home)| at < home);
-        let mut earlier: Vec<(NodeId, usize, usize)> = before_home.collect();
-        // The earliest of several is the one without a reason.
-        earlier.sort();
-        earlier.dedup_by_key(|(id, ..)| *id);
-        for (id, first, home) in earlier {
-            let reasons = &mut self.drafts[first].rematerialized;
-            let at = reasons.iter().position(|(node, _)| *node == id);
-            let moved = reasons.swap_remove(at.expect("every kernel but the home has a reason"));
-            self.drafts[home].rematerialized.push(moved);
-        }
-    }
-
-    fn run(mut self, winograd: bool) -> Fused {
+    /// The kernels; or, if a loop reads what is not there when it begins, its loops for another attempt.
+    fn run(mut self, winograd: bool) -> Result<Fused, Loops> {
         self.place_all();
+        if !self.loops.missing.is_empty() {
+            return Err(self.loops);
+        }
         self.order_reasons();
         let statistics = self.statistics();
-        let Ctx { g, drafts, check, .. } = self;
-        kernels::finish(g, (drafts, check), &statistics, winograd)
+        Ok(kernels::finish(self.g, (self.drafts, self.check), (&statistics, &self.loops), winograd))
     }
 }

@@ -47,7 +47,11 @@ impl Ctx<'_> {
         let (x, class) = resolve(self.g, self.g[slope].operands[0], domain);
         let home = self.home[x.index()].filter(|_| class == Class::Element && !self.stored[x.index()])?;
         let draft = &self.drafts[home];
-        if draft.domain != domain || draft.nodes.len() >= MOST || self.rematerialize(x, class, read).is_ok() {
+        if draft.run != self.loops.open
+            || draft.domain != domain
+            || draft.nodes.len() >= MOST
+            || self.rematerialize(x, class, read).is_ok()
+        {
             return None;
         }
         let found = |id: &&NodeId| self.g[**id].op == op && self.g[**id].operands == self.g[slope].operands;
@@ -80,6 +84,23 @@ impl Ctx<'_> {
             }
         }
         false
+    }
+
+    /// A node that was placed in a later kernel first, and then in an earlier one too, is recomputed in the later one.
+    pub(super) fn order_reasons(&mut self) {
+        let nodes = self.drafts.iter().enumerate().flat_map(|(at, draft)| draft.nodes.iter().map(move |&id| (id, at)));
+        let before_home =
+            nodes.filter_map(|(id, at)| Some((id, at, self.home[id.index()]?))).filter(|(_, at, home)| at < home);
+        let mut earlier: Vec<(NodeId, usize, usize)> = before_home.collect();
+        // The earliest of several is the one without a reason.
+        earlier.sort();
+        earlier.dedup_by_key(|(id, ..)| *id);
+        for (id, first, home) in earlier {
+            let reasons = &mut self.drafts[first].rematerialized;
+            let at = reasons.iter().position(|(node, _)| *node == id);
+            let moved = reasons.swap_remove(at.expect("every kernel but the home has a reason"));
+            self.drafts[home].rematerialized.push(moved);
+        }
     }
 
     /// What it takes to recompute a map where some values are read anyway.

@@ -4,7 +4,7 @@
 //! the places of both operands along the axes of a kernel.
 
 use super::domain::is_memory;
-use super::view::{Source, follow, is_view, operand_base, own_coordinates};
+use super::view::{Source, follow, operand_base, own_coordinates, viewed};
 use crate::ir::{DotAxes, Graph, NodeId, Op};
 use crate::kernel::{Affine, Bound, Operands, Runs, runs};
 use crate::types::{Dim, Shape};
@@ -28,11 +28,11 @@ pub(super) fn in_runs(g: &Graph, product: NodeId) -> bool {
 
 /// Whether windows move over what an operand is a view of.
 pub(super) fn has_windows(g: &Graph, mut id: NodeId) -> bool {
-    while is_view(g, id) {
+    while let Some(operand) = viewed(g, id) {
         if matches!(g[id].op, Op::Patches { .. } | Op::Skew { .. }) {
             return true;
         }
-        id = g[id].operands[0];
+        id = operand;
     }
     false
 }

@@ -24,6 +24,8 @@ pub(super) struct Source {
     pub(super) fill: Option<Number>,
     /// The index that the first axis is looked up by, with the coordinates of the index.
     pub(super) index: Option<(NodeId, Vec<Affine>)>,
+    /// How each coordinate grows from position to position of the loop that the node is in.
+    pub(super) positions: Vec<i64>,
 }
 
 /// What has to be in memory for an operand of a product: its base if a microkernel can read the operand there, without bounds
@@ -48,11 +50,27 @@ pub(super) fn operand_base(g: &Graph, operand: NodeId) -> NodeId {
 /// A batch size to compare extents with: a large prime, so that no product of constants is a multiple of it by chance.
 const LARGE: usize = 1_000_003;
 
-/// Whether the elements of a node are those of another, moved, or a fill.
+/// Whether the elements of a node are those of another, moved, or a fill. The state of a loop is a row of its history.
 pub(super) fn is_view(g: &Graph, id: NodeId) -> bool {
     let op = &g[id].op;
     let moves = matches!(op.def().body, Body::View | Body::Move);
-    moves && g[id].operands.len() == 1 || *op == Op::Gather
+    moves && g[id].operands.len() == 1 || matches!(op, Op::Gather | Op::Element | Op::Carry { .. })
+}
+
+/// The earlier node that a node is a view of.
+pub(super) fn viewed(g: &Graph, id: NodeId) -> Option<NodeId> {
+    match g[id].op {
+        Op::Element => Some(g[id].operands[1]),
+        Op::Carry { .. } => None,
+        _ if is_view(g, id) => Some(g[id].operands[0]),
+        _ => None,
+    }
+}
+
+/// The history of a loop with this head, if the graph has it already.
+fn history(g: &Graph, carry: NodeId) -> Option<NodeId> {
+    let mut after = g.ids().skip(carry.index() + 1);
+    after.find(|&id| matches!(g[id].op, Op::History { .. }) && g[id].operands[0] == carry)
 }
 
 /// Everything that a node is a view of: the node that holds its elements, which may be itself, and the indices on the way.
@@ -60,7 +78,12 @@ pub(super) fn bases(g: &Graph, id: NodeId) -> Vec<NodeId> {
     let mut open = vec![id];
     let mut found = Vec::new();
     while let Some(id) = open.pop() {
-        if is_view(g, id) { open.extend(&g[id].operands) } else { found.push(id) }
+        match &g[id].op {
+            Op::Carry { .. } => found.push(id),
+            Op::Element => open.push(g[id].operands[1]),
+            _ if is_view(g, id) => open.extend(&g[id].operands),
+            _ => found.push(id),
+        }
     }
     found
 }
@@ -68,11 +91,11 @@ pub(super) fn bases(g: &Graph, id: NodeId) -> Vec<NodeId> {
 /// The indices that rows are looked up by between a node and what it is a view of.
 pub(super) fn indices(g: &Graph, mut id: NodeId, base: NodeId) -> Vec<NodeId> {
     let mut found = Vec::new();
-    while id != base && is_view(g, id) {
+    while let Some(operand) = viewed(g, id).filter(|_| id != base) {
         if g[id].op == Op::Gather {
             found.push(g[id].operands[1]);
         }
-        id = g[id].operands[0];
+        id = operand;
     }
     found
 }
@@ -92,12 +115,29 @@ pub(super) fn follow(
     until: Option<NodeId>,
 ) -> Result<Source, NodeId> {
     let shape = g[id].ty.shape.clone();
-    let mut source = Source { base: id, shape, coordinates, bounds: Vec::new(), fill: None, index: None };
+    let mut source =
+        Source { base: id, shape, coordinates, bounds: Vec::new(), fill: None, index: None, positions: Vec::new() };
+    // The position in a loop is one more axis behind those of the kernel.
+    let (own, mut axes) = (axes.len(), axes.to_vec());
     while is_view(g, source.base) && until != Some(source.base) {
         let node = &g[source.base];
-        let operand = node.operands[0];
+        if let Op::Carry { steps, reverse, .. } = node.op {
+            axes.push(Dim::Fixed(steps));
+            // The state before a step is the row before it, or after it where the last comes first.
+            source.enter_loop(own, i64::from(reverse));
+            source.shape.0.insert(0, Dim::Fixed(steps + 1));
+            source.base = history(g, source.base).unwrap_or(source.base);
+            break;
+        }
+        let operand = viewed(g, source.base).expect("it is a view");
         let to = &g[operand].ty.shape;
         match &node.op {
+            Op::Element => {
+                axes.push(to.0[0]);
+                source.enter_loop(own, 0);
+            }
+            // The index would be another one at each step.
+            Op::Gather if axes.len() > own => return Err(source.base),
             Op::Reshape => {
                 // The elements lie in memory in the same order under either shape.
                 let memory = g.behind_reshapes(operand);
@@ -105,7 +145,7 @@ pub(super) fn follow(
                     source.base = memory;
                     break;
                 }
-                source.coordinates = reshaped(&source.coordinates, &source.shape, to, axes).ok_or(memory)?;
+                source.coordinates = reshaped(&source.coordinates, &source.shape, to, &axes).ok_or(memory)?;
             }
             Op::Gather => {
                 let index = node.operands[1];
@@ -138,7 +178,7 @@ pub(super) fn follow(
                     coordinates.push(coordinate);
                 }
                 if let Some(fill) = op.fill() {
-                    source.bound(&coordinates, to, Number::new(fill), axes)?;
+                    source.bound(&coordinates, to, Number::new(fill), (&axes, own))?;
                 }
                 source.coordinates = coordinates;
             }
@@ -146,19 +186,39 @@ pub(super) fn follow(
         source.base = operand;
         source.shape = to.clone();
     }
+    if axes.len() > own {
+        source.positions = source.coordinates.iter_mut().map(|affine| affine.steps.remove(own)).collect();
+        source.bounds.iter_mut().for_each(|bound| bound.coordinate.steps.truncate(own));
+    }
     Ok(source)
 }
 
 impl Source {
-    /// Elements outside of a shape are `fill`. The error is the view that has to be copied because there is another fill already.
-    fn bound(&mut self, coordinates: &[Affine], shape: &Shape, fill: Number, axes: &[Dim]) -> Result<(), NodeId> {
+    /// One more coordinate ahead of all: the position of the loop, so many further. It is an axis after these.
+    fn enter_loop(&mut self, axes: usize, constant: i64) {
+        let bounded = self.bounds.iter_mut().map(|bound| &mut bound.coordinate);
+        self.coordinates.iter_mut().chain(bounded).for_each(|affine| affine.steps.push(0));
+        self.coordinates.insert(0, Affine { constant, ..Affine::axis(axes, axes + 1) });
+    }
+
+    /// Elements outside of a shape are `fill`. The error is the view that has to be copied because there is another fill already. Of
+    /// the axes, so many are those of a kernel.
+    fn bound(
+        &mut self,
+        coordinates: &[Affine],
+        shape: &Shape,
+        fill: Number,
+        (axes, own): (&[Dim], usize),
+    ) -> Result<(), NodeId> {
         for (coordinate, dim) in coordinates.iter().zip(&shape.0) {
             let &Dim::Fixed(extent) = dim else { continue };
             let (least, most) = coordinate.range(axes.iter().map(|axis| axis.at(1)));
             if least >= 0 && most < extent as i64 {
                 continue;
             }
-            if self.fill.is_some_and(|other| other != fill) {
+            // Bounds are the same at each step of a loop.
+            let moves = coordinate.steps[own..].iter().any(|&step| step != 0);
+            if moves || self.fill.is_some_and(|other| other != fill) {
                 return Err(self.base);
             }
             self.fill = Some(fill);

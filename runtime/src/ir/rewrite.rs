@@ -154,6 +154,20 @@ impl Readers {
     }
 }
 
+/// A graph with its nodes in another order, in which each comes after its operands. Nodes that are not in it are dropped.
+pub fn reordered(graph: Graph, order: &[NodeId]) -> (Graph, NodeMap) {
+    let Graph { nodes, slots, outputs } = graph;
+    let mut map = NodeMap { first: 0, to: vec![NodeMap::GONE; nodes.len()] };
+    let mut b = Builder::new(Graph { nodes: Vec::with_capacity(nodes.len()), slots, outputs: Vec::new() });
+    for &id in order {
+        let mut node = nodes[id.index()].clone();
+        node.operands.iter_mut().for_each(|operand| *operand = map.at(*operand));
+        map.to[id.index()] = b.add_node(node);
+    }
+    b.graph_mut().outputs = map.outputs(outputs);
+    (b.finish(), map)
+}
+
 /// A graph without what no result needs.
 pub fn prune(graph: Graph) -> (Graph, NodeMap) {
     let live = graph.live();

@@ -291,7 +291,7 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);
     let numbers = Numbers::of(fused);
-    let (ids, entry) = declare(&mut module, numbers, fused.kernels.len(), target)?;
+    let (ids, entry) = declare(&mut module, numbers, fused, target)?;
     let regions = if threads > 1 { plan::parallel_regions(fused, plan) } else { Vec::new() };
     let regions = if regions.iter().all(|region| region.tasks.is_empty()) { Vec::new() } else { regions };
     let entry_function = self::entry(program, &kernels, target);
@@ -436,14 +436,14 @@ fn shared_code(
 fn declare(
     module: &mut JITModule,
     numbers: Numbers,
-    kernels: usize,
+    fused: &Fused,
     target: Target,
 ) -> Result<(Vec<FuncId>, FuncId), BuildError> {
     let kernel = |index: usize| {
-        let signature = kernel_signature(target);
+        let signature = kernel_signature(target, fused.loop_of(index).is_some());
         declared(module, numbers.kernel(index), &format!("kernel{index}"), Linkage::Local, &signature)
     };
-    let ids = (0..kernels).map(kernel).collect::<Result<_, _>>()?;
+    let ids = (0..fused.kernels.len()).map(kernel).collect::<Result<_, _>>()?;
     let entry = declared(module, numbers.entry(), "entry", Linkage::Export, &entry_signature(target))?;
     for import in Import::ALL {
         let (number, signature) = (numbers.import(import), import.signature(target));

@@ -57,6 +57,8 @@ pub struct Access {
     pub bounds: Vec<Bound>,
     /// What else the place depends on.
     pub gather: Option<Gather>,
+    /// Elements from a position of the kernel's loop to the next.
+    pub position: i64,
 }
 
 /// A coordinate that has to be one of an axis: from 0 up to but not including the extent.
@@ -87,7 +89,7 @@ impl Access {
 
     /// Whether it is a place and nothing more.
     pub fn is_plain(&self) -> bool {
-        self.bounds.is_empty() && self.gather.is_none()
+        self.bounds.is_empty() && self.gather.is_none() && self.position == 0
     }
 }
 

@@ -5,7 +5,7 @@
 //! in a cache, scratch, tiles and partial results are left out. So these are lower bounds, to hold measured times against.
 
 use std::fmt;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Mul};
 
 use super::{Arg, BufferId, Fused, Kernel, Read};
 use crate::flops::Flops;
@@ -33,6 +33,14 @@ impl Count {
     /// The count for a given batch size.
     pub fn at(self, batch: usize) -> u64 {
         self.fixed.saturating_add(self.batch.saturating_mul(batch as u64))
+    }
+}
+
+impl Mul<u64> for Count {
+    type Output = Count;
+
+    fn mul(self, times: u64) -> Count {
+        Count { fixed: self.fixed.saturating_mul(times), batch: self.batch.saturating_mul(times) }
     }
 }
 
@@ -102,31 +110,32 @@ pub fn cost(fused: &Fused, kernel: &Kernel) -> Cost {
     sum
 }
 
-/// The cost of a kernel, with the operation that each part of it belongs to: a value that several read to the first of them. An
-/// operation may occur more than once.
+/// The cost of a kernel, in a loop that of all steps, with the operation that each part of it belongs to: a value that several read to
+/// the first of them. An operation may occur more than once.
 pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
     let mut read: Vec<BufferId> = Vec::new();
-    let mut bytes_of = |buffers: &mut dyn Iterator<Item = BufferId>| {
+    let steps = kernel.steps as u64;
+    let mut bytes_of = |buffers: &mut dyn Iterator<Item = (BufferId, i64)>| {
         let mut bytes = Count::default();
-        for buffer in buffers {
+        for (buffer, position) in buffers {
             if !read.contains(&buffer) {
                 read.push(buffer);
-                bytes += traffic(fused, buffer);
+                bytes += traffic(fused, kernel, buffer, position);
             }
         }
         bytes
     };
     let mut costs = Vec::new();
     if let Some(dot) = &kernel.dot {
-        let bytes = bytes_of(&mut [dot.a, dot.b].into_iter());
-        costs.push((dot.origin.node, Cost { flops: dot.origin.flops.into(), bytes }));
+        let bytes = bytes_of(&mut [dot.a, dot.b].into_iter().zip(dot.positions));
+        costs.push((dot.origin.node, Cost { flops: Count::from(dot.origin.flops) * steps, bytes }));
     }
     for instruction in &kernel.body {
         let bytes = bytes_of(&mut instruction.args.iter().flat_map(|&arg| buffers(kernel, arg)));
-        costs.push((instruction.origin.node, Cost { flops: instruction.origin.flops.into(), bytes }));
+        costs.push((instruction.origin.node, Cost { flops: Count::from(instruction.origin.flops) * steps, bytes }));
     }
     for write in &kernel.writes {
-        let mut bytes = traffic(fused, write.buffer);
+        let mut bytes = traffic(fused, kernel, write.buffer, write.access.position);
         let index = write.access.gather.as_ref().map(|gather| Arg::Read(gather.index));
         let copied = Some(write.value).filter(|_| write.copied);
         bytes += bytes_of(&mut copied.into_iter().chain(index).flat_map(|arg| buffers(kernel, arg)));
@@ -135,13 +144,16 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
     costs
 }
 
-/// The bytes of a buffer that pass between a kernel and memory. A tile stays in a cache.
-fn traffic(fused: &Fused, buffer: BufferId) -> Count {
-    if fused.is_tile(buffer) { Count::default() } else { Count::bytes(&fused.buffer(buffer).shape) }
+/// The bytes of a buffer that pass between a kernel and memory: all of it once, or at each step where that has no part of its own. A
+/// tile stays in a cache.
+fn traffic(fused: &Fused, kernel: &Kernel, buffer: BufferId, position: i64) -> Count {
+    let times = if position == 0 { kernel.steps as u64 } else { 1 };
+    if fused.is_tile(buffer) { Count::default() } else { Count::bytes(&fused.buffer(buffer).shape) * times }
 }
 
-/// The buffers that an operand is read from: its own, and that of the index by which it is looked up.
-fn buffers(kernel: &Kernel, arg: Arg) -> Vec<BufferId> {
+/// The buffers that an operand is read from, its own and that of the index by which it is looked up, and how far the places move from
+/// step to step.
+fn buffers(kernel: &Kernel, arg: Arg) -> Vec<(BufferId, i64)> {
     let mut found = Vec::new();
     let mut next = match arg {
         Arg::Read(read) => Some(read),
@@ -149,7 +161,7 @@ fn buffers(kernel: &Kernel, arg: Arg) -> Vec<BufferId> {
     };
     while let Some(read) = next {
         let Read { buffer, access, .. } = &kernel.reads[read];
-        found.push(*buffer);
+        found.push((*buffer, access.position));
         next = access.gather.as_ref().map(|gather| gather.index);
     }
     found

@@ -265,9 +265,10 @@ impl Kernel {
         found
     }
 
-    /// The buffer that this kernel writes a value to for others.
+    /// The buffer that this kernel writes a value to for others, as it has it: not a row for each step.
     pub fn buffer_of(&self, value: Arg, is_computed: impl Fn(BufferId) -> bool) -> Option<BufferId> {
-        let written = self.writes.iter().filter(|write| write.value == value && !write.copied);
+        let own = |write: &&Write| write.value == value && !write.copied && !self.is_strided(write);
+        let written = self.writes.iter().filter(own);
         written.map(|write| write.buffer).find(|&buffer| is_computed(buffer))
     }
 

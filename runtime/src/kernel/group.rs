@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{Access, Affine, BufferId, Fused, Home, Kernel, Mode, Write};
+use super::{Access, Affine, BufferId, Fused, Home, Kernel, Loop, Mode, Write};
 use crate::reason::GroupReason;
 use crate::types::Dim;
 
@@ -60,7 +60,7 @@ impl Fused {
         self.group_number(kernel).map(|number| &self.groups[number])
     }
 
-    /// What runs one after the other: groups, and kernels that are in none.
+    /// What runs one after the other: groups, loops, and kernels that are in none.
     pub fn runs(&self) -> impl Iterator<Item = Range<usize>> {
         let mut next = 0;
         std::iter::from_fn(move || {
@@ -70,14 +70,18 @@ impl Fused {
         })
     }
 
-    /// The kernels of a kernel's group, or that kernel.
+    /// The kernels of a kernel's group or loop, or that kernel.
     pub fn run_of(&self, kernel: usize) -> Range<usize> {
-        self.group_of(kernel).map_or(kernel..kernel + 1, |group| group.kernels.clone())
+        let together = self.group_of(kernel).map(|group| &group.kernels);
+        let together = together.or_else(|| self.loop_of(kernel).map(|run| &run.kernels));
+        together.cloned().unwrap_or(kernel..kernel + 1)
     }
 
-    /// How many rows of a kernel belong to a point of its group. By itself, each row is a point.
+    /// How many rows of a kernel belong to a point of its group, or to a sample of its loop. By itself, each row is a point.
     pub fn rows_of_point(&self, kernel: usize) -> usize {
-        self.group_of(kernel).map_or(1, |group| group.rows_of(kernel))
+        let of_sample = |run: &Loop| run.rows.as_ref().map_or(1, |rows| rows[kernel - run.kernels.start]);
+        let of_loop = || self.loop_of(kernel).map_or(1, of_sample);
+        self.group_of(kernel).map_or_else(of_loop, |group| group.rows_of(kernel))
     }
 
     /// Whether a buffer has the memory of a tile.

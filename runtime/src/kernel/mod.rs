@@ -9,12 +9,14 @@
 //! comes first: its rows arrive in blocks, and what follows works on them while they are in the cache. A reduction over axes of
 //! the row is known in the row's next stage; one over the rows is known when the kernel is done.
 //!
-//! Kernels that pass on what belongs to the same points may be a [`Group`], which runs tile by tile.
+//! Kernels that pass on what belongs to the same points may be a [`Group`], which runs tile by tile. Those of a [`Loop`] run once
+//! for each step.
 
 mod access;
 mod cost;
 mod flow;
 mod group;
+mod loops;
 mod order;
 mod print;
 mod runs;
@@ -36,6 +38,7 @@ pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
+pub use loops::Loop;
 pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder, squares_of_piece};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
@@ -53,6 +56,8 @@ pub struct Fused {
     pub kernels: Vec<Kernel>,
     /// Which of them run tile by tile, in order.
     pub groups: Vec<Group>,
+    /// Which of them run once for each step, in order.
+    pub loops: Vec<Loop>,
     /// Where something is updated: this many kernels run before the loss is known and the first update may be written.
     pub check: Option<usize>,
     /// The variances of the batch that running ones are made of: no update is written if one of them is not finite.
@@ -124,6 +129,8 @@ pub struct Kernel {
     pub indices: Vec<Affine>,
     /// What is written to memory for later kernels, or as a result.
     pub writes: Vec<Write>,
+    /// How often it runs: once for each step of its loop, if it is in one.
+    pub steps: usize,
     /// Why it is a kernel of its own.
     pub split: SplitReason,
 }
@@ -148,6 +155,8 @@ pub struct Dot {
     pub b_at: Affine,
     /// Where there is one. Elsewhere the term is left out.
     pub b_bounds: Vec<Bound>,
+    /// Elements from a step to the next in both operands.
+    pub positions: [i64; 2],
     /// The axes that are summed over, outermost first: one if both operands are read as matrices.
     pub over: Vec<Dim>,
     /// Whether the left operand is read in runs of terms: over several axes, with rows that are not evenly apart, or with terms left

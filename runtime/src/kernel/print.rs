@@ -8,10 +8,11 @@
 //! names. `tile` marks a value that is passed on some points at a time, and takes no memory of its own. A kernel's lines run for every element of its domain; after `along the row` a sum over the row is known.
 
 use std::fmt;
+use std::ops::Range;
 
-use super::why::{Uses, group_text, rematerialize_text};
+use super::why::{Uses, group_text, loop_text, rematerialize_text};
 use super::{
-    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Mode, Origin, Read, WinogradForm, cost,
+    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Loop, Mode, Origin, Read, WinogradForm, cost,
 };
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
@@ -27,6 +28,9 @@ impl fmt::Display for Fused {
             }
             if let Some(group) = self.groups.iter().find(|group| group.kernels.start == index) {
                 line_with_layer(f, &self.group_name(group), &group_text(group.reason))?;
+            }
+            if let Some(run) = self.loops.iter().find(|run| run.kernels.start == index) {
+                line_with_layer(f, &self.loop_name(run), &loop_text(run))?;
             }
             Text { fused: self, kernel, uses: &uses }.write(f, index)?;
         }
@@ -51,11 +55,14 @@ impl Fused {
     pub(crate) fn group_name(&self, group: &Group) -> String {
         let first = &self.kernels[group.kernels.start];
         let loops: Vec<String> = (0..group.loops.len()).map(|axis| axis_name(&first.axes, axis).to_string()).collect();
-        let kernels = match group.kernels.len() {
-            2 => format!("{}, {}", group.kernels.start, group.kernels.end - 1),
-            _ => format!("{} to {}", group.kernels.start, group.kernels.end - 1),
-        };
-        format!("group by {}: kernels {kernels}", loops.join(", "))
+        format!("group by {}: {}", loops.join(", "), kernels_text(&group.kernels))
+    }
+
+    /// `loop of 64 steps: kernels 2, 3`.
+    pub(crate) fn loop_name(&self, run: &Loop) -> String {
+        let steps = if run.steps == 1 { "step" } else { "steps" };
+        let last = if run.reverse { " from the last" } else { "" };
+        format!("loop of {} {steps}{last}: {}", run.steps, kernels_text(&run.kernels))
     }
 
     /// The name of a value of the graph: its number.
@@ -132,11 +139,11 @@ impl Text<'_> {
     /// A product by the coordinates of its operands: along the axes of its result in their order, then along those that are summed over.
     fn dot_in_runs(&self, f: &mut fmt::Formatter<'_>, dot: &Dot) -> fmt::Result {
         let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+        let over = (dot.axes.len()..axes.len()).filter(|&axis| axes[axis] != Dim::Fixed(1));
         let operand = |number: usize, buffer: BufferId| {
             let places: Vec<String> = dot.coordinates[number].iter().map(|place| affine(place, &axes)).collect();
             format!("{}[{}]", self.fused.buffer_name(buffer), places.join(", "))
         };
-        let over = (dot.axes.len()..axes.len()).filter(|&axis| axes[axis] != Dim::Fixed(1));
         let over: Vec<String> = over.map(|axis| format!("{} {}", axis_name(&axes, axis), axes[axis])).collect();
         let (a, b) = (operand(0, dot.a), operand(1, dot.b));
         let name = self.fused.value_name(dot.origin.node);
@@ -224,8 +231,20 @@ impl Kernel {
     }
 }
 
-/// The name of an axis: `b` if it grows with the batch, else a letter from `i` on.
+/// `kernels 2, 3` or `kernels 2 to 4`.
+fn kernels_text(kernels: &Range<usize>) -> String {
+    match kernels.len() {
+        1 => format!("kernel {}", kernels.start),
+        2 => format!("kernels {}, {}", kernels.start, kernels.end - 1),
+        _ => format!("kernels {} to {}", kernels.start, kernels.end - 1),
+    }
+}
+
+/// The name of an axis: `b` if it grows with the batch, else a letter from `i` on. After the axes comes the position of the loop.
 fn axis_name(axes: &[Dim], axis: usize) -> char {
+    if axis == axes.len() {
+        return 'p';
+    }
     if axes[axis].is_batch() {
         return 'b';
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::group::verify_groups;
+use super::loops::verify_loops;
 use super::{Access, Arg, BufferId, Dot, Fused, Home, Kernel, LANES};
 
 /// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
@@ -23,7 +24,11 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
             }
         }
         for write in kernel.writes.iter().filter(|write| fused.is_computed(write.buffer)) {
-            if writers.insert(write.buffer, index).is_some() {
+            let other = writers.insert(write.buffer, index);
+            // The first state and those after it have writers of their own.
+            let apart =
+                |other: usize| fused.loop_of(other) != fused.loop_of(index) && fused.kernels[index].is_strided(write);
+            if other.is_some_and(|other| !apart(other)) {
                 return Err(format!("kernel {index} writes {} once more", fused.buffer_name(write.buffer)));
             }
         }
@@ -32,6 +37,7 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
         accesses(fused, kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
     }
     verify_groups(fused)?;
+    verify_loops(fused)?;
     for (index, kernel) in fused.kernels.iter().enumerate() {
         for write in &kernel.writes {
             let Some(param) = fused.param_written(write) else { continue };
@@ -89,14 +95,17 @@ fn orders(kernel: &Kernel) -> Result<(), String> {
 /// enough to look at the smallest ones.
 fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
     if let Some(dot) = &kernel.dot {
-        operands(fused, dot)?;
+        operands(fused, dot, kernel.steps)?;
     }
+    let last = kernel.steps as i64 - 1;
     let read = kernel.reads.iter().map(|read| (read.buffer, &read.access));
     let written = kernel.writes.iter().map(|write| (write.buffer, &write.access));
     for (buffer, access) in read.chain(written).filter(|(_, access)| access.bounds.is_empty()) {
         for batch in [1, 2] {
             let len = fused.buffer(buffer).shape.len_at(batch) as i64;
-            let (least, mut most) = access.at.range(kernel.axes.iter().map(|axis| axis.at(batch)));
+            let (mut least, mut most) = access.at.range(kernel.axes.iter().map(|axis| axis.at(batch)));
+            least += (access.position * last).min(0);
+            most += (access.position * last).max(0);
             if let Some(gather) = &access.gather {
                 most += gather.step * (gather.extent as i64 - 1);
             }
@@ -110,13 +119,15 @@ fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
 }
 
 /// Every element that a product reads is one of its operand. Where terms are left out, each coordinate is held inside by a bound.
-fn operands(fused: &Fused, dot: &Dot) -> Result<(), String> {
-    let whole = Some((dot.a, &dot.a_at)).filter(|_| dot.bounds.is_empty());
-    let right = Some((dot.b, &dot.b_at)).filter(|_| dot.b_bounds.is_empty());
-    for (buffer, at) in whole.into_iter().chain(right) {
+fn operands(fused: &Fused, dot: &Dot, steps: usize) -> Result<(), String> {
+    let whole = Some((dot.a, &dot.a_at, dot.positions[0])).filter(|_| dot.bounds.is_empty());
+    let right = Some((dot.b, &dot.b_at, dot.positions[1])).filter(|_| dot.b_bounds.is_empty());
+    for (buffer, at, position) in whole.into_iter().chain(right) {
+        let moved = position * (steps as i64 - 1);
         for batch in [1, 2] {
             let len = fused.buffer(buffer).shape.len_at(batch) as i64;
             let (least, most) = at.range(dot.axes.iter().chain(&dot.over).map(|axis| axis.at(batch)));
+            let (least, most) = (least + moved.min(0), most + moved.max(0));
             if least < 0 || most >= len {
                 let name = fused.buffer_name(buffer);
                 return Err(format!("terms {least} to {most} of {name}, which has {len}"));

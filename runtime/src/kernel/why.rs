@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::print::Text;
-use super::{Arg, BufferId, Count, Fused, Mode, Write, grouped};
+use super::{Arg, BufferId, Count, Fused, Loop, Mode, Write, grouped};
 use crate::ir::{NodeId, Role};
 use crate::reason::{Effort, GroupReason, MaterializeReason, RematerializeReason, SplitReason};
 
@@ -79,6 +79,8 @@ impl Text<'_> {
             Some(MaterializeReason::Prepared) => "of parameters alone".to_string(),
             Some(MaterializeReason::Update(param)) => format!("the next {}", self.fused.slots.params[param].name),
             Some(MaterializeReason::Overwritten) => "made of what is overwritten".to_string(),
+            Some(MaterializeReason::Outside) => "a loop reads it".to_string(),
+            Some(MaterializeReason::Step) => "each step has one".to_string(),
         };
         match self.readers(index, write) {
             None => why,
@@ -134,6 +136,11 @@ pub(super) fn group_text(GroupReason { saved: [fixed, batch], reread }: GroupRea
         0 => less,
         _ => format!("{less}, {} more for each tile", grouped(reread)),
     }
+}
+
+/// Who takes the steps of a loop.
+pub(super) fn loop_text(run: &Loop) -> String {
+    if run.rows.is_some() { "each sample by itself" } else { "all samples at once" }.to_string()
 }
 
 /// Why a value is rematerialized.

@@ -29,7 +29,8 @@ impl Operands {
             _ => false,
         };
         let floats = |buffer: BufferId| fused.buffer(buffer).dtype == DType::F32;
-        let elements = kernel.writes.iter().filter(is_element).map(|write| write.buffer);
+        let elements = kernel.writes.iter().filter(is_element).filter(|write| !kernel.is_strided(write));
+        let elements = elements.map(|write| write.buffer);
         let elements = elements.filter(|&buffer| floats(buffer)).collect();
         let mut taken: HashSet<BufferId> = kernel.dot.iter().flat_map(|dot| [dot.a, dot.b]).collect();
         taken.extend(kernel.writes.iter().filter_map(|write| match write.value {

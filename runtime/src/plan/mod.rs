@@ -18,7 +18,7 @@ use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
 use crate::ir::ops::Reduction;
-use crate::kernel::{BufferId, Fused, Home, Kernel, LANES};
+use crate::kernel::{BufferId, Fused, Home, Kernel, LANES, Loop};
 use crate::microkernels::{gemm, runs, winograd};
 use crate::tiling::matmul::{Ahead, RunsLeft, RunsRight};
 use crate::tiling::{Matmul, Tiling};
@@ -165,8 +165,8 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     // A buffer of the arena gets its place from the kernel that writes it.
     let mut places: Vec<Option<Location>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
     let len = |id: BufferId| padded(fused.buffer(id).shape.len_at(max_batch));
-    let last_read = fused.last_uses();
-    // What a kernel of a group reads it reads until the last tile is done.
+    let (last_read, writers) = (fused.last_uses(), fused.writers());
+    // What a kernel of a group or a loop reads it reads until the last tile or step is done.
     let lives_on = |last: usize| if last == usize::MAX { last } else { fused.run_of(last).end - 1 };
     let last_use: Vec<usize> = last_read.iter().map(|&last| lives_on(last)).collect();
     let mut kernels: Vec<KernelPlan> = Vec::new();
@@ -183,6 +183,10 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
             tiles.insert(buffer, tile(fused, &tiling, index, &mut arena, (buffer, last_read[buffer.index()])));
         }
         for write in kernel.writes.iter().filter(|write| fused.buffer(write.buffer).home == Home::Arena) {
+            // The states of a loop lie where the first one does.
+            if places[write.buffer.index()].is_some() {
+                continue;
+            }
             let (content, last) = (Content::Value(write.buffer), last_use[write.buffer.index()]);
             let own_len = len(write.buffer);
             let dying = |id: BufferId, reader: usize| {
@@ -191,7 +195,12 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
                     _ => return None,
                 };
                 let overwritten = |by: &BTreeMap<BufferId, BufferId>| by.values().any(|other| *other == id);
-                let free = !overwritten(&in_place) && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
+                // What comes from outside a loop is read at every step.
+                let written = |run: &Loop| writers[id.index()].is_some_and(|writer| run.kernels.contains(&writer));
+                let dies = fused.loop_of(reader).is_none_or(written);
+                let free = dies
+                    && !overwritten(&in_place)
+                    && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
                 Some(at).filter(|_| free && len(id) == own_len)
             };
             let at = match in_place::replaced(fused, index, write, &operands, dying) {

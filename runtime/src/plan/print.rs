@@ -27,10 +27,15 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
             writeln!(text, "{}", fused.group_name(&fused.groups[number]))?;
             plan.tiling.group_lines(number).iter().try_for_each(|line| writeln!(text, "  {line}"))?;
         }
+        let in_loop = fused.loop_number(index);
+        if let Some(number) = in_loop.filter(|&number| fused.loops[number].kernels.start == index) {
+            writeln!(text, "{}", fused.loop_name(&fused.loops[number]))?;
+            plan.tiling.loop_lines(number).iter().try_for_each(|line| writeln!(text, "  {line}"))?;
+        }
         let cut = kernel.dot.as_ref().filter(|dot| dot.order.cuts(dot.inner()));
         let pieces = cut.map_or(String::new(), |dot| format!(", terms by {}", dot.order.piece));
         writeln!(text, "kernel {index}: {}{pieces}", kernel.extents())?;
-        for line in plan.tiling.lines(index, number.is_some()) {
+        for line in plan.tiling.lines(index, number.or(in_loop).is_some()) {
             writeln!(text, "  {line}")?;
         }
         for allocation in plan.allocations_of(index) {

@@ -123,7 +123,8 @@ impl Regions {
         }
         let last = run.clone().rfind(|&index| fused.kernels[index].dot.is_some()).unwrap_or(first);
         let one_block = rows_of(last) <= fused.kernels[last].block && columned.is_empty();
-        if units.alone.is_some() || one_block {
+        let in_loop = fused.loop_of(first).is_some();
+        if units.alone.is_some() || one_block && !in_loop {
             return self.add_last(Last::Run(first), access);
         }
         for index in run.clone().filter(|&index| plan.kernels[index].packed.is_some()) {
@@ -131,7 +132,8 @@ impl Regions {
             let (work, unit, skinny) = match plan.tiling.kernels[index].ahead() {
                 Some(Ahead::Taps) => (Work::Pack, winograd::COLUMNS, 0),
                 Some(Ahead::Sums) => (Work::Sums, 1, 0),
-                None => (Work::Pack, COLUMNS, plan.tiling.skinny_rows),
+                // Few rows come again at every step.
+                None => (Work::Pack, COLUMNS, if in_loop { 0 } else { plan.tiling.skinny_rows }),
             };
             let task = Task { kernel: index, work, unit, skinny };
             let access = Access::of_packing(fused, plan, index);

@@ -116,8 +116,19 @@ pub enum Panels {
     Batched,
 }
 
+/// How often the right operand of a product comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RightOperand {
+    /// Its kernel runs once.
+    Once,
+    /// It is the same at so many steps of a loop.
+    Steps(usize),
+    /// It is another one at each step.
+    OfStep,
+}
+
 /// How the product of a kernel is computed.
-pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
+pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, RightOperand)) -> Matmul {
     let (machine, max_batch, plain) = (&tiling.machine, tiling.max_batch, kernel.has_plain_dot());
     let (rows, cols, inner) = (kernel.row_count().at(max_batch), kernel.cols(), dot.inner().at(max_batch));
     if let Some(winograd) = &dot.winograd {
@@ -138,13 +149,23 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, dot: &Dot) -> Matmul {
     let [[a_row, a_col], [b_row, b_col]] = kernel.dot_steps().map(|steps| steps.map(|step| step as usize));
     let left = left(machine, cols, [a_row, a_col]);
     let bytes = inner.saturating_mul(cols).saturating_mul(4);
-    let many = rows >= 4 * tiling.skinny_rows;
+    // A copy that is made before a loop serves all rows of all steps.
+    let all_rows = match comes {
+        RightOperand::Steps(steps) => rows.saturating_mul(steps),
+        RightOperand::Once | RightOperand::OfStep => rows,
+    };
+    let shared = match comes {
+        RightOperand::Once => plain,
+        RightOperand::Steps(_) => !dot.in_runs && kernel.dot_rows().0 == 0,
+        RightOperand::OfStep => false,
+    };
+    let many = all_rows >= 4 * tiling.skinny_rows;
     let right = match reads_in_place(machine, rows, inner, [b_row, b_col]) {
         true => Right::InPlace,
-        false if !plain => Right::Panels(Panels::Batched),
-        false if rows <= tiling.skinny_rows => Right::Panels(Panels::FewRows(rows)),
+        false if !shared => Right::Panels(Panels::Batched),
+        false if all_rows <= tiling.skinny_rows => Right::Panels(Panels::FewRows(rows)),
         false if bytes <= machine.reread() => Right::Packed(Packed::Stays(bytes)),
-        false if many && bytes <= machine.third_cache => Right::Packed(Packed::ManyRows(rows)),
+        false if many && bytes <= machine.third_cache => Right::Packed(Packed::ManyRows(all_rows)),
         false => Right::Panels(Panels::Large(bytes)),
     };
     let whole = b_col == 1 && kernel.row_count().is_batch() && reads_whole_rows([1, cols, dot.inner().at(1)]);

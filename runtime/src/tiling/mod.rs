@@ -7,6 +7,7 @@
 
 mod cost;
 mod groups;
+mod loops;
 mod machine;
 pub mod matmul;
 mod text;
@@ -17,9 +18,10 @@ use crate::fuse::Budget;
 use crate::kernel::{Fused, Kernel};
 
 pub use groups::{GroupTiling, TilePoints};
+pub use loops::LoopTiling;
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
-use matmul::RunsLeft;
+use matmul::{RightOperand, RunsLeft};
 pub use tiles::{Functions, Prefetch, StageTiling, VECTORS, called, vectors};
 pub use units::{Alone, COLUMNS, UnitRows, Units};
 
@@ -43,6 +45,8 @@ pub struct Tiling {
     pub kernels: Vec<KernelTiling>,
     /// Group by group.
     pub groups: Vec<GroupTiling>,
+    /// Loop by loop.
+    pub loops: Vec<LoopTiling>,
 }
 
 /// How a kernel runs.
@@ -64,12 +68,12 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     let params = fused.slots.params.iter().map(|slot| slot.shape.iter().product::<usize>());
     let params = params.fold(0usize, |sum, len| sum.saturating_add(4 * len.next_multiple_of(16)));
     let resident = params <= machine.second_cache;
-    let (kernels, groups) = (Vec::new(), Vec::new());
+    let (kernels, groups, loops) = (Vec::new(), Vec::new(), Vec::new());
     // What groups were formed for.
     let m_tile = Budget::new(max_batch).rows;
-    let mut tiling = Tiling { machine, max_batch, m_tile, skinny_rows: 128, resident, kernels, groups };
-    for kernel in &fused.kernels {
-        let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, dot));
+    let mut tiling = Tiling { machine, max_batch, m_tile, skinny_rows: 128, resident, kernels, groups, loops };
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
         tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), units: Units::default() });
     }
     for index in 0..fused.kernels.len() {
@@ -77,7 +81,20 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();
+    tiling.loops = fused.loops.iter().map(|run| loops::decide(fused, &tiling, run)).collect();
     tiling
+}
+
+/// How often the right operand of a kernel's product comes.
+fn right(fused: &Fused, index: usize) -> RightOperand {
+    let Some((run, dot)) = fused.loop_of(index).zip(fused.kernels[index].dot.as_ref()) else {
+        return RightOperand::Once;
+    };
+    let written = |other: usize| fused.kernels[other].writes.iter().any(|write| write.buffer == dot.b);
+    match dot.positions[1] != 0 || run.kernels.clone().any(written) {
+        true => RightOperand::OfStep,
+        false => RightOperand::Steps(run.steps),
+    }
 }
 
 impl Tiling {
@@ -96,15 +113,20 @@ impl Tiling {
         }
     }
 
-    /// What several threads share of a group, or of a kernel that is in none: rows of the first of these kernels.
+    /// What several threads share of a group or loop, or of a kernel that is in none: rows of the first of these kernels.
     pub fn units(&self, fused: &Fused, kernel: usize) -> Units {
-        fused.group_number(kernel).map_or(self.kernels[kernel].units, |number| self.groups[number].units)
+        let of_loop = || fused.loop_number(kernel).map(|number| self.loops[number].units);
+        let of_group = fused.group_number(kernel).map(|number| self.groups[number].units);
+        of_group.or_else(of_loop).unwrap_or(self.kernels[kernel].units)
     }
 
-    /// How many points of a group are a tile, or rows of a kernel that is in none.
+    /// How many points of a group are a tile, or samples of a loop take their steps together, or rows of a kernel that is in none.
     pub fn points(&self, fused: &Fused, kernel: usize) -> usize {
         let own = || self.m_tile_of(&fused.kernels[kernel]);
-        fused.group_number(kernel).map_or_else(own, |number| self.groups[number].points)
+        let by_samples = fused.loop_number(kernel).filter(|&number| fused.loops[number].rows.is_some());
+        let of_loop = by_samples.map(|number| self.loops[number].samples);
+        let of_group = fused.group_number(kernel).map(|number| self.groups[number].points);
+        of_group.or(of_loop).unwrap_or_else(own)
     }
 }
 

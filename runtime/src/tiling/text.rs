@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::matmul::{AXPY_ROWS, Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, Functions, GroupTiling, KernelTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
+    Alone, Functions, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling,
+    UnitRows, Units,
 };
 use crate::kernel::grouped;
 
@@ -25,6 +26,14 @@ impl Tiling {
     pub fn group_lines(&self, group: usize) -> Vec<String> {
         let GroupTiling { points, why, units, .. } = &self.groups[group];
         vec![format!("in tiles of {points} point{}: {why}", if *points == 1 { "" } else { "s" }), units.to_string()]
+    }
+
+    /// What was decided of a loop, a line for each choice.
+    pub fn loop_lines(&self, number: usize) -> Vec<String> {
+        let LoopTiling { samples, bytes, units } = &self.loops[number];
+        let alone = units.alone == Some(Alone::AllSamples);
+        let cut = format!("{samples} samples take all steps together: a step passes on {}", Bytes(*bytes));
+        Some(cut).filter(|_| !alone).into_iter().chain([units.to_string()]).collect()
     }
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
@@ -157,6 +166,7 @@ impl fmt::Display for StageTiling {
 impl fmt::Display for Units {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.alone {
+            Some(Alone::AllSamples) => return f.write_str("on one thread: a step needs all samples"),
             Some(Alone::InOrder) => return f.write_str("on one thread: rows are added in their order"),
             Some(Alone::Short(time)) => return write!(f, "on one thread: about {time:.0} ns"),
             Some(Alone::OneBlock(rows)) => {
@@ -167,6 +177,7 @@ impl fmt::Display for Units {
         match self.why {
             UnitRows::Block => f.write_str(": a block")?,
             UnitRows::Shared => f.write_str(": enough units to share")?,
+            UnitRows::Steps => f.write_str(": each takes all steps")?,
             UnitRows::LargeRight(bytes) => {
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }

@@ -40,6 +40,8 @@ pub enum Alone {
     Short(f64),
     /// It has so few rows, not more than a block.
     OneBlock(usize),
+    /// A step of a loop needs all samples at once.
+    AllSamples,
 }
 
 /// Why a unit has so many rows.
@@ -52,6 +54,8 @@ pub enum UnitRows {
     LargeRight(usize),
     /// A product in runs has enough units of so many rows.
     Shared,
+    /// They take all steps of a loop, one thread each.
+    Steps,
 }
 
 /// How kernels that run together are cut: a group, or one that is in none. The rows are those of the first.

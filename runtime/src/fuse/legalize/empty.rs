@@ -14,12 +14,17 @@ pub(super) fn known(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> 
     if node.op.is_leaf() {
         return None;
     }
+    // A loop without a state may still collect something.
+    if matches!(node.op, Op::Carry { .. } | Op::History { .. }) {
+        return None;
+    }
     if is_empty(&node.ty.shape) {
         return Some(b.push(Op::Const(0.0), &[], node.ty.clone()));
     }
     let without = |b: &Builder, x: NodeId| is_empty(&b[x].ty.shape);
     let from_none = node.operands.first().is_some_and(|&operand| without(b, operand));
     match node.op.def().body {
+        Body::Loop => None,
         Body::Move if matches!(node.op, Op::Concat(_)) => {
             let full: Vec<NodeId> = node.operands.iter().copied().filter(|&x| !without(b, x)).collect();
             (full.len() < node.operands.len()).then(|| b.push(node.op.clone(), &full, node.ty.clone()))

@@ -6,12 +6,13 @@
 //! that element. What is broadcast in one shape and read in another is computed in between. Truth values are never stored, so
 //! those of another shape are computed in the shape in which they are used. A loss, metric or probe that is a parameter becomes
 //! a copy of it, because a step overwrites the parameter. So does an update that is a reduction: its result is known before
-//! anything may be overwritten.
+//! anything may be overwritten. The body of a loop is in one piece.
 
 mod batch;
 pub(super) mod dots;
 pub(super) mod empty;
 mod folds;
+mod loops;
 mod movement;
 mod reductions;
 
@@ -30,6 +31,8 @@ const RULES: &[Rule] = &[
     Rule { name: "fast-fold-of-dot", apply: folds::of_product },
     Rule { name: "fast-fold-of-map", apply: folds::of_map },
     Rule { name: "fold-as-sum", apply: movement::fold },
+    Rule { name: "truth-of-steps", apply: loops::truth_of_steps },
+    Rule { name: "made-sequence", apply: loops::made_sequence },
     Rule { name: "concat-as-pads", apply: movement::concat },
     Rule { name: "pad-inside", apply: movement::padded_inside },
     Rule { name: "moved-leaf", apply: movement::moved_leaf },
@@ -57,7 +60,8 @@ pub fn legalize(graph: &Graph) -> Graph {
 /// The same, and where nodes are in it.
 pub fn legalize_mapped(graph: &Graph) -> (Graph, NodeMap) {
     let (graph, map) = apply_in_turn(graph.clone(), RULES);
-    (copies(graph), map)
+    let (graph, moved) = loops::in_one_piece(copies(graph));
+    (graph, map.then(&moved))
 }
 
 /// Adding -0 changes no number, not even -0.

@@ -45,7 +45,7 @@ pub(super) fn moved_without_numbers(b: &mut Builder, node: &Node, _: &[bool]) ->
     Some(as_dtype(b, moved, DType::Bool))
 }
 
-fn as_numbers(b: &mut Builder, x: NodeId) -> NodeId {
+pub(super) fn as_numbers(b: &mut Builder, x: NodeId) -> NodeId {
     match b.ty(x).dtype {
         DType::F32 => x,
         DType::Bool => {
@@ -57,7 +57,7 @@ fn as_numbers(b: &mut Builder, x: NodeId) -> NodeId {
     }
 }
 
-fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
+pub(super) fn as_dtype(b: &mut Builder, x: NodeId, dtype: DType) -> NodeId {
     match dtype {
         DType::F32 => x,
         DType::Bool => {

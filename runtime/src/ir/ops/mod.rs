@@ -167,6 +167,11 @@ impl Op {
         matches!(self.def().body, Body::Map(_))
     }
 
+    /// Whether it is part of the frame of a loop.
+    pub fn is_of_loop(&self) -> bool {
+        matches!(self.def().body, Body::Loop)
+    }
+
     /// Whether it comes from outside the graph.
     pub fn is_leaf(&self) -> bool {
         matches!(self.def().body, Body::Leaf)

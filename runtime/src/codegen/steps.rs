@@ -1,0 +1,94 @@
+//! Loops over steps: the kernels of a body one after the other, for each position.
+//!
+//! The code is that of one body, however many steps there are. What a right operand of a product is rearranged to serves all steps.
+//! Where samples have nothing to do with one another, some of them take all steps while what they pass on is in a cache.
+
+use std::ops::Range;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+use super::entry::DriverEmitter;
+use super::groups::Part;
+use super::matmul::Product;
+use crate::types::Dim;
+
+impl DriverEmitter<'_, '_> {
+    /// All steps of a loop.
+    pub(super) fn all_steps(&mut self, run: &Range<usize>) {
+        let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        let number = fused.loop_number(run.start).expect("it is a loop");
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        for product in self.products(run).iter().flatten().filter(|product| product.packed.is_some()) {
+            let cols = self.fb.ins().iconst(types::I64, product.cols);
+            self.pack(product, zero, cols);
+        }
+        match fused.loops[number].rows {
+            Some(_) => {
+                let samples = self.extent(Dim::B);
+                let most = tiling.loops[number].samples as i64;
+                self.parts([zero, samples, zero], most, |emit, [lo, hi, _]| emit.steps_of_samples(run, [lo, hi]));
+            }
+            None => self.steps(run, |emit, run| {
+                let products = emit.products(run);
+                run.clone().zip(products).for_each(|(index, product)| emit.step_of_kernel(index, product.as_ref()));
+            }),
+        }
+    }
+
+    /// All steps of a loop, for some samples.
+    pub(super) fn steps_of_samples(&mut self, run: &Range<usize>, samples: Part) {
+        self.steps(run, |emit, run| {
+            let products = emit.products(run);
+            emit.tile(run, &products, samples);
+        });
+    }
+
+    /// Emits `body` for every position, in the order of the loop.
+    fn steps(&mut self, run: &Range<usize>, body: impl FnOnce(&mut Self, &Range<usize>)) {
+        let known = self.program.fused.loop_of(run.start).expect("it is a loop");
+        let last = known.steps as i64 - 1;
+        let (from, to, by) = if known.reverse { (last, 0, -1) } else { (0, last, 1) };
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let position = self.fb.append_block_param(head, types::I64);
+        let from = self.fb.ins().iconst(types::I64, from);
+        self.fb.ins().jump(head, &[from.into()]);
+        self.fb.switch_to_block(head);
+        self.position = Some(position);
+        body(self, run);
+        self.position = None;
+        let next = self.fb.ins().iadd_imm_s(position, by);
+        let done = self.fb.ins().icmp_imm_s(IntCC::Equal, position, to);
+        self.fb.ins().brif(done, exit, &[], head, &[next.into()]);
+        self.fb.switch_to_block(exit);
+    }
+
+    /// One step of a kernel of which other kernels may need all rows, with the last stages of its reductions.
+    fn step_of_kernel(&mut self, index: usize, product: Option<&Product>) {
+        let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let rows = self.extent(fused.kernels[index].row_count());
+        match product {
+            None => self.blocks(index, None, [zero, rows]),
+            Some(product) => self.parts([zero, rows, zero], tiling.points(fused, index) as i64, |emit, [lo, hi, _]| {
+                emit.rows_of_product(product, lo, [lo, hi]);
+                emit.blocks(index, Some(lo), [lo, hi]);
+            }),
+        }
+        if !self.program.plan.kernels[index].partials.is_empty() {
+            self.finish(index);
+        }
+        self.tick(index);
+    }
+
+    /// An address so many elements further for each position.
+    pub(super) fn at_position(&mut self, address: Value, elements: i64) -> Value {
+        match self.position.filter(|_| elements != 0) {
+            None => address,
+            Some(position) => {
+                let before = self.fb.ins().imul_imm_s(position, 4 * elements);
+                self.fb.ins().iadd(address, before)
+            }
+        }
+    }
+}

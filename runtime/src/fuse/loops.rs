@@ -1,0 +1,189 @@
+//! The kernels of a loop: they follow one another, and hold the nodes of its body and nothing else.
+//!
+//! What the body reads from outside is in memory before the loop begins, or computed again in it where that is a number made of
+//! nothing, a truth value or a position. When the body is placed, its states and what is collected are written row by row.
+
+use super::choose::Bound;
+use super::domain::{Domain, elsewhere, is_memory};
+use super::legalize::empty::is_empty;
+use super::view::indices;
+use super::{Ctx, Nodes, Store};
+use crate::ir::ops::Body;
+use crate::ir::{Graph, Loop, NodeId, Op};
+use crate::reason::{MaterializeReason, SplitReason};
+use crate::types::DType;
+
+/// Which row of something with a row for each step is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// What has the rows.
+    pub(super) of: NodeId,
+    /// The row, at position 0 of a loop.
+    pub(super) first: usize,
+    /// Whether it is the next one at the next position.
+    pub(super) moves: bool,
+}
+
+/// The loops of a graph while it is cut into kernels.
+pub(super) struct Loops {
+    /// In the order of their histories.
+    pub(super) all: Vec<Loop>,
+    /// For every node the loop that it is part of.
+    of: Vec<Option<usize>>,
+    /// The loop whose body is being placed.
+    pub(super) open: Option<usize>,
+    /// Where its kernels begin.
+    start: usize,
+    /// For every loop, what else has to be in memory before it begins, as another attempt has found.
+    ahead: Vec<Vec<NodeId>>,
+    /// What this attempt has found.
+    pub(super) missing: Vec<(usize, NodeId)>,
+    /// The kernels of those that are placed, by number.
+    pub(super) placed: Vec<(usize, std::ops::Range<usize>)>,
+}
+
+impl Loops {
+    pub(super) fn new(g: &Graph) -> Loops {
+        let all = g.loops();
+        let mut of = vec![None; if all.is_empty() { 0 } else { g.nodes.len() }];
+        for (number, run) in all.iter().enumerate() {
+            run.body.iter().chain([&run.carry]).for_each(|id| of[id.index()] = Some(number));
+        }
+        let ahead = vec![Vec::new(); all.len()];
+        Loops { all, of, open: None, start: 0, ahead, missing: Vec::new(), placed: Vec::new() }
+    }
+
+    /// The same for another attempt, which knows more.
+    pub(super) fn again(mut self) -> Loops {
+        for (number, id) in self.missing.drain(..) {
+            self.ahead[number].push(id);
+        }
+        Loops { open: None, start: 0, placed: Vec::new(), ..self }
+    }
+
+    /// The loop that a node is part of.
+    pub(super) fn of(&self, id: NodeId) -> Option<usize> {
+        self.of.get(id.index()).copied().flatten()
+    }
+
+    /// Whether a loop is being placed that a node is not part of.
+    pub(super) fn is_outside(&self, id: NodeId) -> bool {
+        self.open.is_some() && self.of(id) != self.open
+    }
+}
+
+impl Ctx<'_> {
+    /// Before the body of a loop: all that it reads, and its first state.
+    pub(super) fn begin_loop(&mut self, carry: NodeId) {
+        let number = self.loops.of(carry).expect("a head is part of its loop");
+        let run = self.loops.all[number].clone();
+        let ahead = std::mem::take(&mut self.loops.ahead[number]);
+        for &id in ahead.iter().chain(&self.read_from_outside(number, &run)) {
+            self.materialize(id, MaterializeReason::Outside);
+        }
+        self.loops.ahead[number] = ahead;
+        let initial = self.g[carry].operands[0];
+        if !is_empty(&self.g[initial].ty.shape) {
+            let kernel = self.place_alone(initial, SplitReason::Apart);
+            let [first, _] = run.rows(run.positions().next().expect("a loop has steps"));
+            self.store_row(kernel, initial, Row { of: run.history, first, moves: false });
+        }
+        self.loops.open = Some(number);
+        self.loops.start = self.drafts.len();
+        self.stored[run.history.index()] = true;
+    }
+
+    /// After the body of a loop: the states after each step, and what is collected.
+    pub(super) fn end_loop(&mut self, history: NodeId, live: &[bool]) {
+        let number = self.loops.open.expect("a loop is closed that was opened");
+        let run = self.loops.all[number].clone();
+        let [_, after] = run.rows(0);
+        let state = (self.g[history].operands[1], Row { of: history, first: after, moves: true });
+        let collects = run.collects.iter().filter(|id| live[id.index()]);
+        let collected = collects.map(|&id| (self.g[id].operands[1], Row { of: id, first: 0, moves: true }));
+        let rows: Vec<(NodeId, Row)> = collected.chain([state]).collect();
+        for &(value, row) in rows.iter().filter(|(value, _)| !is_empty(&self.g[*value].ty.shape)) {
+            self.write_row(value, row);
+        }
+        let end = self.drafts.len();
+        for (_, row) in rows {
+            self.stored[row.of.index()] = true;
+            self.home[row.of.index()] = end.checked_sub(1);
+        }
+        if end > self.loops.start {
+            self.loops.placed.push((number, self.loops.start..end));
+        }
+        self.loops.open = None;
+    }
+
+    /// Writes a value at each step: where it is computed if its elements are there as they are, else by a kernel of its own.
+    fn write_row(&mut self, value: NodeId, row: Row) {
+        let node = &self.g[value];
+        let elements = node.op.is_map() || matches!(node.op.def().body, Body::Contract);
+        if elements && self.loops.of(value) == self.loops.open {
+            let home = match self.home[value.index()] {
+                Some(home) => home,
+                None => self.place_in(value, Bound::default()),
+            };
+            let draft = &self.drafts[home];
+            let inside = draft.run == self.loops.open && draft.domain == Domain::of(&node.ty.shape);
+            if inside && self.index.computes(home, value) {
+                return self.store_row(home, value, row);
+            }
+        }
+        let kernel = self.place_alone(value, SplitReason::Apart);
+        self.store_row(kernel, value, row);
+    }
+
+    fn store_row(&mut self, kernel: usize, node: NodeId, row: Row) {
+        let materialized = Some(MaterializeReason::Step);
+        self.store(kernel, Store { node, param: None, row: Some(row), materialized });
+    }
+
+    /// What the body of a loop reads and does not compute.
+    fn read_from_outside(&self, number: usize, run: &Loop) -> Vec<NodeId> {
+        let exits = run.collects.iter().chain([&run.history]);
+        let mut open: Vec<NodeId> = Vec::new();
+        for &id in run.body.iter().chain(exits) {
+            let operands = &self.g[id].operands;
+            let first = usize::from(matches!(self.g[id].op, Op::Element | Op::History { .. } | Op::Collect { .. }));
+            let outside = operands[first..].iter().filter(|operand| self.loops.of(**operand) != Some(number));
+            open.extend(outside);
+        }
+        let (mut found, mut seen) = (Vec::new(), Nodes::default());
+        open.reverse();
+        let sequences = run.body.iter().filter(|id| self.g[**id].op == Op::Element);
+        let sequences: Vec<NodeId> = sequences.map(|&id| self.g[id].operands[1]).collect();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) || self.is_made_of_nothing(id) && !sequences.contains(&id) {
+                continue;
+            }
+            let base = elsewhere(self.g, id).0;
+            open.extend(indices(self.g, id, base));
+            let node = &self.g[base];
+            match node.op.is_map() && node.ty.dtype != DType::F32 {
+                true => open.extend(&node.operands),
+                false if node.op.is_leaf() => {}
+                false => found.push(base),
+            }
+        }
+        found
+    }
+
+    /// Whether a value takes a few operations on constants and positions.
+    fn is_made_of_nothing(&self, id: NodeId) -> bool {
+        const MOST: usize = 8;
+        let (mut open, mut seen) = (vec![id], Nodes::default());
+        while let Some(id) = open.pop() {
+            let node = &self.g[id];
+            let known = node.op.is_map() || node.op.is_view() || node.op.is_leaf() && !is_memory(&node.op);
+            if !known || seen.len() > MOST {
+                return false;
+            }
+            if seen.insert(id) {
+                open.extend(&node.operands);
+            }
+        }
+        true
+    }
+}

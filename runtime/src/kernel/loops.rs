@@ -1,0 +1,158 @@
+//! Loops: kernels that run once for each step.
+//!
+//! At a step, an access of theirs moves on by so many elements for each position; the state before a step is read where the step before
+//! has written it. What only these kernels read has the memory of one step. Where no kernel has to do with two samples at once, a
+//! loop is cut by samples: some of them take all steps before others take the first.
+
+use std::ops::Range;
+
+use super::{Affine, BufferId, Fused, Kernel, Mode, parts};
+use crate::types::Dim;
+
+/// Kernels that run once for each step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loop {
+    /// Which: they follow one another.
+    pub kernels: Range<usize>,
+    /// How many steps there are.
+    pub steps: usize,
+    /// Whether the last position comes first.
+    pub reverse: bool,
+    /// For each kernel, how many of its rows belong to a sample; none if some kernel needs more than its own samples.
+    pub rows: Option<Vec<usize>>,
+}
+
+impl Fused {
+    /// The number of the loop that a kernel is in.
+    pub fn loop_number(&self, kernel: usize) -> Option<usize> {
+        let next = self.loops.partition_point(|run| run.kernels.end <= kernel);
+        self.loops.get(next).filter(|run| run.kernels.contains(&kernel)).map(|_| next)
+    }
+
+    /// The loop that a kernel is in.
+    pub fn loop_of(&self, kernel: usize) -> Option<&Loop> {
+        self.loop_number(kernel).map(|number| &self.loops[number])
+    }
+
+    /// For each kernel of a loop, how many of its rows belong to a sample, if each can be computed sample by sample.
+    pub fn rows_of_samples(&self, kernels: Range<usize>) -> Option<Vec<usize>> {
+        let mut written = vec![false; self.buffers.len()];
+        let here = |index: usize| &self.kernels[index];
+        kernels.clone().flat_map(|index| &here(index).writes).for_each(|write| written[write.buffer.index()] = true);
+        kernels.map(|index| self.rows_of_sample(here(index), &written)).collect()
+    }
+
+    fn rows_of_sample(&self, kernel: &Kernel, written: &[bool]) -> Option<usize> {
+        let rows = parts(kernel.row_count(), Dim::B)?;
+        if (0..kernel.body.len()).any(|index| kernel.ends_later(index)) {
+            return None;
+        }
+        let part = |buffer: BufferId| parts(self.buffer(buffer).shape.len()?, Dim::B);
+        let stays = |buffer: BufferId, axes: &[Dim], at: &Affine, bounds: &[super::Bound]| {
+            let fixed = bounds.iter().all(|bound| bound.coordinate.steps[0] == 0);
+            fixed && part(buffer).is_some_and(|part| is_of_sample(axes, at, part))
+        };
+        for write in &kernel.writes {
+            let set = write.mode == Mode::Set && self.is_computed(write.buffer);
+            if !set || !stays(write.buffer, &kernel.axes, &write.access.at, &write.access.bounds) {
+                return None;
+            }
+        }
+        for read in kernel.reads.iter().filter(|read| written[read.buffer.index()]) {
+            if !stays(read.buffer, &kernel.axes, &read.access.at, &read.access.bounds) {
+                return None;
+            }
+        }
+        if let Some(dot) = &kernel.dot {
+            let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+            let sides = [(dot.a, &dot.a_at, &dot.bounds), (dot.b, &dot.b_at, &dot.b_bounds)];
+            let stay = |&(buffer, at, bounds): &(BufferId, &Affine, &Vec<super::Bound>)| {
+                !written[buffer.index()] || stays(buffer, &axes, at, bounds)
+            };
+            if dot.over.iter().any(|dim| dim.is_batch()) || !sides.iter().all(stay) {
+                return None;
+            }
+        }
+        Some(rows)
+    }
+}
+
+/// Whether what lies at a place belongs to the sample of the point, if each sample has so many elements. Where the batch is one sample,
+/// all places are its own, as none is outside of the buffer; so it is enough that the next sample is that much further.
+fn is_of_sample(axes: &[Dim], at: &Affine, part: usize) -> bool {
+    matches!(axes[0], Dim::Batch(count) if at.steps[0] * count as i64 == part as i64)
+}
+
+/// Says what is wrong with the loops, if anything.
+pub(super) fn verify_loops(fused: &Fused) -> Result<(), String> {
+    let mut first = 0;
+    for (number, run) in fused.loops.iter().enumerate() {
+        let fault = |fault: &str| Err(format!("loop {number}: {fault}"));
+        let Range { start, end } = run.kernels;
+        if start < first || end > fused.kernels.len() || start >= end || run.steps == 0 {
+            return fault("its kernels are no loop");
+        }
+        first = end;
+        if fused.groups.iter().any(|group| group.kernels.start < end && start < group.kernels.end) {
+            return fault("some of its kernels are a group");
+        }
+        if fused.check.is_some_and(|check| start < check && check < end) {
+            return fault("the loss is checked in it");
+        }
+        if run.kernels.clone().any(|index| fused.kernels[index].steps != run.steps) {
+            return fault("its kernels have other steps");
+        }
+        if run.rows.is_some() && run.rows != fused.rows_of_samples(run.kernels.clone()) {
+            return fault("its samples are no parts of its kernels");
+        }
+    }
+    for (index, kernel) in fused.kernels.iter().enumerate() {
+        if kernel.steps != fused.loop_of(index).map_or(1, |run| run.steps) {
+            return Err(format!("kernel {index} is in no loop of {} steps", kernel.steps));
+        }
+        if kernel.steps == 1 && fused.loop_of(index).is_none() && kernel.positions().any(|step| step != 0) {
+            return Err(format!("kernel {index} has elements of a step, but no loop"));
+        }
+    }
+    passed_on(fused)
+}
+
+/// What is written at each step is read at the same step, or after the loop if each step has a place of its own.
+fn passed_on(fused: &Fused) -> Result<(), String> {
+    for run in &fused.loops {
+        for index in run.kernels.clone() {
+            for write in fused.kernels[index].writes.iter().filter(|write| write.access.position == 0) {
+                let reads = |other: &usize| fused.kernels[*other].buffers_read().any(|buffer| buffer == write.buffer);
+                let mut outside = (0..fused.kernels.len()).filter(|other| !run.kernels.contains(other));
+                let result = fused.results.iter().any(|&(_, buffer, _)| buffer == write.buffer);
+                let param = !fused.is_computed(write.buffer);
+                if param || result || outside.any(|other| reads(&other)) {
+                    let name = fused.buffer_name(write.buffer);
+                    return Err(format!("kernel {index} writes {name} at every step, of which one is left"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Kernel {
+    /// How far each access moves from position to position.
+    fn positions(&self) -> impl Iterator<Item = i64> {
+        let accesses = self.reads.iter().map(|read| &read.access).chain(self.writes.iter().map(|write| &write.access));
+        let dot = self.dot.iter().flat_map(|dot| dot.positions);
+        accesses.map(|access| access.position).chain(dot)
+    }
+
+    /// Whether a value is written where its own elements do not lie one after the other, in the order of the kernel.
+    pub fn is_strided(&self, write: &super::Write) -> bool {
+        let super::Access { at, position, .. } = &write.access;
+        let mut dense = Affine::constant(0, at.steps.len());
+        let mut step = 1;
+        for axis in (0..at.steps.len()).rev().filter(|&axis| at.steps[axis] != 0) {
+            dense.steps[axis] = step;
+            step *= self.axes[axis].factor() as i64;
+        }
+        write.mode == Mode::Set && (*position != 0 || *at != dense)
+    }
+}
