@@ -150,10 +150,6 @@ impl Errors {
         self.report(error.span(), error.to_string());
     }
 
-    pub fn not_yet(&mut self, site: impl Into<Site>, what: &str) {
-        self.report(site, format!("{what} is not supported yet"));
-    }
-
     pub fn port_without_shape(&mut self, name: &Ident) {
         self.report(name, format!("`{name}` needs a shape: `{name}: [B, ...]`"));
     }

@@ -13,6 +13,15 @@ use normal::Normal;
 pub enum Init {
     /// One number everywhere.
     Constant(f32),
+    /// One number in some of the elements, zero in all others.
+    Part {
+        /// The first of them.
+        from: usize,
+        /// How many there are.
+        len: usize,
+        /// The number.
+        value: f32,
+    },
     /// These numbers, as many as there are elements.
     Table(&'static [f64]),
     /// Uniform around 0.
@@ -40,6 +49,10 @@ impl Init {
         let mut random = Random::new(seed, index);
         match self {
             Init::Constant(value) => values.fill(value),
+            Init::Part { from, len, value } => {
+                values.fill(0.0);
+                values[from..from + len].fill(value);
+            }
             Init::Table(table) => values.iter_mut().zip(table).for_each(|(value, &entry)| *value = entry as f32),
             Init::Uniform { bound } => values.fill_with(|| ((2.0 * random.uniform() - 1.0) * bound) as f32),
             Init::Normal { deviation } => {

@@ -260,18 +260,19 @@ impl Lowering<'_> {
         self.b.enter(origin(self.definition, &step.path, step.at));
         let layout = layer.layout.unwrap_or(x.layout);
         let node = self.arranged(x, layout);
-        let (memory, mask) = match (layer.takes, others) {
-            (Takes::Memory(_), [memory, mask @ ..]) => (Some(*memory), mask.first().copied()),
-            (_, mask) => (None, mask.first().copied()),
+        let (memory, named) = match (layer.takes, others) {
+            (Takes::Memory(_), [memory, named @ ..]) => (Some(*memory), named),
+            (_, named) => (None, named),
         };
         let memory = memory.map(|memory| self.arranged(memory, layout));
-        let mask = mask.map(|mask| self.arranged(mask, Layout::Declared));
+        let names = layer.named(args).map(|(argument, ..)| argument);
+        let named = names.zip(named).map(|(name, &flow)| (name, self.arranged(flow, Layout::Declared))).collect();
         if let Takes::Ids(classes) = layer.takes {
             self.b.limit_ids(node, classes(args));
         }
         let mut scope = Scope::new(&mut self.b, args, mode, &step.path, &step.owner);
         scope.memory = memory;
-        scope.mask = mask;
+        scope.named = named;
         let borrowed = layer.args.iter().filter_map(|arg| Some((arg.name, layer.borrowed(args, arg.name)?)));
         scope.borrowed = borrowed.collect();
         scope.frozen_after = self.frozen.after;

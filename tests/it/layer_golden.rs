@@ -13,7 +13,7 @@ use crate::golden_file::Case;
 use crate::handmade;
 use crate::oracle::array::Array;
 
-const F64: Bound = Bound { relative: 1e-12, absolute: 1e-12 };
+pub const F64: Bound = Bound { relative: 1e-12, absolute: 1e-12 };
 pub const F32: Bound = Bound { relative: 2e-6, absolute: 4e-6 };
 
 /// Compares all results that a case has: `y`, next statistics, and the gradients whose name is that of a value behind a `d`. It is

@@ -61,7 +61,7 @@ fn default(arg: &ArgDef) -> Option<String> {
         Arg::Float(value) => format!("{value:?}"),
         Arg::Flag(value) => value.to_string(),
         Arg::Word(value) => value.to_string(),
-        Arg::Path(_) => if matches!(arg.kind, ArgKind::Mask) { "none" } else { "own" }.to_string(),
+        Arg::Path(_) => if matches!(arg.kind, ArgKind::Value(_)) { "none" } else { "own" }.to_string(),
         Arg::Pair(height, width) => format!("({height}, {width})"),
         Arg::Numbers(values) => format!("{values:?}"),
         Arg::Ints([one]) => one.to_string(),
@@ -90,7 +90,7 @@ fn line(arg: &ArgDef) -> String {
         ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),
         ArgKind::Init => "an initializer".to_string(),
         ArgKind::Parameter => "the path of a parameter".to_string(),
-        ArgKind::Mask => "the name of a value".to_string(),
+        ArgKind::Value(_) => "the name of a value".to_string(),
         ArgKind::Flag => "`true` or `false`".to_string(),
         ArgKind::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();

@@ -117,8 +117,8 @@ fn value<'a>(
             return Value::Broken;
         }
         (ExprKind::Flag(flag), _) => (Some(Arg::Flag(*flag)), written),
-        (ExprKind::Name(name), ArgKind::Mask) => (Some(Arg::Path(text(name).leak())), written),
-        (ExprKind::Member(path, _), ArgKind::Parameter | ArgKind::Mask) => {
+        (ExprKind::Name(name), ArgKind::Value(_)) => (Some(Arg::Path(text(name).leak())), written),
+        (ExprKind::Member(path, _), ArgKind::Parameter | ArgKind::Value(_)) => {
             (Some(Arg::Path(path.clone().leak())), written)
         }
         (ExprKind::Name(name), _) if consts.is_unknown(name) => return Value::Broken,
@@ -173,7 +173,7 @@ fn value<'a>(
             Ok(None) => (None, written),
             Err(Reported) => return Value::Broken,
         },
-        (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. } | ArgKind::Parameter | ArgKind::Mask) => {
+        (_, ArgKind::Flag | ArgKind::Word(_) | ArgKind::Numbers { .. } | ArgKind::Parameter | ArgKind::Value(_)) => {
             (None, written)
         }
         (ExprKind::Tuple(_), _) => (None, written),

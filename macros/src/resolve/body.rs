@@ -14,9 +14,6 @@ use super::sizes::Binding;
 use super::{Given, Scope};
 use crate::ast::{self, ExprKind, Site, StageKind, text};
 
-/// What the language has a name for and no layer yet.
-const NOT_YET: &[&str] = &["Rnn", "Gru", "Lstm"];
-
 /// The names of one body: how many stages of a kind there are, and what is taken.
 #[derive(Default)]
 pub(super) struct Names {
@@ -184,7 +181,7 @@ impl<'a> Scope<'_, 'a> {
         for ((arg, &value), expr) in layer.args.iter().zip(values).zip(&given.values) {
             let Some(expr) = expr else { continue };
             // Made before it is used, in a body of lines, and used.
-            if let (ArgKind::Mask, ExprKind::Name(name)) = (arg.kind, &expr.kind)
+            if let (ArgKind::Value(_), ExprKind::Name(name)) = (arg.kind, &expr.kind)
                 && !self.may_use(name)
             {
                 return Kind::Broken;
@@ -308,8 +305,6 @@ impl<'a> Scope<'_, 'a> {
         let known = text(name);
         if let Some(function) = functions::ALL.iter().find(|function| function.name == known) {
             self.errors.function_as_stage(name, function.elementwise);
-        } else if NOT_YET.contains(&known.as_str()) {
-            self.errors.not_yet(name, &format!("`{known}`"));
         } else if !self.errors.is_lost(name) {
             let program = self.items.program;
             let own: OnceCell<Vec<String>> = OnceCell::new();

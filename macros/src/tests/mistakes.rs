@@ -9,7 +9,6 @@ mod hints;
 mod images;
 mod layers;
 mod names;
-mod not_yet;
 mod ports;
 mod sequences;
 mod sizes;

@@ -6,7 +6,7 @@ use super::numbers::{position, size};
 use super::{Action, Context, MOST_NESTED, MOST_STAGES, Step, is_absurd, words};
 use crate::ir::SlotKind;
 use crate::ir::declared::declared_shape;
-use crate::layers::{Arg, ArgKind, Gain, LayerDef, Takes};
+use crate::layers::{Arg, ArgKind, Gain, LayerDef, Named, Takes};
 use crate::network::{At, Kind, Number, Stage, Value};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -201,10 +201,10 @@ impl<'a> Context<'a> {
             return None;
         }
         let looks_at = memory_shape.as_ref().unwrap_or(&x_shape);
-        let mask = match layer.mask(&args) {
-            Some(name) => Some(self.mask(stage, name, looks_at)?),
-            None => None,
-        };
+        let mut named = Vec::new();
+        for (_, kind, name) in layer.named(&args) {
+            named.push(self.named(stage, (kind, name), looks_at, &args)?);
+        }
         // How parameters start has no influence on their shapes.
         for param in (layer.params)(&x_shape, &args, Gain::Xavier) {
             let name = format!("{}.{}", place.owner, param.name);
@@ -222,12 +222,18 @@ impl<'a> Context<'a> {
         if shape != x_shape {
             self.trace_to(stage.text, &shape);
         }
-        let operands = [x].into_iter().chain(memory).chain(mask).collect();
+        let operands = [x].into_iter().chain(memory).chain(named).collect();
         Some(self.step(stage, Action::Layer(layer, args, Gain::Xavier), place, operands, shape))
     }
 
-    /// The value of this name, with a number for every position of what a layer looks at.
-    fn mask(&mut self, stage: &Stage<'_>, name: &'static str, looks_at: &Shape) -> Option<usize> {
+    /// The value of this name, if it is what an argument wants.
+    fn named(
+        &mut self,
+        stage: &Stage<'_>,
+        (kind, name): (Named, &'static str),
+        looks_at: &Shape,
+        args: &[Arg],
+    ) -> Option<usize> {
         self.used.insert(name);
         let Some(&value) = self.names.get(name) else {
             let closest = self.suggestions.closest(name, || self.names.keys().map(|known| &**known));
@@ -237,10 +243,10 @@ impl<'a> Context<'a> {
             }
             return None;
         };
-        let expected = Shape(looks_at.0[..2].to_vec());
+        let expected = kind.shape(looks_at, args);
         let found = self.ty(value)?.clone();
-        if found != TensorType::f32(expected.clone()) {
-            self.report(stage.at, words::mask_misfits(stage.text, name, &expected, &found));
+        if found.shape != expected || !kind.accepts(found.dtype) {
+            self.report(stage.at, words::value_misfits(stage.text, kind, name, &expected, &found));
             return None;
         }
         Some(value)

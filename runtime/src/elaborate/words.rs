@@ -1,6 +1,6 @@
 //! Every message about sizes, shapes and types, one function each: the macro and `build` say the same.
 
-use crate::layers::{ArgDef, Misfit};
+use crate::layers::{ArgDef, Misfit, Named};
 use crate::network::Outcome;
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -79,9 +79,14 @@ pub fn unknown_value(layer: &str, name: &str, closest: Option<&str>) -> String {
 }
 
 /// A mask of another shape or type.
-pub fn mask_misfits(layer: &str, name: &str, expected: &Shape, found: &TensorType) -> String {
+pub fn value_misfits(layer: &str, kind: Named, name: &str, expected: &Shape, found: &TensorType) -> String {
     let found = format!("{} of {}", found.shape.declared(), found.dtype);
-    format!("`{layer}` looks at positions {}, and `{name}` is {found}; a mask is f32", expected.declared())
+    let expected = expected.declared();
+    match kind {
+        Named::Mask => format!("`{layer}` looks at positions {expected}, and `{name}` is {found}; a mask is f32"),
+        Named::Lengths => format!("`{layer}` has rows {expected}, and `{name}` is {found}; lengths are ids or f32"),
+        Named::State(_) => format!("`{layer}` has a state {expected}, and `{name}` is {found}; a state is f32"),
+    }
 }
 
 /// A parameter of another layer that there is not, or not yet.

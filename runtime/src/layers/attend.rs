@@ -53,6 +53,7 @@ pub(super) fn attend(
     dropout: f64,
 ) -> NodeId {
     let next = scope.next;
+    let mask = scope.value("mask");
     let b = &mut *scope.b;
     let [q_length, k_length] = [q, k].map(|x| b.shape(x).0[1].factor());
     let rows = b.shape(q).0[0];
@@ -94,13 +95,13 @@ pub(super) fn attend(
         let never = b.constant(f64::NEG_INFINITY, &shape);
         scores = b.select(seen, scores, never);
     }
-    if let Some(mask) = scope.mask {
+    if let Some(mask) = mask {
         let mask = b.broadcast(mask, &shape, &[0, across]);
         let [nothing, never] = [0.0, f64::NEG_INFINITY].map(|number| b.constant(number, &shape));
         let is_hidden = b.compare(Cmp::Eq, mask, nothing);
         scores = b.select(is_hidden, never, scores);
     }
-    let mut weights = softmax(b, scores, scope.mask.is_some());
+    let mut weights = softmax(b, scores, mask.is_some());
     if scope.mode == Mode::Train && dropout > 0.0 {
         let numbers = scope.declared_uniform(&shape);
         weights = dropout::keep(scope.b, weights, numbers, dropout);

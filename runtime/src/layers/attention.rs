@@ -4,7 +4,7 @@ use super::attend::{self, Heads};
 use super::initializers::AUTO;
 use super::positions::sequence;
 use super::{
-    Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, ParamDef, Takes, dense, flag, float, init, int, path,
+    Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, Named, ParamDef, Takes, dense, flag, float, init, int, path,
 };
 
 const HEADS: ArgDef =
@@ -25,7 +25,7 @@ const BIAS: ArgDef =
     ArgDef { name: "bias", kind: ArgKind::Flag, default: Some(Arg::Flag(true)), doc: "whether to add biases" };
 const MASK: ArgDef = ArgDef {
     name: "mask",
-    kind: ArgKind::Mask,
+    kind: ArgKind::Value(Named::Mask),
     default: Some(Arg::Path("")),
     doc: "a value with 0 where there is nothing to look at",
 };

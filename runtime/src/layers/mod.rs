@@ -27,6 +27,7 @@ mod normalize;
 mod pooling;
 mod positions;
 mod prelu;
+mod recurrent;
 mod rms_norm;
 mod rows;
 mod scope;
@@ -36,7 +37,7 @@ mod windows;
 
 use crate::init::Init;
 use crate::ir::{Builder, NodeId, SlotKind};
-use crate::types::Shape;
+use crate::types::{DType, Dim, Shape};
 use initializers::{Initializer, Weights};
 
 pub use activations::{
@@ -61,6 +62,7 @@ pub use normalize::NORMALIZE;
 pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use positions::{POSITIONAL, POSITIONS};
 pub use prelu::PRELU;
+pub use recurrent::{GRU, LSTM, RNN};
 pub use rms_norm::RMS_NORM;
 pub use scope::{Frozen, Mode, Next, Scope};
 pub use upsample::UPSAMPLE;
@@ -73,6 +75,9 @@ pub const ALL: &[&LayerDef] = &[
     &POSITIONS,
     &ATTENTION,
     &CROSS_ATTENTION,
+    &RNN,
+    &GRU,
+    &LSTM,
     &NORMALIZE,
     &RANDOM_CROP,
     &RANDOM_FLIP,
@@ -202,9 +207,13 @@ impl LayerDef {
         path(args, position)
     }
 
-    /// The name of the value that masks what the layer looks at, if one was given.
-    pub fn mask(&self, args: &[Arg]) -> Option<&'static str> {
-        path(args, self.args.iter().position(|arg| matches!(arg.kind, ArgKind::Mask))?)
+    /// The values that arguments name: each with the name of its argument, what it has to be, and its own name.
+    pub fn named(&self, args: &[Arg]) -> impl Iterator<Item = (&'static str, Named, &'static str)> {
+        let named = self.args.iter().zip(args).filter_map(|(arg, value)| match (arg.kind, value) {
+            (ArgKind::Value(named), &Arg::Path(name)) if !name.is_empty() => Some((arg.name, named, name)),
+            _ => None,
+        });
+        named.collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -313,8 +322,44 @@ pub enum ArgKind {
     /// The path of a matrix that another layer owns. Its transpose stands in place of the layer's own parameter of the same name as
     /// the argument.
     Parameter,
-    /// The name of a value `[B, T]` with a number for every position of what a layer looks at.
+    /// The name of a value.
+    Value(Named),
+}
+
+/// What a value has to be that an argument names.
+#[derive(Clone, Copy, Debug)]
+pub enum Named {
+    /// `f32[B, T]`: a number for every position of what the layer looks at.
     Mask,
+    /// `[B]`: for every row how many of its positions there are, as ids or numbers.
+    Lengths,
+    /// `f32[B, n]`: a state of so many numbers, from the arguments.
+    State(fn(&[Arg]) -> usize),
+}
+
+impl Named {
+    /// The shape of a value for a layer that looks at one of this shape.
+    pub fn shape(self, looks_at: &Shape, args: &[Arg]) -> Shape {
+        match self {
+            Named::Mask => Shape(looks_at.0[..2].to_vec()),
+            Named::Lengths => Shape(vec![looks_at.0[0]]),
+            Named::State(size) => Shape(vec![looks_at.0[0], Dim::Fixed(size(args))]),
+        }
+    }
+
+    /// Whether its elements may be of this type.
+    pub fn accepts(self, dtype: DType) -> bool {
+        dtype == DType::F32 || matches!(self, Named::Lengths) && dtype.is_index()
+    }
+
+    /// The shape in words.
+    pub fn extents(self) -> &'static str {
+        match self {
+            Named::Mask => "[B, T]",
+            Named::Lengths => "[B]",
+            Named::State(_) => "[B, n]",
+        }
+    }
 }
 
 impl ArgKind {
@@ -347,7 +392,7 @@ impl ArgKind {
             (ArgKind::Axis, Arg::Ints([_])) | (ArgKind::Axes, Arg::Ints([_, ..])) => Ok(arg),
             (ArgKind::Extents, Arg::Ints(list)) if list.iter().all(|&n| n >= 1) => Ok(arg),
             (ArgKind::Init, Arg::Init(..)) => Ok(arg),
-            (ArgKind::Parameter | ArgKind::Mask, Arg::Path(_)) => Ok(arg),
+            (ArgKind::Parameter | ArgKind::Value(_), Arg::Path(_)) => Ok(arg),
             _ => Err(self.wanted()),
         }
     }
@@ -376,7 +421,7 @@ impl ArgKind {
             ArgKind::Extents => "a shape, such as `[B, 4, 7]`".to_string(),
             ArgKind::Init => "an initializer".to_string(),
             ArgKind::Parameter => "the path of a parameter, such as `embedding1.weight`".to_string(),
-            ArgKind::Mask => "the name of a value [B, T]".to_string(),
+            ArgKind::Value(named) => format!("the name of a value {}", named.extents()),
         }
     }
 }

@@ -51,8 +51,8 @@ pub struct Scope<'a> {
     pub layout: Layout,
     /// The second value of a layer that takes two.
     pub memory: Option<NodeId>,
-    /// What masks the positions that a layer looks at, if anything does.
-    pub mask: Option<NodeId>,
+    /// The values that arguments name, each with the name of its argument.
+    pub named: Vec<(&'static str, NodeId)>,
     /// The layer's own names of parameters, and the paths of those of other layers whose transposes stand in their place.
     pub borrowed: Vec<(&'static str, &'static str)>,
     /// The position, where the graph is that of one.
@@ -75,7 +75,7 @@ impl<'a> Scope<'a> {
             mode,
             layout: Layout::Declared,
             memory: None,
-            mask: None,
+            named: Vec::new(),
             borrowed: Vec::new(),
             next: None,
             kept: Vec::new(),
@@ -83,6 +83,11 @@ impl<'a> Scope<'a> {
             path,
             owner,
         }
+    }
+
+    /// The value that the argument of this name names, if it was given.
+    pub fn value(&self, argument: &str) -> Option<NodeId> {
+        self.named.iter().find(|(name, _)| *name == argument).map(|&(_, value)| value)
     }
 
     /// The layer's own parameter or running statistic of this name, or the transpose of one of another layer that stands in its

@@ -61,7 +61,7 @@ impl<N: Network> Session<N> {
             self.programs[Kind::Train].slots.params.iter().zip(&self.programs[Kind::Train].params).enumerate()
         {
             let trained = matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter);
-            if trained && matches!(slot.init, Init::Constant(_)) {
+            if trained && matches!(slot.init, Init::Constant(_) | Init::Part { .. }) {
                 let mut random = Random::new(1, index as u64);
                 let len = slot.shape.iter().product::<usize>();
                 let floats = &mut self.params.floats_mut()[at..at + len];

@@ -18,8 +18,9 @@ impl Body<'_, '_> {
 
     /// A layer that looks at positions.
     pub(super) fn of_sequence(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
-        match self.tape.below(5) {
+        match self.tape.below(7) {
             0 => self.rms_norm(x, prefixes),
+            3 | 4 => self.recurrent(x, prefixes),
             1 => {
                 let args = vec![self.initializer()];
                 let (stage, y) = self.layer(&layers::POSITIONAL, args, x);
@@ -32,6 +33,31 @@ impl Body<'_, '_> {
             }
             _ => self.attention(x, prefixes),
         }
+    }
+
+    /// A layer with a state.
+    fn recurrent(&mut self, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+        self.has_dense = true;
+        let layer = self.tape.pick(&[&layers::LSTM, &layers::GRU, &layers::RNN]);
+        let n = Arg::Int(self.tape.pick(&[2, 3, 1]));
+        let [last, reverse, biased] = [20, 40, 70].map(|percent| Arg::Flag(self.tape.chance(percent)));
+        let bend = Arg::Word(self.tape.pick(&["tanh", "relu"]));
+        let auto = Arg::Init(&AUTO, None);
+        let args = match layer.name {
+            "Rnn" => vec![n, bend, last, reverse, biased],
+            _ => vec![n, last, reverse, biased],
+        };
+        let usual: Vec<&[Arg]> = args.iter().map(std::slice::from_ref).collect();
+        let mut values = self.arguments(layer, &usual);
+        values.extend([self.initializer(), self.initializer()]);
+        let args: Vec<Arg> = args.into_iter().chain([auto, auto]).collect();
+        let rest = layer.args[args.len()..].iter().map(|arg| arg.default.expect("the rest may be left out"));
+        let args: Vec<Arg> = args.iter().copied().chain(rest).collect();
+        let (stage, _) = self.layer(layer, values, x);
+        for param in (layer.params)(x, &args, layers::Gain::Xavier) {
+            self.know(prefixes, &stage, leak(format!(".{}", param.name)), &Shape::fixed(&param.shape));
+        }
+        (stage, (layer.shape)(x, &args).expect("it is a sequence"))
     }
 
     /// Attention, of one head if what is drawn does not fit.

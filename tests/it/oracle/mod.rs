@@ -13,6 +13,7 @@ mod decisions;
 mod expressions;
 mod functions;
 mod images;
+mod recurrent;
 mod sequences;
 mod slopes;
 mod stages;

@@ -184,6 +184,7 @@ impl Evaluator<'_> {
             ("Positional", _) => self.positional(path, &x),
             ("positions", _) => sinusoidal(&x),
             ("Attention", args) => self.attention(at, args, &x),
+            ("Rnn" | "Gru" | "Lstm", args) => self.recurrent(layer.name, path, args, &x),
             ("Dropout", &[Arg::Float(p), channels]) => self.dropout(&at.path, p, channels == Arg::Flag(true), x),
             ("normalize", args) => normalized(args, &x),
             ("random_crop", &[pad]) => self.random_crop(&at.path, pad, x),
