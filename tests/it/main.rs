@@ -99,6 +99,7 @@ mod random_tensors;
 mod readme;
 mod reasons;
 mod recalibrate;
+mod recurrent;
 mod recurrent_golden;
 mod reference;
 mod refusal;

@@ -110,25 +110,3 @@ fn layers_with_a_state_are_those_of_pytorch_forward_and_backward() {
         assert_eq!(checked, keys.len() + 1, "{}", case.name);
     }
 }
-
-gradloom::network! {
-    Dbg<x: [u8; B, 2] -> out: [B, 2, 2]> { Embedding(3, 2), Conv1d(2, 2, pad = same), Lstm(2, bias = false) }
-    loss = mean(out);
-}
-gradloom::network! {
-    Dbg2<x: [B, 2, 2] -> out: [B, 2, 2]> { Dense(2), Lstm(2, bias = false) }
-    loss = mean(x) + mean(dense1.weight);
-}
-
-#[test]
-fn dbg_case() {
-    use gradloom::Network;
-    use gradloom_runtime::compile::{Purpose, simplified};
-    for d in [Dbg::declared(), Dbg2::declared()] {
-        for p in [Purpose::Gradients(None), Purpose::Evaluate, Purpose::Predict] {
-            let g = simplified(d, p).unwrap();
-            eprintln!("{g}");
-        }
-        eprintln!("{:?}", std::panic::catch_unwind(|| crate::oracle::agreement::agree(d, 3, 38)));
-    }
-}

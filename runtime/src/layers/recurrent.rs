@@ -69,7 +69,7 @@ const fn initial(state: Named) -> ArgDef {
 /// - Argument `reverse = false`: whether to begin with the last position; `true` or `false`
 /// - Argument `bias = true`: whether to add biases; `true` or `false`
 /// - Argument `init = auto`: how the weights of the input start; an initializer
-/// - Argument `recurrent_init = orthogonal(1)`: how the weights of the state start; an initializer
+/// - Argument `recurrent_init = orthogonal(1.0)`: how the weights of the state start; an initializer
 /// - Argument `initial = none`: the state before the first step; the name of a value
 /// - Argument `lengths = none`: how many positions each row has; the name of a value
 /// - Parameters: `input.weight [in, n]` and `recurrent.weight [n, n]`, the transposes of `weight_ih_l0` and `weight_hh_l0` of
@@ -133,7 +133,7 @@ pub const RNN: LayerDef = LayerDef {
 /// - Argument `reverse = false`: whether to begin with the last position; `true` or `false`
 /// - Argument `bias = true`: whether to add biases; `true` or `false`
 /// - Argument `init = auto`: how the weights of the input start; an initializer
-/// - Argument `recurrent_init = orthogonal(1)`: how the weights of the state start; an initializer
+/// - Argument `recurrent_init = orthogonal(1.0)`: how the weights of the state start; an initializer
 /// - Argument `initial = none`: the state before the first step; the name of a value
 /// - Argument `lengths = none`: how many positions each row has; the name of a value
 /// - Parameters: `input.weight [in, 3 n]` and `recurrent.weight [n, 3 n]`, the transposes of `weight_ih_l0` and `weight_hh_l0` of
@@ -187,7 +187,7 @@ pub const GRU: LayerDef = LayerDef {
 /// - Argument `reverse = false`: whether to begin with the last position; `true` or `false`
 /// - Argument `bias = true`: whether to add biases; `true` or `false`
 /// - Argument `init = auto`: how the weights of the input start; an initializer
-/// - Argument `recurrent_init = orthogonal(1)`: how the weights of the state start; an initializer
+/// - Argument `recurrent_init = orthogonal(1.0)`: how the weights of the state start; an initializer
 /// - Argument `initial = none`: the state before the first step; the name of a value
 /// - Argument `lengths = none`: how many positions each row has; the name of a value
 /// - Argument `cell = false`: whether to give the cell behind the state; `true` or `false`

@@ -10,7 +10,7 @@ use gradloom::Sgd;
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{self, Data, Tensor};
-use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
+use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops, unroll};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::{check, trainable};
 use gradloom_runtime::network::Definition;
@@ -91,11 +91,12 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
 /// An evaluation of a few rows at a time. Whether it was run as machine code.
 fn in_pieces(graph: &Graph, rows: usize, fed: &interp::Values, answer: &Answer) -> Result<bool, String> {
     let most = rows.div_ceil(3);
-    let reference = Reference::new(graph, rows, fed);
+    let unrolled = unroll(graph);
+    let reference = Reference::new(&unrolled, rows, fed);
     let runs = reference.is_finite() && !reference.near_kink();
     let found = pieces::interpreted(graph, rows, most, fed);
     let results = pieces::compiled(graph, rows, most, fed);
-    for (output, &exact) in graph.outputs.iter().zip(&found) {
+    for (output, &exact) in unrolled.outputs.iter().zip(&found) {
         let wanted = match output.role {
             Role::Loss => answer.loss,
             Role::Metric(index) => answer.metrics[index],
@@ -176,6 +177,7 @@ fn compare(
     seed: u64,
 ) -> Result<bool, String> {
     let fed = fed(graph, values, how, seed);
+    let graph = &unroll(graph);
     let reference = Reference::new(graph, rows, &fed);
     let runs = reference.is_finite() && !reference.near_kink();
     let results = compiled.run(rows, &fed);

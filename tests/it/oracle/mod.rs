@@ -169,6 +169,7 @@ fn dense_in(definition: &Definition<'static>, kind: &Kind<'static>, path: String
                 "Dense" | "Conv2d" | "Conv1d" | "ConvTranspose2d" | "Embedding" => &["weight"],
                 "Attention" => &["qkv.weight", "out.weight"],
                 "CrossAttention" => &["query.weight", "kv.weight", "out.weight"],
+                "Rnn" | "Gru" | "Lstm" => &["input.weight", "recurrent.weight"],
                 _ => &[],
             };
             paths.extend(weights.iter().map(|name| format!("{path}.{name}")));

@@ -1,0 +1,175 @@
+//! Networks with a state, as users write them: what they learn, what lengths and initial states do, and that a sequence in pieces is
+//! the sequence.
+
+use gradloom::ndarray::{Array1, Array2, Array3, s};
+use gradloom::{Adam, Network as _, Sgd, Stage, network};
+use gradloom_runtime::init::Random;
+use insta::assert_snapshot;
+
+use crate::oracle::agreement::{Verdict, agree};
+
+network! {
+    /// Says at the end what it was shown first.
+    Recall<x: [B, 12, 4] -> logits: [B, 4]> { Lstm(16, last = true), Dense(4) }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+    metric accuracy = mean(argmax(logits) == label);
+}
+
+/// Rows whose first element is one of four; all others are noise.
+fn recall(rows: usize, seed: u64) -> (Array3<f32>, Array1<u8>) {
+    let mut random = Random::new(seed, 0);
+    let labels = Array1::from_shape_fn(rows, |_| random.below(4) as u8);
+    let x = Array3::from_shape_fn((rows, 12, 4), |(row, step, at)| match step {
+        0 => f32::from(u8::from(labels[row] as usize == at)),
+        _ => 0.1 * random.normal() as f32,
+    });
+    (x, labels)
+}
+
+#[test]
+fn a_state_remembers_what_it_was_shown_first() {
+    let mut net = Recall::trainer(Adam::new(0.02)).max_batch(64).seed(3).build().expect("it builds");
+    for step in 0..150 {
+        let (x, labels) = recall(64, step);
+        net.step(x.view(), labels.view()).expect("the loss is finite");
+    }
+    let (x, labels) = recall(64, 999);
+    let found = net.evaluate(x.view(), labels.view()).expect("it is finite");
+    assert!(found.accuracy > 0.95, "{}", found.accuracy);
+}
+
+network! {
+    /// Both ways, two deep, of rows with lengths of their own.
+    Tagger<(x: [B, 7, 3], n: [u8; B]) -> y: [B, 7, 2]> {
+        let mixed = x -> repeat(2) { Gru(4), Dropout(0.25) }, Dense(4);
+        let forth = mixed -> Lstm(5, lengths = n);
+        let back = mixed -> Lstm(5, reverse = true, lengths = n);
+        y = (forth, back) -> concat, Dense(2, bias = false);
+    }
+    loss(t: [B, 7, 2]) = sum(y * t);
+}
+
+network! {
+    /// A part of a series: the state that one part leaves is that before the next.
+    Part<(x: [B, 4, 3], before: [B, 10]) -> (y: [B, 4, 2], state: [B, 10])> {
+        let all = x -> Lstm(5, initial = before, cell = true);
+        state = reshape(all[.., 3..4, ..], [B, 10]);
+        y = all[.., .., 0..5] -> Dense(2);
+    }
+    loss(t: [B, 4, 2]) = mean(square(y - t));
+}
+
+network! {
+    /// The same series at once.
+    Whole<x: [B, 12, 3] -> y: [B, 12, 2]> {
+        let all = x -> Lstm(5) as lstm1;
+        y = all -> Dense(2);
+    }
+    loss(t: [B, 12, 2]) = mean(square(y - t));
+}
+
+#[test]
+fn every_program_of_a_network_with_a_state_computes_what_its_declaration_says() {
+    for definition in [Recall::declared(), Tagger::declared(), Part::declared(), Whole::declared()] {
+        for (rows, seed) in [(1, 5), (3, 6), (4, 7)] {
+            // Lengths are drawn like class ids, from 0 on.
+            match agree(definition, rows, seed) {
+                Ok(Verdict::Agrees { slopes, .. }) => assert!(slopes > 0),
+                other => panic!("{}, {rows} rows: {other:?}", definition.name),
+            }
+        }
+    }
+}
+
+fn drawn(shape: (usize, usize, usize), seed: u64) -> Array3<f32> {
+    let mut random = Random::new(seed, 1);
+    Array3::from_shape_simple_fn(shape, || random.normal() as f32)
+}
+
+#[test]
+fn what_is_past_the_length_of_a_row_changes_nothing() {
+    let mut net = Tagger::trainer(Sgd::new(0.1)).max_batch(3).seed(1).build().expect("it builds");
+    let lengths = Array1::from_vec(vec![7u8, 0, 3]);
+    let x = drawn((3, 7, 3), 1);
+    let mut other = x.clone();
+    other.slice_mut(s![1, .., ..]).fill(9.0);
+    other.slice_mut(s![2, 3.., ..]).fill(-9.0);
+    let target = drawn((3, 7, 2), 2);
+    let y = net.predict((x.view(), lengths.view())).expect("it runs").to_owned();
+    assert_eq!(y, net.predict((other.view(), lengths.view())).expect("it runs").to_owned());
+    assert!(y.slice(s![1, .., ..]).iter().chain(y.slice(s![2, 3.., ..]).iter()).all(|&y| y == 0.0));
+    // A shorter row is what the same row is alone.
+    let alone = net.predict((x.slice(s![2..3, .., ..]), lengths.slice(s![2..3]))).expect("it runs").to_owned();
+    assert_eq!(alone, y.slice(s![2..3, .., ..]));
+    let names: Vec<String> = net.names().map(str::to_string).collect();
+    let gradients = |x: &Array3<f32>, net: &mut gradloom::Session<Tagger>| {
+        let gradients = net.gradients((x.view(), lengths.view()), target.view()).expect("it runs");
+        names.iter().map(|name| gradients.get(name).expect("it is trained").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(gradients(&x, &mut net), gradients(&other, &mut net));
+    let error = net.predict((x.view(), Array1::from_vec(vec![7u8, 8, 3]).view())).expect_err("there are 7 positions");
+    assert_snapshot!(error, @"`n` has class id 8 in row 1, but there are 8 classes (0 to 7)");
+}
+
+#[test]
+fn a_series_in_pieces_is_the_series() {
+    let mut whole = Whole::trainer(Sgd::new(0.1)).max_batch(3).seed(4).build().expect("it builds");
+    let mut part = Part::trainer(Sgd::new(0.1)).max_batch(3).seed(5).build().expect("it builds");
+    for (from, to) in whole.names().map(str::to_string).zip(part.names().map(str::to_string).collect::<Vec<_>>()) {
+        let value = whole.param(&from).expect("it is one of its parameters").to_owned();
+        part.set_param(&to, value.view()).expect("it has the same shape");
+    }
+    let x = drawn((3, 12, 3), 6);
+    let y = whole.predict(x.view()).expect("it runs").to_owned();
+    let mut state = Array2::zeros((3, 10));
+    for piece in 0..3 {
+        let own = s![.., 4 * piece..4 * piece + 4, ..];
+        let found = part.predict((x.slice(own), state.view())).expect("it runs");
+        assert_eq!(found.y, y.slice(own));
+        state = found.state.to_owned();
+    }
+}
+
+network! {
+    Gates<x: [B, 3, 2] -> y: [B, 2]> { Lstm(2, last = true) }
+    loss = mean(y);
+}
+
+#[test]
+fn a_step_of_an_lstm_is_a_product_and_its_gates() {
+    assert_snapshot!(Gates::predictor().ir(Stage::Fused), @"
+    kernel 0: 3*B x 8, 144*B FLOP, 120*B + 128 bytes
+      %6 = dot x, lstm1.input.weight : f32[3*B,8]                    # lstm1
+      %10 = add %6, lstm1.input.bias[i] : f32[B,3,8]                 # lstm1
+      %13 = add %10, lstm1.recurrent.bias[i] : f32[B,3,8]            # lstm1
+      materialize %13                                                # for kernel 2: a loop reads it
+    kernel 1: b B, i 4, 0 FLOP, 64*B bytes                           # no kernel over B x 4 has its operands
+      materialize 0                                                  # for kernels 2, 3, 5: each step has one
+    loop of 3 steps: kernels 2 to 4                                  # each sample by itself
+    kernel 2: b B, i 8, 120*B FLOP, 256*B + 192 bytes                # a matmul
+      %21 = dot %40, lstm1.recurrent.weight : f32[B,8]               # lstm1
+      %22 = add %13[b, p, i], %21 : f32[B,8]                         # lstm1
+      materialize %22                                                # for kernel 3: used in another shape
+    kernel 3: b B, i 2, 54*B FLOP, 208*B bytes                       # %22 comes from kernel 2, over B x 8
+      %28 = sigmoid %22[b, i] : f32[B,2]                             # lstm1
+      %29 = sigmoid %22[b, i+2] : f32[B,2]                           # lstm1
+      %30 = sigmoid %22[b, i+6] : f32[B,2]                           # lstm1
+      %31 = tanh %22[b, i+4] : f32[B,2]                              # lstm1
+      %32 = mul %29, %40[p, b, i+2] : f32[B,2]                       # lstm1
+      %33 = mul %28, %31 : f32[B,2]                                  # lstm1
+      %34 = add %32, %33 : f32[B,2]                                  # lstm1
+      %35 = tanh %34 : f32[B,2]                                      # lstm1
+      %36 = mul %30, %35 : f32[B,2]                                  # lstm1
+      materialize %34                                                # for kernel 4: used in another shape
+      materialize %36                                                # for kernel 4: used in another shape
+    kernel 4: b B, i 4, 36*B FLOP, 112*B bytes                       # %36 comes from kernel 3, over B x 2
+      %16 = to_float i : f32[B,4]                                    # lstm1, rematerialized: 1 operation
+      %17 = lt %16, 2 : bool[B,4]                                    # lstm1, rematerialized: 2 operations
+      %39 = select %17, %36[b, i : 0], %34[b, i-2 : 0] : f32[B,4]    # lstm1
+      materialize %39                                                # for kernel 5: each step has one
+    kernel 5: b B, i 2, 0 FLOP, 72*B bytes                           # no kernel over B x 2 has its operands
+      materialize %40[3, b, i]                                       # output y
+    in all: 6 kernels, 354*B FLOP, 832*B + 320 bytes
+    unfused: 214*B FLOP, 2,152*B + 192 bytes
+    ");
+}
