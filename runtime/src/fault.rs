@@ -30,6 +30,8 @@ pub enum Fault {
         place: Option<SourcePlace>,
         /// The pass.
         pass: Pass,
+        /// In a layer with a state, the position of the element that it is made of.
+        step: Option<usize>,
         /// The operation, as the IR names it: `ln`, `div`, `dot`, `sum`.
         operation: &'static str,
         /// What it was applied to; of a sum, its largest term; of a product of matrices, the factors of the largest.
@@ -90,8 +92,11 @@ impl fmt::Display for Fault {
                     Given::Setting => write!(f, "`{name}` is {value}"),
                 }
             }
-            Fault::Made { layer, place, pass, operation, operands, terms, element, value } => {
+            Fault::Made { layer, place, pass, step, operation, operands, terms, element, value } => {
                 write!(f, "in the {pass} of `{layer}`")?;
+                if let Some(step) = step {
+                    write!(f, " at step {step}")?;
+                }
                 if let Some(place) = place {
                     write!(f, " ({place})")?;
                 }

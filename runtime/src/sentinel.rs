@@ -13,7 +13,7 @@ use crate::interp::{
 use crate::ir::ops::Body;
 use crate::ir::print::scalar;
 use crate::ir::rewrite::prune;
-use crate::ir::{Graph, NodeId, Op, ParamSlot, Role};
+use crate::ir::{Graph, NodeId, Op, ParamSlot, Role, unroll};
 
 /// No replay takes more numbers than these, 2 GiB.
 const MOST_NUMBERS: usize = 1 << 28;
@@ -26,11 +26,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// With these results alone, and what they need.
+    /// With these results alone, and what they need; loops are written out.
     pub fn of(&self, wanted: impl Fn(&Role) -> bool) -> Replay {
         let mut graph = self.graph.clone();
         graph.outputs.retain(|output| wanted(&output.role));
-        Replay { graph: prune(graph).0 }
+        Replay { graph: unroll(&prune(graph).0) }
     }
 
     /// Whether a replay takes no more memory than it may, and no more than there is: asked before, since it takes what it needs
@@ -166,6 +166,7 @@ impl Search<'_> {
             place: node.origin.place,
             layer: node.origin.name().to_string(),
             pass: node.origin.pass,
+            step: node.origin.step,
             operation: node.op.def().name,
             operands: operands.iter().map(operand).collect(),
             terms,

@@ -131,6 +131,26 @@ fn a_series_in_pieces_is_the_series() {
 }
 
 network! {
+    /// A state that grows a thousandfold with every step.
+    Growing<x: [B, 20, 1] -> y: [B, 1]> { Rnn(1, activation = relu, last = true, bias = false) }
+    loss = mean(y);
+}
+
+#[test]
+fn a_state_that_is_not_finite_is_named_with_its_step() {
+    let mut net = Growing::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
+    for name in ["rnn1.input.weight", "rnn1.recurrent.weight"] {
+        net.set_param(name, Array2::from_elem((1, 1), 1000.0f32).view()).expect("it is one number");
+    }
+    let mut x = Array3::zeros((2, 20, 1));
+    x[(1, 4, 0)] = 1.0f32;
+    let error = net.step(x.view(), ()).expect_err("it overflows").to_string();
+    let here = error.find(".rs:").map_or(0, |at| at + 4);
+    let place: String = error[here..].chars().take_while(|c| *c != ')').collect();
+    assert_snapshot!(error.replace(&place, "..").replace("tests/it/", ""), @"the loss of step 1 is inf: in the forward pass of `rnn1` at step 16 (recurrent.rs:..), element [1, 0] is the sum of 1 products, the largest 9.999999e35 * 1000 = inf, where rnn1.recurrent.weight[0, 0] is 1000; parameters and statistics are as before the step");
+}
+
+network! {
     Gates<x: [B, 3, 2] -> y: [B, 2]> { Lstm(2, last = true) }
     loss = mean(y);
 }

@@ -58,17 +58,19 @@ pub struct Origin {
     pub param: Option<Rc<str>>,
     /// The rule that put it in place of what was declared, to keep its digits.
     pub rule: Option<&'static str>,
+    /// The position of its step, where a loop is written out.
+    pub step: Option<usize>,
 }
 
 impl Origin {
     /// A forward pass in this layer.
     pub fn of_layer(layer: Rc<str>, place: Option<SourcePlace>) -> Rc<Origin> {
-        Rc::new(Origin { layer, place, pass: Pass::Forward, param: None, rule: None })
+        Rc::new(Origin { layer, place, pass: Pass::Forward, param: None, rule: None, step: None })
     }
 
     /// What all updates have in common, under this name.
     pub fn of_updates(name: &str) -> Rc<Origin> {
-        Rc::new(Origin { layer: Rc::from(name), place: None, pass: Pass::Update, param: None, rule: None })
+        Rc::new(Origin { layer: Rc::from(name), place: None, pass: Pass::Update, param: None, rule: None, step: None })
     }
 
     /// The same in another pass.
@@ -79,6 +81,11 @@ impl Origin {
     /// The update of this parameter, which belongs to the layer of this origin.
     pub fn of_update(&self, param: &str) -> Rc<Origin> {
         Rc::new(Origin { pass: Pass::Update, param: Some(Rc::from(param)), ..self.clone() })
+    }
+
+    /// The same, at the step of this position.
+    pub fn at_step(&self, position: usize) -> Rc<Origin> {
+        Rc::new(Origin { step: Some(position), ..self.clone() })
     }
 
     /// The same, after this rule.

@@ -21,7 +21,7 @@ pub fn unroll(graph: &Graph) -> Graph {
         }
         match loops.iter().find(|known| known.history == id) {
             Some(known) => written_out(&mut b, graph, known, &mut to),
-            None => to[id.index()] = copied(&mut b, graph, id, &to),
+            None => to[id.index()] = copied(&mut b, graph, id, &to, None),
         }
     }
     let outputs = graph.outputs.iter();
@@ -30,10 +30,13 @@ pub fn unroll(graph: &Graph) -> Graph {
     b.finish()
 }
 
-/// A node with its operands where they are now.
-fn copied(b: &mut Builder, graph: &Graph, id: NodeId, to: &[NodeId]) -> NodeId {
+/// A node with its operands where they are now, as part of a step.
+fn copied(b: &mut Builder, graph: &Graph, id: NodeId, to: &[NodeId], step: Option<usize>) -> NodeId {
     let mut node = graph[id].clone();
     node.operands.iter_mut().for_each(|operand| *operand = to[operand.index()]);
+    if let Some(position) = step {
+        node.origin = node.origin.at_step(position);
+    }
     b.add_node(node)
 }
 
@@ -53,7 +56,7 @@ fn written_out(b: &mut Builder, graph: &Graph, run: &Loop, to: &mut [NodeId]) {
                     let row = b.slice(to[node.operands[1].index()], 0, position, 1, 1);
                     b.reshape(row, node.ty.shape.clone())
                 }
-                _ => copied(b, graph, id, to),
+                _ => copied(b, graph, id, to, Some(position)),
             };
         }
         for (number, &exit) in exits.iter().enumerate() {
