@@ -21,7 +21,8 @@ pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
     Diagnostics, Drift, Error, Generator, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf,
-    NameMap, Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Sampling, Session, SizesOf, Trainer, Work,
+    NameMap, Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Sampling, Sequence, Session, SizesOf,
+    Trainer, Work,
 };
 pub use ndarray;
 

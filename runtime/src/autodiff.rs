@@ -161,7 +161,8 @@ fn depends_on(graph: &Graph, wanted: &[usize]) -> Vec<bool> {
         let reads = matches!(node.op, Op::Param(index) if is_wanted[index]);
         let through = node.ty.dtype == DType::F32 && node.op != Op::Detach;
         // The first operand only says which loop it is.
-        let operands = if matches!(node.op, Op::Element | Op::Collect { .. }) { &node.operands[1..] } else { &node.operands };
+        let operands =
+            if matches!(node.op, Op::Element | Op::Collect { .. }) { &node.operands[1..] } else { &node.operands };
         reads || (through && operands.iter().any(|x| depends[x.index()]))
     };
     for id in graph.ids() {

@@ -144,6 +144,14 @@ pub enum RunError {
         /// The tensor.
         name: &'static str,
     },
+    /// A sequence that has no further position.
+    #[error("`{name}` has {length} positions, and all of them are taken; `clear` begins a new sequence")]
+    Ended {
+        /// The tensor.
+        name: &'static str,
+        /// How many positions there are.
+        length: usize,
+    },
     /// Numbers that say nothing of what comes next.
     #[error("`{name}` is NaN, which says nothing of what comes next")]
     Undefined {

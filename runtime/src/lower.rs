@@ -112,7 +112,7 @@ fn origin(definition: &Definition<'_>, name: &Rc<str>, at: At) -> Rc<Origin> {
 }
 
 pub use check::check;
-pub use next::lower_next;
+pub use next::{Asked, lower_next};
 
 /// What flows from stage to stage: a value, and in which order it has its axes.
 #[derive(Clone, Copy, Debug)]

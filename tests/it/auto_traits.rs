@@ -67,7 +67,7 @@ fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
         Ending, Epoch<Net>, Fit<'static, Net>, FitCause, FitError<Net>, History<Net>, Progress, Gradcheck, ParamCheck,
         Peak, AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd, CheckpointError, Schedule, Diagnostics, Drift,
         Error, Gradients<'static>, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Predictor<Net>,
-        PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>, Generator<Net>, Sampling,
+        PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>, Generator<Net>, Sequence<Net>, Sampling,
         SizesOf<Net>,
     ];
     table.to_vec()

@@ -131,6 +131,81 @@ fn a_series_in_pieces_is_the_series() {
 }
 
 network! {
+    /// Two outputs: one for each position, one of the last state.
+    Watch<x: [B, 9, 3] -> (y: [B, 9, 2], z: [B, 4])> {
+        let h = x -> Dense(6), tanh, Gru(5), LayerNorm, Rnn(4);
+        y = h -> Dense(2);
+        z = h -> Lstm(3, last = true), Dense(4), softmax;
+    }
+    loss = mean(y) + mean(z);
+}
+
+network! {
+    Placed<x: [B, 4, 2] -> y: [B, 4, 2]> { Positional, Lstm(2) }
+    Back<x: [B, 4, 2] -> y: [B, 4, 2]> { Lstm(2, reverse = true) }
+    Text<tokens: [u8; B, 8] -> y: [B, 8, 5]> { Embedding(5, 4), repeat(2) { Gru(6) }, Dense(5) }
+    loss(next: [u8; B, 8]) = cross_entropy(y, next);
+}
+
+#[test]
+fn a_stream_gives_the_bits_of_the_whole_sequence() {
+    let mut predictor = Watch::predictor().max_batch(2).seed(8).build().expect("it builds");
+    let x = drawn((2, 9, 3), 9);
+    let found = predictor.predict(x.view()).expect("it runs");
+    let (y, z) = (found.y.to_owned(), found.z.to_owned());
+    let mut stream = predictor.stream().expect("it looks back alone");
+    for row in 0..2 {
+        assert!(stream.is_empty() && stream.output(0).is_none());
+        for step in 0..9 {
+            let element: Vec<f32> = x.slice(s![row, step, ..]).to_vec();
+            assert_eq!(stream.feed(&element).expect("it fits"), y.slice(s![row, step, ..]).to_vec());
+        }
+        assert_eq!(stream.output(1).expect("there is a second port"), z.slice(s![row, ..]).to_vec());
+        assert_eq!((stream.len(), stream.output(2)), (9, None));
+        // No end: it goes on past the positions that were declared.
+        stream.feed(&[0.0; 3]).expect("it fits");
+        stream.clear();
+    }
+}
+
+#[test]
+fn text_is_continued_from_a_state() {
+    let mut predictor = Text::predictor().max_batch(1).seed(2).build().expect("it builds");
+    let tokens = [3u8, 1, 4, 1, 0, 2, 2, 3];
+    let whole = gradloom::ndarray::Array2::from_shape_vec((1, 8), tokens.to_vec()).expect("one row");
+    let y = predictor.predict(whole.view()).expect("it runs").to_owned();
+    let mut generator = predictor.generator().expect("it looks back alone");
+    for (position, token) in tokens.into_iter().enumerate() {
+        generator.feed(token.into()).expect("it is a class");
+        assert_eq!(generator.logits().expect("a token went in"), y.slice(s![0, position, ..]).to_vec());
+    }
+}
+
+#[test]
+fn what_is_no_stream_is_said() {
+    let mut placed = Placed::predictor().build().expect("it builds").stream().expect("it looks back alone");
+    for _ in 0..4 {
+        placed.feed(&[0.0; 2]).expect("there is a position for it");
+    }
+    let long = placed.feed(&[0.0; 2]).expect_err("there are four positions").to_string();
+    let wide = placed.feed(&[0.0; 3]).expect_err("an element has two numbers").to_string();
+    let back = Back::predictor().build().expect("it builds").stream().expect_err("it looks ahead").to_string();
+    let text = Text::predictor().build().expect("it builds").stream().expect_err("it takes ids").to_string();
+    let two = Tagger::predictor().build().expect("it builds").stream().expect_err("it takes two").to_string();
+    // Without the place, which moves with every line above.
+    let [back, text, two] =
+        [back, text, two].map(|said| said.splitn(4, ':').nth(3).expect("a place").trim().to_string());
+    let all = [long, wide, back, text, two].join("\n");
+    assert_snapshot!(all, @"
+    `x` has 4 positions, and all of them are taken; `clear` begins a new sequence
+    `x` wants an element of 2 numbers, got [3]
+    `Lstm(2, reverse = true)` cannot be asked one position at a time: it looks at others
+    a stream is one of numbers [B, T, ..], the only input of its network
+    a stream is one of numbers [B, T, ..], the only input of its network
+    ");
+}
+
+network! {
     /// A state that grows a thousandfold with every step.
     Growing<x: [B, 20, 1] -> y: [B, 1]> { Rnn(1, activation = relu, last = true, bias = false) }
     loss = mean(y);

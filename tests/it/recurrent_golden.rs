@@ -80,10 +80,13 @@ fn layers_with_a_state_are_those_of_pytorch_forward_and_backward() {
             }
         }
         let params = &graph.slots.params;
-        let key = |param: usize| params[param].name.trim_start_matches("y.").split_once('.').map_or_else(
-            || params[param].name.clone(),
-            |(_, own)| own.replace('.', "_"),
-        );
+        let key = |param: usize| {
+            params[param]
+                .name
+                .trim_start_matches("y.")
+                .split_once('.')
+                .map_or_else(|| params[param].name.clone(), |(_, own)| own.replace('.', "_"))
+        };
         let keys: Vec<String> = (0..params.len()).map(key).collect();
         let inputs = graph.slots.inputs.iter().map(|slot| case.get(slot.name).clone()).collect();
         let params = keys.iter().map(|key| case.get(key).clone()).collect();

@@ -55,7 +55,8 @@ fn the_forward_pass_names_layer_element_and_operand() {
 fn public_fields_say_the_same() {
     let mut net = with(Logs::trainer(Sgd::new(0.1)), "dense1.weight", 0.25);
     let error = refusal(&mut net, |net| net.step(array![[2.0, -3.0]].view(), array![[0.0]].view()));
-    let Fault::Made { layer, place: Some(place), pass, operation, operands, terms, element, value, step: None } = fault(&error)
+    let Fault::Made { layer, place: Some(place), pass, operation, operands, terms, element, value, step: None } =
+        fault(&error)
     else {
         panic!("{error:?}")
     };

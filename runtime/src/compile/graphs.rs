@@ -12,7 +12,7 @@ use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
 use crate::layers::Mode;
-use crate::lower::{Probed, lower, lower_frozen, lower_next, lower_with_probes, trainable};
+use crate::lower::{Asked, Probed, lower, lower_frozen, lower_next, lower_with_probes, trainable};
 use crate::network::Definition;
 use crate::optim::{Merging, TrainingConfig, accumulate, attach, merging, once, update};
 use crate::stabilize::stabilize;
@@ -38,7 +38,7 @@ pub(super) struct Whole {
 /// The forward graph, in the form that keeps its digits.
 pub(super) fn forward(definition: &'static Definition<'static>, purpose: Purpose<'_>) -> Result<Forward, BuildError> {
     let mode = match purpose {
-        Purpose::Evaluate | Purpose::Predict | Purpose::Next => Mode::Infer,
+        Purpose::Evaluate | Purpose::Predict | Purpose::Next | Purpose::Stream => Mode::Infer,
         Purpose::Recalibrate(_) => Mode::Calibrate,
         _ => Mode::Train,
     };
@@ -48,7 +48,8 @@ pub(super) fn forward(definition: &'static Definition<'static>, purpose: Purpose
         (_, Some(config)) => {
             (lower_frozen(definition, mode, config.frozen(&|name| freezes(config, name)))?, Vec::new())
         }
-        (Purpose::Next, _) => (lower_next(definition)?, Vec::new()),
+        (Purpose::Next, _) => (lower_next(definition, Asked::Tokens)?, Vec::new()),
+        (Purpose::Stream, _) => (lower_next(definition, Asked::Elements)?, Vec::new()),
         (_, None) => (lower(definition, mode)?, Vec::new()),
     };
     Ok(Forward { graph: checked(stabilize(&checked(graph))), layers })
@@ -83,13 +84,13 @@ fn check_names(slots: &Slots) -> Result<(), BuildError> {
 fn step(definition: &'static Definition<'static>, purpose: Purpose<'_>, forward: &Graph) -> Result<Graph, BuildError> {
     let mut graph = forward.clone();
     graph.outputs.retain(|output| match output.role {
-        Role::Output(_) => matches!(purpose, Purpose::Predict | Purpose::Next),
-        Role::Loss => !matches!(purpose, Purpose::Predict | Purpose::Next),
+        Role::Output(_) => matches!(purpose, Purpose::Predict | Purpose::Next | Purpose::Stream),
+        Role::Loss => !matches!(purpose, Purpose::Predict | Purpose::Next | Purpose::Stream),
         Role::Metric(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Evaluate),
         Role::Update(_) | Role::Gradient(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_)),
         Role::Probe(_) => false,
     });
-    if matches!(purpose, Purpose::Predict | Purpose::Next) {
+    if matches!(purpose, Purpose::Predict | Purpose::Next | Purpose::Stream) {
         graph.slots.inputs.retain(|slot| !slot.target);
         return Ok(graph);
     }

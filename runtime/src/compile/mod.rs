@@ -60,6 +60,8 @@ pub enum Purpose<'a> {
     Predict,
     /// The output in inference mode, one position of a sequence at a time: see [`lower_next`](crate::lower::lower_next).
     Next,
+    /// The outputs in inference mode, one element of a sequence at a time.
+    Stream,
     /// What a step would do, measured: see [`Compilation::measures`].
     Diagnose(&'a TrainingConfig),
     /// Running statistics as they would be after all rows as one batch: see [`Compilation::statistics`].
@@ -76,7 +78,7 @@ impl<'a> Purpose<'a> {
             | Purpose::Diagnose(config)
             | Purpose::Recalibrate(config) => Some(config),
             Purpose::Gradients(config) => config,
-            Purpose::Evaluate | Purpose::Predict | Purpose::Next => None,
+            Purpose::Evaluate | Purpose::Predict | Purpose::Next | Purpose::Stream => None,
         }
     }
 }

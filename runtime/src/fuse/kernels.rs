@@ -18,7 +18,7 @@ use crate::ir::print::Names;
 use crate::ir::{self, Graph, NodeId, Op, Role};
 use crate::kernel::{
     self, Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction,
-    Kernel, Mode, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, runs,
+    Kernel, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, runs,
 };
 use crate::types::{DType, Dim, Shape};
 

@@ -487,10 +487,10 @@ impl<'a> Ctx<'a> {
     }
 
     /// The kernels; or, if a loop reads what is not there when it begins, its loops for another attempt.
-    fn run(mut self, winograd: bool) -> Result<Fused, Loops> {
+    fn run(mut self, winograd: bool) -> Result<Fused, Box<Loops>> {
         self.place_all();
         if !self.loops.missing.is_empty() {
-            return Err(self.loops);
+            return Err(Box::new(self.loops));
         }
         self.order_reasons();
         let statistics = self.statistics();

@@ -6,7 +6,7 @@
 use super::initializers::{AUTO, ORTHOGONAL, Weights};
 use super::positions::sequence;
 use super::{
-    Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, Named, ParamDef, Scope, Takes, flag, init, int, word,
+    Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, Named, ParamDef, Scope, Takes, flag, init, int, path, word,
 };
 use crate::init::Init;
 use crate::ir::{Builder, DotAxes, NodeId, SlotKind};
@@ -116,7 +116,7 @@ pub const RNN: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: |_| false,
+    by_position: |args| goes_on(args, 3, [7, 8]),
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -169,7 +169,7 @@ pub const GRU: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: |_| false,
+    by_position: |args| goes_on(args, 2, [6, 7]),
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -244,7 +244,7 @@ pub const LSTM: LayerDef = LayerDef {
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
-    by_position: |_| false,
+    by_position: |args| goes_on(args, 2, [6, 7]),
     layout: Some(Layout::Declared),
     gain: None,
     function: None,
@@ -271,6 +271,11 @@ fn params(x: &Shape, args: &[Arg], gates: usize, [bias, first, recurrent]: [usiz
         params.extend([bias("input.bias"), bias("recurrent.bias")]);
     }
     params
+}
+
+/// Whether a position needs nothing but the state before it, where `reverse` and `[initial, lengths]` are among the arguments.
+fn goes_on(args: &[Arg], reverse: usize, named: [usize; 2]) -> bool {
+    !flag(args, reverse) && named.into_iter().all(|position| path(args, position).is_none())
 }
 
 /// What the cells of the three layers have different.
@@ -323,9 +328,21 @@ fn run(
     let lengths = lengths.map(|lengths| lengths_of(b, lengths, steps));
 
     let size = Shape(vec![rows, Dim::Fixed(step.states * n)]);
-    let initial = initial.unwrap_or_else(|| b.constant(0.0, &size));
-    let state = b.carry(initial, steps, reverse);
-    let element = b.element(state, projected);
+    // One position alone begins with what the position before it left, and is no loop.
+    let alone = scope.next.is_some();
+    let (state, element) = match alone {
+        true => {
+            let state = scope.state(&size);
+            let one = Shape(vec![rows, Dim::Fixed(step.gates * n)]);
+            (state, scope.b.reshape(projected, one))
+        }
+        false => {
+            let initial = initial.unwrap_or_else(|| b.constant(0.0, &size));
+            let state = b.carry(initial, steps, reverse);
+            (state, b.element(state, projected))
+        }
+    };
+    let b = &mut *scope.b;
     let shown = if step.states == 1 { state } else { b.slice(state, 1, 0, n, 1) };
     let mut own = b.dot(shown, recurrent, false, false);
     if let Some([_, bias]) = biases.filter(|_| step.separate) {
@@ -343,6 +360,12 @@ fn run(
         let [position, lengths] = [(position, &[][..]), (lengths, &[0])].map(|(x, axes)| b.broadcast(x, &size, axes));
         let here = b.compare(Cmp::Lt, position, lengths);
         next = b.select(here, next, state);
+    }
+    if alone {
+        scope.kept.push(next);
+        let both = [state, next].map(|state| scope.b.reshape(state, Shape(vec![Dim::Fixed(1), rows, size.0[1]])));
+        let history = scope.b.concat(&both, 0);
+        return States { history, reverse, n, positions, lengths };
     }
     let history = b.history(state, next);
     States { history, reverse, n, positions, lengths }

@@ -124,6 +124,14 @@ impl<'a> Scope<'a> {
         all
     }
 
+    /// What the position before this one left, of this shape; zeros before the first. What this one leaves goes to [`Scope::kept`].
+    pub(super) fn state(&mut self, shape: &Shape) -> NodeId {
+        let inputs = &mut self.b.graph_mut().slots.inputs;
+        inputs.push(InputSlot { name: "state", ty: TensorType::f32(shape.clone()), target: false, classes: None });
+        let index = inputs.len() - 1;
+        self.b.input(index)
+    }
+
     /// The next value of a running statistic.
     pub fn update(&mut self, name: &str, value: NodeId) {
         let role = Role::Update(self.slot(name));

@@ -13,23 +13,29 @@ use crate::layers::{Arg, Frozen, LayerDef, Mode, Next, Takes};
 use crate::network::{Act, At, Definition, Expr};
 use crate::types::{DType, Dim, Shape, TensorType};
 
+/// What is given one position at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Class ids, for numbers of the class that comes next.
+    Tokens,
+    /// Elements of any sequence of numbers, for whatever the network makes of them.
+    Elements,
+}
+
 /// Lowers a network for one position of its sequence, in inference mode.
 ///
 /// # Errors
 /// A network that does not compile, or one that cannot be asked so: the message says which layer looks elsewhere.
-pub fn lower_next(definition: &'static Definition<'static>) -> Result<Graph, BuildError> {
+pub fn lower_next(definition: &'static Definition<'static>, asked: Asked) -> Result<Graph, BuildError> {
     let network = check(definition)?;
-    let length = suits(&network).map_err(|(at, reason)| {
+    let length = suits(&network, asked).map_err(|(at, reason)| {
         let mistake = Mistake { at, message: reason };
         BuildError::Declaration { mistakes: vec![placed(definition, &mistake)] }
     })?;
     let mut lowering = prepared(definition, &network, Mode::Infer, Frozen::NONE);
-    let token = InputSlot {
-        name: definition.inputs[0].name,
-        ty: TensorType { dtype: definition.inputs[0].dtype, shape: Shape(vec![Dim::B, Dim::Fixed(1)]) },
-        target: false,
-        classes: None,
-    };
+    let mut ty = definition.inputs[0].known();
+    ty.shape.0[1] = Dim::Fixed(1);
+    let token = InputSlot { name: definition.inputs[0].name, ty, target: false, classes: None };
     let position = InputSlot {
         name: "position",
         ty: TensorType { dtype: DType::U32, shape: Shape(vec![Dim::B]) },
@@ -50,15 +56,20 @@ pub fn lower_next(definition: &'static Definition<'static>) -> Result<Graph, Bui
     for (index, node) in std::mem::take(&mut lowering.kept).into_iter().enumerate() {
         let graph = lowering.b.graph_mut();
         graph.slots.outputs.push("cache");
-        graph.outputs.push(Output { role: Role::Output(1 + index), node });
+        graph.outputs.push(Output { role: Role::Output(definition.outputs.len() + index), node });
     }
     Ok(lowering.b.finish())
 }
 
 /// The length of the sequence, if nothing looks elsewhere but causal attention; else what does.
-fn suits(network: &Elaborated<'_>) -> Result<usize, (At, String)> {
+fn suits(network: &Elaborated<'_>, asked: Asked) -> Result<usize, (At, String)> {
     let definition = network.definition;
     let length = match (definition.inputs, definition.outputs) {
+        ([input], _) if asked == Asked::Elements => match input.known() {
+            TensorType { dtype: DType::F32, shape } if shape.rank() >= 2 => shape.0[1].factor(),
+            _ => return Err((input.at, elements())),
+        },
+        (inputs, _) if asked == Asked::Elements => return Err((inputs[0].at, elements())),
         ([input], [output]) => match (&input.known(), &output.known().shape.0[..]) {
             (TensorType { dtype, shape }, [_, out, _])
                 if dtype.is_index() && shape.rank() == 2 && *out == shape.0[1] =>
@@ -69,10 +80,13 @@ fn suits(network: &Elaborated<'_>) -> Result<usize, (At, String)> {
         },
         (inputs, _) => return Err((inputs[0].at, ports())),
     };
-    let needed = needed(network);
-    let steps = network.steps.iter().enumerate().filter(|(index, _)| needed[definition.inputs.len() + index]);
+    let (needed, along) = (needed(network), along(network));
+    let first = definition.inputs.len();
+    let steps = network.steps.iter().enumerate().filter(|(index, _)| needed[first + index]);
     for (_, step) in steps {
-        if !stays(network, step) {
+        let from = values_of(network, step);
+        let [some, all] = [from.iter().any(|&value| along[value]), from.iter().all(|&value| along[value])];
+        if some && !(all && stays(network, step)) {
             return Err((
                 step.at,
                 format!("{} cannot be asked one position at a time: it looks at others", written(step)),
@@ -80,6 +94,32 @@ fn suits(network: &Elaborated<'_>) -> Result<usize, (At, String)> {
         }
     }
     Ok(length)
+}
+
+/// For every value, whether it has an element for each position. What a layer gives after its last step has none, and what is made
+/// of that alone has none either.
+fn along(network: &Elaborated<'_>) -> Vec<bool> {
+    let mut along = vec![true; network.definition.inputs.len()];
+    for step in &network.steps {
+        let some = values_of(network, step).iter().any(|&value| along[value]);
+        let ends =
+            matches!(step.action, Action::Layer(..)) && step.ty.shape.rank() < rank_of(network, step.operands[0]);
+        along.push(some && !ends);
+    }
+    along
+}
+
+/// The values that a step is made of.
+fn values_of(network: &Elaborated<'_>, step: &Step<'_>) -> Vec<usize> {
+    let mut values = step.operands.clone();
+    if let Action::Expr(expr) = &step.action {
+        named(expr, &mut |name| values.extend(network.names.get(name)));
+    }
+    values
+}
+
+fn elements() -> String {
+    "a stream is one of numbers [B, T, ..], the only input of its network".to_string()
 }
 
 fn ports() -> String {

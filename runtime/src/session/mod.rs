@@ -30,6 +30,8 @@ mod sampling;
 mod sentinel;
 mod sizes;
 mod snapshot;
+mod stepper;
+mod stream;
 mod trainer;
 
 use std::fmt::Debug;
@@ -69,6 +71,7 @@ pub use predictor::{Predictor, PredictorBuilder};
 pub use profile::{KernelProfile, LayerProfile, Profile, Work};
 pub use sampling::Sampling;
 pub(crate) use snapshot::Snapshot;
+pub use stream::Sequence;
 pub use trainer::{Trainer, ir};
 
 /// The loss and the metrics of a network, each in a field: `fn accuracy(found: &MetricsOf<Mlp>) -> f32 { found.accuracy }`.

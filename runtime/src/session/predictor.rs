@@ -38,6 +38,8 @@ pub struct Predictor<N> {
     outputs: Outputs,
     /// The program of one position, once a sequence was to be continued.
     pub(super) next: Arc<OnceLock<Arc<Program>>>,
+    /// The same for a stream.
+    pub(super) stream: Arc<OnceLock<Arc<Program>>>,
     network: PhantomData<fn() -> N>,
 }
 
@@ -63,6 +65,7 @@ impl<N: Network> Predictor<N> {
             outputs: Outputs::new(definition, max_batch)?,
             params: Arc::new(own),
             next: Arc::default(),
+            stream: Arc::default(),
             program,
             max_batch,
             network: PhantomData,
@@ -164,6 +167,7 @@ impl<N> Predictor<N> {
             feed: Feed::new(&self.program.slots, self.max_batch)?,
             outputs: self.outputs.like(self.max_batch)?,
             next: Arc::clone(&self.next),
+            stream: Arc::clone(&self.stream),
             network: PhantomData,
         })
     }

@@ -32,17 +32,7 @@ impl Evaluator<'_> {
         let asked = match (layer, args) {
             (
                 "Rnn",
-                &[
-                    Arg::Int(n),
-                    Arg::Word(bend),
-                    last,
-                    reverse,
-                    bias,
-                    _,
-                    _,
-                    Arg::Path(initial),
-                    Arg::Path(lengths),
-                ],
+                &[Arg::Int(n), Arg::Word(bend), last, reverse, bias, _, _, Arg::Path(initial), Arg::Path(lengths)],
             ) => Asked {
                 n: n as usize,
                 gates: 1,

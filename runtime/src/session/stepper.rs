@@ -1,0 +1,95 @@
+//! A network one position at a time: its program, and what one position leaves for the next.
+
+use std::sync::{Arc, OnceLock};
+
+use super::buffer::{self, Buffer, no_memory};
+use super::params::named;
+use super::{Network, Predictor, fill_those};
+use crate::compile::{Program, Purpose, Target, compile};
+use crate::error::BuildError;
+use crate::ir::{InputSlot, Role, SlotKind};
+use crate::memory::{Input, Memory, Params, Word};
+use crate::plan::Location;
+
+/// The memory of a sequence that goes on.
+#[derive(Debug)]
+pub(super) struct Stepper {
+    pub(super) program: Arc<Program>,
+    params: Buffer,
+    arena: Buffer,
+    scalars: Vec<Word>,
+    /// Keys and values of all positions for every attention, the state of every layer that has one.
+    kept: Vec<Buffer>,
+    /// How many outputs the network has; behind them comes what is kept.
+    outputs: usize,
+}
+
+impl<N: Network> Predictor<N> {
+    /// A program of one position, compiled once, with a copy of the parameters as they are now.
+    pub(super) fn stepper(
+        &self,
+        known: &OnceLock<Arc<Program>>,
+        purpose: Purpose<'static>,
+    ) -> Result<Stepper, BuildError> {
+        let program = match known.get() {
+            Some(program) => Arc::clone(program),
+            None => {
+                let program = Arc::new(compile(self.definition, purpose, Target::new(1)).into_program()?);
+                Arc::clone(known.get_or_init(|| program))
+            }
+        };
+        let mut params = buffer::params(&program)?;
+        // What is the same in every program, such as tables of angles; the parameters follow.
+        fill_those(params.floats_mut(), &program, 0, |kind| kind == SlotKind::Fixed);
+        let own: Vec<(usize, usize)> = named(&self.program.slots).map(|(index, slot)| (index, slot.len())).collect();
+        let there = named(&program.slots).map(|(index, _)| index);
+        for ((from, len), to) in own.into_iter().zip(there) {
+            let values = &self.params.floats()[self.program.params[from]..][..len];
+            params.floats_mut()[program.params[to]..][..len].copy_from_slice(values);
+        }
+        let mut scalars = vec![Word::default(); program.slots.scalars.len()];
+        scalars.iter_mut().zip(&self.declared).for_each(|(word, &number)| *word = Word::from(number));
+        let cache = |slot: &InputSlot| {
+            let len = slot.ty.shape.len_at(1);
+            Buffer::new(len).ok_or_else(|| no_memory("what a sequence leaves for its next position", len))
+        };
+        let kept = program.slots.inputs[2..].iter().map(cache).collect::<Result<Vec<Buffer>, BuildError>>()?;
+        let (arena, outputs) = (buffer::arena(&program, 1)?, self.definition.outputs.len());
+        Ok(Stepper { program, params, arena, scalars, kept, outputs })
+    }
+}
+
+impl Stepper {
+    /// Takes the element at a position.
+    pub(super) fn run(&mut self, element: Input<'_>, position: usize) {
+        let position = [position as u32];
+        let kept = self.kept.iter().map(|kept| Input::Float(kept.floats()));
+        let inputs: Vec<Input<'_>> = [element, Input::Index(&position)].into_iter().chain(kept).collect();
+        let params = Params::Shared(self.params.floats());
+        let memory =
+            Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
+        self.program.run(None, memory);
+        for index in 0..self.kept.len() {
+            let (at, len) = (self.place(self.outputs + index), self.kept[index].len());
+            self.kept[index].floats_mut().copy_from_slice(&self.arena.floats()[at..at + len]);
+        }
+    }
+
+    /// What the network gives at the last position that was taken.
+    pub(super) fn output(&self, index: usize, len: usize) -> &[f32] {
+        &self.arena.floats()[self.place(index)..][..len]
+    }
+
+    fn place(&self, index: usize) -> usize {
+        match self.program.result(&Role::Output(index)).expect("every output has a place") {
+            Location::Arena(at) => at,
+            other => unreachable!("what is computed from a position is computed, not {other:?}"),
+        }
+    }
+
+    /// Begins anew.
+    pub(super) fn clear(&mut self) {
+        // What is not looked at counts 0 times, and 0 times NaN would be NaN.
+        self.kept.iter_mut().for_each(|kept| kept.floats_mut().fill(0.0));
+    }
+}
