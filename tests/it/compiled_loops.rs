@@ -2,13 +2,14 @@
 
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::fuse;
-use gradloom_runtime::ir::{Builder, Graph, NodeId, unroll};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, unroll, verify};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::budget::cases;
-use crate::compiled::{Compiled, Reference, with_isa};
-use crate::{draw, random_loop};
+use crate::compiled::{self, Compiled, with_isa};
+use crate::{draw, handmade, random_loop, random_tensors};
 
 /// The same graph with results that have the batch in front, as they lie in memory.
 fn batch_first(graph: Graph) -> Graph {
@@ -31,28 +32,87 @@ fn graph(seed: u64) -> Graph {
     batch_first(if seed.is_multiple_of(2) { graph } else { differentiate(&graph, &params) })
 }
 
-/// Holds programs of a graph against the graph with its loops written out.
-fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) {
-    let values = draw::singles(&draw::values(graph, batch, seed));
-    let unrolled = unroll(graph);
-    let reference = Reference::new(&unrolled, batch, &values);
-    for compiled in compiled {
-        let results = compiled.run(batch, &values);
-        if let Err(message) = reference.compare(&results) {
-            panic!("{what}, {batch} rows: {message}\n{graph}\n{}", fuse(&simplify(graph)));
+/// A graph of any operations as the body of a loop: its inputs are elements of sequences, and to one of them the state is added. What
+/// it gives is collected. None if it has no input of numbers.
+fn lifted(body: &Graph, steps: usize, reverse: bool) -> Option<Graph> {
+    let ids = body.ids();
+    let is_state = |id: &NodeId| matches!(body[*id].op, Op::Input(_)) && body[*id].ty.dtype == DType::F32;
+    let state = ids.filter(is_state).max_by_key(|id| body[*id].ty.shape.rank())?;
+    let shape = body[state].ty.shape.clone();
+    let (params, scalars) = (body.slots.params.clone(), body.slots.scalars.clone());
+    let mut b = Builder::new(Graph::default());
+    (b.graph_mut().slots.params, b.graph_mut().slots.scalars) = (params, scalars);
+    let initial = b.constant(0.25, &shape);
+    let carry = b.carry(initial, steps, reverse);
+    let mut sequences = Vec::new();
+    for slot in &body.slots.inputs {
+        let batch = slot.ty.shape.0.iter().position(|dim| dim.is_batch());
+        let mut dims = slot.ty.shape.0.clone();
+        dims.insert(usize::from(batch.is_some()), Dim::Fixed(steps));
+        let input = handmade::input(&mut b, "x", TensorType { dtype: slot.ty.dtype, shape: Shape(dims) });
+        let last = b.graph().slots.inputs.len() - 1;
+        b.graph_mut().slots.inputs[last].classes = slot.classes;
+        let mut order: Vec<usize> = (0..b.shape(input).rank()).collect();
+        order[..1 + usize::from(batch.is_some())].reverse();
+        sequences.push(if order.is_sorted() { input } else { b.transpose(input, &order) });
+    }
+    let mut to: Vec<NodeId> = Vec::new();
+    for id in body.ids() {
+        let mut node = body[id].clone();
+        let Op::Input(input) = node.op else {
+            node.operands.iter_mut().for_each(|operand| *operand = to[operand.index()]);
+            to.push(b.add_node(node));
+            continue;
+        };
+        let element = b.element(carry, sequences[input]);
+        to.push(if id == state { b.add(element, carry) } else { element });
+    }
+    let same = |id: &NodeId| body[*id].ty == body[state].ty && *id != state;
+    let next = to[body.ids().rfind(same).unwrap_or(state).index()];
+    let (bounded, half) = (b.tanh(next), b.scale(carry, 0.5));
+    let next = b.add(bounded, half);
+    let history = b.history(carry, next);
+    let mut results = vec![history];
+    for output in &body.outputs {
+        if body[output.node].ty.dtype == DType::F32 {
+            results.push(b.collect(history, to[output.node.index()]));
         }
     }
+    let mut loss = b.constant(0.0, &Shape::scalar());
+    for (number, result) in results.into_iter().enumerate() {
+        handmade::output(&mut b, Role::Output(number), result);
+        let shape = b.shape(result);
+        if shape.0.iter().all(|dim| dim.factor() > 0) {
+            let bounded = b.tanh(result);
+            let mean = b.mean(bounded, &(0..shape.rank()).collect::<Vec<usize>>());
+            loss = b.add(loss, mean);
+        }
+    }
+    handmade::output(&mut b, Role::Loss, loss);
+    let graph = b.finish();
+    verify(&graph).unwrap_or_else(|fault| panic!("{fault}\n{graph}"));
+    Some(graph)
+}
+
+/// Holds programs of a graph against the graph with its loops written out; whether something was compared.
+fn agrees(what: &str, graph: &Graph, compiled: &mut [Compiled], batch: usize, seed: u64) -> bool {
+    let agree = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        compiled::agrees(what, &unroll(graph), compiled, batch, seed)
+    }));
+    agree.unwrap_or_else(|_| panic!("{what}\n{graph}\n{}", fuse(&simplify(graph))))
 }
 
 #[test]
 fn random_loops_compute_what_the_interpreter_computes() {
-    for seed in 0..cases(300) {
+    let (mut compared, cases) = (0, cases(300));
+    for seed in 0..cases {
         let graph = graph(seed);
         let mut compiled = [Compiled::new(&graph, 5)];
         for batch in [5, 1] {
-            agrees(&format!("seed {seed}"), &graph, &mut compiled, batch, seed);
+            compared += u64::from(agrees(&format!("seed {seed}"), &graph, &mut compiled, batch, seed));
         }
     }
+    assert!(compared > cases, "{compared} were compared");
 }
 
 #[test]
@@ -82,5 +142,42 @@ fn random_loops_run_on_every_instruction_set() {
         let compile = |isa| with_isa(isa, || Compiled::new(&graph, 9));
         let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
         agrees(&format!("seed {seed}, under every instruction set"), &graph, &mut compiled, 9, seed);
+    }
+}
+
+#[test]
+fn every_operation_runs_in_a_loop() {
+    let (mut compared, cases) = (0, cases(300));
+    for seed in 0..cases {
+        let steps = [1, 2, 3, 5][seed as usize % 4];
+        let Some(graph) = lifted(&random_tensors::forward(seed), steps, seed.is_multiple_of(3)) else { continue };
+        let params: Vec<usize> = (0..graph.slots.params.len()).collect();
+        let graph = batch_first(if seed % 5 > 0 { graph } else { differentiate(&graph, &params) });
+        let mut compiled = [Compiled::new(&graph, 5)];
+        for batch in [5, 1] {
+            compared += u64::from(agrees(&format!("seed {seed}"), &graph, &mut compiled, batch, seed));
+        }
+    }
+    assert!(compared > cases, "{compared} were compared");
+}
+
+#[test]
+fn loops_of_any_operations_have_the_same_bits_on_any_threads() {
+    for seed in 0..cases(60) {
+        let steps = [1, 2, 5][seed as usize % 3];
+        let body = random_tensors::forward(30_000 + seed);
+        let Some(graph) = lifted(&body, steps, seed.is_multiple_of(2)).map(batch_first) else { continue };
+        let mut one = Compiled::new(&graph, 65);
+        let mut shared = [2, 3].map(|threads| Compiled::for_threads(&graph, 65, threads));
+        for batch in [65, 7] {
+            let values = draw::singles(&draw::values(&graph, batch, seed));
+            let bits = one.run(batch, &values).bits();
+            for shared in &mut shared {
+                assert!(
+                    shared.run(batch, &values).bits() == bits,
+                    "seed {seed}, {batch} rows, several threads\n{graph}"
+                );
+            }
+        }
     }
 }

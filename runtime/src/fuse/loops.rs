@@ -74,9 +74,11 @@ impl Loops {
 
 impl Ctx<'_> {
     /// Before the body of a loop: all that it reads, and its first state.
-    pub(super) fn begin_loop(&mut self, carry: NodeId) {
+    pub(super) fn begin_loop(&mut self, carry: NodeId, live: &[bool]) {
         let number = self.loops.of(carry).expect("a head is part of its loop");
-        let run = self.loops.all[number].clone();
+        let mut run = self.loops.all[number].clone();
+        run.body.retain(|id| live[id.index()]);
+        run.collects.retain(|id| live[id.index()]);
         let ahead = std::mem::take(&mut self.loops.ahead[number]);
         for &id in ahead.iter().chain(&self.read_from_outside(number, &run)) {
             self.materialize(id, MaterializeReason::Outside);

@@ -195,7 +195,7 @@ impl<'a> Ctx<'a> {
         let updated = self.g.outputs.iter().any(|out| matches!(out.role, Role::Update(_)));
         for id in self.g.ids() {
             match (&self.g[id].op, self.g[id].op.def().body) {
-                (Op::Carry { .. }, _) if live[id.index()] => self.begin_loop(id),
+                (Op::Carry { .. }, _) if live[id.index()] => self.begin_loop(id, &live),
                 (Op::History { .. }, _) if live[id.index()] => self.end_loop(id, &live),
                 (_, Body::Reduce(_)) if live[id.index()] => match reduction_axes(self.g, id) {
                     Some((_, ReductionAxes::Within)) => self.place_within(id),

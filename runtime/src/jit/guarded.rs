@@ -140,6 +140,46 @@ fn convolutions([channels, outputs]: [usize; 2]) -> Graph {
     differentiate(&b.finish(), &[0, 1])
 }
 
+/// A step of training a loop: a state of two halves, of which a product and the element of a sequence make gates.
+fn recurrent([inputs, size]: [usize; 2], reverse: bool) -> Graph {
+    let (mut b, steps) = (Builder::new(Graph::default()), 5);
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(steps), Dim::Fixed(inputs)]));
+    b.graph_mut().slots.inputs.push(InputSlot { name: "x", ty, target: false, classes: None });
+    let x = b.input(0);
+    let sequence = b.transpose(x, &[1, 0, 2]);
+    let [from_input, from_state] = [inputs, size].map(|rows| parameter(&mut b, rows, 2 * size));
+    let start = b.constant(0.0, &Shape(vec![Dim::B, Dim::Fixed(2 * size)]));
+    let carry = b.carry(start, steps, reverse);
+    let element = b.element(carry, sequence);
+    let half = |b: &mut Builder, x: NodeId, at: usize| b.slice(x, 1, at * size, size, 1);
+    let [h, c] = [0, 1].map(|at| half(&mut b, carry, at));
+    let products = [b.dot(element, from_input, false, false), b.dot(h, from_state, false, false)];
+    let sum = b.add(products[0], products[1]);
+    let [gate, new] = [0, 1].map(|at| half(&mut b, sum, at));
+    let (gate, new) = (b.sigmoid(gate), b.tanh(new));
+    let kept = b.mul(gate, c);
+    let c = b.add(kept, new);
+    let bent = b.tanh(c);
+    let h = b.mul(gate, bent);
+    let next = b.concat(&[h, c], 1);
+    let history = b.history(carry, next);
+    let collected = b.collect(history, h);
+    let squares = b.mul(collected, collected);
+    let loss = b.mean(squares, &[0, 1, 2]);
+    let result = b.transpose(history, &[1, 0, 2]);
+    b.graph_mut().slots.outputs = vec!["y"];
+    b.graph_mut().outputs =
+        [(Role::Loss, loss), (Role::Output(0), result)].map(|(role, node)| Output { role, node }).to_vec();
+    let mut b = Builder::new(differentiate(&b.finish(), &[0, 1]));
+    for param in [0, 1] {
+        let gradient = b.graph().output(&Role::Gradient(param)).expect("it was asked for");
+        let (value, change) = (b.param(param), b.scale(gradient, 1e-3));
+        let node = b.sub(value, change);
+        b.graph_mut().outputs.push(Output { role: Role::Update(param), node });
+    }
+    b.finish()
+}
+
 /// The bits of all results, with guards behind all memory or ahead of it.
 fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: bool) -> Vec<u32> {
     let fused = group(fuse(&simplify(graph)), &Budget::new(max_batch));
@@ -204,6 +244,22 @@ fn convolutions_touch_nothing_outside_their_memory() {
             assert_eq!(run(&graph, isa, [9, batch, 1], false), expected, "{what}");
             for after in [true, false] {
                 assert_eq!(run(&graph, isa, [9, batch, 2], after), expected, "{what}, two threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn loops_touch_nothing_outside_their_memory() {
+    for (extents, reverse) in [([3, 1], false), ([5, 7], true), ([16, 16], false), ([40, 130], true)] {
+        let graph = recurrent(extents, reverse);
+        for (isa, batch) in Isa::available().into_iter().flat_map(|isa| [1, 2, 13, 67].map(|batch| (isa, batch))) {
+            let what = format!("{extents:?}, {batch} rows, {isa:?}");
+            let expected = run(&graph, isa, [67, batch, 1], true);
+            assert!(expected.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{what}");
+            assert_eq!(run(&graph, isa, [67, batch, 1], false), expected, "{what}");
+            for after in [true, false] {
+                assert_eq!(run(&graph, isa, [67, batch, 2], after), expected, "{what}, two threads");
             }
         }
     }

@@ -41,7 +41,9 @@ fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
     let other = axes.of(1, dims[1].len());
     let [col] = other.free[..] else { return None };
     let lacks_terms = readable(b.graph(), a, &axes).map(|left| left || lacks_terms(b.graph(), c, &axes, col));
-    if dims[1][col].is_batch() || lacks_terms != Some(left_out) {
+    // There are rows to walk.
+    let rows = axes.batch.len() + axes.of(0, dims[0].len()).free.len();
+    if rows == 0 || dims[1][col].is_batch() || lacks_terms != Some(left_out) {
         return None;
     }
     axes.contracted.sort_by_key(|&(axis, _)| !dims[0][axis].is_batch());
@@ -98,7 +100,8 @@ fn is_in_runs(b: &Builder, node: &Node, axes: &DotAxes) -> bool {
     let batch = node.ty.shape.0.iter().position(|dim| dim.is_batch());
     let terms = axes.contracted.iter().position(|&(axis, _)| b.ty(node.operands[0]).shape.0[axis].is_batch());
     let outermost = batch.is_none_or(|batch| batch == 0) && terms.is_none_or(|terms| terms == 0);
-    let fits = outermost && right.free.len() == 1 && has_windows(b.graph(), node.operands[0]);
+    let rows = node.ty.shape.rank() > 1;
+    let fits = outermost && rows && right.free.len() == 1 && has_windows(b.graph(), node.operands[0]);
     fits && readable(b.graph(), node.operands[0], axes).is_some()
 }
 
