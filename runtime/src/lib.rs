@@ -46,7 +46,7 @@
 //! | [`simplify`] | any graph | a smaller one with the same results |
 //! | [`flops`], [`gradcheck`], [`sentinel`] | a graph | its arithmetic; its gradients checked; where the first NaN came from |
 //! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
-//! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run; [groups](kernel::Group) of those that run tile by tile |
+//! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run; [groups](kernel::Group) of those that run tile by tile, [loops](kernel::Loop) of those that run once for each step |
 //! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
 //! | [`microkernels`] | addresses and extents | matrix products, products of windows, strips of transcendental functions, ends of reductions: compiled ahead of time |
 //! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
@@ -73,6 +73,8 @@
 //! - **Rules of [`simplify`] are exact** under IEEE-754, to the bit, unless their name begins with `fast-`. Those of [`stabilize`]
 //!   change rounding on purpose, before differentiation. A product and a sum are rounded once only where the IR says `mul_add`.
 //!   A product of windows may have the form of [`Winograd`](kernel::Winograd), which rounds otherwise: then it says `fast-winograd`.
+//! - **A loop is compiled once.** Its kernels run at every step; what has an element for each step is read and written where the
+//!   position says, and what only the loop reads has the memory of one step. Code and the time of compiling do not grow with steps.
 //! - **The order of a sum is data** ([`SumOrder`](kernel::SumOrder), [`DotOrder`](kernel::DotOrder)), set by fusion from extents
 //!   that do not grow with the batch; neither the number of threads, nor the largest batch, nor a tiling decides it. The same
 //!   program gives the same bits, run after run, on one build and CPU model. Random numbers are a function of seed, pass, layer

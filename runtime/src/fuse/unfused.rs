@@ -1,4 +1,4 @@
-//! What fusion saves: the work of a graph of which every operation is a kernel of its own.
+//! What fusion saves: the work of a graph of which every operation is a kernel of its own, in a loop once for each step.
 
 use crate::flops;
 use crate::ir::{Graph, NodeId, Op};
@@ -7,19 +7,23 @@ use crate::kernel::{Cost, Count};
 /// What the graph would have to do if every operation were a kernel of its own, which reads its operands from memory and
 /// writes its result there.
 pub fn unfused(graph: &Graph) -> Cost {
-    let live = graph.live();
+    let (live, heads) = (graph.live(), graph.heads());
     let mut sum = Cost::default();
     for id in graph.ids().filter(|id| live[id.index()]) {
         let node = &graph[id];
-        if node.op.is_leaf() || node.op.is_view() {
+        if node.op.is_leaf() || node.op.is_view() || node.op.is_of_loop() {
             continue;
         }
+        let times = match heads[id.index()].map(|head| &graph[head].op) {
+            Some(&Op::Carry { steps, .. }) => steps as u64,
+            _ => 1,
+        };
         let mut read: Vec<NodeId> = node.operands.iter().map(|&operand| graph.behind_views(operand)).collect();
         read.sort();
         read.dedup();
         read.retain(|&base| !graph[base].op.is_leaf() || matches!(graph[base].op, Op::Input(_) | Op::Param(_)));
-        sum.flops += flops::of_node(graph, id).into();
-        read.iter().chain([&id]).for_each(|&id| sum.bytes += Count::bytes(&graph[id].ty.shape));
+        sum.flops += Count::from(flops::of_node(graph, id)) * times;
+        read.iter().chain([&id]).for_each(|&id| sum.bytes += Count::bytes(&graph[id].ty.shape) * times);
     }
     sum
 }
