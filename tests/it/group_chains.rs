@@ -114,7 +114,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
     kernel 0: b B, i 2, j 16, k 16
       matmul called: left operand read in place, right operand packed panel by panel, one for each matmul
       stage 0 4 vectors at a time
-      stage 1 2 vectors at a time, functions written out: more axes than two
+      stage 1 2 vectors at a time, functions written out: 16 elements
       stage 2 4 vectors at a time
       tile %16               scratch 0..4096, to kernel 1
       lanes of %10           scratch 4096..4112

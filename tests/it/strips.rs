@@ -6,6 +6,7 @@ use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
 use gradloom_runtime::jit::{Text, text};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::tiling::{Functions, Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::compiled::{Compiled, Reference, with_isa};
@@ -149,4 +150,42 @@ fn few_columns_are_not_worth_a_call() {
         kernels.matches("call fn").count()
     };
     assert_eq!([31, 32, 512, 513].map(calls), [0, 1, 1, 2]);
+}
+
+#[test]
+fn functions_of_parts_of_rows_are_called_where_the_parts_lie() {
+    for cols in COLS {
+        let mut b = Builder::new(Graph::default());
+        let x = handmade::input(&mut b, "x", matrix(4 * cols));
+        let part = |b: &mut Builder, at: usize| b.slice(x, 1, at * cols, cols, 1);
+        let [input, forget, new, kept] = [0, 1, 2, 3].map(|at| part(&mut b, at));
+        let (input, forget, new) = (b.sigmoid(input), b.sigmoid(forget), b.tanh(new));
+        let (kept, new) = (b.mul(forget, kept), b.mul(input, new));
+        let cell = b.add(kept, new);
+        let bent = b.tanh(cell);
+        // Then sums along the row, and a function of what another stage gives.
+        let power = b.exp(bent);
+        let shape = b.shape(power);
+        let sum = b.sum(power, &[1]);
+        let sum = b.broadcast(sum, &shape, &[0]);
+        let share = b.div(power, sum);
+        let last = b.softplus(share);
+        for (index, node) in [cell, last].into_iter().enumerate() {
+            handmade::output(&mut b, Role::Output(index), node);
+        }
+        let graph = b.finish();
+        let fused = fuse(&graph);
+        let tiling = tile(&fused, 67, Machine::of(Isa::Avx2));
+        let called =
+            tiling.kernels[0].stages.iter().filter(|stage| matches!(stage.functions, Functions::Strips { .. }));
+        assert_eq!((fused.kernels[0].is_plain(), called.count()), (false, if cols < 32 { 0 } else { 2 }), "{fused}");
+        for isa in Isa::available() {
+            let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
+            for batch in [1, 3, 67] {
+                let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
+                let wanted = Reference::new(&graph, batch, &values);
+                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 use super::lanes::{Lanes, Width};
-use super::loops::LANE_BYTES;
+use super::loops::{LANE_BYTES, Trip};
 use super::nest::{Point, Reader, splits_lanes};
 use super::row::combine;
 use super::{KernelEmitter, Slot, View};
@@ -30,6 +30,11 @@ impl KernelEmitter<'_, '_> {
             return;
         }
         let unroll = self.tiling.stages[stage].vectors;
+        if !kernel.is_plain()
+            && let Some((strips, elements)) = self.strips(&steps, stage)
+        {
+            return self.in_strips(&strips, elements, &copies, stage, Trip::Known(kernel.cols()));
+        }
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));

@@ -39,6 +39,13 @@ struct Place {
     bounded: Vec<Value>,
 }
 
+impl Point {
+    /// Where the elements of a read begin in the present row.
+    pub(super) fn row_of(&self, read: usize) -> Option<Value> {
+        self.places[read].as_ref().map(|place| place.address)
+    }
+}
+
 impl KernelEmitter<'_, '_> {
     /// The coordinates of a row from its number.
     fn coordinates_of(&mut self, row: Value) -> Vec<Value> {
@@ -124,16 +131,8 @@ impl KernelEmitter<'_, '_> {
         self.point = Point { row, places, ..Point::default() };
     }
 
-    /// Where the elements of the present row are written by a write whose rows lie as it says.
-    pub(super) fn row_of_write(&mut self, write: usize, base: Value) -> Value {
-        let at = &self.kernel.writes[write].access.at;
-        let steps: Vec<(usize, i64)> = (0..self.kernel.rows).map(|axis| (axis, at.steps[axis])).collect();
-        let row = self.point.row.clone();
-        self.moved(base, &row, &steps, 4)
-    }
-
     /// A number moved by so many steps along some axes.
-    fn moved(&mut self, start: Value, coordinates: &[Value], steps: &[(usize, i64)], factor: i64) -> Value {
+    pub(super) fn moved(&mut self, start: Value, coordinates: &[Value], steps: &[(usize, i64)], factor: i64) -> Value {
         steps.iter().filter(|(_, step)| *step != 0).fold(start, |sum, &(axis, step)| {
             let by = self.times(coordinates[axis], factor * step);
             self.fb.ins().iadd(sum, by)

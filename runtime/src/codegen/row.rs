@@ -98,6 +98,14 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
+    /// Where the elements of the present row are written by a write whose rows lie as it says.
+    fn row_of_write(&mut self, write: usize, base: Value) -> Value {
+        let at = &self.kernel.writes[write].access.at;
+        let steps: Vec<(usize, i64)> = (0..self.kernel.rows).map(|axis| (axis, at.steps[axis])).collect();
+        let row = self.point.row.clone();
+        self.moved(base, &row, &steps, 4)
+    }
+
     fn row_load(&mut self, slot: Slot, read: usize) -> Value {
         let start = self.bases[&slot];
         let offset = self.times(self.row, 4);

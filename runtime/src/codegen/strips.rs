@@ -36,8 +36,16 @@ struct Part {
 
 struct Call {
     function: Function,
-    from: Slot,
+    from: Source,
     to: Slot,
+}
+
+/// Where the elements are that a function is called for.
+#[derive(Clone, Copy)]
+enum Source {
+    Slot(Slot),
+    /// Where this read of the kernel finds them, one after the other.
+    Read(usize),
 }
 
 impl KernelEmitter<'_, '_> {
@@ -124,9 +132,11 @@ impl KernelEmitter<'_, '_> {
             let level = levels[index];
             match (calls[index], homes[index]) {
                 (Some(function), Some(to)) => {
-                    let from = match operands[index].first() {
-                        Some(&operand) => homes[operand]?,
-                        None => self.slot_read(self.kernel.body[step].args[0], self.kernel.body[step].stage)?,
+                    let (arg, stage) = (self.kernel.body[step].args[0], self.kernel.body[step].stage);
+                    let from = match (operands[index].first(), arg) {
+                        (Some(&operand), _) => Source::Slot(homes[operand]?),
+                        (None, Arg::Read(read)) if self.is_elsewhere(read) => Source::Read(read),
+                        _ => Source::Slot(self.slot_read(arg, stage)?),
                     };
                     parts[level].calls.push(Call { function, from, to });
                     if self.view().targets(step).len() > 1 {
@@ -187,8 +197,10 @@ impl KernelEmitter<'_, '_> {
         if part.steps.is_empty() && part.arrived.is_empty() && copies.is_empty() {
             return;
         }
+        let nest = !self.kernel.is_plain();
         self.columns(elements, vectors(self.kernel, &part.steps, true), |emit, width, at| {
             let at = emit.fb.ins().iadd(start, at);
+            emit.point.inner = Some(at).filter(|_| nest);
             let mut body = ElementBody::new(emit, &part.steps, width, stage, at);
             body.held.clone_from(&part.held);
             for &(step, slot) in &part.arrived {
@@ -206,14 +218,22 @@ impl KernelEmitter<'_, '_> {
                 body.copy(value, slot);
             }
             body.overwrite();
+            emit.point.inner = None;
         });
     }
 
+    /// Whether a read finds elements in another order than that of the kernel.
+    fn is_elsewhere(&self, read: usize) -> bool {
+        !self.kernel.is_plain() && !self.kernel.is_aligned(&self.kernel.reads[read].access)
+    }
+
     fn call_strip(&mut self, call: &Call, start: Value, count: Value) {
-        let [from, to] = [call.from, call.to].map(|slot| {
-            let base = *self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
-            self.fb.ins().iadd(base, start)
-        });
+        let of_slot = |slot: Slot| *self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("it was opened");
+        let from = match call.from {
+            Source::Slot(slot) => of_slot(slot),
+            Source::Read(read) => self.point.row_of(read).expect("it looks up no index"),
+        };
+        let [from, to] = [from, of_slot(call.to)].map(|base| self.fb.ins().iadd(base, start));
         host::Strip { function: call.function, from, to, count }.call(&mut self.imports, &mut self.fb);
     }
 }

@@ -146,7 +146,7 @@ impl fmt::Display for StageTiling {
             }
             Functions::Few(elements) => write!(f, ", functions written out: {elements} elements")?,
             Functions::Updates => f.write_str(", functions written out: parameters are overwritten")?,
-            Functions::Nest => f.write_str(", functions written out: more axes than two")?,
+            Functions::Nest => f.write_str(", functions written out: rows are no runs of elements")?,
             Functions::Narrow => f.write_str(", functions written out: called ones are no wider")?,
         }
         match self.prefetch {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::ir::Op;
 use crate::ir::ops::function;
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel};
+use crate::kernel::{Access, Arg, BufferId, Class, Fused, Kernel, Mode};
 use crate::scalar::Function;
 use crate::types::Dim;
 
@@ -50,7 +50,7 @@ pub enum Functions {
     Few(usize),
     /// They are written out, as the kernel overwrites parameters, whose old values every element reads.
     Updates,
-    /// They are written out, as the kernel has more axes than rows and columns.
+    /// They are written out, as a row of the kernel is not one run of elements, or some of what is read is not there.
     Nest,
     /// They are written out, as those that could be called have no wider vectors.
     Narrow,
@@ -98,8 +98,25 @@ pub fn vectors(kernel: &Kernel, steps: &[usize], called: bool) -> usize {
 pub fn called(kernel: &Kernel, step: usize) -> Option<Function> {
     let instruction = &kernel.body[step];
     let function = function(&instruction.origin.op)?;
-    let in_memory = matches!(instruction.args[0], Arg::Value(_) | Arg::Read(_) | Arg::Dot);
+    let in_memory = match instruction.args[0] {
+        Arg::Value(_) | Arg::Dot => true,
+        Arg::Read(read) => kernel.is_plain() || is_run(&kernel.reads[read].access),
+        _ => false,
+    };
     (in_memory && kernel.arg_class(instruction.args[0]) == Class::Element).then_some(function)
+}
+
+/// Whether what is read for a row lies there one element after the other.
+fn is_run(access: &Access) -> bool {
+    access.bounds.is_empty() && access.gather.is_none() && access.at.steps.last() == Some(&1)
+}
+
+/// Whether a row is one run of elements, for each of which there is all that is read.
+fn is_of_runs(kernel: &Kernel) -> bool {
+    let certain = |access: &Access| access.bounds.is_empty() && access.gather.is_none();
+    let whole = (0..kernel.body.len()).all(|index| !kernel.is_within(index));
+    let sets = kernel.writes.iter().all(|write| write.mode == Mode::Set);
+    kernel.axes.len() == kernel.rows + 1 && whole && sets && kernel.reads.iter().all(|read| certain(&read.access))
 }
 
 fn functions(fused: &Fused, kernel: &Kernel, steps: &[usize], machine: &Machine) -> Functions {
@@ -114,7 +131,7 @@ fn functions(fused: &Fused, kernel: &Kernel, steps: &[usize], machine: &Machine)
     match elements.filter(|&elements| elements < LEAST_CALLED) {
         _ if functions == 0 => Functions::None,
         _ if !machine.wide_functions => Functions::Narrow,
-        _ if !kernel.is_plain() => Functions::Nest,
+        _ if !kernel.is_plain() && !is_of_runs(kernel) => Functions::Nest,
         _ if updates => Functions::Updates,
         Some(elements) => Functions::Few(elements),
         None => Functions::Strips { elements: machine.first_cache / 2 / 4 / STRIPS, most: STRIPS, functions },
