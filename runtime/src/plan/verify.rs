@@ -1,10 +1,12 @@
-//! Checks a plan by playing it: every line of the arena remembers who wrote it last, and every reader must find what it
+//! Checks a plan by playing it: every part of the arena remembers who wrote it last, and every reader must find what it
 //! expects.
+
+use std::collections::BTreeMap;
 
 use super::{Allocation, Content, Location, Plan, padded};
 use crate::kernel::{BufferId, Fused};
 
-/// What a line of the arena holds.
+/// What a part of the arena holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Nobody,
@@ -20,24 +22,24 @@ type Part = (usize, usize, Owner);
 
 /// Says which value is overwritten before its last reader, if one is. Runs in debug builds and tests.
 pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
-    let mut lines = vec![Owner::Nobody; plan.arena / 16];
+    let mut owners = Owners::default();
     for run in fused.runs() {
         let steps = fused.loop_of(run.start).map_or(1, |run| run.steps.min(2));
         let ahead = run.clone().filter(|&index| fused.loop_of(index).is_some());
         for (at, len, owner) in ahead.flat_map(|index| packed(plan, index)) {
-            lines[at / 16..(at + len) / 16].fill(owner);
+            owners.fill(at, len, owner);
         }
         // After two steps, each has come after each.
         for step in 0..steps {
-            run.clone().try_for_each(|index| play(plan, fused, &mut lines, (index, step)))?;
+            run.clone().try_for_each(|index| play(plan, fused, &mut owners, (index, step)))?;
         }
     }
     let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| allocation(plan, fused, buffer)).collect();
-    holds(&lines, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
+    holds(&owners, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
 /// Runs a kernel, in a loop at this step.
-fn play(plan: &Plan, fused: &Fused, lines: &mut [Owner], (index, step): (usize, usize)) -> Result<(), String> {
+fn play(plan: &Plan, fused: &Fused, owners: &mut Owners, (index, step): (usize, usize)) -> Result<(), String> {
     let mut read = reads(plan, fused, index);
     let written = writes(plan, fused, index);
     if fused.loop_of(index).is_some() {
@@ -46,9 +48,9 @@ fn play(plan: &Plan, fused: &Fused, lines: &mut [Owner], (index, step): (usize, 
         let rows = fused.kernels[index].writes.iter().filter(|write| step > 0 && write.access.position != 0);
         read.extend(rows.filter_map(|write| allocation(plan, fused, write.buffer)));
     }
-    holds(lines, &read).map_err(|fault| format!("before kernel {index}: {fault}"))?;
+    holds(owners, &read).map_err(|fault| format!("before kernel {index}: {fault}"))?;
     for &(at, len, owner) in &written {
-        lines[at / 16..(at + len) / 16].fill(owner);
+        owners.fill(at, len, owner);
     }
     // But for what it overwrites element by element.
     let replaced = |part: &&Part| plan.kernels[index].in_place.values().any(|&id| part.2 == Owner::Value(id));
@@ -61,18 +63,61 @@ fn play(plan: &Plan, fused: &Fused, lines: &mut [Owner], (index, step): (usize, 
         };
         kept.extend(reads(plan, fused, other).iter().filter(|part| !overwritten(part)));
     }
-    holds(lines, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
-    holds(lines, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))
+    holds(owners, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
+    holds(owners, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))
 }
 
-fn holds(lines: &[Owner], expected: &[Part]) -> Result<(), String> {
+fn holds(owners: &Owners, expected: &[Part]) -> Result<(), String> {
     for &(at, len, owner) in expected {
-        let other = lines[at / 16..(at + len) / 16].iter().find(|line| **line != owner);
-        if let Some(other) = other {
+        if let Some(other) = owners.other(at, len, owner) {
             return Err(format!("{other:?} lies at {at}, where {owner:?} should be"));
         }
     }
     Ok(())
+}
+
+/// Who wrote which part of the arena last: the end and the owner of each part, by its beginning.
+#[derive(Default)]
+struct Owners(BTreeMap<usize, (usize, Owner)>);
+
+impl Owners {
+    /// Gives a part to an owner.
+    fn fill(&mut self, at: usize, len: usize, owner: Owner) {
+        if len == 0 {
+            return;
+        }
+        self.cut(at);
+        self.cut(at + len);
+        let inside: Vec<usize> = self.0.range(at..at + len).map(|(&at, _)| at).collect();
+        inside.iter().for_each(|at| _ = self.0.remove(at));
+        self.0.insert(at, (at + len, owner));
+    }
+
+    /// Sees to it that no part goes across an offset.
+    fn cut(&mut self, at: usize) {
+        let across = self.0.range_mut(..at).next_back().filter(|(_, (end, _))| *end > at);
+        if let Some((_, part)) = across {
+            let (end, owner) = std::mem::replace(part, (at, part.1));
+            self.0.insert(at, (end, owner));
+        }
+    }
+
+    /// Who has some of a part, if not this owner all of it.
+    fn other(&self, at: usize, len: usize, owner: Owner) -> Option<Owner> {
+        let before = self.0.range(..=at).next_back().filter(|(_, (end, _))| *end > at);
+        let mut next = at;
+        let inside = self.0.range(at..at + len).filter(|(start, _)| **start > at);
+        for (&start, &(end, found)) in before.into_iter().chain(inside) {
+            if start > next {
+                return Some(Owner::Nobody);
+            }
+            if found != owner {
+                return Some(found);
+            }
+            next = end;
+        }
+        (next < at + len).then_some(Owner::Nobody)
+    }
 }
 
 /// Where a buffer of the arena lies.
