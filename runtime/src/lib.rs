@@ -65,6 +65,11 @@
 //!   written once against [`Scalar`](scalar::Scalar) and runs in the interpreter, in compiled code and in strips.
 //! - **Ids are a topological order.** A node refers to earlier nodes only, so every sweep is a loop. Printed text depends on
 //!   structure only.
+//! - **A loop is flat.** [`Op::Carry`](ir::Op::Carry) is its head, the state before a step; what depends on it is the body;
+//!   [`Op::History`](ir::Op::History) closes it and has all states, and [`Op::Collect`](ir::Op::Collect) what else leads out.
+//!   [`autodiff`] makes a second loop that goes the other way, and computes after both, for all steps at once, what needs no state;
+//!   so does [`simplify`] before them. The kernels of a body are consecutive and compiled once, so that code does not grow with the
+//!   number of steps; where each sample is by itself, threads share the samples and meet once.
 //! - **The batch is outermost.** `B` is the one extent that is not known until run time. [`ir::verify()`] rejects graphs with two
 //!   batch axes or movement along the batch; [`fuse`](mod@fuse) puts it in front in memory. So every stride is static, and one
 //!   program serves every batch up to `max_batch`. Learning rates and seeds are run-time scalars and recompile nothing.

@@ -1,17 +1,18 @@
 """Golden values of layers with a state: `nn.RNN`, `nn.GRU` and `nn.LSTM` of PyTorch.
 
-    golden-venv/bin/python make_recurrent.py          # rewrites recurrent.txt; see README.md
+    golden-venv/bin/python make_recurrent.py          # rewrites recurrent.txt, recurrent_state.*; see README.md
 
 Everything is computed by PyTorch in float64, in the format that README.md gives.  The name of a case is that of its layer and a variant,
 for which tests/it/recurrent_golden.rs has the arguments.  Weights are those of gradloom, [in, out]; in keys `_` stands for `.`.  `dy` is
 the upstream gradient of `y`; `d` and a name is a gradient.  The last lines of a case may have an initial state and lengths.
 """
 import numpy as np
+import safetensors.torch
 import torch
 import torch.nn as n
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from make_golden import Golden, leaf, normal
+from make_golden import HERE, Golden, leaf, normal
 
 rng = np.random.default_rng(97)
 out = Golden("recurrent", """
@@ -73,4 +74,32 @@ case("lstm_last", n.LSTM, 2, 5, 3, 3, last=True, cell=True)
 case("lstm_reverse", n.LSTM, 2, 4, 3, 2, reverse=True)
 case("lstm_initial", n.LSTM, 2, 4, 2, 3, initial=True, last=True)
 case("lstm_lengths", n.LSTM, 4, 5, 2, 3, lengths=[2, 5, 1, 4], reverse=True)
+out.write()
+
+
+class Known(n.Module):
+    """All three, with several layers, in both directions, and bent otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = n.LSTM(3, 4, num_layers=2, batch_first=True)
+        self.gru = n.GRU(4, 3, bidirectional=True, batch_first=True)
+        self.rnn = n.RNN(6, 5, nonlinearity="relu", batch_first=True)
+        self.head = n.Linear(5, 2)
+
+    def forward(self, x):
+        both, _ = self.gru(self.lstm(x)[0])
+        _, last = self.rnn(both)
+        return self.head(last[0])
+
+
+out = Golden("recurrent_state", """
+x: [3, 6, 3] -> LSTM(4, num_layers=2), GRU(3, bidirectional=True), RNN(5, nonlinearity="relu"), Linear(2) of its last state: y, with
+the parameters of recurrent_state.safetensors, in float32. y is computed in float64.""")
+model = Known()
+state = {name: torch.tensor(normal(rng, *t.shape, scale=0.5)).float().contiguous() for name, t in model.state_dict().items()}
+safetensors.torch.save_file(state, HERE / "recurrent_state.safetensors", metadata={"format": "pt"})
+model.double().load_state_dict({name: t.double() for name, t in state.items()})
+x = normal(rng, 3, 6, 3)
+out.case("network", x=x, y=model(torch.tensor(x)))
 out.write()

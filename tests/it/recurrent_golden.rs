@@ -1,5 +1,7 @@
-//! Layers with a state against values of PyTorch, forward and backward, with initial states and with lengths.
+//! Layers with a state against values of PyTorch, forward and backward, with initial states and with lengths, and a state dict.
 
+use gradloom::ndarray::{Array3, Axis};
+use gradloom::{NameMap, network};
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::functions;
 use gradloom_runtime::interp::{Precision, Values, evaluate};
@@ -10,6 +12,7 @@ use gradloom_runtime::lower::lower;
 use gradloom_runtime::network::{BinaryOp, Definition, Expr};
 use gradloom_runtime::types::Dim;
 
+use crate::bound::Bound;
 use crate::compiled::Compiled;
 use crate::golden_file::{Case, GoldenFile};
 use crate::handmade::{self, binary, call, clause, flow, leak, port, stage};
@@ -111,5 +114,63 @@ fn layers_with_a_state_are_those_of_pytorch_forward_and_backward() {
             checked += 1;
         }
         assert_eq!(checked, keys.len() + 1, "{}", case.name);
+    }
+}
+
+network! {
+    /// What the golden file holds the parameters of.
+    Known<x: [B, 6, 3] -> y: [B, 2]> {
+        let h = x -> repeat(2) { Lstm(4) };
+        let forth = h -> Gru(3);
+        let back = h -> Gru(3, reverse = true);
+        y = (forth, back) -> concat, Rnn(5, activation = relu, last = true), Dense(2);
+    }
+    /// The network without what looks ahead, for a stream.
+    Ahead<x: [B, 6, 3] -> h: [B, 6, 4]> { repeat(2) { Lstm(4) } }
+}
+
+/// Which tensors of a layer of PyTorch, whose names end so, are the parameters of a layer here.
+fn layer_of_pytorch(names: NameMap, there: &str, end: &str, here: &str) -> NameMap {
+    names
+        .transposed(format!("{there}.weight_ih_{end}"), format!("{here}.input.weight"))
+        .transposed(format!("{there}.weight_hh_{end}"), format!("{here}.recurrent.weight"))
+        .renamed(format!("{there}.bias_ih_{end}"), format!("{here}.input.bias"))
+        .renamed(format!("{there}.bias_hh_{end}"), format!("{here}.recurrent.bias"))
+}
+
+#[test]
+fn a_state_dict_of_recurrent_layers_predicts_as_in_pytorch() {
+    let file = GoldenFile::read("recurrent_state");
+    let case = file.case("network");
+    let x = case.floats("x").iter().map(|&x| x as f32).collect();
+    let x = Array3::from_shape_vec((3, 6, 3), x).expect("three rows of six elements");
+    let state = crate::project().join("tests/golden/recurrent_state.safetensors");
+    let lstm = |prefix: &str| {
+        let layer = |names, n: usize| {
+            layer_of_pytorch(names, "lstm", &format!("l{}", n - 1), &format!("{prefix}repeat1.{n}.lstm1"))
+        };
+        layer(layer(NameMap::new(), 1), 2)
+    };
+
+    let names = layer_of_pytorch(lstm("h."), "gru", "l0", "forth.gru1");
+    let names = layer_of_pytorch(names, "gru", "l0_reverse", "back.gru1");
+    let names = layer_of_pytorch(names, "rnn", "l0", "y.rnn1");
+    let names = names.transposed("head.weight", "y.dense1.weight").renamed("head.bias", "y.dense1.bias");
+    let mut predictor = Known::predictor().max_batch(3).build().expect("it builds");
+    predictor.load_mapped(&state, &names).expect("the map accounts for everything");
+    let y: Vec<f64> = predictor.predict(x.view()).expect("it runs").iter().map(|&y| f64::from(y)).collect();
+    Bound { relative: 1e-6, absolute: 1e-6 }.check("y", &y, case.floats("y"));
+
+    // So do its layers in a stream, for which the others of the file are no use.
+    let names = lstm("").ignored("gru.*").ignored("rnn.*").ignored("head.*");
+    let mut ahead = Ahead::predictor().max_batch(3).build().expect("it builds");
+    ahead.load_mapped(&state, &names).expect("the map accounts for everything");
+    let whole = ahead.predict(x.view()).expect("it runs").to_owned();
+    let mut stream = ahead.stream().expect("it looks back alone");
+    for (elements, states) in x.outer_iter().zip(whole.outer_iter()) {
+        for (element, state) in elements.axis_iter(Axis(0)).zip(states.axis_iter(Axis(0))) {
+            assert_eq!(stream.feed(&element.to_vec()).expect("it fits"), state.to_vec());
+        }
+        stream.clear();
     }
 }

@@ -76,9 +76,12 @@ pub const ROWS: &[Row] = &[
     (Stage, "AdaptiveMaxPool2d", "global_max_pool", "where it has an output of 1 x 1; it drops both axes"),
     (Stage, "GlobalAveragePooling2D", "global_avg_pool", ""),
     (Stage, "GlobalMaxPooling2D", "global_max_pool", ""),
-    (Stage, "RNN", "", RECURRENT),
-    (Stage, "GRU", "", RECURRENT),
-    (Stage, "LSTM", "", RECURRENT),
+    (Stage, "RNN", "Rnn(n)", SEQUENCE),
+    (Stage, "SimpleRNN", "Rnn(n, last = true)", LAST),
+    (Stage, "GRU", "Gru(n)", SEQUENCE),
+    (Stage, "LSTM", "Lstm(n)", SEQUENCE),
+    (Stage, "Bidirectional", "", BOTH),
+    (Stage, "BiLstm", "", BOTH),
     (Stage, "MultiheadAttention", "Attention(heads)", INFERRED),
     (Stage, "MultiHeadAttention", "Attention(heads)", INFERRED),
     (Stage, "RMSNorm", "RmsNorm", ""),
@@ -185,6 +188,15 @@ pub const ROWS: &[Row] = &[
     (Argument, "units", "n", ""),
     (Argument, "out_features", "n", ""),
     (Argument, "d_output", "n", ""),
+    (Argument, "hidden_size", "n", ""),
+    (Argument, "return_sequences", "last", "the last state alone instead of all"),
+    (Argument, "go_backwards", "reverse", ""),
+    (Argument, "bidirectional", "", BOTH),
+    (Argument, "num_layers", "", "`repeat(2) { Lstm(16) }`"),
+    (Argument, "batch_first", "", "a sequence is `[B, T, features]`; leave it out"),
+    (Argument, "nonlinearity", "activation", ""),
+    (Argument, "recurrent_initializer", "recurrent_init", ""),
+    (Argument, "unit_forget_bias", "", "the bias of the forget gate starts at 1; leave it out"),
     (Argument, "output_dim", "n", ""),
     (Argument, "features", "n", ""),
     (Argument, "out_channels", "channels", ""),
@@ -207,6 +219,7 @@ pub const ROWS: &[Row] = &[
     (Argument, "data_format", "", "an image is `[B, channels, height, width]`; leave it out"),
     (Argument, "in_features", "", OUT),
     (Argument, "d_input", "", OUT),
+    (Argument, "input_size", "", OUT),
     (Argument, "input_dim", "", OUT),
     (Argument, "input_shape", "", OUT),
     (Argument, "num_features", "", OUT),
@@ -272,7 +285,9 @@ const INFERRED: &str = "the size of what comes in is inferred";
 const OUT: &str = "the size of what comes in is inferred; leave it out";
 const LOGITS: &str = "it takes logits, so leave out `sigmoid` before it";
 const RESHAPED: &str = "in a body of named flows, `reshape(x, [B, 4, 7])` gives any shape";
-const RECURRENT: &str = "recurrent layers are not supported yet";
+const SEQUENCE: &str = "over `[B, T, features]`, with `last = true` the last state alone";
+const LAST: &str = "over `[B, T, features]`, without `last` all states";
+const BOTH: &str = "one layer with `reverse = true` beside one without, in two flows that `concat` joins";
 
 /// The end of a message about a word that is not known: what is written here instead.
 pub fn hint(place: SourcePlace, word: &str) -> Option<String> {

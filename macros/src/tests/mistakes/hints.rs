@@ -22,6 +22,7 @@ fn said(place: SourcePlace, word: &str) -> String {
             body(&format!("max_pool(2, {word} = 1)")),
             body(&format!("ConvTranspose2d(4, 3, {word} = 1)")),
             body(&format!("upsample(2, {word} = 1)")),
+            body(&format!("Rnn(4, {word} = 1)")),
             body(&format!("leaky_relu({word} = 1)")),
             body(&format!("gelu({word} = 1)")),
             body(&format!("Dense(4, init = normal({word} = 1))")),
