@@ -115,7 +115,7 @@ fn whatever_is_public_may_go_to_another_thread() {
     let all = lines.clone().filter(|(_, lacks)| lacks.is_empty()).map(|(name, _)| name).collect::<Vec<_>>();
     let others = lines.filter(|(_, lacks)| !lacks.is_empty()).map(|(name, lacks)| format!("{name} lacks {lacks}"));
     assert_snapshot!(format!("{} have all\n{}", all.len(), others.collect::<Vec<_>>().join("\n")), @"
-    52 have all
+    53 have all
     Batches lacks Sync, UnwindSafe, RefUnwindSafe
     Fit lacks Send, Sync, UnwindSafe, RefUnwindSafe
     Session lacks UnwindSafe, RefUnwindSafe

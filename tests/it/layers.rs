@@ -40,7 +40,9 @@ fn check_layer(layer: &'static LayerDef, args: &[Arg], mode: Mode) {
             handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(5), Dim::Fixed(4)])
         }
         "Embedding" => handmade::port_of(DType::U8, "x", &[Dim::B, Dim::Fixed(2)]),
-        "Positional" | "positions" => handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(4)]),
+        "Positional" | "positions" | "Rnn" | "Gru" | "Lstm" => {
+            handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(4)])
+        }
         "Attention" | "CrossAttention" => handmade::port("x", &[Dim::B, Dim::Fixed(3), Dim::Fixed(6)]),
         _ => handmade::port("x", &[Dim::B, Dim::Fixed(4)]),
     };

@@ -80,8 +80,31 @@ fn values(graph: &Graph, case: &Case) -> Values {
 }
 
 fn cases() -> Vec<Case> {
-    let parts = [leaves(), unary(), indices_and_masks(), several_operands(), movement(), reductions(), products()];
+    let parts =
+        [leaves(), unary(), indices_and_masks(), several_operands(), movement(), reductions(), products(), loops()];
     parts.into_iter().flatten().collect()
+}
+
+/// A loop over the rows of the first operand, from the second on: `tanh(row * state)`. Its states, and what each step has multiplied.
+fn looped(b: &mut Builder, x: &[NodeId], reverse: bool) -> [NodeId; 2] {
+    let carry = b.carry(x[1], 3, reverse);
+    let element = b.element(carry, x[0]);
+    let product = b.mul(element, carry);
+    let next = b.tanh(product);
+    let history = b.history(carry, next);
+    [history, b.collect(history, product)]
+}
+
+fn loops() -> Vec<Case> {
+    let case = |op, build: Build| Case { op, operands: vec![block(&[3, 2], 1), block(&[2], 2)], build };
+    let [forwards, backwards] = [false, true].map(|reverse| Op::Carry { number: 0, steps: 3, reverse });
+    vec![
+        case(forwards, |b, _, x| looped(b, x, false)[0]),
+        case(backwards, |b, _, x| looped(b, x, true)[0]),
+        case(Op::Element, |b, _, x| looped(b, x, true)[1]),
+        case(Op::History { steps: 3 }, |b, _, x| looped(b, x, false)[0]),
+        case(Op::Collect { steps: 3 }, |b, _, x| looped(b, x, false)[1]),
+    ]
 }
 
 fn leaves() -> Vec<Case> {

@@ -82,7 +82,7 @@ fn random_networks_compute_what_the_interpreter_computes() {
 
 #[test]
 fn random_networks_compute_the_same_over_several_blocks_of_rows() {
-    run(24, 300, &[Isa::detect()]);
+    run(47, 300, &[Isa::detect()]);
 }
 
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others. Says

@@ -61,6 +61,12 @@ pub enum ImageLayer {
     },
     /// A norm of rows, and what is added to each of a sequence.
     Rows(&'static LayerDef),
+    /// A state that goes through a signal.
+    Recurrent {
+        layer: &'static LayerDef,
+        n: u64,
+        reverse: bool,
+    },
 }
 
 /// Any of them.
@@ -85,8 +91,12 @@ pub fn image_layer() -> impl Strategy<Value = ImageLayer> {
     let attention =
         attention.prop_map(|(heads, causal, shared, rope)| ImageLayer::Attention { heads, causal, shared, rope });
     let rows = prop::sample::select(vec![&layers::RMS_NORM, &layers::POSITIONAL, &layers::POSITIONS]);
+    let recurrent = prop::sample::select(vec![&layers::RNN, &layers::GRU, &layers::LSTM]);
+    let recurrent = (recurrent, 1..=4u64, any::<bool>());
+    let recurrent = recurrent.prop_map(|(layer, n, reverse)| ImageLayer::Recurrent { layer, n, reverse });
     prop_oneof![
         4 => conv,
+        4 => recurrent,
         4 => attention,
         3 => rows.prop_map(ImageLayer::Rows),
         3 => pool,
@@ -176,6 +186,14 @@ impl ImageLayer {
                 let looking = [int(heads), Arg::Flag(causal), kv, Arg::Float(if causal { 0.2 } else { 0.0 })];
                 let rest = [Arg::Flag(shared), Arg::Flag(rope), Arg::Init(&AUTO, None)];
                 (&layers::ATTENTION, [&looking[..], &rest].concat())
+            }
+            ImageLayer::Recurrent { layer, n, reverse } => {
+                let given = layer.args.iter().map(|arg| match arg.name {
+                    "n" => int(n),
+                    "reverse" => Arg::Flag(reverse),
+                    _ => arg.default.expect("what else there is may be left out"),
+                });
+                (layer, given.collect())
             }
             ImageLayer::Rows(layer) => {
                 let args = layer.args.iter().map(|arg| arg.default.unwrap_or(Arg::Word("sinusoidal")));
