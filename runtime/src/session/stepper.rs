@@ -22,6 +22,8 @@ pub(super) struct Stepper {
     kept: Vec<Buffer>,
     /// How many outputs the network has; behind them comes what is kept.
     outputs: usize,
+    /// The element that was taken last, if it is one of numbers: an output may be that itself.
+    element: Vec<f32>,
 }
 
 impl<N: Network> Predictor<N> {
@@ -55,7 +57,7 @@ impl<N: Network> Predictor<N> {
         };
         let kept = program.slots.inputs[2..].iter().map(cache).collect::<Result<Vec<Buffer>, BuildError>>()?;
         let (arena, outputs) = (buffer::arena(&program, 1)?, self.definition.outputs.len());
-        Ok(Stepper { program, params, arena, scalars, kept, outputs })
+        Ok(Stepper { program, params, arena, scalars, kept, outputs, element: Vec::new() })
     }
 }
 
@@ -69,21 +71,29 @@ impl Stepper {
         let memory =
             Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
         self.program.run(None, memory);
+        if let Input::Float(element) = element {
+            self.element.clear();
+            self.element.extend_from_slice(element);
+        }
         for index in 0..self.kept.len() {
-            let (at, len) = (self.place(self.outputs + index), self.kept[index].len());
-            self.kept[index].floats_mut().copy_from_slice(&self.arena.floats()[at..at + len]);
+            if self.program.result(&Role::Output(self.outputs + index)) == Some(Location::Input(2 + index)) {
+                continue;
+            }
+            let mut kept = std::mem::take(&mut self.kept[index]);
+            let len = kept.len();
+            kept.floats_mut().copy_from_slice(self.output(self.outputs + index, len));
+            self.kept[index] = kept;
         }
     }
 
     /// What the network gives at the last position that was taken.
     pub(super) fn output(&self, index: usize, len: usize) -> &[f32] {
-        &self.arena.floats()[self.place(index)..][..len]
-    }
-
-    fn place(&self, index: usize) -> usize {
         match self.program.result(&Role::Output(index)).expect("every output has a place") {
-            Location::Arena(at) => at,
-            other => unreachable!("what is computed from a position is computed, not {other:?}"),
+            Location::Arena(at) => &self.arena.floats()[at..][..len],
+            Location::Param(param) => &self.params.floats()[self.program.params[param]..][..len],
+            Location::Input(0) => &self.element[..len],
+            // A state that is given as it was is kept as it was.
+            Location::Input(input) => &self.kept[input - 2].floats()[..len],
         }
     }
 
