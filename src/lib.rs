@@ -121,7 +121,7 @@ pub mod __private {
     };
     pub use gradloom_runtime::layers::{Arg, initializers};
     pub use gradloom_runtime::network::{
-        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Size,
+        Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Scan, Size,
         SourcePlace, Span, Split, Stage as DeclaredStage, Value,
     };
     pub use gradloom_runtime::session::{Report, gradcheck, ir};

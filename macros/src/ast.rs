@@ -159,9 +159,55 @@ pub enum StageKind {
     Repeat(Vec<Argument>, Body),
     /// `concat { { .. }, { .. } }`
     Concat(Vec<Body>),
+    /// `scan(args) |x, h| ..`
+    Scan(Box<Scan>),
     /// `{ .. }`, what a layer with a name stands for.
     Body(Body),
     Broken,
+}
+
+/// `scan(64) |x, h, decay = 0.9| { let z = ..; z }`
+pub struct Scan {
+    pub args: Vec<Argument>,
+    pub element: Ident,
+    pub state: Ident,
+    /// Trainable numbers and how they start.
+    pub extras: Vec<(Ident, Expr)>,
+    pub lines: Vec<Line>,
+    /// What the next state is made of.
+    pub next: Next,
+}
+
+/// The end of the body of a loop: an expression, or `(x, h) -> concat, Dense(8)`.
+pub struct Next {
+    pub sources: Vec<Expr>,
+    pub stages: Vec<Stage>,
+    pub site: Site,
+}
+
+impl Scan {
+    /// The names before the body.
+    pub fn names(&self) -> impl Iterator<Item = &Ident> {
+        [&self.element, &self.state].into_iter().chain(self.extras.iter().map(|(name, _)| name))
+    }
+
+    /// The stages of all lines.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        let of_lines = self.lines.iter().flat_map(|line| match line {
+            Line::Layer(_, stage) => std::slice::from_ref(stage),
+            Line::Flow(flow) => &flow.stages[..],
+        });
+        of_lines.chain(&self.next.stages)
+    }
+
+    /// What flows into all lines.
+    pub fn sources(&self) -> impl Iterator<Item = &Expr> {
+        let of_lines = self.lines.iter().flat_map(|line| match line {
+            Line::Layer(..) => &[][..],
+            Line::Flow(flow) => &flow.sources[..],
+        });
+        of_lines.chain(&self.next.sources)
+    }
 }
 
 /// `value` or `name = value`
@@ -406,6 +452,8 @@ impl fmt::Display for StageKind {
             StageKind::Residual(..) => f.write_str("residual"),
             StageKind::Repeat(args, _) => write!(f, "repeat({})", list(args)),
             StageKind::Concat(_) => f.write_str("concat"),
+            StageKind::Scan(scan) if scan.args.is_empty() => f.write_str("scan"),
+            StageKind::Scan(scan) => write!(f, "scan({})", list(&scan.args)),
             StageKind::Body(_) => f.write_str("{ .. }"),
             StageKind::Broken => f.write_str("?"),
         }

@@ -4,6 +4,7 @@
 //! message names what was written, what was wanted and what was found.
 
 mod flows;
+mod loops;
 pub mod hints;
 mod names;
 

@@ -91,6 +91,10 @@ impl<'n> Linter<'n> {
                     bodies.iter().for_each(|body| _ = self.after(body, None));
                     last = Some(stage);
                 }
+                Kind::Scan(scan) => {
+                    scan.lines.iter().for_each(|line| _ = self.after(line.stages, None));
+                    last = Some(stage);
+                }
                 Kind::Layer(..)
                 | Kind::Act(..)
                 | Kind::Shared(_)
@@ -149,6 +153,11 @@ impl<'n> Linter<'n> {
                 Kind::Branches { bodies } => {
                     let mut any = false;
                     bodies.iter().for_each(|body| any |= self.blocked(body, false, found));
+                    trained |= any;
+                }
+                Kind::Scan(scan) => {
+                    let mut any = !scan.numbers.is_empty();
+                    scan.lines.iter().for_each(|line| any |= self.blocked(line.stages, false, found));
                     trained |= any;
                 }
                 Kind::Layer(layer, _) => {
@@ -300,6 +309,7 @@ fn trains(stages: &[Stage<'_>]) -> bool {
         Kind::Block(body) | Kind::Repeat { body, .. } => trains(body),
         Kind::Residual { body, skip } => trains(body) || skip.is_some_and(trains),
         Kind::Branches { bodies } => bodies.iter().any(|body| trains(body)),
+        Kind::Scan(scan) => !scan.numbers.is_empty() || scan.lines.iter().any(|line| trains(line.stages)),
         Kind::Shared(_) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => false,
     })
 }

@@ -9,6 +9,7 @@ mod flows;
 mod foreign;
 mod groups;
 mod levels;
+mod scan;
 mod signature;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};

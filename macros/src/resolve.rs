@@ -9,6 +9,7 @@ mod body;
 mod elsewhere;
 mod expressions;
 mod flows;
+mod loops;
 mod parts;
 mod sizes;
 mod table;
@@ -33,6 +34,9 @@ use table::Table;
 
 /// What the IR and profiles call the work of no layer, loss or metric.
 const NOT_OF_LAYERS: [&str; 2] = ["optimizer", "accumulation"];
+
+/// The words of structures.
+const WORDS: [&str; 6] = ["residual", "repeat", "concat", "scan", "split", "skip"];
 
 /// A network whose names are resolved.
 pub struct Network<'a> {
@@ -117,7 +121,7 @@ fn definitions(program: &ast::Program, errors: &mut Errors) {
         if errors.is_reserved(name) {
             continue;
         }
-        if built_in || ["residual", "repeat", "concat", "split", "skip"].contains(&known.as_str()) {
+        if built_in || WORDS.contains(&known.as_str()) {
             errors.name_of_the_language(name);
         } else if !names.insert(known) {
             errors.duplicate_definition(name);
@@ -140,6 +144,12 @@ struct Scope<'s, 'a> {
     ports: Ports,
     /// The lines of the body, if it has any.
     lines: flows::Lines<'a>,
+    /// The body of a loop that is read.
+    inner: Option<loops::Inner<'a>>,
+    /// The names in bodies of loops so far.
+    of_loops: HashSet<String>,
+    /// How many blocks are being written out, inside one another.
+    n_blocks: usize,
     /// Blocks that are read on their own, for their mistakes alone.
     alone: Option<Alone>,
     /// The sizes that are chosen when the program runs, unless they are.
@@ -170,6 +180,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         let arguments = Vec::new();
         let lines = flows::Lines::default();
         let defaults = Vec::new();
+        let (inner, of_loops, n_blocks) = (None, HashSet::new(), 0);
         let (alone, n_stages, duplicates) = (None, 0, HashSet::new());
         Scope {
             items,
@@ -182,6 +193,9 @@ impl<'s, 'a> Scope<'s, 'a> {
             arguments,
             ports,
             lines,
+            inner,
+            of_loops,
+            n_blocks,
             alone,
             defaults,
             duplicates,
@@ -387,6 +401,10 @@ impl<'s, 'a> Scope<'s, 'a> {
 
     /// Makes a name known, unless it cannot be one.
     fn take(&mut self, name: &Ident) {
+        if self.inner.is_some() {
+            self.take_inside(name);
+            return;
+        }
         if self.errors.is_reserved(name) {
             self.names.insert(text(name));
         } else if text(name) == "loss" || NOT_OF_LAYERS.contains(&text(name).as_str()) {

@@ -81,9 +81,11 @@ pub fn diagnose(
             diagnosis.magnitudes(&layer.path, Quantity::Signal, signal);
         }
         diagnosis.activation(layer);
-        if let Some((batch_norm, args)) = layer.layer.as_ref().filter(|(layer, _)| layer.stem == "batch_norm") {
+        if let (Some((batch_norm, args)), Some(x)) =
+            (layer.layer.as_ref().filter(|(layer, _)| layer.stem == "batch_norm"), layer.x)
+        {
             let eps = float(args, batch_norm.args.iter().position(|arg| arg.name == "eps").expect("it has one"));
-            diagnosis.drift(&layer.path, layer.x, eps);
+            diagnosis.drift(&layer.path, x, eps);
         }
     }
     let Diagnosis { b, measures, mut sums, .. } = diagnosis;
@@ -138,7 +140,8 @@ impl Diagnosis<'_> {
         if !probed.layer.as_ref().is_none_or(is_activation) {
             return;
         }
-        let Some(slope) = slope(&mut self.b, probed.x, probed.y) else { return };
+        let ends = probed.x.zip(probed.y);
+        let Some(slope) = ends.and_then(|(x, y)| slope(&mut self.b, x, y)) else { return };
         self.b.enter(Origin::of_layer(Rc::clone(&probed.path), None));
         let slope = self.by_row(slope);
         let magnitude = self.b.abs(slope);

@@ -11,6 +11,7 @@ mod expressions;
 mod gains;
 mod numbers;
 mod identity;
+mod loops;
 mod paths;
 mod ports;
 mod print;
@@ -23,9 +24,10 @@ use std::rc::Rc;
 
 use crate::ir::SlotKind;
 use crate::layers::{Arg, ArgDef, Gain, LayerDef};
-use crate::network::{At, Definition, Expr, Value};
+use crate::network::{At, Definition, Expr, Scan, Value};
 use crate::types::{Shape, TensorType};
 use gains::gains;
+pub use loops::Inside;
 pub use numbers::is_size;
 use numbers::{argument, extents, list};
 use words::Suggestions;
@@ -59,6 +61,8 @@ pub struct Elaborated<'a> {
     pub outputs: Vec<usize>,
     /// Paths and kinds of all parameters, in order.
     pub params: Vec<(String, Shape, SlotKind)>,
+    /// The bodies of loops of the user's own.
+    pub loops: Vec<Inside>,
 }
 
 /// A step with everything known of it.
@@ -80,6 +84,8 @@ pub struct Step<'a> {
     pub ty: TensorType,
     /// Where it is declared.
     pub at: At,
+    /// The loop whose body it is part of.
+    pub inside: Option<usize>,
 }
 
 /// What a step does.
@@ -106,6 +112,19 @@ pub enum Action<'a> {
         /// The extent of a part.
         len: usize,
     },
+    /// A trained number of a loop: its name, and how it starts.
+    Number(&'a str, f64),
+    /// The state of a loop before the step: the first time its operand, or zero if it has none.
+    State {
+        /// How many steps there are.
+        steps: usize,
+        /// Whether the last position comes first.
+        reverse: bool,
+    },
+    /// The element of a sequence, its second operand, at the step of the loop whose state is the first.
+    Element,
+    /// The end of a loop with these arguments: its states, from the one before a step, the one after it, and the lengths.
+    Scan(&'a Scan<'a>, Vec<Arg>),
 }
 
 /// What is wrong, and where.
@@ -144,6 +163,8 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
         n_stages: 0,
         n_nested: 0,
         in_flow: false,
+        loops: Vec::new(),
+        inside: None,
         positions: None,
         trace: Vec::new(),
         mistakes: Vec::new(),
@@ -170,9 +191,9 @@ pub fn elaborate<'a>(definition: &'a Definition<'a>) -> (Elaborated<'a>, Vec<Mis
     context.ports(definition.targets);
     context.clauses();
     context.unused();
-    let Context { mut steps, names, outputs, params, mistakes, .. } = context;
+    let Context { mut steps, names, outputs, params, loops, mistakes, .. } = context;
     gains(&mut steps, definition.inputs.len());
-    (Elaborated { definition, steps, names, outputs, params }, mistakes)
+    (Elaborated { definition, steps, names, outputs, params, loops }, mistakes)
 }
 
 struct Context<'a> {
@@ -200,6 +221,10 @@ struct Context<'a> {
     n_stages: usize,
     /// Whether the expression is that of a flow, in which each row stands for itself.
     in_flow: bool,
+    /// The bodies of loops so far.
+    loops: Vec<Inside>,
+    /// The one of them that is read.
+    inside: Option<usize>,
     /// Layers with names inside one another.
     n_nested: usize,
     /// Of how many elements the position is that the last expression gives, if that is an `argmax`.

@@ -5,6 +5,7 @@
 
 mod branches;
 mod check;
+mod loops;
 mod next;
 mod operators;
 mod slots;
@@ -35,15 +36,16 @@ pub fn lower_frozen(
 }
 
 /// Lowers a network for training. The inputs and outputs of every layer are among its results: for the layer of index `i`, those
-/// with the roles `Probe(2 i)` and `Probe(2 i + 1)`.
+/// with the roles `Probe(2 i)` and `Probe(2 i + 1)`. In a loop they are another value at each step, and none.
 pub fn lower_with_probes(
     definition: &'static Definition<'static>,
     frozen: Frozen<'_>,
 ) -> Result<(Graph, Vec<Probed>), BuildError> {
     let Lowering { mut b, layers, .. } = lowered(definition, Mode::Train, frozen)?;
     for (index, layer) in layers.iter().enumerate() {
-        let ends = [(2 * index, layer.x), (2 * index + 1, layer.y)];
-        b.graph_mut().outputs.extend(ends.map(|(end, node)| Output { role: Role::Probe(end), node }));
+        let ends = [(2 * index, layer.x), (2 * index + 1, layer.y)].into_iter();
+        let ends = ends.filter_map(|(end, node)| Some(Output { role: Role::Probe(end), node: node? }));
+        b.graph_mut().outputs.extend(ends);
     }
     Ok((b.finish(), layers))
 }
@@ -57,10 +59,10 @@ pub struct Probed {
     pub owner: Rc<str>,
     /// The layer and its arguments; none for a function of the user's own.
     pub layer: Option<(&'static LayerDef, Vec<Arg>)>,
-    /// What goes in.
-    pub x: NodeId,
-    /// What comes out.
-    pub y: NodeId,
+    /// What goes in; none where it is another value at each step of a loop, or a loop itself.
+    pub x: Option<NodeId>,
+    /// What comes out; none where it is another value at each step of a loop.
+    pub y: Option<NodeId>,
 }
 
 fn lowered<'f>(
@@ -99,6 +101,8 @@ fn prepared<'f>(
         values: Vec::new(),
         arranged: HashMap::new(),
         names: network.names.clone(),
+        loops: network.loops.iter().map(Loop::new).collect(),
+        inside: None,
         targets: HashMap::new(),
         params: HashMap::new(),
         layers: Vec::new(),
@@ -112,6 +116,7 @@ fn origin(definition: &Definition<'_>, name: &Rc<str>, at: At) -> Rc<Origin> {
 }
 
 pub use check::check;
+use loops::Loop;
 pub use next::{Asked, lower_next};
 
 /// What flows from stage to stage: a value, and in which order it has its axes.
@@ -146,9 +151,13 @@ struct Lowering<'f> {
     arranged: HashMap<usize, NodeId>,
     /// The names and paths that expressions know them by.
     names: HashMap<Rc<str>, usize>,
+    /// The loops of the user's own.
+    loops: Vec<Loop>,
+    /// The one whose body is lowered.
+    inside: Option<usize>,
     /// Targets, scalars, and parameters that an expression has asked for, by name or path, with their axes as declared.
     targets: HashMap<Rc<str>, NodeId>,
-    /// The indices of all parameters, once an expression has asked for one.
+    /// The indices of the parameters so far, once an expression has asked for one.
     params: HashMap<String, usize>,
     /// Every layer so far.
     layers: Vec<Probed>,
@@ -184,6 +193,7 @@ impl Lowering<'_> {
 
     fn step(&mut self, step: &Step<'static>) {
         let definition = self.definition;
+        self.inside = step.inside;
         let operands: Vec<Flow> = step.operands.iter().map(|&value| self.values[value]).collect();
         let y = match (&step.action, &operands[..]) {
             (Action::Layer(layer, args, next), &[x, ref others @ ..]) => {
@@ -208,6 +218,7 @@ impl Lowering<'_> {
                 let x = self.declared(step.operands[0]);
                 Flow { node: self.b.slice(x, *axis, index * len, *len, 1), layout: Layout::Declared }
             }
+            (Action::Number(..) | Action::State { .. } | Action::Element | Action::Scan(..), _) => self.of_loop(step),
             (_, operands) => unreachable!("`{}` was checked, and has {} operands", step.path, operands.len()),
         };
         let found = y.layout.declared(&self.b.shape(y.node));
@@ -277,7 +288,8 @@ impl Lowering<'_> {
         scope.borrowed = borrowed.collect();
         scope.frozen_after = self.frozen.after;
         scope.layout = layout;
-        scope.next = self.next;
+        // The body of a loop is that of one position, whatever it is made of.
+        scope.next = self.next.filter(|_| step.inside.is_none());
         let y = (layer.lower)(&mut scope, node);
         let kept = std::mem::take(&mut scope.kept);
         self.kept.extend(kept);
@@ -287,6 +299,7 @@ impl Lowering<'_> {
 
     fn probe(&mut self, step: &Step<'static>, layer: Option<(&'static LayerDef, Vec<Arg>)>, x: NodeId, y: NodeId) {
         let (path, owner) = (Rc::clone(&step.path), Rc::clone(&step.owner));
+        let [x, y] = [x, y].map(|end| Some(end).filter(|_| step.inside.is_none()));
         self.layers.push(Probed { path, owner, layer, x, y });
     }
 
@@ -335,6 +348,7 @@ impl Lowering<'_> {
     }
 
     fn expressions(&mut self) {
+        self.inside = None;
         let definition = self.definition;
         self.b.enter(Origin::of_layer(Rc::from(""), None));
         for (index, port) in definition.targets.iter().enumerate() {
@@ -441,22 +455,36 @@ impl Lowering<'_> {
     }
 
     fn name(&mut self, name: &str) -> NodeId {
-        if let Some(&value) = self.names.get(name) {
+        if let Some(value) = self.own_name(name) {
             return self.declared(value);
         }
+        // In the body of a loop, the path of a parameter may begin behind that of the loop.
+        let own = self.inside.map(|inside| format!("{}{name}", self.loops[inside].owner));
+        let own = own.filter(|own| self.param_of(own).is_some());
+        if own.is_none()
+            && let Some(&value) = self.names.get(name)
+        {
+            return self.declared(value);
+        }
+        let name = own.as_deref().unwrap_or(name);
         if let Some(&node) = self.targets.get(name) {
             return node;
         }
-        if self.params.is_empty() {
-            let slots = self.b.graph().slots.params.iter().enumerate();
-            self.params = slots.map(|(index, slot)| (slot.name.clone(), index)).collect();
-        }
-        let index = *self.params.get(name).expect("the macro resolved every name");
+        let index = self.param_of(name).expect("the macro resolved every name");
         let node = self.b.param(index);
         let order = self.b.graph().slots.params[index].order;
         let node = if order.is_empty() { node } else { self.b.transpose(node, order) };
         self.targets.insert(Rc::from(name), node);
         node
+    }
+
+    /// The index of a parameter.
+    fn param_of(&mut self, path: &str) -> Option<usize> {
+        let slots = &self.b.graph().slots.params;
+        if self.params.len() < slots.len() {
+            self.params = slots.iter().enumerate().map(|(index, slot)| (slot.name.clone(), index)).collect();
+        }
+        self.params.get(path).copied()
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod assembled;
 pub mod number;
+mod scan;
 
 use crate::functions::FunctionDef;
 use crate::layers::initializers::Initializer;
@@ -17,6 +18,7 @@ pub use crate::ir::SourcePlace;
 pub use assembled::{Assembled, Size, Use};
 pub(crate) use number::is_normal_f32;
 pub use number::{Number, Outcome, fits_f32};
+pub use scan::Scan;
 
 /// The columns of a history beside the loss and the metrics, which therefore have other names.
 pub const COLUMNS: [&str; 4] = ["epoch", "steps", "rate", "seconds"];
@@ -190,6 +192,26 @@ pub enum Kind<'a> {
         /// The bodies, one at least.
         bodies: &'a [&'a [Stage<'a>]],
     },
+    /// A loop over the elements of a sequence: at each step the body makes the next state of the element and the state so far.
+    ///
+    /// - Value: `h_t = body(x_t, h_(t-1))` for `t` from 0 to `T - 1`, or with `reverse = true` from `T - 1` to 0. The first state is
+    ///   zero, or the value that `initial` names. With `lengths = n`, a value `[B]`, positions from `n` on leave the state as it
+    ///   is, and give zeros. All states, or with `last = true` the one after the last step alone
+    /// - Shapes: `f32[B, T, R] -> f32[B, T, S]`, or `f32[B, S]` with `last = true`, where the body makes `f32[B, S]` of `f32[B, R]`
+    ///   and `f32[B, S]`; `R` is at least one axis
+    /// - Argument `n`: the size of a state `f32[B, n]`; without it the state has the shape of `initial`, else that of an element
+    /// - Argument `last = false`: whether to give the state after the last step alone; `true` or `false`
+    /// - Argument `reverse = false`: whether to begin with the last position; `true` or `false`
+    /// - Argument `initial = none`: the state before the first step; the name of a value
+    /// - Argument `lengths = none`: how many positions each row has, as class ids or numbers; the name of a value
+    /// - Body: an expression, or in braces lines `let z = ..;` and a last one without `;`, which is the next state. `x` and `h` are
+    ///   the element and the state; whatever else the network has is the same at every step. What the body names is not seen
+    ///   outside
+    /// - Parameters: those of the layers inside, as `scan1.dense1.weight` and `scan1.z.dense1.weight`, and trained numbers that follow
+    ///   the two names, as `scan1.decay`: the same at every step, and so are random numbers, as the mask of a `Dropout`
+    /// - Gradient: through all steps
+    /// - Source: Werbos 1990 for the gradient; Gal & Ghahramani 2016 for one mask
+    Scan(&'a Scan<'a>),
     /// The layer of this index among those with names: its parameters are the same wherever it is used.
     Shared(usize),
     /// The values that flow in, one after the other along an axis, which is counted from the end where it is negative. The

@@ -108,6 +108,7 @@ mod residual_blocks;
 mod resume;
 mod rewrites;
 mod rounding;
+mod scans;
 mod sentinel;
 mod sequences;
 mod sequences_golden;

@@ -4,7 +4,7 @@
 use gradloom_runtime::functions::{self, FunctionDef};
 use gradloom_runtime::layers::initializers::{AUTO, NORMAL};
 use gradloom_runtime::layers::{self, Arg};
-use gradloom_runtime::network::{At, BinaryOp, Expr, Flow, Kind, Port, Span, Split, Stage};
+use gradloom_runtime::network::{At, BinaryOp, Expr, Flow, Kind, Port, Scan, Span, Split, Stage};
 use gradloom_runtime::types::{DType, Dim};
 use proptest::prelude::*;
 
@@ -97,12 +97,13 @@ impl Flows {
             flow("placed", vec![named("apart")], vec![placed]),
             flow("crossed", vec![named("placed"), memory], vec![crossed]),
             flow("turned", vec![turned], vec![]),
+            flow("carried", vec![named("apart")], vec![self.carried(width / halves)]),
         ]);
 
         let from = (self.from * width as f64) as usize;
         let spans = leak([Span::All, Span::Range((from > 0).then(|| number(from)), None)]);
         flows.push(flow("part", vec![Expr::Part(At(0), leak(named("twice")), spans)], vec![]));
-        let mut joined = vec![named("turned"), named("part")];
+        let mut joined = vec![named("turned"), named("part"), named("carried")];
         if halves == 2 {
             let split = Split { names: &["first", "second"], axis: handmade::axis(-1), at: At(0) };
             flows.push(Flow { split: Some(split), ..flow("first", vec![named("once")], vec![]) });
@@ -132,6 +133,35 @@ impl Flows {
             inputs: self.aside.map(|n| port("aside", n)).into_iter().chain(ids).collect(),
             outputs: self.second.then(|| port("side", width - from)).into_iter().collect(),
         }
+    }
+
+    /// A loop over rows of so many columns, of which the last state is left.
+    fn carried(&self, n: usize) -> Stage<'static> {
+        let [x, h, keep] = ["x", "h", "keep"].map(Expr::Name);
+        let kept = binary(BinaryOp::Mul, keep, h);
+        let bent = |x| Expr::Apply(&layers::TANH, At(0), &[], leak(x));
+        let mut lines = Vec::new();
+        let next = match self.second {
+            true => binary(BinaryOp::Add, kept, bent(x)),
+            false => {
+                let args = [Arg::Int(n as u64), Arg::Flag(true), Arg::Init(&AUTO, None)];
+                let concat = Kind::Concat(handmade::axis(-1));
+                let concat = Stage { kind: concat, ..handmade::stage(&layers::TANH, &[], "concat1") };
+                lines.push(flow("u", vec![x, h], vec![concat, handmade::stage(&layers::DENSE, &args, "dense1")]));
+                binary(BinaryOp::Sub, kept, bent(Expr::Name("u")))
+            }
+        };
+        lines.push(flow("", vec![next], vec![]));
+        let args = [Arg::Word("auto"), Arg::Flag(true), Arg::Flag(self.body), Arg::Path(""), Arg::Path("")];
+        let scan = Scan {
+            args: leak(handmade::values(&args)),
+            element: "x",
+            state: "h",
+            numbers: &[("keep", 0.5)],
+            lines: leak(lines),
+            at: At(0),
+        };
+        Stage { kind: Kind::Scan(leak(scan)), ..handmade::stage(&layers::TANH, &[], "scan1") }
     }
 
     /// The weights of the layer that is used twice.

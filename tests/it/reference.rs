@@ -180,6 +180,7 @@ fn structures() -> Vec<(String, String)> {
         ("residual { .. } skip { .. }", "Residual {"),
         ("repeat(n) { .. }", "Repeat {"),
         ("concat { { .. }, { .. } }", "Branches {"),
+        ("scan(n) |x, h, decay = 0.9| ..", "Scan(&'a Scan<'a>),"),
         ("(u, v) -> concat(axis = -1)", "Concat(Number<'a>),"),
     ]
     .map(|(written, variant)| (written.to_string(), described(&format!("    {variant}"))))

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use gradloom_runtime::functions;
 use gradloom_runtime::layers::{self, Arg, initializers};
-use gradloom_runtime::network::{BinaryOp, Definition, Expr, Kind, Stage, Value};
+use gradloom_runtime::network::{BinaryOp, Definition, Expr, Flow, Kind, Stage, Value};
 
 /// Structures of a body and of expressions.
-pub const STRUCTURES: [&str; 16] = [
+pub const STRUCTURES: [&str; 17] = [
     "act",
     "act in an expression",
     "block",
@@ -19,6 +19,7 @@ pub const STRUCTURES: [&str; 16] = [
     "part",
     "repeat",
     "residual",
+    "scan",
     "several inputs",
     "several outputs",
     "shared layer",
@@ -58,16 +59,20 @@ pub fn of(definition: &Definition<'static>) -> BTreeSet<&'static str> {
     body(definition.layers, &mut words);
     words.extend((definition.inputs.len() > 1).then_some("several inputs"));
     words.extend((definition.outputs.len() > 1).then_some("several outputs"));
-    for flow in definition.flows {
-        words.insert("flow");
-        words.extend(flow.split.is_some().then_some("split"));
-        flow.sources.iter().for_each(|source| expression(source, &mut words));
-        body(flow.stages, &mut words);
-    }
+    words.extend((!definition.flows.is_empty()).then_some("flow"));
+    lines(definition.flows, &mut words);
     definition.acts.iter().for_each(|act| expression(&act.expr, &mut words));
     let clauses = definition.loss.iter().chain(definition.metrics);
     clauses.for_each(|clause| expression(&clause.expr, &mut words));
     words
+}
+
+fn lines(lines: &[Flow<'static>], words: &mut BTreeSet<&'static str>) {
+    for line in lines {
+        words.extend(line.split.is_some().then_some("split"));
+        line.sources.iter().for_each(|source| expression(source, words));
+        body(line.stages, words);
+    }
 }
 
 fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
@@ -103,6 +108,10 @@ fn body(stages: &[Stage<'static>], words: &mut BTreeSet<&'static str>) {
             Kind::Branches { bodies } => {
                 words.insert("concat");
                 bodies.iter().for_each(|stages| body(stages, words));
+            }
+            Kind::Scan(scan) => {
+                words.insert("scan");
+                lines(scan.lines, words);
             }
             Kind::Concat(_) => _ = words.insert("concat"),
             Kind::Shared(_) => _ = words.insert("shared layer"),

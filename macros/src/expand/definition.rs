@@ -2,8 +2,8 @@
 
 use gradloom_runtime::layers::{Arg, LayerDef};
 use gradloom_runtime::network::{
-    Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Span, Split, Stage,
-    Value,
+    Act, At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Scalar, Scan, Span, Split,
+    Stage, Value,
 };
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -206,6 +206,11 @@ impl Writer<'_> {
                 let branches = self.structure("Branches", *at);
                 quote!(__gradloom::Kind::#branches { bodies: #bodies })
             }
+            Kind::Scan(scan) => {
+                let variant = self.structure("Scan", *at);
+                let scan = self.scan(scan);
+                quote!(__gradloom::Kind::#variant(#scan))
+            }
             Kind::Shared(index) => quote!(__gradloom::Kind::Shared(#index)),
             Kind::Concat(axis) => {
                 let (concat, axis) = (self.structure("Concat", *at), self.number(axis));
@@ -224,6 +229,24 @@ impl Writer<'_> {
                 at: #at,
             }
         }
+    }
+
+    /// A loop of the user's own.
+    fn scan(&self, scan: &Scan<'_>) -> TokenStream {
+        let Scan { args, element, state, numbers, lines, at } = scan;
+        let numbers = numbers.iter().map(|(name, start)| quote!((#name, #start)));
+        let (args, at) = (self.values(args), self.at(*at));
+        let lines = self.list(lines.iter().map(|line| self.flow(line)));
+        self.one(quote! {
+            __gradloom::Scan {
+                args: #args,
+                element: #element,
+                state: #state,
+                numbers: &[#(#numbers),*],
+                lines: #lines,
+                at: #at,
+            }
+        })
     }
 
     /// The documented constant of a layer, under the user's token: that is where an editor looks it up.

@@ -8,7 +8,9 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::Attribute;
 
-use crate::ast::{Argument, Body, Const, Expr, ExprKind, Lambda, Line, Net, Program, Range, Stage, StageKind, text};
+use crate::ast::{
+    Argument, Body, Const, Expr, ExprKind, Lambda, Line, Net, Program, Range, Scan, Stage, StageKind, text,
+};
 
 /// A constant without a value that mentions every name where the user does.
 pub fn names(program: &Program) -> TokenStream {
@@ -156,10 +158,25 @@ impl<'n> Names<'n> {
                 self.body(body);
             }
             StageKind::Concat(bodies) => bodies.iter().for_each(|body| self.body(body)),
+            StageKind::Scan(scan) => self.scan(scan),
             StageKind::Body(body) => self.body(body),
             StageKind::Broken => {}
         }
         stage.alias.iter().for_each(|alias| self.declare(alias));
+    }
+
+    /// A scope that sees this one.
+    fn scan(&mut self, scan: &Scan) {
+        self.args(&scan.args);
+        scan.extras.iter().for_each(|(_, start)| self.expr(start));
+        let seen: HashSet<String> = self.items.iter().chain(&self.own).cloned().collect();
+        let mut inner = Names::new(&seen);
+        scan.names().for_each(|name| inner.declare(name));
+        scan.lines.iter().for_each(|line| inner.line(line));
+        scan.next.sources.iter().for_each(|source| inner.expr(source));
+        scan.next.stages.iter().for_each(|stage| inner.stage(stage));
+        let inner = inner.scope();
+        self.tokens.extend(inner);
     }
 
     fn args(&mut self, args: &[Argument]) {

@@ -111,6 +111,8 @@ impl Parser<'_> {
             self.residual(input, has_args.then_some(site))?
         } else if name == "repeat" {
             StageKind::Repeat(args, self.needed_body(input, "repeat(n)")?)
+        } else if name == "scan" {
+            StageKind::Scan(Box::new(self.scan(input, args)?))
         } else if name == "skip" && input.at(token::Brace) {
             self.errors.skip_alone(&name);
             return Err(Reported);
@@ -118,6 +120,11 @@ impl Parser<'_> {
             self.concat(input, has_args.then_some(site))?
         } else if input.at(token::Brace) {
             self.errors.body_of_a_layer(&name);
+            return Err(Reported);
+        } else if input.at(Token![|]) {
+            self.errors.names_of_a_layer(&name);
+            // It is read as what it looks like.
+            self.scan(input, args)?;
             return Err(Reported);
         } else {
             StageKind::Call(name, args)
@@ -199,7 +206,7 @@ impl Parser<'_> {
     }
 
     /// `name = value`
-    fn extra(&mut self, input: ParseStream<'_>) -> Parsed<Argument> {
+    pub(super) fn extra(&mut self, input: ParseStream<'_>) -> Parsed<Argument> {
         if at_piece(input) {
             return self.whole(input, Parser::extra);
         }

@@ -44,7 +44,7 @@ impl Parser<'_> {
     }
 
     /// A line without its `;`.
-    fn line(&mut self, input: ParseStream<'_>) -> Parsed<Line> {
+    pub(super) fn line(&mut self, input: ParseStream<'_>) -> Parsed<Line> {
         if peek_word(input, "layer") && input.at2(syn::Ident) {
             self.name(input, "`layer`")?;
             let name = self.name(input, "a name after `layer`")?;
@@ -80,6 +80,11 @@ impl Parser<'_> {
     /// `= sources -> stages`, or `= expression`
     fn made_of(&mut self, input: ParseStream<'_>) -> Parsed<(Vec<Expr>, Vec<Stage>)> {
         self.eat::<Token![=]>(input, "`=`")?;
+        self.value(input)
+    }
+
+    /// `sources -> stages`, or an expression
+    pub(super) fn value(&mut self, input: ParseStream<'_>) -> Parsed<(Vec<Expr>, Vec<Stage>)> {
         let sources = self.sources(input)?;
         let mut stages = Vec::new();
         if input.at(Token![->]) {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use gradloom_runtime::elaborate::{MOST_NESTED, MOST_STAGES};
 use proc_macro2::Ident;
 
-use crate::ast::{Block, Body, StageKind, text};
+use crate::ast::{Block, Body, Stage, StageKind, text};
 use crate::diagnostics::Errors;
 
 /// A block in the body of another.
@@ -104,22 +104,28 @@ fn extent<'a>(parts: &Parts<'a>, extents: &[Extent]) -> Result<Extent, Excess<'a
 }
 
 fn body<'a>(written: &'a Body, depth: usize, by_name: &HashMap<String, usize>, parts: &mut Parts<'a>) {
+    written.stages.iter().for_each(|written| stage(written, depth, by_name, parts));
     parts.depth = parts.depth.max(depth);
-    for stage in &written.stages {
-        parts.stages += 1;
-        match &stage.kind {
-            StageKind::Call(name, _) => {
-                let block = by_name.get(&text(name));
-                parts.uses.extend(block.map(|&block| Use { name, block, depth }));
-            }
-            StageKind::Residual(inner, skip) => {
-                body(inner, depth + 1, by_name, parts);
-                skip.iter().for_each(|skip| body(skip, depth + 1, by_name, parts));
-            }
-            StageKind::Repeat(_, inner) | StageKind::Body(inner) => body(inner, depth + 1, by_name, parts),
-            StageKind::Concat(bodies) => bodies.iter().for_each(|inner| body(inner, depth + 1, by_name, parts)),
-            StageKind::Elsewhere(..) | StageKind::Lambda(_) | StageKind::Broken => {}
+}
+
+fn stage<'a>(written: &'a Stage, depth: usize, by_name: &HashMap<String, usize>, parts: &mut Parts<'a>) {
+    parts.stages += 1;
+    match &written.kind {
+        StageKind::Call(name, _) => {
+            let block = by_name.get(&text(name));
+            parts.uses.extend(block.map(|&block| Use { name, block, depth }));
         }
+        StageKind::Residual(inner, skip) => {
+            body(inner, depth + 1, by_name, parts);
+            skip.iter().for_each(|skip| body(skip, depth + 1, by_name, parts));
+        }
+        StageKind::Repeat(_, inner) | StageKind::Body(inner) => body(inner, depth + 1, by_name, parts),
+        StageKind::Concat(bodies) => bodies.iter().for_each(|inner| body(inner, depth + 1, by_name, parts)),
+        StageKind::Scan(scan) => {
+            parts.depth = parts.depth.max(depth + 1);
+            scan.stages().for_each(|written| stage(written, depth + 1, by_name, parts));
+        }
+        StageKind::Elsewhere(..) | StageKind::Lambda(_) | StageKind::Broken => {}
     }
 }
 

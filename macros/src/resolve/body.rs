@@ -78,6 +78,7 @@ impl<'a> Scope<'_, 'a> {
                 let bodies: Vec<&'a [Stage<'a>]> = bodies.iter().map(|body| self.inner(body, "concat")).collect();
                 (Kind::Branches { bodies: self.table.list(bodies) }, "concat".to_string())
             }
+            StageKind::Scan(scan) => (self.scan(scan, written), "scan".to_string()),
             StageKind::Body(body) => (Kind::Block(self.inner(body, "{ .. }")), "layer".to_string()),
             StageKind::Broken => return self.broken_stage(written.site),
         };
@@ -236,10 +237,12 @@ impl<'a> Scope<'_, 'a> {
             }
             self.consts.locals.insert(text(param), binding);
         }
+        self.n_blocks += 1;
         let body = match self.items.sound[index] && self.is_to_be_read(index, key) {
             true => Some(self.inner(&block.body, &text(&block.name))),
             false => None,
         };
+        self.n_blocks -= 1;
         self.consts.locals = outside;
         self.consts.used = used_outside;
         body.filter(|_| given.sound).map_or(Kind::Broken, Kind::Block)
@@ -268,7 +271,9 @@ impl<'a> Scope<'_, 'a> {
         }
         self.consts.used.clear();
         self.n_stages = 0;
+        self.n_blocks = 1;
         self.inner(&block.body, &text(&block.name));
+        self.n_blocks = 0;
         if let Some(alone) = &mut self.alone {
             alone.n_stages += self.n_stages.saturating_sub(block.body.stages.len());
         }
@@ -311,7 +316,8 @@ impl<'a> Scope<'_, 'a> {
             let closest = self.errors.closest(&known, || {
                 let acts = program.acts.iter().map(|act| text(&act.name));
                 let all = || acts.chain(program.blocks.iter().map(|block| text(&block.name))).collect();
-                let candidates = layers::ALL.iter().map(|layer| layer.name).chain(["residual", "repeat", "concat"]);
+                let candidates =
+                    layers::ALL.iter().map(|layer| layer.name).chain(["residual", "repeat", "concat", "scan"]);
                 candidates.chain(own.get_or_init(all).iter().map(String::as_str))
             });
             self.errors.unknown_layer(name, closest);

@@ -185,6 +185,7 @@ impl<'a> Scope<'_, 'a> {
             });
             self.consts.locals.insert(text(name), Binding::chosen(tokens, Outcome::Unknown));
         }
+        self.n_blocks = 1;
         let stages = match self.items.sound[index] {
             true => self.body(&block.body, false),
             false => &[],

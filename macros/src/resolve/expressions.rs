@@ -8,9 +8,9 @@ use gradloom_runtime::layers::{self, ArgKind, LayerDef};
 use gradloom_runtime::network::{Act, Expr, Value, fits_f32};
 use proc_macro2::Ident;
 
-use super::Scope;
 use super::arguments::{Assigned, assign, values};
 use super::sizes::Value as Number;
+use super::{Scope, loops};
 use crate::ast::{self, ExprKind, Operator, Site, text};
 use crate::diagnostics::Ports;
 
@@ -269,10 +269,12 @@ impl<'a> Scope<'_, 'a> {
 
     fn name(&mut self, name: &Ident, own: Option<&mut Own<'_>>) -> Expr<'a> {
         let known = text(name);
-        if own.is_none() && !self.may_use(name) {
+        let hidden = own.is_none() && self.is_hidden(&known);
+        if own.is_none() && !hidden && !self.may_use(name) {
             return Expr::Broken;
         }
         let own = match own {
+            None if self.is_inside(&known) => return Expr::Name(self.table.str(&known)),
             Some(own) if own.names.contains(&known) => {
                 own.used.insert(known.clone());
                 return Expr::Name(self.table.str(&known));
@@ -280,7 +282,7 @@ impl<'a> Scope<'_, 'a> {
             // Whoever wanted to call something so was told.
             None if known == "weights" && self.names.contains(&known) => return Expr::Broken,
             None if known == "weights" => return Expr::Weights(self.table.at(name)),
-            None if self.names.contains(&known) => return Expr::Name(self.table.str(&known)),
+            None if !hidden && self.names.contains(&known) => return Expr::Name(self.table.str(&known)),
             own => own.map(|own| own.names),
         };
         if self.consts.contains(name) {
@@ -288,21 +290,27 @@ impl<'a> Scope<'_, 'a> {
         }
         if known == "B" {
             self.errors.batch_in_size(name);
-        } else if self.paths.contains(&known) {
+        } else if !hidden && self.paths.contains(&known) {
             // What is wrong with it depends on the parameters it has.
             return Expr::Path(self.table.str(&known), self.table.at(name));
         } else if !self.errors.is_lost(name) {
+            if own.is_none() && self.of_loops.contains(&known) && self.inner.is_none() {
+                self.errors.value_of_a_loop(name);
+                return Expr::Broken;
+            }
             let names = || {
                 let mut names: Vec<&str> = match own {
                     Some(own) => own.iter().map(String::as_str).collect(),
+                    None if hidden => Vec::new(),
                     None => self.names.iter().map(String::as_str).collect(),
                 };
+                names.extend(self.inner.iter().filter(|_| own.is_none()).flat_map(loops::Inner::names));
                 names.sort_unstable();
                 names
             };
             let closest = self.errors.closest(&known, names);
             let listed = if self.names.len() <= MOST_LISTED { names() } else { Vec::new() };
-            let ports = Ports { is_function: own.is_some(), ..self.ports };
+            let ports = Ports { is_function: own.is_some() || self.inner.is_some(), ..self.ports };
             self.errors.unknown_name(name, closest, &listed, ports);
         }
         Expr::Broken
@@ -470,7 +478,7 @@ fn calls_in(expr: &ast::Expr, calls: &mut Vec<String>) {
 }
 
 /// Whether anything in an expression is broken.
-fn is_broken(expr: &Expr<'_>) -> bool {
+pub(super) fn is_broken(expr: &Expr<'_>) -> bool {
     match *expr {
         Expr::Broken => true,
         Expr::Neg(_, x) | Expr::Not(_, x) | Expr::Apply(_, _, _, x) | Expr::Part(_, x, _) => is_broken(x),

@@ -8,10 +8,11 @@ use gradloom_runtime::layers;
 use gradloom_runtime::network::{Expr, Flow, Number, Outcome, Split, Stage};
 use proc_macro2::Ident;
 
-use super::Scope;
 use super::arguments::{Assigned, assign, values};
 use super::body::Names;
+use super::{Scope, WORDS};
 use crate::ast::{self, ExprKind, Line, Site, StageKind, text};
+use crate::diagnostics::Errors;
 
 /// What is known of the lines of a body while they are read.
 #[derive(Default)]
@@ -89,7 +90,7 @@ impl<'a> Scope<'_, 'a> {
         let known = text(name);
         let is_built_in = layers::ALL.iter().any(|layer| layer.name == known)
             || functions::ALL.iter().any(|function| function.name == known)
-            || ["residual", "repeat", "concat", "split", "skip"].contains(&known.as_str());
+            || WORDS.contains(&known.as_str());
         if is_built_in {
             self.errors.name_of_the_language(name);
             self.lines.used.insert(known);
@@ -104,6 +105,9 @@ impl<'a> Scope<'_, 'a> {
 
     /// Whether a name may be used where it stands: it is not made by this line or by a later one.
     pub(super) fn may_use(&mut self, name: &Ident) -> bool {
+        if let Some(may) = self.may_use_inside(name) {
+            return may;
+        }
         let known = text(name);
         self.lines.used.insert(known.clone());
         let (Some(&maker), Some(current)) = (self.lines.made_by.get(&known), self.lines.current) else { return true };
@@ -120,26 +124,7 @@ impl<'a> Scope<'_, 'a> {
 
     /// Says that a line uses what this one or a later one makes.
     fn made_late(&mut self, name: &Ident, maker: usize, current: usize) {
-        if maker == current {
-            self.errors.made_of_itself(name);
-            return;
-        }
-        // Whether the later line needs, by whatever way, what this one makes.
-        let mut open = vec![maker];
-        let mut seen = HashSet::new();
-        while let Some(line) = open.pop() {
-            if seen.insert(line) {
-                let needs = mentioned(&self.lines.lines[line]);
-                open.extend(needs.iter().filter_map(|name| self.lines.made_by.get(name)).copied());
-            }
-        }
-        if seen.contains(&current) {
-            let here = made(&self.lines.lines[current]).map(text).next().unwrap_or_default();
-            let there = text(name);
-            self.errors.circle(name, &[&here, &there]);
-        } else {
-            self.errors.used_before_made(name);
-        }
+        made_late(name, [maker, current], self.lines.lines, &self.lines.made_by, self.errors);
     }
 
     /// The layer of this name, if one is declared; nothing inside after a mistake.
@@ -169,27 +154,30 @@ impl<'a> Scope<'_, 'a> {
         Stage { segment: self.table.str(&text(name)), named: false, ..resolved }
     }
 
-    fn flow(&mut self, flow: &'a ast::Flow) -> Option<Flow<'a>> {
+    pub(super) fn flow(&mut self, flow: &'a ast::Flow) -> Option<Flow<'a>> {
         let first = flow.names.first()?;
         let mut written = (&flow.sources[..], &flow.stages[..]);
         let split = match flow.names.len() {
             1 => None,
             _ => Some(self.split(flow, &mut written)?),
         };
-        let (sources, stages) = written;
+        let (sources, stages) = self.made_of(written.0, written.1);
+        Some(Flow { name: self.table.str(&text(first)), sources, stages, split, at: self.table.at(first) })
+    }
+
+    /// What flows in, and what it goes through.
+    pub(super) fn made_of(
+        &mut self,
+        sources: &'a [ast::Expr],
+        written: &'a [ast::Stage],
+    ) -> (&'a [Expr<'a>], &'a [Stage<'a>]) {
         let sources: Vec<Expr<'a>> = sources.iter().map(|source| self.expr(source, None)).collect();
         let mut names = Names::default();
-        let stages: Vec<Stage<'a>> = stages.iter().map(|stage| self.stage(stage, &mut names)).collect();
-        for alias in flow.stages.iter().filter_map(|stage| stage.alias.as_ref()) {
+        let stages: Vec<Stage<'a>> = written.iter().map(|stage| self.stage(stage, &mut names)).collect();
+        for alias in written.iter().filter_map(|stage| stage.alias.as_ref()) {
             self.take(alias);
         }
-        Some(Flow {
-            name: self.table.str(&text(first)),
-            sources: self.table.list(sources),
-            stages: self.table.list(stages),
-            split,
-            at: self.table.at(first),
-        })
+        (self.table.list(sources), self.table.list(stages))
     }
 
     /// The names of the parts that a line takes a value into, which is then all that is left of the line.
@@ -281,13 +269,43 @@ impl<'a> Scope<'_, 'a> {
     }
 }
 
+/// Says that a line uses what this one or a later one makes: `[maker, current]` of these lines.
+pub(super) fn made_late(
+    name: &Ident,
+    [maker, current]: [usize; 2],
+    lines: &[Line],
+    made_by: &HashMap<String, usize>,
+    errors: &mut Errors,
+) {
+    if maker == current {
+        errors.made_of_itself(name);
+        return;
+    }
+    // Whether the later line needs, by whatever way, what this one makes.
+    let mut open = vec![maker];
+    let mut seen = HashSet::new();
+    while let Some(line) = open.pop() {
+        if seen.insert(line) {
+            let needs = lines.get(line).map(mentioned).unwrap_or_default();
+            open.extend(needs.iter().filter_map(|name| made_by.get(name)).copied());
+        }
+    }
+    match lines.get(current) {
+        Some(line) if seen.contains(&current) => {
+            let here = made(line).map(text).next().unwrap_or_default();
+            errors.circle(name, &[&here, &text(name)]);
+        }
+        _ => errors.used_before_made(name),
+    }
+}
+
 /// The name of a port, which it may have by default.
 fn port_name(port: &ast::Port, default: &str) -> String {
     port.name.as_ref().map_or(default.to_string(), text)
 }
 
 /// The names that a line makes.
-fn made(line: &Line) -> impl Iterator<Item = &Ident> {
+pub(super) fn made(line: &Line) -> impl Iterator<Item = &Ident> {
     match line {
         Line::Layer(name, _) => std::slice::from_ref(name).iter(),
         Line::Flow(flow) => flow.names.iter(),
@@ -307,7 +325,7 @@ fn mentioned(line: &Line) -> HashSet<String> {
     names
 }
 
-fn of_stage(stage: &ast::Stage, names: &mut HashSet<String>) {
+pub(super) fn of_stage(stage: &ast::Stage, names: &mut HashSet<String>) {
     let mut of_body = |body: &ast::Body| body.stages.iter().for_each(|stage| of_stage(stage, names));
     match &stage.kind {
         StageKind::Call(name, _) => drop(names.insert(text(name))),
@@ -317,6 +335,10 @@ fn of_stage(stage: &ast::Stage, names: &mut HashSet<String>) {
         }
         StageKind::Repeat(_, body) | StageKind::Body(body) => of_body(body),
         StageKind::Concat(bodies) => bodies.iter().for_each(of_body),
+        StageKind::Scan(scan) => {
+            scan.args.iter().map(|arg| &arg.value).chain(scan.sources()).for_each(|expr| of_expr(expr, names));
+            scan.stages().for_each(|stage| of_stage(stage, names));
+        }
         StageKind::Elsewhere(..) | StageKind::Lambda(_) | StageKind::Broken => {}
     }
 }

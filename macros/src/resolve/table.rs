@@ -48,6 +48,12 @@ impl<'a> Table<'a> {
         self.bump.alloc(value)
     }
 
+    /// A value without a destructor, which the arena would not run.
+    pub fn own<T>(&self, value: T) -> &'a T {
+        const { assert!(!std::mem::needs_drop::<T>()) };
+        self.bump.alloc(value)
+    }
+
     pub fn list<T>(&self, values: Vec<T>) -> &'a [T] {
         const { assert!(!std::mem::needs_drop::<T>()) };
         self.bump.alloc_slice_fill_iter(values)

@@ -8,6 +8,7 @@ mod grammar;
 mod hints;
 mod images;
 mod layers;
+mod loops;
 mod names;
 mod ports;
 mod sequences;

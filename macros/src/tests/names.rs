@@ -8,7 +8,7 @@ use super::robustness::Dice;
 use crate::diagnostics::Errors;
 
 /// Words of the language, columns of a history, and what parameters, scalars and stages are called.
-const POOL: [&str; 34] = [
+const POOL: [&str; 35] = [
     "f",
     "f1",
     "f1_",
@@ -20,6 +20,7 @@ const POOL: [&str; 34] = [
     "residual1",
     "repeat",
     "concat",
+    "scan",
     "lambda1",
     "skip",
     "weights",
@@ -46,7 +47,7 @@ const POOL: [&str; 34] = [
 ];
 
 /// Where a name may stand, and what usually stands there.
-const PLACES: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 13] = [
     ("input", "x"),
     ("output", "y"),
     ("target", "t"),
@@ -56,14 +57,19 @@ const PLACES: [(&str, &str); 9] = [
     ("function", "g"),
     ("operand", "u"),
     ("extra", "a"),
+    ("element", "e"),
+    ("state", "s"),
+    ("number", "n"),
+    ("line", "l"),
 ];
 
 const SOURCE: &str = "
     act {function} = |{operand}, {extra} = 1.0| {extra} * {operand};
-    Net<{input}: [B, 4] -> {output}: [B, 4]> {
+    Net<{input}: [B, 3, 4] -> {output}: [B, 3, 4]> {
         Dense(4) as {value}, residual { Dense(4) as {inner}, {function} }, {function}, Dense(4),
+        scan |{element}, {state}, {number} = 0.5| { let {line} = {element} -> Dense(4); {number} * {state} + {line} },
     }
-    loss({target}: [B, 4]) = mse({output}, {target}) + mean({value}) + mean({input}) + 0.5 * l2(weights);
+    loss({target}: [B, 3, 4]) = mse({output}, {target}) + mean({value}) + mean({input}) + 0.5 * l2(weights);
     metric {metric} = mean(residual1.{inner}) + mean(residual1.{inner}.weight);
 ";
 
@@ -84,7 +90,11 @@ fn is_refused(names: &Names<'_>) -> bool {
     let function = names["function"];
     let [path, last] = paths(function);
     let is_reserved = |place: &&str| ["B", "weights"].contains(&names[*place]);
-    let reserved = ["input", "output", "target", "value", "inner", "function", "operand", "extra"];
+    let reserved = [
+        "input", "output", "target", "value", "inner", "function", "operand", "extra", "element", "state", "number",
+        "line",
+    ];
+    let of_loop: HashSet<&str> = ["element", "state", "number", "line"].iter().map(|place| names[place]).collect();
     let outermost = ["input", "output", "target", "value"];
     let paths = ["residual1", &path, &last];
     let of_reports = ["loss", "optimizer", "accumulation"];
@@ -96,7 +106,8 @@ fn is_refused(names: &Names<'_>) -> bool {
         || names["inner"] == "skip"
         || names["inner"] == path
         || names["operand"] == names["extra"]
-        || ["Dense", "mean", "relu", "residual", "repeat", "concat", "skip"].contains(&function)
+        || of_loop.len() < 4
+        || ["Dense", "mean", "relu", "residual", "repeat", "concat", "scan", "skip"].contains(&function)
         || of_reports.contains(&metric)
         || ["epoch", "steps", "rate", "seconds"].contains(&metric)
         || metric.starts_with("validation_")
@@ -131,6 +142,9 @@ fn check(names: &Names<'_>) {
         format!("{function}.{}", of("extra")),
         format!("{last}.weight"),
         format!("{last}.bias"),
+        format!("scan1.{}", of("number")),
+        format!("scan1.{}.dense1.weight", of("line")),
+        format!("scan1.{}.dense1.bias", of("line")),
     ];
     let found: Vec<&str> = network.params.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(found, params, "{source}");
@@ -146,8 +160,9 @@ fn check(names: &Names<'_>) {
             of("operand")
         ),
         format!(
-            "loss({target}: f32[B,4]) = mse({output}, {target}) + mean({value}) + mean({input}) + 0.5 * l2(weights)"
+            "loss({target}: f32[B,3,4]) = mse({output}, {target}) + mean({value}) + mean({input}) + 0.5 * l2(weights)"
         ),
+        format!("{} * {} + {}", of("number"), of("state"), of("line")),
         format!("metric {} = mean(residual1.{inner}) + mean(residual1.{inner}.weight)", of("metric")),
     ] {
         assert!(text.contains(&line), "{line} in {text}");

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proc_macro2::{Delimiter, Group, Literal, TokenStream, TokenTree};
 use quote::ToTokens;
 
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "const H = 4 * (16 - 2) / 3 % 7;
      /// Docs.
      pub(crate) Mlp<image: [B, 784] -> logits: [B, 10]> {
@@ -23,6 +23,15 @@ const PROGRAMS: [&str; 4] = [
          emb = (u, v) -> concat, Dense(16), relu, LayerNorm;
      }
      loss(y: [B]) = bce_with_logits(score, y);",
+    "block Cell(n) { scan(n, last = true) |x, h, a = 0.5| a * h + x }
+     Loops<(x: [B, 5, 4], s: [B, 4], n: [u8; B]) -> y: [B, 5, 4]> {
+         y = x -> scan(4, initial = s, lengths = n, reverse = true) |x, h, decay = 0.9| {
+             let (a, b) = (x, h) -> concat, Dense(8) as both, split;
+             let z = if a > 0.0 { a } else { decay * b + both[.., 4..] };
+             (z, h) -> concat, repeat(2) { Dense(4), tanh }
+         } as all, scan |x, h| tanh(x + h);
+     }
+     loss(t: [B, 5, 4]) = mse(y, t) + mean(all);",
     "fn f<'a>(x: &'a str) -> Vec<u8> { match x { \"a\" => b'c' .. 1.5e3f32 => 'd', _ if x::y!() || !z >= 3 <= #[a] $ } }",
 ];
 

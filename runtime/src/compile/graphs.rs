@@ -150,11 +150,13 @@ fn diagnosed(config: &TrainingConfig, forward: &Forward) -> Result<Whole, BuildE
     });
     for (end, node) in probes {
         let layer = &mut layers[end / 2];
-        *if end % 2 == 0 { &mut layer.x } else { &mut layer.y } = node;
+        *if end % 2 == 0 { &mut layer.x } else { &mut layer.y } = Some(node);
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
-    let results: Vec<NodeId> = layers.iter().map(|layer| layer.y).collect();
+    let results: Vec<NodeId> = layers.iter().filter_map(|layer| layer.y).collect();
     let (joint, signals) = differentiate_at(&graph, &config.trained(&graph)?, &results);
+    let mut signals = signals.into_iter();
+    let signals: Vec<Option<NodeId>> = layers.iter().map(|layer| layer.y.and_then(|_| signals.next()?)).collect();
     let joint = checked(joint);
     let gradients = joint.outputs.iter().filter_map(|output| match output.role {
         Role::Gradient(param) => Some((param, output.node)),

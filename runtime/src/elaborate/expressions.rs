@@ -30,15 +30,9 @@ impl<'a> Context<'a> {
             }
             Expr::Name(name) => match names {
                 Some(names) => names.iter().find(|(known, _)| *known == name).map(|(_, ty)| ty.clone()),
-                None => {
-                    self.used.insert(name);
-                    self.types.get(name).cloned()
-                }
+                None => self.type_of(name),
             },
-            Expr::Path(path, at) => {
-                self.used.insert(path);
-                self.path(path, at)
-            }
+            Expr::Path(path, at) => self.path(path, at),
             Expr::Weights(at) => {
                 self.report(at, words::weights_alone());
                 None

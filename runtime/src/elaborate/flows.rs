@@ -86,6 +86,10 @@ impl<'a> Context<'a> {
 
     /// Makes a value known by its name, which may be that of an output.
     fn name(&mut self, name: &str, value: Option<usize>) {
+        if let Some(inside) = self.inside {
+            self.loops[inside].names.insert(Rc::from(name), value);
+            return;
+        }
         let port = self.definition.outputs.iter().find(|port| port.name == name);
         let Some(value) = value else { return };
         self.names.insert(Rc::from(name), value);
@@ -99,19 +103,15 @@ impl<'a> Context<'a> {
         self.outputs = self.definition.outputs.iter().filter_map(|port| names.get(port.name).copied()).collect();
     }
 
-    fn value_of(&mut self, flow: &'a Flow<'a>) -> Option<usize> {
-        let [path, owner] = [(); 2].map(|()| format!("{}.", flow.name));
-        let prefix = Prefix { path, owner, names_alone: true };
+    pub(super) fn value_of(&mut self, flow: &'a Flow<'a>) -> Option<usize> {
+        let prefix = self.prefix(flow);
         if let ([source], []) = (flow.sources, flow.stages) {
-            return self.expression(source, flow.name, flow);
+            return self.expression(source, &self.path_of(flow.name), flow);
         }
         let mut sources = Vec::new();
         for (index, source) in flow.sources.iter().enumerate() {
             let known = match source {
-                Expr::Name(name) | Expr::Path(name, _) => {
-                    self.used.insert(name);
-                    self.names.get(*name).copied()
-                }
+                Expr::Name(name) | Expr::Path(name, _) => self.known(name).flatten(),
                 _ => None,
             };
             let path = format!("{}from{}", prefix.path, index + 1);
@@ -150,7 +150,8 @@ impl<'a> Context<'a> {
         let path: Rc<str> = Rc::from(path);
         let owner = Rc::clone(&path);
         let action = Action::Expr(expr);
-        Some(self.push(Step { action, operands: Vec::new(), path, owner, again: false, text: "", ty, at: flow.at }))
+        let (operands, inside) = (Vec::new(), self.inside);
+        Some(self.push(Step { action, operands, path, owner, again: false, text: "", ty, at: flow.at, inside }))
     }
 
     /// Says which inputs and flows nothing takes. Where nothing comes from elsewhere, the macro has said so.
@@ -181,10 +182,11 @@ impl<'a> Context<'a> {
         for (index, &name) in split.names.iter().enumerate() {
             let part = parts.as_ref().map(|(value, axis, ty)| {
                 let len = ty.shape.0[*axis].factor();
-                let path: Rc<str> = Rc::from(name);
+                let path: Rc<str> = Rc::from(self.path_of(name));
                 let action = Action::Part { axis: *axis, index, len };
-                let (owner, text) = (Rc::clone(&path), "split");
-                Step { action, operands: vec![*value], path, owner, again: false, text, ty: ty.clone(), at: flow.at }
+                let (owner, text, ty) = (Rc::clone(&path), "split", ty.clone());
+                let (operands, at, inside) = (vec![*value], flow.at, self.inside);
+                Step { action, operands, path, owner, again: false, text, ty, at, inside }
             });
             let part = part.map(|step| self.push(step));
             self.name(name, part);

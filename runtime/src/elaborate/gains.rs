@@ -20,7 +20,9 @@ pub(super) fn gains(steps: &mut [Step<'_>], n_inputs: usize) {
                 }
             }
             Action::Act(..) | Action::Expr(_) => Gain::Xavier,
-            Action::Residual | Action::Branches | Action::Concat(_) | Action::Part { .. } => after,
+            // The state goes round.
+            Action::Scan(..) | Action::State { .. } | Action::Number(..) => Gain::Xavier,
+            Action::Residual | Action::Branches | Action::Concat(_) | Action::Part { .. } | Action::Element => after,
         };
         for &operand in &step.operands {
             asked[operand] = before;

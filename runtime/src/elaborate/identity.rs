@@ -45,13 +45,15 @@ impl Elaborated<'_> {
                 Action::Branches => "concat".to_string(),
                 Action::Concat(axis) => format!("concat(axis = {axis})"),
                 Action::Part { axis, index, len } => format!("split(axis = {axis})[{index}] of {len}"),
+                Action::Number(name, _) => format!("{name}, trained"),
+                Action::State { .. } | Action::Element | Action::Scan(..) => self.of_loop(step),
             };
             let layer = match step.again {
                 true => format!("{layer} of {}", step.owner),
                 false => layer,
             };
             match self.definition.flows {
-                [] => lines.push(format!("{} = {layer}", step.path)),
+                [] if step.inside.is_none() => lines.push(format!("{} = {layer}", step.path)),
                 // Of several values, which ones a step takes belongs to what it computes.
                 _ => {
                     let operands: Vec<&str> = step.operands.iter().map(|&value| self.value_name(value)).collect();

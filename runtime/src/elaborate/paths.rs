@@ -5,7 +5,7 @@ use crate::ir::SlotKind;
 use crate::network::At;
 use crate::types::{Shape, TensorType};
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     pub(super) fn param(&mut self, path: String, shape: Shape, kind: SlotKind) {
         let index = self.params.len();
         self.has_weights |= kind == SlotKind::Weight;
@@ -21,12 +21,21 @@ impl Context<'_> {
     }
 
     /// Looks up a path that is neither a port nor a stage's name.
-    pub(super) fn path(&mut self, path: &str, at: At) -> Option<TensorType> {
+    pub(super) fn path(&mut self, path: &'a str, at: At) -> Option<TensorType> {
+        if let Some(found) = self.inner_path(path) {
+            return found;
+        }
+        self.used.insert(path);
         if let Some(ty) = self.types.get(path) {
             return Some(ty.clone());
         }
         if let Some(&index) = self.by_path.get(path) {
             return Some(TensorType::f32(self.params[index].1.clone()));
+        }
+        if let Some(of_loop) = self.of_loop(path) {
+            let message = words::inside_of_a_loop(path, of_loop);
+            self.report(at, message);
+            return None;
         }
         // The macro lets a path without a point through only if it is that of a stage.
         let inside = self.first_inside.get(path).map(|&index| self.params[index].0.as_str());

@@ -12,7 +12,7 @@ use super::{Action, Elaborated, Step, settled};
 use crate::ir::SlotKind;
 use crate::ir::origin::owner;
 use crate::layers::{Arg, ArgDef, ArgKind, Takes};
-use crate::network::{Act, Definition, Expr, Number, Port, Span, UNARY_LEVEL};
+use crate::network::{Act, Definition, Expr, Number, Port, Scan, Span, UNARY_LEVEL};
 
 impl fmt::Display for Elaborated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,16 +117,20 @@ impl Elaborated<'_> {
                 Action::Branches => "concat".to_string(),
                 Action::Concat(axis) => format!("concat(axis = {axis}) of {}", self.operands(&step.operands)),
                 Action::Part { .. } => format!("a part of {}", self.operands(&step.operands)),
+                Action::Number(name, start) => format!("{name} = {}, trained", number(*start)),
+                Action::State { .. } | Action::Element | Action::Scan(..) => self.of_loop(step),
             };
             // What comes from elsewhere than the line above.
             let flowing = flowing(step);
             if flowing.len() > 1
-                || flowing.iter().any(|x| x + 1 != n_inputs + index) && !self.definition.flows.is_empty()
+                || flowing.iter().any(|x| x + 1 != n_inputs + index)
+                    && (!self.definition.flows.is_empty() || step.inside.is_some())
             {
                 layer.push_str(&format!(" of {}", self.operands(flowing)));
             }
             let own = match step.action {
                 Action::Layer(..) | Action::Act(..) => trained.get(&*step.owner).copied().unwrap_or(0),
+                Action::Number(..) => 1,
                 _ => 0,
             };
             if step.again && own > 0 {
@@ -136,6 +140,26 @@ impl Elaborated<'_> {
             Row { path: step.path.to_string(), layer, result: step.ty.to_string(), params }
         });
         rows.collect()
+    }
+
+    /// What the state, the element and the end of a loop are: in it, whatever changes the result.
+    pub(super) fn of_loop(&self, step: &Step<'_>) -> String {
+        match (&step.action, &step.operands[..]) {
+            (Action::State { steps, reverse }, initial) => {
+                let from = initial.first().map_or("zero", |&initial| self.value_name(initial));
+                let order = if *reverse { " from the last" } else { "" };
+                format!("state, {from} before {steps} steps{order}")
+            }
+            (Action::Scan(_, args), [_, next, ..]) => {
+                // Of what may be left out, the size goes without its name.
+                let name = with_arguments("scan", Scan::ARGS, args).replacen("n = ", "", 1);
+                format!("{name} of {}", self.value_name(*next))
+            }
+            (_, operands) => {
+                let sequence = operands.last().map_or("", |&sequence| self.value_name(sequence));
+                format!("element of {sequence}")
+            }
+        }
     }
 
     fn operands(&self, operands: &[usize]) -> String {

@@ -17,22 +17,24 @@ pub(super) struct Prefix {
     pub path: String,
     /// Those of their parameters.
     pub owner: String,
-    /// Whether stages with names of their own go by these alone: in the outermost body of a flow.
-    pub names_alone: bool,
+    /// What those of stages with names of their own begin with, where that is less: in the outermost body of a flow.
+    pub of_names: Option<[String; 2]>,
 }
 
 impl Prefix {
     /// With this name after both.
     pub fn and(&self, segment: &str) -> Prefix {
         let [path, owner] = [&self.path, &self.owner].map(|prefix| format!("{prefix}{segment}"));
-        Prefix { path, owner, names_alone: false }
+        Prefix { path, owner, of_names: None }
     }
 
     /// The path of a stage.
     fn stage(&self, stage: &Stage<'_>) -> Prefix {
-        match self.names_alone && stage.named {
-            true => Prefix::default().and(stage.segment),
-            false => self.and(stage.segment),
+        match &self.of_names {
+            Some([path, owner]) if stage.named => {
+                Prefix { path: path.clone(), owner: owner.clone(), of_names: None }.and(stage.segment)
+            }
+            _ => self.and(stage.segment),
         }
     }
 }
@@ -63,10 +65,8 @@ impl<'a> Context<'a> {
             };
             match result {
                 Some(value) => {
-                    if let (true, Some(ty)) = (stage.named, self.ty(value).cloned()) {
-                        let path = prefix.stage(stage).path;
-                        self.names.insert(Rc::from(path.as_str()), value);
-                        self.types.insert(path, ty);
+                    if stage.named {
+                        self.know(&prefix.stage(stage).path, value);
                     }
                 }
                 None => self.complete = false,
@@ -108,13 +108,14 @@ impl<'a> Context<'a> {
             Kind::Residual { body, skip } => self.residual(stage, body, *skip, &place, x),
             Kind::Branches { bodies } => self.branches(stage, bodies, &place, x),
             Kind::Repeat { count, body } => self.repeat(*count, body, &place, x),
+            Kind::Scan(scan) => self.scan(stage, scan, &place, x),
             Kind::Shared(index) => self.shared(stage, *index, &place, x),
             Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => None,
         }
     }
 
     /// Adds the step of a stage, without what it does to parameters.
-    fn step(
+    pub(super) fn step(
         &mut self,
         stage: &'a Stage<'a>,
         action: Action<'a>,
@@ -131,6 +132,7 @@ impl<'a> Context<'a> {
             text: stage.text,
             ty: TensorType::f32(shape),
             at: stage.at,
+            inside: self.inside,
         })
     }
 
@@ -180,6 +182,9 @@ impl<'a> Context<'a> {
             self.report(stage.at, words::nothing_to_start(stage.text, init, weight));
             return None;
         }
+        if layer.is_loop() {
+            self.refused_in_a_loop(stage.at, words::loop_in_a_loop(stage.text))?;
+        }
         let misfit = match (layer.takes, &memory_shape) {
             (Takes::Memory(suits), Some(memory)) => suits(&x_shape, memory, &args).err().map(|misfit| (misfit, memory)),
             (Takes::Memory(_), None) => {
@@ -209,6 +214,9 @@ impl<'a> Context<'a> {
         for param in (layer.params)(&x_shape, &args, Gain::Xavier) {
             let name = format!("{}.{}", place.owner, param.name);
             let shape = Shape::fixed(&declared_shape(&param.shape, param.order));
+            if param.kind == SlotKind::Running {
+                self.refused_in_a_loop(stage.at, words::statistics_in_a_loop(stage.text))?;
+            }
             if let Some(path) = layer.borrowed(&args, param.name) {
                 self.borrow(stage, path, &param.shape)?;
                 continue;
@@ -227,22 +235,14 @@ impl<'a> Context<'a> {
     }
 
     /// The value of this name, if it is what an argument wants.
-    fn named(
+    pub(super) fn named(
         &mut self,
         stage: &Stage<'_>,
         (kind, name): (Named, &'static str),
         looks_at: &Shape,
         args: &[Arg],
     ) -> Option<usize> {
-        self.used.insert(name);
-        let Some(&value) = self.names.get(name) else {
-            let closest = self.suggestions.closest(name, || self.names.keys().map(|known| &**known));
-            let message = words::unknown_value(stage.text, name, closest);
-            if self.complete {
-                self.report(stage.at, message);
-            }
-            return None;
-        };
+        let value = self.value_named(stage, name)?;
         let expected = kind.shape(looks_at, args);
         let found = self.ty(value)?.clone();
         if found.shape != expected || !kind.accepts(found.dtype) {
@@ -250,6 +250,19 @@ impl<'a> Context<'a> {
             return None;
         }
         Some(value)
+    }
+
+    /// The value of a name that an argument gives.
+    pub(super) fn value_named(&mut self, stage: &Stage<'_>, name: &'static str) -> Option<usize> {
+        if let Some(known) = self.known(name) {
+            return known;
+        }
+        let closest = self.suggestions.closest(name, || self.names.keys().map(|known| &**known));
+        let message = words::unknown_value(stage.text, name, closest);
+        if self.complete {
+            self.report(stage.at, message);
+        }
+        None
     }
 
     /// A parameter of another layer, whose transpose has this shape.
@@ -272,7 +285,7 @@ impl<'a> Context<'a> {
     }
 
     /// A parameter of a layer, or of one that was used before, whose parameters have to be the same.
-    fn own(&mut self, text: &str, name: String, shape: Shape, kind: SlotKind) -> Option<()> {
+    pub(super) fn own(&mut self, text: &str, name: String, shape: Shape, kind: SlotKind) -> Option<()> {
         let Some((layer, at)) = self.reuses else {
             self.param(name, shape, kind);
             return Some(());
@@ -415,7 +428,7 @@ impl<'a> Context<'a> {
         }
         self.shared[index].get_or_insert(stage.at);
         let path = place.path.clone();
-        let own = Prefix { path, owner: layer.segment.to_string(), names_alone: false };
+        let own = Prefix { path, owner: layer.segment.to_string(), of_names: None };
         let result = match &layer.kind {
             Kind::Block(body) => self.body(body, &own.and("."), Some(x)),
             Kind::Layer(def, args) => self.layer(layer, def, args, &own, x, None),
@@ -423,6 +436,7 @@ impl<'a> Context<'a> {
             Kind::Residual { body, skip } => self.residual(layer, body, *skip, &own, x),
             Kind::Branches { bodies } => self.branches(layer, bodies, &own, x),
             Kind::Repeat { count, body } => self.repeat(*count, body, &own, x),
+            Kind::Scan(scan) => self.scan(layer, scan, &own, x),
             Kind::Shared(inner) => self.shared(layer, *inner, &own, x),
             Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => None,
         };

@@ -89,6 +89,38 @@ pub fn value_misfits(layer: &str, kind: Named, name: &str, expected: &Shape, fou
     }
 }
 
+/// A loop in the body of another.
+pub fn loop_in_a_loop(inner: &str) -> String {
+    format!("`{inner}` is a loop inside of a loop; put it before the outer one, or after it")
+}
+
+/// Running statistics in the body of a loop.
+pub fn statistics_in_a_loop(layer: &str) -> String {
+    format!("`{layer}` has running statistics, which a loop would change at every step; `LayerNorm` has none")
+}
+
+/// A first state of another shape or type.
+pub fn initial_misfits(layer: &str, name: &str, size: Option<usize>, found: &TensorType) -> String {
+    let expected = size.map_or("[B, ..]".to_string(), |n| format!("[B, {n}]"));
+    format!("`{layer}` has a state {expected} of f32, and `{name}` is {}", of(found))
+}
+
+/// A body that gives another state than it was given.
+pub fn state_changes(layer: &str, state: &str, before: &Shape, found: &TensorType) -> String {
+    format!(
+        "the body of `{layer}` makes the next state of `{state}`, {} of f32, but gives {}",
+        before.declared(),
+        of(found)
+    )
+}
+
+/// A value of one step, outside of the loop.
+pub fn inside_of_a_loop(path: &str, of_loop: &str) -> String {
+    format!(
+        "`{path}` is another value at each step of `{of_loop}`, and what is outside of the loop sees its states alone"
+    )
+}
+
 /// A parameter of another layer that there is not, or not yet.
 pub fn no_parameter(layer: &str, path: &str, closest: Option<&str>) -> String {
     format!("`{layer}` finds no parameter `{path}` before it{}", did_you_mean(closest))

@@ -10,7 +10,7 @@ use crate::elaborate::{Action, Elaborated, Mistake, Step, settled};
 use crate::error::BuildError;
 use crate::ir::{Graph, InputSlot, Output, Role};
 use crate::layers::{Arg, Frozen, LayerDef, Mode, Next, Takes};
-use crate::network::{Act, At, Definition, Expr};
+use crate::network::{Act, At, Definition, Expr, Scan};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 /// What is given one position at a time.
@@ -86,7 +86,12 @@ fn suits(network: &Elaborated<'_>, asked: Asked) -> Result<usize, (At, String)> 
     for (_, step) in steps {
         let from = values_of(network, step);
         let [some, all] = [from.iter().any(|&value| along[value]), from.iter().all(|&value| along[value])];
-        if some && !(all && stays(network, step)) {
+        let is_asked = match step.inside {
+            // The body of a loop is that of one position.
+            Some(inside) => goes_on(network, step, inside, &along),
+            None => !some || all && stays(network, step),
+        };
+        if !is_asked {
             return Err((
                 step.at,
                 format!("{} cannot be asked one position at a time: it looks at others", written(step)),
@@ -102,9 +107,12 @@ fn along(network: &Elaborated<'_>) -> Vec<bool> {
     let mut along = vec![true; network.definition.inputs.len()];
     for step in &network.steps {
         let some = values_of(network, step).iter().any(|&value| along[value]);
-        let ends =
-            matches!(step.action, Action::Layer(..)) && step.ty.shape.rank() < rank_of(network, step.operands[0]);
-        along.push(some && !ends);
+        along.push(match &step.action {
+            Action::State { .. } => true,
+            Action::Scan(_, args) => !Scan::is_last(args),
+            Action::Layer(..) => some && step.ty.shape.rank() >= rank_of(network, step.operands[0]),
+            _ => some,
+        });
     }
     along
 }
@@ -113,7 +121,7 @@ fn along(network: &Elaborated<'_>) -> Vec<bool> {
 fn values_of(network: &Elaborated<'_>, step: &Step<'_>) -> Vec<usize> {
     let mut values = step.operands.clone();
     if let Action::Expr(expr) = &step.action {
-        named(expr, &mut |name| values.extend(network.names.get(name)));
+        named(expr, &mut |name| values.extend(network.named(step, name)));
     }
     values
 }
@@ -141,7 +149,7 @@ fn needed(network: &Elaborated<'_>) -> Vec<bool> {
         }
         step.operands.iter().for_each(|&value| needed[value] = true);
         if let Action::Expr(expr) = &step.action {
-            named(expr, &mut |name| network.names.get(name).into_iter().for_each(|&value| needed[value] = true));
+            named(expr, &mut |name| network.named(step, name).into_iter().for_each(|value| needed[value] = true));
         }
     }
     needed
@@ -174,6 +182,21 @@ fn stays(network: &Elaborated<'_>, step: &Step<'_>) -> bool {
         Action::Expr(expr) => by_position(network, expr, None).is_some(),
         Action::Concat(axis) | Action::Part { axis, .. } => *axis + 1 == step.ty.shape.rank() && *axis > 1,
         Action::Branches => false,
+        // Of rows with lengths of their own it is not known which have ended.
+        Action::Scan(..) => step.operands.len() == 2,
+        Action::Number(..) | Action::State { .. } | Action::Element => false,
+    }
+}
+
+/// Whether a step of the body of a loop needs nothing but this position and the state before it.
+fn goes_on(network: &Elaborated<'_>, step: &Step<'_>, inside: usize, along: &[bool]) -> bool {
+    match (&step.action, &step.operands[..]) {
+        (Action::State { reverse, .. }, initial) => !reverse && initial.is_empty(),
+        (Action::Element, &[_, sequence]) => along[sequence],
+        _ => values_of(network, step).into_iter().all(|value| {
+            let maker = value.checked_sub(network.definition.inputs.len()).map(|index| &network.steps[index]);
+            !along[value] || maker.is_some_and(|maker| maker.inside == Some(inside))
+        }),
     }
 }
 
@@ -231,6 +254,7 @@ impl Lowering<'_> {
         match &step.action {
             Action::Layer(layer, args, next) => self.slots_of_layer(step, layer, args, *next),
             Action::Act(index, starts) => drop(self.slots_of_act(step, &self.definition.acts[*index], starts)),
+            Action::Number(name, start) => _ = self.slot_of_number(step, name, *start),
             _ => {}
         }
         self.values.push(self.values[0]);

@@ -23,14 +23,19 @@ impl Lowering<'_> {
         act: &'static Act<'static>,
         starts: &[f64],
     ) -> Vec<usize> {
-        let numbers = act.extras.iter().zip(starts).map(|(&(name, _), &start)| match step.again {
+        let numbers = act.extras.iter().zip(starts).map(|(&(name, _), &start)| self.slot_of_number(step, name, start));
+        numbers.collect()
+    }
+
+    /// A trainable number, declared unless it was there before.
+    pub(super) fn slot_of_number(&mut self, step: &Step<'static>, name: &'static str, start: f64) -> usize {
+        match step.again {
             true => self.known_slot(&format!("{}.{name}", step.owner)),
             false => {
                 let init = Init::Constant(start as f32);
                 self.slot(&step.owner, ParamDef::new(name, Vec::new(), init, SlotKind::Parameter))
             }
-        });
-        numbers.collect()
+        }
     }
 
     /// The index of a parameter that was declared before.

@@ -26,6 +26,8 @@ pub struct Body<'t, 'n> {
     pub has_dense: bool,
     /// The names of the bodies that this one is in, the outermost first.
     pub scopes: Vec<Scope>,
+    /// In the body of a loop, how many bodies its lines are in.
+    pub(super) in_loop: Option<usize>,
 }
 
 impl<'t, 'n> Body<'t, 'n> {
@@ -41,6 +43,7 @@ impl<'t, 'n> Body<'t, 'n> {
             has_norm: false,
             has_dense: false,
             scopes,
+            in_loop: None,
         }
     }
 
@@ -85,7 +88,7 @@ impl<'t, 'n> Body<'t, 'n> {
     }
 
     /// What stands inside of a structure, with names of its own.
-    fn within<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn within<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
         self.scopes.push(Scope::default());
         let result = inside(self);
         self.scopes.pop();
@@ -121,7 +124,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 let (stage, _) = self.layer(layer, Vec::new(), x);
                 (stage, Shape(x.0[..2].to_vec()))
             }
-            (30..38, 2..) => {
+            (30..38, 2..) if self.in_loop.is_none() => {
                 self.has_norm = true;
                 let momentum = [0.9, 0.0, 1.0, 0.5].map(Arg::Float);
                 let usual = [&momentum[..], &[Arg::Float(1e-5)], &[1, 2, 3, 1000].map(Arg::Int)];
@@ -145,7 +148,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 self.affine(&stage, x.0[x.rank() - 1], prefixes);
                 (stage, y)
             }
-            (46..52, 3) => self.of_sequence(x, prefixes),
+            (46..52, 3) if self.in_loop.is_none() => self.of_sequence(x, prefixes),
             (48..50, 2) => self.rms_norm(x, prefixes),
             (46..52, 3..) | (46..48, _) => {
                 let width = x.0[1..].iter().map(|dim| dim.factor()).product();
@@ -182,7 +185,7 @@ impl<'t, 'n> Body<'t, 'n> {
         self.dense_of(n, x, prefixes)
     }
 
-    fn dense_of(&mut self, n: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
+    pub(super) fn dense_of(&mut self, n: usize, x: &Shape, prefixes: &[String]) -> (Stage<'static>, Shape) {
         self.has_dense = true;
         let bias = !self.tape.chance(30);
         let mut args = self.arguments(&layers::DENSE, &[&[Arg::Int(n as u64)], &[Arg::Flag(bias)]]);
@@ -262,7 +265,8 @@ impl<'t, 'n> Body<'t, 'n> {
         let at = |stage: &Stage<'static>, inside: &str| -> Vec<String> {
             prefixes.iter().map(|prefix| format!("{}.{inside}", path(flow.as_deref(), prefix, stage))).collect()
         };
-        match self.tape.below(5) {
+        match self.tape.below(6) {
+            5 if x.rank() > 2 && self.in_loop.is_none() => self.scan(x, prefixes, depth, None),
             4 if x.rank() > 1 => {
                 let stage = self.named(Kind::Broken, "concat");
                 let [first, second] = ["1.", "2."].map(|inside| at(&stage, inside));
@@ -321,7 +325,13 @@ impl<'t, 'n> Body<'t, 'n> {
     }
 
     /// Stages that give this shape.
-    fn stages_to(&mut self, x: &Shape, wanted: &Shape, prefixes: &[String], depth: usize) -> &'static [Stage<'static>] {
+    pub(super) fn stages_to(
+        &mut self,
+        x: &Shape,
+        wanted: &Shape,
+        prefixes: &[String],
+        depth: usize,
+    ) -> &'static [Stage<'static>] {
         let before = self.known.len();
         let (mut stages, mut y) = self.stages(x, prefixes, depth);
         if y != *wanted && wanted.rank() == 2 {
@@ -348,16 +358,22 @@ impl<'t, 'n> Body<'t, 'n> {
     }
 
     /// A stage, with the name that it has in this body.
-    fn named(&mut self, kind: Kind<'static>, stem: &str) -> Stage<'static> {
+    pub(super) fn named(&mut self, kind: Kind<'static>, stem: &str) -> Stage<'static> {
         let place = if self.scopes.len() == 1 { SourcePlace::Value } else { SourcePlace::Inner };
+        if self.in_loop == Some(self.scopes.len()) {
+            // Those of the lines of a loop are drawn without names of their own.
+            let scope = self.scopes.last_mut().expect("a body has names");
+            let segment: &'static str = leak(scope.number(stem));
+            return Stage { kind, segment, named: false, text: segment, at: At(0) };
+        }
         let scope = self.scopes.last_mut().expect("a body has names");
         let (segment, named) = scope.segment(self.tape, stem, place);
         Stage { kind, segment, named, text: segment, at: At(0) }
     }
 
     /// What a stage gives, if its name is known.
-    fn know_value(&mut self, prefixes: &[String], stage: &Stage<'static>, y: &Shape) {
-        if stage.named {
+    pub(super) fn know_value(&mut self, prefixes: &[String], stage: &Stage<'static>, y: &Shape) {
+        if stage.named && self.in_loop.is_none() {
             self.know(prefixes, stage, "", y);
         }
     }
@@ -372,7 +388,7 @@ impl<'t, 'n> Body<'t, 'n> {
 }
 
 /// The path of a stage: in the outermost body of a flow, its name alone if it has one.
-fn path(flow: Option<&str>, prefix: &str, stage: &Stage<'static>) -> String {
+pub(super) fn path(flow: Option<&str>, prefix: &str, stage: &Stage<'static>) -> String {
     match stage.named && flow == Some(prefix) {
         true => stage.segment.to_string(),
         false => format!("{prefix}{}", stage.segment),

@@ -127,6 +127,7 @@ impl Edges {
                     self.body(body, SourcePlace::Inner);
                     self.body(skip.unwrap_or_default(), SourcePlace::Inner);
                 }
+                Kind::Scan(scan) => scan.lines.iter().for_each(|line| self.body(line.stages, SourcePlace::Inner)),
                 Kind::Branches { bodies } => bodies.iter().for_each(|body| self.body(body, SourcePlace::Inner)),
                 Kind::Repeat { count, body } => {
                     let Outcome::Int(n) = count.value else { panic!("a count is an integer") };

@@ -44,6 +44,12 @@ impl<'t, 'n> Body<'t, 'n> {
             flows.push(flow(name, vec![Expr::Name(inputs[0].0)], vec![stage]));
             values.push((name, inputs[0].1.clone()));
         }
+        if inputs[0].1.rank() > 2 && self.tape.chance(50) {
+            for (flow, shape) in self.loop_of(inputs[0].0, &inputs[0].1) {
+                values.push((flow.name, shape));
+                flows.push(flow);
+            }
+        }
         for name in NAMES.into_iter().take(2 + self.tape.below(4)) {
             let (source, shape) = self.tape.pick(&values);
             let (flow, made) = self.flow(name, (source, &shape), &values, width);

@@ -7,6 +7,7 @@ mod edges;
 mod expressions;
 mod flows;
 mod images;
+mod loops;
 mod names;
 mod numbers;
 mod reductions;

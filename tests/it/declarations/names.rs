@@ -128,15 +128,20 @@ impl Scope {
     /// The part of a path that belongs to the next stage of this kind, and whether it is given with `as`: it has to be where
     /// the one that it would have is taken.
     pub fn segment(&mut self, tape: &mut Tape<'_>, stem: &str, place: SourcePlace) -> (&'static str, bool) {
-        // A number after a digit would run into it.
-        let stem = if stem.ends_with(char::is_numeric) { format!("{stem}_") } else { stem.to_string() };
-        let number = self.numbers.entry(stem.clone()).or_default();
-        *number += 1;
-        let own = format!("{stem}{number}");
+        let own = self.number(stem);
         if tape.chance(30) || self.taken.contains(&own) {
             return (place.name(tape, &own, &mut self.taken), true);
         }
         self.taken.insert(own.clone());
         (leak(own), false)
+    }
+
+    /// The part of a path that belongs to the next stage of this kind without a name.
+    pub fn number(&mut self, stem: &str) -> String {
+        // A number after a digit would run into it.
+        let stem = if stem.ends_with(char::is_numeric) { format!("{stem}_") } else { stem.to_string() };
+        let number = self.numbers.entry(stem.clone()).or_default();
+        *number += 1;
+        format!("{stem}{number}")
     }
 }

@@ -99,6 +99,7 @@ fn copy(stage: &Stage<'static>) -> Stage<'static> {
         Kind::Residual { body, skip } => Kind::Residual { body, skip },
         Kind::Repeat { count, body } => Kind::Repeat { count, body },
         Kind::Branches { bodies } => Kind::Branches { bodies },
+        Kind::Scan(scan) => Kind::Scan(scan),
         Kind::Shared(index) => Kind::Shared(index),
         Kind::Concat(axis) => Kind::Concat(axis),
         Kind::Elsewhere | Kind::Broken => Kind::Broken,

@@ -13,6 +13,7 @@ mod decisions;
 mod expressions;
 mod functions;
 mod images;
+mod loops;
 mod recurrent;
 mod sequences;
 mod slopes;
@@ -21,7 +22,7 @@ mod stages;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gradloom_runtime::layers::{Arg, Mode};
-use gradloom_runtime::network::{self, Definition, Expr, Kind, Stage};
+use gradloom_runtime::network::{self, Definition, Expr, Flow, Kind, Stage};
 
 use array::{Array, Value};
 use decisions::Decisions;
@@ -60,8 +61,16 @@ pub struct Answer {
 pub fn evaluate(definition: &'static Definition<'static>, mode: Mode, step: u64, values: &Values) -> Answer {
     let mut names = values.ports.clone();
     names.extend(definition.scalars.iter().map(|of| (of.name.to_string(), Value::number(f64::from(of.value as f32)))));
-    let mut evaluator =
-        Evaluator { definition, mode, step, values, names, updates: HashMap::new(), decisions: Decisions::default() };
+    let mut evaluator = Evaluator {
+        definition,
+        mode,
+        step,
+        values,
+        names,
+        inside: None,
+        updates: HashMap::new(),
+        decisions: Decisions::default(),
+    };
     if definition.flows.is_empty() {
         let x = evaluator.value(definition.inputs[0].name);
         let output = evaluator.body(definition.body, &Place::default(), x);
@@ -89,6 +98,7 @@ pub fn shape_of(expr: &Expr<'static>, names: &[(&'static str, Value)]) -> Vec<us
         step: 1,
         values: &values,
         names: HashMap::new(),
+        inside: None,
         updates: HashMap::new(),
         decisions: Decisions::default(),
     };
@@ -120,6 +130,8 @@ struct Evaluator<'v> {
     values: &'v Values,
     /// Ports and named values.
     names: HashMap<String, Value>,
+    /// What paths begin with in the body of a loop: those of its values, and of its parameters.
+    inside: Option<[String; 2]>,
     updates: HashMap<String, Vec<f64>>,
     decisions: Decisions,
 }
@@ -127,8 +139,12 @@ struct Evaluator<'v> {
 impl Evaluator<'_> {
     /// A port, a named value or a parameter.
     fn value(&self, name: &str) -> Value {
-        let param = || self.values.params.get(name).cloned().map(Value::Floats);
-        let found = self.names.get(name).cloned().or_else(param);
+        let param = |name: &str| self.values.params.get(name).cloned().map(Value::Floats);
+        let own = self.inside.as_ref().and_then(|[path, owner]| {
+            let value = self.names.get(&format!("{path}{name}")).cloned();
+            value.or_else(|| param(&format!("{owner}{name}")))
+        });
+        let found = own.or_else(|| self.names.get(name).cloned()).or_else(|| param(name));
         found.unwrap_or_else(|| panic!("there is no {name}"))
     }
 
@@ -142,15 +158,23 @@ impl Evaluator<'_> {
     fn weights(&self) -> Vec<Array<f64>> {
         let mut paths = Vec::new();
         dense(self.definition, self.definition.body, "", &mut paths);
-        for flow in self.definition.flows {
-            for stage in flow.stages {
-                let prefix = if stage.named { String::new() } else { format!("{}.", flow.name) };
-                dense(self.definition, std::slice::from_ref(stage), &prefix, &mut paths);
-            }
-        }
+        dense_of_lines(self.definition, self.definition.flows, "", &mut paths);
         let mut known = HashSet::new();
         paths.retain(|path| known.insert(path.clone()));
         paths.iter().map(|path| self.value(path).floats().clone()).collect()
+    }
+}
+
+/// The paths of the weights of the lines of a body.
+fn dense_of_lines(definition: &Definition<'static>, lines: &[Flow<'static>], before: &str, paths: &mut Vec<String>) {
+    for line in lines {
+        for stage in line.stages {
+            let prefix = match stage.named || line.name.is_empty() {
+                true => before.to_string(),
+                false => format!("{before}{}.", line.name),
+            };
+            dense(definition, std::slice::from_ref(stage), &prefix, paths);
+        }
     }
 }
 
@@ -187,6 +211,7 @@ fn dense_in(definition: &Definition<'static>, kind: &Kind<'static>, path: String
         Kind::Repeat { count, body } => {
             (1..=size(count)).for_each(|copy| dense(definition, body, &format!("{path}.{copy}."), paths));
         }
+        Kind::Scan(scan) => dense_of_lines(definition, scan.lines, &format!("{path}."), paths),
         Kind::Shared(index) => {
             let layer = &definition.layers[*index];
             dense_in(definition, &layer.kind, layer.segment.to_string(), paths);

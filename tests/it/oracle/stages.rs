@@ -15,20 +15,26 @@ use crate::handmade::leak;
 /// Where stages stand: what their own paths and those of their parameters begin with, and whether they are those of a flow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
-    path: String,
+    pub(super) path: String,
     pub(super) owner: String,
-    outermost: bool,
+    /// What those of stages with names begin with, in the outermost body of a flow.
+    of_names: Option<[String; 2]>,
 }
 
 impl Place {
     fn and(&self, segment: &str) -> Place {
         let [path, owner] = [&self.path, &self.owner].map(|prefix| format!("{prefix}{segment}"));
-        Place { path, owner, outermost: false }
+        Place { path, owner, of_names: None }
     }
 
     /// The path of a stage.
     fn stage(&self, stage: &Stage<'_>) -> Place {
-        if self.outermost && stage.named { Place::default().and(stage.segment) } else { self.and(stage.segment) }
+        match &self.of_names {
+            Some([path, owner]) if stage.named => {
+                Place { path: path.clone(), owner: owner.clone(), of_names: None }.and(stage.segment)
+            }
+            _ => self.and(stage.segment),
+        }
     }
 
     /// What the random numbers of a stage go by.
@@ -40,35 +46,10 @@ impl Place {
 impl Evaluator<'_> {
     /// One line of a body of flows.
     pub(super) fn flow(&mut self, flow: &Flow<'static>) {
-        let sources: Vec<Value> = flow.sources.iter().map(|source| self.expr(source, None)).collect();
-        let value = match (&sources[..], flow.stages) {
-            ([one], []) => one.clone(),
-            ([one], stages) => {
-                let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
-                self.body(stages, &at, one.clone())
-            }
-            (several, [first, stages @ ..]) => {
-                let at = Place { path: format!("{}.", flow.name), owner: format!("{}.", flow.name), outermost: true };
-                let joined = match (&first.kind, several) {
-                    (Kind::Concat(axis), _) => {
-                        let args = [Arg::Ints(leak([size(axis)]))];
-                        function("concat", &args, several, &mut self.decisions).expect("it is a function")
-                    }
-                    (Kind::Layer(layer, args), [x, memory]) => {
-                        let args = settle(layer.args, args);
-                        Value::Floats(self.cross_attention(&at.stage(first), &args, x.floats(), memory.floats()))
-                    }
-                    (kind, _) => panic!("{kind:?} takes no {} values", several.len()),
-                };
-                if first.named {
-                    self.names.insert(first.segment.to_string(), joined.clone());
-                }
-                self.body(stages, &at, joined)
-            }
-            (several, []) => panic!("{} values and nothing to join them", several.len()),
-        };
+        let value = self.line(flow);
+        let before = self.inside.as_ref().map_or("", |[path, _]| path).to_string();
         match &flow.split {
-            None => _ = self.names.insert(flow.name.to_string(), value),
+            None => _ = self.names.insert(format!("{before}{}", flow.name), value),
             Some(split) => {
                 let x = value.floats();
                 let rank = x.shape.len() as i64;
@@ -82,9 +63,40 @@ impl Evaluator<'_> {
                         place[axis] += index * shape[axis];
                         x.at(&place)
                     });
-                    self.names.insert(name.to_string(), Value::Floats(part));
+                    self.names.insert(format!("{before}{name}"), Value::Floats(part));
                 }
             }
+        }
+    }
+
+    /// What a line comes to, before it is taken apart.
+    pub(super) fn line(&mut self, flow: &Flow<'static>) -> Value {
+        let before = self.inside.clone().unwrap_or_default();
+        let own = if flow.name.is_empty() { String::new() } else { format!("{}.", flow.name) };
+        let [path, owner] = [0, 1].map(|which: usize| format!("{}{own}", before[which]));
+        let at = Place { path, owner, of_names: Some(before.clone()) };
+        let sources: Vec<Value> = flow.sources.iter().map(|source| self.expr(source, None)).collect();
+        match (&sources[..], flow.stages) {
+            ([one], []) => one.clone(),
+            ([one], stages) => self.body(stages, &at, one.clone()),
+            (several, [first, stages @ ..]) => {
+                let joined = match (&first.kind, several) {
+                    (Kind::Concat(axis), _) => {
+                        let args = [Arg::Ints(leak([size(axis)]))];
+                        function("concat", &args, several, &mut self.decisions).expect("it is a function")
+                    }
+                    (Kind::Layer(layer, args), [x, memory]) => {
+                        let args = settle(layer.args, args);
+                        Value::Floats(self.cross_attention(&at.stage(first), &args, x.floats(), memory.floats()))
+                    }
+                    (kind, _) => panic!("{kind:?} takes no {} values", several.len()),
+                };
+                if first.named {
+                    self.names.insert(format!("{}{}", before[0], first.segment), joined.clone());
+                }
+                self.body(stages, &at, joined)
+            }
+            (several, []) => panic!("{} values and nothing to join them", several.len()),
         }
     }
 
@@ -147,10 +159,11 @@ impl Evaluator<'_> {
                 };
                 joined(&bodies.iter().enumerate().map(branch).collect::<Vec<_>>())
             }
+            Kind::Scan(scan) => self.scan(scan, at, x),
             // The parameters go by the name of the layer, wherever it stands.
             Kind::Shared(index) => {
                 let layer = &self.definition.layers[*index];
-                let at = Place { path: at.path.clone(), owner: layer.segment.to_string(), outermost: false };
+                let at = Place { path: at.path.clone(), owner: layer.segment.to_string(), of_names: None };
                 self.kind(&layer.kind, &at, Value::Floats(x)).floats().clone()
             }
             Kind::Block(_) | Kind::Concat(_) | Kind::Elsewhere | Kind::Broken => {
