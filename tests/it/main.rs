@@ -68,6 +68,7 @@ mod large_numbers;
 mod layer_golden;
 mod layers;
 mod logic;
+mod loop_kernels;
 mod loops;
 mod macro_rules;
 mod memory;

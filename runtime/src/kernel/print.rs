@@ -12,7 +12,8 @@ use std::ops::Range;
 
 use super::why::{Uses, group_text, loop_text, rematerialize_text};
 use super::{
-    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Loop, Mode, Origin, Read, WinogradForm, cost,
+    Affine, Arg, BufferId, Class, Cost, Dot, Fused, Group, Home, Kernel, Loop, Mode, Origin, Read, WinogradForm, Write,
+    cost,
 };
 use crate::ir::NodeId;
 use crate::ir::print::{constant, line_with_layer, operation, scalar};
@@ -130,10 +131,22 @@ impl Text<'_> {
                 None if self.fused.is_tile(write.buffer) => {
                     line_with_layer(f, &format!("  tile {value}"), &self.readers(number, write).unwrap_or_default())?;
                 }
-                None => line_with_layer(f, &format!("  materialize {value}"), &self.materialized(number, write))?,
+                None => {
+                    let row = if kernel.is_strided(write) { self.row_of(write) } else { String::new() };
+                    line_with_layer(f, &format!("  materialize {value}{row}"), &self.materialized(number, write))?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// ` as %8[p+1]`: of what has a row for each step, the one that is written.
+    fn row_of(&self, write: &Write) -> String {
+        let dims = &self.fused.buffer(write.buffer).shape.0[1..];
+        let row: usize = dims.iter().filter(|dim| !dim.is_batch()).map(|dim| dim.factor()).product();
+        let first = write.access.at.constant / row.max(1) as i64;
+        let steps = vec![i64::from(write.access.position != 0)];
+        format!(" as {}[{}]", self.fused.buffer_name(write.buffer), affine(&Affine { constant: first, steps }, &[]))
     }
 
     /// A product by the coordinates of its operands: along the axes of its result in their order, then along those that are summed over.
