@@ -9,11 +9,14 @@
 //! coefficient of determination (1 is perfect, 0 is the mean) of all three for every fold. `data/README.md` says where the
 //! table comes from.
 
+mod least_squares;
+
 use std::error::Error;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use gradloom::ndarray::{Array2, ArrayView2, Axis, s};
 use gradloom::{AdamW, Dataset, network};
+use least_squares::least_squares;
 
 network! {
     // A correction to what comes in, none at first.
@@ -86,32 +89,6 @@ fn standardize(train: &mut Array2<f32>, test: &mut Array2<f32>) {
         let (mean, deviation) = (train.mean().unwrap_or(0.0), train.std(0.0));
         train.mapv_inplace(|x| (x - mean) / deviation);
         test.mapv_inplace(|x| (x - mean) / deviation);
-    }
-}
-
-/// The weights of all columns but the last, and a constant, that predict the last with the least squared error: the normal
-/// equations by elimination, in f64.
-fn least_squares(table: ArrayView2<'_, f32>) -> Result<Array1<f32>, Box<dyn Error>> {
-    let n = table.ncols();
-    let mut rows = table.mapv(f64::from);
-    let y = rows.column(n - 1).to_owned();
-    rows.column_mut(n - 1).fill(1.0);
-    let (mut matrix, mut right) = (rows.t().dot(&rows), rows.t().dot(&y));
-    // The matrix is positive definite: no pivoting.
-    for column in 0..n {
-        for row in 0..n {
-            let factor = matrix[[row, column]] / matrix[[column, column]];
-            if row != column {
-                let pivot = matrix.row(column).to_owned();
-                matrix.row_mut(row).scaled_add(-factor, &pivot);
-                right[row] -= factor * right[column];
-            }
-        }
-    }
-    let solution = &right / &matrix.diag();
-    match solution.iter().all(|x| x.is_finite()) {
-        true => Ok(solution.mapv(|x| x as f32)),
-        false => Err("a column of the table follows from the others".into()),
     }
 }
 

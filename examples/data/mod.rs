@@ -1,5 +1,5 @@
-//! What the examples learn: 1,797 handwritten digits of 8 x 8 pixels, and 2,500 pictures of clothes of 28 x 28. `README.md` says
-//! where they come from.
+//! What the examples learn: 1,797 handwritten digits of 8 x 8 pixels, 2,500 pictures of clothes of 28 x 28, and the bicycles that were
+//! rented in each hour of a year. `README.md` says where they come from.
 #![allow(dead_code, reason = "every example uses a part of it")]
 
 use std::error::Error;
@@ -44,4 +44,24 @@ pub fn fashion() -> Result<ImageSet, Box<dyn Error>> {
         test: part(&labels[first..], &pixels[cut..])?,
         classes: CLASSES,
     })
+}
+
+/// A day of rides.
+pub struct Day {
+    /// Neither a weekend nor a holiday.
+    pub working: bool,
+    /// How many bicycles were rented in each hour.
+    pub rides: [f32; 24],
+}
+
+/// The days of 2011. Hours that the table leaves out are taken as hours without rides.
+pub fn bikes() -> Result<Vec<Day>, Box<dyn Error>> {
+    let day = |line: &str| -> Result<Day, Box<dyn Error>> {
+        let mut cells = line.split(',');
+        let working = cells.next() == Some("1");
+        let rides = cells.map(|cell| if cell.is_empty() { Ok(0.0) } else { cell.parse() });
+        let rides: Vec<f32> = rides.collect::<Result<_, _>>()?;
+        Ok(Day { working, rides: rides.try_into().map_err(|_| "a day of the data has not 24 hours")? })
+    };
+    include_str!("bikes.csv").lines().skip(1).map(day).collect()
 }

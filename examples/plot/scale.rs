@@ -105,6 +105,10 @@ impl Ranged for Scale {
 
 impl ValueFormatter<f64> for Scale {
     fn format_ext(&self, x: &f64) -> String {
+        if self.logarithmic && *x < 1e-3 {
+            // One digit times a power of ten.
+            return format!("{x:.0e}");
+        }
         // What a step gathers of rounding is far below its digits.
         let x = (x * 1e9).round() / 1e9;
         match x.abs() {
