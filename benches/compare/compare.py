@@ -24,8 +24,8 @@ import figures
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KEPT = pathlib.Path(os.environ.get("COMPARE_DIR", ROOT / "target" / "compare"))
-WORKLOADS = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt"]
-PYTORCH_ALONE = {"cnn", "resnet20", "gpt"}  # the fastest of the others on convolutions and on attention
+WORKLOADS = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt", "lstm", "gru"]
+PYTORCH_ALONE = {"cnn", "resnet20", "gpt", "lstm", "gru"}  # the fastest of the others on convolutions, attention and recurrence
 PYTHON = {"pytorch/eager", "pytorch/compile", "jax/jit", "jax/scan", "tensorflow/xla"}
 RUST = {"burn/flex", "candle/eager", "dfdx/eager"}
 ALL = ["gradloom/default", *sorted(PYTHON), *sorted(RUST)]

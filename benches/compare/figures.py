@@ -6,7 +6,7 @@ import os
 import pathlib
 import platform
 
-ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt"]
+ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt", "lstm", "gru"]
 WIDTHS = {
     "xor": (4, [2, 8, 1]),
     "mlp": (128, [784, 256, 128, 10]),
@@ -18,6 +18,8 @@ OTHERS = {
     "cnn": (64, 4_241_152, 225_792, 421_834),
     "resnet20": (32, 40_813_184, 442_368, 272_474),
     "gpt": (16, 55_058_432, 0, 818_176),
+    "lstm": (64, 33_554_432, 16_777_216, 526_336),
+    "gru": (64, 25_165_824, 12_582_912, 394_752),
 }
 SECOND_CACHE = 2 << 20  # bytes of a core of the machine of the figures
 OURS = "gradloom/default"

@@ -74,6 +74,17 @@ class Gpt(nn.Module):
         return self.head(self.layers(self.tokens(tokens) + self.positions.weight)).transpose(1, 2)
 
 
+class Recurrent(nn.Module):
+    """All states of a layer that has one."""
+
+    def __init__(self, cell, inputs, size):
+        super().__init__()
+        self.layer = getattr(nn, cell)(inputs, size, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x)[0]
+
+
 def norm(channels):
     return nn.BatchNorm2d(channels, eps=measuring.NORM_EPSILON, momentum=1 - measuring.NORM_MOMENTUM)
 
@@ -93,6 +104,8 @@ def resnet20():
 
 
 def model(workload):
+    if workload.cell:
+        return Recurrent(workload.cell, *workload.widths)
     if workload.length:
         return Gpt(workload.widths[0], workload.length, workload.widths[1])
     if workload.image:
@@ -127,6 +140,8 @@ def build(workload):
         x = x.to(memory_format=torch.channels_last)
     update = optimizer(workload, net.parameters())
     criterion = F.cross_entropy if workload.classes else F.mse_loss
+    if workload.cell:
+        criterion = lambda states, _: states.square().mean()
     objective, apply, infer = lambda: criterion(net(x), y), update.step, net
     if compiled:
         objective = torch.compile(objective, dynamic=False)

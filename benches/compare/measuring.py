@@ -28,7 +28,8 @@ class Workload:
     rate: float
     classes: bool = True  # cross-entropy; otherwise a sigmoid and the mean squared error
     image: tuple = ()  # channels, height and width; the network then is the convolutional one of that name
-    length: int = 0  # of sequences of tokens; the network then is the transformer of that name
+    length: int = 0  # of sequences of tokens; the network then is the transformer of that name, or
+    cell: str = ""  # a layer with a state over sequences of numbers, and the loss the mean square of what it gives
 
 
 WORKLOADS = {
@@ -39,6 +40,8 @@ WORKLOADS = {
     "cnn": Workload(64, (784, 10), "relu", True, True, "adam", 1e-3, image=(1, 28, 28)),
     "resnet20": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
     "gpt": Workload(16, (65, 128, 65), "gelu", True, False, "adamw", 1e-3, length=64),
+    "lstm": Workload(64, (256, 256), "tanh", False, True, "sgd", 0.1, classes=False, length=64, cell="LSTM"),
+    "gru": Workload(64, (256, 256), "tanh", False, True, "sgd", 0.1, classes=False, length=64, cell="GRU"),
 }
 MOMENTUM, BETA1, BETA2, EPSILON, DECAY = 0.9, 0.9, 0.999, 1e-8, 0.01
 NORM_MOMENTUM, NORM_EPSILON = 0.9, 1e-5
@@ -47,7 +50,10 @@ LEAST, MOST, PATIENCE = 3, 20_000, 60.0
 
 
 def data(workload):
-    """Inputs, and targets: standard normal and uniform classes or tokens, or the truth table of exclusive or."""
+    """Inputs, and targets if there are any: standard normal and uniform classes or tokens, or the truth table of exclusive or."""
+    if workload.cell:
+        shape = (workload.batch, workload.length, workload.widths[0])
+        return np.random.default_rng(1).standard_normal(shape).astype(np.float32), np.zeros(0, np.float32)
     if not workload.classes:
         return np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([[0], [1], [1], [0]], np.float32)
     random = np.random.default_rng(1)

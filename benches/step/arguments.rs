@@ -7,13 +7,13 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|gpt] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|bytes|profile|layers|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N]
+usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|gpt|lstm|gru] [--threads N] [--seconds S]
+                                   [--mode default|peak|scaling|stream|bytes|profile|layers|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
 is timed or printed, for a tool around the process that counts. The mode `peak` measures what a core can do at most, `scaling`
-how step and compile time grow with width, depth, batch and threads; `bytes` counts what the steps move, fused and not;
+how step and compile time grow with width, depth, batch and threads, `stream` one element of a sequence; `bytes` counts what the steps move, fused and not;
 `profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
 product of the convolutional workloads is; `guard` tries all other ways to run kernels of many shapes and names each that is
 more than 5 % faster than the one that is picked; `spills` counts the inner loops of microkernels that touch the stack.";
@@ -27,6 +27,8 @@ pub enum Mode {
     Peak,
     /// Networks of growing size.
     Scaling,
+    /// Elements of a sequence that come one by one.
+    Stream,
     /// What steps move; nothing is timed.
     Bytes,
     /// Where the time of steps goes.
@@ -82,13 +84,14 @@ impl Arguments {
                     "default" => mode = Mode::Default,
                     "peak" => mode = Mode::Peak,
                     "scaling" => mode = Mode::Scaling,
+                    "stream" => mode = Mode::Stream,
                     "bytes" => mode = Mode::Bytes,
                     "profile" => mode = Mode::Profile,
                     "layers" => mode = Mode::Layers,
                     "guard" => mode = Mode::Guard,
                     "spills" => mode = Mode::Spills,
                     other => {
-                        let known = "default, peak, scaling, bytes, profile, layers, guard and spills";
+                        let known = "default, peak, scaling, stream, bytes, profile, layers, guard and spills";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

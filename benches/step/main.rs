@@ -4,6 +4,7 @@
 //! cargo bench -p gradloom-benches                                   # all workloads, briefly, as a table
 //! cargo bench -p gradloom-benches -- --workload mlp --seconds 3     # one of them, as a line of JSON
 //! cargo bench -p gradloom-benches -- --mode scaling                 # networks of growing size, as a table
+//! cargo bench -p gradloom-benches -- --mode stream                  # one element of a sequence after the other, as a table
 //! cargo bench -p gradloom-benches -- --mode bytes                   # what a step moves, fused and not, as a table
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
 //! cargo bench -p gradloom-benches -- --mode layers                  # how fast each product of the convolutional networks is
@@ -21,6 +22,7 @@ mod record;
 mod scaling;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod spills;
+mod stream;
 mod timing;
 mod workloads;
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let result = match (arguments.mode, arguments.workload) {
         (Mode::Peak, _) => peak::measure(&arguments),
         (Mode::Scaling, _) => scaling::measure(&arguments),
+        (Mode::Stream, _) => stream::measure(&arguments),
         (Mode::Bytes, _) => bytes::count(),
         (Mode::Profile, _) => profile::measure(&arguments),
         (Mode::Layers, _) => layers::measure(),

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Instant;
 
-use gradloom::ndarray::{Array1, Array2, Array4, array, s};
+use gradloom::ndarray::{Array1, Array2, Array3, Array4, array, s};
 use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::{Budget, fuse, group};
@@ -102,6 +102,16 @@ network! {
     loss(next: [u8; B, 64]) = cross_entropy(logits, next);
 }
 
+network! {
+    LstmLayer<x: [B, 64, 256] -> y: [B, 64, 256]> { Lstm(256) }
+    loss = mean(square(y));
+}
+
+network! {
+    GruLayer<x: [B, 64, 256] -> y: [B, 64, 256]> { Gru(256) }
+    loss = mean(square(y));
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     Xor,
@@ -111,6 +121,8 @@ pub enum Workload {
     Cnn,
     ResNet20,
     Gpt,
+    Lstm,
+    Gru,
 }
 
 /// What is done with a workload, whatever its network is.
@@ -126,7 +138,7 @@ pub trait Task {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 9] = [
         Workload::Xor,
         Workload::Mlp,
         Workload::Wide,
@@ -134,6 +146,8 @@ impl Workload {
         Workload::Cnn,
         Workload::ResNet20,
         Workload::Gpt,
+        Workload::Lstm,
+        Workload::Gru,
     ];
 
     pub fn name(self) -> &'static str {
@@ -145,6 +159,8 @@ impl Workload {
             Workload::Cnn => "cnn",
             Workload::ResNet20 => "resnet20",
             Workload::Gpt => "gpt",
+            Workload::Lstm => "lstm",
+            Workload::Gru => "gru",
         }
     }
 
@@ -158,6 +174,7 @@ impl Workload {
             Workload::Cnn => 64,
             Workload::ResNet20 => 32,
             Workload::Gpt => 16,
+            Workload::Lstm | Workload::Gru => 64,
         }
     }
 
@@ -193,6 +210,8 @@ impl Workload {
                 let (text, next) = texts(batch, 64, 65);
                 task.run::<Gpt>(AdamW::new(3e-4).weight_decay(0.01), text, next)
             }
+            Workload::Lstm => task.run::<LstmLayer>(Sgd::new(0.1), sequences(batch, 64, 256), ()),
+            Workload::Gru => task.run::<GruLayer>(Sgd::new(0.1), sequences(batch, 64, 256), ()),
         }
     }
 
@@ -360,6 +379,12 @@ pub fn images(count: usize, [channels, height, width]: [usize; 3]) -> (Array4<f3
     let (x, label) = classes(count, channels * height * width);
     let x = x.into_shape_with_order((count, channels, height, width));
     (x.expect("an image has as many numbers as a row"), label)
+}
+
+/// Standard normal sequences of so many elements with so many numbers.
+pub fn sequences(count: usize, length: usize, numbers: usize) -> Array3<f32> {
+    let mut random = Random::new(1, 0);
+    Array3::from_shape_simple_fn((count, length, numbers), || random.normal() as f32)
 }
 
 /// Random texts of so many of these characters, and for each character the one after it.
