@@ -53,9 +53,17 @@ impl Replay {
 
     /// The same, with the first result that is not finite and what it is.
     pub fn first_wrong(&self, rows: usize, values: &Values) -> Option<(Role, f32, Fault)> {
-        let evaluation = evaluate(&self.graph, Precision::F32, rows, values);
-        let search = Search { graph: &self.graph, values: &evaluation };
-        let wrong = self.graph.outputs.iter().filter_map(|output| {
+        let written_out;
+        let graph = match self.graph.loops().is_empty() {
+            true => &self.graph,
+            false => {
+                written_out = unroll(&self.graph);
+                &written_out
+            }
+        };
+        let evaluation = evaluate(graph, Precision::F32, rows, values);
+        let search = Search { graph, values: &evaluation };
+        let wrong = graph.outputs.iter().filter_map(|output| {
             let floats = evaluation[output.node].as_floats();
             let at = floats.iter().position(|x| !x.is_finite())?;
             Some((output, floats[at] as f32, search.origin(output.node, at)))

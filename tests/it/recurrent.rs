@@ -239,7 +239,7 @@ fn a_step_of_an_lstm_is_a_product_and_its_gates() {
       %13 = add %10, lstm1.recurrent.bias[i] : f32[B,3,8]            # lstm1
       materialize %13                                                # for kernel 2: a loop reads it
     kernel 1: b B, i 4, 0 FLOP, 64*B bytes                           # no kernel over B x 4 has its operands
-      materialize 0                                                  # for kernels 2, 3, 5: each step has one
+      materialize 0 as %40[0]                                        # for kernels 2, 3, 5: each step has one
     loop of 3 steps: kernels 2 to 4                                  # each sample by itself
     kernel 2: b B, i 8, 120*B FLOP, 256*B + 192 bytes                # a matmul
       %21 = dot %40, lstm1.recurrent.weight : f32[B,8]               # lstm1
@@ -261,7 +261,7 @@ fn a_step_of_an_lstm_is_a_product_and_its_gates() {
       %16 = to_float i : f32[B,4]                                    # lstm1, rematerialized: 1 operation
       %17 = lt %16, 2 : bool[B,4]                                    # lstm1, rematerialized: 2 operations
       %39 = select %17, %36[b, i : 0], %34[b, i-2 : 0] : f32[B,4]    # lstm1
-      materialize %39                                                # for kernel 5: each step has one
+      materialize %39 as %40[p+1]                                    # for kernel 5: each step has one
     kernel 5: b B, i 2, 0 FLOP, 72*B bytes                           # no kernel over B x 2 has its operands
       materialize %40[3, b, i]                                       # output y
     in all: 6 kernels, 354*B FLOP, 832*B + 320 bytes

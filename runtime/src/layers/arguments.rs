@@ -97,7 +97,7 @@ pub enum ArgKind {
     Axes,
     /// The extents of a shape, the batch first: `[B, 4, 7]`. The argument is those of a row.
     Extents,
-    /// One of [`initializers::ALL`], with its number if it takes one: `normal(0.02)`.
+    /// One of [`initializers::ALL`](super::initializers::ALL), with its number if it takes one: `normal(0.02)`.
     Init,
     /// The path of a matrix that another layer owns. Its transpose stands in place of the layer's own parameter of the same name as
     /// the argument.
