@@ -6,7 +6,7 @@
 pub use gradloom_runtime::compile::Stage;
 pub use gradloom_runtime::data;
 pub use gradloom_runtime::dataset::{
-    Batches, ClassId, ClassWeights, Dataset, DatasetError, Element, Rows, Stream, StreamError,
+    Batches, ClassId, ClassWeights, Dataset, DatasetError, Element, Folds, Rows, Stream, StreamError,
 };
 pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::evaluation;

@@ -2,6 +2,7 @@
 
 mod class_weights;
 mod element;
+mod folds;
 mod order;
 mod rows;
 mod split;
@@ -15,6 +16,7 @@ use order::Order;
 
 pub use class_weights::ClassWeights;
 pub use element::{ClassId, Element};
+pub use folds::Folds;
 pub use rows::Rows;
 pub use stream::{Batches, Stream, StreamError};
 
@@ -67,6 +69,14 @@ pub enum DatasetError {
         rows: usize,
         /// What has none, in words.
         side: &'static str,
+    },
+    /// Parts for a cross-validation, of which there are too few or too many.
+    #[error("{k} parts of {rows} rows: a cross-validation has 2 parts or more, each of at least one row")]
+    Folds {
+        /// How many parts were asked for.
+        k: usize,
+        /// All rows.
+        rows: usize,
     },
     /// A class id that is no class.
     #[error("class id {id} in row {row}, but there are {classes} classes{}", below(*classes))]

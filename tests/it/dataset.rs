@@ -258,3 +258,45 @@ fn weights_of_classes_are_in_inverse_proportion_to_their_counts() {
         "class id 3 in row 1, but there are 3 classes (0 to 2)"
     });
 }
+
+#[test]
+fn every_row_validates_once_and_trains_with_all_other_parts() {
+    let inputs = Array2::from_shape_fn((23, 2), |(row, column)| (10 * row + column) as f32);
+    let labels = Array1::from_shape_fn(23, |row| u8::from(row % 4 == 0));
+    let data = || Dataset::new(inputs.clone(), labels.clone()).expect("as many of both").seed(5);
+    for stratified in [false, true] {
+        let folds =
+            if stratified { data().folds_stratified(4) } else { data().folds(4) }.expect("there are enough rows");
+        let again =
+            if stratified { data().folds_stratified(4) } else { data().folds(4) }.expect("there are enough rows");
+        assert_eq!(folds.len(), 4);
+        let numbers = |data: &Dataset<Array2<f32>, Array1<u8>>| -> Vec<usize> {
+            let (x, labels) = (data.inputs(), data.targets());
+            let mut rows: Vec<usize> = x.column(0).iter().map(|&x| x as usize / 10).collect();
+            assert!(rows.iter().zip(&labels).all(|(row, &label)| label == u8::from(row % 4 == 0)), "targets go along");
+            rows.sort_unstable();
+            rows
+        };
+        let mut validated = Vec::new();
+        for (pair, again) in folds.zip(again) {
+            let ((training, validation), (_, same)) = (pair.expect("there is memory"), again.expect("there is memory"));
+            let own = numbers(&validation);
+            assert_eq!(own, numbers(&same), "the seed decides");
+            assert!(own.len() == 5 || own.len() == 6, "{own:?}");
+            let mut all = [own.clone(), numbers(&training)].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..23).collect::<Vec<usize>>());
+            if stratified {
+                let rare = own.iter().filter(|row| *row % 4 == 0).count();
+                assert!(rare == 1 || rare == 2, "6 of 23 rows are of the rare class, {rare} of them here");
+            }
+            validated.extend(own);
+        }
+        assert_ne!(validated, (0..23).collect::<Vec<usize>>(), "they are shuffled");
+        validated.sort_unstable();
+        assert_eq!(validated, (0..23).collect::<Vec<usize>>());
+    }
+    let refused = |k| data().folds(k).expect_err("it is no number of parts").to_string();
+    assert_eq!(refused(1), "1 parts of 23 rows: a cross-validation has 2 parts or more, each of at least one row");
+    assert!(refused(24).starts_with("24 parts") && data().folds(23).is_ok());
+}

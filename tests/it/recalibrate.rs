@@ -4,7 +4,7 @@ use gradloom::ndarray::{Array1, Array2, Axis, Ix1, Ix2, s};
 use gradloom::{Adam, Error, RunError, Session, Sgd, network};
 
 use crate::bound::Bound;
-use crate::checkpoint::everything;
+use crate::checkpoint::{everything, folder};
 use crate::train::{Classifier, classifier, samples};
 
 network! {
@@ -132,4 +132,70 @@ fn rows_without_statistics_are_refused_and_change_nothing() {
     let before = everything(&plain);
     plain.recalibrate(x.view()).expect("there is nothing to do");
     assert_eq!(everything(&plain), before);
+}
+
+network! {
+    Scaled<x: [B, 4] -> (y: [B, 4], z: [B, 4])> {
+        y = x -> Standardize;
+        z = x -> MinMax;
+    }
+    loss = sum(y * z);
+
+    Scaler<x: [B, 3, 4] -> y: [B, 3, 2]> { Standardize, Dense(2) }
+    loss = mean(square(y));
+}
+
+/// Columns of different sizes, the last one always the same number.
+fn columns(rows: usize) -> Array2<f32> {
+    let (x, _) = samples(rows);
+    Array2::from_shape_fn((rows, 4), |(row, column)| match column {
+        0 => 1e4 + x[(row, 0)],
+        1 => 1e-3 * x[(row, 1)],
+        2 => x[(row, 2)],
+        _ => 7.25,
+    })
+}
+
+#[test]
+fn features_have_the_scale_of_the_data_that_was_shown_whatever_comes_later() {
+    let x = columns(333);
+    let exact = x.mapv(f64::from);
+    let (mean, variance) = (exact.mean_axis(Axis(0)).expect("there are rows"), exact.var_axis(Axis(0), 0.0));
+    let [least, most] = [f64::min, f64::max].map(|of: fn(f64, f64) -> f64| {
+        let columns = exact.columns().into_iter().map(|column| column.iter().copied().reduce(of));
+        columns.map(|found| found.expect("there are rows")).collect::<Vec<f64>>()
+    });
+    for max_batch in [64, 333] {
+        let mut net = Scaled::trainer(Sgd::new(0.1)).max_batch(max_batch).build().expect("it builds");
+        let before = net.predict(x.slice(s![..5, ..])).expect("the rows fit");
+        assert_eq!((before.y, before.z), (x.slice(s![..5, ..]), x.slice(s![..5, ..])), "until data was shown");
+        net.recalibrate(x.view()).expect("the rows fit");
+        // Rows of another scale train, and change nothing of it.
+        net.step((2.0 * &x.slice(s![..9, ..])).view(), ()).expect("the loss is finite");
+        let found = net.predict(x.slice(s![..5, ..])).expect("the rows fit");
+        for ((row, column), &x) in exact.slice(s![..5, ..]).indexed_iter() {
+            let standard = if column == 3 { 0.0 } else { (x - mean[column]) / variance[column].sqrt() };
+            let within = if column == 3 { 0.0 } else { (x - least[column]) / (most[column] - least[column]) };
+            // The first column has 1e4 in front, which leaves its deviations five digits less.
+            let bound = if column == 0 { 2e-3 } else { 2e-6 };
+            let found = [found.y[(row, column)], found.z[(row, column)]].map(f64::from);
+            assert!(
+                (found[0] - standard).abs() <= bound && (found[1] - within).abs() <= bound,
+                "{found:?}: {standard} {within}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_program_that_only_predicts_needs_one_file() {
+    let path = folder("scaler").join("scaler.safetensors");
+    let x =
+        gradloom::ndarray::Array3::from_shape_fn((20, 3, 4), |(row, step, at)| (100 + 7 * row + 3 * step * at) as f32);
+    let mut net = Scaler::trainer(Sgd::new(0.01)).max_batch(20).build().expect("it builds");
+    net.recalibrate(x.view()).expect("the rows fit");
+    net.step(x.view(), ()).expect("the loss is finite");
+    net.save(&path).expect("it is written");
+    let mut predictor = Scaler::predictor().max_batch(20).load(&path).expect("it is read");
+    assert_eq!(predictor.predict(x.view()).expect("it runs"), net.predict(x.view()).expect("it runs"));
 }

@@ -63,13 +63,13 @@ impl<X: Rows, Y: Rows> Dataset<X, Y> {
     }
 
     /// Brings the rows into the order in which they are shared out.
-    fn share_out(&mut self) {
+    pub(super) fn share_out(&mut self) {
         let Dataset { inputs, targets, order, seed, .. } = self;
         order.share(*seed, &mut exchange(inputs, targets));
     }
 
     /// The first rows, which stay where they are, and a copy of the rest.
-    fn cut(mut self, first: usize) -> Result<(Self, Self), DatasetError> {
+    pub(super) fn cut(mut self, first: usize) -> Result<(Self, Self), DatasetError> {
         let rest = self.len() - first;
         let numbers = |rows| Order::new(rows).ok_or(DatasetError::NoMemory { rows });
         let no_memory = || DatasetError::NoMemory { rows: rest };

@@ -32,6 +32,7 @@ mod recurrent;
 mod rms_norm;
 mod rows;
 mod scope;
+mod standardize;
 mod tables;
 mod upsample;
 mod windows;
@@ -67,6 +68,7 @@ pub use prelu::PRELU;
 pub use recurrent::{GRU, LSTM, RNN};
 pub use rms_norm::RMS_NORM;
 pub use scope::{Frozen, Mode, Next, Scope};
+pub use standardize::{MIN_MAX, STANDARDIZE};
 pub use upsample::UPSAMPLE;
 
 /// All layers, in the order of their documentation.
@@ -91,6 +93,8 @@ pub const ALL: &[&LayerDef] = &[
     &AVG_POOL,
     &GLOBAL_AVG_POOL,
     &GLOBAL_MAX_POOL,
+    &STANDARDIZE,
+    &MIN_MAX,
     &BATCH_NORM,
     &LAYER_NORM,
     &RMS_NORM,

@@ -6,14 +6,15 @@ use crate::error::RunError;
 use crate::ir::Role;
 
 impl<N: Network> Session<N> {
-    /// Recomputes the running statistics of every batch norm over these rows, of which there may be any number from 2 up:
-    /// mean and unbiased variance of all of them, as if they were one batch and the first ever seen, whatever momentum and
-    /// `every` say. Each batch norm sees what the ones before it make of all rows; nothing is dropped, as in inference.
-    /// Parameters, optimizer, counts, frozen statistics and everything else stay as they are.
+    /// Computes the statistics of `Standardize` and `MinMax` over these rows, of which there may be any number from 2 up, and the
+    /// running ones of every batch norm anew: mean and unbiased variance of all of them, as if they were one batch and the first
+    /// ever seen, whatever momentum and `every` say. Each layer sees what the ones before it make of all rows; nothing is dropped,
+    /// as in inference. Parameters, optimizer, counts, frozen statistics and everything else stay as they are.
     ///
     /// More than `max_batch` rows are gone through in pieces, once for each batch norm, and merged by Chan's formula, so that
     /// the result does not depend on `max_batch`, but for rounding. Of use after training with a large momentum or with large
-    /// steps, when inference is worse than training (Wu & Johnson 2021, section 3). Without batch norm nothing happens. The
+    /// steps, when inference is worse than training (Wu & Johnson 2021, section 3), and before training where the network begins
+    /// with `Standardize` or `MinMax`. Without such layers nothing happens. The
     /// first call compiles programs of its own.
     ///
     /// # Errors

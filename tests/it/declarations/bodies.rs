@@ -169,6 +169,10 @@ impl<'t, 'n> Body<'t, 'n> {
             (72..84, _) if depth > 0 => self.structure(x, prefixes, depth - 1),
             (84..90, _) => self.own(&layers::PRELU, x, prefixes),
             (90..93, _) => self.normalize(x),
+            (93, 2..) => {
+                let layer = self.tape.pick(&[&layers::STANDARDIZE, &layers::MIN_MAX]);
+                self.layer(layer, Vec::new(), x)
+            }
             _ => {
                 let rows = x.rank() >= 2;
                 let all = layers::ALL.iter().copied().filter(|layer| layer.function.is_some());

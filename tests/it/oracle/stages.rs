@@ -193,6 +193,8 @@ impl Evaluator<'_> {
                 let last = x.shape[x.shape.len() - 1];
                 self.scaled(path, normalized, |at| at % last)
             }
+            ("Standardize", _) => self.placed(path, &x, "running_mean", "running_var", |_, variance| variance.sqrt()),
+            ("MinMax", _) => self.placed(path, &x, "running_min", "running_max", |least, most| most - least),
             ("RmsNorm", &[Arg::Float(eps)]) => self.rms_norm(path, eps, &x),
             ("Positional", _) => self.positional(path, &x),
             ("positions", _) => sinusoidal(&x),
@@ -222,6 +224,16 @@ impl Evaluator<'_> {
             }
             (name, args) => activation(name, args, &x, &mut self.decisions),
         }
+    }
+
+    /// Each feature as its distance from one statistic, divided by what both make; not divided where that is nothing.
+    fn placed(&self, path: &str, x: &Array<f64>, from: &str, other: &str, scale: fn(f64, f64) -> f64) -> Array<f64> {
+        let (from, other) = (self.param(path, from).data, self.param(path, other).data);
+        let last = x.shape.len() - 1;
+        Array::of(&x.shape, |place| {
+            let (from, scale) = (from[place[last]], scale(from[place[last]], other[place[last]]));
+            (x.at(place) - from) / if scale > 0.0 { scale } else { 1.0 }
+        })
     }
 
     pub(super) fn dense(&self, path: &str, has_bias: bool, x: &Array<f64>) -> Array<f64> {
