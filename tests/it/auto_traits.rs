@@ -63,7 +63,7 @@ type Ids = Array1<u8>;
 /// The public types that are no traits, with arguments where they take some.
 fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
     let table = table![
-        Stage, Batches<Numbers, Ids>, ClassWeights, Dataset<Numbers, Ids>, DatasetError, Stream<Numbers, Ids>, StreamError, StreamOf<Net>, OwnedOutputsOf<Net>, BuildError, RunError, Fault, Given, Operand, Pass, DatasetOf<Net>,
+        Stage, Batches<Numbers, Ids>, ClassWeights, Dataset<Numbers, Ids>, DatasetError, Folds<Numbers, Ids>, Stream<Numbers, Ids>, StreamError, StreamOf<Net>, OwnedOutputsOf<Net>, BuildError, RunError, Fault, Given, Operand, Pass, DatasetOf<Net>,
         Ending, Epoch<Net>, Fit<'static, Net>, FitCause, FitError<Net>, History<Net>, Progress, Gradcheck, ParamCheck,
         Peak, AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd, CheckpointError, Schedule, Diagnostics, Drift,
         Error, Gradients<'static>, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Predictor<Net>,
@@ -115,7 +115,7 @@ fn whatever_is_public_may_go_to_another_thread() {
     let all = lines.clone().filter(|(_, lacks)| lacks.is_empty()).map(|(name, _)| name).collect::<Vec<_>>();
     let others = lines.filter(|(_, lacks)| !lacks.is_empty()).map(|(name, lacks)| format!("{name} lacks {lacks}"));
     assert_snapshot!(format!("{} have all\n{}", all.len(), others.collect::<Vec<_>>().join("\n")), @"
-    53 have all
+    54 have all
     Batches lacks Sync, UnwindSafe, RefUnwindSafe
     Fit lacks Send, Sync, UnwindSafe, RefUnwindSafe
     Session lacks UnwindSafe, RefUnwindSafe
