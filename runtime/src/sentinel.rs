@@ -26,18 +26,27 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// With these results alone, and what they need; loops are written out.
+    /// With these results alone, and what they need.
     pub fn of(&self, wanted: impl Fn(&Role) -> bool) -> Replay {
         let mut graph = self.graph.clone();
         graph.outputs.retain(|output| wanted(&output.role));
-        Replay { graph: unroll(&prune(graph).0) }
+        Replay { graph: prune(graph).0 }
     }
 
     /// Whether a replay takes no more memory than it may, and no more than there is: asked before, since it takes what it needs
     /// piece by piece.
     pub fn fits(&self, rows: usize) -> bool {
         let slots = &self.graph.slots;
-        let nodes = self.graph.nodes.iter().map(|node| node.ty.shape.len_at(rows));
+        let heads = self.graph.heads();
+        let nodes = self.graph.ids().map(|id| {
+            // Loops are written out.
+            let steps = match heads[id.index()].map(|head| &self.graph[head].op) {
+                Some(&Op::Carry { steps, .. }) => steps,
+                _ => 1,
+            };
+            // A node itself takes as much as some numbers.
+            self.graph[id].ty.shape.len_at(rows).max(64).saturating_mul(steps)
+        });
         let values = slots.inputs.iter().map(|slot| slot.ty.shape.len_at(rows));
         let values = values.chain(slots.params.iter().map(ParamSlot::len)).fold(0, usize::saturating_add);
         let all = nodes.fold(values, usize::saturating_add);

@@ -90,7 +90,13 @@ pub fn image_layer() -> impl Strategy<Value = ImageLayer> {
     let attention = (1..=3u64, any::<bool>(), any::<bool>(), any::<bool>());
     let attention =
         attention.prop_map(|(heads, causal, shared, rope)| ImageLayer::Attention { heads, causal, shared, rope });
-    let rows = prop::sample::select(vec![&layers::RMS_NORM, &layers::POSITIONAL, &layers::POSITIONS, &layers::STANDARDIZE, &layers::MIN_MAX]);
+    let rows = prop::sample::select(vec![
+        &layers::RMS_NORM,
+        &layers::POSITIONAL,
+        &layers::POSITIONS,
+        &layers::STANDARDIZE,
+        &layers::MIN_MAX,
+    ]);
     let recurrent = prop::sample::select(vec![&layers::RNN, &layers::GRU, &layers::LSTM]);
     let recurrent = (recurrent, 1..=4u64, any::<bool>());
     let recurrent = recurrent.prop_map(|(layer, n, reverse)| ImageLayer::Recurrent { layer, n, reverse });

@@ -111,6 +111,30 @@ fn what_is_past_the_length_of_a_row_changes_nothing() {
     assert_snapshot!(error, @"`n` has class id 8 in row 1, but there are 8 classes (0 to 7)");
 }
 
+network! {
+    Padded<(x: [B, 7, 3], n: [u8; B]) -> y: [B, 7, 3]> {
+        let own = x -> scan(lengths = n, reverse = true) |x, h, keep = 0.5| tanh(keep * h + x);
+        let other = x -> Lstm(3, lengths = n);
+        y = own + other;
+    }
+    loss(t: [B, 7, 3]) = mse(y, t);
+}
+
+#[test]
+fn padding_may_be_anything() {
+    let mut net = Padded::trainer(Sgd::new(0.1)).max_batch(2).seed(1).build().expect("it builds");
+    let (x, t, n) = (drawn((2, 7, 3), 1), drawn((2, 7, 3), 2), Array1::from_vec(vec![2u8, 5]));
+    let mut other = x.clone();
+    other.slice_mut(s![0, 2.., ..]).fill(f32::NAN);
+    other.slice_mut(s![1, 5.., ..]).fill(f32::INFINITY);
+    let names: Vec<String> = net.names().map(str::to_string).collect();
+    let mut of = |x: &Array3<f32>| {
+        let gradients = net.gradients((x.view(), n.view()), t.view()).expect("it is finite");
+        names.iter().map(|name| gradients.get(name).expect("it is trained").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&x), of(&other));
+}
+
 #[test]
 fn a_series_in_pieces_is_the_series() {
     let mut whole = Whole::trainer(Sgd::new(0.1)).max_batch(3).seed(4).build().expect("it builds");

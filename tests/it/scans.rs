@@ -424,6 +424,18 @@ network! {
     Whole<x: [B, 6, 3] -> y: [B, 6, 3]> { y = x -> scan |e, h| 0.5 * h + e * mean(x, axis = 1); }
     First<x: [B, 6, 3] -> y: [B, 6, 3]> { let s = x[.., 0, ..]; y = x -> scan(initial = s) |x, h| 0.5 * h + x; }
     Short<x: [B, 6, 3] -> y: [B, 6, 3]> { let n = sum(x, axis = [1, 2]); y = x -> scan(lengths = n) |x, h| 0.5 * h + x; }
+    /// A last state is another one at each position of a stream.
+    Last<x: [B, 6, 3] -> y: [B, 3]> { let s = x -> Gru(3, last = true); y = x -> scan(last = true) |x, h| 0.5 * h + x * s; }
+    Again<x: [B, 6, 3] -> y: [B, 3]> {
+        let s = x -> Gru(4, last = true);
+        let r = reshape(s, [B, 2, 2]);
+        y = r -> Gru(3, last = true);
+    }
+    Over<x: [B, 6, 3] -> y: [B, 4]> {
+        let s = x -> Gru(4, last = true);
+        let r = reshape(s, [B, 2, 2]);
+        y = r -> scan(4, last = true) |_x, h| 0.5 * h + 1.0;
+    }
 }
 
 #[test]
@@ -458,12 +470,18 @@ fn a_loop_that_looks_elsewhere_has_no_stream() {
         refusal(Whole::predictor()),
         refusal(First::predictor()),
         refusal(Short::predictor()),
+        refusal(Last::predictor()),
+        refusal(Again::predictor()),
+        refusal(Over::predictor()),
     ];
     assert_snapshot!(all.join("\n"), @"
     `scan(reverse = true)` cannot be asked one position at a time: it looks at others
     `y.scan1.next` cannot be asked one position at a time: it looks at others
     `s` cannot be asked one position at a time: it looks at others
     `n` cannot be asked one position at a time: it looks at others
+    `y.scan1.next` cannot be asked one position at a time: it looks at others
+    `Gru(3, last = true)` cannot be asked one position at a time: it looks at others
+    `scan(4, last = true)` cannot be asked one position at a time: it looks at others
     ");
 }
 

@@ -8,6 +8,9 @@ use ndarray::Array1;
 use super::order::Order;
 use super::{ClassId, Dataset, DatasetError, Rows, exchange};
 
+/// Rows to train with, and rows to validate with.
+type Pair<X, Y> = (Dataset<X, Y>, Dataset<X, Y>);
+
 /// The pairs that [`Dataset::folds`] gives, one after the other: the rows of all other parts, and those of one. Each pair is copied
 /// when it is asked for.
 #[derive(Clone, Debug)]
@@ -96,7 +99,7 @@ impl<X: Rows, K: ClassId> Dataset<X, Array1<K>> {
 }
 
 impl<X: Rows, Y: Rows> Folds<X, Y> {
-    fn pair(&self, part: usize) -> Result<(Dataset<X, Y>, Dataset<X, Y>), DatasetError> {
+    fn pair(&self, part: usize) -> Result<Pair<X, Y>, DatasetError> {
         let rows = self.data.len();
         let no_memory = || DatasetError::NoMemory { rows };
         let mut inputs = self.data.inputs.copied(0..rows).ok_or_else(no_memory)?;
@@ -112,7 +115,7 @@ impl<X: Rows, Y: Rows> Folds<X, Y> {
 }
 
 impl<X: Rows, Y: Rows> Iterator for Folds<X, Y> {
-    type Item = Result<(Dataset<X, Y>, Dataset<X, Y>), DatasetError>;
+    type Item = Result<Pair<X, Y>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let part = self.next;

@@ -73,11 +73,22 @@ impl<'a> Context<'a> {
             return None;
         }
         let trace = std::mem::take(&mut self.trace);
-        let ends = self.steps_of(stage, scan, place, (x, initial.map(|(_, value)| value)), [&state, &element], {
+        let from = (x, initial.map(|(_, value)| value), lengths);
+        let first = self.steps.len();
+        let ends = self.steps_of(stage, scan, place, from, [&state, &element], {
             Action::State { steps, reverse: Scan::is_reverse(&args) }
         });
         self.trace = trace;
         let [before, after] = ends?;
+        // What a step makes may be computed, or kept, for all of them at once.
+        let whole = |step: &Step<'_>| Shape([&[Dim::Fixed(steps)], &step.ty.shape.0[..]].concat());
+        if let Some(large) = self.steps[first..].iter().map(whole).find(is_absurd) {
+            self.report(
+                stage.at,
+                words::too_large(&format!("one row of what `{}` makes in all of its steps", stage.text), &large),
+            );
+            return None;
+        }
         let shape = if Scan::is_last(&args) { state } else { history };
         if self.ty(x).is_some_and(|x| x.shape != shape) {
             self.trace_to(stage.text, &shape);
@@ -92,7 +103,7 @@ impl<'a> Context<'a> {
         stage: &'a Stage<'a>,
         scan: &'a Scan<'a>,
         place: &Prefix,
-        (x, initial): (usize, Option<usize>),
+        (x, initial, lengths): (usize, Option<usize>, Option<usize>),
         [state, element]: [&Shape; 2],
         head: Action<'a>,
     ) -> Option<[usize; 2]> {
@@ -108,7 +119,8 @@ impl<'a> Context<'a> {
         self.inside = Some(index);
         let before = self.named_step(stage, place, (scan.state, head), initial.into_iter().collect(), state.clone());
         names.insert(Rc::from(scan.state), Some(before));
-        let of_step = self.named_step(stage, place, (scan.element, Action::Element), vec![before, x], element.clone());
+        let operands = [before, x].into_iter().chain(lengths).collect();
+        let of_step = self.named_step(stage, place, (scan.element, Action::Element), operands, element.clone());
         names.insert(Rc::from(scan.element), Some(of_step));
         let [path, owner] = [&place.path, &place.owner].map(|path| format!("{path}."));
         self.loops.push(Inside { path, owner, names });

@@ -156,7 +156,7 @@ impl Elaborated<'_> {
                 format!("{name} of {}", self.value_name(*next))
             }
             (_, operands) => {
-                let sequence = operands.last().map_or("", |&sequence| self.value_name(sequence));
+                let sequence = operands.get(1).map_or("", |&sequence| self.value_name(sequence));
                 format!("element of {sequence}")
             }
         }

@@ -66,6 +66,7 @@ pub use pooling::{AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL};
 pub use positions::{POSITIONAL, POSITIONS};
 pub use prelu::PRELU;
 pub use recurrent::{GRU, LSTM, RNN};
+pub(crate) use recurrent::{lengths_of, without_padding};
 pub use rms_norm::RMS_NORM;
 pub use scope::{Frozen, Mode, Next, Scope};
 pub use standardize::{MIN_MAX, STANDARDIZE};

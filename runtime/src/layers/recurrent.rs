@@ -74,7 +74,7 @@ const fn initial(state: Named) -> ArgDef {
 /// - Argument `lengths = none`: how many positions each row has; the name of a value
 /// - Parameters: `input.weight [in, n]` and `recurrent.weight [n, n]`, the transposes of `weight_ih_l0` and `weight_hh_l0` of
 ///   PyTorch's `RNN`; `input.bias [n]` and `recurrent.bias [n]`, zero, unless `bias = false`
-/// - Gradient: through all steps, which shrinks or grows with each of them: see `net.diagnose(..)`
+/// - Gradient: through all steps, which shrinks or grows with each of them
 /// - Source: Elman 1990; Werbos 1990 for the gradient
 pub const RNN: LayerDef = LayerDef {
     name: "Rnn",
@@ -318,14 +318,17 @@ fn run(
         [rows, Dim::Fixed(steps), _] => (rows, steps),
         ref other => unreachable!("the shape was checked to be that of a sequence, found {other:?}"),
     };
-    let sequence = b.transpose(x, &[1, 0, 2]);
+    let lengths = lengths.map(|lengths| lengths_of(b, lengths, steps));
+    let mut sequence = b.transpose(x, &[1, 0, 2]);
+    if let Some(lengths) = lengths {
+        sequence = without_padding(b, sequence, lengths);
+    }
     let mut projected = b.product(sequence, input, DotAxes { batch: vec![], contracted: vec![(2, 0)] });
     let whole = Shape(vec![Dim::Fixed(steps), rows, Dim::Fixed(step.gates * n)]);
     for bias in biases.iter().flat_map(|[own, other]| [Some(*own), Some(*other).filter(|_| !step.separate)]).flatten() {
         let bias = b.broadcast(bias, &whole, &[2]);
         projected = b.add(projected, bias);
     }
-    let lengths = lengths.map(|lengths| lengths_of(b, lengths, steps));
 
     let size = Shape(vec![rows, Dim::Fixed(step.states * n)]);
     // One position alone begins with what the position before it left, and is no loop.
@@ -371,8 +374,18 @@ fn run(
     States { history, reverse, n, positions, lengths }
 }
 
+/// A sequence `[T, B, ..]` with zeros past the lengths `f32[B]` of its rows: whatever is there, zero times it is zero.
+pub(crate) fn without_padding(b: &mut Builder, sequence: NodeId, lengths: NodeId) -> NodeId {
+    let shape = b.shape(sequence);
+    let positions = b.iota(0, &shape);
+    let positions = b.to_float(positions);
+    let lengths = b.broadcast(lengths, &shape, &[1]);
+    let within = b.compare(Cmp::Lt, positions, lengths);
+    b.keep(within, sequence)
+}
+
 /// `f32[B]`: how many positions each row has.
-fn lengths_of(b: &mut Builder, lengths: NodeId, steps: usize) -> NodeId {
+pub(crate) fn lengths_of(b: &mut Builder, lengths: NodeId, steps: usize) -> NodeId {
     match b.ty(lengths).dtype.is_index() {
         true => {
             b.limit_ids(lengths, steps + 1);

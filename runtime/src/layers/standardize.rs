@@ -39,7 +39,10 @@ pub const STANDARDIZE: LayerDef = LayerDef {
         let varies = b.compare(Cmp::Gt, variance, none);
         let inverse = b.rsqrt(variance);
         let scale = b.select(varies, inverse, one);
-        from_times(scope, x, mean, scale)
+        let shape = b.shape(x);
+        let [mean, scale] = [mean, scale].map(|each| b.broadcast(each, &shape, &[shape.rank() - 1]));
+        let apart = b.sub(x, mean);
+        b.mul(apart, scale)
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
@@ -84,8 +87,11 @@ pub const MIN_MAX: LayerDef = LayerDef {
         let none = b.constant_like(0.0, range);
         let varies = b.compare(Cmp::Gt, range, none);
         let range = b.select(varies, range, one);
-        let scale = b.div(one, range);
-        from_times(scope, x, least, scale)
+        let shape = b.shape(x);
+        let [least, range] = [least, range].map(|each| b.broadcast(each, &shape, &[shape.rank() - 1]));
+        let apart = b.sub(x, least);
+        // The largest number becomes 1, to the bit.
+        b.div(apart, range)
     },
     takes: Takes::Numbers,
     least_rows: |_| 1,
@@ -111,13 +117,4 @@ fn set(scope: &mut Scope<'_>, values: [(&str, NodeId); 2]) {
     if scope.mode == Mode::Calibrate {
         values.into_iter().for_each(|(name, value)| scope.update(name, value));
     }
-}
-
-/// The distance from a number of each feature, times another.
-fn from_times(scope: &mut Scope<'_>, x: NodeId, from: NodeId, scale: NodeId) -> NodeId {
-    let b = &mut *scope.b;
-    let shape = b.shape(x);
-    let [from, scale] = [from, scale].map(|each| b.broadcast(each, &shape, &[shape.rank() - 1]));
-    let apart = b.sub(x, from);
-    b.mul(apart, scale)
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{Flow, Lowering, Probed, origin};
 use crate::elaborate::{Action, Inside, Step};
 use crate::ir::{InputSlot, NodeId, Op};
-use crate::layers::Layout;
+use crate::layers::{Layout, lengths_of, without_padding};
 use crate::network::Scan;
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
@@ -47,7 +47,7 @@ impl Lowering<'_> {
                 let index = inputs.len() - 1;
                 self.b.input(index)
             }
-            (Action::Element, &[_, sequence]) if self.next.is_some() => {
+            (Action::Element, &[_, sequence, ..]) if self.next.is_some() => {
                 let sequence = self.declared(sequence);
                 self.b.reshape(sequence, step.ty.shape.clone())
             }
@@ -67,9 +67,14 @@ impl Lowering<'_> {
                 };
                 self.b.carry(initial, steps, reverse)
             }
-            (Action::Element, &[state, sequence]) => {
+            (Action::Element, &[state, sequence, ref lengths @ ..]) => {
                 let sequence = self.declared(sequence);
-                let sequence = self.positions_first(sequence);
+                let mut sequence = self.positions_first(sequence);
+                if let Some(&lengths) = lengths.first() {
+                    let (steps, lengths) = (self.b.shape(sequence).0[0].factor(), self.declared(lengths));
+                    let lengths = lengths_of(&mut self.b, lengths, steps);
+                    sequence = without_padding(&mut self.b, sequence, lengths);
+                }
                 let state = self.values[state].node;
                 self.b.element(state, sequence)
             }
@@ -94,13 +99,7 @@ impl Lowering<'_> {
         let size = b.shape(state);
         let positions = b.iota(0, &Shape::fixed(&[steps]));
         let positions = b.to_float(positions);
-        let lengths = lengths.map(|lengths| match b.ty(lengths).dtype.is_index() {
-            true => {
-                b.limit_ids(lengths, steps + 1);
-                b.to_float(lengths)
-            }
-            false => lengths,
-        });
+        let lengths = lengths.map(|lengths| lengths_of(b, lengths, steps));
         let next = match lengths {
             // A row that has ended keeps its state.
             Some(lengths) => {

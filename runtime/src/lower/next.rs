@@ -80,16 +80,21 @@ fn suits(network: &Elaborated<'_>, asked: Asked) -> Result<usize, (At, String)> 
         },
         (inputs, _) => return Err((inputs[0].at, ports())),
     };
-    let (needed, along) = (needed(network), along(network));
+    let (needed, along, made) = (needed(network), along(network), made(network));
     let first = definition.inputs.len();
-    let steps = network.steps.iter().enumerate().filter(|(index, _)| needed[first + index]);
+    let steps = network.steps.iter().enumerate().filter(|(index, step)| {
+        // What a loop goes over counts even if its body does not look at it.
+        needed[first + index] || matches!(step.action, Action::Element) && needed[step.operands[0]]
+    });
     for (_, step) in steps {
         let from = values_of(network, step);
         let [some, all] = [from.iter().any(|&value| along[value]), from.iter().all(|&value| along[value])];
         let is_asked = match step.inside {
             // The body of a loop is that of one position.
-            Some(inside) => goes_on(network, step, inside, &along),
-            None => !some || all && stays(network, step),
+            Some(inside) => goes_on(network, step, inside, (&along, &made)),
+            // What is made of last states alone has no positions: no layer over positions may keep anything of it.
+            None if !some => !matches!(step.action, Action::Layer(..)) || rank_of(network, step.operands[0]) < 3,
+            None => all && stays(network, step),
         };
         if !is_asked {
             return Err((
@@ -115,6 +120,16 @@ fn along(network: &Elaborated<'_>) -> Vec<bool> {
         });
     }
     along
+}
+
+/// For every value, whether it is made of the input at all.
+fn made(network: &Elaborated<'_>) -> Vec<bool> {
+    let mut made = vec![true; network.definition.inputs.len()];
+    for step in &network.steps {
+        let of_input = values_of(network, step).iter().any(|&value| made[value]);
+        made.push(of_input || matches!(step.action, Action::State { .. }));
+    }
+    made
 }
 
 /// The values that a step is made of.
@@ -189,13 +204,13 @@ fn stays(network: &Elaborated<'_>, step: &Step<'_>) -> bool {
 }
 
 /// Whether a step of the body of a loop needs nothing but this position and the state before it.
-fn goes_on(network: &Elaborated<'_>, step: &Step<'_>, inside: usize, along: &[bool]) -> bool {
+fn goes_on(network: &Elaborated<'_>, step: &Step<'_>, inside: usize, (along, made): (&[bool], &[bool])) -> bool {
     match (&step.action, &step.operands[..]) {
         (Action::State { reverse, .. }, initial) => !reverse && initial.is_empty(),
         (Action::Element, &[_, sequence]) => along[sequence],
         _ => values_of(network, step).into_iter().all(|value| {
             let maker = value.checked_sub(network.definition.inputs.len()).map(|index| &network.steps[index]);
-            !along[value] || maker.is_some_and(|maker| maker.inside == Some(inside))
+            !made[value] || maker.is_some_and(|maker| maker.inside == Some(inside))
         }),
     }
 }

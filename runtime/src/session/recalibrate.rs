@@ -6,19 +6,19 @@ use crate::error::RunError;
 use crate::ir::Role;
 
 impl<N: Network> Session<N> {
-    /// Computes the statistics of `Standardize` and `MinMax` over these rows, of which there may be any number from 2 up, and the
-    /// running ones of every batch norm anew: mean and unbiased variance of all of them, as if they were one batch and the first
-    /// ever seen, whatever momentum and `every` say. Each layer sees what the ones before it make of all rows; nothing is dropped,
-    /// as in inference. Parameters, optimizer, counts, frozen statistics and everything else stay as they are.
+    /// Computes the statistics of `Standardize` and `MinMax` over these rows, of which there may be any number, with batch norm from
+    /// 2 up, and the running ones of every batch norm anew: mean and unbiased variance of all of them, as if they were one batch
+    /// and the first ever seen, whatever momentum and `every` say. Each layer sees what the ones before it make of all rows;
+    /// nothing is dropped, as in inference. Parameters, optimizer, counts, frozen statistics and everything else stay as they are.
     ///
-    /// More than `max_batch` rows are gone through in pieces, once for each batch norm, and merged by Chan's formula, so that
+    /// More than `max_batch` rows are gone through in pieces, once for each of these layers, and merged by Chan's formula, so that
     /// the result does not depend on `max_batch`, but for rounding. Of use after training with a large momentum or with large
     /// steps, when inference is worse than training (Wu & Johnson 2021, section 3), and before training where the network begins
     /// with `Standardize` or `MinMax`. Without such layers nothing happens. The
     /// first call compiles programs of its own.
     ///
     /// # Errors
-    /// Wrong shapes, fewer rows than 2, statistics that are not finite. The session is then as it was before.
+    /// Wrong shapes, fewer rows than a batch norm needs, statistics that are not finite. The session is then as it was before.
     pub fn recalibrate(&mut self, inputs: N::Inputs<'_>) -> Result<(), Error> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.programs[Kind::Train].slots, &tensors, usize::MAX)?;

@@ -6,8 +6,8 @@ use super::Tiling;
 
 impl Tiling {
     /// Roughly how long a kernel takes on one thread: its product at the machine's peak, or for few rows as long as the right
-    /// operand takes to be read; and each of its elements in every step. In a
-    /// loop, all of its steps.
+    /// operand takes to be read; and each of its elements in every step. In a loop, all of
+    /// its steps.
     pub fn nanoseconds(&self, fused: &Fused, index: usize, batch: usize) -> f64 {
         let (kernel, machine) = (&fused.kernels[index], &self.machine);
         let (rows, cols) = (kernel.row_count().at(batch) as f64, kernel.cols() as f64);
