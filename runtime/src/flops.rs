@@ -41,13 +41,10 @@ impl std::iter::Sum for Flops {
 pub fn by_layer(graph: &Graph) -> HashMap<Rc<str>, Flops> {
     let live = graph.live();
     let mut layers: HashMap<Rc<str>, Flops> = HashMap::new();
-    let heads = graph.heads();
+    let runs = graph.runs();
     for id in graph.ids().filter(|id| live[id.index()]) {
         let once = of_node(graph, id);
-        let times = match heads[id.index()].map(|head| &graph[head].op) {
-            Some(&Op::Carry { steps, .. }) => steps as u64,
-            _ => 1,
-        };
+        let times = runs[id.index()] as u64;
         let all = Flops { each: once.each.saturating_mul(times), once: once.once.saturating_mul(times) };
         *layers.entry(Rc::clone(graph[id].origin.name())).or_default() += all;
     }

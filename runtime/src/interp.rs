@@ -151,7 +151,8 @@ impl Run<'_> {
             state = value(self, graph[run.history].operands[1]);
         }
         for (&exit, rows) in exits.iter().zip(rows) {
-            let stacked = rows.into_iter().flatten().fold(Data::empty(graph[exit].ty.dtype), Data::with);
+            let mut stacked = Data::empty(graph[exit].ty.dtype);
+            rows.into_iter().flatten().for_each(|row| stacked.append(row));
             self.put(exit, stacked, change);
         }
     }

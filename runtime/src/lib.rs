@@ -68,8 +68,10 @@
 //! - **A loop is flat.** [`Op::Carry`](ir::Op::Carry) is its head, the state before a step; what depends on it is the body;
 //!   [`Op::History`](ir::Op::History) closes it and has all states, and [`Op::Collect`](ir::Op::Collect) what else leads out.
 //!   [`autodiff`] makes a second loop that goes the other way, and computes after both, for all steps at once, what needs no state;
-//!   so does [`simplify`] before them. The kernels of a body are consecutive and compiled once, so that code does not grow with the
-//!   number of steps; where each sample is by itself, threads share the samples and meet once.
+//!   so does [`simplify`] before them.
+//! - **A loop is compiled once.** Its kernels follow one another and run at every step; what has an element for each step is read
+//!   and written where the position says, and what only the loop reads has the memory of one step. Code and the time of compiling
+//!   do not grow with steps. Where each sample is by itself, threads share the samples and meet once.
 //! - **The batch is outermost.** `B` is the one extent that is not known until run time. [`ir::verify()`] rejects graphs with two
 //!   batch axes or movement along the batch; [`fuse`](mod@fuse) puts it in front in memory. So every stride is static, and one
 //!   program serves every batch up to `max_batch`. Learning rates and seeds are run-time scalars and recompile nothing.
@@ -78,8 +80,6 @@
 //! - **Rules of [`simplify`] are exact** under IEEE-754, to the bit, unless their name begins with `fast-`. Those of [`stabilize`]
 //!   change rounding on purpose, before differentiation. A product and a sum are rounded once only where the IR says `mul_add`.
 //!   A product of windows may have the form of [`Winograd`](kernel::Winograd), which rounds otherwise: then it says `fast-winograd`.
-//! - **A loop is compiled once.** Its kernels run at every step; what has an element for each step is read and written where the
-//!   position says, and what only the loop reads has the memory of one step. Code and the time of compiling do not grow with steps.
 //! - **The order of a sum is data** ([`SumOrder`](kernel::SumOrder), [`DotOrder`](kernel::DotOrder)), set by fusion from extents
 //!   that do not grow with the batch; neither the number of threads, nor the largest batch, nor a tiling decides it. The same
 //!   program gives the same bits, run after run, on one build and CPU model. Random numbers are a function of seed, pass, layer

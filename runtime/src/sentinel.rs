@@ -37,16 +37,9 @@ impl Replay {
     /// piece by piece.
     pub fn fits(&self, rows: usize) -> bool {
         let slots = &self.graph.slots;
-        let heads = self.graph.heads();
-        let nodes = self.graph.ids().map(|id| {
-            // Loops are written out.
-            let steps = match heads[id.index()].map(|head| &self.graph[head].op) {
-                Some(&Op::Carry { steps, .. }) => steps,
-                _ => 1,
-            };
-            // A node itself takes as much as some numbers.
-            self.graph[id].ty.shape.len_at(rows).max(64).saturating_mul(steps)
-        });
+        // Loops are written out, and a node itself takes as much as some numbers.
+        let runs = self.graph.nodes.iter().zip(self.graph.runs());
+        let nodes = runs.map(|(node, times)| node.ty.shape.len_at(rows).max(64).saturating_mul(times));
         let values = slots.inputs.iter().map(|slot| slot.ty.shape.len_at(rows));
         let values = values.chain(slots.params.iter().map(ParamSlot::len)).fold(0, usize::saturating_add);
         let all = nodes.fold(values, usize::saturating_add);

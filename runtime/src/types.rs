@@ -110,6 +110,11 @@ impl Shape {
         Shape(dims.iter().map(|&n| Dim::Fixed(n)).collect())
     }
 
+    /// So many of a tensor of this shape, one after the other.
+    pub fn stacked(&self, count: usize) -> Shape {
+        Shape([&[Dim::Fixed(count)], &self.0[..]].concat())
+    }
+
     /// Number of axes.
     pub fn rank(&self) -> usize {
         self.0.len()

@@ -115,6 +115,7 @@ mod sequences;
 mod sequences_golden;
 mod shapes;
 mod simplify;
+mod simplify_loops;
 mod stable;
 mod stages;
 mod state_dict;

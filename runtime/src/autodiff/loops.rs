@@ -11,8 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::ir::ops::{At, Body};
-use crate::ir::{Builder, DotAxes, Loop, NodeId, Op, Pass};
-use crate::types::{Dim, Shape};
+use crate::ir::{Builder, Loop, NodeId, Op, Pass};
 
 /// The cotangents of a loop's results, as far as they have any.
 pub(super) struct Results {
@@ -221,7 +220,7 @@ impl Steps<'_> {
         let node = b[id].clone();
         let moved = match &node.op {
             _ if !self.is_inside(id) => {
-                let shape = Shape([&[Dim::Fixed(self.run.steps)], &node.ty.shape.0[..]].concat());
+                let shape = node.ty.shape.stacked(self.run.steps);
                 let axes: Vec<usize> = (1..shape.rank()).collect();
                 Some(b.broadcast(id, &shape, &axes))
             }
@@ -236,7 +235,7 @@ impl Steps<'_> {
             }
             Op::Reshape => {
                 let x = self.lifted(b, history, node.operands[0]);
-                Some(b.reshape(x, Shape([&[Dim::Fixed(self.run.steps)], &node.ty.shape.0[..]].concat())))
+                Some(b.reshape(x, node.ty.shape.stacked(self.run.steps)))
             }
             &Op::Concat(axis) => {
                 let x: Vec<NodeId> = node.operands.iter().map(|&x| self.lifted(b, history, x)).collect();
@@ -270,14 +269,7 @@ impl Steps<'_> {
                 let other = 1 - number;
                 // All steps of the other operand are one operand with a further free axis, its first.
                 let x = self.lifted(b, history, node.operands[other]);
-                let shifted = |pairs: &[(usize, usize)]| -> Vec<(usize, usize)> {
-                    let by = |side: usize| usize::from(side == other);
-                    pairs.iter().map(|&(left, right)| (left + by(0), right + by(1))).collect()
-                };
-                let lifted = DotAxes { batch: shifted(&axes.batch), contracted: shifted(&axes.contracted) };
-                // In the result that axis is the first of the operand's free ones.
-                let left = axes.of(0, b.ty(node.operands[0]).shape.rank());
-                let at = left.batch.len() + if other == 0 { 0 } else { left.free.len() };
+                let (lifted, at) = axes.lifted(other, b.ty(node.operands[0]).shape.rank());
                 let rank = b.ty(dy).shape.rank();
                 let order: Vec<usize> = (1..=at).chain([0]).chain(at + 1..rank).collect();
                 let dy = if at == 0 { dy } else { b.transpose(dy, &order) };

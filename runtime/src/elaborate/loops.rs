@@ -81,8 +81,8 @@ impl<'a> Context<'a> {
         self.trace = trace;
         let [before, after] = ends?;
         // What a step makes may be computed, or kept, for all of them at once.
-        let whole = |step: &Step<'_>| Shape([&[Dim::Fixed(steps)], &step.ty.shape.0[..]].concat());
-        if let Some(large) = self.steps[first..].iter().map(whole).find(is_absurd) {
+        let mut whole = self.steps[first..].iter().map(|step| step.ty.shape.stacked(steps));
+        if let Some(large) = whole.find(is_absurd) {
             self.report(
                 stage.at,
                 words::too_large(&format!("one row of what `{}` makes in all of its steps", stage.text), &large),

@@ -7,17 +7,14 @@ use crate::kernel::{Cost, Count};
 /// What the graph would have to do if every operation were a kernel of its own, which reads its operands from memory and
 /// writes its result there.
 pub fn unfused(graph: &Graph) -> Cost {
-    let (live, heads) = (graph.live(), graph.heads());
+    let (live, runs) = (graph.live(), graph.runs());
     let mut sum = Cost::default();
     for id in graph.ids().filter(|id| live[id.index()]) {
         let node = &graph[id];
         if node.op.is_leaf() || node.op.is_view() || node.op.is_of_loop() {
             continue;
         }
-        let times = match heads[id.index()].map(|head| &graph[head].op) {
-            Some(&Op::Carry { steps, .. }) => steps as u64,
-            _ => 1,
-        };
+        let times = runs[id.index()] as u64;
         let mut read: Vec<NodeId> = node.operands.iter().map(|&operand| graph.behind_views(operand)).collect();
         read.sort();
         read.dedup();

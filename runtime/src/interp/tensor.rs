@@ -110,12 +110,12 @@ impl Data {
         }
     }
 
-    /// These elements and those.
-    pub(super) fn with(self, other: Data) -> Data {
+    /// Adds those elements behind these.
+    pub(super) fn append(&mut self, other: Data) {
         match (self, other) {
-            (Data::Float(values), Data::Float(more)) => Data::Float([values, more].concat()),
-            (Data::Index(values), Data::Index(more)) => Data::Index([values, more].concat()),
-            (Data::Mask(values), Data::Mask(more)) => Data::Mask([values, more].concat()),
+            (Data::Float(values), Data::Float(more)) => values.extend(more),
+            (Data::Index(values), Data::Index(more)) => values.extend(more),
+            (Data::Mask(values), Data::Mask(more)) => values.extend(more),
             (values, more) => unreachable!("{values:?} and {more:?} are no tensor"),
         }
     }

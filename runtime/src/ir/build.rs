@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{DotAxes, Graph, Node, NodeId, Op, Origin, ParamSlot, ScalarSlot, SlotKind, Window};
+use super::{DotAxes, Graph, InputSlot, Node, NodeId, Op, Origin, ParamSlot, ScalarSlot, SlotKind, Window};
 use crate::init::Init;
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -75,6 +75,14 @@ impl Builder {
     pub fn input(&mut self, index: usize) -> NodeId {
         let ty = self.graph.slots.inputs[index].ty.clone();
         self.push(Op::Input(index), &[], ty)
+    }
+
+    /// A further input that no port of the network is.
+    pub fn new_input(&mut self, name: &'static str, ty: TensorType) -> NodeId {
+        let inputs = &mut self.graph.slots.inputs;
+        inputs.push(InputSlot { name, ty, target: false, classes: None });
+        let index = inputs.len() - 1;
+        self.input(index)
     }
 
     /// Says that ids, if they are those of an input, are below this number.

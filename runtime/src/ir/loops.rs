@@ -50,6 +50,15 @@ impl Graph {
         heads
     }
 
+    /// For every node, how often it is computed: in a loop once for each step.
+    pub fn runs(&self) -> Vec<usize> {
+        let steps = |head: Option<NodeId>| match head.map(|head| &self[head].op) {
+            Some(&Op::Carry { steps, .. }) => steps,
+            _ => 1,
+        };
+        self.heads().into_iter().map(steps).collect()
+    }
+
     /// All loops, in the order of their histories.
     pub fn loops(&self) -> Vec<Loop> {
         let mut loops: Vec<Loop> = Vec::new();

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use super::{Builder, Graph, Loop, NodeId, Op, Output};
-use crate::types::{Dim, Shape};
 
 /// The same results without loops.
 pub fn unroll(graph: &Graph) -> Graph {
@@ -69,7 +68,7 @@ fn written_out(b: &mut Builder, graph: &Graph, run: &Loop, to: &mut [NodeId]) {
         b.enter(Rc::clone(&graph[exit].origin));
         let mut parts = Vec::with_capacity(run.steps + 1);
         for row in rows.into_iter().flatten() {
-            let shape = Shape([&[Dim::Fixed(1)], &b.shape(row).0[..]].concat());
+            let shape = b.shape(row).stacked(1);
             parts.push(b.reshape(row, shape));
         }
         to[exit.index()] = b.concat(&parts, 0);

@@ -5,12 +5,12 @@
 
 use super::initializers::{AUTO, ORTHOGONAL, Weights};
 use super::positions::sequence;
+use super::steps::{Taken, ended, lengths_of, positions_first, states, without_padding};
 use super::{
     Arg, ArgDef, ArgKind, Gain, LayerDef, Layout, Misfit, Named, ParamDef, Scope, Takes, flag, init, int, path, word,
 };
 use crate::init::Init;
 use crate::ir::{Builder, DotAxes, NodeId, SlotKind};
-use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
 const SIZE: ArgDef =
@@ -289,14 +289,12 @@ struct Step {
 }
 
 /// A loop that has run.
-struct States {
+struct Ran {
     /// All states, the first one included, `[T + 1, B, states n]`.
     history: NodeId,
     reverse: bool,
     n: usize,
-    /// `f32[T]`
-    positions: NodeId,
-    /// `f32[B]`: how many of them each row has; none if it has all.
+    /// `f32[B]`: how many positions each row has; none if it has all.
     lengths: Option<NodeId>,
 }
 
@@ -308,7 +306,7 @@ fn run(
     biased: bool,
     reverse: bool,
     cell: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>,
-) -> States {
+) -> Ran {
     let n = int(scope.args, 0);
     let (initial, lengths) = (scope.value("initial"), scope.value("lengths"));
     let [input, recurrent] = ["input.weight", "recurrent.weight"].map(|name| scope.param(name));
@@ -319,7 +317,7 @@ fn run(
         ref other => unreachable!("the shape was checked to be that of a sequence, found {other:?}"),
     };
     let lengths = lengths.map(|lengths| lengths_of(b, lengths, steps));
-    let mut sequence = b.transpose(x, &[1, 0, 2]);
+    let mut sequence = positions_first(b, x);
     if let Some(lengths) = lengths {
         sequence = without_padding(b, sequence, lengths);
     }
@@ -354,72 +352,23 @@ fn run(
         own = b.add(own, bias);
     }
     let parts = cell(b, element, own, state);
-    let mut next = if parts.len() == 1 { parts[0] } else { b.concat(&parts, 1) };
-    let positions = b.iota(0, &Shape::fixed(&[steps]));
-    let positions = b.to_float(positions);
-    if let Some(lengths) = lengths {
-        // A row that has ended keeps its state.
-        let position = b.element(state, positions);
-        let [position, lengths] = [(position, &[][..]), (lengths, &[0])].map(|(x, axes)| b.broadcast(x, &size, axes));
-        let here = b.compare(Cmp::Lt, position, lengths);
-        next = b.select(here, next, state);
-    }
+    let next = if parts.len() == 1 { parts[0] } else { b.concat(&parts, 1) };
     if alone {
         scope.kept.push(next);
         let both = [state, next].map(|state| scope.b.reshape(state, Shape(vec![Dim::Fixed(1), rows, size.0[1]])));
         let history = scope.b.concat(&both, 0);
-        return States { history, reverse, n, positions, lengths };
+        return Ran { history, reverse, n, lengths };
     }
-    let history = b.history(state, next);
-    States { history, reverse, n, positions, lengths }
+    let history = ended(b, state, next, lengths);
+    Ran { history, reverse, n, lengths }
 }
 
-/// A sequence `[T, B, ..]` with zeros past the lengths `f32[B]` of its rows: whatever is there, zero times it is zero.
-pub(crate) fn without_padding(b: &mut Builder, sequence: NodeId, lengths: NodeId) -> NodeId {
-    let shape = b.shape(sequence);
-    let positions = b.iota(0, &shape);
-    let positions = b.to_float(positions);
-    let lengths = b.broadcast(lengths, &shape, &[1]);
-    let within = b.compare(Cmp::Lt, positions, lengths);
-    b.keep(within, sequence)
-}
-
-/// `f32[B]`: how many positions each row has.
-pub(crate) fn lengths_of(b: &mut Builder, lengths: NodeId, steps: usize) -> NodeId {
-    match b.ty(lengths).dtype.is_index() {
-        true => {
-            b.limit_ids(lengths, steps + 1);
-            b.to_float(lengths)
-        }
-        false => lengths,
-    }
-}
-
-impl States {
+impl Ran {
     /// What the layer gives: so many parts of each state, or of the last one.
     fn given(self, scope: &mut Scope<'_>, parts: usize, last: bool) -> NodeId {
         let b = &mut *scope.b;
-        let shape = b.shape(self.history);
-        let [Dim::Fixed(rows), batch, size] = shape.0[..] else { unreachable!("a history of rows of numbers") };
-        let steps = rows - 1;
-        let taken = |b: &mut Builder, x: NodeId, axis: usize| match size.factor() == parts * self.n {
-            true => x,
-            false => b.slice(x, axis, 0, parts * self.n, 1),
-        };
-        if last {
-            let state = b.slice(self.history, 0, if self.reverse { 0 } else { steps }, 1, 1);
-            let state = b.reshape(state, Shape(vec![batch, size]));
-            return taken(b, state, 1);
-        }
-        let states = b.slice(self.history, 0, usize::from(!self.reverse), steps, 1);
-        let mut states = taken(b, states, 2);
-        if let Some(lengths) = self.lengths {
-            let shape = b.shape(states);
-            let [position, lengths] =
-                [(self.positions, 0), (lengths, 1)].map(|(x, axis)| b.broadcast(x, &shape, &[axis]));
-            let within = b.compare(Cmp::Lt, position, lengths);
-            states = b.keep(within, states);
-        }
-        b.transpose(states, &[1, 0, 2])
+        let size = b.shape(self.history).0[2].factor();
+        let columns = Some(parts * self.n).filter(|&columns| columns < size);
+        states(b, self.history, self.lengths, &Taken { last, reverse: self.reverse, columns })
     }
 }

@@ -1,7 +1,7 @@
 //! What a layer sees while it adds its operations to the graph.
 
 use super::{Arg, Layout};
-use crate::ir::{Builder, InputSlot, NodeId, Output, Role, ScalarSlot};
+use crate::ir::{Builder, NodeId, Output, Role, ScalarSlot};
 use crate::types::{Dim, Shape, TensorType};
 
 /// What the graph is for.
@@ -108,10 +108,7 @@ impl<'a> Scope<'a> {
     pub(super) fn kept(&mut self, x: NodeId, next: Next) -> NodeId {
         let mut shape = self.b.shape(x);
         shape.0[1] = Dim::Fixed(next.length);
-        let inputs = &mut self.b.graph_mut().slots.inputs;
-        inputs.push(InputSlot { name: "cache", ty: TensorType::f32(shape.clone()), target: false, classes: None });
-        let index = inputs.len() - 1;
-        let before = self.b.input(index);
+        let before = self.b.new_input("cache", TensorType::f32(shape.clone()));
         let here = self.b.iota(1, &shape);
         let position = self.b.broadcast(next.position, &shape, &[0]);
         let is_here = self.b.index_eq(here, position);
@@ -126,10 +123,7 @@ impl<'a> Scope<'a> {
 
     /// What the position before this one left, of this shape; zeros before the first. What this one leaves goes to [`Scope::kept`].
     pub(super) fn state(&mut self, shape: &Shape) -> NodeId {
-        let inputs = &mut self.b.graph_mut().slots.inputs;
-        inputs.push(InputSlot { name: "state", ty: TensorType::f32(shape.clone()), target: false, classes: None });
-        let index = inputs.len() - 1;
-        self.b.input(index)
+        self.b.new_input("state", TensorType::f32(shape.clone()))
     }
 
     /// The next value of a running statistic.

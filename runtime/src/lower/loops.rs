@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use super::{Flow, Lowering, Probed, origin};
 use crate::elaborate::{Action, Inside, Step};
-use crate::ir::{InputSlot, NodeId, Op};
-use crate::layers::{Layout, lengths_of, without_padding};
+use crate::ir::Op;
+use crate::layers::Layout;
+use crate::layers::steps::{Taken, ended, lengths_of, positions_first, states, without_padding};
 use crate::network::Scan;
-use crate::scalar::Cmp;
-use crate::types::{Dim, Shape};
+use crate::types::Dim;
 
 /// What the body of a loop knows beside the names of the network.
 pub(super) struct Loop {
@@ -40,13 +40,7 @@ impl Lowering<'_> {
                 self.b.param(slot)
             }
             // One position alone begins with what the position before it left, and is no loop.
-            (Action::State { .. }, _) if self.next.is_some() => {
-                let ty = step.ty.clone();
-                let inputs = &mut self.b.graph_mut().slots.inputs;
-                inputs.push(InputSlot { name: "state", ty, target: false, classes: None });
-                let index = inputs.len() - 1;
-                self.b.input(index)
-            }
+            (Action::State { .. }, _) if self.next.is_some() => self.b.new_input("state", step.ty.clone()),
             (Action::Element, &[_, sequence, ..]) if self.next.is_some() => {
                 let sequence = self.declared(sequence);
                 self.b.reshape(sequence, step.ty.shape.clone())
@@ -69,7 +63,7 @@ impl Lowering<'_> {
             }
             (Action::Element, &[state, sequence, ref lengths @ ..]) => {
                 let sequence = self.declared(sequence);
-                let mut sequence = self.positions_first(sequence);
+                let mut sequence = positions_first(&mut self.b, sequence);
                 if let Some(&lengths) = lengths.first() {
                     let (steps, lengths) = (self.b.shape(sequence).0[0].factor(), self.declared(lengths));
                     let lengths = lengths_of(&mut self.b, lengths, steps);
@@ -80,9 +74,14 @@ impl Lowering<'_> {
             }
             (Action::Scan(_, args), &[state, next, ref lengths @ ..]) => {
                 let (last, reverse) = (Scan::is_last(args), Scan::is_reverse(args));
-                let lengths = lengths.first().map(|&lengths| self.declared(lengths));
+                let taken = Taken { last, reverse, columns: None };
+                let carry = self.values[state].node;
                 let next = self.declared(next);
-                let y = self.end(self.values[state].node, next, lengths, last, reverse);
+                let lengths = lengths.first().map(|&lengths| self.declared(lengths));
+                let Op::Carry { steps, .. } = self.b[carry].op else { unreachable!("a loop begins with its head") };
+                let lengths = lengths.map(|lengths| lengths_of(&mut self.b, lengths, steps));
+                let history = ended(&mut self.b, carry, next, lengths);
+                let y = states(&mut self.b, history, lengths, &taken);
                 let (path, owner) = (Rc::clone(&step.path), Rc::clone(&step.owner));
                 self.layers.push(Probed { path, owner, layer: None, x: None, y: Some(y) });
                 y
@@ -90,46 +89,5 @@ impl Lowering<'_> {
             (_, operands) => unreachable!("`{}` was checked, and has {} operands", step.path, operands.len()),
         };
         Flow { node, layout: Layout::Declared }
-    }
-
-    /// Ends a loop: all states `[B, T, ..]`, or the last one.
-    fn end(&mut self, state: NodeId, next: NodeId, lengths: Option<NodeId>, last: bool, reverse: bool) -> NodeId {
-        let b = &mut self.b;
-        let Op::Carry { steps, .. } = b[state].op else { unreachable!("a loop begins with its head") };
-        let size = b.shape(state);
-        let positions = b.iota(0, &Shape::fixed(&[steps]));
-        let positions = b.to_float(positions);
-        let lengths = lengths.map(|lengths| lengths_of(b, lengths, steps));
-        let next = match lengths {
-            // A row that has ended keeps its state.
-            Some(lengths) => {
-                let position = b.element(state, positions);
-                let [position, lengths] =
-                    [(position, &[][..]), (lengths, &[0])].map(|(x, at)| b.broadcast(x, &size, at));
-                let here = b.compare(Cmp::Lt, position, lengths);
-                b.select(here, next, state)
-            }
-            None => next,
-        };
-        let history = b.history(state, next);
-        if last {
-            let state = b.slice(history, 0, if reverse { 0 } else { steps }, 1, 1);
-            return b.reshape(state, size);
-        }
-        let mut states = b.slice(history, 0, usize::from(!reverse), steps, 1);
-        if let Some(lengths) = lengths {
-            let shape = b.shape(states);
-            let [position, lengths] = [(positions, 0), (lengths, 1)].map(|(x, at)| b.broadcast(x, &shape, &[at]));
-            let within = b.compare(Cmp::Lt, position, lengths);
-            states = b.keep(within, states);
-        }
-        self.positions_first(states)
-    }
-
-    /// Changes the batch and the positions.
-    fn positions_first(&mut self, x: NodeId) -> NodeId {
-        let rank = self.b.shape(x).rank();
-        let order: Vec<usize> = [1, 0].into_iter().chain(2..rank).collect();
-        self.b.transpose(x, &order)
     }
 }

@@ -14,8 +14,7 @@ impl<N: Network> Session<N> {
     /// More than `max_batch` rows are gone through in pieces, once for each of these layers, and merged by Chan's formula, so that
     /// the result does not depend on `max_batch`, but for rounding. Of use after training with a large momentum or with large
     /// steps, when inference is worse than training (Wu & Johnson 2021, section 3), and before training where the network begins
-    /// with `Standardize` or `MinMax`. Without such layers nothing happens. The
-    /// first call compiles programs of its own.
+    /// with `Standardize` or `MinMax`. Without such layers nothing happens. The first call compiles programs of its own.
     ///
     /// # Errors
     /// Wrong shapes, fewer rows than a batch norm needs, statistics that are not finite. The session is then as it was before.

@@ -1,7 +1,7 @@
 //! Rewrites of loops: what needs no state is computed for all steps at once, before or behind the loop.
 
-use crate::ir::{Builder, DotAxes, Node, NodeId, Op};
-use crate::types::{Dim, Shape, TensorType};
+use crate::ir::{Builder, Node, NodeId, Op};
+use crate::types::TensorType;
 
 /// How many nodes are looked at to see that a value is not part of a loop.
 const NEAR: usize = 32;
@@ -39,7 +39,7 @@ pub(super) fn hoist_dot(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Node
         return None;
     }
     let (carry, sequence) = (b[node.operands[side]].operands[0], b[node.operands[side]].operands[1]);
-    let (lifted, at) = lifted(axes, side, b.ty(node.operands[0]).shape.rank());
+    let (lifted, at) = axes.lifted(side, b.ty(node.operands[0]).shape.rank());
     let mut operands = node.operands.clone();
     operands[side] = sequence;
     let product = b.product(operands[0], operands[1], lifted);
@@ -47,18 +47,6 @@ pub(super) fn hoist_dot(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Node
     let order: Vec<usize> = [at].into_iter().chain((0..rank).filter(|&axis| axis != at)).collect();
     let product = if at == 0 { product } else { b.transpose(product, &order) };
     Some(b.element(carry, product))
-}
-
-/// The axes of a product one operand of which has a further axis in front, free in the product, and where that is in the result.
-/// `left` is the rank of the left operand without it.
-fn lifted(axes: &DotAxes, side: usize, left: usize) -> (DotAxes, usize) {
-    let shifted = |pairs: &[(usize, usize)]| {
-        let by = |own: usize| usize::from(own == side);
-        pairs.iter().map(|&(left, right)| (left + by(0), right + by(1))).collect()
-    };
-    let own = axes.of(0, left);
-    let at = own.batch.len() + if side == 0 { 0 } else { own.free.len() };
-    (DotAxes { batch: shifted(&axes.batch), contracted: shifted(&axes.contracted) }, at)
 }
 
 /// A map of an element of a product that nobody else reads, and of what is the same at every step, is an element of the map of the
@@ -84,24 +72,23 @@ pub(super) fn hoist_map(b: &mut Builder, node: &Node, single: &[bool]) -> Option
     }
     let carry = carry?;
     let Op::Carry { steps, .. } = b[carry].op else { return None };
-    let stacked = |shape: &Shape| Shape([&[Dim::Fixed(steps)], &shape.0[..]].concat());
     let mut operands = Vec::with_capacity(node.operands.len());
     for &x in &node.operands {
         let whole = match b[x].op {
             Op::Element => b[x].operands[1],
             Op::Const(value) => {
-                let shape = stacked(&b.shape(x));
+                let shape = b.shape(x).stacked(steps);
                 b.constant(value, &shape)
             }
             _ => {
-                let shape = stacked(&b.shape(x));
+                let shape = b.shape(x).stacked(steps);
                 let axes: Vec<usize> = (1..shape.rank()).collect();
                 b.broadcast(x, &shape, &axes)
             }
         };
         operands.push(whole);
     }
-    let ty = TensorType { dtype: node.ty.dtype, shape: stacked(&node.ty.shape) };
+    let ty = TensorType { dtype: node.ty.dtype, shape: node.ty.shape.stacked(steps) };
     let whole = b.push(node.op.clone(), &operands, ty);
     Some(b.element(carry, whole))
 }

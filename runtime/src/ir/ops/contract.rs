@@ -49,6 +49,16 @@ impl DotAxes {
         }
     }
 
+    /// The same product where one operand, number 0 or 1, has a further axis in front, and where that axis is in the result, in
+    /// which it is free. `left` is the rank of the left operand without it.
+    pub fn lifted(&self, operand: usize, left: usize) -> (DotAxes, usize) {
+        let by = |side: usize| usize::from(side == operand);
+        let shifted = |pairs: &[(usize, usize)]| pairs.iter().map(|&(a, b)| (a + by(0), b + by(1))).collect();
+        let own = self.of(0, left);
+        let at = own.batch.len() + if operand == 0 { 0 } else { own.free.len() };
+        (DotAxes { batch: shifted(&self.batch), contracted: shifted(&self.contracted) }, at)
+    }
+
     /// What the axes of an operand of this rank are for: the left one is number 0, the right one number 1.
     pub fn of(&self, operand: usize, rank: usize) -> OperandAxes {
         let side = |pairs: &[(usize, usize)]| -> Vec<usize> {

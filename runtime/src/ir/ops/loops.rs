@@ -4,7 +4,7 @@
 
 use super::{Body, OpDef};
 use crate::ir::Op;
-use crate::types::{DType, Dim, Shape, TensorType};
+use crate::types::{DType, Dim, TensorType};
 
 /// The state before a step: the first time the operand, then what the step before has made of it. `f32[S..] -> f32[S..]`.
 pub const CARRY: OpDef = OpDef {
@@ -37,7 +37,7 @@ pub const HISTORY: OpDef = OpDef {
     ty: |op, x| {
         let &Op::History { steps } = op else { unreachable!("the type of a history") };
         match x[0] == x[1] {
-            true => Ok(stacked(x[0], steps + 1)),
+            true => Ok(TensorType { shape: x[0].shape.stacked(steps + 1), ..*x[0] }),
             false => Err(format!("history of {}, which a step makes {}", x[0], x[1])),
         }
     },
@@ -50,13 +50,8 @@ pub const COLLECT: OpDef = OpDef {
     name: "collect",
     ty: |op, x| {
         let &Op::Collect { steps } = op else { unreachable!("the type of what is collected") };
-        Ok(stacked(x[1], steps))
+        Ok(TensorType { shape: x[1].shape.stacked(steps), ..*x[1] })
     },
     vjp: |_, at| vec![None; at.x.len()],
     body: Body::Loop,
 };
-
-/// So many of a tensor.
-fn stacked(ty: &TensorType, count: usize) -> TensorType {
-    TensorType { dtype: ty.dtype, shape: Shape([&[Dim::Fixed(count)], &ty.shape.0[..]].concat()) }
-}
