@@ -7,9 +7,10 @@
 //! Recurrent networks learn from the hours of ten months, three days at a time, to say after every hour what the next one brings. Then
 //! a stream goes through the whole year hour by hour, and the last two months count, which no network has seen. Prints the progress,
 //! then the errors of forecasts that need no network (the hour before, the same hour a week ago), of linear least squares over the
-//! same three days, and of the networks. Draws, as `target/series.svg`, a week of forecasts, and how much a forecast depends on each
-//! of the hours before it: the norm of its gradient, step by step back in time. It vanishes within a day where an `Rnn` starts with
-//! small weights, more slowly from the starts that are the default, and not at all in an `Lstm` that hardly forgets.
+//! same three days, and of the networks. Draws, as `target/series.svg`, a week of forecasts, and how much a forecast depends on the
+//! state after each of the hours before it: the norm of its gradient, which `diagnose` says, step by step back in time. It vanishes
+//! within a day where an `Rnn` starts with small weights, more slowly from the starts that are the default, and not at all in an
+//! `Lstm` that hardly forgets.
 //! `data/README.md` says where the table comes from.
 
 mod data;
@@ -40,20 +41,17 @@ network! {
     pub Cell<x: [B, 72, 4] -> y: [B, 72, 1]> { Lstm(32), Dense(1) }
     loss(t: [B, 72, 1]) = mse(y, t);
 
-    // What is added to every hour is zero, and its gradient that of the hour.
-    /// The last forecast of `Elman`.
-    pub ElmanHours<x: [B, 72, 4] -> y: [B, 1]> { Positional(init = zeros), Rnn(32, last = true), Dense(1) }
-    loss = mean(y);
+    /// The last forecast of `Elman`, as the loss, so that diagnostics speak of its gradient.
+    pub ElmanHours<x: [B, 72, 4] -> y: [B, 1]> { Rnn(32, last = true), Dense(1) }
+    loss = sum(y);
 
     /// The same, with weights of the state as small as they often start elsewhere.
-    pub SmallHours<x: [B, 72, 4] -> y: [B, 1]> {
-        Positional(init = zeros), Rnn(32, last = true, recurrent_init = uniform(0.18)), Dense(1),
-    }
-    loss = mean(y);
+    pub SmallHours<x: [B, 72, 4] -> y: [B, 1]> { Rnn(32, last = true, recurrent_init = uniform(0.18)), Dense(1) }
+    loss = sum(y);
 
     /// The last forecast of `Cell`.
-    pub CellHours<x: [B, 72, 4] -> y: [B, 1]> { Positional(init = zeros), Lstm(32, last = true), Dense(1) }
-    loss = mean(y);
+    pub CellHours<x: [B, 72, 4] -> y: [B, 1]> { Lstm(32, last = true), Dense(1) }
+    loss = sum(y);
 }
 
 /// The hours that networks and least squares look back.
@@ -67,6 +65,8 @@ const WEEK: usize = 7 * 24;
 const EPOCHS: usize = 30;
 const BATCH: usize = 32;
 const RATE: f64 = 5e-3;
+/// Of the test, for the gradients.
+const SEQUENCES: usize = 50;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let hours = Hours::read()?;
@@ -97,19 +97,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("trained Rnn", plot::VERMILLION, Style::Line, gradients(with_those_of::<ElmanHours>(&elman)?, &hours)?),
         ("trained Lstm", plot::BLUE, Style::Line, gradients(with_those_of::<CellHours>(&cell)?, &hours)?),
     ];
-    println!("gradient of a forecast by the hours before it");
+    println!("gradient of a forecast by the states after the hours before it");
     println!("network         1 hour   a day  two days  three days");
     for (name, _, _, norms) in &gradients {
-        let [one, day, two, three] = [1, 24, 48, STEPS].map(|back| norms[back - 1]);
+        let [one, day, two, three] = [1, 24, 48, STEPS - 1].map(|back| norms[back]);
         println!("{name:<13} {one:>8.1e} {day:>7.1e} {two:>9.1e} {three:>11.1e}");
     }
     let [small, _, _, open, ..] = gradients.each_ref().map(|(_, _, _, norms)| norms[STEPS - 1] / norms[0]);
     if small > 1e-6 || open < 1e-2 {
         return Err("the gradient has not vanished where it should, or has where the cell is open".into());
     }
-    let curves = gradients.map(|(name, color, style, norms)| Curve::series(name, color, style, 1, norms)).to_vec();
+    let curves = gradients.map(|(name, color, style, norms)| Curve::series(name, color, style, 0, norms)).to_vec();
     let (hours_back, norm) = (Axis::linear("hours back"), Axis::logarithmic("norm").range(1e-12, 10.0));
-    let gradients = Panel::new("gradient of a forecast by the hours before it", hours_back, norm, curves);
+    let gradients = Panel::new("gradient of a forecast by earlier states", hours_back, norm, curves);
     let title = "Forecasts of the next hour, and how far back they look".to_string();
     Picture { title, columns: 2, panels: vec![week(&hours, &forecasts), gradients] }.save("series")?;
 
@@ -220,27 +220,21 @@ where
     Ok((net, forecast))
 }
 
-/// How far the last forecast of a network moves with each hour that it has seen, counted back from the last one: the norm of its
-/// gradient, in the mean over some sequences of the test.
+/// How far the last forecast of a network moves with the state after each hour that it has seen, counted back from the last one: the
+/// norm of its gradient, the root of the mean square over some sequences of the test.
 fn gradients<N>(mut net: Session<N>, hours: &Hours) -> Result<Vec<f32>, Box<dyn Error>>
 where
     N: for<'a> Network<Inputs<'a> = ArrayView3<'a, f32>, Targets<'a> = ()>,
 {
-    let (x, _) = hours.sequences((TEST..hours.rides.len()).step_by(25));
-    let mut norms = vec![0.0; STEPS];
-    for row in 0..x.dim().0 {
-        let gradients = net.gradients(x.slice(s![row..row + 1, .., ..]), ())?;
-        let gradient = gradients.get("positional1.weight")?;
-        for (norm, step) in norms.iter_mut().rev().zip(gradient.outer_iter()) {
-            *norm += step.mapv(|d| d * d).sum().sqrt() / x.dim().0 as f32;
-        }
-    }
-    Ok(norms)
+    let (x, _) = hours.sequences((TEST..hours.rides.len()).step_by(25).take(SEQUENCES));
+    let said = net.diagnose(x.view(), ())?;
+    let norms = said.layers.iter().find_map(|layer| layer.state_gradients.as_ref()).ok_or("there is a state")?;
+    Ok(norms.iter().rev().map(|norm| norm / (SEQUENCES as f32).sqrt()).collect())
 }
 
 /// A network as it starts.
 fn start<N: Network>() -> Result<Session<N>, BuildError> {
-    Trainer::<N>::new(Sgd::new(0.0)).max_batch(1).seed(1).build()
+    Trainer::<N>::new(Sgd::new(0.0)).max_batch(SEQUENCES).seed(1).build()
 }
 
 /// The same with the parameters of a trained one.

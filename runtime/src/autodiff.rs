@@ -21,7 +21,8 @@ pub fn differentiate(graph: &Graph, wanted: &[usize]) -> Graph {
     differentiate_at(graph, wanted, &[]).0
 }
 
-/// The same, and the gradients by these nodes; none for a node on no way from a wanted parameter to the loss.
+/// The same, and the gradients by these nodes; none for a node on no way from a wanted parameter to the loss. Those by a history are
+/// the gradients by each state, through all that comes of it.
 pub fn differentiate_at(graph: &Graph, wanted: &[usize], nodes: &[NodeId]) -> (Graph, Vec<Option<NodeId>>) {
     let loss = graph.output(&Role::Loss).expect("only a graph with a loss is differentiated");
     let needed = depends_on(graph, wanted);
@@ -123,7 +124,11 @@ fn through_loop(b: &mut Builder, run: &Loop, first: usize, cotangents: &mut [Opt
         return;
     }
     b.enter(b[run.history].origin.in_pass(Pass::Backward));
-    for (x, dx) in backward(b, run, results, &|id| of(id).is_some()) {
+    let (states, parts) = backward(b, run, results, &|id| of(id).is_some());
+    if let Some(at) = of(run.history) {
+        cotangents[at] = Some(states);
+    }
+    for (x, dx) in parts {
         let Some(at) = of(x) else { continue };
         cotangents[at] = Some(match cotangents[at] {
             None => dx,

@@ -1,8 +1,8 @@
 //! What diagnostics measure of a training step, as IR: compiled and fused like the step itself.
 //!
 //! In: the graph of a step, with its gradients, its updates and the values of its layers. Out: a graph whose results are a
-//! handful of sums, and what each of them says of which layer. Nothing is updated. Absent on purpose: the division by the
-//! number of elements, which is done where the sums are read.
+//! handful of sums, and what each of them says of which layer; of a loop, one for each position. Nothing is updated. Absent on
+//! purpose: the division by the number of elements, which is done where the sums are read.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use crate::autodiff::slope;
 use crate::ir::origin::owner;
-use crate::ir::{Builder, Graph, NodeId, Origin, Output, Role};
+use crate::ir::{Builder, Graph, NodeId, Op, Origin, Output, Role};
 use crate::layers::{Arg, LayerDef, float};
 use crate::lower::Probed;
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
-/// A sum, and what it says.
+/// A sum, or those of all positions, and what they say.
 #[derive(Clone, Debug)]
 pub struct Measure {
     /// The path of the layer. Sessions keep it and go from thread to thread.
@@ -25,6 +25,8 @@ pub struct Measure {
     pub quantity: Quantity,
     /// Over how many elements.
     pub count: Dim,
+    /// At how many positions; 1 where it is no loop.
+    pub positions: usize,
 }
 
 /// What is added up.
@@ -46,6 +48,19 @@ pub enum Quantity {
     MeanDrift,
     /// The magnitudes of the logarithm of batch variance by running variance.
     VarianceDrift,
+    /// At each position, the greatest magnitude in the gradient of the state after the step there.
+    StateScale,
+    /// At each position, the squares of that gradient in terms of its greatest magnitude: what vanishes has a square that is 0.
+    StateSquares,
+}
+
+/// The gradients of what a layer gives, and of all its states.
+#[derive(Clone, Copy, Debug)]
+pub struct Signals {
+    /// Of what it gives.
+    pub y: Option<NodeId>,
+    /// Of its states, if it is a loop.
+    pub states: Option<NodeId>,
 }
 
 /// Replaces all results by measures: the one of index `i` has the role `Probe(i)`, and the loss is a probe behind the last,
@@ -54,7 +69,7 @@ pub enum Quantity {
 pub fn diagnose(
     graph: &Graph,
     layers: &[Probed],
-    signals: &[Option<NodeId>],
+    signals: &[Signals],
     gradients: &[(usize, NodeId)],
 ) -> (Graph, Vec<Measure>) {
     let slots = graph.slots.params.iter().enumerate();
@@ -77,8 +92,11 @@ pub fn diagnose(
         for (param, gradient) in by_owner.remove(&*layer.owner).into_iter().flatten() {
             diagnosis.parameter(&layer.path, param, gradient);
         }
-        if let Some(signal) = *signal {
+        if let Some(signal) = signal.y {
             diagnosis.magnitudes(&layer.path, Quantity::Signal, signal);
+        }
+        if let Some((history, gradient)) = layer.states.zip(signal.states) {
+            diagnosis.states(&layer.path, history, gradient);
         }
         diagnosis.activation(layer);
         if let (Some((batch_norm, args)), Some(x)) =
@@ -112,9 +130,39 @@ impl Diagnosis<'_> {
         let shape = self.b.shape(x);
         let axes: Vec<usize> = (0..shape.rank()).collect();
         let sum = if axes.is_empty() { x } else { self.b.sum(x, &axes) };
-        let count = shape.len().expect("extents were checked when the network was lowered");
-        self.measures.push(Measure { layer: Arc::from(&**layer), quantity, count });
+        self.measure(layer, quantity, (sum, &shape));
+    }
+
+    /// What was made of a tensor, or of each part of one, of this shape.
+    fn measure(&mut self, layer: &Rc<str>, quantity: Quantity, (sum, of): (NodeId, &Shape)) {
+        let count = of.len().expect("extents were checked when the network was lowered");
+        let positions = self.b.shape(sum).len_at(1);
+        self.measures.push(Measure { layer: Arc::from(&**layer), quantity, count, positions });
         self.sums.push(sum);
+    }
+
+    /// From the gradients of all states of a loop, the first one included.
+    fn states(&mut self, layer: &Rc<str>, history: NodeId, gradient: NodeId) {
+        self.b.enter(Origin::of_layer(Rc::clone(layer), None));
+        let b = &mut self.b;
+        let carry = b[b[history].operands[0]].op.clone();
+        let Op::Carry { steps, reverse, .. } = carry else { unreachable!("a history is that of a loop") };
+        let after = b.slice(gradient, 0, usize::from(!reverse), steps, 1);
+        let shape = b.shape(after);
+        let axes: Vec<usize> = (1..shape.rank()).collect();
+        let magnitude = b.abs(after);
+        let scale = b.max_over(magnitude, &axes);
+        let zero = b.constant_like(0.0, scale);
+        let one = b.constant_like(1.0, scale);
+        let vanished = b.compare(Cmp::Eq, scale, zero);
+        let divisor = b.select(vanished, one, scale);
+        let divisor = b.broadcast(divisor, &shape, &[0]);
+        let near = b.div(after, divisor);
+        let square = b.mul(near, near);
+        let squares = b.sum(square, &axes);
+        let of = shape.without(&[0]);
+        self.measure(layer, Quantity::StateScale, (scale, &of));
+        self.measure(layer, Quantity::StateSquares, (squares, &of));
     }
 
     fn magnitudes(&mut self, layer: &Rc<str>, quantity: Quantity, x: NodeId) {

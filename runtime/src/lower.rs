@@ -8,6 +8,7 @@ mod check;
 mod loops;
 mod next;
 mod operators;
+mod probes;
 mod slots;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use crate::elaborate::{Action, Elaborated, Step, class_id, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Origin, Output, Role, ScalarSlot, SlotKind, Slots};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Origin, Output, Role, ScalarSlot, SlotKind, Slots};
 use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, Next, ParamDef, Scope, Takes};
 use crate::network::{Act, At, Definition, Expr, Port};
 use crate::types::Shape;
@@ -33,36 +34,6 @@ pub fn lower_frozen(
     frozen: Frozen<'_>,
 ) -> Result<Graph, BuildError> {
     Ok(lowered(definition, mode, frozen)?.b.finish())
-}
-
-/// Lowers a network for training. The inputs and outputs of every layer are among its results: for the layer of index `i`, those
-/// with the roles `Probe(2 i)` and `Probe(2 i + 1)`. In a loop they are another value at each step, and none.
-pub fn lower_with_probes(
-    definition: &'static Definition<'static>,
-    frozen: Frozen<'_>,
-) -> Result<(Graph, Vec<Probed>), BuildError> {
-    let Lowering { mut b, layers, .. } = lowered(definition, Mode::Train, frozen)?;
-    for (index, layer) in layers.iter().enumerate() {
-        let ends = [(2 * index, layer.x), (2 * index + 1, layer.y)].into_iter();
-        let ends = ends.filter_map(|(end, node)| Some(Output { role: Role::Probe(end), node: node? }));
-        b.graph_mut().outputs.extend(ends);
-    }
-    Ok((b.finish(), layers))
-}
-
-/// A layer or function, with the nodes of its input and output.
-#[derive(Clone, Debug)]
-pub struct Probed {
-    /// The path.
-    pub path: Rc<str>,
-    /// What the paths of its parameters begin with.
-    pub owner: Rc<str>,
-    /// The layer and its arguments; none for a function of the user's own.
-    pub layer: Option<(&'static LayerDef, Vec<Arg>)>,
-    /// What goes in; none where it is another value at each step of a loop, or a loop itself.
-    pub x: Option<NodeId>,
-    /// What comes out; none where it is another value at each step of a loop.
-    pub y: Option<NodeId>,
 }
 
 fn lowered<'f>(
@@ -118,6 +89,7 @@ fn origin(definition: &Definition<'_>, name: &Rc<str>, at: At) -> Rc<Origin> {
 pub use check::check;
 use loops::Loop;
 pub use next::{Asked, lower_next};
+pub use probes::{Probed, lower_with_probes};
 
 /// What flows from stage to stage: a value, and in which order it has its axes.
 #[derive(Clone, Copy, Debug)]
@@ -290,17 +262,14 @@ impl Lowering<'_> {
         scope.layout = layout;
         // The body of a loop is that of one position, whatever it is made of.
         scope.next = self.next.filter(|_| step.inside.is_none());
+        let first = scope.b.graph().nodes.len();
         let y = (layer.lower)(&mut scope, node);
+        let own = first..scope.b.graph().nodes.len();
         let kept = std::mem::take(&mut scope.kept);
         self.kept.extend(kept);
-        self.probe(step, Some((layer, args.to_vec())), node, y);
+        let states = own.map(|id| NodeId(id as u32)).find(|&id| matches!(self.b[id].op, Op::History { .. }));
+        self.probe(step, Some((layer, args.to_vec())), [Some(node), Some(y), states]);
         Flow { node: y, layout }.settled(&self.b)
-    }
-
-    fn probe(&mut self, step: &Step<'static>, layer: Option<(&'static LayerDef, Vec<Arg>)>, x: NodeId, y: NodeId) {
-        let (path, owner) = (Rc::clone(&step.path), Rc::clone(&step.owner));
-        let [x, y] = [x, y].map(|end| Some(end).filter(|_| step.inside.is_none()));
-        self.layers.push(Probed { path, owner, layer, x, y });
     }
 
     fn act(&mut self, step: &Step<'static>, act: &'static Act<'static>, starts: &[f64], x: Flow) -> Flow {
@@ -314,7 +283,7 @@ impl Lowering<'_> {
         let shape = self.b.shape(node);
         let y = self.whole(|lowering| lowering.function(act, &operands));
         let y = self.b.spread(y, &shape);
-        self.probe(step, None, node, y);
+        self.probe(step, None, [Some(node), Some(y), None]);
         Flow { node: y, layout }.settled(&self.b)
     }
 

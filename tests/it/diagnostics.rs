@@ -1,7 +1,7 @@
 //! What diagnostics say, against sums done by hand and against the interpreter, and that asking changes nothing.
 
-use gradloom::ndarray::{Array1, Array2, ArrayView1, ArrayViewD, Axis, Ix1, Ix2, array, s};
-use gradloom::{Adam, AdamW, Diagnostics, LayerDiagnostics, Network, Session, Sgd, Stage, network};
+use gradloom::ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView3, ArrayViewD, Axis, Ix1, Ix2, array, s};
+use gradloom::{Adam, AdamW, Diagnostics, LayerDiagnostics, Network, Session, Sgd, Stage, Trainer, network};
 use gradloom_runtime::compile::{Purpose, Target, compile};
 use insta::assert_snapshot;
 
@@ -46,6 +46,21 @@ network! {
     /// A loss that is a parameter, on which nothing else has an influence.
     Itself<x: [B, 2] -> y: [B, 1]> { Dense(1), |x, a = 2.0| a * x as scaled }
     loss = scaled.a;
+
+    /// Small enough to be differentiated by hand, step by step.
+    Steps<x: [B, 6, 2] -> y: [B, 6, 3]> { Rnn(3) } loss(t: [B, 6, 3]) = mse(y, t);
+
+    /// The same backwards.
+    Back<x: [B, 6, 2] -> y: [B, 6, 3]> { Rnn(3, reverse = true) } loss(t: [B, 6, 3]) = mse(y, t);
+
+    /// States whose gradient shrinks by one factor at each step, and those on which nothing trained has an influence.
+    Fades<x: [B, 64, 1] -> y: [B, 1]> {
+        let plain = x -> scan(last = true) |x, h| 0.5 * h + x;
+        let kept = x -> scan(last = true) |x, h, keep = 0.25| keep * h + x;
+        let later = x -> scan(last = true, reverse = true) |x, h, keep = 0.25| keep * h + x as back;
+        y = plain + kept + later;
+    }
+    loss = sum(y);
 
     /// All kinds of activations, batch norm, and dropout before some of it.
     pub Wide<x: [B, 5] -> y: [B, 3]> {
@@ -111,6 +126,92 @@ fn gradients_of_parameters_and_outputs_are_those_of_the_textbook() {
     // What is added to a parameter is rounded with the parameter.
     Bound { relative: 1e-5, absolute: 0.0 }.check("update of dense1", &[actual], &[ratio]);
     assert_eq!(of(&said, "tanh1").gradient, None, "it owns nothing");
+}
+
+/// The norms of the gradient of `mse(h, t)` by the states of an `Rnn` with these parameters: by those after each step, in their order.
+fn norms_by_hand(x: &Array3<f64>, t: &Array3<f64>, params: &[Array2<f64>; 3]) -> Vec<f64> {
+    let [w, u, bias] = params;
+    let steps = x.dim().1;
+    let mut states = vec![Array2::zeros((x.dim().0, u.dim().0))];
+    for step in 0..steps {
+        let sum = x.index_axis(Axis(1), step).dot(w) + states[step].dot(u) + bias;
+        states.push(sum.mapv(f64::tanh));
+    }
+    let mut g = Array2::zeros(states[0].dim());
+    let mut norms = vec![0.0; steps];
+    for step in (0..steps).rev() {
+        let h = &states[step + 1];
+        g = g + (h - &t.index_axis(Axis(1), step)) * (2.0 / t.len() as f64);
+        norms[step] = g.iter().map(|g| g * g).sum::<f64>().sqrt();
+        g = (g * h.mapv(|h| 1.0 - h * h)).dot(&u.t());
+    }
+    norms
+}
+
+#[test]
+fn gradients_by_states_are_those_of_the_textbook_at_each_position() {
+    let x = Array3::from_shape_fn((4, 6, 2), |(row, step, at)| ((3 * row + 5 * step + at) % 7) as f32 / 3.0 - 1.0);
+    let t = Array3::from_shape_fn((4, 6, 3), |(row, step, at)| ((row + 2 * step + 3 * at) % 5) as f32 / 2.0 - 1.0);
+    fn check<N>(x: &Array3<f32>, t: &Array3<f32>, is_reverse: bool)
+    where
+        N: for<'a> Network<Inputs<'a> = ArrayView3<'a, f32>, Targets<'a> = ArrayView3<'a, f32>>,
+    {
+        for threads in [1, 2] {
+            let mut net =
+                Trainer::<N>::new(Sgd::new(0.1)).max_batch(4).seed(7).threads(threads).build().expect("it builds");
+            net.set_param("rnn1.input.bias", array![0.5, -0.25, 0.125].view()).expect("it fits");
+            let param = |path: &str| {
+                let value = net.param(path).expect("it exists").mapv(f64::from);
+                let rows = if value.ndim() == 1 { 1 } else { value.shape()[0] };
+                value.to_shape((rows, 3)).expect("it has three columns").to_owned()
+            };
+            let bias = param("rnn1.input.bias") + param("rnn1.recurrent.bias");
+            let params = [param("rnn1.input.weight"), param("rnn1.recurrent.weight"), bias];
+            let turned = |x: &Array3<f32>| {
+                let mut x = x.mapv(f64::from);
+                if is_reverse {
+                    x.invert_axis(Axis(1));
+                }
+                x
+            };
+            for rows in [4, 1] {
+                let [x, t] = [x, t].map(|all| all.slice(s![..rows, .., ..]));
+                let said = net.diagnose(x, t).expect("the batch fits");
+                let mut wanted = norms_by_hand(&turned(&x.to_owned()), &turned(&t.to_owned()), &params);
+                if is_reverse {
+                    wanted.reverse();
+                }
+                let norms = of(&said, "rnn1").state_gradients.as_ref().expect("it has states");
+                let norms: Vec<f64> = norms.iter().map(|&norm| f64::from(norm)).collect();
+                Bound { relative: 1e-5, absolute: 1e-8 }.check(&format!("{rows} rows"), &norms, &wanted);
+            }
+        }
+    }
+    check::<Steps>(&x, &t, false);
+    check::<Back>(&x, &t, true);
+}
+
+#[test]
+fn a_gradient_that_vanishes_is_measured_to_its_end() {
+    let mut net = Fades::trainer(Sgd::new(0.1)).max_batch(3).build().expect("it builds");
+    let said = net.diagnose(Array3::ones((3, 64, 1)).view(), ()).expect("the batch fits");
+    let norms = |path: &str| of(&said, path).state_gradients.clone().expect("it has states");
+    // Powers of two: their squares are far below the smallest number, they themselves are exact.
+    let wanted: Vec<f32> = (0..64).map(|step| (3.0_f64.sqrt() * 0.25_f64.powi(63 - step)) as f32).collect();
+    assert!(wanted[0] > 0.0 && wanted[0] * wanted[0] == 0.0);
+    assert_eq!(norms("kept.scan1"), wanted);
+    assert_eq!(norms("back"), wanted.into_iter().rev().collect::<Vec<f32>>());
+    assert!(said.layer("plain.scan1").is_none(), "nothing of it is trained");
+    assert_snapshot!(said, @"
+    loss 14
+    layer       |gradient|  of outputs      update    dead  saturated  mean drift   var drift
+    kept.scan1      5.33e0      1.00e0      2.13e0
+    back            5.33e0      1.00e0      2.13e0
+
+    |gradient| by the state at some positions
+    kept.scan1  0: 2.04e-38  10: 2.13e-32  21: 8.95e-26  31: 9.39e-20  42: 3.94e-13  52: 4.13e-7  63: 1.73e0
+    back        0: 1.73e0  10: 1.65e-6  21: 3.94e-13  31: 3.76e-19  42: 8.95e-26  52: 8.54e-32  63: 2.04e-38
+    ");
 }
 
 #[test]

@@ -21,13 +21,14 @@ pub(super) struct Results {
     pub collected: Vec<(NodeId, NodeId)>,
 }
 
-/// The cotangents of what the loop reads from outside: each node with a part of its cotangent. `needed` says which nodes want one.
+/// The cotangents of all states, and of what the loop reads from outside: each node with a part of its cotangent. `needed` says which
+/// nodes want one.
 pub(super) fn backward(
     b: &mut Builder,
     run: &Loop,
     results: Results,
     needed: &dyn Fn(NodeId) -> bool,
-) -> Vec<(NodeId, NodeId)> {
+) -> (NodeId, Vec<(NodeId, NodeId)>) {
     let initial = b[run.carry].operands[0];
     let row = |b: &mut Builder, x: NodeId, row: usize| {
         let (shape, taken) = (b.shape(x).without(&[0]), b.slice(x, 0, row, 1, 1));
@@ -124,7 +125,7 @@ pub(super) fn backward(
         };
         parts.push((x, part));
     }
-    parts
+    (history, parts)
 }
 
 /// What becomes of a cotangent of a step, that of a node outside.

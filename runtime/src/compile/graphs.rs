@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::Purpose;
 use crate::autodiff::{differentiate, differentiate_at};
-use crate::diagnose::{Measure, diagnose};
+use crate::diagnose::{Measure, Signals, diagnose};
 use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::{Graph, NodeId, Output, Role, SlotKind, Slots, verify};
@@ -149,14 +149,16 @@ fn diagnosed(config: &TrainingConfig, forward: &Forward) -> Result<Whole, BuildE
         _ => None,
     });
     for (end, node) in probes {
-        let layer = &mut layers[end / 2];
-        *if end % 2 == 0 { &mut layer.x } else { &mut layer.y } = Some(node);
+        let layer = &mut layers[end / 3];
+        *[&mut layer.x, &mut layer.y, &mut layer.states][end % 3] = Some(node);
     }
     graph.outputs.retain(|output| !matches!(output.role, Role::Probe(_)));
-    let results: Vec<NodeId> = layers.iter().filter_map(|layer| layer.y).collect();
-    let (joint, signals) = differentiate_at(&graph, &config.trained(&graph)?, &results);
+    let measured: Vec<NodeId> = layers.iter().flat_map(|layer| [layer.y, layer.states]).flatten().collect();
+    let (joint, signals) = differentiate_at(&graph, &config.trained(&graph)?, &measured);
     let mut signals = signals.into_iter();
-    let signals: Vec<Option<NodeId>> = layers.iter().map(|layer| layer.y.and_then(|_| signals.next()?)).collect();
+    let mut signal = |node: Option<NodeId>| node.and_then(|_| signals.next()?);
+    let signals: Vec<Signals> =
+        layers.iter().map(|layer| Signals { y: signal(layer.y), states: signal(layer.states) }).collect();
     let joint = checked(joint);
     let gradients = joint.outputs.iter().filter_map(|output| match output.role {
         Role::Gradient(param) => Some((param, output.node)),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Flow, Lowering, Probed, origin};
+use super::{Flow, Lowering, origin};
 use crate::elaborate::{Action, Inside, Step};
 use crate::ir::Op;
 use crate::layers::Layout;
@@ -82,8 +82,7 @@ impl Lowering<'_> {
                 let lengths = lengths.map(|lengths| lengths_of(&mut self.b, lengths, steps));
                 let history = ended(&mut self.b, carry, next, lengths);
                 let y = states(&mut self.b, history, lengths, &taken);
-                let (path, owner) = (Rc::clone(&step.path), Rc::clone(&step.owner));
-                self.layers.push(Probed { path, owner, layer: None, x: None, y: Some(y) });
+                self.probe(step, None, [None, Some(y), Some(history)]);
                 y
             }
             (_, operands) => unreachable!("`{}` was checked, and has {} operands", step.path, operands.len()),

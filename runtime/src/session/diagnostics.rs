@@ -42,6 +42,12 @@ pub struct LayerDiagnostics {
     /// 0.01 for all others (`tanh`: its input beyond 2.99), those of the user's own included. Of `relu` that are the values
     /// at most 0, about half of them after initialization. Source: Glorot & Bengio 2010, section 3.
     pub saturated: Option<f32>,
+    /// Of a layer with a state, or a loop of one's own, the Euclidean norm of the gradient of the loss by the state after the step
+    /// at each position, in the order of the positions, over the numbers of the state in all rows: through what the network makes
+    /// of the state there, and through all later steps. Where it shrinks with every step back, the layer hardly learns what lies
+    /// far apart. None under the same conditions as [`LayerDiagnostics::output_gradient`], and in the body of another loop.
+    /// Source: Bengio, Simard & Frasconi 1994.
+    pub state_gradients: Option<Vec<f32>>,
     /// Of a batch norm, how far the statistics of the batch are from the running ones; none for one row.
     pub drift: Option<Drift>,
 }
@@ -82,16 +88,18 @@ impl<N: Network> Session<N> {
         // What it gives under the name of a loss there is not: all results are probes.
         let _ = self.run(Kind::Diagnose, &tensors, rows);
         let program = &self.programs[Kind::Diagnose];
-        let probe = |index: usize| match program.result(&Role::Probe(index)) {
-            Some(Location::Arena(at)) => self.arena.floats()[at],
+        let probe = |index: usize, positions: usize| match program.result(&Role::Probe(index)) {
+            Some(Location::Arena(at)) => &self.arena.floats()[at..][..positions],
             place => unreachable!("a sum is computed, not found at {place:?}"),
         };
-        Ok(Diagnostics { loss: probe(self.measures.len()), layers: layers(&self.measures, probe, rows) })
+        let loss = probe(self.measures.len(), 1)[0];
+        let sums = |index: usize| probe(index, self.measures[index].positions);
+        Ok(Diagnostics { loss, layers: layers(&self.measures, sums, rows) })
     }
 }
 
 /// The sums of a run, layer by layer.
-fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<LayerDiagnostics> {
+fn layers<'s>(measures: &[Measure], sums: impl Fn(usize) -> &'s [f32], rows: usize) -> Vec<LayerDiagnostics> {
     let mut own: Vec<Vec<usize>> = Vec::new();
     let mut known: HashMap<&str, usize> = HashMap::new();
     for (index, measure) in measures.iter().enumerate() {
@@ -105,13 +113,17 @@ fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<
         // The sum over what is measured of all parameters of a layer, and the number of elements.
         let total = |quantity: Quantity| {
             let own = own.iter().filter(|&&index| measures[index].quantity == quantity);
-            own.map(|&index| (f64::from(sum(index)), measures[index].count.at(rows) as f64))
+            own.map(|&index| (f64::from(sums(index)[0]), measures[index].count.at(rows) as f64))
                 .reduce(|x, y| (x.0 + y.0, x.1 + y.1))
         };
         let mean = |quantity| total(quantity).map(|(sum, count)| (sum / count) as f32);
         let norm = |quantity| total(quantity).map(|(sum, _)| sum.sqrt());
         let ratio = norm(Quantity::Update).zip(norm(Quantity::Parameter)).filter(|(_, norm)| *norm != 0.0);
         let drift = mean(Quantity::MeanDrift).zip(mean(Quantity::VarianceDrift));
+        let positions = |quantity: Quantity| {
+            own.iter().find(|&&index| measures[index].quantity == quantity).map(|&index| sums(index))
+        };
+        let states = positions(Quantity::StateScale).zip(positions(Quantity::StateSquares));
         LayerDiagnostics {
             layer: measures[own[0]].layer.to_string(),
             gradient: mean(Quantity::Gradient),
@@ -119,11 +131,19 @@ fn layers(measures: &[Measure], sum: impl Fn(usize) -> f32, rows: usize) -> Vec<
             update_ratio: ratio.map(|(update, norm)| (update / norm) as f32),
             dead: mean(Quantity::Dead),
             saturated: mean(Quantity::Saturated),
+            state_gradients: states.map(|(scales, squares)| {
+                scales.iter().zip(squares).map(|(scale, sum)| norm_of(*scale, *sum)).collect()
+            }),
             // One row has no variance.
             drift: drift.filter(|_| rows > 1).map(|(mean, variance)| Drift { mean, variance }),
         }
     };
     own.into_iter().map(layer).collect()
+}
+
+/// The norm of numbers of which the greatest magnitude is `scale`, from the squares of what they are in terms of it.
+fn norm_of(scale: f32, squares: f32) -> f32 {
+    if scale == f32::INFINITY { scale } else { (f64::from(scale) * f64::from(squares).sqrt()) as f32 }
 }
 
 impl fmt::Display for Diagnostics {
@@ -151,6 +171,24 @@ impl fmt::Display for Diagnostics {
             );
             writeln!(f, "{}", line.trim_end())?;
         }
+        let states = || self.layers.iter().filter_map(|layer| Some((&layer.layer, layer.state_gradients.as_ref()?)));
+        if states().next().is_some() {
+            writeln!(f, "\n|gradient| by the state at some positions")?;
+        }
+        for (layer, norms) in states() {
+            write!(f, "{layer:<width$}")?;
+            for position in some(norms.len()) {
+                write!(f, "  {position}: {:.2e}", norms[position])?;
+            }
+            writeln!(f)?;
+        }
         Ok(())
     }
+}
+
+/// Of so many positions, the first, the last, and a few between them.
+fn some(positions: usize) -> impl Iterator<Item = usize> {
+    const SHOWN: usize = 7;
+    let shown = positions.min(SHOWN);
+    (0..shown).map(move |index| (index * (positions - 1)).checked_div(shown - 1).unwrap_or(0))
 }
