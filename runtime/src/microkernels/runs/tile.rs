@@ -54,6 +54,19 @@ pub(super) const ANY: u8 = 2;
 /// Most pointers into A.
 const MOST: usize = 12;
 
+/// Writes a body out for each index below a constant of the caller's, 12 at most, in which the index is a constant. A loop would
+/// do if it were unrolled before the optimizer decides what lies in memory; one with a long body is not, and then every sum
+/// goes to the stack after every term. In release builds a second round of optimizations finds that out, in others there is none.
+macro_rules! each {
+    ($i:ident < $n:ident => $body:block) => { each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11) };
+    (@ $i:ident, $n:ident, $body:block, $($at:literal)+) => {{
+        $(if const { $at < $n } {
+            const $i: usize = $at;
+            $body
+        })+
+    }};
+}
+
 /// Sums in registers, row by row.
 type Sums<R, const ROWS: usize, const VECTORS: usize> = [[R; VECTORS]; ROWS];
 
@@ -62,7 +75,6 @@ type Sums<R, const ROWS: usize, const VECTORS: usize> = [[R; VECTORS]; ROWS];
 /// # Safety
 /// The machine has the instructions. Whatever the loops name can be read in A, and in B for whole registers; C can be written.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
 pub(super) unsafe fn tile<R: Register, const ROWS: usize, const VECTORS: usize, const STEP: u8, const EDGE: bool>(
     t: &Tile,
 ) {
@@ -101,18 +113,18 @@ pub(super) unsafe fn tile<R: Register, const ROWS: usize, const VECTORS: usize, 
             a_outer = a_outer.wrapping_offset(outer.a as isize);
             b_outer = b_outer.wrapping_offset(outer.b as isize);
         }
-        for i in 0..ROWS {
-            for v in 0..VECTORS {
-                let c = t.c.wrapping_add(i * t.ldc + v * R::LANES);
-                let cols = t.cols - v * R::LANES;
+        each!(I < ROWS => {
+            each!(V < VECTORS => {
+                let c = t.c.wrapping_add(I * t.ldc + V * R::LANES);
+                let cols = t.cols - V * R::LANES;
                 if cols >= R::LANES {
-                    let sum = if t.accumulate { R::load(c).add(acc[i][v]) } else { acc[i][v] };
+                    let sum = if t.accumulate { R::load(c).add(acc[I][V]) } else { acc[I][V] };
                     sum.store(c);
                 } else {
-                    edge(c, cols, acc[i][v], t.accumulate);
+                    edge(c, cols, acc[I][V], t.accumulate);
                 }
-            }
-        }
+            })
+        })
     }
 }
 
