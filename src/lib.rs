@@ -1,5 +1,8 @@
 //! [guide]: crate::guide
-//! [reference]: crate::reference
+//! [learning]: crate::guide::learning
+//! [coming_from]: crate::guide::coming_from
+//! [reference]: crate::guide::reference
+#![doc = include_str!("picture.txt")]
 //!
 #![doc = include_str!("../README.md")]
 
@@ -44,7 +47,14 @@ macro_rules! links {
             "[debugging]: crate::guide::debugging\n",
             "[speed]: crate::guide::speed\n",
             "[cargo]: crate::guide::cargo\n",
-            "[reference]: crate::reference\n",
+            "[images]: crate::guide::images\n",
+            "[sequences]: crate::guide::sequences\n",
+            "[flows]: crate::guide::flows\n",
+            "[functions]: crate::guide::functions\n",
+            "[learning]: crate::guide::learning\n",
+            "[coming_from]: crate::guide::coming_from\n",
+            "[limits]: crate::guide::limits\n",
+            "[reference]: crate::guide::reference\n",
             "[guide]: crate::guide\n",
             "[lint]: crate::lint\n",
         )
@@ -53,10 +63,6 @@ macro_rules! links {
 
 #[doc = links!()]
 pub mod guide;
-
-#[doc = links!()]
-#[doc = include_str!("../REFERENCE.md")]
-pub mod reference {}
 
 pub mod lint;
 
@@ -78,7 +84,7 @@ pub mod lint;
 /// the one before; sizes are inferred and the output type is checked. `as name` names a value for `loss` and `metric`,
 /// `const NAME = 4 * 32;` names a size, `act name = |x| ..;` a function and `block Name(args) { .. }` a body; with `pub`, other
 /// networks use them by path. `Mlp(hidden: usize = 128)<..>` names sizes that are chosen when the program runs. Layers,
-/// activations and functions are documented in the [reference](mod@reference), the language in the
+/// activations and functions are documented in the [reference](mod@guide::reference), the language in the
 /// [guide](mod@guide::language).
 ///
 /// Parameters go by the path of their layer: `dense2.weight` is that of the second `Dense` of a body, whether or not the

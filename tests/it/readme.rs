@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use gradloom::ndarray::{Array1, Array2, array};
 use gradloom::{Adam, Sgd, Stage, network};
@@ -28,12 +29,13 @@ fn text(path: &str) -> String {
     fs::read_to_string(crate::project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The README, the reference and the chapters of the guide, each with its path.
+/// The README and the chapters of the guide, the reference among them, each with its path.
 fn pages() -> Vec<(String, String)> {
     let folder = fs::read_dir(crate::project().join("guide")).expect("there is a guide");
     let name = |file: fs::DirEntry| format!("guide/{}", file.file_name().to_string_lossy());
     let mut paths: Vec<String> = folder.map(|file| name(file.expect("the guide can be read"))).collect();
-    paths.extend(["README.md", "REFERENCE.md"].map(String::from));
+    paths.retain(|path| path.ends_with(".md"));
+    paths.push("README.md".to_string());
     paths.sort();
     paths.into_iter().map(|path| (text(&path), path)).map(|(text, path)| (path, text)).collect()
 }
@@ -92,11 +94,40 @@ fn the_table_is_shown_as_it_is() {
     shown("table", &Iris::trainer(Adam::new(1e-2)).to_string());
 }
 
+network! {
+    /// The smallest that shows the chain rule.
+    pub Unit<x: [B, 1] -> y: [B, 1]> { Dense(1), tanh }
+    loss(t: [B, 1]) = mse(y, t);
+}
+
+#[test]
+fn back_propagation_is_shown_as_it_is() {
+    shown("backward", &Unit::ir(Stage::Backward));
+}
+
 #[test]
 fn mistakes_are_shown_as_they_are() {
     let first =
         |name: &str| text(&format!("macros/tests/ui/{name}.stderr")).lines().next().map(|line| format!("{line}\n"));
     shown("mistakes", &["unknown_layer", "misfit", "output"].into_iter().filter_map(first).collect::<String>());
+}
+
+#[test]
+fn a_misfit_is_shown_as_it_is() {
+    let all = text("macros/tests/ui/misfit.stderr");
+    let (first, _) = all.split_once("\n\n").expect("there are several");
+    shown("misfit", &format!("{}\n", first.replace("tests/ui/misfit.rs:8:9", "src/main.rs:8:9")));
+}
+
+#[test]
+fn errors_of_a_run_are_shown_as_they_are() {
+    let mut net = Iris::trainer(Sgd::new(0.1)).max_batch(32).build().expect("it builds");
+    let mut refused = |rows, columns, kind| {
+        let x = Array2::<f32>::zeros((rows, columns));
+        net.step(x.view(), Array1::from_elem(rows, kind).view()).expect_err("it is refused").to_string()
+    };
+    let errors = [refused(5, 3, 0), refused(5, 4, 9), refused(100, 4, 0), refused(1, 4, 0)];
+    shown("refused", &format!("{}\n", errors.join("\n")));
 }
 
 #[test]
@@ -122,7 +153,18 @@ fn the_error_is_shown_as_it_is() {
 
 #[test]
 fn everything_that_is_said_to_be_printed_is_checked() {
-    let checked = ["products", "fused", "inference", "table", "mistakes", "diagnostics", "sentinel"];
+    let checked = [
+        "products",
+        "fused",
+        "inference",
+        "table",
+        "backward",
+        "mistakes",
+        "misfit",
+        "refused",
+        "diagnostics",
+        "sentinel",
+    ];
     for (path, text) in pages() {
         for (_, rest) in text.match_indices("<!-- ").map(|(at, _)| text.split_at(at)) {
             let name = rest.strip_prefix("<!-- printed: ").and_then(|rest| rest.split_once(" -->\n```text\n"));
@@ -183,7 +225,8 @@ fn figures_are_those_of_the_benchmarks() {
 
 #[test]
 fn the_guide_names_every_word_of_the_language() {
-    let pages = pages().into_iter().filter(|(path, _)| path.starts_with("guide/"));
+    // The reference is made of the same list.
+    let pages = pages().into_iter().filter(|(path, _)| path.starts_with("guide/") && path != "guide/reference.md");
     let guide: String = pages.map(|(_, text)| text).collect();
     let layers = layers::ALL.iter().map(|layer| layer.name);
     let words = layers.chain(initializers::ALL.iter().map(|known| known.name));
@@ -298,7 +341,50 @@ fn the_documentation_has_every_chapter_and_every_link() {
         let defined = text.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once("]: "));
         names.extend(defined.map(|(name, _)| name[1..].to_string()));
     }
+    // Not a page but what the next test looks at.
+    names.remove("picture");
     for name in names {
         assert!(links.contains(&format!("[{name}]: crate::")), "lib.rs does not say where [{name}] leads");
+    }
+}
+
+/// Bytes in the 64 letters of RFC 4648.
+fn base64(bytes: &[u8]) -> String {
+    let letters: Vec<char> = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
+    let groups = bytes.chunks(3).map(|group| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(*group.get(at).unwrap_or(&0)));
+        let letter = |at: usize| if at > group.len() { '=' } else { letters[(bits >> (18 - 6 * at)) as usize % 64] };
+        (0..4).map(letter).collect::<String>()
+    });
+    groups.collect()
+}
+
+#[test]
+fn the_picture_of_the_documentation_is_that_of_the_readme() {
+    assert_eq!(["", "f", "fo", "foo"].map(|text| base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v"]);
+    let wanted = format!("[picture]: data:image/svg+xml;base64,{}\n", base64(text("guide/vanishing.svg").as_bytes()));
+    if text("src/picture.txt") != wanted {
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("picture.txt");
+        fs::write(&made, &wanted).expect("the target folder can be written to");
+        panic!("src/picture.txt is not guide/vanishing.svg; the new one is {}", made.display());
+    }
+}
+
+/// The chapters as the guide's first page lists them.
+fn chapters() -> Vec<String> {
+    let list = text("guide/README.md");
+    let numbered = list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    numbered.filter_map(|line| Some(line.split_once("][")?.1.split_once(']')?.0.to_string())).collect()
+}
+
+#[test]
+fn each_chapter_ends_with_the_next_one() {
+    let (chapters, documented) = (chapters(), text("src/guide.rs"));
+    let order = documented.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": \"../guide/"));
+    assert_eq!(chapters, order.map(|(name, _)| name.to_string()).collect::<Vec<_>>(), "the orders differ");
+    for pair in chapters.windows(2) {
+        let page = text(&format!("guide/{}.md", pair[0]));
+        let next = page.lines().rfind(|line| line.starts_with("Next: ")).unwrap_or_default();
+        assert!(next.ends_with(&format!("][{}].", pair[1])), "guide/{}.md: {next}", pair[0]);
     }
 }

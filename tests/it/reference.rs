@@ -1,4 +1,4 @@
-//! What an editor shows of a layer or function is complete, and REFERENCE.md is made of it.
+//! What an editor shows of a layer or function is complete, and `guide/reference.md` is made of it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,7 +13,7 @@ const HEAD: &str = "# Layers and functions of `network!`
 
 Every layer, activation, initializer, operator, function, loss and metric. [The guide][guide] says how a network is made of them.
 
-[guide]: guide/README.md
+[guide]: README.md
 
 What `B` and `S` stand for: `B` is the batch, `[S]` any shape. `x`, `y`, `dx` and `dy` are operand, result and the gradients of the
 loss by them; `n` without further words is the number of elements. Where the gradient has a kink or jump, the entry says what it is
@@ -193,7 +193,7 @@ fn operators() -> (String, String) {
     ("+ - * / == != < <= > >= ! && ||".to_string(), operators)
 }
 
-/// REFERENCE.md as it should be.
+/// `guide/reference.md` as it should be.
 fn reference() -> String {
     let docs = docs();
     let is_activation = |layer: &LayerDef| layer.gain.is_some() || layer.function.is_some();
@@ -236,12 +236,12 @@ fn reference() -> String {
 
 #[test]
 fn the_reference_is_made_of_the_documentation() {
-    let path = crate::project().join("REFERENCE.md");
+    let path = crate::project().join("guide/reference.md");
     let wanted = reference();
     let found = fs::read_to_string(&path).unwrap_or_default();
     if found != wanted {
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("REFERENCE.md");
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reference.md");
         fs::write(&made, &wanted).expect("the target folder can be written to");
-        panic!("REFERENCE.md is not what the documentation says; the new one is {}", made.display());
+        panic!("guide/reference.md is not what the documentation says; the new one is {}", made.display());
     }
 }

@@ -2,7 +2,7 @@
 //! without derivatives.
 //!
 //! In: a [`Definition`] and values for its parameters, inputs and targets, by name. Out: output, loss, metrics and next
-//! running statistics, as REFERENCE.md says them. Nothing of the compiler is used, so that it can be held against all of it;
+//! running statistics, as the reference says them. Nothing of the compiler is used, so that it can be held against all of it;
 //! gradients are what moving parameters shows.
 
 mod activations;
