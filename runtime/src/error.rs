@@ -22,6 +22,7 @@ text_as_debug!(BuildError, RunError);
 
 /// Why a network could not be built.
 #[derive(Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// A declaration that makes no sense, for a reason that lies in the value of a Rust constant: the macro does not see
     /// those and reports everything else.
@@ -127,6 +128,7 @@ pub enum BuildError {
 
 /// Why a run was refused. The session is as it was before.
 #[derive(Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// A tensor of the wrong shape.
     #[error("`{name}` wants {expected}, got [{}]", .actual.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]

@@ -9,6 +9,7 @@ pub use crate::ir::Pass;
 
 /// The first number of a step that is not finite: nothing that it was made from explains it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Fault {
     /// It came in from outside.
     Given {
@@ -47,6 +48,7 @@ pub enum Fault {
 
 /// What a step is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Given {
     /// An input of the network.
     Input,

@@ -6,6 +6,7 @@ use crate::error::text_as_debug;
 
 /// Why a set of images could not be read.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DataError {
     /// A file is nowhere.
     #[error("no `{file}`, plain or as `.gz`, in {}; `{command}` gets the files", listed(folders))]

@@ -40,6 +40,7 @@ type Open<X, Y> = dyn FnMut(usize) -> Box<dyn Iterator<Item = Batch<X, Y>>> + Se
 
 /// Why a stream gave no further batch.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum StreamError {
     /// The iterator gave an error. [`Error::source`] is that error.
     Read {

@@ -4,6 +4,7 @@ use crate::error::text_as_debug;
 
 /// Why predictions could not be judged.
 #[derive(Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EvaluationError {
     /// Labels and predictions that do not belong together.
     #[error("labels {labels:?}, but predictions {predictions:?}")]

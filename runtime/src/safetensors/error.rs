@@ -7,6 +7,7 @@ use crate::error::{BuildError, text_as_debug};
 
 /// Why a checkpoint was not written or read. A session that reads is as it was before.
 #[derive(Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// The file system refuses.
     #[error("can't {action} `{}`: {message}", path.display())]
