@@ -15,8 +15,10 @@ pub use gradloom_runtime::error::{BuildError, RunError};
 pub use gradloom_runtime::evaluation;
 pub use gradloom_runtime::fault::{Fault, Given, Operand, Pass};
 pub use gradloom_runtime::fit::{
-    DatasetOf, Ending, Epoch, Fit, FitCause, FitError, History, Progress, StreamOf, Supervised,
+    DatasetOf, Ending, Epoch, FindRate, Fit, FitCause, FitError, History, Progress, RateCurve, StreamOf, Supervised,
+    Sweep, Swept, Trial, TrialError,
 };
+pub use gradloom_runtime::flops::Flops;
 pub use gradloom_runtime::gradcheck::{Gradcheck, ParamCheck};
 pub use gradloom_runtime::microkernels::peak::Peak;
 pub use gradloom_runtime::optim::{AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, Optimizer, RmsProp, Sgd};
@@ -24,9 +26,10 @@ pub use gradloom_runtime::safetensors::CheckpointError;
 pub use gradloom_runtime::schedule::Schedule;
 pub use gradloom_runtime::session::{
     Diagnostics, Drift, Error, Generator, Gradients, KernelProfile, LayerDiagnostics, LayerProfile, Metrics, MetricsOf,
-    NameMap, Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Sampling, Sequence, Session, SizesOf,
-    Trainer, Work,
+    MonteCarlo, NameMap, Network, OwnedOutputsOf, Predictor, PredictorBuilder, Profile, Sampling, Sequence, Session,
+    SizesOf, Trainer, Work,
 };
+pub use gradloom_runtime::summary::{Summary, SummaryRow};
 pub use ndarray;
 
 /// What the links between the pages of the guide lead to. On the pages themselves they lead to files: of two definitions of a link,
@@ -37,6 +40,7 @@ macro_rules! links {
             "[first_network]: crate::guide::first_network\n",
             "[language]: crate::guide::language\n",
             "[training]: crate::guide::training\n",
+            "[tools]: crate::guide::tools\n",
             "[data]: crate::guide::data\n",
             "[losses]: crate::guide::losses\n",
             "[optimizers]: crate::guide::optimizers\n",

@@ -37,6 +37,7 @@ pub struct Dataset<X, Y> {
 
 /// Why a dataset, or weights of its classes, could not be made.
 #[derive(Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DatasetError {
     /// Inputs and targets disagree about the number of rows.
     #[error("{inputs} rows of inputs, but {targets} of targets")]
@@ -199,6 +200,17 @@ impl<X: Rows, Y: Rows> Dataset<X, Y> {
     pub(crate) fn shuffle(&mut self, pass: u64, kept_out: usize) {
         let Dataset { inputs, targets, order, seed, .. } = self;
         order.pass(*seed, pass, kept_out, &mut exchange(inputs, targets));
+    }
+
+    /// The present order, to go back to; `None` if there is no memory for it.
+    pub(crate) fn order(&self) -> Option<Vec<usize>> {
+        self.order.copy()
+    }
+
+    /// Back to an order of this dataset.
+    pub(crate) fn restore(&mut self, rows: &[usize]) {
+        let Dataset { inputs, targets, order, .. } = self;
+        order.restore(rows, &mut exchange(inputs, targets));
     }
 }
 

@@ -56,7 +56,7 @@
 //! | [`tensor`], [`safetensors`] | arrays, files | views and checked tensors |
 //! | [`session`] | arrays of the user's | losses, predictions, gradients, checkpoints, profiles, diagnostics |
 //! | [`data`] | files | well-known sets of images |
-//! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training |
+//! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training, of several with other settings, a learning rate |
 //! | [`evaluation`] | labels and predictions | confusion matrix, precision, recall, F1, area under the ROC curve |
 //!
 //! # Invariants
@@ -160,5 +160,7 @@ pub mod data;
 pub mod dataset;
 #[cfg(feature = "ndarray")]
 pub mod evaluation;
+#[cfg(feature = "ndarray")]
+mod chart;
 #[cfg(feature = "ndarray")]
 pub mod fit;

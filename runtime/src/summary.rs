@@ -7,35 +7,56 @@
 use std::fmt;
 
 use crate::compile::{Purpose, simplified};
+use crate::elaborate::words::{bytes, size};
 use crate::error::BuildError;
 use crate::flops::{Flops, by_layer};
-use crate::ir::SlotKind;
+use crate::ir::{ParamSlot, SlotKind};
 use crate::kernel::grouped;
 use crate::lower::check;
 use crate::network::Definition;
 use crate::optim::TrainingConfig;
 
-/// The table.
+/// A network as a table, as sessions, predictors and trainers print it: its layers in the order of the declaration, then loss and
+/// metrics if it is trained.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
-    signature: String,
-    rows: Vec<Row>,
-    /// Of everything together, the optimizer's update included.
-    total: [Flops; 2],
-    /// Numbers that training changes, running statistics, and what the optimizer remembers.
-    counts: [usize; 3],
-    trained: bool,
+    /// The name of the network, its inputs and its outputs.
+    pub signature: String,
+    /// The layers, the loss and the metrics.
+    pub rows: Vec<SummaryRow>,
+    /// How many numbers training may change, those of frozen layers included.
+    pub parameters: usize,
+    /// How many of them are frozen.
+    pub frozen: usize,
+    /// How many numbers are running statistics.
+    pub running: usize,
+    /// How many numbers the optimizer remembers.
+    pub optimizer: usize,
+    /// What a prediction costs.
+    pub forward: Flops,
+    /// What a step costs, the optimizer's update included; none of a network that is not trained.
+    pub step: Option<Flops>,
 }
 
 /// A layer, the loss or a metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    path: String,
-    layer: String,
-    shape: String,
-    params: usize,
-    /// Of a prediction and of a training step.
-    flops: [Flops; 2],
+#[non_exhaustive]
+pub struct SummaryRow {
+    /// The path of a layer, which the names of its parameters begin with; the name of the loss or of a metric.
+    pub path: String,
+    /// The layer as it is declared; nothing of a loss or metric.
+    pub layer: String,
+    /// The type of what it gives; nothing of a loss or metric.
+    pub shape: String,
+    /// How many numbers training may change.
+    pub parameters: usize,
+    /// Whether it has parameters, and all of them are frozen.
+    pub frozen: bool,
+    /// What it costs in a prediction.
+    pub forward: Flops,
+    /// What it costs in a step, without the update.
+    pub step: Flops,
 }
 
 impl Summary {
@@ -51,26 +72,38 @@ impl Summary {
         let of = |path: &str| costs.each_ref().map(|costs| costs.get(path).copied().unwrap_or_default());
         let total = costs.each_ref().map(|costs| costs.values().copied().sum());
 
+        let slots = &step.as_ref().unwrap_or(&prediction).slots.params;
+        let is_own = |slot: &&ParamSlot| matches!(slot.kind, SlotKind::Weight | SlotKind::Parameter);
+        let is_frozen = |slot: &ParamSlot| config.is_some_and(|config| config.freezes(&slot.name));
+        let frozen_at = |path: &str| {
+            let under = |slot: &&ParamSlot| slot.name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+            let mut own = slots.iter().filter(is_own).filter(under).peekable();
+            own.peek().is_some() && own.all(is_frozen)
+        };
         let layers = network.rows().into_iter().map(|row| {
-            let flops = of(&row.path);
-            Row { path: row.path, layer: row.layer, shape: row.result, params: row.params, flops }
+            let ([forward, step], frozen) = (of(&row.path), frozen_at(&row.path));
+            let (path, layer, shape, parameters) = (row.path, row.layer, row.result, row.params);
+            SummaryRow { path, layer, shape, parameters, frozen, forward, step }
         });
         let clauses = definition.loss.iter().chain(definition.metrics).map(|clause| {
-            let (path, flops) = (clause.name.to_string(), of(clause.name));
-            Row { path, layer: String::new(), shape: String::new(), params: 0, flops }
+            let (path, [forward, step]) = (clause.name.to_string(), of(clause.name));
+            SummaryRow { path, layer: String::new(), shape: String::new(), parameters: 0, frozen: false, forward, step }
         });
         let rows = if step.is_some() { layers.chain(clauses).collect() } else { layers.collect() };
-        let slots = &step.as_ref().unwrap_or(&prediction).slots.params;
-        let count = |belongs: fn(SlotKind) -> bool| {
-            let slots = slots.iter().filter(|slot| belongs(slot.kind));
+        let count = |belongs: &dyn Fn(&&ParamSlot) -> bool| {
+            let slots = slots.iter().filter(|slot| belongs(slot));
             slots.map(|slot| slot.shape.iter().product::<usize>()).sum()
         };
-        let counts = [
-            count(|kind| matches!(kind, SlotKind::Weight | SlotKind::Parameter)),
-            count(|kind| kind == SlotKind::Running),
-            count(|kind| matches!(kind, SlotKind::Optimizer(_))),
-        ];
-        Ok(Summary { signature: network.signature(), rows, total, counts, trained: step.is_some() })
+        Ok(Summary {
+            signature: network.signature(),
+            rows,
+            parameters: count(&is_own),
+            frozen: count(&|slot| is_own(slot) && is_frozen(slot)),
+            running: count(&|slot| slot.kind == SlotKind::Running),
+            optimizer: count(&|slot| matches!(slot.kind, SlotKind::Optimizer(_))),
+            forward: total[0],
+            step: step.map(|_| total[1]),
+        })
     }
 }
 
@@ -81,14 +114,14 @@ impl fmt::Display for Summary {
             let [forward, step] = flops.map(blank);
             [name.to_string(), layer.to_string(), shape.to_string(), blank(params as u64), forward, step]
         };
-        let total = self.total;
+        let total = [self.forward, self.step.unwrap_or_default()];
         let mut lines = vec![["", "", "", "parameters", "FLOPs forward", "FLOPs step"].map(str::to_string)];
         lines.extend(
             self.rows
                 .iter()
-                .map(|row| line(&row.path, &row.layer, &row.shape, row.params, row.flops.map(|flops| flops.each))),
+                .map(|row| line(&row.path, &row.layer, &row.shape, row.parameters, [row.forward.each, row.step.each])),
         );
-        lines.push(line("for each row of a batch", "", "", self.counts[0], total.map(|flops| flops.each)));
+        lines.push(line("for each row of a batch", "", "", self.parameters, total.map(|flops| flops.each)));
         lines.push(line("and once a batch", "", "", 0, total.map(|flops| flops.once)));
 
         // The last two names may reach over the empty cells beside them.
@@ -99,24 +132,35 @@ impl fmt::Display for Summary {
         let last = &lines[lines.len() - 2..];
         let indent = (texts.iter().sum::<usize>() + 4).max(width(last, 0).unwrap_or(0));
         writeln!(f, "{}", self.signature)?;
-        for line in &lines {
+        // The first line has the names of the columns.
+        let frozen = [false].into_iter().chain(self.rows.iter().map(|row| row.frozen)).chain([false; 2]);
+        for (line, frozen) in lines.iter().zip(frozen) {
             let [name, layer, shape, params, forward, step] = line;
             let text = match layer.is_empty() && shape.is_empty() {
                 true => name.clone(),
                 false => format!("{name:0$}  {layer:1$}  {shape:2$}", texts[0], texts[1], texts[2]),
             };
             let mut cells = format!("{text:indent$}  {params:>0$}  {forward:>1$}", numbers[0], numbers[1]);
-            if self.trained {
+            if self.step.is_some() {
                 cells.push_str(&format!("  {step:>0$}", numbers[2]));
+            }
+            if frozen {
+                cells.push_str("  frozen");
             }
             writeln!(f, "  {}", cells.trim_end())?;
         }
-        let [_, running, remembered] = self.counts.map(|count| grouped(count as u64));
-        match (self.counts[1], self.counts[2]) {
-            (0, 0) => Ok(()),
-            (_, 0) => writeln!(f, "  {running} running statistics"),
-            (0, _) => writeln!(f, "  {remembered} numbers of the optimizer"),
-            _ => writeln!(f, "  {running} running statistics, {remembered} numbers of the optimizer"),
+        let counts = [
+            (self.frozen, "parameters are frozen"),
+            (self.running, "running statistics"),
+            (self.optimizer, "numbers of the optimizer"),
+        ];
+        let mut parts: Vec<String> = Vec::new();
+        if self.parameters > 0 {
+            let parameters = bytes(size(&[self.parameters]));
+            parts.push(format!("{parameters} of parameters"));
         }
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        parts.extend(counts.map(|(count, what)| format!("{} {what}", grouped(count as u64))));
+        if parts.is_empty() { Ok(()) } else { writeln!(f, "  {}", parts.join(", ")) }
     }
 }

@@ -68,7 +68,8 @@ fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
         Peak, AdaDelta, AdaGrad, Adam, AdamW, Group, Lion, RmsProp, Sgd, CheckpointError, Schedule, Diagnostics, Drift,
         Error, Gradients<'static>, KernelProfile, LayerDiagnostics, LayerProfile, NameMap, Predictor<Net>,
         PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>, Generator<Net>, Sequence<Net>, Sampling,
-        SizesOf<Net>,
+        SizesOf<Net>, FindRate<'static, Net>, RateCurve, MonteCarlo<Net>, Sweep<(f64,)>, Swept<(f64,), Net>, Trial<(f64,), Net>,
+        TrialError<Net>, Summary, SummaryRow, Flops,
     ];
     table.to_vec()
 }
@@ -115,9 +116,10 @@ fn whatever_is_public_may_go_to_another_thread() {
     let all = lines.clone().filter(|(_, lacks)| lacks.is_empty()).map(|(name, _)| name).collect::<Vec<_>>();
     let others = lines.filter(|(_, lacks)| !lacks.is_empty()).map(|(name, lacks)| format!("{name} lacks {lacks}"));
     assert_snapshot!(format!("{} have all\n{}", all.len(), others.collect::<Vec<_>>().join("\n")), @"
-    54 have all
+    63 have all
     Batches lacks Sync, UnwindSafe, RefUnwindSafe
     Fit lacks Send, Sync, UnwindSafe, RefUnwindSafe
     Session lacks UnwindSafe, RefUnwindSafe
+    FindRate lacks UnwindSafe, RefUnwindSafe
     ");
 }

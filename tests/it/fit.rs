@@ -519,3 +519,27 @@ fn ctrl_c_ends_the_training_after_its_step_and_a_second_one_the_process() {
     assert_eq!(once.status.code(), Some(130), "when nothing is trained, one is enough");
     assert_eq!(child(NAME, "twice").status.code(), Some(130));
 }
+
+#[test]
+fn a_history_is_drawn_with_a_panel_for_each_number() {
+    let mut net = classifier(8);
+    let history = net.fit(&mut dataset(30, 5)).epochs(4).validation_split(0.2).progress(Progress::Quiet).run();
+    let history = history.expect("it trains");
+    let svg = history.to_svg();
+    for text in [">loss<", ">accuracy<", ">training<", ">validation<", ">best<", ">epoch<"] {
+        let panels = if [">best<", ">epoch<"].contains(&text) { 2 } else { 1 };
+        assert_eq!(svg.matches(text).count(), panels, "{text}: {svg}");
+    }
+    assert_eq!(svg.matches("stroke-dasharray").count(), 3, "validation is dashed, in both panels and the legend");
+    let points = |line: &str| line.split('"').nth(1).map_or(0, |points| points.split(' ').count());
+    let lines: Vec<usize> = svg.lines().filter(|line| line.starts_with("<polyline")).map(points).collect();
+    assert_eq!(lines, [4, 4, 4, 4, 3, 3], "an epoch a point, and three of a name");
+    // The loss falls: in a picture what is lower is further down.
+    let first = svg.lines().find(|line| line.starts_with("<polyline")).expect("there is a curve");
+    let heights: Vec<f64> = first
+        .split('"')
+        .nth(1)
+        .map(|points| points.split([' ', ',']).skip(1).step_by(2).filter_map(|y| y.parse().ok()).collect())
+        .expect("it has points");
+    assert_eq!(heights[3] > heights[0], history.epochs[3].train.loss < history.epochs[0].train.loss, "{heights:?}");
+}

@@ -504,7 +504,7 @@ fn the_steps_of_a_loop_are_printed() {
       loss                                                                                                           100
       for each row of a batch                                                              90            820       2,630
       and once a batch                                                                                             1,533
-      180 numbers of the optimizer
+      360 bytes of parameters, 180 numbers of the optimizer
     ");
     assert_snapshot!(Stacked::ir(Stage::Static), @"
     network Stacked<x: f32[B,4,3] -> y: f32[B,4,3]>

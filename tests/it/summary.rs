@@ -92,3 +92,29 @@ fn a_network_without_parameters_has_a_table_too() {
       and once a batch
     ");
 }
+
+#[test]
+fn a_summary_has_the_numbers_of_the_table_and_says_what_is_frozen() {
+    let trainer = || Table::trainer(Adam::new(1e-3)).max_batch(4);
+    let whole = trainer().build().expect("it builds").summary();
+    assert_eq!((whole.parameters, whole.frozen, whole.running), (4_280_332, 0, 2048));
+    assert_eq!((whole.forward.each, whole.step.map(|step| step.each)), (8_583_216, Some(25_595_161)));
+    assert!(whole.rows.iter().all(|row| !row.frozen));
+    assert_eq!(whole.rows.iter().map(|row| row.parameters).sum::<usize>(), whole.parameters);
+    // All of a layer, one parameter of another, and what lies in a body.
+    let net =
+        trainer().freeze("dense1.*").freeze("batch_norm1.gamma").freeze("repeat1.2.*").build().expect("it builds");
+    let (summary, text) = (net.summary(), net.to_string());
+    let frozen: Vec<&str> = summary.rows.iter().filter(|row| row.frozen).map(|row| &*row.path).collect();
+    let marked = text.lines().filter(|line| line.ends_with("  frozen"));
+    let marked: Vec<&str> = marked.map(|line| line.split_whitespace().next().expect("it has a path")).collect();
+    assert_eq!(frozen, marked, "{text}");
+    assert_eq!(frozen[0], "dense1");
+    assert!(frozen.len() > 3 && frozen[1..].iter().all(|path| path.starts_with("repeat1.2.")), "{frozen:?}");
+    let of_frozen = summary.rows.iter().filter(|row| row.frozen).map(|row| row.parameters).sum::<usize>();
+    assert_eq!(summary.frozen, of_frozen + 1024, "the scale of the batch norm on top");
+    assert!(text.contains(" MB of parameters, ") && text.contains(" parameters are frozen, "), "{text}");
+    assert!(summary.optimizer < whole.optimizer, "what is frozen has no moments");
+    let predictor = Table::predictor().build().expect("it builds").summary();
+    assert_eq!((predictor.step, predictor.optimizer, predictor.parameters), (None, 0, whole.parameters));
+}

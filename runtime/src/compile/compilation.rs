@@ -162,7 +162,8 @@ impl Compilation<'_> {
             Stage::Static => check(self.definition)?.to_string(),
             Stage::Forward => self.forward()?.to_string(),
             Stage::Backward => match self.purpose {
-                Purpose::Evaluate | Purpose::Predict | Purpose::Next | Purpose::Stream => self.forward()?.to_string(),
+                purpose if purpose.predicts() => self.forward()?.to_string(),
+                Purpose::Evaluate => self.forward()?.to_string(),
                 Purpose::Train(config) => {
                     compile(self.definition, Purpose::Gradients(Some(config)), self.target).graph()?.to_string()
                 }

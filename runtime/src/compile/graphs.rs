@@ -40,6 +40,7 @@ pub(super) fn forward(definition: &'static Definition<'static>, purpose: Purpose
     let mode = match purpose {
         Purpose::Evaluate | Purpose::Predict | Purpose::Next | Purpose::Stream => Mode::Infer,
         Purpose::Recalibrate(_) => Mode::Calibrate,
+        Purpose::MonteCarlo => Mode::MonteCarlo,
         _ => Mode::Train,
     };
     let freezes = |config: &TrainingConfig, name: &str| config.freezes(name);
@@ -84,13 +85,13 @@ fn check_names(slots: &Slots) -> Result<(), BuildError> {
 fn step(definition: &'static Definition<'static>, purpose: Purpose<'_>, forward: &Graph) -> Result<Graph, BuildError> {
     let mut graph = forward.clone();
     graph.outputs.retain(|output| match output.role {
-        Role::Output(_) => matches!(purpose, Purpose::Predict | Purpose::Next | Purpose::Stream),
-        Role::Loss => !matches!(purpose, Purpose::Predict | Purpose::Next | Purpose::Stream),
+        Role::Output(_) => purpose.predicts(),
+        Role::Loss => !purpose.predicts(),
         Role::Metric(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_) | Purpose::Evaluate),
         Role::Update(_) | Role::Gradient(_) => matches!(purpose, Purpose::Train(_) | Purpose::Accumulate(_)),
         Role::Probe(_) => false,
     });
-    if matches!(purpose, Purpose::Predict | Purpose::Next | Purpose::Stream) {
+    if purpose.predicts() {
         graph.slots.inputs.retain(|slot| !slot.target);
         return Ok(graph);
     }

@@ -17,6 +17,7 @@ pub use target::Target;
 
 /// A stage of the compiler, as [`Trainer::ir`](crate::session::Trainer::ir) and the like print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Stage {
     /// The declaration, with the shape after every layer.
     Static,
@@ -58,6 +59,8 @@ pub enum Purpose<'a> {
     Evaluate,
     /// Outputs in inference mode.
     Predict,
+    /// Outputs in inference mode, but for `Dropout`, which drops.
+    MonteCarlo,
     /// The output in inference mode, one position of a sequence at a time: see [`lower_next`](crate::lower::lower_next).
     Next,
     /// The outputs in inference mode, one element of a sequence at a time.
@@ -69,6 +72,11 @@ pub enum Purpose<'a> {
 }
 
 impl<'a> Purpose<'a> {
+    /// Whether outputs are all that is wanted.
+    fn predicts(self) -> bool {
+        matches!(self, Purpose::Predict | Purpose::MonteCarlo | Purpose::Next | Purpose::Stream)
+    }
+
     /// How the network is trained, where that is said.
     fn config(self) -> Option<&'a TrainingConfig> {
         match self {
@@ -78,7 +86,7 @@ impl<'a> Purpose<'a> {
             | Purpose::Diagnose(config)
             | Purpose::Recalibrate(config) => Some(config),
             Purpose::Gradients(config) => config,
-            Purpose::Evaluate | Purpose::Predict | Purpose::Next | Purpose::Stream => None,
+            Purpose::Evaluate | Purpose::Predict | Purpose::MonteCarlo | Purpose::Next | Purpose::Stream => None,
         }
     }
 }

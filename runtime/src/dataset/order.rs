@@ -31,6 +31,20 @@ impl Order {
         Some(Order { rows: numbers()?, places: numbers()?, wanted: numbers()? })
     }
 
+    /// For every place, the row that stands there; `None` if there is no memory for it.
+    pub(super) fn copy(&self) -> Option<Vec<usize>> {
+        let mut rows = Vec::new();
+        rows.try_reserve_exact(self.rows.len()).ok()?;
+        rows.extend_from_slice(&self.rows);
+        Some(rows)
+    }
+
+    /// Brings rows into an order that was copied.
+    pub(super) fn restore(&mut self, rows: &[usize], swap: &mut dyn FnMut(usize, usize)) {
+        self.wanted.copy_from_slice(rows);
+        self.arrange(swap);
+    }
+
     /// Brings all rows into the order in which they are shared out: whoever takes some takes the last.
     pub(super) fn share(&mut self, seed: u64, swap: &mut dyn FnMut(usize, usize)) {
         self.start(seed, true);

@@ -58,15 +58,20 @@ impl<'f, N: Network> Best<'f, N> {
         self.best.map(|(epoch, _)| epoch)
     }
 
+    /// What is monitored of an epoch, to be small.
+    pub(super) fn value(&self, epoch: &Epoch<N>) -> f64 {
+        match &self.value {
+            Some(value) => value(epoch.validation.as_ref().unwrap_or(&epoch.train)),
+            None => epoch.validation_numbers.as_ref().unwrap_or(&epoch.train_numbers).loss(),
+        }
+    }
+
     /// Takes an epoch into account; whether to stop. NaN is never better.
     ///
     /// # Errors
     /// No memory to remember the session.
     pub(super) fn consider(&mut self, epoch: &Epoch<N>, session: &Session<N>) -> Result<bool, RunError> {
-        let value = match &self.value {
-            Some(value) => value(epoch.validation.as_ref().unwrap_or(&epoch.train)),
-            None => epoch.validation_numbers.as_ref().unwrap_or(&epoch.train_numbers).loss(),
-        };
+        let value = epoch.monitored;
         if self.best.is_none_or(|(_, best)| value < best) && !value.is_nan() {
             if self.keep {
                 self.snapshot = Some(session.snapshot(self.snapshot.take())?);

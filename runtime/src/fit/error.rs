@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::fmt;
 
-use super::history::History;
+use super::history::{Ending, History};
 use crate::dataset::{DatasetError, StreamError};
 use crate::error::{BuildError, RunError, text_as_debug};
+use crate::safetensors::CheckpointError;
 use crate::session::{self, Network};
 
 /// Why a training failed, and what it was until then. The session is usable, and as it was before the call that failed, or
 /// put back to the best epoch if that was asked for.
+#[derive(Clone)]
 pub struct FitError<N: Network> {
     /// Why.
     pub cause: FitCause,
@@ -19,6 +21,7 @@ pub struct FitError<N: Network> {
 
 /// Why a training failed.
 #[derive(Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FitCause {
     /// A setting out of range, a refused step or evaluation, or a program for the evaluation that could not be compiled.
     #[error(transparent)]
@@ -50,6 +53,27 @@ impl From<BuildError> for FitCause {
 
 impl From<RunError> for FitCause {
     fn from(error: RunError) -> FitCause {
+        session::Error::from(error).into()
+    }
+}
+
+/// What goes wrong before a training, so that `?` serves for building and training alike. There is no history.
+macro_rules! from_before {
+    ($($error:ty),+) => {$(
+        impl<N: Network> From<$error> for FitError<N> {
+            fn from(error: $error) -> FitError<N> {
+                let mut history = History::after(0);
+                history.end = Ending::Failed;
+                FitError { cause: error.into(), history }
+            }
+        }
+    )+};
+}
+
+from_before!(BuildError, RunError, session::Error, DatasetError, StreamError);
+
+impl<N: Network> From<CheckpointError> for FitError<N> {
+    fn from(error: CheckpointError) -> FitError<N> {
         session::Error::from(error).into()
     }
 }

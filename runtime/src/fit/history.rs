@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::numbers::Numbers;
+use crate::chart::{Chart, Curve, Panel, Scale, Style};
 use crate::network::COLUMNS;
 use crate::session::Network;
 
@@ -23,6 +24,7 @@ pub struct History<N: Network> {
 
 /// Why a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// All epochs were made.
     Completed,
@@ -54,6 +56,8 @@ pub struct Epoch<N: Network> {
     pub seconds: f64,
     /// Whether every batch had its step.
     pub complete: bool,
+    /// What is monitored, to be small.
+    pub(super) monitored: f64,
     pub(super) train_numbers: Numbers,
     pub(super) validation_numbers: Option<Numbers>,
 }
@@ -82,6 +86,30 @@ impl<N: Network> History<N> {
         text
     }
 
+    /// The loss and each metric over the epochs, as the text of an SVG file: of the training as lines, of the validation dashed. The
+    /// best epoch is marked.
+    pub fn to_svg(&self) -> String {
+        let epochs = || self.epochs.iter();
+        let points = |numbers: &dyn Fn(&Epoch<N>) -> Option<f32>| -> Vec<(f64, f64)> {
+            epochs().map(|epoch| (epoch.epoch as f64, numbers(epoch).map_or(f64::NAN, f64::from))).collect()
+        };
+        let panels = Numbers::names::<N>().enumerate().map(|(index, name)| {
+            let train = points(&|epoch| epoch.train_numbers.iter().nth(index));
+            let validation = points(&|epoch| epoch.validation_numbers.as_ref()?.iter().nth(index));
+            let train = Curve { name: "training".into(), color: 0, style: Style::Line, points: train };
+            let validation = Curve { name: "validation".into(), color: 1, style: Style::Dashes, points: validation };
+            let curves = [Some(train), self.has_validation().then_some(validation)];
+            Panel {
+                title: name.to_string(),
+                x: ("epoch".to_string(), Scale::Linear),
+                curves: curves.into_iter().flatten().collect(),
+                most: None,
+                mark: self.best.map(|best| (best as f64, "best".to_string())),
+            }
+        });
+        Chart { panels: panels.collect() }.svg()
+    }
+
     /// The epoch that was not completed.
     pub(super) fn failed_in(&self) -> usize {
         let next = |epoch: usize| epoch.saturating_add(1);
@@ -90,7 +118,7 @@ impl<N: Network> History<N> {
             .map_or(next(self.before as usize), |last| if last.complete { next(last.epoch) } else { last.epoch })
     }
 
-    fn has_validation(&self) -> bool {
+    pub(super) fn has_validation(&self) -> bool {
         self.epochs.iter().any(|epoch| epoch.validation_numbers.is_some())
     }
 

@@ -6,12 +6,14 @@
 mod batches;
 mod best;
 mod error;
+mod find_rate;
 mod history;
 mod numbers;
 mod progress;
 mod source;
 mod stepper;
 mod supervised;
+mod sweep;
 #[cfg_attr(not(feature = "terminal"), path = "no_terminal.rs")]
 mod terminal;
 
@@ -30,13 +32,17 @@ use stepper::Stepper;
 use terminal::Interrupt;
 
 pub use error::{FitCause, FitError};
+pub use find_rate::{FindRate, RateCurve};
 pub use history::{Ending, Epoch, History};
 pub use supervised::{DatasetOf, StreamOf, Supervised};
+pub use sweep::{Sweep, Swept, Trial, TrialError};
 
 /// What is shown while a training runs, on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
-    /// A bar in a terminal, lines elsewhere and for a stream. Without the feature `terminal`, lines.
+    /// A bar in a terminal, lines elsewhere and for a stream. Without the feature `terminal`, lines. Nothing within a [`Sweep`], which
+    /// says a line for each training.
     #[default]
     Auto,
     /// A line an epoch.
@@ -331,7 +337,7 @@ impl<N: Supervised> Run<'_, N> {
         }
         if pass.steps > 0 {
             let (train, validation) = (Numbers::means(&pass), validated.clone().ok().flatten());
-            history.epochs.push(Epoch {
+            let mut epoch = Epoch {
                 epoch,
                 steps: pass.steps,
                 train: train.named::<N>(),
@@ -339,9 +345,12 @@ impl<N: Supervised> Run<'_, N> {
                 rate: pass.rate,
                 seconds: start.elapsed().as_secs_f64(),
                 complete,
+                monitored: f64::NAN,
                 train_numbers: train,
                 validation_numbers: validation,
-            });
+            };
+            epoch.monitored = self.best.value(&epoch);
+            history.epochs.push(epoch);
         }
         validated?;
         match (passed?, history.epochs.last()) {

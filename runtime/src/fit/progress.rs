@@ -1,5 +1,6 @@
 //! What is shown while a training runs, on standard error: a bar in a terminal, a line an epoch elsewhere, or nothing.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 
 use super::history::{Epoch, History, short};
@@ -7,6 +8,19 @@ use super::numbers::Numbers;
 use super::terminal::Bar;
 use super::{Ending, Progress};
 use crate::session::Network;
+
+thread_local! {
+    /// Whether this thread makes trainings of a sweep.
+    static SWEEPS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a training within a sweep, which shows nothing unless it was asked to.
+pub(super) fn within_sweep<R>(train: impl FnOnce() -> R) -> R {
+    let before = SWEEPS.replace(true);
+    let result = train();
+    SWEEPS.set(before);
+    result
+}
 
 /// Shows how a training goes on.
 pub(super) struct Display {
@@ -21,6 +35,7 @@ pub(super) struct Display {
 impl Display {
     /// For so many epochs of so many rows, after some of earlier trainings. Without the number of rows there is no bar.
     pub(super) fn new(progress: Progress, before: usize, epochs: usize, rows: Option<usize>) -> Display {
+        let progress = if progress == Progress::Auto && SWEEPS.get() { Progress::Quiet } else { progress };
         let rows = rows.filter(|_| progress == Progress::Auto);
         let bar = rows.and_then(|rows| Bar::on_terminal(epochs, rows));
         let last = before.saturating_add(epochs);

@@ -1,7 +1,7 @@
 //! What the two kinds of attention have in common: heads, and the mean of values by scores.
 
 use super::positions::sequence;
-use super::{Misfit, Mode, Next, Scope, dropout, tables};
+use super::{Misfit, Next, Scope, dropout, tables};
 use crate::ir::{Builder, DotAxes, NodeId};
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
@@ -102,7 +102,7 @@ pub(super) fn attend(
         scores = b.select(is_hidden, never, scores);
     }
     let mut weights = softmax(b, scores, mask.is_some());
-    if scope.mode == Mode::Train && dropout > 0.0 {
+    if scope.mode.drops() && dropout > 0.0 {
         let numbers = scope.declared_uniform(&shape);
         weights = dropout::keep(scope.b, weights, numbers, dropout);
     }

@@ -62,7 +62,7 @@ pub const BATCH_NORM: LayerDef = LayerDef {
     },
     lower: |scope, x| match scope.mode {
         Mode::Train | Mode::Calibrate => train(scope, x),
-        Mode::Infer => infer(scope, x),
+        Mode::Infer | Mode::MonteCarlo => infer(scope, x),
     },
     // One sample has a variance where it has several positions.
     takes: Takes::Numbers,

@@ -1,6 +1,6 @@
 //! `Dropout`: in training, a random part of the elements is zero (Srivastava et al. 2014).
 
-use super::{Arg, ArgDef, ArgKind, LayerDef, Misfit, Mode, Takes, flag, float};
+use super::{Arg, ArgDef, ArgKind, LayerDef, Misfit, Takes, flag, float};
 use crate::ir::{Builder, NodeId};
 use crate::scalar::Cmp;
 use crate::types::Shape;
@@ -46,7 +46,7 @@ pub const DROPOUT: LayerDef = LayerDef {
     params: |_, _, _| Vec::new(),
     lower: |scope, x| {
         let p = float(scope.args, 0);
-        if scope.mode != Mode::Train || p == 0.0 {
+        if !scope.mode.drops() || p == 0.0 {
             return x;
         }
         let shape = scope.b.shape(x);

@@ -13,6 +13,15 @@ pub enum Mode {
     Infer,
     /// Statistics of the batch, which become the running ones as they are; everything else as in inference.
     Calibrate,
+    /// As in inference, but for what drops at random, which does.
+    MonteCarlo,
+}
+
+impl Mode {
+    /// Whether `Dropout` and its like drop.
+    pub fn drops(self) -> bool {
+        matches!(self, Mode::Train | Mode::MonteCarlo)
+    }
 }
 
 /// Which running statistics are frozen: training normalizes by them, instead of by those of the batch, and does not update them.

@@ -30,7 +30,9 @@ pub const STANDARDIZE: LayerDef = LayerDef {
                 let others = others(scope, x);
                 [scope.b.center(x, &others), scope.b.variance(x, &others)]
             }
-            Mode::Train | Mode::Infer => ["running_mean", "running_var"].map(|name| scope.param(name)),
+            Mode::Train | Mode::Infer | Mode::MonteCarlo => {
+                ["running_mean", "running_var"].map(|name| scope.param(name))
+            }
         };
         set(scope, [("running_mean", mean), ("running_var", variance)]);
         let b = &mut *scope.b;
@@ -79,7 +81,9 @@ pub const MIN_MAX: LayerDef = LayerDef {
                 let least = scope.b.max_over(mirrored, &others);
                 [scope.b.neg(least), scope.b.max_over(x, &others)]
             }
-            Mode::Train | Mode::Infer => ["running_min", "running_max"].map(|name| scope.param(name)),
+            Mode::Train | Mode::Infer | Mode::MonteCarlo => {
+                ["running_min", "running_max"].map(|name| scope.param(name))
+            }
         };
         set(scope, [("running_min", least), ("running_max", most)]);
         let b = &mut *scope.b;

@@ -1,9 +1,23 @@
-//! Sessions and predictors as text.
+//! Sessions and predictors as tables.
 
 use std::fmt;
 
 use super::{Network, Predictor, PredictorBuilder, Session};
 use crate::summary::Summary;
+
+impl<N: Network> Session<N> {
+    /// The table that a session prints, `println!("{net}")`, with its numbers.
+    pub fn summary(&self) -> Summary {
+        Summary::new(self.definition, Some(&self.config)).expect("a network that was built has a table")
+    }
+}
+
+impl<N: Network> Predictor<N> {
+    /// The table that a predictor prints, with its numbers: without what training costs.
+    pub fn summary(&self) -> Summary {
+        Summary::new(self.definition, None).expect("a network that was built has a table")
+    }
+}
 
 /// A table: for each layer its path, the shape it gives, its parameters, and its floating-point operations for one row of a
 /// batch, in a prediction (`forward`) and in a whole training step; loss, metrics and the optimizer's update below. A product
@@ -11,8 +25,7 @@ use crate::summary::Summary;
 /// two. They are counted on the graphs that are compiled.
 impl<N: Network> fmt::Display for Session<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = Summary::new(self.definition, Some(&self.config));
-        summary.expect("a network that was built has a table").fmt(f)
+        self.summary().fmt(f)
     }
 }
 
@@ -29,6 +42,6 @@ impl<N: Network> fmt::Display for PredictorBuilder<N> {
 /// The table that a [`Session`] prints, without what training costs.
 impl<N: Network> fmt::Display for Predictor<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Summary::new(self.definition, None).expect("a network that was built has a table").fmt(f)
+        self.summary().fmt(f)
     }
 }

@@ -15,6 +15,7 @@ mod generate;
 mod gradcheck;
 mod identity;
 mod metrics;
+mod monte_carlo;
 mod name_map;
 mod outputs;
 mod params;
@@ -33,6 +34,7 @@ mod snapshot;
 mod stepper;
 mod stream;
 mod trainer;
+mod trial;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -64,6 +66,7 @@ pub use diagnostics::{Diagnostics, Drift, LayerDiagnostics};
 pub use generate::Generator;
 pub use gradcheck::gradcheck;
 pub use metrics::Metrics;
+pub use monte_carlo::MonteCarlo;
 pub use name_map::NameMap;
 pub use params::Gradients;
 pub(crate) use position::{Pass, Shuffling};
@@ -340,7 +343,7 @@ impl<N: Network> Session<N> {
             self.programs.shared(Kind::Predict),
             self.params.floats(),
             &self.declared,
-            self.max_batch,
+            (self.max_batch, self.config.winograd),
         )
     }
 
@@ -426,6 +429,7 @@ impl<N: Network> Session<N> {
 
 /// Why a call failed: the program could not be compiled, the run was refused, or a file could not be used.
 #[derive(Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A program for the call could not be compiled.
     #[error(transparent)]

@@ -55,7 +55,7 @@ impl Outputs {
     }
 
     /// Forgets what is there, and makes room for so many rows at once: what grows as it is filled takes up to twice as much.
-    fn make_room(&mut self, rows: usize) -> Result<(), RunError> {
+    pub(super) fn make_room(&mut self, rows: usize) -> Result<(), RunError> {
         self.ports.iter_mut().try_for_each(|port| {
             port.values.clear();
             let room = port.values.try_reserve_exact(port.shape.len_at(rows));
@@ -64,7 +64,14 @@ impl Outputs {
     }
 
     /// Appends what a run left in the arena to what is there.
-    fn take(&mut self, program: &Program, arena: &[f32], params: &[f32], inputs: &[Tensor<'_>], rows: usize) {
+    pub(super) fn take(
+        &mut self,
+        program: &Program,
+        arena: &[f32],
+        params: &[f32],
+        inputs: &[Tensor<'_>],
+        rows: usize,
+    ) {
         for (index, port) in self.ports.iter_mut().enumerate() {
             let len = port.shape.len_at(rows);
             match program.result(&Role::Output(index)).expect("every output has a place") {
@@ -74,6 +81,16 @@ impl Outputs {
                 Location::Input(input) => inputs[input].for_each_number(|number| port.values.push(number)),
             }
         }
+    }
+
+    /// The numbers of each port.
+    pub(super) fn values(&self) -> impl Iterator<Item = &[f32]> {
+        self.ports.iter().map(|port| &port.values[..])
+    }
+
+    /// A further number of a port.
+    pub(super) fn push(&mut self, port: usize, value: f32) {
+        self.ports[port].values.push(value);
     }
 
     /// The outputs as the user sees them, for a call of so many rows.

@@ -30,16 +30,19 @@ pub struct Predictor<N> {
     pub(super) program: Arc<Program>,
     pub(super) params: Arc<Buffer>,
     max_batch: usize,
-    arena: Buffer,
+    pub(super) winograd: bool,
+    pub(super) arena: Buffer,
     pub(super) scalars: Vec<Word>,
     /// The numbers of the declaration, which are the first of the scalars.
     pub(super) declared: Vec<f32>,
-    feed: Feed,
+    pub(super) feed: Feed,
     outputs: Outputs,
     /// The program of one position, once a sequence was to be continued.
     pub(super) next: Arc<OnceLock<Arc<Program>>>,
     /// The same for a stream.
     pub(super) stream: Arc<OnceLock<Arc<Program>>>,
+    /// The program with dropout, once it was asked for.
+    pub(super) dropping: Arc<OnceLock<Arc<Program>>>,
     network: PhantomData<fn() -> N>,
 }
 
@@ -50,7 +53,7 @@ impl<N: Network> Predictor<N> {
         program: Arc<Program>,
         params: &[f32],
         declared: &[f32],
-        max_batch: usize,
+        (max_batch, winograd): (usize, bool),
     ) -> Result<Predictor<N>, BuildError> {
         let mut own = buffer::params(&program)?;
         own.floats_mut().copy_from_slice(&params[..program.params_len]);
@@ -66,8 +69,10 @@ impl<N: Network> Predictor<N> {
             params: Arc::new(own),
             next: Arc::default(),
             stream: Arc::default(),
+            dropping: Arc::default(),
             program,
             max_batch,
+            winograd,
             network: PhantomData,
         })
     }
@@ -160,6 +165,7 @@ impl<N> Predictor<N> {
             program: Arc::clone(&self.program),
             params: Arc::clone(&self.params),
             max_batch: self.max_batch,
+            winograd: self.winograd,
             // What they hold between calls means nothing.
             arena: buffer::arena(&self.program, self.max_batch)?,
             scalars: self.scalars.clone(),
@@ -168,6 +174,7 @@ impl<N> Predictor<N> {
             outputs: self.outputs.like(self.max_batch)?,
             next: Arc::clone(&self.next),
             stream: Arc::clone(&self.stream),
+            dropping: Arc::clone(&self.dropping),
             network: PhantomData,
         })
     }
@@ -262,7 +269,7 @@ impl<N: Network> PredictorBuilder<N> {
         let mut params = buffer::params(&program)?;
         fill(params.floats_mut(), &program, self.seed);
         let declared = declared(&program.slots.scalars);
-        Predictor::new(self.definition, program, params.floats(), &declared, self.max_batch)
+        Predictor::new(self.definition, program, params.floats(), &declared, (self.max_batch, self.winograd))
     }
 
     /// Compiles inference with the parameters and the sizes of a session as they are now. A session's own `max_batch` needs no
@@ -282,7 +289,8 @@ impl<N: Network> PredictorBuilder<N> {
         }
         let builder = PredictorBuilder { definition: session.definition, ..self };
         let program = builder.program()?;
-        Predictor::new(session.definition, program, session.params.floats(), &session.declared, builder.max_batch)
+        let settings = (builder.max_batch, builder.winograd);
+        Predictor::new(session.definition, program, session.params.floats(), &session.declared, settings)
     }
 
     fn program(&self) -> Result<Arc<Program>, BuildError> {

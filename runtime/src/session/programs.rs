@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::buffer;
 use super::chunked::ChunkedEvaluation;
 use super::outputs::Outputs;
-use super::{Network, Session};
+use super::{Network, Session, monte_carlo};
 use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
 use crate::jit::Pool;
@@ -30,6 +30,8 @@ pub(super) enum Kind {
     EvaluateInChunks,
     /// Outputs.
     Predict,
+    /// Outputs with dropout.
+    MonteCarlo,
     /// What a step would do, measured.
     Diagnose,
     /// Running statistics of a set of rows.
@@ -39,7 +41,7 @@ pub(super) enum Kind {
 impl Kind {
     const COUNT: usize = Kind::ALL.len();
 
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Train,
         Kind::Gradients,
         Kind::Accumulate,
@@ -47,6 +49,7 @@ impl Kind {
         Kind::Evaluate,
         Kind::EvaluateInChunks,
         Kind::Predict,
+        Kind::MonteCarlo,
         Kind::Diagnose,
         Kind::Recalibrate,
     ];
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Update => Purpose::Update(config),
             Kind::Evaluate | Kind::EvaluateInChunks => Purpose::Evaluate,
             Kind::Predict => Purpose::Predict,
+            Kind::MonteCarlo => Purpose::MonteCarlo,
             Kind::Diagnose => Purpose::Diagnose(config),
             Kind::Recalibrate => Purpose::Recalibrate(config),
         }
@@ -173,7 +177,11 @@ impl<N: Network> Session<N> {
 
     /// The stages of one of its programs.
     pub(super) fn compilation(&self, kind: Kind) -> Compilation<'_> {
-        compile(self.definition, kind.purpose(&self.config), self.target())
+        let target = match kind {
+            Kind::MonteCarlo => monte_carlo::target(threads(&self.pool), self.config.winograd),
+            _ => self.target(),
+        };
+        compile(self.definition, kind.purpose(&self.config), target)
     }
 
     /// The program, after room has been made for it in the arena.

@@ -22,7 +22,7 @@ impl<N: Network> Session<N> {
         let mut floats = earlier.map_or(Vec::new(), |earlier| earlier.floats);
         floats.clear();
         let room = floats.try_reserve_exact(own.len());
-        room.map_err(|_| RunError::NoMemory { what: "a copy of the best epoch" })?;
+        room.map_err(|_| RunError::NoMemory { what: "a copy of the state of a training" })?;
         floats.extend_from_slice(own);
         let (steps, forward_count, position) = (self.steps, self.forward_count, self.position.clone());
         Ok(Snapshot { floats, steps, forward_count, position })
