@@ -16,6 +16,7 @@ chapters! {
     training: "../guide/training.md"
     losses: "../guide/losses.md"
     optimizers: "../guide/optimizers.md"
+    tools: "../guide/tools.md"
     images: "../guide/images.md"
     sequences: "../guide/sequences.md"
     flows: "../guide/flows.md"
