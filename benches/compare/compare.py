@@ -25,7 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KEPT = pathlib.Path(os.environ.get("COMPARE_DIR", ROOT / "target" / "compare"))
 WORKLOADS = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt", "lstm", "gru"]
-PYTORCH_ALONE = {"cnn", "resnet20", "gpt", "lstm", "gru"}  # the fastest of the others on convolutions, attention and recurrence
+# Of the others, PyTorch is the fastest on convolutions and attention; on recurrence those compete that have layers or loops for it.
+OTHERS = dict.fromkeys(["cnn", "resnet20", "gpt"], ["pytorch"]) | dict.fromkeys(["lstm", "gru"], ["pytorch", "jax", "tensorflow"])
 PYTHON = {"pytorch/eager", "pytorch/compile", "jax/jit", "jax/scan", "tensorflow/xla"}
 RUST = {"burn/flex", "candle/eager", "dfdx/eager"}
 ALL = ["gradloom/default", *sorted(PYTHON), *sorted(RUST)]
@@ -141,7 +142,7 @@ def measure(commands, workload, threads, options, record):
     processes = []
     try:
         for framework, command in commands.items():
-            if workload in PYTORCH_ALONE and not framework.startswith(("gradloom", "pytorch")):
+            if not framework.startswith(("gradloom", *OTHERS.get(workload, [""]))):
                 continue
             if framework == "jax/scan" and workload not in ["xor", "mlp"]:
                 continue  # What fifty steps in a call save is lost in the time of such steps.

@@ -13,12 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 STEPS = 50 if args.mode == "scan" else 1
+GATES = {"LSTM": 4, "GRU": 3}
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "gelu": lambda x: jax.nn.gelu(x, approximate=True)}
 
 
 def parameters(workload):
     """A list of layers, and the running statistics of those that have them."""
     random = np.random.default_rng(0)
+    if workload.cell:
+        (inputs, size), gates = workload.widths, GATES[workload.cell]
+        shapes = {"weight": (inputs, gates * size), "recurrent": (size, gates * size)}
+        shapes |= {"bias": gates * size, "recurrent_bias": gates * size}
+        layer = {name: random.uniform(-(size**-0.5), size**-0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+        return jax.tree.map(jnp.asarray, ([layer], []))
     layers, statistics = [], []
     for index, (inputs, outputs) in enumerate(zip(workload.widths, workload.widths[1:])):
         hidden = index + 2 < len(workload.widths)
@@ -33,9 +40,36 @@ def parameters(workload):
     return jax.tree.map(jnp.asarray, (layers, statistics))
 
 
+def states(workload, layer, x):
+    """All states of a layer that has one: what the elements give is one product over the whole sequence."""
+    size = workload.widths[1]
+    projected = jnp.swapaxes(x, 0, 1) @ layer["weight"] + layer["bias"]
+    zeros = jnp.zeros((len(x), size), x.dtype)
+
+    def lstm(carry, given):
+        state, cell = carry
+        gates = given + state @ layer["recurrent"] + layer["recurrent_bias"]
+        i, f, g, o = jnp.split(gates, 4, 1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        state = jax.nn.sigmoid(o) * jnp.tanh(cell)
+        return (state, cell), state
+
+    def gru(state, given):
+        reset, keep, own = jnp.split(state @ layer["recurrent"] + layer["recurrent_bias"], 3, 1)
+        given_reset, given_keep, given_own = jnp.split(given, 3, 1)
+        reset, keep = jax.nn.sigmoid(given_reset + reset), jax.nn.sigmoid(given_keep + keep)
+        state = (1 - keep) * jnp.tanh(given_own + reset * own) + keep * state
+        return state, state
+
+    step, first = {"LSTM": (lstm, (zeros, zeros)), "GRU": (gru, zeros)}[workload.cell]
+    return jnp.swapaxes(jax.lax.scan(step, first, projected)[1], 0, 1)
+
+
 def forward(workload, layers, statistics, x, training):
     """The outputs, and the next running statistics."""
     following = []
+    if workload.cell:
+        return states(workload, layers[0], x), following
     for layer, known in zip(layers[:-1], statistics or [None] * len(layers)):
         x = x @ layer["weight"] + layer.get("bias", 0.0)
         if known is not None:
@@ -83,6 +117,8 @@ def build(workload):
 
     def objective(layers, statistics, x, y):
         outputs, statistics = forward(workload, layers, statistics, x, True)
+        if workload.cell:
+            return (outputs**2).mean(), statistics
         if workload.classes:
             picked = jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], 1)
             return -picked.mean(), statistics

@@ -22,6 +22,9 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def model(workload):
+    if workload.cell:
+        inputs = keras.Input((workload.length, workload.widths[0]))
+        return keras.Model(inputs, getattr(layers, workload.cell)(workload.widths[1], return_sequences=True)(inputs))
     activation = {"gelu": lambda x: keras.activations.gelu(x, approximate=True)}.get(workload.activation)
     inputs = x = keras.Input((workload.widths[0],))
     for width in workload.widths[1:-1]:
@@ -53,7 +56,9 @@ def build(workload):
     def train():
         with tf.GradientTape() as tape:
             outputs = net(x, training=True)
-            if workload.classes:
+            if workload.cell:
+                losses = outputs**2
+            elif workload.classes:
                 losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, outputs)
             else:
                 losses = (outputs - y) ** 2
