@@ -155,3 +155,24 @@ fn tensors_one_after_the_other() {
       materialize %8                                                 # output y
     ");
 }
+
+#[test]
+fn axes_that_become_one_have_one_coordinate() {
+    let part = |extents: &'static [usize], start: usize| {
+        kernels(|b| {
+            let x = input(b, "x", batch(extents));
+            let part = b.slice(x, 1, start, 2, 1);
+            b.tanh(part)
+        })
+    };
+    assert_snapshot!(part(&[3, 1, 4], 0), @"
+    kernel 0: b B, i 2, j 4, 8*B FLOP, 80*B bytes
+      %2 = tanh x[b, i, 0, j] : f32[B,2,1,4]
+      materialize %2                                                 # output y
+    ");
+    assert_snapshot!(part(&[3, 4, 5], 1), @"
+    kernel 0: b B, i 8, j 5, 40*B FLOP, 400*B bytes
+      %2 = tanh x[b, i+4, j] : f32[B,2,4,5]
+      materialize %2                                                 # output y
+    ");
+}

@@ -39,12 +39,31 @@ fn affines(kernel: &Kernel) -> impl Iterator<Item = &Affine> {
     placed.chain(&kernel.indices).chain(dot)
 }
 
-/// Of two coordinates that are positions along the two axes, one is left: the position along the axis that they become.
-fn merge_coordinates(coordinates: &mut Vec<Affine>, inner: usize) {
-    let along = |affine: &Affine, axis: usize| *affine == Affine::axis(axis, affine.steps.len());
-    let pair = |two: &[Affine]| along(&two[0], inner - 1) && along(&two[1], inner);
-    if let Some(at) = coordinates.windows(2).position(pair) {
-        coordinates.remove(at);
+/// Of two coordinates of which each moves along one of the two axes, one is left: that along the axis that they become.
+fn merge_coordinates(coordinates: &mut Vec<Affine>, inner: usize, [outer_extent, extent]: [Option<i64>; 2]) {
+    let moving = |axis: usize| {
+        let mut those = (0..coordinates.len()).filter(|&at| coordinates[at].steps[axis] != 0);
+        those.next().filter(|_| those.next().is_none())
+    };
+    let (Some(slow), Some(fast)) = (moving(inner - 1), moving(inner)) else { return };
+    let is_position = |at: usize, axis: usize| coordinates[at] == Affine::axis(axis, coordinates[at].steps.len());
+    let step = coordinates[slow].steps[inner - 1];
+    match extent {
+        _ if slow == fast => {}
+        // The only position along an axis of one element says nothing.
+        Some(1) if is_position(fast, inner) => _ = coordinates.remove(fast),
+        _ if outer_extent == Some(1) && is_position(slow, inner - 1) => _ = coordinates.remove(slow),
+        Some(1) | None => {}
+        _ if outer_extent == Some(1) => {}
+        // A step of the slow one is as far as all of the fast ones.
+        Some(extent) => {
+            let whole = coordinates[fast].steps[inner] * extent;
+            if whole % step == 0 {
+                let before = coordinates[slow].clone();
+                coordinates[fast].add(&before, whole / step);
+                coordinates.remove(slow);
+            }
+        }
     }
 }
 
@@ -52,6 +71,7 @@ fn merge_coordinates(coordinates: &mut Vec<Affine>, inner: usize) {
 fn merge(kernel: &mut Kernel, inner: usize) {
     let kept = if kernel.axes[inner].factor() == 1 && !kernel.axes[inner].is_batch() { inner - 1 } else { inner };
     let dims = &kernel.axes[inner - 1..=inner];
+    let extents = [dims[0], dims[1]].map(|dim| (!dim.is_batch()).then(|| dim.factor() as i64));
     let merged = crate::types::Dim::product(dims).expect("the extents were one before they were cut");
     kernel.axes.splice(inner - 1..=inner, [merged]);
     if inner < kernel.rows {
@@ -69,7 +89,7 @@ fn merge(kernel: &mut Kernel, inner: usize) {
         }
     }
     let reads = kernel.reads.iter_mut().map(|read| {
-        merge_coordinates(&mut read.coordinates, inner);
+        merge_coordinates(&mut read.coordinates, inner, extents);
         read.coordinates.iter_mut().for_each(affine);
         &mut read.access
     });
