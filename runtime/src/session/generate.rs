@@ -31,7 +31,7 @@ impl<N: Network> Predictor<N> {
         let mut random = sampling.random();
         let mut generator = self.generator()?;
         if prompt.is_empty() {
-            return Err(RunError::Empty { name: generator.stepper.program.slots.inputs[0].name }.into());
+            return Err(RunError::Empty { name: generator.stepper.one.program.slots.inputs[0].name }.into());
         }
         for &id in prompt {
             generator.feed(id.into())?;
@@ -85,7 +85,7 @@ impl<N: Network> Generator<N> {
     /// # Errors
     /// An id that is no class of the network's input.
     pub fn feed(&mut self, token: u32) -> Result<(), RunError> {
-        let slot = &self.stepper.program.slots.inputs[0];
+        let slot = &self.stepper.one.program.slots.inputs[0];
         if let Some(classes) = slot.classes.filter(|&classes| token as usize >= classes) {
             return Err(RunError::Class { name: slot.name, id: token, row: 0, classes });
         }
@@ -104,9 +104,9 @@ impl<N: Network> Generator<N> {
     /// No token so far, a logit that is NaN.
     pub fn logits(&self) -> Result<&[f32], RunError> {
         match &self.logits[..] {
-            [] => Err(RunError::Empty { name: self.stepper.program.slots.inputs[0].name }),
+            [] => Err(RunError::Empty { name: self.stepper.one.program.slots.inputs[0].name }),
             logits if logits.iter().any(|logit| logit.is_nan()) => {
-                Err(RunError::Undefined { name: self.stepper.program.slots.outputs[0] })
+                Err(RunError::Undefined { name: self.stepper.one.program.slots.outputs[0] })
             }
             logits => Ok(logits),
         }

@@ -12,6 +12,7 @@ use super::outputs::{Inference, Outputs};
 use super::params::{named, place, read, write};
 use super::scalars::declared;
 use super::sizes::{sizes_in, sizes_word, with};
+use super::stepper::OnePosition;
 use super::trainer::{MAX_BATCH, check_batch};
 use super::{Error, Network, Session, fill};
 use crate::compile::{Program, Purpose, Stage, Target, compile};
@@ -38,9 +39,9 @@ pub struct Predictor<N> {
     pub(super) feed: Feed,
     outputs: Outputs,
     /// The program of one position, once a sequence was to be continued.
-    pub(super) next: Arc<OnceLock<Arc<Program>>>,
+    pub(super) next: Arc<OnceLock<OnePosition>>,
     /// The same for a stream.
-    pub(super) stream: Arc<OnceLock<Arc<Program>>>,
+    pub(super) stream: Arc<OnceLock<OnePosition>>,
     /// The program with dropout, once it was asked for.
     pub(super) dropping: Arc<OnceLock<Arc<Program>>>,
     network: PhantomData<fn() -> N>,

@@ -5,23 +5,42 @@ use std::sync::{Arc, OnceLock};
 use super::buffer::{self, Buffer, no_memory};
 use super::params::named;
 use super::{Network, Predictor, fill_those};
-use crate::compile::{Program, Purpose, Target, compile};
+use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
-use crate::ir::{InputSlot, Role, SlotKind};
+use crate::ir::{InputSlot, Op, Role, SlotKind};
 use crate::memory::{Input, Memory, Params, Word};
 use crate::plan::Location;
+
+/// What is known of one position, once a sequence was to be continued.
+#[derive(Clone, Debug)]
+pub(super) struct OnePosition {
+    pub(super) program: Arc<Program>,
+    /// How many numbers each output of the network has there.
+    pub(super) outputs: Arc<[usize]>,
+    /// Whether anything depends on where it is in its sequence.
+    pub(super) is_counted: bool,
+}
+
+impl OnePosition {
+    fn of(compilation: Compilation<'_>, outputs: usize) -> Result<OnePosition, BuildError> {
+        let graph = compilation.forward()?;
+        let live = graph.live();
+        let is_counted = graph.ids().any(|id| live[id.index()] && graph[id].op == Op::Input(1));
+        let node = |output: usize| graph.output(&Role::Output(output)).expect("every port has an output");
+        let outputs = (0..outputs).map(|output| graph[node(output)].ty.shape.len_at(1)).collect();
+        Ok(OnePosition { outputs, is_counted, program: Arc::new(compilation.into_program()?) })
+    }
+}
 
 /// The memory of a sequence that goes on.
 #[derive(Debug)]
 pub(super) struct Stepper {
-    pub(super) program: Arc<Program>,
+    pub(super) one: OnePosition,
     params: Buffer,
     arena: Buffer,
     scalars: Vec<Word>,
-    /// Keys and values of all positions for every attention, the state of every layer that has one.
+    /// Keys and values of all positions for every attention, the state of every layer that has one: they come behind the outputs.
     kept: Vec<Buffer>,
-    /// How many outputs the network has; behind them comes what is kept.
-    outputs: usize,
     /// The element that was taken last, if it is one of numbers: an output may be that itself.
     element: Vec<f32>,
 }
@@ -30,19 +49,21 @@ impl<N: Network> Predictor<N> {
     /// A program of one position, compiled once, with a copy of the parameters as they are now.
     pub(super) fn stepper(
         &self,
-        known: &OnceLock<Arc<Program>>,
+        known: &OnceLock<OnePosition>,
         purpose: Purpose<'static>,
     ) -> Result<Stepper, BuildError> {
-        let program = match known.get() {
-            Some(program) => Arc::clone(program),
+        let one = match known.get() {
+            Some(one) => one.clone(),
             None => {
-                let program = Arc::new(compile(self.definition, purpose, Target::new(1)).into_program()?);
-                Arc::clone(known.get_or_init(|| program))
+                let one =
+                    OnePosition::of(compile(self.definition, purpose, Target::new(1)), self.definition.outputs.len())?;
+                known.get_or_init(|| one).clone()
             }
         };
-        let mut params = buffer::params(&program)?;
+        let program = &*one.program;
+        let mut params = buffer::params(program)?;
         // What is the same in every program, such as tables of angles; the parameters follow.
-        fill_those(params.floats_mut(), &program, 0, |kind| kind == SlotKind::Fixed);
+        fill_those(params.floats_mut(), program, 0, |kind| kind == SlotKind::Fixed);
         let own: Vec<(usize, usize)> = named(&self.program.slots).map(|(index, slot)| (index, slot.len())).collect();
         let there = named(&program.slots).map(|(index, _)| index);
         for ((from, len), to) in own.into_iter().zip(there) {
@@ -56,8 +77,8 @@ impl<N: Network> Predictor<N> {
             Buffer::new(len).ok_or_else(|| no_memory("what a sequence leaves for its next position", len))
         };
         let kept = program.slots.inputs[2..].iter().map(cache).collect::<Result<Vec<Buffer>, BuildError>>()?;
-        let (arena, outputs) = (buffer::arena(&program, 1)?, self.definition.outputs.len());
-        Ok(Stepper { program, params, arena, scalars, kept, outputs, element: Vec::new() })
+        let arena = buffer::arena(program, 1)?;
+        Ok(Stepper { one, params, arena, scalars, kept, element: Vec::new() })
     }
 }
 
@@ -70,27 +91,28 @@ impl Stepper {
         let params = Params::Shared(self.params.floats());
         let memory =
             Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
-        self.program.run(None, memory);
+        self.one.program.run(None, memory);
         if let Input::Float(element) = element {
             self.element.clear();
             self.element.extend_from_slice(element);
         }
+        let outputs = self.one.outputs.len();
         for index in 0..self.kept.len() {
-            if self.program.result(&Role::Output(self.outputs + index)) == Some(Location::Input(2 + index)) {
+            if self.one.program.result(&Role::Output(outputs + index)) == Some(Location::Input(2 + index)) {
                 continue;
             }
             let mut kept = std::mem::take(&mut self.kept[index]);
             let len = kept.len();
-            kept.floats_mut().copy_from_slice(self.output(self.outputs + index, len));
+            kept.floats_mut().copy_from_slice(self.output(outputs + index, len));
             self.kept[index] = kept;
         }
     }
 
     /// What the network gives at the last position that was taken.
     pub(super) fn output(&self, index: usize, len: usize) -> &[f32] {
-        match self.program.result(&Role::Output(index)).expect("every output has a place") {
+        match self.one.program.result(&Role::Output(index)).expect("every output has a place") {
             Location::Arena(at) => &self.arena.floats()[at..][..len],
-            Location::Param(param) => &self.params.floats()[self.program.params[param]..][..len],
+            Location::Param(param) => &self.params.floats()[self.one.program.params[param]..][..len],
             Location::Input(0) => &self.element[..len],
             // A state that is given as it was is kept as it was.
             Location::Input(input) => &self.kept[input - 2].floats()[..len],

@@ -1,15 +1,13 @@
 //! A sequence of numbers that goes on and on, one element at a time.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::stepper::Stepper;
 use super::{Network, Predictor};
 use crate::compile::Purpose;
 use crate::error::{BuildError, RunError};
-use crate::ir::Op;
-use crate::lower::{Asked, lower_next};
 use crate::memory::Input;
-use crate::types::Dim;
 
 impl<N: Network> Predictor<N> {
     /// Predictions for a sequence that comes element by element: what a layer with a state has of those before is kept, so that an
@@ -35,19 +33,11 @@ impl<N: Network> Predictor<N> {
     /// A network that looks elsewhere, no memory.
     pub fn stream(&self) -> Result<Sequence<N>, BuildError> {
         let stepper = self.stepper(&self.stream, Purpose::Stream)?;
-        let graph = lower_next(self.definition, Asked::Elements)?;
-        let live = graph.live();
-        let knows_where = graph.ids().any(|id| live[id.index()] && graph[id].op == Op::Input(1));
         let shape = self.definition.inputs[0].known().shape;
-        let most = knows_where.then(|| shape.0[1].factor());
-        let len = |dims: &[Dim]| dims.iter().map(|dim| dim.factor()).product::<usize>();
-        let outputs = self.definition.outputs.iter().enumerate().map(|(index, _)| {
-            let node = graph.output(&crate::ir::Role::Output(index)).expect("every port has an output");
-            graph[node].ty.shape.len_at(1)
-        });
+        let most = stepper.one.is_counted.then(|| shape.0[1].factor());
         Ok(Sequence {
-            element: len(&shape.0[2..]),
-            outputs: outputs.collect(),
+            element: shape.0[2..].iter().map(|dim| dim.factor()).product(),
+            outputs: Arc::clone(&stepper.one.outputs),
             stepper,
             most,
             fed: 0,
@@ -63,7 +53,7 @@ pub struct Sequence<N> {
     /// How many numbers an element has.
     element: usize,
     /// How many numbers each output has of one.
-    outputs: Vec<usize>,
+    outputs: Arc<[usize]>,
     /// How many elements a sequence has at most.
     most: Option<usize>,
     fed: usize,
@@ -77,7 +67,7 @@ impl<N: Network> Sequence<N> {
     /// # Errors
     /// An element of another size; more elements than the network has positions, if it counts them.
     pub fn feed(&mut self, element: &[f32]) -> Result<&[f32], RunError> {
-        let name = self.stepper.program.slots.inputs[0].name;
+        let name = self.stepper.one.program.slots.inputs[0].name;
         if element.len() != self.element {
             let expected = format!("an element of {} numbers", self.element);
             return Err(RunError::Shape { name: name.to_string(), expected, actual: vec![element.len()] });
