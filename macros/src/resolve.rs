@@ -144,8 +144,8 @@ struct Scope<'s, 'a> {
     ports: Ports,
     /// The lines of the body, if it has any.
     lines: flows::Lines<'a>,
-    /// The body of a loop that is read.
-    inner: Option<loops::Inner<'a>>,
+    /// The bodies of loops that are read, the innermost last.
+    inner: Vec<loops::Inner<'a>>,
     /// The names in bodies of loops so far.
     of_loops: HashSet<String>,
     /// How many blocks are being written out, inside one another.
@@ -180,7 +180,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         let arguments = Vec::new();
         let lines = flows::Lines::default();
         let defaults = Vec::new();
-        let (inner, of_loops, n_blocks) = (None, HashSet::new(), 0);
+        let (inner, of_loops, n_blocks) = (Vec::new(), HashSet::new(), 0);
         let (alone, n_stages, duplicates) = (None, 0, HashSet::new());
         Scope {
             items,
@@ -401,7 +401,7 @@ impl<'s, 'a> Scope<'s, 'a> {
 
     /// Makes a name known, unless it cannot be one.
     fn take(&mut self, name: &Ident) {
-        if self.inner.is_some() {
+        if !self.inner.is_empty() {
             self.take_inside(name);
             return;
         }

@@ -68,7 +68,7 @@
 //! - **A loop is flat.** [`Op::Carry`](ir::Op::Carry) is its head, the state before a step; what depends on it is the body;
 //!   [`Op::History`](ir::Op::History) closes it and has all states, and [`Op::Collect`](ir::Op::Collect) what else leads out.
 //!   [`autodiff`] makes a second loop that goes the other way, and computes after both, for all steps at once, what needs no state;
-//!   so does [`simplify`] before them.
+//!   so does [`simplify`] before them. A loop inside of another is written out in its body when a network is lowered.
 //! - **A loop is compiled once.** Its kernels follow one another and run at every step; what has an element for each step is read
 //!   and written where the position says, and what only the loop reads has the memory of one step. Code and the time of compiling
 //!   do not grow with steps. Where each sample is by itself, threads share the samples and meet once.

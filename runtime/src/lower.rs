@@ -17,7 +17,7 @@ use std::rc::Rc;
 use crate::elaborate::{Action, Elaborated, Step, class_id, settled};
 use crate::error::BuildError;
 use crate::functions::FunctionDef;
-use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Origin, Output, Role, ScalarSlot, SlotKind, Slots};
+use crate::ir::{Builder, Graph, InputSlot, NodeId, Op, Origin, Output, Role, ScalarSlot, SlotKind, Slots, flatten};
 use crate::layers::{Arg, Frozen, Gain, LayerDef, Layout, Mode, Next, ParamDef, Scope, Takes};
 use crate::network::{Act, At, Definition, Expr, Port};
 use crate::types::Shape;
@@ -33,7 +33,7 @@ pub fn lower_frozen(
     mode: Mode,
     frozen: Frozen<'_>,
 ) -> Result<Graph, BuildError> {
-    Ok(lowered(definition, mode, frozen)?.b.finish())
+    Ok(flatten(lowered(definition, mode, frozen)?.b.finish()))
 }
 
 fn lowered<'f>(
@@ -428,8 +428,8 @@ impl Lowering<'_> {
             return self.declared(value);
         }
         // In the body of a loop, the path of a parameter may begin behind that of the loop.
-        let own = self.inside.map(|inside| format!("{}{name}", self.loops[inside].owner));
-        let own = own.filter(|own| self.param_of(own).is_some());
+        let around: Vec<String> = self.around().map(|known| format!("{}{name}", known.owner)).collect();
+        let own = around.into_iter().find(|own| self.param_of(own).is_some());
         if own.is_none()
             && let Some(&value) = self.names.get(name)
         {

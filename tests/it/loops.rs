@@ -3,12 +3,13 @@
 
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::interp::{Precision, evaluate};
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Role, unroll, verify};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role, flatten, unroll, verify};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{Dim, Shape};
 use insta::assert_snapshot;
 
 use crate::budget::cases;
+use crate::random_loop::Inner;
 use crate::{draw, handmade, random_loop};
 
 #[test]
@@ -23,6 +24,25 @@ fn a_loop_is_its_body_as_often_as_it_has_steps() {
             assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{graph}");
         }
     }
+}
+
+#[test]
+fn a_loop_inside_of_a_loop_is_its_steps() {
+    let (mut nested, cases) = (0, cases(200));
+    for seed in 0..cases {
+        let [graph, steps] = [Inner::Loop, Inner::Steps].map(|inner| random_loop::drawn(seed, inner));
+        let loops = |graph: &Graph| graph.nodes.iter().filter(|node| matches!(node.op, Op::History { .. })).count();
+        nested += u64::from(loops(&graph) > loops(&steps));
+        let flat = flatten(graph);
+        assert_eq!(loops(&flat), loops(&steps), "seed {seed}:\n{flat}");
+        verify(&flat).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{flat}"));
+        let values = draw::values(&flat, 3, seed);
+        for precision in [Precision::F32, Precision::F64] {
+            let [own, expected] = [&flat, &steps].map(|graph| evaluate(graph, precision, 3, &values));
+            assert!(own.outputs().eq(expected.outputs()), "seed {seed}:\n{flat}\n{steps}");
+        }
+    }
+    assert!(nested > cases / 8, "{nested} had a loop inside of a loop");
 }
 
 #[test]

@@ -1,22 +1,36 @@
 //! Random graphs with loops: states of one or two axes, with the batch or without it, bodies of maps, products, reductions,
 //! movement, tables and comparisons over elements of sequences and values from outside; one loop after the other, each over what
-//! the ones before it leave; forwards and backwards. The same graph for the same seed.
+//! the ones before it leave, or inside of another; forwards and backwards. The same graph for the same seed.
 
 use gradloom_runtime::init::Random;
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, ScalarSlot, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, ScalarSlot, flatten, verify};
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::handmade;
 
-/// The graph of this seed: a loss, histories and what is collected.
+/// The graph of this seed: a loss, histories and what is collected. What was a loop inside of another is written out.
 pub fn graph(seed: u64) -> Graph {
-    let mut draft = Draft::new(seed);
-    let loops = 1 + draft.below(2);
-    (0..loops).for_each(|_| draft.run());
-    let graph = draft.finish();
+    let graph = flatten(drawn(seed, Inner::Loop));
     verify(&graph).unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{graph}"));
     graph
+}
+
+/// The same with its inner loops in one form or the other.
+pub fn drawn(seed: u64, inner: Inner) -> Graph {
+    let mut draft = Draft::new(seed, inner);
+    let loops = 1 + draft.below(2);
+    (0..loops).for_each(|_| draft.run());
+    draft.finish()
+}
+
+/// What is drawn of a loop inside of another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Inner {
+    /// The loop.
+    Loop,
+    /// Its steps one after the other.
+    Steps,
 }
 
 struct Draft {
@@ -30,16 +44,17 @@ struct Draft {
     results: Vec<NodeId>,
     params: usize,
     steps: usize,
+    inner: Inner,
 }
 
 impl Draft {
-    fn new(seed: u64) -> Draft {
+    fn new(seed: u64, inner: Inner) -> Draft {
         let mut b = Builder::new(Graph::default());
         b.graph_mut().slots.scalars.push(ScalarSlot::Optimizer("rate", 1.0));
         let mut random = Random::new(seed, 29);
         let steps = [1, 2, 3, 3, 4, 5, 7, 33][random.below(8) as usize];
-        let mut draft =
-            Draft { random, b, fixed: Vec::new(), sequences: Vec::new(), results: Vec::new(), params: 0, steps };
+        let (fixed, sequences, results) = Default::default();
+        let mut draft = Draft { random, b, fixed, sequences, results, params: 0, steps, inner };
         // As users have it, with the batch in front.
         let features = draft.extent();
         let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(steps), Dim::Fixed(features)]));
@@ -83,6 +98,10 @@ impl Draft {
     fn parameter(&mut self, shape: &[usize]) -> NodeId {
         self.params += 1;
         let name = format!("w{}", self.params);
+        // A step after the first has those of the first.
+        if let Some(known) = self.b.graph().slots.params.iter().position(|slot| slot.name == name) {
+            return self.b.param(known);
+        }
         handmade::parameter(&mut self.b, &name, shape)
     }
 
@@ -198,13 +217,76 @@ impl Draft {
         self.results.push(last);
     }
 
+    /// A loop in the body, over some of its values, that begins with one of them: its last state, or the sum of all.
+    fn inner_loop(&mut self, shape: &Shape, values: &[NodeId]) -> NodeId {
+        let (steps, reverse) = (1 + self.below(4), self.below(2) == 0);
+        let mut rows = Vec::new();
+        for _ in 0..steps {
+            let x = self.one_of(values);
+            rows.push(self.fitted(x, shape));
+        }
+        let sequence = self.stacked(&rows);
+        let initial = match self.below(2) {
+            0 => self.b.constant(0.5, shape),
+            _ => {
+                let x = self.one_of(values);
+                self.fitted(x, shape)
+            }
+        };
+        let history = match self.inner {
+            Inner::Loop => {
+                let carry = self.b.carry(initial, steps, reverse);
+                let element = self.b.element(carry, sequence);
+                let next = self.inner_step(shape, [carry, element], values);
+                self.b.history(carry, next)
+            }
+            Inner::Steps => {
+                let (random, params) = (self.random.clone(), self.params);
+                let mut states = vec![initial];
+                for step in 0..steps {
+                    (self.random, self.params) = (random.clone(), params);
+                    let position = if reverse { steps - 1 - step } else { step };
+                    let row = self.b.slice(sequence, 0, position, 1, 1);
+                    let row = self.b.reshape(row, shape.clone());
+                    states.push(self.inner_step(shape, [states[step], row], values));
+                }
+                if reverse {
+                    states.reverse();
+                }
+                self.stacked(&states)
+            }
+        };
+        if self.below(3) == 0 {
+            return self.b.sum(history, &[0]);
+        }
+        let last = self.b.slice(history, 0, if reverse { 0 } else { steps }, 1, 1);
+        self.b.reshape(last, shape.clone())
+    }
+
+    fn stacked(&mut self, rows: &[NodeId]) -> NodeId {
+        let mut parts = Vec::new();
+        for &row in rows {
+            let shape = self.b.shape(row).stacked(1);
+            parts.push(self.b.reshape(row, shape));
+        }
+        self.b.concat(&parts, 0)
+    }
+
+    fn inner_step(&mut self, shape: &Shape, [state, element]: [NodeId; 2], values: &[NodeId]) -> NodeId {
+        let other = self.one_of(values);
+        let x = self.step(shape, &[state, element, other]);
+        let (x, near) = (self.fitted(x, shape), self.b.add(state, element));
+        let sum = self.b.add(x, near);
+        self.b.tanh(sum)
+    }
+
     /// A value of the body.
     fn step(&mut self, shape: &Shape, values: &[NodeId]) -> NodeId {
         let x = self.one_of(values);
         let own = self.b.shape(x);
         let axis = own.rank() - 1;
         let extent = own.0[axis].factor();
-        match self.below(9) {
+        match self.below(10) {
             0 => self.b.tanh(x),
             1 => {
                 let y = self.one_of(values);
@@ -246,6 +328,7 @@ impl Draft {
                 let sum = self.b.broadcast_over(sum, &own, &[axis]);
                 self.b.div(power, sum)
             }
+            8 => self.inner_loop(shape, values),
             7 => {
                 let y = self.one_of(values);
                 let (x, y) = (self.fitted(x, shape), self.fitted(y, shape));

@@ -1,11 +1,13 @@
 //! Loops of the user's own: networks as they are written, against the same loops written out.
 
-use gradloom::ndarray::{Array1, Array3, Axis, s};
+use std::collections::HashSet;
+
+use gradloom::ndarray::{Array1, Array3, Array4, Axis, s};
 use gradloom::{Adam, Network, PredictorBuilder, Sgd, SizesOf, Stage, network};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
 use gradloom_runtime::layers::Mode;
-use gradloom_runtime::lower::{lower, trainable};
+use gradloom_runtime::lower::{check, lower, trainable};
 use gradloom_runtime::network::Definition;
 use insta::assert_snapshot;
 
@@ -100,6 +102,59 @@ network! {
         z = once + twice;
     }
     loss(t: [B, 4, 3]) = mse(z, t) + mean(square(y));
+}
+
+network! {
+    block Words(n) { scan(n, last = true, reverse = true) |word, s, keep = 0.5| { let seen = (word, s) -> concat, Dense(n); keep * tanh(seen) } }
+
+    /// A loop over sentences, in which a loop goes over their words.
+    Sentences<x: [B, 3, 4, 2] -> y: [B, 3, 5]> {
+        scan(5) |sentence, h| {
+            let words = sentence -> scan(3, last = true) |word, s, keep = 0.5| {
+                let seen = (word, h) -> concat, Dense(3);
+                tanh(seen + keep * s)
+            };
+            (words, h) -> concat, Dense(5), tanh
+        },
+    }
+    loss(t: [B, 3, 5]) = mse(y, t);
+
+    /// Layers with a state in the body of a loop.
+    Read<x: [B, 3, 4, 2] -> y: [B, 4]> {
+        scan(4, last = true, reverse = true) |sentence, h| {
+            let read = sentence -> Lstm(3, reverse = true), Dropout(0.25), Gru(4, initial = h, last = true);
+            0.5 * h + read
+        },
+    }
+    loss(t: [B, 4]) = mse(y, t);
+
+    /// Three inside one another, with states and lengths from outside, sequences that are made in the body, and a block.
+    Books<(x: [B, 2, 3, 2, 2], n: [u8; B], first: [B, 3]) -> y: [B, 2, 3]> {
+        y = x -> scan(initial = first) |chapter, h, rate = 0.5| {
+            let all = chapter -> scan(initial = h, lengths = n) |sentence, g, twice = 2.0| {
+                let words = sentence -> Words(3);
+                let others = sentence -> Rnn(3, initial = g), |x| 0.5 * x, scan(initial = words) |e, s| tanh(e + s * g * h * rate);
+                twice * words + g + others[.., 1, ..]
+            };
+            let again = all -> scan(2) |e, s| { (e, s) -> concat, Dense(2) };
+            rate * mean(all, axis = 1) + 0.1 * mean(again, axis = [1, 2], keep = true)[.., 0, ..]
+        };
+    }
+    loss(t: [B, 2, 3]) = mse(y, t);
+}
+
+network! {
+    /// Values without a name of their own, beside others that have the names which those would get.
+    Alike<x: [B, 3, 2] -> y: [B, 3, 2]> {
+        scan |x, h| { let next = x -> Dense(2); next + h },
+        scan |x, next, next_2 = 0.5| next * next_2 + x,
+        scan |x, h| {
+            let from1 = x * h;
+            let from2 = from1 -> Dense(2);
+            (2.0 * x, from1 + 1.0, from2) -> concat, Dense(2)
+        },
+    }
+    loss(t: [B, 3, 2]) = mse(y, t);
 }
 
 const ROWS: usize = 3;
@@ -267,7 +322,7 @@ fn a_row_has_as_many_steps_as_its_length_says() {
 
 #[test]
 fn loops_compute_what_their_declarations_say() {
-    let all: [(&str, &'static Definition<'static>); 8] = [
+    let all: [(&str, &'static Definition<'static>); 12] = [
         ("gated", Gated::declared()),
         ("average", Average::declared()),
         ("state space", StateSpace::declared()),
@@ -276,6 +331,10 @@ fn loops_compute_what_their_declarations_say() {
         ("both", Both::declared()),
         ("stacked", Stacked::declared()),
         ("outside", Outside::declared()),
+        ("sentences", Sentences::declared()),
+        ("read", Read::declared()),
+        ("books", Books::declared()),
+        ("alike", Alike::declared()),
     ];
     for (name, definition) in all {
         for seed in 0..3 {
@@ -396,6 +455,63 @@ fn networks_of_loops_train_as_they_are_written() {
 }
 
 #[test]
+fn all_paths_differ_in_a_body() {
+    for definition in [Alike::declared(), Books::declared(), Stacked::declared()] {
+        let network = check(definition).expect("it is sound");
+        let mut paths = HashSet::new();
+        let twice: Vec<&str> =
+            network.steps.iter().map(|step| &*step.path).filter(|path| !paths.insert(*path)).collect();
+        assert!(twice.is_empty(), "{twice:?} in\n{network}");
+    }
+    assert_snapshot!(Alike::ir(Stage::Static), @"
+    network Alike<x: f32[B,3,2] -> y: f32[B,3,2]>
+      scan1.h             state, zero before 3 steps                                            f32[B,2]
+      scan1.x             element of x                                                          f32[B,2]
+      scan1.next.dense1   Dense(2)                                                              f32[B,2]     6 parameters
+      scan1.next_2        next + h                                                              f32[B,2]
+      scan1               scan of scan1.next_2                                                  f32[B,3,2]
+      scan2.next_2        next_2 = 0.5, trained                                                 f32[]        1 parameter
+      scan2.next          state, zero before 3 steps                                            f32[B,2]
+      scan2.x             element of scan1                                                      f32[B,2]
+      scan2.next_3        next * next_2 + x                                                     f32[B,2]
+      scan2               scan of scan2.next_3                                                  f32[B,3,2]
+      scan3.h             state, zero before 3 steps                                            f32[B,2]
+      scan3.x             element of scan2                                                      f32[B,2]
+      scan3.from1         x * h                                                                 f32[B,2]
+      scan3.from2.dense1  Dense(2)                                                              f32[B,2]     6 parameters
+      scan3.from1_2       2 * x                                                                 f32[B,2]
+      scan3.from2_2       from1 + 1                                                             f32[B,2]
+      scan3.concat1       concat(axis = 1) of scan3.from1_2, scan3.from2_2, scan3.from2.dense1  f32[B,6]
+      scan3.dense1        Dense(2)                                                              f32[B,2]    14 parameters
+      scan3               scan of scan3.dense1                                                  f32[B,3,2]
+      loss(t: f32[B,3,2]) = mse(y, t)
+      27 parameters
+    ");
+}
+
+#[test]
+fn a_loop_inside_of_a_loop_goes_over_each_element() {
+    let case = Case::of::<Sentences>();
+    let x = case.input("x").as_floats();
+    let mut expected = Vec::new();
+    for row in 0..ROWS {
+        let mut h = vec![0.0; 5];
+        for sentence in 0..3 {
+            let mut s = vec![0.0; 3];
+            let keep = case.weight("scan1.words.scan1.keep").0[0];
+            for word in 0..4 {
+                let at = ((row * 3 + sentence) * 4 + word) * 2;
+                let seen = case.dense("scan1.words.scan1.seen.dense1", &[&x[at..at + 2], &h].concat());
+                s = seen.iter().zip(&s).map(|(seen, s)| (seen + keep * s).tanh()).collect();
+            }
+            h = tanh(&case.dense("scan1.dense1", &[s, h].concat()));
+            expected.extend(&h);
+        }
+    }
+    case.check(&expected);
+}
+
+#[test]
 fn a_length_beyond_the_sequence_is_refused() {
     let mut net = Ragged::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
     let x = Array3::zeros((2, 4, 2));
@@ -418,6 +534,16 @@ network! {
         kept = x -> scan |_x, h| h;
     }
     loss = mean(y) + mean(z) + mean(_unused);
+
+    /// Loops inside of a loop look at its own position alone.
+    Within<x: [B, 4, 5, 3] -> y: [B, 4, 6]> {
+        scan(6) |words, h| {
+            let start = 0.5 * h[.., ..3];
+            let read = words -> Lstm(4, reverse = true), scan(3, last = true, initial = start) |x, s| { (x, s, h) -> concat, Dense(3), tanh };
+            (read, h) -> concat, Dense(6), tanh
+        },
+    }
+    loss = mean(y);
 
     /// Each looks at other positions.
     Back<x: [B, 6, 3] -> y: [B, 6, 3]> { scan(reverse = true) |x, h| 0.5 * h + x }
@@ -455,6 +581,19 @@ fn a_stream_of_a_loop_gives_the_bits_of_the_whole_sequence() {
         }
     }
     assert_eq!(stream.output(1).expect("there is a port").to_vec(), z.iter().copied().collect::<Vec<f32>>());
+}
+
+#[test]
+fn a_stream_of_loops_inside_of_a_loop_gives_the_bits_of_the_whole_sequence() {
+    let mut predictor = Within::predictor().max_batch(1).seed(8).build().expect("it builds");
+    let x =
+        Array4::from_shape_fn((1, 4, 5, 3), |(_, t, word, at)| ((5 * t + 3 * at + 2 * word) % 7) as f32 / 3.0 - 1.0);
+    let all = predictor.predict(x.view()).expect("it runs").to_owned();
+    let mut stream = predictor.stream().expect("it looks back alone");
+    for t in 0..4 {
+        let found = stream.feed(&x.as_slice().expect("it is in order")[15 * t..][..15]).expect("it fits").to_vec();
+        assert_eq!(found, all.index_axis(Axis(1), t).iter().copied().collect::<Vec<f32>>(), "at {t}");
+    }
 }
 
 #[test]

@@ -294,7 +294,7 @@ impl<'a> Scope<'_, 'a> {
             // What is wrong with it depends on the parameters it has.
             return Expr::Path(self.table.str(&known), self.table.at(name));
         } else if !self.errors.is_lost(name) {
-            if own.is_none() && self.of_loops.contains(&known) && self.inner.is_none() {
+            if own.is_none() && self.of_loops.contains(&known) && self.inner.is_empty() {
                 self.errors.value_of_a_loop(name);
                 return Expr::Broken;
             }
@@ -304,13 +304,13 @@ impl<'a> Scope<'_, 'a> {
                     None if hidden => Vec::new(),
                     None => self.names.iter().map(String::as_str).collect(),
                 };
-                names.extend(self.inner.iter().filter(|_| own.is_none()).flat_map(loops::Inner::names));
+                names.extend(loops::seen(&self.inner).filter(|_| own.is_none()).flat_map(loops::Inner::names));
                 names.sort_unstable();
                 names
             };
             let closest = self.errors.closest(&known, names);
             let listed = if self.names.len() <= MOST_LISTED { names() } else { Vec::new() };
-            let ports = Ports { is_function: own.is_some() || self.inner.is_some(), ..self.ports };
+            let ports = Ports { is_function: own.is_some() || !self.inner.is_empty(), ..self.ports };
             self.errors.unknown_name(name, closest, &listed, ports);
         }
         Expr::Broken

@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gradloom_runtime::elaborate::words;
 use gradloom_runtime::network::{Expr, Flow, Kind, Scan, Stage};
 use proc_macro2::Ident;
 
 use super::Scope;
 use super::arguments::{assign, values};
 use super::expressions::is_broken;
-use super::flows::{made, made_late, of_stage};
+use super::flows::{made, made_late};
 use crate::ast::{self, ExprKind, Line, Site, text};
 
 /// What is known of the body of a loop while it is read.
@@ -23,8 +22,8 @@ pub(super) struct Inner<'a> {
     current: usize,
     /// Names that were used.
     used: HashSet<String>,
-    /// Whether it sees no names of the network: in a block.
-    is_hidden: bool,
+    /// In how many blocks, inside one another, it is: in a block it sees nothing of what is outside.
+    depth: usize,
 }
 
 impl Inner<'_> {
@@ -38,14 +37,15 @@ impl Inner<'_> {
     }
 }
 
+/// Of the bodies that are read, those whose names the innermost sees, from that one on.
+pub(super) fn seen<'i, 'a>(bodies: &'i [Inner<'a>]) -> impl Iterator<Item = &'i Inner<'a>> {
+    let depth = bodies.last().map(|inner| inner.depth);
+    bodies.iter().rev().take_while(move |inner| Some(inner.depth) == depth)
+}
+
 impl<'a> Scope<'_, 'a> {
     /// `scan(64) |x, h| ..`
     pub(super) fn scan(&mut self, scan: &'a ast::Scan, written: &'a ast::Stage) -> Kind<'a> {
-        if let Some(inner) = &mut self.inner {
-            self.errors.elaborated(written.site, words::loop_in_a_loop(&written.kind.to_string()));
-            of_stage(written, &mut inner.used);
-            return Kind::Broken;
-        }
         let names: Vec<&str> = Scan::ARGS.iter().map(|arg| arg.name).collect();
         let given = assign("scan", &names, names.len(), &scan.args, self.errors);
         let site = written.site;
@@ -99,20 +99,20 @@ impl<'a> Scope<'_, 'a> {
                 made_by.entry(text(name)).or_insert(index);
             }
         }
-        let (used, is_hidden) = (HashSet::new(), self.n_blocks > 0);
-        self.inner = Some(Inner { lines: &scan.lines, known, made_by, current: 0, used, is_hidden });
+        let (used, depth) = (HashSet::new(), self.n_blocks);
+        self.inner.push(Inner { lines: &scan.lines, known, made_by, current: 0, used, depth });
         let mut lines = Vec::new();
         for (index, line) in scan.lines.iter().enumerate() {
-            self.inner.iter_mut().for_each(|inner| inner.current = index);
+            self.inner.last_mut().into_iter().for_each(|inner| inner.current = index);
             match line {
                 Line::Layer(name, _) => self.errors.layer_in_a_loop(name),
                 Line::Flow(flow) => lines.extend(self.flow(flow)),
             }
         }
-        self.inner.iter_mut().for_each(|inner| inner.current = scan.lines.len());
+        self.inner.last_mut().into_iter().for_each(|inner| inner.current = scan.lines.len());
         let (sources, stages) = self.made_of(&scan.next.sources, &scan.next.stages);
         lines.push(Flow { name: "", sources, stages, split: None, at: self.table.at(scan.next.site) });
-        let Some(inner) = self.inner.take() else { return self.table.list(lines) };
+        let Some(inner) = self.inner.pop() else { return self.table.list(lines) };
         for (stage, written) in stages.iter().zip(&scan.next.stages) {
             if !stage.named && inner.has(stage.segment) {
                 self.errors.stage_called_like_a_value(written.site, stage.segment);
@@ -145,21 +145,19 @@ impl<'a> Scope<'_, 'a> {
 
     /// Whether an expression does not see this name of the network: in the body of a loop of a block.
     pub(super) fn is_hidden(&self, name: &str) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.is_hidden && !inner.has(name))
+        self.inner.last().is_some_and(|inner| inner.depth > 0) && !self.is_inside(name)
     }
 
-    /// Whether the body that is read has a name.
+    /// Whether the body that is read, or one around it, has a name.
     pub(super) fn is_inside(&self, name: &str) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.has(name))
+        seen(&self.inner).any(|inner| inner.has(name))
     }
 
-    /// In the body of a loop, whether a name of its own may be used where it stands.
+    /// In the body of a loop, whether a name of its own, or of one around it, may be used where it stands.
     pub(super) fn may_use_inside(&mut self, name: &Ident) -> Option<bool> {
         let known = text(name);
-        let inner = self.inner.as_mut()?;
-        if !inner.has(&known) {
-            return None;
-        }
+        let out = seen(&self.inner).position(|inner| inner.has(&known))?;
+        let inner = self.inner.iter_mut().rev().nth(out)?;
         inner.used.insert(known.clone());
         match inner.made_by.get(&known) {
             Some(&maker) if maker >= inner.current => {
@@ -172,7 +170,7 @@ impl<'a> Scope<'_, 'a> {
 
     /// Makes a name of a stage known in the body that is read.
     pub(super) fn take_inside(&mut self, name: &Ident) {
-        let Some(inner) = &mut self.inner else { return };
+        let Some(inner) = self.inner.last_mut() else { return };
         if self.errors.is_reserved(name) {
             return;
         }

@@ -10,7 +10,7 @@ network! {
         },
     }
     Names<x: [B, 5, 8] -> y: [B, 5, 8]> { scan |x| x, scan |x, h| tanh(x), scan |x, h, a = 0.5| { let b = a * h; x + h } }
-    Nested<x: [B, 5, 3, 8] -> y: [B, 5, 3, 8]> {
+    Nested<x: [B, 5, 300, 8] -> y: [B, 5, 300, 8]> {
         scan |x, h| { let z = x -> scan(8) |e, g| e + g; z + h }, scan |x, h| { (x, h) -> concat, BatchNorm, Dense(8) },
     }
 }

@@ -114,7 +114,10 @@ impl<'a> Context<'a> {
                 Expr::Name(name) | Expr::Path(name, _) => self.known(name).flatten(),
                 _ => None,
             };
-            let path = format!("{}from{}", prefix.path, index + 1);
+            let path = match flow.name {
+                "" => self.path_without_a_name(&format!("from{}", index + 1)),
+                _ => format!("{}from{}", prefix.path, index + 1),
+            };
             sources.push(known.or_else(|| self.expression(source, &path, flow)));
         }
         let sources = sources.into_iter().collect::<Option<Vec<usize>>>();

@@ -10,6 +10,9 @@ use crate::layers::{Misfit, Named};
 use crate::network::{At, Flow, Scan, Stage};
 use crate::types::{Dim, Shape, TensorType};
 
+/// So many steps all loops inside of one another may have together, without those of the outermost: as often the body is compiled.
+const MOST_INNER: usize = 64;
+
 /// The body of a loop, with what its expressions know beside the names of the network.
 #[derive(Debug)]
 pub struct Inside {
@@ -17,6 +20,10 @@ pub struct Inside {
     pub path: String,
     /// What the paths of its parameters begin with.
     pub owner: String,
+    /// The loop around it, if it is inside of one.
+    pub outer: Option<usize>,
+    /// How often the body is written out at each step of the outermost loop.
+    pub copies: usize,
     /// The values by their names; none where a mistake was reported.
     pub names: HashMap<Rc<str>, Option<usize>>,
 }
@@ -24,17 +31,19 @@ pub struct Inside {
 impl Elaborated<'_> {
     /// The value that an expression of this step knows by a name or path.
     pub fn named(&self, step: &Step<'_>, name: &str) -> Option<usize> {
-        let own = step.inside.and_then(|inside| self.loops[inside].names.get(name));
+        let mut around = step.inside.into_iter().flat_map(|inside| self.around(inside));
+        let own = around.find_map(|inside| self.loops[inside].names.get(name));
         own.copied().unwrap_or_else(|| self.names.get(name).copied())
+    }
+
+    /// A loop and those around it, the innermost first.
+    pub fn around(&self, inside: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(inside), |&inside| self.loops[inside].outer)
     }
 }
 
 impl<'a> Context<'a> {
     pub(super) fn scan(&mut self, stage: &'a Stage<'a>, scan: &'a Scan<'a>, place: &Prefix, x: usize) -> Option<usize> {
-        if self.inside.is_some() {
-            self.report(stage.at, words::loop_in_a_loop(stage.text));
-            return None;
-        }
         let shape = self.numbers(stage.at, stage.text, x)?;
         let args = self.args("scan", Scan::ARGS, scan.args)?;
         let (rows, steps, element) = match shape.0[..] {
@@ -47,6 +56,7 @@ impl<'a> Context<'a> {
                 return None;
             }
         };
+        let copies = self.copies(stage, steps)?;
         let initial = match Scan::initial(&args) {
             Some(name) => Some((name, self.value_named(stage, name)?)),
             None => None,
@@ -75,9 +85,8 @@ impl<'a> Context<'a> {
         let trace = std::mem::take(&mut self.trace);
         let from = (x, initial.map(|(_, value)| value), lengths);
         let first = self.steps.len();
-        let ends = self.steps_of(stage, scan, place, from, [&state, &element], {
-            Action::State { steps, reverse: Scan::is_reverse(&args) }
-        });
+        let head = Action::State { steps, reverse: Scan::is_reverse(&args) };
+        let ends = self.steps_of(stage, scan, place, from, [&state, &element], (head, copies));
         self.trace = trace;
         let [before, after] = ends?;
         // What a step makes may be computed, or kept, for all of them at once.
@@ -105,7 +114,7 @@ impl<'a> Context<'a> {
         place: &Prefix,
         (x, initial, lengths): (usize, Option<usize>, Option<usize>),
         [state, element]: [&Shape; 2],
-        head: Action<'a>,
+        (head, copies): (Action<'a>, usize),
     ) -> Option<[usize; 2]> {
         let (last, lines) = scan.lines.split_last()?;
         let mut names = HashMap::new();
@@ -115,7 +124,7 @@ impl<'a> Context<'a> {
             let number = self.named_step(stage, place, (name, action), Vec::new(), Shape::scalar());
             names.insert(Rc::from(*name), Some(number));
         }
-        let index = self.loops.len();
+        let (index, outer) = (self.loops.len(), self.inside);
         self.inside = Some(index);
         let before = self.named_step(stage, place, (scan.state, head), initial.into_iter().collect(), state.clone());
         names.insert(Rc::from(scan.state), Some(before));
@@ -123,10 +132,10 @@ impl<'a> Context<'a> {
         let of_step = self.named_step(stage, place, (scan.element, Action::Element), operands, element.clone());
         names.insert(Rc::from(scan.element), Some(of_step));
         let [path, owner] = [&place.path, &place.owner].map(|path| format!("{path}."));
-        self.loops.push(Inside { path, owner, names });
+        self.loops.push(Inside { path, owner, outer, copies, names });
         lines.iter().for_each(|line| self.flow(line));
         let after = self.value_of(last);
-        self.inside = None;
+        self.inside = outer;
         let after = after?;
         let found = self.ty(after)?.clone();
         if found != TensorType::f32(state.clone()) {
@@ -154,11 +163,36 @@ impl<'a> Context<'a> {
     /// The path of what is called so in the body that is read.
     pub(super) fn path_of(&self, name: &str) -> String {
         match self.inside {
-            Some(inside) => {
-                format!("{}{}", self.loops[inside].path, if name.is_empty() { "next" } else { name })
-            }
+            Some(_) if name.is_empty() => self.path_without_a_name("next"),
+            Some(inside) => format!("{}{name}", self.loops[inside].path),
             None => name.to_string(),
         }
+    }
+
+    /// The path of what has no name in the body that is read: this one, or where that is the name of something else, one like it.
+    pub(super) fn path_without_a_name(&self, like: &str) -> String {
+        let Some(inside) = self.inside else { return like.to_string() };
+        let Inside { path, names, .. } = &self.loops[inside];
+        let mut candidates = std::iter::once(like.to_string()).chain((2..).map(|n| format!("{like}_{n}")));
+        let free = candidates.find(|name| !names.contains_key(name.as_str()));
+        format!("{path}{}", free.expect("there are more numbers than names"))
+    }
+
+    /// The values of this name in the bodies that are read, the innermost first; nothing inside after a mistake.
+    fn own_name(&self, name: &str) -> Option<Option<usize>> {
+        let mut around = std::iter::successors(self.inside, |&inside| self.loops[inside].outer);
+        around.find_map(|inside| self.loops[inside].names.get(name)).copied()
+    }
+
+    /// How often the body of a loop of so many steps is written out where it stands: inside of another loop, once for each step.
+    pub(super) fn copies(&mut self, stage: &Stage<'_>, steps: usize) -> Option<usize> {
+        let Some(inside) = self.inside else { return Some(1) };
+        let copies = self.loops[inside].copies.saturating_mul(steps);
+        if copies > MOST_INNER {
+            self.report(stage.at, words::long_loop_in_a_loop(stage.text, copies, MOST_INNER));
+            return None;
+        }
+        Some(copies)
     }
 
     /// What the paths of the stages of a line begin with.
@@ -186,9 +220,9 @@ impl<'a> Context<'a> {
 
     /// The value of this name, if there is one; nothing inside after a mistake.
     pub(super) fn known(&mut self, name: &'a str) -> Option<Option<usize>> {
-        let own = self.inside.and_then(|inside| self.loops[inside].names.get(name));
+        let own = self.own_name(name);
         if own.is_some() {
-            return own.copied();
+            return own;
         }
         self.used.insert(name);
         self.names.get(name).map(|&value| Some(value))
@@ -196,8 +230,7 @@ impl<'a> Context<'a> {
 
     /// The type of what goes by this name.
     pub(super) fn type_of(&mut self, name: &'a str) -> Option<TensorType> {
-        let own = self.inside.and_then(|inside| self.loops[inside].names.get(name));
-        if let Some(value) = own {
+        if let Some(value) = self.own_name(name) {
             return value.and_then(|value| self.ty(value).cloned());
         }
         self.used.insert(name);
@@ -206,11 +239,11 @@ impl<'a> Context<'a> {
 
     /// The type of a value or parameter by its path from the body that is read, if there is one; nothing inside after a mistake.
     pub(super) fn inner_path(&self, path: &str) -> Option<Option<TensorType>> {
-        let Inside { owner, names, .. } = &self.loops[self.inside?];
-        if let Some(value) = names.get(path) {
+        if let Some(value) = self.own_name(path) {
             return Some(value.and_then(|value| self.ty(value).cloned()));
         }
-        let index = self.by_path.get(&format!("{owner}{path}"))?;
+        let mut around = std::iter::successors(self.inside, |&inside| self.loops[inside].outer);
+        let index = around.find_map(|inside| self.by_path.get(&format!("{}{path}", self.loops[inside].owner)))?;
         Some(Some(TensorType::f32(self.params[*index].1.clone())))
     }
 

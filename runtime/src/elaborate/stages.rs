@@ -182,9 +182,6 @@ impl<'a> Context<'a> {
             self.report(stage.at, words::nothing_to_start(stage.text, init, weight));
             return None;
         }
-        if layer.is_loop() {
-            self.refused_in_a_loop(stage.at, words::loop_in_a_loop(stage.text))?;
-        }
         let misfit = match (layer.takes, &memory_shape) {
             (Takes::Memory(suits), Some(memory)) => suits(&x_shape, memory, &args).err().map(|misfit| (misfit, memory)),
             (Takes::Memory(_), None) => {
@@ -204,6 +201,9 @@ impl<'a> Context<'a> {
         if is_absurd(&shape) {
             self.report(stage.at, words::too_large(&format!("one row of the result of `{}`", stage.text), &shape));
             return None;
+        }
+        if layer.is_loop() {
+            self.copies(stage, x_shape.0[1].factor())?;
         }
         let looks_at = memory_shape.as_ref().unwrap_or(&x_shape);
         let mut named = Vec::new();

@@ -25,7 +25,7 @@ pub use loops::Loop;
 pub use ops::{DotAxes, Window};
 pub use origin::{Origin, Pass, SourcePlace};
 pub use rewrite::{NodeMap, Rule, rewrite};
-pub use unroll::unroll;
+pub use unroll::{flatten, unroll};
 pub use verify::verify;
 
 /// The index of a node in its graph.

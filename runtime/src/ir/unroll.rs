@@ -1,9 +1,56 @@
 //! A graph with its loops written out, one copy of the body for every step: what a loop means, and what a search for the origin of a
-//! number walks through.
+//! number walks through. A loop inside of another is written out as soon as the network is lowered, and no later stage meets any.
 
 use std::rc::Rc;
 
 use super::{Builder, Graph, Loop, NodeId, Op, Output};
+
+/// The same results without loops inside of loops: those are written out in the body of the one around them.
+pub fn flatten(mut graph: Graph) -> Graph {
+    loop {
+        let inner = innermost(&graph);
+        if inner.is_empty() {
+            return graph;
+        }
+        let mut apart = vec![false; graph.nodes.len()];
+        inner.iter().flat_map(|run| run.body.iter().chain(&run.collects)).for_each(|id| apart[id.index()] = true);
+        inner.iter().for_each(|run| apart[run.carry.index()] = true);
+        graph = without(&graph, &inner, |id| apart[id.index()]);
+    }
+}
+
+/// The loops that are inside of others, and have none inside of themselves.
+fn innermost(graph: &Graph) -> Vec<Loop> {
+    let mut loops = graph.loops();
+    if loops.len() < 2 {
+        return Vec::new();
+    }
+    let bodies: Vec<Vec<bool>> = loops.iter().map(|run| depending(graph, run)).collect();
+    for (run, body) in loops.iter_mut().zip(&bodies) {
+        run.body = graph.ids().filter(|id| body[id.index()] && *id != run.carry).collect();
+    }
+    // What is inside ends first, and something of it depends on the head of the one around it.
+    let is_inside = |inner: usize, outer: usize| {
+        let run: &Loop = &loops[inner];
+        let mut own = run.body.iter().chain(&run.collects).chain([&run.carry, &run.history]);
+        run.history < loops[outer].history && own.any(|id| bodies[outer][id.index()])
+    };
+    let any = |is: &dyn Fn(usize) -> bool| (0..loops.len()).any(is);
+    let all = 0..loops.len();
+    let chosen = all.filter(|&own| any(&|outer| is_inside(own, outer)) && !any(&|inner| is_inside(inner, own)));
+    chosen.map(|own| loops[own].clone()).collect()
+}
+
+/// For every node, whether it has another value at each step of a loop: the head, and what depends on it.
+fn depending(graph: &Graph, run: &Loop) -> Vec<bool> {
+    let mut depends = vec![false; graph.nodes.len()];
+    for id in graph.ids().skip(run.carry.index()) {
+        let is_exit = id == run.history || run.collects.contains(&id);
+        let through = || graph[id].operands.iter().any(|operand| depends[operand.index()]);
+        depends[id.index()] = id == run.carry || !is_exit && through();
+    }
+    depends
+}
 
 /// The same results without loops.
 pub fn unroll(graph: &Graph) -> Graph {
@@ -12,10 +59,15 @@ pub fn unroll(graph: &Graph) -> Graph {
         return graph.clone();
     }
     let heads = graph.heads();
+    without(graph, &loops, |id| heads[id.index()].is_some() || matches!(graph[id].op, Op::Collect { .. }))
+}
+
+/// The same results without these loops, of which these nodes are parts.
+fn without(graph: &Graph, loops: &[Loop], is_part: impl Fn(NodeId) -> bool) -> Graph {
     let mut b = Builder::new(Graph { nodes: Vec::new(), outputs: Vec::new(), slots: graph.slots.clone() });
     let mut to = vec![NodeId(u32::MAX); graph.nodes.len()];
     for id in graph.ids() {
-        if heads[id.index()].is_some() || matches!(graph[id].op, Op::Collect { .. }) {
+        if is_part(id) {
             continue;
         }
         match loops.iter().find(|known| known.history == id) {

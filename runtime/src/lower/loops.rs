@@ -15,37 +15,49 @@ use crate::types::Dim;
 pub(super) struct Loop {
     /// What the paths of its parameters begin with.
     pub(super) owner: String,
+    /// The loop around it, if it is inside of one.
+    pub(super) outer: Option<usize>,
     names: HashMap<Rc<str>, usize>,
 }
 
 impl Loop {
     pub(super) fn new(inside: &Inside) -> Loop {
         let names = inside.names.iter().filter_map(|(name, value)| Some((Rc::clone(name), (*value)?)));
-        Loop { owner: inside.owner.clone(), names: names.collect() }
+        Loop { owner: inside.owner.clone(), outer: inside.outer, names: names.collect() }
     }
 }
 
 impl Lowering<'_> {
-    /// The value of this name in the body that is lowered.
+    /// The loops whose bodies what is lowered is part of, the innermost first.
+    pub(super) fn around(&self) -> impl Iterator<Item = &Loop> {
+        std::iter::successors(self.inside, |&inside| self.loops[inside].outer).map(|inside| &self.loops[inside])
+    }
+
+    /// The value of this name in the body that is lowered, or in one around it.
     pub(super) fn own_name(&self, name: &str) -> Option<usize> {
-        self.loops[self.inside?].names.get(name).copied()
+        self.around().find_map(|known| known.names.get(name)).copied()
     }
 
     /// A trained number, the state, the element or the end of a loop.
     pub(super) fn of_loop(&mut self, step: &Step<'static>) -> Flow {
         self.b.enter(origin(self.definition, &step.path, step.at));
+        // One position alone begins with what the position before it left, and is no loop; those inside of it are.
+        let is_outermost = match step.action {
+            Action::Scan(..) => step.inside.is_none(),
+            _ => step.inside.is_some_and(|inside| self.loops[inside].outer.is_none()),
+        };
+        let is_alone = self.next.is_some() && is_outermost;
         let node = match (&step.action, &step.operands[..]) {
             (Action::Number(name, start), _) => {
                 let slot = self.slot_of_number(step, name, *start);
                 self.b.param(slot)
             }
-            // One position alone begins with what the position before it left, and is no loop.
-            (Action::State { .. }, _) if self.next.is_some() => self.b.new_input("state", step.ty.clone()),
-            (Action::Element, &[_, sequence, ..]) if self.next.is_some() => {
+            (Action::State { .. }, _) if is_alone => self.b.new_input("state", step.ty.clone()),
+            (Action::Element, &[_, sequence, ..]) if is_alone => {
                 let sequence = self.declared(sequence);
                 self.b.reshape(sequence, step.ty.shape.clone())
             }
-            (Action::Scan(_, args), &[_, next]) if self.next.is_some() => {
+            (Action::Scan(_, args), &[_, next]) if is_alone => {
                 let next = self.declared(next);
                 self.kept.push(next);
                 let mut shape = step.ty.shape.clone();

@@ -8,7 +8,7 @@ use super::check::{check, placed};
 use super::{Lowering, prepared};
 use crate::elaborate::{Action, Elaborated, Mistake, Step, settled};
 use crate::error::BuildError;
-use crate::ir::{Graph, InputSlot, Output, Role};
+use crate::ir::{Graph, InputSlot, Output, Role, flatten};
 use crate::layers::{Arg, Frozen, LayerDef, Mode, Next, Takes};
 use crate::network::{Act, At, Definition, Expr, Scan};
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -58,7 +58,7 @@ pub fn lower_next(definition: &'static Definition<'static>, asked: Asked) -> Res
         graph.slots.outputs.push("cache");
         graph.outputs.push(Output { role: Role::Output(definition.outputs.len() + index), node });
     }
-    Ok(lowering.b.finish())
+    Ok(flatten(lowering.b.finish()))
 }
 
 /// The length of the sequence, if nothing looks elsewhere but causal attention; else what does.
@@ -90,7 +90,7 @@ fn suits(network: &Elaborated<'_>, asked: Asked) -> Result<usize, (At, String)> 
         let from = values_of(network, step);
         let [some, all] = [from.iter().any(|&value| along[value]), from.iter().all(|&value| along[value])];
         let is_asked = match step.inside {
-            // The body of a loop is that of one position.
+            // The body of a loop is that of one position, whatever loops are inside of it.
             Some(inside) => goes_on(network, step, inside, (&along, &made)),
             // What is made of last states alone has no positions: no layer over positions may keep anything of it.
             None if !some => !matches!(step.action, Action::Layer(..)) || rank_of(network, step.operands[0]) < 3,
@@ -203,14 +203,16 @@ fn stays(network: &Elaborated<'_>, step: &Step<'_>) -> bool {
     }
 }
 
-/// Whether a step of the body of a loop needs nothing but this position and the state before it.
+/// Whether a step of the body of a loop, or of one inside of it, needs nothing but this position and the state before it.
 fn goes_on(network: &Elaborated<'_>, step: &Step<'_>, inside: usize, (along, made): (&[bool], &[bool])) -> bool {
+    let outermost = |inside: usize| network.around(inside).last();
+    let is_inner = network.loops[inside].outer.is_some();
     match (&step.action, &step.operands[..]) {
-        (Action::State { reverse, .. }, initial) => !reverse && initial.is_empty(),
-        (Action::Element, &[_, sequence]) => along[sequence],
+        (Action::State { reverse, .. }, initial) if !is_inner => !reverse && initial.is_empty(),
+        (Action::Element, &[_, sequence]) if !is_inner => along[sequence],
         _ => values_of(network, step).into_iter().all(|value| {
             let maker = value.checked_sub(network.definition.inputs.len()).map(|index| &network.steps[index]);
-            !made[value] || maker.is_some_and(|maker| maker.inside == Some(inside))
+            !made[value] || maker.and_then(|maker| outermost(maker.inside?)) == outermost(inside)
         }),
     }
 }

@@ -28,6 +28,8 @@ pub struct Body<'t, 'n> {
     pub scopes: Vec<Scope>,
     /// In the body of a loop, how many bodies its lines are in.
     pub(super) in_loop: Option<usize>,
+    /// In how many loops inside one another it is.
+    pub(super) loops: usize,
 }
 
 impl<'t, 'n> Body<'t, 'n> {
@@ -44,6 +46,7 @@ impl<'t, 'n> Body<'t, 'n> {
             has_dense: false,
             scopes,
             in_loop: None,
+            loops: 0,
         }
     }
 
@@ -148,7 +151,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 self.affine(&stage, x.0[x.rank() - 1], prefixes);
                 (stage, y)
             }
-            (46..52, 3) if self.in_loop.is_none() => self.of_sequence(x, prefixes),
+            (46..52, 3) => self.of_sequence(x, prefixes),
             (48..50, 2) => self.rms_norm(x, prefixes),
             (46..52, 3..) | (46..48, _) => {
                 let width = x.0[1..].iter().map(|dim| dim.factor()).product();
@@ -270,7 +273,7 @@ impl<'t, 'n> Body<'t, 'n> {
             prefixes.iter().map(|prefix| format!("{}.{inside}", path(flow.as_deref(), prefix, stage))).collect()
         };
         match self.tape.below(6) {
-            5 if x.rank() > 2 && self.in_loop.is_none() => self.scan(x, prefixes, depth, None),
+            5 if x.rank() > 2 && self.loops < 2 => self.scan(x, prefixes, depth, None),
             4 if x.rank() > 1 => {
                 let stage = self.named(Kind::Broken, "concat");
                 let [first, second] = ["1.", "2."].map(|inside| at(&stage, inside));

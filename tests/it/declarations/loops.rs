@@ -61,7 +61,8 @@ impl<'t, 'n> Body<'t, 'n> {
         };
         let [of_state, of_element] = LINES.map(|name| at(&format!("{name}.")));
         let of_next = at("");
-        self.in_loop = Some(self.scopes.len() + 1);
+        let around = self.in_loop.replace(self.scopes.len() + 1);
+        self.loops += 1;
         let kept = self.within(|inner| inner.stages_to(&state, &state, &of_state, depth));
         let added = self.within(|inner| inner.stages_to(&element, &state, &of_element, depth));
         let [e, h, decay, u, v] = [NAMES[0], NAMES[1], NAMES[2], LINES[0], LINES[1]].map(Expr::Name);
@@ -84,7 +85,7 @@ impl<'t, 'n> Body<'t, 'n> {
                 flow("", vec![binary(BinaryOp::Sub, sum, bent(v))], Vec::new())
             }
         };
-        self.in_loop = None;
+        (self.in_loop, self.loops) = (around, self.loops - 1);
         self.flow = flow_prefix;
         self.know(prefixes, &stage, ".decay", &Shape::scalar());
         let lines = vec![

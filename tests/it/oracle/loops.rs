@@ -30,7 +30,7 @@ impl Evaluator<'_> {
             Some(Value::Ids(lengths)) => lengths.data.iter().map(|&length| f64::from(length)).collect(),
             _ => vec![f64::INFINITY; rows],
         };
-        let outside = self.inside.replace([&at.path, &at.owner].map(|path| format!("{path}.")));
+        self.inside.push([&at.path, &at.owner].map(|path| format!("{path}.")));
         let mut states = vec![Array::of(&state.shape, |_| 0.0); steps];
         let mut order: Vec<usize> = (0..steps).collect();
         if *reverse == Arg::Flag(true) {
@@ -49,7 +49,7 @@ impl Evaluator<'_> {
             state = Array::of(&state.shape, |place| if here[place[0]] { next.at(place) } else { state.at(place) });
             states[position] = Array::of(&state.shape, |place| if here[place[0]] { next.at(place) } else { 0.0 });
         }
-        self.inside = outside;
+        self.inside.pop();
         match *last == Arg::Flag(true) {
             true => state,
             false => {

@@ -67,7 +67,7 @@ pub fn evaluate(definition: &'static Definition<'static>, mode: Mode, step: u64,
         step,
         values,
         names,
-        inside: None,
+        inside: Vec::new(),
         updates: HashMap::new(),
         decisions: Decisions::default(),
     };
@@ -98,7 +98,7 @@ pub fn shape_of(expr: &Expr<'static>, names: &[(&'static str, Value)]) -> Vec<us
         step: 1,
         values: &values,
         names: HashMap::new(),
-        inside: None,
+        inside: Vec::new(),
         updates: HashMap::new(),
         decisions: Decisions::default(),
     };
@@ -130,8 +130,8 @@ struct Evaluator<'v> {
     values: &'v Values,
     /// Ports and named values.
     names: HashMap<String, Value>,
-    /// What paths begin with in the body of a loop: those of its values, and of its parameters.
-    inside: Option<[String; 2]>,
+    /// What paths begin with in the bodies of loops, the innermost last: those of its values, and of its parameters.
+    inside: Vec<[String; 2]>,
     updates: HashMap<String, Vec<f64>>,
     decisions: Decisions,
 }
@@ -140,7 +140,7 @@ impl Evaluator<'_> {
     /// A port, a named value or a parameter.
     fn value(&self, name: &str) -> Value {
         let param = |name: &str| self.values.params.get(name).cloned().map(Value::Floats);
-        let own = self.inside.as_ref().and_then(|[path, owner]| {
+        let own = self.inside.iter().rev().find_map(|[path, owner]| {
             let value = self.names.get(&format!("{path}{name}")).cloned();
             value.or_else(|| param(&format!("{owner}{name}")))
         });

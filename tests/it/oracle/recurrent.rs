@@ -78,16 +78,16 @@ impl Evaluator<'_> {
         let shown = asked.shown * n;
         let mut all = Array::new(&[rows, steps, shown], vec![0.0; rows * steps * shown]);
         let mut last = Array::new(&[rows, shown], vec![0.0; rows * shown]);
+        let named = |name: &str| (!name.is_empty()).then(|| self.value(name));
         for row in 0..rows {
             let mut state = vec![0.0; width];
-            if !asked.initial.is_empty() {
-                let initial = self.names[asked.initial].floats();
-                state = (0..width).map(|at| initial.at(&[row, at])).collect();
+            if let Some(initial) = named(asked.initial) {
+                state = (0..width).map(|at| initial.floats().at(&[row, at])).collect();
             }
-            let length = match (asked.lengths, self.names.get(asked.lengths)) {
-                ("", _) => steps as f64,
-                (_, Some(Value::Ids(ids))) => f64::from(ids.at(&[row])),
-                (name, _) => self.names[name].floats().at(&[row]),
+            let length = match named(asked.lengths) {
+                None => steps as f64,
+                Some(Value::Ids(ids)) => f64::from(ids.at(&[row])),
+                Some(lengths) => lengths.floats().at(&[row]),
             };
             for step in 0..steps {
                 let position = if asked.reverse { steps - 1 - step } else { step };

@@ -72,7 +72,7 @@ impl Evaluator<'_> {
 
     /// The value of this name, if there is a name.
     fn mask(&self, name: &str) -> Option<Array<f64>> {
-        (!name.is_empty()).then(|| self.names[name].floats().clone())
+        (!name.is_empty()).then(|| self.value(name).floats().clone())
     }
 
     fn projected(&self, owner: &str, name: &str, biased: bool, x: &Array<f64>) -> Array<f64> {

@@ -47,7 +47,7 @@ impl Evaluator<'_> {
     /// One line of a body of flows.
     pub(super) fn flow(&mut self, flow: &Flow<'static>) {
         let value = self.line(flow);
-        let before = self.inside.as_ref().map_or("", |[path, _]| path).to_string();
+        let before = self.inside.last().map_or("", |[path, _]| path).to_string();
         match &flow.split {
             None => _ = self.names.insert(format!("{before}{}", flow.name), value),
             Some(split) => {
@@ -71,7 +71,7 @@ impl Evaluator<'_> {
 
     /// What a line comes to, before it is taken apart.
     pub(super) fn line(&mut self, flow: &Flow<'static>) -> Value {
-        let before = self.inside.clone().unwrap_or_default();
+        let before = self.inside.last().cloned().unwrap_or_default();
         let own = if flow.name.is_empty() { String::new() } else { format!("{}.", flow.name) };
         let [path, owner] = [0, 1].map(|which: usize| format!("{}{own}", before[which]));
         let at = Place { path, owner, of_names: Some(before.clone()) };

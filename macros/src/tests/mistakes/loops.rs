@@ -100,10 +100,30 @@ fn loops_inside_of_loops() {
         Other<x: [B, 5, 3, 8] -> y: [B, 5, 3, 4]> { scan |x, s| { let a = x -> Inner(8); a + s }, Dense(4) }
         Ready<x: [B, 5, 3, 8] -> y: [B, 5, 3, 4]> { scan |x, s| { let a = x -> Gru(8); a + s }, Dense(4) }
     "), @"
-    2:26: `scan(n)` is a loop inside of a loop; put it before the outer one, or after it
     4:13: `scan(initial = h)` finds no value `h` before it
-    4:53: `scan(4)` is a loop inside of a loop; put it before the outer one, or after it
-    7:80: `Gru(8)` is a loop inside of a loop; put it before the outer one, or after it
+    ");
+    // Each sees the names of those around it, but not from within a block; what it uses of them is used.
+    assert_snapshot!(mistakes("
+        block Inner(n) { scan(n) |e, g| { let z = e * s; z + g } }
+        Net<x: [B, 5, 3, 8] -> y: [B, 5, 3, 8]> {
+            scan |x, s| { let kept = 0.5 * s; let lost = 2.0 * s; let a = x -> scan(8) |e, g| e + g + kept[.., 0, ..]; a + later },
+            scan |x, s| { let a = x -> Inner(8); let b = a -> scan |e, g| e * g + c; let c = 2.0 * b; c + s },
+            scan |x, s| { let a = x -> scan |e, _g| { let own = 2.0 * e; own }; a + own + s },
+        }
+    "), @"
+    2:55: unknown name `s`
+    4:124: unknown name `later`
+    5:83: `b` and `c` are made of one another
+    6:85: unknown name `own`
+    ");
+    // All of them together have to be few steps, which is known once sizes are.
+    assert_snapshot!(mistakes("
+        Net<x: [B, 5, 65, 8] -> y: [B, 5, 65, 4]> { scan |x, s| { let a = x -> Gru(8); a + s }, Dense(4) }
+        Both<x: [B, 5, 8, 9, 2] -> y: [B, 5, 8, 9, 2]> { scan |x, s| { let a = x -> scan |x, s| { let a = x -> scan |x, s| x + s; a + s }; a + s } }
+        Most<x: [B, 5, 8, 8, 2] -> y: [B, 5, 8, 8, 2]> { scan |x, s| { let a = x -> scan |x, s| { let a = x -> scan |x, s| x + s; a + s }; a + s } }
+    "), @"
+    2:80: `Gru(8)` takes 65 steps inside of one step of a loop, and is written out there: at most 64; put it before the outer loop, or after it
+    3:112: `scan` takes 72 steps inside of one step of a loop, and is written out there: at most 64; put it before the outer loop, or after it
     ");
 }
 
