@@ -1,4 +1,5 @@
-//! How step and compile time grow with width, depth, batch and threads: each should grow as its work does.
+//! How step and compile time grow with width, depth, batch and threads: each should grow as its work does. And that the compile time of
+//! a layer with a state does not grow with its steps.
 
 use std::time::Instant;
 
@@ -36,7 +37,23 @@ stacks! {
     Deep32: 256 wide, 32 deep;
 }
 
-/// Prints a table.
+/// Layers with a state over sequences of one length.
+macro_rules! sequences {
+    ($($name:ident: $steps:tt steps;)*) => {
+        $(network! {
+            $name<x: [B, $steps, 256] -> y: [B, $steps, 256]> { Lstm(256) }
+            loss = mean(square(y));
+        })*
+    };
+}
+
+sequences! {
+    Steps64: 64 steps;
+    Steps1000: 1000 steps;
+    Steps10000: 10000 steps;
+}
+
+/// Prints two tables.
 pub fn measure(arguments: &Arguments) -> Result<()> {
     let optimizer = || Sgd::new(0.01).momentum(0.9);
     println!("| width | depth | batch | threads | MFLOP a step | step, us | GFLOP/s | build, ms | build, ms a layer |");
@@ -60,7 +77,23 @@ pub fn measure(arguments: &Arguments) -> Result<()> {
         Size { threads, width: 1024, ..size }.row(|| Wide1024::trainer(optimizer()))?;
         Size { threads, batch: 4096, ..size }.row(|| Wide256::trainer(optimizer()))?;
     }
+    println!("\n| steps of an lstm | build, ms |");
+    println!("| ---: | ---: |");
+    println!("| 64 | {:.1} |", built(|| Steps64::trainer(optimizer()).max_batch(1))?);
+    println!("| 1000 | {:.1} |", built(|| Steps1000::trainer(optimizer()).max_batch(1))?);
+    println!("| 10000 | {:.1} |", built(|| Steps10000::trainer(optimizer()).max_batch(1))?);
     Ok(())
+}
+
+/// Milliseconds that building takes, the least of three times.
+fn built<N: Network>(trainer: impl Fn() -> Trainer<N>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..3 {
+        let before = Instant::now();
+        drop(trainer().seed(1).build()?);
+        least = least.min(1e3 * before.elapsed().as_secs_f64());
+    }
+    Ok(least)
 }
 
 #[derive(Clone, Copy)]
@@ -88,15 +121,9 @@ impl Size {
     {
         let Size { width, depth, batch, threads, seconds } = self;
         let (x, label): (Array2<f32>, Array1<u8>) = classes(batch, width);
-        let timed = || {
-            let before = Instant::now();
-            let net = trainer().max_batch(batch).seed(1).threads(threads).build()?;
-            Ok::<_, Box<dyn std::error::Error>>((net, 1e3 * before.elapsed().as_secs_f64()))
-        };
-        let (_, first) = timed()?;
-        let (_, second) = timed()?;
-        let (mut net, third) = timed()?;
-        let build = first.min(second).min(third);
+        let trainer = || trainer().max_batch(batch).threads(threads);
+        let build = built(trainer)?;
+        let mut net = trainer().seed(1).build()?;
         let step = Samples::of(seconds, 0.05, || net.step(x.view(), label.view()).map(drop))?.min();
         println!(
             "| {width} | {depth} | {batch} | {threads} | {:.1} | {step:.1} | {:.1} | {build:.1} | {:.2} |",
