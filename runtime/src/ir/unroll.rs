@@ -123,6 +123,15 @@ fn written_out(b: &mut Builder, graph: &Graph, run: &Loop, to: &mut [NodeId]) {
             let shape = b.shape(row).stacked(1);
             parts.push(b.reshape(row, shape));
         }
-        to[exit.index()] = b.concat(&parts, 0);
+        to[exit.index()] = joined(b, parts);
     }
+}
+
+/// Rows one after the other. A kernel that joins some asks of each element which of them it is in, so many are joined a few at a time.
+fn joined(b: &mut Builder, mut parts: Vec<NodeId>) -> NodeId {
+    const FEW: usize = 8;
+    while parts.len() > FEW {
+        parts = parts.chunks(FEW).map(|some| if some.len() == 1 { some[0] } else { b.concat(some, 0) }).collect();
+    }
+    b.concat(&parts, 0)
 }
