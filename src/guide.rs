@@ -1,7 +1,8 @@
 #![doc = include_str!("../guide/README.md")]
 
 macro_rules! chapters {
-    ($($name:ident: $text:literal)*) => { $(
+    ($($(#[$when:meta])? $name:ident: $text:literal)*) => { $(
+        $(#[$when])?
         #[doc = links!()]
         #[doc = include_str!($text)]
         pub mod $name {}
@@ -13,6 +14,8 @@ chapters! {
     first_network: "../guide/first_network.md"
     language: "../guide/language.md"
     data: "../guide/data.md"
+    #[cfg(feature = "csv")]
+    tables: "../guide/tables.md"
     training: "../guide/training.md"
     losses: "../guide/losses.md"
     optimizers: "../guide/optimizers.md"
@@ -24,6 +27,7 @@ chapters! {
     inference: "../guide/inference.md"
     ir: "../guide/ir.md"
     saving: "../guide/saving.md"
+    deployment: "../guide/deployment.md"
     generic: "../guide/generic.md"
     debugging: "../guide/debugging.md"
     speed: "../guide/speed.md"

@@ -30,6 +30,8 @@ pub use gradloom_runtime::session::{
     SizesOf, Trainer, Work,
 };
 pub use gradloom_runtime::summary::{Summary, SummaryRow};
+#[cfg(feature = "csv")]
+pub use gradloom_runtime::table::{Categories, CellPlace, Columns, Encoder, Fill, Table, TableError, TableReader};
 pub use ndarray;
 
 /// What the links between the pages of the guide lead to. On the pages themselves they lead to files: of two definitions of a link,
@@ -42,11 +44,13 @@ macro_rules! links {
             "[training]: crate::guide::training\n",
             "[tools]: crate::guide::tools\n",
             "[data]: crate::guide::data\n",
+            "[tables]: crate::guide::tables\n",
             "[losses]: crate::guide::losses\n",
             "[optimizers]: crate::guide::optimizers\n",
             "[inference]: crate::guide::inference\n",
             "[ir]: crate::guide::ir\n",
             "[saving]: crate::guide::saving\n",
+            "[deployment]: crate::guide::deployment\n",
             "[generic]: crate::guide::generic\n",
             "[debugging]: crate::guide::debugging\n",
             "[speed]: crate::guide::speed\n",

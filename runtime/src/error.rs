@@ -248,6 +248,14 @@ pub enum RunError {
         /// The nearest name that exists.
         closest: Option<String>,
     },
+    /// A text that can't be attached to the network, is not, or does not say what was asked for.
+    #[error("attachment `{name}`: {reason}")]
+    Attachment {
+        /// Its name.
+        name: String,
+        /// Why not, in words.
+        reason: String,
+    },
     /// A parameter that the network does not have.
     #[error("no parameter `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Name {

@@ -57,6 +57,7 @@
 //! | [`session`] | arrays of the user's | losses, predictions, gradients, checkpoints, profiles, diagnostics |
 //! | [`data`] | files | well-known sets of images |
 //! | [`dataset`], [`fit`] | rows; a session and a dataset | batches; the history of a training, of several with other settings, a learning rate |
+//! | [`table`](mod@table) | files of comma-separated values, under the feature `csv` | arrays of their columns; what codes the rows of another table alike |
 //! | [`evaluation`] | labels and predictions | confusion matrix, precision, recall, F1, area under the ROC curve |
 //!
 //! # Invariants
@@ -158,6 +159,8 @@ pub mod session;
 pub mod data;
 #[cfg(feature = "ndarray")]
 pub mod dataset;
+#[cfg(feature = "csv")]
+pub mod table;
 #[cfg(feature = "ndarray")]
 pub mod evaluation;
 #[cfg(feature = "ndarray")]

@@ -70,6 +70,7 @@ fn table() -> Vec<(&'static str, [(&'static str, bool); 5])> {
         PredictorBuilder<Net>, Profile, Session<Net>, Trainer<Net>, Work, Net, MetricsOf<Net>, Generator<Net>, Sequence<Net>, Sampling,
         SizesOf<Net>, FindRate<'static, Net>, RateCurve, MonteCarlo<Net>, Sweep<(f64,)>, Swept<(f64,), Net>, Trial<(f64,), Net>,
         TrialError<Net>, Summary, SummaryRow, Flops,
+        Categories, CellPlace, Columns, Encoder, Fill, Table, TableError, TableReader,
     ];
     table.to_vec()
 }
@@ -116,7 +117,7 @@ fn whatever_is_public_may_go_to_another_thread() {
     let all = lines.clone().filter(|(_, lacks)| lacks.is_empty()).map(|(name, _)| name).collect::<Vec<_>>();
     let others = lines.filter(|(_, lacks)| !lacks.is_empty()).map(|(name, lacks)| format!("{name} lacks {lacks}"));
     assert_snapshot!(format!("{} have all\n{}", all.len(), others.collect::<Vec<_>>().join("\n")), @"
-    63 have all
+    71 have all
     Batches lacks Sync, UnwindSafe, RefUnwindSafe
     Fit lacks Send, Sync, UnwindSafe, RefUnwindSafe
     Session lacks UnwindSafe, RefUnwindSafe

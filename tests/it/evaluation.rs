@@ -41,6 +41,13 @@ fn precision_recall_and_f1_of_a_class_are_those_of_scikit_learn() {
         2  0  1  2      1.000   0.667  0.800        3
     accuracy 0.600
     ");
+    assert_snapshot!(confusion.named(&["Gentoo", "é"]), @"
+    class   Gentoo  é  2  precision  recall     f1  support
+    Gentoo       1  0  0      0.500   1.000  0.667        1
+         é       1  0  0      0.000   0.000  0.000        1
+         2       0  1  2      1.000   0.667  0.800        3
+    accuracy 0.600
+    ");
     // A class that neither is nor is predicted.
     let confusion = Confusion::new(labels.view(), predictions.view(), 4).expect("they belong together");
     assert_eq!(confusion.classes()[3], report(3, 0.0, 0.0, 0.0, 0));

@@ -7,6 +7,7 @@
 mod aarch64;
 mod accumulation;
 mod allocation;
+mod attachments;
 mod augmentation;
 mod auto_traits;
 mod bound;
@@ -129,6 +130,7 @@ mod strips;
 mod summary;
 mod surroundings;
 mod sweep;
+mod tables;
 mod tensor_golden;
 mod tensor_kernels;
 mod tensors;

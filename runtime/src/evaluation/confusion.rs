@@ -126,6 +126,30 @@ impl Confusion {
         (0..self.counts.nrows()).map(report).collect()
     }
 
+    /// The table that it prints as, with the names of the classes in place of their ids: `Categories::names` of
+    /// a table, or others. A class without a name keeps its id.
+    pub fn named(&self, names: &[impl AsRef<str>]) -> String {
+        self.text(|class| names.get(class).map_or_else(|| class.to_string(), |name| name.as_ref().to_string()))
+    }
+
+    fn text(&self, name: impl Fn(usize) -> String) -> String {
+        let names: Vec<String> = (0..self.counts.nrows()).map(name).collect();
+        let letters = |name: &String| name.chars().count();
+        let first = names.iter().map(letters).max().unwrap_or(0).max("class".len());
+        let largest = self.counts.iter().max().map_or(0, |count| count.to_string().len());
+        let widths: Vec<usize> = names.iter().map(|name| letters(name).max(largest)).collect();
+        let mut text = format!("{:first$}", "class");
+        names.iter().zip(&widths).for_each(|(name, width)| text.push_str(&format!("  {name:>width$}")));
+        text.push_str("  precision  recall     f1  support\n");
+        for ((row, class), name) in self.counts.rows().into_iter().zip(self.classes()).zip(&names) {
+            let ClassReport { precision, recall, f1, support, .. } = class;
+            text.push_str(&format!("{name:>first$}"));
+            row.iter().zip(&widths).for_each(|(count, width)| text.push_str(&format!("  {count:>width$}")));
+            text.push_str(&format!("  {precision:>9.3}  {recall:>6.3}  {f1:.3}  {support:>7}\n"));
+        }
+        text + &format!("accuracy {:.3}", self.accuracy())
+    }
+
     /// The mean of the F1 of all classes, each of which counts the same, however rare it is. From 0 to 1.
     pub fn macro_f1(&self) -> f64 {
         let classes = self.classes();
@@ -145,17 +169,6 @@ fn shapes(labels: &[usize], predictions: &[usize]) -> EvaluationError {
 /// A row for each class.
 impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let largest = self.counts.iter().max().copied().unwrap_or(0).max(self.counts.nrows() as u64);
-        let width = largest.to_string().len();
-        write!(f, "class")?;
-        (0..self.counts.ncols()).try_for_each(|class| write!(f, "  {class:>width$}"))?;
-        writeln!(f, "  precision  recall     f1  support")?;
-        for (row, class) in self.counts.rows().into_iter().zip(self.classes()) {
-            let ClassReport { class, precision, recall, f1, support } = class;
-            write!(f, "{class:>5}")?;
-            row.iter().try_for_each(|count| write!(f, "  {count:>width$}"))?;
-            writeln!(f, "  {precision:>9.3}  {recall:>6.3}  {f1:.3}  {support:>7}")?;
-        }
-        write!(f, "accuracy {:.3}", self.accuracy())
+        f.write_str(&self.text(|class| class.to_string()))
     }
 }

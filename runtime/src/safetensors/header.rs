@@ -20,7 +20,7 @@ pub(super) const MOST_TENSORS: usize = 1 << 18;
 const MOST_WORDS: usize = 2 * MOST_TENSORS;
 
 /// The longest name of a tensor or a word, in bytes.
-pub(super) const LONGEST_NAME: usize = 1 << 16;
+pub(crate) const LONGEST_NAME: usize = 1 << 16;
 
 /// What a header says, checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A string as JSON writes it, with its quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {

@@ -26,8 +26,9 @@ use crc64::Crc64;
 pub use element::Element;
 pub use error::CheckpointError;
 pub(crate) use error::Mistakes;
-pub(crate) use header::shown;
 pub use header::{Entry, Header};
+pub(crate) use header::{LONGEST_NAME, shown};
+pub(crate) use json::quoted;
 pub(crate) use write::brief;
 pub use write::{Tensor, check_size, write};
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::attachments::Attachments;
 use super::identity::Identity;
 use super::name_map::fits;
 use super::params::named;
@@ -48,7 +49,8 @@ impl<N: Network> Session<N> {
     /// and the number of rows that they are of as well. Of [`Session::fit`], how many epochs are complete, and in the middle of
     /// one, where it stands: the next `fit` goes on there.
     ///
-    /// The file also says what network and training it is of: the declaration and the settings of the training, as text.
+    /// The file also says what network and training it is of: the declaration and the settings of the training, as text. What was
+    /// attached to the network, with [`Session::attach`], is there as well.
     ///
     /// The file is a safetensors file: every tensor is there under its name (see [`Session::names`]), in little-endian `F32`,
     /// and other programs can read it. It carries checksums of its header and of every tensor. It is written beside `path`,
@@ -86,6 +88,8 @@ impl<N: Network> Session<N> {
         words.extend((!self.declared.is_empty()).then(|| (SCALARS, scalars_word::<N>(&self.declared))));
         // A schedule follows from the step.
         words.extend(self.rate.fixed().map(|rate| (RATE, rate.to_string())));
+        let attached: Vec<(String, &str)> = self.attachments.words().collect();
+        words.extend(attached.iter().map(|(word, text)| (word.as_str(), text.to_string())));
         write(path, &words, &tensors)
     }
 
@@ -95,7 +99,8 @@ impl<N: Network> Session<N> {
     /// That session has to have been of the same network and training: the declared layers, ports and loss have to be the same,
     /// and so have the optimizer and its settings, clipping, and what groups make of the parameters. The name of the network,
     /// its metrics and initializers, `max_batch`, `threads` and `sentinel` may differ. The learning rate is restored if it
-    /// follows no schedule; a schedule is that of this session, at the step that was saved.
+    /// follows no schedule; a schedule is that of this session, at the step that was saved. What was attached there takes the place of
+    /// what was attached here.
     ///
     /// A file of an earlier version says less: of its network the name has to be the same, of the training the optimizer.
     ///
@@ -123,6 +128,7 @@ impl<N: Network> Session<N> {
         self.seed = words.seed;
         self.forward_count = words.passes;
         self.position = words.position;
+        self.attachments = words.attachments;
         self.declared
             .copy_from_slice(&words.scalars.unwrap_or_else(|| declared(&self.programs[Kind::Train].slots.scalars)));
         self.fill_declared();
@@ -228,6 +234,7 @@ struct Words {
     rows: usize,
     /// In the order of the declaration; none in a file that has none.
     scalars: Option<Vec<f32>>,
+    attachments: Attachments,
 }
 
 impl Words {
@@ -293,6 +300,7 @@ impl Words {
             rate,
             position: Position { epochs: size(EPOCHS, epochs)?, pass },
             rows: size(ROWS, rows)?,
+            attachments: Attachments::of(file).unwrap_or_default(),
             scalars: match file.header.word(SCALARS) {
                 None => None,
                 Some(word) => match scalars_of::<N>(word) {

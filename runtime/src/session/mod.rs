@@ -6,6 +6,7 @@
 //! pieces, and the extents of a tensor of more than four axes.
 
 mod accumulation;
+mod attachments;
 mod buffer;
 mod checkpoint;
 mod diagnostics;
@@ -55,6 +56,7 @@ use crate::safetensors::CheckpointError;
 use crate::schedule::Schedule;
 use crate::tensor::Tensor;
 use accumulation::Accumulation;
+use attachments::Attachments;
 use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
@@ -141,6 +143,7 @@ pub struct Session<N> {
     forward_count: u64,
     /// How far `fit` has come.
     position: Position,
+    attachments: Attachments,
     programs: Programs,
     /// What is merged between two updates, once anything was.
     accumulation: Option<Accumulation>,
@@ -202,6 +205,7 @@ impl<N: Network> Session<N> {
             seed,
             forward_count: 0,
             position: Position::default(),
+            attachments: Attachments::default(),
             params,
             kept,
             arena,
@@ -338,13 +342,11 @@ impl<N: Network> Session<N> {
     /// Buffers for which there is no memory.
     pub fn predictor(&mut self) -> Result<Predictor<N>, BuildError> {
         self.compile(Kind::Predict)?;
-        Predictor::new(
-            self.definition,
-            self.programs.shared(Kind::Predict),
-            self.params.floats(),
-            &self.declared,
-            (self.max_batch, self.config.winograd),
-        )
+        let program = self.programs.shared(Kind::Predict);
+        let (params, declared) = (self.params.floats(), &self.declared);
+        let settings = (self.max_batch, self.config.winograd);
+        let predictor = Predictor::new(self.definition, program, params, declared, settings)?;
+        Ok(predictor.with_attachments(&self.attachments))
     }
 
     /// The learning rate of the next step: what the schedule says after [`Session::steps`] steps.

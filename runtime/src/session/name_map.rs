@@ -3,7 +3,9 @@
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
+use super::attachments::Attachments;
 use super::checkpoint::{NETWORK, SCALARS, copy, read, scalars_of};
 use super::params::named;
 use super::{Kind, Network, Predictor, Session, is_own};
@@ -98,14 +100,14 @@ impl<N: Network> Session<N> {
     /// A file that cannot be read or is damaged, names that the file or the network does not have, shapes that differ,
     /// elements that are no floats; the message names the tensors. The session is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let (params, _) = mapped::<N>(path.as_ref(), names, &self.programs[Kind::Train], self.params.floats())?;
+        let (params, ..) = mapped::<N>(path.as_ref(), names, &self.programs[Kind::Train], self.params.floats())?;
         self.params.floats_mut().copy_from_slice(&params);
         Ok(())
     }
 }
 
 impl<N: Network> Predictor<N> {
-    /// Takes parameters, running statistics and scalars from a file: a checkpoint of a trainer, of whatever optimizer, whose
+    /// Takes parameters, running statistics, scalars and what is attached from a file: a checkpoint of a trainer, of whatever optimizer, whose
     /// state is passed over, or any other safetensors file with the names of this network. As [`Predictor::load_mapped`] with an empty
     /// map.
     ///
@@ -121,11 +123,14 @@ impl<N: Network> Predictor<N> {
     /// # Errors
     /// As for [`Session::load_mapped`]. The predictor is then as it was before.
     pub fn load_mapped(&mut self, path: impl AsRef<Path>, names: &NameMap) -> Result<(), CheckpointError> {
-        let (params, scalars) = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
+        let (params, scalars, attachments) = mapped::<N>(path.as_ref(), names, &self.program, self.params.floats())?;
         let no_memory = || CheckpointError::NoMemory { path: path.as_ref().to_path_buf() };
         self.own_params().ok_or_else(no_memory)?.copy_from_slice(&params);
         if let Some(scalars) = scalars {
             self.take_scalars(&scalars);
+        }
+        if let Some(attachments) = attachments {
+            self.attachments = Arc::new(attachments);
         }
         Ok(())
     }
@@ -137,14 +142,17 @@ pub(super) fn fits(program: &Program, file: &File) -> bool {
     Matching::new(&own, file, &NameMap::new()).mistakes.is_empty()
 }
 
+/// Parameters, scalars and attachments.
+type Mapped = (Vec<f32>, Option<Vec<f32>>, Option<Attachments>);
+
 /// All parameters of a program, those of the network from a file and the others as they are; of a checkpoint of this network, the
-/// scalars as well.
+/// scalars and what is attached as well.
 fn mapped<N: Network>(
     path: &Path,
     names: &NameMap,
     program: &Program,
     present: &[f32],
-) -> Result<(Vec<f32>, Option<Vec<f32>>), CheckpointError> {
+) -> Result<Mapped, CheckpointError> {
     let mut file = File::open(path)?;
     let own = named(&program.slots).filter(|(_, slot)| is_own(slot.kind)).collect::<Vec<_>>();
     let mut matching = Matching::new(&own.iter().map(|(_, slot)| *slot).collect::<Vec<_>>(), &file, names);
@@ -171,7 +179,7 @@ fn mapped<N: Network>(
         }
     }
     let scalars = file.header.word(SCALARS).filter(|_| file.is_sealed()).and_then(scalars_of::<N>);
-    Ok((params, scalars))
+    Ok((params, scalars, Attachments::of(&file)))
 }
 
 /// Parameters and the tensors that become theirs.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use ndarray::{ArrayView, ArrayViewD, Dimension};
 
+use super::attachments::Attachments;
 use super::buffer::{self, Buffer};
 use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
@@ -44,6 +45,7 @@ pub struct Predictor<N> {
     pub(super) stream: Arc<OnceLock<OnePosition>>,
     /// The program with dropout, once it was asked for.
     pub(super) dropping: Arc<OnceLock<Arc<Program>>>,
+    pub(super) attachments: Arc<Attachments>,
     network: PhantomData<fn() -> N>,
 }
 
@@ -71,11 +73,17 @@ impl<N: Network> Predictor<N> {
             next: Arc::default(),
             stream: Arc::default(),
             dropping: Arc::default(),
+            attachments: Arc::default(),
             program,
             max_batch,
             winograd,
             network: PhantomData,
         })
+    }
+
+    /// With what is attached to a session.
+    pub(super) fn with_attachments(self, attachments: &Attachments) -> Predictor<N> {
+        Predictor { attachments: Arc::new(attachments.clone()), ..self }
     }
 
     /// The outputs in inference mode, for any number of rows, taken `max_batch` at a time. They borrow the predictor.
@@ -176,6 +184,7 @@ impl<N> Predictor<N> {
             next: Arc::clone(&self.next),
             stream: Arc::clone(&self.stream),
             dropping: Arc::clone(&self.dropping),
+            attachments: Arc::clone(&self.attachments),
             network: PhantomData,
         })
     }
@@ -291,7 +300,9 @@ impl<N: Network> PredictorBuilder<N> {
         let builder = PredictorBuilder { definition: session.definition, ..self };
         let program = builder.program()?;
         let settings = (builder.max_batch, builder.winograd);
-        Predictor::new(session.definition, program, session.params.floats(), &session.declared, settings)
+        let (params, declared) = (session.params.floats(), &session.declared);
+        let predictor = Predictor::new(session.definition, program, params, declared, settings)?;
+        Ok(predictor.with_attachments(&session.attachments))
     }
 
     fn program(&self) -> Result<Arc<Program>, BuildError> {
