@@ -76,6 +76,26 @@ pub struct GroupReason {
     pub reread: u64,
 }
 
+/// Why a kernel does not run tile by tile with the one before it, although that passes on to it more than is computed in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApartReason {
+    /// It reads this value at other points than its own.
+    Points(NodeId),
+    /// Its rows are no parts of the points: it adds up what it is passed, or has other extents.
+    Rows,
+    /// What a tile of so many bytes has would not stay in the cache.
+    Large(u64),
+    /// Bytes: it would save so many, and read so many again with every tile.
+    Costly {
+        /// What would not be written to memory, or not read from there.
+        saved: u64,
+        /// What would be read again.
+        reread: u64,
+    },
+    /// There are as many kernels in the group as one has.
+    Long,
+}
+
 /// What it takes to rematerialize an element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {

@@ -139,6 +139,7 @@ mod tidy;
 mod tiling;
 mod train;
 mod vocabulary;
+mod window_groups;
 
 /// The folder of the project.
 fn project() -> &'static std::path::Path {

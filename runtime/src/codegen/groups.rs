@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
 
 use super::entry::DriverEmitter;
 use super::host::declared;
@@ -77,7 +77,8 @@ impl DriverEmitter<'_, '_> {
         match task.work {
             Work::Pack => {
                 let scratch = self.scratch();
-                let product = self.called_product(task.kernel, scratch).expect("what is packed belongs to a product");
+                let product =
+                    self.called_product(task.kernel, [scratch; 2]).expect("what is packed belongs to a product");
                 let cols = self.fb.ins().iconst(types::I64, product.cols);
                 let end = self.least(next, cols);
                 match &product.squares {
@@ -87,11 +88,12 @@ impl DriverEmitter<'_, '_> {
             }
             Work::Sums => {
                 let scratch = self.scratch();
-                let product = self.called_product(task.kernel, scratch).expect("what is added up is a product");
+                let product = self.called_product(task.kernel, [scratch; 2]).expect("what is added up is a product");
                 let squares = product.squares.as_ref().expect("it is in the form of Winograd");
                 self.part_ahead(&product, squares, [lo, next]);
             }
             Work::Columns => self.columns(task.kernel, lo, next),
+            Work::Member => self.member(task.kernel, [lo, next]),
             Work::Rows => {
                 let run = fused.run_of(task.kernel);
                 let points = self.points(&run);
@@ -103,7 +105,8 @@ impl DriverEmitter<'_, '_> {
                 match products[..] {
                     [None] => self.blocks(task.kernel, None, [lo, hi]),
                     _ => {
-                        self.packed_or_not(points, tiling.skinny_rows / rows_of_point, products, |emit, products, _| {
+                        let few = tiling.few_points(fused, run.clone());
+                        self.packed_or_not(points, few, products, |emit, products, _| {
                             emit.tile(&run, products, [lo, hi]);
                         })
                     }
@@ -123,7 +126,7 @@ impl DriverEmitter<'_, '_> {
     /// The products of the kernels of a run that are called.
     pub(super) fn products(&mut self, run: &Range<usize>) -> Vec<Option<Product>> {
         let scratch = self.scratch();
-        run.clone().map(|index| self.called_product(index, scratch)).collect()
+        run.clone().map(|index| self.called_product(index, [scratch; 2])).collect()
     }
 
     /// A tile: some points in one kernel after the other.
@@ -140,11 +143,49 @@ impl DriverEmitter<'_, '_> {
             1 => points,
             _ => points.map(|point| self.fb.ins().imul_imm_u(point, rows_of_point)),
         };
+        self.rows_of(index, product, points[0], rows);
+    }
+
+    /// Some rows of a kernel, in the tile that begins with point `first`.
+    fn rows_of(&mut self, index: usize, product: Option<&Product>, first: Value, rows: Part) {
         if let Some(product) = product {
-            self.rows_of_product(product, points[0], rows);
+            self.rows_of_product(product, first, rows);
         }
-        self.blocks(index, Some(points[0]), rows);
+        self.blocks(index, Some(first), rows);
         self.tick(index);
+    }
+
+    /// Some rows of a kernel whose group has one tile, which all threads share: it lies in the scratch of the ends of regions.
+    fn member(&mut self, index: usize, [lo, next]: Part) {
+        let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        let run = fused.run_of(index);
+        let all = self.extent(fused.kernels[index].row_count());
+        let hi = self.least(next, all);
+        let points = self.points(&run);
+        let (tiles, own) = (self.arena_at(self.program.plan.arena), self.scratch());
+        let products = vec![self.called_product(index, [tiles, own])];
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let shared = self.ctx_with_tiles(tiles);
+        let context = std::mem::replace(&mut self.ctx, shared);
+        self.packed_or_not(points, tiling.few_points(fused, run), products, |emit, products, _| {
+            emit.rows_of(index, products[0].as_ref(), zero, [lo, hi]);
+        });
+        self.ctx = context;
+    }
+
+    /// A context with tiles elsewhere, on the stack.
+    fn ctx_with_tiles(&mut self, tiles: Value) -> Value {
+        let size = size_of::<Context>() as u32;
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 3);
+        let slot = self.fb.create_sized_stack_slot(slot);
+        for at in (0..size as i32).step_by(8) {
+            let word = match at {
+                Context::TILES => tiles,
+                _ => self.fb.ins().load(types::I64, constant_memory(), self.ctx, at),
+            };
+            self.fb.ins().stack_store(types::I64, word, slot, at);
+        }
+        self.fb.ins().stack_addr(types::I64, slot, 0)
     }
 
     /// The blocks of some rows, which are in the tile that begins with point `first`, or each by itself.
@@ -223,7 +264,7 @@ impl DriverEmitter<'_, '_> {
     fn columns(&mut self, index: usize, from: Value, to: Value) {
         let rows = self.extent(self.program.fused.kernels[index].row_count());
         let ends = self.arena_at(self.program.plan.arena);
-        let product = self.called_product(index, ends).expect("what is cut by columns is a product");
+        let product = self.called_product(index, [ends; 2]).expect("what is cut by columns is a product");
         let all = self.fb.ins().iconst(types::I64, product.cols);
         let to = self.least(to, all);
         let cols = self.fb.ins().isub(to, from);

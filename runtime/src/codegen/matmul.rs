@@ -53,9 +53,9 @@ struct Batch {
 }
 
 impl DriverEmitter<'_, '_> {
-    /// The product ahead of a kernel's blocks, unless they compute it themselves, with tiles and products that are not kept in this
-    /// scratch.
-    pub(super) fn called_product(&mut self, index: usize, scratch: Value) -> Option<Product> {
+    /// The product ahead of a kernel's blocks, unless they compute it themselves, with tiles, and products that are not kept, in these
+    /// scratches.
+    pub(super) fn called_product(&mut self, index: usize, [tiles, scratch]: [Value; 2]) -> Option<Product> {
         let (fused, plan) = (self.program.fused, self.program.plan);
         let kernel = &fused.kernels[index];
         let dot = kernel.dot.as_ref().filter(|_| !plan.tiling.kernels[index].is_inline())?;
@@ -63,7 +63,7 @@ impl DriverEmitter<'_, '_> {
         let [a_position, b_position] = dot.positions;
         let operands = [(dot.a, dot.a_at.constant, a_position), (dot.b, dot.b_at.constant, b_position)];
         let [left, right] = operands.map(|(operand, constant, position)| {
-            let place = self.place(operand, scratch);
+            let place = self.place(operand, tiles);
             let base = self.moved(place.base, 4 * constant);
             Place { base: self.at_position(base, position), ..place }
         });
@@ -77,7 +77,7 @@ impl DriverEmitter<'_, '_> {
             }
             None => {
                 let buffer = fused.dot_buffer(kernel).expect("what is not in scratch has a buffer");
-                self.place(buffer, scratch)
+                self.place(buffer, tiles)
             }
         };
         let own = self.scratch();

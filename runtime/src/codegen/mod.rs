@@ -67,6 +67,8 @@ pub struct Context {
     pub scratch: *mut f32,
     /// Not 0 once the variance of a batch that is kept as a running statistic is beyond the largest f32.
     pub overflow: *mut u32,
+    /// Where tiles lie: in the scratch of the thread, or in one that threads share where each has rows of the same tile.
+    pub tiles: *mut f32,
 }
 
 impl Context {
@@ -78,6 +80,7 @@ impl Context {
     const BATCH: i32 = offset_of!(Context, batch) as i32;
     const SCRATCH: i32 = offset_of!(Context, scratch) as i32;
     const OVERFLOW: i32 = offset_of!(Context, overflow) as i32;
+    const TILES: i32 = offset_of!(Context, tiles) as i32;
 }
 
 /// The machine that code is generated for.
@@ -309,8 +312,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             }
             Slot::Scratch(at) => self.scratch_at(at),
             Slot::Strip(_) => unreachable!("strips are opened where they are used"),
-            Slot::Tile(Tile { at, part }) => self.tile_at(at, part),
-            Slot::Block(at) => self.tile_at(at, self.rows_of_point * self.kernel.cols()),
+            Slot::Tile(Tile { at, part }) => self.points_at(Context::TILES, at, part),
+            Slot::Block(at) => self.points_at(Context::SCRATCH, at, self.rows_of_point * self.kernel.cols()),
             Slot::Partial(at, len) => {
                 let base = self.behind(self.arena, floats(at));
                 let before = self.times(self.number, 4 * len as i64);
@@ -345,9 +348,11 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// Where the first point of all would be, if the first of the tile is at this offset of scratch, with so many floats each.
-    fn tile_at(&mut self, at: usize, part: usize) -> Value {
-        let base = self.scratch_at(at);
+    /// Where the first point of all would be, if the first of the tile is so far behind an address in the context, with so many
+    /// floats each.
+    fn points_at(&mut self, address: i32, at: usize, part: usize) -> Value {
+        let base = self.fb.ins().load(types::I64, constant_memory(), self.ctx, address);
+        let base = self.behind(base, 4 * at as i64);
         let before = self.times(self.first, 4 * part as i64);
         self.fb.ins().isub(base, before)
     }

@@ -5,10 +5,12 @@
 //! again, where the right operands of its products do not stay in the cache together. Neither moves a sum, so no bit depends on
 //! what is grouped. Absent on purpose: how large a tile is, which the tiling decides.
 
+use std::ops::Range;
+
 use crate::kernel::{
     BufferId, Count, Fused, Group, Home, Kernel, is_read_by_points, is_written_by_points, joins, parts, verify,
 };
-use crate::reason::GroupReason;
+use crate::reason::{ApartReason, GroupReason};
 use crate::types::{Dim, common_divisor};
 
 /// Most kernels of a group: what one more saves no longer depends on how many there are.
@@ -37,12 +39,22 @@ pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
     let (writers, last_uses) = (fused.writers(), fused.last_uses());
     let mut start = 0;
     while start < fused.kernels.len() {
-        let found = candidates(&fused, start).into_iter().find_map(|points| {
+        let mut apart = None;
+        let points = candidates(&fused, start);
+        if points.is_empty() {
+            apart = Some(ApartReason::Rows);
+        }
+        let found = points.into_iter().find_map(|points| {
             let mut growing = Growing::new(&fused, (&writers, &last_uses), budget, start, points);
             while growing.takes_next() {}
+            apart = growing.apart;
             growing.finished()
         });
-        start = found.as_ref().map_or(start + 1, |group| group.kernels.end);
+        let end = found.as_ref().map_or(start + 1, |group| group.kernels.end);
+        if let Some(apart) = apart.filter(|_| passes_on_much(&fused, budget, start..end, &writers)) {
+            fused.apart.push((end, apart));
+        }
+        start = end;
         fused.groups.extend(found);
     }
     for id in (0..fused.buffers.len() as u32).map(BufferId) {
@@ -71,6 +83,22 @@ fn candidates(fused: &Fused, start: usize) -> Vec<Dim> {
     points.into_iter().map(Dim::Batch).collect()
 }
 
+/// Whether the kernel after some others reads of what they write more rows than are computed in one go.
+fn passes_on_much(fused: &Fused, budget: &Budget, kernels: Range<usize>, writers: &[Option<usize>]) -> bool {
+    let Some(next) = fused.kernels.get(kernels.end) else { return false };
+    let in_loop = fused.loop_of(kernels.start).is_some() || fused.loop_of(kernels.end).is_some();
+    let is_much = |buffer: BufferId| {
+        let by_rows = |writer: usize| {
+            let kernel = &fused.kernels[writer];
+            let mut writes = kernel.writes.iter().filter(|write| write.buffer == buffer);
+            kernel.row_count().at(budget.max_batch) > budget.rows && writes.all(|write| !kernel.is_written_later(write))
+        };
+        let batch = fused.buffer(buffer).shape.len().is_some_and(|len| len.is_batch());
+        batch && writers[buffer.index()].is_some_and(|writer| kernels.contains(&writer) && by_rows(writer))
+    };
+    !in_loop && next.buffers_read().any(is_much)
+}
+
 /// A group while it takes one kernel after another.
 struct Growing<'a> {
     fused: &'a Fused,
@@ -82,6 +110,8 @@ struct Growing<'a> {
     group: Group,
     /// The right operands of its products, in bytes, and those of them that stay in the cache by themselves.
     right: [usize; 2],
+    /// Why it has not taken the kernel after its last, if it was asked and that is not plain.
+    apart: Option<ApartReason>,
 }
 
 impl<'a> Growing<'a> {
@@ -96,25 +126,29 @@ impl<'a> Growing<'a> {
         let rows = parts(kernel.row_count(), points).expect("the points are some that its rows can have");
         let reason = GroupReason { saved: [0; 2], reread: 0 };
         let group = Group { kernels: start..start + 1, loops: loops(kernel, points), rows: vec![rows], reason };
-        Growing { fused, writers, last_uses, budget, group, right: right_operand(kernel, budget) }
+        Growing { fused, writers, last_uses, budget, group, right: right_operand(kernel, budget), apart: None }
     }
 
     /// Takes the kernel after its last, if that is possible and saves more than it costs.
     fn takes_next(&mut self) -> bool {
+        self.apart = None;
         let next = self.group.kernels.end;
         let Some(kernel) = self.fused.kernels.get(next).filter(|_| self.fused.loop_of(next).is_none()) else {
             return false;
         };
-        let Some(rows) = parts(kernel.row_count(), self.group.points()) else { return false };
+        let Some(rows) = parts(kernel.row_count(), self.group.points()) else {
+            self.apart = Some(ApartReason::Rows);
+            return false;
+        };
         self.group.rows.push(rows);
         self.group.kernels.end += 1;
         let own = right_operand(kernel, self.budget);
         let right = [0, 1].map(|part| self.right[part].saturating_add(own[part]));
         let more = self.reread(right) - self.reread(self.right);
-        let taken = self.group.kernels.len() <= MOST
-            && self.is_large(next)
-            && self.can_take(next)
-            && self.passed_to(next) > more;
+        let taken = self.is_large(next) && self.can_take(next) && {
+            self.apart = self.refusal(next, more);
+            self.apart.is_none()
+        };
         if taken {
             self.right = right;
         } else {
@@ -124,16 +158,45 @@ impl<'a> Growing<'a> {
         taken
     }
 
+    /// Why the kernel that has just been put to the others, and could run with them, had better not.
+    fn refusal(&self, next: usize, more: usize) -> Option<ApartReason> {
+        let saved = self.passed_to(next);
+        let large = || {
+            let passed = passed(self.fused, &self.group, next, self.writers).into_iter();
+            passed.filter_map(|buffer| self.tile(buffer)).filter(|bytes| *bytes > self.budget.cache).max()
+        };
+        match () {
+            () if self.group.kernels.len() > MOST => Some(ApartReason::Long),
+            () if saved > more => None,
+            () => Some(large().map_or(ApartReason::Costly { saved: saved as u64, reread: more as u64 }, |bytes| {
+                ApartReason::Large(bytes as u64)
+            })),
+        }
+    }
+
     /// Whether a kernel has more rows than are computed in one go, and its group more than one point.
     fn is_large(&self, index: usize) -> bool {
         let Budget { max_batch, rows, .. } = *self.budget;
-        self.fused.kernels[index].row_count().at(max_batch) > rows && self.group.points().at(max_batch) > 1
+        let whole = self.group.whole(self.fused);
+        self.fused.kernels[index].row_count().at(max_batch) > rows && self.group.points().at(max_batch) > whole
     }
 
     /// Whether the kernel that has just been put to the others can run with them.
-    fn can_take(&self, next: usize) -> bool {
+    fn can_take(&mut self, next: usize) -> bool {
+        let start = self.group.kernels.start;
+        let read = passed(self.fused, &self.group, next, self.writers).into_iter();
+        let mut elsewhere = read.filter(|&buffer| {
+            let writer = self.writers[buffer.index()].expect("an earlier kernel writes it");
+            let passes =
+                |at: fn(&Fused, &Group, usize, BufferId) -> bool, index| at(self.fused, &self.group, index, buffer);
+            !passes(is_written_by_points, writer) || !passes(is_read_by_points, next)
+        });
+        if let Some(buffer) = elsewhere.next() {
+            self.apart = Some(ApartReason::Points(self.fused.buffer(buffer).origin));
+            return false;
+        }
         let joins = |index: usize| joins(self.fused, &self.group, index, self.writers).is_ok();
-        (next > self.group.kernels.start + 1 || joins(next - 1)) && joins(next)
+        (next > start + 1 || joins(next - 1)) && joins(next)
     }
 
     /// The bytes that a kernel reads while they are in the cache, as an earlier one of the group has just written them; twice
@@ -142,15 +205,25 @@ impl<'a> Growing<'a> {
         let bytes = |buffer| Count::bytes(&self.fused.buffer(buffer).shape).at(self.budget.max_batch) as usize;
         let passed = passed(self.fused, &self.group, index, self.writers).into_iter();
         let times = |buffer: BufferId| if self.last_uses[buffer.index()] == index { 2 } else { 1 };
-        let moved = passed.map(|buffer| bytes(buffer).saturating_mul(times(buffer)));
-        moved.fold(0, usize::saturating_add)
+        let stays = passed.filter(|&buffer| self.stays(buffer));
+        stays.map(|buffer| bytes(buffer).saturating_mul(times(buffer))).fold(0, usize::saturating_add)
+    }
+
+    /// Whether what a buffer has for the smallest tile stays in the cache.
+    fn stays(&self, buffer: BufferId) -> bool {
+        self.tile(buffer).is_some_and(|bytes| bytes <= self.budget.cache)
+    }
+
+    /// Bytes of a buffer for the smallest tile.
+    fn tile(&self, buffer: BufferId) -> Option<usize> {
+        let part = self.group.part_of(self.fused, buffer)?;
+        Some(part.saturating_mul(4).saturating_mul(self.group.whole(self.fused)))
     }
 
     /// What all tiles read again of right operands that would stay in the cache if their products ran one after the other.
     fn reread(&self, [all, staying]: [usize; 2]) -> usize {
-        let points = self.group.points().at(self.budget.max_batch);
-        let rows = self.group.rows.iter().max().map_or(0, |rows| points.saturating_mul(*rows));
-        let tiles = rows / self.budget.rows.max(1);
+        let most = self.group.rows.iter().max().map_or(1, |rows| (*rows).max(1));
+        let tiles = self.group.points().at(self.budget.max_batch) / (self.budget.rows / most).max(1);
         if all > self.budget.cache { staying.saturating_mul(tiles) } else { 0 }
     }
 
@@ -161,7 +234,8 @@ impl<'a> Growing<'a> {
         let mut saved = Count::default();
         let mut seen: Vec<BufferId> = Vec::new();
         for index in self.group.kernels.clone() {
-            for buffer in passed(self.fused, &self.group, index, self.writers) {
+            let passed = passed(self.fused, &self.group, index, self.writers);
+            for buffer in passed.into_iter().filter(|&buffer| self.stays(buffer)) {
                 let bytes = Count::bytes(&self.fused.buffer(buffer).shape);
                 saved += bytes;
                 if !seen.contains(&buffer) && is_tile(self.fused, &self.group, self.writers, self.last_uses, buffer) {
@@ -197,10 +271,11 @@ fn loops(kernel: &Kernel, points: Dim) -> Vec<Dim> {
 
 /// The bytes of the right operand of a kernel's product, and those of them that stay in the cache.
 fn right_operand(kernel: &Kernel, budget: &Budget) -> [usize; 2] {
-    let bytes = kernel
-        .dot
-        .as_ref()
-        .map_or(0, |dot| 4usize.saturating_mul(dot.inner().at(budget.max_batch)).saturating_mul(kernel.cols()));
+    let bytes = kernel.dot.as_ref().map_or(0, |dot| {
+        let bytes = 4usize.saturating_mul(dot.inner().at(budget.max_batch)).saturating_mul(kernel.cols());
+        // In the form of Winograd, of each 3 x 3 taps 4 x 4 numbers are made.
+        if kernel.winograd_windows().is_some() { bytes / 9 * 16 } else { bytes }
+    });
     [bytes, if bytes <= budget.cache { bytes } else { 0 }]
 }
 

@@ -44,6 +44,7 @@ pub(super) fn finish(
         slots: g.slots.clone(),
         kernels,
         groups: Vec::new(),
+        apart: Vec::new(),
         loops: Vec::new(),
         check,
         statistics: statistics.collect(),

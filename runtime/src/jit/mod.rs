@@ -125,7 +125,10 @@ impl Code {
         self.with(memory, |context| {
             let _mode = ieee::IeeeMode::enter();
             let units = |task: usize| shared.tasks[task].units(batch);
-            let contexts = |index| Context { scratch: context.scratch.wrapping_add(index * scratch), ..context };
+            let contexts = |index| {
+                let scratch = context.scratch.wrapping_add(index * scratch);
+                Context { scratch, tiles: scratch, ..context }
+            };
             // SAFETY: the code is that of this program, and two threads do at once what its schedule lets them.
             unsafe { pool.run(&shared.table, units, contexts) }
         })
@@ -177,6 +180,7 @@ impl Code {
         }
         let arena = arena.as_mut_ptr();
         let mut overflow = 0;
+        let scratch = arena.wrapping_add(self.needs.values);
         run(Context {
             arena,
             params,
@@ -184,7 +188,8 @@ impl Code {
             table: self.table.as_ptr().cast(),
             inputs: addresses.as_ptr(),
             batch: batch as i64,
-            scratch: arena.wrapping_add(self.needs.values),
+            scratch,
+            tiles: scratch,
             overflow: &raw mut overflow,
         })
     }
@@ -423,7 +428,7 @@ fn shared_code(
         let work = match task.work {
             // Part of what the rows of the kernel take.
             Work::Pack => [0.0; 2],
-            Work::Columns | Work::Sums => time(task.kernel..task.kernel + 1),
+            Work::Columns | Work::Member | Work::Sums => time(task.kernel..task.kernel + 1),
             Work::Rows => time(fused.run_of(task.kernel)),
         };
         let kernel = &fused.kernels[task.kernel];

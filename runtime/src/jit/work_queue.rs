@@ -80,6 +80,7 @@ impl WorkQueue {
             inputs: std::ptr::null(),
             batch: 0,
             scratch: std::ptr::null_mut(),
+            tiles: std::ptr::null_mut(),
             overflow: std::ptr::null_mut(),
         };
         let contexts = (0..1 + threads).map(|_| UnsafeCell::new(context)).collect();

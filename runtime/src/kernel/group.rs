@@ -3,13 +3,14 @@
 //! A point of a group is a position along all of its loops, and for each point a kernel has some rows of its own. A tile is some
 //! points: every kernel of the group runs for the rows of a tile before any runs for those of the next. So a kernel may read what
 //! an earlier one of the group writes only where both belong to the same point, and nothing that is known when a kernel is done.
-//! A buffer that no other kernel touches needs no more memory than that of a tile.
+//! Where windows are read, a point is a whole image: bounds keep them from its neighbors. A buffer that no other kernel touches needs
+//! no more memory than that of a tile.
 
 use std::ops::Range;
 
-use super::{Access, Affine, BufferId, Fused, Home, Kernel, Loop, Mode, Write};
+use super::{Access, Affine, Bound, BufferId, Fused, Home, Kernel, Loop, Mode, Write};
 use crate::reason::GroupReason;
-use crate::types::Dim;
+use crate::types::{Dim, common_divisor};
 
 /// Kernels that run tile by tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,20 @@ impl Group {
     /// How many rows of a kernel belong to a point.
     pub fn rows_of(&self, kernel: usize) -> usize {
         self.rows[kernel - self.kernels.start]
+    }
+
+    /// So many points, or a multiple of that, are whole blocks of every kernel that has sums of its rows. Windows in the form of
+    /// Winograd come in squares, which no tile cuts.
+    pub fn whole(&self, fused: &Fused) -> usize {
+        self.kernels.clone().fold(1, |whole, index| {
+            let kernel = &fused.kernels[index];
+            let sums = (0..kernel.body.len()).any(|step| kernel.ends_later(step));
+            let step = match sums || kernel.winograd_windows().is_some() {
+                true => kernel.block / common_divisor(kernel.block, self.rows_of(index)),
+                false => 1,
+            };
+            whole / common_divisor(whole, step) * step
+        })
     }
 
     /// How many elements of a buffer belong to a point, if each has as many as any other.
@@ -172,7 +187,8 @@ pub fn is_written_by_points(fused: &Fused, group: &Group, writer: usize, buffer:
     let (kernel, rows) = (&fused.kernels[writer], group.rows_of(writer));
     let Some(part) = group.part_of(fused, buffer) else { return false };
     let mut writes = kernel.writes.iter().filter(|write| write.buffer == buffer);
-    writes.all(|write| !kernel.is_written_later(write) && is_local(kernel, &write.access, rows, part))
+    let is_local = |write: &Write| write.access.is_plain() && is_local(kernel, &write.access, rows, part);
+    writes.all(|write| !kernel.is_written_later(write) && is_local(write))
 }
 
 /// Whether a kernel reads of a buffer, for every point, its part and nothing else.
@@ -180,27 +196,28 @@ pub fn is_read_by_points(fused: &Fused, group: &Group, reader: usize, buffer: Bu
     let (kernel, rows) = (&fused.kernels[reader], group.rows_of(reader));
     let Some(part) = group.part_of(fused, buffer) else { return false };
     let mut reads = kernel.reads.iter().filter(|read| read.buffer == buffer);
-    // Where terms are left out, the places of those that are not are not told from the others.
     let by_dot = kernel.dot.as_ref().is_none_or(|dot| {
-        let mut sides = [(dot.a, &dot.a_at), (dot.b, &dot.b_at)].into_iter().filter(|&(operand, _)| operand == buffer);
+        let sides = [(dot.a, &dot.a_at, &dot.bounds), (dot.b, &dot.b_at, &dot.b_bounds)];
         let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
         let points = if dot.in_runs { dot.axes.len() - 1 } else { kernel.rows };
         let fixed = dot.over.iter().all(|dim| !dim.is_batch());
-        let whole = dot.bounds.is_empty() && dot.b_bounds.is_empty();
-        sides.all(|(_, at)| fixed && whole && stays(&axes, points, at, rows, part))
+        let mut sides = sides.into_iter().filter(|&(operand, ..)| operand == buffer);
+        sides.all(|(_, at, bounds)| fixed && stays(&axes, points, (at, bounds), rows, part))
     });
     by_dot && reads.all(|read| is_local(kernel, &read.access, rows, part))
 }
 
 /// Whether an access finds all that it wants for a point among the elements of that point.
 fn is_local(kernel: &Kernel, access: &Access, rows: usize, part: usize) -> bool {
-    access.is_plain() && stays(&kernel.axes, kernel.rows, &access.at, rows, part)
+    let placed = access.gather.is_none() && access.position == 0;
+    placed && stays(&kernel.axes, kernel.rows, (&access.at, &access.bounds), rows, part)
 }
 
 /// Whether offsets along axes, the first `leading` of which give the row, stay inside the part of each point: so many elements for so
-/// many rows. A step to the next point has to be one to the next part.
-fn stays(axes: &[Dim], leading: usize, at: &Affine, rows: usize, part: usize) -> bool {
-    let (mut least, mut most) = (at.constant, at.constant);
+/// many rows. A step to the next point has to be one to the next part. Nothing is read outside of the bounds.
+fn stays(axes: &[Dim], leading: usize, (at, bounds): (&Affine, &[Bound]), rows: usize, part: usize) -> bool {
+    let (at, [before, after]) = unbounded(at, bounds);
+    let (mut least, mut most) = (at.constant + before, at.constant + after);
     // Rows from one position along the present axis to the next.
     let mut inner = 1;
     for axis in (0..axes.len()).rev() {
@@ -234,4 +251,18 @@ fn stays(axes: &[Dim], leading: usize, at: &Affine, rows: usize, part: usize) ->
         }
     }
     0 <= least && most < part as i64
+}
+
+/// What of a place is left without coordinates that are bounded, and how far these reach from there: along the axes of a window neither
+/// a position nor a tap says where an element is, but both together do.
+fn unbounded(at: &Affine, bounds: &[Bound]) -> (Affine, [i64; 2]) {
+    let (mut at, mut reach) = (at.clone(), [0; 2]);
+    for Bound { coordinate, extent } in bounds {
+        let axis = (0..at.steps.len()).find(|&axis| coordinate.steps[axis] != 0);
+        let step = axis.map_or(0, |axis| at.steps[axis] / coordinate.steps[axis]);
+        at.add(coordinate, -step);
+        let last = step * (extent.max(&1) - 1) as i64;
+        reach = [reach[0] + last.min(0), reach[1] + last.max(0)];
+    }
+    (at, reach)
 }

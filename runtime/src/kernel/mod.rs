@@ -30,7 +30,7 @@ use crate::flops::Flops;
 use crate::ir::ops::Reduction;
 use crate::ir::print::Names;
 use crate::ir::{NodeId, Op, Role, Slots};
-use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
+use crate::reason::{ApartReason, MaterializeReason, RematerializeReason, SplitReason};
 use crate::types::{DType, Dim, Shape, TensorType};
 
 pub use access::{Access, Affine, AxisSet, Bound, Gather};
@@ -58,6 +58,8 @@ pub struct Fused {
     pub groups: Vec<Group>,
     /// Which of them run once for each step, in order.
     pub loops: Vec<Loop>,
+    /// Which of them are in no group with the one before, and why, where that is not plain.
+    pub apart: Vec<(usize, ApartReason)>,
     /// Where something is updated: this many kernels run before the loss is known and the first update may be written.
     pub check: Option<usize>,
     /// The variances of the batch that running ones are made of: no update is written if one of them is not finite.

@@ -98,7 +98,9 @@ impl Text<'_> {
         let Cost { flops, bytes } = cost(self.fused, kernel);
         let head = format!("kernel {number}: {}, {flops} FLOP, {bytes} bytes", kernel.extents());
         // The first has no earlier one to be part of.
-        line_with_layer(f, &head, &if number > 0 { self.split_reason() } else { String::new() })?;
+        let split = Some(self.split_reason()).filter(|_| number > 0);
+        let reasons: Vec<String> = split.into_iter().chain(self.apart_reason(number)).collect();
+        line_with_layer(f, &head, &reasons.join("; "))?;
         if let Some(dot) = &kernel.dot {
             match dot.in_runs {
                 true => self.dot_in_runs(f, dot)?,

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::print::Text;
 use super::{Arg, BufferId, Count, Fused, Loop, Mode, Write, grouped};
 use crate::ir::{NodeId, Role};
-use crate::reason::{Effort, GroupReason, MaterializeReason, RematerializeReason, SplitReason};
+use crate::reason::{ApartReason, Effort, GroupReason, MaterializeReason, RematerializeReason, SplitReason};
 
 /// Which kernels have to do with a value.
 pub(super) struct Uses {
@@ -62,6 +62,24 @@ impl Text<'_> {
             SplitReason::Long => "the kernel before is long".to_string(),
             SplitReason::Apart => format!("no kernel over {rows} x {cols} has its operands"),
         }
+    }
+
+    /// Why it does not run tile by tile with the kernel before it, where that passes on much.
+    pub(super) fn apart_reason(&self, number: usize) -> Option<String> {
+        let (_, why) = self.fused.apart.iter().find(|(kernel, _)| *kernel == number)?;
+        let why = match *why {
+            ApartReason::Points(node) => format!("reads {} of other points", self.fused.value_name(node)),
+            ApartReason::Rows if self.kernel.dot.as_ref().is_some_and(|dot| dot.inner().is_batch()) => {
+                "it adds up over all points".to_string()
+            }
+            ApartReason::Rows => "its rows are other points".to_string(),
+            ApartReason::Large(bytes) => format!("a tile has {} bytes", grouped(bytes)),
+            ApartReason::Costly { saved, reread } => {
+                format!("{} bytes less to memory and back, {} more for right operands", grouped(saved), grouped(reread))
+            }
+            ApartReason::Long => "the group before is long".to_string(),
+        };
+        Some(format!("no tiles with kernel {}: {why}", number - 1))
     }
 
     /// Who reads what is materialized, and why it is not rematerialized.

@@ -68,6 +68,7 @@ fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fuse
         Work::Pack => format!("right operand of kernel {} by {} columns", task.kernel, task.unit),
         Work::Sums => format!("sums of kernel {} by {} row of positions", task.kernel, task.unit),
         Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.skinny, task.kernel, task.unit),
+        Work::Member => format!("up to {} rows of kernel {} by {} rows", task.skinny, task.kernel, task.unit),
         Work::Rows => format!("{} by {} rows", kernels(fused.run_of(task.kernel)), task.unit),
     });
     let alone = region.tail.iter().map(|last| match last {

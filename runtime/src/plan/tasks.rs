@@ -4,7 +4,7 @@
 //! any order; when all are done, one thread does what is left: last stages of reductions and kernels too small to share.
 //! The next region begins only then. The cut follows the problem alone, never the number of threads, so that the bits do not
 //! depend on it. Two kernels share a parallel region where neither writes memory that the other touches. Products of so few rows that
-//! they would be one unit are cut by columns instead.
+//! they would be one unit are cut by columns instead, and groups of so few points kernel by kernel.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -36,8 +36,8 @@ pub struct Task {
     pub work: Work,
     /// How many rows, or columns of the right operand, a unit has.
     pub unit: usize,
-    /// Batches of up to so many rows are cut by columns: they have units of [`Work::Columns`] and none of [`Work::Rows`]; nor is
-    /// anything packed for so few.
+    /// Batches of up to so many rows are cut in another way: they have units of [`Work::Columns`] or [`Work::Member`] and none of
+    /// [`Work::Rows`]; nor is anything packed for so few.
     pub skinny: usize,
 }
 
@@ -50,6 +50,8 @@ pub enum Work {
     Sums,
     /// Computes so many columns of the product of few rows; what follows the product is left to the end of the region.
     Columns,
+    /// Computes blocks of rows of one kernel of a group, of which there is a single tile.
+    Member,
     /// Computes blocks of rows, of all kernels of a group.
     Rows,
 }
@@ -83,11 +85,11 @@ impl Task {
     /// How many units there are of so many rows and columns.
     pub fn units(self, rows: usize, cols: usize) -> usize {
         match self.work {
-            Work::Columns if rows > self.skinny => 0,
+            Work::Columns | Work::Member if rows > self.skinny => 0,
             Work::Pack | Work::Sums | Work::Rows if rows <= self.skinny => 0,
             Work::Sums => SIDE.div_ceil(self.unit),
             Work::Pack | Work::Columns => cols.div_ceil(self.unit),
-            Work::Rows => rows.div_ceil(self.unit),
+            Work::Member | Work::Rows => rows.div_ceil(self.unit),
         }
     }
 }
@@ -133,7 +135,11 @@ impl Regions {
                 Some(Ahead::Taps) => (Work::Pack, winograd::COLUMNS, 0),
                 Some(Ahead::Sums) => (Work::Sums, 1, 0),
                 // Few rows come again at every step.
-                None => (Work::Pack, COLUMNS, if in_loop { 0 } else { plan.tiling.skinny_rows }),
+                None if in_loop => (Work::Pack, COLUMNS, 0),
+                None => {
+                    let few = plan.tiling.few_points(fused, run.clone());
+                    (Work::Pack, COLUMNS, few * fused.rows_of_point(index))
+                }
             };
             let task = Task { kernel: index, work, unit, skinny };
             let access = Access::of_packing(fused, plan, index);
@@ -142,7 +148,12 @@ impl Regions {
         // So many rows of a kernel are few, as many as one unit has of it.
         let few = |index: usize| units.rows / fused.rows_of_point(first) * fused.rows_of_point(index);
         let whole = |skinny| Task { kernel: first, work: Work::Rows, unit: units.rows, skinny };
+        let members = columned.is_empty()
+            && run.clone().any(|index| {
+                fused.group_of(index).is_some() && plan.tiling.kernels[index].units.rows * 2 <= few(index)
+            });
         let region = match columned[..] {
+            [] if members => self.add_members(fused, plan, run.clone(), (whole(few(first)), few), access),
             [] => {
                 let region = self.earliest(&access);
                 self.add_tasks(region, [whole(0)], access);
@@ -159,6 +170,33 @@ impl Regions {
         for index in run.filter(|&index| !plan.kernels[index].partials.is_empty()) {
             self.regions[region].tail.push(Last::Finish(index));
         }
+    }
+
+    /// Adds the kernels of a group one after the other, each in a region of its own, for as many rows as one unit of the group has,
+    /// and the group for more. Out: the last region.
+    fn add_members(
+        &mut self,
+        fused: &Fused,
+        plan: &Plan,
+        run: Range<usize>,
+        (whole, few): (Task, impl Fn(usize) -> usize),
+        access: Access,
+    ) -> usize {
+        // The tiles lie where ends of regions have their scratch: nothing else may run there.
+        let mut region = self.earliest(&access).max(self.regions.len());
+        for index in run.clone() {
+            let units = plan.tiling.kernels[index].units;
+            let rows = fused.kernels[index].row_count().at(plan.max_batch);
+            let unit = if units.alone.is_some() { rows } else { units.rows };
+            let member = Task { kernel: index, work: Work::Member, unit, skinny: few(index) };
+            let last = index + 1 == run.end;
+            self.add_tasks(region, Some(whole).filter(|_| last).into_iter().chain([member]), access.clone());
+            if !last {
+                self.sealed.insert(region);
+                region += 1;
+            }
+        }
+        region
     }
 
     /// Adds products of which few rows are cut by columns, one in each region, with what comes between them at the ends of the
@@ -273,9 +311,11 @@ impl Regions {
         after.max(self.first)
     }
 
-    /// Whether a parallel region has a product that is cut by columns: there is room for one.
+    /// Whether the tasks of a parallel region use the scratch of its end, for a product that is cut by columns or tiles that threads
+    /// share: there is room for one.
     fn has_columns(&self, region: usize) -> bool {
-        self.regions.get(region).is_some_and(|region| region.tasks.iter().any(|task| task.work == Work::Columns))
+        let uses_end = |task: &Task| matches!(task.work, Work::Columns | Work::Member);
+        self.regions.get(region).is_some_and(|region| region.tasks.iter().any(uses_end))
     }
 
     /// Adds tasks to a parallel region behind all that they have to wait for.

@@ -1,7 +1,6 @@
 //! How many points of a group are a tile.
 
 use crate::kernel::{BufferId, Fused, Group};
-use crate::types::common_divisor;
 
 use super::{Tiling, Units, units};
 
@@ -32,17 +31,7 @@ pub enum TilePoints {
 /// How a group runs.
 pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTiling {
     let kernels = group.kernels.clone();
-    let whole = kernels.clone().fold(1, |whole, index| {
-        let kernel = &fused.kernels[index];
-        let sums = (0..kernel.body.len()).any(|step| kernel.ends_later(step));
-        // Windows in the form of Winograd come in squares, which no tile cuts.
-        let step = if sums || kernel.winograd_windows().is_some() {
-            kernel.block / common_divisor(kernel.block, group.rows_of(index))
-        } else {
-            1
-        };
-        whole / common_divisor(whole, step) * step
-    });
+    let whole = group.whole(fused);
     let most = kernels.clone().map(|index| group.rows_of(index)).max().unwrap_or(1);
     let at_once = (tiling.m_tile / most).max(1);
     // Of each point, what is passed on.

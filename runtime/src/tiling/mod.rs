@@ -14,6 +14,8 @@ mod text;
 mod tiles;
 mod units;
 
+use std::ops::Range;
+
 use crate::fuse::Budget;
 use crate::kernel::{Fused, Kernel};
 
@@ -118,6 +120,11 @@ impl Tiling {
         let of_loop = || fused.loop_number(kernel).map(|number| self.loops[number].units);
         let of_group = fused.group_number(kernel).map(|number| self.groups[number].units);
         of_group.or_else(of_loop).unwrap_or(self.kernels[kernel].units)
+    }
+
+    /// How many points of kernels that run together are too few to repay rearranging right operands for several threads.
+    pub fn few_points(&self, fused: &Fused, run: Range<usize>) -> usize {
+        self.skinny_rows / run.map(|index| fused.rows_of_point(index)).max().unwrap_or(1)
     }
 
     /// How many points of a group are a tile, or samples of a loop take their steps together, or rows of a kernel that is in none.
