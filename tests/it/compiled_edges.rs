@@ -2,9 +2,12 @@
 
 use std::f64::consts::LN_2;
 
+use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Op, Role};
+use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::types::{Shape, TensorType};
 
 use crate::compiled::{Compiled, Reference};
 use crate::compiled_ops::{elementwise, graph, is_exact, matrix};
@@ -52,6 +55,40 @@ fn special_values_come_out_in_the_right_class() {
             let same = actual == wanted || actual.is_nan();
             assert!(same || !is_exact(&op), "{op:?} of {operands:?} is {actual:e} instead of {wanted:e}");
         }
+    }
+}
+
+#[test]
+fn a_limit_is_reached_by_the_same_numbers_whether_the_result_is_asked_or_the_operand() {
+    let (values, count) = (special(), special().len());
+    for (op, compare) in [(Op::Max, Cmp::Gt), (Op::Min, Cmp::Lt)] {
+        let tensor = |extents: &[usize]| TensorType::f32(Shape::fixed(extents));
+        let graph = graph(&[matrix(1), matrix(3), tensor(&[1, 3]), tensor(&[3, 3])], |b, x| {
+            let product = b.dot(x[0], x[2], false, false);
+            let product = b.neg(product);
+            let limited = b.apply(op.clone(), &[x[1], product]);
+            let next = b.dot(limited, x[3], false, false);
+            let zero = b.constant_like(0.0, next);
+            let beyond = b.compare(compare, product, x[1]);
+            vec![b.select(beyond, next, zero)]
+        });
+        let kernels = fuse(&graph);
+        let stored = kernels.kernels.iter().map(|kernel| kernel.writes.len()).collect::<Vec<usize>>();
+        assert_eq!(stored, [1, 1], "what is limited, and the result\n{kernels}");
+        let rows = count * count;
+        let limits: Vec<f64> = (0..3 * rows).map(|index| values[index / 3 % count]).collect();
+        let inputs = vec![
+            Tensor::floats(&[rows, 1], (0..rows).map(|index| values[index / count]).collect::<Vec<f64>>()),
+            Tensor::floats(&[rows, 3], limits),
+            Tensor::floats(&[1, 3], vec![1.0; 3]),
+            Tensor::floats(&[3, 3], vec![1.0; 9]),
+        ];
+        let values = Values { inputs, ..Values::default() };
+        let results = Compiled::new(&graph, rows).run(rows, &values);
+        let wanted = evaluate(&graph, Precision::F32, rows, &values);
+        let (actual, wanted) = (results.get(&Role::Output(0)), wanted.output(&Role::Output(0)).as_floats());
+        let same = |(x, y): (&f64, &f64)| x == y || x.is_nan() && y.is_nan();
+        assert!(actual.iter().zip(wanted).all(same), "{op:?}");
     }
 }
 

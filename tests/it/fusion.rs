@@ -220,6 +220,27 @@ fn a_map_that_would_need_another_value_kept_is_kept_itself() {
 }
 
 #[test]
+fn a_relu_in_memory_says_where_its_gradient_goes() {
+    // What it is made of would have to be in memory beside it.
+    let fused = trained::<Deep>();
+    assert_snapshot!(kernel(&fused, 0), @"
+    kernel 0: B x 3, 18*B FLOP, 20*B + 36 bytes
+      %2 = dot x, dense1.weight : f32[B,3]                           # dense1
+      %5 = add %2, dense1.bias.col : f32[B,3]                        # dense1
+      %6 = max 0, %5 : f32[B,3]                                      # relu1
+      materialize %6                                                 # for kernels 1, 3, 4: a matmul reads memory
+    ");
+    assert_snapshot!(kernel(&fused, kernel_with(&fused, "dense2.weight.T")), @"
+    kernel 3: B x 3, 27*B FLOP, 36*B + 48 bytes                      # a matmul
+      %23 = dot %21, dense2.weight.T : f32[B,3]                      # dense2
+      %25 = gt %6, 0 : bool[B,3]                                     # relu1
+      %26 = select %25, %23, 0 : f32[B,3]                            # relu1
+      %27 = sum %26 over 0 : f32[3]                                  # dense1
+      materialize %26                                                # for kernel 5: a matmul reads memory
+    ");
+}
+
+#[test]
 fn a_map_of_two_values_in_memory_is_kept() {
     assert_snapshot!(fused(|b| {
         let (x, y) = (x(b, "x", 3), x(b, "y", 3));

@@ -10,8 +10,20 @@ use super::view::indices;
 use super::{Ctx, Nodes, Store};
 use crate::ir::ops::Body;
 use crate::ir::{Graph, Loop, NodeId, Op};
+use crate::kernel::Fused;
 use crate::reason::{MaterializeReason, SplitReason};
 use crate::types::DType;
+
+/// Cuts a graph into kernels, as often as loops read what is not there when they begin.
+pub(super) fn in_attempts(graph: &Graph, winograd: bool) -> Fused {
+    let mut loops = Loops::new(graph);
+    loop {
+        match Ctx::new(graph, loops).run(winograd) {
+            Ok(fused) => return fused,
+            Err(found) => loops = found.again(),
+        }
+    }
+}
 
 /// Which row of something with a row for each step is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

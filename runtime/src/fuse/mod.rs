@@ -2,8 +2,9 @@
 //!
 //! In: a legalized graph. Out: kernels in the order in which they run, then groups of them. Matrix products, reductions and results
 //! are placed in topological order, each in the earliest kernel that already holds what it needs; maps are computed where they are
-//! needed. A value that a second kernel needs is kept in memory or computed once more, whichever moves fewer bytes. Every decision
-//! is recorded, with its reason, in the kernel that it made.
+//! needed. A value that a second kernel needs is kept in memory or computed once more, whichever moves fewer bytes. Where that keeps
+//! what is only compared with a limit beside the larger of both, the comparison reads the latter, and all is placed once more. Every
+//! decision is recorded, with its reason, in the kernel that it made.
 
 mod rematerialize;
 mod blocks;
@@ -16,6 +17,7 @@ mod index;
 mod kernels;
 mod legalize;
 mod loops;
+mod masks;
 mod runs;
 mod stages;
 mod unfused;
@@ -50,13 +52,8 @@ pub fn fuse(graph: &Graph) -> Fused {
 /// Cuts a legalized graph into kernels, which number values as it does. Products of windows have the form of Winograd where that
 /// pays, if they may.
 pub fn fuse_legalized(graph: &Graph, winograd: bool) -> Fused {
-    let mut loops = Loops::new(graph);
-    let fused = loop {
-        match Ctx::new(graph, loops).run(winograd) {
-            Ok(fused) => break fused,
-            Err(found) => loops = found.again(),
-        }
-    };
+    let fused = loops::in_attempts(graph, winograd);
+    let fused = masks::of_results(graph, &fused).map_or(fused, |graph| loops::in_attempts(&graph, winograd));
     if cfg!(debug_assertions) {
         verify(&fused).expect("fusion keeps the order of the graph");
     }
