@@ -50,6 +50,7 @@
 //! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
 //! | [`microkernels`] | addresses and extents | matrix products, products of windows, strips of transcendental functions, ends of reductions: compiled ahead of time |
 //! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
+//! | [`wide`] | what happens at every element | machine code with vectors wider than Cranelift's |
 //! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
 //! | [`jit`] | functions | [`Code`](jit::Code) with one entry point, and the pool of threads |
 //! | [`compile`](mod@compile), [`summary`] | a definition, a purpose and a target | what every stage leaves, its text, the program; the table of a network |
@@ -143,6 +144,8 @@ pub mod tiling;
 pub mod microkernels;
 pub mod plan;
 pub mod memory;
+#[cfg(feature = "jit")]
+pub mod wide;
 #[cfg(feature = "jit")]
 pub mod codegen;
 #[cfg_attr(not(feature = "jit"), path = "no_jit.rs")]

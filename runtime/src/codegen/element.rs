@@ -9,6 +9,7 @@ use super::lanes::{Lanes, Width};
 use super::loops::{LANE_BYTES, Trip};
 use super::nest::{Point, Reader, splits_lanes};
 use super::row::combine;
+use super::wide::{Run, WideStage};
 use super::{KernelEmitter, Slot, View};
 use crate::ir::Op;
 use crate::ir::ops::{Body, Reduction};
@@ -30,7 +31,9 @@ impl KernelEmitter<'_, '_> {
             return;
         }
         let unroll = self.tiling.stages[stage].vectors;
-        if !kernel.is_plain()
+        let wide = self.wide(&steps, &copies, stage);
+        if wide.is_none()
+            && !kernel.is_plain()
             && let Some((strips, elements)) = self.strips(&steps, stage)
         {
             return self.in_strips(&strips, elements, &copies, stage, Trip::Known(kernel.cols()));
@@ -38,22 +41,44 @@ impl KernelEmitter<'_, '_> {
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));
-            return self.points(scalar, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
+            return self.points_in_runs(scalar, unroll, wide.as_ref(), |emit, run, at| {
+                emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
+            });
         }
         let trip = self.trip();
-        if let Some((strips, elements)) = self.strips(&steps, stage) {
+        if wide.is_none()
+            && let Some((strips, elements)) = self.strips(&steps, stage)
+        {
             return self.in_strips(&strips, elements, &copies, stage, trip);
         }
         let Prefetch::Ahead { elements, .. } = self.tiling.stages[stage].prefetch else {
-            return self.columns(trip, unroll, |emit, width, at| emit.element(&steps, &copies, width, stage, at));
+            return self.runs(trip, unroll, wide.as_ref(), |emit, run, at| {
+                emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
+            });
         };
         self.chunks(trip, elements, |emit, start, part| {
             emit.fetch_ahead(start, part, elements);
-            emit.columns(part, unroll, |emit, width, at| {
+            emit.runs(part, unroll, wide.as_ref(), |emit, run, at| {
                 let at = emit.fb.ins().iadd(start, at);
-                emit.element(&steps, &copies, width, stage, at);
+                emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
             });
         });
+    }
+
+    /// All steps of a stage for some columns, or for all that fill wide vectors.
+    fn run_of_elements(
+        &mut self,
+        steps: &[usize],
+        copies: &[(Arg, Slot)],
+        (run, wide): (Run, Option<&WideStage>),
+        stage: usize,
+        at: Value,
+    ) {
+        match (run, wide) {
+            (Run::Narrow(width), _) => self.element(steps, copies, width, stage, at),
+            (Run::Wide(bytes), Some(wide)) => self.call_wide(wide, at, bytes),
+            (Run::Wide(_), None) => unreachable!("only a stage with a function has wide runs"),
+        }
     }
 
     /// All steps of a stage for some columns.
@@ -114,7 +139,7 @@ fn reads_once(op: &Op) -> bool {
 
 /// The sigmoids among these steps whose slopes are among them as well, and those. Together they take one exponential; a
 /// hyperbolic tangent and its slope would, too, but with another rounding of the slope than alone.
-fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
+pub(super) fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
     let body = &kernel.body;
     let slopes = steps.iter().filter(|&&step| body[step].origin.op == Op::SigmoidSlope);
     let pair = |&slope: &usize| {

@@ -265,7 +265,7 @@ mod tests {
         let mut fb = FunctionBuilder::new(&mut function, &mut context);
         let block = fb.create_block();
         fb.switch_to_block(block);
-        body(&mut Imports::new(target, Numbers { kernels: 3 }), &mut fb);
+        body(&mut Imports::new(target, Numbers { kernels: 3, wide: 0 }), &mut fb);
         fb.ins().return_(&[]);
         fb.seal_all_blocks();
         fb.finalize(config);

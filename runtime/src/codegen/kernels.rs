@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use cranelift_codegen::ir::{Function, Inst, Opcode, UserExternalName};
 
 use super::lanes::Constants;
+use super::wide::WideFunctions;
 use super::{Program, Target, kernel};
 
 /// The kernels of a program as code and offsets.
@@ -17,6 +18,8 @@ pub struct Kernels {
     pub calls: Vec<(usize, i32)>,
     /// The table of constants.
     pub constants: Constants,
+    /// The functions with wide vectors that they call.
+    pub wide: WideFunctions,
 }
 
 impl Kernels {
@@ -29,12 +32,13 @@ impl Kernels {
 /// Emits the kernels of a program.
 pub fn kernels(program: Program<'_>, target: Target) -> Kernels {
     let mut constants = Constants::default();
+    let mut wide = WideFunctions::default();
     let mut functions: Vec<Function> = Vec::new();
     let mut firsts: Vec<usize> = Vec::new();
     let mut known: HashMap<Vec<Opcode>, Vec<usize>> = HashMap::new();
     let mut calls = Vec::new();
     for index in 0..program.fused.kernels.len() {
-        let (function, offsets) = kernel(program, index, target, &mut constants);
+        let (function, offsets) = kernel(program, index, target, &mut constants, &mut wide);
         let alike = known.entry(operations(&function)).or_default();
         let found = alike.iter().copied().find(|&other| same_code(&functions[other], &function));
         let place = found.unwrap_or_else(|| {
@@ -45,7 +49,7 @@ pub fn kernels(program: Program<'_>, target: Target) -> Kernels {
         });
         calls.push((firsts[place], constants.list(&offsets)));
     }
-    Kernels { functions, calls, constants }
+    Kernels { functions, calls, constants, wide }
 }
 
 /// What a function does, but for what it does it to: functions that are alike have it in common, and few others do.

@@ -58,19 +58,24 @@ impl KernelEmitter<'_, '_> {
     /// position is a byte offset; where it is in the lanes of a sum is noted, as far as it is known here.
     pub(super) fn columns(&mut self, trip: Trip, unroll: usize, mut body: impl FnMut(&mut Self, Width, Value)) {
         match trip {
-            Trip::Known(count) => self.known_columns(count, unroll, &mut body),
+            Trip::Known(count) => self.known_columns(0, count, unroll, &mut body),
             Trip::Bytes(end) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 let wide = 16 * unroll as i64;
                 let main = self.fb.ins().band_imm_s(end, -wide);
                 self.lane = (wide % LANE_BYTES == 0).then_some(0);
                 self.counted(zero, main, wide, true, |emit, at| body(emit, Width::Vectors(unroll), at));
-                self.lane = None;
-                let vectors = self.fb.ins().band_imm_s(end, -16);
-                self.counted(main, vectors, 16, true, |emit, at| body(emit, Width::Vectors(1), at));
-                self.counted(vectors, end, 4, true, |emit, at| body(emit, Width::One, at));
+                self.rest_of_columns(main, end, &mut body);
             }
         }
+    }
+
+    /// Emits `body` for the columns from some byte on: vector by vector, then number by number.
+    pub(super) fn rest_of_columns(&mut self, from: Value, end: Value, body: &mut impl FnMut(&mut Self, Width, Value)) {
+        self.lane = None;
+        let vectors = self.fb.ins().band_imm_s(end, -16);
+        self.counted(from, vectors, 16, true, |emit, at| body(emit, Width::Vectors(1), at));
+        self.counted(vectors, end, 4, true, |emit, at| body(emit, Width::One, at));
     }
 
     /// Emits `body` for parts of at most so many elements: where a part begins, in bytes, and how long it is.
@@ -97,16 +102,24 @@ impl KernelEmitter<'_, '_> {
         }
     }
 
-    fn known_columns(&mut self, count: usize, unroll: usize, body: &mut impl FnMut(&mut Self, Width, Value)) {
+    /// Emits `body` for the columns from `from` on, whole vectors from the first, up to `count`.
+    pub(super) fn known_columns(
+        &mut self,
+        from: usize,
+        count: usize,
+        unroll: usize,
+        body: &mut impl FnMut(&mut Self, Width, Value),
+    ) {
+        let first = from / 4;
         let vectors = count / 4;
-        let unroll = unroll.min(vectors.max(1));
-        let main = vectors / unroll * unroll;
+        let unroll = unroll.min((vectors - first).max(1));
+        let main = first + (vectors - first) / unroll * unroll;
         let bytes = |elements: usize| 4 * elements as i64;
         let lane = |elements: usize| Some((bytes(elements) % LANE_BYTES) as i32);
-        if main > 0 {
-            let whole = main == unroll || bytes(4 * unroll) % LANE_BYTES == 0;
-            self.lane = if whole { Some(0) } else { None };
-            self.known(0, bytes(4 * main), bytes(4 * unroll), &mut |emit, at| body(emit, Width::Vectors(unroll), at));
+        if main > first {
+            let whole = main == first + unroll || bytes(4 * unroll) % LANE_BYTES == 0;
+            self.lane = if whole { lane(from) } else { None };
+            self.known(bytes(from), bytes(4 * main), bytes(4 * unroll), &mut |emit, at| body(emit, Width::Vectors(unroll), at));
         }
         if main < vectors {
             let at = self.fb.ins().iconst(types::I64, bytes(4 * main));

@@ -21,12 +21,13 @@ mod row;
 mod runs;
 mod steps;
 mod strips;
+mod wide;
 mod winograd;
 
 use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, UserFuncName, Value, types};
+use cranelift_codegen::ir::{AbiParam, FuncRef, Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
@@ -46,6 +47,7 @@ use lanes::{Lanes, Width, constant_memory};
 use loops::Trip;
 use nest::Point;
 pub use numbers::Numbers;
+pub use wide::{WideFunctions, wide_signature};
 
 /// What compiled code gets to see of a session, by address.
 #[repr(C)]
@@ -116,7 +118,13 @@ pub fn kernel_signature(target: Target, in_loop: bool) -> Signature {
 
 /// Emits the function of a kernel. The offsets of what it reads and writes are not part of it: they are read from a list,
 /// which is returned beside it.
-fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Constants) -> (Function, Vec<i64>) {
+fn kernel(
+    program: Program<'_>,
+    index: usize,
+    target: Target,
+    constants: &mut Constants,
+    wide_functions: &mut WideFunctions,
+) -> (Function, Vec<i64>) {
     let numbers = Numbers::of(program.fused);
     let name = UserFuncName::user(0, numbers.kernel(index));
     let in_loop = program.fused.loop_of(index).is_some();
@@ -137,6 +145,9 @@ fn kernel(program: Program<'_>, index: usize, target: Target, constants: &mut Co
         constants,
         target,
         imports: Imports::new(target, numbers),
+        numbers,
+        wide_functions,
+        wide_imports: HashMap::new(),
         fused: program.fused,
         kernel,
         plan: program.plan,
@@ -177,6 +188,9 @@ struct KernelEmitter<'a, 'f> {
     constants: &'a mut Constants,
     target: Target,
     imports: Imports,
+    numbers: Numbers,
+    wide_functions: &'a mut WideFunctions,
+    wide_imports: HashMap<u32, FuncRef>,
     fused: &'a Fused,
     kernel: &'a Kernel,
     plan: &'a Plan,

@@ -12,6 +12,7 @@ use cranelift_codegen::ir::{BlockArg, ConstantData, InstBuilder, Value, types};
 use super::lanes::{Lanes, Width, memory};
 use super::loops::{LANE_BYTES, Trip};
 use super::row::identity;
+use super::wide::{Run, WideStage};
 use super::{KernelEmitter, Slot, View};
 use crate::ir::ops::Reduction;
 use crate::kernel::{Affine, Arg, Bound, Kernel, LANES, Mode, Write};
@@ -161,7 +162,21 @@ impl KernelEmitter<'_, '_> {
             let trip = self.trip();
             return self.columns(trip, unroll, body);
         }
-        self.nest(None, scalar, unroll, &mut body);
+        self.points_in_runs(scalar, unroll, None, |emit, run, at| match run {
+            Run::Narrow(width) => body(emit, width, at),
+            Run::Wide(_) => unreachable!("nothing wide was asked for"),
+        });
+    }
+
+    /// The same for a kernel of more axes than two, first for what fills wide vectors along the innermost axis.
+    pub(super) fn points_in_runs(
+        &mut self,
+        scalar: bool,
+        unroll: usize,
+        wide: Option<&WideStage>,
+        mut body: impl FnMut(&mut Self, Run, Value),
+    ) {
+        self.nest(None, scalar, unroll, wide, &mut body);
     }
 
     /// The loops of the row from the next outer axis on, `offset` bytes after its first element.
@@ -170,7 +185,8 @@ impl KernelEmitter<'_, '_> {
         offset: Option<Value>,
         scalar: bool,
         unroll: usize,
-        body: &mut dyn FnMut(&mut Self, Width, Value),
+        wide: Option<&WideStage>,
+        body: &mut dyn FnMut(&mut Self, Run, Value),
     ) {
         let axes = &self.kernel.axes[self.kernel.rows + self.point.outer.len()..];
         let extent = axes[0].factor();
@@ -181,11 +197,11 @@ impl KernelEmitter<'_, '_> {
                 let at = offset.map_or(before, |offset| emit.fb.ins().iadd(offset, before));
                 let before = emit.point.clone();
                 emit.enter(coordinate);
-                emit.nest(Some(at), scalar, unroll, body);
+                emit.nest(Some(at), scalar, unroll, wide, body);
                 emit.point = before;
             });
         }
-        let mut run = |emit: &mut Self, width: Width, inner: Value| {
+        let mut run = |emit: &mut Self, width: Run, inner: Value| {
             emit.point.inner = Some(inner);
             // Behind the first run of the row, columns are in the same lanes only if a run has whole ones.
             emit.lane = emit.lane.filter(|_| !scalar && (offset.is_none() || 4 * extent as i64 % LANE_BYTES == 0));
@@ -194,8 +210,8 @@ impl KernelEmitter<'_, '_> {
             emit.point.inner = None;
         };
         match scalar {
-            true => self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Width::One, at)),
-            false => self.columns(Trip::Known(extent), unroll, run),
+            true => self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Run::Narrow(Width::One), at)),
+            false => self.runs(Trip::Known(extent), unroll, wide, run),
         }
     }
 

@@ -14,6 +14,8 @@ mod pool;
 mod surroundings;
 mod text;
 mod ticks;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod wide;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, defaul
 
 use crate::codegen::{
     Context, EntryFn, Import, Kernels, Numbers, Program, Target, TaskFn, entry, entry_signature, kernel_signature,
-    kernels, tail, task, task_signature,
+    kernels, tail, task, task_signature, wide_signature,
 };
 use crate::error::BuildError;
 use crate::kernel::Fused;
@@ -295,8 +297,8 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
     }
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);
-    let numbers = Numbers::of(fused);
-    let (ids, entry) = declare(&mut module, numbers, fused, target)?;
+    let numbers = Numbers::of(fused).with_wide(kernels.wide.code.len());
+    let (ids, entry, wide_ids) = declare(&mut module, numbers, fused, (target, kernels.wide.code.len()))?;
     let regions = if threads > 1 { plan::parallel_regions(fused, plan) } else { Vec::new() };
     let regions = if regions.iter().all(|region| region.tasks.is_empty()) { Vec::new() } else { regions };
     let entry_function = self::entry(program, &kernels, target);
@@ -308,6 +310,9 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
         context.clear();
         context.func = function;
         module.define_function(id, &mut context).map_err(failed)?;
+    }
+    for (function, &id) in kernels.wide.code.iter().zip(&wide_ids) {
+        module.define_function_bytes(id, 64, &function.bytes, &[]).map_err(failed)?;
     }
     let mut quick = None;
     for (function, id) in
@@ -437,13 +442,13 @@ fn shared_code(
     SharedCode { table, tasks: shared.collect(), launch: plan.tiling.machine.launch }
 }
 
-/// Declares kernels, entry and imports. Out: the ids of the kernels and of the entry.
+/// Declares kernels, entry, imports and functions with wide vectors. Out: the ids of the kernels, of the entry and of the latter.
 fn declare(
     module: &mut JITModule,
     numbers: Numbers,
     fused: &Fused,
-    target: Target,
-) -> Result<(Vec<FuncId>, FuncId), BuildError> {
+    (target, count): (Target, usize),
+) -> Result<(Vec<FuncId>, FuncId, Vec<FuncId>), BuildError> {
     let kernel = |index: usize| {
         let signature = kernel_signature(target, fused.loop_of(index).is_some());
         declared(module, numbers.kernel(index), &format!("kernel{index}"), Linkage::Local, &signature)
@@ -454,7 +459,11 @@ fn declare(
         let (number, signature) = (numbers.import(import), import.signature(target));
         declared(module, number, import.symbol(), Linkage::Import, &signature)?;
     }
-    Ok((ids, entry))
+    let wide = |index: usize| {
+        declared(module, numbers.wide(index), &format!("wide{index}"), Linkage::Local, &wide_signature())
+    };
+    let wide = (0..count).map(wide).collect::<Result<_, _>>()?;
+    Ok((ids, entry, wide))
 }
 
 /// Declares the next function, which has to be that of this number: by it others call it.

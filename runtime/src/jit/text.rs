@@ -81,6 +81,10 @@ pub fn text_for(
         }
         result.push('\n');
     }
+    for (index, body) in kernels.wide.bodies.iter().enumerate() {
+        let number = Numbers::of(fused).wide(index);
+        result.push_str(&format!("; u0:{number}: a run of elements, {} at a time\n{body}\n", machine.tile.lanes));
+    }
     result.push_str(&heading);
     result.push_str(&print(entry)?);
     result.push('\n');

@@ -135,11 +135,13 @@ impl fmt::Display for RunsRight {
 
 impl fmt::Display for StageTiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.functions {
-            Functions::Strips { elements, .. } => write!(f, "in strips of {elements}")?,
-            _ => write!(f, "{} vectors at a time", self.vectors)?,
+        match (self.wide, self.functions) {
+            (Some(lanes), _) => write!(f, "in vectors of {lanes}")?,
+            (None, Functions::Strips { elements, .. }) => write!(f, "in strips of {elements}")?,
+            (None, _) => write!(f, "{} vectors at a time", self.vectors)?,
         }
         match self.functions {
+            _ if self.wide.is_some() => {}
             Functions::None => {}
             Functions::Strips { most, functions, .. } => {
                 write!(f, ", up to {most} at a time: {functions} function{}", if functions == 1 { "" } else { "s" })?;
@@ -152,7 +154,7 @@ impl fmt::Display for StageTiling {
         match self.prefetch {
             Prefetch::Ahead { elements, bytes } => {
                 let elements = match self.functions {
-                    Functions::Strips { elements, .. } => elements,
+                    Functions::Strips { elements, .. } if self.wide.is_none() => elements,
                     _ => elements,
                 };
                 write!(f, "; prefetched {elements} ahead: {} do not stay in the second cache", Bytes(bytes))

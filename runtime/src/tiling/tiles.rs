@@ -28,6 +28,8 @@ pub struct StageTiling {
     pub vectors: usize,
     /// How functions of its elements are computed.
     pub functions: Functions,
+    /// Elements that are worked on at a time by a function with wide vectors, for as many of a row as fill those.
+    pub wide: Option<usize>,
     /// What is prefetched.
     pub prefetch: Prefetch,
 }
@@ -81,10 +83,21 @@ pub(super) fn stages(fused: &Fused, tiling: &Tiling, index: usize) -> Vec<StageT
         StageTiling {
             vectors: vectors(kernel, &steps, false),
             functions: functions(fused, kernel, &steps, &tiling.machine),
+            wide: wide(kernel, &tiling.machine),
             prefetch: if stage == 0 { prefetch(fused, tiling, kernel) } else { Prefetch::Nothing },
         }
     };
     (0..=kernel.last_stage()).map(stage).collect()
+}
+
+/// The elements of a wide vector, where a row has as many one after the other.
+fn wide(kernel: &Kernel, machine: &Machine) -> Option<usize> {
+    let lanes = machine.wide_functions.then_some(machine.tile.lanes)?;
+    let run = match kernel.flat {
+        true => kernel.block.saturating_mul(kernel.cols()),
+        false => kernel.axes[kernel.axes.len() - 1].factor(),
+    };
+    (run >= lanes).then_some(lanes)
 }
 
 /// Vectors at a time of some steps: a polynomial or a hash leaves registers for two, a function that is called takes none.

@@ -1,0 +1,356 @@
+//! What happens at every element of a run: instructions in the order in which they are written down.
+
+use std::fmt;
+
+use crate::scalar::{Cmp, Reg, Scalar};
+
+/// Elements of memory: so many bytes behind an address that the caller passes, and one after the other from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Element {
+    /// Which of the caller's addresses.
+    pub address: usize,
+    /// Bytes behind it.
+    pub offset: i32,
+}
+
+/// An operation on one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Unary {
+    Sqrt,
+    Round,
+    ToInt,
+    ToFloat,
+    Shl(u32),
+    Sar(u32),
+    Shr(u32),
+}
+
+/// An operation on two vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// The larger; the second if one of them is NaN, or both are zeros.
+    Max,
+    /// The smaller, in the same way.
+    Min,
+    IntAdd,
+    IntSub,
+    IntMul,
+    And,
+    Or,
+    Xor,
+}
+
+impl Binary {
+    pub(super) fn commutes(self) -> bool {
+        matches!(
+            self,
+            Binary::Add | Binary::Mul | Binary::IntAdd | Binary::IntMul | Binary::And | Binary::Or | Binary::Xor
+        )
+    }
+}
+
+/// An operation on masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Logic {
+    And,
+    Or,
+}
+
+/// An instruction; its result has its number. Operands are numbers of earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// These bits in every lane.
+    Const(u32),
+    /// A number of the caller's in every lane.
+    Number(usize),
+    Load(Element),
+    Unary(Unary, u32),
+    Binary(Binary, u32, u32),
+    MulAdd(u32, u32, u32),
+    /// A mask.
+    Compare(Cmp, u32, u32),
+    /// A mask.
+    SameInts(u32, u32),
+    /// Of masks, a mask.
+    Logic(Logic, u32, u32),
+    /// Of a mask, a mask.
+    Not(u32),
+    /// The second where the mask holds, the third elsewhere.
+    Select(u32, u32, u32),
+    /// What a sum along the run has so far.
+    Total(usize),
+    /// No result.
+    Store(Element, u32),
+    /// No result: what the sum has from here on.
+    SetTotal(usize, u32),
+}
+
+impl Step {
+    pub(super) fn operands(self) -> Vec<u32> {
+        match self {
+            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) => Vec::new(),
+            Step::Unary(_, x) | Step::Not(x) | Step::Store(_, x) | Step::SetTotal(_, x) => vec![x],
+            Step::Binary(_, x, y) | Step::Compare(_, x, y) | Step::SameInts(x, y) | Step::Logic(_, x, y) => vec![x, y],
+            Step::MulAdd(x, y, z) | Step::Select(x, y, z) => vec![x, y, z],
+        }
+    }
+
+    pub(super) fn has_result(self) -> bool {
+        !matches!(self, Step::Store(..) | Step::SetTotal(..))
+    }
+
+    pub(super) fn is_mask(self) -> bool {
+        matches!(self, Step::Compare(..) | Step::SameInts(..) | Step::Logic(..) | Step::Not(_))
+    }
+}
+
+/// What happens at every element.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Body {
+    pub(super) steps: Vec<Step>,
+    /// How many numbers and addresses the caller passes, numbers first.
+    pub(super) numbers: usize,
+    pub(super) addresses: usize,
+    /// For each sum along the run, the address of its lanes.
+    pub(super) totals: Vec<usize>,
+}
+
+impl Body {
+    /// Whether something is added up along the run.
+    pub fn has_totals(&self) -> bool {
+        !self.totals.is_empty()
+    }
+}
+
+/// Writes a body down.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder {
+    body: Body,
+}
+
+impl Recorder {
+    /// The body that was written down.
+    pub fn finish(self) -> Body {
+        self.body
+    }
+
+    /// A number that the caller passes.
+    pub fn number(&mut self) -> Reg {
+        self.body.numbers += 1;
+        self.push(Step::Number(self.body.numbers - 1))
+    }
+
+    /// An address that the caller passes.
+    pub fn address(&mut self) -> usize {
+        self.body.addresses += 1;
+        self.body.addresses - 1
+    }
+
+    /// Elements of memory.
+    pub fn load(&mut self, element: Element) -> Reg {
+        self.push(Step::Load(element))
+    }
+
+    /// Writes elements.
+    pub fn store(&mut self, value: Reg, element: Element) {
+        self.body.steps.push(Step::Store(element, value.0));
+    }
+
+    /// A sum along the run whose lanes lie at an address of the caller's.
+    pub fn total(&mut self, address: usize) -> usize {
+        self.body.totals.push(address);
+        self.body.totals.len() - 1
+    }
+
+    /// What a sum has so far.
+    pub fn total_so_far(&mut self, total: usize) -> Reg {
+        self.push(Step::Total(total))
+    }
+
+    /// What a sum has from here on.
+    pub fn set_total(&mut self, total: usize, value: Reg) {
+        self.body.steps.push(Step::SetTotal(total, value.0));
+    }
+
+    fn push(&mut self, step: Step) -> Reg {
+        self.body.steps.push(step);
+        Reg(self.body.steps.len() as u32 - 1)
+    }
+
+    fn unary(&mut self, op: Unary, x: Reg) -> Reg {
+        self.push(Step::Unary(op, x.0))
+    }
+
+    fn binary(&mut self, op: Binary, x: Reg, y: Reg) -> Reg {
+        self.push(Step::Binary(op, x.0, y.0))
+    }
+
+    /// Whether it is a number for certain.
+    fn is_number(&self, x: Reg) -> bool {
+        matches!(self.body.steps[x.0 as usize], Step::Const(bits) if !f32::from_bits(bits).is_nan())
+    }
+
+    fn bits_of(&mut self, bits: u32) -> Reg {
+        self.push(Step::Const(bits))
+    }
+}
+
+macro_rules! binary {
+    ($($name:ident $op:ident;)*) => {$(
+        fn $name(&mut self, x: Reg, y: Reg) -> Reg {
+            self.binary(Binary::$op, x, y)
+        }
+    )*};
+}
+
+impl Scalar for Recorder {
+    fn float(&mut self, c: f64) -> Reg {
+        self.bits_of((c as f32).to_bits())
+    }
+
+    fn int(&mut self, c: i32) -> Reg {
+        self.bits_of(c as u32)
+    }
+
+    binary! {
+        add Add;
+        sub Sub;
+        mul Mul;
+        div Div;
+        int_add IntAdd;
+        int_sub IntSub;
+        int_mul IntMul;
+        int_and And;
+        int_or Or;
+        int_xor Xor;
+    }
+
+    fn mul_add(&mut self, x: Reg, y: Reg, z: Reg) -> Reg {
+        self.push(Step::MulAdd(x.0, y.0, z.0))
+    }
+
+    fn neg(&mut self, x: Reg) -> Reg {
+        let sign = self.bits_of(1 << 31);
+        self.binary(Binary::Xor, x, sign)
+    }
+
+    fn abs(&mut self, x: Reg) -> Reg {
+        let others = self.bits_of(!(1 << 31));
+        self.binary(Binary::And, x, others)
+    }
+
+    fn sqrt(&mut self, x: Reg) -> Reg {
+        self.unary(Unary::Sqrt, x)
+    }
+
+    fn round(&mut self, x: Reg) -> Reg {
+        self.unary(Unary::Round, x)
+    }
+
+    fn cmp(&mut self, op: Cmp, x: Reg, y: Reg) -> Reg {
+        self.push(Step::Compare(op, x.0, y.0))
+    }
+
+    fn int_eq(&mut self, x: Reg, y: Reg) -> Reg {
+        self.push(Step::SameInts(x.0, y.0))
+    }
+
+    fn and(&mut self, p: Reg, q: Reg) -> Reg {
+        self.push(Step::Logic(Logic::And, p.0, q.0))
+    }
+
+    fn or(&mut self, p: Reg, q: Reg) -> Reg {
+        self.push(Step::Logic(Logic::Or, p.0, q.0))
+    }
+
+    fn not(&mut self, p: Reg) -> Reg {
+        self.push(Step::Not(p.0))
+    }
+
+    fn select(&mut self, mask: Reg, x: Reg, y: Reg) -> Reg {
+        self.push(Step::Select(mask.0, x.0, y.0))
+    }
+
+    fn max(&mut self, x: Reg, y: Reg) -> Reg {
+        let larger = self.binary(Binary::Max, x, y);
+        if self.is_number(x) {
+            return larger;
+        }
+        let nan = self.cmp(Cmp::Ne, x, x);
+        self.select(nan, x, larger)
+    }
+
+    fn min(&mut self, x: Reg, y: Reg) -> Reg {
+        let smaller = self.binary(Binary::Min, x, y);
+        if self.is_number(x) {
+            return smaller;
+        }
+        let nan = self.cmp(Cmp::Ne, x, x);
+        self.select(nan, x, smaller)
+    }
+
+    fn to_int(&mut self, x: Reg) -> Reg {
+        self.unary(Unary::ToInt, x)
+    }
+
+    fn to_float(&mut self, x: Reg) -> Reg {
+        self.unary(Unary::ToFloat, x)
+    }
+
+    fn bits(&mut self, x: Reg) -> Reg {
+        x
+    }
+
+    fn from_bits(&mut self, x: Reg) -> Reg {
+        x
+    }
+
+    fn shl(&mut self, x: Reg, bits: u32) -> Reg {
+        self.unary(Unary::Shl(bits), x)
+    }
+
+    fn sar(&mut self, x: Reg, bits: u32) -> Reg {
+        self.unary(Unary::Sar(bits), x)
+    }
+
+    fn shr(&mut self, x: Reg, bits: u32) -> Reg {
+        self.unary(Unary::Shr(bits), x)
+    }
+}
+
+impl fmt::Display for Body {
+    /// One line for each instruction, operands by their numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, step) in self.steps.iter().enumerate() {
+            let operands: Vec<String> = step.operands().iter().map(|operand| format!("v{operand}")).collect();
+            let operands = operands.join(", ");
+            let place = |element: &Element| format!("[a{} + {}]", element.address, element.offset);
+            match step {
+                Step::Const(bits) => writeln!(f, "    v{number} = const {:?}", f32::from_bits(*bits))?,
+                Step::Number(index) => writeln!(f, "    v{number} = number {index}")?,
+                Step::Load(element) => writeln!(f, "    v{number} = load {}", place(element))?,
+                Step::Unary(op, _) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
+                Step::Binary(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
+                Step::MulAdd(..) => writeln!(f, "    v{number} = mul_add {operands}")?,
+                Step::Compare(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
+                Step::SameInts(..) => writeln!(f, "    v{number} = same {operands}")?,
+                Step::Logic(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
+                Step::Not(_) => writeln!(f, "    v{number} = not {operands}")?,
+                Step::Select(..) => writeln!(f, "    v{number} = select {operands}")?,
+                Step::Total(total) => writeln!(f, "    v{number} = total {total}")?,
+                Step::Store(element, _) => writeln!(f, "    store {operands}, {}", place(element))?,
+                Step::SetTotal(total, _) => writeln!(f, "    total {total} = {operands}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of an operation as it is printed.
+fn lower(op: &impl fmt::Debug) -> String {
+    format!("{op:?}").to_lowercase()
+}

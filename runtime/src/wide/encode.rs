@@ -1,0 +1,241 @@
+//! Instructions of x86-64 as bytes: VEX with 256 bits, EVEX with 512. Intel, Software Developer's Manual, volume 2, 2.3 and 2.7.
+
+/// How wide vectors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// 256 bits, 16 registers, masks in vectors.
+    Vex,
+    /// 512 bits, 32 registers, masks in registers of their own.
+    Evex,
+}
+
+/// The prefix that belongs to an opcode.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Prefix {
+    None = 0,
+    P66 = 1,
+    F3 = 2,
+}
+
+/// The table that an opcode is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Map {
+    M0F = 1,
+    M0F38 = 2,
+    M0F3A = 3,
+}
+
+/// An operation: its place in the tables.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Op(pub(super) Prefix, pub(super) Map, pub(super) u8);
+
+/// A general register, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gpr(pub(super) u8);
+
+pub(super) const RAX: Gpr = Gpr(0);
+pub(super) const RSP: Gpr = Gpr(4);
+pub(super) const RSI: Gpr = Gpr(6);
+pub(super) const RDI: Gpr = Gpr(7);
+pub(super) const R15: Gpr = Gpr(15);
+
+/// The last operand of an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    Reg(u8),
+    /// Elements so many bytes behind a register, and behind the position in the run.
+    Run(Gpr, i32),
+    /// A vector so many bytes behind a register.
+    At(Gpr, i32),
+    /// One number so many bytes behind a register, in every lane. EVEX alone.
+    Each(Gpr, i32),
+    /// A constant of the function, by the bytes of its place among them: in every lane with EVEX, all lanes in memory with VEX.
+    Constant(u32),
+}
+
+/// Code that is being written.
+#[derive(Debug)]
+pub(super) struct Code {
+    pub(super) form: Form,
+    pub(super) bytes: Vec<u8>,
+    /// Where a constant's distance from the end of its instruction has to be added.
+    constants: Vec<(usize, usize, u32)>,
+}
+
+impl Code {
+    pub(super) fn new(form: Form) -> Code {
+        Code { form, bytes: Vec::new(), constants: Vec::new() }
+    }
+
+    /// An instruction of vectors: `reg`, `second` (15 inverted where there is none) and the last operand.
+    pub(super) fn vector(&mut self, Op(prefix, map, opcode): Op, reg: u8, second: u8, last: Operand, immediate: Option<u8>) {
+        self.masked((prefix, map, opcode), reg, second, last, 0, immediate);
+    }
+
+    /// The same under a mask register, or with none if it is 0.
+    pub(super) fn masked(
+        &mut self,
+        (prefix, map, opcode): (Prefix, Map, u8),
+        reg: u8,
+        second: u8,
+        last: Operand,
+        mask: u8,
+        immediate: Option<u8>,
+    ) {
+        let (low, high) = match last {
+            Operand::Reg(register) => (register >> 3 & 1, register >> 4 & 1),
+            Operand::Run(base, _) | Operand::At(base, _) | Operand::Each(base, _) => (base.0 >> 3 & 1, 0),
+            Operand::Constant(_) => (0, 0),
+        };
+        let inverted = |bit: u8| bit ^ 1;
+        match self.form {
+            Form::Vex => {
+                debug_assert!(reg < 16 && second < 16 && mask == 0 && high == 0 && !matches!(last, Operand::Each(..)));
+                let first = inverted(reg >> 3) << 7 | 1 << 6 | inverted(low) << 5 | map as u8;
+                let next = (!second & 15) << 3 | 1 << 2 | prefix as u8;
+                self.bytes.extend([0xc4, first, next]);
+            }
+            Form::Evex => {
+                let first = inverted(reg >> 3 & 1) << 7 | inverted(high) << 6 | inverted(low) << 5 | inverted(reg >> 4 & 1) << 4;
+                let next = (!second & 15) << 3 | 1 << 2 | prefix as u8;
+                // What spreads a number reads no more than that anyway.
+                let spreads = opcode == BROADCAST.2 && matches!(map, M0F38);
+                let broadcast = u8::from(!spreads && matches!(last, Operand::Each(..) | Operand::Constant(_)));
+                let third = 0b10 << 5 | broadcast << 4 | inverted(second >> 4 & 1) << 3 | mask;
+                self.bytes.extend([0x62, first | map as u8, next, third]);
+            }
+        }
+        self.bytes.push(opcode);
+        self.operand(reg, last, usize::from(immediate.is_some()));
+        self.bytes.extend(immediate);
+    }
+
+    /// An instruction of mask registers, all of 16 bits.
+    pub(super) fn masks(&mut self, opcode: u8, to: u8, x: u8, y: Option<u8>) {
+        let (x, y) = y.map_or((0, x), |y| (x, y));
+        let two = u8::from(opcode != KNOT);
+        self.bytes.extend([0xc5, 1 << 7 | (!x & 15) << 3 | two << 2, opcode, 0b11 << 6 | to << 3 | y]);
+    }
+
+    /// The last operand; `after` bytes of the instruction follow it.
+    fn operand(&mut self, reg: u8, operand: Operand, after: usize) {
+        let reg = (reg & 7) << 3;
+        match operand {
+            Operand::Reg(register) => self.bytes.push(0b11 << 6 | reg | register & 7),
+            Operand::Run(base, offset) => {
+                // The position is in the register of number 0.
+                self.bytes.extend([0b10 << 6 | reg | 0b100, RAX.0 << 3 | base.0 & 7]);
+                self.bytes.extend(offset.to_le_bytes());
+            }
+            Operand::At(base, offset) | Operand::Each(base, offset) => self.near(reg, base, offset),
+            Operand::Constant(place) => {
+                self.bytes.push(reg | 0b101);
+                let at = self.bytes.len();
+                self.constants.push((at, at + 4 + after, place));
+                self.bytes.extend([0; 4]);
+            }
+        }
+    }
+
+    fn near(&mut self, reg: u8, base: Gpr, offset: i32) {
+        self.bytes.push(0b10 << 6 | reg | base.0 & 7);
+        if base.0 & 7 == RSP.0 {
+            self.bytes.push(0b100 << 3 | 0b100);
+        }
+        self.bytes.extend(offset.to_le_bytes());
+    }
+
+    /// `to = [base + offset]`, 64 bits.
+    pub(super) fn load(&mut self, to: Gpr, base: Gpr, offset: i32) {
+        self.bytes.extend([0x48 | to.0 >> 3 << 2 | base.0 >> 3, 0x8b]);
+        self.near((to.0 & 7) << 3, base, offset);
+    }
+
+    /// `x = x + by`.
+    pub(super) fn add(&mut self, x: Gpr, by: i32) {
+        self.bytes.extend([0x48 | x.0 >> 3, 0x81, 0b11 << 6 | x.0 & 7]);
+        self.bytes.extend(by.to_le_bytes());
+    }
+
+    /// `rax = 0`.
+    pub(super) fn clear_position(&mut self) {
+        self.bytes.extend([0x31, 0xc0]);
+    }
+
+    pub(super) fn push(&mut self, x: Gpr) {
+        self.bytes.extend([0x40 | x.0 >> 3, 0x50 | x.0 & 7]);
+    }
+
+    pub(super) fn pop(&mut self, x: Gpr) {
+        self.bytes.extend([0x40 | x.0 >> 3, 0x58 | x.0 & 7]);
+    }
+
+    /// Back to `start` while the position is below the end.
+    pub(super) fn again(&mut self, start: usize) {
+        // cmp rax, rsi; jb start
+        self.bytes.extend([0x48, 0x39, 0b11 << 6 | RSI.0 << 3 | RAX.0, 0x0f, 0x82]);
+        let distance = start as i64 - (self.bytes.len() as i64 + 4);
+        self.bytes.extend((distance as i32).to_le_bytes());
+    }
+
+    /// Back to the caller, whose vectors are narrower.
+    pub(super) fn leave(&mut self) {
+        self.bytes.extend([0xc5, 0xf8, 0x77, 0xc3]);
+    }
+
+    /// Appends the constants, and the function is done.
+    pub(super) fn finish(mut self, constants: &[u32]) -> Vec<u8> {
+        let copies = match self.form {
+            Form::Vex => 8,
+            Form::Evex => 1,
+        };
+        let start = self.bytes.len().next_multiple_of(32);
+        for (at, end, place) in std::mem::take(&mut self.constants) {
+            let distance = (start + 4 * copies * place as usize - end) as i32;
+            self.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        // Nothing runs into these.
+        self.bytes.resize(start, 0xcc);
+        self.bytes.extend(constants.iter().flat_map(|bits| std::iter::repeat_n(bits.to_le_bytes(), copies)).flatten());
+        self.bytes
+    }
+}
+
+use Map::{M0F, M0F3A, M0F38};
+use Prefix::{F3, None as Np, P66};
+
+pub(super) const MOVE_FROM: Op = Op(Np, M0F, 0x10);
+pub(super) const MOVE_TO: Op = Op(Np, M0F, 0x11);
+pub(super) const BROADCAST: Op = Op(P66, M0F38, 0x18);
+pub(super) const ADD: Op = Op(Np, M0F, 0x58);
+pub(super) const SUB: Op = Op(Np, M0F, 0x5c);
+pub(super) const MUL: Op = Op(Np, M0F, 0x59);
+pub(super) const DIV: Op = Op(Np, M0F, 0x5e);
+pub(super) const SQRT: Op = Op(Np, M0F, 0x51);
+pub(super) const MAX: Op = Op(Np, M0F, 0x5f);
+pub(super) const MIN: Op = Op(Np, M0F, 0x5d);
+pub(super) const ROUND: Op = Op(P66, M0F3A, 0x08);
+pub(super) const COMPARE: Op = Op(Np, M0F, 0xc2);
+pub(super) const INT_ADD: Op = Op(P66, M0F, 0xfe);
+pub(super) const INT_SUB: Op = Op(P66, M0F, 0xfa);
+pub(super) const INT_MUL: Op = Op(P66, M0F38, 0x40);
+pub(super) const INT_EQUAL: Op = Op(P66, M0F, 0x76);
+pub(super) const AND: Op = Op(P66, M0F, 0xdb);
+pub(super) const OR: Op = Op(P66, M0F, 0xeb);
+pub(super) const XOR: Op = Op(P66, M0F, 0xef);
+pub(super) const SHIFT: Op = Op(P66, M0F, 0x72);
+pub(super) const TO_INT: Op = Op(F3, M0F, 0x5b);
+pub(super) const TO_FLOAT: Op = Op(Np, M0F, 0x5b);
+/// `reg = mask ? last : second`, the mask under EVEX.
+pub(super) const BLEND_EVEX: Op = Op(P66, M0F38, 0x65);
+/// `reg = mask ? last : second`, the mask in the high bits of an immediate.
+pub(super) const BLEND_VEX: Op = Op(P66, M0F3A, 0x4a);
+/// `reg = reg * last + second`.
+pub(super) const MUL_ADD_132: Op = Op(P66, M0F38, 0x98);
+/// `reg = second * reg + last`.
+pub(super) const MUL_ADD_213: Op = Op(P66, M0F38, 0xa8);
+/// `reg = second * last + reg`.
+pub(super) const MUL_ADD_231: Op = Op(P66, M0F38, 0xb8);
+pub(super) const KAND: u8 = 0x41;
+pub(super) const KOR: u8 = 0x45;
+pub(super) const KNOT: u8 = 0x44;
