@@ -70,6 +70,8 @@ enum Number {
     Repeated(Arg),
     /// What a read finds where the innermost axis begins, and all along it.
     Read(usize),
+    /// A position where the innermost axis begins, an integer.
+    Index(usize),
 }
 
 /// A place of which the function is passed the address.
@@ -179,7 +181,7 @@ impl KernelEmitter<'_, '_> {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * count.max(1) as u32, 3);
         let slot = self.fb.create_sized_stack_slot(slot);
         let arguments = self.fb.ins().stack_addr(types::I64, slot, 0);
-        let numbers: Vec<Value> = wide.numbers.iter().map(|&number| self.number(number)).collect();
+        let numbers: Vec<Value> = wide.numbers.iter().map(|&number| self.number(number, at)).collect();
         let addresses: Vec<Value> = wide.places.iter().map(|&place| self.address_of(place, at)).collect();
         for (index, value) in numbers.into_iter().chain(addresses).enumerate() {
             self.fb.ins().store(memory(), value, arguments, 8 * index as i32);
@@ -190,8 +192,23 @@ impl KernelEmitter<'_, '_> {
         self.fb.ins().call(function, &[arguments, bytes]);
     }
 
-    fn number(&mut self, number: Number) -> Value {
+    fn number(&mut self, number: Number, at: Value) -> Value {
         match number {
+            Number::Index(index) => {
+                let affine = &self.kernel.indices[index];
+                let first = match (self.kernel.is_plain(), affine.axes().contains(0)) {
+                    (false, _) => {
+                        let (view, point) = (self.view(), self.point.clone());
+                        let mut lanes =
+                            super::Lanes::new(&mut self.fb, self.constants, self.table, self.target.fma, Width::One);
+                        let reader = Reader { view, point: &point, bases: &self.bases, width: Width::One };
+                        reader.whole(&mut lanes, affine, 1)
+                    }
+                    (true, true) => self.row,
+                    (true, false) => self.fb.ins().ushr_imm_u(at, 2),
+                };
+                self.fb.ins().ireduce(types::I32, first)
+            }
             Number::Repeated(arg) => {
                 *self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("the row's values come first")
             }
@@ -293,10 +310,14 @@ impl Recording<'_> {
         let kernel = self.view.kernel;
         let class = match arg {
             Arg::Const(value) => return Some(self.recorder.float(value.value())),
-            Arg::Index(_) => return None,
             _ => kernel.arg_class(arg),
         };
         if let Some(&reg) = self.known.get(&arg) {
+            return Some(reg);
+        }
+        if let Arg::Index(index) = arg {
+            let reg = self.index(index);
+            self.known.insert(arg, reg);
             return Some(reg);
         }
         let reg = if matches!(class, Class::Row | Class::Single) {
@@ -327,6 +348,24 @@ impl Recording<'_> {
     fn number(&mut self, number: Number) -> Reg {
         self.numbers.push(number);
         self.recorder.number()
+    }
+
+    /// Positions along the axes, an integer for each element.
+    fn index(&mut self, index: usize) -> Reg {
+        let first = self.number(Number::Index(index));
+        let step = self.view.kernel.indices[index].steps.last().copied().unwrap_or(0);
+        if step == 0 {
+            return first;
+        }
+        let position = self.recorder.position();
+        let by = match step {
+            1 => position,
+            step => {
+                let step = self.recorder.int(step as i32);
+                self.recorder.int_mul(position, step)
+            }
+        };
+        self.recorder.int_add(first, by)
     }
 
     fn place(&mut self, place: Place, offset: i32) -> Element {

@@ -242,3 +242,31 @@ fn bodies_at_random_have_the_bits_of_one_lane() {
         check(&format!("seed {seed}"), &compute, &ordinary, LANES * (1 + seed as usize % 3), if seed % 5 == 0 { 9 } else { 0 });
     }
 }
+
+#[test]
+fn positions_count_the_elements_of_a_run() {
+    for lanes in lanes() {
+        for with_total in [false, true] {
+            let mut recorder = Recorder::default();
+            let out = recorder.address();
+            let position = recorder.position();
+            let number = recorder.to_float(position);
+            recorder.store(number, Element { address: out, offset: 0 });
+            let mut totals = [0.0f32; LANES];
+            if with_total {
+                let address = recorder.address();
+                let total = recorder.total(address);
+                let so_far = recorder.total_so_far(total);
+                let next = recorder.add(so_far, number);
+                recorder.set_total(total, next);
+            }
+            let Loaded(_pages, function) = load(&recorder.finish(), lanes);
+            let mut written = vec![0.0f32; 3 * LANES];
+            let arguments = [written.as_mut_ptr() as u64, totals.as_mut_ptr() as u64];
+            function(arguments.as_ptr(), 4 * written.len());
+            assert!(written.iter().enumerate().all(|(i, &x)| x == i as f32), "{written:?}");
+            let wanted = |lane: usize| (3 * lane + 3 * LANES) as f32;
+            assert!(!with_total || totals.iter().enumerate().all(|(lane, &x)| x == wanted(lane)), "{totals:?}");
+        }
+    }
+}

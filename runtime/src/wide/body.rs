@@ -83,6 +83,8 @@ pub(super) enum Step {
     Select(u32, u32, u32),
     /// What a sum along the run has so far.
     Total(usize),
+    /// How many elements of the run come before this one.
+    Position,
     /// No result.
     Store(Element, u32),
     /// No result: what the sum has from here on.
@@ -92,7 +94,7 @@ pub(super) enum Step {
 impl Step {
     pub(super) fn operands(self) -> Vec<u32> {
         match self {
-            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) => Vec::new(),
+            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position => Vec::new(),
             Step::Unary(_, x) | Step::Not(x) | Step::Store(_, x) | Step::SetTotal(_, x) => vec![x],
             Step::Binary(_, x, y) | Step::Compare(_, x, y) | Step::SameInts(x, y) | Step::Logic(_, x, y) => vec![x, y],
             Step::MulAdd(x, y, z) | Step::Select(x, y, z) => vec![x, y, z],
@@ -120,6 +122,10 @@ pub struct Body {
 }
 
 impl Body {
+    pub(super) fn has_positions(&self) -> bool {
+        self.steps.contains(&Step::Position)
+    }
+
     /// Whether something is added up along the run.
     pub fn has_totals(&self) -> bool {
         !self.totals.is_empty()
@@ -153,6 +159,11 @@ impl Recorder {
     /// Elements of memory.
     pub fn load(&mut self, element: Element) -> Reg {
         self.push(Step::Load(element))
+    }
+
+    /// How many elements of the run come before this one, an integer.
+    pub fn position(&mut self) -> Reg {
+        self.push(Step::Position)
     }
 
     /// Writes elements.
@@ -341,6 +352,7 @@ impl fmt::Display for Body {
                 Step::Logic(op, ..) => writeln!(f, "    v{number} = {} {operands}", lower(op))?,
                 Step::Not(_) => writeln!(f, "    v{number} = not {operands}")?,
                 Step::Select(..) => writeln!(f, "    v{number} = select {operands}")?,
+                Step::Position => writeln!(f, "    v{number} = position")?,
                 Step::Total(total) => writeln!(f, "    v{number} = total {total}")?,
                 Step::Store(element, _) => writeln!(f, "    store {operands}, {}", place(element))?,
                 Step::SetTotal(total, _) => writeln!(f, "    total {total} = {operands}")?,

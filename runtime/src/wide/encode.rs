@@ -49,8 +49,17 @@ pub(super) enum Operand {
     At(Gpr, i32),
     /// One number so many bytes behind a register, in every lane. EVEX alone.
     Each(Gpr, i32),
-    /// A constant of the function, by the bytes of its place among them: in every lane with EVEX, all lanes in memory with VEX.
-    Constant(u32),
+    /// A constant of the function, so many bytes behind the first.
+    Constant(Constant, u32),
+}
+
+/// What a constant has in its lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Constant {
+    /// The same bits in all: with EVEX once in memory, with VEX in full.
+    Each(u32),
+    /// Integers that count from this one.
+    Count(u32),
 }
 
 /// Code that is being written.
@@ -59,12 +68,36 @@ pub(super) struct Code {
     pub(super) form: Form,
     pub(super) bytes: Vec<u8>,
     /// Where a constant's distance from the end of its instruction has to be added.
-    constants: Vec<(usize, usize, u32)>,
+    uses: Vec<(usize, usize, u32)>,
+    /// The constants so far, and where each lies.
+    constants: Vec<u8>,
+    places: Vec<(Constant, u32)>,
 }
 
 impl Code {
     pub(super) fn new(form: Form) -> Code {
-        Code { form, bytes: Vec::new(), constants: Vec::new() }
+        Code { form, bytes: Vec::new(), uses: Vec::new(), constants: Vec::new(), places: Vec::new() }
+    }
+
+    /// A constant as an operand.
+    pub(super) fn constant(&mut self, constant: Constant) -> Operand {
+        let known = self.places.iter().find(|(other, _)| *other == constant);
+        let place = known.map(|&(_, place)| place).unwrap_or_else(|| {
+            let place = self.constants.len() as u32;
+            let lanes = match self.form {
+                Form::Vex => 8,
+                Form::Evex => 16,
+            };
+            let words: Vec<u32> = match constant {
+                Constant::Each(bits) if self.form == Form::Evex => vec![bits],
+                Constant::Each(bits) => vec![bits; lanes],
+                Constant::Count(first) => (first..).take(lanes).collect(),
+            };
+            self.constants.extend(words.into_iter().flat_map(u32::to_le_bytes));
+            self.places.push((constant, place));
+            place
+        });
+        Operand::Constant(constant, place)
     }
 
     /// An instruction of vectors: `reg`, `second` (15 inverted where there is none) and the last operand.
@@ -85,7 +118,7 @@ impl Code {
         let (low, high) = match last {
             Operand::Reg(register) => (register >> 3 & 1, register >> 4 & 1),
             Operand::Run(base, _) | Operand::At(base, _) | Operand::Each(base, _) => (base.0 >> 3 & 1, 0),
-            Operand::Constant(_) => (0, 0),
+            Operand::Constant(..) => (0, 0),
         };
         let inverted = |bit: u8| bit ^ 1;
         match self.form {
@@ -100,7 +133,7 @@ impl Code {
                 let next = (!second & 15) << 3 | 1 << 2 | prefix as u8;
                 // What spreads a number reads no more than that anyway.
                 let spreads = opcode == BROADCAST.2 && matches!(map, M0F38);
-                let broadcast = u8::from(!spreads && matches!(last, Operand::Each(..) | Operand::Constant(_)));
+                let broadcast = u8::from(!spreads && matches!(last, Operand::Each(..) | Operand::Constant(Constant::Each(_), _)));
                 let third = 0b10 << 5 | broadcast << 4 | inverted(second >> 4 & 1) << 3 | mask;
                 self.bytes.extend([0x62, first | map as u8, next, third]);
             }
@@ -128,10 +161,10 @@ impl Code {
                 self.bytes.extend(offset.to_le_bytes());
             }
             Operand::At(base, offset) | Operand::Each(base, offset) => self.near(reg, base, offset),
-            Operand::Constant(place) => {
+            Operand::Constant(_, place) => {
                 self.bytes.push(reg | 0b101);
                 let at = self.bytes.len();
-                self.constants.push((at, at + 4 + after, place));
+                self.uses.push((at, at + 4 + after, place));
                 self.bytes.extend([0; 4]);
             }
         }
@@ -170,6 +203,21 @@ impl Code {
         self.bytes.extend([0x40 | x.0 >> 3, 0x58 | x.0 & 7]);
     }
 
+    /// The number of the element at the position, in every lane.
+    pub(super) fn position(&mut self, to: u8) {
+        // mov r15d, eax; shr r15d, 2
+        self.bytes.extend([0x41, 0x89, 0xc7, 0x41, 0xc1, 0xef, 2]);
+        match self.form {
+            Form::Evex => self.vector(Op(Prefix::P66, Map::M0F38, 0x7c), to, 0, Operand::Reg(R15.0), None),
+            Form::Vex => {
+                // vmovd xmm, r15d has 128 bits.
+                self.bytes.extend([0xc4, (to >> 3 ^ 1) << 7 | 1 << 6 | Map::M0F as u8, 0b1111 << 3 | Prefix::P66 as u8, 0x6e]);
+                self.bytes.push(0b11 << 6 | (to & 7) << 3 | R15.0 & 7);
+                self.vector(Op(Prefix::P66, Map::M0F38, 0x58), to, 0, Operand::Reg(to), None);
+            }
+        }
+    }
+
     /// Back to `start` while the position is below the end.
     pub(super) fn again(&mut self, start: usize) {
         // cmp rax, rsi; jb start
@@ -184,19 +232,15 @@ impl Code {
     }
 
     /// Appends the constants, and the function is done.
-    pub(super) fn finish(mut self, constants: &[u32]) -> Vec<u8> {
-        let copies = match self.form {
-            Form::Vex => 8,
-            Form::Evex => 1,
-        };
-        let start = self.bytes.len().next_multiple_of(32);
-        for (at, end, place) in std::mem::take(&mut self.constants) {
-            let distance = (start + 4 * copies * place as usize - end) as i32;
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        let start = self.bytes.len().next_multiple_of(64);
+        for (at, end, place) in std::mem::take(&mut self.uses) {
+            let distance = (start + place as usize - end) as i32;
             self.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
         // Nothing runs into these.
         self.bytes.resize(start, 0xcc);
-        self.bytes.extend(constants.iter().flat_map(|bits| std::iter::repeat_n(bits.to_le_bytes(), copies)).flatten());
+        self.bytes.extend(&self.constants);
         self.bytes
     }
 }

@@ -4,7 +4,7 @@
 //! long. Addresses are in general registers all along, sums in vector registers; constants and numbers are read where they are used.
 
 use super::body::{Binary, Body, Element, Logic, Step, Unary};
-use super::encode::{self, Code, Form, Gpr, Op, Operand, R15, RDI, RSP};
+use super::encode::{self, Code, Constant, Form, Gpr, Op, Operand, R15, RDI, RSP};
 use super::registers::{Evicted, Registers};
 use crate::scalar::Cmp;
 
@@ -42,7 +42,6 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
         // The first is no mask: it stands for none.
         masks: Registers::new(7, 0),
         reads,
-        constants: Vec::new(),
         stack: vec![None; body.steps.len()],
         stack_len: 0,
         part: 0,
@@ -82,7 +81,6 @@ struct Writer<'a> {
     masks: Registers,
     /// Where each value is read.
     reads: Vec<Vec<usize>>,
-    constants: Vec<u32>,
     /// Where on the stack a value is, if it is there.
     stack: Vec<Option<i32>>,
     stack_len: i32,
@@ -107,7 +105,7 @@ impl Writer<'_> {
         for index in FREE_ADDRESSES..self.body.addresses.min(ADDRESSES.len()) {
             self.code.push(ADDRESSES[index]);
         }
-        if self.body.addresses > ADDRESSES.len() {
+        if self.uses_r15() {
             self.code.push(R15);
         }
         self.code.add(RSP, -STACK);
@@ -138,7 +136,7 @@ impl Writer<'_> {
             }
         }
         self.code.add(RSP, STACK);
-        if self.body.addresses > ADDRESSES.len() {
+        if self.uses_r15() {
             self.code.pop(R15);
         }
         for index in (FREE_ADDRESSES..self.body.addresses.min(ADDRESSES.len())).rev() {
@@ -148,7 +146,12 @@ impl Writer<'_> {
     }
 
     fn finish(self) -> Vec<u8> {
-        self.code.finish(&self.constants)
+        self.code.finish()
+    }
+
+    /// Whether the register is needed that addresses share which have none of their own, and positions.
+    fn uses_r15(&self) -> bool {
+        self.body.addresses > ADDRESSES.len() || self.body.has_positions()
     }
 
     /// Where the caller has put an address.
@@ -205,11 +208,7 @@ impl Writer<'_> {
     }
 
     fn constant(&mut self, bits: u32) -> Operand {
-        let place = self.constants.iter().position(|&other| other == bits).unwrap_or_else(|| {
-            self.constants.push(bits);
-            self.constants.len() - 1
-        });
-        Operand::Constant(place as u32)
+        self.code.constant(Constant::Each(bits))
     }
 
     /// A value where it is, if the last operand of an instruction can read it there.
@@ -266,6 +265,13 @@ impl Writer<'_> {
         match step {
             // They are read where they are used.
             Step::Const(_) | Step::Number(_) | Step::Total(_) => return Some(()),
+            Step::Position => {
+                let to = self.take(&[])?;
+                self.code.position(to);
+                let lanes = self.code.constant(Constant::Count((self.part * self.lanes) as u32));
+                self.code.vector(encode::INT_ADD, to, to, lanes, None);
+                self.vectors.hold(to, result);
+            }
             Step::Load(element) => {
                 let to = self.take(&[])?;
                 let from = self.element(element);
@@ -281,7 +287,7 @@ impl Writer<'_> {
                 let to = self.total(total, self.part);
                 let from = self.anywhere(x, &operands)?;
                 match from {
-                    Operand::Constant(_) => self.code.vector(encode::BROADCAST, to, 0, from, None),
+                    Operand::Constant(..) => self.code.vector(encode::BROADCAST, to, 0, from, None),
                     Operand::Each(base, at) => self.code.vector(encode::BROADCAST, to, 0, Operand::At(base, at), None),
                     from => self.code.vector(encode::MOVE_FROM, to, 0, from, None),
                 }
@@ -427,7 +433,7 @@ impl Writer<'_> {
             let to = self.take(&pinned)?;
             match self.anywhere(z, &pinned)? {
                 Operand::Each(base, at) => self.code.vector(encode::BROADCAST, to, 0, Operand::At(base, at), None),
-                from @ Operand::Constant(_) => self.code.vector(encode::BROADCAST, to, 0, from, None),
+                from @ Operand::Constant(..) => self.code.vector(encode::BROADCAST, to, 0, from, None),
                 from => self.code.vector(encode::MOVE_FROM, to, 0, from, None),
             }
             let last = self.anywhere(y, &pinned)?;
