@@ -6,6 +6,7 @@
 //! what is only compared with a limit beside the larger of both, the comparison reads the latter, and all is placed once more. Every
 //! decision is recorded, with its reason, in the kernel that it made.
 
+mod again;
 mod rematerialize;
 mod blocks;
 mod bounds;
@@ -133,6 +134,8 @@ struct Demand {
     rematerialized: HashMap<NodeId, RematerializeReason>,
     /// Values that the kernel reads in any case.
     read: Nodes,
+    /// Maps of earlier kernels that are better computed again than kept, all together.
+    again: Nodes,
     /// How many maps have been found so far that have to be computed.
     entered: usize,
 }
@@ -298,7 +301,8 @@ impl<'a> Ctx<'a> {
         let mut demand = Demand::default();
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
-            demand = Demand { read: demand.sources, bounds, alone: true, ..Demand::default() };
+            let again = self.again(&[id], domain, &demand.sources);
+            demand = Demand { read: demand.sources, again, bounds, alone: true, ..Demand::default() };
             self.collect(id, domain, &mut demand);
         }
         self.place_slopes(&mut demand);
@@ -345,8 +349,9 @@ impl<'a> Ctx<'a> {
         // Twice: what is read in any case decides what is cheaper to recompute.
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
-            demand = Demand { read: demand.sources, bounds, ..Demand::default() };
             let wanted = if copied { &[id][..] } else { &node.operands[..] };
+            let again = self.again(wanted, domain, &demand.sources);
+            demand = Demand { read: demand.sources, again, bounds, ..Demand::default() };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
         self.place_slopes(&mut demand);
@@ -383,7 +388,7 @@ impl<'a> Ctx<'a> {
             }
             let known = demand.rematerialized.get(&node).copied();
             // Keeping another operand may have placed it in the meantime.
-            let why = known.or_else(|| repeated.then(|| RematerializeReason::Cheap(self.effort(node, &demand.read))));
+            let why = known.or_else(|| repeated.then(|| RematerializeReason::Cheap(self.effort(node, &demand))));
             self.put(kernel, node);
             self.drafts[kernel].rematerialized.extend(why.map(|why| (node, why)));
         }
@@ -462,7 +467,7 @@ impl<'a> Ctx<'a> {
             demand.sources.insert(base);
             return None;
         }
-        let slope = || self.function_beside(base, domain, &demand.read).map(|function| (base, function));
+        let slope = || self.function_beside(base, domain, demand).map(|function| (base, function));
         let slope = if self.stored[base.index()] { None } else { slope() };
         if self.stored[base.index()] || slope.is_some() {
             demand.slopes.extend(slope);
@@ -470,7 +475,7 @@ impl<'a> Ctx<'a> {
             return None;
         }
         if self.home[base.index()].is_some() {
-            match self.rematerialize(base, class, &demand.read) {
+            match self.rematerialize(base, class, demand) {
                 Ok(why) => _ = demand.rematerialized.entry(base).or_insert(why),
                 Err(why) => {
                     demand.materialized.push((base, why));

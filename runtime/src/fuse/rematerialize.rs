@@ -22,7 +22,7 @@ impl Ctx<'_> {
         &self,
         id: NodeId,
         class: Class,
-        read: &Nodes,
+        demand: &Demand,
     ) -> Result<RematerializeReason, MaterializeReason> {
         if self.g[id].ty.dtype != DType::F32 {
             return Ok(RematerializeReason::RegisterOnly);
@@ -30,10 +30,13 @@ impl Ctx<'_> {
         if class == Class::Single {
             return Ok(RematerializeReason::Single);
         }
+        if demand.again.contains(id) {
+            return Ok(RematerializeReason::Cheap(self.effort(id, demand)));
+        }
         if !is_cheap(&self.g[id].op) {
             return Err(MaterializeReason::Once);
         }
-        let effort = self.effort(id, read);
+        let effort = self.effort(id, demand);
         match effort.operations <= CHEAP && effort.transfers() < 2 {
             true => Ok(RematerializeReason::Cheap(effort)),
             false => Err(MaterializeReason::Costly(effort)),
@@ -42,7 +45,7 @@ impl Ctx<'_> {
 
     /// The function whose slope a map is, if it is better to compute the slope in the kernel of the function and keep it than to
     /// keep the operand for it: the same number of bytes, and one exponential less.
-    pub(super) fn function_beside(&self, slope: NodeId, domain: Domain, read: &Nodes) -> Option<NodeId> {
+    pub(super) fn function_beside(&self, slope: NodeId, domain: Domain, demand: &Demand) -> Option<NodeId> {
         let op = sloped(&self.g[slope].op).filter(|_| self.home[slope.index()].is_none())?;
         let (x, class) = resolve(self.g, self.g[slope].operands[0], domain);
         let home = self.home[x.index()].filter(|_| class == Class::Element && !self.stored[x.index()])?;
@@ -50,7 +53,7 @@ impl Ctx<'_> {
         if draft.run != self.loops.open
             || draft.domain != domain
             || draft.nodes.len() >= MOST
-            || self.rematerialize(x, class, read).is_ok()
+            || self.rematerialize(x, class, demand).is_ok()
         {
             return None;
         }
@@ -104,7 +107,7 @@ impl Ctx<'_> {
     }
 
     /// What it takes to recompute a map where some values are read anyway.
-    pub(super) fn effort(&self, id: NodeId, read: &Nodes) -> Effort {
+    pub(super) fn effort(&self, id: NodeId, Demand { read, again, .. }: &Demand) -> Effort {
         let domain = Domain::of(&self.g[id].ty.shape);
         let start = id;
         let mut effort = Effort::default();
@@ -120,7 +123,7 @@ impl Ctx<'_> {
                 Body::Leaf => effort.reads += usize::from(matches!(op, Op::Input(_) | Op::Param(_))),
                 _ if base != start && read.contains(base) => {}
                 _ if self.stored[base.index()] => effort.reads += 1,
-                Body::Map(_) if is_cheap(op) => {
+                Body::Map(_) if is_cheap(op) || again.contains(base) => {
                     effort.operations += if *op == Op::Uniform { HASH } else { 1 };
                     open.extend(&self.g[base].operands);
                 }
@@ -135,7 +138,7 @@ impl Ctx<'_> {
 }
 
 /// Whether a map costs about as much as a few additions.
-fn is_cheap(op: &Op) -> bool {
+pub(super) fn is_cheap(op: &Op) -> bool {
     matches!(
         op,
         Op::Neg
