@@ -48,7 +48,7 @@
 //! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
 //! | [`fuse`](mod@fuse) | a simplified graph | [`Fused`](kernel::Fused): kernels in the order in which they run; [groups](kernel::Group) of those that run tile by tile, [loops](kernel::Loop) of those that run once for each step |
 //! | [`tiling`] | kernels, the largest batch and a [`Machine`](tiling::Machine) | [`Tiling`](tiling::Tiling): every decision on how a kernel runs, with its reason |
-//! | [`microkernels`] | addresses and extents | matrix products, products of windows, strips of transcendental functions, ends of reductions: compiled ahead of time |
+//! | [`microkernels`] | addresses and extents | matrix products, products of windows, ends of reductions: compiled ahead of time |
 //! | [`plan`](mod@plan), [`memory`] | kernels and their tiling | an offset for every buffer; parallel regions for several threads; the memory of one run |
 //! | [`wide`] | what happens at every element | machine code with vectors wider than Cranelift's |
 //! | [`codegen`] | kernels and a plan | CLIF, one function for all kernels that are alike |
@@ -64,7 +64,7 @@
 //! # Invariants
 //!
 //! - **Each operation is declared once.** Name, type rule, gradient rule and body stand in one `const` of [`ir::ops`]. A body is
-//!   written once against [`Scalar`](scalar::Scalar) and runs in the interpreter, in compiled code and in strips.
+//!   written once against [`Scalar`](scalar::Scalar) and runs in the interpreter and in compiled code, of four lanes or wider.
 //! - **Ids are a topological order.** A node refers to earlier nodes only, so every sweep is a loop. Printed text depends on
 //!   structure only.
 //! - **A loop is flat.** [`Op::Carry`](ir::Op::Carry) is its head, the state before a step; what depends on it is the body;

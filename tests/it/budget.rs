@@ -1,6 +1,6 @@
 //! How much the tests try.
 //!
-//! In every run each rule is met: whatever decides how something is computed (the ends of vectors, tiles, strips, blocks of
+//! In every run each rule is met: whatever decides how something is computed (the ends of vectors, tiles, blocks of
 //! rows and of what is multiplied in one go, threads, instruction sets, transposed operands) is tried with everything else
 //! that it could go wrong with, in pairs. With `PROPTEST_CASES` everything is tried with everything, and as many random cases
 //! as it says, if those are more.

@@ -12,7 +12,7 @@ use crate::compiled::{Compiled, Reference};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
 
-/// A matrix, one in which every column counts, and sums of all directions: with a function that is called for strips, or
+/// A matrix, one in which every column counts, and sums of all directions: with a transcendental function, or
 /// without one.
 fn graph(cols: usize, function: bool) -> Graph {
     let mut b = Builder::new(Graph::default());

@@ -179,7 +179,7 @@ fn side_by_side() -> Graph {
 }
 
 /// Left operands that others read as well or nobody else does; results that take the place of what an earlier kernel of the group reads, with a
-/// function that is called for strips and without, or are too wide or too narrow for that, or so wide that few rows of them are
+/// transcendental function and without, or are too wide or too narrow for that, or so wide that few rows of them are
 /// cut by columns.
 fn graphs() -> Vec<Graph> {
     vec![

@@ -1,5 +1,5 @@
 //! Whole programs under every instruction set that the machine has, not only the best one: operations, products around the
-//! ends of tiles and blocks, strips, and random networks.
+//! ends of tiles and blocks, functions one after the other, and random networks.
 
 use gradloom_runtime::ir::{Builder, Graph, Role};
 use gradloom_runtime::microkernels::gemm::Isa;
@@ -8,7 +8,7 @@ use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::budget::share;
 use crate::compiled::{Compiled, Reference, agrees, with_isa};
-use crate::{budget, compiled_ops, draw, handmade, random, strips};
+use crate::{budget, compiled_ops, draw, handmade, random, wide};
 
 /// A product of `B x terms` and `terms x cols` with an epilogue, and the sum of what comes of it over the batch.
 fn product(terms: usize, cols: usize, (ta, tb): (bool, bool)) -> Graph {
@@ -72,9 +72,9 @@ fn avx2_and_avx_512_give_the_same_bits() {
 }
 
 #[test]
-fn operations_and_strips_agree_with_the_interpreter_under_every_instruction_set() {
+fn operations_and_functions_agree_with_the_interpreter_under_every_instruction_set() {
     compiled_ops::agree(&Isa::available(), &[3, 37]);
-    strips::successive(&Isa::available());
+    wide::successive(&Isa::available());
 }
 
 #[test]

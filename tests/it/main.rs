@@ -126,7 +126,6 @@ mod stages;
 mod state_dict;
 mod steps;
 mod streams;
-mod strips;
 mod summary;
 mod surroundings;
 mod sweep;
@@ -139,6 +138,7 @@ mod tidy;
 mod tiling;
 mod train;
 mod vocabulary;
+mod wide;
 mod window_groups;
 
 /// The folder of the project.

@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{Packed, Panels, Right};
-use gradloom_runtime::tiling::{Functions, Isa, Machine, Matmul, Prefetch, Tiling, tile};
+use gradloom_runtime::tiling::{Isa, Machine, Matmul, Prefetch, Tiling, Wide, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -85,21 +85,15 @@ fn no_choice_changes_a_bit() {
         let differs = tiling.kernels.iter().zip(&pick.kernels).any(|(x, y)| x.stages != y.stages);
         (tiling, differs)
     };
-    let (tiling, differs) = stages(&|stage| stage.functions = Functions::None);
-    same("functions", tiling, differs || !pick.machine.wide_functions);
-    let (tiling, differs) = stages(&|stage| {
-        if let Functions::Strips { elements, .. } = &mut stage.functions {
-            *elements = 64;
-        }
-    });
-    same("strips", tiling, differs || !pick.machine.wide_functions);
+    let (tiling, differs) = stages(&|stage| stage.wide = Wide::None);
+    same("vectors of 4", tiling, differs || !pick.machine.wide_vectors);
     let (tiling, differs) = stages(&|stage| {
         if let Prefetch::Cached(bytes) = stage.prefetch {
             stage.prefetch = Prefetch::Ahead { elements: 64, bytes };
         }
     });
     same("prefetch", tiling, differs);
-    assert_eq!(changed, 7);
+    assert_eq!(changed, 6);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::plan;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{Left, Packed, Panels, Right};
-use gradloom_runtime::tiling::{Alone, Functions, Isa, Machine, Matmul, Prefetch, Tiling, UnitRows, tile};
+use gradloom_runtime::tiling::{Alone, Isa, Machine, Matmul, Prefetch, Tiling, UnitRows, Wide, tile};
 
 use super::Variant;
 use super::shapes::Program;
@@ -18,16 +18,14 @@ use crate::Result;
 type Force = fn(&Fused, &mut Tiling);
 
 /// What else might be picked.
-const ALTERNATIVES: [(&str, Force); 16] = [
+const ALTERNATIVES: [(&str, Force); 14] = [
     ("product called", called),
     ("product written out", written_out),
     ("right operand packed once", packed),
     ("right operand not packed once", not_packed),
     ("128 rows at a time", |_, tiling| rows(tiling, 128)),
     ("512 rows at a time", |_, tiling| rows(tiling, 512)),
-    ("functions written out", |_, tiling| functions(tiling, |_| Functions::None)),
-    ("strips of 256", |_, tiling| functions(tiling, |functions| strips(functions, 256))),
-    ("strips of 1024", |_, tiling| functions(tiling, |functions| strips(functions, 1024))),
+    ("vectors of 4", |_, tiling| narrow(tiling)),
     ("prefetched", |_, tiling| {
         prefetch(tiling, |prefetch| match prefetch {
             Prefetch::Cached(bytes) => Prefetch::Ahead { elements: 256, bytes },
@@ -131,18 +129,8 @@ fn not_packed(_: &Fused, tiling: &mut Tiling) {
     }
 }
 
-fn functions(tiling: &mut Tiling, change: impl Fn(Functions) -> Functions) {
-    let stages = tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages);
-    for stage in stages.filter(|stage| matches!(stage.functions, Functions::Strips { .. })) {
-        stage.functions = change(stage.functions);
-    }
-}
-
-fn strips(functions: Functions, length: usize) -> Functions {
-    match functions {
-        Functions::Strips { most, functions, .. } => Functions::Strips { elements: length, most, functions },
-        other => other,
-    }
+fn narrow(tiling: &mut Tiling) {
+    tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages).for_each(|stage| stage.wide = Wide::None);
 }
 
 fn prefetch(tiling: &mut Tiling, change: impl Fn(Prefetch) -> Prefetch) {
@@ -157,9 +145,7 @@ fn prefetch(tiling: &mut Tiling, change: impl Fn(Prefetch) -> Prefetch) {
 
 fn vectors(tiling: &mut Tiling, vectors: usize) {
     let stages = tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages);
-    stages
-        .filter(|stage| !matches!(stage.functions, Functions::Strips { .. }))
-        .for_each(|stage| stage.vectors = vectors);
+    stages.filter(|stage| !matches!(stage.wide, Wide::Lanes(_))).for_each(|stage| stage.vectors = vectors);
 }
 
 /// One run of a program of this tiling.

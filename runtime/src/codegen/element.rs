@@ -6,8 +6,9 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 use super::lanes::{Lanes, Width};
-use super::loops::{LANE_BYTES, Trip};
-use super::nest::{Point, Reader, splits_lanes};
+use super::loops::LANE_BYTES;
+use super::nest::{Point, splits_lanes};
+use super::reader::Reader;
 use super::row::combine;
 use super::wide::{Run, WideStage};
 use super::{KernelEmitter, Slot, View};
@@ -32,12 +33,6 @@ impl KernelEmitter<'_, '_> {
         }
         let unroll = self.tiling.stages[stage].vectors;
         let wide = self.wide(&steps, &copies, stage);
-        if wide.is_none()
-            && !kernel.is_plain()
-            && let Some((strips, elements)) = self.strips(&steps, stage)
-        {
-            return self.in_strips(&strips, elements, &copies, stage, Trip::Known(kernel.cols()));
-        }
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));
@@ -46,11 +41,6 @@ impl KernelEmitter<'_, '_> {
             });
         }
         let trip = self.trip();
-        if wide.is_none()
-            && let Some((strips, elements)) = self.strips(&steps, stage)
-        {
-            return self.in_strips(&strips, elements, &copies, stage, trip);
-        }
         let Prefetch::Ahead { elements, .. } = self.tiling.stages[stage].prefetch else {
             return self.runs(trip, unroll, wide.as_ref(), |emit, run, at| {
                 emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
@@ -150,7 +140,7 @@ pub(super) fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
 }
 
 /// The code for one position.
-pub(super) struct ElementBody<'a, 'f> {
+struct ElementBody<'a, 'f> {
     lanes: Lanes<'a, 'f>,
     view: View<'a>,
     row: Value,
@@ -160,8 +150,6 @@ pub(super) struct ElementBody<'a, 'f> {
     row_bases: &'a HashMap<Slot, Value>,
     /// What has been computed or loaded for this position.
     known: HashMap<Arg, Reg>,
-    /// Where values lie that were computed for these columns before.
-    pub(super) held: HashMap<Arg, Slot>,
     /// How often each value is read in this body.
     uses: HashMap<Arg, usize>,
     /// Sigmoids whose slopes are computed here too, and the slopes.
@@ -178,13 +166,7 @@ pub(super) struct ElementBody<'a, 'f> {
 }
 
 impl<'a, 'f> ElementBody<'a, 'f> {
-    pub(super) fn new(
-        emit: &'a mut KernelEmitter<'_, 'f>,
-        steps: &[usize],
-        width: Width,
-        stage: usize,
-        at: Value,
-    ) -> Self {
+    fn new(emit: &'a mut KernelEmitter<'_, 'f>, steps: &[usize], width: Width, stage: usize, at: Value) -> Self {
         let view = emit.view();
         let mut uses = HashMap::new();
         for &arg in steps.iter().flat_map(|&step| &view.kernel.body[step].args) {
@@ -200,7 +182,6 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             bases: &emit.bases,
             row_bases: &emit.row_bases,
             known: HashMap::new(),
-            held: HashMap::new(),
             uses,
             pairs: pairs(view.kernel, steps),
             addresses: HashMap::new(),
@@ -214,12 +195,12 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// A map or the beginning of a reduction.
-    pub(super) fn step(&mut self, index: usize) {
+    fn step(&mut self, index: usize) {
         let instruction = &self.view.kernel.body[index];
         match instruction.reduction() {
             None => {
                 let value = self.compute(index);
-                self.keep(index, value, None);
+                self.keep(index, value);
             }
             Some((reduction, _)) => {
                 let value = self.operand(instruction.args[0], false);
@@ -254,10 +235,10 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         self.known[&Arg::Value(index)]
     }
 
-    /// Writes a value to its places but one, and to scratch if a later stage reads it.
-    pub(super) fn keep(&mut self, index: usize, value: Reg, but: Option<Slot>) {
+    /// Writes a value to its places, and to scratch if a later stage reads it.
+    fn keep(&mut self, index: usize, value: Reg) {
         let view = self.view;
-        for (slot, overwrites) in view.targets(index).into_iter().filter(|(slot, _)| Some(*slot) != but) {
+        for (slot, overwrites) in view.targets(index) {
             match overwrites {
                 true => self.updates.push((slot, value)),
                 false => self.write(slot, value),
@@ -265,13 +246,13 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         }
     }
 
-    pub(super) fn copy(&mut self, value: Arg, slot: Slot) {
+    fn copy(&mut self, value: Arg, slot: Slot) {
         let value = self.operand(value, false);
         self.updates.push((slot, value));
     }
 
     /// Adds rows to tables, when all has been computed.
-    pub(super) fn add_rows(&mut self) {
+    fn add_rows(&mut self) {
         let view = self.view;
         let now = |write: &&Write| write.mode == Mode::Add && view.kernel.copy_stage(write) == self.stage;
         for write in view.kernel.writes.iter().filter(now).collect::<Vec<_>>() {
@@ -284,13 +265,13 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// Writes over parameters and operands, when all that reads them has been computed.
-    pub(super) fn overwrite(&mut self) {
+    fn overwrite(&mut self) {
         for (slot, value) in std::mem::take(&mut self.updates) {
             self.write(slot, value);
         }
     }
 
-    pub(super) fn write(&mut self, slot: Slot, value: Reg) {
+    fn write(&mut self, slot: Slot, value: Reg) {
         let address = self.address(slot);
         self.lanes.store(value, address, 0);
     }
@@ -306,7 +287,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// The value of an operand here. A load is left to the operation that reads it if nobody else does.
-    pub(super) fn operand(&mut self, arg: Arg, lazy: bool) -> Reg {
+    fn operand(&mut self, arg: Arg, lazy: bool) -> Reg {
         let kernel = self.view.kernel;
         let class = match arg {
             Arg::Const(value) => return self.lanes.float(value.value()),
@@ -333,9 +314,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             self.known.insert(arg, reg);
             return reg;
         }
-        let held = self.held.get(&arg).copied();
-        let slot =
-            held.or_else(|| self.view.slot_read(arg, self.stage)).expect("what is not computed here is in memory");
+        let slot = self.view.slot_read(arg, self.stage).expect("what is not computed here is in memory");
         let address = match class {
             Class::Column => self.lanes.fb.ins().iadd(self.bases[&slot], self.at),
             _ => self.address(slot),

@@ -18,55 +18,46 @@ use super::numbers::Numbers;
 use crate::microkernels::gemm::{self, Isa};
 use crate::microkernels::runs::{self, Nest};
 use crate::microkernels::winograd::{self, Windows};
-use crate::microkernels::{finish, host_fn, prefetch, strips, ticks};
-use crate::scalar::Function;
+use crate::microkernels::{finish, host_fn, prefetch, ticks};
 
-/// Writes what follows from the rows. A row with a key in brackets stands for a family, one call for each key.
+/// Writes what follows from the rows.
 macro_rules! host_calls {
     (
-        |$isa:ident, $threads:ident|
+        |$threads:ident|
         $(
             $(#[$doc:meta])+
-            $name:ident $([$key:ident: $of:ty = $keys:path])? ($($arg:ident: $ty:ty),* $(,)?)
+            $name:ident($($arg:ident: $ty:ty),* $(,)?)
                 as $symbol:expr => $function:expr;
         )+
     ) => {
         /// A function of the runtime that compiled code calls.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Import {
-            $($(#[$doc])+ $name $(($of))?,)+
+            $($(#[$doc])+ $name,)+
         }
 
         impl Import {
-            const COUNT: usize = 0 $(+ host_calls!(@count $($keys)?))+;
-
             /// All of them, in the order of the table.
-            pub const ALL: [Import; Import::COUNT] = {
-                let mut all = [Import::Tick; Import::COUNT];
-                let mut next = 0;
-                $(host_calls!(@list all next $name $($keys)?);)+
-                assert!(next == Import::COUNT);
-                all
-            };
+            pub const ALL: [Import; [$(Import::$name),+].len()] = [$(Import::$name),+];
 
             /// The name of the symbol.
             pub fn symbol(self) -> &'static str {
                 match self {
-                    $(Import::$name $(($key))? => $symbol,)+
+                    $(Import::$name => $symbol,)+
                 }
             }
 
             /// The types of the arguments.
             fn arguments(self) -> &'static [Type] {
                 match self {
-                    $(Import::$name { .. } => &[$(<$ty as Passed>::TYPE),*],)+
+                    $(Import::$name => &[$(<$ty as Passed>::TYPE),*],)+
                 }
             }
 
-            /// The address of the function, on a machine that has this instruction set, in a program for so many threads.
-            pub fn address(self, $isa: Isa, $threads: usize) -> *const u8 {
+            /// The address of the function, in a program for so many threads.
+            pub fn address(self, $threads: usize) -> *const u8 {
                 match self {
-                    $(Import::$name $(($key))? => {
+                    $(Import::$name => {
                         let function: host_fn!($($ty),*) = $function;
                         function as *const u8
                     })+
@@ -77,36 +68,21 @@ macro_rules! host_calls {
         $(
             $(#[$doc])+
             pub(super) struct $name {
-                $(pub(super) $key: $of,)?
                 $(pub(super) $arg: Value,)*
             }
 
             impl $name {
                 /// Emits the call.
                 pub(super) fn call(self, imports: &mut Imports, fb: &mut FunctionBuilder<'_>) {
-                    imports.call(fb, Import::$name $((self.$key))?, &[$((stringify!($arg), self.$arg)),*]);
+                    imports.call(fb, Import::$name, &[$((stringify!($arg), self.$arg)),*]);
                 }
             }
         )+
     };
-    (@count) => { 1 };
-    (@count $keys:path) => { $keys.len() };
-    (@list $all:ident $next:ident $name:ident) => {
-        $all[$next] = Import::$name;
-        $next += 1;
-    };
-    (@list $all:ident $next:ident $name:ident $keys:path) => {
-        let mut key = 0;
-        while key < $keys.len() {
-            $all[$next] = Import::$name($keys[key]);
-            $next += 1;
-            key += 1;
-        }
-    };
 }
 
 host_calls! {
-    |isa, threads|
+    |threads|
 
     /// Rows of a product, the right operand where it lies.
     Product(
@@ -155,10 +131,6 @@ host_calls! {
 
     /// A kernel, or a tile of one, has ended; only in a program that is timed.
     Tick(kernel: usize) as "gradloom_tick" => ticks::tick;
-
-    /// A function of every element of a strip.
-    Strip[function: Function = strips::FUNCTIONS](from: *const f32, to: *mut f32, count: usize)
-        as strips::symbol(function) => strips::strip(isa, function);
 
     /// Some bytes will be read soon.
     Fetch(address: *const u8, bytes: usize) as "gradloom_fetch" => prefetch::fetch;
@@ -310,12 +282,12 @@ mod tests {
 
     #[test]
     #[cfg(debug_assertions)]
-    #[should_panic(expected = "`count` of gradloom_exp")]
+    #[should_panic(expected = "`bytes` of gradloom_fetch")]
     fn a_value_of_another_type_than_its_argument_is_caught() {
         emitted(|imports, fb| {
-            let [from, to] = numbers(fb);
-            let count = fb.ins().f32const(3.0);
-            Strip { function: Function::Exp, from, to, count }.call(imports, fb);
+            let [address] = numbers(fb);
+            let bytes = fb.ins().f32const(3.0);
+            Fetch { address, bytes }.call(imports, fb);
         });
     }
 }

@@ -119,7 +119,9 @@ impl KernelEmitter<'_, '_> {
         if main > first {
             let whole = main == first + unroll || bytes(4 * unroll) % LANE_BYTES == 0;
             self.lane = if whole { lane(from) } else { None };
-            self.known(bytes(from), bytes(4 * main), bytes(4 * unroll), &mut |emit, at| body(emit, Width::Vectors(unroll), at));
+            self.known(bytes(from), bytes(4 * main), bytes(4 * unroll), &mut |emit, at| {
+                body(emit, Width::Vectors(unroll), at)
+            });
         }
         if main < vectors {
             let at = self.fb.ins().iconst(types::I64, bytes(4 * main));

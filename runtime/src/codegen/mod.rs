@@ -17,10 +17,10 @@ mod loops;
 mod nest;
 mod numbers;
 mod matmul;
+mod reader;
 mod row;
 mod runs;
 mod steps;
-mod strips;
 mod wide;
 mod winograd;
 
@@ -244,8 +244,6 @@ enum Slot {
     Scratch(usize),
     /// The block's part of the partial sums at this offset in the arena, so many floats a block.
     Partial(usize, usize),
-    /// A strip of elements on the stack.
-    Strip(usize),
 }
 
 impl<'a, 'f> KernelEmitter<'a, 'f> {
@@ -325,7 +323,6 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 self.behind(start, 4 * write.access.at.constant)
             }
             Slot::Scratch(at) => self.scratch_at(at),
-            Slot::Strip(_) => unreachable!("strips are opened where they are used"),
             Slot::Tile(Tile { at, part }) => self.points_at(Context::TILES, at, part),
             Slot::Block(at) => self.points_at(Context::SCRATCH, at, self.rows_of_point * self.kernel.cols()),
             Slot::Partial(at, len) => {

@@ -12,12 +12,13 @@ use super::element::pairs;
 use super::host::declared;
 use super::lanes::{Width, memory};
 use super::loops::Trip;
-use super::nest::Reader;
+use super::reader::Reader;
 use super::row::combine;
 use super::{KernelEmitter, Slot, View};
 use crate::ir::ops::{Body as OpBody, Reduction};
-use crate::kernel::{Arg, Class, LANES, Mode};
+use crate::kernel::{Arg, Bound, Class, LANES, Mode, Read};
 use crate::scalar::{Reg, Scalar};
+use crate::tiling::Wide;
 use crate::types::DType;
 use crate::wide::{self, Body, Element, Recorder};
 
@@ -72,6 +73,8 @@ enum Number {
     Read(usize),
     /// A position where the innermost axis begins, an integer.
     Index(usize),
+    /// Whether what a read finds is within its bounds, all along the innermost axis.
+    Within(usize),
 }
 
 /// A place of which the function is passed the address.
@@ -101,7 +104,7 @@ pub(super) enum Run {
 impl KernelEmitter<'_, '_> {
     /// A stage as a function with wide vectors, if it is wanted and there is one.
     pub(super) fn wide(&mut self, steps: &[usize], copies: &[(Arg, Slot)], stage: usize) -> Option<WideStage> {
-        let lanes = self.tiling.stages[stage].wide?;
+        let Wide::Lanes(lanes) = self.tiling.stages[stage].wide else { return None };
         let kernel = self.kernel;
         let adds = kernel.writes.iter().any(|write| write.mode == Mode::Add && kernel.copy_stage(write) == stage);
         if adds || self.is_scalar(Some(stage)) {
@@ -210,32 +213,43 @@ impl KernelEmitter<'_, '_> {
                 self.fb.ins().ireduce(types::I32, first)
             }
             Number::Repeated(arg) => {
-                *self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("the row's values come first")
+                let value =
+                    *self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("the row's values come first");
+                match self.fb.func.dfg.value_type(value) {
+                    types::I8 => self.fb.ins().uextend(types::I32, value),
+                    _ => value,
+                }
             }
             Number::Read(read) => {
                 let of = self.kernel.reads[read].buffer;
                 let ty = if self.fused.buffer(of).dtype.is_index() { types::I32 } else { types::F32 };
-                let address = self.point.row_of(read).expect("it looks up no index");
+                let address = self.place_of_read(read).0;
                 self.fb.ins().load(ty, memory(), address, 0)
             }
+            Number::Within(read) => {
+                let within = self.place_of_read(read).1.expect("it has bounds");
+                self.fb.ins().uextend(types::I32, within)
+            }
         }
+    }
+
+    /// Where the elements of a read are at the present place along the innermost axis, and whether they are within its bounds.
+    fn place_of_read(&mut self, read: usize) -> (Value, Option<Value>) {
+        let (view, point) = (self.view(), self.point.clone());
+        let mut lanes = super::Lanes::new(&mut self.fb, self.constants, self.table, self.target.fma, Width::One);
+        Reader { view, point: &point, bases: &self.bases, width: Width::One }.place(&mut lanes, read)
     }
 
     fn address_of(&mut self, place: Place, at: Value) -> Value {
         match place {
             Place::Element(slot) => {
-                let start = *self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
+                let start =
+                    *self.row_bases.get(&slot).or_else(|| self.bases.get(&slot)).expect("every slot was opened");
                 self.fb.ins().iadd(start, at)
             }
             Place::Column(slot) => self.fb.ins().iadd(self.bases[&slot], at),
             Place::Lanes(slot) => self.bases[&slot],
-            Place::Read(read) => {
-                let start = self.point.row_of(read).expect("it looks up no index");
-                match self.point.inner {
-                    Some(inner) => self.fb.ins().iadd(start, inner),
-                    None => start,
-                }
-            }
+            Place::Read(read) => self.place_of_read(read).0,
             Place::Within(slot, index) => {
                 let (view, point, place) = (self.view(), self.point.clone(), self.kernel.place_within(index));
                 let start = self.bases[&slot];
@@ -322,21 +336,15 @@ impl Recording<'_> {
         }
         let reg = if matches!(class, Class::Row | Class::Single) {
             let truth = |index: usize| kernel.body[index].origin.ty.dtype == DType::Bool;
-            if matches!(arg, Arg::Value(index) if truth(index)) {
-                return None;
+            match arg {
+                Arg::Value(index) if truth(index) => self.truth(Number::Repeated(arg)),
+                _ => self.number(Number::Repeated(arg)),
             }
-            self.number(Number::Repeated(arg))
         } else if let Arg::Read(read) = arg
             && !kernel.is_plain()
             && !kernel.is_aligned(&kernel.reads[read].access)
         {
-            let access = &kernel.reads[read].access;
-            match access.at.steps.last() {
-                _ if !access.bounds.is_empty() || access.gather.is_some() => return None,
-                Some(1) => self.load(Place::Read(read)),
-                Some(0) => self.number(Number::Read(read)),
-                _ => return None,
-            }
+            self.read(read)?
         } else {
             let slot = self.view.slot_read(arg, self.stage)?;
             self.load(if class == Class::Column { Place::Column(slot) } else { Place::Element(slot) })
@@ -348,6 +356,38 @@ impl Recording<'_> {
     fn number(&mut self, number: Number) -> Reg {
         self.numbers.push(number);
         self.recorder.number()
+    }
+
+    /// A number that is not 0 where something holds.
+    fn truth(&mut self, number: Number) -> Reg {
+        let (number, zero) = (self.number(number), self.recorder.int(0));
+        let fails = self.recorder.int_eq(number, zero);
+        self.recorder.not(fails)
+    }
+
+    /// Elements that lie elsewhere than those of the kernel: one after the other, or one for all columns. Bounds are those of
+    /// the row as a whole.
+    fn read(&mut self, read: usize) -> Option<Reg> {
+        let View { kernel, fused, .. } = self.view;
+        let Read { access, buffer, fill, .. } = &kernel.reads[read];
+        let along = |bound: &Bound| bound.coordinate.steps.last().is_some_and(|&step| step != 0);
+        if access.gather.is_some() || access.bounds.iter().any(along) {
+            return None;
+        }
+        let found = match access.at.steps.last() {
+            Some(1) => self.load(Place::Read(read)),
+            Some(0) => self.number(Number::Read(read)),
+            _ => return None,
+        };
+        if access.bounds.is_empty() {
+            return Some(found);
+        }
+        let within = self.truth(Number::Within(read));
+        let fill = match fused.buffer(*buffer).dtype.is_index() {
+            true => self.recorder.int(fill.value() as i32),
+            false => self.recorder.float(fill.value()),
+        };
+        Some(self.recorder.select(within, found, fill))
     }
 
     /// Positions along the axes, an integer for each element.

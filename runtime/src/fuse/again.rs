@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use super::domain::{Domain, resolve};
 use super::rematerialize::is_cheap;
 use super::{Ctx, Nodes};
-use crate::ir::ops::function;
+use crate::ir::ops::is_transcendental;
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
 use crate::types::DType;
@@ -151,7 +151,7 @@ fn operation(op: &Op) -> u32 {
         Op::Uniform => FUNCTION,
         op if is_cheap(op) => 1,
         Op::Div | Op::Sqrt | Op::Rsqrt => DIVISION,
-        op if function(op).is_some() => FUNCTION,
+        op if is_transcendental(op) => FUNCTION,
         _ => NEVER,
     }
 }

@@ -19,6 +19,7 @@ mod kernels;
 mod legalize;
 mod loops;
 mod masks;
+mod prepared;
 mod runs;
 mod stages;
 mod unfused;
@@ -31,7 +32,6 @@ use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{Class, Fused, verify};
 use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
-use crate::types::DType;
 
 use bounds::Bounds;
 use choose::Bound;
@@ -218,26 +218,6 @@ impl<'a> Ctx<'a> {
         let homes = self.statistics().into_iter().filter_map(|id| self.home[id.index()]);
         self.check = self.check.into_iter().chain(homes.map(|home| home + 1)).max().filter(|_| self.check.is_some());
         self.place_updates();
-    }
-
-    /// What depends on parameters alone and is needed as one value per column is computed first, so that later products can
-    /// use it in their epilogues: the factor of a batch norm in inference. Masks are never stored.
-    fn place_prepared(&mut self, live: &[bool]) {
-        let mut varies = vec![false; self.g.nodes.len()];
-        for id in self.g.ids() {
-            let node = &self.g[id];
-            let computed = !node.op.is_map() && !node.op.is_leaf() && !node.op.is_view();
-            let input = matches!(node.op, Op::Input(_) | Op::Count(_));
-            varies[id.index()] = input || computed || node.operands.iter().any(|x| varies[x.index()]);
-        }
-        for id in self.g.ids().filter(|id| live[id.index()]) {
-            let base = self.g.behind_views(id);
-            let column = matches!(&self.g[id].op, Op::Broadcast(axes) if !axes.is_empty());
-            let float = self.g[base].ty.dtype == DType::F32;
-            if column && float && self.g[base].op.is_map() && !varies[base.index()] {
-                self.materialize(base, MaterializeReason::Prepared);
-            }
-        }
     }
 
     /// Makes sure that a value is in memory.

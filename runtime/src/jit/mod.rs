@@ -293,7 +293,7 @@ fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
     let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
     builder.memory_provider(pages.provider());
     for import in Import::ALL {
-        builder.symbol(import.symbol(), import.address(microkernels, threads));
+        builder.symbol(import.symbol(), import.address(threads));
     }
     let mut module = JITModule::new(builder);
     let mut kernels = kernels(program, target);

@@ -37,8 +37,8 @@ pub fn isa_by_name(triple: &str) -> Result<cranelift_codegen::isa::Builder, Buil
     cranelift_codegen::isa::lookup(triple).map_err(|error| BuildError::Machine(error.to_string()))
 }
 
-/// Whether functions have wider vectors than code that is generated for a machine.
-fn has_wide_functions(isa: &dyn TargetIsa) -> bool {
+/// Whether a machine has vectors wider than those of Cranelift.
+fn has_wide_vectors(isa: &dyn TargetIsa) -> bool {
     let has = |name: &str| isa.isa_flags().iter().any(|flag| flag.name == name && flag.as_bool() == Some(true));
     has("has_avx2") && has("has_fma")
 }
@@ -51,8 +51,8 @@ pub fn text_for(
     builder: cranelift_codegen::isa::Builder,
 ) -> Result<String, BuildError> {
     let isa = finish_isa(builder, Registers::Well)?;
-    let wide_functions = has_wide_functions(&*isa);
-    let machine = Machine { wide_functions, ..Machine::of(Isa::Avx2) };
+    let wide_vectors = has_wide_vectors(&*isa);
+    let machine = Machine { wide_vectors, ..Machine::of(Isa::Avx2) };
     let plan = plan(fused, tile(fused, max_batch, machine))?;
     let program = Program { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));

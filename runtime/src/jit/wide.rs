@@ -15,7 +15,7 @@ use crate::wide::{Body, Element, Recorder, compile};
 type Function = extern "sysv64" fn(arguments: *const u64, bytes: usize);
 
 /// Where the code lies, and where it begins.
-struct Loaded(#[expect(dead_code, reason = "it holds the code")] Pages, Function);
+struct Loaded(Pages, Function);
 
 fn load(body: &Body, lanes: usize) -> Loaded {
     let pages = Pages::default();
@@ -34,11 +34,14 @@ fn load(body: &Body, lanes: usize) -> Loaded {
 
 /// The lanes that this machine has code for.
 fn lanes() -> Vec<usize> {
-    Isa::available().into_iter().filter_map(|isa| match isa {
-        Isa::Avx512 => Some(16),
-        Isa::Avx2 => Some(8),
-        _ => None,
-    }).collect()
+    Isa::available()
+        .into_iter()
+        .filter_map(|isa| match isa {
+            Isa::Avx512 => Some(16),
+            Isa::Avx2 => Some(8),
+            _ => None,
+        })
+        .collect()
 }
 
 const READ: usize = 3;
@@ -97,7 +100,10 @@ fn check(what: &str, compute: Compute<'_>, values: &dyn Fn(usize, usize) -> f32,
             let (results, sums) = compute(&mut host, &regs);
             for (index, result) in results.into_iter().enumerate() {
                 let (found, wanted) = (written[index][i + 1], host.get_float(result));
-                assert!(same(found, wanted), "{what}, {lanes} lanes, result {index} of element {i}: {found:e} for {wanted:e}\n{body}");
+                assert!(
+                    same(found, wanted),
+                    "{what}, {lanes} lanes, result {index} of element {i}: {found:e} for {wanted:e}\n{body}"
+                );
             }
             for (total, sum) in wanted.iter_mut().zip(sums) {
                 total[i % LANES] += host.get_float(sum);
@@ -115,7 +121,18 @@ fn check(what: &str, compute: Compute<'_>, values: &dyn Fn(usize, usize) -> f32,
 /// Ordinary numbers, and all that are special.
 fn special(k: usize, i: usize) -> f32 {
     const SPECIAL: [f32; 12] = [
-        0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-42, f32::MAX, f32::MIN, 0.5,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        f32::MIN_POSITIVE,
+        1e-42,
+        f32::MAX,
+        f32::MIN,
+        0.5,
     ];
     match (i / 3 + 5 * k) % 3 {
         0 => SPECIAL[(7 * i + 5 * k + i / 12) % 12],
@@ -239,7 +256,13 @@ fn bodies_at_random_have_the_bits_of_one_lane() {
             (results, sums)
         };
         let ordinary = |k: usize, i: usize| ((i * 31 + k * 17 + seed as usize) % 101) as f32 / 23.0 - 2.0;
-        check(&format!("seed {seed}"), &compute, &ordinary, LANES * (1 + seed as usize % 3), if seed % 5 == 0 { 9 } else { 0 });
+        check(
+            &format!("seed {seed}"),
+            &compute,
+            &ordinary,
+            LANES * (1 + seed as usize % 3),
+            if seed % 5 == 0 { 9 } else { 0 },
+        );
     }
 }
 

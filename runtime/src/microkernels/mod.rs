@@ -12,7 +12,6 @@ pub(crate) mod guarded;
 pub mod pages;
 pub mod peak;
 pub mod runs;
-pub mod strips;
 pub mod ticks;
 pub mod winograd;
 

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use crate::ir::ops::function;
 use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, What, Write, is_read_by_points, is_written_by_points};
 use crate::types::DType;
 
@@ -19,9 +18,8 @@ pub(super) struct Operands {
 impl Operands {
     /// Of a kernel.
     pub(super) fn of(fused: &Fused, kernel: &Kernel) -> Operands {
-        // Row by row, a later stage would read what an earlier one has overwritten; and what functions are called for is
-        // read strip by strip.
-        let simple = kernel.body.iter().all(|each| each.stage == 0 && function(&each.origin.op).is_none());
+        // Row by row, a later stage would read what an earlier one has overwritten.
+        let simple = kernel.body.iter().all(|each| each.stage == 0);
         let is_element = |write: &&Write| match write.value {
             Arg::Value(index) => {
                 simple && !write.copied && kernel.body[index].what == What::Map && kernel.class(index) == Class::Element

@@ -1,16 +1,14 @@
 //! The scalar instruction set in which every element-wise body is written, once.
 //!
 //! In: nothing but the trait. Out: bodies that the interpreter runs in f32 and f64, that the code generator emits as CLIF,
-//! four lanes at a time, and that are compiled ahead of time for strips of many elements. A register is a handle, or the
-//! value itself, so that a body is an ordinary function that fits in a `const`.
+//! four lanes at a time, or as machine code with wider vectors. A register is a handle, so that a body is an ordinary function that
+//! fits in a `const`.
 //! Absent on purpose: memory, loops, reductions and anything that names Cranelift.
 
 mod elementary;
 mod host;
-mod lane;
 
 pub use host::{Host32, Host64};
-pub use lane::Lane;
 
 /// A value of the body being built: a float, an integer or a mask, as the implementor numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,33 +29,6 @@ pub enum Cmp {
     Gt,
     /// Greater or equal.
     Ge,
-}
-
-/// The transcendental functions: each a polynomial of some length, and so worth a call for a strip of elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Function {
-    /// `e^x`.
-    Exp,
-    /// `e^x - 1`.
-    Expm1,
-    /// The natural logarithm.
-    Ln,
-    /// `ln(1 + x)`.
-    Log1p,
-    /// The logistic function.
-    Sigmoid,
-    /// The hyperbolic tangent.
-    Tanh,
-    /// The slope of the logistic function.
-    SigmoidSlope,
-    /// The slope of the hyperbolic tangent.
-    TanhSlope,
-    /// `ln(1 + e^x)`.
-    Softplus,
-    /// The error function.
-    Erf,
-    /// The distribution function of the normal distribution.
-    NormalCdf,
 }
 
 /// One lane of arithmetic. Floats are f32 in compiled code; integers are 32 bits and wrap; masks come from comparisons.
@@ -131,7 +102,6 @@ pub trait Scalar {
     fn shr(&mut self, x: Reg, bits: u32) -> Reg;
 
     /// The larger of two; NaN in either gives NaN. At a tie the second, so `max(0.0, -0.0)` is `-0.0`.
-    #[inline(always)]
     fn max(&mut self, x: Reg, y: Reg) -> Reg {
         let greater = self.cmp(Cmp::Gt, x, y);
         let nan = self.cmp(Cmp::Ne, x, x);
@@ -139,7 +109,6 @@ pub trait Scalar {
         self.select(take, x, y)
     }
     /// The smaller of two; NaN in either gives NaN. At a tie the second.
-    #[inline(always)]
     fn min(&mut self, x: Reg, y: Reg) -> Reg {
         let less = self.cmp(Cmp::Lt, x, y);
         let nan = self.cmp(Cmp::Ne, x, x);
@@ -148,42 +117,34 @@ pub trait Scalar {
     }
 
     /// `e^x`.
-    #[inline(always)]
     fn exp(&mut self, x: Reg) -> Reg {
         elementary::exp(self, x)
     }
     /// `e^x - 1` without cancellation near zero.
-    #[inline(always)]
     fn expm1(&mut self, x: Reg) -> Reg {
         elementary::expm1(self, x)
     }
     /// The natural logarithm; NaN below 0, `-inf` at 0.
-    #[inline(always)]
     fn ln(&mut self, x: Reg) -> Reg {
         elementary::ln(self, x)
     }
     /// `ln(1 + x)` without cancellation near zero.
-    #[inline(always)]
     fn log1p(&mut self, x: Reg) -> Reg {
         elementary::log1p(self, x)
     }
     /// The hyperbolic tangent.
-    #[inline(always)]
     fn tanh(&mut self, x: Reg) -> Reg {
         elementary::tanh(self, x)
     }
     /// `1 / (1 + e^-x)`.
-    #[inline(always)]
     fn sigmoid(&mut self, x: Reg) -> Reg {
         elementary::sigmoid(self, x)
     }
     /// The slope of the hyperbolic tangent, with all its digits.
-    #[inline(always)]
     fn tanh_slope(&mut self, x: Reg) -> Reg {
         elementary::tanh_slope(self, x)
     }
     /// The slope of `sigmoid`, with all its digits.
-    #[inline(always)]
     fn sigmoid_slope(&mut self, x: Reg) -> Reg {
         elementary::sigmoid_slope(self, x)
     }
@@ -192,17 +153,14 @@ pub trait Scalar {
         elementary::sigmoid_and_slope(self, x)
     }
     /// `ln(1 + e^x)`.
-    #[inline(always)]
     fn softplus(&mut self, x: Reg) -> Reg {
         elementary::softplus(self, x)
     }
     /// The error function.
-    #[inline(always)]
     fn erf(&mut self, x: Reg) -> Reg {
         elementary::erf(self, x)
     }
     /// The distribution function of the normal distribution, with all digits of its lower tail.
-    #[inline(always)]
     fn normal_cdf(&mut self, x: Reg) -> Reg {
         elementary::normal_cdf(self, x)
     }

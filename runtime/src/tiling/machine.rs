@@ -69,8 +69,8 @@ pub struct Machine {
     pub cores: usize,
     /// The tile of its microkernels.
     pub tile: Tile,
-    /// Whether functions of many elements are called rather than written out: the machine has wider vectors than generated code.
-    pub wide_functions: bool,
+    /// Whether it has vectors wider than those of generated code, of as many lanes as a register of its microkernels.
+    pub wide_vectors: bool,
     /// What stays in the first cache.
     pub first_cache: usize,
     /// What stays in the second cache.
@@ -107,7 +107,7 @@ impl Machine {
             isa,
             cores: 1,
             tile: Tile { rows, cols, lanes },
-            wide_functions: matches!(isa, Isa::Avx512 | Isa::Avx2),
+            wide_vectors: matches!(isa, Isa::Avx512 | Isa::Avx2),
             first_cache: 32 << 10,
             second_cache: 2 << 20,
             third_cache: 4 << 20,

@@ -24,7 +24,7 @@ pub use loops::LoopTiling;
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
-pub use tiles::{Functions, Prefetch, StageTiling, VECTORS, called, vectors};
+pub use tiles::{Prefetch, StageTiling, VECTORS, Wide};
 pub use units::{Alone, COLUMNS, UnitRows, Units};
 
 /// How the kernels of a program run.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::matmul::{AXPY_ROWS, Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, Functions, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling,
-    UnitRows, Units,
+    Alone, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
+    Wide,
 };
 use crate::kernel::grouped;
 
@@ -135,28 +135,13 @@ impl fmt::Display for RunsRight {
 
 impl fmt::Display for StageTiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.wide, self.functions) {
-            (Some(lanes), _) => write!(f, "in vectors of {lanes}")?,
-            (None, Functions::Strips { elements, .. }) => write!(f, "in strips of {elements}")?,
-            (None, _) => write!(f, "{} vectors at a time", self.vectors)?,
-        }
-        match self.functions {
-            _ if self.wide.is_some() => {}
-            Functions::None => {}
-            Functions::Strips { most, functions, .. } => {
-                write!(f, ", up to {most} at a time: {functions} function{}", if functions == 1 { "" } else { "s" })?;
-            }
-            Functions::Few(elements) => write!(f, ", functions written out: {elements} elements")?,
-            Functions::Updates => f.write_str(", functions written out: parameters are overwritten")?,
-            Functions::Nest => f.write_str(", functions written out: rows are no runs of elements")?,
-            Functions::Narrow => f.write_str(", functions written out: called ones are no wider")?,
+        match self.wide {
+            Wide::Lanes(lanes) => write!(f, "in vectors of {lanes}")?,
+            Wide::Short(elements) => write!(f, "{} vectors of 4 at a time: {elements} in a run", self.vectors)?,
+            Wide::None => write!(f, "{} vectors of 4 at a time", self.vectors)?,
         }
         match self.prefetch {
             Prefetch::Ahead { elements, bytes } => {
-                let elements = match self.functions {
-                    Functions::Strips { elements, .. } if self.wide.is_none() => elements,
-                    _ => elements,
-                };
                 write!(f, "; prefetched {elements} ahead: {} do not stay in the second cache", Bytes(bytes))
             }
             Prefetch::Cached(bytes) => write!(f, "; not prefetched: {} stay in the second cache", Bytes(bytes)),

@@ -101,7 +101,14 @@ impl Code {
     }
 
     /// An instruction of vectors: `reg`, `second` (15 inverted where there is none) and the last operand.
-    pub(super) fn vector(&mut self, Op(prefix, map, opcode): Op, reg: u8, second: u8, last: Operand, immediate: Option<u8>) {
+    pub(super) fn vector(
+        &mut self,
+        Op(prefix, map, opcode): Op,
+        reg: u8,
+        second: u8,
+        last: Operand,
+        immediate: Option<u8>,
+    ) {
         self.masked((prefix, map, opcode), reg, second, last, 0, immediate);
     }
 
@@ -129,11 +136,15 @@ impl Code {
                 self.bytes.extend([0xc4, first, next]);
             }
             Form::Evex => {
-                let first = inverted(reg >> 3 & 1) << 7 | inverted(high) << 6 | inverted(low) << 5 | inverted(reg >> 4 & 1) << 4;
+                let first = inverted(reg >> 3 & 1) << 7
+                    | inverted(high) << 6
+                    | inverted(low) << 5
+                    | inverted(reg >> 4 & 1) << 4;
                 let next = (!second & 15) << 3 | 1 << 2 | prefix as u8;
                 // What spreads a number reads no more than that anyway.
                 let spreads = opcode == BROADCAST.2 && matches!(map, M0F38);
-                let broadcast = u8::from(!spreads && matches!(last, Operand::Each(..) | Operand::Constant(Constant::Each(_), _)));
+                let broadcast =
+                    u8::from(!spreads && matches!(last, Operand::Each(..) | Operand::Constant(Constant::Each(_), _)));
                 let third = 0b10 << 5 | broadcast << 4 | inverted(second >> 4 & 1) << 3 | mask;
                 self.bytes.extend([0x62, first | map as u8, next, third]);
             }
@@ -211,7 +222,12 @@ impl Code {
             Form::Evex => self.vector(Op(Prefix::P66, Map::M0F38, 0x7c), to, 0, Operand::Reg(R15.0), None),
             Form::Vex => {
                 // vmovd xmm, r15d has 128 bits.
-                self.bytes.extend([0xc4, (to >> 3 ^ 1) << 7 | 1 << 6 | Map::M0F as u8, 0b1111 << 3 | Prefix::P66 as u8, 0x6e]);
+                self.bytes.extend([
+                    0xc4,
+                    (to >> 3 ^ 1) << 7 | 1 << 6 | Map::M0F as u8,
+                    0b1111 << 3 | Prefix::P66 as u8,
+                    0x6e,
+                ]);
                 self.bytes.push(0b11 << 6 | (to & 7) << 3 | R15.0 & 7);
                 self.vector(Op(Prefix::P66, Map::M0F38, 0x58), to, 0, Operand::Reg(to), None);
             }

@@ -12,6 +12,7 @@
 mod body;
 mod encode;
 mod function;
+mod instructions;
 mod registers;
 
 pub use body::{Body, Element, Recorder};

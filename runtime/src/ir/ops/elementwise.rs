@@ -2,7 +2,7 @@
 
 use super::{At, Body, OpDef};
 use crate::ir::{Builder, NodeId, Op};
-use crate::scalar::{Cmp, Function};
+use crate::scalar::Cmp;
 use crate::types::{DType, TensorType};
 
 /// Operands of one shape and type; the result is like them.
@@ -358,22 +358,22 @@ pub const WITH_SLOPE: OpDef = OpDef {
     body: Body::Map(|_, _, x| x[0]),
 };
 
-/// The transcendental function that an operation is, if it is one.
-pub fn function(op: &Op) -> Option<Function> {
-    Some(match op {
-        Op::Exp => Function::Exp,
-        Op::Expm1 => Function::Expm1,
-        Op::Ln => Function::Ln,
-        Op::Log1p => Function::Log1p,
-        Op::Sigmoid => Function::Sigmoid,
-        Op::Tanh => Function::Tanh,
-        Op::SigmoidSlope => Function::SigmoidSlope,
-        Op::TanhSlope => Function::TanhSlope,
-        Op::Softplus => Function::Softplus,
-        Op::Erf => Function::Erf,
-        Op::NormalCdf => Function::NormalCdf,
-        _ => return None,
-    })
+/// Whether it takes a polynomial of some length.
+pub fn is_transcendental(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Exp
+            | Op::Expm1
+            | Op::Ln
+            | Op::Log1p
+            | Op::Sigmoid
+            | Op::Tanh
+            | Op::SigmoidSlope
+            | Op::TanhSlope
+            | Op::Softplus
+            | Op::Erf
+            | Op::NormalCdf
+    )
 }
 
 /// The operation that this one is the slope of, if it is a slope. Computing both of one operand takes little more than either.

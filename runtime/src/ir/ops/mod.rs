@@ -15,7 +15,7 @@ use crate::scalar::{Reg, Scalar};
 use crate::types::TensorType;
 
 pub use contract::{DotAxes, OperandAxes};
-pub use elementwise::{function, sloped};
+pub use elementwise::{is_transcendental, sloped};
 pub use movement::Coordinate;
 pub use random::key;
 pub use reduce::Reduction;

@@ -29,7 +29,6 @@ const FAR: [f64; 13] = [
 ];
 
 /// The error function. Rounds to 1 above 3.92.
-#[inline(always)]
 pub fn erf<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let magnitude = s.abs(x);
     let magnitude = at_most(s, magnitude, 3.921875);

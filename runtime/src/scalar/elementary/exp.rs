@@ -33,7 +33,6 @@ pub(super) struct Reduced {
 }
 
 /// Reduces an `x` of magnitude at most 105. With NaN for `x`, `q` is NaN and `n` is anything.
-#[inline(always)]
 pub(super) fn reduce<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reduced {
     let (r, n) = split(s, x, x, 1.0);
     let Remainder { q, square } = reduced(s, r);
@@ -47,7 +46,6 @@ pub(super) struct Remainder {
 }
 
 /// `e^r - 1`, for an `r` of magnitude at most 0.3475.
-#[inline(always)]
 pub(super) fn reduced<S: Scalar + ?Sized>(s: &mut S, r: Reg) -> Remainder {
     let square = s.mul(r, r);
     let p = polynomial(s, r, &EXPM1);
@@ -57,7 +55,6 @@ pub(super) fn reduced<S: Scalar + ?Sized>(s: &mut S, r: Reg) -> Remainder {
 /// `r` and `n` of `x = (n ln 2) / parts + r`, `parts` being a power of two and `n` the integer that is best for
 /// `guide`, which is `x` or close to it. As a register, `n` is right modulo 2^9: its upper bits are noise that
 /// `power_of_two` shifts out.
-#[inline(always)]
 pub(super) fn split<S: Scalar + ?Sized>(s: &mut S, x: Reg, guide: Reg, parts: f64) -> (Reg, Reg) {
     let (per_unit, rounder) = (s.float(parts * LOG2_E), s.float(ROUNDER));
     let shifted = s.mul_add(guide, per_unit, rounder);
@@ -69,7 +66,6 @@ pub(super) fn split<S: Scalar + ?Sized>(s: &mut S, x: Reg, guide: Reg, parts: f6
 }
 
 /// `2^(n + bias - BIAS)`, which must be a normal number.
-#[inline(always)]
 pub(super) fn power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> Reg {
     let (n, bias) = (s.shl(n, MANTISSA_BITS), s.int(bias << MANTISSA_BITS));
     let bits = s.int_add(n, bias);
@@ -77,7 +73,6 @@ pub(super) fn power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> 
 }
 
 /// `2^(bias - BIAS - n)`, which must be a normal number.
-#[inline(always)]
 pub(super) fn inverse_power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: i32) -> Reg {
     let (n, bias) = (s.shl(n, MANTISSA_BITS), s.int(bias << MANTISSA_BITS));
     let bits = s.int_sub(bias, n);
@@ -85,7 +80,6 @@ pub(super) fn inverse_power_of_two<S: Scalar + ?Sized>(s: &mut S, n: Reg, bias: 
 }
 
 /// `e^x`. Subnormal below -87.34, zero below -103.97, infinite above 88.72.
-#[inline(always)]
 pub fn exp<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let x = at_most(s, x, 89.0);
     let x = at_least(s, x, -104.0);
@@ -100,7 +94,6 @@ pub fn exp<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
 }
 
 /// `e^x - 1`. Infinite above 88.72; -1 below -17.3.
-#[inline(always)]
 pub fn expm1<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let x = at_most(s, x, 89.0);
     let x = at_least(s, x, -25.0);

@@ -16,7 +16,6 @@ const SQRT_2: i32 = 0x3fb5_04f3;
 const LN: [f64; 3] = [-0.666667759, -0.399775833, -0.298708081];
 
 /// Natural logarithm.
-#[inline(always)]
 pub fn ln<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     // A subnormal is scaled by 2^23, and the exponent is then counted from 23 more.
     let (smallest_normal, scale) = (s.float(f64::from(f32::MIN_POSITIVE)), s.float(f64::from(1 << MANTISSA_BITS)));
@@ -40,7 +39,6 @@ pub fn ln<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
 }
 
 /// `ln(1 + x)`, accurate near zero.
-#[inline(always)]
 pub fn log1p<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let one = s.float(1.0);
     let sum = s.add(x, one);
@@ -63,7 +61,6 @@ pub fn log1p<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
 }
 
 /// `k ln 2 + ln(1 + f)`, -0.0 for an `f` of -0.0. In f32, `ln 2` is exact to 2^-28, so that it needs no second part.
-#[inline(always)]
 fn ln_of_parts<S: Scalar + ?Sized>(s: &mut S, minus_k: Reg, f: Reg) -> Reg {
     // ln(1 + f) = 2 artanh(s) = f - s (f - s^2 P(s^2)), the form of fdlibm, in which the rounding of s hardly counts.
     // The register holds -s, to make both subtractions a mul_add.
@@ -79,7 +76,6 @@ fn ln_of_parts<S: Scalar + ?Sized>(s: &mut S, minus_k: Reg, f: Reg) -> Reg {
 }
 
 /// `y` for `x` between `pole` and infinity; infinity and NaN as they are, -inf at the pole, NaN below it.
-#[inline(always)]
 fn with_limits<S: Scalar + ?Sized>(s: &mut S, x: Reg, pole: f64, y: Reg) -> Reg {
     let (pole, infinity) = (s.float(pole), s.float(f64::INFINITY));
     let finite = s.cmp(Cmp::Lt, x, infinity);

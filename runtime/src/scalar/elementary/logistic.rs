@@ -23,7 +23,6 @@ const FAR_HEADROOM: i32 = 32;
 const LOG1P_OF_FRACTION: [f64; 4] = [0.0833330154, 0.012506797, 0.00218736031, 0.000547449803];
 
 /// The halves of the logistic function, `1 / (1 + e^|x|)` and what it lacks of 1: each with all its digits.
-#[inline(always)]
 fn halves<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
     let magnitude = s.abs(x);
     let magnitude = at_most(s, magnitude, 104.0);
@@ -40,14 +39,12 @@ fn halves<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
 }
 
 /// `1 / (1 + e^-x)`. Subnormal below -87.34, as `e^x` is.
-#[inline(always)]
 pub fn sigmoid<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let halves = halves(s, x);
     half_of(s, x, halves)
 }
 
 /// The half on the side of `x`.
-#[inline(always)]
 fn half_of<S: Scalar + ?Sized>(s: &mut S, x: Reg, [left, right]: [Reg; 2]) -> Reg {
     let zero = s.float(0.0);
     let is_right = s.cmp(Cmp::Lt, zero, x);
@@ -55,14 +52,12 @@ fn half_of<S: Scalar + ?Sized>(s: &mut S, x: Reg, [left, right]: [Reg; 2]) -> Re
 }
 
 /// The slope of `sigmoid`, the product of its halves. Subnormal beyond 87.34.
-#[inline(always)]
 pub fn sigmoid_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let [left, right] = halves(s, x);
     s.mul(left, right)
 }
 
 /// `sigmoid` and `sigmoid_slope`, to the bit, with one exponential.
-#[inline(always)]
 pub fn sigmoid_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
     let halves = halves(s, x);
     let [left, right] = halves;
@@ -70,7 +65,6 @@ pub fn sigmoid_and_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> [Reg; 2] {
 }
 
 /// Hyperbolic tangent. Rounds to 1 above 9.02.
-#[inline(always)]
 pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let magnitude = s.abs(x);
     let magnitude = at_most(s, magnitude, 10.0);
@@ -98,7 +92,6 @@ pub fn tanh<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
 }
 
 /// `1 - tanh(x)^2`. Subnormal beyond 44.36.
-#[inline(always)]
 pub fn tanh_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let magnitude = s.abs(x);
     let magnitude = at_most(s, magnitude, FAR);
@@ -119,7 +112,6 @@ pub fn tanh_slope<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
 }
 
 /// `ln(1 + e^x)`, as `max(x, 0) + ln(1 + z)` with `z = e^-|x|` in [0, 1]. Subnormal below -87.34, as `e^x` is.
-#[inline(always)]
 pub fn softplus<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let (bits, sign) = (s.bits(x), s.int(SIGN));
     let negative = s.int_or(bits, sign);

@@ -5,9 +5,6 @@
 //! subnormals, signed zeros, infinities and NaN included. Every function is branch-free, so that it runs as SIMD lanes.
 //! Absent on purpose: f64, whose interpreter overrides them, and tables, which SIMD lanes could not index.
 //!
-//! All of it is always inlined: the lanes of a strip become vectors only where the whole function is compiled for the instruction
-//! set, which no setting of a build may change.
-//!
 //! The bounds hold with fused and with twice-rounded `mul_add`. Coefficients are minimax (Remez or Lawson), each
 //! rounded to f32 in turn, lowest first, and the remaining ones fitted again; every list states its error.
 
@@ -33,7 +30,6 @@ const SIGN: i32 = i32::MIN;
 const MANTISSA_BITS: u32 = 23;
 
 /// `c[0] + c[1] x + c[2] x^2 + ...` by Horner's rule.
-#[inline(always)]
 fn polynomial<S: Scalar + ?Sized>(s: &mut S, x: Reg, coefficients: &[f64]) -> Reg {
     let (&highest, lower) = coefficients.split_last().expect("a polynomial has a coefficient");
     let mut sum = s.float(highest);
@@ -46,7 +42,6 @@ fn polynomial<S: Scalar + ?Sized>(s: &mut S, x: Reg, coefficients: &[f64]) -> Re
 
 /// `x`, no larger than `limit`. NaN passes through. The comparison and the order of the operands are those of x86's
 /// `minps`, so that an emitter may recognize the pair.
-#[inline(always)]
 fn at_most<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64) -> Reg {
     let limit = s.float(limit);
     let beyond = s.cmp(Cmp::Lt, limit, x);
@@ -54,7 +49,6 @@ fn at_most<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64) -> Reg {
 }
 
 /// `x`, no smaller than `limit`. NaN passes through. As `at_most`, with `maxps`.
-#[inline(always)]
 fn at_least<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64) -> Reg {
     let limit = s.float(limit);
     let beyond = s.cmp(Cmp::Lt, x, limit);
@@ -62,7 +56,6 @@ fn at_least<S: Scalar + ?Sized>(s: &mut S, x: Reg, limit: f64) -> Reg {
 }
 
 /// The non-negative `magnitude` with the sign of `x`: what gives an odd function its negative half and its `-0.0`.
-#[inline(always)]
 fn with_sign_of<S: Scalar + ?Sized>(s: &mut S, magnitude: Reg, x: Reg) -> Reg {
     let (magnitude, x, mask) = (s.bits(magnitude), s.bits(x), s.int(SIGN));
     let sign = s.int_and(x, mask);

@@ -26,7 +26,6 @@ const BEND: f64 = 0.4375;
 const HALF_OF_MANTISSA: u32 = MANTISSA_BITS.div_ceil(2);
 
 /// The distribution function. Zero below -14.2, and 1 above 5.5.
-#[inline(always)]
 pub fn normal_cdf<S: Scalar + ?Sized>(s: &mut S, x: Reg) -> Reg {
     let size = s.abs(x);
     let size = at_most(s, size, 14.4);

@@ -1,20 +1,20 @@
-//! Kernels that call functions for strips of elements, against the interpreter: around the ends of strips, with values
-//! that are wanted before a call, after it and on both sides.
+//! Loops over elements in wide vectors, against the interpreter: rows that fill vectors and rows that leave some over, functions one
+//! after the other, conditions, and sums every way.
 
 use gradloom_runtime::fuse::fuse;
 use gradloom_runtime::ir::{Builder, Graph, NodeId, Op, Role};
 use gradloom_runtime::jit::{Text, text};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
-use gradloom_runtime::tiling::{Functions, Machine, tile};
+use gradloom_runtime::tiling::{Machine, Wide, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::compiled::{Compiled, Reference, with_isa};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
 
-/// The least that is called for is 32 elements, a strip has 512.
-const COLS: [usize; 7] = [31, 32, 45, 512, 513, 700, 1030];
+/// Around whole vectors of 8 and of 16, and of the lanes of a sum.
+const COLS: [usize; 9] = [7, 8, 15, 16, 17, 31, 45, 512, 700];
 
 /// A graph of a matrix and two vectors: one number a column, one a row.
 fn graph(cols: usize, build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>) -> Graph {
@@ -53,7 +53,7 @@ fn check_under(isas: &[Isa], build: impl Fn(&mut Builder, NodeId, NodeId, NodeId
 }
 
 #[test]
-fn values_may_be_wanted_on_both_sides_of_a_call() {
+fn values_may_be_wanted_on_both_sides_of_a_function() {
     check(|b, x, column, row| {
         let moved = b.mul(x, column);
         let y = b.tanh(moved);
@@ -64,11 +64,11 @@ fn values_may_be_wanted_on_both_sides_of_a_call() {
 }
 
 #[test]
-fn calls_may_follow_each_other_and_share_what_they_read() {
+fn functions_may_follow_each_other_and_share_what_they_read() {
     successive(&[Isa::detect()]);
 }
 
-/// Calls one after the other, under each of these instruction sets.
+/// Functions one after the other, under each of these instruction sets.
 pub fn successive(isas: &[Isa]) {
     check_under(isas, |b, x, column, row| {
         let moved = b.add(x, column);
@@ -93,7 +93,7 @@ fn a_function_of_an_input_may_be_a_result_and_an_operand() {
 }
 
 #[test]
-fn what_is_computed_before_a_call_may_be_a_result_too() {
+fn what_is_computed_before_a_function_may_be_a_result_too() {
     check(|b, x, column, row| {
         let moved = b.mul(x, column);
         let y = b.erf(moved);
@@ -103,7 +103,7 @@ fn what_is_computed_before_a_call_may_be_a_result_too() {
 }
 
 #[test]
-fn conditions_may_cross_a_call() {
+fn conditions_may_cross_a_function() {
     check(|b, x, column, row| {
         let right = b.compare(Cmp::Gt, x, column);
         let y = b.tanh(x);
@@ -113,7 +113,7 @@ fn conditions_may_cross_a_call() {
 }
 
 #[test]
-fn sums_every_way_may_follow_a_call() {
+fn sums_every_way_may_follow_a_function() {
     check(|b, x, column, row| {
         let moved = b.mul(x, column);
         let y = b.sigmoid(moved);
@@ -124,7 +124,7 @@ fn sums_every_way_may_follow_a_call() {
 }
 
 #[test]
-fn a_softmax_calls_between_its_phases() {
+fn a_softmax_has_a_function_between_its_stages() {
     check(|b, x, _, row| {
         let shape = b.shape(x);
         let most = b.max_over(x, &[1]);
@@ -139,21 +139,53 @@ fn a_softmax_calls_between_its_phases() {
 }
 
 #[test]
-fn few_columns_are_not_worth_a_call() {
-    let calls = |cols: usize| {
-        let graph = graph(cols, |b, x, column, _| {
+fn rows_that_fill_a_vector_have_a_function_and_say_what_it_does() {
+    let graph = |cols: usize| {
+        graph(cols, |b, x, column, _| {
             let moved = b.mul(x, column);
-            vec![b.apply(Op::Tanh, &[moved])]
-        });
-        let text = text(&fuse(&graph), 32, Text::Clif).expect("it compiles");
-        let (kernels, _) = text.split_once("; entry").expect("the entry comes last");
-        kernels.matches("call fn").count()
+            let bent = b.apply(Op::Tanh, &[moved]);
+            vec![bent, b.sum(bent, &[1])]
+        })
     };
-    assert_eq!([31, 32, 512, 513].map(calls), [0, 1, 1, 2]);
+    let runs = |cols: usize| {
+        let text = text(&fuse(&graph(cols)), 32, Text::Clif).expect("it compiles");
+        text.matches("a run of elements, 8 at a time").count()
+    };
+    assert_eq!([7, 8, 15, 16].map(runs), [0, 1, 1, 1]);
+    let wide = |cols: usize, isa| tile(&fuse(&graph(cols)), 32, Machine::of(isa)).kernels[0].stages[0].wide;
+    assert_eq!([7, 8].map(|cols| wide(cols, Isa::Avx2)), [Wide::Short(7), Wide::Lanes(8)]);
+    assert_eq!([15, 16].map(|cols| wide(cols, Isa::Avx512)), [Wide::Short(15), Wide::Lanes(16)]);
+    assert_eq!([Isa::Neon, Isa::Portable].map(|isa| wide(512, isa)), [Wide::None; 2]);
 }
 
 #[test]
-fn functions_of_parts_of_rows_are_called_where_the_parts_lie() {
+fn positions_and_conditions_of_rows_have_wide_vectors_too() {
+    for cols in COLS {
+        let graph = graph(cols, |b, x, column, row| {
+            let shape = b.shape(x);
+            let zero = b.constant(0.0, &shape);
+            // Whether a row is positive is one truth value for it; which column an element is in is a position.
+            let positive = b.compare(Cmp::Gt, row, zero);
+            let position = b.iota(1, &shape);
+            let position = b.to_float(position);
+            let less = b.compare(Cmp::Lt, position, column);
+            let kept = b.select(less, x, position);
+            let chosen = b.select(positive, kept, x);
+            vec![chosen, b.sum(chosen, &[1])]
+        });
+        for isa in Isa::available() {
+            let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
+            for batch in [1, 3, 67] {
+                let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
+                let wanted = Reference::new(&graph, batch, &values);
+                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_of_parts_of_rows_find_the_parts_where_they_lie() {
     for cols in COLS {
         let mut b = Builder::new(Graph::default());
         let x = handmade::input(&mut b, "x", matrix(4 * cols));
@@ -175,10 +207,7 @@ fn functions_of_parts_of_rows_are_called_where_the_parts_lie() {
         }
         let graph = b.finish();
         let fused = fuse(&graph);
-        let tiling = tile(&fused, 67, Machine::of(Isa::Avx2));
-        let called =
-            tiling.kernels[0].stages.iter().filter(|stage| matches!(stage.functions, Functions::Strips { .. }));
-        assert_eq!((fused.kernels[0].is_plain(), called.count()), (false, if cols < 32 { 0 } else { 2 }), "{fused}");
+        assert!(!fused.kernels[0].is_plain(), "{fused}");
         for isa in Isa::available() {
             let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
             for batch in [1, 3, 67] {
