@@ -145,7 +145,9 @@ fn prefetch(tiling: &mut Tiling, change: impl Fn(Prefetch) -> Prefetch) {
 
 fn vectors(tiling: &mut Tiling, vectors: usize) {
     let stages = tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages);
-    stages.filter(|stage| !matches!(stage.wide, Wide::Lanes(_))).for_each(|stage| stage.vectors = vectors);
+    stages
+        .filter(|stage| !matches!(stage.wide, Wide::Lanes(_) | Wide::Down(_)))
+        .for_each(|stage| stage.vectors = vectors);
 }
 
 /// One run of a program of this tiling.

@@ -16,23 +16,19 @@ use crate::ir::Op;
 use crate::ir::ops::{Body, Reduction};
 use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
-use crate::tiling::Prefetch;
+use crate::tiling::{Prefetch, Wide};
 
 impl KernelEmitter<'_, '_> {
     /// The columns of a stage.
     pub(super) fn elements(&mut self, stage: usize) {
         let kernel = self.kernel;
-        let element = |&index: &usize| kernel.body[index].stage == stage && kernel.class(index) == Class::Element;
-        // A mean that comes with the moments of a variance takes nothing by itself.
-        let steps = (0..kernel.body.len()).filter(element).filter(|&index| kernel.moments(index).is_none());
-        let steps: Vec<usize> = steps.collect();
-        let copies = self.copies(stage);
-        let adds = |write: &Write| write.mode == Mode::Add && kernel.copy_stage(write) == stage;
-        if steps.is_empty() && copies.is_empty() && !kernel.writes.iter().any(adds) {
-            return;
-        }
+        let Some((steps, copies)) = self.steps_of(stage) else { return };
         let unroll = self.tiling.stages[stage].vectors;
-        let wide = self.wide(&steps, &copies, stage);
+        // A body of rows that had no function for all of them has none for one.
+        let wide = match self.tiling.stages[stage].wide {
+            Wide::Down(_) => None,
+            _ => self.wide(&steps, &copies, stage),
+        };
         if !kernel.is_plain() {
             let gathers = splits_lanes(kernel) && steps.iter().any(|&index| kernel.gathers_in_lanes(index));
             let scalar = gathers || self.is_scalar(Some(stage));
@@ -53,6 +49,19 @@ impl KernelEmitter<'_, '_> {
                 emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);
             });
         });
+    }
+
+    /// What is computed and what is copied at every element of a stage, if anything is.
+    pub(super) fn steps_of(&self, stage: usize) -> Option<(Vec<usize>, Vec<(Arg, Slot)>)> {
+        let kernel = self.kernel;
+        let element = |&index: &usize| kernel.body[index].stage == stage && kernel.class(index) == Class::Element;
+        // A mean that comes with the moments of a variance takes nothing by itself.
+        let steps = (0..kernel.body.len()).filter(element).filter(|&index| kernel.moments(index).is_none());
+        let steps: Vec<usize> = steps.collect();
+        let copies = self.copies(stage);
+        let adds = |write: &Write| write.mode == Mode::Add && kernel.copy_stage(write) == stage;
+        let nothing = steps.is_empty() && copies.is_empty() && !kernel.writes.iter().any(adds);
+        (!nothing).then_some((steps, copies))
     }
 
     /// All steps of a stage for some columns, or for all that fill wide vectors.

@@ -18,6 +18,7 @@ mod nest;
 mod numbers;
 mod matmul;
 mod reader;
+mod recording;
 mod row;
 mod runs;
 mod steps;
@@ -256,7 +257,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         if self.kernel.flat {
             self.fill_rows(self.lo);
             self.stages();
-        } else {
+        } else if !self.rows_in_wide() {
             let (lo, hi) = (self.lo, self.hi);
             self.rows(lo, hi, |emit, row| {
                 emit.fill_rows(row);

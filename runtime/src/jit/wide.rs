@@ -72,7 +72,7 @@ fn check(what: &str, compute: Compute<'_>, values: &dyn Fn(usize, usize) -> f32,
         }
         for &sum in &sums {
             let address = recorder.address();
-            let total = recorder.total(address);
+            let total = recorder.total(Element { address, offset: 0 });
             let so_far = recorder.total_so_far(total);
             let next = recorder.add(so_far, sum);
             recorder.set_total(total, next);
@@ -278,7 +278,7 @@ fn positions_count_the_elements_of_a_run() {
             let mut totals = [0.0f32; LANES];
             if with_total {
                 let address = recorder.address();
-                let total = recorder.total(address);
+                let total = recorder.total(Element { address, offset: 0 });
                 let so_far = recorder.total_so_far(total);
                 let next = recorder.add(so_far, number);
                 recorder.set_total(total, next);
@@ -290,6 +290,52 @@ fn positions_count_the_elements_of_a_run() {
             assert!(written.iter().enumerate().all(|(i, &x)| x == i as f32), "{written:?}");
             let wanted = |lane: usize| (3 * lane + 3 * LANES) as f32;
             assert!(!with_total || totals.iter().enumerate().all(|(lane, &x)| x == wanted(lane)), "{totals:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_follow_one_another_in_each_vector_of_columns() {
+    const ROWS: usize = 5;
+    const COLS: usize = 3 * LANES;
+    for lanes in lanes() {
+        // y = x c + n, with sums and largest elements down the columns.
+        let mut recorder = Recorder::down();
+        let [x, y, c, sums] = [recorder.address(), recorder.address(), recorder.column(), recorder.column()];
+        let element = |address, offset| Element { address, offset };
+        let (input, factor, number) = (recorder.load(element(x, 0)), recorder.load(element(c, 0)), recorder.number());
+        let result = recorder.mul_add(input, factor, number);
+        recorder.store(result, element(y, 0));
+        let sum = recorder.total(element(sums, 0));
+        let so_far = recorder.total_so_far(sum);
+        let next = recorder.add(so_far, result);
+        recorder.set_total(sum, next);
+        let most = recorder.total(element(sums, 4 * COLS as i32));
+        let so_far = recorder.total_so_far(most);
+        let next = recorder.max(result, so_far);
+        recorder.set_total(most, next);
+        let Loaded(_pages, function) = load(&recorder.finish(), lanes);
+
+        let read: Vec<f32> = (0..ROWS * COLS).map(|i| special(0, i)).collect();
+        let column: Vec<f32> = (0..COLS).map(|i| i as f32 / 8.0 - 1.0).collect();
+        let mut written = vec![0.0f32; ROWS * COLS];
+        let mut sums = [vec![0.5f32; COLS], vec![f32::NEG_INFINITY; COLS]].concat();
+        let row = 4 * COLS as u64;
+        let number = u64::from(2.5f32.to_bits());
+        let addresses = [read.as_ptr() as u64, written.as_mut_ptr() as u64, column.as_ptr() as u64];
+        let arguments =
+            [number, addresses[0], addresses[1], addresses[2], sums.as_mut_ptr() as u64, row, ROWS as u64, row];
+        function(arguments.as_ptr(), 4 * COLS);
+
+        for j in 0..COLS {
+            let (mut sum, mut most) = (0.5f32, f32::NEG_INFINITY);
+            for i in 0..ROWS {
+                let wanted = read[i * COLS + j].mul_add(column[j], 2.5);
+                assert!(same(written[i * COLS + j], wanted), "{lanes} lanes, row {i}, column {j}");
+                sum += wanted;
+                most = if wanted > most || wanted.is_nan() { wanted } else { most };
+            }
+            assert!(same(sums[j], sum) && same(sums[COLS + j], most), "{lanes} lanes, column {j}: {sums:?}");
         }
     }
 }

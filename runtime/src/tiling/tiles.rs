@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::ir::Op;
 use crate::ir::ops::is_transcendental;
 use crate::kernel::{Arg, BufferId, Class, Fused, Kernel};
+use crate::types::Dim;
 
 use super::{Machine, Tiling};
 
@@ -12,6 +13,8 @@ use super::{Machine, Tiling};
 pub const VECTORS: usize = 4;
 /// Elements that are prefetched in one go, and how far ahead: more at once would wait for one another.
 const AHEAD: usize = 256;
+/// Elements of a short row: a block of such rows stays in the first cache.
+const SHORT: usize = 128;
 /// Shorter rows are not worth a call for each matrix.
 const LEAST_PREFETCHED: usize = 128;
 
@@ -31,6 +34,8 @@ pub struct StageTiling {
 pub enum Wide {
     /// With so many lanes.
     Lanes(usize),
+    /// With so many, all rows of a few columns before the next ones.
+    Down(usize),
     /// No, as so few elements follow one another.
     Short(usize),
     /// No, as the machine has none.
@@ -76,7 +81,26 @@ fn wide(kernel: &Kernel, machine: &Machine) -> Wide {
         true => kernel.block.saturating_mul(kernel.cols()),
         false => kernel.axes[kernel.axes.len() - 1].factor(),
     };
-    if run >= machine.tile.lanes { Wide::Lanes(machine.tile.lanes) } else { Wide::Short(run) }
+    let lanes = machine.tile.lanes;
+    match run >= lanes {
+        true if goes_down(kernel, lanes) => Wide::Down(lanes),
+        true => Wide::Lanes(lanes),
+        false => Wide::Short(run),
+    }
+}
+
+/// Whether the rows of a kernel are so short that to begin one costs about as much as its elements, and nothing is known of a row by
+/// itself: then they follow one another in each vector of columns.
+fn goes_down(kernel: &Kernel, lanes: usize) -> bool {
+    let plain = kernel.is_plain() && !kernel.flat && kernel.last_stage() == 0 && kernel.row_count() != Dim::Fixed(1);
+    let short = kernel.cols() <= SHORT && kernel.cols().is_multiple_of(lanes);
+    let known = |arg: &Arg| !matches!(arg, Arg::Index(_)) && kernel.arg_class(*arg) != Class::Row;
+    let summed = |index: usize| kernel.arg_class(Arg::Value(index)) == Class::Column;
+    let body = || kernel.body.iter().enumerate();
+    let args = body().all(|(_, each)| each.args.iter().all(known));
+    let results = body().all(|(index, each)| each.reduction().is_none() || summed(index));
+    let copies = kernel.writes.iter().all(|write| known(&write.value));
+    plain && short && args && results && copies && body().all(|(index, _)| kernel.class(index) != Class::Row)
 }
 
 /// Vectors at a time of some steps: a polynomial or a hash leaves registers for two.

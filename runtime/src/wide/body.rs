@@ -117,8 +117,12 @@ pub struct Body {
     /// How many numbers and addresses the caller passes, numbers first.
     pub(super) numbers: usize,
     pub(super) addresses: usize,
-    /// For each sum along the run, the address of its lanes.
-    pub(super) totals: Vec<usize>,
+    /// For each sum along the run, where its lanes are; for each sum down the columns, where those are.
+    pub(super) totals: Vec<Element>,
+    /// Addresses that are the same in every row.
+    pub(super) columns: Vec<usize>,
+    /// Whether rows follow one another in each vector of columns.
+    pub(super) down: bool,
 }
 
 impl Body {
@@ -128,7 +132,7 @@ impl Body {
 
     /// Whether something is added up along the run.
     pub fn has_totals(&self) -> bool {
-        !self.totals.is_empty()
+        !self.down && !self.totals.is_empty()
     }
 }
 
@@ -139,6 +143,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// A body of rows: all of them for a vector of columns, then all for the next. What is added up is added up down the columns.
+    pub fn down() -> Recorder {
+        Recorder { body: Body { down: true, ..Body::default() } }
+    }
+
     /// The body that was written down.
     pub fn finish(self) -> Body {
         self.body
@@ -156,6 +165,13 @@ impl Recorder {
         self.body.addresses - 1
     }
 
+    /// An address that the caller passes, the same in every row.
+    pub fn column(&mut self) -> usize {
+        let address = self.address();
+        self.body.columns.push(address);
+        address
+    }
+
     /// Elements of memory.
     pub fn load(&mut self, element: Element) -> Reg {
         self.push(Step::Load(element))
@@ -171,9 +187,9 @@ impl Recorder {
         self.body.steps.push(Step::Store(element, value.0));
     }
 
-    /// A sum along the run whose lanes lie at an address of the caller's.
-    pub fn total(&mut self, address: usize) -> usize {
-        self.body.totals.push(address);
+    /// A sum along the run whose lanes lie there, or one down the columns.
+    pub fn total(&mut self, place: Element) -> usize {
+        self.body.totals.push(place);
         self.body.totals.len() - 1
     }
 

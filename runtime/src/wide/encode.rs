@@ -43,8 +43,10 @@ pub(super) const R15: Gpr = Gpr(15);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     Reg(u8),
-    /// Elements so many bytes behind a register, and behind the position in the run.
+    /// Elements so many bytes behind a register, and behind the position in the run or in the rows.
     Run(Gpr, i32),
+    /// Elements so many bytes behind a register, and behind the position among the columns.
+    Column(Gpr, i32),
     /// A vector so many bytes behind a register.
     At(Gpr, i32),
     /// One number so many bytes behind a register, in every lane. EVEX alone.
@@ -124,7 +126,9 @@ impl Code {
     ) {
         let (low, high) = match last {
             Operand::Reg(register) => (register >> 3 & 1, register >> 4 & 1),
-            Operand::Run(base, _) | Operand::At(base, _) | Operand::Each(base, _) => (base.0 >> 3 & 1, 0),
+            Operand::Run(base, _) | Operand::Column(base, _) | Operand::At(base, _) | Operand::Each(base, _) => {
+                (base.0 >> 3 & 1, 0)
+            }
             Operand::Constant(..) => (0, 0),
         };
         let inverted = |bit: u8| bit ^ 1;
@@ -166,11 +170,8 @@ impl Code {
         let reg = (reg & 7) << 3;
         match operand {
             Operand::Reg(register) => self.bytes.push(0b11 << 6 | reg | register & 7),
-            Operand::Run(base, offset) => {
-                // The position is in the register of number 0.
-                self.bytes.extend([0b10 << 6 | reg | 0b100, RAX.0 << 3 | base.0 & 7]);
-                self.bytes.extend(offset.to_le_bytes());
-            }
+            Operand::Run(base, offset) => self.indexed(reg, base, RAX, offset),
+            Operand::Column(base, offset) => self.indexed(reg, base, RSI, offset),
             Operand::At(base, offset) | Operand::Each(base, offset) => self.near(reg, base, offset),
             Operand::Constant(_, place) => {
                 self.bytes.push(reg | 0b101);
@@ -179,6 +180,11 @@ impl Code {
                 self.bytes.extend([0; 4]);
             }
         }
+    }
+
+    fn indexed(&mut self, reg: u8, base: Gpr, index: Gpr, offset: i32) {
+        self.bytes.extend([0b10 << 6 | reg | 0b100, index.0 << 3 | base.0 & 7]);
+        self.bytes.extend(offset.to_le_bytes());
     }
 
     fn near(&mut self, reg: u8, base: Gpr, offset: i32) {
@@ -204,6 +210,40 @@ impl Code {
     /// `rax = 0`.
     pub(super) fn clear_position(&mut self) {
         self.bytes.extend([0x31, 0xc0]);
+    }
+
+    /// `rsi = 0`.
+    pub(super) fn clear_column(&mut self) {
+        self.bytes.extend([0x31, 0xf6]);
+    }
+
+    /// `rax = rsi`.
+    pub(super) fn to_column(&mut self) {
+        self.bytes.extend([0x48, 0x89, 0b11 << 6 | RSI.0 << 3 | RAX.0]);
+    }
+
+    /// `rax = rax + [rdi + step]`, and back to `start` unless that was the last of the rows that `r15` counts.
+    pub(super) fn next_row(&mut self, step: i32, start: usize) {
+        self.bytes.extend([0x48, 0x03]);
+        self.near(RAX.0 << 3, RDI, step);
+        // dec r15; jne start
+        self.bytes.extend([0x49, 0xff, 0xcf, 0x0f, 0x85]);
+        self.back(start);
+    }
+
+    /// `rsi = rsi + by`, and back to `start` while it is below `[rdi + end]`.
+    pub(super) fn next_column(&mut self, by: i32, end: i32, start: usize) {
+        self.add(RSI, by);
+        self.bytes.extend([0x48, 0x3b]);
+        self.near(RSI.0 << 3, RDI, end);
+        self.bytes.extend([0x0f, 0x82]);
+        self.back(start);
+    }
+
+    /// How far it is back to `start`, behind the opcode of a jump.
+    fn back(&mut self, start: usize) {
+        let distance = start as i64 - (self.bytes.len() as i64 + 4);
+        self.bytes.extend((distance as i32).to_le_bytes());
     }
 
     pub(super) fn push(&mut self, x: Gpr) {
@@ -238,8 +278,7 @@ impl Code {
     pub(super) fn again(&mut self, start: usize) {
         // cmp rax, rsi; jb start
         self.bytes.extend([0x48, 0x39, 0b11 << 6 | RSI.0 << 3 | RAX.0, 0x0f, 0x82]);
-        let distance = start as i64 - (self.bytes.len() as i64 + 4);
-        self.bytes.extend((distance as i32).to_le_bytes());
+        self.back(start);
     }
 
     /// Back to the caller, whose vectors are narrower.

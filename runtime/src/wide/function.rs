@@ -2,6 +2,10 @@
 //!
 //! Its arguments are the place of what the caller passes, numbers and then addresses, eight bytes each, and how many bytes the run is
 //! long. Addresses are in general registers all along, sums in vector registers; constants and numbers are read where they are used.
+//!
+//! A body of rows finds three more behind the addresses: how many bytes the columns are long, how many rows there are, and how many
+//! bytes there are from one to the next. All rows of a vector of columns come before the next vector, so that what is added up down
+//! the columns stays in registers and a short row costs no more than its elements.
 
 use super::body::{Body, Element, Step};
 use super::encode::{self, Code, Constant, Form, Gpr, Operand, R15, RDI, RSP};
@@ -20,19 +24,18 @@ const ADDRESSES: [Gpr; 11] =
     [Gpr(1), Gpr(2), Gpr(8), Gpr(9), Gpr(10), Gpr(11), Gpr(3), Gpr(5), Gpr(12), Gpr(13), Gpr(14)];
 const FREE_ADDRESSES: usize = 6;
 
-/// Most sums along a run.
-const MOST_TOTALS: usize = 3;
-
 /// The function of a body with vectors of eight lanes (AVX2 and FMA) or sixteen (AVX-512), if registers for masks and sums suffice.
 pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
     assert!(matches!(lanes, 8 | 16), "there are vectors of 256 and of 512 bits");
-    if body.totals.len() > MOST_TOTALS {
-        return None;
-    }
     let parts = if body.has_totals() { crate::kernel::LANES / lanes } else { 1 };
     let form = if lanes == 16 { Form::Evex } else { Form::Vex };
     let count = if form == Form::Evex { 32 } else { 16 };
     let totals = parts * body.totals.len();
+    // Most registers are for what happens at an element; and a body of rows counts these in the register that others share.
+    let many = body.addresses > ADDRESSES.len() || body.has_positions();
+    if totals > 6 * count / 16 || body.down && many {
+        return None;
+    }
     let reads = reads(body);
     let mut writer = Writer {
         body,
@@ -49,7 +52,7 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
         count,
         now: 0,
     };
-    let start = writer.enter();
+    let starts = writer.enter();
     for part in 0..parts {
         writer.part = part;
         for at in 0..body.steps.len() {
@@ -57,7 +60,7 @@ pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
             writer.step()?;
         }
     }
-    writer.leave(start);
+    writer.leave(starts);
     Some(Wide { bytes: writer.finish() })
 }
 
@@ -99,8 +102,8 @@ impl Writer<'_> {
         4 * (self.lanes * self.parts) as i32
     }
 
-    /// Everything ahead of the loop. Gives the place where the loop begins.
-    fn enter(&mut self) -> usize {
+    /// Everything ahead of the body. Gives the places where the loops around it begin, the outer one first.
+    fn enter(&mut self) -> [usize; 2] {
         let registers = &ADDRESSES[..self.body.addresses.min(ADDRESSES.len())];
         for &register in registers.iter().skip(FREE_ADDRESSES) {
             self.code.push(register);
@@ -113,33 +116,31 @@ impl Writer<'_> {
             let place = self.argument_of(index);
             self.code.load(register, RDI, place);
         }
-        for (total, &address) in self.body.totals.iter().enumerate() {
-            let base = self.base(address);
-            for part in 0..self.parts {
-                let register = self.total(total, part);
-                self.code.vector(
-                    encode::MOVE_FROM,
-                    register,
-                    0,
-                    Operand::At(base, 4 * (self.lanes * part) as i32),
-                    None,
-                );
-            }
+        if !self.body.down {
+            self.move_totals(encode::MOVE_FROM);
+            self.code.clear_position();
+            return [self.code.bytes.len(); 2];
         }
-        self.code.clear_position();
-        self.code.bytes.len()
+        self.code.clear_column();
+        let columns = self.code.bytes.len();
+        self.code.to_column();
+        self.move_totals(encode::MOVE_FROM);
+        let rows = self.argument_of(self.body.addresses + 1);
+        self.code.load(R15, RDI, rows);
+        [columns, self.code.bytes.len()]
     }
 
-    /// The end of the loop, and everything behind it.
-    fn leave(&mut self, start: usize) {
-        self.code.add(encode::RAX, self.step_bytes());
-        self.code.again(start);
-        for (total, &address) in self.body.totals.iter().enumerate() {
-            let base = self.base(address);
-            for part in 0..self.parts {
-                let register = self.total(total, part);
-                self.code.vector(encode::MOVE_TO, register, 0, Operand::At(base, 4 * (self.lanes * part) as i32), None);
-            }
+    /// The ends of the loops, and everything behind them.
+    fn leave(&mut self, [outer, inner]: [usize; 2]) {
+        if self.body.down {
+            let [columns, step] = [0, 2].map(|index| self.argument_of(self.body.addresses + index));
+            self.code.next_row(step, inner);
+            self.move_totals(encode::MOVE_TO);
+            self.code.next_column(self.step_bytes(), columns, outer);
+        } else {
+            self.code.add(encode::RAX, self.step_bytes());
+            self.code.again(inner);
+            self.move_totals(encode::MOVE_TO);
         }
         self.code.add(RSP, STACK);
         if self.uses_r15() {
@@ -152,13 +153,25 @@ impl Writer<'_> {
         self.code.leave();
     }
 
+    /// Reads all sums from memory, or writes them there.
+    fn move_totals(&mut self, op: encode::Op) {
+        for (total, &Element { address, offset }) in self.body.totals.iter().enumerate() {
+            let base = self.base(address);
+            for part in 0..self.parts {
+                let (register, offset) = (self.total(total, part), offset + 4 * (self.lanes * part) as i32);
+                let place = if self.body.down { Operand::Column(base, offset) } else { Operand::At(base, offset) };
+                self.code.vector(op, register, 0, place, None);
+            }
+        }
+    }
+
     fn finish(self) -> Vec<u8> {
         self.code.finish()
     }
 
-    /// Whether the register is needed that addresses share which have none of their own, and positions.
+    /// Whether the register is needed that addresses share which have none of their own, positions, and the number of rows.
     fn uses_r15(&self) -> bool {
-        self.body.addresses > ADDRESSES.len() || self.body.has_positions()
+        self.body.down || self.body.addresses > ADDRESSES.len() || self.body.has_positions()
     }
 
     /// Where the caller has put an address.
@@ -259,7 +272,11 @@ impl Writer<'_> {
 
     fn element(&mut self, element: Element) -> Operand {
         let base = self.base(element.address);
-        Operand::Run(base, element.offset + 4 * (self.part * self.lanes) as i32)
+        let offset = element.offset + 4 * (self.part * self.lanes) as i32;
+        match self.body.columns.contains(&element.address) {
+            true => Operand::Column(base, offset),
+            false => Operand::Run(base, offset),
+        }
     }
 
     /// One instruction of the body.

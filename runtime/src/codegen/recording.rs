@@ -1,0 +1,316 @@
+//! What happens at every element of a stage, written down for wide vectors: the instructions of the kernel as those of a [`Recorder`],
+//! and the numbers and places that they need.
+
+use std::collections::HashMap;
+
+use super::element::pairs;
+use super::row::combine;
+use super::{Slot, View};
+use crate::ir::ops::{Body as OpBody, Reduction};
+use crate::kernel::{Arg, Bound, Class, Read};
+use crate::scalar::{Reg, Scalar};
+use crate::types::DType;
+use crate::wide::{Body, Element, Recorder};
+
+/// A number that the function is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    /// One of the row, or one in all.
+    Repeated(Arg),
+    /// What a read finds where the innermost axis begins, and all along it.
+    Read(usize),
+    /// A position where the innermost axis begins, an integer.
+    Index(usize),
+    /// Whether what a read finds is within its bounds, all along the innermost axis.
+    Within(usize),
+}
+
+/// A place of which the function is passed the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// The elements here.
+    Element(Slot),
+    /// The columns here, in every row the same.
+    Column(Slot),
+    /// Where a read finds them.
+    Read(usize),
+    /// The lanes of a sum along the row.
+    Lanes(Slot),
+    /// The results of a reduction within the row, by the place of the instruction.
+    Within(Slot, usize),
+}
+
+/// What was written down of a stage.
+pub(super) struct Recorded {
+    pub(super) body: Body,
+    /// The numbers that the function is passed.
+    pub(super) numbers: Vec<Number>,
+    /// The places of which it is passed the addresses.
+    pub(super) places: Vec<Place>,
+}
+
+/// Writes down what is computed and what is copied in a stage, if all of it has a wide form; all rows in each vector of columns if it
+/// goes `down`.
+pub(super) fn record(
+    view: View<'_>,
+    stage: usize,
+    (steps, copies): (&[usize], &[(Arg, Slot)]),
+    down: bool,
+) -> Option<Recorded> {
+    let mut recording = Recording {
+        view,
+        stage,
+        pairs: pairs(view.kernel, steps),
+        down,
+        recorder: if down { Recorder::down() } else { Recorder::default() },
+        known: HashMap::new(),
+        numbers: Vec::new(),
+        places: Vec::new(),
+        updates: Vec::new(),
+    };
+    for &step in steps {
+        recording.step(step)?;
+    }
+    for &(value, slot) in copies {
+        let value = recording.operand(value)?;
+        recording.updates.push((slot, value));
+    }
+    for (slot, value) in std::mem::take(&mut recording.updates) {
+        recording.store(slot, value);
+    }
+    let Recording { recorder, numbers, places, .. } = recording;
+    Some(Recorded { body: recorder.finish(), numbers, places })
+}
+
+/// A stage that is being written down. Whatever has no wide form ends it.
+struct Recording<'a> {
+    view: View<'a>,
+    stage: usize,
+    /// Sigmoids whose slopes are computed here too, and the slopes.
+    pairs: Vec<[usize; 2]>,
+    /// Whether rows follow one another in each vector of columns.
+    down: bool,
+    recorder: Recorder,
+    known: HashMap<Arg, Reg>,
+    numbers: Vec<Number>,
+    places: Vec<Place>,
+    /// What overwrites parameters or operands, to be written last.
+    updates: Vec<(Slot, Reg)>,
+}
+
+impl Recording<'_> {
+    fn step(&mut self, index: usize) -> Option<()> {
+        let instruction = &self.view.kernel.body[index];
+        match instruction.reduction() {
+            None => {
+                let value = self.compute(index)?;
+                for (slot, overwrites) in self.view.targets(index) {
+                    match overwrites {
+                        true => self.updates.push((slot, value)),
+                        false => self.store(slot, value),
+                    }
+                }
+            }
+            Some((reduction, _)) => {
+                let value = self.operand(instruction.args[0])?;
+                self.reduce(index, reduction, value)?;
+            }
+        }
+        Some(())
+    }
+
+    fn compute(&mut self, index: usize) -> Option<Reg> {
+        if let Some(&reg) = self.known.get(&Arg::Value(index)) {
+            return Some(reg);
+        }
+        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&index)) {
+            let x = self.operand(self.view.kernel.body[pair[0]].args[0])?;
+            let values = self.recorder.sigmoid_and_slope(x);
+            self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
+            return Some(self.known[&Arg::Value(index)]);
+        }
+        let instruction = &self.view.kernel.body[index];
+        let op = &instruction.origin.op;
+        let OpBody::Map(body) = op.def().body else { unreachable!("only maps are computed element by element") };
+        let mut operands = Vec::new();
+        for &arg in &instruction.args {
+            operands.push(self.operand(arg)?);
+        }
+        let value = body(&mut self.recorder, op, &operands);
+        self.known.insert(Arg::Value(index), value);
+        Some(value)
+    }
+
+    fn operand(&mut self, arg: Arg) -> Option<Reg> {
+        let kernel = self.view.kernel;
+        let class = match arg {
+            Arg::Const(value) => return Some(self.recorder.float(value.value())),
+            _ => kernel.arg_class(arg),
+        };
+        if let Some(&reg) = self.known.get(&arg) {
+            return Some(reg);
+        }
+        if let Arg::Index(index) = arg {
+            let reg = self.index(index);
+            self.known.insert(arg, reg);
+            return Some(reg);
+        }
+        let reg = if matches!(class, Class::Row | Class::Single) {
+            let truth = |index: usize| kernel.body[index].origin.ty.dtype == DType::Bool;
+            match arg {
+                Arg::Value(index) if truth(index) => self.truth(Number::Repeated(arg)),
+                _ => self.number(Number::Repeated(arg)),
+            }
+        } else if let Arg::Read(read) = arg
+            && !kernel.is_plain()
+            && !kernel.is_aligned(&kernel.reads[read].access)
+        {
+            self.read(read)?
+        } else {
+            let slot = self.view.slot_read(arg, self.stage)?;
+            self.load(if class == Class::Column { Place::Column(slot) } else { Place::Element(slot) })
+        };
+        self.known.insert(arg, reg);
+        Some(reg)
+    }
+
+    fn number(&mut self, number: Number) -> Reg {
+        self.numbers.push(number);
+        self.recorder.number()
+    }
+
+    /// A number that is not 0 where something holds.
+    fn truth(&mut self, number: Number) -> Reg {
+        let (number, zero) = (self.number(number), self.recorder.int(0));
+        let fails = self.recorder.int_eq(number, zero);
+        self.recorder.not(fails)
+    }
+
+    /// Elements that lie elsewhere than those of the kernel: one after the other, or one for all columns. Bounds are those of
+    /// the row as a whole.
+    fn read(&mut self, read: usize) -> Option<Reg> {
+        let View { kernel, fused, .. } = self.view;
+        let Read { access, buffer, fill, .. } = &kernel.reads[read];
+        let along = |bound: &Bound| bound.coordinate.steps.last().is_some_and(|&step| step != 0);
+        if access.gather.is_some() || access.bounds.iter().any(along) {
+            return None;
+        }
+        let found = match access.at.steps.last() {
+            Some(1) => self.load(Place::Read(read)),
+            Some(0) => self.number(Number::Read(read)),
+            _ => return None,
+        };
+        if access.bounds.is_empty() {
+            return Some(found);
+        }
+        let within = self.truth(Number::Within(read));
+        let fill = match fused.buffer(*buffer).dtype.is_index() {
+            true => self.recorder.int(fill.value() as i32),
+            false => self.recorder.float(fill.value()),
+        };
+        Some(self.recorder.select(within, found, fill))
+    }
+
+    /// Positions along the axes, an integer for each element.
+    fn index(&mut self, index: usize) -> Reg {
+        let first = self.number(Number::Index(index));
+        let step = self.view.kernel.indices[index].steps.last().copied().unwrap_or(0);
+        if step == 0 {
+            return first;
+        }
+        let position = self.recorder.position();
+        let by = match step {
+            1 => position,
+            step => {
+                let step = self.recorder.int(step as i32);
+                self.recorder.int_mul(position, step)
+            }
+        };
+        self.recorder.int_add(first, by)
+    }
+
+    fn place(&mut self, place: Place, offset: i32) -> Element {
+        let known = self.places.iter().position(|&other| other == place);
+        let address = known.unwrap_or_else(|| {
+            self.places.push(place);
+            match place {
+                Place::Column(_) | Place::Element(Slot::Partial(..)) if self.down => self.recorder.column(),
+                _ => self.recorder.address(),
+            }
+        });
+        Element { address, offset }
+    }
+
+    fn load(&mut self, place: Place) -> Reg {
+        let element = self.place(place, 0);
+        self.recorder.load(element)
+    }
+
+    fn store(&mut self, slot: Slot, value: Reg) {
+        let element = self.place(Place::Element(slot), 0);
+        self.recorder.store(value, element);
+    }
+
+    fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) -> Option<()> {
+        let View { kernel, memory, .. } = self.view;
+        if let Some(&at) = memory.lanes.get(&index) {
+            let slot = Slot::Scratch(at);
+            if kernel.is_within(index) {
+                let along = kernel.place_within(index).steps.last() == Some(&1);
+                return along.then(|| self.add_to(Place::Within(slot, index), reduction, value));
+            }
+            let lanes = self.place(Place::Lanes(slot), 0);
+            self.add_to_total(lanes, reduction, value);
+            return Some(());
+        }
+        let (at, len) = memory.partials[&index];
+        let place = Place::Element(Slot::Partial(at, len));
+        if matches!(reduction, Reduction::Mean | Reduction::Variance) {
+            let stride = i32::try_from(4 * len / 3).ok()?;
+            let [shift, sum, squares] = [0, 1, 2].map(|part| self.place(place, part * stride));
+            let shift = self.recorder.load(shift);
+            let deviation = self.recorder.sub(value, shift);
+            if self.down {
+                self.add_to_total(sum, Reduction::Sum, deviation);
+                let total = self.recorder.total(squares);
+                let so_far = self.recorder.total_so_far(total);
+                let after = self.recorder.mul_add(deviation, deviation, so_far);
+                self.recorder.set_total(total, after);
+                return Some(());
+            }
+            let before = self.recorder.load(sum);
+            let after = self.recorder.add(before, deviation);
+            self.recorder.store(after, sum);
+            let before = self.recorder.load(squares);
+            let after = self.recorder.mul_add(deviation, deviation, before);
+            self.recorder.store(after, squares);
+            return Some(());
+        }
+        if kernel.is_over_everything(index) {
+            return None;
+        }
+        match self.down {
+            true => {
+                let column = self.place(place, 0);
+                self.add_to_total(column, reduction, value);
+            }
+            false => self.add_to(place, reduction, value),
+        }
+        Some(())
+    }
+
+    /// Adds to a sum that is in a register all along.
+    fn add_to_total(&mut self, place: Element, reduction: Reduction, value: Reg) {
+        let total = self.recorder.total(place);
+        let so_far = self.recorder.total_so_far(total);
+        let sum = combine(&mut self.recorder, reduction, value, so_far);
+        self.recorder.set_total(total, sum);
+    }
+
+    fn add_to(&mut self, place: Place, reduction: Reduction, value: Reg) {
+        let element = self.place(place, 0);
+        let before = self.recorder.load(element);
+        let after = combine(&mut self.recorder, reduction, value, before);
+        self.recorder.store(after, element);
+    }
+}
