@@ -443,3 +443,40 @@ fn a_variance_down_the_columns_is_one_pass_with_its_sum() {
     unfused: 12*B + 6 FLOP, 24*B + 84 bytes
     ");
 }
+
+#[test]
+fn what_several_values_are_made_of_is_kept_instead_of_them() {
+    let fused = fused(|b| {
+        let (x, w) = (x(b, "x", 3), parameter(b, "w", &[3, 4]));
+        let z = b.dot(x, w, false, false);
+        let (square, size) = (b.mul(z, z), b.abs(z));
+        let bent = b.sigmoid(square);
+        let both = b.mul(bent, size);
+        // After the sum of everything all three are needed again, each less than what it is made of is worth by itself.
+        let (sum, shape) = (b.sum(both, &[0, 1]), b.shape(z));
+        let sum = b.broadcast(sum, &shape, &[]);
+        let moved = b.add(square, sum);
+        let scaled = b.mul(moved, size);
+        b.mul(scaled, bent)
+    });
+    assert_snapshot!(fused.to_string(), @"
+    kernel 0: B x 4, 44*B FLOP, 28*B + 52 bytes
+      %2 = dot x, w : f32[B,4]
+      %3 = mul %2, %2 : f32[B,4]
+      %4 = abs %2 : f32[B,4]
+      %5 = sigmoid %3 : f32[B,4]
+      %6 = mul %5, %4 : f32[B,4]
+      %7 = sum %6 over 0,1 : f32[]
+      materialize %2                                                 # for kernel 1: dot runs once
+    kernel 1: B x 4, 24*B FLOP, 32*B + 4 bytes                       # %7 is known when kernel 0 is done
+      %3 = mul %2, %2 : f32[B,4]                                     # rematerialized: 1 operation
+      %4 = abs %2 : f32[B,4]                                         # rematerialized: 1 operation
+      %5 = sigmoid %3 : f32[B,4]                                     # rematerialized: 2 operations
+      %9 = add %3, %7.one : f32[B,4]
+      %10 = mul %9, %4 : f32[B,4]
+      %11 = mul %10, %5 : f32[B,4]
+      materialize %11                                                # output y
+    in all: 2 kernels, 68*B FLOP, 60*B + 56 bytes
+    unfused: 56*B FLOP, 316*B + 56 bytes
+    ");
+}

@@ -319,7 +319,7 @@ fn line_plan_with_adam() {
     scratch 0.1 KiB a thread
     kernel 0: B x 1
       matmul written out: 64 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 36 ns
       %9                     0..16, to kernel 1                      # loss
       %15                    16..48, to kernel 2                     # loss
@@ -328,16 +328,16 @@ fn line_plan_with_adam() {
       partial %16            80..96                                  # dense1
       block of %2            scratch 0..32                           # dense1
     kernel 1: 1 x 1
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 0 ns
       %11                    0..16, a result, over %9                # loss
     kernel 2: 2 x 1, terms by 256
       matmul written out: 64 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 4 ns
       block of %17           scratch 0..16                           # dense1
     kernel 3: 1 x 1
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 2 ns
     ");
 }
@@ -426,14 +426,14 @@ fn mlp_plan() {
     scratch 0.4 KiB a thread
     kernel 0: B x 3
       matmul written out: 192 multiplications
-      elements 2 vectors at a time, functions written out: 3 elements
+      elements 2 vectors of 4 at a time: 3 in a run
       on one thread: about 52 ns
       %6                     0..96, to kernel 4                      # tanh1
       %25                    96..192, to kernel 3                    # tanh1
       block of %2            scratch 0..96                           # dense1
     kernel 1: B x 1
       matmul written out: 96 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 37 ns
       %15                    192..208, to kernel 2                   # loss
       %21                    208..240, to kernel 4                   # loss
@@ -442,12 +442,12 @@ fn mlp_plan() {
       partial %22            272..288                                # dense2
       block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 0 ns
       %17                    192..208, a result, over %15            # loss
     kernel 3: B x 3
       matmul written out: 96 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 40 ns
       %26                    96..192, to kernel 5, over %25          # tanh1
       %27                    256..272, to kernel 6                   # dense1
@@ -455,19 +455,19 @@ fn mlp_plan() {
       block of %23           scratch 0..96                           # dense2
     kernel 4: 3 x 1, terms by 256
       matmul written out: 96 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 3 ns
       block of %24           scratch 0..16                           # dense2
     kernel 5: 2 x 3, terms by 256
       matmul written out: 192 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 6 ns
       block of %28           scratch 0..16                           # dense1
     kernel 6: 1 x 3
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 1 ns
     kernel 7: 1 x 1
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 0 ns
     ");
 }
@@ -525,7 +525,7 @@ fn sparse_plan() {
     scratch 0.4 KiB a thread
     kernel 0: B x 3
       matmul written out: 192 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 71 ns
       %5                     0..96, to kernel 3                      # dense1
       %6                     96..192, to kernel 4                    # h
@@ -535,7 +535,7 @@ fn sparse_plan() {
       block of %2            scratch 16..112                         # dense1
     kernel 1: B x 1
       matmul written out: 96 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 37 ns
       %15                    208..224, to kernel 2                   # loss
       %31                    224..256, to kernel 4                   # loss
@@ -544,12 +544,12 @@ fn sparse_plan() {
       partial %32            288..304                                # dense2
       block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 0 ns
       %23                    208..224, a result, over %15            # loss
     kernel 3: B x 3
       matmul written out: 96 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 88 ns
       %37                    0..96, to kernel 5, over %5             # h
       %38                    192..208, to kernel 6                   # dense1
@@ -557,19 +557,19 @@ fn sparse_plan() {
       block of %33           scratch 0..96                           # dense2
     kernel 4: 3 x 1, terms by 256
       matmul written out: 96 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 3 ns
       block of %34           scratch 0..16                           # dense2
     kernel 5: 2 x 3, terms by 256
       matmul written out: 192 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 6 ns
       block of %39           scratch 0..16                           # dense1
     kernel 6: 1 x 3
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 1 ns
     kernel 7: 1 x 1
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 0 ns
     ");
 }

@@ -111,16 +111,16 @@ fn every_choice_says_why() {
     };
     assert_snapshot!(lines(&network(2, 3), 8), @"
     kernel 0
-      stage 0 4 vectors at a time
-      stage 1 2 vectors at a time, functions written out: 2 elements
+      stage 0 4 vectors of 4 at a time: 2 in a run
+      stage 1 2 vectors of 4 at a time: 2 in a run
       on one thread: about 6 ns
     kernel 1
       matmul written out: 48 multiplications
-      elements 2 vectors at a time, functions written out: 3 elements
+      elements 2 vectors of 4 at a time: 3 in a run
       on one thread: about 6 ns
     kernel 2
       matmul written out: 48 multiplications
-      elements 4 vectors at a time
+      elements 4 vectors of 4 at a time: 2 in a run
       on one thread: about 3 ns
     ");
     assert_snapshot!(lines(&network(1024, 512), 1000), @"
@@ -128,14 +128,14 @@ fn every_choice_says_why() {
       in tiles of 256 points: products compute 256 rows in one go
       in units of 128 rows: each reads a right operand of 2.0 MiB, or where that is all of 64 columns
     kernel 0
-      stage 0 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
-      stage 1 in strips of 512, up to 8 at a time: 1 function
+      stage 0 in vectors of 8; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      stage 1 in vectors of 8
     kernel 1
       matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
-      elements in strips of 512, up to 8 at a time: 1 function; prefetched 512 ahead: 2.0 MiB do not stay in the second cache
+      elements in vectors of 8; prefetched 256 ahead: 2.0 MiB do not stay in the second cache
     kernel 2
       matmul called: left operand read in place, right operand packed once: 1000 rows repay it
-      elements 4 vectors at a time; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
+      elements in vectors of 8; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
     ");
 }
 

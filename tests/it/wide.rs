@@ -218,3 +218,36 @@ fn functions_of_parts_of_rows_find_the_parts_where_they_lie() {
         }
     }
 }
+
+#[test]
+fn rows_in_several_stages_take_turns_whatever_their_number() {
+    // Sums along the row, down the columns and over everything, of what a stage before has given.
+    for cols in [16, 17, 64, 256, 257] {
+        let graph = graph(cols, |b, x, column, row| {
+            let shape = b.shape(x);
+            let most = b.max_over(x, &[1]);
+            let most = b.broadcast(most, &shape, &[0]);
+            let shifted = b.sub(x, most);
+            let power = b.exp(shifted);
+            let sum = b.sum(power, &[1]);
+            let sum = b.broadcast(sum, &shape, &[0]);
+            let share = b.div(power, sum);
+            let weighted = b.mul(share, column);
+            let own = b.sum(weighted, &[1]);
+            let own = b.broadcast(own, &shape, &[0]);
+            let rest = b.sub(weighted, own);
+            let last = b.mul(rest, row);
+            vec![share, last, b.sum(last, &[0]), b.sum(last, &[0, 1])]
+        });
+        let tiling = tile(&fuse(&graph), 67, Machine::of(Isa::Avx2));
+        assert_eq!(tiling.kernels[0].rows, if cols > 256 { 1 } else { 4 }, "{cols} columns");
+        for isa in Isa::available() {
+            let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
+            for batch in [1, 2, 3, 4, 5, 8, 66, 67] {
+                let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
+                let wanted = Reference::new(&graph, batch, &values);
+                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
+            }
+        }
+    }
+}

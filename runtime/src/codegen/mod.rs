@@ -21,6 +21,7 @@ mod reader;
 mod recording;
 mod row;
 mod runs;
+mod together;
 mod steps;
 mod wide;
 mod winograd;
@@ -259,10 +260,13 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             self.stages();
         } else if !self.rows_in_wide() {
             let (lo, hi) = (self.lo, self.hi);
-            self.rows(lo, hi, |emit, row| {
-                emit.fill_rows(row);
-                emit.stages();
-            });
+            match self.tiling.rows {
+                1 => self.rows(lo, hi, |emit, row| {
+                    emit.fill_rows(row);
+                    emit.stages();
+                }),
+                several => self.rows_together(lo, hi, several),
+            }
         }
         self.finish_moments();
     }

@@ -55,23 +55,41 @@ impl KernelEmitter<'_, '_> {
         coordinates
     }
 
-    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one. Coordinates are counted from row to
-    /// row: to divide takes as long as a few elements.
+    /// Emits `body` for the rows from `lo` to before `hi`, of which there is at least one.
     pub(super) fn rows(&mut self, lo: Value, hi: Value, mut body: impl FnMut(&mut Self, Value)) {
+        self.rows_in_steps(lo, hi, (1, false), |emit, row, coordinates| {
+            emit.start_row(coordinates);
+            body(emit, row);
+        });
+    }
+
+    /// Emits `body` for every so many rows from `lo` to before `hi`, at least once unless `guarded`, with the coordinates of the first of
+    /// them if it is no plain matrix. They are counted from row to row: to divide takes as long as a few elements.
+    pub(super) fn rows_in_steps(
+        &mut self,
+        lo: Value,
+        hi: Value,
+        (step, guarded): (usize, bool),
+        mut body: impl FnMut(&mut Self, Value, Vec<Value>),
+    ) {
         if self.kernel.is_plain() {
-            return self.counted(lo, hi, 1, false, body);
+            return self.counted(lo, hi, step as i64, guarded, |emit, row| body(emit, row, Vec::new()));
         }
         let first = self.coordinates_of(lo);
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let row = self.fb.append_block_param(head, types::I64);
         let coordinates: Vec<Value> = first.iter().map(|_| self.fb.append_block_param(head, types::I64)).collect();
         let start: Vec<BlockArg> = std::iter::once(lo).chain(first).map(BlockArg::from).collect();
-        self.fb.ins().jump(head, &start);
+        if guarded {
+            let enter = self.fb.ins().icmp(IntCC::SignedLessThan, lo, hi);
+            self.fb.ins().brif(enter, head, &start, exit, &[]);
+        } else {
+            self.fb.ins().jump(head, &start);
+        }
         self.fb.switch_to_block(head);
-        self.start_row(coordinates.clone());
-        body(self, row);
-        let next = self.fb.ins().iadd_imm_u(row, 1);
-        let after = self.coordinates_after(&coordinates);
+        body(self, row, coordinates.clone());
+        let next = self.fb.ins().iadd_imm_u(row, step as i64);
+        let after = (0..step).fold(coordinates, |before, _| self.coordinates_after(&before));
         let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, hi);
         let next: Vec<BlockArg> = std::iter::once(next).chain(after).map(BlockArg::from).collect();
         self.fb.ins().brif(again, head, &next, exit, &[]);
@@ -79,7 +97,7 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// The coordinates of the row after the one with these.
-    fn coordinates_after(&mut self, coordinates: &[Value]) -> Vec<Value> {
+    pub(super) fn coordinates_after(&mut self, coordinates: &[Value]) -> Vec<Value> {
         let mut after = coordinates.to_vec();
         let zero = self.fb.ins().iconst(types::I64, 0);
         let mut carry = self.fb.ins().iconst(types::I64, 1);
@@ -96,9 +114,12 @@ impl KernelEmitter<'_, '_> {
         after
     }
 
-    /// Moves on to the row with these coordinates.
-    fn start_row(&mut self, row: Vec<Value>) {
+    /// Moves on to the row with these coordinates, if it is no plain matrix.
+    pub(super) fn start_row(&mut self, row: Vec<Value>) {
         let kernel = self.kernel;
+        if kernel.is_plain() {
+            return;
+        }
         let view = self.view();
         let along = |affine: &Affine| -> Vec<(usize, i64)> {
             (0..kernel.rows).map(|axis| (axis, affine.steps[axis])).collect()

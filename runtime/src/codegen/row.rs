@@ -116,12 +116,15 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
 
     /// The stages of a row, one after the other.
     pub(super) fn stages(&mut self) {
-        for stage in 0..=self.kernel.last_stage() {
-            self.row_steps(stage);
-            self.start_lanes(stage);
-            self.elements(stage);
-            self.finish_lanes(stage);
-        }
+        (0..=self.kernel.last_stage()).for_each(|stage| self.stage(stage));
+    }
+
+    /// One stage of a row.
+    pub(super) fn stage(&mut self, stage: usize) {
+        self.row_steps(stage);
+        self.start_lanes(stage);
+        self.elements(stage);
+        self.finish_lanes(stage);
     }
 
     /// Values that are one a row.

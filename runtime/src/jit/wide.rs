@@ -143,7 +143,7 @@ fn special(k: usize, i: usize) -> f32 {
 #[test]
 fn each_instruction_has_the_bits_of_one_lane() {
     type One = fn(&mut dyn Scalar, &[Reg]) -> Reg;
-    let instructions: [(&str, One); 30] = [
+    let instructions: [(&str, One); 32] = [
         ("add", |s, r| s.add(r[0], r[1])),
         ("sub", |s, r| s.sub(r[0], r[1])),
         ("mul", |s, r| s.mul(r[0], r[3])),
@@ -166,6 +166,14 @@ fn each_instruction_has_the_bits_of_one_lane() {
         ("least", |s, r| {
             let one = s.float(1.0);
             s.min(one, r[0])
+        }),
+        ("at least", |s, r| {
+            let less = s.cmp(Cmp::Lt, r[0], r[1]);
+            s.select(less, r[1], r[0])
+        }),
+        ("at most", |s, r| {
+            let greater = s.cmp(Cmp::Gt, r[0], r[1]);
+            s.select(greater, r[1], r[0])
         }),
         ("select", |s, r| {
             let less = s.cmp(Cmp::Lt, r[0], r[1]);

@@ -308,6 +308,8 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
     let rows = kernel.row_count().at(max_batch);
     let blocks = rows.div_ceil(kernel.block).max(1);
     let cols = padded(kernel.cols());
+    // Rows that are in several stages at a time have lanes and scratch of their own.
+    let together = tiling.kernels[index].rows;
     let mut result = KernelPlan::default();
     for (at, instruction) in kernel.body.iter().enumerate() {
         let Some((reduction, _)) = instruction.reduction() else { continue };
@@ -320,21 +322,21 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
             Reduction::Sum | Reduction::Max if kernel.is_over_everything(at) => {
                 partial(arena, LANES);
                 if kernel.gathers_in_lanes(at) {
-                    result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, last));
+                    result.lanes.insert(at, arena.take(Content::Lanes(at), together * LANES, last));
                 }
             }
             Reduction::Sum | Reduction::Max if kernel.is_within(at) => {
                 let floats = padded(kernel.results_within(at));
-                result.lanes.insert(at, arena.take(Content::Lanes(at), floats, last));
+                result.lanes.insert(at, arena.take(Content::Lanes(at), together * floats, last));
             }
             Reduction::Sum | Reduction::Max if kernel.is_along_row(at) => {
-                result.lanes.insert(at, arena.take(Content::Lanes(at), LANES, last));
+                result.lanes.insert(at, arena.take(Content::Lanes(at), together * LANES, last));
             }
             Reduction::Sum | Reduction::Max => partial(arena, cols),
         }
     }
     for value in kernel.spilled(|buffer| fused.is_computed(buffer)) {
-        result.spills.insert(value, arena.take(Content::Row(value), cols, last));
+        result.spills.insert(value, arena.take(Content::Row(value), together * cols, last));
     }
     if let Some(dot) = &kernel.dot {
         let at_once = rows.min(tiling.points(fused, index) * fused.rows_of_point(index));

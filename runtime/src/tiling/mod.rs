@@ -58,6 +58,9 @@ pub struct KernelTiling {
     pub matmul: Option<Matmul>,
     /// The stages of a row.
     pub stages: Vec<StageTiling>,
+    /// Rows that go through each stage one after the other, before any of them goes on to the next: a short row would wait for its
+    /// own sums.
+    pub rows: usize,
     /// What several threads share of it, if it is in no group.
     pub units: Units,
 }
@@ -76,10 +79,11 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     let mut tiling = Tiling { machine, max_batch, m_tile, skinny_rows: 128, resident, kernels, groups, loops };
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
-        tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), units: Units::default() });
+        tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), rows: 1, units: Units::default() });
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
+        tiling.kernels[index].rows = tiles::rows_together(&fused.kernels[index], &tiling.kernels[index].stages);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();

@@ -38,13 +38,16 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, units } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, rows, units } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
                 1 => lines.push(format!("elements {stage}")),
                 _ => lines.push(format!("stage {number} {stage}")),
             }
+        }
+        if *rows > 1 {
+            lines.push(format!("{rows} rows at a time, stage by stage: by itself each would wait for its sums"));
         }
         if !grouped {
             lines.push(units.to_string());

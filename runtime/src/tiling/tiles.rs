@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::ir::Op;
 use crate::ir::ops::is_transcendental;
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel};
+use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, Mode};
 use crate::types::Dim;
 
 use super::{Machine, Tiling};
@@ -13,6 +13,9 @@ use super::{Machine, Tiling};
 pub const VECTORS: usize = 4;
 /// Elements that are prefetched in one go, and how far ahead: more at once would wait for one another.
 const AHEAD: usize = 256;
+/// Rows that are in several stages at a time, and most elements of such a row: longer ones have enough to do by themselves.
+const TOGETHER: usize = 4;
+const MOST_TOGETHER: usize = 256;
 /// Elements of a short row: a block of such rows stays in the first cache.
 const SHORT: usize = 128;
 /// Shorter rows are not worth a call for each matrix.
@@ -87,6 +90,14 @@ fn wide(kernel: &Kernel, machine: &Machine) -> Wide {
         true => Wide::Lanes(lanes),
         false => Wide::Short(run),
     }
+}
+
+/// How many rows go through each stage one after the other.
+pub(super) fn rows_together(kernel: &Kernel, stages: &[StageTiling]) -> usize {
+    let short = !kernel.flat && stages.len() > 1 && kernel.cols() <= MOST_TOGETHER;
+    let wide = stages.iter().all(|stage| matches!(stage.wide, Wide::Lanes(_)));
+    let sets = kernel.writes.iter().all(|write| write.mode == Mode::Set);
+    if short && wide && sets && kernel.row_count() != Dim::Fixed(1) { TOGETHER } else { 1 }
 }
 
 /// Whether the rows of a kernel are so short that to begin one costs about as much as its elements, and nothing is known of a row by

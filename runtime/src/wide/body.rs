@@ -299,6 +299,12 @@ impl Scalar for Recorder {
     }
 
     fn select(&mut self, mask: Reg, x: Reg, y: Reg) -> Reg {
+        // What bounds a number, if it is one, is one instruction.
+        match self.body.steps[mask.0 as usize] {
+            Step::Compare(Cmp::Lt, of, limit) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Max, x, y),
+            Step::Compare(Cmp::Gt, of, limit) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Min, x, y),
+            _ => {}
+        }
         self.push(Step::Select(mask.0, x.0, y.0))
     }
 
