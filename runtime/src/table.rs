@@ -194,15 +194,15 @@ impl Table {
     }
 
     /// Where a cell stands.
-    fn place(&self, row: usize, column: usize) -> CellPlace {
+    fn place(&self, row: usize, column: usize) -> Box<CellPlace> {
         let cells = &self.cells;
         let row = self.rows[row] as usize;
-        CellPlace {
+        Box::new(CellPlace {
             table: cells.file.clone(),
             line: cells.lines.get(row).copied(),
             row: row + 1,
             column: cells.header[column].clone(),
-        }
+        })
     }
 }
 

@@ -159,7 +159,7 @@ fn an_image_is_moved_where_it_is_read() {
     %10 = ge %7, 0.6666667 : bool[B,2]                             # random_crop1
     %11 = select %10, 1, 0 : f32[B,2]                              # random_crop1
     %12 = add %9, %11 : f32[B,2]                                   # random_crop1
-    %18 = add x[0, 0, b, i-1 : 0], -0 : f32[B,1,4,6]               # random_crop1
+    %18 = add x[0, b, i-1 : 0], -0 : f32[B,1,4,6]                  # random_crop1
     %22 = eq %12[b, 0], 1 : bool[B,1,4,6]                          # random_crop1
     %23 = select %22, %18, %18[b, 0, i-1, j : 0] : f32[B,1,4,6]    # random_crop1
     %26 = eq %12[b, 0], 2 : bool[B,1,4,6]                          # random_crop1

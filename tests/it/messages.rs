@@ -73,8 +73,8 @@ fn a_layer_that_is_too_large_is_named_with_its_bytes() {
     let refusal = |max_batch| Vast::trainer(Sgd::new(0.1)).max_batch(max_batch).build().expect_err("no machine has it");
     assert_snapshot!([1, 128, usize::MAX].map(|rows| refusal(rows).to_string()).join("\n"), @"
     the buffers of a step with 1 row exceed 64 GiB; the largest is `dense1.weight` [2, 4000000000], 32 GB
-    the buffers of a step with 128 rows exceed 64 GiB; the largest is a value of `dense1` [128, 4000000000], 2.0 TB
-    the buffers of a step with 18446744073709551615 rows exceed 64 GiB; the largest is a value of `dense1` [18446744073709551615, 4000000000], 3e29 bytes
+    the buffers of a step with 128 rows exceed 64 GiB; the largest is a value of `relu1` [128, 4000000000], 2.0 TB
+    the buffers of a step with 18446744073709551615 rows exceed 64 GiB; the largest is a value of `relu1` [18446744073709551615, 4000000000], 3e29 bytes
     ");
     let error = Vast::predictor().max_batch(2).build().expect_err("no machine has it");
     assert!(matches!(error, BuildError::TooLarge { max_batch: 2, limit: 64, .. }), "{error}");

@@ -521,38 +521,37 @@ fn sparse_plan() {
     assert_snapshot!(Sparse::trainer(Sgd::new(0.1)).max_batch(32).ir(Stage::Plan), @"
     batches of up to 32 rows
     parameters 0.2 KiB
-    arena 1.2 KiB, without sharing 1.8 KiB
+    arena 1.1 KiB, without sharing 1.4 KiB
     scratch 0.4 KiB a thread
     kernel 0: B x 3
       matmul written out: 192 multiplications
       elements 4 vectors of 4 at a time: 3 in a run
-      on one thread: about 71 ns
-      %5                     0..96, to kernel 3                      # dense1
-      %6                     96..192, to kernel 4                    # h
-      %19                    192..208, to kernel 2                   # loss
-      partial %19            208..224                                # loss
+      on one thread: about 61 ns
+      %6                     0..96, to kernel 4                      # h
+      %19                    96..112, to kernel 2                    # loss
+      partial %19            112..128                                # loss
       lanes of %19           scratch 0..16                           # loss
       block of %2            scratch 16..112                         # dense1
     kernel 1: B x 1
       matmul written out: 96 multiplications
       elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 37 ns
-      %15                    208..224, to kernel 2                   # loss
-      %31                    224..256, to kernel 4                   # loss
-      %32                    256..272, to kernel 7                   # dense2
-      partial %15            272..288                                # loss
-      partial %32            288..304                                # dense2
+      %15                    112..128, to kernel 2                   # loss
+      %31                    128..160, to kernel 4                   # loss
+      %32                    160..176, to kernel 7                   # dense2
+      partial %15            176..192                                # loss
+      partial %32            192..208                                # dense2
       block of %8            scratch 0..32                           # dense2
     kernel 2: 1 x 1
       elements 4 vectors of 4 at a time: 1 in a run
       on one thread: about 0 ns
-      %23                    208..224, a result, over %15            # loss
+      %23                    112..128, a result, over %15            # loss
     kernel 3: B x 3
       matmul written out: 96 multiplications
       elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 88 ns
-      %37                    0..96, to kernel 5, over %5             # h
-      %38                    192..208, to kernel 6                   # dense1
+      %37                    176..272, to kernel 5                   # h
+      %38                    96..112, to kernel 6                    # dense1
       partial %38            272..288                                # dense1
       block of %33           scratch 0..96                           # dense2
     kernel 4: 3 x 1, terms by 256

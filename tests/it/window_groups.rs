@@ -79,11 +79,11 @@ fn what_a_convolution_reads_has_the_memory_of_one_image() {
       in tiles of 1 point: products compute 256 rows in one go
       in units of 400 rows: enough units to share
     kernel 0: 400*B x 4
-      elements in strips of 512, up to 8 at a time: 1 function
+      elements in vectors of 8
       tile %1                scratch 0..1600, to kernel 1
     kernel 1: 400*B x 8
       matmul in runs of terms: right operand read in place
-      elements 4 vectors at a time
+      elements in vectors of 8, down the rows as they are short
       %6                     0..51200, a result
       block of %5            scratch 1600..4800
       workspace of %5        scratch 4800..4816

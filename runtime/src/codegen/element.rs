@@ -18,6 +18,9 @@ use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::{Prefetch, Wide};
 
+/// What is computed at every element of a stage, by the place of the instruction, and what is copied where.
+type Steps = (Vec<usize>, Vec<(Arg, Slot)>);
+
 impl KernelEmitter<'_, '_> {
     /// The columns of a stage.
     pub(super) fn elements(&mut self, stage: usize) {
@@ -52,7 +55,7 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// What is computed and what is copied at every element of a stage, if anything is.
-    pub(super) fn steps_of(&self, stage: usize) -> Option<(Vec<usize>, Vec<(Arg, Slot)>)> {
+    pub(super) fn steps_of(&self, stage: usize) -> Option<Steps> {
         let kernel = self.kernel;
         let element = |&index: &usize| kernel.body[index].stage == stage && kernel.class(index) == Class::Element;
         // A mean that comes with the moments of a variance takes nothing by itself.

@@ -135,7 +135,7 @@ pub enum TableError {
     #[error("{place}: the cell is empty, where a {wanted} is wanted{}", filled(wanted))]
     Missing {
         /// Where.
-        place: CellPlace,
+        place: Box<CellPlace>,
         /// What there should be.
         wanted: &'static str,
     },
@@ -143,7 +143,7 @@ pub enum TableError {
     #[error("{place}: {:?} {reason}", shown(text))]
     Number {
         /// Where.
-        place: CellPlace,
+        place: Box<CellPlace>,
         /// What there is.
         text: String,
         /// Why it is none, in words.
@@ -157,7 +157,7 @@ pub enum TableError {
     )]
     Category {
         /// Where.
-        place: CellPlace,
+        place: Box<CellPlace>,
         /// What there is.
         text: String,
         /// The nearest that is known.

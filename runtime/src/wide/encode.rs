@@ -218,7 +218,7 @@ impl Code {
     }
 
     /// `rax = rsi`.
-    pub(super) fn to_column(&mut self) {
+    pub(super) fn start_column(&mut self) {
         self.bytes.extend([0x48, 0x89, 0b11 << 6 | RSI.0 << 3 | RAX.0]);
     }
 

@@ -123,7 +123,7 @@ impl Writer<'_> {
         }
         self.code.clear_column();
         let columns = self.code.bytes.len();
-        self.code.to_column();
+        self.code.start_column();
         self.move_totals(encode::MOVE_FROM);
         let rows = self.argument_of(self.body.addresses + 1);
         self.code.load(R15, RDI, rows);
