@@ -13,8 +13,8 @@ use crate::compiled::{Compiled, Reference, with_isa};
 use crate::compiled_ops::matrix;
 use crate::{draw, handmade};
 
-/// Around whole vectors of 8 and of 16, and of the lanes of a sum.
-const COLS: [usize; 9] = [7, 8, 15, 16, 17, 31, 45, 512, 700];
+/// Around whole vectors of 8 and of 16, the lanes of a sum, and the least that is worth a call, which is 32.
+const COLS: [usize; 9] = [7, 16, 31, 32, 33, 45, 48, 512, 700];
 
 /// A graph of a matrix and two vectors: one number a column, one a row.
 fn graph(cols: usize, build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>) -> Graph {
@@ -139,7 +139,7 @@ fn a_softmax_has_a_function_between_its_stages() {
 }
 
 #[test]
-fn rows_that_fill_a_vector_have_a_function_and_say_what_it_does() {
+fn rows_that_are_worth_a_call_have_a_function_and_say_what_it_does() {
     let graph = |cols: usize| {
         graph(cols, |b, x, column, _| {
             let moved = b.mul(x, column);
@@ -151,10 +151,10 @@ fn rows_that_fill_a_vector_have_a_function_and_say_what_it_does() {
         let text = text(&fuse(&graph(cols)), 32, Text::Clif).expect("it compiles");
         text.matches("a run of elements, 8 at a time").count()
     };
-    assert_eq!([7, 8, 15, 16].map(runs), [0, 1, 1, 1]);
+    assert_eq!([7, 31, 32, 33].map(runs), [0, 0, 1, 1]);
     let wide = |cols: usize, isa| tile(&fuse(&graph(cols)), 32, Machine::of(isa)).kernels[0].stages[0].wide;
-    assert_eq!([7, 8].map(|cols| wide(cols, Isa::Avx2)), [Wide::Short(7), Wide::Lanes(8)]);
-    assert_eq!([15, 16].map(|cols| wide(cols, Isa::Avx512)), [Wide::Short(15), Wide::Lanes(16)]);
+    assert_eq!([31, 32].map(|cols| wide(cols, Isa::Avx2)), [Wide::Short(31), Wide::Lanes(8)]);
+    assert_eq!([31, 32].map(|cols| wide(cols, Isa::Avx512)), [Wide::Short(31), Wide::Lanes(16)]);
     assert_eq!([Isa::Neon, Isa::Portable].map(|isa| wide(512, isa)), [Wide::None; 2]);
 }
 
@@ -222,7 +222,7 @@ fn functions_of_parts_of_rows_find_the_parts_where_they_lie() {
 #[test]
 fn rows_in_several_stages_take_turns_whatever_their_number() {
     // Sums along the row, down the columns and over everything, of what a stage before has given.
-    for cols in [16, 17, 64, 256, 257] {
+    for cols in [16, 33, 64, 256, 257] {
         let graph = graph(cols, |b, x, column, row| {
             let shape = b.shape(x);
             let most = b.max_over(x, &[1]);
@@ -240,7 +240,7 @@ fn rows_in_several_stages_take_turns_whatever_their_number() {
             vec![share, last, b.sum(last, &[0]), b.sum(last, &[0, 1])]
         });
         let tiling = tile(&fuse(&graph), 67, Machine::of(Isa::Avx2));
-        assert_eq!(tiling.kernels[0].rows, if cols > 256 { 1 } else { 4 }, "{cols} columns");
+        assert_eq!(tiling.kernels[0].rows, if (32..=256).contains(&cols) { 4 } else { 1 }, "{cols} columns");
         for isa in Isa::available() {
             let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
             for batch in [1, 2, 3, 4, 5, 8, 66, 67] {

@@ -13,6 +13,8 @@ use super::{Machine, Tiling};
 pub const VECTORS: usize = 4;
 /// Elements that are prefetched in one go, and how far ahead: more at once would wait for one another.
 const AHEAD: usize = 256;
+/// Fewer elements are not worth a call.
+const LEAST_CALLED: usize = 32;
 /// Rows that are in several stages at a time, and most elements of such a row: longer ones have enough to do by themselves.
 const TOGETHER: usize = 4;
 const MOST_TOGETHER: usize = 256;
@@ -69,27 +71,27 @@ pub(super) fn stages(fused: &Fused, tiling: &Tiling, index: usize) -> Vec<StageT
         let steps: Vec<usize> = (0..kernel.body.len()).filter(element).collect();
         StageTiling {
             vectors: vectors(kernel, &steps),
-            wide: wide(kernel, &tiling.machine),
+            wide: wide(kernel, tiling),
             prefetch: if stage == 0 { prefetch(fused, tiling, kernel) } else { Prefetch::Nothing },
         }
     };
     (0..=kernel.last_stage()).map(stage).collect()
 }
 
-fn wide(kernel: &Kernel, machine: &Machine) -> Wide {
-    if !machine.wide_vectors {
+fn wide(kernel: &Kernel, tiling: &Tiling) -> Wide {
+    let Machine { wide_vectors, tile, .. } = tiling.machine;
+    if !wide_vectors {
         return Wide::None;
     }
+    let rows = kernel.row_count().at(tiling.max_batch);
     let run = match kernel.flat {
-        true => kernel.block.saturating_mul(kernel.cols()),
+        true => kernel.block.min(rows).saturating_mul(kernel.cols()),
         false => kernel.axes[kernel.axes.len() - 1].factor(),
     };
-    let lanes = machine.tile.lanes;
-    match run >= lanes {
-        true if goes_down(kernel, lanes) => Wide::Down(lanes),
-        true => Wide::Lanes(lanes),
-        false => Wide::Short(run),
+    if goes_down(kernel, tile.lanes) && rows.saturating_mul(kernel.cols()) >= 4 * LEAST_CALLED {
+        return Wide::Down(tile.lanes);
     }
+    if run >= LEAST_CALLED { Wide::Lanes(tile.lanes) } else { Wide::Short(run) }
 }
 
 /// How many rows go through each stage one after the other.
