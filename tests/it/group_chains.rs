@@ -107,25 +107,24 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
     batches of up to 20 rows
     parameters 0.0 KiB
     arena 20.0 KiB, without sharing 20.0 KiB
-    scratch 41.2 KiB a thread
+    scratch 40.7 KiB a thread
     group by b, i, j: kernels 0, 1
       in tiles of 256 points: products compute 256 rows in one go
       in units of 64 rows: a block
     kernel 0: b B, i 2, j 16, k 16
       matmul called: left operand read in place, right operand packed panel by panel, one for each matmul
-      stage 0 in vectors of 8
-      stage 1 in vectors of 8
-      stage 2 in vectors of 8
-      4 rows at a time, stage by stage: by itself each would wait for its sums
+      stage 0 4 vectors of 4 at a time: 16 in a run
+      stage 1 2 vectors of 4 at a time: 16 in a run
+      stage 2 4 vectors of 4 at a time: 16 in a run
       tile %16               scratch 0..4096, to kernel 1
-      lanes of %10           scratch 4096..4160
-      lanes of %14           scratch 4160..4224
-      row of %13             scratch 4224..4288
-      block of %9            scratch 4288..8384
-      workspace of %9        scratch 8384..10560
+      lanes of %10           scratch 4096..4112
+      lanes of %14           scratch 4112..4128
+      row of %13             scratch 4128..4144
+      block of %9            scratch 4144..8240
+      workspace of %9        scratch 8240..10416
     kernel 1: b B, i 2, j 16, k 8
       matmul called: left operand read in place, right operand read in place
-      elements in vectors of 8
+      elements 4 vectors of 4 at a time: 8 in a run
       %18                    0..5120, a result
       workspace of %18       scratch 4096..8448
     parallel region 0: kernels 0, 1 by 64 rows
