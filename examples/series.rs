@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the gradient has not vanished where it should, or has where the cell is open".into());
     }
     let curves = gradients.map(|(name, color, style, norms)| Curve::series(name, color, style, 0, norms)).to_vec();
-    let (hours_back, norm) = (Axis::linear("hours back"), Axis::logarithmic("norm").range(1e-12, 10.0));
+    let (hours_back, norm) = (Axis::linear("hours back"), Axis::logarithmic("norm").range(1e-18, 10.0));
     let gradients = Panel::new("gradient of a forecast by earlier states", hours_back, norm, curves);
     let title = "Forecasts of the next hour, and how far back they look".to_string();
     Picture { title, columns: 2, panels: vec![week(&hours, &forecasts), gradients] }.save("series")?;
