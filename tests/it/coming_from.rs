@@ -5,7 +5,7 @@ use std::fs;
 
 use gradloom::evaluation::{Confusion, roc_auc};
 use gradloom::ndarray::{Array1, Array2, Array4, Axis, array};
-use gradloom::{Adam, ClassWeights, Dataset, Ending, Group, Progress, Schedule, Sgd, network};
+use gradloom::{Adam, ClassWeights, Dataset, Ending, Group, Progress, Schedule, Sgd, Sweep, network};
 
 network! {
     act gain = |x, a = 1.0| a * x;
@@ -64,6 +64,9 @@ fn training_and_using_a_network_is_written_so() -> Result<(), Box<dyn Error>> {
         .group(Group::new("*.bias").no_weight_decay());
     let mut net = trainer.max_batch(64).build()?;
     println!("{net}");
+    assert_eq!(net.summary().parameters, net.param_count());
+    let found = net.find_rate(&mut data).range(1e-5, 1e-2).steps(10).run()?;
+    assert_eq!((found.rates.len(), net.steps()), (10, 0));
     let mut steps = 0;
     for (x, y) in data.batches(64) {
         net.step(x, y)?;
@@ -81,9 +84,16 @@ fn training_and_using_a_network_is_written_so() -> Result<(), Box<dyn Error>> {
     assert_eq!(net.gradients(x, y)?.get("dense2.weight")?.shape(), [64, 64]);
     assert!((0.0..=1.0).contains(&net.evaluate(x, y)?.accuracy) && net.evaluate(x, y)?.loss > 0.0);
     assert_eq!(net.predict(x)?.dim(), (40, 10));
+    assert_eq!(net.monte_carlo(x, 50, 1)?.mean, net.predict(x)?);
     assert_eq!(net.param("dense1.weight")?.shape(), [20, 64]);
     assert!(net.param_count() > 20 * 64 && net.profile(x, y)?.to_string().contains("dense1"));
     assert!(Net::gradcheck(x, y)?.passed());
+
+    let found = Sweep::new().over("hidden", [16, 64]).threads(1).progress(Progress::Quiet).run(|(hidden,)| {
+        let mut net = Net::trainer(Adam::new(1e-3)).with(|sizes| sizes.hidden = hidden).build()?;
+        net.fit(&mut data.clone()).run()
+    })?;
+    assert!(found.trials.len() == 2 && found.best().is_some());
 
     let mut net = Net::trainer(Sgd::new(Schedule::cosine(1e-2, 1000))).with(|sizes| sizes.hidden = 32).build()?;
     assert!(net.gradients(x, y)?.get("dense1.weight")?.iter().any(|number| *number != 0.0));
