@@ -119,7 +119,7 @@ impl Table {
     ///
     /// # Errors
     /// No column of this name, or two.
-    pub fn text(&self, column: &str) -> Result<impl Iterator<Item = &str>, TableError> {
+    pub fn text<'t>(&'t self, column: &str) -> Result<impl Iterator<Item = &'t str> + use<'t>, TableError> {
         let column = self.column(column)?;
         Ok(self.rows.iter().map(move |&row| self.cells.cell(row, column)))
     }

@@ -33,8 +33,8 @@ def tensor(name):
 
 columns = list(csv.reader(io.StringIO(words["attached columns"])))[1:]
 species = list(csv.reader(io.StringIO(words["attached species"])))[1][4:]
-mean, scale = tensor("standardize1.running_mean"), 1 / np.sqrt(tensor("standardize1.running_var"))
-layers = [(tensor(f"dense{n}.weight"), tensor(f"dense{n}.bias")) for n in (1, 2, 3)]
+mean, scale = tensor("logits.standardize1.running_mean"), 1 / np.sqrt(tensor("logits.standardize1.running_var"))
+layers = [(tensor(f"logits.dense{n}.weight"), tensor(f"logits.dense{n}.bias")) for n in (1, 2, 3)]
 
 
 def encode(body):
@@ -71,7 +71,7 @@ if backend == "torch":
                 x = torch.relu(layer(x))
             return torch.softmax(self.layers[-1](x), -1)
 
-    model = torch.jit.freeze(torch.jit.script(Penguins().eval()))
+    model = torch.jit.freeze(torch.jit.trace(Penguins().eval(), torch.zeros(2, len(mean))))
 
     def network(x):
         with torch.inference_mode():
