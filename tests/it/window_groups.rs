@@ -146,7 +146,10 @@ fn groups_of_images_have_the_same_bits_on_any_threads_and_in_any_program() {
         for batch in [1, 2, 5, 21] {
             let values = draw::singles(&draw::values(graph, batch, batch as u64));
             let first = compiled[1].run(batch, &values);
-            Reference::new(graph, batch, &values).check(&format!("chain {index}, {batch} images"), &first);
+            // The interpreter takes long.
+            if batch <= 2 {
+                Reference::new(graph, batch, &values).check(&format!("chain {index}, {batch} images"), &first);
+            }
             for (number, _) in [1, 21, 21, 21, 5].into_iter().enumerate().filter(|&(_, most)| most >= batch) {
                 let other = compiled[number].run(batch, &values);
                 assert!(other.bits() == first.bits(), "chain {index}, {batch} images, program {number}");
@@ -158,12 +161,13 @@ fn groups_of_images_have_the_same_bits_on_any_threads_and_in_any_program() {
 #[test]
 fn groups_of_images_run_on_every_instruction_set() {
     for (index, graph) in chains().iter().enumerate() {
-        for isa in Isa::available() {
-            let mut compiled = with_isa(isa, || Compiled::for_threads(graph, 12, 2));
-            for batch in [1, 12] {
-                let values = draw::singles(&draw::values(graph, batch, batch as u64));
-                let seen = compiled.run(batch, &values);
-                Reference::new(graph, batch, &values).check(&format!("chain {index}, {batch} images, {isa:?}"), &seen);
+        // Of one image kernel by kernel, of two image by image.
+        for batch in [1, 2] {
+            let values = draw::singles(&draw::values(graph, batch, batch as u64));
+            let wanted = Reference::new(graph, batch, &values);
+            for isa in Isa::available() {
+                let mut compiled = with_isa(isa, || Compiled::for_threads(graph, 12, 2));
+                wanted.check(&format!("chain {index}, {batch} images, {isa:?}"), &compiled.run(batch, &values));
             }
         }
     }
