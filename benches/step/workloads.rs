@@ -329,7 +329,7 @@ impl Task for Run<'_> {
 
             let (seconds, warmup) = (seconds / 3.0, warmup.min(0.3));
             let infer_one =
-                Samples::of(seconds, warmup, || net.predict(x.rows(0..1)).map(|outputs| drop(black_box(outputs))))?;
+                Samples::of(seconds, warmup, || net.predict(x.part(0..1)).map(|outputs| drop(black_box(outputs))))?;
             let infer_batch =
                 Samples::of(seconds, warmup, || net.predict(x.views()).map(|outputs| drop(black_box(outputs))))?;
             (self.found)(&Record {

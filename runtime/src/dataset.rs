@@ -192,7 +192,7 @@ impl<X: Rows, Y: Rows> Dataset<X, Y> {
 
     /// These rows, in the present order.
     pub(crate) fn rows(&self, rows: Range<usize>) -> (X::Views<'_>, Y::Views<'_>) {
-        (self.inputs.rows(rows.clone()), self.targets.rows(rows))
+        (self.inputs.part(rows.clone()), self.targets.part(rows))
     }
 
     /// Brings the rows into the order of a pass, counted from 1, in place, so that every batch lies in memory as it is read. The
@@ -217,7 +217,7 @@ impl<X: Rows, Y: Rows> Dataset<X, Y> {
 /// Exchanges two rows and their targets.
 fn exchange<X: Rows, Y: Rows>(inputs: &mut X, targets: &mut Y) -> impl FnMut(usize, usize) {
     move |x, y| {
-        inputs.swap(x, y);
-        targets.swap(x, y);
+        inputs.exchange(x, y);
+        targets.exchange(x, y);
     }
 }

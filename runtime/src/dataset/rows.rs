@@ -25,6 +25,8 @@ pub trait Rows: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
     /// them of several.
     fn views(&self) -> Self::Views<'_>;
 
+    // Hidden methods have no name that an array's own have, which they would cover where this trait is in scope.
+
     /// The rows of each array; an array without axes has none.
     #[doc(hidden)]
     fn counts(&self) -> Vec<usize>;
@@ -35,7 +37,7 @@ pub trait Rows: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
 
     /// Some rows.
     #[doc(hidden)]
-    fn rows(&self, rows: Range<usize>) -> Self::Views<'_>;
+    fn part(&self, rows: Range<usize>) -> Self::Views<'_>;
 
     /// A copy of some rows, or `None` if there is no memory for it.
     #[doc(hidden)]
@@ -47,7 +49,7 @@ pub trait Rows: Clone + Debug + Send + Sync + 'static + sealed::Sealed {
 
     /// Exchanges two rows of every array. All are in the standard layout.
     #[doc(hidden)]
-    fn swap(&mut self, x: usize, y: usize);
+    fn exchange(&mut self, x: usize, y: usize);
 }
 
 mod sealed {
@@ -71,19 +73,19 @@ impl<T: Element, D: RemoveAxis + 'static> Rows for Array<T, D> {
         if self.is_standard_layout() { Some(self) } else { copy(self.view()) }
     }
 
-    fn rows(&self, rows: Range<usize>) -> ArrayView<'_, T, D> {
+    fn part(&self, rows: Range<usize>) -> ArrayView<'_, T, D> {
         self.slice_axis(Axis(0), Slice::from(rows))
     }
 
     fn copied(&self, rows: Range<usize>) -> Option<Self> {
-        copy(self.rows(rows))
+        copy(self.part(rows))
     }
 
     fn truncate(&mut self, rows: usize) {
         self.slice_axis_inplace(Axis(0), (..rows).into());
     }
 
-    fn swap(&mut self, x: usize, y: usize) {
+    fn exchange(&mut self, x: usize, y: usize) {
         let width = self.len() / self.len_of(Axis(0)).max(1);
         T::swap_rows(self.as_slice_mut().expect("a dataset keeps rows in order"), width, x, y);
     }
@@ -118,8 +120,8 @@ macro_rules! tuples {
                 Some(($(self.$index.standard()?,)*))
             }
 
-            fn rows(&self, rows: Range<usize>) -> Self::Views<'_> {
-                ($(self.$index.rows(rows.clone()),)*)
+            fn part(&self, rows: Range<usize>) -> Self::Views<'_> {
+                ($(self.$index.part(rows.clone()),)*)
             }
 
             fn copied(&self, rows: Range<usize>) -> Option<Self> {
@@ -130,8 +132,8 @@ macro_rules! tuples {
                 $(self.$index.truncate(rows);)*
             }
 
-            fn swap(&mut self, x: usize, y: usize) {
-                $(self.$index.swap(x, y);)*
+            fn exchange(&mut self, x: usize, y: usize) {
+                $(self.$index.exchange(x, y);)*
             }
         }
     )*};
