@@ -183,6 +183,25 @@ fn the_readme_is_two_screens() {
     assert!(long.is_empty(), "too long: {long:#?}");
 }
 
+/// So wide are the pages of the documentation, in columns of a listing, on any screen that is wide enough.
+const COLUMNS: usize = 95;
+
+#[test]
+fn listings_fit_the_page() {
+    let mut long = Vec::new();
+    for (path, text) in pages() {
+        // What is printed is as wide as it is.
+        let blocks = text.split("\n```").skip(1).step_by(2).zip(text.split("\n```").step_by(2));
+        for block in blocks.filter(|(_, before)| !before.ends_with(" -->")).map(|(block, _)| block) {
+            let (kind, lines) = block.split_once('\n').unwrap_or((block, ""));
+            let hidden = |line: &str| kind.starts_with("rust") && (line.starts_with("# ") || line == "#");
+            let lines = lines.lines().filter(|line| !hidden(line) && line.chars().count() > COLUMNS);
+            long.extend(lines.map(|line| format!("{path}: {line}")));
+        }
+    }
+    assert!(long.is_empty(), "wider than {COLUMNS} columns: {long:#?}");
+}
+
 /// The cells of a row of a table.
 fn cells(line: &str) -> Vec<&str> {
     line.trim().trim_matches('|').split('|').map(str::trim).collect()
