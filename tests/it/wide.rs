@@ -36,19 +36,24 @@ fn check(build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>) {
     check_under(&[Isa::detect()], build);
 }
 
+/// Batches of these sizes under each of these instruction sets.
+#[track_caller]
+fn agree(graph: &Graph, cols: usize, isas: &[Isa], batches: &[usize]) {
+    let mut compiled: Vec<(Isa, Compiled)> =
+        isas.iter().map(|&isa| (isa, with_isa(isa, || Compiled::new(graph, 67)))).collect();
+    for &batch in batches {
+        let values = draw::singles(&draw::values(graph, batch, (cols + batch) as u64));
+        let wanted = Reference::new(graph, batch, &values);
+        for (isa, compiled) in &mut compiled {
+            wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
+        }
+    }
+}
+
 #[track_caller]
 fn check_under(isas: &[Isa], build: impl Fn(&mut Builder, NodeId, NodeId, NodeId) -> Vec<NodeId>) {
     for cols in COLS {
-        let graph = graph(cols, &build);
-        let mut compiled: Vec<(Isa, Compiled)> =
-            isas.iter().map(|&isa| (isa, with_isa(isa, || Compiled::new(&graph, 67)))).collect();
-        for batch in [1, 3, 67] {
-            let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
-            let wanted = Reference::new(&graph, batch, &values);
-            for (isa, compiled) in &mut compiled {
-                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
-            }
-        }
+        agree(&graph(cols, &build), cols, isas, &[1, 3, 67]);
     }
 }
 
@@ -173,14 +178,7 @@ fn positions_and_conditions_of_rows_have_wide_vectors_too() {
             let chosen = b.select(positive, kept, x);
             vec![chosen, b.sum(chosen, &[1])]
         });
-        for isa in Isa::available() {
-            let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
-            for batch in [1, 3, 67] {
-                let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
-                let wanted = Reference::new(&graph, batch, &values);
-                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
-            }
-        }
+        agree(&graph, cols, &Isa::available(), &[1, 3, 67]);
     }
 }
 
@@ -208,14 +206,7 @@ fn functions_of_parts_of_rows_find_the_parts_where_they_lie() {
         let graph = b.finish();
         let fused = fuse(&graph);
         assert!(!fused.kernels[0].is_plain(), "{fused}");
-        for isa in Isa::available() {
-            let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
-            for batch in [1, 3, 67] {
-                let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
-                let wanted = Reference::new(&graph, batch, &values);
-                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
-            }
-        }
+        agree(&graph, cols, &Isa::available(), &[1, 3, 67]);
     }
 }
 
@@ -241,13 +232,6 @@ fn rows_in_several_stages_take_turns_whatever_their_number() {
         });
         let tiling = tile(&fuse(&graph), 67, Machine::of(Isa::Avx2));
         assert_eq!(tiling.kernels[0].rows, if (32..=256).contains(&cols) { 4 } else { 1 }, "{cols} columns");
-        for isa in Isa::available() {
-            let mut compiled = with_isa(isa, || Compiled::new(&graph, 67));
-            for batch in [1, 2, 3, 4, 5, 8, 66, 67] {
-                let values = draw::singles(&draw::values(&graph, batch, (cols + batch) as u64));
-                let wanted = Reference::new(&graph, batch, &values);
-                wanted.check(&format!("{cols} columns, {batch} rows, {isa:?}"), &compiled.run(batch, &values));
-            }
-        }
+        agree(&graph, cols, &Isa::available(), &[1, 2, 3, 4, 5, 8, 66, 67]);
     }
 }

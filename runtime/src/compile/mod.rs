@@ -40,7 +40,7 @@ pub enum Stage {
     Plan,
     /// The kernels in Cranelift's intermediate language, for x86-64 with AVX2 and FMA.
     Clif,
-    /// The kernels as machine code, for x86-64 with AVX2 and FMA.
+    /// The kernels as machine code, for x86-64 with AVX2 and FMA; what runs in wide vectors as the instructions of an element.
     Asm,
 }
 

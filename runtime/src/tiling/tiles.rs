@@ -26,7 +26,7 @@ const LEAST_PREFETCHED: usize = 128;
 /// How a stage of a row runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageTiling {
-    /// Vectors that are worked on at a time, where functions are written out. Sums along the row have as many lanes.
+    /// Vectors of four lanes that are worked on at a time, by what has no wider ones and for what those leave over.
     pub vectors: usize,
     /// The wider vectors of the machine, for as many elements of a row as fill those.
     pub wide: Wide,
