@@ -272,7 +272,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             let slot = view.slot_written(write).expect("what is added to has a place");
             let Some(point) = &self.point else { unreachable!("rows are added in a kernel that reads an index") };
             let reader = Reader { view, point, bases: self.bases, width: self.width };
-            reader.add(&mut self.lanes, self.bases[&slot], write, value);
+            reader.add(&mut self.lanes, slot, write, value);
         }
     }
 

@@ -238,8 +238,10 @@ enum Slot {
     Location(Location, i64),
     /// A value that the write of this number puts where it says, row by row.
     Strided(usize),
-    /// A value of which each thread has a tile.
+    /// A value of which each thread has a tile, as if it were there as a whole.
     Tile(Tile),
+    /// The first point of such a tile.
+    TileStart(Tile),
     /// Rows of the product in scratch, at this offset: those of a tile.
     Block(usize),
     /// One row of scratch, at this offset in the arena.
@@ -327,9 +329,17 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 let start = self.moved_to_position(start, write.access.position);
                 self.behind(start, 4 * write.access.at.constant)
             }
-            Slot::Scratch(at) => self.scratch_at(at),
-            Slot::Tile(Tile { at, part }) => self.points_at(Context::TILES, at, part),
-            Slot::Block(at) => self.points_at(Context::SCRATCH, at, self.rows_of_point * self.kernel.cols()),
+            Slot::Scratch(at) => self.address_of_context(Context::SCRATCH, at),
+            Slot::Tile(tile) => {
+                let start = self.address_of_context(Context::TILES, tile.at);
+                self.bases.insert(Slot::TileStart(tile), start);
+                self.before_points(start, tile.part)
+            }
+            Slot::TileStart(_) => unreachable!("it is known with its tile"),
+            Slot::Block(at) => {
+                let start = self.address_of_context(Context::SCRATCH, at);
+                self.before_points(start, self.rows_of_point * self.kernel.cols())
+            }
             Slot::Partial(at, len) => {
                 let base = self.behind(self.arena, floats(at));
                 let before = self.times(self.number, 4 * len as i64);
@@ -364,18 +374,16 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         }
     }
 
-    /// Where the first point of all would be, if the first of the tile is so far behind an address in the context, with so many
-    /// floats each.
-    fn points_at(&mut self, address: i32, at: usize, part: usize) -> Value {
+    /// So many floats behind an address in the context.
+    fn address_of_context(&mut self, address: i32, floats: usize) -> Value {
         let base = self.fb.ins().load(types::I64, constant_memory(), self.ctx, address);
-        let base = self.behind(base, 4 * at as i64);
-        let before = self.times(self.first, 4 * part as i64);
-        self.fb.ins().isub(base, before)
+        self.behind(base, 4 * floats as i64)
     }
 
-    fn scratch_at(&mut self, at: usize) -> Value {
-        let scratch = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::SCRATCH);
-        self.behind(scratch, 4 * at as i64)
+    /// Where the first point of all would be, if the first of the tile is here, with so many floats each.
+    fn before_points(&mut self, start: Value, part: usize) -> Value {
+        let before = self.times(self.first, 4 * part as i64);
+        self.fb.ins().isub(start, before)
     }
 
     /// The address so many bytes behind another, by the next of the offsets.

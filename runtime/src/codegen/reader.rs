@@ -1,6 +1,6 @@
 //! Where each element of a kernel of more axes than rows and columns lies, at one point of its loops.
 //!
-//! An element outside of its bounds is not read: the address is that of the buffer, and what comes from there is dropped.
+//! An element outside of its bounds is not read: the address is that of the first one there is, and what comes from there is dropped.
 
 use std::collections::HashMap;
 
@@ -48,16 +48,23 @@ impl Reader<'_> {
     pub(super) fn place(&self, lanes: &mut Lanes<'_, '_>, read: usize) -> (Value, Option<Value>) {
         let access = &self.view.kernel.reads[read].access;
         let slot = self.view.slot_read(Arg::Read(read), 0).expect("what is read is in memory");
-        let base = self.bases[&slot];
         match &self.point.places[read] {
-            Some(place) => self.locate_from(lanes, base, access, place),
-            None => self.locate(lanes, base, access),
+            Some(place) => self.locate_from(lanes, self.first(slot), access, place),
+            None => self.locate(lanes, slot, access),
+        }
+    }
+
+    /// Where the first element of all that is in memory lies.
+    fn first(&self, slot: Slot) -> Value {
+        match slot {
+            Slot::Tile(tile) => self.bases[&Slot::TileStart(tile)],
+            slot => self.bases[&slot],
         }
     }
 
     /// Adds elements to what lies where a write says.
-    pub(super) fn add(&self, lanes: &mut Lanes<'_, '_>, base: Value, write: &Write, value: Reg) {
-        let (address, valid) = self.locate(lanes, base, &write.access);
+    pub(super) fn add(&self, lanes: &mut Lanes<'_, '_>, slot: Slot, write: &Write, value: Reg) {
+        let (address, valid) = self.locate(lanes, slot, &write.access);
         let value = match valid {
             None => value,
             // Adding -0 changes no number.
@@ -84,7 +91,7 @@ impl Reader<'_> {
     fn locate_from(
         &self,
         lanes: &mut Lanes<'_, '_>,
-        base: Value,
+        first: Value,
         access: &Access,
         place: &Place,
     ) -> (Value, Option<Value>) {
@@ -106,15 +113,15 @@ impl Reader<'_> {
             valid = Some(valid.map_or(within, |valid| lanes.fb.ins().band(valid, within)));
         }
         if let Some(valid) = valid {
-            address = lanes.fb.ins().select(valid, address, base);
+            address = lanes.fb.ins().select(valid, address, first);
         }
         (address, valid)
     }
 
     /// The address of the first element, and whether there are elements, where that is not certain.
-    fn locate(&self, lanes: &mut Lanes<'_, '_>, base: Value, access: &Access) -> (Value, Option<Value>) {
+    fn locate(&self, lanes: &mut Lanes<'_, '_>, slot: Slot, access: &Access) -> (Value, Option<Value>) {
         let offset = self.whole(lanes, &access.at, 4);
-        let mut address = lanes.fb.ins().iadd(base, offset);
+        let mut address = lanes.fb.ins().iadd(self.bases[&slot], offset);
         let mut valid: Option<Value> = None;
         let mut and = |lanes: &mut Lanes<'_, '_>, holds: Value| {
             valid = Some(valid.map_or(holds, |valid| lanes.fb.ins().band(valid, holds)));
@@ -134,7 +141,7 @@ impl Reader<'_> {
             address = lanes.fb.ins().iadd(address, before);
         }
         if let Some(valid) = valid {
-            address = lanes.fb.ins().select(valid, address, base);
+            address = lanes.fb.ins().select(valid, address, self.first(slot));
         }
         (address, valid)
     }
@@ -143,7 +150,7 @@ impl Reader<'_> {
     fn number(&self, lanes: &mut Lanes<'_, '_>, read: usize) -> Value {
         let of = &self.view.kernel.reads[read];
         let slot = self.view.slot_read(Arg::Read(read), 0).expect("what is read is in memory");
-        let (address, valid) = self.locate(lanes, self.bases[&slot], &of.access);
+        let (address, valid) = self.locate(lanes, slot, &of.access);
         let number = lanes.fb.ins().load(types::I32, memory(), address, 0);
         match valid {
             None => number,

@@ -1,15 +1,19 @@
 //! Compiled programs in memory next to pages that may not be touched: what lies before the first value and behind the last
-//! one, of the arena with its scratch, of the parameters and of every input, is neither read nor written.
+//! one, of the arena with its scratch, of the parameters and of every input, is neither read nor written. In [`each`], that holds of
+//! every single value.
+
+mod each;
 
 use super::{Pool, compile};
 use crate::autodiff::differentiate;
 use crate::fuse::{Budget, fuse, group};
 use crate::init::{Init, Random};
 use crate::ir::{Builder, DotAxes, Graph, InputSlot, NodeId, Output, ParamSlot, Role, SlotKind, Window};
+use crate::kernel::Fused;
 use crate::memory::{Input, Memory, Params};
 use crate::microkernels::gemm::Isa;
 use crate::microkernels::guarded::Guarded;
-use crate::plan::{Location, plan};
+use crate::plan::{Location, Plan, plan};
 use crate::scalar::Cmp;
 use crate::simplify::simplify;
 use crate::tiling::{Machine, tile};
@@ -185,13 +189,19 @@ fn run(graph: &Graph, isa: Isa, [max_batch, batch, threads]: [usize; 3], after: 
     let fused = group(fuse(&simplify(graph)), &Budget::new(max_batch));
     let machine = Machine::of(isa).with_cores(threads);
     let plan = plan(&fused, tile(&fused, max_batch, machine)).expect("it fits");
-    let code = compile(&fused, &plan).expect("it compiles");
+    let arena = Guarded::new(&vec![f32::NAN; plan.with_scratch(threads)], after);
+    run_in(arena, (&fused, &plan), batch, after)
+}
+
+/// The same in this arena.
+fn run_in(mut arena: Guarded, (fused, plan): (&Fused, &Plan), batch: usize, after: bool) -> Vec<u32> {
+    let code = compile(fused, plan).expect("it compiles");
+    let threads = plan.tiling.machine.cores;
     let mut random = Random::new(3, batch as u64);
     let mut numbers = |len: usize| (0..len).map(|_| random.normal() as f32).collect::<Vec<f32>>();
     let mut params = Guarded::new(&numbers(plan.params_len), after);
     let lens = fused.slots.inputs.iter().map(|slot| slot.ty.shape.len_at(batch));
     let inputs: Vec<Guarded> = lens.map(|len| Guarded::new(&numbers(len), after)).collect();
-    let mut arena = Guarded::new(&vec![f32::NAN; plan.with_scratch(threads)], after);
     let inputs: Vec<Input<'_>> = inputs.iter().map(|input| Input::Float(input.floats())).collect();
     let memory = Memory {
         arena: arena.floats_mut(),

@@ -10,9 +10,11 @@ pub(crate) struct Guarded {
     len: usize,
 }
 
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
 impl Guarded {
     pub(crate) fn new(values: &[f32], guard_after: bool) -> Guarded {
-        const PAGE: usize = 4096;
         let bytes = size_of_val(values);
         let inner = bytes.next_multiple_of(PAGE);
         let mapped = inner + 2 * PAGE;
@@ -26,6 +28,13 @@ impl Guarded {
             data.copy_from_nonoverlapping(values.as_ptr(), values.len());
             Guarded { pages, mapped, data, len: values.len() }
         }
+    }
+
+    /// Takes a page of a buffer of whole pages away, which begins with this float.
+    pub(crate) fn close(&mut self, at: usize) {
+        assert!((4 * at).is_multiple_of(PAGE) && (4 * self.len).is_multiple_of(PAGE) && at < self.len);
+        // SAFETY: a page of this buffer, as asserted, and nobody has borrowed it.
+        assert_eq!(unsafe { libc::mprotect(self.data.add(at).cast(), PAGE, libc::PROT_NONE) }, 0);
     }
 
     pub(crate) fn floats(&self) -> &[f32] {
