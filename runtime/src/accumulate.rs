@@ -6,7 +6,7 @@
 //! mean do, the pieces are gone through again for the totals of the next level. Counts are known beforehand. Absent on
 //! purpose: who runs the graphs; [`Tally`] is the arithmetic in between.
 
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::{Body, Form, Reduction, SUM};
 use crate::ir::{Builder, Graph, InputSlot, NodeId, NodeMap, Op, Output, Role, Slots, rewrite};
 use crate::types::{Dim, Shape, TensorType};
 
@@ -46,10 +46,8 @@ pub struct Total {
 /// How the totals of two sets of rows become that of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// By addition.
-    Sum,
-    /// The larger, or NaN.
-    Max,
+    /// As the totals of this reduction do: by addition, or as the larger of both.
+    Total(&'static Reduction),
     /// By the number of elements.
     Mean,
     /// By Chan's formula, from counts, means and mean squared deviations.
@@ -57,6 +55,13 @@ pub enum Merge {
         /// How many elements of a row are reduced.
         per_row: usize,
     },
+}
+
+impl Merge {
+    /// By addition.
+    pub fn sum() -> Merge {
+        Merge::Total(SUM.reduction().expect("a sum is a reduction"))
+    }
 }
 
 /// Takes a graph apart. The results must be numbers that do not belong to a row.
@@ -198,16 +203,15 @@ fn over_rows(graph: &Graph, id: NodeId) -> Option<Merge> {
     match (node.op.def().body, &node.op) {
         (Body::Reduce(reduction), op) => {
             let reduced = || op.axes().expect("a reduction has axes").iter().map(|&axis| extents(0)[axis]);
-            reduced().any(Dim::is_batch).then(|| match reduction {
-                Reduction::Sum => Merge::Sum,
-                Reduction::Max => Merge::Max,
-                Reduction::Mean => Merge::Mean,
-                Reduction::Variance => Merge::Variance { per_row: reduced().map(Dim::factor).product() },
+            reduced().any(Dim::is_batch).then(|| match reduction.form {
+                Form::Total(_) => Merge::Total(reduction),
+                Form::Mean => Merge::Mean,
+                Form::Variance => Merge::Variance { per_row: reduced().map(Dim::factor).product() },
             })
         }
-        (_, Op::ScatterAdd { .. }) => extents(1).iter().copied().any(Dim::is_batch).then_some(Merge::Sum),
+        (_, Op::ScatterAdd { .. }) => extents(1).iter().copied().any(Dim::is_batch).then_some(Merge::sum()),
         (_, Op::Dot(axes)) => {
-            axes.contracted.iter().any(|&(axis, _)| extents(0)[axis].is_batch()).then_some(Merge::Sum)
+            axes.contracted.iter().any(|&(axis, _)| extents(0)[axis].is_batch()).then_some(Merge::sum())
         }
         _ => None,
     }
@@ -229,8 +233,7 @@ impl Tally {
     pub fn new(total: &Total) -> Tally {
         let len = total.ty.shape.len_at(1);
         let (first, means) = match total.merge {
-            Merge::Sum => (0.0, 0),
-            Merge::Max => (f64::NEG_INFINITY, 0),
+            Merge::Total(reduction) => (reduction.of_none, 0),
             Merge::Mean | Merge::Variance { .. } => (0.0, len),
         };
         Tally { merge: total.merge, values: vec![first; len], means: vec![0.0; means], rows: 0 }
@@ -241,12 +244,10 @@ impl Tally {
         let own = means[0].iter().zip(means[1]).map(|(&center, &rest)| center.into() + rest.into());
         let values = self.values.iter_mut().zip(part.iter().map(|&part| part.into()));
         match self.merge {
-            Merge::Sum => values.for_each(|(value, part)| *value += part),
-            Merge::Max => values.for_each(|(value, part)| {
-                if part > *value || part.is_nan() {
-                    *value = part;
-                }
-            }),
+            Merge::Total(reduction) => {
+                let total = reduction.total().expect("it merges as a total");
+                values.for_each(|(value, part)| (total.merge)(std::slice::from_mut(value), &[part]));
+            }
             Merge::Mean => {
                 let share = rows as f64 / (self.rows + rows) as f64;
                 self.means.iter_mut().zip(own).for_each(|(mean, own)| *mean += (own - *mean) * share);
@@ -267,7 +268,7 @@ impl Tally {
     /// The totals of all rows added.
     pub fn totals(&self) -> Vec<f64> {
         match self.merge {
-            Merge::Sum | Merge::Max => self.values.clone(),
+            Merge::Total(_) => self.values.clone(),
             Merge::Mean => self.means.clone(),
             Merge::Variance { per_row } => {
                 let count = (self.rows * per_row) as f64;

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op};
 use crate::types::{Dim, Shape};
 
@@ -62,8 +62,7 @@ pub fn of_node(graph: &Graph, id: NodeId) -> Flops {
         (Body::Map(_), Op::MulAdd) => times(2, &node.ty.shape),
         (Body::Map(_), _) => times(1, &node.ty.shape),
         (Body::Fold | Body::Scatter, _) => times(1, operand(0)),
-        (Body::Reduce(Reduction::Sum | Reduction::Max | Reduction::Mean), _) => times(1, operand(0)),
-        (Body::Reduce(Reduction::Variance), _) => times(3, operand(0)),
+        (Body::Reduce(reduction), _) => times(reduction.flops, operand(0)),
         (Body::Contract, op) => {
             let Op::Dot(axes) = op else { unreachable!("{op:?} is no product") };
             let inner = axes.contracted.iter().map(|&(axis, _)| operand(0).0[axis]);

@@ -10,7 +10,7 @@ mod tensor;
 use std::iter::zip;
 use std::ops::Index;
 
-use crate::ir::ops::{Body, MapBody, Reduction};
+use crate::ir::ops::{Body, Form, MapBody, Reduction, SUM, Total};
 use crate::ir::{Graph, Loop, Node, NodeId, Op, Role};
 use crate::scalar::{Host32, Host64, Reg, Scalar};
 use crate::types::DType;
@@ -231,19 +231,16 @@ impl Run<'_> {
         Data::Float(elements.map(|at| folded(&node.op, &x.shape, at).into_iter().fold(0.0, add)).collect())
     }
 
-    fn reduce(&self, reduction: Reduction, group: &[f64]) -> f64 {
-        match reduction {
-            Reduction::Sum => self.sum(group),
-            Reduction::Max => {
-                group.iter().fold(f64::NEG_INFINITY, |top, &x| if x > top || x.is_nan() { x } else { top })
-            }
-            Reduction::Mean => {
+    fn reduce(&self, reduction: &Reduction, group: &[f64]) -> f64 {
+        match &reduction.form {
+            Form::Total(total) => self.total(total, group),
+            Form::Mean => {
                 // Of no numbers it is 0 / 0, as every mean of none.
                 let Some(&first) = group.first() else { return f64::NAN };
                 let deviations = self.deviations(group, first);
                 self.precision.round(first + self.mean(&deviations))
             }
-            Reduction::Variance => {
+            Form::Variance => {
                 let Some(&first) = group.first() else { return f64::NAN };
                 let deviations = self.deviations(group, first);
                 let deviations = self.deviations(&deviations, self.mean(&deviations));
@@ -264,13 +261,22 @@ impl Run<'_> {
 
     /// Blocks of 64 one after the other, then the blocks as a tree: as many roundings as down a column of compiled code, so
     /// that the error in f32 is a fair measure of what to expect there, also where numbers are alike and errors add up.
-    fn sum(&self, values: &[f64]) -> f64 {
-        let add = |x: f64, y: f64| self.precision.round(x + y);
-        let mut sums: Vec<f64> = values.chunks(64).map(|block| block.iter().fold(0.0, |sum, &x| add(sum, x))).collect();
-        while sums.len() > 1 {
-            sums = sums.chunks(2).map(|pair| pair.iter().copied().reduce(add).expect("no chunk is empty")).collect();
+    fn total(&self, total: &Total, values: &[f64]) -> f64 {
+        let add = |mut x: f64, y: f64| {
+            (total.merge)(std::slice::from_mut(&mut x), &[y]);
+            self.precision.round(x)
+        };
+        let of_block = |block: &[f64]| block.iter().fold(total.identity, |total, &x| add(total, x));
+        let mut totals: Vec<f64> = values.chunks(64).map(of_block).collect();
+        while totals.len() > 1 {
+            let pairs = totals.chunks(2).map(|pair| pair.iter().copied().reduce(add).expect("no chunk is empty"));
+            totals = pairs.collect();
         }
-        sums.first().copied().unwrap_or(0.0)
+        totals.first().copied().unwrap_or(total.identity)
+    }
+
+    fn sum(&self, values: &[f64]) -> f64 {
+        self.total(SUM.reduction().and_then(Reduction::total).expect("a sum is a total"), values)
     }
 
     fn dot(&self, node: &Node, a: &Tensor, b: &Tensor, shape: &[usize]) -> Data {
@@ -462,9 +468,10 @@ mod tests {
             values: &Values::default(),
             nodes: Vec::new(),
         };
+        let max = Op::MaxOver(vec![0]).def().reduction().expect("it is one");
         let groups = [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]];
-        assert!(groups.iter().all(|group| run.reduce(Reduction::Max, group).is_nan()));
-        assert_eq!(run.reduce(Reduction::Max, &[-2.0, -1.0, -3.0]), -1.0);
+        assert!(groups.iter().all(|group| run.reduce(max, group).is_nan()));
+        assert_eq!(run.reduce(max, &[-2.0, -1.0, -3.0]), -1.0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use gradloom::{Adam, MetricsOf, Network, Session, network};
 use gradloom_runtime::accumulate::{Merge, Parts, Tally, Total, parts};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Precision, Tensor, Values, evaluate};
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role, verify};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, verify};
 use gradloom_runtime::layers::Mode;
 use gradloom_runtime::lower::lower;
 use gradloom_runtime::simplify::simplify;
@@ -251,7 +251,8 @@ fn products_over_rows_and_sums_of_rows_with_a_number_add_up() {
 #[test]
 fn a_maximum_passes_nan_and_a_tally_of_nothing_is_below_everything() {
     let total = |merge| Total { merge, ty: TensorType::f32(Shape::fixed(&[2])), output: 0, mean: None };
-    let mut tally = Tally::new(&total(Merge::Max));
+    let largest = Op::MaxOver(vec![0]).def().reduction().expect("it is one");
+    let mut tally = Tally::new(&total(Merge::Total(largest)));
     assert_eq!(tally.totals(), [f64::NEG_INFINITY; 2]);
     for part in [[1.0, f64::NAN], [3.0, 9.0], [2.0, 1.0]] {
         tally.add(1, &part, [&[], &[]]);

@@ -9,11 +9,10 @@ use super::lanes::{Lanes, Width};
 use super::loops::LANE_BYTES;
 use super::nest::{Point, splits_lanes};
 use super::reader::Reader;
-use super::row::combine;
 use super::wide::{Run, WideStage};
 use super::{KernelEmitter, Slot, View};
 use crate::ir::Op;
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::{Body, Reduction, Total};
 use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::{Prefetch, Wide};
@@ -378,35 +377,33 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// Adds the elements here to what a reduction has so far.
-    fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) {
+    fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) {
+        let Some(total) = reduction.total() else { return self.moments(index, value) };
         if let Some(&at) = self.view.memory.lanes.get(&index) {
             let start = self.bases[&Slot::Scratch(at)];
             if !self.view.kernel.is_within(index) {
-                return self.gather(start, reduction, value);
+                return self.gather(start, total, value);
             }
             let place = self.view.kernel.place_within(index);
             let Some(point) = &self.point else { unreachable!("such a kernel has more axes than two") };
             let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
             let offset = reader.whole(&mut self.lanes, &place, 4);
             let address = self.lanes.fb.ins().iadd(start, offset);
-            return add_to(&mut self.lanes, address, 0, reduction, value);
+            return add_to(&mut self.lanes, address, 0, total, value);
         }
         let (at, len) = self.view.memory.partials[&index];
         let slot = Slot::Partial(at, len);
-        if matches!(reduction, Reduction::Mean | Reduction::Variance) {
-            return self.moments(slot, (4 * len / 3) as i32, value);
-        }
         let address = match self.view.kernel.is_over_everything(index) {
             true => lane_of_row(self.lanes.fb, self.bases[&slot], self.row),
             false => self.address(slot),
         };
-        add_to(&mut self.lanes, address, 0, reduction, value);
+        add_to(&mut self.lanes, address, 0, total, value);
     }
 
     /// Adds the elements here to their lanes.
-    fn gather(&mut self, start: Value, reduction: Reduction, value: Reg) {
+    fn gather(&mut self, start: Value, total: &Total, value: Reg) {
         if let Some(lane) = self.lane {
-            return add_to(&mut self.lanes, start, lane, reduction, value);
+            return add_to(&mut self.lanes, start, lane, total, value);
         }
         let kernel = self.view.kernel;
         let short = !kernel.flat && kernel.cols() <= LANES;
@@ -416,7 +413,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         };
         if self.width == Width::One || self.point.is_none() {
             let address = address(self.lanes.fb, self.at);
-            return add_to(&mut self.lanes, address, 0, reduction, value);
+            return add_to(&mut self.lanes, address, 0, total, value);
         }
         // Of several vectors, some may be in the last lanes and some in the first.
         for part in 0..self.width.parts() {
@@ -426,13 +423,14 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             let Lanes { fb, constants, table, fma, .. } = &mut self.lanes;
             let mut lanes = Lanes::new(fb, constants, *table, *fma, Width::Vectors(1));
             let value = lanes.spread(value);
-            add_to(&mut lanes, address, 0, reduction, value);
+            add_to(&mut lanes, address, 0, total, value);
         }
     }
 
     /// Adds the deviations from the shift, and their squares.
-    fn moments(&mut self, slot: Slot, stride: i32, value: Reg) {
-        let address = self.address(slot);
+    fn moments(&mut self, index: usize, value: Reg) {
+        let (at, len) = self.view.memory.partials[&index];
+        let (address, stride) = (self.address(Slot::Partial(at, len)), (4 * len / 3) as i32);
         let shift = self.lanes.load(address, 0, false, true);
         let deviation = self.lanes.sub(value, shift);
         let sum = self.lanes.load(address, stride, false, true);
@@ -445,10 +443,10 @@ impl<'a, 'f> ElementBody<'a, 'f> {
 }
 
 /// Adds numbers to what lies somewhere.
-pub(super) fn add_to(lanes: &mut Lanes<'_, '_>, address: Value, offset: i32, reduction: Reduction, value: Reg) {
-    let total = lanes.load(address, offset, false, reduction != Reduction::Max);
-    let total = combine(lanes, reduction, value, total);
-    lanes.store(total, address, offset);
+pub(super) fn add_to(lanes: &mut Lanes<'_, '_>, address: Value, offset: i32, total: &Total, value: Reg) {
+    let before = lanes.load(address, offset, false, total.reads_once);
+    let after = (total.combine)(lanes, value, before);
+    lanes.store(after, address, offset);
 }
 
 /// Where the only element of a row is added up.

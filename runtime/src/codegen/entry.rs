@@ -10,8 +10,8 @@ use super::host::Imports;
 use super::lanes::{constant_memory, memory};
 use super::{Context, Kernels, Numbers, Program, Target, host};
 use crate::ir::Role;
-use crate::ir::ops::Reduction;
-use crate::kernel::{Arg, BufferId, Kernel, LANES};
+use crate::ir::ops::Form;
+use crate::kernel::{Arg, BufferId, Kernel};
 use crate::plan::{Last, Location, ParallelRegion, Task, Tile};
 use crate::types::Dim;
 
@@ -135,11 +135,11 @@ impl DriverEmitter<'_, '_> {
             let blocks = self.fb.ins().udiv_imm_u(up, block);
             let constant = |emit: &mut Self, value: usize| emit.fb.ins().iconst(types::I64, value as i64);
             let columns = constant(self, kernel.cols());
-            match reduction {
-                Reduction::Mean | Reduction::Variance => {
+            match reduction.form {
+                Form::Mean | Form::Variance => {
                     let (stride, block) = (constant(self, len), constant(self, kernel.block));
-                    let [mean, variance] = match reduction {
-                        Reduction::Variance => [self.mean_of_moments(kernel, reducing), out],
+                    let [mean, variance] = match reduction.form {
+                        Form::Variance => [self.mean_of_moments(kernel, reducing), out],
                         _ => [out, constant(self, 0)],
                     };
                     let overflow = match self.program.fused.statistics.contains(&buffer) {
@@ -149,22 +149,13 @@ impl DriverEmitter<'_, '_> {
                     host::MergeMoments { partials, stride, columns, block, rows, mean, variance, overflow }
                         .call(&mut self.imports, &mut self.fb);
                 }
-                _ if kernel.is_over_everything(reducing) => {
-                    let count = self.fb.ins().imul_imm_u(blocks, LANES as i64);
+                Form::Total(_) => {
+                    let (number, stride) = (constant(self, reduction.number()), constant(self, len));
                     let (imports, fb) = (&mut self.imports, &mut self.fb);
-                    match reduction {
-                        Reduction::Max => host::MaxEverything { partials, count, out }.call(imports, fb),
-                        _ => host::SumEverything { partials, count, out }.call(imports, fb),
-                    }
-                }
-                _ => {
-                    let stride = constant(self, len);
-                    let (imports, fb) = (&mut self.imports, &mut self.fb);
-                    match reduction {
-                        Reduction::Max => {
-                            host::MaxColumns { partials, blocks, stride, columns, out }.call(imports, fb);
-                        }
-                        _ => host::SumColumns { partials, blocks, stride, columns, out }.call(imports, fb),
+                    match kernel.is_over_everything(reducing) {
+                        true => host::TotalOfAll { reduction: number, partials, blocks, out }.call(imports, fb),
+                        false => host::TotalOfColumns { reduction: number, partials, blocks, stride, columns, out }
+                            .call(imports, fb),
                     }
                 }
             }

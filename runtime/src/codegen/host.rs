@@ -107,21 +107,14 @@ host_calls! {
         c: *mut f32, ldc: usize, workspace: *mut f32,
     ) as "gradloom_packed_product" => gemm::packed_product;
 
-    /// The last stage of sums down columns.
-    SumColumns(partials: *const f32, blocks: usize, stride: usize, columns: usize, out: *mut f32)
-        as "gradloom_sum_columns" => finish::sum_columns;
+    /// The last stage of totals down columns, by the number of the reduction.
+    TotalOfColumns(
+        reduction: usize, partials: *const f32, blocks: usize, stride: usize, columns: usize, out: *mut f32,
+    ) as "gradloom_total_of_columns" => finish::total_of_columns;
 
-    /// The last stage of a sum over everything.
-    SumEverything(partials: *const f32, count: usize, out: *mut f32)
-        as "gradloom_sum_everything" => finish::sum_everything;
-
-    /// The last stage of maxima down columns.
-    MaxColumns(partials: *const f32, blocks: usize, stride: usize, columns: usize, out: *mut f32)
-        as "gradloom_max_columns" => finish::max_columns;
-
-    /// The last stage of a maximum over everything.
-    MaxEverything(partials: *const f32, count: usize, out: *mut f32)
-        as "gradloom_max_everything" => finish::max_everything;
+    /// The last stage of a total over everything.
+    TotalOfAll(reduction: usize, partials: *const f32, blocks: usize, out: *mut f32)
+        as "gradloom_total_of_all" => finish::total_of_all;
 
     /// The last stage of a variance. A mean or a variance at no address is not wanted.
     MergeMoments(

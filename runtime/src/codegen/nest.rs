@@ -10,9 +10,8 @@ use super::KernelEmitter;
 use super::lanes::{Lanes, Width};
 use super::loops::{LANE_BYTES, Trip};
 use super::reader::Reader;
-use super::row::identity;
 use super::wide::{Run, WideStage};
-use crate::ir::ops::Reduction;
+use crate::ir::ops::Total;
 use crate::kernel::{Affine, Arg, Bound, Kernel, LANES, Mode, Write};
 use crate::scalar::Scalar;
 use crate::tiling::VECTORS;
@@ -267,11 +266,11 @@ impl KernelEmitter<'_, '_> {
     }
 
     /// Begins the results of a reduction within a row.
-    pub(super) fn start_results(&mut self, index: usize, reduction: Reduction, address: Value) {
+    pub(super) fn start_results(&mut self, index: usize, total: &Total, address: Value) {
         self.columns(Trip::Known(self.kernel.results_within(index)), 4, |emit, width, at| {
             let address = emit.fb.ins().iadd(address, at);
             let mut lanes = emit.lanes(width);
-            let start = lanes.float(identity(reduction));
+            let start = lanes.float(total.identity);
             lanes.store(start, address, 0);
         });
     }

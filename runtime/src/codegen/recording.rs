@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 
 use super::element::pairs;
-use super::row::combine;
 use super::{Slot, View};
-use crate::ir::ops::{Body as OpBody, Reduction};
+use crate::ir::ops::{Body as OpBody, Reduction, Total};
 use crate::kernel::{Arg, Bound, Class, Read};
 use crate::scalar::{Reg, Scalar};
 use crate::types::DType;
@@ -251,66 +250,71 @@ impl Recording<'_> {
         self.recorder.store(value, element);
     }
 
-    fn reduce(&mut self, index: usize, reduction: Reduction, value: Reg) -> Option<()> {
+    fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) -> Option<()> {
         let View { kernel, memory, .. } = self.view;
+        let Some(total) = reduction.total() else { return self.moments(memory.partials[&index], value) };
         if let Some(&at) = memory.lanes.get(&index) {
             let slot = Slot::Scratch(at);
             if kernel.is_within(index) {
                 let along = kernel.place_within(index).steps.last() == Some(&1);
-                return along.then(|| self.add_to(Place::Within(slot, index), reduction, value));
+                return along.then(|| self.add_to(Place::Within(slot, index), total, value));
             }
             let lanes = self.place(Place::Lanes(slot), 0);
-            self.add_to_total(lanes, reduction, value);
+            self.add_to_total(lanes, total, value);
             return Some(());
         }
         let (at, len) = memory.partials[&index];
         let place = Place::Element(Slot::Partial(at, len));
-        if matches!(reduction, Reduction::Mean | Reduction::Variance) {
-            let stride = i32::try_from(4 * len / 3).ok()?;
-            let [shift, sum, squares] = [0, 1, 2].map(|part| self.place(place, part * stride));
-            let shift = self.recorder.load(shift);
-            let deviation = self.recorder.sub(value, shift);
-            if self.down {
-                self.add_to_total(sum, Reduction::Sum, deviation);
-                let total = self.recorder.total(squares);
-                let so_far = self.recorder.total_so_far(total);
-                let after = self.recorder.mul_add(deviation, deviation, so_far);
-                self.recorder.set_total(total, after);
-                return Some(());
-            }
-            let before = self.recorder.load(sum);
-            let after = self.recorder.add(before, deviation);
-            self.recorder.store(after, sum);
-            let before = self.recorder.load(squares);
-            let after = self.recorder.mul_add(deviation, deviation, before);
-            self.recorder.store(after, squares);
-            return Some(());
-        }
         if kernel.is_over_everything(index) {
             return None;
         }
         match self.down {
             true => {
                 let column = self.place(place, 0);
-                self.add_to_total(column, reduction, value);
+                self.add_to_total(column, total, value);
             }
-            false => self.add_to(place, reduction, value),
+            false => self.add_to(place, total, value),
         }
         Some(())
     }
 
-    /// Adds to a sum that is in a register all along.
-    fn add_to_total(&mut self, place: Element, reduction: Reduction, value: Reg) {
-        let total = self.recorder.total(place);
-        let so_far = self.recorder.total_so_far(total);
-        let sum = combine(&mut self.recorder, reduction, value, so_far);
-        self.recorder.set_total(total, sum);
+    /// The deviations from the shift, and their squares.
+    fn moments(&mut self, (at, len): (usize, usize), value: Reg) -> Option<()> {
+        let place = Place::Element(Slot::Partial(at, len));
+        let stride = i32::try_from(4 * len / 3).ok()?;
+        let [shift, sum, squares] = [0, 1, 2].map(|part| self.place(place, part * stride));
+        let shift = self.recorder.load(shift);
+        let deviation = self.recorder.sub(value, shift);
+        for (place, times) in [(sum, None), (squares, Some(deviation))] {
+            let number = self.down.then(|| self.recorder.total(place));
+            let before = match number {
+                Some(number) => self.recorder.total_so_far(number),
+                None => self.recorder.load(place),
+            };
+            let after = match times {
+                Some(factor) => self.recorder.mul_add(deviation, factor, before),
+                None => self.recorder.add(before, deviation),
+            };
+            match number {
+                Some(number) => self.recorder.set_total(number, after),
+                None => self.recorder.store(after, place),
+            }
+        }
+        Some(())
     }
 
-    fn add_to(&mut self, place: Place, reduction: Reduction, value: Reg) {
+    /// Adds to a total that is in a register all along.
+    fn add_to_total(&mut self, place: Element, total: &Total, value: Reg) {
+        let number = self.recorder.total(place);
+        let so_far = self.recorder.total_so_far(number);
+        let after = (total.combine)(&mut self.recorder, value, so_far);
+        self.recorder.set_total(number, after);
+    }
+
+    fn add_to(&mut self, place: Place, total: &Total, value: Reg) {
         let element = self.place(place, 0);
         let before = self.recorder.load(element);
-        let after = combine(&mut self.recorder, reduction, value, before);
+        let after = (total.combine)(&mut self.recorder, value, before);
         self.recorder.store(after, element);
     }
 }

@@ -7,7 +7,7 @@ use super::element::{add_to, lane_of_row};
 use super::lanes::{Width, memory};
 use super::loops::Trip;
 use super::{Context, KernelEmitter, Slot};
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::{Body, Reduction, Total};
 use crate::kernel::{Arg, Class, Kernel, LANES, What, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::VECTORS;
@@ -143,7 +143,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                     self.rows.insert(Arg::Value(index), value);
                     self.store_number(index, value);
                 }
-                Some((reduction, _)) => self.reduce_row_value(index, reduction),
+                Some((reduction, _)) => self.reduce_row_value(index, total(reduction)),
             }
         }
     }
@@ -220,7 +220,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     }
 
     /// A reduction over everything of numbers that are one a row.
-    fn reduce_row_value(&mut self, index: usize, reduction: Reduction) {
+    fn reduce_row_value(&mut self, index: usize, total: &Total) {
         let value = self.scalar_operand(self.kernel.body[index].args[0]);
         let (at, len) = self.memory.partials[&index];
         let address = lane_of_row(&mut self.fb, self.bases[&Slot::Partial(at, len)], self.row);
@@ -229,31 +229,31 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Ok(value) => lanes.spread(value),
             Err(constant) => lanes.float(constant),
         };
-        add_to(&mut lanes, address, 0, reduction, value);
+        add_to(&mut lanes, address, 0, total, value);
     }
 
-    /// Reductions of elements that gather in lanes, in this stage.
-    fn lane_reductions(&self, stage: usize) -> Vec<(usize, Reduction)> {
+    /// Totals of elements that gather in lanes, in this stage.
+    fn lane_totals(&self, stage: usize) -> Vec<(usize, &'static Total)> {
         let body = self.kernel.body.iter().enumerate().filter(|(_, each)| each.stage == stage);
-        let gathered = body.filter_map(|(index, each)| each.reduction().map(|(reduction, _)| (index, reduction)));
+        let gathered = body.filter_map(|(index, each)| Some((index, each.reduction()?.0.total()?)));
         gathered.filter(|(index, _)| self.memory.lanes.contains_key(index)).collect()
     }
 
     fn start_lanes(&mut self, stage: usize) {
-        for (index, reduction) in self.lane_reductions(stage) {
+        for (index, total) in self.lane_totals(stage) {
             let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
             if self.kernel.is_within(index) {
-                self.start_results(index, reduction, address);
+                self.start_results(index, total, address);
                 continue;
             }
             let mut lanes = self.lanes(Width::Vectors(4));
-            let start = lanes.float(identity(reduction));
+            let start = lanes.float(total.identity);
             lanes.store(start, address, 0);
         }
     }
 
     fn finish_lanes(&mut self, stage: usize) {
-        for (index, reduction) in self.lane_reductions(stage) {
+        for (index, total) in self.lane_totals(stage) {
             let address = self.bases[&Slot::Scratch(self.memory.lanes[&index])];
             if self.kernel.is_within(index) {
                 self.finish_results(index, address);
@@ -264,30 +264,30 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 let partial = self.bases[&Slot::Partial(at, len)];
                 let mut lanes = self.lanes(Width::Vectors(4));
                 let row = lanes.load(address, 0, false, false);
-                let total = lanes.load(partial, 0, false, false);
-                let total = combine(&mut lanes, reduction, row, total);
-                lanes.store(total, partial, 0);
+                let before = lanes.load(partial, 0, false, false);
+                let after = (total.combine)(&mut lanes, row, before);
+                lanes.store(after, partial, 0);
                 continue;
             }
-            let value = self.across_lanes(address, reduction);
+            let value = self.across_lanes(address, total);
             self.rows.insert(Arg::Value(index), value);
             self.store_row(index, value);
         }
     }
 
     /// One number out of sixteen lanes, as a tree.
-    fn across_lanes(&mut self, address: Value, reduction: Reduction) -> Value {
+    fn across_lanes(&mut self, address: Value, total: &Total) -> Value {
         let mut lanes = self.lanes(Width::Vectors(1));
         let mut parts: Vec<Reg> = (0..4).map(|part| lanes.load(address, 16 * part, false, false)).collect();
         while parts.len() > 1 {
-            parts = parts.chunks(2).map(|pair| combine(&mut lanes, reduction, pair[0], pair[1])).collect();
+            parts = parts.chunks(2).map(|pair| (total.combine)(&mut lanes, pair[0], pair[1])).collect();
         }
         let vector = lanes.part(parts[0], 0);
         let numbers: Vec<Value> = (0..4).map(|lane| self.fb.ins().extractlane(vector, lane)).collect();
         let mut lanes = self.lanes(Width::One);
         let mut numbers: Vec<Reg> = numbers.into_iter().map(|number| lanes.spread(number)).collect();
         while numbers.len() > 1 {
-            numbers = numbers.chunks(2).map(|pair| combine(&mut lanes, reduction, pair[0], pair[1])).collect();
+            numbers = numbers.chunks(2).map(|pair| (total.combine)(&mut lanes, pair[0], pair[1])).collect();
         }
         lanes.part(numbers[0], 0)
     }
@@ -298,14 +298,14 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             let address = self.bases[&Slot::Partial(at, len)];
             let (reduction, _) = self.kernel.body[index].reduction().expect("partial results are of reductions");
             let columns = if self.kernel.is_over_everything(index) { LANES } else { self.kernel.cols() };
-            if matches!(reduction, Reduction::Mean | Reduction::Variance) {
+            let Some(total) = reduction.total() else {
                 self.start_moments(index, address, len);
                 continue;
-            }
+            };
             self.columns(Trip::Known(columns), VECTORS, |emit, width, at| {
                 let address = emit.fb.ins().iadd(address, at);
                 let mut lanes = emit.lanes(width);
-                let start = lanes.float(identity(reduction));
+                let start = lanes.float(total.identity);
                 lanes.store(start, address, 0);
             });
         }
@@ -357,7 +357,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     pub(super) fn finish_moments(&mut self) {
         for (&index, &(at, len)) in &self.memory.partials {
             let reduction = self.kernel.body[index].reduction();
-            if !matches!(reduction, Some((Reduction::Mean | Reduction::Variance, _))) {
+            if reduction.is_none_or(|(reduction, _)| reduction.total().is_some()) {
                 continue;
             }
             let address = self.bases[&Slot::Partial(at, len)];
@@ -382,24 +382,13 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
     }
 }
 
+/// That of a reduction of what is one a row.
+fn total(reduction: &Reduction) -> &Total {
+    reduction.total().expect("moments are those of elements")
+}
+
 /// The operands of all instructions, and what is copied.
 fn operands(kernel: &Kernel) -> impl Iterator<Item = Arg> {
     let copied = kernel.writes.iter().filter(|write| write.copied).map(|write| write.value);
     kernel.body.iter().flat_map(|instruction| instruction.args.iter().copied()).chain(copied)
-}
-
-/// The number that changes nothing.
-pub(super) fn identity(reduction: Reduction) -> f64 {
-    match reduction {
-        Reduction::Sum | Reduction::Mean | Reduction::Variance => 0.0,
-        Reduction::Max => f64::NEG_INFINITY,
-    }
-}
-
-/// One more number into a total.
-pub(super) fn combine(s: &mut impl Scalar, reduction: Reduction, x: Reg, total: Reg) -> Reg {
-    match reduction {
-        Reduction::Max => s.max(x, total),
-        Reduction::Sum | Reduction::Mean | Reduction::Variance => s.add(total, x),
-    }
 }

@@ -4,7 +4,6 @@ use super::domain::{Domain, ReductionAxes, reduction_axes, resolve};
 use super::index::from;
 use super::view::is_view;
 use super::{Ctx, Demand, Draft};
-use crate::ir::ops::Reduction;
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
 use crate::reason::SplitReason;
@@ -45,7 +44,7 @@ impl Ctx<'_> {
             bound.raise(first, if sum { SplitReason::Sum(source) } else { SplitReason::Extents(source) });
         }
         let first = bound.first;
-        let moments = matches!(reduction_axes(self.g, id), Some((Reduction::Mean | Reduction::Variance, _)));
+        let moments = reduction_axes(self.g, id).is_some_and(|(reduction, _)| reduction.total().is_none());
         // Recomputing a single number costs nothing.
         let substantial = |map: &NodeId| Domain::of(&self.g[*map].ty.shape) != Domain::SCALAR;
         let computed: Vec<NodeId> = demand.sources.iter().chain(demand.maps.iter().filter(substantial)).collect();

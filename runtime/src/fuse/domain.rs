@@ -142,13 +142,13 @@ fn normal(class: Class, domain: Domain) -> Class {
 }
 
 /// Which way the reduction `id` goes in a kernel over the domain of its operand.
-pub fn reduction_axes(graph: &Graph, id: NodeId) -> Option<(Reduction, ReductionAxes)> {
+pub fn reduction_axes(graph: &Graph, id: NodeId) -> Option<(&'static Reduction, ReductionAxes)> {
     let node = &graph[id];
     reduction_axes_over(&node.op, &graph[*node.operands.first()?].ty.shape)
 }
 
 /// The same for this operation on an operand of this shape.
-pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(Reduction, ReductionAxes)> {
+pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(&'static Reduction, ReductionAxes)> {
     let Body::Reduce(reduction) = op.def().body else { return None };
     let axes = op.axes().expect("a reduction has axes");
     let rank = shape.rank();

@@ -120,9 +120,6 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
             format!("{name} {operands} axis {axis} by {step} along {along}, from {shift}, to {extent}")
         }
         Op::ScatterAdd { rows } => format!("{name} {operands} to {rows} rows"),
-        Op::Sum(axes) | Op::MaxOver(axes) | Op::Mean(axes) | Op::Variance(axes) => {
-            format!("{name} {operands} over {}", list(axes))
-        }
         Op::Dot(axes) => match axes.as_matrix().filter(|_| ty.shape.rank() == 2) {
             Some((ta, tb)) => {
                 let mut parts = operands.splitn(2, ", ");
@@ -136,7 +133,10 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
             let direction = if *reverse { " from the last" } else { "" };
             format!("{name} {operands} for {steps} steps{direction}")
         }
-        _ => format!("{name} {operands}"),
+        op => match op.axes() {
+            Some(axes) => format!("{name} {operands} over {}", list(axes)),
+            None => format!("{name} {operands}"),
+        },
     };
     format!("{text} : {}", TensorType::to_string(ty))
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Access, Affine, Arg, AxisSet, BufferId, Fused, Home, Instruction, Kernel, Mode, SumOrder, What, Write};
 use crate::ir::NodeId;
-use crate::ir::ops::Reduction;
+use crate::ir::ops::{Form, Reduction};
 use crate::types::{DType, Dim};
 
 /// How often a value occurs in its kernel.
@@ -24,7 +24,7 @@ pub enum Class {
 
 impl Instruction {
     /// The reduction that it is.
-    pub fn reduction(&self) -> Option<(Reduction, AxisSet)> {
+    pub fn reduction(&self) -> Option<(&'static Reduction, AxisSet)> {
         match self.what {
             What::Map => None,
             What::Reduce { kind, over, .. } => Some((kind, over)),
@@ -167,7 +167,7 @@ impl Kernel {
 
     /// Whether a reduction is known in the row's next stage.
     pub fn is_along_row(&self, index: usize) -> bool {
-        let along = |(_, over): (Reduction, AxisSet)| over.intersection(self.row_axes()).is_empty();
+        let along = |(_, over): (&Reduction, AxisSet)| over.intersection(self.row_axes()).is_empty();
         self.body[index].reduction().is_some_and(along)
     }
 
@@ -183,7 +183,7 @@ impl Kernel {
 
     /// Whether a reduction is over some axes of the row, of which others are left: a row of results, known when the row is done.
     pub fn is_within(&self, index: usize) -> bool {
-        let within = |(_, over): (Reduction, AxisSet)| over != self.col_axes();
+        let within = |(_, over): (&Reduction, AxisSet)| over != self.col_axes();
         self.is_along_row(index) && self.body[index].reduction().is_some_and(within)
     }
 
@@ -234,13 +234,16 @@ impl Kernel {
 
     /// The variance in this kernel whose moments also give the mean of this index, if there is one.
     pub fn moments(&self, mean: usize) -> Option<usize> {
-        let Some((Reduction::Mean, over)) = self.body[mean].reduction() else { return None };
-        let same = |kind: Reduction| {
+        let is_mean = |reduction: &Reduction| matches!(reduction.form, Form::Mean);
+        let is_variance = |reduction: &Reduction| matches!(reduction.form, Form::Variance);
+        let (_, over) = self.body[mean].reduction().filter(|(reduction, _)| is_mean(reduction))?;
+        let same = |wanted: fn(&Reduction) -> bool| {
+            let over_same = |(reduction, other): (&Reduction, AxisSet)| wanted(reduction) && other == over;
             let args = &self.body[mean].args;
-            self.body.iter().position(|other| other.reduction() == Some((kind, over)) && other.args == *args)
+            self.body.iter().position(|other| other.reduction().is_some_and(over_same) && other.args == *args)
         };
         // They give one mean: another one of the same numbers is computed by itself.
-        same(Reduction::Variance).filter(|_| same(Reduction::Mean) == Some(mean))
+        same(is_variance).filter(|_| same(is_mean) == Some(mean))
     }
 
     /// Elements that a later stage of the same row reads, and that this kernel does not write: in the order of their readers.

@@ -221,7 +221,7 @@ pub enum What {
     /// One element from many.
     Reduce {
         /// Which.
-        kind: Reduction,
+        kind: &'static Reduction,
         /// Over which axes.
         over: AxisSet,
         /// In which order.

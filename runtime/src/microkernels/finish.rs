@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::ir::ops::{Reduction, Total};
 use crate::kernel::LANES;
 
 /// Columns that are finished side by side, so that their arithmetic is that of vectors.
@@ -21,85 +22,76 @@ fn merged<T>(parts: Range<usize>, part: &impl Fn(usize) -> T, merge: &impl Fn(T,
     }
 }
 
-/// Adds up `count` columns over `blocks` rows of partial sums, `stride` floats apart.
+/// The total that a reduction makes, by its number.
+fn total(reduction: usize) -> &'static Total {
+    let found = Reduction::all().nth(reduction).and_then(Reduction::total);
+    found.expect("compiled code numbers reductions as they are")
+}
+
+/// Merges `count` columns over `blocks` rows of partial totals, `stride` floats apart.
 ///
 /// # Safety
-/// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`.
-pub unsafe extern "C" fn sum_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
-    if blocks == 1 {
-        // SAFETY: `count <= stride`.
-        let parts = unsafe { std::slice::from_raw_parts(partials, count) };
-        // SAFETY: the caller's promise.
-        let out = unsafe { std::slice::from_raw_parts_mut(out, count) };
-        // A sum is never -0.
-        return out.iter_mut().zip(parts).for_each(|(out, part)| *out = 0.0 + part);
-    }
+/// `partials` is valid for reads of `blocks * stride` floats, `out` for writes of `count`; `count <= stride`. The reduction of this
+/// number makes totals.
+pub unsafe extern "C" fn total_of_columns(
+    reduction: usize,
+    partials: *const f32,
+    blocks: usize,
+    stride: usize,
+    count: usize,
+    out: *mut f32,
+) {
+    let total = total(reduction);
     for first in (0..count).step_by(STRIP) {
         let strip = first..(first + STRIP).min(count);
         let part = |block: usize| {
             // SAFETY: the strip ends at `count <= stride` or before, and `block < blocks`.
             let parts = unsafe { std::slice::from_raw_parts(partials.add(block * stride + first), strip.len()) };
-            let mut sums = [0.0f64; STRIP];
-            sums.iter_mut().zip(parts).for_each(|(sum, &part)| *sum = f64::from(part));
-            sums
+            let mut totals = [total.identity; STRIP];
+            totals.iter_mut().zip(parts).for_each(|(total, &part)| *total = f64::from(part));
+            totals
         };
-        let add = |mut left: [f64; STRIP], right: [f64; STRIP]| {
-            left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
-            left
+        let merge = |mut totals: [f64; STRIP], later: [f64; STRIP]| {
+            (total.merge)(&mut totals, &later);
+            totals
         };
-        let totals = merged(0..blocks, &part, &add).unwrap_or([0.0; STRIP]);
+        // Of a single block too: a sum is never -0.
+        let mut totals = [total.identity; STRIP];
+        if let Some(found) = merged(0..blocks, &part, &merge) {
+            (total.merge)(&mut totals, &found);
+        }
         // SAFETY: the strip ends at `count` or before.
         let out = unsafe { std::slice::from_raw_parts_mut(out.add(first), strip.len()) };
         out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
     }
 }
 
-/// Adds up everything, the lanes of each block first.
+/// Merges everything, the lanes of each block first.
 ///
 /// # Safety
-/// `partials` is valid for reads of `count` floats, `out` for writes of one.
-pub unsafe extern "C" fn sum_everything(partials: *const f32, count: usize, out: *mut f32) {
+/// `partials` is valid for reads of [`LANES`] floats for each of `blocks`, `out` for writes of one. The reduction of this number makes
+/// totals.
+pub unsafe extern "C" fn total_of_all(reduction: usize, partials: *const f32, blocks: usize, out: *mut f32) {
+    let total = total(reduction);
     // SAFETY: the caller's promise.
-    let partials = unsafe { std::slice::from_raw_parts(partials, count) };
+    let partials = unsafe { std::slice::from_raw_parts(partials, blocks * LANES) };
     let block = |block: usize| {
-        let mut sums = [0.0f64; LANES];
-        sums.iter_mut().zip(&partials[LANES * block..]).for_each(|(sum, &part)| *sum = f64::from(part));
+        let lanes = &partials[LANES * block..][..LANES];
+        let mut totals: [f64; LANES] = std::array::from_fn(|lane| f64::from(lanes[lane]));
         for len in [8, 4, 2, 1] {
-            (0..len).for_each(|lane| sums[lane] = sums[2 * lane] + sums[2 * lane + 1]);
+            let [earlier, later]: [[f64; LANES / 2]; 2] =
+                [0, 1].map(|side| std::array::from_fn(|lane| totals[(2 * lane + side) % LANES]));
+            totals[..len].copy_from_slice(&earlier[..len]);
+            (total.merge)(&mut totals[..len], &later[..len]);
         }
-        sums[0]
+        totals[0]
     };
-    let total = merged(0..count.div_ceil(LANES), &block, &|left, right| left + right);
+    let merge = |mut left: f64, right: f64| {
+        (total.merge)(std::slice::from_mut(&mut left), &[right]);
+        left
+    };
     // SAFETY: the caller's promise.
-    unsafe { *out = total.unwrap_or(0.0) as f32 };
-}
-
-/// The largest of each column; NaN if any is NaN.
-///
-/// # Safety
-/// As for [`sum_columns`].
-pub unsafe extern "C" fn max_columns(partials: *const f32, blocks: usize, stride: usize, count: usize, out: *mut f32) {
-    for column in 0..count {
-        // SAFETY: `column < count <= stride` and `block < blocks`.
-        let parts = (0..blocks).map(|block| unsafe { *partials.add(block * stride + column) });
-        // SAFETY: `column < count`.
-        unsafe { *out.add(column) = parts.fold(f32::NEG_INFINITY, larger) };
-    }
-}
-
-/// The largest of all; NaN if any is NaN.
-///
-/// # Safety
-/// As for [`sum_everything`].
-pub unsafe extern "C" fn max_everything(partials: *const f32, count: usize, out: *mut f32) {
-    // SAFETY: the caller's promise.
-    let partials = unsafe { std::slice::from_raw_parts(partials, count) };
-    // SAFETY: the caller's promise.
-    unsafe { *out = partials.iter().copied().fold(f32::NEG_INFINITY, larger) };
-}
-
-fn larger(x: f32, y: f32) -> f32 {
-    if x > y || x.is_nan() { x } else { y }
+    unsafe { *out = merged(0..blocks, &block, &merge).unwrap_or(total.identity) as f32 };
 }
 
 /// Means and squared deviations of some rows.
@@ -188,14 +180,23 @@ pub unsafe extern "C" fn merge_moments(
 
 #[cfg(test)]
 mod tests {
-    use super::{max_columns, merge_moments, merged, sum_columns, sum_everything};
+    use super::{LANES, Reduction, merge_moments, merged, total_of_all, total_of_columns};
+    use crate::ir::Op;
+
+    fn number(op: &Op) -> usize {
+        op.def().reduction().map(Reduction::number).expect("it is a reduction")
+    }
+
+    fn sum() -> usize {
+        number(&Op::Sum(vec![0]))
+    }
 
     #[test]
     fn columns_are_added_over_blocks_and_padding_is_left_out() {
         let partials = [1.0, 2.0, f32::NAN, 10.0, 20.0, f32::NAN];
         let mut out = [0.0; 2];
         // SAFETY: two blocks of three floats, of which two columns are wanted.
-        unsafe { sum_columns(partials.as_ptr(), 2, 3, 2, out.as_mut_ptr()) };
+        unsafe { total_of_columns(sum(), partials.as_ptr(), 2, 3, 2, out.as_mut_ptr()) };
         assert_eq!(out, [11.0, 22.0]);
     }
 
@@ -210,19 +211,20 @@ mod tests {
 
     #[test]
     fn a_sum_of_large_and_small_parts_keeps_the_small_ones() {
-        let partials = [1e8, 1.0, 1.0, 1.0, 1.0, -1e8];
+        let mut partials = [0.0; 2 * LANES];
+        partials[..6].copy_from_slice(&[1e8, 1.0, 1.0, 1.0, 1.0, -1e8]);
         let mut out = 0.0;
-        // SAFETY: six floats and one result.
-        unsafe { sum_everything(partials.as_ptr(), 6, &mut out) };
+        // SAFETY: two blocks of lanes and one result.
+        unsafe { total_of_all(sum(), partials.as_ptr(), 2, &mut out) };
         assert_eq!(out, 4.0);
     }
 
     #[test]
     fn nan_in_any_block_is_the_largest() {
-        let partials = [1.0, f32::NAN, 3.0, 2.0];
+        let (max, partials) = (number(&Op::MaxOver(vec![0])), [1.0, f32::NAN, 3.0, 2.0]);
         let mut out = [0.0; 2];
         // SAFETY: two blocks of two floats.
-        unsafe { max_columns(partials.as_ptr(), 2, 2, 2, out.as_mut_ptr()) };
+        unsafe { total_of_columns(max, partials.as_ptr(), 2, 2, 2, out.as_mut_ptr()) };
         assert_eq!(out[0], 3.0);
         assert!(out[1].is_nan());
     }
@@ -235,7 +237,7 @@ mod tests {
             // Of two blocks, the second is of zeros.
             let both = [partials, [-0.0; 6]].concat();
             // SAFETY: two blocks of six floats, five columns.
-            unsafe { sum_columns(both.as_ptr(), blocks, 6, 5, out.as_mut_ptr()) };
+            unsafe { total_of_columns(sum(), both.as_ptr(), blocks, 6, 5, out.as_mut_ptr()) };
         }
         assert_eq!(sums[0].map(f32::to_bits)[..3], [1.5, 0.0, f32::INFINITY].map(f32::to_bits));
         assert!(sums[0][3].is_nan() && sums[1][3].is_nan());

@@ -186,9 +186,6 @@ impl Growths {
                 _ => Growth::Power(0.0),
             },
             Op::Select => alike(x(1), x(2)),
-            Op::Sum(axes) => scaled(x(0), 1.0, rows(axes)),
-            Op::MaxOver(_) | Op::Mean(_) => x(0),
-            Op::Variance(_) => scaled(x(0), 2.0, 0.0),
             Op::Dot(axes) => {
                 let over = axes.of(0, graph[node.operands[0]].ty.shape.rank()).contracted;
                 scaled(product(x(0), x(1), 1.0), 1.0, rows(&over))
@@ -197,6 +194,9 @@ impl Growths {
             Op::Element | Op::Collect { .. } => x(1),
             // What a step makes of the state has to grow as the state that it was given.
             Op::History { .. } => alike(x(0), x(1)),
+            op if let Some((reduction, axes)) = op.def().reduction().zip(op.axes()) => {
+                scaled(x(0), reduction.power, if reduction.adds_up { rows(axes) } else { 0.0 })
+            }
             // Any other function of zero, or of numbers that do not grow, does not grow.
             op if matches!(op.def().body, Body::Map(_)) => {
                 node.operands.iter().map(|operand| flat(self.of[operand.index()])).fold(Growth::Power(0.0), alike)

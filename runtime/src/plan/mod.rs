@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::elaborate::words;
 use crate::error::BuildError;
 use crate::ir::Slots;
-use crate::ir::ops::Reduction;
+use crate::ir::ops::Form;
 use crate::kernel::{BufferId, Fused, Home, Kernel, LANES, Loop};
 use crate::microkernels::{gemm, runs, winograd};
 use crate::tiling::matmul::{Ahead, RunsLeft, RunsRight};
@@ -316,23 +316,23 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         let mut partial = |arena: &mut Arena, floats: usize| {
             result.partials.insert(at, (arena.take(Content::Partial(at), blocks * floats, last), floats));
         };
-        match reduction {
-            Reduction::Mean | Reduction::Variance if kernel.moments(at).is_none() => partial(arena, 3 * cols),
-            Reduction::Mean | Reduction::Variance => {}
-            Reduction::Sum | Reduction::Max if kernel.is_over_everything(at) => {
+        match reduction.form {
+            Form::Mean | Form::Variance if kernel.moments(at).is_none() => partial(arena, 3 * cols),
+            Form::Mean | Form::Variance => {}
+            Form::Total(_) if kernel.is_over_everything(at) => {
                 partial(arena, LANES);
                 if kernel.gathers_in_lanes(at) {
                     result.lanes.insert(at, arena.take(Content::Lanes(at), together * LANES, last));
                 }
             }
-            Reduction::Sum | Reduction::Max if kernel.is_within(at) => {
+            Form::Total(_) if kernel.is_within(at) => {
                 let floats = padded(kernel.results_within(at));
                 result.lanes.insert(at, arena.take(Content::Lanes(at), together * floats, last));
             }
-            Reduction::Sum | Reduction::Max if kernel.is_along_row(at) => {
+            Form::Total(_) if kernel.is_along_row(at) => {
                 result.lanes.insert(at, arena.take(Content::Lanes(at), together * LANES, last));
             }
-            Reduction::Sum | Reduction::Max => partial(arena, cols),
+            Form::Total(_) => partial(arena, cols),
         }
     }
     for value in kernel.spilled(|buffer| fused.is_computed(buffer)) {

@@ -1,6 +1,6 @@
 //! Tensors without elements: nothing computes them, and what is computed from them is known.
 
-use crate::ir::ops::{Body, Reduction};
+use crate::ir::ops::Body;
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::Shape;
 
@@ -30,14 +30,7 @@ pub(super) fn known(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> 
             (full.len() < node.operands.len()).then(|| b.push(node.op.clone(), &full, node.ty.clone()))
         }
         _ if !from_none => None,
-        Body::Reduce(_) => {
-            let value = match node.op.def().reduction() {
-                Some(Reduction::Sum) | None => 0.0,
-                Some(Reduction::Max) => f64::NEG_INFINITY,
-                Some(Reduction::Mean | Reduction::Variance) => f64::NAN,
-            };
-            Some(b.constant(value, &node.ty.shape))
-        }
+        Body::Reduce(reduction) => Some(b.constant(reduction.of_none, &node.ty.shape)),
         Body::Gather => Some(b.constant(f64::NAN, &node.ty.shape)),
         Body::Move => {
             let value = node.op.fill().unwrap_or(0.0);

@@ -18,7 +18,7 @@ mod reductions;
 
 use super::domain::{Domain, ReductionAxes, reduction_axes_over};
 use super::view::memory_order;
-use crate::ir::ops::Reduction;
+use crate::ir::ops::Form;
 use crate::ir::rewrite::{NodeMap, apply_in_turn};
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role, Rule};
 use crate::types::{DType, Dim, Shape, TensorType};
@@ -92,9 +92,9 @@ fn moments_in_two_passes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     if canonical && matches!(reduction_axes_over(&node.op, &shape), Some((_, ReductionAxes::DownColumns))) {
         return None;
     }
-    match node.op.def().reduction()? {
-        Reduction::Mean => Some(center(b, x, axes)),
-        Reduction::Variance => {
+    match node.op.def().reduction()?.form {
+        Form::Mean => Some(center(b, x, axes)),
+        Form::Variance => {
             let center = center(b, x, axes);
             let center = b.broadcast_over(center, &shape, axes);
             let near = b.sub(x, center);
@@ -109,7 +109,7 @@ fn moments_in_two_passes(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
             // NaN for infinity.
             Some(b.apply(Op::MulAdd, &[variance, zero, variance]))
         }
-        Reduction::Sum | Reduction::Max => None,
+        Form::Total(_) => None,
     }
 }
 
@@ -122,16 +122,14 @@ fn center(b: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
 fn row_of_one(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let &x = node.operands.first()?;
     let shape = &b[x].ty.shape;
-    let along = matches!(
-        reduction_axes_over(&node.op, shape),
-        Some((Reduction::Sum | Reduction::Max, ReductionAxes::AlongRow | ReductionAxes::Within))
-    );
+    let (reduction, over) = reduction_axes_over(&node.op, shape)?;
+    let along = matches!(over, ReductionAxes::AlongRow | ReductionAxes::Within) && reduction.total().is_some();
     if !along || !node.op.axes()?.iter().all(|&axis| shape.0[axis] == Dim::Fixed(1)) {
         return None;
     }
     let only = b.reshape(x, node.ty.shape.clone());
     // A sum is never -0.
-    Some(if matches!(node.op, Op::Sum(_)) { b.offset(only, 0.0) } else { only })
+    Some(if reduction.adds_up { b.offset(only, 0.0) } else { only })
 }
 
 /// The position along an axis of one element is 0. As an `iota` it would be taken for the position of the row.

@@ -2,7 +2,6 @@
 //! between the first and the last.
 
 use super::batch::transposed;
-use crate::ir::ops::Reduction;
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::types::{Dim, Shape};
 
@@ -35,12 +34,11 @@ pub(super) fn down_leading_axes(b: &mut Builder, node: &Node, _: &[bool]) -> Opt
 
 /// Sums and maxima over any other axes, one axis after the other.
 pub(super) fn axis_by_axis(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
-    let kind = node.op.def().reduction()?;
+    let total = node.op.def().reduction()?.total().is_some();
     let axes = node.op.axes()?;
     let shape = &b[node.operands[0]].ty.shape;
-    let simple = matches!(kind, Reduction::Sum | Reduction::Max);
     let known = is_canonical(axes, shape.rank()) || is_within(axes, shape);
-    (simple && !known).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
+    (total && !known).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
 }
 
 /// The reduction over some axes, in ascending order.

@@ -18,7 +18,7 @@ pub use contract::{DotAxes, OperandAxes};
 pub use elementwise::{is_transcendental, sloped};
 pub use movement::Coordinate;
 pub use random::key;
-pub use reduce::Reduction;
+pub use reduce::{Form, Reduction, SUM, Total};
 pub use windows::Window;
 
 /// The definition of an operation.
@@ -68,7 +68,7 @@ pub enum Body {
     /// Sums of elements under overlapping windows.
     Fold,
     /// One element from many.
-    Reduce(Reduction),
+    Reduce(&'static Reduction),
     /// Sums of products.
     Contract,
     /// The head of a loop, what it reads for each step, and what leads out of it.
@@ -77,7 +77,7 @@ pub enum Body {
 
 impl OpDef {
     /// The reduction that it is.
-    pub fn reduction(&self) -> Option<Reduction> {
+    pub fn reduction(&self) -> Option<&'static Reduction> {
         match self.body {
             Body::Reduce(reduction) => Some(reduction),
             _ => None,

@@ -1,22 +1,78 @@
 //! Operations that make one element out of many, along axes that disappear.
 
-use super::{Body, OpDef};
+use super::{ALL, Body, OpDef};
 use crate::ir::{Builder, NodeId, Op};
-use crate::scalar::Cmp;
+use crate::scalar::{Cmp, Reg, Scalar};
 use crate::types::{DType, Shape, TensorType};
 
-/// How many elements become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduction {
-    /// Their sum.
-    Sum,
-    /// The largest; NaN if any is NaN.
-    Max,
-    /// Their mean. The mean of equal numbers is that number.
+/// How many elements become one: all that fusion, code generation, the interpreter and chunked evaluation know of it.
+#[derive(Debug)]
+pub struct Reduction {
+    /// The name of its operation, by which reductions are told apart.
+    pub name: &'static str,
+    /// What becomes of no elements.
+    pub of_none: f64,
+    /// Floating-point operations for each element.
+    pub flops: u64,
+    /// With which power of its elements it grows.
+    pub power: f64,
+    /// Whether it grows with their number.
+    pub adds_up: bool,
+    /// How they are taken together.
+    pub form: Form,
+}
+
+/// How elements are taken together.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// One after the other into a total, and totals of parts into that of all.
+    Total(Total),
+    /// Relative to a sample, so that nothing cancels or overflows: this is the mean.
     Mean,
-    /// Their mean squared deviation from their mean.
+    /// In the same way, the mean squared deviation from the mean.
     Variance,
 }
+
+/// A total, and what is done to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Total {
+    /// That of no elements, which changes no other.
+    pub identity: f64,
+    /// One more element into a total: the element, then the total.
+    pub combine: fn(&mut dyn Scalar, Reg, Reg) -> Reg,
+    /// Some totals side by side, each with one of later elements.
+    pub merge: fn(&mut [f64], &[f64]),
+    /// Whether `combine` reads the total once, so that a load can fold into it.
+    pub reads_once: bool,
+}
+
+impl Reduction {
+    /// The total that is made of elements, if it is one.
+    pub fn total(&self) -> Option<&Total> {
+        match &self.form {
+            Form::Total(total) => Some(total),
+            Form::Mean | Form::Variance => None,
+        }
+    }
+
+    /// All there are.
+    pub fn all() -> impl Iterator<Item = &'static Reduction> {
+        ALL.iter().filter_map(|def| def.reduction())
+    }
+
+    /// Its place among all, by which compiled code names it.
+    pub fn number(&self) -> usize {
+        Reduction::all().position(|other| other == self).expect("it stands in the table of operations")
+    }
+}
+
+impl PartialEq for Reduction {
+    fn eq(&self, other: &Reduction) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Reduction {}
 
 impl Op {
     /// The axes of a reduction.
@@ -56,7 +112,19 @@ pub const SUM: OpDef = OpDef {
         let shape = b.shape(at.x[0]);
         vec![Some(b.broadcast_over(at.dy, &shape, at.op.axes().expect("a reduction has axes")))]
     },
-    body: Body::Reduce(Reduction::Sum),
+    body: Body::Reduce(&Reduction {
+        name: "sum",
+        of_none: 0.0,
+        flops: 1,
+        power: 1.0,
+        adds_up: true,
+        form: Form::Total(Total {
+            identity: 0.0,
+            combine: |s, x, total| s.add(total, x),
+            merge: |totals, later| totals.iter_mut().zip(later).for_each(|(total, x)| *total += x),
+            reads_once: true,
+        }),
+    }),
 };
 
 /// Largest element over axes. `f32[S] -> f32[S without axes]`. NaN passes. The gradient goes to the first of equal elements, in
@@ -90,7 +158,22 @@ pub const MAX_OVER: OpDef = OpDef {
         let dy = b.broadcast_over(at.dy, &shape, axes);
         vec![Some(b.keep(is_first.expect("a reduction has axes"), dy))]
     },
-    body: Body::Reduce(Reduction::Max),
+    body: Body::Reduce(&Reduction {
+        name: "max",
+        of_none: f64::NEG_INFINITY,
+        flops: 1,
+        power: 1.0,
+        adds_up: false,
+        form: Form::Total(Total {
+            identity: f64::NEG_INFINITY,
+            combine: |s, x, total| s.max(x, total),
+            merge: |totals, later| {
+                let larger = |total: f64, x: f64| if x > total || x.is_nan() { x } else { total };
+                totals.iter_mut().zip(later).for_each(|(total, &x)| *total = larger(*total, x));
+            },
+            reads_once: false,
+        }),
+    }),
 };
 
 /// Where a window is over its padding, if what is read there is an infinity that no element is below: one truth value for either
@@ -182,7 +265,14 @@ pub const MEAN: OpDef = OpDef {
         let share = b.div(at.dy, count);
         vec![Some(b.broadcast_over(share, &shape, axes))]
     },
-    body: Body::Reduce(Reduction::Mean),
+    body: Body::Reduce(&Reduction {
+        name: "mean",
+        of_none: f64::NAN,
+        flops: 1,
+        power: 1.0,
+        adds_up: false,
+        form: Form::Mean,
+    }),
 };
 
 /// Biased variance over axes: the mean squared deviation from the mean. `f32[S] -> f32[S without axes]`.
@@ -206,5 +296,12 @@ pub const VARIANCE: OpDef = OpDef {
         let factor = b.broadcast_over(factor, &shape, axes);
         vec![Some(b.mul(factor, deviation))]
     },
-    body: Body::Reduce(Reduction::Variance),
+    body: Body::Reduce(&Reduction {
+        name: "variance",
+        of_none: f64::NAN,
+        flops: 3,
+        power: 2.0,
+        adds_up: false,
+        form: Form::Variance,
+    }),
 };
