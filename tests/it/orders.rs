@@ -298,6 +298,52 @@ fn a_sum_down_columns_adds_chunks_of_sixty_four_rows_as_a_tree() {
     }
 }
 
+/// Sums of so many terms, one after the other.
+fn chains(terms: Vec<f32>, count: usize) -> Vec<f32> {
+    terms.chunks(count).map(|chunk| chunk.iter().fold(0.0, |sum, x| sum + x)).collect()
+}
+
+#[test]
+fn a_long_sum_within_rows_is_a_sum_of_sums_of_at_most_sixty_four() {
+    let sum = |extents: &[usize], axes: &[usize]| {
+        let dims = [Dim::B].into_iter().chain(extents.iter().copied().map(Dim::Fixed)).collect();
+        let (graph, numbers) = of_input(Shape(dims), 2, |b, x| b.sum(x, axes));
+        let shape = [&[2], extents].concat();
+        (run(&graph, 2, &shape, &numbers), numbers)
+    };
+    // Of 1024 pixels rows of 32; of 1000 tokens 50, their largest divisor; of 4,100 pieces of 50, then 41; 61 at a time of 3,721.
+    for (extents, axes, parts) in [
+        (&[32, 32, 3][..], &[1, 2][..], &[32, 32][..]),
+        (&[1000, 5], &[1], &[50, 20]),
+        (&[82, 50, 2], &[1, 2], &[50, 41, 2]),
+        (&[3721, 4], &[1], &[61, 61]),
+        (&[64, 7], &[1], &[64]),
+    ] {
+        let (sums, numbers) = sum(extents, axes);
+        let (cols, terms) = (extents[extents.len() - 1], parts.iter().product::<usize>());
+        let column = |row: usize, col: usize| {
+            let terms = numbers[row * terms * cols..][..terms * cols].iter().skip(col).step_by(cols);
+            parts.iter().fold(terms.copied().collect(), |terms, &count| chains(terms, count))[0]
+        };
+        let wanted: Vec<f32> = (0..2 * cols).map(|at| column(at / cols, at % cols)).collect();
+        assert_eq!(sums, wanted, "{extents:?}");
+    }
+}
+
+#[test]
+fn the_error_of_a_sum_within_rows_does_not_grow_with_its_terms() {
+    let (graph, mut numbers) = of_input(Shape(vec![Dim::B, Dim::Fixed(4096), Dim::Fixed(1)]), 1, |b, x| {
+        let two = b.concat(&[x, x], 2);
+        b.sum(two, &[1])
+    });
+    numbers.fill(0.1);
+    let exact = 4096.0 * f64::from(0.1f32);
+    for sum in run(&graph, 1, &[1, 4096, 1], &numbers) {
+        // One after the other they would be 4e-5 away.
+        assert!((f64::from(sum) / exact - 1.0).abs() < 2e-6, "{sum}, not {exact}");
+    }
+}
+
 #[test]
 fn a_product_written_out_adds_up_the_pieces_of_one_that_is_called() {
     for (inner, piece) in [(256, 256), (257, 129), (784, 196), (1024, 256)] {

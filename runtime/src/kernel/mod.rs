@@ -39,7 +39,7 @@ pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
 pub use loops::Loop;
-pub use order::{DotOrder, LANES, MOST_TERMS, SumOrder, squares_of_piece};
+pub use order::{CHUNK, DotOrder, LANES, MOST_TERMS, SumOrder, squares_of_piece};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
 pub use verify::verify;

@@ -28,7 +28,7 @@ pub const fn squares_of_piece(channels: usize, cols: usize) -> usize {
 
 /// Rows whose sums are taken together: enough to keep the ends of a block cheap, few enough for a sum in single precision, and to
 /// share a batch of ordinary size between threads.
-const CHUNK: usize = 64;
+pub const CHUNK: usize = 64;
 
 /// The order of a reduction over many elements.
 ///
@@ -50,7 +50,7 @@ impl SumOrder {
         SumOrder { lanes: LANES, chunk: 1 }
     }
 
-    /// Of a sum within a row, over some axes between the first and the last: element by element.
+    /// Of a sum within a row, over some axes between the first and the last: element by element. Fusion makes sums of sums of long ones.
     pub fn within_row() -> SumOrder {
         SumOrder { lanes: 1, chunk: 1 }
     }

@@ -46,6 +46,7 @@ const RULES: &[Rule] = &[
     Rule { name: "reduce-leading-axes", apply: reductions::down_leading_axes },
     Rule { name: "moments-in-two-passes", apply: moments_in_two_passes },
     Rule { name: "reduce-axis-by-axis", apply: reductions::axis_by_axis },
+    Rule { name: "sum-in-parts", apply: reductions::sum_in_parts },
     Rule { name: "position-of-one", apply: position_of_one },
     Rule { name: "row-of-one", apply: row_of_one },
     Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },

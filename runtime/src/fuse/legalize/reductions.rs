@@ -3,6 +3,7 @@
 
 use super::batch::transposed;
 use crate::ir::{Builder, Node, NodeId, Op};
+use crate::kernel::CHUNK;
 use crate::types::{Dim, Shape};
 
 /// Whether these axes of a tensor of this rank are the last one, all but the last one, or all.
@@ -39,6 +40,53 @@ pub(super) fn axis_by_axis(b: &mut Builder, node: &Node, _: &[bool]) -> Option<N
     let shape = &b[node.operands[0]].ty.shape;
     let known = is_canonical(axes, shape.rank()) || is_within(axes, shape);
     (total && !known).then(|| over(b, &node.op, node.operands[0], axes.to_vec()))
+}
+
+/// A long sum within rows as a sum of sums, so that no chain of terms is longer than one down a column: their errors would add up.
+/// Where the terms have no suitable divisor, it stays as long as it is.
+pub(super) fn sum_in_parts(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let (axes, x) = (node.op.axes()?, *node.operands.first()?);
+    let adds_up = node.op.def().reduction()?.adds_up;
+    let shape = b.shape(x);
+    if !adds_up || is_canonical(axes, shape.rank()) || !is_within(axes, &shape) || terms(axes, &shape) <= CHUNK {
+        return None;
+    }
+    in_parts(b, &node.op, x, axes)
+}
+
+/// The sum over some axes that have more terms than a chunk: first over the last of them, as many as have no more, or over a part of
+/// the very last; then over the others. `None` if the last has no such part.
+fn in_parts(b: &mut Builder, op: &Op, mut x: NodeId, axes: &[usize]) -> Option<NodeId> {
+    let (&last, outer) = axes.split_last()?;
+    let extent = b.shape(x).0[last].factor();
+    let mut count = 1;
+    let inner: Vec<usize> = (axes.iter().rev().copied())
+        .take_while(|&axis| {
+            count *= b.shape(x).0[axis].factor();
+            count <= CHUNK
+        })
+        .collect();
+    let (inner, outer) = match inner.len() {
+        0 => {
+            let part = (2..=CHUNK).rev().find(|part| extent.is_multiple_of(*part))?;
+            let mut dims = b.shape(x).0;
+            dims.splice(last..=last, [Dim::Fixed(extent / part), Dim::Fixed(part)]);
+            x = b.reshape(x, Shape(dims));
+            (vec![last + 1], [outer, &[last]].concat())
+        }
+        some => (axes[axes.len() - some..].to_vec(), axes[..axes.len() - some].to_vec()),
+    };
+    let parts = b.apply(op.over(inner), &[x]);
+    let shape = b.shape(parts);
+    match terms(&outer, &shape) > CHUNK {
+        true => in_parts(b, op, parts, &outer).or_else(|| Some(b.apply(op.over(outer), &[parts]))),
+        false => Some(b.apply(op.over(outer), &[parts])),
+    }
+}
+
+/// How many elements of a tensor become one over these axes.
+fn terms(axes: &[usize], shape: &Shape) -> usize {
+    axes.iter().map(|&axis| shape.0[axis].factor()).product()
 }
 
 /// The reduction over some axes, in ascending order.
