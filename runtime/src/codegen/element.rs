@@ -9,11 +9,11 @@ use super::lanes::{Lanes, Width};
 use super::loops::LANE_BYTES;
 use super::nest::{Point, splits_lanes};
 use super::reader::Reader;
+use super::stage::{Progress, Stage};
 use super::wide::{Run, WideStage};
 use super::{KernelEmitter, Slot, View};
-use crate::ir::Op;
-use crate::ir::ops::{Body, Reduction, Total};
-use crate::kernel::{Arg, Class, Kernel, LANES, Mode, Write};
+use crate::ir::ops::{Reduction, Total};
+use crate::kernel::{Arg, Class, LANES, Mode, Write};
 use crate::scalar::{Reg, Scalar};
 use crate::tiling::{Prefetch, Wide};
 
@@ -85,13 +85,7 @@ impl KernelEmitter<'_, '_> {
     /// All steps of a stage for some columns.
     fn element(&mut self, steps: &[usize], copies: &[(Arg, Slot)], width: Width, stage: usize, at: Value) {
         let mut body = ElementBody::new(self, steps, width, stage, at);
-        for &step in steps {
-            body.step(step);
-        }
-        for &(value, slot) in copies {
-            body.copy(value, slot);
-        }
-        body.overwrite();
+        body.walk(steps, copies).expect("whatever a stage does has code");
         body.add_rows();
     }
 
@@ -126,28 +120,11 @@ impl KernelEmitter<'_, '_> {
         let steps: Vec<usize> = (0..kernel.body.len()).filter(early).collect();
         let mut body = ElementBody::new(self, &steps, width, 0, at);
         for &step in &steps {
-            body.compute(step);
+            body.compute(step).expect("whatever a stage does has code");
         }
-        let value = body.operand(arg, false);
+        let value = body.value(arg, false);
         then(&mut body.lanes, value);
     }
-}
-
-/// Whether the body of an operation reads each operand once, so that a load can fold into it.
-fn reads_once(op: &Op) -> bool {
-    matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::MulAdd)
-}
-
-/// The sigmoids among these steps whose slopes are among them as well, and those. Together they take one exponential; a
-/// hyperbolic tangent and its slope would, too, but with another rounding of the slope than alone.
-pub(super) fn pairs(kernel: &Kernel, steps: &[usize]) -> Vec<[usize; 2]> {
-    let body = &kernel.body;
-    let slopes = steps.iter().filter(|&&step| body[step].origin.op == Op::SigmoidSlope);
-    let pair = |&slope: &usize| {
-        let same = |step: &&usize| body[**step].origin.op == Op::Sigmoid && body[**step].args == body[slope].args;
-        steps.iter().find(same).map(|&step| [step, slope])
-    };
-    slopes.filter_map(pair).collect()
 }
 
 /// The code for one position.
@@ -159,17 +136,12 @@ struct ElementBody<'a, 'f> {
     singles: &'a HashMap<Arg, Value>,
     bases: &'a HashMap<Slot, Value>,
     row_bases: &'a HashMap<Slot, Value>,
-    /// What has been computed or loaded for this position.
-    known: HashMap<Arg, Reg>,
+    progress: Progress,
     /// How often each value is read in this body.
     uses: HashMap<Arg, usize>,
-    /// Sigmoids whose slopes are computed here too, and the slopes.
-    pairs: Vec<[usize; 2]>,
     addresses: HashMap<Slot, Value>,
     /// In a kernel of more axes than two.
     point: Option<Point>,
-    /// What overwrites parameters or operands, to be written last.
-    updates: Vec<(Slot, Reg)>,
     width: Width,
     stage: usize,
     at: Value,
@@ -192,12 +164,10 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             singles: &emit.singles,
             bases: &emit.bases,
             row_bases: &emit.row_bases,
-            known: HashMap::new(),
+            progress: Progress::new(view.kernel, steps),
             uses,
-            pairs: pairs(view.kernel, steps),
             addresses: HashMap::new(),
             point: (!view.kernel.is_plain()).then(|| emit.point.clone()),
-            updates: Vec::new(),
             width,
             stage,
             at,
@@ -205,86 +175,17 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         }
     }
 
-    /// A map or the beginning of a reduction.
-    fn step(&mut self, index: usize) {
-        let instruction = &self.view.kernel.body[index];
-        match instruction.reduction() {
-            None => {
-                let value = self.compute(index);
-                self.keep(index, value);
-            }
-            Some((reduction, _)) => {
-                let value = self.operand(instruction.args[0], false);
-                self.reduce(index, reduction, value);
-            }
-        }
-    }
-
-    fn compute(&mut self, index: usize) -> Reg {
-        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&index)) {
-            return self.compute_pair(pair, index);
-        }
-        let instruction = &self.view.kernel.body[index];
-        let op = &instruction.origin.op;
-        let Body::Map(body) = op.def().body else { unreachable!("only maps are computed element by element") };
-        let lazy = reads_once(op);
-        let operands: Vec<Reg> = instruction.args.iter().map(|&arg| self.operand(arg, lazy)).collect();
-        let value = body(&mut self.lanes, op, &operands);
-        self.known.insert(Arg::Value(index), value);
-        value
-    }
-
-    /// A sigmoid or its slope, whichever is asked for, and the other one for later.
-    fn compute_pair(&mut self, pair: [usize; 2], index: usize) -> Reg {
-        if let Some(&reg) = self.known.get(&Arg::Value(index)) {
-            return reg;
-        }
-        let function = &self.view.kernel.body[pair[0]];
-        let x = self.operand(function.args[0], false);
-        let values = self.lanes.sigmoid_and_slope(x);
-        self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
-        self.known[&Arg::Value(index)]
-    }
-
-    /// Writes a value to its places, and to scratch if a later stage reads it.
-    fn keep(&mut self, index: usize, value: Reg) {
-        let view = self.view;
-        for (slot, overwrites) in view.targets(index) {
-            match overwrites {
-                true => self.updates.push((slot, value)),
-                false => self.write(slot, value),
-            }
-        }
-    }
-
-    fn copy(&mut self, value: Arg, slot: Slot) {
-        let value = self.operand(value, false);
-        self.updates.push((slot, value));
-    }
-
     /// Adds rows to tables, when all has been computed.
     fn add_rows(&mut self) {
         let view = self.view;
         let now = |write: &&Write| write.mode == Mode::Add && view.kernel.copy_stage(write) == self.stage;
         for write in view.kernel.writes.iter().filter(now).collect::<Vec<_>>() {
-            let value = self.operand(write.value, false);
+            let value = self.value(write.value, false);
             let slot = view.slot_written(write).expect("what is added to has a place");
             let Some(point) = &self.point else { unreachable!("rows are added in a kernel that reads an index") };
             let reader = Reader { view, point, bases: self.bases, width: self.width };
             reader.add(&mut self.lanes, slot, write, value);
         }
-    }
-
-    /// Writes over parameters and operands, when all that reads them has been computed.
-    fn overwrite(&mut self) {
-        for (slot, value) in std::mem::take(&mut self.updates) {
-            self.write(slot, value);
-        }
-    }
-
-    fn write(&mut self, slot: Slot, value: Reg) {
-        let address = self.address(slot);
-        self.lanes.store(value, address, 0);
     }
 
     fn address(&mut self, slot: Slot) -> Value {
@@ -298,7 +199,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// The value of an operand here. A load is left to the operation that reads it if nobody else does.
-    fn operand(&mut self, arg: Arg, lazy: bool) -> Reg {
+    fn value(&mut self, arg: Arg, lazy: bool) -> Reg {
         let kernel = self.view.kernel;
         let class = match arg {
             Arg::Const(value) => return self.lanes.float(value.value()),
@@ -314,7 +215,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         if matches!(class, Class::Row | Class::Single) {
             return self.repeated(arg);
         }
-        if let Some(&reg) = self.known.get(&arg) {
+        if let Some(&reg) = self.progress.known.get(&arg) {
             return reg;
         }
         if let (Some(point), Arg::Read(read)) = (&self.point, arg)
@@ -322,7 +223,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         {
             let reader = Reader { view: self.view, point, bases: self.bases, width: self.width };
             let reg = reader.read(&mut self.lanes, read);
-            self.known.insert(arg, reg);
+            self.progress.known.insert(arg, reg);
             return reg;
         }
         let slot = self.view.slot_read(arg, self.stage).expect("what is not computed here is in memory");
@@ -337,14 +238,14 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let lazy = lazy && self.uses.get(&arg) == Some(&1);
         let reg = self.lanes.load(address, 0, index, lazy);
         if !lazy {
-            self.known.insert(arg, reg);
+            self.progress.known.insert(arg, reg);
         }
         reg
     }
 
     /// A number of the row, or one in all, in every lane.
     fn repeated(&mut self, arg: Arg) -> Reg {
-        if let Some(&reg) = self.known.get(&arg) {
+        if let Some(&reg) = self.progress.known.get(&arg) {
             return reg;
         }
         let mut value = *self.rows.get(&arg).or_else(|| self.singles.get(&arg)).expect("the row's values come first");
@@ -352,7 +253,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
             value = self.lanes.fb.ins().bmask(types::I32, value);
         }
         let reg = self.lanes.splat(value);
-        self.known.insert(arg, reg);
+        self.progress.known.insert(arg, reg);
         reg
     }
 
@@ -377,7 +278,7 @@ impl<'a, 'f> ElementBody<'a, 'f> {
     }
 
     /// Adds the elements here to what a reduction has so far.
-    fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) {
+    fn add(&mut self, index: usize, reduction: &Reduction, value: Reg) {
         let Some(total) = reduction.total() else { return self.moments(index, value) };
         if let Some(&at) = self.view.memory.lanes.get(&index) {
             let start = self.bases[&Slot::Scratch(at)];
@@ -439,6 +340,34 @@ impl<'a, 'f> ElementBody<'a, 'f> {
         let squares = self.lanes.load(address, 2 * stride, false, true);
         let squares = self.lanes.mul_add(deviation, deviation, squares);
         self.lanes.store(squares, address, 2 * stride);
+    }
+}
+
+impl<'a> Stage<'a> for ElementBody<'a, '_> {
+    fn view(&self) -> View<'a> {
+        self.view
+    }
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn scalar(&mut self) -> &mut dyn Scalar {
+        &mut self.lanes
+    }
+
+    fn operand(&mut self, arg: Arg, lazy: bool) -> Option<Reg> {
+        Some(self.value(arg, lazy))
+    }
+
+    fn store(&mut self, slot: Slot, value: Reg) {
+        let address = self.address(slot);
+        self.lanes.store(value, address, 0);
+    }
+
+    fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) -> Option<()> {
+        self.add(index, reduction, value);
+        Some(())
     }
 }
 

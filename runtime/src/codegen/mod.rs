@@ -20,6 +20,7 @@ mod matmul;
 mod reader;
 mod recording;
 mod row;
+mod stage;
 mod runs;
 mod together;
 mod steps;

@@ -1,11 +1,9 @@
 //! What happens at every element of a stage, written down for wide vectors: the instructions of the kernel as those of a [`Recorder`],
 //! and the numbers and places that they need.
 
-use std::collections::HashMap;
-
-use super::element::pairs;
+use super::stage::{Progress, Stage};
 use super::{Slot, View};
-use crate::ir::ops::{Body as OpBody, Reduction, Total};
+use crate::ir::ops::{Reduction, Total};
 use crate::kernel::{Arg, Bound, Class, Read};
 use crate::scalar::{Reg, Scalar};
 use crate::types::DType;
@@ -59,24 +57,13 @@ pub(super) fn record(
     let mut recording = Recording {
         view,
         stage,
-        pairs: pairs(view.kernel, steps),
+        progress: Progress::new(view.kernel, steps),
         down,
         recorder: if down { Recorder::down() } else { Recorder::default() },
-        known: HashMap::new(),
         numbers: Vec::new(),
         places: Vec::new(),
-        updates: Vec::new(),
     };
-    for &step in steps {
-        recording.step(step)?;
-    }
-    for &(value, slot) in copies {
-        let value = recording.operand(value)?;
-        recording.updates.push((slot, value));
-    }
-    for (slot, value) in std::mem::take(&mut recording.updates) {
-        recording.store(slot, value);
-    }
+    recording.walk(steps, copies)?;
     let Recording { recorder, numbers, places, .. } = recording;
     Some(Recorded { body: recorder.finish(), numbers, places })
 }
@@ -85,94 +72,15 @@ pub(super) fn record(
 struct Recording<'a> {
     view: View<'a>,
     stage: usize,
-    /// Sigmoids whose slopes are computed here too, and the slopes.
-    pairs: Vec<[usize; 2]>,
+    progress: Progress,
     /// Whether rows follow one another in each vector of columns.
     down: bool,
     recorder: Recorder,
-    known: HashMap<Arg, Reg>,
     numbers: Vec<Number>,
     places: Vec<Place>,
-    /// What overwrites parameters or operands, to be written last.
-    updates: Vec<(Slot, Reg)>,
 }
 
 impl Recording<'_> {
-    fn step(&mut self, index: usize) -> Option<()> {
-        let instruction = &self.view.kernel.body[index];
-        match instruction.reduction() {
-            None => {
-                let value = self.compute(index)?;
-                for (slot, overwrites) in self.view.targets(index) {
-                    match overwrites {
-                        true => self.updates.push((slot, value)),
-                        false => self.store(slot, value),
-                    }
-                }
-            }
-            Some((reduction, _)) => {
-                let value = self.operand(instruction.args[0])?;
-                self.reduce(index, reduction, value)?;
-            }
-        }
-        Some(())
-    }
-
-    fn compute(&mut self, index: usize) -> Option<Reg> {
-        if let Some(&reg) = self.known.get(&Arg::Value(index)) {
-            return Some(reg);
-        }
-        if let Some(&pair) = self.pairs.iter().find(|pair| pair.contains(&index)) {
-            let x = self.operand(self.view.kernel.body[pair[0]].args[0])?;
-            let values = self.recorder.sigmoid_and_slope(x);
-            self.known.extend(pair.map(Arg::Value).into_iter().zip(values));
-            return Some(self.known[&Arg::Value(index)]);
-        }
-        let instruction = &self.view.kernel.body[index];
-        let op = &instruction.origin.op;
-        let OpBody::Map(body) = op.def().body else { unreachable!("only maps are computed element by element") };
-        let mut operands = Vec::new();
-        for &arg in &instruction.args {
-            operands.push(self.operand(arg)?);
-        }
-        let value = body(&mut self.recorder, op, &operands);
-        self.known.insert(Arg::Value(index), value);
-        Some(value)
-    }
-
-    fn operand(&mut self, arg: Arg) -> Option<Reg> {
-        let kernel = self.view.kernel;
-        let class = match arg {
-            Arg::Const(value) => return Some(self.recorder.float(value.value())),
-            _ => kernel.arg_class(arg),
-        };
-        if let Some(&reg) = self.known.get(&arg) {
-            return Some(reg);
-        }
-        if let Arg::Index(index) = arg {
-            let reg = self.index(index);
-            self.known.insert(arg, reg);
-            return Some(reg);
-        }
-        let reg = if matches!(class, Class::Row | Class::Single) {
-            let truth = |index: usize| kernel.body[index].origin.ty.dtype == DType::Bool;
-            match arg {
-                Arg::Value(index) if truth(index) => self.truth(Number::Repeated(arg)),
-                _ => self.number(Number::Repeated(arg)),
-            }
-        } else if let Arg::Read(read) = arg
-            && !kernel.is_plain()
-            && !kernel.is_aligned(&kernel.reads[read].access)
-        {
-            self.read(read)?
-        } else {
-            let slot = self.view.slot_read(arg, self.stage)?;
-            self.load(if class == Class::Column { Place::Column(slot) } else { Place::Element(slot) })
-        };
-        self.known.insert(arg, reg);
-        Some(reg)
-    }
-
     fn number(&mut self, number: Number) -> Reg {
         self.numbers.push(number);
         self.recorder.number()
@@ -245,39 +153,6 @@ impl Recording<'_> {
         self.recorder.load(element)
     }
 
-    fn store(&mut self, slot: Slot, value: Reg) {
-        let element = self.place(Place::Element(slot), 0);
-        self.recorder.store(value, element);
-    }
-
-    fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) -> Option<()> {
-        let View { kernel, memory, .. } = self.view;
-        let Some(total) = reduction.total() else { return self.moments(memory.partials[&index], value) };
-        if let Some(&at) = memory.lanes.get(&index) {
-            let slot = Slot::Scratch(at);
-            if kernel.is_within(index) {
-                let along = kernel.place_within(index).steps.last() == Some(&1);
-                return along.then(|| self.add_to(Place::Within(slot, index), total, value));
-            }
-            let lanes = self.place(Place::Lanes(slot), 0);
-            self.add_to_total(lanes, total, value);
-            return Some(());
-        }
-        let (at, len) = memory.partials[&index];
-        let place = Place::Element(Slot::Partial(at, len));
-        if kernel.is_over_everything(index) {
-            return None;
-        }
-        match self.down {
-            true => {
-                let column = self.place(place, 0);
-                self.add_to_total(column, total, value);
-            }
-            false => self.add_to(place, total, value),
-        }
-        Some(())
-    }
-
     /// The deviations from the shift, and their squares.
     fn moments(&mut self, (at, len): (usize, usize), value: Reg) -> Option<()> {
         let place = Place::Element(Slot::Partial(at, len));
@@ -316,5 +191,82 @@ impl Recording<'_> {
         let before = self.recorder.load(element);
         let after = (total.combine)(&mut self.recorder, value, before);
         self.recorder.store(after, element);
+    }
+}
+
+impl<'a> Stage<'a> for Recording<'a> {
+    fn view(&self) -> View<'a> {
+        self.view
+    }
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn scalar(&mut self) -> &mut dyn Scalar {
+        &mut self.recorder
+    }
+
+    fn operand(&mut self, arg: Arg, _: bool) -> Option<Reg> {
+        let kernel = self.view.kernel;
+        let class = match arg {
+            Arg::Const(value) => return Some(self.recorder.float(value.value())),
+            _ => kernel.arg_class(arg),
+        };
+        if let Some(&reg) = self.progress.known.get(&arg) {
+            return Some(reg);
+        }
+        let reg = if let Arg::Index(index) = arg {
+            self.index(index)
+        } else if matches!(class, Class::Row | Class::Single) {
+            let truth = |index: usize| kernel.body[index].origin.ty.dtype == DType::Bool;
+            match arg {
+                Arg::Value(index) if truth(index) => self.truth(Number::Repeated(arg)),
+                _ => self.number(Number::Repeated(arg)),
+            }
+        } else if let Arg::Read(read) = arg
+            && !kernel.is_plain()
+            && !kernel.is_aligned(&kernel.reads[read].access)
+        {
+            self.read(read)?
+        } else {
+            let slot = self.view.slot_read(arg, self.stage)?;
+            self.load(if class == Class::Column { Place::Column(slot) } else { Place::Element(slot) })
+        };
+        self.progress.known.insert(arg, reg);
+        Some(reg)
+    }
+
+    fn store(&mut self, slot: Slot, value: Reg) {
+        let element = self.place(Place::Element(slot), 0);
+        self.recorder.store(value, element);
+    }
+
+    fn reduce(&mut self, index: usize, reduction: &Reduction, value: Reg) -> Option<()> {
+        let View { kernel, memory, .. } = self.view;
+        let Some(total) = reduction.total() else { return self.moments(memory.partials[&index], value) };
+        if let Some(&at) = memory.lanes.get(&index) {
+            let slot = Slot::Scratch(at);
+            if kernel.is_within(index) {
+                let along = kernel.place_within(index).steps.last() == Some(&1);
+                return along.then(|| self.add_to(Place::Within(slot, index), total, value));
+            }
+            let lanes = self.place(Place::Lanes(slot), 0);
+            self.add_to_total(lanes, total, value);
+            return Some(());
+        }
+        let (at, len) = memory.partials[&index];
+        let place = Place::Element(Slot::Partial(at, len));
+        if kernel.is_over_everything(index) {
+            return None;
+        }
+        match self.down {
+            true => {
+                let column = self.place(place, 0);
+                self.add_to_total(column, total, value);
+            }
+            false => self.add_to(place, total, value),
+        }
+        Some(())
     }
 }

@@ -8,8 +8,8 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::nest::Point;
 use super::{KernelEmitter, Slot};
-use crate::kernel::{Arg, LANES};
-use crate::plan::padded;
+use crate::kernel::Arg;
+use crate::plan::{lanes_of_row, spilled_row};
 
 /// What is known of a row.
 struct Row {
@@ -60,11 +60,8 @@ impl KernelEmitter<'_, '_> {
     /// Where lanes and scratch of each of some rows are.
     fn scratch_of_rows(&mut self, rows: usize) -> Vec<Vec<(Slot, Value)>> {
         let kernel = self.kernel;
-        let spills = self.memory.spills.values().map(|&at| (at, padded(kernel.cols())));
-        let lanes = self.memory.lanes.iter().map(|(&index, &at)| match kernel.is_within(index) {
-            true => (at, padded(kernel.results_within(index))),
-            false => (at, LANES),
-        });
+        let spills = self.memory.spills.values().map(|&at| (at, spilled_row(kernel)));
+        let lanes = self.memory.lanes.iter().map(|(&index, &at)| (at, lanes_of_row(kernel, index)));
         let all: Vec<(usize, usize)> = spills.chain(lanes).collect();
         let of_row = |emit: &mut Self, row: usize| {
             let slots = all.iter().map(|&(at, len)| {

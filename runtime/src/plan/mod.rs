@@ -294,6 +294,16 @@ pub fn padded(len: usize) -> usize {
     len.next_multiple_of(LANES)
 }
 
+/// Floats of a row in which a reduction adds up: its results if it is one within rows, else lanes.
+pub fn lanes_of_row(kernel: &Kernel, reduction: usize) -> usize {
+    if kernel.is_within(reduction) { padded(kernel.results_within(reduction)) } else { LANES }
+}
+
+/// Floats of a row of a value that a later stage reads.
+pub fn spilled_row(kernel: &Kernel) -> usize {
+    padded(kernel.cols())
+}
+
 /// Takes the memory of a tile of what a kernel writes for others of its group, the last of which is given.
 fn tile(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena, (buffer, last): (BufferId, usize)) -> Tile {
     let group = fused.group_of(index).expect("tiles are verified to be those of a group");
@@ -321,22 +331,17 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
             Form::Mean | Form::Variance => {}
             Form::Total(_) if kernel.is_over_everything(at) => {
                 partial(arena, LANES);
-                if kernel.gathers_in_lanes(at) {
-                    result.lanes.insert(at, arena.take(Content::Lanes(at), together * LANES, last));
-                }
             }
-            Form::Total(_) if kernel.is_within(at) => {
-                let floats = padded(kernel.results_within(at));
-                result.lanes.insert(at, arena.take(Content::Lanes(at), together * floats, last));
-            }
-            Form::Total(_) if kernel.is_along_row(at) => {
-                result.lanes.insert(at, arena.take(Content::Lanes(at), together * LANES, last));
-            }
+            Form::Total(_) if kernel.is_along_row(at) => {}
             Form::Total(_) => partial(arena, cols),
+        }
+        if reduction.total().is_some() && (kernel.gathers_in_lanes(at) || kernel.is_within(at)) {
+            let floats = together * lanes_of_row(kernel, at);
+            result.lanes.insert(at, arena.take(Content::Lanes(at), floats, last));
         }
     }
     for value in kernel.spilled(|buffer| fused.is_computed(buffer)) {
-        result.spills.insert(value, arena.take(Content::Row(value), together * cols, last));
+        result.spills.insert(value, arena.take(Content::Row(value), together * spilled_row(kernel), last));
     }
     if let Some(dot) = &kernel.dot {
         let at_once = rows.min(tiling.points(fused, index) * fused.rows_of_point(index));
