@@ -174,6 +174,9 @@ fn what_has_no_static_step_is_rejected_by_name() {
     assert_eq!(outer, "%2 (dot): f32[B,B] has two batch axes, and no step along the first");
     let spread = verdict(Op::Broadcast(vec![0]), vec![numbers(&[B])], numbers(&[B, B]));
     assert_eq!(spread, "%1 (broadcast): f32[B,B] has two batch axes, and no step along the first");
+    let huge = n(1 << 40);
+    let spread = verdict(Op::Broadcast(vec![]), vec![numbers(&[])], numbers(&[huge, huge]));
+    assert!(spread.ends_with("has more elements than can be counted"), "{spread}");
 
     let window = Window::of(1);
     let along = "would move elements along the batch";

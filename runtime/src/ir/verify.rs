@@ -42,6 +42,9 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
     if node.ty.shape.0.iter().filter(|dim| dim.is_batch()).count() > 1 {
         return Err(format!("{} has two batch axes, and no step along the first", node.ty));
     }
+    if node.ty.shape.len().is_none() {
+        return Err(format!("{} has more elements than can be counted", node.ty));
+    }
     let types: Vec<&TensorType> = node.operands.iter().map(|&operand| &graph[operand].ty).collect();
     match &node.op {
         Op::Iota(axis) if *axis >= node.ty.shape.rank() || node.ty.dtype != DType::U32 => {
