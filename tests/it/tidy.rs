@@ -223,6 +223,26 @@ fn no_number_depends_on_the_mathematics_of_the_system() {
 }
 
 #[test]
+fn what_keeps_sums_in_registers_is_written_in_loops() {
+    // In a build without link-time optimization, a debug build among them, these stay calls, as does any function without
+    // `#[inline]`. Around a call all registers go to the stack: convolutions took twice as long.
+    let calls = ["from_fn(", ".map(", ".zip(", ".fold(", ".sum(", ".sum::", ".for_each(", ".into_iter("];
+    let of = ["gemm/avx2.rs", "gemm/avx512.rs", "gemm/neon.rs", "gemm/portable.rs", "runs/tile.rs"];
+    let of = of.iter().chain(&["runs/registers.rs", "winograd/transforms.rs"]);
+    let paths: Vec<String> = of.map(|name| format!("runtime/src/microkernels/{name}")).collect();
+    let mut offences = Vec::new();
+    let files: Vec<File> = files().into_iter().filter(|file| paths.contains(&file.path)).collect();
+    assert_eq!(files.len(), paths.len(), "the microkernels are there");
+    for file in files {
+        for (number, line) in file.code() {
+            let found = calls.iter().find(|call| line.contains(**call));
+            offences.extend(found.map(|call| format!("{}:{number}: {call}..)", file.path)));
+        }
+    }
+    none(&offences);
+}
+
+#[test]
 fn no_file_is_a_drawer_for_odds_and_ends() {
     let drawers = ["utils", "util", "common", "helpers", "prelude", "misc"];
     let is_drawer = |file: &File| {

@@ -141,10 +141,11 @@ pub unsafe extern "C" fn merge_moments(
         let len = STRIP.min(columns - first);
         let part = |number: usize| {
             // SAFETY: the places lie in the block's part of the partial results.
-            let [shifts, squares, offsets] = [0, 1, 2].map(|part| unsafe {
+            let floats = |part: usize| unsafe {
                 let at = number * stride + part * (stride / 3) + first;
                 std::slice::from_raw_parts(partials.add(at), len)
-            });
+            };
+            let (shifts, squares, offsets) = (floats(0), floats(1), floats(2));
             let rows = (rows - number * block).min(block) as f64;
             let mut strip = Strip { rows, means: [0.0; STRIP], squares: [0.0; STRIP] };
             for column in 0..len {

@@ -3,6 +3,10 @@
 //!
 //! In: addresses and extents, from compiled kernels. Out: numbers in memory. Absent on purpose: anything that depends on
 //! the network, which is compiled at run time.
+//!
+//! Debug builds optimize each part of a crate once and by itself, so that whatever is generic or in another file stays a call there
+//! unless it is `#[inline]`; a call puts all sums on the stack. So what runs within a tile is marked, and written in loops rather than
+//! with functions of arrays and iterators, which are not. `.ci/debug` measures it.
 
 pub mod prefetch;
 pub mod finish;

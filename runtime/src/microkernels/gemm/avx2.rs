@@ -230,7 +230,7 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
                 // SAFETY: eight elements from `p` on are inside `depth`.
                 *row = unsafe { _mm256_loadu_ps(src.at(i + r, p).ptr) };
             }
-            for (s, column) in transposed(block).into_iter().enumerate() {
+            for (s, &column) in transposed(block).iter().enumerate() {
                 // SAFETY: eight elements from `i` on are inside `count`, hence inside `width`.
                 unsafe { _mm256_storeu_ps(panel.add((p + s) * width + i), column) };
             }

@@ -65,6 +65,7 @@ impl Kernel for Avx512 {
 }
 
 /// The first `n` lanes, all sixteen if there are more.
+#[inline]
 fn lanes(n: usize) -> __mmask16 {
     if n >= 16 { !0 } else { (1 << n) - 1 }
 }
@@ -232,7 +233,7 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
                     *row = unsafe { _mm512_maskz_loadu_ps(read, src.at(i + r, p).ptr) };
                 }
             }
-            for (s, column) in transposed(block).into_iter().enumerate() {
+            for (s, &column) in transposed(block).iter().enumerate() {
                 if p + s < depth {
                     // SAFETY: line `p + s` of the panel exists, and the mask keeps the write inside `width`.
                     unsafe { _mm512_mask_storeu_ps(panel.add((p + s) * width + i), write, column) };

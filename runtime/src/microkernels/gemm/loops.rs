@@ -168,6 +168,7 @@ fn ahead<K: Kernel>(
 }
 
 /// Cuts `0..len` into as few parts of at most `most` as possible, equal to within one, as `(start, length)`.
+#[inline]
 fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let parts = len.div_ceil(most);
     (0..parts).map(move |i| (i * (len / parts) + i.min(len % parts), len / parts + usize::from(i < len % parts)))
@@ -175,6 +176,7 @@ fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// The row tiles of a block, as `(first, rows)`: whole ones, and the last two alike, since a tile of one or two rows
 /// keeps the multipliers waiting.
+#[inline]
 pub(in crate::microkernels) fn tiles<K: Kernel>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     core::iter::from_fn(move || {

@@ -80,10 +80,12 @@ pub struct Operand {
 
 impl Operand {
     /// The same matrix without its first `i` rows and `j` columns. The pointer may be formed past the end, not read.
+    #[inline]
     fn at(self, i: usize, j: usize) -> Operand {
         Operand { ptr: self.ptr.wrapping_add(i * self.row + j * self.col), ..self }
     }
 
+    #[inline]
     fn transposed(self) -> Operand {
         Operand { ptr: self.ptr, row: self.col, col: self.row }
     }
@@ -252,6 +254,7 @@ pub(super) struct Tile {
 
 impl Tile {
     /// A tile with nothing to fetch meanwhile: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.
+    #[inline]
     pub(super) fn new(
         [rows, cols, depth]: [usize; 3],
         a: Operand,

@@ -66,7 +66,10 @@ impl Kernel for Neon {
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
     let mut acc = [[vdupq_n_f32(0.0); VECTORS]; ROWS];
     // One term behind: to load from a pointer itself, nothing added, the compiler takes the load that fills a register.
-    let mut a = core::array::from_fn(|i| t.a.at(i, 0).ptr.wrapping_sub(t.a.col));
+    let mut a = [t.a.ptr; ROWS];
+    for i in 0..ROWS {
+        a[i] = t.a.at(i, 0).ptr.wrapping_sub(t.a.col);
+    }
     let mut b = t.b;
     let (mut ahead, apart) = t.ahead;
     for _ in 0..t.depth / STEPS {
@@ -241,7 +244,7 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
         for p in (0..deep).step_by(4) {
             // SAFETY: four elements from `p` on are inside `depth`.
             let row = |r: usize| unsafe { vld1q_f32(src.at(i + r, p).ptr) };
-            for (s, column) in transposed([row(0), row(1), row(2), row(3)]).into_iter().enumerate() {
+            for (s, &column) in transposed([row(0), row(1), row(2), row(3)]).iter().enumerate() {
                 // SAFETY: four elements from `i` on are inside `count`, hence inside `width`.
                 unsafe { vst1q_f32(panel.add((p + s) * width + i), column) };
             }

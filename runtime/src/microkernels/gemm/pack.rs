@@ -35,6 +35,7 @@ pub(super) unsafe fn panels<K: Kernel>(n: usize, k: Terms, columns: Range<usize>
 /// The plain form of [`Kernel::pack`] for any strides, or the part of it that vectors left: elements `i`, lines `p`.
 /// # Safety
 /// That of [`Kernel::pack`]; `i` ends at `width` or before, `p` at the depth or before.
+#[inline]
 pub(super) unsafe fn plain(
     panel: *mut f32,
     width: usize,

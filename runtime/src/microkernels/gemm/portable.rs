@@ -50,8 +50,8 @@ impl Kernel for Portable {
             for t in 0..terms {
                 // SAFETY: row `i`, term `t` is inside A, and row `t` of B has these columns.
                 let (a, b) = unsafe { (*a.at(i, t).ptr, core::slice::from_raw_parts(b.add(t * b_row), cols)) };
-                for (sum, &b) in sums.iter_mut().zip(b) {
-                    *sum = multiply_add(a, b, *sum);
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = multiply_add(a, b[j], *sum);
                 }
             }
         }
@@ -63,6 +63,7 @@ impl Kernel for Portable {
     }
 }
 
+#[inline(always)]
 fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
     if const { Isa::Portable.fuses() } { a.mul_add(b, sum) } else { a * b + sum }
 }
@@ -77,16 +78,16 @@ unsafe fn tile<const ROWS: usize, const COLS: usize>(t: &Tile) {
         for (i, acc) in acc.iter_mut().enumerate() {
             // SAFETY: row `i`, column `p` of A is inside the tile.
             let a = unsafe { *t.a.at(i, p).ptr };
-            for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = multiply_add(a, b, *acc);
+            for (j, acc) in acc.iter_mut().enumerate() {
+                *acc = multiply_add(a, b[j], *acc);
             }
         }
     }
     for (i, acc) in acc.iter().enumerate() {
         // SAFETY: row `i` of C has `t.cols` columns, and nobody else holds it.
         let c = unsafe { core::slice::from_raw_parts_mut(t.c.add(i * t.ldc), t.cols) };
-        for (c, acc) in c.iter_mut().zip(acc) {
-            *c = if t.accumulate { *c + acc } else { *acc };
+        for (j, c) in c.iter_mut().enumerate() {
+            *c = if t.accumulate { *c + acc[j] } else { acc[j] };
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::RunsKernel;
 use super::gathered;
-use super::nest::{AXES, Nest, RowAxis, Span};
+use super::nest::{self, AXES, Nest, RowAxis, Span, copied, starts};
 use super::tile::{Around, Part, Tile};
 use crate::microkernels::gemm::Operand;
 
@@ -89,14 +89,15 @@ unsafe fn panel<K: RunsKernel>(
     in_place: bool,
     workspace: *mut f32,
 ) -> Panel {
-    let steps = nest.terms.map(|axis| axis.b);
-    let start: i64 = piece.iter().zip(steps).map(|(span, step)| span.start * step).sum();
+    let steps = nest.b_steps();
+    let start = nest::along(starts(piece), steps);
     let first = b.wrapping_offset((start + j as i64 * nest.b_col) as isize);
     if in_place {
         return Panel { ptr: first, steps, cols };
     }
     let width = cols.next_multiple_of(K::LANES);
-    let [outer, middle, inner] = piece.clone().map(|span| (span.end - span.start) as usize);
+    let len = |axis: usize| (piece[axis].end - piece[axis].start) as usize;
+    let (outer, middle, inner) = (len(0), len(1), len(2));
     // The packer takes steps that are no less than 0.
     let depth = if steps[2] < 0 { 1 } else { inner.max(1) };
     let mut to = workspace;
@@ -124,19 +125,20 @@ pub(super) fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Opt
         at[axis] = if axis == 0 { rest } else { rest % extent };
         rest /= extent.max(1);
     }
-    let shift: i64 = at.iter().zip(&nest.rows).map(|(at, axis)| at * axis.a).sum();
+    let shift = nest::along(at, [nest.rows[0].a, nest.rows[1].a, nest.rows[2].a]);
     let mut first = 0;
-    let spans = core::array::from_fn(|axis| {
+    let mut spans = copied(piece);
+    for (axis, span) in spans.iter_mut().enumerate() {
         let clip = &nest.terms[axis].clip;
-        let coordinate = clip.constant + at.iter().zip(clip.rows).map(|(at, step)| at * step).sum::<i64>();
+        let coordinate = clip.constant + nest::along(at, clip.rows);
         if skewed == Some(axis) {
             first = coordinate;
-            return piece[axis].clone();
+        } else {
+            let there = clip.span(coordinate, span);
+            *span = there.start - span.start..there.end - span.start;
         }
-        let span = clip.span(coordinate, &piece[axis]);
-        span.start - piece[axis].start..span.end - piece[axis].start
-    });
-    let start: i64 = piece.iter().zip(&nest.terms).map(|(span, axis)| span.start * axis.a).sum();
+    }
+    let start = nest::along(starts(piece), nest.a_steps());
     Line { a: a.wrapping_offset((shift + start) as isize), spans, first }
 }
 
@@ -232,15 +234,14 @@ fn tile(
     a: *const f32,
     c: *mut f32,
 ) -> Tile {
-    let mut spans = line.spans.clone();
+    let mut spans = copied(&line.spans);
     if let Some(axis) = skewed {
         spans[axis] = last.start.min(first.start)..first.end.max(last.end);
     }
     let count = |span: &Span| span.end - span.start;
     let counts = [count(&spans[0]), count(&spans[1]), count(&spans[2])];
-    let (a_steps, b_steps) = (nest.terms.map(|axis| axis.a), panel.steps);
-    let shift =
-        |steps: [i64; AXES]| -> isize { (0..AXES).map(|axis| spans[axis].start * steps[axis]).sum::<i64>() as isize };
+    let (a_steps, b_steps) = (nest.a_steps(), panel.steps);
+    let shift = |steps: [i64; AXES]| nest::along(starts(&spans), steps) as isize;
     let around = |axis: usize| Around { count: counts[axis], a: a_steps[axis], b: b_steps[axis] };
     let once = Around { count: 1, a: 0, b: 0 };
     // Terms that all rows but the first have, that all have, and that all but the last have.
@@ -254,10 +255,11 @@ fn tile(
         }
         _ => [0, counts[1], 0],
     };
-    let [outer, middle] = [0, 1].map(around);
+    let (outer, middle) = (around(0), around(1));
+    let [head, whole, tail] = parts;
     let (around, parts) = if skewed == Some(2) {
         let part = |len: i64| Part { runs: i64::from(len > 0), len, a: len * a_steps[2], b: len * b_steps[2] };
-        ([outer, middle], parts.map(part))
+        ([outer, middle], [part(head), part(whole), part(tail)])
     } else if a_steps[1] == counts[2] * a_steps[2] && b_steps[1] == counts[2] * b_steps[2] {
         // One run goes on where the one before ends.
         let part = |count: i64| Part {
@@ -266,9 +268,10 @@ fn tile(
             a: count * a_steps[1],
             b: count * b_steps[1],
         };
-        ([outer, once], parts.map(part))
+        ([outer, once], [part(head), part(whole), part(tail)])
     } else {
-        ([outer, once], parts.map(|runs| Part { runs, len: counts[2], a: a_steps[1], b: b_steps[1] }))
+        let part = |runs: i64| Part { runs, len: counts[2], a: a_steps[1], b: b_steps[1] };
+        ([outer, once], [part(head), part(whole), part(tail)])
     };
     Tile {
         rows: 0,

@@ -4,7 +4,7 @@
 //! plain products. A term that a row does not have is gathered as zero, which adds nothing.
 
 use super::driver::{Line, line, skewed_axis};
-use super::nest::{AXES, Nest, Span};
+use super::nest::{self, AXES, Nest, Span};
 use super::{GATHERED_ROWS, GATHERED_TERMS};
 use crate::microkernels::gemm::{self, Operand, Tile, tiles};
 
@@ -70,7 +70,7 @@ unsafe fn gather(nest: &Nest, line: &Line, skewed: Option<usize>, [at, len]: [us
                     from as usize..end as usize
                 }
             };
-            let moved: i64 = nest.terms.iter().zip(term).map(|(axis, at)| axis.a * at).sum();
+            let moved = nest::along(term, nest.a_steps());
             let from = line.a.wrapping_offset((moved + at as i64) as isize);
             // SAFETY: these rows have the term, and the others are written as zeros.
             unsafe {

@@ -88,7 +88,37 @@ impl Clip {
     }
 }
 
+/// How far along three axes it is to a place, by the steps of each axis.
+#[inline]
+pub(super) fn along(at: [i64; AXES], steps: [i64; AXES]) -> i64 {
+    at[0] * steps[0] + at[1] * steps[1] + at[2] * steps[2]
+}
+
+/// As `clone`, whose loop over an array some builds call.
+#[inline]
+pub(super) fn copied([outer, middle, inner]: &[Span; AXES]) -> [Span; AXES] {
+    [outer.clone(), middle.clone(), inner.clone()]
+}
+
+/// Where spans begin.
+#[inline]
+pub(super) fn starts([outer, middle, inner]: &[Span; AXES]) -> [i64; AXES] {
+    [outer.start, middle.start, inner.start]
+}
+
 impl Nest {
+    /// From term to term in the left operand.
+    #[inline]
+    pub(super) fn a_steps(&self) -> [i64; AXES] {
+        [self.terms[0].a, self.terms[1].a, self.terms[2].a]
+    }
+
+    /// From term to term in the right operand.
+    #[inline]
+    pub(super) fn b_steps(&self) -> [i64; AXES] {
+        [self.terms[0].b, self.terms[1].b, self.terms[2].b]
+    }
+
     /// The terms, piece by piece.
     pub(super) fn pieces(&self) -> impl Iterator<Item = [Span; AXES]> {
         let [outer, middle, inner] = self.terms.map(|axis| axis.extent);

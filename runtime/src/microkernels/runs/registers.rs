@@ -232,8 +232,11 @@ pub(in crate::microkernels) struct Floats([f32; 8]);
 
 impl Floats {
     #[inline(always)]
-    fn each(self, f: impl Fn(usize, f32) -> f32) -> Floats {
-        Floats(core::array::from_fn(|lane| f(lane, self.0[lane])))
+    fn each(mut self, f: impl Fn(usize, f32) -> f32) -> Floats {
+        for (lane, float) in self.0.iter_mut().enumerate() {
+            *float = f(lane, *float);
+        }
+        self
     }
 }
 

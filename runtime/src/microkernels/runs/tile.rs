@@ -166,7 +166,12 @@ unsafe fn run<
     let row = if STEP == UNIT_ROW { 1 } else { t.row };
     let col = if STEP == UNIT_COL { 1 } else { t.col };
     // Some rows to a pointer, as many as an addressing mode reaches.
-    let mut pointers: [*const f32; MOST] = core::array::from_fn(|g| a.wrapping_offset((g * R::REACH) as isize * row));
+    let mut pointers = [a; MOST];
+    each!(G < MOST => {
+        if G * R::REACH < ROWS {
+            pointers[G] = a.wrapping_offset((G * R::REACH) as isize * row);
+        }
+    });
     let used = ROWS.div_ceil(R::REACH);
     let len = len as usize;
     // SAFETY: the caller's promises.

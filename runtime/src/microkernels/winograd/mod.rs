@@ -59,7 +59,8 @@ pub struct Windows {
 impl Windows {
     /// Squares of an image: down, and across.
     fn squares(&self) -> [usize; 2] {
-        self.size.map(|size| (size as usize).div_ceil(2))
+        let [down, across] = self.size;
+        [(down as usize).div_ceil(2), (across as usize).div_ceil(2)]
     }
 }
 

@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use super::transforms::{Results, Strip, Taps, Winograd};
-use super::{APART, POSITIONS, Windows, winograd_rows};
+use super::{APART, POSITIONS, SIDE, Windows, winograd_rows};
 use crate::microkernels::gemm::{Operand, Tile, tiles};
 
 /// Squares that are transformed in one go: whole tiles of products of every instruction set, and about as much as half a second
@@ -46,6 +46,7 @@ pub(super) struct Piece {
 }
 
 /// Squares of images, counted row by row through all images, cut where a row ends.
+#[inline]
 pub(super) fn pieces([down, across]: [usize; 2], squares: Range<usize>) -> impl Iterator<Item = Piece> {
     let mut next = squares.start;
     core::iter::from_fn(move || {
@@ -58,13 +59,16 @@ pub(super) fn pieces([down, across]: [usize; 2], squares: Range<usize>) -> impl 
 
 /// The pixels of a piece.
 pub(super) fn strip(windows: &Windows, piece: &Piece, a: *const f32) -> Strip {
-    let [image, row, pixel] = windows.a.map(|step| step as isize);
-    let [y, x] = piece.at.map(|at| 2 * at as i64);
-    let start = a.wrapping_offset(piece.image as isize * image + y as isize * row + x as isize * pixel);
-    let rows = core::array::from_fn(|i| {
-        let there = (0..windows.extent[0]).contains(&(windows.first[0] + y + i as i64));
-        if there { start.wrapping_offset(i as isize * row) } else { core::ptr::null() }
-    });
+    let [image, row, pixel] = windows.a;
+    let (y, x) = (2 * piece.at[0] as i64, 2 * piece.at[1] as i64);
+    let (row, pixel) = (row as isize, pixel as isize);
+    let start = a.wrapping_offset(piece.image as isize * image as isize + y as isize * row + x as isize * pixel);
+    let mut rows = [core::ptr::null(); SIDE];
+    for (i, pixels) in rows.iter_mut().enumerate() {
+        if (0..windows.extent[0]).contains(&(windows.first[0] + y + i as i64)) {
+            *pixels = start.wrapping_offset(i as isize * row);
+        }
+    }
     let before = windows.first[1] + x;
     Strip {
         squares: piece.count,
