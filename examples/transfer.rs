@@ -15,7 +15,7 @@ use std::error::Error;
 use std::path::Path;
 
 use gradloom::data::ImageSet;
-use gradloom::ndarray::{Array1, Array4, Axis};
+use gradloom::ndarray::{Array1, Array4};
 use gradloom::{Adam, CheckpointError, Dataset, NameMap, Progress, Session, Trainer, network};
 
 network! {
@@ -57,16 +57,15 @@ type Pictures = Dataset<Array4<u8>, Array1<u8>>;
 
 /// The pictures of these kinds, so many of each at most, labeled by the place in the list.
 fn of_kinds(side: &(Array4<u8>, Array1<u8>), kinds: &[u8], most: usize) -> Result<Pictures, Box<dyn Error>> {
-    let mut counts = vec![0; kinds.len()];
-    let (mut rows, mut labels) = (Vec::new(), Vec::new());
-    for (row, label) in side.1.iter().enumerate() {
-        if let Some(kind) = kinds.iter().position(|kind| kind == label).filter(|&kind| counts[kind] < most) {
-            counts[kind] += 1;
-            rows.push(row);
-            labels.push(kind as u8);
-        }
-    }
-    Ok(Dataset::new(side.0.select(Axis(0), &rows), Array1::from_vec(labels))?.seed(1))
+    let mut counts = [0; 10];
+    let pictures = Dataset::new(side.0.clone(), side.1.clone())?.filter(|_, labels, row| {
+        let count = &mut counts[usize::from(labels[row])];
+        *count += 1;
+        kinds.contains(&labels[row]) && *count <= most
+    })?;
+    let (images, labels) = pictures.into_parts();
+    let place = |label: u8| kinds.iter().position(|kind| *kind == label).unwrap_or_default() as u8;
+    Ok(Dataset::new(images, labels.mapv(place))?.seed(1))
 }
 
 /// A network of the rare kinds, trained on few pictures from where it is made to start.
@@ -99,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let accuracy =
         |net: &mut Session<Rare>| net.evaluate(tested.inputs(), tested.targets()).map(|found| found.accuracy);
     // The last layer of the file is that of other kinds.
-    let features = NameMap::new().ignored("logits.*").kept("logits.*");
+    let features = NameMap::new().kept("logits.*");
     let (mut sums, mut last) = ([0.0; 3], None);
     for seed in 1..=STARTS {
         let mut alone = trained(Rare::trainer(Adam::new(2e-3)), seed, |_| Ok(()), &few)?;

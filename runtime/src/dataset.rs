@@ -2,6 +2,7 @@
 
 mod class_weights;
 mod element;
+mod filter;
 mod folds;
 mod order;
 mod rows;

@@ -235,6 +235,29 @@ fn classes_of_a_stratified_split_come_from_anywhere() {
 }
 
 #[test]
+fn rows_that_stay_keep_their_order_and_their_targets() {
+    let even = |_: &Array2<f32>, targets: &Array1<u32>, row: usize| targets[row].is_multiple_of(2);
+    let data = dataset(11, 3).filter(even).expect("some rows stay");
+    assert_eq!(data.targets().to_vec(), [0, 2, 4, 6, 8, 10]);
+    assert!(data.inputs().rows().into_iter().zip(data.targets()).all(|(row, target)| row[0] == *target as f32));
+    // It is a dataset like one that was made of these rows.
+    let (inputs, targets) = data.clone().into_parts();
+    let (mut filtered, mut made) = (data, Dataset::new(inputs, targets).expect("rows agree").seed(3));
+    assert_eq!(pass(&mut filtered, 4), pass(&mut made, 4));
+    // Of one that has been shuffled the present order counts, and each row is asked about once, one after the other.
+    let order = filtered.targets().to_vec();
+    let mut asked = Vec::new();
+    let count = |_: &Array2<f32>, targets: &Array1<u32>, row: usize| {
+        asked.push(targets[row]);
+        asked.len() > 2
+    };
+    let rest = filtered.filter(count).expect("some rows stay");
+    assert_eq!((&asked, &rest.targets().to_vec()[..]), (&order, &order[2..]));
+    let none = dataset(3, 1).filter(|_, _, _| false).expect_err("no row stays");
+    assert_eq!(none, DatasetError::Empty);
+}
+
+#[test]
 fn weights_of_classes_are_in_inverse_proportion_to_their_counts() {
     let labels = unbalanced().targets().to_owned();
     let weights = ClassWeights::balanced(labels.view(), 3).expect("every class has rows");
