@@ -271,3 +271,42 @@ fn a_map_of_names_need_not_account_for_the_state_of_what_it_renames() {
     predictor.load_mapped(&path, &names.renamed("dense2.bias", "head.bias")).expect("as for a session");
     assert_eq!(predictor.param("first.weight").expect("it exists"), old.param("dense1.weight").expect("it exists"));
 }
+
+network! {
+    block Body(width) { Dense(width), relu, Dense(width) }
+
+    /// What has learned something.
+    Donor<x: [B, 3] -> y: [B, 5]> { let seen = x -> Body(4); y = seen -> Dense(5); }
+    loss(k: [u8; B]) = cross_entropy(y, k);
+
+    /// What begins where that one is, by other names and with another last layer.
+    Heir<x: [B, 3] -> y: [B, 2]> { let features = x -> Body(4); y = features -> Dense(2); }
+    loss(k: [u8; B]) = cross_entropy(y, k);
+}
+
+#[test]
+fn a_star_renames_all_of_a_flow_and_what_is_kept_needs_no_more_words() {
+    let path = folder("renamed_flow").join("net.safetensors");
+    let donor = built(Donor::trainer(Adam::new(0.1)).seed(7));
+    donor.save(&path).expect("the folder can be written");
+    let mut heir = built(Heir::trainer(Sgd::new(0.1)).seed(8));
+    let last = heir.param("y.dense1.weight").expect("it exists").to_owned();
+    let all = || NameMap::new().renamed("seen.*", "features.*");
+    heir.load_mapped(&path, &all().kept("y.*")).expect("all parameters are accounted for");
+    for name in ["body1.dense1.weight", "body1.dense1.bias", "body1.dense2.weight", "body1.dense2.bias"] {
+        let [here, there] = [heir.param(&format!("features.{name}")), donor.param(&format!("seen.{name}"))];
+        assert_eq!(here.expect("it exists"), there.expect("it exists"), "{name}");
+    }
+    assert_eq!(heir.param("y.dense1.weight").expect("it exists"), last);
+    // What is said of one tensor comes first, also that its parameter is kept.
+    let twice = all().renamed("seen.body1.dense1.bias", "features.body1.dense2.bias").kept("y.*").kept("*1.bias");
+    let error = heir.load_mapped(&path, &twice).expect_err("a parameter has two").to_string();
+    assert!(error.ends_with("\n  the map names `features.body1.dense2.bias` twice"), "{error}");
+    let none = NameMap::new().renamed("sene.*", "features.*").kept("*");
+    let error = heir.load_mapped(&path, &none).expect_err("there is no such flow").to_string();
+    assert!(error.contains("\n  no tensor `sene.*` in the file\n"), "{error}");
+    assert!(!error.contains("no parameter `features.*`"), "{error}");
+    let odd = NameMap::new().renamed("seen.body1.dense1.bias", "features.*").kept("*");
+    let error = heir.load_mapped(&path, &odd).expect_err("a star of one side alone").to_string();
+    assert!(error.contains("\n  no parameter `features.*`"), "{error}");
+}

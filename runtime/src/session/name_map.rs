@@ -45,18 +45,26 @@ struct Rule {
     transposed: bool,
 }
 
+impl Rule {
+    /// Whether it speaks of several tensors.
+    fn is_pattern(&self) -> bool {
+        self.from.contains('*') && self.to.contains('*')
+    }
+}
+
 impl NameMap {
     /// Every tensor goes by its own name.
     pub fn new() -> NameMap {
         NameMap::default()
     }
 
-    /// The tensor `from` of the file becomes the parameter `to`.
+    /// The tensor `from` of the file becomes the parameter `to`. With a `*` in both, which stands for the same letters, so do all tensors
+    /// of such names that no other rule mentions: `renamed("encoder.*", "seen.*")`.
     pub fn renamed(self, from: impl Into<String>, to: impl Into<String>) -> NameMap {
         self.rule(from.into(), to.into(), false)
     }
 
-    /// The transpose of the tensor `from` of the file, a matrix, becomes the parameter `to`.
+    /// The transpose of the tensor `from` of the file, a matrix, becomes the parameter `to`. A `*` stands for the same letters in both.
     pub fn transposed(self, from: impl Into<String>, to: impl Into<String>) -> NameMap {
         self.rule(from.into(), to.into(), true)
     }
@@ -67,7 +75,7 @@ impl NameMap {
         self
     }
 
-    /// This parameter of the network stays as it is. `*` stands for any letters: `dense3.*`.
+    /// This parameter of the network stays as it is, whatever the file has under its name. `*` stands for any letters: `dense3.*`.
     pub fn kept(mut self, param: impl Into<String>) -> NameMap {
         self.kept.push(param.into());
         self
@@ -77,6 +85,48 @@ impl NameMap {
         self.rules.push(Rule { from, to, transposed });
         self
     }
+
+    /// The rules for single tensors: in place of one with a `*`, those for the tensors of the file that it speaks of. Beside them the
+    /// tensors that nothing is made of, since the parameter is kept.
+    fn rules_for<'f>(&self, file: &'f File) -> (Vec<Rule>, Vec<&'f str>) {
+        let single = self.rules.iter().filter(|rule| !rule.is_pattern()).map(|rule| &*rule.from);
+        let mentioned: HashSet<&str> = single.collect();
+        let (mut rules, mut passed_over) = (Vec::new(), Vec::new());
+        for rule in &self.rules {
+            let (Some(from), Some(to)) = (rule.from.split_once('*'), rule.to.split_once('*')) else {
+                rules.push(rule.clone());
+                continue;
+            };
+            let mut is_met = false;
+            for tensor in file.header.tensors.iter().map(|tensor| &*tensor.name) {
+                let star = tensor.strip_prefix(from.0).and_then(|rest| rest.strip_suffix(from.1));
+                let is_settled = mentioned.contains(tensor) || self.ignores(tensor) || is_state(file, tensor);
+                let Some(star) = star.filter(|_| !is_settled) else { continue };
+                is_met = true;
+                let to = [to.0, star, to.1].concat();
+                match self.keeps(&to) {
+                    true => passed_over.push(tensor),
+                    false => rules.push(Rule { from: tensor.to_string(), to, transposed: rule.transposed }),
+                }
+            }
+            // That there is none is a mistake like any other.
+            rules.extend((!is_met).then(|| rule.clone()));
+        }
+        (rules, passed_over)
+    }
+
+    fn keeps(&self, param: &str) -> bool {
+        self.kept.iter().any(|pattern| matches(pattern, param))
+    }
+
+    fn ignores(&self, tensor: &str) -> bool {
+        self.ignored.iter().any(|pattern| matches(pattern, tensor))
+    }
+}
+
+/// Whether a tensor of a checkpoint is an optimizer's: `dense1.weight.m` is, whatever `dense1.weight` is called here.
+fn is_state(file: &File, tensor: &str) -> bool {
+    file.is_sealed() && tensor.rsplit_once('.').is_some_and(|(param, _)| file.header.tensor(param).is_some())
 }
 
 impl<N: Network> Session<N> {
@@ -195,7 +245,6 @@ impl Matching {
         let mut matching = Matching { pairs: Vec::new(), mistakes: Mistakes::default() };
         let tensors = || file.header.tensors.iter().map(|entry| &*entry.name);
         let params: HashMap<&str, usize> = slots.iter().enumerate().map(|(at, slot)| (&*slot.name, at)).collect();
-        let is_kept = |name: &str| names.kept.iter().any(|pattern| matches(pattern, name));
         // Parameters and tensors that are spoken for.
         let (mut filled, mut used) = (HashSet::new(), HashSet::new());
         // Sorted, so that of two names as close the same is suggested every time.
@@ -207,14 +256,17 @@ impl Matching {
         for pattern in names.kept.iter().filter(|pattern| !params.keys().any(|name| matches(pattern, name))) {
             matching.mistakes.add(|| format!("no parameter is `{pattern}`, which the map keeps"));
         }
-        for Rule { from, to, transposed } in &names.rules {
+        let (rules, passed_over) = names.rules_for(file);
+        used.extend(passed_over);
+        for rule in &rules {
+            let Rule { from, to, transposed } = rule;
             let (tensor, slot) = (file.header.tensor(from), params.get(&**to));
             used.insert(&**from);
             if tensor.is_none() {
                 let hint = did_you_mean(suggestions.closest(from, tensor_names));
                 matching.mistakes.add(|| format!("no tensor `{from}` in the file{hint}"));
             }
-            if slot.is_none() {
+            if slot.is_none() && !rule.is_pattern() {
                 let hint = did_you_mean(suggestions.closest(to, param_names));
                 matching.mistakes.add(|| format!("no parameter `{to}`{hint}"));
             }
@@ -228,17 +280,14 @@ impl Matching {
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| !filled.contains(&*slot.name)) {
             used.insert(&slot.name);
             match file.header.tensor(&slot.name) {
-                _ if is_kept(&slot.name) => {}
+                _ if names.keeps(&slot.name) => {}
                 Some(tensor) => matching.pair(slots, at, tensor, false),
                 None => matching.mistakes.add(|| format!("nothing in the file becomes `{}`", slot.name)),
             }
         }
         for tensor in &file.header.tensors {
-            // `dense1.weight.m` is the optimizer's, whatever `dense1.weight` is called here.
-            let is_state = tensor.name.rsplit_once('.').is_some_and(|(param, _)| file.header.tensor(param).is_some());
-            let is_ignored = names.ignored.iter().any(|pattern| matches(pattern, &tensor.name));
-            let is_settled = used.contains(&*tensor.name) || is_ignored || (is_state && file.is_sealed());
-            if !is_settled {
+            let name = &*tensor.name;
+            if !(used.contains(name) || names.ignores(name) || is_state(file, name)) {
                 matching.mistakes.add(|| format!("nothing here is made of `{}` in the file", shown(&tensor.name)));
             }
         }
