@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for step in [1, 10, 20, 50, 100, SHIFT, SHIFT + 1, SHIFT + 10, SHIFT + 20, SHIFT + 50, SHIFT + 100, STEPS] {
         let [training, a, b, c] =
             [&usual.training, &usual.inference, &slow.inference, &rare.inference].map(|loss| loss[step - 1]);
-        let Drift { mean, variance } = usual.drift[step - 1];
+        let Drift { mean, variance, .. } = usual.drift[step - 1];
         println!("{step:<12}  {training:>8.3}  {a:>23.3}  {b:>13.3}  {c:>10.3}  {mean:>10.3}  {variance:>9.3}");
         if step == SHIFT {
             println!("now the images become paler, and nothing is trained any more: only the statistics follow");

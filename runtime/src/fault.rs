@@ -62,6 +62,7 @@ pub enum Given {
 
 /// What an operation was applied to.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Operand {
     /// The number.
     pub value: f32,

@@ -44,7 +44,7 @@ fn bits(values: &ArrayD<f32>) -> Vec<u32> {
 
 /// Both outputs, both moments.
 fn of_mixed(found: &MonteCarlo<Mixed>) -> [Vec<u32>; 4] {
-    let MonteCarlo { mean, deviation } = found;
+    let MonteCarlo { mean, deviation, .. } = found;
     [&mean.mean, &mean.other, &deviation.mean, &deviation.other].map(|values| bits(&values.clone().into_dyn()))
 }
 

@@ -112,3 +112,49 @@ fn every_lint_is_shown_by_a_test_of_errors() {
     let missing: Vec<&&str> = names.iter().filter(|name| !shown.contains(**name)).collect();
     assert!(names.len() > 5 && missing.is_empty(), "nothing shows {missing:?}");
 }
+
+/// Types that have all that there can be, and reports that tests write by hand.
+const COMPLETE: [&str; 3] = ["Flops", "Gradcheck", "ParamCheck"];
+
+/// Whether a type can be matched or built by others as a whole, so that a variant or field more would break their code; none if the
+/// text does not define it.
+fn is_closed(text: &str, name: &str) -> Option<bool> {
+    let lines: Vec<&str> = text.lines().collect();
+    let defines = |line: &&str| {
+        ["pub enum ", "pub struct "]
+            .iter()
+            .any(|kind| line.strip_prefix(kind).is_some_and(|rest| words(rest).next() == Some(name)))
+    };
+    let at = lines.iter().position(|line| defines(line))?;
+    let before = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("///"));
+    if before.into_iter().any(|line| *line == "#[non_exhaustive]") {
+        return Some(false);
+    }
+    let body = || lines[at + 1..].iter().take_while(|line| **line != "}");
+    let fields = body().filter(|line| line.starts_with("    ") && !line.trim_start().starts_with(['/', '#']));
+    let all_public = fields.into_iter().all(|line| line.starts_with("    pub "));
+    let has_fields = lines[at].ends_with('{') && body().next().is_some();
+    Some(has_fields && (lines[at].starts_with("pub enum ") || all_public))
+}
+
+#[test]
+fn public_types_leave_room_for_more_variants_and_fields() {
+    assert_eq!(is_closed("pub enum A {\n    /// One.\n    X,\n}\n", "A"), Some(true));
+    assert_eq!(is_closed("#[non_exhaustive]\npub enum A {\n    X,\n}\n", "A"), Some(false));
+    assert_eq!(is_closed("pub struct A<T> {\n    /// One.\n    pub x: T,\n    y: u8,\n}\n", "A"), Some(false));
+    assert_eq!(is_closed("pub struct A {\n    pub x: u8,\n}\n", "A"), Some(true));
+    assert_eq!(is_closed("pub struct A(u8);\n", "A"), Some(false));
+    let source = crate::project().join("runtime/src");
+    let (mut found, mut closed) = (0, Vec::new());
+    for (room, name) in exported() {
+        let mut files = below(&source.join(&room), ".rs");
+        files.push(source.join(format!("{room}.rs")));
+        let texts = files.iter().filter(|file| file.exists()).map(|file| text(file));
+        for is_closed in texts.filter_map(|text| is_closed(&text, &name)) {
+            found += 1;
+            closed.extend((is_closed && !COMPLETE.contains(&&*name)).then(|| format!("{room}::{name}")));
+        }
+    }
+    assert!(found > 50, "{found} types are found");
+    assert!(closed.is_empty(), "`#[non_exhaustive]` is missing at {closed:?}");
+}

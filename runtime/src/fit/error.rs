@@ -12,6 +12,7 @@ use crate::session::{self, Network};
 /// Why a training failed, and what it was until then. The session is usable, and as it was before the call that failed, or
 /// put back to the best epoch if that was asked for.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct FitError<N: Network> {
     /// Why.
     pub cause: FitCause,

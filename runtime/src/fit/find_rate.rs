@@ -30,6 +30,7 @@ pub struct FindRate<'f, N: Supervised> {
 ///
 /// `{}` prints the losses as a curve in letters; [`RateCurve::to_svg`] draws it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RateCurve {
     /// The rates, each larger than the one before by the same factor. Where the loss grew far beyond what it was at first, or a number
     /// was no longer finite, larger ones were not tried.

@@ -40,6 +40,7 @@ pub enum Ending {
 
 /// One pass over the data.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Epoch<N: Network> {
     /// Which, from 1, counted through all trainings of the session: see [`Session::epochs`](crate::session::Session::epochs).
     pub epoch: usize,

@@ -25,6 +25,7 @@ impl fmt::Display for SourcePlace {
 
 /// A part of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pass {
     /// From the inputs to the loss, with metrics and running statistics.
     Forward,

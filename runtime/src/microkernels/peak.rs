@@ -10,6 +10,7 @@ use super::gemm::Isa;
 
 /// The rates of one core.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Peak {
     /// Floating-point operations a second; a multiply-add counts as two.
     pub flops: f64,

@@ -12,6 +12,7 @@ use crate::plan::Location;
 ///
 /// As text it is a table, a line each layer that has anything measured.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Diagnostics {
     /// The loss of the batch, in training mode.
     pub loss: f32,
@@ -21,6 +22,7 @@ pub struct Diagnostics {
 
 /// What is measured of one layer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LayerDiagnostics {
     /// The path: `dense1`.
     pub layer: String,
@@ -54,6 +56,7 @@ pub struct LayerDiagnostics {
 
 /// How far the statistics of a batch are from the running ones: 0 where they agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Drift {
     /// The distance of the means, in running standard deviations (`sqrt(running_var + eps)`), on average over the features.
     pub mean: f32,

@@ -18,6 +18,7 @@ use crate::tensor::Tensor;
 /// A large deviation says that the network is not sure of a row, as it is of those that are like nothing it was trained on.
 /// Source: Gal & Ghahramani 2016, equations 6 and 7, for networks whose layers have `Dropout` between them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct MonteCarlo<N: Network> {
     /// The mean of each output over the passes.
     pub mean: N::OwnedOutputs,

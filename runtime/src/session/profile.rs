@@ -21,6 +21,7 @@ const SECONDS: f64 = 0.1;
 
 /// Where the time of a training step goes. `{}` prints its layers, `{:#}` its kernels as well.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Profile {
     /// The rows of the batch.
     pub rows: usize,
@@ -36,6 +37,7 @@ pub struct Profile {
 
 /// What a layer takes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LayerProfile {
     /// Its path, or the name of a loss or metric, or `optimizer`.
     pub layer: String,
@@ -49,6 +51,7 @@ pub struct LayerProfile {
 
 /// What a kernel takes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct KernelProfile {
     /// The layers that it works for.
     pub layers: Vec<String>,
@@ -58,6 +61,7 @@ pub struct KernelProfile {
 
 /// Time, and what was done in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Work {
     /// The time of a step, in seconds: for every kernel the shortest of several.
     pub seconds: f64,

@@ -9,6 +9,7 @@ use crate::error::text_as_debug;
 
 /// Where a cell stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CellPlace {
     /// The file, if it was one.
     pub table: Option<String>,
