@@ -413,9 +413,8 @@ fn a_history_is_a_table_for_people_and_csv_for_programs() {
     assert_snapshot!(csv.lines().last().expect("an epoch was begun"), @"4,1,4,3,,,0");
 }
 
-/// Runs one test of this file in a process of its own. Where tests run in the background SIGINT may be ignored, which a child
-/// would inherit.
-fn child(test: &str, mode: &str) -> Output {
+/// Runs one test in a process of its own. Where tests run in the background SIGINT may be ignored, which a child would inherit.
+pub(crate) fn child(test: &str, mode: &str) -> Output {
     let this = std::env::current_exe().expect("a test knows its binary");
     let mut command = Command::new("env");
     command.args(cfg!(target_os = "linux").then_some("--default-signal=INT"));
@@ -423,7 +422,15 @@ fn child(test: &str, mode: &str) -> Output {
     output.expect("the binary runs")
 }
 
-const CHILD: &str = "GRADLOOM_TEST_FIT";
+/// Whether, and in which mode, a test runs as a [`child`].
+pub(crate) const CHILD: &str = "GRADLOOM_TEST_FIT";
+
+/// Ctrl-C, as a terminal sends it to this process.
+#[cfg(unix)]
+pub(crate) fn interrupt() {
+    let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", std::process::id())]).status();
+    assert!(kill.expect("there is a shell").success());
+}
 
 #[test]
 fn progress_is_a_line_an_epoch_where_there_is_no_terminal() {
@@ -468,10 +475,6 @@ fn progress_is_a_line_an_epoch_where_there_is_no_terminal() {
 #[test]
 fn ctrl_c_ends_the_training_after_its_step_and_a_second_one_the_process() {
     const NAME: &str = "fit::ctrl_c_ends_the_training_after_its_step_and_a_second_one_the_process";
-    let interrupt = || {
-        let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", std::process::id())]).status();
-        assert!(kill.expect("there is a shell").success());
-    };
     if let Ok(mode) = std::env::var(CHILD) {
         let mut net = classifier(8);
         let pause = |millis: u64| std::thread::sleep(std::time::Duration::from_millis(millis));

@@ -9,6 +9,8 @@ use gradloom::{
 };
 use insta::assert_snapshot;
 
+#[cfg(unix)]
+use crate::fit::{CHILD, child, interrupt};
 use crate::train::{samples, state};
 
 network! {
@@ -189,4 +191,54 @@ fn what_is_monitored_decides_which_is_best() {
     };
     assert_eq!(by(false), Some((1e-2,)));
     assert_eq!(by(true), Some((1e-4,)), "the other way round");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_trainings_that_run_after_their_step_and_begins_no_others() {
+    const NAME: &str = "sweep::ctrl_c_ends_the_trainings_that_run_after_their_step_and_begins_no_others";
+    let Ok(mode) = std::env::var(CHILD) else {
+        let once = child(NAME, "once");
+        let [printed, said] = [&once.stdout, &once.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(once.status.success(), "{printed}\n{said}");
+        let ends: Vec<&str> = printed.lines().filter(|line| line.contains(" -> ")).collect();
+        assert_eq!(ends[..2], ["0 -> Interrupted true", "1 -> Interrupted true"], "{printed}\n{said}");
+        assert_eq!(ends[2..5], [2, 3, 4].map(|id| format!("{id} -> not begun: interrupted")), "{printed}\n{said}");
+        assert_eq!(ends[5..], ["5 -> Completed true"], "a later sweep begins: {printed}\n{said}");
+        // A line for each training that was begun, and none of the others.
+        assert_eq!(said.matches("training 1 of 5  id 0  ").count(), 1, "{said}");
+        assert_eq!((said.matches(" of 5  ").count(), said.matches(" of 1  ").count()), (2, 1), "{said}");
+        assert_eq!(child(NAME, "twice").status.code(), Some(130));
+        return;
+    };
+    let pause = |millis: u64| std::thread::sleep(std::time::Duration::from_millis(millis));
+    let train = |(id,): (usize,)| {
+        let mut net = Sized::trainer(Adam::new(1e-2)).max_batch(16).seed(1).build()?;
+        let mut data = dataset(60);
+        // Those that are not interrupted would go on for longer than any test does.
+        let fit = net.fit(&mut data).epochs(if id < 5 { 1_000_000 } else { 1 });
+        let fit = fit.on_step(|net, _| {
+            if id == 1 && net.steps() == 6 {
+                interrupt();
+                if mode == "twice" {
+                    pause(200);
+                    interrupt();
+                    pause(60_000);
+                }
+            }
+            pause(1);
+        });
+        fit.run()
+    };
+    let interrupted = Sweep::new().over("id", 0..5usize).threads(2).run(train).expect("the settings are fine");
+    let next = Sweep::new().over("id", [5usize]).run(train).expect("the settings are fine");
+    // The name of the test may stand on the line already.
+    println!();
+    for trial in interrupted.trials.iter().chain(&next.trials) {
+        let id = trial.settings.0;
+        match &trial.result {
+            Ok(history) => println!("{id} -> {:?} {}", history.end, !history.epochs.is_empty()),
+            Err(error) => println!("{id} -> {error}"),
+        }
+    }
 }
