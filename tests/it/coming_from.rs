@@ -3,9 +3,12 @@
 use std::error::Error;
 use std::fs;
 
-use gradloom::evaluation::{Confusion, roc_auc};
+use gradloom::evaluation::{self, Confusion, roc_auc};
 use gradloom::ndarray::{Array1, Array2, Array4, Axis, array};
-use gradloom::{Adam, ClassWeights, Dataset, Ending, Group, Progress, Schedule, Sgd, Sweep, network};
+use gradloom::{
+    Adam, Categories, ClassWeights, Columns, Dataset, Ending, Fill, Group, NameMap, Progress, Schedule, Sgd, Sweep,
+    Table, network,
+};
 
 network! {
     act gain = |x, a = 1.0| a * x;
@@ -37,7 +40,10 @@ network! {
     }
     loss(y: [B]) = bce_with_logits(score, y);
 
-    pub Prices<x: [B, 3] -> y: [B, 1]> { Standardize, Dense(1) }
+    pub Rides<x: [B, 6, 2] -> y: [B, 6, 1]> { Lstm(4), Dense(1) }
+    loss(t: [B, 6, 1]) = mse(y, t);
+
+    pub Prices(features: usize = 3)<x: [B, features] -> y: [B, 1]> { Standardize, Dense(1) }
     loss(t: [B, 1]) = mse(y, t);
 
     pub Shares<x: [B, 3] -> y: [B, 1]> { MinMax, Dense(1) }
@@ -81,6 +87,7 @@ fn training_and_using_a_network_is_written_so() -> Result<(), Box<dyn Error>> {
     let history = fit.on_epoch(|net, epoch| epochs += usize::from(net.steps() > 0 && epoch.train.loss > 0.0)).run()?;
     assert_eq!((history.epochs.len(), epochs), (5, 5));
     assert!(history.end == Ending::Completed && history.to_csv().lines().count() == 6);
+    assert!(history.to_svg().ends_with("</svg>\n") && net.diagnose(x, y)?.layer("dense2").is_some());
     assert_eq!(net.gradients(x, y)?.get("dense2.weight")?.shape(), [64, 64]);
     assert!((0.0..=1.0).contains(&net.evaluate(x, y)?.accuracy) && net.evaluate(x, y)?.loss > 0.0);
     assert_eq!(net.predict(x)?.dim(), (40, 10));
@@ -101,8 +108,25 @@ fn training_and_using_a_network_is_written_so() -> Result<(), Box<dyn Error>> {
     net.save(&path)?;
     net.load(&path)?;
     let mut predictor = Net::predictor().load(&path)?;
-    fs::remove_file(&path)?;
     assert_eq!(predictor.predict(x)?, net.predict(x)?);
+
+    // With another last layer than the file has.
+    let last = net.param("dense4.weight")?.mapv(|number| number + 1.0);
+    net.set_param("dense4.weight", last.view())?;
+    net.load_mapped(&path, &NameMap::new().kept("dense4.*"))?;
+    assert_eq!(net.param("dense4.weight")?, last.view());
+    let names = "rose,lily";
+    net.attach("names", &names)?;
+    net.save(&path)?;
+    let predictor = Net::predictor().load(&path)?;
+    let found: String = predictor.attached("names")?;
+    assert_eq!(found, names);
+    fs::remove_file(&path)?;
+
+    let element = [1.0, 2.0];
+    let predictor = Rides::predictor().build()?;
+    let mut forecasts = predictor.stream()?;
+    assert_eq!(forecasts.feed(&element)?, predictor.stream()?.feed(&element)?);
     Ok(())
 }
 
@@ -128,10 +152,16 @@ fn what_is_like_scikit_learn_is_written_so() -> Result<(), Box<dyn Error>> {
     let (train, test) = data.split(0.2)?;
     assert_eq!((train.len(), test.len()), (32, 8));
     let data = made()?;
+    let data = data.filter(|_, labels, row| labels[row] < 2)?;
+    assert_eq!(data.len(), 40);
     let (_, test) = data.split_stratified(0.2)?;
     assert_eq!(test.targets().iter().filter(|label| **label == 1).count(), 4);
     let data = made()?;
-    assert_eq!(data.folds(5)?.count(), 5);
+    let mut parts = 0;
+    for pair in data.folds(5)? {
+        parts += pair?.1.len();
+    }
+    assert_eq!(parts, 40);
     let data = made()?;
     assert_eq!(data.folds_stratified(5)?.count(), 5);
     assert_eq!(ClassWeights::balanced(labels.view(), 2)?.of_rows(labels.view())?, Array1::ones(40));
@@ -150,6 +180,46 @@ fn what_is_like_scikit_learn_is_written_so() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[test]
+fn what_is_like_pandas_is_written_so() -> Result<(), Box<dyn Error>> {
+    let row = |n: usize| format!("{};{n},5;{};{}\n", ["-", "1", "2", "3"][n % 4], ["Ulm", "Kiel"][n / 4 % 2], n % 2);
+    let path = &std::env::temp_dir().join(format!("gradloom-pandas-{}", std::process::id()));
+    fs::write(path, format!("a;b;c;y\n{}", (0..60).map(row).collect::<String>()))?;
+    let table = Table::reader().delimiter(';').decimal_comma().missing(["-"]).read(path)?;
+    println!("{table}");
+    let table = table.without_missing(["a"])?;
+    assert_eq!(
+        (table.numbers(["a", "b"])?.dim(), table.number("a")?.len(), table.text("a")?.count()),
+        ((45, 2), 45, 45)
+    );
+    assert_eq!((table.folds(5)?.count(), table.folds_stratified(5, "y")?.count()), (5, 5));
+    let (train, test) = table.split_stratified(0.2, "y")?;
+    let columns = Columns::new().numbers(["a"]).fill(Fill::Median).one_hot("a").other().one_hot("c").fit(&train)?;
+    assert_eq!(columns.encode(&test)?.dim(), (9, 6));
+    let data = Dataset::new(columns.encode(&train)?, train.numbers(["b"])?)?;
+    let trainer = Prices::trainer(Adam::new(1e-2)).with(|sizes| sizes.features = columns.width());
+    let mut net = trainer.build()?;
+    net.recalibrate(data.inputs())?;
+    net.attach("columns", &columns)?;
+    net.save(path)?;
+    fs::remove_file(path)?;
+
+    let kinds = Categories::fit(&train, "a")?;
+    let id = 2;
+    assert_eq!(kinds.name(id), "3");
+    let (ids, names) = (kinds.encode::<u8>(&test)?, kinds.names());
+    let (labels, classes) = (ids.view(), 3);
+    assert_eq!(ClassWeights::balanced(labels, classes)?.weights().len(), 3);
+    let logits = Array2::from_shape_fn((9, 3), |(i, j)| if usize::from(ids[i]) == j { 1.0 } else { 0.0 });
+    let logits = logits.view();
+    assert!(Confusion::of_scores(labels, logits)?.named(names).to_string().contains('3'));
+    let scores = test.number("y")?;
+    let ids = scores.mapv(|y| y as u8);
+    let (labels, scores) = (ids.view(), scores.view());
+    assert_eq!(evaluation::roc_auc(labels, scores)?, 1.0);
+    Ok(())
+}
+
 /// What stands between backticks in the last cell of a row; a bar inside is written `\|`.
 fn calls(line: &str) -> Vec<String> {
     let line = line.replace("\\|", "\u{1}");
@@ -161,12 +231,15 @@ fn calls(line: &str) -> Vec<String> {
 fn every_call_of_the_tables_stands_here() {
     let chapter = fs::read_to_string(crate::project().join("guide/coming_from.md")).expect("there is the chapter");
     let (tables, _) = chapter.split_once("## Conventions").expect("conventions are words");
+    let of_pandas = fs::read_to_string(crate::project().join("guide/tables.md")).expect("there is the chapter");
+    let (_, of_pandas) = of_pandas.split_once("## If you come from pandas").expect("there is the section");
     // As one line, however it is broken here.
     let squeezed = |text: &str| text.split_whitespace().collect::<String>();
     let (code, _) = include_str!("coming_from.rs").split_once("/// What stands between").expect("the calls come first");
     let code = squeezed(code);
-    let rows: Vec<String> = tables.lines().filter(|line| line.starts_with("| ")).flat_map(calls).collect();
-    assert!(rows.len() > 60, "{} calls", rows.len());
+    let lines = tables.lines().chain(of_pandas.lines()).filter(|line| line.starts_with("| "));
+    let rows: Vec<String> = lines.flat_map(calls).collect();
+    assert!(rows.len() > 110, "{} calls", rows.len());
     let missing: Vec<&String> = rows.iter().filter(|call| !code.contains(&squeezed(call))).collect();
     assert!(missing.is_empty(), "nothing runs {missing:#?}");
 }
