@@ -224,10 +224,10 @@ fn figures_are_those_of_the_benchmarks() {
     let frameworks: [&[&str]; 4] =
         [&["**gradloom/default**"], &["pytorch/eager", "pytorch/compile"], &["jax/jit", "jax/scan"], &["burn/flex"]];
     let rows = [
-        ("step of `mlp`, one thread, us", "step, 1 thread", "mlp"),
-        ("step of `deepbn`, one thread, us", "step, 1 thread", "deepbn"),
-        ("start to first step of `mlp`, ms", "first step from the start of the process, ms, 1 thread", "mlp"),
-        ("memory of training `mlp`, MiB", "peak memory of training, MiB, 1 thread", "mlp"),
+        ("step of `mlp`, us", "step, 1 thread", "mlp"),
+        ("step of `deepbn`, us", "step, 1 thread", "deepbn"),
+        ("first step, ms", "first step from the start of the process, ms, 1 thread", "mlp"),
+        ("memory, MiB", "peak memory of training, MiB, 1 thread", "mlp"),
     ];
     let readme = text("README.md");
     for (row, table, workload) in rows {
@@ -287,6 +287,37 @@ fn links_and_examples_lead_somewhere() {
             assert!(crate::project().join(format!("examples/{name}.rs")).exists(), "{path}: no example {name}");
         }
     }
+}
+
+#[test]
+fn the_lines_for_debug_builds_are_those_that_the_tests_are_built_with() {
+    let lines = |path: &str| -> Vec<String> {
+        let page = text(path);
+        let (_, block) = page.split_once("```toml\n").expect("it shows a Cargo.toml");
+        let lines = block.lines().take_while(|line| *line != "```").map(|line| line.split('#').next().unwrap_or(""));
+        lines.map(|line| line.trim_end().to_string()).collect()
+    };
+    let shown = lines("README.md");
+    assert_eq!(shown, lines("guide/cargo.md"));
+    let own = text("Cargo.toml");
+    let profile = shown.iter().skip_while(|line| *line != "[profile.dev]").filter(|line| !line.is_empty());
+    let profile: Vec<&String> = profile.filter(|line| !line.starts_with("my-crate.")).collect();
+    let missing: Vec<&&String> = profile.iter().filter(|line| !own.lines().any(|own| own == ***line)).collect();
+    assert!(profile.len() >= 5 && missing.is_empty(), "this workspace does without {missing:?}");
+}
+
+#[test]
+fn the_guide_lists_every_example() {
+    let chapter = text("guide/first_network.md");
+    let (_, list) = chapter.split_once("## The examples").expect("it lists them");
+    let files = std::fs::read_dir(crate::project().join("examples")).expect("there are examples");
+    let names = files.filter_map(|file| {
+        let path = file.ok()?.path();
+        (path.extension()? == "rs").then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
+    });
+    let names: Vec<String> = names.collect();
+    let missing: Vec<&String> = names.iter().filter(|name| !list.contains(&format!("| `{name}` |"))).collect();
+    assert!(names.len() > 10 && missing.is_empty(), "no word of {missing:?}");
 }
 
 /// What stands between backticks, outside of listings.
