@@ -197,6 +197,21 @@ const TRIALS: &[(&str, Build)] = &[
         b.slice(padded, 1, 2, COLUMNS, 1)
     }),
     ("concat-one", |b, x, _| b.concat(&[x[0]], 1)),
+    ("slice-concat", |b, x, _| {
+        let [first, rest] = [30, COLUMNS - 30].map(|len| b.slice(x[0], 1, 0, len, 1));
+        let joined = b.concat(&[first, rest, x[1]], 1);
+        b.slice(joined, 1, 31, 9, 3)
+    }),
+    ("fast-concat-of-pads", |b, x, _| {
+        let parts = [(0, 30), (30, 50), (80, COLUMNS - 80)];
+        let padded = [2, 0, 1].map(|at| {
+            let (start, len) = parts[at];
+            let part = b.slice(x[at], 1, 0, len, 1);
+            b.pad(part, 1, [start, COLUMNS - start - len], 0.0)
+        });
+        let some = b.add(padded[0], padded[1]);
+        b.add(padded[2], some)
+    }),
     ("element-of-repeated", |b, x, w| {
         let repeated = b.broadcast(w[0], &Shape::fixed(&[3, COLUMNS]), &[1]);
         let carry = b.carry(w[1], 3, false);

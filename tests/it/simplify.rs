@@ -740,3 +740,43 @@ fn what_is_padded_and_cut_again_is_what_it_was() {
     output y = %0
     ");
 }
+
+#[test]
+fn a_part_of_what_is_joined_is_a_part_of_one_operand() {
+    assert_snapshot!(rewritten("slice-concat", |b| {
+        let (x, y) = (x(b, "x", 3), x(b, "y", 4));
+        let joined = b.concat(&[x, y], 1);
+        b.slice(joined, 1, 4, 2, 2)
+    }), @"
+    %0 = input x : f32[B,3]
+    %1 = input y : f32[B,4]
+    %2 = concat %0, %1 axis 1 : f32[B,7]
+    %3 = slice %2 axis 1, 2 from 4 step 2 : f32[B,2]
+    output y = %3
+    =>
+    %0 = input y : f32[B,4]
+    %1 = slice %0 axis 1, 2 from 1 step 2 : f32[B,2]
+    output y = %1
+    ");
+}
+
+#[test]
+fn pieces_padded_with_zeros_that_make_a_whole_are_joined() {
+    assert_snapshot!(rewritten("fast-concat-of-pads", |b| {
+        let (x, y) = (x(b, "x", 3), x(b, "y", 4));
+        let (x, y) = (b.pad(x, 1, [4, 0], 0.0), b.pad(y, 1, [0, 3], 0.0));
+        b.add(x, y)
+    }), @"
+    %0 = input x : f32[B,3]
+    %1 = input y : f32[B,4]
+    %2 = pad %0 axis 1, before 4, with 0 : f32[B,7]
+    %3 = pad %1 axis 1, after 3, with 0 : f32[B,7]
+    %4 = add %2, %3 : f32[B,7]
+    output y = %4
+    =>
+    %0 = input x : f32[B,3]
+    %1 = input y : f32[B,4]
+    %2 = concat %1, %0 axis 1 : f32[B,7]
+    output y = %2
+    ");
+}

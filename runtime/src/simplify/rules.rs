@@ -180,6 +180,8 @@ pub const ALGEBRA: &[Rule] = &[
             _ => None,
         },
     },
+    Rule { name: "slice-concat", apply: slice_of_concat },
+    Rule { name: "fast-concat-of-pads", apply: concat_of_pads },
     Rule { name: "map-before-broadcast", apply: map_before_broadcast },
     Rule {
         name: "neg-after-sum",
@@ -230,6 +232,62 @@ fn transpose(node: &Node) -> Option<(NodeId, &[usize])> {
         Op::Transpose(order) => Some((node.operands[0], order)),
         _ => None,
     }
+}
+
+/// A slice that stays within one operand of a concatenation along its axis is one of that operand.
+fn slice_of_concat(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Slice { axis, start, len, step } = node.op else { return None };
+    let inner = &b[node.operands[0]];
+    if inner.op != Op::Concat(axis) || len == 0 {
+        return None;
+    }
+    let mut first = 0;
+    for &operand in &inner.operands {
+        let end = first + b.shape(operand).0[axis].factor();
+        if first <= start && start + (len - 1) * step < end {
+            return Some(b.slice(operand, axis, start - first, len, step));
+        }
+        first = end;
+    }
+    None
+}
+
+/// Most parts that are looked for in a sum, so that it takes no longer in a larger graph.
+const PARTS: usize = 64;
+
+/// A sum of pieces padded with zeros, of which each element belongs to one piece, is their concatenation: the gradient of what was
+/// split. Adding 0 to -0 would give 0.
+fn concat_of_pads(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    if node.op != Op::Add || node.ty.dtype != DType::F32 {
+        return None;
+    }
+    let mut open = node.operands.clone();
+    let mut along = None;
+    let mut pieces: Vec<(usize, NodeId)> = Vec::new();
+    while let Some(id) = open.pop() {
+        match b[id].op {
+            Op::Add if pieces.len() + open.len() < PARTS => open.extend(&b[id].operands),
+            Op::Pad { axis, before, inside: 0, value, .. }
+                if value == 0.0 && along.is_none_or(|other| other == axis) =>
+            {
+                along = Some(axis);
+                pieces.push((before, b[id].operands[0]));
+            }
+            _ => return None,
+        }
+    }
+    let axis = along?;
+    pieces.sort_by_key(|(before, _)| *before);
+    let mut end = 0;
+    for &(before, piece) in &pieces {
+        let extent = b.shape(piece).0[axis].factor();
+        if before != end || extent == 0 {
+            return None;
+        }
+        end += extent;
+    }
+    let pieces: Vec<NodeId> = pieces.into_iter().map(|(_, piece)| piece).collect();
+    (end == node.ty.shape.0[axis].factor()).then(|| b.concat(&pieces, axis))
 }
 
 /// A product of what was transposed is one of what it was before, over other pairs of axes, as long as the free axes come in the
