@@ -74,6 +74,9 @@
 //! - **A loop is compiled once.** Its kernels follow one another and run at every step; what has an element for each step is read
 //!   and written where the position says, and what only the loop reads has the memory of one step. Code and the time of compiling
 //!   do not grow with steps. Where each sample is by itself, threads share the samples and meet once.
+//! - **A concatenation is one buffer with several writers.** Every kernel that computes a part of it writes that part to its place, and
+//!   whoever needs the part reads it there. What is in memory anyway, and what would not be one run per row, is copied; a concatenation
+//!   of what is mostly in memory stays a choice by position in the kernels that read it.
 //! - **The batch is outermost.** `B` is the one extent that is not known until run time. [`ir::verify()`] rejects graphs with two
 //!   batch axes or movement along the batch; [`fuse`](mod@fuse) puts it in front in memory. So every stride is static, and one
 //!   program serves every batch up to `max_batch`. Learning rates and seeds are run-time scalars and recompile nothing.

@@ -54,6 +54,8 @@ pub enum MaterializeReason {
     Outside,
     /// Each step of a loop has one.
     Step,
+    /// It is a part of a concatenation.
+    Part,
 }
 
 /// Why a value that an earlier kernel, or an earlier reduction stage, has computed is rematerialized.

@@ -140,6 +140,7 @@ mod train;
 mod vocabulary;
 mod wide;
 mod window_groups;
+mod wholes;
 
 /// The folder of the project.
 fn project() -> &'static std::path::Path {

@@ -325,8 +325,11 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             }
             Slot::Strided(write) => {
                 let write = &self.kernel.writes[write];
-                let place = self.plan.places[write.buffer.index()].expect("what is written has a place");
-                let start = self.open_location(place);
+                let start = match self.view().place(write.buffer, 0) {
+                    Slot::Tile(Tile { at, part }) => self.points_at(Context::TILES, at, part),
+                    Slot::Location(location, _) => self.open_location(location),
+                    _ => unreachable!("a buffer is a tile or has a location"),
+                };
                 let start = self.moved_to_position(start, write.access.position);
                 self.behind(start, 4 * write.access.at.constant)
             }

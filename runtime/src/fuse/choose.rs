@@ -6,7 +6,7 @@ use super::view::is_view;
 use super::{Ctx, Demand, Draft};
 use crate::ir::{NodeId, Op};
 use crate::kernel::Class;
-use crate::reason::SplitReason;
+use crate::reason::{MaterializeReason, SplitReason};
 
 /// With this many operations, a kernel takes no more work that it shares nothing with: for longer kernels, register allocation
 /// takes more than its share of time.
@@ -96,6 +96,14 @@ impl Ctx<'_> {
         self.open(Draft::new(domain, None, begin))
     }
 
+    /// A reduction over axes between the first and the last has a kernel of its own, with what it is made of.
+    pub(super) fn place_within(&mut self, id: NodeId) {
+        let kernel = self.place_alone(self.g[id].operands[0], SplitReason::Apart);
+        self.put(kernel, id);
+        self.home[id.index()] = Some(kernel);
+        self.store_in(kernel, id, MaterializeReason::Once);
+    }
+
     /// The first kernel, starting with `first`, that has one of these nodes and fits.
     fn first_of(
         &self,
@@ -112,7 +120,8 @@ impl Ctx<'_> {
     pub(super) fn in_reach(&self, source: NodeId, home: usize, domain: Domain) -> bool {
         let along = reduction_axes(self.g, source).is_none_or(|(_, way)| way == ReductionAxes::AlongRow);
         let op = &self.g[source].op;
-        let computed = !is_view(self.g, source) && !matches!(op, Op::ScatterAdd { .. }) && !op.is_of_loop();
+        let computed =
+            !is_view(self.g, source) && !matches!(op, Op::ScatterAdd { .. } | Op::Concat(_)) && !op.is_of_loop();
         let computed = computed && self.drafts[home].run == self.loops.open;
         along && computed && joins(self.drafts[home].domain, domain)
     }

@@ -93,8 +93,12 @@ fn merge(kernel: &mut Kernel, inner: usize) {
         read.coordinates.iter_mut().for_each(affine);
         &mut read.access
     });
-    let accesses = reads.chain(kernel.writes.iter_mut().map(|write| &mut write.access));
-    for access in accesses {
+    let writes = kernel.writes.iter_mut().map(|write| {
+        merge_coordinates(&mut write.coordinates, inner, extents);
+        write.coordinates.iter_mut().for_each(affine);
+        &mut write.access
+    });
+    for access in reads.chain(writes) {
         affine(&mut access.at);
         access.bounds.iter_mut().for_each(|bound| affine(&mut bound.coordinate));
     }

@@ -4,10 +4,10 @@
 //! per element, per row, per column, or a single one. Sums along a row are known in the same row's next stage; sums down
 //! the columns or over everything are known when the kernel is done.
 
-use super::view::{follow, is_view, memory_order, own_coordinates};
+use super::view::{follow, is_view, memory_order, own_coordinates, reshaped};
 use crate::ir::ops::{Body, Reduction};
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::Class;
+use crate::kernel::{Affine, Class};
 use crate::types::{Dim, Shape};
 
 /// The extents of a kernel.
@@ -162,4 +162,23 @@ pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(&'static Reduction
         ReductionAxes::Within
     };
     Some((reduction, way))
+}
+
+/// For each point of a kernel with these axes, so many of them rows, the coordinates of the element of a tensor of this shape that is
+/// computed there.
+pub(super) fn coordinates((domain, axes, rows): (Domain, &[Dim], usize), shape: &Shape) -> Vec<Affine> {
+    let count = axes.len();
+    let within = match domain.class_of(shape) {
+        Some(Class::Element) => 0..count,
+        Some(Class::Row) => 0..rows,
+        _ => return vec![Affine::constant(0, count); shape.rank()],
+    };
+    let own: Vec<Affine> = within.clone().map(|axis| Affine::axis(axis, count)).collect();
+    let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
+    let memory = Shape(order.iter().map(|&axis| shape.0[axis]).collect());
+    let found = reshaped(&own, &Shape(axes[within].to_vec()), &memory, axes);
+    let found = found.expect("the axes of a kernel are as fine as those of what it computes");
+    let mut coordinates = vec![Affine::constant(0, count); shape.rank()];
+    order.into_iter().zip(found).for_each(|(axis, coordinate)| coordinates[axis] = coordinate);
+    coordinates
 }

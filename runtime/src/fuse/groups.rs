@@ -58,7 +58,7 @@ pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
         fused.groups.extend(found);
     }
     for id in (0..fused.buffers.len() as u32).map(BufferId) {
-        let group = writers[id.index()].and_then(|writer| fused.group_of(writer));
+        let group = writers[id.index()].first().and_then(|&writer| fused.group_of(writer));
         if group.is_some_and(|group| is_tile(&fused, group, &writers, &last_uses, id)) {
             fused.buffers[id.index()].home = Home::Tile;
         }
@@ -84,7 +84,7 @@ fn candidates(fused: &Fused, start: usize) -> Vec<Dim> {
 }
 
 /// Whether the kernel after some others reads of what they write more rows than are computed in one go.
-fn passes_on_much(fused: &Fused, budget: &Budget, kernels: Range<usize>, writers: &[Option<usize>]) -> bool {
+fn passes_on_much(fused: &Fused, budget: &Budget, kernels: Range<usize>, writers: &[Vec<usize>]) -> bool {
     let Some(next) = fused.kernels.get(kernels.end) else { return false };
     let in_loop = fused.loop_of(kernels.start).is_some() || fused.loop_of(kernels.end).is_some();
     let is_much = |buffer: BufferId| {
@@ -94,7 +94,7 @@ fn passes_on_much(fused: &Fused, budget: &Budget, kernels: Range<usize>, writers
             kernel.row_count().at(budget.max_batch) > budget.rows && writes.all(|write| !kernel.is_written_later(write))
         };
         let batch = fused.buffer(buffer).shape.len().is_some_and(|len| len.is_batch());
-        batch && writers[buffer.index()].is_some_and(|writer| kernels.contains(&writer) && by_rows(writer))
+        batch && writers[buffer.index()].iter().any(|&writer| kernels.contains(&writer) && by_rows(writer))
     };
     !in_loop && next.buffers_read().any(is_much)
 }
@@ -102,8 +102,8 @@ fn passes_on_much(fused: &Fused, budget: &Budget, kernels: Range<usize>, writers
 /// A group while it takes one kernel after another.
 struct Growing<'a> {
     fused: &'a Fused,
-    /// For each buffer, the kernel that writes it.
-    writers: &'a [Option<usize>],
+    /// For each buffer, the kernels that write it.
+    writers: &'a [Vec<usize>],
     /// For each buffer, the last kernel that reads it.
     last_uses: &'a [usize],
     budget: &'a Budget,
@@ -117,7 +117,7 @@ struct Growing<'a> {
 impl<'a> Growing<'a> {
     fn new(
         fused: &'a Fused,
-        (writers, last_uses): (&'a [Option<usize>], &'a [usize]),
+        (writers, last_uses): (&'a [Vec<usize>], &'a [usize]),
         budget: &'a Budget,
         start: usize,
         points: Dim,
@@ -186,10 +186,10 @@ impl<'a> Growing<'a> {
         let start = self.group.kernels.start;
         let read = passed(self.fused, &self.group, next, self.writers).into_iter();
         let mut elsewhere = read.filter(|&buffer| {
-            let writer = self.writers[buffer.index()].expect("an earlier kernel writes it");
+            let mut writers = self.writers[buffer.index()].iter().filter(|writer| (start..next).contains(*writer));
             let passes =
                 |at: fn(&Fused, &Group, usize, BufferId) -> bool, index| at(self.fused, &self.group, index, buffer);
-            !passes(is_written_by_points, writer) || !passes(is_read_by_points, next)
+            writers.any(|&writer| !passes(is_written_by_points, writer)) || !passes(is_read_by_points, next)
         });
         if let Some(buffer) = elsewhere.next() {
             self.apart = Some(ApartReason::Points(self.fused.buffer(buffer).origin));
@@ -251,10 +251,10 @@ impl<'a> Growing<'a> {
 }
 
 /// What a kernel reads that an earlier one of its group writes.
-fn passed(fused: &Fused, group: &Group, index: usize, writers: &[Option<usize>]) -> Vec<BufferId> {
+fn passed(fused: &Fused, group: &Group, index: usize, writers: &[Vec<usize>]) -> Vec<BufferId> {
     let mut passed: Vec<BufferId> = Vec::new();
     for buffer in fused.kernels[index].buffers_read() {
-        let inside = writers[buffer.index()].is_some_and(|writer| group.kernels.contains(&writer));
+        let inside = writers[buffer.index()].iter().any(|writer| (group.kernels.start..index).contains(writer));
         if inside && !passed.contains(&buffer) {
             passed.push(buffer);
         }
@@ -280,11 +280,12 @@ fn right_operand(kernel: &Kernel, budget: &Budget) -> [usize; 2] {
 }
 
 /// Whether a buffer is touched by kernels of one group alone, point by point.
-fn is_tile(fused: &Fused, group: &Group, writers: &[Option<usize>], last_uses: &[usize], id: BufferId) -> bool {
-    let (Some(writer), last) = (writers[id.index()], last_uses[id.index()]) else { return false };
+fn is_tile(fused: &Fused, group: &Group, writers: &[Vec<usize>], last_uses: &[usize], id: BufferId) -> bool {
+    let (Some(&first), last) = (writers[id.index()].first(), last_uses[id.index()]) else { return false };
     let read = |&index: &usize| fused.kernels[index].buffers_read().any(|buffer| buffer == id);
-    last > writer
+    let points = |&writer: &usize| group.kernels.contains(&writer) && is_written_by_points(fused, group, writer, id);
+    writers[id.index()].last().is_some_and(|&writer| last > writer)
         && group.kernels.contains(&last)
-        && is_written_by_points(fused, group, writer, id)
-        && (writer + 1..=last).filter(read).all(|index| is_read_by_points(fused, group, index, id))
+        && writers[id.index()].iter().all(points)
+        && (first + 1..=last).filter(read).all(|index| is_read_by_points(fused, group, index, id))
 }

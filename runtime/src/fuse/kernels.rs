@@ -2,17 +2,19 @@
 
 mod writes;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::blocks::{block, is_flat};
 use super::collapse::collapse;
-use super::domain::{ReductionAxes, elsewhere, is_memory, reduction_axes, resolve};
+use super::domain::{ReductionAxes, coordinates, elsewhere, is_memory, reduction_axes, resolve};
 use super::legalize::empty::is_empty;
 use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
 use super::unfused::unfused;
-use super::view::{Source, follow, memory_order, own_coordinates, reshaped, strides};
-use super::{Draft, Loops};
+use super::view::{Source, follow, own_coordinates, reshaped, strides};
+use super::wholes::{Inside, layout};
+use super::{Draft, Loops, Store};
 use crate::flops;
 use crate::ir::print::Names;
 use crate::ir::{self, Graph, NodeId, Op, Role};
@@ -22,19 +24,26 @@ use crate::kernel::{
 };
 use crate::types::{DType, Dim, Shape};
 
-/// Makes kernels of drafts.
+/// Makes kernels of drafts. The error is what cannot be read where it lies in something larger.
 pub(super) fn finish(
     g: &Graph,
-    (drafts, check): (Vec<Draft>, Option<usize>),
+    (mut drafts, check): (Vec<Draft>, Option<usize>),
     (statistics, loops): (&[NodeId], &Loops),
-    winograd: bool,
-) -> Fused {
-    let buffers = Buffers::new(g, &drafts);
+    (inside, winograd): (HashMap<NodeId, Inside>, bool),
+) -> Result<Fused, Vec<NodeId>> {
+    // What lies in something larger is read there.
+    let elsewhere = |store: &Store| store.is_whole() && inside.contains_key(&store.node);
+    drafts.iter_mut().for_each(|draft| draft.stores.retain(|store| !elsewhere(store)));
+    let buffers = Buffers::new(g, &drafts, inside);
     let kernels = drafts.into_iter().map(|draft| {
         let steps = draft.run.map_or(1, |number| loops.all[number].steps);
         Kernel { steps, ..Maker::new(g, &buffers, draft, winograd).kernel() }
     });
     let kernels = kernels.collect();
+    let refused = buffers.refused.take();
+    if !refused.is_empty() {
+        return Err(refused);
+    }
     let results = g.outputs.iter().filter(|output| !matches!(output.role, Role::Update(_))).map(|output| {
         let node = g.behind_reshapes(output.node);
         (output.role.clone(), buffers.of(g, node).expect("a result is in memory"), g[output.node].ty.shape.clone())
@@ -58,7 +67,7 @@ pub(super) fn finish(
         let rows = fused.rows_of_samples(kernels.clone());
         fused.loops.push(kernel::Loop { kernels, steps, reverse, rows });
     }
-    fused
+    Ok(fused)
 }
 
 /// All memory that kernels share: inputs, parameters, then what they write for one another.
@@ -66,10 +75,14 @@ struct Buffers {
     all: Vec<Buffer>,
     of: HashMap<NodeId, BufferId>,
     inputs: usize,
+    /// What lies in something larger.
+    inside: HashMap<NodeId, Inside>,
+    /// What of that cannot be read there.
+    refused: RefCell<Vec<NodeId>>,
 }
 
 impl Buffers {
-    fn new(g: &Graph, drafts: &[Draft]) -> Buffers {
+    fn new(g: &Graph, drafts: &[Draft], inside: HashMap<NodeId, Inside>) -> Buffers {
         let mut all = Vec::new();
         let slots = &g.slots;
         let mut push = |home, dtype, shape, origin, layer| {
@@ -85,7 +98,12 @@ impl Buffers {
         let mut of = HashMap::new();
         for draft in drafts {
             let stored = draft.stores.iter().filter(|store| store.param.is_none());
-            let mut stored: Vec<NodeId> = stored.map(|store| store.row.map_or(store.node, |row| row.of)).collect();
+            let whole = |id: NodeId| layout(g, &inside, id).map_or(id, |layout| layout.of);
+            let written = |store: &Store| {
+                let row = store.row.map_or(store.node, |row| row.of);
+                store.part.map_or(row, |part| whole(part.of))
+            };
+            let mut stored: Vec<NodeId> = stored.map(written).collect();
             stored.sort();
             for node in stored {
                 // All states are in one, the first one too.
@@ -104,7 +122,7 @@ impl Buffers {
                 of.insert(node, push(Home::Arena, ty.dtype, ty.shape.clone(), node, g[node].origin.label()));
             }
         }
-        Buffers { all, of, inputs: slots.inputs.len() }
+        Buffers { all, of, inputs: slots.inputs.len(), inside, refused: RefCell::default() }
     }
 
     /// Where a node is in memory, if it is.
@@ -114,6 +132,27 @@ impl Buffers {
             Op::Param(index) => Some(self.param(index)),
             _ => self.of.get(&node).copied(),
         }
+    }
+
+    /// The buffer that a source lies in, its place there along so many axes, how far that moves from position to position, and the
+    /// step along its first axis.
+    fn place(&self, g: &Graph, source: &Source, axes: usize) -> (BufferId, Affine, i64, i64) {
+        let (of, steps, start, position) = match self.inside.contains_key(&source.base) {
+            false => (source.base, strides(&source.shape), 0, 0),
+            true => {
+                let whole = layout(g, &self.inside, source.base).expect("it is known to have a place");
+                let Some(steps) = whole.steps_under(&g[source.base].ty.shape, &source.shape) else {
+                    self.refused.borrow_mut().push(source.base);
+                    return (BufferId(0), Affine::constant(0, axes), 0, 0);
+                };
+                (whole.of, steps, whole.start, whole.position)
+            }
+        };
+        let mut at = Affine::constant(start, axes);
+        source.coordinates.iter().zip(&steps).for_each(|(coordinate, &step)| at.add(coordinate, step));
+        let moved: i64 = source.positions.iter().zip(&steps).map(|(position, step)| position * step).sum();
+        let buffer = self.of(g, of).expect("what is read from memory has been kept");
+        (buffer, at, position + moved, steps.first().copied().unwrap_or(1))
     }
 
     fn param(&self, index: usize) -> BufferId {
@@ -235,27 +274,17 @@ impl<'a> Maker<'a> {
 
     /// For each point of the kernel, the coordinates of the element of a tensor of this shape that is computed there.
     fn coordinates(&self, shape: &Shape) -> Vec<Affine> {
-        let count = self.axes.len();
-        let within = match self.draft.domain.class_of(shape) {
-            Some(Class::Element) => 0..count,
-            Some(Class::Row) => 0..self.rows,
-            _ => return vec![Affine::constant(0, count); shape.rank()],
-        };
-        let own: Vec<Affine> = within.clone().map(|axis| Affine::axis(axis, count)).collect();
-        let axes = Shape(self.axes[within].to_vec());
-        let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
-        let memory = Shape(order.iter().map(|&axis| shape.0[axis]).collect());
-        let found = reshaped(&own, &axes, &memory, &self.axes);
-        let found = found.expect("the axes of a kernel are as fine as those of what it computes");
-        let mut coordinates = vec![Affine::constant(0, count); shape.rank()];
-        order.into_iter().zip(found).for_each(|(axis, coordinate)| coordinates[axis] = coordinate);
-        coordinates
+        coordinates((self.draft.domain, &self.axes, self.rows), shape)
     }
 
     /// A product: of matrices, whose places are given along the axes of the kernel, or in runs, along those of its result.
     fn dot(&self, product: NodeId) -> Dot {
         let shape = &self.g[product].ty.shape;
         if in_runs(self.g, product) {
+            // The loops were found for operands that lie by themselves.
+            let bases = [0, 1].map(|side| base(self.g, product, side));
+            let inside = bases.into_iter().filter(|base| self.buffers.inside.contains_key(base));
+            self.buffers.refused.borrow_mut().extend(inside);
             let mut dot = self.dot_along(product, &shape.0, own_coordinates(shape));
             let loops = runs(Operands::of(&dot), &dot.axes, &dot.over, 0..dot.axes.len() - 1);
             let terms: Vec<Dim> = loops.terms.iter().map(|(dim, _)| *dim).collect();
@@ -304,9 +333,9 @@ impl<'a> Maker<'a> {
             terms.for_each(|(at, &axis)| coordinates[axis] = Affine::axis(own.len() + at, all.len()));
             let base = base(self.g, product, number);
             let source = follow(self.g, operand, coordinates, &all, Some(base)).expect("it has been followed before");
-            let buffer = self.buffers.of(self.g, source.base).expect("operands of products are kept");
+            let (buffer, at, position, _) = self.buffers.place(self.g, &source, all.len());
             let coordinates = printed(&source);
-            (buffer, place_in(&source, all.len()), position_in(&source), source.bounds, coordinates)
+            (buffer, at, position, source.bounds, coordinates)
         };
         let (a, mut a_at, a_position, mut bounds, a_coordinates) = side(0, a);
         let (b, mut b_at, b_position, mut b_bounds, b_coordinates) = side(1, b);
@@ -395,6 +424,7 @@ impl<'a> Maker<'a> {
         }
         let read = match class {
             Class::Other => self.read_elsewhere(operand, base),
+            _ if self.buffers.inside.contains_key(&base) => self.read_elsewhere(operand, base),
             class => {
                 let buffer = self.buffers.of(self.g, base).or_else(|| self.buffers.of(self.g, operand));
                 let buffer = buffer.expect("what is not computed here is in memory");
@@ -413,18 +443,30 @@ impl<'a> Maker<'a> {
 
     fn read_at(&mut self, operand: NodeId, coordinates: Vec<Affine>, base: NodeId) -> Read {
         let source = follow(self.g, operand, coordinates, &self.axes, Some(base));
+        if source.is_err() && self.buffers.inside.contains_key(&base) {
+            self.buffers.refused.borrow_mut().push(base);
+            let (access, fill) = (Access::default(), Number::new(0.0));
+            return Read { buffer: BufferId(0), access, fill, coordinates: Vec::new() };
+        }
         let source = source.expect("what cannot be read where it lies has been copied");
         debug_assert_eq!(source.base, base, "what is read is what was found to be in memory");
+        let (buffer, at, position, first) = self.buffers.place(self.g, &source, self.axes.len());
         let gather = source.index.clone().map(|(index, coordinates)| {
             let (memory, _) = elsewhere(self.g, index);
             let index = self.read_at(index, coordinates, memory);
-            let step = strides(&source.shape)[0];
-            Gather { index: place(&mut self.reads, index), step, extent: source.shape.0[0].factor() }
+            Gather { index: place(&mut self.reads, index), step: first, extent: source.shape.0[0].factor() }
         });
-        let (at, position) = (place_in(&source, self.axes.len()), position_in(&source));
+        let mut coordinates = printed(&source);
+        if self.buffers.inside.contains_key(&base) {
+            coordinates.iter_mut().for_each(|coordinate| coordinate.steps.resize(self.axes.len() + 1, 0));
+            let own = Some(coordinates).filter(|_| source.shape == self.g[base].ty.shape);
+            let seen = own.and_then(|own| self.outward(base, own));
+            // Else by its place among all elements.
+            let place = Affine { constant: at.constant, steps: [&at.steps[..], &[position]].concat() };
+            coordinates = seen.unwrap_or_else(|| vec![place]);
+        }
         let access = Access { at, bounds: source.bounds.clone(), gather, position };
-        let buffer = self.buffers.of(self.g, base).expect("what is read from memory has been kept");
-        Read { buffer, access, fill: source.fill.unwrap_or(Number::new(0.0)), coordinates: printed(&source) }
+        Read { buffer, access, fill: source.fill.unwrap_or(Number::new(0.0)), coordinates }
     }
 }
 
@@ -433,11 +475,6 @@ pub(super) fn place_in(source: &Source, axes: usize) -> Affine {
     let mut place = Affine::constant(0, axes);
     source.coordinates.iter().zip(strides(&source.shape)).for_each(|(coordinate, step)| place.add(coordinate, step));
     place
-}
-
-/// How far the place of an element moves from position to position of a loop.
-fn position_in(source: &Source) -> i64 {
-    source.positions.iter().zip(strides(&source.shape)).map(|(position, step)| position * step).sum()
 }
 
 /// Coordinates as they are printed: the position of the loop is one more axis.

@@ -3,11 +3,13 @@
 //! What the body reads from outside is in memory before the loop begins, or computed again in it where that is a number made of
 //! nothing, a truth value or a position. When the body is placed, its states and what is collected are written row by row.
 
+use std::collections::HashSet;
+
 use super::choose::Bound;
 use super::domain::{Domain, elsewhere, is_memory};
 use super::legalize::empty::is_empty;
 use super::view::indices;
-use super::{Ctx, Nodes, Store};
+use super::{Ctx, Inside, Nodes, Store};
 use crate::ir::ops::Body;
 use crate::ir::{Graph, Loop, NodeId, Op};
 use crate::kernel::Fused;
@@ -50,6 +52,8 @@ pub(super) struct Loops {
     ahead: Vec<Vec<NodeId>>,
     /// What this attempt has found.
     pub(super) missing: Vec<(usize, NodeId)>,
+    /// What needs a buffer of its own, as it cannot be read where it lies in something larger.
+    pub(super) own: HashSet<NodeId>,
     /// The kernels of those that are placed, by number.
     pub(super) placed: Vec<(usize, std::ops::Range<usize>)>,
 }
@@ -62,7 +66,7 @@ impl Loops {
             run.body.iter().chain([&run.carry]).for_each(|id| of[id.index()] = Some(number));
         }
         let ahead = vec![Vec::new(); all.len()];
-        Loops { all, of, open: None, start: 0, ahead, missing: Vec::new(), placed: Vec::new() }
+        Loops { all, of, open: None, start: 0, ahead, missing: Vec::new(), own: HashSet::new(), placed: Vec::new() }
     }
 
     /// The same for another attempt, which knows more.
@@ -132,9 +136,14 @@ impl Ctx<'_> {
 
     /// Writes a value at each step: where it is computed if its elements are there as they are, else by a kernel of its own.
     fn write_row(&mut self, value: NodeId, row: Row) {
+        let place = Inside::Steps(row);
+        let here = self.loops.of(value) == self.loops.open;
+        if here && matches!(self.g[value].op, Op::Concat(_)) && self.lies_inside(value, place) {
+            return;
+        }
         let node = &self.g[value];
         let elements = node.op.is_map() || matches!(node.op.def().body, Body::Contract);
-        if elements && self.loops.of(value) == self.loops.open {
+        if elements && here {
             let home = match self.home[value.index()] {
                 Some(home) => home,
                 None => self.place_in(value, Bound::default()),
@@ -142,6 +151,8 @@ impl Ctx<'_> {
             let draft = &self.drafts[home];
             let inside = draft.run == self.loops.open && draft.domain == Domain::of(&node.ty.shape);
             if inside && self.index.computes(home, value) {
+                // It is read there as well, at the same step.
+                self.lies_inside(value, place);
                 return self.store_row(home, value, row);
             }
         }
@@ -151,7 +162,7 @@ impl Ctx<'_> {
 
     fn store_row(&mut self, kernel: usize, node: NodeId, row: Row) {
         let materialized = Some(MaterializeReason::Step);
-        self.store(kernel, Store { node, param: None, row: Some(row), materialized });
+        self.store(kernel, Store { row: Some(row), materialized, ..Store::of(node) });
     }
 
     /// What the body of a loop reads and does not compute.

@@ -25,6 +25,7 @@ mod stages;
 mod unfused;
 mod updates;
 mod view;
+mod wholes;
 
 use std::collections::HashMap;
 
@@ -44,6 +45,7 @@ pub use legalize::{legalize, legalize_mapped};
 use loops::{Loops, Row};
 pub use unfused::unfused;
 use view::{indices, is_view};
+use wholes::{Inside, Part};
 
 /// Cuts a graph into kernels, after it was legalized.
 pub fn fuse(graph: &Graph) -> Fused {
@@ -56,7 +58,9 @@ pub fn fuse_legalized(graph: &Graph, winograd: bool) -> Fused {
     let fused = loops::in_attempts(graph, winograd);
     let fused = masks::of_results(graph, &fused).map_or(fused, |graph| loops::in_attempts(&graph, winograd));
     if cfg!(debug_assertions) {
-        verify(&fused).expect("fusion keeps the order of the graph");
+        if let Err(fault) = verify(&fused) {
+            panic!("fusion keeps the order of the graph: {fault}, in\n{fused}");
+        }
     }
     fused
 }
@@ -69,11 +73,14 @@ struct Store {
     param: Option<usize>,
     /// The row of a loop's states, or of what it collects, that it is.
     row: Option<Row>,
+    /// The part of a whole that it is.
+    part: Option<Part>,
     /// Why it is written to a buffer; `None` where it overwrites a parameter.
     materialized: Option<MaterializeReason>,
 }
 
 /// A kernel while it is being filled.
+#[derive(Clone)]
 struct Draft {
     domain: Domain,
     product: Option<NodeId>,
@@ -110,6 +117,8 @@ struct Ctx<'a> {
     /// Which drafts compute and read each node.
     index: Index,
     loops: Loops,
+    /// The wholes that lie in something larger, and where.
+    inside: HashMap<NodeId, Inside>,
     check: Option<usize>,
 }
 
@@ -150,9 +159,9 @@ enum Open {
 
 impl<'a> Ctx<'a> {
     fn new(g: &'a Graph, loops: Loops) -> Ctx<'a> {
-        let count = g.nodes.len();
-        let (home, stored, index) = (vec![None; count], vec![false; count], Index::new(g));
-        Ctx { g, drafts: Vec::new(), home, stored, index, loops, check: None }
+        let (count, index) = (g.nodes.len(), Index::new(g));
+        let (drafts, home, stored, inside) = (Vec::new(), vec![None; count], vec![false; count], HashMap::new());
+        Ctx { g, drafts, home, stored, index, loops, inside, check: None }
     }
 
     /// Begins a kernel after all others.
@@ -203,6 +212,7 @@ impl<'a> Ctx<'a> {
                 },
                 (_, Body::Contract) if live[id.index()] => self.place_product(id),
                 (_, Body::Scatter) if live[id.index()] => self.place_scatter(id),
+                (Op::Concat(_), _) if live[id.index()] => self.place_whole(id),
                 _ => {}
             }
             while let Some((node, role)) = results.next_if(|(node, _)| *node == id) {
@@ -242,7 +252,7 @@ impl<'a> Ctx<'a> {
     fn store_in(&mut self, kernel: usize, id: NodeId, why: MaterializeReason) {
         if !self.stored[id.index()] {
             self.stored[id.index()] = true;
-            self.store(kernel, Store { node: id, param: None, row: None, materialized: Some(why) });
+            self.store(kernel, Store { materialized: Some(why), ..Store::of(id) });
         }
     }
 
@@ -262,14 +272,6 @@ impl<'a> Ctx<'a> {
         let [values, index] = self.g[id].operands[..] else { unreachable!("a scatter has two operands") };
         self.materialize(domain::elsewhere(self.g, index).0, MaterializeReason::Reshaped);
         let kernel = self.place_alone(values, SplitReason::Apart);
-        self.home[id.index()] = Some(kernel);
-        self.store_in(kernel, id, MaterializeReason::Once);
-    }
-
-    /// A reduction over axes between the first and the last has a kernel of its own, with what it is made of.
-    fn place_within(&mut self, id: NodeId) {
-        let kernel = self.place_alone(self.g[id].operands[0], SplitReason::Apart);
-        self.put(kernel, id);
         self.home[id.index()] = Some(kernel);
         self.store_in(kernel, id, MaterializeReason::Once);
     }
@@ -295,7 +297,7 @@ impl<'a> Ctx<'a> {
     /// Writes the next value of a parameter.
     fn place_update(&mut self, id: NodeId, param: usize, bound: Bound) {
         let kernel = match self.home[id.index()] {
-            Some(home) if home >= bound.first => home,
+            Some(home) if home >= bound.first && !matches!(self.g[id].op, Op::Concat(_)) => home,
             home => {
                 // A value that was computed before is copied: computed here, it could be made of values already updated.
                 if let Some(home) = home {
@@ -304,7 +306,7 @@ impl<'a> Ctx<'a> {
                 self.place_in(id, bound)
             }
         };
-        self.store(kernel, Store { node: id, param: Some(param), row: None, materialized: None });
+        self.store(kernel, Store { param: Some(param), ..Store::of(id) });
     }
 
     fn place(&mut self, id: NodeId) {
@@ -342,19 +344,6 @@ impl<'a> Ctx<'a> {
             self.home[id.index()] = Some(kernel);
         }
         kernel
-    }
-
-    /// Computes slopes in the kernels of their functions.
-    fn place_slopes(&mut self, demand: &mut Demand) {
-        for (slope, function) in std::mem::take(&mut demand.slopes) {
-            let home = self.home[function.index()].expect("the function is computed");
-            // Keeping another operand may have placed it in the meantime.
-            if self.home[slope.index()].is_none() {
-                self.home[slope.index()] = Some(home);
-                self.put(home, slope);
-            }
-            demand.materialized.push((slope, MaterializeReason::Slope(function)));
-        }
     }
 
     /// Puts a root with what it needs in a kernel over its domain.
@@ -476,6 +465,10 @@ impl<'a> Ctx<'a> {
         }
         self.order_reasons();
         let statistics = self.statistics();
-        Ok(kernels::finish(self.g, (self.drafts, self.check), (&statistics, &self.loops), winograd))
+        let Ctx { g, drafts, inside, check, .. } = self;
+        kernels::finish(g, (drafts, check), (&statistics, &self.loops), (inside, winograd)).map_err(|own| {
+            self.loops.own.extend(own);
+            Box::new(self.loops)
+        })
     }
 }

@@ -61,6 +61,19 @@ impl Ctx<'_> {
         draft.nodes.iter().find(found).filter(|function| self.home[function.index()] == Some(home)).copied()
     }
 
+    /// Computes slopes in the kernels of their functions.
+    pub(super) fn place_slopes(&mut self, demand: &mut Demand) {
+        for (slope, function) in std::mem::take(&mut demand.slopes) {
+            let home = self.home[function.index()].expect("the function is computed");
+            // Keeping another operand may have placed it in the meantime.
+            if self.home[slope.index()].is_none() {
+                self.home[slope.index()] = Some(home);
+                self.put(home, slope);
+            }
+            demand.materialized.push((slope, MaterializeReason::Slope(function)));
+        }
+    }
+
     /// Whether a map is too much for a kernel over `domain`: a single number made of so many others that repeating them in every
     /// kernel that reads it would cost too much, or an element that needs as many others as a kernel may have.
     pub(super) fn is_long(&self, id: NodeId, class: Class, domain: Domain, demand: &Demand) -> bool {

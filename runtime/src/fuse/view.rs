@@ -3,6 +3,8 @@
 //! In: a node, and its coordinates in terms of the axes of a kernel. Out: the node that is in memory, with its coordinates, each
 //! affine in the axes; or the view that no affine access can express, which is therefore copied.
 
+use std::ops::Range;
+
 use super::domain::is_memory;
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op};
@@ -100,6 +102,19 @@ pub(super) fn indices(g: &Graph, mut id: NodeId, base: NodeId) -> Vec<NodeId> {
     found
 }
 
+/// The node whose elements lie in memory as those of `id` do: through transposes that put the batch in front, where it is in memory
+/// anyway.
+fn behind_batch(g: &Graph, mut id: NodeId) -> NodeId {
+    while let Op::Transpose(order) = &g[id].op {
+        let operand = g[id].operands[0];
+        if memory_order(&g[operand].ty.shape).as_ref() != Some(order) {
+            break;
+        }
+        id = operand;
+    }
+    id
+}
+
 /// The coordinates of each element of a shape, in terms of its own axes.
 pub(super) fn own_coordinates(shape: &Shape) -> Vec<Affine> {
     (0..shape.rank()).map(|axis| Affine::axis(axis, shape.rank())).collect()
@@ -143,6 +158,11 @@ pub(super) fn follow(
                 let memory = g.behind_reshapes(operand);
                 if !is_view(g, memory) || until == Some(memory) {
                     source.base = memory;
+                    break;
+                }
+                let turned = behind_batch(g, memory);
+                if turned != memory && (!is_view(g, turned) || until == Some(turned)) {
+                    source.base = turned;
                     break;
                 }
                 source.coordinates = reshaped(&source.coordinates, &source.shape, to, &axes).ok_or(memory)?;
@@ -233,11 +253,60 @@ impl Source {
 
 /// The coordinates of the same elements under another shape, if they are affine.
 pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &[Dim]) -> Option<Vec<Affine>> {
+    let mut result = Vec::new();
+    for (outer, inner) in runs_of_axes(from, to) {
+        let mut place = Affine::constant(0, axes.len());
+        for (coordinate, dim) in coordinates[outer.clone()].iter().zip(&from.0[outer]) {
+            let mut next = Affine::constant(0, axes.len());
+            next.add(&place, dim.factor() as i64);
+            next.add(coordinate, 1);
+            place = next;
+        }
+        let inner = &to.0[inner];
+        for at in 0..inner.len() {
+            // An axis before the batch has one element.
+            if inner[at + 1..].iter().any(|dim| dim.is_batch()) {
+                result.push(Affine::constant(0, axes.len()));
+                continue;
+            }
+            let size: usize = inner[at + 1..].iter().map(|dim| dim.factor()).product();
+            let (whole, rest) = divided(&place, size as i64, axes)?;
+            result.push(whole);
+            place = rest;
+        }
+    }
+    Some(result)
+}
+
+/// The steps along the axes of another shape with the same elements in the same order, if each axis has one.
+pub(super) fn restrided(steps: &[i64], from: &Shape, to: &Shape) -> Option<Vec<i64>> {
+    let mut result = vec![0; to.rank()];
+    for (outer, inner) in runs_of_axes(from, to) {
+        let several = outer.filter(|&axis| from.0[axis] != Dim::Fixed(1));
+        let mut next: Option<(i64, i64)> = None;
+        let mut step = 1;
+        for axis in several.rev() {
+            match next {
+                None => step = steps[axis],
+                Some((step, extent)) if steps[axis] == step * extent => {}
+                Some(_) => return None,
+            }
+            next = Some((steps[axis], from.0[axis].factor() as i64));
+        }
+        for axis in inner.rev() {
+            result[axis] = step;
+            step *= to.0[axis].factor() as i64;
+        }
+    }
+    Some(result)
+}
+
+/// The shortest runs of axes of two shapes that have equally many elements.
+fn runs_of_axes(from: &Shape, to: &Shape) -> Vec<(Range<usize>, Range<usize>)> {
     let (from, to) = (&from.0[..], &to.0[..]);
     let (mut i, mut j) = (0, 0);
-    let mut result = Vec::new();
+    let mut runs = Vec::new();
     while i < from.len() || j < to.len() {
-        // The shortest runs of axes on both sides that have equally many elements.
         let (first, start) = (i, j);
         let (mut before, mut after) = (1u128, 1u128);
         loop {
@@ -256,22 +325,9 @@ pub(super) fn reshaped(coordinates: &[Affine], from: &Shape, to: &Shape, axes: &
                 break;
             }
         }
-        let mut place = Affine::constant(0, axes.len());
-        for (coordinate, dim) in coordinates[first..i].iter().zip(&from[first..i]) {
-            let mut next = Affine::constant(0, axes.len());
-            next.add(&place, dim.factor() as i64);
-            next.add(coordinate, 1);
-            place = next;
-        }
-        let inner: Vec<usize> = to[start..j].iter().map(|dim| dim.factor()).collect();
-        for (at, _) in inner.iter().enumerate() {
-            let size: usize = inner[at + 1..].iter().product();
-            let (whole, rest) = divided(&place, size as i64, axes)?;
-            result.push(whole);
-            place = rest;
-        }
+        runs.push((first..i, start..j));
     }
-    Some(result)
+    runs
 }
 
 /// An offset divided by a number of elements: which run of that length, and which element in the run. None if an axis crosses
@@ -338,5 +394,8 @@ mod tests {
         let batch = Shape(vec![Dim::Batch(4), Dim::Fixed(6)]);
         let batch = reshaped(&own, &axes, &batch, &axes.0).expect("the batch is outermost");
         assert_eq!(batch[0], Affine { constant: 0, steps: vec![4, 1, 0] });
+        let first = Shape([&[Dim::Fixed(1)], &axes.0[..]].concat());
+        let before = reshaped(&own, &axes, &first, &axes.0).expect("an axis of one element is no axis in memory");
+        assert_eq!(before, [vec![Affine::constant(0, 3)], own].concat());
     }
 }

@@ -135,7 +135,10 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
         costs.push((instruction.origin.node, Cost { flops: Count::from(instruction.origin.flops) * steps, bytes }));
     }
     for write in &kernel.writes {
-        let mut bytes = traffic(fused, kernel, write.buffer, write.access.position);
+        let mut bytes = match write.coordinates.is_empty() {
+            true => traffic(fused, kernel, write.buffer, write.access.position),
+            false => part(fused, kernel, write),
+        };
         let index = write.access.gather.as_ref().map(|gather| Arg::Read(gather.index));
         let copied = Some(write.value).filter(|_| write.copied);
         bytes += bytes_of(&mut copied.into_iter().chain(index).flat_map(|arg| buffers(kernel, arg)));
@@ -149,6 +152,12 @@ pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
 fn traffic(fused: &Fused, kernel: &Kernel, buffer: BufferId, position: i64) -> Count {
     let times = if position == 0 { kernel.steps as u64 } else { 1 };
     if fused.is_tile(buffer) { Count::default() } else { Count::bytes(&fused.buffer(buffer).shape) * times }
+}
+
+/// The bytes of a part of a concatenation.
+fn part(fused: &Fused, kernel: &Kernel, write: &super::Write) -> Count {
+    let dims: Vec<Dim> = write.access.at.axes().iter().map(|axis| kernel.axes[axis]).collect();
+    if fused.is_tile(write.buffer) { Count::default() } else { Count::bytes(&Shape(dims)) * kernel.steps as u64 }
 }
 
 /// The buffers that an operand is read from, its own and that of the index by which it is looked up, and how far the places move from

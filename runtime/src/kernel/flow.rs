@@ -100,7 +100,8 @@ impl Kernel {
     pub fn is_plain(&self) -> bool {
         let indices =
             self.indices.iter().all(|index| index.constant == 0 && matches!(index.steps[..], [0, 1] | [1, 0]));
-        let writes = self.writes.iter().all(|write| write.mode == Mode::Set && self.is_simple(&write.access));
+        let writes =
+            self.writes.iter().all(|write| write.mode == Mode::Set && !write.part && self.is_simple(&write.access));
         self.axes.len() == 2 && indices && writes && self.reads.iter().all(|read| self.is_simple(&read.access))
     }
 

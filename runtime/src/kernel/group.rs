@@ -104,12 +104,16 @@ impl Fused {
         self.buffer(buffer).home == Home::Tile
     }
 
-    /// For each buffer, the kernel that writes it for others.
-    pub fn writers(&self) -> Vec<Option<usize>> {
-        let mut writers = vec![None; self.buffers.len()];
+    /// For each buffer, the kernels that write it for others, in order: several if it has parts.
+    pub fn writers(&self) -> Vec<Vec<usize>> {
+        let mut writers: Vec<Vec<usize>> = vec![Vec::new(); self.buffers.len()];
         for (index, kernel) in self.kernels.iter().enumerate() {
-            let written = kernel.writes.iter().filter(|write| self.is_computed(write.buffer));
-            written.for_each(|write| writers[write.buffer.index()] = Some(index));
+            for write in kernel.writes.iter().filter(|write| self.is_computed(write.buffer)) {
+                let writers = &mut writers[write.buffer.index()];
+                if writers.last() != Some(&index) {
+                    writers.push(index);
+                }
+            }
         }
         writers
     }
@@ -133,7 +137,7 @@ pub(super) fn verify_groups(fused: &Fused) -> Result<(), String> {
 
 /// Says why a kernel cannot be part of a group, with those of its kernels that come before it, if it cannot. `writers` are those of
 /// each buffer.
-pub fn joins(fused: &Fused, group: &Group, index: usize, writers: &[Option<usize>]) -> Result<(), String> {
+pub fn joins(fused: &Fused, group: &Group, index: usize, writers: &[Vec<usize>]) -> Result<(), String> {
     let kernel = &fused.kernels[index];
     if index > group.kernels.start && fused.check == Some(index) {
         return Err(format!("the loss is checked before kernel {index}"));
@@ -146,11 +150,12 @@ pub fn joins(fused: &Fused, group: &Group, index: usize, writers: &[Option<usize
         return Err(format!("kernel {index} updates {}", fused.buffer_name(write.buffer)));
     }
     for buffer in kernel.buffers_read() {
-        let writer = writers[buffer.index()].filter(|writer| (group.kernels.start..index).contains(writer));
+        let mut writers = writers[buffer.index()].iter().copied();
         let passes = |writer: usize| {
             is_written_by_points(fused, group, writer, buffer) && is_read_by_points(fused, group, index, buffer)
         };
-        if let Some(writer) = writer.filter(|&writer| !passes(writer)) {
+        let earlier = |writer: usize| (group.kernels.start..index).contains(&writer);
+        if let Some(writer) = writers.find(|&writer| earlier(writer) && !passes(writer)) {
             let name = fused.buffer_name(buffer);
             return Err(format!("kernel {index} reads {name} of points that kernel {writer} may not have reached"));
         }
@@ -169,7 +174,9 @@ fn tiles(fused: &Fused) -> Result<(), String> {
                 return Err(format!("kernel {index} has the tile {name}, but no group"));
             };
             let writes = |&other: &usize| fused.kernels[other].writes.iter().any(|write| write.buffer == id);
-            if !group.kernels.clone().find(writes).is_some_and(|by| is_written_by_points(fused, group, by, id)) {
+            let mut writers = (0..fused.kernels.len()).filter(writes).peekable();
+            let points = |by: usize| group.kernels.contains(&by) && is_written_by_points(fused, group, by, id);
+            if writers.peek().is_none() || !writers.all(points) {
                 return Err(format!(
                     "kernel {index} has the tile {name}, which its group does not write point by point"
                 ));

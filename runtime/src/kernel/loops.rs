@@ -144,7 +144,8 @@ impl Kernel {
         accesses.map(|access| access.position).chain(dot)
     }
 
-    /// Whether a value is written where its own elements do not lie one after the other, in the order of the kernel.
+    /// Whether a value is written to a part of a buffer, or where its own elements do not lie one after the other, in the order of
+    /// the kernel.
     pub fn is_strided(&self, write: &super::Write) -> bool {
         let super::Access { at, position, .. } = &write.access;
         let mut dense = Affine::constant(0, at.steps.len());
@@ -153,6 +154,6 @@ impl Kernel {
             dense.steps[axis] = step;
             step *= self.axes[axis].factor() as i64;
         }
-        write.mode == Mode::Set && (*position != 0 || *at != dense)
+        write.mode == Mode::Set && (write.part || *position != 0 || *at != dense)
     }
 }

@@ -18,6 +18,7 @@ mod flow;
 mod group;
 mod loops;
 mod order;
+mod parts;
 mod print;
 mod runs;
 mod verify;
@@ -297,6 +298,10 @@ pub struct Write {
     pub access: Access,
     /// How.
     pub mode: Mode,
+    /// Whether it is a part of the buffer: a row for a step of a loop, or a part of a concatenation.
+    pub part: bool,
+    /// The coordinates in the buffer of a part of a concatenation, as they are printed.
+    pub coordinates: Vec<Affine>,
     /// Whether the value is copied: known here, but not computed as what is written.
     pub copied: bool,
     /// Why it is written; `None` where it overwrites a parameter.

@@ -131,19 +131,28 @@ impl Text<'_> {
                     line_with_layer(f, &line, &self.materialized(number, write))?;
                 }
                 None if self.fused.is_tile(write.buffer) => {
-                    line_with_layer(f, &format!("  tile {value}"), &self.readers(number, write).unwrap_or_default())?;
+                    let part = if kernel.is_strided(write) { self.part_of(write) } else { String::new() };
+                    line_with_layer(
+                        f,
+                        &format!("  tile {value}{part}"),
+                        &self.readers(number, write).unwrap_or_default(),
+                    )?;
                 }
                 None => {
-                    let row = if kernel.is_strided(write) { self.row_of(write) } else { String::new() };
-                    line_with_layer(f, &format!("  materialize {value}{row}"), &self.materialized(number, write))?;
+                    let part = if kernel.is_strided(write) { self.part_of(write) } else { String::new() };
+                    line_with_layer(f, &format!("  materialize {value}{part}"), &self.materialized(number, write))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// ` as %8[p+1]`: of what has a row for each step, the one that is written.
-    fn row_of(&self, write: &Write) -> String {
+    /// ` as %8[p+1]`: of what has a row for each step, the one that is written; or ` as %8[b, i+256]`: a part of a concatenation.
+    fn part_of(&self, write: &Write) -> String {
+        if !write.coordinates.is_empty() {
+            let places: Vec<String> = write.coordinates.iter().map(|coordinate| self.affine(coordinate)).collect();
+            return format!(" as {}[{}]", self.fused.buffer_name(write.buffer), places.join(", "));
+        }
         let dims = &self.fused.buffer(write.buffer).shape.0[1..];
         let row: usize = dims.iter().filter(|dim| !dim.is_batch()).map(|dim| dim.factor()).product();
         let first = write.access.at.constant / row.max(1) as i64;

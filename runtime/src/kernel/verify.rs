@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::group::verify_groups;
 use super::loops::verify_loops;
+use super::parts::verify_parts;
 use super::{Access, Arg, BufferId, Dot, Fused, Home, Kernel, LANES};
 
 /// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
@@ -24,11 +25,8 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
             }
         }
         for write in kernel.writes.iter().filter(|write| fused.is_computed(write.buffer)) {
-            let other = writers.insert(write.buffer, index);
-            // The first state and those after it have writers of their own.
-            let apart =
-                |other: usize| fused.loop_of(other) != fused.loop_of(index) && fused.kernels[index].is_strided(write);
-            if other.is_some_and(|other| !apart(other)) {
+            // A part has been looked at by itself.
+            if writers.insert(write.buffer, index).is_some() && !write.part {
                 return Err(format!("kernel {index} writes {} once more", fused.buffer_name(write.buffer)));
             }
         }
@@ -36,6 +34,7 @@ pub fn verify(fused: &Fused) -> Result<(), String> {
         values(kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
         accesses(fused, kernel).map_err(|fault| format!("kernel {index}: {fault}"))?;
     }
+    verify_parts(fused)?;
     verify_groups(fused)?;
     verify_loops(fused)?;
     for (index, kernel) in fused.kernels.iter().enumerate() {

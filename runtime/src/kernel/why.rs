@@ -34,7 +34,12 @@ impl Uses {
                 uses.readers.entry(buffer).or_default().push(index);
             }
             for write in kernel.writes.iter().filter(|write| fused.is_computed(write.buffer)) {
-                uses.writers.entry(write.origin).or_insert(index);
+                let first = uses.writers.entry(write.origin).or_insert(index);
+                // A whole comes from the kernel that writes the last of its parts.
+                if !write.coordinates.is_empty() {
+                    *first = index;
+                    uses.writers.entry(fused.buffer(write.buffer).origin).or_insert(index);
+                }
             }
             kernel.origins().for_each(|origin| _ = uses.computers.entry(origin.node).or_insert(index));
         }
@@ -50,9 +55,12 @@ impl Text<'_> {
         let name = |value: NodeId| self.fused.value_name(value);
         match begin {
             SplitReason::Product => "a matmul".to_string(),
-            SplitReason::Sum(sum) => format!("{} is known when kernel {} is done", name(sum), self.home(sum)),
+            SplitReason::Sum(sum) => match self.home(sum) {
+                Some(home) => format!("{} is known when kernel {home} is done", name(sum)),
+                None => format!("{} comes in parts", name(sum)),
+            },
             SplitReason::Extents(value) => {
-                let home = self.home(value);
+                let Some(home) = self.home(value) else { return format!("{} comes in parts", name(value)) };
                 let (rows, cols) = (self.fused.kernels[home].row_count(), self.fused.kernels[home].cols());
                 format!("{} comes from kernel {home}, over {rows} x {cols}", name(value))
             }
@@ -99,6 +107,7 @@ impl Text<'_> {
             Some(MaterializeReason::Overwritten) => "made of what is overwritten".to_string(),
             Some(MaterializeReason::Outside) => "a loop reads it".to_string(),
             Some(MaterializeReason::Step) => "each step has one".to_string(),
+            Some(MaterializeReason::Part) => "a part of a concatenation".to_string(),
         };
         match self.readers(index, write) {
             None => why,
@@ -127,10 +136,9 @@ impl Text<'_> {
         }
     }
 
-    /// The kernel that a value is read from.
-    fn home(&self, node: NodeId) -> usize {
-        let home = self.uses.writers.get(&node).or_else(|| self.uses.computers.get(&node));
-        *home.expect("what a kernel waits for is computed in an earlier one")
+    /// The kernel that a value is read from; none if it is made of wholes, each of which comes from kernels of its own.
+    fn home(&self, node: NodeId) -> Option<usize> {
+        self.uses.writers.get(&node).or_else(|| self.uses.computers.get(&node)).copied()
     }
 
     fn role(&self, write: &Write) -> String {

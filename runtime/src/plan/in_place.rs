@@ -11,7 +11,7 @@ pub(super) struct Operands {
     /// The buffers that its maps and reductions read element by element and in no other way, in the order in which they
     /// are read.
     free: Vec<BufferId>,
-    /// The buffers that take the elements of its maps; none if elements are read after others were written.
+    /// The buffers that take the elements of its maps, as a whole; none if elements are read after others were written.
     elements: HashSet<BufferId>,
 }
 

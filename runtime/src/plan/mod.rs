@@ -180,10 +180,13 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
         arena.release(index);
         let mut in_place = BTreeMap::new();
         for buffer in kernel.writes.iter().map(|write| write.buffer).filter(|&buffer| fused.is_tile(buffer)) {
-            tiles.insert(buffer, tile(fused, &tiling, index, &mut arena, (buffer, last_read[buffer.index()])));
+            // The parts of a whole lie where the first of them has found room.
+            if !tiles.contains_key(&buffer) {
+                tiles.insert(buffer, tile(fused, &tiling, index, &mut arena, (buffer, last_read[buffer.index()])));
+            }
         }
         for write in kernel.writes.iter().filter(|write| fused.buffer(write.buffer).home == Home::Arena) {
-            // The states of a loop lie where the first one does.
+            // The states of a loop lie where the first one does, and the parts of a whole where the first of them does.
             if places[write.buffer.index()].is_some() {
                 continue;
             }
@@ -196,7 +199,7 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
                 };
                 let overwritten = |by: &BTreeMap<BufferId, BufferId>| by.values().any(|other| *other == id);
                 // What comes from outside a loop is read at every step.
-                let written = |run: &Loop| writers[id.index()].is_some_and(|writer| run.kernels.contains(&writer));
+                let written = |run: &Loop| writers[id.index()].iter().all(|writer| run.kernels.contains(writer));
                 let dies = fused.loop_of(reader).is_none_or(written);
                 let free = dies
                     && !overwritten(&in_place)

@@ -48,6 +48,12 @@ fn play(plan: &Plan, fused: &Fused, owners: &mut Owners, (index, step): (usize, 
         let rows = fused.kernels[index].writes.iter().filter(|write| step > 0 && write.access.position != 0);
         read.extend(rows.filter_map(|write| allocation(plan, fused, write.buffer)));
     }
+    // The parts of a whole that earlier kernels have written.
+    let parts = fused.kernels[index].writes.iter().filter(|write| write.part);
+    let begun =
+        |id: BufferId| (0..index).any(|other| fused.kernels[other].writes.iter().any(|write| write.buffer == id));
+    let begun = parts.map(|write| write.buffer).filter(|&id| begun(id));
+    read.extend(begun.filter_map(|id| allocation(plan, fused, id)));
     holds(owners, &read).map_err(|fault| format!("before kernel {index}: {fault}"))?;
     for &(at, len, owner) in &written {
         owners.fill(at, len, owner);

@@ -3,8 +3,9 @@
 use super::{Maker, place};
 use crate::fuse::domain::{ReductionAxes, elsewhere, reduction_axes};
 use crate::fuse::view::strides;
+use crate::fuse::wholes::{Inside, Part, layout, lifted};
 use crate::fuse::{Row, Store};
-use crate::ir::Op;
+use crate::ir::{NodeId, Op};
 use crate::kernel::{Access, Affine, Arg, AxisSet, Class, Gather, Mode, Write};
 
 impl Maker<'_> {
@@ -12,6 +13,9 @@ impl Maker<'_> {
     pub(super) fn write(&mut self, store: &Store) -> Write {
         if let Some(row) = store.row {
             return self.write_row(store, row);
+        }
+        if let Some(part) = store.part {
+            return self.write_part(store, part);
         }
         if let Op::ScatterAdd { .. } = self.g[store.node].op {
             return self.scatter(store);
@@ -49,26 +53,90 @@ impl Maker<'_> {
             buffer,
             access,
             mode: Mode::Set,
+            part: false,
+            coordinates: Vec::new(),
             copied: !here,
             materialized: store.materialized,
             origin: store.node,
         }
     }
 
-    /// One of the rows of a loop.
-    fn write_row(&mut self, store: &Store, row: Row) -> Write {
+    /// A value that is a part of something, and whether it is copied.
+    fn value_of_part(&mut self, store: &Store) -> (Arg, bool) {
         let known = self.known.get(&store.node).filter(|_| self.g[store.node].op.is_map());
-        let (value, copied) = match known {
+        match known {
             Some(known) => (Arg::Value(known[0].1), false),
             None => (self.arg(store.node, 0), true),
-        };
+        }
+    }
+
+    /// One of the rows of a loop.
+    fn write_row(&mut self, store: &Store, row: Row) -> Write {
+        let (value, copied) = self.value_of_part(store);
         let steps = strides(&self.g[row.of].ty.shape);
         let mut at = Affine::constant(row.first as i64 * steps[0], self.axes.len());
         let coordinates = self.coordinates(&self.g[store.node].ty.shape);
         coordinates.iter().zip(&steps[1..]).for_each(|(coordinate, &step)| at.add(coordinate, step));
         let access = Access { at, position: if row.moves { steps[0] } else { 0 }, ..Access::default() };
         let buffer = self.buffers.of(self.g, row.of).expect("what is stored has a buffer");
-        Write { value, buffer, access, mode: Mode::Set, copied, materialized: store.materialized, origin: row.of }
+        Write {
+            value,
+            buffer,
+            access,
+            mode: Mode::Set,
+            part: true,
+            coordinates: Vec::new(),
+            copied,
+            materialized: store.materialized,
+            origin: row.of,
+        }
+    }
+
+    /// A part of a concatenation.
+    fn write_part(&mut self, store: &Store, part: Part) -> Write {
+        let (value, copied) = self.value_of_part(store);
+        let own = self.coordinates(&self.g[store.node].ty.shape);
+        let seen = lifted(self.g, part.view, store.node, &own, &self.axes);
+        let mut coordinates = seen.expect("the axes were split for it");
+        coordinates[part.axis].constant += part.start as i64;
+        let whole =
+            layout(self.g, &self.buffers.inside, part.of).expect("a whole that has no place has not been moved");
+        let access =
+            Access { at: whole.place(&coordinates, self.axes.len()), position: whole.position, ..Access::default() };
+        coordinates.iter_mut().for_each(|coordinate| coordinate.steps.push(0));
+        let coordinates = self.outward(part.of, coordinates).expect("a whole lies in another one as it is");
+        let buffer = self.buffers.of(self.g, whole.of).expect("what is stored has a buffer");
+        Write {
+            value,
+            buffer,
+            access,
+            mode: Mode::Set,
+            part: true,
+            coordinates,
+            copied,
+            materialized: store.materialized,
+            origin: part.of,
+        }
+    }
+
+    /// The coordinates of elements of a node in the buffer that it lies in, as they are printed; none if it lies there under another
+    /// shape.
+    pub(super) fn outward(&self, mut of: NodeId, mut coordinates: Vec<Affine>) -> Option<Vec<Affine>> {
+        while let Some(place) = self.buffers.inside.get(&of) {
+            of = match *place {
+                Inside::Whole(part) => {
+                    coordinates[part.axis].constant += Some(part.start as i64).filter(|_| part.view == of)?;
+                    part.of
+                }
+                Inside::Steps(row) => {
+                    let mut step = Affine::constant(row.first as i64, self.axes.len() + 1);
+                    step.steps[self.axes.len()] = i64::from(row.moves);
+                    coordinates.insert(0, step);
+                    row.of
+                }
+            };
+        }
+        Some(coordinates)
     }
 
     /// Rows that are added where an index says.
@@ -91,6 +159,8 @@ impl Maker<'_> {
             buffer,
             access,
             mode: Mode::Add,
+            part: false,
+            coordinates: Vec::new(),
             copied: true,
             materialized: store.materialized,
             origin: store.node,

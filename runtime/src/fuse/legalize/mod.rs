@@ -16,10 +16,12 @@ mod loops;
 mod movement;
 mod reductions;
 
+use std::collections::HashMap;
+
 use super::domain::{Domain, ReductionAxes, reduction_axes_over};
 use super::view::memory_order;
-use crate::ir::ops::Form;
-use crate::ir::rewrite::{NodeMap, apply_in_turn};
+use crate::ir::ops::{Body, Form};
+use crate::ir::rewrite::{NodeMap, apply_in_turn, rewrite};
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Output, Role, Rule};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -34,6 +36,7 @@ const RULES: &[Rule] = &[
     Rule { name: "truth-of-steps", apply: loops::truth_of_steps },
     Rule { name: "made-sequence", apply: loops::made_sequence },
     Rule { name: "concat-as-pads", apply: movement::concat },
+    Rule { name: "map-of-parts", apply: movement::map_of_parts },
     Rule { name: "pad-inside", apply: movement::padded_inside },
     Rule { name: "moved-leaf", apply: movement::moved_leaf },
     Rule { name: "fast-dot-in-runs", apply: dots::with_terms_left_out },
@@ -61,8 +64,31 @@ pub fn legalize(graph: &Graph) -> Graph {
 /// The same, and where nodes are in it.
 pub fn legalize_mapped(graph: &Graph) -> (Graph, NodeMap) {
     let (graph, map) = apply_in_turn(graph.clone(), RULES);
-    let (graph, moved) = loops::in_one_piece(copies(graph));
-    (graph, map.then(&moved))
+    let (graph, shared) = shared_views(copies(graph));
+    let (graph, moved) = loops::in_one_piece(graph);
+    (graph, map.then(&shared).then(&moved))
+}
+
+/// Each product and each reduction has its own view of what it reads. Of equal views one is left for all of them, so that it is copied
+/// once where it has to be.
+fn shared_views(graph: Graph) -> (Graph, NodeMap) {
+    let mut known: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+    rewrite(graph, |b, _, node| {
+        let moves = matches!(node.op.def().body, Body::View | Body::Move);
+        let first = node.operands.first().copied().filter(|_| moves);
+        let (same, view) = (node.clone(), b.add_node(node));
+        let Some(first) = first else { return Some(view) };
+        let views = known.entry(first).or_default();
+        let other = views.iter().copied().find(|&other| {
+            let Node { op, operands, ty, .. } = &b[other];
+            let fill = op.fill().map(f64::to_bits) == same.op.fill().map(f64::to_bits);
+            *op == same.op && *operands == same.operands && *ty == same.ty && fill
+        });
+        Some(other.unwrap_or_else(|| {
+            views.push(view);
+            view
+        }))
+    })
 }
 
 /// Adding -0 changes no number, not even -0.

@@ -1,14 +1,20 @@
 //! Movement that no single access can express: elements from several tensors, from between elements, or sums of several elements.
 
+use super::empty::is_empty;
 use crate::fuse::domain::{Domain, is_memory};
 use crate::fuse::view::bases;
+use crate::ir::ops::Body;
 use crate::ir::{Builder, Node, NodeId, Op};
 use crate::scalar::Cmp;
 use crate::types::{DType, Dim, Shape, TensorType};
 
-/// A concatenation: every operand is padded to the whole extent, and each position selects the operand that has an element there.
+/// A concatenation that is not made of parts: every operand is padded to the whole extent, and each position selects the operand that
+/// has an element there.
 pub(super) fn concat(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let Op::Concat(axis) = node.op else { return None };
+    if has_parts(b, node, axis) {
+        return None;
+    }
     let shape = &node.ty.shape;
     let total = shape.0[axis].factor();
     let position = b.iota(axis, shape);
@@ -30,6 +36,57 @@ pub(super) fn concat(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId>
         end = start;
     }
     Some(as_dtype(b, result?, node.ty.dtype))
+}
+
+/// Whether the parts of a concatenation are written to their places in it: where at least half of it is computed. What is in memory
+/// already would have to be copied, and may as well be read where it is.
+fn has_parts(b: &Builder, node: &Node, axis: usize) -> bool {
+    let is_computed = |operand: NodeId| {
+        let mut id = operand;
+        while matches!(b[id].op, Op::Reshape | Op::Transpose(_)) {
+            id = b[id].operands[0];
+        }
+        let op = &b[id].op;
+        op.is_map() || matches!(op.def().body, Body::Contract | Body::Reduce(_)) || matches!(op, Op::Concat(_))
+    };
+    let computed = node.operands.iter().filter(|operand| is_computed(**operand));
+    let computed: usize = computed.map(|&operand| b[operand].ty.shape.0[axis].factor()).sum();
+    node.ty.dtype == DType::F32 && !is_empty(&node.ty.shape) && 2 * computed >= node.ty.shape.0[axis].factor()
+}
+
+/// A map of a concatenation that nobody else reads is the concatenation of maps of its parts, each computed where its part is; so long
+/// as its other operands are constants or lie in memory.
+pub(super) fn map_of_parts(b: &mut Builder, node: &Node, single: &[bool]) -> Option<NodeId> {
+    let parts = |b: &Builder, x: NodeId| match b[x].op {
+        Op::Concat(axis) => Some((axis, b[x].operands.clone())),
+        _ => None,
+    };
+    let floats = node.ty.dtype == DType::F32 && node.op.is_map();
+    let (at, (axis, whole)) = node.operands.iter().enumerate().find_map(|(at, &x)| Some((at, parts(b, x)?)))?;
+    let follows = |&(other, &x): &(usize, &NodeId)| {
+        let op = &b[x].op;
+        other == at || b.ty(x).dtype == DType::F32 && (is_memory(op) || matches!(op, Op::Const(_) | Op::Element))
+    };
+    if !floats || !single[at] || !node.operands.iter().enumerate().all(|each| follows(&each)) {
+        return None;
+    }
+    let mut start = 0;
+    let mut maps = Vec::new();
+    for part in whole {
+        let shape = b.shape(part);
+        let len = shape.0[axis].factor();
+        let mut operands = Vec::new();
+        for (other, &x) in node.operands.iter().enumerate() {
+            operands.push(match b[x].op {
+                _ if other == at => part,
+                Op::Const(value) => b.constant(value, &shape),
+                _ => b.slice(x, axis, start, len, 1),
+            });
+        }
+        maps.push(b.push(node.op.clone(), &operands, TensorType::f32(shape)));
+        start += len;
+    }
+    Some(b.concat(&maps, axis))
 }
 
 /// Truth values are never in memory, and neither are computed positions: they are moved as numbers.

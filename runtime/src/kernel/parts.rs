@@ -1,0 +1,108 @@
+//! Buffers with several writers: every element is written once, and before it is read.
+//!
+//! Checked by brute force with one sample and with two: writes and reads in the order in which they happen, element by element. Large
+//! buffers are left out.
+
+use std::collections::HashMap;
+
+use super::{Affine, BufferId, Fused, Kernel};
+use crate::types::Dim;
+
+/// When something happens: in which run, at which step of a loop, in which kernel.
+type Time = (usize, usize, usize);
+
+/// Most elements of a buffer that is looked at.
+const MOST: usize = 1 << 20;
+
+/// Says what is wrong with the parts of buffers, if anything.
+pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
+    for batch in [1, 2] {
+        let mut whole: HashMap<BufferId, Vec<Option<Time>>> = HashMap::new();
+        let parts = fused.kernels.iter().flat_map(|kernel| &kernel.writes).filter(|write| write.part);
+        for buffer in parts.map(|write| write.buffer) {
+            let len = fused.buffer(buffer).shape.len_at(batch);
+            if len <= MOST {
+                whole.entry(buffer).or_insert_with(|| vec![None; len]);
+            }
+        }
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            for write in &kernel.writes {
+                let Some(elements) = whole.get_mut(&write.buffer) else { continue };
+                let places = places(&kernel.axes, &write.access.at, batch);
+                for (step, moved) in steps(fused, index, kernel, write.access.position) {
+                    for &place in &places {
+                        let element = usize::try_from(place + moved).ok().and_then(|place| elements.get_mut(place));
+                        let written = element.map(|element| element.replace(time(fused, index, step)));
+                        if written != Some(None) {
+                            let name = fused.buffer_name(write.buffer);
+                            return Err(format!("kernel {index} writes element {} of {name} once more", place + moved));
+                        }
+                    }
+                }
+            }
+        }
+        for (&buffer, elements) in &whole {
+            if let Some(place) = elements.iter().position(Option::is_none) {
+                return Err(format!("no kernel writes element {place} of {}", fused.buffer_name(buffer)));
+            }
+        }
+        for (index, kernel) in fused.kernels.iter().enumerate() {
+            for (buffer, axes, at, position) in plain_reads(kernel) {
+                let Some(elements) = whole.get(&buffer) else { continue };
+                // What is left of each step is written anew at the next.
+                let fresh = |written: Time, now: Time| written.0 == now.0 && position == 0;
+                let places = places(&axes, at, batch);
+                for (step, moved) in steps(fused, index, kernel, position) {
+                    let now = time(fused, index, step);
+                    for &place in &places {
+                        let element =
+                            usize::try_from(place + moved).ok().and_then(|place| elements.get(place).copied());
+                        let ready = element.flatten().is_some_and(|written| match fresh(written, now) {
+                            true => written.2 < now.2,
+                            false => written < now,
+                        });
+                        if !ready {
+                            let name = fused.buffer_name(buffer);
+                            return Err(format!("kernel {index} reads element {} of {name} too early", place + moved));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is read without bounds and without an index, along which axes.
+fn plain_reads(kernel: &Kernel) -> Vec<(BufferId, Vec<Dim>, &Affine, i64)> {
+    let plain = kernel.reads.iter().filter(|read| read.access.bounds.is_empty() && read.access.gather.is_none());
+    let plain = plain.map(|read| (read.buffer, kernel.axes.clone(), &read.access.at, read.access.position));
+    let dot = kernel.dot.iter().filter(|dot| dot.bounds.is_empty() && dot.b_bounds.is_empty()).flat_map(|dot| {
+        let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+        let [a, b] = dot.positions;
+        [(dot.a, axes.clone(), &dot.a_at, a), (dot.b, axes, &dot.b_at, b)]
+    });
+    plain.chain(dot).collect()
+}
+
+fn time(fused: &Fused, kernel: usize, step: usize) -> Time {
+    (fused.loop_of(kernel).map_or(kernel, |run| run.kernels.start), step, kernel)
+}
+
+/// The steps that a kernel takes, as far as an access moves on from one to the next: by their number, and how far it has moved.
+fn steps(fused: &Fused, index: usize, kernel: &Kernel, position: i64) -> Vec<(usize, i64)> {
+    let count = if position == 0 { 1 } else { kernel.steps };
+    let reverse = fused.loop_of(index).is_some_and(|run| run.reverse);
+    let at = |step: usize| if reverse { count - 1 - step } else { step };
+    (0..count).map(|step| (step, position * at(step) as i64)).collect()
+}
+
+/// All places that an affine has, each once.
+fn places(axes: &[Dim], at: &Affine, batch: usize) -> Vec<i64> {
+    let mut places = vec![at.constant];
+    for (dim, &step) in axes.iter().zip(&at.steps).filter(|(_, step)| **step != 0) {
+        let further = |place: &i64| (0..dim.at(batch) as i64).map(move |position| place + position * step).collect();
+        places = places.iter().flat_map(|place| -> Vec<i64> { further(place) }).collect();
+    }
+    places
+}
