@@ -62,8 +62,6 @@ pub(super) fn attend(
         let extents = [&[length], heads].concat();
         b.reshape(x, Shape([rows].into_iter().chain(extents.into_iter().map(Dim::Fixed)).collect()))
     };
-    // Fewer numbers are scaled here than among the scores.
-    let q = b.scale(q, 1.0 / (heads.size as f64).sqrt());
     let [mut k, mut v] = [k, v].map(|x| split(b, x, k_length, &[heads.kv, heads.size]));
     let mut q = split(b, q, q_length, &[heads.n, heads.size]);
     if rope {
@@ -80,7 +78,9 @@ pub(super) fn attend(
     // [B, kv, T, (shared,) S]
     let last = b.shape(q).rank() - 1;
     let axes = DotAxes { batch: vec![(0, 0), (2, 2)], contracted: vec![(last, 3)] };
-    let mut scores = b.product(q, k, axes);
+    let products = b.product(q, k, axes);
+    // There may be more scores than numbers in the queries, but they are scaled where they are computed, without a pass of its own.
+    let mut scores = b.scale(products, 1.0 / (heads.size as f64).sqrt());
     let shape = b.shape(scores);
     let across = shape.rank() - 1;
     if causal {
@@ -119,13 +119,28 @@ pub(super) fn attend(
 }
 
 /// Softmax along the last axis, as a mean wants it: with no digits of what a weight lacks of 1, for which the layer `softmax` looks
-/// for the first of the largest. What is subtracted from all scores changes nothing, so it gets no gradient. A row that `may_be_empty`,
-/// with minus infinity everywhere, has weights of 0.
+/// for the first of the largest. A row that `may_be_empty`, with minus infinity everywhere, has weights of 0.
 fn softmax(b: &mut Builder, x: NodeId, may_be_empty: bool) -> NodeId {
     let shape = b.shape(x);
     let last = [shape.rank() - 1];
     let fixed = b.detach(x);
-    let mut top = b.max_over(fixed, &last);
+    let weights = weights(b, fixed, may_be_empty);
+    // The gradient is `(dy - sum(dy y)) y`, so that of all that is computed on the way only `y` is needed: it is that of
+    // `x y - y sum(x y)` with a fixed `y`.
+    let weighted = b.mul(weights, x);
+    let sum = b.sum(weighted, &last);
+    let sum = b.broadcast_over(sum, &shape, &last);
+    let mean = b.mul(weights, sum);
+    let change = b.sub(weighted, mean);
+    let one = b.constant(1.0, &shape);
+    b.with_slope(weights, change, one)
+}
+
+/// The values of such a softmax.
+fn weights(b: &mut Builder, x: NodeId, may_be_empty: bool) -> NodeId {
+    let shape = b.shape(x);
+    let last = [shape.rank() - 1];
+    let mut top = b.max_over(x, &last);
     if may_be_empty {
         let [zero, never] = [0.0, f64::NEG_INFINITY].map(|number| b.constant_like(number, top));
         let is_empty = b.compare(Cmp::Eq, top, never);

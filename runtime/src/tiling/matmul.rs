@@ -227,12 +227,12 @@ pub const fn reads_in_place(machine: &Machine, rows: usize, terms: usize, [row, 
 /// How a block of the left operand is read: its steps are those from row to row and from term to term. As a rule where it lies:
 /// broadcasts come from anywhere. But a tile that meets a new cache line at every step, or whose lines compete for places in a
 /// cache, repays a copy when it comes round often enough: measured with lines a page apart, 81 to 116 GFLOP/s with AVX2, 160 to 176
-/// with AVX-512.
+/// with AVX-512; half a page apart, 66 to 66 and 74 to 77 with AVX2, 93 to 134 and 143 to 149 with AVX-512.
 pub const fn left(machine: &Machine, cols: usize, [row, col]: [usize; 2]) -> Left {
     let apart = if row > col { row } else { col };
     if row != 1 && col != 1 {
         Left::Scattered
-    } else if apart.is_multiple_of(machine.conflict / 4) && cols > 2 * machine.tile.cols {
+    } else if apart.is_multiple_of(machine.conflict / 8) && cols > 2 * machine.tile.cols {
         Left::Conflicting(apart.saturating_mul(4))
     } else {
         Left::InPlace

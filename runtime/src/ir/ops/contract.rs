@@ -143,14 +143,22 @@ fn gradient(g: &mut Builder, axes: &DotAxes, a: NodeId, b: NodeId, dy: NodeId, w
     let summed: Vec<usize> = summed.collect();
     let dy_first: Vec<usize> = own.batch.iter().chain(&own.free).chain(&summed).copied().collect();
     let dy_last: Vec<usize> = own.batch.iter().chain(&summed).chain(&own.free).copied().collect();
-    if !dy_first.is_sorted() && dy_last.is_sorted() {
+    // What has to be transposed is moved in runs if its last axis stays the last.
+    let runs = |order: &[usize]| order.last() == order.iter().max();
+    let in_order = dy_last.is_sorted() || runs(&dy_last) && !runs(&dy_first);
+    if !dy_first.is_sorted() && in_order {
         let swap = |pairs: &[(usize, usize)]| pairs.iter().map(|&(x, y)| (y, x)).collect();
         let pairs = DotAxes { batch: swap(&pairs.batch), contracted: swap(&pairs.contracted) };
-        return g.apply(Op::Dot(pairs), &[other, dy]);
+        let product = g.apply(Op::Dot(pairs), &[other, dy]);
+        return in_place(g, product, &dy_last);
     }
     let product = g.apply(Op::Dot(pairs), &[dy, other]);
-    let order =
-        (0..dy_first.len()).map(|axis| dy_first.iter().position(|&own| own == axis).expect("all axes are there"));
+    in_place(g, product, &dy_first)
+}
+
+/// What has these axes of an operand, with its axes as the operand has them.
+fn in_place(g: &mut Builder, x: NodeId, axes: &[usize]) -> NodeId {
+    let order = (0..axes.len()).map(|axis| axes.iter().position(|&own| own == axis).expect("all axes are there"));
     let order: Vec<usize> = order.collect();
-    if order.is_sorted() { product } else { g.transpose(product, &order) }
+    if order.is_sorted() { x } else { g.transpose(x, &order) }
 }
