@@ -3,7 +3,8 @@
 //! In: kernels, and a [`Budget`]. Out: the same kernels with their groups, and with tiles in place of buffers that nobody else
 //! touches. A group saves what its kernels would otherwise write to memory and read from there; it costs what every tile reads
 //! again, where the right operands of its products do not stay in the cache together. Neither moves a sum, so no bit depends on
-//! what is grouped. Absent on purpose: how large a tile is, which the tiling decides.
+//! what is grouped. The order of kernels changes where one comes forward to a group that writes what it reads: nothing but memory
+//! depends on that either. Absent on purpose: how large a tile is, which the tiling decides.
 
 use std::ops::Range;
 
@@ -34,32 +35,26 @@ impl Budget {
     }
 }
 
-/// Forms groups.
+/// Forms groups. A kernel that goes on with what a group has written may come forward to it.
 pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
-    let (writers, last_uses) = (fused.writers(), fused.last_uses());
+    let mut uses = Uses::of(&fused);
     let mut start = 0;
     while start < fused.kernels.len() {
-        let mut apart = None;
-        let points = candidates(&fused, start);
-        if points.is_empty() {
-            apart = Some(ApartReason::Rows);
+        let mut grown = grow(&fused, &uses, budget, start);
+        while let Some(longer) = with_later(&mut fused, &mut uses, budget, start..grown.end) {
+            grown = longer;
         }
-        let found = points.into_iter().find_map(|points| {
-            let mut growing = Growing::new(&fused, (&writers, &last_uses), budget, start, points);
-            while growing.takes_next() {}
-            apart = growing.apart;
-            growing.finished()
-        });
-        let end = found.as_ref().map_or(start + 1, |group| group.kernels.end);
-        if let Some(apart) = apart.filter(|_| passes_on_much(&fused, budget, start..end, &writers)) {
+        let Grown { group, apart, end } = grown;
+        if let Some(apart) = apart.filter(|_| passes_on_much(&fused, budget, start..end, &uses.writers)) {
             fused.apart.push((end, apart));
         }
         start = end;
-        fused.groups.extend(found);
+        fused.groups.extend(group);
     }
+    let Uses { writers, last } = uses;
     for id in (0..fused.buffers.len() as u32).map(BufferId) {
         let group = writers[id.index()].first().and_then(|&writer| fused.group_of(writer));
-        if group.is_some_and(|group| is_tile(&fused, group, &writers, &last_uses, id)) {
+        if group.is_some_and(|group| is_tile(&fused, group, &writers, &last, id)) {
             fused.buffers[id.index()].home = Home::Tile;
         }
     }
@@ -67,6 +62,110 @@ pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
         verify(&fused).expect("groups keep the order of the kernels");
     }
     fused
+}
+
+/// What kernels a group has that begins with one of them.
+struct Grown {
+    group: Option<Group>,
+    /// Why it has not taken the next one, if that is not plain.
+    apart: Option<ApartReason>,
+    /// The one after its last, or after the kernel that is in none.
+    end: usize,
+}
+
+fn grow(fused: &Fused, uses: &Uses, budget: &Budget, start: usize) -> Grown {
+    let points = candidates(fused, start);
+    let mut apart = if points.is_empty() { Some(ApartReason::Rows) } else { None };
+    // Fewer points are larger ones, of which fewer threads find one each: measured, what more they save is no gain.
+    let group = points.into_iter().find_map(|points| {
+        let mut growing = Growing::new(fused, (&uses.writers, &uses.last), budget, start, points);
+        while growing.takes_next() {}
+        apart = growing.apart;
+        growing.finished()
+    });
+    let end = group.as_ref().map_or(start + 1, |group| group.kernels.end);
+    Grown { group, apart, end }
+}
+
+/// How far behind a group a kernel may stand that comes forward to it.
+const AHEAD: usize = 4;
+
+/// What a group becomes if a kernel comes forward to it that reads what it has written, past others that have nothing to do with that
+/// one. Gradients by weights stand there, which add up over all points, between a gradient and the next.
+fn with_later(fused: &mut Fused, uses: &mut Uses, budget: &Budget, group: Range<usize>) -> Option<Grown> {
+    let Range { start, end } = group;
+    let last = fused.kernels.len().min(end + 1 + AHEAD);
+    (end + 1..last).find_map(|from| {
+        let written = |buffer: BufferId| uses.writers[buffer.index()].iter().any(|writer| group.contains(writer));
+        if !fused.kernels[from].buffers_read().any(written) || !may_come(fused, from, end) {
+            return None;
+        }
+        fused.kernels[end..=from].rotate_right(1);
+        uses.moved(fused, end..from + 1);
+        let grown = grow(fused, uses, budget, start);
+        if grown.end > end {
+            return Some(grown);
+        }
+        fused.kernels[end..=from].rotate_left(1);
+        uses.moved(fused, end..from + 1);
+        None
+    })
+}
+
+/// Whether a kernel may run before those that stand from `to` on.
+fn may_come(fused: &Fused, from: usize, to: usize) -> bool {
+    let kernel = &fused.kernels[from];
+    let written = |kernel: &Kernel| -> Vec<(BufferId, bool)> {
+        kernel.writes.iter().map(|write| (write.buffer, write.part)).collect()
+    };
+    let own = written(kernel);
+    // Parts of a whole are apart from one another.
+    let same = |&(x, x_part): &(BufferId, bool), &(y, y_part): &(BufferId, bool)| x == y && !(x_part && y_part);
+    let crosses = fused.check.is_some_and(|check| to < check && check <= from);
+    let in_loop = (to..=from).any(|index| fused.loop_of(index).is_some());
+    !crosses
+        && !in_loop
+        && fused.kernels[to..from].iter().all(|other| {
+            let others = written(other);
+            let reads = kernel.buffers_read().any(|buffer| others.iter().any(|(other, _)| *other == buffer));
+            let is_read = other.buffers_read().any(|buffer| own.iter().any(|(own, _)| *own == buffer));
+            !reads && !is_read && !own.iter().any(|own| others.iter().any(|other| same(own, other)))
+        })
+}
+
+/// Which kernels use a buffer.
+struct Uses {
+    /// Those that write it for others, in order.
+    writers: Vec<Vec<usize>>,
+    /// The last one.
+    last: Vec<usize>,
+}
+
+impl Uses {
+    fn of(fused: &Fused) -> Uses {
+        Uses { writers: fused.writers(), last: fused.last_uses() }
+    }
+
+    /// After some kernels have changed places.
+    fn moved(&mut self, fused: &Fused, kernels: Range<usize>) {
+        for index in kernels.clone() {
+            let kernel = &fused.kernels[index];
+            let written = kernel.writes.iter().map(|write| write.buffer);
+            for buffer in written.clone().filter(|&buffer| fused.is_computed(buffer)) {
+                let writes = |&other: &usize| fused.kernels[other].writes.iter().any(|write| write.buffer == buffer);
+                let writers = &mut self.writers[buffer.index()];
+                writers.retain(|writer| !kernels.contains(writer));
+                writers.extend(kernels.clone().filter(writes));
+                writers.sort_unstable();
+            }
+            for buffer in kernel.buffers_read().chain(written) {
+                // The last of them to use it comes last.
+                if kernels.contains(&self.last[buffer.index()]) {
+                    self.last[buffer.index()] = index;
+                }
+            }
+        }
+    }
 }
 
 /// What the points of a group may be that begins with a kernel: its rows, or whole samples where rows have to do with one another.

@@ -155,8 +155,11 @@ fn weights(b: &mut Builder, x: NodeId, may_be_empty: bool) -> NodeId {
         let is_empty = b.compare(Cmp::Eq, sum, zero);
         sum = b.select(is_empty, one, sum);
     }
-    let sum = b.broadcast_over(sum, &shape, &last);
-    b.div(power, sum)
+    // The sum is between 1 and the number of scores, so its reciprocal loses nothing but a rounding.
+    let one = b.constant_like(1.0, sum);
+    let share = b.div(one, sum);
+    let share = b.broadcast_over(share, &shape, &last);
+    b.mul(power, share)
 }
 
 /// Heads `[B, T, heads, size]` turned by their position: the pair of a number of the first half and the one as far into the second
