@@ -184,6 +184,49 @@ fn products_in_a_group_have_the_same_bits_on_any_threads_and_in_any_program() {
     }
 }
 
+/// `tanh`, its product with what it was made of, which adds up over all samples, and one with a matrix: that given or, if `by_sum`,
+/// the first product.
+fn past_a_sum(by_sum: bool) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let x = handmade::input(&mut b, "x", matrix(24));
+    let w = handmade::input(&mut b, "w", TensorType::f32(Shape::fixed(&[24, 24])));
+    let bent = b.tanh(x);
+    let sum = b.dot(bent, x, true, false);
+    let result = b.dot(bent, if by_sum { sum } else { w }, false, false);
+    for (index, node) in [sum, result].into_iter().enumerate() {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+#[test]
+fn a_kernel_comes_forward_to_the_group_that_writes_what_it_reads() {
+    let fused = grouped(&past_a_sum(false), 700);
+    assert_snapshot!(kernels(&fused), @"
+    group by b: kernels 0, 1                                         # 96*B bytes less to memory and back
+    kernel 0: B x 24, 24*B FLOP, 192*B bytes
+      %2 = tanh x : f32[B,24]
+      materialize %2                                                 # for kernels 1, 2: a matmul reads memory
+    kernel 1: B x 24, 1,152*B FLOP, 192*B + 2,304 bytes              # a matmul
+      %4 = dot %2, w : f32[B,24]
+      materialize %4                                                 # output y
+    kernel 2: 24 x 24, 1,152*B FLOP, 192*B + 2,304 bytes             # a matmul; no tiles with kernel 1: it adds up over all points
+      %3 = dot %2.T, x : f32[24,24]
+      materialize %3                                                 # output y
+    ");
+    verify(&fused).expect("no kernel reads what is not there yet");
+    let waits = grouped(&past_a_sum(true), 700);
+    assert!(waits.groups.is_empty(), "what comes forward would read a sum that is not there yet");
+    for by_sum in [false, true] {
+        let graph = past_a_sum(by_sum);
+        let mut compiled = Compiled::new(&graph, 700);
+        for batch in [1, 257, 700] {
+            let values = draw::singles(&draw::values(&graph, batch, batch as u64));
+            Reference::new(&graph, batch, &values).check(&format!("{batch} rows"), &compiled.run(batch, &values));
+        }
+    }
+}
+
 #[test]
 fn weights_that_stay_in_the_cache_one_by_one_are_not_read_again_for_every_tile() {
     let groups = |widths: &[usize]| grouped(&chain(widths, |_, _| vec![]), 1024).groups.len();

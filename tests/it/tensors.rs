@@ -328,6 +328,20 @@ fn the_gradients_of_a_matrix_product_are_matrix_products() {
     assert_eq!([gradient(0), gradient(1)], [Some((false, true)), Some((false, false))]);
 }
 
+#[test]
+fn a_gradient_that_has_to_be_transposed_keeps_its_last_axis_last() {
+    let mut b = Builder::new(Graph::default());
+    // The shares of attention, and values, of which each head is a run.
+    let w = handmade::parameter(&mut b, "w", &[2, 3, 5, 6]);
+    let v = handmade::parameter(&mut b, "v", &[2, 6, 3, 4]);
+    let read = b.product(w, v, DotAxes { batch: vec![(0, 0), (1, 2)], contracted: vec![(3, 1)] });
+    let loss = b.sum(read, &[0, 1, 2, 3]);
+    handmade::output(&mut b, Role::Loss, loss);
+    let graph = differentiate(&b.finish(), &[0, 1]);
+    let gradient = &graph[graph.output(&Role::Gradient(1)).expect("it is one")];
+    assert_eq!(gradient.op, Op::Transpose(vec![0, 2, 1, 3]), "{graph}");
+}
+
 /// The result of an operation on these numbers, of a batch of two rows.
 fn result(operands: Vec<Tensor>, build: impl Fn(&mut Builder, &[NodeId]) -> NodeId) -> Tensor {
     let mut b = Builder::new(Graph::default());

@@ -134,7 +134,7 @@ fn every_choice_says_why() {
       matmul called: left operand packed tile by tile as lines 4.0 KiB apart compete for one place in a cache, right operand read in place
       elements in vectors of 8; prefetched 256 ahead: 2.0 MiB do not stay in the second cache
     kernel 2
-      matmul called: left operand read in place, right operand packed once: 1000 rows repay it
+      matmul called: left operand packed tile by tile as lines 2.0 KiB apart compete for one place in a cache, right operand packed once: 1000 rows repay it
       elements in vectors of 8; prefetched 256 ahead: 3.9 MiB do not stay in the second cache
     ");
 }
