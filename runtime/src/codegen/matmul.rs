@@ -27,6 +27,8 @@ pub(super) struct Product {
     piece: Value,
     pub(super) cols: i64,
     pub(super) result: Place,
+    /// From row to row of the result.
+    result_step: i64,
     pub(super) workspace: Value,
     /// Axes ahead of the rows, along which both operands change.
     batch: Option<Batch>,
@@ -50,6 +52,8 @@ struct Batch {
     rows: Dim,
     /// The axes ahead of them, outermost first: the extent, and the steps of left and right operand.
     axes: Vec<(i64, [i64; 2])>,
+    /// The steps of the result along them, where its rows do not follow one another.
+    scattered: Option<Vec<i64>>,
 }
 
 impl DriverEmitter<'_, '_> {
@@ -77,9 +81,13 @@ impl DriverEmitter<'_, '_> {
             }
             None => {
                 let buffer = fused.dot_buffer(kernel).expect("what is not in scratch has a buffer");
-                self.place(buffer, tiles)
+                let place = self.place(buffer, tiles);
+                let access = kernel.scattered_product().map(|write| &write.access);
+                let base = self.moved(place.base, access.map_or(0, |access| 4 * access.at.constant));
+                Place { base: self.at_position(base, access.map_or(0, |access| access.position)), ..place }
             }
         };
+        let result_step = kernel.scattered_product().map_or(cols, |write| write.access.at.steps[kernel.rows - 1]);
         let own = self.scratch();
         let workspace = self.moved(own, 4 * memory.workspace as i64);
         let packed = memory.packed.map(|at| self.arena_at(at));
@@ -97,6 +105,7 @@ impl DriverEmitter<'_, '_> {
             piece,
             cols,
             result,
+            result_step,
             workspace,
             batch,
             nest,
@@ -123,7 +132,8 @@ impl DriverEmitter<'_, '_> {
     fn batch_of(&self, kernel: &Kernel, dot: &Dot) -> Option<Batch> {
         let (count, rows) = kernel.dot_rows();
         let axis = |axis: usize| (dot.axes[axis].factor() as i64, [dot.a_at.steps[axis], dot.b_at.steps[axis]]);
-        (count > 0).then(|| Batch { rows, axes: (0..count).map(axis).collect() })
+        let scattered = kernel.scattered_product().map(|write| write.access.at.steps[..count].to_vec());
+        (count > 0).then(|| Batch { rows, axes: (0..count).map(axis).collect(), scattered })
     }
 
     /// The same for products one after the other: each takes its own part of the rows.
@@ -164,8 +174,20 @@ impl DriverEmitter<'_, '_> {
             left = self.fb.ins().iadd(left, a);
             right = self.fb.ins().iadd(right, b);
         }
-        let before = self.fb.ins().imul_imm_u(row, 4 * product.cols);
-        let result = self.fb.ins().iadd(starts[2], before);
+        let mut result = starts[2];
+        match &batch.scattered {
+            None => {
+                let before = self.fb.ins().imul_imm_u(row, 4 * product.cols);
+                result = self.fb.ins().iadd(result, before);
+            }
+            Some(steps) => {
+                let own = (within, product.result_step);
+                for (coordinate, step) in position.iter().copied().zip(steps.iter().copied()).chain([own]) {
+                    let before = self.fb.ins().imul_imm_s(coordinate, 4 * step);
+                    result = self.fb.ins().iadd(result, before);
+                }
+            }
+        }
         match &product.nest {
             Some(nest) => {
                 let to = self.fb.ins().iadd(within, rows);
@@ -228,7 +250,7 @@ impl DriverEmitter<'_, '_> {
     pub(super) fn call_product(&mut self, product: &Product, [rows, cols]: [Value; 2], [a, b, c]: [Value; 3]) {
         let isa = self.isa_number();
         let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
-        let numbers = [a_row, a_col, b_row, b_col, product.cols];
+        let numbers = [a_row, a_col, b_row, b_col, product.result_step];
         let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
         let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
         host::Product { isa, rows, cols, inner, piece, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }

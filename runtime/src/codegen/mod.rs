@@ -326,7 +326,10 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Slot::Strided(write) => {
                 let write = &self.kernel.writes[write];
                 let start = match self.view().place(write.buffer, 0) {
-                    Slot::Tile(Tile { at, part }) => self.points_at(Context::TILES, at, part),
+                    Slot::Tile(Tile { at, part }) => {
+                        let start = self.address_of_context(Context::TILES, at);
+                        self.before_points(start, part)
+                    }
                     Slot::Location(location, _) => self.open_location(location),
                     _ => unreachable!("a buffer is a tile or has a location"),
                 };

@@ -37,7 +37,11 @@ pub(super) fn finish(
     let buffers = Buffers::new(g, &drafts, inside);
     let kernels = drafts.into_iter().map(|draft| {
         let steps = draft.run.map_or(1, |number| loops.all[number].steps);
-        Kernel { steps, ..Maker::new(g, &buffers, draft, winograd).kernel() }
+        let mut kernel = Kernel { steps, ..Maker::new(g, &buffers, draft, winograd).kernel() };
+        if kernel.scattered_product().is_some() {
+            kernel.writes[0].copied = false;
+        }
+        kernel
     });
     let kernels = kernels.collect();
     let refused = buffers.refused.take();

@@ -243,6 +243,11 @@ impl<'a> Ctx<'a> {
                 if self.loops.is_outside(id) {
                     self.loops.missing.extend(self.loops.open.map(|number| (number, id)));
                 }
+                if let Some(kernel) = self.place_turned(id, why) {
+                    self.home[id.index()] = Some(kernel);
+                    self.stored[id.index()] = true;
+                    return;
+                }
                 self.place_in(id, Bound::default())
             }
         };

@@ -167,30 +167,53 @@ impl Ctx<'_> {
         {
             return home;
         }
-        if here && (node.op.is_map() || matches!(node.op.def().body, Body::Contract)) {
-            let home = match self.home[id.index()] {
-                Some(home) => home,
-                None => self.place_in(id, Bound::default()),
-            };
-            let draft = &self.drafts[home];
-            let inside = draft.run == self.loops.open && draft.domain == Domain::of(&node.ty.shape);
-            if inside
-                && self.index.computes(home, id)
-                && let Some(bounds) = self.fits(home, id, part)
-            {
-                self.drafts[home].bounds = bounds;
-                self.store_part(home, id, part);
-                self.stored[id.index()] |= self.lies_inside(id, Inside::Whole(part));
-                return home;
-            }
+        if let Some(home) = self.place_where_computed(part, MaterializeReason::Part) {
+            return home;
         }
         let kernel = self.place_alone(part.view, SplitReason::Apart);
-        self.store_part(kernel, part.view, part);
+        self.store_part(kernel, part.view, part, MaterializeReason::Part);
         kernel
     }
 
-    fn store_part(&mut self, kernel: usize, node: NodeId, part: Part) {
-        let materialized = Some(MaterializeReason::Part);
+    /// Writes what others want in another order where it is computed, if that can be and nobody wants it as it is. Out: which kernel.
+    pub(super) fn place_turned(&mut self, id: NodeId, why: MaterializeReason) -> Option<usize> {
+        let Op::Transpose(_) = self.g[id].op else { return None };
+        let base = behind_moves(self.g, id);
+        let mut seen = id;
+        while seen != base {
+            seen = self.g[seen].operands[0];
+            let readers = self.g.nodes.iter().flat_map(|node| &node.operands).filter(|&&operand| operand == seen);
+            if readers.count() != 1 {
+                return None;
+            }
+        }
+        self.place_where_computed(Part { of: id, view: id, axis: 0, start: 0 }, why)
+    }
+
+    /// Writes a part in the kernel that computes it, if it can be there. Out: which one.
+    fn place_where_computed(&mut self, part: Part, why: MaterializeReason) -> Option<usize> {
+        let id = behind_moves(self.g, part.view);
+        let node = &self.g[id];
+        let here = self.loops.of(id) == self.loops.open;
+        if !here || !node.op.is_map() && !matches!(node.op.def().body, Body::Contract) {
+            return None;
+        }
+        let home = match self.home[id.index()] {
+            Some(home) => home,
+            None => self.place_in(id, Bound::default()),
+        };
+        let draft = &self.drafts[home];
+        let inside = draft.run == self.loops.open && draft.domain == Domain::of(&node.ty.shape);
+        let computes = inside && self.index.computes(home, id);
+        let bounds = if computes { self.fits(home, id, part)? } else { return None };
+        self.drafts[home].bounds = bounds;
+        self.store_part(home, id, part, why);
+        self.stored[id.index()] |= self.lies_inside(id, Inside::Whole(part));
+        Some(home)
+    }
+
+    fn store_part(&mut self, kernel: usize, node: NodeId, part: Part, why: MaterializeReason) {
+        let materialized = Some(why);
         self.store(kernel, Store { part: Some(part), materialized, ..Store::of(node) });
     }
 

@@ -143,6 +143,24 @@ impl Kernel {
         })
     }
 
+    /// Where its product is written row by row to rows that lie elsewhere, if nothing else is done with it and each of its rows is one
+    /// run there.
+    pub fn scattered_product(&self) -> Option<&Write> {
+        let [write] = &self.writes[..] else { return None };
+        let dot = self.dot.as_ref()?;
+        let alone = self.body.is_empty() && write.value == Arg::Dot && write.access.is_plain();
+        if !alone || dot.in_runs || dot.winograd.is_some() || dot.axes != self.axes || !self.is_strided(write) {
+            return None;
+        }
+        let (batch, _) = self.dot_rows();
+        let (last, steps) = (self.axes.len() - 1, &write.access.at.steps);
+        let run = self.rows == last && (steps[last] == 1 || self.axes[last] == Dim::Fixed(1));
+        // The rows of each product are evenly apart.
+        let mut rows = (batch + 1..self.rows).map(|axis| (steps[axis - 1], steps[axis], self.axes[axis].factor()));
+        let even = rows.all(|(outer, inner, extent)| outer == inner * extent as i64);
+        (batch > 0 && run && even).then_some(write)
+    }
+
     /// How often an instruction is computed.
     pub fn class(&self, index: usize) -> Class {
         self.class_of(self.body[index].axes)
@@ -271,7 +289,9 @@ impl Kernel {
 
     /// The buffer that this kernel writes a value to for others, as it has it: not a row for each step.
     pub fn buffer_of(&self, value: Arg, is_computed: impl Fn(BufferId) -> bool) -> Option<BufferId> {
-        let own = |write: &&Write| write.value == value && !write.copied && !self.is_strided(write);
+        // A product that is written by itself is written wherever it has its place.
+        let dense = |write: &Write| value == Arg::Dot || !self.is_strided(write);
+        let own = |write: &&Write| write.value == value && !write.copied && dense(write);
         let written = self.writes.iter().filter(own);
         written.map(|write| write.buffer).find(|&buffer| is_computed(buffer))
     }

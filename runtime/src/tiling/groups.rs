@@ -2,7 +2,12 @@
 
 use crate::kernel::{BufferId, Fused, Group};
 
-use super::{Tiling, Units, units};
+use super::{Tiling, UnitRows, Units, units};
+
+/// Units that one sample is cut into, if it has so many points.
+const UNITS_OF_SAMPLE: usize = 4;
+/// Fewest rows of such a unit: each reads all right operands.
+const LEAST_ROWS: usize = 16;
 
 /// How a group runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +53,14 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
         () => TilePoints::Rows(tiling.m_tile),
     };
     let mut units = units::units(fused, tiling, kernels.clone());
-    let unit = units.rows.div_ceil(most).next_multiple_of(whole).min(points);
+    let mut unit = units.rows.div_ceil(most).next_multiple_of(whole).min(points);
+    // One sample of many points is shared by its rows, rather than by the columns of one product after the other.
+    let sample = group.points().factor();
+    let several = (sample / UNITS_OF_SAMPLE).max(LEAST_ROWS.div_ceil(most)).next_multiple_of(whole).min(unit);
+    if group.points().is_batch() && 2 * several <= sample {
+        (unit, units.columns) = (several, None);
+        units.why = UnitRows::Sample;
+    }
     units.rows = unit * group.rows_of(kernels.start);
     GroupTiling { points, why, whole, units }
 }

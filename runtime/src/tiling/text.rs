@@ -168,6 +168,7 @@ impl fmt::Display for Units {
         match self.why {
             UnitRows::Block => f.write_str(": a block")?,
             UnitRows::Shared => f.write_str(": enough units to share")?,
+            UnitRows::Sample => f.write_str(": one sample has several")?,
             UnitRows::Steps => f.write_str(": each takes all steps")?,
             UnitRows::LargeRight(bytes) => {
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;

@@ -54,6 +54,8 @@ pub enum UnitRows {
     LargeRight(usize),
     /// A product in runs has enough units of so many rows.
     Shared,
+    /// A single sample has several units.
+    Sample,
     /// They take all steps of a loop, one thread each.
     Steps,
 }
