@@ -110,7 +110,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
     scratch 40.7 KiB a thread
     group by b, i, j: kernels 0, 1
       in tiles of 256 points: products compute 256 rows in one go
-      in units of 64 rows: a block
+      in units of 16 rows: one sample has several
     kernel 0: b B, i 2, j 16, k 16
       matmul called: left operand read in place, right operand packed panel by panel, one for each matmul
       stage 0 4 vectors of 4 at a time: 16 in a run
@@ -127,7 +127,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
       elements 4 vectors of 4 at a time: 8 in a run
       %18                    0..5120, a result
       workspace of %18       scratch 4096..8448
-    parallel region 0: kernels 0, 1 by 64 rows
+    parallel region 0: kernels 0, 1 by 16 rows
     ");
 }
 

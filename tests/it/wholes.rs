@@ -146,6 +146,56 @@ fn a_matrix_whose_rows_are_those_of_two_axes_is_read_where_it_lies() {
     assert!(!text.contains("a matmul reads memory"), "{text}");
 }
 
+/// Products of two heads, whose rows come to stand side by side, times a matrix.
+fn heads(b: &mut Builder) -> NodeId {
+    let (x, y) = (input(b, "x", batch(&[2, 6, 4])), input(b, "y", batch(&[2, 4, 5])));
+    let read = b.product(x, y, DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(3, 2)] });
+    let side_by_side = b.transpose(read, &[0, 2, 1, 3]);
+    let rows = b.reshape(side_by_side, Shape(vec![Dim::B, Dim::Fixed(6), Dim::Fixed(10)]));
+    let w = parameter(b, "w", &[10, 3]);
+    times(b, rows, w)
+}
+
+#[test]
+fn what_is_read_in_another_order_is_written_in_it() {
+    assert_snapshot!(kernels(|b| vec![heads(b)]), @"
+    kernel 0: b B, i 2, j 6, k 5, 480*B FLOP, 592*B bytes
+      %2 = dot x, y batch 0:0,1:1, over 3:2 : f32[B,2,6,5]
+      materialize %2 as %3[b, j, i, k]                               # for kernel 1: a matmul reads memory
+    kernel 1: 6*B x 3, 360*B FLOP, 312*B + 120 bytes                 # a matmul
+      %7 = dot %3, w : f32[6*B,3]
+      materialize %7                                                 # output y
+    ");
+    // One element of a row after the other would be written far apart.
+    let text = kernels(|b| {
+        let (x, w, v) = (input(b, "x", batch(&[5, 6])), parameter(b, "w", &[6, 9]), parameter(b, "v", &[5, 4]));
+        let product = times(b, x, w);
+        let turned = b.transpose(product, &[0, 2, 1]);
+        let rows = b.reshape(turned, Shape(vec![Dim::B, Dim::Fixed(45)]));
+        let square = b.mul(rows, rows);
+        vec![times(b, turned, v), square]
+    });
+    assert!(!text.contains(" as %"), "{text}");
+}
+
+#[test]
+fn a_product_of_which_nothing_else_is_wanted_is_written_row_by_row_where_its_rows_lie() {
+    let fused = fuse(&simplify(&graph(|b| vec![heads(b)])));
+    let scattered = |kernel: &gradloom_runtime::kernel::Kernel| kernel.scattered_product().is_some();
+    assert_eq!(fused.kernels.iter().map(scattered).collect::<Vec<_>>(), [true, false]);
+    assert!(fused.dot_buffer(&fused.kernels[0]).is_some(), "no copy in scratch");
+    let bent = fuse(&simplify(&graph(|b| {
+        let (x, y) = (input(b, "x", batch(&[2, 6, 4])), input(b, "y", batch(&[2, 4, 5])));
+        let read = b.product(x, y, DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(3, 2)] });
+        let bent = b.tanh(read);
+        let side_by_side = b.transpose(bent, &[0, 2, 1, 3]);
+        let rows = b.reshape(side_by_side, Shape(vec![Dim::B, Dim::Fixed(6), Dim::Fixed(10)]));
+        let w = parameter(b, "w", &[10, 3]);
+        vec![times(b, rows, w)]
+    })));
+    assert!(!bent.kernels.iter().any(scattered), "its elements are worked on first");
+}
+
 /// Every way in which parts come about.
 fn cases() -> Vec<(&'static str, Graph)> {
     let mut cases: Vec<(&'static str, Graph)> =
@@ -204,6 +254,31 @@ fn cases() -> Vec<(&'static str, Graph)> {
         let whole = b.concat(&parts, 2);
         let w = parameter(b, "w", &[28, 3]);
         vec![times(b, whole, w), b.sum(whole, &[0, 1])]
+    });
+    case("heads side by side", |b| vec![heads(b)]);
+    case("heads side by side, and one by one", |b| {
+        let (x, y) = (input(b, "x", batch(&[2, 6, 4])), input(b, "y", batch(&[2, 4, 5])));
+        let read = b.product(x, y, DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(3, 2)] });
+        let side_by_side = b.transpose(read, &[0, 2, 1, 3]);
+        let rows = b.reshape(side_by_side, Shape(vec![Dim::B, Dim::Fixed(6), Dim::Fixed(10)]));
+        let w = parameter(b, "w", &[10, 3]);
+        vec![times(b, rows, w), b.sum(read, &[0, 1]), b.neg(read)]
+    });
+    case("a map in another order", |b| {
+        let x = input(b, "x", batch(&[3, 20]));
+        let bent = b.tanh(x);
+        let turned = b.reshape(bent, Shape(vec![Dim::B, Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(5)]));
+        let turned = b.transpose(turned, &[0, 2, 1, 3]);
+        let turned = b.reshape(turned, Shape(vec![Dim::B, Dim::Fixed(60)]));
+        let w = parameter(b, "w", &[60, 7]);
+        vec![times(b, turned, w), b.sum(turned, &[1])]
+    });
+    case("columns as rows", |b| {
+        let (x, w) = (input(b, "x", batch(&[5, 6])), parameter(b, "w", &[6, 9]));
+        let product = times(b, x, w);
+        let turned = b.transpose(product, &[0, 2, 1]);
+        let v = parameter(b, "v", &[5, 4]);
+        vec![times(b, turned, v)]
     });
     case("the axis before the batch, and after it", |b| {
         let x = input(b, "x", batch(&[3, 4]));
