@@ -255,6 +255,17 @@ fn cases() -> Vec<(&'static str, Graph)> {
         let w = parameter(b, "w", &[28, 3]);
         vec![times(b, whole, w), b.sum(whole, &[0, 1])]
     });
+    case("a part of which the largest of squares are wanted", |b| {
+        let x = input(b, "x", batch(&[4, 4, 3]));
+        let bent = b.tanh(x);
+        let squares = [2, 2, 2, 2, 3].map(Dim::Fixed);
+        let squares = b.reshape(bent, Shape([Dim::B].into_iter().chain(squares).collect()));
+        let largest = b.max_over(squares, &[2, 4]);
+        let twice = b.add(x, x);
+        let whole = b.concat(&[bent, twice], 3);
+        let w = parameter(b, "w", &[6, 5]);
+        vec![times(b, whole, w), b.neg(largest)]
+    });
     case("heads side by side", |b| vec![heads(b)]);
     case("heads side by side, and one by one", |b| {
         let (x, y) = (input(b, "x", batch(&[2, 6, 4])), input(b, "y", batch(&[2, 4, 5])));

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::bounds::Bounds;
 use super::choose::Bound;
-use super::domain::{Domain, coordinates};
+use super::domain::{Domain, ReductionAxes, coordinates, reduction_axes};
 use super::view::{memory_order, reshaped, restrided, strides};
 use super::{Ctx, Row, Store};
 use crate::ir::ops::Body;
@@ -248,6 +248,11 @@ impl Ctx<'_> {
     /// Where the axes of a kernel have to be split so that it writes a part of a whole; none if a row of it would not be one run.
     fn fits(&self, kernel: usize, node: NodeId, part: Part) -> Option<Bounds> {
         let draft = &self.drafts[kernel];
+        // Where something is reduced within rows, a row is more than the last axis.
+        let within = |&id: &NodeId| matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::Within)));
+        if draft.nodes.iter().any(within) {
+            return None;
+        }
         let mut bounds = draft.bounds.clone();
         let mut view = part.view;
         loop {

@@ -2,6 +2,7 @@
 //! and two neighbors are merged, then two and two of what that gives, and so on; one that is left over goes on as it is.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use crate::ir::ops::{Reduction, Total};
 use crate::kernel::LANES;
@@ -22,10 +23,12 @@ fn merged<T>(parts: Range<usize>, part: &impl Fn(usize) -> T, merge: &impl Fn(T,
     }
 }
 
+/// The total that each reduction makes. To look for it among all operations takes as long as a step of a small network.
+static TOTALS: LazyLock<Vec<Option<&Total>>> = LazyLock::new(|| Reduction::all().map(Reduction::total).collect());
+
 /// The total that a reduction makes, by its number.
 fn total(reduction: usize) -> &'static Total {
-    let found = Reduction::all().nth(reduction).and_then(Reduction::total);
-    found.expect("compiled code numbers reductions as they are")
+    TOTALS[reduction].expect("compiled code numbers reductions as they are")
 }
 
 /// Merges `count` columns over `blocks` rows of partial totals, `stride` floats apart.
@@ -44,21 +47,28 @@ pub unsafe extern "C" fn total_of_columns(
     let total = total(reduction);
     for first in (0..count).step_by(STRIP) {
         let strip = first..(first + STRIP).min(count);
+        let len = strip.len();
         let part = |block: usize| {
             // SAFETY: the strip ends at `count <= stride` or before, and `block < blocks`.
-            let parts = unsafe { std::slice::from_raw_parts(partials.add(block * stride + first), strip.len()) };
+            let parts = unsafe { std::slice::from_raw_parts(partials.add(block * stride + first), len) };
             let mut totals = [total.identity; STRIP];
             totals.iter_mut().zip(parts).for_each(|(total, &part)| *total = f64::from(part));
             totals
         };
         let merge = |mut totals: [f64; STRIP], later: [f64; STRIP]| {
-            (total.merge)(&mut totals, &later);
+            (total.merge)(&mut totals[..len], &later[..len]);
             totals
         };
         // Of a single block too: a sum is never -0.
         let mut totals = [total.identity; STRIP];
-        if let Some(found) = merged(0..blocks, &part, &merge) {
-            (total.merge)(&mut totals, &found);
+        match blocks {
+            // Small networks have one: nothing is moved for it.
+            1 => (total.merge)(&mut totals[..len], &part(0)[..len]),
+            _ => {
+                if let Some(found) = merged(0..blocks, &part, &merge) {
+                    (total.merge)(&mut totals[..len], &found[..len]);
+                }
+            }
         }
         // SAFETY: the strip ends at `count` or before.
         let out = unsafe { std::slice::from_raw_parts_mut(out.add(first), strip.len()) };
