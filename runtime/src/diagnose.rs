@@ -202,7 +202,7 @@ impl Diagnosis<'_> {
         let saturated = self.b.compare(Cmp::Lt, magnitude, limit);
         for (quantity, mask) in [(Quantity::Dead, dead), (Quantity::Saturated, saturated)] {
             let one = self.b.constant_like(1.0, mask);
-            let number = self.b.keep(mask, one);
+            let number = self.b.mask(mask, one);
             self.add(&probed.path, quantity, number);
         }
     }

@@ -42,7 +42,7 @@
 //! | [`autodiff`] | a graph with a loss | the same graph, followed by the gradients |
 //! | [`interp`] | a graph and values | a tensor for every node, in f64 or as if in f32 |
 //! | [`schedule`], [`optim`] | a graph with gradients | updates in their place; run-time scalars for what changes from step to step |
-//! | [`diagnose`], [`accumulate`] | a graph | graphs that measure a step, or evaluate more rows than fit one run |
+//! | [`diagnose`], [`chunked`] | a graph | graphs that measure a step, or evaluate more rows than fit one run |
 //! | [`simplify`] | any graph | a smaller one with the same results |
 //! | [`flops`], [`gradcheck`], [`sentinel`] | a graph | its arithmetic; its gradients checked; where the first NaN came from |
 //! | [`reason`], [`kernel`] | | [`Kernel`](kernel::Kernel): axes, product, instructions, reads and writes, with reasons; verifier, printer, cost |
@@ -136,7 +136,7 @@ pub mod schedule;
 pub mod optim;
 pub mod diagnose;
 pub mod simplify;
-pub mod accumulate;
+pub mod chunked;
 pub mod flops;
 pub mod gradcheck;
 pub mod sentinel;

@@ -410,7 +410,7 @@ fn class_ids_are_compared_and_counted() {
             let position = b.iota(1, &shape);
             let id = b.broadcast(x[1], &shape, &[0]);
             let same = b.index_eq(position, id);
-            let picked = b.keep(same, x[0]);
+            let picked = b.mask(same, x[0]);
             let number = b.to_float(x[1]);
             vec![b.sum(picked, &[1]), number]
         });

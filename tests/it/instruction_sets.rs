@@ -83,7 +83,7 @@ fn comparisons_read_rows_that_lie_anywhere() {
     let [x, y, z] =
         ["x", "y", "z"].map(|name| handmade::input(&mut b, name, TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(7)]))));
     let less = b.compare(Cmp::Lt, x, y);
-    let kept = b.keep(less, z);
+    let kept = b.mask(less, z);
     let sum = b.sum(kept, &[1]);
     handmade::output(&mut b, Role::Output(0), sum);
     let graph = b.finish();

@@ -170,7 +170,7 @@ fn indices_and_masks() -> Vec<Case> {
             let one = b.to_index(one);
             let position = b.iota(1, &shape);
             let second_column = b.index_eq(position, one);
-            b.keep(second_column, x[0])
+            b.mask(second_column, x[0])
         }),
         case(Op::IndexEq, |b, _, x| {
             let shape = b.shape(x[0]);
@@ -181,7 +181,7 @@ fn indices_and_masks() -> Vec<Case> {
         case(Op::Not, |b, _, x| {
             let less = b.compare(Cmp::Lt, x[0], x[1]);
             let not_less = b.not(less);
-            b.keep(not_less, x[0])
+            b.mask(not_less, x[0])
         }),
         case(Op::Uniform, |b, op, x| {
             let shape = b.shape(x[0]);
@@ -505,7 +505,7 @@ fn index_types_compare_with_each_other() {
     let position = b.iota(0, &shape);
     let equal = b.index_eq(ids, position);
     let one = b.constant(1.0, &shape);
-    let share = b.keep(equal, one);
+    let share = b.mask(equal, one);
     let graph = b.finish();
     let values = Values { inputs: vec![Tensor::indices(&[4], [0, 2, 2, 1])], ..Values::default() };
     assert_eq!(evaluate(&graph, Precision::F32, 1, &values)[share].as_floats(), [1.0, 0.0, 1.0, 0.0]);

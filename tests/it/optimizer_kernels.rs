@@ -102,7 +102,7 @@ fn decoupled_decay_costs_one_operation_in_the_tile() {
     assert_snapshot!(updates(&Bare::trainer(Sgd::new(0.1).weight_decay(0.5))), @"
     kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %17 = mul dense1.weight, keep(0.5) : f32[2,1]                  # dense1.weight
+      %17 = mul dense1.weight, decay(0.5) : f32[2,1]                 # dense1.weight
       %18 = neg rate : f32[]                                         # dense1.weight
       %20 = mul_add %18.one, %13, %17 : f32[2,1]                     # dense1.weight
       dense1.weight <- %20
@@ -279,7 +279,7 @@ fn adam_w_in_its_tile() {
     assert_snapshot!(updates(&Bare::trainer(AdamW::new(0.1))), @"
     kernel 2: 2 x 1, 4*B + 37 FLOP, 12*B + 48 bytes                  # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %21 = mul dense1.weight, keep(0.01) : f32[2,1]                 # dense1.weight
+      %21 = mul dense1.weight, decay(0.01) : f32[2,1]                # dense1.weight
       %22 = max -9.223372e18, %13 : f32[2,1]                         # dense1.weight
       %23 = min 9.223372e18, %22 : f32[2,1]                          # dense1.weight
       %24 = mul_add %13, 0, %23 : f32[2,1]                           # dense1.weight
@@ -329,7 +329,7 @@ fn a_group_with_a_rate_of_its_own_has_a_scalar_of_its_own() {
     assert_snapshot!(updates(&trainer), @"
     kernel 2: 2 x 1, 4*B + 7 FLOP, 12*B + 16 bytes                   # a matmul
       %13 = dot x.T, %12 : f32[2,1]                                  # dense1
-      %17 = mul dense1.weight, keep(0.5)@0.25 : f32[2,1]             # dense1.weight
+      %17 = mul dense1.weight, decay(0.5)@0.25 : f32[2,1]            # dense1.weight
       %18 = neg rate@0.25 : f32[]                                    # dense1.weight
       %20 = mul_add %18.one, %13, %17 : f32[2,1]                     # dense1.weight
       dense1.weight <- %20

@@ -142,17 +142,17 @@ network! {
     loss(t: [B, 7]) = mse(y, t) + 0.1 * mean(abs(y));
 }
 
-fn step_of(definition: &'static Definition<'static>, how: &TrainingConfig) -> Graph {
-    simplified(definition, Purpose::Train(how)).expect("the network is one")
+fn step_of(definition: &'static Definition<'static>, config: &TrainingConfig) -> Graph {
+    simplified(definition, Purpose::Train(config)).expect("the network is one")
 }
 
 #[test]
 fn a_dense_step_has_the_same_bits_for_any_largest_batch_and_threads() {
-    let how = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
+    let config = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
     for definition in [Dense::declared(), Thin::declared(), Narrow::declared()] {
-        let graph = step_of(definition, &how);
+        let graph = step_of(definition, &config);
         for isa in Isa::available() {
-            let values = |batch| random::values(&graph, &how, batch, 3);
+            let values = |batch| random::values(&graph, &config, batch, 3);
             with_isa(isa, || compiled_for(&format!("{isa:?}"), &graph, &[1, 5, 65, 300], values));
         }
     }
@@ -160,11 +160,11 @@ fn a_dense_step_has_the_same_bits_for_any_largest_batch_and_threads() {
 
 #[test]
 fn a_dense_step_has_the_same_bits_whatever_is_fused() {
-    let how = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
+    let config = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-3).into() };
     for definition in [Dense::declared(), Thin::declared(), Narrow::declared()] {
-        let graph = step_of(definition, &how);
+        let graph = step_of(definition, &config);
         for isa in Isa::available() {
-            let values = random::values(&graph, &how, 70, 5);
+            let values = random::values(&graph, &config, 70, 5);
             with_isa(isa, || fused_or_not(&format!("{isa:?}"), &graph, 70, &values, 8));
         }
     }

@@ -27,8 +27,8 @@ network! {
 }
 
 /// The kernels of a training step.
-fn trained(definition: &'static Definition<'static>, how: impl Into<TrainingConfig>) -> Fused {
-    fuse(&simplified(definition, Purpose::Train(&how.into())).expect("the network is sound"))
+fn trained(definition: &'static Definition<'static>, config: impl Into<TrainingConfig>) -> Fused {
+    fuse(&simplified(definition, Purpose::Train(&config.into())).expect("the network is sound"))
 }
 
 /// Algorithm 1, line by line: mini-batch variance, mini-batch mean, then one scale, of normalizing and of gamma, and the shift.

@@ -2,7 +2,7 @@
 
 use gradloom::ndarray::{Array1, Array2, s};
 use gradloom::{Adam, MetricsOf, Network, Session, network};
-use gradloom_runtime::accumulate::{Merge, Parts, Tally, Total, parts};
+use gradloom_runtime::chunked::{Merge, Parts, Tally, Total, parts};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Data, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, verify};

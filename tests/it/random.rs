@@ -180,7 +180,7 @@ fn compare(
 }
 
 /// Values as they may occur in training: weights as initialized, other parameters near theirs, an optimizer with a history.
-pub fn values(graph: &Graph, how: &TrainingConfig, batch: usize, seed: u64) -> Values {
+pub fn values(graph: &Graph, training: &TrainingConfig, batch: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 2);
     let mut params: Vec<Tensor> = Vec::new();
     for (index, slot) in graph.slots.params.iter().enumerate() {
@@ -199,7 +199,13 @@ pub fn values(graph: &Graph, how: &TrainingConfig, batch: usize, seed: u64) -> V
     });
     let inputs = inputs.collect();
     let mut scalars = vec![0.0; graph.slots.scalars.len()];
-    fill(&graph.slots.scalars, &*how.optimizer, how.optimizer.settings().rate.rate(STEP - 1), STEP, &mut scalars);
+    fill(
+        &graph.slots.scalars,
+        &*training.optimizer,
+        training.optimizer.settings().rate.rate(STEP - 1),
+        STEP,
+        &mut scalars,
+    );
     let scalars = graph.slots.scalars.iter().zip(scalars).map(|(slot, number)| match *slot {
         ScalarSlot::Key { stream, half, .. } => f64::from(ops::key(seed, stream, STEP - 1)[half]),
         _ => f64::from(number),

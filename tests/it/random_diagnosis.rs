@@ -1,6 +1,6 @@
 //! Random networks: what diagnostics, recalibration and the sentinel make of them.
 
-use gradloom_runtime::accumulate::parts;
+use gradloom_runtime::chunked::parts;
 use gradloom_runtime::compile::{Program, Purpose, Target, compile, simplified};
 use gradloom_runtime::fault::{Fault, Given};
 use gradloom_runtime::init::Random;

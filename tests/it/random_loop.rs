@@ -333,7 +333,7 @@ impl Draft {
                 let y = self.one_of(values);
                 let (x, y) = (self.fitted(x, shape), self.fitted(y, shape));
                 let larger = self.b.compare(Cmp::Gt, x, y);
-                self.b.keep(larger, x)
+                self.b.mask(larger, x)
             }
             _ => {
                 let y = self.one_of(values);

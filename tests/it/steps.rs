@@ -51,11 +51,11 @@ const STEPS: u64 = 100;
 const ROWS: usize = 12;
 
 /// The graph of a training step: loss and updates.
-fn training(definition: &'static gradloom_runtime::network::Definition<'static>, how: &TrainingConfig) -> Graph {
+fn training(definition: &'static gradloom_runtime::network::Definition<'static>, config: &TrainingConfig) -> Graph {
     let mut forward = lower(definition, Mode::Train).expect("the layers fit");
     forward.outputs.retain(|output| matches!(output.role, Role::Loss | Role::Update(_)));
-    let wanted = how.trained(&forward).unwrap_or_else(|_| gradloom_runtime::lower::trainable(&forward).collect());
-    attach(&differentiate(&forward, &wanted), how)
+    let wanted = config.trained(&forward).unwrap_or_else(|_| gradloom_runtime::lower::trainable(&forward).collect());
+    attach(&differentiate(&forward, &wanted), config)
 }
 
 /// A batch, the same for the same number.
@@ -85,10 +85,10 @@ fn initial(graph: &Graph) -> Vec<Tensor> {
     slots.map(value).collect()
 }
 
-fn scalars(graph: &Graph, how: &TrainingConfig, step: u64) -> Vec<f64> {
+fn scalars(graph: &Graph, config: &TrainingConfig, step: u64) -> Vec<f64> {
     let mut values = vec![0.0; graph.slots.scalars.len()];
-    let rate = how.optimizer.settings().rate.rate(step - 1);
-    fill(&graph.slots.scalars, &*how.optimizer, rate, step, &mut values);
+    let rate = config.optimizer.settings().rate.rate(step - 1);
+    fill(&graph.slots.scalars, &*config.optimizer, rate, step, &mut values);
     values.into_iter().map(f64::from).collect()
 }
 
@@ -111,14 +111,14 @@ fn is_compared(step: u64) -> bool {
 /// f32 may decide a comparison otherwise (Lion's sign of a moment near zero, above all), nine in ten of what comparisons
 /// decide have to agree, and all of the rest.
 fn check<N: Network>() {
-    for (name, how) in optimizations::all() {
-        let graph = training(N::declared(), &how);
+    for (name, config) in optimizations::all() {
+        let graph = training(N::declared(), &config);
         let mut compiled = Compiled::new(&graph, ROWS);
         let mut params = initial(&graph);
         let (mut compared, mut tried) = (0, 0);
         for step in 1..=STEPS {
             let inputs = batch(&graph, step);
-            let values = draw::singles(&Values { inputs, params, scalars: scalars(&graph, &how, step) });
+            let values = draw::singles(&Values { inputs, params, scalars: scalars(&graph, &config, step) });
             if !is_compared(step) {
                 let run = evaluate(&graph, Precision::F64, ROWS, &values);
                 let exact = |role: &Role| graph.output(role).map(|_| run.output(role).as_floats().to_vec());
@@ -169,9 +169,9 @@ fn each_step_of_every_optimizer_agrees_with_the_interpreter() {
 }
 
 /// The losses of a session and those of the interpreter in f64, from the same parameters on the same batches.
-fn trajectory(how: fn() -> TrainingConfig, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
-    let how = how();
-    let graph = training(Tanh::declared(), &how);
+fn trajectory(config: fn() -> TrainingConfig, mut net: Session<Tanh>) -> Vec<(f64, f64)> {
+    let config = config();
+    let graph = training(Tanh::declared(), &config);
     let mut params = initial(&graph);
     for (slot, value) in graph.slots.params.iter().zip(&params) {
         let numbers: Array1<f32> = value.as_floats().iter().map(|&x| x as f32).collect();
@@ -182,7 +182,7 @@ fn trajectory(how: fn() -> TrainingConfig, mut net: Session<Tanh>) -> Vec<(f64, 
         let values = draw::singles(&Values {
             inputs: batch(&graph, 1 + step % 5),
             params: vec![],
-            scalars: scalars(&graph, &how, step),
+            scalars: scalars(&graph, &config, step),
         });
         let values = Values { params: std::mem::take(&mut params), ..values };
         let x = Array2::from_shape_vec((ROWS, 3), values.inputs[0].as_floats().iter().map(|&x| x as f32).collect());

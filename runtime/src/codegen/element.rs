@@ -45,7 +45,7 @@ impl KernelEmitter<'_, '_> {
             });
         };
         self.chunks(trip, elements, |emit, start, part| {
-            emit.fetch_ahead(start, part, elements);
+            emit.prefetch_columns(start, part, elements);
             emit.runs(part, unroll, wide.as_ref(), |emit, run, at| {
                 let at = emit.fb.ins().iadd(start, at);
                 emit.run_of_elements(&steps, &copies, (run, wide.as_ref()), stage, at);

@@ -8,7 +8,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use super::abi::{entry_signature, task_signature};
 use super::host::Imports;
 use super::lanes::{constant_memory, memory};
-use super::{Context, Kernels, Numbers, Program, Target, host};
+use super::{CodegenInput, Context, Kernels, Numbers, Target, host};
 use crate::ir::Role;
 use crate::ir::ops::Form;
 use crate::kernel::{Arg, BufferId, Kernel};
@@ -16,7 +16,7 @@ use crate::plan::{Last, Location, ParallelRegion, Task, Tile};
 use crate::types::Dim;
 
 /// Emits the function that runs the kernels `0..n`, which are the functions of those numbers.
-pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target) -> Function {
+pub fn entry(program: CodegenInput<'_>, kernels: &Kernels, target: Target) -> Function {
     let number = Numbers::of(program.fused).entry();
     function(program, kernels, target, number, entry_signature(target), |emit, _| {
         emit.tick(0);
@@ -34,7 +34,7 @@ pub fn entry(program: Program<'_>, kernels: &Kernels, target: Target) -> Functio
 }
 
 /// Emits the function of this number that works on one unit of a task.
-pub fn task(program: Program<'_>, kernels: &Kernels, target: Target, number: u32, task: Task) -> Function {
+pub fn task(program: CodegenInput<'_>, kernels: &Kernels, target: Target, number: u32, task: Task) -> Function {
     function(program, kernels, target, number, task_signature(target), |emit, params| {
         emit.unit(task, params[1]);
         emit.fb.ins().return_(&[]);
@@ -42,7 +42,13 @@ pub fn task(program: Program<'_>, kernels: &Kernels, target: Target, number: u32
 }
 
 /// Emits the function of this number that ends a parallel region.
-pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32, region: &ParallelRegion) -> Function {
+pub fn tail(
+    program: CodegenInput<'_>,
+    kernels: &Kernels,
+    target: Target,
+    number: u32,
+    region: &ParallelRegion,
+) -> Function {
     function(program, kernels, target, number, entry_signature(target), |emit, _| {
         for last in &region.tail {
             match *last {
@@ -59,7 +65,7 @@ pub fn tail(program: Program<'_>, kernels: &Kernels, target: Target, number: u32
 }
 
 fn function<'a>(
-    program: Program<'a>,
+    program: CodegenInput<'a>,
     kernels: &'a Kernels,
     target: Target,
     number: u32,
@@ -95,7 +101,7 @@ pub(super) struct Place {
 
 pub(super) struct DriverEmitter<'a, 'f> {
     pub(super) fb: FunctionBuilder<'f>,
-    pub(super) program: Program<'a>,
+    pub(super) program: CodegenInput<'a>,
     pub(super) kernels: &'a Kernels,
     pub(super) target: Target,
     pub(super) ctx: Value,

@@ -226,12 +226,12 @@ impl DriverEmitter<'_, '_> {
         self.fb.ins().jump(head, &[from.into(), number.into()]);
         self.fb.switch_to_block(head);
         let next = self.fb.ins().iadd_imm_u(lo, by);
-        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
-        let hi = self.fb.ins().select(more, next, to);
+        let whole = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        let hi = self.fb.ins().select(whole, next, to);
         body(self, [lo, hi, block]);
         let next_block = self.fb.ins().iadd_imm_u(block, 1);
-        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
-        self.fb.ins().brif(again, head, &[next.into(), next_block.into()], exit, &[]);
+        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        self.fb.ins().brif(more, head, &[next.into(), next_block.into()], exit, &[]);
         self.fb.switch_to_block(exit);
     }
 

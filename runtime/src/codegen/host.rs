@@ -126,12 +126,12 @@ host_calls! {
     Tick(kernel: usize) as "gradloom_tick" => ticks::tick;
 
     /// Some bytes will be read soon.
-    Fetch(address: *const u8, bytes: usize) as "gradloom_fetch" => prefetch::fetch;
+    Prefetch(address: *const u8, bytes: usize) as "gradloom_prefetch" => prefetch::to_read;
 
     /// Some bytes will be written soon. One thread is mostly alone with what it writes, and then to ask for reading is 1 %
     /// faster.
-    FetchToWrite(address: *const u8, bytes: usize) as "gradloom_fetch_to_write"
-        => if threads == 1 { prefetch::fetch } else { prefetch::fetch_to_write };
+    PrefetchToWrite(address: *const u8, bytes: usize) as "gradloom_prefetch_to_write"
+        => if threads == 1 { prefetch::to_read } else { prefetch::to_write };
 
     /// Rows of a product whose left operand is read in runs of terms.
     ProductInRuns(
@@ -263,24 +263,24 @@ mod tests {
     fn an_import_is_declared_once_for_all_its_calls() {
         let text = emitted(|imports, fb| {
             let [address, bytes] = numbers(fb);
-            Fetch { address, bytes }.call(imports, fb);
-            FetchToWrite { address, bytes }.call(imports, fb);
-            Fetch { address, bytes }.call(imports, fb);
+            Prefetch { address, bytes }.call(imports, fb);
+            PrefetchToWrite { address, bytes }.call(imports, fb);
+            Prefetch { address, bytes }.call(imports, fb);
         });
         // After three kernels and the entry.
-        let number = 4 + Import::Fetch.index();
+        let number = 4 + Import::Prefetch.index();
         let [reads, writes] = [number, number + 1].map(|number| text.matches(&format!("= u0:{number} ")).count());
         assert_eq!([reads, writes, text.matches("call fn0(").count()], [1, 1, 2], "{text}");
     }
 
     #[test]
     #[cfg(debug_assertions)]
-    #[should_panic(expected = "`bytes` of gradloom_fetch")]
+    #[should_panic(expected = "`bytes` of gradloom_prefetch")]
     fn a_value_of_another_type_than_its_argument_is_caught() {
         emitted(|imports, fb| {
             let [address] = numbers(fb);
             let bytes = fb.ins().f32const(3.0);
-            Fetch { address, bytes }.call(imports, fb);
+            Prefetch { address, bytes }.call(imports, fb);
         });
     }
 }

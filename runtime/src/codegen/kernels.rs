@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{Function, Inst, Opcode, UserExternalName};
 
 use super::lanes::Constants;
 use super::wide::WideFunctions;
-use super::{Program, Target, kernel};
+use super::{CodegenInput, Target, kernel};
 
 /// The kernels of a program as code and offsets.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Kernels {
 }
 
 /// Emits the kernels of a program.
-pub fn kernels(program: Program<'_>, target: Target) -> Kernels {
+pub fn kernels(program: CodegenInput<'_>, target: Target) -> Kernels {
     let mut constants = Constants::default();
     let mut wide = WideFunctions::default();
     let mut functions: Vec<Function> = Vec::new();

@@ -49,8 +49,8 @@ impl KernelEmitter<'_, '_> {
         self.fb.switch_to_block(head);
         body(self, at);
         let next = self.fb.ins().iadd_imm_u(at, step);
-        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
-        self.fb.ins().brif(again, head, &[next.into()], exit, &[]);
+        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, to);
+        self.fb.ins().brif(more, head, &[next.into()], exit, &[]);
         self.fb.switch_to_block(exit);
     }
 

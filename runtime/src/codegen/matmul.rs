@@ -196,8 +196,8 @@ impl DriverEmitter<'_, '_> {
             }
             None => self.call_product(product, [rows, cols], [left, right, result]),
         }
-        let again = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
-        self.fb.ins().brif(again, head, &[end.into()], exit, &[]);
+        let more = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
+        self.fb.ins().brif(more, head, &[end.into()], exit, &[]);
         self.fb.switch_to_block(exit);
     }
 

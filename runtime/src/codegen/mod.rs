@@ -101,7 +101,7 @@ pub struct Target {
 
 /// The parts of a program that code generation reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Program<'a> {
+pub struct CodegenInput<'a> {
     /// The kernels.
     pub fused: &'a Fused,
     /// Where everything lies.
@@ -122,7 +122,7 @@ pub fn kernel_signature(target: Target, in_loop: bool) -> Signature {
 /// Emits the function of a kernel. The offsets of what it reads and writes are not part of it: they are read from a list,
 /// which is returned beside it.
 fn kernel(
-    program: Program<'_>,
+    program: CodegenInput<'_>,
     index: usize,
     target: Target,
     constants: &mut Constants,

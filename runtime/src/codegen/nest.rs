@@ -89,9 +89,9 @@ impl KernelEmitter<'_, '_> {
         body(self, row, coordinates.clone());
         let next = self.fb.ins().iadd_imm_u(row, step as i64);
         let after = (0..step).fold(coordinates, |before, _| self.coordinates_after(&before));
-        let again = self.fb.ins().icmp(IntCC::SignedLessThan, next, hi);
+        let more = self.fb.ins().icmp(IntCC::SignedLessThan, next, hi);
         let next: Vec<BlockArg> = std::iter::once(next).chain(after).map(BlockArg::from).collect();
-        self.fb.ins().brif(again, head, &next, exit, &[]);
+        self.fb.ins().brif(more, head, &next, exit, &[]);
         self.fb.switch_to_block(exit);
     }
 

@@ -17,7 +17,7 @@ impl KernelEmitter<'_, '_> {
 
     /// Asks for what lies `distance` elements behind these ones, those from `start` bytes on, in every matrix. Behind the
     /// last row that is asked in vain and does no harm.
-    pub(super) fn fetch_ahead(&mut self, start: Value, part: Trip, distance: usize) {
+    pub(super) fn prefetch_columns(&mut self, start: Value, part: Trip, distance: usize) {
         let bytes = match part {
             Trip::Known(count) => self.fb.ins().iconst(types::I64, 4 * count as i64),
             Trip::Bytes(bytes) => bytes,
@@ -26,8 +26,8 @@ impl KernelEmitter<'_, '_> {
             let here = self.fb.ins().iadd(matrix, start);
             let address = self.fb.ins().iadd_imm_u(here, 4 * distance as i64);
             match written {
-                true => host::FetchToWrite { address, bytes }.call(&mut self.imports, &mut self.fb),
-                false => host::Fetch { address, bytes }.call(&mut self.imports, &mut self.fb),
+                true => host::PrefetchToWrite { address, bytes }.call(&mut self.imports, &mut self.fb),
+                false => host::Prefetch { address, bytes }.call(&mut self.imports, &mut self.fb),
             }
         }
     }

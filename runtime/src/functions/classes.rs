@@ -179,7 +179,7 @@ fn counted(b: &mut Builder, target: NodeId, id: usize) -> NodeId {
 /// The mean of those rows that count; 0 if none does.
 fn mean_of_counted(b: &mut Builder, loss: NodeId, counted: NodeId) -> NodeId {
     let one = b.constant_like(1.0, loss);
-    let [loss, ones] = [loss, one].map(|x| b.keep(counted, x));
+    let [loss, ones] = [loss, one].map(|x| b.mask(counted, x));
     quotient_or_zero(b, loss, ones)
 }
 
@@ -320,7 +320,7 @@ fn weighted(
         if some_are_zero {
             let zero = b.constant_like(0.0, weight);
             let counts = b.compare(Cmp::Ne, weight, zero);
-            loss = b.keep(counts, loss);
+            loss = b.mask(counts, loss);
         }
         b.mul(weight, loss)
     };
@@ -334,7 +334,7 @@ fn weighted(
         loss = smoothed(b, loss, alike, smoothing);
     }
     if let Some(counted) = counted {
-        let [loss, own] = [loss, own].map(|x| b.keep(counted, x));
+        let [loss, own] = [loss, own].map(|x| b.mask(counted, x));
         return quotient_or_zero(b, loss, own);
     }
     let axes: Vec<usize> = (0..last).collect();
@@ -356,7 +356,7 @@ pub(super) fn is_target(b: &mut Builder, target: NodeId, like: NodeId) -> NodeId
 /// For each row, the one value at which the mask holds.
 fn pick(b: &mut Builder, mask: NodeId, x: NodeId) -> NodeId {
     let last = b.shape(x).rank() - 1;
-    let kept = b.keep(mask, x);
+    let kept = b.mask(mask, x);
     b.sum(kept, &[last])
 }
 

@@ -114,9 +114,9 @@ fn count(b: &mut Builder, args: &[Arg], x: &[NodeId]) -> Counts {
         (b.compare(Cmp::Gt, x[0], threshold), b.compare(Cmp::Gt, x[1], half))
     };
     let one = b.constant_like(1.0, x[0]);
-    let decided = b.keep(decided, one);
-    let hits = b.keep(positive, decided);
-    let positive = b.keep(positive, one);
+    let decided = b.mask(decided, one);
+    let hits = b.mask(positive, decided);
+    let positive = b.mask(positive, one);
     // For rows of classes this leaves one number per class.
     let axes: Vec<usize> = (0..b.shape(x[1]).rank()).collect();
     let [hits, decided, positive] = [hits, decided, positive].map(|flags| b.sum(flags, &axes));

@@ -34,6 +34,6 @@ pub const ONE_HOT: FunctionDef = FunctionDef {
         let id = b.broadcast_over(x[0], &shape, &[last]);
         let is_class = b.index_eq(position, id);
         let one = b.constant(1.0, &shape);
-        b.keep(is_class, one)
+        b.mask(is_class, one)
     },
 };

@@ -113,7 +113,7 @@ pub const HINGE: FunctionDef = FunctionDef {
         let mut loss = b.detach(loss);
         for (operand, other) in [(x[0], x[1]), (x[1], x[0])] {
             let minus = b.neg(other);
-            let slope = b.keep(is_missing, minus);
+            let slope = b.mask(is_missing, minus);
             loss = b.with_slope(loss, operand, slope);
         }
         mean(b, loss)

@@ -1,6 +1,6 @@
 //! Which kernel takes an operation: the earliest that holds what it is made of, or a new one; and the reason.
 
-use super::domain::{Domain, ReductionAxes, reduction_axes, resolve};
+use super::domain::{Domain, ReductionAxes, read_access, reduction_axes};
 use super::index::from;
 use super::view::is_view;
 use super::{Ctx, Demand, Draft};
@@ -130,7 +130,7 @@ impl Ctx<'_> {
     fn elements_read(&self, id: NodeId, domain: Domain, demand: &Demand) -> Vec<NodeId> {
         let computed = demand.maps.iter().chain([id]);
         let operands = computed.flat_map(|id| &self.g[id].operands);
-        let read = operands.map(|&operand| resolve(self.g, operand, domain));
+        let read = operands.map(|&operand| read_access(self.g, operand, domain));
         let elements = read.filter(|&(base, class)| class == Class::Element && !demand.maps.contains(base));
         elements.map(|(base, _)| base).filter(|&base| !matches!(self.g[base].op, Op::Const(_) | Op::Iota(_))).collect()
     }

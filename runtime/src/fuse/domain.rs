@@ -75,7 +75,7 @@ pub enum ReductionAxes {
 
 /// The node that a value is read from, through views, and its class in a kernel over `domain`. With [`Class::Other`] it is
 /// read from memory; the node is then the view itself if that has to be copied first.
-pub fn resolve(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
+pub fn read_access(graph: &Graph, id: NodeId, domain: Domain) -> (NodeId, Class) {
     let mut current = id;
     // In a view with the batch after other axes, the rows are not those of the kernel.
     let turned = memory_order(&graph[id].ty.shape).is_some() && is_view(graph, id);
@@ -152,7 +152,7 @@ pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(&'static Reduction
     let Body::Reduce(reduction) = op.def().body else { return None };
     let axes = op.axes().expect("a reduction has axes");
     let rank = shape.rank();
-    let way = if axes.len() == rank && (rank > 1 || shape.0[0].is_batch()) {
+    let along = if axes.len() == rank && (rank > 1 || shape.0[0].is_batch()) {
         ReductionAxes::Everything
     } else if axes == [rank - 1] {
         ReductionAxes::AlongRow
@@ -161,7 +161,7 @@ pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(&'static Reduction
     } else {
         ReductionAxes::Within
     };
-    Some((reduction, way))
+    Some((reduction, along))
 }
 
 /// For each point of a kernel with these axes, so many of them rows, the coordinates of the element of a tensor of this shape that is

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Draft;
 use super::choose::LONG;
-use super::domain::{Domain, resolve};
+use super::domain::{Domain, read_access};
 use super::view::bases;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::Class;
@@ -78,7 +78,7 @@ impl Index {
         insert(&mut self.computed[id.index()], kernel);
         if draft.domain != Domain::SCALAR {
             for &operand in &g[id].operands {
-                let (base, class) = resolve(g, operand, draft.domain);
+                let (base, class) = read_access(g, operand, draft.domain);
                 match (class, &g[base].op) {
                     (Class::Element, _) => insert(&mut self.read[base.index()], kernel),
                     (Class::Other, &Op::Param(param)) => insert(&mut self.elsewhere[param], kernel),

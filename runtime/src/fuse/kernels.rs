@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::blocks::{block, is_flat};
 use super::collapse::collapse;
-use super::domain::{ReductionAxes, coordinates, elsewhere, is_memory, reduction_axes, resolve};
+use super::domain::{ReductionAxes, coordinates, elsewhere, is_memory, read_access, reduction_axes};
 use super::legalize::empty::is_empty;
 use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
@@ -357,7 +357,7 @@ impl<'a> Maker<'a> {
             Some((kind, ReductionAxes::Within)) => {
                 What::Reduce { kind, over: self.axes_within(step.node), order: self.order(ReductionAxes::Within) }
             }
-            Some((kind, way)) => What::Reduce { kind, over: self.axes_over(way), order: self.order(way) },
+            Some((kind, along)) => What::Reduce { kind, over: self.axes_over(along), order: self.order(along) },
         };
         let operands = self.g[step.node].operands.clone();
         let args = operands.into_iter().map(|operand| self.arg(operand, step.stage)).collect();
@@ -373,8 +373,8 @@ impl<'a> Maker<'a> {
     }
 
     /// The axes that a reduction sums over.
-    fn axes_over(&self, way: ReductionAxes) -> AxisSet {
-        self.axes_of(match way {
+    fn axes_over(&self, along: ReductionAxes) -> AxisSet {
+        self.axes_of(match along {
             ReductionAxes::AlongRow => Class::Column,
             ReductionAxes::DownColumns => Class::Row,
             ReductionAxes::Everything => Class::Element,
@@ -383,9 +383,9 @@ impl<'a> Maker<'a> {
     }
 
     /// The order of a reduction. Its rows are those of the kernel.
-    fn order(&self, way: ReductionAxes) -> SumOrder {
+    fn order(&self, along: ReductionAxes) -> SumOrder {
         let rows = self.draft.domain.rows;
-        let order = match way {
+        let order = match along {
             ReductionAxes::AlongRow => return SumOrder::along_row(),
             ReductionAxes::Within => return SumOrder::within_row(),
             ReductionAxes::DownColumns => SumOrder::down_columns(rows),
@@ -406,7 +406,7 @@ impl<'a> Maker<'a> {
 
     /// An operand of an instruction in this stage.
     fn arg(&mut self, operand: NodeId, stage: usize) -> Arg {
-        let (base, class) = resolve(self.g, operand, self.draft.domain);
+        let (base, class) = read_access(self.g, operand, self.draft.domain);
         match self.g[base].op {
             Op::Const(value) => return Arg::Const(Number::new(value)),
             Op::Scalar(index) => return Arg::Scalar(index),

@@ -6,7 +6,7 @@
 //! what is only compared with a limit beside the larger of both, the comparison reads the latter, and all is placed once more. Every
 //! decision is recorded, with its reason, in the kernel that it made.
 
-mod again;
+mod minimum_cut;
 mod rematerialize;
 mod blocks;
 mod bounds;
@@ -37,7 +37,7 @@ use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
 use bounds::Bounds;
 use choose::Bound;
 pub use domain::Domain;
-use domain::{ReductionAxes, is_memory, reduction_axes, resolve};
+use domain::{ReductionAxes, is_memory, read_access, reduction_axes};
 pub use groups::{Budget, group};
 use index::{Index, Nodes};
 use legalize::empty::is_empty;
@@ -144,7 +144,7 @@ struct Demand {
     /// Values that the kernel reads in any case.
     read: Nodes,
     /// Maps of earlier kernels that are better computed again than kept, all together.
-    again: Nodes,
+    to_rematerialize: Nodes,
     /// How many maps have been found so far that have to be computed.
     entered: usize,
 }
@@ -288,8 +288,8 @@ impl<'a> Ctx<'a> {
         let mut demand = Demand::default();
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
-            let again = self.again(&[id], domain, &demand.sources);
-            demand = Demand { read: demand.sources, again, bounds, alone: true, ..Demand::default() };
+            let to_rematerialize = self.rematerialized(&[id], domain, &demand.sources);
+            demand = Demand { read: demand.sources, to_rematerialize, bounds, alone: true, ..Demand::default() };
             self.collect(id, domain, &mut demand);
         }
         self.place_slopes(&mut demand);
@@ -327,7 +327,7 @@ impl<'a> Ctx<'a> {
         let shape =
             if reduction_axes(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
-        if copied && resolve(self.g, id, domain).1 == Class::Other {
+        if copied && read_access(self.g, id, domain).1 == Class::Other {
             let kernel = self.place_alone(id, bound.why.unwrap_or(SplitReason::Apart));
             self.home[id.index()] = Some(kernel);
             return kernel;
@@ -337,8 +337,8 @@ impl<'a> Ctx<'a> {
         for _ in 0..2 {
             let bounds = Bounds::of(domain, shape);
             let wanted = if copied { &[id][..] } else { &node.operands[..] };
-            let again = self.again(wanted, domain, &demand.sources);
-            demand = Demand { read: demand.sources, again, bounds, ..Demand::default() };
+            let to_rematerialize = self.rematerialized(wanted, domain, &demand.sources);
+            demand = Demand { read: demand.sources, to_rematerialize, bounds, ..Demand::default() };
             wanted.iter().for_each(|&operand| self.collect(operand, domain, &mut demand));
         }
         self.place_slopes(&mut demand);
@@ -396,7 +396,7 @@ impl<'a> Ctx<'a> {
 
     /// The map to compute for the value `id`, unless it is available already.
     fn demanded(&mut self, id: NodeId, domain: Domain, demand: &mut Demand) -> Option<NodeId> {
-        let (base, class) = resolve(self.g, id, domain);
+        let (base, class) = read_access(self.g, id, domain);
         if class == Class::Other {
             // The index that rows are looked up by is read from memory as well.
             for index in indices(self.g, id, base) {

@@ -1,7 +1,7 @@
 //! Whether a value that a second kernel needs is kept in memory or recomputed: whichever moves fewer bytes.
 
 use super::choose::{LONG, MOST};
-use super::domain::{Domain, resolve};
+use super::domain::{Domain, read_access};
 use super::{Ctx, Demand, Nodes};
 use crate::ir::ops::{Body, sloped};
 use crate::ir::{NodeId, Op};
@@ -30,7 +30,7 @@ impl Ctx<'_> {
         if class == Class::Single {
             return Ok(RematerializeReason::Single);
         }
-        if demand.again.contains(id) {
+        if demand.to_rematerialize.contains(id) {
             return Ok(RematerializeReason::Cheap(self.effort(id, demand)));
         }
         if !is_cheap(&self.g[id].op) {
@@ -47,7 +47,7 @@ impl Ctx<'_> {
     /// keep the operand for it: the same number of bytes, and one exponential less.
     pub(super) fn function_beside(&self, slope: NodeId, domain: Domain, demand: &Demand) -> Option<NodeId> {
         let op = sloped(&self.g[slope].op).filter(|_| self.home[slope.index()].is_none())?;
-        let (x, class) = resolve(self.g, self.g[slope].operands[0], domain);
+        let (x, class) = read_access(self.g, self.g[slope].operands[0], domain);
         let home = self.home[x.index()].filter(|_| class == Class::Element && !self.stored[x.index()])?;
         let draft = &self.drafts[home];
         if draft.run != self.loops.open
@@ -120,14 +120,14 @@ impl Ctx<'_> {
     }
 
     /// What it takes to recompute a map where some values are read anyway.
-    pub(super) fn effort(&self, id: NodeId, Demand { read, again, .. }: &Demand) -> Effort {
+    pub(super) fn effort(&self, id: NodeId, Demand { read, to_rematerialize, .. }: &Demand) -> Effort {
         let domain = Domain::of(&self.g[id].ty.shape);
         let start = id;
         let mut effort = Effort::default();
         let mut open = vec![id];
         let mut seen = Nodes::default();
         while let Some(id) = open.pop() {
-            let (base, class) = resolve(self.g, id, domain);
+            let (base, class) = read_access(self.g, id, domain);
             if class != Class::Element || !seen.insert(base) {
                 continue;
             }
@@ -136,7 +136,7 @@ impl Ctx<'_> {
                 Body::Leaf => effort.reads += usize::from(matches!(op, Op::Input(_) | Op::Param(_))),
                 _ if base != start && read.contains(base) => {}
                 _ if self.stored[base.index()] => effort.reads += 1,
-                Body::Map(_) if is_cheap(op) || again.contains(base) => {
+                Body::Map(_) if is_cheap(op) || to_rematerialize.contains(base) => {
                     effort.operations += if *op == Op::Uniform { HASH } else { 1 };
                     open.extend(&self.g[base].operands);
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Draft;
-use super::domain::{ReductionAxes, reduction_axes, resolve};
+use super::domain::{ReductionAxes, read_access, reduction_axes};
 use crate::ir::{Graph, NodeId};
 use crate::kernel::Class;
 use crate::reason::RematerializeReason;
@@ -31,7 +31,7 @@ pub(super) fn staged(g: &Graph, draft: &Draft) -> Vec<Step> {
     for &node in &draft.nodes {
         let mut stage = 0;
         for &operand in &g[node].operands {
-            let (base, _) = resolve(g, operand, domain);
+            let (base, _) = read_access(g, operand, domain);
             if let Some(known) = stages.get(&base) {
                 let along_row = matches!(reduction_axes(g, base), Some((_, ReductionAxes::AlongRow)));
                 stage = stage.max(known + usize::from(along_row));
@@ -56,7 +56,7 @@ fn sink(g: &Graph, draft: &Draft, steps: &mut [Step]) {
             step.stage = first.get(&step.node).copied().unwrap_or(step.stage);
         }
         for &operand in &g[step.node].operands {
-            let read = first.entry(resolve(g, operand, draft.domain).0).or_insert(step.stage);
+            let read = first.entry(read_access(g, operand, draft.domain).0).or_insert(step.stage);
             *read = step.stage.min(*read);
         }
     }
@@ -72,7 +72,7 @@ fn repeat_register_only(g: &Graph, draft: &Draft, steps: &mut Vec<Step>) {
     let mut open: Vec<Step> = steps.clone();
     while let Some(Step { node, class, stage, .. }) = open.pop() {
         for &operand in g[node].operands.iter().filter(|_| class == Class::Element) {
-            let (base, _) = resolve(g, operand, draft.domain);
+            let (base, _) = read_access(g, operand, draft.domain);
             let register_only = g[base].ty.dtype != DType::F32 && g[base].op.is_map();
             let Some(known) = known.get_mut(&base).filter(|_| register_only) else { continue };
             if !known.iter().any(|&(other, class)| other == stage || class != Class::Element) {

@@ -336,7 +336,7 @@ impl Builder {
     }
 
     /// `x` where `mask` holds, zero elsewhere.
-    pub fn keep(&mut self, mask: NodeId, x: NodeId) -> NodeId {
+    pub fn mask(&mut self, mask: NodeId, x: NodeId) -> NodeId {
         let zero = self.constant_like(0.0, x);
         self.select(mask, x, zero)
     }

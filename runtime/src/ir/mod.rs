@@ -297,7 +297,7 @@ pub enum ScalarSlot {
     /// are adjacent.
     Optimizer(&'static str, f64),
     /// What decoupled decay leaves of a parameter: `1 - rate factor decay`.
-    Keep {
+    Decay {
         /// The share taken off, times the rate.
         decay: f64,
         /// The multiple of the learning rate.
@@ -336,7 +336,7 @@ impl ScalarSlot {
         match self {
             ScalarSlot::Declared(..)
             | ScalarSlot::Optimizer(..)
-            | ScalarSlot::Keep { .. }
+            | ScalarSlot::Decay { .. }
             | ScalarSlot::First
             | ScalarSlot::Share
             | ScalarSlot::Due { .. }

@@ -156,7 +156,7 @@ pub(crate) fn scalar(slot: &ScalarSlot) -> String {
     match slot {
         ScalarSlot::Declared(name, _) => name.to_string(),
         ScalarSlot::Optimizer(name, factor) => format!("{name}{}", at(*factor)),
-        ScalarSlot::Keep { decay, factor } => format!("keep({decay}){}", at(*factor)),
+        ScalarSlot::Decay { decay, factor } => format!("decay({decay}){}", at(*factor)),
         ScalarSlot::First => "first".to_string(),
         ScalarSlot::Share => "share".to_string(),
         ScalarSlot::Due { layer, .. } => format!("{layer}.due"),

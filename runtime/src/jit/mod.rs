@@ -28,7 +28,7 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, default_libcall_names};
 
 use crate::codegen::{
-    Context, EntryFn, Import, Kernels, Numbers, Program, Target, TaskFn, entry, entry_signature, kernel_signature,
+    CodegenInput, Context, EntryFn, Import, Kernels, Numbers, Target, TaskFn, entry, entry_signature, kernel_signature,
     kernels, tail, task, task_signature, wide_signature,
 };
 use crate::error::BuildError;
@@ -275,16 +275,16 @@ pub fn target(isa: &dyn TargetIsa) -> Target {
 
 /// Compiles a program for this machine, which has to have the microkernels that it was tiled for.
 pub fn compile(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
-    assemble(Program { fused, plan, timed: false })
+    assemble(CodegenInput { fused, plan, timed: false })
 }
 
 /// The same for one thread, with kernels that can be timed: see [`Code::run_timed`].
 pub fn compile_timed(fused: &Fused, plan: &Plan) -> Result<Code, BuildError> {
-    assemble(Program { fused, plan, timed: true })
+    assemble(CodegenInput { fused, plan, timed: true })
 }
 
-fn assemble(program: Program<'_>) -> Result<Code, BuildError> {
-    let Program { fused, plan, .. } = program;
+fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
+    let CodegenInput { fused, plan, .. } = program;
     let Machine { isa: microkernels, cores: threads, .. } = plan.tiling.machine;
     let slots = &fused.slots;
     let isa = native_isa(microkernels, Registers::Well)?;
@@ -383,7 +383,7 @@ fn define_quickly(
 /// Declares and emits the functions of all tasks, then those that end the regions.
 fn shared_functions(
     module: &mut JITModule,
-    (program, kernels): (Program<'_>, &Kernels),
+    (program, kernels): (CodegenInput<'_>, &Kernels),
     target: Target,
     regions: &[ParallelRegion],
     numbers: Numbers,

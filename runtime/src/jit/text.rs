@@ -6,7 +6,7 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::settings::Configurable;
 
 use super::{Registers, finish_isa, target};
-use crate::codegen::{Import, Numbers, Program, entry, kernels};
+use crate::codegen::{CodegenInput, Import, Numbers, entry, kernels};
 use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::plan::plan;
@@ -54,7 +54,7 @@ pub fn text_for(
     let wide_vectors = has_wide_vectors(&*isa);
     let machine = Machine { wide_vectors, ..Machine::of(Isa::Avx2) };
     let plan = plan(fused, tile(fused, max_batch, machine))?;
-    let program = Program { fused, plan: &plan, timed: false };
+    let program = CodegenInput { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));
     let entry = entry(program, &kernels, target(&*isa));
     let heading = entry_heading(Numbers::of(fused), kernels.functions.iter().chain([&entry]));

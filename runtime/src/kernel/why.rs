@@ -170,8 +170,8 @@ pub(super) fn loop_text(run: &Loop) -> String {
 }
 
 /// Why a value is rematerialized.
-pub(super) fn rematerialize_text(again: RematerializeReason) -> String {
-    match again {
+pub(super) fn rematerialize_text(reason: RematerializeReason) -> String {
+    match reason {
         RematerializeReason::Cheap(effort) => format!("rematerialized: {}", effort_text(effort)),
         RematerializeReason::Single => "rematerialized: one number".to_string(),
         RematerializeReason::RegisterOnly => "rematerialized: register-only".to_string(),

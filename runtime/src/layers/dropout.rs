@@ -81,5 +81,5 @@ pub(super) fn keep(b: &mut Builder, x: NodeId, numbers: NodeId, p: f64) -> NodeI
     let threshold = b.constant(dropped, &shape);
     let kept = b.compare(Cmp::Ge, numbers, threshold);
     let scaled = b.scale(x, 1.0 / (1.0 - dropped));
-    b.keep(kept, scaled)
+    b.mask(kept, scaled)
 }

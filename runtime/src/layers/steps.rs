@@ -22,7 +22,7 @@ pub(crate) fn without_padding(b: &mut Builder, sequence: NodeId, lengths: NodeId
     let positions = b.to_float(positions);
     let lengths = b.broadcast(lengths, &shape, &[1]);
     let within = b.compare(Cmp::Lt, positions, lengths);
-    b.keep(within, sequence)
+    b.mask(within, sequence)
 }
 
 /// The history of a loop whose rows have these lengths `f32[B]`: one that has ended keeps its state.

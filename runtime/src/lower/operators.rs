@@ -82,7 +82,7 @@ impl Lowering<'_> {
         let y = self.number(y);
         let b = &mut self.b;
         let either = match op {
-            BinaryOp::And => b.keep(x, y),
+            BinaryOp::And => b.mask(x, y),
             _ => {
                 let one = b.constant_like(1.0, y);
                 b.select(x, one, y)
@@ -99,7 +99,7 @@ impl Lowering<'_> {
             DType::F32 => x,
             DType::Bool => {
                 let one = b.constant_like(1.0, x);
-                b.keep(x, one)
+                b.mask(x, one)
             }
             _ => b.to_float(x),
         }

@@ -61,7 +61,7 @@ pub fn fill(slots: &[ScalarSlot], optimizer: &dyn Optimizer, rate: f64, step: u6
                 len = optimizer.scalars().len();
                 optimizer.values(rate * factor, step, &mut values[at..at + len]);
             }
-            ScalarSlot::Keep { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
+            ScalarSlot::Decay { decay, factor } => values[at] = (1.0 - rate * factor * decay) as f32,
             ScalarSlot::Declared(_, value) => values[at] = value as f32,
             // Integers, drawn by whoever runs the graph.
             ScalarSlot::Key { .. } => {}
@@ -120,7 +120,7 @@ impl Scalars {
                 scalars.own.push((factor, nodes));
             }
             if decay != 0.0 && scalars.keep.iter().all(|(known, _)| *known != (decay, factor)) {
-                let node = b.new_scalar(ScalarSlot::Keep { decay, factor });
+                let node = b.new_scalar(ScalarSlot::Decay { decay, factor });
                 scalars.keep.push(((decay, factor), node));
             }
         }

@@ -6,7 +6,7 @@
 use super::buffer::Buffer;
 use super::programs::Kind;
 use super::{Network, Session, feed};
-use crate::accumulate::{Parts, Tally, Total, parts};
+use crate::chunked::{Parts, Tally, Total, parts};
 use crate::compile::{Program, Target};
 use crate::error::BuildError;
 use crate::ir::{Graph, Role};

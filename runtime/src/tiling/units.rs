@@ -27,7 +27,7 @@ pub struct Units {
     pub rows: usize,
     /// Why so many.
     pub why: UnitRows,
-    /// Columns of a unit where there are no more rows than one unit has: to be cut that way if the phase has room.
+    /// Columns of a unit where there are no more rows than one unit has: to be cut that way if the region has room.
     pub columns: Option<usize>,
 }
 

@@ -48,8 +48,8 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
     if let Err(error) = check(definition) {
         return Ok(Verdict::Refused(error.to_string()));
     }
-    let how: TrainingConfig = Sgd::new(RATE).into();
-    let purposes = [Purpose::Gradients(None), Purpose::Train(&how), Purpose::Evaluate, Purpose::Predict];
+    let config: TrainingConfig = Sgd::new(RATE).into();
+    let purposes = [Purpose::Gradients(None), Purpose::Train(&config), Purpose::Evaluate, Purpose::Predict];
     let mut graphs = Vec::new();
     for purpose in purposes {
         match simplified(definition, purpose) {
@@ -60,7 +60,7 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
     // Whatever the values, it can be compiled.
     let mut compiled: Vec<Compiled> = graphs.iter().map(|graph| Compiled::new(graph, rows)).collect();
 
-    let values = draw_values(&graphs[1], &how, rows, seed);
+    let values = draw_values(&graphs[1], &config, rows, seed);
     let trained = evaluate(definition, Mode::Train, STEP, &values);
     let inferred = evaluate(definition, Mode::Infer, STEP, &values);
     let numbers = |answer: &Answer| {
@@ -81,9 +81,9 @@ pub fn agree(definition: &'static Definition<'static>, rows: usize, seed: u64) -
         let infers =
             !graph.slots.scalars.iter().any(own) && graph.outputs.iter().all(|output| !is_of_training(&output.role));
         let answer = if infers { &inferred } else { &trained };
-        all_compiled &= compare(graph, compiled, rows, &values, &how, answer, &slopes, seed)?;
+        all_compiled &= compare(graph, compiled, rows, &values, &config, answer, &slopes, seed)?;
     }
-    all_compiled &= in_pieces(&graphs[2], rows, &fed(&graphs[2], &values, &how, seed), &inferred)?;
+    all_compiled &= in_pieces(&graphs[2], rows, &fed(&graphs[2], &values, &config, seed), &inferred)?;
     let unknown = slopes.unknown;
     Ok(Verdict::Agrees { slopes: slopes.known.values().map(Vec::len).sum(), unknown, compiled: all_compiled })
 }
@@ -171,12 +171,12 @@ fn compare(
     compiled: &mut Compiled,
     rows: usize,
     values: &Values,
-    how: &TrainingConfig,
+    config: &TrainingConfig,
     answer: &Answer,
     slopes: &Slopes,
     seed: u64,
 ) -> Result<bool, String> {
-    let fed = fed(graph, values, how, seed);
+    let fed = fed(graph, values, config, seed);
     let graph = &unroll(graph);
     let reference = Reference::new(graph, rows, &fed);
     let runs = reference.is_finite() && !reference.near_kink();
@@ -257,7 +257,7 @@ fn is_near(found: f64, wanted: f64, allowed: f64) -> bool {
 }
 
 /// The values in the order of the slots of a graph.
-fn fed(graph: &Graph, values: &Values, how: &TrainingConfig, seed: u64) -> interp::Values {
+fn fed(graph: &Graph, values: &Values, config: &TrainingConfig, seed: u64) -> interp::Values {
     let inputs = graph.slots.inputs.iter().map(|slot| match &values.ports[slot.name] {
         Value::Floats(x) => Tensor::floats(&x.shape, x.data.clone()),
         Value::Ids(x) => Tensor::indices(&x.shape, x.data.clone()),
@@ -270,13 +270,13 @@ fn fed(graph: &Graph, values: &Values, how: &TrainingConfig, seed: u64) -> inter
     interp::Values {
         inputs: inputs.collect(),
         params: graph.slots.params.iter().map(param).collect(),
-        scalars: scalars(graph, how, seed),
+        scalars: scalars(graph, config, seed),
     }
 }
 
-fn scalars(graph: &Graph, how: &TrainingConfig, seed: u64) -> Vec<f64> {
+fn scalars(graph: &Graph, config: &TrainingConfig, seed: u64) -> Vec<f64> {
     let mut numbers = vec![0.0; graph.slots.scalars.len()];
-    fill(&graph.slots.scalars, &*how.optimizer, RATE, STEP, &mut numbers);
+    fill(&graph.slots.scalars, &*config.optimizer, RATE, STEP, &mut numbers);
     let scalars = graph.slots.scalars.iter().zip(numbers).map(|(slot, number)| match *slot {
         ScalarSlot::Key { stream, half, .. } => f64::from(ops::key(seed, stream, STEP - 1)[half]),
         _ => f64::from(number),
@@ -285,7 +285,7 @@ fn scalars(graph: &Graph, how: &TrainingConfig, seed: u64) -> Vec<f64> {
 }
 
 /// Values for every slot of a training step, each an f32 number.
-fn draw_values(graph: &Graph, how: &TrainingConfig, rows: usize, seed: u64) -> Values {
+fn draw_values(graph: &Graph, config: &TrainingConfig, rows: usize, seed: u64) -> Values {
     let mut random = Random::new(seed, 7);
     let mut values = Values::default();
     let single = |x: f64| f64::from(x as f32);
@@ -319,7 +319,7 @@ fn draw_values(graph: &Graph, how: &TrainingConfig, rows: usize, seed: u64) -> V
         };
         values.ports.insert(slot.name.to_string(), value);
     }
-    for (slot, key) in graph.slots.scalars.iter().zip(scalars(graph, how, seed)) {
+    for (slot, key) in graph.slots.scalars.iter().zip(scalars(graph, config, seed)) {
         if let ScalarSlot::Key { layer, half, .. } = slot {
             values.keys.entry(layer.clone()).or_insert([0; 2])[*half] = key as u32;
         }

@@ -221,6 +221,6 @@ pub(super) fn scattered_rows_of_batches(b: &mut Builder, node: &Node, _: &[bool]
     let index = b.broadcast(index, &all, &own[..places]);
     let row = b.iota(0, &all);
     let here = b.index_eq(index, row);
-    let added = b.keep(here, repeated);
+    let added = b.mask(here, repeated);
     Some(if places == 0 { added } else { b.sum(added, &own[..places]) })
 }

@@ -156,7 +156,7 @@ pub const MAX_OVER: OpDef = OpDef {
             is_first = Some(b.compare(Cmp::Eq, left, first));
         }
         let dy = b.broadcast_over(at.dy, &shape, axes);
-        vec![Some(b.keep(is_first.expect("a reduction has axes"), dy))]
+        vec![Some(b.mask(is_first.expect("a reduction has axes"), dy))]
     },
     body: Body::Reduce(&Reduction {
         name: "max",

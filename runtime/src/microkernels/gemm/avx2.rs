@@ -11,8 +11,8 @@ pub(in crate::microkernels) struct Avx2;
 
 impl Kernel for Avx2 {
     const LANES: usize = 8;
-    const ROWS: usize = 6;
-    const PANEL: usize = 16;
+    const MR: usize = 6;
+    const NR: usize = 16;
     const EXACT: bool = false;
 
     fn widest(rows: usize) -> usize {
@@ -62,14 +62,14 @@ impl Kernel for Avx2 {
 }
 
 /// # Safety
-/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
+/// That of [`Kernel::tile`], for a tile of `MR` rows and `VECTORS` registers of columns, the last perhaps in part.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
+unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
     // SAFETY: the caller's promises; A was packed if neither of its strides is 1.
     unsafe {
         match t.a {
-            Operand { row: 1, col, .. } => sums::<ROWS, VECTORS, true>(t, 1, col),
-            Operand { row, .. } => sums::<ROWS, VECTORS, false>(t, row, 1),
+            Operand { row: 1, col, .. } => sums::<MR, VECTORS, true>(t, 1, col),
+            Operand { row, .. } => sums::<MR, VECTORS, false>(t, row, 1),
         }
     }
 }
@@ -79,22 +79,22 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &Tile, row: usize, col: usize) {
+unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &Tile, row: usize, col: usize) {
     let (row, col) = if UNIT_ROW { (1, col) } else { (row, 1) };
-    let mut acc = [[_mm256_setzero_ps(); VECTORS]; ROWS];
+    let mut acc = [[_mm256_setzero_ps(); VECTORS]; MR];
     let mut step = |a: [*const f32; 2], shift: usize, b: *const f32| {
         // SAFETY: row and column are inside the tile, whose columns of B are whole registers.
         let b_at = |v: usize| unsafe { _mm256_loadu_ps(b.add(v * 8)) };
         // SAFETY: as above.
         let a_at = |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add(i % 3 * row + shift)) };
-        if ROWS <= VECTORS {
-            let mut rows = [_mm256_setzero_ps(); ROWS];
-            for i in 0..ROWS {
+        if MR <= VECTORS {
+            let mut rows = [_mm256_setzero_ps(); MR];
+            for i in 0..MR {
                 rows[i] = a_at(i);
             }
             for v in 0..VECTORS {
                 let column = b_at(v);
-                for i in 0..ROWS {
+                for i in 0..MR {
                     acc[i][v] = _mm256_fmadd_ps(rows[i], column, acc[i][v]);
                 }
             }
@@ -103,7 +103,7 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
             for v in 0..VECTORS {
                 columns[v] = b_at(v);
             }
-            for i in 0..ROWS {
+            for i in 0..MR {
                 let row = a_at(i);
                 for v in 0..VECTORS {
                     acc[i][v] = _mm256_fmadd_ps(row, columns[v], acc[i][v]);
@@ -129,7 +129,7 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
         advance(&mut a, col);
         b = b.wrapping_add(t.b_row);
     }
-    for i in 0..ROWS {
+    for i in 0..MR {
         for v in 0..VECTORS {
             let cols = t.cols - v * 8;
             // SAFETY: row `i` of C has these columns; the last ones, if fewer than a register, go through `edge`.
@@ -158,10 +158,10 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
 /// That of [`Kernel::axpy`], for so many rows and terms.
 #[target_feature(enable = "avx2,fma")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
+unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
     let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
-    let (mut factors, mut wide) = ([[0.0; TERMS]; ROWS], [[_mm256_setzero_ps(); TERMS]; ROWS]);
-    for i in 0..ROWS {
+    let (mut factors, mut wide) = ([[0.0; TERMS]; MR], [[_mm256_setzero_ps(); TERMS]; MR]);
+    for i in 0..MR {
         for t in 0..TERMS {
             // SAFETY: row `i`, term `t` is inside A.
             factors[i][t] = unsafe { *a.at(i, t).ptr };
@@ -174,7 +174,7 @@ unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
             // SAFETY: eight columns from `j` on are inside row `t` of B.
             terms[t] = unsafe { _mm256_loadu_ps(b.add(t * b_row + j)) };
         }
-        for i in 0..ROWS {
+        for i in 0..MR {
             // SAFETY: eight sums from `j` on are inside row `i` of them.
             unsafe {
                 let at = sums.add(i * sums_row + j);
@@ -187,7 +187,7 @@ unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
         }
     }
     for j in cols / 8 * 8..cols {
-        for i in 0..ROWS {
+        for i in 0..MR {
             // SAFETY: column `j` is inside B and the sums.
             unsafe {
                 let at = sums.add(i * sums_row + j);

@@ -11,8 +11,8 @@ pub(in crate::microkernels) struct Avx512;
 
 impl Kernel for Avx512 {
     const LANES: usize = 16;
-    const ROWS: usize = 12;
-    const PANEL: usize = 32;
+    const MR: usize = 12;
+    const NR: usize = 32;
     const EXACT: bool = true;
 
     fn widest(rows: usize) -> usize {
@@ -71,14 +71,14 @@ fn lanes(n: usize) -> __mmask16 {
 }
 
 /// # Safety
-/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
+/// That of [`Kernel::tile`], for a tile of `MR` rows and `VECTORS` registers of columns, the last perhaps in part.
 #[target_feature(enable = "avx512f")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
+unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
     // SAFETY: the caller's promises; A was packed if neither of its strides is 1.
     unsafe {
         match t.a {
-            Operand { row: 1, col, .. } => sums::<ROWS, VECTORS, true>(t, 1, col),
-            Operand { row, .. } => sums::<ROWS, VECTORS, false>(t, row, 1),
+            Operand { row: 1, col, .. } => sums::<MR, VECTORS, true>(t, 1, col),
+            Operand { row, .. } => sums::<MR, VECTORS, false>(t, row, 1),
         }
     }
 }
@@ -88,15 +88,15 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
 #[target_feature(enable = "avx512f")]
 #[inline]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &Tile, row: usize, col: usize) {
+unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &Tile, row: usize, col: usize) {
     let (row, col) = if UNIT_ROW { (1, col) } else { (row, 1) };
     let last = lanes(t.cols - (VECTORS - 1) * 16);
     let mask = |v: usize| if v + 1 == VECTORS { last } else { !0 };
-    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; MR];
     if t.accumulate || UNIT_ROW {
         // Rows of a large C are far apart and were last seen a whole pass ago, or A, which lies term by term, has driven
         // them out. Now they arrive while the sums are formed.
-        for i in 0..ROWS {
+        for i in 0..MR {
             for v in 0..VECTORS {
                 _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(i * t.ldc + v * 16).cast());
             }
@@ -107,14 +107,14 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
         let b_at = |v: usize| unsafe { _mm512_maskz_loadu_ps(mask(v), b.add(v * 16)) };
         // SAFETY: as above.
         let a_at = |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add(i % 3 * row + shift)) };
-        if ROWS <= VECTORS {
-            let mut rows = [_mm512_setzero_ps(); ROWS];
-            for i in 0..ROWS {
+        if MR <= VECTORS {
+            let mut rows = [_mm512_setzero_ps(); MR];
+            for i in 0..MR {
                 rows[i] = a_at(i);
             }
             for v in 0..VECTORS {
                 let column = b_at(v);
-                for i in 0..ROWS {
+                for i in 0..MR {
                     acc[i][v] = _mm512_fmadd_ps(rows[i], column, acc[i][v]);
                 }
             }
@@ -123,7 +123,7 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
             for v in 0..VECTORS {
                 columns[v] = b_at(v);
             }
-            for i in 0..ROWS {
+            for i in 0..MR {
                 let row = a_at(i);
                 for v in 0..VECTORS {
                     acc[i][v] = _mm512_fmadd_ps(row, columns[v], acc[i][v]);
@@ -152,7 +152,7 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
         advance(&mut a, col);
         b = b.wrapping_add(t.b_row);
     }
-    for i in 0..ROWS {
+    for i in 0..MR {
         for v in 0..VECTORS {
             // SAFETY: row `i` of C has these columns, and masked lanes are neither read nor written.
             unsafe {
@@ -170,10 +170,10 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize, const UNIT_ROW: bool>(t:
 /// That of [`Kernel::axpy`], for so many rows and terms.
 #[target_feature(enable = "avx512f")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
+unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
     let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
-    let mut factors = [[_mm512_setzero_ps(); TERMS]; ROWS];
-    for i in 0..ROWS {
+    let mut factors = [[_mm512_setzero_ps(); TERMS]; MR];
+    for i in 0..MR {
         for t in 0..TERMS {
             // SAFETY: row `i`, term `t` is inside A.
             factors[i][t] = unsafe { _mm512_set1_ps(*a.at(i, t).ptr) };
@@ -186,7 +186,7 @@ unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
             // SAFETY: the columns of the mask are inside row `t` of B; others are not read.
             terms[t] = unsafe { _mm512_maskz_loadu_ps(mask, b.add(t * b_row + j)) };
         }
-        for i in 0..ROWS {
+        for i in 0..MR {
             // SAFETY: as above, for row `i` of the sums.
             unsafe {
                 let at = sums.add(i * sums_row + j);

@@ -1,6 +1,6 @@
 //! The product of slices, checked: for measurements and comparisons outside of compiled programs.
 
-use super::{Copies, Isa, MAX_DEPTH, Operand, Terms, gemm_with, workspace_len};
+use super::{Copies, Isa, KC, Operand, Terms, gemm_with, workspace_len};
 
 /// A strided matrix in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub fn multiply(
     assert!(c.len() >= m * n && (copies.right || b.col == 1), "C has room, and B can be read");
     workspace.resize(workspace.len().max(workspace_len(m, n, k)), 0.0);
     let (a, b) = (a.operand(m, k), b.operand(k, n));
-    let k = Terms { count: k, piece: MAX_DEPTH };
+    let k = Terms { count: k, piece: KC };
     // SAFETY: the machine has the instructions, operands, result and workspace are as long as they have to be, and the borrows keep
     // what is written apart from what is read.
     unsafe { gemm_with(isa, copies, m, n, k, a, b, c.as_mut_ptr(), n, workspace.as_mut_ptr()) }

@@ -7,11 +7,11 @@ use super::{Copies, Kernel, Operand, Terms, Tile, pack};
 use crate::kernel::MOST_TERMS;
 
 /// Most terms summed in one piece.
-pub(super) const MAX_DEPTH: usize = MOST_TERMS;
+pub(super) const KC: usize = MOST_TERMS;
 /// Most rows computed against a panel of B before the next one: their piece of A stays in the second cache.
-pub(super) const MAX_ROWS: usize = 384;
+pub(super) const MC: usize = 384;
 /// Columns of the widest packed panel, whatever the instruction set.
-pub(in crate::microkernels) const MAX_PANEL: usize = 32;
+pub(in crate::microkernels) const MAX_NR: usize = 32;
 
 /// Floats of a cache line.
 const LINE: usize = 16;
@@ -44,8 +44,8 @@ pub(super) enum Columns {
 pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand, workspace: *mut f32) {
     let Block { rows: m, n, k, a, c, ldc } = whole;
     let columns = if copies.right { Columns::Strided(b) } else { Columns::InPlace(b) };
-    let panel = n.next_multiple_of(K::LANES).min(K::PANEL) * k.count.min(MAX_DEPTH);
-    for (i, rows) in even_parts(m, MAX_ROWS) {
+    let panel = n.next_multiple_of(K::LANES).min(K::NR) * k.count.min(KC);
+    for (i, rows) in even_parts(m, MC) {
         let block = Block { rows, a: a.at(i, 0), c: c.wrapping_add(i * ldc), ..whole };
         // SAFETY: the block lies inside A and C; the workspace holds one panel of B and one block of A.
         unsafe { run::<K>(copies.left, block, columns, workspace.add(panel), workspace) }
@@ -109,7 +109,7 @@ unsafe fn columns<K: Kernel>(
     rows: usize,
     for_b: *mut f32,
 ) -> (*const f32, usize, usize) {
-    let cols = (n - j).min(K::PANEL);
+    let cols = (n - j).min(K::NR);
     let width = cols.next_multiple_of(K::LANES);
     match b {
         Columns::Packed(packed) => {
@@ -117,8 +117,8 @@ unsafe fn columns<K: Kernel>(
             (packed.wrapping_add(piece + j * depth), width, cols)
         }
         Columns::InPlace(b) if K::EXACT || cols == width => {
-            let mut wide = K::widest(rows.min(K::ROWS));
-            while wide > n - j && wide > K::PANEL {
+            let mut wide = K::widest(rows.min(K::MR));
+            while wide > n - j && wide > K::NR {
                 wide /= 2;
             }
             (b.at(start, j).ptr, b.row, wide.min(n - j))
@@ -150,7 +150,7 @@ fn ahead<K: Kernel>(
         false => return (idle, 0),
     };
     let lines = depth / STEPS;
-    let across = (K::PANEL / LINE).max(1);
+    let across = (K::NR / LINE).max(1);
     let all = t >= across * STEPS;
     match b {
         Columns::Packed(packed) if !all => {
@@ -182,9 +182,9 @@ pub(in crate::microkernels) fn tiles<K: Kernel>(rows: usize) -> impl Iterator<It
     core::iter::from_fn(move || {
         let count = match rows - first {
             0 => return None,
-            left if left <= K::ROWS => left,
-            left if left < 2 * K::ROWS => left.div_ceil(2),
-            _ => K::ROWS,
+            left if left <= K::MR => left,
+            left if left < 2 * K::MR => left.div_ceil(2),
+            _ => K::MR,
         };
         first += count;
         Some((first - count, count))

@@ -33,8 +33,8 @@ use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
 pub use called::{pack_right, packed_product, product};
-use loops::{Block, Columns, MAX_DEPTH, MAX_ROWS};
-pub(super) use loops::{MAX_PANEL, tiles};
+use loops::{Block, Columns, KC, MC};
+pub(super) use loops::{MAX_NR, tiles};
 
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`].
 macro_rules! on {
@@ -56,7 +56,7 @@ pub(super) use on;
 /// Whether the machine's tile is that of a kernel.
 const fn has_tile<K: Kernel>(isa: Isa) -> bool {
     let tile = Machine::of(isa).tile;
-    tile.rows == K::ROWS && tile.cols == K::PANEL && tile.lanes == K::LANES
+    tile.rows == K::MR && tile.cols == K::NR && tile.lanes == K::LANES
 }
 
 const _: () = {
@@ -98,12 +98,12 @@ pub fn packed_b_len(n: usize, k: usize) -> usize {
 
 /// Length of the workspace of [`gemm_packed`], in floats.
 pub fn packed_a_len(rows: usize, k: usize) -> usize {
-    rows * k.min(MAX_DEPTH)
+    rows * k.min(KC)
 }
 
 /// Length of the workspace of [`gemm`], in floats, for products up to these extents.
 pub fn workspace_len(m: usize, n: usize, k: usize) -> usize {
-    n.next_multiple_of(16).min(MAX_PANEL) * k.min(MAX_DEPTH) + packed_a_len(m.min(MAX_ROWS), k)
+    n.next_multiple_of(16).min(MAX_NR) * k.min(KC) + packed_a_len(m.min(MC), k)
 }
 
 /// The terms of a product, and how they are added up.
@@ -118,7 +118,7 @@ pub struct Terms {
 impl Terms {
     /// The pieces, as `(start, depth)`.
     fn pieces(self) -> impl Iterator<Item = (usize, usize)> {
-        debug_assert!((1..=MAX_DEPTH).contains(&self.piece));
+        debug_assert!((1..=KC).contains(&self.piece));
         (0..self.count).step_by(self.piece).map(move |start| (start, self.piece.min(self.count - start)))
     }
 }
@@ -205,9 +205,7 @@ pub unsafe fn pack_b(isa: Isa, n: usize, k: Terms, b: Operand, packed: *mut f32)
 /// # Safety
 /// That of [`pack_b`]; nobody else writes these columns or reads them meanwhile.
 pub unsafe fn pack_columns(isa: Isa, n: usize, k: Terms, columns: Range<usize>, b: Operand, packed: *mut f32) {
-    debug_assert!(
-        columns.start.is_multiple_of(MAX_PANEL) && (columns.end.is_multiple_of(MAX_PANEL) || columns.end == n)
-    );
+    debug_assert!(columns.start.is_multiple_of(MAX_NR) && (columns.end.is_multiple_of(MAX_NR) || columns.end == n));
     // SAFETY: the caller's promises are those of `panels`.
     unsafe { on!(isa, pack::panels, n, k, columns, b, packed) }
 }
@@ -271,18 +269,18 @@ pub(super) trait Kernel {
     /// Floats of a register. Columns of a packed panel are padded with zeros to a multiple of it.
     const LANES: usize;
     /// Most rows of a tile.
-    const ROWS: usize;
+    const MR: usize;
     /// Columns of a packed panel.
-    const PANEL: usize;
+    const NR: usize;
     /// Whether a tile reads exactly `cols` columns of B, rather than `cols` rounded up to `LANES`.
     const EXACT: bool;
 
-    /// Most columns of a tile of so many rows: `PANEL` times a power of two. Few rows leave registers for more columns.
+    /// Most columns of a tile of so many rows: `NR` times a power of two. Few rows leave registers for more columns.
     fn widest(rows: usize) -> usize;
 
     /// Computes one tile.
     /// # Safety
-    /// `rows` is in `1..=ROWS`; `cols` is at most `PANEL`, or `PANEL` times a power of two up to `widest(rows)`. A and
+    /// `rows` is in `1..=MR`; `cols` is at most `NR`, or `NR` times a power of two up to `widest(rows)`. A and
     /// C are valid for the tile, B too (see `EXACT`), and the machine has the instructions.
     unsafe fn tile(tile: &Tile);
 
@@ -300,7 +298,7 @@ pub(super) trait Kernel {
 }
 
 // A workspace for a product that reads whole rows has room for its sums.
-const _: () = assert!(MAX_PANEL * matmul::AXPY_TERMS >= axpy::SUMS);
+const _: () = assert!(MAX_NR * matmul::AXPY_TERMS >= axpy::SUMS);
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,8 @@ pub(in crate::microkernels) struct Neon;
 
 impl Kernel for Neon {
     const LANES: usize = 4;
-    const ROWS: usize = 6;
-    const PANEL: usize = 16;
+    const MR: usize = 6;
+    const NR: usize = 16;
     const EXACT: bool = false;
 
     fn widest(rows: usize) -> usize {
@@ -60,11 +60,11 @@ impl Kernel for Neon {
 }
 
 /// # Safety
-/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part.
+/// That of [`Kernel::tile`], for a tile of `MR` rows and `VECTORS` registers of columns, the last perhaps in part.
 #[target_feature(enable = "neon")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
-    let mut acc = [[vdupq_n_f32(0.0); VECTORS]; ROWS];
+unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
+    let mut acc = [[vdupq_n_f32(0.0); VECTORS]; MR];
     // One term behind: to load from a pointer itself, nothing added, the compiler takes the load that fills a register.
     let mut a = [t.a.ptr; ROWS];
     for i in 0..ROWS {
@@ -88,7 +88,7 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &Tile) {
         advance(&mut a, t.a.col);
         b = b.wrapping_add(t.b_row);
     }
-    for i in 0..ROWS {
+    for i in 0..MR {
         for v in 0..VECTORS {
             let c = t.c.wrapping_add(i * t.ldc + v * 4);
             // SAFETY: row `i` of C has these columns.
@@ -127,9 +127,9 @@ unsafe fn edge(c: *mut f32, cols: usize, sums: float32x4_t, accumulate: bool) {
 /// The machine has NEON. The rows are valid there, and B for whole registers.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn step<const ROWS: usize, const VECTORS: usize>(
-    acc: &mut [[float32x4_t; VECTORS]; ROWS],
-    a: [*const f32; ROWS],
+unsafe fn step<const MR: usize, const VECTORS: usize>(
+    acc: &mut [[float32x4_t; VECTORS]; MR],
+    a: [*const f32; MR],
     shift: usize,
     b: *const f32,
 ) {
@@ -137,14 +137,14 @@ unsafe fn step<const ROWS: usize, const VECTORS: usize>(
     let b_at = |v: usize| b.wrapping_add(v * 4);
     // SAFETY: the caller's promises.
     unsafe {
-        if ROWS <= VECTORS {
-            let mut rows = [0.0; ROWS];
-            for i in 0..ROWS {
+        if MR <= VECTORS {
+            let mut rows = [0.0; MR];
+            for i in 0..MR {
                 rows[i] = *a_at(i);
             }
             for v in 0..VECTORS {
                 let column = vld1q_f32(b_at(v));
-                for i in 0..ROWS {
+                for i in 0..MR {
                     acc[i][v] = vfmaq_n_f32(acc[i][v], column, rows[i]);
                 }
             }
@@ -153,7 +153,7 @@ unsafe fn step<const ROWS: usize, const VECTORS: usize>(
             for v in 0..VECTORS {
                 columns[v] = vld1q_f32(b_at(v));
             }
-            for i in 0..ROWS {
+            for i in 0..MR {
                 let row = *a_at(i);
                 for v in 0..VECTORS {
                     acc[i][v] = vfmaq_n_f32(acc[i][v], columns[v], row);
@@ -176,10 +176,10 @@ fn fetch(line: *const f32) {
 /// That of [`Kernel::axpy`], for so many rows and terms.
 #[target_feature(enable = "neon")]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
+unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
     let &Axpy { cols, a, b, b_row, sums, sums_row, first } = some;
-    let mut factors = [[0.0; TERMS]; ROWS];
-    for i in 0..ROWS {
+    let mut factors = [[0.0; TERMS]; MR];
+    for i in 0..MR {
         for t in 0..TERMS {
             // SAFETY: row `i`, term `t` is inside A.
             factors[i][t] = unsafe { *a.at(i, t).ptr };
@@ -191,7 +191,7 @@ unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
             // SAFETY: four columns from `j` on are inside row `t` of B.
             terms[t] = unsafe { vld1q_f32(b.add(t * b_row + j)) };
         }
-        for i in 0..ROWS {
+        for i in 0..MR {
             // SAFETY: four sums from `j` on are inside row `i` of them.
             unsafe {
                 let at = sums.add(i * sums_row + j);
@@ -204,7 +204,7 @@ unsafe fn axpy<const ROWS: usize, const TERMS: usize>(some: &Axpy) {
         }
     }
     for j in cols / 4 * 4..cols {
-        for i in 0..ROWS {
+        for i in 0..MR {
             // SAFETY: column `j` is inside B and the sums.
             unsafe {
                 let at = sums.add(i * sums_row + j);

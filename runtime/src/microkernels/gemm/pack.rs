@@ -20,8 +20,8 @@ pub(super) unsafe fn panels<K: Kernel>(n: usize, k: Terms, columns: Range<usize>
         // A row-major B is read along a few rows at a time: whole panels would open a new page with every row.
         let step = if b.col == 1 { ROWS_AT_A_TIME } else { depth };
         for p in (0..depth).step_by(step) {
-            for j in columns.clone().step_by(K::PANEL) {
-                let cols = (n - j).min(K::PANEL);
+            for j in columns.clone().step_by(K::NR) {
+                let cols = (n - j).min(K::NR);
                 let width = cols.next_multiple_of(K::LANES);
                 let panel = piece.wrapping_add(j * depth + p * width);
                 let rows = step.min(depth - p);

@@ -7,8 +7,8 @@ pub(in crate::microkernels) struct Portable;
 
 impl Kernel for Portable {
     const LANES: usize = 8;
-    const ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
-    const PANEL: usize = 8;
+    const MR: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+    const NR: usize = 8;
     const EXACT: bool = false;
 
     fn widest(rows: usize) -> usize {
@@ -69,9 +69,9 @@ fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
 }
 
 /// # Safety
-/// That of [`Kernel::tile`], for a tile of `ROWS` rows and `t.cols` columns rounded up to `COLS`.
-unsafe fn tile<const ROWS: usize, const COLS: usize>(t: &Tile) {
-    let mut acc = [[0.0f32; COLS]; ROWS];
+/// That of [`Kernel::tile`], for a tile of `MR` rows and `t.cols` columns rounded up to `COLS`.
+unsafe fn tile<const MR: usize, const COLS: usize>(t: &Tile) {
+    let mut acc = [[0.0f32; COLS]; MR];
     for p in 0..t.depth {
         // SAFETY: row `p` of B has `COLS` columns, the last ones perhaps padding.
         let b = unsafe { *t.b.add(p * t.b_row).cast::<[f32; COLS]>() };

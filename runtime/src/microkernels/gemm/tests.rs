@@ -42,30 +42,30 @@ impl Matrix {
 
 /// So many terms, in pieces of an odd length.
 fn terms(count: usize) -> Terms {
-    Terms { count, piece: if count.is_multiple_of(2) { 201 } else { MAX_DEPTH } }
+    Terms { count, piece: if count.is_multiple_of(2) { 201 } else { KC } }
 }
 
 /// By which entry point, in which cut.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum Cut {
     Whole,
     Blocks(usize),
     Packed(usize),
 }
 
 /// `A B` in rows of `ldc`, the gaps and a margin of one row keeping the value they had, which is checked.
-fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Way) -> Vec<f32> {
+fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Cut) -> Vec<f32> {
     const UNTOUCHED: f32 = 12345.0;
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let mut c = vec![UNTOUCHED; (m + 1) * ldc];
     let mut packed = vec![f32::NAN; packed_b_len(n, k) + 1];
     let (step, needed) = match way {
-        Way::Whole => (m.max(1), workspace_len(m, n, k)),
-        Way::Blocks(step) => (step, workspace_len(step.min(m), n, k)),
-        Way::Packed(step) => (step, packed_a_len(step.min(m), k)),
+        Cut::Whole => (m.max(1), workspace_len(m, n, k)),
+        Cut::Blocks(step) => (step, workspace_len(step.min(m), n, k)),
+        Cut::Packed(step) => (step, packed_a_len(step.min(m), k)),
     };
     let mut workspace = vec![f32::NAN; needed + 1];
-    if let Way::Packed(_) = way {
+    if let Cut::Packed(_) = way {
         // SAFETY: the buffer has the length asked for.
         unsafe { pack_b(isa, n, terms(k), b.operand(), packed.as_mut_ptr()) };
     }
@@ -74,7 +74,7 @@ fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Way) -> Vec<f32> 
         let workspace = workspace.as_mut_ptr();
         match way {
             // SAFETY: C has these rows, and the buffers have the lengths asked for.
-            Way::Packed(_) => unsafe { gemm_packed(isa, rows, n, terms(k), a, packed.as_ptr(), c, ldc, workspace) },
+            Cut::Packed(_) => unsafe { gemm_packed(isa, rows, n, terms(k), a, packed.as_ptr(), c, ldc, workspace) },
             // SAFETY: as above.
             _ => unsafe { gemm(isa, rows, n, terms(k), a, b.operand(), c, ldc, workspace) },
         }
@@ -95,7 +95,7 @@ fn bits(c: &[f32]) -> Vec<u32> {
 }
 
 /// Compares with f64; the bound is the one of any summation with at most `k` roundings an element.
-fn check(isa: Isa, m: usize, n: usize, k: usize, transposed: (bool, bool), pad: usize, way: Way) {
+fn check(isa: Isa, m: usize, n: usize, k: usize, transposed: (bool, bool), pad: usize, way: Cut) {
     let a = Matrix::new(m, k, transposed.0, pad, 1);
     let b = Matrix::new(k, n, transposed.1, pad, 2);
     let c = multiply(isa, &a, &b, n + pad, way);
@@ -119,8 +119,8 @@ fn small_products_of_every_shape() {
         for (x, &m) in extents.iter().enumerate() {
             for (y, &n) in extents.iter().enumerate() {
                 let k = extents[(5 * x + 7 * y) % extents.len()];
-                check(isa, m, n, k, TRANSPOSITIONS[(x + 2 * y) % 4], (x + y) % 3, Way::Whole);
-                check(isa, m, n, k, TRANSPOSITIONS[(2 * x + y) % 4], (x + y) % 2, Way::Packed(1 + (x * y) % 20));
+                check(isa, m, n, k, TRANSPOSITIONS[(x + 2 * y) % 4], (x + y) % 3, Cut::Whole);
+                check(isa, m, n, k, TRANSPOSITIONS[(2 * x + y) % 4], (x + y) % 2, Cut::Packed(1 + (x * y) % 20));
             }
         }
     }
@@ -131,20 +131,20 @@ fn sizes_around_the_cuts() {
     for isa in Isa::available() {
         for transposed in TRANSPOSITIONS {
             for (m, n, k) in
-                [(13, 33, 255), (5, 130, 257), (2, 259, 513), (25, 65, 512), (MAX_ROWS + 1, 17, 9), (1, 300, 770)]
+                [(13, 33, 255), (5, 130, 257), (2, 259, 513), (25, 65, 512), (MC + 1, 17, 9), (1, 300, 770)]
             {
-                check(isa, m, n, k, transposed, 1, Way::Whole);
-                check(isa, m, n, k, transposed, 0, Way::Packed(16));
+                check(isa, m, n, k, transposed, 1, Cut::Whole);
+                check(isa, m, n, k, transposed, 0, Cut::Packed(16));
             }
         }
         // Strides of whole pages, at which A may be packed and B is not read in place by many rows.
-        check(isa, 1024, 70, 5, (true, false), 0, Way::Packed(100));
+        check(isa, 1024, 70, 5, (true, false), 0, Cut::Packed(100));
         // More terms than are packed at a time, and than a piece has.
         for k in [40, 300] {
-            check(isa, 1024, 70, k, (true, false), 0, Way::Packed(100));
-            check(isa, 1024, 70, k, (true, false), 0, Way::Blocks(300));
+            check(isa, 1024, 70, k, (true, false), 0, Cut::Packed(100));
+            check(isa, 1024, 70, k, (true, false), 0, Cut::Blocks(300));
         }
-        check(isa, 30, 1024, 5, (false, false), 0, Way::Blocks(30));
+        check(isa, 30, 1024, 5, (false, false), 0, Cut::Blocks(30));
     }
 }
 
@@ -154,7 +154,7 @@ fn few_rows_of_a_large_product() {
     for isa in Isa::available() {
         for (m, n, k) in [(1, 1024, 800), (2, 1031, 777), (1, 6200, 129), (3, 1031, 777), (2, 12000, 70)] {
             for transposed in [(false, false), (true, false)] {
-                check(isa, m, n, k, transposed, 1, Way::Whole);
+                check(isa, m, n, k, transposed, 1, Cut::Whole);
             }
         }
     }
@@ -166,9 +166,9 @@ fn bits_do_not_depend_on_the_cut_the_strides_or_the_entry_point() {
         for (m, n, k) in [(150, 70, 300), (130, 10, 128), (3, 200, 520), (26, 33, 7), (1, 1025, 777), (2, 3100, 257)] {
             let rows = (Matrix::new(m, k, false, 0, 3), Matrix::new(k, n, false, 0, 4));
             let columns = (Matrix::new(m, k, true, 3, 3), Matrix::new(k, n, true, 5, 4));
-            let expected = bits(&multiply(isa, &rows.0, &rows.1, n, Way::Whole));
+            let expected = bits(&multiply(isa, &rows.0, &rows.1, n, Cut::Whole));
             for (a, b) in [(&rows.0, &rows.1), (&columns.0, &rows.1), (&rows.0, &columns.1), (&columns.0, &columns.1)] {
-                for way in [1, 7, 128].into_iter().flat_map(|step| [Way::Blocks(step), Way::Packed(step)]) {
+                for way in [1, 7, 128].into_iter().flat_map(|step| [Cut::Blocks(step), Cut::Packed(step)]) {
                     assert_eq!(bits(&multiply(isa, a, b, n + 1, way)), expected, "{isa:?} {m}x{n}x{k} {way:?}");
                 }
             }
@@ -180,7 +180,7 @@ fn bits_do_not_depend_on_the_cut_the_strides_or_the_entry_point() {
                 wide
             };
             let wide = (spread(&rows.0), spread(&rows.1));
-            for way in [Way::Whole, Way::Packed(50)] {
+            for way in [Cut::Whole, Cut::Packed(50)] {
                 assert_eq!(
                     bits(&multiply(isa, &wide.0, &wide.1, n, way)),
                     expected,
@@ -190,7 +190,7 @@ fn bits_do_not_depend_on_the_cut_the_strides_or_the_entry_point() {
             // A product of some of the columns.
             for first in [0, n / 2] {
                 let b = Matrix { data: rows.1.data[first..].to_vec(), cols: n - n / 2, ..rows.1 };
-                for way in [Way::Whole, Way::Packed(50)] {
+                for way in [Cut::Whole, Cut::Packed(50)] {
                     for (i, line) in multiply(isa, &rows.0, &b, n, way).chunks(b.cols).enumerate() {
                         assert_eq!(bits(line), expected[i * n + first..][..b.cols], "{isa:?} {m}x{n}x{k} from {first}");
                     }
@@ -216,7 +216,7 @@ fn every_element_has_the_bits_of_the_order_that_is_documented() {
     for isa in Isa::available() {
         for (m, n, k) in [(40, 50, 600), (1, 67, 257), (7, 23, 513), (13, 33, 5), (2, 1037, 770), (1, 3300, 258)] {
             let (a, b) = (Matrix::new(m, k, false, 0, 5), Matrix::new(k, n, true, 0, 6));
-            for (index, x) in multiply(isa, &a, &b, n, Way::Whole).into_iter().enumerate() {
+            for (index, x) in multiply(isa, &a, &b, n, Cut::Whole).into_iter().enumerate() {
                 let expected = in_order(isa, &a, &b, index / n, index % n);
                 assert_eq!(x.to_bits(), expected.to_bits(), "{isa:?} {m}x{n}x{k} at {index}: {x} is not {expected}");
             }
@@ -254,18 +254,18 @@ fn packing_moves_every_element_and_pads_with_zeros() {
 fn no_terms_give_zeros() {
     for isa in Isa::available() {
         let (a, b) = (Matrix::new(14, 0, false, 1, 1), Matrix::new(0, 35, false, 1, 1));
-        for way in [Way::Whole, Way::Packed(5)] {
+        for way in [Cut::Whole, Cut::Packed(5)] {
             assert_eq!(multiply(isa, &a, &b, 36, way), [0.0; 14 * 35]);
         }
         let (a, b) = (Matrix::new(0, 3, false, 1, 1), Matrix::new(3, 0, false, 1, 1));
-        assert_eq!(multiply(isa, &a, &b, 1, Way::Whole), []);
+        assert_eq!(multiply(isa, &a, &b, 1, Cut::Whole), []);
     }
 }
 
 #[test]
 fn nan_and_infinity_reach_their_row_and_column_and_no_other() {
     for isa in Isa::available() {
-        for way in [Way::Whole, Way::Packed(9)] {
+        for way in [Cut::Whole, Cut::Packed(9)] {
             let (mut a, mut b) = (Matrix::new(17, 40, false, 0, 7), Matrix::new(40, 37, true, 0, 8));
             a.data[13 * 40 + 39] = f32::NAN;
             b.data[36 * 40] = f32::INFINITY;
@@ -298,7 +298,7 @@ mod guarded {
             ] {
                 for ((ta, tb), after) in TRANSPOSITIONS.into_iter().flat_map(|t| [(t, true), (t, false)]) {
                     let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 0, 2));
-                    let expected = bits(&multiply(isa, &a, &b, n, Way::Whole));
+                    let expected = bits(&multiply(isa, &a, &b, n, Cut::Whole));
                     let guard = |values: &[f32]| Guarded::new(values, after);
                     let (a_pages, b_pages, mut c) = (guard(&a.data), guard(&b.data), guard(&vec![0.0; m * n]));
                     let packed = guard(&vec![0.0; packed_b_len(n, k)]);

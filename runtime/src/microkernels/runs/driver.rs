@@ -46,12 +46,12 @@ pub(super) unsafe fn rows<K: RunsKernel>(
     let inner = nest.rows[AXES - 1].extent as usize;
     let in_place = nest.b_col == 1 && cols.is_multiple_of(K::LANES);
     // Where there are few rows to a tile, it has twice as many columns.
-    let widest = if in_place { K::widest(inner.min(K::ROWS)).min(2 * K::PANEL) } else { K::PANEL };
+    let widest = if in_place { K::widest(inner.min(K::MR)).min(2 * K::NR) } else { K::NR };
     for (number, piece) in nest.pieces().enumerate() {
         let mut j = 0;
         while j < cols {
             let mut wide = widest;
-            while wide > K::PANEL && wide > cols - j {
+            while wide > K::NR && wide > cols - j {
                 wide /= 2;
             }
             let width = wide.min(cols - j);
@@ -169,7 +169,7 @@ unsafe fn along<K: RunsKernel>(
     let mut done = 0;
     while done < len {
         let (from, left) = (at + done, len - done);
-        let mut count = left.div_ceil(left.div_ceil(K::ROWS));
+        let mut count = left.div_ceil(left.div_ceil(K::MR));
         let c = c.wrapping_add(done * ldc);
         let shift = (from as i64 * step) as isize;
         if whole.contains(&(from as i64)) && (from + count) as i64 <= whole.end {

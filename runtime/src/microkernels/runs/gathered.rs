@@ -34,8 +34,8 @@ pub(super) unsafe fn rows<K: gemm::Kernel>(
         let line = line(nest, &all, row / inner, skewed, a);
         // SAFETY: the terms are those of some rows that the caller named, and the workspace has room for them.
         unsafe { gather(nest, &line, skewed, [at, len], workspace) };
-        for j in (0..cols).step_by(K::PANEL) {
-            let width = K::PANEL.min(cols - j);
+        for j in (0..cols).step_by(K::NR) {
+            let width = K::NR.min(cols - j);
             for (i, count) in tiles::<K>(len) {
                 let a = Operand { ptr: workspace.wrapping_add(i), row: 1, col: len };
                 let c = c.wrapping_add((row - lo + i) * ldc + j);

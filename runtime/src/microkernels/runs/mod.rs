@@ -52,7 +52,7 @@ trait RunsKernel: gemm::Kernel {
 
 /// Length of the workspace, in floats, for a product of so many columns in pieces of so many terms.
 pub fn workspace_len(cols: usize, piece: usize) -> usize {
-    cols.next_multiple_of(16).min(gemm::MAX_PANEL) * piece
+    cols.next_multiple_of(16).min(gemm::MAX_NR) * piece
 }
 
 /// Rows that terms are gathered for at a time.

@@ -68,8 +68,8 @@ pub(super) unsafe fn sums<K: Winograd>(
             }
             for position in 0..SIDE {
                 let c = sums.wrapping_add((SIDE * row + position) * channels * cols);
-                for j in (0..cols).step_by(K::PANEL) {
-                    let panel = K::PANEL.min(cols - j);
+                for j in (0..cols).step_by(K::NR) {
+                    let panel = K::NR.min(cols - j);
                     let b = of_gradient.wrapping_add(position * b_apart + j);
                     for (i, rows) in tiles::<K>(channels) {
                         let a = Operand { ptr: workspace.wrapping_add(position * a_apart + i), row: 1, col: channels };

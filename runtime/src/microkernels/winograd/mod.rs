@@ -1,7 +1,7 @@
 //! Products of windows of 3 x 3 taps in the form of Winograd (1980; for images Lavin and Gray, 2016): 16 multiplications where a sum of
 //! products has 36.
 //!
-//! An image is cut into squares of 4 x 4 pixels that overlap by two: all that 2 x 2 neighbouring windows stand over. Squares and
+//! An image is cut into squares of 4 x 4 pixels that overlap by two: all that 2 x 2 neighboring windows stand over. Squares and
 //! taps are transformed, so that what is left are 16 products of matrices, one for each *position* of a square, and the result is
 //! transformed back. [`product`] computes `F(2 x 2, 3 x 3)`, windows over an image: forward, and the gradient of a product's input;
 //! [`gradient`] the gradient of the taps, `F(3 x 3, 2 x 2)`, in which squares are what is summed over. All three transforms add and
@@ -20,14 +20,14 @@ mod transforms;
 mod window;
 
 use crate::kernel::{squares_of_piece, winograd_rows};
-use crate::microkernels::gemm::{Isa, MAX_PANEL, on};
+use crate::microkernels::gemm::{Isa, MAX_NR, on};
 
 /// Positions of a square, and of transformed taps.
 pub const POSITIONS: usize = 16;
 /// Rows of positions: those of a row are made of two rows of pixels.
 pub const SIDE: usize = 4;
 /// Columns whose taps are transformed in one go: whole panels of every instruction set.
-pub const COLUMNS: usize = MAX_PANEL;
+pub const COLUMNS: usize = MAX_NR;
 
 /// Floats between what belongs to one position and what belongs to the next, so that they do not compete for places in a cache.
 const APART: usize = 16;
@@ -72,7 +72,7 @@ pub fn ahead_len(channels: usize, cols: usize) -> usize {
 /// Floats of the workspace of [`product`].
 pub fn workspace_len(channels: usize) -> usize {
     let squares = window::squares_at_once(channels);
-    POSITIONS.saturating_mul(squares.saturating_mul(channels.saturating_add(MAX_PANEL)) + 2 * APART)
+    POSITIONS.saturating_mul(squares.saturating_mul(channels.saturating_add(MAX_NR)) + 2 * APART)
 }
 
 /// Floats of the workspace of [`sums`].

@@ -113,7 +113,7 @@ fn computed(isa: Isa, conv: &Conv, x: *const f32, w: *const f32, parts: usize) -
     let (channels, cols) = (conv.channels as usize, conv.cols as usize);
     let mut packed = vec![f32::NAN; ahead_len(channels, cols)];
     let (a, b) = (x.wrapping_offset(conv.origin()), w.wrapping_offset(conv.first_tap()));
-    let columns = if parts == 1 { cols } else { MAX_PANEL };
+    let columns = if parts == 1 { cols } else { MAX_NR };
     for from in (0..cols).step_by(columns) {
         // SAFETY: the taps lie there, and there is room for all of them.
         unsafe { taps(isa, &windows, from, cols.min(from + columns), b, packed.as_mut_ptr()) };

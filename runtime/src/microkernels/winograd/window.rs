@@ -17,7 +17,7 @@ pub(super) const fn squares_at_once(channels: usize) -> usize {
 
 /// The panels of columns, as `(first, columns)`.
 fn panels<K: Winograd>(cols: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    cols.clone().step_by(K::PANEL).map(move |col| (col, K::PANEL.min(cols.end - col)))
+    cols.clone().step_by(K::NR).map(move |col| (col, K::NR.min(cols.end - col)))
 }
 
 /// As [`super::taps`]. A panel has its positions one after the other, each channel by channel.

@@ -37,7 +37,7 @@ fn graph(cols: usize, function: bool) -> Graph {
 /// Whether the code asks for some of a matrix to read it, and to write it.
 fn requests(graph: &Graph, max_batch: usize) -> [bool; 2] {
     let clif = text(&fuse(graph), max_batch, Text::Clif).expect("the graph compiles");
-    ["gradloom_fetch", "gradloom_fetch_to_write"]
+    ["gradloom_prefetch", "gradloom_prefetch_to_write"]
         .map(|name| clif.lines().any(|line| line.ends_with(&format!(" {name}"))))
 }
 

@@ -1,4 +1,4 @@
-//! Which of the values that earlier kernels compute a kernel computes again, decided for all of them together: several that are made of
+//! Which of the values that earlier kernels compute a kernel rematerializes, decided for all of them together: several that are made of
 //! one are worth less than that one.
 //!
 //! Every value that a kernel needs is either read, which costs its way to memory and back, or computed, which costs the operation
@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::domain::{Domain, resolve};
+use super::domain::{Domain, read_access};
 use super::rematerialize::is_cheap;
 use super::{Ctx, Nodes};
 use crate::ir::ops::is_transcendental;
@@ -81,8 +81,8 @@ impl Network {
 }
 
 impl Ctx<'_> {
-    /// The maps that a kernel over `domain` had better compute again for these values, where it reads some in any case.
-    pub(super) fn again(&self, wanted: &[NodeId], domain: Domain, read: &Nodes) -> Nodes {
+    /// The maps that a kernel over `domain` had better rematerialize for these values, where it reads some in any case.
+    pub(super) fn rematerialized(&self, wanted: &[NodeId], domain: Domain, read: &Nodes) -> Nodes {
         let mut network = Network::default();
         let (source, sink) = (network.place(), network.place());
         // For each value, the place that says that it is needed, and the one that says that it is computed.
@@ -90,7 +90,7 @@ impl Ctx<'_> {
         let mut open: Vec<(Option<usize>, NodeId)> = wanted.iter().map(|&id| (None, id)).collect();
         let mut elsewhere = 0;
         while let Some((reader, id)) = open.pop() {
-            let (base, class) = resolve(self.g, id, domain);
+            let (base, class) = read_access(self.g, id, domain);
             // What is one a row or one a column costs next to nothing.
             if class != Class::Element || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
                 continue;
@@ -127,9 +127,9 @@ impl Ctx<'_> {
             places.insert(base, (needed, Some(computed)));
             open.extend(node.operands.iter().map(|&operand| (Some(computed), operand)));
         }
-        let mut again = Nodes::default();
+        let mut to_rematerialize = Nodes::default();
         if elsewhere < 2 {
-            return again;
+            return to_rematerialize;
         }
         let reached = network.cut(source, sink);
         let mut chosen: Vec<NodeId> = places
@@ -140,8 +140,8 @@ impl Ctx<'_> {
             .map(|(id, _)| id)
             .collect();
         chosen.sort();
-        chosen.into_iter().for_each(|id| _ = again.insert(id));
-        again
+        chosen.into_iter().for_each(|id| _ = to_rematerialize.insert(id));
+        to_rematerialize
     }
 }
 

@@ -1,4 +1,4 @@
-//! Loss and metrics over more rows than fit one run: what adds up from piece to piece, and what is computed once.
+//! Chunked evaluation: loss and metrics over more rows than fit one run, what adds up from piece to piece, and what is computed once.
 //!
 //! In: a graph whose results are numbers, the loss and the metrics over all rows. Out: [`Parts`]: graphs that are run for
 //! every piece of the rows and leave totals (sums, maxima, means and variances over the rows of the piece), and a graph that
