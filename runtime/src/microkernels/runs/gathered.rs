@@ -74,11 +74,40 @@ unsafe fn gather(nest: &Nest, line: &Line, skewed: Option<usize>, [at, len]: [us
             let from = line.a.wrapping_offset((moved + at as i64) as isize);
             // SAFETY: these rows have the term, and the others are written as zeros.
             unsafe {
-                to.write_bytes(0, there.start);
-                to.add(there.start).copy_from_nonoverlapping(from.wrapping_add(there.start), there.len());
-                to.add(there.end).write_bytes(0, len - there.end);
+                if there.start > 0 {
+                    to.write_bytes(0, there.start);
+                }
+                copy(from.wrapping_add(there.start), to.add(there.start), there.len());
+                if there.end < len {
+                    to.add(there.end).write_bytes(0, len - there.end);
+                }
             }
             to = to.wrapping_add(len);
         }
+    }
+}
+
+/// Floats that are copied in one go.
+const FEW: usize = 8;
+
+/// Copies so many floats, which are too few to be worth a call.
+/// # Safety
+/// `from` is valid for reads, `to` for writes, and they do not overlap.
+#[inline]
+unsafe fn copy(from: *const f32, to: *mut f32, len: usize) {
+    // SAFETY: every read and write is one of `len` floats.
+    unsafe {
+        let few = |at: usize| {
+            let floats = from.add(at).cast::<[f32; FEW]>().read_unaligned();
+            to.add(at).cast::<[f32; FEW]>().write_unaligned(floats);
+        };
+        if len < FEW {
+            return to.copy_from_nonoverlapping(from, len);
+        }
+        for at in (0..len - FEW).step_by(FEW) {
+            few(at);
+        }
+        // The last ones, some of them once more.
+        few(len - FEW);
     }
 }
