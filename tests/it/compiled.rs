@@ -10,6 +10,7 @@ use gradloom_runtime::compile::{Program, Target};
 use gradloom_runtime::interp::{Data, Evaluation, Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, NodeId, Op, Role, unroll, verify};
 use gradloom_runtime::jit::Pool;
+use gradloom_runtime::kernel::WinogradUse;
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::Location;
@@ -20,6 +21,8 @@ use crate::{draw, handmade};
 thread_local! {
     /// What this thread compiles for, if not for the best that the machine has.
     static ISA: Cell<Option<Isa>> = const { Cell::new(None) };
+    /// Which products of windows it computes in the form of Winograd.
+    static WINOGRAD: Cell<WinogradUse> = const { Cell::new(WinogradUse::WherePays) };
 }
 
 /// Does something with graphs compiled for this instruction set.
@@ -27,6 +30,14 @@ pub fn with_isa<T>(isa: Isa, work: impl FnOnce() -> T) -> T {
     let before = ISA.replace(Some(isa));
     let result = work();
     ISA.set(before);
+    result
+}
+
+/// Compiles with these products in the form of Winograd, whatever is compiled meanwhile by this thread.
+pub fn with_winograd<T>(used: WinogradUse, work: impl FnOnce() -> T) -> T {
+    let before = WINOGRAD.replace(used);
+    let result = work();
+    WINOGRAD.set(before);
     result
 }
 
@@ -62,8 +73,8 @@ impl Compiled {
     /// Compiles without simplifying.
     pub fn as_it_is(graph: Graph, max_batch: usize, threads: usize) -> Compiled {
         let isa = ISA.get().unwrap_or_else(Isa::detect);
-        let program = Program::of_graph(&graph, Target::new(max_batch).with_threads(threads).on(isa))
-            .expect("the graph compiles");
+        let target = Target::new(max_batch).with_threads(threads).with_winograd_used(WINOGRAD.get()).on(isa);
+        let program = Program::of_graph(&graph, target).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         let mut pool = (threads > 1).then(|| Pool::new(threads).expect("threads can be had"));
         pool.iter_mut().for_each(|pool| program.code.reserve(pool));

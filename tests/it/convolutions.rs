@@ -2,9 +2,10 @@
 //! paddings and groups, on every instruction set, with the same bits for any threads and batches.
 
 use gradloom_runtime::autodiff::differentiate;
-use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::fuse::{fuse, fuse_legalized, legalize};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, Window};
+use gradloom_runtime::kernel::WinogradUse;
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::{Machine, tile};
@@ -12,7 +13,7 @@ use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
 use crate::budget::cases;
-use crate::compiled::{Compiled, agrees, with_isa};
+use crate::compiled::{Compiled, agrees, with_isa, with_winograd};
 use crate::draw;
 use crate::handmade::{input, output, parameter, weighted_loss};
 
@@ -62,6 +63,19 @@ impl Conv {
         let windows = [(); 2].map(|()| Window { before: among(0, 2), after: among(0, 2), ..Window::of(3) });
         let (channels, outputs) = (16 * among(1, 2), 16 * among(1, 2));
         Conv { size, channels, outputs, groups: 1, windows }
+    }
+
+    /// The same of any size: few squares, or one row of them, do not pay.
+    fn in_few_squares(seed: u64) -> Conv {
+        let mut random = Random::new(seed, 4);
+        let mut among = |least: usize, most: usize| least + random.below((most - least + 1) as u64) as usize;
+        loop {
+            let size = [among(1, 15), among(1, 15)];
+            let conv = Conv { size, ..Conv::in_squares(among(0, 1000) as u64) };
+            if (0..2).all(|axis| conv.windows[axis].positions(size[axis]).is_ok()) {
+                return conv;
+            }
+        }
     }
 
     /// Of one channel, so that the terms of a row are few and lie apart.
@@ -155,6 +169,29 @@ fn windows_over_many_channels_and_their_gradients_compute_what_the_interpreter_c
         let mut compiled: Vec<Compiled> =
             Isa::available().into_iter().map(|isa| with_isa(isa, || Compiled::new(&graph, 3))).collect();
         assert!(agrees(&format!("{conv:?}"), &graph, &mut compiled, batch, seed), "nothing has a kink: {conv:?}");
+    }
+}
+
+#[test]
+fn the_form_of_winograd_computes_what_a_sum_of_products_does_wherever_it_is_possible() {
+    let known = [[1, 1], [1, 9], [2, 2], [14, 14], [7, 15]].map(|size| Conv { size, ..Conv::same(1, 16, 16, 3) });
+    let random = (0..cases(12)).map(Conv::in_few_squares);
+    for (seed, conv) in known.into_iter().chain(random).enumerate() {
+        let graph = conv.graph_with(|b, y| b.apply(Op::Tanh, &[y]));
+        let uses = [WinogradUse::Never, WinogradUse::Everywhere];
+        let texts = uses.map(|used| fuse_legalized(&legalize(&simplify(&graph)), used).to_string());
+        let squares = texts.map(|text| text.matches("fast-winograd").count());
+        // Forward, by the image, and by the taps.
+        assert!(squares[0] == 0 && (2..=3).contains(&squares[1]), "{squares:?} of {conv:?}");
+        let mut compiled: Vec<Compiled> = Vec::new();
+        for (used, isa) in uses.into_iter().flat_map(|used| Isa::available().into_iter().map(move |isa| (used, isa))) {
+            compiled.push(with_winograd(used, || with_isa(isa, || Compiled::new(&graph, 3))));
+        }
+        let batch = 1 + seed % 3;
+        assert!(
+            agrees(&format!("{conv:?}"), &graph, &mut compiled, batch, seed as u64),
+            "nothing has a kink: {conv:?}"
+        );
     }
 }
 

@@ -141,6 +141,7 @@ mod vocabulary;
 mod wide;
 mod window_groups;
 mod wholes;
+mod winograd;
 
 /// The folder of the project.
 fn project() -> &'static std::path::Path {

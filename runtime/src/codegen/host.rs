@@ -146,7 +146,7 @@ host_calls! {
     /// Rows of windows with transformed taps.
     WinogradProduct(
         isa: Isa, windows: *const Windows, lo: usize, hi: usize,
-        a: *const f32, packed: *const f32, c: *mut f32, workspace: *mut f32,
+        a: *const f32, b: *const f32, packed: *const f32, c: *mut f32, workspace: *mut f32,
     ) as "gradloom_winograd_product" => winograd::product;
 
     /// Some rows of positions of the gradient of taps, added up.
@@ -156,8 +156,10 @@ host_calls! {
     ) as "gradloom_winograd_sums" => winograd::sums;
 
     /// Rows of the gradient of taps.
-    WinogradGradient(isa: Isa, windows: *const Windows, lo: usize, hi: usize, sums: *const f32, c: *mut f32)
-        as "gradloom_winograd_gradient" => winograd::gradient;
+    WinogradGradient(
+        isa: Isa, windows: *const Windows, lo: usize, hi: usize,
+        a: *const f32, b: *const f32, sums: *const f32, c: *mut f32,
+    ) as "gradloom_winograd_gradient" => winograd::gradient;
 }
 
 impl Import {

@@ -207,7 +207,7 @@ impl DriverEmitter<'_, '_> {
         if let Some(squares) = &product.squares {
             let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
             let result = self.fb.ins().iadd(starts[2], before);
-            return self.rows_of_windows(product, squares, [lo, hi], [starts[0], result]);
+            return self.rows_of_windows(product, squares, [lo, hi], [starts[0], starts[1], result]);
         }
         if let Some(batch) = &product.batch {
             return self.rows_of_products(product, batch, [lo, hi], starts);

@@ -60,18 +60,25 @@ impl DriverEmitter<'_, '_> {
         }
     }
 
-    /// Some rows of a product, given where its left operand and they begin.
-    pub(super) fn rows_of_windows(&mut self, product: &Product, squares: &Squares, [lo, hi]: Part, [a, c]: [Value; 2]) {
+    /// Some rows of a product, given where its operands and they begin.
+    pub(super) fn rows_of_windows(
+        &mut self,
+        product: &Product,
+        squares: &Squares,
+        [lo, hi]: Part,
+        [a, b, c]: [Value; 3],
+    ) {
         let ahead = product.packed.expect("it was made ahead");
         let (isa, windows) = (self.isa_number(), self.fb.ins().stack_addr(types::I64, squares.slot, 0));
         match squares.form {
             WinogradForm::Windows => {
                 let (packed, workspace) = (ahead, product.workspace);
-                host::WinogradProduct { isa, windows, lo, hi, a, packed, c, workspace }
+                host::WinogradProduct { isa, windows, lo, hi, a, b, packed, c, workspace }
                     .call(&mut self.imports, &mut self.fb);
             }
             WinogradForm::Gradient => {
-                host::WinogradGradient { isa, windows, lo, hi, sums: ahead, c }.call(&mut self.imports, &mut self.fb);
+                host::WinogradGradient { isa, windows, lo, hi, a, b, sums: ahead, c }
+                    .call(&mut self.imports, &mut self.fb);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What a program is compiled for: how many rows, how many threads, which machine.
 
+use crate::kernel::WinogradUse;
 use crate::tiling::{Isa, Machine};
 
 /// How a program is to run. Bits of results depend on the instruction set, and on whether there may be products in the form of
@@ -12,19 +13,19 @@ pub struct Target {
     pub threads: usize,
     /// The instruction set of the microkernels.
     pub isa: Isa,
-    /// Whether products of windows may have the form of [`Winograd`](crate::kernel::Winograd).
-    pub winograd: bool,
+    /// Which products of windows have the form of [`Winograd`](crate::kernel::Winograd).
+    pub winograd: WinogradUse,
 }
 
 impl Target {
     /// This machine with one thread, for batches of up to so many rows.
     pub fn new(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: true }
+        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: WinogradUse::WherePays }
     }
 
     /// The machine of all printed stages, so that they read the same everywhere: x86-64 with AVX2 and FMA, one thread.
     pub fn printed(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::Avx2, winograd: true }
+        Target { max_batch, threads: 1, isa: Isa::Avx2, winograd: WinogradUse::WherePays }
     }
 
     /// With so many threads.
@@ -34,6 +35,11 @@ impl Target {
 
     /// With products in the form of Winograd where they pay, or without any.
     pub fn with_winograd(self, winograd: bool) -> Target {
+        self.with_winograd_used(if winograd { WinogradUse::WherePays } else { WinogradUse::Never })
+    }
+
+    /// With these products in the form of Winograd.
+    pub fn with_winograd_used(self, winograd: WinogradUse) -> Target {
         Target { winograd, ..self }
     }
 

@@ -20,7 +20,7 @@ use crate::ir::print::Names;
 use crate::ir::{self, Graph, NodeId, Op, Role};
 use crate::kernel::{
     self, Access, Affine, Arg, AxisSet, Buffer, BufferId, Class, Dot, DotOrder, Fused, Gather, Home, Instruction,
-    Kernel, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, runs,
+    Kernel, Number, Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, WinogradUse, runs,
 };
 use crate::types::{DType, Dim, Shape};
 
@@ -29,7 +29,7 @@ pub(super) fn finish(
     g: &Graph,
     (mut drafts, check): (Vec<Draft>, Option<usize>),
     (statistics, loops): (&[NodeId], &Loops),
-    (inside, winograd): (HashMap<NodeId, Inside>, bool),
+    (inside, winograd): (HashMap<NodeId, Inside>, WinogradUse),
 ) -> Result<Fused, Vec<NodeId>> {
     // What lies in something larger is read there.
     let elsewhere = |store: &Store| store.is_whole() && inside.contains_key(&store.node);
@@ -180,11 +180,11 @@ struct Maker<'a> {
     /// Rows of a block, if the product cuts no squares of windows.
     windows: Option<usize>,
     /// Whether products of windows may have the form of Winograd.
-    winograd: bool,
+    winograd: WinogradUse,
 }
 
 impl<'a> Maker<'a> {
-    fn new(g: &'a Graph, buffers: &'a Buffers, mut draft: Draft, winograd: bool) -> Maker<'a> {
+    fn new(g: &'a Graph, buffers: &'a Buffers, mut draft: Draft, winograd: WinogradUse) -> Maker<'a> {
         draft.nodes.sort();
         draft.stores.sort_by_key(|store| (store.param, store.node));
         let (axes, rows) = draft.bounds.axes(draft.domain);
@@ -297,7 +297,7 @@ impl<'a> Maker<'a> {
                 flops.each = loops.operations(flops.each, &dot.axes);
                 flops.once = loops.operations(flops.once, &dot.axes);
                 // What is made ahead of all rows would be made at every step.
-                let winograd = Winograd::of(&dot).filter(|_| self.winograd && self.draft.run.is_none());
+                let winograd = Winograd::of(&dot, self.winograd).filter(|_| self.draft.run.is_none());
                 let order = winograd.as_ref().map_or_else(|| DotOrder::of_runs(&terms), DotOrder::of_winograd);
                 return Dot { in_runs: true, order, winograd, ..dot };
             }

@@ -12,12 +12,12 @@ use super::view::indices;
 use super::{Ctx, Inside, Nodes, Store};
 use crate::ir::ops::Body;
 use crate::ir::{Graph, Loop, NodeId, Op};
-use crate::kernel::Fused;
+use crate::kernel::{Fused, WinogradUse};
 use crate::reason::{MaterializeReason, SplitReason};
 use crate::types::DType;
 
 /// Cuts a graph into kernels, as often as loops read what is not there when they begin.
-pub(super) fn in_attempts(graph: &Graph, winograd: bool) -> Fused {
+pub(super) fn in_attempts(graph: &Graph, winograd: WinogradUse) -> Fused {
     let mut loops = Loops::new(graph);
     loop {
         match Ctx::new(graph, loops).run(winograd) {

@@ -31,7 +31,7 @@ use std::collections::HashMap;
 
 use crate::ir::ops::Body;
 use crate::ir::{Graph, NodeId, Op, Role};
-use crate::kernel::{Class, Fused, verify};
+use crate::kernel::{Class, Fused, WinogradUse, verify};
 use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
 
 use bounds::Bounds;
@@ -49,12 +49,12 @@ use wholes::{Inside, Part};
 
 /// Cuts a graph into kernels, after it was legalized.
 pub fn fuse(graph: &Graph) -> Fused {
-    fuse_legalized(&legalize(graph), true)
+    fuse_legalized(&legalize(graph), WinogradUse::WherePays)
 }
 
 /// Cuts a legalized graph into kernels, which number values as it does. Products of windows have the form of Winograd where that
 /// pays, if they may.
-pub fn fuse_legalized(graph: &Graph, winograd: bool) -> Fused {
+pub fn fuse_legalized(graph: &Graph, winograd: WinogradUse) -> Fused {
     let fused = loops::in_attempts(graph, winograd);
     let fused = masks::of_results(graph, &fused).map_or(fused, |graph| loops::in_attempts(&graph, winograd));
     if cfg!(debug_assertions) {
@@ -463,7 +463,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// The kernels; or, if a loop reads what is not there when it begins, its loops for another attempt.
-    fn run(mut self, winograd: bool) -> Result<Fused, Box<Loops>> {
+    fn run(mut self, winograd: WinogradUse) -> Result<Fused, Box<Loops>> {
         self.place_all();
         if !self.loops.missing.is_empty() {
             return Err(Box::new(self.loops));

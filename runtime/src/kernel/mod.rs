@@ -40,11 +40,11 @@ pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;
 pub use group::{Group, is_read_by_points, is_written_by_points, joins, parts};
 pub use loops::Loop;
-pub use order::{CHUNK, DotOrder, LANES, MOST_TERMS, SumOrder, squares_of_piece};
+pub use order::{CHUNK, DotOrder, LANES, MOST_TERMS, SQUARES_OF_PIECE, SumOrder};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
 pub use verify::verify;
-pub use winograd::{CHANNELS as WINOGRAD_CHANNELS, Winograd, WinogradForm, whole_rows as winograd_rows};
+pub use winograd::{CHANNELS as WINOGRAD_CHANNELS, Winograd, WinogradForm, WinogradUse, whole_rows as winograd_rows};
 
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]

@@ -20,11 +20,9 @@ const RUN_TERMS: usize = 128;
 /// The same if it does not: a window over some hundred channels.
 const MOST_RUN_TERMS: usize = 4096;
 
-/// Squares of 2 x 2 windows that a gradient of taps adds up in one go: as many as leave room in a cache for a row of positions, and
-/// make the sums worth reading and writing again.
-pub const fn squares_of_piece(channels: usize, cols: usize) -> usize {
-    if channels + cols <= 128 { 64 } else { 32 }
-}
+/// Squares of 2 x 2 windows that a gradient of taps adds up in one go: as many as leave a row of positions of both operands room in a
+/// first cache, and make the sums worth reading and writing again.
+pub const SQUARES_OF_PIECE: usize = 32;
 
 /// Rows whose sums are taken together: enough to keep the ends of a block cheap, few enough for a sum in single precision, and to
 /// share a batch of ordinary size between threads.
@@ -115,10 +113,10 @@ impl DotOrder {
 
     /// Of windows in the form of Winograd: all channels of a position; for the gradient of taps as many windows as some squares have.
     pub fn of_winograd(winograd: &Winograd) -> DotOrder {
-        let &Winograd { form, channels, cols, .. } = winograd;
+        let &Winograd { form, channels, .. } = winograd;
         let piece = match form {
             WinogradForm::Windows => 9 * channels,
-            WinogradForm::Gradient => 4 * squares_of_piece(channels, cols),
+            WinogradForm::Gradient => 4 * SQUARES_OF_PIECE,
         };
         DotOrder { piece }
     }

@@ -2,8 +2,8 @@
 //! of bits.
 //!
 //! In: a product that is read in runs. Out: its windows, if it is one of 3 x 3 taps that move by single pixels, or the gradient of
-//! such taps. What it computes is rounded otherwise than a sum of products: errors are no larger as a rule, but a pixel that is
-//! infinite reaches all windows of its square. Hence the printed name, `fast-winograd`.
+//! such taps. What it computes is rounded otherwise than a sum of products: errors are no larger as a rule, but they go by the largest
+//! pixel of a window, also where its tap is zero. Hence the printed name, `fast-winograd`. Results that are not finite are computed again, as sums of products.
 
 use super::{Affine, Bound, Dot};
 use crate::types::Dim;
@@ -47,6 +47,17 @@ pub struct Winograd {
     pub cols: usize,
 }
 
+/// Which products of windows have this form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WinogradUse {
+    /// None.
+    Never,
+    /// Those that take less time so.
+    WherePays,
+    /// All that can be computed so: to test them.
+    Everywhere,
+}
+
 /// What a product of windows adds up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WinogradForm {
@@ -69,7 +80,7 @@ const COL: usize = 3;
 
 impl Winograd {
     /// How a product that is read in runs is computed in this form, if it is.
-    pub fn of(dot: &Dot) -> Option<Winograd> {
+    pub fn of(dot: &Dot, used: WinogradUse) -> Option<Winograd> {
         let (form, axes, [images, windows, taps, channels]) = match (&dot.axes[..], &dot.over[..]) {
             (&[images, y, x, _], &[i, j, k]) if images.is_batch() => {
                 let axes = Axes { image: 0, window: [1, 2], tap: [4, 5], channel: 6 };
@@ -99,18 +110,39 @@ impl Winograd {
             cols,
         };
         let three = taps.iter().all(|&dim| dim == Dim::Fixed(TAPS));
-        (three && is_by_pixels(dot, &axes, form) && found.pays()).then_some(found)
+        let used = match used {
+            WinogradUse::Never => false,
+            WinogradUse::WherePays => found.pays(),
+            WinogradUse::Everywhere => true,
+        };
+        (used && three && is_by_pixels(dot, &axes, form) && found.is_possible()).then_some(found)
+    }
+
+    /// Whether it can be computed: channels are whole registers, and sums are no longer than those in single precision may be.
+    fn is_possible(&self) -> bool {
+        let whole = |count: usize| count > 0 && count.is_multiple_of(CHANNELS);
+        let short = match self.form {
+            WinogradForm::Windows => self.channels <= MOST_CHANNELS && self.whole_rows() <= MOST_ROWS,
+            WinogradForm::Gradient => true,
+        };
+        whole(self.channels) && whole(self.cols) && self.squares() > 0 && short
     }
 
     /// Whether it takes less time than a sum of products.
     fn pays(&self) -> bool {
-        let whole = |count: usize| count > 0 && count.is_multiple_of(CHANNELS);
-        let squares: usize = self.size.map(|size| size.div_ceil(2)).iter().product();
-        let fits = match self.form {
-            WinogradForm::Windows => self.channels <= MOST_CHANNELS && self.whole_rows() <= MOST_ROWS,
-            WinogradForm::Gradient => self.channels * self.cols <= GRADIENT,
-        };
-        whole(self.channels) && whole(self.cols) && squares >= SQUARES && fits
+        let stays = self.form == WinogradForm::Windows || self.channels * self.cols <= GRADIENT;
+        self.squares() >= SQUARES && stays
+    }
+
+    /// Squares of an image.
+    fn squares(&self) -> usize {
+        self.size.map(|size| size.div_ceil(2)).iter().product()
+    }
+
+    /// Multiplications that it saves on an image: a square has four windows of nine taps, or sixteen positions.
+    pub fn saved(&self) -> usize {
+        let direct = self.size.iter().product::<usize>() * TAPS * TAPS;
+        direct.saturating_sub(16 * self.squares()).saturating_mul(self.channels * self.cols)
     }
 
     /// Rows that no square is cut by, as [`whole_rows`].

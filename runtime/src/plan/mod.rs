@@ -358,7 +358,7 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         let room = match tiling.kernels[index].matmul {
             Some(Matmul::InRuns { left: RunsLeft::Gathered(terms), .. }) => runs::gathered_len(terms),
             Some(Matmul::InRuns { right: RunsRight::InPlace, .. }) => 0,
-            Some(Matmul::Winograd { ahead }) => {
+            Some(Matmul::Winograd { ahead, .. }) => {
                 let winograd = dot.winograd.as_ref().expect("it was tiled in this form");
                 let (channels, cols) = (winograd.channels, winograd.cols);
                 let len = winograd::ahead_len(channels, cols);

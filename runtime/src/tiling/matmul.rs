@@ -35,6 +35,8 @@ pub enum Matmul {
     Winograd {
         /// What that is.
         ahead: Ahead,
+        /// How many multiplications fewer than a sum of products an image takes.
+        saved: usize,
     },
     /// By the microkernel that reads the left operand in runs of terms.
     InRuns {
@@ -136,7 +138,7 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, Righ
             WinogradForm::Windows => Ahead::Taps,
             WinogradForm::Gradient => Ahead::Sums,
         };
-        return Matmul::Winograd { ahead };
+        return Matmul::Winograd { ahead, saved: winograd.saved() };
     }
     if let Some(runs) = kernel.runs() {
         let right = runs_right(machine, cols, runs.b_col);

@@ -160,7 +160,7 @@ impl KernelTiling {
     /// What all rows of its product have in common, which is made ahead of any, if it is in the form of Winograd.
     pub fn ahead(&self) -> Option<matmul::Ahead> {
         match self.matmul {
-            Some(Matmul::Winograd { ahead }) => Some(ahead),
+            Some(Matmul::Winograd { ahead, .. }) => Some(ahead),
             _ => None,
         }
     }

@@ -74,11 +74,13 @@ impl fmt::Display for Matmul {
             Matmul::WrittenOut { multiplications } => {
                 write!(f, "written out: {} multiplications", grouped(*multiplications as u64))
             }
-            Matmul::Winograd { ahead: Ahead::Taps } => {
-                f.write_str("in squares of 2 x 2 windows: taps are transformed once")
-            }
-            Matmul::Winograd { ahead: Ahead::Sums } => {
-                f.write_str("in squares of 2 x 2 windows: sums of all positions are made ahead")
+            Matmul::Winograd { ahead, saved } => {
+                let ahead = match ahead {
+                    Ahead::Taps => "taps are transformed once",
+                    Ahead::Sums => "sums of all positions are made ahead",
+                };
+                let saved = grouped(*saved as u64);
+                write!(f, "in squares of 2 x 2 windows, which takes {saved} multiplications fewer an image: {ahead}")
             }
             Matmul::InRuns { left: RunsLeft::Gathered(terms), .. } => {
                 write!(f, "of {terms} terms that are gathered for some rows at a time, right operand read in place")

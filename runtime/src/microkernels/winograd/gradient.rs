@@ -5,11 +5,12 @@
 
 use core::ops::Range;
 
+use super::direct;
+use super::tiles::Sums;
 use super::transforms::{Gradient, Strip, Winograd};
 use super::window::{Piece, pieces, strip};
-use super::{APART, SIDE, Windows};
-use crate::kernel::squares_of_piece;
-use crate::microkernels::gemm::{Operand, Tile, tiles};
+use super::{BLOCK, ROW_APART, SIDE, Windows};
+use crate::kernel::SQUARES_OF_PIECE;
 
 /// The part of a gradient that belongs to a piece.
 fn pairs(windows: &Windows, piece: &Piece, b: *const f32) -> Strip {
@@ -24,7 +25,6 @@ fn pairs(windows: &Windows, piece: &Piece, b: *const f32) -> Strip {
         columns: [0, (windows.size[1] - x) as isize],
         channels: windows.cols as usize,
         to: core::ptr::null_mut(),
-        apart: 0,
     }
 }
 
@@ -41,24 +41,20 @@ pub(super) unsafe fn sums<K: Winograd>(
 ) {
     let (channels, cols) = (windows.channels as usize, windows.cols as usize);
     let [down, across] = windows.squares();
-    let (all, most) = (windows.images as usize * down * across, squares_of_piece(channels, cols));
+    let all = windows.images as usize * down * across;
     if all == 0 {
         let (from, len) = (positions.start * SIDE * channels * cols, positions.len() * SIDE * channels * cols);
         // SAFETY: so many floats belong to these positions.
         unsafe { sums.wrapping_add(from).write_bytes(0, len) };
     }
-    for first in (0..all).step_by(most) {
-        let some = first..all.min(first + most);
-        let count = some.len();
-        let (a_apart, b_apart) = (count * channels + APART, count * cols + APART);
-        let of_gradient = workspace.wrapping_add(SIDE * a_apart);
+    for first in (0..all).step_by(SQUARES_OF_PIECE) {
+        let some = first..all.min(first + SQUARES_OF_PIECE);
+        let of_gradient = workspace.wrapping_add(channels / BLOCK * SIDE * ROW_APART);
         for row in positions.clone() {
             let mut done = 0;
             for piece in pieces([down, across], some.clone()) {
-                let image =
-                    Strip { to: workspace.wrapping_add(done * channels), apart: a_apart, ..strip(windows, &piece, a) };
-                let gradient =
-                    Strip { to: of_gradient.wrapping_add(done * cols), apart: b_apart, ..pairs(windows, &piece, b) };
+                let image = Strip { to: workspace.wrapping_add(done * BLOCK), ..strip(windows, &piece, a) };
+                let gradient = Strip { to: of_gradient.wrapping_add(done * BLOCK), ..pairs(windows, &piece, b) };
                 // SAFETY: the strips name elements of both operands, and the workspace has room for so many squares.
                 unsafe {
                     K::row_of_squares(&image, row);
@@ -66,20 +62,17 @@ pub(super) unsafe fn sums<K: Winograd>(
                 }
                 done += piece.count;
             }
-            for position in 0..SIDE {
-                let c = sums.wrapping_add((SIDE * row + position) * channels * cols);
-                for j in (0..cols).step_by(K::NR) {
-                    let panel = K::NR.min(cols - j);
-                    let b = of_gradient.wrapping_add(position * b_apart + j);
-                    for (i, rows) in tiles::<K>(channels) {
-                        let a = Operand { ptr: workspace.wrapping_add(position * a_apart + i), row: 1, col: channels };
-                        let c = c.wrapping_add(i * cols + j);
-                        let tile = Tile::new([rows, panel, count], a, (b, cols), (c, cols), first > 0);
-                        // SAFETY: both operands were transformed, and the sums have these rows and columns.
-                        unsafe { K::tile(&tile) };
-                    }
-                }
-            }
+            let sums = Sums {
+                squares: done,
+                channels,
+                cols,
+                a: workspace,
+                b: of_gradient,
+                c: sums.wrapping_add(SIDE * row * channels * cols),
+                accumulate: first > 0,
+            };
+            // SAFETY: both operands were transformed, and the sums have these rows and columns.
+            unsafe { K::sums(&sums) };
         }
     }
 }
@@ -87,7 +80,13 @@ pub(super) unsafe fn sums<K: Winograd>(
 /// As [`super::gradient`].
 /// # Safety
 /// That of [`super::gradient`].
-pub(super) unsafe fn rows<K: Winograd>(windows: &Windows, rows: Range<usize>, sums: *const f32, c: *mut f32) {
+pub(super) unsafe fn rows<K: Winograd>(
+    windows: &Windows,
+    rows: Range<usize>,
+    operands: [*const f32; 2],
+    sums: *const f32,
+    c: *mut f32,
+) {
     let (channels, cols) = (windows.channels as usize, windows.cols as usize);
     for row in rows.clone() {
         let (tap, channel) = (row / channels, row % channels);
@@ -99,6 +98,11 @@ pub(super) unsafe fn rows<K: Winograd>(windows: &Windows, rows: Range<usize>, su
             to: c.wrapping_add((row - rows.start) * cols),
         };
         // SAFETY: every position has sums of this channel, and C has the row.
-        unsafe { K::gradient(&gradient) };
+        unsafe {
+            if !K::gradient(&gradient) {
+                let results = core::slice::from_raw_parts_mut(gradient.to, cols);
+                direct::of_tap(windows, gradient.tap, channel, operands, results);
+            }
+        }
     }
 }

@@ -11,15 +11,18 @@
 //! taps in [`taps`], the sums of a gradient in [`sums`]. Absent on purpose: threads, windows of other sizes, strides and
 //! dilations, and channels that are not whole registers.
 //!
-//! **Order of summation.** Channels ascend in one go. Squares ascend in pieces of [`squares_of_piece`], which start from zero and are
-//! added in order. A pixel outside of the image is zero. The bits depend on neither the rows of a call nor on what is computed
-//! beside them.
+//! **Order of summation.** Channels ascend in one go. Squares ascend in pieces of [`SQUARES_OF_PIECE`], which start from zero and are
+//! added in order. A pixel outside of the image is zero. A result that is not finite is computed again, directly, in double precision. The
+//! bits depend on neither the rows of a call nor on what is computed beside them.
 
+mod direct;
 mod gradient;
+mod squares;
+mod tiles;
 mod transforms;
 mod window;
 
-use crate::kernel::{squares_of_piece, winograd_rows};
+use crate::kernel::{SQUARES_OF_PIECE, WINOGRAD_CHANNELS, winograd_rows};
 use crate::microkernels::gemm::{Isa, MAX_NR, on};
 
 /// Positions of a square, and of transformed taps.
@@ -29,8 +32,18 @@ pub const SIDE: usize = 4;
 /// Columns whose taps are transformed in one go: whole panels of every instruction set.
 pub const COLUMNS: usize = MAX_NR;
 
-/// Floats between what belongs to one position and what belongs to the next, so that they do not compete for places in a cache.
-const APART: usize = 16;
+/// Channels, or columns, that lie side by side where squares are transformed.
+const BLOCK: usize = WINOGRAD_CHANNELS;
+/// Squares that are multiplied by taps in one go: a row of an image of 32 pixels, or all of one of 8. They and their products stay in
+/// the first cache where channels are few.
+const SQUARES: usize = 16;
+
+/// From position to position, of all of them and of those of a row: a line more than their squares fill, so that positions do not
+/// compete for places in a cache.
+const APART: usize = SQUARES * BLOCK + 16;
+const ROW_APART: usize = SQUARES_OF_PIECE * BLOCK + 16;
+/// Floats of a page. What is written in the same place of a page as something that is read soon holds the reader up.
+const PAGE: usize = 1024;
 
 /// Windows over images: `C[b, y, x, n] = sum over i, j, k of A[b, y + i, x + j, k] * B[i, j, k, n]`, or the gradient
 /// `C[i, j, k, n] = sum over b, y, x of A[b, y + i, x + j, k] * B[b, y, x, n]`.
@@ -69,16 +82,20 @@ pub fn ahead_len(channels: usize, cols: usize) -> usize {
     POSITIONS.saturating_mul(channels).saturating_mul(cols)
 }
 
+/// Floats from the squares of [`product`] to what they give: those of one position lie in other places of a page than the squares of
+/// the next.
+fn squares_len(channels: usize) -> usize {
+    (POSITIONS * APART).saturating_mul(channels / BLOCK).next_multiple_of(PAGE) + 5 * PAGE / 8
+}
+
 /// Floats of the workspace of [`product`].
 pub fn workspace_len(channels: usize) -> usize {
-    let squares = window::squares_at_once(channels);
-    POSITIONS.saturating_mul(squares.saturating_mul(channels.saturating_add(MAX_NR)) + 2 * APART)
+    squares_len(channels) + POSITIONS * APART * MAX_NR / BLOCK
 }
 
 /// Floats of the workspace of [`sums`].
 pub fn sums_workspace_len(channels: usize, cols: usize) -> usize {
-    let squares = squares_of_piece(channels, cols);
-    SIDE.saturating_mul(squares.saturating_mul(channels.saturating_add(cols)) + 2 * APART)
+    (SIDE * ROW_APART).saturating_mul(channels.saturating_add(cols) / BLOCK)
 }
 
 /// Transforms the taps of some columns: from a multiple of the widest panel, or 0, to another, or to the last.
@@ -102,20 +119,21 @@ pub unsafe extern "C" fn taps(
 /// or `hi` is all rows.
 ///
 /// # Safety
-/// The machine has `isa`, the windows name elements of A, the taps of all columns are in `packed`, C is valid for these rows and
-/// overlaps nothing else, and `workspace` has [`workspace_len`] floats of any content.
+/// The machine has `isa`, the windows name elements of A and taps in B, those of all columns are in `packed`, C is valid for these rows
+/// and overlaps nothing else, and `workspace` has [`workspace_len`] floats of any content.
 pub unsafe extern "C" fn product(
     isa: Isa,
     windows: *const Windows,
     lo: usize,
     hi: usize,
     a: *const f32,
+    b: *const f32,
     packed: *const f32,
     c: *mut f32,
     workspace: *mut f32,
 ) {
     // SAFETY: the caller's promises.
-    unsafe { on!(isa, window::rows, &*windows, lo..hi, a, packed, c, workspace) }
+    unsafe { on!(isa, window::rows, &*windows, lo..hi, [a, b], packed, c, workspace) }
 }
 
 /// Adds up a gradient, in transformed form: some rows of positions, of the four that there are.
@@ -140,17 +158,19 @@ pub unsafe extern "C" fn sums(
 /// Rows `lo..hi` of a gradient, a row for each tap and channel, overwriting C, which begins with row `lo` and is dense.
 ///
 /// # Safety
-/// The machine has `isa`, `sums` has what [`sums`] made of all positions, and C is valid for these rows.
+/// The machine has `isa`, `sums` has what [`sums`] made of all positions of the operands, and C is valid for these rows.
 pub unsafe extern "C" fn gradient(
     isa: Isa,
     windows: *const Windows,
     lo: usize,
     hi: usize,
+    a: *const f32,
+    b: *const f32,
     sums: *const f32,
     c: *mut f32,
 ) {
     // SAFETY: the caller's promises.
-    unsafe { on!(isa, gradient::rows, &*windows, lo..hi, sums, c) }
+    unsafe { on!(isa, gradient::rows, &*windows, lo..hi, [a, b], sums, c) }
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn computed(isa: Isa, conv: &Conv, x: *const f32, w: *const f32, parts: usize) -
         let mut workspace = vec![f32::NAN; workspace_len(channels)];
         let c = c[lo * cols..].as_mut_ptr();
         // SAFETY: the windows name pixels, and C has these rows.
-        unsafe { product(isa, &windows, lo, hi, a, packed.as_ptr(), c, workspace.as_mut_ptr()) };
+        unsafe { product(isa, &windows, lo, hi, a, b, packed.as_ptr(), c, workspace.as_mut_ptr()) };
     }
     assert!(c.drain(all * cols..).all(|x| x == UNTOUCHED), "nothing is written after the last row");
     c
@@ -148,7 +148,10 @@ fn gradient_of(isa: Isa, conv: &Conv, x: *const f32, dy: *const f32, rows: usize
     let mut c = vec![UNTOUCHED; (all + 1) * cols];
     for lo in (0..all).step_by(all / rows) {
         // SAFETY: the sums were made, and C has these rows.
-        unsafe { gradient(isa, &windows, lo, all.min(lo + all / rows), ahead.as_ptr(), c[lo * cols..].as_mut_ptr()) };
+        unsafe {
+            let c = c[lo * cols..].as_mut_ptr();
+            gradient(isa, &windows, lo, all.min(lo + all / rows), a, dy, ahead.as_ptr(), c);
+        };
     }
     assert!(c.drain(all * cols..).all(|x| x == UNTOUCHED), "nothing is written after the last row");
     c
@@ -238,6 +241,40 @@ fn errors_are_no_larger_than_those_of_direct_sums() {
     for isa in Isa::available() {
         let own = error(&computed(isa, &conv, x.as_ptr(), w.as_ptr(), 1));
         assert!(own <= direct, "{isa:?}: {own} beside {direct}");
+    }
+}
+
+#[test]
+fn what_is_finite_as_a_direct_sum_is_finite_and_an_infinite_pixel_reaches_its_windows_alone() {
+    let mut random = Random(5);
+    for seed in 0..CONVOLUTIONS / 6 {
+        let conv = Conv { extent: [random.among(3, 9), random.among(3, 9)], ..Conv::random(&mut random) };
+        let (channels, cols) = (conv.channels as usize, conv.cols as usize);
+        let mut x = conv.image(seed);
+        // Two pixels beside each other overflow in the transforms: no product with a tap does.
+        for x in x.chunks_mut(7) {
+            x[0] = f32::MAX.copysign(x[0]);
+        }
+        let spoilt = random.below(x.len() as u64) as usize;
+        let (w, dy) = (numbers(9 * channels * cols, seed + 100), numbers(conv.rows() * cols, seed + 200));
+        let [w, dy] = [w, dy].map(|numbers| numbers.into_iter().map(|x| x * 1e-5).collect::<Vec<f32>>());
+        for x_of_spoilt in [x[spoilt], f32::INFINITY] {
+            x[spoilt] = x_of_spoilt;
+            let wanted = exact(&conv, &x, &w, &dy);
+            for isa in Isa::available() {
+                let found = [
+                    computed(isa, &conv, x.as_ptr(), w.as_ptr(), 1),
+                    gradient_of(isa, &conv, x.as_ptr(), dy.as_ptr(), SIDE),
+                ];
+                for (wanted, found) in wanted.iter().zip(&found) {
+                    for (&wanted, &found) in wanted.iter().zip(found) {
+                        let largest = f64::from(f32::MAX);
+                        let close = (f64::from(found) - wanted).abs() <= 1e-5 * largest;
+                        assert!(close || found == wanted as f32, "{conv:?}, {isa:?}: {found}, not {wanted}");
+                    }
+                }
+            }
+        }
     }
 }
 

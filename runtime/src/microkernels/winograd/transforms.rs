@@ -1,8 +1,12 @@
 //! The transforms of squares, taps and results, a register of channels or columns at a time.
 //!
-//! In: pixels, taps, or what products gave. Out: the same, transformed. Each is written once for any instruction set.
+//! In: pixels, taps, or what products gave. Out: the same, transformed. Each is written once for any instruction set. What goes from
+//! a transform to a product lies in blocks of [`BLOCK`] channels, position by position, square by square: then every step but those
+//! in the image is known when this is compiled. Otherwise sixteen addresses compete for registers.
 
-use super::{POSITIONS, SIDE};
+use super::squares::{row_of_pairs, row_of_squares, squares};
+use super::tiles::{Products, Sums, products, sums};
+use super::{APART, BLOCK, POSITIONS, SIDE};
 use crate::microkernels::gemm;
 use crate::microkernels::runs::{Floats, Register};
 
@@ -19,10 +23,8 @@ pub(super) struct Strip {
     pub columns: [isize; 2],
     /// Channels, or columns: whole registers.
     pub channels: usize,
-    /// Where the first position of the first square goes. From square to square it is as far as there are channels.
+    /// Where the first position of the first square goes.
     pub to: *mut f32,
-    /// From position to position.
-    pub apart: usize,
 }
 
 /// Results of squares that follow one another along a row of them.
@@ -32,10 +34,8 @@ pub(super) struct Results {
     pub squares: usize,
     /// The first position of the first square.
     pub from: *const f32,
-    /// From square to square: so many columns, whole registers.
+    /// Columns: whole blocks.
     pub cols: usize,
-    /// From position to position.
-    pub apart: usize,
     /// The first result of the first square.
     pub to: *mut f32,
     /// From result to result along a row, and down.
@@ -82,30 +82,70 @@ pub(super) trait Winograd: gemm::Kernel {
     unsafe fn row_of_squares(strip: &Strip, row: usize);
     /// Transforms squares of 2 x 2, those of a gradient: one row of positions. Only the first two rows of the strip are read.
     unsafe fn row_of_pairs(strip: &Strip, row: usize);
-    /// Transforms the results of windows.
-    unsafe fn results(of: &Results);
+    /// Transforms the results of windows. Says whether all of them are finite; if not, all may be nevertheless.
+    unsafe fn results(of: &Results) -> bool;
     /// Transforms taps.
     unsafe fn taps(of: &Taps);
-    /// Transforms the sums of a gradient.
-    unsafe fn gradient(of: &Gradient);
+    /// Transforms the sums of a gradient. Says whether all results are finite.
+    unsafe fn gradient(of: &Gradient) -> bool;
+    /// Multiplies squares by taps.
+    unsafe fn products(of: &Products);
+    /// Adds up products of squares, for a row of positions.
+    unsafe fn sums(of: &Sums);
 }
 
-/// Compiles the transforms for an instruction set.
+/// Compiles the transforms for an instruction set, and tiles of so many rows by so many registers of columns: for one block of columns,
+/// and for two where there are registers for them.
 macro_rules! transforms {
-    ($kernel:ty, $register:ty, $(#[$features:meta])?) => {
+    ($kernel:ty, $register:ty, $(#[$features:meta])? $one:literal x $vectors:literal $(, $two:literal x $twice:literal)?) => {
         impl Winograd for $kernel {
             transforms!(@one $register, $(#[$features])? squares(strip: &Strip));
             transforms!(@one $register, $(#[$features])? row_of_squares(strip: &Strip, row: usize));
             transforms!(@one $register, $(#[$features])? row_of_pairs(strip: &Strip, row: usize));
-            transforms!(@one $register, $(#[$features])? results(of: &Results));
+            transforms!(@one $register, $(#[$features])? results(of: &Results) -> bool);
             transforms!(@one $register, $(#[$features])? taps(of: &Taps));
-            transforms!(@one $register, $(#[$features])? gradient(of: &Gradient));
+            transforms!(@one $register, $(#[$features])? gradient(of: &Gradient) -> bool);
+
+            unsafe fn products(of: &Products) {
+                $(#[$features])?
+                unsafe fn compiled(of: &Products) {
+                    // SAFETY: the caller's promises.
+                    unsafe {
+                        $(if of.cols == 2 * BLOCK {
+                            return products::<$register, $two, $twice>(of);
+                        })?
+                        products::<$register, $one, $vectors>(of)
+                    }
+                }
+                // SAFETY: the caller's promises.
+                unsafe { compiled(of) }
+            }
+
+            unsafe fn sums(of: &Sums) {
+                $(#[$features])?
+                unsafe fn compiled(of: &Sums) {
+                    let mut col = 0;
+                    // SAFETY: the caller's promises.
+                    unsafe {
+                        $(while col + BLOCK < of.cols {
+                            sums::<$register, $two, $twice>(of, col);
+                            col += 2 * BLOCK;
+                        })?
+                        while col < of.cols {
+                            sums::<$register, $one, $vectors>(of, col);
+                            col += BLOCK;
+                        }
+                    }
+                }
+                // SAFETY: the caller's promises.
+                unsafe { compiled(of) }
+            }
         }
     };
-    (@one $register:ty, $(#[$features:meta])? $name:ident($($argument:ident: $ty:ty),+)) => {
-        unsafe fn $name($($argument: $ty),+) {
+    (@one $register:ty, $(#[$features:meta])? $name:ident($($argument:ident: $ty:ty),+) $(-> $result:ty)?) => {
+        unsafe fn $name($($argument: $ty),+) $(-> $result)? {
             $(#[$features])?
-            unsafe fn compiled($($argument: $ty),+) {
+            unsafe fn compiled($($argument: $ty),+) $(-> $result)? {
                 // SAFETY: the caller's promises.
                 unsafe { $name::<$register>($($argument),+) }
             }
@@ -116,226 +156,19 @@ macro_rules! transforms {
 }
 
 #[cfg(target_arch = "x86_64")]
-transforms! { gemm::avx2::Avx2, core::arch::x86_64::__m256, #[target_feature(enable = "avx2,fma")] }
+transforms! { gemm::avx2::Avx2, core::arch::x86_64::__m256, #[target_feature(enable = "avx2,fma")] 6 x 2 }
 #[cfg(target_arch = "x86_64")]
-transforms! { gemm::avx512::Avx512, core::arch::x86_64::__m512, #[target_feature(enable = "avx512f")] }
+transforms! { gemm::avx512::Avx512, core::arch::x86_64::__m512, #[target_feature(enable = "avx512f")] 16 x 1, 8 x 2 }
 #[cfg(target_arch = "aarch64")]
-transforms! { gemm::neon::Neon, core::arch::aarch64::float32x4_t, #[target_feature(enable = "neon")] }
-transforms! { gemm::portable::Portable, Floats, }
+transforms! { gemm::neon::Neon, core::arch::aarch64::float32x4_t, #[target_feature(enable = "neon")] 6 x 4 }
+transforms! { gemm::portable::Portable, Floats, 4 x 2 }
 
-/// Four pixels of a line as four positions.
+/// Four positions as two results.
 /// # Safety
 /// Of all functions below: that of [`Winograd::squares`].
 #[inline(always)]
-unsafe fn line<R: Register>([a, b, c, d]: [R; SIDE]) -> [R; SIDE] {
-    // SAFETY: the caller's promises; so in all of this file.
-    unsafe { [a.sub(c), b.add(c), c.sub(b), b.sub(d)] }
-}
-
-/// Whether there is a column of pixels.
-#[inline(always)]
-fn is_there(strip: &Strip, at: isize) -> bool {
-    strip.columns[0] <= at && at < strip.columns[1]
-}
-
-/// Some channels of a pixel: zeros if it is outside of the image.
-#[inline(always)]
-unsafe fn pixel<R: Register>(strip: &Strip, row: *const f32, at: isize, channel: usize) -> R {
-    // SAFETY: as above.
-    unsafe {
-        if row.is_null() || !is_there(strip, at) {
-            R::zero()
-        } else {
-            R::load(row.wrapping_offset(at * strip.step).wrapping_add(channel))
-        }
-    }
-}
-
-/// A column of pixels, transformed.
-#[inline(always)]
-unsafe fn column<R: Register>(strip: &Strip, at: isize, channel: usize) -> [R; SIDE] {
-    let [a, b, c, d] = strip.rows;
-    // SAFETY: as above.
-    unsafe {
-        line([
-            pixel(strip, a, at, channel),
-            pixel(strip, b, at, channel),
-            pixel(strip, c, at, channel),
-            pixel(strip, d, at, channel),
-        ])
-    }
-}
-
-/// The same of a column that there is, in rows that there are.
-#[inline(always)]
-unsafe fn column_inside<R: Register>(strip: &Strip, at: isize, channel: usize) -> [R; SIDE] {
-    let shift = at * strip.step + channel as isize;
-    let [a, b, c, d] = strip.rows;
-    // SAFETY: as above.
-    unsafe {
-        line([
-            R::load(a.wrapping_offset(shift)),
-            R::load(b.wrapping_offset(shift)),
-            R::load(c.wrapping_offset(shift)),
-            R::load(d.wrapping_offset(shift)),
-        ])
-    }
-}
-
-/// Writes four positions, so many floats apart.
-#[inline(always)]
-unsafe fn store<R: Register>([a, b, c, d]: [R; SIDE], to: *mut f32, apart: usize) {
-    // SAFETY: as above.
-    unsafe {
-        a.store(to);
-        b.store(to.wrapping_add(apart));
-        c.store(to.wrapping_add(2 * apart));
-        d.store(to.wrapping_add(3 * apart));
-    }
-}
-
-#[inline(always)]
-unsafe fn squares<R: Register>(strip: &Strip) {
-    let [a, b, c, d] = strip.rows;
-    // Where no row and no column lies outside, nothing is asked.
-    let whole = !(a.is_null() || b.is_null() || c.is_null() || d.is_null());
-    for channel in (0..strip.channels).step_by(R::LANES) {
-        // SAFETY: as above.
-        unsafe {
-            let mut first = column::<R>(strip, 0, channel);
-            let mut second = column::<R>(strip, 1, channel);
-            let mut to = strip.to.wrapping_add(channel);
-            for square in 0..strip.squares {
-                let at = 2 * square as isize + 2;
-                let (third, fourth);
-                if whole && is_there(strip, at) && is_there(strip, at + 1) {
-                    third = column_inside::<R>(strip, at, channel);
-                    fourth = column_inside::<R>(strip, at + 1, channel);
-                } else {
-                    third = column::<R>(strip, at, channel);
-                    fourth = column::<R>(strip, at + 1, channel);
-                }
-                for i in 0..SIDE {
-                    let positions = line([first[i], second[i], third[i], fourth[i]]);
-                    store(positions, to.wrapping_add(SIDE * i * strip.apart), strip.apart);
-                }
-                (first, second) = (third, fourth);
-                to = to.wrapping_add(strip.channels);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn row_of_squares<R: Register>(strip: &Strip, row: usize) {
-    // A row of positions is the sum, or the difference, of two rows of pixels.
-    let [a, b, c, d] = strip.rows;
-    match row {
-        // SAFETY: as above.
-        0 => unsafe { row_of_two::<R, false>(strip, [a, c]) },
-        // SAFETY: as above.
-        1 => unsafe { row_of_two::<R, true>(strip, [b, c]) },
-        // SAFETY: as above.
-        2 => unsafe { row_of_two::<R, false>(strip, [c, b]) },
-        // SAFETY: as above.
-        _ => unsafe { row_of_two::<R, false>(strip, [b, d]) },
-    }
-}
-
-/// A pixel of two rows together.
-#[inline(always)]
-unsafe fn both<R: Register, const ADD: bool>(strip: &Strip, [x, y]: [*const f32; 2], at: isize, channel: usize) -> R {
-    // SAFETY: as above.
-    unsafe {
-        let (x, y) = (pixel::<R>(strip, x, at, channel), pixel::<R>(strip, y, at, channel));
-        if ADD { x.add(y) } else { x.sub(y) }
-    }
-}
-
-/// The same of a pixel that there is, in rows that there are.
-#[inline(always)]
-unsafe fn both_inside<R: Register, const ADD: bool>([x, y]: [*const f32; 2], shift: isize) -> R {
-    // SAFETY: as above.
-    unsafe {
-        let (x, y) = (R::load(x.wrapping_offset(shift)), R::load(y.wrapping_offset(shift)));
-        if ADD { x.add(y) } else { x.sub(y) }
-    }
-}
-
-#[inline(always)]
-unsafe fn row_of_two<R: Register, const ADD: bool>(strip: &Strip, rows: [*const f32; 2]) {
-    let whole = !(rows[0].is_null() || rows[1].is_null());
-    for channel in (0..strip.channels).step_by(R::LANES) {
-        // SAFETY: as above.
-        unsafe {
-            let mut first = both::<R, ADD>(strip, rows, 0, channel);
-            let mut second = both::<R, ADD>(strip, rows, 1, channel);
-            let mut to = strip.to.wrapping_add(channel);
-            for square in 0..strip.squares {
-                let at = 2 * square as isize + 2;
-                let (third, fourth);
-                if whole && is_there(strip, at) && is_there(strip, at + 1) {
-                    let shift = at * strip.step + channel as isize;
-                    third = both_inside::<R, ADD>(rows, shift);
-                    fourth = both_inside::<R, ADD>(rows, shift + strip.step);
-                } else {
-                    third = both::<R, ADD>(strip, rows, at, channel);
-                    fourth = both::<R, ADD>(strip, rows, at + 1, channel);
-                }
-                store(line([first, second, third, fourth]), to, strip.apart);
-                (first, second) = (third, fourth);
-                to = to.wrapping_add(strip.channels);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn row_of_pairs<R: Register>(strip: &Strip, row: usize) {
-    let [a, b, ..] = strip.rows;
-    let none = core::ptr::null();
-    match row {
-        // SAFETY: as above. What there is no row of is zero.
-        0 => unsafe { row_of_two_of_pairs::<R, true>(strip, [a, none]) },
-        // SAFETY: as above.
-        1 => unsafe { row_of_two_of_pairs::<R, true>(strip, [a, b]) },
-        // SAFETY: as above.
-        2 => unsafe { row_of_two_of_pairs::<R, false>(strip, [a, b]) },
-        // SAFETY: as above.
-        _ => unsafe { row_of_two_of_pairs::<R, true>(strip, [b, none]) },
-    }
-}
-
-/// Two numbers of a gradient are four positions: each of them, their sum and their difference, whose halves [`gradient`] takes.
-#[inline(always)]
-unsafe fn row_of_two_of_pairs<R: Register, const ADD: bool>(strip: &Strip, rows: [*const f32; 2]) {
-    let whole = !(rows[0].is_null() || rows[1].is_null());
-    for channel in (0..strip.channels).step_by(R::LANES) {
-        let mut to = strip.to.wrapping_add(channel);
-        for square in 0..strip.squares {
-            let at = 2 * square as isize;
-            // SAFETY: as above.
-            unsafe {
-                let (a, b);
-                if whole && is_there(strip, at) && is_there(strip, at + 1) {
-                    let shift = at * strip.step + channel as isize;
-                    a = both_inside::<R, ADD>(rows, shift);
-                    b = both_inside::<R, ADD>(rows, shift + strip.step);
-                } else {
-                    a = both::<R, ADD>(strip, rows, at, channel);
-                    b = both::<R, ADD>(strip, rows, at + 1, channel);
-                }
-                store([a, a.add(b), a.sub(b), b], to, strip.apart);
-            }
-            to = to.wrapping_add(strip.channels);
-        }
-    }
-}
-
-/// Four positions as two results.
-#[inline(always)]
 unsafe fn two<R: Register>([a, b, c, d]: [R; SIDE]) -> [R; 2] {
-    // SAFETY: as above.
+    // SAFETY: the caller's promises; so in all of this file.
     unsafe { [a.add(b).add(c), b.sub(c).sub(d)] }
 }
 
@@ -353,36 +186,73 @@ unsafe fn load<R: Register>(from: *const f32, apart: usize) -> [R; SIDE] {
     }
 }
 
+/// A register of zeros, in which a lane stays zero for as long as what is added to it is finite.
 #[inline(always)]
-unsafe fn results<R: Register>(of: &Results) {
-    let &Results { squares, from, cols, apart, to, steps, across, two: both } = of;
-    for square in 0..squares {
-        for col in (0..cols).step_by(R::LANES) {
-            let from = from.wrapping_add(square * cols + col);
-            // SAFETY: as above.
-            unsafe {
-                // Down the columns of positions, which are adjacent in memory row by row.
-                let mut down = [[R::zero(); 2]; SIDE];
-                for (j, results) in down.iter_mut().enumerate() {
-                    *results = two(load(from.wrapping_add(j * apart), SIDE * apart));
-                }
-                let to = to.wrapping_add(2 * square * steps[0] + col);
-                let second = 2 * square + 1 < across;
-                let results = two([down[0][0], down[1][0], down[2][0], down[3][0]]);
-                results[0].store(to);
-                if second {
-                    results[1].store(to.wrapping_add(steps[0]));
-                }
-                if both {
-                    let to = to.wrapping_add(steps[1]);
-                    let results = two([down[0][1], down[1][1], down[2][1], down[3][1]]);
-                    results[0].store(to);
-                    if second {
-                        results[1].store(to.wrapping_add(steps[0]));
-                    }
-                }
+unsafe fn zero_if_finite<R: Register>(zeros: R, x: R) -> R {
+    // SAFETY: as above.
+    unsafe { zeros.mul_add(R::splat_zero(), x) }
+}
+
+#[inline(always)]
+unsafe fn are_zeros<R: Register>(zeros: R) -> bool {
+    let mut lanes = [0.0; 16];
+    // SAFETY: no register has more lanes.
+    unsafe { zeros.store(lanes.as_mut_ptr()) };
+    lanes.iter().all(|&lane: &f32| lane == 0.0)
+}
+
+/// Some columns of two neighbouring results, the second of which may not be there. Gives their sum, or the first.
+#[inline(always)]
+unsafe fn store_two<R: Register>([x, y]: [R; 2], to: *mut f32, step: usize, second: bool) -> R {
+    // SAFETY: as above.
+    unsafe {
+        x.store(to);
+        if second {
+            y.store(to.wrapping_add(step));
+            return x.add(y);
+        }
+        x
+    }
+}
+
+/// Some columns of the results of a square: all of them, or those that there are.
+#[inline(always)]
+unsafe fn result<R: Register, const WHOLE: bool>(of: &Results, [square, col]: [usize; 2], zeros: R) -> R {
+    let from = of.from.wrapping_add(col / BLOCK * POSITIONS * APART + square * BLOCK + col % BLOCK);
+    let to = of.to.wrapping_add(2 * square * of.steps[0] + col);
+    let second = WHOLE || 2 * square + 1 < of.across;
+    // SAFETY: as above.
+    unsafe {
+        // Down the columns of positions, which are adjacent in memory row by row.
+        let a: [R; 2] = two(load(from, SIDE * APART));
+        let b = two(load(from.wrapping_add(APART), SIDE * APART));
+        let c = two(load(from.wrapping_add(2 * APART), SIDE * APART));
+        let d = two(load(from.wrapping_add(3 * APART), SIDE * APART));
+        let mut all = store_two(two([a[0], b[0], c[0], d[0]]), to, of.steps[0], second);
+        if WHOLE || of.two {
+            let to = to.wrapping_add(of.steps[1]);
+            all = all.add(store_two(two([a[1], b[1], c[1], d[1]]), to, of.steps[0], second));
+        }
+        // The sum of finite results may be infinite, which costs time alone.
+        zero_if_finite(zeros, all)
+    }
+}
+
+#[inline(always)]
+unsafe fn results<R: Register>(of: &Results) -> bool {
+    let whole = if of.two { of.squares.min(of.across / 2) } else { 0 };
+    // SAFETY: as above.
+    unsafe {
+        let mut zeros = R::zero();
+        for col in (0..of.cols).step_by(R::LANES) {
+            for square in 0..whole {
+                zeros = result::<R, true>(of, [square, col], zeros);
+            }
+            for square in whole..of.squares {
+                zeros = result::<R, false>(of, [square, col], zeros);
             }
         }
+        are_zeros(zeros)
     }
 }
 
@@ -438,7 +308,10 @@ unsafe fn taps<R: Register>(of: &Taps) {
             }
             for i in 0..SIDE {
                 let positions = line_of_taps([columns[0][i], columns[1][i], columns[2][i]]);
-                store(positions, to.wrapping_add(SIDE * i * apart + first), apart);
+                let to = to.wrapping_add(SIDE * i * apart + first);
+                for (j, position) in positions.into_iter().enumerate() {
+                    position.store(to.wrapping_add(j * apart));
+                }
             }
         }
     }
@@ -458,17 +331,21 @@ unsafe fn three<R: Register>([a, b, c, d]: [R; SIDE], tap: usize) -> R {
 }
 
 #[inline(always)]
-unsafe fn gradient<R: Register>(of: &Gradient) {
+unsafe fn gradient<R: Register>(of: &Gradient) -> bool {
     let &Gradient { from, apart, tap, cols, to } = of;
-    for col in (0..cols).step_by(R::LANES) {
-        // SAFETY: as above.
-        unsafe {
+    // SAFETY: as above.
+    unsafe {
+        let mut zeros = R::zero();
+        for col in (0..cols).step_by(R::LANES) {
             let mut columns = [R::zero(); SIDE];
             for (j, result) in columns.iter_mut().enumerate() {
                 *result = three(load(from.wrapping_add(j * apart + col), SIDE * apart), tap[0]);
             }
-            three(columns, tap[1]).store(to.wrapping_add(col));
+            let result = three(columns, tap[1]);
+            result.store(to.wrapping_add(col));
+            zeros = zero_if_finite(zeros, result);
         }
+        are_zeros(zeros)
     }
 }
 

@@ -5,19 +5,15 @@
 
 use core::ops::Range;
 
+use super::direct;
+use super::tiles::{Products, even};
 use super::transforms::{Results, Strip, Taps, Winograd};
-use super::{APART, POSITIONS, SIDE, Windows, winograd_rows};
-use crate::microkernels::gemm::{Operand, Tile, tiles};
+use super::{BLOCK, POSITIONS, SQUARES, Windows, squares_len, winograd_rows};
 
-/// Squares that are transformed in one go: whole tiles of products of every instruction set, and about as much as half a second
-/// cache holds, the taps of a panel aside.
-pub(super) const fn squares_at_once(channels: usize) -> usize {
-    if channels <= 64 { 24 } else { 12 }
-}
-
-/// The panels of columns, as `(first, columns)`.
+/// The panels of columns, as `(first, columns)`: two blocks where a tile of the instruction set has as many.
 fn panels<K: Winograd>(cols: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    cols.clone().step_by(K::NR).map(move |col| (col, K::NR.min(cols.end - col)))
+    let most = K::NR.max(BLOCK);
+    cols.clone().step_by(most).map(move |col| (col, most.min(cols.end - col)))
 }
 
 /// As [`super::taps`]. A panel has its positions one after the other, each channel by channel.
@@ -77,7 +73,6 @@ pub(super) fn strip(windows: &Windows, piece: &Piece, a: *const f32) -> Strip {
         columns: [-before as isize, (windows.extent[1] - before) as isize],
         channels: windows.channels as usize,
         to: core::ptr::null_mut(),
-        apart: 0,
     }
 }
 
@@ -87,7 +82,7 @@ pub(super) fn strip(windows: &Windows, piece: &Piece, a: *const f32) -> Strip {
 pub(super) unsafe fn rows<K: Winograd>(
     windows: &Windows,
     rows: Range<usize>,
-    a: *const f32,
+    [a, b]: [*const f32; 2],
     packed: *const f32,
     c: *mut f32,
     workspace: *mut f32,
@@ -101,48 +96,60 @@ pub(super) unsafe fn rows<K: Winograd>(
         (image * down + at.div_ceil(2 * width)) * across
     };
     let (start, end) = (number(rows.start), number(rows.end));
-    let at_once = squares_at_once(channels);
-    for first in (start..end).step_by(at_once) {
-        let some = first..end.min(first + at_once);
-        let count = some.len();
-        let apart = count * channels + APART;
+    for (first, count) in even(end - start, SQUARES) {
+        let some = start + first..start + first + count;
         let mut done = 0;
         for piece in pieces([down, across], some.clone()) {
-            let to = workspace.wrapping_add(done * channels);
+            let to = workspace.wrapping_add(done * BLOCK);
             // SAFETY: the strip names pixels of the images, and the workspace has room for so many squares.
-            unsafe { K::squares(&Strip { to, apart, ..strip(windows, &piece, a) }) };
+            unsafe { K::squares(&Strip { to, ..strip(windows, &piece, a) }) };
             done += piece.count;
         }
-        let sums = workspace.wrapping_add(POSITIONS * apart);
+        let blocks = channels / BLOCK;
+        let sums = workspace.wrapping_add(squares_len(channels));
         for (j, panel) in panels::<K>(0..cols) {
-            let sums_apart = count * panel + APART;
-            for position in 0..POSITIONS {
-                let b = packed.wrapping_add(POSITIONS * channels * j + position * channels * panel);
-                for (i, squares) in tiles::<K>(count) {
-                    let ptr = workspace.wrapping_add(position * apart + i * channels);
-                    let a = Operand { ptr, row: channels, col: 1 };
-                    let c = sums.wrapping_add(position * sums_apart + i * panel);
-                    // SAFETY: the squares were transformed, and so were the taps; the workspace has room for a panel of sums.
-                    unsafe { K::tile(&Tile::new([squares, panel, channels], a, (b, panel), (c, panel), false)) };
-                }
-            }
+            let taps = packed.wrapping_add(POSITIONS * channels * j);
+            let products = Products { squares: count, blocks, a: workspace, b: taps, cols: panel, c: sums };
+            // SAFETY: the squares were transformed, and so were the taps; the workspace has room for a panel of sums.
+            unsafe { K::products(&products) };
             let mut done = 0;
             for piece in pieces([down, across], some.clone()) {
                 let [y, x] = piece.at.map(|at| 2 * at);
                 let row = (piece.image * height + y) * width + x - rows.start;
                 let results = Results {
                     squares: piece.count,
-                    from: sums.wrapping_add(done * panel),
+                    from: sums.wrapping_add(done * BLOCK),
                     cols: panel,
-                    apart: sums_apart,
                     to: c.wrapping_add(row * cols + j),
                     steps: [cols, width * cols],
                     across: width - x,
                     two: y + 1 < height,
                 };
                 // SAFETY: these results are rows of C that the caller named.
-                unsafe { K::results(&results) };
+                unsafe {
+                    if !K::results(&results) {
+                        not_finite(windows, &piece, [a, b], &results, j);
+                    }
+                }
                 done += piece.count;
+            }
+        }
+    }
+}
+
+/// Results that are not finite, once more.
+/// # Safety
+/// The operands are those of [`rows`], and the results were written.
+#[cold]
+unsafe fn not_finite(windows: &Windows, piece: &Piece, operands: [*const f32; 2], of: &Results, col: usize) {
+    let [y, x] = piece.at.map(|at| 2 * at);
+    for i in 0..1 + usize::from(of.two) {
+        for j in 0..of.across.min(2 * of.squares) {
+            let to = of.to.wrapping_add(i * of.steps[1] + j * of.steps[0]);
+            // SAFETY: the caller's promises.
+            unsafe {
+                let results = core::slice::from_raw_parts_mut(to, of.cols);
+                direct::of_window(windows, piece.image, [y + i, x + j], operands, results, col);
             }
         }
     }
