@@ -10,7 +10,7 @@ pub fn count() -> Result<()> {
     println!("| a step | rows | kernels | MFLOP | MB moved | FLOP a byte | MB unfused | unfused / moved |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for workload in Workload::ALL {
-        let (batch, fused) = (workload.batch(), workload.kernels()?);
+        let (batch, fused) = (workload.batch(), workload.kernels(true)?);
         let mut step = Cost::default();
         fused.kernels.iter().for_each(|kernel| step += cost(&fused, kernel));
         let [flops, moved, apart] = [step.flops, step.bytes, fused.unfused.bytes].map(|n| n.at(batch) as f64);

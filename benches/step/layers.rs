@@ -1,5 +1,5 @@
 //! How fast each product of the convolutional workloads is, in the kernel that it has in a training step: forward, by the input, by
-//! the weight, with all that is fused into them.
+//! the weight, with all that is fused into them; those in the form of Winograd as sums of products too.
 
 use gradloom::Profile;
 use gradloom_runtime::kernel::{Fused, Kernel};
@@ -23,6 +23,8 @@ pub struct Product<'a> {
     pub flops: f64,
     /// The time of the whole kernel.
     pub seconds: f64,
+    /// Whether it has the form of Winograd.
+    pub winograd: bool,
 }
 
 /// The products of a step. The first one of a layer is its forward pass; gradients by weights are sums over the batch.
@@ -31,13 +33,14 @@ pub fn products<'a>(fused: &'a Fused, profile: &Profile, batch: usize) -> Vec<Pr
     let mut found: Vec<Product<'a>> = Vec::new();
     for (kernel, timed) in fused.kernels.iter().zip(&profile.kernels) {
         let Some((layer, flops, by_weight)) = product(kernel, batch) else { continue };
+        let winograd = kernel.dot.as_ref().is_some_and(|dot| dot.winograd.is_some());
         let known = found.iter().any(|other| other.layer == layer);
         let pass = match (by_weight, known) {
             (true, _) => Pass::ByWeight,
             (false, false) => Pass::Forward,
             (false, true) => Pass::ByInput,
         };
-        found.push(Product { layer, pass, flops, seconds: timed.work.seconds });
+        found.push(Product { layer, pass, flops, seconds: timed.work.seconds, winograd });
     }
     found
 }
@@ -53,26 +56,31 @@ fn product(kernel: &Kernel, batch: usize) -> Option<(&str, f64, bool)> {
 /// Prints a table for each workload.
 pub fn measure() -> Result<()> {
     for workload in [Workload::Cnn, Workload::ResNet20] {
-        let (fused, profile) = (workload.kernels()?, workload.profile()?);
-        let products = products(&fused, &profile, workload.batch());
+        let (fused, profile) = (workload.kernels(true)?, workload.profile(true)?);
+        let direct = (workload.kernels(false)?, workload.profile(false)?);
+        let products = [(&fused, &profile), (&direct.0, &direct.1)]
+            .map(|(fused, profile)| self::products(fused, profile, workload.batch()));
         println!(
-            "| {}, GFLOP/s (% of the arithmetic peak) | forward | by the input | by the weight |",
+            "| {}, GFLOP/s (% of the arithmetic peak; direct) | forward | by the input | by the weight |",
             workload.name()
         );
         println!("| --- | ---: | ---: | ---: |");
         let mut layers: Vec<&str> = Vec::new();
-        for product in &products {
+        for product in &products[0] {
             if !layers.contains(&product.layer) {
                 layers.push(product.layer);
             }
         }
         for layer in layers {
+            let rate = |form: usize, pass: Pass| {
+                let own = products[form].iter().find(|product| product.layer == layer && product.pass == pass);
+                own.map(|product| (product.flops / product.seconds, product.winograd))
+            };
             let cell = |pass: Pass| {
-                let own = products.iter().find(|product| product.layer == layer && product.pass == pass);
-                own.map_or("-".to_string(), |product| {
-                    let rate = product.flops / product.seconds;
-                    format!("{:.1} ({:.0})", rate / 1e9, 100.0 * rate / profile.peak.flops)
-                })
+                let Some((own, winograd)) = rate(0, pass) else { return "-".to_string() };
+                let direct = rate(1, pass).filter(|_| winograd);
+                let direct = direct.map_or(String::new(), |(rate, _)| format!("; {:.1}", rate / 1e9));
+                format!("{:.1} ({:.0}{direct})", own / 1e9, 100.0 * own / profile.peak.flops)
             };
             let cells = [Pass::Forward, Pass::ByInput, Pass::ByWeight].map(cell);
             println!("| {layer} | {} |", cells.join(" | "));

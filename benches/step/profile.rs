@@ -19,7 +19,7 @@ struct Products {
 /// Prints two tables, or of one workload the layers and kernels.
 pub fn measure(arguments: &Arguments) -> Result<()> {
     if let Some(workload) = arguments.workload {
-        println!("{:#}", workload.profile()?);
+        println!("{:#}", workload.profile(true)?);
         return Ok(());
     }
     println!(
@@ -29,7 +29,7 @@ pub fn measure(arguments: &Arguments) -> Result<()> {
     println!("| --- | ---: | ---: | ---: | ---: | ---: |");
     let mut rates = Vec::new();
     for workload in Workload::ALL {
-        let (fused, profile) = (workload.kernels()?, workload.profile()?);
+        let (fused, profile) = (workload.kernels(true)?, workload.profile(true)?);
         let kinds = products(&fused, &profile, workload.batch());
         let total = |of: fn(&Products) -> f64| kinds.iter().map(of).sum::<f64>();
         let all: f64 = profile.kernels.iter().map(|kernel| kernel.work.seconds).sum();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use gradloom::ndarray::{Array1, Array2, Array3, Array4, array, s};
 use gradloom::{Adam, AdamW, Metrics, Optimizer, Profile, Rows as _, Sgd, Supervised, Trainer, network};
-use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::{Budget, fuse, group};
+use gradloom_runtime::compile::{Purpose, Target, simplified};
+use gradloom_runtime::fuse::{Budget, fuse_legalized, group, legalize};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::optim::TrainingConfig;
@@ -216,13 +216,13 @@ impl Workload {
     }
 
     /// The kernels of its step.
-    pub fn kernels(self) -> Result<Fused> {
-        self.with(Kernels { batch: self.batch() })
+    pub fn kernels(self, winograd: bool) -> Result<Fused> {
+        self.with(Kernels { batch: self.batch(), winograd })
     }
 
     /// Where the time of its step goes, on one thread.
-    pub fn profile(self) -> Result<Profile> {
-        self.with(Profiled { batch: self.batch() })
+    pub fn profile(self, winograd: bool) -> Result<Profile> {
+        self.with(Profiled { batch: self.batch(), winograd })
     }
 
     /// Measures training and inference, once or in turns, and passes on what it found. `start` is when the process, or the
@@ -235,6 +235,7 @@ impl Workload {
 /// Cuts a training step into kernels.
 struct Kernels {
     batch: usize,
+    winograd: bool,
 }
 
 impl Task for Kernels {
@@ -247,13 +248,16 @@ impl Task for Kernels {
         _: N::TargetArrays,
     ) -> Result<Fused> {
         let config = TrainingConfig::from(optimizer);
-        Ok(group(fuse(&simplified(N::declared(), Purpose::Train(&config))?), &Budget::new(self.batch)))
+        let graph = legalize(&simplified(N::declared(), Purpose::Train(&config))?);
+        let target = Target::new(self.batch).with_winograd(self.winograd);
+        Ok(group(fuse_legalized(&graph, target.winograd), &Budget::new(self.batch)))
     }
 }
 
 /// Times the kernels of a training step.
 struct Profiled {
     batch: usize,
+    winograd: bool,
 }
 
 impl Task for Profiled {
@@ -265,7 +269,7 @@ impl Task for Profiled {
         x: N::InputArrays,
         target: N::TargetArrays,
     ) -> Result<Profile> {
-        let mut net = Trainer::<N>::new(optimizer).max_batch(self.batch).build()?;
+        let mut net = Trainer::<N>::new(optimizer).max_batch(self.batch).winograd(self.winograd).build()?;
         Ok(net.profile(x.views(), target.views())?)
     }
 }
