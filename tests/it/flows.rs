@@ -438,16 +438,14 @@ fn towers_meet_in_the_kernel_of_their_last_product() {
     kernel 2: B x 7, 70*B FLOP, 44*B + 140 bytes                     # a matmul
       %14 = dot item, hidden.weight : f32[B,7]                       # hidden
       materialize %18                                                # for kernel 3: a matmul reads memory
-    kernel 3: B x 5, 90*B FLOP, 92*B + 180 bytes                     # a matmul
+    kernel 3: b B, i 5, 90*B FLOP, 92*B + 180 bytes                  # a matmul
       %20 = dot %18, v.dense2.weight : f32[B,5]                      # v.dense2
-      materialize %12                                                # for kernel 4: used in another shape
-      materialize %23                                                # for kernel 4: used in another shape
+      materialize %12 as %26[b, i]                                   # for kernel 4: a part of a concatenation
+      materialize %23 as %26[b, i+5]                                 # for kernel 4: a part of a concatenation
       materialize %25.row                                            # output score
-    kernel 4: b B, i 10, 30*B FLOP, 80*B bytes                       # %12 comes from kernel 3, over B x 5
-      materialize %31                                                # for kernel 5: a matmul reads memory
-    kernel 5: B x 3, 124*B FLOP, 52*B + 156 bytes                    # a matmul
-      %33 = dot %31, emb.dense1.weight : f32[B,3]                    # emb.dense1
-      materialize %76                                                # output emb
+    kernel 4: B x 3, 124*B FLOP, 52*B + 156 bytes                    # a matmul
+      %28 = dot %26, emb.dense1.weight : f32[B,3]                    # emb.dense1
+      materialize %71                                                # output emb
     ");
 }
 

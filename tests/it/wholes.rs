@@ -6,6 +6,7 @@ use gradloom_runtime::kernel::{Fused, verify};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::{Machine, Prefetch, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -342,7 +343,7 @@ fn cases() -> Vec<(&'static str, Graph)> {
         let (own, index) = (b.iota(1, &shape), b.to_index(bent));
         let positions = b.concat(&[own, index], 1);
         let (positions, whole) = (b.to_float(positions), b.concat(&[bent, twice], 1));
-        let kept = b.keep(truth, whole);
+        let kept = b.mask(truth, whole);
         vec![kept, positions]
     });
     case("a part overwrites what another part still reads", |b| {
@@ -377,6 +378,20 @@ fn parts_and_wholes_compute_what_the_interpreter_computes() {
             }
         }
     }
+}
+
+#[test]
+fn rows_of_a_loop_are_asked_for_one_ahead_unless_they_stay_in_the_cache() {
+    let fused = fuse(&simplify(&graph(|b| cell(b, 64, 128))));
+    let gates = fused.kernels.iter().position(|kernel| kernel.steps == 64 && kernel.dot.is_none());
+    let gates = gates.expect("the gates have a kernel of their own");
+    let prefetch = |batch, isa| tile(&fused, batch, Machine::of(isa)).kernels[gates].stages[0].prefetch;
+    // Both gates and one state are read, and two states written, of which each step has its own.
+    let bytes = 64 * 64 * 128 * 4 * 5;
+    assert_eq!(prefetch(64, Isa::Avx2), Prefetch::NextRow { bytes });
+    assert_eq!(prefetch(2, Isa::Avx2), Prefetch::Cached(bytes / 32));
+    assert_eq!(prefetch(1, Isa::Avx2), Prefetch::Nothing, "there is one row");
+    assert_eq!(prefetch(64, Isa::Portable), Prefetch::Nothing, "only wide vectors ask");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::stage::{Progress, Stage};
 use super::{Slot, View};
 use crate::ir::ops::{Reduction, Total};
-use crate::kernel::{Arg, Bound, Class, Read};
+use crate::kernel::{Access, Arg, Bound, BufferId, Class, Read};
 use crate::scalar::{Reg, Scalar};
 use crate::types::DType;
 use crate::wide::{Body, Element, Recorder};
@@ -47,18 +47,19 @@ pub(super) struct Recorded {
 }
 
 /// Writes down what is computed and what is copied in a stage, if all of it has a wide form; all rows in each vector of columns if it
-/// goes `down`.
+/// goes `down`; and what of the next row is asked for, if it is.
 pub(super) fn record(
     view: View<'_>,
     stage: usize,
     (steps, copies): (&[usize], &[(Arg, Slot)]),
-    down: bool,
+    (down, next_row): (bool, bool),
 ) -> Option<Recorded> {
     let mut recording = Recording {
         view,
         stage,
         progress: Progress::new(view.kernel, steps),
         down,
+        next_row,
         recorder: if down { Recorder::down() } else { Recorder::default() },
         numbers: Vec::new(),
         places: Vec::new(),
@@ -75,6 +76,8 @@ struct Recording<'a> {
     progress: Progress,
     /// Whether rows follow one another in each vector of columns.
     down: bool,
+    /// Whether what the next row reads and writes is asked for.
+    next_row: bool,
     recorder: Recorder,
     numbers: Vec<Number>,
     places: Vec<Place>,
@@ -103,7 +106,10 @@ impl Recording<'_> {
             return None;
         }
         let found = match access.at.steps.last() {
-            Some(1) => self.load(Place::Read(read)),
+            Some(1) => {
+                self.fetch_next(Place::Read(read), *buffer, access, false);
+                self.load(Place::Read(read))
+            }
             Some(0) => self.number(Number::Read(read)),
             _ => return None,
         };
@@ -151,6 +157,17 @@ impl Recording<'_> {
     fn load(&mut self, place: Place) -> Reg {
         let element = self.place(place, 0);
         self.recorder.load(element)
+    }
+
+    /// Asks for the elements of the next row that stand below those of this one. Behind the last row that is in vain.
+    fn fetch_next(&mut self, place: Place, buffer: BufferId, access: &Access, to_write: bool) {
+        let View { kernel, fused, .. } = self.view;
+        let step = kernel.rows.checked_sub(1).map_or(0, |last| access.at.steps[last]);
+        let bytes = i32::try_from(4 * step).unwrap_or(0);
+        if self.next_row && bytes != 0 && kernel.comes_in_rows(fused, buffer, access) {
+            let element = self.place(place, bytes);
+            self.recorder.fetch(element, to_write);
+        }
     }
 
     /// The deviations from the shift, and their squares.
@@ -238,6 +255,10 @@ impl<'a> Stage<'a> for Recording<'a> {
     }
 
     fn store(&mut self, slot: Slot, value: Reg) {
+        if let Slot::Strided(write) = slot {
+            let write = &self.view.kernel.writes[write];
+            self.fetch_next(Place::Element(slot), write.buffer, &write.access, true);
+        }
         let element = self.place(Place::Element(slot), 0);
         self.recorder.store(value, element);
     }

@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::recording::{Number, Place, Recorded, record};
 use super::{KernelEmitter, Lanes, Slot};
 use crate::kernel::{Arg, LANES, Mode};
-use crate::tiling::Wide;
+use crate::tiling::{Prefetch, Wide};
 use crate::wide::{self, Body};
 
 /// The functions of a program with wide vectors, each once.
@@ -82,7 +82,8 @@ impl KernelEmitter<'_, '_> {
         if adds || self.is_scalar(Some(stage)) {
             return None;
         }
-        let Recorded { body, numbers, places } = record(self.view(), stage, (steps, copies), down)?;
+        let next_row = matches!(self.tiling.stages[stage].prefetch, Prefetch::NextRow { .. });
+        let Recorded { body, numbers, places } = record(self.view(), stage, (steps, copies), (down, next_row))?;
         // Behind a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);

@@ -110,6 +110,13 @@ impl Kernel {
         access.is_plain() && access.at == self.linear()
     }
 
+    /// Whether an access finds each row in one run, in memory that it has not gone through at the step before.
+    pub fn comes_in_rows(&self, fused: &Fused, buffer: BufferId, access: &Access) -> bool {
+        let (rows, columns) = access.at.steps.split_at(self.rows);
+        let by_rows = rows.iter().any(|&step| step != 0) && access.gather.is_none() && columns == [1];
+        by_rows && !fused.is_tile(buffer) && (self.steps == 1 || access.position != 0)
+    }
+
     /// How the rows of its product are cut: the axes ahead of them, of which each position has a left and a right operand of its
     /// own, and how many rows follow one another in one product. Rows that are read in runs need not be in one.
     pub fn dot_rows(&self) -> (usize, Dim) {

@@ -150,6 +150,9 @@ impl fmt::Display for StageTiling {
             Prefetch::Ahead { elements, bytes } => {
                 write!(f, "; prefetched {elements} ahead: {} do not stay in the second cache", Bytes(bytes))
             }
+            Prefetch::NextRow { bytes } => {
+                write!(f, "; the next row prefetched: {} do not stay in the second cache", Bytes(bytes))
+            }
             Prefetch::Cached(bytes) => write!(f, "; not prefetched: {} stay in the second cache", Bytes(bytes)),
             Prefetch::Nothing => Ok(()),
         }

@@ -57,6 +57,12 @@ pub enum Prefetch {
         /// What the kernel goes through, in bytes: more than stays in the second cache.
         bytes: usize,
     },
+    /// What the next row reads and writes, at places that do not follow those of the present one: vector by vector, as that is
+    /// worked on. All of a row at once would wait for one another.
+    NextRow {
+        /// What the kernel goes through, in bytes: more than stays in the second cache.
+        bytes: usize,
+    },
     /// Nothing, as all bytes stay in the second cache.
     Cached(usize),
     /// Nothing, as rows are too short or one run of elements, or it was done in the first stage.
@@ -125,8 +131,11 @@ fn vectors(kernel: &Kernel, steps: &[usize]) -> usize {
 
 fn prefetch(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
     let cols = kernel.cols();
-    if kernel.flat || !kernel.is_plain() || cols < LEAST_PREFETCHED {
+    if kernel.flat || cols < LEAST_PREFETCHED {
         return Prefetch::Nothing;
+    }
+    if !kernel.is_plain() {
+        return next_row(fused, tiling, kernel);
     }
     let mut matrices = matrices(fused, kernel);
     matrices.retain(|&buffer| !fused.is_tile(buffer));
@@ -135,6 +144,23 @@ fn prefetch(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
     match bytes >= tiling.machine.reread() {
         true => Prefetch::Ahead { elements: AHEAD, bytes },
         false => Prefetch::Cached(bytes),
+    }
+}
+
+/// What is prefetched of rows that lie apart: the machine's own prefetcher does not find the next one.
+fn next_row(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
+    let rows = kernel.row_count().at(tiling.max_batch);
+    let wide = matches!(wide(kernel, tiling), Wide::Lanes(_));
+    if !wide || kernel.axes.len() - kernel.rows != 1 || rows < 2 {
+        return Prefetch::Nothing;
+    }
+    let reads = kernel.reads.iter().filter(|read| kernel.comes_in_rows(fused, read.buffer, &read.access));
+    let writes = kernel.writes.iter().filter(|write| kernel.comes_in_rows(fused, write.buffer, &write.access));
+    let floats = rows.saturating_mul(kernel.cols()).saturating_mul(kernel.steps);
+    match floats.saturating_mul(reads.count() + writes.count()).saturating_mul(4) {
+        0 => Prefetch::Nothing,
+        bytes if bytes >= tiling.machine.reread() => Prefetch::NextRow { bytes },
+        bytes => Prefetch::Cached(bytes),
     }
 }
 

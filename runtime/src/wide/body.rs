@@ -89,12 +89,16 @@ pub(super) enum Step {
     Store(Element, u32),
     /// No result: what the sum has from here on.
     SetTotal(usize, u32),
+    /// No result: a wish for elements that are read soon, or written.
+    Fetch(Element, bool),
 }
 
 impl Step {
     pub(super) fn operands(self) -> Vec<u32> {
         match self {
-            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position => Vec::new(),
+            Step::Const(_) | Step::Number(_) | Step::Load(_) | Step::Total(_) | Step::Position | Step::Fetch(..) => {
+                Vec::new()
+            }
             Step::Unary(_, x) | Step::Not(x) | Step::Store(_, x) | Step::SetTotal(_, x) => vec![x],
             Step::Binary(_, x, y) | Step::Compare(_, x, y) | Step::SameInts(x, y) | Step::Logic(_, x, y) => vec![x, y],
             Step::MulAdd(x, y, z) | Step::Select(x, y, z) => vec![x, y, z],
@@ -102,7 +106,7 @@ impl Step {
     }
 
     pub(super) fn has_result(self) -> bool {
-        !matches!(self, Step::Store(..) | Step::SetTotal(..))
+        !matches!(self, Step::Store(..) | Step::SetTotal(..) | Step::Fetch(..))
     }
 
     pub(super) fn is_mask(self) -> bool {
@@ -185,6 +189,11 @@ impl Recorder {
     /// Writes elements.
     pub fn store(&mut self, value: Reg, element: Element) {
         self.body.steps.push(Step::Store(element, value.0));
+    }
+
+    /// Asks for elements that are read soon, or written; they may be anywhere, and be none.
+    pub fn fetch(&mut self, element: Element, to_write: bool) {
+        self.body.steps.push(Step::Fetch(element, to_write));
     }
 
     /// A sum along the run whose lanes lie there, or one down the columns.
@@ -377,6 +386,8 @@ impl fmt::Display for Body {
                 Step::Position => writeln!(f, "    v{number} = position")?,
                 Step::Total(total) => writeln!(f, "    v{number} = total {total}")?,
                 Step::Store(element, _) => writeln!(f, "    store {operands}, {}", place(element))?,
+                Step::Fetch(element, false) => writeln!(f, "    fetch {}", place(element))?,
+                Step::Fetch(element, true) => writeln!(f, "    fetch {}, to write", place(element))?,
                 Step::SetTotal(total, _) => writeln!(f, "    total {total} = {operands}")?,
             }
         }

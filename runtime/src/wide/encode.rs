@@ -195,6 +195,15 @@ impl Code {
         self.bytes.extend(offset.to_le_bytes());
     }
 
+    /// A wish for the line that lies so many bytes behind a register and the position in the run.
+    pub(super) fn fetch(&mut self, base: Gpr, offset: i32, to_write: bool) {
+        if base.0 >= 8 {
+            self.bytes.push(0x41);
+        }
+        self.bytes.extend([0x0f, if to_write { 0x0d } else { 0x18 }]);
+        self.indexed(1 << 3, base, RAX, offset);
+    }
+
     /// `to = [base + offset]`, 64 bits.
     pub(super) fn load(&mut self, to: Gpr, base: Gpr, offset: i32) {
         self.bytes.extend([0x48 | to.0 >> 3 << 2 | base.0 >> 3, 0x8b]);
