@@ -45,6 +45,12 @@ pub unsafe extern "C" fn total_of_columns(
     out: *mut f32,
 ) {
     let total = total(reduction);
+    if blocks == 1 {
+        // SAFETY: `count <= stride`.
+        let parts = unsafe { std::slice::from_raw_parts(partials, count) };
+        // SAFETY: the caller's promise.
+        return total_of_block(total, parts, unsafe { std::slice::from_raw_parts_mut(out, count) });
+    }
     for first in (0..count).step_by(STRIP) {
         let strip = first..(first + STRIP).min(count);
         let len = strip.len();
@@ -59,19 +65,23 @@ pub unsafe extern "C" fn total_of_columns(
             (total.merge)(&mut totals[..len], &later[..len]);
             totals
         };
-        // Of a single block too: a sum is never -0.
         let mut totals = [total.identity; STRIP];
-        match blocks {
-            // Small networks have one: nothing is moved for it.
-            1 => (total.merge)(&mut totals[..len], &part(0)[..len]),
-            _ => {
-                if let Some(found) = merged(0..blocks, &part, &merge) {
-                    (total.merge)(&mut totals[..len], &found[..len]);
-                }
-            }
+        if let Some(found) = merged(0..blocks, &part, &merge) {
+            (total.merge)(&mut totals[..len], &found[..len]);
         }
         // SAFETY: the strip ends at `count` or before.
         let out = unsafe { std::slice::from_raw_parts_mut(out.add(first), strip.len()) };
+        out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
+    }
+}
+
+/// The same of one block, as small networks have: a sum is never -0, so that it is not merely copied.
+fn total_of_block(total: &Total, parts: &[f32], out: &mut [f32]) {
+    const FEW: usize = 8;
+    for (out, parts) in out.chunks_mut(FEW).zip(parts.chunks(FEW)) {
+        let (mut totals, mut later) = ([total.identity; FEW], [0.0; FEW]);
+        later.iter_mut().zip(parts).for_each(|(later, &part)| *later = f64::from(part));
+        (total.merge)(&mut totals[..out.len()], &later[..out.len()]);
         out.iter_mut().zip(totals).for_each(|(out, total)| *out = total as f32);
     }
 }
