@@ -211,6 +211,10 @@ impl Parser<'_> {
             return self.whole(input, Parser::block_param);
         }
         let name = self.name(input, "the name of an argument")?;
+        // Sizes of a network, chosen when the program runs, are written with a type.
+        if input.at(Token![:]) {
+            return self.expected(&format!("`,` or `=` after `{name}`: arguments of a block have no type"), input);
+        }
         let mut default = None;
         if input.at(Token![=]) {
             self.eat::<Token![=]>(input, "`=`")?;

@@ -65,6 +65,12 @@ fn names_that_were_passed_over_are_not_unknown() {
 }
 
 #[test]
+fn an_argument_of_a_block_with_a_type() {
+    let text = "block Body(width: usize = 4, n) { Dense(width), Dense(n) } Net<x: [B, 4] -> y: [B, 4]> { Body(8, 4) }";
+    assert_snapshot!(mistakes(text), @"1:17: expected `,` or `=` after `width`: arguments of a block have no type, found `:`");
+}
+
+#[test]
 fn loss_without_a_network() {
     assert_snapshot!(mistakes("loss = mean(y); metric m = mean(y);"), @"1:1: `loss` comes after the network that it belongs to");
 }
