@@ -162,12 +162,12 @@ fn an_image_is_moved_where_it_is_read() {
     %18 = add x[0, b, i-1 : 0], -0 : f32[B,1,4,6]                  # random_crop1
     %22 = eq %12[b, 0], 1 : bool[B,1,4,6]                          # random_crop1
     %23 = select %22, %18, %18[b, 0, i-1, j : 0] : f32[B,1,4,6]    # random_crop1
-    %26 = eq %12[b, 0], 2 : bool[B,1,4,6]                          # random_crop1
-    %27 = select %26, %18[b, 0, i+1, j : 0], %23 : f32[B,1,4,6]    # random_crop1
-    %31 = eq %12[b, 1], 1 : bool[B,1,4,4]                          # random_crop1
-    %32 = select %31, %27[b, 0, i, j+1], %27[b, 0, i, j] : f32[B,1,4,4] # random_crop1
-    %35 = eq %12[b, 1], 2 : bool[B,1,4,4]                          # random_crop1
-    %36 = select %35, %27[b, 0, i, j+2], %32 : f32[B,1,4,4]        # random_crop1
+    %25 = eq %12[b, 0], 2 : bool[B,1,4,6]                          # random_crop1
+    %26 = select %25, %18[b, 0, i+1, j : 0], %23 : f32[B,1,4,6]    # random_crop1
+    %30 = eq %12[b, 1], 1 : bool[B,1,4,4]                          # random_crop1
+    %31 = select %30, %26[b, 0, i, j+1], %26[b, 0, i, j] : f32[B,1,4,4] # random_crop1
+    %33 = eq %12[b, 1], 2 : bool[B,1,4,4]                          # random_crop1
+    %34 = select %33, %26[b, 0, i, j+2], %31 : f32[B,1,4,4]        # random_crop1
     ");
 }
 

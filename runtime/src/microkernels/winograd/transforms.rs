@@ -309,7 +309,7 @@ unsafe fn taps<R: Register>(of: &Taps) {
             for i in 0..SIDE {
                 let positions = line_of_taps([columns[0][i], columns[1][i], columns[2][i]]);
                 let to = to.wrapping_add(SIDE * i * apart + first);
-                for (j, position) in positions.into_iter().enumerate() {
+                for (j, &position) in positions.iter().enumerate() {
                     position.store(to.wrapping_add(j * apart));
                 }
             }
