@@ -125,7 +125,7 @@ fn is_closed(text: &str, name: &str) -> Option<bool> {
             .iter()
             .any(|kind| line.strip_prefix(kind).is_some_and(|rest| words(rest).next() == Some(name)))
     };
-    let at = lines.iter().position(|line| defines(line))?;
+    let at = lines.iter().position(defines)?;
     let before = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("///"));
     if before.into_iter().any(|line| *line == "#[non_exhaustive]") {
         return Some(false);

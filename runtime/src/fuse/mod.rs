@@ -57,10 +57,10 @@ pub fn fuse(graph: &Graph) -> Fused {
 pub fn fuse_legalized(graph: &Graph, winograd: WinogradUse) -> Fused {
     let fused = loops::in_attempts(graph, winograd);
     let fused = masks::of_results(graph, &fused).map_or(fused, |graph| loops::in_attempts(&graph, winograd));
-    if cfg!(debug_assertions) {
-        if let Err(fault) = verify(&fused) {
-            panic!("fusion keeps the order of the graph: {fault}, in\n{fused}");
-        }
+    if cfg!(debug_assertions)
+        && let Err(fault) = verify(&fused)
+    {
+        panic!("fusion keeps the order of the graph: {fault}, in\n{fused}");
     }
     fused
 }

@@ -181,9 +181,8 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
         let mut in_place = BTreeMap::new();
         for buffer in kernel.writes.iter().map(|write| write.buffer).filter(|&buffer| fused.is_tile(buffer)) {
             // The parts of a whole lie where the first of them has found room.
-            if !tiles.contains_key(&buffer) {
-                tiles.insert(buffer, tile(fused, &tiling, index, &mut arena, (buffer, last_read[buffer.index()])));
-            }
+            let last = last_read[buffer.index()];
+            tiles.entry(buffer).or_insert_with(|| tile(fused, &tiling, index, &mut arena, (buffer, last)));
         }
         for write in kernel.writes.iter().filter(|write| fused.buffer(write.buffer).home == Home::Arena) {
             // The states of a loop lie where the first one does, and the parts of a whole where the first of them does.
