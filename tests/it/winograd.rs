@@ -119,7 +119,7 @@ fn over_a_training_it_is_no_farther_from_sums_of_products_than_those_with_anothe
     assert!(farther < 1.5, "{farther} times as far");
 }
 
-/// The same of all of ResNet-20, which takes a minute: 0.9 times as far.
+/// The same of all of ResNet-20, which takes a minute.
 #[test]
 #[ignore = "for a minute"]
 fn over_a_training_of_resnet20_too() {
