@@ -92,13 +92,10 @@ impl Ctx<'_> {
         while let Some((reader, id)) = open.pop() {
             let (base, class) = read_access(self.g, id, domain);
             // What is one a row or one a column costs next to nothing.
-            let each = matches!(class, Class::Element | Class::Other);
-            if !each || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
+            if class != Class::Element || matches!(self.g[base].op, Op::Const(_) | Op::Iota(_)) {
                 continue;
             }
-            // Elements of other places are read once more by every view.
-            let key = if class == Class::Other { id } else { base };
-            if let Some(&(needed, _)) = places.get(&key) {
+            if let Some(&(needed, _)) = places.get(&base) {
                 network.edge(reader.unwrap_or(source), needed, NEVER);
                 continue;
             }
@@ -108,11 +105,11 @@ impl Ctx<'_> {
             let node = &self.g[base];
             let home = self.home[base.index()].is_some();
             let map = node.op.is_map() && !self.stored[base.index()] && !self.loops.is_outside(base);
-            let computable = map && class == Class::Element && Domain::of(&node.ty.shape) == domain;
+            let computable = map && Domain::of(&node.ty.shape) == domain;
             let load = match () {
                 // Truth values have no place in memory, and what is not computed elsewhere is computed here.
                 () if computable && (node.ty.dtype == DType::Bool || !home) => NEVER,
-                () if !map && class == Class::Element && read.contains(base) => 0,
+                () if !map && read.contains(base) => 0,
                 () if self.stored[base.index()] || node.op.is_leaf() => TRANSFER,
                 () => 2 * TRANSFER,
             };
@@ -121,13 +118,13 @@ impl Ctx<'_> {
             network.edge(reader.unwrap_or(source), needed, NEVER);
             if !computable {
                 network.edge(needed, sink, load);
-                places.insert(key, (needed, None));
+                places.insert(base, (needed, None));
                 continue;
             }
             let computed = network.place();
             network.edge(needed, computed, load);
             network.edge(computed, sink, operation(&node.op));
-            places.insert(key, (needed, Some(computed)));
+            places.insert(base, (needed, Some(computed)));
             open.extend(node.operands.iter().map(|&operand| (Some(computed), operand)));
         }
         let mut to_rematerialize = Nodes::default();
