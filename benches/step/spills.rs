@@ -1,7 +1,7 @@
 //! Whether the microkernels keep their sums in registers.
 //!
 //! In: the machine code of this process, from the functions that compiled programs call for products. Out: for either width of
-//! registers, how many inner loops of multiply-adds, or of the additions of a transform, there are, and how many of them touch the stack: that costs up to half the speed
+//! registers, how many inner loops of multiply-adds there are, and how many of them touch the stack: that costs up to half the speed
 //! and gives no warning. Nothing is timed. An error if more than an eighth do: at present a tenth, tiles of products over windows
 //! whose first or last row has fewer terms, for which the machine has too few registers.
 
@@ -10,12 +10,12 @@ use std::fs::{File, read_to_string};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use gradloom_runtime::microkernels::{gemm, runs, winograd};
+use gradloom_runtime::microkernels::{gemm, runs};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use crate::Result;
 
-/// Loops with fewer multiply-adds or additions than this have too few sums to be a tile or a transform.
+/// Loops with fewer multiply-adds than this have too few sums to be a tile of one.
 const LEAST: usize = 8;
 /// How many functions are read at most.
 const MOST_FUNCTIONS: usize = 2000;
@@ -35,14 +35,8 @@ struct Loop {
 }
 
 pub fn count() -> Result<()> {
-    let roots = [
-        gemm::gemm as *const () as u64,
-        runs::product as *const () as u64,
-        winograd::product as *const () as u64,
-        winograd::sums as *const () as u64,
-    ];
     let mut found: BTreeMap<bool, Vec<Loop>> = BTreeMap::new();
-    for function in functions(&roots)? {
+    for function in functions(&[gemm::gemm as *const () as u64, runs::product as *const () as u64])? {
         inner_loops(&function).for_each(|of| found.entry(of.wide).or_default().push(of));
     }
     let mut refused = Vec::new();
@@ -148,7 +142,7 @@ fn inner_loops(function: &[Instruction]) -> impl Iterator<Item = Loop> {
 fn of(body: &[Instruction]) -> Option<Loop> {
     let is_wide = |at: &Instruction| registers(at).any(Register::is_zmm);
     let is_vector = |at: &Instruction| registers(at).any(|register| register.is_ymm() || register.is_zmm());
-    let adds = body.iter().filter(|at| is_vector(at) && adds(at.mnemonic())).count();
+    let adds = body.iter().filter(|at| is_vector(at) && is_multiply_add(at.mnemonic())).count();
     let on_stack = |at: &&Instruction| {
         let reads = (0..at.op_count()).any(|operand| at.op_kind(operand) == OpKind::Memory);
         reads && at.memory_base() == Register::RSP && is_vector(at)
@@ -157,9 +151,8 @@ fn of(body: &[Instruction]) -> Option<Loop> {
     (adds >= LEAST).then(|| Loop { wide: body.iter().any(is_wide), multiply_adds: adds, spilled })
 }
 
-fn adds(mnemonic: Mnemonic) -> bool {
-    use Mnemonic::{Vaddps, Vfmadd132ps, Vfmadd213ps, Vfmadd231ps, Vsubps};
-    matches!(mnemonic, Vfmadd132ps | Vfmadd213ps | Vfmadd231ps | Vaddps | Vsubps)
+fn is_multiply_add(mnemonic: Mnemonic) -> bool {
+    matches!(mnemonic, Mnemonic::Vfmadd132ps | Mnemonic::Vfmadd213ps | Mnemonic::Vfmadd231ps)
 }
 
 fn registers(at: &Instruction) -> impl Iterator<Item = Register> {
