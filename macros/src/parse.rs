@@ -213,7 +213,9 @@ impl Parser<'_> {
         let name = self.name(input, "the name of an argument")?;
         // Sizes of a network, chosen when the program runs, are written with a type.
         if input.at(Token![:]) {
-            return self.expected(&format!("`,` or `=` after `{name}`: arguments of a block have no type"), input);
+            let wanted = format!("`,` or `=` after `{name}`: arguments of a block have no type");
+            let _: Parsed<()> = self.expected(&wanted, input);
+            self.skip(input, |input| input.at(Token![,]) || input.at(Token![=]));
         }
         let mut default = None;
         if input.at(Token![=]) {

@@ -95,7 +95,7 @@ fn rows(tiling: &mut Tiling, rows: usize) {
 fn called(_: &Fused, tiling: &mut Tiling) {
     for kernel in tiling.kernels.iter_mut().filter(|kernel| kernel.is_inline()) {
         kernel.matmul =
-            Some(Matmul::Called { left: Left::InPlace, right: Right::Panels(Panels::FewRows(0)), few: None });
+            Some(Matmul::Called { left: Left::InPlace, right: Right::Panels(Panels::Skinny(0)), skinny: None });
     }
 }
 

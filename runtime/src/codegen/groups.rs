@@ -105,7 +105,7 @@ impl DriverEmitter<'_, '_> {
                 match products[..] {
                     [None] => self.blocks(task.kernel, None, [lo, hi]),
                     _ => {
-                        let few = tiling.few_points(fused, run.clone());
+                        let few = tiling.skinny_points(fused, run.clone());
                         self.packed_or_not(points, few, products, |emit, products, _| {
                             emit.tile(&run, products, [lo, hi]);
                         })
@@ -167,7 +167,7 @@ impl DriverEmitter<'_, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         let shared = self.ctx_with_tiles(tiles);
         let context = std::mem::replace(&mut self.ctx, shared);
-        self.packed_or_not(points, tiling.few_points(fused, run), products, |emit, products, _| {
+        self.packed_or_not(points, tiling.skinny_points(fused, run), products, |emit, products, _| {
             emit.rows_of(index, products[0].as_ref(), zero, [lo, hi]);
         });
         self.ctx = context;

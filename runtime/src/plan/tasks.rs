@@ -137,7 +137,7 @@ impl Regions {
                 // Few rows come again at every step.
                 None if in_loop => (Work::Pack, COLUMNS, 0),
                 None => {
-                    let few = plan.tiling.few_points(fused, run.clone());
+                    let few = plan.tiling.skinny_points(fused, run.clone());
                     (Work::Pack, COLUMNS, few * fused.rows_of_point(index))
                 }
             };

@@ -29,7 +29,7 @@ pub enum Matmul {
         /// How the right operand is read.
         right: Right,
         /// How many bytes of it up to [`AXPY_ROWS`] rows read in whole rows, if they do.
-        few: Option<usize>,
+        skinny: Option<usize>,
     },
     /// By the microkernels of Winograd's form: what all rows have in common is made ahead.
     Winograd {
@@ -111,7 +111,7 @@ pub enum Packed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Panels {
     /// There are only so many rows: one call, or hardly more.
-    FewRows(usize),
+    Skinny(usize),
     /// A copy of so many bytes would travel to memory and back for a few calls.
     Large(usize),
     /// Each call has an operand of its own.
@@ -165,13 +165,13 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, Righ
     let right = match reads_in_place(machine, rows, inner, [b_row, b_col]) {
         true => Right::InPlace,
         false if !shared => Right::Panels(Panels::Batched),
-        false if all_rows <= tiling.skinny_rows => Right::Panels(Panels::FewRows(rows)),
+        false if all_rows <= tiling.skinny_rows => Right::Panels(Panels::Skinny(rows)),
         false if bytes <= machine.reread() => Right::Packed(Packed::Stays(bytes)),
         false if many && bytes <= machine.third_cache => Right::Packed(Packed::ManyRows(all_rows)),
         false => Right::Panels(Panels::Large(bytes)),
     };
     let whole = b_col == 1 && kernel.row_count().is_batch() && reads_whole_rows([1, cols, dot.inner().at(1)]);
-    Matmul::Called { left, right, few: whole.then_some(bytes) }
+    Matmul::Called { left, right, skinny: whole.then_some(bytes) }
 }
 
 /// Most rows of a product whose sums grow along whole rows of its right operand.

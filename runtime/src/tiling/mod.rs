@@ -127,7 +127,7 @@ impl Tiling {
     }
 
     /// How many points of kernels that run together are too few to repay rearranging right operands for several threads.
-    pub fn few_points(&self, fused: &Fused, run: Range<usize>) -> usize {
+    pub fn skinny_points(&self, fused: &Fused, run: Range<usize>) -> usize {
         self.skinny_rows / run.map(|index| fused.rows_of_point(index)).max().unwrap_or(1)
     }
 

@@ -86,9 +86,9 @@ impl fmt::Display for Matmul {
                 write!(f, "of {terms} terms that are gathered for some rows at a time, right operand read in place")
             }
             Matmul::InRuns { right, .. } => write!(f, "in runs of terms: right operand {right}"),
-            Matmul::Called { left, right, few } => {
+            Matmul::Called { left, right, skinny } => {
                 write!(f, "called: left operand {left}, right operand {right}")?;
-                match few {
+                match skinny {
                     Some(bytes) => {
                         write!(f, "; on one thread up to {AXPY_ROWS} rows read {} of it in long runs", Bytes(*bytes))
                     }
@@ -119,7 +119,7 @@ impl fmt::Display for Right {
                 write!(f, "packed once: {} stay in the second cache", Bytes(*bytes))
             }
             Right::Packed(Packed::ManyRows(rows)) => write!(f, "packed once: {rows} rows repay it"),
-            Right::Panels(Panels::FewRows(rows)) => write!(f, "packed panel by panel for {rows} rows"),
+            Right::Panels(Panels::Skinny(rows)) => write!(f, "packed panel by panel for {rows} rows"),
             Right::Panels(Panels::Large(bytes)) => {
                 write!(f, "packed panel by panel: {} do not stay in a cache", Bytes(*bytes))
             }
