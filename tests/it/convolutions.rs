@@ -418,12 +418,16 @@ fn the_gradient_of_every_second_pixel_is_read_with_zeros_between() {
         let zero = b.constant_like(0.0, both);
         b.max(both, zero)
     }), @"
-    kernel 0: i 9, j 16, k 4, 576 FLOP, 4,608 bytes
-      %7 = add w[j, i, k], -0 : f32[3,3,2,8,4]
-      materialize %7                                                 # for kernel 1: a matmul reads memory
-    kernel 1: b B, i 2, j 16, k 4, 18,432*B FLOP, 1,536*B + 2,304 bytes # a matmul
-      %15 = dot x[b, j+m-1, k+n-1, i, o], %7[-m+2, -n+2, i, o, l] over m 3, n 3, o 8 : f32[B,2,4,4,4]
-      materialize %15 as %17[b, j, i, k]                             # output y
+    kernel 0: 16*B x 8, 4,096*B FLOP, 1,536*B + 512 bytes
+      %4 = dot dy, w : f32[16*B,8]
+      materialize %4                                                 # for kernel 1: dot runs once
+    kernel 1: b 4*B, i 2, j 4, k 8, 256*B FLOP, 1,536*B bytes        # %4 comes from kernel 0, over 16*B x 8
+      %8 = add %4[b, i, j, k : 0], -0 : f32[B,4,2,4,8]
+      materialize %8                                                 # for kernel 2: used in another shape
+    kernel 2: b 32*B, i 2, j 8, 1,024*B FLOP, 3,072*B bytes          # %8 comes from kernel 1, over 32*B x 8
+      %12 = add %8[b, i, j : 0], -0 : f32[B,8,4,2,8]
+      %14 = max %12, 0 : f32[B,8,8,8]
+      materialize %14                                                # output y
     ");
 }
 
