@@ -31,6 +31,7 @@ impl Guarded {
     }
 
     /// Takes a page of a buffer of whole pages away, which begins with this float.
+    #[cfg(feature = "jit")]
     pub(crate) fn close(&mut self, at: usize) {
         assert!((4 * at).is_multiple_of(PAGE) && (4 * self.len).is_multiple_of(PAGE) && at < self.len);
         // SAFETY: a page of this buffer, as asserted, and nobody has borrowed it.

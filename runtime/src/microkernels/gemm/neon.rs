@@ -66,8 +66,8 @@ impl Kernel for Neon {
 unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
     let mut acc = [[vdupq_n_f32(0.0); VECTORS]; MR];
     // One term behind: to load from a pointer itself, nothing added, the compiler takes the load that fills a register.
-    let mut a = [t.a.ptr; ROWS];
-    for i in 0..ROWS {
+    let mut a = [t.a.ptr; MR];
+    for i in 0..MR {
         a[i] = t.a.at(i, 0).ptr.wrapping_sub(t.a.col);
     }
     let mut b = t.b;
