@@ -63,7 +63,7 @@ pub struct Windows {
     /// In the right operand: from row to row and from column to column of the taps, from channel to channel and from column to
     /// column; or, in a gradient, from image to image, row to row, window to window and column to column, which is 1.
     pub b: [i64; 4],
-    /// Channels: a multiple of [`WINOGRAD_CHANNELS`](crate::kernel::WINOGRAD_CHANNELS).
+    /// Channels: a multiple of [`WINOGRAD_CHANNELS`].
     pub channels: i64,
     /// Columns of the result: a multiple of the same.
     pub cols: i64,
@@ -80,6 +80,13 @@ impl Windows {
 /// Floats of what is made ahead: of the transformed taps, or of the sums of a gradient.
 pub fn ahead_len(channels: usize, cols: usize) -> usize {
     POSITIONS.saturating_mul(channels).saturating_mul(cols)
+}
+
+/// Cuts so many rows into as few tiles as possible, equal to within one, as `(first, rows)`.
+#[inline(always)]
+fn even(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let parts = rows.div_ceil(most);
+    (0..parts).map(move |i| (i * rows / parts, (i + 1) * rows / parts - i * rows / parts))
 }
 
 /// Floats from the squares of [`product`] to what they give: those of one position lie in other places of a page than the squares of

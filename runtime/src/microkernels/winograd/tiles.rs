@@ -4,7 +4,7 @@
 //! sums of them. Operands lie in blocks of [`BLOCK`] channels, so that all steps but one are known when this is compiled: a row of
 //! a tile is a displacement from the one pointer into the left operand.
 
-use super::{APART, BLOCK, POSITIONS, ROW_APART, SIDE};
+use super::{APART, BLOCK, POSITIONS, ROW_APART, SIDE, even};
 use crate::microkernels::gemm::steps::STEPS;
 use crate::microkernels::runs::Register;
 
@@ -38,13 +38,6 @@ pub(super) struct Sums {
     pub c: *mut f32,
     /// Add to the sums instead of overwriting them.
     pub accumulate: bool,
-}
-
-/// Cuts so many rows into as few tiles as possible, equal to within one, as `(first, rows)`.
-#[inline(always)]
-pub(super) fn even(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let parts = rows.div_ceil(most);
-    (0..parts).map(move |i| (i * rows / parts, (i + 1) * rows / parts - i * rows / parts))
 }
 
 /// Calls a function for a number of rows that is known when it is compiled, 16 at most.
@@ -113,8 +106,8 @@ unsafe fn term<R: Register, const ROWS: usize, const VECTORS: usize, const ROW: 
         }
         for (i, row) in sums.iter_mut().enumerate() {
             let factor = R::splat(a.wrapping_add(i * ROW));
-            for (sum, register) in row.iter_mut().zip(columns) {
-                *sum = sum.mul_add(factor, register);
+            for (v, sum) in row.iter_mut().enumerate() {
+                *sum = sum.mul_add(factor, columns[v]);
             }
         }
     }
@@ -134,9 +127,9 @@ unsafe fn tile_of_products<R: Register, const ROWS: usize, const VECTORS: usize>
                 add::<R, ROWS, VECTORS, BLOCK, 1>(&mut sums, a, b, [of.cols, BLOCK], BLOCK);
                 b = b.wrapping_add(BLOCK * of.cols);
             }
-            for (i, row) in sums.into_iter().enumerate() {
+            for (i, row) in sums.iter().enumerate() {
                 let c = of.c.wrapping_add(place + i * BLOCK);
-                for (v, sum) in row.into_iter().enumerate() {
+                for (v, &sum) in row.iter().enumerate() {
                     sum.store(c.wrapping_add(column(v, R::LANES, POSITIONS * APART)));
                 }
             }
@@ -166,8 +159,8 @@ unsafe fn tile_of_sums<R: Register, const ROWS: usize, const VECTORS: usize>(of:
         unsafe {
             let mut sums = [[R::zero(); VECTORS]; ROWS];
             add::<R, ROWS, VECTORS, 1, BLOCK>(&mut sums, a, b, [BLOCK, SIDE * ROW_APART], of.squares);
-            for (i, row) in sums.into_iter().enumerate() {
-                for (v, sum) in row.into_iter().enumerate() {
+            for (i, row) in sums.iter().enumerate() {
+                for (v, &sum) in row.iter().enumerate() {
                     let c = c.wrapping_add(i * of.cols + v * R::LANES);
                     let sum = if of.accumulate { R::load(c).add(sum) } else { sum };
                     sum.store(c);

@@ -6,9 +6,9 @@
 use core::ops::Range;
 
 use super::direct;
-use super::tiles::{Products, even};
+use super::tiles::Products;
 use super::transforms::{Results, Strip, Taps, Winograd};
-use super::{BLOCK, POSITIONS, SIDE, SQUARES, Windows, squares_len, winograd_rows};
+use super::{BLOCK, POSITIONS, SIDE, SQUARES, Windows, even, squares_len, winograd_rows};
 
 /// The panels of columns, as `(first, columns)`: two blocks where a tile of the instruction set has as many.
 fn panels<K: Winograd>(cols: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
