@@ -279,11 +279,11 @@ fn one_image_has_a_variance_where_it_has_several_positions() {
 }
 
 network! {
-    block Res(c) {
+    pub block Res(c) {
         residual { Conv2d(c, 3, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false), BatchNorm },
         relu,
     }
-    block Down(c) {
+    pub block Down(c) {
         residual { Conv2d(c, 3, stride = 2, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false), BatchNorm }
         skip     { Conv2d(c, 1, stride = 2, bias = false), BatchNorm },
         relu,
@@ -297,7 +297,7 @@ network! {
     loss(label: [u8; B]) = cross_entropy(logits, label);
     metric accuracy = mean(argmax(logits) == label);
 
-    ResNet20<[B, 3, 32, 32] -> logits: [B, 10]> {
+    pub ResNet20<[B, 3, 32, 32] -> logits: [B, 10]> {
         Conv2d(16, 3, pad = 1, bias = false), BatchNorm, relu,
         repeat(3) { Res(16) }, Down(32), repeat(2) { Res(32) }, Down(64), repeat(2) { Res(64) },
         global_avg_pool, Dense(10),

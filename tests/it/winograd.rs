@@ -5,26 +5,13 @@ use gradloom::{Network, Predictor, RunError, Session, Sgd, Stage, Trainer, netwo
 use gradloom_runtime::init::Random;
 use insta::assert_snapshot;
 
+use crate::budget::is_deep;
+use crate::images::ResNet20;
+
 network! {
-    block Res(c) {
-        residual { Conv2d(c, 3, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false), BatchNorm },
-        relu,
-    }
-    block Down(c) {
-        residual { Conv2d(c, 3, stride = 2, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false), BatchNorm }
-        skip     { Conv2d(c, 1, stride = 2, bias = false), BatchNorm },
-        relu,
-    }
     /// The first blocks of ResNet-20, for small images.
     Small<image: [B, 3, 8, 8] -> logits: [B, 10]> {
-        Conv2d(16, 3, pad = 1, bias = false), BatchNorm, relu, repeat(3) { Res(16) }, global_avg_pool, Dense(10),
-    }
-    loss(label: [u8; B]) = cross_entropy(logits, label);
-
-    ResNet20<image: [B, 3, 32, 32] -> logits: [B, 10]> {
-        Conv2d(16, 3, pad = 1, bias = false), BatchNorm, relu,
-        repeat(3) { Res(16) }, Down(32), repeat(2) { Res(32) }, Down(64), repeat(2) { Res(64) },
-        global_avg_pool, Dense(10),
+        Conv2d(16, 3, pad = 1, bias = false), BatchNorm, relu, repeat(3) { crate::images::Res(16) }, global_avg_pool, Dense(10),
     }
     loss(label: [u8; B]) = cross_entropy(logits, label);
 
@@ -119,16 +106,17 @@ fn over_a_training_it_is_no_farther_from_sums_of_products_than_those_with_anothe
     assert!(farther < 1.5, "{farther} times as far");
 }
 
-/// The same of all of ResNet-20, which takes a minute.
+/// The same of all of ResNet-20, which takes a minute: where everything is tried.
 #[test]
-#[ignore = "for a minute"]
 fn over_a_training_of_resnet20_too() {
+    if !is_deep() {
+        return;
+    }
     let training = Training { size: 32, batch: 10, seen: &[1, 3, 10, 30, 100, 200] };
     let farther = training.farther(
         || ResNet20::trainer(Sgd::new(0.02).momentum(0.9)),
         |net, images, labels| net.step(images, labels).map(drop),
     );
-    println!("{farther} times as far");
     assert!(farther < 1.5, "{farther} times as far");
 }
 

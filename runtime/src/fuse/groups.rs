@@ -73,10 +73,11 @@ struct Grown {
     end: usize,
 }
 
+/// The longest group that begins with a kernel: by its rows or, where nothing goes on by those, by samples.
 fn grow(fused: &Fused, uses: &Uses, budget: &Budget, start: usize) -> Grown {
     let points = candidates(fused, start);
     let mut apart = if points.is_empty() { Some(ApartReason::Rows) } else { None };
-    // Fewer points are larger ones, of which fewer threads find one each: measured, what more they save is no gain.
+    // Samples may save more bytes than rows, but measured they gained nothing, and two threads had nothing to share of one sample.
     let group = points.into_iter().find_map(|points| {
         let mut growing = Growing::new(fused, (&uses.writers, &uses.last), budget, start, points);
         while growing.takes_next() {}
@@ -87,14 +88,14 @@ fn grow(fused: &Fused, uses: &Uses, budget: &Budget, start: usize) -> Grown {
     Grown { group, apart, end }
 }
 
-/// How far behind a group a kernel may stand that comes forward to it.
-const AHEAD: usize = 4;
+/// How many kernels after the next one are looked at.
+const LOOKAHEAD: usize = 4;
 
 /// What a group becomes if a kernel comes forward to it that reads what it has written, past others that have nothing to do with that
 /// one. Gradients by weights stand there, which add up over all points, between a gradient and the next.
 fn with_later(fused: &mut Fused, uses: &mut Uses, budget: &Budget, group: Range<usize>) -> Option<Grown> {
     let Range { start, end } = group;
-    let last = fused.kernels.len().min(end + 1 + AHEAD);
+    let last = fused.kernels.len().min(end + 1 + LOOKAHEAD);
     (end + 1..last).find_map(|from| {
         let written = |buffer: BufferId| uses.writers[buffer.index()].iter().any(|writer| group.contains(writer));
         if !fused.kernels[from].buffers_read().any(written) || !may_come(fused, from, end) {

@@ -30,6 +30,7 @@ mod wholes;
 use std::collections::HashMap;
 
 use crate::ir::ops::Body;
+use crate::ir::rewrite::Readers;
 use crate::ir::{Graph, NodeId, Op, Role};
 use crate::kernel::{Class, Fused, WinogradUse, verify};
 use crate::reason::{MaterializeReason, RematerializeReason, SplitReason};
@@ -119,6 +120,7 @@ struct Ctx<'a> {
     loops: Loops,
     /// The wholes that lie in something larger, and where.
     inside: HashMap<NodeId, Inside>,
+    readers: Readers,
     check: Option<usize>,
 }
 
@@ -161,7 +163,7 @@ impl<'a> Ctx<'a> {
     fn new(g: &'a Graph, loops: Loops) -> Ctx<'a> {
         let (count, index) = (g.nodes.len(), Index::new(g));
         let (drafts, home, stored, inside) = (Vec::new(), vec![None; count], vec![false; count], HashMap::new());
-        Ctx { g, drafts, home, stored, index, loops, inside, check: None }
+        Ctx { g, drafts, home, stored, index, loops, inside, readers: Readers::new(g), check: None }
     }
 
     /// Begins a kernel after all others.

@@ -2,7 +2,8 @@
 //!
 //! In: a concatenation, or a value that is written at each step of a loop. Out: where each part is written, by the kernel that
 //! computes it if every row of that kernel is one run of elements of the whole, else by one that copies it; and where all who
-//! read a part find it, so that it has no memory of its own. A whole may be a part of another one, or a row itself.
+//! read a part find it, so that it has no memory of its own. A whole may be a part of another one, or a row itself. What is read in
+//! another order than that in which it is computed is a whole of one part.
 
 use std::collections::HashMap;
 
@@ -181,11 +182,10 @@ impl Ctx<'_> {
         let base = behind_moves(self.g, id);
         let mut seen = id;
         while seen != base {
-            seen = self.g[seen].operands[0];
-            let readers = self.g.nodes.iter().flat_map(|node| &node.operands).filter(|&&operand| operand == seen);
-            if readers.count() != 1 {
+            if !self.readers.of(seen.index())[0] {
                 return None;
             }
+            seen = self.g[seen].operands[0];
         }
         self.place_where_computed(Part { of: id, view: id, axis: 0, start: 0 }, why)
     }
@@ -270,13 +270,6 @@ impl Ctx<'_> {
         let mut seen = lifted(self.g, part.view, node, &own, &axes)?;
         seen[part.axis].constant += part.start as i64;
         let at = layout(self.g, &self.inside, part.of)?.place(&seen, axes.len());
-        let mut step = 1;
-        for axis in (rows..axes.len()).rev() {
-            if axes[axis] != Dim::Fixed(1) && at.steps[axis] != step {
-                return None;
-            }
-            step *= axes[axis].factor() as i64;
-        }
-        Some(bounds)
+        at.is_run(&axes, rows).then_some(bounds)
     }
 }

@@ -126,7 +126,7 @@ pub fn apply_in_turn(mut graph: Graph, rules: &[Rule]) -> (Graph, NodeMap) {
 }
 
 /// Who else reads what a node reads.
-struct Readers {
+pub struct Readers {
     /// For every operand of every node, whether it has no other reader.
     single: Vec<bool>,
     /// Where those of a node begin, and those of the last end.
@@ -134,7 +134,8 @@ struct Readers {
 }
 
 impl Readers {
-    fn new(graph: &Graph) -> Readers {
+    /// Those of a graph; a result is read from outside.
+    pub fn new(graph: &Graph) -> Readers {
         let mut uses = vec![0u32; graph.nodes.len()];
         let read = graph.outputs.iter().map(|output| &output.node);
         for id in graph.nodes.iter().flat_map(|node| &node.operands).chain(read) {
@@ -149,7 +150,8 @@ impl Readers {
         readers
     }
 
-    fn of(&self, node: usize) -> &[bool] {
+    /// For each operand of a node, whether it has no other reader.
+    pub fn of(&self, node: usize) -> &[bool] {
         &self.single[self.first[node]..self.first[node + 1]]
     }
 }

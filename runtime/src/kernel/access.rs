@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::types::Dim;
+
 /// A number for each point of a loop nest: a constant, and a step along each axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Affine {
@@ -34,6 +36,16 @@ impl Affine {
     pub fn add(&mut self, other: &Affine, times: i64) {
         self.constant += other.constant * times;
         self.steps.iter_mut().zip(&other.steps).for_each(|(step, other)| *step += other * times);
+    }
+
+    /// Whether the elements of a row, whose axes come after `rows` others, follow one another.
+    pub fn is_run(&self, axes: &[Dim], rows: usize) -> bool {
+        let mut next = 1;
+        (rows..axes.len()).rev().filter(|&axis| axes[axis] != Dim::Fixed(1)).all(|axis| {
+            let follows = self.steps[axis] == next;
+            next *= axes[axis].factor() as i64;
+            follows
+        })
     }
 
     /// The smallest and the largest number over axes of these extents, none of them 0.

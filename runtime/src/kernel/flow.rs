@@ -160,8 +160,8 @@ impl Kernel {
             return None;
         }
         let (batch, _) = self.dot_rows();
-        let (last, steps) = (self.axes.len() - 1, &write.access.at.steps);
-        let run = self.rows == last && (steps[last] == 1 || self.axes[last] == Dim::Fixed(1));
+        let steps = &write.access.at.steps;
+        let run = self.rows + 1 == self.axes.len() && write.access.at.is_run(&self.axes, self.rows);
         // The rows of each product are evenly apart.
         let mut rows = (batch + 1..self.rows).map(|axis| (steps[axis - 1], steps[axis], self.axes[axis].factor()));
         let even = rows.all(|(outer, inner, extent)| outer == inner * extent as i64);

@@ -298,7 +298,8 @@ pub struct Write {
     pub access: Access,
     /// How.
     pub mode: Mode,
-    /// Whether it is a part of the buffer: a row for a step of a loop, or a part of a concatenation.
+    /// Whether it is a part of the buffer, or all of it in another order than the kernel's: a row for a step of a loop, a part of a
+    /// concatenation, what others read in that order.
     pub part: bool,
     /// The coordinates in the buffer of a part of a concatenation, as they are printed.
     pub coordinates: Vec<Affine>,

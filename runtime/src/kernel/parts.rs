@@ -14,21 +14,11 @@ type Time = (usize, usize, usize);
 /// Most elements of a buffer that is looked at.
 const MOST: usize = 1 << 20;
 
-/// Whether what a kernel writes of each of its rows is one run.
-fn is_run(kernel: &Kernel, at: &Affine) -> bool {
-    let mut next = 1;
-    (kernel.rows..kernel.axes.len()).rev().filter(|&axis| kernel.axes[axis] != Dim::Fixed(1)).all(|axis| {
-        let follows = at.steps[axis] == next;
-        next *= kernel.axes[axis].factor() as i64;
-        follows
-    })
-}
-
 /// Says what is wrong with the parts of buffers, if anything.
 pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let mut parts = kernel.writes.iter().filter(|write| write.part);
-        if let Some(write) = parts.find(|write| !is_run(kernel, &write.access.at)) {
+        if let Some(write) = parts.find(|write| !write.access.at.is_run(&kernel.axes, kernel.rows)) {
             return Err(format!("rows of kernel {index} are no runs of {}", fused.buffer_name(write.buffer)));
         }
     }

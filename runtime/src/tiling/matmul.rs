@@ -234,7 +234,7 @@ pub const fn left(machine: &Machine, cols: usize, [row, col]: [usize; 2]) -> Lef
     let apart = if row > col { row } else { col };
     if row != 1 && col != 1 {
         Left::Scattered
-    } else if apart.is_multiple_of(machine.conflict / 8) && cols > 2 * machine.tile.cols {
+    } else if apart.is_multiple_of(machine.conflict / 2 / size_of::<f32>()) && cols > 2 * machine.tile.cols {
         Left::Conflicting(apart.saturating_mul(4))
     } else {
         Left::InPlace

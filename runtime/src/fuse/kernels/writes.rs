@@ -6,7 +6,7 @@ use crate::fuse::view::strides;
 use crate::fuse::wholes::{Inside, Part, layout, lifted};
 use crate::fuse::{Row, Store};
 use crate::ir::{NodeId, Op};
-use crate::kernel::{Access, Affine, Arg, AxisSet, Class, Gather, Mode, Write};
+use crate::kernel::{Access, Affine, Arg, AxisSet, BufferId, Class, Gather, Mode, Write};
 
 impl Maker<'_> {
     /// What a kernel writes.
@@ -61,40 +61,36 @@ impl Maker<'_> {
         }
     }
 
-    /// A value that is a part of something, and whether it is copied.
-    fn value_of_part(&mut self, store: &Store) -> (Arg, bool) {
+    /// What is a part of the value `of`, in its buffer at this place; with the coordinates there, where they are printed.
+    fn part(
+        &mut self,
+        store: &Store,
+        of: NodeId,
+        buffer: BufferId,
+        (access, coordinates): (Access, Vec<Affine>),
+    ) -> Write {
         let known = self.known.get(&store.node).filter(|_| self.g[store.node].op.is_map());
-        match known {
+        let (value, copied) = match known {
             Some(known) => (Arg::Value(known[0].1), false),
             None => (self.arg(store.node, 0), true),
-        }
+        };
+        let (mode, materialized) = (Mode::Set, store.materialized);
+        Write { value, buffer, access, mode, part: true, coordinates, copied, materialized, origin: of }
     }
 
     /// One of the rows of a loop.
     fn write_row(&mut self, store: &Store, row: Row) -> Write {
-        let (value, copied) = self.value_of_part(store);
         let steps = strides(&self.g[row.of].ty.shape);
         let mut at = Affine::constant(row.first as i64 * steps[0], self.axes.len());
         let coordinates = self.coordinates(&self.g[store.node].ty.shape);
         coordinates.iter().zip(&steps[1..]).for_each(|(coordinate, &step)| at.add(coordinate, step));
         let access = Access { at, position: if row.moves { steps[0] } else { 0 }, ..Access::default() };
         let buffer = self.buffers.of(self.g, row.of).expect("what is stored has a buffer");
-        Write {
-            value,
-            buffer,
-            access,
-            mode: Mode::Set,
-            part: true,
-            coordinates: Vec::new(),
-            copied,
-            materialized: store.materialized,
-            origin: row.of,
-        }
+        self.part(store, row.of, buffer, (access, Vec::new()))
     }
 
     /// A part of a concatenation.
     fn write_part(&mut self, store: &Store, part: Part) -> Write {
-        let (value, copied) = self.value_of_part(store);
         let own = self.coordinates(&self.g[store.node].ty.shape);
         let seen = lifted(self.g, part.view, store.node, &own, &self.axes);
         let mut coordinates = seen.expect("the axes were split for it");
@@ -106,17 +102,7 @@ impl Maker<'_> {
         coordinates.iter_mut().for_each(|coordinate| coordinate.steps.push(0));
         let coordinates = self.outward(part.of, coordinates).expect("a whole lies in another one as it is");
         let buffer = self.buffers.of(self.g, whole.of).expect("what is stored has a buffer");
-        Write {
-            value,
-            buffer,
-            access,
-            mode: Mode::Set,
-            part: true,
-            coordinates,
-            copied,
-            materialized: store.materialized,
-            origin: part.of,
-        }
+        self.part(store, part.of, buffer, (access, coordinates))
     }
 
     /// The coordinates of elements of a node in the buffer that it lies in, as they are printed; none if it lies there under another
