@@ -142,12 +142,14 @@ impl Inference<'_> {
         outputs.make_room(rows)?;
         for from in (0..rows).step_by(max_batch) {
             let to = (from + max_batch).min(rows);
-            let piece = feed::rows(tensors, from, to);
-            feed.with(&piece, |inputs| {
+            // Most calls are one piece, which needs no views of its own.
+            let part = (to - from < rows).then(|| feed::rows(tensors, from, to));
+            let piece = part.as_deref().unwrap_or(tensors);
+            feed.with(piece, |inputs| {
                 let (arena, params) = (&mut *arena, Params::Shared(params));
                 program.run(pool.as_deref_mut(), Memory { arena, params, scalars, inputs, batch: to - from })
             });
-            outputs.take(program, arena, params, &piece, to - from);
+            outputs.take(program, arena, params, piece, to - from);
         }
         Ok(())
     }
