@@ -1,8 +1,13 @@
 //! Random graphs of tensors of any rank as machine code, against the interpreter: every operation, with gradients, whatever the
 //! number of threads and of rows, under every instruction set.
 
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use std::panic::catch_unwind;
+
+use gradloom_runtime::fuse::{Budget, fuse, group};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role};
 use gradloom_runtime::microkernels::gemm::Isa;
+use gradloom_runtime::scalar::Cmp;
+use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 
 use crate::budget::cases;
@@ -105,5 +110,54 @@ fn what_is_read_twice_in_two_orders_is_right_in_both() {
         let bent = b.tanh(x);
         let turned = b.transpose(bent, &[0, 2, 1]);
         vec![b.sub(bent, turned)]
+    });
+}
+
+/// Graphs are cut into kernels far faster than they are compiled, so more of them are.
+#[test]
+fn random_tensor_graphs_are_cut_into_kernels() {
+    for seed in 30_000..30_000 + cases(4_000) {
+        let graph = simplify(&graph(seed));
+        let cut = catch_unwind(|| drop(group(fuse(&graph), &Budget::new(9))));
+        assert!(cut.is_ok(), "seed {seed}\n{graph}");
+    }
+}
+
+#[test]
+fn a_part_of_a_concatenation_is_read_as_a_row_of_another_value() {
+    check("a part and a row", |b| {
+        let (x, y) = (input(b, "x", TensorType::f32(Shape::fixed(&[2]))), input(b, "y", batch_of(&[3])));
+        let (bent, zero) = (b.tanh(x), b.constant(0.0, &Shape::fixed(&[0])));
+        let whole = b.concat(&[zero, bent], 0);
+        let whole = b.concat(&[whole, bent], 0);
+        let wide = b.broadcast(bent, &Shape::fixed(&[5, 3, 2]), &[2]);
+        vec![b.exp(y), whole, wide]
+    });
+}
+
+#[test]
+fn a_choice_of_rows_is_not_computed_where_each_row_is_several() {
+    check("a choice", |b| {
+        let (x, w) = (input(b, "x", batch_of(&[8, 2])), input(b, "w", TensorType::f32(Shape::fixed(&[2]))));
+        let which = input(b, "which", batch_of(&[]));
+        let shape = batch_of(&[8]).shape;
+        let product = b.product(x, w, DotAxes { batch: vec![], contracted: vec![(2, 0)] });
+        let zero = b.constant_like(0.0, which);
+        let above = b.compare(Cmp::Gt, which, zero);
+        let chosen = b.select(above, which, zero);
+        let total = b.sum(chosen, &[0]);
+        let chosen = b.broadcast(chosen, &shape, &[0]);
+        vec![b.add(chosen, product), total]
+    });
+}
+
+#[test]
+fn a_column_that_is_a_view_is_stored_by_the_kernel_of_its_rows() {
+    check("a column", |b| {
+        let x = input(b, "x", batch_of(&[2]));
+        let (sum, bent) = (b.sum(x, &[1]), b.tanh(x));
+        let moved = b.scale(sum, 0.5);
+        let column = b.broadcast(moved, &batch_of(&[1]).shape, &[0]);
+        vec![column, bent]
     });
 }

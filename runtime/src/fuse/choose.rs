@@ -68,16 +68,20 @@ impl Ctx<'_> {
         let found = computes(&suits).or_else(|| shares(&suits));
         // A value with one number per row is computed together with the elements of that row.
         let along_row = matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::AlongRow)));
-        // Not so if it overwrites a parameter, whose elements are read one by one; nor if it is a sum down that one column, which
-        // would be a sum down all columns in the wider kernel.
+        // Not so if it overwrites a parameter, whose elements are read one by one, or is copied, element by element; nor if it is a
+        // sum down that one column, which would be a sum down all columns in the wider kernel.
         let down = matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::DownColumns)));
         // A sum over a matrix adds up its own rows, one after the other, wherever it is computed.
         let rows = matches!(reduction_axes(self.g, id), Some((_, ReductionAxes::Everything))) && domain.cols > 1;
         let beside = || {
-            if along_row || down || rows || self.index.updates[id.index()] {
+            if along_row || down || rows || self.index.updates[id.index()] || self.is_copied(id) {
                 return None;
             }
-            computes(&|draft| joins(draft.domain, domain) && ready(draft))
+            // What is one number a row of its own domain may be nothing in the other one.
+            let known = |draft: &Draft| {
+                demand.maps.iter().all(|map| draft.domain.class_of(&self.g[map].ty.shape).is_some())
+            };
+            computes(&|draft| joins(draft.domain, domain) && known(draft) && ready(draft))
         };
         // The call of a kernel of one row costs more than its work, so those of the same width share one.
         let is_ready = |kernel: &usize| ready(&self.drafts[*kernel]);

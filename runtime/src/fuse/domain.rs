@@ -165,20 +165,19 @@ pub fn reduction_axes_over(op: &Op, shape: &Shape) -> Option<(&'static Reduction
 }
 
 /// For each point of a kernel with these axes, so many of them rows, the coordinates of the element of a tensor of this shape that is
-/// computed there.
-pub(super) fn coordinates((domain, axes, rows): (Domain, &[Dim], usize), shape: &Shape) -> Vec<Affine> {
+/// computed there; `None` if the axes are coarser than those of that tensor.
+pub(super) fn coordinates((domain, axes, rows): (Domain, &[Dim], usize), shape: &Shape) -> Option<Vec<Affine>> {
     let count = axes.len();
     let within = match domain.class_of(shape) {
         Some(Class::Element) => 0..count,
         Some(Class::Row) => 0..rows,
-        _ => return vec![Affine::constant(0, count); shape.rank()],
+        _ => return Some(vec![Affine::constant(0, count); shape.rank()]),
     };
     let own: Vec<Affine> = within.clone().map(|axis| Affine::axis(axis, count)).collect();
     let order = memory_order(shape).unwrap_or_else(|| (0..shape.rank()).collect());
     let memory = Shape(order.iter().map(|&axis| shape.0[axis]).collect());
-    let found = reshaped(&own, &Shape(axes[within].to_vec()), &memory, axes);
-    let found = found.expect("the axes of a kernel are as fine as those of what it computes");
+    let found = reshaped(&own, &Shape(axes[within].to_vec()), &memory, axes)?;
     let mut coordinates = vec![Affine::constant(0, count); shape.rank()];
     order.into_iter().zip(found).for_each(|(axis, coordinate)| coordinates[axis] = coordinate);
-    coordinates
+    Some(coordinates)
 }

@@ -188,7 +188,8 @@ impl<'a> Maker<'a> {
 
     /// For each point of the kernel, the coordinates of the element of a tensor of this shape that is computed there.
     fn coordinates(&self, shape: &Shape) -> Vec<Affine> {
-        coordinates((self.draft.domain, &self.axes, self.rows), shape)
+        let found = coordinates((self.draft.domain, &self.axes, self.rows), shape);
+        found.expect("the axes of a kernel are as fine as those of what it computes")
     }
 
     /// A product: of matrices, whose places are given along the axes of the kernel, or in runs, along those of its result.
@@ -351,16 +352,26 @@ impl<'a> Maker<'a> {
 
     /// A read of elements in another order than that of the kernel.
     fn read_elsewhere(&mut self, operand: NodeId, base: NodeId) -> Read {
-        let coordinates = self.coordinates(&self.g[operand].ty.shape);
-        self.read_at(operand, coordinates, base)
+        let shape = &self.g[operand].ty.shape;
+        match coordinates((self.draft.domain, &self.axes, self.rows), shape) {
+            Some(coordinates) => self.read_at(operand, coordinates, base),
+            // What is the same in all rows or columns needs no axes of its own where it lies by itself.
+            None => self.refuse(base),
+        }
+    }
+
+    /// A read of what cannot be read from inside another value: the next attempt leaves it out of there.
+    fn refuse(&self, base: NodeId) -> Read {
+        debug_assert!(self.buffers.inside.contains_key(&base), "the axes are as fine as what is read elsewhere");
+        self.buffers.refused.borrow_mut().push(base);
+        let (access, fill) = (Access::default(), Number::new(0.0));
+        Read { buffer: BufferId(0), access, fill, coordinates: Vec::new() }
     }
 
     fn read_at(&mut self, operand: NodeId, coordinates: Vec<Affine>, base: NodeId) -> Read {
         let source = follow(self.g, operand, coordinates, &self.axes, Some(base));
         if source.is_err() && self.buffers.inside.contains_key(&base) {
-            self.buffers.refused.borrow_mut().push(base);
-            let (access, fill) = (Access::default(), Number::new(0.0));
-            return Read { buffer: BufferId(0), access, fill, coordinates: Vec::new() };
+            return self.refuse(base);
         }
         let source = source.expect("what cannot be read where it lies has been copied");
         debug_assert_eq!(source.base, base, "what is read is what was found to be in memory");

@@ -325,7 +325,7 @@ impl<'a> Ctx<'a> {
     /// Chooses a kernel for `id` and puts it there with the maps it needs.
     fn place_in(&mut self, id: NodeId, bound: Bound) -> usize {
         let node = &self.g[id];
-        let copied = node.operands.is_empty() || is_view(self.g, id) || self.stored[id.index()];
+        let copied = self.is_copied(id);
         let shape =
             if reduction_axes(self.g, id).is_some() { &self.g[node.operands[0]].ty.shape } else { &node.ty.shape };
         let domain = Domain::of(shape);
@@ -351,6 +351,11 @@ impl<'a> Ctx<'a> {
             self.home[id.index()] = Some(kernel);
         }
         kernel
+    }
+
+    /// Whether a root is there already, or is seen in something else: its elements are copied.
+    fn is_copied(&self, id: NodeId) -> bool {
+        self.g[id].operands.is_empty() || is_view(self.g, id) || self.stored[id.index()]
     }
 
     /// Puts a root with what it needs in a kernel over its domain.

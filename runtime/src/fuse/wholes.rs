@@ -266,7 +266,7 @@ impl Ctx<'_> {
             view = self.g[view].operands[0];
         }
         let (axes, rows) = bounds.axes(draft.domain);
-        let own = coordinates((draft.domain, &axes, rows), &self.g[node].ty.shape);
+        let own = coordinates((draft.domain, &axes, rows), &self.g[node].ty.shape)?;
         let mut seen = lifted(self.g, part.view, node, &own, &axes)?;
         seen[part.axis].constant += part.start as i64;
         let at = layout(self.g, &self.inside, part.of)?.place(&seen, axes.len());

@@ -27,6 +27,18 @@ pub(super) struct Block {
     pub ldc: usize,
 }
 
+impl Block {
+    /// Parts of up to [`MC`] rows.
+    fn parts(self) -> impl Iterator<Item = Block> {
+        even_parts(self.rows, MC).map(move |(i, rows)| Block {
+            rows,
+            a: self.a.at(i, 0),
+            c: self.c.wrapping_add(i * self.ldc),
+            ..self
+        })
+    }
+}
+
 /// B as a block of rows finds it.
 #[derive(Clone, Copy)]
 pub(super) enum Columns {
@@ -42,20 +54,28 @@ pub(super) enum Columns {
 /// # Safety
 /// That of [`super::gemm`].
 pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand, workspace: *mut f32) {
-    let Block { rows: m, n, k, a, c, ldc } = whole;
     let columns = if copies.right { Columns::Strided(b) } else { Columns::InPlace(b) };
-    let panel = n.next_multiple_of(K::LANES).min(K::NR) * k.count.min(KC);
-    for (i, rows) in even_parts(m, MC) {
-        let block = Block { rows, a: a.at(i, 0), c: c.wrapping_add(i * ldc), ..whole };
+    let panel = whole.n.next_multiple_of(K::LANES).min(K::NR) * whole.k.count.min(KC);
+    for block in whole.parts() {
         // SAFETY: the block lies inside A and C; the workspace holds one panel of B and one block of A.
         unsafe { run::<K>(copies.left, block, columns, workspace.add(panel), workspace) }
     }
 }
 
+/// The same with packed columns, of which no panel is packed.
+/// # Safety
+/// That of [`super::gemm_packed`].
+pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block, packed: *const f32, for_a: *mut f32) {
+    for block in whole.parts() {
+        // SAFETY: the block lies inside A and C; the workspace holds one block of A.
+        unsafe { run::<K>(copied, block, Columns::Packed(packed), for_a, core::ptr::null_mut()) }
+    }
+}
+
 /// One block of rows against all of B; A is copied tile by tile if `packs_a`.
 /// # Safety
-/// That of [`super::gemm_packed`]; `for_a` has `packed_a_len(rows, k.count)` floats and, unless B is packed, `for_b` room for
-/// a panel.
+/// That of [`super::gemm_packed`]; there are at most [`MC`] rows, `for_a` has `packed_a_len(rows, k.count)` floats and, unless B
+/// is packed, `for_b` room for a panel.
 pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     let Block { rows, n, k, a, c, ldc } = block;
     if k.count == 0 {

@@ -33,7 +33,7 @@ use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
 pub use called::{pack_right, packed_product, product};
-use loops::{Block, Columns, KC, MC};
+use loops::{Block, KC, MC};
 pub(super) use loops::{MAX_NR, tiles};
 
 /// Calls `$function::<K>` with the kernel `K` of an [`Isa`].
@@ -96,14 +96,14 @@ pub fn packed_b_len(n: usize, k: usize) -> usize {
     n.next_multiple_of(16) * k
 }
 
-/// Length of the workspace of [`gemm_packed`], in floats.
+/// Length of the workspace of [`gemm_packed`], in floats, for blocks of up to so many rows.
 pub fn packed_a_len(rows: usize, k: usize) -> usize {
-    rows * k.min(KC)
+    rows.min(MC) * k.min(KC)
 }
 
 /// Length of the workspace of [`gemm`], in floats, for products up to these extents.
 pub fn workspace_len(m: usize, n: usize, k: usize) -> usize {
-    n.next_multiple_of(16).min(MAX_NR) * k.min(KC) + packed_a_len(m.min(MC), k)
+    n.next_multiple_of(16).min(MAX_NR) * k.min(KC) + packed_a_len(m, k)
 }
 
 /// The terms of a product, and how they are added up.
@@ -229,8 +229,8 @@ pub unsafe fn gemm_packed(
 ) {
     let block = Block { rows, n, k, a, c, ldc };
     let copied = !matches!(matmul::left(&Machine::of(isa), n, [a.row, a.col]), Left::InPlace);
-    // SAFETY: the caller's promises are those of `run`, which packs no panel of packed columns.
-    unsafe { on!(isa, loops::run, copied, block, Columns::Packed(packed), workspace, core::ptr::null_mut()) }
+    // SAFETY: the caller's promises are those of `packed_product`.
+    unsafe { on!(isa, loops::packed_product, copied, block, packed, workspace) }
 }
 
 /// One call of a microkernel: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.

@@ -144,7 +144,18 @@ fn sizes_around_the_cuts() {
             check(isa, 1024, 70, k, (true, false), 0, Cut::Packed(100));
             check(isa, 1024, 70, k, (true, false), 0, Cut::Blocks(300));
         }
+        // More rows in one call than are copied at a time.
+        check(isa, 1024, 70, 40, (true, false), 0, Cut::Packed(1024));
         check(isa, 30, 1024, 5, (false, false), 0, Cut::Blocks(30));
+    }
+}
+
+/// What a plan takes for any product has room for the blocks of one with a packed operand.
+#[test]
+fn a_workspace_is_enough_for_either_entry_point() {
+    for (m, n, k) in [(1, 1, 1), (MC, 1024, 256), (MC + 1, 1024, 256), (4096, 16, 4096)] {
+        assert!(workspace_len(m, n, k) >= packed_a_len(m, k), "{m}x{n}x{k}");
+        assert!(packed_a_len(m, k) <= MC * KC, "{m}x{n}x{k}");
     }
 }
 
@@ -295,6 +306,7 @@ mod guarded {
                 (30, 45, 260),
                 (128, 10, 17),
                 (2, 1027, 770),
+                (401, 33, 20),
             ] {
                 for ((ta, tb), after) in TRANSPOSITIONS.into_iter().flat_map(|t| [(t, true), (t, false)]) {
                     let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 0, 2));
