@@ -4,7 +4,7 @@
 use std::panic::catch_unwind;
 
 use gradloom_runtime::fuse::{Budget, fuse, group};
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role, Window};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
@@ -159,5 +159,18 @@ fn a_column_that_is_a_view_is_stored_by_the_kernel_of_its_rows() {
         let moved = b.scale(sum, 0.5);
         let column = b.broadcast(moved, &batch_of(&[1]).shape, &[0]);
         vec![column, bent]
+    });
+}
+
+#[test]
+fn windows_of_what_turns_out_to_be_a_constant_have_their_edges() {
+    check("windows of a constant", |b| {
+        let x = input(b, "x", batch_of(&[2]));
+        let half = b.constant(0.5, &batch_of(&[2, 1]).shape);
+        let largest = b.max_over(half, &[2]);
+        let window = Window { size: 3, stride: 1, dilation: 1, before: 0, after: 2 };
+        let windows = b.patches(largest, 1, window, f64::NEG_INFINITY);
+        let rate = b.max_over(windows, &[2]);
+        vec![b.mul(x, rate)]
     });
 }

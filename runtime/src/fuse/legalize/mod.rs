@@ -52,6 +52,7 @@ const RULES: &[Rule] = &[
     Rule { name: "sum-in-parts", apply: reductions::sum_in_parts },
     Rule { name: "position-of-one", apply: position_of_one },
     Rule { name: "row-of-one", apply: row_of_one },
+    Rule { name: "moved-leaf", apply: movement::moved_leaf },
     Rule { name: "truth-in-its-shape", apply: truth_of_another_shape },
     Rule { name: "repeated-in-its-shape", apply: repeated_in_another_shape },
 ];
