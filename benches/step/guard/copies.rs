@@ -72,6 +72,8 @@ impl Memory {
         let all = [(false, false), (false, true), (true, false), (true, true)];
         let others = all.map(|(left, right)| Copies { left, right }).into_iter();
         let others = others.filter(|&copies| copies != pick && (copies.right || b.col == 1));
+        // Tiles read rows or terms that are adjacent.
+        let others = others.filter(|&copies| copies.left || a.row == 1 || a.col == 1);
         [pick].into_iter().chain(others).map(variant).collect()
     }
 }

@@ -24,7 +24,8 @@ impl Strided<'_> {
 /// `C[m, n] = A[m, k] * B[k, n]`, row-major, with these copies of operands. `workspace` grows as far as is needed.
 ///
 /// # Panics
-/// If the machine has no such instruction set, or an operand is too short; also if B is not copied but its columns are not adjacent.
+/// If the machine has no such instruction set, or an operand is too short; also if an operand is not copied
+/// that has to be: see [`Copies`].
 pub fn multiply(
     isa: Isa,
     copies: Copies,
@@ -36,6 +37,7 @@ pub fn multiply(
 ) {
     assert!(Isa::available().contains(&isa), "the machine has the instructions");
     assert!(c.len() >= m * n && (copies.right || b.col == 1), "C has room, and B can be read");
+    assert!(copies.left || a.row == 1 || a.col == 1, "A can be read");
     workspace.resize(workspace.len().max(workspace_len(m, n, k)), 0.0);
     let (a, b) = (a.operand(m, k), b.operand(k, n));
     let k = Terms { count: k, piece: KC };

@@ -148,7 +148,7 @@ pub unsafe fn gemm(
 /// Which operands are copied on the way, tile by tile or panel by panel. The bits do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// The left one.
+    /// The left one. It has to be where neither its rows nor its terms are adjacent.
     pub left: bool,
     /// The right one. It has to be where its columns are not adjacent.
     pub right: bool,
@@ -165,7 +165,7 @@ impl Copies {
 /// As [`gemm`], with these copies rather than those that the tiling wants: to compare them.
 ///
 /// # Safety
-/// That of [`gemm`]. `copies.right` holds unless the columns of B are adjacent.
+/// That of [`gemm`]. `copies.right` holds unless the columns of B are adjacent, `copies.left` unless rows or terms of A are.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn gemm_with(
     isa: Isa,
@@ -180,6 +180,7 @@ pub unsafe fn gemm_with(
     workspace: *mut f32,
 ) {
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
+    debug_assert!(copies.left || a.row == 1 || a.col == 1, "only adjacent rows or terms are read in place");
     let block = Block { rows: m, n, k, a, c, ldc };
     if !copies.right && matmul::reads_whole_rows([m, n, k.count]) {
         // SAFETY: the caller's promises are those of `product`; a workspace for so many terms has room for the sums.
