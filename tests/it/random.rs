@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::compile::{Purpose, simplified};
-use gradloom_runtime::fuse::fuse;
+use gradloom_runtime::fuse::{Budget, fuse, group};
 use gradloom_runtime::init::Random;
 use gradloom_runtime::interp::{Tensor, Values};
 use gradloom_runtime::ir::{Graph, ParamSlot, Role, ScalarSlot, SlotKind, ops};
@@ -83,6 +83,23 @@ fn random_networks_compute_what_the_interpreter_computes() {
 #[test]
 fn random_networks_compute_the_same_over_several_blocks_of_rows() {
     run(47, 300, &[Isa::detect()]);
+}
+
+/// Networks are cut into kernels far faster than these are compiled, so more of them are.
+#[test]
+fn random_networks_are_cut_into_kernels() {
+    let config = Config { cases: budget::cases(150) as u32, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[5; 32]));
+    let cut = runner.run(&specs(33), |spec| {
+        let optimizer = spec.optimizer();
+        for purpose in [Purpose::Train(&optimizer), Purpose::Evaluate, Purpose::Predict] {
+            let graph = simplified(spec.definition(), purpose);
+            let graph = graph.map_err(|error| TestCaseError::reject(error.to_string()))?;
+            drop(group(fuse(&graph), &Budget::new(65)));
+        }
+        Ok(())
+    });
+    cut.unwrap_or_else(|fault| panic!("{fault}"));
 }
 
 /// Compares every program of a network with the interpreter, on drawn values, at the first batch size and at the others. Says
