@@ -31,8 +31,9 @@ pub enum Fault {
         place: Option<SourcePlace>,
         /// The pass.
         pass: Pass,
-        /// In a layer with a state, the position of the element that it is made of.
-        step: Option<usize>,
+        /// In a layer with a state or a loop, the position of the element that it is made of; in a loop inside of another, one
+        /// for each, the outermost first.
+        steps: Vec<usize>,
         /// The operation, as the IR names it: `ln`, `div`, `dot`, `sum`.
         operation: &'static str,
         /// What it was applied to; of a sum, its largest term; of a product of matrices, the factors of the largest.
@@ -95,10 +96,10 @@ impl fmt::Display for Fault {
                     Given::Setting => write!(f, "`{name}` is {value}"),
                 }
             }
-            Fault::Made { layer, place, pass, step, operation, operands, terms, element, value } => {
+            Fault::Made { layer, place, pass, steps, operation, operands, terms, element, value } => {
                 write!(f, "in the {pass} of `{layer}`")?;
-                if let Some(step) = step {
-                    write!(f, " at step {step}")?;
+                for (depth, step) in steps.iter().enumerate() {
+                    write!(f, "{} at step {step}", if depth == 0 { "" } else { ", in it" })?;
                 }
                 if let Some(place) = place {
                     write!(f, " ({place})")?;

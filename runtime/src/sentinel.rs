@@ -176,7 +176,7 @@ impl Search<'_> {
             place: node.origin.place,
             layer: node.origin.name().to_string(),
             pass: node.origin.pass,
-            step: node.origin.step,
+            steps: node.origin.steps.clone(),
             operation: node.op.def().name,
             operands: operands.iter().map(operand).collect(),
             terms,

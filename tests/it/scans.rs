@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gradloom::ndarray::{Array1, Array3, Array4, Axis, s};
-use gradloom::{Adam, Network, PredictorBuilder, Sgd, SizesOf, Stage, network};
+use gradloom::{Adam, Fault, Network, PredictorBuilder, RunError, Sgd, SizesOf, Stage, network};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
 use gradloom_runtime::layers::Mode;
@@ -509,6 +509,27 @@ fn a_loop_inside_of_a_loop_goes_over_each_element() {
         }
     }
     case.check(&expected);
+}
+
+network! {
+    /// A state that grows a thousandfold with every word of a sentence.
+    Louder<x: [B, 3, 5, 1] -> y: [B, 3, 1]> {
+        scan(1) |words, h| { let said = words -> scan(last = true) |word, s, gain = 1000.0| gain * s + word; 0.5 * h + said },
+    }
+    loss = mean(y);
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_named_with_its_step_in_every_loop() {
+    let mut net = Louder::trainer(Sgd::new(0.1)).max_batch(2).build().expect("it builds");
+    let mut x = Array4::zeros((2, 3, 5, 1));
+    x[(1, 2, 1, 0)] = 1e34f32;
+    let error = net.step(x.view(), ()).expect_err("it overflows");
+    let RunError::NotFinite { fault: Some(fault), .. } = &error else { panic!("{error:?}") };
+    let Fault::Made { layer, steps, element, .. } = &**fault else { panic!("{error:?}") };
+    // The third sentence; a thousand times as much with the third word, and beyond all numbers with the fourth.
+    assert_eq!((layer.as_str(), &steps[..], &element[..]), ("scan1.said.scan1.next", &[2, 3][..], &[1, 0][..]));
+    assert!(error.to_string().contains("of `scan1.said.scan1.next` at step 2, in it at step 3 ("), "{error}");
 }
 
 #[test]
