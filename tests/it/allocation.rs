@@ -97,3 +97,33 @@ fn a_step_of_several_threads_allocates_nothing() {
     let count = allocations(|| (0..5).for_each(|_| _ = net.step(x.view(), x.view()).expect("the batch fits")));
     assert_eq!(count, 0);
 }
+
+network! {
+    /// A state for every position.
+    Series<x: [B, 4, 3] -> y: [B, 4, 2]> { Lstm(5), Dense(2) }
+    loss = mean(y);
+}
+
+#[test]
+fn all_streams_of_a_predictor_and_its_clones_are_one_program() {
+    let predictor = Series::predictor().max_batch(1).build().expect("it builds");
+    let clone = predictor.clone();
+    let mut streams = Vec::with_capacity(4);
+    let mut open =
+        |of: &gradloom::Predictor<Series>| allocations(|| streams.push(of.stream().expect("it looks back alone")));
+    // The first one is lowered and compiled; the others are memory of their own and nothing else.
+    let (first, others) = (open(&predictor), [open(&predictor), open(&clone), open(&clone.clone())]);
+    assert!(first > 1000 && others.iter().all(|&count| count < 40), "{first}, then {others:?}");
+    let mut fed = 0;
+    let elements = [[0.5, -1.0, 2.0], [1.0, 0.25, 0.0]];
+    let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<u32>>();
+    let expected: Vec<Vec<u32>> =
+        elements.iter().map(|element| bits(streams[0].feed(element).expect("it fits"))).collect();
+    for stream in &mut streams[1..] {
+        for (element, expected) in elements.iter().zip(&expected) {
+            fed += allocations(|| _ = stream.feed(element).expect("it fits"));
+            assert_eq!(bits(stream.output(0).expect("there is an element")), *expected);
+        }
+    }
+    assert_eq!(fed, 0, "an element is fed");
+}

@@ -8,7 +8,7 @@ use super::{Network, Predictor, fill_those};
 use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
 use crate::ir::{InputSlot, Op, Role, SlotKind};
-use crate::memory::{Input, Memory, Params, Word};
+use crate::memory::{FEW_INPUTS, Input, Memory, Params, Word};
 use crate::plan::Location;
 
 /// What is known of one position, once a sequence was to be continued.
@@ -17,6 +17,8 @@ pub(super) struct OnePosition {
     pub(super) program: Arc<Program>,
     /// How many numbers each output of the network has there.
     pub(super) outputs: Arc<[usize]>,
+    /// Where they are after a run, and behind them what is kept for the next one.
+    places: Arc<[Location]>,
     /// Whether anything depends on where it is in its sequence.
     pub(super) is_counted: bool,
 }
@@ -27,8 +29,12 @@ impl OnePosition {
         let live = graph.live();
         let is_counted = graph.ids().any(|id| live[id.index()] && graph[id].op == Op::Input(1));
         let node = |output: usize| graph.output(&Role::Output(output)).expect("every port has an output");
-        let outputs = (0..outputs).map(|output| graph[node(output)].ty.shape.len_at(1)).collect();
-        Ok(OnePosition { outputs, is_counted, program: Arc::new(compilation.into_program()?) })
+        let outputs: Arc<[usize]> = (0..outputs).map(|output| graph[node(output)].ty.shape.len_at(1)).collect();
+        let results = graph.outputs.iter().filter(|output| matches!(output.role, Role::Output(_))).count();
+        let program = compilation.into_program()?;
+        let place = |output| program.result(&Role::Output(output)).expect("every output has a place");
+        let places = (0..results).map(place).collect();
+        Ok(OnePosition { outputs, places, is_counted, program: Arc::new(program) })
     }
 }
 
@@ -78,7 +84,8 @@ impl<N: Network> Predictor<N> {
         };
         let kept = program.slots.inputs[2..].iter().map(cache).collect::<Result<Vec<Buffer>, BuildError>>()?;
         let arena = buffer::arena(program, 1)?;
-        Ok(Stepper { one, params, arena, scalars, kept, element: Vec::new() })
+        let element = Vec::with_capacity(program.slots.inputs[0].ty.shape.len_at(1));
+        Ok(Stepper { one, params, arena, scalars, kept, element })
     }
 }
 
@@ -86,11 +93,19 @@ impl Stepper {
     /// Takes the element at a position.
     pub(super) fn run(&mut self, element: Input<'_>, position: usize) {
         let position = [position as u32];
-        let kept = self.kept.iter().map(|kept| Input::Float(kept.floats()));
-        let inputs: Vec<Input<'_>> = [element, Input::Index(&position)].into_iter().chain(kept).collect();
+        let all = [element, Input::Index(&position)].into_iter();
+        let all = all.chain(self.kept.iter().map(|kept| Input::Float(kept.floats())));
+        let (mut few, many): ([Input<'_>; FEW_INPUTS], Vec<Input<'_>>);
+        let inputs = if self.kept.len() + 2 <= FEW_INPUTS {
+            few = [Input::Float(&[]); FEW_INPUTS];
+            few.iter_mut().zip(all).for_each(|(input, own)| *input = own);
+            &few[..self.kept.len() + 2]
+        } else {
+            many = all.collect();
+            &many[..]
+        };
         let params = Params::Shared(self.params.floats());
-        let memory =
-            Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
+        let memory = Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs, batch: 1 };
         self.one.program.run(None, memory);
         if let Input::Float(element) = element {
             self.element.clear();
@@ -98,7 +113,7 @@ impl Stepper {
         }
         let outputs = self.one.outputs.len();
         for index in 0..self.kept.len() {
-            if self.one.program.result(&Role::Output(outputs + index)) == Some(Location::Input(2 + index)) {
+            if self.one.places[outputs + index] == Location::Input(2 + index) {
                 continue;
             }
             let mut kept = std::mem::take(&mut self.kept[index]);
@@ -110,7 +125,7 @@ impl Stepper {
 
     /// What the network gives at the last position that was taken.
     pub(super) fn output(&self, index: usize, len: usize) -> &[f32] {
-        match self.one.program.result(&Role::Output(index)).expect("every output has a place") {
+        match self.one.places[index] {
             Location::Arena(at) => &self.arena.floats()[at..][..len],
             Location::Param(param) => &self.params.floats()[self.one.program.params[param]..][..len],
             Location::Input(0) => &self.element[..len],
