@@ -4,6 +4,7 @@
 //! span, the result is distributed evenly (Mezzadri 2007, section 5, where the signs of R are fixed to the same end).
 
 use super::Random;
+use super::normal::Normal;
 
 /// Vectors that are made orthogonal to an earlier one while it is in the cache.
 const BLOCK: usize = 8;
@@ -15,7 +16,8 @@ pub(super) fn fill(values: &mut [f32], rows: usize, gain: f64, random: &mut Rand
     if count == 0 {
         return;
     }
-    let mut vectors: Vec<f64> = (0..count * len).map(|_| random.normal()).collect();
+    let normal = Normal::shared();
+    let mut vectors: Vec<f64> = (0..count * len).map(|_| normal.draw(random)).collect();
     orthonormalize(&mut vectors, len);
     for (index, vector) in vectors.chunks_exact(len).enumerate() {
         for (at, x) in vector.iter().enumerate() {
