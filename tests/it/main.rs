@@ -106,6 +106,7 @@ mod reasons;
 mod recalibrate;
 mod recurrent;
 mod recurrent_golden;
+mod recurrent_sizes;
 mod reference;
 mod refusal;
 mod regressions;
