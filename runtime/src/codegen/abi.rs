@@ -4,6 +4,7 @@
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 
 use super::{Context, Target};
+use crate::kernel::TrianglePart;
 use crate::microkernels::gemm::Isa;
 
 /// A type of arguments and results, and what it is in CLIF.
@@ -19,6 +20,11 @@ impl Passed for usize {
 /// Instruction sets are passed by number.
 impl Passed for Isa {
     const TYPE: Type = wide::<Isa>();
+}
+
+/// As are the parts of a product.
+impl Passed for TrianglePart {
+    const TYPE: Type = wide::<TrianglePart>();
 }
 
 impl<T> Passed for *const T {

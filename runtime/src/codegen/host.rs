@@ -15,6 +15,7 @@ use cranelift_frontend::FunctionBuilder;
 use super::Target;
 use super::abi::Passed;
 use super::numbers::Numbers;
+use crate::kernel::TrianglePart;
 use crate::microkernels::gemm::{self, Isa};
 use crate::microkernels::runs::{self, Nest};
 use crate::microkernels::winograd::{self, Windows};
@@ -160,6 +161,14 @@ host_calls! {
         isa: Isa, windows: *const Windows, lo: usize, hi: usize,
         a: *const f32, b: *const f32, sums: *const f32, c: *mut f32,
     ) as "gradloom_winograd_gradient" => winograd::gradient;
+
+    /// Rows of a product of which a part is left out.
+    ProductInPart(
+        isa: Isa, rows: usize, cols: usize, inner: usize, piece: usize,
+        a: *const f32, a_row: usize, a_col: usize,
+        b: *const f32, b_row: usize, b_col: usize,
+        c: *mut f32, ldc: usize, part: TrianglePart, offset: i64, workspace: *mut f32,
+    ) as "gradloom_product_in_part" => gemm::product_in_part;
 }
 
 impl Import {

@@ -8,7 +8,7 @@ use super::groups::Part;
 use super::host;
 use super::runs::Loops;
 use super::winograd::Squares;
-use crate::kernel::{Dot, Kernel};
+use crate::kernel::{Dot, Kernel, Triangle};
 use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
@@ -36,6 +36,8 @@ pub(super) struct Product {
     nest: Option<Loops>,
     /// The windows, if they are computed in the form of Winograd.
     pub(super) squares: Option<Squares>,
+    /// What there is of it, if a part is left out.
+    triangle: Option<Triangle>,
 }
 
 impl Product {
@@ -110,6 +112,7 @@ impl DriverEmitter<'_, '_> {
             batch,
             nest,
             squares,
+            triangle: dot.triangle,
         })
     }
 
@@ -194,7 +197,12 @@ impl DriverEmitter<'_, '_> {
                 let [left, right] = self.limit(nest, &position, [left, right]);
                 self.call_runs(product, nest, [within, to], [left, right, result]);
             }
-            None => self.call_product(product, [rows, cols], [left, right, result]),
+            None => match product.triangle {
+                Some(triangle) => {
+                    self.call_part(product, (triangle, within), [rows, cols], [left, right, result]);
+                }
+                None => self.call_product(product, [rows, cols], [left, right, result]),
+            },
         }
         let more = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
         self.fb.ins().brif(more, head, &[end.into()], exit, &[]);
@@ -255,6 +263,41 @@ impl DriverEmitter<'_, '_> {
         let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
         host::Product { isa, rows, cols, inner, piece, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
             .call(&mut self.imports, &mut self.fb);
+    }
+
+    /// The same of a product of which a part is left out, for rows from `first` on.
+    fn call_part(
+        &mut self,
+        product: &Product,
+        (triangle, first): (Triangle, Value),
+        [rows, cols]: [Value; 2],
+        [a, b, c]: [Value; 3],
+    ) {
+        let isa = self.isa_number();
+        let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
+        let numbers = [a_row, a_col, b_row, b_col, product.result_step, triangle.part as i64];
+        let [a_row, a_col, b_row, b_col, ldc, part] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+        let offset = self.fb.ins().iadd_imm_s(first, triangle.offset);
+        let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
+        host::ProductInPart {
+            isa,
+            rows,
+            cols,
+            inner,
+            piece,
+            a,
+            a_row,
+            a_col,
+            b,
+            b_row,
+            b_col,
+            c,
+            ldc,
+            part,
+            offset,
+            workspace,
+        }
+        .call(&mut self.imports, &mut self.fb);
     }
 
     /// Rearranges some columns of the right operand.

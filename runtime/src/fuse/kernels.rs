@@ -10,6 +10,7 @@ use super::collapse::collapse;
 use super::domain::{ReductionAxes, coordinates, elsewhere, read_access, reduction_axes};
 use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
+use super::triangles::Triangles;
 use super::unfused::unfused;
 use super::view::{Source, follow, own_coordinates, reshaped, strides};
 use super::wholes::Inside;
@@ -35,9 +36,10 @@ pub(super) fn finish(
     let elsewhere = |store: &Store| store.is_whole() && inside.contains_key(&store.node);
     drafts.iter_mut().for_each(|draft| draft.stores.retain(|store| !elsewhere(store)));
     let buffers = Buffers::new(g, &drafts, inside);
+    let triangles = Triangles::of(g);
     let kernels = drafts.into_iter().map(|draft| {
         let steps = draft.run.map_or(1, |number| loops.all[number].steps);
-        let mut kernel = Kernel { steps, ..Maker::new(g, &buffers, draft, winograd).kernel() };
+        let mut kernel = Kernel { steps, ..Maker::new(g, (&buffers, &triangles), draft, winograd).kernel() };
         if kernel.scattered_product().is_some() {
             kernel.writes[0].copied = false;
         }
@@ -78,6 +80,8 @@ pub(super) fn finish(
 struct Maker<'a> {
     g: &'a Graph,
     buffers: &'a Buffers,
+    /// Which parts of products are left out.
+    triangles: &'a Triangles,
     draft: Draft,
     /// The extents, split wherever any value of the kernel needs it.
     axes: Vec<Dim>,
@@ -94,13 +98,19 @@ struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    fn new(g: &'a Graph, buffers: &'a Buffers, mut draft: Draft, winograd: WinogradUse) -> Maker<'a> {
+    fn new(
+        g: &'a Graph,
+        (buffers, triangles): (&'a Buffers, &'a Triangles),
+        mut draft: Draft,
+        winograd: WinogradUse,
+    ) -> Maker<'a> {
         draft.nodes.sort();
         draft.stores.sort_by_key(|store| (store.param, store.node));
         let (axes, rows) = draft.bounds.axes(draft.domain);
         Maker {
             g,
             buffers,
+            triangles,
             draft,
             axes,
             rows,
@@ -126,7 +136,7 @@ impl<'a> Maker<'a> {
         let body = steps.iter().map(|step| self.instruction(step)).collect();
         let stores = std::mem::take(&mut self.draft.stores);
         let writes = stores.iter().map(|store| self.write(store)).collect();
-        let Maker { draft, axes, rows, reads, indices, .. } = self;
+        let Maker { g, triangles, draft, axes, rows, reads, indices, .. } = self;
         let mut kernel = Kernel {
             axes,
             rows,
@@ -147,6 +157,7 @@ impl<'a> Maker<'a> {
             kernel.rows = first;
         }
         collapse(&mut kernel);
+        triangles.leave_out(g, &mut kernel);
         kernel.flat = is_flat(&kernel);
         kernel.block = block(&kernel);
         kernel
@@ -258,8 +269,24 @@ impl<'a> Maker<'a> {
         let mut coordinates = [a_coordinates, b_coordinates];
         forward(own.len(), &over, &mut a_at, &mut b_at, [&mut bounds, &mut b_bounds], &mut coordinates);
         let (order, origin) = (DotOrder { piece: 1 }, self.origin(product));
-        let (axes, in_runs, winograd) = (own.to_vec(), false, None);
-        Dot { axes, a, a_at, bounds, b, b_at, b_bounds, positions, over, in_runs, winograd, order, coordinates, origin }
+        let (axes, in_runs, winograd, triangle) = (own.to_vec(), false, None, None);
+        Dot {
+            axes,
+            a,
+            a_at,
+            bounds,
+            b,
+            b_at,
+            b_bounds,
+            positions,
+            over,
+            in_runs,
+            winograd,
+            triangle,
+            order,
+            coordinates,
+            origin,
+        }
     }
 
     fn instruction(&mut self, step: &Step) -> Instruction {

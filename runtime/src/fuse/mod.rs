@@ -22,6 +22,7 @@ mod masks;
 mod prepared;
 mod runs;
 mod stages;
+mod triangles;
 mod unfused;
 mod updates;
 mod view;

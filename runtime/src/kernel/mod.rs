@@ -21,6 +21,7 @@ mod order;
 mod parts;
 mod print;
 mod runs;
+mod triangle;
 mod verify;
 mod why;
 mod winograd;
@@ -43,6 +44,7 @@ pub use loops::Loop;
 pub use order::{CHUNK, DotOrder, LANES, MOST_TERMS, SQUARES_OF_PIECE, SumOrder};
 pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
+pub use triangle::{Triangle, TrianglePart};
 pub use verify::verify;
 pub use winograd::{CHANNELS as WINOGRAD_CHANNELS, Winograd, WinogradForm, WinogradUse, whole_rows as winograd_rows};
 
@@ -167,6 +169,8 @@ pub struct Dot {
     pub in_runs: bool,
     /// How it is computed with fewer multiplications, if it is.
     pub winograd: Option<Winograd>,
+    /// What there is of it, if a part is left out.
+    pub triangle: Option<Triangle>,
     /// In which order.
     pub order: DotOrder,
     /// The coordinates in both buffers, as they are printed; none where both are read as matrices.

@@ -105,7 +105,9 @@ impl Text<'_> {
             match dot.in_runs {
                 true => self.dot_in_runs(f, dot)?,
                 false => {
-                    let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer));
+                    let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer)).into_iter();
+                    let part = dot.triangle.map(|triangle| triangle.to_string());
+                    let operands: Vec<String> = operands.chain(part).collect();
                     self.line(f, &dot.origin, &operands.join(", "), None)?;
                 }
             }

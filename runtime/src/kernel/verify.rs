@@ -95,6 +95,9 @@ fn orders(kernel: &Kernel) -> Result<(), String> {
 fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
     if let Some(dot) = &kernel.dot {
         operands(fused, dot, kernel.steps)?;
+        if dot.triangle.is_some() && kernel.rows_of_each().is_none() {
+            return Err("a part of a product is left out whose rows are not counted".to_string());
+        }
     }
     let last = kernel.steps as i64 - 1;
     let read = kernel.reads.iter().map(|read| (read.buffer, &read.access));

@@ -1,6 +1,7 @@
 //! The products as compiled code calls them: every number and address an argument of its own, in the convention of C.
 
 use super::{Isa, Operand, Terms, gemm, gemm_packed, pack_columns};
+use crate::kernel::{Triangle, TrianglePart};
 
 /// As [`gemm`].
 ///
@@ -26,7 +27,36 @@ pub unsafe extern "C" fn product(
     let a = Operand { ptr: a, row: a_row, col: a_col };
     let b = Operand { ptr: b, row: b_row, col: b_col };
     // SAFETY: the caller's promise.
-    unsafe { gemm(isa, rows, cols, Terms { count: inner, piece }, a, b, c, ldc, workspace) }
+    unsafe { gemm(isa, rows, cols, Terms::all(inner, piece), a, b, c, ldc, workspace) }
+}
+
+/// As [`product`], of which a part is left out: the first of the rows has so much as `part` and `offset` say.
+///
+/// # Safety
+/// That of [`product`].
+pub unsafe extern "C" fn product_in_part(
+    isa: Isa,
+    rows: usize,
+    cols: usize,
+    inner: usize,
+    piece: usize,
+    a: *const f32,
+    a_row: usize,
+    a_col: usize,
+    b: *const f32,
+    b_row: usize,
+    b_col: usize,
+    c: *mut f32,
+    ldc: usize,
+    part: TrianglePart,
+    offset: i64,
+    workspace: *mut f32,
+) {
+    let a = Operand { ptr: a, row: a_row, col: a_col };
+    let b = Operand { ptr: b, row: b_row, col: b_col };
+    let terms = Terms { triangle: Some(Triangle { part, offset }), ..Terms::all(inner, piece) };
+    // SAFETY: the caller's promise.
+    unsafe { gemm(isa, rows, cols, terms, a, b, c, ldc, workspace) }
 }
 
 /// As [`pack_columns`], for the columns `from..to`.
@@ -47,7 +77,7 @@ pub unsafe extern "C" fn pack_right(
 ) {
     let b = Operand { ptr: b, row: b_row, col: b_col };
     // SAFETY: the caller's promise.
-    unsafe { pack_columns(isa, cols, Terms { count: inner, piece }, from..to, b, packed) }
+    unsafe { pack_columns(isa, cols, Terms::all(inner, piece), from..to, b, packed) }
 }
 
 /// As [`gemm_packed`].
@@ -70,5 +100,5 @@ pub unsafe extern "C" fn packed_product(
 ) {
     let a = Operand { ptr: a, row: a_row, col: a_col };
     // SAFETY: the caller's promise.
-    unsafe { gemm_packed(isa, rows, cols, Terms { count: inner, piece }, a, packed, c, ldc, workspace) }
+    unsafe { gemm_packed(isa, rows, cols, Terms::all(inner, piece), a, packed, c, ldc, workspace) }
 }

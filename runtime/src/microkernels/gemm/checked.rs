@@ -40,7 +40,7 @@ pub fn multiply(
     assert!(copies.left || a.row == 1 || a.col == 1, "A can be read");
     workspace.resize(workspace.len().max(workspace_len(m, n, k)), 0.0);
     let (a, b) = (a.operand(m, k), b.operand(k, n));
-    let k = Terms { count: k, piece: KC };
+    let k = Terms::all(k, KC);
     // SAFETY: the machine has the instructions, operands, result and workspace are as long as they have to be, and the borrows keep
     // what is written apart from what is read.
     unsafe { gemm_with(isa, copies, m, n, k, a, b, c.as_mut_ptr(), n, workspace.as_mut_ptr()) }

@@ -32,6 +32,7 @@ impl Block {
     fn parts(self) -> impl Iterator<Item = Block> {
         even_parts(self.rows, MC).map(move |(i, rows)| Block {
             rows,
+            k: self.k.from_row(i),
             a: self.a.at(i, 0),
             c: self.c.wrapping_add(i * self.ldc),
             ..self
@@ -79,13 +80,13 @@ pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block, packe
 pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     let Block { rows, n, k, a, c, ldc } = block;
     if k.count == 0 {
-        for i in 0..rows {
-            // SAFETY: row `i` of C has `n` columns.
-            unsafe { c.add(i * ldc).write_bytes(0, n) };
-        }
-        return;
+        // SAFETY: C has these rows and columns.
+        return unsafe { clear(c, ldc, rows, n) };
     }
-    for (start, depth) in k.pieces() {
+    let (there, terms) = (k.columns(0..rows, n), k.of_rows(0..rows));
+    // The first piece leaves zeros where there is nothing.
+    let pieces = k.pieces().filter(|(start, depth)| *start == 0 || terms.start < start + depth && *start < terms.end);
+    for (start, depth) in pieces {
         let a = a.at(0, start);
         if packs_a {
             // Where the rows of a tile are adjacent, so are those of the next tile: a few terms of all tiles at a time
@@ -100,20 +101,46 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
             }
         }
         let mut j = 0;
-        while j < n {
+        while j < there {
             // SAFETY: column `j` exists; `for_b` and packed columns are as the caller promised.
             let (panel, b_row, cols) = unsafe { columns::<K>(b, n, start, depth, j, rows, for_b) };
             for (t, (i, count)) in tiles::<K>(rows).enumerate() {
+                let c = c.wrapping_add(i * ldc + j);
+                // Of this piece, the terms that its rows have.
+                let terms = k.of_rows(i..i + count);
+                let (from, to) = (terms.start.max(start) - start, terms.end.clamp(start, start + depth) - start);
+                if from >= to || j >= k.columns(i..i + count, n) {
+                    if start == 0 {
+                        // SAFETY: these rows and columns are inside the block.
+                        unsafe { clear(c, ldc, count, cols) };
+                    }
+                    continue;
+                }
                 let ahead = ahead::<K>(b, (n, k.count), (start, depth), j + cols, t, panel);
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
-                let a = if packs_a { packed } else { a.at(i, 0) };
-                let c = c.wrapping_add(i * ldc + j);
-                let tile = Tile { rows: count, cols, depth, a, b: panel, b_row, c, ldc, accumulate: start > 0, ahead };
+                let a = if packs_a { packed.at(0, from) } else { a.at(i, from) };
+                let (b, depth) = (panel.wrapping_add(from * b_row), to - from);
+                let tile = Tile { rows: count, cols, depth, a, b, b_row, c, ldc, accumulate: start > 0, ahead };
                 // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
                 unsafe { K::tile(&tile) };
             }
             j += cols;
         }
+        if there < n && start == 0 {
+            // Whole panels may have gone a little further.
+            // SAFETY: columns from `j` on are inside the block.
+            unsafe { clear(c.wrapping_add(j), ldc, rows, n - j) };
+        }
+    }
+}
+
+/// Zeros in some rows and columns of C.
+/// # Safety
+/// C has them.
+unsafe fn clear(c: *mut f32, ldc: usize, rows: usize, cols: usize) {
+    for i in 0..rows {
+        // SAFETY: row `i` has `cols` columns.
+        unsafe { c.add(i * ldc).write_bytes(0, cols) };
     }
 }
 

@@ -10,7 +10,8 @@
 //! **Order of summation.** An element of C is the sum over `k` in ascending order, in pieces as long as the caller
 //! says, of which the last has what is left: each piece starts from zero, and the pieces are added in order. Its bits
 //! therefore depend on its row of A, its column of B, the length of a piece and the instruction set; not on the block it
-//! is computed in, the entry point, `m`, `n` or alignment.
+//! is computed in, the entry point, `m`, `n` or alignment. Where a [part](Triangle) of a product is left out, terms that are 0
+//! may be added or not: that changes no sum of finite numbers.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -28,11 +29,12 @@ pub(super) mod steps;
 
 use core::ops::Range;
 
+use crate::kernel::Triangle;
 pub use crate::tiling::Isa;
 use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
-pub use called::{pack_right, packed_product, product};
+pub use called::{pack_right, packed_product, product, product_in_part};
 use loops::{Block, KC, MC};
 pub(super) use loops::{MAX_NR, tiles};
 
@@ -113,9 +115,33 @@ pub struct Terms {
     pub count: usize,
     /// How many are added up before they are added to the others: 1 to 256.
     pub piece: usize,
+    /// What there is of the product, if a part is left out.
+    pub triangle: Option<Triangle>,
 }
 
 impl Terms {
+    /// So many terms in pieces of so many, none of them left out.
+    pub const fn all(count: usize, piece: usize) -> Terms {
+        Terms { count, piece, triangle: None }
+    }
+
+    /// The same for rows from another one on.
+    fn from_row(self, row: usize) -> Terms {
+        Terms { triangle: self.triangle.map(|triangle| triangle.from_row(row)), ..self }
+    }
+
+    /// The terms that any of these rows has.
+    #[inline]
+    fn of_rows(self, rows: Range<usize>) -> Range<usize> {
+        self.triangle.map_or(0..self.count, |triangle| triangle.terms(rows, self.count))
+    }
+
+    /// How many columns any of these rows has, of so many.
+    #[inline]
+    fn columns(self, rows: Range<usize>, all: usize) -> usize {
+        self.triangle.map_or(all, |triangle| triangle.columns(rows, all))
+    }
+
     /// The pieces, as `(start, depth)`.
     fn pieces(self) -> impl Iterator<Item = (usize, usize)> {
         debug_assert!((1..=KC).contains(&self.piece));

@@ -1,6 +1,7 @@
 //! Against a reference in f64, bit for bit against itself in other cuts, and next to pages that may not be touched.
 
 use super::*;
+use crate::kernel::TrianglePart;
 
 /// Numbers in [-1, 1), the same ones for the same seed.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
@@ -42,7 +43,7 @@ impl Matrix {
 
 /// So many terms, in pieces of an odd length.
 fn terms(count: usize) -> Terms {
-    Terms { count, piece: if count.is_multiple_of(2) { 201 } else { KC } }
+    Terms::all(count, if count.is_multiple_of(2) { 201 } else { KC })
 }
 
 /// By which entry point, in which cut.
@@ -51,6 +52,8 @@ enum Cut {
     Whole,
     Blocks(usize),
     Packed(usize),
+    /// In blocks, without what is left out.
+    Part(usize, Triangle),
 }
 
 /// `A B` in rows of `ldc`, the gaps and a margin of one row keeping the value they had, which is checked.
@@ -61,7 +64,7 @@ fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Cut) -> Vec<f32> 
     let mut packed = vec![f32::NAN; packed_b_len(n, k) + 1];
     let (step, needed) = match way {
         Cut::Whole => (m.max(1), workspace_len(m, n, k)),
-        Cut::Blocks(step) => (step, workspace_len(step.min(m), n, k)),
+        Cut::Blocks(step) | Cut::Part(step, _) => (step, workspace_len(step.min(m), n, k)),
         Cut::Packed(step) => (step, packed_a_len(step.min(m), k)),
     };
     let mut workspace = vec![f32::NAN; needed + 1];
@@ -75,6 +78,11 @@ fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Cut) -> Vec<f32> 
         match way {
             // SAFETY: C has these rows, and the buffers have the lengths asked for.
             Cut::Packed(_) => unsafe { gemm_packed(isa, rows, n, terms(k), a, packed.as_ptr(), c, ldc, workspace) },
+            Cut::Part(_, triangle) => {
+                let terms = Terms { triangle: Some(triangle.from_row(i)), ..terms(k) };
+                // SAFETY: as above.
+                unsafe { gemm(isa, rows, n, terms, a, b.operand(), c, ldc, workspace) }
+            }
             // SAFETY: as above.
             _ => unsafe { gemm(isa, rows, n, terms(k), a, b.operand(), c, ldc, workspace) },
         }
@@ -270,6 +278,56 @@ fn no_terms_give_zeros() {
         }
         let (a, b) = (Matrix::new(0, 3, false, 1, 1), Matrix::new(3, 0, false, 1, 1));
         assert_eq!(multiply(isa, &a, &b, 1, Cut::Whole), []);
+    }
+}
+
+const PARTS: [TrianglePart; 3] = [TrianglePart::Columns, TrianglePart::TermsTo, TrianglePart::TermsFrom];
+
+#[test]
+fn what_is_left_of_a_product_has_the_bits_of_the_whole() {
+    for isa in Isa::available() {
+        for (number, (m, n, k)) in [(64, 64, 32), (70, 33, 70), (13, 300, 13), (400, 40, 520)].into_iter().enumerate() {
+            for (part, offset) in PARTS.into_iter().flat_map(|part| [-1, 0, 5].map(|offset| (part, offset))) {
+                let triangle = Triangle { part, offset };
+                let (at, bt) = TRANSPOSITIONS[(number + part as usize) % 4];
+                let (mut a, b) = (Matrix::new(m, k, at, 1, 3), Matrix::new(k, n, bt, 0, 4));
+                for (i, p) in (0..m).flat_map(|i| (0..k).map(move |p| (i, p))) {
+                    if !triangle.terms(i..i + 1, k).contains(&p) {
+                        a.data[i * a.row + p * a.col] = 0.0;
+                    }
+                }
+                let whole = multiply(isa, &a, &b, n, Cut::Whole);
+                for step in [7, 64, m] {
+                    let found = multiply(isa, &a, &b, n + 1, Cut::Part(step, triangle));
+                    for (index, (x, whole)) in found.into_iter().zip(&whole).enumerate() {
+                        let (i, j) = (index / n, index % n);
+                        let is_there = j < triangle.columns(i..i + 1, n);
+                        let name = format!("{isa:?} {m}x{n}x{k} {triangle} in {step} at ({i}, {j})");
+                        assert!(x == *whole || !is_there && x == 0.0, "{name}: {x} is not {whole}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where no row of a tile has a term, it is not even read: NaN stays out of the result.
+#[test]
+fn what_is_left_out_is_not_computed() {
+    for isa in Isa::available() {
+        let rows = 4;
+        let (a, mut b) = (Matrix::new(rows, 300, false, 0, 7), Matrix::new(300, 200, false, 0, 8));
+        let part = |part, offset| Cut::Part(rows, Triangle { part, offset });
+        b.data[200 * 8..].fill(f32::NAN);
+        let to = multiply(isa, &a, &b, 200, part(TrianglePart::TermsTo, 4));
+        assert!(to.iter().all(|x| x.is_finite() && *x != 0.0), "{isa:?} {to:?}");
+        b.data.rotate_left(200 * 8);
+        let from = multiply(isa, &a, &b, 200, part(TrianglePart::TermsFrom, 292));
+        assert!(from.iter().all(|x| x.is_finite() && *x != 0.0), "{isa:?} {from:?}");
+        let columns = multiply(isa, &a, &b, 200, part(TrianglePart::Columns, -4));
+        assert_eq!(columns, [0.0; 4 * 200], "{isa:?}");
+        let columns = multiply(isa, &a, &b, 200, part(TrianglePart::Columns, 0));
+        assert!(columns[0].is_nan() && columns[150..200] == [0.0; 50], "{isa:?} {columns:?}");
     }
 }
 

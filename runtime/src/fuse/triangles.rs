@@ -1,0 +1,251 @@
+//! Products of which a part is left out: scores that a mask hides, and sums over what is 0 behind it.
+//!
+//! In: a graph. Out: for each product, what there is of it. A mask is a comparison of positions along two axes, and chooses a constant
+//! where it does not hold. What is made of zeros, or of the exponential of minus infinity, is 0 there as well: a product has no
+//! terms where its left operand is. What is multiplied by such zeros, or not chosen, is read by nobody: a product has no elements
+//! there. Neither is exact where the other factor is infinite or NaN.
+
+use crate::ir::{Graph, NodeId, Op};
+use crate::kernel::{Kernel, Triangle, TrianglePart};
+use crate::scalar::Cmp;
+use crate::types::{Dim, Shape};
+
+/// Where the position along one axis is at most so much more than that along another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Below {
+    key: usize,
+    query: usize,
+    offset: i64,
+}
+
+/// What is known of a node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Known {
+    Nothing,
+    /// It is the position along an axis.
+    Position(usize),
+    /// It is the same number everywhere.
+    Constant(f64),
+    /// It is true there, and nowhere else.
+    Holds(Below),
+    /// It is this number everywhere but there.
+    Outside(Below, f64),
+}
+
+/// Who reads a node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Readers {
+    Nobody,
+    /// Those who read nothing but what is there.
+    Only(Below),
+    All,
+}
+
+/// What there is of the products of a graph.
+pub(super) struct Triangles {
+    known: Vec<Known>,
+    readers: Vec<Readers>,
+}
+
+impl Triangles {
+    pub(super) fn of(g: &Graph) -> Triangles {
+        let mut known: Vec<Known> = Vec::with_capacity(g.nodes.len());
+        for id in g.ids() {
+            known.push(known_of(g, id, &known));
+        }
+        let mut readers = vec![Readers::Nobody; g.nodes.len()];
+        g.outputs.iter().for_each(|output| readers[output.node.index()] = Readers::All);
+        let masked = known.iter().any(|known| matches!(known, Known::Holds(_)));
+        for id in g.ids().rev().filter(|_| masked) {
+            for at in 0..g[id].operands.len() {
+                let operand = g[id].operands[at].index();
+                readers[operand] = readers[operand].and(reads(g, id, at, &known, readers[id.index()]));
+            }
+        }
+        Triangles { known, readers }
+    }
+
+    /// Leaves out what there is not of a kernel's product.
+    pub(super) fn leave_out(&self, g: &Graph, kernel: &mut Kernel) {
+        let Some(rows) = kernel.rows_of_each() else { return };
+        let cols = kernel.cols();
+        let Some(dot) = kernel.dot.as_mut() else { return };
+        let (product, inner) = (dot.origin.node, dot.inner());
+        let rank = g[product].ty.shape.rank();
+        if rank < 3 || g[product].ty.shape.0[rank - 2] != Dim::Fixed(rows) {
+            return;
+        }
+        let (row, last) = (rank - 2, rank - 1);
+        let found = match (self.known[g[product].operands[0].index()], self.readers[product.index()]) {
+            (Known::Outside(Below { key, query, offset }, 0.0), _) if key == last && query == row => {
+                Some((TrianglePart::TermsTo, offset))
+            }
+            (Known::Outside(Below { key, query, offset }, 0.0), _) if key == row && query == last => {
+                Some((TrianglePart::TermsFrom, -offset))
+            }
+            (_, Readers::Only(Below { key, query, offset })) if key == last && query == row => {
+                Some((TrianglePart::Columns, offset))
+            }
+            _ => None,
+        };
+        dot.triangle = found.map(|(part, offset)| Triangle { part, offset });
+        if let Some(triangle) = dot.triangle {
+            let all = if triangle.part == TrianglePart::Columns { cols } else { inner.factor() };
+            let flops = &mut dot.origin.flops;
+            flops.each = triangle.operations(flops.each, rows, all);
+            flops.once = triangle.operations(flops.once, rows, all);
+        }
+    }
+}
+
+impl Readers {
+    fn and(self, other: Readers) -> Readers {
+        match (self, other) {
+            (Readers::Nobody, known) | (known, Readers::Nobody) => known,
+            (known, other) if known == other => known,
+            _ => Readers::All,
+        }
+    }
+}
+
+/// What is known of a node, given what is known of those before it.
+fn known_of(g: &Graph, id: NodeId, known: &[Known]) -> Known {
+    let node = &g[id];
+    let of = |at: usize| known[node.operands[at].index()];
+    let moved = |at: &dyn Fn(usize) -> Option<usize>| match of(0) {
+        Known::Nothing => Known::Nothing,
+        Known::Constant(value) => Known::Constant(value),
+        Known::Position(axis) => at(axis).map_or(Known::Nothing, Known::Position),
+        Known::Holds(below) => below.moved(at).map_or(Known::Nothing, Known::Holds),
+        Known::Outside(below, value) => below.moved(at).map_or(Known::Nothing, |below| Known::Outside(below, value)),
+    };
+    // Outside of the same part, both operands are numbers.
+    let both = |x: Known, y: Known, f: &dyn Fn(f64, f64) -> f64| match (x, y) {
+        (Known::Outside(below, x), Known::Outside(other, y)) if below == other => Known::Outside(below, f(x, y)),
+        (Known::Outside(below, x), Known::Constant(y)) => Known::Outside(below, f(x, y)),
+        (Known::Constant(x), Known::Outside(below, y)) => Known::Outside(below, f(x, y)),
+        _ => Known::Nothing,
+    };
+    // Zeros stay zeros, and minus infinity stays what it is if it is moved by a number.
+    let zero = |known: Known| match known {
+        Known::Outside(below, value) if value == 0.0 => Some(Known::Outside(below, 0.0)),
+        _ => None,
+    };
+    let never = |known: Known| match known {
+        Known::Outside(below, value) if value == f64::NEG_INFINITY => Some(Known::Outside(below, value)),
+        _ => None,
+    };
+    match &node.op {
+        Op::Const(value) => Known::Constant(*value),
+        Op::Iota(axis) => Known::Position(*axis),
+        Op::ToFloat | Op::ToIndex | Op::Detach | Op::WithSlope => of(0),
+        Op::Compare(cmp) => match (of(0), of(1)) {
+            (Known::Position(x), Known::Position(y)) => compared(*cmp, x, y).map_or(Known::Nothing, Known::Holds),
+            _ => Known::Nothing,
+        },
+        Op::Not => match of(0) {
+            Known::Holds(below) => Known::Holds(below.opposite()),
+            _ => Known::Nothing,
+        },
+        Op::Select => match (of(0), of(1), of(2)) {
+            (Known::Holds(below), _, Known::Constant(value)) => Known::Outside(below, value),
+            (Known::Holds(below), Known::Constant(value), _) => Known::Outside(below.opposite(), value),
+            (_, x, y) => match both(x, y, &|x, y| if x == y { x } else { f64::NAN }) {
+                Known::Outside(_, value) if value.is_nan() => Known::Nothing,
+                known => known,
+            },
+        },
+        Op::Exp => match of(0) {
+            Known::Outside(below, value) if value == f64::NEG_INFINITY => Known::Outside(below, 0.0),
+            _ => Known::Nothing,
+        },
+        Op::Neg => zero(of(0)).unwrap_or(Known::Nothing),
+        Op::Add => never(of(0)).or(never(of(1))).unwrap_or_else(|| both(of(0), of(1), &|x, y| x + y)),
+        Op::Sub => never(of(0)).unwrap_or_else(|| both(of(0), of(1), &|x, y| x - y)),
+        Op::Mul => {
+            let scaled = |x: Known, y: Known| match y {
+                Known::Constant(value) if value > 0.0 => never(x),
+                _ => None,
+            };
+            let zeros = zero(of(0)).or(zero(of(1)));
+            zeros.or(scaled(of(0), of(1))).or(scaled(of(1), of(0))).unwrap_or(Known::Nothing)
+        }
+        Op::MulAdd => match zero(of(0)).or(zero(of(1))) {
+            Some(product) => both(product, of(2), &|x, y| x + y),
+            None => Known::Nothing,
+        },
+        Op::Div => zero(of(0)).unwrap_or(Known::Nothing),
+        Op::Reshape => {
+            let from = &g[node.operands[0]].ty.shape;
+            moved(&|axis| same_axis(from, axis, &node.ty.shape))
+        }
+        Op::Transpose(order) => moved(&|axis| order.iter().position(|&from| from == axis)),
+        Op::Broadcast(to) => moved(&|axis| to.get(axis).copied()),
+        _ => Known::Nothing,
+    }
+}
+
+/// How a node reads one of its operands.
+fn reads(g: &Graph, id: NodeId, at: usize, known: &[Known], own: Readers) -> Readers {
+    let node = &g[id];
+    let of = |at: usize| known[node.operands[at].index()];
+    let moved = |to: &dyn Fn(usize) -> Option<usize>| match own {
+        Readers::Only(below) => below.moved(to).map_or(Readers::All, Readers::Only),
+        other => other,
+    };
+    if own == Readers::Nobody {
+        return Readers::Nobody;
+    }
+    let hidden = match (&node.op, at) {
+        (Op::Select, 1 | 2) => match of(0) {
+            Known::Holds(below) => Some(if at == 1 { below } else { below.opposite() }),
+            _ => None,
+        },
+        (Op::Mul, _) | (Op::MulAdd, 0 | 1) => match of(1 - at) {
+            Known::Outside(below, 0.0) => Some(below),
+            _ => None,
+        },
+        _ => None,
+    };
+    match &node.op {
+        _ if hidden.is_some() => hidden.map_or(Readers::All, Readers::Only),
+        Op::Reshape => {
+            let (from, to) = (&node.ty.shape, &g[node.operands[0]].ty.shape);
+            moved(&|axis| same_axis(from, axis, to))
+        }
+        Op::Transpose(order) => moved(&|axis| order.get(axis).copied()),
+        op if op.is_map() => own,
+        _ => Readers::All,
+    }
+}
+
+impl Below {
+    /// The same along axes that are somewhere else.
+    fn moved(self, to: impl Fn(usize) -> Option<usize>) -> Option<Below> {
+        Some(Below { key: to(self.key)?, query: to(self.query)?, ..self })
+    }
+
+    /// Everywhere else.
+    fn opposite(self) -> Below {
+        Below { key: self.query, query: self.key, offset: -self.offset - 1 }
+    }
+}
+
+/// Where a comparison of positions along two axes holds.
+fn compared(cmp: Cmp, x: usize, y: usize) -> Option<Below> {
+    let below = |key, query, offset| (key != query).then_some(Below { key, query, offset });
+    match cmp {
+        Cmp::Ge => below(y, x, 0),
+        Cmp::Gt => below(y, x, -1),
+        Cmp::Le => below(x, y, 0),
+        Cmp::Lt => below(x, y, -1),
+        Cmp::Eq | Cmp::Ne => None,
+    }
+}
+
+/// The axis of another shape with the same elements in the same order that is this axis of the first.
+fn same_axis(from: &Shape, axis: usize, to: &Shape) -> Option<usize> {
+    let before = |shape: &Shape, axis: usize| Dim::product(&shape.0[..axis]);
+    let own = before(from, axis)?;
+    (0..to.rank()).find(|&other| to.0[other] == from.0[axis] && before(to, other) == Some(own))
+}
