@@ -67,6 +67,8 @@ pub enum RematerializeReason {
     Single,
     /// Truth values and indices are register-only.
     RegisterOnly,
+    /// It is a product with at least as many elements as both of its operands, which are kept anyway.
+    Grows,
 }
 
 /// Why kernels run tile by tile, in bytes that are moved.

@@ -8,6 +8,7 @@ use gradloom_runtime::jit::{Pool, compile};
 use gradloom_runtime::kernel::{Fused, Home, verify};
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::plan::{Location, parallel_regions, plan, text};
+use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::{Isa, Machine, Tiling, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
@@ -142,6 +143,68 @@ fn attention_in_a_group_has_the_numbers_of_the_interpreter() {
                 let [one, two, three] = compiled.each_mut().map(|compiled| compiled.run(batch, &values));
                 Reference::new(&graph, batch, &values).check(&format!("{batch} samples, {isa:?}"), &one);
                 assert!(one.bits() == two.bits() && one.bits() == three.bits(), "{batch} samples, {isa:?}");
+            }
+        });
+    }
+}
+
+/// Shares of attention that looks at nothing later, once before a loss and once after it: both times as the product with a matrix
+/// that has one number on its diagonal, so that their bits can be seen.
+fn shares_before_and_after_a_loss() -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let (tokens, width) = (40, 8);
+    let shape = Shape(vec![Dim::B, Dim::Fixed(2), Dim::Fixed(tokens), Dim::Fixed(width)]);
+    let [q, k] = ["q", "k"].map(|name| handmade::input(&mut b, name, TensorType::f32(shape.clone())));
+    let axes = DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(3, 3)] };
+    let scores = b.product(q, k, axes);
+    let shape = b.shape(scores);
+    let [query, key] = [2, 3].map(|axis| {
+        let position = b.iota(axis, &shape);
+        b.to_float(position)
+    });
+    let seen = b.compare(Cmp::Ge, query, key);
+    let never = b.constant(f64::NEG_INFINITY, &shape);
+    let scores = b.select(seen, scores, never);
+    let shares = handmade::softmax(&mut b, scores);
+    let on_diagonal = |b: &mut Builder, number: f64| {
+        let shape = Shape::fixed(&[tokens, tokens]);
+        let [row, column] = [0, 1].map(|axis| b.iota(axis, &shape));
+        let is_there = b.index_eq(row, column);
+        let [number, zero] = [number, 0.0].map(|number| b.constant(number, &shape));
+        let matrix = b.select(is_there, number, zero);
+        b.product(shares, matrix, DotAxes { batch: vec![], contracted: vec![(3, 0)] })
+    };
+    let before = on_diagonal(&mut b, 1.0);
+    handmade::output(&mut b, Role::Output(0), before);
+    let squares = b.mul(before, before);
+    let loss = b.sum(squares, &[0, 1, 2, 3]);
+    handmade::output(&mut b, Role::Loss, loss);
+    let after = on_diagonal(&mut b, 2.0);
+    handmade::output(&mut b, Role::Output(1), after);
+    b.finish()
+}
+
+#[test]
+fn shares_made_again_after_the_loss_have_the_bits_of_those_before_it() {
+    let graph = shares_before_and_after_a_loss();
+    let text = kernels(&grouped(&graph, 20));
+    let scores: Vec<&str> = text.lines().filter(|line| line.contains("= dot q, k")).collect();
+    assert_eq!(scores.len(), 2, "they are made twice:\n{text}");
+    assert!(text.lines().filter(|line| line.contains("= exp")).count() == 2, "{text}");
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            for threads in [1, 2, 3] {
+                let mut compiled = Compiled::for_threads(&graph, 20, threads);
+                for batch in [1, 9, 20] {
+                    let values = draw::singles(&draw::values(&graph, batch, batch as u64));
+                    let found = compiled.run(batch, &values);
+                    let [before, after] = [0, 1].map(|number| found.get(&Role::Output(number)));
+                    let bits = |shares: &[f64], times: f64| -> Vec<u32> {
+                        shares.iter().map(|share| ((share * times) as f32).to_bits()).collect()
+                    };
+                    assert_eq!(bits(before, 2.0), bits(after, 1.0), "{batch} samples, {isa:?}, {threads} threads");
+                    assert!(before.iter().any(|share| *share > 0.0 && *share < 1.0), "{before:?}");
+                }
             }
         });
     }

@@ -73,17 +73,27 @@ struct Grown {
     end: usize,
 }
 
-/// The longest group that begins with a kernel: by its rows or, where nothing goes on by those, by samples.
+/// The longest group that begins with a kernel: by its rows, or several that belong together, such as those of a head; where nothing
+/// goes on by those, by samples.
 fn grow(fused: &Fused, uses: &Uses, budget: &Budget, start: usize) -> Grown {
     let points = candidates(fused, start);
     let mut apart = if points.is_empty() { Some(ApartReason::Rows) } else { None };
-    // Samples may save more bytes than rows, but measured they gained nothing, and two threads had nothing to share of one sample.
-    let group = points.into_iter().find_map(|points| {
+    let mut group: Option<Group> = None;
+    for (number, points) in points.into_iter().enumerate() {
+        // Samples may save more bytes than rows, but measured they gained nothing, and two threads had nothing to share of one sample.
+        // What lies between takes further what goes on by rows.
+        if number > 0 && group.is_some() == (points == Dim::B) {
+            continue;
+        }
         let mut growing = Growing::new(fused, (&uses.writers, &uses.last), budget, start, points);
         while growing.takes_next() {}
-        apart = growing.apart;
-        growing.finished()
-    });
+        let reason = growing.apart;
+        let end = group.as_ref().map_or(start, |group| group.kernels.end);
+        let longer = growing.finished().filter(|group| group.kernels.end > end);
+        if longer.is_some() || group.is_none() {
+            (group, apart) = (longer, reason);
+        }
+    }
     let end = group.as_ref().map_or(start + 1, |group| group.kernels.end);
     Grown { group, apart, end }
 }
@@ -169,7 +179,8 @@ impl Uses {
     }
 }
 
-/// What the points of a group may be that begins with a kernel: its rows, or whole samples where rows have to do with one another.
+/// What the points of a group may be that begins with a kernel: its rows; where rows have to do with one another those along some of
+/// its outer axes, or whole samples.
 fn candidates(fused: &Fused, start: usize) -> Vec<Dim> {
     // A loop is cut by samples anyway.
     if [start, start + 1].into_iter().any(|index| fused.loop_of(index).is_some()) {
@@ -178,7 +189,13 @@ fn candidates(fused: &Fused, start: usize) -> Vec<Dim> {
     let Dim::Batch(rows) = fused.kernels[start].row_count() else { return Vec::new() };
     let next = fused.kernels.get(start + 1).map(Kernel::row_count);
     let Some(Dim::Batch(next)) = next.filter(|next| next.factor() > 0 && rows > 0) else { return Vec::new() };
-    let mut points = vec![common_divisor(rows, next), 1];
+    let finest = common_divisor(rows, next);
+    let axes = &fused.kernels[start].axes[..fused.kernels[start].rows];
+    let outer = (1..axes.len()).rev().filter_map(|count| Dim::product(&axes[..count])).map(Dim::factor);
+    let mut points: Vec<usize> =
+        [finest].into_iter().chain(outer.filter(|points| finest.is_multiple_of(*points))).collect();
+    points.push(1);
+    points.sort_unstable_by(|x, y| y.cmp(x));
     points.dedup();
     points.into_iter().map(Dim::Batch).collect()
 }

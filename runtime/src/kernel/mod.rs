@@ -184,6 +184,12 @@ impl Dot {
     pub fn inner(&self) -> Dim {
         Dim::product(&self.over).expect("extents were checked when the network was lowered")
     }
+
+    /// Whether it is the same product of the same elements as another one.
+    fn is_same(&self, other: &Dot) -> bool {
+        let places = |dot: &Dot| (dot.a, dot.a_at.clone(), dot.b, dot.b_at.clone(), dot.positions);
+        places(self) == places(other) && self.origin.op == other.origin.op && self.axes == other.axes
+    }
 }
 
 /// A map or a reduction in a kernel.

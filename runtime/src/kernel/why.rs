@@ -175,6 +175,7 @@ pub(super) fn rematerialize_text(reason: RematerializeReason) -> String {
         RematerializeReason::Cheap(effort) => format!("rematerialized: {}", effort_text(effort)),
         RematerializeReason::Single => "rematerialized: one number".to_string(),
         RematerializeReason::RegisterOnly => "rematerialized: register-only".to_string(),
+        RematerializeReason::Grows => "rematerialized: larger than what it is made of".to_string(),
     }
 }
 

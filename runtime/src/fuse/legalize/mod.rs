@@ -6,8 +6,10 @@
 //! A reduction along rows of one element is that element. What is broadcast in one shape and read in another is computed in
 //! between. Truth values are never stored, so those of another shape are computed in the shape in which they are used. A loss,
 //! metric or probe that is a parameter becomes a copy of it, because a step overwrites the parameter. So does an update that is a
-//! reduction: its result is known before anything may be overwritten. The body of a loop is in one piece.
+//! reduction: its result is known before anything may be overwritten. The body of a loop is in one piece. Products that would be
+//! kept for the gradient, and are larger than what they are made of, are written twice.
 
+mod again;
 mod batch;
 pub(super) mod dots;
 pub(super) mod empty;
@@ -67,7 +69,8 @@ pub fn legalize_mapped(graph: &Graph) -> (Graph, NodeMap) {
     let (graph, map) = apply_in_turn(graph.clone(), RULES);
     let (graph, shared) = shared_views(copies(graph));
     let (graph, moved) = loops::in_one_piece(graph);
-    (graph, map.then(&shared).then(&moved))
+    let (graph, again) = again::products_after_the_loss(graph);
+    (graph, map.then(&shared).then(&moved).then(&again))
 }
 
 /// Each product and each reduction has its own view of what it reads. Of equal views one is left for all of them, so that it is copied
