@@ -8,6 +8,7 @@ use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Op, Role, Window};
 use gradloom_runtime::kernel::WinogradUse;
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::matmul::RunsLeft;
 use gradloom_runtime::tiling::{Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
@@ -284,19 +285,38 @@ fn in_squares(conv: Conv) -> bool {
     .contains("fast-winograd")
 }
 
+/// How the left operand of the only kernel of a graph is read.
+fn left(b: Builder) -> RunsLeft {
+    let fused = fuse(&simplify(&b.finish()));
+    tile(&fused, 4, Machine::of(Isa::Avx2)).kernels[0].runs_left().expect("it is a product in runs")
+}
+
 #[test]
-fn terms_of_windows_over_one_channel_are_gathered() {
-    let gathers = |channels: usize, outputs: usize| {
+fn patches_of_adjacent_pixels_are_gathered() {
+    let forward = |channels: usize, outputs: usize| {
         let mut b = Builder::new(Graph::default());
         let x = input(&mut b, "x", batch(&[8, 8, channels]));
         let w = parameter(&mut b, "w", &[3, 3, channels, outputs]);
         let y = Conv::same(8, channels, outputs, 3).apply(&mut b, x, w);
         output(&mut b, Role::Output(0), y);
-        let fused = fuse(&simplify(&b.finish()));
-        tile(&fused, 4, Machine::of(Isa::Avx2)).kernels[0].gathers()
+        left(b)
     };
     // Pixels of several channels are not adjacent, and tiles read whole registers of columns.
-    assert_eq!([gathers(1, 16), gathers(2, 16), gathers(1, 12)], [true, false, false]);
+    let found = [forward(1, 16), forward(2, 16), forward(1, 12)];
+    assert_eq!(found, [RunsLeft::Gathered(9), RunsLeft::InPlace, RunsLeft::InPlace]);
+    let gradient = |planes: usize, outputs: usize| {
+        let mut b = Builder::new(Graph::default());
+        let (x, dy) = (input(&mut b, "x", batch(&[planes, 8, 8])), input(&mut b, "dy", batch(&[8, 8, outputs])));
+        let window = Window { before: 1, after: 1, ..Window::of(3) };
+        let rows = b.patches(x, 2, window, 0.0);
+        let both = b.patches(rows, 4, window, 0.0);
+        let dw = b.apply(Op::Dot(DotAxes { batch: vec![], contracted: vec![(0, 0), (2, 1), (4, 2)] }), &[both, dy]);
+        output(&mut b, Role::Output(0), dw);
+        left(b)
+    };
+    // Rows are taps of planes. More than fit a few tiles are read where they lie.
+    let found = [gradient(1, 16), gradient(3, 16), gradient(3, 12), gradient(4, 16)];
+    assert_eq!(found, [RunsLeft::GatheredRows(9), RunsLeft::GatheredRows(27), RunsLeft::InPlace, RunsLeft::InPlace]);
 }
 
 #[test]

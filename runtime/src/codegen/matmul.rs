@@ -96,7 +96,8 @@ impl DriverEmitter<'_, '_> {
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
-        let nest = if squares.is_some() { None } else { self.nest(kernel, dot, plan.tiling.kernels[index].gathers()) };
+        let read = plan.tiling.kernels[index].runs_left();
+        let nest = read.and_then(|read| self.nest(kernel, dot, read));
         Some(Product {
             left,
             left_steps,

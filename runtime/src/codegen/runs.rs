@@ -6,7 +6,8 @@ use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind
 
 use super::entry::DriverEmitter;
 use crate::kernel::{Dot, Kernel, Limit, Runs};
-use crate::microkernels::runs::{AXES, Clip, Nest, TermAxis};
+use crate::microkernels::runs::{AXES, Clip, Nest, ROWS, TERMS, TermAxis};
+use crate::tiling::matmul::RunsLeft;
 use crate::types::Dim;
 
 /// The loops of a product, written down on the stack.
@@ -40,9 +41,9 @@ enum Word {
 
 impl DriverEmitter<'_, '_> {
     /// Where the loops of a product are written down, in the layout of [`Nest`].
-    pub(super) fn nest(&mut self, kernel: &Kernel, dot: &Dot, is_gathered: bool) -> Option<Loops> {
+    pub(super) fn nest(&mut self, kernel: &Kernel, dot: &Dot, read: RunsLeft) -> Option<Loops> {
         let runs = kernel.runs()?;
-        let words = words(&runs, kernel.cols(), dot.order.piece, is_gathered);
+        let words = words(&runs, kernel.cols(), dot.order.piece, read);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, size_of::<Nest>() as u32, 3);
         let slot = self.fb.create_sized_stack_slot(slot);
         for (index, word) in words.into_iter().enumerate() {
@@ -137,7 +138,7 @@ impl Limited {
 }
 
 /// The loops, number by number in the order of [`Nest`].
-fn words(runs: &Runs, cols: usize, piece: usize, is_gathered: bool) -> Vec<Word> {
+fn words(runs: &Runs, cols: usize, piece: usize, read: RunsLeft) -> Vec<Word> {
     use Word::{Extent, Number};
     let (no_rows, no_terms) = (AXES - runs.rows.len(), AXES - runs.terms.len());
     let one = Extent(Dim::Fixed(1));
@@ -165,7 +166,12 @@ fn words(runs: &Runs, cols: usize, piece: usize, is_gathered: bool) -> Vec<Word>
             }
         }
     }
-    words.extend([cols as i64, runs.b_col, cols as i64, piece as i64, i64::from(is_gathered)].map(Number));
+    let gathered = match read {
+        RunsLeft::InPlace => 0,
+        RunsLeft::Gathered(_) => TERMS,
+        RunsLeft::GatheredRows(_) => ROWS,
+    };
+    words.extend([cols as i64, runs.b_col, cols as i64, piece as i64, gathered].map(Number));
     assert_eq!(8 * words.len(), size_of::<Nest>(), "every number of the loops is written down");
     words
 }

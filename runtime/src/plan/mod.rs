@@ -356,6 +356,9 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         let (inner, cols) = (dot.inner().at(max_batch), kernel.cols());
         let room = match tiling.kernels[index].matmul {
             Some(Matmul::InRuns { left: RunsLeft::Gathered(terms), .. }) => runs::gathered_len(terms),
+            Some(Matmul::InRuns { left: RunsLeft::GatheredRows(rows), .. }) => {
+                runs::gathered_rows_len(rows, dot.order.piece)
+            }
             Some(Matmul::InRuns { right: RunsRight::InPlace, .. }) => 0,
             Some(Matmul::Winograd { ahead, .. }) => {
                 let winograd = dot.winograd.as_ref().expect("it was tiled in this form");

@@ -11,7 +11,7 @@ use super::{Machine, Tiling};
 const WRITTEN_OUT: usize = 1024;
 /// Most terms of such a product that are written one after the other, rather than as a loop.
 pub const UNROLLED_TERMS: usize = 16;
-/// Most terms of a product in runs that are gathered first.
+/// Most terms of a product in runs that are gathered first, and most rows.
 pub const GATHERED_TERMS: usize = 32;
 
 /// How a product is computed.
@@ -63,6 +63,8 @@ pub enum RunsLeft {
     InPlace,
     /// From a copy of the terms of some rows, of which there are so many: runs of them are too short to be worth a loop.
     Gathered(usize),
+    /// From a copy of a piece of the terms of all rows, of which there are so many: those that are adjacent are too few for a tile.
+    GatheredRows(usize),
 }
 
 /// How the right operand of a product in runs is read.
@@ -192,17 +194,30 @@ pub const fn reads_whole_rows([rows, cols, terms]: [usize; 3]) -> bool {
 }
 
 /// How the left operand of a product in runs is read. Where rows are adjacent, as pixels of one channel are, terms come in runs of one
-/// tap; there are few of them, and they are copied in runs of rows.
+/// tap; there are few of them, and they are copied in runs of rows. In the gradient of such taps rows are few, and come in runs of one.
 fn runs_left(runs: &Runs, right: RunsRight) -> RunsLeft {
-    let terms = runs.terms.iter().map(|(dim, _)| dim.factor()).product();
-    let fixed = runs.terms.iter().all(|(dim, _)| !dim.is_batch()) && runs.limits.is_empty();
-    let adjacent = runs.rows.last().is_some_and(|&(dim, step)| step == 1 && !dim.is_batch());
+    let (rows, terms): (Vec<Dim>, Vec<Dim>) =
+        (runs.rows.iter().map(|row| row.0).collect(), runs.terms.iter().map(|term| term.0).collect());
+    // How many there are, if they are few.
+    let few = |dims: &[Dim]| {
+        let count = dims.iter().map(|dim| dim.factor()).product::<usize>();
+        let is_fixed = dims.iter().all(|dim| !dim.is_batch());
+        Some(count).filter(|count| is_fixed && (1..=GATHERED_TERMS).contains(count))
+    };
+    if right != RunsRight::InPlace || !runs.limits.is_empty() {
+        return RunsLeft::InPlace;
+    }
+    let is_adjacent = |last: Option<(Dim, i64)>| last.is_some_and(|(dim, step)| step == 1 && !dim.is_batch());
     let several: Vec<_> = runs.terms.iter().filter(|(dim, _)| dim.factor() > 1).collect();
     let next = |pair: &[&(Dim, [i64; 2])]| pair[0].1[1] == pair[1].1[1] * pair[1].0.factor() as i64;
     let evenly = several.windows(2).all(next) && several.last().is_none_or(|(_, [_, step])| *step > 0);
-    match fixed && adjacent && evenly && right == RunsRight::InPlace && (1..=GATHERED_TERMS).contains(&terms) {
-        true => RunsLeft::Gathered(terms),
-        false => RunsLeft::InPlace,
+    if let Some(terms) = few(&terms).filter(|_| evenly && is_adjacent(runs.rows.last().copied())) {
+        return RunsLeft::Gathered(terms);
+    }
+    let last = runs.terms.last().map(|&(dim, [step, _])| (dim, step));
+    match few(&rows).filter(|_| runs.terms.len() > 1 && is_adjacent(last)) {
+        Some(rows) => RunsLeft::GatheredRows(rows),
+        None => RunsLeft::InPlace,
     }
 }
 

@@ -152,9 +152,12 @@ impl KernelTiling {
         matches!(self.matmul, Some(Matmul::Called { right: matmul::Right::Packed(_), .. }))
     }
 
-    /// Whether the terms of its product are gathered first, some rows at a time.
-    pub fn gathers(&self) -> bool {
-        matches!(self.matmul, Some(Matmul::InRuns { left: RunsLeft::Gathered(_), .. }))
+    /// How the left operand of its product is read, if that is one in runs.
+    pub fn runs_left(&self) -> Option<RunsLeft> {
+        match self.matmul {
+            Some(Matmul::InRuns { left, .. }) => Some(left),
+            _ => None,
+        }
     }
 
     /// What all rows of its product have in common, which is made ahead of any, if it is in the form of Winograd.

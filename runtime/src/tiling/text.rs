@@ -85,6 +85,9 @@ impl fmt::Display for Matmul {
             Matmul::InRuns { left: RunsLeft::Gathered(terms), .. } => {
                 write!(f, "of {terms} terms that are gathered for some rows at a time, right operand read in place")
             }
+            Matmul::InRuns { left: RunsLeft::GatheredRows(rows), .. } => {
+                write!(f, "of {rows} rows that are gathered for some terms at a time, right operand read in place")
+            }
             Matmul::InRuns { right, .. } => write!(f, "in runs of terms: right operand {right}"),
             Matmul::Called { left, right, skinny } => {
                 write!(f, "called: left operand {left}, right operand {right}")?;

@@ -17,13 +17,13 @@ struct Panel {
 }
 
 /// Rows that follow one another along the innermost axis, all others fixed.
-pub(super) struct Line {
+struct Line {
     /// The first term of the operand for the first row of the line's axis.
-    pub(super) a: *const f32,
+    a: *const f32,
     /// For each axis of terms, those of a row: all of the line's rows have the same, or the coordinate of the first term for the
     /// first row of the line's axis.
-    pub(super) spans: [Span; AXES],
-    pub(super) first: i64,
+    spans: [Span; AXES],
+    first: i64,
 }
 
 /// Some rows of a product: as [`super::product`].
@@ -37,9 +37,12 @@ pub(super) unsafe fn rows<K: RunsKernel>(
     c: *mut f32,
     workspace: *mut f32,
 ) {
-    if nest.gathered != 0 {
+    match nest.gathered {
         // SAFETY: the caller's promises.
-        return unsafe { gathered::rows::<K>(nest, [lo, hi], a, b, c, workspace) };
+        nest::TERMS => return unsafe { gathered::rows::<K>(nest, [lo, hi], a, b, c, workspace) },
+        // SAFETY: the caller's promises.
+        nest::ROWS => return unsafe { gathered::pieces::<K>(nest, [lo, hi], a, b, c, workspace) },
+        _ => {}
     }
     let cols = nest.cols as usize;
     let skewed = skewed_axis(nest);
@@ -73,7 +76,7 @@ pub(super) unsafe fn rows<K: RunsKernel>(
 }
 
 /// The axis of terms along which not all rows of a line have the same.
-pub(super) fn skewed_axis(nest: &Nest) -> Option<usize> {
+fn skewed_axis(nest: &Nest) -> Option<usize> {
     (0..AXES).find(|&axis| nest.terms[axis].clip.extent > 0 && nest.terms[axis].clip.rows[AXES - 1] > 0)
 }
 
@@ -117,7 +120,7 @@ unsafe fn panel<K: RunsKernel>(
 }
 
 /// The line of this number.
-pub(super) fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>, a: *const f32) -> Line {
+fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>, a: *const f32) -> Line {
     let mut rest = number as i64;
     let mut at = [0; AXES];
     for axis in (0..AXES - 1).rev() {

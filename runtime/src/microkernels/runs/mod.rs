@@ -17,7 +17,7 @@ mod tile;
 
 use crate::microkernels::gemm::{self, Isa, on};
 use crate::tiling::matmul::GATHERED_TERMS;
-pub use nest::{AXES, Clip, Nest, RowAxis, TermAxis};
+pub use nest::{AXES, Clip, Nest, ROWS, RowAxis, TERMS, TermAxis};
 pub(super) use registers::Floats;
 
 /// A register of an instruction set: some floats.
@@ -48,6 +48,10 @@ trait RunsKernel: gemm::Kernel {
     /// # Safety
     /// That of [`tile::tile`], for a shape that [`gemm::Kernel::tile`] has.
     unsafe fn runs_tile(t: &tile::Tile);
+    /// Gathers the pixels of a line for all taps but the outer ones.
+    /// # Safety
+    /// That of [`gathered::gather`].
+    unsafe fn gather(patches: &gathered::Patches, line: &gathered::Line);
 }
 
 /// Length of the workspace, in floats, for a product of so many columns in pieces of so many terms.
@@ -56,18 +60,24 @@ pub fn workspace_len(cols: usize, piece: usize) -> usize {
 }
 
 /// Rows that terms are gathered for at a time.
-const GATHERED_ROWS: usize = 64;
+const GATHERED_ROWS: usize = 256;
 
 /// Length of the workspace, in floats, for a product of so many terms that are gathered.
 pub fn gathered_len(terms: usize) -> usize {
     GATHERED_ROWS * terms
 }
 
+/// Length of the workspace, in floats, for a product of so many rows that are gathered, in pieces of so many terms.
+pub fn gathered_rows_len(rows: usize, piece: usize) -> usize {
+    rows * piece
+}
+
 /// Rows `lo..hi` of a product, overwriting C, which begins with row `lo`.
 ///
 /// # Safety
 /// The machine has `isa`. The nest names elements of A and B only, C is valid for these rows and overlaps nothing else.
-/// `workspace` has [`workspace_len`] floats of any content, or [`gathered_len`] if terms are gathered.
+/// `workspace` has [`workspace_len`] floats of any content, or [`gathered_len`] if terms are gathered, or
+/// [`gathered_rows_len`] if rows are.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn product(
     isa: Isa,

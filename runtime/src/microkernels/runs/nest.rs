@@ -7,6 +7,11 @@ use core::ops::Range;
 /// Axes of rows, and of terms. Fewer are filled up in front with axes of one element.
 pub const AXES: usize = 3;
 
+/// Of [`Nest::gathered`].
+pub const TERMS: i64 = 1;
+/// Of [`Nest::gathered`].
+pub const ROWS: i64 = 2;
+
 /// An axis of the rows.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +66,9 @@ pub struct Nest {
     pub ldc: i64,
     /// Terms that are added up before they are added to the others: as many as some axes have together, times a part of the next.
     pub piece: i64,
-    /// 1 if terms are gathered for some rows at a time: rows are adjacent in the left operand, all terms are one piece of at most
-    /// [`GATHERED_TERMS`](crate::tiling::matmul::GATHERED_TERMS), and the right operand, whose columns are whole registers, goes evenly from term to term. Else 0.
+    /// [`TERMS`] if terms are gathered for some rows at a time: rows are adjacent in the left operand, and all terms are one piece of at
+    /// most [`GATHERED_TERMS`](crate::tiling::matmul::GATHERED_TERMS). [`ROWS`] if all rows, at most as many, are gathered for a piece at a time: terms
+    /// are adjacent. In both cases the right operand, whose columns are whole registers, goes evenly from term to term. Else 0.
     pub gathered: i64,
 }
 
@@ -104,6 +110,13 @@ pub(super) fn copied([outer, middle, inner]: &[Span; AXES]) -> [Span; AXES] {
 #[inline]
 pub(super) fn starts([outer, middle, inner]: &[Span; AXES]) -> [i64; AXES] {
     [outer.start, middle.start, inner.start]
+}
+
+/// How long spans are.
+#[inline]
+pub(super) fn lengths([outer, middle, inner]: &[Span; AXES]) -> [usize; AXES] {
+    let length = |span: &Span| (span.end - span.start) as usize;
+    [length(outer), length(middle), length(inner)]
 }
 
 impl Nest {

@@ -1,5 +1,6 @@
 //! The registers of each instruction set, and the tiles that are compiled for it.
 
+use super::gathered::{Line, Patches, gather};
 use super::tile::{ANY, Tile, UNIT_COL, UNIT_ROW, tile};
 use super::{Register, RunsKernel};
 use crate::microkernels::gemm;
@@ -27,6 +28,16 @@ macro_rules! tiles {
                         (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
                     }
                 }
+            }
+
+            unsafe fn gather(patches: &Patches, line: &Line) {
+                $(#[$features])?
+                unsafe fn compiled(patches: &Patches, line: &Line) {
+                    // SAFETY: the caller's promises.
+                    unsafe { gather::<$register>(patches, line) }
+                }
+                // SAFETY: the caller's promises.
+                unsafe { compiled(patches, line) }
             }
         }
     };

@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// A convolution of images `[n, h, w, c]` to `[n, oh, ow, o]`.
+/// A convolution of images `[n, h, w, c]`, or `[n, c, h, w]` if they are planar, to `[n, oh, ow, o]`.
 #[derive(Clone, Copy, Debug)]
 struct Conv {
     n: i64,
@@ -33,6 +33,7 @@ struct Conv {
     stride: [i64; 2],
     dilation: [i64; 2],
     pad: [i64; 2],
+    planar: bool,
 }
 
 impl Conv {
@@ -41,17 +42,18 @@ impl Conv {
             let mut pair = |least, most| [random.among(least, most), random.among(least, most)];
             let (size, kernel, stride, dilation, pad) = (pair(1, 17), pair(1, 5), pair(1, 3), pair(1, 2), pair(0, 4));
             let (n, c, o) = (random.among(1, 4), random.among(1, 19), random.among(1, 40));
-            let conv = Conv { n, size, c, o, kernel, stride, dilation, pad };
+            let conv = Conv { n, size, c, o, kernel, stride, dilation, pad, planar: false };
             if (0..2).all(|axis| conv.out(axis) > 0) {
                 return conv;
             }
         }
     }
 
-    /// Images of one channel to whole registers of columns: their terms are gathered.
-    fn of_one_channel(random: &mut Random) -> Conv {
+    /// Planar images of a few channels to whole registers of columns: patches are gathered.
+    fn of_planes(random: &mut Random) -> Conv {
         loop {
-            let conv = Conv { c: 1, o: 16 * random.among(1, 3), ..Conv::random(random) };
+            let (c, o) = (random.among(1, 3), 16 * random.among(1, 3));
+            let conv = Conv { c, o, planar: true, ..Conv::random(random) };
             let conv = Conv { stride: [conv.stride[0], 1], ..conv };
             if (0..2).all(|axis| conv.out(axis) > 0) {
                 return conv;
@@ -67,7 +69,17 @@ impl Conv {
 
     /// Elements from row to row, and from column to column.
     fn steps(&self) -> [i64; 2] {
-        [self.size[1] * self.c, self.c]
+        if self.planar { [self.size[1], 1] } else { [self.size[1] * self.c, self.c] }
+    }
+
+    /// Elements from channel to channel.
+    fn channel(&self) -> i64 {
+        if self.planar { self.size[0] * self.size[1] } else { 1 }
+    }
+
+    /// Elements from image to image.
+    fn image(&self) -> i64 {
+        self.size[0] * self.size[1] * self.c
     }
 
     fn forward(&self, turned: bool) -> Nest {
@@ -90,22 +102,23 @@ impl Conv {
         };
         Nest {
             rows: [
-                RowAxis { extent: self.n, a: self.size[0] * steps[0] },
+                RowAxis { extent: self.n, a: self.image() },
                 RowAxis { extent: oh, a: steps[0] * self.stride[0] },
                 RowAxis { extent: ow, a: steps[1] * self.stride[1] },
             ],
-            terms: [axis(0), axis(1), TermAxis { extent: self.c, a: 1, b: self.o, clip: Clip::NONE }],
+            terms: [axis(0), axis(1), TermAxis { extent: self.c, a: self.channel(), b: self.o, clip: Clip::NONE }],
             cols: self.o,
             b_col: 1,
             ldc: self.o,
             piece: weights,
-            gathered: i64::from(self.c == 1 && self.stride[1] == 1 && !turned && self.is_gathered()),
+            gathered: if self.is_gathered() && !turned { TERMS } else { 0 },
         }
     }
 
-    /// Whether terms are gathered: columns are whole registers of every instruction set, and terms are few.
+    /// Whether patches are gathered: pixels are adjacent, columns are whole registers of every instruction set, and taps are few.
     fn is_gathered(&self) -> bool {
-        self.o % 16 == 0 && self.kernel.iter().product::<i64>() <= GATHERED_TERMS as i64
+        let few = self.kernel.iter().product::<i64>() * self.c <= GATHERED_TERMS as i64;
+        self.steps()[1] * self.stride[1] == 1 && self.o % 16 == 0 && few
     }
 
     fn gradient(&self) -> Nest {
@@ -124,15 +137,15 @@ impl Conv {
             clip: clip(axis),
         };
         let row = |axis: usize| RowAxis { extent: self.kernel[axis], a: steps[axis] * self.dilation[axis] };
-        let image = TermAxis { extent: self.n, a: self.size[0] * steps[0], b: oh * b[0], clip: Clip::NONE };
+        let image = TermAxis { extent: self.n, a: self.image(), b: oh * b[0], clip: Clip::NONE };
         let mut nest = Nest {
-            rows: [row(0), row(1), RowAxis { extent: self.c, a: 1 }],
+            rows: [row(0), row(1), RowAxis { extent: self.c, a: self.channel() }],
             terms: [image, axis(0, oh), axis(1, ow)],
             cols: self.o,
             b_col: 1,
             ldc: self.o,
             piece: ow * (1 + oh / 2),
-            gathered: 0,
+            gathered: if self.is_gathered() { ROWS } else { 0 },
         };
         if self.c == 1 {
             // The axis of one channel is none.
@@ -146,12 +159,12 @@ impl Conv {
 
     /// Where the left operand begins: taps before it are never read.
     fn origin(&self) -> i64 {
-        -self.pad[0] * self.steps()[0] - self.pad[1] * self.c
+        -self.pad[0] * self.steps()[0] - self.pad[1] * self.steps()[1]
     }
 
     /// Both operands, filled: `x` and what is multiplied with it.
     fn operands(&self, nest: &Nest, seed: u64) -> [Vec<f32>; 2] {
-        let x = self.n * self.size[0] * self.steps()[0];
+        let x = self.n * self.image();
         let b: i64 = nest.terms.iter().map(|axis| axis.extent).product::<i64>() * self.o;
         [numbers(x as usize, seed), numbers(b as usize, seed + 1)]
     }
@@ -202,7 +215,12 @@ fn computed(isa: Isa, nest: &Nest, origin: i64, x: *const f32, b: *const f32, st
     const UNTOUCHED: f32 = 12345.0;
     let (all, ldc) = (rows(nest), nest.ldc as usize);
     let mut c = vec![UNTOUCHED; all * ldc + ldc];
-    let mut workspace = vec![f32::NAN; workspace_len(nest.cols as usize, nest.piece as usize)];
+    let room = match nest.gathered {
+        TERMS => gathered_len(nest.terms.iter().map(|axis| axis.extent).product::<i64>() as usize),
+        ROWS => gathered_rows_len(all, nest.piece as usize),
+        _ => workspace_len(nest.cols as usize, nest.piece as usize),
+    };
+    let mut workspace = vec![f32::NAN; room];
     for lo in (0..all).step_by(step) {
         let hi = (lo + step).min(all);
         let (a, b) = (x.wrapping_offset(origin as isize), b.wrapping_offset(first(nest) as isize));
@@ -232,7 +250,7 @@ const CONVOLUTIONS: u64 = if cfg!(target_arch = "aarch64") { 24 } else { 150 };
 fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
     let mut random = Random(7);
     for seed in 0..CONVOLUTIONS {
-        let conv = if seed % 4 == 0 { Conv::of_one_channel(&mut random) } else { Conv::random(&mut random) };
+        let conv = if seed % 4 == 0 { Conv::of_planes(&mut random) } else { Conv::random(&mut random) };
         for (kind, nest) in [conv.forward(false), conv.forward(true), conv.gradient()].into_iter().enumerate() {
             let [x, b] = conv.operands(&nest, seed);
             let wanted = exact(&nest, conv.origin(), &x, &b);
@@ -255,15 +273,15 @@ fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
 #[test]
 fn without_terms_everything_is_zero() {
     let mut random = Random(5);
-    let conv = Conv::random(&mut random);
-    for axis in 0..AXES {
-        let mut nest = conv.forward(false);
-        let [x, b] = conv.operands(&nest, 1);
-        nest.terms[axis].extent = 0;
-        for isa in Isa::available() {
-            let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), 3);
-            let rows = found.chunks(nest.ldc as usize);
-            assert!(rows.flat_map(|row| &row[..nest.cols as usize]).all(|x| *x == 0.0), "{conv:?} under {isa:?}");
+    for conv in [Conv::random(&mut random), Conv::of_planes(&mut random)] {
+        for (axis, mut nest) in (0..AXES).flat_map(|axis| [(axis, conv.forward(false)), (axis, conv.gradient())]) {
+            let [x, b] = conv.operands(&nest, 1);
+            nest.terms[axis].extent = 0;
+            for isa in Isa::available() {
+                let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), 3);
+                let rows = found.chunks(nest.ldc as usize);
+                assert!(rows.flat_map(|row| &row[..nest.cols as usize]).all(|x| *x == 0.0), "{conv:?} under {isa:?}");
+            }
         }
     }
 }
@@ -275,7 +293,7 @@ fn nothing_is_touched_outside_of_the_operands() {
 
     let mut random = Random(11);
     for seed in 0..CONVOLUTIONS / 3 {
-        let conv = if seed % 4 == 0 { Conv::of_one_channel(&mut random) } else { Conv::random(&mut random) };
+        let conv = if seed % 4 == 0 { Conv::of_planes(&mut random) } else { Conv::random(&mut random) };
         for nest in [conv.forward(false), conv.forward(true), conv.gradient()] {
             let [x, b] = conv.operands(&nest, seed);
             let wanted = exact(&nest, conv.origin(), &x, &b);
