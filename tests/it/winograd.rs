@@ -20,6 +20,12 @@ network! {
         Conv2d(16, 1, groups = 16, bias = false) as own, Conv2d(16, 3, pad = 1, bias = false) as taps,
     }
     loss = sum(y);
+
+    /// The same of so few pixels that taps are not transformed for them.
+    Few<image: [B, 16, 4, 4] -> y: [B, 16, 4, 4]> {
+        Conv2d(16, 1, groups = 16, bias = false) as own, Conv2d(16, 3, pad = 1, bias = false) as taps,
+    }
+    loss = sum(y);
 }
 
 /// How much is trained.
@@ -206,4 +212,16 @@ fn the_plan_says_what_is_saved() {
     matmul in squares of 2 x 2 windows, which takes 81,920 multiplications fewer an image: taps are transformed once
     matmul in squares of 2 x 2 windows, which takes 81,920 multiplications fewer an image: sums of all positions are made ahead
     ");
+}
+
+#[test]
+fn the_plan_says_why_windows_are_not_in_squares() {
+    let said = |plan: String| {
+        let lines = plan.lines().filter_map(|line| line.split_once("; not in squares"));
+        lines.map(|(_, why)| why.to_string()).collect::<Vec<_>>()
+    };
+    let forbidden = said(Bare::trainer(Sgd::new(0.1)).winograd(false).ir(Stage::Plan));
+    assert_eq!(forbidden, [": that is forbidden"; 2]);
+    let few = said(Few::trainer(Sgd::new(0.1)).ir(Stage::Plan));
+    assert_eq!(few, [": so few, 4 an image, do not repay transformed taps"; 2]);
 }

@@ -46,7 +46,9 @@ pub use runs::{Limit, RunBound, Runs};
 pub(crate) use runs::{Operands, runs};
 pub use triangle::{Triangle, TrianglePart};
 pub use verify::verify;
-pub use winograd::{CHANNELS as WINOGRAD_CHANNELS, Winograd, WinogradForm, WinogradUse, whole_rows as winograd_rows};
+pub use winograd::{
+    Against, CHANNELS as WINOGRAD_CHANNELS, Winograd, WinogradForm, WinogradUse, whole_rows as winograd_rows,
+};
 
 /// A graph cut into kernels.
 #[derive(Clone, Debug)]

@@ -67,6 +67,17 @@ pub enum WinogradForm {
     Gradient,
 }
 
+/// Why a product of windows that could have this form is a sum of products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// An image has so few squares that they do not repay the transform of taps.
+    Squares(usize),
+    /// So many bytes of sums, read and written once for some squares, do not stay in a cache.
+    Sums(usize),
+    /// It was forbidden.
+    Forbidden,
+}
+
 /// The axes of a product of windows, as indices into those of the result followed by those that are summed over.
 struct Axes {
     image: usize,
@@ -112,7 +123,7 @@ impl Winograd {
         let three = taps.iter().all(|&dim| dim == Dim::Fixed(TAPS));
         let used = match used {
             WinogradUse::Never => false,
-            WinogradUse::WherePays => found.pays(),
+            WinogradUse::WherePays => found.against().is_none(),
             WinogradUse::Everywhere => true,
         };
         (used && three && is_by_pixels(dot, &axes, form) && found.is_possible()).then_some(found)
@@ -128,10 +139,13 @@ impl Winograd {
         whole(self.channels) && whole(self.cols) && self.squares() > 0 && short
     }
 
-    /// Whether it takes less time than a sum of products.
-    fn pays(&self) -> bool {
-        let stays = self.form == WinogradForm::Windows || self.channels * self.cols <= GRADIENT;
-        self.squares() >= SQUARES && stays
+    /// Why it takes more time than a sum of products, if it does.
+    pub fn against(&self) -> Option<Against> {
+        let sums = self.channels * self.cols;
+        if self.squares() < SQUARES {
+            return Some(Against::Squares(self.squares()));
+        }
+        (self.form == WinogradForm::Gradient && sums > GRADIENT).then_some(Against::Sums(16 * 4 * sums))
     }
 
     /// Squares of an image.

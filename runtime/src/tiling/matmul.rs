@@ -2,7 +2,7 @@
 //!
 //! Rows of a call are known at run time alone, so the microkernels ask here as well, by the same rules.
 
-use crate::kernel::{Dot, Kernel, Runs, WinogradForm};
+use crate::kernel::{Against, Dot, Kernel, Runs, Winograd, WinogradForm, WinogradUse};
 use crate::types::Dim;
 
 use super::{Machine, Tiling};
@@ -44,6 +44,8 @@ pub enum Matmul {
         left: RunsLeft,
         /// How the right operand is read.
         right: RunsRight,
+        /// Why it does not have the form of Winograd, if it could.
+        against: Option<Against>,
     },
 }
 
@@ -144,7 +146,10 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, Righ
     }
     if let Some(runs) = kernel.runs() {
         let right = runs_right(machine, cols, runs.b_col);
-        return Matmul::InRuns { left: runs_left(&runs, right), right };
+        // What a loop repeats has no room for what would be made ahead of it.
+        let possible = Winograd::of(dot, WinogradUse::Everywhere).filter(|_| comes == RightOperand::Once);
+        let against = possible.map(|winograd| winograd.against().unwrap_or(Against::Forbidden));
+        return Matmul::InRuns { left: runs_left(&runs, right), right, against };
     }
     let multiplications = rows.saturating_mul(cols).saturating_mul(inner);
     if plain && multiplications <= WRITTEN_OUT {

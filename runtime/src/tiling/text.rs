@@ -7,7 +7,7 @@ use super::{
     Alone, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
     Wide,
 };
-use crate::kernel::grouped;
+use crate::kernel::{Against, grouped};
 
 /// Bytes in words.
 struct Bytes(usize);
@@ -88,7 +88,19 @@ impl fmt::Display for Matmul {
             Matmul::InRuns { left: RunsLeft::GatheredRows(rows), .. } => {
                 write!(f, "of {rows} rows that are gathered for some terms at a time, right operand read in place")
             }
-            Matmul::InRuns { right, .. } => write!(f, "in runs of terms: right operand {right}"),
+            Matmul::InRuns { right, against, .. } => {
+                write!(f, "in runs of terms: right operand {right}")?;
+                match against {
+                    None => Ok(()),
+                    Some(Against::Squares(squares)) => {
+                        write!(f, "; not in squares: so few, {squares} an image, do not repay transformed taps")
+                    }
+                    Some(Against::Sums(bytes)) => {
+                        write!(f, "; not in squares: sums of {} do not stay in a cache", Bytes(*bytes))
+                    }
+                    Some(Against::Forbidden) => f.write_str("; not in squares: that is forbidden"),
+                }
+            }
             Matmul::Called { left, right, skinny } => {
                 write!(f, "called: left operand {left}, right operand {right}")?;
                 match skinny {
