@@ -6,7 +6,7 @@ import os
 import pathlib
 import platform
 
-ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "gpt", "lstm", "gru"]
+ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "wrn16", "mobile", "gpt", "lstm", "gru"]
 WIDTHS = {
     "xor": (4, [2, 8, 1]),
     "mlp": (128, [784, 256, 128, 10]),
@@ -17,6 +17,8 @@ WIDTHS = {
 OTHERS = {
     "cnn": (64, 4_241_152, 225_792, 421_834),
     "resnet20": (32, 40_813_184, 442_368, 272_474),
+    "wrn16": (32, 392_612_352, 442_368, 2_748_890),
+    "mobile": (32, 12_184_064, 884_736, 67_914),
     "gpt": (16, 55_058_432, 0, 818_176),
     "lstm": (64, 33_554_432, 16_777_216, 526_336),
     "gru": (64, 25_165_824, 12_582_912, 394_752),

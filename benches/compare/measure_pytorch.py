@@ -44,6 +44,22 @@ class Block(nn.Module):
         return F.relu(y + self.skip(x))
 
 
+class Wide(nn.Module):
+    """Two convolutions behind a norm each, whose result is added to what came in, or to a projection of it behind the first norm."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.norm1, self.norm2 = norm(inputs), norm(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+
+    def forward(self, x):
+        y = F.relu(self.norm1(x))
+        skip = self.skip(y) if self.skip else x
+        return self.conv2(F.relu(self.norm2(self.conv1(y)))) + skip
+
+
 class Transformer(nn.Module):
     """Attention to what came before, and two layers, each behind a norm and beside a way around it."""
 
@@ -103,13 +119,28 @@ def resnet20():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def wrn16():
+    layers = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)]
+    for inputs, outputs, stride in [(16, 64, 1), (64, 128, 2), (128, 256, 2)]:
+        layers += [Wide(inputs, outputs, stride), Wide(outputs, outputs, 1)]
+    return nn.Sequential(*layers, norm(256), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10))
+
+
+def mobile():
+    layers = [nn.Conv2d(3, 32, 3, 1, 1, bias=False), norm(32), nn.ReLU()]
+    for inputs, outputs, stride in [(32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2)]:
+        layers += [nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False), norm(inputs), nn.ReLU()]
+        layers += [nn.Conv2d(inputs, outputs, 1, bias=False), norm(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10))
+
+
 def model(workload):
     if workload.cell:
         return Recurrent(workload.cell, *workload.widths)
     if workload.length:
         return Gpt(workload.widths[0], workload.length, workload.widths[1])
     if workload.image:
-        network = cnn() if args.workload == "cnn" else resnet20()
+        network = {"cnn": cnn, "resnet20": resnet20, "wrn16": wrn16, "mobile": mobile}[args.workload]()
         return network.to(memory_format=torch.channels_last)
     layers = []
     for inputs, outputs in zip(workload.widths, workload.widths[1:-1]):

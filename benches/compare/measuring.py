@@ -39,6 +39,8 @@ WORKLOADS = {
     "deepbn": Workload(1024, (256,) * 21 + (10,), "tanh", True, False, "momentum", 0.01),
     "cnn": Workload(64, (784, 10), "relu", True, True, "adam", 1e-3, image=(1, 28, 28)),
     "resnet20": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
+    "wrn16": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
+    "mobile": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
     "gpt": Workload(16, (65, 128, 65), "gelu", True, False, "adamw", 1e-3, length=64),
     "lstm": Workload(64, (256, 256), "tanh", False, True, "sgd", 0.1, classes=False, length=64, cell="LSTM"),
     "gru": Workload(64, (256, 256), "tanh", False, True, "sgd", 0.1, classes=False, length=64, cell="GRU"),

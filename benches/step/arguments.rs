@@ -7,12 +7,12 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|gpt|lstm|gru] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|stream|bytes|profile|layers|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N]
+usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|lstm|gru] [--threads N] [--seconds S]
+                                   [--mode default|peak|scaling|stream|bytes|profile|layers|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
-is timed or printed, for a tool around the process that counts. The mode `peak` measures what a core can do at most, `scaling`
+is timed or printed, for a tool around the process that counts. With --direct: no convolution has the form of Winograd. The mode `peak` measures what a core can do at most, `scaling`
 how step and compile time grow with width, depth, batch and threads, `stream` one element of a sequence; `bytes` counts what the steps move, fused and not;
 `profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
 product of the convolutional workloads is; `guard` tries all other ways to run kernels of many shapes and names each that is
@@ -59,13 +59,15 @@ pub struct Arguments {
     pub turns: bool,
     /// How many steps to make instead of measuring.
     pub steps: Option<usize>,
+    /// Whether the form of Winograd is forbidden.
+    pub direct: bool,
 }
 
 impl Arguments {
     /// Nothing if help was asked for.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
         let (mut workload, mut threads, mut seconds, mut warmup, mut out) = (None, 1, None, None, None);
-        let (mut mode, mut turns, mut steps) = (Mode::Default, false, None);
+        let (mut mode, mut turns, mut steps, mut direct) = (Mode::Default, false, None, false);
         while let Some(word) = words.next() {
             let mut value = || {
                 let value = words.next().filter(|value| !value.starts_with("--"));
@@ -96,6 +98,7 @@ impl Arguments {
                     }
                 },
                 "--turns" => turns = true,
+                "--direct" => direct = true,
                 "--steps" => steps = Some(parsed(&word, &value()?)?),
                 _ => return Err(format!("unknown argument `{word}`")),
             }
@@ -112,7 +115,7 @@ impl Arguments {
         let brief = workload.is_none();
         let seconds = seconds.unwrap_or(if brief { 0.5 } else { 3.0 });
         let warmup = warmup.unwrap_or(if brief { 0.1 } else { 0.5 });
-        Ok(Some(Arguments { workload, mode, threads, seconds, warmup, out, turns, steps }))
+        Ok(Some(Arguments { workload, mode, threads, seconds, warmup, out, turns, steps, direct }))
     }
 }
 

@@ -13,6 +13,8 @@ use crate::workloads::Workload;
 pub struct Record {
     pub workload: Workload,
     pub threads: usize,
+    /// Whether the form of Winograd was forbidden.
+    pub direct: bool,
     pub batch: usize,
     pub step: Samples,
     /// Forward in inference mode, one row.
@@ -42,7 +44,7 @@ impl Record {
             ("version", text(env!("CARGO_PKG_VERSION"))),
             ("workload", text(self.workload.name())),
             ("threads", self.threads.to_string()),
-            ("mode", text("default")),
+            ("mode", text(self.mode())),
             ("step_us_median", format!("{:.2}", step.median())),
             ("step_us_min", format!("{:.2}", step.min())),
             ("step_us_p90", format!("{:.2}", step.p90())),
@@ -66,6 +68,10 @@ impl Record {
         ];
         let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
         format!("{{{}}}", fields.join(", "))
+    }
+
+    fn mode(&self) -> &'static str {
+        if self.direct { "direct" } else { "default" }
     }
 
     /// Adds the line to a file.

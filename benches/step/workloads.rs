@@ -92,6 +92,32 @@ network! {
 }
 
 network! {
+    block Twice(c, s) {
+        Conv2d(c, 3, stride = s, pad = 1, bias = false), BatchNorm, relu, Conv2d(c, 3, pad = 1, bias = false),
+    }
+    block Same(c) { residual { BatchNorm, relu, Twice(c, 1) } }
+    block Wider(c, s) { BatchNorm, relu, residual { Twice(c, s) } skip { Conv2d(c, 1, stride = s, bias = false) } }
+    WideResNet<image: [B, 3, 32, 32] -> logits: [B, 10]> {
+        Conv2d(16, 3, pad = 1, bias = false),
+        Wider(64, 1), Same(64), Wider(128, 2), Same(128), Wider(256, 2), Same(256),
+        BatchNorm, relu, global_avg_pool, Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+network! {
+    block Separable(from, to, s) {
+        Conv2d(from, 3, stride = s, pad = 1, groups = from, bias = false), BatchNorm, relu,
+        Conv2d(to, 1, bias = false), BatchNorm, relu,
+    }
+    Mobile<image: [B, 3, 32, 32] -> logits: [B, 10]> {
+        Conv2d(32, 3, pad = 1, bias = false), BatchNorm, relu,
+        Separable(32, 64, 1), Separable(64, 128, 2), Separable(128, 128, 1), Separable(128, 256, 2), global_avg_pool, Dense(10),
+    }
+    loss(label: [u8; B]) = cross_entropy(logits, label);
+}
+
+network! {
     block Transformer(d, heads) {
         residual { LayerNorm, Attention(heads, causal = true) },
         residual { LayerNorm, Dense(4 * d), gelu(approx = tanh), Dense(d) },
@@ -120,6 +146,8 @@ pub enum Workload {
     DeepBn,
     Cnn,
     ResNet20,
+    WideResNet,
+    Mobile,
     Gpt,
     Lstm,
     Gru,
@@ -138,13 +166,15 @@ pub trait Task {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 9] = [
+    pub const ALL: [Workload; 11] = [
         Workload::Xor,
         Workload::Mlp,
         Workload::Wide,
         Workload::DeepBn,
         Workload::Cnn,
         Workload::ResNet20,
+        Workload::WideResNet,
+        Workload::Mobile,
         Workload::Gpt,
         Workload::Lstm,
         Workload::Gru,
@@ -158,6 +188,8 @@ impl Workload {
             Workload::DeepBn => "deepbn",
             Workload::Cnn => "cnn",
             Workload::ResNet20 => "resnet20",
+            Workload::WideResNet => "wrn16",
+            Workload::Mobile => "mobile",
             Workload::Gpt => "gpt",
             Workload::Lstm => "lstm",
             Workload::Gru => "gru",
@@ -172,7 +204,7 @@ impl Workload {
             Workload::Wide => 256,
             Workload::DeepBn => 1024,
             Workload::Cnn => 64,
-            Workload::ResNet20 => 32,
+            Workload::ResNet20 | Workload::WideResNet | Workload::Mobile => 32,
             Workload::Gpt => 16,
             Workload::Lstm | Workload::Gru => 64,
         }
@@ -205,6 +237,14 @@ impl Workload {
             Workload::ResNet20 => {
                 let (x, label) = images(batch, [3, 32, 32]);
                 task.run::<ResNet20>(Sgd::new(0.01).momentum(0.9), x, label)
+            }
+            Workload::WideResNet => {
+                let (x, label) = images(batch, [3, 32, 32]);
+                task.run::<WideResNet>(Sgd::new(0.01).momentum(0.9), x, label)
+            }
+            Workload::Mobile => {
+                let (x, label) = images(batch, [3, 32, 32]);
+                task.run::<Mobile>(Sgd::new(0.01).momentum(0.9), x, label)
             }
             Workload::Gpt => {
                 let (text, next) = texts(batch, 64, 65);
@@ -308,7 +348,8 @@ impl Task for Run<'_> {
     ) -> Result<()> {
         let batch = self.workload.batch();
         let before_build = Instant::now();
-        let mut net = Trainer::<N>::new(optimizer).max_batch(batch).seed(1).threads(self.arguments.threads).build()?;
+        let trainer = Trainer::<N>::new(optimizer).max_batch(batch).seed(1).threads(self.arguments.threads);
+        let mut net = trainer.winograd(!self.arguments.direct).build()?;
         let built = Instant::now();
         let loss_first = net.step(x.views(), target.views())?.loss();
         let first = Instant::now();
@@ -339,6 +380,7 @@ impl Task for Run<'_> {
             (self.found)(&Record {
                 workload: self.workload,
                 threads: self.arguments.threads,
+                direct: self.arguments.direct,
                 batch,
                 step,
                 infer_one,
