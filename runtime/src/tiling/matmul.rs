@@ -89,6 +89,8 @@ pub enum Left {
     Scattered,
     /// From such a copy, as its lines compete for places in a cache: so many bytes from one to the next.
     Conflicting(usize),
+    /// From such a copy, as a tile uses so many bytes of every line that it meets, and comes round so often that they are not kept.
+    Partly(usize),
 }
 
 /// How the right operand is read.
@@ -246,16 +248,28 @@ pub const fn reads_in_place(machine: &Machine, rows: usize, terms: usize, [row, 
     col == 1 && (rows <= 2 * machine.tile.rows || cached)
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Fewest columns of a product whose tiles use lines of the left operand in part, for a copy of it.
+const PARTLY_COLUMNS: usize = 192;
+
 /// How a block of the left operand is read: its steps are those from row to row and from term to term. As a rule where it lies:
 /// broadcasts come from anywhere. But a tile that meets a new cache line at every step, or whose lines compete for places in a
 /// cache, repays a copy when it comes round often enough: measured with lines a page apart, 81 to 116 GFLOP/s with AVX2, 160 to 176
-/// with AVX-512; half a page apart, 66 to 66 and 74 to 77 with AVX2, 93 to 134 and 143 to 149 with AVX-512.
+/// with AVX-512; half a page apart, 66 to 66 and 74 to 77 with AVX2, 93 to 134 and 143 to 149 with AVX-512. Where rows are adjacent, a
+/// tile of six uses 24 bytes of each line, so every line is met three times in a pass over the rows, and it is gone each time if the
+/// rows are many: measured with AVX2, 256 rows by 256 columns, 73 to 78 GFLOP/s, 384 by 384, 69 to 82, 1000 by 1000, 62 to 74; 128
+/// by 256, 82 to 79. Twelve rows leave less to be met again: with AVX-512, 640 by 640, 138 to 132, 768 by 768, 126 to 145.
 pub const fn left(machine: &Machine, cols: usize, [row, col]: [usize; 2]) -> Left {
     let apart = if row > col { row } else { col };
+    let used = machine.tile.rows * size_of::<f32>();
+    let most = if 2 * used <= LINE { 1 << 16 } else { 1 << 19 };
     if row != 1 && col != 1 {
         Left::Scattered
     } else if apart.is_multiple_of(machine.conflict / 2 / size_of::<f32>()) && cols > 2 * machine.tile.cols {
         Left::Conflicting(apart.saturating_mul(4))
+    } else if row == 1 && cols >= PARTLY_COLUMNS && apart.saturating_mul(cols) >= most {
+        Left::Partly(used)
     } else {
         Left::InPlace
     }

@@ -122,6 +122,7 @@ impl fmt::Display for Left {
             Left::Conflicting(bytes) => {
                 write!(f, "packed tile by tile as lines {} apart compete for one place in a cache", Bytes(*bytes))
             }
+            Left::Partly(bytes) => write!(f, "packed tile by tile as a tile uses {bytes} bytes of each line"),
         }
     }
 }

@@ -213,8 +213,24 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
             unsafe { _mm256_storeu_ps(panel.add(p * width + i), _mm256_loadu_ps(src.at(i, p).ptr)) };
         }
     }
+    // Tiles of A have six columns: what is left goes in halves of a register, and in halves of those.
+    let mut at = whole;
+    if count - at >= 4 {
+        for p in 0..depth {
+            // SAFETY: four elements from `at` on are inside `count`.
+            unsafe { _mm_storeu_ps(panel.add(p * width + at), _mm_loadu_ps(src.at(at, p).ptr)) };
+        }
+        at += 4;
+    }
+    if count - at >= 2 {
+        for p in 0..depth {
+            // SAFETY: two elements from `at` on are inside `count`.
+            unsafe { _mm_storeu_si64(panel.add(p * width + at).cast(), _mm_loadu_si64(src.at(at, p).ptr.cast())) };
+        }
+        at += 2;
+    }
     // SAFETY: the rest of the same panel.
-    unsafe { pack::plain(panel, width, count, src, whole..width, 0..depth) };
+    unsafe { pack::plain(panel, width, count, src, at..width, 0..depth) };
 }
 
 /// Packs when the elements of a column of the panel are adjacent in the source: transposes blocks of 8 x 8.

@@ -230,8 +230,17 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
             unsafe { vst1q_f32(panel.add(p * width + i), vld1q_f32(src.at(i, p).ptr)) };
         }
     }
+    // Tiles of A have six columns.
+    let mut at = whole;
+    if count - at >= 2 {
+        for p in 0..depth {
+            // SAFETY: two elements from `at` on are inside `count`.
+            unsafe { vst1_f32(panel.add(p * width + at), vld1_f32(src.at(at, p).ptr)) };
+        }
+        at += 2;
+    }
     // SAFETY: the rest of the same panel.
-    unsafe { pack::plain(panel, width, count, src, whole..width, 0..depth) };
+    unsafe { pack::plain(panel, width, count, src, at..width, 0..depth) };
 }
 
 /// Packs when the elements of a column of the panel are adjacent in the source: transposes blocks of 4 x 4.

@@ -155,6 +155,9 @@ fn sizes_around_the_cuts() {
         // More rows in one call than are copied at a time.
         check(isa, 1024, 70, 40, (true, false), 0, Cut::Packed(1024));
         check(isa, 30, 1024, 5, (false, false), 0, Cut::Blocks(30));
+        // A term by term, of which a tile uses each line in part.
+        check(isa, 341, 197, 33, (true, false), 0, Cut::Blocks(101));
+        check(isa, 777, 700, 17, (true, false), 3, Cut::Whole);
     }
 }
 
@@ -365,6 +368,8 @@ mod guarded {
                 (128, 10, 17),
                 (2, 1027, 770),
                 (401, 33, 20),
+                (4, 2049, 1537),
+                (335, 197, 15),
             ] {
                 for ((ta, tb), after) in TRANSPOSITIONS.into_iter().flat_map(|t| [(t, true), (t, false)]) {
                     let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 0, 2));
