@@ -7,7 +7,7 @@ use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
-use gradloom_runtime::tiling::matmul::{Packed, Panels, Right};
+use gradloom_runtime::tiling::matmul::{self, Left, Packed, Panels, Right};
 use gradloom_runtime::tiling::{Isa, Machine, Matmul, Prefetch, Tiling, Wide, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
@@ -140,13 +140,34 @@ fn every_choice_says_why() {
 }
 
 #[test]
-fn one_or_two_rows_read_a_large_matrix_in_whole_rows() {
-    let line = |inner: usize, cols: usize| {
-        let tiling = tile(&network(inner, cols), 64, Machine::of(Isa::Avx2));
-        tiling.lines(1, false).swap_remove(0)
+fn few_rows_read_a_large_matrix_in_whole_rows() {
+    let lines = |inner: usize, cols: usize, cores: usize| {
+        tile(&network(inner, cols), 64, Machine::of(Isa::Avx2).with_cores(cores)).lines(1, false)
     };
-    let large = line(1024, 1024);
+    let large = lines(1024, 1024, 1).swap_remove(0);
     assert!(large.ends_with("; on one thread up to 2 rows read 4.0 MiB of it in long runs"), "{large}");
-    let small = line(512, 512);
+    let larger = lines(2048, 2048, 1).swap_remove(0);
+    assert!(larger.ends_with("; on one thread up to 4 rows read 16.0 MiB of it in long runs"), "{larger}");
+    let small = lines(512, 512, 1).swap_remove(0);
     assert!(!small.contains("long runs"), "what stays in the second cache is read by tiles: {small}");
+    // Threads share long runs while they are long.
+    let units = |inner, cols, cores| lines(inner, cols, cores).pop().expect("a line says how it is cut");
+    let shared = "all of 1024 columns: few rows read 16.0 MiB in long runs";
+    assert!(units(2048, 2048, 2).ends_with(shared), "{}", units(2048, 2048, 2));
+    assert!(units(2048, 2048, 3).ends_with("all of 64 columns"), "{}", units(2048, 2048, 3));
+    assert!(units(1024, 1024, 2).ends_with("all of 64 columns"), "{}", units(1024, 1024, 2));
+}
+
+#[test]
+fn an_operand_is_copied_where_tiles_use_its_lines_in_part() {
+    let left = |isa, cols, steps| matmul::left(&Machine::of(isa), cols, steps);
+    // A gradient of a weight of 256 x 256: 6 rows are 24 bytes of a line, 12 are 48.
+    assert_eq!(left(Isa::Avx2, 256, [1, 256]), Left::Partly(24));
+    assert_eq!(left(Isa::Neon, 256, [1, 256]), Left::Partly(24));
+    assert_eq!(left(Isa::Avx512, 256, [1, 256]), Left::InPlace);
+    assert_eq!(left(Isa::Avx512, 777, [1, 777]), Left::Partly(48));
+    // Too few columns to come round often, too few rows to be gone, rows whose terms are adjacent.
+    assert_eq!(left(Isa::Avx2, 128, [1, 777]), Left::InPlace);
+    assert_eq!(left(Isa::Avx2, 256, [1, 128]), Left::InPlace);
+    assert_eq!(left(Isa::Avx2, 777, [777, 1]), Left::InPlace);
 }

@@ -118,7 +118,10 @@ impl Regions {
         let units = plan.tiling.units(fused, first);
         let rows_of = |index: usize| fused.kernels[index].row_count().at(plan.max_batch);
         // Products that are cut by columns where rows are few.
-        let columns = |index: usize| plan.tiling.kernels[index].units.columns.filter(|_| units.columns.is_some());
+        let columns = |index: usize| {
+            let columns = plan.tiling.kernels[index].units.columns.filter(|_| units.columns.is_some());
+            columns.map(|columns| columns.number)
+        };
         let mut columned: Vec<usize> = run.clone().filter(|&index| columns(index).is_some()).collect();
         if columned.len() == 1 && self.has_columns(self.earliest_for_columns(&access, columned[0] > first)) {
             columned.clear();

@@ -25,7 +25,7 @@ pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
 use matmul::{RightOperand, RunsLeft};
 pub use tiles::{Prefetch, StageTiling, VECTORS, Wide};
-pub use units::{Alone, COLUMNS, UnitRows, Units};
+pub use units::{Alone, COLUMNS, Columns, UnitRows, Units};
 
 /// How the kernels of a program run.
 #[derive(Clone, Debug)]

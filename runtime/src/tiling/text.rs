@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::matmul::{AXPY_ROWS, Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
+use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows, Units,
-    Wide,
+    Alone, Columns, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows,
+    Units, Wide,
 };
 use crate::kernel::{Against, grouped};
 
@@ -104,8 +104,8 @@ impl fmt::Display for Matmul {
             Matmul::Called { left, right, skinny } => {
                 write!(f, "called: left operand {left}, right operand {right}")?;
                 match skinny {
-                    Some(bytes) => {
-                        write!(f, "; on one thread up to {AXPY_ROWS} rows read {} of it in long runs", Bytes(*bytes))
+                    Some((rows, bytes)) => {
+                        write!(f, "; on one thread up to {rows} rows read {} of it in long runs", Bytes(*bytes))
                     }
                     None => Ok(()),
                 }
@@ -196,7 +196,10 @@ impl fmt::Display for Units {
             }
         }
         match self.columns {
-            Some(columns) => write!(f, ", or where that is all of {columns} columns"),
+            Some(Columns { number, long: None }) => write!(f, ", or where that is all of {number} columns"),
+            Some(Columns { number, long: Some(bytes) }) => {
+                write!(f, ", or where that is all of {number} columns: few rows read {} in long runs", Bytes(bytes))
+            }
             None => Ok(()),
         }
     }

@@ -1,11 +1,11 @@
 //! What several threads share of a kernel: the units that it is cut into. The cut follows the problem alone, never the number of
-//! threads.
+//! threads, but for columns of few rows, of which no bit depends on the cut.
 
 use std::ops::Range;
 
 use crate::kernel::{Fused, Mode};
 
-use super::Tiling;
+use super::{Matmul, Tiling};
 
 /// Columns of a right operand that are rearranged in one go: some panels of every instruction set.
 pub const COLUMNS: usize = 128;
@@ -13,6 +13,12 @@ pub const COLUMNS: usize = 128;
 /// row of 1024 columns behind the cache, 28.6 GB/s, against 23.8 and 22.9 for 128 and 256: more of what the machine fetches
 /// on its own is then what comes next.
 const PRODUCT_COLUMNS: usize = 64;
+/// Bytes of a right operand that up to four rows read faster in long runs, also where threads share them. Measured with 2048 columns
+/// and terms and two threads, in units of 64 columns and of 1024: one to four rows in 326, 400, 451 and 1,472 us, and in 331, 380, 404
+/// and 375 with AVX2; with 4096, in 1.4, 3.3, 4.6 and 6.4 ms, and in 1.7, 1.6, 1.5 and 1.7.
+const LONG_RUNS: usize = 16 << 20;
+/// Fewest and most columns of such a run. One row gains nothing by it, and loses a seventh in runs of 512.
+const RUN_COLUMNS: [usize; 2] = [1024, 2048];
 /// Bytes of a right operand that are read faster by one thread than two can meet.
 const READ_ALONE: usize = 64 << 10;
 /// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
@@ -28,7 +34,16 @@ pub struct Units {
     /// Why so many.
     pub why: UnitRows,
     /// Columns of a unit where there are no more rows than one unit has: to be cut that way if the region has room.
-    pub columns: Option<usize>,
+    pub columns: Option<Columns>,
+}
+
+/// Columns of a product of few rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// How many a unit has.
+    pub number: usize,
+    /// How many bytes of the right operand are read in runs of that length, if that is why there are so many.
+    pub long: Option<usize>,
 }
 
 /// Why a kernel is not cut.
@@ -66,7 +81,7 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, run: Range<usize>) -> Units 
     let products: Vec<usize> = run.clone().filter(|&index| fused.kernels[index].dot.is_some()).collect();
     let wanted = products.iter().map(|&index| unit(fused, tiling, index));
     let (unit, why) = wanted.reduce(|x, y| if y.0 > x.0 { y } else { x }).unwrap_or_else(|| unit(fused, tiling, first));
-    let columns = products.iter().any(|&index| has_columns(fused, tiling, index)).then_some(PRODUCT_COLUMNS);
+    let columns = products.iter().find_map(|&index| columns(fused, tiling, index));
     let time: f64 = run.clone().map(|index| tiling.nanoseconds(fused, index, max_batch)).sum();
     let adds = |index: usize| fused.kernels[index].writes.iter().any(|write| write.mode == Mode::Add);
     let kernel = &fused.kernels[*products.last().unwrap_or(&first)];
@@ -105,10 +120,16 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
     }
 }
 
-/// Whether the product of few rows is worth cutting by columns: one of a batch that is called, and large.
-fn has_columns(fused: &Fused, tiling: &Tiling, index: usize) -> bool {
+/// How the product of few rows is cut by columns, if that is worth it: one of a batch that is called, and large. Where long runs
+/// are read, each thread has one; the bits do not depend on it.
+fn columns(fused: &Fused, tiling: &Tiling, index: usize) -> Option<Columns> {
     let kernel = &fused.kernels[index];
     let called = kernel.dot.as_ref().filter(|_| !tiling.kernels[index].is_inline() && kernel.has_plain_dot());
     let read = called.map_or(0, |dot| 4 * dot.inner().at(1) * kernel.cols());
-    kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE
+    let in_runs = matches!(tiling.kernels[index].matmul, Some(Matmul::Called { skinny: Some(_), .. }));
+    let share = (kernel.cols() / tiling.machine.cores).next_multiple_of(PRODUCT_COLUMNS);
+    let long = Some(read).filter(|_| in_runs && read >= LONG_RUNS && share >= RUN_COLUMNS[0]);
+    let number = long.map_or(PRODUCT_COLUMNS, |_| share.min(RUN_COLUMNS[1]));
+    let worth = kernel.row_count().is_batch() && kernel.cols() > PRODUCT_COLUMNS && read >= READ_ALONE;
+    worth.then_some(Columns { number, long })
 }

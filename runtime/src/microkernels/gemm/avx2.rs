@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 
 use super::steps::{STEPS, advance};
-use super::{Axpy, Kernel, Operand, Tile, pack};
+use super::{Axpy, Kernel, Operand, Tile, axpy, pack};
 
 pub(in crate::microkernels) struct Avx2;
 
@@ -36,6 +36,10 @@ impl Kernel for Avx2 {
         shapes! { 1: 1 2 4 8; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; }
     }
 
+    fn axpy_terms(rows: usize) -> usize {
+        if rows > 2 { 3 } else { axpy::TERMS }
+    }
+
     unsafe fn axpy(rows: usize, terms: usize, some: &Axpy) {
         macro_rules! shapes {
             ($($rows:literal: $($terms:literal)+;)+) => {
@@ -46,7 +50,7 @@ impl Kernel for Avx2 {
                 }
             };
         }
-        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; }
+        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3; 4: 1 2 3; }
     }
 
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {

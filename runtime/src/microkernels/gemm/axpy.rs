@@ -29,8 +29,8 @@ pub(in crate::microkernels) struct Axpy {
     pub first: bool,
 }
 
-/// Terms that are added in one go: as many as leave registers for B.
-const TERMS: usize = 4;
+/// Most terms that are added in one go: two rows of factors in sixteen registers, four in thirty-two.
+pub(super) const TERMS: usize = 4;
 
 /// The product of a block of at most [`crate::tiling::matmul::AXPY_ROWS`] rows. `sums` has [`SUMS`] floats, if there is more
 /// than one piece.
@@ -39,13 +39,13 @@ const TERMS: usize = 4;
 /// As for [`super::gemm`], with adjacent columns in B.
 pub(super) unsafe fn product<K: Kernel>(block: Block, b: Operand, sums: *mut f32) {
     let Block { rows, n, k, a, c, ldc } = block;
-    let width = SUMS / rows / K::LANES * K::LANES;
+    let (width, at_a_time) = (SUMS / rows / K::LANES * K::LANES, K::axpy_terms(rows));
     for j in (0..n).step_by(width) {
         let cols = width.min(n - j);
         for (start, depth) in k.pieces() {
             let (to, to_row) = if start == 0 { (c.wrapping_add(j), ldc) } else { (sums, cols) };
-            for p in (0..depth).step_by(TERMS) {
-                let terms = TERMS.min(depth - p);
+            for p in (0..depth).step_by(at_a_time) {
+                let terms = at_a_time.min(depth - p);
                 let (a, b) = (a.at(0, start + p), b.at(start + p, j));
                 let some = Axpy { cols, a, b: b.ptr, b_row: b.row, sums: to, sums_row: to_row, first: p == 0 };
                 // SAFETY: these terms and columns lie inside A and B; the sums are a part of C, or of the workspace.

@@ -311,9 +311,14 @@ pub(super) trait Kernel {
     /// C are valid for the tile, B too (see `EXACT`), and the machine has the instructions.
     unsafe fn tile(tile: &Tile);
 
+    /// Terms that are added to the sums of so many rows in one go: as many as leave registers for B.
+    fn axpy_terms(_rows: usize) -> usize {
+        axpy::TERMS
+    }
+
     /// Adds some terms to some sums.
     /// # Safety
-    /// `rows` is in `1..=2`, `terms` in `1..=4`. A, B and the sums are valid for these extents, the sums for
+    /// `rows` is in `1..=AXPY_ROWS`, `terms` in `1..=axpy_terms(rows)`. A, B and the sums are valid for these extents, the sums for
     /// writes, and the machine has the instructions.
     unsafe fn axpy(rows: usize, terms: usize, some: &Axpy);
 

@@ -44,7 +44,7 @@ impl Kernel for Neon {
                 }
             };
         }
-        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; }
+        shapes! { 1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; }
     }
 
     unsafe fn pack(panel: *mut f32, width: usize, count: usize, depth: usize, src: Operand) {
