@@ -128,7 +128,7 @@ fn known_of(g: &Graph, id: NodeId, known: &[Known]) -> Known {
     };
     // Zeros stay zeros, and minus infinity stays what it is if it is moved by a number.
     let zero = |known: Known| match known {
-        Known::Outside(below, value) if value == 0.0 => Some(Known::Outside(below, 0.0)),
+        Known::Outside(below, 0.0) => Some(Known::Outside(below, 0.0)),
         _ => None,
     };
     let never = |known: Known| match known {

@@ -32,9 +32,9 @@ pub enum TrianglePart {
 }
 
 impl Triangle {
-    /// The same where rows are counted from another one on.
-    pub fn from_row(self, row: usize) -> Triangle {
-        Triangle { offset: self.offset + row as i64, ..self }
+    /// The same for the rows after so many.
+    pub fn after_rows(self, rows: usize) -> Triangle {
+        Triangle { offset: self.offset + rows as i64, ..self }
     }
 
     /// The terms that any of these rows has, of so many.
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(columns.terms(0..1, 8), 0..8);
         let to = triangle(TrianglePart::TermsTo, -1);
         assert_eq!([0..1, 2..5].map(|rows| to.terms(rows, 8)), [0..0, 0..4]);
-        assert_eq!(to.from_row(2).terms(0..1, 8), 0..2);
+        assert_eq!(to.after_rows(2).terms(0..1, 8), 0..2);
         let from = triangle(TrianglePart::TermsFrom, 0);
         assert_eq!([0..1, 2..5, 8..9].map(|rows| from.terms(rows, 8)), [0..8, 2..8, 8..8]);
         let operations = |triangle: Triangle| triangle.operations(2 * 4 * 4 * 3, 4, 4);

@@ -32,7 +32,7 @@ impl Block {
     fn parts(self) -> impl Iterator<Item = Block> {
         even_parts(self.rows, MC).map(move |(i, rows)| Block {
             rows,
-            k: self.k.from_row(i),
+            k: self.k.after_rows(i),
             a: self.a.at(i, 0),
             c: self.c.wrapping_add(i * self.ldc),
             ..self

@@ -125,9 +125,9 @@ impl Terms {
         Terms { count, piece, triangle: None }
     }
 
-    /// The same for rows from another one on.
-    fn from_row(self, row: usize) -> Terms {
-        Terms { triangle: self.triangle.map(|triangle| triangle.from_row(row)), ..self }
+    /// The same for the rows after so many.
+    fn after_rows(self, rows: usize) -> Terms {
+        Terms { triangle: self.triangle.map(|triangle| triangle.after_rows(rows)), ..self }
     }
 
     /// The terms that any of these rows has.

@@ -79,7 +79,7 @@ fn multiply(isa: Isa, a: &Matrix, b: &Matrix, ldc: usize, way: Cut) -> Vec<f32> 
             // SAFETY: C has these rows, and the buffers have the lengths asked for.
             Cut::Packed(_) => unsafe { gemm_packed(isa, rows, n, terms(k), a, packed.as_ptr(), c, ldc, workspace) },
             Cut::Part(_, triangle) => {
-                let terms = Terms { triangle: Some(triangle.from_row(i)), ..terms(k) };
+                let terms = Terms { triangle: Some(triangle.after_rows(i)), ..terms(k) };
                 // SAFETY: as above.
                 unsafe { gemm(isa, rows, n, terms, a, b.operand(), c, ldc, workspace) }
             }
