@@ -138,7 +138,7 @@ def model(workload):
     if workload.cell:
         return Recurrent(workload.cell, *workload.widths)
     if workload.length:
-        return Gpt(workload.widths[0], workload.length, workload.widths[1])
+        return Gpt(workload.widths[0], workload.length, workload.widths[1], heads=workload.heads)
     if workload.image:
         network = {"cnn": cnn, "resnet20": resnet20, "wrn16": wrn16, "mobile": mobile}[args.workload]()
         return network.to(memory_format=torch.channels_last)

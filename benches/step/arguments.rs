@@ -7,15 +7,15 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|lstm|gru] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|stream|bytes|profile|layers|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
+usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|gpt-long|lstm|gru] [--threads N] [--seconds S]
+                                   [--mode default|peak|scaling|stream|bytes|profile|layers|attention|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
 is timed or printed, for a tool around the process that counts. With --direct: no convolution has the form of Winograd. The mode `peak` measures what a core can do at most, `scaling`
 how step and compile time grow with width, depth, batch and threads, `stream` one element of a sequence; `bytes` counts what the steps move, fused and not;
 `profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
-product of the convolutional workloads is; `guard` tries all other ways to run kernels of many shapes and names each that is
+product of the convolutional workloads is; `attention` the same of attention forward and back; `guard` tries all other ways to run kernels of many shapes and names each that is
 more than 5 % faster than the one that is picked; `spills` counts the inner loops of microkernels that touch the stack.";
 
 /// What is measured.
@@ -35,6 +35,8 @@ pub enum Mode {
     Profile,
     /// Products of convolutional networks.
     Layers,
+    /// Attention forward and back.
+    Attention,
     /// How kernels run, and how they might.
     Guard,
     /// Inner loops that touch the stack; nothing is timed.
@@ -90,10 +92,12 @@ impl Arguments {
                     "bytes" => mode = Mode::Bytes,
                     "profile" => mode = Mode::Profile,
                     "layers" => mode = Mode::Layers,
+                    "attention" => mode = Mode::Attention,
                     "guard" => mode = Mode::Guard,
                     "spills" => mode = Mode::Spills,
                     other => {
-                        let known = "default, peak, scaling, stream, bytes, profile, layers, guard and spills";
+                        let known =
+                            "default, peak, scaling, stream, bytes, profile, layers, attention, guard and spills";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

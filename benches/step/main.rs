@@ -8,11 +8,13 @@
 //! cargo bench -p gradloom-benches -- --mode bytes                   # what a step moves, fused and not, as a table
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
 //! cargo bench -p gradloom-benches -- --mode layers                  # how fast each product of the convolutional networks is
+//! cargo bench -p gradloom-benches -- --mode attention               # how fast attention is, forward and back
 //! cargo bench -p gradloom-benches -- --mode guard                   # whether kernels run as well as they could
 //! cargo bench -p gradloom-benches -- --mode spills                  # whether microkernels keep their sums in registers
 //! ```
 
 mod arguments;
+mod attention;
 mod bytes;
 mod guard;
 mod layers;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         (Mode::Bytes, _) => bytes::count(),
         (Mode::Profile, _) => profile::measure(&arguments),
         (Mode::Layers, _) => layers::measure(),
+        (Mode::Attention, _) => attention::measure(),
         (Mode::Guard, _) => guard::measure(&arguments),
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         (Mode::Spills, _) => spills::count(),

@@ -126,6 +126,11 @@ network! {
         Embedding(65, 128), Positional, repeat(4) { Transformer(128, heads = 4) }, LayerNorm, Dense(65, bias = false),
     }
     loss(next: [u8; B, 64]) = cross_entropy(logits, next);
+
+    GptLong<text: [u8; B, 512] -> logits: [B, 512, 65]> {
+        Embedding(65, 256), Positional, repeat(4) { Transformer(256, heads = 8) }, LayerNorm, Dense(65, bias = false),
+    }
+    loss(next: [u8; B, 512]) = cross_entropy(logits, next);
 }
 
 network! {
@@ -149,6 +154,7 @@ pub enum Workload {
     WideResNet,
     Mobile,
     Gpt,
+    GptLong,
     Lstm,
     Gru,
 }
@@ -166,7 +172,7 @@ pub trait Task {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 11] = [
+    pub const ALL: [Workload; 12] = [
         Workload::Xor,
         Workload::Mlp,
         Workload::Wide,
@@ -176,6 +182,7 @@ impl Workload {
         Workload::WideResNet,
         Workload::Mobile,
         Workload::Gpt,
+        Workload::GptLong,
         Workload::Lstm,
         Workload::Gru,
     ];
@@ -191,6 +198,7 @@ impl Workload {
             Workload::WideResNet => "wrn16",
             Workload::Mobile => "mobile",
             Workload::Gpt => "gpt",
+            Workload::GptLong => "gpt-long",
             Workload::Lstm => "lstm",
             Workload::Gru => "gru",
         }
@@ -206,6 +214,7 @@ impl Workload {
             Workload::Cnn => 64,
             Workload::ResNet20 | Workload::WideResNet | Workload::Mobile => 32,
             Workload::Gpt => 16,
+            Workload::GptLong => 4,
             Workload::Lstm | Workload::Gru => 64,
         }
     }
@@ -249,6 +258,10 @@ impl Workload {
             Workload::Gpt => {
                 let (text, next) = texts(batch, 64, 65);
                 task.run::<Gpt>(AdamW::new(3e-4).weight_decay(0.01), text, next)
+            }
+            Workload::GptLong => {
+                let (text, next) = texts(batch, 512, 65);
+                task.run::<GptLong>(AdamW::new(3e-4).weight_decay(0.01), text, next)
             }
             Workload::Lstm => task.run::<LstmLayer>(Sgd::new(0.1), sequences(batch, 64, 256), ()),
             Workload::Gru => task.run::<GruLayer>(Sgd::new(0.1), sequences(batch, 64, 256), ()),
