@@ -8,12 +8,14 @@ use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
 usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|gpt-long|lstm|gru] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|stream|bytes|profile|layers|attention|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
+                                   [--mode default|peak|scaling|dense|stream|bytes|profile|layers|attention|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
-is timed or printed, for a tool around the process that counts. With --direct: no convolution has the form of Winograd. The mode `peak` measures what a core can do at most, `scaling`
-how step and compile time grow with width, depth, batch and threads, `stream` one element of a sequence; `bytes` counts what the steps move, fused and not;
+is timed or printed, for a tool around the process that counts. With --direct: no convolution has the form
+of Winograd. The mode `peak` measures what a core can do at most, `scaling`
+how step and compile time grow with width, depth, batch and threads, `dense` steps and predictions of dense networks over a grid
+of those, `stream` one element of a sequence; `bytes` counts what the steps move, fused and not;
 `profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
 product of the convolutional workloads is; `attention` the same of attention forward and back; `guard` tries all other ways to run kernels of many shapes and names each that is
 more than 5 % faster than the one that is picked; `spills` counts the inner loops of microkernels that touch the stack.";
@@ -27,6 +29,8 @@ pub enum Mode {
     Peak,
     /// Networks of growing size.
     Scaling,
+    /// Dense networks over a grid of sizes.
+    Dense,
     /// Elements of a sequence that come one by one.
     Stream,
     /// What steps move; nothing is timed.
@@ -88,6 +92,7 @@ impl Arguments {
                     "default" => mode = Mode::Default,
                     "peak" => mode = Mode::Peak,
                     "scaling" => mode = Mode::Scaling,
+                    "dense" => mode = Mode::Dense,
                     "stream" => mode = Mode::Stream,
                     "bytes" => mode = Mode::Bytes,
                     "profile" => mode = Mode::Profile,
@@ -97,7 +102,7 @@ impl Arguments {
                     "spills" => mode = Mode::Spills,
                     other => {
                         let known =
-                            "default, peak, scaling, stream, bytes, profile, layers, attention, guard and spills";
+                            "default, peak, scaling, dense, stream, bytes, profile, layers, attention, guard and spills";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

@@ -4,6 +4,7 @@
 //! cargo bench -p gradloom-benches                                   # all workloads, briefly, as a table
 //! cargo bench -p gradloom-benches -- --workload mlp --seconds 3     # one of them, as a line of JSON
 //! cargo bench -p gradloom-benches -- --mode scaling                 # networks of growing size, as a table
+//! cargo bench -p gradloom-benches -- --mode dense                   # dense networks over a grid of sizes, as a table
 //! cargo bench -p gradloom-benches -- --mode stream                  # one element of a sequence after the other, as a table
 //! cargo bench -p gradloom-benches -- --mode bytes                   # what a step moves, fused and not, as a table
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
@@ -16,6 +17,7 @@
 mod arguments;
 mod attention;
 mod bytes;
+mod dense;
 mod guard;
 mod layers;
 mod peak;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     let result = match (arguments.mode, arguments.workload) {
         (Mode::Peak, _) => peak::measure(&arguments),
         (Mode::Scaling, _) => scaling::measure(&arguments),
+        (Mode::Dense, _) => dense::measure(&arguments),
         (Mode::Stream, _) => stream::measure(&arguments),
         (Mode::Bytes, _) => bytes::count(),
         (Mode::Profile, _) => profile::measure(&arguments),
