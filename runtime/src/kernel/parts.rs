@@ -12,7 +12,7 @@ use crate::types::Dim;
 type Time = (usize, usize, usize);
 
 /// Most elements of a buffer that is looked at.
-const MOST: usize = 1 << 14;
+const MOST: usize = 1 << 17;
 
 /// Says what is wrong with the parts of buffers, if anything.
 pub(super) fn verify_parts(fused: &Fused) -> Result<(), String> {
