@@ -101,8 +101,7 @@ impl Arguments {
                     "guard" => mode = Mode::Guard,
                     "spills" => mode = Mode::Spills,
                     other => {
-                        let known =
-                            "default, peak, scaling, dense, stream, bytes, profile, layers, attention, guard and spills";
+                        let known = "default, peak, scaling, dense, stream, bytes, profile, layers, attention, guard and spills";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

@@ -78,9 +78,8 @@ impl Ctx<'_> {
                 return None;
             }
             // What is one number a row of its own domain may be nothing in the other one.
-            let known = |draft: &Draft| {
-                demand.maps.iter().all(|map| draft.domain.class_of(&self.g[map].ty.shape).is_some())
-            };
+            let known =
+                |draft: &Draft| demand.maps.iter().all(|map| draft.domain.class_of(&self.g[map].ty.shape).is_some());
             computes(&|draft| joins(draft.domain, domain) && known(draft) && ready(draft))
         };
         // The call of a kernel of one row costs more than its work, so those of the same width share one.
