@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::blocks::{block, is_flat};
 use super::collapse::collapse;
 use super::domain::{ReductionAxes, coordinates, elsewhere, read_access, reduction_axes};
+use super::legalize::again::AGAIN;
 use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
 use super::triangles::Triangles;
@@ -22,6 +23,7 @@ use crate::kernel::{
     self, Access, Affine, Arg, AxisSet, BufferId, Class, Dot, DotOrder, Fused, Gather, Instruction, Kernel, Number,
     Operands, Origin, Read, SumOrder, What, Winograd, WinogradForm, WinogradUse, runs,
 };
+use crate::reason::RematerializeReason;
 use crate::types::{Dim, Shape};
 use buffers::Buffers;
 
@@ -199,8 +201,12 @@ impl<'a> Maker<'a> {
 
     /// For each point of the kernel, the coordinates of the element of a tensor of this shape that is computed there.
     fn coordinates(&self, shape: &Shape) -> Vec<Affine> {
-        let found = coordinates((self.draft.domain, &self.axes, self.rows), shape);
-        found.expect("the axes of a kernel are as fine as those of what it computes")
+        self.coordinates_if_fine(shape).expect("the axes of a kernel are as fine as those of what it computes")
+    }
+
+    /// The same of what is not computed there; `None` if its axes are finer than those of the kernel.
+    fn coordinates_if_fine(&self, shape: &Shape) -> Option<Vec<Affine>> {
+        coordinates((self.draft.domain, &self.axes, self.rows), shape)
     }
 
     /// A product: of matrices, whose places are given along the axes of the kernel, or in runs, along those of its result.
@@ -269,6 +275,8 @@ impl<'a> Maker<'a> {
         let mut coordinates = [a_coordinates, b_coordinates];
         forward(own.len(), &over, &mut a_at, &mut b_at, [&mut bounds, &mut b_bounds], &mut coordinates);
         let (order, origin) = (DotOrder { piece: 1 }, self.origin(product));
+        let again = self.g[product].origin.rule == Some(AGAIN);
+        let rematerialized = again.then_some(RematerializeReason::Grows);
         let (axes, in_runs, winograd, triangle) = (own.to_vec(), false, None, None);
         Dot {
             axes,
@@ -283,6 +291,7 @@ impl<'a> Maker<'a> {
             in_runs,
             winograd,
             triangle,
+            rematerialized,
             order,
             coordinates,
             origin,
@@ -379,8 +388,7 @@ impl<'a> Maker<'a> {
 
     /// A read of elements in another order than that of the kernel.
     fn read_elsewhere(&mut self, operand: NodeId, base: NodeId) -> Read {
-        let shape = &self.g[operand].ty.shape;
-        match coordinates((self.draft.domain, &self.axes, self.rows), shape) {
+        match self.coordinates_if_fine(&self.g[operand].ty.shape) {
             Some(coordinates) => self.read_at(operand, coordinates, base),
             // What is the same in all rows or columns needs no axes of its own where it lies by itself.
             None => self.refuse(base),

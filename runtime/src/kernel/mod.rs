@@ -173,6 +173,8 @@ pub struct Dot {
     pub winograd: Option<Winograd>,
     /// What there is of it, if a part is left out.
     pub triangle: Option<Triangle>,
+    /// Why it is computed again, if another kernel computes the same product.
+    pub rematerialized: Option<RematerializeReason>,
     /// In which order.
     pub order: DotOrder,
     /// The coordinates in both buffers, as they are printed; none where both are read as matrices.
@@ -185,12 +187,6 @@ impl Dot {
     /// How many terms are added.
     pub fn inner(&self) -> Dim {
         Dim::product(&self.over).expect("extents were checked when the network was lowered")
-    }
-
-    /// Whether it is the same product of the same elements as another one.
-    fn is_same(&self, other: &Dot) -> bool {
-        let places = |dot: &Dot| (dot.a, dot.a_at.clone(), dot.b, dot.b_at.clone(), dot.positions);
-        places(self) == places(other) && self.origin.op == other.origin.op && self.axes == other.axes
     }
 }
 

@@ -108,9 +108,7 @@ impl Text<'_> {
                     let operands = [dot.a, dot.b].map(|buffer| self.fused.buffer_name(buffer)).into_iter();
                     let part = dot.triangle.map(|triangle| triangle.to_string());
                     let operands: Vec<String> = operands.chain(part).collect();
-                    let mut earlier = self.fused.kernels[..number].iter().filter_map(|kernel| kernel.dot.as_ref());
-                    let again = earlier.any(|other| other.is_same(dot)).then_some(RematerializeReason::Grows);
-                    self.line(f, &dot.origin, &operands.join(", "), again)?;
+                    self.line(f, &dot.origin, &operands.join(", "), dot.rematerialized)?;
                 }
             }
         }

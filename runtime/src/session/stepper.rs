@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use smallvec::SmallVec;
+
 use super::buffer::{self, Buffer, no_memory};
 use super::params::named;
 use super::{Network, Predictor, fill_those};
@@ -93,20 +95,14 @@ impl Stepper {
     /// Takes the element at a position.
     pub(super) fn run(&mut self, element: Input<'_>, position: usize) {
         let position = [position as u32];
-        let all = [element, Input::Index(&position)].into_iter();
-        let all = all.chain(self.kept.iter().map(|kept| Input::Float(kept.floats())));
-        let (mut few, many): ([Input<'_>; FEW_INPUTS], Vec<Input<'_>>);
-        let inputs = if self.kept.len() + 2 <= FEW_INPUTS {
-            few = [Input::Float(&[]); FEW_INPUTS];
-            few.iter_mut().zip(all).for_each(|(input, own)| *input = own);
-            &few[..self.kept.len() + 2]
-        } else {
-            many = all.collect();
-            &many[..]
-        };
+        let kept = self.kept.iter().map(|kept| Input::Float(kept.floats()));
+        let inputs: SmallVec<[Input<'_>; FEW_INPUTS]> =
+            [element, Input::Index(&position)].into_iter().chain(kept).collect();
         let params = Params::Shared(self.params.floats());
-        let memory = Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs, batch: 1 };
+        let memory =
+            Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
         self.one.program.run(None, memory);
+        drop(inputs);
         if let Input::Float(element) = element {
             self.element.clear();
             self.element.extend_from_slice(element);

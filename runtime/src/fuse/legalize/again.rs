@@ -13,6 +13,9 @@ use crate::ir::rewrite::{NodeMap, rewrite};
 use crate::ir::{Builder, Graph, Node, NodeId, Op, Role};
 use crate::types::Dim;
 
+/// The rule in the origin of such a copy of a product.
+pub(in crate::fuse) const AGAIN: &str = "again";
+
 /// Most operations between a product and what is read of it.
 const MOST: usize = 64;
 
@@ -56,6 +59,7 @@ fn copy(
         if again { copy(b, old, (made, moved), copies, operand) } else { moved[operand.index()] }
     };
     let Node { op, operands, ty, origin } = old[id].clone();
+    let origin = if is_product { origin.by_rule(AGAIN) } else { origin };
     let operands = operands.into_iter().map(|id| operand(id, b, copies)).collect();
     let copy = b.add_node(Node { op, operands, ty, origin });
     copies.insert(id, copy);

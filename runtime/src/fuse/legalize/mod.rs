@@ -9,7 +9,7 @@
 //! reduction: its result is known before anything may be overwritten. The body of a loop is in one piece. Products that would be
 //! kept for the gradient, and are larger than what they are made of, are written twice.
 
-mod again;
+pub(super) mod again;
 mod batch;
 pub(super) mod dots;
 pub(super) mod empty;

@@ -217,16 +217,29 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
             unsafe { _mm256_storeu_ps(panel.add(p * width + i), _mm256_loadu_ps(src.at(i, p).ptr)) };
         }
     }
-    // Tiles of A have six columns: what is left goes in halves of a register, and in halves of those.
     let mut at = whole;
-    if count - at >= 4 {
+    // A panel of B is whole registers, the last one with zeros.
+    if at < count && at + 8 <= width {
+        // SAFETY: the mask keeps the read inside `count`; eight elements from `at` on are inside `width`.
+        unsafe {
+            let mask =
+                _mm256_cmpgt_epi32(_mm256_set1_epi32((count - at) as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+            for p in 0..depth {
+                _mm256_storeu_ps(panel.add(p * width + at), _mm256_maskload_ps(src.at(at, p).ptr, mask));
+            }
+        }
+        at += 8;
+    }
+    // Tiles of A have six columns: what is left goes in halves of a register, and in halves of those.
+    let left = count.saturating_sub(at);
+    if left >= 4 {
         for p in 0..depth {
             // SAFETY: four elements from `at` on are inside `count`.
             unsafe { _mm_storeu_ps(panel.add(p * width + at), _mm_loadu_ps(src.at(at, p).ptr)) };
         }
         at += 4;
     }
-    if count - at >= 2 {
+    if left % 4 >= 2 {
         for p in 0..depth {
             // SAFETY: two elements from `at` on are inside `count`.
             unsafe { _mm_storeu_si64(panel.add(p * width + at).cast(), _mm_loadu_si64(src.at(at, p).ptr.cast())) };

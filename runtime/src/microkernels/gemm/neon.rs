@@ -230,9 +230,9 @@ unsafe fn copy(panel: *mut f32, width: usize, count: usize, depth: usize, src: O
             unsafe { vst1q_f32(panel.add(p * width + i), vld1q_f32(src.at(i, p).ptr)) };
         }
     }
-    // Tiles of A have six columns.
+    // Tiles of A have six columns, and no zeros behind them.
     let mut at = whole;
-    if count - at >= 2 {
+    if width == count && count - at >= 2 {
         for p in 0..depth {
             // SAFETY: two elements from `at` on are inside `count`.
             unsafe { vst1_f32(panel.add(p * width + at), vld1_f32(src.at(at, p).ptr)) };
