@@ -16,6 +16,8 @@ use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::Location;
 use gradloom_runtime::simplify::simplify;
 
+#[cfg(target_os = "linux")]
+use crate::guarded::Guarded;
 use crate::{draw, handmade};
 
 thread_local! {
@@ -83,7 +85,26 @@ impl Compiled {
 
     /// Runs on these values. Whatever the code does not write is NaN, between the parameters as well.
     pub fn run(&mut self, batch: usize, values: &Values) -> Results {
-        let inputs: Vec<Fed> = values.inputs.iter().map(Fed::new).collect();
+        self.arena.fill(f32::NAN);
+        let mut arena = Room::Heap(std::mem::take(&mut self.arena));
+        let results = self.run_in(&mut arena, batch, values, &Room::Heap);
+        #[cfg_attr(not(target_os = "linux"), allow(irrefutable_let_patterns))]
+        if let Room::Heap(arena) = arena {
+            self.arena = arena;
+        }
+        results
+    }
+
+    /// The same with a page that may not be touched behind the arena, the parameters and each input, or before them.
+    #[cfg(target_os = "linux")]
+    pub fn run_beside_pages(&mut self, batch: usize, values: &Values, after: bool) -> Results {
+        let room = |numbers: Vec<f32>| Room::Pages(Guarded::new(&numbers, after));
+        let mut arena = room(vec![f32::NAN; self.arena.len()]);
+        self.run_in(&mut arena, batch, values, &room)
+    }
+
+    fn run_in(&mut self, arena: &mut Room, batch: usize, values: &Values, room: &dyn Fn(Vec<f32>) -> Room) -> Results {
+        let inputs: Vec<Fed> = values.inputs.iter().map(|tensor| Fed::new(tensor, room)).collect();
         let inputs: Vec<Input<'_>> = inputs.iter().map(Fed::input).collect();
         let scalars = self.program.slots.scalars.iter().zip(&values.scalars);
         let scalars: Vec<Word> = scalars.map(|(slot, &value)| Word::new(slot, value)).collect();
@@ -92,10 +113,10 @@ impl Compiled {
             let numbers = value.as_floats();
             params[at..at + numbers.len()].iter_mut().zip(numbers).for_each(|(to, &from)| *to = from as f32);
         }
-        self.arena.fill(f32::NAN);
+        let mut params = room(params);
         let memory = Memory {
-            arena: &mut self.arena,
-            params: Params::Own(&mut params),
+            arena: arena.floats_mut(),
+            params: Params::Own(params.floats_mut()),
             scalars: &scalars,
             inputs: &inputs,
             batch,
@@ -108,8 +129,8 @@ impl Compiled {
                 _ => self.program.result(role).expect("every result has a place"),
             };
             let from = match place {
-                Location::Arena(at) => &self.arena[at..],
-                Location::Param(param) => &params[self.program.params[param]..],
+                Location::Arena(at) => &arena.floats()[at..],
+                Location::Param(param) => &params.floats()[self.program.params[param]..],
                 Location::Input(input) => match inputs[input] {
                     Input::Float(floats) => floats,
                     Input::Index(_) => panic!("a result of class ids"),
@@ -137,25 +158,58 @@ impl Results {
     }
 }
 
+/// Where numbers lie in a run.
+enum Room {
+    Heap(Vec<f32>),
+    #[cfg(target_os = "linux")]
+    Pages(Guarded),
+}
+
+impl Room {
+    fn floats(&self) -> &[f32] {
+        match self {
+            Room::Heap(numbers) => numbers,
+            #[cfg(target_os = "linux")]
+            Room::Pages(pages) => pages.floats(),
+        }
+    }
+
+    fn floats_mut(&mut self) -> &mut [f32] {
+        match self {
+            Room::Heap(numbers) => numbers,
+            #[cfg(target_os = "linux")]
+            Room::Pages(pages) => pages.floats_mut(),
+        }
+    }
+}
+
 /// An input in the form that compiled code reads.
 enum Fed {
-    Floats(Vec<f32>),
+    Floats(Room),
     Indices(Vec<u32>),
+    #[cfg(target_os = "linux")]
+    IndicesBesidePages(Guarded),
 }
 
 impl Fed {
-    fn new(tensor: &Tensor) -> Fed {
+    fn new(tensor: &Tensor, room: &dyn Fn(Vec<f32>) -> Room) -> Fed {
         match &tensor.data {
-            Data::Float(values) => Fed::Floats(values.iter().map(|&x| x as f32).collect()),
-            Data::Index(ids) => Fed::Indices(ids.clone()),
+            Data::Float(values) => Fed::Floats(room(values.iter().map(|&x| x as f32).collect())),
+            Data::Index(ids) => match room(ids.iter().map(|&id| f32::from_bits(id)).collect()) {
+                Room::Heap(_) => Fed::Indices(ids.clone()),
+                #[cfg(target_os = "linux")]
+                Room::Pages(pages) => Fed::IndicesBesidePages(pages),
+            },
             Data::Mask(_) => panic!("an input of truth values"),
         }
     }
 
     fn input(&self) -> Input<'_> {
         match self {
-            Fed::Floats(values) => Input::Float(values),
+            Fed::Floats(values) => Input::Float(values.floats()),
             Fed::Indices(ids) => Input::Index(ids),
+            #[cfg(target_os = "linux")]
+            Fed::IndicesBesidePages(pages) => Input::Index(pages.ids()),
         }
     }
 }

@@ -24,9 +24,22 @@ fn random_tensor_graphs_compute_what_the_interpreter_computes() {
         let mut compiled = [Compiled::new(&graph, 5)];
         for batch in [5, 1] {
             compared += u64::from(agrees(&format!("seed {seed}"), &graph, &mut compiled, batch, seed));
+            #[cfg(target_os = "linux")]
+            check_beside_pages(&format!("seed {seed}"), &graph, &mut compiled[0], batch, seed);
         }
     }
     assert!(compared > cases, "{compared} were compared");
+}
+
+/// A program touches nothing outside of its arena, its parameters and its inputs, and does the same there.
+#[cfg(target_os = "linux")]
+fn check_beside_pages(what: &str, graph: &Graph, compiled: &mut Compiled, batch: usize, seed: u64) {
+    let values = draw::singles(&draw::values(graph, batch, seed));
+    let bits = compiled.run(batch, &values).bits();
+    for after in [true, false] {
+        let beside = compiled.run_beside_pages(batch, &values, after).bits();
+        assert!(beside == bits, "{what}, {batch} rows, beside pages that may not be touched\n{graph}");
+    }
 }
 
 #[test]

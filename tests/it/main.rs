@@ -58,6 +58,11 @@ mod gradcheck;
 mod group_chains;
 mod groups;
 mod growth;
+// Some of it is for programs that are made here alone, and there with a feature.
+#[cfg(target_os = "linux")]
+#[allow(dead_code, unexpected_cfgs)]
+#[path = "../../runtime/src/microkernels/guarded.rs"]
+mod guarded;
 mod handmade;
 mod image_tools;
 mod images;

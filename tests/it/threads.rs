@@ -317,3 +317,24 @@ fn what_was_built_in_one_thread_is_used_in_another() {
     let (net, loss) = there.join().expect("nothing panics").expect("the batch fits");
     assert!(loss.is_finite() && net.steps() == 1);
 }
+
+network! {
+    /// A matrix of 16 MiB, of which each thread reads its own part of every row where there are few rows.
+    Large<x: [B, 2048] -> y: [B, 2048]> { Dense(2048, init = uniform(0.05)) }
+    loss = mean(y);
+}
+
+#[test]
+fn few_rows_of_a_large_matrix_have_the_same_bits_on_any_threads_and_in_a_batch() {
+    let x = Array2::from_shape_fn((9, 2048), |(i, j)| ((i * 37 + j * 11) % 29) as f32 / 29.0 - 0.5);
+    let bits = |y: gradloom::ndarray::ArrayView2<'_, f32>| y.iter().map(|y| y.to_bits()).collect::<Vec<u32>>();
+    let nets = [1, 2, 3].map(|threads| Large::trainer(Sgd::new(0.1)).max_batch(9).seed(1).threads(threads).build());
+    let mut nets = nets.map(|net| net.expect("it builds"));
+    let all = bits(nets[0].predict(x.view()).expect("it fits"));
+    for net in &mut nets {
+        for rows in 1..=5 {
+            let y = bits(net.predict(x.slice(gradloom::ndarray::s![..rows, ..])).expect("it fits"));
+            assert!(y == all[..rows * 2048], "{rows} rows");
+        }
+    }
+}

@@ -43,6 +43,13 @@ impl Guarded {
         unsafe { core::slice::from_raw_parts(self.data, self.len) }
     }
 
+    /// The same as class ids.
+    #[allow(dead_code, reason = "read by the integration tests, which have this file too")]
+    pub(crate) fn ids(&self) -> &[u32] {
+        // SAFETY: as above; every float is a number of 32 bits.
+        unsafe { core::slice::from_raw_parts(self.data.cast(), self.len) }
+    }
+
     pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
         // SAFETY: as above, and borrowed by nobody else.
         unsafe { core::slice::from_raw_parts_mut(self.data, self.len) }
