@@ -220,9 +220,54 @@ impl KernelEmitter<'_, '_> {
             body(emit, width, at);
             emit.point.inner = None;
         };
-        match scalar {
-            true => self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Run::Narrow(Width::One), at)),
-            false => self.runs(Trip::Known(extent), unroll, wide, run),
+        let trip = self.trip_of_row(extent);
+        match (scalar, trip) {
+            (false, trip) => self.runs(trip, unroll, wide, run),
+            (true, Trip::Known(extent)) => {
+                self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Run::Narrow(Width::One), at));
+            }
+            (true, Trip::Bytes(end)) => {
+                let zero = self.fb.ins().iconst(types::I64, 0);
+                self.counted(zero, end, 4, true, |emit, at| run(emit, Run::Narrow(Width::One), at));
+            }
+        }
+    }
+
+    /// How far the loop along the innermost axis goes: not to its end, if elements are left out.
+    fn trip_of_row(&mut self, extent: usize) -> Trip {
+        let Some(triangle) = self.kernel.triangle else { return Trip::Known(extent) };
+        let row = self.point.row[self.kernel.rows - 1];
+        // As `Triangle::worked_on` says.
+        let end = self.fb.ins().iadd_imm_s(row, triangle.offset + 1 + LANES as i64 - 1);
+        let end = self.fb.ins().band_imm_s(end, -(LANES as i64));
+        let zero = self.fb.ins().iconst(types::I64, 0);
+        let all = self.fb.ins().iconst(types::I64, extent as i64);
+        let end = self.fb.ins().smax(end, zero);
+        let end = self.fb.ins().smin(end, all);
+        Trip::Bytes(self.times(end, 4))
+    }
+
+    /// Writes the elements that are left out of a row, in the stage in which the others are written.
+    pub(super) fn write_beyond(&mut self, stage: usize) {
+        let kernel = self.kernel;
+        let extent = kernel.cols();
+        for write in &kernel.writes {
+            let Arg::Value(index) = write.value else { continue };
+            let Some(value) = write.beyond.filter(|_| kernel.body[index].stage == stage) else { continue };
+            let Trip::Bytes(from) = self.trip_of_row(extent) else { continue };
+            let slot = self.slot_written(write).expect("what is stored has a place");
+            let start = self.row_bases[&slot];
+            let main = 4 * (extent - extent % LANES) as i64;
+            let (main, end) = (self.fb.ins().iconst(types::I64, main), self.fb.ins().iconst(types::I64, 4 * extent as i64));
+            let mut store = |emit: &mut Self, width: Width, at: Value| {
+                let address = emit.fb.ins().iadd(start, at);
+                let mut lanes = emit.lanes(width);
+                let value = lanes.float(value.value());
+                lanes.store(value, address, 0);
+            };
+            self.counted(from, main, LANE_BYTES, true, |emit, at| store(emit, Width::Vectors(VECTORS), at));
+            let rest = self.fb.ins().smax(from, main);
+            self.rest_of_columns(rest, end, &mut store);
         }
     }
 

@@ -124,6 +124,7 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
         self.row_steps(stage);
         self.start_lanes(stage);
         self.elements(stage);
+        self.write_beyond(stage);
         self.finish_lanes(stage);
     }
 

@@ -11,7 +11,7 @@ use super::domain::{ReductionAxes, coordinates, elsewhere, read_access, reductio
 use super::legalize::again::AGAIN;
 use super::runs::{base, forward, in_runs, summed};
 use super::stages::{Step, staged};
-use super::triangles::Triangles;
+use super::triangles::{Triangles, end_alone};
 use super::unfused::unfused;
 use super::view::{Source, follow, own_coordinates, reshaped, strides};
 use super::wholes::Inside;
@@ -75,6 +75,7 @@ pub(super) fn finish(
         let rows = fused.rows_of_samples(kernels.clone());
         fused.loops.push(kernel::Loop { kernels, steps, reverse, rows });
     }
+    end_alone(&mut fused);
     Ok(fused)
 }
 
@@ -144,6 +145,7 @@ impl<'a> Maker<'a> {
             rows,
             flat: false,
             block: 1,
+            triangle: None,
             dot,
             body,
             reads,

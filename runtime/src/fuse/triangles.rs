@@ -6,7 +6,7 @@
 //! there. Neither is exact where the other factor is infinite or NaN.
 
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Kernel, Triangle, TrianglePart};
+use crate::kernel::{Arg, Class, Fused, Kernel, Mode, Number, Triangle, TrianglePart};
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
@@ -65,8 +65,59 @@ impl Triangles {
         Triangles { known, readers }
     }
 
-    /// Leaves out what there is not of a kernel's product.
+    /// Leaves out what there is not of a kernel's product, and of its rows.
     pub(super) fn leave_out(&self, g: &Graph, kernel: &mut Kernel) {
+        self.leave_out_of_product(g, kernel);
+        self.leave_out_of_rows(g, kernel);
+    }
+
+    /// Rows end where those of the product do, if it is known what the other elements are of all that is written, and these change no
+    /// sum.
+    fn leave_out_of_rows(&self, g: &Graph, kernel: &mut Kernel) {
+        let triangle = kernel.dot.as_ref().and_then(|dot| dot.triangle);
+        let Some(triangle) = triangle.filter(|it| it.part == TrianglePart::Columns) else { return };
+        let whole = kernel.rows_of_each().is_some_and(|rows| kernel.axes[kernel.rows - 1] == Dim::Fixed(rows));
+        if kernel.is_plain() || kernel.axes.len() != kernel.rows + 1 || !whole {
+            return;
+        }
+        let matrix = &kernel.axes[kernel.rows - 1..];
+        // What a value is everywhere but there, if it has the same rows.
+        let beyond = |node: NodeId| {
+            let Known::Outside(Below { key, query, offset }, value) = self.known[node.index()] else { return None };
+            let dims = &g[node].ty.shape.0;
+            let same = dims.ends_with(matrix) && (query + 2, key + 1) == (dims.len(), dims.len());
+            Some(value).filter(|_| same && offset == triangle.offset)
+        };
+        let elements = |index: usize| kernel.class(index) == Class::Element;
+        let fine = (0..kernel.body.len()).filter(|&index| elements(index)).all(|index| {
+            let Some((kind, over)) = kernel.body[index].reduction() else { return true };
+            let along = over.iter().eq([kernel.rows]) && !kernel.ends_later(index);
+            let known = g[kernel.body[index].origin.node].operands.first().and_then(|&operand| beyond(operand));
+            along && kind.total().is_some_and(|total| known == Some(total.identity))
+        });
+        let written: Option<Vec<Option<Number>>> = kernel.writes.iter().map(|write| match write.value {
+            // It is written by itself.
+            Arg::Dot if !write.copied => Some(None),
+            Arg::Value(index) if elements(index) && kernel.body[index].reduction().is_none() => {
+                let known = beyond(kernel.body[index].origin.node).filter(|_| write.mode == Mode::Set && !write.copied);
+                known.map(|value| Some(Number::new(value)))
+            }
+            Arg::Value(_) if !write.copied => Some(None),
+            _ => None,
+        }).collect();
+        let Some(written) = written.filter(|_| fine && !kernel.body.is_empty()) else { return };
+        kernel.writes.iter_mut().zip(written).for_each(|(write, beyond)| write.beyond = beyond);
+        kernel.triangle = Some(triangle);
+        let (cols, Some(rows)) = (kernel.cols(), kernel.rows_of_each()) else { return };
+        for index in (0..kernel.body.len()).filter(|&index| kernel.class(index) == Class::Element).collect::<Vec<_>>() {
+            let flops = &mut kernel.body[index].origin.flops;
+            flops.each = triangle.operations(flops.each, rows, cols);
+            flops.once = triangle.operations(flops.once, rows, cols);
+        }
+    }
+
+    /// Leaves out what there is not of a kernel's product.
+    fn leave_out_of_product(&self, g: &Graph, kernel: &mut Kernel) {
         let Some(rows) = kernel.rows_of_each() else { return };
         let cols = kernel.cols();
         let Some(dot) = kernel.dot.as_mut() else { return };
@@ -94,6 +145,32 @@ impl Triangles {
             let flops = &mut dot.origin.flops;
             flops.each = triangle.operations(flops.each, rows, all);
             flops.once = triangle.operations(flops.once, rows, all);
+        }
+    }
+}
+
+/// Marks the products of which nobody looks at what is left out: whoever reads them does so in rows that end there as well.
+pub(super) fn end_alone(fused: &mut Fused) {
+    for index in 0..fused.kernels.len() {
+        let kernel = &fused.kernels[index];
+        let Some(triangle) = kernel.dot.as_ref().and_then(|dot| dot.triangle) else { continue };
+        let ends = |other: &Kernel| other.triangle.is_some_and(|it| it.offset == triangle.offset);
+        let looks = kernel.body.iter().any(|each| each.args.contains(&Arg::Dot)) && !ends(kernel);
+        let mut written = kernel.writes.iter().filter(|write| write.value == Arg::Dot);
+        let alone = written.all(|write| {
+            let fine = |other: &Kernel| {
+                let operand = other.dot.as_ref().is_some_and(|dot| [dot.a, dot.b].contains(&write.buffer));
+                let mut reads = other.reads.iter().filter(|read| read.buffer == write.buffer);
+                let copies = other.writes.iter().any(|write| matches!(write.value, Arg::Read(_)) || write.copied);
+                !operand && !copies && ends(other) && reads.all(|read| other.is_aligned(&read.access))
+            };
+            let result = fused.results.iter().any(|(_, buffer, _)| *buffer == write.buffer);
+            let mut readers = fused.kernels.iter().filter(|other| other.buffers_read().any(|read| read == write.buffer));
+            !result && !write.copied && kernel.is_aligned(&write.access) && readers.all(fine)
+        });
+        if triangle.part == TrianglePart::Columns && alone && !looks {
+            let dot = fused.kernels[index].dot.as_mut().expect("it has a product");
+            dot.triangle = Some(Triangle { part: TrianglePart::ColumnsAlone, ..triangle });
         }
     }
 }

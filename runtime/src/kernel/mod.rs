@@ -126,6 +126,8 @@ pub struct Kernel {
     pub flat: bool,
     /// How many rows are worked on at a time: a chunk of the sums that end with the kernel, if there are any.
     pub block: usize,
+    /// What there is of its rows, if elements are left out: of those it is known what they are.
+    pub triangle: Option<Triangle>,
     /// The matrix product whose elements arrive block by block.
     pub dot: Option<Dot>,
     /// What is computed, in the order of the graph: maps and reductions.
@@ -313,6 +315,8 @@ pub struct Write {
     pub coordinates: Vec<Affine>,
     /// Whether the value is copied: known here, but not computed as what is written.
     pub copied: bool,
+    /// The elements that are left out of the kernel's rows.
+    pub beyond: Option<Number>,
     /// Why it is written; `None` where it overwrites a parameter.
     pub materialized: Option<MaterializeReason>,
     /// The node that it was.

@@ -96,7 +96,8 @@ impl Text<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, number: usize) -> fmt::Result {
         let kernel = self.kernel;
         let Cost { flops, bytes } = cost(self.fused, kernel);
-        let head = format!("kernel {number}: {}, {flops} FLOP, {bytes} bytes", kernel.extents());
+        let part = kernel.triangle.map(|triangle| format!(", {triangle}")).unwrap_or_default();
+        let head = format!("kernel {number}: {}{part}, {flops} FLOP, {bytes} bytes", kernel.extents());
         // The first has no earlier one to be part of.
         let split = Some(self.split_reason()).filter(|_| number > 0);
         let reasons: Vec<String> = split.into_iter().chain(self.apart_reason(number)).collect();

@@ -2,12 +2,13 @@
 //!
 //! In attention that looks at nothing later, a row of scores ends with its own position: those after it are not read, and what is
 //! made of them is 0. So elements need not be computed there, and terms need not be added. A microkernel leaves out whole tiles and
-//! the terms that no row of a tile has: what it adds beyond that is 0.
+//! the terms that no row of a tile has: what it adds beyond that is 0. Of a kernel's own rows, too, the elements after the diagonal are
+//! not computed where it is known what becomes of them: they add nothing to a sum, and are constants where they are written.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::Kernel;
+use super::{Kernel, LANES};
 use crate::types::Dim;
 
 /// What there is of a product, by the number of a row: rows are counted anew for each position along the leading axes.
@@ -25,6 +26,8 @@ pub struct Triangle {
 pub enum TrianglePart {
     /// Columns end there: nobody reads the elements after that, which are 0.
     Columns,
+    /// Columns end there, and nobody so much as looks at the elements after the next whole lanes, which are what they were.
+    ColumnsAlone,
     /// Terms end there: the left operand is 0 after that.
     TermsTo,
     /// Terms begin there: the left operand is 0 before that.
@@ -40,7 +43,7 @@ impl Triangle {
     /// The terms that any of these rows has, of so many.
     pub fn terms(self, rows: Range<usize>, all: usize) -> Range<usize> {
         match self.part {
-            TrianglePart::Columns => 0..all,
+            TrianglePart::Columns | TrianglePart::ColumnsAlone => 0..all,
             TrianglePart::TermsTo => 0..self.within(rows.end, all),
             TrianglePart::TermsFrom => self.within(rows.start, all)..all,
         }
@@ -49,8 +52,21 @@ impl Triangle {
     /// How many columns any of these rows has, of so many.
     pub fn columns(self, rows: Range<usize>, all: usize) -> usize {
         match self.part {
-            TrianglePart::Columns => self.within(rows.end, all),
+            TrianglePart::Columns | TrianglePart::ColumnsAlone => self.within(rows.end, all),
             TrianglePart::TermsTo | TrianglePart::TermsFrom => all,
+        }
+    }
+
+    /// So many columns of a row are worked on, of so many: whole lanes of sums.
+    pub fn worked_on(self, row: usize, all: usize) -> usize {
+        self.columns(row..row + 1, all).next_multiple_of(LANES).min(all)
+    }
+
+    /// How many columns of rows that have some of them are written, of so many.
+    pub fn written(self, rows: Range<usize>, all: usize) -> usize {
+        match self.part {
+            TrianglePart::ColumnsAlone => self.worked_on(rows.end.saturating_sub(1), all),
+            TrianglePart::Columns | TrianglePart::TermsTo | TrianglePart::TermsFrom => all,
         }
     }
 
@@ -61,7 +77,7 @@ impl Triangle {
     /// Of so many operations with all that there could be, those that are left.
     pub(crate) fn operations(self, operations: u64, rows: usize, all: usize) -> u64 {
         let of_row = |row: usize| match self.part {
-            TrianglePart::Columns => self.columns(row..row + 1, all),
+            TrianglePart::Columns | TrianglePart::ColumnsAlone => self.columns(row..row + 1, all),
             TrianglePart::TermsTo | TrianglePart::TermsFrom => self.terms(row..row + 1, all).len(),
         };
         let left: usize = (0..rows).map(of_row).sum();
@@ -73,7 +89,7 @@ impl Triangle {
 impl fmt::Display for Triangle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.part {
-            TrianglePart::Columns => "column <= row",
+            TrianglePart::Columns | TrianglePart::ColumnsAlone => "column <= row",
             TrianglePart::TermsTo => "term <= row",
             TrianglePart::TermsFrom => "term >= row",
         })?;
@@ -102,6 +118,9 @@ mod tests {
         let columns = triangle(TrianglePart::Columns, 0);
         assert_eq!([0..1, 2..5, 6..9].map(|rows| columns.columns(rows, 8)), [1, 5, 8]);
         assert_eq!(columns.terms(0..1, 8), 0..8);
+        let alone = triangle(TrianglePart::ColumnsAlone, -3);
+        assert_eq!([0..1, 3..4, 18..19, 30..40].map(|rows| alone.written(rows, 40)), [0, 16, 16, 40]);
+        assert_eq!(columns.written(0..1, 40), 40);
         let to = triangle(TrianglePart::TermsTo, -1);
         assert_eq!([0..1, 2..5].map(|rows| to.terms(rows, 8)), [0..0, 0..4]);
         assert_eq!(to.after_rows(2).terms(0..1, 8), 0..2);

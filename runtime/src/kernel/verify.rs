@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::group::verify_groups;
 use super::loops::verify_loops;
 use super::parts::verify_parts;
-use super::{Access, Arg, BufferId, Dot, Fused, Home, Kernel, LANES};
+use super::{Access, Arg, BufferId, Class, Dot, Fused, Home, Kernel, LANES, Write};
 
 /// Says what is wrong with the kernels, if anything. Runs in debug builds and tests.
 pub fn verify(fused: &Fused) -> Result<(), String> {
@@ -99,6 +99,9 @@ fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
             return Err("a part of a product is left out whose rows are not counted".to_string());
         }
     }
+    if kernel.triangle.is_some() {
+        rows_in_part(kernel)?;
+    }
     let last = kernel.steps as i64 - 1;
     let read = kernel.reads.iter().map(|read| (read.buffer, &read.access));
     let written = kernel.writes.iter().map(|write| (write.buffer, &write.access));
@@ -118,6 +121,21 @@ fn accesses(fused: &Fused, kernel: &Kernel) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Rows that end at a diagonal are runs, and it is known what is written after it.
+fn rows_in_part(kernel: &Kernel) -> Result<(), String> {
+    if kernel.is_plain() || kernel.axes.len() != kernel.rows + 1 {
+        return Err("a part of rows is left out that are no runs, or not counted".to_string());
+    }
+    let whole = |write: &Write| match write.value {
+        Arg::Value(index) => kernel.class(index) != Class::Element || write.beyond.is_some(),
+        value => value == Arg::Dot && !write.copied,
+    };
+    match kernel.writes.iter().position(|write| !whole(write)) {
+        Some(write) => Err(format!("it is not known what write {write} is after the diagonal")),
+        None => Ok(()),
+    }
 }
 
 /// Every element that a product reads is one of its operand. Where terms are left out, each coordinate is held inside by a bound.

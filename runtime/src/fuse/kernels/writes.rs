@@ -56,6 +56,7 @@ impl Maker<'_> {
             part: false,
             coordinates: Vec::new(),
             copied: !here,
+            beyond: None,
             materialized: store.materialized,
             origin: store.node,
         }
@@ -74,8 +75,8 @@ impl Maker<'_> {
             Some(known) => (Arg::Value(known[0].1), false),
             None => (self.arg(store.node, 0), true),
         };
-        let (mode, materialized) = (Mode::Set, store.materialized);
-        Write { value, buffer, access, mode, part: true, coordinates, copied, materialized, origin: of }
+        let (mode, materialized, beyond) = (Mode::Set, store.materialized, None);
+        Write { value, buffer, access, mode, part: true, coordinates, copied, beyond, materialized, origin: of }
     }
 
     /// One of the rows of a loop.
@@ -148,6 +149,7 @@ impl Maker<'_> {
             part: false,
             coordinates: Vec::new(),
             copied: true,
+            beyond: None,
             materialized: store.materialized,
             origin: store.node,
         }

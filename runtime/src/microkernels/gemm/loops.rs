@@ -111,8 +111,9 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
                 let (from, to) = (terms.start.max(start) - start, terms.end.clamp(start, start + depth) - start);
                 if from >= to || j >= k.columns(i..i + count, n) {
                     if start == 0 {
+                        let wanted = k.written(i..i + count, n).saturating_sub(j).min(cols);
                         // SAFETY: these rows and columns are inside the block.
-                        unsafe { clear(c, ldc, count, cols) };
+                        unsafe { clear(c, ldc, count, wanted) };
                     }
                     continue;
                 }
@@ -128,8 +129,9 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
         }
         if there < n && start == 0 {
             // Whole panels may have gone a little further.
+            let wanted = k.written(0..rows, n).saturating_sub(j);
             // SAFETY: columns from `j` on are inside the block.
-            unsafe { clear(c.wrapping_add(j), ldc, rows, n - j) };
+            unsafe { clear(c.wrapping_add(j), ldc, rows, wanted) };
         }
     }
 }

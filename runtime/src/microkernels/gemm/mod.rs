@@ -142,6 +142,12 @@ impl Terms {
         self.triangle.map_or(all, |triangle| triangle.columns(rows, all))
     }
 
+    /// How many columns of these rows are written, of so many.
+    #[inline]
+    fn written(self, rows: Range<usize>, all: usize) -> usize {
+        self.triangle.map_or(all, |triangle| triangle.written(rows, all))
+    }
+
     /// The pieces, as `(start, depth)`.
     fn pieces(self) -> impl Iterator<Item = (usize, usize)> {
         debug_assert!((1..=KC).contains(&self.piece));
