@@ -8,7 +8,7 @@ use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
 usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|gpt-long|lstm|gru] [--threads N] [--seconds S]
-                                   [--mode default|peak|scaling|dense|stream|bytes|profile|layers|attention|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
+                                   [--mode default|peak|scaling|dense|stream|bytes|profile|layers|attention|generate|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the
 workload is measured once for every line on standard input. With --steps: after the first step N more are made and nothing
@@ -17,7 +17,7 @@ of Winograd. The mode `peak` measures what a core can do at most, `scaling`
 how step and compile time grow with width, depth, batch and threads, `dense` steps and predictions of dense networks over a grid
 of those, `stream` one element of a sequence; `bytes` counts what the steps move, fused and not;
 `profile` says where the time of the steps goes, of one workload kernel by kernel; `layers` how fast each
-product of the convolutional workloads is; `attention` the same of attention forward and back; `guard` tries all other ways to run kernels of many shapes and names each that is
+product of the convolutional workloads is; `attention` the same of attention forward and back; `generate` one token of a text after the other; `guard` tries all other ways to run kernels of many shapes and names each that is
 more than 5 % faster than the one that is picked; `spills` counts the inner loops of microkernels that touch the stack.";
 
 /// What is measured.
@@ -41,6 +41,8 @@ pub enum Mode {
     Layers,
     /// Attention forward and back.
     Attention,
+    /// Tokens of a text.
+    Generate,
     /// How kernels run, and how they might.
     Guard,
     /// Inner loops that touch the stack; nothing is timed.
@@ -98,10 +100,11 @@ impl Arguments {
                     "profile" => mode = Mode::Profile,
                     "layers" => mode = Mode::Layers,
                     "attention" => mode = Mode::Attention,
+                    "generate" => mode = Mode::Generate,
                     "guard" => mode = Mode::Guard,
                     "spills" => mode = Mode::Spills,
                     other => {
-                        let known = "default, peak, scaling, dense, stream, bytes, profile, layers, attention, guard and spills";
+                        let known = "default, peak, scaling, dense, stream, bytes, profile, layers, attention, generate, guard and spills";
                         return Err(format!("unknown mode `{other}`; the modes are {known}"));
                     }
                 },

@@ -10,6 +10,7 @@
 //! cargo bench -p gradloom-benches -- --mode profile                 # where the time of a step goes, as a table
 //! cargo bench -p gradloom-benches -- --mode layers                  # how fast each product of the convolutional networks is
 //! cargo bench -p gradloom-benches -- --mode attention               # how fast attention is, forward and back
+//! cargo bench -p gradloom-benches -- --mode generate                # one token of a text after the other, as a table
 //! cargo bench -p gradloom-benches -- --mode guard                   # whether kernels run as well as they could
 //! cargo bench -p gradloom-benches -- --mode spills                  # whether microkernels keep their sums in registers
 //! ```
@@ -18,6 +19,7 @@ mod arguments;
 mod attention;
 mod bytes;
 mod dense;
+mod generate;
 mod guard;
 mod layers;
 mod peak;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         (Mode::Profile, _) => profile::measure(&arguments),
         (Mode::Layers, _) => layers::measure(),
         (Mode::Attention, _) => attention::measure(),
+        (Mode::Generate, _) => generate::measure(),
         (Mode::Guard, _) => guard::measure(&arguments),
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         (Mode::Spills, _) => spills::count(),

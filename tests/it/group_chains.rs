@@ -303,7 +303,7 @@ fn weights_that_stay_in_the_cache_one_by_one_are_not_read_again_for_every_tile()
 }
 
 /// Runs kernels and gives the bits of all results and parameters, all NaN alike.
-fn bits(fused: &Fused, tiling: Tiling, batch: usize, values: &Values) -> Vec<u32> {
+pub fn bits(fused: &Fused, tiling: Tiling, batch: usize, values: &Values) -> Vec<u32> {
     let threads = tiling.machine.cores;
     let plan = plan(fused, tiling).expect("it fits");
     let code = compile(fused, &plan).expect("it compiles");
@@ -346,10 +346,10 @@ fn bits(fused: &Fused, tiling: Tiling, batch: usize, values: &Values) -> Vec<u32
 }
 
 /// The smallest tiles that there can be, shared between all threads.
-fn smallest(fused: &Fused, mut tiling: Tiling) -> Tiling {
+pub fn smallest(fused: &Fused, mut tiling: Tiling) -> Tiling {
     for (group, tiling) in fused.groups.iter().zip(&mut tiling.groups) {
         (tiling.points, tiling.units.alone) = (tiling.whole, None);
-        tiling.units.rows = tiling.whole * group.rows[0];
+        tiling.units.rows = group.points_of_sum().unwrap_or(tiling.whole) * group.rows[0];
     }
     tiling.machine.launch = 0.0;
     tiling

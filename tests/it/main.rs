@@ -14,6 +14,7 @@ mod bound;
 mod branches;
 mod budget;
 mod byte_images;
+mod causal;
 mod checkpoint;
 mod checkpoint_damage;
 mod checkpoint_identity;

@@ -32,7 +32,6 @@ impl DriverEmitter<'_, '_> {
         let (first, points) = (run.start, self.points(&run));
         let zero = self.fb.ins().iconst(types::I64, 0);
         let products = self.products(&run);
-        let tile = tiling.points(fused, first);
         let ahead = products.iter().flatten().any(|product| product.squares.is_some());
         match products[..] {
             [None] => {
@@ -44,9 +43,10 @@ impl DriverEmitter<'_, '_> {
             {
                 self.tile(&run, &products, [zero, points]);
             }
-            _ => self.packed_or_not(points, tile, products, |emit, products, may_pack| {
+            _ => self.packed_or_not(points, tiling.points(fused, first), products, |emit, products, may_pack| {
                 let packed = products.iter().flatten().any(|product| product.packed.is_some());
-                if may_pack && !packed {
+                let sums = fused.group_of(first).is_some_and(|group| group.points_of_sum().is_some());
+                if may_pack && !packed && !sums {
                     return emit.tile(&run, products, [zero, points]);
                 }
                 for product in products.iter().flatten().filter(|product| product.packed.is_some()) {
@@ -58,7 +58,7 @@ impl DriverEmitter<'_, '_> {
                         }
                     }
                 }
-                emit.parts([zero, points, zero], tile as i64, |emit, [lo, hi, _]| emit.tile(&run, products, [lo, hi]));
+                emit.tiles(&run, products, [zero, points]);
             }),
         }
         for index in run.filter(|&index| !self.program.plan.kernels[index].partials.is_empty()) {
@@ -106,8 +106,10 @@ impl DriverEmitter<'_, '_> {
                     [None] => self.blocks(task.kernel, None, [lo, hi]),
                     _ => {
                         let few = tiling.skinny_points(fused, run.clone());
-                        self.packed_or_not(points, few, products, |emit, products, _| {
-                            emit.tile(&run, products, [lo, hi]);
+                        let sums = fused.group_of(run.start).is_some_and(|group| group.points_of_sum().is_some());
+                        self.packed_or_not(points, few, products, |emit, products, _| match sums {
+                            true => emit.tiles(&run, products, [lo, hi]),
+                            false => emit.tile(&run, products, [lo, hi]),
                         })
                     }
                 }
@@ -129,6 +131,18 @@ impl DriverEmitter<'_, '_> {
         run.clone().map(|index| self.called_product(index, [scratch; 2])).collect()
     }
 
+    /// Some points, tile by tile. Where they are added up, all that belong to one sum and then those of the next.
+    fn tiles(&mut self, run: &Range<usize>, products: &[Option<Product>], [lo, hi]: Part) {
+        let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
+        let (zero, tile) = (self.fb.ins().iconst(types::I64, 0), tiling.points(fused, run.start) as i64);
+        match fused.group_of(run.start).and_then(|group| group.points_of_sum()) {
+            None => self.parts([lo, hi, zero], tile, |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi])),
+            Some(sum) => self.parts([lo, hi, zero], sum as i64, |emit, [lo, hi, _]| {
+                emit.parts([lo, hi, zero], tile, |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi]));
+            }),
+        }
+    }
+
     /// A tile: some points in one kernel after the other.
     pub(super) fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
         for (index, product) in run.clone().zip(products) {
@@ -138,6 +152,12 @@ impl DriverEmitter<'_, '_> {
 
     /// The points of a tile in one kernel: their product, then their blocks while they are in the cache.
     fn points_of(&mut self, index: usize, product: Option<&Product>, points: Part) {
+        let group = self.program.fused.group_of(index).filter(|group| group.adds_up(index));
+        if let Some(sum) = group.and_then(|group| group.points_of_sum()) {
+            let product = product.expect("what adds up over points is a product that is called");
+            self.terms_of_product(product, sum, points);
+            return self.tick(index);
+        }
         let rows_of_point = self.program.fused.rows_of_point(index) as i64;
         let rows = match rows_of_point {
             1 => points,

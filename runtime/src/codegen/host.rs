@@ -167,7 +167,7 @@ host_calls! {
         isa: Isa, rows: usize, cols: usize, inner: usize, piece: usize,
         a: *const f32, a_row: usize, a_col: usize,
         b: *const f32, b_row: usize, b_col: usize,
-        c: *mut f32, ldc: usize, part: TrianglePart, offset: i64, workspace: *mut f32,
+        c: *mut f32, ldc: usize, part: TrianglePart, offset: i64, adds: usize, workspace: *mut f32,
     ) as "gradloom_product_in_part" => gemm::product_in_part;
 }
 

@@ -8,7 +8,7 @@ use super::groups::Part;
 use super::host;
 use super::runs::Loops;
 use super::winograd::Squares;
-use crate::kernel::{Dot, Kernel, Triangle};
+use crate::kernel::{Dot, Kernel, Triangle, TrianglePart};
 use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
@@ -117,6 +117,10 @@ impl DriverEmitter<'_, '_> {
         })
     }
 
+    fn zero(&mut self) -> Value {
+        self.fb.ins().iconst(types::I64, 0)
+    }
+
     /// An address so many bytes further.
     fn moved(&mut self, address: Value, bytes: i64) -> Value {
         if bytes == 0 { address } else { self.fb.ins().iadd_imm_s(address, bytes) }
@@ -140,26 +144,13 @@ impl DriverEmitter<'_, '_> {
         (count > 0).then(|| Batch { rows, axes: (0..count).map(axis).collect(), scattered })
     }
 
-    /// The same for products one after the other: each takes its own part of the rows.
-    fn rows_of_products(&mut self, product: &Product, batch: &Batch, [lo, hi]: Part, starts: [Value; 3]) {
-        let each = self.extent(batch.rows);
-        let cols = self.fb.ins().iconst(types::I64, product.cols);
-        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
-        let row = self.fb.append_block_param(head, types::I64);
-        self.fb.ins().jump(head, &[lo.into()]);
-        self.fb.switch_to_block(head);
-        let number = self.fb.ins().udiv(row, each);
-        let first = self.fb.ins().imul(number, each);
-        let within = self.fb.ins().isub(row, first);
-        let end = self.fb.ins().iadd(first, each);
-        let end = self.least(end, hi);
-        let rows = self.fb.ins().isub(end, row);
-        let mut left = starts[0];
-        if product.nest.is_none() {
-            let before = self.fb.ins().imul_imm_s(within, 4 * product.left_steps[0]);
-            left = self.fb.ins().iadd(left, before);
-        }
-        let mut right = starts[1];
+    /// The position of one of several products along the axes ahead of the rows, and where its operands begin.
+    fn operands_of(
+        &mut self,
+        batch: &Batch,
+        number: Value,
+        [mut left, mut right]: [Value; 2],
+    ) -> (Vec<Value>, [Value; 2]) {
         let mut rest = number;
         let mut position = vec![number; batch.axes.len()];
         for (at, &(extent, [a, b])) in batch.axes.iter().enumerate().rev() {
@@ -178,7 +169,17 @@ impl DriverEmitter<'_, '_> {
             left = self.fb.ins().iadd(left, a);
             right = self.fb.ins().iadd(right, b);
         }
-        let mut result = starts[2];
+        (position, [left, right])
+    }
+
+    /// Where a row of one of several products begins: its number among all, and among those of its own.
+    fn row_of_result(
+        &mut self,
+        product: &Product,
+        batch: &Batch,
+        mut result: Value,
+        (position, row, within): (&[Value], Value, Value),
+    ) -> Value {
         match &batch.scattered {
             None => {
                 let before = self.fb.ins().imul_imm_u(row, 4 * product.cols);
@@ -192,6 +193,57 @@ impl DriverEmitter<'_, '_> {
                 }
             }
         }
+        result
+    }
+
+    /// The terms of a tile of one of several products, which are those of the points from `lo` on: they are added to those before them.
+    /// Each product has so many.
+    pub(super) fn terms_of_product(&mut self, product: &Product, all: usize, [lo, hi]: Part) {
+        let batch = product.batch.as_ref().expect("it is one of several");
+        let starts = [product.left, product.right].map(|place| self.start(place, lo));
+        let number = self.fb.ins().udiv_imm_u(lo, all as i64);
+        let first = self.fb.ins().imul_imm_u(number, all as i64);
+        let within = self.fb.ins().isub(lo, first);
+        let (position, starts) = self.operands_of(batch, number, starts);
+        let steps = [product.left_steps[1], product.right_steps[0]];
+        let [left, right] = [0, 1].map(|side| {
+            let before = self.fb.ins().imul_imm_s(within, 4 * steps[side]);
+            self.fb.ins().iadd(starts[side], before)
+        });
+        let rows = self.extent(batch.rows);
+        let row = self.fb.ins().imul(number, rows);
+        let zero = self.zero();
+        let result = self.row_of_result(product, batch, product.result.base, (&position, row, zero));
+        let triangle = product.triangle.unwrap_or(Triangle { part: TrianglePart::Neither, offset: 0 });
+        let offset = self.fb.ins().iconst(types::I64, triangle.offset);
+        // Positions of terms are counted from the first of the tile.
+        let offset = self.fb.ins().isub(offset, within);
+        let inner = self.fb.ins().isub(hi, lo);
+        let cols = self.fb.ins().iconst(types::I64, product.cols);
+        let part = Product { inner, ..product.clone() };
+        self.call_part(&part, (triangle.part, offset, within), [rows, cols], [left, right, result]);
+    }
+
+    /// The same for products one after the other: each takes its own part of the rows.
+    fn rows_of_products(&mut self, product: &Product, batch: &Batch, [lo, hi]: Part, starts: [Value; 3]) {
+        let each = self.extent(batch.rows);
+        let cols = self.fb.ins().iconst(types::I64, product.cols);
+        let (head, exit) = (self.fb.create_block(), self.fb.create_block());
+        let row = self.fb.append_block_param(head, types::I64);
+        self.fb.ins().jump(head, &[lo.into()]);
+        self.fb.switch_to_block(head);
+        let number = self.fb.ins().udiv(row, each);
+        let first = self.fb.ins().imul(number, each);
+        let within = self.fb.ins().isub(row, first);
+        let end = self.fb.ins().iadd(first, each);
+        let end = self.least(end, hi);
+        let rows = self.fb.ins().isub(end, row);
+        let (position, [mut left, right]) = self.operands_of(batch, number, [starts[0], starts[1]]);
+        if product.nest.is_none() {
+            let before = self.fb.ins().imul_imm_s(within, 4 * product.left_steps[0]);
+            left = self.fb.ins().iadd(left, before);
+        }
+        let result = self.row_of_result(product, batch, starts[2], (&position, row, within));
         match &product.nest {
             Some(nest) => {
                 let to = self.fb.ins().iadd(within, rows);
@@ -200,7 +252,9 @@ impl DriverEmitter<'_, '_> {
             }
             None => match product.triangle {
                 Some(triangle) => {
-                    self.call_part(product, (triangle, within), [rows, cols], [left, right, result]);
+                    let (offset, adds) = (self.fb.ins().iadd_imm_s(within, triangle.offset), self.zero());
+                    let part = (triangle.part, offset, adds);
+                    self.call_part(product, part, [rows, cols], [left, right, result]);
                 }
                 None => self.call_product(product, [rows, cols], [left, right, result]),
             },
@@ -266,19 +320,18 @@ impl DriverEmitter<'_, '_> {
             .call(&mut self.imports, &mut self.fb);
     }
 
-    /// The same of a product of which a part is left out, for rows from `first` on.
+    /// The same of a product of which a part is left out. It is added to what is there unless `adds` is 0.
     fn call_part(
         &mut self,
         product: &Product,
-        (triangle, first): (Triangle, Value),
+        (part, offset, adds): (TrianglePart, Value, Value),
         [rows, cols]: [Value; 2],
         [a, b, c]: [Value; 3],
     ) {
         let isa = self.isa_number();
         let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
-        let numbers = [a_row, a_col, b_row, b_col, product.result_step, triangle.part as i64];
+        let numbers = [a_row, a_col, b_row, b_col, product.result_step, part as i64];
         let [a_row, a_col, b_row, b_col, ldc, part] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
-        let offset = self.fb.ins().iadd_imm_s(first, triangle.offset);
         let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
         host::ProductInPart {
             isa,
@@ -296,6 +349,7 @@ impl DriverEmitter<'_, '_> {
             ldc,
             part,
             offset,
+            adds,
             workspace,
         }
         .call(&mut self.imports, &mut self.fb);

@@ -253,21 +253,26 @@ impl KernelEmitter<'_, '_> {
         let extent = kernel.cols();
         for write in &kernel.writes {
             let Arg::Value(index) = write.value else { continue };
-            let Some(value) = write.beyond.filter(|_| kernel.body[index].stage == stage) else { continue };
+            let Some(beyond) = write.beyond.filter(|_| kernel.body[index].stage == stage) else { continue };
             let Trip::Bytes(from) = self.trip_of_row(extent) else { continue };
             let slot = self.slot_written(write).expect("what is stored has a place");
             let start = self.row_bases[&slot];
-            let main = 4 * (extent - extent % LANES) as i64;
-            let (main, end) = (self.fb.ins().iconst(types::I64, main), self.fb.ins().iconst(types::I64, 4 * extent as i64));
-            let mut store = |emit: &mut Self, width: Width, at: Value| {
+            let [main, all] = [extent / LANES * LANES, extent].map(|elements| 4 * elements as i64);
+            let [mut main, mut end] = [main, all].map(|bytes| self.fb.ins().iconst(types::I64, bytes));
+            if beyond.near {
+                let near = self.fb.ins().iadd_imm_u(from, LANE_BYTES);
+                [main, end] = [main, end].map(|far| self.fb.ins().smin(far, near));
+            }
+            let store = |emit: &mut Self, width: Width, at: Value| {
                 let address = emit.fb.ins().iadd(start, at);
                 let mut lanes = emit.lanes(width);
-                let value = lanes.float(value.value());
+                let value = lanes.float(beyond.value.value());
                 lanes.store(value, address, 0);
             };
             self.counted(from, main, LANE_BYTES, true, |emit, at| store(emit, Width::Vectors(VECTORS), at));
+            // A row that is all there ends within these.
             let rest = self.fb.ins().smax(from, main);
-            self.rest_of_columns(rest, end, &mut store);
+            self.counted(rest, end, 4, true, |emit, at| store(emit, Width::One, at));
         }
     }
 

@@ -17,6 +17,9 @@ use crate::types::{Dim, common_divisor};
 /// Most kernels of a group: what one more saves no longer depends on how many there are.
 const MOST: usize = 16;
 
+/// Fewest sums over points that are shared between threads: kernels by themselves are shared row by row.
+const SUMS: usize = 2;
+
 /// What is large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -242,7 +245,8 @@ impl<'a> Growing<'a> {
         let kernel = &fused.kernels[start];
         let rows = parts(kernel.row_count(), points).expect("the points are some that its rows can have");
         let reason = GroupReason { saved: [0; 2], reread: 0 };
-        let group = Group { kernels: start..start + 1, loops: loops(kernel, points), rows: vec![rows], reason };
+        let (kernels, sums) = (start..start + 1, Vec::new());
+        let group = Group { kernels, loops: loops(kernel, points), rows: vec![rows], sums, reason };
         Growing { fused, writers, last_uses, budget, group, right: right_operand(kernel, budget), apart: None }
     }
 
@@ -257,6 +261,27 @@ impl<'a> Growing<'a> {
             self.apart = Some(ApartReason::Rows);
             return false;
         };
+        if self.takes(next, rows) {
+            return true;
+        }
+        let apart = self.apart;
+        let of_sum = self.group.loops.last().map_or(0, |dim| dim.factor());
+        // One thread adds up all terms of a sum.
+        if self.group.points().at(self.budget.max_batch) < SUMS * of_sum {
+            return false;
+        }
+        self.group.sums.push(next);
+        let taken = self.takes(next, 0);
+        if !taken {
+            self.group.sums.pop();
+            self.apart = apart;
+        }
+        taken
+    }
+
+    /// Takes the kernel after its last with so many rows of each point, or with none if it adds up over them.
+    fn takes(&mut self, next: usize, rows: usize) -> bool {
+        let kernel = &self.fused.kernels[next];
         self.group.rows.push(rows);
         self.group.kernels.end += 1;
         let own = right_operand(kernel, self.budget);

@@ -244,7 +244,22 @@ impl<'a> Maker<'a> {
             }
             dot.over = vec![inner];
         }
-        Dot { order: DotOrder::of(dot.over[0]), coordinates: [Vec::new(), Vec::new()], ..dot }
+        Dot { order: self.order_of_terms(product, &dot), coordinates: [Vec::new(), Vec::new()], ..dot }
+    }
+
+    /// The order of a product's terms, which are one after the other in both operands.
+    fn order_of_terms(&self, product: NodeId, dot: &Dot) -> DotOrder {
+        let (Op::Dot(axes), &[inner]) = (&self.g[product].op, &dot.over[..]) else {
+            unreachable!("it is one product or several, of matrices")
+        };
+        let (row, term) = (dot.axes.len().wrapping_sub(2), dot.axes.len());
+        let in_columns = dot.a_at.steps.get(row) == Some(&1) && dot.a_at.steps[term] != 1;
+        match (inner, dot.axes.get(row)) {
+            (Dim::Fixed(terms), Some(&Dim::Fixed(columns))) if in_columns && !axes.batch.is_empty() => {
+                DotOrder::of_columns(terms, columns)
+            }
+            _ => DotOrder::of(inner),
+        }
     }
 
     /// A product along these axes, given the coordinates in its result.

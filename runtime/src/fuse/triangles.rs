@@ -6,7 +6,7 @@
 //! there. Neither is exact where the other factor is infinite or NaN.
 
 use crate::ir::{Graph, NodeId, Op};
-use crate::kernel::{Arg, Class, Fused, Kernel, Mode, Number, Triangle, TrianglePart};
+use crate::kernel::{Arg, Beyond, Class, Fused, Kernel, Mode, Number, Triangle, TrianglePart, Write};
 use crate::scalar::Cmp;
 use crate::types::{Dim, Shape};
 
@@ -95,16 +95,21 @@ impl Triangles {
             let known = g[kernel.body[index].origin.node].operands.first().and_then(|&operand| beyond(operand));
             along && kind.total().is_some_and(|total| known == Some(total.identity))
         });
-        let written: Option<Vec<Option<Number>>> = kernel.writes.iter().map(|write| match write.value {
-            // It is written by itself.
-            Arg::Dot if !write.copied => Some(None),
-            Arg::Value(index) if elements(index) && kernel.body[index].reduction().is_none() => {
-                let known = beyond(kernel.body[index].origin.node).filter(|_| write.mode == Mode::Set && !write.copied);
-                known.map(|value| Some(Number::new(value)))
-            }
-            Arg::Value(_) if !write.copied => Some(None),
-            _ => None,
-        }).collect();
+        let written: Option<Vec<Option<Beyond>>> = kernel
+            .writes
+            .iter()
+            .map(|write| match write.value {
+                // It is written by itself.
+                Arg::Dot if !write.copied => Some(None),
+                Arg::Value(index) if elements(index) && kernel.body[index].reduction().is_none() => {
+                    let known =
+                        beyond(kernel.body[index].origin.node).filter(|_| write.mode == Mode::Set && !write.copied);
+                    known.map(|value| Some(Beyond { value: Number::new(value), near: false }))
+                }
+                Arg::Value(_) if !write.copied => Some(None),
+                _ => None,
+            })
+            .collect();
         let Some(written) = written.filter(|_| fine && !kernel.body.is_empty()) else { return };
         kernel.writes.iter_mut().zip(written).for_each(|(write, beyond)| write.beyond = beyond);
         kernel.triangle = Some(triangle);
@@ -149,30 +154,49 @@ impl Triangles {
     }
 }
 
-/// Marks the products of which nobody looks at what is left out: whoever reads them does so in rows that end there as well.
+/// Marks products and writes of which nobody looks at what is left out, or not far: whoever reads them does so in rows that end there as
+/// well, or multiplies by what is there.
 pub(super) fn end_alone(fused: &mut Fused) {
     for index in 0..fused.kernels.len() {
         let kernel = &fused.kernels[index];
-        let Some(triangle) = kernel.dot.as_ref().and_then(|dot| dot.triangle) else { continue };
-        let ends = |other: &Kernel| other.triangle.is_some_and(|it| it.offset == triangle.offset);
-        let looks = kernel.body.iter().any(|each| each.args.contains(&Arg::Dot)) && !ends(kernel);
+        let triangle = kernel.dot.as_ref().and_then(|dot| dot.triangle);
+        let Some(triangle) = triangle.filter(|it| it.part == TrianglePart::Columns) else { continue };
+        let looks = kernel.body.iter().any(|each| each.args.contains(&Arg::Dot)) && kernel.triangle.is_none();
         let mut written = kernel.writes.iter().filter(|write| write.value == Arg::Dot);
-        let alone = written.all(|write| {
-            let fine = |other: &Kernel| {
-                let operand = other.dot.as_ref().is_some_and(|dot| [dot.a, dot.b].contains(&write.buffer));
-                let mut reads = other.reads.iter().filter(|read| read.buffer == write.buffer);
-                let copies = other.writes.iter().any(|write| matches!(write.value, Arg::Read(_)) || write.copied);
-                !operand && !copies && ends(other) && reads.all(|read| other.is_aligned(&read.access))
-            };
-            let result = fused.results.iter().any(|(_, buffer, _)| *buffer == write.buffer);
-            let mut readers = fused.kernels.iter().filter(|other| other.buffers_read().any(|read| read == write.buffer));
-            !result && !write.copied && kernel.is_aligned(&write.access) && readers.all(fine)
-        });
-        if triangle.part == TrianglePart::Columns && alone && !looks {
-            let dot = fused.kernels[index].dot.as_mut().expect("it has a product");
+        let alone = !looks && written.all(|write| is_read_in_part(fused, (kernel, write), triangle.offset, false));
+        let near = |write: &Write| write.beyond.is_some_and(|it| it.value == Number::new(0.0));
+        let near = |write: &Write| near(write) && is_read_in_part(fused, (kernel, write), triangle.offset, true);
+        let near: Vec<bool> = kernel.writes.iter().map(near).collect();
+        let kernel = &mut fused.kernels[index];
+        if let Some(dot) = kernel.dot.as_mut().filter(|_| alone) {
             dot.triangle = Some(Triangle { part: TrianglePart::ColumnsAlone, ..triangle });
         }
+        for (write, near) in kernel.writes.iter_mut().zip(near) {
+            write.beyond = write.beyond.map(|beyond| Beyond { near, ..beyond });
+        }
     }
+}
+
+/// Whether whoever reads what a kernel writes does so in rows that end at the same diagonal, or, if that will do, in products that have
+/// terms up to there.
+fn is_read_in_part(fused: &Fused, (kernel, write): (&Kernel, &Write), offset: i64, by_products: bool) -> bool {
+    let fine = |other: &Kernel| {
+        let ends = other.triangle.is_some_and(|it| it.offset == offset) && !other.writes.iter().any(|it| it.copied);
+        let mut reads = other.reads.iter().filter(|read| read.buffer == write.buffer);
+        let rows = reads.all(|read| ends && other.is_aligned(&read.access));
+        let product = other.dot.as_ref().filter(|dot| [dot.a, dot.b].contains(&write.buffer)).is_none_or(|dot| {
+            let terms = dot.triangle.is_some_and(|it| match it.part {
+                TrianglePart::TermsTo => it.offset == offset,
+                TrianglePart::TermsFrom => it.offset == -offset,
+                _ => false,
+            });
+            by_products && terms && dot.b != write.buffer
+        });
+        rows && product
+    };
+    let result = fused.results.iter().any(|(_, buffer, _)| *buffer == write.buffer);
+    let mut readers = fused.kernels.iter().filter(|other| other.buffers_read().any(|read| read == write.buffer));
+    !result && !write.copied && kernel.is_aligned(&write.access) && readers.all(fine)
 }
 
 impl Readers {

@@ -5,12 +5,16 @@
 //! an earlier one of the group writes only where both belong to the same point, and nothing that is known when a kernel is done.
 //! Where windows are read, a point is a whole image: bounds keep them from its neighbors. A buffer that no other kernel touches needs
 //! no more memory than that of a tile.
+//!
+//! A kernel may also add up over points, as the gradients of keys and values do over queries: its product has a term for each point
+//! along the innermost loop, and of a tile those terms are added that belong to it. So the tiles along that loop come in their order,
+//! on one thread, and its sums end when they are done.
 
 use std::ops::Range;
 
-use super::{Access, Affine, Bound, BufferId, Fused, Home, Kernel, Loop, Mode, Write};
+use super::{Access, Affine, Arg, Bound, BufferId, Fused, Home, Kernel, Loop, Mode, Write};
 use crate::reason::GroupReason;
-use crate::types::{Dim, common_divisor};
+use crate::types::{DType, Dim, common_divisor};
 
 /// Kernels that run tile by tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +23,10 @@ pub struct Group {
     pub kernels: Range<usize>,
     /// The axes that all of them have in common, the outermost first. Every position along all of them is a point.
     pub loops: Vec<Dim>,
-    /// For each kernel, how many of its rows belong to a point.
+    /// For each kernel, how many of its rows belong to a point; none of one that adds up over points.
     pub rows: Vec<usize>,
+    /// The kernels that add up over the points along the innermost loop, in order.
+    pub sums: Vec<usize>,
     /// Why they are a group.
     pub reason: GroupReason,
 }
@@ -36,18 +42,36 @@ impl Group {
         self.rows[kernel - self.kernels.start]
     }
 
-    /// So many points, or a multiple of that, are whole blocks of every kernel that has sums of its rows. Windows in the form of
-    /// Winograd come in squares, which no tile cuts.
+    /// Whether a kernel adds up over points.
+    pub fn adds_up(&self, kernel: usize) -> bool {
+        self.sums.contains(&kernel)
+    }
+
+    /// How many points are added up, if any kernel does so: no tile has points of several sums.
+    pub fn points_of_sum(&self) -> Option<usize> {
+        self.loops.last().filter(|_| !self.sums.is_empty()).map(|dim| dim.factor())
+    }
+
+    /// So many points, or a multiple of that, are whole blocks of every kernel that has sums of its rows, and whole pieces of one that
+    /// adds up over points. Windows in the form of Winograd come in squares, which no tile cuts.
     pub fn whole(&self, fused: &Fused) -> usize {
         self.kernels.clone().fold(1, |whole, index| {
-            let kernel = &fused.kernels[index];
-            let sums = (0..kernel.body.len()).any(|step| kernel.ends_later(step));
-            let step = match sums || kernel.winograd_windows().is_some() {
-                true => kernel.block / common_divisor(kernel.block, self.rows_of(index)),
-                false => 1,
-            };
+            let step = self.step(fused, index);
             whole / common_divisor(whole, step) * step
         })
+    }
+
+    /// The same of one of its kernels.
+    fn step(&self, fused: &Fused, index: usize) -> usize {
+        let kernel = &fused.kernels[index];
+        if let Some(dot) = kernel.dot.as_ref().filter(|_| self.adds_up(index)) {
+            return dot.order.piece;
+        }
+        let sums = (0..kernel.body.len()).any(|step| kernel.ends_later(step));
+        match sums || kernel.winograd_windows().is_some() {
+            true => kernel.block / common_divisor(kernel.block, self.rows_of(index)),
+            false => 1,
+        }
     }
 
     /// How many elements of a buffer belong to a point, if each has as many as any other.
@@ -142,8 +166,20 @@ pub fn joins(fused: &Fused, group: &Group, index: usize, writers: &[Vec<usize>])
     if index > group.kernels.start && fused.check == Some(index) {
         return Err(format!("the loss is checked before kernel {index}"));
     }
-    if parts(kernel.row_count(), group.points()) != Some(group.rows_of(index)) {
+    if group.adds_up(index) {
+        if !adds_up_by_points(fused, group, index) {
+            return Err(format!("kernel {index} does not add up over points"));
+        }
+    } else if parts(kernel.row_count(), group.points()) != Some(group.rows_of(index)) {
         return Err(format!("the rows of kernel {index} are not those of its points"));
+    }
+    // Tiles begin anew with every sum.
+    let cut = |sum: usize| {
+        let others = (group.kernels.start..=index).filter(|&other| !group.adds_up(other));
+        others.into_iter().any(|other| !sum.is_multiple_of(group.step(fused, other)))
+    };
+    if group.points_of_sum().is_some_and(cut) {
+        return Err("a sum over points cuts blocks of rows".to_string());
     }
     let updates = |write: &&Write| !fused.is_computed(write.buffer) || write.mode == Mode::Add;
     if let Some(write) = kernel.writes.iter().find(updates) {
@@ -189,8 +225,32 @@ fn tiles(fused: &Fused) -> Result<(), String> {
     }
 }
 
+/// Whether a kernel is a product for each position along all loops but the innermost, of terms along that one, in pieces, and nothing
+/// else is made of it.
+fn adds_up_by_points(fused: &Fused, group: &Group, index: usize) -> bool {
+    let kernel = &fused.kernels[index];
+    let Some(dot) = kernel.dot.as_ref().filter(|_| kernel.rows_of_each().is_some()) else { return false };
+    let (batch, _) = kernel.dot_rows();
+    let [terms] = dot.over[..] else { return false };
+    let loops: Vec<Dim> = dot.axes[..batch].iter().copied().chain([terms]).collect();
+    let by_itself = |write: &Write| write.value == Arg::Dot && !write.copied && write.mode == Mode::Set;
+    batch > 0
+        && group.loops.last() == Some(&terms)
+        && Dim::product(&loops) == Some(group.points())
+        && matches!(terms, Dim::Fixed(_))
+        && dot.order.cuts(terms)
+        && kernel.body.is_empty()
+        && kernel.writes.len() == 1
+        && kernel.writes.iter().all(by_itself)
+        && fused.dot_buffer(kernel).is_some()
+        && (fused.buffer(dot.a).dtype, fused.buffer(dot.b).dtype) == (DType::F32, DType::F32)
+}
+
 /// Whether a kernel writes to a buffer, for every point, its part and nothing else.
 pub fn is_written_by_points(fused: &Fused, group: &Group, writer: usize, buffer: BufferId) -> bool {
+    if group.adds_up(writer) {
+        return false;
+    }
     let (kernel, rows) = (&fused.kernels[writer], group.rows_of(writer));
     let Some(part) = group.part_of(fused, buffer) else { return false };
     let mut writes = kernel.writes.iter().filter(|write| write.buffer == buffer);
@@ -202,6 +262,19 @@ pub fn is_written_by_points(fused: &Fused, group: &Group, writer: usize, buffer:
 pub fn is_read_by_points(fused: &Fused, group: &Group, reader: usize, buffer: BufferId) -> bool {
     let (kernel, rows) = (&fused.kernels[reader], group.rows_of(reader));
     let Some(part) = group.part_of(fused, buffer) else { return false };
+    if group.adds_up(reader) {
+        let Some(dot) = &kernel.dot else { return false };
+        // The term is the innermost of its loops.
+        let (batch, _) = kernel.dot_rows();
+        let order: Vec<usize> = (0..batch).chain([dot.axes.len()]).chain(batch..dot.axes.len()).collect();
+        let all: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+        let axes: Vec<Dim> = order.iter().map(|&axis| all[axis]).collect();
+        let mut sides = [(dot.a, &dot.a_at), (dot.b, &dot.b_at)].into_iter().filter(|&(operand, _)| operand == buffer);
+        return sides.all(|(_, at)| {
+            let at = Affine { constant: at.constant, steps: order.iter().map(|&axis| at.steps[axis]).collect() };
+            stays(&axes, batch + 1, (&at, &[]), 1, part)
+        });
+    }
     let mut reads = kernel.reads.iter().filter(|read| read.buffer == buffer);
     let by_dot = kernel.dot.as_ref().is_none_or(|dot| {
         let sides = [(dot.a, &dot.a_at, &dot.bounds), (dot.b, &dot.b_at, &dot.b_bounds)];

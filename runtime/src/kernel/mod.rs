@@ -297,6 +297,15 @@ pub enum Mode {
     Add,
 }
 
+/// What is written of rows of which elements are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// What each of these elements is.
+    pub value: Number,
+    /// Whether nobody looks further than [`LANES`] of them.
+    pub near: bool,
+}
+
 /// A value that a kernel writes to memory.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -316,7 +325,7 @@ pub struct Write {
     /// Whether the value is copied: known here, but not computed as what is written.
     pub copied: bool,
     /// The elements that are left out of the kernel's rows.
-    pub beyond: Option<Number>,
+    pub beyond: Option<Beyond>,
     /// Why it is written; `None` where it overwrites a parameter.
     pub materialized: Option<MaterializeReason>,
     /// The node that it was.

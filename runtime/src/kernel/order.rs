@@ -20,6 +20,10 @@ const RUN_TERMS: usize = 128;
 /// The same if it does not: a window over some hundred channels.
 const MOST_RUN_TERMS: usize = 4096;
 
+/// Fewest and most terms of a piece, if a part of the left operand shall stay in a cache, and how many elements of it do.
+const TERMS_IN_CACHE: [usize; 2] = [16, 64];
+const ELEMENTS_IN_CACHE: usize = 1 << 17;
+
 /// Squares of 2 x 2 windows that a gradient of taps adds up in one go: as many as leave a row of positions of both operands room in a
 /// first cache, and make the sums worth reading and writing again.
 pub const SQUARES_OF_PIECE: usize = 32;
@@ -86,6 +90,17 @@ impl DotOrder {
             Dim::Batch(_) => MOST_TERMS,
         };
         DotOrder { piece }
+    }
+
+    /// Of so many terms in each of several products, of a left operand whose rows are the terms and whose columns are so many. Where there
+    /// are more than fit in one piece, those of a short one stay in a cache while all that is made of them is computed.
+    pub fn of_columns(terms: usize, columns: usize) -> DotOrder {
+        if terms <= MOST_TERMS {
+            return DotOrder::of(Dim::Fixed(terms));
+        }
+        let [fewest, most] = TERMS_IN_CACHE;
+        let piece = (ELEMENTS_IN_CACHE / columns.max(1)).clamp(fewest, most);
+        DotOrder { piece: terms.div_ceil(terms.div_ceil(piece)) }
     }
 
     /// Of terms over several axes, or with some left out. A piece is all that some axes have, times a part of the next one. Where the

@@ -32,6 +32,8 @@ pub enum TrianglePart {
     TermsTo,
     /// Terms begin there: the left operand is 0 before that.
     TermsFrom,
+    /// Nothing does.
+    Neither,
 }
 
 impl Triangle {
@@ -43,7 +45,7 @@ impl Triangle {
     /// The terms that any of these rows has, of so many.
     pub fn terms(self, rows: Range<usize>, all: usize) -> Range<usize> {
         match self.part {
-            TrianglePart::Columns | TrianglePart::ColumnsAlone => 0..all,
+            TrianglePart::Columns | TrianglePart::ColumnsAlone | TrianglePart::Neither => 0..all,
             TrianglePart::TermsTo => 0..self.within(rows.end, all),
             TrianglePart::TermsFrom => self.within(rows.start, all)..all,
         }
@@ -53,7 +55,7 @@ impl Triangle {
     pub fn columns(self, rows: Range<usize>, all: usize) -> usize {
         match self.part {
             TrianglePart::Columns | TrianglePart::ColumnsAlone => self.within(rows.end, all),
-            TrianglePart::TermsTo | TrianglePart::TermsFrom => all,
+            TrianglePart::TermsTo | TrianglePart::TermsFrom | TrianglePart::Neither => all,
         }
     }
 
@@ -66,7 +68,7 @@ impl Triangle {
     pub fn written(self, rows: Range<usize>, all: usize) -> usize {
         match self.part {
             TrianglePart::ColumnsAlone => self.worked_on(rows.end.saturating_sub(1), all),
-            TrianglePart::Columns | TrianglePart::TermsTo | TrianglePart::TermsFrom => all,
+            TrianglePart::Columns | TrianglePart::TermsTo | TrianglePart::TermsFrom | TrianglePart::Neither => all,
         }
     }
 
@@ -78,7 +80,9 @@ impl Triangle {
     pub(crate) fn operations(self, operations: u64, rows: usize, all: usize) -> u64 {
         let of_row = |row: usize| match self.part {
             TrianglePart::Columns | TrianglePart::ColumnsAlone => self.columns(row..row + 1, all),
-            TrianglePart::TermsTo | TrianglePart::TermsFrom => self.terms(row..row + 1, all).len(),
+            TrianglePart::TermsTo | TrianglePart::TermsFrom | TrianglePart::Neither => {
+                self.terms(row..row + 1, all).len()
+            }
         };
         let left: usize = (0..rows).map(of_row).sum();
         operations / (rows * all).max(1) as u64 * left as u64
@@ -92,6 +96,7 @@ impl fmt::Display for Triangle {
             TrianglePart::Columns | TrianglePart::ColumnsAlone => "column <= row",
             TrianglePart::TermsTo => "term <= row",
             TrianglePart::TermsFrom => "term >= row",
+            TrianglePart::Neither => return Ok(()),
         })?;
         if self.offset == 0 { Ok(()) } else { write!(f, "{:+}", self.offset) }
     }

@@ -129,7 +129,10 @@ fn rows_in_part(kernel: &Kernel) -> Result<(), String> {
         return Err("a part of rows is left out that are no runs, or not counted".to_string());
     }
     let whole = |write: &Write| match write.value {
-        Arg::Value(index) => kernel.class(index) != Class::Element || write.beyond.is_some(),
+        Arg::Value(index) => {
+            let element = kernel.class(index) == Class::Element && kernel.body[index].reduction().is_none();
+            !element || write.beyond.is_some()
+        }
         value => value == Arg::Dot && !write.copied,
     };
     match kernel.writes.iter().position(|write| !whole(write)) {

@@ -346,7 +346,10 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         result.spills.insert(value, arena.take(Content::Row(value), together * spilled_row(kernel), last));
     }
     if let Some(dot) = &kernel.dot {
-        let at_once = rows.min(tiling.points(fused, index) * fused.rows_of_point(index));
+        let at_once = match fused.group_of(index).is_some_and(|group| group.adds_up(index)) {
+            true => rows,
+            false => rows.min(tiling.points(fused, index) * fused.rows_of_point(index)),
+        };
         if fused.dot_buffer(kernel).is_none() {
             result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), last));
         }

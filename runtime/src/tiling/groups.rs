@@ -43,7 +43,13 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
     let written = kernels.clone().flat_map(|index| &fused.kernels[index].writes).map(|write| write.buffer);
     let tiles: Vec<BufferId> = written.filter(|&buffer| fused.is_tile(buffer)).collect();
     let parts = tiles.iter().filter_map(|&buffer| group.part_of(fused, buffer));
-    let bytes = parts.fold(0usize, |sum, part| sum.saturating_add(part.saturating_mul(4)));
+    let passed = parts.fold(0usize, |sum, part| sum.saturating_add(part.saturating_mul(4)));
+    // A product that is not kept lies beside them until its kernel is done.
+    let products = kernels
+        .clone()
+        .filter(|&index| fused.kernels[index].dot.is_some() && fused.dot_buffer(&fused.kernels[index]).is_none());
+    let product = products.map(|index| 4 * group.rows_of(index) * fused.kernels[index].cols()).max();
+    let bytes = passed.saturating_add(product.filter(|_| passed > 0).unwrap_or(0));
     let fits = (tiling.machine.second_cache / bytes.max(1)).max((tiling.skinny_rows / most).max(1));
     let wanted = at_once.min(fits).next_multiple_of(whole);
     let points = if wanted > at_once && at_once >= whole { at_once / whole * whole } else { wanted };
@@ -53,6 +59,10 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
         () => TilePoints::Rows(tiling.m_tile),
     };
     let mut units = units::units(fused, tiling, kernels.clone());
+    if let Some(sum) = group.points_of_sum() {
+        (units.rows, units.columns, units.why) = (sum * group.rows_of(kernels.start), None, UnitRows::Sums);
+        return GroupTiling { points, why, whole, units };
+    }
     let mut unit = units.rows.div_ceil(most).next_multiple_of(whole).min(points);
     // One sample of many points is shared by its rows, rather than by the columns of one product after the other.
     let sample = group.points().factor();

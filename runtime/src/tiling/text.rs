@@ -191,6 +191,7 @@ impl fmt::Display for Units {
             UnitRows::Shared => f.write_str(": enough units to share")?,
             UnitRows::Sample => f.write_str(": one sample has several")?,
             UnitRows::Steps => f.write_str(": each takes all steps")?,
+            UnitRows::Sums => f.write_str(": they are added up in order")?,
             UnitRows::LargeRight(bytes) => {
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }

@@ -73,6 +73,8 @@ pub enum UnitRows {
     Sample,
     /// They take all steps of a loop, one thread each.
     Steps,
+    /// A kernel adds up over them, in order.
+    Sums,
 }
 
 /// How kernels that run together are cut: a group, or one that is in none. The rows are those of the first.

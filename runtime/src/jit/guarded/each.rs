@@ -10,6 +10,7 @@ use crate::kernel::{BufferId, Dot, Fused};
 use crate::microkernels::gemm::Isa;
 use crate::microkernels::guarded::Guarded;
 use crate::plan::{Content, Location, Plan, plan};
+use crate::scalar::Cmp;
 use crate::simplify::simplify;
 use crate::tiling::{Machine, Wide, tile};
 use crate::types::{Dim, Shape, TensorType};
@@ -139,6 +140,28 @@ fn products(widths: &[usize], shares: bool) -> Graph {
     finished(b, result)
 }
 
+/// Powers of the scores of tokens before each of so many, for two heads, and their sums over the queries.
+fn sums_over_queries(tokens: usize) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let x = input(&mut b, &[2, tokens, 5]);
+    let axes = |term| DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![term] };
+    let scores = b.product(x, x, axes((3, 3)));
+    let shape = b.shape(scores);
+    let [query, key] = [2, 3].map(|axis| {
+        let position = b.iota(axis, &shape);
+        b.to_float(position)
+    });
+    let seen = b.compare(Cmp::Ge, query, key);
+    let never = b.constant(f64::NEG_INFINITY, &shape);
+    let scores = b.select(seen, scores, never);
+    let most = b.max_over(scores, &[3]);
+    let most = b.broadcast(most, &shape, &[0, 1, 2]);
+    let moved = b.sub(scores, most);
+    let powers = b.exp(moved);
+    let result = b.product(powers, x, axes((2, 2)));
+    finished(b, result)
+}
+
 /// What of all that runs in groups is in this program.
 fn facts(fused: &Fused, plan: &Plan) -> HashSet<&'static str> {
     let mut facts = HashSet::new();
@@ -158,6 +181,7 @@ fn facts(fused: &Fused, plan: &Plan) -> HashSet<&'static str> {
             facts.extend(bounded.then_some("elements within bounds"));
             facts.extend(wide(|wide| matches!(wide, Wide::Lanes(_))).then_some("wide along rows"));
             facts.extend(wide(|wide| matches!(wide, Wide::Down(_))).then_some("wide down columns"));
+            facts.extend(group.adds_up(index).then_some("sums over points"));
             facts.extend((wide(|_| true) && tiling.rows > 1).then_some("rows in turns"));
         }
     }
@@ -178,7 +202,7 @@ fn check(what: &str, graph: &Graph, batches: &[usize], smallest: bool) -> HashSe
             let mut tiling = tile(&fused, max_batch, Machine::of(isa).with_cores(threads));
             for (group, tiling) in fused.groups.iter().zip(&mut tiling.groups).filter(|_| smallest) {
                 (tiling.points, tiling.units.alone) = (tiling.whole, None);
-                tiling.units.rows = tiling.whole * group.rows[0];
+                tiling.units.rows = group.points_of_sum().unwrap_or(tiling.whole) * group.rows[0];
             }
             tiling.machine.launch = 0.0;
             let plan = plan(&fused, tiling).expect("it fits");
@@ -218,7 +242,8 @@ fn what_kernels_of_a_group_pass_on_is_touched_within_its_tile() {
     ] {
         seen.extend(check(what, &graph, &[2, 67], true));
     }
-    let mut wanted = HashSet::from(["Winograd", "windows", "matrices", "elements within bounds"]);
+    seen.extend(check("sums over points", &sums_over_queries(300), &[1, 3], true));
+    let mut wanted = HashSet::from(["Winograd", "windows", "matrices", "elements within bounds", "sums over points"]);
     if Isa::available().into_iter().any(|isa| Machine::of(isa).wide_vectors) {
         wanted.extend(["wide along rows", "wide down columns", "rows in turns"]);
     }

@@ -30,7 +30,8 @@ pub unsafe extern "C" fn product(
     unsafe { gemm(isa, rows, cols, Terms::all(inner, piece), a, b, c, ldc, workspace) }
 }
 
-/// As [`product`], of which a part is left out: the first of the rows has so much as `part` and `offset` say.
+/// As [`product`], of which a part is left out: the first of the rows has so much as `part` and `offset` say. It is added to what is
+/// there if `adds` is not 0.
 ///
 /// # Safety
 /// That of [`product`].
@@ -50,11 +51,12 @@ pub unsafe extern "C" fn product_in_part(
     ldc: usize,
     part: TrianglePart,
     offset: i64,
+    adds: usize,
     workspace: *mut f32,
 ) {
     let a = Operand { ptr: a, row: a_row, col: a_col };
     let b = Operand { ptr: b, row: b_row, col: b_col };
-    let terms = Terms { triangle: Some(Triangle { part, offset }), ..Terms::all(inner, piece) };
+    let terms = Terms { triangle: Some(Triangle { part, offset }), adds: adds != 0, ..Terms::all(inner, piece) };
     // SAFETY: the caller's promise.
     unsafe { gemm(isa, rows, cols, terms, a, b, c, ldc, workspace) }
 }

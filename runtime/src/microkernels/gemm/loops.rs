@@ -4,7 +4,7 @@
 
 use super::steps::STEPS;
 use super::{Copies, Kernel, Operand, Terms, Tile, pack};
-use crate::kernel::MOST_TERMS;
+use crate::kernel::{LANES, MOST_TERMS};
 
 /// Most terms summed in one piece.
 pub(super) const KC: usize = MOST_TERMS;
@@ -78,15 +78,18 @@ pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block, packe
 /// That of [`super::gemm_packed`]; there are at most [`MC`] rows, `for_a` has `packed_a_len(rows, k.count)` floats and, unless B
 /// is packed, `for_b` room for a panel.
 pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
+    // What is left out of a left operand is 0 as far as a tile reaches beyond the row's own terms, and no further.
+    const { assert!(K::MR <= LANES) };
     let Block { rows, n, k, a, c, ldc } = block;
-    if k.count == 0 {
+    if k.count == 0 && !k.adds {
         // SAFETY: C has these rows and columns.
         return unsafe { clear(c, ldc, rows, n) };
     }
     let (there, terms) = (k.columns(0..rows, n), k.of_rows(0..rows));
     // The first piece leaves zeros where there is nothing.
-    let pieces = k.pieces().filter(|(start, depth)| *start == 0 || terms.start < start + depth && *start < terms.end);
-    for (start, depth) in pieces {
+    let clears = |start: usize| start == 0 && !k.adds;
+    let wanted = |&(start, depth): &(usize, usize)| clears(start) || terms.start < start + depth && start < terms.end;
+    for (start, depth) in k.pieces().filter(wanted) {
         let a = a.at(0, start);
         if packs_a {
             // Where the rows of a tile are adjacent, so are those of the next tile: a few terms of all tiles at a time
@@ -110,7 +113,7 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
                 let terms = k.of_rows(i..i + count);
                 let (from, to) = (terms.start.max(start) - start, terms.end.clamp(start, start + depth) - start);
                 if from >= to || j >= k.columns(i..i + count, n) {
-                    if start == 0 {
+                    if clears(start) {
                         let wanted = k.written(i..i + count, n).saturating_sub(j).min(cols);
                         // SAFETY: these rows and columns are inside the block.
                         unsafe { clear(c, ldc, count, wanted) };
@@ -121,13 +124,13 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed.at(0, from) } else { a.at(i, from) };
                 let (b, depth) = (panel.wrapping_add(from * b_row), to - from);
-                let tile = Tile { rows: count, cols, depth, a, b, b_row, c, ldc, accumulate: start > 0, ahead };
+                let tile = Tile { rows: count, cols, depth, a, b, b_row, c, ldc, accumulate: !clears(start), ahead };
                 // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
                 unsafe { K::tile(&tile) };
             }
             j += cols;
         }
-        if there < n && start == 0 {
+        if there < n && clears(start) {
             // Whole panels may have gone a little further.
             let wanted = k.written(0..rows, n).saturating_sub(j);
             // SAFETY: columns from `j` on are inside the block.

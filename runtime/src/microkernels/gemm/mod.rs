@@ -117,12 +117,14 @@ pub struct Terms {
     pub piece: usize,
     /// What there is of the product, if a part is left out.
     pub triangle: Option<Triangle>,
+    /// Whether they are added to what is there, rather than taking its place.
+    pub adds: bool,
 }
 
 impl Terms {
     /// So many terms in pieces of so many, none of them left out.
     pub const fn all(count: usize, piece: usize) -> Terms {
-        Terms { count, piece, triangle: None }
+        Terms { count, piece, triangle: None, adds: false }
     }
 
     /// The same for the rows after so many.
@@ -155,7 +157,8 @@ impl Terms {
     }
 }
 
-/// `C[m, n] = A[m, k] * B[k, n]`, overwriting C: row-major, `ldc` from one row to the next. `k = 0` gives zeros.
+/// `C[m, n] = A[m, k] * B[k, n]`, overwriting C unless the terms say otherwise: row-major, `ldc` from one row to the next. `k = 0` gives
+/// zeros.
 ///
 /// # Safety
 /// The machine has `isa`. A and B are valid for reads, C for writes, and C overlaps nothing else. `workspace` has
@@ -214,7 +217,7 @@ pub unsafe fn gemm_with(
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     debug_assert!(copies.left || a.row == 1 || a.col == 1, "only adjacent rows or terms are read in place");
     let block = Block { rows: m, n, k, a, c, ldc };
-    if !copies.right && matmul::reads_whole_rows([m, n, k.count]) {
+    if !copies.right && !k.adds && matmul::reads_whole_rows([m, n, k.count]) {
         // SAFETY: the caller's promises are those of `product`; a workspace for so many terms has room for the sums.
         return unsafe { on!(isa, axpy::product, block, b, workspace) };
     }
