@@ -62,23 +62,24 @@ pub(super) fn attend(
         let extents = [&[length], heads].concat();
         b.reshape(x, Shape([rows].into_iter().chain(extents.into_iter().map(Dim::Fixed)).collect()))
     };
-    let [mut k, mut v] = [k, v].map(|x| split(b, x, k_length, &[heads.kv, heads.size]));
+    let [mut k, v] = [k, v].map(|x| split(b, x, k_length, &[heads.kv, heads.size]));
     let mut q = split(b, q, q_length, &[heads.n, heads.size]);
     if rope {
         [q, k] = [q, k].map(|x| turned(b, x, next));
     }
-    if let Some(next) = next {
-        [k, v] = [k, v].map(|x| scope.kept(x, next));
-    }
-    let b = &mut *scope.b;
     if shared > 1 {
         q = split(b, q, q_length, &[heads.kv, shared, heads.size]);
     }
+    let earlier = next.map(|next| Earlier::of(scope, heads, [k, v], next));
+    let b = &mut *scope.b;
 
     // [B, kv, T, (shared,) S]
     let last = b.shape(q).rank() - 1;
     let axes = DotAxes { batch: vec![(0, 0), (2, 2)], contracted: vec![(last, 3)] };
-    let products = b.product(q, k, axes);
+    let mut products = b.product(q, k, axes);
+    if let Some(earlier) = &earlier {
+        products = earlier.scores(b, q, products);
+    }
     // There may be more scores than numbers in the queries, but they are scaled where they are computed, without a pass of its own.
     let mut scores = b.scale(products, 1.0 / (heads.size as f64).sqrt());
     let shape = b.shape(scores);
@@ -107,8 +108,10 @@ pub(super) fn attend(
         weights = dropout::keep(scope.b, weights, numbers, dropout);
     }
     let b = &mut *scope.b;
-    let axes = DotAxes { batch: vec![(0, 0), (1, 2)], contracted: vec![(across, 1)] };
-    let y = b.product(weights, v, axes);
+    let y = match &earlier {
+        Some(earlier) => earlier.mean(b, weights, v),
+        None => b.product(weights, v, DotAxes { batch: vec![(0, 0), (1, 2)], contracted: vec![(across, 1)] }),
+    };
     // [B, kv, T, (shared,) size] to rows of heads.
     let order: Vec<usize> = match shared {
         1 => vec![0, 2, 1, 3],
@@ -116,6 +119,66 @@ pub(super) fn attend(
     };
     let y = b.transpose(y, &order);
     split(b, y, q_length, &[heads.width()])
+}
+
+/// What the positions before one left, where the graph is that of one: it is read as it lies, and what this position leaves is written
+/// beside it when the graph has run.
+struct Earlier {
+    next: Next,
+    /// `[B, kv, size, T]`.
+    keys: NodeId,
+    /// `[B, kv, T, size]`.
+    values: NodeId,
+}
+
+impl Earlier {
+    /// Given the keys and values of the position, `[B, 1, kv, size]`.
+    fn of(scope: &mut Scope<'_>, heads: &Heads, [k, v]: [NodeId; 2], next: Next) -> Earlier {
+        let rows = scope.b.shape(k).0[0];
+        let shape = |extents: [usize; 3]| Shape([&[rows], &extents.map(Dim::Fixed)[..]].concat());
+        let own = scope.b.reshape(k, shape([heads.kv, heads.size, 1]));
+        let keys = scope.earlier(&shape([heads.kv, heads.size, next.length]), own);
+        let own = scope.b.reshape(v, shape([heads.kv, 1, heads.size]));
+        let values = scope.earlier(&shape([heads.kv, next.length, heads.size]), own);
+        Earlier { next, keys, values }
+    }
+
+    /// Whether an element along the last axis is that of this position.
+    fn is_here(&self, b: &mut Builder, shape: &Shape) -> NodeId {
+        let here = b.iota(shape.rank() - 1, shape);
+        let position = b.broadcast(self.next.position, shape, &[0]);
+        b.index_eq(here, position)
+    }
+
+    /// The products of the queries `[B, 1, kv, (shared,) size]` with the keys of all positions, given those with the own one.
+    fn scores(&self, b: &mut Builder, q: NodeId, own: NodeId) -> NodeId {
+        let last = b.shape(q).rank() - 1;
+        let before = b.product(q, self.keys, DotAxes { batch: vec![(0, 0), (2, 1)], contracted: vec![(last, 2)] });
+        let shape = b.shape(before);
+        let is_here = self.is_here(b, &shape);
+        let outer = shape.rank() - 1;
+        let own = b.reshape(own, Shape(shape.0[..outer].to_vec()));
+        let own = b.broadcast_over(own, &shape, &[outer]);
+        b.select(is_here, own, before)
+    }
+
+    /// The mean of the values of all positions by weights `[B, kv, 1, (shared,) T]`, given that of the own one, `[B, 1, kv, size]`.
+    fn mean(&self, b: &mut Builder, weights: NodeId, own: NodeId) -> NodeId {
+        let shape = b.shape(weights);
+        let outer = shape.rank() - 1;
+        // Nothing is there yet at the own position.
+        let axes = DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(outer, 2)] };
+        let before = b.product(weights, self.values, axes);
+        let (is_here, nothing) = (self.is_here(b, &shape), b.constant(0.0, &shape));
+        let weight = b.select(is_here, weights, nothing);
+        let weight = b.sum(weight, &[outer]);
+        let shape = b.shape(before);
+        let weight = b.broadcast_over(weight, &shape, &[outer]);
+        let [rows, _, heads, size] = b.shape(own).0[..] else { unreachable!("a position has heads") };
+        let own = b.reshape(own, Shape(vec![rows, heads, size]));
+        let own = b.broadcast(own, &shape, &[0, 1, outer]);
+        b.mul_add(weight, own, before)
+    }
 }
 
 /// Softmax along the last axis, as a mean wants it: with no digits of what a weight lacks of 1, for which the layer `softmax` looks

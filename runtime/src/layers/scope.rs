@@ -112,22 +112,12 @@ impl<'a> Scope<'a> {
         self.b.param(index)
     }
 
-    /// All positions up to this one of a value `[B, 1, ..]`, as `[B, T, ..]`: those before come from an input, and those after are
-    /// zeros, or what was there.
-    pub(super) fn kept(&mut self, x: NodeId, next: Next) -> NodeId {
-        let mut shape = self.b.shape(x);
-        shape.0[1] = Dim::Fixed(next.length);
+    /// What earlier positions left: a tensor of this shape with zeros for those that have not come. What this one leaves takes its place
+    /// along the axis along which `own` has the extent 1.
+    pub(super) fn earlier(&mut self, shape: &Shape, own: NodeId) -> NodeId {
         let before = self.b.new_input("cache", TensorType::f32(shape.clone()));
-        let here = self.b.iota(1, &shape);
-        let position = self.b.broadcast(next.position, &shape, &[0]);
-        let is_here = self.b.index_eq(here, position);
-        let rest: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != 1).collect();
-        let own = Shape(rest.iter().map(|&axis| shape.0[axis]).collect());
-        let own = self.b.reshape(x, own);
-        let own = self.b.broadcast(own, &shape, &rest);
-        let all = self.b.select(is_here, own, before);
-        self.kept.push(all);
-        all
+        self.kept.push(own);
+        before
     }
 
     /// What the position before this one left, of this shape; zeros before the first. What this one leaves goes to [`Scope::kept`].

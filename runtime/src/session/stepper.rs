@@ -12,6 +12,7 @@ use crate::error::BuildError;
 use crate::ir::{InputSlot, Op, Role, SlotKind};
 use crate::memory::{FEW_INPUTS, Input, Memory, Params, Word};
 use crate::plan::Location;
+use crate::types::Shape;
 
 /// What is known of one position, once a sequence was to be continued.
 #[derive(Clone, Debug)]
@@ -21,8 +22,37 @@ pub(super) struct OnePosition {
     pub(super) outputs: Arc<[usize]>,
     /// Where they are after a run, and behind them what is kept for the next one.
     places: Arc<[Location]>,
+    /// For each of those that are kept, where what a position leaves goes.
+    left: Arc<[Left]>,
     /// Whether anything depends on where it is in its sequence.
     pub(super) is_counted: bool,
+}
+
+/// What a position leaves of something that is kept: as many runs of `run` elements, one in each `apart`; all of it, if these are the
+/// same.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    run: usize,
+    apart: usize,
+}
+
+impl Left {
+    /// What has the first of these shapes, in something of the second.
+    fn of(own: &Shape, kept: &Shape) -> Left {
+        let along = own.0.iter().zip(&kept.0).position(|(own, kept)| own != kept);
+        let run = along.map_or(1, |axis| Shape(own.0[axis + 1..].to_vec()).len_at(1));
+        Left { run, apart: run * along.map_or(1, |axis| kept.0[axis].factor()) }
+    }
+
+    /// Puts it in its place, if it is that of a position.
+    fn put(self, own: &[f32], kept: &mut [f32], position: usize) {
+        if self.run == self.apart {
+            return kept.copy_from_slice(own);
+        }
+        for (own, kept) in own.chunks_exact(self.run).zip(kept.chunks_exact_mut(self.apart)) {
+            kept[position * self.run..][..self.run].copy_from_slice(own);
+        }
+    }
 }
 
 impl OnePosition {
@@ -32,11 +62,17 @@ impl OnePosition {
         let is_counted = graph.ids().any(|id| live[id.index()] && graph[id].op == Op::Input(1));
         let node = |output: usize| graph.output(&Role::Output(output)).expect("every port has an output");
         let outputs: Arc<[usize]> = (0..outputs).map(|output| graph[node(output)].ty.shape.len_at(1)).collect();
+        let first = outputs.len();
+        let left = graph.slots.inputs[2..].iter().enumerate().map(|(index, slot)| {
+            let own = graph.output(&Role::Output(first + index)).expect("what is kept is an output");
+            Left::of(&graph[own].ty.shape, &slot.ty.shape)
+        });
+        let left = left.collect();
         let results = graph.outputs.iter().filter(|output| matches!(output.role, Role::Output(_))).count();
         let program = compilation.into_program()?;
         let place = |output| program.result(&Role::Output(output)).expect("every output has a place");
         let places = (0..results).map(place).collect();
-        Ok(OnePosition { outputs, places, is_counted, program: Arc::new(program) })
+        Ok(OnePosition { outputs, places, left, is_counted, program: Arc::new(program) })
     }
 }
 
@@ -94,10 +130,10 @@ impl<N: Network> Predictor<N> {
 impl Stepper {
     /// Takes the element at a position.
     pub(super) fn run(&mut self, element: Input<'_>, position: usize) {
-        let position = [position as u32];
+        let place = [position as u32];
         let kept = self.kept.iter().map(|kept| Input::Float(kept.floats()));
         let inputs: SmallVec<[Input<'_>; FEW_INPUTS]> =
-            [element, Input::Index(&position)].into_iter().chain(kept).collect();
+            [element, Input::Index(&place)].into_iter().chain(kept).collect();
         let params = Params::Shared(self.params.floats());
         let memory =
             Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
@@ -113,8 +149,9 @@ impl Stepper {
                 continue;
             }
             let mut kept = std::mem::take(&mut self.kept[index]);
-            let len = kept.len();
-            kept.floats_mut().copy_from_slice(self.output(outputs + index, len));
+            let left = self.one.left[index];
+            let len = kept.len() / left.apart * left.run;
+            left.put(self.output(outputs + index, len), kept.floats_mut(), position);
             self.kept[index] = kept;
         }
     }
