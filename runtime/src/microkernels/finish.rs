@@ -2,9 +2,8 @@
 //! and two neighbors are merged, then two and two of what that gives, and so on; one that is left over goes on as it is.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use crate::ir::ops::{Reduction, Total};
+use crate::ir::ops::{ALL, Total};
 use crate::kernel::LANES;
 
 /// Columns that are finished side by side, so that their arithmetic is that of vectors.
@@ -23,8 +22,19 @@ fn merged<T>(parts: Range<usize>, part: &impl Fn(usize) -> T, merge: &impl Fn(T,
     }
 }
 
-/// The total that each reduction makes. To look for it among all operations takes as long as a step of a small network.
-static TOTALS: LazyLock<Vec<Option<&Total>>> = LazyLock::new(|| Reduction::all().map(Reduction::total).collect());
+/// The total that each reduction makes, by its number. To look for it among all operations takes as long as a step of a small network,
+/// and a step makes no table.
+static TOTALS: [Option<&Total>; ALL.len()] = {
+    let (mut totals, mut number, mut at) = ([None; ALL.len()], 0, 0);
+    while at < ALL.len() {
+        if let Some(reduction) = ALL[at].reduction() {
+            totals[number] = reduction.total();
+            number += 1;
+        }
+        at += 1;
+    }
+    totals
+};
 
 /// The total that a reduction makes, by its number.
 fn total(reduction: usize) -> &'static Total {
@@ -201,8 +211,9 @@ pub unsafe extern "C" fn merge_moments(
 
 #[cfg(test)]
 mod tests {
-    use super::{LANES, Reduction, merge_moments, merged, total_of_all, total_of_columns};
+    use super::{LANES, merge_moments, merged, total_of_all, total_of_columns};
     use crate::ir::Op;
+    use crate::ir::ops::Reduction;
 
     fn number(op: &Op) -> usize {
         op.def().reduction().map(Reduction::number).expect("it is a reduction")

@@ -77,7 +77,7 @@ pub enum Body {
 
 impl OpDef {
     /// The reduction that it is.
-    pub fn reduction(&self) -> Option<&'static Reduction> {
+    pub const fn reduction(&self) -> Option<&'static Reduction> {
         match self.body {
             Body::Reduce(reduction) => Some(reduction),
             _ => None,

@@ -48,7 +48,7 @@ pub struct Total {
 
 impl Reduction {
     /// The total that is made of elements, if it is one.
-    pub fn total(&self) -> Option<&Total> {
+    pub const fn total(&self) -> Option<&Total> {
         match &self.form {
             Form::Total(total) => Some(total),
             Form::Mean | Form::Variance => None,
