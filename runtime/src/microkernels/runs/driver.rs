@@ -120,6 +120,7 @@ unsafe fn panel<K: RunsKernel>(
 }
 
 /// The line of this number.
+#[inline]
 fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>, a: *const f32) -> Line {
     let mut rest = number as i64;
     let mut at = [0; AXES];
@@ -215,6 +216,7 @@ unsafe fn along<K: RunsKernel>(
 }
 
 /// The rows of a line that have all terms of the axis along which not all of them have the same.
+#[inline]
 fn whole_rows(nest: &Nest, line: &Line, skewed: Option<usize>) -> Span {
     let Some(axis) = skewed else { return 0..nest.rows[AXES - 1].extent };
     let (clip, all) = (&nest.terms[axis].clip, &line.spans[axis]);

@@ -88,7 +88,7 @@ pub(super) unsafe fn rows<K: RunsKernel>(
             false => [1, (inner - x).min(left).min(GATHERED_ROWS)],
         };
         // SAFETY: these pixels are some of the rows that the caller named, and the workspace has room for all terms of them.
-        unsafe { patches.gather::<K>([image, y, x].map(|at| at as i64), [lines, len], a, workspace) };
+        unsafe { patches.gather::<K>([image as i64, y as i64, x as i64], [lines, len], a, workspace) };
         for line in 0..lines {
             let patches = workspace.wrapping_add(line * share * others * len);
             let c = c.wrapping_add((row - lo + line * len) * ldc);

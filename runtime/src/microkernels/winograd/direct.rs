@@ -34,7 +34,7 @@ pub(super) unsafe fn of_window(
     c: &mut [f32],
     first: usize,
 ) {
-    let [down, along, channel, col] = windows.b.map(|step| step as isize);
+    let [down, along, channel, col] = windows.b_steps();
     let a = a.wrapping_offset(window(windows, windows.a, image, at));
     for (n, result) in c.iter_mut().enumerate().filter(|(_, result)| !result.is_finite()) {
         let mut sum = 0.0;

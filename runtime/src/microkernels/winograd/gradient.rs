@@ -13,9 +13,10 @@ use super::{BLOCK, ROW_APART, SIDE, Windows};
 use crate::kernel::SQUARES_OF_PIECE;
 
 /// The part of a gradient that belongs to a piece.
+#[inline]
 fn pairs(windows: &Windows, piece: &Piece, b: *const f32) -> Strip {
-    let [image, row, window, _] = windows.b.map(|step| step as isize);
-    let [y, x] = piece.at.map(|at| 2 * at as i64);
+    let [image, row, window, _] = windows.b_steps();
+    let [y, x] = [2 * piece.at[0] as i64, 2 * piece.at[1] as i64];
     let start = b.wrapping_offset(piece.image as isize * image + y as isize * row + x as isize * window);
     let second = if y + 1 < windows.size[0] { start.wrapping_offset(row) } else { core::ptr::null() };
     Strip {

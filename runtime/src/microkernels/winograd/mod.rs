@@ -70,6 +70,13 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// The steps of the right operand. Without a call, which `map` is in some builds: a piece of a row of squares asks for them.
+    #[inline]
+    fn b_steps(&self) -> [isize; 4] {
+        let [down, along, channel, col] = self.b;
+        [down as isize, along as isize, channel as isize, col as isize]
+    }
+
     /// Squares of an image: down, and across.
     fn squares(&self) -> [usize; 2] {
         let [down, across] = self.size;

@@ -21,7 +21,7 @@ fn panels<K: Winograd>(cols: Range<usize>) -> impl Iterator<Item = (usize, usize
 /// That of [`super::taps`].
 pub(super) unsafe fn taps<K: Winograd>(windows: &Windows, cols: Range<usize>, b: *const f32, packed: *mut f32) {
     let channels = windows.channels as usize;
-    let [down, along, channel, col] = windows.b.map(|step| step as isize);
+    let [down, along, channel, col] = windows.b_steps();
     for (first, width) in panels::<K>(cols) {
         let panel = packed.wrapping_add(POSITIONS * channels * first);
         for k in 0..channels {
@@ -54,6 +54,7 @@ pub(super) fn pieces([down, across]: [usize; 2], squares: Range<usize>) -> impl 
 }
 
 /// The pixels of a piece.
+#[inline]
 pub(super) fn strip(windows: &Windows, piece: &Piece, a: *const f32) -> Strip {
     let [image, row, pixel] = windows.a;
     let (y, x) = (2 * piece.at[0] as i64, 2 * piece.at[1] as i64);
@@ -88,7 +89,7 @@ pub(super) unsafe fn rows<K: Winograd>(
     workspace: *mut f32,
 ) {
     let (channels, cols) = (windows.channels as usize, windows.cols as usize);
-    let [height, width] = windows.size.map(|size| size as usize);
+    let [height, width] = [windows.size[0] as usize, windows.size[1] as usize];
     let [down, across] = windows.squares();
     debug_assert!(rows.start.is_multiple_of(winograd_rows([height, width])), "squares are not cut");
     let number = |row: usize| {
@@ -114,7 +115,7 @@ pub(super) unsafe fn rows<K: Winograd>(
             unsafe { K::products(&products) };
             let mut done = 0;
             for piece in pieces([down, across], some.clone()) {
-                let [y, x] = piece.at.map(|at| 2 * at);
+                let [y, x] = [2 * piece.at[0], 2 * piece.at[1]];
                 let row = (piece.image * height + y) * width + x - rows.start;
                 let results = Results {
                     squares: piece.count,
