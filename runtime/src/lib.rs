@@ -85,7 +85,9 @@
 //! - **Rules of [`simplify`] are exact** under IEEE-754, to the bit, unless their name begins with `fast-`. Those of [`stabilize`]
 //!   change rounding on purpose, before differentiation. A product and a sum are rounded once only where the IR says `mul_add`.
 //!   A product of windows may have the form of [`Winograd`](kernel::Winograd), which rounds otherwise: then it says `fast-winograd`.
-//!   Of a product whose other elements nobody reads, or whose other terms are 0, a [`Triangle`](kernel::Triangle) is computed.
+//!   Of a product whose other elements nobody reads, or whose other terms are 0, a [`Triangle`](kernel::Triangle) is computed, and
+//!   so it is of rows that add nothing to a sum there. What nobody looks at is not written.
+//! - **A group may add up over its points.** Then the tiles of a sum come in their order, on one thread, and each has whole pieces.
 //! - **The order of a sum is data** ([`SumOrder`](kernel::SumOrder), [`DotOrder`](kernel::DotOrder)), set by fusion from extents
 //!   that do not grow with the batch; neither the number of threads, nor the largest batch, nor a tiling decides it. The same
 //!   program gives the same bits, run after run, on one build and CPU model. Random numbers are a function of seed, pass, layer

@@ -45,7 +45,7 @@ impl DriverEmitter<'_, '_> {
             }
             _ => self.packed_or_not(points, tiling.points(fused, first), products, |emit, products, may_pack| {
                 let packed = products.iter().flatten().any(|product| product.packed.is_some());
-                let sums = fused.group_of(first).is_some_and(|group| group.points_of_sum().is_some());
+                let sums = fused.points_of_sum(first).is_some();
                 if may_pack && !packed && !sums {
                     return emit.tile(&run, products, [zero, points]);
                 }
@@ -106,7 +106,7 @@ impl DriverEmitter<'_, '_> {
                     [None] => self.blocks(task.kernel, None, [lo, hi]),
                     _ => {
                         let few = tiling.skinny_points(fused, run.clone());
-                        let sums = fused.group_of(run.start).is_some_and(|group| group.points_of_sum().is_some());
+                        let sums = fused.points_of_sum(run.start).is_some();
                         self.packed_or_not(points, few, products, |emit, products, _| match sums {
                             true => emit.tiles(&run, products, [lo, hi]),
                             false => emit.tile(&run, products, [lo, hi]),
@@ -135,7 +135,7 @@ impl DriverEmitter<'_, '_> {
     fn tiles(&mut self, run: &Range<usize>, products: &[Option<Product>], [lo, hi]: Part) {
         let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
         let (zero, tile) = (self.fb.ins().iconst(types::I64, 0), tiling.points(fused, run.start) as i64);
-        match fused.group_of(run.start).and_then(|group| group.points_of_sum()) {
+        match fused.points_of_sum(run.start) {
             None => self.parts([lo, hi, zero], tile, |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi])),
             Some(sum) => self.parts([lo, hi, zero], sum as i64, |emit, [lo, hi, _]| {
                 emit.parts([lo, hi, zero], tile, |emit, [lo, hi, _]| emit.tile(run, products, [lo, hi]));

@@ -197,7 +197,7 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// The terms of a tile of one of several products, which are those of the points from `lo` on: they are added to those before them.
-    /// Each product has so many.
+    /// A product has `all` of them together.
     pub(super) fn terms_of_product(&mut self, product: &Product, all: usize, [lo, hi]: Part) {
         let batch = product.batch.as_ref().expect("it is one of several");
         let starts = [product.left, product.right].map(|place| self.start(place, lo));
@@ -215,16 +215,18 @@ impl DriverEmitter<'_, '_> {
         let zero = self.zero();
         let result = self.row_of_result(product, batch, product.result.base, (&position, row, zero));
         let triangle = product.triangle.unwrap_or(Triangle { part: TrianglePart::Neither, offset: 0 });
-        let offset = self.fb.ins().iconst(types::I64, triangle.offset);
-        // Positions of terms are counted from the first of the tile.
-        let offset = self.fb.ins().isub(offset, within);
+        let mut offset = self.fb.ins().iconst(types::I64, triangle.offset);
+        if matches!(triangle.part, TrianglePart::TermsTo | TrianglePart::TermsFrom) {
+            // Positions of terms are counted from the first of the tile.
+            offset = self.fb.ins().isub(offset, within);
+        }
         let inner = self.fb.ins().isub(hi, lo);
         let cols = self.fb.ins().iconst(types::I64, product.cols);
         let part = Product { inner, ..product.clone() };
         self.call_part(&part, (triangle.part, offset, within), [rows, cols], [left, right, result]);
     }
 
-    /// The same for products one after the other: each takes its own part of the rows.
+    /// Some rows of products that follow one another: each takes its own part of them.
     fn rows_of_products(&mut self, product: &Product, batch: &Batch, [lo, hi]: Part, starts: [Value; 3]) {
         let each = self.extent(batch.rows);
         let cols = self.fb.ins().iconst(types::I64, product.cols);

@@ -237,8 +237,9 @@ impl KernelEmitter<'_, '_> {
     fn trip_of_row(&mut self, extent: usize) -> Trip {
         let Some(triangle) = self.kernel.triangle else { return Trip::Known(extent) };
         let row = self.point.row[self.kernel.rows - 1];
-        // As `Triangle::worked_on` says.
-        let end = self.fb.ins().iadd_imm_s(row, triangle.offset + 1 + LANES as i64 - 1);
+        // As `Triangle::worked_on` says: rounded up to whole lanes.
+        let (columns, lanes) = (triangle.offset + 1, LANES as i64);
+        let end = self.fb.ins().iadd_imm_s(row, columns + lanes - 1);
         let end = self.fb.ins().band_imm_s(end, -(LANES as i64));
         let zero = self.fb.ins().iconst(types::I64, 0);
         let all = self.fb.ins().iconst(types::I64, extent as i64);

@@ -8,7 +8,7 @@
 use crate::ir::{Graph, NodeId, Op};
 use crate::kernel::{Arg, Beyond, Class, Fused, Kernel, Mode, Number, Triangle, TrianglePart, Write};
 use crate::scalar::Cmp;
-use crate::types::{Dim, Shape};
+use crate::types::{DType, Dim, Shape};
 
 /// Where the position along one axis is at most so much more than that along another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,8 +85,10 @@ impl Triangles {
         let beyond = |node: NodeId| {
             let Known::Outside(Below { key, query, offset }, value) = self.known[node.index()] else { return None };
             let dims = &g[node].ty.shape.0;
+            // Others are constants of which more digits are known here than in a kernel.
+            let exact = g[node].ty.dtype == DType::F32 && (value == 0.0 || value.is_infinite());
             let same = dims.ends_with(matrix) && (query + 2, key + 1) == (dims.len(), dims.len());
-            Some(value).filter(|_| same && offset == triangle.offset)
+            Some(value).filter(|_| exact && same && offset == triangle.offset)
         };
         let elements = |index: usize| kernel.class(index) == Class::Element;
         let fine = (0..kernel.body.len()).filter(|&index| elements(index)).all(|index| {

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::{Access, Affine, Arg, Bound, BufferId, Fused, Home, Kernel, Loop, Mode, Write};
+use super::{Access, Affine, Arg, Bound, BufferId, Fused, Home, Kernel, Loop, Mode, TrianglePart, Write};
 use crate::reason::GroupReason;
 use crate::types::{DType, Dim, common_divisor};
 
@@ -107,6 +107,11 @@ impl Fused {
             next = run.end;
             Some(run)
         })
+    }
+
+    /// How many points are added up in the group that a kernel is in, if they are.
+    pub fn points_of_sum(&self, kernel: usize) -> Option<usize> {
+        self.group_of(kernel).and_then(Group::points_of_sum)
     }
 
     /// The kernels of a kernel's group or loop, or that kernel.
@@ -239,6 +244,7 @@ fn adds_up_by_points(fused: &Fused, group: &Group, index: usize) -> bool {
         && Dim::product(&loops) == Some(group.points())
         && matches!(terms, Dim::Fixed(_))
         && dot.order.cuts(terms)
+        && dot.triangle.is_none_or(|it| matches!(it.part, TrianglePart::TermsTo | TrianglePart::TermsFrom))
         && kernel.body.is_empty()
         && kernel.writes.len() == 1
         && kernel.writes.iter().all(by_itself)

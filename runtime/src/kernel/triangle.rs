@@ -26,11 +26,11 @@ pub struct Triangle {
 pub enum TrianglePart {
     /// Columns end there: nobody reads the elements after that, which are 0.
     Columns,
-    /// Columns end there, and nobody so much as looks at the elements after the next whole lanes, which are what they were.
+    /// Columns end there, and nobody so much as looks at the elements after the next whole lanes, which may be anything.
     ColumnsAlone,
-    /// Terms end there: the left operand is 0 after that.
+    /// Terms end there: the left operand is 0 for [`LANES`] elements after that, and no further one may be used.
     TermsTo,
-    /// Terms begin there: the left operand is 0 before that.
+    /// Terms begin there: the left operand is 0 for [`LANES`] elements before that, and no further one may be used.
     TermsFrom,
     /// Nothing does.
     Neither,
@@ -59,7 +59,7 @@ impl Triangle {
         }
     }
 
-    /// So many columns of a row are worked on, of so many: whole lanes of sums.
+    /// How many columns of a row are worked on, of so many: those that it has, to the end of the last lanes of a sum.
     pub fn worked_on(self, row: usize, all: usize) -> usize {
         self.columns(row..row + 1, all).next_multiple_of(LANES).min(all)
     }

@@ -112,8 +112,8 @@ impl<'a> Scope<'a> {
         self.b.param(index)
     }
 
-    /// What earlier positions left: a tensor of this shape with zeros for those that have not come. What this one leaves takes its place
-    /// along the axis along which `own` has the extent 1.
+    /// What earlier positions left: a tensor of this shape with zeros for those that have not come, this one among them. What it leaves
+    /// takes its place, along the axis along which `own` has the extent 1, when the graph has run.
     pub(super) fn earlier(&mut self, shape: &Shape, own: NodeId) -> NodeId {
         let before = self.b.new_input("cache", TensorType::f32(shape.clone()));
         self.kept.push(own);

@@ -151,7 +151,7 @@ impl Regions {
         // So many rows of a kernel are few, as many as one unit has of it.
         let few = |index: usize| units.rows / fused.rows_of_point(first) * fused.rows_of_point(index);
         let whole = |skinny| Task { kernel: first, work: Work::Rows, unit: units.rows, skinny };
-        let sums = fused.group_of(first).is_some_and(|group| group.points_of_sum().is_some());
+        let sums = fused.points_of_sum(first).is_some();
         let members = columned.is_empty()
             && !sums
             && run.clone().any(|index| {

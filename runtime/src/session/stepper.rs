@@ -169,7 +169,7 @@ impl Stepper {
 
     /// Begins anew.
     pub(super) fn clear(&mut self) {
-        // What is not looked at counts 0 times, and 0 times NaN would be NaN.
+        // What is not looked at counts 0 times, and 0 times NaN would be NaN. A position adds what is its own to what is there.
         self.kept.iter_mut().for_each(|kept| kept.floats_mut().fill(0.0));
     }
 }

@@ -4,11 +4,12 @@
 //! the way of Goto and van de Geijn (2008): `k` into pieces whose panel of B stays in the first cache while all row
 //! tiles pass over it, and inside a piece a tile of C that lives in registers. Rows are computed block by block, so
 //! that the caller can run an epilogue on a block while it is hot: by [`gemm`], or where the
-//! [tiling](crate::tiling::Matmul) says so by [`gemm_packed`] after one [`pack_b`]. Absent on purpose: threads, `alpha` and `beta`, and choices that could change
-//! a bit of the result.
+//! [tiling](crate::tiling::Matmul) says so by [`gemm_packed`] after one [`pack_b`]. Absent on purpose: threads, factors of the product, and choices that could
+//! change a bit of the result.
 //!
 //! **Order of summation.** An element of C is the sum over `k` in ascending order, in pieces as long as the caller
-//! says, of which the last has what is left: each piece starts from zero, and the pieces are added in order. Its bits
+//! says, of which the last has what is left: each piece starts from zero, and the pieces are added in order, also where some
+//! pieces come in a later call that [adds](Terms::adds). Its bits
 //! therefore depend on its row of A, its column of B, the length of a piece and the instruction set; not on the block it
 //! is computed in, the entry point, `m`, `n` or alignment. Where a [part](Triangle) of a product is left out, terms that are 0
 //! may be added or not: that changes no sum of finite numbers.
@@ -161,7 +162,8 @@ impl Terms {
 /// zeros.
 ///
 /// # Safety
-/// The machine has `isa`. A and B are valid for reads, C for writes, and C overlaps nothing else. `workspace` has
+/// The machine has `isa`. A and B are valid for reads, C for writes, and C overlaps nothing else. Where terms are left out, A may hold
+/// anything more than [`LANES`](crate::kernel::LANES) elements behind the diagonal. `workspace` has
 /// `workspace_len(m, n, k.count)` floats, of any content, aligned to 64 bytes for speed alone.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn gemm(
@@ -217,7 +219,9 @@ pub unsafe fn gemm_with(
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     debug_assert!(copies.left || a.row == 1 || a.col == 1, "only adjacent rows or terms are read in place");
     let block = Block { rows: m, n, k, a, c, ldc };
-    if !copies.right && !k.adds && matmul::reads_whole_rows([m, n, k.count]) {
+    // Sums along whole rows know neither what was there before nor what is left out.
+    let whole = !k.adds && k.triangle.is_none();
+    if !copies.right && whole && matmul::reads_whole_rows([m, n, k.count]) {
         // SAFETY: the caller's promises are those of `product`; a workspace for so many terms has room for the sums.
         return unsafe { on!(isa, axpy::product, block, b, workspace) };
     }

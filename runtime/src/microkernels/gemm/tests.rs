@@ -1,7 +1,7 @@
 //! Against a reference in f64, bit for bit against itself in other cuts, and next to pages that may not be touched.
 
 use super::*;
-use crate::kernel::TrianglePart;
+use crate::kernel::{LANES, TrianglePart};
 
 /// Numbers in [-1, 1), the same ones for the same seed.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
@@ -341,6 +341,30 @@ fn what_is_left_out_is_not_computed() {
         assert!(columns[0].is_nan() && columns[150..200] == [0.0; 50], "{isa:?} {columns:?}");
         let columns = multiply(isa, &a, &b, 200, part(TrianglePart::ColumnsAlone, 0));
         assert!(columns[0].is_nan() && columns[150..200] == [UNTOUCHED; 50], "{isa:?} {columns:?}");
+    }
+}
+
+/// Of few rows and many terms as well.
+#[test]
+fn no_term_is_used_far_behind_the_diagonal() {
+    let (n, k) = (1024, 1022);
+    for (isa, m) in Isa::available().into_iter().flat_map(|isa| (1..=4).map(move |m| (isa, m))) {
+        let b = Matrix::new(k, n, false, 0, 8);
+        for (part, offset) in [(TrianglePart::TermsTo, 20), (TrianglePart::TermsFrom, 990)] {
+            let triangle = Triangle { part, offset };
+            let [mut zeros, mut a] = [0, 0].map(|_| Matrix::new(m, k, false, 0, 7));
+            for (i, p) in (0..m).flat_map(|i| (0..k).map(move |p| (i, p))) {
+                let terms = triangle.terms(i..i + 1, k);
+                if !terms.contains(&p) {
+                    let near = p < terms.end + LANES && p + LANES >= terms.start;
+                    zeros.data[i * k + p] = 0.0;
+                    a.data[i * k + p] = if near { 0.0 } else { f32::NAN };
+                }
+            }
+            let [expected, found] =
+                [(&zeros, Cut::Whole), (&a, Cut::Part(m, triangle))].map(|(a, way)| multiply(isa, a, &b, n, way));
+            assert!(found == expected, "{isa:?} {m} rows, {triangle}");
+        }
     }
 }
 
