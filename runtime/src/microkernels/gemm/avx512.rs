@@ -65,8 +65,8 @@ impl Kernel for Avx512 {
 }
 
 /// The first `n` lanes, all sixteen if there are more.
-#[inline]
-fn lanes(n: usize) -> __mmask16 {
+#[inline(always)]
+pub(in crate::microkernels) fn lanes(n: usize) -> __mmask16 {
     if n >= 16 { !0 } else { (1 << n) - 1 }
 }
 

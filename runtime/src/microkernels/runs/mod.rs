@@ -40,7 +40,32 @@ pub(in crate::microkernels) trait Register: Copy {
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// So many of the floats, of which there may be more than the register has, and zeros for those that are missing.
+    /// # Safety
+    /// Only those floats have to be there; so below.
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, some: usize) -> Self {
+        let mut floats = [0.0; WIDEST];
+        // SAFETY: no register is wider than the widest.
+        unsafe {
+            from.copy_to_nonoverlapping(floats.as_mut_ptr(), some.min(Self::LANES));
+            Self::load(floats.as_ptr())
+        }
+    }
+    /// Writes so many of the floats, or all of them.
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, some: usize) {
+        let mut floats = [0.0; WIDEST];
+        // SAFETY: as above.
+        unsafe {
+            self.store(floats.as_mut_ptr());
+            to.copy_from_nonoverlapping(floats.as_ptr(), some.min(Self::LANES));
+        }
+    }
 }
+
+/// Floats of the widest register.
+const WIDEST: usize = 16;
 
 /// What an instruction set brings beside that of plain products.
 trait RunsKernel: gemm::Kernel {

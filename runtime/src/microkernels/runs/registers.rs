@@ -5,9 +5,10 @@ use super::tile::{ANY, Tile, UNIT_COL, UNIT_ROW, tile};
 use super::{Register, RunsKernel};
 use crate::microkernels::gemm;
 
-/// Compiles the tiles of an instruction set: for so many rows, so many registers of columns.
+/// Compiles the tiles of an instruction set: for so many rows, so many registers of columns; for `unit` steps of A by themselves, or
+/// for `any` steps alone.
 macro_rules! tiles {
-    ($kernel:ty, $register:ty, $(#[$features:meta])? { $($rows:literal: $($vectors:literal)+;)+ }) => {
+    ($kernel:ty, $register:ty, $steps:ident, $(#[$features:meta])? { $($rows:literal: $($vectors:literal)+;)+ }) => {
         impl RunsKernel for $kernel {
             unsafe fn runs_tile(t: &Tile) {
                 $(#[$features])?
@@ -15,16 +16,10 @@ macro_rules! tiles {
                     // SAFETY: the caller's promises.
                     unsafe { tile::<$register, ROWS, VECTORS, STEP, EDGE>(t) }
                 }
-                let edge = t.parts[0].runs > 0 || t.parts[2].runs > 0;
                 // SAFETY: the caller's promises, for a shape known at compile time.
                 unsafe {
                     match (t.rows, t.cols.div_ceil(<$kernel as gemm::Kernel>::LANES)) {
-                        $($(($rows, $vectors) => match (t.col == 1, edge) {
-                            (true, false) => one::<$rows, $vectors, UNIT_COL, false>(t),
-                            (true, true) => one::<$rows, $vectors, UNIT_COL, true>(t),
-                            (false, false) if t.row == 1 => one::<$rows, $vectors, UNIT_ROW, false>(t),
-                            _ => one::<$rows, $vectors, ANY, true>(t),
-                        },)+)+
+                        $($(($rows, $vectors) => tiles!(@$steps t, $rows, $vectors),)+)+
                         (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
                     }
                 }
@@ -41,6 +36,15 @@ macro_rules! tiles {
             }
         }
     };
+    (@unit $t:ident, $rows:literal, $vectors:literal) => {
+        match ($t.col == 1, $t.parts[0].runs > 0 || $t.parts[2].runs > 0) {
+            (true, false) => one::<$rows, $vectors, UNIT_COL, false>($t),
+            (true, true) => one::<$rows, $vectors, UNIT_COL, true>($t),
+            (false, false) if $t.row == 1 => one::<$rows, $vectors, UNIT_ROW, false>($t),
+            _ => one::<$rows, $vectors, ANY, true>($t),
+        }
+    };
+    (@any $t:ident, $rows:literal, $vectors:literal) => { one::<$rows, $vectors, ANY, true>($t) };
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -48,6 +52,7 @@ mod x86 {
     use core::arch::x86_64::*;
 
     use super::*;
+    use crate::microkernels::gemm::avx512::lanes;
 
     impl Register for __m256 {
         const LANES: usize = 8;
@@ -100,6 +105,23 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_some(from: *const f32, some: usize) -> __m256 {
+            // SAFETY: as above, and lanes that the mask leaves out are not read.
+            unsafe { _mm256_maskload_ps(from, first_lanes(some)) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_some(self, to: *mut f32, some: usize) {
+            // SAFETY: as above, for writes. A masked store is slow on some machines.
+            unsafe {
+                match some < Self::LANES {
+                    true => _mm256_maskstore_ps(to, first_lanes(some), self),
+                    false => _mm256_storeu_ps(to, self),
+                }
+            }
         }
     }
 
@@ -155,15 +177,36 @@ mod x86 {
             // SAFETY: as above.
             unsafe { _mm512_storeu_ps(to, self) }
         }
+
+        #[inline(always)]
+        unsafe fn load_some(from: *const f32, some: usize) -> __m512 {
+            // SAFETY: as above, and lanes that the mask leaves out are not read.
+            unsafe { _mm512_maskz_loadu_ps(lanes(some), from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_some(self, to: *mut f32, some: usize) {
+            // SAFETY: as above, for writes.
+            unsafe { _mm512_mask_storeu_ps(to, lanes(some), self) }
+        }
+    }
+
+    /// A mask of so many lanes.
+    /// # Safety
+    /// The machine has the instructions.
+    #[inline(always)]
+    unsafe fn first_lanes(some: usize) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(some as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
     }
 
     tiles! {
-        gemm::avx2::Avx2, __m256, #[target_feature(enable = "avx2,fma")]
+        gemm::avx2::Avx2, __m256, unit, #[target_feature(enable = "avx2,fma")]
         { 1: 1 2 4; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; }
     }
 
     tiles! {
-        gemm::avx512::Avx512, __m512, #[target_feature(enable = "avx512f")]
+        gemm::avx512::Avx512, __m512, unit, #[target_feature(enable = "avx512f")]
         {
             1: 1 2 4; 2: 1 2 4; 3: 1 2 4; 4: 1 2; 5: 1 2; 6: 1 2; 7: 1 2; 8: 1 2;
             9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;
@@ -232,7 +275,7 @@ mod arm {
     }
 
     tiles! {
-        gemm::neon::Neon, float32x4_t, #[target_feature(enable = "neon")]
+        gemm::neon::Neon, float32x4_t, unit, #[target_feature(enable = "neon")]
         { 1: 1 2 3 4 8; 2: 1 2 3 4 8; 3: 1 2 3 4 8; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4; }
     }
 }
@@ -305,6 +348,6 @@ impl Register for Floats {
 }
 
 tiles! {
-    gemm::portable::Portable, Floats,
+    gemm::portable::Portable, Floats, any,
     { 1: 1 2; 2: 1 2; 3: 1; 4: 1; 5: 1; 6: 1; 7: 1; 8: 1; }
 }

@@ -113,35 +113,23 @@ pub(super) unsafe fn tile<R: Register, const ROWS: usize, const VECTORS: usize, 
             a_outer = a_outer.wrapping_offset(outer.a as isize);
             b_outer = b_outer.wrapping_offset(outer.b as isize);
         }
+        // The last register of a row has columns perhaps in part. A call or a branch for each register would be most of the code.
+        let some = t.cols - (VECTORS - 1) * R::LANES;
+        if t.accumulate {
+            each!(I < ROWS => {
+                each!(V < VECTORS => {
+                    let c = t.c.wrapping_add(I * t.ldc + V * R::LANES);
+                    let before = if V + 1 < VECTORS { R::load(c) } else { R::load_some(c, some) };
+                    acc[I][V] = before.add(acc[I][V]);
+                })
+            })
+        }
         each!(I < ROWS => {
             each!(V < VECTORS => {
                 let c = t.c.wrapping_add(I * t.ldc + V * R::LANES);
-                let cols = t.cols - V * R::LANES;
-                if cols >= R::LANES {
-                    let sum = if t.accumulate { R::load(c).add(acc[I][V]) } else { acc[I][V] };
-                    sum.store(c);
-                } else {
-                    edge(c, cols, acc[I][V], t.accumulate);
-                }
+                if V + 1 < VECTORS { acc[I][V].store(c) } else { acc[I][V].store_some(c, some) }
             })
         })
-    }
-}
-
-/// The last columns of a row of C, fewer than a register.
-/// # Safety
-/// `c` is valid for `cols` floats.
-#[inline(always)]
-unsafe fn edge<R: Register>(c: *mut f32, cols: usize, sums: R, accumulate: bool) {
-    let mut whole = [0.0; 16];
-    // SAFETY: `whole` has as many floats as the widest register, and `cols` are fewer.
-    unsafe {
-        if accumulate {
-            c.copy_to_nonoverlapping(whole.as_mut_ptr(), cols);
-        }
-        let sums = if accumulate { R::load(whole.as_ptr()).add(sums) } else { sums };
-        sums.store(whole.as_mut_ptr());
-        c.copy_from_nonoverlapping(whole.as_ptr(), cols);
     }
 }
 
