@@ -8,6 +8,9 @@
 //! unless it is `#[inline]`; a call puts all sums on the stack. So what runs within a tile is marked, and written in loops rather than
 //! with functions of arrays and iterators, which are not. `.ci/debug` measures it.
 
+// Without compiled programs, as in the macro, there is only the instruction set of plain Rust.
+#![cfg_attr(not(feature = "jit"), allow(dead_code, unused_imports, reason = "it needs less than the others"))]
+
 pub mod prefetch;
 pub mod finish;
 pub mod gemm;

@@ -14,15 +14,15 @@
 //! is computed in, the entry point, `m`, `n` or alignment. Where a [part](Triangle) of a product is left out, terms that are 0
 //! may be added or not: that changes no sum of finite numbers.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 pub(super) mod avx2;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 pub(super) mod avx512;
 mod axpy;
 mod called;
 pub mod checked;
 mod loops;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "jit", target_arch = "aarch64"))]
 pub(super) mod neon;
 mod pack;
 pub(super) mod portable;
@@ -39,16 +39,17 @@ pub use called::{pack_right, packed_product, product, product_in_part};
 use loops::{Block, KC, MC};
 pub(super) use loops::{MAX_NR, tiles};
 
-/// Calls `$function::<K>` with the kernel `K` of an [`Isa`].
+/// Calls `$function::<K>` with the kernel `K` of an [`Isa`]. Where no program is compiled, as in the macro, nothing is fast: plain Rust
+/// has the same numbers up to rounding, and the others take seconds to build.
 macro_rules! on {
     ($isa:expr, $function:path, $($argument:expr),*) => {{
         use $function as function;
         match $isa {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             Isa::Avx512 => function::<$crate::microkernels::gemm::avx512::Avx512>($($argument),*),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             Isa::Avx2 => function::<$crate::microkernels::gemm::avx2::Avx2>($($argument),*),
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(feature = "jit", target_arch = "aarch64"))]
             Isa::Neon => function::<$crate::microkernels::gemm::neon::Neon>($($argument),*),
             _ => function::<$crate::microkernels::gemm::portable::Portable>($($argument),*),
         }
@@ -63,9 +64,9 @@ const fn has_tile<K: Kernel>(isa: Isa) -> bool {
 }
 
 const _: () = {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     assert!(has_tile::<avx512::Avx512>(Isa::Avx512) && has_tile::<avx2::Avx2>(Isa::Avx2));
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "jit", target_arch = "aarch64"))]
     assert!(has_tile::<neon::Neon>(Isa::Neon));
     assert!(has_tile::<portable::Portable>(Isa::Portable));
 };
