@@ -89,7 +89,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
     let fused = grouped(&attention(), 20);
     assert_snapshot!(kernels(&fused), @"
     group by b, i, j: kernels 0, 1                                   # 4,096*B bytes less to memory and back
-    kernel 0: b B, i 2, j 16, k 16, 10,752*B FLOP, 3,072*B bytes
+    kernel 0: b B, i 2, j 16, k 16, 10,752*B FLOP, 2,048*B bytes
       %9 = dot qkv, qkv batch 0:0,1:1, over 3:2 : f32[B,2,16,16]
       %10 = max %9 over 3 : f32[B,2,16]
       along the row
@@ -99,7 +99,7 @@ fn the_shares_of_attention_are_never_in_memory_as_a_whole() {
       along the row
       %16 = div %13, %14.row : f32[B,2,16,16]
       tile %16                                                       # for kernel 1
-    kernel 1: b B, i 2, j 16, k 8, 8,192*B FLOP, 4,096*B bytes       # a matmul
+    kernel 1: b B, i 2, j 16, k 8, 8,192*B FLOP, 2,048*B bytes       # a matmul
       %18 = dot %16, qkv batch 0:0,1:1, over 3:2 : f32[B,2,16,8]
       materialize %18                                                # output y
     ");

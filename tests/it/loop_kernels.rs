@@ -54,17 +54,17 @@ fn planned(graph: &Graph, max_batch: usize, threads: usize) -> (Fused, Plan) {
 #[test]
 fn a_state_is_read_where_the_step_before_has_written_it() {
     assert_snapshot!(fuse(&recurrent(5, 4, as_it_is)), @"
-    kernel 0: b B, i 4, 0 FLOP, 96*B bytes
+    kernel 0: b B, i 4, 0 FLOP, 16*B bytes
       materialize 0 as %8[0]                                         # for kernels 1, 2: each step has one
     loop of 5 steps: kernel 1                                        # each sample by itself
-    kernel 1: b B, i 4, 200*B FLOP, 272*B + 320 bytes                # a matmul
+    kernel 1: b B, i 4, 200*B FLOP, 240*B + 320 bytes                # a matmul
       %5 = dot %8, w : f32[B,4]
       %6 = add %5, x[b, p, i] : f32[B,4]
       %7 = tanh %6 : f32[B,4]
       materialize %7 as %8[p+1]                                      # for kernel 2: each step has one
-    kernel 2: b B, i 4, j 1, 0 FLOP, 112*B bytes                     # no kernel over 4*B x 1 has its operands
+    kernel 2: b B, i 4, j 1, 0 FLOP, 32*B bytes                      # no kernel over 4*B x 1 has its operands
       materialize %8[j+5, b, i]                                      # output y
-    in all: 3 kernels, 200*B FLOP, 480*B + 320 bytes
+    in all: 3 kernels, 200*B FLOP, 288*B + 320 bytes
     unfused: 200*B FLOP, 864*B + 320 bytes
     ");
 }

@@ -77,6 +77,7 @@ mod layer_golden;
 mod layers;
 mod logic;
 mod loop_kernels;
+mod loop_sessions;
 mod loops;
 mod macro_rules;
 mod memory;

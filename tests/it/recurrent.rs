@@ -262,14 +262,14 @@ fn a_step_of_an_lstm_is_a_product_and_its_gates() {
       %10 = add %6, lstm1.input.bias[i] : f32[B,3,8]                 # lstm1
       %13 = add %10, lstm1.recurrent.bias[i] : f32[B,3,8]            # lstm1
       materialize %13                                                # for kernel 2: a loop reads it
-    kernel 1: b B, i 4, 0 FLOP, 64*B bytes                           # no kernel over B x 4 has its operands
+    kernel 1: b B, i 4, 0 FLOP, 16*B bytes                           # no kernel over B x 4 has its operands
       materialize 0 as %35[0]                                        # for kernels 2, 3, 4: each step has one
     loop of 3 steps: kernels 2, 3                                    # each sample by itself
-    kernel 2: b B, i 8, 120*B FLOP, 256*B + 192 bytes                # a matmul
+    kernel 2: b B, i 8, 120*B FLOP, 216*B + 192 bytes                # a matmul
       %18 = dot %35, lstm1.recurrent.weight : f32[B,8]               # lstm1
       %19 = add %13[b, p, i], %18 : f32[B,8]                         # lstm1
       materialize %19                                                # for kernel 3: used in another shape
-    kernel 3: b B, i 2, 54*B FLOP, 208*B bytes                       # %19 comes from kernel 2, over B x 8
+    kernel 3: b B, i 2, 54*B FLOP, 168*B bytes                       # %19 comes from kernel 2, over B x 8
       %25 = sigmoid %19[b, i] : f32[B,2]                             # lstm1
       %26 = sigmoid %19[b, i+2] : f32[B,2]                           # lstm1
       %27 = sigmoid %19[b, i+6] : f32[B,2]                           # lstm1
@@ -281,9 +281,9 @@ fn a_step_of_an_lstm_is_a_product_and_its_gates() {
       %33 = mul %27, %32 : f32[B,2]                                  # lstm1
       materialize %31 as %35[p+1, b, i+2]                            # for kernel 4: a part of a concatenation
       materialize %33 as %35[p+1, b, i]                              # for kernel 4: a part of a concatenation
-    kernel 4: b B, i 2, 0 FLOP, 72*B bytes                           # no kernel over B x 2 has its operands
+    kernel 4: b B, i 2, 0 FLOP, 16*B bytes                           # no kernel over B x 2 has its operands
       materialize %35[3, b, i]                                       # output y
-    in all: 5 kernels, 318*B FLOP, 720*B + 320 bytes
+    in all: 5 kernels, 318*B FLOP, 536*B + 320 bytes
     unfused: 318*B FLOP, 2,872*B + 320 bytes
     ");
 }

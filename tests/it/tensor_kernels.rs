@@ -107,7 +107,7 @@ fn scores_of_heads_are_products_of_what_lies_side_by_side() {
         let tokens = b.transpose(read, &[0, 2, 1, 3]);
         b.reshape(tokens, batch(&[5, 8]).shape)
     }), @"
-    kernel 0: b B, i 2, j 5, k 5, 650*B FLOP, 680*B bytes
+    kernel 0: b B, i 2, j 5, k 5, 650*B FLOP, 520*B bytes
       %9 = dot qkv, qkv batch 0:0,1:1, over 3:2 : f32[B,2,5,5]
       %10 = max %9 over 3 : f32[B,2,5]
       along the row
@@ -117,7 +117,7 @@ fn scores_of_heads_are_products_of_what_lies_side_by_side() {
       along the row
       %16 = div %13, %14.row : f32[B,2,5,5]
       materialize %16                                                # for kernel 1: a matmul reads memory
-    kernel 1: b B, i 2, j 5, k 4, 400*B FLOP, 840*B bytes            # a matmul
+    kernel 1: b B, i 2, j 5, k 4, 400*B FLOP, 520*B bytes            # a matmul
       %18 = dot %16, qkv batch 0:0,1:1, over 3:2 : f32[B,2,5,4]
       materialize %18                                                # for kernel 2: dot runs once
     kernel 2: b B, i 5, j 2, k 4, 0 FLOP, 320*B bytes                # no kernel over 10*B x 4 has its operands
@@ -166,12 +166,12 @@ fn axes_that_become_one_have_one_coordinate() {
         })
     };
     assert_snapshot!(part(&[3, 1, 4], 0), @"
-    kernel 0: b B, i 2, j 4, 8*B FLOP, 80*B bytes
+    kernel 0: b B, i 2, j 4, 8*B FLOP, 64*B bytes
       %2 = tanh x[b, i, 0, j] : f32[B,2,1,4]
       materialize %2                                                 # output y
     ");
     assert_snapshot!(part(&[3, 4, 5], 1), @"
-    kernel 0: b B, i 8, j 5, 40*B FLOP, 400*B bytes
+    kernel 0: b B, i 8, j 5, 40*B FLOP, 320*B bytes
       %2 = tanh x[b, i+4, j] : f32[B,2,4,5]
       materialize %2                                                 # output y
     ");

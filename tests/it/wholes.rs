@@ -106,14 +106,14 @@ fn cell(b: &mut Builder, steps: usize, size: usize) -> Vec<NodeId> {
 #[test]
 fn a_cell_writes_both_parts_of_its_state_where_the_next_step_reads_them() {
     assert_snapshot!(kernels(|b| cell(b, 3, 4)), @"
-    kernel 0: b B, i 8, 0 FLOP, 128*B bytes
+    kernel 0: b B, i 8, 0 FLOP, 32*B bytes
       materialize 0 as %17[0]                                        # for kernels 1, 2, 3: each step has one
     loop of 3 steps: kernels 1, 2                                    # each sample by itself
-    kernel 1: b B, i 8, 216*B FLOP, 320*B + 384 bytes                # a matmul
+    kernel 1: b B, i 8, 216*B FLOP, 240*B + 384 bytes                # a matmul
       %7 = dot %17, w : f32[B,8]
       %8 = add %7, x[b, p, i] : f32[B,8]
       materialize %8 as %18[p]                                       # for kernels 2, 4: each step has one
-    kernel 2: b B, i 4, 72*B FLOP, 320*B bytes                       # %8 comes from kernel 1, over B x 8
+    kernel 2: b B, i 4, 72*B FLOP, 240*B bytes                       # %8 comes from kernel 1, over B x 8
       %11 = sigmoid %18[p, b, i] : f32[B,4]
       %12 = tanh %18[p, b, i+4] : f32[B,4]
       %13 = mul_add %11, %17[p, b, i+4], %12 : f32[B,4]

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Mul};
 
-use super::{Arg, BufferId, Fused, Kernel, Read};
+use super::{Access, Affine, Arg, BufferId, Fused, Gather, Kernel, Read};
 use crate::flops::Flops;
 use crate::ir::NodeId;
 use crate::types::{Dim, Shape};
@@ -28,6 +28,11 @@ impl Count {
             Dim::Fixed(n) => Count { fixed: 4u64.saturating_mul(n as u64), batch: 0 },
             Dim::Batch(n) => Count { fixed: 0, batch: 4u64.saturating_mul(n as u64) },
         }
+    }
+
+    /// This, or the other if it is less. What comes with each row is more than what does not, for enough rows.
+    fn at_most(self, other: Count) -> Count {
+        if (self.batch, self.fixed) <= (other.batch, other.fixed) { self } else { other }
     }
 
     /// The count for a given batch size.
@@ -113,67 +118,102 @@ pub fn cost(fused: &Fused, kernel: &Kernel) -> Cost {
 /// The cost of a kernel, in a loop that of all steps, with the operation that each part of it belongs to: a value that several read to
 /// the first of them. An operation may occur more than once.
 pub fn costs(fused: &Fused, kernel: &Kernel) -> Vec<(NodeId, Cost)> {
-    let mut read: Vec<BufferId> = Vec::new();
-    let steps = kernel.steps as u64;
-    let mut bytes_of = |buffers: &mut dyn Iterator<Item = (BufferId, i64)>| {
-        let mut bytes = Count::default();
-        for (buffer, position) in buffers {
-            if !read.contains(&buffer) {
-                read.push(buffer);
-                bytes += traffic(fused, kernel, buffer, position);
-            }
-        }
-        bytes
-    };
+    let mut known = Known { fused, kernel, buffers: Vec::new() };
     let mut costs = Vec::new();
+    let steps = kernel.steps as u64;
     if let Some(dot) = &kernel.dot {
-        let bytes = bytes_of(&mut [dot.a, dot.b].into_iter().zip(dot.positions));
+        let axes: Vec<Dim> = dot.axes.iter().chain(&dot.over).copied().collect();
+        let [a, b] = dot.positions;
+        let mut bytes = known.moved(dot.a, Part { axes: axes.clone(), at: &dot.a_at, position: a, gather: None });
+        bytes += known.moved(dot.b, Part { axes, at: &dot.b_at, position: b, gather: None });
         costs.push((dot.origin.node, Cost { flops: Count::from(dot.origin.flops) * steps, bytes }));
     }
     for instruction in &kernel.body {
-        let bytes = bytes_of(&mut instruction.args.iter().flat_map(|&arg| buffers(kernel, arg)));
+        let mut bytes = Count::default();
+        instruction.args.iter().for_each(|&arg| bytes += known.read(arg));
         costs.push((instruction.origin.node, Cost { flops: Count::from(instruction.origin.flops) * steps, bytes }));
     }
     for write in &kernel.writes {
-        let mut bytes = match write.coordinates.is_empty() {
-            true => traffic(fused, kernel, write.buffer, write.access.position),
-            false => part(fused, kernel, write),
-        };
+        let mut bytes =
+            Known { fused, kernel, buffers: Vec::new() }.moved(write.buffer, Part::of(kernel, &write.access));
         let index = write.access.gather.as_ref().map(|gather| Arg::Read(gather.index));
         let copied = Some(write.value).filter(|_| write.copied);
-        bytes += bytes_of(&mut copied.into_iter().chain(index).flat_map(|arg| buffers(kernel, arg)));
+        copied.into_iter().chain(index).for_each(|arg| bytes += known.read(arg));
         costs.push((write.origin, Cost { flops: Count::default(), bytes }));
     }
     costs
 }
 
-/// The bytes of a buffer that pass between a kernel and memory: all of it once, or at each step where that has no part of its own. A
-/// tile stays in a cache.
-fn traffic(fused: &Fused, kernel: &Kernel, buffer: BufferId, position: i64) -> Count {
-    let times = if position == 0 { kernel.steps as u64 } else { 1 };
-    if fused.is_tile(buffer) { Count::default() } else { Count::bytes(&fused.buffer(buffer).shape) * times }
+/// Which elements of a buffer a kernel reads or writes.
+#[derive(PartialEq)]
+struct Part<'a> {
+    axes: Vec<Dim>,
+    at: &'a Affine,
+    position: i64,
+    gather: Option<&'a Gather>,
 }
 
-/// The bytes of a part of a concatenation.
-fn part(fused: &Fused, kernel: &Kernel, write: &super::Write) -> Count {
-    let dims: Vec<Dim> = write.access.at.axes().iter().map(|axis| kernel.axes[axis]).collect();
-    if fused.is_tile(write.buffer) { Count::default() } else { Count::bytes(&Shape(dims)) * kernel.steps as u64 }
-}
-
-/// The buffers that an operand is read from, its own and that of the index by which it is looked up, and how far the places move from
-/// step to step.
-fn buffers(kernel: &Kernel, arg: Arg) -> Vec<(BufferId, i64)> {
-    let mut found = Vec::new();
-    let mut next = match arg {
-        Arg::Read(read) => Some(read),
-        _ => None,
-    };
-    while let Some(read) = next {
-        let Read { buffer, access, .. } = &kernel.reads[read];
-        found.push((*buffer, access.position));
-        next = access.gather.as_ref().map(|gather| gather.index);
+impl<'a> Part<'a> {
+    fn of(kernel: &'a Kernel, access: &'a Access) -> Part<'a> {
+        Part { axes: kernel.axes.clone(), at: &access.at, position: access.position, gather: access.gather.as_ref() }
     }
-    found
+
+    /// How many there are of them at most, at each step.
+    fn elements(&self) -> Option<Count> {
+        let moves = |axis: &usize| self.gather.is_some() || self.at.steps[*axis] != 0;
+        let dims: Vec<Dim> = (0..self.axes.len()).filter(moves).map(|axis| self.axes[axis]).collect();
+        Dim::product(&dims).map(|_| Count::bytes(&Shape(dims)))
+    }
+}
+
+/// What a kernel has read of each buffer so far.
+struct Known<'a> {
+    fused: &'a Fused,
+    kernel: &'a Kernel,
+    buffers: Vec<(BufferId, Count, Vec<Part<'a>>)>,
+}
+
+impl<'a> Known<'a> {
+    /// The bytes of an operand that pass between the kernel and memory, with those of the index by which it is looked up.
+    fn read(&mut self, arg: Arg) -> Count {
+        let mut bytes = Count::default();
+        let mut next = match arg {
+            Arg::Read(read) => Some(read),
+            _ => None,
+        };
+        let kernel = self.kernel;
+        while let Some(read) = next {
+            let Read { buffer, access, .. } = &kernel.reads[read];
+            bytes += self.moved(*buffer, Part::of(kernel, access));
+            next = access.gather.as_ref().map(|gather| gather.index);
+        }
+        bytes
+    }
+
+    /// The bytes of a part of a buffer that is not known yet: each element once, or at each step where that has no part of its own. All
+    /// parts together are at most the whole. A tile stays in a cache.
+    fn moved(&mut self, buffer: BufferId, part: Part<'a>) -> Count {
+        if self.fused.is_tile(buffer) {
+            return Count::default();
+        }
+        let steps = self.kernel.steps as u64;
+        let whole = Count::bytes(&self.fused.buffer(buffer).shape) * if part.position == 0 { steps } else { 1 };
+        let own = part.elements().map_or(whole, |own| (own * steps).at_most(whole));
+        let index = self.buffers.iter().position(|(known, ..)| *known == buffer).unwrap_or_else(|| {
+            self.buffers.push((buffer, Count::default(), Vec::new()));
+            self.buffers.len() - 1
+        });
+        let (_, before, parts) = &mut self.buffers[index];
+        if parts.contains(&part) {
+            return Count::default();
+        }
+        parts.push(part);
+        let after = (*before + own).at_most(whole);
+        let more =
+            Count { fixed: after.fixed.saturating_sub(before.fixed), batch: after.batch.saturating_sub(before.batch) };
+        *before = after;
+        more
+    }
 }
 
 #[cfg(test)]
