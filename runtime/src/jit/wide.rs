@@ -279,6 +279,22 @@ fn bodies_at_random_have_the_bits_of_one_lane() {
 }
 
 #[test]
+fn a_function_and_its_slope_share_their_exponential() {
+    let operations = |functions: fn(&mut Recorder, Reg) -> [Reg; 2]| {
+        let mut recorder = Recorder::default();
+        let [x, y, z] = [(); 3].map(|()| recorder.address());
+        let x = recorder.load(Element { address: x, offset: 0 });
+        let both = functions(&mut recorder, x);
+        both.into_iter().zip([y, z]).for_each(|(reg, address)| recorder.store(reg, Element { address, offset: 0 }));
+        let text = recorder.finish().to_string();
+        ["add", "sub", "mul", "mul_add", "div"].map(|name| text.matches(&format!(" = {name} ")).count())
+    };
+    let together = operations(|s, x| s.sigmoid_and_slope(x));
+    assert!(together[3] > 3 && together[4] == 1, "{together:?}");
+    assert_eq!(operations(|s, x| [s.sigmoid(x), s.sigmoid_slope(x)]), together);
+}
+
+#[test]
 fn positions_count_the_elements_of_a_run() {
     for lanes in lanes() {
         for with_total in [false, true] {

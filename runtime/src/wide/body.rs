@@ -1,5 +1,6 @@
 //! What happens at every element of a run: instructions in the order in which they are written down.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::scalar::{Cmp, Reg, Scalar};
@@ -109,6 +110,11 @@ impl Step {
         !matches!(self, Step::Store(..) | Step::SetTotal(..) | Step::Fetch(..))
     }
 
+    /// Whether it is the same wherever it stands, and may stay in a register for long: memory changes, and masks have few registers.
+    fn is_shared(self) -> bool {
+        matches!(self, Step::Const(_) | Step::Unary(..) | Step::Binary(..) | Step::MulAdd(..))
+    }
+
     pub(super) fn is_mask(self) -> bool {
         matches!(self, Step::Compare(..) | Step::SameInts(..) | Step::Logic(..) | Step::Not(_))
     }
@@ -144,12 +150,14 @@ impl Body {
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     body: Body,
+    /// Where what can be shared is, if it is there.
+    known: HashMap<Step, Reg>,
 }
 
 impl Recorder {
     /// A body of rows: all of them for a vector of columns, then all for the next. What is added up is added up down the columns.
     pub fn down() -> Recorder {
-        Recorder { body: Body { down: true, ..Body::default() } }
+        Recorder { body: Body { down: true, ..Body::default() }, known: HashMap::new() }
     }
 
     /// The body that was written down.
@@ -212,9 +220,17 @@ impl Recorder {
         self.body.steps.push(Step::SetTotal(total, value.0));
     }
 
+    /// What is there already is shared: a function and its slope have their exponential in common.
     fn push(&mut self, step: Step) -> Reg {
+        let next = Reg(self.body.steps.len() as u32);
+        if step.is_shared() {
+            let first = *self.known.entry(step).or_insert(next);
+            if first != next {
+                return first;
+            }
+        }
         self.body.steps.push(step);
-        Reg(self.body.steps.len() as u32 - 1)
+        next
     }
 
     fn unary(&mut self, op: Unary, x: Reg) -> Reg {
@@ -312,6 +328,7 @@ impl Scalar for Recorder {
         match self.body.steps[mask.0 as usize] {
             Step::Compare(Cmp::Lt, of, limit) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Max, x, y),
             Step::Compare(Cmp::Gt, of, limit) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Min, x, y),
+            Step::Compare(Cmp::Lt, limit, of) if (of, limit) == (y.0, x.0) => return self.binary(Binary::Min, x, y),
             _ => {}
         }
         self.push(Step::Select(mask.0, x.0, y.0))
