@@ -181,3 +181,50 @@ fn loops_of_any_operations_have_the_same_bits_on_any_threads() {
         }
     }
 }
+
+/// A state of two halves that are made apart; to both is added an element of a sequence of so many numbers, with others around them and
+/// before the first position.
+fn padded([before, numbers, after]: [usize; 3], fill: f64) -> Graph {
+    const STEPS: usize = 3;
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(STEPS), Dim::Fixed(numbers)]));
+    let x = handmade::input(&mut b, "x", ty);
+    let sequence = b.transpose(x, &[1, 0, 2]);
+    let wide = b.pad(sequence, 2, [before, after], fill);
+    let late = b.pad(wide, 0, [1, 0], fill);
+    let sequence = b.slice(late, 0, 0, STEPS, 1);
+    let start = b.constant(0.25, &Shape(vec![Dim::B, Dim::Fixed(6)]));
+    let carry = b.carry(start, STEPS, false);
+    let element = b.element(carry, sequence);
+    let [first, second] = [0, 3].map(|from| b.slice(carry, 1, from, 3, 1));
+    let (first, second) = (b.tanh(first), b.sigmoid(second));
+    let halves = b.concat(&[second, first], 1);
+    let next = b.add(halves, element);
+    let history = b.history(carry, next);
+    handmade::output(&mut b, Role::Output(0), history);
+    batch_first(b.finish())
+}
+
+#[test]
+fn of_an_element_with_numbers_around_it_each_part_is_read_where_it_is() {
+    let halves = [[0, 3, 3], [3, 3, 0], [0, 2, 4], [4, 1, 1], [2, 2, 2], [0, 6, 0]];
+    for (index, around) in halves.into_iter().enumerate() {
+        for fill in [0.0, 2.5] {
+            let graph = padded(around, fill);
+            let threads = (1..=3).map(|threads| Compiled::for_threads(&graph, 65, threads));
+            let sets = Isa::available().into_iter().map(|isa| with_isa(isa, || Compiled::new(&graph, 65)));
+            let mut compiled: Vec<Compiled> = threads.chain(sets).collect();
+            for batch in [65, 3] {
+                assert!(agrees(&format!("{around:?}, {fill}"), &graph, &mut compiled, batch, 7));
+                let values = draw::singles(&draw::values(&graph, batch, 7));
+                let bits: Vec<Vec<u64>> = compiled[..3].iter_mut().map(|one| one.run(batch, &values).bits()).collect();
+                assert!(bits.iter().all(|other| *other == bits[0]), "{around:?}, {fill}: threads");
+            }
+            // Before the loop a half is copied, not with what is the same all over beside it.
+            let text = fuse(&simplify(&graph)).to_string();
+            let copied = [3, 3, 3, 3, 3, 6][index];
+            let is_copy = format!("i 4, j {copied}, 0 FLOP");
+            assert!(text.contains(&is_copy), "{around:?}, {fill}: {is_copy} is not in\n{text}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Movement that no single access can express: elements from several tensors, from between elements, or sums of several elements.
 
 use super::empty::is_empty;
+use super::loops::part_of_element;
 use crate::fuse::domain::{Domain, is_memory};
 use crate::fuse::view::bases;
 use crate::ir::ops::Body;
@@ -80,6 +81,7 @@ pub(super) fn map_of_parts(b: &mut Builder, node: &Node, single: &[bool]) -> Opt
             operands.push(match b[x].op {
                 _ if other == at => part,
                 Op::Const(value) => b.constant(value, &shape),
+                Op::Element if single[other] => part_of_element(b, x, [axis, start, len]),
                 _ => b.slice(x, axis, start, len, 1),
             });
         }
