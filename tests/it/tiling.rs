@@ -1,7 +1,7 @@
 //! How kernels run is decided in one place, with reasons, and changes no bit.
 
 use gradloom_runtime::fuse::{Budget, fuse, group};
-use gradloom_runtime::ir::{Builder, Graph, Role};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, Role};
 use gradloom_runtime::jit::compile;
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::memory::{Input, Memory, Params};
@@ -156,6 +156,30 @@ fn few_rows_read_a_large_matrix_in_whole_rows() {
     assert!(units(2048, 2048, 2).ends_with(shared), "{}", units(2048, 2048, 2));
     assert!(units(2048, 2048, 3).ends_with("all of 64 columns"), "{}", units(2048, 2048, 3));
     assert!(units(1024, 1024, 2).ends_with("all of 64 columns"), "{}", units(1024, 1024, 2));
+}
+
+/// The gradient of a weight: what `rows` inputs and `cols` outputs give, added up over the batch.
+fn gradient(rows: usize, cols: usize) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    let batch = |cols| TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(cols)]));
+    let x = handmade::input(&mut b, "x", batch(rows));
+    let dy = handmade::input(&mut b, "dy", batch(cols));
+    let product = b.product(x, dy, DotAxes { batch: vec![], contracted: vec![(0, 0)] });
+    handmade::output(&mut b, Role::Output(0), product);
+    fuse(&simplify(&b.finish()))
+}
+
+#[test]
+fn each_thread_takes_its_share_of_a_gradient_in_one_go() {
+    let units = |rows: usize, max_batch: usize, cores: usize| {
+        let fused = gradient(rows, 1024);
+        let tiling = tile(&fused, max_batch, Machine::of(Isa::Avx2).with_cores(cores));
+        tiling.units(&fused, 0).rows
+    };
+    assert_eq!([1, 2, 3, 4, 9].map(|cores| units(256, 4096, cores)), [256, 128, 128, 64, 64]);
+    // Not more than are computed in one go; and not fewer than a block of a right operand that stays in a cache.
+    assert_eq!([1, 2].map(|cores| units(700, 4096, cores)), [256, 192]);
+    assert_eq!([1, 2].map(|cores| units(256, 16, cores)), [64, 64]);
 }
 
 #[test]

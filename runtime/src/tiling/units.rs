@@ -98,16 +98,16 @@ pub(super) fn units(fused: &Fused, tiling: &Tiling, run: Range<usize>) -> Units 
 }
 
 /// How many rows of a kernel a thread takes at least, and why: as many as repay going through a right operand that is large, or
-/// half a cache where the rows are many, as in gradients of wide weights.
+/// half a cache where the rows are many, as in gradients of wide weights. Of fewer rows each thread takes a share in one go: what is
+/// added up over the batch has no right operand that was rearranged once for all.
 fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
     let (kernel, max_batch) = (&fused.kernels[index], tiling.max_batch);
     let rows = kernel.row_count().at(max_batch);
+    let (reread, many) = (tiling.machine.reread(), rows >= MANY * tiling.skinny_rows);
     let large = kernel.dot.as_ref().and_then(|dot| {
         let bytes = dot.inner().at(max_batch).saturating_mul(kernel.cols()).saturating_mul(4);
-        let reread = tiling.machine.reread();
-        let many = rows >= MANY * tiling.skinny_rows;
-        let large = if dot.inner().is_batch() { many && bytes >= reread } else { bytes > reread };
-        large.then_some(bytes)
+        let large = if dot.inner().is_batch() { bytes >= reread } else { bytes > reread };
+        large.then_some((bytes, dot.inner().is_batch() && !many))
     });
     let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
     match large {
@@ -117,7 +117,12 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
             (tiling.m_tile_of(kernel), UnitRows::Shared)
         }
-        Some(bytes) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
+        Some((bytes, true)) => {
+            let share = rows.div_ceil(tiling.machine.cores);
+            let unit = share.div_ceil(share.div_ceil(tiling.m_tile_of(kernel)));
+            (unit.next_multiple_of(kernel.block), UnitRows::LargeRight(bytes))
+        }
+        Some((bytes, false)) => (tiling.skinny_rows, UnitRows::LargeRight(bytes)),
         None => (kernel.block, UnitRows::Block),
     }
 }
