@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gradloom::ndarray::{Array1, Array3, Array4, Axis, s};
+use gradloom::ndarray::{Array1, Array2, Array3, Array4, ArrayD, Axis, s};
 use gradloom::{Adam, Fault, Network, PredictorBuilder, RunError, Sgd, SizesOf, Stage, network};
 use gradloom_runtime::interp::{Precision, Tensor, Values, evaluate};
 use gradloom_runtime::ir::{Graph, Role};
@@ -509,6 +509,63 @@ fn a_loop_inside_of_a_loop_goes_over_each_element() {
         }
     }
     case.check(&expected);
+}
+
+network! {
+    /// The most steps that loops inside of one may have.
+    Long<x: [B, 2, 256, 2] -> y: [B, 3]> {
+        scan(3, last = true) |text, h| {
+            let read = text -> scan(2, last = true) |word, s, keep = 0.9| {
+                let seen = (word, s) -> concat, Dense(2), tanh;
+                0.5 * s + 0.1 * keep * seen
+            };
+            (read, h) -> concat, Dense(3), tanh
+        },
+    }
+    loss(t: [B, 3]) = mse(y, t);
+}
+
+#[test]
+fn a_long_loop_inside_of_a_loop_is_its_steps_one_after_the_other() {
+    let case = Case::of::<Long>();
+    let x = case.input("x").as_floats();
+    let mut expected = Vec::new();
+    for row in 0..ROWS {
+        let mut h = vec![0.0; 3];
+        for text in 0..2 {
+            let mut s = vec![0.0; 2];
+            let keep = case.weight("scan1.read.scan1.keep").0[0];
+            for word in 0..256 {
+                let at = ((row * 2 + text) * 256 + word) * 2;
+                let seen = tanh(&case.dense("scan1.read.scan1.seen.dense1", &[&x[at..at + 2], &s].concat()));
+                s = seen.iter().zip(&s).map(|(seen, s)| 0.5 * s + 0.1 * keep * seen).collect();
+            }
+            h = tanh(&case.dense("scan1.dense1", &[s, h].concat()));
+        }
+        expected.extend(&h);
+    }
+    case.check(&expected);
+    // As it is compiled, with gradients, whoever shares the rows.
+    let (x, t) =
+        (Array4::from_shape_vec((ROWS, 2, 256, 2), x.iter().map(|&x| x as f32).collect()), Array2::zeros((ROWS, 3)));
+    let x = x.expect("it has as many");
+    let mut all = Vec::new();
+    for (max_batch, threads) in [(ROWS, 1), (ROWS, 2), (9, 3)] {
+        let mut net = Long::trainer(Sgd::new(0.1)).max_batch(max_batch).threads(threads).build().expect("it builds");
+        let names: Vec<String> = net.names().map(str::to_string).collect();
+        for name in &names {
+            let (found, _) = case.weight(name);
+            let shape = net.param(name).expect("it is one of its parameters").raw_dim();
+            let value = ArrayD::from_shape_vec(shape, found.iter().map(|&x| x as f32).collect());
+            net.set_param(name, value.expect("it has as many").view()).expect("it fits");
+        }
+        let y = net.predict(x.view()).expect("it runs").to_owned();
+        let bound = Bound { relative: 1e-4, absolute: 1e-5 };
+        bound.check("compiled", &y.iter().map(|&y| y.into()).collect::<Vec<f64>>(), &expected);
+        net.step(x.view(), t.view()).expect("it is finite");
+        all.push((y, crate::train::state(&net)));
+    }
+    assert!(all.iter().all(|one| *one == all[0]), "neither threads nor the largest batch change a bit");
 }
 
 network! {

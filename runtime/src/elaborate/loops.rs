@@ -11,7 +11,9 @@ use crate::network::{At, Flow, Scan, Stage};
 use crate::types::{Dim, Shape, TensorType};
 
 /// So many steps all loops inside of one another may have together, without those of the outermost: as often the body is compiled.
-const MOST_INNER: usize = 64;
+/// Training an `Lstm(32)` of 64, 128 and 256 steps inside of a loop takes 0.5, 0.9 and 1.9 s to build with all checks of a debug
+/// build; from 1,000 on the time grows faster.
+const MOST_INNER: usize = 256;
 
 /// The body of a loop, with what its expressions know beside the names of the network.
 #[derive(Debug)]

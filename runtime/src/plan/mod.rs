@@ -171,6 +171,8 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     let last_use: Vec<usize> = last_read.iter().map(|&last| lives_on(last)).collect();
     let mut kernels: Vec<KernelPlan> = Vec::new();
     let (mut operands, mut tiles) = (Vec::new(), HashMap::new());
+    // What has been written over in place.
+    let mut overwritten = vec![false; fused.buffers.len()];
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let run = fused.run_of(index);
         if index == run.start {
@@ -196,18 +198,15 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
                     Some(Location::Arena(at)) if last_read[id.index()] == reader && fused.is_computed(id) => at,
                     _ => return None,
                 };
-                let overwritten = |by: &BTreeMap<BufferId, BufferId>| by.values().any(|other| *other == id);
                 // What comes from outside a loop is read at every step.
                 let written = |run: &Loop| writers[id.index()].iter().all(|writer| run.kernels.contains(writer));
                 let dies = fused.loop_of(reader).is_none_or(written);
-                let free = dies
-                    && !overwritten(&in_place)
-                    && !kernels[reader..].iter().any(|plan| overwritten(&plan.in_place));
-                Some(at).filter(|_| free && len(id) == own_len)
+                Some(at).filter(|_| dies && !overwritten[id.index()] && len(id) == own_len)
             };
             let at = match in_place::replaced(fused, index, write, &operands, dying) {
                 Some((operand, at)) => {
                     in_place.insert(write.buffer, operand);
+                    overwritten[operand.index()] = true;
                     arena.take_over(content, at, own_len, last);
                     at
                 }

@@ -1,13 +1,13 @@
 //! Checks a plan by playing it: every part of the arena remembers who wrote it last, and every reader must find what it
 //! expects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Allocation, Content, Location, Plan, padded};
 use crate::kernel::{BufferId, Fused};
 
 /// What a part of the arena holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
     Nobody,
     Value(BufferId),
@@ -23,6 +23,11 @@ type Part = (usize, usize, Owner);
 /// Says which value is overwritten before its last reader, if one is. Runs in debug builds and tests.
 pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
     let mut owners = Owners::default();
+    // The first kernel that writes a part of each buffer.
+    let mut first = vec![usize::MAX; fused.buffers.len()];
+    for (index, kernel) in fused.kernels.iter().enumerate().rev() {
+        kernel.writes.iter().for_each(|write| first[write.buffer.index()] = index);
+    }
     for run in fused.runs() {
         let steps = fused.loop_of(run.start).map_or(1, |run| run.steps.min(2));
         let ahead = run.clone().filter(|&index| fused.loop_of(index).is_some());
@@ -31,16 +36,24 @@ pub fn verify(plan: &Plan, fused: &Fused) -> Result<(), String> {
         }
         // After two steps, each has come after each.
         for step in 0..steps {
-            run.clone().try_for_each(|index| play(plan, fused, &mut owners, (index, step)))?;
+            let mut known = HashSet::new();
+            run.clone().try_for_each(|index| play(plan, fused, (&mut owners, &mut known), (index, step, &first)))?;
         }
     }
     let kept: Vec<Part> = fused.results.iter().filter_map(|&(_, buffer, _)| allocation(plan, fused, buffer)).collect();
     holds(&owners, &kept).map_err(|fault| format!("after the last kernel: {fault}"))
 }
 
-/// Runs a kernel, in a loop at this step.
-fn play(plan: &Plan, fused: &Fused, owners: &mut Owners, (index, step): (usize, usize)) -> Result<(), String> {
+/// Runs a kernel, in a loop at this step. `known` is what earlier kernels of its run read, as far as none has replaced it: they read
+/// later points when this kernel has written the first ones.
+fn play(
+    plan: &Plan,
+    fused: &Fused,
+    (owners, known): (&mut Owners, &mut HashSet<Owner>),
+    (index, step, first): (usize, usize, &[usize]),
+) -> Result<(), String> {
     let mut read = reads(plan, fused, index);
+    let of_inputs = read.len();
     let written = writes(plan, fused, index);
     if fused.loop_of(index).is_some() {
         read.extend(packed(plan, index));
@@ -50,26 +63,26 @@ fn play(plan: &Plan, fused: &Fused, owners: &mut Owners, (index, step): (usize, 
     }
     // The parts of a whole that earlier kernels have written.
     let parts = fused.kernels[index].writes.iter().filter(|write| write.part);
-    let begun =
-        |id: BufferId| (0..index).any(|other| fused.kernels[other].writes.iter().any(|write| write.buffer == id));
-    let begun = parts.map(|write| write.buffer).filter(|&id| begun(id));
+    let begun = parts.map(|write| write.buffer).filter(|id| first[id.index()] < index);
     read.extend(begun.filter_map(|id| allocation(plan, fused, id)));
     holds(owners, &read).map_err(|fault| format!("before kernel {index}: {fault}"))?;
+    // But for what it overwrites element by element.
+    let replaced: Vec<Owner> = plan.kernels[index].in_place.values().map(|&id| Owner::Value(id)).collect();
+    replaced.iter().for_each(|owner| _ = known.remove(owner));
+    let of = |parts: &[Part]| -> Vec<Owner> {
+        parts.iter().map(|&(.., owner)| owner).filter(|owner| !replaced.contains(owner)).collect()
+    };
+    let own = of(&read);
     for &(at, len, owner) in &written {
+        let needed = |other: &Owner| *other != owner && (own.contains(other) || known.contains(other));
+        if let Some(other) = owners.inside(at, len).find(needed) {
+            return Err(format!(
+                "kernel {index} writes over what it reads: {owner:?} lies at {at}, where {other:?} should be"
+            ));
+        }
         owners.fill(at, len, owner);
     }
-    // But for what it overwrites element by element.
-    let replaced = |part: &&Part| plan.kernels[index].in_place.values().any(|&id| part.2 == Owner::Value(id));
-    let mut kept: Vec<Part> = read.iter().filter(|part| !replaced(part)).copied().collect();
-    for other in fused.run_of(index).start..index {
-        // It reads its later points when this kernel has written the first ones.
-        let overwritten = |part: &&Part| {
-            let replaced = |by: usize| plan.kernels[by].in_place.values().any(|&id| part.2 == Owner::Value(id));
-            (other..=index).any(replaced)
-        };
-        kept.extend(reads(plan, fused, other).iter().filter(|part| !overwritten(part)));
-    }
-    holds(owners, &kept).map_err(|fault| format!("kernel {index} writes over what it reads: {fault}"))?;
+    known.extend(of(&read[..of_inputs]));
     holds(owners, &written).map_err(|fault| format!("kernel {index} writes twice: {fault}"))
 }
 
@@ -106,6 +119,12 @@ impl Owners {
             let (end, owner) = std::mem::replace(part, (at, part.1));
             self.0.insert(at, (end, owner));
         }
+    }
+
+    /// Who has some of a part.
+    fn inside(&self, at: usize, len: usize) -> impl Iterator<Item = Owner> {
+        let before = self.0.range(..at).next_back().filter(move |(_, (end, _))| *end > at && len > 0);
+        before.into_iter().chain(self.0.range(at..at + len)).map(|(_, &(_, owner))| owner)
     }
 
     /// Who has some of a part, if not this owner all of it.
