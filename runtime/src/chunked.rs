@@ -210,7 +210,7 @@ fn over_rows(graph: &Graph, id: NodeId) -> Option<Merge> {
             })
         }
         (_, Op::ScatterAdd { .. }) => extents(1).iter().copied().any(Dim::is_batch).then_some(Merge::sum()),
-        (_, Op::Dot(axes)) => {
+        (_, Op::Dot(axes) | Op::DotByColumn(axes)) => {
             axes.contracted.iter().any(|&(axis, _)| extents(0)[axis].is_batch()).then_some(Merge::sum())
         }
         _ => None,

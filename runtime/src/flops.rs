@@ -64,7 +64,7 @@ pub fn of_node(graph: &Graph, id: NodeId) -> Flops {
         (Body::Fold | Body::Scatter, _) => times(1, operand(0)),
         (Body::Reduce(reduction), _) => times(reduction.flops, operand(0)),
         (Body::Contract, op) => {
-            let Op::Dot(axes) = op else { unreachable!("{op:?} is no product") };
+            let (Op::Dot(axes) | Op::DotByColumn(axes)) = op else { unreachable!("{op:?} is no product") };
             let inner = axes.contracted.iter().map(|&(axis, _)| operand(0).0[axis]);
             times(2, &Shape(node.ty.shape.0.iter().copied().chain(inner).collect()))
         }

@@ -280,7 +280,7 @@ impl Run<'_> {
     }
 
     fn dot(&self, node: &Node, a: &Tensor, b: &Tensor, shape: &[usize]) -> Data {
-        let Op::Dot(axes) = &node.op else { unreachable!("{:?} is no product", node.op) };
+        let (Op::Dot(axes) | Op::DotByColumn(axes)) = &node.op else { unreachable!("{:?} is no product", node.op) };
         // As matrices, one of each for every position along the batch axes: [M,K] and [K,N].
         let (left, right) = (axes.of(0, a.shape.len()), axes.of(1, b.shape.len()));
         let extent = |x: &Tensor, axes: &[usize]| axes.iter().map(|&axis| x.shape[axis]).product::<usize>();
@@ -294,6 +294,14 @@ impl Run<'_> {
                 Precision::F32 => multiply(product, a, b, [k, n], |x| Precision::F32.round(x)),
                 Precision::F64 => multiply(product, a, b, [k, n], |x| x),
             }
+        }
+        if matches!(node.op, Op::DotByColumn(_)) {
+            // The last of the batch axes comes last.
+            let columns = axes.batch.last().map_or(1, |_| shape[shape.len() - 1]);
+            let one = m * n;
+            let outer = product.chunks((columns * one).max(1));
+            product =
+                outer.flat_map(|part| (0..part.len()).map(|at| part[at % columns * one + at / columns])).collect();
         }
         Data::Float(product)
     }

@@ -132,9 +132,12 @@ impl Search<'_> {
             }
             (Body::Loop, _) => unreachable!("loops are written out before they are searched"),
             (Body::Contract, op) => {
-                let Op::Dot(axes) = op else { unreachable!("{op:?} is no product") };
+                let (Op::Dot(axes) | Op::DotByColumn(axes)) = op else { unreachable!("{op:?} is no product") };
                 let [a, b] = [node.operands[0], node.operands[1]];
-                let place = element(&self.values[id], at);
+                let mut place = element(&self.values[id], at);
+                if matches!(op, Op::DotByColumn(_)) {
+                    place[axes.batch.len() - 1..].rotate_right(1);
+                }
                 let pairs = product_terms(axes, [&self.values[a].shape, &self.values[b].shape], &place);
                 pairs.into_iter().flat_map(|[left, right]| [(a, left), (b, right)]).collect()
             }

@@ -86,8 +86,21 @@ impl Conv {
         Conv { channels: 1, outputs, groups: 1, ..Conv::random(3000 + seed) }
     }
 
+    /// Of any number of channels, each of which has one output that sees no other.
+    fn by_channel(seed: u64) -> Conv {
+        let channels = 2 + Random::new(seed, 5).below(40) as usize;
+        Conv { channels, outputs: channels, groups: channels, ..Conv::random(4000 + seed) }
+    }
+
+    fn is_by_channel(&self) -> bool {
+        self.groups > 1 && self.groups == self.channels && self.groups == self.outputs
+    }
+
     fn weight_shape(&self) -> Vec<usize> {
         let kernel = self.windows.map(|window| window.size);
+        if self.is_by_channel() {
+            return [kernel[0], kernel[1], self.channels].to_vec();
+        }
         let [c, o] = [self.channels, self.outputs].map(|count| count / self.groups);
         match self.groups {
             1 => [kernel[0], kernel[1], c, o].to_vec(),
@@ -97,6 +110,14 @@ impl Conv {
 
     fn apply(&self, b: &mut Builder, x: NodeId, w: NodeId) -> NodeId {
         let mut x = x;
+        if self.is_by_channel() {
+            let rows = b.patches(x, 1, self.windows[0], 0.0);
+            let both = b.patches(rows, 3, self.windows[1], 0.0);
+            let shape = b.shape(both);
+            let w = b.broadcast(w, &shape, &[2, 4, 5]);
+            let products = b.mul(both, w);
+            return b.sum(products, &[2, 4]);
+        }
         if self.groups > 1 {
             let mut dims = b.shape(x).0;
             dims.splice(3..4, [self.groups, self.channels / self.groups].map(Dim::Fixed));
@@ -151,7 +172,11 @@ fn batch(extents: &[usize]) -> TensorType {
 fn convolutions_and_their_gradients_compute_what_the_interpreter_computes() {
     let (mut compared, cases) = (0, cases(120));
     for seed in 0..cases {
-        let conv = if seed % 5 == 0 { Conv::of_one_channel(seed) } else { Conv::random(seed) };
+        let conv = match seed % 5 {
+            0 => Conv::of_one_channel(seed),
+            1 => Conv::by_channel(seed),
+            _ => Conv::random(seed),
+        };
         let graph = conv.graph();
         let mut compiled = [Compiled::new(&graph, 9)];
         for batch in [1, 1 + seed as usize % 9] {
@@ -199,7 +224,11 @@ fn the_form_of_winograd_computes_what_a_sum_of_products_does_wherever_it_is_poss
 #[test]
 fn convolutions_run_on_every_instruction_set() {
     for seed in 0..cases(30) {
-        let conv = if seed % 5 == 0 { Conv::of_one_channel(seed) } else { Conv::random(1000 + seed) };
+        let conv = match seed % 5 {
+            0 => Conv::of_one_channel(seed),
+            1 | 2 => Conv::by_channel(seed),
+            _ => Conv::random(1000 + seed),
+        };
         let graph = conv.graph();
         let compile = |isa| with_isa(isa, || Compiled::new(&graph, 3));
         let mut compiled: Vec<Compiled> = Isa::available().into_iter().map(compile).collect();
@@ -213,6 +242,7 @@ fn convolutions_have_the_same_bits_for_any_threads_and_batches() {
         let conv = match seed % 5 {
             0 | 1 => Conv::in_squares(seed),
             2 => Conv::of_one_channel(seed),
+            3 => Conv::by_channel(seed),
             _ => Conv::random(2000 + seed),
         };
         let graph = conv.graph();
@@ -472,6 +502,29 @@ fn a_transposed_convolution_in_groups_is_a_product_over_windows() {
 }
 
 #[test]
+fn a_depthwise_convolution_and_its_gradients_are_products_by_column() {
+    for (stride, channels, size) in [(1, 16, 8), (2, 16, 8), (2, 5, 9), (3, 7, 8)] {
+        let window = Window { stride, before: 1, after: 1, ..Window::of(3) };
+        let conv = Conv { size: [size; 2], channels, outputs: channels, groups: channels, windows: [window; 2] };
+        let mut b = Builder::new(Graph::default());
+        let x = input(&mut b, "x", batch(&[size, size, channels]));
+        let (w, shift) = (parameter(&mut b, "w", &conv.weight_shape()), parameter(&mut b, "shift", &[channels]));
+        let shape = b.shape(x);
+        let shift = b.broadcast(shift, &shape, &[3]);
+        let moved = b.add(x, shift);
+        let y = conv.apply(&mut b, moved, w);
+        let y = b.apply(Op::Tanh, &[y]);
+        weighted_loss(&mut b, y);
+        let fused = fuse(&simplify(&differentiate(&b.finish(), &[0, 1])));
+        let by_column = fused.kernels.iter().filter_map(|kernel| kernel.runs()).filter(|runs| runs.a_col == 1).count();
+        // No kernel has an element for every tap over every pixel.
+        let most = fused.kernels.iter().map(|kernel| kernel.row_count().at(1) * kernel.cols()).max();
+        let pixels = (size + stride).pow(2) * channels;
+        assert!(by_column == 3 && most <= Some(pixels), "{by_column}, {most:?} elements of {pixels}: {fused}");
+    }
+}
+
+#[test]
 fn the_gradient_of_a_depthwise_convolution_is_the_sum_of_the_taps_of_a_window() {
     assert_snapshot!(kernels(|b| {
         let (dy, w) = (input(b, "dy", batch(&[8, 8, 4])), parameter(b, "w", &[3, 3, 4]));
@@ -482,9 +535,8 @@ fn the_gradient_of_a_depthwise_convolution_is_the_sum_of_the_taps_of_a_window() 
         let columns = b.fold(products, 3, window, 8);
         b.fold(columns, 1, window, 8)
     }), @"
-    kernel 0: b B, i 8, j 3, k 8, l 3, m 4, 4,608*B FLOP, 2,048*B + 144 bytes
-      %6 = mul dy[b, i-j+1, k-l+1, m : 0], w[j, l, m] : f32[B,8,3,8,3,4]
-      %7 = sum %6 over 2,4 : f32[B,8,8,4]
-      materialize %7                                                 # sum runs once
+    kernel 0: 64*B x 4, 4,608*B FLOP, 2,048*B + 144 bytes
+      %12 = dot dy[b, i+l-1, j+m-1, k], w[-l+2, -m+2, k] over l 3, m 3 : f32[B,8,8,4]
+      materialize %12                                                # output y
     ");
 }

@@ -322,6 +322,10 @@ fn products() -> Vec<Case> {
     ];
     for (a, b, batch, contracted) in general {
         let axes = DotAxes { batch: batch.to_vec(), contracted: contracted.to_vec() };
+        if !batch.is_empty() {
+            let op = Op::DotByColumn(axes.clone());
+            cases.push(Case { op, operands: vec![block(a, 1), block(b, 2)], build: itself });
+        }
         cases.push(Case { op: Op::Dot(axes), operands: vec![block(a, 1), block(b, 2)], build: itself });
     }
     cases

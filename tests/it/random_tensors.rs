@@ -619,7 +619,9 @@ impl Draft {
                 _ => {}
             }
         }
-        let op = Op::Dot(axes);
+        // Columns of their own follow the batch.
+        let column = axes.batch.last().is_some_and(|&(axis, _)| !shape.0[axis].is_batch());
+        let op = if column && self.below(3) == 0 { Op::DotByColumn(axes) } else { Op::Dot(axes) };
         let ty = (op.def().ty)(&op, &[self.b.ty(x), self.b.ty(y)]).expect("the axes fit");
         let batches = ty.shape.0.iter().filter(|dim| dim.is_batch()).count();
         if batches > 1 || size(&ty.shape) > ELEMENTS || ty.shape.rank() > RANK {

@@ -171,7 +171,7 @@ fn words(runs: &Runs, cols: usize, piece: usize, read: RunsLeft) -> Vec<Word> {
         RunsLeft::Gathered(_) => TERMS,
         RunsLeft::GatheredRows(_) => ROWS,
     };
-    words.extend([cols as i64, runs.b_col, cols as i64, piece as i64, gathered].map(Number));
+    words.extend([cols as i64, runs.a_col, runs.b_col, cols as i64, piece as i64, gathered].map(Number));
     assert_eq!(8 * words.len(), size_of::<Nest>(), "every number of the loops is written down");
     words
 }

@@ -9,7 +9,7 @@ use super::blocks::{block, is_flat};
 use super::collapse::collapse;
 use super::domain::{ReductionAxes, coordinates, elsewhere, read_access, reduction_axes};
 use super::legalize::again::AGAIN;
-use super::runs::{base, forward, in_runs, summed};
+use super::runs::{axes, base, forward, in_runs, summed};
 use super::stages::{Step, staged};
 use super::triangles::{Triangles, end_alone};
 use super::unfused::unfused;
@@ -222,7 +222,9 @@ impl<'a> Maker<'a> {
             let mut dot = self.dot_along(product, &shape.0, own_coordinates(shape));
             let loops = runs(Operands::of(&dot), &dot.axes, &dot.over, 0..dot.axes.len() - 1);
             let terms: Vec<Dim> = loops.terms.iter().map(|(dim, _)| *dim).collect();
-            if terms.len() > 1 || loops.rows.len() > 1 || !dot.bounds.is_empty() || !dot.b_bounds.is_empty() {
+            let by_column = axes(self.g, product).1.is_some();
+            let bounded = !dot.bounds.is_empty() || !dot.b_bounds.is_empty();
+            if by_column || terms.len() > 1 || loops.rows.len() > 1 || bounded {
                 let flops = &mut dot.origin.flops;
                 flops.each = loops.operations(flops.each, &dot.axes);
                 flops.once = loops.operations(flops.once, &dot.axes);
@@ -265,18 +267,23 @@ impl<'a> Maker<'a> {
     /// A product along these axes, given the coordinates in its result.
     fn dot_along(&self, product: NodeId, own: &[Dim], result: Vec<Affine>) -> Dot {
         let [a, b] = self.g[product].operands[..] else { unreachable!("a product has two operands") };
-        let Op::Dot(axes) = &self.g[product].op else { unreachable!("what is no product has none") };
+        let (axes, column) = axes(self.g, product);
         let over = summed(self.g, a, axes);
         let all: Vec<Dim> = own.iter().chain(&over).copied().collect();
         let side = |number: usize, operand: NodeId| {
             let rank = self.g[operand].ty.shape.rank();
             let roles = axes.of(number, rank);
             let mut coordinates = vec![Affine::constant(0, all.len()); rank];
-            // In the result, the free axes of the left operand come first.
-            let first = if number == 0 { axes.batch.len() } else { result.len() - roles.free.len() };
+            // In the result, the free axes of the left operand come first. Columns that both have come last.
+            let columns = usize::from(column.is_some());
+            let batch = axes.batch.len() - columns;
+            let first = if number == 0 { batch } else { result.len() - columns - roles.free.len() };
             let free = roles.free.iter().enumerate().map(|(at, axis)| (first + at, axis));
-            for (at, &axis) in roles.batch.iter().enumerate().chain(free) {
+            for (at, &axis) in roles.batch[..batch].iter().enumerate().chain(free) {
                 coordinates[axis].add(&result[at], 1);
+            }
+            if let Some(&axis) = roles.batch.last().filter(|_| column.is_some()) {
+                coordinates[axis].add(&result[result.len() - 1], 1);
             }
             let terms = roles.contracted.iter().enumerate();
             terms.for_each(|(at, &axis)| coordinates[axis] = Affine::axis(own.len() + at, all.len()));

@@ -22,8 +22,17 @@ pub(super) fn is_of_matrices(axes: &DotAxes, ranks: [usize; 2]) -> bool {
 
 /// Whether a product is in the form that is read in runs of terms.
 pub(super) fn in_runs(g: &Graph, product: NodeId) -> bool {
-    let Op::Dot(axes) = &g[product].op else { return false };
+    let Op::Dot(axes) = &g[product].op else { return matches!(g[product].op, Op::DotByColumn(_)) };
     !is_of_matrices(axes, [0, 1].map(|side| g[g[product].operands[side]].ty.shape.rank()))
+}
+
+/// The axes of a product, and those of its columns if both operands have columns.
+pub(super) fn axes(g: &Graph, product: NodeId) -> (&DotAxes, Option<(usize, usize)>) {
+    match &g[product].op {
+        Op::Dot(axes) => (axes, None),
+        Op::DotByColumn(axes) => (axes, axes.batch.last().copied()),
+        op => unreachable!("{op:?} is no product"),
+    }
 }
 
 /// Whether windows move over what an operand is a view of.
@@ -62,8 +71,8 @@ pub(super) fn base(g: &Graph, product: NodeId, side: usize) -> NodeId {
 
 /// What has to be in memory for the right operand of a product in runs. Terms that it does not have are left out too.
 fn right_base(g: &Graph, product: NodeId, right: NodeId) -> NodeId {
-    let Op::Dot(axes) = &g[product].op else { unreachable!("a product has axes") };
-    let col = axes.of(1, g[right].ty.shape.rank()).free[..].first().copied();
+    let (axes, column) = axes(g, product);
+    let col = column.map(|(_, right)| right).or_else(|| axes.of(1, g[right].ty.shape.rank()).free.first().copied());
     match col.is_some_and(|col| lacks_terms(g, right, axes, col)) {
         true => source(g, right).base,
         false => operand_base(g, right),
@@ -102,9 +111,12 @@ fn whole(g: &Graph, operand: NodeId) -> Source {
 }
 
 /// Whether microkernels can read the left operand of a product with these axes in runs; and if so, whether terms are left out.
-pub(super) fn readable(g: &Graph, left: NodeId, axes: &DotAxes) -> Option<bool> {
+/// The left one may have columns, an axis of its own, which the result has last.
+pub(super) fn readable(g: &Graph, left: NodeId, axes: &DotAxes, column: Option<usize>) -> Option<bool> {
     let dims = &g[left].ty.shape.0;
-    let roles = axes.of(0, dims.len());
+    let mut roles = axes.of(0, dims.len());
+    roles.batch.retain(|&axis| column != Some(axis));
+    roles.free.retain(|&axis| column != Some(axis));
     let terms = roles.contracted.iter().filter(|&&axis| dims[axis] != Dim::Fixed(1)).count();
     if terms > MOST_TERMS || roles.contracted.is_empty() {
         return None;
@@ -114,18 +126,20 @@ pub(super) fn readable(g: &Graph, left: NodeId, axes: &DotAxes) -> Option<bool> 
     let order: Vec<usize> = [&roles.batch[..], &roles.free, &roles.contracted].concat();
     let own: Vec<Dim> = order.iter().map(|&axis| dims[axis]).collect();
     let (lead, rows) = (roles.batch.len(), roles.batch.len() + roles.free.len());
-    let kernel: Vec<Dim> = own[..rows].iter().copied().chain([Dim::Fixed(1)]).collect();
+    let cols = column.map_or(Dim::Fixed(1), |axis| dims[axis]);
+    let kernel: Vec<Dim> = own[..rows].iter().copied().chain([cols]).collect();
     let over = &own[rows..];
     let placed = |affine: &Affine| {
         let mut steps: Vec<i64> = order.iter().map(|&axis| affine.steps[axis]).collect();
-        steps.insert(rows, 0);
+        steps.insert(rows, column.map_or(0, |axis| affine.steps[axis]));
         Affine { constant: affine.constant, steps }
     };
     let mut a = placed(&super::kernels::place_in(&source, dims.len()));
     let bounds = source.bounds.iter();
     let mut bounds: Vec<Bound> =
         bounds.map(|bound| Bound { coordinate: placed(&bound.coordinate), extent: bound.extent }).collect();
-    if bounds.iter().any(|bound| bound.coordinate.steps[..lead].iter().any(|&step| step != 0)) {
+    let fixed = |bound: &Bound| (0..lead).chain([rows]).all(|axis| bound.coordinate.steps[axis] == 0);
+    if !bounds.iter().all(fixed) || column.is_some_and(|axis| dims[axis] != Dim::Fixed(1)) && a.steps[rows] != 1 {
         return None;
     }
     // The other operand may lie in any order, so that no two axes of terms are one.
@@ -187,7 +201,7 @@ mod tests {
         let window = Window { before: pad, after: pad, ..Window::of(3) };
         let rows = b.patches(x, 1, window, 0.0);
         let both = b.patches(rows, 3, window, 0.0);
-        readable(b.graph(), both, &DotAxes { batch: vec![], contracted: vec![(2, 0), (4, 1), (5, 2)] })
+        readable(b.graph(), both, &DotAxes { batch: vec![], contracted: vec![(2, 0), (4, 1), (5, 2)] }, None)
     }
 
     #[test]

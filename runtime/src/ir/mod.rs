@@ -196,6 +196,8 @@ pub enum Op {
     Variance(Vec<usize>),
     /// Sums of products of two tensors over pairs of axes: a matrix product, or one of more axes.
     Dot(DotAxes),
+    /// The same with the last of the batch axes behind all others: each column of the result has columns of its own in both operands.
+    DotByColumn(DotAxes),
     /// The head of a [`Loop`]: the state before a step.
     Carry {
         /// Another one for each loop of a graph, so that loops which begin alike stay two.

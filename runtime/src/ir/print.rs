@@ -129,6 +129,7 @@ pub(crate) fn operation(slots: &Slots, op: &Op, ty: &TensorType, operands: &str)
             }
             None => format!("{name} {operands}{}", dot_axes(axes)),
         },
+        Op::DotByColumn(axes) => format!("{name} {operands}{}", dot_axes(axes)),
         Op::Carry { steps, reverse, .. } => {
             let direction = if *reverse { " from the last" } else { "" };
             format!("{name} {operands} for {steps} steps{direction}")

@@ -16,6 +16,8 @@ pub struct Runs {
     pub bounds: Vec<RunBound>,
     /// Which terms the right operand has at a position along the leading axes: the others are left out.
     pub limits: Vec<Limit>,
+    /// From one column to the next in the left operand: 0 unless each column has one of its own.
+    pub a_col: i64,
     /// From one column to the next in the right operand.
     pub b_col: i64,
 }
@@ -107,7 +109,14 @@ impl Runs {
         };
         // Of the rows that follow one another, at most one axis of terms may depend.
         let skewed = self.bounds.iter().filter(|bound| bound.rows.last().is_some_and(|&step| step > 0)).count();
-        count(rows.len()) && count(terms.len()) && outermost && one_each && skewed <= 1 && self.bounds.iter().all(bound)
+        let columns = matches!(self.a_col, 0 | 1);
+        columns
+            && count(rows.len())
+            && count(terms.len())
+            && outermost
+            && one_each
+            && skewed <= 1
+            && self.bounds.iter().all(bound)
     }
 }
 
@@ -157,6 +166,7 @@ pub(crate) fn runs(operands: Operands<'_>, axes: &[Dim], over: &[Dim], rows: Ran
         terms: term_axes.iter().map(|&(dim, axis)| (dim, [a_at, b_at].map(|at| at.steps[axis]))).collect(),
         bounds: bounds.iter().map(bound).collect(),
         limits: b_bounds.iter().filter_map(limit).collect(),
+        a_col: if axes[axes.len() - 1] == Dim::Fixed(1) { 0 } else { a_at.steps[axes.len() - 1] },
         b_col: b_at.steps[axes.len() - 1],
     }
 }

@@ -186,7 +186,7 @@ impl Growths {
                 _ => Growth::Power(0.0),
             },
             Op::Select => alike(x(1), x(2)),
-            Op::Dot(axes) => {
+            Op::Dot(axes) | Op::DotByColumn(axes) => {
                 let over = axes.of(0, graph[node.operands[0]].ty.shape.rank()).contracted;
                 scaled(product(x(0), x(1), 1.0), 1.0, rows(&over))
             }

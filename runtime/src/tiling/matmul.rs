@@ -215,7 +215,7 @@ fn runs_left(runs: &Runs, right: RunsRight) -> RunsLeft {
         let is_fixed = dims.iter().all(|dim| !dim.is_batch());
         Some(count).filter(|count| is_fixed && (1..=GATHERED_TERMS).contains(count))
     };
-    if right != RunsRight::InPlace || !runs.limits.is_empty() {
+    if right != RunsRight::InPlace || !runs.limits.is_empty() || runs.a_col != 0 {
         return RunsLeft::InPlace;
     }
     let is_adjacent = |last: Option<(Dim, i64)>| last.is_some_and(|(dim, step)| step == 1 && !dim.is_batch());

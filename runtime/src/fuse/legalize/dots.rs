@@ -26,34 +26,50 @@ pub(super) fn with_all_terms(b: &mut Builder, node: &Node, _: &[bool]) -> Option
     in_runs(b, node, false)
 }
 
+/// The axes of a product, and those of its columns if both operands have columns: they are among no other axes then.
+fn axes_of(op: &Op) -> Option<(DotAxes, Option<(usize, usize)>)> {
+    match op {
+        Op::Dot(axes) => Some((axes.clone(), None)),
+        Op::DotByColumn(axes) => {
+            let mut axes = axes.clone();
+            let column = axes.batch.pop();
+            Some((axes, column))
+        }
+        _ => None,
+    }
+}
+
 /// A product in the form that is read in runs: the batch first, a single axis of columns.
 fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
-    let Op::Dot(axes) = &node.op else { return None };
+    let (axes, column) = axes_of(&node.op)?;
     let [left, right] = node.operands[..] else { return None };
     let reversed = |pairs: &[(usize, usize)]| pairs.iter().map(|&(x, y)| (y, x)).collect();
     let turned = DotAxes { batch: reversed(&axes.batch), contracted: reversed(&axes.contracted) };
     let (mut axes, [a, c], swapped) = match [left, right].map(|x| has_windows(b.graph(), x)) {
-        [true, _] => (axes.clone(), [left, right], false),
+        [true, _] => (axes, [left, right], false),
         [false, true] => (turned, [right, left], true),
         _ => return None,
     };
+    let column = column.map(|(x, y)| if swapped { (y, x) } else { (x, y) });
     let dims = [a, c].map(|x| b.shape(x).0);
     let other = axes.of(1, dims[1].len());
     let [col] = other.free[..] else { return None };
-    let lacks_terms = readable(b.graph(), a, &axes).map(|left| left || lacks_terms(b.graph(), c, &axes, col));
+    let own = column.map(|(axis, _)| axis);
+    let lacks_terms = readable(b.graph(), a, &axes, own).map(|left| left || lacks_terms(b.graph(), c, &axes, col));
+    // The axes of the result as they are named in the operands: those of the left one, then the columns.
+    let mut free = axes.of(0, dims[0].len()).free;
+    free.retain(|&axis| own != Some(axis));
     // There are rows to walk.
-    let rows = axes.batch.len() + axes.of(0, dims[0].len()).free.len();
+    let rows = axes.batch.len() + free.len();
     if rows == 0 || dims[1][col].is_batch() || lacks_terms != Some(left_out) {
         return None;
     }
     axes.contracted.sort_by_key(|&(axis, _)| !dims[0][axis].is_batch());
-    // The axes of the result as they are named in the operands: those of the left one, then the columns.
-    let free = axes.of(0, dims[0].len()).free;
     let names = |batch: &[(usize, usize)]| -> Vec<Option<usize>> {
         let rows = free.iter().filter(|&&axis| !batch.iter().any(|&(other, _)| other == axis));
         batch.iter().map(|&(axis, _)| Some(axis)).chain(rows.map(|&axis| Some(axis))).chain([None]).collect()
     };
-    let wanted = match swapped {
+    let wanted = match swapped && column.is_none() {
         false => names(&axes.batch),
         true => {
             let (batch, rows) = (axes.batch.len(), free.len());
@@ -63,6 +79,7 @@ fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
     };
     let mut right = c;
     axes.batch.sort_by_key(|&(axis, _)| !dims[0][axis].is_batch());
+    let mut columns: Vec<(usize, usize)> = column.into_iter().collect();
     if let Some(&leading) = free.iter().find(|&&axis| dims[0][axis].is_batch()).filter(|_| !axes.batch.is_empty()) {
         // Where the rows follow the batch, every one of the batch axes comes after it.
         let shape = Shape(std::iter::once(dims[0][leading]).chain(dims[1].iter().copied()).collect());
@@ -71,6 +88,7 @@ fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
         let moved = |pairs: &mut Vec<(usize, usize)>| pairs.iter_mut().for_each(|pair| pair.1 += 1);
         moved(&mut axes.batch);
         moved(&mut axes.contracted);
+        moved(&mut columns);
         axes.batch.insert(0, (leading, 0));
     }
     let found = names(&axes.batch);
@@ -78,15 +96,51 @@ fn in_runs(b: &mut Builder, node: &Node, left_out: bool) -> Option<NodeId> {
     if first.is_some_and(|first| first > 0) {
         return None;
     }
-    let product = b.apply(Op::Dot(axes), &[a, right]);
+    axes.batch.extend(columns);
+    let op = if column.is_some() { Op::DotByColumn(axes) } else { Op::Dot(axes) };
+    let product = b.apply(op, &[a, right]);
     let order = wanted.iter().map(|name| found.iter().position(|other| other == name).expect("every axis has a place"));
     Some(transposed(b, product, &order.collect::<Vec<usize>>()))
 }
 
+/// The sum of products of what is under windows and of what is the same for all of them, or for all taps: what a depthwise convolution
+/// and its gradients are. Where windows stand over an edge, there are no terms. The last axis is the same in both.
+pub(super) fn of_windows(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    let Op::Sum(over) = &node.op else { return None };
+    let product = &b[*node.operands.first()?];
+    let (&[left, right], Op::Mul) = (&product.operands[..], &product.op) else { return None };
+    let last = product.ty.shape.rank().checked_sub(1)?;
+    [(left, right), (right, left)].into_iter().find_map(|(windows, other)| {
+        let Op::Broadcast(axes) = &b[other].op else { return None };
+        let place = |axis: usize| axes.iter().position(|&own| own == axis);
+        let terms = over.iter().map(|&axis| Some((axis, place(axis)?))).collect::<Option<Vec<_>>>()?;
+        let column = (last, place(last)?);
+        // What is summed over is all that they share but for the columns.
+        if over.contains(&last) || axes.len() != terms.len() + 1 || !has_windows(b.graph(), windows) {
+            return None;
+        }
+        let axes = DotAxes { batch: vec![], contracted: terms };
+        readable(b.graph(), windows, &axes, Some(last))?;
+        let op = Op::DotByColumn(DotAxes { batch: vec![column], ..axes });
+        let other = b[other].operands[0];
+        Some(b.apply(op, &[windows, other]))
+    })
+}
+
 pub(super) fn product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
+    if let Op::DotByColumn(axes) = &node.op {
+        if is_in_runs(b, node) {
+            return None;
+        }
+        let product = canonical(b, axes, node.operands[0], node.operands[1]);
+        let column = axes.batch.len() - 1;
+        let rank = node.ty.shape.rank();
+        let order: Vec<usize> = (0..column).chain(column + 1..rank).chain([column]).collect();
+        return Some(transposed(b, product, &order));
+    }
     let Op::Dot(axes) = &node.op else { return None };
     let ranks = [0, 1].map(|side| b[node.operands[side]].ty.shape.rank());
-    if !is_of_matrices(axes, ranks) && is_in_runs(b, node, axes) {
+    if !is_of_matrices(axes, ranks) && is_in_runs(b, node) {
         return None;
     }
     let columns = axes.as_matrix().is_some() && ranks == [2; 2] && node.ty.shape.0[1].is_batch();
@@ -95,14 +149,15 @@ pub(super) fn product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId
 }
 
 /// Whether a product has been brought into the form that is read in runs.
-fn is_in_runs(b: &Builder, node: &Node, axes: &DotAxes) -> bool {
+fn is_in_runs(b: &Builder, node: &Node) -> bool {
+    let Some((axes, column)) = axes_of(&node.op) else { return false };
     let right = axes.of(1, b.ty(node.operands[1]).shape.rank());
     let batch = node.ty.shape.0.iter().position(|dim| dim.is_batch());
     let terms = axes.contracted.iter().position(|&(axis, _)| b.ty(node.operands[0]).shape.0[axis].is_batch());
     let outermost = batch.is_none_or(|batch| batch == 0) && terms.is_none_or(|terms| terms == 0);
     let rows = node.ty.shape.rank() > 1;
     let fits = outermost && rows && right.free.len() == 1 && has_windows(b.graph(), node.operands[0]);
-    fits && readable(b.graph(), node.operands[0], axes).is_some()
+    fits && readable(b.graph(), node.operands[0], &axes, column.map(|(axis, _)| axis)).is_some()
 }
 
 /// An operand of a product, with its free axes; the batch, if among them, comes first.

@@ -54,17 +54,61 @@ impl Reach {
     }
 }
 
+/// What is folded: a product of two operands, with or without columns of both.
+struct Folded {
+    left: NodeId,
+    right: NodeId,
+    axes: DotAxes,
+    columns: Option<(usize, usize)>,
+    /// Where the axes that are folded are in the product.
+    order: Vec<usize>,
+}
+
+impl Folded {
+    fn of(b: &Builder, x: NodeId, folds: &[Fold]) -> Option<Folded> {
+        let (product, order) = match &b[x].op {
+            Op::Transpose(order) => (b[x].operands[0], order.clone()),
+            _ => (x, (0..b.ty(x).shape.rank()).collect()),
+        };
+        let &[left, right] = &b[product].operands[..] else { return None };
+        if let Op::Dot(axes) = &b[product].op {
+            return Some(Folded { left, right, axes: axes.clone(), columns: None, order });
+        }
+        // Of two numbers, one for each position and one for each tap, neighbors by neighbors.
+        let last = b.ty(x).shape.rank() - 1;
+        let taps: Vec<usize> = folds.iter().map(|fold| fold.positions + 1).chain([last]).collect();
+        let is_pair = |numbers: NodeId, weights: NodeId| {
+            let (Op::Broadcast(own), Op::Broadcast(other)) = (&b[numbers].op, &b[weights].op) else { return None };
+            let rest = own.iter().filter(|axis| taps.contains(axis)).eq([&last]) && own.len() + taps.len() == last + 2;
+            (*other == taps && rest).then(|| own.clone())
+        };
+        let is_product = b[product].op == Op::Mul && product == x;
+        let (left, right, own) = [(left, right), (right, left)]
+            .into_iter()
+            .filter(|_| is_product)
+            .find_map(|(numbers, weights)| Some((numbers, weights, is_pair(numbers, weights)?)))?;
+        let natural: Vec<usize> = own[..own.len() - 1].iter().chain(&taps).copied().collect();
+        let order = (0..=last).map(|axis| natural.iter().position(|other| *other == axis).expect("it has every axis"));
+        Some(Folded {
+            order: order.collect(),
+            left: b[left].operands[0],
+            right: b[right].operands[0],
+            axes: DotAxes::default(),
+            columns: Some((own.len() - 1, taps.len() - 1)),
+        })
+    }
+}
+
 /// The fold of a product, along all axes of its taps, becomes a product. Exact but for the order of the sum: terms are left out that
 /// are no terms of the fold either.
 pub(super) fn of_product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<NodeId> {
     let (folds, x) = chain(b, node)?;
-    let (product, order) = match &b[x].op {
-        Op::Transpose(order) => (b[x].operands[0], order.clone()),
-        _ => (x, (0..b.ty(x).shape.rank()).collect()),
-    };
-    let Op::Dot(axes) = b[product].op.clone() else { return None };
-    let [left, right] = b[product].operands[..] else { return None };
-    let [own, other] = [(0, left), (1, right)].map(|(side, x)| axes.of(side, b.ty(x).shape.rank()));
+    let Folded { left, right, axes, columns, order } = Folded::of(b, x, &folds)?;
+    let [mut own, mut other] = [(0, left), (1, right)].map(|(side, x)| axes.of(side, b.ty(x).shape.rank()));
+    if let Some((l, r)) = columns {
+        own.free.retain(|&axis| axis != l);
+        other.free.retain(|&axis| axis != r);
+    }
     let (batch, rows) = (axes.batch.len(), own.free.len());
     let reaches: Vec<Reach> = folds.iter().map(Reach::of).collect::<Option<_>>()?;
     // For each fold the axis of the left operand that has the positions, and that of the right one that has the taps.
@@ -75,7 +119,10 @@ pub(super) fn of_product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     let places: Vec<(usize, usize)> = places.collect::<Option<_>>()?;
     let remaining: Vec<usize> =
         other.free.iter().copied().filter(|axis| !places.iter().any(|(_, taps)| taps == axis)).collect();
-    let [col] = remaining[..] else { return None };
+    let col = match (&remaining[..], columns) {
+        (&[col], None) | (&[], Some((_, col))) => col,
+        _ => return None,
+    };
     if b.shape(right).0.iter().any(|dim| dim.is_batch()) {
         return None;
     }
@@ -89,13 +136,16 @@ pub(super) fn of_product(b: &mut Builder, node: &Node, _: &[bool]) -> Option<Nod
     let phases = phased().map(|fold| pair(Axis::Phase(fold), Axis::Phase(fold)));
     let taps = (0..folds.len()).map(|fold| pair(Axis::Tap(fold), Axis::Tap(fold)));
     let summed = axes.contracted.iter().map(|&(l, r)| pair(Axis::Own(l), Axis::Own(r)));
-    let product_axes = DotAxes { batch: kept.chain(phases).collect(), contracted: taps.chain(summed).collect() };
-    let is_readable = readable(b.graph(), left, &product_axes).is_some()
+    let mut product_axes = DotAxes { batch: kept.chain(phases).collect(), contracted: taps.chain(summed).collect() };
+    let columns = columns.map(|(l, r)| pair(Axis::Own(l), Axis::Own(r)));
+    let is_readable = readable(b.graph(), left, &product_axes, columns.map(|(l, _)| l)).is_some()
         && right_is_readable(b.graph(), right, &product_axes, at(&right_axes, Axis::Own(col)));
     if !has_windows(b.graph(), left) || !is_readable {
         return None;
     }
-    let result = b.apply(Op::Dot(product_axes), &[left, right]);
+    product_axes.batch.extend(columns);
+    let op = if columns.is_some() { Op::DotByColumn(product_axes) } else { Op::Dot(product_axes) };
+    let result = b.apply(op, &[left, right]);
     Some(as_elements(b, result, &order, &folds, &reaches, batch))
 }
 

@@ -41,6 +41,7 @@ const RULES: &[Rule] = &[
     Rule { name: "map-of-parts", apply: movement::map_of_parts },
     Rule { name: "pad-inside", apply: movement::padded_inside },
     Rule { name: "moved-leaf", apply: movement::moved_leaf },
+    Rule { name: "fast-sum-of-windows", apply: dots::of_windows },
     Rule { name: "fast-dot-in-runs", apply: dots::with_terms_left_out },
     Rule { name: "dot-in-runs", apply: dots::with_all_terms },
     Rule { name: "dot-as-matrices", apply: dots::product },

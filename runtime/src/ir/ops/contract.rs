@@ -59,6 +59,13 @@ impl DotAxes {
         (DotAxes { batch: shifted(&self.batch), contracted: shifted(&self.contracted) }, at)
     }
 
+    /// For a product by column whose result has this rank: where each axis is in the result of the product that has the last of the
+    /// batch axes among the others.
+    pub fn with_column_in_front(&self, rank: usize) -> Vec<usize> {
+        let column = self.batch.len() - 1;
+        (0..column).chain([rank - 1]).chain(column..rank - 1).collect()
+    }
+
     /// What the axes of an operand of this rank are for: the left one is number 0, the right one number 1.
     pub fn of(&self, operand: usize, rank: usize) -> OperandAxes {
         let side = |pairs: &[(usize, usize)]| -> Vec<usize> {
@@ -77,26 +84,7 @@ pub const DOT: OpDef = OpDef {
     name: "dot",
     ty: |op, x| {
         let Op::Dot(axes) = op else { unreachable!("the type of a product") };
-        if x.iter().any(|ty| ty.dtype != DType::F32) {
-            return Err(format!("dot needs numbers, found {} and {}", x[0], x[1]));
-        }
-        for (operand, ty) in x.iter().enumerate() {
-            let OperandAxes { batch, contracted, .. } = axes.of(operand, ty.shape.rank());
-            let mut named: Vec<usize> = batch.into_iter().chain(contracted).collect();
-            named.sort_unstable();
-            if named.last().is_some_and(|&last| last >= ty.shape.rank()) || named.windows(2).any(|two| two[0] == two[1])
-            {
-                return Err(format!("dot of {} and {}: {ty} does not have axes {named:?}, each once", x[0], x[1]));
-            }
-        }
-        let (a, b) = (&x[0].shape.0, &x[1].shape.0);
-        let mut pairs = axes.batch.iter().chain(&axes.contracted);
-        if let Some(&(i, j)) = pairs.find(|&&(i, j)| a[i] != b[j]) {
-            return Err(format!("dot of {} and {}: {} is not {}", x[0], x[1], a[i], b[j]));
-        }
-        let (left, right) = (axes.of(0, a.len()), axes.of(1, b.len()));
-        let dims = left.batch.iter().chain(&left.free).map(|&axis| a[axis]);
-        Ok(TensorType::f32(Shape(dims.chain(right.free.iter().map(|&axis| b[axis])).collect())))
+        Ok(TensorType::f32(Shape(extents(axes, x)?)))
     },
     vjp: |g, at| {
         let Op::Dot(axes) = &at.op else { unreachable!("the gradient of a product") };
@@ -116,6 +104,50 @@ pub const DOT: OpDef = OpDef {
     },
     body: Body::Contract,
 };
+
+/// The same with the last of the batch axes at the end: sums of products of neighbors, column by column, as a depthwise convolution
+/// has them. `f32[..], f32[..] -> f32[batch but the last, free of the left, free of the right, last of the batch]`.
+pub const DOT_BY_COLUMN: OpDef = OpDef {
+    name: "dot-by-column",
+    ty: |op, x| {
+        let Op::DotByColumn(axes) = op else { unreachable!("the type of a product by column") };
+        let mut dims = extents(axes, x)?;
+        let Some(column) = axes.batch.len().checked_sub(1) else {
+            return Err(format!("dot-by-column of {} and {} without columns", x[0], x[1]));
+        };
+        dims[column..].rotate_left(1);
+        Ok(TensorType::f32(Shape(dims)))
+    },
+    vjp: |g, at| {
+        let Op::DotByColumn(axes) = &at.op else { unreachable!("the gradient of a product by column") };
+        let dy = g.transpose(at.dy, &axes.with_column_in_front(g.ty(at.dy).shape.rank()));
+        [0, 1].map(|wanted| Some(gradient(g, axes, at.x[0], at.x[1], dy, wanted))).into()
+    },
+    body: Body::Contract,
+};
+
+/// The extents of a product: batch axes, free axes of the left operand, free axes of the right one.
+fn extents(axes: &DotAxes, x: &[&TensorType]) -> Result<Vec<Dim>, String> {
+    if x.iter().any(|ty| ty.dtype != DType::F32) {
+        return Err(format!("dot needs numbers, found {} and {}", x[0], x[1]));
+    }
+    for (operand, ty) in x.iter().enumerate() {
+        let OperandAxes { batch, contracted, .. } = axes.of(operand, ty.shape.rank());
+        let mut named: Vec<usize> = batch.into_iter().chain(contracted).collect();
+        named.sort_unstable();
+        if named.last().is_some_and(|&last| last >= ty.shape.rank()) || named.windows(2).any(|two| two[0] == two[1]) {
+            return Err(format!("dot of {} and {}: {ty} does not have axes {named:?}, each once", x[0], x[1]));
+        }
+    }
+    let (a, b) = (&x[0].shape.0, &x[1].shape.0);
+    let mut pairs = axes.batch.iter().chain(&axes.contracted);
+    if let Some(&(i, j)) = pairs.find(|&&(i, j)| a[i] != b[j]) {
+        return Err(format!("dot of {} and {}: {} is not {}", x[0], x[1], a[i], b[j]));
+    }
+    let (left, right) = (axes.of(0, a.len()), axes.of(1, b.len()));
+    let dims = left.batch.iter().chain(&left.free).map(|&axis| a[axis]);
+    Ok(dims.chain(right.free.iter().map(|&axis| b[axis])).collect())
+}
 
 /// The gradient with respect to one of the operands: `dy` times the other operand, summed over the other's free axes. The order of
 /// the factors decides the order of the result's axes; where neither order fits the operand, the result is transposed.

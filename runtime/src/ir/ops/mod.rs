@@ -155,6 +155,7 @@ op_table! {
     Op::Mean(_) => reduce::MEAN,
     Op::Variance(_) => reduce::VARIANCE,
     Op::Dot(_) => contract::DOT,
+    Op::DotByColumn(_) => contract::DOT_BY_COLUMN,
     Op::Carry { .. } => loops::CARRY,
     Op::Element => loops::ELEMENT,
     Op::History { .. } => loops::HISTORY,

@@ -48,13 +48,15 @@ pub(super) unsafe fn rows<K: RunsKernel>(
     let skewed = skewed_axis(nest);
     let inner = nest.rows[AXES - 1].extent as usize;
     let in_place = nest.b_col == 1 && cols.is_multiple_of(K::LANES);
-    // Where there are few rows to a tile, it has twice as many columns.
+    // Where there are few rows to a tile, it has twice as many columns. Of a left operand with columns whole registers are read, or
+    // what is left in the last one.
     let widest = if in_place { K::widest(inner.min(K::MR)).min(2 * K::NR) } else { K::NR };
+    let narrowest = if nest.a_col == 1 { K::LANES } else { K::NR };
     for (number, piece) in nest.pieces().enumerate() {
         let mut j = 0;
         while j < cols {
             let mut wide = widest;
-            while wide > K::NR && wide > cols - j {
+            while wide > narrowest && wide > cols - j {
                 wide /= 2;
             }
             let width = wide.min(cols - j);
@@ -64,7 +66,7 @@ pub(super) unsafe fn rows<K: RunsKernel>(
             while row < hi {
                 let at = row % inner;
                 let len = (inner - at).min(hi - row);
-                let line = line(nest, &piece, row / inner, skewed, a);
+                let line = line(nest, &piece, row / inner, skewed, a.wrapping_offset(j as isize * nest.a_col as isize));
                 let c = c.wrapping_add((row - lo) * nest.ldc as usize + j);
                 // SAFETY: the rows are some of those that the caller named.
                 unsafe { along::<K>(nest, &line, skewed, panel, [at, len], c, number > 0) };
@@ -291,5 +293,6 @@ fn tile(
         c,
         ldc: 0,
         accumulate: false,
+        by_column: nest.a_col == 1,
     }
 }

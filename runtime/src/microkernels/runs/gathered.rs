@@ -154,6 +154,7 @@ pub(super) unsafe fn pieces<K: RunsKernel>(
                     c: c.wrapping_add(i * ldc + j),
                     ldc,
                     accumulate: number > 0,
+                    by_column: false,
                 };
                 // SAFETY: the terms were gathered, and these rows and columns are in the result.
                 unsafe { K::runs_tile(&tile) };

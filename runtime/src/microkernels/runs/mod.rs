@@ -37,6 +37,8 @@ pub(in crate::microkernels) trait Register: Copy {
     unsafe fn splat(from: *const f32) -> Self::Splat;
     /// `self + x y`, rounded once where the instruction set can.
     unsafe fn mul_add(self, x: Self::Splat, y: Self) -> Self;
+    /// The same for a factor of each lane.
+    unsafe fn mul_add_each(self, x: Self, y: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn store(self, to: *mut f32);

@@ -50,7 +50,7 @@ pub struct Clip {
     pub rows: [i64; AXES],
 }
 
-/// A product `C[row, col] = sum over terms of A[row, term] * B[term, col]`.
+/// A product `C[row, col] = sum over terms of A[row, term] * B[term, col]`, or of `A[row, term, col] * B[term, col]`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nest {
@@ -60,6 +60,8 @@ pub struct Nest {
     pub terms: [TermAxis; AXES],
     /// How many columns there are.
     pub cols: i64,
+    /// From one column to the next in the left operand: 1 if each column has one of its own, else 0.
+    pub a_col: i64,
     /// From one column to the next in the right operand.
     pub b_col: i64,
     /// From one row to the next in the result.

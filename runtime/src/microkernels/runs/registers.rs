@@ -1,7 +1,7 @@
 //! The registers of each instruction set, and the tiles that are compiled for it.
 
 use super::gathered::{Line, Patches, gather};
-use super::tile::{ANY, Tile, UNIT_COL, UNIT_ROW, tile};
+use super::tile::{ANY, BY_COLUMN, SOME_COLUMNS, Tile, UNIT_COL, UNIT_ROW, tile};
 use super::{Register, RunsKernel};
 use crate::microkernels::gemm;
 
@@ -19,7 +19,11 @@ macro_rules! tiles {
                 // SAFETY: the caller's promises, for a shape known at compile time.
                 unsafe {
                     match (t.rows, t.cols.div_ceil(<$kernel as gemm::Kernel>::LANES)) {
-                        $($(($rows, $vectors) => tiles!(@$steps t, $rows, $vectors),)+)+
+                        $(($rows, 1) if t.by_column && t.cols < <$kernel as gemm::Kernel>::LANES => {
+                            one::<$rows, 1, SOME_COLUMNS, true>(t)
+                        })+
+                        $($(($rows, $vectors) if t.by_column => one::<$rows, $vectors, BY_COLUMN, true>(t),
+                        ($rows, $vectors) => tiles!(@$steps t, $rows, $vectors),)+)+
                         (rows, vectors) => unreachable!("no tile of {rows} rows x {vectors} vectors"),
                     }
                 }
@@ -85,6 +89,12 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn mul_add(self, x: __m256, y: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_fmadd_ps(x, y, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add_each(self, x: __m256, y: __m256) -> __m256 {
             // SAFETY: as above.
             unsafe { _mm256_fmadd_ps(x, y, self) }
         }
@@ -156,6 +166,12 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn mul_add(self, x: __m512, y: __m512) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_fmadd_ps(x, y, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add_each(self, x: __m512, y: __m512) -> __m512 {
             // SAFETY: as above.
             unsafe { _mm512_fmadd_ps(x, y, self) }
         }
@@ -256,6 +272,12 @@ mod arm {
         }
 
         #[inline(always)]
+        unsafe fn mul_add_each(self, x: float32x4_t, y: float32x4_t) -> float32x4_t {
+            // SAFETY: as above.
+            unsafe { vfmaq_f32(self, x, y) }
+        }
+
+        #[inline(always)]
         unsafe fn add(self, other: float32x4_t) -> float32x4_t {
             // SAFETY: as above.
             unsafe { vaddq_f32(self, other) }
@@ -323,11 +345,16 @@ impl Register for Floats {
 
     #[inline(always)]
     unsafe fn mul_add(self, x: f32, y: Floats) -> Floats {
-        self.each(
-            |lane, sum| {
-                if const { gemm::Isa::Portable.fuses() } { x.mul_add(y.0[lane], sum) } else { x * y.0[lane] + sum }
-            },
-        )
+        // SAFETY: as above.
+        unsafe { self.mul_add_each(Floats([x; 8]), y) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add_each(self, x: Floats, y: Floats) -> Floats {
+        self.each(|lane, sum| match const { gemm::Isa::Portable.fuses() } {
+            true => x.0[lane].mul_add(y.0[lane], sum),
+            false => x.0[lane] * y.0[lane] + sum,
+        })
     }
 
     #[inline(always)]

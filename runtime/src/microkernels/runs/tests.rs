@@ -34,6 +34,8 @@ struct Conv {
     dilation: [i64; 2],
     pad: [i64; 2],
     planar: bool,
+    /// Each channel has one output, which sees no other.
+    depthwise: bool,
 }
 
 impl Conv {
@@ -42,10 +44,25 @@ impl Conv {
             let mut pair = |least, most| [random.among(least, most), random.among(least, most)];
             let (size, kernel, stride, dilation, pad) = (pair(1, 17), pair(1, 5), pair(1, 3), pair(1, 2), pair(0, 4));
             let (n, c, o) = (random.among(1, 4), random.among(1, 19), random.among(1, 40));
-            let conv = Conv { n, size, c, o, kernel, stride, dilation, pad, planar: false };
+            let conv = Conv { n, size, c, o, kernel, stride, dilation, pad, planar: false, depthwise: false };
             if (0..2).all(|axis| conv.out(axis) > 0) {
                 return conv;
             }
+        }
+    }
+
+    /// Channel by channel, of up to some registers and a part of one.
+    fn by_channel(random: &mut Random) -> Conv {
+        let c = random.among(1, 70);
+        Conv { c, o: c, depthwise: true, ..Conv::random(random) }
+    }
+
+    /// One of any kind, in turns.
+    fn any(random: &mut Random, seed: u64) -> Conv {
+        match seed % 4 {
+            0 => Conv::of_planes(random),
+            1 => Conv::by_channel(random),
+            _ => Conv::random(random),
         }
     }
 
@@ -86,6 +103,7 @@ impl Conv {
         let [oh, ow] = [0, 1].map(|axis| self.out(axis));
         let steps = self.steps();
         let weights = self.kernel[0] * self.kernel[1] * self.c * self.o;
+        let c = if self.depthwise { 1 } else { self.c };
         // As it lies, or every axis reversed as in the gradient of the input.
         let sign = if turned { -1 } else { 1 };
         let clip = |axis: usize| {
@@ -93,7 +111,7 @@ impl Conv {
             rows[axis + 1] = self.stride[axis];
             Clip { extent: self.size[axis], constant: -self.pad[axis], step: self.dilation[axis], rows }
         };
-        let b = [self.kernel[1] * self.c * self.o, self.c * self.o];
+        let b = [self.kernel[1] * c * self.o, c * self.o];
         let axis = |axis: usize| TermAxis {
             extent: self.kernel[axis],
             a: steps[axis] * self.dilation[axis],
@@ -106,8 +124,9 @@ impl Conv {
                 RowAxis { extent: oh, a: steps[0] * self.stride[0] },
                 RowAxis { extent: ow, a: steps[1] * self.stride[1] },
             ],
-            terms: [axis(0), axis(1), TermAxis { extent: self.c, a: self.channel(), b: self.o, clip: Clip::NONE }],
+            terms: [axis(0), axis(1), TermAxis { extent: c, a: self.channel(), b: self.o, clip: Clip::NONE }],
             cols: self.o,
+            a_col: i64::from(self.depthwise),
             b_col: 1,
             ldc: self.o,
             piece: weights,
@@ -118,7 +137,7 @@ impl Conv {
     /// Whether patches are gathered: pixels are adjacent, columns are whole registers of every instruction set, and taps are few.
     fn is_gathered(&self) -> bool {
         let few = self.kernel.iter().product::<i64>() * self.c <= GATHERED_TERMS as i64;
-        self.steps()[1] * self.stride[1] == 1 && self.o % 16 == 0 && few
+        !self.depthwise && self.steps()[1] * self.stride[1] == 1 && self.o % 16 == 0 && few
     }
 
     fn gradient(&self) -> Nest {
@@ -142,12 +161,13 @@ impl Conv {
             rows: [row(0), row(1), RowAxis { extent: self.c, a: self.channel() }],
             terms: [image, axis(0, oh), axis(1, ow)],
             cols: self.o,
+            a_col: i64::from(self.depthwise),
             b_col: 1,
             ldc: self.o,
             piece: ow * (1 + oh / 2),
             gathered: if self.is_gathered() { ROWS } else { 0 },
         };
-        if self.c == 1 {
+        if self.c == 1 || self.depthwise {
             // The axis of one channel is none.
             nest.rows = [RowAxis { extent: 1, a: 0 }, nest.rows[0], nest.rows[1]];
             for axis in &mut nest.terms {
@@ -196,7 +216,10 @@ fn exact(nest: &Nest, origin: i64, x: &[f32], b: &[f32]) -> Vec<(f64, f64)> {
                 });
                 if there {
                     let a: i64 = nest.rows.iter().zip(row).map(|(axis, at)| axis.a * at).sum();
-                    let a: i64 = a + origin + nest.terms.iter().zip(term).map(|(axis, at)| axis.a * at).sum::<i64>();
+                    let a: i64 = a
+                        + col * nest.a_col
+                        + origin
+                        + nest.terms.iter().zip(term).map(|(axis, at)| axis.a * at).sum::<i64>();
                     let place: i64 = nest.terms.iter().zip(term).map(|(axis, at)| axis.b * at).sum();
                     let product =
                         f64::from(x[a as usize]) * f64::from(b[(first(nest) + place + col * nest.b_col) as usize]);
@@ -250,7 +273,7 @@ const CONVOLUTIONS: u64 = if cfg!(target_arch = "aarch64") { 24 } else { 150 };
 fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
     let mut random = Random(7);
     for seed in 0..CONVOLUTIONS {
-        let conv = if seed % 4 == 0 { Conv::of_planes(&mut random) } else { Conv::random(&mut random) };
+        let conv = Conv::any(&mut random, seed);
         for (kind, nest) in [conv.forward(false), conv.forward(true), conv.gradient()].into_iter().enumerate() {
             let [x, b] = conv.operands(&nest, seed);
             let wanted = exact(&nest, conv.origin(), &x, &b);
@@ -273,7 +296,7 @@ fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
 #[test]
 fn without_terms_everything_is_zero() {
     let mut random = Random(5);
-    for conv in [Conv::random(&mut random), Conv::of_planes(&mut random)] {
+    for conv in (0..3).map(|seed| Conv::any(&mut random, seed)).collect::<Vec<_>>() {
         for (axis, mut nest) in (0..AXES).flat_map(|axis| [(axis, conv.forward(false)), (axis, conv.gradient())]) {
             let [x, b] = conv.operands(&nest, 1);
             nest.terms[axis].extent = 0;
@@ -293,7 +316,7 @@ fn nothing_is_touched_outside_of_the_operands() {
 
     let mut random = Random(11);
     for seed in 0..CONVOLUTIONS / 3 {
-        let conv = if seed % 4 == 0 { Conv::of_planes(&mut random) } else { Conv::random(&mut random) };
+        let conv = Conv::any(&mut random, seed);
         for nest in [conv.forward(false), conv.forward(true), conv.gradient()] {
             let [x, b] = conv.operands(&nest, seed);
             let wanted = exact(&nest, conv.origin(), &x, &b);

@@ -44,12 +44,16 @@ pub(super) struct Tile {
     pub ldc: usize,
     /// Add to C instead of overwriting it.
     pub accumulate: bool,
+    /// Each column has a left operand of its own: they are adjacent, as in the right operand.
+    pub by_column: bool,
 }
 
-/// What is known of the steps of A when the code is compiled: one of them may be 1.
+/// What is known of A when the code is compiled: one of its steps may be 1; or it has columns of its own, fewer than a register or not.
 pub(super) const UNIT_COL: u8 = 0;
 pub(super) const UNIT_ROW: u8 = 1;
 pub(super) const ANY: u8 = 2;
+pub(super) const BY_COLUMN: u8 = 3;
+pub(super) const SOME_COLUMNS: u8 = 4;
 
 /// Most pointers into A.
 const MOST: usize = 12;
@@ -167,13 +171,13 @@ unsafe fn run<
         for _ in 0..len / STEPS {
             for s in 0..STEPS {
                 let b = b.wrapping_offset(s as isize * t.b_row);
-                term::<R, ROWS, VECTORS, HEAD, TAIL>(acc, &pointers, row, s as isize * col, b);
+                term::<R, ROWS, VECTORS, STEP, HEAD, TAIL>(acc, t, &pointers, s as isize * col, b);
             }
             advance_some(&mut pointers, used, STEPS as isize * col);
             b = b.wrapping_offset(STEPS as isize * t.b_row);
         }
         for _ in 0..len % STEPS {
-            term::<R, ROWS, VECTORS, HEAD, TAIL>(acc, &pointers, row, 0, b);
+            term::<R, ROWS, VECTORS, STEP, HEAD, TAIL>(acc, t, &pointers, 0, b);
             advance_some(&mut pointers, used, col);
             b = b.wrapping_offset(t.b_row);
         }
@@ -195,18 +199,35 @@ fn advance_some(pointers: &mut [*const f32; MOST], used: usize, by: isize) {
 /// That of [`tile`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "one index runs through several arrays of registers")]
-unsafe fn term<R: Register, const ROWS: usize, const VECTORS: usize, const HEAD: bool, const TAIL: bool>(
+unsafe fn term<
+    R: Register,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const STEP: u8,
+    const HEAD: bool,
+    const TAIL: bool,
+>(
     acc: &mut Sums<R, ROWS, VECTORS>,
+    t: &Tile,
     pointers: &[*const f32; MOST],
-    row: isize,
     shift: isize,
     b: *const f32,
 ) {
+    let row = if STEP == UNIT_ROW { 1 } else { t.row };
     let rows = usize::from(HEAD)..ROWS - usize::from(TAIL);
     let a_at = |i: usize| pointers[i / R::REACH].wrapping_offset((i % R::REACH) as isize * row + shift);
     // SAFETY: the caller's promises.
     unsafe {
-        if ROWS <= VECTORS {
+        if STEP == BY_COLUMN || STEP == SOME_COLUMNS {
+            for v in 0..VECTORS {
+                let column = R::load(b.wrapping_add(v * R::LANES));
+                for i in rows.clone() {
+                    let at = a_at(i).wrapping_add(v * R::LANES);
+                    let own = if STEP == SOME_COLUMNS { R::load_some(at, t.cols) } else { R::load(at) };
+                    acc[i][v] = acc[i][v].mul_add_each(own, column);
+                }
+            }
+        } else if ROWS <= VECTORS {
             let mut factors = [R::splat_zero(); ROWS];
             for i in rows.clone() {
                 factors[i] = R::splat(a_at(i));
