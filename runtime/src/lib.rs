@@ -96,6 +96,9 @@
 //!   ([`Fused::check`](kernel::Fused)), and after every reader of the old value. A refused step changes nothing.
 //! - **Memory is planned.** Values share memory only if their lives do not overlap; a value may be written over an operand that
 //!   nothing reads later. After `build` a step allocates nothing.
+//! - **What depends on parameters alone is made once.** In programs of predictions, results of kernels that read nothing else
+//!   ([`Constants`](kernel::Constants)), transformed taps and, where that pays, right operands as products read them
+//!   ([`Kept`](tiling::Kept)) are kept beside the parameters, for all runs until one of them changes. No bit depends on it.
 //! - **Wrong input is an error, not a panic.** A broken invariant is an `expect` that says why it holds. Unsafe code is in
 //!   [`jit`] and [`microkernels`] alone, each block under a `// SAFETY:` comment.
 //!
@@ -113,6 +116,7 @@
 //! | Which graphs can kernels compute as they are? | [`fuse::legalize`](fn@fuse::legalize) rewrites all others |
 //! | Why do these kernels run tile by tile, and how large is a tile? | the printed reason, then `runtime/src/fuse/groups.rs`; `Stage::Plan`, then `runtime/src/tiling/groups.rs` |
 //! | Why does a kernel run in this way? | `Stage::Plan`, then [`tiling`] |
+//! | What is made once, and when anew? | `Stage::Plan`, `runtime/src/tiling/kept.rs`; `runtime/src/session/parameters.rs` |
 //! | Why does this value overwrite that one? | [`plan`](mod@plan), and `Stage::Plan` |
 //! | What does a kernel's code look like? | `Stage::Clif` and `Stage::Asm`, then [`codegen`] |
 //! | How fast can it be? | [`microkernels::peak`], [`kernel::cost`](fn@kernel::cost), `net.profile(..)` |

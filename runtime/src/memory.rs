@@ -27,6 +27,15 @@ pub enum Params<'a> {
     Own(&'a mut [f32]),
     /// Read by several threads at once: for programs that write none.
     Shared(&'a [f32]),
+    /// The same, with what the program has made of them.
+    Prepared {
+        /// The parameters.
+        params: &'a [f32],
+        /// What every run needs.
+        prepared: &'a [f32],
+        /// What makes a run faster, if there is room for it.
+        packed: Option<&'a [f32]>,
+    },
 }
 
 impl Params<'_> {
@@ -35,7 +44,7 @@ impl Params<'_> {
     pub fn len(&self) -> usize {
         match self {
             Params::Own(floats) => floats.len(),
-            Params::Shared(floats) => floats.len(),
+            Params::Shared(floats) | Params::Prepared { params: floats, .. } => floats.len(),
         }
     }
 }

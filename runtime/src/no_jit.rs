@@ -7,6 +7,7 @@ use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::memory::Memory;
 use crate::plan::Plan;
+use crate::tiling::Keep;
 
 /// A compiled program; there is none without a code generator.
 #[derive(Debug)]
@@ -25,6 +26,31 @@ impl Code {
 
     /// Runs the program with its kernels timed.
     pub fn run_timed(&self, _: Memory<'_>, _: impl FnMut(usize, f64)) -> bool {
+        match self.0 {}
+    }
+
+    /// Whether it writes parameters.
+    pub fn writes(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// Floats of what a run needs to be made of parameters, and of what it may use.
+    pub fn kept_lens(&self) -> [usize; 2] {
+        match self.0 {}
+    }
+
+    /// The smallest batches that read what is packed, and that repay it.
+    pub fn packs_from(&self) -> [usize; 2] {
+        match self.0 {}
+    }
+
+    /// Makes what a run needs.
+    pub fn prepare(&self, _: &mut [f32], _: &[f32], _: &mut [f32]) {
+        match self.0 {}
+    }
+
+    /// Makes what a run may use.
+    pub fn pack(&self, _: &[f32], _: &[f32], _: &mut [f32]) {
         match self.0 {}
     }
 
@@ -61,7 +87,7 @@ pub fn compile(_: &Fused, _: &Plan) -> Result<Code, BuildError> {
 }
 
 /// Says that there is no code to print.
-pub fn text(_: &Fused, _: usize, _: Text) -> Result<String, BuildError> {
+pub fn text(_: &Fused, _: usize, _: Keep, _: Text) -> Result<String, BuildError> {
     Err(absent())
 }
 

@@ -15,6 +15,7 @@ use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::Location;
 use gradloom_runtime::simplify::simplify;
+use gradloom_runtime::tiling::Keep;
 
 #[cfg(target_os = "linux")]
 use crate::guarded::Guarded;
@@ -25,6 +26,8 @@ thread_local! {
     static ISA: Cell<Option<Isa>> = const { Cell::new(None) };
     /// Which products of windows it computes in the form of Winograd.
     static WINOGRAD: Cell<WinogradUse> = const { Cell::new(WinogradUse::WherePays) };
+    /// What its programs keep from run to run of what is made of parameters, and whether right operands are among it.
+    static KEEP: Cell<(Keep, bool)> = const { Cell::new((Keep::Nothing, true)) };
 }
 
 /// Does something with graphs compiled for this instruction set.
@@ -43,6 +46,14 @@ pub fn with_winograd<T>(used: WinogradUse, work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Compiles programs that keep this of what they make of parameters, with or without right operands.
+pub fn with_kept<T>(keep: Keep, packs: bool, work: impl FnOnce() -> T) -> T {
+    let before = KEEP.replace((keep, packs));
+    let result = work();
+    KEEP.set(before);
+    result
+}
+
 /// A graph as machine code, with memory to run in.
 pub struct Compiled {
     program: Program,
@@ -50,6 +61,8 @@ pub struct Compiled {
     arena: Vec<f32>,
     /// None for one thread.
     pool: Option<Pool>,
+    /// Whether it is given right operands that it keeps.
+    packs: bool,
 }
 
 /// The results of a run, by role.
@@ -75,12 +88,19 @@ impl Compiled {
     /// Compiles without simplifying.
     pub fn as_it_is(graph: Graph, max_batch: usize, threads: usize) -> Compiled {
         let isa = ISA.get().unwrap_or_else(Isa::detect);
+        let (keep, packs) = KEEP.get();
         let target = Target::new(max_batch).with_threads(threads).with_winograd_used(WINOGRAD.get()).on(isa);
+        let target = target.keeping(keep);
         let program = Program::of_graph(&graph, target).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         let mut pool = (threads > 1).then(|| Pool::new(threads).expect("threads can be had"));
         pool.iter_mut().for_each(|pool| program.code.reserve(pool));
-        Compiled { program, graph, arena, pool }
+        Compiled { program, graph, arena, pool, packs }
+    }
+
+    /// Floats of what it makes of parameters: what it has to, and of right operands.
+    pub fn kept_lens(&self) -> [usize; 2] {
+        self.program.code.kept_lens()
     }
 
     /// Runs on these values. Whatever the code does not write is NaN, between the parameters as well.
@@ -114,9 +134,23 @@ impl Compiled {
             params[at..at + numbers.len()].iter_mut().zip(numbers).for_each(|(to, &from)| *to = from as f32);
         }
         let mut params = room(params);
+        let lens = self.program.code.kept_lens();
+        let [mut prepared, mut packed] = lens.map(|len| room(vec![f32::NAN; len]));
+        if lens != [0, 0] {
+            self.program.code.prepare(arena.floats_mut(), params.floats(), prepared.floats_mut());
+            self.program.code.pack(params.floats(), prepared.floats(), packed.floats_mut());
+            arena.floats_mut().fill(f32::NAN);
+        }
         let memory = Memory {
             arena: arena.floats_mut(),
-            params: Params::Own(params.floats_mut()),
+            params: match lens {
+                [0, 0] => Params::Own(params.floats_mut()),
+                _ => Params::Prepared {
+                    params: params.floats(),
+                    prepared: prepared.floats(),
+                    packed: self.packs.then(|| packed.floats()),
+                },
+            },
             scalars: &scalars,
             inputs: &inputs,
             batch,
@@ -131,6 +165,7 @@ impl Compiled {
             let from = match place {
                 Location::Arena(at) => &arena.floats()[at..],
                 Location::Param(param) => &params.floats()[self.program.params[param]..],
+                Location::Prepared(_) => panic!("a result that is kept from run to run"),
                 Location::Input(input) => match inputs[input] {
                     Input::Float(floats) => floats,
                     Input::Index(_) => panic!("a result of class ids"),

@@ -70,6 +70,7 @@ mod images;
 mod images_golden;
 mod in_place;
 mod initializers;
+mod kept;
 mod instruction_sets;
 mod language;
 mod large_numbers;

@@ -114,21 +114,23 @@ fn norm_of_inference_plan() {
     parameters 0.4 KiB
     arena 0.9 KiB, without sharing 0.9 KiB
     scratch 0.5 KiB a thread
+    made of parameters 0.1 KiB
     kernel 0: 1 x 4
+      runs when a parameter has changed: it reads nothing else
       elements 4 vectors of 4 at a time: 4 in a run
       on one thread: about 2 ns
-      %9                     0..16, to kernel 1                      # batch_norm1
+      %9                     kept 0..4                               # batch_norm1
     kernel 1: B x 4
       matmul written out: 256 multiplications
       elements 4 vectors of 4 at a time: 4 in a run
       on one thread: about 56 ns
-      %15                    16..144, to kernel 2                    # relu1
+      %15                    0..128, to kernel 2                     # relu1
       block of %2            scratch 0..128                          # dense1
     kernel 2: B x 3
       matmul written out: 384 multiplications
       elements 4 vectors of 4 at a time: 3 in a run
       on one thread: about 27 ns
-      %20                    144..240, a result                      # dense2
+      %20                    128..224, a result                      # dense2
       block of %17           scratch 0..96                           # dense2
     ");
 }

@@ -1,6 +1,8 @@
 //! The functions that run a program: one from outside that runs everything on one thread; and for several threads a
 //! function for every task, which works on one unit of it, and one for the end of every region.
 
+use std::ops::Range;
+
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Function, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -24,12 +26,26 @@ pub fn entry(program: CodegenInput<'_>, kernels: &Kernels, target: Target) -> Fu
             if program.fused.check == Some(run.start) {
                 emit.check();
             }
-            emit.run(run);
+            if !program.plan.tiling.kernels[run.start].is_kept() {
+                emit.run(run);
+            }
         }
         if program.fused.check == Some(program.fused.kernels.len()) {
             emit.check();
         }
         emit.done();
+    })
+}
+
+/// Emits the function of this number that runs the kernels whose results are kept from run to run; none if there are none.
+pub fn prepare(program: CodegenInput<'_>, kernels: &Kernels, target: Target, number: u32) -> Option<Function> {
+    let is_kept = |run: &Range<usize>| program.plan.tiling.kernels[run.start].is_kept();
+    let runs: Vec<Range<usize>> = program.fused.runs().filter(is_kept).collect();
+    (!runs.is_empty()).then(|| {
+        function(program, kernels, target, number, entry_signature(target), |emit, _| {
+            runs.into_iter().for_each(|run| emit.run(run));
+            emit.done();
+        })
     })
 }
 
@@ -223,6 +239,7 @@ impl DriverEmitter<'_, '_> {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
                 self.fb.ins().iadd_imm_u(params, 4 * self.program.plan.params[index] as i64)
             }
+            Location::Prepared(at) => self.prepared_at(at),
             Location::Input(index) => {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);
                 self.fb.ins().load(types::I64, constant_memory(), inputs, 8 * index as i32)
@@ -233,6 +250,12 @@ impl DriverEmitter<'_, '_> {
 
     pub(super) fn arena_at(&mut self, at: usize) -> Value {
         self.fb.ins().iadd_imm_u(self.arena, 4 * at as i64)
+    }
+
+    /// A place among what is made of parameters once.
+    pub(super) fn prepared_at(&mut self, at: usize) -> Value {
+        let prepared = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PREPARED);
+        self.fb.ins().iadd_imm_u(prepared, 4 * at as i64)
     }
 
     pub(super) fn least(&mut self, x: Value, y: Value) -> Value {

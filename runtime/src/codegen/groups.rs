@@ -44,12 +44,12 @@ impl DriverEmitter<'_, '_> {
                 self.tile(&run, &products, [zero, points]);
             }
             _ => self.packed_or_not(points, tiling.points(fused, first), products, |emit, products, may_pack| {
-                let packed = products.iter().flatten().any(|product| product.packed.is_some());
+                let packed = products.iter().flatten().any(Product::has_ahead);
                 let sums = fused.points_of_sum(first).is_some();
                 if may_pack && !packed && !sums {
                     return emit.tile(&run, products, [zero, points]);
                 }
-                for product in products.iter().flatten().filter(|product| product.packed.is_some()) {
+                for product in products.iter().flatten().filter(|product| product.has_ahead()) {
                     match &product.squares {
                         Some(squares) => emit.all_ahead(product, squares),
                         None => {
@@ -264,7 +264,7 @@ impl DriverEmitter<'_, '_> {
         products: Vec<Option<Product>>,
         body: impl Fn(&mut Self, &[Option<Product>], bool),
     ) {
-        if products.iter().flatten().all(|product| product.packed.is_none()) {
+        if !products.iter().flatten().any(Product::has_ahead) {
             return body(self, &products, false);
         }
         let [few, many, exit] = [(); 3].map(|()| self.fb.create_block());
@@ -292,7 +292,7 @@ impl DriverEmitter<'_, '_> {
         let right = self.fb.ins().iadd(product.right.base, before);
         let before = self.fb.ins().imul_imm_u(from, 4);
         let result = self.fb.ins().iadd(product.result.base, before);
-        self.call_product(&product, [rows, cols], [product.left.base, right, result]);
+        self.call_product(&product, rows, (Some(from), cols), [product.left.base, right, result]);
     }
 
     /// Kernels between two products that are cut by columns, if their rows are few.

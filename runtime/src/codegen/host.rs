@@ -169,6 +169,15 @@ host_calls! {
         b: *const f32, b_row: usize, b_col: usize,
         c: *mut f32, ldc: usize, part: TrianglePart, offset: i64, adds: usize, workspace: *mut f32,
     ) as "gradloom_product_in_part" => gemm::product_in_part;
+
+    /// Rows and columns of a product whose right operand may lie rearranged, at an offset in memory that may be null.
+    KeptProduct(
+        isa: Isa, rows: usize, all: usize, from: usize, cols: usize, inner: usize, piece: usize,
+        a: *const f32, a_row: usize, a_col: usize,
+        b: *const f32, b_row: usize, b_col: usize,
+        packed: *const f32, at: usize,
+        c: *mut f32, ldc: usize, workspace: *mut f32,
+    ) as "gradloom_kept_product" => gemm::kept_product;
 }
 
 impl Import {

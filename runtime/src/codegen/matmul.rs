@@ -5,9 +5,10 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::entry::{DriverEmitter, Place};
 use super::groups::Part;
-use super::host;
+use super::lanes::constant_memory;
 use super::runs::Loops;
 use super::winograd::Squares;
+use super::{Context, host};
 use crate::kernel::{Dot, Kernel, Triangle, TrianglePart};
 use crate::types::Dim;
 
@@ -20,8 +21,12 @@ pub(super) struct Product {
     pub(super) right: Place,
     /// From term to term, and from column to column.
     pub(super) right_steps: [i64; 2],
-    /// Where the right operand is rearranged first.
+    /// Where the right operand is rearranged first, or lies so already.
     pub(super) packed: Option<Value>,
+    /// Whether that is kept from run to run.
+    is_kept: bool,
+    /// Where it may lie so already, among what is kept from run to run.
+    kept: Option<usize>,
     inner: Value,
     /// Terms that are added up in one go.
     piece: Value,
@@ -44,6 +49,11 @@ impl Product {
     /// The same without rearranging the right operand first, if there is a choice.
     pub(super) fn unpacked(self) -> Product {
         if self.squares.is_some() { self } else { Product { packed: None, ..self } }
+    }
+
+    /// Whether something has to be made ahead of its rows.
+    pub(super) fn has_ahead(&self) -> bool {
+        self.packed.is_some() && !self.is_kept
     }
 }
 
@@ -92,7 +102,11 @@ impl DriverEmitter<'_, '_> {
         let result_step = kernel.scattered_product().map_or(cols, |write| write.access.at.steps[kernel.rows - 1]);
         let own = self.scratch();
         let workspace = self.moved(own, 4 * memory.workspace as i64);
-        let packed = memory.packed.map(|at| self.arena_at(at));
+        let taps = memory.kept.filter(|_| dot.winograd.is_some());
+        let packed = match taps {
+            Some(at) => Some(self.prepared_at(at)),
+            None => memory.packed.map(|at| self.arena_at(at)),
+        };
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
@@ -104,6 +118,8 @@ impl DriverEmitter<'_, '_> {
             right,
             right_steps,
             packed,
+            is_kept: taps.is_some(),
+            kept: memory.kept.filter(|_| taps.is_none()),
             inner,
             piece,
             cols,
@@ -258,7 +274,7 @@ impl DriverEmitter<'_, '_> {
                     let part = (triangle.part, offset, adds);
                     self.call_part(product, part, [rows, cols], [left, right, result]);
                 }
-                None => self.call_product(product, [rows, cols], [left, right, result]),
+                None => self.call_product(product, rows, (None, cols), [left, right, result]),
             },
         }
         let more = self.fb.ins().icmp(IntCC::SignedLessThan, end, hi);
@@ -300,7 +316,7 @@ impl DriverEmitter<'_, '_> {
             }
             None => {
                 let cols = self.fb.ins().iconst(types::I64, product.cols);
-                self.call_product(product, [rows, cols], [left, starts[1], result]);
+                self.call_product(product, rows, (None, cols), [left, starts[1], result]);
             }
         }
     }
@@ -311,13 +327,46 @@ impl DriverEmitter<'_, '_> {
         host::ProductInRuns { isa, nest, lo, hi, a, b, c, workspace }.call(&mut self.imports, &mut self.fb);
     }
 
-    /// A part of a product whose right operand is not rearranged ahead: its extents, and where its operands and it begin.
-    pub(super) fn call_product(&mut self, product: &Product, [rows, cols]: [Value; 2], [a, b, c]: [Value; 3]) {
+    /// A part of a product whose right operand is not rearranged in this run: its rows, its columns from one on, if that is not the
+    /// first, and where its operands and it begin.
+    pub(super) fn call_product(
+        &mut self,
+        product: &Product,
+        rows: Value,
+        (from, cols): (Option<Value>, Value),
+        [a, b, c]: [Value; 3],
+    ) {
         let isa = self.isa_number();
         let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
         let numbers = [a_row, a_col, b_row, b_col, product.result_step];
         let [a_row, a_col, b_row, b_col, ldc] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
         let (inner, piece, workspace) = (product.inner, product.piece, product.workspace);
+        if let Some(at) = product.kept {
+            let packed = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PACKED);
+            let [at, all] = [at as i64, product.cols].map(|value| self.fb.ins().iconst(types::I64, value));
+            let from = from.unwrap_or_else(|| self.fb.ins().iconst(types::I64, 0));
+            return host::KeptProduct {
+                isa,
+                rows,
+                all,
+                from,
+                cols,
+                inner,
+                piece,
+                a,
+                a_row,
+                a_col,
+                b,
+                b_row,
+                b_col,
+                packed,
+                at,
+                c,
+                ldc,
+                workspace,
+            }
+            .call(&mut self.imports, &mut self.fb);
+        }
         host::Product { isa, rows, cols, inner, piece, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
             .call(&mut self.imports, &mut self.fb);
     }

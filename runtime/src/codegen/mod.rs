@@ -42,7 +42,7 @@ use crate::tiling::KernelTiling;
 use crate::types::Dim;
 
 pub use abi::{EntryFn, TaskFn, entry_signature, task_signature};
-pub use entry::{entry, tail, task};
+pub use entry::{entry, prepare, tail, task};
 pub use host::Import;
 use host::Imports;
 pub use kernels::{Kernels, kernels};
@@ -76,6 +76,10 @@ pub struct Context {
     pub overflow: *mut u32,
     /// Where tiles lie: in the scratch of the thread, or in one that threads share where each has rows of the same tile.
     pub tiles: *mut f32,
+    /// What is made of parameters once: results and transformed taps.
+    pub prepared: *mut f32,
+    /// Rearranged right operands that are made of parameters once, or null.
+    pub packed: *const f32,
 }
 
 impl Context {
@@ -88,6 +92,8 @@ impl Context {
     const SCRATCH: i32 = offset_of!(Context, scratch) as i32;
     const OVERFLOW: i32 = offset_of!(Context, overflow) as i32;
     const TILES: i32 = offset_of!(Context, tiles) as i32;
+    const PREPARED: i32 = offset_of!(Context, prepared) as i32;
+    const PACKED: i32 = offset_of!(Context, packed) as i32;
 }
 
 /// The machine that code is generated for.
@@ -374,6 +380,10 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Location::Param(index) => {
                 let params = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PARAMS);
                 self.behind(params, floats(self.plan.params[index]))
+            }
+            Location::Prepared(at) => {
+                let prepared = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::PREPARED);
+                self.behind(prepared, floats(at))
             }
             Location::Input(index) => {
                 let inputs = self.fb.ins().load(types::I64, constant_memory(), self.ctx, Context::INPUTS);

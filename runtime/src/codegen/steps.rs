@@ -19,7 +19,7 @@ impl DriverEmitter<'_, '_> {
         let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
         let number = fused.loop_number(run.start).expect("it is a loop");
         let zero = self.fb.ins().iconst(types::I64, 0);
-        for product in self.products(run).iter().flatten().filter(|product| product.packed.is_some()) {
+        for product in self.products(run).iter().flatten().filter(|product| product.has_ahead()) {
             let cols = self.fb.ins().iconst(types::I64, product.cols);
             self.pack(product, zero, cols);
         }

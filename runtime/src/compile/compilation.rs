@@ -17,7 +17,7 @@ use crate::network::Definition;
 use crate::plan::{self, Plan};
 use crate::sentinel::Replay;
 use crate::simplify::simplify_mapped;
-use crate::tiling::tile;
+use crate::tiling::{Keep, tile};
 
 /// The stages of a network that is compiled for a purpose. Each is computed when it or a later one is first asked for; a mistake
 /// in the declaration or a setting is the error of the first stage that finds it.
@@ -101,18 +101,23 @@ impl Compilation<'_> {
     pub fn plan(&self) -> Result<&Plan, BuildError> {
         once(&self.plan, || {
             let fused = self.fused()?;
-            plan::plan(fused, tile(fused, self.target.max_batch, self.target.machine()))
+            let tiling = tile(fused, self.target.max_batch, self.target.machine());
+            plan::plan(fused, tiling.keeping(fused, self.keep()))
         })
     }
 
     /// The program. Of all that the stages left, only the kernels are there while code is generated, and nothing afterwards.
     pub fn into_program(self) -> Result<Program, BuildError> {
-        let target = self.target;
+        let (target, keep) = (self.target, self.keep());
         let fused = self.into_fused()?;
-        let program = Program::of_kernels(&fused, target)?.moved();
+        let program = Program::of_kernels(&fused, target, keep)?.moved();
         drop(fused);
         pages::give_back();
         Ok(program)
+    }
+
+    fn keep(&self) -> Keep {
+        self.target.keep.unwrap_or(self.purpose.keeps())
     }
 
     /// [`Compilation::fused`] alone.
@@ -173,8 +178,8 @@ impl Compilation<'_> {
             Stage::Legalized => self.legalized()?.to_string(),
             Stage::Fused => self.fused()?.to_string(),
             Stage::Plan => plan::text(self.plan()?, self.fused()?),
-            Stage::Clif => jit::text(self.fused()?, self.target.max_batch, Text::Clif)?,
-            Stage::Asm => jit::text(self.fused()?, self.target.max_batch, Text::Asm)?,
+            Stage::Clif => jit::text(self.fused()?, self.target.max_batch, self.keep(), Text::Clif)?,
+            Stage::Asm => jit::text(self.fused()?, self.target.max_batch, self.keep(), Text::Asm)?,
         })
     }
 }

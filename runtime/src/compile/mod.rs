@@ -10,6 +10,7 @@ mod program;
 mod target;
 
 use crate::optim::TrainingConfig;
+use crate::tiling::Keep;
 
 pub use compilation::{Compilation, compile, simplified};
 pub use program::Program;
@@ -36,7 +37,8 @@ pub enum Stage {
     /// would be if every operation were a kernel of its own.
     Fused,
     /// Where everything lies in memory, and how the kernels run: which products are written out or called, which operands are
-    /// rearranged, what is prefetched and what threads share, each with its reason.
+    /// rearranged, what is prefetched and what threads share, each with its reason; of predictions also what is made of parameters
+    /// once and kept beside them.
     Plan,
     /// The kernels in Cranelift's intermediate language, for x86-64 with AVX2 and FMA.
     Clif,
@@ -75,6 +77,14 @@ impl<'a> Purpose<'a> {
     /// Whether outputs are all that is wanted.
     fn predicts(self) -> bool {
         matches!(self, Purpose::Predict | Purpose::MonteCarlo | Purpose::Next | Purpose::Stream)
+    }
+
+    /// What is kept from run to run of that which depends on parameters alone: where they are as a rule the same in the next run.
+    fn keeps(self) -> Keep {
+        match self {
+            Purpose::Predict | Purpose::Next | Purpose::Stream => Keep::WherePays,
+            _ => Keep::Nothing,
+        }
     }
 
     /// How the network is trained, where that is said.

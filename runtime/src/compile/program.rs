@@ -8,7 +8,7 @@ use crate::jit::{self, Code, Pool};
 use crate::kernel::Fused;
 use crate::memory::Memory;
 use crate::plan::{self, Location, Plan, plan};
-use crate::tiling::tile;
+use crate::tiling::{Keep, tile};
 
 /// A compiled program and what is needed to run it.
 #[derive(Debug)]
@@ -33,12 +33,13 @@ impl Program {
     /// Compiles a graph as it is, without simplifying it.
     pub fn of_graph(graph: &Graph, target: Target) -> Result<Program, BuildError> {
         let fused = fuse_legalized(&legalize(graph), target.winograd);
-        Program::of_kernels(&group(fused, &Budget::new(target.max_batch)), target)
+        let keep = target.keep.unwrap_or(Keep::Nothing);
+        Program::of_kernels(&group(fused, &Budget::new(target.max_batch)), target, keep)
     }
 
     /// Compiles kernels.
-    pub(super) fn of_kernels(fused: &Fused, target: Target) -> Result<Program, BuildError> {
-        let plan = plan(fused, tile(fused, target.max_batch, target.machine()))?;
+    pub(super) fn of_kernels(fused: &Fused, target: Target, keep: Keep) -> Result<Program, BuildError> {
+        let plan = plan(fused, tile(fused, target.max_batch, target.machine()).keeping(fused, keep))?;
         let code = jit::compile(fused, &plan)?;
         Ok(Program::assemble(code, fused, plan, target.threads))
     }

@@ -1,7 +1,7 @@
 //! What a program is compiled for: how many rows, how many threads, which machine.
 
 use crate::kernel::WinogradUse;
-use crate::tiling::{Isa, Machine};
+use crate::tiling::{Isa, Keep, Machine};
 
 /// How a program is to run. Bits of results depend on the instruction set, and on whether there may be products in the form of
 /// Winograd, alone.
@@ -15,17 +15,19 @@ pub struct Target {
     pub isa: Isa,
     /// Which products of windows have the form of [`Winograd`](crate::kernel::Winograd).
     pub winograd: WinogradUse,
+    /// What is kept from run to run of that which depends on parameters alone; none for what the purpose wants. No bit depends on it.
+    pub keep: Option<Keep>,
 }
 
 impl Target {
     /// This machine with one thread, for batches of up to so many rows.
     pub fn new(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: WinogradUse::WherePays }
+        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: WinogradUse::WherePays, keep: None }
     }
 
     /// The machine of all printed stages, so that they read the same everywhere: x86-64 with AVX2 and FMA, one thread.
     pub fn printed(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::Avx2, winograd: WinogradUse::WherePays }
+        Target { isa: Isa::Avx2, ..Target::new(max_batch) }
     }
 
     /// With so many threads.
@@ -41,6 +43,12 @@ impl Target {
     /// With these products in the form of Winograd.
     pub fn with_winograd_used(self, winograd: WinogradUse) -> Target {
         Target { winograd, ..self }
+    }
+
+    /// With this kept from run to run of a program that writes no parameters, which then has to be
+    /// [prepared](crate::jit::Code::prepare).
+    pub fn keeping(self, keep: Keep) -> Target {
+        Target { keep: Some(keep), ..self }
     }
 
     /// With this instruction set, which the machine has to have.

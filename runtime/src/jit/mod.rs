@@ -8,6 +8,7 @@ mod fork;
 #[cfg(all(test, target_os = "linux"))]
 mod guarded;
 mod ieee;
+mod kept;
 mod pages;
 mod pool;
 #[cfg(all(test, target_os = "linux"))]
@@ -29,7 +30,7 @@ use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, defaul
 
 use crate::codegen::{
     CodegenInput, Context, EntryFn, Import, Kernels, Numbers, Target, TaskFn, entry, entry_signature, kernel_signature,
-    kernels, tail, task, task_signature, wide_signature,
+    kernels, prepare, tail, task, task_signature, wide_signature,
 };
 use crate::error::BuildError;
 use crate::kernel::Fused;
@@ -39,6 +40,7 @@ use crate::plan::{self, ParallelRegion, Plan, Task, Work};
 use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
+use kept::KeptCode;
 use pages::Pages;
 pub use pool::Pool;
 pub use text::{Text, isa_by_name, text, text_for};
@@ -52,6 +54,8 @@ pub struct Code {
     /// The constants that the code reads, each four times, and the offsets of its kernels, aligned to 16 bytes.
     table: Vec<Aligned>,
     needs: Needs,
+    /// What it makes of parameters once.
+    kept: KeptCode,
     /// The program cut into regions, if it was compiled for several threads and some of it can be shared.
     shared: Option<SharedCode>,
 }
@@ -156,9 +160,10 @@ impl Code {
     fn with(&self, memory: Memory<'_>, run: impl FnOnce(Context) -> bool) -> bool {
         let Memory { arena, params, scalars, inputs, batch } = memory;
         assert!(arena.len() >= self.needs.arena && params.len() >= self.needs.params, "the plan's memory is there");
+        let [prepared, packed] = self.kept.addresses(&params);
         let params = match params {
             Params::Own(floats) => floats.as_mut_ptr(),
-            Params::Shared(floats) => {
+            Params::Shared(floats) | Params::Prepared { params: floats, .. } => {
                 assert!(!self.needs.writes, "a program that writes parameters has them for itself");
                 floats.as_ptr().cast_mut()
             }
@@ -193,6 +198,8 @@ impl Code {
             scratch,
             tiles: scratch,
             overflow: &raw mut overflow,
+            prepared: prepared.cast_mut(),
+            packed,
         })
     }
 }
@@ -303,6 +310,12 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     let regions = if regions.iter().all(|region| region.tasks.is_empty()) { Vec::new() } else { regions };
     let entry_function = self::entry(program, &kernels, target);
     let (shared, shared_ids) = shared_functions(&mut module, (program, &kernels), target, &regions, numbers)?;
+    let prepare_number = numbers.shared(shared.len());
+    let prepare = prepare(program, &kernels, target, prepare_number);
+    let prepare_id = match prepare {
+        None => None,
+        Some(_) => Some(declared(&mut module, prepare_number, "prepare", Linkage::Local, &entry_signature(target))?),
+    };
     let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
     let functions = std::mem::take(&mut kernels.functions);
     let mut context = CodegenContext::new();
@@ -315,9 +328,8 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
         module.define_function_bytes(id, 64, &function.bytes, &[]).map_err(failed)?;
     }
     let mut quick = None;
-    for (function, id) in
-        [(entry_function, entry)].into_iter().chain(shared.into_iter().zip(shared_ids.iter().copied()))
-    {
+    let once = [(entry_function, entry)].into_iter().chain(prepare.zip(prepare_id));
+    for (function, id) in once.chain(shared.into_iter().zip(shared_ids.iter().copied())) {
         context.clear();
         context.func = function;
         if context.func.dfg.num_insts() < LONG {
@@ -335,6 +347,12 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     let entry = module.get_finalized_function(entry);
     // SAFETY: the entry was declared with the signature of this type.
     let entry = unsafe { std::mem::transmute::<*const u8, EntryFn>(entry) };
+    let prepare = prepare_id.map(|id| {
+        let code = module.get_finalized_function(id);
+        // SAFETY: so was what prepares a run.
+        unsafe { std::mem::transmute::<*const u8, EntryFn>(code) }
+    });
+    let kept = KeptCode::of(fused, plan, prepare);
     let table =
         kernels.constants.words.chunks_exact(4).map(|four| Aligned([four[0], four[1], four[2], four[3]])).collect();
     let needs = Needs {
@@ -349,7 +367,7 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
         writes: fused.kernels.iter().flat_map(|kernel| &kernel.writes).any(|write| !fused.is_computed(write.buffer)),
     };
     let shared = (!regions.is_empty()).then(|| shared_code(&module, fused, plan, &regions, &shared_ids));
-    Ok(Code { _pages: pages, entry, table, needs, shared })
+    Ok(Code { _pages: pages, entry, table, needs, kept, shared })
 }
 
 /// What the system refuses is told in its words; all else is the code generator's.

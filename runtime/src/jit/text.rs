@@ -6,11 +6,11 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::settings::Configurable;
 
 use super::{Registers, finish_isa, target};
-use crate::codegen::{CodegenInput, Import, Numbers, entry, kernels};
+use crate::codegen::{CodegenInput, Import, Numbers, entry, kernels, prepare};
 use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::plan::plan;
-use crate::tiling::{Isa, Machine, tile};
+use crate::tiling::{Isa, Keep, Machine, tile};
 
 /// Which text of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,12 @@ pub enum Text {
 
 /// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is. A long entry runs with registers
 /// that were given in one pass, and is shown as it would be otherwise.
-pub fn text(fused: &Fused, max_batch: usize, text: Text) -> Result<String, BuildError> {
+pub fn text(fused: &Fused, max_batch: usize, keep: Keep, text: Text) -> Result<String, BuildError> {
     let mut builder = isa_by_name("x86_64-unknown-linux-gnu")?;
     for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
         builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
     }
-    text_for(fused, max_batch, text, builder)
+    text_keeping(fused, max_batch, keep, text, builder)
 }
 
 /// The instruction set of this name, without extensions; an error if this build of Cranelift has no code for it.
@@ -50,13 +50,26 @@ pub fn text_for(
     text: Text,
     builder: cranelift_codegen::isa::Builder,
 ) -> Result<String, BuildError> {
+    text_keeping(fused, max_batch, Keep::Nothing, text, builder)
+}
+
+/// The same with what is kept from run to run.
+fn text_keeping(
+    fused: &Fused,
+    max_batch: usize,
+    keep: Keep,
+    text: Text,
+    builder: cranelift_codegen::isa::Builder,
+) -> Result<String, BuildError> {
     let isa = finish_isa(builder, Registers::Well)?;
     let wide_vectors = has_wide_vectors(&*isa);
     let machine = Machine { wide_vectors, ..Machine::of(Isa::Avx2) };
-    let plan = plan(fused, tile(fused, max_batch, machine))?;
+    let plan = plan(fused, tile(fused, max_batch, machine).keeping(fused, keep))?;
     let program = CodegenInput { fused, plan: &plan, timed: false };
     let mut kernels = kernels(program, target(&*isa));
     let entry = entry(program, &kernels, target(&*isa));
+    let numbers = Numbers::of(fused).with_wide(kernels.wide.code.len());
+    let prepare = prepare(program, &kernels, target(&*isa), numbers.shared(0));
     let heading = entry_heading(Numbers::of(fused), kernels.functions.iter().chain([&entry]));
     let mut functions = std::mem::take(&mut kernels.functions).into_iter();
     let print = |function: Function| -> Result<String, BuildError> {
@@ -88,6 +101,9 @@ pub fn text_for(
     result.push_str(&heading);
     result.push_str(&print(entry)?);
     result.push('\n');
+    if let Some(prepare) = prepare {
+        result.push_str(&format!("; when a parameter has changed, calls the same\n{}\n", print(prepare)?));
+    }
     Ok(result)
 }
 

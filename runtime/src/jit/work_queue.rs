@@ -82,6 +82,8 @@ impl WorkQueue {
             scratch: std::ptr::null_mut(),
             tiles: std::ptr::null_mut(),
             overflow: std::ptr::null_mut(),
+            prepared: std::ptr::null_mut(),
+            packed: std::ptr::null(),
         };
         let contexts = (0..1 + threads).map(|_| UnsafeCell::new(context)).collect();
         WorkQueue {

@@ -13,6 +13,7 @@
 //! for each step.
 
 mod access;
+mod constant;
 mod cost;
 mod flow;
 mod group;
@@ -36,6 +37,7 @@ use crate::reason::{ApartReason, MaterializeReason, RematerializeReason, SplitRe
 use crate::types::{DType, Dim, Shape, TensorType};
 
 pub use access::{Access, Affine, AxisSet, Bound, Gather};
+pub use constant::Constants;
 pub(crate) use cost::grouped;
 pub use cost::{Cost, Count, cost, costs};
 pub use flow::Class;

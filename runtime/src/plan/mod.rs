@@ -3,10 +3,11 @@
 //! In: kernels, and how they run. Out: an offset for every value that is kept, for partial sums and for scratch, so
 //! that values whose lives do not overlap share their place, and a value may take that of an operand which dies with it.
 //! Parameters, statistics and optimizer state lie in a block of their own, inputs where the caller has them. Offsets are in
-//! floats, multiples of 16: 64 bytes.
+//! floats, multiples of 16: 64 bytes. What is made of parameters once lies beside them.
 
 mod arena;
 mod in_place;
+mod kept;
 mod print;
 mod tasks;
 mod touched;
@@ -26,6 +27,7 @@ use crate::types::Shape;
 
 use arena::Arena;
 use in_place::Operands;
+pub use kept::{KeptContent, KeptPart, KeptPlan};
 pub use print::text;
 pub use tasks::{Last, ParallelRegion, Skinny, Task, Work, parallel_regions};
 pub use verify::verify;
@@ -42,6 +44,8 @@ pub enum Location {
     Param(usize),
     /// The input of this index.
     Input(usize),
+    /// Among what is made of parameters once, at this offset.
+    Prepared(usize),
 }
 
 /// Where a tile lies in the scratch of each thread.
@@ -75,6 +79,8 @@ pub struct Plan {
     pub params: Vec<usize>,
     /// Length of the parameter block.
     pub params_len: usize,
+    /// What is made of parameters once, and kept from run to run.
+    pub kept: KeptPlan,
     /// The batch size that it is made for.
     pub max_batch: usize,
     /// How the kernels run.
@@ -152,6 +158,8 @@ pub struct KernelPlan {
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
     pub packed: Option<usize>,
+    /// Where it lies, or transformed taps, among what is kept from run to run.
+    pub kept: Option<usize>,
     /// Values that are written over an operand of the kernel or of an earlier one of its group, element by element, and that
     /// operand, which nothing reads later.
     pub in_place: BTreeMap<BufferId, BufferId>,
@@ -164,6 +172,7 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
     let mut arena = Arena::default();
     // A buffer of the arena gets its place from the kernel that writes it.
     let mut places: Vec<Option<Location>> = fused.buffers.iter().map(|buffer| home(buffer.home)).collect();
+    let kept = kept::lay_out(fused, &tiling, &mut places);
     let len = |id: BufferId| padded(fused.buffer(id).shape.len_at(max_batch));
     let (last_read, writers) = (fused.last_uses(), fused.writers());
     // What a kernel of a group or a loop reads it reads until the last tile or step is done.
@@ -214,17 +223,31 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
             };
             places[write.buffer.index()] = Some(Location::Arena(at));
         }
+        let rearranged = kept.of(index).find(|part| !matches!(part.content, KeptContent::Value(_)));
         let own = kernel_plan(fused, &tiling, index, &mut arena);
-        kernels.push(KernelPlan { in_place, ..own });
+        kernels.push(KernelPlan { in_place, kept: rearranged.map(|part| part.at), ..own });
     }
     let (params, params_len) = parameters(&fused.slots);
-    let bytes = (arena.len.saturating_add(params_len).saturating_add(arena.scratch)).saturating_mul(4);
+    let all = [arena.len, params_len, arena.scratch, kept.prepared, kept.packed];
+    let bytes = all.into_iter().fold(0, usize::saturating_add).saturating_mul(4);
     if bytes > LIMIT_GIB << 30 {
         return Err(BuildError::TooLarge { max_batch, limit: LIMIT_GIB, largest: largest(fused, max_batch, true) });
     }
     let Arena { allocations, len: arena, scratch, total: unshared, .. } = arena;
-    let plan =
-        Plan { places, tiles, kernels, allocations, arena, scratch, unshared, params, params_len, max_batch, tiling };
+    let plan = Plan {
+        places,
+        tiles,
+        kernels,
+        allocations,
+        arena,
+        scratch,
+        unshared,
+        params,
+        params_len,
+        kept,
+        max_batch,
+        tiling,
+    };
     if cfg!(debug_assertions) {
         verify(&plan, fused).expect("values that live at the same time lie apart");
     }
@@ -365,8 +388,10 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
             Some(Matmul::Winograd { ahead, .. }) => {
                 let winograd = dot.winograd.as_ref().expect("it was tiled in this form");
                 let (channels, cols) = (winograd.channels, winograd.cols);
-                let len = winograd::ahead_len(channels, cols);
-                result.packed = Some(arena.take(Content::Packed, len, last));
+                if tiling.kernels[index].kept.is_none() {
+                    let len = winograd::ahead_len(channels, cols);
+                    result.packed = Some(arena.take(Content::Packed, len, last));
+                }
                 match ahead {
                     Ahead::Taps => winograd::workspace_len(channels),
                     Ahead::Sums => winograd::sums_workspace_len(channels, cols),

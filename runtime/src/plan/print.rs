@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::{Allocation, Content, Last, ParallelRegion, Plan, Skinny, Work, parallel_regions};
+use super::{Allocation, Content, KeptContent, KeptPart, Last, ParallelRegion, Plan, Skinny, Work, parallel_regions};
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
 
@@ -21,6 +21,13 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
     writeln!(text, "parameters {:.1} KiB", kib(plan.params_len))?;
     writeln!(text, "arena {:.1} KiB, without sharing {:.1} KiB", kib(plan.arena), kib(plan.unshared))?;
     writeln!(text, "scratch {:.1} KiB a thread", kib(plan.scratch))?;
+    match [plan.kept.prepared, plan.kept.packed] {
+        [0, 0] => {}
+        [prepared, 0] => writeln!(text, "made of parameters {:.1} KiB", kib(prepared))?,
+        [prepared, packed] => {
+            writeln!(text, "made of parameters {:.1} KiB, right operands {:.1} KiB", kib(prepared), kib(packed))?;
+        }
+    }
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let number = fused.group_number(index);
         if let Some(number) = number.filter(|&number| fused.groups[number].kernels.start == index) {
@@ -45,6 +52,7 @@ fn write(text: &mut String, plan: &Plan, fused: &Fused) -> std::fmt::Result {
             };
             entry(text, allocation, replaced, fused)?;
         }
+        plan.kept.of(index).try_for_each(|part| kept(text, part, fused))?;
     }
     let regions = parallel_regions(fused, plan);
     match regions.iter().any(|region| !region.tasks.is_empty()) {
@@ -85,6 +93,21 @@ fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fuse
         line.push_str(&format!("; then {}", alone.join(", ")));
     }
     writeln!(text, "{}", line.replace(": ; then", ": one thread does"))
+}
+
+/// What lies beside the parameters.
+fn kept(text: &mut String, part: &KeptPart, fused: &Fused) -> std::fmt::Result {
+    let of_dot = || {
+        let origin = &fused.kernels[part.kernel].dot.as_ref().expect("there is a product").origin;
+        (fused.value_name(origin.node), &*origin.layer)
+    };
+    let (what, (value, layer)) = match part.content {
+        KeptContent::Value(id) => ("", (fused.buffer_name(id), &*fused.buffer(id).layer)),
+        KeptContent::Taps => ("taps of ", of_dot()),
+        KeptContent::Packed => ("right operand of ", of_dot()),
+    };
+    let value = format!("{what}{value}");
+    line_with_layer(text, &format!("  {value:<22} kept {}..{}", part.at, part.at + part.len), layer)
 }
 
 fn entry(text: &mut String, allocation: &Allocation, replaced: Option<BufferId>, fused: &Fused) -> std::fmt::Result {

@@ -97,7 +97,7 @@ impl Task {
 /// Cuts a program into regions.
 pub fn parallel_regions(fused: &Fused, plan: &Plan) -> Vec<ParallelRegion> {
     let mut regions = Regions { regions: Vec::new(), touched: Touched::default(), first: 0, sealed: HashSet::new() };
-    for run in fused.runs() {
+    for run in fused.runs().filter(|run| !plan.tiling.kernels[run.start].is_kept()) {
         if fused.check == Some(run.start) {
             regions.check();
         }
@@ -275,7 +275,7 @@ impl Access {
 /// The memory of a buffer that several kernels may touch. Nobody writes an input, and scratch is each thread's own.
 fn region(fused: &Fused, plan: &Plan, buffer: BufferId) -> Option<MemoryRegion> {
     match plan.places[buffer.index()] {
-        None | Some(Location::Input(_)) => None,
+        None | Some(Location::Input(_) | Location::Prepared(_)) => None,
         Some(Location::Arena(at)) => {
             Some(MemoryRegion::Arena(at, padded(fused.buffer(buffer).shape.len_at(plan.max_batch))))
         }

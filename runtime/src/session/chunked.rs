@@ -129,6 +129,7 @@ impl<N: Network> Session<N> {
         let floats = match place {
             Location::Arena(at) => &self.arena.floats()[at..],
             Location::Param(param) => &self.params.floats()[program.params[param]..],
+            Location::Prepared(_) => unreachable!("no result is kept from run to run"),
             Location::Input(input) => match inputs[input] {
                 Input::Float(values) => values,
                 Input::Index(_) => unreachable!("a result is a number, not a class id"),

@@ -2,8 +2,8 @@
 //!
 //! In: arrays of the user's. Out: losses, predictions, gradients. Everything is checked before anything is written, so that
 //! a refused call leaves the session as it was. After `build`, and the first use of a further program, a call allocates
-//! nothing: but for predictions of more than `max_batch` rows or for the caller to keep, the totals of an evaluation in
-//! pieces, and the extents of a tensor of more than four axes.
+//! nothing: but for predictions of more than `max_batch` rows or for the caller to keep, large matrices that predictions keep as
+//! they read them, the totals of an evaluation in pieces, and the extents of a tensor of more than four axes.
 
 mod accumulation;
 mod attachments;
@@ -19,6 +19,7 @@ mod metrics;
 mod monte_carlo;
 mod name_map;
 mod outputs;
+mod parameters;
 mod params;
 mod chunked;
 mod position;
@@ -60,6 +61,7 @@ use attachments::Attachments;
 use buffer::Buffer;
 use feed::Feed;
 use outputs::{Inference, Outputs};
+use parameters::Parameters;
 use position::Position;
 use programs::{Kind, Programs};
 use sentinel::Ran;
@@ -153,7 +155,7 @@ pub struct Session<N> {
     measures: Vec<Measure>,
     /// Which statistics a recalibration gives.
     statistics: Vec<usize>,
-    params: Buffer,
+    params: Parameters,
     /// The parameters before the step that runs, if a sentinel watches over it.
     kept: Option<Buffer>,
     arena: Buffer,
@@ -187,7 +189,7 @@ impl<N: Network> Session<N> {
         let train = compilation.into_program()?;
         let mut pool = if threads > 1 { Some(Pool::new(threads)?) } else { None };
         pool.iter_mut().for_each(|pool| train.code.reserve(pool));
-        let mut params = buffer::params(&train)?;
+        let mut params = Parameters::from(buffer::params(&train)?);
         let kept = config.sentinel.then(|| buffer::params(&train)).transpose()?;
         let arena = buffer::arena(&train, max_batch)?;
         let feed = Feed::new(&train.slots, max_batch)?;
@@ -329,7 +331,7 @@ impl<N: Network> Session<N> {
         self.compile(Kind::Predict)?;
         let program = &self.programs[Kind::Predict];
         let outputs = self.outputs.as_mut().expect("room was made when the program was compiled");
-        let (arena, params, scalars) = (self.arena.floats_mut(), self.params.floats(), &self.scalars[..]);
+        let (arena, params, scalars) = (self.arena.floats_mut(), &self.params, &self.scalars[..]);
         let (feed, max_batch, pool) = (&mut self.feed, self.max_batch, self.pool.as_mut());
         Inference { program, arena, params, scalars, feed, max_batch, pool }.run(outputs, &tensors, rows)?;
         Ok((outputs, rows))
@@ -410,7 +412,10 @@ impl<N: Network> Session<N> {
         let program = &self.programs[kind];
         let arena = self.arena.floats_mut();
         let finite = self.feed.with(tensors, |inputs| {
-            let params = Params::Own(self.params.floats_mut());
+            let params = match program.code.writes() {
+                true => Params::Own(self.params.floats_mut()),
+                false => Params::Shared(self.params.floats()),
+            };
             program.run(self.pool.as_mut(), Memory { arena, params, scalars, inputs, batch: rows })
         });
         let number = |role: Role| match program.result(&role) {

@@ -5,11 +5,12 @@ use ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};
 use super::Network;
 use super::buffer::no_memory;
 use super::feed::{self, Feed};
+use super::parameters::Parameters;
 use crate::compile::Program;
 use crate::error::{BuildError, RunError};
 use crate::ir::Role;
 use crate::jit::Pool;
-use crate::memory::{Memory, Params, Word};
+use crate::memory::{Memory, Word};
 use crate::network::Definition;
 use crate::plan::Location;
 use crate::tensor::Tensor;
@@ -78,6 +79,7 @@ impl Outputs {
                 Location::Arena(at) => port.values.extend_from_slice(&arena[at..at + len]),
                 Location::Param(param) => port.values.extend_from_slice(&params[program.params[param]..][..len]),
                 // A body that only renames elements: its output is its input.
+                Location::Prepared(_) => unreachable!("no result is kept from run to run"),
                 Location::Input(input) => inputs[input].for_each_number(|number| port.values.push(number)),
             }
         }
@@ -125,7 +127,7 @@ impl Port {
 pub(super) struct Inference<'a> {
     pub(super) program: &'a Program,
     pub(super) arena: &'a mut [f32],
-    pub(super) params: &'a [f32],
+    pub(super) params: &'a Parameters,
     pub(super) scalars: &'a [Word],
     pub(super) feed: &'a mut Feed,
     pub(super) max_batch: usize,
@@ -136,7 +138,7 @@ impl Inference<'_> {
     /// Takes checked rows `max_batch` at a time. What was in the outputs is gone.
     ///
     /// # Errors
-    /// Outputs for which there is no memory.
+    /// No memory for outputs, or for what the program makes of the parameters.
     pub(super) fn run(self, outputs: &mut Outputs, tensors: &[Tensor<'_>], rows: usize) -> Result<(), RunError> {
         let Inference { program, arena, params, scalars, feed, max_batch, mut pool } = self;
         outputs.make_room(rows)?;
@@ -145,11 +147,12 @@ impl Inference<'_> {
             // Most calls are one piece, which needs no views of its own.
             let part = (to - from < rows).then(|| feed::rows(tensors, from, to));
             let piece = part.as_deref().unwrap_or(tensors);
+            let prepared = params.of_prediction(program, arena, to - from)?;
             feed.with(piece, |inputs| {
-                let (arena, params) = (&mut *arena, Params::Shared(params));
+                let (arena, params) = (&mut *arena, prepared);
                 program.run(pool.as_deref_mut(), Memory { arena, params, scalars, inputs, batch: to - from })
             });
-            outputs.take(program, arena, params, piece, to - from);
+            outputs.take(program, arena, params.floats(), piece, to - from);
         }
         Ok(())
     }

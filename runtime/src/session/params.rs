@@ -107,6 +107,7 @@ impl<'a> Gradients<'a> {
             Location::Arena(at) => Some(&self.arena[at..][..len]),
             Location::Param(other) => Some(&self.params[self.program.params[other]..][..len]),
             Location::Input(_) => unreachable!("an input follows the batch, a gradient does not"),
+            Location::Prepared(_) => unreachable!("no result is kept from run to run"),
         }
     }
 

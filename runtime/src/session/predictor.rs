@@ -10,6 +10,7 @@ use super::attachments::Attachments;
 use super::buffer::{self, Buffer};
 use super::feed::{self, Feed};
 use super::outputs::{Inference, Outputs};
+use super::parameters::Parameters;
 use super::params::{named, place, read, write};
 use super::scalars::declared;
 use super::sizes::{sizes_in, sizes_word, with};
@@ -25,12 +26,13 @@ use crate::network::Definition;
 ///
 /// A clone shares program and parameters and has memory of its own for what a call computes, so that each thread can have
 /// one; all of them give the same bits. Where there may be no memory for it, [`Predictor::try_clone`] says so and `clone`
-/// panics. A call allocates nothing, but for more than `max_batch` rows, or outputs for the caller to keep.
+/// panics. What depends on parameters alone is made by the first call, and again by the first one after they change. A call allocates
+/// nothing, but for more than `max_batch` rows, outputs for the caller to keep, and once for large matrices as products read them.
 #[derive(Debug)]
 pub struct Predictor<N> {
     pub(super) definition: &'static Definition<'static>,
     pub(super) program: Arc<Program>,
-    pub(super) params: Arc<Buffer>,
+    pub(super) params: Arc<Parameters>,
     max_batch: usize,
     pub(super) winograd: bool,
     pub(super) arena: Buffer,
@@ -58,8 +60,9 @@ impl<N: Network> Predictor<N> {
         declared: &[f32],
         (max_batch, winograd): (usize, bool),
     ) -> Result<Predictor<N>, BuildError> {
-        let mut own = buffer::params(&program)?;
+        let mut own = Parameters::from(buffer::params(&program)?);
         own.floats_mut().copy_from_slice(&params[..program.params_len]);
+        own.make_room(&program)?;
         let mut scalars = vec![Word::default(); program.slots.scalars.len()];
         scalars.iter_mut().zip(declared).for_each(|(word, &number)| *word = Word::from(number));
         Ok(Predictor {
@@ -109,7 +112,7 @@ impl<N: Network> Predictor<N> {
     fn infer(&mut self, inputs: N::Inputs<'_>) -> Result<usize, RunError> {
         let tensors = feed::gather::<N>(inputs, None);
         let rows = self.feed.check(&self.program.slots, &tensors, usize::MAX)?;
-        let (program, params, scalars) = (&*self.program, self.params.floats(), &self.scalars[..]);
+        let (program, params, scalars) = (&*self.program, &*self.params, &self.scalars[..]);
         Inference {
             program,
             arena: self.arena.floats_mut(),
@@ -154,7 +157,7 @@ impl<N: Network> Predictor<N> {
         if Arc::get_mut(&mut self.params).is_none() {
             self.params = Arc::new(self.params.try_clone()?);
         }
-        Arc::get_mut(&mut self.params).map(Buffer::floats_mut)
+        Arc::get_mut(&mut self.params).map(Parameters::floats_mut)
     }
 
     /// How many rows are taken at a time.

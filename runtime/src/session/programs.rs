@@ -162,6 +162,9 @@ impl<N: Network> Session<N> {
                     (kind == Kind::Predict).then(|| Outputs::new(self.definition, self.max_batch)).transpose()?;
                 let program = compilation.into_program()?;
                 let program = self.with_room(program)?;
+                if kind == Kind::Predict {
+                    self.params.make_room(&program)?;
+                }
                 self.outputs = outputs.or(self.outputs.take());
                 Compiled::Whole(program)
             }

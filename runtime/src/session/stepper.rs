@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use smallvec::SmallVec;
 
 use super::buffer::{self, Buffer, no_memory};
+use super::parameters::Parameters;
 use super::params::named;
 use super::{Network, Predictor, fill_those};
 use crate::compile::{Compilation, Program, Purpose, Target, compile};
 use crate::error::BuildError;
 use crate::ir::{InputSlot, Op, Role, SlotKind};
-use crate::memory::{FEW_INPUTS, Input, Memory, Params, Word};
+use crate::memory::{FEW_INPUTS, Input, Memory, Word};
 use crate::plan::Location;
 use crate::types::Shape;
 
@@ -80,7 +81,7 @@ impl OnePosition {
 #[derive(Debug)]
 pub(super) struct Stepper {
     pub(super) one: OnePosition,
-    params: Buffer,
+    params: Parameters,
     arena: Buffer,
     scalars: Vec<Word>,
     /// Keys and values of all positions for every attention, the state of every layer that has one: they come behind the outputs.
@@ -105,7 +106,7 @@ impl<N: Network> Predictor<N> {
             }
         };
         let program = &*one.program;
-        let mut params = buffer::params(program)?;
+        let mut params = Parameters::from(buffer::params(program)?);
         // What is the same in every program, such as tables of angles; the parameters follow.
         fill_those(params.floats_mut(), program, 0, |kind| kind == SlotKind::Fixed);
         let own: Vec<(usize, usize)> = named(&self.program.slots).map(|(index, slot)| (index, slot.len())).collect();
@@ -114,6 +115,7 @@ impl<N: Network> Predictor<N> {
             let values = &self.params.floats()[self.program.params[from]..][..len];
             params.floats_mut()[program.params[to]..][..len].copy_from_slice(values);
         }
+        params.make_room(program)?;
         let mut scalars = vec![Word::default(); program.slots.scalars.len()];
         scalars.iter_mut().zip(&self.declared).for_each(|(word, &number)| *word = Word::from(number));
         let cache = |slot: &InputSlot| {
@@ -134,10 +136,9 @@ impl Stepper {
         let kept = self.kept.iter().map(|kept| Input::Float(kept.floats()));
         let inputs: SmallVec<[Input<'_>; FEW_INPUTS]> =
             [element, Input::Index(&place)].into_iter().chain(kept).collect();
-        let params = Params::Shared(self.params.floats());
-        let memory =
-            Memory { arena: self.arena.floats_mut(), params, scalars: &self.scalars, inputs: &inputs, batch: 1 };
-        self.one.program.run(None, memory);
+        let (program, arena) = (&*self.one.program, self.arena.floats_mut());
+        let params = self.params.of_prediction(program, arena, 1).expect("there was room from the beginning");
+        program.run(None, Memory { arena, params, scalars: &self.scalars, inputs: &inputs, batch: 1 });
         drop(inputs);
         if let Input::Float(element) = element {
             self.element.clear();
@@ -161,6 +162,7 @@ impl Stepper {
         match self.one.places[index] {
             Location::Arena(at) => &self.arena.floats()[at..][..len],
             Location::Param(param) => &self.params.floats()[self.one.program.params[param]..][..len],
+            Location::Prepared(_) => unreachable!("no result is kept from run to run"),
             Location::Input(0) => &self.element[..len],
             // A state that is given as it was is kept as it was.
             Location::Input(input) => &self.kept[input - 2].floats()[..len],

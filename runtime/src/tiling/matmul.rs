@@ -102,6 +102,8 @@ pub enum Right {
     Packed(Packed),
     /// From a copy that every call makes, panel by panel.
     Panels(Panels),
+    /// From a copy that is kept from run to run, where there is one, and by few rows where it lies.
+    Kept,
 }
 
 /// Why one copy is made for all rows.

@@ -7,6 +7,7 @@
 
 mod cost;
 mod groups;
+mod kept;
 mod loops;
 mod machine;
 pub mod matmul;
@@ -20,6 +21,7 @@ use crate::fuse::Budget;
 use crate::kernel::{Fused, Kernel};
 
 pub use groups::{GroupTiling, TilePoints};
+pub use kept::{Keep, Kept, KeptRight, few_in_place};
 pub use loops::LoopTiling;
 pub use machine::{Isa, Machine, Tile};
 pub use matmul::Matmul;
@@ -63,6 +65,8 @@ pub struct KernelTiling {
     pub rows: usize,
     /// What several threads share of it, if it is in no group.
     pub units: Units,
+    /// What of it is made of parameters once, and kept from run to run.
+    pub kept: Option<Kept>,
 }
 
 // Fusion and tiling call the same right operands large.
@@ -79,7 +83,7 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     let mut tiling = Tiling { machine, max_batch, m_tile, skinny_rows: 128, resident, kernels, groups, loops };
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
-        tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), rows: 1, units: Units::default() });
+        tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), rows: 1, units: Units::default(), kept: None });
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
@@ -150,6 +154,11 @@ impl KernelTiling {
     /// Whether the right operand of its product is rearranged once for all rows.
     pub fn is_packed(&self) -> bool {
         matches!(self.matmul, Some(Matmul::Called { right: matmul::Right::Packed(_), .. }))
+    }
+
+    /// Whether it does not run, as all that it computes is kept from run to run.
+    pub fn is_kept(&self) -> bool {
+        self.kept == Some(Kept::Results)
     }
 
     /// How the left operand of its product is read, if that is one in runs.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, Columns, GroupTiling, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints, Tiling, UnitRows,
-    Units, Wide,
+    Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints,
+    Tiling, UnitRows, Units, Wide,
 };
 use crate::kernel::{Against, grouped};
 
@@ -38,8 +38,9 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, rows, units } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, rows, units, kept } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
+        lines.extend(kept.iter().map(Kept::to_string));
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
                 1 => lines.push(format!("elements {stage}")),
@@ -140,6 +141,21 @@ impl fmt::Display for Right {
                 write!(f, "packed panel by panel: {} do not stay in a cache", Bytes(*bytes))
             }
             Right::Panels(Panels::Batched) => f.write_str("packed panel by panel, one for each matmul"),
+            Right::Kept => f.write_str("packed for all runs"),
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Kept::Results => f.write_str("runs when a parameter has changed: it reads nothing else"),
+            Kept::Taps(bytes) => write!(f, "keeps the taps as they are transformed, {}", Bytes(bytes)),
+            Kept::Right(KeptRight { bytes, rows, percent }) => {
+                let rows = format!("{rows} row{}", if rows == 1 { "" } else { "s" });
+                let bytes = Bytes(bytes);
+                write!(f, "keeps the right operand as it is packed, {bytes}: packing takes {percent} % of {rows}")
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The products as compiled code calls them: every number and address an argument of its own, in the convention of C.
 
-use super::{Isa, Operand, Terms, gemm, gemm_packed, pack_columns};
+use super::{Isa, Operand, Terms, gemm, gemm_packed, gemm_packed_columns, pack_columns};
 use crate::kernel::{Triangle, TrianglePart};
+use crate::tiling::{Machine, few_in_place};
 
 /// As [`gemm`].
 ///
@@ -103,4 +104,40 @@ pub unsafe extern "C" fn packed_product(
     let a = Operand { ptr: a, row: a_row, col: a_col };
     // SAFETY: the caller's promise.
     unsafe { gemm_packed(isa, rows, cols, Terms::all(inner, piece), a, packed, c, ldc, workspace) }
+}
+
+/// The columns `from..from + cols` of a product, of which B and C are given from the first of these on: by [`gemm`], or if `packed` is
+/// not null and rows are more than few by [`gemm_packed_columns`], with `packed` that has all columns at offset `at`.
+///
+/// # Safety
+/// That of [`gemm`] for these columns; and that of [`gemm_packed_columns`] for all of them, unless `packed` is null.
+pub unsafe extern "C" fn kept_product(
+    isa: Isa,
+    rows: usize,
+    all: usize,
+    from: usize,
+    cols: usize,
+    inner: usize,
+    piece: usize,
+    a: *const f32,
+    a_row: usize,
+    a_col: usize,
+    b: *const f32,
+    b_row: usize,
+    b_col: usize,
+    packed: *const f32,
+    at: usize,
+    c: *mut f32,
+    ldc: usize,
+    workspace: *mut f32,
+) {
+    let (a, terms) = (Operand { ptr: a, row: a_row, col: a_col }, Terms::all(inner, piece));
+    if packed.is_null() || rows <= few_in_place(&Machine::of(isa), [cols, inner], b_col) {
+        let b = Operand { ptr: b, row: b_row, col: b_col };
+        // SAFETY: the caller's promise.
+        return unsafe { gemm(isa, rows, cols, terms, a, b, c, ldc, workspace) };
+    }
+    let (columns, packed) = (from..from + cols, packed.wrapping_add(at));
+    // SAFETY: the caller's promise.
+    unsafe { gemm_packed_columns(isa, rows, all, columns, terms, a, packed, c, ldc, workspace) }
 }

@@ -20,7 +20,10 @@ const LINE: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     pub rows: usize,
+    /// Columns of B.
     pub n: usize,
+    /// The first of them that is computed, and the one after the last.
+    pub columns: [usize; 2],
     pub k: Terms,
     pub a: Operand,
     pub c: *mut f32,
@@ -80,12 +83,12 @@ pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block, packe
 pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     // What is left out of a left operand is 0 as far as a tile reaches beyond the row's own terms, and no further.
     const { assert!(K::MR <= LANES) };
-    let Block { rows, n, k, a, c, ldc } = block;
+    let Block { rows, n, columns: [first, end], k, a, c, ldc } = block;
     if k.count == 0 && !k.adds {
         // SAFETY: C has these rows and columns.
-        return unsafe { clear(c, ldc, rows, n) };
+        return unsafe { clear(c.wrapping_add(first), ldc, rows, end - first) };
     }
-    let (there, terms) = (k.columns(0..rows, n), k.of_rows(0..rows));
+    let (there, terms) = (k.columns(0..rows, n).min(end), k.of_rows(0..rows));
     // The first piece leaves zeros where there is nothing.
     let clears = |start: usize| start == 0 && !k.adds;
     let wanted = |&(start, depth): &(usize, usize)| clears(start) || terms.start < start + depth && start < terms.end;
@@ -103,7 +106,7 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
                 }
             }
         }
-        let mut j = 0;
+        let mut j = first;
         while j < there {
             // SAFETY: column `j` exists; `for_b` and packed columns are as the caller promised.
             let (panel, b_row, cols) = unsafe { columns::<K>(b, n, start, depth, j, rows, for_b) };
@@ -130,9 +133,9 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
             }
             j += cols;
         }
-        if there < n && clears(start) {
+        if there < end && clears(start) {
             // Whole panels may have gone a little further.
-            let wanted = k.written(0..rows, n).saturating_sub(j);
+            let wanted = k.written(0..rows, n).min(end).saturating_sub(j);
             // SAFETY: columns from `j` on are inside the block.
             unsafe { clear(c.wrapping_add(j), ldc, rows, wanted) };
         }

@@ -35,7 +35,7 @@ pub use crate::tiling::Isa;
 use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
-pub use called::{pack_right, packed_product, product, product_in_part};
+pub use called::{kept_product, pack_right, packed_product, product, product_in_part};
 use loops::{Block, KC, MC};
 pub(super) use loops::{MAX_NR, tiles};
 
@@ -219,7 +219,7 @@ pub unsafe fn gemm_with(
 ) {
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     debug_assert!(copies.left || a.row == 1 || a.col == 1, "only adjacent rows or terms are read in place");
-    let block = Block { rows: m, n, k, a, c, ldc };
+    let block = Block { rows: m, n, columns: [0, n], k, a, c, ldc };
     // Sums along whole rows know neither what was there before nor what is left out.
     let whole = !k.adds && k.triangle.is_none();
     if !copies.right && whole && matmul::reads_whole_rows([m, n, k.count]) {
@@ -268,7 +268,31 @@ pub unsafe fn gemm_packed(
     ldc: usize,
     workspace: *mut f32,
 ) {
-    let block = Block { rows, n, k, a, c, ldc };
+    // SAFETY: the caller's promises are those of `gemm_packed_columns`.
+    unsafe { gemm_packed_columns(isa, rows, n, 0..n, k, a, packed, c, ldc, workspace) }
+}
+
+/// As [`gemm_packed`], only some of the columns, of which C has the first at its beginning: from a multiple of 32, the widest panel,
+/// to another, or to `n`.
+///
+/// # Safety
+/// That of [`gemm_packed`].
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn gemm_packed_columns(
+    isa: Isa,
+    rows: usize,
+    n: usize,
+    columns: Range<usize>,
+    k: Terms,
+    a: Operand,
+    packed: *const f32,
+    c: *mut f32,
+    ldc: usize,
+    workspace: *mut f32,
+) {
+    debug_assert!(columns.start.is_multiple_of(MAX_NR) && (columns.end.is_multiple_of(MAX_NR) || columns.end == n));
+    let c = c.wrapping_sub(columns.start);
+    let block = Block { rows, n, columns: [columns.start, columns.end], k, a, c, ldc };
     let copied = !matches!(matmul::left(&Machine::of(isa), n, [a.row, a.col]), Left::InPlace);
     // SAFETY: the caller's promises are those of `packed_product`.
     unsafe { on!(isa, loops::packed_product, copied, block, packed, workspace) }

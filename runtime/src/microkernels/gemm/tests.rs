@@ -369,6 +369,39 @@ fn no_term_is_used_far_behind_the_diagonal() {
 }
 
 #[test]
+fn columns_of_a_product_have_the_same_bits_with_a_rearranged_operand_and_without() {
+    for isa in Isa::available() {
+        for (m, n, k) in [(1, 64, 3), (2, 65, 300), (5, 130, 257), (13, 200, 40), (40, 33, 7), (130, 192, 20)] {
+            for (ta, tb) in TRANSPOSITIONS {
+                let (a, b) = (Matrix::new(m, k, ta, 0, 1), Matrix::new(k, n, tb, 1, 2));
+                let expected = bits(&multiply(isa, &a, &b, n, Cut::Whole));
+                let (at, Terms { piece, .. }) = (16, terms(k));
+                let mut packed = vec![f32::NAN; at + packed_b_len(n, k)];
+                // SAFETY: the buffer has the length asked for, behind the offset.
+                unsafe { pack_b(isa, n, terms(k), b.operand(), packed[at..].as_mut_ptr()) };
+                for packed in [core::ptr::null(), packed.as_ptr()] {
+                    let (mut c, mut workspace) = (vec![f32::NAN; m * n], vec![f32::NAN; workspace_len(m, n, k)]);
+                    for from in (0..n).step_by(64) {
+                        let (cols, part) = (64.min(n - from), b.operand().at(0, from));
+                        let (c, workspace) = (c[from..].as_mut_ptr(), workspace.as_mut_ptr());
+                        // SAFETY: the columns are those of the operands, and all buffers have the lengths asked for.
+                        unsafe {
+                            let (a, [a_row, a_col]) = (a.data.as_ptr(), [a.row, a.col]);
+                            let (b, [b_row, b_col]) = (part.ptr, [part.row, part.col]);
+                            kept_product(
+                                isa, m, n, from, cols, k, piece, a, a_row, a_col, b, b_row, b_col, packed, at, c, n,
+                                workspace,
+                            );
+                        }
+                    }
+                    assert_eq!(bits(&c), expected, "{isa:?} {m}x{n}x{k} {ta} {tb}, {}", packed.is_null());
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn nan_and_infinity_reach_their_row_and_column_and_no_other() {
     for isa in Isa::available() {
         for way in [Cut::Whole, Cut::Packed(9)] {
