@@ -11,7 +11,7 @@ use crate::network::{At, Flow, Scan, Stage};
 use crate::types::{Dim, Shape, TensorType};
 
 /// So many steps all loops inside of one another may have together, without those of the outermost: as often the body is compiled.
-/// Training an `Lstm(32)` of 64, 128 and 256 steps inside of a loop takes 0.5, 0.9 and 1.9 s to build with all checks of a debug
+/// Training an `Lstm(32)` of 64, 128 and 256 steps inside of a loop takes 0.6, 1.2 and 2.2 s to build with all checks of a debug
 /// build; from 1,000 on the time grows faster.
 const MOST_INNER: usize = 256;
 
