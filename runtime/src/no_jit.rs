@@ -87,7 +87,7 @@ pub fn compile(_: &Fused, _: &Plan) -> Result<Code, BuildError> {
 }
 
 /// Says that there is no code to print.
-pub fn text(_: &Fused, _: usize, _: Keep, _: Text) -> Result<String, BuildError> {
+pub fn text_keeping(_: &Fused, _: usize, _: Keep, _: Text) -> Result<String, BuildError> {
     Err(absent())
 }
 

@@ -178,8 +178,8 @@ impl Compilation<'_> {
             Stage::Legalized => self.legalized()?.to_string(),
             Stage::Fused => self.fused()?.to_string(),
             Stage::Plan => plan::text(self.plan()?, self.fused()?),
-            Stage::Clif => jit::text(self.fused()?, self.target.max_batch, self.keep(), Text::Clif)?,
-            Stage::Asm => jit::text(self.fused()?, self.target.max_batch, self.keep(), Text::Asm)?,
+            Stage::Clif => jit::text_keeping(self.fused()?, self.target.max_batch, self.keep(), Text::Clif)?,
+            Stage::Asm => jit::text_keeping(self.fused()?, self.target.max_batch, self.keep(), Text::Asm)?,
         })
     }
 }

@@ -43,7 +43,7 @@ use crate::types::{Dim, TensorType};
 use kept::KeptCode;
 use pages::Pages;
 pub use pool::Pool;
-pub use text::{Text, isa_by_name, text, text_for};
+pub use text::{Text, isa_by_name, text, text_for, text_keeping};
 use work_queue::MOST_UNITS;
 
 /// A compiled program. It may run in several threads at once, each with an arena of its own.

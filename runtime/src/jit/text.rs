@@ -23,12 +23,17 @@ pub enum Text {
 
 /// The code of a program as text, for x86-64 with AVX2 and FMA, whatever machine this is. A long entry runs with registers
 /// that were given in one pass, and is shown as it would be otherwise.
-pub fn text(fused: &Fused, max_batch: usize, keep: Keep, text: Text) -> Result<String, BuildError> {
+pub fn text(fused: &Fused, max_batch: usize, text: Text) -> Result<String, BuildError> {
+    text_keeping(fused, max_batch, Keep::Nothing, text)
+}
+
+/// The same of a program that keeps this from run to run.
+pub fn text_keeping(fused: &Fused, max_batch: usize, keep: Keep, text: Text) -> Result<String, BuildError> {
     let mut builder = isa_by_name("x86_64-unknown-linux-gnu")?;
     for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_avx", "has_avx2", "has_fma"] {
         builder.enable(flag).map_err(|error| BuildError::Machine(error.to_string()))?;
     }
-    text_keeping(fused, max_batch, keep, text, builder)
+    text_of(fused, max_batch, keep, text, builder)
 }
 
 /// The instruction set of this name, without extensions; an error if this build of Cranelift has no code for it.
@@ -50,11 +55,11 @@ pub fn text_for(
     text: Text,
     builder: cranelift_codegen::isa::Builder,
 ) -> Result<String, BuildError> {
-    text_keeping(fused, max_batch, Keep::Nothing, text, builder)
+    text_of(fused, max_batch, Keep::Nothing, text, builder)
 }
 
-/// The same with what is kept from run to run.
-fn text_keeping(
+/// The same of a program that keeps this from run to run.
+fn text_of(
     fused: &Fused,
     max_batch: usize,
     keep: Keep,
