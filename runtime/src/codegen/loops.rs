@@ -6,6 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::KernelEmitter;
 use super::lanes::Width;
 use crate::kernel::LANES;
+use crate::tiling::VECTORS;
 
 /// Bytes of the lanes of a sum.
 pub(super) const LANE_BYTES: i64 = 4 * LANES as i64;
@@ -17,6 +18,8 @@ pub(super) enum Trip {
     Known(usize),
     /// So many bytes, known at run time.
     Bytes(Value),
+    /// The same, if they are whole lanes of a sum.
+    Lanes(Value),
 }
 
 impl KernelEmitter<'_, '_> {
@@ -67,6 +70,12 @@ impl KernelEmitter<'_, '_> {
                 self.counted(zero, main, wide, true, |emit, at| body(emit, Width::Vectors(unroll), at));
                 self.rest_of_columns(main, end, &mut body);
             }
+            Trip::Lanes(end) => {
+                let zero = self.fb.ins().iconst(types::I64, 0);
+                self.lane = (unroll == VECTORS).then_some(0);
+                debug_assert!(VECTORS.is_multiple_of(unroll), "vectors fill lanes");
+                self.counted(zero, end, 16 * unroll as i64, true, |emit, at| body(emit, Width::Vectors(unroll), at));
+            }
         }
     }
 
@@ -90,7 +99,7 @@ impl KernelEmitter<'_, '_> {
                     body(self, at, Trip::Known(count - main));
                 }
             }
-            Trip::Bytes(end) => {
+            Trip::Bytes(end) | Trip::Lanes(end) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 let main = self.fb.ins().band_imm_s(end, -bytes(most));
                 self.counted(zero, main, bytes(most), true, |emit, at| body(emit, at, Trip::Known(most)));

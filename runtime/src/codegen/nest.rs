@@ -226,7 +226,7 @@ impl KernelEmitter<'_, '_> {
             (true, Trip::Known(extent)) => {
                 self.known(0, 4 * extent as i64, 4, &mut |emit, at| run(emit, Run::Narrow(Width::One), at));
             }
-            (true, Trip::Bytes(end)) => {
+            (true, Trip::Bytes(end) | Trip::Lanes(end)) => {
                 let zero = self.fb.ins().iconst(types::I64, 0);
                 self.counted(zero, end, 4, true, |emit, at| run(emit, Run::Narrow(Width::One), at));
             }
@@ -245,7 +245,8 @@ impl KernelEmitter<'_, '_> {
         let all = self.fb.ins().iconst(types::I64, extent as i64);
         let end = self.fb.ins().smax(end, zero);
         let end = self.fb.ins().smin(end, all);
-        Trip::Bytes(self.times(end, 4))
+        let bytes = self.times(end, 4);
+        if extent.is_multiple_of(LANES) { Trip::Lanes(bytes) } else { Trip::Bytes(bytes) }
     }
 
     /// Writes the elements that are left out of a row, in the stage in which the others are written.
@@ -255,7 +256,7 @@ impl KernelEmitter<'_, '_> {
         for write in &kernel.writes {
             let Arg::Value(index) = write.value else { continue };
             let Some(beyond) = write.beyond.filter(|_| kernel.body[index].stage == stage) else { continue };
-            let Trip::Bytes(from) = self.trip_of_row(extent) else { continue };
+            let (Trip::Bytes(from) | Trip::Lanes(from)) = self.trip_of_row(extent) else { continue };
             let slot = self.slot_written(write).expect("what is stored has a place");
             let start = self.row_bases[&slot];
             let [main, all] = [extent / LANES * LANES, extent].map(|elements| 4 * elements as i64);
@@ -271,9 +272,11 @@ impl KernelEmitter<'_, '_> {
                 lanes.store(value, address, 0);
             };
             self.counted(from, main, LANE_BYTES, true, |emit, at| store(emit, Width::Vectors(VECTORS), at));
-            // A row that is all there ends within these.
-            let rest = self.fb.ins().smax(from, main);
-            self.counted(rest, end, 4, true, |emit, at| store(emit, Width::One, at));
+            if !extent.is_multiple_of(LANES) {
+                // A row that is all there ends within these.
+                let rest = self.fb.ins().smax(from, main);
+                self.counted(rest, end, 4, true, |emit, at| store(emit, Width::One, at));
+            }
         }
     }
 

@@ -20,7 +20,7 @@ impl KernelEmitter<'_, '_> {
     pub(super) fn prefetch_columns(&mut self, start: Value, part: Trip, distance: usize) {
         let bytes = match part {
             Trip::Known(count) => self.fb.ins().iconst(types::I64, 4 * count as i64),
-            Trip::Bytes(bytes) => bytes,
+            Trip::Bytes(bytes) | Trip::Lanes(bytes) => bytes,
         };
         for (matrix, written) in self.matrices() {
             let here = self.fb.ins().iadd(matrix, start);
