@@ -84,9 +84,10 @@ pub(super) fn lay_out(fused: &Fused, tiling: &Tiling, places: &mut [Option<Locat
                 let rows = kernel.row_count().at(1);
                 let few = few_in_place(&tiling.machine, [kernel.cols(), dot.inner().factor()], col as usize);
                 kept.read_from = kept.read_from.min(few / rows + 1);
-                // One call packs each panel once anyway, and nothing is written to memory for it.
+                // One call packs each panel once anyway, and nothing is written to memory for it; but a loop would at every step.
                 let once = if tiling.machine.cores > 1 { tiling.skinny_rows } else { tiling.m_tile };
-                kept.repaid_from = kept.repaid_from.min(once / (rows * kernel.steps) + 1);
+                let repaid = if kernel.steps > 1 { few } else { once };
+                kept.repaid_from = kept.repaid_from.min(repaid / rows + 1);
             }
         }
     }

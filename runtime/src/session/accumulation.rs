@@ -102,7 +102,8 @@ impl<N: Network> Session<N> {
         let room = || buffer::params(accumulate);
         let (mut params, kept) = (room()?, self.kept.as_ref().map(|_| room()).transpose()?);
         params.floats_mut()[..self.params.len()].copy_from_slice(self.params.floats());
-        (self.params, self.kept) = (params.into(), kept);
+        self.params.replace(params);
+        self.kept = kept;
         let len = accumulate.slots.scalars.len().max(update.slots.scalars.len());
         let (scalars, numbers) = (vec![Word::default(); len], vec![0.0; len]);
         self.accumulation = Some(Accumulation { scalars, numbers, rows: 0 });

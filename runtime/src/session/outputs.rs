@@ -78,8 +78,8 @@ impl Outputs {
             match program.result(&Role::Output(index)).expect("every output has a place") {
                 Location::Arena(at) => port.values.extend_from_slice(&arena[at..at + len]),
                 Location::Param(param) => port.values.extend_from_slice(&params[program.params[param]..][..len]),
-                // A body that only renames elements: its output is its input.
                 Location::Prepared(_) => unreachable!("no result is kept from run to run"),
+                // A body that only renames elements: its output is its input.
                 Location::Input(input) => inputs[input].for_each_number(|number| port.values.push(number)),
             }
         }

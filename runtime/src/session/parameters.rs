@@ -5,7 +5,7 @@
 //!
 //! Results of kernels and transformed taps are made by the first prediction that needs them. Rearranged right operands are copies
 //! that no run has to have: they are made by a batch that repays them itself, or once a second prediction comes that would read them,
-//! so that who trains between predictions pays for none; and not at all if there is no memory for them.
+//! so that who trains between predictions of a few rows pays for none; and not at all if there is no memory for them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -55,9 +55,18 @@ impl Parameters {
         self.floats.floats_mut()
     }
 
-    /// The same parameters in memory of their own, or `None` if there is none.
+    /// The same parameters in memory of their own, with room for what is made of them, or `None` if there is none.
     pub(super) fn try_clone(&self) -> Option<Parameters> {
-        Some(Parameters::from(self.floats.try_clone()?))
+        let of_room = || self.room.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Buffer::len);
+        let room = self.prepared.get().map(Buffer::len).or_else(of_room);
+        let room = room.map(|len| Buffer::new(len).ok_or(())).transpose().ok()?;
+        Some(Parameters { room: Mutex::new(room), ..Parameters::from(self.floats.try_clone()?) })
+    }
+
+    /// Puts others in their place. The room for what is made of them stays.
+    pub(super) fn replace(&mut self, floats: Buffer) {
+        self.floats_mut();
+        self.floats = floats;
     }
 
     /// Makes room for what a program makes of them.
@@ -91,17 +100,16 @@ impl Parameters {
         let prepared = match self.prepared.get() {
             Some(prepared) => prepared,
             None => {
-                let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if room.is_none() && self.prepared.get().is_none() {
-                    room = Buffer::new(len);
-                }
-                let made = room.map(|mut room| {
-                    code.prepare(arena, params, room.floats_mut());
-                    room
-                });
-                match made {
-                    Some(made) => self.prepared.get_or_init(|| made),
-                    None => self.prepared.get().ok_or(RunError::NoMemory { what: "what is made of the parameters" })?,
+                // Others wait, and find it made.
+                let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+                match self.prepared.get() {
+                    Some(prepared) => prepared,
+                    None => {
+                        let made = room.take().or_else(|| Buffer::new(len));
+                        let mut made = made.ok_or(RunError::NoMemory { what: "what is made of the parameters" })?;
+                        code.prepare(arena, params, made.floats_mut());
+                        self.prepared.get_or_init(|| made)
+                    }
                 }
             }
         };

@@ -293,6 +293,35 @@ fn convolutions_and_weight_gradients_are_sums_of_products_in_any_cut() {
     }
 }
 
+/// Rows of every length that a tile may have, and columns of every width that it takes at a time.
+#[test]
+fn lines_of_any_length_have_tiles_for_any_columns() {
+    for (width, o) in (1..=14).flat_map(|width| [16, 32, 48, 64, 80, 128].map(|o| (width, o))) {
+        let (size, kernel, pad) = ([2, width], [1, 3], [0, 1]);
+        let conv = Conv {
+            n: 1,
+            size,
+            c: 2,
+            o,
+            kernel,
+            stride: [1; 2],
+            dilation: [1; 2],
+            pad,
+            planar: false,
+            depthwise: false,
+        };
+        for conv in [conv, Conv { c: o, depthwise: true, ..conv }] {
+            let nest = conv.forward(false);
+            let [x, b] = conv.operands(&nest, 3);
+            let wanted = exact(&nest, conv.origin(), &x, &b);
+            for isa in Isa::available() {
+                let found = computed(isa, &nest, conv.origin(), x.as_ptr(), b.as_ptr(), rows(&nest));
+                close(&nest, &wanted, &found, &format!("{conv:?}, {isa:?}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn without_terms_everything_is_zero() {
     let mut random = Random(5);

@@ -77,11 +77,13 @@ type Sums<R, const ROWS: usize, const VECTORS: usize> = [[R; VECTORS]; ROWS];
 /// Computes a tile of `ROWS` rows and `VECTORS` registers of columns, the last perhaps in part. `EDGE` if there may be terms that
 /// not all rows have.
 /// # Safety
-/// The machine has the instructions. Whatever the loops name can be read in A, and in B for whole registers; C can be written.
+/// The machine has the instructions. Whatever the loops name can be read in A, and in B for whole registers; C can be written. By
+/// column, A is read for whole registers too, of which the columns are all, or for fewer columns than one has.
 #[inline(always)]
 pub(super) unsafe fn tile<R: Register, const ROWS: usize, const VECTORS: usize, const STEP: u8, const EDGE: bool>(
     t: &Tile,
 ) {
+    debug_assert!(!t.by_column || t.cols < R::LANES || t.cols.is_multiple_of(R::LANES), "registers are whole");
     // SAFETY: the caller's promises, for all of this.
     unsafe {
         let mut acc: Sums<R, ROWS, VECTORS> = [[R::zero(); VECTORS]; ROWS];
