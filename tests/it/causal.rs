@@ -39,32 +39,18 @@ fn each(b: &mut Builder, x: NodeId, y: NodeId, terms: (usize, usize)) -> NodeId 
 /// What becomes of the scores of queries and keys.
 fn shares(b: &mut Builder, [q, k]: [NodeId; 2], shares: Shares) -> NodeId {
     let scores = each(b, q, k, (3, 3));
-    let shape = b.shape(scores);
-    let [query, key] = [2, 3].map(|axis| {
-        let position = b.iota(axis, &shape);
-        b.to_float(position)
-    });
     let scores = match shares {
         Shares::All => scores,
-        Shares::Softmax => {
-            let seen = b.compare(Cmp::Ge, query, key);
-            let never = b.constant(f64::NEG_INFINITY, &shape);
-            b.select(seen, scores, never)
-        }
+        Shares::Softmax => handmade::looking_back(b, scores),
         Shares::Squares => {
+            let shape = b.shape(scores);
+            let [query, key] = handmade::queries_and_keys(b, &shape);
             let seen = b.compare(Cmp::Lt, key, query);
             let (squares, zero) = (b.mul(scores, scores), b.constant(0.0, &shape));
             return b.select(seen, squares, zero);
         }
     };
-    let most = b.max_over(scores, &[3]);
-    let most = b.detach(most);
-    let most = b.broadcast(most, &shape, &[0, 1, 2]);
-    let moved = b.sub(scores, most);
-    let powers = b.exp(moved);
-    let sum = b.sum(powers, &[3]);
-    let sum = b.broadcast(sum, &shape, &[0, 1, 2]);
-    b.div(powers, sum)
+    handmade::softmax(b, scores)
 }
 
 /// Attention over so many tokens of three numbers, and the gradient by the matrix that queries, keys and values are made with.

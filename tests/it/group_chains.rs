@@ -8,7 +8,6 @@ use gradloom_runtime::jit::{Pool, compile};
 use gradloom_runtime::kernel::{Fused, Home, verify};
 use gradloom_runtime::memory::{Input, Memory, Params, Word};
 use gradloom_runtime::plan::{Location, parallel_regions, plan, text};
-use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::{Isa, Machine, Tiling, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
@@ -157,14 +156,7 @@ fn shares_before_and_after_a_loss() -> Graph {
     let [q, k] = ["q", "k"].map(|name| handmade::input(&mut b, name, TensorType::f32(shape.clone())));
     let axes = DotAxes { batch: vec![(0, 0), (1, 1)], contracted: vec![(3, 3)] };
     let scores = b.product(q, k, axes);
-    let shape = b.shape(scores);
-    let [query, key] = [2, 3].map(|axis| {
-        let position = b.iota(axis, &shape);
-        b.to_float(position)
-    });
-    let seen = b.compare(Cmp::Ge, query, key);
-    let never = b.constant(f64::NEG_INFINITY, &shape);
-    let scores = b.select(seen, scores, never);
+    let scores = handmade::looking_back(&mut b, scores);
     let shares = handmade::softmax(&mut b, scores);
     let on_diagonal = |b: &mut Builder, number: f64| {
         let shape = Shape::fixed(&[tokens, tokens]);

@@ -8,6 +8,7 @@ use gradloom_runtime::layers::{Arg, LayerDef, Takes};
 use gradloom_runtime::network::{
     At, BinaryOp, Clause, Definition, Expr, Extent, Flow, Kind, Number, Outcome, Port, Stage, Value,
 };
+use gradloom_runtime::scalar::Cmp;
 use gradloom_runtime::types::{DType, Dim, Shape, TensorType};
 
 use crate::oracle::array::Array;
@@ -210,14 +211,32 @@ pub fn declared(slot: &ParamSlot, stored: &[f64]) -> Array<f64> {
     Array::new(&slot.shape, stored.to_vec()).in_order(slot.order)
 }
 
-/// The softmax of four axes along the last.
+/// The softmax of four axes along the last. Its gradient takes the largest for a constant, which it may be.
 pub fn softmax(b: &mut Builder, x: NodeId) -> NodeId {
     let shape = b.shape(x);
     let largest = b.max_over(x, &[3]);
+    let largest = b.detach(largest);
     let largest = b.broadcast(largest, &shape, &[0, 1, 2]);
     let apart = b.sub(x, largest);
     let power = b.exp(apart);
     let sum = b.sum(power, &[3]);
     let sum = b.broadcast(sum, &shape, &[0, 1, 2]);
     b.div(power, sum)
+}
+
+/// Positions along the last two of four axes: of queries and of keys.
+pub fn queries_and_keys(b: &mut Builder, shape: &Shape) -> [NodeId; 2] {
+    [2, 3].map(|axis| {
+        let position = b.iota(axis, shape);
+        b.to_float(position)
+    })
+}
+
+/// Scores with minus infinity for every key behind its query.
+pub fn looking_back(b: &mut Builder, scores: NodeId) -> NodeId {
+    let shape = b.shape(scores);
+    let [query, key] = queries_and_keys(b, &shape);
+    let seen = b.compare(Cmp::Ge, query, key);
+    let never = b.constant(f64::NEG_INFINITY, &shape);
+    b.select(seen, scores, never)
 }

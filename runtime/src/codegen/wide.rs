@@ -116,18 +116,10 @@ impl KernelEmitter<'_, '_> {
                 }
                 self.known_columns(main, count, unroll, &mut |emit, width, at| body(emit, Run::Narrow(width), at));
             }
-            Trip::Lanes(end) => {
-                debug_assert!(LANES.is_multiple_of(wide.elements), "wide vectors fill lanes");
-                let (some, none) = (self.fb.create_block(), self.fb.create_block());
-                let any = self.fb.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, 0);
-                self.fb.ins().brif(any, some, &[], none, &[]);
-                self.fb.switch_to_block(some);
-                body(self, Run::Wide(end), zero);
-                self.fb.ins().jump(none, &[]);
-                self.fb.switch_to_block(none);
-            }
-            Trip::Bytes(end) => {
-                let main = self.fb.ins().band_imm_s(end, -4 * wide.elements as i64);
+            Trip::Bytes(end) | Trip::Lanes(end) => {
+                // Wide vectors fill whole lanes, so that nothing is left of them.
+                let fills = matches!(trip, Trip::Lanes(_)) && LANES.is_multiple_of(wide.elements);
+                let main = if fills { end } else { self.fb.ins().band_imm_s(end, -4 * wide.elements as i64) };
                 let (some, none) = (self.fb.create_block(), self.fb.create_block());
                 let any = self.fb.ins().icmp_imm_s(IntCC::SignedGreaterThan, main, 0);
                 self.fb.ins().brif(any, some, &[], none, &[]);
@@ -135,7 +127,9 @@ impl KernelEmitter<'_, '_> {
                 body(self, Run::Wide(main), zero);
                 self.fb.ins().jump(none, &[]);
                 self.fb.switch_to_block(none);
-                self.rest_of_columns(main, end, &mut |emit, width, at| body(emit, Run::Narrow(width), at));
+                if !fills {
+                    self.rest_of_columns(main, end, &mut |emit, width, at| body(emit, Run::Narrow(width), at));
+                }
             }
         }
     }
