@@ -1,7 +1,7 @@
 //! Batch norm in training and in inference: what differs, how running statistics follow, and what is left of it in the code.
 //!
 //! ```text
-//! cargo run --release --example batch_norm
+//! cargo run --example batch_norm
 //! ```
 //!
 //! Three networks learn digits from the same start; they differ in when their running statistics are brought up to date, and by

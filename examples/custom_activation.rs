@@ -1,7 +1,7 @@
 //! A function of one's own as activation: its derivative, the check of its gradient, and what it learns.
 //!
 //! ```text
-//! cargo run --release --example custom_activation
+//! cargo run --example custom_activation
 //! ```
 //!
 //! Prints what differentiation makes of the function, line by line of the IR; the gradients of the whole network against the

@@ -1,7 +1,7 @@
 //! Learns to read handwritten digits: 1,797 images of 8 x 8 pixels, a fifth of them kept for the test.
 //!
 //! ```text
-//! cargo run --release --example digits
+//! cargo run --example digits
 //! ```
 //!
 //! Prints how long compiling took, the mean loss and accuracy of every epoch, how fast it trained, and at last the share of

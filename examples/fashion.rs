@@ -1,9 +1,9 @@
 //! Learns to tell clothes apart: pictures of 28 x 28 pixels of Fashion-MNIST, by a small convolutional network.
 //!
 //! ```text
-//! cargo run --release --example fashion
-//! cargo run --release --example fashion -- --data-dir FOLDER      # all 70,000 pictures
-//! cargo run --release --example fashion -- --epochs 5             # instead of 10
+//! cargo run --example fashion
+//! cargo run --example fashion -- --data-dir FOLDER      # all 70,000 pictures
+//! cargo run --example fashion -- --epochs 5             # instead of 10
 //! ```
 //!
 //! Without a folder it learns from 2,000 pictures that come with the project, and is tested on 500 others. Prints the progress of

@@ -1,8 +1,8 @@
 //! One network, every stage of the compiler.
 //!
 //! ```text
-//! cargo run --release --example inspect              # all stages
-//! cargo run --release --example inspect -- fused     # one of them
+//! cargo run --example inspect              # all stages
+//! cargo run --example inspect -- fused     # one of them
 //! ```
 //!
 //! Prints, for a training step with Adam: the declaration (`static`), the graph (`forward`), the graph with gradients

@@ -1,7 +1,7 @@
 //! Every optimizer from one start: down a valley of two coordinates, and on handwritten digits.
 //!
 //! ```text
-//! cargo run --release --example optimizers
+//! cargo run --example optimizers
 //! ```
 //!
 //! A comparison at one rate would say who likes that rate. So each optimizer takes every rate of a grid, 1, 3, 10, 30 and so

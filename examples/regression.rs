@@ -1,7 +1,7 @@
 //! Predicts how a disease goes on from ten measurements: 442 patients, real data, hardly more than a straight line in it.
 //!
 //! ```text
-//! cargo run --release --example regression
+//! cargo run --example regression
 //! ```
 //!
 //! Every patient is held out once: in each of five folds the network learns from four fifths of the table and is tested on

@@ -1,8 +1,8 @@
 //! ResNet-20 for photographs of 32 x 32 pixels: how fast a training step is, and with CIFAR-10 at hand, what it learns.
 //!
 //! ```text
-//! cargo run --release --example resnet                                # on made-up images
-//! cargo run --release --example resnet -- --data-dir FOLDER           # on CIFAR-10, in its binary version
+//! cargo run --example resnet                                # on made-up images
+//! cargo run --example resnet -- --data-dir FOLDER           # on CIFAR-10, in its binary version
 //! ```
 //!
 //! Prints how many parameters there are, how long compiling took, and how much memory a step works in. With the photographs it

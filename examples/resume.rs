@@ -1,7 +1,7 @@
 //! Training that is stopped and continued: the same bits as if it had never been stopped.
 //!
 //! ```text
-//! cargo run --release --example resume
+//! cargo run --example resume
 //! ```
 //!
 //! One session learns 300 steps without a break. A second one stops after 120 of them and is saved; a third, built anew, goes on

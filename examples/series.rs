@@ -1,7 +1,7 @@
 //! Forecasts how many bicycles will be rented in the next hour: a year of rides in Washington, real data.
 //!
 //! ```text
-//! cargo run --release --example series
+//! cargo run --example series
 //! ```
 //!
 //! Recurrent networks learn from the hours of ten months, three days at a time, to say after every hour what the next one brings. Then

@@ -1,9 +1,9 @@
 //! Learns to write sonnets: a small language model that guesses the next character of a text.
 //!
 //! ```text
-//! cargo run --release --example shakespeare
-//! cargo run --release --example shakespeare -- --text FILE        # any other text
-//! cargo run --release --example shakespeare -- --steps 3000       # for longer
+//! cargo run --example shakespeare
+//! cargo run --example shakespeare -- --text FILE        # any other text
+//! cargo run --example shakespeare -- --steps 3000       # for longer
 //! ```
 //!
 //! Prints how many bits a character of the last tenth of the text takes, which it does not learn from, beside what a table of

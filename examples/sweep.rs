@@ -1,7 +1,7 @@
 //! Which size and which learning rate? A search for a rate, then twelve trainings, several at a time, on handwritten digits.
 //!
 //! ```text
-//! cargo run --release --example sweep
+//! cargo run --example sweep
 //! ```
 //!
 //! Prints the loss by learning rate with the rate that is suggested, then a table with a line for each training, and at last the

@@ -1,7 +1,7 @@
 //! Transfer learning: what a network has learned of some kinds of clothes helps with others, of which there are few pictures.
 //!
 //! ```text
-//! cargo run --release --example transfer
+//! cargo run --example transfer
 //! ```
 //!
 //! A convolutional network learns five kinds of clothes from 1,000 pictures. Others learn five further kinds from two pictures of

@@ -1,7 +1,7 @@
 //! Two towers: an image and the name of a digit, each as a point in eight dimensions; the closer they point, the better they fit.
 //!
 //! ```text
-//! cargo run --release --example two_tower
+//! cargo run --example two_tower
 //! ```
 //!
 //! This is how images are found for words, and goods for customers: what is known of one side is compiled into a point once, and

@@ -1,7 +1,7 @@
 //! A variational autoencoder on handwritten digits: learns to draw digits from two random numbers (Kingma & Welling 2014).
 //!
 //! ```text
-//! cargo run --release --example vae
+//! cargo run --example vae
 //! ```
 //!
 //! The encoder gives the mean and the logarithm of the variance of two hidden numbers, noise is added, and the decoder draws the

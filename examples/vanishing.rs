@@ -1,7 +1,7 @@
 //! Why deep networks of sigmoids do not learn, what batch norm does about it, and how rectifiers die.
 //!
 //! ```text
-//! cargo run --release --example vanishing
+//! cargo run --example vanishing
 //! ```
 //!
 //! Five networks of ten hidden layers read digits; they differ in what stands between the layers. Prints the largest slopes of

@@ -1,7 +1,7 @@
 //! The smallest problem that one layer cannot solve: exclusive or.
 //!
 //! ```text
-//! cargo run --release --example xor
+//! cargo run --example xor
 //! ```
 //!
 //! Prints the loss as it falls, then the four answers: near 0 where the inputs agree, near 1 where they differ.

@@ -1,10 +1,10 @@
 //! Which penguin is it? A network that is trained on a table, and a server that is asked over HTTP.
 //!
 //! ```text
-//! cargo run --release -p gradloom-serve --bin train              # learns, and leaves target/penguins.safetensors
-//! cargo run --release -p gradloom-serve --bin serve              # answers on 127.0.0.1:8080
+//! cargo run -p gradloom-serve --bin train                        # learns, and leaves target/penguins.safetensors
+//! cargo run -p gradloom-serve --bin serve                        # answers on 127.0.0.1:8080
 //! curl --data-binary @rows.csv http://127.0.0.1:8080/predict     # rows with a header, any number of them
-//! cargo run --release -p gradloom-serve --bin load               # how fast, with 1, 8 and 64 connections
+//! cargo run -p gradloom-serve --bin load                         # how fast, with 1, 8 and 64 connections
 //! ```
 //!
 //! The programs share the declaration below, and the checkpoint: parameters, the statistics of `Standardize`, and what is attached,
