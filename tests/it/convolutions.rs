@@ -521,6 +521,10 @@ fn a_depthwise_convolution_and_its_gradients_are_products_by_column() {
         let most = fused.kernels.iter().map(|kernel| kernel.row_count().at(1) * kernel.cols()).max();
         let pixels = (size + stride).pow(2) * channels;
         assert!(by_column == 3 && most <= Some(pixels), "{by_column}, {most:?} elements of {pixels}: {fused}");
+        let tiling = tile(&fused, 4, Machine::of(Isa::Avx2));
+        let texts = tiling.kernels.iter().filter_map(|kernel| Some(kernel.matmul?.to_string()));
+        let said = texts.filter(|text| text.starts_with("column by column, each with terms of its own")).count();
+        assert_eq!(said, 3, "{stride} {channels}");
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Ahead {
 pub enum RunsLeft {
     /// Where it lies.
     InPlace,
+    /// Where it lies, a register of columns at a time: each column has terms of its own.
+    ByColumn,
     /// From a copy of the terms of some rows, of which there are so many: runs of them are too short to be worth a loop.
     Gathered(usize),
     /// From a copy of a piece of the terms of all rows, of which there are so many: those that are adjacent are too few for a tile.
@@ -217,7 +219,10 @@ fn runs_left(runs: &Runs, right: RunsRight) -> RunsLeft {
         let is_fixed = dims.iter().all(|dim| !dim.is_batch());
         Some(count).filter(|count| is_fixed && (1..=GATHERED_TERMS).contains(count))
     };
-    if right != RunsRight::InPlace || !runs.limits.is_empty() || runs.a_col != 0 {
+    if runs.a_col != 0 {
+        return RunsLeft::ByColumn;
+    }
+    if right != RunsRight::InPlace || !runs.limits.is_empty() {
         return RunsLeft::InPlace;
     }
     let is_adjacent = |last: Option<(Dim, i64)>| last.is_some_and(|(dim, step)| step == 1 && !dim.is_batch());

@@ -89,6 +89,9 @@ impl fmt::Display for Matmul {
             Matmul::InRuns { left: RunsLeft::GatheredRows(rows), .. } => {
                 write!(f, "of {rows} rows that are gathered for some terms at a time, right operand read in place")
             }
+            Matmul::InRuns { left: RunsLeft::ByColumn, right, .. } => {
+                write!(f, "column by column, each with terms of its own: right operand {right}")
+            }
             Matmul::InRuns { right, against, .. } => {
                 write!(f, "in runs of terms: right operand {right}")?;
                 match against {
