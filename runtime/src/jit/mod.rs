@@ -5,6 +5,7 @@
 
 mod work_queue;
 mod fork;
+mod functions;
 #[cfg(all(test, target_os = "linux"))]
 mod guarded;
 mod ieee;
@@ -21,12 +22,11 @@ mod wide;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cranelift_codegen::Context as CodegenContext;
 use cranelift_codegen::ir::{Function, Signature};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module, ModuleError, default_libcall_names};
 
 use crate::codegen::{
     CodegenInput, Context, EntryFn, Import, Kernels, Numbers, Target, TaskFn, entry, entry_signature, kernel_signature,
@@ -40,6 +40,7 @@ use crate::plan::{self, ParallelRegion, Plan, Task, Work};
 use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
+use functions::Emitted;
 use kept::KeptCode;
 use pages::Pages;
 pub use pool::Pool;
@@ -318,30 +319,21 @@ fn assemble(program: CodegenInput<'_>) -> Result<Code, BuildError> {
     };
     let defined: Vec<FuncId> = kernels.emitted().map(|index| ids[index]).collect();
     let functions = std::mem::take(&mut kernels.functions);
-    let mut context = CodegenContext::new();
-    for (function, id) in functions.into_iter().zip(defined) {
-        context.clear();
-        context.func = function;
-        module.define_function(id, &mut context).map_err(failed)?;
-    }
+    let once = [(entry_function, entry)]
+        .into_iter()
+        .chain(prepare.zip(prepare_id))
+        .chain(shared.into_iter().zip(shared_ids.iter().copied()));
+    let functions = functions.into_iter().zip(defined).map(|(function, id)| Emitted { id, function, quickly: false });
+    let once = once.map(|(function, id)| {
+        let quickly = function.dfg.num_insts() >= LONG;
+        Emitted { id, function, quickly }
+    });
+    let functions: Vec<Emitted> = functions.chain(once).collect();
+    let has_quick = functions.iter().any(|emitted| emitted.quickly);
+    let quick = has_quick.then(|| native_isa(microkernels, Registers::Quickly)).transpose()?;
+    functions::define(&mut module, quick.as_deref(), functions, threads)?;
     for (function, &id) in kernels.wide.code.iter().zip(&wide_ids) {
         module.define_function_bytes(id, 64, &function.bytes, &[]).map_err(failed)?;
-    }
-    let mut quick = None;
-    let once = [(entry_function, entry)].into_iter().chain(prepare.zip(prepare_id));
-    for (function, id) in once.chain(shared.into_iter().zip(shared_ids.iter().copied())) {
-        context.clear();
-        context.func = function;
-        if context.func.dfg.num_insts() < LONG {
-            module.define_function(id, &mut context).map_err(failed)?;
-        } else {
-            let isa = match quick.take() {
-                Some(isa) => isa,
-                None => native_isa(microkernels, Registers::Quickly)?,
-            };
-            define_quickly(&mut module, &*isa, id, &mut context)?;
-            quick = Some(isa);
-        }
     }
     module.finalize_definitions().map_err(failed)?;
     let entry = module.get_finalized_function(entry);
@@ -381,22 +373,6 @@ fn failed(error: ModuleError) -> BuildError {
 /// Instructions from which on a function that only calls others gets its registers quickly. A network of twenty layers has
 /// six thousand, a quarter of all the time that compiling took, and runs them once a step.
 const LONG: usize = 300;
-
-/// Defines a function whose instructions run too seldom to be worth more than one pass.
-fn define_quickly(
-    module: &mut JITModule,
-    quick: &dyn TargetIsa,
-    id: FuncId,
-    context: &mut CodegenContext,
-) -> Result<(), BuildError> {
-    let compiled = context.compile(quick, &mut Default::default());
-    compiled.map_err(|error| BuildError::Machine(error.inner.to_string()))?;
-    let code = context.compiled_code().expect("the function was compiled above");
-    let relocs = code.buffer.relocs().iter().map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id));
-    let (alignment, relocs) = (u64::from(code.buffer.alignment), relocs.collect::<Vec<_>>());
-    let defined = module.define_function_bytes(id, alignment, code.code_buffer(), &relocs);
-    defined.map_err(failed)
-}
 
 /// Declares and emits the functions of all tasks, then those that end the regions.
 fn shared_functions(
