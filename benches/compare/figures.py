@@ -6,7 +6,7 @@ import os
 import pathlib
 import platform
 
-ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "wrn16", "mobile", "gpt", "gpt-long", "lstm", "gru"]
+ORDER = ["xor", "mlp", "wide", "deepbn", "cnn", "resnet20", "wrn16", "mobile", "gpt", "gpt-long", "vocabulary", "lstm", "gru"]
 WIDTHS = {
     "xor": (4, [2, 8, 1]),
     "mlp": (128, [784, 256, 128, 10]),
@@ -21,6 +21,7 @@ OTHERS = {
     "mobile": (32, 12_184_064, 884_736, 67_914),
     "gpt": (16, 55_058_432, 0, 818_176),
     "gpt-long": (4, 2_156_003_328, 0, 3_323_904),
+    "vocabulary": (32, 536_870_912, 0, 16_777_216),
     "lstm": (64, 33_554_432, 16_777_216, 526_336),
     "gru": (64, 25_165_824, 12_582_912, 394_752),
 }

@@ -30,7 +30,7 @@ class Workload:
     image: tuple = ()  # channels, height and width; the network then is the convolutional one of that name
     length: int = 0  # of sequences of tokens; the network then is the transformer of that name, or
     cell: str = ""  # a layer with a state over sequences of numbers, and the loss the mean square of what it gives
-    heads: int = 4  # of the transformer
+    heads: int = 4  # of the transformer; without any it is a table and a product
 
 
 WORKLOADS = {
@@ -44,6 +44,7 @@ WORKLOADS = {
     "mobile": Workload(32, (3072, 10), "relu", True, False, "momentum", 0.01, image=(3, 32, 32)),
     "gpt": Workload(16, (65, 128, 65), "gelu", True, False, "adamw", 1e-3, length=64),
     "gpt-long": Workload(4, (65, 256, 65), "gelu", True, False, "adamw", 1e-3, length=512, heads=8),
+    "vocabulary": Workload(32, (32_768, 256, 32_768), "", False, False, "sgd", 0.1, length=64, heads=0),
     "lstm": Workload(64, (256, 256), "tanh", False, True, "sgd", 0.1, classes=False, length=64, cell="LSTM"),
     "gru": Workload(64, (256, 256), "tanh", False, True, "sgd", 0.1, classes=False, length=64, cell="GRU"),
 }

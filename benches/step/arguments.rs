@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::workloads::Workload;
 
 pub const USAGE: &str = "\
-usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|gpt-long|lstm|gru] [--threads N] [--seconds S]
+usage: cargo bench -p gradloom-benches -- [--workload xor|mlp|wide|deepbn|cnn|resnet20|wrn16|mobile|gpt|gpt-long|vocabulary|lstm|gru] [--threads N] [--seconds S]
                                    [--mode default|peak|scaling|dense|stream|bytes|profile|layers|attention|generate|guard|spills] [--warmup S] [--out FILE] [--turns] [--steps N] [--direct]
 
 Without a workload: all of them, briefly, as a table. With --out: a line of JSON is appended to FILE. With --turns: the

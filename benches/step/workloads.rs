@@ -134,6 +134,12 @@ network! {
 }
 
 network! {
+    // The logits of all tokens together are 256 MiB.
+    Vocabulary<text: [u16; B, 64] -> logits: [B, 64, 32_768]> { Embedding(32_768, 256), Dense(32_768, bias = false) }
+    loss(next: [u16; B, 64]) = cross_entropy(logits, next);
+}
+
+network! {
     LstmLayer<x: [B, 64, 256] -> y: [B, 64, 256]> { Lstm(256) }
     loss = mean(square(y));
 }
@@ -155,6 +161,7 @@ pub enum Workload {
     Mobile,
     Gpt,
     GptLong,
+    Vocabulary,
     Lstm,
     Gru,
 }
@@ -172,7 +179,7 @@ pub trait Task {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 12] = [
+    pub const ALL: [Workload; 13] = [
         Workload::Xor,
         Workload::Mlp,
         Workload::Wide,
@@ -183,6 +190,7 @@ impl Workload {
         Workload::Mobile,
         Workload::Gpt,
         Workload::GptLong,
+        Workload::Vocabulary,
         Workload::Lstm,
         Workload::Gru,
     ];
@@ -199,6 +207,7 @@ impl Workload {
             Workload::Mobile => "mobile",
             Workload::Gpt => "gpt",
             Workload::GptLong => "gpt-long",
+            Workload::Vocabulary => "vocabulary",
             Workload::Lstm => "lstm",
             Workload::Gru => "gru",
         }
@@ -212,7 +221,7 @@ impl Workload {
             Workload::Wide => 256,
             Workload::DeepBn => 1024,
             Workload::Cnn => 64,
-            Workload::ResNet20 | Workload::WideResNet | Workload::Mobile => 32,
+            Workload::ResNet20 | Workload::WideResNet | Workload::Mobile | Workload::Vocabulary => 32,
             Workload::Gpt => 16,
             Workload::GptLong => 4,
             Workload::Lstm | Workload::Gru => 64,
@@ -262,6 +271,10 @@ impl Workload {
             Workload::GptLong => {
                 let (text, next) = texts(batch, 512, 65);
                 task.run::<GptLong>(AdamW::new(3e-4).weight_decay(0.01), text, next)
+            }
+            Workload::Vocabulary => {
+                let (text, next) = texts(batch, 64, 32_768);
+                task.run::<Vocabulary>(Sgd::new(0.1), text, next)
             }
             Workload::Lstm => task.run::<LstmLayer>(Sgd::new(0.1), sequences(batch, 64, 256), ()),
             Workload::Gru => task.run::<GruLayer>(Sgd::new(0.1), sequences(batch, 64, 256), ()),
@@ -447,8 +460,9 @@ pub fn sequences(count: usize, length: usize, numbers: usize) -> Array3<f32> {
 }
 
 /// Random texts of so many of these characters, and for each character the one after it.
-pub fn texts(count: usize, length: usize, characters: u64) -> (Array2<u8>, Array2<u8>) {
+pub fn texts<T: TryFrom<u64> + Clone>(count: usize, length: usize, characters: u64) -> (Array2<T>, Array2<T>) {
     let mut random = Random::new(1, 0);
-    let text = Array2::from_shape_simple_fn((count, length + 1), || random.below(characters) as u8);
+    let mut character = || T::try_from(random.below(characters)).ok().expect("each character has a number");
+    let text = Array2::from_shape_simple_fn((count, length + 1), &mut character);
     (text.slice(s![.., ..length]).to_owned(), text.slice(s![.., 1..]).to_owned())
 }
