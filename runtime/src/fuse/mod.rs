@@ -199,6 +199,7 @@ impl<'a> Ctx<'a> {
     fn place_all(&mut self) {
         let live = self.g.live();
         self.place_prepared(&live);
+        self.place_counts(&live);
         let mut results: Vec<(NodeId, &Role)> = self.g.outputs.iter().map(|out| (out.node, &out.role)).collect();
         results.retain(|(_, role)| !matches!(role, Role::Update(_)));
         results.sort_by_key(|(id, _)| *id);
