@@ -88,6 +88,8 @@
 //!   Of a product whose other elements nobody reads, or whose other terms are 0, a [`Triangle`](kernel::Triangle) is computed, and
 //!   so it is of rows that add nothing to a sum there. What nobody looks at is not written.
 //! - **A group may add up over its points.** Then the tiles of a sum come in their order, on one thread, and each has whole pieces.
+//!   Where a tile is so much that one is enough, as logits of a large vocabulary are, threads share it: each has parts of it in one
+//!   kernel after the other.
 //! - **The order of a sum is data** ([`SumOrder`](kernel::SumOrder), [`DotOrder`](kernel::DotOrder)), set by fusion from extents
 //!   that do not grow with the batch; neither the number of threads, nor the largest batch, nor a tiling decides it. The same
 //!   program gives the same bits, run after run, on one build and CPU model. Random numbers are a function of seed, pass, layer
@@ -114,7 +116,7 @@
 //! | What does a layer or loss consist of? | its file in [`layers`] or [`functions`] |
 //! | Why is this its own kernel, why is that value in memory? | the printed reason, then [`reason`] and [`fuse`](mod@fuse) |
 //! | Which graphs can kernels compute as they are? | [`fuse::legalize`](fn@fuse::legalize) rewrites all others |
-//! | Why do these kernels run tile by tile, and how large is a tile? | the printed reason, then `runtime/src/fuse/groups.rs`; `Stage::Plan`, then `runtime/src/tiling/groups.rs` |
+//! | Why do these kernels run tile by tile, and how large is a tile? | the printed reason, then `runtime/src/fuse/groups.rs` and `long_rows.rs` beside it; `Stage::Plan`, then `runtime/src/tiling/groups.rs` |
 //! | Why does a kernel run in this way? | `Stage::Plan`, then [`tiling`] |
 //! | What is made once, and when anew? | `Stage::Plan`, `runtime/src/tiling/kept.rs`; `runtime/src/session/parameters.rs` |
 //! | Why does this value overwrite that one? | [`plan`](mod@plan), and `Stage::Plan` |

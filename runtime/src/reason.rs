@@ -56,6 +56,8 @@ pub enum MaterializeReason {
     Step,
     /// It is a part of a concatenation.
     Part,
+    /// It is added up tile by tile.
+    Tiles,
 }
 
 /// Why a value that an earlier kernel, or an earlier reduction stage, has computed is rematerialized.
@@ -71,13 +73,18 @@ pub enum RematerializeReason {
     Grows,
 }
 
-/// Why kernels run tile by tile, in bytes that are moved.
+/// Why kernels run tile by tile, in bytes: fixed, and for each row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupReason {
-    /// What is not written to memory, or not read from there: fixed, and for each row of a batch.
-    pub saved: [u64; 2],
-    /// What every tile reads again, as the right operands of all products together do not stay in the cache.
-    pub reread: u64,
+pub enum GroupReason {
+    /// By what is moved.
+    Passed {
+        /// What is not written to memory, or not read from there.
+        saved: [u64; 2],
+        /// What every tile reads again, as the right operands of all products together do not stay in the cache.
+        reread: u64,
+    },
+    /// By what a value would take that is too much as a whole.
+    Shared([u64; 2]),
 }
 
 /// Why a kernel does not run tile by tile with the one before it, although that passes on to it more than is computed in one go.

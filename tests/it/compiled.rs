@@ -28,6 +28,8 @@ thread_local! {
     static WINOGRAD: Cell<WinogradUse> = const { Cell::new(WinogradUse::WherePays) };
     /// What its programs keep from run to run of what is made of parameters, and whether right operands are among it.
     static KEEP: Cell<(Keep, bool)> = const { Cell::new((Keep::Nothing, true)) };
+    /// Of values of more bytes than so many its programs make some rows at a time, if not of those that are too much memory.
+    static MEMORY: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Does something with graphs compiled for this instruction set.
@@ -43,6 +45,14 @@ pub fn with_winograd<T>(used: WinogradUse, work: impl FnOnce() -> T) -> T {
     let before = WINOGRAD.replace(used);
     let result = work();
     WINOGRAD.set(before);
+    result
+}
+
+/// Compiles programs that make some rows at a time of values of more than so many bytes.
+pub fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let before = MEMORY.replace(Some(bytes));
+    let result = work();
+    MEMORY.set(before);
     result
 }
 
@@ -90,7 +100,8 @@ impl Compiled {
         let isa = ISA.get().unwrap_or_else(Isa::detect);
         let (keep, packs) = KEEP.get();
         let target = Target::new(max_batch).with_threads(threads).with_winograd_used(WINOGRAD.get()).on(isa);
-        let target = target.keeping(keep);
+        let mut target = target.keeping(keep);
+        target.memory = MEMORY.get().unwrap_or(target.memory);
         let program = Program::of_graph(&graph, target).expect("the graph compiles");
         let arena = vec![f32::NAN; program.arena];
         let mut pool = (threads > 1).then(|| Pool::new(threads).expect("threads can be had"));

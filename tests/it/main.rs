@@ -77,6 +77,7 @@ mod large_numbers;
 mod layer_golden;
 mod layers;
 mod logic;
+mod long_rows;
 mod loop_kernels;
 mod loop_sessions;
 mod loops;

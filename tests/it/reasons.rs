@@ -200,7 +200,8 @@ fn every_value_is_kept_for_a_reason_that_is_true_of_it() {
                         MaterializeReason::Column
                         | MaterializeReason::Reshaped
                         | MaterializeReason::Prepared
-                        | MaterializeReason::Long,
+                        | MaterializeReason::Long
+                        | MaterializeReason::Tiles,
                     ) => !readers.is_empty(),
                     Some(MaterializeReason::Outside) => {
                         let in_loop = |&later: &usize| fused.loop_of(later).is_some();

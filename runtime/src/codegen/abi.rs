@@ -68,6 +68,6 @@ compiled! {
     /// Runs everything, or ends a parallel region. The status is 0 if the loss is finite.
     EntryFn, entry_signature: fn(*const Context) -> i32;
 
-    /// Works on the unit of a task that has this number.
-    TaskFn, task_signature: fn(*const Context, i64);
+    /// Works on the unit of a task that has this number, of the tile of this number if threads share tiles.
+    TaskFn, task_signature: fn(*const Context, i64, i64);
 }

@@ -52,7 +52,7 @@ pub fn prepare(program: CodegenInput<'_>, kernels: &Kernels, target: Target, num
 /// Emits the function of this number that works on one unit of a task.
 pub fn task(program: CodegenInput<'_>, kernels: &Kernels, target: Target, number: u32, task: Task) -> Function {
     function(program, kernels, target, number, task_signature(target), |emit, params| {
-        emit.unit(task, params[1]);
+        emit.unit(task, [params[1], params[2]]);
         emit.fb.ins().return_(&[]);
     })
 }
@@ -229,8 +229,9 @@ impl DriverEmitter<'_, '_> {
 
     /// Where a buffer begins, with tiles in this scratch.
     pub(super) fn place(&mut self, id: BufferId, scratch: Value) -> Place {
-        if let Some(&Tile { at, part }) = self.program.plan.tiles.get(&id) {
-            let base = self.fb.ins().iadd_imm_u(scratch, 4 * at as i64);
+        if let Some(&Tile { at, part, shared }) = self.program.plan.tiles.get(&id) {
+            let start = if shared { self.arena } else { scratch };
+            let base = self.fb.ins().iadd_imm_u(start, 4 * at as i64);
             return Place { base, part: 4 * part as i64 };
         }
         let base = match self.program.plan.places[id.index()].expect("what is read or written has a place") {

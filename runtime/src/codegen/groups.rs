@@ -68,7 +68,7 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// One unit of a task.
-    pub(super) fn unit(&mut self, task: Task, unit: Value) {
+    pub(super) fn unit(&mut self, task: Task, [unit, tile]: [Value; 2]) {
         let (fused, tiling) = (self.program.fused, &self.program.plan.tiling);
         let rows_of_point = if task.work == Work::Rows { fused.rows_of_point(task.kernel) } else { 1 };
         let size = (task.unit / rows_of_point) as i64;
@@ -94,6 +94,7 @@ impl DriverEmitter<'_, '_> {
             }
             Work::Columns => self.columns(task.kernel, lo, next),
             Work::Member => self.member(task.kernel, [lo, next]),
+            Work::Tile { part, .. } => self.part_of_tile(task.kernel, part, [lo, next], tile),
             Work::Rows => {
                 let run = fused.run_of(task.kernel);
                 let points = self.points(&run);
@@ -118,7 +119,7 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// How many points a run has.
-    fn points(&mut self, run: &Range<usize>) -> Value {
+    pub(super) fn points(&mut self, run: &Range<usize>) -> Value {
         let fused = self.program.fused;
         let of_group = fused.group_of(run.start).map(|group| group.points());
         let of_loop = fused.loop_of(run.start).map(|_| Dim::B);
@@ -152,10 +153,12 @@ impl DriverEmitter<'_, '_> {
 
     /// The points of a tile in one kernel: their product, then their blocks while they are in the cache.
     fn points_of(&mut self, index: usize, product: Option<&Product>, points: Part) {
-        let group = self.program.fused.group_of(index).filter(|group| group.adds_up(index));
-        if let Some(sum) = group.and_then(|group| group.points_of_sum()) {
+        if let Some(group) = self.program.fused.group_of(index).filter(|group| group.adds_up(index)) {
             let product = product.expect("what adds up over points is a product that is called");
-            self.terms_of_product(product, sum, points);
+            match group.points_of_sum() {
+                Some(sum) => self.terms_of_product(product, sum, points),
+                None => self.terms_of_all(index, product, points),
+            }
             return self.tick(index);
         }
         let rows_of_point = self.program.fused.rows_of_point(index) as i64;

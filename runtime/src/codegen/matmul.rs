@@ -10,6 +10,7 @@ use super::runs::Loops;
 use super::winograd::Squares;
 use super::{Context, host};
 use crate::kernel::{Dot, Kernel, Triangle, TrianglePart};
+use crate::plan::ProductRows;
 use crate::types::Dim;
 
 /// A product, ready to be called for some rows.
@@ -17,7 +18,7 @@ use crate::types::Dim;
 pub(super) struct Product {
     pub(super) left: Place,
     /// From row to row, and from term to term.
-    left_steps: [i64; 2],
+    pub(super) left_steps: [i64; 2],
     pub(super) right: Place,
     /// From term to term, and from column to column.
     pub(super) right_steps: [i64; 2],
@@ -86,11 +87,11 @@ impl DriverEmitter<'_, '_> {
         let inner = self.extent(dot.inner());
         let piece = self.fb.ins().iconst(types::I64, dot.order.piece as i64);
         let cols = kernel.cols() as i64;
+        let part = 4 * fused.rows_of_point(index) as i64 * cols;
         let result = match memory.product {
-            Some(at) => {
-                let part = 4 * fused.rows_of_point(index) as i64 * cols;
-                Place { base: self.moved(scratch, 4 * at as i64), part }
-            }
+            Some(ProductRows::Scratch(at)) => Place { base: self.moved(scratch, 4 * at as i64), part },
+            Some(ProductRows::Arena(at)) => Place { base: self.arena_at(at), part },
+            Some(ProductRows::Tile(buffer)) => self.place(buffer, tiles),
             None => {
                 let buffer = fused.dot_buffer(kernel).expect("what is not in scratch has a buffer");
                 let place = self.place(buffer, tiles);
@@ -143,7 +144,7 @@ impl DriverEmitter<'_, '_> {
     }
 
     /// Where the first point of all would be, if the tile begins with this one.
-    fn start(&mut self, place: Place, first: Value) -> Value {
+    pub(super) fn start(&mut self, place: Place, first: Value) -> Value {
         match place.part {
             0 => place.base,
             part => {
@@ -369,6 +370,13 @@ impl DriverEmitter<'_, '_> {
         }
         host::Product { isa, rows, cols, inner, piece, a, a_row, a_col, b, b_row, b_col, c, ldc, workspace }
             .call(&mut self.imports, &mut self.fb);
+    }
+
+    /// Some of the terms of a product: they are added to what those before them gave, if there are any.
+    pub(super) fn call_terms(&mut self, product: &Product, [lo, hi]: Part, extents: [Value; 2], starts: [Value; 3]) {
+        let (zero, inner) = (self.zero(), self.fb.ins().isub(hi, lo));
+        let part = Product { inner, ..product.clone() };
+        self.call_part(&part, (TrianglePart::Neither, zero, lo), extents, starts);
     }
 
     /// The same of a product of which a part is left out. It is added to what is there unless `adds` is 0.

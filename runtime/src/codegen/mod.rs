@@ -20,6 +20,7 @@ mod matmul;
 mod reader;
 mod recording;
 mod row;
+mod shared;
 mod stage;
 mod runs;
 mod together;
@@ -253,6 +254,8 @@ enum Slot {
     TileStart(Tile),
     /// Rows of the product in scratch, at this offset: those of a tile.
     Block(usize),
+    /// The same in the arena.
+    SharedBlock(usize),
     /// One row of scratch, at this offset in the arena.
     Scratch(usize),
     /// The block's part of the partial sums at this offset in the arena, so many floats a block.
@@ -334,9 +337,9 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             Slot::Strided(write) => {
                 let write = &self.kernel.writes[write];
                 let start = match self.view().place(write.buffer, 0) {
-                    Slot::Tile(Tile { at, part }) => {
-                        let start = self.address_of_context(Context::TILES, at);
-                        self.before_points(start, part)
+                    Slot::Tile(tile) => {
+                        let start = self.start_of_tile(tile);
+                        self.before_points(start, tile.part)
                     }
                     Slot::Location(location, _) => self.open_location(location),
                     _ => unreachable!("a buffer is a tile or has a location"),
@@ -346,13 +349,17 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
             }
             Slot::Scratch(at) => self.address_of_context(Context::SCRATCH, at),
             Slot::Tile(tile) => {
-                let start = self.address_of_context(Context::TILES, tile.at);
+                let start = self.start_of_tile(tile);
                 self.bases.insert(Slot::TileStart(tile), start);
                 self.before_points(start, tile.part)
             }
             Slot::TileStart(_) => unreachable!("it is known with its tile"),
             Slot::Block(at) => {
                 let start = self.address_of_context(Context::SCRATCH, at);
+                self.before_points(start, self.rows_of_point * self.kernel.cols())
+            }
+            Slot::SharedBlock(at) => {
+                let start = self.behind(self.arena, floats(at));
                 self.before_points(start, self.rows_of_point * self.kernel.cols())
             }
             Slot::Partial(at, len) => {
@@ -390,6 +397,14 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 let address = self.behind(inputs, 8 * index as i64);
                 self.fb.ins().load(types::I64, constant_memory(), address, 0)
             }
+        }
+    }
+
+    /// Where the first point of a tile lies.
+    fn start_of_tile(&mut self, tile: Tile) -> Value {
+        match tile.shared {
+            true => self.behind(self.arena, 4 * tile.at as i64),
+            false => self.address_of_context(Context::TILES, tile.at),
         }
     }
 

@@ -73,8 +73,8 @@ impl<'a, 'f> KernelEmitter<'a, 'f> {
                 let address = self.row_of_write(write, base);
                 self.row_bases.insert(slot, address);
             }
-            if matches!(slot, Slot::Location(..) | Slot::Tile(_) | Slot::Block(_)) && self.element_slots.contains(&slot)
-            {
+            let moves = matches!(slot, Slot::Location(..) | Slot::Tile(_) | Slot::Block(_) | Slot::SharedBlock(_));
+            if moves && self.element_slots.contains(&slot) {
                 let address = self.fb.ins().iadd(base, self.row_offset);
                 self.row_bases.insert(slot, address);
             }

@@ -2,7 +2,7 @@
 
 use super::Slot;
 use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, Write};
-use crate::plan::{KernelPlan, Plan};
+use crate::plan::{KernelPlan, Plan, ProductRows};
 
 /// What is known of a kernel before any code is emitted.
 #[derive(Clone, Copy)]
@@ -19,7 +19,9 @@ impl View<'_> {
         let buffer = match arg {
             Arg::Const(_) | Arg::Index(_) | Arg::Count(_) | Arg::Scalar(_) => return None,
             Arg::Dot => match self.memory.product {
-                Some(at) => return Some(Slot::Block(at)),
+                Some(ProductRows::Scratch(at)) => return Some(Slot::Block(at)),
+                Some(ProductRows::Arena(at)) => return Some(Slot::SharedBlock(at)),
+                Some(ProductRows::Tile(buffer)) => buffer,
                 None => self.fused.dot_buffer(self.kernel)?,
             },
             Arg::Value(index) => {
@@ -66,8 +68,10 @@ impl View<'_> {
     /// Where an element is written that was computed here, and whether that may overwrite what is read here.
     pub(super) fn targets(self, index: usize) -> Vec<(Slot, bool)> {
         let writes = self.kernel.writes.iter().filter(|write| write.value == Arg::Value(index) && !write.copied);
-        let overwrites =
-            |write: &Write| !self.fused.is_computed(write.buffer) || self.memory.in_place.contains_key(&write.buffer);
+        let overwrites = |write: &Write| {
+            let product = self.memory.product == Some(ProductRows::Tile(write.buffer));
+            product || !self.fused.is_computed(write.buffer) || self.memory.in_place.contains_key(&write.buffer)
+        };
         let placed = writes.filter_map(|write| self.slot_written(write).map(|slot| (slot, overwrites(write))));
         let spilled = self.memory.spills.get(&index).map(|&at| (Slot::Scratch(at), false));
         placed.chain(spilled).collect()

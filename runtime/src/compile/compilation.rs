@@ -6,7 +6,7 @@ use super::graphs::{self, Forward, Whole};
 use super::{Program, Purpose, Stage, Target};
 use crate::diagnose::Measure;
 use crate::error::BuildError;
-use crate::fuse::{Budget, fuse_legalized, group, legalize_mapped};
+use crate::fuse::{fuse_legalized, group, legalize_mapped};
 use crate::ir::rewrite::NodeMap;
 use crate::ir::{Graph, NodeId};
 use crate::jit::{self, Text};
@@ -93,7 +93,7 @@ impl Compilation<'_> {
     pub fn fused(&self) -> Result<&Fused, BuildError> {
         once(&self.fused, || {
             let fused = fuse_legalized(self.legalized()?, self.target.winograd);
-            Ok(group(fused, &Budget::new(self.target.max_batch)))
+            Ok(group(fused, &self.target.budget()))
         })
     }
 

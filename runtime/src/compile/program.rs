@@ -2,7 +2,7 @@
 
 use super::Target;
 use crate::error::BuildError;
-use crate::fuse::{Budget, fuse_legalized, group, legalize};
+use crate::fuse::{fuse_legalized, group, legalize};
 use crate::ir::{Graph, Role, Slots};
 use crate::jit::{self, Code, Pool};
 use crate::kernel::Fused;
@@ -34,7 +34,7 @@ impl Program {
     pub fn of_graph(graph: &Graph, target: Target) -> Result<Program, BuildError> {
         let fused = fuse_legalized(&legalize(graph), target.winograd);
         let keep = target.keep.unwrap_or(Keep::Nothing);
-        Program::of_kernels(&group(fused, &Budget::new(target.max_batch)), target, keep)
+        Program::of_kernels(&group(fused, &target.budget()), target, keep)
     }
 
     /// Compiles kernels.

@@ -1,5 +1,6 @@
 //! What a program is compiled for: how many rows, how many threads, which machine.
 
+use crate::fuse::Budget;
 use crate::kernel::WinogradUse;
 use crate::tiling::{Isa, Keep, Machine};
 
@@ -17,12 +18,15 @@ pub struct Target {
     pub winograd: WinogradUse,
     /// What is kept from run to run of that which depends on parameters alone; none for what the purpose wants. No bit depends on it.
     pub keep: Option<Keep>,
+    /// Bytes of a value of which some rows at a time are made rather than all. No bit depends on it.
+    pub memory: usize,
 }
 
 impl Target {
     /// This machine with one thread, for batches of up to so many rows.
     pub fn new(max_batch: usize) -> Target {
-        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: WinogradUse::WherePays, keep: None }
+        let Budget { memory, .. } = Budget::new(max_batch);
+        Target { max_batch, threads: 1, isa: Isa::detect(), winograd: WinogradUse::WherePays, keep: None, memory }
     }
 
     /// The machine of all printed stages, so that they read the same everywhere: x86-64 with AVX2 and FMA, one thread.
@@ -54,6 +58,16 @@ impl Target {
     /// With this instruction set, which the machine has to have.
     pub fn on(self, isa: Isa) -> Target {
         Target { isa, ..self }
+    }
+
+    /// With some rows at a time made of values that have more than so many bytes.
+    pub fn with_memory(self, memory: usize) -> Target {
+        Target { memory, ..self }
+    }
+
+    /// What groups are formed for.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget { memory: self.memory, ..Budget::new(self.max_batch) }
     }
 
     /// What decisions on how kernels run are made for.

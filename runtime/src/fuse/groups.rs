@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::long_rows::share;
 use crate::kernel::{
     BufferId, Count, Fused, Group, Home, Kernel, is_read_by_points, is_written_by_points, joins, parts, verify,
 };
@@ -29,20 +30,27 @@ pub struct Budget {
     pub cache: usize,
     /// Rows of a product that are computed in one go anyway: no more of them are no reason for tiles.
     pub rows: usize,
+    /// Bytes of a value of which some rows at a time are made rather than all, whatever that saves.
+    pub memory: usize,
 }
 
 impl Budget {
     /// That of a core of recent years.
     pub const fn new(max_batch: usize) -> Budget {
-        Budget { max_batch, cache: 1 << 20, rows: 256 }
+        Budget { max_batch, cache: 1 << 20, rows: 256, memory: 64 << 20 }
     }
 }
 
 /// Forms groups. A kernel that goes on with what a group has written may come forward to it.
-pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
+pub fn group(fused: Fused, budget: &Budget) -> Fused {
+    let mut fused = share(fused, budget);
     let mut uses = Uses::of(&fused);
     let mut start = 0;
     while start < fused.kernels.len() {
+        if let Some(shared) = fused.group_of(start) {
+            start = shared.kernels.end;
+            continue;
+        }
         let mut grown = grow(&fused, &uses, budget, start);
         while let Some(longer) = with_later(&mut fused, &mut uses, budget, start..grown.end) {
             grown = longer;
@@ -51,8 +59,11 @@ pub fn group(mut fused: Fused, budget: &Budget) -> Fused {
         if let Some(apart) = apart.filter(|_| passes_on_much(&fused, budget, start..end, &uses.writers)) {
             fused.apart.push((end, apart));
         }
+        if let Some(group) = group {
+            let number = fused.groups.partition_point(|other| other.kernels.start < start);
+            fused.groups.insert(number, group);
+        }
         start = end;
-        fused.groups.extend(group);
     }
     let Uses { writers, last } = uses;
     for id in (0..fused.buffers.len() as u32).map(BufferId) {
@@ -126,8 +137,15 @@ fn with_later(fused: &mut Fused, uses: &mut Uses, budget: &Budget, group: Range<
     })
 }
 
-/// Whether a kernel may run before those that stand from `to` on.
+/// Whether a kernel may run before those that stand from `to` on, and the loss is known then if it was before.
 fn may_come(fused: &Fused, from: usize, to: usize) -> bool {
+    let crosses = fused.check.is_some_and(|check| to < check && check <= from);
+    !crosses && is_free(fused, from, to)
+}
+
+/// Whether a kernel may run before those that stand from `to` on, none of which runs together with others.
+pub(super) fn is_free(fused: &Fused, from: usize, to: usize) -> bool {
+    let together = (to..=from).any(|index| fused.loop_of(index).is_some() || fused.group_of(index).is_some());
     let kernel = &fused.kernels[from];
     let written = |kernel: &Kernel| -> Vec<(BufferId, bool)> {
         kernel.writes.iter().map(|write| (write.buffer, write.part)).collect()
@@ -135,10 +153,7 @@ fn may_come(fused: &Fused, from: usize, to: usize) -> bool {
     let own = written(kernel);
     // Parts of a whole are apart from one another.
     let same = |&(x, x_part): &(BufferId, bool), &(y, y_part): &(BufferId, bool)| x == y && !(x_part && y_part);
-    let crosses = fused.check.is_some_and(|check| to < check && check <= from);
-    let in_loop = (to..=from).any(|index| fused.loop_of(index).is_some());
-    !crosses
-        && !in_loop
+    !together
         && fused.kernels[to..from].iter().all(|other| {
             let others = written(other);
             let reads = kernel.buffers_read().any(|buffer| others.iter().any(|(other, _)| *other == buffer));
@@ -244,9 +259,9 @@ impl<'a> Growing<'a> {
     ) -> Growing<'a> {
         let kernel = &fused.kernels[start];
         let rows = parts(kernel.row_count(), points).expect("the points are some that its rows can have");
-        let reason = GroupReason { saved: [0; 2], reread: 0 };
+        let reason = GroupReason::Passed { saved: [0; 2], reread: 0 };
         let (kernels, sums) = (start..start + 1, Vec::new());
-        let group = Group { kernels, loops: loops(kernel, points), rows: vec![rows], sums, reason };
+        let group = Group { kernels, loops: loops(kernel, points), rows: vec![rows], sums, shared: false, reason };
         Growing { fused, writers, last_uses, budget, group, right: right_operand(kernel, budget), apart: None }
     }
 
@@ -254,9 +269,8 @@ impl<'a> Growing<'a> {
     fn takes_next(&mut self) -> bool {
         self.apart = None;
         let next = self.group.kernels.end;
-        let Some(kernel) = self.fused.kernels.get(next).filter(|_| self.fused.loop_of(next).is_none()) else {
-            return false;
-        };
+        let single = self.fused.loop_of(next).is_none() && self.fused.group_of(next).is_none();
+        let Some(kernel) = self.fused.kernels.get(next).filter(|_| single) else { return false };
         let Some(rows) = parts(kernel.row_count(), self.group.points()) else {
             self.apart = Some(ApartReason::Rows);
             return false;
@@ -387,7 +401,7 @@ impl<'a> Growing<'a> {
             }
         }
         let reread = if self.right[0] > self.budget.cache { self.right[1] as u64 } else { 0 };
-        self.group.reason = GroupReason { saved: [saved.fixed, saved.batch], reread };
+        self.group.reason = GroupReason::Passed { saved: [saved.fixed, saved.batch], reread };
         Some(self.group)
     }
 }
@@ -405,7 +419,7 @@ fn passed(fused: &Fused, group: &Group, index: usize, writers: &[Vec<usize>]) ->
 }
 
 /// The loops of a group of so many points that begins with a kernel: its own outermost axes, where they are that many.
-fn loops(kernel: &Kernel, points: Dim) -> Vec<Dim> {
+pub(super) fn loops(kernel: &Kernel, points: Dim) -> Vec<Dim> {
     let all = (1..=kernel.rows).map(|count| &kernel.axes[..count]);
     let own = all.into_iter().find(|axes| Dim::product(axes) == Some(points));
     own.map_or(vec![points], <[Dim]>::to_vec)
@@ -422,7 +436,7 @@ fn right_operand(kernel: &Kernel, budget: &Budget) -> [usize; 2] {
 }
 
 /// Whether a buffer is touched by kernels of one group alone, point by point.
-fn is_tile(fused: &Fused, group: &Group, writers: &[Vec<usize>], last_uses: &[usize], id: BufferId) -> bool {
+pub(super) fn is_tile(fused: &Fused, group: &Group, writers: &[Vec<usize>], last_uses: &[usize], id: BufferId) -> bool {
     let (Some(&first), last) = (writers[id.index()].first(), last_uses[id.index()]) else { return false };
     let read = |&index: &usize| fused.kernels[index].buffers_read().any(|buffer| buffer == id);
     let points = |&writer: &usize| group.kernels.contains(&writer) && is_written_by_points(fused, group, writer, id);

@@ -260,6 +260,11 @@ impl<'a> Maker<'a> {
             (Dim::Fixed(terms), Some(&Dim::Fixed(columns))) if in_columns && !axes.batch.is_empty() => {
                 DotOrder::of_columns(terms, columns)
             }
+            (Dim::Batch(_), _) => {
+                let [rows, columns] =
+                    [row, row.wrapping_add(1)].map(|axis| dot.axes.get(axis).map_or(1, |dim| dim.factor()));
+                DotOrder::of_rows(rows.max(columns))
+            }
             _ => DotOrder::of(inner),
         }
     }

@@ -17,6 +17,7 @@ mod groups;
 mod index;
 mod kernels;
 mod legalize;
+mod long_rows;
 mod loops;
 mod masks;
 mod prepared;

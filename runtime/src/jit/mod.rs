@@ -36,7 +36,7 @@ use crate::error::BuildError;
 use crate::kernel::Fused;
 use crate::memory::{FEW_INPUTS, Input, Memory, Params};
 use crate::microkernels::gemm;
-use crate::plan::{self, ParallelRegion, Plan, Task, Work};
+use crate::plan::{self, ParallelRegion, Plan, Task, TilePart, Work};
 use crate::tiling::Machine;
 use crate::types::{Dim, TensorType};
 
@@ -137,7 +137,7 @@ impl Code {
                 Context { scratch, tiles: scratch, ..context }
             };
             // SAFETY: the code is that of this program, and two threads do at once what its schedule lets them.
-            unsafe { pool.run(&shared.table, units, contexts) }
+            unsafe { pool.run((&shared.table, batch), units, contexts) }
         })
     }
 
@@ -406,7 +406,7 @@ fn shared_code(
 ) -> SharedCode {
     let tasks = || regions.iter().flat_map(|region| &region.tasks);
     let (unit_ids, tail_ids) = ids.split_at(tasks().count());
-    let mut unit_ids = unit_ids.iter();
+    let (mut unit_ids, mut first) = (unit_ids.iter(), 0);
     let region_codes = regions.iter().zip(tail_ids).map(|(region, &tail)| {
         let unit = |&id| {
             let code = module.get_finalized_function(id);
@@ -416,9 +416,11 @@ fn shared_code(
         let tail = module.get_finalized_function(tail);
         // SAFETY: ends of regions were declared with the signature of this type.
         let tail = unsafe { std::mem::transmute::<*const u8, EntryFn>(tail) };
-        work_queue::RegionCode { tasks: unit_ids.by_ref().take(region.tasks.len()).map(unit).collect(), tail }
+        let tasks: Vec<TaskFn> = unit_ids.by_ref().take(region.tasks.len()).map(unit).collect();
+        first += tasks.len();
+        work_queue::RegionCode { first: first - tasks.len(), tasks, tail, tiles: region.tiles }
     });
-    let table = Arc::new(work_queue::Table { regions: region_codes.collect() });
+    let table = Arc::new(work_queue::Table { regions: region_codes.collect(), max_batch: plan.max_batch });
     let time = |run: Range<usize>| {
         let each = |batch| run.clone().map(|index| plan.tiling.nanoseconds(fused, index, batch)).sum::<f64>();
         [1, plan.max_batch].map(each)
@@ -426,8 +428,8 @@ fn shared_code(
     let shared = tasks().map(|&task| {
         let work = match task.work {
             // Part of what the rows of the kernel take.
-            Work::Pack => [0.0; 2],
-            Work::Columns | Work::Member | Work::Sums => time(task.kernel..task.kernel + 1),
+            Work::Pack | Work::Tile { part: TilePart::Blocks, .. } => [0.0; 2],
+            Work::Columns | Work::Member | Work::Sums | Work::Tile { .. } => time(task.kernel..task.kernel + 1),
             Work::Rows => time(fused.run_of(task.kernel)),
         };
         let kernel = &fused.kernels[task.kernel];

@@ -48,6 +48,7 @@ struct Handed {
     table: Arc<Table>,
     queue: Arc<WorkQueue>,
     run: u32,
+    batch: usize,
 }
 
 impl std::fmt::Debug for Pool {
@@ -88,7 +89,7 @@ impl Pool {
 
     /// Makes room for the runs of a program.
     pub(super) fn reserve(&mut self, table: &Table) {
-        let (tasks, regions) = (table.tasks(), table.regions.len());
+        let [tasks, regions] = table.most();
         if !self.queue.fits(tasks, regions) {
             self.queue = Arc::new(WorkQueue::new(self.threads(), tasks, regions));
         }
@@ -106,14 +107,14 @@ impl Pool {
         !self.process.is_current()
     }
 
-    /// Runs a program: for every task how many units there are, and what is passed to the code: at the ends of regions, then
-    /// by each thread. Says whether it went to its end.
+    /// Runs a program with such a batch: for every task how many units there are, and what is passed to the code: at the ends of
+    /// regions, then by each thread. Says whether it went to its end.
     ///
     /// # Safety
     /// The code of the table is valid, and so is all that the contexts name, for what the code does with it.
     pub(super) unsafe fn run(
         &mut self,
-        table: &Arc<Table>,
+        (table, batch): (&Arc<Table>, usize),
         units: impl Fn(usize) -> usize,
         contexts: impl Fn(usize) -> Context,
     ) -> bool {
@@ -121,8 +122,8 @@ impl Pool {
         self.reserve(table);
         self.run = self.run.wrapping_add(1);
         // SAFETY: the run before has ended, since this has the pool to itself; its number comes round after 2^32 runs.
-        unsafe { self.queue.launch(self.run, table, units, contexts) };
-        let handed = Handed { table: table.clone(), queue: self.queue.clone(), run: self.run };
+        unsafe { self.queue.launch(self.run, (table, batch), units, contexts) };
+        let handed = Handed { table: table.clone(), queue: self.queue.clone(), run: self.run, batch };
         *self.shared.handed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(handed);
         self.shared.ticket.fetch_add(1, Ordering::SeqCst);
         for (worker, asleep) in self.workers.iter().zip(&self.shared.asleep[1..]) {
@@ -130,7 +131,7 @@ impl Pool {
                 worker.thread().unpark();
             }
         }
-        let idle = self.queue.work(self.run, 0, table);
+        let idle = self.queue.work(self.run, 0, (table, batch));
         // A thread that is kept from its core holds up all others.
         if 3 * idle > start.elapsed() {
             self.rested = (2 * self.rested + 1).min(MOST_RESTS);
@@ -150,8 +151,8 @@ impl Shared {
         while let Some(ticket) = self.next(thread, seen) {
             seen = ticket;
             let handed = self.handed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-            if let Some(Handed { table, queue, run }) = handed {
-                queue.work(run, thread, &table);
+            if let Some(Handed { table, queue, run, batch }) = handed {
+                queue.work(run, thread, (&table, batch));
             }
         }
     }

@@ -12,24 +12,58 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::codegen::{Context, EntryFn, TaskFn};
+use crate::plan::SharedTiles;
 
 /// The code of the regions of a program. Valid as long as the program's code.
 #[derive(Debug)]
 pub(super) struct Table {
     pub regions: Vec<RegionCode>,
+    /// The largest batch.
+    pub max_batch: usize,
 }
 
 /// The code of a parallel region.
 #[derive(Debug)]
 pub(super) struct RegionCode {
+    /// The number of the first of its tasks among all.
+    pub first: usize,
     pub tasks: Vec<TaskFn>,
     /// Its end; not 0 if the run is to end with it.
     pub tail: EntryFn,
+    /// The tiles that it runs once for each of, together with its neighbors that have the same.
+    pub tiles: Option<SharedTiles>,
+}
+
+/// A region of a run.
+struct Turn<'a> {
+    code: &'a RegionCode,
+    /// The tile that it runs for.
+    tile: usize,
 }
 
 impl Table {
-    pub(super) fn tasks(&self) -> usize {
-        self.regions.iter().map(|region| region.tasks.len()).sum()
+    /// Most tasks and regions of a run.
+    pub(super) fn most(&self) -> [usize; 2] {
+        let turns = self.turns(self.max_batch);
+        turns.fold([0; 2], |[tasks, regions], turn| [tasks + turn.code.tasks.len(), regions + 1])
+    }
+
+    /// The regions of a run in the order in which they run, with a batch of so many rows.
+    fn turns(&self, batch: usize) -> impl Iterator<Item = Turn<'_>> {
+        let mut next = (0, 0);
+        std::iter::from_fn(move || {
+            let (region, tile) = next;
+            let code = self.regions.get(region)?;
+            let same = |other: usize| self.regions.get(other).is_some_and(|other| other.tiles == code.tiles);
+            next = match code.tiles {
+                Some(_) if same(region + 1) => (region + 1, tile),
+                Some(SharedTiles { points, of_tile, .. }) if (tile + 1) * of_tile < points.at(batch) => {
+                    ((0..region).rev().find(|&other| !same(other)).map_or(0, |other| other + 1), tile + 1)
+                }
+                _ => (region + 1, 0),
+            };
+            Some(Turn { code, tile })
+        })
     }
 }
 
@@ -42,7 +76,7 @@ const ROUNDS: u32 = 2_000;
 /// The state of a run.
 pub(super) struct WorkQueue {
     threads: usize,
-    /// For every task and every thread: number of the run, the end of its stretch, the next unit.
+    /// For every task, of a shared group for every tile, and every thread: number of the run, the end of its stretch, the next unit.
     stretches: Vec<AtomicU64>,
     /// For every region: number of the run, units that are not done, and one for the thread that calls.
     left: Vec<AtomicU64>,
@@ -100,15 +134,15 @@ impl WorkQueue {
         tasks * self.threads <= self.stretches.len() && regions <= self.left.len()
     }
 
-    /// Lays out the units of a run: for every task, in the order of the regions, how many there are. The first context is
-    /// that of the ends of regions, the others are those of the threads.
+    /// Lays out the units of a run with such a batch: for every task, in the order of the regions, how many there are, of a tile if it
+    /// runs for several. The first context is that of the ends of regions, the others are those of the threads.
     ///
     /// # Safety
     /// No run is under way, and `run` was not the number of one that a thread may still look for.
     pub(super) unsafe fn launch(
         &self,
         run: u32,
-        table: &Table,
+        (table, batch): (&Table, usize),
         units: impl Fn(usize) -> usize,
         contexts: impl Fn(usize) -> Context,
     ) {
@@ -117,10 +151,10 @@ impl WorkQueue {
             unsafe { *context.get() = contexts(index) };
         }
         let mut task = 0;
-        for (region, left) in table.regions.iter().zip(&self.left) {
+        for (turn, left) in table.turns(batch).zip(&self.left) {
             let mut total = 1;
-            for _ in &region.tasks {
-                let units = units(task);
+            for own in 0..turn.code.tasks.len() {
+                let units = units(turn.code.first + own);
                 total += units as u32;
                 for thread in 0..self.threads {
                     let bound = |thread: usize| units * thread / self.threads;
@@ -134,36 +168,36 @@ impl WorkQueue {
         self.ended.store(count(run, 0), Ordering::Release);
     }
 
-    /// Takes part in a run until it ends; says how long the thread had nothing to do.
-    pub(super) fn work(&self, run: u32, thread: usize, table: &Table) -> Duration {
+    /// Takes part in a run with such a batch until it ends; says how long the thread had nothing to do.
+    pub(super) fn work(&self, run: u32, thread: usize, (table, batch): (&Table, usize)) -> Duration {
         let mut idle = Duration::ZERO;
         let mut first = 0;
-        for (region, code) in table.regions.iter().enumerate() {
-            let tasks = first..first + code.tasks.len();
+        for (number, turn) in table.turns(batch).enumerate() {
+            let tasks = first..first + turn.code.tasks.len();
             first = tasks.end;
             match self.ended(run) {
                 None => return idle,
-                Some(ended) if ended > region => continue,
+                Some(ended) if ended > number => continue,
                 Some(_) => {}
             }
             // The thread that calls stands for one unit, so that a parallel region without any ends too.
             let mut done = u64::from(thread == 0);
-            for (task, unit_of) in tasks.zip(&code.tasks) {
+            for (task, unit_of) in tasks.zip(&turn.code.tasks) {
                 while let Some(unit) = self.take(run, thread, task) {
-                    unit_of(self.contexts[1 + thread].get(), unit as i64);
+                    unit_of(self.contexts[1 + thread].get(), unit as i64, turn.tile as i64);
                     done += 1;
                 }
             }
             if done > 0 {
-                let left = self.left[region].fetch_sub(done, Ordering::AcqRel) & u64::from(u32::MAX);
+                let left = self.left[number].fetch_sub(done, Ordering::AcqRel) & u64::from(u32::MAX);
                 if left == done {
-                    let status = (code.tail)(self.contexts[0].get());
-                    let ended = if status == 0 { region as u32 + 1 } else { u32::MAX };
+                    let status = (turn.code.tail)(self.contexts[0].get());
+                    let ended = if status == 0 { number as u32 + 1 } else { u32::MAX };
                     self.ended.store(count(run, ended), Ordering::Release);
                     continue;
                 }
             }
-            match self.wait(run, region) {
+            match self.wait(run, number) {
                 None => return idle,
                 Some(waited) => idle += waited,
             }

@@ -9,6 +9,9 @@
 //! A kernel may also add up over points, as the gradients of keys and values do over queries: its product has a term for each point
 //! along the innermost loop, and of a tile those terms are added that belong to it. So the tiles along that loop come in their order,
 //! on one thread, and its sums end when they are done.
+//!
+//! Where a tile is too much for each thread to have one, as the logits of many classes are, all threads work on one tile after the
+//! other: such a group is shared, and its kernels that add up do so over all points.
 
 use std::ops::Range;
 
@@ -25,8 +28,10 @@ pub struct Group {
     pub loops: Vec<Dim>,
     /// For each kernel, how many of its rows belong to a point; none of one that adds up over points.
     pub rows: Vec<usize>,
-    /// The kernels that add up over the points along the innermost loop, in order.
+    /// The kernels that add up over the points along the innermost loop, or over all if it is shared, in order.
     pub sums: Vec<usize>,
+    /// Whether all threads work on one tile after the other, rather than each on tiles of its own.
+    pub shared: bool,
     /// Why they are a group.
     pub reason: GroupReason,
 }
@@ -47,9 +52,9 @@ impl Group {
         self.sums.contains(&kernel)
     }
 
-    /// How many points are added up, if any kernel does so: no tile has points of several sums.
+    /// How many points are added up, if any kernel does so and there are several sums: no tile has points of two.
     pub fn points_of_sum(&self) -> Option<usize> {
-        self.loops.last().filter(|_| !self.sums.is_empty()).map(|dim| dim.factor())
+        self.loops.last().filter(|_| !self.sums.is_empty() && !self.shared).map(|dim| dim.factor())
     }
 
     /// So many points, or a multiple of that, are whole blocks of every kernel that has sums of its rows, and whole pieces of one that
@@ -109,7 +114,12 @@ impl Fused {
         })
     }
 
-    /// How many points are added up in the group that a kernel is in, if they are.
+    /// Whether all threads work on one tile of a kernel's group after the other.
+    pub fn is_shared(&self, kernel: usize) -> bool {
+        self.group_of(kernel).is_some_and(|group| group.shared)
+    }
+
+    /// How many points are added up in the group that a kernel is in, if there are several such sums.
     pub fn points_of_sum(&self, kernel: usize) -> Option<usize> {
         self.group_of(kernel).and_then(Group::points_of_sum)
     }
@@ -171,6 +181,9 @@ pub fn joins(fused: &Fused, group: &Group, index: usize, writers: &[Vec<usize>])
     if index > group.kernels.start && fused.check == Some(index) {
         return Err(format!("the loss is checked before kernel {index}"));
     }
+    if group.shared && !is_in_matrices(kernel) {
+        return Err(format!("kernel {index} is cut in another way than threads share tiles"));
+    }
     if group.adds_up(index) {
         if !adds_up_by_points(fused, group, index) {
             return Err(format!("kernel {index} does not add up over points"));
@@ -230,19 +243,31 @@ fn tiles(fused: &Fused) -> Result<(), String> {
     }
 }
 
+/// Whether a kernel has no product or one of two matrices.
+fn is_in_matrices(kernel: &Kernel) -> bool {
+    kernel.dot.is_none() || kernel.has_plain_dot() && kernel.triangle.is_none()
+}
+
 /// Whether a kernel is a product for each position along all loops but the innermost, of terms along that one, in pieces, and nothing
-/// else is made of it.
+/// else is made of it. In a shared group it is one of terms along all loops.
 fn adds_up_by_points(fused: &Fused, group: &Group, index: usize) -> bool {
     let kernel = &fused.kernels[index];
-    let Some(dot) = kernel.dot.as_ref().filter(|_| kernel.rows_of_each().is_some()) else { return false };
-    let (batch, _) = kernel.dot_rows();
+    let Some(dot) = &kernel.dot else { return false };
     let [terms] = dot.over[..] else { return false };
-    let loops: Vec<Dim> = dot.axes[..batch].iter().copied().chain([terms]).collect();
+    let over_points = match group.shared {
+        true => kernel.has_plain_dot() && terms == group.points(),
+        false => {
+            let (batch, _) = kernel.dot_rows();
+            let loops: Vec<Dim> = dot.axes[..batch].iter().copied().chain([terms]).collect();
+            batch > 0
+                && kernel.rows_of_each().is_some()
+                && group.loops.last() == Some(&terms)
+                && Dim::product(&loops) == Some(group.points())
+                && matches!(terms, Dim::Fixed(_))
+        }
+    };
     let by_itself = |write: &Write| write.value == Arg::Dot && !write.copied && write.mode == Mode::Set;
-    batch > 0
-        && group.loops.last() == Some(&terms)
-        && Dim::product(&loops) == Some(group.points())
-        && matches!(terms, Dim::Fixed(_))
+    over_points
         && dot.order.cuts(terms)
         && dot.triangle.is_none_or(|it| matches!(it.part, TrianglePart::TermsTo | TrianglePart::TermsFrom))
         && kernel.body.is_empty()

@@ -108,6 +108,7 @@ impl Text<'_> {
             Some(MaterializeReason::Outside) => "a loop reads it".to_string(),
             Some(MaterializeReason::Step) => "each step has one".to_string(),
             Some(MaterializeReason::Part) => "a part of a concatenation".to_string(),
+            Some(MaterializeReason::Tiles) => "added up tile by tile".to_string(),
         };
         match self.readers(index, write) {
             None => why,
@@ -156,11 +157,14 @@ impl Text<'_> {
 }
 
 /// Why kernels run tile by tile.
-pub(super) fn group_text(GroupReason { saved: [fixed, batch], reread }: GroupReason) -> String {
-    let less = format!("{} bytes less to memory and back", Count { fixed, batch });
-    match reread {
-        0 => less,
-        _ => format!("{less}, {} more for each tile", grouped(reread)),
+pub(super) fn group_text(reason: GroupReason) -> String {
+    let count = |[fixed, batch]: [u64; 2]| Count { fixed, batch };
+    match reason {
+        GroupReason::Passed { saved, reread: 0 } => format!("{} bytes less to memory and back", count(saved)),
+        GroupReason::Passed { saved, reread } => {
+            format!("{} bytes less to memory and back, {} more for each tile", count(saved), grouped(reread))
+        }
+        GroupReason::Shared(bytes) => format!("{} bytes are never there as a whole", count(bytes)),
     }
 }
 

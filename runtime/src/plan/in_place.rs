@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::kernel::{Arg, BufferId, Class, Fused, Kernel, What, Write, is_read_by_points, is_written_by_points};
+use crate::kernel::{Arg, BufferId, Class, Fused, Instruction, Kernel, What, Write, is_read_by_points, is_written_by_points};
 use crate::types::DType;
 
 /// What may be overwritten in a kernel, as far as the kernel itself goes.
@@ -87,4 +87,23 @@ pub(super) fn replaced(
         };
         operands.free.iter().filter(same).find_map(|&buffer| place(buffer, reader))
     })
+}
+
+/// The tile that has the place of a kernel's product: what is made of it, element by element, when nothing reads the product any more.
+pub(super) fn of_product(fused: &Fused, index: usize) -> Option<BufferId> {
+    let kernel = &fused.kernels[index];
+    let stages = kernel.body.iter().filter(|each| each.args.contains(&Arg::Dot)).map(|each| each.stage);
+    let last = stages.max().unwrap_or(0);
+    let copied = kernel.writes.iter().any(|write| write.value == Arg::Dot);
+    let fits = |write: &&Write| match write.value {
+        Arg::Value(value) => {
+            let Instruction { what, stage, .. } = &kernel.body[value];
+            let element = *what == What::Map && *stage >= last && !write.copied && !write.part;
+            element && kernel.is_aligned(&write.access) && kernel.class(value) == Class::Element
+        }
+        _ => false,
+    };
+    let tile = |buffer: &BufferId| fused.is_tile(*buffer) && fused.buffer(*buffer).dtype == DType::F32;
+    let found = kernel.writes.iter().filter(fits).map(|write| write.buffer).find(tile);
+    found.filter(|_| !copied && kernel.triangle.is_none())
 }

@@ -29,7 +29,7 @@ use arena::Arena;
 use in_place::Operands;
 pub use kept::{KeptContent, KeptPart, KeptPlan};
 pub use print::text;
-pub use tasks::{Last, ParallelRegion, Skinny, Task, Work, parallel_regions};
+pub use tasks::{Last, ParallelRegion, SharedTiles, Skinny, Task, TilePart, Work, parallel_regions};
 pub use verify::verify;
 
 /// Larger steps are refused rather than attempted.
@@ -48,13 +48,26 @@ pub enum Location {
     Prepared(usize),
 }
 
-/// Where a tile lies in the scratch of each thread.
+/// Where a tile lies: in the scratch of each thread, or in the arena if threads share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Where its first point is.
     pub at: usize,
     /// Floats from one point to the next.
     pub part: usize,
+    /// Whether it lies in the arena.
+    pub shared: bool,
+}
+
+/// Where some rows of a product lie that is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductRows {
+    /// In the scratch of each thread, at this offset.
+    Scratch(usize),
+    /// In the arena at this offset, for threads that share a tile.
+    Arena(usize),
+    /// Where what is made of it will lie, element by element.
+    Tile(BufferId),
 }
 
 /// The memory of a program.
@@ -128,8 +141,12 @@ pub enum Content {
     Row(usize),
     /// A block of the product.
     Block,
+    /// The same for a tile that threads share.
+    SharedBlock,
     /// Some points of a value, which kernels of one group pass on.
     Tile(BufferId),
+    /// The same for a tile that threads share.
+    SharedTile(BufferId),
     /// Pieces of the product's operands.
     Workspace,
     /// The right operand of the product, rearranged.
@@ -139,7 +156,14 @@ pub enum Content {
 impl Content {
     /// Whether it lies in the scratch of the thread that computes it.
     pub fn is_scratch(self) -> bool {
-        !matches!(self, Content::Value(_) | Content::Partial(_) | Content::Packed)
+        !matches!(
+            self,
+            Content::Value(_)
+                | Content::Partial(_)
+                | Content::Packed
+                | Content::SharedBlock
+                | Content::SharedTile(_)
+        )
     }
 }
 
@@ -152,8 +176,8 @@ pub struct KernelPlan {
     pub lanes: BTreeMap<usize, usize>,
     /// Rows of values that a later stage reads, in scratch.
     pub spills: BTreeMap<usize, usize>,
-    /// Some rows of the product, in scratch, if it is not kept.
-    pub product: Option<usize>,
+    /// Some rows of the product, if it is not kept.
+    pub product: Option<ProductRows>,
     /// Room for the product to rearrange pieces of its operands, in scratch.
     pub workspace: usize,
     /// The right operand of the product, rearranged once for all blocks, where that pays.
@@ -333,7 +357,12 @@ fn tile(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena, (buffer
     let group = fused.group_of(index).expect("tiles are verified to be those of a group");
     let part = group.part_of(fused, buffer).expect("tiles are verified to be written point by point");
     let points = tiling.points(fused, index).min(group.points().at(tiling.max_batch));
-    Tile { at: arena.take_tile(Content::Tile(buffer), points * part, last), part }
+    let (len, shared) = (points * part, group.shared);
+    let at = match shared {
+        true => arena.take(Content::SharedTile(buffer), len, group.kernels.end - 1),
+        false => arena.take_tile(Content::Tile(buffer), len, last),
+    };
+    Tile { at, part, shared }
 }
 
 /// What a kernel uses while it runs: in a group, until the last tile is done.
@@ -373,7 +402,14 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
             false => rows.min(tiling.points(fused, index) * fused.rows_of_point(index)),
         };
         if fused.dot_buffer(kernel).is_none() {
-            result.product = Some(arena.take(Content::Block, at_once * kernel.cols(), last));
+            let len = at_once * kernel.cols();
+            result.product = Some(match fused.is_shared(index) {
+                true => in_place::of_product(fused, index).map_or_else(
+                    || ProductRows::Arena(arena.take(Content::SharedBlock, len, last)),
+                    ProductRows::Tile,
+                ),
+                false => ProductRows::Scratch(arena.take(Content::Block, len, last)),
+            });
         }
         if tiling.kernels[index].is_inline() {
             return result;

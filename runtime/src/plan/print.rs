@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::{Allocation, Content, KeptContent, KeptPart, Last, ParallelRegion, Plan, Skinny, Work, parallel_regions};
+use super::{Allocation, Content, KeptContent, KeptPart, Last, ParallelRegion, Plan, Skinny, TilePart, Work, parallel_regions};
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
 
@@ -78,6 +78,11 @@ fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fuse
         Work::Columns => format!("up to {} rows of kernel {} by {} columns", task.skinny, task.kernel, task.unit),
         Work::Member => format!("up to {} rows of kernel {} by {} rows", task.skinny, task.kernel, task.unit),
         Work::Rows => format!("{} by {} rows", kernels(fused.run_of(task.kernel)), task.unit),
+        Work::Tile { part: TilePart::Columns, .. } => format!("kernel {} by {} columns", task.kernel, task.unit),
+        Work::Tile { part: TilePart::Rows, .. } => format!("kernel {} by {} rows", task.kernel, task.unit),
+        Work::Tile { part: TilePart::Blocks, .. } => {
+            format!("what follows the matmul of kernel {} by {} rows", task.kernel, task.unit)
+        }
     });
     let alone = region.tail.iter().map(|last| match last {
         Last::Skinny(Skinny { from, to, rows, follows: false }) => {
@@ -87,7 +92,8 @@ fn region(text: &mut String, index: usize, region: &ParallelRegion, fused: &Fuse
         Last::Finish(kernel) => format!("sums of kernel {kernel}"),
         Last::Run(kernel) => kernels(fused.run_of(*kernel)),
     });
-    let mut line = format!("parallel region {index}: {}", shared.collect::<Vec<String>>().join(", "));
+    let tile = region.tiles.map_or(String::new(), |tiles| format!(" for each tile of {} points", tiles.of_tile));
+    let mut line = format!("parallel region {index}{tile}: {}", shared.collect::<Vec<String>>().join(", "));
     let alone: Vec<String> = alone.chain(region.check.then(|| "check of the loss".to_string())).collect();
     if !alone.is_empty() {
         line.push_str(&format!("; then {}", alone.join(", ")));
@@ -126,8 +132,8 @@ fn entry(text: &mut String, allocation: &Allocation, replaced: Option<BufferId>,
         Content::Partial(index) => ("partial ", of_instruction(index)),
         Content::Lanes(index) => ("lanes of ", of_instruction(index)),
         Content::Row(index) => ("row of ", of_instruction(index)),
-        Content::Block => ("block of ", of_dot()),
-        Content::Tile(id) => ("tile ", of_buffer(id)),
+        Content::Block | Content::SharedBlock => ("block of ", of_dot()),
+        Content::Tile(id) | Content::SharedTile(id) => ("tile ", of_buffer(id)),
         Content::Workspace => ("workspace of ", of_dot()),
         Content::Packed => ("right operand of ", of_dot()),
     };

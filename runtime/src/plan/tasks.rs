@@ -11,10 +11,15 @@ use std::ops::Range;
 
 use super::touched::{Access, MemoryRegion, Touched};
 use super::{Content, Location, Plan, padded};
-use crate::kernel::{BufferId, Fused};
+use crate::kernel::{Arg, BufferId, Fused, Write};
 use crate::microkernels::winograd::{self, SIDE};
 use crate::tiling::COLUMNS;
 use crate::tiling::matmul::Ahead;
+use crate::types::Dim;
+
+/// Parts of a tile that threads share, if it has so many, and fewest rows or columns of one: whole panels of every instruction set.
+const UNITS_OF_TILE: usize = 32;
+const LEAST_OF_TILE: usize = 64;
 
 /// What runs between two points at which all threads meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct ParallelRegion {
     pub tail: Vec<Last>,
     /// Whether the loss is known then, and looked at.
     pub check: bool,
+    /// Whether it runs once for each of some tiles.
+    pub tiles: Option<SharedTiles>,
 }
 
 /// Work that is cut into units.
@@ -54,6 +61,35 @@ pub enum Work {
     Member,
     /// Computes blocks of rows, of all kernels of a group.
     Rows,
+    /// Computes a part of one kernel of a group whose tiles are shared: tile by tile.
+    Tile {
+        /// Which.
+        part: TilePart,
+        /// How many columns or rows all parts of a tile have.
+        extent: usize,
+    },
+}
+
+/// A part of a shared tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TilePart {
+    /// Columns of a product.
+    Columns,
+    /// Rows of a product.
+    Rows,
+    /// Blocks of what follows the product, or of a kernel without one.
+    Blocks,
+}
+
+/// The tiles that a region, with its neighbors of the same group, runs once for each of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedTiles {
+    /// The first kernel of the group.
+    pub kernel: usize,
+    /// How many points there are.
+    pub points: Dim,
+    /// How many a tile has.
+    pub of_tile: usize,
 }
 
 /// What one thread does after the tasks of a parallel region.
@@ -90,6 +126,7 @@ impl Task {
             Work::Sums => SIDE.div_ceil(self.unit),
             Work::Pack | Work::Columns => cols.div_ceil(self.unit),
             Work::Member | Work::Rows => rows.div_ceil(self.unit),
+            Work::Tile { extent, .. } => extent.div_ceil(self.unit),
         }
     }
 }
@@ -116,6 +153,9 @@ impl Regions {
         let mut access = Access::default();
         run.clone().for_each(|index| access.extend(&Access::of(fused, plan, index)));
         let units = plan.tiling.units(fused, first);
+        if fused.is_shared(first) && units.alone.is_none() {
+            return self.add_shared(fused, plan, run, access);
+        }
         let rows_of = |index: usize| fused.kernels[index].row_count().at(plan.max_batch);
         // Products that are cut by columns where rows are few.
         let columns = |index: usize| {
@@ -175,6 +215,52 @@ impl Regions {
         for index in run.filter(|&index| !plan.kernels[index].partials.is_empty()) {
             self.regions[region].tail.push(Last::Finish(index));
         }
+    }
+
+    /// Adds the kernels of a group whose tiles are shared: regions that run for one tile after the other, then the ends of its sums.
+    fn add_shared(&mut self, fused: &Fused, plan: &Plan, run: Range<usize>, access: Access) {
+        let group = fused.group_of(run.start).expect("it is shared");
+        let of_tile = plan.tiling.points(fused, run.start);
+        let tiles = Some(SharedTiles { kernel: run.start, points: group.points(), of_tile });
+        // Nothing else may run once for each tile.
+        let first = self.earliest(&access).max(self.regions.len());
+        let mut done: Vec<usize> = Vec::new();
+        for index in run.clone() {
+            let kernel = &fused.kernels[index];
+            let reads = |other: usize| {
+                let mut written = fused.kernels[other].writes.iter().map(|write| write.buffer);
+                written.any(|buffer| kernel.buffers_read().any(|read| read == buffer))
+            };
+            let before = (run.start..index).zip(&done).filter(|(other, _)| reads(*other)).map(|(_, &region)| region);
+            let mut region = before.max().map_or(first, |region| region + 1);
+            let mut add = |region: usize, part: TilePart, extent: usize, unit: usize| {
+                let task = Task { kernel: index, work: Work::Tile { part, extent }, unit, skinny: 0 };
+                self.add_tasks(region, [task], access.clone());
+                self.regions[region].tiles = tiles;
+            };
+            let rows = match (group.adds_up(index), kernel.row_count()) {
+                (true, Dim::Fixed(rows)) => rows,
+                _ => of_tile * group.rows_of(index),
+            };
+            if kernel.dot.is_some() && !plan.tiling.kernels[index].is_inline() {
+                let cols = kernel.cols();
+                let (part, extent) = if cols < rows { (TilePart::Rows, rows) } else { (TilePart::Columns, cols) };
+                add(region, part, extent, (extent / UNITS_OF_TILE).max(1).next_multiple_of(LEAST_OF_TILE));
+                region += 1;
+            }
+            let by_itself = |write: &Write| write.value == Arg::Dot && !write.copied;
+            let alone = kernel.body.is_empty() && kernel.writes.iter().all(by_itself);
+            match alone {
+                true => region -= 1,
+                false => add(region, TilePart::Blocks, rows, kernel.block),
+            }
+            done.push(region);
+        }
+        self.first = self.regions.len();
+        self.open(self.first);
+        let ends = run.filter(|&index| !plan.kernels[index].partials.is_empty());
+        self.regions[self.first].tail.extend(ends.map(Last::Finish));
+        self.touched.add(self.first, &access);
     }
 
     /// Adds the kernels of a group one after the other, each in a region of its own, for as many rows as one unit of the group has,
@@ -250,7 +336,9 @@ impl Access {
         };
         for allocation in plan.allocations_of(index) {
             match allocation.content {
-                Content::Partial(_) => access.writes.push(MemoryRegion::Arena(allocation.at, allocation.len)),
+                Content::Partial(_) | Content::SharedBlock | Content::SharedTile(_) => {
+                    access.writes.push(MemoryRegion::Arena(allocation.at, allocation.len))
+                }
                 Content::Packed => access.reads.push(MemoryRegion::Arena(allocation.at, allocation.len)),
                 _ => {}
             }

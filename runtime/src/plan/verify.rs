@@ -147,6 +147,11 @@ impl Owners {
 
 /// Where a buffer of the arena lies.
 fn allocation(plan: &Plan, fused: &Fused, id: BufferId) -> Option<Part> {
+    if let Some(tile) = plan.tiles.get(&id).filter(|tile| tile.shared) {
+        let own = |allocation: &&Allocation| allocation.content == Content::SharedTile(id);
+        let len = plan.allocations.iter().find(own).map_or(0, |allocation| allocation.len);
+        return Some((tile.at, len, Owner::Value(id)));
+    }
     match plan.places[id.index()] {
         Some(Location::Arena(at)) => {
             Some((at, padded(fused.buffer(id).shape.len_at(plan.max_batch)), Owner::Value(id)))
@@ -172,7 +177,7 @@ fn writes(plan: &Plan, fused: &Fused, index: usize) -> Vec<Part> {
     let mut result: Vec<Part> = written.filter_map(|id| allocation(plan, fused, id)).collect();
     let once = fused.loop_of(index).is_none();
     let own = |allocation: &&Allocation| match allocation.content {
-        Content::Partial(_) => true,
+        Content::Partial(_) | Content::SharedBlock => true,
         Content::Packed => once,
         _ => false,
     };

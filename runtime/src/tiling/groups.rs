@@ -1,6 +1,6 @@
 //! How many points of a group are a tile.
 
-use crate::kernel::{BufferId, Fused, Group};
+use crate::kernel::{BufferId, Fused, Group, LONG_ROWS};
 
 use super::{Tiling, UnitRows, Units, units};
 
@@ -31,6 +31,8 @@ pub enum TilePoints {
     Cache(usize),
     /// There have to be whole blocks of so many rows.
     Blocks(usize),
+    /// All threads work on one, of so many bytes.
+    Shared(usize),
 }
 
 /// How a group runs.
@@ -44,6 +46,13 @@ pub(super) fn decide(fused: &Fused, tiling: &Tiling, group: &Group) -> GroupTili
     let tiles: Vec<BufferId> = written.filter(|&buffer| fused.is_tile(buffer)).collect();
     let parts = tiles.iter().filter_map(|&buffer| group.part_of(fused, buffer));
     let passed = parts.fold(0usize, |sum, part| sum.saturating_add(part.saturating_mul(4)));
+    if group.shared {
+        let points = (LONG_ROWS / passed.max(1) / whole * whole).max(whole);
+        let Units { alone, .. } = units::units(fused, tiling, kernels.clone());
+        let rows = points * group.rows_of(kernels.start);
+        let units = Units { alone, rows, columns: None, why: UnitRows::Tile };
+        return GroupTiling { points, why: TilePoints::Shared(passed.saturating_mul(points)), whole, units };
+    }
     // A product that is not kept lies beside them until its kernel is done.
     let products = kernels
         .clone()

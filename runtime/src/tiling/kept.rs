@@ -79,7 +79,7 @@ impl Tiling {
                 let shared = match super::right(fused, index) {
                     RightOperand::Once => kernel.has_plain_dot(),
                     RightOperand::Steps(_) => !dot.in_runs && kernel.dot_rows().0 == 0,
-                    RightOperand::OfStep => false,
+                    RightOperand::OfStep | RightOperand::Tile => false,
                 };
                 let copied = match right {
                     Right::InPlace | Right::Kept | Right::Panels(Panels::Batched) => false,

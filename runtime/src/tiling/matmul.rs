@@ -137,6 +137,8 @@ pub(super) enum RightOperand {
     Steps(usize),
     /// It is another one at each step.
     OfStep,
+    /// Its kernel runs for a tile that all threads share, part by part.
+    Tile,
 }
 
 /// How the product of a kernel is computed.
@@ -167,16 +169,17 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, Righ
     // A copy that is made before a loop serves all rows of all steps.
     let all_rows = match comes {
         RightOperand::Steps(steps) => rows.saturating_mul(steps),
-        RightOperand::Once | RightOperand::OfStep => rows,
+        RightOperand::Once | RightOperand::OfStep | RightOperand::Tile => rows,
     };
     let shared = match comes {
         RightOperand::Once => plain,
         RightOperand::Steps(_) => !dot.in_runs && kernel.dot_rows().0 == 0,
-        RightOperand::OfStep => false,
+        RightOperand::OfStep | RightOperand::Tile => false,
     };
     let many = all_rows >= 4 * tiling.skinny_rows;
     let right = match reads_in_place(machine, rows, inner, [b_row, b_col]) {
         true => Right::InPlace,
+        false if comes == RightOperand::Tile => Right::Panels(Panels::Large(bytes)),
         false if !shared => Right::Panels(Panels::Batched),
         false if all_rows <= tiling.skinny_rows => Right::Panels(Panels::Skinny(rows)),
         false if bytes <= machine.reread() => Right::Packed(Packed::Stays(bytes)),

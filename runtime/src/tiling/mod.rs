@@ -97,6 +97,9 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
 
 /// How often the right operand of a kernel's product comes.
 fn right(fused: &Fused, index: usize) -> RightOperand {
+    if fused.is_shared(index) {
+        return RightOperand::Tile;
+    }
     let Some((run, dot)) = fused.loop_of(index).zip(fused.kernels[index].dot.as_ref()) else {
         return RightOperand::Once;
     };

@@ -65,6 +65,7 @@ impl fmt::Display for TilePoints {
                 write!(f, "{} that are passed on do not stay in the second cache", Bytes(*bytes))
             }
             TilePoints::Blocks(rows) => write!(f, "whole blocks of {rows} rows"),
+            TilePoints::Shared(bytes) => write!(f, "{} are passed on, for all threads together", Bytes(*bytes)),
         }
     }
 }
@@ -211,6 +212,7 @@ impl fmt::Display for Units {
             UnitRows::Sample => f.write_str(": one sample has several")?,
             UnitRows::Steps => f.write_str(": each takes all steps")?,
             UnitRows::Sums => f.write_str(": they are added up in order")?,
+            UnitRows::Tile => f.write_str(": a tile, of which each thread has parts")?,
             UnitRows::LargeRight(bytes) => {
                 write!(f, ": each reads a right operand of {}", Bytes(bytes))?;
             }

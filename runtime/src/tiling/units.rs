@@ -75,6 +75,8 @@ pub enum UnitRows {
     Steps,
     /// A kernel adds up over them, in order.
     Sums,
+    /// They are a tile, of which each thread has parts.
+    Tile,
 }
 
 /// How kernels that run together are cut: a group, or one that is in none. The rows are those of the first.

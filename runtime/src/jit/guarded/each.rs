@@ -9,7 +9,7 @@ use crate::ir::{Builder, DotAxes, Graph, InputSlot, NodeId, Output, Role, Window
 use crate::kernel::{BufferId, Dot, Fused};
 use crate::microkernels::gemm::Isa;
 use crate::microkernels::guarded::Guarded;
-use crate::plan::{Content, Location, Plan, plan};
+use crate::plan::{Content, Location, Plan, ProductRows, plan};
 use crate::scalar::Cmp;
 use crate::simplify::simplify;
 use crate::tiling::{Machine, Wide, tile};
@@ -64,7 +64,11 @@ fn apart(fused: &Fused, plan: &Plan, after: bool) -> (Plan, Guarded) {
             Content::Partial(at) => own.partials.get_mut(&at).expect(known).0 = arena.take(allocation.len),
             Content::Lanes(at) => *own.lanes.get_mut(&at).expect(known) = scratch.take(allocation.len),
             Content::Row(at) => *own.spills.get_mut(&at).expect(known) = scratch.take(allocation.len),
-            Content::Block => own.product = Some(scratch.take(allocation.len)),
+            Content::Block => own.product = Some(ProductRows::Scratch(scratch.take(allocation.len))),
+            Content::SharedBlock => own.product = Some(ProductRows::Arena(arena.take(allocation.len))),
+            Content::SharedTile(id) => {
+                result.tiles.get_mut(&id).expect("it is a tile").at = arena.take(allocation.len);
+            }
             Content::Workspace => own.workspace = scratch.take(allocation.len),
             Content::Packed => own.packed = Some(arena.take(allocation.len)),
         }
