@@ -271,8 +271,51 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
         // SAFETY: the last lines of these eight columns.
         unsafe { pack::plain(panel, width, count, src, i..i + 8, deep..depth) };
     }
-    // SAFETY: the columns that are left.
-    unsafe { pack::plain(panel, width, count, src, whole..width, 0..depth) };
+    // Those that are left, as the six of a tile of A: in a panel of B with zeros up to a whole register.
+    let left = count - whole;
+    let deep = if left > 0 { deep } else { 0 };
+    for p in (0..deep).step_by(8) {
+        let mut block = [_mm256_setzero_ps(); 8];
+        for (r, row) in block.iter_mut().enumerate().take(left) {
+            // SAFETY: row `whole + r` exists, and eight elements from `p` on are inside `depth`.
+            *row = unsafe { _mm256_loadu_ps(src.at(whole + r, p).ptr) };
+        }
+        for (s, &column) in transposed(block).iter().enumerate() {
+            // SAFETY: so many elements from `whole` on are inside `width`.
+            unsafe {
+                let line = panel.add((p + s) * width + whole);
+                if whole + 8 <= width { _mm256_storeu_ps(line, column) } else { store_some(line, column, left) }
+            }
+        }
+    }
+    // SAFETY: the last lines of the columns that are left, and zeros where there is no column.
+    unsafe {
+        pack::plain(panel, width, count, src, whole..width, deep..depth);
+        pack::plain(panel, width, count, src, (whole + 8).min(width)..width, 0..deep);
+    }
+}
+
+/// Stores the first `count` lanes, at most seven.
+/// # Safety
+/// There is room for so many.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store_some(to: *mut f32, lanes: __m256, count: usize) {
+    let (mut rest, mut at) = (_mm256_castps256_ps128(lanes), 0);
+    // SAFETY: as far as `count` goes.
+    unsafe {
+        if count >= 4 {
+            _mm_storeu_ps(to, rest);
+            (rest, at) = (_mm256_extractf128_ps::<1>(lanes), 4);
+        }
+        if count % 4 >= 2 {
+            _mm_storeu_si64(to.add(at).cast(), _mm_castps_si128(rest));
+            (rest, at) = (_mm_movehl_ps(rest, rest), at + 2);
+        }
+        if count % 2 == 1 {
+            _mm_store_ss(to.add(at), rest);
+        }
+    }
 }
 
 /// The transpose of 8 x 8 floats: 4 x 4 inside the halves of a register, then the halves.

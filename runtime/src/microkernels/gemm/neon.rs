@@ -261,8 +261,37 @@ unsafe fn transpose(panel: *mut f32, width: usize, count: usize, depth: usize, s
         // SAFETY: the last lines of these four columns.
         unsafe { pack::plain(panel, width, count, src, i..i + 4, deep..depth) };
     }
-    // SAFETY: the columns that are left.
-    unsafe { pack::plain(panel, width, count, src, whole..width, 0..depth) };
+    // Those that are left, as two of the six of a tile of A: in a panel of B with zeros up to a whole register.
+    let left = count - whole;
+    let deep = if left > 0 { deep } else { 0 };
+    for p in (0..deep).step_by(4) {
+        let row = |r: usize| match r < left {
+            // SAFETY: row `whole + r` exists, and four elements from `p` on are inside `depth`.
+            true => unsafe { vld1q_f32(src.at(whole + r, p).ptr) },
+            false => vdupq_n_f32(0.0),
+        };
+        for (s, &column) in transposed([row(0), row(1), row(2), row(3)]).iter().enumerate() {
+            // SAFETY: so many elements from `whole` on are inside `width`.
+            unsafe {
+                let line = panel.add((p + s) * width + whole);
+                match left {
+                    _ if whole + 4 <= width => vst1q_f32(line, column),
+                    1 => vst1q_lane_f32::<0>(line, column),
+                    _ => {
+                        vst1_f32(line, vget_low_f32(column));
+                        if left == 3 {
+                            vst1q_lane_f32::<2>(line.add(2), column);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    // SAFETY: the last lines of the columns that are left, and zeros where there is no column.
+    unsafe {
+        pack::plain(panel, width, count, src, whole..width, deep..depth);
+        pack::plain(panel, width, count, src, (whole + 4).min(width)..width, 0..deep);
+    }
 }
 
 /// The transpose of 4 x 4 floats: single ones first, then pairs.

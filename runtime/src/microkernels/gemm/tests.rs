@@ -251,9 +251,10 @@ fn every_element_has_the_bits_of_the_order_that_is_documented() {
 }
 
 fn check_packing<K: Kernel>() {
-    for (width, count, depth) in
-        [(1, 1, 1), (12, 12, 5), (5, 5, 16), (16, 9, 33), (32, 17, 20), (32, 9, 18), (32, 32, 40), (8, 8, 15)]
-    {
+    // Tiles of A of any width, and panels of B.
+    let tiles = (1..=12).map(|width| (width, width, 35));
+    let some = [(1, 1, 1), (12, 12, 5), (5, 5, 16), (16, 9, 33), (32, 17, 20), (32, 9, 18), (32, 32, 40), (8, 8, 15)];
+    for (width, count, depth) in some.into_iter().chain(tiles) {
         let src = Matrix::new(count, depth, false, 2, 9);
         let other = Matrix::new(count, depth, true, 1, 9);
         for src in [src, other] {
