@@ -8,7 +8,7 @@ use gradloom_runtime::memory::{Input, Memory, Params};
 use gradloom_runtime::plan::{Location, plan};
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::{self, Left, Packed, Panels, Right};
-use gradloom_runtime::tiling::{Isa, Machine, Matmul, Prefetch, Tiling, Wide, tile};
+use gradloom_runtime::tiling::{Fetch, Isa, Machine, Matmul, Prefetch, Tiling, Wide, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -180,6 +180,50 @@ fn each_thread_takes_its_share_of_a_gradient_in_one_go() {
     // Not more than are computed in one go; and not fewer than a block of a right operand that stays in a cache.
     assert_eq!([1, 2].map(|cores| units(700, 4096, cores)), [256, 192]);
     assert_eq!([1, 2].map(|cores| units(256, 16, cores)), [64, 64]);
+}
+
+/// The gradient of a weight, and what becomes of two other matrices with it.
+fn update(rows: usize, cols: usize) -> Fused {
+    let mut b = Builder::new(Graph::default());
+    let batch = |cols| TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(cols)]));
+    let [x, dy] = [("x", rows), ("dy", cols)].map(|(name, cols)| handmade::input(&mut b, name, batch(cols)));
+    let matrix = TensorType::f32(Shape::fixed(&[rows, cols]));
+    let [m, v] = ["m", "v"].map(|name| handmade::input(&mut b, name, matrix.clone()));
+    let product = b.product(x, dy, DotAxes { batch: vec![], contracted: vec![(0, 0)] });
+    let moved = b.mul_add(product, m, v);
+    handmade::output(&mut b, Role::Output(0), moved);
+    fuse(&simplify(&b.finish()))
+}
+
+#[test]
+fn what_an_update_meets_is_fetched_during_its_product() {
+    let machine = Machine::of(Isa::Avx2);
+    let fetch = |fused: &Fused, max_batch: usize| {
+        let fetch = tile(fused, max_batch, machine).kernels[0].fetch.clone();
+        fetch.map(|Fetch { rows, bytes, matrices }| (rows, bytes >> 10, matrices.len()))
+    };
+    // Of so many rows, what is fetched and the product fill what stays in the second cache.
+    assert_eq!(fetch(&update(1024, 1024), 256), Some((64, 12 << 10, 3)));
+    assert_eq!(fetch(&update(1024, 256), 256), Some((256, 3 << 10, 3)));
+    assert_eq!(fetch(&update(777, 1030), 128), Some((32, 9378, 3)));
+    assert_eq!(fetch(&update(1024, 1024), 512), None, "the right operand does not stay");
+    assert_eq!(fetch(&update(256, 256), 256), None, "all of it stays");
+    assert_eq!(fetch(&gradient(1024, 1024), 256), None, "nothing is met");
+    let lines = tile(&update(1024, 1024), 256, machine).lines(0, false);
+    let said = "64 rows in one go, while what their elements meet is fetched: 12.0 MiB do not stay in the second cache";
+    assert_eq!(lines[1], said);
+    for (rows, cols, max_batch) in [(1024, 1024, 100), (777, 1030, 16), (300, 1001, 17), (2000, 128, 15), (700, 515, 1)]
+    {
+        let fused = update(rows, cols);
+        let pick = tile(&fused, max_batch, Machine::of(Isa::detect()));
+        let fetched = pick.kernels[0].fetch.clone().expect("it is worth it");
+        let expected = run(&fused, pick.clone());
+        for fetch in [None, Some(Fetch { rows: 16, ..fetched.clone() }), Some(Fetch { rows: 128, ..fetched })] {
+            let mut tiling = pick.clone();
+            tiling.kernels[0].fetch = fetch.clone();
+            assert!(run(&fused, tiling) == expected, "{rows} x {cols}, {max_batch} rows, {fetch:?}");
+        }
+    }
 }
 
 #[test]

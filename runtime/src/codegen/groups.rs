@@ -33,14 +33,14 @@ impl DriverEmitter<'_, '_> {
         let zero = self.fb.ins().iconst(types::I64, 0);
         let products = self.products(&run);
         let ahead = products.iter().flatten().any(|product| product.squares.is_some());
+        let fetch = tiling.kernels[first].fetch.as_ref();
+        let at_once = fetch.map_or(tiling.skinny_rows, |fetch| fetch.rows.min(tiling.skinny_rows));
         match products[..] {
             [None] => {
                 self.blocks(first, None, [zero, points]);
                 self.tick(first);
             }
-            _ if !ahead
-                && matches!(fused.kernels[first].row_count(), Dim::Fixed(rows) if rows <= tiling.skinny_rows) =>
-            {
+            _ if !ahead && matches!(fused.kernels[first].row_count(), Dim::Fixed(rows) if rows <= at_once) => {
                 self.tile(&run, &products, [zero, points]);
             }
             _ => self.packed_or_not(points, tiling.points(fused, first), products, |emit, products, may_pack| {
@@ -108,7 +108,8 @@ impl DriverEmitter<'_, '_> {
                     _ => {
                         let few = tiling.skinny_points(fused, run.clone());
                         let sums = fused.points_of_sum(run.start).is_some();
-                        self.packed_or_not(points, few, products, |emit, products, _| match sums {
+                        let tiles = sums || tiling.kernels[run.start].fetch.is_some();
+                        self.packed_or_not(points, few, products, |emit, products, _| match tiles {
                             true => emit.tiles(&run, products, [lo, hi]),
                             false => emit.tile(&run, products, [lo, hi]),
                         })

@@ -1,7 +1,7 @@
 //! The products of kernels as calls of the microkernels: operands, what is rearranged ahead, and the rows or columns of a part.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
 
 use super::entry::{DriverEmitter, Place};
 use super::groups::Part;
@@ -44,6 +44,8 @@ pub(super) struct Product {
     pub(super) squares: Option<Squares>,
     /// What there is of it, if a part is left out.
     triangle: Option<Triangle>,
+    /// Where matrices begin of which its rows are fetched meanwhile.
+    fetched: Vec<Value>,
 }
 
 impl Product {
@@ -111,6 +113,8 @@ impl DriverEmitter<'_, '_> {
         let [left_steps, right_steps] = kernel.dot_steps();
         let batch = self.batch_of(kernel, dot);
         let squares = dot.winograd.as_ref().map(|winograd| self.windows(winograd));
+        let fetch = plan.tiling.kernels[index].fetch.iter();
+        let fetched = fetch.flat_map(|fetch| &fetch.matrices).map(|&buffer| self.place(buffer, tiles).base).collect();
         let read = plan.tiling.kernels[index].runs_left();
         let nest = read.and_then(|read| self.nest(kernel, dot, read));
         Some(Product {
@@ -131,6 +135,7 @@ impl DriverEmitter<'_, '_> {
             nest,
             squares,
             triangle: dot.triangle,
+            fetched,
         })
     }
 
@@ -305,6 +310,9 @@ impl DriverEmitter<'_, '_> {
         let left = self.fb.ins().iadd(starts[0], before);
         let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
         let result = self.fb.ins().iadd(starts[2], before);
+        if !product.fetched.is_empty() {
+            return self.product_and_fetch(product, [lo, rows], [left, starts[1], result]);
+        }
         match product.packed {
             Some(packed) => {
                 let isa = self.isa_number();
@@ -320,6 +328,44 @@ impl DriverEmitter<'_, '_> {
                 self.call_product(product, rows, (None, cols), [left, starts[1], result]);
             }
         }
+    }
+
+    /// Some rows of a product that fetches as many of other matrices meanwhile.
+    fn product_and_fetch(&mut self, product: &Product, [lo, rows]: [Value; 2], [a, b, c]: [Value; 3]) {
+        let before = self.fb.ins().imul_imm_u(lo, 4 * product.cols);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * product.fetched.len() as u32, 3);
+        let slot = self.fb.create_sized_stack_slot(slot);
+        for (at, &matrix) in (0..).step_by(8).zip(&product.fetched) {
+            let start = self.fb.ins().iadd(matrix, before);
+            self.fb.ins().stack_store(types::I64, start, slot, at);
+        }
+        let fetched = self.fb.ins().stack_addr(types::I64, slot, 0);
+        let isa = self.isa_number();
+        let ([a_row, a_col], [b_row, b_col]) = (product.left_steps, product.right_steps);
+        let numbers = [product.cols, a_row, a_col, b_row, b_col, product.fetched.len() as i64];
+        let [cols, a_row, a_col, b_row, b_col, matrices] = numbers.map(|value| self.fb.ins().iconst(types::I64, value));
+        let packed = product.packed.unwrap_or_else(|| self.zero());
+        let (inner, piece, ldc, workspace) = (product.inner, product.piece, cols, product.workspace);
+        host::ProductAndFetch {
+            isa,
+            rows,
+            cols,
+            inner,
+            piece,
+            a,
+            a_row,
+            a_col,
+            b,
+            b_row,
+            b_col,
+            packed,
+            c,
+            ldc,
+            fetched,
+            matrices,
+            workspace,
+        }
+        .call(&mut self.imports, &mut self.fb);
     }
 
     /// Some rows of a product in runs; its operands as they begin, its result with the first of these rows.

@@ -6,6 +6,7 @@
 //! decided when kernels were made; and places in memory.
 
 mod cost;
+mod fetch;
 mod groups;
 mod kept;
 mod loops;
@@ -20,6 +21,7 @@ use std::ops::Range;
 use crate::fuse::Budget;
 use crate::kernel::{Fused, Kernel};
 
+pub use fetch::Fetch;
 pub use groups::{GroupTiling, TilePoints};
 pub use kept::{Keep, Kept, KeptRight, few_in_place};
 pub use loops::LoopTiling;
@@ -67,6 +69,8 @@ pub struct KernelTiling {
     pub units: Units,
     /// What of it is made of parameters once, and kept from run to run.
     pub kept: Option<Kept>,
+    /// What is fetched while its product is computed.
+    pub fetch: Option<Fetch>,
 }
 
 // Fusion and tiling call the same right operands large.
@@ -83,12 +87,14 @@ pub fn tile(fused: &Fused, max_batch: usize, machine: Machine) -> Tiling {
     let mut tiling = Tiling { machine, max_batch, m_tile, skinny_rows: 128, resident, kernels, groups, loops };
     for (index, kernel) in fused.kernels.iter().enumerate() {
         let matmul = kernel.dot.as_ref().map(|dot| matmul::decide(&tiling, kernel, (dot, right(fused, index))));
-        tiling.kernels.push(KernelTiling { matmul, stages: Vec::new(), rows: 1, units: Units::default(), kept: None });
+        let (stages, units) = (Vec::new(), Units::default());
+        tiling.kernels.push(KernelTiling { matmul, stages, rows: 1, units, kept: None, fetch: None });
     }
     for index in 0..fused.kernels.len() {
         tiling.kernels[index].stages = tiles::stages(fused, &tiling, index);
         tiling.kernels[index].rows = tiles::rows_together(&fused.kernels[index], &tiling.kernels[index].stages);
         tiling.kernels[index].units = units::units(fused, &tiling, index..index + 1);
+        tiling.kernels[index].fetch = fetch::decide(fused, &tiling, index);
     }
     tiling.groups = fused.groups.iter().map(|group| groups::decide(fused, &tiling, group)).collect();
     tiling.loops = fused.loops.iter().map(|run| loops::decide(fused, &tiling, run)).collect();
@@ -140,7 +146,8 @@ impl Tiling {
 
     /// How many points of a group are a tile, or samples of a loop take their steps together, or rows of a kernel that is in none.
     pub fn points(&self, fused: &Fused, kernel: usize) -> usize {
-        let own = || self.m_tile_of(&fused.kernels[kernel]);
+        let fetching = self.kernels[kernel].fetch.as_ref().map(|fetch| fetch.rows);
+        let own = || fetching.unwrap_or_else(|| self.m_tile_of(&fused.kernels[kernel]));
         let by_samples = fused.loop_number(kernel).filter(|&number| fused.loops[number].rows.is_some());
         let of_loop = by_samples.map(|number| self.loops[number].samples);
         let of_group = fused.group_number(kernel).map(|number| self.groups[number].points);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::matmul::{Ahead, Left, Packed, Panels, Right, RunsLeft, RunsRight};
 use super::{
-    Alone, Columns, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling, TilePoints,
-    Tiling, UnitRows, Units, Wide,
+    Alone, Columns, Fetch, GroupTiling, Kept, KeptRight, KernelTiling, LoopTiling, Matmul, Prefetch, StageTiling,
+    TilePoints, Tiling, UnitRows, Units, Wide,
 };
 use crate::kernel::{Against, grouped};
 
@@ -38,9 +38,10 @@ impl Tiling {
 
     /// What was decided of a kernel, a line for each choice. `grouped` kernels are cut with their group.
     pub fn lines(&self, kernel: usize, grouped: bool) -> Vec<String> {
-        let KernelTiling { matmul, stages, rows, units, kept } = &self.kernels[kernel];
+        let KernelTiling { matmul, stages, rows, units, kept, fetch } = &self.kernels[kernel];
         let mut lines: Vec<String> = matmul.iter().map(|matmul| format!("matmul {matmul}")).collect();
         lines.extend(kept.iter().map(Kept::to_string));
+        lines.extend(fetch.iter().map(Fetch::to_string));
         for (number, stage) in stages.iter().enumerate() {
             match stages.len() {
                 1 => lines.push(format!("elements {stage}")),
@@ -161,6 +162,17 @@ impl fmt::Display for Kept {
                 write!(f, "keeps the right operand as it is packed, {bytes}: packing takes {percent} % of {rows}")
             }
         }
+    }
+}
+
+impl fmt::Display for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fetch { rows, bytes, .. } = self;
+        let bytes = Bytes(*bytes);
+        write!(
+            f,
+            "{rows} rows in one go, while what their elements meet is fetched: {bytes} do not stay in the second cache"
+        )
     }
 }
 

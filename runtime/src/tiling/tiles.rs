@@ -165,7 +165,7 @@ fn next_row(fused: &Fused, tiling: &Tiling, kernel: &Kernel) -> Prefetch {
 }
 
 /// The buffers that a kernel of rows and columns goes through element by element.
-fn matrices(fused: &Fused, kernel: &Kernel) -> HashSet<BufferId> {
+pub(super) fn matrices(fused: &Fused, kernel: &Kernel) -> HashSet<BufferId> {
     let read = |arg: Arg, stage: usize| match arg {
         _ if kernel.arg_class(arg) != Class::Element => None,
         Arg::Read(read) => Some(kernel.reads[read].buffer),

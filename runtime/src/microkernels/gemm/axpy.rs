@@ -37,7 +37,7 @@ pub(super) const TERMS: usize = 4;
 ///
 /// # Safety
 /// As for [`super::gemm`], with adjacent columns in B.
-pub(super) unsafe fn product<K: Kernel>(block: Block, b: Operand, sums: *mut f32) {
+pub(super) unsafe fn product<K: Kernel>(block: Block<'_>, b: Operand, sums: *mut f32) {
     let Block { rows, n, k, a, c, ldc, .. } = block;
     let (width, at_a_time) = (SUMS / rows / K::LANES * K::LANES, K::axpy_terms(rows));
     for j in (0..n).step_by(width) {

@@ -1,6 +1,7 @@
 //! The products as compiled code calls them: every number and address an argument of its own, in the convention of C.
 
-use super::{Isa, Operand, Terms, gemm, gemm_packed, gemm_packed_columns, pack_columns};
+use super::fetched::Fetched;
+use super::{Isa, Operand, Terms, gemm, gemm_fetching, gemm_packed, gemm_packed_columns, pack_columns};
 use crate::kernel::{Triangle, TrianglePart};
 use crate::tiling::{Machine, few_in_place};
 
@@ -104,6 +105,39 @@ pub unsafe extern "C" fn packed_product(
     let a = Operand { ptr: a, row: a_row, col: a_col };
     // SAFETY: the caller's promise.
     unsafe { gemm_packed(isa, rows, cols, Terms::all(inner, piece), a, packed, c, ldc, workspace) }
+}
+
+/// As [`packed_product`], or as [`product`] if `packed` is null, with tiles that fetch as many rows of other matrices meanwhile, of
+/// which so many addresses stand at `fetched`.
+///
+/// # Safety
+/// That of these; there are so many addresses, which may be any.
+pub unsafe extern "C" fn product_and_fetch(
+    isa: Isa,
+    rows: usize,
+    cols: usize,
+    inner: usize,
+    piece: usize,
+    a: *const f32,
+    a_row: usize,
+    a_col: usize,
+    b: *const f32,
+    b_row: usize,
+    b_col: usize,
+    packed: *const f32,
+    c: *mut f32,
+    ldc: usize,
+    fetched: *const *const f32,
+    matrices: usize,
+    workspace: *mut f32,
+) {
+    let a = Operand { ptr: a, row: a_row, col: a_col };
+    let b = Operand { ptr: b, row: b_row, col: b_col };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let fetched = Fetched::of(core::slice::from_raw_parts(fetched, matrices));
+        gemm_fetching(isa, [rows, cols], Terms::all(inner, piece), a, b, packed, c, ldc, fetched, workspace)
+    }
 }
 
 /// The columns `from..from + cols` of a product, of which B and C are given from the first of these on: by [`gemm`], or if `packed` is

@@ -2,6 +2,7 @@
 //!
 //! In: a product, or a block of its rows. Out: calls of a microkernel. Absent: arithmetic.
 
+use super::fetched::Fetched;
 use super::steps::STEPS;
 use super::{Copies, Kernel, Operand, Terms, Tile, pack};
 use crate::kernel::{LANES, MOST_TERMS};
@@ -14,11 +15,11 @@ pub(super) const MC: usize = 384;
 pub(in crate::microkernels) const MAX_NR: usize = 32;
 
 /// Floats of a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// A block of rows of the product.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
+pub(super) struct Block<'a> {
     pub rows: usize,
     /// Columns of B.
     pub n: usize,
@@ -28,16 +29,19 @@ pub(super) struct Block {
     pub a: Operand,
     pub c: *mut f32,
     pub ldc: usize,
+    /// What its tiles fetch meanwhile.
+    pub fetched: Fetched<'a>,
 }
 
-impl Block {
+impl<'a> Block<'a> {
     /// Parts of up to [`MC`] rows.
-    fn parts(self) -> impl Iterator<Item = Block> {
+    fn parts(self) -> impl Iterator<Item = Block<'a>> {
         even_parts(self.rows, MC).map(move |(i, rows)| Block {
             rows,
             k: self.k.after_rows(i),
             a: self.a.at(i, 0),
             c: self.c.wrapping_add(i * self.ldc),
+            fetched: self.fetched.after(i * self.n),
             ..self
         })
     }
@@ -57,7 +61,7 @@ pub(super) enum Columns {
 /// The whole product, in blocks of rows that suit the cache.
 /// # Safety
 /// That of [`super::gemm`].
-pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand, workspace: *mut f32) {
+pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block<'_>, b: Operand, workspace: *mut f32) {
     let columns = if copies.right { Columns::Strided(b) } else { Columns::InPlace(b) };
     let panel = whole.n.next_multiple_of(K::LANES).min(K::NR) * whole.k.count.min(KC);
     for block in whole.parts() {
@@ -69,7 +73,7 @@ pub(super) unsafe fn product<K: Kernel>(copies: Copies, whole: Block, b: Operand
 /// The same with packed columns, of which no panel is packed.
 /// # Safety
 /// That of [`super::gemm_packed`].
-pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block, packed: *const f32, for_a: *mut f32) {
+pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block<'_>, packed: *const f32, for_a: *mut f32) {
     for block in whole.parts() {
         // SAFETY: the block lies inside A and C; the workspace holds one block of A.
         unsafe { run::<K>(copied, block, Columns::Packed(packed), for_a, core::ptr::null_mut()) }
@@ -80,10 +84,10 @@ pub(super) unsafe fn packed_product<K: Kernel>(copied: bool, whole: Block, packe
 /// # Safety
 /// That of [`super::gemm_packed`]; there are at most [`MC`] rows, `for_a` has `packed_a_len(rows, k.count)` floats and, unless B
 /// is packed, `for_b` room for a panel.
-pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for_a: *mut f32, for_b: *mut f32) {
+pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns, for_a: *mut f32, for_b: *mut f32) {
     // What is left out of a left operand is 0 as far as a tile reaches beyond the row's own terms, and no further.
     const { assert!(K::MR <= LANES) };
-    let Block { rows, n, columns: [first, end], k, a, c, ldc } = block;
+    let Block { rows, n, columns: [first, end], k, a, c, ldc, fetched } = block;
     if k.count == 0 && !k.adds {
         // SAFETY: C has these rows and columns.
         return unsafe { clear(c.wrapping_add(first), ldc, rows, end - first) };
@@ -92,6 +96,8 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
     // The first piece leaves zeros where there is nothing.
     let clears = |start: usize| start == 0 && !k.adds;
     let wanted = |&(start, depth): &(usize, usize)| clears(start) || terms.start < start + depth && start < terms.end;
+    let count = || k.pieces().count() * (end - first).div_ceil(K::NR) * tiles::<K>(rows).count();
+    let mut lines = fetched.lines(rows * n, count);
     for (start, depth) in k.pieces().filter(wanted) {
         let a = a.at(0, start);
         if packs_a {
@@ -123,7 +129,10 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block, b: Columns, for
                     }
                     continue;
                 }
-                let ahead = ahead::<K>(b, (n, k.count), (start, depth), j + cols, t, panel);
+                let ahead = match lines.of_tile((to - from) / STEPS) {
+                    Some(line) => (line, LINE),
+                    None => ahead::<K>(b, (n, k.count), (start, depth), j + cols, t, panel),
+                };
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed.at(0, from) } else { a.at(i, from) };
                 let (b, depth) = (panel.wrapping_add(from * b_row), to - from);

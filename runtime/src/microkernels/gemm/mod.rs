@@ -21,6 +21,7 @@ pub(super) mod avx512;
 mod axpy;
 mod called;
 pub mod checked;
+mod fetched;
 mod loops;
 #[cfg(all(feature = "jit", target_arch = "aarch64"))]
 pub(super) mod neon;
@@ -35,7 +36,8 @@ pub use crate::tiling::Isa;
 use crate::tiling::Machine;
 use crate::tiling::matmul::{self, Left};
 use axpy::Axpy;
-pub use called::{kept_product, pack_right, packed_product, product, product_in_part};
+pub use called::{kept_product, pack_right, packed_product, product, product_and_fetch, product_in_part};
+use fetched::Fetched;
 use loops::{Block, KC, MC};
 pub(super) use loops::{MAX_NR, tiles};
 
@@ -219,7 +221,7 @@ pub unsafe fn gemm_with(
 ) {
     debug_assert!(copies.right || b.col == 1, "only adjacent columns are read in place");
     debug_assert!(copies.left || a.row == 1 || a.col == 1, "only adjacent rows or terms are read in place");
-    let block = Block { rows: m, n, columns: [0, n], k, a, c, ldc };
+    let block = Block { rows: m, n, columns: [0, n], k, a, c, ldc, fetched: Fetched::of(&[]) };
     // Sums along whole rows know neither what was there before nor what is left out.
     let whole = !k.adds && k.triangle.is_none();
     if !copies.right && whole && matmul::reads_whole_rows([m, n, k.count]) {
@@ -292,10 +294,38 @@ pub unsafe fn gemm_packed_columns(
 ) {
     debug_assert!(columns.start.is_multiple_of(MAX_NR) && (columns.end.is_multiple_of(MAX_NR) || columns.end == n));
     let c = c.wrapping_sub(columns.start);
-    let block = Block { rows, n, columns: [columns.start, columns.end], k, a, c, ldc };
+    let block = Block { rows, n, columns: [columns.start, columns.end], k, a, c, ldc, fetched: Fetched::of(&[]) };
     let copied = !matches!(matmul::left(&Machine::of(isa), n, [a.row, a.col]), Left::InPlace);
     // SAFETY: the caller's promises are those of `packed_product`.
     unsafe { on!(isa, loops::packed_product, copied, block, packed, workspace) }
+}
+
+/// As [`gemm`], or as [`gemm_packed`] if `packed` is not null, with tiles that fetch the rows of other matrices meanwhile.
+///
+/// # Safety
+/// That of [`gemm`], and that of [`gemm_packed`] unless `packed` is null. Of the other matrices nothing is read.
+#[allow(clippy::too_many_arguments)]
+unsafe fn gemm_fetching(
+    isa: Isa,
+    [rows, n]: [usize; 2],
+    k: Terms,
+    a: Operand,
+    b: Operand,
+    packed: *const f32,
+    c: *mut f32,
+    ldc: usize,
+    fetched: Fetched<'_>,
+    workspace: *mut f32,
+) {
+    let copies = Copies::of(&Machine::of(isa), [rows, n, k.count], a, b);
+    let block = Block { rows, n, columns: [0, n], k, a, c, ldc, fetched };
+    // SAFETY: the caller's promises are those of `product` and of `packed_product`.
+    unsafe {
+        match packed.is_null() {
+            true => on!(isa, loops::product, copies, block, b, workspace),
+            false => on!(isa, loops::packed_product, copies.left, block, packed, workspace),
+        }
+    }
 }
 
 /// One call of a microkernel: `C[rows, cols] (+)= A[rows, depth] * B[depth, cols]`.

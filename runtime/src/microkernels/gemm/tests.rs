@@ -278,6 +278,29 @@ fn packing_moves_every_element_and_pads_with_zeros() {
 }
 
 #[test]
+fn fetching_rows_of_other_matrices_changes_no_bit() {
+    for isa in Isa::available() {
+        for (m, n, k) in [(1, 1, 1), (17, 35, 19), (64, 129, 256), (33, 777, 300), (400, 48, 15), (5, 16, 700)] {
+            for (ta, tb) in TRANSPOSITIONS {
+                let (a, b) = (Matrix::new(m, k, ta, 1, 3), Matrix::new(k, n, tb, 0, 4));
+                let expected = bits(&multiply(isa, &a, &b, n, Cut::Whole));
+                let (mut packed, mut workspace) = (vec![0.0; packed_b_len(n, k)], vec![0.0; workspace_len(m, n, k)]);
+                // SAFETY: there is room for the packed operand.
+                unsafe { pack_b(isa, n, terms(k), b.operand(), packed.as_mut_ptr()) };
+                let matrices = [a.data.as_ptr(), core::ptr::null(), packed.as_ptr()];
+                for (packed, count) in [(core::ptr::null(), 3), (packed.as_ptr(), 2), (packed.as_ptr(), 0)] {
+                    let (mut c, fetched) = (vec![f32::NAN; m * n], Fetched::of(&matrices[..count]));
+                    let (a, b, to, workspace) = (a.operand(), b.operand(), c.as_mut_ptr(), workspace.as_mut_ptr());
+                    // SAFETY: operands, result and workspace have these extents.
+                    unsafe { gemm_fetching(isa, [m, n], terms(k), a, b, packed, to, n, fetched, workspace) };
+                    assert_eq!(bits(&c), expected, "{isa:?} {m}x{n}x{k} {ta} {tb}, {count} matrices");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn no_terms_give_zeros() {
     for isa in Isa::available() {
         let (a, b) = (Matrix::new(14, 0, false, 1, 1), Matrix::new(0, 35, false, 1, 1));
@@ -457,6 +480,15 @@ mod guarded {
                     unsafe {
                         pack_b(isa, n, terms(k), b, packed.data);
                         gemm_packed(isa, m, n, terms(k), a, packed.data, c.data, n, for_a.data);
+                    }
+                    assert_eq!(bits(c.floats()), expected);
+                    // What is fetched may lie behind the pages, or nowhere.
+                    let matrices = [c.data.cast_const(), core::ptr::null(), b_pages.data.wrapping_add(k * n)];
+                    for packed in [core::ptr::null(), packed.data.cast_const()] {
+                        c.floats_mut().fill(0.0);
+                        let (c, fetched) = (c.data, Fetched::of(&matrices));
+                        // SAFETY: as above.
+                        unsafe { gemm_fetching(isa, [m, n], terms(k), a, b, packed, c, n, fetched, workspace.data) };
                     }
                     assert_eq!(bits(c.floats()), expected);
                 }
