@@ -29,10 +29,11 @@ pub(super) struct OnePosition {
     pub(super) is_counted: bool,
 }
 
-/// What a position leaves of something that is kept: as many runs of `run` elements, one in each `apart`; all of it, if these are the
+/// What a position leaves of something that is kept: `len` elements in runs of `run`, one in each `apart`; all of it, if these are the
 /// same.
 #[derive(Clone, Copy, Debug)]
 struct Left {
+    len: usize,
     run: usize,
     apart: usize,
 }
@@ -42,7 +43,7 @@ impl Left {
     fn of(own: &Shape, kept: &Shape) -> Left {
         let along = own.0.iter().zip(&kept.0).position(|(own, kept)| own != kept);
         let run = along.map_or(1, |axis| Shape(own.0[axis + 1..].to_vec()).len_at(1));
-        Left { run, apart: run * along.map_or(1, |axis| kept.0[axis].factor()) }
+        Left { len: own.len_at(1), run, apart: run * along.map_or(1, |axis| kept.0[axis].factor()) }
     }
 
     /// Puts it in its place, if it is that of a position.
@@ -133,9 +134,11 @@ impl Stepper {
     /// Takes the element at a position.
     pub(super) fn run(&mut self, element: Input<'_>, position: usize) {
         let place = [position as u32];
-        let kept = self.kept.iter().map(|kept| Input::Float(kept.floats()));
-        let inputs: SmallVec<[Input<'_>; FEW_INPUTS]> =
-            [element, Input::Index(&place)].into_iter().chain(kept).collect();
+        // One after the other: gathered from a chain of iterators, each would be read right after it was written in two halves.
+        let mut inputs: SmallVec<[Input<'_>; FEW_INPUTS]> = SmallVec::new();
+        inputs.push(element);
+        inputs.push(Input::Index(&place));
+        self.kept.iter().for_each(|kept| inputs.push(Input::Float(kept.floats())));
         let (program, arena) = (&*self.one.program, self.arena.floats_mut());
         let params = self.params.of_prediction(program, arena, 1).expect("there was room from the beginning");
         program.run(None, Memory { arena, params, scalars: &self.scalars, inputs: &inputs, batch: 1 });
@@ -146,14 +149,18 @@ impl Stepper {
         }
         let outputs = self.one.outputs.len();
         for index in 0..self.kept.len() {
-            if self.one.places[outputs + index] == Location::Input(2 + index) {
-                continue;
-            }
-            let mut kept = std::mem::take(&mut self.kept[index]);
             let left = self.one.left[index];
-            let len = kept.len() / left.apart * left.run;
-            left.put(self.output(outputs + index, len), kept.floats_mut(), position);
-            self.kept[index] = kept;
+            match self.one.places[outputs + index] {
+                Location::Input(input) if input == 2 + index => {}
+                Location::Arena(at) => {
+                    left.put(&self.arena.floats()[at..][..left.len], self.kept[index].floats_mut(), position);
+                }
+                _ => {
+                    let mut kept = std::mem::take(&mut self.kept[index]);
+                    left.put(self.output(outputs + index, left.len), kept.floats_mut(), position);
+                    self.kept[index] = kept;
+                }
+            }
         }
     }
 

@@ -235,7 +235,9 @@ fn ahead<K: Kernel>(
 #[inline]
 fn even_parts(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let parts = len.div_ceil(most);
-    (0..parts).map(move |i| (i * (len / parts) + i.min(len % parts), len / parts + usize::from(i < len % parts)))
+    // A product of one row would wait for the divisions.
+    let (each, rest) = if parts <= 1 { (len, 0) } else { (len / parts, len % parts) };
+    (0..parts).map(move |i| (i * each + i.min(rest), each + usize::from(i < rest)))
 }
 
 /// The row tiles of a block, as `(first, rows)`: whole ones, and the last two alike, since a tile of one or two rows

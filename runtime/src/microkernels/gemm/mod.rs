@@ -157,7 +157,13 @@ impl Terms {
     /// The pieces, as `(start, depth)`.
     fn pieces(self) -> impl Iterator<Item = (usize, usize)> {
         debug_assert!((1..=KC).contains(&self.piece));
-        (0..self.count).step_by(self.piece).map(move |start| (start, self.piece.min(self.count - start)))
+        // Without counting them first: a product of one row would wait for the division.
+        let mut start = 0;
+        core::iter::from_fn(move || {
+            let depth = self.piece.min(self.count - start);
+            start += depth;
+            (depth > 0).then(|| (start - depth, depth))
+        })
     }
 }
 
@@ -169,6 +175,7 @@ impl Terms {
 /// anything more than [`LANES`](crate::kernel::LANES) elements behind the diagonal. `workspace` has
 /// `workspace_len(m, n, k.count)` floats, of any content, aligned to 64 bytes for speed alone.
 #[allow(clippy::too_many_arguments)]
+#[inline]
 pub unsafe fn gemm(
     isa: Isa,
     m: usize,
@@ -207,6 +214,7 @@ impl Copies {
 /// # Safety
 /// That of [`gemm`]. `copies.right` holds unless the columns of B are adjacent, `copies.left` unless rows or terms of A are.
 #[allow(clippy::too_many_arguments)]
+#[inline]
 pub unsafe fn gemm_with(
     isa: Isa,
     copies: Copies,
