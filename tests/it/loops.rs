@@ -123,20 +123,60 @@ fn the_gradient_of_a_loop_is_a_loop_in_the_other_direction() {
     %8 = tanh %7 : f32[B,2]
     %9 = history %3, %8 : f32[6,B,2]
     %10 = sum %9 over 0,1,2 : f32[]
-    %11 = carry 1 for 5 steps from the last : f32[B,2]
-    %12 = collect %9, %7 : f32[5,B,2]
-    %13 = element %11, %12 : f32[B,2]
-    %14 = tanh_slope %13 : f32[B,2]
-    %15 = mul %11, %14 : f32[B,2]
-    %16 = slice %9 axis 0, 5 from 0 : f32[5,B,2]
-    %17 = dot %15, %2.T : f32[B,2]
-    %18 = add 1, %17 : f32[B,2]
+    %11 = carry 0 for 5 steps from the last : f32[B,2]
+    %12 = add %11, 1 : f32[B,2]
+    %13 = collect %9, %7 : f32[5,B,2]
+    %14 = element %11, %13 : f32[B,2]
+    %15 = tanh_slope %14 : f32[B,2]
+    %16 = mul %12, %15 : f32[B,2]
+    %17 = slice %9 axis 0, 5 from 0 : f32[5,B,2]
+    %18 = dot %16, %2.T : f32[B,2]
     %19 = history %11, %18 : f32[6,B,2]
-    %20 = collect %19, %15 : f32[5,B,2]
-    %21 = dot %16, %20 over 0:0,1:1 : f32[2,2]
+    %20 = collect %19, %16 : f32[5,B,2]
+    %21 = dot %17, %20 over 0:0,1:1 : f32[2,2]
     %22 = dot %0, %20 over 0:0,1:1 : f32[2,2]
     loss = %10
     d w = %22
     d u = %21
     ");
+}
+
+/// The loss is the sum of some states: of the last one, of all after a step, or of those and the last one once more.
+fn sum_of_states(states: usize, reverse: bool) -> Graph {
+    let mut b = Builder::new(recurrent(5, reverse));
+    let history = b.graph().ids().find(|id| matches!(b.graph()[*id].op, Op::History { .. })).expect("it is a loop");
+    let (from, last) = if reverse { (0, 0) } else { (1, 5) };
+    let parts = [b.slice(history, 0, last, 1, 1), b.slice(history, 0, from, 5, 1)];
+    let turned = b.transpose(parts[1], &[1, 0, 2]);
+    let column = b.slice(turned, 1, last - from, 1, 1);
+    let mut loss = None;
+    let chosen = [vec![parts[0]], vec![turned], vec![turned, column]];
+    for &part in &chosen[states] {
+        let bent = b.mul(part, part);
+        let sum = b.sum(bent, &[0, 1, 2]);
+        loss = Some(loss.map_or(sum, |other| b.add(other, sum)));
+    }
+    b.graph_mut().outputs[0].node = loss.expect("some states are chosen");
+    b.finish()
+}
+
+#[test]
+fn nothing_is_padded_for_the_gradient_of_a_loop() {
+    for (states, reverse) in [0, 1, 2].into_iter().flat_map(|states| [(states, false), (states, true)]) {
+        let graph = sum_of_states(states, reverse);
+        let own = simplify(&differentiate(&graph, &[0, 1]));
+        let moves = |op: &Op| matches!(op, Op::Pad { .. } | Op::Concat(_));
+        assert!(!own.nodes.iter().any(|node| moves(&node.op)), "{own}");
+        // The last state alone is what the backward loop begins with.
+        let heads = own.nodes.iter().filter(|node| matches!(node.op, Op::Carry { .. }));
+        let begins: Vec<Option<f64>> = heads.map(|head| own.constant(head.operands[0])).collect();
+        assert_eq!(begins, [Some(0.0), if states == 1 { Some(0.0) } else { None }], "{own}");
+        let expected = differentiate(&unroll(&graph), &[0, 1]);
+        let values = draw::values(&graph, 3, states as u64);
+        let [own, expected] = [&own, &expected].map(|graph| evaluate(graph, Precision::F64, 3, &values));
+        for role in [Role::Gradient(0), Role::Gradient(1)] {
+            let both = own.output(&role).as_floats().iter().zip(expected.output(&role).as_floats());
+            both.for_each(|(x, y)| assert!((x - y).abs() <= 1e-12 * y.abs().max(1.0), "{role:?}: {x}, not {y}"));
+        }
+    }
 }

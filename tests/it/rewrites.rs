@@ -196,6 +196,10 @@ const TRIALS: &[(&str, Build)] = &[
         let padded = b.pad(x[0], 1, [2, 3], 1.0);
         b.slice(padded, 1, 2, COLUMNS, 1)
     }),
+    ("slice-of-padding", |b, x, _| {
+        let padded = b.pad(x[0], 1, [7, 3], -1.5);
+        b.slice(padded, 1, 1, 3, 2)
+    }),
     ("concat-one", |b, x, _| b.concat(&[x[0]], 1)),
     ("slice-concat", |b, x, _| {
         let [first, rest] = [30, COLUMNS - 30].map(|len| b.slice(x[0], 1, 0, len, 1));

@@ -1,11 +1,12 @@
 //! The gradient of a loop: a loop in the other direction.
 //!
 //! In: a loop of the forward pass, and the cotangents of its history and of what it collects. Out: the cotangents of all that it
-//! reads from outside. Step `p` makes state `p + 1` of state `p`, so the cotangents of the states are `g[p] = dh[p] + J[p]' g[p + 1]`,
-//! where `dh` is the cotangent of the history: they are the history of a loop that begins with the last of `dh` (Werbos 1990,
-//! "Backpropagation through time"). Its body is the backward pass of one step. What that needs of the step's forward pass is read
-//! from the history and the sequences, or computed again; results of products and reductions are collected by the forward loop.
-//! The gradient of a matrix that the steps multiply by is one product over all of them, behind the loop.
+//! reads from outside. Step `p` makes state `p + 1` of state `p`, so the cotangents of the states are `g[p] = dh[p] + c[p]` with
+//! `c[p] = J[p]' g[p + 1]`, where `dh` is the cotangent of the history (Werbos 1990, "Backpropagation through time"). What comes from
+//! later steps, `c`, is the history of a loop: each step adds its row of `dh` when it begins. Where `dh` is zero but for the last
+//! state, the loop begins with that and adds nothing. Its body is the backward pass of one step. What that needs of the step's
+//! forward pass is read from the history and the sequences, or computed again; results of products and reductions are collected by
+//! the forward loop. The gradient of a matrix that the steps multiply by is one product over all of them, behind the loop.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -34,10 +35,15 @@ pub(super) fn backward(
         let (shape, taken) = (b.shape(x).without(&[0]), b.slice(x, 0, row, 1, 1));
         b.reshape(taken, shape)
     };
-    // The rows of the history before each step and behind all of them, and the row of the state behind the last step.
-    let (before, last) = if run.reverse { (1, 0) } else { (0, run.steps) };
-    let first = match results.history {
-        Some(dh) => row(b, dh, last),
+    // The rows of the history that are the states before and after the step at position 0.
+    let [before, after] = run.rows(0);
+    let last = run.rows(run.positions().last().expect("a loop has steps"))[1];
+    let Split { row: first, rest: own } = match results.history {
+        Some(dh) => split(b, (dh, NEAR), 0, last).unwrap_or(Split { row: None, rest: Some(dh) }),
+        None => Split::default(),
+    };
+    let first = match first {
+        Some(first) => row(b, first, 0),
         None => b.constant_like(0.0, run.carry),
     };
     let carry = b.carry(first, run.steps, !run.reverse);
@@ -52,9 +58,34 @@ pub(super) fn backward(
     let next = b[run.history].operands[1];
     let is_inside = |id: NodeId| id == run.carry || run.body.binary_search(&id).is_ok();
     let mut outside: Vec<(NodeId, Outside)> = Vec::new();
-    match is_inside(next) {
-        true => add(b, next, carry, &mut cotangents),
-        false => outside.push((next, Outside::Sum(carry))),
+    let own = own.map(|dh| b.slice(dh, 0, after, run.steps, 1));
+    let mut open = vec![(next, carry, own)];
+    while let Some((id, later, own)) = open.pop() {
+        // The parts of a state are made apart, and so are what comes to them.
+        if let Op::Concat(axis) = b[id].op
+            && is_inside(id)
+            && needed(id)
+        {
+            let mut start = 0;
+            for part in b[id].operands.clone() {
+                let len = b.shape(part).0[axis].factor();
+                let later = b.slice(later, axis, start, len, 1);
+                open.push((part, later, own.map(|own| b.slice(own, axis + 1, start, len, 1))));
+                start += len;
+            }
+            continue;
+        }
+        let dy = match own {
+            Some(own) => {
+                let own = b.element(carry, own);
+                b.add(later, own)
+            }
+            None => later,
+        };
+        match is_inside(id) {
+            true => add(b, id, dy, &mut cotangents),
+            false => outside.push((id, Outside::Sum(dy))),
+        }
     }
     for &(value, dy) in &results.collected {
         let dy = b.element(carry, dy);
@@ -92,20 +123,20 @@ pub(super) fn backward(
     }
 
     b.enter(b[run.history].origin.in_pass(Pass::Backward));
-    let behind = cotangents.get(&run.carry).copied();
-    let own = results.history.map(|dh| {
-        let rows = b.slice(dh, 0, before, run.steps, 1);
-        b.element(carry, rows)
-    });
-    let total = match (own, behind) {
-        (Some(own), Some(behind)) => b.add(own, behind),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => b.constant_like(0.0, carry),
-    };
-    let history = b.history(carry, total);
+    let before_step = cotangents.get(&run.carry).copied().unwrap_or_else(|| b.constant_like(0.0, carry));
+    let history = b.history(carry, before_step);
 
-    let start = if run.reverse { run.steps } else { 0 };
-    let mut parts = vec![(initial, row(b, history, start))];
+    let states = results.history.map_or(history, |dh| b.add(history, dh));
+    let mut parts = Vec::new();
+    if needed(initial) {
+        let start = run.rows(run.positions().next().expect("a loop has steps"))[0];
+        let mut before_all = row(b, history, start);
+        if let Some(dh) = results.history {
+            let own = row(b, dh, start);
+            before_all = b.add(before_all, own);
+        }
+        parts.push((initial, before_all));
+    }
     for (x, part) in outside {
         if !needed(x) {
             continue;
@@ -125,7 +156,66 @@ pub(super) fn backward(
         };
         parts.push((x, part));
     }
-    (history, parts)
+    (states, parts)
+}
+
+/// How many operations are looked through to see that a cotangent is zero but for one row.
+const NEAR: usize = 16;
+
+/// What a sum is made of.
+#[derive(Default)]
+struct Split {
+    /// All terms that are zero everywhere but at one index of an axis: what they are there, with that axis.
+    row: Option<NodeId>,
+    /// All others.
+    rest: Option<NodeId>,
+}
+
+impl Split {
+    /// The same of what is made of both.
+    fn map(self, mut of: impl FnMut(NodeId) -> NodeId) -> Split {
+        Split { row: self.row.map(&mut of), rest: self.rest.map(of) }
+    }
+}
+
+/// Takes out of a sum what is zero everywhere but at this index of an axis, as it was padded; none if there is nothing of the kind.
+fn split(b: &mut Builder, (x, near): (NodeId, usize), axis: usize, index: usize) -> Option<Split> {
+    let near = near.checked_sub(1)?;
+    let op = b[x].op.clone();
+    match op {
+        Op::Pad { axis: along, before, inside: 0, after, value } if value == 0.0 => {
+            let inner = b[x].operands[0];
+            if along != axis {
+                let inner = split(b, (inner, near), axis, index)?;
+                return Some(inner.map(|part| b.pad(part, along, [before, after], value)));
+            }
+            let (extent, index) = (b.shape(inner).0[axis].factor(), index.checked_sub(before)?);
+            if extent == 1 && index == 0 {
+                return Some(Split { row: Some(inner), rest: None });
+            }
+            let Split { row, rest } = split(b, (inner, near), axis, index)?;
+            Some(Split { row, rest: rest.map(|rest| b.pad(rest, axis, [before, after], value)) })
+        }
+        Op::Transpose(order) => {
+            let inner = split(b, (b[x].operands[0], near), order[axis], index)?;
+            Some(inner.map(|part| b.transpose(part, &order)))
+        }
+        Op::Add => {
+            let [l, r] = b[x].operands[..] else { unreachable!("a sum has two terms") };
+            let whole = |x| Split { row: None, rest: Some(x) };
+            let (own, other) = (split(b, (l, near), axis, index), split(b, (r, near), axis, index));
+            if own.is_none() && other.is_none() {
+                return None;
+            }
+            let (l, r) = (own.unwrap_or_else(|| whole(l)), other.unwrap_or_else(|| whole(r)));
+            let mut both = |l: Option<NodeId>, r: Option<NodeId>| match (l, r) {
+                (Some(l), Some(r)) => Some(b.add(l, r)),
+                (only, None) | (None, only) => only,
+            };
+            Some(Split { row: both(l.row, r.row), rest: both(l.rest, r.rest) })
+        }
+        _ => None,
+    }
 }
 
 /// What becomes of a cotangent of a step, that of a node outside.

@@ -174,6 +174,20 @@ pub const ALGEBRA: &[Rule] = &[
         },
     },
     Rule {
+        name: "slice-of-padding",
+        apply: |b, node, _| {
+            let Op::Slice { axis, start, len, step } = node.op else { return None };
+            let inner = &b[node.operands[0]];
+            let Op::Pad { axis: same, before, after, value, .. } = inner.op else { return None };
+            if axis != same || node.ty.dtype != DType::F32 {
+                return None;
+            }
+            let end = inner.ty.shape.0[axis].factor() - after;
+            let nothing = len == 0 || start + (len - 1) * step < before || start >= end;
+            nothing.then(|| b.constant(value, &node.ty.shape))
+        },
+    },
+    Rule {
         name: "concat-one",
         apply: |_, node, _| match (&node.op, &node.operands[..]) {
             (Op::Concat(_), &[x]) => Some(x),
