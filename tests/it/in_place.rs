@@ -3,7 +3,7 @@
 use gradloom::{Network as _, Sgd, network};
 use gradloom_runtime::compile::{Purpose, simplified};
 use gradloom_runtime::fuse::fuse;
-use gradloom_runtime::ir::{Builder, Graph, NodeId, Role};
+use gradloom_runtime::ir::{Builder, Graph, NodeId, Role, unroll};
 use gradloom_runtime::network::Definition;
 use gradloom_runtime::plan::{plan, text};
 use gradloom_runtime::simplify::simplify;
@@ -92,4 +92,56 @@ fn the_gradient_takes_the_place_of_what_a_narrow_matrix_has_been_multiplied_by()
     let ((narrow, short), (wider, long)) = (hidden(Narrow::declared()), hidden(Wider::declared()));
     assert_eq!((narrow, wider), (1, 0));
     assert!(long - short > 250_000, "{short} and {long} floats");
+}
+
+/// `z = s_p + h w` and `h' = tanh(z)` over the elements of a sequence that is computed ahead of the loop, and all `z`. Whether the
+/// sequence is a result as well, or every step looks at its first element.
+fn over_a_sequence([is_result, looks_back]: [bool; 2]) -> Graph {
+    const STEPS: usize = 5;
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(STEPS), Dim::Fixed(20)]));
+    let x = handmade::input(&mut b, "x", ty);
+    let w = handmade::parameter(&mut b, "w", &[20, 20]);
+    let bent = b.tanh(x);
+    let sequence = b.transpose(bent, &[1, 0, 2]);
+    let start = b.constant(0.25, &Shape(vec![Dim::B, Dim::Fixed(20)]));
+    let carry = b.carry(start, STEPS, true);
+    let element = b.element(carry, sequence);
+    let product = b.dot(carry, w, false, false);
+    let mut sum = b.add(product, element);
+    if looks_back {
+        let shape = b.shape(carry);
+        let first = b.slice(sequence, 0, 0, 1, 1);
+        let first = b.reshape(first, shape);
+        sum = b.add(sum, first);
+    }
+    let next = b.tanh(sum);
+    let history = b.history(carry, next);
+    let all = b.collect(history, sum);
+    let [history, all] = [history, all].map(|rows| b.transpose(rows, &[1, 0, 2]));
+    let results = [history, all, bent];
+    for (index, &node) in results[..2 + usize::from(is_result)].iter().enumerate() {
+        handmade::output(&mut b, Role::Output(index), node);
+    }
+    b.finish()
+}
+
+#[test]
+fn what_each_step_leaves_takes_the_place_of_what_it_alone_has_read() {
+    for (what, expected) in [([false, false], 1), ([true, false], 0), ([false, true], 0)] {
+        let graph = over_a_sequence(what);
+        for threads in 1..=3 {
+            let mut compiled = Compiled::for_threads(&graph, 70, threads);
+            for batch in [1, 9, 70] {
+                let values = draw::singles(&draw::values(&graph, batch, batch as u64));
+                let results = compiled.run(batch, &values);
+                Reference::new(&unroll(&graph), batch, &values).check(&format!("{what:?}, {batch} rows"), &results);
+            }
+        }
+        let fused = fuse(&simplify(&graph));
+        let plan = plan(&fused, tile(&fused, 70, Machine::of(Isa::detect()))).expect("it fits");
+        let in_loop = fused.loops[0].kernels.clone();
+        let replaced: usize = in_loop.map(|kernel| plan.kernels[kernel].in_place.len()).sum();
+        assert_eq!(replaced, expected, "{what:?}:\n{fused}");
+    }
 }

@@ -226,17 +226,17 @@ pub fn plan(fused: &Fused, tiling: Tiling) -> Result<Plan, BuildError> {
             }
             let (content, last) = (Content::Value(write.buffer), last_use[write.buffer.index()]);
             let own_len = len(write.buffer);
-            let dying = |id: BufferId, reader: usize| {
+            let dying = |id: BufferId, reader: usize, read: in_place::Read| {
                 let at = match places[id.index()] {
                     Some(Location::Arena(at)) if last_read[id.index()] == reader && fused.is_computed(id) => at,
                     _ => return None,
                 };
-                // What comes from outside a loop is read at every step.
+                // What comes from outside a loop is read at every step, unless each has its part.
                 let written = |run: &Loop| writers[id.index()].iter().all(|writer| run.kernels.contains(writer));
-                let dies = fused.loop_of(reader).is_none_or(written);
+                let dies = read == in_place::Read::OfStep || fused.loop_of(reader).is_none_or(written);
                 Some(at).filter(|_| dies && !overwritten[id.index()] && len(id) == own_len)
             };
-            let at = match in_place::replaced(fused, index, write, &operands, dying) {
+            let at = match in_place::replaced(fused, index, (write, &writers[write.buffer.index()]), &operands, dying) {
                 Some((operand, at)) => {
                     in_place.insert(write.buffer, operand);
                     overwritten[operand.index()] = true;

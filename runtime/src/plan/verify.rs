@@ -53,6 +53,14 @@ fn play(
     (index, step, first): (usize, usize, &[usize]),
 ) -> Result<(), String> {
     let mut read = reads(plan, fused, index);
+    // What is overwritten step by step has been read as far as it is.
+    let of_step = |id: BufferId| {
+        let mut reads = fused.kernels[index].reads.iter();
+        step > 0 && reads.any(|read| read.buffer == id && read.access.position != 0)
+    };
+    let gone = plan.kernels[index].in_place.values().filter(|id| of_step(**id));
+    let gone: Vec<Owner> = gone.map(|&id| Owner::Value(id)).collect();
+    read.retain(|(.., owner)| !gone.contains(owner));
     let of_inputs = read.len();
     let written = writes(plan, fused, index);
     if fused.loop_of(index).is_some() {
