@@ -1,16 +1,19 @@
 //! What becomes of a loop: the kernels of its body, how they run, and what does not grow with the steps.
 
+use gradloom_runtime::autodiff::differentiate;
 use gradloom_runtime::fuse::{Budget, fuse, group};
-use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role};
+use gradloom_runtime::ir::{Builder, DotAxes, Graph, NodeId, Role, unroll};
 use gradloom_runtime::jit::{Text, text};
 use gradloom_runtime::kernel::Fused;
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::plan::{Last, Plan, Work, parallel_regions, plan};
+use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::{Machine, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
-use crate::handmade;
+use crate::compiled::{Compiled, Reference};
+use crate::{draw, handmade};
 
 /// `h' = tanh(h w + x_p)`, with what `centered` makes of the new state.
 fn recurrent(steps: usize, size: usize, centered: fn(&mut Builder, NodeId) -> NodeId) -> Graph {
@@ -116,4 +119,51 @@ fn code_and_what_a_step_passes_on_do_not_grow_with_the_steps() {
         (code.lines().count(), plan.arena - history.next_multiple_of(16))
     });
     assert_eq!(few, many);
+}
+
+/// The gradients by `w`, and by the first state if that is trained, of `h' = tanh(h w + x_p)`, of which the squares of all states are
+/// the loss.
+fn trained(steps: usize, first_state: bool) -> Graph {
+    let mut b = Builder::new(Graph::default());
+    let ty = TensorType::f32(Shape(vec![Dim::B, Dim::Fixed(steps), Dim::Fixed(5)]));
+    let x = handmade::input(&mut b, "x", ty);
+    let sequence = b.transpose(x, &[1, 0, 2]);
+    let [w, first] =
+        [("w", &[5, 5][..]), ("first", &[5])].map(|(name, shape)| handmade::parameter(&mut b, name, shape));
+    let shape = Shape(vec![Dim::B, Dim::Fixed(5)]);
+    let start = if first_state { b.broadcast(first, &shape, &[1]) } else { b.constant(0.5, &shape) };
+    let carry = b.carry(start, steps, false);
+    let element = b.element(carry, sequence);
+    let product = b.dot(carry, w, false, false);
+    let sum = b.add(product, element);
+    let next = b.tanh(sum);
+    let history = b.history(carry, next);
+    let states = b.slice(history, 0, 1, steps, 1);
+    let square = b.mul(states, states);
+    let loss = b.mean(square, &[0, 1, 2]);
+    handmade::output(&mut b, Role::Loss, loss);
+    differentiate(&b.finish(), if first_state { &[0, 1] } else { &[0] })
+}
+
+#[test]
+fn the_last_step_makes_no_gradient_that_nobody_reads() {
+    for (steps, first_state) in [(1, true), (4, true), (1, false), (2, false), (4, false)] {
+        let graph = trained(steps, first_state);
+        let fused = fuse(&simplify(&graph));
+        let idle: Vec<usize> =
+            fused.loops.iter().map(|run| run.kernels.clone().filter(|&kernel| run.is_idle(kernel)).count()).collect();
+        assert_eq!(idle, [0, usize::from(!first_state)], "{fused}");
+        let [.., backward] = &fused.loops[..] else { panic!("there are two loops") };
+        let product = backward.kernels.end - 1;
+        assert_eq!(fused.to_string().contains(&format!("the last step without kernel {product}\n")), !first_state);
+        for threads in [1, 2] {
+            let mut compiled = Compiled::for_threads(&graph, 6, threads);
+            for batch in [1, 6] {
+                let values = draw::singles(&draw::values(&graph, batch, steps as u64));
+                let results = compiled.run(batch, &values);
+                Reference::new(&unroll(&graph), batch, &values)
+                    .check(&format!("{steps} steps, {batch} rows"), &results);
+            }
+        }
+    }
 }

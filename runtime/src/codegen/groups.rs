@@ -148,7 +148,7 @@ impl DriverEmitter<'_, '_> {
     /// A tile: some points in one kernel after the other.
     pub(super) fn tile(&mut self, run: &Range<usize>, products: &[Option<Product>], points: Part) {
         for (index, product) in run.clone().zip(products) {
-            self.points_of(index, product.as_ref(), points);
+            self.unless_idle(index, |emit| emit.points_of(index, product.as_ref(), points));
         }
     }
 

@@ -31,7 +31,9 @@ impl DriverEmitter<'_, '_> {
             }
             None => self.steps(run, |emit, run| {
                 let products = emit.products(run);
-                run.clone().zip(products).for_each(|(index, product)| emit.step_of_kernel(index, product.as_ref()));
+                for (index, product) in run.clone().zip(products) {
+                    emit.unless_idle(index, |emit| emit.step_of_kernel(index, product.as_ref()));
+                }
             }),
         }
     }
@@ -47,8 +49,8 @@ impl DriverEmitter<'_, '_> {
     /// Emits `body` for every position, in the order of the loop.
     fn steps(&mut self, run: &Range<usize>, body: impl FnOnce(&mut Self, &Range<usize>)) {
         let known = self.program.fused.loop_of(run.start).expect("it is a loop");
-        let last = known.steps as i64 - 1;
-        let (from, to, by) = if known.reverse { (last, 0, -1) } else { (0, last, 1) };
+        let to = known.last() as i64;
+        let (from, by) = if known.reverse { (known.steps as i64 - 1, -1) } else { (0, 1) };
         let (head, exit) = (self.fb.create_block(), self.fb.create_block());
         let position = self.fb.append_block_param(head, types::I64);
         let from = self.fb.ins().iconst(types::I64, from);
@@ -61,6 +63,19 @@ impl DriverEmitter<'_, '_> {
         let done = self.fb.ins().icmp_imm_s(IntCC::Equal, position, to);
         self.fb.ins().brif(done, exit, &[], head, &[next.into()]);
         self.fb.switch_to_block(exit);
+    }
+
+    /// Emits what a kernel does, which in a loop may be nothing at the last step.
+    pub(super) fn unless_idle(&mut self, index: usize, body: impl FnOnce(&mut Self)) {
+        let run = self.program.fused.loop_of(index).filter(|run| run.is_idle(index));
+        let Some((run, position)) = run.zip(self.position) else { return body(self) };
+        let (some, none) = (self.fb.create_block(), self.fb.create_block());
+        let is_last = self.fb.ins().icmp_imm_s(IntCC::Equal, position, run.last() as i64);
+        self.fb.ins().brif(is_last, none, &[], some, &[]);
+        self.fb.switch_to_block(some);
+        body(self);
+        self.fb.ins().jump(none, &[]);
+        self.fb.switch_to_block(none);
     }
 
     /// One step of a kernel of which other kernels may need all rows, with the last stages of its reductions.

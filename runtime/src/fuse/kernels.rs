@@ -72,8 +72,8 @@ pub(super) fn finish(
     };
     for (number, kernels) in loops.placed.clone() {
         let ir::Loop { steps, reverse, .. } = loops.all[number];
-        let rows = fused.rows_of_samples(kernels.clone());
-        fused.loops.push(kernel::Loop { kernels, steps, reverse, rows });
+        let (rows, idle) = (fused.rows_of_samples(kernels.clone()), fused.idle_at_the_end(kernels.clone()));
+        fused.loops.push(kernel::Loop { kernels, steps, reverse, rows, idle });
     }
     end_alone(&mut fused);
     Ok(fused)

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Affine, BufferId, Fused, Kernel, Mode, parts};
+use super::{Affine, BufferId, Fused, Kernel, Mode, Write, parts};
 use crate::types::Dim;
 
 /// Kernels that run once for each step.
@@ -20,6 +20,21 @@ pub struct Loop {
     pub reverse: bool,
     /// For each kernel, how many of its rows belong to a sample; none if some kernel needs more than its own samples.
     pub rows: Option<Vec<usize>>,
+    /// For each kernel, whether it has nothing to do at the last step, as nobody reads what it would make there: the state after
+    /// it, or the gradient by a first state that is a constant.
+    pub idle: Vec<bool>,
+}
+
+impl Loop {
+    /// Whether a kernel has nothing to do at the last step.
+    pub fn is_idle(&self, kernel: usize) -> bool {
+        self.idle[kernel - self.kernels.start]
+    }
+
+    /// The position of the last step.
+    pub fn last(&self) -> usize {
+        if self.reverse { 0 } else { self.steps - 1 }
+    }
 }
 
 impl Fused {
@@ -40,6 +55,28 @@ impl Fused {
         let here = |index: usize| &self.kernels[index];
         kernels.clone().flat_map(|index| &here(index).writes).for_each(|write| written[write.buffer.index()] = true);
         kernels.map(|index| self.rows_of_sample(here(index), &written)).collect()
+    }
+
+    /// For each kernel of a loop, whether nobody reads what it makes at the last step. What a step leaves is read by later kernels
+    /// of the step, by kernels of the next step, or after the loop.
+    pub fn idle_at_the_end(&self, kernels: Range<usize>) -> Vec<bool> {
+        let mut wanted = vec![false; self.buffers.len()];
+        let outside = self.kernels.iter().enumerate().filter(|(index, _)| !kernels.contains(index));
+        let read = outside.flat_map(|(_, kernel)| kernel.buffers_read()).chain(self.statistics.iter().copied());
+        let results = self.results.iter().map(|&(_, buffer, _)| buffer);
+        read.chain(results).for_each(|buffer| wanted[buffer.index()] = true);
+        let mut idle = Vec::new();
+        for index in kernels.rev() {
+            let kernel = &self.kernels[index];
+            let is_wanted = |write: &Write| !self.is_computed(write.buffer) || wanted[write.buffer.index()];
+            let works = kernel.writes.iter().any(is_wanted);
+            if works {
+                kernel.buffers_read().for_each(|buffer| wanted[buffer.index()] = true);
+            }
+            idle.push(!works);
+        }
+        idle.reverse();
+        idle
     }
 
     fn rows_of_sample(&self, kernel: &Kernel, written: &[bool]) -> Option<usize> {
@@ -105,6 +142,10 @@ pub(super) fn verify_loops(fused: &Fused) -> Result<(), String> {
         if run.rows.is_some() && run.rows != fused.rows_of_samples(run.kernels.clone()) {
             return fault("its samples are no parts of its kernels");
         }
+        let may_be = fused.idle_at_the_end(run.kernels.clone());
+        if run.idle.len() != may_be.len() || run.idle.iter().zip(may_be).any(|(&idle, may_be)| idle && !may_be) {
+            return fault("a kernel rests at the last step whose results are read");
+        }
     }
     for (index, kernel) in fused.kernels.iter().enumerate() {
         if kernel.steps != fused.loop_of(index).map_or(1, |run| run.steps) {
@@ -146,7 +187,7 @@ impl Kernel {
 
     /// Whether a value is written to a part of a buffer, or where its own elements do not lie one after the other, in the order of
     /// the kernel.
-    pub fn is_strided(&self, write: &super::Write) -> bool {
+    pub fn is_strided(&self, write: &Write) -> bool {
         let super::Access { at, position, .. } = &write.access;
         let mut dense = Affine::constant(0, at.steps.len());
         let mut step = 1;

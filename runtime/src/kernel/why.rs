@@ -168,9 +168,16 @@ pub(super) fn group_text(reason: GroupReason) -> String {
     }
 }
 
-/// Who takes the steps of a loop.
+/// Who takes the steps of a loop, and who takes one less.
 pub(super) fn loop_text(run: &Loop) -> String {
-    if run.rows.is_some() { "each sample by itself" } else { "all samples at once" }.to_string()
+    let who = if run.rows.is_some() { "each sample by itself" } else { "all samples at once" };
+    let idle: Vec<String> =
+        run.kernels.clone().filter(|&kernel| run.is_idle(kernel)).map(|kernel| kernel.to_string()).collect();
+    let kernels = if idle.len() == 1 { "kernel" } else { "kernels" };
+    match idle.len() {
+        0 => who.to_string(),
+        _ => format!("{who}, the last step without {kernels} {}", idle.join(", ")),
+    }
 }
 
 /// Why a value is rematerialized.
