@@ -1,7 +1,7 @@
 //! Layers with a state and loops at every number of steps and of rows: against the evaluator of declarations, whose loop goes row by
 //! row and shares no code, and the same bits however the work is cut.
 
-use gradloom::ndarray::{Array1, Array3};
+use gradloom::ndarray::{Array1, Array2, Array3};
 use gradloom::{Network, Session, Sgd, SizesOf, Stage, network};
 
 use crate::budget::share;
@@ -91,6 +91,65 @@ fn a_state_that_nothing_reads_changes_nothing() {
 }
 
 network! {
+    /// All that may be said of a layer with a state, together: both ways, with lengths and first states of their own, all states,
+    /// cells and last states of the same sequence.
+    Mixed(steps: usize = 3)<(x: [B, steps, 2], n: [u16; B], m: [u16; B], first: [B, 4], other: [B, 3]) -> (y: [B, steps, 7], end: [B, 4], last: [B, 3])> {
+        let forth = x -> Lstm(2, initial = first, lengths = n, cell = true);
+        let back = x -> Gru(3, reverse = true, initial = other, lengths = m), Dropout(0.25);
+        y = (forth, back) -> concat;
+        end = x -> Lstm(2, last = true, reverse = true, initial = first, lengths = m, cell = true);
+        last = back -> Rnn(3, last = true, initial = other, lengths = n);
+    }
+    loss(t: [B, steps, 7]) = mse(y, t) + mean(square(end)) + mean(square(last)) + mean(square(y[.., -1, ..]));
+
+    /// The same of loops of one's own: dropout and a loop in the body, and a loop without parameters behind it.
+    Within(steps: usize = 3)<(x: [B, steps, 2], n: [u16; B], first: [B, 2]) -> (y: [B, 2], all: [B, steps, 2])> {
+        all = x -> scan(initial = first, lengths = n, reverse = true) |x, h, keep = 0.5| {
+            let seen = (x, h) -> concat, Dense(2), Dropout(0.5);
+            let words = reshape(seen, [B, 2, 1]) -> scan(3, last = true, reverse = true) |w, s| {
+                (w, s) -> concat, Dense(3), tanh, Dropout(0.25)
+            };
+            keep * h + seen * mean(words, axis = -1, keep = true)
+        };
+        y = all -> scan(last = true, lengths = n, initial = first) |x, h| 0.5 * h + tanh(x);
+    }
+    loss(t: [B, 2]) = mse(y, t) + mean(square(all[.., 0, ..]));
+}
+
+#[test]
+fn lengths_first_and_last_states_directions_and_dropout_go_together() {
+    let steps: Vec<usize> = (1..=8).collect();
+    for steps in share(&steps, 0, 2) {
+        for rows in [1, 2, 5] {
+            compare::<Mixed>(&SizesOf::<Mixed> { steps }, steps, rows);
+        }
+    }
+    for steps in share(&steps, 1, 2) {
+        for rows in [1, 2, 5] {
+            compare::<Within>(&SizesOf::<Within> { steps }, steps, rows);
+        }
+    }
+}
+
+#[test]
+fn a_length_past_the_sequence_is_refused_however_long() {
+    let mut net = Mixed::predictor().with(|sizes| sizes.steps = 2).max_batch(2).build().expect("it builds");
+    let x = Array3::zeros((2, 2, 2));
+    let (first, other) = (Array2::zeros((2, 4)), Array2::zeros((2, 3)));
+    let mut predict = |lengths: [u16; 2]| {
+        let (n, m) = (Array1::from_vec(vec![0u16, 2]), Array1::from_vec(lengths.to_vec()));
+        net.predict((x.view(), n.view(), m.view(), first.view(), other.view()))
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(predict([2, 0]), Ok(()));
+    for length in [3, 255, 256, u16::MAX] {
+        let error = predict([2, length]).expect_err("there are two positions");
+        assert_eq!(error, format!("`m` has class id {length} in row 1, but there are 3 classes (0 to 2)"));
+    }
+}
+
+network! {
     /// Enough work for several threads.
     Tall<(x: [B, 20, 24], n: [u8; B]) -> y: [B, 8]> {
         let own = x -> scan(24) |x, h| { (x, h) -> concat, Dense(24), tanh };
@@ -105,7 +164,7 @@ fn bits(rows: usize, threads: usize, max_batch: usize) -> Vec<u32> {
     let mut net: Session<Tall> = net.build().expect("it builds");
     let x = Array3::from_shape_fn((rows, 20, 24), |(i, t, j)| ((7 * i + 5 * t + 3 * j) % 23) as f32 / 11.0 - 1.0);
     let lengths = Array1::from_shape_fn(rows, |i| (11 * i % 21) as u8);
-    let target = gradloom::ndarray::Array2::from_shape_fn((rows, 8), |(i, j)| ((i + j) % 5) as f32 / 2.0);
+    let target = Array2::from_shape_fn((rows, 8), |(i, j)| ((i + j) % 5) as f32 / 2.0);
     for _ in 0..2 {
         net.step((x.view(), lengths.view()), target.view()).expect("it is finite");
     }
