@@ -5,7 +5,8 @@
 use std::collections::HashSet;
 
 use crate::kernel::{
-    Access, Arg, BufferId, Class, Fused, Instruction, Kernel, Mode, What, Write, is_read_by_points, is_written_by_points,
+    Access, Arg, BufferId, Class, Fused, Instruction, Kernel, Mode, What, Write, is_read_by_points,
+    is_written_by_points,
 };
 use crate::types::DType;
 

@@ -158,11 +158,7 @@ impl Content {
     pub fn is_scratch(self) -> bool {
         !matches!(
             self,
-            Content::Value(_)
-                | Content::Partial(_)
-                | Content::Packed
-                | Content::SharedBlock
-                | Content::SharedTile(_)
+            Content::Value(_) | Content::Partial(_) | Content::Packed | Content::SharedBlock | Content::SharedTile(_)
         )
     }
 }
@@ -404,10 +400,8 @@ fn kernel_plan(fused: &Fused, tiling: &Tiling, index: usize, arena: &mut Arena) 
         if fused.dot_buffer(kernel).is_none() {
             let len = at_once * kernel.cols();
             result.product = Some(match fused.is_shared(index) {
-                true => in_place::of_product(fused, index).map_or_else(
-                    || ProductRows::Arena(arena.take(Content::SharedBlock, len, last)),
-                    ProductRows::Tile,
-                ),
+                true => in_place::of_product(fused, index)
+                    .map_or_else(|| ProductRows::Arena(arena.take(Content::SharedBlock, len, last)), ProductRows::Tile),
                 false => ProductRows::Scratch(arena.take(Content::Block, len, last)),
             });
         }

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::{Allocation, Content, KeptContent, KeptPart, Last, ParallelRegion, Plan, Skinny, TilePart, Work, parallel_regions};
+use super::{
+    Allocation, Content, KeptContent, KeptPart, Last, ParallelRegion, Plan, Skinny, TilePart, Work, parallel_regions,
+};
 use crate::ir::print::line_with_layer;
 use crate::kernel::{BufferId, Fused};
 
