@@ -13,6 +13,7 @@ use gradloom_runtime::tiling::{Isa, Machine, tile};
 use insta::assert_snapshot;
 
 use crate::compiled::{Compiled, Reference, with_isa, with_memory};
+use crate::group_chains::{bits, smallest};
 use crate::{draw, random};
 
 network! {
@@ -53,6 +54,11 @@ fn kernels(definition: &'static Definition<'static>, max_batch: usize, memory: u
 
 fn step(definition: &'static Definition<'static>, config: &TrainingConfig) -> Graph {
     simplified(definition, Purpose::Train(config)).expect("the network is one")
+}
+
+/// Networks with losses of all kinds, and batches of some tiles.
+fn networks() -> [(&'static Definition<'static>, usize); 4] {
+    [(Padded::declared(), 20), (Smooth::declared(), 800), (Tied::declared(), 40), (Limited::declared(), 700)]
 }
 
 fn shared(fused: &Fused) -> usize {
@@ -181,6 +187,29 @@ fn steps_with_long_rows_have_the_numbers_of_the_interpreter_and_the_same_bits_ev
                     }
                 }
             });
+        }
+    }
+}
+
+#[test]
+fn many_tiles_that_threads_share_have_the_bits_of_kernels_by_themselves() {
+    let config = TrainingConfig { clip_norm: Some(1.0), ..Adam::new(1e-2).into() };
+    for (definition, most) in networks() {
+        let graph = step(definition, &config);
+        let apart = fuse(&graph);
+        let together = group(apart.clone(), &Budget { memory: 1 << 10, ..Budget::new(most) });
+        for (isa, batch) in Isa::available().into_iter().flat_map(|isa| [1, most - 1].map(|batch| (isa, batch))) {
+            let values = random::values(&graph, &config, batch, 7);
+            let expected = bits(&apart, tile(&apart, most, Machine::of(isa)), batch, &values);
+            for threads in [1, 2, 3] {
+                let tiling = smallest(&together, tile(&together, most, Machine::of(isa).with_cores(threads)));
+                let tiles = together.groups.iter().zip(&tiling.groups).find(|(group, _)| group.shared);
+                let (group, tiles) = tiles.expect("logits are some rows at a time");
+                assert!(group.points().at(most) > 2 * tiles.points, "{} points", tiles.points);
+                let name = definition.name;
+                let found = bits(&together, tiling, batch, &values);
+                assert!(found == expected, "{name}, {batch} rows, {isa:?}, {threads} threads\n{together}");
+            }
         }
     }
 }
