@@ -18,7 +18,8 @@ use crate::kernel::{
 use crate::reason::{GroupReason, MaterializeReason, SplitReason};
 use crate::types::DType;
 
-/// Rows of a value are long if those that a product computes in one go are more than this part of what is too much.
+/// Rows of a value are long if the smallest tile of them is more than this part of what is too much. Shorter ones stay in a cache: each
+/// thread had better have a tile of its own.
 const PART: usize = 16;
 
 /// Forms groups around values that are too much memory, the largest first.
@@ -46,9 +47,7 @@ impl Sharing {
         let [first] = fused.writers()[value.index()][..] else { return None };
         let kernel = &fused.kernels[first];
         let points = kernel.row_count();
-        let row = parts(fused.buffer(value).shape.len()?, points).filter(|_| points.is_batch())?;
-        let long = row.saturating_mul(4 * PART).saturating_mul(budget.rows) > budget.memory;
-        if !long || fused.loop_of(first).is_some() || fused.group_of(first).is_some() {
+        if !points.is_batch() || fused.loop_of(first).is_some() || fused.group_of(first).is_some() {
             return None;
         }
         let Count { fixed, batch } = Count::bytes(&fused.buffer(value).shape);
@@ -172,7 +171,9 @@ impl Sharing {
         let joined = group.kernels.clone().all(|index| joins(&fused, &group, index, &writers).is_ok());
         let whole = group.whole(&fused);
         let few = 2 * whole <= group.points().at(budget.max_batch);
-        if group.kernels.len() < 2 || !joined || !few || !is_tile(&fused, &group, &writers, &last_uses, value) {
+        let long = group.part_of(&fused, value)?.saturating_mul(4 * PART).saturating_mul(whole) > budget.memory;
+        if group.kernels.len() < 2 || !joined || !few || !long || !is_tile(&fused, &group, &writers, &last_uses, value)
+        {
             return None;
         }
         let number = fused.groups.partition_point(|other| other.kernels.start < group.kernels.start);
