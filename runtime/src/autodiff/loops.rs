@@ -38,7 +38,7 @@ pub(super) fn backward(
     // The rows of the history that are the states before and after the step at position 0.
     let [before, after] = run.rows(0);
     let last = run.rows(run.positions().last().expect("a loop has steps"))[1];
-    let Split { row: first, rest: own } = match results.history {
+    let Split { row: first, rest } = match results.history {
         Some(dh) => split(b, (dh, NEAR), 0, last).unwrap_or(Split { row: None, rest: Some(dh) }),
         None => Split::default(),
     };
@@ -58,10 +58,10 @@ pub(super) fn backward(
     let next = b[run.history].operands[1];
     let is_inside = |id: NodeId| id == run.carry || run.body.binary_search(&id).is_ok();
     let mut outside: Vec<(NodeId, Outside)> = Vec::new();
-    let own = own.map(|dh| b.slice(dh, 0, after, run.steps, 1));
+    let own = rest.map(|dh| b.slice(dh, 0, after, run.steps, 1));
     let mut open = vec![(next, carry, own)];
     while let Some((id, later, own)) = open.pop() {
-        // The parts of a state are made apart, and so are what comes to them.
+        // The parts of a state are made apart, and so is what comes to them.
         if let Op::Concat(axis) = b[id].op
             && is_inside(id)
             && needed(id)
@@ -126,12 +126,13 @@ pub(super) fn backward(
     let before_step = cotangents.get(&run.carry).copied().unwrap_or_else(|| b.constant_like(0.0, carry));
     let history = b.history(carry, before_step);
 
-    let states = results.history.map_or(history, |dh| b.add(history, dh));
+    // What the loop begins with is among its states.
+    let states = rest.map_or(history, |dh| b.add(history, dh));
     let mut parts = Vec::new();
     if needed(initial) {
         let start = run.rows(run.positions().next().expect("a loop has steps"))[0];
         let mut before_all = row(b, history, start);
-        if let Some(dh) = results.history {
+        if let Some(dh) = rest {
             let own = row(b, dh, start);
             before_all = b.add(before_all, own);
         }
