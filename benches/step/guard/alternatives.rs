@@ -146,7 +146,7 @@ fn prefetch(tiling: &mut Tiling, change: impl Fn(Prefetch) -> Prefetch) {
 fn vectors(tiling: &mut Tiling, vectors: usize) {
     let stages = tiling.kernels.iter_mut().flat_map(|kernel| &mut kernel.stages);
     stages
-        .filter(|stage| !matches!(stage.wide, Wide::Lanes(_) | Wide::Down(_)))
+        .filter(|stage| !matches!(stage.wide, Wide::Lanes(_) | Wide::Down { .. }))
         .for_each(|stage| stage.vectors = vectors);
 }
 

@@ -28,7 +28,7 @@ impl KernelEmitter<'_, '_> {
         let unroll = self.tiling.stages[stage].vectors;
         // A body of rows that had no function for all of them has none for one.
         let wide = match self.tiling.stages[stage].wide {
-            Wide::Down(_) => None,
+            Wide::Down { .. } => None,
             _ => self.wide(&steps, &copies, stage),
         };
         if !kernel.is_plain() {

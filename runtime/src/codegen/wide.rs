@@ -73,8 +73,8 @@ impl KernelEmitter<'_, '_> {
     /// A stage as a function with wide vectors, if it is wanted and there is one.
     pub(super) fn wide(&mut self, steps: &[usize], copies: &[(Arg, Slot)], stage: usize) -> Option<WideStage> {
         let (lanes, down) = match self.tiling.stages[stage].wide {
-            Wide::Lanes(lanes) => (lanes, false),
-            Wide::Down(lanes) => (lanes, true),
+            Wide::Lanes(lanes) => (lanes, None),
+            Wide::Down { lanes, across } => (lanes, Some(across)),
             Wide::Short(_) | Wide::None => return None,
         };
         let kernel = self.kernel;
@@ -83,7 +83,8 @@ impl KernelEmitter<'_, '_> {
             return None;
         }
         let next_row = matches!(self.tiling.stages[stage].prefetch, Prefetch::NextRow { .. });
-        let Recorded { body, numbers, places } = record(self.view(), stage, (steps, copies), (down, next_row))?;
+        let Recorded { body, numbers, places } =
+            record(self.view(), stage, (steps, copies), (down.is_some(), next_row))?;
         // Behind a run that ends within the lanes, the next would begin there.
         let row = &kernel.axes[kernel.rows..];
         let whole = kernel.is_plain() || row.len() == 1 || row[row.len() - 1].factor().is_multiple_of(LANES);
@@ -91,7 +92,10 @@ impl KernelEmitter<'_, '_> {
             return None;
         }
         let elements = if body.has_totals() { LANES } else { lanes };
-        let function = self.wide_functions.of(body, lanes)?;
+        // Vectors side by side, as many as there are registers for.
+        let most = down.unwrap_or(1);
+        let mut widths = (1..=most).rev().filter(|across| most.is_multiple_of(*across));
+        let function = widths.find_map(|across| self.wide_functions.of(body.clone().across(across), lanes))?;
         Some(WideStage { function, elements, numbers, places })
     }
 
@@ -136,7 +140,7 @@ impl KernelEmitter<'_, '_> {
 
     /// Calls the function of a kernel for all its rows, if it has one that goes down the columns.
     pub(super) fn rows_in_wide(&mut self) -> bool {
-        if !matches!(self.tiling.stages[0].wide, Wide::Down(_)) {
+        if !matches!(self.tiling.stages[0].wide, Wide::Down { .. }) {
             return false;
         }
         let Some((steps, copies)) = self.steps_of(0) else { return false };

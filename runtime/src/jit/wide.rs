@@ -326,7 +326,8 @@ fn positions_count_the_elements_of_a_run() {
 fn rows_follow_one_another_in_each_vector_of_columns() {
     const ROWS: usize = 5;
     const COLS: usize = 3 * LANES;
-    for lanes in lanes() {
+    // One vector, or three side by side.
+    for (lanes, across) in lanes().into_iter().flat_map(|lanes| [(lanes, 1), (lanes, 3)]) {
         // y = x c + n, with sums and largest elements down the columns.
         let mut recorder = Recorder::down();
         let [x, y, c, sums] = [recorder.address(), recorder.address(), recorder.column(), recorder.column()];
@@ -342,7 +343,7 @@ fn rows_follow_one_another_in_each_vector_of_columns() {
         let so_far = recorder.total_so_far(most);
         let next = recorder.max(result, so_far);
         recorder.set_total(most, next);
-        let Loaded(_pages, function) = load(&recorder.finish(), lanes);
+        let Loaded(_pages, function) = load(&recorder.finish().across(across), lanes);
 
         let read: Vec<f32> = (0..ROWS * COLS).map(|i| special(0, i)).collect();
         let column: Vec<f32> = (0..COLS).map(|i| i as f32 / 8.0 - 1.0).collect();

@@ -190,7 +190,10 @@ impl fmt::Display for StageTiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.wide {
             Wide::Lanes(lanes) => write!(f, "in vectors of {lanes}")?,
-            Wide::Down(lanes) => write!(f, "in vectors of {lanes}, down the rows as they are short")?,
+            Wide::Down { lanes, across } => {
+                let across = if across > 1 { format!("up to {across} side by side ") } else { String::new() };
+                write!(f, "in vectors of {lanes}, {across}down the rows as they are short")?;
+            }
             Wide::Short(elements) => write!(f, "{} vectors of 4 at a time: {elements} in a run", self.vectors)?,
             Wide::None => write!(f, "{} vectors of 4 at a time", self.vectors)?,
         }

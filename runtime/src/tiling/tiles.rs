@@ -20,6 +20,9 @@ const TOGETHER: usize = 4;
 const MOST_TOGETHER: usize = 256;
 /// Elements of a short row: a block of such rows stays in the first cache.
 const SHORT: usize = 128;
+/// Vectors of columns that go down the rows side by side. One alone reads part of every row and comes back for the next part when
+/// the lines are gone: measured with 4 MB of rows of 128 columns, 10.7 and 24.1 GB/s for moments, 17 and 27 for a scale and shift.
+const MOST_ACROSS: usize = 8;
 /// Shorter rows are not worth a call for each matrix.
 const LEAST_PREFETCHED: usize = 128;
 
@@ -39,8 +42,14 @@ pub struct StageTiling {
 pub enum Wide {
     /// With so many lanes.
     Lanes(usize),
-    /// With so many, all rows of a few columns before the next ones.
-    Down(usize),
+    /// With so many, all rows of some vectors of columns before the next ones: as many side by side as a row has, up to
+    /// [`MOST_ACROSS`], and as leave registers for their sums.
+    Down {
+        /// Of a vector.
+        lanes: usize,
+        /// Vectors side by side, at most.
+        across: usize,
+    },
     /// No, as so few elements follow one another.
     Short(usize),
     /// No, as the machine has none.
@@ -95,9 +104,14 @@ fn wide(kernel: &Kernel, tiling: &Tiling) -> Wide {
         false => kernel.axes[kernel.axes.len() - 1].factor(),
     };
     if goes_down(kernel, tile.lanes) && rows.saturating_mul(kernel.cols()) >= 4 * LEAST_CALLED {
-        return Wide::Down(tile.lanes);
+        return Wide::Down { lanes: tile.lanes, across: across(kernel.cols() / tile.lanes) };
     }
     if run >= LEAST_CALLED { Wide::Lanes(tile.lanes) } else { Wide::Short(run) }
+}
+
+/// Of so many vectors, how many go down the rows side by side, so that none is left over.
+fn across(vectors: usize) -> usize {
+    (1..=MOST_ACROSS).rfind(|across| vectors.is_multiple_of(*across)).unwrap_or(1)
 }
 
 /// How many rows go through each stage one after the other.

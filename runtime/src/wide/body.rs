@@ -133,11 +133,18 @@ pub struct Body {
     pub(super) columns: Vec<usize>,
     /// Whether rows follow one another in each vector of columns.
     pub(super) down: bool,
+    /// How many of those are side by side, 0 for one.
+    pub(super) across: usize,
 }
 
 impl Body {
     pub(super) fn has_positions(&self) -> bool {
         self.steps.contains(&Step::Position)
+    }
+
+    /// The same for so many vectors of columns side by side, which the columns are whole multiples of.
+    pub fn across(self, across: usize) -> Body {
+        Body { across, ..self }
     }
 
     /// Whether something is added up along the run.
@@ -155,7 +162,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A body of rows: all of them for a vector of columns, then all for the next. What is added up is added up down the columns.
+    /// A body of rows: all of them for a vector of columns, or several side by side, then all for the next. What is added up is added up down the columns.
     pub fn down() -> Recorder {
         Recorder { body: Body { down: true, ..Body::default() }, known: HashMap::new() }
     }

@@ -4,8 +4,8 @@
 //! long. Addresses are in general registers all along, sums in vector registers; constants and numbers are read where they are used.
 //!
 //! A body of rows finds three more behind the addresses: how many bytes the columns are long, how many rows there are, and how many
-//! bytes there are from one to the next. All rows of a vector of columns come before the next vector, so that what is added up down
-//! the columns stays in registers and a short row costs no more than its elements.
+//! bytes there are from one to the next. All rows of a vector of columns, or of some side by side, come before the next vectors, so that
+//! what is added up down the columns stays in registers and a short row costs no more than its elements.
 
 use super::body::{Body, Element, Step};
 use super::encode::{self, Code, Constant, Form, Gpr, Operand, R15, RDI, RSP};
@@ -27,7 +27,7 @@ const FREE_ADDRESSES: usize = 6;
 /// The function of a body with vectors of eight lanes (AVX2 and FMA) or sixteen (AVX-512), if registers for masks and sums suffice.
 pub fn compile(body: &Body, lanes: usize) -> Option<Wide> {
     assert!(matches!(lanes, 8 | 16), "there are vectors of 256 and of 512 bits");
-    let parts = if body.has_totals() { crate::kernel::LANES / lanes } else { 1 };
+    let parts = if body.has_totals() { crate::kernel::LANES / lanes } else { body.across.max(1) };
     let form = if lanes == 16 { Form::Evex } else { Form::Vex };
     let count = if form == Form::Evex { 32 } else { 16 };
     let totals = parts * body.totals.len();

@@ -184,7 +184,7 @@ fn facts(fused: &Fused, plan: &Plan) -> HashSet<&'static str> {
             let bounded = kernel.reads.iter().any(|read| tile(read.buffer) && !read.access.bounds.is_empty());
             facts.extend(bounded.then_some("elements within bounds"));
             facts.extend(wide(|wide| matches!(wide, Wide::Lanes(_))).then_some("wide along rows"));
-            facts.extend(wide(|wide| matches!(wide, Wide::Down(_))).then_some("wide down columns"));
+            facts.extend(wide(|wide| matches!(wide, Wide::Down { .. })).then_some("wide down columns"));
             facts.extend(group.adds_up(index).then_some("sums over points"));
             facts.extend((wide(|_| true) && tiling.rows > 1).then_some("rows in turns"));
         }
