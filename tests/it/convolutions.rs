@@ -9,7 +9,7 @@ use gradloom_runtime::kernel::WinogradUse;
 use gradloom_runtime::microkernels::gemm::Isa;
 use gradloom_runtime::simplify::simplify;
 use gradloom_runtime::tiling::matmul::RunsLeft;
-use gradloom_runtime::tiling::{Machine, tile};
+use gradloom_runtime::tiling::{KernelTiling, Machine, UnitRows, tile};
 use gradloom_runtime::types::{Dim, Shape, TensorType};
 use insta::assert_snapshot;
 
@@ -315,10 +315,15 @@ fn in_squares(conv: Conv) -> bool {
     .contains("fast-winograd")
 }
 
-/// How the left operand of the only kernel of a graph is read.
-fn left(b: Builder) -> RunsLeft {
+/// How the only kernel of a graph runs.
+fn tiled(b: Builder) -> KernelTiling {
     let fused = fuse(&simplify(&b.finish()));
-    tile(&fused, 4, Machine::of(Isa::Avx2)).kernels[0].runs_left().expect("it is a product in runs")
+    tile(&fused, 4, Machine::of(Isa::Avx2)).kernels.remove(0)
+}
+
+/// How its left operand is read.
+fn left(b: Builder) -> RunsLeft {
+    tiled(b).runs_left().expect("it is a product in runs")
 }
 
 #[test]
@@ -342,11 +347,16 @@ fn patches_of_adjacent_pixels_are_gathered() {
         let both = b.patches(rows, 4, window, 0.0);
         let dw = b.apply(Op::Dot(DotAxes { batch: vec![], contracted: vec![(0, 0), (2, 1), (4, 2)] }), &[both, dy]);
         output(&mut b, Role::Output(0), dw);
-        left(b)
+        b
     };
     // Rows are taps of planes. More than fit a few tiles are read where they lie.
-    let found = [gradient(1, 16), gradient(3, 16), gradient(3, 12), gradient(4, 16)];
+    let found = [gradient(1, 16), gradient(3, 16), gradient(3, 12), gradient(4, 16)].map(left);
     assert_eq!(found, [RunsLeft::GatheredRows(9), RunsLeft::GatheredRows(27), RunsLeft::InPlace, RunsLeft::InPlace]);
+    // Threads gather as often as there are units.
+    for (rows, b) in [(9usize, gradient(1, 16)), (27, gradient(3, 16))] {
+        let units = tiled(b).units;
+        assert_eq!((units.why, rows.div_ceil(units.rows)), (UnitRows::Gathered, 2), "{units:?}");
+    }
 }
 
 #[test]

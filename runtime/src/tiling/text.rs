@@ -224,6 +224,7 @@ impl fmt::Display for Units {
         match self.why {
             UnitRows::Block => f.write_str(": a block")?,
             UnitRows::Shared => f.write_str(": enough units to share")?,
+            UnitRows::Gathered => f.write_str(": each gathers the terms of all")?,
             UnitRows::Sample => f.write_str(": one sample has several")?,
             UnitRows::Steps => f.write_str(": each takes all steps")?,
             UnitRows::Sums => f.write_str(": they are added up in order")?,

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::kernel::{Fused, Mode};
 
+use super::matmul::RunsLeft;
 use super::{Matmul, Tiling};
 
 /// Columns of a right operand that are rearranged in one go: some panels of every instruction set.
@@ -23,6 +24,8 @@ const RUN_COLUMNS: [usize; 2] = [1024, 2048];
 const READ_ALONE: usize = 64 << 10;
 /// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
 const MANY: usize = 8;
+/// The same where each unit gathers what all rows read: that takes as long as the product of half of them.
+const MANY_GATHERED: usize = 2;
 
 /// How a kernel is cut for several threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,6 +72,8 @@ pub enum UnitRows {
     LargeRight(usize),
     /// A product in runs has enough units of so many rows.
     Shared,
+    /// Each unit gathers the terms of all rows, so there are few.
+    Gathered,
     /// A single sample has several units.
     Sample,
     /// They take all steps of a loop, one thread each.
@@ -112,10 +117,12 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
         large.then_some((bytes, dot.inner().is_batch() && !many))
     });
     let in_runs = kernel.dot.as_ref().filter(|dot| dot.in_runs);
+    let shared = |units: usize| kernel.block * rows.div_ceil(kernel.block).div_ceil(units);
     match large {
-        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => {
-            (kernel.block * rows.div_ceil(kernel.block).div_ceil(MANY), UnitRows::Shared)
+        _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
+            (shared(MANY_GATHERED), UnitRows::Gathered)
         }
+        _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => (shared(MANY), UnitRows::Shared),
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
             (tiling.m_tile_of(kernel), UnitRows::Shared)
         }
