@@ -5,7 +5,7 @@
 use crate::kernel::{Against, Dot, Kernel, Runs, Winograd, WinogradForm, WinogradUse};
 use crate::types::Dim;
 
-use super::{Machine, Tiling};
+use super::{Isa, Machine, Tiling};
 
 /// Most multiplications of a product that is written out in its kernel.
 const WRITTEN_OUT: usize = 1024;
@@ -251,6 +251,13 @@ pub const fn runs_right(machine: &Machine, cols: usize, col: i64) -> RunsRight {
     } else {
         RunsRight::InPlace
     }
+}
+
+/// Whether a product in runs computes all columns of a line of rows before the next line: where the left operand has columns too, it is
+/// then read from one end to the other rather than some columns of each row at a time, which no prefetcher foresees. Its right
+/// operand, of so many terms and columns, has to stay in half the first cache.
+pub const fn line_by_line([terms, cols]: [usize; 2]) -> bool {
+    terms.saturating_mul(cols).saturating_mul(4) <= Machine::of(Isa::Portable).first_cache / 2
 }
 
 /// Whether `rows` should read a right operand where it lies: its steps are those from term to term and from column to column. They

@@ -7,6 +7,7 @@ use super::gathered;
 use super::nest::{self, AXES, Nest, RowAxis, Span, copied, starts};
 use super::tile::{Around, Part, Tile};
 use crate::microkernels::gemm::Operand;
+use crate::tiling::matmul::line_by_line;
 
 /// The right operand as the tiles of a panel find it: the first term of a piece, and from term to term along each axis.
 #[derive(Clone, Copy)]
@@ -14,6 +15,48 @@ struct Panel {
     ptr: *const f32,
     steps: [i64; AXES],
     cols: usize,
+}
+
+/// Most tiles of a line that are kept for the next one.
+const KEPT: usize = 12;
+
+/// How the rows of a line are cut into tiles. The next line differs in its place alone as a rule, and so does the next panel.
+struct Cut {
+    /// What lines are cut that way: their terms, the first row and how many there are, and the columns of the panel.
+    spans: [Span; AXES],
+    first: i64,
+    rows: [usize; 2],
+    cols: usize,
+    /// The tiles, and how far they are from where line, panel and result begin. More than there is room for are no cut.
+    tiles: [Option<(Tile, [isize; 3])>; KEPT],
+    count: usize,
+}
+
+impl Cut {
+    const NONE: Cut =
+        Cut { spans: [0..0, 0..0, 0..0], first: 0, rows: [0; 2], cols: 0, tiles: [None; KEPT], count: usize::MAX };
+
+    /// Whether these rows of a line are cut so.
+    #[inline]
+    fn is_of(&self, line: &Line, rows: [usize; 2], cols: usize) -> bool {
+        let alike = self.first == line.first && self.rows == rows && self.cols == cols;
+        alike && self.count <= KEPT && self.spans == line.spans
+    }
+
+    /// Begins with the rows of a line.
+    fn begin(&mut self, line: &Line, rows: [usize; 2], cols: usize) {
+        (self.spans, self.first, self.rows, self.cols, self.count) = (copied(&line.spans), line.first, rows, cols, 0);
+    }
+
+    /// Keeps a tile of them.
+    #[inline]
+    fn keep(&mut self, tile: &Tile, line: &Line, panel: &Panel, c: *const f32) {
+        if let Some(place) = self.tiles.get_mut(self.count) {
+            let apart = |to: *const f32, from: *const f32| (to as isize).wrapping_sub(from as isize);
+            *place = Some((*tile, [apart(tile.a, line.a), apart(tile.b, panel.ptr), apart(tile.c, c)]));
+        }
+        self.count = self.count.saturating_add(1);
+    }
 }
 
 /// Rows that follow one another along the innermost axis, all others fixed.
@@ -52,24 +95,54 @@ pub(super) unsafe fn rows<K: RunsKernel>(
     // what is left in the last one.
     let widest = if in_place { K::widest(inner.min(K::MR)).min(2 * K::NR) } else { K::NR };
     let narrowest = if nest.a_col == 1 { K::LANES } else { K::NR };
+    let width = |j: usize| {
+        let mut wide = widest;
+        while wide > narrowest && wide > cols - j {
+            wide /= 2;
+        }
+        wide.min(cols - j)
+    };
+    // Panels of columns come one after the other for all rows, or all of them for each line of rows.
+    let terms = nest.terms.iter().map(|axis| axis.extent as usize).product::<usize>();
+    let in_one_piece = terms <= nest.piece as usize;
+    let by_line = in_place && nest.a_col == 1 && line_by_line([terms.min(nest.piece as usize), cols]);
+    // Of the terms of a piece, no two lines have the same as a rule.
+    let mut cut = in_one_piece.then_some(Cut::NONE);
     for (number, piece) in nest.pieces().enumerate() {
+        if by_line {
+            let mut row = lo;
+            while row < hi {
+                let at = row % inner;
+                let len = (inner - at).min(hi - row);
+                let mut line = line(nest, &piece, row / inner, skewed, a);
+                let c = c.wrapping_add((row - lo) * nest.ldc as usize);
+                let mut j = 0;
+                while j < cols {
+                    // SAFETY: these columns exist, nothing is copied, and the rows are some of those that the caller named.
+                    unsafe {
+                        let panel = panel::<K>(nest, &piece, b, j, width(j), in_place, workspace);
+                        along::<K>(nest, &line, skewed, panel, [at, len], c.wrapping_add(j), number > 0, cut.as_mut());
+                    }
+                    line.a = line.a.wrapping_add(width(j));
+                    j += width(j);
+                }
+                row += len;
+            }
+            continue;
+        }
         let mut j = 0;
         while j < cols {
-            let mut wide = widest;
-            while wide > narrowest && wide > cols - j {
-                wide /= 2;
-            }
-            let width = wide.min(cols - j);
+            let width = width(j);
             // SAFETY: these columns exist, and there is room for a panel.
             let panel = unsafe { panel::<K>(nest, &piece, b, j, width, in_place, workspace) };
             let mut row = lo;
             while row < hi {
                 let at = row % inner;
                 let len = (inner - at).min(hi - row);
-                let line = line(nest, &piece, row / inner, skewed, a.wrapping_offset(j as isize * nest.a_col as isize));
+                let line = line(nest, &piece, row / inner, skewed, a.wrapping_add(j * nest.a_col as usize));
                 let c = c.wrapping_add((row - lo) * nest.ldc as usize + j);
                 // SAFETY: the rows are some of those that the caller named.
-                unsafe { along::<K>(nest, &line, skewed, panel, [at, len], c, number > 0) };
+                unsafe { along::<K>(nest, &line, skewed, panel, [at, len], c, number > 0, cut.as_mut()) };
                 row += len;
             }
             j += width;
@@ -151,6 +224,7 @@ fn line(nest: &Nest, piece: &[Span; AXES], number: usize, skewed: Option<usize>,
 /// The tiles of some rows of a line: so many from the one at `at` on.
 /// # Safety
 /// That of [`rows`].
+#[allow(clippy::too_many_arguments)]
 unsafe fn along<K: RunsKernel>(
     nest: &Nest,
     line: &Line,
@@ -159,7 +233,20 @@ unsafe fn along<K: RunsKernel>(
     [at, len]: [usize; 2],
     c: *mut f32,
     accumulate: bool,
+    mut cut: Option<&mut Cut>,
 ) {
+    if let Some(cut) = cut.as_deref().filter(|cut| cut.is_of(line, [at, len], panel.cols)) {
+        for (tile, [a, b, to]) in cut.tiles[..cut.count].iter().flatten() {
+            let (a, b) = (line.a.wrapping_byte_offset(*a), panel.ptr.wrapping_byte_offset(*b));
+            // SAFETY: as when the tile was cut, of a line with the same terms.
+            unsafe { K::runs_tile(&Tile { a, b, c: c.wrapping_byte_offset(*to), ..*tile }) };
+        }
+        return;
+    }
+    if let Some(cut) = &mut cut {
+        cut.begin(line, [at, len], panel.cols);
+    }
+    let start = c;
     let (ldc, step) = (nest.ldc as usize, nest.rows[AXES - 1].a);
     let span = |row: usize| match skewed {
         None => 0..0,
@@ -187,6 +274,9 @@ unsafe fn along<K: RunsKernel>(
             (loops.rows, loops.a, loops.c) = (count, first.wrapping_offset(shift), c);
             // SAFETY: these rows have all terms of the line, and the width is one that the kernel has.
             unsafe { K::runs_tile(loops) };
+            if let Some(cut) = &mut cut {
+                cut.keep(loops, line, &panel, start);
+            }
             loops.a = first;
             done += count;
             continue;
@@ -210,9 +300,12 @@ unsafe fn along<K: RunsKernel>(
             }
         }
         let a = line.a.wrapping_offset(shift);
-        let tile = tile(nest, line, skewed, panel, [first, last], a, c);
+        let tile = Tile { rows: count, ldc, accumulate, ..tile(nest, line, skewed, panel, [first, last], a, c) };
         // SAFETY: the terms that the tile names are those that its rows have, and the width is one that the kernel has.
-        unsafe { K::runs_tile(&Tile { rows: count, ldc, accumulate, ..tile }) };
+        unsafe { K::runs_tile(&tile) };
+        if let Some(cut) = &mut cut {
+            cut.keep(&tile, line, &panel, start);
+        }
         done += count;
     }
 }

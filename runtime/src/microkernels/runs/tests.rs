@@ -51,9 +51,9 @@ impl Conv {
         }
     }
 
-    /// Channel by channel, of up to some registers and a part of one.
+    /// Channel by channel, of some registers or of up to some and a part of one.
     fn by_channel(random: &mut Random) -> Conv {
-        let c = random.among(1, 70);
+        let c = if random.next(2) == 0 { 16 * random.among(1, 9) } else { random.among(1, 70) };
         Conv { c, o: c, depthwise: true, ..Conv::random(random) }
     }
 
@@ -124,7 +124,11 @@ impl Conv {
                 RowAxis { extent: oh, a: steps[0] * self.stride[0] },
                 RowAxis { extent: ow, a: steps[1] * self.stride[1] },
             ],
-            terms: [axis(0), axis(1), TermAxis { extent: c, a: self.channel(), b: self.o, clip: Clip::NONE }],
+            terms: match self.depthwise {
+                // The axis of one channel is none.
+                true => [TermAxis { extent: 1, a: 0, b: 0, clip: Clip::NONE }, axis(0), axis(1)],
+                false => [axis(0), axis(1), TermAxis { extent: c, a: self.channel(), b: self.o, clip: Clip::NONE }],
+            },
             cols: self.o,
             a_col: i64::from(self.depthwise),
             b_col: 1,
