@@ -1,6 +1,6 @@
 //! Networks that were once computed wrongly, refused or lost, each with what it needs of the compiler.
 
-use gradloom::ndarray::{Array1, Array2, Array3, s};
+use gradloom::ndarray::{Array1, Array2, Array3, Array4, s};
 use gradloom::{Adam, AdamW, RunError, Sgd, network};
 
 fn values(rows: usize, cols: usize) -> Array2<f32> {
@@ -203,5 +203,31 @@ fn an_update_that_reads_one_value_in_many_ways_is_placed_at_once() {
     for (&found, &start) in net.param("dense1.weight").unwrap().iter().zip(&weight) {
         let wanted = start - 0.125 * (at(start + 1e-6) - at(start - 1e-6)) / 2e-6;
         assert!((f64::from(found) - wanted).abs() < 1e-5, "{found} instead of {wanted}");
+    }
+}
+
+network! {
+    /// Images of one pixel, which the window of a single channel sees through its taps from the last to the first.
+    Pixel<x: [B, 2, 1, 1] -> y: [B, 1, 4, 1]> {
+        Conv2d(5, 1, bias = false), Conv2d(1, (4, 1), pad = (3, 0), bias = false),
+    }
+    loss(t: [B, 1, 4, 1]) = sum(y * t);
+}
+
+#[test]
+fn the_gradient_of_one_pixel_goes_backward_through_the_taps_of_one_channel() {
+    let x = Array4::from_shape_fn((9, 2, 1, 1), |(i, j, ..)| ((i * 7 + j * 5) % 11) as f32 / 8.0 - 0.5);
+    let t = Array4::from_shape_fn((9, 1, 4, 1), |(i, _, j, _)| ((i * 5 + j * 3) % 13) as f32 / 8.0 - 0.75);
+    let mut net = Pixel::trainer(Sgd::new(0.1)).max_batch(40).seed(1).build().expect("it builds");
+    let taps = net.param("conv2.weight").expect("it is there").to_owned();
+    let gradients = net.gradients(x.view(), t.view()).expect("the batch fits");
+    let found = gradients.get("conv1.weight").expect("it is trained");
+    for (channel, input) in (0..5).flat_map(|channel| [0, 1].map(|input| (channel, input))) {
+        // y[b, i] is the sum of taps[c, 3 - i] h[b, c] over c.
+        let terms = (0..9).flat_map(|row| (0..4).map(move |at| (row, at))).map(|(row, at)| {
+            f64::from(t[[row, 0, at, 0]]) * f64::from(taps[[0, channel, 3 - at, 0]]) * f64::from(x[[row, input, 0, 0]])
+        });
+        let (wanted, found) = (terms.sum::<f64>(), f64::from(found[[channel, input, 0, 0]]));
+        assert!((found - wanted).abs() < 1e-5, "{found} instead of {wanted} for {channel}, {input}");
     }
 }

@@ -90,7 +90,8 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
         // SAFETY: row and column are inside the tile, whose columns of B are whole registers.
         let b_at = |v: usize| unsafe { _mm256_loadu_ps(b.add(v * 8)) };
         // SAFETY: as above.
-        let a_at = |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add(i % 3 * row + shift)) };
+        let a_at =
+            |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add((i % 3).wrapping_mul(row).wrapping_add(shift))) };
         if MR <= VECTORS {
             let mut rows = [_mm256_setzero_ps(); MR];
             for i in 0..MR {
@@ -116,17 +117,17 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
         }
     };
     // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes.
-    let mut a = [t.a.ptr, t.a.ptr.wrapping_add(3 * row)];
+    let mut a = [t.a.ptr, t.a.ptr.wrapping_add(row.wrapping_mul(3))];
     let mut b = t.b;
     let (mut ahead, apart) = t.ahead;
     for _ in 0..t.depth / STEPS {
         _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
         ahead = ahead.wrapping_add(apart);
         for s in 0..STEPS {
-            step(a, s * col, b.wrapping_add(s * t.b_row));
+            step(a, s.wrapping_mul(col), b.wrapping_add(s.wrapping_mul(t.b_row)));
         }
-        advance(&mut a, STEPS * col);
-        b = b.wrapping_add(STEPS * t.b_row);
+        advance(&mut a, STEPS.wrapping_mul(col));
+        b = b.wrapping_add(STEPS.wrapping_mul(t.b_row));
     }
     for _ in 0..t.depth % STEPS {
         step(a, 0, b);
@@ -176,7 +177,7 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
         let mut terms = [_mm256_setzero_ps(); TERMS];
         for t in 0..TERMS {
             // SAFETY: eight columns from `j` on are inside row `t` of B.
-            terms[t] = unsafe { _mm256_loadu_ps(b.add(t * b_row + j)) };
+            terms[t] = unsafe { _mm256_loadu_ps(b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j))) };
         }
         for i in 0..MR {
             // SAFETY: eight sums from `j` on are inside row `i` of them.
@@ -197,7 +198,7 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
                 let at = sums.add(i * sums_row + j);
                 let mut sum = if first { 0.0 } else { *at };
                 for t in 0..TERMS {
-                    sum = factors[i][t].mul_add(*b.add(t * b_row + j), sum);
+                    sum = factors[i][t].mul_add(*b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j)), sum);
                 }
                 *at = sum;
             }

@@ -106,7 +106,8 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
         // SAFETY: row and column are inside the tile, and masked lanes are not read.
         let b_at = |v: usize| unsafe { _mm512_maskz_loadu_ps(mask(v), b.add(v * 16)) };
         // SAFETY: as above.
-        let a_at = |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add(i % 3 * row + shift)) };
+        let a_at =
+            |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add((i % 3).wrapping_mul(row).wrapping_add(shift))) };
         if MR <= VECTORS {
             let mut rows = [_mm512_setzero_ps(); MR];
             for i in 0..MR {
@@ -134,7 +135,7 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
     // Three rows to a pointer: `p`, `p + row` and `p + 2 row` are addressing modes, twelve pointers would not fit.
     let mut a = [t.a.ptr; 4];
     for (g, a) in a.iter_mut().enumerate() {
-        *a = a.wrapping_add(3 * g * row);
+        *a = a.wrapping_add((3 * g).wrapping_mul(row));
     }
     let mut b = t.b;
     let (mut ahead, apart) = t.ahead;
@@ -142,10 +143,10 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
         _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
         ahead = ahead.wrapping_add(apart);
         for s in 0..STEPS {
-            step(a, s * col, b.wrapping_add(s * t.b_row));
+            step(a, s.wrapping_mul(col), b.wrapping_add(s.wrapping_mul(t.b_row)));
         }
-        advance(&mut a, STEPS * col);
-        b = b.wrapping_add(STEPS * t.b_row);
+        advance(&mut a, STEPS.wrapping_mul(col));
+        b = b.wrapping_add(STEPS.wrapping_mul(t.b_row));
     }
     for _ in 0..t.depth % STEPS {
         step(a, 0, b);
@@ -184,7 +185,7 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
         let mut terms = [_mm512_setzero_ps(); TERMS];
         for t in 0..TERMS {
             // SAFETY: the columns of the mask are inside row `t` of B; others are not read.
-            terms[t] = unsafe { _mm512_maskz_loadu_ps(mask, b.add(t * b_row + j)) };
+            terms[t] = unsafe { _mm512_maskz_loadu_ps(mask, b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j))) };
         }
         for i in 0..MR {
             // SAFETY: as above, for row `i` of the sums.

@@ -135,7 +135,7 @@ pub(super) unsafe fn run<K: Kernel>(packs_a: bool, block: Block<'_>, b: Columns,
                 };
                 let packed = Operand { ptr: for_a.wrapping_add(i * depth), row: 1, col: count };
                 let a = if packs_a { packed.at(0, from) } else { a.at(i, from) };
-                let (b, depth) = (panel.wrapping_add(from * b_row), to - from);
+                let (b, depth) = (panel.wrapping_add(from.wrapping_mul(b_row)), to - from);
                 let tile = Tile { rows: count, cols, depth, a, b, b_row, c, ldc, accumulate: !clears(start), ahead };
                 // SAFETY: the tile lies inside the block, and `columns` gave a width the kernel has.
                 unsafe { K::tile(&tile) };

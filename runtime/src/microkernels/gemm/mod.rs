@@ -73,7 +73,8 @@ const _: () = {
     assert!(has_tile::<portable::Portable>(Isa::Portable));
 };
 
-/// A strided matrix: element `(i, j)` at `ptr + i * row + j * col`, in elements.
+/// A strided matrix: element `(i, j)` at `ptr + i * row + j * col`, in elements. A step may be one backward, as through the taps of
+/// a convolution in its gradient: a number below 0, as the `usize` of its bits, so that every product with it wraps.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand {
     /// Element `(0, 0)`.
@@ -88,7 +89,7 @@ impl Operand {
     /// The same matrix without its first `i` rows and `j` columns. The pointer may be formed past the end, not read.
     #[inline]
     fn at(self, i: usize, j: usize) -> Operand {
-        Operand { ptr: self.ptr.wrapping_add(i * self.row + j * self.col), ..self }
+        Operand { ptr: self.ptr.wrapping_add(i.wrapping_mul(self.row).wrapping_add(j.wrapping_mul(self.col))), ..self }
     }
 
     #[inline]

@@ -77,10 +77,10 @@ unsafe fn tile<const MR: usize, const VECTORS: usize>(t: &Tile) {
         ahead = ahead.wrapping_add(apart);
         for s in 0..STEPS {
             // SAFETY: this term and its columns of B, whole registers, are inside the tile.
-            unsafe { step(&mut acc, a, (s + 1) * t.a.col, b.wrapping_add(s * t.b_row)) };
+            unsafe { step(&mut acc, a, (s + 1).wrapping_mul(t.a.col), b.wrapping_add(s.wrapping_mul(t.b_row))) };
         }
-        advance(&mut a, STEPS * t.a.col);
-        b = b.wrapping_add(STEPS * t.b_row);
+        advance(&mut a, STEPS.wrapping_mul(t.a.col));
+        b = b.wrapping_add(STEPS.wrapping_mul(t.b_row));
     }
     for _ in 0..t.depth % STEPS {
         // SAFETY: as above.
@@ -189,7 +189,7 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
         let mut terms = [vdupq_n_f32(0.0); TERMS];
         for t in 0..TERMS {
             // SAFETY: four columns from `j` on are inside row `t` of B.
-            terms[t] = unsafe { vld1q_f32(b.add(t * b_row + j)) };
+            terms[t] = unsafe { vld1q_f32(b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j))) };
         }
         for i in 0..MR {
             // SAFETY: four sums from `j` on are inside row `i` of them.
@@ -210,7 +210,7 @@ unsafe fn axpy<const MR: usize, const TERMS: usize>(some: &Axpy) {
                 let at = sums.add(i * sums_row + j);
                 let mut sum = if first { 0.0 } else { *at };
                 for t in 0..TERMS {
-                    sum = factors[i][t].mul_add(*b.add(t * b_row + j), sum);
+                    sum = factors[i][t].mul_add(*b.wrapping_add(t.wrapping_mul(b_row).wrapping_add(j)), sum);
                 }
                 *at = sum;
             }

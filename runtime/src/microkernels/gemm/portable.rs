@@ -49,7 +49,9 @@ impl Kernel for Portable {
             }
             for t in 0..terms {
                 // SAFETY: row `i`, term `t` is inside A, and row `t` of B has these columns.
-                let (a, b) = unsafe { (*a.at(i, t).ptr, core::slice::from_raw_parts(b.add(t * b_row), cols)) };
+                let (a, b) = unsafe {
+                    (*a.at(i, t).ptr, core::slice::from_raw_parts(b.wrapping_add(t.wrapping_mul(b_row)), cols))
+                };
                 for (j, sum) in sums.iter_mut().enumerate() {
                     *sum = multiply_add(a, b[j], *sum);
                 }
@@ -74,7 +76,7 @@ unsafe fn tile<const MR: usize, const COLS: usize>(t: &Tile) {
     let mut acc = [[0.0f32; COLS]; MR];
     for p in 0..t.depth {
         // SAFETY: row `p` of B has `COLS` columns, the last ones perhaps padding.
-        let b = unsafe { *t.b.add(p * t.b_row).cast::<[f32; COLS]>() };
+        let b = unsafe { *t.b.wrapping_add(p.wrapping_mul(t.b_row)).cast::<[f32; COLS]>() };
         for (i, acc) in acc.iter_mut().enumerate() {
             // SAFETY: row `i`, column `p` of A is inside the tile.
             let a = unsafe { *t.a.at(i, p).ptr };

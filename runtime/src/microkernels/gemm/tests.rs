@@ -16,6 +16,8 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
 /// A matrix with its storage: `rows x cols`, row-major or transposed, with `pad` unused elements after each line.
 struct Matrix {
     data: Vec<f32>,
+    /// Where element `(0, 0)` is.
+    first: usize,
     rows: usize,
     cols: usize,
     row: usize,
@@ -25,11 +27,21 @@ struct Matrix {
 impl Matrix {
     fn new(rows: usize, cols: usize, transposed: bool, pad: usize, seed: u64) -> Matrix {
         let (row, col) = if transposed { (1, rows + pad) } else { (cols + pad, 1) };
-        let mut matrix = Matrix { data: vec![f32::NAN; (rows + pad) * (cols + pad)], rows, cols, row, col };
+        let data = vec![f32::NAN; (rows + pad) * (cols + pad)];
+        let mut matrix = Matrix { data, first: 0, rows, cols, row, col };
         for (index, x) in numbers(rows * cols, seed).into_iter().enumerate() {
             matrix.data[index / cols * row + index % cols * col] = x;
         }
         matrix
+    }
+
+    /// The same matrix, its lines stored from the last to the first.
+    fn backward(mut self) -> Matrix {
+        let line = if self.col == 1 { &mut self.row } else { &mut self.col };
+        self.first = self.data.len() - *line;
+        self.data = self.data.chunks(*line).rev().flatten().copied().collect();
+        *line = line.wrapping_neg();
+        self
     }
 
     fn at(&self, i: usize, j: usize) -> f32 {
@@ -37,7 +49,7 @@ impl Matrix {
     }
 
     fn operand(&self) -> Operand {
-        Operand { ptr: self.data.as_ptr(), row: self.row, col: self.col }
+        Operand { ptr: self.data[self.first..].as_ptr(), row: self.row, col: self.col }
     }
 }
 
@@ -121,6 +133,28 @@ fn check(isa: Isa, m: usize, n: usize, k: usize, transposed: (bool, bool), pad: 
 }
 
 const TRANSPOSITIONS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+
+#[test]
+fn lines_that_lie_backward_give_the_same_bits() {
+    for isa in Isa::available() {
+        for (m, n, k) in [(2, 5, 4), (9, 5, 4), (13, 40, 37), (31, 300, 203), (2, 1600, 512)] {
+            for (transposed, way) in
+                TRANSPOSITIONS.into_iter().zip([Cut::Whole, Cut::Blocks(5), Cut::Packed(7), Cut::Whole])
+            {
+                let matrices = || [Matrix::new(m, k, transposed.0, 3, 1), Matrix::new(k, n, transposed.1, 3, 2)];
+                let [a, b] = matrices();
+                let forward = multiply(isa, &a, &b, n + 1, way);
+                for turned in [(true, false), (false, true), (true, true)] {
+                    let [a, b] = matrices();
+                    let a = if turned.0 { a.backward() } else { a };
+                    let b = if turned.1 { b.backward() } else { b };
+                    let found = multiply(isa, &a, &b, n + 1, way);
+                    assert_eq!(bits(&found), bits(&forward), "{isa:?} {m}x{n}x{k} {transposed:?} {turned:?}");
+                }
+            }
+        }
+    }
+}
 
 #[test]
 fn small_products_of_every_shape() {
