@@ -15,6 +15,7 @@ use std::collections::HashSet;
 
 use gradloom_runtime::elaborate::MOST_AXES;
 use gradloom_runtime::network::{Extent, Port};
+use gradloom_runtime::types::DType;
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Path, Token, punctuated::Punctuated};
@@ -204,9 +205,9 @@ fn outputs_struct(network: &Network<'_>) -> Option<TokenStream> {
     let [outputs_name, owned_name] = ["Outputs", "OwnedOutputs"].map(|what| own_name(network, what));
     let [doc, owned_doc] = ["views", "arrays"].map(|what| format!(" The outputs of [`{name}`], as {what}."));
     let fields = |ty: fn(&Port<'_>) -> TokenStream| -> Vec<TokenStream> {
-        let ports = network.ast.outputs.iter().zip(network.definition.outputs);
-        let field = |(written, port): (&ast::Port, &Port<'_>)| {
-            let (field, ty, doc) = (output_field(written), ty(port), format!(" `{}`.", declared(port)));
+        let ports = network.ast.outputs.iter().zip(output_ports(network));
+        let field = |(written, port): (&ast::Port, Port<'_>)| {
+            let (field, ty, doc) = (output_field(written), ty(&port), format!(" `{}`.", declared(&port)));
             quote!(#[doc = #doc] #vis #field: #ty)
         };
         ports.map(field).collect()
@@ -417,9 +418,14 @@ fn constructors(network: &Network<'_>) -> TokenStream {
     }
 }
 
+/// The outputs as the user gets them: numbers, also where a mistaken declaration has something else.
+fn output_ports<'n>(network: &Network<'n>) -> Vec<Port<'n>> {
+    network.definition.outputs.iter().map(|port| Port { dtype: DType::F32, ..*port }).collect()
+}
+
 /// The type of the outputs, and how a value of it is made: one view, or a struct with the names of the ports.
 fn outputs(network: &Network<'_>) -> (TokenStream, TokenStream) {
-    let ports = network.definition.outputs;
+    let ports = &output_ports(network)[..];
     if ports.len() < 2 {
         return (views(ports), tuple(ports.iter().map(|_| quote!(__gradloom::view(next())))));
     }
@@ -430,7 +436,7 @@ fn outputs(network: &Network<'_>) -> (TokenStream, TokenStream) {
 
 /// The same for outputs that are arrays.
 fn owned_outputs(network: &Network<'_>) -> (TokenStream, TokenStream) {
-    let ports = network.definition.outputs;
+    let ports = &output_ports(network)[..];
     if ports.len() < 2 {
         let arrays = tuple(ports.iter().map(array_of));
         return (arrays, tuple(ports.iter().map(|_| quote!(__gradloom::array(next())))));

@@ -263,7 +263,9 @@ impl Parser<'_> {
         let read = match input.at(token::Brace) {
             true if flows::at_lines(input) => {
                 lines = self.lines(input).unwrap_or_default();
-                Some(Body { stages: Vec::new(), site })
+                // A body of which no line could be read is not empty.
+                let broken = || Stage { kind: StageKind::Broken, alias: None, site };
+                Some(Body { stages: lines.is_empty().then(broken).into_iter().collect(), site })
             }
             true => self.body(input).ok(),
             false => None,

@@ -219,6 +219,7 @@ impl<'s, 'a> Scope<'s, 'a> {
                 self.errors.empty_body(net.body.site, &text(&net.name));
                 self.broken_body(net.body.site)
             }
+            [ast::Stage { kind: ast::StageKind::Broken, .. }] => self.broken_body(net.body.site),
             _ => {
                 for (ports, plural) in [(&net.inputs, "inputs"), (&net.outputs, "outputs")] {
                     if let [_, second, ..] = &ports[..] {

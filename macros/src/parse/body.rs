@@ -152,7 +152,8 @@ impl Parser<'_> {
             self.errors.concat_with_arguments(site);
         }
         let site = Site::from(input.cursor().span());
-        let broken = |at: Span| Some(Body { stages: Vec::new(), site: at.into() });
+        let stage = |at: Span| Stage { kind: StageKind::Broken, alias: None, site: at.into() };
+        let broken = |at: Span| Some(Body { stages: vec![stage(at)], site: at.into() });
         let read = |parser: &mut Self, input: ParseStream<'_>| parser.needed_body(input, "concat");
         let bodies = self.deeper(input, |parser, input| {
             parser.group(input, |parser, content| Ok(parser.list(content, broken, read)))

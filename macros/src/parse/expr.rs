@@ -8,6 +8,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Lit, LitFloat, LitInt, Token, token};
 
+use super::foreign::is_broken;
 use super::groups::{Look, at_piece};
 use super::{Parsed, Parser, Reported, peek_word};
 use crate::ast::{self, Expr, ExprKind, Foreign, Operator, Range, Site};
@@ -81,8 +82,14 @@ impl Parser<'_> {
             self.errors.other_logical(input.span(), "~", "!");
             return Err(Reported);
         } else {
+            let begin = input.fork();
             let x = self.operand(input)?;
-            return self.after(input, x);
+            let x = self.after(input, x)?;
+            if is_broken(&x) {
+                // What stands in it is used all the same.
+                self.skip(&begin, |at| at.cursor() == input.cursor());
+            }
+            return Ok(x);
         };
         let sign: proc_macro2::Punct = self.ask(input.parse())?;
         let x = self.deeper(input, Parser::prefix)?;

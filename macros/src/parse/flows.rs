@@ -28,9 +28,14 @@ impl Parser<'_> {
             parser.group(input, |parser, content| {
                 let mut lines = Vec::new();
                 while !content.is_empty() {
+                    let begin = content.fork();
                     match parser.line(content) {
                         Ok(line) => lines.push(line),
-                        Err(Reported) => parser.skip(content, |content| content.at(Token![;])),
+                        Err(Reported) => {
+                            // What stands before the mistake is used there as well.
+                            parser.skip(&begin, |content| content.at(Token![;]));
+                            parser.skip(content, |content| content.at(Token![;]));
+                        }
                     }
                     if !content.at(Token![;]) {
                         let _: Parsed<()> = parser.expected("`;`", content);

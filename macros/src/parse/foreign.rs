@@ -112,7 +112,7 @@ impl Parser<'_> {
 }
 
 /// What is wrong with it was reported, and one mistake is enough.
-fn is_broken(x: &Expr) -> bool {
+pub(super) fn is_broken(x: &Expr) -> bool {
     match &x.kind {
         ExprKind::Broken => true,
         ExprKind::Paren(inner) | ExprKind::Neg(inner) | ExprKind::Not(inner) | ExprKind::Part(inner, _) => {

@@ -271,3 +271,14 @@ fn a_mistake_leaves_the_type_with_its_ports() {
     };
     "#);
 }
+
+#[test]
+fn outputs_are_numbers_whatever_is_declared() {
+    let text = expanded("pub Net<x: [B, 8] -> y: [u32; B]> { y = argmax(x); }");
+    for part in [
+        "type Outputs<'a> = ndarray::ArrayView1<'a, ::core::primitive::f32>;",
+        "type OwnedOutputs = ndarray::Array1<::core::primitive::f32>;",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}

@@ -203,6 +203,13 @@ fn slices_out_of_range() {
 }
 
 #[test]
+fn lines_with_a_mistake_use_what_they_name() {
+    assert_snapshot!(one("y = x @ x;"), @"2:7: `@` is no operator here; products with trained weights are layers: `Dense(n)`");
+    assert_snapshot!(one("y = x.relu();"), @"2:7: expressions have no methods; write `relu(x)`");
+    assert_snapshot!(one("y = 0 < x < 1;"), @"2:11: comparisons cannot be chained; join two of them: `0 < x && x < 1`");
+}
+
+#[test]
 fn rows_that_depend_on_one_another() {
     assert_snapshot!(one("
         let u = x - mean(x, axis = 0);
