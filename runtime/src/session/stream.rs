@@ -16,7 +16,8 @@ impl<N: Network> Predictor<N> {
     ///
     /// For networks from one input of numbers `[B, T, ..]` whose layers take each position by itself, or look back: `Rnn`, `Gru` and
     /// `Lstm` from the first position on, causal attention. A stream has no end, but for a network that knows where a position is,
-    /// as `Positional` does: that has `T`. It has a copy of the parameters as they are now.
+    /// as `Positional` does, or looks at all positions so far, as attention does: that has `T`. It has a copy of the parameters as
+    /// they are now.
     ///
     /// ```
     /// # use gradloom_runtime as gradloom;

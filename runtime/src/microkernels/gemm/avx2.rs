@@ -89,9 +89,9 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
     let mut step = |a: [*const f32; 2], shift: usize, b: *const f32| {
         // SAFETY: row and column are inside the tile, whose columns of B are whole registers.
         let b_at = |v: usize| unsafe { _mm256_loadu_ps(b.add(v * 8)) };
+        let place = |i: usize| a[i / 3].wrapping_add((i % 3).wrapping_mul(row).wrapping_add(shift));
         // SAFETY: as above.
-        let a_at =
-            |i: usize| unsafe { _mm256_set1_ps(*a[i / 3].wrapping_add((i % 3).wrapping_mul(row).wrapping_add(shift))) };
+        let a_at = |i: usize| unsafe { _mm256_set1_ps(*place(i)) };
         if MR <= VECTORS {
             let mut rows = [_mm256_setzero_ps(); MR];
             for i in 0..MR {

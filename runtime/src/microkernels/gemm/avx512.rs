@@ -105,9 +105,9 @@ unsafe fn sums<const MR: usize, const VECTORS: usize, const UNIT_ROW: bool>(t: &
     let mut step = |a: [*const f32; 4], shift: usize, b: *const f32| {
         // SAFETY: row and column are inside the tile, and masked lanes are not read.
         let b_at = |v: usize| unsafe { _mm512_maskz_loadu_ps(mask(v), b.add(v * 16)) };
+        let place = |i: usize| a[i / 3].wrapping_add((i % 3).wrapping_mul(row).wrapping_add(shift));
         // SAFETY: as above.
-        let a_at =
-            |i: usize| unsafe { _mm512_set1_ps(*a[i / 3].wrapping_add((i % 3).wrapping_mul(row).wrapping_add(shift))) };
+        let a_at = |i: usize| unsafe { _mm512_set1_ps(*place(i)) };
         if MR <= VECTORS {
             let mut rows = [_mm512_setzero_ps(); MR];
             for i in 0..MR {
