@@ -139,7 +139,7 @@ mod tests {
         let code = |threads: usize| {
             let functions = (0..40).map(|number| adding(number, 50 * (number as usize * 7 % 11), &*well)).collect();
             let all = compile_all([&*well, &*quick], functions, threads);
-            all.into_iter().map(|compiled| compiled.ok().expect("it compiles").bytes).collect::<Vec<_>>()
+            all.into_iter().map(|compiled| compiled.expect("it compiles").bytes).collect::<Vec<_>>()
         };
         let alone = code(1);
         assert!(alone.len() == 40 && alone[1] != alone[2], "they come in their order");
