@@ -203,3 +203,11 @@ fn weights_and_layers_as_values() {
     2:44: `relu1` is a stage; write `as` and a name after it to use its result
     ");
 }
+
+#[test]
+fn branches_without_braces() {
+    assert_snapshot!(mistakes("Net<x: [B, 8] -> y: [B, 8]> { concat { Dense(4), Dense(4) } }"), @"
+    1:40: expected `{` and the body of `concat`, found `Dense`
+    1:50: expected `{` and the body of `concat`, found `Dense`
+    ");
+}
