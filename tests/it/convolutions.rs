@@ -316,14 +316,14 @@ fn in_squares(conv: Conv) -> bool {
 }
 
 /// How the only kernel of a graph runs.
-fn tiled(b: Builder) -> KernelTiling {
+fn tiled(b: Builder, cores: usize) -> KernelTiling {
     let fused = fuse(&simplify(&b.finish()));
-    tile(&fused, 4, Machine::of(Isa::Avx2)).kernels.remove(0)
+    tile(&fused, 4, Machine::of(Isa::Avx2).with_cores(cores)).kernels.remove(0)
 }
 
 /// How its left operand is read.
 fn left(b: Builder) -> RunsLeft {
-    tiled(b).runs_left().expect("it is a product in runs")
+    tiled(b, 1).runs_left().expect("it is a product in runs")
 }
 
 #[test]
@@ -352,10 +352,10 @@ fn patches_of_adjacent_pixels_are_gathered() {
     // Rows are taps of planes. More than fit a few tiles are read where they lie.
     let found = [gradient(1, 16), gradient(3, 16), gradient(3, 12), gradient(4, 16)].map(left);
     assert_eq!(found, [RunsLeft::GatheredRows(9), RunsLeft::GatheredRows(27), RunsLeft::InPlace, RunsLeft::InPlace]);
-    // Threads gather as often as there are units.
-    for (rows, b) in [(9usize, gradient(1, 16)), (27, gradient(3, 16))] {
-        let units = tiled(b).units;
-        assert_eq!((units.why, rows.div_ceil(units.rows)), (UnitRows::Gathered, 2), "{units:?}");
+    // Threads gather as often as there are units: once for each core.
+    for (planes, cores) in [(1, 2), (3, 2), (1, 3), (3, 3)] {
+        let units = tiled(gradient(planes, 16), cores).units;
+        assert_eq!((units.why, (9 * planes).div_ceil(units.rows)), (UnitRows::Gathered, cores), "{units:?}");
     }
 }
 
@@ -533,8 +533,13 @@ fn a_depthwise_convolution_and_its_gradients_are_products_by_column() {
         assert!(by_column == 3 && most <= Some(pixels), "{by_column}, {most:?} elements of {pixels}: {fused}");
         let tiling = tile(&fused, 4, Machine::of(Isa::Avx2));
         let texts = tiling.kernels.iter().filter_map(|kernel| Some(kernel.matmul?.to_string()));
-        let said = texts.filter(|text| text.starts_with("column by column, each with terms of its own")).count();
-        assert_eq!(said, 3, "{stride} {channels}");
+        let texts: Vec<String> =
+            texts.filter(|text| text.starts_with("column by column, each with terms of its own")).collect();
+        assert_eq!(texts.len(), 3, "{stride} {channels}");
+        // What fills registers is read in place.
+        let by_line =
+            texts.iter().filter(|text| text.ends_with("line by line with all columns, as it stays in the first cache"));
+        assert_eq!(by_line.count(), if channels == 16 { 3 } else { 0 }, "{texts:?}");
     }
 }
 

@@ -167,7 +167,7 @@ fn words(runs: &Runs, cols: usize, piece: usize, read: RunsLeft) -> Vec<Word> {
         }
     }
     let gathered = match read {
-        RunsLeft::InPlace | RunsLeft::ByColumn => 0,
+        RunsLeft::InPlace | RunsLeft::ByColumn { .. } => 0,
         RunsLeft::Gathered(_) => TERMS,
         RunsLeft::GatheredRows(_) => ROWS,
     };

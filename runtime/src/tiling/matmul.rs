@@ -64,7 +64,10 @@ pub enum RunsLeft {
     /// Where it lies.
     InPlace,
     /// Where it lies, a register of columns at a time: each column has terms of its own.
-    ByColumn,
+    ByColumn {
+        /// Whether all columns of a line of rows come before the next line: see [`line_by_line`].
+        lines: bool,
+    },
     /// From a copy of the terms of some rows, of which there are so many: runs of them are too short to be worth a loop.
     Gathered(usize),
     /// From a copy of a piece of the terms of all rows, of which there are so many: those that are adjacent are too few for a tile.
@@ -154,10 +157,11 @@ pub(super) fn decide(tiling: &Tiling, kernel: &Kernel, (dot, comes): (&Dot, Righ
     }
     if let Some(runs) = kernel.runs() {
         let right = runs_right(machine, cols, runs.b_col);
+        let line = [dot.inner().at(tiling.max_batch).min(dot.order.piece), cols];
         // What a loop repeats has no room for what would be made ahead of it.
         let possible = Winograd::of(dot, WinogradUse::Everywhere).filter(|_| comes == RightOperand::Once);
         let against = possible.map(|winograd| winograd.against().unwrap_or(Against::Forbidden));
-        return Matmul::InRuns { left: runs_left(&runs, right), right, against };
+        return Matmul::InRuns { left: runs_left(&runs, right, line), right, against };
     }
     let multiplications = rows.saturating_mul(cols).saturating_mul(inner);
     if plain && multiplications <= WRITTEN_OUT {
@@ -213,7 +217,8 @@ pub const fn reads_whole_rows([rows, cols, terms]: [usize; 3]) -> bool {
 
 /// How the left operand of a product in runs is read. Where rows are adjacent, as pixels of one channel are, terms come in runs of one
 /// tap; there are few of them, and they are copied in runs of rows. In the gradient of such taps rows are few, and come in runs of one.
-fn runs_left(runs: &Runs, right: RunsRight) -> RunsLeft {
+/// `line` is how many terms of a piece and columns the right operand has.
+fn runs_left(runs: &Runs, right: RunsRight, line: [usize; 2]) -> RunsLeft {
     let (rows, terms): (Vec<Dim>, Vec<Dim>) =
         (runs.rows.iter().map(|row| row.0).collect(), runs.terms.iter().map(|term| term.0).collect());
     // How many there are, if they are few.
@@ -223,7 +228,7 @@ fn runs_left(runs: &Runs, right: RunsRight) -> RunsLeft {
         Some(count).filter(|count| is_fixed && (1..=GATHERED_TERMS).contains(count))
     };
     if runs.a_col != 0 {
-        return RunsLeft::ByColumn;
+        return RunsLeft::ByColumn { lines: right == RunsRight::InPlace && line_by_line(line) };
     }
     if right != RunsRight::InPlace || !runs.limits.is_empty() {
         return RunsLeft::InPlace;

@@ -91,8 +91,13 @@ impl fmt::Display for Matmul {
             Matmul::InRuns { left: RunsLeft::GatheredRows(rows), .. } => {
                 write!(f, "of {rows} rows that are gathered for some terms at a time, right operand read in place")
             }
-            Matmul::InRuns { left: RunsLeft::ByColumn, right, .. } => {
-                write!(f, "column by column, each with terms of its own: right operand {right}")
+            Matmul::InRuns { left: RunsLeft::ByColumn { lines }, right, .. } => {
+                let order = if *lines {
+                    "line by line with all columns, as it stays in the first cache"
+                } else {
+                    "panel by panel"
+                };
+                write!(f, "column by column, each with terms of its own: right operand {right}, {order}")
             }
             Matmul::InRuns { right, against, .. } => {
                 write!(f, "in runs of terms: right operand {right}")?;

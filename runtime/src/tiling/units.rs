@@ -24,8 +24,6 @@ const RUN_COLUMNS: [usize; 2] = [1024, 2048];
 const READ_ALONE: usize = 64 << 10;
 /// Units of a product's rows of which there are enough for many threads, so that they may as well be large.
 const MANY: usize = 8;
-/// The same where each unit gathers what all rows read: that takes as long as the product of half of them.
-const MANY_GATHERED: usize = 2;
 
 /// How a kernel is cut for several threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -120,7 +118,8 @@ fn unit(fused: &Fused, tiling: &Tiling, index: usize) -> (usize, UnitRows) {
     let shared = |units: usize| kernel.block * rows.div_ceil(kernel.block).div_ceil(units);
     match large {
         _ if matches!(tiling.kernels[index].runs_left(), Some(RunsLeft::GatheredRows(_))) => {
-            (shared(MANY_GATHERED), UnitRows::Gathered)
+            // That takes as long as the product of half of the rows: more units than cores would gather in vain.
+            (shared(tiling.machine.cores.clamp(2, MANY)), UnitRows::Gathered)
         }
         _ if in_runs.is_some_and(|dot| dot.inner().is_batch()) => (shared(MANY), UnitRows::Shared),
         _ if in_runs.is_some() && rows >= MANY * tiling.m_tile_of(kernel) => {
